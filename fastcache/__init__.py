@@ -1,0 +1,18 @@
+"""A compiled, thread-safe TTL and LRU cache, and the words that processes share."""
+
+from __future__ import annotations
+
+try:
+    from fastcache._shared import Counters, Stripes
+    from fastcache._ttl import LRUCache, TTLCache
+except ModuleNotFoundError as error:
+    if error.name is None or not error.name.startswith("fastcache."):
+        raise
+    raise ImportError(
+        f"the compiled module {error.name} is missing: "
+        "install the package, or run `python setup.py build_ext --inplace` in its source"
+    ) from error
+
+from fastcache._stats import CacheStats
+
+__all__ = ("CacheStats", "Counters", "LRUCache", "Stripes", "TTLCache")

@@ -1,0 +1,26 @@
+/* The clock behind time.monotonic, read without a Python call. */
+#ifndef FASTCACHE_CLOCK_H
+#define FASTCACHE_CLOCK_H
+
+#include <time.h>
+
+/* Only Linux is known to give time.monotonic and CLOCK_MONOTONIC the same origin. */
+#if defined(__linux__)
+#define FASTCACHE_NATIVE_CLOCK 1
+#else
+#define FASTCACHE_NATIVE_CLOCK 0
+#endif
+
+/* Seconds since the clock's origin. CLOCK_MONOTONIC cannot fail where it exists. */
+static inline double fastcache_monotonic(void)
+{
+#if FASTCACHE_NATIVE_CLOCK
+    struct timespec now = {0, 0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+#else
+    return 0.0;
+#endif
+}
+
+#endif

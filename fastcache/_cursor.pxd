@@ -1,0 +1,27 @@
+# Iteration over a cache, as other compiled modules see it.
+
+from libc.stdint cimport uint32_t
+
+from fastcache._settings cimport Settings
+from fastcache._shard cimport Mark
+
+
+cdef enum Part:
+    PART_KEY
+    PART_VALUE
+    PART_ITEM
+
+
+cdef class Cursor:
+    cdef Settings settings
+    cdef tuple shards
+    cdef Py_ssize_t shard
+    cdef Part part
+    cdef Mark *marks
+    cdef uint32_t count
+    cdef uint32_t position
+
+    cdef bint advance(self) except -1
+
+
+cdef Cursor cursor(Settings settings, tuple shards, Part part)

@@ -1,0 +1,76 @@
+"""Iteration over a cache that may change meanwhile.
+
+A cursor marks the entries of one shard at a time, then visits those that are still there.
+It gives each entry at most once, none that was removed or has expired, and none that came
+later; it never raises because the cache changed, and never touches recency or statistics.
+"""
+
+cimport cython
+from cpython.mem cimport PyMem_Free
+from libc.stdint cimport uint32_t
+
+from fastcache._settings cimport Settings, now_of
+from fastcache._shard cimport Entry, Mark, Shard
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class Cursor:
+    """Iterator over the live keys, values or items of a tuple of shards."""
+
+    def __dealloc__(self):
+        PyMem_Free(self.marks)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef Shard shard
+        cdef Entry *entry
+        cdef Mark mark
+        cdef double now
+        cdef object key
+        cdef object value
+        while True:
+            now = now_of(self.settings)
+            if self.position == self.count and not self.advance():
+                raise StopIteration
+            mark = self.marks[self.position]
+            self.position += 1
+            shard = <Shard>self.shards[self.shard]
+            if mark.entry >= shard.used:
+                continue
+            entry = &shard.entries[mark.entry]
+            if entry.serial != mark.serial or not (now < entry.deadline):
+                continue
+            # Both are held before the tuple is made, which may start the collector.
+            key = <object>entry.key
+            if self.part == PART_KEY:
+                return key
+            value = <object>entry.value
+            return value if self.part == PART_VALUE else (key, value)
+
+    cdef bint advance(self) except -1:
+        """Mark the next shard that has entries; false at the end."""
+        cdef uint32_t count = 0
+        cdef Mark *marks
+        while self.shard + 1 < len(self.shards):
+            marks = (<Shard>self.shards[self.shard + 1]).marks(False, &count)
+            PyMem_Free(self.marks)
+            self.marks = marks
+            self.count = count
+            self.position = 0
+            self.shard += 1
+            if count != 0:
+                return True
+        return False
+
+
+cdef Cursor cursor(Settings settings, tuple shards, Part part):
+    """A cursor at the start of the first shard."""
+    cdef Cursor self = Cursor.__new__(Cursor)
+    self.settings = settings
+    self.shards = shards
+    self.shard = -1
+    self.part = part
+    return self

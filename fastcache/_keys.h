@@ -1,0 +1,48 @@
+/* Comparing keys, and handing over references, without calling Python code. */
+#ifndef FASTCACHE_KEYS_H
+#define FASTCACHE_KEYS_H
+
+#include <Python.h>
+#include <stdint.h>
+#include <string.h>
+
+/* CPython 3.12 dropped the strings that are not yet in their final form. */
+#if PY_VERSION_HEX < 0x030C0000
+#define FASTCACHE_READY(text) PyUnicode_IS_READY(text)
+#else
+#define FASTCACHE_READY(text) 1
+#endif
+
+/* 1: equal, 0: not equal, -1: only Python's own comparison can tell.
+ * Exact types only: a subclass may have an __eq__ of its own. */
+static inline int fastcache_equal(PyObject *left, PyObject *right)
+{
+    if (PyUnicode_CheckExact(left) && PyUnicode_CheckExact(right)) {
+        if (!FASTCACHE_READY(left) || !FASTCACHE_READY(right)) {
+            return -1;
+        }
+        Py_ssize_t length = PyUnicode_GET_LENGTH(left);
+        int kind = (int)PyUnicode_KIND(left);
+        if (length != PyUnicode_GET_LENGTH(right) || kind != (int)PyUnicode_KIND(right)) {
+            return 0;
+        }
+        return memcmp(PyUnicode_DATA(left), PyUnicode_DATA(right),
+                      (size_t)length * (size_t)kind) == 0;
+    }
+    if (PyBytes_CheckExact(left) && PyBytes_CheckExact(right)) {
+        Py_ssize_t length = PyBytes_GET_SIZE(left);
+        if (length != PyBytes_GET_SIZE(right)) {
+            return 0;
+        }
+        return memcmp(PyBytes_AS_STRING(left), PyBytes_AS_STRING(right), (size_t)length) == 0;
+    }
+    return -1;
+}
+
+/* Gives a reference that C code owns to Cython, which takes it as a new one. */
+static inline PyObject *fastcache_give(PyObject *owned)
+{
+    return owned;
+}
+
+#endif

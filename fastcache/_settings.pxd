@@ -1,0 +1,33 @@
+# What a cache was made with, as other compiled modules see it.
+
+cdef extern from "_clock.h":
+    const bint FASTCACHE_NATIVE_CLOCK
+    double fastcache_monotonic() noexcept nogil
+
+
+cdef enum Clock:
+    CLOCK_NONE      # nothing expires
+    CLOCK_NATIVE    # time.monotonic, read from C
+    CLOCK_CALL      # any other timer
+
+
+cdef class Settings:
+    cdef object maxsize
+    cdef object getsizeof   # None: every item counts 1
+    cdef object ttl
+    cdef object timer
+    cdef double span        # the ttl in the units of instant()
+    cdef bint calendar      # the timer gives datetimes, the ttl is a timedelta
+    cdef Clock clock
+
+    cdef double instant(self, object time) except? -1.0
+    cdef double call_timer(self) except? -1.0
+
+
+cdef inline double now_of(Settings settings) except? -1.0:
+    """The instant that the cache's timer shows. A timer of the user's runs Python code."""
+    if settings.clock == CLOCK_NATIVE:
+        return fastcache_monotonic()
+    if settings.clock == CLOCK_NONE:
+        return 0.0
+    return settings.call_timer()

@@ -1,0 +1,7 @@
+from typing import final
+
+from fastcache._settings import Settings
+
+@final
+class Shard:
+    def __init__(self, settings: Settings, capacity: float, reborn: bool) -> None: ...

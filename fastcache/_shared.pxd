@@ -1,0 +1,22 @@
+# What threads and processes share, as other compiled modules see it.
+
+from cpython.buffer cimport Py_buffer
+from libc.stdint cimport uint64_t
+
+
+cdef class Words:
+    cdef uint64_t *words
+    cdef Py_ssize_t count
+    cdef bint given         # the words lie in `view`, not in private memory
+    cdef Py_buffer view
+
+    cdef int map(self, Py_ssize_t count, object memory) except -1
+
+
+cdef class Stripes(Words):
+    cdef uint64_t *word_of(self, object key) except NULL
+
+
+cdef class Counters(Words):
+    cdef readonly tuple names
+    cdef uint64_t *word_at(self, Py_ssize_t index) except NULL

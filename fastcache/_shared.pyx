@@ -1,0 +1,174 @@
+"""What threads and processes share: stripe generations and cumulative counters.
+
+Both are arrays of 64-bit words that only ever grow, changed by single atomic instructions.
+The words lie in private memory, or in memory that the caller gives: any writable,
+contiguous buffer that is 8-byte aligned, such as a shared mmap. Memory that is given keeps
+what it holds, so that another process can attach to it; new memory starts at zero.
+"""
+
+cimport cython
+from cpython.buffer cimport (
+    PyBUF_SIMPLE,
+    PyBUF_WRITABLE,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.unicode cimport PyUnicode_Check
+from libc.stdint cimport uint64_t, uintptr_t
+
+
+cdef extern from "Python.h":
+    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
+
+
+cdef extern from "_atomics.h":
+    uint64_t fastcache_load(uint64_t *word) noexcept nogil
+    uint64_t fastcache_fetch_add(uint64_t *word, uint64_t amount) noexcept nogil
+
+
+cdef extern from "_fixed_hash.h":
+    uint64_t fastcache_fixed_hash(const char *key, size_t length) noexcept nogil
+
+
+@cython.auto_pickle(False)
+@cython.no_gc_clear
+cdef class Words:
+    """An array of 64-bit words in private or given memory."""
+
+    # no_gc_clear: the words must not outlive the buffer that they lie in.
+
+    cdef int map(self, Py_ssize_t count, object memory) except -1:
+        """Take `count` words of `memory`, or new private ones for None."""
+        cdef Py_buffer view
+        if self.words != NULL:
+            raise RuntimeError(f"{type(self).__name__} is initialised already")
+        if memory is None:
+            # At least one word: NULL means that the object is not initialised.
+            self.words = <uint64_t *>PyMem_Calloc(<size_t>max(count, 1), sizeof(uint64_t))
+            if self.words == NULL:
+                raise MemoryError
+            self.count = count
+            return 0
+        PyObject_GetBuffer(memory, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
+        try:
+            if view.len // <Py_ssize_t>sizeof(uint64_t) < count:
+                raise ValueError(
+                    f"memory has {view.len} bytes, {count} words need "
+                    f"{count * <Py_ssize_t>sizeof(uint64_t)}"
+                )
+            if <uintptr_t>view.buf % sizeof(uint64_t) != 0:
+                raise ValueError("memory must be 8-byte aligned")
+        except ValueError:
+            PyBuffer_Release(&view)
+            raise
+        self.view = view
+        self.given = True
+        self.words = <uint64_t *>view.buf
+        self.count = count
+        return 0
+
+    def __dealloc__(self):
+        if self.given:
+            PyBuffer_Release(&self.view)
+        else:
+            PyMem_Free(self.words)
+
+    def __len__(self):
+        return self.count
+
+
+@cython.final
+@cython.auto_pickle(False)
+@cython.no_gc_clear
+cdef class Stripes(Words):
+    """Generations by which cached values are known to be current.
+
+    Each key belongs to one of `count` stripes, a power of two, by a fixed hash (see
+    _fixed_hash.h). Whoever caches a value stores the stripe's generation, loaded before
+    the value was read; the cached value holds while the two are equal. To invalidate is
+    one wait-free increment; generations only ever increase.
+
+    A str counts as its UTF-8 bytes. `memory` needs 8 * count bytes.
+    """
+
+    def __init__(self, count=65536, *, memory=None):
+        if not isinstance(count, int):
+            raise TypeError(f"count must be an int, not {type(count).__name__}")
+        if count < 1 or count & (count - 1) != 0:
+            raise ValueError(f"count must be a power of two, not {count}")
+        self.map(count, memory)
+
+    cdef uint64_t *word_of(self, object key) except NULL:
+        cdef const char *text
+        cdef Py_ssize_t length = 0
+        if PyUnicode_Check(key):
+            text = PyUnicode_AsUTF8AndSize(key, &length)
+        elif PyBytes_Check(key):
+            text = PyBytes_AS_STRING(key)
+            length = PyBytes_GET_SIZE(key)
+        else:
+            raise TypeError(f"key must be str or bytes, not {type(key).__name__}")
+        if self.words == NULL:
+            raise RuntimeError("Stripes is not initialised")
+        return &self.words[
+            fastcache_fixed_hash(text, <size_t>length) & <uint64_t>(self.count - 1)
+        ]
+
+    def generation(self, key):
+        """The generation of the key's stripe."""
+        return fastcache_load(self.word_of(key))
+
+    def invalidate(self, key):
+        """End the validity of whatever is cached for the key; and for its whole stripe."""
+        fastcache_fetch_add(self.word_of(key), 1)
+
+    def invalidate_all(self):
+        """End the validity of everything cached, by incrementing each generation."""
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            fastcache_fetch_add(&self.words[i], 1)
+
+
+@cython.final
+@cython.auto_pickle(False)
+@cython.no_gc_clear
+cdef class Counters(Words):
+    """Named cumulative counters, of 64 bits each, that many threads may add to.
+
+    A counter is added to by its index in `names`. `memory` needs 8 * len(names) bytes.
+    """
+
+    def __init__(self, names, *, memory=None):
+        if isinstance(names, (str, bytes)):
+            raise TypeError("names must be a sequence of names, not one string")
+        made = tuple(names)
+        for name in made:
+            if not isinstance(name, str):
+                raise TypeError(f"a name must be a str, not {type(name).__name__}")
+        if len(set(made)) != len(made):
+            raise ValueError("names must be distinct")
+        self.map(len(made), memory)
+        self.names = made
+
+    cdef uint64_t *word_at(self, Py_ssize_t index) except NULL:
+        if not 0 <= index < self.count:
+            raise IndexError(f"counter index {index} is not within 0 to {self.count - 1}")
+        return &self.words[index]
+
+    def add(self, Py_ssize_t index, amount=1):
+        """Add `amount`, from 0 to 2**64 - 1, to the counter at `index`."""
+        if amount < 0:
+            raise ValueError(f"amount must be >= 0, not {amount}")
+        cdef uint64_t *word = self.word_at(index)
+        fastcache_fetch_add(word, amount)
+
+    def value(self, Py_ssize_t index):
+        """The value of the counter at `index`."""
+        return fastcache_load(self.word_at(index))
+
+    def snapshot(self):
+        """All values by name. Each is read atomically, though not all at one moment."""
+        cdef Py_ssize_t i
+        return {self.names[i]: fastcache_load(&self.words[i]) for i in range(self.count)}

@@ -1,0 +1,41 @@
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import overload
+
+from fastcache._cache import _K, _V, Cache
+
+class LRUCache(Cache[_K, _V]):
+    def __init__(
+        self,
+        maxsize: float,
+        getsizeof: Callable[[_V], float] | None = None,
+        *,
+        shards: int = 1,
+    ) -> None: ...
+
+class TTLCache(Cache[_K, _V]):
+    @overload
+    def __init__(
+        self,
+        maxsize: float,
+        ttl: float,
+        timer: Callable[[], float] = ...,
+        getsizeof: Callable[[_V], float] | None = None,
+        *,
+        shards: int = 1,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        maxsize: float,
+        ttl: timedelta,
+        timer: Callable[[], datetime],
+        getsizeof: Callable[[_V], float] | None = None,
+        *,
+        shards: int = 1,
+    ) -> None: ...
+    @property
+    def ttl(self) -> float | timedelta: ...
+    @property
+    def timer(self) -> Callable[[], float] | Callable[[], datetime]: ...
+    def expire(self, time: float | datetime | None = None) -> list[tuple[_K, _V]]: ...

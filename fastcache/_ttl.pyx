@@ -1,0 +1,64 @@
+"""LRUCache and TTLCache: compiled, sharded, thread-safe, with cachetools' semantics."""
+
+cimport cython
+
+import time
+
+from fastcache._cache cimport Cache
+from fastcache._settings cimport Settings, now_of
+from fastcache._shard cimport Garbage, garbage_pairs, garbage_release, garbage_start
+
+cdef object _monotonic = time.monotonic
+
+
+@cython.no_gc_clear
+cdef class LRUCache(Cache):
+    """A mapping of bounded size that drops the least recently used items.
+
+    `maxsize` is a number of items, or of whatever unit `getsizeof(value)` returns. With
+    `shards=n` the capacity is divided among n independent parts, each with an order of its
+    own; 1 keeps one exact order.
+    """
+
+    def __init__(self, maxsize, getsizeof=None, *, shards=1):
+        self.open(LRUCache, Settings(maxsize, getsizeof), shards, False)
+
+
+@cython.no_gc_clear
+cdef class TTLCache(Cache):
+    """An LRUCache whose items also expire, `ttl` after they were stored.
+
+    `ttl` is in the unit of `timer()`: seconds by default, a timedelta where the timer
+    gives datetimes. An expired item is never returned; it is removed when an item is
+    stored, when items are counted, and by `expire`.
+    """
+
+    def __init__(self, maxsize, ttl, timer=_monotonic, getsizeof=None, *, shards=1):
+        self.open(TTLCache, Settings(maxsize, getsizeof, ttl, timer), shards, True)
+
+    @property
+    def ttl(self):
+        """The time-to-live of the cache's items."""
+        return self.settings.ttl
+
+    @property
+    def timer(self):
+        """The timer function of the cache."""
+        return self.settings.timer
+
+    def expire(self, time=None):
+        """Remove the items that have expired, at `time` or now, and return them as a list
+        of `(key, value)`.
+        """
+        cdef Garbage garbage
+        cdef double now
+        if time is None:
+            now = now_of(self.settings)
+        else:
+            now = self.settings.instant(time)
+        garbage_start(&garbage)
+        try:
+            self.sweep(now, &garbage)
+            return garbage_pairs(&garbage)
+        finally:
+            garbage_release(&garbage)
