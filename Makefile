@@ -1,0 +1,153 @@
+# Latchkey's commands. `make` alone lists them.
+#
+# PYTHON           the interpreter that .venv is made with   make serve PYTHON=python3.13
+# ARGS             more arguments for serve and pytest       make test ARGS='-x -k revoke'
+# FASTCACHE_BUILD  another build mode, see setup.py          make test FASTCACHE_BUILD=debug
+
+PYTHON = python3
+ARGS   =
+export FASTCACHE_BUILD ?= release
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+py      = .venv/bin/python
+install = $(py) -m pip install --quiet --constraint constraints.txt
+built   = .venv/.built-$(FASTCACHE_BUILD)
+sources = setup.py $(wildcard fastcache/*.pyx fastcache/*.pxd fastcache/*.h)
+checked = $(wildcard app fastcache tests benchmarks setup.py)
+
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help serve test test-long lint format coverage test-sanitized wheel test-wheel clean \
+        prerequisites ready
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+
+serve: $(built) ## Set up, make the first keys, and serve on 127.0.0.1:8080
+	@.venv/bin/latchkey init && exec .venv/bin/latchkey serve $(ARGS)
+
+test: ready ## Set up, and run the tests with bounded rounds
+	@$(py) -m pytest $(ARGS)
+
+test-long: ready ## Run the same tests at the figures that the issues name
+	@$(py) -m pytest --long --timeout=3600 $(ARGS)
+
+lint: ready ## Check style, types and Cython
+	@$(py) -m ruff check $(checked)
+	@$(py) -m ruff format --check $(checked)
+	@$(py) -m mypy $(checked)
+	@.venv/bin/cython-lint $(filter %.pyx %.pxd,$(sources))
+
+format: ready ## Rewrite the code in the project's format
+	@$(py) -m ruff check --fix-only $(checked)
+	@$(py) -m ruff format $(checked)
+
+# ---- Set-up: stamps in .venv say what is done, so that a step runs again only when it has to.
+
+prerequisites:
+	@scripts/prerequisites.sh "$(PYTHON)"
+
+# No stamp, or an interpreter that has gone, is an unfinished or broken .venv: it is made anew.
+.venv/.runtime: pyproject.toml constraints.txt .venv/bin/python | prerequisites
+	@echo "Installing into .venv ..."
+	@"$(PYTHON)" -m venv --clear .venv
+	@$(call requirements,build runtime)
+	@touch $@
+
+.venv/bin/python: ;
+
+$(built): .venv/.runtime $(sources) | prerequisites
+	@echo "Compiling fastcache ($(FASTCACHE_BUILD)) ..."
+	@rm -f .venv/.built-*
+	@$(install) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# While this runs the other stamp is away: an interrupted installation is never taken for a whole one.
+.venv/.tools: .venv/.runtime
+	@echo "Installing the test and lint tools ..."
+	@mv .venv/.runtime .venv/.unfinished
+	@$(call requirements,test lint)
+	@mv .venv/.unfinished .venv/.runtime
+	@touch $@
+
+ready: .venv/.tools $(built)
+
+# Installs what pyproject.toml lists under the names given: build, runtime, or an extra.
+requirements = $(py) -c "$$LISTED" $(1) > .venv/.listed && $(install) --requirement .venv/.listed
+
+define LISTED
+import sys, tomllib
+with open("pyproject.toml", "rb") as file:
+    table = tomllib.load(file)
+project = table["project"]
+listed = {"build": table["build-system"]["requires"], "runtime": project["dependencies"]}
+listed |= project["optional-dependencies"]
+for name in sys.argv[1:]:
+    print(*listed[name], sep="\n")
+endef
+export LISTED
+
+# ---- Other builds: each in a copy of this tree with a .venv of its own, so that this one stays as it is.
+
+copied = --exclude=./.git --exclude='./.venv' --exclude='./.*_cache' --exclude=./.hypothesis \
+         --exclude=./build --exclude=./dist --exclude=./data --exclude=./secrets \
+         --exclude='*.so' --exclude=__pycache__
+
+# A fresh copy in build/$(1), compiled in that mode; only its .venv is kept.
+define copy
+	@mkdir -p build/$(1)
+	@find build/$(1) -mindepth 1 -maxdepth 1 ! -name .venv -exec rm -rf {} +
+	@rm -f build/$(1)/.venv/.built-*
+	@tar $(copied) -cf - . | tar -xf - -C build/$(1)
+	@$(MAKE) --no-print-directory -C build/$(1) FASTCACHE_BUILD=$(1) ready
+endef
+
+coverage: ## Run the tests on a traced build; app and .pyx must reach 95 %
+	$(call copy,coverage)
+	@cp build/coverage/build/cython/coverage/fastcache/*.c build/coverage/fastcache/
+	@cd build/coverage && $(py) -m coverage run -m pytest --timeout=600 $(ARGS)
+	@cd build/coverage && $(py) -m coverage combine --quiet
+	@cd build/coverage && $(py) -m coverage report --include='app/*' --fail-under=95
+	@cd build/coverage && $(py) -m coverage report --include='fastcache/*.pyx' --fail-under=95
+
+test-sanitized: ## Run fastcache's tests under the address and undefined-behaviour sanitizers
+	$(call copy,sanitize)
+	@cd build/sanitize && \
+	    LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
+	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
+	    $(py) -m pytest --timeout=600 tests/fastcache $(ARGS)
+
+wheel: .venv/.runtime ## Build the wheel into dist/
+	@rm -rf dist build/lib* build/bdist*
+	@FASTCACHE_BUILD=release $(py) -m pip --quiet wheel --no-deps --no-build-isolation -w dist .
+	@ls dist/*.whl
+
+# In a directory outside the checkout, with nothing of the caller's settings.
+test-wheel: wheel ## Install the wheel into an empty environment, serve from it and ask it
+	@set -eu; checkout="$(CURDIR)"; dir=$$(mktemp -d); server=; tries=100; \
+	trap 'test -z "$$server" || { kill $$server && wait $$server || :; }; rm -rf "$$dir"' EXIT; \
+	unset PYTHONPATH $$(env | sed -n 's/^\(LATCHKEY_[A-Z_]*\)=.*/\1/p'); \
+	"$(PYTHON)" -m venv "$$dir/venv"; cd "$$dir"; PATH="$$dir/venv/bin:$$PATH"; \
+	python -m pip install --quiet --constraint "$$checkout/constraints.txt" "$$checkout"/dist/*.whl; \
+	latchkey --help >/dev/null; \
+	latchkey init >/dev/null; \
+	bind=$$(python -c "$$FREE_ADDRESS"); \
+	latchkey serve --bind $$bind & server=$$!; \
+	until test "$$(python -c "$$ASK" http://$$bind/health 2>/dev/null)" = 200; do \
+	    kill -0 $$server; tries=$$((tries - 1)); test $$tries -gt 0; sleep 0.2; done; \
+	key=$$(latchkey keys create --name wheel --mode live --json | python -c "$$SECRET"); \
+	status=$$(python -c "$$ASK" http://$$bind/v1/account "$$key"); \
+	echo "/health 200, /v1/account $$status"; test "$$status" = 200
+
+FREE_ADDRESS = import socket; s = socket.create_server(("127.0.0.1", 0)); \
+    print("127.0.0.1:%d" % s.getsockname()[1])
+SECRET = import json, sys; print(json.load(sys.stdin)["api_secret"])
+ASK = import sys; from urllib.request import Request, urlopen; \
+    keys = {"Authorization": "Bearer " + key for key in sys.argv[2:]}; \
+    print(urlopen(Request(sys.argv[1], headers=keys), timeout=5).status)
+export FREE_ADDRESS SECRET ASK
+
+clean: ## Remove .venv and everything built; keys and data stay
+	@rm -rf .venv build dist latchkey.egg-info .coverage .coverage.* .hypothesis .*_cache
+	@rm -f fastcache/*.so
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

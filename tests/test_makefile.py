@@ -1,0 +1,213 @@
+"""The Makefile: it documents itself, and does a step of the set-up again only when it has to."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+MAKEFILE = (ROOT / "Makefile").read_text()
+DOCUMENTED = re.findall(r"^([a-z-]+):.*?## (.+)$", MAKEFILE, re.MULTILINE)
+
+# Stands in for an interpreter: notes what it is asked, and makes a .venv that does the same.
+PYTHON = """\
+#!/bin/sh
+echo "$*" | head -n 1 >> "$NOTES"
+case "$*" in
+    "-m venv --clear .venv") rm -rf .venv && mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+    *$FAILING*) exit 1 ;;
+esac
+"""
+
+
+def make(
+    *arguments: str, directory: Path = ROOT, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run make as from a fresh shell, not as a part of the make that runs the tests."""
+    inherited = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "FASTCACHE_BUILD"}
+    environment = {name: value for name, value in os.environ.items() if name not in inherited}
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=directory,
+        env=environment | variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A copy of the Makefile whose interpreter only notes what it is asked to do."""
+
+    directory: Path
+
+    @property
+    def venv(self) -> Path:
+        return self.directory / ".venv"
+
+    def test(self, *, failing: str = "nothing", **variables: str) -> list[str]:
+        """The steps that `make test` took; a step whose command holds `failing` fails."""
+        notes = self.directory / "notes"
+        notes.write_text("")
+        interpreter = f"PYTHON={self.directory / 'python'}"
+        outcome = make(
+            "test",
+            interpreter,
+            directory=self.directory,
+            NOTES=str(notes),
+            FAILING=failing,
+            **variables,
+        )
+        assert (outcome.returncode == 0) is (failing == "nothing"), outcome.stderr
+        return [name_step(line) for line in notes.read_text().splitlines()]
+
+    def change(self, name: str) -> None:
+        """Give a file a time later than every stamp's."""
+        later = max(stamp.stat().st_mtime for stamp in self.venv.iterdir()) + 1
+        os.utime(self.directory / name, (later, later))
+
+
+def name_step(command: str) -> str:
+    """What a command is for."""
+    for part, step in {
+        "-m venv": "venv",
+        "import sys, tomllib": "list",
+        "--requirement": "install",
+        "--editable": "compile",
+        "-m pytest": "test",
+    }.items():
+        if part in command:
+            return step
+    return command
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    """A checkout in a directory with a space in its name, where nothing has been made yet."""
+    directory = tmp_path / "a checkout"
+    (directory / "scripts").mkdir(parents=True)
+    (directory / "fastcache").mkdir()
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "setup.py"):
+        shutil.copy(ROOT / name, directory)
+    for name, text in {
+        "python": PYTHON,
+        "scripts/prerequisites.sh": "#!/bin/sh\n",
+        "fastcache/_one.pyx": "",
+    }.items():
+        (directory / name).write_text(text)
+        (directory / name).chmod(0o755)
+    return Checkout(directory)
+
+
+WHOLE = ["venv", "list", "install", "list", "install", "compile", "test"]
+
+
+def test_make_alone_lists_every_target_with_its_purpose() -> None:
+    outcome = make()
+    assert outcome.returncode == 0
+    listed = re.findall(r"^  make (\S+) +(.+)$", outcome.stdout, re.MULTILINE)
+    assert listed == DOCUMENTED
+    assert {"serve", "test", "test-long", "lint", "coverage", "wheel"} <= dict(listed).keys()
+
+
+@pytest.mark.parametrize("target", [name for name, _ in DOCUMENTED])
+def test_every_target_can_be_planned(target: str) -> None:
+    outcome = make("--dry-run", target)
+    assert outcome.returncode == 0, outcome.stderr
+
+
+def test_the_first_run_does_everything_and_the_second_only_its_job(checkout: Checkout) -> None:
+    assert checkout.test() == WHOLE
+    assert checkout.test() == ["test"]
+
+
+@pytest.mark.parametrize("name", ["fastcache/_one.pyx", "setup.py"])
+def test_a_changed_source_is_compiled_again(checkout: Checkout, name: str) -> None:
+    checkout.test()
+    checkout.change(name)
+    assert checkout.test() == ["compile", "test"]
+
+
+@pytest.mark.parametrize("name", ["constraints.txt", "pyproject.toml"])
+def test_changed_requirements_make_the_environment_anew(checkout: Checkout, name: str) -> None:
+    checkout.test()
+    checkout.change(name)
+    (checkout.venv / "left behind").touch()
+    os.utime(checkout.venv / "left behind", (0, 0))
+    assert checkout.test() == WHOLE
+    assert not (checkout.venv / "left behind").exists()
+
+
+def test_another_build_mode_is_compiled_again_each_time_it_changes(checkout: Checkout) -> None:
+    checkout.test()
+    assert checkout.test(FASTCACHE_BUILD="debug") == ["compile", "test"]
+    assert checkout.test(FASTCACHE_BUILD="debug") == ["test"]
+    assert checkout.test() == ["compile", "test"]
+
+
+def test_an_installation_that_failed_is_not_taken_for_a_whole_one(checkout: Checkout) -> None:
+    assert checkout.test(failing="--requirement") == ["venv", "list", "install"]
+    assert checkout.test() == WHOLE
+
+
+def test_tools_that_were_half_installed_are_installed_afresh(checkout: Checkout) -> None:
+    checkout.test()
+    (checkout.venv / ".tools").unlink()
+    assert checkout.test(failing="--requirement") == ["list", "install"]
+    assert checkout.test() == WHOLE
+
+
+def test_a_compilation_that_failed_is_done_again(checkout: Checkout) -> None:
+    assert checkout.test(failing="--editable") == WHOLE[:-1]
+    assert checkout.test() == ["compile", "test"]
+
+
+def test_an_environment_whose_interpreter_has_gone_is_made_anew(checkout: Checkout) -> None:
+    checkout.test()
+    (checkout.venv / "bin" / "python").unlink()
+    (checkout.venv / "bin" / "python").symlink_to("/nonexistent/python")
+    assert checkout.test() == WHOLE
+
+
+def test_an_environment_from_elsewhere_is_made_anew(checkout: Checkout) -> None:
+    (checkout.venv / "bin").mkdir(parents=True)
+    assert checkout.test() == WHOLE
+
+
+def test_missing_prerequisites_stop_the_run_before_anything_is_made(checkout: Checkout) -> None:
+    (checkout.directory / "scripts/prerequisites.sh").write_text("#!/bin/sh\nexit 1\n")
+    assert make("serve", directory=checkout.directory).returncode != 0
+    assert not checkout.venv.exists()
+
+
+def test_integration_runs_the_linters_and_then_the_tests() -> None:
+    steps = re.findall(r"^step make ([a-z-]+)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    assert steps[:2] == ["lint", "test"]
+
+
+def test_everything_that_is_required_is_pinned() -> None:
+    pins = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if not line.startswith("#"):
+            name, separator, version = line.partition("==")
+            assert separator
+            pins[canonicalize_name(name)] = version
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    required = [*table["build-system"]["requires"], *table["project"]["dependencies"]]
+    for extra in table["project"]["optional-dependencies"].values():
+        required += extra
+    for requirement in map(Requirement, required):
+        pinned = pins.get(canonicalize_name(requirement.name))
+        assert pinned is not None, requirement
+        assert requirement.specifier.contains(pinned), requirement
