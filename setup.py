@@ -20,7 +20,16 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-MODULES = ("_settings", "_shard", "_cursor", "_cache", "_ttl", "_shared")
+MODULES = (
+    "_garbage",
+    "_settings",
+    "_shard",
+    "_cursor",
+    "_store",
+    "_cache",
+    "_ttl",
+    "_shared",
+)
 HEADERS = ("_atomics.h", "_clock.h", "_fixed_hash.h", "_keys.h")
 
 

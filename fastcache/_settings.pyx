@@ -9,7 +9,7 @@ a datetime becomes whole microseconds, so that its ttl is a timedelta.
 
 cimport cython
 
-import time
+from time import monotonic
 from datetime import datetime, timedelta, timezone
 
 from libc.math cimport INFINITY
@@ -17,7 +17,7 @@ from libc.math cimport INFINITY
 _EPOCH = datetime(1970, 1, 1)
 _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
-_monotonic = time.monotonic
+_monotonic = monotonic
 
 
 @cython.final

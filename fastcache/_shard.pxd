@@ -3,6 +3,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 
+from fastcache._garbage cimport Garbage
 from fastcache._settings cimport Settings
 
 
@@ -15,10 +16,6 @@ cdef extern from "_keys.h":
 cdef inline uint64_t spread(Py_hash_t hash_value) noexcept nogil:
     cdef uint64_t mixed = <uint64_t>hash_value * <uint64_t>0x9E3779B97F4A7C15
     return mixed ^ (mixed >> 32)
-
-
-cdef enum:
-    FEW = 8
 
 
 cdef struct Slot:
@@ -42,18 +39,6 @@ cdef struct Entry:      # 64 bytes: a cache line
 cdef struct Mark:       # remembers an entry without holding it
     uint32_t entry
     uint64_t serial
-
-
-cdef struct Garbage:    # owned references, key and value in turn, to be released later
-    Py_ssize_t count
-    Py_ssize_t room
-    PyObject **many     # NULL until `few` is too small
-    PyObject *few[FEW]
-
-
-cdef void garbage_start(Garbage *garbage) noexcept
-cdef void garbage_release(Garbage *garbage) noexcept
-cdef list garbage_pairs(Garbage *garbage)
 
 
 cdef class Shard:

@@ -16,6 +16,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport Py_EQ, PyObject, PyObject_RichCompareBool
 from libc.stdint cimport uint32_t, uint64_t
 
+from fastcache._garbage cimport Garbage, garbage_add, garbage_make_room
 from fastcache._settings cimport Settings
 
 
@@ -37,63 +38,6 @@ cdef enum:
     FIRST_SLOTS = 16
     MOST_ENTRIES = 0x40000000
 
-
-# ------------------------------------------------------------------ garbage
-
-cdef void garbage_start(Garbage *garbage) noexcept:
-    garbage.count = 0
-    garbage.room = FEW
-    garbage.many = NULL
-
-
-cdef inline PyObject **garbage_refs(Garbage *garbage) noexcept:
-    return &garbage.few[0] if garbage.many == NULL else garbage.many
-
-
-cdef int garbage_make_room(Garbage *garbage) except -1:
-    """Make room for one more pair, so that adding it cannot fail."""
-    cdef PyObject **many
-    cdef Py_ssize_t room
-    cdef Py_ssize_t i
-    if garbage.count + 2 <= garbage.room:
-        return 0
-    room = garbage.room * 2
-    many = <PyObject **>PyMem_Realloc(garbage.many, <size_t>room * sizeof(PyObject *))
-    if many == NULL:
-        raise MemoryError
-    if garbage.many == NULL:
-        for i in range(garbage.count):
-            many[i] = garbage.few[i]
-    garbage.many = many
-    garbage.room = room
-    return 0
-
-
-cdef inline void garbage_add(Garbage *garbage, PyObject *reference) noexcept:
-    garbage_refs(garbage)[garbage.count] = reference
-    garbage.count += 1
-
-
-cdef void garbage_release(Garbage *garbage) noexcept:
-    """Let go of all that was collected; runs finalizers."""
-    cdef PyObject **refs = garbage_refs(garbage)
-    cdef Py_ssize_t i
-    for i in range(garbage.count):
-        decref(refs[i])
-    PyMem_Free(garbage.many)
-    garbage_start(garbage)
-
-
-cdef list garbage_pairs(Garbage *garbage):
-    """The collected references as a list of (key, value), which stay in the garbage too."""
-    cdef PyObject **refs = garbage_refs(garbage)
-    cdef Py_ssize_t i
-    return [
-        (<object>refs[i], <object>refs[i + 1]) for i in range(0, garbage.count, 2)
-    ]
-
-
-# ------------------------------------------------------------------ the shard
 
 @cython.final
 @cython.auto_pickle(False)
@@ -250,7 +194,8 @@ cdef class Shard:
     cdef int take(self, uint32_t index, Garbage *garbage) except -1:
         """Remove one entry; its key and value go to the garbage. Runs no Python code."""
         cdef Entry *entry = &self.entries[index]
-        assert index != 0 and entry.key != NULL
+        assert index != 0
+        assert entry.key != NULL
         garbage_make_room(garbage)
         self.vacate(index)
         garbage_add(garbage, entry.key)

@@ -2,13 +2,13 @@
 
 cimport cython
 
-import time
+from time import monotonic
 
 from fastcache._cache cimport Cache
+from fastcache._garbage cimport Garbage, garbage_pairs, garbage_release, garbage_start
 from fastcache._settings cimport Settings, now_of
-from fastcache._shard cimport Garbage, garbage_pairs, garbage_release, garbage_start
 
-cdef object _monotonic = time.monotonic
+cdef object _monotonic = monotonic
 
 
 @cython.no_gc_clear

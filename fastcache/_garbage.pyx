@@ -1,0 +1,50 @@
+"""References that a change of a cache lets go, collected to be released after it.
+
+Releasing a reference can run any Python code, which must not find a cache half changed.
+Most changes let go of little, so that the first few references need no memory.
+"""
+
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.object cimport PyObject
+
+
+cdef extern from "Python.h":
+    void decref "Py_DECREF"(PyObject *reference) noexcept
+
+
+cdef int garbage_make_room(Garbage *garbage) except -1:
+    """Make room for one more pair, so that adding it cannot fail."""
+    cdef PyObject **many
+    cdef Py_ssize_t room
+    cdef Py_ssize_t i
+    if garbage.count + 2 <= garbage.room:
+        return 0
+    room = garbage.room * 2
+    many = <PyObject **>PyMem_Realloc(garbage.many, <size_t>room * sizeof(PyObject *))
+    if many == NULL:
+        raise MemoryError
+    if garbage.many == NULL:
+        for i in range(garbage.count):
+            many[i] = garbage.few[i]
+    garbage.many = many
+    garbage.room = room
+    return 0
+
+
+cdef void garbage_release(Garbage *garbage) noexcept:
+    """Let go of all that was collected; runs finalizers."""
+    cdef PyObject **refs = garbage_refs(garbage)
+    cdef Py_ssize_t i
+    for i in range(garbage.count):
+        decref(refs[i])
+    PyMem_Free(garbage.many)
+    garbage_start(garbage)
+
+
+cdef list garbage_pairs(Garbage *garbage):
+    """The collected references as a list of (key, value), which stay in the garbage too."""
+    cdef PyObject **refs = garbage_refs(garbage)
+    cdef Py_ssize_t i
+    return [
+        (<object>refs[i], <object>refs[i + 1]) for i in range(0, garbage.count, 2)
+    ]
