@@ -11,7 +11,7 @@ from types import GenericAlias
 
 from fastcache._cursor cimport PART_ITEM, PART_KEY, PART_VALUE, Cursor, cursor
 from fastcache._garbage cimport Garbage, garbage_pairs, garbage_release, garbage_start
-from fastcache._settings cimport CLOCK_NONE, now_of
+from fastcache._settings cimport CLOCK_NONE, deadline_of, now_of
 from fastcache._shard cimport Entry, Shard, fastcache_give
 from fastcache._store cimport (
     HOOK_DELETE,
@@ -49,6 +49,11 @@ class _Items(ItemsView):
 
     def __iter__(self):
         return items_of(self._mapping)
+
+
+def _one(value):
+    """The size of a value where none is measured."""
+    return 1
 
 
 cdef Cursor values_of(Cache cache):
@@ -101,6 +106,7 @@ cdef class Cache(Store):
         cdef Garbage garbage
         cdef double size
         cdef double now
+        cdef double deadline
         cdef Py_hash_t hash_value
         cdef Shard shard
         if self.hooks & (HOOK_DELETE | HOOK_POPITEM | HOOK_EXPIRE):
@@ -109,14 +115,13 @@ cdef class Cache(Store):
         size = self.size_of(value)
         hash_value = hash(key)
         now = now_of(self.settings)
+        deadline = deadline_of(self.settings, now)
         shard = self.shard_of(hash_value)
         if size > shard.capacity:
             raise ValueError("value too large")
         garbage_start(&garbage)
         try:
-            shard.put(
-                key, hash_value, value, size, now, now + self.settings.span, &garbage
-            )
+            shard.put(key, hash_value, value, size, now, deadline, &garbage)
         finally:
             garbage_release(&garbage)
 
@@ -125,14 +130,16 @@ cdef class Cache(Store):
         cdef Garbage garbage
         cdef double size
         cdef double now = 0.0
+        cdef double deadline
         cdef Py_hash_t hash_value
         cdef Shard shard
         cdef uint32_t index
         cdef double before
         if self.settings.clock != CLOCK_NONE:
-            time = self.settings.timer()
+            time = self.settings.read()
             now = self.settings.instant(time)
             self.expire(time)
+        deadline = deadline_of(self.settings, now)
         size = self.size_of(value)
         hash_value = hash(key)
         shard = self.shard_of(hash_value)
@@ -148,9 +155,7 @@ cdef class Cache(Store):
         garbage_start(&garbage)
         try:
             # Nothing is left to expire here, unless the subclass wants to keep it.
-            shard.put(
-                key, hash_value, value, size, -INFINITY, now + self.settings.span, &garbage
-            )
+            shard.put(key, hash_value, value, size, -INFINITY, deadline, &garbage)
         finally:
             garbage_release(&garbage)
         return 0
@@ -213,6 +218,7 @@ cdef class Cache(Store):
         cdef Py_hash_t hash_value
         cdef double size
         cdef double now
+        cdef double deadline
         cdef Shard shard
         cdef uint32_t index
         if self.hooks & ~(HOOK_MISSING | HOOK_SIZE):
@@ -226,6 +232,7 @@ cdef class Cache(Store):
         size = self.size_of(default)
         hash_value = hash(key)
         now = now_of(self.settings)
+        deadline = deadline_of(self.settings, now)
         shard = self.shard_of(hash_value)
         if size > shard.capacity:
             raise ValueError("value too large")
@@ -236,9 +243,7 @@ cdef class Cache(Store):
             if index != 0 and now < shard.entries[index].deadline:
                 shard.touch(index)
                 return <object>shard.entries[index].value
-            shard.store(
-                index, key, hash_value, default, size, now, now + self.settings.span, &garbage
-            )
+            shard.store(index, key, hash_value, default, size, now, deadline, &garbage)
         finally:
             garbage_release(&garbage)
         return default
@@ -263,7 +268,7 @@ cdef class Cache(Store):
                 self.sweep(now, &expired)
             shard = self.fullest()
             if shard is None:
-                raise KeyError(f"{type(self).__name__} is empty")
+                raise KeyError(f"{type(self).__name__} is empty") from None
             if self.hooks & HOOK_DELETE:
                 entry = &shard.entries[shard.entries[0].next_used]
                 key = <object>entry.key
@@ -317,11 +322,11 @@ cdef class Cache(Store):
         whole = int(total)
         return whole if whole == total else total
 
-    def getsizeof(self, value):
-        """The size of a value: 1, unless the cache was given a measure."""
-        if self.settings.getsizeof is None:
-            return 1
-        return self.settings.getsizeof(value)
+    @property
+    def getsizeof(self):
+        """The measure of a value's size: what the cache was given, or 1 for each."""
+        measure = self.settings.getsizeof
+        return _one if measure is None else measure
 
     def stats(self):
         """CacheStats: hits, misses, evictions, expirations, entries."""

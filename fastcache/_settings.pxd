@@ -9,6 +9,7 @@ cdef enum Clock:
     CLOCK_NONE      # nothing expires
     CLOCK_NATIVE    # time.monotonic, read from C
     CLOCK_CALL      # any other timer
+    CLOCK_FROZEN    # stopped by `with cache.timer`
 
 
 cdef class Settings:
@@ -17,11 +18,21 @@ cdef class Settings:
     cdef object ttl
     cdef object timer
     cdef double span        # the ttl in the units of instant()
+    cdef double latest      # the last deadline that the timer's type can express
     cdef bint calendar      # the timer gives datetimes, the ttl is a timedelta
     cdef Clock clock
+    cdef Clock running      # the clock to go back to from CLOCK_FROZEN
+    cdef Py_ssize_t nesting  # of `with cache.timer`
+    cdef object frozen
 
+    cdef object read(self)
     cdef double instant(self, object time) except? -1.0
     cdef double call_timer(self) except? -1.0
+    cdef double overflow(self) except -1.0
+
+
+cdef class Timer:
+    cdef Settings settings
 
 
 cdef inline double now_of(Settings settings) except? -1.0:
@@ -31,3 +42,11 @@ cdef inline double now_of(Settings settings) except? -1.0:
     if settings.clock == CLOCK_NONE:
         return 0.0
     return settings.call_timer()
+
+
+cdef inline double deadline_of(Settings settings, double now) except? -1.0:
+    """When an item stored at `now` expires."""
+    cdef double deadline = now + settings.span
+    if deadline > settings.latest:
+        settings.overflow()
+    return deadline

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from types import TracebackType
 from typing import Any, final
 
 @final
@@ -11,3 +12,18 @@ class Settings:
         ttl: float | timedelta | None = None,
         timer: Callable[[], float] | Callable[[], datetime] | None = None,
     ) -> None: ...
+
+# The time is what the cache's own timer gives.
+@final
+class Timer:
+    def __init__(self, settings: Settings) -> None: ...
+    def __call__(self) -> Any: ...
+    def __enter__(self) -> Any: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+    def __getattr__(self, name: str) -> Any: ...

@@ -119,7 +119,7 @@ cdef class Store:
         if self.settings.clock == CLOCK_NONE:
             return 0
         if self.hooks & HOOK_EXPIRE:
-            self.expire(self.settings.timer())
+            self.expire(self.settings.read())
             return 0
         now = now_of(self.settings)
         garbage_start(&garbage)

@@ -3,6 +3,7 @@ from datetime import datetime, timedelta
 from typing import overload
 
 from fastcache._cache import _K, _V, Cache
+from fastcache._settings import Timer
 
 class LRUCache(Cache[_K, _V]):
     def __init__(
@@ -37,5 +38,5 @@ class TTLCache(Cache[_K, _V]):
     @property
     def ttl(self) -> float | timedelta: ...
     @property
-    def timer(self) -> Callable[[], float] | Callable[[], datetime]: ...
+    def timer(self) -> Timer: ...
     def expire(self, time: float | datetime | None = None) -> list[tuple[_K, _V]]: ...

@@ -6,7 +6,7 @@ from time import monotonic
 
 from fastcache._cache cimport Cache
 from fastcache._garbage cimport Garbage, garbage_pairs, garbage_release, garbage_start
-from fastcache._settings cimport Settings, now_of
+from fastcache._settings cimport Settings, Timer, now_of
 
 cdef object _monotonic = monotonic
 
@@ -43,8 +43,8 @@ cdef class TTLCache(Cache):
 
     @property
     def timer(self):
-        """The timer function of the cache."""
-        return self.settings.timer
+        """The timer of the cache: a callable, and a context manager that freezes it."""
+        return Timer(self.settings)
 
     def expire(self, time=None):
         """Remove the items that have expired, at `time` or now, and return them as a list
