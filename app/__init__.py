@@ -1,0 +1,29 @@
+"""Latchkey: API-key authentication for one box. This module only wires the parts together."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from app.config import Settings
+
+
+def create_app(settings: Settings | None = None, *, migrate: bool = True) -> Flask:
+    """The Flask application, protected; WSGI servers call ``app.wsgi_app`` through it.
+
+    ``settings`` None reads them from the environment. ``migrate`` brings the database to the
+    current schema first; a server that did so before it forked passes False. Raises
+    ConfigurationError where something does not fit.
+    """
+    from app.api import build_api, open_routes
+    from app.assembly import Latchkey
+    from app.auth.requirements import check_declarations
+    from app.store.migrate import migrate_in_child
+
+    latchkey = Latchkey.from_settings(settings)
+    if migrate:
+        migrate_in_child(latchkey.settings.database_url)
+    app = build_api(latchkey.settings)
+    routes = open_routes(latchkey.settings)
+    latchkey.protect(app, routes)
+    check_declarations(app, routes)
+    return app

@@ -1,0 +1,54 @@
+"""Every error of a Flask application, answered in the one envelope."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
+
+from app.auth.middleware import error_answer
+from app.errors import (
+    ApiError,
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    StoreError,
+)
+
+log = logging.getLogger("latchkey")
+
+
+def answer_errors_in_the_envelope(app: Flask) -> None:
+    """Have ``app`` answer its errors as ours are: by status, type, code and message in JSON."""
+    app.register_error_handler(ApiError, _answer)
+    app.register_error_handler(HTTPException, lambda error: _answer(_translate(error)))
+    app.register_error_handler(Exception, _answer_unexpected)
+
+
+def _answer(error: ApiError) -> Response:
+    if isinstance(error, StoreError):
+        log.error("database failure: %s", error.detail)
+    body, headers = error_answer(error, request.environ)
+    return Response(body, status=error.status.value, headers=headers)
+
+
+def _answer_unexpected(error: Exception) -> Response:
+    log.error("unexpected failure in %s", request.endpoint, exc_info=error)
+    return _answer(InternalError())
+
+
+def _translate(error: HTTPException) -> ApiError:
+    """What werkzeug raised, as one of ours."""
+    if isinstance(error, WerkzeugMethodNotAllowed):
+        return MethodNotAllowed(frozenset(error.valid_methods or ()))
+    if isinstance(error, RequestEntityTooLarge):
+        return PayloadTooLarge()
+    if error.code == 404:
+        return NotFound()
+    if error.code is not None and error.code < 500:
+        return InvalidRequest()
+    return InternalError()

@@ -1,0 +1,257 @@
+"""The shapes of requests and answers; the OpenAPI document is made from them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, Required, TypedDict
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic.config import JsonDict
+
+from app.credentials.models import Credential, Mode, Status
+from app.credentials.scopes import KNOWN_SCOPES, parse_scopes
+from app.credentials.tokens import API_KEY_PATTERN, SECRET_PATTERN
+from app.errors import InvalidField
+
+# RFC 3339 section 5.6. A time without an offset names no moment, so it is refused.
+_RFC3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+
+
+_FIELD_NAME = re.compile(r"[a-z][a-z_]{0,39}", re.ASCII)
+
+
+def _parse_time(value: object) -> datetime:
+    """A moment in UTC, cut to the millisecond, from RFC 3339 text."""
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise ValueError("must be a time as in 2026-01-15T10:30:00Z")
+    try:
+        moment = datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("must be a time that exists") from None
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def format_time(moment: datetime) -> str:
+    """RFC 3339 in UTC with milliseconds: ``2026-01-15T10:30:00.123Z``."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Time = Annotated[
+    datetime,
+    BeforeValidator(_parse_time),
+    PlainSerializer(format_time, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+ApiKey = Annotated[str, Field(pattern=API_KEY_PATTERN, examples=["ak_live_0123456789ABCDEFGHIJkl"])]
+# A name begins and ends with a visible character and has no control characters.
+Name = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=100,
+        pattern=r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$",
+        examples=["billing service"],
+    ),
+]
+Scope = Annotated[str, Field(json_schema_extra={"enum": list(KNOWN_SCOPES)})]
+
+
+def _without_default(schema: JsonDict) -> None:
+    """What a field left out means depends on the caller, so the document names no default."""
+    schema.pop("default", None)
+
+
+class RequestModel(BaseModel):
+    """A request's part: unknown fields are refused, types are not bent."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class RegisterBody(RequestModel):
+    """A pair that the vendor derived, to be registered."""
+
+    api_key: ApiKey
+    api_secret: Annotated[str, Field(pattern=SECRET_PATTERN, repr=False)]
+    name: Name | None = None
+
+
+class IssueTerms(TypedDict, total=False):
+    """What a new pair is asked for with; a term left out is the caller's own."""
+
+    name: Required[str]
+    mode: Mode
+    scopes: frozenset[str]
+    expires_at: datetime | None
+
+
+class IssueBody(RequestModel):
+    """A new pair; what is left out is the caller's own (see ``model_fields_set``)."""
+
+    name: Name
+    mode: Mode = Field(
+        default="live", json_schema_extra=_without_default, description="The caller's own."
+    )
+    scopes: Annotated[list[Scope], Field(min_length=1)] = Field(
+        default=[],
+        json_schema_extra=_without_default,
+        description="The caller's own if left out; nobody can give more than they have.",
+    )
+    expires_at: Time | None = Field(
+        default=None,
+        json_schema_extra=_without_default,
+        description="The caller's own if left out; null for no end.",
+    )
+
+    def terms(self) -> IssueTerms:
+        """What was given, as the service takes it; raises InvalidField for an unknown scope."""
+        terms = IssueTerms(name=self.name)
+        if "mode" in self.model_fields_set:
+            terms["mode"] = self.mode
+        if "scopes" in self.model_fields_set:
+            terms["scopes"] = parse_scopes(self.scopes)
+        if "expires_at" in self.model_fields_set:
+            terms["expires_at"] = self.expires_at
+        return terms
+
+
+class ApiKeyPath(BaseModel):
+    """The key that a route is about."""
+
+    api_key: str = Field(description="The public key, ak_…")
+
+
+class ListQuery(BaseModel):
+    """Which part of a listing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=100)] = Field(default=50, description="How many, at most.")
+    cursor: str | None = Field(default=None, description="The next_cursor of the page before.")
+
+
+class Registered(BaseModel):
+    """The answer to a registration."""
+
+    api_key: ApiKey
+
+
+class Revoked(BaseModel):
+    """The answer to a revocation, which is in effect."""
+
+    api_key: ApiKey
+    revoked: Literal[True] = True
+
+
+class Account(BaseModel):
+    """Whom the presented key speaks for."""
+
+    object: Literal["account"] = "account"
+    id: str = Field(description="Stays the same when the key is rotated.")
+    name: str | None
+    mode: Mode
+    api_key: ApiKey
+    scopes: list[Scope]
+
+
+class CredentialObject(BaseModel):
+    """A credential without its secret."""
+
+    api_key: ApiKey
+    name: str | None
+    mode: Mode
+    scopes: list[Scope]
+    status: Status
+    created_at: Time
+    expires_at: Time | None
+    revoked_at: Time | None
+    last_used_at: Time | None = Field(description="Null: uses are not recorded yet.")
+    rotate_by: Time | None = Field(description="When it should have been replaced by a new one.")
+    rotated_to: ApiKey | None
+
+    @classmethod
+    def of(cls, credential: Credential, now: datetime, rotation_age: timedelta) -> CredentialObject:
+        """The object that clients see of a stored credential at ``now``."""
+        return cls(**_fields(credential, now, rotation_age))
+
+
+class IssuedObject(CredentialObject):
+    """A new credential with its secret, this once."""
+
+    api_secret: Annotated[str, Field(pattern=SECRET_PATTERN, repr=False)]
+
+    @classmethod
+    def with_secret(
+        cls, credential: Credential, secret: str, now: datetime, rotation_age: timedelta
+    ) -> IssuedObject:
+        """The object that the creating call answers."""
+        return cls(api_secret=secret, **_fields(credential, now, rotation_age))
+
+
+class CredentialList(BaseModel):
+    """A page of credentials, newest first; next_cursor is null at the end."""
+
+    credentials: list[CredentialObject]
+    next_cursor: str | None
+
+
+class HealthStatus(BaseModel):
+    """The service answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class ErrorFields(BaseModel):
+    """What went wrong: for programs by type and code, for people by message."""
+
+    type: str
+    code: str
+    message: str
+
+
+class ErrorEnvelope(BaseModel):
+    """The one shape of every error."""
+
+    error: ErrorFields
+
+
+def first_problem(error: ValidationError) -> InvalidField:
+    """The first thing that pydantic found wrong: the error names the field, never its value."""
+    problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    field = ".".join(str(part) for part in problem["loc"]) or "body"
+    if problem["type"] == "extra_forbidden":
+        # The name comes from outside too, and may be a secret that was put in the wrong place.
+        known_form = _FIELD_NAME.fullmatch(field)
+        return InvalidField(field if known_form else "body", "there is no such field")
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "string_pattern_mismatch":
+        message = "has the wrong form"
+    return InvalidField(field, message[:1].lower() + message[1:])
+
+
+def _fields(credential: Credential, now: datetime, rotation_age: timedelta) -> dict[str, Any]:
+    return {
+        "api_key": credential.api_key,
+        "name": credential.name,
+        "mode": credential.mode,
+        "scopes": sorted(credential.scopes),
+        "status": credential.status(now),
+        "created_at": credential.created_at,
+        "expires_at": credential.expires_at,
+        "revoked_at": credential.revoked_at,
+        "last_used_at": None,
+        "rotate_by": credential.rotate_by(rotation_age),
+        "rotated_to": None,
+    }

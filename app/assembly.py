@@ -1,0 +1,103 @@
+"""The parts of one worker, built from its settings and tied together.
+
+``Latchkey`` is what ``app.extensions["latchkey"]`` holds, and what protects a Flask or WSGI
+application of your own.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from wsgiref.types import WSGIApplication
+
+from flask import Flask
+
+from app.auth.authenticator import Authenticator
+from app.auth.counts import new_counters
+from app.auth.middleware import AuthMiddleware, OpenRoutes
+from app.auth.requirements import enforce_requirements
+from app.auth.throttle import FailureThrottle
+from app.config import Settings, derivation_keys, load_settings
+from app.credentials.derivation import DerivationKey, DerivationKeys
+from app.credentials.service import CredentialService
+from app.errors import StoreError
+from app.store import Store
+from fastcache import Counters
+
+log = logging.getLogger("latchkey")
+
+
+@dataclass(frozen=True, slots=True)
+class Latchkey:
+    """One worker's parts. ``credentials`` changes what ``authenticator`` checks."""
+
+    settings: Settings
+    store: Store
+    derivation: DerivationKeys
+    counters: Counters
+    authenticator: Authenticator
+    credentials: CredentialService
+    throttle: FailureThrottle
+
+    @classmethod
+    def from_settings(cls, settings: Settings | None = None) -> Latchkey:
+        """Build the parts; None reads the settings from the environment.
+
+        Opens no connection yet. Raises ConfigurationError where a setting does not fit.
+        """
+        settings = settings or load_settings()
+        derivation = load_derivation(settings)
+        store = Store(settings.database_url, pool_size=settings.threads)
+        counters = new_counters()
+        authenticator = Authenticator(
+            store.find,
+            derivation,
+            counters,
+            backend=settings.cache_backend,
+            cache_size=settings.cache_size,
+            cache_ttl=settings.cache_ttl,
+        )
+        return cls(
+            settings=settings,
+            store=store,
+            derivation=derivation,
+            counters=counters,
+            authenticator=authenticator,
+            credentials=CredentialService(store, derivation, authenticator.invalidate),
+            throttle=FailureThrottle(settings.failure_limit, settings.trusted_proxies),
+        )
+
+    def middleware(
+        self, wsgi_app: WSGIApplication, open_routes: OpenRoutes | None = None
+    ) -> AuthMiddleware:
+        """The middleware before any WSGI application; nothing is open unless named."""
+        return AuthMiddleware(
+            wsgi_app,
+            self.authenticator,
+            open_routes=open_routes or OpenRoutes(),
+            throttle=self.throttle,
+            on_fault=log_fault,
+        )
+
+    def protect(self, app: Flask, open_routes: OpenRoutes | None = None) -> None:
+        """Put the middleware before a Flask application and enforce what its views declare."""
+        # Imported here: a plain WSGI application needs none of it.
+        from app.api.error_handlers import answer_errors_in_the_envelope
+
+        app.wsgi_app = self.middleware(app.wsgi_app, open_routes)  # type: ignore[method-assign]
+        app.extensions["latchkey"] = self
+        enforce_requirements(app)
+        answer_errors_in_the_envelope(app)
+
+
+def load_derivation(settings: Settings) -> DerivationKeys:
+    """The derivation keys that the settings list; raises ConfigurationError."""
+    current, retired = derivation_keys(settings)
+    return DerivationKeys(
+        [DerivationKey(key) for key in current], [DerivationKey(key) for key in retired]
+    )
+
+
+def log_fault(error: StoreError) -> None:
+    """Log a database failure; the caller only hears that something went wrong."""
+    log.error("database failure: %s", error.detail)

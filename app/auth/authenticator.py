@@ -1,0 +1,160 @@
+"""The authenticator: from a presented credential to a principal, or to a refusal.
+
+The order of its steps keeps the promises of the contract. A digest that matches a fresh entry is
+a hit. Everything else is checked against the derivation keys first, so a forged secret ends there,
+by the same steps whether or not its key exists, and never reaches the database. Only what a listed
+key really made may ask: first what is remembered as unknown, then the store, once for all threads.
+
+Coherence: every entry keeps the generation (ticket) that its stripe had *before* the database was
+read, and counts only while the stripe still has it. To invalidate is to increment the stripe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+import secrets
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from app.auth.counts import Count
+from app.auth.flights import SingleFlight
+from app.auth.headers import Presented
+from app.auth.levels import Backend, Entry, Level, Unknown, new_level
+from app.credentials.derivation import DerivationKeys
+from app.credentials.models import Credential, Principal
+from app.credentials.service import hash_secret
+from app.credentials.tokens import MalformedToken, api_key_of, read_secret
+from app.errors import ExpiredCredential, InvalidCredential, RevokedCredential, StoreError
+from fastcache import Counters, Stripes
+
+UNKNOWN_TTL = 10.0
+UNKNOWN_SIZE = 10_000
+
+_DIGEST_LENGTH = 16
+_NO_DIGEST = bytes(_DIGEST_LENGTH)
+
+
+class _Loaded(NamedTuple):
+    """One database read: what it found, under which ticket, and when (monotonic seconds)."""
+
+    ticket: int
+    read_at: float
+    credential: Credential | None
+
+
+class Authenticator:
+    """Checks credentials for one worker. Knows nothing of HTTP or Flask; safe for many threads."""
+
+    def __init__(
+        self,
+        find: Callable[[str], Credential | None],
+        derivation: DerivationKeys,
+        counters: Counters,
+        *,
+        backend: Backend = "fastcache",
+        cache_size: int = 100_000,
+        cache_ttl: float = 300.0,
+        timer: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``find`` reads one credential by its public key and may raise StoreError.
+
+        ``cache_ttl`` is in seconds, ``timer`` monotonic seconds, ``clock`` seconds since 1970.
+        """
+        self._find = find
+        self._derivation = derivation
+        self.counters = counters
+        self._cache_ttl = cache_ttl
+        self._timer = timer
+        self._clock = clock
+        self._stripes = Stripes()
+        self.known: Level[Entry] = new_level(backend, cache_size, cache_ttl)
+        self.unknown: Level[Unknown] = new_level(backend, UNKNOWN_SIZE, UNKNOWN_TTL)
+        self._flights: SingleFlight[_Loaded] = SingleFlight()
+        # Keyed afresh at each start: a digest from a core dump matches nothing elsewhere.
+        self._hasher = hashlib.blake2b(key=secrets.token_bytes(32), digest_size=_DIGEST_LENGTH)
+
+    def authenticate(self, presented: Presented) -> Principal:
+        """The principal that the credential stands for.
+
+        Raises InvalidCredential, RevokedCredential or ExpiredCredential, and StoreError where the
+        database was needed and failed; that is never remembered.
+        """
+        lookup, secret = presented
+        digest = self._digest(secret)
+        entry = self.known.get(lookup)
+        expected = _NO_DIGEST if entry is None else entry.digest
+        if hmac.compare_digest(expected, digest) and entry is not None:
+            if self._is_fresh(entry, lookup):
+                self.counters.add(Count.CACHE_HIT)
+                return self._judge(entry)
+        return self._judge(self._check(lookup, secret, digest))
+
+    def invalidate(self, lookup: str) -> None:
+        """End everything remembered under a lookup key: the one function that invalidates."""
+        self._stripes.invalidate(lookup)
+
+    def _check(self, lookup: str, secret: str, digest: bytes) -> Entry:
+        """Everything but a hit: the derivation, what is known to be unknown, the store."""
+        try:
+            maker = self._derivation.maker_of(read_secret(secret))
+        except MalformedToken:
+            raise InvalidCredential from None
+        if maker is None:
+            self.counters.add(Count.FORGED)
+            raise InvalidCredential
+        self.counters.add(Count.CACHE_MISS)
+        # By digest, not by key: two secrets of one key, from two derivation keys, differ here.
+        unknown = self.unknown.get(digest)
+        if unknown is not None and self._is_fresh(unknown, lookup):
+            self.counters.add(Count.UNKNOWN_HIT)
+            raise InvalidCredential
+        loaded = self._flights.fly(lookup, self._stripes.generation, self._load)
+        credential = loaded.credential
+        if credential is None or not hmac.compare_digest(
+            credential.secret_hash, hash_secret(secret)
+        ):
+            deadline = loaded.read_at + min(UNKNOWN_TTL, self._cache_ttl)
+            self.unknown.put(digest, Unknown(loaded.ticket, deadline))
+            raise InvalidCredential
+        entry = Entry(
+            ticket=loaded.ticket,
+            deadline=loaded.read_at + self._cache_ttl,
+            digest=digest,
+            principal=credential.principal(),
+            revoked=credential.revoked_at is not None,
+            expires_at=(
+                math.inf if credential.expires_at is None else credential.expires_at.timestamp()
+            ),
+        )
+        self.known.put(lookup, entry)
+        return entry
+
+    def _load(self, lookup: str, ticket: int) -> _Loaded:
+        """Read the store, after the ticket was loaded and the time taken."""
+        read_at = self._timer()
+        self.counters.add(Count.STORE_SELECT)
+        try:
+            return _Loaded(ticket, read_at, self._find(api_key_of(lookup)))
+        except StoreError:
+            self.counters.add(Count.STORE_ERROR)
+            raise
+
+    def _is_fresh(self, entry: Entry | Unknown, lookup: str) -> bool:
+        return self._stripes.generation(lookup) == entry.ticket and self._timer() < entry.deadline
+
+    def _judge(self, entry: Entry) -> Principal:
+        """What an entry means now: the wall clock decides about expiry, at every request."""
+        if entry.revoked:
+            raise RevokedCredential
+        if self._clock() >= entry.expires_at:
+            raise ExpiredCredential
+        return entry.principal
+
+    def _digest(self, secret: str) -> bytes:
+        hasher = self._hasher.copy()
+        hasher.update(secret.encode())
+        return hasher.digest()

@@ -1,0 +1,135 @@
+"""The WSGI middleware that stands before the application: default deny.
+
+Whatever is not open by name needs a valid credential before the application sees the request, so
+a refused request never pays for routing, and a forgotten route is a closed one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from app.auth.authenticator import Authenticator
+from app.auth.counts import Count
+from app.auth.headers import bearer_presented, dialect_of, dialect_of_path, read_credential
+from app.auth.throttle import FailureThrottle
+from app.errors import (
+    ApiError,
+    Dialect,
+    ExpiredCredential,
+    InvalidCredential,
+    InvalidRequest,
+    MissingCredential,
+    RateLimited,
+    RevokedCredential,
+    StoreError,
+    envelope,
+    error_headers,
+    status_line,
+)
+
+PRINCIPAL_KEY = "latchkey.principal"
+
+_OUTCOMES: dict[type[ApiError], Count] = {
+    MissingCredential: Count.MISSING,
+    InvalidCredential: Count.INVALID,
+    RevokedCredential: Count.REVOKED,
+    ExpiredCredential: Count.EXPIRED,
+    InvalidRequest: Count.AMBIGUOUS,
+    RateLimited: Count.RATE_LIMITED,
+    StoreError: Count.FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRoutes:
+    """What needs no credential: exact (method, path) pairs, and areas with a trailing slash.
+
+    HEAD counts as GET. An area is open for every method: it denies by itself what it must.
+    """
+
+    routes: frozenset[tuple[str, str]] = frozenset()
+    areas: tuple[str, ...] = ()
+
+    def admits(self, method: str, path: str) -> bool:
+        """Whether a request goes through without a credential."""
+        if (method, path) in self.routes or path.startswith(self.areas):
+            return True
+        return method == "HEAD" and ("GET", path) in self.routes
+
+
+class AuthMiddleware:
+    """Lets a request through to ``wsgi_app`` with its principal, or answers it with the refusal.
+
+    The principal is at ``environ["latchkey.principal"]``: a Principal, or None on an open route.
+    """
+
+    def __init__(
+        self,
+        wsgi_app: WSGIApplication,
+        authenticator: Authenticator,
+        *,
+        open_routes: OpenRoutes = OpenRoutes(),
+        throttle: FailureThrottle | None = None,
+        on_fault: Callable[[StoreError], None] | None = None,
+    ) -> None:
+        """Without ``open_routes`` everything needs a credential; without ``throttle`` no 429.
+
+        ``on_fault`` is told of a database failure, for the log.
+        """
+        self._wsgi_app = wsgi_app
+        self._authenticator = authenticator
+        self._open_routes = open_routes
+        self._throttle = throttle
+        self._on_fault = on_fault
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """WSGI's call (PEP 3333)."""
+        authenticator = self._authenticator
+        if self._open_routes.admits(environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")):
+            environ[PRINCIPAL_KEY] = None
+            authenticator.counters.add(Count.OPEN)
+            return self._wsgi_app(environ, start_response)
+        try:
+            principal = authenticator.authenticate(read_credential(environ))
+        except ApiError as error:
+            return self._refuse(error, environ, start_response)
+        authenticator.counters.add(Count.AUTHENTICATED)
+        environ[PRINCIPAL_KEY] = principal
+        return self._wsgi_app(environ, start_response)
+
+    def _refuse(
+        self, error: ApiError, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        if isinstance(error, StoreError) and self._on_fault is not None:
+            self._on_fault(error)
+        if isinstance(error, InvalidCredential) and self._throttle is not None:
+            try:
+                self._throttle.count_failure(environ)
+            except RateLimited as limited:
+                error = limited
+        self._authenticator.counters.add(_OUTCOMES[type(error)])
+        return answer_error(error, environ, start_response)
+
+
+def answer_error(
+    error: ApiError, environ: WSGIEnvironment, start_response: StartResponse
+) -> Iterable[bytes]:
+    """Answer a WSGI request with an error, in the dialect and with the challenge it calls for."""
+    body, headers = error_answer(error, environ)
+    start_response(status_line(error), headers)
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+
+def error_answer(error: ApiError, environ: WSGIEnvironment) -> tuple[bytes, list[tuple[str, str]]]:
+    """The body and the headers of an error's answer to this request."""
+    on_open_route = environ.get(PRINCIPAL_KEY, ...) is None
+    dialect: Dialect
+    if on_open_route:
+        # What an open route was sent beside its body is not looked at.
+        dialect, bearer = dialect_of_path(environ.get("PATH_INFO", "")), False
+    else:
+        dialect, bearer = dialect_of(environ), bearer_presented(environ)
+    body = envelope(error, dialect)
+    return body, error_headers(error, body, bearer_presented=bearer)

@@ -1,0 +1,108 @@
+"""What a Flask view requires of its caller: declared on the view, enforced before it is called.
+
+A view behind the middleware declares ``@require_scope("credentials:read")`` or
+``@any_credential``. One that declares nothing stops the start, and is refused if it gets that far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+from flask import Flask, request
+from werkzeug.local import LocalProxy
+
+from app.auth.middleware import PRINCIPAL_KEY, OpenRoutes
+from app.credentials.models import Principal
+from app.credentials.scopes import KNOWN_SCOPES, permits
+from app.errors import ConfigurationError, InsufficientScope
+
+View = TypeVar("View", bound=Callable[..., object])
+
+_ATTRIBUTE = "__latchkey_requirement__"
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A scope, or None where any credential will do.
+
+    ``own`` names a view argument: where that is the caller's own key, no scope is needed.
+    """
+
+    scope: str | None
+    own: str | None = None
+
+    def check(self, principal: Principal, view_arguments: dict[str, object]) -> None:
+        """Raise InsufficientScope unless the principal meets it."""
+        if self.scope is None or permits(principal.scopes, self.scope):
+            return
+        if self.own is not None and view_arguments.get(self.own) == principal.api_key:
+            return
+        raise InsufficientScope(self.scope)
+
+
+def require_scope(scope: str, *, or_own: str | None = None) -> Callable[[View], View]:
+    """Declare that a view needs ``scope``; raises ValueError for one that is not known.
+
+    With ``or_own="api_key"`` a caller may also act on its own key, named by that view argument.
+    """
+    if scope not in KNOWN_SCOPES:
+        raise ValueError(f"unknown scope {scope!r}; known are {', '.join(KNOWN_SCOPES)}")
+    return _declare(Requirement(scope, or_own))
+
+
+def any_credential(view: View) -> View:
+    """Declare that a view needs a valid credential and no particular scope."""
+    return _declare(Requirement(None))(view)
+
+
+def _declare(requirement: Requirement) -> Callable[[View], View]:
+    def decorate(view: View) -> View:
+        setattr(view, _ATTRIBUTE, requirement)
+        return view
+
+    return decorate
+
+
+def _current_principal() -> Principal:
+    principal = request.environ.get(PRINCIPAL_KEY)
+    if principal is None:
+        raise RuntimeError("this route is open: nobody has been authenticated")
+    return cast(Principal, principal)
+
+
+current_principal = cast(Principal, LocalProxy(_current_principal))
+"""The principal of the request that is being handled; RuntimeError on an open route."""
+
+
+def enforce_requirements(app: Flask) -> None:
+    """Have every view's declared requirement checked after routing and before its body is read.
+
+    A route or method that does not exist answers 404 or 405 first, as Flask does by itself.
+    """
+
+    @app.before_request
+    def check_requirement() -> None:
+        principal = request.environ.get(PRINCIPAL_KEY)
+        if principal is None or request.endpoint is None:
+            return
+        requirement = getattr(app.view_functions[request.endpoint], _ATTRIBUTE, None)
+        if requirement is None:
+            raise ConfigurationError(f"the view {request.endpoint} declares no requirement")
+        requirement.check(principal, request.view_args or {})
+
+
+def check_declarations(app: Flask, open_routes: OpenRoutes) -> None:
+    """Raise ConfigurationError if a protected route declares neither a scope nor any credential."""
+    for rule in app.url_map.iter_rules():
+        protected = [
+            method
+            for method in sorted(rule.methods or ())
+            if not open_routes.admits(method, rule.rule)
+        ]
+        if protected and not hasattr(app.view_functions[rule.endpoint], _ATTRIBUTE):
+            raise ConfigurationError(
+                f"the protected route {protected[0]} {rule.rule} declares no requirement: "
+                "add @require_scope(...) or @any_credential to its view"
+            )

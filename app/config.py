@@ -1,0 +1,200 @@
+"""Every setting: its name, type, default and help, in one table, read from ``LATCHKEY_*``.
+
+The fields of ``Settings`` are the table; docs/configuration.md is made from it. An unknown name
+or a bad value stops the start with one line that says which, and what is allowed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from app.errors import ConfigurationError
+
+PREFIX = "LATCHKEY_"
+MASK = "********"
+
+_HEX_KEY = re.compile(r"[0-9a-fA-F]{64}")
+_MAX_KEYS = 4
+
+
+class Settings(BaseModel):
+    """The settings of one Latchkey, as the environment gives them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    database_url: str = Field(
+        default="sqlite:///data/latchkey.db",
+        description="The database: `sqlite:///` and a path, absolute (four slashes) or from the "
+        "working directory.",
+    )
+    derivation_keys: SecretStr = Field(
+        default=SecretStr(""),
+        description="The instance's derivation keys, each 64 hex digits, comma-separated, newest "
+        "first, four at most. Empty: they are read from the file.",
+    )
+    derivation_key_file: Path = Field(
+        default=Path("secrets/derivation.key"),
+        description="A file with the derivation keys, one in a line, newest first; mode 0600, and "
+        "not in the database's directory. Not used where `LATCHKEY_DERIVATION_KEYS` is set.",
+    )
+    derivation_keys_retired: SecretStr = Field(
+        default=SecretStr(""),
+        description="Derivation keys that accept use but no registration, written as the others, "
+        "four at most.",
+    )
+    bind: str = Field(
+        default="127.0.0.1:8080",
+        pattern=r"^(\S+:\d{1,5}|unix:\S+)$",
+        description="Where to listen: `HOST:PORT` or `unix:PATH`.",
+    )
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=4, description="Worker processes, 1 to 256."
+    )
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=4, description="Threads in each worker, 1 to 256."
+    )
+    cache_backend: Literal["fastcache", "cachetools", "none"] = Field(
+        default="fastcache",
+        description="What holds checked credentials: `fastcache`, `cachetools` (for comparison), "
+        "or `none` (a SELECT for each request).",
+    )
+    cache_ttl: Annotated[float, Field(gt=0, le=300, allow_inf_nan=False)] = Field(
+        default=300.0,
+        description="Seconds that a check stays valid, counted from the database read; more than "
+        "0, at most 300.",
+    )
+    cache_size: Annotated[int, Field(ge=1, le=100_000_000)] = Field(
+        default=100_000, description="Entries of the cache in each worker."
+    )
+    failure_limit: str = Field(
+        default="300/minute",
+        description="Refused credentials from one address (an IPv6 /64 counts as one) before the "
+        "answer becomes 429: `COUNT/second`, `/minute`, `/hour` or `/day`, or `off`. Counted in "
+        "each worker.",
+    )
+    registration: Literal["open", "off"] = Field(
+        default="open",
+        description="Whether `POST /credentials` registers pairs that the vendor made: `open` or "
+        "`off`.",
+    )
+    trusted_proxies: Annotated[int, Field(ge=0, le=16)] = Field(
+        default=0,
+        description="How many proxies in front are yours: the caller's address is that many from "
+        "the right of `X-Forwarded-For`. 0 takes the peer's.",
+    )
+    rotation_days: Annotated[int, Field(ge=1, le=3650)] = Field(
+        default=90, description="Days after which a key should be replaced (`rotate_by`)."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least severe log line that is written."
+    )
+
+
+def load_settings(
+    environ: Mapping[str, str] | None = None, *, overrides: Mapping[str, str] | None = None
+) -> Settings:
+    """Read the settings from ``environ`` (the process's own where None).
+
+    ``overrides``, by field name, come from the command line and win. Raises ConfigurationError,
+    one line, for an unknown name or a value that is not allowed.
+    """
+    values = os.environ if environ is None else environ
+    known = {variable(name): name for name in Settings.model_fields}
+    unknown = sorted(key for key in values if key.startswith(PREFIX) and key not in known)
+    if unknown:
+        raise ConfigurationError(
+            f"unknown setting {unknown[0]}; allowed are {', '.join(sorted(known))}"
+        )
+    given = {field: values[key].strip() for key, field in known.items() if key in values}
+    given.update(overrides or {})
+    try:
+        settings = Settings.model_validate(given)
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        raise ConfigurationError(_problem(name)) from None
+    _check(settings, given)
+    return settings
+
+
+def variable(field: str) -> str:
+    """The environment's name for a field: ``cache_ttl`` is ``LATCHKEY_CACHE_TTL``."""
+    return PREFIX + field.upper()
+
+
+def derivation_keys(settings: Settings) -> tuple[list[bytes], list[bytes]]:
+    """The current and the retired derivation keys, 32 bytes each, newest first.
+
+    Raises ConfigurationError where there is none, one is malformed, or the file is not private.
+    """
+    inline = settings.derivation_keys.get_secret_value()
+    if inline:
+        current = _parse_keys(variable("derivation_keys"), inline.split(","))
+    else:
+        current = _read_key_file(settings)
+    retired_text = settings.derivation_keys_retired.get_secret_value()
+    retired = (
+        _parse_keys(variable("derivation_keys_retired"), retired_text.split(","))
+        if retired_text
+        else []
+    )
+    if len({*current, *retired}) < len(current) + len(retired):
+        raise ConfigurationError("a derivation key is listed twice; list each one once")
+    return current, retired
+
+
+def _read_key_file(settings: Settings) -> list[bytes]:
+    path = settings.derivation_key_file.absolute()
+    try:
+        with path.open(encoding="ascii") as file:
+            mode = os.fstat(file.fileno()).st_mode & 0o777
+            text = file.read(64 * 1024)
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"there is no derivation key: set {variable('derivation_keys')}, or make {path} "
+            "with: latchkey init"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not ASCII text"
+        raise ConfigurationError(f"the derivation key file {path}: {reason}") from None
+    if mode & 0o077:
+        raise ConfigurationError(
+            f"the derivation key file {path} has mode {mode:04o}; make it private: chmod 600 {path}"
+        )
+    lines = [line.strip() for line in text.splitlines()]
+    keys = [line for line in lines if line and not line.startswith("#")]
+    return _parse_keys(f"the derivation key file {path}", keys)
+
+
+def _parse_keys(source: str, keys: list[str]) -> list[bytes]:
+    if not 1 <= len(keys) <= _MAX_KEYS:
+        raise ConfigurationError(f"{source}: 1 to {_MAX_KEYS} keys are allowed, not {len(keys)}")
+    if not all(_HEX_KEY.fullmatch(key.strip()) for key in keys):
+        raise ConfigurationError(f"{source}: a derivation key is 64 hex digits")
+    return [bytes.fromhex(key.strip()) for key in keys]
+
+
+def _check(settings: Settings, given: Mapping[str, str]) -> None:
+    """What one field's type cannot say."""
+    if given.get("derivation_keys") and "derivation_key_file" in given:
+        raise ConfigurationError(
+            f"set {variable('derivation_keys')} or {variable('derivation_key_file')}, not both"
+        )
+    if settings.failure_limit != "off":
+        from limits import parse
+
+        try:
+            parse(settings.failure_limit)
+        except ValueError:
+            raise ConfigurationError(_problem("failure_limit")) from None
+
+
+def _problem(field: str) -> str:
+    """The one line about a bad value. It never repeats the value: it may be a secret."""
+    help_text = (Settings.model_fields[field].description or "").replace("`", "")
+    return f"{variable(field)} has a value that is not allowed. {help_text}"

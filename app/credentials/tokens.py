@@ -1,0 +1,117 @@
+"""The form of a key and of a secret: making, reading and checking them without asking anybody.
+
+``api_key`` is ``ak_<mode>_<id>``, 30 characters; ``api_secret`` is ``sk_<mode>_<id><mac><crc>``,
+79 characters. ``id`` is 22 base62 digits of a random number below 2**128, ``mac`` 43 digits of an
+HMAC-SHA256, ``crc`` 6 digits of zlib's CRC-32 over the 73 bytes before it. A number too large for
+its field is malformed. tests/credentials/vectors.json has known answers for other implementations.
+"""
+
+from __future__ import annotations
+
+import secrets
+import zlib
+from dataclasses import dataclass
+
+from app.credentials import base62
+from app.credentials.models import Mode
+
+API_KEY_LENGTH = 30
+SECRET_LENGTH = 79
+API_KEY_PATTERN = r"^ak_(live|test)_[0-9A-Za-z]{22}$"
+SECRET_PATTERN = r"^sk_(live|test)_[0-9A-Za-z]{71}$"  # noqa: S105 - a form, not a secret
+
+_PREFIX_LENGTH = 8
+_ID_LENGTH = 22
+_MAC_LENGTH = 43
+_CRC_LENGTH = 6
+_ID_END = _PREFIX_LENGTH + _ID_LENGTH
+_MAC_END = _ID_END + _MAC_LENGTH
+_API_KEY_PREFIXES = frozenset({"ak_live_", "ak_test_"})
+_SECRET_PREFIXES = frozenset({"sk_live_", "sk_test_"})
+
+
+class MalformedToken(ValueError):
+    """The text is no key or secret of ours. The message never repeats the text."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SecretParts:
+    """A well-formed secret taken apart: whom it claims to be, and the proof. Not yet verified."""
+
+    api_key: str
+    mac: bytes
+
+    def __repr__(self) -> str:
+        return f"SecretParts(api_key={self.api_key!r})"
+
+
+def new_api_key(mode: Mode) -> str:
+    """A fresh public key with a random 128-bit id."""
+    return f"ak_{mode}_{base62.encode(secrets.randbits(128), _ID_LENGTH)}"
+
+
+def has_api_key_shape(text: str) -> bool:
+    """Whether length, prefix and alphabet are those of an ``api_key``."""
+    return (
+        len(text) == API_KEY_LENGTH
+        and text[:_PREFIX_LENGTH] in _API_KEY_PREFIXES
+        and text.isascii()
+        and text[_PREFIX_LENGTH:].isalnum()
+    )
+
+
+def has_secret_shape(text: str) -> bool:
+    """Whether length, prefix and alphabet are those of an ``api_secret``; cheap, and first."""
+    return (
+        len(text) == SECRET_LENGTH
+        and text[:_PREFIX_LENGTH] in _SECRET_PREFIXES
+        and text.isascii()
+        and text[_PREFIX_LENGTH:].isalnum()
+    )
+
+
+def lookup_key(token: str) -> str:
+    """The public part that a key and its secret share, ``<mode>_<id>``: what caches are keyed by.
+
+    ``token`` is either of the two, of the right shape.
+    """
+    return token[3:_ID_END]
+
+
+def api_key_of(lookup: str) -> str:
+    """The ``api_key`` that a lookup key stands for."""
+    return f"ak_{lookup}"
+
+
+def mode_of(token: str) -> Mode:
+    """The mode that a key or secret of the right shape is for."""
+    return "live" if token[3:7] == "live" else "test"
+
+
+def check_api_key(text: str) -> str:
+    """Return ``text`` if it is a well-formed ``api_key``; raises MalformedToken otherwise."""
+    if not has_api_key_shape(text) or base62.decode(text[_PREFIX_LENGTH:]) >> 128:
+        raise MalformedToken("not a well-formed API key")
+    return text
+
+
+def compose_secret(api_key: str, mac: bytes) -> str:
+    """Write the secret for a well-formed ``api_key`` from its 32-byte ``mac``."""
+    body = f"sk_{api_key[3:]}{base62.encode(int.from_bytes(mac), _MAC_LENGTH)}"
+    return body + _checksum(body)
+
+
+def read_secret(text: str) -> SecretParts:
+    """Take a secret apart; raises MalformedToken if its form or checksum is wrong."""
+    if not has_secret_shape(text) or _checksum(text[:_MAC_END]) != text[_MAC_END:]:
+        raise MalformedToken("not a well-formed API secret")
+    if base62.decode(text[_PREFIX_LENGTH:_ID_END]) >> 128:
+        raise MalformedToken("not a well-formed API secret")
+    mac = base62.decode(text[_ID_END:_MAC_END])
+    if mac >> 256:
+        raise MalformedToken("not a well-formed API secret")
+    return SecretParts(api_key=api_key_of(lookup_key(text)), mac=mac.to_bytes(32))
+
+
+def _checksum(body: str) -> str:
+    return base62.encode(zlib.crc32(body.encode()), _CRC_LENGTH)

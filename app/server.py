@@ -1,0 +1,189 @@
+"""The server: gunicorn's settings and hooks, and a worker that answers what it refuses to parse.
+
+The master prepares the database in a child process before it forks; each worker builds its own
+application afterwards, so no connection and no lock crosses a fork.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+from types import TracebackType
+from typing import Any, cast
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+from gunicorn.http import errors as http_errors
+from gunicorn.http.message import Message
+from gunicorn.workers.gthread import ThreadWorker
+
+from app import create_app
+from app.assembly import load_derivation
+from app.auth.headers import dialect_of_path
+from app.config import Settings
+from app.credentials.derivation import DerivationKeys
+from app.errors import (
+    ApiError,
+    HeadersTooLarge,
+    InternalError,
+    InvalidRequest,
+    envelope,
+    error_headers,
+    status_line,
+)
+from app.store.migrate import MigrationReport, migrate_in_child
+
+_SECRET = re.compile(r"sk_(live|test)_[0-9A-Za-z]+")
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - only for gunicorn's heartbeat files
+_SEND_TIMEOUT = 2.0
+# Kinds of ParseException, by their class, that are about what the application sent.
+_OUR_FAULTS = (
+    http_errors.InvalidResponseHeader,  # type: ignore[attr-defined]
+    http_errors.InvalidResponseHeaderName,  # type: ignore[attr-defined]
+)
+_KEEPALIVE = 30
+
+
+def serve(settings: Settings) -> None:
+    """Prepare the database, then run gunicorn in the foreground until it is told to stop.
+
+    Raises ConfigurationError where the start cannot succeed.
+    """
+    derivation = load_derivation(settings)
+    report = migrate_in_child(settings.database_url)
+    _Server(settings, derivation, report).run()
+
+
+class _Server(BaseApplication):
+    """gunicorn, told everything by our settings and nothing by its own files or environment."""
+
+    def __init__(
+        self, settings: Settings, derivation: DerivationKeys, report: MigrationReport
+    ) -> None:
+        self._settings = settings
+        self._derivation = derivation
+        self._report = report
+        super().__init__(prog="latchkey")
+
+    def load_config(self) -> None:
+        """Called by gunicorn at the start and at each HUP."""
+        settings = self._settings
+        for name, value in {
+            "bind": settings.bind,
+            "workers": settings.workers,
+            "threads": settings.threads,
+            "worker_class": EnvelopeWorker,
+            "logger_class": RedactingLogger,
+            "loglevel": settings.log_level,
+            "accesslog": None,
+            "proc_name": "latchkey",
+            "keepalive": _KEEPALIVE,
+            # Headers from outside set nothing in the environ but HTTP_ names.
+            "forwarder_headers": "",
+            "forwarded_allow_ips": "",
+            "control_socket_disable": True,
+            "http_parser": "python",
+            "worker_tmp_dir": _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None,
+            "on_starting": self._report_start,
+        }.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """The WSGI application; called in each worker, after the fork."""
+        return create_app(self._settings, migrate=False)
+
+    def _report_start(self, arbiter: Arbiter) -> None:
+        log = cast(Logger, arbiter.log)
+        if self._report.created:
+            log.info("made a new database, %s", self._settings.database_url)
+        active = self._report.active_by_derivation
+        ended = sum(count for key, count in active.items() if key not in self._derivation.ids)
+        log.info("%d active credentials", sum(active.values()) - ended)
+        if ended:
+            log.warning(
+                "%d active credentials were made with derivation keys that are no longer listed; "
+                "they are refused",
+                ended,
+            )
+
+
+class RedactingFormatter(logging.Formatter):
+    """A formatter in whose output nothing that looks like a secret remains, tracebacks included.
+
+    The last line of defence: no code of ours logs one in the first place.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, redacted."""
+        return _SECRET.sub(r"sk_\1_[redacted]", super().format(record))
+
+
+class RedactingLogger(Logger):
+    """gunicorn's logger, redacting, and shared by the service's own log lines."""
+
+    def setup(self, cfg: Config) -> None:
+        """Called by gunicorn at the start and at each HUP."""
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(RedactingFormatter(self.error_fmt, self.datefmt))
+        ours = logging.getLogger("latchkey")
+        ours.handlers = self.error_log.handlers
+        ours.setLevel(self.loglevel)
+        ours.propagate = False
+
+
+class EnvelopeWorker(ThreadWorker):
+    """A threaded worker whose own refusals are answered in the envelope, and logged by kind only.
+
+    gunicorn would quote the offending header to the log, and that may hold a secret.
+    """
+
+    def handle_error(
+        self, req: Message | None, client: socket.socket, addr: Any, exc: BaseException
+    ) -> None:
+        """Answer a request that could not be parsed, or whose handling failed outside Flask."""
+        error = _refusal(exc)
+        if isinstance(error, InternalError):
+            self.log.error("a request failed outside the application", exc_info=exc)
+        else:
+            self.log.info("refused to parse a request: %s", type(exc).__name__)
+            if req is not None:
+                # A body found broken after its request had been answered: only close.
+                return
+        body = envelope(error, dialect_of_path(_path_of(exc.__traceback__)))
+        headers = [*error_headers(error, body, bearer_presented=False), ("Connection", "close")]
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        try:
+            client.settimeout(_SEND_TIMEOUT)
+            client.sendall(f"HTTP/1.1 {status_line(error)}\r\n{head}\r\n".encode() + body)
+        except OSError:
+            self.log.debug("the client left before it was answered")
+
+
+def _refusal(exc: BaseException) -> ApiError:
+    """What the client is told of an exception that gunicorn met."""
+    if isinstance(exc, _OUR_FAULTS):
+        return InternalError()
+    if isinstance(exc, http_errors.LimitRequestHeaders):
+        return HeadersTooLarge()
+    if isinstance(exc, http_errors.ParseException):
+        return InvalidRequest("The request is not valid HTTP")
+    return InternalError()
+
+
+def _path_of(traceback: TracebackType | None) -> str:
+    """The path of the request that was being parsed, "" if its first line was not read.
+
+    gunicorn hands a message over only when all of it is parsed; until then it is found in the
+    frames of its parser.
+    """
+    while traceback is not None:
+        message = traceback.tb_frame.f_locals.get("self")
+        if isinstance(message, Message):
+            return getattr(message, "path", None) or ""
+        traceback = traceback.tb_next
+    return ""

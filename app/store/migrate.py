@@ -1,0 +1,145 @@
+"""Bringing the database to the current schema: once, under a file lock, in a child process.
+
+The child opens the connections, so that none crosses the fork of the workers. It also makes the
+directory and the file where they are missing, switches the file to WAL, and counts the active
+credentials for the report at the start.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from app.errors import ConfigurationError, LatchkeyError
+from app.store.credentials import Store
+from app.store.sqlite import database_path, open_writer
+
+_URL_VARIABLE = "LATCHKEY_DATABASE_URL"
+_BUSY_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationReport:
+    """What the child found: was the file made just now, and the active credentials by key id."""
+
+    created: bool
+    active_by_derivation: dict[str, int]
+
+
+def migrate_in_child(url: str) -> MigrationReport:
+    """Migrate in a fresh process and wait for it; raises ConfigurationError with its reason."""
+    database_path(url)
+    child = subprocess.run(
+        [sys.executable, "-m", "app.store.migrate"],
+        env={**os.environ, _URL_VARIABLE: url},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if child.returncode != 0:
+        lines = child.stderr.strip().splitlines() or [f"exit status {child.returncode}"]
+        raise ConfigurationError(f"the database could not be prepared: {lines[-1]}")
+    return MigrationReport(**json.loads(child.stdout))
+
+
+def migrate(url: str) -> MigrationReport:
+    """Bring the database to the current schema, in this process; see the module's first lines.
+
+    Raises ConfigurationError where the file or its directory cannot be made or used.
+    """
+    path = database_path(url)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(path.with_name(path.name + ".migration-lock")):
+            created = _create(path)
+            _upgrade(path)
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename or path}: {error.strerror}") from None
+    except sqlite3.Error as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    return MigrationReport(created, _count_active(url))
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on the file; it ends with the process, however that dies."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _create(path: Path) -> bool:
+    """Make an empty database file for the owner alone, durably; False if there is one."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return False
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    return True
+
+
+def _upgrade(path: Path) -> None:
+    """Switch the file to WAL, which it keeps, and run the migrations in one transaction."""
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+    from sqlalchemy.exc import DBAPIError
+
+    with closing(sqlite3.connect(path, timeout=_BUSY_TIMEOUT)) as connection:
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise ConfigurationError(f"{path}: the file system does not support SQLite's WAL")
+    config = Config()
+    config.set_main_option("script_location", "app.store:migrations")
+    config.set_main_option("path_separator", "os")
+    engine = open_writer(path, busy_timeout=_BUSY_TIMEOUT, pool_size=1)
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except CommandError as error:
+        raise ConfigurationError(f"{path}: not a database of this version: {error}") from None
+    except DBAPIError as error:
+        raise ConfigurationError(f"{path}: {error.orig}") from None
+    finally:
+        engine.dispose()
+
+
+def _count_active(url: str) -> dict[str, int]:
+    store = Store(url)
+    try:
+        return store.active_by_derivation(datetime.now(UTC))
+    finally:
+        store.close()
+
+
+def main() -> int:
+    """Run in the child: migrate what the environment names, print the report as JSON."""
+    try:
+        report = migrate(os.environ[_URL_VARIABLE])
+    except LatchkeyError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(json.dumps(asdict(report)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The migrations, run by Alembic in the order of their revisions."""
