@@ -36,7 +36,7 @@ lint: ready ## Check style, types and Cython
 	@$(py) -m ruff check $(checked)
 	@$(py) -m ruff format --check $(checked)
 	@$(py) -m mypy $(checked)
-	@.venv/bin/cython-lint $(filter %.pyx %.pxd,$(sources))
+	@PATH=.venv/bin:"$$PATH" cython-lint $(filter %.pyx %.pxd,$(sources))
 
 format: ready ## Rewrite the code in the project's format
 	@$(py) -m ruff check --fix-only $(checked)

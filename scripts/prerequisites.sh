@@ -24,7 +24,7 @@ elif ! ask 'import sys; sys.exit(sys.version_info < (3, 11))'; then
     missing "Python 3.11 or later; '$python' is $version" python3
 fi
 
-ask 'import ensurepip, venv' || missing "Python's venv and ensurepip modules" python3-venv
+ask 'import venv; from ensurepip import version; version()' || missing "Python's venv and ensurepip modules" python3-venv
 
 ask 'import os, sys, sysconfig
 sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' ||
