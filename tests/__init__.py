@@ -1,0 +1,1 @@
+"""Latchkey's tests, laid out as the packages they are about."""

@@ -1,0 +1,52 @@
+"""What every test can ask for: the ``--long`` figures, fresh settings, a running service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.service import Service
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run at the figures that the issues name")
+
+
+@pytest.fixture(scope="session")
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether tests run at their full figures (``make test-long``) or in bounded rounds."""
+    return bool(request.config.getoption("--long"))
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One running service for every test that leaves it as it was: real gunicorn, real SQLite.
+
+    Two workers; no failure limit, so that tests of refusals do not meet each other's 429.
+    """
+    directory = tmp_path_factory.mktemp("service")
+    with Service(directory, LATCHKEY_FAILURE_LIMIT="off", LATCHKEY_WORKERS="2") as running:
+        yield running
+
+
+@pytest.fixture
+def start_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Start services of a test's own, each in its directory; they are stopped at its end.
+
+    Call it with settings (``LATCHKEY_WORKERS="1"``), and ``name=`` for a second one.
+    """
+    started: list[Service] = []
+
+    def start(name: str = "service", user: int | None = None, **settings: str) -> Service:
+        directory = tmp_path / name
+        directory.mkdir(exist_ok=True)
+        running = Service(directory, user=user, **settings)
+        started.append(running)
+        running.start()
+        return running
+
+    yield start
+    for running in started:
+        running.stop()

@@ -1,0 +1,241 @@
+"""A real Latchkey for tests: the ``latchkey`` command, gunicorn's processes, SQLite, sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+LATCHKEY = Path(sys.executable).with_name("latchkey")
+_START_TIMEOUT = 30.0
+_STOP_TIMEOUT = 40.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP answer: the status, the headers by lower-case name, the body's bytes."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        """The code of an error in the envelope."""
+        return str(self.json["error"]["code"])
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A key and its secret, as a client holds them."""
+
+    api_key: str
+    api_secret: str
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        """The header of the bearer scheme."""
+        return {"Authorization": f"Bearer {self.api_secret}"}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of the pair scheme."""
+        return {"X-Api-Key": self.api_key, "X-Api-Secret": self.api_secret}
+
+
+class Service:
+    """One service in a directory of its own. ``settings`` are LATCHKEY_* names and values.
+
+    ``user`` runs it under another user id, where permissions matter and the tests run as root.
+    The log, standard output and error together, is in ``log_path``.
+    """
+
+    def __init__(self, directory: Path, user: int | None = None, **settings: str) -> None:
+        self.directory = directory
+        self.user = user
+        self.database = directory / "data" / "latchkey.db"
+        self.log_path = directory / "service.log"
+        self.port = free_port()
+        self.settings = {
+            "LATCHKEY_DATABASE_URL": f"sqlite:///{self.database}",
+            "LATCHKEY_DERIVATION_KEY_FILE": str(directory / "secrets" / "derivation.key"),
+            "LATCHKEY_BIND": f"127.0.0.1:{self.port}",
+            "LATCHKEY_WORKERS": "2",
+            **settings,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+        self._issuers: dict[str, Pair] = {}
+        if user is not None:
+            os.chown(directory, user, user)
+
+    def __enter__(self) -> Service:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Make what is missing (once), serve, and wait until it answers."""
+        if not self.database.exists():
+            self.command("init")
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [LATCHKEY, "serve"],
+                cwd=self.directory,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                user=self.user,
+                group=self.user,
+            )
+        deadline = time.monotonic() + _START_TIMEOUT
+        while True:
+            try:
+                if self.get("/health").status == 200:
+                    return
+            except OSError:
+                pass
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise RuntimeError(f"the service did not start:\n{self.log}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End it as an operator does, and insist after a while."""
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(_STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def environment(self) -> dict[str, str]:
+        """The environment of the service's processes: ours, with its settings and no others."""
+        ours = {name: value for name, value in os.environ.items() if name[:9] != "LATCHKEY_"}
+        return {**ours, **self.settings}
+
+    def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run ``latchkey`` with the service's settings, to its end."""
+        return subprocess.run(
+            [LATCHKEY, *arguments],
+            cwd=self.directory,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=check,
+            timeout=60,
+            user=self.user,
+            group=self.user,
+        )
+
+    def create_key(self, mode: str = "live", *options: str, name: str = "test") -> Pair:
+        """Make a credential with the command line; ``options`` as ``--scope``."""
+        made = self.command("keys", "create", "--name", name, "--mode", mode, "--json", *options)
+        return _pair(made.stdout)
+
+    def issue(self, mode: str = "live", **terms: object) -> Pair:
+        """Make a credential over HTTP, by a full-access key; quicker than a command."""
+        if mode not in self._issuers:
+            self._issuers[mode] = self.create_key(mode, name="issuer")
+        made = self.request(
+            "POST", "/v1/api_keys", self._issuers[mode].bearer, json_body={"name": "test", **terms}
+        )
+        if made.status != 201:
+            raise RuntimeError(f"not issued: {made}")
+        return Pair(made.json["api_key"], made.json["api_secret"])
+
+    def derive_pair(self, mode: str = "live") -> Pair:
+        """A pair as the vendor makes it, registered nowhere."""
+        return _pair(self.command("console", "generate", "--mode", mode, "--json").stdout)
+
+    def get(self, path: str, headers: dict[str, str] | None = None) -> Answer:
+        return self.request("GET", path, headers)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str] | None = None,
+        *,
+        json_body: object = None,
+        body: bytes | None = None,
+        timeout: float = 20.0,
+    ) -> Answer:
+        """One request on a connection of its own; ``json_body`` is sent as JSON."""
+        headers = dict(headers or {})
+        if json_body is not None:
+            body = json.dumps(json_body).encode()
+            headers.setdefault("Content-Type", "application/json")
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            named = {name.lower(): value for name, value in answer.getheaders()}
+            return Answer(answer.status, named, answer.read())
+        finally:
+            connection.close()
+
+    def send_raw(self, data: bytes, timeout: float = 20.0) -> Answer:
+        """Send bytes as they are and read one answer to its end; for what no client would send."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as connection:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            received = b""
+            while chunk := connection.recv(65536):
+                received += chunk
+        head, _, body = received.partition(b"\r\n\r\n")
+        status_line, *lines = head.decode("latin-1").split("\r\n")
+        headers = dict(line.split(": ", 1) for line in lines)
+        named = {name.lower(): value for name, value in headers.items()}
+        return Answer(int(status_line.split()[1]), named, body[: int(named["content-length"])])
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that have these labels, over one worker's answer.
+
+        A worker shows its own numbers: meaningful for a service with one worker.
+        """
+        total = 0.0
+        for line in self.get("/metrics").body.decode().splitlines():
+            if line.startswith(f"{name}{{") and all(
+                f'{label}="{value}"' in line for label, value in labels.items()
+            ):
+                total += float(line.rsplit(" ", 1)[1])
+        return total
+
+
+def free_port() -> int:
+    """A port on 127.0.0.1 that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _pair(printed: str) -> Pair:
+    fields = json.loads(printed)
+    return Pair(fields["api_key"], fields["api_secret"])
