@@ -14,6 +14,7 @@ from flask import Flask
 
 from app.auth.authenticator import Authenticator
 from app.auth.counts import new_counters
+from app.auth.error_handlers import answer_errors_in_the_envelope
 from app.auth.middleware import AuthMiddleware, OpenRoutes
 from app.auth.requirements import enforce_requirements
 from app.auth.throttle import FailureThrottle
@@ -81,8 +82,6 @@ class Latchkey:
 
     def protect(self, app: Flask, open_routes: OpenRoutes | None = None) -> None:
         """Put the middleware before a Flask application and enforce what its views declare."""
-        # Imported here: a plain WSGI application needs none of it.
-        from app.api.error_handlers import answer_errors_in_the_envelope
 
         app.wsgi_app = self.middleware(app.wsgi_app, open_routes)  # type: ignore[method-assign]
         app.extensions["latchkey"] = self
