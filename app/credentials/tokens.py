@@ -26,6 +26,9 @@ _MAC_LENGTH = 43
 _CRC_LENGTH = 6
 _ID_END = _PREFIX_LENGTH + _ID_LENGTH
 _MAC_END = _ID_END + _MAC_LENGTH
+# Digits are in ASCII order, so texts of one width compare as the numbers that they write.
+_LARGEST_ID = base62.encode(2**128 - 1, _ID_LENGTH)
+_LARGEST_MAC = base62.encode(2**256 - 1, _MAC_LENGTH)
 _API_KEY_PREFIXES = frozenset({"ak_live_", "ak_test_"})
 _SECRET_PREFIXES = frozenset({"sk_live_", "sk_test_"})
 
@@ -90,7 +93,7 @@ def mode_of(token: str) -> Mode:
 
 def check_api_key(text: str) -> str:
     """Return ``text`` if it is a well-formed ``api_key``; raises MalformedToken otherwise."""
-    if not has_api_key_shape(text) or base62.decode(text[_PREFIX_LENGTH:]) >> 128:
+    if not has_api_key_shape(text) or text[_PREFIX_LENGTH:] > _LARGEST_ID:
         raise MalformedToken("not a well-formed API key")
     return text
 
@@ -105,12 +108,10 @@ def read_secret(text: str) -> SecretParts:
     """Take a secret apart; raises MalformedToken if its form or checksum is wrong."""
     if not has_secret_shape(text) or _checksum(text[:_MAC_END]) != text[_MAC_END:]:
         raise MalformedToken("not a well-formed API secret")
-    if base62.decode(text[_PREFIX_LENGTH:_ID_END]) >> 128:
+    mac = text[_ID_END:_MAC_END]
+    if text[_PREFIX_LENGTH:_ID_END] > _LARGEST_ID or mac > _LARGEST_MAC:
         raise MalformedToken("not a well-formed API secret")
-    mac = base62.decode(text[_ID_END:_MAC_END])
-    if mac >> 256:
-        raise MalformedToken("not a well-formed API secret")
-    return SecretParts(api_key=api_key_of(lookup_key(text)), mac=mac.to_bytes(32))
+    return SecretParts(api_key_of(lookup_key(text)), base62.decode(mac).to_bytes(32))
 
 
 def _checksum(body: str) -> str:
