@@ -29,6 +29,10 @@ cdef extern from "Python.h":
     int Py_ReprEnter(object item) except -1
     void Py_ReprLeave(object item) noexcept
 
+    ctypedef struct PyTypeObject:
+        unsigned long tp_flags
+    const unsigned long Py_TPFLAGS_MAPPING
+
 
 cdef object _NO_DEFAULT = object()
 
@@ -389,3 +393,5 @@ cdef class Cache(Store):
 
 
 MutableMapping.register(Cache)
+# What registering does for classes made in Python: `match` takes the instances for mappings.
+(<PyTypeObject *>Cache).tp_flags |= Py_TPFLAGS_MAPPING

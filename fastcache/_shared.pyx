@@ -15,6 +15,7 @@ from cpython.buffer cimport (
 )
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.number cimport PyNumber_Index
 from cpython.unicode cimport PyUnicode_Check
 from libc.stdint cimport uint64_t, uintptr_t
 
@@ -159,10 +160,10 @@ cdef class Counters(Words):
 
     def add(self, Py_ssize_t index, amount=1):
         """Add `amount`, from 0 to 2**64 - 1, to the counter at `index`."""
-        if amount < 0:
-            raise ValueError(f"amount must be >= 0, not {amount}")
-        cdef uint64_t *word = self.word_at(index)
-        fastcache_fetch_add(word, amount)
+        cdef object whole = PyNumber_Index(amount)
+        if whole < 0:
+            raise ValueError(f"amount must be >= 0, not {whole}")
+        fastcache_fetch_add(self.word_at(index), <uint64_t>whole)
 
     def value(self, Py_ssize_t index):
         """The value of the counter at `index`."""

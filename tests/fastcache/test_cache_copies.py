@@ -1,0 +1,158 @@
+"""Copying and pickling, by the contract that cachetools' classes and ours share."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import cachetools
+import pytest
+
+import fastcache
+from tests.fastcache.cache_kinds import KINDS, TIMED_KINDS, Kind, pickled
+from tests.fastcache.fake_clock import Clock
+
+
+def size_by_value(value: int) -> int:
+    return value
+
+
+class FastLRU(fastcache.LRUCache[Any, Any]):
+    """A subclass with attributes; at module level, so that it can be pickled."""
+
+
+class FastTTL(fastcache.TTLCache[Any, Any]):
+    """A subclass with attributes."""
+
+
+class PlainLRU(cachetools.LRUCache[Any, Any]):
+    """A subclass with attributes."""
+
+
+class PlainTTL(cachetools.TTLCache[Any, Any]):
+    """A subclass with attributes."""
+
+
+SUBCLASSES: dict[Any, Any] = {
+    fastcache.LRUCache: FastLRU,
+    fastcache.TTLCache: FastTTL,
+    cachetools.LRUCache: PlainLRU,
+    cachetools.TTLCache: PlainTTL,
+}
+
+WAYS: dict[str, Callable[[Any], Any]] = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    **{
+        f"pickle {protocol}": partial(pickled, protocol=protocol)
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    },
+}
+
+
+@pytest.fixture(params=KINDS, ids=str)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    found: Kind = request.param
+    return found
+
+
+@pytest.fixture(params=WAYS.values(), ids=list(WAYS))
+def duplicate(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
+    found: Callable[[Any], Any] = request.param
+    return found
+
+
+def test_same_items_in_the_same_order_of_use(kind: Kind, duplicate: Callable[[Any], Any]) -> None:
+    # deadlines that differ: cachetools unpickles equal ones in another order
+    source = kind.make(4, ttl=1000, clock=Clock(step=0.01))
+    source.update({1: 10, 2: 20, 3: 30, 4: 40})
+    source.get(1)
+    source.get(3)
+    made = duplicate(source)
+    assert type(made) is kind.base
+    assert made.maxsize == 4
+    assert list(made) == [1, 2, 3, 4]
+    assert [made.popitem()[0] for _ in range(4)] == [2, 4, 1, 3]
+    assert list(source) == [1, 2, 3, 4]
+
+
+def test_sizes(kind: Kind, duplicate: Callable[[Any], Any]) -> None:
+    source = kind.make(6, size_by_value)
+    source.update({1: 1, 2: 2})
+    made = duplicate(source)
+    assert made.currsize == 3
+    assert made.getsizeof is source.getsizeof
+    made[3] = 4
+    assert dict(made) == {2: 2, 3: 4}
+    assert source.currsize == 3
+
+
+def test_attributes(kind: Kind, duplicate: Callable[[Any], Any]) -> None:
+    source = kind.make(3, subclass=SUBCLASSES[kind.base])
+    source.name = "mine"
+    source[1] = 1
+    made = duplicate(source)
+    assert type(made) is type(source)
+    assert made.name == "mine"
+    made.name = "other"
+    assert source.name == "mine"
+    assert dict(made) == {1: 1}
+
+
+def test_an_empty_cache(kind: Kind, duplicate: Callable[[Any], Any]) -> None:
+    made = duplicate(kind.make(0))
+    assert (len(made), made.maxsize) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", TIMED_KINDS, ids=str)
+def test_deadlines_are_kept(kind: Kind, duplicate: Callable[[Any], Any]) -> None:
+    clock = Clock()
+    source = kind.make(3, ttl=3, clock=clock)
+    source[1] = 1
+    clock.tick(2)
+    source[2] = 2
+    made = duplicate(source)
+    assert made.ttl == 3
+    made.timer.tick(1)
+    assert dict(made) == {2: 2}
+    made.timer.tick(2)
+    assert len(made) == 0
+
+
+@pytest.mark.parametrize("kind", TIMED_KINDS, ids=str)
+def test_the_expired_are_not_unpickled(kind: Kind) -> None:
+    clock = Clock()
+    source = kind.make(3, ttl=3, clock=clock)
+    source[1] = 1
+    clock.tick(3)
+    assert pickled(source).expire() == []
+
+
+def test_a_cache_within_itself(kind: Kind) -> None:
+    source = kind.make(3)
+    source[1] = source
+    made = pickled(source)
+    assert made[1] is made
+    deep = copy.deepcopy(source)
+    assert deep[1] is deep
+
+
+def test_native_timer_is_kept() -> None:
+    source: fastcache.TTLCache[int, int] = fastcache.TTLCache(3, 3600)
+    source[1] = 1
+    made = pickled(source)
+    assert dict(made) == {1: 1}
+    assert made.ttl == 3600
+
+
+def test_bad_state_is_refused() -> None:
+    cache: Any = fastcache.LRUCache(3)
+    states: list[Any] = [(), (None, (), [], []), (None, (-1, None, None, None, 1, False), [], [])]
+    for state in states:
+        with pytest.raises((ValueError, TypeError)):
+            cache.__setstate__(state)
+    with pytest.raises(TypeError):
+        cache.__setstate__(None)

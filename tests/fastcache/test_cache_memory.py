@@ -1,0 +1,136 @@
+"""The cyclic collector finds cycles through a cache, and nothing leaks."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fastcache
+from fastcache import TTLCache
+from tests.fastcache.cache_kinds import FAST_KINDS, Kind
+
+
+class Node:
+    """Anything that can be in a cycle."""
+
+    cache: Any = None
+
+    def timer(self) -> float:
+        return 0.0
+
+    def measure(self, value: object) -> int:
+        return 1
+
+
+@pytest.fixture(params=FAST_KINDS, ids=str)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    found: Kind = request.param
+    return found
+
+
+def test_collector_sees_what_a_cache_holds(kind: Kind) -> None:
+    cache = kind.make(3)
+    key, value = (1, "key"), Node()
+    cache[key] = value
+    reached: list[object] = [cache]
+    for _ in range(3):
+        reached = gc.get_referents(*reached)
+        if value in reached:
+            break
+    assert any(item is value for item in reached)
+    assert any(item is key for item in reached)
+
+
+@pytest.mark.parametrize("through", ["value", "key", "cache itself", "iterator"])
+def test_cycle_is_collected(kind: Kind, through: str) -> None:
+    cache = kind.make(3)
+    node = Node()
+    node.cache = cache
+    if through == "value":
+        cache[1] = node
+    elif through == "key":
+        cache[node] = 1
+    elif through == "cache itself":
+        cache[1] = cache
+        cache[2] = node
+    else:
+        iterator = iter(cache)
+        cache[1] = (iterator, node)
+        del iterator
+    gone = weakref.ref(node), weakref.ref(cache)
+    del node, cache
+    gc.collect()
+    assert [reference() for reference in gone] == [None, None]
+
+
+def test_cycle_through_getsizeof_is_collected(kind: Kind) -> None:
+    node = Node()
+    node.cache = kind.make(3, node.measure)
+    gone = weakref.ref(node)
+    del node
+    gc.collect()
+    assert gone() is None
+
+
+def test_cycle_through_the_timer_is_collected() -> None:
+    node = Node()
+    node.cache = TTLCache(3, 5, node.timer)
+    node.cache[1] = node.cache.timer
+    gone = weakref.ref(node)
+    del node
+    gc.collect()
+    assert gone() is None
+
+
+def test_cycle_of_a_subclass_with_its_own_timer_is_collected() -> None:
+    class Own(TTLCache[int, int]):
+        def __init__(self) -> None:
+            super().__init__(3, 5, self.now)
+
+        def now(self) -> float:
+            return 0.0
+
+    cache = Own()
+    cache[1] = 1
+    gone = weakref.ref(cache)
+    del cache
+    gc.collect()
+    assert gone() is None
+
+
+def test_finaliser_may_use_a_cache_that_is_being_collected(kind: Kind) -> None:
+    class Last:
+        def __init__(self, cache: Any) -> None:
+            self.cache = cache
+
+        def __del__(self) -> None:
+            self.cache["again"] = 1
+            seen.append((self.cache.get("x"), len(self.cache)))
+
+    seen: list[Any] = []
+    cache = kind.make(3)
+    cache["x"] = 5
+    cache["last"] = Last(cache)
+    del cache
+    gc.collect()
+    assert seen == [(5, 3)]
+
+
+LEAK_SCRIPT = Path(__file__).with_name("leak_script.py")
+
+
+def test_nothing_leaks() -> None:
+    """In a process of its own, where nothing else allocates."""
+    subprocess.run(
+        [sys.executable, "-W", "error", str(LEAK_SCRIPT)],
+        check=True,
+        timeout=100,
+        env={**os.environ, "PYTHONPATH": str(Path(fastcache.__file__).parents[1])},
+    )

@@ -1,0 +1,57 @@
+"""The public names, and that the package stands alone."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastcache
+
+PACKAGE = Path(fastcache.__file__).parent
+MODULES = sorted(path.name.partition(".")[0] for path in PACKAGE.glob("*.pyx"))
+
+
+def test_public_names() -> None:
+    assert fastcache.__all__ == ("CacheStats", "Counters", "LRUCache", "Stripes", "TTLCache")
+    assert all(hasattr(fastcache, name) for name in fastcache.__all__)
+
+
+@pytest.mark.parametrize("module", ["fastcache", *(f"fastcache.{name}" for name in MODULES)])
+def test_each_module_imports_alone(module: str) -> None:
+    """Without warnings, and without the service or cachetools."""
+    code = (
+        f"import sys, {module}; "
+        "strangers = {'app', 'cachetools', 'flask', 'sqlalchemy'} & set(sys.modules); "
+        "sys.exit(f'imports {strangers}' if strangers else 0)"
+    )
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], check=True, cwd=PACKAGE.parent, timeout=60
+    )
+
+
+def test_every_compiled_module_has_a_stub() -> None:
+    assert (PACKAGE / "py.typed").exists()
+    for name in MODULES:
+        assert (PACKAGE / f"{name}.pyi").exists(), name
+
+
+def test_missing_compiled_modules_are_named(tmp_path: Path) -> None:
+    (tmp_path / "fastcache").mkdir()
+    for source in PACKAGE.glob("*.py"):
+        shutil.copy(source, tmp_path / "fastcache")
+    done = subprocess.run(
+        [sys.executable, "-c", "import fastcache"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: the compiled module fastcache._shared is missing: ")
+    assert "build_ext --inplace" in last

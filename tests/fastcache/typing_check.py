@@ -1,0 +1,72 @@
+"""What the stubs say, checked by `mypy --strict` alone; never run."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from datetime import UTC, datetime, timedelta
+from typing import assert_type
+
+from fastcache import CacheStats, Counters, LRUCache, Stripes, TTLCache
+
+
+def lru() -> None:
+    cache: LRUCache[str, int] = LRUCache(10, lambda value: value, shards=2)
+    assert_type(cache["key"], int)
+    assert_type(cache.get("key"), int | None)
+    assert_type(cache.get("key", 0), int)
+    assert_type(cache.get("key", "none"), int | str)
+    assert_type(cache.pop("key"), int)
+    assert_type(cache.pop("key", None), int | None)
+    assert_type(cache.setdefault("key", 5), int)
+    assert_type(cache.popitem(), tuple[str, int])
+    assert_type(list(cache), list[str])
+    assert_type(dict(cache.items()), dict[str, int])
+    assert_type(cache.stats(), CacheStats)
+    assert_type(cache.stats().evictions, int)
+    assert_type(cache.currsize, float)
+    mapping: MutableMapping[str, int] = cache
+    mapping.update(key=1)
+    cache[5] = 1  # type: ignore[index]
+    cache["key"] = "text"  # type: ignore[assignment]
+    LRUCache[str, int](10, 2, 3)  # type: ignore[call-arg, arg-type]
+
+
+def ttl() -> None:
+    cache: TTLCache[bytes, str] = TTLCache(10, 300.0)
+    assert_type(cache.expire(), list[tuple[bytes, str]])
+    assert_type(cache.ttl, float | timedelta)
+    cache.expire(5.0)
+    with cache.timer:
+        cache.clear()
+    TTLCache[str, str](10, timedelta(days=1), lambda: datetime.now(UTC))
+    TTLCache[str, str](10, 5, lambda: 0.0, len, shards=4)
+    TTLCache[str, str](10, timedelta(days=1))  # type: ignore[call-overload]
+
+
+class Computing(TTLCache[str, int]):
+    """A subclass overrides what it could of cachetools' classes."""
+
+    def __missing__(self, key: str) -> int:
+        return len(key)
+
+    def getsizeof(self, value: int) -> int:
+        return value
+
+    def popitem(self) -> tuple[str, int]:
+        return super().popitem()
+
+    def expire(self, time: float | datetime | None = None) -> list[tuple[str, int]]:
+        return super().expire(time)
+
+
+def shared() -> None:
+    stripes = Stripes(1024, memory=bytearray(8192))
+    assert_type(stripes.generation("key"), int)
+    assert_type(stripes.generation(b"key"), int)
+    stripes.invalidate(5)  # type: ignore[arg-type]
+    counters = Counters(["hits"])
+    counters.add(0)
+    counters.add(0, amount=2)
+    assert_type(counters.names, tuple[str, ...])
+    assert_type(counters.snapshot(), dict[str, int])
+    counters.add("hits")  # type: ignore[arg-type]
