@@ -6,7 +6,7 @@ views read them. Times are timezone-aware datetimes in UTC with millisecond prec
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -38,7 +38,7 @@ class NewCredential:
     """A credential about to be stored; ``secret_hash`` is SHA-256 of the secret, 32 bytes."""
 
     api_key: str
-    secret_hash: bytes
+    secret_hash: bytes = field(repr=False)
     derivation_id: str
     account_id: str
     mode: Mode

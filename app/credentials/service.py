@@ -161,8 +161,11 @@ class CredentialService:
 
         Effective before it returns.
         """
-        revoked = self._store.revoke(api_key, mode, utc_now())
-        self._invalidate(lookup_key(api_key))
+        try:
+            revoked = self._store.revoke(api_key, mode, utc_now())
+        finally:
+            # Also when the store failed: the commit may have reached the file before that.
+            self._invalidate(lookup_key(api_key))
         if not revoked:
             raise CredentialNotFound
 
