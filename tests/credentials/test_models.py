@@ -1,0 +1,90 @@
+"""The domain's values: status at the exact millisecond, and what is shown of them."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, fields, replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from app.credentials.models import Credential, NewCredential, Principal
+
+NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+CREDENTIAL = Credential(
+    id=7,
+    api_key="ak_live_" + "0" * 22,
+    secret_hash=b"hash-of-the-secret-hash-of-the-s",
+    derivation_id="0123456789abcdef",
+    account_id="acct_1",
+    mode="live",
+    name="billing",
+    scopes=frozenset({"account:read"}),
+    created_at=NOON,
+    expires_at=None,
+    revoked_at=None,
+)
+
+
+def test_without_an_expiry_it_stays_active() -> None:
+    assert CREDENTIAL.status(NOON) == "active"
+    assert CREDENTIAL.status(datetime.max.replace(tzinfo=UTC)) == "active"
+
+
+def test_it_expires_at_the_very_millisecond() -> None:
+    expiring = replace(CREDENTIAL, expires_at=NOON)
+    assert expiring.status(NOON - MILLISECOND) == "active"
+    assert expiring.status(NOON - timedelta(microseconds=1)) == "active"
+    assert expiring.status(NOON) == "expired"
+    assert expiring.status(NOON + MILLISECOND) == "expired"
+    # Moments are compared, not what a zone's clock shows.
+    west = timezone(timedelta(hours=-5))
+    assert expiring.status(NOON.astimezone(west)) == "expired"
+    assert expiring.status((NOON - MILLISECOND).astimezone(west)) == "active"
+
+
+@pytest.mark.parametrize("expires_at", [None, NOON - MILLISECOND, NOON, NOON + MILLISECOND])
+def test_revoked_outweighs_expired(expires_at: datetime | None) -> None:
+    revoked = replace(CREDENTIAL, expires_at=expires_at, revoked_at=NOON - MILLISECOND)
+    assert revoked.status(NOON) == "revoked"
+
+
+def test_the_principal_is_what_the_row_says() -> None:
+    credential = replace(CREDENTIAL, expires_at=NOON)
+    assert credential.principal() == Principal(
+        credential_id=7,
+        account_id="acct_1",
+        api_key=CREDENTIAL.api_key,
+        mode="live",
+        name="billing",
+        scopes=frozenset({"account:read"}),
+        expires_at=NOON,
+    )
+
+
+def test_it_should_be_replaced_by_its_age() -> None:
+    assert CREDENTIAL.rotate_by(timedelta(days=90)) == NOON + timedelta(days=90)
+
+
+def test_values_do_not_change() -> None:
+    for value in (CREDENTIAL, CREDENTIAL.principal()):
+        for field in fields(value):
+            with pytest.raises(FrozenInstanceError):
+                setattr(value, field.name, None)
+
+
+def test_no_repr_shows_the_hash_of_a_secret() -> None:
+    new = NewCredential(
+        api_key=CREDENTIAL.api_key,
+        secret_hash=CREDENTIAL.secret_hash,
+        derivation_id=CREDENTIAL.derivation_id,
+        account_id=CREDENTIAL.account_id,
+        mode="live",
+        name=None,
+        scopes=CREDENTIAL.scopes,
+        created_at=NOON,
+        expires_at=None,
+    )
+    for shown in (repr(CREDENTIAL), repr(new), repr(CREDENTIAL.principal())):
+        assert "hash-of-the-secret" not in shown
+        assert CREDENTIAL.api_key in shown

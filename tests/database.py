@@ -1,0 +1,25 @@
+"""A migrated SQLite database for tests in this process: the real schema, made once and copied."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+from app.store.migrate import migrate
+
+
+@lru_cache(maxsize=1)
+def _migrated() -> bytes:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "latchkey.db"
+        migrate(f"sqlite:///{path}")
+        # The last connection has closed: all of it is in the one file, which stays in WAL mode.
+        return path.read_bytes()
+
+
+def new_database(path: Path) -> str:
+    """Put a migrated, empty database at ``path``; its URL."""
+    path.touch(mode=0o600)
+    path.write_bytes(_migrated())
+    return f"sqlite:///{path}"
