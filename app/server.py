@@ -154,9 +154,12 @@ class EnvelopeWorker(ThreadWorker):
             if req is not None:
                 # A body found broken after its request had been answered: only close.
                 return
-        body = envelope(error, dialect_of_path(_path_of(exc.__traceback__)))
+        message = _message_of(exc.__traceback__)
+        body = envelope(error, dialect_of_path(getattr(message, "path", None) or ""))
         headers = [*error_headers(error, body, bearer_presented=False), ("Connection", "close")]
         head = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        if getattr(message, "method", None) == "HEAD":
+            body = b""
         try:
             client.settimeout(_SEND_TIMEOUT)
             client.sendall(f"HTTP/1.1 {status_line(error)}\r\n{head}\r\n".encode() + body)
@@ -175,8 +178,8 @@ def _refusal(exc: BaseException) -> ApiError:
     return InternalError()
 
 
-def _path_of(traceback: TracebackType | None) -> str:
-    """The path of the request that was being parsed, "" if its first line was not read.
+def _message_of(traceback: TracebackType | None) -> Message | None:
+    """The message that was being parsed, None if it was not begun; parts of it may be missing.
 
     gunicorn hands a message over only when all of it is parsed; until then it is found in the
     frames of its parser.
@@ -184,6 +187,6 @@ def _path_of(traceback: TracebackType | None) -> str:
     while traceback is not None:
         message = traceback.tb_frame.f_locals.get("self")
         if isinstance(message, Message):
-            return getattr(message, "path", None) or ""
+            return message
         traceback = traceback.tb_next
-    return ""
+    return None
