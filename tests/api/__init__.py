@@ -1,0 +1,1 @@
+"""The HTTP contract, tested over sockets against the real service."""

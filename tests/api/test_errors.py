@@ -1,0 +1,466 @@
+"""Every row of the contract's table of errors, in both dialects, over real HTTP."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app.credentials.tokens import new_api_key
+from tests.api.contract import (
+    CREDENTIAL_NOT_FOUND,
+    DIALECTS,
+    DUPLICATE,
+    EXPIRED,
+    HEADERS_TOO_LARGE,
+    INSUFFICIENT_SCOPE,
+    INTERNAL_ERROR,
+    INVALID,
+    INVALID_FIELD,
+    INVALID_REQUEST,
+    MAX_BODY,
+    METHOD_NOT_ALLOWED,
+    MISSING,
+    NOT_DERIVED,
+    NOT_FOUND,
+    PAYLOAD_TOO_LARGE,
+    RATE_LIMITED,
+    REALM,
+    REVOKED,
+    UNSUPPORTED_MEDIA_TYPE,
+    Dialect,
+    derived,
+    forged,
+    nested,
+    present,
+    register,
+    revoke,
+    wire,
+)
+from tests.service import Pair, Service
+
+both_dialects = pytest.mark.parametrize("dialect", DIALECTS)
+both_paths = pytest.mark.parametrize("path", ["/credentials", "/v1/account"])
+
+
+@pytest.mark.parametrize(
+    ("path", "dialect"),
+    [
+        ("/credentials", "pair"),
+        ("/nowhere", "pair"),
+        ("/", "pair"),
+        ("/v1x", "pair"),
+        ("/V1/account", "pair"),
+        ("/v1", "bearer"),
+        ("/v1/", "bearer"),
+        ("/v1/account", "bearer"),
+        ("/v1/nowhere", "bearer"),
+    ],
+)
+def test_nothing_presented(service: Service, path: str, dialect: Dialect) -> None:
+    MISSING.check(service.get(path), dialect)
+
+
+@both_paths
+@pytest.mark.parametrize("half", ["X-Api-Key", "X-Api-Secret"])
+def test_half_of_a_pair(service: Service, live: Pair, path: str, half: str) -> None:
+    """It presents nothing, but it does so in the pair dialect, wherever it is sent."""
+    MISSING.check(service.get(path, {half: live.headers[half]}), "pair")
+
+
+@both_dialects
+@both_paths
+def test_malformed_unknown_and_wrong_secret(
+    service: Service, live: Pair, path: str, dialect: Dialect
+) -> None:
+    """Three different things, of which the answer says nothing: it is the same to the byte."""
+    malformed = Pair(live.api_key, live.api_secret[:-1])
+    answers = [
+        service.get(path, present(wrong, dialect))
+        for wrong in (malformed, derived(service), forged(live), forged(derived(service)))
+    ]
+    for answer in answers:
+        INVALID.check(answer, dialect, bearer=dialect == "bearer")
+        assert answer.body == answers[0].body
+        assert sorted(answer.headers) == sorted(answers[0].headers)
+
+
+@both_dialects
+@both_paths
+def test_revoked(service: Service, live: Pair, path: str, dialect: Dialect) -> None:
+    pair = service.issue()
+    assert revoke(service, live, pair.api_key).status == 200
+    for _ in range(2):
+        REVOKED.check(
+            service.get(path, present(pair, dialect)), dialect, bearer=dialect == "bearer"
+        )
+    # Possession is not proved, so nothing is learned about the key.
+    wrong = present(forged(pair), dialect)
+    INVALID.check(service.get(path, wrong), dialect, bearer=dialect == "bearer")
+
+
+@pytest.fixture(scope="module")
+def expired(service: Service) -> Pair:
+    """A key whose end has come."""
+    end = datetime.now(UTC) + timedelta(seconds=1)
+    pair = service.issue(expires_at=end.isoformat())
+    while datetime.now(UTC) <= end:
+        time.sleep(0.05)
+    return pair
+
+
+@both_dialects
+@both_paths
+def test_expired(service: Service, expired: Pair, path: str, dialect: Dialect) -> None:
+    for _ in range(2):
+        EXPIRED.check(
+            service.get(path, present(expired, dialect)), dialect, bearer=dialect == "bearer"
+        )
+    wrong = present(forged(expired), dialect)
+    INVALID.check(service.get(path, wrong), dialect, bearer=dialect == "bearer")
+
+
+def test_registration_of_a_pair_that_was_not_derived(service: Service) -> None:
+    for wrong in (
+        forged(derived(service)),
+        Pair(new_api_key("live"), derived(service).api_secret),
+        Pair(derived(service).api_key, derived(service, "test").api_secret),
+    ):
+        NOT_DERIVED.check(register(service, wrong), "pair")
+
+
+def test_not_derived_comes_before_duplicate(service: Service, live: Pair) -> None:
+    NOT_DERIVED.check(register(service, forged(live)), "pair")
+
+
+def test_registered_already(service: Service, live: Pair) -> None:
+    pair = derived(service)
+    assert register(service, pair).status == 201
+    DUPLICATE.check(register(service, pair), "pair")
+    assert revoke(service, live, pair.api_key).status == 200
+    DUPLICATE.check(register(service, pair), "pair")
+    REVOKED.check(service.get("/credentials", pair.headers), "pair")
+
+
+@both_dialects
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("GET", "/v1/account", "account:read"),
+        ("GET", "/credentials", "credentials:read"),
+        ("GET", "/v1/api_keys", "credentials:read"),
+        ("POST", "/v1/api_keys", "credentials:write"),
+        ("DELETE", f"/credentials/{new_api_key('live')}", "credentials:write"),
+    ],
+)
+def test_scope_that_is_lacking(
+    service: Service, method: str, path: str, scope: str, dialect: Dialect
+) -> None:
+    other = "account:read" if scope.startswith("credentials") else "credentials:write"
+    pair = service.issue(scopes=[other])
+    answer = service.request(method, path, present(pair, dialect))
+    INSUFFICIENT_SCOPE.check(answer, dialect, bearer=dialect == "bearer", scope=scope)
+    assert scope in answer.json["error"]["message"]
+
+
+@both_dialects
+@pytest.mark.parametrize(
+    ("method", "prefix"),
+    [("DELETE", "/credentials"), ("DELETE", "/v1/api_keys"), ("GET", "/v1/api_keys")],
+)
+def test_credential_that_is_not_there(
+    service: Service, live: Pair, test: Pair, method: str, prefix: str, dialect: Dialect
+) -> None:
+    """Unknown, malformed, and the other mode's are one and the same."""
+    for api_key in (new_api_key("live"), test.api_key, "ak_live_short", live.api_secret):
+        answer = service.request(method, f"{prefix}/{api_key}", present(live, dialect))
+        CREDENTIAL_NOT_FOUND.check(answer, dialect)
+
+
+@both_dialects
+@pytest.mark.parametrize("prefix", ["/credentials", "/v1/api_keys"])
+def test_credential_that_is_revoked_already(
+    service: Service, live: Pair, prefix: str, dialect: Dialect
+) -> None:
+    path = f"{prefix}/{service.issue().api_key}"
+    assert service.request("DELETE", path, present(live, dialect)).status == 200
+    CREDENTIAL_NOT_FOUND.check(service.request("DELETE", path, present(live, dialect)), dialect)
+
+
+@both_dialects
+@pytest.mark.parametrize(
+    "path", ["/", "/nowhere", "/v1", "/v1/nowhere", "/health/", "/v1/account/", "/static/x.js"]
+)
+def test_route_that_is_not_there(service: Service, live: Pair, path: str, dialect: Dialect) -> None:
+    for method in ("GET", "POST", "OPTIONS"):
+        NOT_FOUND.check(service.request(method, path, present(live, dialect)), dialect)
+
+
+@both_dialects
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", "/health", "GET, HEAD"),
+        ("PUT", "/credentials", "GET, HEAD, POST"),
+        ("GET", "/credentials/x", "DELETE"),
+        ("OPTIONS", "/v1/account", "GET, HEAD"),
+        ("TRACE", "/v1/account", "GET, HEAD"),
+        ("PATCH", "/v1/api_keys", "GET, HEAD, POST"),
+        ("PUT", "/v1/api_keys/x", "DELETE, GET, HEAD"),
+    ],
+)
+def test_method_that_is_not_there(
+    service: Service, live: Pair, method: str, path: str, allowed: str, dialect: Dialect
+) -> None:
+    answer = service.request(method, path, present(live, dialect))
+    # With a good credential the health route is as any other, but it stays in its path's dialect
+    # only where it is open.
+    METHOD_NOT_ALLOWED.check(answer, dialect)
+    assert answer.headers["allow"] == allowed
+
+
+def test_method_that_is_not_there_in_an_open_area(service: Service, live: Pair) -> None:
+    answer = service.request("POST", "/docs/", live.bearer)
+    METHOD_NOT_ALLOWED.check(answer, "pair")
+    assert answer.headers["allow"] == "GET, HEAD"
+
+
+@both_dialects
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b'"text"', b"null", b"{}{}", b"{'name':1}", nested(50_000)[:16_000]],
+    ids=["empty", "cut", "array", "text", "null", "two", "quotes", "deep"],
+)
+def test_body_that_is_not_a_json_object(
+    service: Service, live: Pair, body: bytes, dialect: Dialect
+) -> None:
+    headers = {"Content-Type": "application/json", **present(live, dialect)}
+    answer = service.request("POST", "/v1/api_keys", headers, body=body)
+    INVALID_REQUEST.check(answer, dialect, bearer=dialect == "bearer")
+    INVALID_REQUEST.check(
+        service.request("POST", "/credentials", {"Content-Type": "application/json"}, body=body),
+        "pair",
+    )
+
+
+@both_dialects
+def test_json_that_is_too_deep(service: Service, live: Pair, dialect: Dialect) -> None:
+    headers = {"Content-Type": "application/json", **present(live, dialect)}
+    answer = service.request("POST", "/v1/api_keys", headers, body=nested(8_000))
+    INVALID_REQUEST.check(answer, dialect, bearer=dialect == "bearer")
+
+
+@pytest.mark.parametrize(("path", "dialect"), [("/credentials", "pair"), ("/v1/account", "bearer")])
+def test_two_schemes_at_once(
+    service: Service, live: Pair, test: Pair, path: str, dialect: Dialect
+) -> None:
+    for other in (live.headers, test.headers, {"X-Api-Secret": "x"}, {"X-Api-Key": "x"}):
+        answer = service.get(path, {**live.bearer, **other})
+        INVALID_REQUEST.check(answer, dialect, bearer=True)
+
+
+@both_dialects
+def test_field_that_is_wrong(service: Service, live: Pair, dialect: Dialect) -> None:
+    answer = service.request(
+        "POST", "/v1/api_keys", present(live, dialect), json_body={"name": "x", "mode": "prod"}
+    )
+    INVALID_FIELD.check(answer, dialect, bearer=dialect == "bearer")
+    assert "mode" in answer.json["error"]["message"]
+    answer = service.get("/credentials?limit=0", present(live, dialect))
+    INVALID_FIELD.check(answer, dialect, bearer=dialect == "bearer")
+    assert "limit" in answer.json["error"]["message"]
+
+
+def test_field_of_a_registration_that_is_wrong(service: Service) -> None:
+    pair = derived(service)
+    swapped = Pair(pair.api_secret, pair.api_key)
+    answer = register(service, swapped)
+    INVALID_FIELD.check(answer, "pair")
+    assert "api_key" in answer.json["error"]["message"]
+    assert pair.api_secret.encode() not in answer.body
+
+
+@both_dialects
+def test_body_that_is_too_large(service: Service, live: Pair, dialect: Dialect) -> None:
+    headers = {"Content-Type": "application/json", **present(live, dialect)}
+    answer = service.request("POST", "/v1/api_keys", headers, body=b" " * (MAX_BODY + 1))
+    PAYLOAD_TOO_LARGE.check(answer, dialect)
+    answer = service.request("POST", "/credentials", body=b" " * (MAX_BODY + 1))
+    PAYLOAD_TOO_LARGE.check(answer, "pair")
+
+
+@both_dialects
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        None,
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/jsonx",
+        "application/json; charset=utf-16",
+    ],
+)
+def test_body_that_is_not_announced_as_json(
+    service: Service, live: Pair, content_type: str | None, dialect: Dialect
+) -> None:
+    announced = {} if content_type is None else {"Content-Type": content_type}
+    answer = service.request(
+        "POST", "/v1/api_keys", {**announced, **present(live, dialect)}, body=b'{"name":"x"}'
+    )
+    UNSUPPORTED_MEDIA_TYPE.check(answer, dialect)
+    UNSUPPORTED_MEDIA_TYPE.check(
+        service.request("POST", "/credentials", announced, body=b"{}"), "pair"
+    )
+
+
+@pytest.mark.parametrize(("path", "dialect"), [("/health", "pair"), ("/v1/account", "bearer")])
+def test_headers_that_are_too_large(service: Service, path: str, dialect: Dialect) -> None:
+    HEADERS_TOO_LARGE.check(service.send_raw(wire(f"GET {path}", "X: " + "x" * 65_536)), dialect)
+    many = [f"X-{number}: x" for number in range(200)]
+    HEADERS_TOO_LARGE.check(service.send_raw(wire(f"GET {path}", *many)), dialect)
+
+
+@both_dialects
+def test_too_many_failures(strict: Service, dialect: Dialect) -> None:
+    wrong = present(forged(derived(strict)), dialect)
+    from_here = {"X-Forwarded-For": f"192.0.2.{DIALECTS.index(dialect)}, 10.0.0.1", **wrong}
+    for _ in range(3):
+        INVALID.check(strict.get("/v1/account", from_here), dialect, bearer=dialect == "bearer")
+    answer = strict.get("/v1/account", from_here)
+    RATE_LIMITED.check(answer, dialect)
+    assert 1 <= int(answer.headers["retry-after"]) <= 3600
+
+
+@contextmanager
+def database_away(service: Service) -> Iterator[None]:
+    """The database file out of the way for the length of the block."""
+    away = service.database.with_suffix(".away")
+    service.database.rename(away)
+    try:
+        yield
+    finally:
+        away.rename(service.database)
+
+
+@both_dialects
+def test_database_that_fails(closed: Service, dialect: Dialect) -> None:
+    """Reading and writing: an internal error, never a refusal, and nothing is remembered."""
+    known, cold = closed.issue(), closed.issue()
+    assert closed.get("/v1/account", present(known, dialect)).status == 200
+    with database_away(closed):
+        INTERNAL_ERROR.check(closed.get("/v1/account", present(cold, dialect)), dialect)
+        INTERNAL_ERROR.check(closed.get("/credentials", present(known, dialect)), dialect)
+        INTERNAL_ERROR.check(
+            closed.request("DELETE", f"/credentials/{cold.api_key}", present(known, dialect)),
+            dialect,
+        )
+        INTERNAL_ERROR.check(
+            closed.request(
+                "POST", "/v1/api_keys", present(known, dialect), json_body={"name": "x"}
+            ),
+            dialect,
+        )
+    assert closed.get("/v1/account", present(cold, dialect)).status == 200
+
+
+def test_readiness_tells_that_the_database_fails(closed: Service) -> None:
+    with database_away(closed):
+        answer = closed.get("/ready")
+    assert answer.status == 503
+    assert answer.json["error"]["type"] == "api_error"
+    assert closed.get("/health").status == 200
+    assert closed.get("/ready").status == 200
+
+
+# The dialect.
+
+
+def test_the_presented_scheme_decides_about_the_dialect(service: Service, live: Pair) -> None:
+    wrong = forged(live)
+    INVALID.check(service.get("/credentials", wrong.bearer), "bearer", bearer=True)
+    INVALID.check(service.get("/v1/account", wrong.headers), "pair")
+
+
+@pytest.mark.parametrize("name", ["X-Api-Key", "X-Api-Secret", "X-Api-Version"])
+@pytest.mark.parametrize("value", ["", "x"])
+def test_any_header_of_the_pair_scheme_decides_for_its_dialect(
+    service: Service, name: str, value: str
+) -> None:
+    MISSING.check(service.get("/v1/account", {name: value}), "pair")
+
+
+@pytest.mark.parametrize("value", ["Bearer", "Bearer ", "bearer   ", "Basic abc", "", "Token x"])
+def test_no_credential_leaves_the_dialect_to_the_path(service: Service, value: str) -> None:
+    MISSING.check(service.get("/v1/account", {"Authorization": value}), "bearer")
+    MISSING.check(service.get("/credentials", {"Authorization": value}), "pair")
+
+
+def test_the_path_decides_on_an_open_route(service: Service, live: Pair) -> None:
+    """What an open route is sent beside its body is not looked at."""
+    for headers in (live.bearer, forged(live).bearer, live.headers, {"Authorization": "Bearer x"}):
+        answer = service.request("POST", "/credentials", headers, json_body={"api_key": 1})
+        INVALID_FIELD.check(answer, "pair")
+        NOT_FOUND.check(service.get("/docs/nowhere", headers), "pair")
+        NOT_DERIVED.check(
+            service.request(
+                "POST",
+                "/credentials",
+                headers,
+                json_body=dict(
+                    zip(("api_key", "api_secret"), vars(forged(live)).values(), strict=True)
+                ),
+            ),
+            "pair",
+        )
+
+
+# HEAD counts as GET, and its answers have no body.
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/health", 200), ("/v1/account", 401), ("/docs/nowhere", 404), ("/openapi.json", 200)],
+)
+def test_head_is_answered_as_get_without_a_body(service: Service, path: str, status: int) -> None:
+    got = service.get(path)
+    for answer in (service.request("HEAD", path), service.send_raw(wire(f"HEAD {path}"))):
+        assert (answer.status, answer.body) == (status, b"")
+        assert answer.headers["content-length"] == got.headers["content-length"]
+        assert answer.headers.get("www-authenticate") == (REALM if status == 401 else None)
+
+
+@both_dialects
+def test_head_with_a_credential(service: Service, live: Pair, dialect: Dialect) -> None:
+    for path, status in (("/v1/account", 200), ("/v1/nowhere", 404), ("/credentials?limit=x", 400)):
+        answer = service.request("HEAD", path, present(live, dialect))
+        assert (answer.status, answer.body) == (status, b"")
+        assert answer.headers["cache-control"] == "no-store"
+
+
+def test_head_that_the_parser_refuses_has_no_body(service: Service) -> None:
+    answer = service.send_raw(wire("HEAD /health", "X: " + "x" * 65_536))
+    assert (answer.status, answer.body) == (431, b"")
+
+
+@both_dialects
+def test_successes_are_not_stored(service: Service, live: Pair, dialect: Dialect) -> None:
+    made = service.request(
+        "POST", "/v1/api_keys", present(live, dialect), json_body={"name": "kept by nobody"}
+    )
+    path = f"/v1/api_keys/{made.json['api_key']}"
+    for answer in (
+        made,
+        service.get("/v1/account", present(live, dialect)),
+        service.get("/credentials", present(live, dialect)),
+        service.get("/v1/api_keys", present(live, dialect)),
+        service.get(path, present(live, dialect)),
+        service.request("DELETE", path, present(live, dialect)),
+        register(service, derived(service)),
+    ):
+        assert answer.status in (200, 201)
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["content-type"] == "application/json"
+        assert "www-authenticate" not in answer.headers
