@@ -98,7 +98,7 @@ class IssueTerms(TypedDict, total=False):
 
 
 class IssueBody(RequestModel):
-    """A new pair; what is left out is the caller's own (see ``model_fields_set``)."""
+    """A new pair; what is left out is the caller's own."""
 
     name: Name
     mode: Mode = Field(
@@ -127,6 +127,13 @@ class IssueBody(RequestModel):
         return terms
 
 
+def _parse_digits(value: object) -> object:
+    """Plain digits only: pydantic would also take ``1_0`` and ``1.0`` for whole numbers."""
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise ValueError("must be a whole number")
+    return value
+
+
 class ApiKeyPath(BaseModel):
     """The key that a route is about."""
 
@@ -138,7 +145,9 @@ class ListQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: Annotated[int, Field(ge=1, le=100)] = Field(default=50, description="How many, at most.")
+    limit: Annotated[int, BeforeValidator(_parse_digits), Field(ge=1, le=100)] = Field(
+        default=50, description="How many, at most."
+    )
     cursor: str | None = Field(default=None, description="The next_cursor of the page before.")
 
 
