@@ -18,11 +18,12 @@ from app.auth.error_handlers import answer_errors_in_the_envelope
 from app.auth.middleware import AuthMiddleware, OpenRoutes
 from app.auth.requirements import enforce_requirements
 from app.auth.throttle import FailureThrottle
-from app.config import Settings, derivation_keys, load_settings
+from app.config import Settings, derivation_keys, load_settings, variable
 from app.credentials.derivation import DerivationKey, DerivationKeys
 from app.credentials.service import CredentialService
-from app.errors import StoreError
+from app.errors import ConfigurationError, StoreError
 from app.store import Store
+from app.store.sqlite import database_path
 from fastcache import Counters
 
 log = logging.getLogger("latchkey")
@@ -82,7 +83,6 @@ class Latchkey:
 
     def protect(self, app: Flask, open_routes: OpenRoutes | None = None) -> None:
         """Put the middleware before a Flask application and enforce what its views declare."""
-
         app.wsgi_app = self.middleware(app.wsgi_app, open_routes)  # type: ignore[method-assign]
         app.extensions["latchkey"] = self
         enforce_requirements(app)
@@ -91,10 +91,28 @@ class Latchkey:
 
 def load_derivation(settings: Settings) -> DerivationKeys:
     """The derivation keys that the settings list; raises ConfigurationError."""
+    require_key_file_apart(settings)
     current, retired = derivation_keys(settings)
     return DerivationKeys(
         [DerivationKey(key) for key in current], [DerivationKey(key) for key in retired]
     )
+
+
+def require_key_file_apart(settings: Settings) -> None:
+    """Raise ConfigurationError where the derivation key file lies beside the database.
+
+    Whoever copies that directory, as a backup does, would hold both.
+    """
+    if settings.derivation_keys.get_secret_value():
+        return
+    if (
+        settings.derivation_key_file.resolve().parent
+        == database_path(settings.database_url).resolve().parent
+    ):
+        raise ConfigurationError(
+            f"{variable('derivation_key_file')} is in the database's directory, so a backup of "
+            "one would hold both: keep it in another directory"
+        )
 
 
 def log_fault(error: StoreError) -> None:

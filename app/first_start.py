@@ -6,13 +6,12 @@ import os
 import secrets
 from pathlib import Path
 
-from app.assembly import Latchkey
-from app.config import Settings, variable
+from app.assembly import Latchkey, require_key_file_apart
+from app.config import Settings
 from app.credentials.models import MODES
 from app.credentials.service import IssuedCredential
 from app.errors import ConfigurationError
 from app.store.migrate import migrate_in_child
-from app.store.sqlite import database_path
 
 
 def make_derivation_key_file(settings: Settings) -> Path | None:
@@ -23,11 +22,7 @@ def make_derivation_key_file(settings: Settings) -> Path | None:
     path = settings.derivation_key_file.absolute()
     if settings.derivation_keys.get_secret_value() or path.exists():
         return None
-    if path.parent == database_path(settings.database_url).parent:
-        raise ConfigurationError(
-            f"{variable('derivation_key_file')} lies beside the database; whoever copies that "
-            "directory would hold both: choose another directory"
-        )
+    require_key_file_apart(settings)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
