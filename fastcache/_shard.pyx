@@ -16,6 +16,8 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport Py_EQ, PyObject, PyObject_RichCompareBool
 from libc.stdint cimport uint32_t, uint64_t
 
+import sys
+
 from fastcache._garbage cimport Garbage, garbage_add, garbage_make_room
 from fastcache._settings cimport Settings
 
@@ -31,6 +33,17 @@ cdef extern from "Python.h":
     ctypedef struct Type "PyTypeObject":
         Traverse tp_traverse
         Clear tp_clear
+
+
+cdef extern from *:
+    """
+    #if defined(CYTHON_TRACE) && CYTHON_TRACE
+    #define FASTCACHE_TRACED 1
+    #else
+    #define FASTCACHE_TRACED 0
+    #endif
+    """
+    const bint FASTCACHE_TRACED
 
 
 cdef enum:
@@ -376,3 +389,8 @@ cdef int _clear(PyObject *self) noexcept:
 
 (<Type *>Shard).tp_traverse = _traverse
 (<Type *>Shard).tp_clear = _clear
+
+# In a coverage build the tracer runs Python code at every line, inside a change too. No
+# thread may take over there, so threads switch only where they wait.
+if FASTCACHE_TRACED:
+    sys.setswitchinterval(3600)
