@@ -267,7 +267,7 @@ def test_an_unknown_key_is_not_found(office: Office) -> None:
 def test_pages_together_are_everything_newest_first(office: Office, limit: int) -> None:
     made = [
         office.service.issue(name=f"{number}", caller=None, mode=mode).credential
-        for number, mode in zip(range(14), itertools.cycle(("live", "test")), strict=False)
+        for number, mode in zip(range(14), itertools.cycle(MODES), strict=False)
     ]
     for mode in ("live", "test", None):
         wanted = [one for one in reversed(made) if mode in (None, one.mode)]

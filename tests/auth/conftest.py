@@ -1,0 +1,45 @@
+"""Workers for the tests of authentication, closed at the end of each test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.auth.levels import Backend
+from tests.auth.worker import BACKENDS, Worker
+
+NewWorker = Callable[..., Worker]
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Each cache backend in turn."""
+    named: Backend = request.param
+    return named
+
+
+@pytest.fixture
+def new_worker(tmp_path: Path, backend: Backend) -> Iterator[NewWorker]:
+    """Make workers over the test's backend, each with a database of its own.
+
+    ``restarted=worker`` makes another over that one's database.
+    """
+    made: list[Worker] = []
+
+    def make(restarted: Worker | None = None, **options: Any) -> Worker:
+        path = restarted.path if restarted else tmp_path / f"latchkey-{len(made)}.db"
+        made.append(Worker(path, backend=backend, fresh=restarted is None, **options))
+        return made[-1]
+
+    yield make
+    for worker in made:
+        worker.close()
+
+
+@pytest.fixture
+def worker(new_worker: NewWorker) -> Worker:
+    """A worker over the test's backend."""
+    return new_worker()

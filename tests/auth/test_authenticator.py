@@ -1,0 +1,437 @@
+"""The authenticator over a real database: what is remembered, how long, and what is never asked.
+
+Each test runs with every cache backend. Where a backend remembers nothing, each check that passes
+the derivation reads the database, and everything else must come out the same.
+"""
+
+from __future__ import annotations
+
+import hmac
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import app
+from app.auth import authenticator as authenticator_module
+from app.auth import levels
+from app.auth.counts import Count
+from app.credentials.derivation import DerivationKey
+from app.credentials.models import Principal
+from app.errors import ExpiredCredential, InvalidCredential, RevokedCredential, StoreError
+from tests.auth.conftest import NewWorker
+from tests.auth.worker import Worker, api_key, derive, forge, presented
+
+FIRST, SECOND, RETIRED, OUTSIDER = (DerivationKey(bytes([65 + number]) * 32) for number in range(4))
+EXPIRY = datetime(2199, 1, 15, 10, 30, 0, 123000, tzinfo=UTC)
+
+
+# ---- What is remembered
+
+
+def test_a_good_key_is_read_once(worker: Worker) -> None:
+    secret = worker.issue()
+    principals = [worker.authenticate(secret) for _ in range(5)]
+    assert all(one == principals[0] for one in principals)
+    assert principals[0] == worker.service.get(api_key(secret), None).principal()
+    assert worker.reads.count == (1 if worker.cached else 5)
+
+
+def test_a_hit_hands_over_the_same_principal(worker: Worker) -> None:
+    """Ready to use: nothing is built at a hit."""
+    secret = worker.issue()
+    first = worker.authenticate(secret)
+    assert isinstance(first, Principal)
+    if worker.cached:
+        assert worker.authenticate(secret) is first
+
+
+def test_an_entry_lasts_exactly_its_time_from_the_database_read(new_worker: NewWorker) -> None:
+    worker = new_worker(cache_ttl=120.0)
+    secret = worker.issue()
+    read_at = worker.timer.now
+
+    def slow_read() -> None:
+        worker.timer.now += 50
+
+    worker.reads.before = slow_read
+    worker.authenticate(secret)
+    # Counted from before the read began, and no hit prolongs it.
+    for moment in (60.0, 100.0, 119.0, 119.999):
+        worker.timer.now = read_at + moment
+        assert worker.reads_of(lambda: worker.authenticate(secret)) == (0 if worker.cached else 1)
+        worker.timer.now = read_at + moment
+    worker.timer.now = read_at + 120
+    assert worker.reads_of(lambda: worker.authenticate(secret)) == 1
+    # The new entry counts from its own read.
+    worker.timer.now = read_at + 239.999
+    assert worker.reads_of(lambda: worker.authenticate(secret)) == (0 if worker.cached else 1)
+    worker.timer.now = read_at + 240
+    assert worker.reads_of(lambda: worker.authenticate(secret)) == 1
+
+
+def test_an_expiry_is_compared_with_the_wall_clock_at_every_hit(worker: Worker) -> None:
+    secret = worker.issue(EXPIRY)
+    end = EXPIRY.timestamp()
+    worker.clock.now = end - 0.001
+    assert worker.outcome(secret) == "ok"
+    worker.clock.now = end
+    with pytest.raises(ExpiredCredential):
+        worker.authenticate(secret)
+    worker.clock.now = end + 86_400
+    with pytest.raises(ExpiredCredential):
+        worker.authenticate(secret)
+    # The clock was wrong and is set back.
+    worker.clock.now = end - 0.001
+    assert worker.outcome(secret) == "ok"
+    assert worker.reads.count == (1 if worker.cached else 4)
+
+
+def test_the_store_and_the_entry_agree_on_the_millisecond_of_the_expiry(worker: Worker) -> None:
+    for milliseconds in (0, 1, 3, 333, 999):
+        expiry = EXPIRY + timedelta(milliseconds=milliseconds)
+        secret = worker.issue(expiry)
+        credential = worker.service.get(api_key(secret), None)
+        for moment in (expiry - timedelta(milliseconds=1), expiry):
+            worker.clock.now = moment.timestamp()
+            status = {"active": "ok", "expired": "ExpiredCredential"}[credential.status(moment)]
+            assert worker.outcome(secret) == status
+
+
+def test_an_expired_record_is_remembered_with_its_status(worker: Worker) -> None:
+    secret = worker.issue(EXPIRY)
+    worker.clock.now = EXPIRY.timestamp()
+    for _ in range(3):
+        with pytest.raises(ExpiredCredential):
+            worker.authenticate(secret)
+    assert worker.reads.count == (1 if worker.cached else 3)
+
+
+def test_a_revoked_record_is_remembered_with_its_status(worker: Worker) -> None:
+    secret = worker.issue()
+    worker.revoke(secret)
+    for _ in range(3):
+        with pytest.raises(RevokedCredential):
+            worker.authenticate(secret)
+    assert worker.reads.count == (1 if worker.cached else 3)
+
+
+def test_revoked_outweighs_expired(worker: Worker) -> None:
+    secret = worker.issue(EXPIRY)
+    worker.revoke(secret)
+    worker.clock.now = EXPIRY.timestamp() + 1
+    for _ in range(2):
+        assert worker.outcome(secret) == "RevokedCredential"
+
+
+def test_a_revocation_ends_what_is_remembered(worker: Worker) -> None:
+    secret = worker.issue()
+    other = worker.issue()
+    assert worker.outcome(secret) == worker.outcome(other) == "ok"
+    worker.revoke(secret)
+    assert worker.outcome(secret) == "RevokedCredential"
+    assert worker.outcome(other) == "ok"
+    assert worker.reads.count == (3 if worker.cached else 4)
+
+
+def test_the_cache_is_bounded(new_worker: NewWorker) -> None:
+    worker = new_worker(cache_size=8)
+    secrets = [worker.issue() for _ in range(20)]
+    assert {worker.outcome(secret) for secret in secrets} == {"ok"}
+    assert len(worker.authenticator.known) == (8 if worker.cached else 0)
+    assert worker.authenticator.known.evictions() == (12 if worker.cached else 0)
+    # The least recently used have gone, the others are there.
+    assert worker.reads_of(lambda: worker.authenticate(secrets[-1])) == (0 if worker.cached else 1)
+    assert worker.reads_of(lambda: worker.authenticate(secrets[0])) == 1
+
+
+def test_nothing_remembered_holds_a_secret(worker: Worker) -> None:
+    secret = worker.issue()
+    unknown = derive(worker.keys.newest)
+    assert (worker.outcome(secret), worker.outcome(unknown)) == ("ok", "InvalidCredential")
+    entry = worker.authenticator.known.get(presented(secret).lookup)
+    assert (entry is not None) == worker.cached
+    if entry is not None:
+        held = [getattr(entry, name) for name in type(entry).__dataclass_fields__]
+        assert secret not in repr(held)
+        assert secret not in repr(entry)
+        assert entry.digest != secret.encode()
+
+
+# ---- Unknown keys
+
+
+def test_an_unknown_key_is_remembered_for_ten_seconds(worker: Worker) -> None:
+    unknown = derive(worker.keys.newest)
+    start = worker.timer.now
+    for moment, expected in ((0.0, 1), (0.0, 0), (9.999, 0), (10.0, 1), (19.999, 0), (20.0, 1)):
+        worker.timer.now = start + moment
+        assert worker.outcome(unknown) == "InvalidCredential"
+        if worker.cached:
+            assert worker.reads.count == expected
+        worker.reads.keys.clear()
+
+
+def test_an_unknown_key_is_never_remembered_longer_than_a_known_one(new_worker: NewWorker) -> None:
+    worker = new_worker(cache_ttl=4.0)
+    unknown = derive(worker.keys.newest)
+    assert worker.outcome(unknown) == "InvalidCredential"
+    worker.timer.now += 4
+    assert worker.reads_of(lambda: worker.authenticate(unknown)) == 1
+
+
+def test_a_registration_is_effective_at_once(worker: Worker) -> None:
+    secret = derive(worker.keys.newest)
+    assert worker.outcome(secret) == worker.outcome(secret) == "InvalidCredential"
+    worker.register(secret)
+    assert worker.outcome(secret) == "ok"
+
+
+def test_a_flood_of_unknown_keys_does_not_push_good_ones_out(
+    new_worker: NewWorker, monkeypatch: pytest.MonkeyPatch, long: bool
+) -> None:
+    """Derived pairs that were never registered: only the vendor's side could send them."""
+    if not long:
+        monkeypatch.setattr(authenticator_module, "UNKNOWN_SIZE", 600)
+    bound = authenticator_module.UNKNOWN_SIZE
+    worker = new_worker(cache_size=16)
+    good = [worker.issue() for _ in range(16)]
+    assert {worker.outcome(secret) for secret in good} == {"ok"}
+    worker.reads.keys.clear()
+    flood = [derive(worker.keys.newest) for _ in range(bound * 3 // 2)]
+    assert {worker.outcome(secret) for secret in flood} == {"InvalidCredential"}
+    assert worker.reads.count == len(flood)
+    assert len(worker.authenticator.unknown) <= bound
+    worker.reads.keys.clear()
+    assert {worker.outcome(secret) for secret in good} == {"ok"}
+    if worker.cached:
+        assert worker.reads.count == 0
+        assert len(worker.authenticator.known) == 16
+        assert len(worker.authenticator.unknown) > bound // 2
+
+
+# ---- The derivation comes before the database
+
+
+def test_forged_secrets_make_no_select(worker: Worker, long: bool) -> None:
+    rounds = 20_000 if long else 1_000
+    for _ in range(rounds):
+        with pytest.raises(InvalidCredential):
+            worker.authenticate(forge())
+    assert worker.reads.count == 0
+    assert worker.authenticator.counters.value(Count.FORGED) == rounds
+    assert len(worker.authenticator.known) == len(worker.authenticator.unknown) == 0
+
+
+def _absent(worker: Worker) -> str:
+    return derive(worker.keys.newest)
+
+
+def _remembered_as_unknown(worker: Worker) -> str:
+    secret = derive(worker.keys.newest)
+    worker.outcome(secret)
+    return secret
+
+
+def _stored(worker: Worker) -> str:
+    return worker.issue()
+
+
+def _cached(worker: Worker) -> str:
+    secret = worker.issue()
+    worker.outcome(secret)
+    return secret
+
+
+def _cached_and_invalidated(worker: Worker) -> str:
+    secret = _cached(worker)
+    worker.authenticator.invalidate(presented(secret).lookup)
+    return secret
+
+
+def _cached_as_revoked(worker: Worker) -> str:
+    secret = worker.issue()
+    worker.revoke(secret)
+    worker.outcome(secret)
+    return secret
+
+
+def _cached_as_expired(worker: Worker) -> str:
+    secret = worker.issue(EXPIRY)
+    worker.clock.now = EXPIRY.timestamp() + 1
+    worker.outcome(secret)
+    return secret
+
+
+STATES = (
+    _absent,
+    _remembered_as_unknown,
+    _stored,
+    _cached,
+    _cached_and_invalidated,
+    _cached_as_revoked,
+    _cached_as_expired,
+)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [forge, lambda secret: secret[:-1] + ("0" if secret[-1] != "0" else "1")],
+    ids=["wrong mac", "wrong checksum"],
+)
+def test_a_wrong_secret_takes_the_same_steps_whatever_its_key_is(
+    new_worker: NewWorker, wrong: Callable[[str], str]
+) -> None:
+    """No oracle. A real trace: every call that authentication makes, in its order."""
+    traces = {}
+    for state in STATES:
+        worker = new_worker(current=[FIRST, SECOND], retired=[RETIRED])
+        secret = wrong(state(worker))
+        worker.reads.keys.clear()
+        traces[state.__name__] = _trace(worker, secret)
+        assert worker.reads.count == 0
+    first, *others = traces.values()
+    assert all(other == first for other in others), traces
+    # Every derivation key was tried, or none where the checksum is wrong.
+    assert first.count("DerivationKey.mac") == (3 if wrong is forge else 0)
+    assert first.count("Authenticator._digest") == 1
+    # The comparison with the entry's digest, and one with each key's proof.
+    assert first.count("compare_digest") == (4 if wrong is forge else 1)
+
+
+def test_the_trace_sees_a_hit_and_a_read(worker: Worker) -> None:
+    """That the trace of the test above can tell paths apart."""
+    secret = worker.issue()
+    cold, warm = _trace(worker, secret), _trace(worker, secret)
+    assert "Authenticator._load" in cold
+    assert ("Authenticator._load" in warm) != worker.cached
+    assert cold != _trace(worker, forge(secret))
+
+
+def _trace(worker: Worker, secret: str) -> list[str]:
+    """The functions of ours that an authentication calls, and the digests it takes."""
+    ours = str(Path(app.__file__).parent)
+    # How a backend looks something up is its own; whether it was asked is seen from the caller.
+    backend = levels.__file__
+    watched = {hmac.compare_digest, hmac.digest}
+    called: list[str] = []
+
+    def note(frame: FrameType, event: str, argument: Any) -> None:
+        file = frame.f_code.co_filename
+        if not file.startswith(ours) or file == backend:
+            return
+        if event == "call":
+            called.append(frame.f_code.co_qualname)
+        elif event == "c_call" and argument in watched:
+            called.append(argument.__name__)
+
+    sys.setprofile(note)
+    try:
+        worker.outcome(secret)
+    finally:
+        sys.setprofile(None)
+    return called
+
+
+# ---- Several derivation keys
+
+
+@pytest.mark.parametrize("maker", [FIRST, SECOND, RETIRED])
+def test_every_listed_key_accepts_use(new_worker: NewWorker, maker: DerivationKey) -> None:
+    before = new_worker(current=[maker])
+    secret = before.issue()
+    after = new_worker(restarted=before, current=[FIRST, SECOND], retired=[RETIRED])
+    assert before.outcome(secret) == after.outcome(secret) == "ok"
+
+
+def test_a_key_taken_out_of_both_lists_ends_its_pairs_without_a_select(
+    new_worker: NewWorker,
+) -> None:
+    before = new_worker(current=[OUTSIDER])
+    secret = before.issue()
+    after = new_worker(restarted=before, current=[FIRST], retired=[RETIRED])
+    assert before.outcome(secret) == "ok"
+    assert after.outcome(secret) == "InvalidCredential"
+    assert after.reads.count == 0
+
+
+def test_a_secret_from_another_listed_key_is_refused_and_remembered(new_worker: NewWorker) -> None:
+    """Derived all right, but not what is registered under this key."""
+    worker = new_worker(current=[FIRST, SECOND], retired=[RETIRED])
+    secret = derive(FIRST)
+    worker.register(secret)
+    assert worker.outcome(secret) == "ok"
+    worker.reads.keys.clear()
+    for other in (derive(SECOND, secret), derive(RETIRED, secret)):
+        for _ in range(3):
+            assert worker.outcome(other) == "InvalidCredential"
+        assert worker.reads.count == (1 if worker.cached else 3)
+        worker.reads.keys.clear()
+        # And the right one was not pushed out.
+        assert worker.outcome(secret) == "ok"
+        assert worker.reads.count == (0 if worker.cached else 1)
+        worker.reads.keys.clear()
+    worker.revoke(secret)
+    # It proves nothing: whether the key is revoked is not said.
+    assert worker.outcome(derive(SECOND, secret)) == "InvalidCredential"
+    assert worker.outcome(secret) == "RevokedCredential"
+
+
+# ---- The database fails
+
+
+def test_a_failing_database_is_never_an_answer_about_the_key(worker: Worker) -> None:
+    """The real file, renamed away and back."""
+    warm, cold, revoked, unknown = worker.issue(), worker.issue(), worker.issue(), forge()
+    not_registered = derive(worker.keys.newest)
+    worker.revoke(revoked)
+    assert worker.outcome(warm) == "ok"
+    away = worker.path.with_name("away.db")
+    worker.path.rename(away)
+    for _ in range(2):
+        for secret in (cold, revoked, not_registered):
+            with pytest.raises(StoreError):
+                worker.authenticate(secret)
+        # What needs no database is answered as before.
+        assert worker.outcome(unknown) == "InvalidCredential"
+        if worker.cached:
+            assert worker.outcome(warm) == "ok"
+    assert worker.authenticator.counters.value(Count.STORE_ERROR) == 6
+    assert len(worker.authenticator.known) == (1 if worker.cached else 0)
+    assert len(worker.authenticator.unknown) == 0
+    away.rename(worker.path)
+    # Nothing of the failure is remembered: it works again at once.
+    outcomes = [worker.outcome(secret) for secret in (cold, warm, revoked, not_registered)]
+    assert outcomes == ["ok", "ok", "RevokedCredential", "InvalidCredential"]
+
+
+def test_what_is_remembered_ends_also_while_the_database_fails(worker: Worker) -> None:
+    secret = worker.issue()
+    assert worker.outcome(secret) == "ok"
+    away = worker.path.with_name("away.db")
+    worker.path.rename(away)
+    worker.timer.now += 300
+    with pytest.raises(StoreError):
+        worker.authenticate(secret)
+    away.rename(worker.path)
+    assert worker.outcome(secret) == "ok"
+
+
+# ---- Counting
+
+
+def test_what_is_counted(worker: Worker) -> None:
+    good, unknown = worker.issue(), derive(worker.keys.newest)
+    for secret in (good, good, unknown, unknown, forge(good)):
+        worker.outcome(secret)
+    counted = worker.authenticator.counters.snapshot()
+    assert {name: value for name, value in counted.items() if value} == (
+        {"cache_hit": 1, "cache_miss": 3, "unknown_hit": 1, "store_select": 2, "forged": 1}
+        if worker.cached
+        else {"cache_miss": 4, "store_select": 4, "forged": 1}
+    )
+    assert worker.reads.count == counted["store_select"]

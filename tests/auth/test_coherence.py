@@ -1,0 +1,236 @@
+"""The ticket rules, each forced at its worst moment: once ``revoke`` has returned, no check passes.
+
+A check that began before the revocation ended may come out either way; one that begins afterwards
+may not. The threads, the stripes, the database and its commits are real; the store's own read is
+only held up, just before or just after its SELECT.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from app.auth.levels import Backend
+from tests.auth.worker import Gate, Running, Worker, await_waiting, derive, presented
+
+
+def _check_stopped(worker: Worker, secret: str, where: str) -> tuple[Running, Gate]:
+    """A cold check in a thread of its own, stopped before or after its SELECT, or in its end."""
+    gate = Gate()
+    thread = Running(lambda: worker.outcome(secret), start=False)
+    gate.only(thread)
+    if where == "use":
+        # The wall clock is asked last, when the entry has been filled in.
+        now = worker.clock.now
+
+        def clock() -> float:
+            gate()
+            return now
+
+        worker.clock = clock  # type: ignore[assignment]
+    else:
+        setattr(worker.reads, where, gate)
+    thread.start()
+    gate.await_arrival()
+    return thread, gate
+
+
+def test_revoked_between_ticket_and_select(worker: Worker) -> None:
+    secret = worker.issue()
+    check, gate = _check_stopped(worker, secret, "before")
+    worker.revoke(secret)
+    assert worker.outcome(secret) == "RevokedCredential"
+    gate.open()
+    # It had not read yet, so it reads the revocation.
+    assert check.value() == "RevokedCredential"
+    for _ in range(3):
+        assert worker.outcome(secret) == "RevokedCredential"
+
+
+def test_what_was_read_under_an_old_ticket_is_read_again(worker: Worker) -> None:
+    """Also where it happens to be current: the ticket decides, not the value."""
+    secret = worker.issue()
+    check, gate = _check_stopped(worker, secret, "before")
+    worker.authenticator.invalidate(presented(secret).lookup)
+    gate.open()
+    assert check.value() == "ok"
+    assert worker.reads_of(lambda: worker.authenticate(secret)) == 1
+    assert worker.reads_of(lambda: worker.authenticate(secret)) == (0 if worker.cached else 1)
+
+
+def test_revoked_between_select_and_fill(worker: Worker) -> None:
+    secret = worker.issue()
+    check, gate = _check_stopped(worker, secret, "after")
+    worker.revoke(secret)
+    gate.open()
+    # It began before the revocation, and read before it.
+    assert check.value() == "ok"
+    for _ in range(3):
+        assert worker.outcome(secret) == "RevokedCredential"
+
+
+def test_revoked_between_select_and_fill_while_others_come(worker: Worker) -> None:
+    """A newcomer does not join the stale flight, nor does the stale fill undo the newcomer's."""
+    secret = worker.issue()
+    check, gate = _check_stopped(worker, secret, "after")
+    worker.revoke(secret)
+    newcomers = [Running(lambda: worker.outcome(secret)) for _ in range(5)]
+    assert [newcomer.value() for newcomer in newcomers] == ["RevokedCredential"] * 5
+    gate.open()
+    assert check.value() == "ok"
+    for _ in range(3):
+        assert worker.outcome(secret) == "RevokedCredential"
+
+
+def test_waiters_from_before_the_revocation_do_not_pass_theirs_on(worker: Worker) -> None:
+    secret = worker.issue()
+    check, gate = _check_stopped(worker, secret, "after")
+    waiters = [Running(lambda: worker.outcome(secret)) for _ in range(5)]
+    await_waiting(waiters, "fly")
+    worker.revoke(secret)
+    assert worker.outcome(secret) == "RevokedCredential"
+    gate.open()
+    assert [thread.value() for thread in (check, *waiters)] == ["ok"] * 6
+    for _ in range(3):
+        assert worker.outcome(secret) == "RevokedCredential"
+
+
+def test_revoked_between_fill_and_use(worker: Worker) -> None:
+    secret = worker.issue()
+    check, gate = _check_stopped(worker, secret, "use")
+    worker.revoke(secret)
+    for _ in range(3):
+        assert worker.outcome(secret) == "RevokedCredential"
+    gate.open()
+    assert check.value() == "ok"
+    for _ in range(3):
+        assert worker.outcome(secret) == "RevokedCredential"
+
+
+def test_revoked_during_a_hit(worker: Worker) -> None:
+    secret = worker.issue()
+    assert worker.outcome(secret) == "ok"
+    check, gate = _check_stopped(worker, secret, "use")
+    worker.revoke(secret)
+    assert worker.outcome(secret) == "RevokedCredential"
+    gate.open()
+    assert check.value() == "ok"
+    assert worker.outcome(secret) == "RevokedCredential"
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_registered_while_it_is_being_found_unknown(worker: Worker, where: str) -> None:
+    secret = derive(worker.keys.newest)
+    check, gate = _check_stopped(worker, secret, where)
+    worker.register(secret)
+    assert worker.outcome(secret) == "ok"
+    gate.open()
+    assert check.value() == ("ok" if where == "before" else "InvalidCredential")
+    for _ in range(3):
+        assert worker.outcome(secret) == "ok"
+
+
+def test_an_invalidation_reaches_both_places(worker: Worker) -> None:
+    known, unknown = worker.issue(), derive(worker.keys.newest)
+    for secret in (known, unknown):
+        worker.outcome(secret)
+        worker.authenticator.invalidate(presented(secret).lookup)
+        assert worker.reads_of(lambda secret=secret: worker.outcome(secret)) == 1  # type: ignore[misc]
+
+
+def test_a_read_sees_what_another_connection_has_just_committed(worker: Worker) -> None:
+    """No snapshot is left open on the connection that looks keys up."""
+    secret = worker.issue()
+    assert worker.outcome(secret) == "ok"
+    for _ in range(5):
+        worker.authenticator.invalidate(presented(secret).lookup)
+        assert worker.outcome(secret) == "ok"
+    other = Worker(worker.path, fresh=False)
+    other.revoke(secret)
+    other.close()
+    # That worker has stripes of its own here, so this one is told by hand.
+    worker.authenticator.invalidate(presented(secret).lookup)
+    assert worker.outcome(secret) == "RevokedCredential"
+
+
+@pytest.fixture
+def many_switches() -> Iterator[None]:
+    """Threads take turns far more often, so that more of their interleavings come about."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("many_switches")
+@pytest.mark.parametrize("torn", [False, True], ids=["hits", "misses too"])
+def test_under_load_no_check_passes_after_the_revocation(
+    tmp_path: Path, backend: Backend, torn: bool, long: bool
+) -> None:
+    """Threads check one key without pause; it is revoked; whoever begins after that is refused.
+
+    Meanwhile others are registered and revoked. ``torn`` invalidates the key all the time, so
+    that reads, flights and fills are always under way.
+    """
+    worker = Worker(tmp_path / "latchkey.db", backend=backend)
+    rounds = (2_000 if long else 100) // (1 if backend == "fastcache" else 3)
+    current: list[tuple[str, threading.Event]] = [(worker.issue(), threading.Event())]
+    stop = threading.Event()
+    faults: list[str] = []
+    passed = [0]
+
+    def check() -> None:
+        while not stop.is_set():
+            secret, revoked = current[0]
+            was_revoked = revoked.is_set()
+            outcome = worker.outcome(secret)
+            if outcome == "ok":
+                passed[0] += 1
+                if was_revoked:
+                    faults.append("passed after its revocation")
+            elif outcome != "RevokedCredential":
+                faults.append(outcome)
+
+    def disturb() -> None:
+        while not stop.is_set():
+            if torn:
+                worker.authenticator.invalidate(presented(current[0][0]).lookup)
+            else:
+                stop.wait(0.001)
+
+    def change_others() -> None:
+        while not stop.is_set():
+            secret = derive(worker.keys.newest)
+            before = worker.outcome(secret)
+            worker.register(secret)
+            registered = worker.outcome(secret)
+            worker.revoke(secret)
+            after = worker.outcome(secret)
+            if (before, registered, after) != ("InvalidCredential", "ok", "RevokedCredential"):
+                faults.append(f"another key: {before}, {registered}, {after}")
+
+    actions: list[Callable[[], None]] = [check, check, disturb, change_others]
+    threads = [Running(action) for action in actions]
+    try:
+        for _ in range(rounds):
+            secret, revoked = current[0]
+            while not passed[0] and not faults:
+                stop.wait(0.001)
+            passed[0] = 0
+            worker.revoke(secret)
+            revoked.set()
+            if (outcome := worker.outcome(secret)) != "RevokedCredential":
+                faults.append(f"the revoker itself: {outcome}")
+            current[0] = (worker.issue(), threading.Event())
+            if faults:
+                break
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.value()
+        worker.close()
+    assert faults == []

@@ -1,0 +1,295 @@
+"""Single flight: one load for many callers, nobody stranded, nobody given what is too old."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from app.auth.flights import FlightAborted, SingleFlight
+from app.credentials.derivation import DerivationKey
+from app.errors import StoreError
+from fastcache import Stripes
+from tests.auth.conftest import NewWorker
+from tests.auth.worker import Gate, Outcome, Running, Worker, await_waiting, derive
+
+KEY = "live_0000000000000000000000"
+
+
+class Airport:
+    """Flights under real stripes. Each load stops at a gate of its own, in the order of loads."""
+
+    def __init__(self) -> None:
+        self.flights: SingleFlight[str] = SingleFlight()
+        self.stripes = Stripes()
+        self.loads: list[tuple[str, int]] = []
+        self.gates = [Gate() for _ in range(4)]
+        self._lock = threading.Lock()
+
+    def load(self, key: str, ticket: int) -> str:
+        with self._lock:
+            number = len(self.loads)
+            self.loads.append((key, ticket))
+        self.gates[number]()
+        return f"result {number} under ticket {ticket}"
+
+    def fly(self, load: Callable[[str, int], str] | None = None) -> str:
+        return self.flights.fly(KEY, self.stripes.generation, load or self.load)
+
+    def lead(self) -> Running:
+        """Start a thread, and return once it leads a flight and is in its load."""
+        number = len(self.loads)
+        thread = Running(self.fly)
+        self.gates[number].await_arrival()
+        return thread
+
+    def join(self, count: int) -> list[Running]:
+        """Start threads, and return once they all wait for somebody's flight."""
+        threads = [Running(self.fly) for _ in range(count)]
+        await_waiting(threads, "fly")
+        return threads
+
+
+def values(threads: list[Running]) -> list[Any]:
+    return [thread.value() for thread in threads]
+
+
+def test_many_callers_make_one_load() -> None:
+    airport = Airport()
+    leader = airport.lead()
+    waiters = airport.join(49)
+    airport.gates[0].open()
+    assert leader.value() == "result 0 under ticket 0"
+    assert values(waiters) == ["result 0 under ticket 0"] * 49
+    assert airport.loads == [(KEY, 0)]
+
+
+def test_a_landed_flight_is_forgotten() -> None:
+    airport = Airport()
+    for gate in airport.gates:
+        gate.open()
+    assert airport.fly() == "result 0 under ticket 0"
+    assert airport.fly() == "result 1 under ticket 0"
+    assert airport.flights._flights == {}
+
+
+def test_keys_fly_apart() -> None:
+    airport = Airport()
+    leader = airport.lead()
+    other = airport.flights.fly("other", airport.stripes.generation, lambda key, ticket: key)
+    assert other == "other"
+    airport.gates[0].open()
+    leader.value()
+
+
+def test_a_result_of_none_is_shared_too() -> None:
+    flights: SingleFlight[None] = SingleFlight()
+    gate = Gate()
+    loads: list[str] = []
+
+    def load(key: str, ticket: int) -> None:
+        loads.append(key)
+        gate()
+
+    def fly() -> None:
+        flights.fly(KEY, lambda key: 0, load)
+
+    leader = Running(fly)
+    gate.await_arrival()
+    waiter = Running(fly)
+    await_waiting([waiter], "fly")
+    gate.open()
+    assert values([leader, waiter]) == [None, None]
+    assert loads == [KEY]
+
+
+def _land_with(error: BaseException, waiters: int = 8) -> tuple[Outcome, list[Outcome], Airport]:
+    airport = Airport()
+
+    def load(key: str, ticket: int) -> str:
+        airport.load(key, ticket)
+        raise error
+
+    leader = Running(lambda: airport.fly(load))
+    airport.gates[0].await_arrival()
+    threads = airport.join(waiters)
+    airport.gates[0].open()
+    return leader.outcome(), [thread.outcome() for thread in threads], airport
+
+
+def test_a_loader_that_raises_releases_its_waiters_with_the_error() -> None:
+    error = StoreError("disk full")
+    leader, waiters, airport = _land_with(error)
+    assert leader.error is error
+    for waiter in waiters:
+        assert type(waiter.error) is StoreError
+        assert waiter.error.detail == "disk full"
+        assert waiter.error.message == error.message
+    # The next caller begins anew.
+    airport.gates[1].open()
+    assert airport.fly() == "result 1 under ticket 0"
+
+
+def test_each_has_a_traceback_of_its_own() -> None:
+    """One exception raised in many threads would grow one traceback with everybody's frames."""
+    leader, waiters, _ = _land_with(StoreError("disk full"))
+    errors = [leader.error, *(waiter.error for waiter in waiters)]
+    assert len({id(error) for error in errors}) == 9
+    for waiter in waiters:
+        assert waiter.error is not None
+        frames = [frame.name for frame in traceback.extract_tb(waiter.error.__traceback__)]
+        assert frames.count("run") == 1
+        assert frames.count("fly") == 2
+        assert "load" not in frames
+
+
+@pytest.mark.parametrize("torn_by", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_a_loader_that_is_torn_down_releases_its_waiters(torn_by: type[BaseException]) -> None:
+    leader, waiters, airport = _land_with(torn_by())
+    assert type(leader.error) is torn_by
+    # Not with the leader's own: a SystemExit would end threads that nobody told to.
+    assert [type(waiter.error) for waiter in waiters] == [FlightAborted] * 8
+    airport.gates[1].open()
+    assert airport.fly() == "result 1 under ticket 0"
+
+
+# ---- Overtaken by an invalidation
+
+
+def test_newcomers_after_an_invalidation_start_another() -> None:
+    airport = Airport()
+    old_leader, old_waiters = airport.lead(), airport.join(3)
+    airport.stripes.invalidate(KEY)
+    new_leader, new_waiters = airport.lead(), airport.join(3)
+    assert airport.loads == [(KEY, 0), (KEY, 1)]
+    # The newer lands first, and its callers do not wait for the older.
+    airport.gates[1].open()
+    assert values([new_leader, *new_waiters]) == ["result 1 under ticket 1"] * 4
+    assert old_leader.is_alive()
+    airport.gates[0].open()
+    assert values([old_leader, *old_waiters]) == ["result 0 under ticket 0"] * 4
+
+
+def test_an_overtaken_flight_that_lands_leaves_the_newer_one_in_place() -> None:
+    airport = Airport()
+    old_leader, old_waiters = airport.lead(), airport.join(3)
+    airport.stripes.invalidate(KEY)
+    new_leader = airport.lead()
+    airport.gates[0].open()
+    assert values([old_leader, *old_waiters]) == ["result 0 under ticket 0"] * 4
+    # Whoever comes now joins the newer flight and starts no third.
+    late = airport.join(3)
+    airport.gates[1].open()
+    assert values([new_leader, *late]) == ["result 1 under ticket 1"] * 4
+    assert len(airport.loads) == 2
+
+
+def test_an_overtaken_flight_that_fails_leaves_the_newer_one_in_place() -> None:
+    airport = Airport()
+
+    def fail(key: str, ticket: int) -> str:
+        airport.load(key, ticket)
+        raise StoreError("disk full")
+
+    old_leader = Running(lambda: airport.fly(fail))
+    airport.gates[0].await_arrival()
+    old_waiters = airport.join(2)
+    airport.stripes.invalidate(KEY)
+    new_leader = airport.lead()
+    airport.gates[0].open()
+    for thread in (old_leader, *old_waiters):
+        assert type(thread.outcome().error) is StoreError
+    late = airport.join(2)
+    airport.gates[1].open()
+    assert values([new_leader, *late]) == ["result 1 under ticket 1"] * 3
+
+
+def test_each_invalidation_starts_another() -> None:
+    airport = Airport()
+    leaders = []
+    for _ in range(4):
+        leaders.append(airport.lead())
+        airport.stripes.invalidate(KEY)
+    for gate in reversed(airport.gates):
+        gate.open()
+    assert values(leaders) == [f"result {n} under ticket {n}" for n in range(4)]
+    assert airport.flights._flights == {}
+
+
+def test_who_took_its_ticket_before_the_invalidation_keeps_to_it() -> None:
+    """Stopped between its ticket and the flights, it finds a newer flight, and does not board."""
+    airport = Airport()
+    stopped = Gate()
+
+    def slow_ticket(key: str) -> int:
+        ticket = airport.stripes.generation(key)
+        stopped()
+        return ticket
+
+    late = Running(lambda: airport.flights.fly(KEY, slow_ticket, airport.load))
+    stopped.await_arrival()
+    airport.stripes.invalidate(KEY)
+    new_leader = airport.lead()
+    stopped.open()
+    airport.gates[1].await_arrival()
+    for gate in airport.gates:
+        gate.open()
+    assert new_leader.value() == "result 0 under ticket 1"
+    assert late.value() == "result 1 under ticket 0"
+
+
+# ---- The authenticator's flights, over the real store
+
+
+def test_many_threads_on_one_cold_key_make_one_select(worker: Worker) -> None:
+    secret = worker.issue()
+    gate = worker.reads.before = Gate()
+    leader = Running(lambda: worker.authenticate(secret))
+    gate.await_arrival()
+    waiters = [Running(lambda: worker.authenticate(secret)) for _ in range(49)]
+    await_waiting(waiters, "fly")
+    gate.open()
+    principals = values([leader, *waiters])
+    assert set(principals) == {worker.service.get(principals[0].api_key, None).principal()}
+    assert worker.reads.count == 1
+
+
+def test_secrets_that_share_a_flight_are_judged_each_by_itself(new_worker: NewWorker) -> None:
+    """Two listed keys derive two secrets of one api_key; one of them is registered."""
+    first, second = (DerivationKey(bytes([number]) * 32) for number in (1, 2))
+    worker = new_worker(current=[first, second])
+    right = derive(first)
+    wrong = derive(second, right)
+    worker.register(right)
+    for leads, waits in ((right, wrong), (wrong, right)):
+        worker.authenticator.invalidate(right[3:30])
+        worker.reads.keys.clear()
+        gate = worker.reads.before = Gate()
+        leader = Running(lambda secret=leads: worker.outcome(secret))  # type: ignore[misc]
+        gate.await_arrival()
+        waiter = Running(lambda secret=waits: worker.outcome(secret))  # type: ignore[misc]
+        await_waiting([waiter], "fly")
+        gate.open()
+        outcomes = {leads: leader.value(), waits: waiter.value()}
+        assert outcomes == {right: "ok", wrong: "InvalidCredential"}
+        assert worker.reads.count == 1
+
+
+def test_waiters_hear_of_a_failing_database(worker: Worker) -> None:
+    secret = worker.issue()
+    away = worker.path.with_name("away.db")
+    worker.path.rename(away)
+    gate = worker.reads.before = Gate()
+    leader = Running(lambda: worker.authenticate(secret))
+    gate.await_arrival()
+    waiters = [Running(lambda: worker.authenticate(secret)) for _ in range(5)]
+    await_waiting(waiters, "fly")
+    gate.open()
+    errors = [thread.outcome().error for thread in (leader, *waiters)]
+    assert [type(error) for error in errors] == [StoreError] * 6
+    assert len({id(error) for error in errors}) == 6
+    away.rename(worker.path)
+    assert worker.outcome(secret) == "ok"
