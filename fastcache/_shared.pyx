@@ -1,3 +1,4 @@
+# cython: always_allow_keywords=False
 """What threads and processes share: stripe generations and cumulative counters.
 
 Both are arrays of 64-bit words that only ever grow, changed by single atomic instructions.

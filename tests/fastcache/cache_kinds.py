@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import pickle
 from collections.abc import Callable
@@ -41,6 +42,19 @@ class Kind:
 
     def __str__(self) -> str:
         return f"{self.base.__module__.partition('.')[0]}.{self.base.__name__}"
+
+
+def check(cache: Any) -> None:
+    """Assert that the cache's parts agree with each other."""
+    keys = list(cache)
+    assert len(keys) == len(cache) == len(set(map(id, keys)))
+    assert len(cache) <= cache.maxsize
+    assert cache.currsize == sum(cache.getsizeof(value) for value in cache.values())
+    assert cache.stats().entries == len(cache)
+    drained = copy.copy(cache)
+    popped = [drained.popitem() for _ in range(len(drained))]
+    assert sorted(map(id, keys)) == sorted(id(key) for key, _ in popped)
+    assert not list(drained)
 
 
 def pickled(cache: Any, protocol: int = pickle.HIGHEST_PROTOCOL) -> Any:
