@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from app.credentials.models import Credential, Mode, NewCredential
 from app.errors import DuplicateApiKey, StoreError
+from app.store.pinned import PinnedFile
 from app.store.sqlite import database_path, open_reader, open_writer
 from app.store.tables import credential
 
@@ -37,9 +38,9 @@ class Store:
         write_timeout: float = 5.0,
     ) -> None:
         """Open nothing yet. The timeouts, in seconds, bound the wait for another's lock."""
-        path = database_path(url)
-        self._reader = open_reader(path, busy_timeout=lookup_timeout, pool_size=pool_size)
-        self._writer = open_writer(path, busy_timeout=write_timeout, pool_size=pool_size)
+        self._file = PinnedFile(database_path(url))
+        self._reader = open_reader(self._file, busy_timeout=lookup_timeout, pool_size=pool_size)
+        self._writer = open_writer(self._file, busy_timeout=write_timeout, pool_size=pool_size)
 
     def find(self, api_key: str) -> Credential | None:
         """The credential with this public key, as committed when the call began or later."""
@@ -121,9 +122,10 @@ class Store:
             connection.execute(select(credential.c.id).limit(1)).all()
 
     def close(self) -> None:
-        """Close the idle connections; the store opens new ones if it is used again."""
+        """Close the connections, all idle by now; the store opens new ones if it is used again."""
         self._reader.dispose()
         self._writer.dispose()
+        self._file.close()
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from app.errors import ConfigurationError, LatchkeyError
 from app.store.credentials import Store
+from app.store.pinned import PinnedFile, is_sqlite
 from app.store.sqlite import database_path, open_writer
 
 _URL_VARIABLE = "LATCHKEY_DATABASE_URL"
@@ -62,6 +63,7 @@ def migrate(url: str) -> MigrationReport:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(path.with_name(path.name + ".migration-lock")):
             created = _create(path)
+            _refuse_what_is_broken(path)
             _upgrade(path)
     except OSError as error:
         raise ConfigurationError(f"{error.filename or path}: {error.strerror}") from None
@@ -95,6 +97,19 @@ def _create(path: Path) -> bool:
     return True
 
 
+def _refuse_what_is_broken(path: Path) -> None:
+    """Keep SQLite away from a broken file whose log may still have what was in it.
+
+    It would delete the log of an empty file, and move that of any other into it.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if path.stat().st_size == 0:
+        if log.exists():
+            raise ConfigurationError(f"{path}: the file is empty, but {log.name} is not gone")
+    elif not is_sqlite(path):
+        raise ConfigurationError(f"{path}: file is not a database")
+
+
 def _upgrade(path: Path) -> None:
     """Switch the file to WAL, which it keeps, and run the migrations in one transaction."""
     from alembic import command
@@ -109,7 +124,8 @@ def _upgrade(path: Path) -> None:
     config = Config()
     config.set_main_option("script_location", "app.store:migrations")
     config.set_main_option("path_separator", "os")
-    engine = open_writer(path, busy_timeout=_BUSY_TIMEOUT, pool_size=1)
+    file = PinnedFile(path)
+    engine = open_writer(file, busy_timeout=_BUSY_TIMEOUT, pool_size=1)
     try:
         with engine.begin() as connection:
             config.attributes["connection"] = connection
@@ -120,6 +136,7 @@ def _upgrade(path: Path) -> None:
         raise ConfigurationError(f"{path}: {error.orig}") from None
     finally:
         engine.dispose()
+        file.close()
 
 
 def _count_active(url: str) -> dict[str, int]:

@@ -7,9 +7,7 @@ either has the lock or fails before it has read anything.
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,14 +18,7 @@ from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.pool import QueuePool
 
 from app.errors import ConfigurationError, StoreError
-
-
-@dataclass(frozen=True, slots=True)
-class FileIdentity:
-    """Which file it is, whatever its name: the device and the inode."""
-
-    device: int
-    inode: int
+from app.store.pinned import FileIdentity, PinnedFile
 
 
 def database_path(url: str) -> Path:
@@ -50,29 +41,14 @@ def database_path(url: str) -> Path:
     return Path(parsed.database).absolute()
 
 
-def identify(path: Path) -> FileIdentity:
-    """The identity of the database file, which must be there and usable.
-
-    An open file stays usable after its name or its permissions have gone: what the operator took
-    away must not go on being served, so the name is what counts. Raises StoreError.
-    """
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise StoreError(f"cannot find the database file: {error.strerror}") from None
-    if not os.access(path, os.R_OK | os.W_OK):
-        raise StoreError("no permission to read and write the database file")
-    return FileIdentity(status.st_dev, status.st_ino)
-
-
-def open_reader(path: Path, *, busy_timeout: float, pool_size: int) -> Engine:
+def open_reader(file: PinnedFile, *, busy_timeout: float, pool_size: int) -> Engine:
     """The engine for single SELECTs, in autocommit; ``busy_timeout`` in seconds."""
-    return _open(path, busy_timeout, pool_size, isolation_level="AUTOCOMMIT")
+    return _open(file, busy_timeout, pool_size, isolation_level="AUTOCOMMIT")
 
 
-def open_writer(path: Path, *, busy_timeout: float, pool_size: int) -> Engine:
+def open_writer(file: PinnedFile, *, busy_timeout: float, pool_size: int) -> Engine:
     """The engine for transactions, each begun with BEGIN IMMEDIATE."""
-    engine = _open(path, busy_timeout, pool_size)
+    engine = _open(file, busy_timeout, pool_size)
 
     @event.listens_for(engine, "begin")
     def _begin_immediate(connection: Connection) -> None:
@@ -87,9 +63,21 @@ class _PinnedConnection(sqlite3.Connection):
     identity: FileIdentity
 
 
-def _connect(path: Path, busy_timeout: float) -> _PinnedConnection:
-    """Open the file at ``path``; raises StoreError where that fails or the file is swapped."""
-    before = identify(path)
+def _connect(file: PinnedFile, busy_timeout: float) -> _PinnedConnection:
+    """Open the file; raises StoreError where that fails or the file is swapped meanwhile."""
+    identity = file.pin(lambda: _open_connection(file.path, busy_timeout))
+    connection = _open_connection(file.path, busy_timeout)
+    try:
+        if file.identify() != identity:
+            raise StoreError("the database file was replaced while it was being opened")
+    except BaseException:
+        connection.close()
+        raise
+    connection.identity = identity
+    return connection
+
+
+def _open_connection(path: Path, busy_timeout: float) -> _PinnedConnection:
     # mode=rw: a missing database is an error, never a new empty one. The driver's own transaction
     # handling is off; SQLAlchemy and the "begin" hook say what happens.
     connection = sqlite3.connect(
@@ -103,19 +91,16 @@ def _connect(path: Path, busy_timeout: float) -> _PinnedConnection:
     try:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
-        if identify(path) != before:
-            raise StoreError("the database file was replaced while it was being opened")
     except BaseException:
         connection.close()
         raise
-    connection.identity = before
     return connection
 
 
-def _open(path: Path, busy_timeout: float, pool_size: int, **options: Any) -> Engine:
+def _open(file: PinnedFile, busy_timeout: float, pool_size: int, **options: Any) -> Engine:
     engine = create_engine(
         "sqlite://",
-        creator=lambda: _connect(path, busy_timeout),
+        creator=lambda: _connect(file, busy_timeout),
         poolclass=QueuePool,
         pool_size=pool_size,
         max_overflow=0,
@@ -127,7 +112,7 @@ def _open(path: Path, busy_timeout: float, pool_size: int, **options: Any) -> En
 
     @event.listens_for(engine, "checkout")
     def _compare(connection: _PinnedConnection, record: object, proxy: object) -> None:
-        if connection.identity != identify(path):
+        if connection.identity != file.identify():
             # SQLAlchemy answers this by opening a new connection in place of the old one.
             raise DisconnectionError
 
