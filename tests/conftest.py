@@ -35,14 +35,15 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def start_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
     """Start services of a test's own, each in its directory; they are stopped at its end.
 
-    Call it with settings (``LATCHKEY_WORKERS="1"``), and ``name=`` for a second one.
+    Call it with settings (``LATCHKEY_WORKERS="1"``), ``name=`` for a second one,
+    and ``unprivileged=`` where permissions are to count.
     """
     started: list[Service] = []
 
-    def start(name: str = "service", user: int | None = None, **settings: str) -> Service:
+    def start(name: str = "service", unprivileged: bool = False, **settings: str) -> Service:
         directory = tmp_path / name
         directory.mkdir(exist_ok=True)
-        running = Service(directory, user=user, **settings)
+        running = Service(directory, unprivileged=unprivileged, **settings)
         started.append(running)
         running.start()
         return running

@@ -58,13 +58,16 @@ class Pair:
 class Service:
     """One service in a directory of its own. ``settings`` are LATCHKEY_* names and values.
 
-    ``user`` runs it under another user id, where permissions matter and the tests run as root.
+    ``unprivileged`` runs it so that permissions count, also where the tests run as root.
     The log, standard output and error together, is in ``log_path``.
     """
 
-    def __init__(self, directory: Path, user: int | None = None, **settings: str) -> None:
+    def __init__(self, directory: Path, unprivileged: bool = False, **settings: str) -> None:
         self.directory = directory
-        self.user = user
+        # Without root's capabilities rather than as another user, who could perhaps not even
+        # reach the interpreter.
+        drop = unprivileged and os.geteuid() == 0
+        self.prefix = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if drop else []
         self.database = directory / "data" / "latchkey.db"
         self.log_path = directory / "service.log"
         self.port = free_port()
@@ -77,8 +80,6 @@ class Service:
         }
         self.process: subprocess.Popen[bytes] | None = None
         self._issuers: dict[str, Pair] = {}
-        if user is not None:
-            os.chown(directory, user, user)
 
     def __enter__(self) -> Service:
         self.start()
@@ -93,14 +94,12 @@ class Service:
             self.command("init")
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [LATCHKEY, "serve"],
+                [*self.prefix, LATCHKEY, "serve"],
                 cwd=self.directory,
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                user=self.user,
-                group=self.user,
             )
         deadline = time.monotonic() + _START_TIMEOUT
         while True:
@@ -142,7 +141,7 @@ class Service:
     def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run ``latchkey`` with the service's settings, to its end."""
         return subprocess.run(
-            [LATCHKEY, *arguments],
+            [*self.prefix, LATCHKEY, *arguments],
             cwd=self.directory,
             env=self.environment(),
             stdin=subprocess.DEVNULL,
@@ -150,8 +149,6 @@ class Service:
             text=True,
             check=check,
             timeout=60,
-            user=self.user,
-            group=self.user,
         )
 
     def create_key(self, mode: str = "live", *options: str, name: str = "test") -> Pair:
