@@ -1,0 +1,80 @@
+"""The service's processes as /proc shows them, and other processes that get in its way."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.service import Service
+
+_PATIENCE = 30.0
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for something that is sure to come; fail, naming it, where it does not."""
+    deadline = time.monotonic() + _PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited in vain for {what}")
+        time.sleep(0.02)
+
+
+def master(service: Service) -> int:
+    """The process id of gunicorn's master."""
+    assert service.process is not None
+    return service.process.pid
+
+
+def workers(service: Service) -> list[int]:
+    """The process ids of the workers that live now."""
+    pid = master(service)
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if is_alive(int(child))]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that ended and was not waited for does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def open_files(pid: int, path: Path) -> list[str]:
+    """Which of a database's files a process has open: the file itself, its log, its index."""
+    names = {str(path), f"{path}-wal", f"{path}-shm"}
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = str(link.readlink())
+        except FileNotFoundError:
+            continue
+        if target.removesuffix(" (deleted)") in names:
+            found.append(target)
+    return sorted(found)
+
+
+@contextmanager
+def other_process(code: str, *arguments: str) -> Iterator[None]:
+    """Another process that runs ``code`` and then stays as it is until the block's end.
+
+    It is a real one: locks of one process do not stop itself.
+    """
+    stay = "\nprint('ready', flush=True)\nsys.stdin.read()\n"
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"import fcntl, sqlite3, sys\n{code}{stay}", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "ready\n"
+        yield
+    finally:
+        process.communicate()

@@ -1,0 +1,314 @@
+"""The database unreadable, locked, deleted, replaced, full: never a 401, and a way back."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.faults import disk
+from tests.faults.outage import (
+    assert_cache_serves,
+    assert_internal_error,
+    assert_outage,
+    assert_recovered,
+    assert_writes_fail,
+    at_once,
+    derived,
+    lookups,
+    prepare,
+)
+from tests.faults.processes import other_process
+from tests.service import LATCHKEY, Pair, Service
+
+GARBAGE = b"This is no database. " * 1024
+
+Fault = Callable[[Path], Iterator[None]]
+
+
+def unreadable_file(database: Path) -> Iterator[None]:
+    database.chmod(0o000)
+    yield
+    database.chmod(0o600)
+
+
+def unreadable_directory(database: Path) -> Iterator[None]:
+    database.parent.chmod(0o000)
+    yield
+    database.parent.chmod(0o700)
+
+
+def renamed_away(database: Path) -> Iterator[None]:
+    aside = database.with_name("aside")
+    database.rename(aside)
+    yield
+    assert not database.exists()
+    aside.rename(database)
+
+
+def directory_renamed_away(database: Path) -> Iterator[None]:
+    aside = database.parent.with_name("aside")
+    database.parent.rename(aside)
+    yield
+    assert not database.parent.exists()
+    aside.rename(database.parent)
+
+
+def deleted_and_restored(database: Path) -> Iterator[None]:
+    """Deleted with its log and index, and brought back from a backup made while it served."""
+    backup = database.with_name("backup")
+    copy_database(database, backup)
+    remove(database)
+    yield
+    assert not database.exists()
+    backup.rename(database)
+
+
+def deleted_and_copied_back(database: Path) -> Iterator[None]:
+    """Deleted, its log left behind, and brought back byte by byte under another inode."""
+    content = database.read_bytes()
+    database.unlink()
+    yield
+    assert not database.exists()
+    restored = database.with_name("restored")
+    restored.write_bytes(content)
+    restored.rename(database)
+
+
+def replaced_by_garbage(database: Path) -> Iterator[None]:
+    aside, garbage = database.with_name("aside"), database.with_name("garbage")
+    os.link(database, aside)
+    garbage.write_bytes(GARBAGE)
+    garbage.rename(database)
+    yield
+    assert database.read_bytes() == GARBAGE
+    aside.rename(database)
+
+
+def replaced_by_a_directory(database: Path) -> Iterator[None]:
+    aside = database.with_name("aside")
+    database.rename(aside)
+    database.mkdir()
+    yield
+    database.rmdir()
+    aside.rename(database)
+
+
+def overwritten_with_garbage(database: Path) -> Iterator[None]:
+    """The same file, its pages overwritten; and then the good ones written back."""
+    with closing(sqlite3.connect(database)) as other:
+        # What is in the log only would go on being served, and rightly.
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    content = database.read_bytes()
+    # Connections go by their cached pages until somebody commits, so somebody does: a process
+    # that has what it needs in its own cache.
+    commit = (
+        "c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "c.execute('SELECT * FROM credential WHERE id = 1').fetchone()\n"
+        "open(sys.argv[1], 'r+b').write(bytes.fromhex(sys.argv[2]) * 4096)\n"
+        "c.execute('UPDATE credential SET name = name WHERE id = 1')"
+    )
+    with other_process(commit, str(database), GARBAGE[:24].hex()):
+        pass
+    yield
+    overwrite(database, content)
+
+
+def cut_to_nothing(database: Path) -> Iterator[None]:
+    """The same file, empty: no table in it, and none is to be made."""
+    content = database.read_bytes()
+    os.truncate(database, 0)
+    yield
+    assert database.stat().st_size == 0
+    overwrite(database, content)
+
+
+def overwrite(path: Path, content: bytes) -> None:
+    with path.open("r+b") as file:
+        file.write(content)
+        file.truncate()
+
+
+def remove(database: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        database.with_name(database.name + suffix).unlink(missing_ok=True)
+
+
+def copy_database(database: Path, target: Path) -> None:
+    """A consistent copy, made as an operator makes a backup of a database in use."""
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(target)) as copy:
+        source.backup(copy)
+
+
+@contextmanager
+def under(fault: Fault, database: Path) -> Iterator[None]:
+    """The fault, undone also where the block fails."""
+    steps = fault(database)
+    next(steps)
+    try:
+        yield
+    finally:
+        next(steps, None)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        unreadable_file,
+        unreadable_directory,
+        renamed_away,
+        directory_renamed_away,
+        deleted_and_restored,
+        deleted_and_copied_back,
+        replaced_by_garbage,
+        replaced_by_a_directory,
+        overwritten_with_garbage,
+        cut_to_nothing,
+    ],
+)
+def test_a_database_out_of_reach(running: Service, fault: Fault) -> None:
+    keys = prepare(running)
+    with under(fault, running.database):
+        assert_outage(running, keys)
+    assert_recovered(running, keys)
+
+
+def test_a_database_that_another_process_writes_to(running: Service) -> None:
+    keys = prepare(running)
+    hold = "c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE')"
+    with other_process(hold, str(running.database)):
+        assert {answer.status for answer in lookups(running, keys)} == {200, 401}
+        assert_writes_fail(running, keys)
+        assert running.get("/ready").status == 200
+        assert_cache_serves(running, keys)
+    assert_recovered(running, keys)
+
+
+def test_a_database_that_another_process_has_for_itself(
+    start_service: Callable[..., Service],
+) -> None:
+    # Such a lock is only to be had while nobody has the database open; the service keeps it
+    # open from the first request that needs it.
+    service = start_service(LATCHKEY_WORKERS="1", LATCHKEY_THREADS="16")
+    hold = (
+        "c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "c.execute('PRAGMA locking_mode = EXCLUSIVE')\n"
+        "c.execute('BEGIN EXCLUSIVE')"
+    )
+    pair = derived(service)
+    register = {"api_key": pair.api_key, "api_secret": pair.api_secret}
+    with other_process(hold, str(service.database)):
+        lookup, ready, write = at_once(
+            lambda: service.get("/v1/account", pair.bearer),
+            lambda: service.get("/ready"),
+            lambda: service.request("POST", "/credentials", json_body=register),
+        )
+        assert_internal_error(lookup, "internal_error")
+        assert (ready.status, ready.code) == (503, "NOT_READY")
+        assert_internal_error(write, "INTERNAL_ERROR")
+        assert service.get("/health").status == 200
+    assert service.get("/ready").status == 200
+    assert service.get("/v1/account", pair.bearer).code == "invalid_api_key"
+    assert service.request("POST", "/credentials", json_body=register).status == 201
+    assert service.get("/v1/account", pair.bearer).status == 200
+
+
+KINDS_OF_FULL = ["limit", "tmpfs"] if disk.can_mount() else ["limit"]
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_FULL)
+def test_a_full_disk(tmp_path: Path, running: Service, kind: str) -> None:
+    if kind == "limit":
+        assert_writes_fail_while(running, disk.limited(running))
+        return
+    data = tmp_path / "data"
+    data.mkdir()
+    with (
+        disk.mounted(data),
+        Service(tmp_path, unprivileged=True, LATCHKEY_WORKERS="1") as service,
+    ):
+        assert_writes_fail_while(service, disk.filled(data))
+
+
+def assert_writes_fail_while(service: Service, full: AbstractContextManager[None]) -> None:
+    """On a full disk nothing can be added; what is there can be read."""
+    keys = prepare(service)
+    with full:
+        assert_writes_fail(service, keys)
+        assert {answer.status for answer in lookups(service, keys)} == {200, 401}
+        assert service.get("/ready").status == 200
+        assert_cache_serves(service, keys)
+    assert_recovered(service, keys)
+
+
+def test_a_database_swapped_for_another(running: Service) -> None:
+    keys = prepare(running)
+    old = running.database.with_name("old")
+    new, made = another_database(running)
+    copy_database(running.database, old)
+    remove(running.database)
+    new.rename(running.database)
+
+    answer = running.get("/v1/account", made.bearer)
+    assert (answer.status, answer.json["api_key"]) == (200, made.api_key)
+    assert running.get("/v1/account", keys.cached.bearer).status == 200
+    # Not in the new database, so they are known to nobody.
+    assert {answer.status for answer in lookups(running, keys)} == {401}
+    issued = running.request("POST", "/v1/api_keys", made.bearer, json_body={"name": "newer"})
+    assert issued.status == 201
+    listed = running.get("/credentials", made.headers).json["credentials"]
+    assert [row["api_key"] for row in listed] == [issued.json["api_key"], made.api_key]
+
+    remove(running.database)
+    old.rename(running.database)
+    assert running.get("/ready").status == 200
+
+
+def test_the_log_of_a_database_that_was_replaced(running: Service) -> None:
+    """SQLite takes whatever log has the right name: it must not be laid over another database."""
+    keys = prepare(running)
+    aside = running.database.with_name("aside")
+    new, made = another_database(running)
+    content = new.read_bytes()
+    os.link(running.database, aside)
+    new.rename(running.database)
+    assert_outage(running, keys)
+    assert running.database.read_bytes() == content
+    answer = running.get("/v1/account", made.bearer)
+    assert_internal_error(answer, "internal_error")
+    assert "latchkey.db-wal belongs to the former one: remove it" in running.log
+
+    # Either the former database comes back, and its log has everything that is not in it yet ...
+    os.link(running.database, new)
+    aside.rename(running.database)
+    assert_recovered(running, keys)
+
+    # ... or the log goes, and the new database is served.
+    old = running.database.with_name("old")
+    copy_database(running.database, old)
+    remove(running.database)
+    new.rename(running.database)
+    assert running.get("/v1/account", made.bearer).status == 200
+    remove(running.database)
+    old.rename(running.database)
+    assert running.get("/ready").status == 200
+
+
+def another_database(service: Service) -> tuple[Path, Pair]:
+    """Another database, made by the command line with the same derivation key, and its one key."""
+    new = service.database.with_name("new.db")
+    made = subprocess.run(
+        [LATCHKEY, "keys", "create", "--name", "new", "--mode", "live", "--json"],
+        env={**service.environment(), "LATCHKEY_DATABASE_URL": f"sqlite:///{new}"},
+        cwd=service.directory,
+        capture_output=True,
+        check=True,
+    )
+    fields = json.loads(made.stdout)
+    return new, Pair(fields["api_key"], fields["api_secret"])
