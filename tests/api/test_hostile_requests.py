@@ -160,7 +160,18 @@ WRONG_FIELDS = [
     *values("expires_at", "2035-01-01T00:00:00+99:99", "٢٠٣٥-01-01T00:00:00Z", "\ud800"),
     *values("expires_at", "2020-01-01T00:00:00Z"),
 ]
-WRONG_TOKENS = (None, 1, True, [], {}, "", "x", "ak_live_" + "z" * 22, "\ud800", "é" * 30)
+WRONG_TOKENS: tuple[object, ...] = (
+    None,
+    1,
+    True,
+    [],
+    {},
+    "",
+    "x",
+    "ak_live_" + "z" * 22,
+    "\ud800",
+    "é" * 30,
+)
 
 
 @pytest.mark.parametrize(("field", "value"), WRONG_FIELDS)

@@ -1,0 +1,535 @@
+"""The routes of credentials and of the account: shapes, listings, modes, scopes, life and end."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from typing import Any
+
+import pytest
+
+from app.credentials.tokens import new_api_key
+from tests.api.contract import (
+    CREDENTIAL_NOT_FOUND,
+    DUPLICATE,
+    EXPIRED,
+    INSUFFICIENT_SCOPE,
+    INVALID,
+    INVALID_FIELD,
+    METHOD_NOT_ALLOWED,
+    MISSING,
+    REALM,
+    REVOKED,
+    derived,
+    register,
+    revoke,
+)
+from tests.service import Answer, Pair, Service
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+FIELDS = [
+    "api_key",
+    "created_at",
+    "expires_at",
+    "last_used_at",
+    "mode",
+    "name",
+    "revoked_at",
+    "rotate_by",
+    "rotated_to",
+    "scopes",
+    "status",
+]
+
+
+def create(service: Service, by: Pair, **terms: object) -> Answer:
+    return service.request("POST", "/v1/api_keys", by.bearer, json_body={"name": "x", **terms})
+
+
+def show(service: Service, by: Pair, api_key: str) -> Any:
+    answer = service.get(f"/v1/api_keys/{api_key}", by.bearer)
+    assert answer.status == 200
+    return answer.json
+
+
+def when(text: str) -> datetime:
+    assert TIME.fullmatch(text), text
+    return datetime.fromisoformat(text)
+
+
+def later(**after: float) -> str:
+    return (datetime.now(UTC) + timedelta(**after)).isoformat(timespec="milliseconds")
+
+
+# Shapes.
+
+
+def test_account(service: Service, live: Pair) -> None:
+    account = service.get("/v1/account", live.bearer).json
+    account_id = account.pop("id")
+    assert isinstance(account_id, str)
+    assert account_id
+    assert account == {
+        "object": "account",
+        "name": "test",
+        "mode": "live",
+        "api_key": live.api_key,
+        "scopes": ["*"],
+    }
+    assert service.get("/v1/account", live.headers).json["id"] == account_id
+
+
+def test_created_credential(service: Service, live: Pair) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    answer = create(service, live, name="billing", scopes=["credentials:read", "account:read"])
+    assert answer.status == 201
+    made = answer.json
+    assert sorted(made) == sorted([*FIELDS, "api_secret"])
+    assert re.fullmatch(r"ak_live_[0-9A-Za-z]{22}", made["api_key"])
+    assert re.fullmatch(r"sk_live_[0-9A-Za-z]{71}", made["api_secret"])
+    assert made["api_secret"][8:30] == made["api_key"][8:]
+    assert before <= when(made["created_at"]) <= datetime.now(UTC)
+    assert when(made["rotate_by"]) - when(made["created_at"]) == timedelta(days=90)
+    assert {name: made[name] for name in FIELDS if name not in ("api_key", "created_at")} == {
+        "name": "billing",
+        "mode": "live",
+        "scopes": ["account:read", "credentials:read"],
+        "status": "active",
+        "expires_at": None,
+        "revoked_at": None,
+        "last_used_at": None,
+        "rotate_by": made["rotate_by"],
+        "rotated_to": None,
+    }
+    assert (
+        service.get("/v1/account", Pair(made["api_key"], made["api_secret"]).bearer).status == 200
+    )
+
+
+def test_secret_is_shown_once(service: Service, live: Pair) -> None:
+    made = create(service, live).json
+    secret = made.pop("api_secret")
+    shown = service.get(f"/v1/api_keys/{made['api_key']}", live.bearer)
+    assert shown.json == made
+    for path in ("/credentials?limit=100", "/v1/api_keys?limit=100"):
+        listed = service.get(path, live.bearer)
+        assert made in listed.json["credentials"]
+        assert secret.encode() not in listed.body
+    assert secret.encode() not in shown.body
+
+
+def test_listings_of_both_addresses_are_the_same(service: Service, live: Pair) -> None:
+    root, versioned = (service.get(path, live.bearer) for path in ("/credentials", "/v1/api_keys"))
+    assert root.json == versioned.json
+    assert sorted(root.json) == ["credentials", "next_cursor"]
+    for listed in root.json["credentials"]:
+        assert sorted(listed) == FIELDS
+        for name in ("created_at", "expires_at", "revoked_at", "last_used_at", "rotate_by"):
+            assert listed[name] is None or TIME.fullmatch(listed[name])
+
+
+def test_times_are_given_in_utc_with_milliseconds(service: Service, live: Pair) -> None:
+    for given, expected in (
+        ("2035-01-01T01:30:00+02:00", "2034-12-31T23:30:00.000Z"),
+        ("2035-01-01t00:00:00z", "2035-01-01T00:00:00.000Z"),
+        ("2035-01-01T00:00:00.1239999Z", "2035-01-01T00:00:00.123Z"),
+        ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"),
+    ):
+        assert create(service, live, expires_at=given).json["expires_at"] == expected
+
+
+# Registration.
+
+
+def test_registration_of_what_the_vendor_made(service: Service) -> None:
+    """The whole way, with the vendor's own command."""
+    pair = service.derive_pair("test")
+    INVALID.check(service.get("/credentials", pair.headers), "pair")
+    answer = register(service, pair, name="from the vendor")
+    assert (answer.status, answer.json) == (201, {"api_key": pair.api_key})
+    account = service.get("/v1/account", pair.headers).json
+    assert (account["mode"], account["scopes"]) == ("test", ["*"])
+    shown = show(service, pair, pair.api_key)
+    assert (shown["name"], shown["expires_at"]) == ("from the vendor", None)
+    DUPLICATE.check(register(service, pair), "pair")
+    assert revoke(service, pair, pair.api_key).status == 200
+    DUPLICATE.check(register(service, pair, name="again"), "pair")
+    REVOKED.check(service.get("/credentials", pair.headers), "pair")
+
+
+def test_registration_needs_no_name(service: Service) -> None:
+    for more in ({}, {"name": None}):
+        pair = derived(service)
+        assert register(service, pair, **more).status == 201
+        assert service.get("/v1/account", pair.bearer).json["name"] is None
+
+
+def test_registration_makes_what_was_unknown_known_at_once(solo: Service) -> None:
+    pair = derived(solo)
+    for _ in range(2):
+        INVALID.check(solo.get("/v1/account", pair.bearer), "bearer", bearer=True)
+    assert register(solo, pair).status == 201
+    assert solo.get("/v1/account", pair.bearer).status == 200
+
+
+def test_closed_registration_is_a_route_that_is_not_there(closed: Service) -> None:
+    pair = derived(closed)
+    MISSING.check(register(closed, pair), "pair")
+    caller = closed.issue()
+    answer = closed.request("POST", "/credentials", caller.headers, json_body=vars(pair))
+    METHOD_NOT_ALLOWED.check(answer, "pair")
+    assert answer.headers["allow"] == "GET, HEAD"
+    # Other ways to make a key stay open.
+    assert create(closed, caller).status == 201
+
+
+# Listings.
+
+
+@pytest.mark.parametrize("path", ["/credentials", "/v1/api_keys"])
+def test_pages_are_complete_and_newest_first(closed: Service, path: str) -> None:
+    made = [closed.issue("test").api_key for _ in range(5)]
+    caller = closed.issue("test")
+
+    def pages(limit: int) -> list[list[str]]:
+        found, query = [], f"?limit={limit}"
+        while True:
+            page = closed.get(path + query, caller.headers).json
+            found.append([item["api_key"] for item in page["credentials"]])
+            if page["next_cursor"] is None:
+                return found
+            query = f"?limit={limit}&cursor={page['next_cursor']}"
+
+    (everything,) = pages(100)
+    assert everything[:6] == [caller.api_key, *reversed(made)]
+    assert len(set(everything)) == len(everything)
+    for limit in (1, 2, 3, len(everything) - 1, len(everything)):
+        found = pages(limit)
+        assert list(chain.from_iterable(found)) == everything
+        assert all(len(page) == limit for page in found[:-1])
+        assert 1 <= len(found[-1]) <= limit
+
+
+def test_page_that_new_keys_came_before(closed: Service) -> None:
+    """A cursor is a place in the listing, so what is new does not shift what follows."""
+    caller = closed.issue("test")
+    made = [closed.issue("test").api_key for _ in range(4)]
+    first = closed.get("/credentials?limit=2", caller.headers).json
+    closed.issue("test")
+    second = closed.get(f"/credentials?limit=2&cursor={first['next_cursor']}", caller.headers).json
+    found = [item["api_key"] for item in first["credentials"] + second["credentials"]]
+    assert found == list(reversed(made))
+
+
+def test_default_limit(closed: Service) -> None:
+    caller = closed.issue("test")
+    missing = 51 - len(closed.get("/credentials?limit=100", caller.headers).json["credentials"])
+    for _ in range(missing):
+        closed.issue("test")
+    page = closed.get("/credentials", caller.headers).json
+    assert len(page["credentials"]) == 50
+    assert page["next_cursor"] is not None
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        *("", "x", "0", "AAAA", "AAAAAAAAAA", "AAAAAAAAAAAA", "__________8", "%00", "-1"),
+        *("%F0%9F%94%91", "AAAAAAAA AA", "AAAAAAAAAA%3D", "A" * 300, "ak_live_" + "0" * 22),
+    ],
+)
+def test_bad_cursor(service: Service, live: Pair, cursor: str) -> None:
+    for path in ("/credentials", "/v1/api_keys"):
+        answer = service.get(f"{path}?cursor={cursor.replace(' ', '%20')}", live.headers)
+        INVALID_FIELD.check(answer, "pair")
+        assert "cursor" in answer.json["error"]["message"]
+
+
+# Modes.
+
+
+def test_modes_are_kept_apart(service: Service, live: Pair, test: Pair) -> None:
+    for caller, mode, other in ((live, "live", test), (test, "test", live)):
+        assert service.get("/v1/account", caller.bearer).json["mode"] == mode
+        assert create(service, caller).json["mode"] == mode
+        assert create(service, caller, mode=mode).json["mode"] == mode
+        for path in ("/credentials", "/v1/api_keys"):
+            listed = service.get(f"{path}?limit=100", caller.bearer).json["credentials"]
+            assert {item["mode"] for item in listed} == {mode}
+        for method, path in (
+            ("GET", "/v1/api_keys"),
+            ("DELETE", "/v1/api_keys"),
+            ("DELETE", "/credentials"),
+        ):
+            answer = service.request(method, f"{path}/{other.api_key}", caller.bearer)
+            CREDENTIAL_NOT_FOUND.check(answer, "bearer")
+        assert service.get("/v1/account", other.bearer).status == 200
+
+
+def test_creating_in_the_other_mode(service: Service, live: Pair, test: Pair) -> None:
+    for caller, other in ((live, "test"), (test, "live")):
+        answer = service.request(
+            "POST", "/v1/api_keys", caller.headers, json_body={"name": "x", "mode": other}
+        )
+        INSUFFICIENT_SCOPE.check(answer, "pair")
+        answer = create(service, caller, mode=other)
+        assert (answer.status, answer.code) == (403, "insufficient_scope")
+        assert answer.headers["www-authenticate"] == f'{REALM}, error="insufficient_scope"'
+
+
+def test_a_cursor_of_the_other_mode_shows_nothing_of_it(
+    service: Service, live: Pair, test: Pair
+) -> None:
+    for _ in range(2):
+        service.issue("test")
+    cursor = service.get("/credentials?limit=1", test.headers).json["next_cursor"]
+    page = service.get(f"/credentials?limit=100&cursor={cursor}", live.headers).json
+    assert {item["mode"] for item in page["credentials"]} <= {"live"}
+
+
+# Scopes.
+
+ALLOWED = {
+    "*": {"account", "list", "show", "create", "delete"},
+    "*:read": {"account", "list", "show"},
+    "account:read": {"account"},
+    "account:write": {"account"},
+    "credentials:read": {"list", "show"},
+    "credentials:write": {"list", "show", "create", "delete"},
+}
+
+
+@pytest.mark.parametrize("scope", ALLOWED)
+def test_each_scope_on_each_route(service: Service, scope: str) -> None:
+    """What is allowed gets through to the route; what is not names the scope that would do."""
+    caller = service.issue(scopes=[scope])
+    unknown = new_api_key("live")
+    for what, method, path, needed in (
+        ("account", "GET", "/v1/account", "account:read"),
+        ("list", "GET", "/credentials", "credentials:read"),
+        ("list", "GET", "/v1/api_keys", "credentials:read"),
+        ("show", "GET", f"/v1/api_keys/{unknown}", "credentials:read"),
+        ("create", "POST", "/v1/api_keys", "credentials:write"),
+        ("delete", "DELETE", f"/credentials/{unknown}", "credentials:write"),
+        ("delete", "DELETE", f"/v1/api_keys/{unknown}", "credentials:write"),
+    ):
+        body = {"name": "x"} if method == "POST" else None
+        answer = service.request(method, path, caller.bearer, json_body=body)
+        if what in ALLOWED[scope]:
+            assert answer.status in (200, 201, 404), (method, path, answer)
+            assert answer.status != 404 or answer.code == "credential_not_found"
+        else:
+            INSUFFICIENT_SCOPE.check(answer, "bearer", bearer=True, scope=needed)
+            assert needed in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "lacking"),
+    [
+        (["credentials:write"], ["credentials:write"], None),
+        (["credentials:write"], ["credentials:read"], None),
+        (["credentials:write"], ["credentials:read", "credentials:write"], None),
+        (["credentials:write"], ["account:read"], "account:read"),
+        (["credentials:write"], ["credentials:read", "account:write"], "account:write"),
+        (["credentials:write"], ["*:read"], "*:read"),
+        (["credentials:write"], ["*"], "*"),
+        (["credentials:write", "*:read"], ["*:read"], None),
+        (["credentials:write", "*:read"], ["account:read"], None),
+        (["credentials:write", "*:read"], ["account:write"], "account:write"),
+        (["credentials:write", "*:read"], ["*"], "*"),
+        (["credentials:write", "account:write"], ["account:read"], None),
+        # Everything there is today is not everything.
+        (["credentials:write", "account:write"], ["*"], "*"),
+        (["credentials:write", "account:write"], ["*:read"], "*:read"),
+        (["*"], ["*"], None),
+        (["*"], ["*:read", "account:write"], None),
+    ],
+)
+def test_creating_within_the_callers_own_scopes(
+    service: Service, own: list[str], asked: list[str], lacking: str | None
+) -> None:
+    caller = service.issue(scopes=own)
+    answer = create(service, caller, scopes=asked)
+    if lacking is None:
+        assert answer.status == 201
+        assert answer.json["scopes"] == sorted(asked)
+        made = Pair(answer.json["api_key"], answer.json["api_secret"])
+        assert show(service, caller, made.api_key)["scopes"] == sorted(asked)
+    else:
+        INSUFFICIENT_SCOPE.check(answer, "bearer", bearer=True, scope=lacking)
+        assert lacking in answer.json["error"]["message"]
+
+
+def test_omitted_terms_are_the_callers_own(service: Service) -> None:
+    end = "2035-06-01T00:00:00.000Z"
+    scopes = ["account:read", "credentials:write"]
+    caller = service.issue("test", scopes=scopes, expires_at=end)
+    made = create(service, caller).json
+    assert (made["mode"], made["scopes"], made["expires_at"]) == ("test", scopes, end)
+
+
+@pytest.mark.parametrize(
+    "scopes", [[], None, ["nothing:read"], ["*", "account:delete"], [""], ["ACCOUNT:READ"]]
+)
+def test_unknown_empty_and_null_scopes(service: Service, live: Pair, scopes: object) -> None:
+    """Also for a caller who could not give them either."""
+    writer = service.issue(scopes=["credentials:write"])
+    for caller in (live, writer):
+        answer = create(service, caller, scopes=scopes)
+        INVALID_FIELD.check(answer, "bearer", bearer=True)
+        assert "scopes" in answer.json["error"]["message"]
+
+
+def test_repeated_scopes_are_one(service: Service, live: Pair) -> None:
+    assert create(service, live, scopes=["*", "*"]).json["scopes"] == ["*"]
+
+
+# Expiry.
+
+
+def test_nobody_gives_a_later_end_than_their_own(service: Service) -> None:
+    end = "2035-06-01T00:00:00.000Z"
+    caller = service.issue(expires_at=end)
+    for given in ("2035-06-01T00:00:00.001Z", "2040-01-01T00:00:00Z", None):
+        answer = create(service, caller, expires_at=given)
+        assert (answer.status, answer.code) == (403, "insufficient_scope")
+    for given in (end, "2035-05-31T23:59:59.999Z", "2035-06-01T01:00:00+01:00"):
+        assert create(service, caller, expires_at=given).status == 201
+
+
+def test_end_in_the_past(service: Service, live: Pair) -> None:
+    answer = create(service, live, expires_at=later(seconds=-1))
+    INVALID_FIELD.check(answer, "bearer", bearer=True)
+    assert "expires_at" in answer.json["error"]["message"]
+
+
+def test_expiry_is_honoured_for_a_cached_key(solo: Service) -> None:
+    owner = solo.issue()
+    end = datetime.now(UTC) + timedelta(seconds=2)
+    pair = solo.issue(expires_at=end.isoformat())
+    hits = solo.metric("latchkey_lookups_total", level="cache", result="hit")
+    for _ in range(3):
+        assert solo.get("/v1/account", pair.bearer).status == 200
+    assert solo.metric("latchkey_lookups_total", level="cache", result="hit") >= hits + 2
+    while datetime.now(UTC) <= end:
+        time.sleep(0.05)
+    for _ in range(2):
+        EXPIRED.check(solo.get("/v1/account", pair.bearer), "bearer", bearer=True)
+    EXPIRED.check(solo.get("/v1/account", pair.headers), "pair")
+    assert show(solo, owner, pair.api_key)["status"] == "expired"
+    # What has expired can still be revoked, and is then that.
+    assert revoke(solo, owner, pair.api_key).status == 200
+    assert show(solo, owner, pair.api_key)["status"] == "revoked"
+    REVOKED.check(solo.get("/v1/account", pair.bearer), "bearer", bearer=True)
+
+
+# Revocation.
+
+
+@pytest.mark.parametrize("prefix", ["/credentials", "/v1/api_keys"])
+def test_revocation_is_in_effect_at_once(solo: Service, prefix: str) -> None:
+    owner, pair = solo.issue(), solo.issue()
+    for _ in range(2):
+        assert solo.get("/v1/account", pair.bearer).status == 200
+    answer = solo.request("DELETE", f"{prefix}/{pair.api_key}", owner.headers)
+    assert (answer.status, answer.json) == (200, {"api_key": pair.api_key, "revoked": True})
+    for _ in range(2):
+        REVOKED.check(solo.get("/v1/account", pair.bearer), "bearer", bearer=True)
+        REVOKED.check(solo.get("/credentials", pair.headers), "pair")
+    shown = show(solo, owner, pair.api_key)
+    assert shown["status"] == "revoked"
+    assert when(shown["created_at"]) <= when(shown["revoked_at"]) <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize("prefix", ["/credentials", "/v1/api_keys"])
+def test_retried_revocation(service: Service, live: Pair, prefix: str) -> None:
+    pair = service.issue()
+    first = service.request("DELETE", f"{prefix}/{pair.api_key}", live.bearer)
+    revoked_at = show(service, live, pair.api_key)["revoked_at"]
+    second = service.request("DELETE", f"{prefix}/{pair.api_key}", live.bearer)
+    assert first.status == 200
+    CREDENTIAL_NOT_FOUND.check(second, "bearer")
+    assert show(service, live, pair.api_key)["revoked_at"] == revoked_at
+    REVOKED.check(service.get("/v1/account", pair.bearer), "bearer", bearer=True)
+
+
+def test_key_revokes_itself_without_the_scope(solo: Service) -> None:
+    pair, other = solo.issue(scopes=["account:read"]), solo.issue(scopes=["account:read"])
+    for path in (f"/v1/api_keys/{other.api_key}", f"/credentials/{pair.api_key}"):
+        answer = solo.request("DELETE", path, pair.bearer)
+        INSUFFICIENT_SCOPE.check(answer, "bearer", bearer=True, scope="credentials:write")
+    answer = solo.request("DELETE", f"/v1/api_keys/{pair.api_key}", pair.bearer)
+    assert (answer.status, answer.json) == (200, {"api_key": pair.api_key, "revoked": True})
+    REVOKED.check(solo.get("/v1/account", pair.bearer), "bearer", bearer=True)
+    assert solo.get("/v1/account", other.bearer).status == 200
+
+
+def test_last_key_revokes_itself(solo: Service) -> None:
+    """The way back is the command line."""
+    last = solo.issue("test")
+    for item in solo.get("/credentials?limit=100", last.headers).json["credentials"]:
+        if item["api_key"] != last.api_key and item["status"] == "active":
+            assert revoke(solo, last, item["api_key"]).status == 200
+    assert revoke(solo, last, last.api_key).status == 200
+    REVOKED.check(solo.get("/credentials", last.headers), "pair")
+    assert solo.get("/v1/account", solo.create_key("test").bearer).status == 200
+
+
+# What needs no credential.
+
+
+def test_health_touches_no_database(closed: Service) -> None:
+    """Not even its presence matters to it; readiness and lookups tell (see test_errors)."""
+    away = closed.database.with_suffix(".gone")
+    closed.database.rename(away)
+    try:
+        answer = closed.get("/health")
+        assert (answer.status, answer.json) == (200, {"status": "ok"})
+        assert closed.get("/ready").status == 503
+    finally:
+        away.rename(closed.database)
+    answer = closed.get("/ready")
+    assert (answer.status, answer.json) == (200, {"status": "ok"})
+
+
+def test_metrics_count(solo: Service) -> None:
+    owner = solo.issue()
+    pair, revoked, unknown = solo.issue(), solo.issue(), derived(solo)
+    assert revoke(solo, owner, revoked.api_key).status == 200
+
+    def counts() -> dict[str, float]:
+        outcomes = ("authenticated", "open", "missing", "invalid", "revoked", "ambiguous")
+        found = {
+            outcome: solo.metric("latchkey_requests_total", outcome=outcome) for outcome in outcomes
+        }
+        for level, result in (("cache", "hit"), ("store", "select"), ("derivation", "forged")):
+            found[result] = solo.metric("latchkey_lookups_total", level=level, result=result)
+        return found
+
+    before = counts()
+    for _ in range(3):
+        solo.get("/v1/account", pair.bearer)
+    solo.get("/v1/account")
+    solo.get("/health")
+    solo.get("/v1/account", unknown.bearer)
+    solo.get("/v1/account", revoked.bearer)
+    solo.get("/v1/account", {**pair.bearer, **pair.headers})
+    after = counts()
+    gained = {name: after[name] - before[name] for name in before}
+    # Reading the metrics is itself a request to an open route, once for each number.
+    assert gained.pop("open") == 1 + len(before)
+    assert gained == {
+        "authenticated": 3,
+        "missing": 1,
+        "invalid": 1,
+        "revoked": 1,
+        "ambiguous": 1,
+        "hit": 2,
+        "select": 3,
+        "forged": 0,
+    }
+    answer = solo.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    assert b'latchkey_cache_entries{level="cache",worker="' in answer.body

@@ -1,0 +1,170 @@
+"""Default deny: what is open is listed here, and everything else asks for a credential."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+import app.api
+from app import create_app
+from app.auth import any_credential
+from app.config import Settings, load_settings
+from app.errors import ConfigurationError
+from tests.api.contract import INVALID_REQUEST, METHOD_NOT_ALLOWED, MISSING, NOT_FOUND
+from tests.service import Pair, Service
+
+OPEN_TO_GET = ("/health", "/ready", "/metrics", "/openapi.json")
+AREAS = ("/docs/", "/console/")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW")
+ELSEWHERE = (
+    "/",
+    "/docs",
+    "/console",
+    "/v1",
+    "/v1/",
+    "/static/",
+    "/static/x.js",
+    "/favicon.ico",
+    "/robots.txt",
+    "/.well-known/security.txt",
+    "/swagger",
+    "/openapi",
+    "/openapi/openapi.json",
+    "/admin",
+    "/v1/api_keys/x/usage",
+    "/v1/api_keys/x/rotate",
+)
+
+
+def is_open(method: str, path: str) -> bool:
+    """The contract's list, word for word."""
+    if path.startswith(AREAS):
+        return True
+    if method in ("GET", "HEAD"):
+        return path in OPEN_TO_GET
+    return (method, path) == ("POST", "/credentials")
+
+
+@pytest.fixture(scope="module")
+def settings(service: Service) -> Settings:
+    return load_settings(service.settings)
+
+
+@pytest.fixture(scope="module")
+def paths(settings: Settings) -> list[str]:
+    """Every path that the application routes, so that a new one is asked about too."""
+    rules = create_app(settings, migrate=False).url_map.iter_rules()
+    routed = {re.sub(r"<[^>]+>", "x", rule.rule) for rule in rules}
+    assert routed > {"/credentials", "/v1/account", "/v1/api_keys/x", *OPEN_TO_GET}
+    return sorted(routed)
+
+
+def test_everything_else_asks_for_a_credential(service: Service, paths: list[str]) -> None:
+    asked = 0
+    for path in (*paths, *ELSEWHERE):
+        for method in METHODS:
+            answer = service.request(method, path)
+            if is_open(method, path):
+                assert answer.status != 401, (method, path)
+            elif method == "HEAD":
+                assert (answer.status, answer.body) == (401, b""), path
+            else:
+                MISSING.check(answer, "bearer" if path.startswith("/v1") else "pair")
+                asked += 1
+    assert asked > 100
+
+
+@pytest.mark.parametrize("path", [*OPEN_TO_GET, "/docs/"])
+def test_what_is_open_answers(service: Service, path: str) -> None:
+    got, head = service.get(path), service.request("HEAD", path)
+    assert (got.status, head.status, head.body) == (200, 200, b"")
+    assert got.body
+    assert head.headers["content-type"] == got.headers["content-type"]
+
+
+def test_open_registration_reads_the_body_first(service: Service) -> None:
+    answer = service.request("POST", "/credentials", {"Content-Type": "application/json"}, body=b"")
+    INVALID_REQUEST.check(answer, "pair")
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_unknown_path_in_an_open_area(service: Service, area: str) -> None:
+    NOT_FOUND.check(service.get(f"{area}nowhere"), "pair")
+
+
+def test_options_is_not_automatic(service: Service, live: Pair, paths: list[str]) -> None:
+    for path in paths:
+        answer = service.request("OPTIONS", path, live.headers)
+        METHOD_NOT_ALLOWED.check(answer, "pair")
+        assert "OPTIONS" not in answer.headers["allow"]
+
+
+def test_no_answer_speaks_of_other_origins(service: Service, live: Pair, paths: list[str]) -> None:
+    asking = {
+        "Origin": "https://elsewhere.example",
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": "authorization",
+    }
+    for path in paths:
+        for method in ("GET", "OPTIONS"):
+            for headers in (asking, {**asking, **live.bearer}):
+                answer = service.request(method, path, headers)
+                assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+def test_no_static_files(service: Service, live: Pair) -> None:
+    for path in ("/static/", "/static/x.js", "/static/../app.py"):
+        MISSING.check(service.get(path), "pair")
+        NOT_FOUND.check(service.get(path, live.headers), "pair")
+
+
+def test_docs_without_its_slash_is_not_the_area(service: Service) -> None:
+    MISSING.check(service.get("/docs"), "pair")
+
+
+# In process: what the start refuses.
+
+
+def _with_view(monkeypatch: pytest.MonkeyPatch, rule: str, view: object, **options: object) -> None:
+    """Have the API built with one more view."""
+    build = app.api.build_api
+
+    def build_with_view(settings: Settings) -> Flask:
+        built = build(settings)
+        built.add_url_rule(rule, "added", view, **options)  # type: ignore[arg-type]
+        return built
+
+    monkeypatch.setattr(app.api, "build_api", build_with_view)
+
+
+def _forgotten() -> str:
+    return "open to all?"
+
+
+@pytest.mark.parametrize("rule", ["/v1/forgotten", "/forgotten/<x>", "/docs", "/healthy"])
+def test_view_that_declares_nothing_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, rule: str
+) -> None:
+    _with_view(monkeypatch, rule, _forgotten)
+    with pytest.raises(ConfigurationError, match=re.escape(rule)):
+        create_app(settings, migrate=False)
+
+
+def test_other_method_of_an_open_route_is_protected_too(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    _with_view(monkeypatch, "/health", _forgotten, methods=["POST"])
+    with pytest.raises(ConfigurationError, match="POST /health"):
+        create_app(settings, migrate=False)
+
+
+def test_view_that_declares_itself_starts_and_is_protected(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, live: Pair
+) -> None:
+    _with_view(monkeypatch, "/v1/remembered", any_credential(lambda: "in"))
+    client = create_app(settings, migrate=False).test_client()
+    assert client.get("/v1/remembered").status_code == 401
+    assert client.get("/v1/remembered", headers=live.bearer).text == "in"
