@@ -1,0 +1,130 @@
+"""Processes that are killed, restarted, reloaded and ended while requests go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.faults.outage import derived
+from tests.faults.processes import (
+    is_alive,
+    master,
+    open_files,
+    other_process,
+    wait_until,
+    workers,
+)
+from tests.service import Answer, Service
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that these tests leave running, whatever they did to its processes."""
+    directory = tmp_path_factory.mktemp("processes")
+    with Service(directory, LATCHKEY_FAILURE_LIMIT="off") as service:
+        yield service
+
+
+def restart(service: Service) -> None:
+    """Start again after every process was killed."""
+    assert service.process is not None
+    service.process.wait()
+    service.process = None
+    service.start()
+
+
+def test_no_connection_crosses_the_fork(running: Service) -> None:
+    pair = running.issue()
+    served: set[int] = set()
+    while served != set(workers(running)):
+        assert running.get("/v1/account", pair.bearer).status == 200
+        served = {pid for pid in workers(running) if open_files(pid, running.database)}
+    assert len(served) == 2
+    assert open_files(master(running), running.database) == []
+
+
+def test_a_killed_worker_is_replaced(running: Service) -> None:
+    pair = running.issue()
+    before = set(workers(running))
+    victim, survivor = sorted(before)
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: not is_alive(victim), "the worker's end")
+    wait_until(lambda: len(workers(running)) == 2, "a new worker")
+    assert survivor in workers(running)
+    for _ in range(10):
+        assert running.get("/v1/account", pair.bearer).status == 200
+    assert running.issue().api_key
+
+
+def test_hup_replaces_the_workers_and_refuses_nobody(running: Service) -> None:
+    pair = running.issue()
+    before = set(workers(running))
+    over = threading.Event()
+
+    def ask() -> list[int]:
+        statuses = []
+        while not over.is_set():
+            statuses.append(running.get("/v1/account", pair.bearer).status)
+        return statuses
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask)
+        os.kill(master(running), signal.SIGHUP)
+        try:
+            wait_until(
+                lambda: len(workers(running)) == 2 and not before & set(workers(running)),
+                "new workers in place of the old",
+            )
+        finally:
+            over.set()
+        assert set(asking.result()) == {200}
+    assert running.get("/v1/account", pair.bearer).status == 200
+
+
+def test_what_was_answered_survives_the_death_of_every_process(running: Service) -> None:
+    pair, revoked = derived(running), running.issue()
+    body = {"api_key": pair.api_key, "api_secret": pair.api_secret}
+    issued = running.issue()
+    path = f"/credentials/{revoked.api_key}"
+    assert running.request("DELETE", path, revoked.headers).status == 200
+    registered = running.request("POST", "/credentials", json_body=body)
+    for pid in [master(running), *workers(running)]:
+        os.kill(pid, signal.SIGKILL)
+    assert registered.status == 201
+
+    restart(running)
+    assert running.get("/v1/account", pair.bearer).status == 200
+    assert running.get("/v1/account", issued.bearer).status == 200
+    assert running.get("/v1/account", revoked.bearer).code == "key_revoked"
+
+
+def test_sigterm_lets_a_request_in_flight_finish(running: Service) -> None:
+    issuer = running.issue()
+    running.stop()
+    running.settings["LATCHKEY_WORKERS"] = "1"
+    running.start()
+    hold = "c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE')"
+
+    def issue() -> Answer:
+        return running.request("POST", "/v1/api_keys", issuer.bearer, json_body={"name": "late"})
+
+    def authenticated() -> float:
+        return running.metric("latchkey_requests_total", outcome="authenticated")
+
+    with ThreadPoolExecutor(1) as pool:
+        with other_process(hold, str(running.database)):
+            late = pool.submit(issue)
+            wait_until(lambda: authenticated() == 1, "the request to reach its view")
+            os.kill(master(running), signal.SIGTERM)
+            wait_until(lambda: "Handling signal: term" in running.log, "the signal to arrive")
+            assert not late.done()
+        answer = late.result()
+    assert answer.status == 201
+    assert running.process is not None
+    assert running.process.wait(30) == 0
+    assert running.command("keys", "show", answer.json["api_key"]).returncode == 0
