@@ -107,8 +107,10 @@ coverage: ## Run the tests on a traced build; app and .pyx must reach 95 %
 	@cp build/coverage/build/cython/coverage/fastcache/*.c build/coverage/fastcache/
 	@cd build/coverage && $(py) -m coverage run -m pytest --timeout=600 $(ARGS)
 	@cd build/coverage && $(py) -m coverage combine --quiet
-	@cd build/coverage && $(py) -m coverage report --include='app/*' --fail-under=95
-	@cd build/coverage && $(py) -m coverage report --include='fastcache/*.pyx' --fail-under=95
+	@cd build/coverage && { failed=0; \
+	    $(py) -m coverage report --include='app/*' --fail-under=95 || failed=1; \
+	    $(py) -m coverage report --include='fastcache/*.pyx' --fail-under=95 || failed=1; \
+	    exit $$failed; }
 
 test-sanitized: ## Run fastcache's tests under the address and undefined-behaviour sanitizers
 	$(call copy,sanitize)
