@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from flask import Flask
+from typing import TYPE_CHECKING
 
-from app.config import Settings
+# Every module of the package imports this one first: it loads nothing, so that the domain and the
+# migrations do without Flask.
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from app.config import Settings
 
 
 def create_app(settings: Settings | None = None, *, migrate: bool = True) -> Flask:
