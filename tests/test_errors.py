@@ -1,0 +1,229 @@
+"""The tree of errors: one root, one JSON form, two spellings, and no two that look the same."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import get_args
+
+import pytest
+
+from app import errors
+from app.errors import ApiError, Dialect, LatchkeyError, envelope, error_headers, status_line
+
+DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
+
+# Classes that a client cannot tell from another, and why that is meant.
+SAME_AS: dict[type[ApiError], str] = {
+    errors.ApiError: "the base; what it says by itself is InternalError",
+    errors.InternalError: "what a client hears of every fault of ours",
+    errors.StoreError: "a client is told no more of the database than of any other fault",
+    errors.AuthenticationError: "the base of the refusals, never raised itself",
+    errors.PermissionDenied: "the base of the 403s, never raised itself",
+}
+
+# The table of the contract: status, type, pair code, bearer code.
+TABLE: dict[type[ApiError], tuple[int, str, str, str]] = {
+    errors.MissingCredential: (401, "authentication_error", "UNAUTHORIZED", "missing_api_key"),
+    errors.InvalidCredential: (401, "authentication_error", "UNAUTHORIZED", "invalid_api_key"),
+    errors.RevokedCredential: (401, "authentication_error", "UNAUTHORIZED", "key_revoked"),
+    errors.ExpiredCredential: (401, "authentication_error", "UNAUTHORIZED", "key_expired"),
+    errors.NotDerived: (403, "permission_error", "INVALID_CREDENTIAL", "invalid_credential"),
+    errors.InsufficientScope: (403, "permission_error", "INSUFFICIENT_SCOPE", "insufficient_scope"),
+    errors.CredentialNotFound: (
+        404,
+        "not_found_error",
+        "CREDENTIAL_NOT_FOUND",
+        "credential_not_found",
+    ),
+    errors.NotFound: (404, "not_found_error", "NOT_FOUND", "not_found"),
+    errors.MethodNotAllowed: (
+        405,
+        "invalid_request_error",
+        "METHOD_NOT_ALLOWED",
+        "method_not_allowed",
+    ),
+    errors.DuplicateApiKey: (409, "conflict_error", "DUPLICATE_API_KEY", "duplicate_api_key"),
+    errors.InvalidRequest: (400, "invalid_request_error", "INVALID_REQUEST", "invalid_request"),
+    errors.InvalidField: (400, "invalid_request_error", "INVALID_FIELD", "invalid_field"),
+    errors.PayloadTooLarge: (
+        413,
+        "invalid_request_error",
+        "PAYLOAD_TOO_LARGE",
+        "payload_too_large",
+    ),
+    errors.UnsupportedMediaType: (
+        415,
+        "invalid_request_error",
+        "UNSUPPORTED_MEDIA_TYPE",
+        "unsupported_media_type",
+    ),
+    errors.HeadersTooLarge: (
+        431,
+        "invalid_request_error",
+        "HEADERS_TOO_LARGE",
+        "headers_too_large",
+    ),
+    errors.RateLimited: (429, "rate_limit_error", "RATE_LIMITED", "rate_limited"),
+    errors.InternalError: (500, "api_error", "INTERNAL_ERROR", "internal_error"),
+    errors.StoreError: (500, "api_error", "INTERNAL_ERROR", "internal_error"),
+    errors.NotReady: (503, "api_error", "NOT_READY", "not_ready"),
+}
+
+
+def _below(kind: type[ApiError]) -> Iterator[type[ApiError]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _below(child)
+
+
+# Of the application's own module; tests derive errors too.
+ALL: list[type[ApiError]] = [
+    ApiError,
+    *(kind for kind in _below(ApiError) if kind.__module__ == errors.__name__),
+]
+
+
+def make(kind: type[ApiError]) -> ApiError:
+    """One error of the class, with made-up arguments where it needs some."""
+    arguments: dict[type[ApiError], tuple[object, ...]] = {
+        errors.InvalidField: ("name", "must be shorter"),
+        errors.MethodNotAllowed: (frozenset({"POST", "GET"}),),
+        errors.InsufficientScope: ("account:read",),
+        errors.RateLimited: (7,),
+        errors.StoreError: ("disk I/O error",),
+    }
+    return kind(*arguments.get(kind, ()))  # type: ignore[arg-type]
+
+
+def test_all_of_them_are_in_one_tree_and_one_module() -> None:
+    for _, kind in inspect.getmembers(errors, inspect.isclass):
+        if issubclass(kind, BaseException):
+            assert issubclass(kind, LatchkeyError)
+    assert len(ALL) == len(set(ALL))
+
+
+def test_the_table_of_the_contract_is_complete() -> None:
+    bases = {errors.ApiError, errors.AuthenticationError, errors.PermissionDenied}
+    assert TABLE.keys() | bases == set(ALL)
+
+
+@pytest.mark.parametrize("kind", TABLE)
+def test_each_row_of_the_contract(kind: type[ApiError]) -> None:
+    error = make(kind)
+    assert (
+        error.status.value,
+        error.type,
+        error.code("pair"),
+        error.code("bearer"),
+    ) == TABLE[kind]
+
+
+def test_no_two_look_the_same_to_a_client() -> None:
+    seen: dict[tuple[object, ...], type[ApiError]] = {}
+    for kind in ALL:
+        if kind in SAME_AS:
+            continue
+        error = make(kind)
+        look = (error.status, *(error.code(dialect) for dialect in DIALECTS))
+        assert look not in seen, f"{kind.__name__} looks like {seen[look].__name__}"
+        seen[look] = kind
+    # The pair dialect tells them apart by status and code, but for the refusals of a credential:
+    # there its one code is UNAUTHORIZED, and the message says which.
+    pairs = [
+        (kind.status, kind.pair_code)
+        for kind in ALL
+        if kind not in SAME_AS and not issubclass(kind, errors.AuthenticationError)
+    ]
+    assert len(pairs) == len(set(pairs))
+    refusals = [kind for kind in ALL if issubclass(kind, errors.AuthenticationError)]
+    assert len({kind.default_message for kind in refusals}) == len(refusals)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_both_spellings(kind: type[ApiError]) -> None:
+    error = make(kind)
+    assert re.fullmatch(r"[A-Z]+(_[A-Z]+)*", error.code("pair"))
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*", error.code("bearer"))
+    if kind.bearer_code is None:
+        assert error.code("bearer") == error.code("pair").lower()
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*_error", error.type)
+    assert error.status >= HTTPStatus.BAD_REQUEST
+    assert status_line(error) == f"{error.status.value} {error.status.phrase}"
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("kind", ALL)
+def test_one_json_form(kind: type[ApiError], dialect: Dialect) -> None:
+    error = make(kind)
+    body = json.loads(envelope(error, dialect).decode("utf-8"))
+    assert body == {
+        "error": {"type": error.type, "code": error.code(dialect), "message": error.message}
+    }
+    assert list(body["error"]) == ["type", "code", "message"]
+    assert error.message
+
+
+def test_the_form_is_utf_8() -> None:
+    assert "☃" in envelope(errors.NotFound("no ☃"), "pair").decode("utf-8")
+
+
+@pytest.mark.parametrize("bearer_presented", [False, True])
+@pytest.mark.parametrize("kind", ALL)
+def test_the_headers(kind: type[ApiError], bearer_presented: bool) -> None:
+    error = make(kind)
+    body = envelope(error, "pair")
+    pairs = error_headers(error, body, bearer_presented=bearer_presented)
+    headers = dict(pairs)
+    assert len(headers) == len(pairs)
+    assert headers["Content-Type"] == "application/json"
+    assert headers["Content-Length"] == str(len(body))
+    assert headers["Cache-Control"] == "no-store"
+    challenge = headers.get("WWW-Authenticate")
+    wanted = {
+        400: 'error="invalid_request"',
+        401: 'error="invalid_token"',
+        403: 'error="insufficient_scope", scope="account:read"'
+        if kind is errors.InsufficientScope
+        else None,
+    }.get(error.status.value)
+    if not bearer_presented or wanted is None:
+        wanted = "" if error.status == HTTPStatus.UNAUTHORIZED else None
+    # The bases are never answered.
+    if kind not in (errors.AuthenticationError, errors.PermissionDenied):
+        suffix = f", {wanted}" if wanted else ""
+        assert challenge == (None if wanted is None else f'Bearer realm="latchkey"{suffix}')
+    assert headers.get("Allow") == ("GET, POST" if kind is errors.MethodNotAllowed else None)
+    assert headers.get("Retry-After") == ("7" if kind is errors.RateLimited else None)
+
+
+def test_a_scope_that_none_would_give_is_not_named() -> None:
+    error = errors.InsufficientScope(None, "A live key cannot create test keys")
+    assert error.challenge_parameters() == 'error="insufficient_scope"'
+    assert "None" not in error.message
+
+
+def test_the_detail_of_a_store_error_is_for_the_log_only() -> None:
+    error = errors.StoreError("disk I/O error at block 7")
+    assert str(error) == error.detail == "disk I/O error at block 7"
+    for dialect in DIALECTS:
+        assert b"disk" not in envelope(error, dialect)
+
+
+def test_an_invalid_field_is_named() -> None:
+    error = errors.InvalidField("expires_at", "must lie in the future")
+    assert error.field == "expires_at"
+    assert error.message == "expires_at: must lie in the future"
+
+
+def test_a_store_error_can_be_copied() -> None:
+    """Threads that share a flight each raise a copy of its error."""
+    error = errors.StoreError("disk I/O error")
+    twin = copy.copy(error)
+    assert twin is not error
+    assert type(twin) is errors.StoreError
+    assert (str(twin), vars(twin)) == (str(error), vars(error))
