@@ -15,7 +15,6 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    text,
 )
 
 metadata = MetaData(
@@ -41,6 +40,6 @@ credential = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
-    Index(None, "mode", text("id DESC")),
+    Index(None, "mode", "id"),
     sqlite_autoincrement=True,
 )

@@ -29,4 +29,4 @@ def upgrade() -> None:
         sa.UniqueConstraint("api_key", name="uq_credential_api_key"),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_credential_mode_id", "credential", ["mode", sa.text("id DESC")])
+    op.create_index("ix_credential_mode_id", "credential", ["mode", "id"])
