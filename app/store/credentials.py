@@ -163,19 +163,22 @@ def _discarded_on_fault(connection: Connection) -> Iterator[None]:
 
 def _credential(row: Row[tuple[object, ...]]) -> Credential:
     fields = row._mapping
-    return Credential(
-        id=fields["id"],
-        api_key=fields["api_key"],
-        secret_hash=fields["secret_hash"],
-        derivation_id=fields["derivation_id"],
-        account_id=fields["account_id"],
-        mode=cast(Mode, fields["mode"]),
-        name=fields["name"],
-        scopes=frozenset(fields["scopes"].split()),
-        created_at=_from_milliseconds(fields["created_at"]),
-        expires_at=_from_milliseconds_or_none(fields["expires_at"]),
-        revoked_at=_from_milliseconds_or_none(fields["revoked_at"]),
-    )
+    try:
+        return Credential(
+            id=fields["id"],
+            api_key=fields["api_key"],
+            secret_hash=fields["secret_hash"],
+            derivation_id=fields["derivation_id"],
+            account_id=fields["account_id"],
+            mode=cast(Mode, fields["mode"]),
+            name=fields["name"],
+            scopes=frozenset(fields["scopes"].split()),
+            created_at=_from_milliseconds(fields["created_at"]),
+            expires_at=_from_milliseconds_or_none(fields["expires_at"]),
+            revoked_at=_from_milliseconds_or_none(fields["revoked_at"]),
+        )
+    except (TypeError, OverflowError) as error:
+        raise StoreError(f"credential {fields['id']} cannot be read: {error}") from None
 
 
 def _to_milliseconds(moment: datetime) -> int:

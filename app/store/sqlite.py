@@ -29,7 +29,7 @@ def database_path(url: str) -> Path:
         raise ConfigurationError(
             "LATCHKEY_DATABASE_URL is not a database URL; use sqlite:///path/to/latchkey.db"
         ) from None
-    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.query:
+    if parsed.drivername != "sqlite" or parsed.host or not parsed.database or parsed.query:
         raise ConfigurationError(
             "LATCHKEY_DATABASE_URL must name a SQLite file, as sqlite:///path/to/latchkey.db"
         )
