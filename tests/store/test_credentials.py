@@ -1,0 +1,216 @@
+"""What the store keeps of credentials, and gives back."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from app.credentials.models import NewCredential
+from app.errors import DuplicateApiKey
+from app.store import Store
+from tests.store.conftest import NOW, new_credential
+
+MILLISECOND = timedelta(milliseconds=1)
+
+
+def test_what_is_added_is_found_as_it_was(store: Store) -> None:
+    new = new_credential(
+        mode="test",
+        name="Übermut – ключ",
+        scopes=frozenset({"credentials:read", "account:write"}),
+        expires_at=NOW + timedelta(days=1),
+    )
+    added = store.add(new)
+    assert store.find(new.api_key) == added
+    for field in fields(NewCredential):
+        assert getattr(added, field.name) == getattr(new, field.name)
+    assert added.revoked_at is None
+    assert added.created_at.tzinfo is UTC
+
+
+def test_a_credential_without_name_and_expiry(store: Store) -> None:
+    added = store.add(new_credential(name=None, expires_at=None))
+    assert (added.name, added.expires_at) == (None, None)
+    assert store.find(added.api_key) == added
+
+
+def test_an_unknown_key_is_not_found(store: Store) -> None:
+    store.add(new_credential())
+    assert store.find(new_credential().api_key) is None
+    assert store.find("") is None
+
+
+def test_keys_are_told_apart_by_case(store: Store) -> None:
+    added = store.add(new_credential(api_key="ak_live_000000000000000000000A"))
+    assert store.find(added.api_key.lower()) is None
+    store.add(new_credential(api_key="ak_live_000000000000000000000a"))
+
+
+def test_a_key_is_added_once(store: Store) -> None:
+    new = new_credential()
+    first = store.add(new)
+    with pytest.raises(DuplicateApiKey):
+        store.add(new)
+    with pytest.raises(DuplicateApiKey):
+        store.add(new_credential(api_key=new.api_key))
+    assert store.page(None, 10, None) == [first]
+
+
+def test_a_revoked_key_stays_taken(store: Store) -> None:
+    new = new_credential()
+    store.add(new)
+    assert store.revoke(new.api_key, None, NOW)
+    with pytest.raises(DuplicateApiKey):
+        store.add(new)
+
+
+def test_what_follows_a_duplicate_is_added(store: Store) -> None:
+    new = new_credential()
+    store.add(new)
+    with pytest.raises(DuplicateApiKey):
+        store.add(new)
+    other = store.add(new_credential())
+    assert store.find(other.api_key) == other
+
+
+def test_revoking_marks_one_credential_at_a_time(store: Store) -> None:
+    one, other = (store.add(new_credential()) for _ in range(2))
+    revoked_at = NOW + timedelta(hours=1)
+    assert store.revoke(one.api_key, "live", revoked_at)
+    found = store.find(one.api_key)
+    assert found is not None
+    assert found.revoked_at == revoked_at
+    assert store.find(other.api_key) == other
+
+
+def test_a_second_revocation_changes_nothing(store: Store) -> None:
+    added = store.add(new_credential())
+    assert store.revoke(added.api_key, None, NOW)
+    assert not store.revoke(added.api_key, None, NOW + timedelta(days=1))
+    found = store.find(added.api_key)
+    assert found is not None
+    assert found.revoked_at == NOW
+
+
+def test_revoking_keeps_to_the_mode(store: Store) -> None:
+    added = store.add(new_credential(mode="test"))
+    assert not store.revoke(added.api_key, "live", NOW)
+    assert store.find(added.api_key) == added
+    assert store.revoke(added.api_key, "test", NOW)
+    assert not store.revoke(new_credential().api_key, None, NOW)
+
+
+def test_pages_go_from_the_newest_to_the_oldest(store: Store) -> None:
+    added = [store.add(new_credential(mode=mode)) for mode in ("live", "test") * 5]
+    newest_first = added[::-1]
+    assert store.page(None, 100, None) == newest_first
+    assert store.page(None, 3, None) == newest_first[:3]
+    assert store.page(None, 3, newest_first[2].id) == newest_first[3:6]
+    assert store.page(None, 3, newest_first[-1].id) == []
+    assert store.page("test", 100, None) == [row for row in newest_first if row.mode == "test"]
+    assert store.page("live", 2, newest_first[5].id) == [newest_first[7], newest_first[9]]
+
+
+def test_a_page_is_read_along_an_index(database: Path) -> None:
+    with closing(sqlite3.connect(database)) as connection:
+        plan = connection.execute(
+            "EXPLAIN QUERY PLAN SELECT * FROM credential WHERE mode = 'live' AND id < 9 "
+            "ORDER BY id DESC LIMIT 50"
+        ).fetchall()
+    assert [row[3] for row in plan] == [
+        "SEARCH credential USING INDEX ix_credential_mode_id (mode=? AND id<?)"
+    ]
+
+
+def test_active_credentials_are_counted_by_their_derivation_key(store: Store) -> None:
+    assert store.active_by_derivation(NOW) == {}
+    one, other = "1" * 16, "2" * 16
+    store.add(new_credential(derivation_id=one))
+    store.add(new_credential(derivation_id=one, expires_at=NOW + MILLISECOND))
+    store.add(new_credential(derivation_id=one, expires_at=NOW))
+    store.add(new_credential(derivation_id=other, mode="test"))
+    ended = store.add(new_credential(derivation_id=other))
+    store.revoke(ended.api_key, None, NOW)
+    assert store.active_by_derivation(NOW) == {one: 2, other: 1}
+    assert store.active_by_derivation(NOW + MILLISECOND) == {one: 1, other: 1}
+
+
+def test_counting_includes_what_was_revoked(store: Store) -> None:
+    for mode in ("live", "live", "test"):
+        added = store.add(new_credential(mode=mode))
+        store.revoke(added.api_key, None, NOW)
+    assert (store.count("live"), store.count("test")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(1970, 1, 1, tzinfo=UTC),
+        datetime(1970, 1, 1, microsecond=1000, tzinfo=UTC),
+        datetime(1969, 12, 31, 23, 59, 59, 999000, tzinfo=UTC),
+        datetime(2038, 1, 19, 3, 14, 8, 1000, tzinfo=UTC),
+        # In binary fractions of a second most milliseconds are not exact.
+        datetime(2026, 3, 29, 1, 0, 0, 57000, tzinfo=UTC),
+        datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC),
+    ],
+)
+def test_times_are_exact_to_the_millisecond(store: Store, moment: datetime) -> None:
+    added = store.add(new_credential(created_at=moment, expires_at=moment))
+    store.revoke(added.api_key, None, moment)
+    found = store.find(added.api_key)
+    assert found is not None
+    assert (found.created_at, found.expires_at, found.revoked_at) == (moment, moment, moment)
+
+
+def test_every_millisecond_of_a_second_is_kept(store: Store, database: Path) -> None:
+    added = store.add(new_credential())
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        for millisecond in range(0, 1000, 37):
+            moment = NOW.replace(microsecond=millisecond * 1000)
+            stored = round(moment.timestamp() * 1000)
+            connection.execute("UPDATE credential SET created_at = ?", [stored])
+            found = store.find(added.api_key)
+            assert found is not None
+            assert found.created_at == moment
+
+
+def test_the_id_of_a_row_is_never_given_again(store: Store, database: Path) -> None:
+    rows = [store.add(new_credential()) for _ in range(3)]
+    assert [row.id for row in rows] == [1, 2, 3]
+    # Rows are never deleted by us; somebody with a shell may.
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM credential WHERE id >= 2")
+        assert store.add(new_credential()).id == 4
+        connection.execute("DELETE FROM credential")
+    assert store.add(new_credential()).id == 5
+    with pytest.raises(DuplicateApiKey):
+        store.add(new_credential(api_key=store.page(None, 1, None)[0].api_key))
+    assert store.add(new_credential()).id > 5
+
+
+def test_a_secret_leaves_only_its_hash(store: Store, database: Path) -> None:
+    new = new_credential(secret_hash=bytes(range(32)))
+    store.add(new)
+    with closing(sqlite3.connect(database)) as connection:
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(credential)")]
+        (stored,) = connection.execute("SELECT secret_hash FROM credential").fetchone()
+    assert stored == new.secret_hash
+    assert "secret" not in columns
+    assert columns == [
+        "id",
+        "api_key",
+        "secret_hash",
+        "derivation_id",
+        "account_id",
+        "mode",
+        "name",
+        "scopes",
+        "created_at",
+        "expires_at",
+        "revoked_at",
+    ]

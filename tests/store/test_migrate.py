@@ -1,0 +1,262 @@
+"""Bringing databases to the current schema: new, current, newer and foreign ones, by several."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from app.credentials.service import utc_now
+from app.errors import ConfigurationError
+from app.store import Store
+from app.store.migrate import MigrationReport, migrate, migrate_in_child
+from app.store.tables import metadata
+from tests.faults.processes import open_files, other_process
+from tests.store.conftest import new_credential
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a database is to be made, in a directory that is to be made as well."""
+    return tmp_path / "made" / "for it" / "latchkey.db"
+
+
+@pytest.fixture
+def url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+def content(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return list(connection.iterdump())
+
+
+def test_from_nothing(path: Path, url: str) -> None:
+    assert migrate_in_child(url) == MigrationReport(created=True, active_by_derivation={})
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    with closing(Store(url)) as store:
+        added = store.add(new_credential())
+        assert store.find(added.api_key) == added
+
+
+def test_the_file_is_private_whatever_the_umask(path: Path, url: str) -> None:
+    before = os.umask(0)
+    try:
+        migrate_in_child(url)
+    finally:
+        os.umask(before)
+    with closing(Store(url)) as store:
+        store.add(new_credential())
+        modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
+    assert set(modes.values()) == {0o600}
+    assert {"latchkey.db", "latchkey.db-wal", "latchkey.db-shm"} < set(modes)
+
+
+def test_it_is_in_wal_mode_for_good(path: Path, url: str) -> None:
+    migrate(url)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_the_schema_is_what_the_tables_say(path: Path, url: str) -> None:
+    migrate(url)
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            options = {"compare_type": True, "compare_server_default": True}
+            context = MigrationContext.configure(connection, opts=options)
+            assert compare_metadata(context, metadata) == []
+    finally:
+        engine.dispose()
+
+
+def test_the_schema_is_what_the_tables_would_make(path: Path, url: str, tmp_path: Path) -> None:
+    """Also where alembic's comparison is blind: AUTOINCREMENT, the names of constraints."""
+    migrate(url)
+    plain = tmp_path / "plain.db"
+    engine = create_engine(f"sqlite:///{plain}")
+    try:
+        metadata.create_all(engine)
+    finally:
+        engine.dispose()
+    assert schema(path) == schema(plain)
+    assert "AUTOINCREMENT" in schema(path)["credential"]
+
+
+def schema(path: Path) -> dict[str, str]:
+    """The statements that make each table and index but alembic's, without their line breaks."""
+    with closing(sqlite3.connect(path)) as connection:
+        made = connection.execute(
+            "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name != ?",
+            ["alembic_version"],
+        )
+        return {name: " ".join(sql.split()) for name, sql in made}
+
+
+def test_twice_is_once(path: Path, url: str) -> None:
+    migrate(url)
+    with closing(Store(url)) as store:
+        store.add(new_credential())
+    before = content(path)
+    assert migrate(url).created is False
+    assert content(path) == before
+
+
+def test_the_report_counts_active_credentials(url: str) -> None:
+    migrate(url)
+    now = utc_now()
+    with closing(Store(url)) as store:
+        store.add(new_credential(derivation_id="1" * 16))
+        store.add(new_credential(derivation_id="2" * 16, expires_at=now + timedelta(days=1)))
+        store.add(new_credential(derivation_id="2" * 16, expires_at=now - timedelta(days=1)))
+        ended = store.add(new_credential(derivation_id="3" * 16))
+        store.revoke(ended.api_key, None, now)
+    assert migrate_in_child(url) == MigrationReport(False, {"1" * 16: 1, "2" * 16: 1})
+
+
+def test_four_processes_at_once(path: Path, url: str) -> None:
+    starting = [
+        subprocess.Popen(
+            [sys.executable, "-m", "app.store.migrate"],
+            env={**os.environ, "LATCHKEY_DATABASE_URL": url},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    printed = [process.communicate() for process in starting]
+    assert [process.returncode for process in starting] == [0] * 4
+    assert [error for _, error in printed] == [""] * 4
+    assert sorted(json.loads(report)["created"] for report, _ in printed) == [False] * 3 + [True]
+    assert sorted(file.name for file in path.parent.iterdir()) == [
+        "latchkey.db",
+        "latchkey.db.migration-lock",
+    ]
+
+
+def test_one_waits_for_the_other(path: Path, url: str) -> None:
+    path.parent.mkdir(parents=True)
+    hold = "f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX)"
+    environment = {**os.environ, "LATCHKEY_DATABASE_URL": url}
+    with other_process(hold, f"{path}.migration-lock"):
+        waiting = subprocess.Popen(
+            [sys.executable, "-m", "app.store.migrate"],
+            env=environment,
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+        )
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(1)
+        assert not path.exists()
+    assert waiting.wait(60) == 0
+    assert path.exists()
+
+
+def test_nothing_is_opened_in_the_calling_process(path: Path, url: str) -> None:
+    migrate_in_child(url)
+    assert open_files(os.getpid(), path) == []
+
+
+def test_an_unfinished_start_is_taken_up(path: Path, url: str) -> None:
+    """What a start leaves that was killed before it had made the schema: an empty file."""
+    path.parent.mkdir(parents=True)
+    path.touch(mode=0o600)
+    assert migrate(url).created is False
+    with closing(Store(url)) as store:
+        store.check()
+
+
+def newer(path: Path) -> None:
+    migrate(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+
+
+def foreign(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE credential (something TEXT)")
+
+
+def no_database(path: Path) -> None:
+    path.write_bytes(b"This is no database. " * 1000)
+
+
+def damaged(path: Path) -> None:
+    migrate(f"sqlite:///{path}")
+    with path.open("r+b") as file:
+        file.seek(100)
+        file.write(b"\xff" * 5000)
+
+
+def a_directory(path: Path) -> None:
+    path.mkdir()
+
+
+def below_a_file(path: Path) -> None:
+    path.parent.rmdir()
+    path.parent.touch()
+
+
+def empty_with_a_log(path: Path) -> None:
+    path.touch()
+    path.with_name(f"{path.name}-wal").write_bytes(b"what is left of it")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (newer, "not a database of this version: Can't locate revision identified by '9999'"),
+        (foreign, "table credential already exists"),
+        (no_database, "file is not a database"),
+        (damaged, "malformed"),
+        (a_directory, "Is a directory"),
+        (below_a_file, "exists"),
+        (empty_with_a_log, "the file is empty, but latchkey.db-wal is not gone"),
+    ],
+)
+def test_what_cannot_be_migrated_is_refused_in_one_line(
+    path: Path, url: str, spoil: object, reason: str
+) -> None:
+    path.parent.mkdir(parents=True)
+    assert callable(spoil)
+    spoil(path)
+    before = {file: file.read_bytes() for file in path.parent.rglob("*") if file.is_file()}
+    with pytest.raises(ConfigurationError) as caught:
+        migrate(url)
+    message = str(caught.value)
+    assert message.startswith(str(path.parent))
+    assert reason in message
+    assert "\n" not in message
+    for file, was in before.items():
+        assert file.read_bytes() == was, f"{file.name} was changed"
+
+
+def test_the_child_hands_its_line_over(path: Path, url: str) -> None:
+    path.parent.mkdir(parents=True)
+    no_database(path)
+    with pytest.raises(ConfigurationError) as caught:
+        migrate_in_child(url)
+    assert str(caught.value) == (
+        f"the database could not be prepared: {path}: file is not a database"
+    )
+
+
+def test_a_url_that_names_no_file_is_refused_before_any_child_starts() -> None:
+    with pytest.raises(ConfigurationError, match=r"^LATCHKEY_DATABASE_URL must name a SQLite"):
+        migrate_in_child("postgresql://localhost/latchkey")

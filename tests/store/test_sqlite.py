@@ -1,0 +1,400 @@
+"""How the store opens SQLite: durably, never creating, always what was committed last."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, text
+
+from app.errors import ConfigurationError, StoreError
+from app.store import Store
+from app.store.pinned import PinnedFile
+from app.store.sqlite import database_path, open_reader, open_writer
+from tests.database import new_database
+from tests.faults.processes import open_files
+from tests.store.conftest import NOW, NewStore, new_credential
+
+BEGIN = "c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE')"
+
+
+@pytest.fixture(params=[open_reader, open_writer])
+def connection(request: pytest.FixtureRequest, database: Path) -> Iterator[Connection]:
+    """A connection of each engine in turn."""
+    file = PinnedFile(database)
+    engine = request.param(file, busy_timeout=0.75, pool_size=1)
+    try:
+        with engine.connect() as connected:
+            yield connected
+    finally:
+        engine.dispose()
+        file.close()
+
+
+@contextmanager
+def writing(database: Path) -> Iterator[sqlite3.Connection]:
+    """Another connection to the database, in the middle of a write."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield other
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"),
+    [
+        ("synchronous", 2),
+        ("foreign_keys", 1),
+        ("journal_mode", "wal"),
+        ("busy_timeout", 750),
+    ],
+)
+def test_the_pragmas_of_a_connection(connection: Connection, pragma: str, value: object) -> None:
+    assert connection.execute(text(f"PRAGMA {pragma}")).scalar_one() == value
+
+
+def test_the_store_writes_with_synchronous_full_and_begin_immediate(
+    store: Store, database: Path
+) -> None:
+    """Seen from SQLite's side: what statements the store's own connections run, and how set."""
+    statements: list[str] = []
+    with store._writer.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        assert driver.execute("PRAGMA synchronous").fetchone() == (2,)
+        driver.set_trace_callback(statements.append)
+        connection.rollback()
+    statements.clear()
+    store.add(new_credential())
+    assert statements[0] == "BEGIN IMMEDIATE"
+    assert statements[1].startswith("INSERT INTO credential")
+    assert statements[2:] == ["COMMIT"]
+
+
+def test_a_second_writer_waits_for_the_first_and_loses_nothing(new_store: NewStore) -> None:
+    stores = [new_store(write_timeout=30.0) for _ in range(2)]
+    start = threading.Barrier(4)
+
+    def add(store: Store) -> list[int]:
+        start.wait()
+        return [store.add(new_credential()).id for _ in range(20)]
+
+    with ThreadPoolExecutor(4) as pool:
+        ids = [future.result() for future in [pool.submit(add, stores[n % 2]) for n in range(4)]]
+    assert sorted(itertools.chain(*ids)) == list(range(1, 81))
+
+
+def test_a_writer_fails_before_it_has_read_anything(new_store: NewStore, database: Path) -> None:
+    store = new_store(write_timeout=0.05)
+    added = store.add(new_credential())
+    with writing(database) as other:
+        with pytest.raises(StoreError, match="database is locked"):
+            store.add(new_credential())
+        with pytest.raises(StoreError, match="database is locked"):
+            store.revoke(added.api_key, None, NOW)
+        other.execute("ROLLBACK")
+    assert store.revoke(added.api_key, None, NOW)
+    assert store.add(new_credential()).id == 2
+
+
+def test_a_reader_sees_the_newest_commit_at_once(store: Store, database: Path) -> None:
+    added = store.add(new_credential())
+    for number in range(20):
+        with writing(database) as other:
+            other.execute("UPDATE credential SET name = ?", [str(number)])
+            before = store.find(added.api_key)
+            other.execute("COMMIT")
+        after = store.find(added.api_key)
+        assert before is not None
+        assert after is not None
+        assert (before.name, after.name) == (str(number - 1) if number else "test", str(number))
+
+
+def test_reads_leave_no_open_statement(store: Store, database: Path) -> None:
+    added = [store.add(new_credential()) for _ in range(3)]
+    reads: list[Callable[[], object]] = [
+        lambda: store.find(added[0].api_key),
+        lambda: store.find("ak_unknown"),
+        lambda: store.page(None, 1, None),
+        lambda: store.count("live"),
+        lambda: store.active_by_derivation(NOW),
+        store.check,
+    ]
+    for read in reads:
+        read()
+        # With a reader still in its snapshot the log could not be cut to nothing.
+        with closing(sqlite3.connect(database, timeout=0)) as other:
+            other.execute("UPDATE credential SET name = 'changed'")
+            other.commit()
+            assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
+
+
+def test_connections_are_reused(store: Store, database: Path) -> None:
+    store.find(store.add(new_credential()).api_key)
+    before = open_files(os.getpid(), database)
+    for _ in range(20):
+        store.find(store.add(new_credential()).api_key)
+        store.page(None, 10, None)
+    assert open_files(os.getpid(), database) == before
+
+
+def test_nothing_is_open_before_the_first_use_or_after_the_end(
+    new_store: NewStore, database: Path
+) -> None:
+    store = new_store()
+    assert open_files(os.getpid(), database) == []
+    store.check()
+    assert str(database) in open_files(os.getpid(), database)
+    store.close()
+    assert open_files(os.getpid(), database) == []
+    store.check()
+
+
+def test_more_threads_than_connections_wait_for_each_other(new_store: NewStore) -> None:
+    store = new_store(pool_size=1, lookup_timeout=10.0, write_timeout=30.0)
+    added = store.add(new_credential())
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(store.find, [added.api_key] * 200))
+    assert found == [added] * 200
+
+
+def test_a_swapped_file_is_opened_anew(store: Store, database: Path, tmp_path: Path) -> None:
+    former = store.add(new_credential())
+    other_path = tmp_path / "other.db"
+    with closing(Store(new_database(other_path))) as other:
+        added = other.add(new_credential())
+    for suffix in ("", "-wal", "-shm"):
+        database.with_name(database.name + suffix).unlink()
+    other_path.rename(database)
+    assert store.find(former.api_key) is None
+    assert store.find(added.api_key) == added
+    assert store.add(new_credential()).id == added.id + 1
+
+
+def test_a_file_that_was_swapped_keeps_its_content(
+    store: Store, database: Path, tmp_path: Path
+) -> None:
+    """The log of the former file has its name, and must not be read or written through."""
+    store.add(new_credential())
+    other_path = tmp_path / "other.db"
+    with closing(Store(new_database(other_path))) as other:
+        added = other.add(new_credential())
+    content = other_path.read_bytes()
+    aside = tmp_path / "aside.db"
+    database.rename(aside)
+    other_path.rename(database)
+    for _ in range(3):
+        with pytest.raises(StoreError, match=r"latchkey\.db-wal belongs to the former one"):
+            store.find(added.api_key)
+        with pytest.raises(StoreError, match=r"latchkey\.db-wal belongs to the former one"):
+            store.add(new_credential())
+    assert database.read_bytes() == content
+    database.unlink()
+    aside.rename(database)
+    assert [row.id for row in store.page(None, 10, None)] == [1]
+
+
+def test_a_copy_takes_the_place_of_its_original(
+    store: Store, database: Path, tmp_path: Path
+) -> None:
+    """The log belongs to the content, so what is in the log only is not lost."""
+    added = store.add(new_credential())
+    copy = tmp_path / "copy.db"
+    copy.write_bytes(database.read_bytes())
+    database.unlink()
+    with pytest.raises(StoreError, match="cannot find the database file"):
+        store.find(added.api_key)
+    copy.rename(database)
+    assert store.find(added.api_key) == added
+
+
+def test_two_files_that_change_places(store: Store, database: Path, tmp_path: Path) -> None:
+    one = store.add(new_credential())
+    other_directory = tmp_path / "other"
+    other_directory.mkdir()
+    with closing(Store(new_database(other_directory / database.name))) as other:
+        two = other.add(new_credential())
+        for _ in range(3):
+            swap(database, other_directory / database.name)
+            assert (store.find(one.api_key), store.find(two.api_key)) == (None, two)
+            swap(database, other_directory / database.name)
+            assert (store.find(one.api_key), store.find(two.api_key)) == (one, None)
+
+
+def swap(one: Path, other: Path) -> None:
+    """Let two databases change places, each with its log and index."""
+    for suffix in ("", "-wal", "-shm"):
+        mine, yours = (path.with_name(path.name + suffix) for path in (one, other))
+        held = mine.with_name("held")
+        mine.rename(held)
+        yours.rename(mine)
+        held.rename(yours)
+
+
+@pytest.mark.parametrize("content", [b"", b"This is no database. " * 1000, b"SQLite format 3\0"])
+def test_a_log_outlives_the_failure_of_its_file(
+    store: Store, database: Path, content: bytes
+) -> None:
+    """SQLite moves the log into the file when the last connection closes, whatever the file is."""
+    added = store.add(new_credential())
+    good = database.read_bytes()
+    log = database.with_name("latchkey.db-wal").read_bytes()
+    database.write_bytes(content)
+    with closing(Store(f"sqlite:///{database}")) as fresh:
+        for _ in range(3):
+            with pytest.raises(StoreError):
+                fresh.check()
+            with pytest.raises(StoreError):
+                fresh.add(new_credential())
+    assert database.read_bytes() == content
+    assert database.with_name("latchkey.db-wal").read_bytes() == log
+    database.write_bytes(good)
+    assert store.find(added.api_key) == added
+
+
+def test_a_missing_file_is_never_made(tmp_path: Path) -> None:
+    path = tmp_path / "latchkey.db"
+    with closing(Store(f"sqlite:///{path}")) as store:
+        for use in every_use(store):
+            with pytest.raises(StoreError, match="cannot find the database file"):
+                use()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_vanished_is_never_made_again(store: Store, database: Path) -> None:
+    store.find(store.add(new_credential()).api_key)
+    database.unlink()
+    for use in every_use(store):
+        with pytest.raises(StoreError):
+            use()
+    assert not database.exists()
+
+
+def every_use(store: Store) -> list[Callable[[], object]]:
+    return [
+        lambda: store.find("ak"),
+        lambda: store.page(None, 10, None),
+        lambda: store.add(new_credential()),
+        lambda: store.revoke("ak", None, NOW),
+        lambda: store.count("live"),
+        lambda: store.active_by_derivation(NOW),
+        store.check,
+    ]
+
+
+def break_by_garbage(database: Path) -> None:
+    database.write_bytes(b"This is no database. " * 1000)
+
+
+def break_by_another_schema(database: Path) -> None:
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("ALTER TABLE credential RENAME TO another")
+
+
+def break_by_a_directory(database: Path) -> None:
+    database.unlink()
+    database.mkdir()
+
+
+def break_by_a_pipe(database: Path) -> None:
+    database.unlink()
+    os.mkfifo(database)
+
+
+def break_by_a_link_to_itself(database: Path) -> None:
+    database.unlink()
+    database.symlink_to(database)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        break_by_garbage,
+        break_by_another_schema,
+        break_by_a_directory,
+        break_by_a_pipe,
+        break_by_a_link_to_itself,
+    ],
+)
+def test_every_failure_is_a_store_error(database: Path, damage: Callable[[Path], None]) -> None:
+    damage(database)
+    with closing(Store(f"sqlite:///{database}")) as store:
+        for use in every_use(store):
+            with pytest.raises(StoreError):
+                use()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("created_at", "soon"), ("expires_at", "never"), ("created_at", 2**62)],
+)
+def test_a_row_that_cannot_be_read_is_a_store_error(
+    store: Store, database: Path, column: str, value: object
+) -> None:
+    added = store.add(new_credential())
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute(f"UPDATE credential SET {column} = ?", [value])
+    with pytest.raises(StoreError):
+        store.find(added.api_key)
+    with pytest.raises(StoreError):
+        store.page(None, 10, None)
+
+
+def test_errors_do_not_show_what_was_bound(new_store: NewStore, database: Path) -> None:
+    store = new_store(write_timeout=0.05)
+    new = new_credential(name="bound to be hidden", secret_hash=b"hidden hash".ljust(32))
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON credential "
+            "BEGIN SELECT json_extract('{', '$'); END"
+        )
+    with pytest.raises(StoreError) as caught:
+        store.add(new)
+    error: BaseException | None = caught.value
+    told = ""
+    while error is not None:
+        told += f"{error} {error!r} {error.args} "
+        error = error.__cause__ or error.__context__
+    assert "malformed JSON" in told
+    for hidden in (new.api_key, "bound to be hidden", "hidden hash"):
+        assert hidden not in told
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "latchkey.db",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite:///file:latchkey.db",
+        "sqlite:///latchkey.db?mode=ro",
+        "postgresql://user:confidential@host/latchkey",
+        "mysql:///latchkey",
+        "sqlite+aiosqlite:///latchkey.db",
+        "sqlite://host/latchkey.db",
+    ],
+)
+def test_what_is_no_url_of_a_sqlite_file_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^LATCHKEY_DATABASE_URL ") as caught:
+        database_path(url)
+    assert "confidential" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_path_may_have_any_characters(tmp_path: Path) -> None:
+    directory = tmp_path / "a b?c#d%20é"
+    directory.mkdir()
+    new_database(directory / "latchkey.db")
+    with closing(
+        Store(f"sqlite:///{str(directory).replace('%', '%25').replace('?', '%3F')}/latchkey.db")
+    ) as store:
+        store.add(new_credential())
+    assert (directory / "latchkey.db").exists()
