@@ -23,14 +23,18 @@ from setuptools.command.build_ext import build_ext
 MODULES = (
     "_garbage",
     "_settings",
+    "_slots",
+    "_heap",
+    "_table",
     "_shard",
+    "_snapshot",
     "_cursor",
     "_store",
     "_cache",
     "_ttl",
     "_shared",
 )
-HEADERS = ("_atomics.h", "_clock.h", "_fixed_hash.h", "_keys.h")
+HEADERS = ("_atomics.h", "_clock.h", "_fixed_hash.h", "_keys.h", "_lock.h")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,13 @@
 # The mapping that LRUCache and TTLCache share, as other compiled modules see it.
+#
+# `lookup(cache, key, True)` of _store is `get` for compiled code.
 
+from fastcache._shard cimport Item
 from fastcache._store cimport Store
 
 
 cdef class Cache(Store):
-    cdef int assign_hooked(self, object key, object value) except -1
+    cdef int assign(self, object key, object value, object ttl) except -1
+    cdef int assign_hooked(self, object key, object value, object ttl) except -1
+    cdef int assign_many(self, object items, object ttl) except -1
+    cdef int set_deadline(self, Item *item, object ttl) except -1

@@ -2,17 +2,17 @@
 
 cimport cython
 from cpython.object cimport PyObject
-from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport INFINITY
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from collections.abc import ItemsView, KeysView, Mapping, MutableMapping, ValuesView
 from types import GenericAlias
 
 from fastcache._cursor cimport PART_ITEM, PART_KEY, PART_VALUE, Cursor, cursor
 from fastcache._garbage cimport Garbage, garbage_pairs, garbage_release, garbage_start
-from fastcache._settings cimport CLOCK_NONE, deadline_of, now_of
-from fastcache._shard cimport Entry, Shard, fastcache_give
+from fastcache._settings cimport CLOCK_NONE, Settings, deadline_of
+from fastcache._shard cimport REMOVED, Counts, Item, Removal, Shard, fastcache_give
+from fastcache._slots cimport mix_of
 from fastcache._store cimport (
     HOOK_DELETE,
     HOOK_EXPIRE,
@@ -20,12 +20,17 @@ from fastcache._store cimport (
     HOOK_MISSING,
     HOOK_POPITEM,
     HOOK_SIZE,
+    HOOK_STORE,
     Store,
+    lookup,
+    now_in,
+    shard_at,
 )
 from fastcache._stats import CacheStats
 
 
 cdef extern from "Python.h":
+    void decref "Py_DECREF"(PyObject *reference) noexcept
     int Py_ReprEnter(object item) except -1
     void Py_ReprLeave(object item) noexcept
 
@@ -76,7 +81,7 @@ cdef class Cache(Store):
     # -------------------------------------------------------------- looking up
 
     def __getitem__(self, key):
-        cdef PyObject *value = self.fetch(key)
+        cdef PyObject *value = lookup(self, key, True)
         if value != NULL:
             return fastcache_give(value)
         if self.hooks & HOOK_MISSING:
@@ -88,129 +93,151 @@ cdef class Cache(Store):
         raise KeyError(key)
 
     def __contains__(self, key):
-        cdef Py_hash_t hash_value = hash(key)
-        cdef double now = now_of(self.settings)
-        cdef Shard shard = self.shard_of(hash_value)
-        cdef uint32_t index = shard.find(key, hash_value)
-        return index != 0 and now < shard.entries[index].deadline
+        cdef PyObject *value = lookup(self, key, False)
+        if value == NULL:
+            return False
+        decref(value)
+        return True
 
     def get(self, key, default=None):
         """The value of `key`, which becomes the most recently used; else `default`."""
         cdef PyObject *value
         if self.hooks & HOOK_LOOKUP:
             return self[key] if key in self else default
-        value = self.fetch(key)
+        value = lookup(self, key, True)
         if value == NULL:
             return default
         return fastcache_give(value)
 
+    def get_many(self, keys):
+        """`{key: value}` of those of the keys that are there, each as by `get`."""
+        cdef PyObject *value
+        cdef dict found = {}
+        for key in keys:
+            if self.hooks & HOOK_LOOKUP:
+                if key in self:
+                    found[key] = self[key]
+                continue
+            value = lookup(self, key, True)
+            if value != NULL:
+                found[key] = fastcache_give(value)
+        return found
+
     # -------------------------------------------------------------- changing
 
     def __setitem__(self, key, value):
+        self.assign(key, value, None)
+
+    cdef int assign(self, object key, object value, object ttl) except -1:
+        """Store an item, with the cache's ttl for None."""
         cdef Garbage garbage
-        cdef double size
-        cdef double now
-        cdef double deadline
-        cdef Py_hash_t hash_value
+        cdef Item item
+        cdef uint64_t mix
         cdef Shard shard
         if self.hooks & (HOOK_DELETE | HOOK_POPITEM | HOOK_EXPIRE):
-            self.assign_hooked(key, value)
-            return
-        size = self.size_of(value)
-        hash_value = hash(key)
-        now = now_of(self.settings)
-        deadline = deadline_of(self.settings, now)
-        shard = self.shard_of(hash_value)
-        if size > shard.capacity:
+            return self.assign_hooked(key, value, ttl)
+        item.value = <PyObject *>value
+        item.size = self.size_of(value)
+        mix = mix_of(hash(key))
+        item.now = now_in(self)
+        self.set_deadline(&item, ttl)
+        shard = <Shard>shard_at(self, mix)
+        if item.size > shard.capacity:
             raise ValueError("value too large")
         garbage_start(&garbage)
         try:
-            shard.put(key, hash_value, value, size, now, deadline, &garbage)
-        finally:
-            garbage_release(&garbage)
-
-    cdef int assign_hooked(self, object key, object value) except -1:
-        """Store an item where a subclass wants to see what has to go for it."""
-        cdef Garbage garbage
-        cdef double size
-        cdef double now = 0.0
-        cdef double deadline
-        cdef Py_hash_t hash_value
-        cdef Shard shard
-        cdef uint32_t index
-        cdef double before
-        if self.settings.clock != CLOCK_NONE:
-            time = self.settings.read()
-            now = self.settings.instant(time)
-            self.expire(time)
-        deadline = deadline_of(self.settings, now)
-        size = self.size_of(value)
-        hash_value = hash(key)
-        shard = self.shard_of(hash_value)
-        if size > shard.capacity:
-            raise ValueError("value too large")
-        while self.hooks & (HOOK_DELETE | HOOK_POPITEM):
-            index = shard.find(key, hash_value)
-            before = shard.entries[index].size if index != 0 else 0.0
-            if not (shard.total - before + size > shard.capacity):
-                break
-            self.popitem()
-            shard.evictions += 1
-        garbage_start(&garbage)
-        try:
-            # Nothing is left to expire here, unless the subclass wants to keep it.
-            shard.put(key, hash_value, value, size, -INFINITY, deadline, &garbage)
+            shard.put(key, mix, &item, &garbage)
         finally:
             garbage_release(&garbage)
         return 0
 
-    def __delitem__(self, key):
+    cdef int set_deadline(self, Item *item, object ttl) except -1:
+        cdef Settings settings = self.settings
+        item.own = ttl is not None
+        item.deadline = deadline_of(
+            settings, item.now, settings.span_of(ttl) if item.own else settings.span
+        )
+        if item.deadline != item.deadline:
+            if item.own:
+                raise ValueError("ttl must be a number, not nan")
+            item.deadline = -INFINITY
+        return 0
+
+    cdef int assign_hooked(self, object key, object value, object ttl) except -1:
+        """Store an item where a subclass wants to see what has to go for it."""
         cdef Garbage garbage
-        cdef Py_hash_t hash_value = hash(key)
-        cdef double now = now_of(self.settings)
-        cdef Shard shard = self.shard_of(hash_value)
-        cdef uint32_t index = shard.find(key, hash_value)
-        cdef bint expired
-        if index == 0:
-            raise KeyError(key)
-        expired = not (now < shard.entries[index].deadline)
-        shard.expirations += expired
+        cdef Item item
+        cdef uint64_t mix
+        cdef Shard shard
+        item.now = 0.0
+        if self.settings.clock != CLOCK_NONE:
+            time = self.settings.read()
+            item.now = self.settings.instant(time)
+            self.expire(time)
+        self.set_deadline(&item, ttl)
+        item.value = <PyObject *>value
+        item.size = self.size_of(value)
+        # Nothing is left to expire, unless the subclass wants to keep it.
+        item.now = -INFINITY
+        mix = mix_of(hash(key))
+        shard = <Shard>shard_at(self, mix)
+        if item.size > shard.capacity:
+            raise ValueError("value too large")
+        while self.hooks & (HOOK_DELETE | HOOK_POPITEM):
+            if not (shard.excess(key, mix, item.size) > 0.0):
+                break
+            self.popitem()
+            shard.count_eviction()
         garbage_start(&garbage)
         try:
-            shard.take(index, &garbage)
+            shard.put(key, mix, &item, &garbage)
         finally:
             garbage_release(&garbage)
-        if expired:
+        return 0
+
+    cdef int assign_many(self, object items, object ttl) except -1:
+        """Store what a mapping or an iterable of pairs holds, one after the other."""
+        if isinstance(items, Mapping):
+            items = items.items()
+        for key, value in items:
+            if ttl is None and self.hooks & HOOK_STORE:
+                self[key] = value
+            else:
+                self.assign(key, value, ttl)
+        return 0
+
+    def __delitem__(self, key):
+        cdef Garbage garbage
+        cdef uint64_t mix = mix_of(hash(key))
+        cdef double now = now_in(self)
+        cdef Removal removal
+        garbage_start(&garbage)
+        try:
+            removal = (<Shard>shard_at(self, mix)).remove(key, mix, now, False, &garbage)
+        finally:
+            garbage_release(&garbage)
+        if removal != REMOVED:
             raise KeyError(key)
 
     def pop(self, key, default=_NO_DEFAULT):
         """Remove `key` and return its value; else `default`, or a KeyError without one."""
         cdef Garbage garbage
-        cdef Py_hash_t hash_value
+        cdef uint64_t mix
         cdef double now
-        cdef Shard shard
-        cdef uint32_t index
-        cdef object value
         if self.hooks & (HOOK_LOOKUP | HOOK_DELETE):
             if key in self:
                 value = self[key]
                 del self[key]
                 return value
         else:
-            hash_value = hash(key)
-            now = now_of(self.settings)
-            shard = self.shard_of(hash_value)
-            index = shard.find(key, hash_value)
-            if index != 0 and now < shard.entries[index].deadline:
-                shard.hits += 1
-                value = <object>shard.entries[index].value
-                garbage_start(&garbage)
-                try:
-                    shard.take(index, &garbage)
-                finally:
-                    garbage_release(&garbage)
-                return value
-            shard.misses += 1
+            mix = mix_of(hash(key))
+            now = now_in(self)
+            garbage_start(&garbage)
+            try:
+                if (<Shard>shard_at(self, mix)).remove(key, mix, now, True, &garbage) == REMOVED:
+                    return <object>garbage.few[1]
+            finally:
+                garbage_release(&garbage)
         if default is _NO_DEFAULT:
             raise KeyError(key)
         return default
@@ -218,39 +245,33 @@ cdef class Cache(Store):
     def setdefault(self, key, default=None):
         """The value of `key`; where there is none, `default`, which is stored."""
         cdef Garbage garbage
+        cdef Item item
         cdef PyObject *found
-        cdef Py_hash_t hash_value
-        cdef double size
-        cdef double now
-        cdef double deadline
+        cdef uint64_t mix
         cdef Shard shard
-        cdef uint32_t index
         if self.hooks & ~(HOOK_MISSING | HOOK_SIZE):
             if key in self:
                 return self[key]
             self[key] = default
             return default
-        found = self.fetch(key)
+        found = lookup(self, key, True)
         if found != NULL:
             return fastcache_give(found)
-        size = self.size_of(default)
-        hash_value = hash(key)
-        now = now_of(self.settings)
-        deadline = deadline_of(self.settings, now)
-        shard = self.shard_of(hash_value)
-        if size > shard.capacity:
+        item.value = <PyObject *>default
+        item.size = self.size_of(default)
+        mix = mix_of(hash(key))
+        item.now = now_in(self)
+        self.set_deadline(&item, None)
+        shard = <Shard>shard_at(self, mix)
+        if item.size > shard.capacity:
             raise ValueError("value too large")
         garbage_start(&garbage)
         try:
-            index = shard.find(key, hash_value)
             # Somebody may have stored it while the size was taken.
-            if index != 0 and now < shard.entries[index].deadline:
-                shard.touch(index)
-                return <object>shard.entries[index].value
-            shard.store(index, key, hash_value, default, size, now, deadline, &garbage)
+            found = shard.put_new(key, mix, &item, &garbage)
         finally:
             garbage_release(&garbage)
-        return default
+        return default if found == NULL else fastcache_give(found)
 
     def popitem(self):
         """Remove and return the least recently used `(key, value)` that has not expired.
@@ -261,36 +282,35 @@ cdef class Cache(Store):
         cdef Garbage popped
         cdef double now
         cdef Shard shard
-        cdef Entry *entry
         if self.hooks & HOOK_EXPIRE:
             self.tidy()
-        now = now_of(self.settings)
+        now = now_in(self)
         garbage_start(&expired)
         garbage_start(&popped)
         try:
             if not self.hooks & HOOK_EXPIRE:
                 self.sweep(now, &expired)
-            shard = self.fullest()
-            if shard is None:
-                raise KeyError(f"{type(self).__name__} is empty") from None
+            while popped.count == 0:
+                shard = self.fullest()
+                if shard is None:
+                    raise KeyError(f"{type(self).__name__} is empty") from None
+                # Another thread may have emptied it by now.
+                if self.hooks & HOOK_DELETE:
+                    shard.peek_used(&popped)
+                else:
+                    shard.pop_used(&popped)
+            item = garbage_pairs(&popped)[0]
             if self.hooks & HOOK_DELETE:
-                entry = &shard.entries[shard.entries[0].next_used]
-                key = <object>entry.key
-                value = <object>entry.value
-                del self[key]
-                return (key, value)
-            shard.take(shard.entries[0].next_used, &popped)
-            return garbage_pairs(&popped)[0]
+                del self[item[0]]
+            return item
         finally:
             garbage_release(&expired)
             garbage_release(&popped)
 
     def clear(self):
         """Remove everything."""
-        cdef tuple shards = self.shards
-        cdef Py_ssize_t i
-        for i in range(PyTuple_GET_SIZE(shards)):
-            (<Shard>PyTuple_GET_ITEM(shards, i)).clear()
+        for shard in self.shards:
+            (<Shard>shard).clear()
 
     def update(self, *args, **kwargs):
         """Store many items, as MutableMapping.update does."""
@@ -299,13 +319,11 @@ cdef class Cache(Store):
     # -------------------------------------------------------------- counting
 
     def __len__(self):
-        cdef tuple shards
-        cdef Py_ssize_t i
+        cdef double total = 0.0
         cdef Py_ssize_t count = 0
         self.tidy()
-        shards = self.shards
-        for i in range(PyTuple_GET_SIZE(shards)):
-            count += (<Shard>PyTuple_GET_ITEM(shards, i)).count
+        for shard in self.shards:
+            count += (<Shard>shard).measure(&total)
         return count
 
     @property
@@ -316,13 +334,10 @@ cdef class Cache(Store):
     @property
     def currsize(self):
         """The current size of the cache: the sum of the sizes of its items."""
-        cdef tuple shards
-        cdef Py_ssize_t i
         cdef double total = 0.0
         self.tidy()
-        shards = self.shards
-        for i in range(PyTuple_GET_SIZE(shards)):
-            total += (<Shard>PyTuple_GET_ITEM(shards, i)).total
+        for shard in self.shards:
+            (<Shard>shard).measure(&total)
         whole = int(total)
         return whole if whole == total else total
 
@@ -334,22 +349,15 @@ cdef class Cache(Store):
 
     def stats(self):
         """CacheStats: hits, misses, evictions, expirations, entries."""
-        cdef tuple shards = self.shards
-        cdef Shard shard
-        cdef Py_ssize_t i
-        cdef uint64_t hits = 0
-        cdef uint64_t misses = 0
-        cdef uint64_t evictions = 0
-        cdef uint64_t expirations = 0
+        cdef Counts counts = Counts(hits=0, misses=0, evictions=0, expirations=0)
+        cdef double total = 0.0
         cdef uint64_t entries = 0
-        for i in range(PyTuple_GET_SIZE(shards)):
-            shard = <Shard>PyTuple_GET_ITEM(shards, i)
-            hits += shard.hits
-            misses += shard.misses
-            evictions += shard.evictions
-            expirations += shard.expirations
-            entries += shard.count
-        return CacheStats(hits, misses, evictions, expirations, entries)
+        for shard in self.shards:
+            (<Shard>shard).add_counts(&counts)
+            entries += (<Shard>shard).measure(&total)
+        return CacheStats(
+            counts.hits, counts.misses, counts.evictions, counts.expirations, entries
+        )
 
     # -------------------------------------------------------------- being a mapping
 

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint32_t
 
 from fastcache._settings cimport Settings
-from fastcache._shard cimport Mark
+from fastcache._snapshot cimport Mark
 
 
 cdef enum Part:

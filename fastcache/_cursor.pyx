@@ -7,10 +7,12 @@ later; it never raises because the cache changed, and never touches recency or s
 
 cimport cython
 from cpython.mem cimport PyMem_Free
+from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
 from fastcache._settings cimport Settings, now_of
-from fastcache._shard cimport Entry, Mark, Shard
+from fastcache._shard cimport Shard, fastcache_give
+from fastcache._snapshot cimport Mark, marks_of, read_mark
 
 
 @cython.final
@@ -24,13 +26,13 @@ cdef class Cursor:
     def __iter__(self):
         return self
 
+    @cython.critical_section
     def __next__(self):
+        cdef PyObject *key = NULL
+        cdef PyObject *value = NULL
         cdef Shard shard
-        cdef Entry *entry
         cdef Mark mark
         cdef double now
-        cdef object key
-        cdef object value
         while True:
             now = now_of(self.settings)
             if self.position == self.count and not self.advance():
@@ -38,29 +40,29 @@ cdef class Cursor:
             mark = self.marks[self.position]
             self.position += 1
             shard = <Shard>self.shards[self.shard]
-            if mark.entry >= shard.used:
-                continue
-            entry = &shard.entries[mark.entry]
-            if entry.serial != mark.serial or not (now < entry.deadline):
-                continue
-            # Both are held before the tuple is made, which may start the collector.
-            key = <object>entry.key
-            if self.part == PART_KEY:
-                return key
-            value = <object>entry.value
-            return value if self.part == PART_VALUE else (key, value)
+            if read_mark(shard, mark, now, &key, &value):
+                break
+        # Both are held before the tuple is made, which may start the collector.
+        held = fastcache_give(key)
+        found = fastcache_give(value)
+        if self.part == PART_KEY:
+            return held
+        return found if self.part == PART_VALUE else (held, found)
 
     cdef bint advance(self) except -1:
         """Mark the next shard that has entries; false at the end."""
         cdef uint32_t count = 0
         cdef Mark *marks
+        cdef Py_ssize_t following
         while self.shard + 1 < len(self.shards):
-            marks = (<Shard>self.shards[self.shard + 1]).marks(False, &count)
+            # Another thread may take over this very cursor while a shard's lock is awaited.
+            following = self.shard + 1
+            marks = marks_of(<Shard>self.shards[following], &count)
             PyMem_Free(self.marks)
             self.marks = marks
             self.count = count
             self.position = 0
-            self.shard += 1
+            self.shard = following
             if count != 0:
                 return True
         return False

@@ -29,6 +29,6 @@ cdef inline void garbage_add(Garbage *garbage, PyObject *reference) noexcept:
     garbage.count += 1
 
 
-cdef int garbage_make_room(Garbage *garbage) except -1
+cdef int garbage_make_room(Garbage *garbage) noexcept
 cdef void garbage_release(Garbage *garbage) noexcept
 cdef list garbage_pairs(Garbage *garbage)

@@ -12,8 +12,8 @@ cdef extern from "Python.h":
     void decref "Py_DECREF"(PyObject *reference) noexcept
 
 
-cdef int garbage_make_room(Garbage *garbage) except -1:
-    """Make room for one more pair, so that adding it cannot fail."""
+cdef int garbage_make_room(Garbage *garbage) noexcept:
+    """Make room for one more pair, so that adding it cannot fail; -1 without memory."""
     cdef PyObject **many
     cdef Py_ssize_t room
     cdef Py_ssize_t i
@@ -22,7 +22,7 @@ cdef int garbage_make_room(Garbage *garbage) except -1:
     room = garbage.room * 2
     many = <PyObject **>PyMem_Realloc(garbage.many, <size_t>room * sizeof(PyObject *))
     if many == NULL:
-        raise MemoryError
+        return -1
     if garbage.many == NULL:
         for i in range(garbage.count):
             many[i] = garbage.few[i]

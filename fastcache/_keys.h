@@ -36,7 +36,20 @@ static inline int fastcache_equal(PyObject *left, PyObject *right)
         }
         return memcmp(PyBytes_AS_STRING(left), PyBytes_AS_STRING(right), (size_t)length) == 0;
     }
+    if (PyLong_CheckExact(left) && PyLong_CheckExact(right)) {
+        return PyObject_RichCompareBool(left, right, Py_EQ);
+    }
     return -1;
+}
+
+/* Lookups know which memory they will touch before they need it. */
+static inline void fastcache_prefetch(const void *memory)
+{
+#if defined(__GNUC__)
+    __builtin_prefetch(memory, 1);
+#else
+    (void)memory;
+#endif
 }
 
 /* Gives a reference that C code owns to Cython, which takes it as a new one. */

@@ -3,6 +3,7 @@
 cdef extern from "_clock.h":
     const bint FASTCACHE_NATIVE_CLOCK
     double fastcache_monotonic() noexcept nogil
+    double fastcache_monotonic_soon() noexcept nogil
 
 
 cdef enum Clock:
@@ -28,6 +29,7 @@ cdef class Settings:
     cdef object read(self)
     cdef double instant(self, object time) except? -1.0
     cdef double call_timer(self) except? -1.0
+    cdef double span_of(self, object ttl) except? -1.0
     cdef double overflow(self) except -1.0
 
 
@@ -44,9 +46,9 @@ cdef inline double now_of(Settings settings) except? -1.0:
     return settings.call_timer()
 
 
-cdef inline double deadline_of(Settings settings, double now) except? -1.0:
+cdef inline double deadline_of(Settings settings, double now, double span) except? -1.0:
     """When an item stored at `now` expires."""
-    cdef double deadline = now + settings.span
+    cdef double deadline = now + span
     if deadline > settings.latest:
         settings.overflow()
     return deadline

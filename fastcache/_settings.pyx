@@ -40,7 +40,7 @@ cdef class Settings:
         native = timer is _monotonic and FASTCACHE_NATIVE_CLOCK
         self.clock = CLOCK_NATIVE if native else CLOCK_CALL
         self.calendar = isinstance(ttl, timedelta)
-        self.span = ttl // _MICROSECOND if self.calendar else ttl
+        self.span = self.span_of(ttl)
         self.latest = _LATEST if self.calendar else INFINITY
 
     cdef double instant(self, object time) except? -1.0:
@@ -50,9 +50,16 @@ cdef class Settings:
             return (time - origin) // _MICROSECOND
         return time
 
+    cdef double span_of(self, object ttl) except? -1.0:
+        """A ttl in the units of `instant`."""
+        return ttl // _MICROSECOND if self.calendar else ttl
+
     cdef object read(self):
         """The time that the timer gives, or gave when it was frozen."""
-        return self.frozen if self.clock == CLOCK_FROZEN else self.timer()
+        with cython.critical_section(self):
+            if self.clock == CLOCK_FROZEN:
+                return self.frozen
+        return self.timer()
 
     cdef double call_timer(self) except? -1.0:
         return self.instant(self.read())
@@ -80,21 +87,23 @@ cdef class Timer:
     def __enter__(self):
         cdef Settings settings = self.settings
         cdef object time = settings.read()
-        if settings.nesting == 0:
-            settings.frozen = time
-            settings.running = settings.clock
-            settings.clock = CLOCK_FROZEN
-        settings.nesting += 1
+        with cython.critical_section(settings):
+            if settings.nesting == 0:
+                settings.frozen = time
+                settings.running = settings.clock
+                settings.clock = CLOCK_FROZEN
+            settings.nesting += 1
         return time
 
     def __exit__(self, kind, error, traceback):
         cdef Settings settings = self.settings
-        if settings.nesting == 0:
-            raise RuntimeError("the timer is not frozen")
-        settings.nesting -= 1
-        if settings.nesting == 0:
-            settings.clock = settings.running
-            settings.frozen = None
+        with cython.critical_section(settings):
+            if settings.nesting == 0:
+                raise RuntimeError("the timer is not frozen")
+            settings.nesting -= 1
+            if settings.nesting == 0:
+                settings.clock = settings.running
+                settings.frozen = None
 
     def __getattr__(self, name):
         return getattr(self.settings.timer, name)

@@ -5,79 +5,75 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from fastcache._garbage cimport Garbage
 from fastcache._settings cimport Settings
+from fastcache._table cimport Table
 
 
 cdef extern from "_keys.h":
     int fastcache_equal(PyObject *left, PyObject *right) noexcept
+    void fastcache_prefetch(const void *memory) noexcept nogil
     object fastcache_give(PyObject *owned)
 
 
-# The full period of a 64-bit word over the golden ratio: it spreads hash(int) == int.
-cdef inline uint64_t spread(Py_hash_t hash_value) noexcept nogil:
-    cdef uint64_t mixed = <uint64_t>hash_value * <uint64_t>0x9E3779B97F4A7C15
-    return mixed ^ (mixed >> 32)
+cdef extern from "_lock.h":
+    ctypedef struct Mutex "fastcache_mutex":
+        pass
+    void lock "fastcache_lock"(Mutex *mutex) noexcept
+    void unlock "fastcache_unlock"(Mutex *mutex) noexcept
 
 
-cdef struct Slot:
-    uint32_t tag        # low half of the spread hash; its low bits are the home position
-    uint32_t entry      # index of the entry, 0 for an empty slot
+cdef struct Counts:
+    uint64_t hits
+    uint64_t misses
+    uint64_t evictions
+    uint64_t expirations
 
 
-cdef struct Entry:      # 64 bytes: a cache line
-    PyObject *key       # owned; NULL while the entry is free
-    PyObject *value     # owned
-    Py_hash_t hash
-    double deadline     # absolute, in the timer's units
+cdef struct Item:       # what is stored under a key
+    PyObject *value     # borrowed
     double size
-    uint64_t serial     # names one life of the entry, never used again
-    uint32_t next_used  # towards the most recently used
-    uint32_t prev_used
-    uint32_t next_born  # towards the youngest
-    uint32_t prev_born
+    double now          # what has expired by then makes room
+    double deadline
+    bint own            # the deadline is not the cache's ttl from now
 
 
-cdef struct Mark:       # remembers an entry without holding it
-    uint32_t entry
-    uint64_t serial
+cdef enum Removal:
+    ABSENT
+    REMOVED
+    EXPIRED
 
 
 cdef class Shard:
     cdef Settings settings      # the cache's; makes the collector visit shards at all
-    cdef Slot *slots
-    cdef Entry *entries         # entries[0] is the root of both rings
-    cdef uint32_t mask          # number of slots - 1
-    cdef uint32_t room          # entries allocated
-    cdef uint32_t used          # entries ever handed out, the root included
-    cdef uint32_t free          # first free entry, chained by next_used; 0 for none
-    cdef uint32_t count         # live entries
-    cdef bint reborn            # storing an existing key makes its entry the youngest
-    cdef double capacity
-    cdef double total           # sum of the sizes
-    cdef uint64_t version       # changes whenever the slots do
-    cdef uint64_t serial
-    cdef uint64_t hits
-    cdef uint64_t misses
-    cdef uint64_t evictions
-    cdef uint64_t expirations
+    cdef Mutex mutex
+    cdef Table table
+    cdef Counts counts
+    cdef readonly double capacity
 
-    cdef uint32_t find(self, object key, Py_hash_t hash_value) except? 0xFFFFFFFF
-    cdef PyObject *fetch(self, object key, Py_hash_t hash_value, double now) except? NULL
-    cdef int put(
-        self, object key, Py_hash_t hash_value, object value,
-        double size, double now, double deadline, Garbage *garbage
-    ) except -1
-    cdef int store(
-        self, uint32_t index, object key, Py_hash_t hash_value, object value,
-        double size, double now, double deadline, Garbage *garbage
-    ) except -1
-    cdef int take(self, uint32_t index, Garbage *garbage) except -1
+    cdef PyObject *fetch(self, object key, uint64_t mix, double bound, bint native) except? NULL
+    cdef PyObject *peek(self, object key, uint64_t mix, double bound, bint native) except? NULL
+    cdef int put(self, object key, uint64_t mix, Item *item, Garbage *garbage) except -1
+    cdef PyObject *put_new(
+        self, object key, uint64_t mix, Item *item, Garbage *garbage
+    ) except? NULL
+    cdef Removal remove(
+        self, object key, uint64_t mix, double now, bint counted, Garbage *garbage
+    ) except *
+    cdef double excess(self, object key, uint64_t mix, double size) except? -1.0
+    cdef int use(self, object key, uint64_t mix) except -1
+    cdef int pop_used(self, Garbage *garbage) except -1
+    cdef bint peek_used(self, Garbage *garbage) noexcept
+    cdef void count_eviction(self) noexcept
     cdef int expire(self, double now, Garbage *garbage) except -1
-    cdef void touch(self, uint32_t index) noexcept
     cdef void clear(self) noexcept
-    cdef Mark *marks(self, bint by_use, uint32_t *count) except? NULL
-    cdef int reserve(self) except -1
-    cdef int widen(self) except -1
-    cdef void link_used(self, uint32_t index) noexcept
-    cdef void link_born(self, uint32_t index) noexcept
-    cdef uint32_t new_entry(self) noexcept
-    cdef void vacate(self, uint32_t index) noexcept
+    cdef void reset(self) noexcept
+    cdef uint32_t measure(self, double *total) noexcept
+    cdef void add_counts(self, Counts *counts) noexcept
+
+    # With the lock held:
+    cdef uint32_t find(self, object key, uint64_t mix) except? 0xFFFFFFFF
+    cdef int compare(self, PyObject *held, object key) except -1
+    cdef int store(
+        self, uint32_t index, object key, uint64_t mix, Item *item, Garbage *garbage
+    ) noexcept
+    cdef int take(self, uint32_t index, Garbage *garbage) noexcept
+    cdef int expire_held(self, double now, Garbage *garbage) noexcept

@@ -1,25 +1,38 @@
-"""One shard of a cache: entries in a C array, found by open addressing, kept in two orders.
+"""One shard of a cache: a table of entries, a capacity, and a lock.
 
-The entries are linked into two rings by index, both rooted at entry 0: one by use (the
-next of the root is the least recently used) and one by birth (the next of the root is the
-oldest, which under a constant ttl is the first to expire).
+Each method takes the lock, does one whole step and lets it go. No Python code runs under
+the lock, nothing is raised and no reference is released: what a step lets go is moved into
+a `Garbage`, which the caller releases afterwards. The one thing that has to ask Python in
+the middle of a search, whether two keys are equal, lets the lock go for it and starts again
+if the table was changed meanwhile.
 
-What keeps a shard consistent whatever the objects in it do: Python code can run in three
-places only, the comparison in `find`, the release of garbage, and an allocation that the
-cyclic collector sees. Every change of the structure lies between such places, and leaves
-it whole. References that a change lets go are moved into a `Garbage`, which the caller
-releases when the change is done.
+Keys are given with their `mix`: the lower half is the tag in the table, the upper half has
+chosen the shard.
 """
 
 cimport cython
-from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport Py_EQ, PyObject, PyObject_RichCompareBool
 from libc.stdint cimport uint32_t, uint64_t
 
 import sys
 
+from fastcache._entry cimport Entry
 from fastcache._garbage cimport Garbage, garbage_add, garbage_make_room
-from fastcache._settings cimport Settings
+from fastcache._settings cimport Settings, fastcache_monotonic
+from fastcache._slots cimport Slot, slots_first
+from fastcache._table cimport (
+    Table,
+    oldest,
+    size_at,
+    table_add,
+    table_free,
+    table_order,
+    table_replace,
+    table_reserve,
+    table_start,
+    table_take,
+    touch,
+)
 
 
 cdef extern from "Python.h":
@@ -46,10 +59,15 @@ cdef extern from *:
     const bint FASTCACHE_TRACED
 
 
-cdef enum:
-    FIRST_ROOM = 8
-    FIRST_SLOTS = 16
-    MOST_ENTRIES = 0x40000000
+cdef enum Comparison:
+    DIFFERENT
+    EQUAL
+    CHANGED
+
+
+cdef inline bint live(double deadline, double bound, bint native) noexcept:
+    """Whether a deadline is still to come, at a time that `bound` is not before."""
+    return bound < deadline or (native and fastcache_monotonic() < deadline)
 
 
 @cython.final
@@ -58,301 +76,301 @@ cdef enum:
 cdef class Shard:
     """A part of a cache, with its own table, its own orders and its own capacity."""
 
-    def __init__(self, Settings settings not None, double capacity, bint reborn):
+    def __cinit__(self, Settings settings not None, double capacity, bint sized, bint reborn):
         self.settings = settings
         self.capacity = capacity
-        self.reborn = reborn
+        self.table.sized = sized
+        self.table.reborn = reborn
+        table_start(&self.table)
 
     def __dealloc__(self):
         self.clear()
 
     # -------------------------------------------------------------- looking up
 
-    cdef uint32_t find(self, object key, Py_hash_t hash_value) except? 0xFFFFFFFF:
-        """Index of the entry of `key`, expired or not; 0 where there is none.
+    cdef PyObject *fetch(self, object key, uint64_t mix, double bound, bint native) except? NULL:
+        """New reference to the live value of `key`, now the most recently used; or NULL.
 
-        No Python code has run since the answer became true.
+        `bound` is the time, or where `native` a time that is not yet reached.
         """
-        cdef uint32_t tag = <uint32_t>spread(hash_value)
-        cdef uint32_t position
+        cdef PyObject *value = NULL
+        cdef Entry *entry
         cdef uint32_t index
-        cdef uint64_t version
-        cdef int same
-        cdef object held
-        while self.count != 0:
-            version = self.version
-            position = tag & self.mask
-            while True:
-                index = self.slots[position].entry
-                if index == 0:
-                    return 0
-                if self.slots[position].tag == tag and self.entries[index].hash == hash_value:
-                    if self.entries[index].key == <PyObject *>key:
-                        return index
-                    same = fastcache_equal(self.entries[index].key, <PyObject *>key)
-                    if same < 0:
-                        held = <object>self.entries[index].key
-                        same = PyObject_RichCompareBool(held, key, Py_EQ)
-                        held = None
-                        if version != self.version:
-                            break   # an __eq__ changed the table: start again
-                    if same:
-                        return index
-                position = (position + 1) & self.mask
-        return 0
-
-    cdef PyObject *fetch(self, object key, Py_hash_t hash_value, double now) except? NULL:
-        """New reference to the live value of `key`, now the most recently used; or NULL."""
-        cdef uint32_t index = self.find(key, hash_value)
-        cdef PyObject *value
-        if index == 0 or not (now < self.entries[index].deadline):
-            self.misses += 1
-            return NULL
-        self.hits += 1
-        self.touch(index)
-        value = self.entries[index].value
-        incref(value)
+        lock(&self.mutex)
+        index = self.find(key, mix)
+        entry = &self.table.entries[index]
+        if index != 0 and live(entry.deadline, bound, native):
+            self.counts.hits += 1
+            touch(&self.table, index)
+            value = entry.value
+            incref(value)
+        else:
+            self.counts.misses += 1
+        unlock(&self.mutex)
         return value
 
-    cdef void touch(self, uint32_t index) noexcept:
-        """Make the entry the most recently used."""
-        cdef Entry *entries = self.entries
-        cdef Entry *entry = &entries[index]
-        if entry.next_used == 0:
-            return
-        entries[entry.prev_used].next_used = entry.next_used
-        entries[entry.next_used].prev_used = entry.prev_used
-        self.link_used(index)
-
-    cdef Mark *marks(self, bint by_use, uint32_t *count) except? NULL:
-        """Marks of all entries, in one of the two orders; the caller frees them."""
-        cdef Mark *marks
+    cdef PyObject *peek(self, object key, uint64_t mix, double bound, bint native) except? NULL:
+        """As `fetch`, without touching recency or statistics."""
+        cdef PyObject *value = NULL
         cdef uint32_t index
-        cdef uint32_t i = 0
-        count[0] = 0
-        if self.count == 0:
-            return NULL
-        marks = <Mark *>PyMem_Malloc(self.count * sizeof(Mark))
-        if marks == NULL:
-            raise MemoryError
-        index = self.entries[0].next_used if by_use else self.entries[0].next_born
-        while index != 0:
-            marks[i].entry = index
-            marks[i].serial = self.entries[index].serial
-            i += 1
-            index = self.entries[index].next_used if by_use else self.entries[index].next_born
-        assert i == self.count
-        count[0] = i
-        return marks
+        lock(&self.mutex)
+        index = self.find(key, mix)
+        if index != 0 and live(self.table.entries[index].deadline, bound, native):
+            value = self.table.entries[index].value
+            incref(value)
+        unlock(&self.mutex)
+        return value
+
+    cdef uint32_t find(self, object key, uint64_t mix) except? 0xFFFFFFFF:
+        """Index of the entry of `key`, expired or not; 0 where there is none.
+
+        The lock is held, and has been since the answer became true. When this raises, the
+        lock is released.
+        """
+        cdef uint32_t tag = <uint32_t>mix
+        cdef Slot *slot = slots_first(&self.table.slots, tag)
+        cdef Entry *entry
+        cdef int same
+        while slot.tag == tag and slot.entry != 0:
+            entry = &self.table.entries[slot.entry]
+            if entry.key == <PyObject *>key:
+                return slot.entry
+            fastcache_prefetch(entry.value)
+            fastcache_prefetch(&self.table.entries[entry.prev_used])
+            fastcache_prefetch(&self.table.entries[entry.next_used])
+            same = fastcache_equal(entry.key, <PyObject *>key)
+            if same < 0:
+                same = self.compare(entry.key, key)
+            if same == CHANGED:
+                slot = slots_first(&self.table.slots, tag)
+            elif same == EQUAL:
+                return slot.entry
+            else:
+                slot += 1
+        return 0
+
+    cdef int compare(self, PyObject *held, object key) except -1:
+        """A `Comparison` by Python's own means, for which the lock is let go."""
+        cdef uint64_t version = self.table.version
+        cdef int same
+        incref(held)
+        unlock(&self.mutex)
+        try:
+            same = PyObject_RichCompareBool(<object>held, key, Py_EQ)
+        finally:
+            decref(held)
+        lock(&self.mutex)
+        return same if version == self.table.version else CHANGED
 
     # -------------------------------------------------------------- changing
 
-    cdef int put(
-        self, object key, Py_hash_t hash_value, object value,
-        double size, double now, double deadline, Garbage *garbage
-    ) except -1:
+    cdef int put(self, object key, uint64_t mix, Item *item, Garbage *garbage) except -1:
         """Store one item, after dropping what has expired and what must make room."""
-        return self.store(
-            self.find(key, hash_value), key, hash_value, value, size, now, deadline, garbage
-        )
-
-    cdef int store(
-        self, uint32_t index, object key, Py_hash_t hash_value, object value,
-        double size, double now, double deadline, Garbage *garbage
-    ) except -1:
-        """`put` for a key that was just found at `index`. Runs no Python code."""
-        cdef Entry *entry
-        cdef double before
-        self.expire(now, garbage)
-        while True:
-            # Expiry and eviction may both have taken the entry that is to be replaced.
-            if index != 0 and self.entries[index].key == NULL:
-                index = 0
-            before = self.entries[index].size if index != 0 else 0.0
-            if self.count == 0 or not (self.total - before + size > self.capacity):
-                break
-            self.take(self.entries[0].next_used, garbage)
-            self.evictions += 1
-        if index != 0:
-            garbage_make_room(garbage)
-            entry = &self.entries[index]
-            garbage_add(garbage, entry.value)
-            self.total += size - entry.size
-            if self.reborn:
-                self.entries[entry.prev_born].next_born = entry.next_born
-                self.entries[entry.next_born].prev_born = entry.prev_born
-                self.link_born(index)
-            self.touch(index)
-        else:
-            self.reserve()
-            index = self.new_entry()
-            entry = &self.entries[index]
-            incref(<PyObject *>key)
-            entry.key = <PyObject *>key
-            entry.hash = hash_value
-            self.serial += 1
-            entry.serial = self.serial
-            self.total += size
-            self.count += 1
-            self.version += 1
-            self.link_used(index)
-            self.link_born(index)
-            place(self.slots, self.mask, <uint32_t>spread(hash_value), index)
-        incref(<PyObject *>value)
-        entry.value = <PyObject *>value
-        entry.size = size
-        entry.deadline = deadline
+        cdef int failed
+        lock(&self.mutex)
+        failed = self.store(self.find(key, mix), key, mix, item, garbage)
+        unlock(&self.mutex)
+        if failed:
+            raise MemoryError
         return 0
 
-    cdef int take(self, uint32_t index, Garbage *garbage) except -1:
-        """Remove one entry; its key and value go to the garbage. Runs no Python code."""
-        cdef Entry *entry = &self.entries[index]
-        assert index != 0
-        assert entry.key != NULL
-        garbage_make_room(garbage)
-        self.vacate(index)
-        garbage_add(garbage, entry.key)
-        garbage_add(garbage, entry.value)
-        self.entries[entry.prev_used].next_used = entry.next_used
-        self.entries[entry.next_used].prev_used = entry.prev_used
-        self.entries[entry.prev_born].next_born = entry.next_born
-        self.entries[entry.next_born].prev_born = entry.prev_born
-        self.total -= entry.size
-        self.count -= 1
-        self.version += 1
-        if self.count == 0:
-            self.total = 0.0    # sizes may be fractions, whose sum drifts
-        entry.key = NULL
-        entry.value = NULL
-        entry.serial = 0
-        entry.next_used = self.free
-        self.free = index
+    cdef PyObject *put_new(
+        self, object key, uint64_t mix, Item *item, Garbage *garbage
+    ) except? NULL:
+        """`put` unless the key is there; then a new reference to its value."""
+        cdef PyObject *value = NULL
+        cdef int failed = 0
+        cdef uint32_t index
+        lock(&self.mutex)
+        index = self.find(key, mix)
+        if index != 0 and item.now < self.table.entries[index].deadline:
+            touch(&self.table, index)
+            value = self.table.entries[index].value
+            incref(value)
+        else:
+            failed = self.store(index, key, mix, item, garbage)
+        unlock(&self.mutex)
+        if failed:
+            raise MemoryError
+        return value
+
+    cdef int store(
+        self, uint32_t index, object key, uint64_t mix, Item *item, Garbage *garbage
+    ) noexcept:
+        """`put` for a key that was just found at `index`; -1 without memory."""
+        cdef Table *table = &self.table
+        cdef double before
+        if self.expire_held(item.now, garbage) < 0:
+            return -1
+        while True:
+            # Expiry and eviction may both have taken the entry that is to be replaced.
+            if index != 0 and table.entries[index].key == NULL:
+                index = 0
+            before = size_at(table, index) if index != 0 else 0.0
+            if table.count == 0 or not (table.total - before + item.size > self.capacity):
+                break
+            if self.take(table.entries[0].next_used, garbage) < 0:
+                return -1
+            self.counts.evictions += 1
+        if index == 0 and table_reserve(table, self.capacity) < 0:
+            return -1
+        if garbage_make_room(garbage) < 0 or table_order(table, item.deadline, item.own) < 0:
+            return -1
+        incref(item.value)
+        if index != 0:
+            garbage_add(
+                garbage, table_replace(table, index, item.value, item.size, item.deadline)
+            )
+        else:
+            incref(<PyObject *>key)
+            table_add(
+                table, <uint32_t>mix, <PyObject *>key, item.value, item.size, item.deadline
+            )
+        return 0
+
+    cdef int take(self, uint32_t index, Garbage *garbage) noexcept:
+        """Remove one entry; its key and value go to the garbage. -1 without memory."""
+        if garbage_make_room(garbage) < 0:
+            return -1
+        garbage_add(garbage, self.table.entries[index].key)
+        garbage_add(garbage, self.table.entries[index].value)
+        table_take(&self.table, index)
+        return 0
+
+    cdef int expire_held(self, double now, Garbage *garbage) noexcept:
+        """`expire` with the lock held; -1 without memory."""
+        cdef uint32_t index
+        while self.table.count != 0:
+            index = oldest(&self.table)
+            if now < self.table.entries[index].deadline:
+                break
+            if self.take(index, garbage) < 0:
+                return -1
+            self.counts.expirations += 1
         return 0
 
     cdef int expire(self, double now, Garbage *garbage) except -1:
-        """Remove what is past its deadline at `now`. Runs no Python code."""
-        cdef uint32_t oldest
-        while self.count != 0:
-            oldest = self.entries[0].next_born
-            if now < self.entries[oldest].deadline:
-                break
-            self.take(oldest, garbage)
-            self.expirations += 1
+        """Remove what is past its deadline at `now`."""
+        cdef int failed
+        lock(&self.mutex)
+        failed = self.expire_held(now, garbage)
+        unlock(&self.mutex)
+        if failed:
+            raise MemoryError
         return 0
+
+    cdef Removal remove(
+        self, object key, uint64_t mix, double now, bint counted, Garbage *garbage
+    ) except *:
+        """Remove a key. Where `counted` this is a lookup, which leaves the expired alone."""
+        cdef Removal removal = ABSENT
+        cdef int failed = 0
+        cdef uint32_t index
+        lock(&self.mutex)
+        index = self.find(key, mix)
+        if index != 0:
+            removal = REMOVED if now < self.table.entries[index].deadline else EXPIRED
+        if removal == REMOVED or (removal == EXPIRED and not counted):
+            failed = self.take(index, garbage)
+            self.counts.expirations += removal == EXPIRED and not failed
+        self.counts.hits += counted and removal == REMOVED
+        self.counts.misses += counted and removal != REMOVED
+        unlock(&self.mutex)
+        if failed:
+            raise MemoryError
+        return removal
+
+    cdef int use(self, object key, uint64_t mix) except -1:
+        """Make a key the most recently used."""
+        cdef uint32_t index
+        lock(&self.mutex)
+        index = self.find(key, mix)
+        if index != 0:
+            touch(&self.table, index)
+        unlock(&self.mutex)
+        return 0
+
+    cdef double excess(self, object key, uint64_t mix, double size) except? -1.0:
+        """By how much storing `size` under `key` would exceed the capacity."""
+        cdef double excess
+        cdef uint32_t index
+        lock(&self.mutex)
+        index = self.find(key, mix)
+        excess = self.table.total + size - self.capacity
+        if index != 0:
+            excess -= size_at(&self.table, index)
+        unlock(&self.mutex)
+        return excess
+
+    cdef int pop_used(self, Garbage *garbage) except -1:
+        """Remove the least recently used entry, if there is any."""
+        cdef int failed = 0
+        lock(&self.mutex)
+        if self.table.count != 0:
+            failed = self.take(self.table.entries[0].next_used, garbage)
+        unlock(&self.mutex)
+        if failed:
+            raise MemoryError
+        return 0
+
+    cdef bint peek_used(self, Garbage *garbage) noexcept:
+        """New references to the least recently used key and value, in an empty garbage."""
+        cdef Entry *entry
+        cdef bint found
+        lock(&self.mutex)
+        found = self.table.count != 0
+        if found:
+            entry = &self.table.entries[self.table.entries[0].next_used]
+            incref(entry.key)
+            incref(entry.value)
+            garbage_add(garbage, entry.key)
+            garbage_add(garbage, entry.value)
+        unlock(&self.mutex)
+        return found
 
     cdef void clear(self) noexcept:
         """Drop everything. The shard is empty before the first reference is released."""
-        cdef Entry *entries = self.entries
-        cdef uint32_t used = self.used
+        cdef Table table
         cdef uint32_t i
-        PyMem_Free(self.slots)
-        self.slots = NULL
-        self.entries = NULL
-        self.mask = 0
-        self.room = 0
-        self.used = 0
-        self.free = 0
-        self.count = 0
-        self.total = 0.0
-        self.version += 1
-        for i in range(1, used):
-            if entries[i].key != NULL:
-                decref(entries[i].key)
-                decref(entries[i].value)
-        PyMem_Free(entries)
+        lock(&self.mutex)
+        table = self.table
+        table_start(&self.table)
+        unlock(&self.mutex)
+        for i in range(1, table.used):
+            if table.entries[i].key != NULL:
+                decref(table.entries[i].key)
+                decref(table.entries[i].value)
+        table_free(&table)
 
-    # -------------------------------------------------------------- the parts
+    # -------------------------------------------------------------- counting
 
-    cdef void link_used(self, uint32_t index) noexcept:
-        cdef uint32_t last = self.entries[0].prev_used
-        self.entries[index].prev_used = last
-        self.entries[index].next_used = 0
-        self.entries[last].next_used = index
-        self.entries[0].prev_used = index
+    cdef void count_eviction(self) noexcept:
+        lock(&self.mutex)
+        self.counts.evictions += 1
+        unlock(&self.mutex)
 
-    cdef void link_born(self, uint32_t index) noexcept:
-        cdef uint32_t last = self.entries[0].prev_born
-        self.entries[index].prev_born = last
-        self.entries[index].next_born = 0
-        self.entries[last].next_born = index
-        self.entries[0].prev_born = index
+    cdef void reset(self) noexcept:
+        """Begin to count anew."""
+        lock(&self.mutex)
+        self.counts = Counts(hits=0, misses=0, evictions=0, expirations=0)
+        unlock(&self.mutex)
 
-    cdef uint32_t new_entry(self) noexcept:
-        cdef uint32_t index = self.free
-        if index != 0:
-            self.free = self.entries[index].next_used
-        else:
-            index = self.used
-            self.used += 1
-        return index
+    cdef uint32_t measure(self, double *total) noexcept:
+        """The number of entries; the sum of their sizes is added to `total`."""
+        cdef uint32_t entries
+        lock(&self.mutex)
+        total[0] += self.table.total
+        entries = self.table.count
+        unlock(&self.mutex)
+        return entries
 
-    cdef int reserve(self) except -1:
-        """Room for one more entry and its slot, so that adding it cannot fail."""
-        cdef Entry *entries
-        cdef uint32_t room
-        if self.free == 0 and self.used >= self.room:
-            room = self.room * 2 if self.room != 0 else FIRST_ROOM
-            if room > MOST_ENTRIES:
-                raise MemoryError("too many entries in one shard")
-            entries = <Entry *>PyMem_Realloc(self.entries, room * sizeof(Entry))
-            if entries == NULL:
-                raise MemoryError
-            if self.room == 0:
-                entries[0] = Entry(
-                    key=NULL, value=NULL, hash=0, deadline=0.0, size=0.0, serial=0,
-                    next_used=0, prev_used=0, next_born=0, prev_born=0,
-                )
-                self.used = 1
-            self.entries = entries
-            self.room = room
-        if self.slots == NULL or (self.count + 1) * 3 > (self.mask + 1) * 2:
-            self.widen()
-        return 0
-
-    cdef int widen(self) except -1:
-        """Twice the slots. The tags are enough to place them: no entry is touched."""
-        cdef uint32_t size = (self.mask + 1) * 2 if self.slots != NULL else FIRST_SLOTS
-        cdef Slot *slots = <Slot *>PyMem_Calloc(size, sizeof(Slot))
-        cdef uint32_t i
-        if slots == NULL:
-            raise MemoryError
-        if self.slots != NULL:
-            for i in range(self.mask + 1):
-                if self.slots[i].entry != 0:
-                    place(slots, size - 1, self.slots[i].tag, self.slots[i].entry)
-        PyMem_Free(self.slots)
-        self.slots = slots
-        self.mask = size - 1
-        self.version += 1
-        return 0
-
-    cdef void vacate(self, uint32_t index) noexcept:
-        """Empty the slot of an entry, and move up what had to pass it by."""
-        cdef Slot *slots = self.slots
-        cdef uint32_t mask = self.mask
-        cdef uint32_t hole = <uint32_t>spread(self.entries[index].hash) & mask
-        cdef uint32_t position
-        while slots[hole].entry != index:
-            hole = (hole + 1) & mask
-        position = hole
-        while True:
-            position = (position + 1) & mask
-            if slots[position].entry == 0:
-                break
-            # Only what has its home at or before the hole can be found in it.
-            if ((position - slots[position].tag) & mask) >= ((position - hole) & mask):
-                slots[hole] = slots[position]
-                hole = position
-        slots[hole].tag = 0
-        slots[hole].entry = 0
-
-
-cdef void place(Slot *slots, uint32_t mask, uint32_t tag, uint32_t index) noexcept:
-    cdef uint32_t position = tag & mask
-    while slots[position].entry != 0:
-        position = (position + 1) & mask
-    slots[position].tag = tag
-    slots[position].entry = index
+    cdef void add_counts(self, Counts *counts) noexcept:
+        lock(&self.mutex)
+        counts.hits += self.counts.hits
+        counts.misses += self.counts.misses
+        counts.evictions += self.counts.evictions
+        counts.expirations += self.counts.expirations
+        unlock(&self.mutex)
 
 
 # ------------------------------------------------------------------ the cyclic collector
@@ -365,8 +383,8 @@ cdef Clear _clear_attributes = (<Type *>Shard).tp_clear
 @cython.linetrace(False)
 @cython.profile(False)
 cdef int _traverse(PyObject *self, Visit visit, void *arg) noexcept:
-    cdef Entry *entries = (<Shard>self).entries
-    cdef uint32_t used = (<Shard>self).used
+    cdef Entry *entries = (<Shard>self).table.entries
+    cdef uint32_t used = (<Shard>self).table.used
     cdef uint32_t i
     cdef int stop = _traverse_attributes(self, visit, arg)
     if stop != 0:

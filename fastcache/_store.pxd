@@ -1,10 +1,24 @@
 # The shards of a cache, as other compiled modules see them.
 
-from cpython.object cimport PyObject
+from cpython.object cimport PyObject, PyObject_Hash
+from libc.stdint cimport uint64_t
 
 from fastcache._garbage cimport Garbage
-from fastcache._settings cimport Settings
-from fastcache._shard cimport Shard
+from fastcache._settings cimport (
+    CLOCK_NATIVE,
+    CLOCK_NONE,
+    Settings,
+    fastcache_monotonic,
+    fastcache_monotonic_soon,
+)
+from fastcache._shard cimport Item, Shard
+from fastcache._slots cimport mix_of
+
+
+cdef extern from "Python.h":
+    # Without the references that Cython would take and drop.
+    Py_ssize_t tuple_size "PyTuple_GET_SIZE"(PyObject *items) noexcept
+    PyObject *tuple_item "PyTuple_GET_ITEM"(PyObject *items, Py_ssize_t index) noexcept
 
 
 cdef enum:
@@ -21,16 +35,47 @@ cdef enum:
 cdef class Store:
     cdef Settings settings
     cdef tuple shards
+    cdef list retired       # settings and shards of earlier initialisations
     cdef int hooks
     cdef bint sized
     cdef object __weakref__
 
     cdef int open(self, type base, Settings settings, object shards, bint reborn) except -1
-    cdef Shard shard_of(self, Py_hash_t hash_value)
     cdef double size_of(self, object value) except -1
-    cdef PyObject *fetch(self, object key) except? NULL
     cdef int tidy(self) except -1
     cdef int sweep(self, double now, Garbage *garbage) except -1
     cdef Shard fullest(self)
     cdef tuple state(self)
     cdef int restore(self, tuple state) except -1
+
+
+# Settings and shards are borrowed while a method runs, though Python code and other threads
+# run meanwhile: a cache keeps them for as long as it lives, see Store.open.
+
+cdef inline PyObject *shard_at(Store self, uint64_t mix) noexcept:
+    """The shard that the upper half of a key's mix chooses; borrowed."""
+    cdef PyObject *shards = <PyObject *>self.shards
+    cdef uint64_t count = <uint64_t>tuple_size(shards)
+    return tuple_item(shards, <Py_ssize_t>(((mix >> 32) * count) >> 32))
+
+
+cdef inline double now_in(Store self) except? -1.0:
+    """The instant that the cache's timer shows. A timer of the user's runs Python code."""
+    if self.settings.clock == CLOCK_NATIVE:
+        return fastcache_monotonic()
+    if self.settings.clock == CLOCK_NONE:
+        return 0.0
+    return self.settings.call_timer()
+
+
+cdef inline PyObject *lookup(Store self, object key, bint counted) except? NULL:
+    """New reference to the live value of `key`; NULL without an exception for none.
+
+    A lookup that is `counted` makes the key the most recently used.
+    """
+    cdef uint64_t mix = mix_of(PyObject_Hash(key))
+    cdef bint native = self.settings.clock == CLOCK_NATIVE
+    cdef double bound = fastcache_monotonic_soon() if native else now_in(self)
+    if counted:
+        return (<Shard>shard_at(self, mix)).fetch(key, mix, bound, native)
+    return (<Shard>shard_at(self, mix)).peek(key, mix, bound, native)

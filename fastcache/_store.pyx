@@ -1,7 +1,7 @@
 """The shards of a cache and what is asked of all of them, behind the mapping.
 
 A cache is a tuple of shards, of which a key's hash picks one. All that can run Python code
-(hashing, the timer, the measure of size) is asked before a shard is changed; what a change
+(hashing, the timer, the measure of size) is asked before a shard is locked; what a change
 lets go is released after it.
 
 A subclass that overrides a method is called where cachetools would call it; `hooks` tells
@@ -11,7 +11,6 @@ which, so that the classes themselves take the short way.
 cimport cython
 from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
-from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport INFINITY
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -19,8 +18,10 @@ import copyreg
 import math
 
 from fastcache._garbage cimport Garbage, garbage_release, garbage_start
-from fastcache._settings cimport CLOCK_NONE, Settings, now_of
-from fastcache._shard cimport Entry, Mark, Shard, spread
+from fastcache._settings cimport CLOCK_NONE, Settings
+from fastcache._shard cimport Item, Shard, fastcache_give
+from fastcache._slots cimport mix_of
+from fastcache._snapshot cimport Copy, copies_of
 
 
 cdef enum:
@@ -48,11 +49,17 @@ cdef class Store:
     def __cinit__(self, *args, **kwargs):
         # A subclass may call methods before __init__, and copies are made without it.
         self.settings = Settings(0)
-        self.shards = (Shard(self.settings, 0.0, False),)
+        self.shards = (Shard(self.settings, 0.0, False, False),)
+        self.retired = []
 
     cdef int open(self, type base, Settings settings, object shards, bint reborn) except -1:
-        """Make an empty cache; `base` is the class whose methods are not overrides."""
+        """Make an empty cache; `base` is the class whose methods are not overrides.
+
+        What it was before is kept for as long as the cache lives, emptied: another thread,
+        or a method that is running, may be using it.
+        """
         cdef int hooks = 0
+        cdef tuple before
         cdef type cls = type(self)
         maxsize = settings.maxsize
         if not maxsize >= 0:
@@ -71,20 +78,20 @@ cdef class Store:
             raise TypeError(
                 f"{cls.__name__} overrides popitem or __delitem__, which needs shards=1"
             )
+        sized = settings.getsizeof is not None or (hooks & HOOK_SIZE) != 0
         made = tuple([
-            Shard(settings, capacity, reborn) for capacity in _capacities(maxsize, shards)
+            Shard(settings, capacity, sized, reborn)
+            for capacity in _capacities(maxsize, shards)
         ])
+        before = self.shards
+        self.retired.append((self.settings, before))
         self.hooks = hooks
-        self.sized = settings.getsizeof is not None or (hooks & HOOK_SIZE) != 0
+        self.sized = sized
         self.settings = settings
         self.shards = made
+        for shard in before:
+            (<Shard>shard).clear()
         return 0
-
-    cdef Shard shard_of(self, Py_hash_t hash_value):
-        cdef tuple shards = self.shards
-        cdef uint64_t count = <uint64_t>PyTuple_GET_SIZE(shards)
-        cdef uint64_t index = ((spread(hash_value) >> 32) * count) >> 32
-        return <Shard>PyTuple_GET_ITEM(shards, <Py_ssize_t>index)
 
     cdef double size_of(self, object value) except -1:
         cdef double size
@@ -98,18 +105,10 @@ cdef class Store:
             raise ValueError("value size must be finite")
         return size
 
-    cdef PyObject *fetch(self, object key) except? NULL:
-        cdef Py_hash_t hash_value = hash(key)
-        cdef double now = now_of(self.settings)
-        cdef Shard shard = self.shard_of(hash_value)
-        return shard.fetch(key, hash_value, now)
-
     cdef int sweep(self, double now, Garbage *garbage) except -1:
         """Remove what has expired in all shards. Runs no Python code."""
-        cdef tuple shards = self.shards
-        cdef Py_ssize_t i
-        for i in range(PyTuple_GET_SIZE(shards)):
-            (<Shard>PyTuple_GET_ITEM(shards, i)).expire(now, garbage)
+        for shard in self.shards:
+            (<Shard>shard).expire(now, garbage)
         return 0
 
     cdef int tidy(self) except -1:
@@ -121,7 +120,7 @@ cdef class Store:
         if self.hooks & HOOK_EXPIRE:
             self.expire(self.settings.read())
             return 0
-        now = now_of(self.settings)
+        now = now_in(self)
         garbage_start(&garbage)
         try:
             self.sweep(now, &garbage)
@@ -131,16 +130,18 @@ cdef class Store:
 
     cdef Shard fullest(self):
         """The shard nearest to its capacity, of those that hold anything; or None."""
-        cdef tuple shards = self.shards
         cdef Shard best = None
         cdef Shard shard
-        cdef Py_ssize_t i
-        for i in range(PyTuple_GET_SIZE(shards)):
-            shard = <Shard>PyTuple_GET_ITEM(shards, i)
-            if shard.count != 0 and (
-                best is None or shard.total * best.capacity > best.total * shard.capacity
-            ):
+        cdef double total
+        cdef double most = 0.0
+        for item in self.shards:
+            shard = item
+            total = 0.0
+            if shard.measure(&total) == 0:
+                continue
+            if best is None or total * best.capacity > most * shard.capacity:
                 best = shard
+                most = total
         return best
 
     def __copy__(self):
@@ -163,50 +164,22 @@ cdef class Store:
         indices, least recently used first.
         """
         cdef Settings settings = self.settings
-        cdef Shard shard
-        cdef Mark *marks
-        cdef Entry *entry
-        cdef uint32_t count = 0
-        cdef uint32_t i
+        cdef tuple shards = self.shards
         cdef list entries = []
         cdef list use = []
-        cdef dict numbers
-        cdef bint reborn = False
-        for item in self.shards:
-            shard = item
-            reborn = shard.reborn
-            numbers = {}
-            marks = shard.marks(False, &count)
-            try:
-                for i in range(count):
-                    if marks[i].entry >= shard.used:
-                        break
-                    entry = &shard.entries[marks[i].entry]
-                    if entry.serial == marks[i].serial:
-                        numbers[marks[i].serial] = len(entries)
-                        key = <object>entry.key
-                        value = <object>entry.value
-                        entries.append((key, value, entry.size, entry.deadline))
-            finally:
-                PyMem_Free(marks)
-            marks = shard.marks(True, &count)
-            try:
-                for i in range(count):
-                    if marks[i].serial in numbers:
-                        use.append(numbers[marks[i].serial])
-            finally:
-                PyMem_Free(marks)
+        reborn = False
+        for shard in shards:
+            reborn = read_shard(shard, entries, use)
         made = (
             settings.maxsize, settings.getsizeof, settings.ttl, settings.timer,
-            len(self.shards), reborn,
+            len(shards), reborn,
         )
         return (getattr(self, "__dict__", None), made, entries, use)
 
     cdef int restore(self, tuple state) except -1:
         cdef Garbage garbage
-        cdef Shard shard
-        cdef Py_hash_t hash_value
-        cdef uint32_t index
+        cdef Item item
+        cdef uint64_t mix
         attributes, made, entries, use = state
         maxsize, getsizeof, ttl, timer, shards, reborn = made
         base = next(cls for cls in type(self).__mro__ if cls.__module__ == "fastcache._ttl")
@@ -214,21 +187,47 @@ cdef class Store:
         if attributes:
             self.__dict__.update(attributes)
         for key, value, size, deadline in entries:
-            hash_value = hash(key)
-            shard = self.shard_of(hash_value)
+            mix = mix_of(hash(key))
+            item = Item(
+                value=<PyObject *>value, size=size, now=-INFINITY, deadline=deadline, own=True
+            )
             garbage_start(&garbage)
             try:
-                shard.put(key, hash_value, value, size, -INFINITY, deadline, &garbage)
+                (<Shard>shard_at(self, mix)).put(key, mix, &item, &garbage)
             finally:
                 garbage_release(&garbage)
         for number in use:
             key = entries[number][0]
-            hash_value = hash(key)
-            shard = self.shard_of(hash_value)
-            index = shard.find(key, hash_value)
-            if index != 0:
-                shard.touch(index)
+            mix = mix_of(hash(key))
+            (<Shard>shard_at(self, mix)).use(key, mix)
         return 0
+
+
+cdef bint read_shard(Shard shard, list entries, list use) except -1:
+    """Append a shard's items to `entries` and their numbers there to `use`.
+
+    Returns whether storing makes an entry the youngest.
+    """
+    cdef Copy *copies
+    cdef uint32_t *by_use = NULL
+    cdef uint32_t count = 0
+    cdef uint32_t taken = 0
+    cdef dict numbers = {}
+    copies = copies_of(shard, &count, &by_use)
+    try:
+        while taken < count:
+            # Both references are objects before anything can fail.
+            key = fastcache_give(copies[taken].key)
+            value = fastcache_give(copies[taken].value)
+            numbers[copies[taken].entry] = len(entries)
+            entries.append((key, value, copies[taken].size, copies[taken].deadline))
+            taken += 1
+        for taken in range(count):
+            use.append(numbers[by_use[taken]])
+    finally:
+        PyMem_Free(copies)
+        PyMem_Free(by_use)
+    return shard.table.reborn
 
 
 def _capacities(maxsize, shards):

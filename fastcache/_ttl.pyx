@@ -6,7 +6,8 @@ from time import monotonic
 
 from fastcache._cache cimport Cache
 from fastcache._garbage cimport Garbage, garbage_pairs, garbage_release, garbage_start
-from fastcache._settings cimport Settings, Timer, now_of
+from fastcache._settings cimport Settings, Timer
+from fastcache._store cimport now_in
 
 cdef object _monotonic = monotonic
 
@@ -23,6 +24,10 @@ cdef class LRUCache(Cache):
     def __init__(self, maxsize, getsizeof=None, *, shards=1):
         self.open(LRUCache, Settings(maxsize, getsizeof), shards, False)
 
+    def set_many(self, items):
+        """Store the items of a mapping or of an iterable of pairs, in turn."""
+        self.assign_many(items, None)
+
 
 @cython.no_gc_clear
 cdef class TTLCache(Cache):
@@ -30,11 +35,22 @@ cdef class TTLCache(Cache):
 
     `ttl` is in the unit of `timer()`: seconds by default, a timedelta where the timer
     gives datetimes. An expired item is never returned; it is removed when an item is
-    stored, when items are counted, and by `expire`.
+    stored, when items are counted, and by `expire`. `set` gives an item a ttl of its own.
     """
 
     def __init__(self, maxsize, ttl, timer=_monotonic, getsizeof=None, *, shards=1):
         self.open(TTLCache, Settings(maxsize, getsizeof, ttl, timer), shards, True)
+
+    def set(self, key, value, *, ttl=None):
+        """Store an item that lives for its own `ttl`; for None, the cache's.
+
+        As `cache[key] = value` of this class, also where a subclass overrides that.
+        """
+        self.assign(key, value, ttl)
+
+    def set_many(self, items, *, ttl=None):
+        """Store the items of a mapping or of an iterable of pairs, each as by `set`."""
+        self.assign_many(items, ttl)
 
     @property
     def ttl(self):
@@ -53,7 +69,7 @@ cdef class TTLCache(Cache):
         cdef Garbage garbage
         cdef double now
         if time is None:
-            now = now_of(self.settings)
+            now = now_in(self)
         else:
             now = self.settings.instant(time)
         garbage_start(&garbage)

@@ -44,7 +44,7 @@ def test_missing_compiled_modules_are_named(tmp_path: Path) -> None:
     for source in PACKAGE.glob("*.py"):
         shutil.copy(source, tmp_path / "fastcache")
     done = subprocess.run(
-        [sys.executable, "-c", "import fastcache"],
+        [sys.executable, "-S", "-c", "import fastcache"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

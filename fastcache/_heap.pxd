@@ -1,0 +1,18 @@
+# Deadlines in order, as other compiled modules see them.
+
+from libc.stdint cimport uint32_t
+
+from fastcache._entry cimport Entry
+
+
+cdef struct Heap:
+    uint32_t *order     # indices of entries, the first to expire at 0; NULL while not in use
+    uint32_t *places    # of each entry within `order`
+    uint32_t count
+
+
+cdef void heap_free(Heap *heap) noexcept
+cdef int heap_resize(Heap *heap, uint32_t room) noexcept
+cdef void heap_push(Heap *heap, const Entry *entries, uint32_t index) noexcept nogil
+cdef void heap_update(Heap *heap, const Entry *entries, uint32_t index) noexcept nogil
+cdef void heap_remove(Heap *heap, const Entry *entries, uint32_t index) noexcept nogil

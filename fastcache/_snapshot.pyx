@@ -1,0 +1,95 @@
+"""What a shard holds at one moment: marks to iterate by, and whole copies to pickle.
+
+All is taken in one go under the shard's lock.
+"""
+
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
+from libc.stdint cimport uint32_t
+
+from fastcache._entry cimport Entry
+from fastcache._shard cimport Shard, lock, unlock
+from fastcache._table cimport Table, size_at
+
+
+cdef extern from "Python.h":
+    void incref "Py_INCREF"(PyObject *reference) noexcept
+
+
+cdef Mark *marks_of(Shard shard, uint32_t *count) except? NULL:
+    """Marks of all entries, oldest first; the caller frees them."""
+    cdef Table *table = &shard.table
+    cdef Mark *marks = NULL
+    cdef uint32_t index = 0
+    cdef uint32_t i = 0
+    lock(&shard.mutex)
+    count[0] = table.count
+    if count[0] != 0:
+        marks = <Mark *>PyMem_Malloc(count[0] * sizeof(Mark))
+        if marks != NULL:
+            index = table.births[0].next_born
+    while index != 0:
+        marks[i] = Mark(entry=index, serial=table.births[index].serial)
+        i += 1
+        index = table.births[index].next_born
+    unlock(&shard.mutex)
+    if i != count[0]:
+        raise MemoryError
+    return marks
+
+
+cdef bint read_mark(
+    Shard shard, Mark mark, double now, PyObject **key, PyObject **value
+) noexcept:
+    """New references to the key and value of a marked entry, if it is there and live."""
+    cdef Table *table = &shard.table
+    cdef Entry *entry
+    cdef bint found = False
+    lock(&shard.mutex)
+    if mark.entry < table.used and table.births[mark.entry].serial == mark.serial:
+        entry = &table.entries[mark.entry]
+        found = entry.key != NULL and now < entry.deadline
+        if found:
+            key[0] = entry.key
+            value[0] = entry.value
+            incref(key[0])
+            incref(value[0])
+    unlock(&shard.mutex)
+    return found
+
+
+cdef Copy *copies_of(Shard shard, uint32_t *count, uint32_t **use) except? NULL:
+    """All entries, oldest first, and their indices by use; the caller frees both."""
+    cdef Table *table = &shard.table
+    cdef Copy *copies = NULL
+    cdef uint32_t index
+    cdef uint32_t i
+    cdef bint failed = False
+    use[0] = NULL
+    lock(&shard.mutex)
+    count[0] = table.count
+    if count[0] != 0:
+        copies = <Copy *>PyMem_Malloc(count[0] * sizeof(Copy))
+        use[0] = <uint32_t *>PyMem_Malloc(count[0] * sizeof(uint32_t))
+        failed = copies == NULL or use[0] == NULL
+    if count[0] != 0 and not failed:
+        index = table.births[0].next_born
+        for i in range(count[0]):
+            copies[i].key = table.entries[index].key
+            copies[i].value = table.entries[index].value
+            copies[i].size = size_at(table, index)
+            copies[i].deadline = table.entries[index].deadline
+            copies[i].entry = index
+            incref(copies[i].key)
+            incref(copies[i].value)
+            index = table.births[index].next_born
+        index = table.entries[0].next_used
+        for i in range(count[0]):
+            use[0][i] = index
+            index = table.entries[index].next_used
+    unlock(&shard.mutex)
+    if failed:
+        PyMem_Free(copies)
+        PyMem_Free(use[0])
+        raise MemoryError
+    return copies

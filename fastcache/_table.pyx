@@ -1,0 +1,236 @@
+"""The entries of a shard: C arrays, an index to find them, and the orders they are kept in.
+
+Entries are linked into two rings by index, both rooted at index 0: one by use (the next of
+the root is the least recently used) and one by birth (the next of the root is the oldest).
+Under one ttl the order of birth is the order of expiry. When an item comes with a ttl of
+its own and would break that, a heap takes over, until the table is empty again.
+
+Nothing here runs Python code, takes a lock or counts references: the callers do.
+"""
+
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.object cimport PyObject
+from libc.math cimport INFINITY
+from libc.stdint cimport uint32_t, uint64_t, uintptr_t
+from libc.string cimport memmove
+
+from fastcache._entry cimport Birth, Entry
+from fastcache._heap cimport heap_free, heap_push, heap_remove, heap_resize, heap_update
+from fastcache._slots cimport (
+    slots_add,
+    slots_free,
+    slots_remove,
+    slots_reserve,
+    slots_start,
+)
+
+
+cdef enum:
+    FIRST_ROOM = 8
+    MOST_ENTRIES = 0x40000000
+
+
+cdef void table_start(Table *table) noexcept nogil:
+    """Make an empty table, which needs no memory; what kind it is stays as it was."""
+    table.entries = NULL
+    table.births = NULL
+    table.sizes = NULL
+    table.block = NULL
+    table.heap.order = NULL
+    table.heap.places = NULL
+    table.heap.count = 0
+    table.room = 0
+    table.used = 0
+    table.free = 0
+    table.count = 0
+    table.mixed = False
+    table.total = 0.0
+    table.version += 1
+    slots_start(&table.slots)
+
+
+cdef void table_free(Table *table) noexcept:
+    """Free the arrays. The references in them are the caller's."""
+    PyMem_Free(table.block)
+    PyMem_Free(table.births)
+    PyMem_Free(table.sizes)
+    heap_free(&table.heap)
+    slots_free(&table.slots)
+    table_start(table)
+
+
+cdef int table_reserve(Table *table, double capacity) noexcept:
+    """Room for one more entry, so that adding it cannot fail; -1 without memory.
+
+    `capacity` bounds the sum of the sizes.
+    """
+    cdef uint32_t most = MOST_ENTRIES
+    if not table.sized and capacity < MOST_ENTRIES:
+        most = <uint32_t>capacity
+    if table.free == 0 and table.used >= table.room and grow(table, most) < 0:
+        return -1
+    return slots_reserve(&table.slots, table.count, most)
+
+
+cdef int table_order(Table *table, double deadline, bint own) noexcept:
+    """See that an item with this deadline can be stored in order; -1 without memory.
+
+    `own` tells that the item has a ttl of its own. Without one, deadlines out of order
+    mean that threads overtook each other or the timer went back, and the ring will do.
+    """
+    cdef uint32_t index
+    table.mixed = table.mixed or own
+    if not table.mixed or table.heap.order != NULL or table.count == 0:
+        return 0
+    if not (deadline < table.entries[table.births[0].prev_born].deadline):
+        return 0
+    if heap_resize(&table.heap, table.room) < 0:
+        return -1
+    index = table.births[0].next_born
+    while index != 0:
+        heap_push(&table.heap, table.entries, index)
+        index = table.births[index].next_born
+    return 0
+
+
+cdef uint32_t table_add(
+    Table *table, uint32_t tag, PyObject *key, PyObject *value, double size, double deadline
+) noexcept nogil:
+    """Add an entry, for which there is room, as the youngest and the most recently used."""
+    cdef uint32_t index = table.free
+    cdef Entry *entry
+    if index != 0:
+        table.free = table.entries[index].next_used
+    else:
+        index = table.used
+        table.used += 1
+    entry = &table.entries[index]
+    entry.key = key
+    entry.value = value
+    entry.deadline = deadline
+    table.serial += 1
+    table.births[index].tag = tag
+    table.births[index].serial = table.serial
+    if table.sized:
+        table.sizes[index] = size
+    table.total += size
+    table.count += 1
+    table.version += 1
+    link_used(table, index)
+    link_born(table, index)
+    slots_add(&table.slots, tag, index)
+    if table.heap.order != NULL:
+        heap_push(&table.heap, table.entries, index)
+    return index
+
+
+cdef PyObject *table_replace(
+    Table *table, uint32_t index, PyObject *value, double size, double deadline
+) noexcept nogil:
+    """Give an entry another value; returns the old one."""
+    cdef Entry *entry = &table.entries[index]
+    cdef Birth *birth = &table.births[index]
+    cdef PyObject *before = entry.value
+    entry.value = value
+    entry.deadline = deadline
+    table.total += size - size_at(table, index)
+    if table.sized:
+        table.sizes[index] = size
+    if table.reborn:
+        table.births[birth.prev_born].next_born = birth.next_born
+        table.births[birth.next_born].prev_born = birth.prev_born
+        link_born(table, index)
+    if table.heap.order != NULL:
+        heap_update(&table.heap, table.entries, index)
+    touch(table, index)
+    return before
+
+
+cdef void table_take(Table *table, uint32_t index) noexcept:
+    """Remove an entry, whose references the caller has read."""
+    cdef Entry *entry = &table.entries[index]
+    cdef Birth *birth = &table.births[index]
+    slots_remove(&table.slots, birth.tag, index)
+    if table.heap.order != NULL:
+        heap_remove(&table.heap, table.entries, index)
+    table.entries[entry.prev_used].next_used = entry.next_used
+    table.entries[entry.next_used].prev_used = entry.prev_used
+    table.births[birth.prev_born].next_born = birth.next_born
+    table.births[birth.next_born].prev_born = birth.prev_born
+    table.total -= size_at(table, index)
+    table.count -= 1
+    table.version += 1
+    if table.count == 0:
+        table.total = 0.0   # sizes may be fractions, whose sum drifts
+        table.mixed = False
+        heap_free(&table.heap)
+    entry.key = NULL
+    entry.value = NULL
+    entry.next_used = table.free
+    birth.serial = 0
+    table.free = index
+
+
+# ------------------------------------------------------------------ the parts
+
+cdef void link_used(Table *table, uint32_t index) noexcept nogil:
+    cdef uint32_t last = table.entries[0].prev_used
+    table.entries[index].prev_used = last
+    table.entries[index].next_used = 0
+    table.entries[last].next_used = index
+    table.entries[0].prev_used = index
+
+
+cdef void link_born(Table *table, uint32_t index) noexcept nogil:
+    cdef uint32_t last = table.births[0].prev_born
+    table.births[index].prev_born = last
+    table.births[index].next_born = 0
+    table.births[last].next_born = index
+    table.births[0].prev_born = index
+
+
+cdef int grow(Table *table, uint32_t most) noexcept:
+    """Room for more entries, and not for more than there will ever be."""
+    cdef uint64_t room = <uint64_t>table.room + table.room // 4 + FIRST_ROOM
+    cdef void *births
+    cdef void *sizes
+    room = min(room, <uint64_t>most + 1)
+    if room <= table.room:
+        return -1
+    births = PyMem_Realloc(table.births, room * sizeof(Birth))
+    if births == NULL:
+        return -1
+    table.births = <Birth *>births
+    if table.sized:
+        sizes = PyMem_Realloc(table.sizes, room * sizeof(double))
+        if sizes == NULL:
+            return -1
+        table.sizes = <double *>sizes
+    if table.heap.order != NULL and heap_resize(&table.heap, <uint32_t>room) < 0:
+        return -1
+    if move_entries(table, room) < 0:
+        return -1
+    if table.room == 0:
+        table.entries[0] = Entry(
+            key=NULL, value=NULL, deadline=-INFINITY, next_used=0, prev_used=0
+        )
+        table.births[0] = Birth(tag=0, serial=0, next_born=0, prev_born=0)
+        table.used = 1
+    table.room = <uint32_t>room
+    return 0
+
+
+cdef int move_entries(Table *table, uint64_t room) noexcept:
+    """Larger memory for the entries, each of which stays within one cache line."""
+    cdef size_t align = sizeof(Entry)
+    cdef size_t before = <size_t>(<char *>table.entries - <char *>table.block)
+    cdef size_t after
+    cdef char *block = <char *>PyMem_Realloc(table.block, room * sizeof(Entry) + align)
+    if block == NULL:
+        return -1
+    after = (align - <uintptr_t>block % align) % align
+    if after != before and table.used != 0:
+        memmove(block + after, block + before, table.used * sizeof(Entry))
+    table.block = block
+    table.entries = <Entry *>(block + after)
+    return 0
