@@ -1,0 +1,1 @@
+"""What Latchkey costs, measured: the programs whose results docs/benchmarks.md is made from."""

@@ -1,0 +1,1 @@
+"""The cache alone: ``fastcache`` beside ``dict`` and other caches, in one run."""

@@ -1,0 +1,208 @@
+"""Runs the processes of a plan one after another, and gathers what they measure."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.machine import Machine, available_bytes, describe_source
+from benchmarks.micro import plan, summary
+from benchmarks.micro.cases import Case, Job
+from benchmarks.micro.peers import FLOOR, OURS, OURS_SHARDED
+from benchmarks.micro.results import Cell, Interpreter, Results
+
+# Nothing of the caller's that changes how Python runs reaches a measuring process.
+_PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
+
+Report = Callable[[int, int, str], None]
+"""Told how many processes have ended, of how many, and what runs next."""
+
+
+class WorkerFailed(RuntimeError):
+    """A measuring process ended with an error."""
+
+
+@dataclass
+class _Gathered:
+    """What all processes have said so far."""
+
+    processes: dict[tuple[str, Case], list[dict[str, list[float]]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    kept: dict[tuple[str, Case], dict[str, float]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    interpreters: dict[str, Interpreter] = field(default_factory=dict)
+    left_out: dict[Case, list[str]] = field(default_factory=dict)
+
+    def add(self, job: Job, answer: Mapping[str, Any]) -> None:
+        for one in answer["cases"]:
+            place = (job.interpreter, Case(**one["case"]))
+            self.processes[place].append(one["samples"])
+            for name, share in answer["kept"].items():
+                self.kept[place][name] = min(share, self.kept[place].get(name, 1.0))
+        self._add_interpreter(job, answer)
+
+    def _add_interpreter(self, job: Job, answer: Mapping[str, Any]) -> None:
+        known = self.interpreters.get(job.interpreter)
+        if known is None:
+            known = Interpreter(
+                **answer["interpreter"], packages={}, missing={}, gil_turned_on_by=[]
+            )
+            self.interpreters[job.interpreter] = known
+        known.packages.update(answer["packages"])
+        known.missing.update(answer["missing"])
+        others = [name for name in job.peers if name not in (FLOOR, OURS, OURS_SHARDED)]
+        if not others:
+            known.gil = answer["interpreter"]["gil"]
+        elif answer["interpreter"]["gil"] and job.interpreter == "free-threaded":
+            known.gil_turned_on_by += [
+                name
+                for name in others
+                if name not in known.gil_turned_on_by and name not in known.missing
+            ]
+
+
+def run(
+    settings: plan.Settings,
+    interpreters: Mapping[str, str],
+    about: Machine,
+    root: Path,
+    report: Report,
+) -> Results:
+    """Measure everything that the settings ask for.
+
+    `interpreters` gives the executable for each label; `root` is the checkout whose commit is
+    recorded.
+    """
+    source = describe_source(root)
+    started = _now()
+    rng = random.Random(time.time_ns())
+    gathered = _Gathered()
+    large = [count for size, count in settings.sizes if plan.is_large(size)]
+    planned = plan.jobs(settings, rng, free_threaded="free-threaded" in interpreters)
+    expected = len(planned) + (sum(large) if "sizes" in settings.parts else 0)
+    done = _measure_all(planned, interpreters, gathered, report, 0, expected)
+    weights = _entry_bytes(gathered, settings.main_entries)
+    planned, too_large = plan.large_jobs(settings, rng, weights, available_bytes())
+    gathered.left_out = {Case("get", size): names for size, names in too_large.items()}
+    expected = done + len(planned)
+    _measure_all(planned, interpreters, gathered, report, done, expected)
+    report(expected, expected, "intervals")
+    results = Results(
+        started=started,
+        finished=_now(),
+        whole=settings.whole,
+        source=source,
+        machine=about,
+        settings=json.loads(json.dumps(asdict(settings))),
+        interpreters=gathered.interpreters,
+        cells=_cells(gathered),
+    )
+    summary.summarise(results)
+    return results
+
+
+def describe(job: Job) -> str:
+    """What a process does, in some words."""
+    case = job.cases[0]
+    who = job.peers[0] if len(job.peers) == 1 else f"{len(job.peers)} peers"
+    return f"{case.scenario}, {case.entries:,} entries, {who}"
+
+
+def _measure_all(
+    planned: list[Job],
+    interpreters: Mapping[str, str],
+    gathered: _Gathered,
+    report: Report,
+    done: int,
+    expected: int,
+) -> int:
+    """Run these processes one by one; how many have ended since the start."""
+    for job in planned:
+        report(done, expected, describe(job))
+        gathered.add(job, _measure(job, interpreters[job.interpreter]))
+        done += 1
+    return done
+
+
+def _measure(job: Job, python: str) -> Any:
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    # The worker finds these benchmarks where they are, and everything else where it is installed.
+    environment |= {
+        "PYTHONHASHSEED": "0",
+        "PYTHONSAFEPATH": "1",
+        "PYTHONPATH": str(_import_path()),
+    }
+    done = subprocess.run(
+        [python, "-m", "benchmarks.micro.worker"],
+        input=json.dumps(job.to_dict()),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise WorkerFailed(f"{describe(job)}: exit status {done.returncode}\n{done.stderr}")
+    return json.loads(done.stdout)
+
+
+def _import_path() -> Path:
+    # Not resolved: a link to the benchmarks may stand in a directory that holds nothing else.
+    return Path(__file__).absolute().parents[2]
+
+
+def _entry_bytes(gathered: _Gathered, entries: int) -> dict[str, float]:
+    """Bytes for each entry of the peers whose memory has been measured at this size."""
+    processes = gathered.processes.get(("default", Case("memory", entries, "new")), [])
+    figures: dict[str, list[float]] = defaultdict(list)
+    for process in processes:
+        for name, each in process.items():
+            figures[name] += each
+    return {name: median(each) for name, each in figures.items()}
+
+
+def _cells(gathered: _Gathered) -> list[Cell]:
+    places = set(gathered.processes)
+    places |= {("default", case) for case, names in gathered.left_out.items() if names}
+    cells = []
+    for interpreter, case in sorted(places):
+        processes = gathered.processes.get((interpreter, case), [])
+        cells.append(
+            Cell(
+                case=case,
+                interpreter=interpreter,
+                unit="B/entry" if case.scenario == "memory" else "ns/call",
+                processes=_merged(processes) if case.scenario == "memory" else processes,
+                kept=gathered.kept.get((interpreter, case), {}),
+                left_out=gathered.left_out.get(case, []),
+            )
+        )
+    return cells
+
+
+def _merged(processes: list[dict[str, list[float]]]) -> list[dict[str, list[float]]]:
+    """The processes of one peer each, put beside those of the others in the order they ran."""
+    by_peer: dict[str, list[list[float]]] = defaultdict(list)
+    for process in processes:
+        for name, figures in process.items():
+            by_peer[name].append(figures)
+    longest = max((len(each) for each in by_peer.values()), default=0)
+    return [
+        {name: each[turn] for name, each in by_peer.items() if turn < len(each)}
+        for turn in range(longest)
+    ]
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,65 @@
+"""Keys like the service's lookup keys, made afresh each time, and the order they are asked in."""
+
+from __future__ import annotations
+
+import random
+from array import array
+from collections.abc import Sequence
+from itertools import accumulate
+
+from benchmarks.micro.cases import HOT_KEYS, ZIPF_EXPONENT, Case
+
+KEY_LENGTH = 27
+
+_ODD = 0x9E3779B97F4A7C15F39CC1
+_MASK = (1 << 88) - 1
+_PRIME = 2_654_435_761
+_LARGEST_POOL = 1 << 20
+
+
+def make_key(index: int) -> str:
+    """The key of an index, a new object at each call: ``live_`` and 22 digits, no two alike."""
+    return f"live_{index * _ODD & _MASK:022x}"
+
+
+def make_value(index: int) -> int:
+    """A value of its own for each index: an integer too large for CPython to share."""
+    return index + (1 << 40)
+
+
+class Draws:
+    """An endless stream of the indices that a case asks for.
+
+    They are drawn once, before anything is timed, and handed out in slices from random places.
+    An index of `entries` or more is a key that the cache does not hold.
+    """
+
+    def __init__(self, case: Case, rng: random.Random, longest: int, slices: int = 1) -> None:
+        """`longest` is the longest slice that will be taken, `slices` how many are, roughly.
+
+        Fewer draws would ask for the same rare keys again and again, and find them warm.
+        """
+        self._rng = rng
+        size = max(min(slices * longest, _LARGEST_POOL), 2 * longest)
+        ranks: Sequence[int]
+        if case.pattern == "hot":
+            ranks = rng.choices(range(min(HOT_KEYS, case.entries)), k=size)
+        else:
+            weights = array("d", accumulate(rank**-ZIPF_EXPONENT for rank in _ranks(case.entries)))
+            ranks = rng.choices(range(case.entries), cum_weights=weights, k=size)
+        # Popular keys are strewn over the order of insertion. A prime hits every index once.
+        self._pool = array("q", (rank * _PRIME % case.entries for rank in ranks))
+        if case.hit_percent < 100:
+            share = case.hit_percent / 100
+            for place in range(size):
+                if rng.random() >= share:
+                    self._pool[place] += case.entries
+
+    def take(self, count: int) -> Sequence[int]:
+        """The next `count` indices."""
+        start = self._rng.randrange(len(self._pool) - count)
+        return self._pool[start : start + count]
+
+
+def _ranks(entries: int) -> range:
+    return range(1, entries + 1)

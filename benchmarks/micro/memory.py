@@ -1,0 +1,48 @@
+"""Measures what a cache adds to a process that already holds the keys and the values."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import re
+from pathlib import Path
+
+from benchmarks.micro.cases import Job
+from benchmarks.micro.keys import make_key, make_value
+from benchmarks.micro.peers import Found
+from benchmarks.micro.timing import fill
+
+WARM_ENTRIES = 1_000
+
+
+def anonymous_bytes() -> int:
+    """Resident memory of this process that is not a file's, in bytes, after a clean-up.
+
+    Garbage is collected and free memory is given back first. The kernel's sum over the mappings
+    is exact, where its running count is kept in batches.
+    """
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+    found = re.search(r"^Anonymous: +(\d+) kB$", Path("/proc/self/smaps_rollup").read_text(), re.M)
+    if found is None:
+        raise RuntimeError("/proc/self/smaps_rollup has no line 'Anonymous'")
+    return int(found[1]) * 1024
+
+
+def measure(job: Job, found: Found) -> dict[str, list[float]]:
+    """Bytes for one entry beyond its key and value: one figure for the job's one peer."""
+    (case,), (name,) = job.cases, job.peers
+    if name in found.missing:
+        return {}
+    # What a library allocates once, whatever the size, is allocated here.
+    fill(found.make(name, WARM_ENTRIES), WARM_ENTRIES)
+    keys = [make_key(number) for number in range(case.entries)]
+    values = [make_value(number) for number in range(case.entries)]
+    before = anonymous_bytes()
+    cache = found.make(name, case.entries)
+    cache.set_each(keys, values)
+    cache.settle()
+    after = anonymous_bytes()
+    return {name: [round((after - before) / case.entries, 3)]}

@@ -1,0 +1,287 @@
+"""The caches that are compared, each behind the same few calls.
+
+Each is used as its own documentation does, with its defaults: a mapping by subscript, the others
+by their `set`. `get` is the library's own bound method, with nothing of ours in between.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from types import FunctionType
+from typing import Any, Protocol
+
+TTL_SECONDS = 3600
+SHARDS = 16
+
+Getter = Callable[[str], object]
+Setter = Callable[[str, object], object]
+
+
+class Cache(Protocol):
+    """One cache, as the benchmarks use it."""
+
+    def get_each(self, keys: Sequence[str]) -> None:
+        """Look up each key and drop what comes back."""
+
+    def set_each(self, keys: Sequence[str], values: Iterable[object]) -> None:
+        """Store each key with its value."""
+
+    def holds(self, key: str) -> bool:
+        """Whether a lookup finds the key."""
+
+    def settle(self) -> None:
+        """Finish what the library has put off. Never timed."""
+
+    def forget(self, keys: Sequence[str]) -> None:
+        """Make room again, where the library does not do so itself. Never timed."""
+
+
+def _get_each(get: Getter, keys: Sequence[str]) -> None:
+    for key in keys:
+        get(key)
+
+
+def _set_each(set_: Setter, keys: Sequence[str], values: Iterable[object]) -> None:
+    for key, value in zip(keys, values, strict=False):
+        set_(key, value)
+
+
+def _store_each(cache: Any, keys: Sequence[str], values: Iterable[object]) -> None:
+    for key, value in zip(keys, values, strict=False):
+        cache[key] = value
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+def _own(function: Callable[..., None]) -> Callable[..., None]:
+    """A copy of a loop with bytecode of its own.
+
+    The interpreter specialises a call for the type that it has seen there; were the loop shared,
+    each peer would find it specialised for another.
+    """
+    code = function.__code__.replace()
+    return FunctionType(code, function.__globals__, function.__name__)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A cache put together from its library's calls."""
+
+    get_each: Callable[[Sequence[str]], None]
+    set_each: Callable[[Sequence[str], Iterable[object]], None]
+    holds: Callable[[str], bool]
+    settle: Callable[[], None] = _nothing
+    forget: Callable[[Sequence[str]], None] = _nothing
+
+
+def _mapping(cache: Any, **extra: Callable[..., None]) -> Cache:
+    return _Asked(
+        partial(_own(_get_each), cache.get),
+        partial(_own(_store_each), cache),
+        lambda key: cache.get(key) is not None,
+        **extra,
+    )
+
+
+def _plain_dict(_: Any, capacity: int) -> Cache:
+    cache: dict[str, object] = {}
+
+    def forget(keys: Sequence[str]) -> None:
+        for key in keys:
+            del cache[key]
+
+    return _mapping(cache, forget=forget)
+
+
+def _fastcache(module: Any, capacity: int) -> Cache:
+    return _mapping(module.TTLCache(capacity, TTL_SECONDS))
+
+
+def _fastcache_sharded(module: Any, capacity: int) -> Cache:
+    # Room to spare: a shard that fills up before the others would evict.
+    spare = capacity // 4 + 32 * SHARDS
+    return _mapping(module.TTLCache(capacity + spare, TTL_SECONDS, shards=SHARDS))
+
+
+def _lru_dict(module: Any, capacity: int) -> Cache:
+    return _mapping(module.LRU(capacity))
+
+
+def _moka(module: Any, capacity: int) -> Cache:
+    cache = module.Moka(capacity, ttl=TTL_SECONDS)
+    return _Asked(
+        partial(_own(_get_each), cache.get),
+        partial(_own(_set_each), cache.set),
+        lambda key: cache.get(key) is not None,
+        settle=cache.run_pending_tasks,
+    )
+
+
+def _theine(module: Any, capacity: int) -> Cache:
+    cache, ttl = module.Cache(capacity), timedelta(seconds=TTL_SECONDS)
+
+    def set_each(set_: Any, keys: Sequence[str], values: Iterable[object]) -> None:
+        for key, value in zip(keys, values, strict=False):
+            set_(key, value, ttl)
+
+    return _Asked(
+        partial(_own(_get_each), cache.get),
+        partial(set_each, cache.set),
+        lambda key: bool(cache.get(key)[1]),
+    )
+
+
+def _cachetools_locked(module: Any, capacity: int) -> Cache:
+    cache, lock = module.TTLCache(capacity, TTL_SECONDS), threading.Lock()
+
+    def get(key: str) -> object:
+        with lock:
+            return cache.get(key)
+
+    def set_(key: str, value: object) -> None:
+        with lock:
+            cache[key] = value
+
+    return _Asked(
+        partial(_own(_get_each), get),
+        partial(_own(_set_each), set_),
+        lambda key: get(key) is not None,
+    )
+
+
+class EmptyLoop:
+    """The loops that the others are called in, with nothing in them."""
+
+    def get_each(self, keys: Sequence[str]) -> None:
+        for _key in keys:
+            pass
+
+    def set_each(self, keys: Sequence[str], values: Iterable[object]) -> None:
+        for _key, _value in zip(keys, values, strict=False):
+            pass
+
+    def holds(self, key: str) -> bool:
+        return True
+
+    def settle(self) -> None:
+        pass
+
+    def forget(self, keys: Sequence[str]) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One library, how it is imported, and how a cache of it is made."""
+
+    name: str
+    module: str
+    distribution: str | None
+    """What it is installed as; ``None`` for a part of Python."""
+    make: Callable[[Any, int], Cache]
+    """Makes a cache from the imported module and a capacity in entries."""
+    about: str
+    """What it is and does, where that bears on the comparison."""
+
+
+OURS = "fastcache"
+OURS_SHARDED = f"fastcache, {SHARDS} shards"
+FLOOR = "dict"
+LOCKED = "cachetools + lock"
+LOOP = "empty loop"
+
+PEERS: dict[str, Peer] = {
+    peer.name: peer
+    for peer in (
+        Peer(FLOOR, "builtins", None, _plain_dict, "the floor: no limit, no order, no expiry"),
+        Peer(OURS, "fastcache", "latchkey", _fastcache, "`TTLCache`: exact LRU order, one TTL"),
+        Peer(
+            OURS_SHARDED,
+            "fastcache",
+            "latchkey",
+            _fastcache_sharded,
+            f"`TTLCache(shards={SHARDS})`: LRU order within a shard",
+        ),
+        Peer(
+            "cachebox",
+            "cachebox",
+            "cachebox",
+            lambda module, capacity: _mapping(module.TTLCache(capacity, TTL_SECONDS)),
+            "`TTLCache`, Rust: one TTL, evicts the oldest, a lookup moves nothing",
+        ),
+        Peer("lru-dict", "lru", "lru-dict", _lru_dict, "`LRU`, C: exact LRU order, no TTL"),
+        Peer(
+            "moka-py",
+            "moka_py",
+            "moka-py",
+            _moka,
+            "`Moka`, Rust: TTL, TinyLFU admission, evicts in batches",
+        ),
+        Peer(
+            "theine",
+            "theine",
+            "theine",
+            _theine,
+            "`Cache`, Python over Rust: TTL, TinyLFU admission, a maintenance thread",
+        ),
+        Peer(
+            "cachetools",
+            "cachetools",
+            "cachetools",
+            lambda module, capacity: _mapping(module.TTLCache(capacity, TTL_SECONDS)),
+            "`TTLCache`, Python: exact LRU order, one TTL, not thread-safe",
+        ),
+        Peer(
+            LOCKED,
+            "cachetools",
+            "cachetools",
+            _cachetools_locked,
+            "the same under a `threading.Lock`, as its documentation asks for",
+        ),
+    )
+}
+
+NOT_COMPETITORS = frozenset({FLOOR, OURS, OURS_SHARDED, LOOP})
+"""Everything else has to be beaten."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Which peers this interpreter can import, and why it cannot import the others."""
+
+    modules: dict[str, Any]
+    versions: dict[str, str]
+    missing: dict[str, str]
+
+    def make(self, name: str, capacity: int) -> Cache:
+        """A new, empty cache of the peer."""
+        if name == LOOP:
+            return EmptyLoop()
+        return PEERS[name].make(self.modules[name], capacity)
+
+
+def find(names: Iterable[str]) -> Found:
+    """Import the peers of these names."""
+    found = Found({}, {}, {})
+    for name in names:
+        peer = PEERS[name]
+        try:
+            found.modules[name] = importlib.import_module(peer.module)
+        except ImportError as error:
+            found.missing[name] = str(error)
+            continue
+        if peer.distribution is not None:
+            try:
+                version = importlib.metadata.version(peer.distribution)
+            except importlib.metadata.PackageNotFoundError:
+                version = "not installed as a package"
+            found.versions[peer.distribution] = version
+    return found

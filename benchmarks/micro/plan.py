@@ -1,0 +1,243 @@
+"""Which processes a run consists of."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks.micro.cases import Case, Job
+from benchmarks.micro.peers import FLOOR, LOCKED, OURS, OURS_SHARDED, PEERS
+
+MAIN_ENTRIES = 100_000
+"""The size that the goals speak of."""
+
+ENTRY_BYTES = 150
+"""A key, its value, and the pointers to them, roughly."""
+UNKNOWN_BYTES = 600
+"""What is reckoned for an entry of a peer whose memory has not been measured."""
+MEMORY_SHARE = 0.7
+"""Share of the available memory that a process may use."""
+
+PARTS = ("get", "sizes", "set", "threads", "memory")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is measured. Times are of one process on an idle machine."""
+
+    quick: bool = False
+    main_entries: int = MAIN_ENTRIES
+    processes: int = 5
+    """Processes for each case, unless said otherwise."""
+    main_processes: int = 10
+    """Processes for the cases that the goals speak of."""
+    rounds: int = 40
+    warm_rounds: int = 4
+    block: int = 2_000
+    """Calls timed together."""
+    prelude: int = 2_000
+    """Calls before them, not timed, in which the block's cache becomes warm again."""
+    sizes: tuple[tuple[int, int], ...] = (
+        (64, 5),
+        (1_000, 5),
+        (10_000, 5),
+        (1_000_000, 5),
+        (10_000_000, 2),
+    )
+    """Entries and processes of the plot by size, beside the 100,000 that is measured anyway."""
+    hit_percents: tuple[int, ...] = (0, 50, 90, 99, 100)
+    threads: tuple[int, ...] = (1, 2, 4)
+    thread_rounds: int = 8
+    thread_block: int = 20_000
+    """Calls of each thread that are timed together."""
+    memory_sizes: tuple[tuple[int, int], ...] = (
+        (10_000, 1),
+        (50_000, 1),
+        (100_000, 5),
+        (200_000, 1),
+        (500_000, 1),
+        (1_000_000, 1),
+    )
+    """Entries and processes."""
+    parts: tuple[str, ...] = PARTS
+    peers: tuple[str, ...] = tuple(PEERS)
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing was left out, so that the result can stand in the documentation."""
+        return self == Settings()
+
+
+FULL = Settings()
+QUICK = Settings(
+    quick=True,
+    processes=1,
+    main_processes=2,
+    rounds=8,
+    warm_rounds=2,
+    block=1_000,
+    prelude=1_000,
+    sizes=((64, 1), (1_000, 1), (10_000, 1)),
+    threads=(1, 2),
+    thread_rounds=2,
+    thread_block=5_000,
+    memory_sizes=((10_000, 1), (100_000, 1)),
+)
+
+
+def jobs(settings: Settings, rng: random.Random, free_threaded: bool = False) -> list[Job]:
+    """All processes but those of the largest sizes, in the order in which they run.
+
+    Cases take turns: each has a process before any has its second. Memory comes first, because
+    the largest sizes are planned with it.
+    """
+    ordered: list[Job] = []
+    planned = [*_memory(settings), *_times(settings), *_threads(settings, free_threaded)]
+    for turn in range(max((count for count, _ in planned), default=0)):
+        batch = [job for count, job in planned if count > turn]
+        rng.shuffle(batch)
+        ordered += [_seeded(job, rng) for job in batch]
+    return sorted(ordered, key=lambda job: job.cases[0].scenario != "memory")
+
+
+def _seeded(job: Job, rng: random.Random) -> Job:
+    return Job(**{**vars(job), "seed": rng.getrandbits(32)})
+
+
+def _timed(settings: Settings, cases: Iterable[Case], peers: Iterable[str]) -> Job:
+    return Job(
+        cases=tuple(cases),
+        peers=tuple(peers),
+        rounds=settings.rounds,
+        warm_rounds=settings.warm_rounds,
+        block=settings.block,
+        prelude=settings.prelude,
+        seed=0,
+    )
+
+
+def _single(settings: Settings) -> list[str]:
+    """The peers of everything but the threads: sharding changes nothing for one thread."""
+    return [name for name in settings.peers if name != OURS_SHARDED]
+
+
+def _by_size(settings: Settings) -> list[str]:
+    """The peers of the plot by size: the lock's cost does not depend on it."""
+    return [name for name in _single(settings) if name != LOCKED]
+
+
+def _times(settings: Settings) -> Iterable[tuple[int, Job]]:
+    if "get" in settings.parts:
+        cases = [Case("get", settings.main_entries, "hot")]
+        cases += [
+            Case("get", settings.main_entries, hit_percent=each) for each in settings.hit_percents
+        ]
+        yield settings.main_processes, _timed(settings, cases, _single(settings))
+    if "set" in settings.parts:
+        case = Case("set", settings.main_entries, "new")
+        yield settings.main_processes, _timed(settings, [case], _single(settings))
+    if "sizes" in settings.parts:
+        for entries, count in settings.sizes:
+            if not is_large(entries):
+                case = Case("get", entries)
+                yield count, _timed(settings, [case], _by_size(settings))
+
+
+def is_large(entries: int) -> bool:
+    """Whether the peers may not fit into memory together."""
+    return entries > 1_000_000
+
+
+def large_jobs(
+    settings: Settings,
+    rng: random.Random,
+    entry_bytes: Mapping[str, float],
+    available: int,
+) -> tuple[list[Job], dict[int, list[str]]]:
+    """The processes of the largest sizes, and for each size the peers that do not fit at all.
+
+    `entry_bytes` is what each peer adds to a key and its value. Peers are spread over as many
+    processes as memory asks for; ``dict`` and ours are in each, as the yardsticks.
+    """
+    planned: list[Job] = []
+    too_large: dict[int, list[str]] = {}
+    if "sizes" not in settings.parts:
+        return planned, too_large
+
+    def need(name: str, entries: int) -> float:
+        # The growth of a table holds the old one and the new one for a moment.
+        return entries * (ENTRY_BYTES + 1.5 * entry_bytes.get(name, UNKNOWN_BYTES))
+
+    for entries, count in settings.sizes:
+        if not is_large(entries):
+            continue
+        names = _by_size(settings)
+        yardsticks = [name for name in (FLOOR, OURS) if name in names]
+        room = available * MEMORY_SHARE - sum(need(name, entries) for name in yardsticks)
+        others = [name for name in names if name not in yardsticks]
+        too_large[entries] = [name for name in others if need(name, entries) > room]
+        if room < 0:
+            too_large[entries] = names
+            continue
+        fitting = [name for name in others if name not in too_large[entries]]
+        groups = pack({name: need(name, entries) for name in fitting}, room)
+        for _ in range(count):
+            for group in groups:
+                job = _timed(settings, [Case("get", entries)], [*yardsticks, *group])
+                planned.append(_seeded(job, rng))
+    return planned, too_large
+
+
+def pack(needs: Mapping[str, float], room: float) -> list[list[str]]:
+    """Put what fits together into groups, the largest first; at least one group."""
+    groups: list[list[str]] = [[]]
+    left = [room]
+    for name in sorted(needs, key=lambda name: -needs[name]):
+        place = next((at for at, space in enumerate(left) if needs[name] <= space), len(groups))
+        if place == len(groups):
+            groups.append([])
+            left.append(room)
+        groups[place].append(name)
+        left[place] -= needs[name]
+    return groups
+
+
+def _threads(settings: Settings, free_threaded: bool) -> Iterable[tuple[int, Job]]:
+    if "threads" not in settings.parts:
+        return
+    # Threads and a cache that is not safe for them do not go together.
+    names = [name for name in settings.peers if name != "cachetools"]
+    groups = {"default": [names]}
+    if free_threaded:
+        # A peer whose import turns the GIL on must not do so for the others.
+        ours = [name for name in names if name in (FLOOR, OURS, OURS_SHARDED)]
+        rest = [name for name in names if name not in ours]
+        groups["free-threaded"] = [ours, *([FLOOR, name] for name in rest)]
+    for interpreter, listed in groups.items():
+        for group in listed:
+            yield settings.processes, _thread_job(settings, group, interpreter)
+
+
+def _thread_job(settings: Settings, peers: Sequence[str], interpreter: str) -> Job:
+    return Job(
+        cases=tuple(
+            Case("threads", settings.main_entries, threads=count) for count in settings.threads
+        ),
+        peers=tuple(peers),
+        rounds=settings.thread_rounds,
+        warm_rounds=1,
+        block=settings.thread_block,
+        prelude=settings.prelude,
+        seed=0,
+        interpreter=interpreter,
+    )
+
+
+def _memory(settings: Settings) -> Iterable[tuple[int, Job]]:
+    if "memory" not in settings.parts:
+        return
+    for entries, count in settings.memory_sizes:
+        for name in _single(settings):
+            if name != LOCKED:
+                yield count, Job((Case("memory", entries, "new"),), (name,), 1, 0, 1, 0, 0)
