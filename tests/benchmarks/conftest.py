@@ -1,0 +1,35 @@
+"""One short run, which all tests of what is made from a run share."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.micro import driver, plan
+from benchmarks.micro.results import Results
+from tests.benchmarks.rounds import ALWAYS, SHORTEST, measure
+
+
+@pytest.fixture(scope="session")
+def measured() -> Results:
+    """A run of every part, in processes, with the peers that are always there.
+
+    The same interpreter stands in for a free-threaded one. Memory is too small for ten million
+    entries. What was measured at a hundredth of the main size is taken for the main size.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(driver, "available_bytes", lambda: 1 << 20)
+        settings = replace(SHORTEST, peers=ALWAYS)
+        results = measure(settings, **{"free-threaded": sys.executable})
+    for cell in results.cells:
+        if cell.case.entries == settings.main_entries:
+            cell.case = replace(cell.case, entries=plan.MAIN_ENTRIES)
+    return results
+
+
+@pytest.fixture
+def results(measured: Results) -> Results:
+    """A copy of that run, to change."""
+    return measured.model_copy(deep=True)

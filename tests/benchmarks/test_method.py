@@ -1,0 +1,160 @@
+"""The parts that the figures depend on: keys, draws, plans, medians and verdicts."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from app.credentials.tokens import lookup_key, new_api_key
+from benchmarks.bootstrap import Bootstrap, Estimate
+from benchmarks.micro import goals, plan
+from benchmarks.micro.cases import HOT_KEYS, Case, Job
+from benchmarks.micro.keys import KEY_LENGTH, Draws, make_key
+from benchmarks.micro.peers import FLOOR, LOCKED, OURS, OURS_SHARDED, PEERS
+from benchmarks.micro.results import Results
+
+
+def test_keys_are_like_lookup_keys_equal_but_not_identical() -> None:
+    keys = [make_key(index) for index in range(10_000)]
+    assert len(set(keys)) == len(keys)
+    assert {len(key) for key in keys} == {KEY_LENGTH, len(lookup_key(new_api_key("live")))}
+    assert keys[7] == make_key(7)
+    assert keys[7] is not make_key(7)
+
+
+def test_draws_follow_their_case() -> None:
+    rng = random.Random(1)
+    zipf = Counter(Draws(Case("get", 1_000), rng, 50_000).take(50_000))
+    assert max(zipf) < 1_000
+    commonest = [count for _, count in zipf.most_common()]
+    assert commonest[0] == pytest.approx(2 * commonest[1], rel=0.2)
+    hot = Counter(Draws(Case("get", 1_000, "hot"), rng, 50_000).take(50_000))
+    assert len(hot) == HOT_KEYS
+    half = Draws(Case("get", 1_000, hit_percent=50), rng, 50_000).take(50_000)
+    assert sum(index < 1_000 for index in half) == pytest.approx(25_000, rel=0.05)
+    none = Draws(Case("get", 1_000, hit_percent=0), rng, 1_000).take(1_000)
+    assert min(none) >= 1_000
+
+
+def test_a_job_survives_the_way_to_its_process() -> None:
+    for job in plan.jobs(plan.FULL, random.Random(1), free_threaded=True):
+        assert Job.from_dict(job.to_dict()) == job
+
+
+def test_the_full_plan_follows_the_protocol() -> None:
+    counts = Counter(
+        (job.interpreter, job.cases, job.peers)
+        for job in plan.jobs(plan.FULL, random.Random(1), free_threaded=True)
+    )
+    for (_, cases, _), count in counts.items():
+        if cases[0].scenario != "memory" or cases == (goals.MEMORY,):
+            assert count >= 5
+    asked = {case for _, cases, _ in counts for case in cases}
+    assert {goals.ZIPF, goals.HOT, goals.EVICTING, goals.MEMORY, goals.TWO_THREADS} <= asked
+
+
+def test_without_the_gil_a_peer_shares_its_process_with_dict_alone() -> None:
+    for job in plan.jobs(plan.FULL, random.Random(1), free_threaded=True):
+        if job.interpreter == "free-threaded":
+            others = set(job.peers) - {FLOOR, OURS, OURS_SHARDED}
+            assert len(others) <= 1
+            assert FLOOR in job.peers
+
+
+def test_large_sizes_are_spread_over_what_memory_holds() -> None:
+    entry_bytes = dict.fromkeys(PEERS, 100.0)
+    roomy, left_out = plan.large_jobs(plan.FULL, random.Random(1), entry_bytes, 64 << 30)
+    assert left_out == {10_000_000: []}
+    sizes = dict(plan.FULL.sizes)
+    assert len(roomy) == sizes[10_000_000]
+    tight, left_out = plan.large_jobs(plan.FULL, random.Random(1), entry_bytes, 15 << 30)
+    assert left_out == {10_000_000: []}
+    assert len(tight) > len(roomy)
+    for job in tight:
+        assert {FLOOR, OURS} <= set(job.peers)
+    assert {name for job in tight for name in job.peers} == set(PEERS) - {LOCKED, OURS_SHARDED}
+    heavy = {**entry_bytes, "theine": 10_000.0}
+    _, left_out = plan.large_jobs(plan.FULL, random.Random(1), heavy, 15 << 30)
+    assert left_out == {10_000_000: ["theine"]}
+
+
+def test_an_estimate_is_the_median_of_the_processes_medians() -> None:
+    processes = [{"a": [10.0, 12.0, 900.0]}, {"a": [20.0, 20.0, 20.0]}, {"a": [30.0, 31.0, 1.0]}]
+    found = Bootstrap(processes, 200).estimate(lambda medians: medians["a"], "a")
+    assert found is not None
+    assert found.value == 20.0
+    assert 10.0 <= found.low <= 20.0 <= found.high <= 900.0
+    again = Bootstrap(processes, 200).estimate(lambda medians: medians["a"], "a")
+    assert again == found
+
+
+def test_ratios_are_of_figures_from_the_same_rounds() -> None:
+    rng = random.Random(1)
+    drift = [[rng.uniform(50, 500) for _ in range(20)] for _ in range(5)]
+    processes = [{"a": each, "b": [2 * figure for figure in each]} for each in drift]
+    found = Bootstrap(processes, 200).estimate(lambda each: each["b"] / each["a"], "a", "b")
+    assert found == Estimate(value=2.0, low=2.0, high=2.0)
+    assert Bootstrap(processes, 10).estimate(lambda each: each["c"], "c") is None
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high", "state"),
+    [
+        (21, 25, 30, goals.MET),
+        (19, 25, 30, goals.UNPROVED),
+        (15, 19, 30, goals.MISSED),
+    ],
+)
+def test_a_goal_is_met_by_the_whole_interval(
+    results: Results, low: float, value: float, high: float, state: str
+) -> None:
+    results.whole = True
+    cell = results.cell(goals.HOT)
+    assert cell is not None
+    cell.over_ours[LOCKED] = Estimate(value=value, low=low, high=high)
+    cell.gross_over_ours[LOCKED] = Estimate(value=99, low=99, high=99)
+    assert goals.verdicts(results)[3].state == state
+    # With the loop left in it has to hold as well.
+    cell.gross_over_ours[LOCKED] = Estimate(value=5, low=5, high=5)
+    assert goals.verdicts(results)[3].state == goals.MISSED
+
+
+def test_a_peer_that_is_missing_is_not_beaten(results: Results) -> None:
+    results.whole = True
+    cell = results.cell(goals.ZIPF)
+    assert cell is not None
+    far = Estimate(value=9, low=8, high=10)
+    cell.over_ours = dict.fromkeys(goals.COMPETITORS, far)
+    cell.gross_over_ours = dict(cell.over_ours)
+    assert goals.verdicts(results)[0].state == goals.MET
+    del cell.over_ours["theine"]
+    verdict = goals.verdicts(results)[0]
+    assert verdict.state == goals.UNPROVED
+    assert "without theine" in verdict.measured
+
+
+def test_threads_count_only_without_the_gil(results: Results) -> None:
+    results.whole = True
+    cell = results.cell(goals.TWO_THREADS, goals.FREE_THREADED)
+    assert cell is not None
+    cell.speed_up[OURS_SHARDED] = Estimate(value=1.9, low=1.85, high=1.95)
+    python = results.interpreters[goals.FREE_THREADED]
+    python.gil = True
+    assert goals.verdicts(results)[-1].state == goals.UNMEASURED
+    python.gil = False
+    assert goals.verdicts(results)[-1].state == goals.MET
+    cell.speed_up[OURS_SHARDED] = Estimate(value=1.7, low=1.6, high=1.75)
+    assert goals.verdicts(results)[-1].state == goals.MISSED
+
+
+def test_a_quick_run_proves_nothing(results: Results) -> None:
+    cell = results.cell(goals.ZIPF)
+    assert cell is not None
+    cell.over_floor[OURS] = cell.gross_over_floor[OURS] = Estimate(value=1.2, low=1.1, high=1.3)
+    assert goals.verdicts(results)[1].state == goals.UNPROVED
+    results.whole = True
+    assert goals.verdicts(results)[1].state == goals.MET
+    assert replace(plan.QUICK, quick=False) != plan.FULL

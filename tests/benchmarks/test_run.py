@@ -1,0 +1,125 @@
+"""A short run in processes of its own: what it records, and the form of its JSON."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from benchmarks.micro import driver, goals, plan
+from benchmarks.micro import results as records
+from benchmarks.micro.cases import Case
+from benchmarks.micro.peers import FLOOR, LOCKED, LOOP, OURS, OURS_SHARDED
+from benchmarks.micro.results import Results
+from benchmarks.micro.summary import peers_of, summarise
+from tests.benchmarks.rounds import ALWAYS, ROOT, SHORTEST, job, measure
+
+SINGLE = set(ALWAYS) - {OURS_SHARDED}
+
+
+def test_every_case_has_every_peer(results: Results) -> None:
+    for case in (goals.ZIPF, goals.HOT, goals.EVICTING):
+        cell = results.cell(case)
+        assert cell is not None
+        assert cell.estimates.keys() == SINGLE
+        assert cell.over_ours.keys() == SINGLE - {OURS}
+        assert cell.over_floor.keys() == cell.gross_over_floor.keys() == SINGLE - {FLOOR}
+    memory = results.cell(goals.MEMORY)
+    assert memory is not None
+    assert memory.estimates.keys() == SINGLE - {LOCKED}
+    for interpreter in ("default", "free-threaded"):
+        threads = results.cell(goals.TWO_THREADS, interpreter)
+        assert threads is not None
+        assert threads.speed_up.keys() == set(ALWAYS) - {"cachetools"}
+
+
+def test_samples_are_kept_and_the_warm_up_is_not(results: Results) -> None:
+    cell = results.cell(goals.ZIPF)
+    assert cell is not None
+    (process,) = cell.processes
+    assert {len(figures) for figures in process.values()} == {SHORTEST.rounds}
+    assert LOOP in process
+    assert LOOP not in peers_of(cell)
+
+
+def test_what_does_not_fit_into_memory_is_named(results: Results) -> None:
+    cell = results.cell(Case("get", 10_000_000))
+    assert cell is not None
+    assert set(cell.left_out) == SINGLE - {LOCKED}
+    assert not cell.estimates
+
+
+def test_an_import_that_turns_the_gil_on_is_named(results: Results) -> None:
+    # The stand-in has a GIL all the time.
+    python = results.interpreters["free-threaded"]
+    assert python.gil is getattr(sys, "_is_gil_enabled", lambda: True)()
+    assert results.interpreters["default"].gil_turned_on_by == []
+
+
+def test_it_is_written_and_read_as_it_is(results: Results, tmp_path: Path) -> None:
+    path = records.write(results, tmp_path)
+    assert path.name == "cache.json"
+    assert records.read(tmp_path) == results
+    text = path.read_text()
+    assert max(map(len, text.splitlines())) < 2_000
+    # Neither the machine's name nor anybody's directory.
+    for private in (socket.gethostname(), str(ROOT), str(Path.home()), sys.prefix):
+        assert f"{private}/" not in text
+        assert f'"{private}' not in text
+
+
+@pytest.mark.parametrize("change", ["an unknown field", "a missing one", "another version"])
+def test_another_form_is_refused(results: Results, tmp_path: Path, change: str) -> None:
+    fields = json.loads(records.write(results, tmp_path).read_text())
+    if change == "an unknown field":
+        fields["cells"][0]["mode"] = "fast"
+    elif change == "a missing one":
+        del fields["machine"]["cpu"]
+    else:
+        fields["version"] = 2
+    (tmp_path / records.FILE_NAME).write_text(json.dumps(fields))
+    with pytest.raises(ValidationError):
+        records.read(tmp_path)
+
+
+def test_what_is_computed_can_be_computed_again(results: Results) -> None:
+    again = results.model_copy(deep=True)
+    for cell in again.cells:
+        cell.estimates = {}
+    # The main size was measured under another name.
+    summarise(again)
+    assert again == results
+
+
+def test_a_short_run_is_not_whole(results: Results, tmp_path: Path) -> None:
+    assert not results.whole
+    records.write(results, tmp_path / results.name)
+    assert records.latest_whole(tmp_path) is None
+    results.whole = True
+    records.write(results, tmp_path / results.name)
+    assert records.latest_whole(tmp_path) == tmp_path / results.name
+
+
+def test_only_the_full_settings_are_whole() -> None:
+    assert plan.FULL.whole
+    assert not plan.QUICK.whole
+    assert not replace(plan.FULL, parts=("get",)).whole
+    assert not replace(plan.FULL, peers=ALWAYS).whole
+
+
+def test_a_part_can_be_run_alone() -> None:
+    results = measure(replace(SHORTEST, peers=(FLOOR, OURS), parts=("set",)))
+    assert [cell.case.scenario for cell in results.cells] == ["set"]
+    assert {one.state for one in goals.verdicts(results)} <= {goals.UNPROVED, goals.UNMEASURED}
+
+
+def test_a_process_that_fails_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = job(Case("get", 10), peers=["no such peer"])
+    monkeypatch.setattr(plan, "jobs", lambda *_, **__: [broken])
+    with pytest.raises(driver.WorkerFailed, match="no such peer"):
+        measure(SHORTEST)
