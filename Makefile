@@ -3,6 +3,7 @@
 # PYTHON           the interpreter that .venv is made with   make serve PYTHON=python3.13
 # ARGS             more arguments for serve and pytest       make test ARGS='-x -k revoke'
 # FASTCACHE_BUILD  another build mode, see setup.py          make test FASTCACHE_BUILD=debug
+# FREE_THREADED    a Python without the GIL, to measure too  make bench-cache FREE_THREADED=python3.13t
 
 PYTHON = python3
 ARGS   =
@@ -17,8 +18,8 @@ checked = $(wildcard app fastcache tests benchmarks setup.py)
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-long lint format coverage test-sanitized wheel test-wheel clean \
-        prerequisites ready
+.PHONY: help serve test test-long lint format coverage test-sanitized wheel test-wheel \
+        bench-cache clean prerequisites ready
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -148,6 +149,18 @@ ASK = import sys; from urllib.request import Request, urlopen; \
     keys = {"Authorization": "Bearer " + key for key in sys.argv[2:]}; \
     print(urlopen(Request(sys.argv[1], headers=keys), timeout=5).status)
 export FREE_ADDRESS SECRET ASK
+
+# ---- Benchmarks: of the wheel, in environments of their own; what is imported is what is installed.
+
+bench      = build/bench/default
+bench_free = $(if $(FREE_THREADED),build/bench/free-threaded)
+
+bench-cache: prerequisites ## Measure the cache beside others; rewrites docs/benchmarks.md
+	@scripts/bench-environment.sh "$(PYTHON)" $(bench)
+	@test -z "$(bench_free)" || scripts/bench-environment.sh "$(FREE_THREADED)" $(bench_free)
+	@mkdir -p build/bench/path && ln -sfn ../../../benchmarks build/bench/path/benchmarks
+	@PYTHONPATH=build/bench/path PYTHONSAFEPATH=1 $(bench)/bin/python -m benchmarks.micro run \
+	    $(if $(bench_free),--free-threaded $(bench_free)/bin/python) $(ARGS)
 
 clean: ## Remove .venv and everything built; keys and data stay
 	@rm -rf .venv build dist latchkey.egg-info .coverage .coverage.* .hypothesis .*_cache

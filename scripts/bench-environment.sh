@@ -1,0 +1,46 @@
+#!/bin/sh
+# Makes an environment to measure in: this checkout's release wheel, and what it is compared with.
+# A package of the extra `bench` that cannot be installed is named, and the others are.
+#
+# usage: bench-environment.sh PYTHON DIRECTORY
+
+set -eu
+
+python=$1
+directory=$2
+stamp=$directory/.whole
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt
+
+pip() {
+    "$directory/bin/python" -m pip --quiet "$@"
+}
+
+# What pyproject.toml lists for building, or under an extra.
+listed() {
+    "$directory/bin/python" -c 'import sys, tomllib
+table = tomllib.load(open("pyproject.toml", "rb"))
+extras = table["project"]["optional-dependencies"]
+print(*({"build": table["build-system"]["requires"]} | extras)[sys.argv[1]], sep="\n")' "$1"
+}
+
+if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ] || [ constraints.txt -nt "$stamp" ]; then
+    echo "Making $directory ..."
+    "$python" -m venv --clear "$directory"
+    listed build | pip install --requirement /dev/stdin
+fi
+
+echo "Building the wheel ($directory) ..."
+rm -rf build/lib* build/bdist* "$directory/wheel"
+FASTCACHE_BUILD=release pip wheel --no-deps --no-build-isolation --wheel-dir "$directory/wheel" .
+set -- "$directory"/wheel/latchkey-*.whl
+pip install --no-deps --force-reinstall "$1"
+
+if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ] || [ constraints.txt -nt "$stamp" ]; then
+    echo "Installing what it is compared with ..."
+    if ! pip install "$1[bench]"; then
+        for package in cachetools $(listed bench); do
+            pip install "$package" || echo "cannot be installed: $package" >&2
+        done
+    fi
+    touch "$stamp"
+fi
