@@ -157,7 +157,7 @@ bench_free = $(if $(FREE_THREADED),build/bench/free-threaded)
 
 bench-cache: prerequisites ## Measure the cache beside others; rewrites docs/benchmarks.md
 	@scripts/bench-environment.sh "$(PYTHON)" $(bench)
-	@test -z "$(bench_free)" || scripts/bench-environment.sh "$(FREE_THREADED)" $(bench_free)
+	@test -z "$(bench_free)" || scripts/bench-environment.sh "$(FREE_THREADED)" $(bench_free) peers
 	@mkdir -p build/bench/path && ln -sfn ../../../benchmarks build/bench/path/benchmarks
 	@PYTHONPATH=build/bench/path PYTHONSAFEPATH=1 $(bench)/bin/python -m benchmarks.micro run \
 	    $(if $(bench_free),--free-threaded $(bench_free)/bin/python) $(ARGS)

@@ -2,17 +2,25 @@
 # Makes an environment to measure in: this checkout's release wheel, and what it is compared with.
 # A package of the extra `bench` that cannot be installed is named, and the others are.
 #
-# usage: bench-environment.sh PYTHON DIRECTORY
+# usage: bench-environment.sh PYTHON DIRECTORY [peers]
+#
+# With `peers`, only the caches themselves: enough for an interpreter that another one drives.
 
 set -eu
 
 python=$1
 directory=$2
+which=${3:-everything}
 stamp=$directory/.whole
-export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK=1
 
 pip() {
     "$directory/bin/python" -m pip --quiet "$@"
+}
+
+# The pins are for what is installed, not for what a package from source is built with.
+install() {
+    pip install --constraint constraints.txt "$@"
 }
 
 # What pyproject.toml lists for building, or under an extra.
@@ -26,20 +34,21 @@ print(*({"build": table["build-system"]["requires"]} | extras)[sys.argv[1]], sep
 if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ] || [ constraints.txt -nt "$stamp" ]; then
     echo "Making $directory ..."
     "$python" -m venv --clear "$directory"
-    listed build | pip install --requirement /dev/stdin
+    listed build | install --requirement /dev/stdin
 fi
 
 echo "Building the wheel ($directory) ..."
 rm -rf build/lib* build/bdist* "$directory/wheel"
 FASTCACHE_BUILD=release pip wheel --no-deps --no-build-isolation --wheel-dir "$directory/wheel" .
 set -- "$directory"/wheel/latchkey-*.whl
-pip install --no-deps --force-reinstall "$1"
+install --no-deps --force-reinstall "$1"
 
 if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ] || [ constraints.txt -nt "$stamp" ]; then
     echo "Installing what it is compared with ..."
-    if ! pip install "$1[bench]"; then
+    if [ "$which" = peers ] || ! install "$1[bench]"; then
         for package in cachetools $(listed bench); do
-            pip install "$package" || echo "cannot be installed: $package" >&2
+            case $which:$package in peers:matplotlib* | peers:pyperf*) continue ;; esac
+            install "$package" || echo "cannot be installed: $package" >&2
         done
     fi
     touch "$stamp"

@@ -152,8 +152,10 @@ def _threads(results: Results) -> Verdict:
     what, goal = "free-threaded CPython, 2 threads on 2 cores", "≥ 1.8 × one thread"
     cell = results.cell(TWO_THREADS, FREE_THREADED)
     python = results.interpreters.get(FREE_THREADED)
-    if cell is None or python is None or python.gil:
+    if cell is None or python is None:
         return Verdict(what, goal, "", UNMEASURED)
+    if python.gil:
+        return Verdict(what, goal, "", f"{UNMEASURED}: the GIL was on")
     wanted = [OURS_SHARDED]
     verdict = _decide(what, goal, _comparisons(cell.speed_up, {}, wanted, 1.8, True), wanted)
     floor = cell.speed_up.get(FLOOR)
