@@ -18,8 +18,8 @@ checked = $(wildcard app fastcache tests benchmarks setup.py)
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-long lint format coverage test-sanitized wheel test-wheel \
-        bench-cache clean prerequisites ready
+.PHONY: help serve test test-long lint format coverage test-sanitized test-freethreaded \
+        test-thread-sanitized wheel test-wheel bench-cache clean prerequisites ready
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -119,6 +119,36 @@ test-sanitized: ## Run fastcache's tests under the address and undefined-behavio
 	    LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
 	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
 	    $(py) -m pytest --timeout=600 tests/fastcache $(ARGS)
+
+# A fresh copy of fastcache and its tests in build/$(1), compiled in the mode $(2) by an
+# interpreter without the GIL; its .venv is kept. The constraints are for others: hypothesis
+# has no newer wheel for this one.
+define copy-freethreaded
+	@"$(PYTHON)" -c "$$FREE_THREADED"
+	@mkdir -p build/$(1)
+	@find build/$(1) -mindepth 1 -maxdepth 1 ! -name .venv -exec rm -rf {} +
+	@tar $(copied) -cf - fastcache tests setup.py pyproject.toml | tar -xf - -C build/$(1)
+	@cd build/$(1) && { test -x $(py) || "$(PYTHON)" -m venv .venv; } && \
+	    $(py) -m pip install --quiet 'Cython>=3.1' setuptools cachetools pytest pytest-timeout \
+	        'hypothesis<6.150' && \
+	    FASTCACHE_BUILD=$(2) $(py) setup.py --quiet build_ext --inplace
+endef
+
+test-freethreaded: ## Run fastcache's tests without the GIL: PYTHON=.../python3.13t
+	$(call copy-freethreaded,freethreaded,release)
+	@cd build/freethreaded && $(py) -m pytest --timeout=600 tests/fastcache $(ARGS)
+
+# What the interpreter itself does without ordering is not ours to report.
+test-thread-sanitized: ## Run the tests with threads, by an interpreter built with ThreadSanitizer
+	$(call copy-freethreaded,threads,threads)
+	@cd build/threads && TSAN_OPTIONS="suppressions=$(CURDIR)/tests/fastcache/tsan.supp $(TSAN)" \
+	    $(py) -m pytest --timeout=1200 tests/fastcache/test_cache_threads.py \
+	    tests/fastcache/test_cached.py $(ARGS)
+
+FREE_THREADED = import sys, sysconfig; \
+    sysconfig.get_config_var("Py_GIL_DISABLED") or sys.exit( \
+        sys.executable + " has the GIL: give PYTHON=/path/to/python3.13t, or a later one")
+export FREE_THREADED
 
 wheel: .venv/.runtime ## Build the wheel into dist/
 	@rm -rf dist build/lib* build/bdist*

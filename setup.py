@@ -6,6 +6,7 @@ release    optimised, assertions left out (the default)
 debug      not optimised, debugging symbols, Cython's assertions and bounds checks
 coverage   line tracing, for the Cython.Coverage plugin
 sanitize   AddressSanitizer and UndefinedBehaviorSanitizer, assertions on
+threads    ThreadSanitizer, for an interpreter that was built with it, without the GIL
 
 Each mode keeps its C files and objects in a directory of its own under build/.
 """
@@ -32,6 +33,8 @@ MODULES = (
     "_store",
     "_cache",
     "_ttl",
+    "_flights",
+    "_cached",
     "_shared",
 )
 HEADERS = ("_atomics.h", "_clock.h", "_fixed_hash.h", "_keys.h", "_lock.h")
@@ -67,9 +70,17 @@ MODES = {
         compile_args=["-O1", "-g", "-UNDEBUG", "-fno-omit-frame-pointer", *SANITIZERS],
         link_args=SANITIZERS,
     ),
+    "threads": Mode(
+        compile_args=["-O1", "-g", "-UNDEBUG", "-fno-omit-frame-pointer", "-fsanitize=thread"],
+        link_args=["-fsanitize=thread"],
+    ),
 }
 
-DIRECTIVES: dict[str, bool | int] = {"language_level": 3, "binding": False}
+DIRECTIVES: dict[str, bool | int] = {
+    "language_level": 3,
+    "binding": False,
+    "freethreading_compatible": True,
+}
 
 
 def chosen_mode() -> str:

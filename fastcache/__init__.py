@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 try:
+    from fastcache._cached import Cached, cached
     from fastcache._shared import Counters, Stripes
     from fastcache._ttl import LRUCache, TTLCache
 except ModuleNotFoundError as error:
@@ -13,6 +14,15 @@ except ModuleNotFoundError as error:
         "install the package, or run `python setup.py build_ext --inplace` in its source"
     ) from error
 
-from fastcache._stats import CacheStats
+from fastcache._stats import CacheInfo, CacheStats
 
-__all__ = ("CacheStats", "Counters", "LRUCache", "Stripes", "TTLCache")
+__all__ = (
+    "CacheInfo",
+    "CacheStats",
+    "Cached",
+    "Counters",
+    "LRUCache",
+    "Stripes",
+    "TTLCache",
+    "cached",
+)

@@ -109,7 +109,7 @@ cdef class Cache(Store):
             return default
         return fastcache_give(value)
 
-    def get_many(self, keys):
+    def get_many(self, keys, /):
         """`{key: value}` of those of the keys that are there, each as by `get`."""
         cdef PyObject *value
         cdef dict found = {}

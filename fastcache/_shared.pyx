@@ -100,7 +100,8 @@ cdef class Stripes(Words):
             raise TypeError(f"count must be an int, not {type(count).__name__}")
         if count < 1 or count & (count - 1) != 0:
             raise ValueError(f"count must be a power of two, not {count}")
-        self.map(count, memory)
+        with cython.critical_section(self):
+            self.map(count, memory)
 
     cdef uint64_t *word_of(self, object key) except NULL:
         cdef const char *text
@@ -151,7 +152,8 @@ cdef class Counters(Words):
                 raise TypeError(f"a name must be a str, not {type(name).__name__}")
         if len(set(made)) != len(made):
             raise ValueError("names must be distinct")
-        self.map(len(made), memory)
+        with cython.critical_section(self):
+            self.map(len(made), memory)
         self.names = made
 
     cdef uint64_t *word_at(self, Py_ssize_t index) except NULL:

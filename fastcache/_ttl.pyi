@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import overload
 
@@ -13,6 +13,7 @@ class LRUCache(Cache[_K, _V]):
         *,
         shards: int = 1,
     ) -> None: ...
+    def set_many(self, items: Mapping[_K, _V] | Iterable[tuple[_K, _V]], /) -> None: ...
 
 class TTLCache(Cache[_K, _V]):
     @overload
@@ -34,6 +35,14 @@ class TTLCache(Cache[_K, _V]):
         getsizeof: Callable[[_V], float] | None = None,
         *,
         shards: int = 1,
+    ) -> None: ...
+    def set(self, key: _K, value: _V, *, ttl: float | timedelta | None = None) -> None: ...
+    def set_many(
+        self,
+        items: Mapping[_K, _V] | Iterable[tuple[_K, _V]],
+        /,
+        *,
+        ttl: float | timedelta | None = None,
     ) -> None: ...
     @property
     def ttl(self) -> float | timedelta: ...

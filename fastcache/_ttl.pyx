@@ -24,7 +24,7 @@ cdef class LRUCache(Cache):
     def __init__(self, maxsize, getsizeof=None, *, shards=1):
         self.open(LRUCache, Settings(maxsize, getsizeof), shards, False)
 
-    def set_many(self, items):
+    def set_many(self, items, /):
         """Store the items of a mapping or of an iterable of pairs, in turn."""
         self.assign_many(items, None)
 
@@ -48,7 +48,7 @@ cdef class TTLCache(Cache):
         """
         self.assign(key, value, ttl)
 
-    def set_many(self, items, *, ttl=None):
+    def set_many(self, items, /, *, ttl=None):
         """Store the items of a mapping or of an iterable of pairs, each as by `set`."""
         self.assign_many(items, ttl)
 

@@ -1,7 +1,11 @@
-"""Uses caches in every way, again and again, and fails if memory or objects add up."""
+"""Uses caches in every way, again and again, and fails if memory or objects add up.
+
+The argument is the number of rounds, of some 8,000 operations each.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import gc
 import pickle
@@ -11,9 +15,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from fastcache import Counters, LRUCache, Stripes, TTLCache
+from fastcache import Counters, LRUCache, Stripes, TTLCache, cached
 
-ROUNDS = 12
 SETTLED = 4
 ALLOWED_BYTES = 4096
 
@@ -77,6 +80,60 @@ def use(cache: Any) -> None:
     cache["itself"] = cache
 
 
+def use_own_ttl(cache: TTLCache[Any, Any], now: list[float]) -> None:
+    """Deadlines out of order, many at once, and what is refused."""
+    for number in range(300):
+        cache.set(number % 150, Value(), ttl=float(number * 7 % 40))
+        cache.set_many({f"{number}": Value(), number: Value()}, ttl=3.0)
+        cache.get_many([number, "absent", f"{number // 2}"])
+        now[0] += 0.1
+    wrongs: list[Any] = ["text", float("nan")]
+    for wrong in wrongs:
+        with suppress(TypeError, ValueError):
+            cache.set(1, Value(), ttl=wrong)
+    copy.copy(cache).expire()
+
+
+@cached(50, 60.0)
+def remembered(key: Any, *, by: int = 1) -> Value:
+    """A result, or an error, or a call within the call."""
+    if by == 2:
+        raise LookupError
+    if by == 3:
+        remembered(key, by=3 if len(key) > 3 else 4)
+    return Value()
+
+
+@cached(50)
+async def awaited(key: Any) -> Value:
+    """A result that others wait for."""
+    await asyncio.sleep(0)
+    if key == 3:
+        raise LookupError
+    return Value()
+
+
+def use_cached() -> None:
+    """Functions that remember."""
+    for number in range(200):
+        remembered(f"key {number % 70}")
+        remembered((number, "x"), by=1)
+        with suppress(LookupError):
+            remembered("key", by=2)
+        with suppress(TypeError):
+            remembered([], by=1)
+    remembered("abc", by=3)
+    remembered.cache_info()
+    remembered.cache_clear()
+
+    async def many() -> None:
+        calls = [awaited(number % 5) for number in range(50)]
+        await asyncio.gather(*calls, return_exceptions=True)
+
+    asyncio.run(many())
+    awaited.cache_clear()
+
+
 def one_round() -> None:
     """Everything once."""
     now = [0.0]
@@ -89,6 +146,8 @@ def one_round() -> None:
         timed[number] = Value()
     now[0] = 5.0
     assert len(timed.expire()) == 100
+    use_own_ttl(TTLCache(100, 5.0, lambda: now[0], shards=2), now)
+    use_cached()
     texts: LRUCache[str, str] = LRUCache(100)
     texts.update({str(number): "x" * number for number in range(100)})
     pickle.loads(pickle.dumps(texts))  # noqa: S301
@@ -102,9 +161,10 @@ def one_round() -> None:
 
 def main() -> None:
     """Compare the memory of the last round with that of a settled one."""
+    rounds = int(sys.argv[1])
     tracemalloc.start()
     settled = 0
-    for number in range(ROUNDS):
+    for number in range(rounds):
         one_round()
         gc.collect()
         if Value.alive:
@@ -113,7 +173,7 @@ def main() -> None:
             settled = tracemalloc.get_traced_memory()[0]
     grown = tracemalloc.get_traced_memory()[0] - settled
     if grown > ALLOWED_BYTES:
-        sys.exit(f"{grown} bytes more after {ROUNDS - 1 - SETTLED} rounds")
+        sys.exit(f"{grown} bytes more after {rounds - 1 - SETTLED} rounds")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,7 @@ class ReferenceCache:
     def expire(self, time: float | None = None) -> list[tuple[Hashable, Any]]:
         now = self.timer() if time is None else time
         expired = [item for item in self.by_birth if not now < item.deadline]
+        expired.sort(key=lambda item: item.deadline)
         for item in expired:
             self._remove(item)
         self.expirations += len(expired)
@@ -84,6 +85,10 @@ class ReferenceCache:
         return self._live(key) is not None
 
     def __setitem__(self, key: Hashable, value: Any) -> None:
+        self.set(key, value)
+
+    def set(self, key: Hashable, value: Any, *, ttl: float | None = None) -> None:
+        ttl = self.ttl if ttl is None else ttl
         size = self.getsizeof(value)
         if size > self.maxsize:
             raise ValueError("value too large")
@@ -95,15 +100,23 @@ class ReferenceCache:
             self.evictions += 1
             item = self._find(key)
         if item is None:
-            item = Item(key, value, size, now + self.ttl)
+            item = Item(key, value, size, now + ttl)
             self.by_birth.append(item)
         else:
             self.by_use.remove(item)
-            item.value, item.size, item.deadline = value, size, now + self.ttl
+            item.value, item.size, item.deadline = value, size, now + ttl
             if self.timed:
                 self.by_birth.remove(item)
                 self.by_birth.append(item)
         self.by_use.append(item)
+
+    def get_many(self, keys: Iterable[Hashable]) -> dict[Hashable, Any]:
+        found = ((key, self._lookup(key)) for key in keys)
+        return {key: item.value for key, item in found if item is not None}
+
+    def set_many(self, items: Iterable[tuple[Hashable, Any]]) -> None:
+        for key, value in items:
+            self[key] = value
 
     def __delitem__(self, key: Hashable) -> None:
         item = self._find(key)

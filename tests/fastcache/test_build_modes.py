@@ -22,5 +22,6 @@ def test_unknown_mode_stops_the_build() -> None:
     )
     assert done.returncode != 0
     assert done.stderr.strip().splitlines()[-1] == (
-        "FASTCACHE_BUILD=fast: unknown build mode; choose one of release, debug, coverage, sanitize"
+        "FASTCACHE_BUILD=fast: unknown build mode; "
+        "choose one of release, debug, coverage, sanitize, threads"
     )

@@ -6,6 +6,7 @@ import gc
 import os
 import subprocess
 import sys
+import tracemalloc
 import weakref
 from pathlib import Path
 from typing import Any
@@ -126,11 +127,48 @@ def test_finaliser_may_use_a_cache_that_is_being_collected(kind: Kind) -> None:
 LEAK_SCRIPT = Path(__file__).with_name("leak_script.py")
 
 
-def test_nothing_leaks() -> None:
+def test_nothing_leaks(long: bool) -> None:
     """In a process of its own, where nothing else allocates."""
     subprocess.run(
-        [sys.executable, "-W", "error", str(LEAK_SCRIPT)],
+        [sys.executable, "-W", "error", str(LEAK_SCRIPT), "150" if long else "10"],
         check=True,
-        timeout=100,
+        timeout=1000 if long else 100,
         env={**os.environ, "PYTHONPATH": str(Path(fastcache.__file__).parents[1])},
     )
+
+
+@pytest.mark.parametrize("use", ["replace", "evict", "expire", "own ttl", "resize"])
+def test_a_cache_in_use_does_not_grow(use: str, long: bool) -> None:
+    """Its own memory is bounded by what it holds, however long it is used."""
+    now = [0.0]
+    cache: TTLCache[int, int] = TTLCache(1000, 100, lambda: now[0])
+    operations = 1_000_000 if long else 30_000
+
+    def run(count: int) -> None:
+        for number in range(count):
+            if use == "replace":
+                cache[number % 500] = number
+            elif use == "evict":
+                cache[number] = number
+            elif use == "expire":
+                cache[number] = number
+                now[0] += 1
+            elif use == "own ttl":
+                cache.set(number % 3000, number, ttl=number % 77)
+                now[0] += 0.25
+            elif number % 1500 == 0:
+                cache.clear()
+            else:
+                cache[number] = number
+
+    run(5_000)
+    tracemalloc.start()
+    try:
+        run(5_000)
+        before = tracemalloc.get_traced_memory()[0]
+        run(operations)
+        run(-operations % 1500 + 1499)
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert grown < 100_000

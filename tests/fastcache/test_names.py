@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,16 @@ MODULES = sorted(path.name.partition(".")[0] for path in PACKAGE.glob("*.pyx"))
 
 
 def test_public_names() -> None:
-    assert fastcache.__all__ == ("CacheStats", "Counters", "LRUCache", "Stripes", "TTLCache")
+    assert fastcache.__all__ == (
+        "CacheInfo",
+        "CacheStats",
+        "Cached",
+        "Counters",
+        "LRUCache",
+        "Stripes",
+        "TTLCache",
+        "cached",
+    )
     assert all(hasattr(fastcache, name) for name in fastcache.__all__)
 
 
@@ -31,6 +41,20 @@ def test_each_module_imports_alone(module: str) -> None:
     subprocess.run(
         [sys.executable, "-W", "error", "-c", code], check=True, cwd=PACKAGE.parent, timeout=60
     )
+
+
+def test_importing_leaves_the_gil_as_it_was() -> None:
+    """No module makes a free-threaded interpreter take its lock."""
+    code = "import sys, fastcache; print(getattr(sys, '_is_gil_enabled', lambda: True)())"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=PACKAGE.parent,
+        timeout=60,
+    )
+    assert done.stdout.strip() == str(not sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 
 def test_every_compiled_module_has_a_stub() -> None:
@@ -53,5 +77,5 @@ def test_missing_compiled_modules_are_named(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("ImportError: the compiled module fastcache._shared is missing: ")
+    assert last.startswith("ImportError: the compiled module fastcache._cached is missing: ")
     assert "build_ext --inplace" in last

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, MutableMapping
 from datetime import UTC, datetime, timedelta
 from typing import assert_type
 
-from fastcache import CacheStats, Counters, LRUCache, Stripes, TTLCache
+from fastcache import (
+    Cached,
+    CacheInfo,
+    CacheStats,
+    Counters,
+    LRUCache,
+    Stripes,
+    TTLCache,
+    cached,
+)
 
 
 def lru() -> None:
@@ -41,6 +50,58 @@ def ttl() -> None:
     TTLCache[str, str](10, timedelta(days=1), lambda: datetime.now(UTC))
     TTLCache[str, str](10, 5, lambda: 0.0, len, shards=4)
     TTLCache[str, str](10, timedelta(days=1))  # type: ignore[call-overload]
+
+
+def beyond_cachetools() -> None:
+    cache: TTLCache[str, int] = TTLCache(10, 300.0)
+    cache.set("key", 1)
+    cache.set("key", 1, ttl=5.0)
+    cache.set("key", 1, ttl=timedelta(seconds=5))
+    cache.set("key", 1, ttl="5")  # type: ignore[arg-type]
+    cache.set("key", "text")  # type: ignore[arg-type]
+    assert_type(cache.get_many(["a", "b"]), dict[str, int])
+    cache.get_many([1])  # type: ignore[list-item]
+    cache.set_many({"key": 1}, ttl=5)
+    cache.set_many([("key", 1)])
+    LRUCache[str, int](3).set_many({"key": 1})
+    LRUCache[str, int](3).set_many({"key": 1}, ttl=5)  # type: ignore[call-arg]
+
+
+@cached(100)
+def double(number: int, *, by: int = 2) -> int:
+    """A function."""
+    return number * by
+
+
+@cached(100, 60.0, typed=True, shards=4)
+async def fetch(name: str) -> bytes:
+    """A coroutine function."""
+    return name.encode()
+
+
+class Owner:
+    """With a method."""
+
+    @cached(maxsize=None, ttl=timedelta(days=1), timer=lambda: datetime.now(UTC))
+    def method(self, number: int) -> str:
+        return str(number)
+
+
+async def decorated() -> None:
+    assert_type(double(1, by=3), int)
+    double("1")  # type: ignore[arg-type]
+    assert_type(double.cache_info(), CacheInfo)
+    assert_type(double.cache_info().maxsize, float | None)
+    assert_type(double.cache_parameters()["typed"], bool)
+    double.cache_clear()
+    assert_type(await fetch("name"), bytes)
+    assert_type(Owner().method(5), str)
+    Owner().method("5")  # type: ignore[arg-type]
+    Owner().method.cache_clear()
+    assert_type(Owner.method(Owner(), 5), str)
+    takes: Cached[[str], Awaitable[bytes]] = fetch
+    takes.cache_clear()
+    cached()  # type: ignore[call-overload]
 
 
 class Computing(TTLCache[str, int]):

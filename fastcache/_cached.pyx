@@ -1,0 +1,358 @@
+"""`cached`: a function that remembers its results, with one call for each key in flight."""
+
+cimport cython
+from cpython.bytes cimport PyBytes_CheckExact
+from cpython.long cimport PyLong_CheckExact
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
+from cpython.unicode cimport PyUnicode_CheckExact
+
+import inspect
+import math
+from functools import update_wrapper
+from time import monotonic
+from types import MethodType
+
+from fastcache._cache cimport Cache
+from fastcache._flights cimport Flight, flight_of_thread, mark_of, may_wait, waited
+from fastcache._shard cimport Shard, fastcache_give
+from fastcache._store cimport lookup
+from fastcache._stats import CacheInfo
+from fastcache._ttl import LRUCache, TTLCache
+
+
+cdef extern from "Python.h":
+    ctypedef object (*Vectorcall "vectorcallfunc")(
+        object callable, PyObject *const *args, size_t count, PyObject *names
+    )
+    object PyObject_Vectorcall(
+        object callable, PyObject *const *args, size_t count, PyObject *names
+    )
+    object PyVectorcall_Call(object callable, object args, object kwargs)
+    Py_ssize_t PyVectorcall_NARGS(size_t count) noexcept
+    Py_ssize_t tuple_size "PyTuple_GET_SIZE"(PyObject *items) noexcept
+    PyObject *tuple_item "PyTuple_GET_ITEM"(PyObject *items, Py_ssize_t index) noexcept
+
+    ctypedef object (*Call "ternaryfunc")(object callable, object args, object kwargs)
+    ctypedef struct Type "PyTypeObject":
+        unsigned long tp_flags
+        Py_ssize_t tp_vectorcall_offset
+        Call tp_call
+    const unsigned long Py_TPFLAGS_HAVE_VECTORCALL
+    const unsigned long Py_TPFLAGS_METHOD_DESCRIPTOR
+
+
+cdef object _ABSENT = object()
+cdef object _NAMED = object()
+cdef object _monotonic = monotonic
+cdef object _asyncio = None
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class Cached:
+    """A function with a cache of its results; what `cached` makes."""
+
+    cdef Vectorcall vectorcall
+    cdef object function
+    cdef Cache cache
+    cdef dict parameters
+    cdef object flying          # a dict: marks of keys, and the flights that will answer them
+    cdef Py_ssize_t generation  # of the cache's contents, ended by cache_clear
+    cdef bint typed
+    cdef dict __dict__
+    cdef object __weakref__
+
+    def __get__(self, instance, owner):
+        return self if instance is None else MethodType(self, instance)
+
+    def __reduce__(self):
+        return self.__qualname__
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __repr__(self):
+        return f"<cached {self.function!r}>"
+
+    def cache_info(self):
+        """CacheInfo: hits, misses, maxsize, currsize."""
+        stats = self.cache.stats()
+        return CacheInfo(
+            stats.hits, stats.misses, self.parameters["maxsize"], self.cache.currsize
+        )
+
+    def cache_clear(self):
+        """Forget all results and begin to count anew.
+
+        A call that is under way still answers those who wait for it; it is not remembered.
+        """
+        with cython.critical_section(self):
+            self.generation += 1
+        self.cache.clear()
+        for shard in self.cache.shards:
+            (<Shard>shard).reset()
+
+    def cache_parameters(self):
+        """A dict of maxsize, ttl and typed."""
+        return dict(self.parameters)
+
+    cdef object look(self, object key, bint counted):
+        cdef PyObject *value = lookup(self.cache, key, counted)
+        return _ABSENT if value == NULL else fastcache_give(value)
+
+    cdef int keep(self, object key, object value, Py_ssize_t generation) except -1:
+        """Remember a result, unless it is too large or was asked for before a clearing."""
+        if generation != self.generation:
+            return 0
+        try:
+            self.cache.assign(key, value, None)
+        except ValueError:
+            pass
+        return 0
+
+    cdef object call(
+        self, object key, PyObject *const *args, size_t count, PyObject *names
+    ):
+        """Call the function and remember its result."""
+        cdef Py_ssize_t generation = self.generation
+        value = PyObject_Vectorcall(self.function, args, count, names)
+        self.keep(key, value, generation)
+        return value
+
+    cdef object fill(
+        self, object key, PyObject *const *args, size_t count, PyObject *names
+    ):
+        """The value of a missing key, by a call of this thread's or of another's."""
+        cdef tuple mark
+        cdef Flight mine
+        cdef Flight flight
+        while True:
+            mark = mark_of(self.generation, None, key)
+            mine = flight_of_thread()
+            flight = self.flying.setdefault(mark, mine)
+            if flight is mine:
+                break
+            if flight.over or not may_wait(mine.owner, flight):
+                value = self.look(key, False)
+                return self.call(key, args, count, names) if value is _ABSENT else value
+            try:
+                with flight.done:
+                    pass
+            finally:
+                waited(mine.owner)
+            if flight.error is not None:
+                raise flight.error
+            if flight.landed:
+                return flight.value
+            # The call was broken off, by KeyboardInterrupt for one: somebody else makes it.
+        try:
+            # A flight may have landed between the miss and the start of this one.
+            mine.value = self.look(key, False)
+            if mine.value is _ABSENT:
+                mine.value = self.call(key, args, count, names)
+            mine.landed = True
+            return mine.value
+        except Exception as error:
+            mine.error = error
+            raise
+        finally:
+            self.land(mark, mine)
+
+    cdef int land(self, tuple mark, Flight flight) except -1:
+        """End a flight; whatever the key's comparison does, its waiters are released."""
+        try:
+            self.flying.pop(mark, None)
+        finally:
+            flight.over = True
+            flight.done.release()
+        return 0
+
+
+# ------------------------------------------------------------------ calling
+
+cdef object key_of(PyObject *const *args, Py_ssize_t count, PyObject *names, bint typed):
+    """What calls with equal arguments have in common, as functools.lru_cache sees it."""
+    cdef Py_ssize_t named = 0 if names == NULL else tuple_size(names)
+    cdef Py_ssize_t size = count + named
+    cdef Py_ssize_t place = 0
+    cdef Py_ssize_t i
+    cdef object key
+    if size == 1 and named == 0 and not typed:
+        key = <object>args[0]
+        if PyUnicode_CheckExact(key) or PyLong_CheckExact(key) or PyBytes_CheckExact(key):
+            return key
+    key = PyTuple_New(size * (1 + typed) + (2 if named != 0 else 0))
+    for i in range(size):
+        put(key, &place, <object>args[i])
+    if typed:
+        for i in range(size):
+            put(key, &place, <object>type(<object>args[i]))
+    if named != 0:
+        put(key, &place, <object>names)
+        put(key, &place, _NAMED)
+    return key
+
+
+cdef inline void put(object key, Py_ssize_t *place, object part) noexcept:
+    Py_INCREF(part)
+    PyTuple_SET_ITEM(key, place[0], part)
+    place[0] += 1
+
+
+cdef object call_function(object self, PyObject *const *args, size_t count, PyObject *names):
+    cdef Cached cached = <Cached>self
+    cdef Py_ssize_t positional = PyVectorcall_NARGS(count)
+    cdef object key = key_of(args, positional, names, cached.typed)
+    cdef PyObject *value = lookup(cached.cache, key, True)
+    if value != NULL:
+        return fastcache_give(value)
+    return cached.fill(key, args, <size_t>positional, names)
+
+
+cdef object call_coroutine(object self, PyObject *const *args, size_t count, PyObject *names):
+    cdef Cached cached = <Cached>self
+    cdef Py_ssize_t positional = PyVectorcall_NARGS(count)
+    cdef Py_ssize_t i
+    cdef dict named = {}
+    cdef list given = []
+    for i in range(positional):
+        given.append(<object>args[i])
+    if names != NULL:
+        for i in range(tuple_size(names)):
+            named[<object>tuple_item(names, i)] = <object>args[positional + i]
+    return _answer(cached, key_of(args, positional, names, cached.typed), tuple(given), named)
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class _Released:
+    """A future in a lock's place: released once, for all who wait for it."""
+
+    cdef object future
+
+    def __init__(self, future):
+        self.future = future
+
+    def release(self):
+        """Wake those who wait; a loop that was closed has none."""
+        if not self.future.done() and not self.future.get_loop().is_closed():
+            self.future.set_result(None)
+
+
+async def _answer(Cached self, key, tuple args, dict named):
+    """Await the value of a key. Flights are those of one event loop."""
+    cdef Flight mine
+    cdef Flight flight
+    cdef Py_ssize_t generation
+    value = self.look(key, True)
+    if value is not _ABSENT:
+        return value
+    loop = _asyncio.get_running_loop()
+    task = _asyncio.current_task()
+    while True:
+        generation = self.generation
+        mark = mark_of(generation, loop, key)
+        mine = Flight.__new__(Flight)
+        mine.owner = task
+        mine.done = _Released(loop.create_future())
+        flight = self.flying.setdefault(mark, mine)
+        if flight is mine:
+            break
+        if flight.over or not may_wait(task, flight):
+            value = await self.function(*args, **named)
+            self.keep(key, value, generation)
+            return value
+        try:
+            await _asyncio.wait([(<_Released>flight.done).future])
+        finally:
+            waited(task)
+        if flight.error is not None:
+            raise flight.error
+        if flight.landed:
+            return flight.value
+    try:
+        mine.value = self.look(key, False)
+        if mine.value is _ABSENT:
+            mine.value = await self.function(*args, **named)
+            self.keep(key, mine.value, generation)
+        mine.landed = True
+        return mine.value
+    except Exception as error:
+        mine.error = error
+        raise
+    finally:
+        self.land(mark, mine)
+
+
+# Called without a tuple of arguments, and found on instances without a bound method.
+cdef Cached _some = Cached.__new__(Cached)
+(<Type *>Cached).tp_vectorcall_offset = <char *>&_some.vectorcall - <char *><PyObject *>_some
+(<Type *>Cached).tp_call = <Call>PyVectorcall_Call
+(<Type *>Cached).tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR
+
+
+# ------------------------------------------------------------------ making one
+
+def cached(
+    maxsize, ttl=None, *, typed=False, timer=_monotonic, getsizeof=None, shards=1
+):
+    """A decorator that keeps up to `maxsize` results of a function, each for `ttl` seconds.
+
+    As functools.lru_cache, and besides: results expire unless `ttl` is None, and while a
+    call is under way others with equal arguments wait for its result. An exception is
+    raised in all of them and not remembered. `timer`, `getsizeof` and `shards` are those of
+    TTLCache; None for `maxsize` sets no limit.
+
+    Arguments must be hashable. On a method the instance is one of them, and is kept alive
+    by the cache. A coroutine function stays one: its results are remembered, not its
+    coroutines, and its callers wait for each other within one event loop. Generator
+    functions are refused with a TypeError. A call that needs its own result, directly or
+    through other threads that wait for each other, is made again instead of waiting.
+    """
+    if callable(maxsize):
+        raise TypeError("cached needs a maxsize: @cached(128)")
+    limit = math.inf if maxsize is None else maxsize
+    parameters = {"maxsize": maxsize, "ttl": ttl, "typed": bool(typed)}
+
+    def new_cache():
+        if ttl is None:
+            return LRUCache(limit, getsizeof, shards=shards)
+        return TTLCache(limit, ttl, timer, getsizeof, shards=shards)
+
+    def decorate(function):
+        return _decorated(function, new_cache(), parameters)
+
+    new_cache()     # so that wrong arguments are refused here
+    return decorate
+
+
+def _decorated(function, cache, parameters):
+    cdef Cached made
+    global _asyncio
+    if not callable(function):
+        raise TypeError(f"cached decorates functions, not {type(function).__name__}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError("cached cannot decorate a generator function: what it gives is used up")
+    made = Cached.__new__(Cached)
+    made.function = function
+    made.cache = cache
+    made.parameters = parameters
+    made.flying = {}
+    made.typed = parameters["typed"]
+    made.vectorcall = call_function
+    update_wrapper(made, function)
+    if inspect.iscoroutinefunction(function):
+        import asyncio
+
+        _asyncio = asyncio
+        made.vectorcall = call_coroutine
+        if hasattr(inspect, "markcoroutinefunction"):
+            inspect.markcoroutinefunction(made)
+        else:
+            made._is_coroutine = asyncio.coroutines._is_coroutine
+    return made

@@ -1,0 +1,16 @@
+# Calls that others wait for, as other compiled modules see them.
+
+
+cdef class Flight:
+    cdef object owner       # the thread's id, or the asyncio task, that makes the call
+    cdef object done        # a lock that is held, or a future without result, until it is over
+    cdef object value
+    cdef object error       # an Exception that the call raised
+    cdef bint landed        # it gave a value
+    cdef bint over
+
+
+cdef tuple mark_of(Py_ssize_t generation, object loop, object key)
+cdef Flight flight_of_thread()
+cdef bint may_wait(object waiter, Flight flight) except -1
+cdef int waited(object waiter) except -1
