@@ -32,23 +32,23 @@ class Settings:
     """Processes for each case, unless said otherwise."""
     main_processes: int = 10
     """Processes for the cases that the goals speak of."""
-    rounds: int = 40
+    rounds: int = 30
     warm_rounds: int = 4
     block: int = 2_000
     """Calls timed together."""
-    prelude: int = 2_000
+    prelude: int = 1_000
     """Calls before them, not timed, in which the block's cache becomes warm again."""
     sizes: tuple[tuple[int, int], ...] = (
         (64, 5),
         (1_000, 5),
         (10_000, 5),
         (1_000_000, 5),
-        (10_000_000, 2),
+        (10_000_000, 1),
     )
     """Entries and processes of the plot by size, beside the 100,000 that is measured anyway."""
     hit_percents: tuple[int, ...] = (0, 50, 90, 99, 100)
     threads: tuple[int, ...] = (1, 2, 4)
-    thread_rounds: int = 8
+    thread_rounds: int = 6
     thread_block: int = 20_000
     """Calls of each thread that are timed together."""
     memory_sizes: tuple[tuple[int, int], ...] = (
