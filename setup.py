@@ -28,6 +28,7 @@ MODULES = (
     "_heap",
     "_table",
     "_shard",
+    "_collector",
     "_snapshot",
     "_cursor",
     "_store",

@@ -2,12 +2,8 @@
 #
 # `lookup(cache, key, True)` of _store is `get` for compiled code.
 
-from fastcache._shard cimport Item
 from fastcache._store cimport Store
 
 
 cdef class Cache(Store):
-    cdef int assign(self, object key, object value, object ttl) except -1
-    cdef int assign_hooked(self, object key, object value, object ttl) except -1
     cdef int assign_many(self, object items, object ttl) except -1
-    cdef int set_deadline(self, Item *item, object ttl) except -1

@@ -2,7 +2,6 @@
 
 cimport cython
 from cpython.object cimport PyObject
-from libc.math cimport INFINITY
 from libc.stdint cimport uint64_t
 
 from collections.abc import ItemsView, KeysView, Mapping, MutableMapping, ValuesView
@@ -10,7 +9,6 @@ from types import GenericAlias
 
 from fastcache._cursor cimport PART_ITEM, PART_KEY, PART_VALUE, Cursor, cursor
 from fastcache._garbage cimport Garbage, garbage_pairs, garbage_release, garbage_start
-from fastcache._settings cimport CLOCK_NONE, Settings, deadline_of
 from fastcache._shard cimport REMOVED, Counts, Item, Removal, Shard, fastcache_give
 from fastcache._slots cimport mix_of
 from fastcache._store cimport (
@@ -18,10 +16,10 @@ from fastcache._store cimport (
     HOOK_EXPIRE,
     HOOK_LOOKUP,
     HOOK_MISSING,
-    HOOK_POPITEM,
     HOOK_SIZE,
     HOOK_STORE,
     Store,
+    fastcache_hash,
     lookup,
     now_in,
     shard_at,
@@ -33,6 +31,14 @@ cdef extern from "Python.h":
     void decref "Py_DECREF"(PyObject *reference) noexcept
     int Py_ReprEnter(object item) except -1
     void Py_ReprLeave(object item) noexcept
+
+    ctypedef struct MethodDef "PyMethodDef":
+        void *ml_meth
+        int ml_flags
+    ctypedef struct Descriptor "PyMethodDescrObject":
+        MethodDef *d_method
+    const int METH_FASTCALL
+    const int METH_KEYWORDS
 
     ctypedef struct PyTypeObject:
         unsigned long tp_flags
@@ -128,73 +134,6 @@ cdef class Cache(Store):
     def __setitem__(self, key, value):
         self.assign(key, value, None)
 
-    cdef int assign(self, object key, object value, object ttl) except -1:
-        """Store an item, with the cache's ttl for None."""
-        cdef Garbage garbage
-        cdef Item item
-        cdef uint64_t mix
-        cdef Shard shard
-        if self.hooks & (HOOK_DELETE | HOOK_POPITEM | HOOK_EXPIRE):
-            return self.assign_hooked(key, value, ttl)
-        item.value = <PyObject *>value
-        item.size = self.size_of(value)
-        mix = mix_of(hash(key))
-        item.now = now_in(self)
-        self.set_deadline(&item, ttl)
-        shard = <Shard>shard_at(self, mix)
-        if item.size > shard.capacity:
-            raise ValueError("value too large")
-        garbage_start(&garbage)
-        try:
-            shard.put(key, mix, &item, &garbage)
-        finally:
-            garbage_release(&garbage)
-        return 0
-
-    cdef int set_deadline(self, Item *item, object ttl) except -1:
-        cdef Settings settings = self.settings
-        item.own = ttl is not None
-        item.deadline = deadline_of(
-            settings, item.now, settings.span_of(ttl) if item.own else settings.span
-        )
-        if item.deadline != item.deadline:
-            if item.own:
-                raise ValueError("ttl must be a number, not nan")
-            item.deadline = -INFINITY
-        return 0
-
-    cdef int assign_hooked(self, object key, object value, object ttl) except -1:
-        """Store an item where a subclass wants to see what has to go for it."""
-        cdef Garbage garbage
-        cdef Item item
-        cdef uint64_t mix
-        cdef Shard shard
-        item.now = 0.0
-        if self.settings.clock != CLOCK_NONE:
-            time = self.settings.read()
-            item.now = self.settings.instant(time)
-            self.expire(time)
-        self.set_deadline(&item, ttl)
-        item.value = <PyObject *>value
-        item.size = self.size_of(value)
-        # Nothing is left to expire, unless the subclass wants to keep it.
-        item.now = -INFINITY
-        mix = mix_of(hash(key))
-        shard = <Shard>shard_at(self, mix)
-        if item.size > shard.capacity:
-            raise ValueError("value too large")
-        while self.hooks & (HOOK_DELETE | HOOK_POPITEM):
-            if not (shard.excess(key, mix, item.size) > 0.0):
-                break
-            self.popitem()
-            shard.count_eviction()
-        garbage_start(&garbage)
-        try:
-            shard.put(key, mix, &item, &garbage)
-        finally:
-            garbage_release(&garbage)
-        return 0
-
     cdef int assign_many(self, object items, object ttl) except -1:
         """Store what a mapping or an iterable of pairs holds, one after the other."""
         if isinstance(items, Mapping):
@@ -208,7 +147,7 @@ cdef class Cache(Store):
 
     def __delitem__(self, key):
         cdef Garbage garbage
-        cdef uint64_t mix = mix_of(hash(key))
+        cdef uint64_t mix = mix_of(fastcache_hash(key))
         cdef double now = now_in(self)
         cdef Removal removal
         garbage_start(&garbage)
@@ -230,7 +169,7 @@ cdef class Cache(Store):
                 del self[key]
                 return value
         else:
-            mix = mix_of(hash(key))
+            mix = mix_of(fastcache_hash(key))
             now = now_in(self)
             garbage_start(&garbage)
             try:
@@ -259,7 +198,7 @@ cdef class Cache(Store):
             return fastcache_give(found)
         item.value = <PyObject *>default
         item.size = self.size_of(default)
-        mix = mix_of(hash(key))
+        mix = mix_of(fastcache_hash(key))
         item.now = now_in(self)
         self.set_deadline(&item, None)
         shard = <Shard>shard_at(self, mix)
@@ -399,6 +338,30 @@ cdef class Cache(Store):
     def __class_getitem__(cls, item):
         return GenericAlias(cls, item)
 
+
+# `get` is called far more often than anything else: plain calls go past the parsing of
+# keywords, and all others to what Cython made of the method.
+
+ctypedef object (*Method)(
+    object self, PyObject *const *args, Py_ssize_t count, PyObject *names
+)
+
+
+cdef object get_plainly(object self, PyObject *const *args, Py_ssize_t count, PyObject *names):
+    cdef PyObject *value
+    if names != NULL or not 1 <= count <= 2 or (<Cache>self).hooks & HOOK_LOOKUP:
+        return _get_parsed(self, args, count, names)
+    value = lookup(<Cache>self, <object>args[0], True)
+    if value != NULL:
+        return fastcache_give(value)
+    return <object>args[1] if count == 2 else None
+
+
+cdef MethodDef *_get = (<Descriptor *>Cache.__dict__["get"]).d_method
+cdef Method _get_parsed = <Method><void *>_get.ml_meth
+if _get.ml_flags != METH_FASTCALL | METH_KEYWORDS:
+    raise ImportError("get was compiled with another calling convention")
+_get.ml_meth = <void *>get_plainly
 
 MutableMapping.register(Cache)
 # What registering does for classes made in Python: `match` takes the instances for mappings.

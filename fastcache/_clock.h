@@ -26,17 +26,22 @@ static inline double fastcache_monotonic(void)
 #endif
 }
 
-/* A time that fastcache_monotonic has not reached yet, found without reading the hardware:
- * what is not due by then is not due now. */
-static inline double fastcache_monotonic_soon(void)
+/* The same, some ticks of the kernel's ago at most, without reading the hardware. */
+static inline double fastcache_monotonic_coarse(void)
 {
 #if FASTCACHE_NATIVE_CLOCK
     struct timespec now = {0, 0};
     (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9 + FASTCACHE_LAG;
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 #else
     return 0.0;
 #endif
+}
+
+/* A time that fastcache_monotonic has not reached yet: what is not due by then is not due. */
+static inline double fastcache_monotonic_soon(void)
+{
+    return fastcache_monotonic_coarse() + FASTCACHE_LAG;
 }
 
 #endif

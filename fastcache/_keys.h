@@ -42,6 +42,20 @@ static inline int fastcache_equal(PyObject *left, PyObject *right)
     return -1;
 }
 
+/* As PyObject_Hash; a string that knows its hash is not asked through its type. */
+static inline Py_hash_t fastcache_hash(PyObject *key)
+{
+#if defined(__GNUC__)
+    if (PyUnicode_CheckExact(key)) {
+        Py_hash_t known = __atomic_load_n(&((PyASCIIObject *)key)->hash, __ATOMIC_RELAXED);
+        if (known != -1) {
+            return known;
+        }
+    }
+#endif
+    return PyObject_Hash(key);
+}
+
 /* Lookups know which memory they will touch before they need it. */
 static inline void fastcache_prefetch(const void *memory)
 {

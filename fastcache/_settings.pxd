@@ -3,6 +3,7 @@
 cdef extern from "_clock.h":
     const bint FASTCACHE_NATIVE_CLOCK
     double fastcache_monotonic() noexcept nogil
+    double fastcache_monotonic_coarse() noexcept nogil
     double fastcache_monotonic_soon() noexcept nogil
 
 

@@ -75,5 +75,6 @@ cdef class Shard:
     cdef int store(
         self, uint32_t index, object key, uint64_t mix, Item *item, Garbage *garbage
     ) noexcept
+    cdef void foresee(self) noexcept
     cdef int take(self, uint32_t index, Garbage *garbage) noexcept
     cdef int expire_held(self, double now, Garbage *garbage) noexcept

@@ -19,7 +19,7 @@ import sys
 from fastcache._entry cimport Entry
 from fastcache._garbage cimport Garbage, garbage_add, garbage_make_room
 from fastcache._settings cimport Settings, fastcache_monotonic
-from fastcache._slots cimport Slot, slots_first
+from fastcache._slots cimport Slot, slots_first, slots_home
 from fastcache._table cimport (
     Table,
     oldest,
@@ -38,14 +38,6 @@ from fastcache._table cimport (
 cdef extern from "Python.h":
     void incref "Py_INCREF"(PyObject *reference) noexcept
     void decref "Py_DECREF"(PyObject *reference) noexcept
-
-    # Cython's own declarations of these let exceptions through, which none of them may.
-    ctypedef int (*Visit "visitproc")(PyObject *item, void *arg) noexcept
-    ctypedef int (*Traverse "traverseproc")(PyObject *self, Visit visit, void *arg) noexcept
-    ctypedef int (*Clear "inquiry")(PyObject *self) noexcept
-    ctypedef struct Type "PyTypeObject":
-        Traverse tp_traverse
-        Clear tp_clear
 
 
 cdef extern from *:
@@ -200,6 +192,7 @@ cdef class Shard:
         """`put` for a key that was just found at `index`; -1 without memory."""
         cdef Table *table = &self.table
         cdef double before
+        self.foresee()
         if self.expire_held(item.now, garbage) < 0:
             return -1
         while True:
@@ -226,7 +219,21 @@ cdef class Shard:
             table_add(
                 table, <uint32_t>mix, <PyObject *>key, item.value, item.size, item.deadline
             )
+        fastcache_prefetch(&table.entries[table.entries[0].next_used])
+        fastcache_prefetch(&table.births[table.entries[0].next_used])
         return 0
+
+    cdef void foresee(self) noexcept:
+        """Ask for the memory that the next eviction will touch, long before it does.
+
+        The entry itself was asked for by the store before this one.
+        """
+        cdef uint32_t index
+        if self.table.count != 0 and self.table.total >= self.capacity:
+            index = self.table.entries[0].next_used
+            fastcache_prefetch(self.table.entries[index].key)
+            fastcache_prefetch(self.table.entries[index].value)
+            fastcache_prefetch(slots_home(&self.table.slots, self.table.births[index].tag))
 
     cdef int take(self, uint32_t index, Garbage *garbage) noexcept:
         """Remove one entry; its key and value go to the garbage. -1 without memory."""
@@ -372,41 +379,6 @@ cdef class Shard:
         counts.expirations += self.counts.expirations
         unlock(&self.mutex)
 
-
-# ------------------------------------------------------------------ the cyclic collector
-
-# Cython's own traverse and clear know `settings` only; these go on into the entries.
-cdef Traverse _traverse_attributes = (<Type *>Shard).tp_traverse
-cdef Clear _clear_attributes = (<Type *>Shard).tp_clear
-
-
-@cython.linetrace(False)
-@cython.profile(False)
-cdef int _traverse(PyObject *self, Visit visit, void *arg) noexcept:
-    cdef Entry *entries = (<Shard>self).table.entries
-    cdef uint32_t used = (<Shard>self).table.used
-    cdef uint32_t i
-    cdef int stop = _traverse_attributes(self, visit, arg)
-    if stop != 0:
-        return stop
-    for i in range(1, used):
-        if entries[i].key != NULL:
-            stop = visit(entries[i].key, arg)
-            if stop != 0:
-                return stop
-            stop = visit(entries[i].value, arg)
-            if stop != 0:
-                return stop
-    return 0
-
-
-cdef int _clear(PyObject *self) noexcept:
-    (<Shard>self).clear()
-    return _clear_attributes(self)
-
-
-(<Type *>Shard).tp_traverse = _traverse
-(<Type *>Shard).tp_clear = _clear
 
 # In a coverage build the tracer runs Python code at every line, inside a change too. No
 # thread may take over there, so threads switch only where they wait.

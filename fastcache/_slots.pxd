@@ -29,9 +29,13 @@ cdef inline uint32_t home_of(uint32_t homes, uint32_t tag) noexcept nogil:
     return <uint32_t>((<uint64_t>tag * homes) >> 32)
 
 
+cdef inline Slot *slots_home(Slots *slots, uint32_t tag) noexcept nogil:
+    return &slots.table[home_of(slots.homes, tag)]
+
+
 cdef inline Slot *slots_first(Slots *slots, uint32_t tag) noexcept nogil:
     """The first slot with this tag, or the slot where it would be."""
-    cdef Slot *slot = &slots.table[home_of(slots.homes, tag)]
+    cdef Slot *slot = slots_home(slots, tag)
     while slot.tag < tag:
         slot += 1
     return slot

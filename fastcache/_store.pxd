@@ -1,6 +1,6 @@
 # The shards of a cache, as other compiled modules see them.
 
-from cpython.object cimport PyObject, PyObject_Hash
+from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
 from fastcache._garbage cimport Garbage
@@ -9,6 +9,7 @@ from fastcache._settings cimport (
     CLOCK_NONE,
     Settings,
     fastcache_monotonic,
+    fastcache_monotonic_coarse,
     fastcache_monotonic_soon,
 )
 from fastcache._shard cimport Item, Shard
@@ -19,6 +20,10 @@ cdef extern from "Python.h":
     # Without the references that Cython would take and drop.
     Py_ssize_t tuple_size "PyTuple_GET_SIZE"(PyObject *items) noexcept
     PyObject *tuple_item "PyTuple_GET_ITEM"(PyObject *items, Py_ssize_t index) noexcept
+
+
+cdef extern from "_keys.h":
+    Py_hash_t fastcache_hash(object key) except? -1
 
 
 cdef enum:
@@ -41,6 +46,9 @@ cdef class Store:
     cdef object __weakref__
 
     cdef int open(self, type base, Settings settings, object shards, bint reborn) except -1
+    cdef int assign(self, object key, object value, object ttl) except -1
+    cdef int assign_hooked(self, object key, object value, object ttl) except -1
+    cdef int set_deadline(self, Item *item, object ttl) except -1
     cdef double size_of(self, object value) except -1
     cdef int tidy(self) except -1
     cdef int sweep(self, double now, Garbage *garbage) except -1
@@ -68,12 +76,19 @@ cdef inline double now_in(Store self) except? -1.0:
     return self.settings.call_timer()
 
 
+cdef inline double roughly_now_in(Store self) except? -1.0:
+    """`now_in`, or some ticks of the kernel's earlier where the ttl is a second or more."""
+    if self.settings.clock == CLOCK_NATIVE and self.settings.span >= 1.0:
+        return fastcache_monotonic_coarse()
+    return now_in(self)
+
+
 cdef inline PyObject *lookup(Store self, object key, bint counted) except? NULL:
     """New reference to the live value of `key`; NULL without an exception for none.
 
     A lookup that is `counted` makes the key the most recently used.
     """
-    cdef uint64_t mix = mix_of(PyObject_Hash(key))
+    cdef uint64_t mix = mix_of(fastcache_hash(key))
     cdef bint native = self.settings.clock == CLOCK_NATIVE
     cdef double bound = fastcache_monotonic_soon() if native else now_in(self)
     if counted:

@@ -17,8 +17,9 @@ from libc.stdint cimport uint32_t, uint64_t
 import copyreg
 import math
 
+from fastcache._collector cimport show_shards
 from fastcache._garbage cimport Garbage, garbage_release, garbage_start
-from fastcache._settings cimport CLOCK_NONE, Settings
+from fastcache._settings cimport CLOCK_NONE, Settings, deadline_of
 from fastcache._shard cimport Item, Shard, fastcache_give
 from fastcache._slots cimport mix_of
 from fastcache._snapshot cimport Copy, copies_of
@@ -37,6 +38,9 @@ cdef tuple _HOOKS = (
     ("getsizeof", HOOK_SIZE),
     ("expire", HOOK_EXPIRE),
 )
+
+
+show_shards()
 
 
 # no_gc_clear: the shards and the settings break cycles; a cache never loses its parts.
@@ -104,6 +108,73 @@ cdef class Store:
         if not size < INFINITY:
             raise ValueError("value size must be finite")
         return size
+
+    cdef int assign(self, object key, object value, object ttl) except -1:
+        """Store an item, with the cache's ttl for None."""
+        cdef Garbage garbage
+        cdef Item item
+        cdef uint64_t mix
+        cdef Shard shard
+        if self.hooks & (HOOK_DELETE | HOOK_POPITEM | HOOK_EXPIRE):
+            return self.assign_hooked(key, value, ttl)
+        item.value = <PyObject *>value
+        item.size = self.size_of(value)
+        mix = mix_of(fastcache_hash(key))
+        item.now = now_in(self) if ttl is not None else roughly_now_in(self)
+        self.set_deadline(&item, ttl)
+        shard = <Shard>shard_at(self, mix)
+        if item.size > shard.capacity:
+            raise ValueError("value too large")
+        garbage_start(&garbage)
+        try:
+            shard.put(key, mix, &item, &garbage)
+        finally:
+            garbage_release(&garbage)
+        return 0
+
+    cdef int set_deadline(self, Item *item, object ttl) except -1:
+        cdef Settings settings = self.settings
+        item.own = ttl is not None
+        item.deadline = deadline_of(
+            settings, item.now, settings.span_of(ttl) if item.own else settings.span
+        )
+        if item.deadline != item.deadline:
+            if item.own:
+                raise ValueError("ttl must be a number, not nan")
+            item.deadline = -INFINITY
+        return 0
+
+    cdef int assign_hooked(self, object key, object value, object ttl) except -1:
+        """Store an item where a subclass wants to see what has to go for it."""
+        cdef Garbage garbage
+        cdef Item item
+        cdef uint64_t mix
+        cdef Shard shard
+        item.now = 0.0
+        if self.settings.clock != CLOCK_NONE:
+            time = self.settings.read()
+            item.now = self.settings.instant(time)
+            self.expire(time)
+        self.set_deadline(&item, ttl)
+        item.value = <PyObject *>value
+        item.size = self.size_of(value)
+        # Nothing is left to expire, unless the subclass wants to keep it.
+        item.now = -INFINITY
+        mix = mix_of(fastcache_hash(key))
+        shard = <Shard>shard_at(self, mix)
+        if item.size > shard.capacity:
+            raise ValueError("value too large")
+        while self.hooks & (HOOK_DELETE | HOOK_POPITEM):
+            if not (shard.excess(key, mix, item.size) > 0.0):
+                break
+            self.popitem()
+            shard.count_eviction()
+        garbage_start(&garbage)
+        try:
+            shard.put(key, mix, &item, &garbage)
+        finally:
+            garbage_release(&garbage)
+        return 0
 
     cdef int sweep(self, double now, Garbage *garbage) except -1:
         """Remove what has expired in all shards. Runs no Python code."""

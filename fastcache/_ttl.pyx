@@ -36,6 +36,9 @@ cdef class TTLCache(Cache):
     `ttl` is in the unit of `timer()`: seconds by default, a timedelta where the timer
     gives datetimes. An expired item is never returned; it is removed when an item is
     stored, when items are counted, and by `expire`. `set` gives an item a ttl of its own.
+
+    With the default timer and a ttl of a second or more, an item stored without a ttl of
+    its own may expire some milliseconds early (a tick of the kernel's clock), never late.
     """
 
     def __init__(self, maxsize, ttl, timer=_monotonic, getsizeof=None, *, shards=1):

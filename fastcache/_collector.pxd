@@ -1,0 +1,3 @@
+# How the cyclic collector sees a shard.
+
+cdef void show_shards() noexcept
