@@ -80,6 +80,7 @@ cdef Cursor items_of(Cache cache):
 
 
 @cython.no_gc_clear
+@cython.auto_pickle(False)
 @cython.trashcan(True)
 cdef class Cache(Store):
     """A bounded mapping that drops the least recently used items; see LRUCache, TTLCache."""

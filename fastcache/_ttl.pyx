@@ -13,6 +13,7 @@ cdef object _monotonic = monotonic
 
 
 @cython.no_gc_clear
+@cython.auto_pickle(False)
 cdef class LRUCache(Cache):
     """A mapping of bounded size that drops the least recently used items.
 
@@ -30,6 +31,7 @@ cdef class LRUCache(Cache):
 
 
 @cython.no_gc_clear
+@cython.auto_pickle(False)
 cdef class TTLCache(Cache):
     """An LRUCache whose items also expire, `ttl` after they were stored.
 

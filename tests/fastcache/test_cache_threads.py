@@ -32,7 +32,7 @@ def work(cache: Any, seed: int, until: float, errors: list[Exception]) -> None:
     try:
         while time.monotonic() < until:
             key = f"key-{rng.randrange(300)}"
-            choice = rng.randrange(12)
+            choice = rng.randrange(14)
             if choice < 4:
                 assert cache.get(key, key) == key
             elif choice < 7:
@@ -50,6 +50,15 @@ def work(cache: Any, seed: int, until: float, errors: list[Exception]) -> None:
                     assert popped == value
                 except KeyError:
                     pass
+            elif choice == 11:
+                found = cache.get_many([key, "absent", f"key-{rng.randrange(300)}"])
+                assert all(key == value for key, value in found.items())
+            elif choice == 12:
+                items = {name: name for name in (key, f"key-{rng.randrange(300)}")}
+                if isinstance(cache, TTLCache):
+                    cache.set_many(items, ttl=rng.choice([None, 0.001, 0.01, 60.0]))
+                else:
+                    cache.set_many(items)
             elif rng.randrange(50) == 0:
                 cache.clear()
     except Exception as error:  # noqa: BLE001 - told in the main thread
@@ -118,3 +127,80 @@ def test_each_item_is_popped_once() -> None:
     for thread in threads:
         thread.join()
     assert sorted(popped) == list(range(2000))
+
+
+class Compared:
+    """A key that only Python can compare, which takes a moment."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __hash__(self) -> int:
+        return self.number % 5
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Compared) and self.number == other.number
+
+
+@pytest.mark.parametrize("ttl", [None, 0.002])
+def test_keys_are_compared_while_others_change_the_table(ttl: float | None) -> None:
+    cache: Any = LRUCache(20) if ttl is None else TTLCache(20, ttl)
+    until = time.monotonic() + SECONDS
+    errors: list[Exception] = []
+
+    def compare(seed: int) -> None:
+        rng = random.Random(seed)
+        try:
+            while time.monotonic() < until:
+                number = rng.randrange(40)
+                cache[Compared(number)] = number
+                assert cache.get(Compared(number), number) == number
+                assert cache.pop(Compared(number + 1), number + 1) == number + 1
+        except Exception as error:  # noqa: BLE001 - told in the main thread
+            errors.append(error)
+
+    run([threading.Thread(target=compare, args=(seed,)) for seed in range(4)])
+    assert errors == []
+    numbers = [key.number for key in cache]
+    assert len(numbers) == len(set(numbers)) <= 20
+
+
+def test_one_iterator_in_many_threads() -> None:
+    cache: LRUCache[int, int] = LRUCache(4000, shards=4)
+    cache.update({number: number for number in range(3000)})
+    iterator = iter(cache.items())
+    seen: list[tuple[int, int]] = []
+
+    def drain() -> None:
+        seen.extend(iterator)
+
+    run([threading.Thread(target=drain) for _ in range(4)])
+    assert len(seen) == len(set(seen))
+    assert all(key == value for key, value in seen)
+
+
+def test_initialised_again_while_in_use() -> None:
+    cache: TTLCache[int, int] = TTLCache(50, 60.0)
+    until = time.monotonic() + SECONDS / 2
+
+    def use(seed: int) -> None:
+        rng = random.Random(seed)
+        while time.monotonic() < until:
+            number = rng.randrange(80)
+            cache[number] = number
+            assert cache.get(number, number) == number
+
+    def begin_anew() -> None:
+        while time.monotonic() < until:
+            cache.__init__(50, 60.0, shards=4)  # type: ignore[misc]
+            time.sleep(0.001)
+
+    run([threading.Thread(target=use, args=(1,)), threading.Thread(target=begin_anew)])
+    assert len(cache) <= 50
+
+
+def run(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
