@@ -22,10 +22,10 @@ cdef extern from "_lock.h":
 
 
 cdef struct Counts:
-    uint64_t hits
-    uint64_t misses
     uint64_t evictions
     uint64_t expirations
+    uint64_t misses
+    uint64_t hits
 
 
 cdef struct Item:       # what is stored under a key
@@ -44,9 +44,10 @@ cdef enum Removal:
 
 cdef class Shard:
     cdef Settings settings      # the cache's; makes the collector visit shards at all
+    # What each lookup reads and writes lies side by side, for the sake of other cores.
     cdef Mutex mutex
-    cdef Table table
     cdef Counts counts
+    cdef Table table
     cdef readonly double capacity
 
     cdef PyObject *fetch(self, object key, uint64_t mix, double bound, bint native) except? NULL

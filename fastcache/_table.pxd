@@ -10,10 +10,10 @@ from fastcache._slots cimport Slots
 
 cdef struct Table:
     Entry *entries      # entries[0] is the root of the ring by use
+    Slots slots
     Birth *births       # births[0] is the root of the ring by birth
     double *sizes       # NULL where every item counts 1
     void *block         # the memory that `entries` is aligned in
-    Slots slots
     Heap heap           # in use while deadlines are not in the order of birth
     uint32_t room       # entries allocated
     uint32_t used       # entries ever handed out, the root included
