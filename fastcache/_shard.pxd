@@ -44,9 +44,10 @@ cdef enum Removal:
 
 cdef class Shard:
     cdef Settings settings      # the cache's; makes the collector visit shards at all
-    # What each lookup reads and writes lies side by side, for the sake of other cores.
-    cdef Mutex mutex
+    # What each lookup writes lies side by side, from the hits to the table's first fields:
+    # one cache line to fetch from the core that had the shard last.
     cdef Counts counts
+    cdef Mutex mutex
     cdef Table table
     cdef readonly double capacity
 

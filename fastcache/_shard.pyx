@@ -120,9 +120,13 @@ cdef class Shard:
         lock is released.
         """
         cdef uint32_t tag = <uint32_t>mix
-        cdef Slot *slot = slots_first(&self.table.slots, tag)
+        cdef Slot *slot
         cdef Entry *entry
         cdef int same
+        # The ends of the order by use are written by every core, and are on their way
+        # while the index is searched and the key compared.
+        fastcache_prefetch(self.table.entries)
+        slot = slots_first(&self.table.slots, tag)
         while slot.tag == tag and slot.entry != 0:
             entry = &self.table.entries[slot.entry]
             if entry.key == <PyObject *>key:
@@ -130,6 +134,7 @@ cdef class Shard:
             fastcache_prefetch(entry.value)
             fastcache_prefetch(&self.table.entries[entry.prev_used])
             fastcache_prefetch(&self.table.entries[entry.next_used])
+            fastcache_prefetch(&self.table.entries[self.table.entries[0].prev_used])
             same = fastcache_equal(entry.key, <PyObject *>key)
             if same < 0:
                 same = self.compare(entry.key, key)
