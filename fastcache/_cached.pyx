@@ -15,7 +15,7 @@ from time import monotonic
 from types import MethodType
 
 from fastcache._cache cimport Cache
-from fastcache._flights cimport Flight, flight_of_thread, mark_of, may_wait, waited
+from fastcache._flights cimport Flight, end, flight_of_thread, mark_of, may_wait, waited
 from fastcache._shard cimport Shard, fastcache_give
 from fastcache._store cimport lookup
 from fastcache._stats import CacheInfo
@@ -137,7 +137,7 @@ cdef class Cached:
             flight = self.flying.setdefault(mark, mine)
             if flight is mine:
                 break
-            if flight.over or not may_wait(mine.owner, flight):
+            if not may_wait(mine.owner, flight):
                 value = self.look(key, False)
                 return self.call(key, args, count, names) if value is _ABSENT else value
             try:
@@ -168,8 +168,7 @@ cdef class Cached:
         try:
             self.flying.pop(mark, None)
         finally:
-            flight.over = True
-            flight.done.release()
+            end(flight)
         return 0
 
 
@@ -263,7 +262,7 @@ async def _answer(Cached self, key, tuple args, dict named):
         flight = self.flying.setdefault(mark, mine)
         if flight is mine:
             break
-        if flight.over or not may_wait(task, flight):
+        if not may_wait(task, flight):
             value = await self.function(*args, **named)
             self.keep(key, value, generation)
             return value

@@ -14,3 +14,4 @@ cdef tuple mark_of(Py_ssize_t generation, object loop, object key)
 cdef Flight flight_of_thread()
 cdef bint may_wait(object waiter, Flight flight) except -1
 cdef int waited(object waiter) except -1
+cdef int end(Flight flight) except -1

@@ -35,9 +35,13 @@ cdef Flight flight_of_thread():
 
 
 cdef bint may_wait(object waiter, Flight flight) except -1:
-    """Begin to wait, to be ended by `waited`; false if that would close a circle."""
+    """Begin to wait, to be ended by `waited`; false if the flight is over already, or if
+    that would close a circle.
+    """
     cdef Flight following = flight
     with _gate:
+        if flight.over:
+            return False
         while following is not None:
             if following.owner == waiter:
                 return False
@@ -49,6 +53,14 @@ cdef bint may_wait(object waiter, Flight flight) except -1:
 cdef int waited(object waiter) except -1:
     with _gate:
         del _waiting[waiter]
+    return 0
+
+
+cdef int end(Flight flight) except -1:
+    """Release those who wait."""
+    with _gate:
+        flight.over = True
+    flight.done.release()
     return 0
 
 

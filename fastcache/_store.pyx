@@ -25,6 +25,12 @@ from fastcache._slots cimport mix_of
 from fastcache._snapshot cimport Copy, copies_of
 
 
+cdef extern from "<stdatomic.h>" nogil:
+    ctypedef enum memory_order:
+        memory_order_release
+    void fence "atomic_thread_fence"(memory_order order) noexcept
+
+
 cdef enum:
     MOST_SHARDS = 1024
 
@@ -89,6 +95,7 @@ cdef class Store:
         ])
         before = self.shards
         self.retired.append((self.settings, before))
+        fence(memory_order_release)
         self.hooks = hooks
         self.sized = sized
         self.settings = settings
