@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import socket
 from types import TracebackType
 from typing import Any, cast
@@ -26,6 +25,7 @@ from app.assembly import load_derivation
 from app.auth.headers import dialect_of_path
 from app.config import Settings
 from app.credentials.derivation import DerivationKeys
+from app.credentials.tokens import redact_secrets
 from app.errors import (
     ApiError,
     HeadersTooLarge,
@@ -37,7 +37,6 @@ from app.errors import (
 )
 from app.store.migrate import MigrationReport, migrate_in_child
 
-_SECRET = re.compile(r"sk_(live|test)_[0-9A-Za-z]+")
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - only for gunicorn's heartbeat files
 _SEND_TIMEOUT = 2.0
 # Kinds of ParseException, by their class, that are about what the application sent.
@@ -119,7 +118,7 @@ class RedactingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, redacted."""
-        return _SECRET.sub(r"sk_\1_[redacted]", super().format(record))
+        return redact_secrets(super().format(record))
 
 
 class RedactingLogger(Logger):
