@@ -21,6 +21,7 @@ MASK = "********"
 
 _HEX_KEY = re.compile(r"[0-9a-fA-F]{64}")
 _MAX_KEYS = 4
+_MAX_PORT = 65535
 
 
 class Settings(BaseModel):
@@ -50,7 +51,7 @@ class Settings(BaseModel):
     )
     bind: str = Field(
         default="127.0.0.1:8080",
-        pattern=r"^(\S+:\d{1,5}|unix:\S+)$",
+        pattern=r"^(\S+:[0-9]{1,5}|unix:\S+)$",
         description="Where to listen: `HOST:PORT` or `unix:PATH`.",
     )
     workers: Annotated[int, Field(ge=1, le=256)] = Field(
@@ -74,6 +75,7 @@ class Settings(BaseModel):
     )
     failure_limit: str = Field(
         default="300/minute",
+        pattern=r"^(off|[1-9][0-9]{0,8}/(second|minute|hour|day))$",
         description="Refused credentials from one address (an IPv6 /64 counts as one) before the "
         "answer becomes 429: `COUNT/second`, `/minute`, `/hour` or `/day`, or `off`. Counted in "
         "each worker.",
@@ -185,13 +187,9 @@ def _check(settings: Settings, given: Mapping[str, str]) -> None:
         raise ConfigurationError(
             f"set {variable('derivation_keys')} or {variable('derivation_key_file')}, not both"
         )
-    if settings.failure_limit != "off":
-        from limits import parse
-
-        try:
-            parse(settings.failure_limit)
-        except ValueError:
-            raise ConfigurationError(_problem("failure_limit")) from None
+    port = settings.bind.rpartition(":")[2]
+    if not settings.bind.startswith("unix:") and int(port) > _MAX_PORT:
+        raise ConfigurationError(_problem("bind"))
 
 
 def _problem(field: str) -> str:
