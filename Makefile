@@ -13,7 +13,7 @@ py      = .venv/bin/python
 install = $(py) -m pip install --quiet --constraint constraints.txt
 built   = .venv/.built-$(FASTCACHE_BUILD)
 sources = setup.py $(wildcard fastcache/*.pyx fastcache/*.pxd fastcache/*.h)
-checked = $(wildcard app fastcache tests benchmarks setup.py)
+checked = $(wildcard app fastcache tests benchmarks scripts/*.py setup.py)
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
