@@ -71,7 +71,7 @@ class Settings(BaseModel):
         "0, at most 300.",
     )
     cache_size: Annotated[int, Field(ge=1, le=100_000_000)] = Field(
-        default=100_000, description="Entries of the cache in each worker."
+        default=100_000, description="Entries of the cache in each worker, 1 to 100000000."
     )
     failure_limit: str = Field(
         default="300/minute",
@@ -88,13 +88,16 @@ class Settings(BaseModel):
     trusted_proxies: Annotated[int, Field(ge=0, le=16)] = Field(
         default=0,
         description="How many proxies in front are yours: the caller's address is that many from "
-        "the right of `X-Forwarded-For`. 0 takes the peer's.",
+        "the right of `X-Forwarded-For`. 0 to 16; 0 takes the peer's.",
     )
     rotation_days: Annotated[int, Field(ge=1, le=3650)] = Field(
-        default=90, description="Days after which a key should be replaced (`rotate_by`)."
+        default=90,
+        description="Days after which a key should be replaced (`rotate_by`), 1 to 3650.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="The least severe log line that is written."
+        default="info",
+        description="The least severe log line that is written: `debug`, `info`, `warning` or "
+        "`error`.",
     )
 
 
