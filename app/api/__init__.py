@@ -31,12 +31,10 @@ def build_api(settings: Settings) -> Flask:
     app = new_app()
     # One spelling of each path: what the middleware compares is what the router sees.
     app.url_map.merge_slashes = False
-    for resource in (health, account, credentials):
+    for resource in (health, metrics, account, credentials, docs):
         app.register_api(resource)
     if settings.registration == "open":
         add_registration(app)
-    app.register_blueprint(metrics)
-    app.register_blueprint(docs)
     return app
 
 

@@ -145,7 +145,7 @@ class ListQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: Annotated[int, BeforeValidator(_parse_digits), Field(ge=1, le=100)] = Field(
+    limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(_parse_digits)] = Field(
         default=50, description="How many, at most."
     )
     cursor: str | None = Field(default=None, description="The next_cursor of the page before.")
