@@ -88,6 +88,7 @@ class _Server(BaseApplication):
             "http_parser": "python",
             "worker_tmp_dir": _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None,
             "on_starting": self._report_start,
+            "pre_request": _say_nothing,
         }.items():
             self.cfg.set(name, value)
 
@@ -108,6 +109,13 @@ class _Server(BaseApplication):
                 "they are refused",
                 ended,
             )
+
+
+def _say_nothing(worker: object, request: object) -> None:
+    """In place of gunicorn's hook, which writes each path to the log at its debug level.
+
+    A secret that was put into a path may be encoded there in ways that no redaction knows.
+    """
 
 
 class RedactingFormatter(logging.Formatter):
