@@ -14,7 +14,7 @@ from flask import Flask
 
 from app.auth.authenticator import Authenticator
 from app.auth.counts import new_counters
-from app.auth.error_handlers import answer_errors_in_the_envelope
+from app.auth.error_handlers import answer_our_errors
 from app.auth.middleware import AuthMiddleware, OpenRoutes
 from app.auth.requirements import enforce_requirements
 from app.auth.throttle import FailureThrottle
@@ -82,11 +82,14 @@ class Latchkey:
         )
 
     def protect(self, app: Flask, open_routes: OpenRoutes | None = None) -> None:
-        """Put the middleware before a Flask application and enforce what its views declare."""
+        """Put the middleware before a Flask application and enforce what its views declare.
+
+        Our refusals are answered in the envelope; the application's own errors stay its own.
+        """
         app.wsgi_app = self.middleware(app.wsgi_app, open_routes)  # type: ignore[method-assign]
         app.extensions["latchkey"] = self
         enforce_requirements(app)
-        answer_errors_in_the_envelope(app)
+        answer_our_errors(app)
 
 
 def load_derivation(settings: Settings) -> DerivationKeys:

@@ -11,6 +11,7 @@ from app.api.health import health
 from app.api.metrics import metrics
 from app.api.openapi import new_app
 from app.auth import OpenRoutes
+from app.auth.error_handlers import answer_every_error
 from app.config import Settings
 
 _OPEN = frozenset(
@@ -35,6 +36,7 @@ def build_api(settings: Settings) -> Flask:
         app.register_api(resource)
     if settings.registration == "open":
         add_registration(app)
+    answer_every_error(app)
     return app
 
 
