@@ -19,7 +19,7 @@ def create_app(settings: Settings | None = None, *, migrate: bool = True) -> Fla
     current schema first; a server that did so before it forked passes False. Raises
     ConfigurationError where something does not fit.
     """
-    from app.api import build_api, open_routes
+    from app.api.routes import build_api, open_routes
     from app.assembly import Latchkey
     from app.auth.requirements import check_declarations
     from app.store.migrate import migrate_in_child

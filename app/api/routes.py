@@ -1,0 +1,46 @@
+"""The routes together: one blueprint for each resource, and what of it is open."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from app.api.account import account
+from app.api.credentials import add_registration, credentials
+from app.api.docs import docs
+from app.api.health import health
+from app.api.metrics import metrics
+from app.api.openapi import new_app
+from app.auth import OpenRoutes
+from app.auth.error_handlers import answer_every_error
+from app.config import Settings
+
+_OPEN = frozenset(
+    {
+        ("GET", "/health"),
+        ("GET", "/ready"),
+        ("GET", "/metrics"),
+        ("GET", "/openapi.json"),
+    }
+)
+_REGISTRATION = ("POST", "/credentials")
+# The console has its own login and denies by default in turn.
+_AREAS = ("/docs/", "/console/")
+
+
+def build_api(settings: Settings) -> Flask:
+    """The application with its routes, not yet protected."""
+    app = new_app()
+    # One spelling of each path: what the middleware compares is what the router sees.
+    app.url_map.merge_slashes = False
+    for resource in (health, metrics, account, credentials, docs):
+        app.register_api(resource)
+    if settings.registration == "open":
+        add_registration(app)
+    answer_every_error(app)
+    return app
+
+
+def open_routes(settings: Settings) -> OpenRoutes:
+    """What needs no credential; a closed registration is a route that is not there."""
+    registration_open = settings.registration == "open"
+    return OpenRoutes(_OPEN | ({_REGISTRATION} if registration_open else set()), _AREAS)
