@@ -1,7 +1,7 @@
 # Latchkey's commands. `make` alone lists them.
 #
 # PYTHON           the interpreter that .venv is made with   make serve PYTHON=python3.13
-# ARGS             more arguments for serve and pytest       make test ARGS='-x -k revoke'
+# ARGS             more arguments for pytest                 make test ARGS='-x -k revoke'
 # FASTCACHE_BUILD  another build mode, see setup.py          make test FASTCACHE_BUILD=debug
 
 PYTHON = python3
@@ -24,7 +24,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 serve: $(built) ## Set up, make the first keys, and serve on 127.0.0.1:8080
-	@.venv/bin/latchkey init && exec .venv/bin/latchkey serve $(ARGS)
+	@.venv/bin/latchkey init && exec .venv/bin/latchkey serve
 
 test: ready ## Set up, and run the tests with bounded rounds
 	@$(py) -m pytest $(ARGS)

@@ -42,13 +42,15 @@ class Latchkey:
     throttle: FailureThrottle
 
     @classmethod
-    def from_settings(cls, settings: Settings | None = None) -> Latchkey:
-        """Build the parts; None reads the settings from the environment.
+    def from_settings(
+        cls, settings: Settings | None = None, derivation: DerivationKeys | None = None
+    ) -> Latchkey:
+        """Build the parts; None reads the settings, and the keys that they name.
 
         Opens no connection yet. Raises ConfigurationError where a setting does not fit.
         """
         settings = settings or load_settings()
-        derivation = load_derivation(settings)
+        derivation = derivation or load_derivation(settings)
         store = Store(settings.database_url, pool_size=settings.threads)
         counters = new_counters()
         authenticator = Authenticator(
@@ -102,16 +104,14 @@ def load_derivation(settings: Settings) -> DerivationKeys:
 
 
 def require_key_file_apart(settings: Settings) -> None:
-    """Raise ConfigurationError where the derivation key file lies beside the database.
+    """Raise ConfigurationError where the derivation key file lies in the database's directory.
 
     Whoever copies that directory, as a backup does, would hold both.
     """
     if settings.derivation_keys.get_secret_value():
         return
-    if (
-        settings.derivation_key_file.resolve().parent
-        == database_path(settings.database_url).resolve().parent
-    ):
+    directory = database_path(settings.database_url).resolve().parent
+    if settings.derivation_key_file.resolve().parent == directory:
         raise ConfigurationError(
             f"{variable('derivation_key_file')} is in the database's directory, so a backup of "
             "one would hold both: keep it in another directory"

@@ -90,6 +90,11 @@ class Settings(BaseModel):
         description="How many proxies in front are yours: the caller's address is that many from "
         "the right of `X-Forwarded-For`. 0 to 16; 0 takes the peer's.",
     )
+    request_timeout: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)] = Field(
+        default=20.0,
+        description="Seconds in which a request must be read and answered, 1 to 3600; the "
+        "connection of a slower client is cut.",
+    )
     rotation_days: Annotated[int, Field(ge=1, le=3650)] = Field(
         default=90,
         description="Days after which a key should be replaced (`rotate_by`), 1 to 3650.",

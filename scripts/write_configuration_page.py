@@ -54,6 +54,8 @@ def _allowed(schema: dict[str, Any]) -> str:
     if schema["type"] == "integer":
         return f"whole number, {schema['minimum']} to {schema['maximum']}"
     if schema["type"] == "number":
+        if "minimum" in schema:
+            return f"number, {schema['minimum']} to {schema['maximum']}"
         return f"number above {schema['exclusiveMinimum']}, up to {schema['maximum']}"
     return {"path": "path", "password": "text, a secret"}.get(schema.get("format", ""), "text")
 

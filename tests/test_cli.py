@@ -559,7 +559,7 @@ def test_serve_takes_bind_and_workers_and_ends_cleanly(
     assert answered == {str(pid) for pid in workers(service)}
     assert service.process is not None
     service.process.send_signal(number)
-    assert service.process.wait(30) == 0
+    assert service.process.wait(60) == 0
     assert "Traceback" not in service.log
     assert not answers(service)
 

@@ -60,6 +60,11 @@ TABLE: dict[str, tuple[object, dict[str, object], list[str]]] = {
     ),
     "registration": ("open", {"off": "off"}, ["", "closed", "on", "Open"]),
     "trusted_proxies": (0, {"0": 0, "16": 16}, ["", "17", "-1", "all"]),
+    "request_timeout": (
+        20.0,
+        {"1": 1.0, "2.5": 2.5},
+        ["", "0", "0.9", "3601", "inf", "nan", "soon"],
+    ),
     "rotation_days": (90, {"1": 1, "3650": 3650}, ["", "0", "3651", "never"]),
     "log_level": (
         "info",
@@ -79,6 +84,7 @@ ALLOWED = {
     "failure_limit": ["COUNT/second", "/minute", "/hour", "/day", "off"],
     "registration": ["open", "off"],
     "trusted_proxies": ["0 to 16"],
+    "request_timeout": ["1 to 3600"],
     "rotation_days": ["1 to 3650"],
     "log_level": ["debug", "info", "warning", "error"],
 }

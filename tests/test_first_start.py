@@ -290,3 +290,14 @@ def derived(key: str, api_key: str | None = None) -> Pair:
 def register(service: Service, pair: Pair) -> int:
     body = {"api_key": pair.api_key, "api_secret": pair.api_secret}
     return service.request("POST", "/credentials", json_body=body).status
+
+
+def test_no_module_is_loaded_from_the_working_directory(tmp_path: Path) -> None:
+    """An application of one's own is often called app.py, and others may write to that place."""
+    service = Service(tmp_path)
+    for name in ("app.py", "json.py", "sqlite3.py"):
+        (tmp_path / name).write_text("raise SystemExit('loaded from the working directory')\n")
+    made = service.command("init")
+    assert "export LIVE_API_SECRET=sk_live_" in made.stdout
+    with service:
+        assert service.get("/ready").status == 200

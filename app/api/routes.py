@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flask import Flask
+from flask import Flask, request
+from werkzeug.routing import RequestRedirect
 
 from app.api.account import account
 from app.api.credentials import add_registration, credentials
@@ -13,6 +14,7 @@ from app.api.openapi import new_app
 from app.auth import OpenRoutes
 from app.auth.error_handlers import answer_every_error
 from app.config import Settings
+from app.errors import NotFound
 
 _OPEN = frozenset(
     {
@@ -37,7 +39,15 @@ def build_api(settings: Settings) -> Flask:
     if settings.registration == "open":
         add_registration(app)
     answer_every_error(app)
+    app.before_request(_refuse_other_spellings)
     return app
+
+
+def _refuse_other_spellings() -> None:
+    """Answer 404 where the router would be lenient: leading slashes, a missing last one."""
+    lenient = isinstance(request.routing_exception, RequestRedirect)
+    if lenient or request.environ.get("PATH_INFO", "").startswith("//"):
+        raise NotFound
 
 
 def open_routes(settings: Settings) -> OpenRoutes:

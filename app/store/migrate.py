@@ -40,7 +40,8 @@ def migrate_in_child(url: str) -> MigrationReport:
     """Migrate in a fresh process and wait for it; raises ConfigurationError with its reason."""
     database_path(url)
     child = subprocess.run(
-        [sys.executable, "-m", "app.store.migrate"],
+        # -P: the working directory is the operator's, and no place to load modules from.
+        [sys.executable, "-P", "-m", "app.store.migrate"],
         env={**os.environ, _URL_VARIABLE: url},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -121,8 +121,10 @@ def test_no_static_files(service: Service, live: Pair) -> None:
         NOT_FOUND.check(service.get(path, live.headers), "pair")
 
 
-def test_docs_without_its_slash_is_not_the_area(service: Service) -> None:
-    MISSING.check(service.get("/docs"), "pair")
+def test_other_spellings_of_a_route_are_no_route(service: Service, live: Pair) -> None:
+    for path in ("//v1/account", "//credentials", "///health", "/docs"):
+        MISSING.check(service.get(path), "pair")
+        NOT_FOUND.check(service.get(path, live.headers), "pair")
 
 
 # In process: what the start refuses.

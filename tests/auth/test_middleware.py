@@ -450,6 +450,25 @@ def test_errors_of_ones_own_application_stay_its_own(latchkey: Latchkey) -> None
     assert (broken.status_code, broken.mimetype) == (500, "text/html")
 
 
+def test_a_declaration_holds_where_the_path_is_open(latchkey: Latchkey) -> None:
+    flask = shop()
+    mistaken = OpenRoutes(frozenset({("GET", "/whoami"), ("HEAD", "/whoami")}))
+    latchkey.protect(flask, mistaken)
+    answer = flask.test_client().get("/whoami")
+    assert (answer.status_code, _code(answer)) == (401, "UNAUTHORIZED")
+    with pytest.raises(ConfigurationError, match=r"declares a requirement, but it is open"):
+        check_declarations(flask, OpenRoutes(areas=("/",)))
+
+
+def test_nothing_is_served_past_the_middleware(latchkey: Latchkey) -> None:
+    flask = shop()
+    inner = flask.wsgi_app
+    latchkey.protect(flask)
+    flask.wsgi_app = inner  # type: ignore[method-assign]
+    for path in ("/whoami", "/forgotten", "/open"):
+        assert flask.test_client().get(path).status_code == 500
+
+
 def test_a_wsgi_application_of_ones_own(latchkey: Latchkey, plain: PlainApplication) -> None:
     protected = latchkey.middleware(validator(plain))
     secret = latchkey.credentials.issue(name="all", caller=None).secret
