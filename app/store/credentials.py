@@ -17,6 +17,7 @@ from app.store.sqlite import database_path, open_reader, open_writer
 from app.store.tables import credential
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_HASH_LENGTH = 32
 _MILLISECOND = timedelta(milliseconds=1)
 
 _FIND = select(credential).where(credential.c.api_key == bindparam("api_key"))
@@ -166,10 +167,12 @@ def _discarded_on_fault(connection: Connection) -> Iterator[None]:
 
 def _credential(row: Row[tuple[object, ...]]) -> Credential:
     fields = row._mapping
+    if len(fields["secret_hash"]) != _HASH_LENGTH or not any(fields["secret_hash"]):
+        raise ValueError(f"the hash of credential {fields['id']} is none")
     return Credential(
         id=fields["id"],
         api_key=fields["api_key"],
-        secret_hash=bytes(fields["secret_hash"]),
+        secret_hash=fields["secret_hash"],
         derivation_id=fields["derivation_id"],
         account_id=fields["account_id"],
         mode=cast(Mode, fields["mode"]),

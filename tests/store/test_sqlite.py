@@ -373,7 +373,15 @@ def test_every_failure_is_a_store_error(database: Path, damage: Callable[[Path],
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("created_at", "soon"), ("expires_at", "never"), ("created_at", 2**62)],
+    [
+        ("created_at", "soon"),
+        ("expires_at", "never"),
+        ("created_at", 2**62),
+        ("secret_hash", "text"),
+        ("secret_hash", 32),
+        ("secret_hash", b"short"),
+        ("scopes", 1),
+    ],
 )
 def test_a_row_that_cannot_be_read_is_a_store_error(
     store: Store, database: Path, column: str, value: object
