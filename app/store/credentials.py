@@ -167,8 +167,8 @@ def _discarded_on_fault(connection: Connection) -> Iterator[None]:
 
 def _credential(row: Row[tuple[object, ...]]) -> Credential:
     fields = row._mapping
-    if len(fields["secret_hash"]) != _HASH_LENGTH or not any(fields["secret_hash"]):
-        raise ValueError(f"the hash of credential {fields['id']} is none")
+    if len(fields["secret_hash"]) != _HASH_LENGTH:
+        raise ValueError(f"credential {fields['id']} has a hash of a wrong length")
     return Credential(
         id=fields["id"],
         api_key=fields["api_key"],
