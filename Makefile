@@ -15,6 +15,9 @@ built   = .venv/.built-$(FASTCACHE_BUILD)
 sources = setup.py $(wildcard fastcache/*.pyx fastcache/*.pxd fastcache/*.h)
 checked = $(wildcard app fastcache tests benchmarks scripts/*.py setup.py)
 
+# A module's tests share what they started; two processes, as many as the smallest box has cores.
+parallel = --numprocesses=2 --dist=loadfile
+
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help serve test test-long lint format coverage test-sanitized wheel test-wheel clean \
@@ -27,10 +30,10 @@ serve: $(built) ## Set up, make the first keys, and serve on 127.0.0.1:8080
 	@.venv/bin/latchkey init && exec .venv/bin/latchkey serve
 
 test: ready ## Set up, and run the tests with bounded rounds
-	@$(py) -m pytest $(ARGS)
+	@$(py) -m pytest $(parallel) $(ARGS)
 
 test-long: ready ## Run the same tests at the figures that the issues name
-	@$(py) -m pytest --long --timeout=3600 $(ARGS)
+	@$(py) -m pytest $(parallel) --long --timeout=3600 $(ARGS)
 
 lint: ready ## Check style, types and Cython
 	@$(py) -m ruff check $(checked)
@@ -105,7 +108,7 @@ endef
 coverage: ## Run the tests on a traced build; app and .pyx must reach 95 %
 	$(call copy,coverage)
 	@cp build/coverage/build/cython/coverage/fastcache/*.c build/coverage/fastcache/
-	@cd build/coverage && $(py) -m coverage run -m pytest --timeout=600 $(ARGS)
+	@cd build/coverage && $(py) -m coverage run -m pytest $(parallel) --timeout=600 $(ARGS)
 	@cd build/coverage && $(py) -m coverage combine --quiet
 	@cd build/coverage && { failed=0; \
 	    $(py) -m coverage report --include='app/*' --fail-under=95 || failed=1; \
