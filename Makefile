@@ -1,7 +1,7 @@
 # Latchkey's commands. `make` alone lists them.
 #
 # PYTHON           the interpreter that .venv is made with   make serve PYTHON=python3.13
-# ARGS             more arguments for serve and pytest       make test ARGS='-x -k revoke'
+# ARGS             more arguments for pytest                 make test ARGS='-x -k revoke'
 # FASTCACHE_BUILD  another build mode, see setup.py          make test FASTCACHE_BUILD=debug
 # FREE_THREADED    a Python without the GIL, to measure too  make bench-cache FREE_THREADED=python3.13t
 
@@ -14,7 +14,10 @@ py      = .venv/bin/python
 install = $(py) -m pip install --quiet --constraint constraints.txt
 built   = .venv/.built-$(FASTCACHE_BUILD)
 sources = setup.py $(wildcard fastcache/*.pyx fastcache/*.pxd fastcache/*.h)
-checked = $(wildcard app fastcache tests benchmarks setup.py)
+checked = $(wildcard app fastcache tests benchmarks scripts/*.py setup.py)
+
+# A module's tests share what they started; two processes, as many as the smallest box has cores.
+parallel = --numprocesses=2 --dist=loadfile
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -25,13 +28,13 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 serve: $(built) ## Set up, make the first keys, and serve on 127.0.0.1:8080
-	@.venv/bin/latchkey init && exec .venv/bin/latchkey serve $(ARGS)
+	@.venv/bin/latchkey init && exec .venv/bin/latchkey serve
 
 test: ready ## Set up, and run the tests with bounded rounds
-	@$(py) -m pytest $(ARGS)
+	@$(py) -m pytest $(parallel) $(ARGS)
 
 test-long: ready ## Run the same tests at the figures that the issues name
-	@$(py) -m pytest --long --timeout=3600 $(ARGS)
+	@$(py) -m pytest $(parallel) --long --timeout=3600 $(ARGS)
 
 lint: ready ## Check style, types and Cython
 	@$(py) -m ruff check $(checked)
@@ -106,7 +109,7 @@ endef
 coverage: ## Run the tests on a traced build; app and .pyx must reach 95 %
 	$(call copy,coverage)
 	@cp build/coverage/build/cython/coverage/fastcache/*.c build/coverage/fastcache/
-	@cd build/coverage && $(py) -m coverage run -m pytest --timeout=600 $(ARGS)
+	@cd build/coverage && $(py) -m coverage run -m pytest $(parallel) --timeout=600 $(ARGS)
 	@cd build/coverage && $(py) -m coverage combine --quiet
 	@cd build/coverage && { failed=0; \
 	    $(py) -m coverage report --include='app/*' --fail-under=95 || failed=1; \

@@ -14,7 +14,7 @@ from flask import Flask
 
 from app.auth.authenticator import Authenticator
 from app.auth.counts import new_counters
-from app.auth.error_handlers import answer_errors_in_the_envelope
+from app.auth.error_handlers import answer_our_errors
 from app.auth.middleware import AuthMiddleware, OpenRoutes
 from app.auth.requirements import enforce_requirements
 from app.auth.throttle import FailureThrottle
@@ -42,13 +42,15 @@ class Latchkey:
     throttle: FailureThrottle
 
     @classmethod
-    def from_settings(cls, settings: Settings | None = None) -> Latchkey:
-        """Build the parts; None reads the settings from the environment.
+    def from_settings(
+        cls, settings: Settings | None = None, derivation: DerivationKeys | None = None
+    ) -> Latchkey:
+        """Build the parts; None reads the settings, and the keys that they name.
 
         Opens no connection yet. Raises ConfigurationError where a setting does not fit.
         """
         settings = settings or load_settings()
-        derivation = load_derivation(settings)
+        derivation = derivation or load_derivation(settings)
         store = Store(settings.database_url, pool_size=settings.threads)
         counters = new_counters()
         authenticator = Authenticator(
@@ -82,11 +84,14 @@ class Latchkey:
         )
 
     def protect(self, app: Flask, open_routes: OpenRoutes | None = None) -> None:
-        """Put the middleware before a Flask application and enforce what its views declare."""
+        """Put the middleware before a Flask application and enforce what its views declare.
+
+        Our refusals are answered in the envelope; the application's own errors stay its own.
+        """
         app.wsgi_app = self.middleware(app.wsgi_app, open_routes)  # type: ignore[method-assign]
         app.extensions["latchkey"] = self
         enforce_requirements(app)
-        answer_errors_in_the_envelope(app)
+        answer_our_errors(app)
 
 
 def load_derivation(settings: Settings) -> DerivationKeys:
@@ -99,16 +104,14 @@ def load_derivation(settings: Settings) -> DerivationKeys:
 
 
 def require_key_file_apart(settings: Settings) -> None:
-    """Raise ConfigurationError where the derivation key file lies beside the database.
+    """Raise ConfigurationError where the derivation key file lies in the database's directory.
 
     Whoever copies that directory, as a backup does, would hold both.
     """
     if settings.derivation_keys.get_secret_value():
         return
-    if (
-        settings.derivation_key_file.resolve().parent
-        == database_path(settings.database_url).resolve().parent
-    ):
+    directory = database_path(settings.database_url).resolve().parent
+    if settings.derivation_key_file.resolve().parent == directory:
         raise ConfigurationError(
             f"{variable('derivation_key_file')} is in the database's directory, so a backup of "
             "one would hold both: keep it in another directory"

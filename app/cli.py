@@ -6,6 +6,7 @@ Exit status: 0 done, 1 it could not be done (one line on standard error says why
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from app.config import MASK, Settings, load_settings, variable
 from app.credentials.derivation import instance_key
 from app.credentials.models import MODES, Credential, Mode
 from app.credentials.service import IssuedCredential, utc_now
-from app.credentials.tokens import MalformedToken, check_api_key
+from app.credentials.tokens import MalformedToken, check_api_key, redact_secrets
 from app.errors import CredentialNotFound, LatchkeyError
 from app.first_start import make_derivation_key_file, make_first_credentials
 
@@ -37,7 +38,28 @@ _mode_option = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Commands whose usage errors do not repeat a secret that was put in the wrong place."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _redacted_errors():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _redacted_errors():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _redacted_errors() -> Iterator[None]:
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = redact_secrets(error.message)  # type: ignore[misc]
+        raise
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="latchkey")
 def cli() -> None:
     """API keys for one box. Settings come from LATCHKEY_* variables; see: latchkey config."""
@@ -203,17 +225,16 @@ def generate_pair(mode: Mode, as_json: bool) -> None:
 @click.option("--name", required=True, help="The instance's name; the same name, the same key.")
 @click.option(
     "--master-key-file",
-    type=click.File("r"),
+    type=click.File("rb"),
     help="A file with the master key in hex, - for standard input; asked for without.",
 )
 @_json_option
 def derive_instance_key(name: str, master_key_file: Any, as_json: bool) -> None:
     """Derive an instance's derivation key from the vendor's master key."""
-    text = (
-        master_key_file.read()
-        if master_key_file is not None
-        else click.prompt("Master key (hex)", hide_input=True, err=True)
-    )
+    if master_key_file is not None:
+        text = master_key_file.read().decode("ascii", "replace")
+    else:
+        text = click.prompt("Master key (hex)", hide_input=True, err=True)
     try:
         key = instance_key(bytes.fromhex(text.strip()), name).hex()
     except ValueError:
@@ -261,12 +282,12 @@ def _opened(*, migrate: bool = False) -> Iterator[Latchkey]:
     Commands that add to the database make it where it is missing; the others say so.
     """
     settings = load_settings()
+    latchkey = Latchkey.from_settings(settings)
     if migrate:
         from app.store.migrate import migrate_in_child
 
         if migrate_in_child(settings.database_url).created:
             click.echo(f"made a new database, {settings.database_url}", err=True)
-    latchkey = Latchkey.from_settings(settings)
     try:
         yield latchkey
     finally:
@@ -323,7 +344,11 @@ def _print_try_out(settings: Settings, issued: IssuedCredential) -> None:
     """Lines to paste: the secret into a variable of the shell, then a call in each scheme."""
     # Not LATCHKEY_…: a variable of that form would be taken for a setting.
     secret = f"{issued.credential.mode.upper()}_API_SECRET"
-    origin = f"http://{settings.bind}"
+    socket = settings.bind.removeprefix("unix:")
+    if socket != settings.bind:
+        origin = f"--unix-socket {shlex.quote(socket)} http://localhost"
+    else:
+        origin = f"http://{settings.bind}"
     click.echo(f"export {secret}={issued.secret}")
     click.echo(f'curl -H "Authorization: Bearer ${secret}" {origin}/v1/account')
     click.echo(

@@ -21,6 +21,7 @@ MASK = "********"
 
 _HEX_KEY = re.compile(r"[0-9a-fA-F]{64}")
 _MAX_KEYS = 4
+_MAX_PORT = 65535
 
 
 class Settings(BaseModel):
@@ -50,7 +51,7 @@ class Settings(BaseModel):
     )
     bind: str = Field(
         default="127.0.0.1:8080",
-        pattern=r"^(\S+:\d{1,5}|unix:\S+)$",
+        pattern=r"^(\S+:[0-9]{1,5}|unix:\S+)$",
         description="Where to listen: `HOST:PORT` or `unix:PATH`.",
     )
     workers: Annotated[int, Field(ge=1, le=256)] = Field(
@@ -70,10 +71,11 @@ class Settings(BaseModel):
         "0, at most 300.",
     )
     cache_size: Annotated[int, Field(ge=1, le=100_000_000)] = Field(
-        default=100_000, description="Entries of the cache in each worker."
+        default=100_000, description="Entries of the cache in each worker, 1 to 100000000."
     )
     failure_limit: str = Field(
         default="300/minute",
+        pattern=r"^(off|[1-9][0-9]{0,8}/(second|minute|hour|day))$",
         description="Refused credentials from one address (an IPv6 /64 counts as one) before the "
         "answer becomes 429: `COUNT/second`, `/minute`, `/hour` or `/day`, or `off`. Counted in "
         "each worker.",
@@ -86,13 +88,21 @@ class Settings(BaseModel):
     trusted_proxies: Annotated[int, Field(ge=0, le=16)] = Field(
         default=0,
         description="How many proxies in front are yours: the caller's address is that many from "
-        "the right of `X-Forwarded-For`. 0 takes the peer's.",
+        "the right of `X-Forwarded-For`. 0 to 16; 0 takes the peer's.",
+    )
+    request_timeout: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)] = Field(
+        default=20.0,
+        description="Seconds in which a request must be read and answered, 1 to 3600; the "
+        "connection of a slower client is cut.",
     )
     rotation_days: Annotated[int, Field(ge=1, le=3650)] = Field(
-        default=90, description="Days after which a key should be replaced (`rotate_by`)."
+        default=90,
+        description="Days after which a key should be replaced (`rotate_by`), 1 to 3650.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="The least severe log line that is written."
+        default="info",
+        description="The least severe log line that is written: `debug`, `info`, `warning` or "
+        "`error`.",
     )
 
 
@@ -185,13 +195,9 @@ def _check(settings: Settings, given: Mapping[str, str]) -> None:
         raise ConfigurationError(
             f"set {variable('derivation_keys')} or {variable('derivation_key_file')}, not both"
         )
-    if settings.failure_limit != "off":
-        from limits import parse
-
-        try:
-            parse(settings.failure_limit)
-        except ValueError:
-            raise ConfigurationError(_problem("failure_limit")) from None
+    port = settings.bind.rpartition(":")[2]
+    if not settings.bind.startswith("unix:") and int(port) > _MAX_PORT:
+        raise ConfigurationError(_problem("bind"))
 
 
 def _problem(field: str) -> str:

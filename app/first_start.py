@@ -11,7 +11,8 @@ from app.config import Settings
 from app.credentials.models import MODES
 from app.credentials.service import IssuedCredential
 from app.errors import ConfigurationError
-from app.store.migrate import migrate_in_child
+from app.store.migrate import database_lock, migrate_in_child
+from app.store.sqlite import database_path
 
 
 def make_derivation_key_file(settings: Settings) -> Path | None:
@@ -47,16 +48,18 @@ def make_derivation_key_file(settings: Settings) -> Path | None:
 
 def make_first_credentials(settings: Settings) -> list[IssuedCredential]:
     """Migrate the database, and issue a full-access credential in each mode that has none."""
-    migrate_in_child(settings.database_url)
     latchkey = Latchkey.from_settings(settings)
-    try:
-        return [
-            latchkey.credentials.issue(name=f"first {mode} key", mode=mode, caller=None)
-            for mode in MODES
-            if latchkey.store.count(mode) == 0
-        ]
-    finally:
-        latchkey.store.close()
+    migrate_in_child(settings.database_url)
+    # Of two starts at once, the second finds what the first has made.
+    with database_lock(database_path(settings.database_url)):
+        try:
+            return [
+                latchkey.credentials.issue(name=f"first {mode} key", mode=mode, caller=None)
+                for mode in MODES
+                if latchkey.store.count(mode) == 0
+            ]
+        finally:
+            latchkey.store.close()
 
 
 def _sync_directory(path: Path) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import socket
+import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, cast
 
@@ -19,15 +20,17 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.http import errors as http_errors
 from gunicorn.http.message import Message
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from app import create_app
 from app.assembly import load_derivation
 from app.auth.headers import dialect_of_path
 from app.config import Settings
 from app.credentials.derivation import DerivationKeys
+from app.credentials.tokens import redact_secrets
 from app.errors import (
     ApiError,
+    ConfigurationError,
     HeadersTooLarge,
     InternalError,
     InvalidRequest,
@@ -37,7 +40,6 @@ from app.errors import (
 )
 from app.store.migrate import MigrationReport, migrate_in_child
 
-_SECRET = re.compile(r"sk_(live|test)_[0-9A-Za-z]+")
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - only for gunicorn's heartbeat files
 _SEND_TIMEOUT = 2.0
 # Kinds of ParseException, by their class, that are about what the application sent.
@@ -64,14 +66,14 @@ class _Server(BaseApplication):
     def __init__(
         self, settings: Settings, derivation: DerivationKeys, report: MigrationReport
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._derivation = derivation
         self._report = report
         super().__init__(prog="latchkey")
 
     def load_config(self) -> None:
         """Called by gunicorn at the start and at each HUP."""
-        settings = self._settings
+        settings = self.settings
         for name, value in {
             "bind": settings.bind,
             "workers": settings.workers,
@@ -89,17 +91,38 @@ class _Server(BaseApplication):
             "http_parser": "python",
             "worker_tmp_dir": _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None,
             "on_starting": self._report_start,
+            "pre_request": _say_nothing,
         }.items():
             self.cfg.set(name, value)
 
+    def reload(self) -> None:
+        """Called at each HUP: read the key file again, and keep what is in use if it is broken.
+
+        Only here, for all workers to come: were each to read it, they could disagree.
+        """
+        log = logging.getLogger("latchkey")
+        try:
+            derivation = load_derivation(self.settings)
+            self._report = migrate_in_child(self.settings.database_url)
+        except ConfigurationError as error:
+            log.error("the settings in use are kept: %s", error)
+        else:
+            self._derivation = derivation
+            self._report_credentials(log)
+        super().reload()
+
     def load(self) -> Any:
         """The WSGI application; called in each worker, after the fork."""
-        return create_app(self._settings, migrate=False)
+        return create_app(self.settings, derivation=self._derivation, migrate=False)
 
     def _report_start(self, arbiter: Arbiter) -> None:
         log = cast(Logger, arbiter.log)
         if self._report.created:
-            log.info("made a new database, %s", self._settings.database_url)
+            log.info("made a new database, %s", self.settings.database_url)
+        self._report_credentials(log)
+
+    def _report_credentials(self, log: Logger | logging.Logger) -> None:
+        """How many credentials are active, and how many the listed keys no longer vouch for."""
         active = self._report.active_by_derivation
         ended = sum(count for key, count in active.items() if key not in self._derivation.ids)
         log.info("%d active credentials", sum(active.values()) - ended)
@@ -111,6 +134,13 @@ class _Server(BaseApplication):
             )
 
 
+def _say_nothing(worker: object, request: object) -> None:
+    """In place of gunicorn's hook, which writes each path to the log at its debug level.
+
+    A secret that was put into a path may be encoded there in ways that no redaction knows.
+    """
+
+
 class RedactingFormatter(logging.Formatter):
     """A formatter in whose output nothing that looks like a secret remains, tracebacks included.
 
@@ -119,7 +149,7 @@ class RedactingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, redacted."""
-        return _SECRET.sub(r"sk_\1_[redacted]", super().format(record))
+        return redact_secrets(super().format(record))
 
 
 class RedactingLogger(Logger):
@@ -140,7 +170,31 @@ class EnvelopeWorker(ThreadWorker):
     """A threaded worker whose own refusals are answered in the envelope, and logged by kind only.
 
     gunicorn would quote the offending header to the log, and that may hold a secret.
+
+    A request that is not read and answered within its deadline is cut off: each holds a thread.
     """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._deadlines: dict[TConn, float] = {}
+        self._request_timeout = cast(_Server, self.app).settings.request_timeout
+
+    def handle(self, conn: TConn) -> bool:
+        """Called by gunicorn in a thread, for each request on a connection."""
+        self._deadlines[conn] = time.monotonic() + self._request_timeout
+        try:
+            return super().handle(conn)
+        finally:
+            self._deadlines.pop(conn, None)
+
+    def notify(self) -> None:
+        """Called by gunicorn at least once a second, in the main thread."""
+        super().notify()
+        now = time.monotonic()
+        for conn, deadline in list(self._deadlines.items()):
+            if now > deadline:
+                with suppress(OSError):
+                    conn.sock.shutdown(socket.SHUT_RDWR)
 
     def handle_error(
         self, req: Message | None, client: socket.socket, addr: Any, exc: BaseException
@@ -154,7 +208,7 @@ class EnvelopeWorker(ThreadWorker):
             if req is not None:
                 # A body found broken after its request had been answered: only close.
                 return
-        message = _message_of(exc.__traceback__)
+        message = req or _message_of(exc.__traceback__)
         body = envelope(error, dialect_of_path(getattr(message, "path", None) or ""))
         headers = [*error_headers(error, body, bearer_presented=False), ("Connection", "close")]
         head = "".join(f"{name}: {value}\r\n" for name, value in headers)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from flask import Blueprint, Response, current_app, jsonify, render_template
+from flask import Response, current_app, jsonify, render_template
 
-docs = Blueprint(
+from app.api.openapi import Resource, content
+
+docs = Resource(
     "docs",
-    __name__,
     template_folder="templates",
     static_folder=str(files("flask_openapi3_swagger") / "templates" / "swagger"),
     static_url_path="/docs/assets",
@@ -24,13 +25,13 @@ _POLICY = (
 )
 
 
-@docs.get("/openapi.json")
+@docs.open("GET", "/openapi.json", {200: content("application/json", "object")})
 def show_openapi() -> Response:
     """The OpenAPI 3.1 document, made from the routes."""
     return jsonify(current_app.api_doc)  # type: ignore[attr-defined]
 
 
-@docs.get("/docs/")
+@docs.open("GET", "/docs/", {200: content("text/html")})
 def show_page() -> Response:
     """The page that renders the document."""
     page = Response(render_template("docs.html"), content_type="text/html; charset=utf-8")
@@ -40,7 +41,7 @@ def show_page() -> Response:
     return page
 
 
-@docs.get("/docs/start.js")
+@docs.get("/docs/start.js", doc_ui=False)
 def show_script() -> Response:
     """The few lines that start the page, apart from it so that no script is inline."""
     return Response(render_template("docs.js"), content_type="text/javascript; charset=utf-8")

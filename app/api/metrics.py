@@ -9,17 +9,18 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from flask import Blueprint, Response, current_app
+from flask import Response, current_app
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from app.api.openapi import Resource, content
 from app.assembly import Latchkey
 from app.auth.counts import Count
 from app.auth.levels import Level
 
-metrics = Blueprint("metrics", __name__)
+metrics = Resource("metrics")
 
 _OUTCOMES = (
     Count.AUTHENTICATED,
@@ -34,7 +35,7 @@ _OUTCOMES = (
 )
 
 
-@metrics.get("/metrics")
+@metrics.open("GET", "/metrics", {200: content("text/plain")})
 def show_metrics() -> Response:
     """Show the worker's counters."""
     registry = CollectorRegistry(auto_describe=False)

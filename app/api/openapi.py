@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from flask import Response
@@ -16,7 +16,8 @@ from app.api.json_request import JsonRequest
 from app.api.schemas import ErrorEnvelope, first_problem
 
 View = TypeVar("View", bound=Callable[..., object])
-Answers = dict[int, type[BaseModel]]
+Described = type[BaseModel] | dict[str, Any]
+Answers = Mapping[int, Described]
 
 API_VERSION = "1"
 SECURITY_SCHEMES: dict[str, Any] = {
@@ -57,8 +58,9 @@ def new_app() -> OpenAPI:
 class Resource(APIBlueprint):
     """The routes of one resource, each described for the OpenAPI document."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name, __name__)
+    def __init__(self, name: str, **options: Any) -> None:
+        """``options`` are those of a Flask blueprint, for its templates and files."""
+        super().__init__(name, __name__, **options)
 
     def protected(
         self,
@@ -69,7 +71,7 @@ class Resource(APIBlueprint):
         errors: tuple[int, ...] = (),
     ) -> Callable[[View], View]:
         """A route that needs a credential; ``errors`` are the statuses beside the common ones."""
-        described = _responses(answers, (400, 401, 429, 500, *errors))
+        described = _responses(answers, (401, 429, *errors))
         return _route(self, method, rule, responses=described, security=_EITHER_SCHEME)
 
     def open(
@@ -93,7 +95,7 @@ def describe_open(
     errors: tuple[int, ...] = (),
 ) -> Callable[[View], View]:
     """A route of an application or a blueprint that needs no credential."""
-    return _route(scaffold, method, rule, responses=_responses(answers, (400, 500, *errors)))
+    return _route(scaffold, method, rule, responses=_responses(answers, errors))
 
 
 def _route(
@@ -114,8 +116,15 @@ def answer(model: BaseModel, status: int = 200) -> Response:
     )
 
 
-def _responses(answers: Answers, errors: tuple[int, ...]) -> Answers:
-    return {**answers, **dict.fromkeys(sorted(errors), ErrorEnvelope)}
+def content(media_type: str, json_type: str = "string") -> dict[str, Any]:
+    """The description of an answer that no model has the shape of."""
+    return {"content": {media_type: {"schema": {"type": json_type}}}}
+
+
+def _responses(answers: Answers, errors: tuple[int, ...]) -> dict[int, Described]:
+    """``answers``, the errors of the route, and those that any request can meet."""
+    every = sorted({400, 431, 500, *errors})
+    return {**answers, **dict.fromkeys(every, ErrorEnvelope)}
 
 
 def _refuse(error: ValidationError) -> Response:

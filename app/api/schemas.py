@@ -56,13 +56,16 @@ Time = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 ApiKey = Annotated[str, Field(pattern=API_KEY_PATTERN, examples=["ak_live_0123456789ABCDEFGHIJkl"])]
-# A name begins and ends with a visible character and has no control characters.
+# A name begins and ends with a visible character. Control characters, those that end a line, and
+# those that turn the direction of writing could make a terminal or a page show something else.
+_HIDDEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+_NAME_PATTERN = rf"^[^ {_HIDDEN}]([^{_HIDDEN}]*[^ {_HIDDEN}])?$"
 Name = Annotated[
     str,
     Field(
         min_length=1,
         max_length=100,
-        pattern=r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$",
+        pattern=_NAME_PATTERN,
         examples=["billing service"],
     ),
 ]
@@ -145,7 +148,7 @@ class ListQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: Annotated[int, BeforeValidator(_parse_digits), Field(ge=1, le=100)] = Field(
+    limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(_parse_digits)] = Field(
         default=50, description="How many, at most."
     )
     cursor: str | None = Field(default=None, description="The next_cursor of the page before.")

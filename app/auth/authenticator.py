@@ -17,7 +17,6 @@ import math
 import secrets
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 from app.auth.counts import Count
 from app.auth.flights import SingleFlight
@@ -35,14 +34,6 @@ UNKNOWN_SIZE = 10_000
 
 _DIGEST_LENGTH = 16
 _NO_DIGEST = bytes(_DIGEST_LENGTH)
-
-
-class _Loaded(NamedTuple):
-    """One database read: what it found, under which ticket, and when (monotonic seconds)."""
-
-    ticket: int
-    read_at: float
-    credential: Credential | None
 
 
 class Authenticator:
@@ -73,7 +64,7 @@ class Authenticator:
         self._stripes = Stripes()
         self.known: Level[Entry] = new_level(backend, cache_size, cache_ttl)
         self.unknown: Level[Unknown] = new_level(backend, UNKNOWN_SIZE, UNKNOWN_TTL)
-        self._flights: SingleFlight[_Loaded] = SingleFlight()
+        self._flights: SingleFlight[bytes, Entry | Unknown] = SingleFlight()
         # Keyed afresh at each start: a digest from a core dump matches nothing elsewhere.
         self._hasher = hashlib.blake2b(key=secrets.token_bytes(32), digest_size=_DIGEST_LENGTH)
 
@@ -112,17 +103,44 @@ class Authenticator:
         if unknown is not None and self._is_fresh(unknown, lookup):
             self.counters.add(Count.UNKNOWN_HIT)
             raise InvalidCredential
-        loaded = self._flights.fly(lookup, self._stripes.generation, self._load)
-        credential = loaded.credential
+        found = self._flights.fly(
+            digest,
+            lambda _: self._stripes.generation(lookup),
+            lambda _, ticket: self._load(lookup, secret, digest, ticket),
+        )
+        if isinstance(found, Unknown):
+            raise InvalidCredential
+        return found
+
+    def _load(self, lookup: str, secret: str, digest: bytes, ticket: int) -> Entry | Unknown:
+        """What the store says of a secret, read after the ticket was loaded and the time taken.
+
+        It is remembered before the flight lands, and looked for first: whoever missed the cache
+        before that, and takes off after it, must not read again.
+        """
+        entry = self.known.get(lookup)
+        if entry is not None and entry.ticket == ticket and self._timer() < entry.deadline:
+            if hmac.compare_digest(entry.digest, digest):
+                return entry
+        unknown = self.unknown.get(digest)
+        if unknown is not None and unknown.ticket == ticket and self._timer() < unknown.deadline:
+            return unknown
+        read_at = self._timer()
+        self.counters.add(Count.STORE_SELECT)
+        try:
+            credential = self._find(api_key_of(lookup))
+        except StoreError:
+            self.counters.add(Count.STORE_ERROR)
+            raise
         if credential is None or not hmac.compare_digest(
             credential.secret_hash, hash_secret(secret)
         ):
-            deadline = loaded.read_at + min(UNKNOWN_TTL, self._cache_ttl)
-            self.unknown.put(digest, Unknown(loaded.ticket, deadline))
-            raise InvalidCredential
+            unknown = Unknown(ticket, read_at + min(UNKNOWN_TTL, self._cache_ttl))
+            self.unknown.put(digest, unknown)
+            return unknown
         entry = Entry(
-            ticket=loaded.ticket,
-            deadline=loaded.read_at + self._cache_ttl,
+            ticket=ticket,
+            deadline=read_at + self._cache_ttl,
             digest=digest,
             principal=credential.principal(),
             revoked=credential.revoked_at is not None,
@@ -132,16 +150,6 @@ class Authenticator:
         )
         self.known.put(lookup, entry)
         return entry
-
-    def _load(self, lookup: str, ticket: int) -> _Loaded:
-        """Read the store, after the ticket was loaded and the time taken."""
-        read_at = self._timer()
-        self.counters.add(Count.STORE_SELECT)
-        try:
-            return _Loaded(ticket, read_at, self._find(api_key_of(lookup)))
-        except StoreError:
-            self.counters.add(Count.STORE_ERROR)
-            raise
 
     def _is_fresh(self, entry: Entry | Unknown, lookup: str) -> bool:
         return self._stripes.generation(lookup) == entry.ticket and self._timer() < entry.deadline

@@ -22,7 +22,6 @@ class Count(IntEnum):
     CACHE_HIT = auto()
     CACHE_MISS = auto()
     UNKNOWN_HIT = auto()
-    UNKNOWN_MISS = auto()
     STORE_SELECT = auto()
     STORE_ERROR = auto()
     FORGED = auto()

@@ -1,4 +1,4 @@
-"""Every error of a Flask application, answered in the one envelope."""
+"""Answering a Flask application's errors in the one envelope."""
 
 from __future__ import annotations
 
@@ -22,9 +22,14 @@ from app.errors import (
 log = logging.getLogger("latchkey")
 
 
-def answer_errors_in_the_envelope(app: Flask) -> None:
-    """Have ``app`` answer its errors as ours are: by status, type, code and message in JSON."""
+def answer_our_errors(app: Flask) -> None:
+    """Have ``app`` answer what Latchkey raises; its own errors stay as they are."""
     app.register_error_handler(ApiError, _answer)
+
+
+def answer_every_error(app: Flask) -> None:
+    """Have ``app`` answer whatever goes wrong in the envelope, as the API promises."""
+    answer_our_errors(app)
     app.register_error_handler(HTTPException, lambda error: _answer(_translate(error)))
     app.register_error_handler(Exception, _answer_unexpected)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from copy import copy
 from typing import Generic, TypeVar, cast
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
@@ -26,7 +27,7 @@ class FlightAborted(Exception):
     """The thread that led a flight was torn down in the middle of it."""
 
 
-class SingleFlight(Generic[T]):
+class SingleFlight(Generic[K, T]):
     """Flights by key. A waiter takes a flight's result only under the flight's own ticket.
 
     Were it to take one that began under an older ticket, it could hand out what was read before
@@ -34,10 +35,10 @@ class SingleFlight(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._flights: dict[str, _Flight[T]] = {}
+        self._flights: dict[K, _Flight[T]] = {}
         self._lock = threading.Lock()
 
-    def fly(self, key: str, ticket_of: Callable[[str], int], load: Callable[[str, int], T]) -> T:
+    def fly(self, key: K, ticket_of: Callable[[K], int], load: Callable[[K, int], T]) -> T:
         """The result of ``load(key, ticket)``, shared with every caller under the same ticket.
 
         Whatever the leader's ``load`` raises, its waiters get too: they are never left behind.
@@ -60,7 +61,7 @@ class SingleFlight(Generic[T]):
             raise copy(flight.error)
         return cast(T, flight.result)
 
-    def _lead(self, key: str, flight: _Flight[T], load: Callable[[str, int], T]) -> T:
+    def _lead(self, key: K, flight: _Flight[T], load: Callable[[K, int], T]) -> T:
         try:
             result = flight.result = load(key, flight.ticket)
             return result

@@ -16,7 +16,7 @@ from werkzeug.local import LocalProxy
 from app.auth.middleware import PRINCIPAL_KEY, OpenRoutes
 from app.credentials.models import Principal
 from app.credentials.scopes import KNOWN_SCOPES, permits
-from app.errors import ConfigurationError, InsufficientScope
+from app.errors import ConfigurationError, InsufficientScope, MissingCredential
 
 View = TypeVar("View", bound=Callable[..., object])
 
@@ -84,24 +84,37 @@ def enforce_requirements(app: Flask) -> None:
 
     @app.before_request
     def check_requirement() -> None:
-        principal = request.environ.get(PRINCIPAL_KEY)
-        if principal is None or request.endpoint is None:
+        if PRINCIPAL_KEY not in request.environ:
+            raise ConfigurationError("the request did not come through the middleware")
+        if request.endpoint is None:
             return
+        principal = request.environ[PRINCIPAL_KEY]
         requirement = getattr(app.view_functions[request.endpoint], _ATTRIBUTE, None)
         if requirement is None:
+            if principal is None:
+                return
             raise ConfigurationError(f"the view {request.endpoint} declares no requirement")
+        if principal is None:
+            # Open by its path, protected by its declaration: the stricter of the two holds.
+            raise MissingCredential
         requirement.check(principal, request.view_args or {})
 
 
 def check_declarations(app: Flask, open_routes: OpenRoutes) -> None:
-    """Raise ConfigurationError if a protected route declares neither a scope nor any credential."""
+    """Raise ConfigurationError where what is open and what views declare do not fit together.
+
+    A protected route declares a scope or any credential, and an open one declares nothing.
+    """
     for rule in app.url_map.iter_rules():
         protected = [
             method
             for method in sorted(rule.methods or ())
             if not open_routes.admits(method, rule.rule)
         ]
-        if protected and not hasattr(app.view_functions[rule.endpoint], _ATTRIBUTE):
+        declared = hasattr(app.view_functions[rule.endpoint], _ATTRIBUTE)
+        if declared and not protected:
+            raise ConfigurationError(f"{rule.rule} declares a requirement, but it is open")
+        if protected and not declared:
             raise ConfigurationError(
                 f"the protected route {protected[0]} {rule.rule} declares no requirement: "
                 "add @require_scope(...) or @any_credential to its view"

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from app.credentials.tokens import SecretParts, compose_secret
 
 KEY_LENGTH = 32
-MAX_KEYS = 4
 
 _PAIR_LABEL = b"latchkey.v1:"
 _INSTANCE_LABEL = b"latchkey.v1.instance:"

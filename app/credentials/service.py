@@ -24,6 +24,7 @@ from app.credentials.tokens import (
     mode_of,
     new_api_key,
     read_secret,
+    redact_secrets,
 )
 from app.errors import (
     CredentialNotFound,
@@ -96,7 +97,9 @@ class CredentialService:
 
         ``api_key`` is well-formed, ``secret`` has the right shape. Raises NotDerived unless a
         current derivation key made the pair, then DuplicateApiKey if it is known already.
+        InvalidField, before either, for a name that holds a secret.
         """
+        _require_no_secret(name)
         try:
             parts = read_secret(secret)
         except MalformedToken:
@@ -119,8 +122,9 @@ class CredentialService:
 
         What is INHERITED is the caller's own; the operator has everything, without expiry, and
         makes live keys. Raises InsufficientScope for more than the caller has, InvalidField for
-        an expiry in the past.
+        an expiry in the past and for a name that holds a secret.
         """
+        _require_no_secret(name)
         if isinstance(expires_at, datetime) and expires_at <= utc_now():
             raise InvalidField("expires_at", "must lie in the future")
         if mode is INHERITED:
@@ -205,6 +209,12 @@ def utc_now() -> datetime:
     """The wall clock in UTC, cut to the millisecond that the store keeps."""
     now = datetime.now(UTC)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def _require_no_secret(name: str | None) -> None:
+    """Refuse a name into which a secret was pasted: names are stored, listed and shown."""
+    if name is not None and redact_secrets(name) != name:
+        raise InvalidField("name", "holds what looks like an API secret")
 
 
 def _require_within(

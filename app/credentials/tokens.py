@@ -8,6 +8,7 @@ its field is malformed. tests/credentials/vectors.json has known answers for oth
 
 from __future__ import annotations
 
+import re
 import secrets
 import zlib
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ _LARGEST_ID = base62.encode(2**128 - 1, _ID_LENGTH)
 _LARGEST_MAC = base62.encode(2**256 - 1, _MAC_LENGTH)
 _API_KEY_PREFIXES = frozenset({"ak_live_", "ak_test_"})
 _SECRET_PREFIXES = frozenset({"sk_live_", "sk_test_"})
+_SECRET_IN_TEXT = re.compile(r"sk_(live|test)_[0-9A-Za-z]+")
 
 
 class MalformedToken(ValueError):
@@ -112,6 +114,11 @@ def read_secret(text: str) -> SecretParts:
     if text[_PREFIX_LENGTH:_ID_END] > _LARGEST_ID or mac > _LARGEST_MAC:
         raise MalformedToken("not a well-formed API secret")
     return SecretParts(api_key_of(lookup_key(text)), base62.decode(mac).to_bytes(32))
+
+
+def redact_secrets(text: str) -> str:
+    """``text`` without anything that looks like a secret, or like the beginning of one."""
+    return _SECRET_IN_TEXT.sub(r"sk_\1_[redacted]", text)
 
 
 def _checksum(body: str) -> str:

@@ -17,6 +17,7 @@ from app.store.sqlite import database_path, open_reader, open_writer
 from app.store.tables import credential
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_HASH_LENGTH = 32
 _MILLISECOND = timedelta(milliseconds=1)
 
 _FIND = select(credential).where(credential.c.api_key == bindparam("api_key"))
@@ -46,7 +47,7 @@ class Store:
         """The credential with this public key, as committed when the call began or later."""
         with self._reading() as connection:
             row = connection.execute(_FIND, {"api_key": api_key}).one_or_none()
-        return None if row is None else _credential(row)
+            return None if row is None else _credential(row)
 
     def page(self, mode: Mode | None, limit: int, before: int | None) -> list[Credential]:
         """At most ``limit`` credentials of ``mode`` (None: both), newest first.
@@ -149,6 +150,9 @@ def _translated() -> Iterator[None]:
     except SQLAlchemyError as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         raise StoreError(f"{type(cause).__name__}: {cause}") from error
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        # A value that somebody put there by hand, of a type that the column does not have.
+        raise StoreError(f"a row cannot be read: {type(error).__name__}: {error}") from None
 
 
 @contextmanager
@@ -163,22 +167,21 @@ def _discarded_on_fault(connection: Connection) -> Iterator[None]:
 
 def _credential(row: Row[tuple[object, ...]]) -> Credential:
     fields = row._mapping
-    try:
-        return Credential(
-            id=fields["id"],
-            api_key=fields["api_key"],
-            secret_hash=fields["secret_hash"],
-            derivation_id=fields["derivation_id"],
-            account_id=fields["account_id"],
-            mode=cast(Mode, fields["mode"]),
-            name=fields["name"],
-            scopes=frozenset(fields["scopes"].split()),
-            created_at=_from_milliseconds(fields["created_at"]),
-            expires_at=_from_milliseconds_or_none(fields["expires_at"]),
-            revoked_at=_from_milliseconds_or_none(fields["revoked_at"]),
-        )
-    except (TypeError, OverflowError) as error:
-        raise StoreError(f"credential {fields['id']} cannot be read: {error}") from None
+    if len(fields["secret_hash"]) != _HASH_LENGTH:
+        raise ValueError(f"credential {fields['id']} has a hash of a wrong length")
+    return Credential(
+        id=fields["id"],
+        api_key=fields["api_key"],
+        secret_hash=fields["secret_hash"],
+        derivation_id=fields["derivation_id"],
+        account_id=fields["account_id"],
+        mode=cast(Mode, fields["mode"]),
+        name=fields["name"],
+        scopes=frozenset(fields["scopes"].split()),
+        created_at=_from_milliseconds(fields["created_at"]),
+        expires_at=_from_milliseconds_or_none(fields["expires_at"]),
+        revoked_at=_from_milliseconds_or_none(fields["revoked_at"]),
+    )
 
 
 def _to_milliseconds(moment: datetime) -> int:

@@ -40,7 +40,8 @@ def migrate_in_child(url: str) -> MigrationReport:
     """Migrate in a fresh process and wait for it; raises ConfigurationError with its reason."""
     database_path(url)
     child = subprocess.run(
-        [sys.executable, "-m", "app.store.migrate"],
+        # -P: the working directory is the operator's, and no place to load modules from.
+        [sys.executable, "-P", "-m", "app.store.migrate"],
         env={**os.environ, _URL_VARIABLE: url},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -61,7 +62,7 @@ def migrate(url: str) -> MigrationReport:
     path = database_path(url)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(path.with_name(path.name + ".migration-lock")):
+        with database_lock(path):
             created = _create(path)
             _refuse_what_is_broken(path)
             _upgrade(path)
@@ -73,9 +74,10 @@ def migrate(url: str) -> MigrationReport:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on the file; it ends with the process, however that dies."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def database_lock(path: Path) -> Iterator[None]:
+    """Hold the lock of those who make a database; it ends with the process, however that dies."""
+    lock = path.with_name(f"{path.name}.migration-lock")
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -17,6 +17,8 @@ Dialect = Literal["pair", "bearer"]
 DIALECTS: tuple[Dialect, ...] = ("pair", "bearer")
 
 MAX_BODY = 16 * 1024
+JSON_HEADER = ("Content-Type", "application/json")
+CHUNKED_HEADER = "Transfer-Encoding: chunked"
 REALM = 'Bearer realm="latchkey"'
 
 

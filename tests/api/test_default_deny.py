@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-import app.api
+import app.api.routes
 from app import create_app
 from app.auth import any_credential
 from app.config import Settings, load_settings
@@ -121,8 +121,10 @@ def test_no_static_files(service: Service, live: Pair) -> None:
         NOT_FOUND.check(service.get(path, live.headers), "pair")
 
 
-def test_docs_without_its_slash_is_not_the_area(service: Service) -> None:
-    MISSING.check(service.get("/docs"), "pair")
+def test_other_spellings_of_a_route_are_no_route(service: Service, live: Pair) -> None:
+    for path in ("//v1/account", "//credentials", "///health", "/docs"):
+        MISSING.check(service.get(path), "pair")
+        NOT_FOUND.check(service.get(path, live.headers), "pair")
 
 
 # In process: what the start refuses.
@@ -130,14 +132,14 @@ def test_docs_without_its_slash_is_not_the_area(service: Service) -> None:
 
 def _with_view(monkeypatch: pytest.MonkeyPatch, rule: str, view: object, **options: object) -> None:
     """Have the API built with one more view."""
-    build = app.api.build_api
+    build = app.api.routes.build_api
 
     def build_with_view(settings: Settings) -> Flask:
         built = build(settings)
         built.add_url_rule(rule, "added", view, **options)  # type: ignore[arg-type]
         return built
 
-    monkeypatch.setattr(app.api, "build_api", build_with_view)
+    monkeypatch.setattr(app.api.routes, "build_api", build_with_view)
 
 
 def _forgotten() -> str:

@@ -150,6 +150,7 @@ def values(field: str, *wrong: object) -> list[tuple[str, object]]:
 WRONG_FIELDS = [
     *values("name", None, 1, True, 1.5, [], {}, "", " ", " x", "x ", "x" * 101),
     *values("name", "a\x00b", "a\nb", "\x7f", "\ud800", "x\udfff"),
+    *values("name", "a\x9b31mred", "a\u202eb", "a\u2028b", "\u2066"),
     *values("mode", None, 1, True, "", "LIVE", "prod", ["live"], "live\x00"),
     *values("scopes", None, "", "*", 1, True, {}, [], [None], [1], [[]], [""]),
     *values("scopes", ["admin"], ["*:write"], ["*", "x:read"], ["\ud800"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,16 @@ from app.credentials.derivation import DerivationKey
 from app.errors import StoreError
 from fastcache import Stripes
 from tests.auth.conftest import NewWorker
-from tests.auth.worker import Gate, Outcome, Running, Worker, await_waiting, derive
+from tests.auth.worker import (
+    Gate,
+    Outcome,
+    Running,
+    Worker,
+    api_key,
+    await_waiting,
+    derive,
+    presented,
+)
 
 KEY = "live_0000000000000000000000"
 
@@ -23,7 +33,7 @@ class Airport:
     """Flights under real stripes. Each load stops at a gate of its own, in the order of loads."""
 
     def __init__(self) -> None:
-        self.flights: SingleFlight[str] = SingleFlight()
+        self.flights: SingleFlight[str, str] = SingleFlight()
         self.stripes = Stripes()
         self.loads: list[tuple[str, int]] = []
         self.gates = [Gate() for _ in range(4)]
@@ -86,7 +96,7 @@ def test_keys_fly_apart() -> None:
 
 
 def test_a_result_of_none_is_shared_too() -> None:
-    flights: SingleFlight[None] = SingleFlight()
+    flights: SingleFlight[str, None] = SingleFlight()
     gate = Gate()
     loads: list[str] = []
 
@@ -257,25 +267,79 @@ def test_many_threads_on_one_cold_key_make_one_select(worker: Worker) -> None:
     assert worker.reads.count == 1
 
 
-def test_secrets_that_share_a_flight_are_judged_each_by_itself(new_worker: NewWorker) -> None:
+def test_secrets_of_one_key_fly_and_are_judged_each_by_itself(new_worker: NewWorker) -> None:
     """Two listed keys derive two secrets of one api_key; one of them is registered."""
     first, second = (DerivationKey(bytes([number]) * 32) for number in (1, 2))
     worker = new_worker(current=[first, second])
     right = derive(first)
     wrong = derive(second, right)
     worker.register(right)
-    for leads, waits in ((right, wrong), (wrong, right)):
+    for order in ((right, wrong), (wrong, right)):
         worker.authenticator.invalidate(right[3:30])
         worker.reads.keys.clear()
         gate = worker.reads.before = Gate()
-        leader = Running(lambda secret=leads: worker.outcome(secret))  # type: ignore[misc]
+        leader = Running(lambda secret=order[0]: worker.outcome(secret))  # type: ignore[misc]
         gate.await_arrival()
-        waiter = Running(lambda secret=waits: worker.outcome(secret))  # type: ignore[misc]
-        await_waiting([waiter], "fly")
+        other = Running(lambda secret=order[1]: worker.outcome(secret))  # type: ignore[misc]
         gate.open()
-        outcomes = {leads: leader.value(), waits: waiter.value()}
+        outcomes = dict(zip(order, (leader.value(), other.value()), strict=True))
         assert outcomes == {right: "ok", wrong: "InvalidCredential"}
-        assert worker.reads.count == 1
+        assert worker.reads.count == 2
+
+
+def test_who_missed_the_cache_before_a_flight_landed_does_not_read_again(worker: Worker) -> None:
+    """Stopped between its miss and its flight; meanwhile somebody else fills the cache."""
+    flights = worker.authenticator._flights
+    fly = flights.fly
+    unknown = derive(worker.keys.newest)
+    for secret, outcome in ((worker.issue(), "ok"), (unknown, "InvalidCredential")):
+        late = Running(partial(worker.outcome, secret), start=False)
+        gate = Gate().only(late)
+
+        def slow_fly(*arguments: Any, gate: Gate = gate) -> Any:
+            gate()
+            return fly(*arguments)
+
+        flights.fly = slow_fly  # type: ignore[assignment, method-assign]
+        late.start()
+        gate.await_arrival()
+        assert worker.outcome(secret) == outcome
+        gate.open()
+        assert late.value() == outcome
+        assert worker.reads.keys.count(api_key(secret)) == (1 if worker.cached else 2)
+
+
+def test_who_takes_off_late_reads_again_what_is_no_longer_fresh(worker: Worker) -> None:
+    """What is found there counts under the flight's own ticket, in its time, for its secret."""
+    flights = worker.authenticator._flights
+    fly = flights.fly
+    first_known, first_unknown = worker.issue(), derive(worker.keys.newest)
+
+    def invalidate(secret: str) -> None:
+        worker.authenticator.invalidate(presented(secret).lookup)
+
+    def wait(secret: str) -> None:
+        worker.timer.now += 1000
+
+    for secret, outcome in ((first_known, "ok"), (first_unknown, "InvalidCredential")):
+        for spoil in (invalidate, wait):
+            invalidate(secret)
+            late = Running(partial(worker.outcome, secret), start=False)
+            gate = Gate().only(late)
+
+            def slow_fly(*arguments: Any, gate: Gate = gate) -> Any:
+                gate()
+                return fly(*arguments)
+
+            flights.fly = slow_fly  # type: ignore[assignment, method-assign]
+            late.start()
+            gate.await_arrival()
+            assert worker.outcome(secret) == outcome
+            spoil(secret)
+            before = worker.reads.count
+            gate.open()
+            assert late.value() == outcome
+            assert worker.reads.count == before + 1
 
 
 def test_waiters_hear_of_a_failing_database(worker: Worker) -> None:

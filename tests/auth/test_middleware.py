@@ -17,7 +17,7 @@ from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
-from flask import Flask
+from flask import Flask, abort
 from werkzeug.test import TestResponse
 
 from app.assembly import Latchkey
@@ -360,6 +360,11 @@ def shop() -> Flask:
     def broken() -> dict[str, str]:
         raise ValueError("a bug")
 
+    @flask.get("/taken")
+    @any_credential
+    def taken() -> dict[str, str]:
+        abort(409)
+
     return flask
 
 
@@ -433,17 +438,35 @@ def test_a_view_that_declares_nothing_can_stop_the_start(latchkey: Latchkey) -> 
     check_declarations(flask, OpenRoutes(rest.routes | options, ("/static/",)))
 
 
-def test_a_fault_in_a_view_is_answered_in_the_envelope(
-    latchkey: Latchkey, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_errors_of_ones_own_application_stay_its_own(latchkey: Latchkey) -> None:
     flask = shop()
+    flask.register_error_handler(409, lambda error: ("taken, sorry", 409))
     latchkey.protect(flask)
-    secret = latchkey.credentials.issue(name="all", caller=None).secret
-    with caplog.at_level(logging.ERROR, "latchkey"):
-        answer = flask.test_client().get("/broken", headers=bearer(secret))
-    assert (answer.status_code, _code(answer)) == (500, "internal_error")
-    assert "a bug" in caplog.text
-    assert b"a bug" not in answer.data
+    client = flask.test_client()
+    headers = bearer(latchkey.credentials.issue(name="all", caller=None).secret)
+    taken = client.get("/taken", headers=headers)
+    assert (taken.status_code, taken.data) == (409, b"taken, sorry")
+    broken = client.get("/broken", headers=headers)
+    assert (broken.status_code, broken.mimetype) == (500, "text/html")
+
+
+def test_a_declaration_holds_where_the_path_is_open(latchkey: Latchkey) -> None:
+    flask = shop()
+    mistaken = OpenRoutes(frozenset({("GET", "/whoami"), ("HEAD", "/whoami")}))
+    latchkey.protect(flask, mistaken)
+    answer = flask.test_client().get("/whoami")
+    assert (answer.status_code, _code(answer)) == (401, "UNAUTHORIZED")
+    with pytest.raises(ConfigurationError, match=r"declares a requirement, but it is open"):
+        check_declarations(flask, OpenRoutes(areas=("/",)))
+
+
+def test_nothing_is_served_past_the_middleware(latchkey: Latchkey) -> None:
+    flask = shop()
+    inner = flask.wsgi_app
+    latchkey.protect(flask)
+    flask.wsgi_app = inner  # type: ignore[method-assign]
+    for path in ("/whoami", "/forgotten", "/open"):
+        assert flask.test_client().get(path).status_code == 500
 
 
 def test_a_wsgi_application_of_ones_own(latchkey: Latchkey, plain: PlainApplication) -> None:

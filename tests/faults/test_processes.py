@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -128,3 +131,67 @@ def test_sigterm_lets_a_request_in_flight_finish(running: Service) -> None:
     assert running.process is not None
     assert running.process.wait(30) == 0
     assert running.command("keys", "show", answer.json["api_key"]).returncode == 0
+
+
+def test_workers_keep_to_one_set_of_derivation_keys(
+    start_service: Callable[..., Service],
+) -> None:
+    """What happens to the key file meanwhile counts at the next HUP, for all workers alike."""
+    service = start_service()
+    pair = service.issue()
+    key_file = Path(service.settings["LATCHKEY_DERIVATION_KEY_FILE"])
+    original = key_file.read_text()
+
+    def replace_a_worker() -> None:
+        victim = workers(service)[0]
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: not is_alive(victim), "the worker's end")
+        wait_until(lambda: len(workers(service)) == 2, "a new worker")
+
+    def reload() -> None:
+        before = set(workers(service))
+        os.kill(master(service), signal.SIGHUP)
+        wait_until(lambda: len(set(workers(service)) - before) == 2, "new workers")
+        wait_until(lambda: not before & set(workers(service)), "the end of the old ones")
+
+    key_file.write_text("ab" * 32 + "\n")
+    replace_a_worker()
+    assert {service.get("/v1/account", pair.bearer).status for _ in range(12)} == {200}
+
+    key_file.write_text("not a key\n")
+    replace_a_worker()
+    reload()
+    assert {service.get("/v1/account", pair.bearer).status for _ in range(12)} == {200}
+    assert "the settings in use are kept" in service.log
+    assert "not a key" not in service.log
+
+    key_file.write_text("ab" * 32 + "\n")
+    reload()
+    assert {service.get("/v1/account", pair.bearer).status for _ in range(12)} == {401}
+    assert "active credentials were made with derivation keys that are no longer listed" in (
+        service.log
+    )
+
+    key_file.write_text(original)
+    reload()
+    assert service.get("/v1/account", pair.bearer).status == 200
+
+
+def test_a_slow_client_is_cut_off(start_service: Callable[..., Service]) -> None:
+    """Those that hold every thread with half a header or half a body do not hold them for good."""
+    service = start_service(
+        LATCHKEY_WORKERS="1", LATCHKEY_THREADS="2", LATCHKEY_REQUEST_TIMEOUT="2"
+    )
+    halves = (
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Slow: ",
+        b"POST /credentials HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 100\r\n\r\n{",
+    )
+    for half in halves:
+        with ExitStack() as held:
+            for _ in range(2):
+                client = held.enter_context(
+                    socket.create_connection(("127.0.0.1", service.port), timeout=20)
+                )
+                client.sendall(half)
+            assert service.get("/health").status == 200

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +18,9 @@ from sqlalchemy import Connection, text
 
 from app.errors import ConfigurationError, StoreError
 from app.store import Store
+from app.store.migrate import migrate
 from app.store.pinned import PinnedFile
-from app.store.sqlite import database_path, open_reader, open_writer
+from app.store.sqlite import _open_connection, database_path, open_reader, open_writer
 from tests.database import new_database
 from tests.faults.processes import open_files
 from tests.store.conftest import NOW, NewStore, new_credential
@@ -258,6 +261,44 @@ def test_a_log_outlives_the_failure_of_its_file(
     assert store.find(added.api_key) == added
 
 
+@pytest.mark.parametrize("content", [b"", b"This is no database. " * 1000])
+def test_the_log_of_a_killed_process_outlives_the_failure_of_its_file(
+    database: Path, content: bytes
+) -> None:
+    api_key = new_credential().api_key
+    code = (
+        "import os, sqlite3, sys\n"
+        "c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "c.execute('INSERT INTO credential VALUES (9,?,?,?,?,?,NULL,?,0,NULL,NULL)',"
+        " [sys.argv[2], bytes(32), '1' * 16, 'acct_', 'live', '*'])\n"
+        "os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(database), api_key], check=True)
+    good = database.read_bytes()
+    log = database.with_name("latchkey.db-wal").read_bytes()
+    assert log
+    database.write_bytes(content)
+    url = f"sqlite:///{database}"
+    for _ in range(2):
+        with closing(Store(url)) as store, pytest.raises(StoreError):
+            store.find(api_key)
+        with pytest.raises(ConfigurationError):
+            migrate(url)
+    assert database.read_bytes() == content
+    assert database.with_name("latchkey.db-wal").read_bytes() == log
+    database.write_bytes(good)
+    with closing(Store(url)) as store:
+        found = store.find(api_key)
+    assert found is not None
+    assert found.id == 9
+
+
+def test_a_file_that_vanishes_at_the_last_moment_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="unable to open database file"):
+        _open_connection(tmp_path / "latchkey.db", 0.1)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_missing_file_is_never_made(tmp_path: Path) -> None:
     path = tmp_path / "latchkey.db"
     with closing(Store(f"sqlite:///{path}")) as store:
@@ -332,7 +373,13 @@ def test_every_failure_is_a_store_error(database: Path, damage: Callable[[Path],
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("created_at", "soon"), ("expires_at", "never"), ("created_at", 2**62)],
+    [
+        ("created_at", "soon"),
+        ("expires_at", "never"),
+        ("created_at", 2**62),
+        ("secret_hash", "text"),
+        ("secret_hash", b"short"),
+    ],
 )
 def test_a_row_that_cannot_be_read_is_a_store_error(
     store: Store, database: Path, column: str, value: object

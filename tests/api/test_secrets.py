@@ -1,0 +1,312 @@
+"""No secret anywhere: a full run with failures of every kind, and then a search for each of them.
+
+Looked through are the log at its most talkative, every answer but the one that shows a secret,
+the metrics, and the database with its WAL and its index of the WAL.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.api.contract import (
+    CHUNKED_HEADER,
+    JSON_HEADER,
+    chunked,
+    derived,
+    encode,
+    forged,
+    lines,
+    wire,
+)
+from tests.service import Answer, Pair, Service
+
+MAC = slice(30, 73)
+
+
+class Run:
+    """A run over every route, which remembers what was made and what was answered."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.made: list[Pair] = []
+        self.answers: list[Answer] = []
+
+    def issue(self, by: Pair, **terms: object) -> Pair:
+        """Make a pair. This answer shows its secret, and is to hold none but that."""
+        answer = self.service.request(
+            "POST", "/v1/api_keys", by.bearer, json_body={"name": "kept", **terms}
+        )
+        assert answer.status == 201
+        pair = self.note(Pair(answer.json["api_key"], answer.json["api_secret"]))
+        rest = answer.body.replace(pair.api_secret.encode(), b"")
+        self.answers.append(Answer(answer.status, answer.headers, rest))
+        return pair
+
+    def note(self, pair: Pair) -> Pair:
+        self.made.append(pair)
+        return pair
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str] | None = None,
+        json_body: object = None,
+        body: bytes | None = None,
+    ) -> Answer:
+        answer = self.service.request(method, path, headers, json_body=json_body, body=body)
+        self.answers.append(answer)
+        return answer
+
+    def send(self, data: bytes) -> Answer:
+        answer = self.service.send_raw(data)
+        self.answers.append(answer)
+        return answer
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    with Service(
+        tmp_path_factory.mktemp("secrets"),
+        LATCHKEY_LOG_LEVEL="debug",
+        LATCHKEY_WORKERS="1",
+        LATCHKEY_FAILURE_LIMIT="40/day",
+    ) as service:
+        yield Run(service)
+
+
+@pytest.fixture(scope="module")
+def searched(run: Run) -> dict[str, bytes]:
+    """Everything that was written, after everything was done."""
+    owner = run.note(run.service.create_key("live"))
+    live = run.issue(owner)
+    test = run.note(run.service.create_key("test"))
+    use_every_route(run, live, test)
+    put_secrets_in_wrong_places(run, live, run.note(derived(run.service)))
+    send_broken_requests(run, live)
+    # A connection that is opened anew may empty the WAL, so look before and after the failures.
+    before = {
+        f"{path.name} before": path.read_bytes()
+        for path in sorted(run.service.database.parent.glob("*.db*"))
+    }
+    fail_at_the_database(run, live, run.issue(live))
+    assert 429 in {
+        run.ask("GET", "/v1/account", run.note(forged(live)).bearer).status for _ in range(50)
+    }
+
+    run.issue(live)
+
+    written = {
+        **before,
+        "answers": b"\n".join(
+            repr(answer.headers).encode() + answer.body for answer in run.answers
+        ),
+        "metrics": run.service.get("/metrics").body,
+        "log": run.service.log_path.read_bytes(),
+    }
+    for path in sorted(run.service.directory.rglob("*.db*")):
+        written[path.name] = path.read_bytes()
+    run.service.command("keys", "list", "--json")
+    run.service.stop()
+    written["log to its end"] = run.service.log_path.read_bytes()
+    written["database at rest"] = run.service.database.read_bytes()
+    return written
+
+
+def use_every_route(run: Run, live: Pair, test: Pair) -> None:
+    """What honest clients do, and what they are refused."""
+    for path in ("/health", "/ready", "/metrics", "/openapi.json", "/docs/", "/nowhere"):
+        for pair in (None, live):
+            run.ask("GET", path, pair.bearer if pair else None)
+    fresh = run.note(derived(run.service))
+    body = vars(fresh)
+    for sent in (
+        body,
+        body,
+        {**body, "name": 1},
+        {**body, "api_key": fresh.api_secret},
+        vars(run.note(forged(fresh))),
+        {"api_key": live.api_key, "api_secret": fresh.api_secret},
+        {**body, "api_secret": fresh.api_secret[:-1]},
+        {**body, "api_secret": [fresh.api_secret]},
+    ):
+        run.ask("POST", "/credentials", json_body=sent)
+    for pair in (live, test, fresh):
+        for headers in (pair.bearer, pair.headers, {**pair.bearer, **pair.headers}):
+            for path in ("/credentials", "/v1/api_keys", f"/v1/api_keys/{live.api_key}"):
+                run.ask("GET", path, headers)
+            run.ask("GET", "/v1/account", headers)
+            run.ask("PUT", "/v1/account", headers)
+            run.ask("GET", "/v1/nowhere", headers)
+    limited = run.issue(live, scopes=["account:read"])
+    run.ask("GET", "/credentials", limited.headers)
+    run.ask("DELETE", f"/v1/api_keys/{limited.api_key}", limited.bearer)
+    run.ask("GET", "/v1/account", limited.bearer)
+    run.ask("DELETE", f"/credentials/{fresh.api_key}", live.headers)
+    for wrong in (Pair(live.api_key, test.api_secret), Pair(live.api_secret, live.api_key)):
+        run.ask("GET", "/v1/account", wrong.headers)
+    for number in range(3):
+        run.ask("GET", "/v1/account", run.note(forged(live)).bearer)
+        run.ask("GET", "/v1/account", run.note(derived(run.service)).headers)
+        run.ask("GET", "/v1/account", {"X-Api-Secret": live.api_secret[: 70 + number]})
+
+
+def put_secrets_in_wrong_places(run: Run, live: Pair, lost: Pair) -> None:
+    """Secrets of the caller, and one that was never registered, where none belongs."""
+    for secret in (live.api_secret, lost.api_secret):
+        half = secret[40:]
+        for method, path in (
+            ("DELETE", f"/credentials/{secret}"),
+            ("GET", f"/v1/api_keys/{secret}"),
+            ("DELETE", f"/v1/api_keys/{secret}"),
+            ("GET", f"/{secret}"),
+            ("GET", f"/v1/{secret}"),
+            ("GET", f"/v1/api_keys/%73k_{secret[3:]}"),
+            ("GET", f"/v1/api_keys/sk%255Flive_{secret[8:]}"),
+            ("GET", f"/{secret[8:]}"),
+            ("GET", f"/docs/{secret}"),
+            ("GET", f"/docs/assets/{secret}"),
+            ("GET", f"/console/{secret}"),
+            ("GET", f"/credentials?cursor={secret}"),
+            ("GET", f"/credentials?limit={secret}"),
+            ("GET", f"/credentials?{secret}=1"),
+            ("GET", f"/credentials?api_secret={secret}"),
+            ("GET", f"/health?secret={half}"),
+        ):
+            run.ask(method, path, live.headers)
+            run.ask(method, path)
+        for body in (
+            {secret: 1},
+            {"name": "x", secret: "x"},
+            {"name": "x", secret.lower(): "x"},
+            {"name": secret},
+            {"name": f"the secret is {secret}!"},
+            {"name": "x", "mode": secret},
+            {"name": "x", "scopes": [secret]},
+            {"name": "x", "scopes": {secret: 1}},
+            {"name": "x", "expires_at": secret},
+            {"api_key": secret, "api_secret": secret},
+            {"api_key": lost.api_key, "api_secret": secret, "name": secret},
+            {"api_key": lost.api_key, "api_secret": {secret: secret}},
+            [secret],
+            secret,
+        ):
+            for path in ("/v1/api_keys", "/credentials"):
+                assert run.ask("POST", path, live.bearer, json_body=body).status in (400, 403)
+        for raw in (
+            secret.encode(),
+            b'{"name": ' + secret.encode(),
+            b"[" * 9_000 + secret.encode(),
+        ):
+            run.ask(
+                "POST", "/v1/api_keys", {**live.bearer, JSON_HEADER[0]: JSON_HEADER[1]}, body=raw
+            )
+        run.ask("POST", "/credentials", {"Content-Type": secret}, body=b"{}")
+        for headers in (
+            {"Authorization": f"Basic {secret}"},
+            {"Authorization": secret},
+            {"Authorization": f"Bearer {secret}, {secret}"},
+            {"X-Api-Key": secret},
+            {"X-Api-Key": secret, "X-Api-Secret": secret},
+            {"X-Api-Secret": f"{secret},{secret}"},
+            {"X-Forwarded-For": secret, "Referer": secret, "User-Agent": secret, "Cookie": secret},
+            {secret.replace("_", "-"): "x"},
+            {secret: "x"},
+        ):
+            run.ask("GET", "/v1/account", headers)
+
+
+def send_broken_requests(run: Run, live: Pair) -> None:
+    """What the parser refuses, with the secret in or beside the part that it refuses."""
+    secret, credential = live.api_secret, lines(live.bearer)[0]
+    create = [credential, ": ".join(JSON_HEADER)]
+    for data in (
+        wire(f"GET /v1/{secret}", version="HTTP/7.7"),
+        wire(f"GET {secret}"),
+        wire(f"{secret} /"),
+        wire(f"GET /health {secret}"),
+        wire("GET /health", version=secret),
+        wire("GET /v1/account", credential, "Bad Name: x"),
+        wire("GET /v1/account", f"Bad Name {secret}: x"),
+        wire("GET /v1/account", f"{secret}"),
+        wire("GET /v1/account", f"{credential}\x00"),
+        wire("GET /v1/account", credential, f" {secret}"),
+        wire("GET /v1/account", f"Expect: {secret}"),
+        wire("GET /v1/account", f"Host: {secret}"),
+        wire("GET /v1/account", f"Content-Length: {secret}"),
+        wire("GET /v1/account", f"Transfer-Encoding: {secret}"),
+        wire("GET /v1/account", credential, f"X: {secret * 900}"),
+        wire(f"GET /{secret * 90}", credential),
+        wire("POST /v1/api_keys", *create, CHUNKED_HEADER, body=f"{secret}\r\n"),
+        wire("POST /v1/api_keys", *create, CHUNKED_HEADER, body=f"1;{secret}\x00\r\n"),
+        wire("POST /v1/api_keys", *create, CHUNKED_HEADER, body=f"0\r\nBad {secret}: x\r\n\r\n"),
+        wire("POST /v1/api_keys", *create, CHUNKED_HEADER, body=chunked(secret.encode() * 400)),
+        wire("POST /v1/api_keys", *create, "Content-Length: 500", body=encode({"name": secret})),
+        wire("GET /health", credential, CHUNKED_HEADER, body=f"{secret}\r\n"),
+    ):
+        assert run.send(data).status < 500
+    for end in (40, 90, 110):
+        # Gone in the middle of its headers; there is nobody to answer.
+        with socket.create_connection(("127.0.0.1", run.service.port)) as connection:
+            connection.sendall(wire("GET /v1/account", credential)[:end])
+
+
+def fail_at_the_database(run: Run, live: Pair, cold: Pair) -> None:
+    away = run.service.database.with_suffix(".away")
+    run.service.database.rename(away)
+    try:
+        for pair in (live, cold, run.note(derived(run.service))):
+            for headers in (pair.bearer, pair.headers):
+                run.ask("GET", "/v1/account", headers)
+                run.ask("GET", "/credentials", headers)
+                run.ask("POST", "/v1/api_keys", headers, json_body={"name": "x"})
+            run.ask("POST", "/credentials", json_body=vars(pair))
+        assert run.ask("GET", "/ready").status == 503
+    finally:
+        away.rename(run.service.database)
+    assert {500, 503} <= {answer.status for answer in run.answers}
+
+
+def test_run_was_complete(run: Run, searched: dict[str, bytes]) -> None:
+    """Nothing is shown by a search of what never happened."""
+    statuses = {answer.status for answer in run.answers}
+    assert statuses >= {200, 201, 400, 401, 403, 404, 405, 409, 413, 415, 429, 431, 500, 503}
+    assert len(run.made) > 20
+    names = set(searched)
+    assert names >= {"latchkey.db", "latchkey.db-wal", "latchkey.db-shm"}
+    assert all(text for name, text in searched.items() if "lock" not in name)
+    # What may be found is found, so the search looks in the right places.
+    key = run.made[0].api_key.encode()
+    assert key in searched["database at rest"]
+    assert key in searched["answers"]
+    assert b"[DEBUG]" in searched["log"]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        *("latchkey.db before", "latchkey.db-wal before", "latchkey.db-shm before"),
+        *("answers", "metrics", "log", "log to its end", "database at rest"),
+        *("latchkey.db", "latchkey.db-wal", "latchkey.db-shm"),
+    ],
+)
+def test_no_secret_is_found(run: Run, searched: dict[str, bytes], where: str) -> None:
+    text = searched[where]
+    found = [
+        pair.api_key
+        for pair in run.made
+        for part in (pair.api_secret, pair.api_secret[MAC], pair.api_secret[40:60])
+        if part.encode() in text or part.lower().encode() in text
+    ]
+    assert found == []
+
+
+def test_derivation_key_is_found_nowhere(run: Run, searched: dict[str, bytes]) -> None:
+    key = Path(run.service.settings["LATCHKEY_DERIVATION_KEY_FILE"]).read_text().strip()
+    for where, text in searched.items():
+        assert key.encode() not in text, where
+        assert bytes.fromhex(key) not in text, where

@@ -1,0 +1,203 @@
+"""Floods: many at once on one cold key make one SELECT, and forged pairs make none.
+
+In process the statements are counted at the engine; over HTTP by what the service counts itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from app.assembly import Latchkey
+from app.auth.headers import Presented
+from app.config import load_settings
+from app.credentials.tokens import compose_secret, lookup_key, new_api_key
+from app.errors import InvalidCredential
+from app.store.migrate import migrate_in_child
+from tests.service import Pair, Service
+
+THREADS = 50
+FORGED = 20_000
+ROUNDS = 20
+
+
+class Statements(list[str]):
+    """Every statement that an engine sends to the database."""
+
+    def watch(self, engine: Any) -> Statements:
+        @event.listens_for(engine, "before_cursor_execute")
+        def _note(connection: object, cursor: object, statement: str, *others: object) -> None:
+            self.append(statement)
+
+        return self
+
+
+@pytest.fixture(params=["fastcache", "cachetools"])
+def latchkey(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Latchkey]:
+    """One worker's parts over a real, migrated database."""
+    settings = load_settings(
+        {
+            "LATCHKEY_DATABASE_URL": f"sqlite:///{tmp_path / 'latchkey.db'}",
+            "LATCHKEY_DERIVATION_KEYS": os.urandom(32).hex(),
+            "LATCHKEY_CACHE_BACKEND": request.param,
+            "LATCHKEY_THREADS": str(THREADS),
+        }
+    )
+    migrate_in_child(settings.database_url)
+    made = Latchkey.from_settings(settings)
+    yield made
+    made.store.close()
+
+
+@pytest.fixture
+def statements(latchkey: Latchkey) -> Statements:
+    return Statements().watch(latchkey.store._reader)
+
+
+@pytest.fixture
+def often_switching() -> Iterator[None]:
+    """Threads that take turns every few instructions, so that each gap is met."""
+    before = sys.getswitchinterval()
+    # A coverage build sets an interval of its own, see fastcache/_shard.pyx.
+    if sys.gettrace() is None:
+        sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def presented(secret: str) -> Presented:
+    return Presented(lookup_key(secret), secret)
+
+
+def at_once(act: Callable[[], object]) -> list[object]:
+    """What ``act`` came to in each of the threads, an exception as itself."""
+    barrier = threading.Barrier(THREADS)
+    outcomes: list[object] = []
+
+    def run() -> None:
+        barrier.wait()
+        try:
+            outcomes.append(act())
+        except InvalidCredential as error:
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(outcomes) == THREADS
+    return outcomes
+
+
+def forged() -> str:
+    """A secret that is well-formed, checksum included, and made with no key of ours."""
+    return compose_secret(new_api_key("live"), os.urandom(32))
+
+
+@pytest.mark.usefixtures("often_switching")
+def test_one_cold_key_makes_one_select(latchkey: Latchkey, statements: Statements) -> None:
+    for done in range(ROUNDS):
+        issued = latchkey.credentials.issue(name="cold", caller=None)
+        credential = presented(issued.secret)
+        outcomes = at_once(lambda: latchkey.authenticator.authenticate(credential))  # noqa: B023
+        assert outcomes == [issued.credential.principal()] * THREADS
+        assert len(statements) == done + 1
+
+
+@pytest.mark.usefixtures("often_switching")
+def test_one_unknown_key_makes_one_select(latchkey: Latchkey, statements: Statements) -> None:
+    for done in range(ROUNDS):
+        _, secret = latchkey.credentials.derive_pair("live")
+        credential = presented(secret)
+        outcomes = at_once(lambda: latchkey.authenticator.authenticate(credential))  # noqa: B023
+        assert {type(outcome) for outcome in outcomes} == {InvalidCredential}
+        assert len(statements) == done + 1
+
+
+def test_forged_pairs_make_no_select(
+    latchkey: Latchkey, statements: Statements, long: bool
+) -> None:
+    count = FORGED if long or latchkey.settings.cache_backend == "fastcache" else 1_000
+    issued = latchkey.credentials.issue(name="attacked", caller=None)
+    for number in range(count):
+        # Every second one is for a key that exists.
+        secret = (
+            compose_secret(issued.credential.api_key, os.urandom(32)) if number % 2 else forged()
+        )
+        with pytest.raises(InvalidCredential):
+            latchkey.authenticator.authenticate(presented(secret))
+    assert statements == []
+    # The counter counts: the good one is a statement.
+    latchkey.authenticator.authenticate(presented(issued.secret))
+    assert len(statements) == 1
+
+
+# Over HTTP.
+
+
+def barrage(service: Service, requests: list[dict[str, str]], connections: int) -> list[int]:
+    """The statuses of the requests, sent over so many kept connections at once."""
+    barrier = threading.Barrier(connections)
+    statuses: list[int] = []
+
+    def run(share: list[dict[str, str]]) -> None:
+        connection = HTTPConnection("127.0.0.1", service.port, timeout=60)
+        connection.connect()
+        barrier.wait()
+        for headers in share:
+            connection.request("GET", "/v1/account", headers=headers)
+            answer = connection.getresponse()
+            answer.read()
+            statuses.append(answer.status)
+        connection.close()
+
+    threads = [
+        threading.Thread(target=run, args=(requests[first::connections],))
+        for first in range(connections)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return statuses
+
+
+def test_floods_over_http(start_service: Callable[..., Service], long: bool) -> None:
+    service = start_service(
+        LATCHKEY_WORKERS="1", LATCHKEY_THREADS=str(THREADS), LATCHKEY_FAILURE_LIMIT="off"
+    )
+
+    def selects() -> float:
+        return service.metric("latchkey_lookups_total", level="store", result="select")
+
+    victim = service.issue()
+    for done in range(ROUNDS if long else 4):
+        cold = service.issue()
+        before = selects()
+        statuses = barrage(service, [cold.bearer] * THREADS, THREADS)
+        assert statuses == [200] * THREADS
+        assert selects() == before + 1, done
+
+    count = FORGED if long else 1_000
+    before = selects()
+    wrong = [
+        Pair(key, compose_secret(key, os.urandom(32)))
+        for number in range(count)
+        for key in [victim.api_key if number % 2 else new_api_key("test")]
+    ]
+    requests = [pair.headers if number % 3 else pair.bearer for number, pair in enumerate(wrong)]
+    assert barrage(service, requests, 8) == [401] * count
+    assert selects() == before
+    forged_ones = service.metric("latchkey_lookups_total", level="derivation", result="forged")
+    assert forged_ones == count
+    assert service.get("/v1/account", victim.bearer).status == 200
+    assert selects() == before + 1

@@ -1,0 +1,36 @@
+"""The ``latchkey`` command within the tests' own process: for many cases that end early."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from unittest.mock import patch
+
+from app.cli import main
+from tests.service import Service
+
+
+def run_here(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``latchkey`` with the service's settings; a process of its own would only start slower.
+
+    Standard input is at its end.
+    """
+    output, error = io.StringIO(), io.StringIO()
+    status: object = 0
+    with (
+        patch.dict(os.environ, service.environment(), clear=True),
+        patch.object(sys, "argv", ["latchkey", *arguments]),
+        patch.object(sys, "stdin", io.StringIO()),
+        contextlib.chdir(service.directory),
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(error),
+    ):
+        try:
+            main()
+        except SystemExit as ended:
+            status = ended.code or 0
+    assert isinstance(status, int)
+    return subprocess.CompletedProcess(arguments, status, output.getvalue(), error.getvalue())

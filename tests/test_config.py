@@ -1,0 +1,302 @@
+"""The settings: defaults, what is read, what is refused in one line, and their page in docs/."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from app.config import PREFIX, Settings, derivation_keys, load_settings, variable
+from app.errors import ConfigurationError
+from scripts.write_configuration_page import PAGE, page
+
+ONE, TWO, THREE = "1" * 64, "2" * 64, "3" * 64
+OVERLONG = "9" * 400
+
+# Name: the default; other values that are allowed, with what they come to; values that are not.
+TABLE: dict[str, tuple[object, dict[str, object], list[str]]] = {
+    "database_url": (
+        "sqlite:///data/latchkey.db",
+        {"sqlite:////var/lib/latchkey/latchkey.db": "sqlite:////var/lib/latchkey/latchkey.db"},
+        [],
+    ),
+    "derivation_keys": ("", {ONE: ONE, f"{ONE},{TWO}": f"{ONE},{TWO}"}, []),
+    "derivation_key_file": (Path("secrets/derivation.key"), {"/keys": Path("/keys")}, []),
+    "derivation_keys_retired": ("", {ONE: ONE}, []),
+    "bind": (
+        "127.0.0.1:8080",
+        {
+            "0.0.0.0:1": "0.0.0.0:1",
+            "[::1]:65535": "[::1]:65535",
+            "localhost:80": "localhost:80",
+            "unix:/run/latchkey.sock": "unix:/run/latchkey.sock",
+            "unix:a:99999": "unix:a:99999",
+        },
+        ["", "8080", "localhost", "localhost:", ":8080", "a b:80", "h:65536", "h:٣", "unix:"],
+    ),
+    "workers": (4, {"1": 1, "256": 256, " 2 ": 2}, ["", "0", "257", "-1", "two", "1.5", OVERLONG]),
+    "threads": (4, {"1": 1, "256": 256}, ["", "0", "257", "many", "1e2", OVERLONG]),
+    "cache_backend": (
+        "fastcache",
+        {"cachetools": "cachetools", "none": "none", "fastcache": "fastcache"},
+        ["", "redis", "None", "FASTCACHE"],
+    ),
+    "cache_ttl": (
+        300.0,
+        {"0.001": 0.001, "300": 300.0, "1e2": 100.0},
+        ["", "0", "-1", "300.001", "inf", "nan", "5m"],
+    ),
+    "cache_size": (
+        100_000,
+        {"1": 1, "100000000": 100_000_000},
+        ["", "0", "100000001", "-5", "1k", OVERLONG],
+    ),
+    "failure_limit": (
+        "300/minute",
+        {value: value for value in ("off", "1/second", "5/minute", "999999999/hour", "10/day")},
+        ["", "0/minute", "OFF", "300", "5/month", "5 per 3 hours", "1/minute;2/hour", "٣/day"],
+    ),
+    "registration": ("open", {"off": "off"}, ["", "closed", "on", "Open"]),
+    "trusted_proxies": (0, {"0": 0, "16": 16}, ["", "17", "-1", "all"]),
+    "request_timeout": (
+        20.0,
+        {"1": 1.0, "2.5": 2.5},
+        ["", "0", "0.9", "3601", "inf", "nan", "soon"],
+    ),
+    "rotation_days": (90, {"1": 1, "3650": 3650}, ["", "0", "3651", "never"]),
+    "log_level": (
+        "info",
+        {level: level for level in ("debug", "info", "warning", "error")},
+        ["", "INFO", "trace", "critical"],
+    ),
+}
+
+# What the line about a bad value says is allowed.
+ALLOWED = {
+    "bind": ["HOST:PORT", "unix:PATH"],
+    "workers": ["1 to 256"],
+    "threads": ["1 to 256"],
+    "cache_backend": ["fastcache", "cachetools", "none"],
+    "cache_ttl": ["more than 0", "at most 300"],
+    "cache_size": ["1 to 100000000"],
+    "failure_limit": ["COUNT/second", "/minute", "/hour", "/day", "off"],
+    "registration": ["open", "off"],
+    "trusted_proxies": ["0 to 16"],
+    "request_timeout": ["1 to 3600"],
+    "rotation_days": ["1 to 3650"],
+    "log_level": ["debug", "info", "warning", "error"],
+}
+
+
+def value_of(settings: Settings, field: str) -> object:
+    value = getattr(settings, field)
+    return value.get_secret_value() if hasattr(value, "get_secret_value") else value
+
+
+def refusal(environ: dict[str, str]) -> str:
+    """The line with which the settings are refused."""
+    with pytest.raises(ConfigurationError) as caught:
+        derivation_keys(load_settings(environ))
+    # Neither a cause nor a context that a traceback would show the value in.
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    message = str(caught.value)
+    assert message
+    assert "\n" not in message
+    return message
+
+
+def test_every_setting_is_in_this_table() -> None:
+    assert list(TABLE) == list(Settings.model_fields)
+
+
+@pytest.mark.parametrize("field", TABLE)
+def test_the_default(field: str) -> None:
+    settings = load_settings({})
+    assert value_of(settings, field) == TABLE[field][0]
+    assert settings.model_fields_set == set()
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [(field, text, value) for field, row in TABLE.items() for text, value in row[1].items()],
+)
+def test_what_the_environment_says(field: str, text: str, value: object) -> None:
+    settings = load_settings({variable(field): text, "PATH": "/bin", "latchkey_workers": "x"})
+    assert value_of(settings, field) == value
+    assert settings.model_fields_set == {field}
+
+
+@pytest.mark.parametrize(
+    ("field", "text"), [(field, text) for field, row in TABLE.items() for text in row[2]]
+)
+def test_a_value_that_is_not_allowed(field: str, text: str) -> None:
+    message = refusal({variable(field): text})
+    assert message.startswith(f"{variable(field)} has a value that is not allowed. ")
+    for allowed in ALLOWED[field]:
+        assert allowed in message
+
+
+@pytest.mark.parametrize("field", [field for field, row in TABLE.items() if row[2]])
+def test_the_line_never_repeats_the_value(field: str) -> None:
+    assert "confidential" not in refusal({variable(field): "confidential"})
+
+
+def test_the_process_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("LATCHKEY_WORKERS", "7")
+    assert load_settings().workers == 7
+
+
+def test_the_command_line_wins_over_the_environment() -> None:
+    environ = {"LATCHKEY_WORKERS": "2", "LATCHKEY_THREADS": "3"}
+    settings = load_settings(environ, overrides={"workers": "5"})
+    assert (settings.workers, settings.threads) == (5, 3)
+    with pytest.raises(ConfigurationError, match=r"^LATCHKEY_WORKERS .* 1 to 256"):
+        load_settings(environ, overrides={"workers": "0"})
+
+
+@pytest.mark.parametrize(
+    "name", ["LATCHKEY_WORKER", "LATCHKEY_", "LATCHKEY_workers", "LATCHKEY_DERIVATION_KEY"]
+)
+def test_an_unknown_name_is_refused(name: str) -> None:
+    message = refusal({name: "confidential", "LATCHKEY_WORKERS": "2"})
+    assert message.startswith(f"unknown setting {name}; allowed are ")
+    for field in Settings.model_fields:
+        assert variable(field) in message
+    assert "confidential" not in message
+
+
+def test_settings_do_not_change_and_do_not_show_secrets() -> None:
+    settings = load_settings({"LATCHKEY_DERIVATION_KEYS": ONE})
+    with pytest.raises(ValueError, match="frozen"):
+        settings.workers = 3  # type: ignore[misc]
+    assert ONE not in f"{settings!r} {settings} {settings.model_dump()}"
+
+
+@pytest.mark.parametrize(
+    ("current", "retired", "keys"),
+    [
+        (ONE, "", ([ONE], [])),
+        (f"{TWO},{ONE}", "", ([TWO, ONE], [])),
+        (f" {TWO} , {ONE} ", THREE, ([TWO, ONE], [THREE])),
+        ("aB" * 32, "", (["ab" * 32], [])),
+        (",".join(f"{n:064}" for n in range(4)), "", ([f"{n:064}" for n in range(4)], [])),
+    ],
+)
+def test_derivation_keys(current: str, retired: str, keys: tuple[list[str], list[str]]) -> None:
+    environ = {"LATCHKEY_DERIVATION_KEYS": current, "LATCHKEY_DERIVATION_KEYS_RETIRED": retired}
+    found = derivation_keys(load_settings(environ))
+    assert tuple([key.hex() for key in listed] for listed in found) == keys
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["c0de", "g" * 64, ONE + "1", f"{ONE},", f",{ONE}", f"{ONE};{TWO}", "١" * 64, f"{ONE},{ONE}0"],
+)
+@pytest.mark.parametrize("field", ["derivation_keys", "derivation_keys_retired"])
+def test_a_malformed_derivation_key_is_refused(field: str, value: str) -> None:
+    message = refusal({"LATCHKEY_DERIVATION_KEYS": THREE, variable(field): value})
+    assert message == f"{variable(field)}: a derivation key is 64 hex digits"
+
+
+@pytest.mark.parametrize("field", ["derivation_keys", "derivation_keys_retired"])
+def test_five_derivation_keys_are_too_many(field: str) -> None:
+    five = ",".join(f"{n:064}" for n in range(5))
+    message = refusal({"LATCHKEY_DERIVATION_KEYS": THREE, variable(field): five})
+    assert message == f"{variable(field)}: 1 to 4 keys are allowed, not 5"
+
+
+@pytest.mark.parametrize(
+    ("current", "retired"),
+    [(f"{ONE},{ONE}", ""), (ONE, ONE), (ONE, f"{TWO},{TWO}"), ("AB" * 32, "ab" * 32)],
+)
+def test_a_derivation_key_is_listed_once(current: str, retired: str) -> None:
+    environ = {"LATCHKEY_DERIVATION_KEYS": current, "LATCHKEY_DERIVATION_KEYS_RETIRED": retired}
+    assert refusal(environ) == "a derivation key is listed twice; list each one once"
+
+
+def test_keys_come_from_the_environment_or_from_a_file() -> None:
+    environ = {"LATCHKEY_DERIVATION_KEYS": ONE, "LATCHKEY_DERIVATION_KEY_FILE": "keys"}
+    assert refusal(environ) == (
+        "set LATCHKEY_DERIVATION_KEYS or LATCHKEY_DERIVATION_KEY_FILE, not both"
+    )
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    path = tmp_path / "derivation.key"
+    path.touch(mode=0o600)
+    return path
+
+
+def keys_of(path: Path) -> list[str]:
+    environ = {"LATCHKEY_DERIVATION_KEY_FILE": str(path)}
+    return [key.hex() for key in derivation_keys(load_settings(environ))[0]]
+
+
+def test_a_key_file_with_comments_and_empty_lines(key_file: Path) -> None:
+    key_file.write_text(f"# newest first\n{TWO}\n\n  {ONE}  \n")
+    assert keys_of(key_file) == [TWO, ONE]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "1 to 4 keys are allowed, not 0"),
+        (b"# none yet\n", "1 to 4 keys are allowed, not 0"),
+        (b"confidential\n", "a derivation key is 64 hex digits"),
+        (f"{ONE},{TWO}\n".encode(), "a derivation key is 64 hex digits"),
+        ("".join(f"{n:064}\n" for n in range(5)).encode(), "1 to 4 keys are allowed, not 5"),
+        (b"\xff" * 64, "not ASCII text"),
+    ],
+)
+def test_a_malformed_key_file(key_file: Path, content: bytes, problem: str) -> None:
+    key_file.write_bytes(content)
+    message = refusal({"LATCHKEY_DERIVATION_KEY_FILE": str(key_file)})
+    assert message == f"the derivation key file {key_file}: {problem}"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660, 0o666, 0o610, 0o601])
+def test_a_key_file_that_others_can_reach(key_file: Path, mode: int) -> None:
+    key_file.write_text(ONE)
+    key_file.chmod(mode)
+    message = refusal({"LATCHKEY_DERIVATION_KEY_FILE": str(key_file)})
+    assert message == (
+        f"the derivation key file {key_file} has mode {mode:04o}; "
+        f"make it private: chmod 600 {key_file}"
+    )
+    key_file.chmod(0o400)
+    assert keys_of(key_file) == [ONE]
+
+
+def test_a_missing_key_file(tmp_path: Path) -> None:
+    path = tmp_path / "none"
+    message = refusal({"LATCHKEY_DERIVATION_KEY_FILE": str(path)})
+    assert message == (
+        f"there is no derivation key: set LATCHKEY_DERIVATION_KEYS, or make {path} with: "
+        "latchkey init"
+    )
+
+
+def test_a_directory_is_no_key_file(tmp_path: Path) -> None:
+    message = refusal({"LATCHKEY_DERIVATION_KEY_FILE": str(tmp_path)})
+    assert message == f"the derivation key file {tmp_path}: Is a directory"
+
+
+def test_the_page_is_what_the_table_says() -> None:
+    """After a change: .venv/bin/python scripts/write_configuration_page.py"""
+    assert PAGE.read_text(encoding="utf-8") == page()
+
+
+def test_the_page_has_every_setting_with_its_default_and_its_help() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \| (.+) \| (.+) \|$", PAGE.read_text(), re.MULTILINE)
+    assert [row[0] for row in rows] == [variable(field) for field in Settings.model_fields]
+    for (_, _, default, text), (field, info) in zip(
+        rows, Settings.model_fields.items(), strict=True
+    ):
+        assert text == info.description
+        assert default == (f"`{TABLE[field][0]}`" if TABLE[field][0] else default)
