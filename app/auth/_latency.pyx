@@ -197,8 +197,9 @@ cdef class Watch:
         ):
             digits = PyUnicode_1BYTE_DATA(status)
             number = (digits[0] - 48) * 100 + (digits[1] - 48) * 10 + digits[2] - 48
+        late = self.returned and self.series == NULL
         self.series = self.latencies.series_of(self.environ, number)
-        if self.returned:
+        if late:
             # A generator: it starts its answer when it is first asked for a part of it.
             self.end()
         if exc_info is None:
