@@ -4,30 +4,35 @@
 from libc.stdint cimport int64_t, uint64_t
 
 
-cdef extern from "<time.h>" nogil:
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <time.h>
+
+    /* Neither clock can fail where it exists. */
+    static inline uint64_t latchkey_nanoseconds(clockid_t clock)
+    {
+        struct timespec now = {0, 0};
+        (void)clock_gettime(clock, &now);
+        return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+    }
+
+    static inline int64_t latchkey_milliseconds(clockid_t clock)
+    {
+        struct timespec now = {0, 0};
+        (void)clock_gettime(clock, &now);
+        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    }
+    """
     ctypedef int clockid_t
-    ctypedef struct timespec:
-        int64_t tv_sec
-        int64_t tv_nsec
-    int clock_gettime(clockid_t clock, timespec *time)
     const clockid_t CLOCK_MONOTONIC
     const clockid_t CLOCK_MONOTONIC_COARSE
     const clockid_t CLOCK_REALTIME
     const clockid_t CLOCK_REALTIME_COARSE
+    uint64_t nanoseconds "latchkey_nanoseconds"(clockid_t clock) noexcept nogil
+    int64_t milliseconds "latchkey_milliseconds"(clockid_t clock) noexcept nogil
 
 
 cdef enum:
     LAG_MS = 100            # how far a coarse clock is trusted not to lag: many ticks
     LAG_NS = 100_000_000
-
-
-cdef inline uint64_t nanoseconds(clockid_t clock) noexcept nogil:
-    cdef timespec now = timespec(0, 0)
-    clock_gettime(clock, &now)
-    return <uint64_t>now.tv_sec * 1_000_000_000 + <uint64_t>now.tv_nsec
-
-
-cdef inline int64_t milliseconds(clockid_t clock) noexcept nogil:
-    cdef timespec now = timespec(0, 0)
-    clock_gettime(clock, &now)
-    return now.tv_sec * 1000 + now.tv_nsec // 1_000_000

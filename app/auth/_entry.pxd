@@ -6,7 +6,8 @@ from libc.stdint cimport int64_t, uint64_t
 cdef enum:
     DIGEST_SIZE = 16
     LOOKUP_SIZE = 27        # "<mode>_<id>", what a key and its secret share
-    RECORD_HEAD = 40
+    DIGEST_AT = 24          # in a record
+    RECORD_HEAD = 40        # what a record has before its texts
 
 cdef extern from *:
     """
@@ -24,13 +25,6 @@ cdef class Entry:
     cdef readonly bint revoked
     cdef unsigned char sum[DIGEST_SIZE]     # the keyed digest of the right secret
     cdef readonly object principal
-
-
-# Where a record, well-formed or not, has its digest; NULL if it is too short to have one.
-cdef inline const unsigned char *record_digest(
-    const unsigned char *record, size_t length
-) noexcept nogil:
-    return NULL if length < RECORD_HEAD else record + 24
 
 
 cdef Entry entry_of_record(

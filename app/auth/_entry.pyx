@@ -105,7 +105,7 @@ cdef class Entry:
         memcpy(head + 2, lengths, 6)
         memcpy(head + 8, &self.credential_id, 8)
         memcpy(head + 16, &self.expires, 8)
-        memcpy(head + 24, self.sum, DIGEST_SIZE)
+        memcpy(head + DIGEST_AT, self.sum, DIGEST_SIZE)
         return head[:RECORD_HEAD] + account_id + name + scopes
 
     @staticmethod
@@ -142,7 +142,7 @@ cdef Entry entry_of_record(
     entry.revoked = record[1] & FLAG_REVOKED
     memcpy(&entry.credential_id, record + 8, 8)
     memcpy(&entry.expires, record + 16, 8)
-    memcpy(entry.sum, record + 24, DIGEST_SIZE)
+    memcpy(entry.sum, record + DIGEST_AT, DIGEST_SIZE)
     if entry.expires != NEVER:
         expires_at = _EPOCH + entry.expires * _MILLISECOND
     account_id = PyUnicode_DecodeUTF8(texts, lengths[0], NULL)

@@ -1,28 +1,33 @@
 # The way of a request that is let through, as compiled code walks it.
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from app.auth._entry cimport Entry
-from app.auth._latency cimport Latencies, Watch
+from app.auth._latency cimport Latencies
 from fastcache._digest cimport KeyedDigest
 from fastcache._shared cimport Counters, Stripes
+from fastcache._shared_cache cimport SharedCache
 from fastcache._tallies cimport Tallies
 from fastcache._ttl cimport TTLCache
 
 
 cdef class HitPath:
     cdef object wsgi_app
-    cdef object count_use       # called where the tallies have no row yet
-    cdef TTLCache known
+    cdef object count_use       # what to call where the tallies have no row yet
+    cdef TTLCache known         # None: nothing is decided here
+    cdef SharedCache l2         # or None
     cdef KeyedDigest digest
     cdef Stripes stripes
     cdef Tallies uses
     cdef Counters counters
-    cdef uint64_t *counts
+    cdef uint64_t *counts       # the words of `counters`
     cdef Latencies latencies    # None: not measured
     cdef dict open_methods      # of each open path
+    cdef uint64_t open_sizes    # a bit for each length of an open path
     cdef tuple open_areas
 
     cdef object answer(self, object environ, object start_response)
-    cdef object decide(self, dict environ)
-    cdef int let_through(self, dict environ, Entry entry) except -1
+    cdef bint decide(self, dict environ) except -1
+    cdef bint is_open(self, dict environ, bint *certain) except -1
+    cdef Entry recall(self, object named, const char *secret, const unsigned char *digest)
+    cdef bint let_through(self, dict environ, Entry entry) except -1

@@ -4,18 +4,21 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
 
+cdef class Statuses:
+    cdef unsigned char index[500]   # of the series of each status from 100 on; 0 for none yet
+
+
 cdef class Latencies:
     cdef object memory          # keeps the words alive
     cdef uint64_t *words
     cdef dict endpoints         # an endpoint's Statuses; None is what no route answered
     cdef object lock
 
+    cdef tuple name_at(self, int index)
+    cdef Statuses statuses_of(self, object endpoint)
+    cdef uint64_t index_of(self, object endpoint, int status) except? 0
     cdef uint64_t *series_of(self, object environ, int status) except NULL
     cdef uint64_t add_series(self, object endpoint, int status) except? 0
-
-
-cdef class Statuses:
-    cdef unsigned char index[500]   # of the series of each status from 100 on; 0 for none yet
 
 
 cdef class Watch:
