@@ -225,8 +225,9 @@ class Segment:
     # -------------------------------------------------------------- memory
 
     def memory(self, name: str) -> memoryview:
-        """The memory of a region, page-aligned: all that it reserved, of which only the
-        first `backed` bytes may be touched.
+        """The memory of a region, page-aligned: all that it reserved.
+
+        Only the first `backed` bytes of it may be touched.
         """
         extent = self._header.extents[name]
         return self._view[extent.offset : extent.offset + extent.reserved]
@@ -260,8 +261,9 @@ class Segment:
     # -------------------------------------------------------------- holding
 
     def claim(self, index: int) -> bool:
-        """Take a number, from 0, for as long as this segment is open; False where another
-        holds it. It comes free with the last breath of the process that has it.
+        """Take a number, from 0, for as long as this segment is open.
+
+        False where another holds it. It comes free at whatever death of its process.
         """
         self._check_process()
         if file.lock(self._fd, file.EXCLUSIVE, _claim_at(index)):

@@ -68,8 +68,9 @@ def open_again(fd: int, path: str) -> int:
 
 
 def open_nameless(path: str) -> int:
-    """Make a file that has no name yet, in the directory of `path`: nothing stays of it
-    when this process dies.
+    """Make a file that has no name yet, in the directory of `path`.
+
+    Nothing stays of it when this process dies.
     """
     directory = os.path.dirname(path)
     try:

@@ -21,7 +21,7 @@ class Child:
             try:
                 work()
                 status = 0
-            except BaseException:  # noqa: BLE001: the child must never return into the test
+            except BaseException:  # noqa: BLE001 - it must never return into the test
                 traceback.print_exc()
                 sys.stderr.flush()
             finally:
