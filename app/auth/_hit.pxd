@@ -30,4 +30,4 @@ cdef class HitPath:
     cdef bint decide(self, dict environ) except -1
     cdef bint is_open(self, dict environ, bint *certain) except -1
     cdef Entry recall(self, object named, const char *secret, const unsigned char *digest)
-    cdef bint let_through(self, dict environ, Entry entry) except -1
+    cdef bint let_through(self, dict environ, Entry entry, int level) except -1

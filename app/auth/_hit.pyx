@@ -210,8 +210,7 @@ cdef class HitPath:
                 if fastcache_load(
                     self.stripes.word_at(secret + MARK_SIZE, LOOKUP_SIZE)
                 ) == entry.ticket and is_alive(entry):
-                    fastcache_add_relaxed(&self.counts[CACHE_HIT], 1)
-                    return self.let_through(environ, entry)
+                    return self.let_through(environ, entry, CACHE_HIT)
         else:
             fastcache_equal_digests(digest, NO_DIGEST, DIGEST_SIZE)
         if self.l2 is None:
@@ -220,8 +219,7 @@ cdef class HitPath:
         if entry is None or not is_alive(entry):
             return False
         self.known[named] = entry
-        fastcache_add_relaxed(&self.counts[SHARED_HIT], 1)
-        return self.let_through(environ, entry)
+        return self.let_through(environ, entry, SHARED_HIT)
 
     cdef bint is_open(self, dict environ, bint *certain) except -1:
         """Whether the route needs no credential; `certain` where nothing odd was in the way."""
@@ -265,7 +263,7 @@ cdef class HitPath:
             return None
         return entry_of_record(named, record, size, ticket, deadline)
 
-    cdef bint let_through(self, dict environ, Entry entry) except -1:
+    cdef bint let_through(self, dict environ, Entry entry, int level) except -1:
         """Count a use and hand the principal over, unless the credential has expired."""
         cdef int64_t now = milliseconds(CLOCK_REALTIME_COARSE)
         cdef uint64_t *row
@@ -277,6 +275,7 @@ cdef class HitPath:
         else:
             fastcache_add_relaxed(&row[USES], 1)
             fastcache_store_relaxed(&row[LAST_USED], <uint64_t>now)
+        fastcache_add_relaxed(&self.counts[level], 1)
         fastcache_add_relaxed(&self.counts[AUTHENTICATED], 1)
         PyDict_SetItem(environ, PRINCIPAL, entry.principal)
         return True
