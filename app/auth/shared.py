@@ -21,10 +21,8 @@ from fastcache import (
     Region,
     Segment,
     SegmentFull,
-    SharedCache,
     Stripes,
     Tallies,
-    WindowTable,
 )
 
 STRIPES = 65_536
@@ -68,10 +66,9 @@ class SharedState:
         *,
         segment: Segment | None,
         stripes: Stripes,
-        l2: SharedCache | None,
+        l2: None,
         uses: Tallies,
         words: Counters,
-        failures: WindowTable,
         blocks: Blocks,
         key: bytes,
     ) -> None:
@@ -80,7 +77,6 @@ class SharedState:
         self.l2 = l2
         self.uses = uses
         self.words = words
-        self.failures = failures
         self.blocks = blocks
         self._key = key
         self._growing = threading.Lock()
@@ -109,7 +105,6 @@ class SharedState:
     def prepare(segment: Segment) -> None:
         """Fill in a new segment, before anybody can attach to it."""
         segment.memory("key")[:_KEY_SIZE] = os.urandom(_KEY_SIZE)
-        SharedCache.format(segment.memory("l2"), slot_size=_SLOT_SIZE, ways=_WAYS)
 
     @classmethod
     def over(cls, segment: Segment) -> SharedState:
@@ -117,7 +112,7 @@ class SharedState:
         return cls(
             segment=segment,
             stripes=Stripes(STRIPES, memory=segment.memory("stripes")),
-            l2=SharedCache(segment.memory("l2")),
+            l2=None,
             uses=Tallies(
                 _USE_FIELDS,
                 _MOST_USES,
@@ -125,7 +120,6 @@ class SharedState:
                 backed=segment.backed_word("uses"),
             ),
             words=_words(segment.memory("words")),
-            failures=WindowTable(_FAILURES, memory=segment.memory("failures")),
             blocks=Blocks(segment.memory("blocks"), segment, "blocks"),
             key=bytes(segment.memory("key")[:_KEY_SIZE]),
         )
@@ -139,7 +133,6 @@ class SharedState:
             l2=None,
             uses=Tallies(_USE_FIELDS, _PRIVATE_USES),
             words=_words(None),
-            failures=WindowTable(_FAILURES),
             blocks=Blocks(memoryview(mmap.mmap(-1, BLOCK_SIZE)), None, "blocks"),
             key=os.urandom(_KEY_SIZE),
         )
