@@ -6,6 +6,7 @@ from app.auth._entry cimport Entry
 from app.auth._latency cimport Latencies
 from fastcache._digest cimport KeyedDigest
 from fastcache._shared cimport Counters, Stripes
+from fastcache._shared_cache cimport SharedCache
 from fastcache._tallies cimport Tallies
 from fastcache._ttl cimport TTLCache
 
@@ -14,7 +15,7 @@ cdef class HitPath:
     cdef object wsgi_app
     cdef object count_use       # what to call where the tallies have no row yet
     cdef TTLCache known         # None: nothing is decided here
-    cdef object l2         # or None
+    cdef SharedCache l2         # or None
     cdef KeyedDigest digest
     cdef Stripes stripes
     cdef Tallies uses

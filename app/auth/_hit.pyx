@@ -253,7 +253,7 @@ cdef class HitPath:
         cdef uint64_t ticket = 0
         cdef uint64_t deadline = 0
         cdef const char *key = secret + MARK_SIZE
-        cdef bint found = False
+        cdef bint found = self.l2.fetch(key, LOOKUP_SIZE, record, &size, &ticket, &deadline)
         if not found or size < RECORD_HEAD:
             fastcache_equal_digests(digest, NO_DIGEST, DIGEST_SIZE)
             return None

@@ -21,6 +21,7 @@ from fastcache import (
     Region,
     Segment,
     SegmentFull,
+    SharedCache,
     Stripes,
     Tallies,
 )
@@ -66,7 +67,7 @@ class SharedState:
         *,
         segment: Segment | None,
         stripes: Stripes,
-        l2: None,
+        l2: SharedCache | None,
         uses: Tallies,
         words: Counters,
         blocks: Blocks,
@@ -105,6 +106,7 @@ class SharedState:
     def prepare(segment: Segment) -> None:
         """Fill in a new segment, before anybody can attach to it."""
         segment.memory("key")[:_KEY_SIZE] = os.urandom(_KEY_SIZE)
+        SharedCache.format(segment.memory("l2"), slot_size=_SLOT_SIZE, ways=_WAYS)
 
     @classmethod
     def over(cls, segment: Segment) -> SharedState:
@@ -112,7 +114,7 @@ class SharedState:
         return cls(
             segment=segment,
             stripes=Stripes(STRIPES, memory=segment.memory("stripes")),
-            l2=None,
+            l2=SharedCache(segment.memory("l2")),
             uses=Tallies(
                 _USE_FIELDS,
                 _MOST_USES,
