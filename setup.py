@@ -39,8 +39,18 @@ MODULES = (
     "_shared",
     "_digest",
     "_tallies",
+    "_shared_cache",
 )
-HEADERS = ("_atomics.h", "_blake2b.h", "_clock.h", "_fixed_hash.h", "_keys.h", "_lock.h")
+HEADERS = (
+    "_atomics.h",
+    "_blake2b.h",
+    "_clock.h",
+    "_fixed_hash.h",
+    "_keys.h",
+    "_lock.h",
+    "_robust_lock.h",
+    "_seqlock.h",
+)
 
 
 @dataclass(frozen=True)
