@@ -39,9 +39,19 @@ MODULES = (
     "_shared",
     "_digest",
     "_tallies",
+    "_shared_cache",
+)
+HEADERS = (
+    "_atomics.h",
+    "_blake2b.h",
+    "_clock.h",
+    "_fixed_hash.h",
+    "_keys.h",
+    "_lock.h",
+    "_robust_lock.h",
+    "_seqlock.h",
 )
 APP_MODULES = ("_entry", "_hit", "_latency")
-HEADERS = ("_atomics.h", "_blake2b.h", "_clock.h", "_fixed_hash.h", "_keys.h", "_lock.h")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ try:
     from fastcache._cached import Cached, cached
     from fastcache._digest import KeyedDigest
     from fastcache._shared import Counters, Stripes
+    from fastcache._shared_cache import SharedCache, SharedEntry
     from fastcache._tallies import Tallies
     from fastcache._ttl import LRUCache, TTLCache
 except ModuleNotFoundError as error:
@@ -25,7 +26,7 @@ from fastcache._segment_errors import (
     SegmentUnusable,
 )
 from fastcache._segment_layout import Region
-from fastcache._stats import CacheInfo, CacheStats
+from fastcache._stats import CacheInfo, CacheStats, SharedCacheStats
 
 __all__ = (
     "CacheInfo",
@@ -41,6 +42,9 @@ __all__ = (
     "SegmentFull",
     "SegmentMissing",
     "SegmentUnusable",
+    "SharedCache",
+    "SharedCacheStats",
+    "SharedEntry",
     "Stripes",
     "TTLCache",
     "Tallies",
