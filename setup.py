@@ -51,7 +51,7 @@ HEADERS = (
     "_robust_lock.h",
     "_seqlock.h",
 )
-APP_MODULES = ("_entry", "_hit", "_latency")
+APP_MODULES = ("credentials.base62", "auth._entry", "auth._hit", "auth._latency")
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def chosen_mode() -> str:
 def extensions(mode: Mode) -> list[Extension]:
     """The extension modules, compiled as `mode` says: fastcache's, and those of the check."""
     modules = [f"fastcache.{module}" for module in MODULES]
-    modules += [f"app.auth.{module}" for module in APP_MODULES]
+    modules += [f"app.{module}" for module in APP_MODULES]
     return [
         Extension(
             module,

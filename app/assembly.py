@@ -71,7 +71,12 @@ class Latchkey:
             shared=shared,
             authenticator=authenticator,
             credentials=CredentialService(store, derivation, authenticator.invalidate),
-            throttle=FailureThrottle(settings.failure_limit, settings.trusted_proxies),
+            throttle=FailureThrottle(
+                settings.failure_limit,
+                shared.failures,
+                shared.failure_digest(),
+                settings.trusted_proxies,
+            ),
         )
 
     def middleware(

@@ -24,6 +24,7 @@ from fastcache import (
     SharedCache,
     Stripes,
     Tallies,
+    WindowTable,
 )
 
 STRIPES = 65_536
@@ -70,6 +71,7 @@ class SharedState:
         l2: SharedCache | None,
         uses: Tallies,
         words: Counters,
+        failures: WindowTable,
         blocks: Blocks,
         key: bytes,
     ) -> None:
@@ -78,6 +80,7 @@ class SharedState:
         self.l2 = l2
         self.uses = uses
         self.words = words
+        self.failures = failures
         self.blocks = blocks
         self._key = key
         self._growing = threading.Lock()
@@ -122,6 +125,7 @@ class SharedState:
                 backed=segment.backed_word("uses"),
             ),
             words=_words(segment.memory("words")),
+            failures=WindowTable(_FAILURES, memory=segment.memory("failures")),
             blocks=Blocks(segment.memory("blocks"), segment, "blocks"),
             key=bytes(segment.memory("key")[:_KEY_SIZE]),
         )
@@ -135,6 +139,7 @@ class SharedState:
             l2=None,
             uses=Tallies(_USE_FIELDS, _PRIVATE_USES),
             words=_words(None),
+            failures=WindowTable(_FAILURES),
             blocks=Blocks(memoryview(mmap.mmap(-1, BLOCK_SIZE)), None, "blocks"),
             key=os.urandom(_KEY_SIZE),
         )

@@ -15,7 +15,7 @@ from typing import Any
 
 from flask import Flask
 
-from app.auth import Authenticator, AuthMiddleware
+from app.auth import Authenticator, AuthMiddleware, OpenRoutes
 from app.auth.requirements import any_credential, enforce_requirements
 from app.auth.shared import SMALLEST, SharedState
 from app.auth.throttle import FailureThrottle
@@ -29,6 +29,12 @@ from fastcache import Segment
 
 KEYS = 1_000
 """Credentials in use, drawn with equal chances."""
+
+OPEN = OpenRoutes(
+    frozenset({("GET", "/health"), ("GET", "/ready"), ("GET", "/metrics"), ("POST", "/credentials")}),
+    ("/docs/", "/console/"),
+)
+"""As many routes as the service leaves open."""
 
 _FORGER = DerivationKey(b"\xee" * 32)
 _MESSAGE = b"x" * 79
@@ -152,7 +158,9 @@ class Bench:
         *,
         metrics: bool = False,
     ) -> AuthMiddleware:
-        return AuthMiddleware(application, authenticator, throttle=throttle, metrics=metrics)
+        return AuthMiddleware(
+            application, authenticator, open_routes=OPEN, throttle=throttle, metrics=metrics
+        )
 
     def _subject(
         self, application: Callable[..., Any], environ: Callable[[], Environ]
