@@ -40,6 +40,7 @@ MODULES = (
     "_digest",
     "_tallies",
     "_shared_cache",
+    "_windows",
 )
 HEADERS = (
     "_atomics.h",

@@ -9,6 +9,7 @@ try:
     from fastcache._shared_cache import SharedCache, SharedEntry
     from fastcache._tallies import Tallies
     from fastcache._ttl import LRUCache, TTLCache
+    from fastcache._windows import WindowTable
 except ModuleNotFoundError as error:
     if error.name is None or not error.name.startswith("fastcache."):
         raise
@@ -48,5 +49,6 @@ __all__ = (
     "Stripes",
     "TTLCache",
     "Tallies",
+    "WindowTable",
     "cached",
 )

@@ -37,6 +37,7 @@ def test_public_names() -> None:
         "Stripes",
         "TTLCache",
         "Tallies",
+        "WindowTable",
         "cached",
     )
     assert all(hasattr(fastcache, name) for name in fastcache.__all__)

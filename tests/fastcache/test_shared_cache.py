@@ -6,7 +6,6 @@ import mmap
 import pickle
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -21,8 +20,8 @@ ONE_SET = HEADER_SIZE + 128 + 8 * 256
 
 
 @pytest.fixture
-def memory() -> Iterator[mmap.mmap]:
-    yield mmap.mmap(-1, 1 << 16)
+def memory() -> mmap.mmap:
+    return mmap.mmap(-1, 1 << 16)
 
 
 def one_set(**geometry: int) -> SharedCache:
@@ -205,7 +204,7 @@ def test_unformatted_or_foreign_memory(memory: mmap.mmap) -> None:
 def test_damaged_header(memory: mmap.mmap, word: int, value: int) -> None:
     SharedCache.format(memory)
     memory[word * 8 : word * 8 + 8] = value.to_bytes(8, "little")
-    with pytest.raises(ValueError, match="memory holds a (damaged )?SharedCache"):
+    with pytest.raises(ValueError, match=r"memory holds a (damaged )?SharedCache"):
         SharedCache(memory)
 
 
