@@ -160,3 +160,21 @@ class UsageRecord:
     hours: dict[datetime, int]
     refusals: dict[str, int]
     watermark: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The use of a credential up to the last request.
+
+    ``hours`` maps the beginning of an hour to the uses in it, hours without any left out;
+    ``refusals`` each reason to how often, although the secret was right.
+    """
+
+    hours: dict[datetime, int]
+    last_used_at: datetime | None
+    refusals: dict[str, int]
+
+    @property
+    def uses(self) -> int:
+        """All uses there ever were."""
+        return sum(self.hours.values())
