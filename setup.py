@@ -37,8 +37,10 @@ MODULES = (
     "_flights",
     "_cached",
     "_shared",
+    "_digest",
+    "_tallies",
 )
-HEADERS = ("_atomics.h", "_clock.h", "_fixed_hash.h", "_keys.h", "_lock.h")
+HEADERS = ("_atomics.h", "_blake2b.h", "_clock.h", "_fixed_hash.h", "_keys.h", "_lock.h")
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
-"""A compiled, thread-safe TTL and LRU cache, and the words that processes share."""
+"""A compiled, thread-safe TTL and LRU cache, and what processes share."""
 
 from __future__ import annotations
 
 try:
     from fastcache._cached import Cached, cached
+    from fastcache._digest import KeyedDigest
     from fastcache._shared import Counters, Stripes
+    from fastcache._tallies import Tallies
     from fastcache._ttl import LRUCache, TTLCache
 except ModuleNotFoundError as error:
     if error.name is None or not error.name.startswith("fastcache."):
@@ -21,8 +23,10 @@ __all__ = (
     "CacheStats",
     "Cached",
     "Counters",
+    "KeyedDigest",
     "LRUCache",
     "Stripes",
     "TTLCache",
+    "Tallies",
     "cached",
 )

@@ -4,6 +4,10 @@ from cpython.buffer cimport Py_buffer
 from libc.stdint cimport uint64_t
 
 
+cdef const char *text_of(object text, size_t *length, str name) except NULL
+cdef uint64_t word_from(object number, str name) except? 0
+
+
 cdef class Words:
     cdef uint64_t *words
     cdef Py_ssize_t count
@@ -15,6 +19,7 @@ cdef class Words:
 
 cdef class Stripes(Words):
     cdef uint64_t *word_of(self, object key) except NULL
+    cdef uint64_t *word_at(self, const char *key, size_t length) noexcept nogil
 
 
 cdef class Counters(Words):

@@ -1,7 +1,8 @@
 # cython: always_allow_keywords=False
 """What threads and processes share: stripe generations and cumulative counters.
 
-Both are arrays of 64-bit words that only ever grow, changed by single atomic instructions.
+Both are arrays of 64-bit words, changed by single atomic instructions, that by their use only
+ever grow.
 The words lie in private memory, or in memory that the caller gives: any writable,
 contiguous buffer that is 8-byte aligned, such as a shared mmap. Memory that is given keeps
 what it holds, so that another process can attach to it; new memory starts at zero.
@@ -28,10 +29,37 @@ cdef extern from "Python.h":
 cdef extern from "_atomics.h":
     uint64_t fastcache_load(uint64_t *word) noexcept nogil
     uint64_t fastcache_fetch_add(uint64_t *word, uint64_t amount) noexcept nogil
+    bint fastcache_compare_exchange(
+        uint64_t *word, uint64_t expected, uint64_t desired
+    ) noexcept nogil
+    bint fastcache_raise_to(uint64_t *word, uint64_t value) noexcept nogil
 
 
 cdef extern from "_fixed_hash.h":
     uint64_t fastcache_fixed_hash(const char *key, size_t length) noexcept nogil
+
+
+cdef const char *text_of(object text, size_t *length, str name) except NULL:
+    """The bytes of a bytes, or of a str in UTF-8, which lie in it; `name` is for errors."""
+    cdef const char *found
+    cdef Py_ssize_t size = 0
+    if PyUnicode_Check(text):
+        found = PyUnicode_AsUTF8AndSize(text, &size)
+    elif PyBytes_Check(text):
+        found = PyBytes_AS_STRING(text)
+        size = PyBytes_GET_SIZE(text)
+    else:
+        raise TypeError(f"{name} must be str or bytes, not {type(text).__name__}")
+    length[0] = <size_t>size
+    return found
+
+
+cdef uint64_t word_from(object number, str name) except? 0:
+    """An int from 0 to 2**64 - 1 as a word; `name` is what an error calls it."""
+    cdef object whole = PyNumber_Index(number)
+    if whole < 0:
+        raise ValueError(f"{name} must be >= 0, not {whole}")
+    return <uint64_t>whole
 
 
 @cython.auto_pickle(False)
@@ -104,20 +132,15 @@ cdef class Stripes(Words):
             self.map(count, memory)
 
     cdef uint64_t *word_of(self, object key) except NULL:
-        cdef const char *text
-        cdef Py_ssize_t length = 0
-        if PyUnicode_Check(key):
-            text = PyUnicode_AsUTF8AndSize(key, &length)
-        elif PyBytes_Check(key):
-            text = PyBytes_AS_STRING(key)
-            length = PyBytes_GET_SIZE(key)
-        else:
-            raise TypeError(f"key must be str or bytes, not {type(key).__name__}")
+        cdef size_t length = 0
+        cdef const char *text = text_of(key, &length, "key")
         if self.words == NULL:
             raise RuntimeError("Stripes is not initialised")
-        return &self.words[
-            fastcache_fixed_hash(text, <size_t>length) & <uint64_t>(self.count - 1)
-        ]
+        return self.word_at(text, length)
+
+    cdef uint64_t *word_at(self, const char *key, size_t length) noexcept nogil:
+        """The generation of the stripe of a key; for stripes that are initialised."""
+        return &self.words[fastcache_fixed_hash(key, length) & <uint64_t>(self.count - 1)]
 
     def generation(self, key):
         """The generation of the key's stripe."""
@@ -140,7 +163,9 @@ cdef class Stripes(Words):
 cdef class Counters(Words):
     """Named cumulative counters, of 64 bits each, that many threads may add to.
 
-    A counter is added to by its index in `names`. `memory` needs 8 * len(names) bytes.
+    A counter is addressed by its index in `names`; IndexError for any other. `memory` needs
+    8 * len(names) bytes. `raise_to` and `compare_exchange` are for words that are no sums:
+    the highest of something, or whose turn it is.
     """
 
     def __init__(self, names, *, memory=None):
@@ -163,10 +188,19 @@ cdef class Counters(Words):
 
     def add(self, Py_ssize_t index, amount=1):
         """Add `amount`, from 0 to 2**64 - 1, to the counter at `index`."""
-        cdef object whole = PyNumber_Index(amount)
-        if whole < 0:
-            raise ValueError(f"amount must be >= 0, not {whole}")
-        fastcache_fetch_add(self.word_at(index), <uint64_t>whole)
+        fastcache_fetch_add(self.word_at(index), word_from(amount, "amount"))
+
+    def raise_to(self, Py_ssize_t index, value):
+        """Make the counter at `index` `value` where it is less; tell whether it was."""
+        return fastcache_raise_to(self.word_at(index), word_from(value, "value"))
+
+    def compare_exchange(self, Py_ssize_t index, expected, new):
+        """Make the counter at `index` `new` where it is `expected`; tell whether it was.
+
+        Of several that try at once with the same `expected`, one succeeds.
+        """
+        cdef uint64_t before = word_from(expected, "expected")
+        return fastcache_compare_exchange(self.word_at(index), before, word_from(new, "new"))
 
     def value(self, Py_ssize_t index):
         """The value of the counter at `index`."""

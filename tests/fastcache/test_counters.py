@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 import pickle
 import threading
 
@@ -44,6 +46,43 @@ def test_index_is_bounded(index: int) -> None:
     with pytest.raises(IndexError, match="is not within"):
         counters.value(index)
     assert counters.snapshot() == {"a": 0, "b": 0}
+
+
+def test_raise_to_never_lowers() -> None:
+    counters = Counters(["highest", "other"])
+    assert counters.raise_to(0, 7)
+    assert not counters.raise_to(0, 7)
+    assert not counters.raise_to(0, 3)
+    assert counters.raise_to(0, TOP)
+    assert counters.snapshot() == {"highest": TOP, "other": 0}
+
+
+def test_compare_exchange() -> None:
+    counters = Counters(["turn", "other"])
+    assert counters.compare_exchange(0, 0, 5)
+    assert not counters.compare_exchange(0, 0, 6)
+    assert counters.compare_exchange(0, 5, TOP)
+    assert counters.compare_exchange(0, TOP, 1)
+    assert counters.snapshot() == {"turn": 1, "other": 0}
+
+
+def test_words_are_bounded() -> None:
+    counters = Counters(["a"])
+    with pytest.raises(ValueError, match="value must be >= 0, not -1"):
+        counters.raise_to(0, -1)
+    with pytest.raises(ValueError, match="expected must be >= 0, not -2"):
+        counters.compare_exchange(0, -2, 1)
+    with pytest.raises(ValueError, match="new must be >= 0, not -3"):
+        counters.compare_exchange(0, 0, -3)
+    with pytest.raises(OverflowError):
+        counters.raise_to(0, TOP + 1)
+    with pytest.raises(OverflowError):
+        counters.compare_exchange(0, 0, TOP + 1)
+    with pytest.raises(IndexError):
+        counters.raise_to(1, 1)
+    with pytest.raises(IndexError):
+        counters.compare_exchange(-1, 0, 1)
+    assert counters.value(0) == 0
 
 
 def test_amount_is_bounded() -> None:
@@ -110,3 +149,21 @@ def test_threads_add_exactly() -> None:
     for thread in threads:
         thread.join()
     assert counters.snapshot() == {"a": 60_000, "b": 40_000}
+
+
+def test_processes_take_turns_and_agree_on_the_highest() -> None:
+    memory = mmap.mmap(-1, 16)
+    counters = Counters(["turn", "highest"], memory=memory)
+    children = []
+    for number in range(4):
+        child = os.fork()
+        if child == 0:
+            won = 0
+            while won < 500:
+                seen = counters.value(0)
+                won += counters.compare_exchange(0, seen, seen + 1)
+                counters.raise_to(1, won * 4 + number)
+            os._exit(0)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    assert counters.snapshot() == {"turn": 2000, "highest": 2003}

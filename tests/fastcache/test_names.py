@@ -22,9 +22,11 @@ def test_public_names() -> None:
         "CacheStats",
         "Cached",
         "Counters",
+        "KeyedDigest",
         "LRUCache",
         "Stripes",
         "TTLCache",
+        "Tallies",
         "cached",
     )
     assert all(hasattr(fastcache, name) for name in fastcache.__all__)
