@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -56,15 +57,20 @@ INHERITED: Final = Inherited.INHERITED
 
 
 class CredentialStore(Protocol):
-    """What the service needs of a store. Every method raises StoreError when the database fails."""
+    """What the service needs of a store. Every method raises StoreError when the database fails.
 
-    def add(self, new: NewCredential) -> Credential:
+    A change also adds rows to a log, in its own transaction, and their numbers to ``logged``.
+    """
+
+    def add(self, new: NewCredential, logged: list[int] | None = None) -> Credential:
         """Store a new credential, durably; raises DuplicateApiKey if the key exists."""
 
     def find(self, api_key: str) -> Credential | None:
         """The credential with this public key, or None."""
 
-    def revoke(self, api_key: str, mode: Mode | None, now: datetime) -> bool:
+    def revoke(
+        self, api_key: str, mode: Mode | None, now: datetime, logged: list[int] | None = None
+    ) -> bool:
         """Mark an unrevoked credential of ``mode`` (None: of either); False where there is none."""
 
     def page(self, mode: Mode | None, limit: int, before: int | None) -> list[Credential]:
@@ -76,6 +82,7 @@ class CredentialStore(Protocol):
         mode: Mode | None,
         now: datetime,
         decide: Callable[[Credential], Change],
+        logged: list[int] | None = None,
     ) -> Credential | None:
         """Do what ``decide`` says to an unrevoked credential, in one transaction; None without."""
 
@@ -85,6 +92,7 @@ class CredentialStore(Protocol):
         mode: Mode | None,
         now: datetime,
         decide: Callable[[Credential, Credential | None], Rotation],
+        logged: list[int] | None = None,
     ) -> Credential | None:
         """Replace an unrevoked credential, in one transaction: the successor, or None without.
 
@@ -119,11 +127,17 @@ class CredentialService:
         store: CredentialStore,
         derivation: DerivationKeys,
         invalidate: Callable[[str], None],
+        invalidated: Callable[[int], None] | None = None,
     ) -> None:
-        """``invalidate`` takes a lookup key and ends every cached result under it."""
+        """``invalidate`` takes a lookup key and ends every cached result under it.
+
+        ``invalidated`` is told the number of each row of the log for which that has been done, so
+        that nobody needs to do it again.
+        """
         self._store = store
         self._derivation = derivation
         self._invalidate = invalidate
+        self._invalidated = invalidated
 
     def register(self, api_key: str, secret: str, name: str | None) -> Credential:
         """Store a pair that the vendor made elsewhere, with full scope and no expiry.
@@ -201,11 +215,8 @@ class CredentialService:
 
         Effective before it returns.
         """
-        try:
-            revoked = self._store.revoke(api_key, mode, utc_now())
-        finally:
-            # Also when the store failed: the commit may have reached the file before that.
-            self._invalidate(lookup_key(api_key))
+        with self._invalidating(api_key) as logged:
+            revoked = self._store.revoke(api_key, mode, utc_now(), logged)
         if not revoked:
             raise CredentialNotFound
 
@@ -231,10 +242,8 @@ class CredentialService:
                     raise InvalidField("expires_at", "a rotated key's end cannot be put off")
             return terms
 
-        try:
-            changed = self._store.change(api_key, _mode_for(caller), utc_now(), decide)
-        finally:
-            self._invalidate(lookup_key(api_key))
+        with self._invalidating(api_key) as logged:
+            changed = self._store.change(api_key, _mode_for(caller), utc_now(), decide, logged)
         if changed is None:
             raise CredentialNotFound
         return changed
@@ -278,11 +287,8 @@ class CredentialService:
                 successor, end if _is_later(found.expires_at, end) else found.expires_at
             )
 
-        try:
-            made = self._store.rotate(api_key, _mode_for(caller), utc_now(), decide)
-        finally:
-            self._invalidate(lookup_key(api_key))
-            self._invalidate(lookup_key(successor_key))
+        with self._invalidating(api_key, successor_key) as logged:
+            made = self._store.rotate(api_key, _mode_for(caller), utc_now(), decide, logged)
         if made is None:
             raise CredentialNotFound
         return IssuedCredential(made, secret)
@@ -307,11 +313,25 @@ class CredentialService:
             created_at=utc_now(),
             expires_at=expires_at,
         )
+        with self._invalidating(api_key) as logged:
+            return self._store.add(new, logged)
+
+    @contextmanager
+    def _invalidating(self, *api_keys: str) -> Iterator[list[int]]:
+        """Invalidate after the block, which commits a change and lists its rows of the log.
+
+        Also when it finds the change already made, by a call that died before it got here; and
+        when the store fails: the commit may have reached the file before that.
+        """
+        logged: list[int] = []
         try:
-            return self._store.add(new)
+            yield logged
         finally:
-            # Also for a duplicate: the row may come from a call that died before it got here.
-            self._invalidate(lookup_key(api_key))
+            for api_key in api_keys:
+                self._invalidate(lookup_key(api_key))
+        if self._invalidated is not None:
+            for number in logged:
+                self._invalidated(number)
 
 
 def hash_secret(secret: str) -> bytes:

@@ -54,9 +54,7 @@ class UsageReader:
             + max(0, getattr(tally, reason) - getattr(record.watermark, reason))
             for reason in REFUSAL_REASONS
         }
-        return Usage(
-            dict(sorted(hours.items())), _latest(credential.last_used_at, tally), refusals
-        )
+        return Usage(dict(sorted(hours.items())), _latest(credential.last_used_at, tally), refusals)
 
     def last_used_at(self, credential: Credential) -> datetime | None:
         """When a credential was last used, None for never; asks no database."""

@@ -29,8 +29,9 @@ class Store:
     """Credentials in one database. Safe to use from many threads; not across a fork.
 
     Every method raises StoreError when the database fails, whatever the reason; the fault is
-    never remembered, so the next call tries again. Every change adds a row to ``invalidations``
-    in its own transaction. ``usage`` keeps what the use of credentials comes to.
+    never remembered, so the next call tries again. ``usage`` keeps what the use of credentials
+    comes to. Every change adds rows to ``invalidations`` in its own transaction; a list given as
+    ``logged`` gets their numbers.
     """
 
     def __init__(
@@ -66,21 +67,23 @@ class Store:
         with self._connections.reading() as connection:
             return [credential_of(row) for row in connection.execute(query)]
 
-    def add(self, new: NewCredential) -> Credential:
+    def add(self, new: NewCredential, logged: list[int] | None = None) -> Credential:
         """Store a new credential; when it returns, it survives a power cut.
 
         Raises DuplicateApiKey if the key exists, revoked or not.
         """
         with self._connections.writing() as connection:
-            return _add(connection, new)
+            return _add(connection, new, logged)
 
-    def revoke(self, api_key: str, mode: Mode | None, now: datetime) -> bool:
+    def revoke(
+        self, api_key: str, mode: Mode | None, now: datetime, logged: list[int] | None = None
+    ) -> bool:
         """Mark a credential as revoked at ``now``; False if none of ``mode`` is there to revoke."""
         with self._connections.writing() as connection:
             found = _changeable(connection, api_key, mode)
             if found is None:
                 return False
-            _update(connection, found, now, revoked_at=to_milliseconds(now))
+            _update(connection, found, {"revoked_at": to_milliseconds(now)}, now, logged)
             return True
 
     def change(
@@ -89,6 +92,7 @@ class Store:
         mode: Mode | None,
         now: datetime,
         decide: Callable[[Credential], Change],
+        logged: list[int] | None = None,
     ) -> Credential | None:
         """Give an unrevoked credential of ``mode`` new terms; None if there is none.
 
@@ -107,7 +111,7 @@ class Store:
                 values["scopes"] = scopes_text(change.scopes)
             if change.sets_expiry:
                 values["expires_at"] = to_milliseconds_or_none(change.expires_at)
-            return _update(connection, found, now, **values)
+            return _update(connection, found, values, now, logged)
 
     def rotate(
         self,
@@ -115,6 +119,7 @@ class Store:
         mode: Mode | None,
         now: datetime,
         decide: Callable[[Credential, Credential | None], Rotation],
+        logged: list[int] | None = None,
     ) -> Credential | None:
         """Replace an unrevoked credential of ``mode`` by a successor; None if there is none.
 
@@ -128,14 +133,14 @@ class Store:
                 return None
             former = None if found.rotated_to is None else _find(connection, found.rotated_to)
             rotation = decide(found, former)
-            successor = _add(connection, rotation.successor)
+            successor = _add(connection, rotation.successor, logged)
             values: dict[str, object] = {
                 "expires_at": to_milliseconds_or_none(rotation.expires_at),
                 "rotated_to": successor.api_key,
             }
             if found.rotated_to is None:
                 values["original_expires_at"] = to_milliseconds_or_none(found.expires_at)
-            _update(connection, found, now, **values)
+            _update(connection, found, values, now, logged)
             return successor
 
     def active_by_derivation(self, now: datetime) -> dict[str, int]:
@@ -180,21 +185,31 @@ def _changeable(connection: Connection, api_key: str, mode: Mode | None) -> Cred
     return found
 
 
-def _add(connection: Connection, new: NewCredential) -> Credential:
+def _add(connection: Connection, new: NewCredential, logged: list[int] | None) -> Credential:
     try:
         row = connection.execute(insert(credential).returning(credential), values_of(new)).one()
     except IntegrityError:
         raise DuplicateApiKey from None
-    log_invalidation(connection, new.lookup, new.created_at)
+    _log(connection, new.lookup, new.created_at, logged)
     return credential_of(row)
 
 
 def _update(
-    connection: Connection, found: Credential, now: datetime, **values: object
+    connection: Connection,
+    found: Credential,
+    values: dict[str, object],
+    now: datetime,
+    logged: list[int] | None,
 ) -> Credential:
     """Write new values of a credential and log the invalidation, also where nothing differs."""
-    log_invalidation(connection, found.lookup, now)
+    _log(connection, found.lookup, now, logged)
     if not values:
         return found
     change = update(credential).where(credential.c.id == found.id).values(**values)
     return credential_of(connection.execute(change.returning(credential)).one())
+
+
+def _log(connection: Connection, lookup: str, now: datetime, logged: list[int] | None) -> None:
+    number = log_invalidation(connection, lookup, now)
+    if logged is not None:
+        logged.append(number)

@@ -17,9 +17,14 @@ from app.store.tables import invalidation
 _BATCH = 10_000
 
 
-def log_invalidation(connection: Connection, lookup: str, now: datetime) -> None:
-    """Add a row for a lookup key, in the transaction that changes what it stands for."""
-    connection.execute(insert(invalidation), {"lookup": lookup, "at": to_milliseconds(now)})
+def log_invalidation(connection: Connection, lookup: str, now: datetime) -> int:
+    """Add a row for a lookup key, in the transaction that changes what it stands for; its number.
+
+    Writers take turns, so the numbers are in the order of the commits.
+    """
+    added = insert(invalidation).returning(invalidation.c.id)
+    row = {"lookup": lookup, "at": to_milliseconds(now)}
+    return connection.execute(added, row).scalar_one()
 
 
 class InvalidationLog:
@@ -42,20 +47,16 @@ class InvalidationLog:
         with self._connections.reading() as connection:
             return [(row[0], row[1]) for row in connection.execute(query)]
 
-    def last(self) -> int:
-        """The highest number in the log, 0 where it is empty."""
-        query = select(func.max(invalidation.c.id))
-        with self._connections.reading() as connection:
-            return connection.execute(query).scalar_one() or 0
+    def prune(self, before: datetime, below: int) -> int:
+        """Delete rows older than ``before`` with numbers below ``below``; how many there were.
 
-    def prune(self, before: datetime) -> int:
-        """Delete rows older than ``before``, but never the last one; how many there were.
-
-        The last row keeps its number in the table, so that ``last`` never goes back.
+        Never the last row: whoever has seen it tells by it that this is still the same log.
         """
         last = select(func.max(invalidation.c.id)).scalar_subquery()
         old = delete(invalidation).where(
-            invalidation.c.at < to_milliseconds(before), invalidation.c.id < last
+            invalidation.c.at < to_milliseconds(before),
+            invalidation.c.id < below,
+            invalidation.c.id < last,
         )
         with self._connections.writing() as connection:
             return connection.execute(old).rowcount

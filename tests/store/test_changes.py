@@ -168,7 +168,6 @@ def test_each_change_is_logged_in_its_order(store: Store) -> None:
     ]
     numbers = [number for number, _ in store.invalidations.after(0)]
     assert numbers == list(range(1, 8))
-    assert store.invalidations.last() == 7
     assert logged(store, after=5) == [successor.lookup, other.lookup]
     assert logged(store, after=7) == []
 
@@ -199,20 +198,31 @@ def test_a_change_that_is_not_committed_is_not_logged(new_store: NewStore, datab
     assert store.find(added.api_key) == added
 
 
+def test_the_numbers_of_a_changes_rows_are_told(store: Store) -> None:
+    logged: list[int] = []
+    added = store.add(new_credential(), logged)
+    store.change(added.api_key, None, NOW, lambda _: Change(), logged)
+    store.rotate(added.api_key, None, NOW, rotation(new_credential()), logged)  # type: ignore[arg-type]
+    assert logged == [1, 2, 3, 4]
+    store.revoke(added.api_key, None, NOW, logged)
+    store.revoke(added.api_key, None, NOW, logged)
+    assert logged == [1, 2, 3, 4, 5]
+
+
 def test_old_rows_are_deleted_but_for_the_last(store: Store, database: Path) -> None:
     """The log never goes back: the last number stays, and numbers are not given again."""
     keys = [new_credential(created_at=NOW + timedelta(hours=hour)) for hour in range(5)]
     for new in keys:
         store.add(new)
-    assert store.invalidations.prune(NOW + timedelta(hours=2)) == 2
+    assert store.invalidations.prune(NOW + timedelta(hours=2), below=2) == 1
+    assert store.invalidations.prune(NOW + timedelta(hours=2), below=9) == 1
     assert logged(store) == [new.lookup for new in keys[2:]]
-    assert store.invalidations.prune(NOW + timedelta(days=9)) == 2
-    assert store.invalidations.last() == 5
+    assert store.invalidations.prune(NOW + timedelta(days=9), below=9) == 2
+    assert store.invalidations.after(0) == [(5, keys[4].lookup)]
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("DELETE FROM invalidation")
-    assert store.invalidations.last() == 0
     store.add(new_credential())
-    assert store.invalidations.last() == 6
+    assert [number for number, _ in store.invalidations.after(0)] == [6]
 
 
 def test_a_long_log_is_read_in_parts(store: Store, database: Path) -> None:
