@@ -40,6 +40,7 @@ MODULES = (
     "_digest",
     "_tallies",
 )
+APP_MODULES = ("_entry", "_hit", "_latency")
 HEADERS = ("_atomics.h", "_blake2b.h", "_clock.h", "_fixed_hash.h", "_keys.h", "_lock.h")
 
 
@@ -95,18 +96,20 @@ def chosen_mode() -> str:
 
 
 def extensions(mode: Mode) -> list[Extension]:
-    """The extension modules of fastcache, compiled as `mode` says."""
+    """The extension modules, compiled as `mode` says: fastcache's, and those of the check."""
+    modules = [f"fastcache.{module}" for module in MODULES]
+    modules += [f"app.auth.{module}" for module in APP_MODULES]
     return [
         Extension(
-            f"fastcache.{module}",
-            [f"fastcache/{module}.pyx"],
+            module,
+            [f"{module.replace('.', '/')}.pyx"],
             include_dirs=["fastcache"],
             depends=[f"fastcache/{header}" for header in HEADERS],
             define_macros=mode.macros,
             extra_compile_args=["-std=c11", "-Wall", "-Wextra", *mode.compile_args],
             extra_link_args=mode.link_args,
         )
-        for module in MODULES
+        for module in modules
     ]
 
 

@@ -13,10 +13,10 @@ from wsgiref.types import WSGIApplication
 from flask import Flask
 
 from app.auth.authenticator import Authenticator
-from app.auth.counts import new_counters
 from app.auth.error_handlers import answer_our_errors
 from app.auth.middleware import AuthMiddleware, OpenRoutes
 from app.auth.requirements import enforce_requirements
+from app.auth.shared import SharedState
 from app.auth.throttle import FailureThrottle
 from app.config import Settings, derivation_keys, load_settings, variable
 from app.credentials.derivation import DerivationKey, DerivationKeys
@@ -24,7 +24,6 @@ from app.credentials.service import CredentialService
 from app.errors import ConfigurationError, StoreError
 from app.store import Store
 from app.store.sqlite import database_path
-from fastcache import Counters
 
 log = logging.getLogger("latchkey")
 
@@ -36,27 +35,31 @@ class Latchkey:
     settings: Settings
     store: Store
     derivation: DerivationKeys
-    counters: Counters
+    shared: SharedState
     authenticator: Authenticator
     credentials: CredentialService
     throttle: FailureThrottle
 
     @classmethod
     def from_settings(
-        cls, settings: Settings | None = None, derivation: DerivationKeys | None = None
+        cls,
+        settings: Settings | None = None,
+        derivation: DerivationKeys | None = None,
+        shared: SharedState | None = None,
     ) -> Latchkey:
         """Build the parts; None reads the settings, and the keys that they name.
 
+        ``shared`` None shares nothing with other processes.
         Opens no connection yet. Raises ConfigurationError where a setting does not fit.
         """
         settings = settings or load_settings()
         derivation = derivation or load_derivation(settings)
         store = Store(settings.database_url, pool_size=settings.threads)
-        counters = new_counters()
+        shared = shared or SharedState.private()
         authenticator = Authenticator(
             store.find,
             derivation,
-            counters,
+            shared,
             backend=settings.cache_backend,
             cache_size=settings.cache_size,
             cache_ttl=settings.cache_ttl,
@@ -65,7 +68,7 @@ class Latchkey:
             settings=settings,
             store=store,
             derivation=derivation,
-            counters=counters,
+            shared=shared,
             authenticator=authenticator,
             credentials=CredentialService(store, derivation, authenticator.invalidate),
             throttle=FailureThrottle(settings.failure_limit, settings.trusted_proxies),

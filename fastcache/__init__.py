@@ -16,6 +16,15 @@ except ModuleNotFoundError as error:
         "install the package, or run `python setup.py build_ext --inplace` in its source"
     ) from error
 
+from fastcache._segment import Segment
+from fastcache._segment_errors import (
+    SegmentError,
+    SegmentForbidden,
+    SegmentFull,
+    SegmentMissing,
+    SegmentUnusable,
+)
+from fastcache._segment_layout import Region
 from fastcache._stats import CacheInfo, CacheStats
 
 __all__ = (
@@ -25,6 +34,13 @@ __all__ = (
     "Counters",
     "KeyedDigest",
     "LRUCache",
+    "Region",
+    "Segment",
+    "SegmentError",
+    "SegmentForbidden",
+    "SegmentFull",
+    "SegmentMissing",
+    "SegmentUnusable",
     "Stripes",
     "TTLCache",
     "Tallies",

@@ -1,39 +1,40 @@
 """The authenticator: from a presented credential to a principal, or to a refusal.
 
 The order of its steps keeps the promises of the contract. A digest that matches a fresh entry is
-a hit. Everything else is checked against the derivation keys first, so a forged secret ends there,
-by the same steps whether or not its key exists, and never reaches the database. Only what a listed
-key really made may ask: first what is remembered as unknown, then the store, once for all threads.
+a hit, in the worker's own cache or in the one that the workers share. Everything else is checked
+against the derivation keys first, so a forged secret ends there, by the same steps whether or not
+its key exists, and never reaches the database. Only what a listed key really made may ask: first
+what is remembered as unknown, then the store, once for all threads.
 
 Coherence: every entry keeps the generation (ticket) that its stripe had *before* the database was
-read, and counts only while the stripe still has it. To invalidate is to increment the stripe.
+read, in whatever cache it lies, and counts only while the stripe still has it. To invalidate is to
+increment the stripe.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import math
-import secrets
 import time
 from collections.abc import Callable
 
-from app.auth.counts import Count
+from app.auth._entry import Entry
+from app.auth.counts import Count, Use
 from app.auth.flights import SingleFlight
 from app.auth.headers import Presented
-from app.auth.levels import Backend, Entry, Level, Unknown, new_level
+from app.auth.levels import Backend, CompiledLevel, Level, SharedLevel, Unknown, new_level
+from app.auth.shared import SharedState
 from app.credentials.derivation import DerivationKeys
 from app.credentials.models import Credential, Principal
 from app.credentials.service import hash_secret
 from app.credentials.tokens import MalformedToken, api_key_of, read_secret
 from app.errors import ExpiredCredential, InvalidCredential, RevokedCredential, StoreError
-from fastcache import Counters, Stripes
 
 UNKNOWN_TTL = 10.0
 UNKNOWN_SIZE = 10_000
 
-_DIGEST_LENGTH = 16
-_NO_DIGEST = bytes(_DIGEST_LENGTH)
+_SECOND = 1_000_000_000
+_MILLISECOND = 1_000_000
+_NO_DIGEST = bytes(16)
 
 
 class Authenticator:
@@ -43,30 +44,38 @@ class Authenticator:
         self,
         find: Callable[[str], Credential | None],
         derivation: DerivationKeys,
-        counters: Counters,
+        shared: SharedState,
         *,
         backend: Backend = "fastcache",
         cache_size: int = 100_000,
         cache_ttl: float = 300.0,
-        timer: Callable[[], float] = time.monotonic,
-        clock: Callable[[], float] = time.time,
+        timer: Callable[[], int] = time.monotonic_ns,
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """``find`` reads one credential by its public key and may raise StoreError.
 
-        ``cache_ttl`` is in seconds, ``timer`` monotonic seconds, ``clock`` seconds since 1970.
+        ``cache_ttl`` is in seconds; ``timer`` gives nanoseconds of CLOCK_MONOTONIC, ``clock``
+        nanoseconds since 1970. Only the backend ``fastcache`` uses the cache between workers.
         """
         self._find = find
         self._derivation = derivation
-        self.counters = counters
-        self._cache_ttl = cache_ttl
+        self.shared = shared
+        self._block = shared.claim_block()
+        self.counters = self._block.counters
+        self.latencies = self._block.latencies
+        self.digest = shared.digest_for(derivation.ids)
+        self._cache_ttl = round(cache_ttl * _SECOND)
+        self._unknown_ttl = min(round(UNKNOWN_TTL * _SECOND), self._cache_ttl)
         self._timer = timer
         self._clock = clock
-        self._stripes = Stripes()
+        self._stripes = shared.stripes
         self.known: Level[Entry] = new_level(backend, cache_size, cache_ttl)
         self.unknown: Level[Unknown] = new_level(backend, UNKNOWN_SIZE, UNKNOWN_TTL)
+        self.l2 = shared.l2 if isinstance(self.known, CompiledLevel) else None
+        self._between: SharedLevel | None = None if self.l2 is None else SharedLevel(self.l2)
         self._flights: SingleFlight[bytes, Entry | Unknown] = SingleFlight()
-        # Keyed afresh at each start: a digest from a core dump matches nothing elsewhere.
-        self._hasher = hashlib.blake2b(key=secrets.token_bytes(32), digest_size=_DIGEST_LENGTH)
+        # The compiled middleware reads the system's clocks, and nothing else.
+        self.compiles = timer is time.monotonic_ns and clock is time.time_ns
 
     def authenticate(self, presented: Presented) -> Principal:
         """The principal that the credential stands for.
@@ -75,18 +84,24 @@ class Authenticator:
         database was needed and failed; that is never remembered.
         """
         lookup, secret = presented
-        digest = self._digest(secret)
+        digest = self.digest.digest(secret)
         entry = self.known.get(lookup)
         expected = _NO_DIGEST if entry is None else entry.digest
         if hmac.compare_digest(expected, digest) and entry is not None:
             if self._is_fresh(entry, lookup):
                 self.counters.add(Count.CACHE_HIT)
                 return self._judge(entry)
+        if self._between is not None:
+            entry = self._between.get(lookup, digest)
+            if entry is not None and self._is_fresh(entry, lookup):
+                self.known.put(lookup, entry)
+                self.counters.add(Count.SHARED_HIT)
+                return self._judge(entry)
         return self._judge(self._check(lookup, secret, digest))
 
     def invalidate(self, lookup: str) -> None:
         """End everything remembered under a lookup key: the one function that invalidates."""
-        self._stripes.invalidate(lookup)
+        self.shared.invalidate(lookup)
 
     def _check(self, lookup: str, secret: str, digest: bytes) -> Entry:
         """Everything but a hit: the derivation, what is known to be unknown, the store."""
@@ -98,6 +113,8 @@ class Authenticator:
             self.counters.add(Count.FORGED)
             raise InvalidCredential
         self.counters.add(Count.CACHE_MISS)
+        if self._between is not None:
+            self.counters.add(Count.SHARED_MISS)
         # By digest, not by key: two secrets of one key, from two derivation keys, differ here.
         unknown = self.unknown.get(digest)
         if unknown is not None and self._is_fresh(unknown, lookup):
@@ -135,8 +152,9 @@ class Authenticator:
         if credential is None or not hmac.compare_digest(
             credential.secret_hash, hash_secret(secret)
         ):
-            unknown = Unknown(ticket, read_at + min(UNKNOWN_TTL, self._cache_ttl))
+            unknown = Unknown(ticket, read_at + self._unknown_ttl)
             self.unknown.put(digest, unknown)
+            self._show()
             return unknown
         entry = Entry(
             ticket=ticket,
@@ -144,12 +162,17 @@ class Authenticator:
             digest=digest,
             principal=credential.principal(),
             revoked=credential.revoked_at is not None,
-            expires_at=(
-                math.inf if credential.expires_at is None else credential.expires_at.timestamp()
-            ),
         )
         self.known.put(lookup, entry)
+        if self._between is not None:
+            self._between.put(lookup, entry)
+        self._show()
         return entry
+
+    def _show(self) -> None:
+        """Keep what is shown of the worker's caches current; where they change, not at a hit."""
+        self._block.show_held(len(self.known), len(self.unknown))
+        self._block.show_evicted(self.known.evictions(), self.unknown.evictions())
 
     def _is_fresh(self, entry: Entry | Unknown, lookup: str) -> bool:
         return self._stripes.generation(lookup) == entry.ticket and self._timer() < entry.deadline
@@ -157,12 +180,9 @@ class Authenticator:
     def _judge(self, entry: Entry) -> Principal:
         """What an entry means now: the wall clock decides about expiry, at every request."""
         if entry.revoked:
+            self.shared.count_refusal(entry.credential_id, Use.REVOKED)
             raise RevokedCredential
-        if self._clock() >= entry.expires_at:
+        if entry.expires_at is not None and self._clock() // _MILLISECOND >= entry.expires_at:
+            self.shared.count_refusal(entry.credential_id, Use.EXPIRED)
             raise ExpiredCredential
         return entry.principal
-
-    def _digest(self, secret: str) -> bytes:
-        hasher = self._hasher.copy()
-        hasher.update(secret.encode())
-        return hasher.digest()

@@ -1,14 +1,12 @@
-"""What authentication counts, by name. Cumulative since the worker's start."""
+"""What authentication counts, by name: for each worker, and for each credential. Never reset."""
 
 from __future__ import annotations
 
 from enum import IntEnum, auto
 
-from fastcache import Counters
-
 
 class Count(IntEnum):
-    """The index of each counter in the worker's ``Counters``."""
+    """The index of each counter in a worker's block."""
 
     AUTHENTICATED = 0
     OPEN = auto()
@@ -25,8 +23,31 @@ class Count(IntEnum):
     STORE_SELECT = auto()
     STORE_ERROR = auto()
     FORGED = auto()
+    SHARED_HIT = auto()
+    SHARED_MISS = auto()
+    EVICTED_KNOWN = auto()
+    EVICTED_UNKNOWN = auto()
+    UNCOUNTED = auto()
+    STARTED = auto()
+    FINISHED = auto()
 
 
-def new_counters() -> Counters:
-    """A fresh block of counters, one for each ``Count``."""
-    return Counters([count.name.lower() for count in Count])
+class Use(IntEnum):
+    """The index of each field in a credential's row of ``Tallies``.
+
+    ``LAST_USED`` is wall-clock milliseconds since 1970, 0 for never; the last three are refusals
+    in which the secret was right.
+    """
+
+    USES = 0
+    LAST_USED = auto()
+    REVOKED = auto()
+    EXPIRED = auto()
+    SCOPE = auto()
+
+
+class Gauge(IntEnum):
+    """What a worker holds now: entries of its own caches."""
+
+    KNOWN = 0
+    UNKNOWN = auto()

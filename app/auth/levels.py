@@ -1,45 +1,35 @@
-"""What a worker remembers of earlier checks: the entries, and the caches that can hold them."""
+"""Where earlier checks are remembered: in the worker, and between the workers of a box."""
 
 from __future__ import annotations
 
+import hmac
 import threading
 from dataclasses import dataclass
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import cachetools
 
 import fastcache
-from app.credentials.models import Principal
+from app.auth._entry import Entry
 
 V = TypeVar("V")
 Backend = Literal["fastcache", "cachetools", "none"]
 
 _SHARDS = 8
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Entry:
-    """The outcome of one database read, with all that decides whether it still counts.
-
-    ``ticket`` is the stripe's generation from before the read, ``deadline`` the monotonic time in
-    seconds at which the entry ends, ``digest`` the keyed digest of the right secret,
-    ``expires_at`` wall-clock seconds since 1970 (infinity for no expiry).
-    """
-
-    ticket: int
-    deadline: float
-    digest: bytes
-    principal: Principal
-    revoked: bool
-    expires_at: float
+# Where a record, of an entry or of none, has its digest; see _entry.pyx.
+_DIGEST = slice(24, 40)
+_NO_RECORD = bytes(40)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Unknown:
-    """A derived secret that the store did not know when it was asked under ``ticket``."""
+    """A derived secret that the store did not know when it was asked under ``ticket``.
+
+    ``deadline`` is in nanoseconds of CLOCK_MONOTONIC.
+    """
 
     ticket: int
-    deadline: float
+    deadline: int
 
 
 class Level(Protocol[V]):
@@ -63,21 +53,21 @@ class CompiledLevel(Generic[V]):
     def __init__(self, maxsize: int, ttl: float) -> None:
         """``ttl`` in seconds."""
         shards = _SHARDS if maxsize >= _SHARDS * 64 else 1
-        self._cache: fastcache.TTLCache[str | bytes, V] = fastcache.TTLCache(
+        self.cache: fastcache.TTLCache[str | bytes, V] = fastcache.TTLCache(
             maxsize, ttl, shards=shards
         )
-        self.get = self._cache.get
+        self.get = self.cache.get
 
     def put(self, key: str | bytes, value: V) -> None:
         """Remember the value."""
-        self._cache[key] = value
+        self.cache[key] = value
 
     def evictions(self) -> int:
         """How many entries made room for others."""
-        return self._cache.stats().evictions
+        return self.cache.stats().evictions
 
     def __len__(self) -> int:
-        return len(self._cache)
+        return len(self.cache)
 
 
 class _CountingTTLCache(cachetools.TTLCache[str | bytes, V]):
@@ -134,6 +124,30 @@ class NoLevel(Generic[V]):
 
     def __len__(self) -> int:
         return 0
+
+
+class SharedLevel:
+    """What the workers of a box remember together, over ``fastcache.SharedCache``.
+
+    Every slot keeps the ticket under which its value was read, and the time at which it ends.
+    """
+
+    def __init__(self, cache: Any) -> None:
+        self._cache = cache
+
+    def get(self, lookup: str, digest: bytes) -> Entry | None:
+        """The entry of the secret that has this digest; the caller compares its ticket."""
+        found = self._cache.get(lookup)
+        record = _NO_RECORD if found is None else found.value
+        if not hmac.compare_digest(record[_DIGEST], digest) or found is None:
+            return None
+        return Entry.of_record(lookup, record, found.ticket, found.deadline)
+
+    def put(self, lookup: str, entry: Entry) -> None:
+        """Offer an entry to the others; one that is too large for a slot is not kept."""
+        record = entry.record()
+        if record is not None:
+            self._cache.put(lookup, record, ticket=entry.ticket, deadline=entry.deadline)
 
 
 def new_level(backend: Backend, maxsize: int, ttl: float) -> Level[V]:

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from app.auth._hit import HitPath
 from app.auth.authenticator import Authenticator
 from app.auth.counts import Count
 from app.auth.headers import bearer_presented, dialect_of, dialect_of_path, read_credential
+from app.auth.levels import CompiledLevel
 from app.auth.throttle import FailureThrottle
 from app.errors import (
     ApiError,
@@ -58,11 +60,21 @@ class OpenRoutes:
             return True
         return method == "HEAD" and ("GET", path) in self.routes
 
+    @property
+    def methods(self) -> dict[str, frozenset[str]]:
+        """The methods that each path is open for, HEAD spelled out."""
+        methods: dict[str, set[str]] = {}
+        for method, path in self.routes:
+            methods.setdefault(path, set()).update({method, "HEAD"} if method == "GET" else {method})
+        return {path: frozenset(named) for path, named in methods.items()}
 
-class AuthMiddleware:
+
+class AuthMiddleware(HitPath):
     """Lets a request through to ``wsgi_app`` with its principal, or answers it with the refusal.
 
     The principal is at ``environ["latchkey.principal"]``: a Principal, or None on an open route.
+    What is called is HitPath's ``__call__``, which is compiled and lets a hit through; all else
+    comes to ``examine``.
     """
 
     def __init__(
@@ -73,31 +85,44 @@ class AuthMiddleware:
         open_routes: OpenRoutes = OpenRoutes(),
         throttle: FailureThrottle | None = None,
         on_fault: Callable[[StoreError], None] | None = None,
+        metrics: bool = True,
     ) -> None:
         """Without ``open_routes`` everything needs a credential; without ``throttle`` no 429.
 
-        ``on_fault`` is told of a database failure, for the log.
+        ``on_fault`` is told of a database failure, for the log. ``metrics`` measures how long
+        requests take, and how many are in flight.
         """
-        self._wsgi_app = wsgi_app
+        known = authenticator.known
+        compiled = authenticator.compiles and isinstance(known, CompiledLevel)
+        super().__init__(
+            wsgi_app,
+            authenticator,
+            known=known.cache if compiled else None,
+            open_routes=open_routes,
+            latencies=authenticator.latencies if metrics else None,
+        )
         self._authenticator = authenticator
         self._open_routes = open_routes
         self._throttle = throttle
         self._on_fault = on_fault
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """WSGI's call (PEP 3333)."""
+    def examine(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes] | None:
+        """Decide about any request: None to go on to the application, else the refusal's body."""
         authenticator = self._authenticator
         if self._open_routes.admits(environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")):
             environ[PRINCIPAL_KEY] = None
             authenticator.counters.add(Count.OPEN)
-            return self._wsgi_app(environ, start_response)
+            return None
         try:
             principal = authenticator.authenticate(read_credential(environ))
         except ApiError as error:
             return self._refuse(error, environ, start_response)
         authenticator.counters.add(Count.AUTHENTICATED)
+        authenticator.shared.count_use(principal.credential_id)
         environ[PRINCIPAL_KEY] = principal
-        return self._wsgi_app(environ, start_response)
+        return None
 
     def _refuse(
         self, error: ApiError, environ: WSGIEnvironment, start_response: StartResponse

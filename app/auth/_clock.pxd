@@ -1,0 +1,38 @@
+# The clocks of the check, in whole numbers. The coarse ones lag by some ticks of the kernel's, and
+# are read in a fraction of the time.
+
+from libc.stdint cimport int64_t, uint64_t
+
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <time.h>
+
+    /* Neither clock can fail where it exists. */
+    static inline uint64_t latchkey_nanoseconds(clockid_t clock)
+    {
+        struct timespec now = {0, 0};
+        (void)clock_gettime(clock, &now);
+        return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+    }
+
+    static inline int64_t latchkey_milliseconds(clockid_t clock)
+    {
+        struct timespec now = {0, 0};
+        (void)clock_gettime(clock, &now);
+        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    }
+    """
+    ctypedef int clockid_t
+    const clockid_t CLOCK_MONOTONIC
+    const clockid_t CLOCK_MONOTONIC_COARSE
+    const clockid_t CLOCK_REALTIME
+    const clockid_t CLOCK_REALTIME_COARSE
+    uint64_t nanoseconds "latchkey_nanoseconds"(clockid_t clock) noexcept nogil
+    int64_t milliseconds "latchkey_milliseconds"(clockid_t clock) noexcept nogil
+
+
+cdef enum:
+    LAG_MS = 100            # how far a coarse clock is trusted not to lag: many ticks
+    LAG_NS = 100_000_000

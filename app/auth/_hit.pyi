@@ -1,0 +1,22 @@
+from collections.abc import Iterable
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from app.auth._latency import Latencies
+from app.auth.authenticator import Authenticator
+from app.auth.middleware import OpenRoutes
+from fastcache import TTLCache
+
+class HitPath:
+    def __init__(
+        self,
+        wsgi_app: WSGIApplication,
+        authenticator: Authenticator,
+        *,
+        known: TTLCache[Any, Any] | None,
+        open_routes: OpenRoutes,
+        latencies: Latencies | None,
+    ) -> None: ...
+    def __call__(
+        self, environ: WSGIEnvironment, start_response: StartResponse, /
+    ) -> Iterable[bytes]: ...

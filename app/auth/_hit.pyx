@@ -1,0 +1,281 @@
+# cython: always_allow_keywords=False
+"""The check on a hit, compiled: from the environ to the application in one go.
+
+Only what is certain is decided here: an open route, and a credential in its plainest form whose
+entry is fresh, not revoked, not expired, and has the digest of the secret that was presented. All
+else (other forms, malformed values, misses, refusals) goes to `examine`, which decides it in
+Python by the same rules. So this lets through what that would let through, and refuses nothing.
+
+The form of a secret is not looked at beyond its length: what has the digest of the registered
+secret is that secret. The caches are asked, and the digest is taken and compared, for a wrong
+secret as for a right one, and whether or not its key is known.
+"""
+
+cimport cython
+from cpython.dict cimport PyDict_GetItemWithError, PyDict_SetItem
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+from app.auth._clock cimport (
+    CLOCK_MONOTONIC,
+    CLOCK_MONOTONIC_COARSE,
+    CLOCK_REALTIME,
+    CLOCK_REALTIME_COARSE,
+    LAG_MS,
+    LAG_NS,
+    milliseconds,
+    nanoseconds,
+)
+from app.auth._entry cimport (
+    DIGEST_AT,
+    DIGEST_SIZE,
+    LOOKUP_SIZE,
+    RECORD_HEAD,
+    Entry,
+    entry_of_record,
+)
+from app.auth._latency cimport Watch, watch
+from fastcache._digest cimport fastcache_equal_digests
+from fastcache._shard cimport fastcache_give
+from fastcache._store cimport lookup
+
+from app.auth.counts import Count, Use
+
+
+cdef extern from "Python.h":
+    # Without the references that Cython would take and drop.
+    bint is_str "PyUnicode_CheckExact"(PyObject *text) noexcept
+    bint is_ascii "PyUnicode_IS_COMPACT_ASCII"(PyObject *text) noexcept
+    Py_ssize_t text_size "PyUnicode_GET_LENGTH"(PyObject *text) noexcept
+    void *text_data "PyUnicode_DATA"(PyObject *text) noexcept
+    bint PySet_Contains(object collection, PyObject *key) except -1
+    object new_text "PyUnicode_New"(Py_ssize_t size, Py_UCS4 largest)
+    bint PyDict_CheckExact(object mapping) noexcept
+
+
+cdef extern from "_atomics.h":
+    uint64_t fastcache_load(uint64_t *word) noexcept nogil
+    void fastcache_store_relaxed(uint64_t *word, uint64_t value) noexcept nogil
+    void fastcache_add_relaxed(uint64_t *word, uint64_t amount) noexcept nogil
+
+
+cdef enum:
+    BEARER_SIZE = 7         # "Bearer "
+    MARK_SIZE = 3           # "ak_", "sk_"
+    SECRET_SIZE = 79
+    SLOT_SIZE = 4096        # the longest record that is read from the shared cache
+
+cdef int AUTHENTICATED = Count.AUTHENTICATED
+cdef int OPEN = Count.OPEN
+cdef int CACHE_HIT = Count.CACHE_HIT
+cdef int SHARED_HIT = Count.SHARED_HIT
+cdef int STARTED = Count.STARTED
+cdef int FINISHED = Count.FINISHED
+cdef int USES = Use.USES
+cdef int LAST_USED = Use.LAST_USED
+
+cdef str AUTHORIZATION = "HTTP_AUTHORIZATION"
+cdef str API_KEY = "HTTP_X_API_KEY"
+cdef str API_SECRET = "HTTP_X_API_SECRET"
+cdef str METHOD = "REQUEST_METHOD"
+cdef str PATH = "PATH_INFO"
+cdef str PRINCIPAL = "latchkey.principal"
+cdef unsigned char[DIGEST_SIZE] NO_DIGEST
+
+
+cdef inline const char *plain(PyObject *text) noexcept:
+    """The characters of a str that is exactly that, and ASCII; NULL for anything else."""
+    return <const char *>text_data(text) if is_str(text) and is_ascii(text) else NULL
+
+
+cdef inline const char *plain_of(PyObject *text, Py_ssize_t size) noexcept:
+    """The same, of a str of so many characters."""
+    return plain(text) if is_str(text) and text_size(text) == size else NULL
+
+
+cdef inline bint is_bearer(const char *text) noexcept nogil:
+    return memcmp(text, b"Bearer ", BEARER_SIZE) == 0 or memcmp(text, b"bearer ", BEARER_SIZE) == 0
+
+
+cdef inline const char *secret_in(dict environ) except? NULL:
+    """The one secret that the headers present in a plain form; NULL for anything else."""
+    cdef PyObject *authorization = PyDict_GetItemWithError(environ, AUTHORIZATION)
+    cdef PyObject *api_key = PyDict_GetItemWithError(environ, API_KEY)
+    cdef PyObject *api_secret = PyDict_GetItemWithError(environ, API_SECRET)
+    cdef const char *key
+    cdef const char *secret
+    if authorization != NULL:
+        secret = plain_of(authorization, BEARER_SIZE + SECRET_SIZE)
+        if secret == NULL or not is_bearer(secret) or api_key != NULL or api_secret != NULL:
+            return NULL
+        return secret + BEARER_SIZE
+    if api_key == NULL or api_secret == NULL:
+        return NULL
+    key = plain_of(api_key, MARK_SIZE + LOOKUP_SIZE)
+    secret = plain_of(api_secret, SECRET_SIZE)
+    if key == NULL or secret == NULL or memcmp(key, b"ak_", MARK_SIZE) != 0:
+        return NULL
+    if memcmp(key + MARK_SIZE, secret + MARK_SIZE, LOOKUP_SIZE) != 0:
+        return NULL
+    return secret
+
+
+cdef inline bint is_alive(Entry entry) noexcept nogil:
+    """Whether the entry's time is still running, and its credential is good."""
+    if nanoseconds(CLOCK_MONOTONIC_COARSE) + LAG_NS >= entry.deadline:
+        if nanoseconds(CLOCK_MONOTONIC) >= entry.deadline:
+            return False
+    return not entry.revoked
+
+
+@cython.auto_pickle(False)
+cdef class HitPath:
+    """The part of the middleware that is compiled; a subclass has `examine`.
+
+    `examine(environ, start_response)` decides what is not decided here: it returns None to go
+    on to the application, or the body of an answer that it started.
+    """
+
+    def __init__(self, wsgi_app, authenticator, *, known, open_routes, latencies):
+        """`known` is the cache of entries by lookup key, None to decide nothing here."""
+        self.wsgi_app = wsgi_app
+        self.known = known
+        self.l2 = authenticator.l2
+        self.digest = authenticator.digest
+        self.stripes = authenticator.shared.stripes
+        self.uses = authenticator.shared.uses
+        self.count_use = authenticator.shared.count_use
+        self.counters = authenticator.counters
+        self.counts = self.counters.words
+        self.latencies = latencies
+        self.open_methods = open_routes.methods
+        self.open_areas = tuple([
+            area.encode() for area in open_routes.areas if area.isascii()
+        ])
+        for path in self.open_methods:
+            self.open_sizes |= <uint64_t>1 << <int>min(len(path), 63)
+        if self.l2 is not None and self.l2.slot_size > SLOT_SIZE:
+            raise ValueError(f"slots of the shared cache have up to {SLOT_SIZE} bytes")
+
+    def __call__(self, environ, start_response):
+        """WSGI's call (PEP 3333)."""
+        cdef Watch watching
+        if self.latencies is None:
+            return self.answer(environ, start_response)
+        fastcache_add_relaxed(&self.counts[STARTED], 1)
+        watching = watch(self.latencies, environ, start_response, nanoseconds(CLOCK_MONOTONIC))
+        try:
+            answer = self.answer(environ, watching)
+        except BaseException:
+            watching.fail()
+            raise
+        finally:
+            fastcache_add_relaxed(&self.counts[FINISHED], 1)
+        watching.end()
+        return answer
+
+    cdef object answer(self, object environ, object start_response):
+        if not (PyDict_CheckExact(environ) and self.decide(<dict>environ)):
+            answer = self.examine(environ, start_response)
+            if answer is not None:
+                return answer
+        return self.wsgi_app(environ, start_response)
+
+    cdef bint decide(self, dict environ) except -1:
+        """Whether the request goes on to the application; False where that is not certain."""
+        cdef bint certain = False
+        cdef const char *secret
+        cdef unsigned char digest[DIGEST_SIZE]
+        cdef PyObject *found
+        cdef Entry entry
+        if self.known is None:
+            return False
+        if self.is_open(environ, &certain):
+            PyDict_SetItem(environ, PRINCIPAL, None)
+            fastcache_add_relaxed(&self.counts[OPEN], 1)
+            return True
+        if not certain:
+            return False
+        secret = secret_in(environ)
+        if secret == NULL:
+            return False
+        named = new_text(LOOKUP_SIZE, 127)
+        memcpy(text_data(<PyObject *>named), secret + MARK_SIZE, LOOKUP_SIZE)
+        self.digest.compute(<const unsigned char *>secret, SECRET_SIZE, digest)
+        found = lookup(self.known, named, True)
+        if found != NULL:
+            entry = <Entry>fastcache_give(found)
+            if fastcache_equal_digests(digest, entry.sum, DIGEST_SIZE):
+                if fastcache_load(
+                    self.stripes.word_at(secret + MARK_SIZE, LOOKUP_SIZE)
+                ) == entry.ticket and is_alive(entry):
+                    return self.let_through(environ, entry, CACHE_HIT)
+        else:
+            fastcache_equal_digests(digest, NO_DIGEST, DIGEST_SIZE)
+        if self.l2 is None:
+            return False
+        entry = self.recall(named, secret, digest)
+        if entry is None or not is_alive(entry):
+            return False
+        self.known[named] = entry
+        return self.let_through(environ, entry, SHARED_HIT)
+
+    cdef bint is_open(self, dict environ, bint *certain) except -1:
+        """Whether the route needs no credential; `certain` where nothing odd was in the way."""
+        cdef PyObject *path = PyDict_GetItemWithError(environ, PATH)
+        cdef PyObject *method = PyDict_GetItemWithError(environ, METHOD)
+        cdef PyObject *methods
+        cdef const char *text
+        cdef Py_ssize_t size
+        if path == NULL or method == NULL or not is_str(method):
+            return False
+        text = plain(path)
+        if text == NULL:
+            return False
+        certain[0] = True
+        size = text_size(path)
+        if self.open_sizes >> <int>min(size, 63) & 1:
+            methods = PyDict_GetItemWithError(self.open_methods, <object>path)
+            if methods != NULL and PySet_Contains(<object>methods, method):
+                return True
+        for area in self.open_areas:
+            if size >= len(<bytes>area) and memcmp(
+                text, <const char *><bytes>area, <size_t>len(<bytes>area)
+            ) == 0:
+                return True
+        return False
+
+    cdef Entry recall(self, object named, const char *secret, const unsigned char *digest):
+        """What another worker remembers of this very secret, if it still counts; or None."""
+        cdef unsigned char record[SLOT_SIZE]
+        cdef size_t size = 0
+        cdef uint64_t ticket = 0
+        cdef uint64_t deadline = 0
+        cdef const char *key = secret + MARK_SIZE
+        cdef bint found = False
+        if not found or size < RECORD_HEAD:
+            fastcache_equal_digests(digest, NO_DIGEST, DIGEST_SIZE)
+            return None
+        if not fastcache_equal_digests(digest, record + DIGEST_AT, DIGEST_SIZE):
+            return None
+        if fastcache_load(self.stripes.word_at(key, LOOKUP_SIZE)) != ticket:
+            return None
+        return entry_of_record(named, record, size, ticket, deadline)
+
+    cdef bint let_through(self, dict environ, Entry entry, int level) except -1:
+        """Count a use and hand the principal over, unless the credential has expired."""
+        cdef int64_t now = milliseconds(CLOCK_REALTIME_COARSE)
+        cdef uint64_t *row
+        if entry.expires <= now + LAG_MS and entry.expires <= milliseconds(CLOCK_REALTIME):
+            return False
+        row = self.uses.row_at(entry.credential_id)
+        if row == NULL:
+            self.count_use(entry.credential_id)
+        else:
+            fastcache_add_relaxed(&row[USES], 1)
+            fastcache_store_relaxed(&row[LAST_USED], <uint64_t>now)
+        fastcache_add_relaxed(&self.counts[level], 1)
+        fastcache_add_relaxed(&self.counts[AUTHENTICATED], 1)
+        PyDict_SetItem(environ, PRINCIPAL, entry.principal)
+        return True

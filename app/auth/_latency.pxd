@@ -1,0 +1,36 @@
+# Latencies by endpoint and status, as the compiled middleware sees them.
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
+
+
+cdef class Statuses:
+    cdef unsigned char index[500]   # of the series of each status from 100 on; 0 for none yet
+
+
+cdef class Latencies:
+    cdef object memory          # keeps the words alive
+    cdef uint64_t *words
+    cdef dict endpoints         # an endpoint's Statuses; None is what no route answered
+    cdef object lock
+
+    cdef tuple name_at(self, int index)
+    cdef Statuses statuses_of(self, object endpoint)
+    cdef uint64_t index_of(self, object endpoint, int status) except? 0
+    cdef uint64_t *series_of(self, object environ, int status) except NULL
+    cdef uint64_t add_series(self, object endpoint, int status) except? 0
+
+
+cdef class Watch:
+    cdef object start_response
+    cdef object environ
+    cdef Latencies latencies
+    cdef uint64_t start
+    cdef uint64_t *series       # NULL until start_response was called
+    cdef bint returned
+
+    cdef int end(self) except -1
+    cdef int fail(self) except -1
+
+
+cdef Watch watch(Latencies latencies, object environ, object start_response, uint64_t start)

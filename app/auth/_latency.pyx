@@ -1,0 +1,228 @@
+# cython: always_allow_keywords=False
+"""How long requests took, by endpoint and status: histograms of one worker in shared memory.
+
+A worker writes into its own memory, under its own lock; whoever shows the numbers reads all
+workers'. The memory is an array of 64-bit words: SERIES + 1 series, each of WIDTH words (the
+buckets' counts, then the sum in nanoseconds), and a directory of what the series stand for, each
+of NAMED words (the status in the upper half of the first and the length of the endpoint in the
+lower, then the endpoint in UTF-8). The first word is written last: what a process that was killed
+began to name is not named. Series 0 stands for all that found no room.
+
+The endpoint is read from the request that werkzeug leaves in the environ.
+"""
+
+cimport cython
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.object cimport PyObject
+from cpython.unicode cimport PyUnicode_GET_LENGTH
+from libc.stdint cimport uint64_t, uintptr_t
+from libc.string cimport memcpy
+
+import threading
+
+from app.auth._clock cimport CLOCK_MONOTONIC, nanoseconds
+
+
+cdef extern from "Python.h":
+    bint PyUnicode_CheckExact(object text) noexcept
+    bint PyUnicode_IS_COMPACT_ASCII(object text) noexcept
+    const unsigned char *PyUnicode_1BYTE_DATA(object text) noexcept
+
+
+cdef extern from "_atomics.h":
+    uint64_t fastcache_load(uint64_t *word) noexcept nogil
+    uint64_t fastcache_load_relaxed(uint64_t *word) noexcept nogil
+    void fastcache_store(uint64_t *word, uint64_t value) noexcept nogil
+    void fastcache_add_relaxed(uint64_t *word, uint64_t amount) noexcept nogil
+
+
+cdef enum:
+    BUCKETS = 18            # the last has no bound
+    SERIES = 128
+    WIDTH = BUCKETS + 1
+    NAMED = 8
+    DIRECTORY = (SERIES + 1) * WIDTH
+    WORDS = DIRECTORY + (SERIES + 1) * NAMED
+    NAME_SIZE = (NAMED - 1) * 8
+
+cdef uint64_t[BUCKETS - 1] BOUNDS = [
+    50_000, 100_000, 250_000, 500_000,
+    1_000_000, 2_500_000, 5_000_000, 10_000_000, 25_000_000, 50_000_000,
+    100_000_000, 250_000_000, 500_000_000,
+    1_000_000_000, 2_500_000_000, 5_000_000_000, 10_000_000_000,
+]
+
+LATENCY_BOUNDS = tuple([bound for bound in BOUNDS])
+LATENCY_SIZE = WORDS * 8
+
+cdef str REQUEST = "werkzeug.request"
+
+
+@cython.final
+@cython.no_gc_clear
+@cython.auto_pickle(False)
+cdef class Statuses:
+    """The series of one endpoint, by status."""
+
+
+@cython.final
+@cython.no_gc_clear
+@cython.auto_pickle(False)
+cdef class Latencies:
+    """The histograms in `memory`, LATENCY_SIZE bytes, 8-byte aligned; it goes on with what is there.
+
+    One process writes to it at a time.
+    """
+
+    def __init__(self, memory):
+        cdef unsigned char[::1] view = memory
+        if view.shape[0] < WORDS * 8 or <uintptr_t>&view[0] % 8 != 0:
+            raise ValueError(f"memory must have {WORDS * 8} bytes, 8-byte aligned")
+        self.memory = view
+        self.words = <uint64_t *>&view[0]
+        self.lock = threading.Lock()
+        self.endpoints = {}
+        for index in range(1, SERIES + 1):
+            named = self.name_at(index)
+            if named is not None:
+                self.statuses_of(named[0]).index[<int>named[1] - 100] = index
+
+    def series(self):
+        """`{(endpoint, status): counts}` of all that was observed, counts as `WIDTH` numbers.
+
+        The counts are of the buckets that LATENCY_BOUNDS end, of what is above, and the sum in
+        nanoseconds. Endpoint None is what no route answered; ("", 0) is what found no room.
+        """
+        cdef uint64_t *words
+        found = {}
+        for index in range(SERIES + 1):
+            named = ("", 0) if index == 0 else self.name_at(index)
+            if named is None:
+                continue
+            words = self.words + <int>index * WIDTH
+            found[named] = tuple([fastcache_load_relaxed(&words[i]) for i in range(WIDTH)])
+        return found
+
+    def observe(self, endpoint, int status, uint64_t duration):
+        """Count one answer that took `duration` nanoseconds."""
+        observe(self.words + self.index_of(endpoint, status) * WIDTH, duration)
+
+    cdef tuple name_at(self, int index):
+        """The endpoint and the status of a series; None for one that is not named."""
+        cdef uint64_t *named = self.words + DIRECTORY + index * NAMED
+        cdef uint64_t first = fastcache_load(named)
+        cdef uint64_t status = first >> 32
+        cdef uint64_t length = first & 0xFFFFFFFF
+        if not 100 <= status < 600 or length > NAME_SIZE:
+            return None
+        name = (<char *>(named + 1))[:<Py_ssize_t>length].decode("utf-8", "replace")
+        return (name or None, status)
+
+    cdef Statuses statuses_of(self, object endpoint):
+        cdef PyObject *found = PyDict_GetItemWithError(self.endpoints, endpoint)
+        if found != NULL:
+            return <Statuses>found
+        return self.endpoints.setdefault(endpoint, Statuses.__new__(Statuses))
+
+    cdef uint64_t index_of(self, object endpoint, int status) except? 0:
+        cdef PyObject *found
+        cdef uint64_t index
+        if not 100 <= status < 600:
+            return 0
+        found = PyDict_GetItemWithError(self.endpoints, endpoint)
+        if found != NULL:
+            index = (<Statuses>found).index[status - 100]
+            if index != 0:
+                return index
+        return self.add_series(endpoint, status)
+
+    cdef uint64_t add_series(self, object endpoint, int status) except? 0:
+        """Name a series that is new; 0 where there is no room for it."""
+        cdef uint64_t *named
+        cdef uint64_t index
+        cdef Statuses statuses
+        cdef bytes text = b"" if endpoint is None else endpoint.encode()
+        if len(text) > NAME_SIZE:
+            return 0
+        with self.lock:
+            # Endpoints come from the routes, so there are few; but each is only kept with a series.
+            for index in range(1, SERIES + 1):
+                named = self.words + DIRECTORY + index * NAMED
+                name = self.name_at(<int>index)
+                if name is None:
+                    memcpy(named + 1, <const char *>text, len(text))
+                    fastcache_store(named, (<uint64_t>status << 32) | <uint64_t>len(text))
+                elif name != (endpoint, status):
+                    continue
+                statuses = self.statuses_of(endpoint)
+                statuses.index[status - 100] = <unsigned char>index
+                return index
+        return 0
+
+    cdef uint64_t *series_of(self, object environ, int status) except NULL:
+        """The series of a request that is being answered with `status`."""
+        cdef PyObject *request = PyDict_GetItemWithError(environ, REQUEST)
+        endpoint = None
+        if request != NULL:
+            rule = getattr(<object>request, "url_rule", None)
+            if rule is not None:
+                endpoint = rule.endpoint
+                if type(endpoint) is not str:
+                    endpoint = None
+        return self.words + self.index_of(endpoint, status) * WIDTH
+
+
+cdef inline void observe(uint64_t *series, uint64_t duration) noexcept nogil:
+    cdef int bucket = 0
+    while bucket < BUCKETS - 1 and duration > BOUNDS[bucket]:
+        bucket += 1
+    fastcache_add_relaxed(&series[bucket], 1)
+    fastcache_add_relaxed(&series[BUCKETS], duration)
+
+
+# Cycles can run through it: an application may keep it in the environ.
+@cython.final
+@cython.freelist(64)
+@cython.auto_pickle(False)
+cdef class Watch:
+    """WSGI's start_response, which sees the status, and knows when the request began."""
+
+    def __call__(self, status, headers, exc_info=None):
+        cdef const unsigned char *digits
+        cdef int number = 0
+        if (
+            PyUnicode_CheckExact(status)
+            and PyUnicode_IS_COMPACT_ASCII(status)
+            and PyUnicode_GET_LENGTH(status) >= 3
+        ):
+            digits = PyUnicode_1BYTE_DATA(status)
+            number = (digits[0] - 48) * 100 + (digits[1] - 48) * 10 + digits[2] - 48
+        late = self.returned and self.series == NULL
+        self.series = self.latencies.series_of(self.environ, number)
+        if late:
+            # A generator: it starts its answer when it is first asked for a part of it.
+            self.end()
+        if exc_info is None:
+            return self.start_response(status, headers)
+        return self.start_response(status, headers, exc_info)
+
+    cdef int end(self) except -1:
+        """The application returned; what is counted ends here, or where the answer starts."""
+        self.returned = True
+        if self.series != NULL:
+            observe(self.series, nanoseconds(CLOCK_MONOTONIC) - self.start)
+        return 0
+
+    cdef int fail(self) except -1:
+        """The application raised: the server answers 500."""
+        self.series = self.latencies.series_of(self.environ, 500)
+        return self.end()
+
+
+cdef Watch watch(Latencies latencies, object environ, object start_response, uint64_t start):
+    cdef Watch made = Watch.__new__(Watch)
+    made.latencies = latencies
+    made.environ = environ
+    made.start_response = start_response
+    made.start = start
+    return made

@@ -1,0 +1,381 @@
+"""Segment: a file in shared memory, made whole, attached by many processes, and let go."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+from fastcache import _segment_file as file
+from fastcache._segment_errors import (
+    SegmentError,
+    SegmentFull,
+    SegmentMissing,
+    SegmentUnusable,
+)
+from fastcache._segment_layout import (
+    HEADER_SIZE,
+    MAX_IDENTITY,
+    WORD,
+    WORDS_AT,
+    Header,
+    Region,
+    laid_out,
+    unpacked,
+    whole_pages,
+)
+from fastcache._shared import Counters
+
+# How long to wait, in seconds, for another process that makes or removes a segment of the
+# same name.
+_PATIENCE = 1.0
+_PAUSE = 0.01
+
+_BLOCK = 512
+
+
+class Segment:
+    """Memory that processes share by the name of a file, in named regions.
+
+    It is made by `create`, `attach` or `open`. What is in use of it is backed by storage,
+    so that touching it cannot fail; it is attached only where it is this user's, whole,
+    of this boot and of this layout. Whoever has it open holds it; what nobody holds may be
+    removed, or made anew under the same name, which is never done in place.
+
+    A forked child shares its parent's hold and claims; to have its own it calls `reopened`.
+    """
+
+    def __init__(self, path: str, fd: int, *, created: bool) -> None:
+        """Map what a locked descriptor leads to, which the segment then owns."""
+        # The descriptor goes with the segment, also where it is never closed.
+        self._release = weakref.finalize(self, os.close, fd)
+        self._release.atexit = False
+        self._path = path
+        self._fd = fd
+        self._created = created
+        self._process = os.getpid()
+        self._claims: set[int] = set()
+        try:
+            self._header = _checked(fd, path)
+            self._map = mmap.mmap(fd, self._header.total)
+        except (OSError, ValueError) as error:
+            self._release()
+            raise SegmentError(f"{path} cannot be mapped: {error}") from error
+        except SegmentError:
+            self._release()
+            raise
+        self._view = memoryview(self._map)
+        self._indexes = {name: index for index, name in enumerate(self._header.extents)}
+        words = self._view[WORDS_AT : WORDS_AT + WORD.size * len(self._indexes)]
+        self._words = Counters(tuple(self._indexes), memory=words)
+
+    # -------------------------------------------------------------- making and attaching
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        regions: Mapping[str, Region],
+        *,
+        identity: bytes = b"",
+        prepare: Callable[[Segment], None] | None = None,
+    ) -> Self:
+        """Make a segment of zeros that nobody sees before it is whole.
+
+        `prepare` is called with it before it gets its name. `identity`, up to 64 bytes,
+        says whose it is. SegmentError where the name is taken, or it cannot be made.
+        """
+        try:
+            return cls._create(os.path.abspath(path), regions, identity, prepare)
+        except FileExistsError as error:
+            raise SegmentError(f"{os.path.abspath(path)} exists already") from error
+
+    @classmethod
+    def attach(cls, path: str | os.PathLike[str], *, identity: bytes | None = None) -> Self:
+        """Attach to a segment that another process made, and hold it.
+
+        With an `identity`, only to one that was made with the same. SegmentMissing,
+        SegmentUnusable or SegmentForbidden where that cannot be.
+        """
+        name = os.path.abspath(path)
+        fd = _open_held(name)
+        segment = cls(name, fd, created=False)
+        if identity is not None and segment.identity != identity:
+            segment.close()
+            raise SegmentUnusable(f"{name} is not the segment of this identity; use another name")
+        return segment
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        regions: Mapping[str, Region],
+        *,
+        identity: bytes = b"",
+        prepare: Callable[[Segment], None] | None = None,
+    ) -> Self:
+        """Attach, or make it where there is none, or anew where it is unusable and unheld.
+
+        One with other regions or another identity is unusable too. Of several processes
+        that do this at once, one makes it and the others attach to that.
+        """
+        name = os.path.abspath(path)
+        extents, _ = laid_out(regions)
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                segment = cls.attach(name, identity=identity)
+                if segment._header.extents == extents:
+                    return segment
+                segment.close()
+                raise SegmentUnusable(
+                    f"{name} has other regions than this version; stop what uses it"
+                )
+            except SegmentMissing:
+                with contextlib.suppress(FileExistsError):
+                    return cls._create(name, regions, identity, prepare)
+            except SegmentUnusable as error:
+                # A lock that is in the way may be that of another process that looks at it.
+                if not _remove_unheld(name) and time.monotonic() > until:
+                    raise SegmentUnusable(
+                        f"{error}; it is in use, so it is not made anew"
+                    ) from error
+            time.sleep(_PAUSE)
+
+    @classmethod
+    def _create(
+        cls,
+        path: str,
+        regions: Mapping[str, Region],
+        identity: bytes,
+        prepare: Callable[[Segment], None] | None,
+    ) -> Self:
+        if len(identity) > MAX_IDENTITY:
+            raise ValueError(f"identity has up to {MAX_IDENTITY} bytes, not {len(identity)}")
+        extents, total = laid_out(regions)
+        header = Header(os.urandom(16), file.boot_id(), identity, extents, total)
+        fd = file.open_nameless(path)
+        try:
+            file.extend(fd, total, path)
+            file.back(fd, 0, HEADER_SIZE, path)
+            for extent in extents.values():
+                file.back(fd, extent.offset, extent.size, path)
+            os.pwrite(fd, header.packed(), 0)
+            words = [WORD.pack(extent.size) for extent in extents.values()]
+            os.pwrite(fd, b"".join(words), WORDS_AT)
+            file.lock(fd, file.SHARED, file.HOLDERS)
+        except BaseException:
+            os.close(fd)
+            raise
+        segment = cls(path, fd, created=True)
+        try:
+            if prepare is not None:
+                prepare(segment)
+            file.give_name(fd, path)
+        except BaseException:
+            segment.close()
+            raise
+        return segment
+
+    def reopened(self) -> Self:
+        """The same segment, held and claimed apart from this one, also when its name is gone.
+
+        For a child after its fork, which then closes this one.
+        """
+        fd = file.open_again(self._fd, self._path)
+        # This fails only where it was removed by way of this one: then nobody else can.
+        file.lock(fd, file.SHARED, file.HOLDERS)
+        return type(self)(self._path, fd, created=False)
+
+    # -------------------------------------------------------------- what it is
+
+    @property
+    def path(self) -> str:
+        """The absolute path it was made or found at."""
+        return self._path
+
+    @property
+    def uuid(self) -> str:
+        """Which segment this is, of all that ever had the name: 32 hexadecimal digits."""
+        return self._header.uuid.hex()
+
+    @property
+    def identity(self) -> bytes:
+        """Whose it is, in the words of who made it."""
+        return self._header.identity
+
+    @property
+    def created(self) -> bool:
+        """Whether this call made it, rather than found it."""
+        return self._created
+
+    @property
+    def regions(self) -> dict[str, Region]:
+        """Its regions, in whole pages."""
+        return {
+            name: Region(extent.size, extent.reserved)
+            for name, extent in self._header.extents.items()
+        }
+
+    # -------------------------------------------------------------- memory
+
+    def memory(self, name: str) -> memoryview:
+        """The memory of a region, page-aligned: all that it reserved.
+
+        Only the first `backed` bytes of it may be touched.
+        """
+        extent = self._header.extents[name]
+        return self._view[extent.offset : extent.offset + extent.reserved]
+
+    def backed(self, name: str) -> int:
+        """How many bytes of a region are backed by storage; this only ever rises."""
+        return self._words.value(self._indexes[name])
+
+    def backed_word(self, name: str) -> memoryview:
+        """The word that `backed` reads, for those that look at it at each use."""
+        at = WORDS_AT + WORD.size * self._indexes[name]
+        return self._view[at : at + WORD.size]
+
+    def grow(self, name: str, size: int) -> None:
+        """Back at least `size` bytes of a region, for all processes at once.
+
+        Any process may, more than once and at the same time. SegmentFull where the region
+        reserved less, or the system has no room; then nothing has changed.
+        """
+        extent = self._header.extents[name]
+        wanted = whole_pages(size)
+        if wanted > extent.reserved:
+            raise SegmentFull(
+                f"region {name} of {self._path} reserved {extent.reserved} bytes, "
+                f"{size} are needed; make the segment larger"
+            )
+        if wanted > self.backed(name):
+            file.back(self._fd, extent.offset, wanted, self._path)
+            self._words.raise_to(self._indexes[name], wanted)
+
+    # -------------------------------------------------------------- holding
+
+    def claim(self, index: int) -> bool:
+        """Take a number, from 0, for as long as this segment is open.
+
+        False where another holds it. It comes free at whatever death of its process.
+        """
+        self._check_process()
+        if file.lock(self._fd, file.EXCLUSIVE, _claim_at(index)):
+            self._claims.add(index)
+            return True
+        return False
+
+    def claimed(self, index: int) -> bool:
+        """Whether anybody has claimed a number, this segment included."""
+        self._check_process()
+        return index in self._claims or file.is_locked(self._fd, _claim_at(index))
+
+    def remove(self) -> bool:
+        """Take its name away where nobody else holds it; tell whether that was done.
+
+        What is mapped stays usable. Nobody can attach to it any more.
+        """
+        self._check_process()
+        if not file.lock(self._fd, file.EXCLUSIVE, file.HOLDERS):
+            return False
+        removed = False
+        try:
+            if file.leads_to(self._path, self._fd):
+                os.unlink(self._path)
+                removed = True
+        except OSError as error:
+            raise SegmentError(f"{self._path} cannot be removed: {error.strerror}") from error
+        finally:
+            if not removed:
+                file.lock(self._fd, file.SHARED, file.HOLDERS)
+        return removed
+
+    def close(self) -> None:
+        """Let go. While memory of it is in use elsewhere, it stays mapped and held."""
+        if not self._release.alive:
+            return
+        del self._words
+        self._view.release()
+        # Whoever uses the memory keeps the map, which goes with the last of them.
+        with contextlib.suppress(BufferError):
+            self._map.close()
+        self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise RuntimeError("a forked process shares its parent's claims: call reopened() first")
+
+
+def _claim_at(index: int) -> int:
+    if not 0 <= index < file.HOLDERS - 1:
+        raise ValueError(f"a claim is a number from 0, not {index}")
+    return file.CLAIMS + index
+
+
+def _open_held(path: str) -> int:
+    """A descriptor of the file that the name leads to, with the lock of a holder."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        fd = file.open_existing(path)
+        if file.lock(fd, file.SHARED, file.HOLDERS) and file.leads_to(path, fd):
+            return fd
+        # Somebody is removing it: the name will be gone, or lead to another.
+        os.close(fd)
+        if time.monotonic() > until:
+            raise SegmentError(f"{path} is being removed by a process that does not finish")
+        time.sleep(_PAUSE)
+
+
+def _remove_unheld(path: str) -> bool:
+    """Take the name of an unusable file away; False where somebody holds it."""
+    try:
+        fd = file.open_existing(path)
+    except SegmentMissing:
+        return True
+    try:
+        if not file.lock(fd, file.EXCLUSIVE, file.HOLDERS):
+            return False
+        if file.leads_to(path, fd):
+            os.unlink(path)
+        return True
+    finally:
+        os.close(fd)
+
+
+def _checked(fd: int, path: str) -> Header:
+    """The header of a segment that is fit for use; SegmentUnusable otherwise."""
+    data = os.pread(fd, HEADER_SIZE, 0)
+    header = unpacked(data, path)
+    if header.boot != file.boot_id():
+        raise SegmentUnusable(f"{path} is of another boot of this machine; remove it")
+    found = os.fstat(fd)
+    backed = HEADER_SIZE
+    for index, (name, extent) in enumerate(header.extents.items()):
+        (word,) = WORD.unpack_from(data, WORDS_AT + WORD.size * index)
+        if not extent.size <= word <= extent.reserved:
+            raise SegmentUnusable(f"{path} is damaged: region {name} has a wrong size; remove it")
+        backed += word
+    # A file that was cut, and one that was made long again without storage.
+    if found.st_size < header.total or found.st_blocks * _BLOCK < backed:
+        raise SegmentUnusable(
+            f"{path} is truncated: {header.total} bytes, {backed} of them backed, are expected; "
+            "remove it"
+        )
+    return header
