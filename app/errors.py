@@ -25,6 +25,10 @@ class ConfigurationError(LatchkeyError):
     """A setting, a file or the environment is wrong: the start stops with this one line."""
 
 
+class ServiceUnreachable(LatchkeyError):
+    """A command cannot do its work without a running service that it cannot reach."""
+
+
 class ApiError(LatchkeyError):
     """An error with an HTTP answer: the base of everything a client can be told."""
 

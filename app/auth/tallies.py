@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from app.auth.shared import SharedState
 from app.credentials.models import Tally
 
+
 class LiveTallies:
     """The tallies of one state as the domain reads them.
 

@@ -264,13 +264,14 @@ class CredentialService:
         def decide(found: Credential, former: Credential | None) -> Rotation:
             now = utc_now()
             _require_within_callers(found, caller)
-            original = found.original_expires_at if found.rotated_to else found.expires_at
-            if caller is not None:
-                _require_no_later(caller, original)
             if found.status(now) == "expired":
                 raise KeyExpired(found.rotated_to)
             if former is not None and former.status(now) == "active":
                 raise AlreadyRotated(former.api_key)
+            original = found.original_expires_at if found.rotated_to else found.expires_at
+            # Last: a key that rotated itself, and lost the answer, is told of its successor.
+            if caller is not None:
+                _require_no_later(caller, original)
             successor = NewCredential(
                 api_key=successor_key,
                 secret_hash=hash_secret(secret),

@@ -24,7 +24,8 @@ def log_invalidation(connection: Connection, lookup: str, now: datetime) -> int:
     """
     added = insert(invalidation).returning(invalidation.c.id)
     row = {"lookup": lookup, "at": to_milliseconds(now)}
-    return connection.execute(added, row).scalar_one()
+    number: int = connection.execute(added, row).scalar_one()
+    return number
 
 
 class InvalidationLog:
