@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flask import Flask
 
+    from app.auth.shared import SharedState
     from app.config import Settings
     from app.credentials.derivation import DerivationKeys
 
@@ -17,21 +18,22 @@ def create_app(
     settings: Settings | None = None,
     *,
     derivation: DerivationKeys | None = None,
+    shared: SharedState | None = None,
     migrate: bool = True,
 ) -> Flask:
     """The Flask application, protected; WSGI servers call ``app.wsgi_app`` through it.
 
     ``settings`` None reads them from the environment, ``derivation`` None the derivation keys from
-    where the settings say. ``migrate`` brings the database to the current schema first; a server
-    that did so before it forked passes False. Raises ConfigurationError where something does not
-    fit.
+    where the settings say; ``shared`` None shares nothing with other processes. ``migrate`` brings
+    the database to the current schema first; a server that did so before it forked passes False.
+    Raises ConfigurationError where something does not fit.
     """
     from app.api.routes import build_api, open_routes
     from app.assembly import Latchkey
     from app.auth.requirements import check_declarations
     from app.store.migrate import migrate_in_child
 
-    latchkey = Latchkey.from_settings(settings, derivation)
+    latchkey = Latchkey.from_settings(settings, derivation, shared)
     if migrate:
         migrate_in_child(latchkey.settings.database_url)
     app = build_api(latchkey.settings)

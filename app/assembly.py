@@ -14,13 +14,18 @@ from flask import Flask
 
 from app.auth.authenticator import Authenticator
 from app.auth.error_handlers import answer_our_errors
+from app.auth.flush import Flush
 from app.auth.middleware import AuthMiddleware, OpenRoutes
+from app.auth.replay import Replay
 from app.auth.requirements import enforce_requirements
 from app.auth.shared import SharedState
+from app.auth.tallies import LiveTallies
 from app.auth.throttle import FailureThrottle
+from app.auth.upkeep import Upkeep
 from app.config import Settings, derivation_keys, load_settings, variable
 from app.credentials.derivation import DerivationKey, DerivationKeys
 from app.credentials.service import CredentialService
+from app.credentials.usage import UsageReader
 from app.errors import ConfigurationError, StoreError
 from app.store import Store
 from app.store.sqlite import database_path
@@ -38,6 +43,8 @@ class Latchkey:
     shared: SharedState
     authenticator: Authenticator
     credentials: CredentialService
+    usage: UsageReader
+    upkeep: Upkeep
     throttle: FailureThrottle
 
     @classmethod
@@ -54,8 +61,12 @@ class Latchkey:
         """
         settings = settings or load_settings()
         derivation = derivation or load_derivation(settings)
-        store = Store(settings.database_url, pool_size=settings.threads)
+        # One connection more than threads, for the upkeep.
+        store = Store(settings.database_url, pool_size=settings.threads + 1)
         shared = shared or SharedState.private()
+        tallies = LiveTallies(shared)
+        replay = Replay(store.invalidations, shared)
+        flush = Flush(store.usage, store.invalidations, shared, tallies)
         authenticator = Authenticator(
             store.find,
             derivation,
@@ -70,7 +81,9 @@ class Latchkey:
             derivation=derivation,
             shared=shared,
             authenticator=authenticator,
-            credentials=CredentialService(store, derivation, authenticator.invalidate),
+            credentials=CredentialService(store, derivation, shared.invalidate, replay.note),
+            usage=UsageReader(store.usage, tallies),
+            upkeep=Upkeep(replay, flush),
             throttle=FailureThrottle(
                 settings.failure_limit,
                 shared.failures,
@@ -96,7 +109,7 @@ class Latchkey:
 
         Our refusals are answered in the envelope; the application's own errors stay its own.
         """
-        app.wsgi_app = self.middleware(app.wsgi_app, open_routes)  # type: ignore[method-assign]
+        app.wsgi_app = self.middleware(app.wsgi_app, open_routes)  # type: ignore[assignment,method-assign]
         app.extensions["latchkey"] = self
         enforce_requirements(app)
         answer_our_errors(app)

@@ -73,6 +73,16 @@ class Settings(BaseModel):
     cache_size: Annotated[int, Field(ge=1, le=100_000_000)] = Field(
         default=100_000, description="Entries of the cache in each worker, 1 to 100000000."
     )
+    shared_memory: Path = Field(
+        default=Path("/dev/shm"),  # noqa: S108 - nobody else can open what is made there
+        description="A directory in memory, for what the workers share. Where nothing can be made "
+        "there, only one worker can run.",
+    )
+    shared_size: Annotated[int, Field(ge=8, le=65536)] = Field(
+        default=32,
+        description="Mebibytes that are shared, 8 to 65536; most of them hold checked credentials, "
+        "and use counts take more as there are more keys.",
+    )
     failure_limit: str = Field(
         default="300/minute",
         pattern=r"^(off|[1-9][0-9]{0,8}/(second|minute|hour|day))$",

@@ -25,6 +25,10 @@ class ConfigurationError(LatchkeyError):
     """A setting, a file or the environment is wrong: the start stops with this one line."""
 
 
+class ServiceUnreachable(LatchkeyError):
+    """A command cannot do its work without a running service that it cannot reach."""
+
+
 class ApiError(LatchkeyError):
     """An error with an HTTP answer: the base of everything a client can be told."""
 
@@ -204,6 +208,29 @@ class DuplicateApiKey(ApiError):
     type = "conflict_error"
     pair_code = "DUPLICATE_API_KEY"
     default_message = "Already registered"
+
+
+class KeyExpired(ApiError):
+    """409: what has expired is not rotated; ``successor`` is the key that it was rotated to."""
+
+    status = HTTPStatus.CONFLICT
+    type = "conflict_error"
+    pair_code = "KEY_EXPIRED"
+    default_message = "The key has expired"
+
+    def __init__(self, successor: str | None = None) -> None:
+        super().__init__(successor and f"{self.default_message}; its successor is {successor}")
+
+
+class AlreadyRotated(ApiError):
+    """409: the key has an active successor, which the message names."""
+
+    status = HTTPStatus.CONFLICT
+    type = "conflict_error"
+    pair_code = "ALREADY_ROTATED"
+
+    def __init__(self, successor: str) -> None:
+        super().__init__(f"Already rotated; its successor is {successor}")
 
 
 class RateLimited(ApiError):

@@ -6,11 +6,13 @@ import os
 import secrets
 from pathlib import Path
 
-from app.assembly import Latchkey, require_key_file_apart
+from app.assembly import load_derivation, require_key_file_apart
 from app.config import Settings
 from app.credentials.models import MODES
-from app.credentials.service import IssuedCredential
+from app.credentials.service import CredentialService, IssuedCredential
 from app.errors import ConfigurationError
+from app.segment import changing_keys
+from app.store import Store
 from app.store.migrate import database_lock, migrate_in_child
 from app.store.sqlite import database_path
 
@@ -48,18 +50,23 @@ def make_derivation_key_file(settings: Settings) -> Path | None:
 
 def make_first_credentials(settings: Settings) -> list[IssuedCredential]:
     """Migrate the database, and issue a full-access credential in each mode that has none."""
-    latchkey = Latchkey.from_settings(settings)
+    derivation = load_derivation(settings)
     migrate_in_child(settings.database_url)
-    # Of two starts at once, the second finds what the first has made.
-    with database_lock(database_path(settings.database_url)):
-        try:
-            return [
-                latchkey.credentials.issue(name=f"first {mode} key", mode=mode, caller=None)
-                for mode in MODES
-                if latchkey.store.count(mode) == 0
-            ]
-        finally:
-            latchkey.store.close()
+    store = Store(settings.database_url)
+    try:
+        # Of two starts at once, the second finds what the first has made.
+        with database_lock(database_path(settings.database_url)):
+            missing = [mode for mode in MODES if store.count(mode) == 0]
+            if not missing:
+                return []
+            with changing_keys(settings) as shared:
+                service = CredentialService(store, derivation, shared.invalidate)
+                return [
+                    service.issue(name=f"first {mode} key", mode=mode, caller=None)
+                    for mode in missing
+                ]
+    finally:
+        store.close()
 
 
 def _sync_directory(path: Path) -> None:

@@ -23,7 +23,7 @@ from gunicorn.http.message import Message
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from app import create_app
-from app.assembly import load_derivation
+from app.assembly import Latchkey, load_derivation
 from app.auth.headers import dialect_of_path
 from app.config import Settings
 from app.credentials.derivation import DerivationKeys
@@ -34,10 +34,12 @@ from app.errors import (
     HeadersTooLarge,
     InternalError,
     InvalidRequest,
+    StoreError,
     envelope,
     error_headers,
     status_line,
 )
+from app.segment import ServiceSegment
 from app.store.migrate import MigrationReport, migrate_in_child
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - only for gunicorn's heartbeat files
@@ -57,18 +59,25 @@ def serve(settings: Settings) -> None:
     """
     derivation = load_derivation(settings)
     report = migrate_in_child(settings.database_url)
-    _Server(settings, derivation, report).run()
+    segment = ServiceSegment.open(settings)
+    _Server(settings, derivation, report, segment).run()
 
 
 class _Server(BaseApplication):
     """gunicorn, told everything by our settings and nothing by its own files or environment."""
 
     def __init__(
-        self, settings: Settings, derivation: DerivationKeys, report: MigrationReport
+        self,
+        settings: Settings,
+        derivation: DerivationKeys,
+        report: MigrationReport,
+        segment: ServiceSegment,
     ) -> None:
         self.settings = settings
         self._derivation = derivation
         self._report = report
+        self._segment = segment
+        self._latchkey: Latchkey | None = None
         super().__init__(prog="latchkey")
 
     def load_config(self) -> None:
@@ -91,6 +100,9 @@ class _Server(BaseApplication):
             "http_parser": "python",
             "worker_tmp_dir": _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None,
             "on_starting": self._report_start,
+            "nworkers_changed": self._keep_to_one,
+            "worker_exit": self._end_worker,
+            "on_exit": self._end,
             "pre_request": _say_nothing,
         }.items():
             self.cfg.set(name, value)
@@ -113,10 +125,36 @@ class _Server(BaseApplication):
 
     def load(self) -> Any:
         """The WSGI application; called in each worker, after the fork."""
-        return create_app(self.settings, derivation=self._derivation, migrate=False)
+        shared = self._segment.for_worker()
+        app = create_app(self.settings, derivation=self._derivation, shared=shared, migrate=False)
+        latchkey: Latchkey = app.extensions["latchkey"]
+        latchkey.upkeep.start()
+        self._latchkey = latchkey
+        return app
+
+    def _end_worker(self, arbiter: Arbiter, worker: object) -> None:
+        """Called in a worker at its end, when its requests are answered."""
+        if self._latchkey is not None:
+            self._latchkey.upkeep.stop()
+
+    def _end(self, arbiter: Arbiter) -> None:
+        """Called in the master at a clean stop, when no worker is left."""
+        try:
+            self._segment.close()
+        except StoreError as error:
+            log = cast(Logger, arbiter.log)
+            log.error("the use counts are left for the next start: %s", error.detail)
+
+    def _keep_to_one(self, arbiter: Arbiter, count: int, before: int | None) -> None:
+        """Called when the number of workers changes: without shared memory there is one."""
+        if count > 1 and self._segment.segment is None:
+            cast(Logger, arbiter.log).error("no shared memory, so there can be one worker only")
+            arbiter.num_workers = 1
 
     def _report_start(self, arbiter: Arbiter) -> None:
         log = cast(Logger, arbiter.log)
+        if self._segment.warning is not None:
+            log.warning(self._segment.warning)
         if self._report.created:
             log.info("made a new database, %s", self.settings.database_url)
         self._report_credentials(log)

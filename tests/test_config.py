@@ -53,6 +53,8 @@ TABLE: dict[str, tuple[object, dict[str, object], list[str]]] = {
         {"1": 1, "100000000": 100_000_000},
         ["", "0", "100000001", "-5", "1k", OVERLONG],
     ),
+    "shared_memory": (Path("/dev/shm"), {"/run/latchkey": Path("/run/latchkey")}, []),
+    "shared_size": (32, {"8": 8, "65536": 65_536}, ["", "7", "65537", "32M", OVERLONG]),
     "failure_limit": (
         "300/minute",
         {value: value for value in ("off", "1/second", "5/minute", "999999999/hour", "10/day")},
@@ -81,6 +83,7 @@ ALLOWED = {
     "cache_backend": ["fastcache", "cachetools", "none"],
     "cache_ttl": ["more than 0", "at most 300"],
     "cache_size": ["1 to 100000000"],
+    "shared_size": ["8 to 65536"],
     "failure_limit": ["COUNT/second", "/minute", "/hour", "/day", "off"],
     "registration": ["open", "off"],
     "trusted_proxies": ["0 to 16"],

@@ -40,12 +40,17 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "app.store": ("app.credentials.models", "app.errors"),
     "app.auth": _AUTH,
     "app.assembly": _ASSEMBLED,
+    # The life of what the workers share: it writes down what an ended service has counted.
+    "app.segment": ("app.store", *_FOUNDATION, *_AUTH),
     "app.api": _ASSEMBLED,
-    "app.first_start": _ASSEMBLED,
+    "app.first_start": ("app.segment", *_ASSEMBLED),
     # The factory: the one thing of the package itself that others call.
-    "app.server": ("app", *_ASSEMBLED),
+    "app.server": ("app", "app.segment", *_ASSEMBLED),
     # Its commands take their fields from the API's shapes, and run the rest.
-    "app.cli": ("app.api.schemas", "app.first_start", "app.server", *_ASSEMBLED),
+    "app.cli": (
+        *("app.api.schemas", "app.first_start", "app.segment", "app.server"),
+        *_ASSEMBLED,
+    ),
     "app": ("app.api", *_ASSEMBLED),
 }
 

@@ -12,9 +12,11 @@ from datetime import timedelta
 from flask import Response, current_app, request
 from flask_openapi3.openapi import OpenAPI
 
+from app.api.json_request import optional_body
 from app.api.openapi import Resource, answer, describe_open
 from app.api.schemas import (
     ApiKeyPath,
+    ChangeBody,
     CredentialList,
     CredentialObject,
     IssueBody,
@@ -23,10 +25,13 @@ from app.api.schemas import (
     RegisterBody,
     Registered,
     Revoked,
+    RotateBody,
+    UsageObject,
 )
 from app.assembly import Latchkey
 from app.auth import current_principal, require_scope
-from app.credentials.service import utc_now
+from app.credentials.models import Credential
+from app.credentials.service import IssuedCredential, utc_now
 from app.credentials.tokens import MalformedToken, check_api_key
 from app.errors import CredentialNotFound, InvalidField, NotDerived
 
@@ -79,10 +84,7 @@ def revoke_credential(path: ApiKeyPath) -> Response:
 @require_scope("credentials:write")
 def issue_api_key(body: IssueBody) -> Response:
     """Make a new pair. The answer has the secret, this once."""
-    issued = _latchkey().credentials.issue(caller=current_principal, **body.terms())
-    return answer(
-        IssuedObject.with_secret(issued.credential, issued.secret, utc_now(), _rotation_age()), 201
-    )
+    return _issued(_latchkey().credentials.issue(caller=current_principal, **body.terms()))
 
 
 @credentials.protected("GET", "/v1/api_keys", {200: CredentialList}, errors=(403,))
@@ -97,7 +99,45 @@ def list_api_keys(query: ListQuery) -> Response:
 def show_api_key(path: ApiKeyPath) -> Response:
     """Show one credential of the caller's mode."""
     credential = _latchkey().credentials.get(_well_formed(path.api_key), current_principal.mode)
-    return answer(CredentialObject.of(credential, utc_now(), _rotation_age()))
+    return answer(_object(credential))
+
+
+@credentials.protected(
+    "PATCH", "/v1/api_keys/<api_key>", {200: CredentialObject}, errors=(403, 404, 413, 415)
+)
+@require_scope("credentials:write")
+def change_api_key(path: ApiKeyPath, body: ChangeBody) -> Response:
+    """Give a credential another name, other scopes or another end. In effect before the answer."""
+    terms = body.change()
+    changed = _latchkey().credentials.change(_well_formed(path.api_key), terms, current_principal)
+    return answer(_object(changed))
+
+
+@credentials.protected(
+    "POST",
+    "/v1/api_keys/<api_key>/rotate",
+    {201: IssuedObject},
+    errors=(403, 404, 409, 413, 415),
+)
+@require_scope("credentials:write")
+@optional_body
+def rotate_api_key(path: ApiKeyPath, body: RotateBody) -> Response:
+    """Replace a credential by a successor on the same terms, with a secret of its own.
+
+    The answer has that secret, this once. Both work until the overlap is over.
+    """
+    api_key = _well_formed(path.api_key)
+    return _issued(_latchkey().credentials.rotate(api_key, current_principal, body.overlap))
+
+
+@credentials.protected("GET", "/v1/api_keys/<api_key>/usage", {200: UsageObject}, errors=(403, 404))
+@require_scope("credentials:read")
+def show_usage(path: ApiKeyPath) -> Response:
+    """Show how much a credential has been used, up to the last request."""
+    latchkey = _latchkey()
+    credential = latchkey.credentials.get(_well_formed(path.api_key), current_principal.mode)
+    usage = latchkey.usage.usage(credential)
+    return answer(UsageObject.of(credential.api_key, usage, utc_now()))
 
 
 @credentials.protected("DELETE", "/v1/api_keys/<api_key>", {200: Revoked}, errors=(403, 404))
@@ -116,13 +156,23 @@ def _rotation_age() -> timedelta:
     return timedelta(days=_latchkey().settings.rotation_days)
 
 
+def _object(credential: Credential) -> CredentialObject:
+    last_used_at = _latchkey().usage.last_used_at(credential)
+    return CredentialObject.of(credential, last_used_at, utc_now(), _rotation_age())
+
+
+def _issued(issued: IssuedCredential) -> Response:
+    return answer(
+        IssuedObject.with_secret(issued.credential, issued.secret, utc_now(), _rotation_age()), 201
+    )
+
+
 def _list(query: ListQuery) -> Response:
     before = None if query.cursor is None else _read_cursor(query.cursor)
     page = _latchkey().credentials.page(current_principal.mode, query.limit, before)
-    now, age = utc_now(), _rotation_age()
     return answer(
         CredentialList(
-            credentials=[CredentialObject.of(row, now, age) for row in page.credentials],
+            credentials=[_object(row) for row in page.credentials],
             next_cursor=None if page.next_before is None else _write_cursor(page.next_before),
         )
     )

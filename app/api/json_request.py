@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
-from flask import Request
+from flask import Request, current_app
 
 from app.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 
 MAX_BODY = 16 * 1024
 MAX_DEPTH = 32
+
+View = TypeVar("View", bound=Callable[..., object])
+
+_OPTIONAL = "__latchkey_body_optional__"
+
+
+def optional_body(view: View) -> View:
+    """Let a view be asked without a body at all, as with an empty object."""
+    setattr(view, _OPTIONAL, True)
+    return view
 
 
 class JsonRequest(Request):
@@ -26,10 +36,16 @@ class JsonRequest(Request):
         announced as JSON in UTF-8, InvalidRequest unless it is one object without repeated names.
         """
         body = self._read_body()
+        if not body and "Content-Type" not in self.headers and self._may_lack_body():
+            return {}
         charset = self.mimetype_params.get("charset", "utf-8")
         if self.mimetype != "application/json" or charset.lower() not in ("utf-8", "utf8"):
             raise UnsupportedMediaType
         return _parse_object(body)
+
+    def _may_lack_body(self) -> bool:
+        view = current_app.view_functions.get(self.endpoint or "")
+        return getattr(view, _OPTIONAL, False)
 
     def _read_body(self) -> bytes:
         """All of the body; raises PayloadTooLarge, or InvalidRequest where it is not all there.

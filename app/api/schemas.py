@@ -17,8 +17,9 @@ from pydantic import (
 )
 from pydantic.config import JsonDict
 
-from app.credentials.models import Credential, Mode, Status
+from app.credentials.models import Change, Credential, Mode, Status, Usage
 from app.credentials.scopes import KNOWN_SCOPES, parse_scopes
+from app.credentials.service import DEFAULT_OVERLAP, LONGEST_OVERLAP
 from app.credentials.tokens import API_KEY_PATTERN, SECRET_PATTERN
 from app.errors import InvalidField
 
@@ -27,6 +28,11 @@ _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
 
+
+_DAY = timedelta(days=1)
+# For how long back uses are answered by hour, and by day.
+_DAYS_BY_HOUR = 7
+_DAYS = 90
 
 _FIELD_NAME = re.compile(r"[a-z][a-z_]{0,39}", re.ASCII)
 
@@ -130,6 +136,45 @@ class IssueBody(RequestModel):
         return terms
 
 
+class ChangeBody(RequestModel):
+    """New terms of a credential; what is left out stays as it is."""
+
+    name: Name = Field(default="", json_schema_extra=_without_default)
+    scopes: Annotated[list[Scope], Field(min_length=1)] = Field(
+        default=[],
+        json_schema_extra=_without_default,
+        description="Nobody can give more than they have, or change a key that has more.",
+    )
+    expires_at: Time | None = Field(
+        default=None,
+        json_schema_extra=_without_default,
+        description="Null for no end; a rotated key's end cannot be put off.",
+    )
+
+    def change(self) -> Change:
+        """What was given, as the service takes it; raises InvalidField for an unknown scope."""
+        return Change(
+            name=self.name if "name" in self.model_fields_set else None,
+            scopes=parse_scopes(self.scopes) if "scopes" in self.model_fields_set else None,
+            sets_expiry="expires_at" in self.model_fields_set,
+            expires_at=self.expires_at,
+        )
+
+
+class RotateBody(RequestModel):
+    """How a key is replaced."""
+
+    overlap_seconds: Annotated[int, Field(ge=0, le=round(LONGEST_OVERLAP.total_seconds()))] = Field(
+        default=round(DEFAULT_OVERLAP.total_seconds()),
+        description="For how long the old key goes on working; never past its own end.",
+    )
+
+    @property
+    def overlap(self) -> timedelta:
+        """The time for which both keys work."""
+        return timedelta(seconds=self.overlap_seconds)
+
+
 def _parse_digits(value: object) -> object:
     """Plain digits only: pydantic would also take ``1_0`` and ``1.0`` for whole numbers."""
     if isinstance(value, str) and not (value.isascii() and value.isdigit()):
@@ -189,14 +234,20 @@ class CredentialObject(BaseModel):
     created_at: Time
     expires_at: Time | None
     revoked_at: Time | None
-    last_used_at: Time | None = Field(description="Null: uses are not recorded yet.")
+    last_used_at: Time | None = Field(description="Up to the last request; null for never.")
     rotate_by: Time | None = Field(description="When it should have been replaced by a new one.")
-    rotated_to: ApiKey | None
+    rotated_to: ApiKey | None = Field(description="The key that replaces it.")
 
     @classmethod
-    def of(cls, credential: Credential, now: datetime, rotation_age: timedelta) -> CredentialObject:
+    def of(
+        cls,
+        credential: Credential,
+        last_used_at: datetime | None,
+        now: datetime,
+        rotation_age: timedelta,
+    ) -> CredentialObject:
         """The object that clients see of a stored credential at ``now``."""
-        return cls(**_fields(credential, now, rotation_age))
+        return cls(**_fields(credential, last_used_at, now, rotation_age))
 
 
 class IssuedObject(CredentialObject):
@@ -209,7 +260,7 @@ class IssuedObject(CredentialObject):
         cls, credential: Credential, secret: str, now: datetime, rotation_age: timedelta
     ) -> IssuedObject:
         """The object that the creating call answers."""
-        return cls(api_secret=secret, **_fields(credential, now, rotation_age))
+        return cls(api_secret=secret, **_fields(credential, None, now, rotation_age))
 
 
 class CredentialList(BaseModel):
@@ -217,6 +268,49 @@ class CredentialList(BaseModel):
 
     credentials: list[CredentialObject]
     next_cursor: str | None
+
+
+class UsedPeriod(BaseModel):
+    """An hour or a day in UTC, by its beginning, and the requests in it."""
+
+    start: Time
+    requests: int
+
+
+class Refusals(BaseModel):
+    """How often the key was refused although its secret was right."""
+
+    revoked: int
+    expired: int
+    scope: int
+
+
+class UsageObject(BaseModel):
+    """The use of a credential, up to the last request."""
+
+    api_key: ApiKey
+    requests: int = Field(description="All there ever were.")
+    last_used_at: Time | None
+    hours: list[UsedPeriod] = Field(description="Of the last 7 days, without those of no request.")
+    days: list[UsedPeriod] = Field(description="Of the last 90 days, without those of no request.")
+    refusals: Refusals
+
+    @classmethod
+    def of(cls, api_key: str, usage: Usage, now: datetime) -> UsageObject:
+        """The object that clients see at ``now``."""
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        days: dict[datetime, int] = {}
+        for hour, uses in usage.hours.items():
+            day = hour.replace(hour=0)
+            days[day] = days.get(day, 0) + uses
+        return cls(
+            api_key=api_key,
+            requests=usage.uses,
+            last_used_at=usage.last_used_at,
+            hours=_since(midnight - (_DAYS_BY_HOUR - 1) * _DAY, usage.hours),
+            days=_since(midnight - (_DAYS - 1) * _DAY, days),
+            refusals=Refusals(**usage.refusals),
+        )
 
 
 class HealthStatus(BaseModel):
@@ -253,7 +347,13 @@ def first_problem(error: ValidationError) -> InvalidField:
     return InvalidField(field, message[:1].lower() + message[1:])
 
 
-def _fields(credential: Credential, now: datetime, rotation_age: timedelta) -> dict[str, Any]:
+def _since(start: datetime, periods: dict[datetime, int]) -> list[UsedPeriod]:
+    return [UsedPeriod(start=at, requests=uses) for at, uses in periods.items() if at >= start]
+
+
+def _fields(
+    credential: Credential, last_used_at: datetime | None, now: datetime, rotation_age: timedelta
+) -> dict[str, Any]:
     return {
         "api_key": credential.api_key,
         "name": credential.name,
@@ -263,7 +363,7 @@ def _fields(credential: Credential, now: datetime, rotation_age: timedelta) -> d
         "created_at": credential.created_at,
         "expires_at": credential.expires_at,
         "revoked_at": credential.revoked_at,
-        "last_used_at": None,
+        "last_used_at": last_used_at,
         "rotate_by": credential.rotate_by(rotation_age),
-        "rotated_to": None,
+        "rotated_to": credential.rotated_to,
     }

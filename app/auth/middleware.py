@@ -68,7 +68,9 @@ class OpenRoutes:
         """The methods that each path is open for, HEAD spelled out."""
         methods: dict[str, set[str]] = {}
         for method, path in self.routes:
-            methods.setdefault(path, set()).update({method, "HEAD"} if method == "GET" else {method})
+            methods.setdefault(path, set()).update(
+                {method, "HEAD"} if method == "GET" else {method}
+            )
         return {path: frozenset(named) for path, named in methods.items()}
 
 

@@ -15,6 +15,8 @@ Status = Literal["active", "revoked", "expired"]
 
 MODES: tuple[Mode, ...] = ("live", "test")
 
+REFUSAL_REASONS = ("revoked", "expired", "scope")
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -47,10 +49,20 @@ class NewCredential:
     created_at: datetime
     expires_at: datetime | None
 
+    @property
+    def lookup(self) -> str:
+        """The public part of the key: what caches and stripes know the credential by."""
+        return self.api_key[3:]
+
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A stored credential. Rows are never deleted and their ids never used again."""
+    """A stored credential. Rows are never deleted and their ids never used again.
+
+    ``rotated_to`` is the key of its successor, and ``original_expires_at`` means something only
+    where there is one: when the credential was to end before it was rotated. ``last_used_at`` is
+    what has been written down so far; what is counted but not written yet comes on top.
+    """
 
     id: int
     api_key: str
@@ -63,6 +75,14 @@ class Credential:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    rotated_to: str | None
+    original_expires_at: datetime | None
+    last_used_at: datetime | None
+
+    @property
+    def lookup(self) -> str:
+        """The public part of the key: what caches and stripes know the credential by."""
+        return self.api_key[3:]
 
     def status(self, now: datetime) -> Status:
         """What the credential is at ``now``; a revoked one stays revoked past its expiry."""
@@ -91,3 +111,70 @@ class Credential:
     def __repr__(self) -> str:
         # The hash of a secret is no secret, but it has no business in a log either.
         return f"Credential(id={self.id}, api_key={self.api_key!r}, mode={self.mode!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """New terms of a credential. None leaves the name or the scopes as they are.
+
+    ``expires_at`` counts where ``sets_expiry``; None is then no end.
+    """
+
+    name: str | None = None
+    scopes: frozenset[str] | None = None
+    sets_expiry: bool = False
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """A credential's replacement: its successor, and when the old one ends (None: never)."""
+
+    successor: NewCredential
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a segment has counted for one credential since it was made: cumulative.
+
+    ``last_used`` is in milliseconds since 1970, 0 where it was never used; ``revoked``,
+    ``expired`` and ``scope`` are refusals although the secret was right.
+    """
+
+    credential_id: int
+    uses: int = 0
+    last_used: int = 0
+    revoked: int = 0
+    expired: int = 0
+    scope: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    """What is written down of a credential's use, and how much of one segment's tally that has.
+
+    ``hours`` maps the beginning of an hour to the uses in it, ``refusals`` a reason to how many.
+    """
+
+    hours: dict[datetime, int]
+    refusals: dict[str, int]
+    watermark: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The use of a credential up to the last request.
+
+    ``hours`` maps the beginning of an hour to the uses in it, hours without any left out;
+    ``refusals`` each reason to how often, although the secret was right.
+    """
+
+    hours: dict[datetime, int]
+    last_used_at: datetime | None
+    refusals: dict[str, int]
+
+    @property
+    def uses(self) -> int:
+        """All uses there ever were."""
+        return sum(self.hours.values())

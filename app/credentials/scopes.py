@@ -46,5 +46,5 @@ def require_within(asked: Iterable[str], granted: Collection[str]) -> None:
     for scope in sorted(asked):
         if not permits(granted, scope):
             raise InsufficientScope(
-                scope, f"A key can only give the scopes it has; this needs {scope}"
+                scope, f"A key can only give or change the scopes it has; this needs {scope}"
             )

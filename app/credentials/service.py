@@ -1,4 +1,4 @@
-"""What can be done to credentials: register, issue, find, list, revoke.
+"""What can be done to credentials: register, issue, find, list, change, rotate, revoke.
 
 Every change follows one order: commit, then invalidate, then answer. A path that finds the change
 already made invalidates too, so that a retry after a crash finishes the job.
@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Final, Protocol
 
 from app.credentials import base62
 from app.credentials.derivation import DerivationKey, DerivationKeys
-from app.credentials.models import Credential, Mode, NewCredential, Principal
+from app.credentials.models import (
+    Change,
+    Credential,
+    Mode,
+    NewCredential,
+    Principal,
+    Rotation,
+)
 from app.credentials.scopes import FULL_ACCESS, require_within
 from app.credentials.tokens import (
     MalformedToken,
@@ -27,11 +35,16 @@ from app.credentials.tokens import (
     redact_secrets,
 )
 from app.errors import (
+    AlreadyRotated,
     CredentialNotFound,
     InsufficientScope,
     InvalidField,
+    KeyExpired,
     NotDerived,
 )
+
+DEFAULT_OVERLAP = timedelta(days=1)
+LONGEST_OVERLAP = timedelta(days=30)
 
 
 class Inherited(Enum):
@@ -44,19 +57,47 @@ INHERITED: Final = Inherited.INHERITED
 
 
 class CredentialStore(Protocol):
-    """What the service needs of a store. Every method raises StoreError when the database fails."""
+    """What the service needs of a store. Every method raises StoreError when the database fails.
 
-    def add(self, new: NewCredential) -> Credential:
+    A change also adds rows to a log, in its own transaction, and their numbers to ``logged``.
+    """
+
+    def add(self, new: NewCredential, logged: list[int] | None = None) -> Credential:
         """Store a new credential, durably; raises DuplicateApiKey if the key exists."""
 
     def find(self, api_key: str) -> Credential | None:
         """The credential with this public key, or None."""
 
-    def revoke(self, api_key: str, mode: Mode | None, now: datetime) -> bool:
+    def revoke(
+        self, api_key: str, mode: Mode | None, now: datetime, logged: list[int] | None = None
+    ) -> bool:
         """Mark an unrevoked credential of ``mode`` (None: of either); False where there is none."""
 
     def page(self, mode: Mode | None, limit: int, before: int | None) -> list[Credential]:
         """At most ``limit`` credentials with ids below ``before``, newest first."""
+
+    def change(
+        self,
+        api_key: str,
+        mode: Mode | None,
+        now: datetime,
+        decide: Callable[[Credential], Change],
+        logged: list[int] | None = None,
+    ) -> Credential | None:
+        """Do what ``decide`` says to an unrevoked credential, in one transaction; None without."""
+
+    def rotate(
+        self,
+        api_key: str,
+        mode: Mode | None,
+        now: datetime,
+        decide: Callable[[Credential, Credential | None], Rotation],
+        logged: list[int] | None = None,
+    ) -> Credential | None:
+        """Replace an unrevoked credential, in one transaction: the successor, or None without.
+
+        ``decide`` is called with the credential and the successor that it has already.
+        """
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -86,11 +127,17 @@ class CredentialService:
         store: CredentialStore,
         derivation: DerivationKeys,
         invalidate: Callable[[str], None],
+        invalidated: Callable[[int], None] | None = None,
     ) -> None:
-        """``invalidate`` takes a lookup key and ends every cached result under it."""
+        """``invalidate`` takes a lookup key and ends every cached result under it.
+
+        ``invalidated`` is told the number of each row of the log for which that has been done, so
+        that nobody needs to do it again.
+        """
         self._store = store
         self._derivation = derivation
         self._invalidate = invalidate
+        self._invalidated = invalidated
 
     def register(self, api_key: str, secret: str, name: str | None) -> Credential:
         """Store a pair that the vendor made elsewhere, with full scope and no expiry.
@@ -125,8 +172,8 @@ class CredentialService:
         an expiry in the past and for a name that holds a secret.
         """
         _require_no_secret(name)
-        if isinstance(expires_at, datetime) and expires_at <= utc_now():
-            raise InvalidField("expires_at", "must lie in the future")
+        if isinstance(expires_at, datetime):
+            _require_in_the_future(expires_at)
         if mode is INHERITED:
             mode = caller.mode if caller else "live"
         if scopes is INHERITED:
@@ -134,7 +181,10 @@ class CredentialService:
         if expires_at is INHERITED:
             expires_at = caller.expires_at if caller else None
         if caller is not None:
-            _require_within(caller, mode, scopes, expires_at)
+            if mode != caller.mode:
+                raise InsufficientScope(None, f"A {caller.mode} key cannot create {mode} keys")
+            require_within(scopes, caller.scopes)
+            _require_no_later(caller, expires_at)
         maker = self._derivation.newest
         api_key = new_api_key(mode)
         secret = maker.derive(api_key)
@@ -165,13 +215,84 @@ class CredentialService:
 
         Effective before it returns.
         """
-        try:
-            revoked = self._store.revoke(api_key, mode, utc_now())
-        finally:
-            # Also when the store failed: the commit may have reached the file before that.
-            self._invalidate(lookup_key(api_key))
+        with self._invalidating(api_key) as logged:
+            revoked = self._store.revoke(api_key, mode, utc_now(), logged)
         if not revoked:
             raise CredentialNotFound
+
+    def change(self, api_key: str, terms: Change, caller: Principal | None) -> Credential:
+        """Give a credential of the caller's mode new terms; the operator, None, of either.
+
+        Raises InvalidField for a name that holds a secret, an expiry in the past, and a later one
+        for a key that was rotated; InsufficientScope for more than the caller has, and for a key
+        that has more; CredentialNotFound. Effective before it returns.
+        """
+        _require_no_secret(terms.name)
+        if terms.sets_expiry and terms.expires_at is not None:
+            _require_in_the_future(terms.expires_at)
+        if caller is not None:
+            require_within(terms.scopes or (), caller.scopes)
+            if terms.sets_expiry:
+                _require_no_later(caller, terms.expires_at)
+
+        def decide(found: Credential) -> Change:
+            _require_within_callers(found, caller)
+            if found.rotated_to is not None and terms.sets_expiry:
+                if _is_later(terms.expires_at, found.expires_at):
+                    raise InvalidField("expires_at", "a rotated key's end cannot be put off")
+            return terms
+
+        with self._invalidating(api_key) as logged:
+            changed = self._store.change(api_key, _mode_for(caller), utc_now(), decide, logged)
+        if changed is None:
+            raise CredentialNotFound
+        return changed
+
+    def rotate(
+        self, api_key: str, caller: Principal | None, overlap: timedelta = DEFAULT_OVERLAP
+    ) -> IssuedCredential:
+        """Replace a credential of the caller's mode by a successor on the same terms.
+
+        The old one ends after ``overlap``, or when it would have ended anyway. Raises
+        InsufficientScope for a key that has more, or ends later, than the caller; KeyExpired;
+        AlreadyRotated; CredentialNotFound. Effective before it returns.
+        """
+        maker = self._derivation.newest
+        successor_key = new_api_key(mode_of(api_key))
+        secret = maker.derive(successor_key)
+
+        def decide(found: Credential, former: Credential | None) -> Rotation:
+            now = utc_now()
+            _require_within_callers(found, caller)
+            if found.status(now) == "expired":
+                raise KeyExpired(found.rotated_to)
+            if former is not None and former.status(now) == "active":
+                raise AlreadyRotated(former.api_key)
+            original = found.original_expires_at if found.rotated_to else found.expires_at
+            # Last: a key that rotated itself, and lost the answer, is told of its successor.
+            if caller is not None:
+                _require_no_later(caller, original)
+            successor = NewCredential(
+                api_key=successor_key,
+                secret_hash=hash_secret(secret),
+                derivation_id=maker.id,
+                account_id=found.account_id,
+                mode=found.mode,
+                name=found.name,
+                scopes=found.scopes,
+                created_at=now,
+                expires_at=original,
+            )
+            end = now + overlap
+            return Rotation(
+                successor, end if _is_later(found.expires_at, end) else found.expires_at
+            )
+
+        with self._invalidating(api_key, successor_key) as logged:
+            made = self._store.rotate(api_key, _mode_for(caller), utc_now(), decide, logged)
+        if made is None:
+            raise CredentialNotFound
+        return IssuedCredential(made, secret)
 
     def _add(
         self,
@@ -193,11 +314,25 @@ class CredentialService:
             created_at=utc_now(),
             expires_at=expires_at,
         )
+        with self._invalidating(api_key) as logged:
+            return self._store.add(new, logged)
+
+    @contextmanager
+    def _invalidating(self, *api_keys: str) -> Iterator[list[int]]:
+        """Invalidate after the block, which commits a change and lists its rows of the log.
+
+        Also when it finds the change already made, by a call that died before it got here; and
+        when the store fails: the commit may have reached the file before that.
+        """
+        logged: list[int] = []
         try:
-            return self._store.add(new)
+            yield logged
         finally:
-            # Also for a duplicate: the row may come from a call that died before it got here.
-            self._invalidate(lookup_key(api_key))
+            for api_key in api_keys:
+                self._invalidate(lookup_key(api_key))
+        if self._invalidated is not None:
+            for number in logged:
+                self._invalidated(number)
 
 
 def hash_secret(secret: str) -> bytes:
@@ -217,12 +352,28 @@ def _require_no_secret(name: str | None) -> None:
         raise InvalidField("name", "holds what looks like an API secret")
 
 
-def _require_within(
-    caller: Principal, mode: Mode, scopes: frozenset[str], expires_at: datetime | None
-) -> None:
-    """Raise InsufficientScope where a caller would give more than it has."""
-    if mode != caller.mode:
-        raise InsufficientScope(None, f"A {caller.mode} key cannot create {mode} keys")
-    require_within(scopes, caller.scopes)
-    if caller.expires_at is not None and (expires_at is None or expires_at > caller.expires_at):
+def _mode_for(caller: Principal | None) -> Mode | None:
+    """The mode whose credentials a caller may change: its own; None, of either, the operator."""
+    return None if caller is None else caller.mode
+
+
+def _require_in_the_future(expires_at: datetime) -> None:
+    if expires_at <= utc_now():
+        raise InvalidField("expires_at", "must lie in the future")
+
+
+def _require_within_callers(found: Credential, caller: Principal | None) -> None:
+    """Raise InsufficientScope where the key that is to be changed has more than the caller."""
+    if caller is not None:
+        require_within(found.scopes, caller.scopes)
+
+
+def _require_no_later(caller: Principal, expires_at: datetime | None) -> None:
+    """Raise InsufficientScope where a caller would give a later expiry than it has."""
+    if _is_later(expires_at, caller.expires_at):
         raise InsufficientScope(None, "A key cannot give a later expiry than its own")
+
+
+def _is_later(one: datetime | None, other: datetime | None) -> bool:
+    """Whether one end comes after the other; None is no end at all."""
+    return other is not None and (one is None or one > other)

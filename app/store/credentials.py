@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from typing import cast
+from collections.abc import Callable
+from datetime import datetime
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
-from app.credentials.models import Credential, Mode, NewCredential
-from app.errors import DuplicateApiKey, StoreError
-from app.store.pinned import PinnedFile
-from app.store.sqlite import database_path, open_reader, open_writer
+from app.credentials.models import Change, Credential, Mode, NewCredential, Rotation
+from app.errors import DuplicateApiKey
+from app.store.connections import Connections
+from app.store.invalidations import InvalidationLog, log_invalidation
+from app.store.rows import (
+    credential_of,
+    scopes_text,
+    to_milliseconds,
+    to_milliseconds_or_none,
+    values_of,
+)
 from app.store.tables import credential
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_HASH_LENGTH = 32
-_MILLISECOND = timedelta(milliseconds=1)
+from app.store.usage import UsageStore
 
 _FIND = select(credential).where(credential.c.api_key == bindparam("api_key"))
 
@@ -27,7 +29,9 @@ class Store:
     """Credentials in one database. Safe to use from many threads; not across a fork.
 
     Every method raises StoreError when the database fails, whatever the reason; the fault is
-    never remembered, so the next call tries again.
+    never remembered, so the next call tries again. ``usage`` keeps what the use of credentials
+    comes to. Every change adds rows to ``invalidations`` in its own transaction; a list given as
+    ``logged`` gets their numbers.
     """
 
     def __init__(
@@ -39,15 +43,16 @@ class Store:
         write_timeout: float = 5.0,
     ) -> None:
         """Open nothing yet. The timeouts, in seconds, bound the wait for another's lock."""
-        self._file = PinnedFile(database_path(url))
-        self._reader = open_reader(self._file, busy_timeout=lookup_timeout, pool_size=pool_size)
-        self._writer = open_writer(self._file, busy_timeout=write_timeout, pool_size=pool_size)
+        self._connections = Connections(
+            url, pool_size=pool_size, lookup_timeout=lookup_timeout, write_timeout=write_timeout
+        )
+        self.invalidations = InvalidationLog(self._connections)
+        self.usage = UsageStore(self._connections)
 
     def find(self, api_key: str) -> Credential | None:
         """The credential with this public key, as committed when the call began or later."""
-        with self._reading() as connection:
-            row = connection.execute(_FIND, {"api_key": api_key}).one_or_none()
-            return None if row is None else _credential(row)
+        with self._connections.reading() as connection:
+            return _find(connection, api_key)
 
     def page(self, mode: Mode | None, limit: int, before: int | None) -> list[Credential]:
         """At most ``limit`` credentials of ``mode`` (None: both), newest first.
@@ -59,43 +64,84 @@ class Store:
             query = query.where(credential.c.mode == mode)
         if before is not None:
             query = query.where(credential.c.id < before)
-        with self._reading() as connection:
-            return [_credential(row) for row in connection.execute(query)]
+        with self._connections.reading() as connection:
+            return [credential_of(row) for row in connection.execute(query)]
 
-    def add(self, new: NewCredential) -> Credential:
+    def add(self, new: NewCredential, logged: list[int] | None = None) -> Credential:
         """Store a new credential; when it returns, it survives a power cut.
 
         Raises DuplicateApiKey if the key exists, revoked or not.
         """
-        values = {
-            "api_key": new.api_key,
-            "secret_hash": new.secret_hash,
-            "derivation_id": new.derivation_id,
-            "account_id": new.account_id,
-            "mode": new.mode,
-            "name": new.name,
-            "scopes": " ".join(sorted(new.scopes)),
-            "created_at": _to_milliseconds(new.created_at),
-            "expires_at": _to_milliseconds_or_none(new.expires_at),
-        }
-        with self._writing() as connection:
-            try:
-                row = connection.execute(insert(credential).returning(credential), values).one()
-            except IntegrityError:
-                raise DuplicateApiKey from None
-        return _credential(row)
+        with self._connections.writing() as connection:
+            return _add(connection, new, logged)
 
-    def revoke(self, api_key: str, mode: Mode | None, now: datetime) -> bool:
+    def revoke(
+        self, api_key: str, mode: Mode | None, now: datetime, logged: list[int] | None = None
+    ) -> bool:
         """Mark a credential as revoked at ``now``; False if none of ``mode`` is there to revoke."""
-        change = (
-            update(credential)
-            .where(credential.c.api_key == api_key, credential.c.revoked_at.is_(None))
-            .values(revoked_at=_to_milliseconds(now))
-        )
-        if mode is not None:
-            change = change.where(credential.c.mode == mode)
-        with self._writing() as connection:
-            return connection.execute(change).rowcount == 1
+        with self._connections.writing() as connection:
+            found = _changeable(connection, api_key, mode)
+            if found is None:
+                return False
+            _update(connection, found, {"revoked_at": to_milliseconds(now)}, now, logged)
+            return True
+
+    def change(
+        self,
+        api_key: str,
+        mode: Mode | None,
+        now: datetime,
+        decide: Callable[[Credential], Change],
+        logged: list[int] | None = None,
+    ) -> Credential | None:
+        """Give an unrevoked credential of ``mode`` new terms; None if there is none.
+
+        ``decide`` is called within the transaction with the credential as it is, and says what
+        becomes of it; what it raises leaves everything as it was.
+        """
+        with self._connections.writing() as connection:
+            found = _changeable(connection, api_key, mode)
+            if found is None:
+                return None
+            change = decide(found)
+            values: dict[str, object] = {}
+            if change.name is not None:
+                values["name"] = change.name
+            if change.scopes is not None:
+                values["scopes"] = scopes_text(change.scopes)
+            if change.sets_expiry:
+                values["expires_at"] = to_milliseconds_or_none(change.expires_at)
+            return _update(connection, found, values, now, logged)
+
+    def rotate(
+        self,
+        api_key: str,
+        mode: Mode | None,
+        now: datetime,
+        decide: Callable[[Credential, Credential | None], Rotation],
+        logged: list[int] | None = None,
+    ) -> Credential | None:
+        """Replace an unrevoked credential of ``mode`` by a successor; None if there is none.
+
+        ``decide`` is called within the transaction with the credential and the successor that it
+        has already, if any; what it raises leaves everything as it was. The answer is the new
+        successor, which survives a power cut as the old one's new end does.
+        """
+        with self._connections.writing() as connection:
+            found = _changeable(connection, api_key, mode)
+            if found is None:
+                return None
+            former = None if found.rotated_to is None else _find(connection, found.rotated_to)
+            rotation = decide(found, former)
+            successor = _add(connection, rotation.successor, logged)
+            values: dict[str, object] = {
+                "expires_at": to_milliseconds_or_none(rotation.expires_at),
+                "rotated_to": successor.api_key,
+            }
+            if found.rotated_to is None:
+                values["original_expires_at"] = to_milliseconds_or_none(found.expires_at)
+            _update(connection, found, values, now, logged)
+            return successor
 
     def active_by_derivation(self, now: datetime) -> dict[str, int]:
         """How many credentials are neither revoked nor expired, by the key that made them."""
@@ -104,97 +150,66 @@ class Store:
             .where(
                 credential.c.revoked_at.is_(None),
                 credential.c.expires_at.is_(None)
-                | (credential.c.expires_at > _to_milliseconds(now)),
+                | (credential.c.expires_at > to_milliseconds(now)),
             )
             .group_by(credential.c.derivation_id)
         )
-        with self._reading() as connection:
+        with self._connections.reading() as connection:
             return {row[0]: row[1] for row in connection.execute(query)}
 
     def count(self, mode: Mode) -> int:
         """How many credentials of ``mode`` there are, revoked ones included."""
         query = select(func.count()).select_from(credential).where(credential.c.mode == mode)
-        with self._reading() as connection:
+        with self._connections.reading() as connection:
             return connection.execute(query).scalar_one()
 
     def check(self) -> None:
         """Read from the credentials table, really; raises StoreError if that fails."""
-        with self._reading() as connection:
+        with self._connections.reading() as connection:
             connection.execute(select(credential.c.id).limit(1)).all()
 
     def close(self) -> None:
         """Close the connections, all idle by now; the store opens new ones if it is used again."""
-        self._reader.dispose()
-        self._writer.dispose()
-        self._file.close()
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        """A connection in autocommit with no open statement; faults become StoreError."""
-        with _translated(), self._reader.connect() as connection:
-            with _discarded_on_fault(connection):
-                yield connection
-
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        """A connection in a BEGIN IMMEDIATE transaction, committed at the end of the block."""
-        with _translated(), self._writer.connect() as connection:
-            with _discarded_on_fault(connection), connection.begin():
-                yield connection
+        self._connections.close()
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
+def _find(connection: Connection, api_key: str) -> Credential | None:
+    row = connection.execute(_FIND, {"api_key": api_key}).one_or_none()
+    return None if row is None else credential_of(row)
+
+
+def _changeable(connection: Connection, api_key: str, mode: Mode | None) -> Credential | None:
+    found = _find(connection, api_key)
+    if found is None or found.revoked_at is not None or mode not in (None, found.mode):
+        return None
+    return found
+
+
+def _add(connection: Connection, new: NewCredential, logged: list[int] | None) -> Credential:
     try:
-        yield
-    except SQLAlchemyError as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        raise StoreError(f"{type(cause).__name__}: {cause}") from error
-    except (TypeError, ValueError, AttributeError, OverflowError) as error:
-        # A value that somebody put there by hand, of a type that the column does not have.
-        raise StoreError(f"a row cannot be read: {type(error).__name__}: {error}") from None
+        row = connection.execute(insert(credential).returning(credential), values_of(new)).one()
+    except IntegrityError:
+        raise DuplicateApiKey from None
+    _log(connection, new.lookup, new.created_at, logged)
+    return credential_of(row)
 
 
-@contextmanager
-def _discarded_on_fault(connection: Connection) -> Iterator[None]:
-    """Close a connection that failed: one that met a broken file may not see it mended."""
-    try:
-        yield
-    except DBAPIError:
-        connection.invalidate()
-        raise
+def _update(
+    connection: Connection,
+    found: Credential,
+    values: dict[str, object],
+    now: datetime,
+    logged: list[int] | None,
+) -> Credential:
+    """Write new values of a credential and log the invalidation, also where nothing differs."""
+    _log(connection, found.lookup, now, logged)
+    if not values:
+        return found
+    change = update(credential).where(credential.c.id == found.id).values(**values)
+    return credential_of(connection.execute(change.returning(credential)).one())
 
 
-def _credential(row: Row[tuple[object, ...]]) -> Credential:
-    fields = row._mapping
-    if len(fields["secret_hash"]) != _HASH_LENGTH:
-        raise ValueError(f"credential {fields['id']} has a hash of a wrong length")
-    return Credential(
-        id=fields["id"],
-        api_key=fields["api_key"],
-        secret_hash=fields["secret_hash"],
-        derivation_id=fields["derivation_id"],
-        account_id=fields["account_id"],
-        mode=cast(Mode, fields["mode"]),
-        name=fields["name"],
-        scopes=frozenset(fields["scopes"].split()),
-        created_at=_from_milliseconds(fields["created_at"]),
-        expires_at=_from_milliseconds_or_none(fields["expires_at"]),
-        revoked_at=_from_milliseconds_or_none(fields["revoked_at"]),
-    )
-
-
-def _to_milliseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MILLISECOND
-
-
-def _to_milliseconds_or_none(moment: datetime | None) -> int | None:
-    return None if moment is None else _to_milliseconds(moment)
-
-
-def _from_milliseconds(milliseconds: int) -> datetime:
-    return _EPOCH + milliseconds * _MILLISECOND
-
-
-def _from_milliseconds_or_none(milliseconds: int | None) -> datetime | None:
-    return None if milliseconds is None else _from_milliseconds(milliseconds)
+def _log(connection: Connection, lookup: str, now: datetime, logged: list[int] | None) -> None:
+    number = log_invalidation(connection, lookup, now)
+    if logged is not None:
+        logged.append(number)

@@ -25,11 +25,14 @@ metadata = MetaData(
     }
 )
 
+# SQLite numbers rows by itself only in a column of exactly this type.
+_ID = BigInteger().with_variant(Integer, "sqlite")
+
 credential = Table(
     "credential",
     metadata,
     # AUTOINCREMENT: without it SQLite would give the highest id out again after a delete.
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("id", _ID, primary_key=True),
     Column("api_key", String(30), nullable=False, unique=True),
     Column("secret_hash", LargeBinary(32), nullable=False),
     Column("derivation_id", String(16), nullable=False),
@@ -40,6 +43,58 @@ credential = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
+    # The key of the successor. What ``expires_at`` was before the first rotation counts only
+    # where there is one.
+    Column("rotated_to", String(30)),
+    Column("original_expires_at", BigInteger),
+    Column("last_used_at", BigInteger),
     Index(None, "mode", "id"),
     sqlite_autoincrement=True,
+)
+
+# One row for each change, made in its transaction: what whoever remembers credentials replays
+# where the process that changed them could not say so. AUTOINCREMENT: a reader goes on from the
+# last number it has seen.
+invalidation = Table(
+    "invalidation",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("lookup", String(64), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# Uses of a credential by hour, named by its beginning. No foreign key: what was counted for a row
+# that a restored backup does not have must not hold up the counts of the others.
+usage = Table(
+    "usage",
+    metadata,
+    Column("credential_id", _ID, primary_key=True),
+    Column("hour", BigInteger, primary_key=True),
+    Column("uses", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# How often a credential was refused although its secret was right, by reason.
+refusal = Table(
+    "refusal",
+    metadata,
+    Column("credential_id", _ID, primary_key=True),
+    Column("reason", String(16), primary_key=True),
+    Column("refusals", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# How much of a segment's cumulative counters the tables above contain: written in the same
+# transaction, so that nothing is counted twice or lost, whenever the one who counts dies.
+usage_watermark = Table(
+    "usage_watermark",
+    metadata,
+    Column("segment", String(32), primary_key=True),
+    Column("credential_id", _ID, primary_key=True),
+    Column("uses", BigInteger, nullable=False),
+    Column("revoked", BigInteger, nullable=False),
+    Column("expired", BigInteger, nullable=False),
+    Column("scope", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )

@@ -59,7 +59,7 @@ def latchkey(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Latchke
 
 @pytest.fixture
 def statements(latchkey: Latchkey) -> Statements:
-    return Statements().watch(latchkey.store._reader)
+    return Statements().watch(latchkey.store._connections._reader)
 
 
 @pytest.fixture

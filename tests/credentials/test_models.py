@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from app.credentials.models import Credential, NewCredential, Principal
+from app.credentials.derivation import DerivationKey
+from app.credentials.models import MODES, Credential, NewCredential, Principal
+from app.credentials.tokens import lookup_key, new_api_key
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
@@ -23,6 +25,9 @@ CREDENTIAL = Credential(
     created_at=NOON,
     expires_at=None,
     revoked_at=None,
+    rotated_to=None,
+    original_expires_at=None,
+    last_used_at=None,
 )
 
 
@@ -88,3 +93,11 @@ def test_no_repr_shows_the_hash_of_a_secret() -> None:
     for shown in (repr(CREDENTIAL), repr(new), repr(CREDENTIAL.principal())):
         assert "hash-of-the-secret" not in shown
         assert CREDENTIAL.api_key in shown
+
+
+def test_the_lookup_key_is_what_a_key_and_its_secret_share() -> None:
+    for mode in MODES:
+        api_key = new_api_key(mode)
+        secret = DerivationKey(bytes(32)).derive(api_key)
+        stored = replace(CREDENTIAL, api_key=api_key)
+        assert stored.lookup == lookup_key(api_key) == lookup_key(secret)

@@ -207,11 +207,13 @@ def test_revoking_what_is_revoked_invalidates_too(office: Office) -> None:
 class LostAnswerStore(Store):
     """The real store, whose answer is lost after the commit, as when the disk fails then."""
 
-    def add(self, new: NewCredential) -> Credential:
+    def add(self, new: NewCredential, logged: list[int] | None = None) -> Credential:
         super().add(new)
         raise StoreError("the answer is lost")
 
-    def revoke(self, api_key: str, mode: Mode | None, now: datetime) -> bool:
+    def revoke(
+        self, api_key: str, mode: Mode | None, now: datetime, logged: list[int] | None = None
+    ) -> bool:
         super().revoke(api_key, mode, now)
         raise StoreError("the answer is lost")
 

@@ -29,7 +29,7 @@ def test_what_is_added_is_found_as_it_was(store: Store) -> None:
     assert store.find(new.api_key) == added
     for field in fields(NewCredential):
         assert getattr(added, field.name) == getattr(new, field.name)
-    assert added.revoked_at is None
+    assert (added.revoked_at, added.rotated_to, added.last_used_at) == (None, None, None)
     assert added.created_at.tzinfo is UTC
 
 
@@ -213,4 +213,7 @@ def test_a_secret_leaves_only_its_hash(store: Store, database: Path) -> None:
         "created_at",
         "expires_at",
         "revoked_at",
+        "rotated_to",
+        "original_expires_at",
+        "last_used_at",
     ]

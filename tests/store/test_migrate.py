@@ -260,3 +260,23 @@ def test_the_child_hands_its_line_over(path: Path, url: str) -> None:
 def test_a_url_that_names_no_file_is_refused_before_any_child_starts() -> None:
     with pytest.raises(ConfigurationError, match=r"^LATCHKEY_DATABASE_URL must name a SQLite"):
         migrate_in_child("postgresql://localhost/latchkey")
+
+
+def test_a_database_of_the_first_version_keeps_what_it_has(path: Path, url: str) -> None:
+    """Its rows get the new columns, empty, and nothing of them is written anew."""
+    migrate(url)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for table in ("invalidation", "usage", "refusal", "usage_watermark"):
+            connection.execute(f"DROP TABLE {table}")
+        for column in ("rotated_to", "original_expires_at", "last_used_at"):
+            connection.execute(f"ALTER TABLE credential DROP COLUMN {column}")
+        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+        connection.execute(
+            "INSERT INTO credential VALUES (7, 'ak_live_0000000000000000000001', zeroblob(32), "
+            "'0123456789abcdef', 'acct_1', 'live', 'kept', '*', 1, 2, 3)"
+        )
+    assert migrate(url).created is False
+    with closing(Store(url)) as store:
+        (kept,) = store.page(None, 10, None)
+        assert (kept.id, kept.name, kept.rotated_to, kept.last_used_at) == (7, "kept", None, None)
+        assert store.add(new_credential()).id == 8

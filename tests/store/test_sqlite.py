@@ -67,7 +67,7 @@ def test_the_store_writes_with_synchronous_full_and_begin_immediate(
 ) -> None:
     """Seen from SQLite's side: what statements the store's own connections run, and how set."""
     statements: list[str] = []
-    with store._writer.connect() as connection:
+    with store._connections._writer.connect() as connection:
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
         assert driver.execute("PRAGMA synchronous").fetchone() == (2,)
@@ -77,7 +77,8 @@ def test_the_store_writes_with_synchronous_full_and_begin_immediate(
     store.add(new_credential())
     assert statements[0] == "BEGIN IMMEDIATE"
     assert statements[1].startswith("INSERT INTO credential")
-    assert statements[2:] == ["COMMIT"]
+    assert statements[2].startswith("INSERT INTO invalidation")
+    assert statements[3:] == ["COMMIT"]
 
 
 def test_a_second_writer_waits_for_the_first_and_loses_nothing(new_store: NewStore) -> None:
@@ -269,7 +270,7 @@ def test_the_log_of_a_killed_process_outlives_the_failure_of_its_file(
     code = (
         "import os, sqlite3, sys\n"
         "c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-        "c.execute('INSERT INTO credential VALUES (9,?,?,?,?,?,NULL,?,0,NULL,NULL)',"
+        "c.execute('INSERT INTO credential VALUES (9,?,?,?,?,?,NULL,?,0,NULL,NULL,NULL,NULL,NULL)',"
         " [sys.argv[2], bytes(32), '1' * 16, 'acct_', 'live', '*'])\n"
         "os._exit(0)"
     )

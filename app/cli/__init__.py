@@ -1,0 +1,136 @@
+"""The ``latchkey`` command: for a person at a terminal, and with ``--json`` for a script.
+
+Exit status: 0 done, 1 it could not be done (one line on standard error says why), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from app.cli.cache import cache
+from app.cli.keys import keys
+from app.cli.printing import json_option, print_json, print_table
+from app.cli.vendor import console
+from app.config import MASK, Settings, load_settings, variable
+from app.credentials.service import IssuedCredential
+from app.credentials.tokens import redact_secrets
+from app.errors import LatchkeyError
+from app.first_start import make_derivation_key_file, make_first_credentials
+
+
+class _Commands(click.Group):
+    """Commands whose usage errors do not repeat a secret that was put in the wrong place."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _redacted_errors():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _redacted_errors():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _redacted_errors() -> Iterator[None]:
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = redact_secrets(error.message)  # type: ignore[misc]
+        raise
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="latchkey")
+def cli() -> None:
+    """API keys for one box. Settings come from LATCHKEY_* variables; see: latchkey config."""
+
+
+@cli.command()
+@click.option("--bind", metavar="HOST:PORT", help="Where to listen, instead of LATCHKEY_BIND.")
+@click.option("--workers", metavar="N", help="Processes, instead of LATCHKEY_WORKERS.")
+@click.option("--threads", metavar="N", help="Threads in each, instead of LATCHKEY_THREADS.")
+def serve(bind: str | None, workers: str | None, threads: str | None) -> None:
+    """Run the service in the foreground."""
+    given = {"bind": bind, "workers": workers, "threads": threads}
+    settings = load_settings(
+        overrides={name: value for name, value in given.items() if value is not None}
+    )
+    from app.server import serve as run
+
+    run(settings)
+
+
+@cli.command()
+def init() -> None:
+    """Make what is missing: the database, the derivation key, a first credential in each mode.
+
+    The secrets of new credentials are shown here, this once.
+    """
+    settings = load_settings()
+    made = make_derivation_key_file(settings)
+    if made is not None:
+        click.echo(f"made the derivation key file {made}; keep it out of backups of the database")
+    issued = make_first_credentials(settings)
+    if not issued:
+        click.echo(f"ready: {settings.database_url}")
+        return
+    click.echo("\nNew credentials. Their secrets are shown this once; keep them. Paste to try:\n")
+    for one in issued:
+        _print_try_out(settings, one)
+
+
+@cli.command("config")
+@json_option
+def show_config(as_json: bool) -> None:
+    """Show every setting, its value, and where it came from. Secrets are masked."""
+    settings = load_settings()
+    rows = []
+    for field, info in Settings.model_fields.items():
+        value = getattr(settings, field)
+        if hasattr(value, "get_secret_value"):
+            value = MASK if value.get_secret_value() else ""
+        source = "environment" if field in settings.model_fields_set else "default"
+        rows.append({"name": variable(field), "value": str(value), "source": source})
+        rows[-1]["help"] = (info.description or "").replace("`", "")
+    if as_json:
+        print_json({"settings": rows})
+        return
+    print_table(
+        ["name", "value", "from"], [[row["name"], row["value"], row["source"]] for row in rows]
+    )
+
+
+for group in (keys, cache, console):
+    cli.add_command(group)
+
+
+def main() -> None:
+    """The entry point: run the command, and turn our errors into one line and exit status 1."""
+    try:
+        cli()
+    except LatchkeyError as error:
+        click.echo(f"latchkey: {error}", err=True)
+        sys.exit(1)
+
+
+def _print_try_out(settings: Settings, issued: IssuedCredential) -> None:
+    """Lines to paste: the secret into a variable of the shell, then a call in each scheme."""
+    # Not LATCHKEY_…: a variable of that form would be taken for a setting.
+    secret = f"{issued.credential.mode.upper()}_API_SECRET"
+    socket = settings.bind.removeprefix("unix:")
+    if socket != settings.bind:
+        origin = f"--unix-socket {shlex.quote(socket)} http://localhost"
+    else:
+        origin = f"http://{settings.bind}"
+    click.echo(f"export {secret}={issued.secret}")
+    click.echo(f'curl -H "Authorization: Bearer ${secret}" {origin}/v1/account')
+    click.echo(
+        f'curl -H "X-Api-Key: {issued.credential.api_key}" -H "X-Api-Secret: ${secret}" '
+        f"{origin}/credentials\n"
+    )

@@ -1,0 +1,60 @@
+"""``latchkey cache``: what the workers of a running service remember of checked credentials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from app.auth.counts import Count, Gauge
+from app.auth.shared import SharedState
+from app.cli.printing import json_option, print_fields, print_json
+from app.config import load_settings
+from app.segment import attached
+
+
+@click.group()
+def cache() -> None:
+    """Show or empty what the workers of a running service remember."""
+
+
+@cache.command("stats")
+@json_option
+def show_stats(as_json: bool) -> None:
+    """Show what is remembered, by each worker for itself and by all together."""
+    with attached(load_settings()) as shared:
+        fields = _stats(shared)
+    if as_json:
+        print_json(fields)
+        return
+    lines = {"segment": fields["segment"]}
+    for part in ("workers", "shared"):
+        lines |= {f"{part}.{name}": str(value) for name, value in fields[part].items()}
+    print_fields(lines)
+
+
+@cache.command("clear")
+@json_option
+def clear(as_json: bool) -> None:
+    """Have every credential read anew from the database, in every worker, from now on."""
+    with attached(load_settings()) as shared:
+        shared.invalidate_all()
+    if as_json:
+        print_json({"cleared": True})
+    else:
+        click.echo("cleared")
+
+
+def _stats(shared: SharedState) -> dict[str, Any]:
+    totals = shared.blocks.totals()
+    return {
+        "segment": "" if shared.segment is None else shared.segment.path,
+        "workers": {
+            "entries": totals.gauges[Gauge.KNOWN],
+            "unknown": totals.gauges[Gauge.UNKNOWN],
+            "hits": totals.counts[Count.CACHE_HIT],
+            "misses": totals.counts[Count.CACHE_MISS],
+            "selects": totals.counts[Count.STORE_SELECT],
+        },
+        "shared": {} if shared.l2 is None else shared.l2.stats()._asdict(),
+    }

@@ -1,0 +1,70 @@
+"""The connections of one store: for single reads, and for transactions that write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from app.errors import StoreError
+from app.store.pinned import PinnedFile
+from app.store.sqlite import database_path, open_reader, open_writer
+
+
+class Connections:
+    """Two pools over one database file. Safe to use from many threads; not across a fork."""
+
+    def __init__(
+        self, url: str, *, pool_size: int, lookup_timeout: float, write_timeout: float
+    ) -> None:
+        """Open nothing yet. The timeouts, in seconds, bound the wait for another's lock."""
+        self._file = PinnedFile(database_path(url))
+        self._reader = open_reader(self._file, busy_timeout=lookup_timeout, pool_size=pool_size)
+        self._writer = open_writer(self._file, busy_timeout=write_timeout, pool_size=pool_size)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection in autocommit with no open statement; faults become StoreError."""
+        with _translated(), self._reader.connect() as connection:
+            with _discarded_on_fault(connection):
+                yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A connection in a BEGIN IMMEDIATE transaction, committed at the end of the block.
+
+        Faults become StoreError; whatever the block raises rolls it back.
+        """
+        with _translated(), self._writer.connect() as connection:
+            with _discarded_on_fault(connection), connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        """Close the connections, all idle by now; new ones are opened where they are needed."""
+        self._reader.dispose()
+        self._writer.dispose()
+        self._file.close()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise StoreError(f"{type(cause).__name__}: {cause}") from error
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        # A value that somebody put there by hand, of a type that the column does not have.
+        raise StoreError(f"a row cannot be read: {type(error).__name__}: {error}") from None
+
+
+@contextmanager
+def _discarded_on_fault(connection: Connection) -> Iterator[None]:
+    """Close a connection that failed: one that met a broken file may not see it mended."""
+    try:
+        yield
+    except DBAPIError:
+        connection.invalidate()
+        raise

@@ -1,0 +1,203 @@
+"""The use of credentials: counted in shared memory, written down here, each use exactly once.
+
+A segment of shared memory counts cumulatively. For each credential a watermark says how much of
+that segment's count the tables already have; it moves in the same transaction as they do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Select,
+    String,
+    bindparam,
+    cast,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+    update,
+)
+from sqlalchemy.dialects.sqlite import insert
+
+from app.credentials.models import REFUSAL_REASONS, Tally, UsageRecord
+from app.store.connections import Connections
+from app.store.rows import from_milliseconds, to_milliseconds
+from app.store.tables import credential, refusal, usage, usage_watermark
+
+_HOUR = 3_600_000
+# Credentials in one transaction: other writers wait for no longer than that takes.
+_BATCH = 500
+
+_COUNTED = ("uses", *REFUSAL_REASONS)
+
+_add_uses = insert(usage)
+_add_uses = _add_uses.on_conflict_do_update(
+    index_elements=["credential_id", "hour"],
+    set_={"uses": usage.c.uses + _add_uses.excluded.uses},
+)
+_add_refusals = insert(refusal)
+_add_refusals = _add_refusals.on_conflict_do_update(
+    index_elements=["credential_id", "reason"],
+    set_={"refusals": refusal.c.refusals + _add_refusals.excluded.refusals},
+)
+_set_watermark = insert(usage_watermark)
+_set_watermark = _set_watermark.on_conflict_do_update(
+    index_elements=["segment", "credential_id"],
+    set_={name: _set_watermark.excluded[name] for name in _COUNTED},
+)
+_set_last_use = (
+    update(credential)
+    .where(
+        credential.c.id == bindparam("credential_id"),
+        or_(
+            credential.c.last_used_at.is_(None),
+            credential.c.last_used_at < bindparam("moment"),
+        ),
+    )
+    .values(last_used_at=bindparam("moment"))
+)
+
+
+class UsageStore:
+    """The use of credentials in one database; raises StoreError when the database fails."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def flush(self, segment: str, tallies: Iterable[Tally], now: datetime) -> None:
+        """Write down what a segment has counted beyond its watermarks.
+
+        ``segment`` is its uuid in hex. It may be called with the same or older tallies again, by
+        several processes at once, and may die anywhere. Uses count for the hour of the last one.
+        """
+        remaining = iter(tallies)
+        while batch := list(islice(remaining, _BATCH)):
+            # Looked at without the lock first: what another process has just written down is no
+            # reason to take it.
+            with self._connections.reading() as connection:
+                marks = _watermarks(connection, segment, batch)
+            ahead = [tally for tally in batch if _gain(tally, marks.get(tally.credential_id))]
+            if ahead:
+                with self._connections.writing() as connection:
+                    _write(connection, segment, ahead, now)
+
+    def record(self, credential_id: int, segment: str) -> UsageRecord:
+        """What is written down of one credential, and the segment's watermark of it.
+
+        All as of one moment: a tally less the watermark is what is not written down yet.
+        """
+        written: dict[datetime, int] = {}
+        refused: dict[str, int] = {}
+        marks: dict[str, int] = {}
+        # One statement sees one state of the database, so that the parts fit together.
+        with self._connections.reading() as connection:
+            for kind, hour, name, count in connection.execute(_record(credential_id, segment)):
+                if kind == "hour":
+                    written[from_milliseconds(hour)] = count
+                elif kind == "refusal":
+                    refused[name] = count
+                else:
+                    marks[name] = count
+        return UsageRecord(dict(sorted(written.items())), refused, Tally(credential_id, **marks))
+
+    def newest_id(self) -> int:
+        """The highest number of a credential, 0 where there is none."""
+        query = select(func.max(credential.c.id))
+        with self._connections.reading() as connection:
+            return connection.execute(query).scalar_one() or 0
+
+    def forget_other_segments(self, segment: str | None) -> None:
+        """Delete the watermarks of every segment but this one (None: of all).
+
+        The others must be gone: flushed again, they would be counted twice.
+        """
+        others = delete(usage_watermark)
+        if segment is not None:
+            others = others.where(usage_watermark.c.segment != segment)
+        with self._connections.writing() as connection:
+            connection.execute(others)
+
+
+def _record(credential_id: int, segment: str) -> Any:
+    hours = select(literal("hour"), usage.c.hour, cast(None, String), usage.c.uses).where(
+        usage.c.credential_id == credential_id
+    )
+    refusals = select(
+        literal("refusal"), cast(None, BigInteger), refusal.c.reason, refusal.c.refusals
+    ).where(refusal.c.credential_id == credential_id)
+    marks: list[Select[Any]] = [
+        select(
+            literal("watermark"), cast(None, BigInteger), literal(name), usage_watermark.c[name]
+        ).where(
+            usage_watermark.c.segment == segment,
+            usage_watermark.c.credential_id == credential_id,
+        )
+        for name in _COUNTED
+    ]
+    return union_all(hours, refusals, *marks)
+
+
+def _watermarks(
+    connection: Connection, segment: str, tallies: list[Tally]
+) -> dict[int, dict[str, int]]:
+    """The segment's watermarks of these credentials, by their ids; absent where there is none."""
+    query = select(usage_watermark).where(
+        usage_watermark.c.segment == segment,
+        usage_watermark.c.credential_id.in_([tally.credential_id for tally in tallies]),
+    )
+    return {row["credential_id"]: dict(row) for row in connection.execute(query).mappings()}
+
+
+def _gain(tally: Tally, mark: dict[str, int] | None) -> dict[str, int]:
+    """By how much a tally is ahead of its watermark, where it is.
+
+    It can be behind: another process, which read the counters later, was quicker.
+    """
+    gains = {name: getattr(tally, name) - (mark[name] if mark else 0) for name in _COUNTED}
+    return {name: gain for name, gain in gains.items() if gain > 0}
+
+
+def _write(connection: Connection, segment: str, tallies: list[Tally], now: datetime) -> None:
+    marks = _watermarks(connection, segment, tallies)
+    ids = select(credential.c.id).where(
+        credential.c.id.in_([tally.credential_id for tally in tallies])
+    )
+    known = set(connection.execute(ids).scalars())
+    uses, refusals, watermarks, last_uses = [], [], [], []
+    for tally in tallies:
+        # A restored backup may lack the newest rows, and will give their numbers to others.
+        if tally.credential_id not in known:
+            continue
+        mark = marks.get(tally.credential_id)
+        gain = _gain(tally, mark)
+        if not gain:
+            continue
+        of = {"credential_id": tally.credential_id}
+        last_used = tally.last_used or to_milliseconds(now)
+        for name, amount in gain.items():
+            if name == "uses":
+                uses.append({**of, "hour": last_used // _HOUR * _HOUR, "uses": amount})
+                last_uses.append({**of, "moment": last_used})
+            else:
+                refusals.append({**of, "reason": name, "refusals": amount})
+        reached = {name: getattr(tally, name) for name in _COUNTED}
+        if mark is not None:
+            reached = {name: max(count, mark[name]) for name, count in reached.items()}
+        watermarks.append({"segment": segment, **of, **reached})
+    for statement, rows in (
+        (_add_uses, uses),
+        (_set_last_use, last_uses),
+        (_add_refusals, refusals),
+        (_set_watermark, watermarks),
+    ):
+        if rows:
+            connection.execute(statement, rows)

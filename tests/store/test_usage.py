@@ -1,0 +1,256 @@
+"""Uses written down from cumulative counters: each one once, whoever writes and however it dies."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from app.credentials.models import Tally
+from app.errors import StoreError
+from app.store import Store
+from tests.faults.processes import other_process
+from tests.store.conftest import NOW, NewStore, new_credential
+
+SEGMENT, OTHER = "1" * 32, "2" * 32
+HOUR = 3_600_000
+
+
+def milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+def tally(number: int, uses: int, moment: datetime = NOW, **refusals: int) -> Tally:
+    return Tally(number, uses, milliseconds(moment), **refusals)
+
+
+def total(store: Store, number: int) -> int:
+    return sum(store.usage.record(number, SEGMENT).hours.values())
+
+
+@pytest.fixture
+def number(store: Store) -> int:
+    """The id of a credential."""
+    return store.add(new_credential()).id
+
+
+def test_a_credential_that_was_never_used(store: Store, number: int) -> None:
+    record = store.usage.record(number, SEGMENT)
+    assert (record.hours, record.refusals, record.watermark) == ({}, {}, Tally(number))
+
+
+def test_what_is_written_is_what_was_counted(store: Store, number: int) -> None:
+    store.usage.flush(SEGMENT, [tally(number, 7, revoked=1, expired=2, scope=3)], NOW)
+    record = store.usage.record(number, SEGMENT)
+    assert record.hours == {datetime(2026, 1, 15, 10, tzinfo=UTC): 7}
+    assert record.refusals == {"revoked": 1, "expired": 2, "scope": 3}
+    assert record.watermark == Tally(number, uses=7, revoked=1, expired=2, scope=3)
+    found = store.page(None, 1, None)[0]
+    assert found.last_used_at == NOW
+
+
+def test_the_same_again_counts_nothing(store: Store, number: int) -> None:
+    for _ in range(3):
+        store.usage.flush(SEGMENT, [tally(number, 7, scope=2)], NOW)
+    record = store.usage.record(number, SEGMENT)
+    assert (list(record.hours.values()), record.refusals) == ([7], {"scope": 2})
+
+
+def test_what_comes_on_top_is_added(store: Store, number: int) -> None:
+    for uses in (1, 5, 5, 20):
+        store.usage.flush(SEGMENT, [tally(number, uses, scope=uses)], NOW)
+    record = store.usage.record(number, SEGMENT)
+    assert (list(record.hours.values()), record.refusals) == ([20], {"scope": 20})
+
+
+def test_an_older_state_of_the_counters_counts_nothing(store: Store, number: int) -> None:
+    """One flusher reads, a second reads later and writes first."""
+    store.usage.flush(SEGMENT, [tally(number, 20, NOW + timedelta(seconds=2), scope=1)], NOW)
+    store.usage.flush(SEGMENT, [tally(number, 15, scope=4)], NOW)
+    record = store.usage.record(number, SEGMENT)
+    assert (list(record.hours.values()), record.refusals) == ([20], {"scope": 4})
+    assert record.watermark == Tally(number, uses=20, scope=4)
+    assert store.page(None, 1, None)[0].last_used_at == NOW + timedelta(seconds=2)
+
+
+def test_uses_belong_to_the_hour_of_the_last_one(store: Store, number: int) -> None:
+    start = datetime(2026, 1, 15, 10, tzinfo=UTC)
+    for uses, moment in (
+        (1, start),
+        (3, start + timedelta(minutes=59, milliseconds=59_999)),
+        (6, start + timedelta(hours=1)),
+        (10, start + timedelta(days=1)),
+    ):
+        store.usage.flush(SEGMENT, [tally(number, uses, moment)], start)
+    assert store.usage.record(number, SEGMENT).hours == {
+        start: 3,
+        start + timedelta(hours=1): 3,
+        start + timedelta(days=1): 4,
+    }
+
+
+def test_a_use_whose_time_is_not_there_yet_counts_for_now(store: Store, number: int) -> None:
+    """A use is counted, then its time is put down: a flusher may come in between."""
+    store.usage.flush(SEGMENT, [Tally(number, uses=1)], NOW)
+    assert list(store.usage.record(number, SEGMENT).hours) == [
+        datetime(2026, 1, 15, 10, tzinfo=UTC)
+    ]
+    assert store.page(None, 1, None)[0].last_used_at == NOW
+
+
+def test_refusals_are_no_use(store: Store, number: int) -> None:
+    store.usage.flush(SEGMENT, [Tally(number, revoked=3)], NOW)
+    assert store.usage.record(number, SEGMENT).hours == {}
+    assert store.page(None, 1, None)[0].last_used_at is None
+
+
+def test_the_last_use_never_goes_back(store: Store, number: int) -> None:
+    store.usage.flush(SEGMENT, [tally(number, 1, NOW)], NOW)
+    store.usage.flush(OTHER, [tally(number, 1, NOW - timedelta(days=1))], NOW)
+    assert store.page(None, 1, None)[0].last_used_at == NOW
+
+
+def test_each_segment_has_its_own_watermark(store: Store, number: int) -> None:
+    store.usage.flush(SEGMENT, [tally(number, 5)], NOW)
+    store.usage.flush(OTHER, [tally(number, 3)], NOW)
+    store.usage.flush(SEGMENT, [tally(number, 6)], NOW)
+    assert total(store, number) == 9
+    assert store.usage.record(number, OTHER).watermark.uses == 3
+
+
+def test_the_marks_of_segments_that_are_gone_are_forgotten(store: Store, number: int) -> None:
+    for segment in (SEGMENT, OTHER):
+        store.usage.flush(segment, [tally(number, 5)], NOW)
+    store.usage.forget_other_segments(OTHER)
+    assert store.usage.record(number, SEGMENT).watermark.uses == 0
+    assert store.usage.record(number, OTHER).watermark.uses == 5
+    store.usage.forget_other_segments(None)
+    assert store.usage.record(number, OTHER).watermark.uses == 0
+    assert total(store, number) == 10
+
+
+def test_a_row_that_is_not_there_holds_nothing_up(store: Store, number: int) -> None:
+    """After a restore the counters may know credentials that the database does not."""
+    store.usage.flush(SEGMENT, [tally(number + 1, 5), tally(number, 2)], NOW)
+    assert total(store, number) == 2
+    added = store.add(new_credential())
+    assert added.id == number + 1
+    assert total(store, added.id) == 0
+
+
+def test_many_credentials_at_once(store: Store, database: Path) -> None:
+    numbers = range(1, 1_301)
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        connection.executemany(
+            "INSERT INTO credential (id, api_key, secret_hash, derivation_id, account_id, mode, "
+            "scopes, created_at) VALUES (?, ?, zeroblob(32), '', '', 'live', '*', 0)",
+            [(number, f"ak_live_{number:022}") for number in numbers],
+        )
+        connection.execute("COMMIT")
+    for factor in (1, 3):
+        store.usage.flush(SEGMENT, (tally(number, number * factor) for number in numbers), NOW)
+    with closing(sqlite3.connect(database)) as connection:
+        written = connection.execute("SELECT credential_id, sum(uses) FROM usage GROUP BY 1")
+        assert dict(written.fetchall()) == {number: number * 3 for number in numbers}
+    assert store.usage.newest_id() == 1_300
+
+
+def test_the_newest_id_of_an_empty_database(store: Store) -> None:
+    assert store.usage.newest_id() == 0
+
+
+def test_nothing_new_takes_no_lock(new_store: NewStore, database: Path) -> None:
+    """Whoever writes for long, as a backup does, is not in the way, nor are we in theirs."""
+    store = new_store(write_timeout=0.05)
+    number = store.add(new_credential()).id
+    store.usage.flush(SEGMENT, [tally(number, 5)], NOW)
+    hold = "c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE')"
+    with other_process(hold, str(database)):
+        store.usage.flush(SEGMENT, [tally(number, 5)], NOW)
+        with pytest.raises(StoreError):
+            store.usage.flush(SEGMENT, [tally(number, 6)], NOW)
+        assert store.usage.record(number, SEGMENT).watermark.uses == 5
+    store.usage.flush(SEGMENT, [tally(number, 6)], NOW)
+    assert total(store, number) == 6
+
+
+def test_what_is_written_and_what_is_not_fit_together(new_store: NewStore) -> None:
+    """Written uses less the watermark stay the same while somebody writes."""
+    store, flusher = new_store(), new_store()
+    number = store.add(new_credential()).id
+    stop = threading.Event()
+
+    def flush() -> None:
+        for uses in range(1, 400):
+            if stop.is_set():
+                return
+            flusher.usage.flush(SEGMENT, [tally(number, uses)], NOW)
+
+    thread = threading.Thread(target=flush)
+    thread.start()
+    try:
+        while thread.is_alive():
+            record = store.usage.record(number, SEGMENT)
+            assert sum(record.hours.values()) == record.watermark.uses
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_flushers_at_once_and_one_killed_after_another(
+    store: Store, database: Path, long: bool
+) -> None:
+    """Two processes flush the same growing counters; they are killed at any moment."""
+    rounds = 60 if long else 8
+    generator = random.Random(4)
+    numbers = [store.add(new_credential()).id for _ in range(20)]
+    flush = (
+        "import sys, itertools\n"
+        "from datetime import UTC, datetime\n"
+        "from app.credentials.models import Tally\n"
+        "from app.store import Store\n"
+        "store = Store(f'sqlite:///{sys.argv[1]}')\n"
+        "start, count = int(sys.argv[2]), int(sys.argv[3])\n"
+        "print('ready', flush=True)\n"
+        "for uses in itertools.count(start):\n"
+        "    now = datetime.now(UTC)\n"
+        "    store.usage.flush('1' * 32,\n"
+        "        [Tally(n, uses, int(now.timestamp() * 1000)) for n in range(1, count + 1)], now)\n"
+        "    print(uses, flush=True)\n"
+    )
+    reached = 1
+    for _ in range(rounds):
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", flush, str(database), str(reached), str(len(numbers))],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(2)
+        ]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            for _ in range(generator.randrange(1, 4)):
+                reached = max(reached, int(process.stdout.readline()))
+        for process in processes:
+            os.kill(process.pid, signal.SIGKILL)
+            rest, _ = process.communicate()
+            reached = max([reached, *map(int, rest.split())])
+    # What a killed process committed and did not say is in the counters too.
+    reached += 2
+    store.usage.flush(SEGMENT, [tally(number, reached) for number in numbers], NOW)
+    for number in numbers:
+        assert total(store, number) == reached
+        assert store.usage.record(number, SEGMENT).watermark == replace(Tally(number), uses=reached)
