@@ -1,13 +1,9 @@
-from typing import NamedTuple, final
+from typing import final
 
 from _typeshed import WriteableBuffer
 
+from fastcache._shared_entry import SharedEntry
 from fastcache._stats import SharedCacheStats
-
-class SharedEntry(NamedTuple):
-    value: bytes
-    ticket: int
-    deadline: int
 
 @final
 class SharedCache:

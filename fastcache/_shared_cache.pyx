@@ -25,8 +25,7 @@ from libc.string cimport memset
 
 from fastcache._shared cimport Words, text_of, word_from
 
-from typing import NamedTuple
-
+from fastcache._shared_entry import SharedEntry
 from fastcache._stats import SharedCacheStats
 
 cdef object _new_tuple = tuple.__new__
@@ -111,16 +110,6 @@ cdef enum:
     LINE = 8            # words in a cache line
     LOOKS = 8           # at a slot that changes, before it counts as a miss
     ON_STACK = 1024
-
-
-class SharedEntry(NamedTuple):
-    """A value and what it was stored with."""
-
-    value: bytes
-    ticket: int
-    """The generation that it was read under, for the caller to compare."""
-    deadline: int
-    """Until when it holds, in nanoseconds of time.monotonic_ns."""
 
 
 cdef size_t words_of_set(uint64_t slot_size, uint64_t ways) noexcept nogil:
