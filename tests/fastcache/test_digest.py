@@ -6,7 +6,7 @@ import hashlib
 import pickle
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fastcache import KeyedDigest
@@ -18,7 +18,6 @@ def oracle(data: bytes, key: bytes, size: int) -> bytes:
     return hashlib.blake2b(data, key=key, digest_size=size).digest()
 
 
-@settings(deadline=None)
 @given(
     st.binary(max_size=600),
     st.binary(min_size=1, max_size=64),
@@ -42,7 +41,6 @@ def test_a_message_of_many_blocks() -> None:
     assert KeyedDigest(b"k").digest(data) == oracle(data, b"k", 16)
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_text_counts_as_its_utf8_bytes(text: str) -> None:
     digest = KeyedDigest(b"key")

@@ -88,7 +88,7 @@ def test_truncated_and_made_long_again(path: Path, length: int) -> None:
     refused_then_made_anew(path, "is truncated")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(at=st.integers(0, 2047), byte=st.integers(1, 255))
 def test_any_damaged_byte_of_the_header(
     tmp_path_factory: pytest.TempPathFactory, at: int, byte: int

@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fastcache import SharedCache, SharedCacheStats, SharedEntry
@@ -45,7 +45,6 @@ def test_put_and_get() -> None:
     assert cache.stats().entries == 1
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.binary(max_size=40), st.binary(max_size=150), max_size=8))
 def test_any_bytes(items: dict[bytes, bytes]) -> None:
     cache = one_set()
@@ -209,7 +208,6 @@ def test_damaged_header(memory: mmap.mmap, word: int, value: int) -> None:
         SharedCache(memory)
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_no_content_of_the_sets_leads_outside(data: st.DataObject) -> None:
     """Only the locks are the system's: whatever else is there, lookups and puts go on."""

@@ -9,7 +9,7 @@ from array import array
 from functools import partial
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fastcache import Counters, Tallies
@@ -114,7 +114,6 @@ def test_numbers_are_bounded() -> None:
     assert tallies.row(0) == (0, 0, 0)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(*[st.integers(0, 2)] * 3), max_size=50),
     st.lists(st.tuples(*[st.integers(0, 2)] * 3), max_size=50),

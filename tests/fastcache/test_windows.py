@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fastcache import WindowTable
@@ -53,7 +53,6 @@ def test_the_largest_limit() -> None:
         table.hit(0, 0, most + 1)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(HASHES, st.integers(0, 3)), max_size=200))
 def test_as_a_counter_where_there_is_room(hits: list[tuple[int, int]]) -> None:
     table = WindowTable(1 << 16)
@@ -64,7 +63,6 @@ def test_as_a_counter_where_there_is_room(hits: list[tuple[int, int]]) -> None:
         assert table.count(key, window) == reference[key, window]
 
 
-@settings(deadline=None)
 @given(HASHES, st.integers(0, TOP - 10_000))
 def test_windows_of_any_number(key: int, window: int) -> None:
     table = WindowTable()
