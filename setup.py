@@ -39,6 +39,7 @@ MODULES = (
     "_shared",
     "_digest",
     "_tallies",
+    "_shared_table",
     "_shared_cache",
     "_windows",
 )
