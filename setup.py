@@ -39,9 +39,20 @@ MODULES = (
     "_shared",
     "_digest",
     "_tallies",
+    "_shared_cache",
+    "_windows",
 )
-APP_MODULES = ("_entry", "_hit", "_latency")
-HEADERS = ("_atomics.h", "_blake2b.h", "_clock.h", "_fixed_hash.h", "_keys.h", "_lock.h")
+HEADERS = (
+    "_atomics.h",
+    "_blake2b.h",
+    "_clock.h",
+    "_fixed_hash.h",
+    "_keys.h",
+    "_lock.h",
+    "_robust_lock.h",
+    "_seqlock.h",
+)
+APP_MODULES = ("credentials.base62", "auth._entry", "auth._hit", "auth._latency")
 
 
 @dataclass(frozen=True)
@@ -98,7 +109,7 @@ def chosen_mode() -> str:
 def extensions(mode: Mode) -> list[Extension]:
     """The extension modules, compiled as `mode` says: fastcache's, and those of the check."""
     modules = [f"fastcache.{module}" for module in MODULES]
-    modules += [f"app.auth.{module}" for module in APP_MODULES]
+    modules += [f"app.{module}" for module in APP_MODULES]
     return [
         Extension(
             module,

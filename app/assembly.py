@@ -84,7 +84,12 @@ class Latchkey:
             credentials=CredentialService(store, derivation, shared.invalidate, replay.note),
             usage=UsageReader(store.usage, tallies),
             upkeep=Upkeep(replay, flush),
-            throttle=FailureThrottle(settings.failure_limit, settings.trusted_proxies),
+            throttle=FailureThrottle(
+                settings.failure_limit,
+                shared.failures,
+                shared.failure_digest(),
+                settings.trusted_proxies,
+            ),
         )
 
     def middleware(

@@ -6,8 +6,10 @@ try:
     from fastcache._cached import Cached, cached
     from fastcache._digest import KeyedDigest
     from fastcache._shared import Counters, Stripes
+    from fastcache._shared_cache import SharedCache, SharedEntry
     from fastcache._tallies import Tallies
     from fastcache._ttl import LRUCache, TTLCache
+    from fastcache._windows import WindowTable
 except ModuleNotFoundError as error:
     if error.name is None or not error.name.startswith("fastcache."):
         raise
@@ -25,7 +27,7 @@ from fastcache._segment_errors import (
     SegmentUnusable,
 )
 from fastcache._segment_layout import Region
-from fastcache._stats import CacheInfo, CacheStats
+from fastcache._stats import CacheInfo, CacheStats, SharedCacheStats
 
 __all__ = (
     "CacheInfo",
@@ -41,8 +43,12 @@ __all__ = (
     "SegmentFull",
     "SegmentMissing",
     "SegmentUnusable",
+    "SharedCache",
+    "SharedCacheStats",
+    "SharedEntry",
     "Stripes",
     "TTLCache",
     "Tallies",
+    "WindowTable",
     "cached",
 )

@@ -6,15 +6,22 @@ from app.auth._entry cimport Entry
 from app.auth._latency cimport Latencies
 from fastcache._digest cimport KeyedDigest
 from fastcache._shared cimport Counters, Stripes
+from fastcache._shared_cache cimport SharedCache
 from fastcache._tallies cimport Tallies
 from fastcache._ttl cimport TTLCache
+
+
+cdef enum Decision:
+    UNCERTAIN
+    UNKNOWN         # one secret was presented, and no cache has it
+    ADMITTED
 
 
 cdef class HitPath:
     cdef object wsgi_app
     cdef object count_use       # what to call where the tallies have no row yet
     cdef TTLCache known         # None: nothing is decided here
-    cdef object l2         # or None
+    cdef SharedCache l2         # or None
     cdef KeyedDigest digest
     cdef Stripes stripes
     cdef Tallies uses
@@ -26,7 +33,10 @@ cdef class HitPath:
     cdef tuple open_areas
 
     cdef object answer(self, object environ, object start_response)
-    cdef bint decide(self, dict environ) except -1
+    cdef Decision decide(
+        self, dict environ, const char **presented, unsigned char *digest
+    ) except *
+    cdef uint64_t ticket_of(self, const char *secret) noexcept nogil
     cdef bint is_open(self, dict environ, bint *certain) except -1
     cdef Entry recall(self, object named, const char *secret, const unsigned char *digest)
-    cdef bint let_through(self, dict environ, Entry entry, int level) except -1
+    cdef Decision let_through(self, dict environ, Entry entry, int level) except *

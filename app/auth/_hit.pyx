@@ -131,10 +131,11 @@ cdef inline bint is_alive(Entry entry) noexcept nogil:
 
 @cython.auto_pickle(False)
 cdef class HitPath:
-    """The part of the middleware that is compiled; a subclass has `examine`.
+    """The part of the middleware that is compiled; a subclass decides what is not decided here.
 
-    `examine(environ, start_response)` decides what is not decided here: it returns None to go
-    on to the application, or the body of an answer that it started.
+    `examine(environ, start_response)` returns None to go on to the application, or the body of
+    an answer that it started. `examine_unknown(environ, start_response, secret, digest)` does
+    so for a protected route and one secret, not yet known to be well-formed, that no cache has.
     """
 
     def __init__(self, wsgi_app, authenticator, *, known, open_routes, latencies):
@@ -176,30 +177,43 @@ cdef class HitPath:
         return answer
 
     cdef object answer(self, object environ, object start_response):
-        if not (PyDict_CheckExact(environ) and self.decide(<dict>environ)):
-            answer = self.examine(environ, start_response)
+        cdef unsigned char digest[DIGEST_SIZE]
+        cdef const char *secret = NULL
+        cdef Decision decision = UNCERTAIN
+        if PyDict_CheckExact(environ):
+            decision = self.decide(<dict>environ, &secret, digest)
+        if decision != ADMITTED:
+            if decision == UNKNOWN:
+                answer = self.examine_unknown(
+                    environ, start_response, secret[:SECRET_SIZE].decode("ascii"),
+                    digest[:DIGEST_SIZE],
+                )
+            else:
+                answer = self.examine(environ, start_response)
             if answer is not None:
                 return answer
         return self.wsgi_app(environ, start_response)
 
-    cdef bint decide(self, dict environ) except -1:
-        """Whether the request goes on to the application; False where that is not certain."""
+    cdef Decision decide(
+        self, dict environ, const char **presented, unsigned char *digest
+    ) except *:
+        """What is certain about a request, and for an UNKNOWN secret its text and its digest."""
         cdef bint certain = False
         cdef const char *secret
-        cdef unsigned char digest[DIGEST_SIZE]
         cdef PyObject *found
         cdef Entry entry
         if self.known is None:
-            return False
+            return UNCERTAIN
         if self.is_open(environ, &certain):
             PyDict_SetItem(environ, PRINCIPAL, None)
             fastcache_add_relaxed(&self.counts[OPEN], 1)
-            return True
+            return ADMITTED
         if not certain:
-            return False
+            return UNCERTAIN
         secret = secret_in(environ)
         if secret == NULL:
-            return False
+            return UNCERTAIN
+        presented[0] = secret
         named = new_text(LOOKUP_SIZE, 127)
         memcpy(text_data(<PyObject *>named), secret + MARK_SIZE, LOOKUP_SIZE)
         self.digest.compute(<const unsigned char *>secret, SECRET_SIZE, digest)
@@ -207,38 +221,48 @@ cdef class HitPath:
         if found != NULL:
             entry = <Entry>fastcache_give(found)
             if fastcache_equal_digests(digest, entry.sum, DIGEST_SIZE):
-                if fastcache_load(
-                    self.stripes.word_at(secret + MARK_SIZE, LOOKUP_SIZE)
-                ) == entry.ticket and is_alive(entry):
+                if self.ticket_of(secret) == entry.ticket:
+                    if not is_alive(entry):
+                        return UNCERTAIN
                     return self.let_through(environ, entry, CACHE_HIT)
         else:
             fastcache_equal_digests(digest, NO_DIGEST, DIGEST_SIZE)
         if self.l2 is None:
-            return False
+            return UNKNOWN
         entry = self.recall(named, secret, digest)
-        if entry is None or not is_alive(entry):
-            return False
+        if entry is None:
+            return UNKNOWN
         self.known[named] = entry
+        if not is_alive(entry):
+            return UNCERTAIN
         return self.let_through(environ, entry, SHARED_HIT)
+
+    cdef inline uint64_t ticket_of(self, const char *secret) noexcept nogil:
+        """The generation of the stripe that the secret's credential belongs to, now."""
+        return fastcache_load(self.stripes.word_at(secret + MARK_SIZE, LOOKUP_SIZE))
 
     cdef bint is_open(self, dict environ, bint *certain) except -1:
         """Whether the route needs no credential; `certain` where nothing odd was in the way."""
         cdef PyObject *path = PyDict_GetItemWithError(environ, PATH)
-        cdef PyObject *method = PyDict_GetItemWithError(environ, METHOD)
+        cdef PyObject *method
         cdef PyObject *methods
         cdef const char *text
         cdef Py_ssize_t size
-        if path == NULL or method == NULL or not is_str(method):
+        if path == NULL:
             return False
         text = plain(path)
         if text == NULL:
             return False
-        certain[0] = True
         size = text_size(path)
         if self.open_sizes >> <int>min(size, 63) & 1:
             methods = PyDict_GetItemWithError(self.open_methods, <object>path)
-            if methods != NULL and PySet_Contains(<object>methods, method):
-                return True
+            if methods != NULL:
+                method = PyDict_GetItemWithError(environ, METHOD)
+                if method == NULL or not is_str(method):
+                    return False
+                if PySet_Contains(<object>methods, method):
+                    return True
+        certain[0] = True
         for area in self.open_areas:
             if size >= len(<bytes>area) and memcmp(
                 text, <const char *><bytes>area, <size_t>len(<bytes>area)
@@ -253,22 +277,22 @@ cdef class HitPath:
         cdef uint64_t ticket = 0
         cdef uint64_t deadline = 0
         cdef const char *key = secret + MARK_SIZE
-        cdef bint found = False
+        cdef bint found = self.l2.fetch(key, LOOKUP_SIZE, record, &size, &ticket, &deadline)
         if not found or size < RECORD_HEAD:
             fastcache_equal_digests(digest, NO_DIGEST, DIGEST_SIZE)
             return None
         if not fastcache_equal_digests(digest, record + DIGEST_AT, DIGEST_SIZE):
             return None
-        if fastcache_load(self.stripes.word_at(key, LOOKUP_SIZE)) != ticket:
+        if self.ticket_of(secret) != ticket:
             return None
         return entry_of_record(named, record, size, ticket, deadline)
 
-    cdef bint let_through(self, dict environ, Entry entry, int level) except -1:
+    cdef Decision let_through(self, dict environ, Entry entry, int level) except *:
         """Count a use and hand the principal over, unless the credential has expired."""
         cdef int64_t now = milliseconds(CLOCK_REALTIME_COARSE)
         cdef uint64_t *row
         if entry.expires <= now + LAG_MS and entry.expires <= milliseconds(CLOCK_REALTIME):
-            return False
+            return UNCERTAIN
         row = self.uses.row_at(entry.credential_id)
         if row == NULL:
             self.count_use(entry.credential_id)
@@ -278,4 +302,4 @@ cdef class HitPath:
         fastcache_add_relaxed(&self.counts[level], 1)
         fastcache_add_relaxed(&self.counts[AUTHENTICATED], 1)
         PyDict_SetItem(environ, PRINCIPAL, entry.principal)
-        return True
+        return ADMITTED

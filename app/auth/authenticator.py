@@ -97,7 +97,19 @@ class Authenticator:
                 self.known.put(lookup, entry)
                 self.counters.add(Count.SHARED_HIT)
                 return self._judge(entry)
+        return self.ask(lookup, secret, digest)
+
+    def ask(self, lookup: str, secret: str, digest: bytes) -> Principal:
+        """``authenticate`` for a secret that no cache of good ones has; it may be malformed.
+
+        ``digest`` is that of ``self.digest``.
+        """
         return self._judge(self._check(lookup, secret, digest))
+
+    def report(self) -> None:
+        """Show in the worker's block what its caches hold and have pushed out until now."""
+        self._block.show_held(len(self.known), len(self.unknown))
+        self._block.show_evicted(self.known.evictions(), self.unknown.evictions())
 
     def invalidate(self, lookup: str) -> None:
         """End everything remembered under a lookup key: the one function that invalidates."""
@@ -154,7 +166,6 @@ class Authenticator:
         ):
             unknown = Unknown(ticket, read_at + self._unknown_ttl)
             self.unknown.put(digest, unknown)
-            self._show()
             return unknown
         entry = Entry(
             ticket=ticket,
@@ -166,13 +177,7 @@ class Authenticator:
         self.known.put(lookup, entry)
         if self._between is not None:
             self._between.put(lookup, entry)
-        self._show()
         return entry
-
-    def _show(self) -> None:
-        """Keep what is shown of the worker's caches current; where they change, not at a hit."""
-        self._block.show_held(len(self.known), len(self.unknown))
-        self._block.show_evicted(self.known.evictions(), self.unknown.evictions())
 
     def _is_fresh(self, entry: Entry | Unknown, lookup: str) -> bool:
         return self._stripes.generation(lookup) == entry.ticket and self._timer() < entry.deadline

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import threading
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 import cachetools
 
@@ -132,7 +132,7 @@ class SharedLevel:
     Every slot keeps the ticket under which its value was read, and the time at which it ends.
     """
 
-    def __init__(self, cache: Any) -> None:
+    def __init__(self, cache: fastcache.SharedCache) -> None:
         self._cache = cache
 
     def get(self, lookup: str, digest: bytes) -> Entry | None:

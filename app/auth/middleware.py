@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from app.auth._hit import HitPath
@@ -16,6 +17,8 @@ from app.auth.counts import Count
 from app.auth.headers import bearer_presented, dialect_of, dialect_of_path, read_credential
 from app.auth.levels import CompiledLevel
 from app.auth.throttle import FailureThrottle
+from app.credentials.models import Principal
+from app.credentials.tokens import lookup_key
 from app.errors import (
     ApiError,
     Dialect,
@@ -121,10 +124,22 @@ class AuthMiddleware(HitPath):
             principal = authenticator.authenticate(read_credential(environ))
         except ApiError as error:
             return self._refuse(error, environ, start_response)
-        authenticator.counters.add(Count.AUTHENTICATED)
-        authenticator.shared.count_use(principal.credential_id)
+        return self._let_through(environ, principal)
+
+    def examine_unknown(
+        self, environ: WSGIEnvironment, start_response: StartResponse, secret: str, digest: bytes
+    ) -> Iterable[bytes] | None:
+        """The same for a secret that was read, and looked for in the caches, by compiled code."""
+        try:
+            principal = self._authenticator.ask(lookup_key(secret), secret, digest)
+        except ApiError as error:
+            return self._refuse(error, environ, start_response)
+        return self._let_through(environ, principal)
+
+    def _let_through(self, environ: WSGIEnvironment, principal: Principal) -> None:
+        self._authenticator.counters.add(Count.AUTHENTICATED)
+        self._authenticator.shared.count_use(principal.credential_id)
         environ[PRINCIPAL_KEY] = principal
-        return None
 
     def _refuse(
         self, error: ApiError, environ: WSGIEnvironment, start_response: StartResponse
@@ -158,5 +173,23 @@ def error_answer(error: ApiError, environ: WSGIEnvironment) -> tuple[bytes, list
         dialect, bearer = dialect_of_path(environ.get("PATH_INFO", "")), False
     else:
         dialect, bearer = dialect_of(environ), bearer_presented(environ)
+    if type(error) in _CONSTANT and error.message == error.default_message:
+        body, constant = _constant_answer(type(error), dialect, bearer)
+        return body, list(constant)
     body = envelope(error, dialect)
     return body, error_headers(error, body, bearer_presented=bearer)
+
+
+# What floods consist of: nothing in these answers depends on the request.
+_CONSTANT = frozenset(
+    {MissingCredential, InvalidCredential, RevokedCredential, ExpiredCredential}
+)
+
+
+@cache
+def _constant_answer(
+    kind: type[ApiError], dialect: Dialect, bearer: bool
+) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+    error = kind()
+    body = envelope(error, dialect)
+    return body, tuple(error_headers(error, body, bearer_presented=bearer))

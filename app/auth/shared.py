@@ -21,8 +21,10 @@ from fastcache import (
     Region,
     Segment,
     SegmentFull,
+    SharedCache,
     Stripes,
     Tallies,
+    WindowTable,
 )
 
 STRIPES = 65_536
@@ -66,9 +68,10 @@ class SharedState:
         *,
         segment: Segment | None,
         stripes: Stripes,
-        l2: None,
+        l2: SharedCache | None,
         uses: Tallies,
         words: Counters,
+        failures: WindowTable,
         blocks: Blocks,
         key: bytes,
     ) -> None:
@@ -77,6 +80,7 @@ class SharedState:
         self.l2 = l2
         self.uses = uses
         self.words = words
+        self.failures = failures
         self.blocks = blocks
         self._key = key
         self._growing = threading.Lock()
@@ -105,6 +109,7 @@ class SharedState:
     def prepare(segment: Segment) -> None:
         """Fill in a new segment, before anybody can attach to it."""
         segment.memory("key")[:_KEY_SIZE] = os.urandom(_KEY_SIZE)
+        SharedCache.format(segment.memory("l2"), slot_size=_SLOT_SIZE, ways=_WAYS)
 
     @classmethod
     def over(cls, segment: Segment) -> SharedState:
@@ -112,7 +117,7 @@ class SharedState:
         return cls(
             segment=segment,
             stripes=Stripes(STRIPES, memory=segment.memory("stripes")),
-            l2=None,
+            l2=SharedCache(segment.memory("l2")),
             uses=Tallies(
                 _USE_FIELDS,
                 _MOST_USES,
@@ -120,6 +125,7 @@ class SharedState:
                 backed=segment.backed_word("uses"),
             ),
             words=_words(segment.memory("words")),
+            failures=WindowTable(_FAILURES, memory=segment.memory("failures")),
             blocks=Blocks(segment.memory("blocks"), segment, "blocks"),
             key=bytes(segment.memory("key")[:_KEY_SIZE]),
         )
@@ -133,6 +139,7 @@ class SharedState:
             l2=None,
             uses=Tallies(_USE_FIELDS, _PRIVATE_USES),
             words=_words(None),
+            failures=WindowTable(_FAILURES),
             blocks=Blocks(memoryview(mmap.mmap(-1, BLOCK_SIZE)), None, "blocks"),
             key=os.urandom(_KEY_SIZE),
         )

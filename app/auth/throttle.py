@@ -1,41 +1,68 @@
 """Throttling of refused credentials, by the caller's address. A good key is never held up.
 
-Until workers share memory, each worker counts by itself.
+The workers of a box count together, in windows of fixed length that begin for everybody at once.
 """
 
 from __future__ import annotations
 
-import math
+import re
 import time
+from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from wsgiref.types import WSGIEnvironment
 
-from limits import parse
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
-
 from app.errors import RateLimited
+from fastcache import KeyedDigest, WindowTable
+
+LARGEST_LIMIT = 999_999
+"""The most failures that a window can be told to allow: what a slot of the table can count."""
 
 _IPV6_HOST_BITS = 64
+_LIMIT = re.compile(r"([1-9][0-9]{0,5})/(second|minute|hour|day)")
+_SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 
 
 class FailureThrottle:
-    """Counts failures by address, and says when an address has had too many."""
+    """Counts failures by address, and says when an address has had too many.
 
-    def __init__(self, limit: str, trusted_proxies: int = 0) -> None:
-        """``limit`` is ``COUNT/second``, ``/minute``, ``/hour`` or ``/day``, or ``off``."""
-        self._limit = None if limit == "off" else parse(limit)
-        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+    An address is counted by a keyed digest of it, so that nobody can choose addresses that share
+    a place in the table.
+    """
+
+    def __init__(
+        self,
+        limit: str,
+        table: WindowTable,
+        digest: KeyedDigest,
+        trusted_proxies: int = 0,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``limit`` is ``COUNT/second``, ``/minute``, ``/hour`` or ``/day``, or ``off``.
+
+        COUNT is LARGEST_LIMIT at most; ValueError for anything else. ``timer`` gives seconds that
+        are the same in all processes.
+        """
+        self._limit = self._window = 0
+        if limit != "off":
+            written = _LIMIT.fullmatch(limit)
+            if written is None:
+                raise ValueError(f"a limit is COUNT/second, /minute, /hour or /day, not {limit!r}")
+            self._limit, self._window = int(written[1]), _SECONDS[written[2]]
+        self._table = table
+        self._digest = digest
         self._trusted_proxies = trusted_proxies
+        self._timer = timer
 
     def count_failure(self, environ: WSGIEnvironment) -> None:
         """Count one failure of the caller; raises RateLimited where that was one too many."""
-        if self._limit is None:
+        if not self._limit:
             return
         address = caller_address(environ, self._trusted_proxies)
-        if not self._limiter.hit(self._limit, address):
-            reset = self._limiter.get_window_stats(self._limit, address).reset_time
-            raise RateLimited(max(1, math.ceil(reset - time.time())))
+        window, elapsed = divmod(int(self._timer()), self._window)
+        place = int.from_bytes(self._digest.digest(_encoded(address))[:8])
+        if self._table.hit(place, window, self._limit) > self._limit:
+            raise RateLimited(self._window - elapsed)
 
 
 def caller_address(environ: WSGIEnvironment, trusted_proxies: int) -> str:
@@ -52,6 +79,7 @@ def caller_address(environ: WSGIEnvironment, trusted_proxies: int) -> str:
     return _network(peer) or peer
 
 
+@lru_cache(maxsize=4_096)
 def _network(text: str) -> str | None:
     """The address that failures are counted by, or None if ``text`` is no address."""
     try:
@@ -64,3 +92,8 @@ def _network(text: str) -> str | None:
         prefix = int(address) >> _IPV6_HOST_BITS << _IPV6_HOST_BITS
         return f"{IPv6Address(prefix)}/64"
     return str(address)
+
+
+def _encoded(address: str) -> bytes:
+    # What a server hands over as the peer's address may be any text.
+    return address.encode("utf-8", "surrogatepass")

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from app.auth.authenticator import Authenticator
-from app.auth.counts import new_counters
 from app.auth.headers import Presented
 from app.auth.levels import Backend
+from app.auth.shared import SharedState
 from app.credentials.derivation import DerivationKey, DerivationKeys
 from app.credentials.models import Credential, Principal
 from app.credentials.service import CredentialService
@@ -102,8 +102,13 @@ class Worker:
         cache_size: int = 1000,
         cache_ttl: float = 300.0,
         fresh: bool = True,
+        shared: SharedState | None = None,
+        real_time: bool = False,
     ) -> None:
-        """Over a new database at ``path``, or over the one that is there."""
+        """Over a new database at ``path``, or over the one that is there.
+
+        In ``real_time`` it reads the system's clocks, as the compiled middleware must.
+        """
         self.path = path
         self.cached = backend != "none"
         self.keys = DerivationKeys(current or [DerivationKey(b"1" * 32)], retired)
@@ -114,13 +119,13 @@ class Worker:
         self.authenticator = Authenticator(
             self.reads,
             self.keys,
-            new_counters(),
+            shared or SharedState.private(),
             backend=backend,
             cache_size=cache_size,
             cache_ttl=cache_ttl,
-            timer=self.timer,
+            timer=time.monotonic_ns if real_time else lambda: round(self.timer() * 1e9),
             # Looked up at each call: tests stop a thread there.
-            clock=lambda: self.clock(),
+            clock=time.time_ns if real_time else lambda: round(self.clock() * 1e6) * 1000,
         )
         self.service = CredentialService(self.store, self.keys, self.authenticator.invalidate)
 

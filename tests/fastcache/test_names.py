@@ -31,9 +31,13 @@ def test_public_names() -> None:
         "SegmentFull",
         "SegmentMissing",
         "SegmentUnusable",
+        "SharedCache",
+        "SharedCacheStats",
+        "SharedEntry",
         "Stripes",
         "TTLCache",
         "Tallies",
+        "WindowTable",
         "cached",
     )
     assert all(hasattr(fastcache, name) for name in fastcache.__all__)

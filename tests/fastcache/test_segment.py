@@ -157,7 +157,7 @@ def test_wrong_arguments(path: Path) -> None:
         {"a": Region(PAGE, PAGE - 1)},
         {str(number): Region(1) for number in range(100)},
     ):
-        with pytest.raises(ValueError, match="region|size"):
+        with pytest.raises(ValueError, match=r"region|size"):
             Segment.create(path, regions)
     with pytest.raises(ValueError, match="identity has up to 64 bytes, not 65"):
         Segment.create(path, REGIONS, identity=bytes(65))

@@ -1,0 +1,327 @@
+"""Segments that are broken, foreign, forbidden, or find no room: refused, or made anew."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastcache import (
+    Region,
+    Segment,
+    SegmentError,
+    SegmentForbidden,
+    SegmentFull,
+    SegmentUnusable,
+)
+from fastcache._segment_layout import Header, laid_out
+from tests.fastcache.processes import Child, all_end_well
+
+PAGE = mmap.PAGESIZE
+REGIONS = {"words": Region(100), "rows": Region(2 * PAGE, 64 * PAGE)}
+SIZE = PAGE * 66
+NOBODY = 65534
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "segment"
+
+
+@pytest.fixture(autouse=True)
+def no_descriptor_stays_open() -> Iterator[None]:
+    before = os.listdir("/proc/self/fd")
+    yield
+    assert os.listdir("/proc/self/fd") == before
+
+
+def made(path: Path) -> str:
+    """Make a segment that nobody holds; its uuid."""
+    with Segment.create(path, REGIONS, identity=b"mine") as segment:
+        return segment.uuid
+
+
+def overwrite(path: Path, at: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(data)
+
+
+def refused_then_made_anew(path: Path, match: str) -> None:
+    """Attaching says why not; opening makes another, since nobody holds this one."""
+    with pytest.raises(SegmentUnusable, match=match):
+        Segment.attach(path)
+    with Segment.open(path, REGIONS) as segment:
+        assert segment.created
+        assert bytes(segment.memory("words")) == bytes(PAGE)
+    with Segment.open(path, REGIONS) as again:
+        assert not again.created
+        assert again.uuid == segment.uuid
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, PAGE - 1, PAGE, PAGE + 1, SIZE - PAGE, SIZE - 1])
+def test_truncated(path: Path, length: int) -> None:
+    made(path)
+    os.truncate(path, length)
+    refused_then_made_anew(path, "is truncated")
+
+
+@pytest.mark.parametrize("length", [PAGE, PAGE * 2, PAGE * 3])
+def test_truncated_and_made_long_again(path: Path, length: int) -> None:
+    """Its length is right, but touching it could fail."""
+    made(path)
+    os.truncate(path, length)
+    os.truncate(path, SIZE)
+    refused_then_made_anew(path, "is truncated")
+
+
+@settings(max_examples=60)
+@given(at=st.integers(0, 2047), byte=st.integers(1, 255))
+def test_any_damaged_byte_of_the_header(
+    tmp_path_factory: pytest.TempPathFactory, at: int, byte: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "damaged"
+    path.unlink(missing_ok=True)
+    made(path)
+    data = path.read_bytes()[at]
+    overwrite(path, at, bytes([data ^ byte]))
+    refused_then_made_anew(path, "is not a segment|has layout|is damaged")
+
+
+@pytest.mark.parametrize("word", [0, PAGE, 65 * PAGE, (1 << 64) - 1])
+def test_damaged_size_of_a_region(path: Path, word: int) -> None:
+    made(path)
+    overwrite(path, 2048 + 8, word.to_bytes(8, sys.byteorder))
+    refused_then_made_anew(path, "is damaged: region rows has a wrong size")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello\n", os.urandom(SIZE)])
+def test_something_else(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    path.chmod(0o600)
+    refused_then_made_anew(path, "is truncated|is not a segment")
+
+
+def test_another_layout(path: Path) -> None:
+    made(path)
+    overwrite(path, 8, (2).to_bytes(4, "little"))
+    refused_then_made_anew(path, "has layout 2 with a header of .*, this version needs layout 1")
+
+
+def test_another_boot(path: Path) -> None:
+    made(path)
+    extents, total = laid_out(REGIONS)
+    overwrite(path, 0, Header(os.urandom(16), os.urandom(16), b"mine", extents, total).packed())
+    refused_then_made_anew(path, "is of another boot of this machine")
+
+
+def test_another_identity(path: Path) -> None:
+    uuid = made(path)
+    with pytest.raises(SegmentUnusable, match="not the segment of this identity"):
+        Segment.attach(path, identity=b"other")
+    with Segment.attach(path) as segment:
+        assert segment.uuid == uuid
+        with pytest.raises(SegmentUnusable, match="not the segment of this identity.* in use"):
+            Segment.open(path, REGIONS, identity=b"other")
+    with Segment.open(path, REGIONS, identity=b"other") as segment:
+        assert segment.created
+        assert segment.identity == b"other"
+
+
+def test_damaged_while_in_use_is_not_made_anew(path: Path) -> None:
+    with Segment.create(path, REGIONS):
+        overwrite(path, 20, b"\xff")
+        with pytest.raises(SegmentUnusable, match="is damaged: .* in use, so it is not made anew"):
+            Segment.open(path, REGIONS)
+        assert path.exists()
+    refused_then_made_anew(path, "is damaged")
+
+
+@pytest.mark.parametrize("kind", ["directory", "pipe", "device"])
+def test_not_a_file(path: Path, kind: str) -> None:
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path, 0o600)
+    else:
+        path = Path("/dev/null")
+    for call in (lambda: Segment.attach(path), lambda: Segment.open(path, REGIONS)):
+        with pytest.raises(SegmentError, match="is not a regular file|cannot be opened"):
+            call()
+    assert path.exists()
+
+
+def test_a_symbolic_link_is_not_followed(path: Path) -> None:
+    target = path.with_name("target")
+    made(target)
+    path.symlink_to(target)
+    with pytest.raises(SegmentForbidden, match="is a symbolic link, which is not followed"):
+        Segment.open(path, REGIONS)
+    assert path.is_symlink()
+    assert target.exists()
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o666])
+def test_open_to_others(path: Path, mode: int) -> None:
+    made(path)
+    path.chmod(mode)
+    with pytest.raises(SegmentForbidden, match=f"is open to others .mode {mode:04o}."):
+        Segment.open(path, REGIONS)
+    path.chmod(0o600)
+    Segment.open(path, REGIONS, identity=b"mine").close()
+
+
+# ---------------------------------------------------------------- other users
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become other users")
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that every user may write to."""
+    directory = Path("/dev/shm") / f"fastcache-test-{os.getpid()}"
+    directory.mkdir()
+    directory.chmod(0o777)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@as_root
+def test_another_users(open_directory: Path) -> None:
+    path = open_directory / "segment"
+    made(path)
+
+    def work() -> None:
+        os.setuid(NOBODY)
+        for call in (lambda: Segment.attach(path), lambda: Segment.open(path, REGIONS)):
+            with pytest.raises(SegmentForbidden, match="run as the user it belongs to"):
+                call()
+
+    all_end_well([Child(work)])
+    # Whatever its mode: what others made is not trusted.
+    os.chown(path, NOBODY, -1)
+    path.chmod(0o600)
+
+    def other() -> None:
+        os.setuid(NOBODY - 1)
+        with pytest.raises(SegmentForbidden):
+            Segment.attach(path)
+
+    all_end_well([Child(other)])
+    # Root, as which a service may be looked after, may.
+    Segment.attach(path).close()
+
+
+@as_root
+def test_a_directory_that_is_not_writable(open_directory: Path) -> None:
+    open_directory.chmod(0o755)
+
+    def work() -> None:
+        os.setuid(NOBODY)
+        with pytest.raises(SegmentForbidden, match="cannot be opened or made by user 65534"):
+            Segment.open(open_directory / "segment", REGIONS)
+
+    all_end_well([Child(work)])
+
+
+@as_root
+def test_reopened_without_the_right_to(open_directory: Path) -> None:
+    """A process that gave up its user after it attached."""
+    with Segment.create(open_directory / "segment", REGIONS) as segment:
+
+        def work() -> None:
+            os.setuid(NOBODY)
+            with pytest.raises(SegmentForbidden):
+                segment.reopened()
+
+        all_end_well([Child(work)])
+
+
+# ---------------------------------------------------------------- no room
+
+
+def test_a_limit_on_the_size_of_files(path: Path) -> None:
+    def work() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (SIZE - PAGE, SIZE - PAGE))
+        with pytest.raises(SegmentFull, match=f"cannot have {SIZE} bytes: .*; use a smaller size"):
+            Segment.create(path, REGIONS)
+        with Segment.create(path, {"words": Region(PAGE)}) as segment:
+            assert segment.created
+
+    all_end_well([Child(work)])
+
+
+FULL = """
+import mmap, os, sys
+from fastcache import Region, Segment, SegmentFull, Tallies
+
+directory = sys.argv[1]
+path = directory + "/segment"
+
+def refused(call, match):
+    try:
+        call()
+    except SegmentFull as error:
+        assert match in str(error), error
+    else:
+        sys.exit("there was room")
+
+# Too large from the start: nothing of it is left.
+refused(lambda: Segment.create(path, {"a": Region(2 << 20)}), "no room for 2097152 bytes")
+assert os.listdir(directory) == []
+
+# Room among addresses is no room on the disk; growing finds that out, not touching.
+with Segment.create(path, {"a": Region(1 << 16, 16 << 20)}) as segment:
+    segment.grow("a", 1 << 18)
+    tallies = Tallies(
+        ["uses"], 1 << 21, memory=segment.memory("a"), backed=segment.backed_word("a")
+    )
+    refused(lambda: segment.grow("a", 4 << 20), "no room for 4194304 bytes")
+    assert segment.backed("a") == 1 << 18
+    # Somebody else takes what is left.
+    with open(directory + "/filler", "wb", buffering=0) as filler:
+        try:
+            while filler.write(bytes(4096)) == 4096:
+                pass
+        except OSError:
+            pass
+    refused(lambda: segment.grow("a", 1 << 19), "make room in " + directory)
+    for row in range(tallies.backed_rows):
+        assert tallies.add(row, 0)
+    assert not tallies.add(tallies.backed_rows, 0)
+    os.unlink(directory + "/filler")
+    segment.grow("a", 1 << 19)
+    assert tallies.backed_rows == 1 << 16
+    assert tallies.add((1 << 16) - 1, 0)
+    del tallies
+print("done")
+"""
+
+
+def test_a_full_file_system(tmp_path: Path) -> None:
+    """On a tmpfs of 1 MiB, in a mount namespace of its own."""
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    unshare = ["unshare", "--map-root-user", "--mount"]
+    possible = subprocess.run([*unshare, "true"], capture_output=True, check=False, timeout=30)
+    if possible.returncode != 0:
+        pytest.skip(f"no mount namespaces: {possible.stderr.decode().strip()}")
+    mount = 'mount -t tmpfs -o size=1m tmpfs "$1" && exec "$2" -W error -c "$3" "$1"'
+    done = subprocess.run(
+        [*unshare, "sh", "-c", mount, "sh", mounted, sys.executable, FULL],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=Path(__file__).parents[2],
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr

@@ -1,0 +1,193 @@
+"""SharedCache between processes that are killed and stopped wherever they happen to be."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import random
+import signal
+import time
+import zlib
+
+import pytest
+
+from fastcache import Counters, SharedCache
+from tests.fastcache.processes import Child, Signal, all_end_well
+
+FAR = time.monotonic_ns() + 10**15
+LOCK_AT = 192
+"""Where the lock of the first set lies: behind the header."""
+FIRST_SLOT = LOCK_AT + 128
+
+
+def shared(size: int = LOCK_AT + 128 + 8 * 256) -> tuple[mmap.mmap, SharedCache]:
+    """A cache of one set, unless larger, for this process and its children."""
+    memory = mmap.mmap(-1, size)
+    SharedCache.format(memory)
+    return memory, SharedCache(memory)
+
+
+def checked_value(length: int) -> bytes:
+    """Random bytes of a length, and a checksum of them."""
+    body = random.randbytes(length)
+    return zlib.crc32(body).to_bytes(4, "little") + body
+
+
+def is_whole(value: bytes) -> bool:
+    return zlib.crc32(value[4:]) == int.from_bytes(value[:4], "little")
+
+
+def lock_first_set(memory: mmap.mmap) -> None:
+    """Take the lock as a writer would that gets no further."""
+    at = ctypes.addressof(ctypes.c_char.from_buffer(memory, LOCK_AT))
+    assert ctypes.CDLL(None).pthread_mutex_lock(ctypes.c_void_p(at)) == 0
+
+
+def half_change(memory: mmap.mmap, slot: int) -> None:
+    """Leave a slot as a writer does that ends in the middle of it."""
+    count = ctypes.c_uint64.from_buffer(memory, FIRST_SLOT + slot * 256)
+    count.value += 1
+    assert count.value & 1
+    ticket = ctypes.c_uint64.from_buffer(memory, FIRST_SLOT + slot * 256 + 16)
+    ticket.value = 999
+
+
+def test_processes_share_values() -> None:
+    _, cache = shared(1 << 16)
+
+    def work() -> None:
+        for number in range(50):
+            assert cache.put(f"{number}", b"%d" % number, ticket=number, deadline=FAR)
+
+    all_end_well([Child(work)])
+    assert all(cache.get(f"{number}") == (b"%d" % number, number, FAR) for number in range(50))
+    assert cache.stats().puts == 50
+
+
+def test_killed_with_the_lock_of_a_set() -> None:
+    memory, cache = shared()
+    for number in range(8):
+        cache.put(f"{number}", b"old", ticket=0, deadline=FAR)
+
+    def work() -> None:
+        lock_first_set(memory)
+        half_change(memory, 3)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert Child(work).wait() == -signal.SIGKILL
+    # Readers go on: the slot in hand is missed, the others are whole.
+    assert [number for number in range(8) if cache.get(f"{number}") is None] == [3]
+    assert cache.put("new", b"new", ticket=1, deadline=FAR)
+    assert [cache.get(f"{number}") for number in range(8)] == [None] * 8
+    assert cache.get("new") == (b"new", 1, FAR)
+    assert cache.put("3", b"again", ticket=2, deadline=FAR)
+    assert cache.get("3") == (b"again", 2, FAR)
+    stats = cache.stats()
+    assert (stats.recovered, stats.busy, stats.entries) == (1, 0, 2)
+
+
+def test_stopped_with_the_lock_of_a_set() -> None:
+    memory, cache = shared()
+    for number in range(8):
+        cache.put(f"{number}", b"old", ticket=0, deadline=FAR)
+    locked = Signal()
+
+    def work() -> None:
+        lock_first_set(memory)
+        half_change(memory, 3)
+        locked.send()
+        signal.pause()
+
+    with Child(work) as child:
+        assert locked.receive()
+        child.stop()
+        assert [number for number in range(8) if cache.get(f"{number}") is None] == [3]
+        for _ in range(100):
+            assert not cache.put("new", b"new", ticket=1, deadline=FAR)
+        cache.clear()
+        assert [cache.get(f"{number}") for number in range(8)] == [None] * 8
+        assert cache.stats().busy == 100
+    assert cache.put("new", b"new", ticket=1, deadline=FAR)
+    assert cache.get("new") == (b"new", 1, FAR)
+    assert cache.stats().recovered == 1
+
+
+def test_killed_again_while_recovering() -> None:
+    """An orphaned set that is taken and left once more is as good as the first time."""
+    memory, cache = shared()
+
+    def take() -> None:
+        at = ctypes.addressof(ctypes.c_char.from_buffer(memory, LOCK_AT))
+        taken = ctypes.CDLL(None).pthread_mutex_lock(ctypes.c_void_p(at))
+        assert taken in (0, 130)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    for _ in range(5):
+        assert Child(take).wait() == -signal.SIGKILL
+    assert cache.put("key", b"value", ticket=0, deadline=FAR)
+    assert cache.get("key") == (b"value", 0, FAR)
+    assert cache.stats().recovered == 1
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_writers_that_end_anywhere_tear_nothing(how: str, long: bool) -> None:
+    """Readers verify every value while writers are killed, or stopped for a while, at random.
+
+    All keys meet in one set and outnumber its slots, so that every put changes one in use.
+    """
+    reads = 5_000_000 if long else 150_000
+    rounds = 300 if long else 30
+    _, cache = shared()
+    words = Counters(["reads", "hits", "finished"], memory=mmap.mmap(-1, 24))
+    keys = [f"key {number}" for number in range(12)]
+
+    def write() -> None:
+        random.seed()
+        values = [checked_value(random.randrange(200)) for _ in range(300)]
+        while True:
+            for value in values:
+                number = random.randrange(12)
+                cache.put(keys[number], value, ticket=len(value) << 8 | number, deadline=FAR)
+
+    def read() -> None:
+        while not words.value(2):
+            for number, key in enumerate(keys):
+                found = cache.get(key)
+                if found is not None:
+                    assert is_whole(found.value)
+                    assert found.ticket == len(found.value) << 8 | number
+                    assert found.deadline == FAR
+                    words.add(1)
+            words.add(0, len(keys))
+
+    def disturb(writer: Child) -> Child:
+        """End a writer, or hold it for a while in which nothing waits for it."""
+        if how == "killed":
+            writer.kill()
+            return Child(write)
+        writer.stop()
+        time.sleep(random.uniform(0.001, 0.01))
+        cache.put("other", b"", ticket=0, deadline=FAR)
+        assert all(is_whole(found.value) for found in map(cache.get, keys) if found)
+        writer.go_on()
+        return writer
+
+    with Child(read) as reader:
+        writers = [Child(write) for _ in range(2)]
+        try:
+            disturbed = 0
+            while disturbed < rounds or words.value(0) < reads:
+                time.sleep(random.uniform(0.001, 0.02))
+                writers[disturbed % 2] = disturb(writers[disturbed % 2])
+                disturbed += 1
+                assert os.waitpid(reader.pid, os.WNOHANG) == (0, 0), "the reader has failed"
+        finally:
+            for writer in writers:
+                writer.kill()
+        words.add(2)
+        assert reader.wait() == 0
+    assert words.value(1) > 0
+    # Whatever was left behind, the cache is as good as new.
+    assert cache.put("key", b"value", ticket=0, deadline=FAR)
+    assert cache.get("key") == (b"value", 0, FAR)
