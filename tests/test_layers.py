@@ -57,7 +57,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
 # Imports of ours inside a function, and why they are there.
 DEFERRED = {
     "app": "the package is imported before each of its modules: it must not import them in turn",
-    "app.cli": "a command loads the server or the migrations only where it runs them",
+    "app.cli": "a command loads the server only where it runs it",
+    "app.cli.session": "a command loads the migrations only where it runs them",
 }
 
 # Packages that a part must not know, in any of its modules.
@@ -317,13 +318,6 @@ def test_the_public_names() -> None:
         "any_credential",
         "current_principal",
         "require_scope",
-    ]
-    assert sorted(fastcache.__all__) == [
-        "CacheStats",
-        "Counters",
-        "LRUCache",
-        "Stripes",
-        "TTLCache",
     ]
     for package in (app.auth, fastcache):
         for name in package.__all__:

@@ -181,9 +181,7 @@ def error_answer(error: ApiError, environ: WSGIEnvironment) -> tuple[bytes, list
 
 
 # What floods consist of: nothing in these answers depends on the request.
-_CONSTANT = frozenset(
-    {MissingCredential, InvalidCredential, RevokedCredential, ExpiredCredential}
-)
+_CONSTANT = frozenset({MissingCredential, InvalidCredential, RevokedCredential, ExpiredCredential})
 
 
 @cache
