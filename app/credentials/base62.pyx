@@ -17,7 +17,10 @@ cdef enum:
     UPPER_A = 65
     LOWER_A = 97
 
-cdef object _TOGETHER = 62 ** TOGETHER
+cdef object _BASE = 62
+# By the number of digits; made of Python's integers, for C's would overflow.
+cdef tuple _POWERS = tuple([_BASE ** digits for digits in range(TOGETHER + 1)])
+cdef object _TOGETHER = _POWERS[TOGETHER]
 cdef bytes _alphabet = ALPHABET.encode()
 cdef const char *_DIGITS = _alphabet
 
@@ -36,7 +39,7 @@ def encode(number, Py_ssize_t width):
         raise OverflowError("a negative number has no base62 digits")
     while end > 0:
         begin = max(end - TOGETHER, 0)
-        number, low = divmod(number, _TOGETHER if end - begin == TOGETHER else 62 ** (end - begin))
+        number, low = divmod(number, _POWERS[end - begin])
         part = low
         while end > begin:
             end -= 1
@@ -52,22 +55,21 @@ def decode(str text not None):
     cdef Py_ssize_t length = PyUnicode_GET_LENGTH(text)
     cdef Py_ssize_t i
     cdef uint64_t part = 0
-    cdef uint64_t scale = 1
     cdef Py_UCS4 character
+    cdef uint64_t code
     number = 0
     for i in range(length):
         character = text[i]
-        if ZERO <= character < ZERO + 10:
-            part = part * 62 + character - ZERO
-        elif UPPER_A <= character < UPPER_A + 26:
-            part = part * 62 + character - UPPER_A + 10
-        elif LOWER_A <= character < LOWER_A + 26:
-            part = part * 62 + character - LOWER_A + 36
+        code = <uint64_t>character
+        if ZERO <= code < ZERO + 10:
+            part = part * 62 + code - ZERO
+        elif UPPER_A <= code < UPPER_A + 26:
+            part = part * 62 + code - UPPER_A + 10
+        elif LOWER_A <= code < LOWER_A + 26:
+            part = part * 62 + code - LOWER_A + 36
         else:
             raise ValueError("not a base62 number")
-        scale *= 62
         if (i + 1) % TOGETHER == 0:
             number = number * _TOGETHER + part
             part = 0
-            scale = 1
-    return number * scale + part
+    return number * _POWERS[length % TOGETHER] + part
