@@ -197,8 +197,10 @@ def test_memory_that_is_full(
             with pytest.raises(RuntimeError, match="no shared memory, which several workers need"):
                 start_service(**settings)
             return
+        # Made while nobody serves: the command line will not reach the one that does.
+        (tmp_path / "service").mkdir()
+        pair = Service(tmp_path / "service").create_key()
         service = start_service(**settings)
-        pair = service.issue()
         assert service.get("/v1/account", pair.bearer).status == 200
         assert "no shared memory, so one worker at most" in service.log
         refused = service.command("keys", "revoke", "--yes", pair.api_key, check=False)
