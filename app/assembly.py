@@ -13,6 +13,7 @@ from wsgiref.types import WSGIApplication
 from flask import Flask
 
 from app.auth.authenticator import Authenticator
+from app.auth.counts import Use
 from app.auth.error_handlers import answer_our_errors
 from app.auth.flush import Flush
 from app.auth.middleware import AuthMiddleware, OpenRoutes
@@ -24,6 +25,7 @@ from app.auth.throttle import FailureThrottle
 from app.auth.upkeep import Upkeep
 from app.config import Settings, derivation_keys, load_settings, variable
 from app.credentials.derivation import DerivationKey, DerivationKeys
+from app.credentials.models import Principal
 from app.credentials.service import CredentialService
 from app.credentials.usage import UsageReader
 from app.errors import ConfigurationError, StoreError
@@ -83,7 +85,7 @@ class Latchkey:
             authenticator=authenticator,
             credentials=CredentialService(store, derivation, shared.invalidate, replay.note),
             usage=UsageReader(store.usage, tallies),
-            upkeep=Upkeep(replay, flush),
+            upkeep=Upkeep(replay, flush, authenticator.report),
             throttle=FailureThrottle(
                 settings.failure_limit,
                 shared.failures,
@@ -111,8 +113,11 @@ class Latchkey:
         """
         app.wsgi_app = self.middleware(app.wsgi_app, open_routes)  # type: ignore[assignment,method-assign]
         app.extensions["latchkey"] = self
-        enforce_requirements(app)
+        enforce_requirements(app, self._count_scope_refusal)
         answer_our_errors(app)
+
+    def _count_scope_refusal(self, principal: Principal) -> None:
+        self.shared.count_refusal(principal.credential_id, Use.SCOPE)
 
 
 def load_derivation(settings: Settings) -> DerivationKeys:

@@ -85,10 +85,10 @@ class Settings(BaseModel):
     )
     failure_limit: str = Field(
         default="300/minute",
-        pattern=r"^(off|[1-9][0-9]{0,8}/(second|minute|hour|day))$",
+        pattern=r"^(off|[1-9][0-9]{0,5}/(second|minute|hour|day))$",
         description="Refused credentials from one address (an IPv6 /64 counts as one) before the "
-        "answer becomes 429: `COUNT/second`, `/minute`, `/hour` or `/day`, or `off`. Counted in "
-        "each worker.",
+        "answer becomes 429: `COUNT/second`, `/minute`, `/hour` or `/day` with a count of 1 to "
+        "999999, or `off`. The workers count together.",
     )
     registration: Literal["open", "off"] = Field(
         default="open",

@@ -57,7 +57,7 @@ TABLE: dict[str, tuple[object, dict[str, object], list[str]]] = {
     "shared_size": (32, {"8": 8, "65536": 65_536}, ["", "7", "65537", "32M", OVERLONG]),
     "failure_limit": (
         "300/minute",
-        {value: value for value in ("off", "1/second", "5/minute", "999999999/hour", "10/day")},
+        {value: value for value in ("off", "1/second", "5/minute", "999999/hour", "10/day")},
         ["", "0/minute", "OFF", "300", "5/month", "5 per 3 hours", "1/minute;2/hour", "٣/day"],
     ),
     "registration": ("open", {"off": "off"}, ["", "closed", "on", "Open"]),

@@ -1,24 +1,28 @@
-"""``/metrics``: what this worker has counted, as Prometheus text.
+"""``/metrics``: what the workers of the box have counted, as Prometheus text.
 
-Each worker shows its own numbers under its own label; a scrape reaches one of them.
+Whichever worker is asked sums over all of them, those that ended included.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from typing import Any
 
 from flask import Response, current_app
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from app.api.openapi import Resource, content
 from app.assembly import Latchkey
-from app.auth.counts import Count
-from app.auth.levels import Level
+from app.auth._latency import LATENCY_BOUNDS
+from app.auth.blocks import Totals
+from app.auth.counts import Count, Gauge
 
 metrics = Resource("metrics")
 
@@ -33,65 +37,138 @@ _OUTCOMES = (
     Count.RATE_LIMITED,
     Count.FAILED,
 )
+_LOOKUPS = (
+    ("cache", "hit", Count.CACHE_HIT),
+    ("cache", "miss", Count.CACHE_MISS),
+    ("shared", "hit", Count.SHARED_HIT),
+    ("shared", "miss", Count.SHARED_MISS),
+    ("unknown", "hit", Count.UNKNOWN_HIT),
+    ("store", "select", Count.STORE_SELECT),
+    ("store", "error", Count.STORE_ERROR),
+    ("derivation", "forged", Count.FORGED),
+)
+_NANOSECOND = 1e-9
 
 
 @metrics.open("GET", "/metrics", {200: content("text/plain")})
 def show_metrics() -> Response:
-    """Show the worker's counters."""
+    """Show the counters of all workers together."""
+    latchkey: Latchkey = current_app.extensions["latchkey"]
+    latchkey.authenticator.report()
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_WorkerCollector(current_app.extensions["latchkey"]))
+    registry.register(_BoxCollector(latchkey))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
-class _WorkerCollector(Collector):
+class _BoxCollector(Collector):
     """Reads the counters at the moment of the scrape."""
 
     def __init__(self, latchkey: Latchkey) -> None:
         self._latchkey = latchkey
-        self._worker = str(os.getpid())
 
     def collect(self) -> Iterable[Metric]:
         """The metric families, read now."""
-        value = self._latchkey.counters.value
-        requests = CounterMetricFamily(
-            "latchkey_requests",
-            "Requests by what their credential came to",
-            labels=_labels("outcome"),
-        )
-        for outcome in _OUTCOMES:
-            requests.add_metric([self._worker, outcome.name.lower()], value(outcome))
-        yield requests
+        totals = self._latchkey.shared.blocks.totals()
+        yield from _requests(totals)
+        yield from _caches(totals)
+        yield from self._shared_cache()
 
-        lookups = CounterMetricFamily(
-            "latchkey_lookups", "Lookups by level and result", labels=_labels("level", "result")
-        )
-        for level, result, count in (
-            ("cache", "hit", Count.CACHE_HIT),
-            ("cache", "miss", Count.CACHE_MISS),
-            ("unknown", "hit", Count.UNKNOWN_HIT),
-            ("store", "select", Count.STORE_SELECT),
-            ("store", "error", Count.STORE_ERROR),
-            ("derivation", "forged", Count.FORGED),
-        ):
-            lookups.add_metric([self._worker, level, result], value(count))
-        yield lookups
-
-        levels: dict[str, Level[Any]] = {
-            "cache": self._latchkey.authenticator.known,
-            "unknown": self._latchkey.authenticator.unknown,
-        }
+    def _shared_cache(self) -> Iterable[Metric]:
+        cache = self._latchkey.shared.l2
+        if cache is None:
+            return
+        stats = cache.stats()
         entries = GaugeMetricFamily(
-            "latchkey_cache_entries", "Entries held now", labels=_labels("level")
+            "latchkey_shared_cache_entries", "Entries that the workers hold together now"
         )
-        evictions = CounterMetricFamily(
-            "latchkey_cache_evictions", "Entries that made room for others", labels=_labels("level")
-        )
-        for name, held in levels.items():
-            entries.add_metric([self._worker, name], len(held))
-            evictions.add_metric([self._worker, name], held.evictions())
+        entries.add_metric([], stats.entries)
         yield entries
-        yield evictions
+        puts = CounterMetricFamily(
+            "latchkey_shared_cache_puts",
+            "Entries offered to the other workers, by what became of them",
+            labels=["result"],
+        )
+        for result in ("puts", "oversized", "busy"):
+            label = "stored" if result == "puts" else result
+            puts.add_metric([label], getattr(stats, result))
+        yield puts
+        for name, text in (
+            ("evictions", "Entries that made room for others"),
+            ("retries", "Further looks at an entry that changed under the first"),
+            ("recovered", "Sets emptied because a process died while it changed them"),
+        ):
+            counter = CounterMetricFamily(f"latchkey_shared_cache_{name}", text)
+            counter.add_metric([], getattr(stats, name))
+            yield counter
 
 
-def _labels(*names: str) -> list[str]:
-    return ["worker", *names]
+def _requests(totals: Totals) -> Iterable[Metric]:
+    requests = CounterMetricFamily(
+        "latchkey_requests", "Requests by what their credential came to", labels=["outcome"]
+    )
+    for outcome in _OUTCOMES:
+        requests.add_metric([outcome.name.lower()], totals.counts[outcome])
+    yield requests
+
+    in_flight = GaugeMetricFamily(
+        "latchkey_requests_in_flight", "Requests that are being answered now"
+    )
+    in_flight.add_metric([], totals.in_flight)
+    yield in_flight
+
+    durations = HistogramMetricFamily(
+        "latchkey_request_duration_seconds",
+        "Time from the middleware's call to the start of the answer",
+        labels=["endpoint", "status"],
+    )
+    for (endpoint, status), values in sorted(totals.series.items(), key=_by_name):
+        *counts, nanoseconds = values
+        if any(counts):
+            labels = ["none" if endpoint is None else endpoint or "other", str(status or "other")]
+            durations.add_metric(labels, _buckets(counts), nanoseconds * _NANOSECOND)
+    yield durations
+
+
+def _caches(totals: Totals) -> Iterable[Metric]:
+    lookups = CounterMetricFamily(
+        "latchkey_lookups", "Lookups by level and result", labels=["level", "result"]
+    )
+    for level, result, count in _LOOKUPS:
+        lookups.add_metric([level, result], totals.counts[count])
+    yield lookups
+
+    entries = GaugeMetricFamily(
+        "latchkey_cache_entries", "Entries that the workers hold now", labels=["level"]
+    )
+    entries.add_metric(["cache"], totals.gauges[Gauge.KNOWN])
+    entries.add_metric(["unknown"], totals.gauges[Gauge.UNKNOWN])
+    yield entries
+
+    evictions = CounterMetricFamily(
+        "latchkey_cache_evictions", "Entries that made room for others", labels=["level"]
+    )
+    evictions.add_metric(["cache"], totals.counts[Count.EVICTED_KNOWN])
+    evictions.add_metric(["unknown"], totals.counts[Count.EVICTED_UNKNOWN])
+    yield evictions
+
+    uncounted = CounterMetricFamily(
+        "latchkey_uses_not_counted", "Uses of keys for which there was no memory to count them"
+    )
+    uncounted.add_metric([], totals.counts[Count.UNCOUNTED])
+    yield uncounted
+
+
+def _by_name(item: tuple[tuple[str | None, int], tuple[int, ...]]) -> tuple[str, int]:
+    endpoint, status = item[0]
+    return endpoint or "", status
+
+
+def _buckets(counts: list[int]) -> list[tuple[str, float]]:
+    """Cumulative counts by upper bound in seconds, as Prometheus has them."""
+    bounds = [f"{bound * _NANOSECOND:.6g}" for bound in LATENCY_BOUNDS]
+    total = 0
+    buckets = []
+    for bound, count in zip([*bounds, "+Inf"], counts, strict=True):
+        total += count
+        buckets.append((bound, float(total)))
+    return buckets

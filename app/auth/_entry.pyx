@@ -143,12 +143,15 @@ cdef Entry entry_of_record(
     memcpy(&entry.credential_id, record + 8, 8)
     memcpy(&entry.expires, record + 16, 8)
     memcpy(entry.sum, record + DIGEST_AT, DIGEST_SIZE)
-    if entry.expires != NEVER:
-        expires_at = _EPOCH + entry.expires * _MILLISECOND
-    account_id = PyUnicode_DecodeUTF8(texts, lengths[0], NULL)
-    if record[1] & FLAG_NAMED:
-        name = PyUnicode_DecodeUTF8(texts + lengths[0], lengths[1], NULL)
-    scopes = scope_set(texts[lengths[0] + lengths[1]:<Py_ssize_t>(length - RECORD_HEAD)])
+    try:
+        if entry.expires != NEVER:
+            expires_at = _EPOCH + entry.expires * _MILLISECOND
+        account_id = PyUnicode_DecodeUTF8(texts, lengths[0], NULL)
+        if record[1] & FLAG_NAMED:
+            name = PyUnicode_DecodeUTF8(texts + lengths[0], lengths[1], NULL)
+        scopes = scope_set(texts[lengths[0] + lengths[1]:<Py_ssize_t>(length - RECORD_HEAD)])
+    except (ValueError, OverflowError):
+        return None
     # Past __init__: a frozen dataclass sets its fields one by one, through its own refusal.
     principal = _Principal.__new__(_Principal)
     PyObject_GenericSetAttr(principal, "credential_id", entry.credential_id)

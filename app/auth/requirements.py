@@ -76,10 +76,13 @@ current_principal = cast(Principal, LocalProxy(_current_principal))
 """The principal of the request that is being handled; RuntimeError on an open route."""
 
 
-def enforce_requirements(app: Flask) -> None:
+def enforce_requirements(
+    app: Flask, on_refusal: Callable[[Principal], None] | None = None
+) -> None:
     """Have every view's declared requirement checked after routing and before its body is read.
 
     A route or method that does not exist answers 404 or 405 first, as Flask does by itself.
+    ``on_refusal`` is told of a caller that lacks a scope.
     """
 
     @app.before_request
@@ -97,7 +100,12 @@ def enforce_requirements(app: Flask) -> None:
         if principal is None:
             # Open by its path, protected by its declaration: the stricter of the two holds.
             raise MissingCredential
-        requirement.check(principal, request.view_args or {})
+        try:
+            requirement.check(principal, request.view_args or {})
+        except InsufficientScope:
+            if on_refusal is not None:
+                on_refusal(principal)
+            raise
 
 
 def check_declarations(app: Flask, open_routes: OpenRoutes) -> None:

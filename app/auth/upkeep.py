@@ -14,17 +14,20 @@ TICK = 0.5
 """Seconds between two looks at the log: the promise is one second."""
 
 _REPLAYING = "invalidations cannot be replayed"
+_REPORTING = "the caches cannot be measured"
 _FLUSHING = "the use counts cannot be written down"
 
 log = logging.getLogger("latchkey")
 
 
 class Upkeep:
-    """Runs the replay and the flush until it is stopped. It outlives every failure of theirs."""
+    """Runs the replay, the flush and the report until it is stopped; it outlives their failures."""
 
-    def __init__(self, replay: Replay, flush: Flush) -> None:
+    def __init__(self, replay: Replay, flush: Flush, report: Callable[[], None]) -> None:
+        """``report`` shows the metrics of the worker's own caches to the others."""
         self._replay = replay
         self._flush = flush
+        self._report = report
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._failing: set[str] = set()
@@ -47,6 +50,7 @@ class Upkeep:
         """Do what is to be done now. A failure is logged once, and tried again at the next."""
         self._attempt(_REPLAYING, self._replay.run)
         self._attempt(_FLUSHING, self._flush.run_if_due)
+        self._attempt(_REPORTING, self._report)
 
     def _run(self) -> None:
         while not self._stopping.wait(TICK):

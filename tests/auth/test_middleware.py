@@ -30,11 +30,10 @@ from app.auth import (
 )
 from app.auth.counts import Count
 from app.auth.requirements import check_declarations
-from app.auth.throttle import FailureThrottle
 from app.config import Settings
 from app.credentials.models import Principal
 from app.errors import ConfigurationError, StoreError
-from tests.auth.worker import Worker, api_key, derive, forge
+from tests.auth.worker import Worker, api_key, derive, forge, new_throttle
 from tests.database import new_database
 
 
@@ -263,7 +262,7 @@ def test_each_outcome_is_counted(worker: Worker, plain: PlainApplication) -> Non
 
 
 def test_only_invalid_credentials_are_throttled(worker: Worker, plain: PlainApplication) -> None:
-    throttle = FailureThrottle("3/hour")
+    throttle = new_throttle("3/hour")
     middleware = AuthMiddleware(plain, worker.authenticator, throttle=throttle)
     good, revoked = worker.issue(), worker.issue()
     worker.revoke(revoked)

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from app.auth.throttle import FailureThrottle, caller_address
 from app.errors import RateLimited
+from fastcache import KeyedDigest, WindowTable
+from tests.auth.worker import Time, new_throttle
 
 
 def environ(peer: str = "", forwarded: str | None = None) -> dict[str, str]:
@@ -88,7 +90,7 @@ def test_no_header_crashes_it(peer: str, forwarded: str, proxies: int) -> None:
 
 
 def test_the_limit_is_for_each_address() -> None:
-    throttle = FailureThrottle("3/hour")
+    throttle = new_throttle("3/hour")
     for peer in ("192.0.2.7", "192.0.2.8", "2001:db8::1", ""):
         for _ in range(3):
             throttle.count_failure(environ(peer))
@@ -102,7 +104,7 @@ def test_the_limit_is_for_each_address() -> None:
 
 
 def test_behind_a_proxy_its_callers_are_told_apart() -> None:
-    throttle = FailureThrottle("1/hour", trusted_proxies=1)
+    throttle = new_throttle("1/hour", trusted_proxies=1)
     throttle.count_failure(environ("192.0.2.7", "203.0.113.1"))
     throttle.count_failure(environ("192.0.2.7", "203.0.113.2"))
     with pytest.raises(RateLimited):
@@ -110,6 +112,46 @@ def test_behind_a_proxy_its_callers_are_told_apart() -> None:
 
 
 def test_off_counts_nothing() -> None:
-    throttle = FailureThrottle("off")
+    throttle = new_throttle("off")
     for _ in range(1000):
         throttle.count_failure(environ("192.0.2.7"))
+
+
+def test_a_window_ends_for_everybody_at_once() -> None:
+    timer = Time(119.0)
+    throttle = new_throttle("2/minute", timer=timer)
+    for _ in range(2):
+        throttle.count_failure(environ("192.0.2.7"))
+    for left in (1, 0):
+        with pytest.raises(RateLimited) as raised:
+            throttle.count_failure(environ("192.0.2.7"))
+        assert raised.value.retry_after == 1
+        timer.now += 0.9 * left
+    timer.now = 120.0
+    throttle.count_failure(environ("192.0.2.7"))
+
+
+def test_what_time_is_left_is_told_in_whole_seconds() -> None:
+    for moment, left in ((0.0, 60), (0.5, 60), (1.0, 59), (59.999, 1), (60.0, 60)):
+        throttle = new_throttle("1/minute", timer=Time(moment))
+        throttle.count_failure(environ("192.0.2.7"))
+        with pytest.raises(RateLimited) as raised:
+            throttle.count_failure(environ("192.0.2.7"))
+        assert raised.value.retry_after == left
+
+
+@pytest.mark.parametrize("limit", ["", "0/minute", "3", "3/week", "1000000/minute", "3/minute "])
+def test_a_limit_that_is_none(limit: str) -> None:
+    with pytest.raises(ValueError, match="COUNT/second"):
+        new_throttle(limit)
+
+
+def test_workers_count_together() -> None:
+    digest, table = KeyedDigest(b"of the box"), WindowTable()
+    first, second = (FailureThrottle("3/hour", table, digest) for _ in range(2))
+    for throttle in (first, second, first):
+        throttle.count_failure(environ("192.0.2.7"))
+    for throttle in (first, second):
+        with pytest.raises(RateLimited):
+            throttle.count_failure(environ("192.0.2.7"))
+    second.count_failure(environ("192.0.2.8"))

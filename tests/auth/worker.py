@@ -20,12 +20,14 @@ from app.auth.authenticator import Authenticator
 from app.auth.headers import Presented
 from app.auth.levels import Backend
 from app.auth.shared import SharedState
+from app.auth.throttle import FailureThrottle
 from app.credentials.derivation import DerivationKey, DerivationKeys
 from app.credentials.models import Credential, Principal
 from app.credentials.service import CredentialService
 from app.credentials.tokens import lookup_key, new_api_key
 from app.errors import AuthenticationError
 from app.store import Store
+from fastcache import KeyedDigest, WindowTable
 from tests.database import new_database
 
 BACKENDS: tuple[Backend, ...] = ("fastcache", "cachetools", "none")
@@ -234,6 +236,12 @@ def derive(key: DerivationKey, of: str | None = None) -> str:
 def forge(of: str | None = None) -> str:
     """A well-formed secret that no listed key derived."""
     return derive(DerivationKey(b"\xee" * 32), of)
+
+
+def new_throttle(limit: str, trusted_proxies: int = 0, **options: Any) -> FailureThrottle:
+    """A throttle over a table of its own."""
+    digest = KeyedDigest(b"a test's own")
+    return FailureThrottle(limit, WindowTable(), digest, trusted_proxies, **options)
 
 
 def _nothing() -> None:

@@ -1,0 +1,353 @@
+"""The compiled way of a hit: it answers as the way through Python does, whatever the headers hold.
+
+Both ways are the same middleware's: called, it tries the compiled one first; ``examine`` is the
+other by itself.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.auth import AuthMiddleware, OpenRoutes
+from app.auth.counts import Count, Use
+from app.credentials.models import Principal
+from tests.auth.worker import Running, Worker, api_key, derive, forge
+
+OPEN = OpenRoutes(
+    frozenset({("GET", "/health"), ("POST", "/credentials"), ("GET", "/é"), ("GET", "")}),
+    ("/docs/", "/ü/"),
+)
+PRINCIPAL = "latchkey.principal"
+
+
+class Text(str):
+    """A str that is not exactly one, and lies about itself."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return 7
+
+    def __len__(self) -> int:
+        return 79
+
+
+class Stage:
+    """A worker in real time with credentials of every kind, and an application that looks on."""
+
+    def __init__(self, directory: Path) -> None:
+        self.worker = Worker(directory / "latchkey.db", real_time=True)
+        self.seen: list[dict[str, Any]] = []
+        self.middleware = AuthMiddleware(
+            self.application, self.worker.authenticator, open_routes=OPEN
+        )
+        self.good, self.revoked, self.cold = (self.worker.issue() for _ in range(3))
+        self.expired = self.worker.issue(datetime.now(UTC) + timedelta(milliseconds=300))
+        self.unknown = derive(self.worker.keys.newest)
+        self.forged = forge(self.good)
+        self.worker.revoke(self.revoked)
+        time.sleep(0.4)
+        for secret in (self.good, self.revoked, self.expired, self.unknown):
+            self.worker.outcome(secret)
+
+    def application(self, environ: Any, start_response: Any) -> list[bytes]:
+        self.seen.append(dict(environ))
+        start_response("200 OK", [("X-Through", "yes")])
+        return [b"through"]
+
+    def plainly(self, environ: Any, start_response: Any) -> Any:
+        """The middleware's call, without the compiled part."""
+        answer = self.middleware.examine(environ, start_response)
+        return self.application(environ, start_response) if answer is None else answer
+
+    def came_to(self, call: Callable[..., Any], environ: Any) -> tuple[Any, ...]:
+        """What a call came to: the answer, the error, and with whom the application was called."""
+        started: list[Any] = []
+        self.seen.clear()
+
+        def start_response(status: str, headers: Any, exc_info: Any = None) -> None:
+            started.append((status, headers))
+
+        try:
+            body: Any = list(call(environ, start_response))
+        except Exception as error:  # noqa: BLE001 - compared with the other way's
+            body = (type(error), str(error))
+        return started, body, [seen[PRINCIPAL] for seen in self.seen]
+
+    def both(self, environ: dict[str, Any]) -> tuple[Any, ...]:
+        """What both ways came to, which must be the same."""
+        compiled = self.came_to(self.middleware, dict(environ))
+        plain = self.came_to(self.plainly, dict(environ))
+        assert compiled == plain
+        return compiled
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    stage = Stage(tmp_path_factory.mktemp("hit"))
+    yield stage
+    stage.worker.close()
+
+
+def request(path: str = "/v1/account", method: str = "GET", **headers: Any) -> dict[str, Any]:
+    return {"REQUEST_METHOD": method, "PATH_INFO": path, "REMOTE_ADDR": "192.0.2.7"} | {
+        f"HTTP_{name}": value for name, value in headers.items()
+    }
+
+
+def bearer(secret: str, **more: Any) -> dict[str, Any]:
+    return request(AUTHORIZATION=f"Bearer {secret}", **more)
+
+
+def pair(secret: str, **more: Any) -> dict[str, Any]:
+    return request(X_API_KEY=api_key(secret), X_API_SECRET=secret, **more)
+
+
+def hits(stage: Stage) -> int:
+    return stage.worker.authenticator.counters.value(Count.CACHE_HIT)
+
+
+@pytest.mark.parametrize("scheme", [bearer, pair])
+def test_a_hit_does_not_come_to_python(
+    stage: Stage, scheme: Callable[[str], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise AssertionError("not decided by compiled code")
+
+    monkeypatch.setattr(AuthMiddleware, "examine", fail)
+    monkeypatch.setattr(AuthMiddleware, "examine_unknown", fail)
+    before = hits(stage)
+    started, body, principals = stage.came_to(stage.middleware, scheme(stage.good))
+    assert (started, body) == ([("200 OK", [("X-Through", "yes")])], [b"through"])
+    assert [type(one) for one in principals] == [Principal]
+    assert principals[0].api_key == api_key(stage.good)
+    assert hits(stage) == before + 1
+    # Nor does what is open.
+    assert stage.came_to(stage.middleware, request("/health"))[2] == [None]
+    assert stage.came_to(stage.middleware, request("/docs/x", "PUT"))[2] == [None]
+
+
+@pytest.mark.parametrize("scheme", [bearer, pair])
+def test_every_kind_of_credential(stage: Stage, scheme: Callable[[str], dict[str, Any]]) -> None:
+    kinds = ("good", "cold", "revoked", "expired", "unknown", "forged")
+    statuses = [stage.both(scheme(getattr(stage, kind)))[0][0][0][:3] for kind in kinds]
+    assert statuses == ["200", "200", "401", "401", "401", "401"]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "get", ""])
+@pytest.mark.parametrize(
+    "path",
+    ["/health", "/healthx", "/Health", "/credentials", "/docs/", "/docs", "/docs/a", "", "/é", "/ü/a"],
+)
+def test_open_routes(stage: Stage, method: str, path: str) -> None:
+    _, _, principals = stage.both(request(path, method))
+    assert principals == ([None] if OPEN.admits(method, path) else [])
+    # A credential does not change what is open, and is handed over where it is not.
+    _, _, [principal] = stage.both(bearer(stage.good, path=path, method=method))
+    assert (principal is None) == OPEN.admits(method, path)
+
+
+def _values(stage: Stage) -> st.SearchStrategy[Any]:
+    secrets = [getattr(stage, kind) for kind in ("good", "revoked", "expired", "forged", "unknown")]
+    keys = [api_key(secret) for secret in secrets]
+    words = st.sampled_from(
+        ["Bearer", "bearer", "BEARER", "Basic", " ", "  ", ",", "\t", "", "é", "\udc80", "0", "sk_"]
+        + secrets
+        + keys
+    )
+    composed = st.lists(words, max_size=4).map("".join)
+    spaced = st.tuples(st.sampled_from(["Bearer ", "bearer ", "BeArEr ", "Bearer  "]), words).map(
+        "".join
+    )
+    edited = st.tuples(
+        st.sampled_from(["", "Bearer "]),
+        st.sampled_from(secrets + keys),
+        st.integers(0, 78),
+        st.characters(codec="latin-1"),
+    ).map(lambda edit: edit[0] + edit[1][: edit[2]] + edit[3] + edit[1][edit[2] + 1 :])
+    odd = st.sampled_from(
+        [b"Bearer", None, 7, Text(f"Bearer {stage.good}"), Text(stage.good), "x" * 100_000]
+    )
+    return st.one_of(words, spaced, composed, edited, st.text(), odd)
+
+
+@settings(max_examples=400, deadline=None)
+@given(data=st.data())
+def test_any_soup_of_headers_comes_to_the_same(stage: Stage, data: st.DataObject) -> None:
+    environ = request(
+        data.draw(st.sampled_from(["/v1/x", "/x", "/health", "/docs/", "/é", "/\udc80", ""])),
+        data.draw(st.sampled_from(["GET", "POST", "HEAD"])),
+    )
+    names = ("HTTP_AUTHORIZATION", "HTTP_X_API_KEY", "HTTP_X_API_SECRET", "HTTP_X_API_OTHER")
+    values = _values(stage)
+    for name in names:
+        if data.draw(st.booleans()):
+            environ[name] = data.draw(values)
+    _, _, principals = stage.both(environ)
+    if principals and principals[0] is not None:
+        # Nobody but the good one gets through, and only by its secret.
+        assert principals[0].api_key == api_key(stage.good)
+        assert any(stage.good in value for value in environ.values() if isinstance(value, str))
+
+
+@pytest.mark.parametrize("value", [Text("/health"), Text("/v1/x"), b"/health", None, 5])
+def test_hostile_paths_and_methods(stage: Stage, value: Any) -> None:
+    stage.both(bearer(stage.good) | {"PATH_INFO": value})
+    stage.both(request() | {"PATH_INFO": value})
+    stage.both(request("/health") | {"REQUEST_METHOD": value})
+
+
+def test_an_environ_that_is_no_dict_is_not_for_compiled_code(stage: Stage) -> None:
+    class Environ(dict[str, Any]):
+        pass
+
+    for headers in (bearer(stage.good), bearer(stage.forged), request("/health")):
+        compiled = stage.came_to(stage.middleware, Environ(headers))
+        assert compiled == stage.came_to(stage.plainly, Environ(headers))
+
+
+def test_without_a_path_nothing_is_open(stage: Stage) -> None:
+    closed = AuthMiddleware(stage.application, stage.worker.authenticator)
+    environ = request()
+    del environ["PATH_INFO"]
+    assert stage.came_to(closed, environ)[0][0][0] == "401 Unauthorized"
+
+
+def test_uses_are_counted_by_every_way(stage: Stage) -> None:
+    secret = stage.worker.issue()
+    principal = stage.worker.authenticate(secret)
+    uses = stage.worker.authenticator.shared.uses
+    before = time.time_ns() // 1_000_000
+    for count, environ in enumerate((bearer(secret), pair(secret)), 1):
+        stage.both(environ)
+        assert uses.value(principal.credential_id, Use.USES) == 2 * count
+    last = uses.value(principal.credential_id, Use.LAST_USED)
+    assert before - 100 <= last <= time.time_ns() // 1_000_000
+    assert uses.row(principal.credential_id)[2:] == (0, 0, 0)
+
+
+def test_refusals_are_counted_by_key_where_the_secret_was_right(stage: Stage) -> None:
+    worker = stage.worker
+    uses = worker.authenticator.shared.uses
+
+    def refusals(secret: str) -> tuple[int, ...]:
+        return uses.row(worker.service.get(api_key(secret), None).id)[2:]
+
+    revoked, expired = refusals(stage.revoked), refusals(stage.expired)
+    stage.both(bearer(stage.revoked))
+    stage.both(pair(stage.expired))
+    assert refusals(stage.revoked) == (revoked[0] + 2, 0, 0)
+    assert refusals(stage.expired) == (0, expired[1] + 2, 0)
+    stage.both(bearer(forge(stage.revoked)))
+    assert refusals(stage.revoked) == (revoked[0] + 2, 0, 0)
+    assert refusals(stage.good) == (0, 0, 0)
+
+
+def test_an_entry_ends_at_its_deadline_and_a_key_at_its_expiry(tmp_path: Path) -> None:
+    """In real time, near both ends, where the coarse clocks are not trusted."""
+    worker = Worker(tmp_path / "latchkey.db", real_time=True, cache_ttl=0.3)
+    seen: list[str] = []
+    middleware = AuthMiddleware(lambda environ, start_response: [], worker.authenticator)
+
+    def status(secret: str) -> str:
+        del seen[:]
+        middleware(bearer(secret), lambda status, headers, exc_info=None: seen.append(status))
+        return seen[0] if seen else "through"
+
+    end = datetime.now(UTC) + timedelta(seconds=0.6)
+    secret = worker.issue(end)
+    expires_at = worker.service.get(api_key(secret), None).expires_at
+    assert expires_at is not None
+    while (begun := datetime.now(UTC)) < expires_at + timedelta(seconds=0.2):
+        came_to = status(secret)
+        if begun >= expires_at:
+            assert came_to == "401 Unauthorized"
+        elif datetime.now(UTC) < expires_at:
+            assert came_to == "through"
+    # 0.3 seconds each, and one more where it was read when the key had expired.
+    assert 2 <= worker.reads.count <= 5
+    worker.close()
+
+
+def test_a_revocation_reaches_the_compiled_way(stage: Stage) -> None:
+    for _ in range(50):
+        secret = stage.worker.issue()
+        assert stage.both(bearer(secret))[1] == [b"through"]
+        stage.worker.revoke(secret)
+        [(status, _)], _, principals = stage.came_to(stage.middleware, bearer(secret))
+        assert (status, principals) == ("401 Unauthorized", [])
+
+
+def test_what_was_read_under_an_older_ticket_is_not_let_through(stage: Stage) -> None:
+    """Whether or not it happens to be current: the ticket decides."""
+    secret = stage.worker.issue()
+    stage.worker.outcome(secret)
+    stage.worker.authenticator.invalidate(secret[3:30])
+    reads = stage.worker.reads.count
+    assert stage.both(bearer(secret))[1] == [b"through"]
+    assert stage.worker.reads.count == reads + 1
+
+
+def test_many_threads_at_once(stage: Stage, long: bool) -> None:
+    rounds = 20_000 if long else 2_000
+    secrets = [stage.worker.issue() for _ in range(4)]
+    uses = stage.worker.authenticator.shared.uses
+    quiet = AuthMiddleware(lambda environ, start_response: [environ], stage.worker.authenticator)
+
+    def check(secret: str) -> None:
+        for _ in range(rounds):
+            [environ] = quiet(bearer(secret), print)  # type: ignore[arg-type, misc]
+            assert environ[PRINCIPAL].api_key == api_key(secret)  # type: ignore[call-overload]
+
+    threads = [Running(lambda secret=secret: check(secret)) for secret in secrets * 2]  # type: ignore[misc]
+    for thread in threads:
+        thread.value()
+    for secret in secrets:
+        row = stage.worker.service.get(api_key(secret), None).id
+        assert uses.value(row, Use.USES) == 2 * rounds
+
+
+def test_nothing_leaks(stage: Stage) -> None:
+    """Neither objects that the collector sees, nor references to what all calls share."""
+    shapes = [
+        bearer(stage.good), pair(stage.good), bearer(stage.forged), bearer(stage.unknown),
+        bearer(stage.revoked), bearer(stage.expired), request("/health"), request(),
+    ]  # fmt: skip
+
+    def round_of_calls() -> None:
+        for environ in shapes:
+            for way in (stage.middleware, stage.plainly):
+                stage.came_to(way, dict(environ))
+        stage.seen.clear()
+
+    principal = stage.worker.authenticate(stage.good)
+    for _ in range(3):
+        round_of_calls()
+    gc.collect()
+    objects = len(gc.get_objects())
+    references = [sys.getrefcount(one) for one in (principal, None, True, stage.good)]
+    for _ in range(200):
+        round_of_calls()
+    gc.collect()
+    assert abs(len(gc.get_objects()) - objects) < 50
+    after = [sys.getrefcount(one) for one in (principal, None, True, stage.good)]
+    assert all(abs(now - before) < 50 for now, before in zip(after, references, strict=True))
+
+
+def test_no_secret_is_in_what_an_error_shows(stage: Stage) -> None:
+    assert stage.good not in repr(stage.middleware)
+    entry = stage.worker.authenticator.known.get(stage.good[3:30])
+    assert stage.good not in repr(entry)

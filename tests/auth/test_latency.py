@@ -1,0 +1,308 @@
+"""Latencies: by endpoint and status, in buckets, by a start_response that only looks."""
+
+from __future__ import annotations
+
+import gc
+import mmap
+import time
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask, abort
+
+from app.auth import AuthMiddleware, OpenRoutes
+from app.auth._latency import LATENCY_BOUNDS, LATENCY_SIZE, Latencies
+from app.auth.counts import Count
+from tests.auth.worker import Running, Worker
+
+EVERYTHING = OpenRoutes(areas=("/",))
+
+
+def memory() -> memoryview:
+    return memoryview(mmap.mmap(-1, LATENCY_SIZE))
+
+
+def seen(latencies: Latencies) -> dict[tuple[str | None, int], int]:
+    """How many answers each series has."""
+    counts = {name: sum(values[:-1]) for name, values in latencies.series().items()}
+    return {name: count for name, count in counts.items() if count}
+
+
+def test_each_duration_has_its_bucket() -> None:
+    latencies = Latencies(memory())
+    for number, bound in enumerate(LATENCY_BOUNDS):
+        for duration in (bound, bound + 1):
+            before = latencies.series().get(("x", 200), (0,) * (len(LATENCY_BOUNDS) + 2))
+            latencies.observe("x", 200, duration)
+            after = latencies.series()["x", 200]
+            changed = [i for i in range(len(after) - 1) if after[i] != before[i]]
+            assert changed == [number + (duration > bound)]
+            assert after[-1] == before[-1] + duration
+    assert list(LATENCY_BOUNDS) == sorted(set(LATENCY_BOUNDS))
+
+
+def test_series_are_found_again_in_the_same_memory() -> None:
+    shared = memory()
+    first = Latencies(shared)
+    names = [("one", 200), ("one", 404), (None, 401), ("zwei.ü", 599), ("one", 100)]
+    for endpoint, status in names:
+        first.observe(endpoint, status, 5)
+    again = Latencies(shared)
+    assert again.series() == first.series()
+    for endpoint, status in names:
+        again.observe(endpoint, status, 5)
+    assert seen(first) == dict.fromkeys(names, 2)
+
+
+def test_what_finds_no_room_is_together() -> None:
+    latencies = Latencies(memory())
+    for number in range(128):
+        latencies.observe(f"e{number}", 200, 1)
+    for endpoint, status in (("one more", 200), ("e5", 201), ("x" * 57, 200), ("e5", 99)):
+        latencies.observe(endpoint, status, 1)
+    latencies.observe("e5", 200, 1)
+    counted = seen(latencies)
+    assert counted["", 0] == 4
+    assert counted["e5", 200] == 2
+    assert len(counted) == 129
+    assert seen(Latencies(memory())) == {}
+
+
+def test_a_name_that_was_begun_is_not_there() -> None:
+    """Its first word is written last: who was killed before that has named nothing."""
+    shared = memory()
+    Latencies(shared).observe("endpoint", 200, 1)
+    words = shared.cast("Q")
+    [first] = [i for i, word in enumerate(words) if word == (200 << 32) | len("endpoint")]
+    words[first] = 0
+    latencies = Latencies(shared)
+    assert ("endpoint", 200) not in latencies.series()
+    latencies.observe("other", 201, 1)
+    assert seen(latencies)["other", 201] >= 1
+
+
+@pytest.mark.parametrize("size", [0, LATENCY_SIZE - 1])
+def test_memory_that_is_too_small(size: int) -> None:
+    with pytest.raises(ValueError, match="memory must have"):
+        Latencies(bytearray(size))
+    with pytest.raises(ValueError, match="8-byte aligned"):
+        Latencies(memoryview(bytearray(LATENCY_SIZE + 8))[1 : LATENCY_SIZE + 1])
+
+
+def test_threads_agree_on_new_series() -> None:
+    latencies = Latencies(memory())
+
+    def observe() -> None:
+        for number in range(100):
+            latencies.observe(f"e{number}", 200, 1)
+
+    threads = [Running(observe) for _ in range(4)]
+    for thread in threads:
+        thread.value()
+    assert seen(latencies) == {(f"e{number}", 200): 4 for number in range(100)}
+
+
+# ---- In the middleware
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Worker]:
+    worker = Worker(tmp_path / "latchkey.db", real_time=True)
+    yield worker
+    worker.close()
+
+
+def call(middleware: Any, path: str = "/x", **more: Any) -> Any:
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "SERVER_NAME": "x", "SERVER_PORT": "80"}
+    environ |= {"wsgi.url_scheme": "http", "wsgi.input": None, "wsgi.errors": None, **more}
+    return middleware(environ, lambda status, headers, exc_info=None: lambda data: None)
+
+
+def in_flight(worker: Worker) -> int:
+    return worker.authenticator.shared.blocks.totals().in_flight
+
+
+def counted(worker: Worker) -> dict[tuple[str | None, int], int]:
+    return seen(worker.authenticator.latencies)
+
+
+def test_flask_s_answers_by_endpoint_and_status(worker: Worker) -> None:
+    app = Flask("test")
+
+    @app.get("/good/<name>")
+    def good(name: str) -> str:
+        assert in_flight(worker) == 1
+        return name
+
+    @app.get("/gone")
+    def gone() -> str:
+        abort(410)
+
+    @app.get("/broken")
+    def broken() -> str:
+        raise ValueError("a bug")
+
+    middleware = AuthMiddleware(app.wsgi_app, worker.authenticator, open_routes=EVERYTHING)
+    for path in ("/good/a", "/good/b", "/gone", "/broken", "/nowhere"):
+        call(middleware, path)
+    closed = AuthMiddleware(app.wsgi_app, worker.authenticator)
+    call(closed, "/good/a")
+    assert counted(worker) == {
+        ("good", 200): 2,
+        ("gone", 410): 1,
+        ("broken", 500): 1,
+        (None, 404): 1,
+        (None, 401): 1,
+    }
+    assert in_flight(worker) == 0
+    assert worker.authenticator.counters.value(Count.STARTED) == 6
+
+
+def test_the_time_is_that_until_the_application_returns(worker: Worker) -> None:
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        time.sleep(0.03)
+        return []
+
+    call(AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING))
+    assert 30_000_000 <= worker.authenticator.latencies.series()[None, 200][-1] < 10**10
+
+
+def test_an_application_that_raises_is_a_500(worker: Worker) -> None:
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        raise KeyboardInterrupt
+
+    middleware = AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING)
+    with pytest.raises(KeyboardInterrupt):
+        call(middleware)
+    assert counted(worker) == {(None, 500): 1}
+    assert in_flight(worker) == 0
+
+
+def test_a_generator_is_counted_where_its_answer_starts(worker: Worker) -> None:
+    def application(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        yield b"a"
+        start_response("500 No", [], None)
+        yield b"b"
+
+    middleware = AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING)
+    answer = call(middleware)
+    assert counted(worker) == {}
+    assert list(answer) == [b"a", b"b"]
+    assert counted(worker) == {(None, 200): 1}
+
+
+def test_the_last_status_counts(worker: Worker) -> None:
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        try:
+            raise ValueError
+        except ValueError as error:
+            start_response("503 Not now", [], (type(error), error, error.__traceback__))
+        return []
+
+    call(AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING))
+    assert counted(worker) == {(None, 503): 1}
+
+
+def test_start_response_is_the_servers_own(worker: Worker) -> None:
+    """What it is given and what it returns goes through untouched."""
+    given: list[tuple[Any, ...]] = []
+
+    def start_response(*arguments: Any) -> str:
+        given.append(arguments)
+        return "write"
+
+    returned: list[Any] = []
+
+    def application(environ: Any, start: Any) -> list[bytes]:
+        returned.append(start("200 OK", [("A", "b")]))
+        returned.append(start("200 OK", headers=[], exc_info=(1, 2, 3)))
+        with pytest.raises(TypeError):
+            start("200 OK")
+        with pytest.raises(TypeError):
+            start()
+        return []
+
+    middleware = AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING)
+    middleware({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, start_response)  # type: ignore[arg-type]
+    assert given == [("200 OK", [("A", "b")]), ("200 OK", [], (1, 2, 3))]
+    assert returned == ["write", "write"]
+
+
+@pytest.mark.parametrize(
+    "status", ["", "2", "20", "abc", "200", "2000 x", "099 x", "600 x", "２００ OK", b"200 OK", None, 200]
+)
+def test_a_status_that_is_none_is_counted_and_passed_on(worker: Worker, status: Any) -> None:
+    given: list[Any] = []
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        start_response(status, [])
+        return []
+
+    middleware = AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING)
+    middleware(
+        {"REQUEST_METHOD": "GET", "PATH_INFO": "/"},
+        lambda status, headers, exc_info=None: given.append(status),  # type: ignore[arg-type, return-value]
+    )
+    assert given == [status]
+    expected = (None, 200) if status in ("200", "2000 x") else ("", 0)
+    assert counted(worker) == {expected: 1}
+
+
+class Hostile:
+    """Stands where werkzeug's request stands, and is none."""
+
+    def __init__(self, rule: Any) -> None:
+        self.url_rule = rule
+
+
+class Rule:
+    endpoint: Any = 5
+
+
+@pytest.mark.parametrize("request_", [None, 5, Hostile(None), Hostile(Rule())])
+def test_what_is_not_werkzeugs_request(worker: Worker, request_: Any) -> None:
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        environ["werkzeug.request"] = request_
+        start_response("200 OK", [])
+        return []
+
+    call(AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING))
+    assert counted(worker) == {(None, 200): 1}
+
+
+def test_a_kept_start_response_is_no_leak(worker: Worker) -> None:
+    """Some applications put it into the environ, which it leads back to."""
+
+    class Environ(dict[str, Any]):
+        __slots__ = ("__weakref__",)
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        environ["kept"] = start_response
+        start_response("200 OK", [])
+        return []
+
+    middleware = AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING)
+    environ = Environ(REQUEST_METHOD="GET", PATH_INFO="/")
+    kept = weakref.ref(environ)
+    middleware(environ, lambda status, headers, exc_info=None: None)  # type: ignore[arg-type, return-value]
+    del environ
+    gc.collect()
+    assert kept() is None
+
+
+def test_metrics_can_be_off(worker: Worker) -> None:
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return []
+
+    call(
+        AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING, metrics=False)
+    )
+    assert counted(worker) == {}
+    assert worker.authenticator.counters.value(Count.STARTED) == 0
