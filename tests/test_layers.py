@@ -27,7 +27,7 @@ MAX_LINES = 400
 _FOUNDATION = ("app.errors", "app.config")
 _DOMAIN = ("app.credentials",)
 _AUTH = ("app.auth", *_DOMAIN, "app.errors", "fastcache")
-_ASSEMBLED = ("app.assembly", "app.store", *_FOUNDATION, *_AUTH)
+_ASSEMBLED = ("app.assembly", "app.segment", "app.store", *_FOUNDATION, *_AUTH)
 
 # What each part may import of ours: modules, or whole packages. The longest name that fits decides;
 # a module that fits none is not allowed to exist. Each part may import itself.
@@ -43,14 +43,11 @@ LAYERS: dict[str, tuple[str, ...]] = {
     # The life of what the workers share: it writes down what an ended service has counted.
     "app.segment": ("app.store", *_FOUNDATION, *_AUTH),
     "app.api": _ASSEMBLED,
-    "app.first_start": ("app.segment", *_ASSEMBLED),
+    "app.first_start": _ASSEMBLED,
     # The factory: the one thing of the package itself that others call.
-    "app.server": ("app", "app.segment", *_ASSEMBLED),
+    "app.server": ("app", *_ASSEMBLED),
     # Its commands take their fields from the API's shapes, and run the rest.
-    "app.cli": (
-        *("app.api.schemas", "app.first_start", "app.segment", "app.server"),
-        *_ASSEMBLED,
-    ),
+    "app.cli": ("app.api.schemas", "app.first_start", "app.server", *_ASSEMBLED),
     "app": ("app.api", *_ASSEMBLED),
 }
 

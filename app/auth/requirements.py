@@ -76,9 +76,7 @@ current_principal = cast(Principal, LocalProxy(_current_principal))
 """The principal of the request that is being handled; RuntimeError on an open route."""
 
 
-def enforce_requirements(
-    app: Flask, on_refusal: Callable[[Principal], None] | None = None
-) -> None:
+def enforce_requirements(app: Flask, on_refusal: Callable[[Principal], None] | None = None) -> None:
     """Have every view's declared requirement checked after routing and before its body is read.
 
     A route or method that does not exist answers 404 or 405 first, as Flask does by itself.

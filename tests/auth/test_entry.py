@@ -75,7 +75,9 @@ def test_an_expiry_is_exact_to_the_millisecond() -> None:
 
 
 def test_a_text_too_long_for_a_record() -> None:
-    assert entry(Principal(1, "a" * 65_536, "ak_x", "live", None, frozenset(), None)).record() is None
+    assert (
+        entry(Principal(1, "a" * 65_536, "ak_x", "live", None, frozenset(), None)).record() is None
+    )
     assert entry(Principal(1, "a" * 65_535, "ak_x", "live", None, frozenset(), None)).record()
 
 

@@ -150,7 +150,18 @@ def test_every_kind_of_credential(stage: Stage, scheme: Callable[[str], dict[str
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "get", ""])
 @pytest.mark.parametrize(
     "path",
-    ["/health", "/healthx", "/Health", "/credentials", "/docs/", "/docs", "/docs/a", "", "/é", "/ü/a"],
+    [
+        "/health",
+        "/healthx",
+        "/Health",
+        "/credentials",
+        "/docs/",
+        "/docs",
+        "/docs/a",
+        "",
+        "/é",
+        "/ü/a",
+    ],
 )
 def test_open_routes(stage: Stage, method: str, path: str) -> None:
     _, _, principals = stage.both(request(path, method))

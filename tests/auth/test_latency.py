@@ -235,7 +235,8 @@ def test_start_response_is_the_servers_own(worker: Worker) -> None:
 
 
 @pytest.mark.parametrize(
-    "status", ["", "2", "20", "abc", "200", "2000 x", "099 x", "600 x", "２００ OK", b"200 OK", None, 200]
+    "status",
+    ["", "2", "20", "abc", "200", "2000 x", "099 x", "600 x", "２００ OK", b"200 OK", None, 200],
 )
 def test_a_status_that_is_none_is_counted_and_passed_on(worker: Worker, status: Any) -> None:
     given: list[Any] = []
@@ -301,8 +302,6 @@ def test_metrics_can_be_off(worker: Worker) -> None:
         start_response("200 OK", [])
         return []
 
-    call(
-        AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING, metrics=False)
-    )
+    call(AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING, metrics=False))
     assert counted(worker) == {}
     assert worker.authenticator.counters.value(Count.STARTED) == 0

@@ -20,7 +20,16 @@ from app.auth.shared import SMALLEST, SharedState, Word
 from app.credentials.derivation import DerivationKey
 from app.errors import StoreError
 from fastcache import Segment
-from tests.auth.worker import Gate, Running, Worker, api_key, await_waiting, derive, forge, presented
+from tests.auth.worker import (
+    Gate,
+    Running,
+    Worker,
+    api_key,
+    await_waiting,
+    derive,
+    forge,
+    presented,
+)
 
 
 class Box:
@@ -125,7 +134,9 @@ def test_an_entry_from_there_keeps_its_ticket_and_its_deadline(
     secret = first.issue()
     first.outcome(secret)
     check(second, secret)
-    theirs, ours = (one.authenticator.known.get(presented(secret).lookup) for one in (first, second))
+    theirs, ours = (
+        one.authenticator.known.get(presented(secret).lookup) for one in (first, second)
+    )
     assert theirs is not None
     assert ours is not None
     assert (theirs.ticket, theirs.deadline) == (ours.ticket, ours.deadline)
