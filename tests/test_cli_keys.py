@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -185,11 +184,12 @@ def joined(box: Service) -> Iterator[list[subprocess.Popen[str]]]:
         )
         for _ in range(2)
     ]
-    yield processes
-    for process in processes:
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
+    with ExitStack() as ends:
+        for process in processes:
+            ends.enter_context(process)
+        yield processes
+        for process in processes:
+            process.kill()
 
 
 def ask(process: subprocess.Popen[str], pair: Pair) -> str:

@@ -59,6 +59,10 @@ class Box:
         return sum(record.hours.values())
 
 
+def nothing() -> None:
+    pass
+
+
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Box]:
     box = Box(tmp_path / "latchkey.db")
@@ -223,7 +227,7 @@ def test_only_what_moved_is_written(box: Box) -> None:
 def test_a_failed_flush_is_made_up_for(box: Box) -> None:
     added = box.store.add(new_credential())
     worker = box.flush()
-    upkeep = Upkeep(box.replay, worker)
+    upkeep = Upkeep(box.replay, worker, nothing)
     box.shared.count_use(added.id)
     hold = "c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE')"
     with other_process(hold, str(box.path)):
@@ -255,7 +259,7 @@ def test_the_log_is_shortened_after_a_while(box: Box) -> None:
 def test_the_thread_replays_and_writes_until_it_is_stopped(box: Box) -> None:
     box.timer = Time(0)
     added = box.store.add(new_credential())
-    upkeep = Upkeep(box.replay, box.flush())
+    upkeep = Upkeep(box.replay, box.flush(), nothing)
     upkeep.start()
     assert box.replayed == 1
     box.store.revoke(added.api_key, None, utc_now())
@@ -269,7 +273,7 @@ def test_the_thread_replays_and_writes_until_it_is_stopped(box: Box) -> None:
 def test_a_fault_is_logged_once_and_the_thread_goes_on(
     box: Box, caplog: pytest.LogCaptureFixture
 ) -> None:
-    upkeep = Upkeep(box.replay, box.flush())
+    upkeep = Upkeep(box.replay, box.flush(), nothing)
     away = box.path.with_name("away")
     with caplog.at_level(logging.ERROR, logger="latchkey"):
         for _ in range(2):
