@@ -13,7 +13,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 py      = .venv/bin/python
 install = $(py) -m pip install --quiet --constraint constraints.txt
 built   = .venv/.built-$(FASTCACHE_BUILD)
-sources = setup.py $(wildcard fastcache/*.pyx fastcache/*.pxd fastcache/*.h)
+sources = setup.py $(wildcard fastcache/*.pyx fastcache/*.pxd fastcache/*.h \
+          app/*/*.pyx app/*/*.pxd)
 checked = $(wildcard app fastcache tests benchmarks scripts/*.py setup.py)
 
 # A module's tests share what they started; two processes, as many as the smallest box has cores.
@@ -61,7 +62,7 @@ prerequisites:
 .venv/bin/python: ;
 
 $(built): .venv/.runtime $(sources) | prerequisites
-	@echo "Compiling fastcache ($(FASTCACHE_BUILD)) ..."
+	@echo "Compiling ($(FASTCACHE_BUILD)) ..."
 	@rm -f .venv/.built-*
 	@$(install) --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -108,20 +109,20 @@ endef
 
 coverage: ## Run the tests on a traced build; app and .pyx must reach 95 %
 	$(call copy,coverage)
-	@cp build/coverage/build/cython/coverage/fastcache/*.c build/coverage/fastcache/
+	@cd build/coverage/build/cython/coverage && find . -name '*.c' -exec cp --parents {} ../../.. \;
 	@cd build/coverage && $(py) -m coverage run -m pytest $(parallel) --timeout=600 $(ARGS)
 	@cd build/coverage && $(py) -m coverage combine --quiet
 	@cd build/coverage && { failed=0; \
-	    $(py) -m coverage report --include='app/*' --fail-under=95 || failed=1; \
-	    $(py) -m coverage report --include='fastcache/*.pyx' --fail-under=95 || failed=1; \
+	    $(py) -m coverage report --include='app/*.py' --fail-under=95 || failed=1; \
+	    $(py) -m coverage report --include='fastcache/*.pyx,app/*.pyx' --fail-under=95 || failed=1; \
 	    exit $$failed; }
 
-test-sanitized: ## Run fastcache's tests under the address and undefined-behaviour sanitizers
+test-sanitized: ## Run the compiled code's tests under the address and undefined-behaviour sanitizers
 	$(call copy,sanitize)
 	@cd build/sanitize && \
 	    LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
 	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
-	    $(py) -m pytest --timeout=600 tests/fastcache $(ARGS)
+	    $(py) -m pytest --timeout=600 tests/fastcache tests/auth $(ARGS)
 
 # A fresh copy of fastcache and its tests in build/$(1), compiled in the mode $(2) by an
 # interpreter without the GIL; its .venv is kept. The constraints are for others: hypothesis
@@ -199,5 +200,5 @@ bench-cache: prerequisites ## Measure the cache beside others; rewrites docs/ben
 
 clean: ## Remove .venv and everything built; keys and data stay
 	@rm -rf .venv build dist latchkey.egg-info .coverage .coverage.* .hypothesis .*_cache
-	@rm -f fastcache/*.so
+	@rm -f fastcache/*.so app/*/*.so
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -109,7 +109,9 @@ def chosen_mode() -> str:
 def extensions(mode: Mode) -> list[Extension]:
     """The extension modules, compiled as `mode` says: fastcache's, and those of the check."""
     modules = [f"fastcache.{module}" for module in MODULES]
-    modules += [f"app.{module}" for module in APP_MODULES]
+    # The cache is also built by itself, where the rest of what the service needs is not there.
+    if os.path.isdir("app"):
+        modules += [f"app.{module}" for module in APP_MODULES]
     return [
         Extension(
             module,

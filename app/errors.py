@@ -299,4 +299,7 @@ def error_headers(error: ApiError, body: bytes, *, bearer_presented: bool) -> li
 
 def status_line(error: ApiError) -> str:
     """The status as WSGI wants it: ``401 Unauthorized``."""
-    return f"{error.status.value} {error.status.phrase}"
+    return _STATUS_LINES[error.status]
+
+
+_STATUS_LINES = {status: f"{status.value} {status.phrase}" for status in HTTPStatus}

@@ -69,9 +69,9 @@ cdef class Statuses:
 @cython.no_gc_clear
 @cython.auto_pickle(False)
 cdef class Latencies:
-    """The histograms in `memory`, LATENCY_SIZE bytes, 8-byte aligned; it goes on with what is there.
+    """The histograms in `memory`, LATENCY_SIZE bytes, 8-byte aligned.
 
-    One process writes to it at a time.
+    It goes on with what is there. One process writes to it at a time.
     """
 
     def __init__(self, memory):
@@ -113,7 +113,7 @@ cdef class Latencies:
         cdef uint64_t first = fastcache_load(named)
         cdef uint64_t status = first >> 32
         cdef uint64_t length = first & 0xFFFFFFFF
-        if not 100 <= status < 600 or length > NAME_SIZE:
+        if not 100 <= status < 600 or length > <uint64_t>NAME_SIZE:
             return None
         name = (<char *>(named + 1))[:<Py_ssize_t>length].decode("utf-8", "replace")
         return (name or None, status)
@@ -142,7 +142,7 @@ cdef class Latencies:
         cdef uint64_t index
         cdef Statuses statuses
         cdef bytes text = b"" if endpoint is None else endpoint.encode()
-        if len(text) > NAME_SIZE:
+        if len(text) > <Py_ssize_t>NAME_SIZE:
             return 0
         with self.lock:
             # Endpoints come from the routes, so there are few; but each is only kept with a series.

@@ -17,6 +17,7 @@ import hmac
 import time
 from collections.abc import Callable
 
+import fastcache
 from app.auth._entry import Entry
 from app.auth.counts import Count, Use
 from app.auth.flights import SingleFlight
@@ -74,8 +75,11 @@ class Authenticator:
         self.l2 = shared.l2 if isinstance(self.known, CompiledLevel) else None
         self._between: SharedLevel | None = None if self.l2 is None else SharedLevel(self.l2)
         self._flights: SingleFlight[bytes, Entry | Unknown] = SingleFlight()
-        # The compiled middleware reads the system's clocks, and nothing else.
-        self.compiles = timer is time.monotonic_ns and clock is time.time_ns
+        # What the compiled middleware looks into. It reads the system's clocks and no others.
+        self.compiled: fastcache.TTLCache[str | bytes, Entry] | None = None
+        if isinstance(self.known, CompiledLevel):
+            if timer is time.monotonic_ns and clock is time.time_ns:
+                self.compiled = self.known.cache
 
     def authenticate(self, presented: Presented) -> Principal:
         """The principal that the credential stands for.

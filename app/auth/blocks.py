@@ -86,7 +86,7 @@ class Totals:
 
 
 class Blocks:
-    """All the blocks in ``memory``; with a segment, those of the box, of which workers claim one."""
+    """The blocks in ``memory``; with a segment they are the box's, and a worker claims one."""
 
     def __init__(self, memory: memoryview, segment: Segment | None, region: str) -> None:
         self._memory = memory

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from app.auth._hit import HitPath
 from app.auth.authenticator import Authenticator
 from app.auth.counts import Count
 from app.auth.headers import bearer_presented, dialect_of, dialect_of_path, read_credential
-from app.auth.levels import CompiledLevel
 from app.auth.throttle import FailureThrottle
 from app.credentials.models import Principal
 from app.credentials.tokens import lookup_key
@@ -35,6 +33,9 @@ from app.errors import (
 )
 
 PRINCIPAL_KEY = "latchkey.principal"
+
+Answer = tuple[bytes, list[tuple[str, str]]]
+"""The body of an error's answer, and its headers."""
 
 _OUTCOMES: dict[type[ApiError], Count] = {
     MissingCredential: Count.MISSING,
@@ -97,12 +98,10 @@ class AuthMiddleware(HitPath):
         ``on_fault`` is told of a database failure, for the log. ``metrics`` measures how long
         requests take, and how many are in flight.
         """
-        known = authenticator.known
-        compiled = authenticator.compiles and isinstance(known, CompiledLevel)
         super().__init__(
             wsgi_app,
             authenticator,
-            known=known.cache if compiled else None,
+            known=authenticator.compiled,
             open_routes=open_routes,
             latencies=authenticator.latencies if metrics else None,
         )
@@ -124,7 +123,8 @@ class AuthMiddleware(HitPath):
             principal = authenticator.authenticate(read_credential(environ))
         except ApiError as error:
             return self._refuse(error, environ, start_response)
-        return self._let_through(environ, principal)
+        self._let_through(environ, principal)
+        return None
 
     def examine_unknown(
         self, environ: WSGIEnvironment, start_response: StartResponse, secret: str, digest: bytes
@@ -134,7 +134,8 @@ class AuthMiddleware(HitPath):
             principal = self._authenticator.ask(lookup_key(secret), secret, digest)
         except ApiError as error:
             return self._refuse(error, environ, start_response)
-        return self._let_through(environ, principal)
+        self._let_through(environ, principal)
+        return None
 
     def _let_through(self, environ: WSGIEnvironment, principal: Principal) -> None:
         self._authenticator.counters.add(Count.AUTHENTICATED)
@@ -144,13 +145,14 @@ class AuthMiddleware(HitPath):
     def _refuse(
         self, error: ApiError, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        if isinstance(error, StoreError) and self._on_fault is not None:
+        if isinstance(error, InvalidCredential):
+            if self._throttle is not None:
+                try:
+                    self._throttle.count_failure(environ)
+                except RateLimited as limited:
+                    error = limited
+        elif isinstance(error, StoreError) and self._on_fault is not None:
             self._on_fault(error)
-        if isinstance(error, InvalidCredential) and self._throttle is not None:
-            try:
-                self._throttle.count_failure(environ)
-            except RateLimited as limited:
-                error = limited
         self._authenticator.counters.add(_OUTCOMES[type(error)])
         return answer_error(error, environ, start_response)
 
@@ -164,7 +166,7 @@ def answer_error(
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
-def error_answer(error: ApiError, environ: WSGIEnvironment) -> tuple[bytes, list[tuple[str, str]]]:
+def error_answer(error: ApiError, environ: WSGIEnvironment) -> Answer:
     """The body and the headers of an error's answer to this request."""
     on_open_route = environ.get(PRINCIPAL_KEY, ...) is None
     dialect: Dialect
@@ -173,21 +175,23 @@ def error_answer(error: ApiError, environ: WSGIEnvironment) -> tuple[bytes, list
         dialect, bearer = dialect_of_path(environ.get("PATH_INFO", "")), False
     else:
         dialect, bearer = dialect_of(environ), bearer_presented(environ)
-    if type(error) in _CONSTANT and error.message == error.default_message:
-        body, constant = _constant_answer(type(error), dialect, bearer)
-        return body, list(constant)
+    if error.message == error.default_message:
+        constant = _CONSTANT.get((type(error), dialect, bearer))
+        if constant is not None:
+            return constant[0], list(constant[1])
+    return _made_answer(error, dialect, bearer)
+
+
+def _made_answer(error: ApiError, dialect: Dialect, bearer: bool) -> Answer:
     body = envelope(error, dialect)
     return body, error_headers(error, body, bearer_presented=bearer)
 
 
-# What floods consist of: nothing in these answers depends on the request.
-_CONSTANT = frozenset({MissingCredential, InvalidCredential, RevokedCredential, ExpiredCredential})
-
-
-@cache
-def _constant_answer(
-    kind: type[ApiError], dialect: Dialect, bearer: bool
-) -> tuple[bytes, tuple[tuple[str, str], ...]]:
-    error = kind()
-    body = envelope(error, dialect)
-    return body, tuple(error_headers(error, body, bearer_presented=bearer))
+# What floods consist of, made once: nothing in it depends on the request.
+_DIALECTS: tuple[Dialect, ...] = ("pair", "bearer")
+_CONSTANT: dict[tuple[type[ApiError], Dialect, bool], Answer] = {
+    (kind, dialect, bearer): _made_answer(kind(), dialect, bearer)
+    for kind in (MissingCredential, InvalidCredential, RevokedCredential, ExpiredCredential)
+    for dialect in _DIALECTS
+    for bearer in (False, True)
+}

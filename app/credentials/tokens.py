@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import secrets
 import zlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from app.credentials import base62
 from app.credentials.models import Mode
@@ -39,8 +39,7 @@ class MalformedToken(ValueError):
     """The text is no key or secret of ours. The message never repeats the text."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class SecretParts:
+class SecretParts(NamedTuple):
     """A well-formed secret taken apart: whom it claims to be, and the proof. Not yet verified."""
 
     api_key: str

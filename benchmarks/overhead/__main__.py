@@ -68,9 +68,7 @@ def _show(measured: list[Medians]) -> None:
         for subject in subjects:
             calls = [one[part][subject] for one in measured]
             over = [one[part][subject] - one[part]["bare"] for one in measured]
-            share = median(
-                one[part][subject] / one[part]["bare"] - 1 for one in measured
-            )
+            share = median(one[part][subject] / one[part]["bare"] - 1 for one in measured)
             figures = (median(calls), median(over), min(over), max(over))
             table.add_row(part, subject, *(f"{figure:,.0f}" for figure in figures), f"{share:.2%}")
         table.add_section()

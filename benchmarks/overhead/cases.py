@@ -31,7 +31,9 @@ KEYS = 1_000
 """Credentials in use, drawn with equal chances."""
 
 OPEN = OpenRoutes(
-    frozenset({("GET", "/health"), ("GET", "/ready"), ("GET", "/metrics"), ("POST", "/credentials")}),
+    frozenset(
+        {("GET", "/health"), ("GET", "/ready"), ("GET", "/metrics"), ("POST", "/credentials")}
+    ),
     ("/docs/", "/console/"),
 )
 """As many routes as the service leaves open."""
@@ -162,9 +164,7 @@ class Bench:
             application, authenticator, open_routes=OPEN, throttle=throttle, metrics=metrics
         )
 
-    def _subject(
-        self, application: Callable[..., Any], environ: Callable[[], Environ]
-    ) -> Subject:
+    def _subject(self, application: Callable[..., Any], environ: Callable[[], Environ]) -> Subject:
         return Subject(application, environ, _start_response)
 
 

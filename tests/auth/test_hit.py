@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -174,11 +175,8 @@ def test_open_routes(stage: Stage, method: str, path: str) -> None:
 def _values(stage: Stage) -> st.SearchStrategy[Any]:
     secrets = [getattr(stage, kind) for kind in ("good", "revoked", "expired", "forged", "unknown")]
     keys = [api_key(secret) for secret in secrets]
-    words = st.sampled_from(
-        ["Bearer", "bearer", "BEARER", "Basic", " ", "  ", ",", "\t", "", "é", "\udc80", "0", "sk_"]
-        + secrets
-        + keys
-    )
+    marks = ["Bearer", "bearer", "BEARER", "Basic", " ", "  ", ",", "\t", "", "é", "\udc80", "sk_"]
+    words = st.sampled_from([*marks, *secrets, *keys])
     composed = st.lists(words, max_size=4).map("".join)
     spaced = st.tuples(st.sampled_from(["Bearer ", "bearer ", "BeArEr ", "Bearer  "]), words).map(
         "".join
@@ -271,7 +269,7 @@ def test_an_entry_ends_at_its_deadline_and_a_key_at_its_expiry(tmp_path: Path) -
     """In real time, near both ends, where the coarse clocks are not trusted."""
     worker = Worker(tmp_path / "latchkey.db", real_time=True, cache_ttl=0.3)
     seen: list[str] = []
-    middleware = AuthMiddleware(lambda environ, start_response: [], worker.authenticator)
+    middleware: Any = AuthMiddleware(lambda environ, start_response: [], worker.authenticator)
 
     def status(secret: str) -> str:
         del seen[:]
@@ -316,14 +314,15 @@ def test_many_threads_at_once(stage: Stage, long: bool) -> None:
     rounds = 20_000 if long else 2_000
     secrets = [stage.worker.issue() for _ in range(4)]
     uses = stage.worker.authenticator.shared.uses
-    quiet = AuthMiddleware(lambda environ, start_response: [environ], stage.worker.authenticator)
+    seeing: Any = lambda environ, start_response: [environ[PRINCIPAL]]  # noqa: E731
+    quiet: Any = AuthMiddleware(seeing, stage.worker.authenticator)
 
     def check(secret: str) -> None:
         for _ in range(rounds):
-            [environ] = quiet(bearer(secret), print)  # type: ignore[arg-type, misc]
-            assert environ[PRINCIPAL].api_key == api_key(secret)  # type: ignore[call-overload]
+            [principal] = quiet(bearer(secret), print)
+            assert principal.api_key == api_key(secret)
 
-    threads = [Running(lambda secret=secret: check(secret)) for secret in secrets * 2]  # type: ignore[misc]
+    threads = [Running(partial(check, secret)) for secret in secrets * 2]
     for thread in threads:
         thread.value()
     for secret in secrets:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,8 @@ from tests.auth.worker import (
     forge,
     presented,
 )
+
+Check = Callable[[Worker, str], str]
 
 
 class Box:
@@ -85,7 +87,7 @@ def through(worker: Worker, secret: str) -> str:
 
     middleware = AuthMiddleware(application, worker.authenticator)
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_AUTHORIZATION": f"Bearer {secret}"}
-    middleware(environ, lambda status, headers, exc_info=None: came_to.append(status))  # type: ignore[arg-type, misc]
+    middleware(environ, lambda status, headers, exc_info=None: came_to.append(status))  # type: ignore[arg-type]
     return came_to[0]
 
 
@@ -94,18 +96,17 @@ def in_python(worker: Worker, secret: str) -> str:
     return "ok" if (came_to := worker.outcome(secret)) == "ok" else f"401 {came_to}"
 
 
-WAYS = [through, in_python]
-
-
-@pytest.fixture(params=WAYS, ids=["compiled", "plain"])
-def check(request: pytest.FixtureRequest) -> object:
-    return request.param
+@pytest.fixture(params=[through, in_python], ids=["compiled", "plain"])
+def check(request: pytest.FixtureRequest) -> Check:
+    """A check by either way."""
+    way: Check = request.param
+    return way
 
 
 # ---- The cache between workers
 
 
-def test_a_new_worker_warms_itself_without_the_database(box: Box, check: type[through]) -> None:
+def test_a_new_worker_warms_itself_without_the_database(box: Box, check: Check) -> None:
     first, second = box.worker(), box.worker()
     secret = first.issue()
     assert first.outcome(secret) == "ok"
@@ -118,7 +119,7 @@ def test_a_new_worker_warms_itself_without_the_database(box: Box, check: type[th
     assert second.authenticate(secret) == first.authenticate(secret)
 
 
-def test_a_wrong_secret_finds_nothing_there(box: Box, check: type[through]) -> None:
+def test_a_wrong_secret_finds_nothing_there(box: Box, check: Check) -> None:
     first, second = box.worker(), box.worker()
     secret = first.issue()
     first.outcome(secret)
@@ -127,9 +128,7 @@ def test_a_wrong_secret_finds_nothing_there(box: Box, check: type[through]) -> N
     assert len(second.authenticator.known) == 0
 
 
-def test_an_entry_from_there_keeps_its_ticket_and_its_deadline(
-    box: Box, check: type[through]
-) -> None:
+def test_an_entry_from_there_keeps_its_ticket_and_its_deadline(box: Box, check: Check) -> None:
     first, second = box.worker(cache_ttl=200.0), box.worker(cache_ttl=200.0)
     secret = first.issue()
     first.outcome(secret)
@@ -143,7 +142,7 @@ def test_an_entry_from_there_keeps_its_ticket_and_its_deadline(
     assert theirs.record() == ours.record()
 
 
-def test_an_entry_from_there_ends_when_the_first_read_says(box: Box, check: type[through]) -> None:
+def test_an_entry_from_there_ends_when_the_first_read_says(box: Box, check: Check) -> None:
     first, second = box.worker(cache_ttl=0.4), box.worker(cache_ttl=0.4)
     secret = first.issue()
     read_at = time.monotonic()
@@ -158,7 +157,7 @@ def test_an_entry_from_there_ends_when_the_first_read_says(box: Box, check: type
 
 
 @pytest.mark.parametrize("change", ["revoke", "invalidate", "all"])
-def test_a_change_ends_it_everywhere(box: Box, check: type[through], change: str) -> None:
+def test_a_change_ends_it_everywhere(box: Box, check: Check, change: str) -> None:
     first, second, third = box.worker(), box.worker(), box.worker()
     secret = first.issue()
     assert [check(one, secret) for one in (first, second)] == ["ok", "ok"]
@@ -174,7 +173,7 @@ def test_a_change_ends_it_everywhere(box: Box, check: type[through], change: str
     assert first.reads.count + second.reads.count + third.reads.count == 2
 
 
-def test_revoked_and_expired_are_known_there_too(box: Box, check: type[through]) -> None:
+def test_revoked_and_expired_are_known_there_too(box: Box, check: Check) -> None:
     first, second = box.worker(), box.worker()
     secret = first.issue()
     first.revoke(secret)
@@ -186,7 +185,7 @@ def test_revoked_and_expired_are_known_there_too(box: Box, check: type[through])
     assert box.attach().uses.row(row)[Use.REVOKED] == 3
 
 
-def test_an_unregistered_key_is_not_kept_there(box: Box, check: type[through]) -> None:
+def test_an_unregistered_key_is_not_kept_there(box: Box, check: Check) -> None:
     first, second = box.worker(), box.worker()
     secret = derive(first.keys.newest)
     assert [check(one, secret)[:3] for one in (first, second)] == ["401", "401"]
@@ -195,7 +194,7 @@ def test_an_unregistered_key_is_not_kept_there(box: Box, check: type[through]) -
 
 
 def test_what_an_older_list_of_derivation_keys_let_in_does_not_count(
-    box: Box, check: type[through]
+    box: Box, check: Check
 ) -> None:
     old, new = DerivationKey(b"o" * 32), DerivationKey(b"n" * 32)
     before = box.worker(current=[old])
@@ -235,7 +234,7 @@ def _stopped(worker: Worker, secret: str, where: str) -> tuple[Running, Gate]:
 
 @pytest.mark.parametrize("where", ["before", "after"])
 def test_a_fill_that_a_revocation_overtook_is_nobodys_hit(
-    box: Box, check: type[through], where: str
+    box: Box, check: Check, where: str
 ) -> None:
     """The worker stopped between its ticket and its SELECT, or between its SELECT and its fill."""
     first, second, third = box.worker(), box.worker(), box.worker()
@@ -251,7 +250,7 @@ def test_a_fill_that_a_revocation_overtook_is_nobodys_hit(
 
 
 @pytest.mark.parametrize("where", ["before", "after"])
-def test_a_registration_that_overtakes_a_search(box: Box, check: type[through], where: str) -> None:
+def test_a_registration_that_overtakes_a_search(box: Box, check: Check, where: str) -> None:
     first, second = box.worker(), box.worker()
     secret = derive(first.keys.newest)
     thread, gate = _stopped(first, secret, where)
@@ -275,7 +274,7 @@ def test_a_flight_that_another_worker_s_revocation_overtakes(box: Box) -> None:
     assert first.outcome(secret) == second.outcome(secret) == "RevokedCredential"
 
 
-def test_an_older_fill_does_not_outlive_a_newer_one(box: Box, check: type[through]) -> None:
+def test_an_older_fill_does_not_outlive_a_newer_one(box: Box, check: Check) -> None:
     """The slot then holds what was read first, under its own ticket: a miss, and no more."""
     first, second = box.worker(), box.worker()
     secret = first.issue()
@@ -289,7 +288,7 @@ def test_an_older_fill_does_not_outlive_a_newer_one(box: Box, check: type[throug
     assert fresh.reads.count == 1
 
 
-def test_a_failing_database_is_remembered_nowhere(box: Box, check: type[through]) -> None:
+def test_a_failing_database_is_remembered_nowhere(box: Box, check: Check) -> None:
     first, second = box.worker(), box.worker()
     warm, cold = first.issue(), first.issue()
     assert first.outcome(warm) == "ok"
@@ -318,7 +317,9 @@ def test_a_failing_database_is_remembered_nowhere(box: Box, check: type[through]
     ],
     ids=["empty", "cut", "shorter", "longer", "other version", "not UTF-8", "year 10^8"],
 )
-def test_a_record_that_is_none_is_a_miss(box: Box, check: type[through], spoil: object) -> None:
+def test_a_record_that_is_none_is_a_miss(
+    box: Box, check: Check, spoil: Callable[[bytes], bytes]
+) -> None:
     first, second = box.worker(), box.worker()
     secret = first.issue()
     first.outcome(secret)
@@ -327,12 +328,12 @@ def test_a_record_that_is_none_is_a_miss(box: Box, check: type[through], spoil: 
     assert cache is not None
     found = cache.get(lookup)
     assert found is not None
-    cache.put(lookup, spoil(found.value), ticket=found.ticket, deadline=found.deadline)  # type: ignore[operator]
+    cache.put(lookup, spoil(found.value), ticket=found.ticket, deadline=found.deadline)
     assert check(second, secret) == "ok"
     assert second.reads.count == 1
 
 
-def test_a_name_too_long_for_a_slot_is_kept_by_each_worker(box: Box, check: type[through]) -> None:
+def test_a_name_too_long_for_a_slot_is_kept_by_each_worker(box: Box, check: Check) -> None:
     first, second = box.worker(), box.worker()
     secret = first.service.issue(name="ü" * 100, caller=None).secret
     assert [check(one, secret) for one in (first, first, second, second)] == ["ok"] * 4
