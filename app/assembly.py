@@ -6,6 +6,7 @@ application of your own.
 
 from __future__ import annotations
 
+import atexit
 import logging
 from dataclasses import dataclass
 from wsgiref.types import WSGIApplication
@@ -29,6 +30,7 @@ from app.credentials.models import Principal
 from app.credentials.service import CredentialService
 from app.credentials.usage import UsageReader
 from app.errors import ConfigurationError, StoreError
+from app.segment import ServiceSegment
 from app.store import Store
 from app.store.sqlite import database_path
 
@@ -93,6 +95,29 @@ class Latchkey:
                 settings.trusted_proxies,
             ),
         )
+
+    @classmethod
+    def join(cls, settings: Settings | None = None) -> Latchkey:
+        """Build the parts in a worker of your own server, and share with the others of the box.
+
+        The database is there and migrated. What this starts ends with the process. Raises
+        ConfigurationError where a setting does not fit, or the memory cannot be had.
+        """
+        settings = settings or load_settings()
+        segment = ServiceSegment.open(settings)
+        latchkey = cls.from_settings(settings, shared=segment.for_worker())
+        latchkey.upkeep.start()
+        atexit.register(latchkey.leave, segment)
+        return latchkey
+
+    def leave(self, segment: ServiceSegment) -> None:
+        """End what ``join`` started: write counts down, and let go of the memory."""
+        self.upkeep.stop()
+        try:
+            segment.close()
+        except StoreError as error:
+            log.error("the use counts are left for the next start: %s", error.detail)
+        self.store.close()
 
     def middleware(
         self, wsgi_app: WSGIApplication, open_routes: OpenRoutes | None = None

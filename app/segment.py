@@ -101,6 +101,7 @@ class ServiceSegment:
     ) -> None:
         self._settings = settings
         self._lock = lock
+        self._process = os.getpid()
         self.segment = segment
         self.warning = warning
 
@@ -108,8 +109,8 @@ class ServiceSegment:
     def open(cls, settings: Settings) -> ServiceSegment:
         """Make the memory of a service, or join the one that serves the same database.
 
-        For the process that forks the workers, before it does; the database is migrated. Raises
-        ConfigurationError where it cannot be had and there are several workers.
+        For the process that forks the workers, before it does, or for each worker; the database
+        is migrated. Raises ConfigurationError where it cannot be had and there are several workers.
         """
         lock = _lock_of(settings)
         try:
@@ -166,9 +167,11 @@ class ServiceSegment:
         return cls(settings, lock, segment, None)
 
     def for_worker(self) -> SharedState:
-        """The state of a worker, after the fork."""
+        """The state of a worker; in the child after a fork, held and claimed apart."""
         if self.segment is None:
             return SharedState.private()
+        if os.getpid() == self._process:
+            return SharedState.over(self.segment)
         own = self.segment.reopened()
         self.segment.close()
         return SharedState.over(own)

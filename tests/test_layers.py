@@ -27,7 +27,7 @@ MAX_LINES = 400
 _FOUNDATION = ("app.errors", "app.config")
 _DOMAIN = ("app.credentials",)
 _AUTH = ("app.auth", *_DOMAIN, "app.errors", "fastcache")
-_ASSEMBLED = ("app.assembly", "app.store", *_FOUNDATION, *_AUTH)
+_ASSEMBLED = ("app.assembly", "app.segment", "app.store", *_FOUNDATION, *_AUTH)
 
 # What each part may import of ours: modules, or whole packages. The longest name that fits decides;
 # a module that fits none is not allowed to exist. Each part may import itself.
@@ -43,21 +43,19 @@ LAYERS: dict[str, tuple[str, ...]] = {
     # The life of what the workers share: it writes down what an ended service has counted.
     "app.segment": ("app.store", *_FOUNDATION, *_AUTH),
     "app.api": _ASSEMBLED,
-    "app.first_start": ("app.segment", *_ASSEMBLED),
+    "app.first_start": _ASSEMBLED,
     # The factory: the one thing of the package itself that others call.
-    "app.server": ("app", "app.segment", *_ASSEMBLED),
+    "app.server": ("app", *_ASSEMBLED),
     # Its commands take their fields from the API's shapes, and run the rest.
-    "app.cli": (
-        *("app.api.schemas", "app.first_start", "app.segment", "app.server"),
-        *_ASSEMBLED,
-    ),
+    "app.cli": ("app.api.schemas", "app.first_start", "app.server", *_ASSEMBLED),
     "app": ("app.api", *_ASSEMBLED),
 }
 
 # Imports of ours inside a function, and why they are there.
 DEFERRED = {
     "app": "the package is imported before each of its modules: it must not import them in turn",
-    "app.cli": "a command loads the server or the migrations only where it runs them",
+    "app.cli": "a command loads the server only where it runs it",
+    "app.cli.session": "a command loads the migrations only where it runs them",
 }
 
 # Packages that a part must not know, in any of its modules.
@@ -203,6 +201,19 @@ def test_the_compiled_modules_know_nothing_of_the_application() -> None:
             words = line.split()
             if words[:1] in (["import"], ["cimport"], ["from"]):
                 assert words[1].partition(".")[0] not in ("app", "tests"), f"{path.name}:{number}"
+
+
+def test_the_compiled_check_imports_downward() -> None:
+    """Compiled modules of the application are held to the layer that they lie in."""
+    paths = sorted((ROOT / "app").rglob("*.p[yx]*"))
+    for path in (path for path in paths if path.suffix in (".pyx", ".pxd")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        part = _part_of(".".join(parts))
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+            words = line.split()
+            if words[:1] in (["import"], ["cimport"], ["from"]) and _is_ours(words[1]):
+                below = any(_within(words[1], allowed) for allowed in (part, *LAYERS[part]))
+                assert below, f"{path.name}:{number}"
 
 
 # ---- Each alone

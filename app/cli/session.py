@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
 import click
@@ -49,11 +49,15 @@ def changing(*, migrate: bool = False) -> Iterator[Session]:
     ServiceUnreachable where there is a service whose memory cannot be reached.
     """
     settings = load_settings()
+    load_derivation(settings)
     if migrate:
         from app.store.migrate import migrate_in_child
 
         if migrate_in_child(settings.database_url).created:
             click.echo(f"made a new database, {settings.database_url}", err=True)
+    else:
+        with closing(Store(settings.database_url)) as store:
+            store.check()
     with changing_keys(settings) as shared, _over(settings, shared) as session:
         yield session
 

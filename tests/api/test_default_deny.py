@@ -34,8 +34,8 @@ ELSEWHERE = (
     "/openapi",
     "/openapi/openapi.json",
     "/admin",
-    "/v1/api_keys/x/usage",
-    "/v1/api_keys/x/rotate",
+    "/v1/api_keys/x/usages",
+    "/v1/api_keys/x/rotated",
 )
 
 

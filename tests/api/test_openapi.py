@@ -36,7 +36,13 @@ ROUTES: dict[tuple[str, str], tuple[set[str], bool]] = {
     ("post", "/v1/api_keys"): ({"201", *BODY, *PROTECTED}, False),
     ("get", "/v1/api_keys"): ({"200", *PROTECTED}, False),
     ("get", "/v1/api_keys/{api_key}"): ({"200", "404", *PROTECTED}, False),
+    ("patch", "/v1/api_keys/{api_key}"): ({"200", "404", *BODY, *PROTECTED}, False),
     ("delete", "/v1/api_keys/{api_key}"): ({"200", "404", *PROTECTED}, False),
+    ("post", "/v1/api_keys/{api_key}/rotate"): (
+        {"201", "404", "409", *BODY, *PROTECTED},
+        False,
+    ),
+    ("get", "/v1/api_keys/{api_key}/usage"): ({"200", "404", *PROTECTED}, False),
 }
 CREDENTIAL_FIELDS = {
     "api_key",
@@ -132,10 +138,14 @@ def test_schemas(document: dict[str, Any]) -> None:
     for name, required, fields in (
         ("RegisterBody", {"api_key", "api_secret"}, {"api_key", "api_secret", "name"}),
         ("IssueBody", {"name"}, {"name", "mode", "scopes", "expires_at"}),
+        ("ChangeBody", set(), {"name", "scopes", "expires_at"}),
+        ("RotateBody", set(), {"overlap_seconds"}),
     ):
         assert schemas[name]["additionalProperties"] is False
-        assert set(schemas[name]["required"]) == required
+        assert set(schemas[name].get("required", ())) == required
         assert set(schemas[name]["properties"]) == fields
+    overlap = schemas["RotateBody"]["properties"]["overlap_seconds"]
+    assert (overlap["minimum"], overlap["maximum"], overlap["default"]) == (0, 2_592_000, 86_400)
     limits = [
         parameter["schema"]
         for path in ("/credentials", "/v1/api_keys")

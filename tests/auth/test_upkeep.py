@@ -1,0 +1,303 @@
+"""Replaying the log and writing counts down, over a real store and real shared words."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from app.auth.counts import Use
+from app.auth.flush import INTERVAL, Flush
+from app.auth.replay import Replay
+from app.auth.shared import SharedState, Word
+from app.auth.tallies import LiveTallies
+from app.auth.upkeep import Upkeep
+from app.credentials.models import Change, Credential, Tally
+from app.credentials.service import CredentialService, utc_now
+from app.store import Store
+from tests.auth.worker import Time, derive
+from tests.credentials.test_service import KEYS, NEW
+from tests.database import new_database
+from tests.faults.processes import other_process, wait_until
+from tests.store.conftest import new_credential
+
+
+class Box:
+    """A database and the shared state of its workers; each call of ``flush`` is one more worker."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.store = Store(new_database(path), lookup_timeout=0.05, write_timeout=0.05)
+        self.shared = SharedState.private()
+        self.tallies = LiveTallies(self.shared)
+        self.replay = Replay(self.store.invalidations, self.shared)
+        self.timer = Time(1_000_000)
+        self.service = CredentialService(self.store, KEYS, self.shared.invalidate, self.replay.note)
+
+    def flush(self) -> Flush:
+        tallies = LiveTallies(self.shared)
+        tallies.segment = self.tallies.segment
+        return Flush(
+            self.store.usage, self.store.invalidations, self.shared, tallies, timer=self.timer
+        )
+
+    def generation(self, lookup: str) -> int:
+        return self.shared.stripes.generation(lookup)
+
+    @property
+    def replayed(self) -> int:
+        return self.shared.words.value(Word.REPLAYED)
+
+    def written(self, credential: Credential) -> int:
+        record = self.store.usage.record(credential.id, self.tallies.segment)
+        return sum(record.hours.values())
+
+
+def nothing() -> None:
+    pass
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Box]:
+    box = Box(tmp_path / "latchkey.db")
+    yield box
+    box.store.close()
+
+
+# ---- Replay
+
+
+def test_what_was_only_committed_is_invalidated(box: Box) -> None:
+    """As by a revoker that was killed before it came to that."""
+    added = box.store.add(new_credential())
+    before = box.generation(added.lookup)
+    box.replay.run()
+    assert box.generation(added.lookup) == before + 1
+    box.store.revoke(added.api_key, None, utc_now())
+    box.replay.run()
+    assert box.generation(added.lookup) == before + 2
+    assert box.replayed == 2
+
+
+def test_what_is_replayed_is_not_replayed_again(box: Box) -> None:
+    added = box.store.add(new_credential())
+    box.replay.run()
+    before = box.generation(added.lookup)
+    for _ in range(3):
+        box.replay.run()
+    assert box.generation(added.lookup) == before
+
+
+def test_what_its_maker_invalidated_is_not_replayed(box: Box) -> None:
+    box.replay.run()
+    made = box.service.issue(name="x", caller=None).credential
+    box.service.change(made.api_key, Change(name="y"), None)
+    box.service.rotate(made.api_key, None)
+    assert box.replayed == 4
+    before = box.generation(made.lookup)
+    box.replay.run()
+    assert box.generation(made.lookup) == before
+
+
+def test_a_gap_is_replayed_with_all_that_follows(box: Box) -> None:
+    box.replay.run()
+    silent = box.store.add(new_credential())
+    spoken = box.service.issue(name="x", caller=None).credential
+    assert box.replayed == 0
+    before = box.generation(silent.lookup), box.generation(spoken.lookup)
+    box.replay.run()
+    assert box.generation(silent.lookup) == before[0] + 1
+    assert box.generation(spoken.lookup) == before[1] + 1
+    assert box.replayed == 2
+
+
+def test_a_log_that_is_longer_than_one_part(box: Box) -> None:
+    with closing(sqlite3.connect(box.path, isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        connection.executemany(
+            "INSERT INTO invalidation (lookup, at) VALUES (?, 0)",
+            [(f"live_{number}",) for number in range(25_000)],
+        )
+        connection.execute("COMMIT")
+    box.replay.run()
+    assert box.replayed == 25_000
+    assert box.generation("live_24999") >= 1
+
+
+def test_a_log_that_was_shortened_goes_on(box: Box) -> None:
+    for _ in range(5):
+        box.store.add(new_credential())
+    box.replay.run()
+    box.store.invalidations.prune(utc_now() + timedelta(days=1), below=box.replayed)
+    before = box.shared.stripes.generation("live_other")
+    box.replay.run()
+    assert box.replayed == 5
+    assert box.shared.stripes.generation("live_other") == before
+    added = box.store.add(new_credential())
+    box.replay.run()
+    assert box.replayed == 6
+    assert box.generation(added.lookup) >= 1
+
+
+def test_an_older_database_in_its_place_ends_everything(
+    box: Box, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its log ends before what is replayed already, so none of its next rows would be."""
+    kept = box.store.add(new_credential())
+    for _ in range(3):
+        box.store.add(new_credential())
+    box.replay.run()
+    with closing(sqlite3.connect(box.path, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM invalidation WHERE id > 1")
+        connection.execute("UPDATE sqlite_sequence SET seq = 1 WHERE name = 'invalidation'")
+    before = box.shared.stripes.generation("live_other")
+    with caplog.at_level(logging.WARNING, logger="latchkey"):
+        box.replay.run()
+    assert "replaced by an older one" in caplog.text
+    assert box.shared.stripes.generation("live_other") == before + 1
+    assert box.replayed == 1
+    before = box.generation(kept.lookup)
+    box.store.revoke(kept.api_key, None, utc_now())
+    box.replay.run()
+    assert box.generation(kept.lookup) > before
+
+
+def test_an_empty_log(box: Box) -> None:
+    box.replay.run()
+    assert box.replayed == 0
+
+
+# ---- Flush
+
+
+def test_one_worker_writes_in_each_interval(box: Box) -> None:
+    added = box.store.add(new_credential())
+    workers = [box.flush() for _ in range(3)]
+    for interval in range(1, 4):
+        box.shared.count_use(added.id)
+        for worker in workers:
+            worker.run_if_due()
+        assert box.written(added) == interval
+        # Counted after this interval's flush.
+        box.shared.count_use(added.id)
+        for worker in workers:
+            worker.run_if_due()
+        assert box.written(added) == interval
+        box.shared.uses.add(added.id, Use.USES, 2**64 - 1)
+        box.timer.now += INTERVAL
+
+
+def test_a_flusher_that_never_comes_back_costs_one_interval(box: Box) -> None:
+    """It was killed, or stopped, after it was elected."""
+    added = box.store.add(new_credential())
+    box.shared.count_use(added.id)
+    elected_until = round(box.timer.now * 1000) + round(INTERVAL * 1000)
+    assert box.shared.words.compare_exchange(Word.FLUSH_DUE, 0, elected_until)
+    other = box.flush()
+    other.run_if_due()
+    assert box.written(added) == 0
+    box.timer.now += INTERVAL
+    other.run_if_due()
+    assert box.written(added) == 1
+
+
+def test_only_what_moved_is_written(box: Box) -> None:
+    one, other = (box.store.add(new_credential()) for _ in range(2))
+    box.shared.count_use(one.id)
+    assert [tally.credential_id for tally in box.tallies.unwritten()] == [one.id]
+    box.tallies.written(box.tallies.unwritten())
+    assert box.tallies.unwritten() == []
+    box.shared.count_refusal(other.id, Use.SCOPE)
+    box.shared.count_use(one.id)
+    assert [
+        (tally.credential_id, tally.uses, tally.scope) for tally in box.tallies.unwritten()
+    ] == [
+        (one.id, 2, 0),
+        (other.id, 0, 1),
+    ]
+    assert box.tallies.tally(10**6) == Tally(10**6)
+
+
+def test_a_failed_flush_is_made_up_for(box: Box) -> None:
+    added = box.store.add(new_credential())
+    worker = box.flush()
+    upkeep = Upkeep(box.replay, worker, nothing)
+    box.shared.count_use(added.id)
+    hold = "c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE')"
+    with other_process(hold, str(box.path)):
+        upkeep.tick()
+        assert box.written(added) == 0
+    box.timer.now += INTERVAL
+    upkeep.tick()
+    assert box.written(added) == 1
+
+
+def test_the_log_is_shortened_after_a_while(box: Box) -> None:
+    worker = box.flush()
+    old = utc_now() - timedelta(hours=2)
+    for created_at in (old, old, old, utc_now()):
+        box.store.add(new_credential(created_at=created_at))
+    for now in (1, 400, 800):
+        box.timer.now = 1_000_000 + now
+        worker.run_if_due()
+        if now == 400:
+            # Nobody has replayed them yet.
+            assert len(box.store.invalidations.after(0)) == 4
+            box.replay.run()
+    assert [number for number, _ in box.store.invalidations.after(0)] == [4]
+
+
+# ---- The thread
+
+
+def test_the_thread_replays_and_writes_until_it_is_stopped(box: Box) -> None:
+    box.timer = Time(0)
+    added = box.store.add(new_credential())
+    upkeep = Upkeep(box.replay, box.flush(), nothing)
+    upkeep.start()
+    assert box.replayed == 1
+    box.store.revoke(added.api_key, None, utc_now())
+    wait_until(lambda: box.replayed == 2, "the replay")
+    box.shared.count_use(added.id)
+    upkeep.stop()
+    assert box.written(added) == 1
+    assert not [thread for thread in threading.enumerate() if thread.name == "latchkey-upkeep"]
+
+
+def test_a_fault_is_logged_once_and_the_thread_goes_on(
+    box: Box, caplog: pytest.LogCaptureFixture
+) -> None:
+    upkeep = Upkeep(box.replay, box.flush(), nothing)
+    away = box.path.with_name("away")
+    with caplog.at_level(logging.ERROR, logger="latchkey"):
+        for _ in range(2):
+            box.path.rename(away)
+            for _ in range(3):
+                upkeep.tick()
+            away.rename(box.path)
+            upkeep.tick()
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line for line in lines if "invalidations cannot be replayed" in line] == [
+        "invalidations cannot be replayed, which is tried again: "
+        "cannot find the database file: No such file or directory"
+    ] * 2
+    added = box.store.add(new_credential())
+    upkeep.tick()
+    assert box.generation(added.lookup) == 1
+
+
+def test_what_is_registered_elsewhere_is_no_longer_unknown(box: Box) -> None:
+    """The row of a registration names what was remembered as unknown."""
+    secret = derive(NEW)
+    box.replay.run()
+    before = box.generation(secret[3:30])
+    other = CredentialService(box.store, KEYS, lambda lookup: None)
+    other.register(f"ak_{secret[3:30]}", secret, None)
+    box.replay.run()
+    assert box.generation(secret[3:30]) == before + 1

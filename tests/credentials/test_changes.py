@@ -1,0 +1,344 @@
+"""Changing and rotating credentials over a real store: who may, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.credentials.models import Change, Credential, Principal
+from app.credentials.scopes import FULL_ACCESS, KNOWN_SCOPES, permits
+from app.credentials.service import DEFAULT_OVERLAP, CredentialService, utc_now
+from app.credentials.tokens import lookup_key, new_api_key, read_secret
+from app.errors import (
+    AlreadyRotated,
+    CredentialNotFound,
+    InsufficientScope,
+    InvalidField,
+    KeyExpired,
+    StoreError,
+)
+from app.store import Store
+from tests.credentials.test_service import KEYS, NEW, Office, caller
+
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+READER = frozenset({"account:read"})
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    office = Office(tmp_path / "latchkey.db")
+    yield office
+    office.store.close()
+
+
+def issue(office: Office, **terms: object) -> Credential:
+    made = office.service.issue(name="old", caller=None, **terms)  # type: ignore[arg-type]
+    office.seen.clear()
+    return made.credential
+
+
+def found(office: Office, api_key: str) -> Credential:
+    return office.service.get(api_key, None)
+
+
+def until(expires_at: datetime | None) -> Change:
+    return Change(sets_expiry=True, expires_at=expires_at)
+
+
+# ---- Change
+
+
+def test_a_change_is_committed_then_invalidated(office: Office) -> None:
+    old = issue(office)
+    changed = office.service.change(old.api_key, Change(name="new", scopes=READER), None)
+    assert (changed.name, changed.scopes) == ("new", READER)
+    assert changed == found(office, old.api_key)
+    assert [lookup for lookup, _ in office.seen] == [old.lookup]
+
+
+def test_a_change_that_is_made_already_invalidates_too(office: Office) -> None:
+    """It may come from a call that died between its commit and its invalidation."""
+    old = issue(office)
+    for _ in range(2):
+        office.service.change(old.api_key, Change(scopes=READER), None)
+    assert [lookup for lookup, _ in office.seen] == [old.lookup] * 2
+
+
+def test_only_what_is_unrevoked_and_of_the_callers_mode_changes(office: Office) -> None:
+    revoked, other = issue(office), issue(office, mode="test")
+    office.service.revoke(revoked.api_key, None)
+    for api_key in (revoked.api_key, other.api_key, new_api_key("live")):
+        with pytest.raises(CredentialNotFound):
+            office.service.change(api_key, Change(name="new"), caller())
+        with pytest.raises(CredentialNotFound):
+            office.service.rotate(api_key, caller())
+    assert found(office, other.api_key) == other
+
+
+def test_a_revoked_key_is_invalidated_by_whoever_finds_it_so(office: Office) -> None:
+    revoked = issue(office)
+    office.service.revoke(revoked.api_key, None)
+    office.seen.clear()
+    for act in (
+        lambda: office.service.change(revoked.api_key, Change(name="new"), None),
+        lambda: office.service.rotate(revoked.api_key, None),
+    ):
+        with pytest.raises(CredentialNotFound):
+            act()
+    assert [lookup for lookup, _ in office.seen].count(revoked.lookup) == 2
+
+
+def test_an_expired_key_can_be_given_a_new_end(office: Office) -> None:
+    old = issue(office, expires_at=utc_now() + timedelta(milliseconds=30))
+    while found(office, old.api_key).status(utc_now()) != "expired":
+        pass
+    later = utc_now() + DAY
+    changed = office.service.change(old.api_key, until(later), None)
+    assert (changed.expires_at, changed.status(utc_now())) == (later, "active")
+
+
+@pytest.mark.parametrize("past", [timedelta(0), DAY])
+def test_a_new_end_lies_in_the_future(office: Office, past: timedelta) -> None:
+    old = issue(office)
+    with pytest.raises(InvalidField) as raised:
+        office.service.change(old.api_key, until(utc_now() - past), None)
+    assert raised.value.field == "expires_at"
+    assert found(office, old.api_key) == old
+
+
+def test_a_secret_is_no_name(office: Office) -> None:
+    old = issue(office)
+    secret = NEW.derive(new_api_key("live"))
+    with pytest.raises(InvalidField) as raised:
+        office.service.change(old.api_key, Change(name=f"key {secret}"), None)
+    assert raised.value.field == "name"
+    assert secret not in str(raised.value)
+
+
+def test_no_later_end_than_the_callers_own(office: Office) -> None:
+    end = utc_now() + DAY
+    who = caller(expires_at=end)
+    old = issue(office, expires_at=end + DAY)
+    for refused in (None, end + timedelta(milliseconds=1), end + DAY):
+        with pytest.raises(InsufficientScope):
+            office.service.change(old.api_key, until(refused), who)
+    # What is left as it is, is not set.
+    assert office.service.change(old.api_key, Change(name="new"), who).expires_at == end + DAY
+    assert office.service.change(old.api_key, until(end), who).expires_at == end
+
+
+def test_a_key_does_not_extend_itself(office: Office) -> None:
+    old = issue(office, expires_at=utc_now() + DAY)
+    itself = old.principal()
+    with pytest.raises(InsufficientScope):
+        office.service.change(old.api_key, until(utc_now() + 2 * DAY), itself)
+    with pytest.raises(InsufficientScope):
+        office.service.change(old.api_key, until(None), itself)
+    sooner = utc_now() + HOUR
+    assert office.service.change(old.api_key, until(sooner), itself).expires_at == sooner
+
+
+some_scopes = st.frozensets(st.sampled_from(KNOWN_SCOPES), min_size=1)
+
+
+@given(own=some_scopes, old=some_scopes, new=st.none() | some_scopes)
+@settings(
+    max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+def test_old_and_new_scopes_lie_within_the_callers(
+    office: Office, own: frozenset[str], old: frozenset[str], new: frozenset[str] | None
+) -> None:
+    target = issue(office, scopes=old)
+    allowed = all(permits(own, scope) for scope in old | (new or frozenset()))
+    rotatable = all(permits(own, scope) for scope in old)
+    try:
+        changed = office.service.change(target.api_key, Change(scopes=new), caller(own))
+    except InsufficientScope:
+        assert not allowed
+        assert found(office, target.api_key) == target
+    else:
+        assert allowed
+        assert changed.scopes == (old if new is None else new)
+        return
+    try:
+        made = office.service.rotate(target.api_key, caller(own)).credential
+    except InsufficientScope:
+        assert not rotatable
+        assert found(office, target.api_key) == target
+    else:
+        assert rotatable
+        assert made.scopes == old
+
+
+# ---- Rotate
+
+
+def test_the_successor_takes_the_terms_and_the_account(office: Office) -> None:
+    end = utc_now() + timedelta(days=60)
+    old = issue(office, mode="test", scopes=READER, expires_at=end)
+    before = utc_now()
+    issued = office.service.rotate(old.api_key, None)
+    made = issued.credential
+    assert (made.name, made.mode, made.scopes) == (old.name, old.mode, old.scopes)
+    assert (made.account_id, made.expires_at) == (old.account_id, end)
+    assert made.created_at >= before
+    assert KEYS.maker_of(read_secret(issued.secret)) is NEW
+    ended = found(office, old.api_key)
+    assert ended.rotated_to == made.api_key
+    assert ended.expires_at is not None
+    assert before + DEFAULT_OVERLAP <= ended.expires_at <= utc_now() + DEFAULT_OVERLAP
+    assert [lookup for lookup, _ in office.seen] == [old.lookup, lookup_key(made.api_key)]
+
+
+@pytest.mark.parametrize("own", [None, timedelta(minutes=1), timedelta(days=365)])
+@pytest.mark.parametrize("overlap", [timedelta(0), HOUR, timedelta(days=30)])
+def test_the_old_key_ends_at_the_earlier_of_the_two(
+    office: Office, own: timedelta | None, overlap: timedelta
+) -> None:
+    end = None if own is None else utc_now() + own
+    old = issue(office, expires_at=end)
+    before = utc_now()
+    made = office.service.rotate(old.api_key, None, overlap).credential
+    ended = found(office, old.api_key).expires_at
+    assert ended is not None
+    assert made.expires_at == end
+    if end is not None and end < before + overlap:
+        assert ended == end
+    else:
+        assert before + overlap <= ended <= utc_now() + overlap
+
+
+def test_a_rotated_keys_end_is_not_put_off(office: Office) -> None:
+    old = issue(office)
+    office.service.rotate(old.api_key, None, HOUR)
+    end = found(office, old.api_key).expires_at
+    assert end is not None
+    for later in (None, end + timedelta(milliseconds=1)):
+        with pytest.raises(InvalidField) as raised:
+            office.service.change(old.api_key, until(later), None)
+        assert raised.value.field == "expires_at"
+    assert office.service.change(old.api_key, until(end), None).expires_at == end
+    sooner = end - timedelta(minutes=1)
+    assert office.service.change(old.api_key, until(sooner), None).expires_at == sooner
+    assert office.service.change(old.api_key, Change(name="new"), None).name == "new"
+    with pytest.raises(InvalidField):
+        office.service.change(old.api_key, until(end), None)
+
+
+def test_what_cannot_be_rotated(office: Office) -> None:
+    old = issue(office)
+    successor = office.service.rotate(old.api_key, None, HOUR).credential
+    with pytest.raises(AlreadyRotated, match=successor.api_key):
+        office.service.rotate(old.api_key, None)
+    ended = issue(office)
+    successor = office.service.rotate(ended.api_key, None, timedelta(0)).credential
+    with pytest.raises(KeyExpired, match=successor.api_key):
+        office.service.rotate(ended.api_key, None)
+    expired = issue(office, expires_at=utc_now() + timedelta(milliseconds=20))
+    while found(office, expired.api_key).status(utc_now()) != "expired":
+        pass
+    with pytest.raises(KeyExpired):
+        office.service.rotate(expired.api_key, None)
+
+
+def test_a_successor_that_has_ended_can_be_replaced(office: Office) -> None:
+    """With the original end again, and without a later one for the old key."""
+    end = utc_now() + timedelta(days=60)
+    old = issue(office, expires_at=end)
+    first = office.service.rotate(old.api_key, None, HOUR).credential
+    overlap_ends = found(office, old.api_key).expires_at
+    office.service.revoke(first.api_key, None)
+    second = office.service.rotate(old.api_key, None, timedelta(days=30)).credential
+    assert second.expires_at == end
+    assert found(office, old.api_key).rotated_to == second.api_key
+    assert found(office, old.api_key).expires_at == overlap_ends
+    with pytest.raises(AlreadyRotated, match=second.api_key):
+        office.service.rotate(old.api_key, None)
+
+
+def test_a_successor_is_rotated_as_any_other(office: Office) -> None:
+    first = issue(office)
+    second = office.service.rotate(first.api_key, None).credential
+    third = office.service.rotate(second.api_key, None).credential
+    assert third.account_id == first.account_id
+    assert third.expires_at is None
+
+
+def test_rotating_gives_no_later_end_than_the_callers_own(office: Office) -> None:
+    end = utc_now() + DAY
+    who = caller(expires_at=end)
+    for own in (None, end + DAY):
+        old = issue(office, expires_at=own)
+        with pytest.raises(InsufficientScope):
+            office.service.rotate(old.api_key, who)
+        assert found(office, old.api_key) == old
+    fits = issue(office, expires_at=end)
+    assert office.service.rotate(fits.api_key, who).credential.expires_at == end
+
+
+def test_a_key_rotates_itself_and_asks_again(office: Office) -> None:
+    """After a lost answer it hears which its successor is, though it now ends sooner than that."""
+    old = issue(office)
+    successor = office.service.rotate(old.api_key, old.principal(), HOUR).credential
+    now_itself: Principal = found(office, old.api_key).principal()
+    with pytest.raises(AlreadyRotated, match=successor.api_key):
+        office.service.rotate(old.api_key, now_itself)
+
+
+# ---- What the store does not answer
+
+
+class LostAnswer(Store):
+    """The real store, whose answers are lost after the commit."""
+
+    def change(self, *arguments: object, **options: object) -> Credential | None:
+        super().change(*arguments, **options)  # type: ignore[arg-type]
+        raise StoreError("the answer is lost")
+
+    def rotate(self, *arguments: object, **options: object) -> Credential | None:
+        super().rotate(*arguments, **options)  # type: ignore[arg-type]
+        raise StoreError("the answer is lost")
+
+
+def test_a_change_of_unknown_outcome_invalidates_and_is_not_noted(office: Office) -> None:
+    old = issue(office)
+    noted: list[int] = []
+    broken = LostAnswer(f"sqlite:///{office.path}")
+    service = CredentialService(broken, KEYS, office._invalidate, noted.append)
+    with pytest.raises(StoreError):
+        service.change(old.api_key, Change(scopes=READER), None)
+    with pytest.raises(StoreError):
+        service.rotate(old.api_key, None)
+    broken.close()
+    assert [lookup for lookup, _ in office.seen][:2] == [old.lookup] * 2
+    assert noted == []
+
+
+def test_each_row_of_the_log_is_noted_after_its_invalidation(office: Office) -> None:
+    events: list[object] = []
+    service = CredentialService(office.store, KEYS, events.append, events.append)
+    made = service.issue(name="x", caller=None).credential
+    service.change(made.api_key, Change(name="y"), None)
+    successor = service.rotate(made.api_key, None).credential
+    service.revoke(made.api_key, None)
+    assert events == [
+        *(made.lookup, 1),
+        *(made.lookup, 2),
+        *(made.lookup, successor.lookup, 3, 4),
+        *(made.lookup, 5),
+    ]
+    assert [lookup for _, lookup in office.store.invalidations.after(0)] == [
+        *(made.lookup, made.lookup, successor.lookup, made.lookup, made.lookup)
+    ]
+
+
+def test_full_access_changes_everything(office: Office) -> None:
+    old = issue(office, scopes=READER)
+    changed = office.service.change(old.api_key, Change(scopes=FULL_ACCESS), caller())
+    assert changed.scopes == FULL_ACCESS

@@ -1,0 +1,112 @@
+"""Use as it is at this moment: what is written down and what is only counted, each use once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from app.credentials.models import Credential, Tally
+from app.credentials.usage import UsageReader
+from app.store import Store
+from tests.database import new_database
+from tests.store.conftest import NOW, new_credential
+
+SEGMENT = "1" * 32
+TEN = datetime(2026, 1, 15, 10, tzinfo=UTC)
+
+
+class Counted:
+    """What a segment has counted, as tests say."""
+
+    segment = SEGMENT
+
+    def __init__(self) -> None:
+        self.tallies: dict[int, Tally] = {}
+
+    def tally(self, credential_id: int) -> Tally:
+        return self.tallies.get(credential_id, Tally(credential_id))
+
+
+@pytest.fixture
+def counted() -> Counted:
+    return Counted()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(new_database(tmp_path / "latchkey.db"))
+
+
+@pytest.fixture
+def credential(store: Store) -> Credential:
+    return store.add(new_credential())
+
+
+def milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+def test_a_credential_that_was_never_used(
+    store: Store, counted: Counted, credential: Credential
+) -> None:
+    reader = UsageReader(store.usage, counted)
+    usage = reader.usage(credential)
+    assert (usage.uses, usage.hours, usage.last_used_at) == (0, {}, None)
+    assert usage.refusals == {"revoked": 0, "expired": 0, "scope": 0}
+    assert reader.last_used_at(credential) is None
+    store.close()
+
+
+def test_written_and_counted_are_one_sum(
+    store: Store, counted: Counted, credential: Credential
+) -> None:
+    reader = UsageReader(store.usage, counted)
+    number = credential.id
+    for uses, moment in ((3, NOW), (5, NOW + timedelta(hours=1)), (9, NOW + timedelta(hours=1))):
+        counted.tallies[number] = Tally(number, uses, milliseconds(moment), scope=uses)
+        fresh = store.find(credential.api_key)
+        assert fresh is not None
+        for _ in range(2):
+            # Before it is written down, and after: nothing changes.
+            usage = reader.usage(fresh)
+            assert (usage.uses, usage.last_used_at) == (uses, moment)
+            assert usage.refusals["scope"] == uses
+            assert reader.last_used_at(fresh) == moment
+            store.usage.flush(SEGMENT, [counted.tallies[number]], NOW)
+    assert reader.usage(credential).hours == {TEN: 3, TEN + timedelta(hours=1): 6}
+    store.close()
+
+
+def test_what_an_earlier_segment_counted_stays(
+    store: Store, counted: Counted, credential: Credential
+) -> None:
+    number = credential.id
+    store.usage.flush("2" * 32, [Tally(number, 7, milliseconds(NOW), expired=1)], NOW)
+    counted.tallies[number] = Tally(number, 2, milliseconds(NOW), expired=2)
+    usage = UsageReader(store.usage, counted).usage(credential)
+    assert (usage.uses, usage.refusals["expired"]) == (9, 3)
+    store.close()
+
+
+def test_the_later_of_two_last_uses(store: Store, counted: Counted, credential: Credential) -> None:
+    """A clock that was set back makes no last use earlier than one that was written down."""
+    number = credential.id
+    store.usage.flush("2" * 32, [Tally(number, 1, milliseconds(NOW))], NOW)
+    counted.tallies[number] = Tally(number, 1, milliseconds(NOW - timedelta(days=1)))
+    fresh = store.find(credential.api_key)
+    assert fresh is not None
+    assert UsageReader(store.usage, counted).last_used_at(fresh) == NOW
+    store.close()
+
+
+def test_a_mark_ahead_of_the_tally_subtracts_nothing(
+    store: Store, counted: Counted, credential: Credential
+) -> None:
+    number = credential.id
+    store.usage.flush(SEGMENT, [Tally(number, 9, milliseconds(NOW), scope=4)], NOW)
+    counted.tallies[number] = Tally(number, 5, milliseconds(NOW), scope=1)
+    usage = UsageReader(store.usage, counted).usage(credential)
+    assert (usage.uses, usage.refusals["scope"]) == (9, 4)
+    store.close()

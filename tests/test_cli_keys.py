@@ -1,0 +1,224 @@
+"""Changing, rotating and the use of keys on the command line, with and without a service."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.command import run_here
+from tests.service import Pair, Service
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Service:
+    """A database without a service."""
+    service = Service(tmp_path_factory.mktemp("box"))
+    service.command("init")
+    return service
+
+
+def made(box: Service, *options: str) -> Pair:
+    fields = json.loads(run_here(box, "keys", "create", "--name", "x", "--json", *options).stdout)
+    return Pair(fields["api_key"], fields["api_secret"])
+
+
+def shown(box: Service, api_key: str) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads(run_here(box, "keys", "show", api_key, "--json").stdout)
+    return fields
+
+
+def refused(box: Service, *arguments: str) -> tuple[int, str]:
+    run = run_here(box, *arguments)
+    assert run.stdout == ""
+    return run.returncode, run.stderr.splitlines()[-1]
+
+
+def test_keys_change(box: Service) -> None:
+    pair = made(box)
+    run = run_here(
+        *(box, "keys", "change", pair.api_key, "--json", "--name", "new"),
+        *("--scope", "account:read", "--scope", "credentials:read"),
+        *("--expires-at", "2036-01-01T00:00:00Z"),
+    )
+    fields = json.loads(run.stdout)
+    assert fields == shown(box, pair.api_key)
+    assert (fields["name"], fields["scopes"], fields["expires_at"]) == (
+        "new",
+        ["account:read", "credentials:read"],
+        "2036-01-01T00:00:00.000Z",
+    )
+    text = run_here(box, "keys", "change", pair.api_key, "--expires-at", "never").stdout
+    assert "name          new\n" in text
+    assert shown(box, pair.api_key)["expires_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "line"),
+    [
+        ([], 2, "Error: Nothing to change: give --name, --scope or --expires-at."),
+        (["--name", ""], 1, "latchkey: name: "),
+        (["--scope", "everything"], 1, "latchkey: scopes: allowed are *, "),
+        (["--expires-at", "2020-01-01T00:00:00Z"], 1, "latchkey: expires_at: must lie in the fu"),
+    ],
+)
+def test_keys_change_refuses(box: Service, options: list[str], status: int, line: str) -> None:
+    pair = made(box)
+    before = shown(box, pair.api_key)
+    got, said = refused(box, "keys", "change", pair.api_key, *options)
+    assert (got, said[: len(line)]) == (status, line)
+    assert shown(box, pair.api_key) == before
+
+
+def test_keys_rotate(box: Service) -> None:
+    old = made(box, "--scope", "account:read")
+    run = run_here(box, "keys", "rotate", old.api_key, "--overlap", "3600", "--json")
+    new = json.loads(run.stdout)
+    assert new["api_secret"].startswith(f"sk_live_{new['api_key'][8:]}")
+    assert (new["scopes"], new["expires_at"]) == (["account:read"], None)
+    ended = shown(box, old.api_key)
+    assert ended["rotated_to"] == new["api_key"]
+    left = datetime.fromisoformat(ended["expires_at"]) - datetime.fromisoformat(new["created_at"])
+    assert left == timedelta(hours=1)
+    assert refused(box, "keys", "rotate", old.api_key) == (
+        1,
+        f"latchkey: Already rotated; its successor is {new['api_key']}",
+    )
+    text = run_here(box, "keys", "rotate", new["api_key"]).stdout
+    assert text.endswith("The secret is shown this once.\n")
+    assert refused(box, "keys", "rotate", old.api_key, "--overlap", "2592001")[0] == 2
+
+
+@pytest.mark.parametrize("command", [["change", "--name", "x"], ["rotate"], ["usage"]])
+def test_a_key_that_is_not_there(box: Service, command: list[str]) -> None:
+    for api_key, line in (
+        ("ak_live_0000000000000000000000", "latchkey: No such credential"),
+        ("ak_live_short", "latchkey: that is not a well-formed API key (ak_…)"),
+    ):
+        assert refused(box, "keys", command[0], api_key, *command[1:]) == (1, line)
+
+
+def test_usage_of_a_key_that_was_never_used(box: Service) -> None:
+    pair = made(box)
+    text = run_here(box, "keys", "usage", pair.api_key).stdout
+    assert [line.split() for line in text.splitlines()] == [
+        ["api_key", pair.api_key],
+        ["requests", "0"],
+        ["last_used_at", "never"],
+        ["refused", "never"],
+    ]
+
+
+@pytest.mark.parametrize("command", ["stats", "clear"])
+def test_the_cache_of_no_service(box: Service, command: str) -> None:
+    status, line = refused(box, "cache", command)
+    assert status == 1
+    assert line.startswith("latchkey: ")
+
+
+def test_with_a_service(box: Service) -> None:
+    with box:
+        pair = made(box)
+        for _ in range(3):
+            assert box.get("/v1/account", pair.bearer).status == 200
+        text = run_here(box, "keys", "usage", pair.api_key).stdout
+        assert "requests      3\n" in text
+        assert shown(box, pair.api_key)["last_used_at"] is not None
+        stats = json.loads(run_here(box, "cache", "stats", "--json").stdout)
+        assert stats["segment"].startswith("/dev/shm/latchkey-")
+        assert stats["workers"]["selects"] >= 1
+        assert stats["shared"]["capacity"] > 0
+        assert run_here(box, "cache", "clear", "--json").stdout == '{"cleared": true}\n'
+        run_here(box, "keys", "revoke", "--yes", pair.api_key)
+        for _ in range(3):
+            assert box.get("/v1/account", pair.bearer).status == 401
+        text = run_here(box, "keys", "usage", pair.api_key).stdout
+        assert "refused       revoked 3\n" in text
+    assert (
+        json.loads(run_here(box, "keys", "usage", pair.api_key, "--json").stdout)["requests"] == 3
+    )
+
+
+# An application of one's own: each worker joins the box by itself.
+_JOINED = """
+import sys
+from wsgiref.util import setup_testing_defaults
+from app.assembly import Latchkey
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return []
+protected = Latchkey.join().middleware(application)
+def ask(secret):
+    environ = {"HTTP_AUTHORIZATION": f"Bearer {secret}"}
+    setup_testing_defaults(environ)
+    got = []
+    list(protected(environ, lambda status, headers, exc=None: got.append(status)))
+    return got[0][:3]
+print("ready", flush=True)
+for line in sys.stdin:
+    print(ask(line.strip()), flush=True)
+"""
+
+
+@pytest.fixture
+def joined(box: Service) -> Iterator[list[subprocess.Popen[str]]]:
+    """Two workers of an application of one's own."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _JOINED],
+            cwd=box.directory,
+            env={**box.environment(), "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    with ExitStack() as ends:
+        for process in processes:
+            ends.enter_context(process)
+        yield processes
+        for process in processes:
+            process.kill()
+
+
+def ask(process: subprocess.Popen[str], pair: Pair) -> str:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{pair.api_secret}\n")
+    process.stdin.flush()
+    return process.stdout.readline().strip()
+
+
+def test_workers_of_an_application_of_ones_own(
+    box: Service, joined: list[subprocess.Popen[str]]
+) -> None:
+    pair = made(box)
+    for process in joined:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for _ in range(3):
+        assert [ask(process, pair) for process in joined] == ["200", "200"]
+    run_here(box, "keys", "revoke", "--yes", pair.api_key)
+    assert [ask(process, pair) for process in joined] == ["401", "401"]
+    memory = Path(json.loads(run_here(box, "cache", "stats", "--json").stdout)["segment"])
+    for process in joined:
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(30) == 0
+    deadline = time.monotonic() + 5
+    while memory.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not memory.exists()
+    said = json.loads(run_here(box, "keys", "usage", pair.api_key, "--json").stdout)
+    assert (said["requests"], said["refusals"]["revoked"]) == (6, 2)
