@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tests.service import Service
 
-_PATIENCE = 30.0
+# Longer than the 30 s after which gunicorn kills a worker that missed its signal while it started.
+_PATIENCE = 60.0
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
