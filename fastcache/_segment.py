@@ -188,8 +188,12 @@ class Segment:
         For a child after its fork, which then closes this one.
         """
         fd = file.open_again(self._fd, self._path)
-        # This fails only where it was removed by way of this one: then nobody else can.
-        file.lock(fd, file.SHARED, file.HOLDERS)
+        try:
+            # False only where it was removed by way of this one: then nobody else can.
+            file.lock(fd, file.SHARED, file.HOLDERS)
+        except SegmentError:
+            os.close(fd)
+            raise
         return type(self)(self._path, fd, created=False)
 
     # -------------------------------------------------------------- what it is
@@ -334,10 +338,15 @@ def _open_held(path: str) -> int:
     until = time.monotonic() + _PATIENCE
     while True:
         fd = file.open_existing(path)
-        if file.lock(fd, file.SHARED, file.HOLDERS) and file.leads_to(path, fd):
+        held = False
+        try:
+            held = file.lock(fd, file.SHARED, file.HOLDERS) and file.leads_to(path, fd)
+        finally:
+            if not held:
+                os.close(fd)
+        if held:
             return fd
         # Somebody is removing it: the name will be gone, or lead to another.
-        os.close(fd)
         if time.monotonic() > until:
             raise SegmentError(f"{path} is being removed by a process that does not finish")
         time.sleep(_PAUSE)

@@ -144,6 +144,8 @@ def lock(fd: int, kind: int, byte: int) -> bool:
         fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _LOCK.pack(kind, os.SEEK_SET, byte, 1, 0))
     except (BlockingIOError, PermissionError):
         return False
+    except OSError as error:
+        raise SegmentError(f"the system cannot lock a segment: {error.strerror}") from error
     return True
 
 
