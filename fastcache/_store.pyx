@@ -126,7 +126,7 @@ cdef class Store:
             return self.assign_hooked(key, value, ttl)
         item.value = <PyObject *>value
         item.size = self.size_of(value)
-        mix = mix_of(fastcache_hash(key))
+        mix = mix_of(fastcache_hash(<PyObject *>key))
         item.now = now_in(self) if ttl is not None else roughly_now_in(self)
         self.set_deadline(&item, ttl)
         shard = <Shard>shard_at(self, mix)
@@ -167,7 +167,7 @@ cdef class Store:
         item.size = self.size_of(value)
         # Nothing is left to expire, unless the subclass wants to keep it.
         item.now = -INFINITY
-        mix = mix_of(fastcache_hash(key))
+        mix = mix_of(fastcache_hash(<PyObject *>key))
         shard = <Shard>shard_at(self, mix)
         if item.size > shard.capacity:
             raise ValueError("value too large")
