@@ -316,6 +316,9 @@ cdef class Cache(Store):
         """A view of the items."""
         return ItemsView(self) if self.hooks & HOOK_LOOKUP else _Items(self)
 
+    # As Mapping has it: what has items by key is in no order to be reversed.
+    __reversed__ = None
+
     def __eq__(self, other):
         if not isinstance(other, Mapping):
             return NotImplemented

@@ -295,6 +295,11 @@ def test_is_a_mutable_mapping(kind: Kind) -> None:
             pytest.fail("a cache must match as a mapping")
 
 
+def test_is_in_no_order_to_be_reversed(kind: Kind) -> None:
+    with pytest.raises(TypeError):
+        reversed(filled(kind, 3, 2))
+
+
 def test_views(kind: Kind) -> None:
     cache = filled(kind, 3, 2)
     assert list(cache.keys()) == [1, 2]
