@@ -202,9 +202,7 @@ cdef class Cache(Store):
         mix = mix_of(fastcache_hash(<PyObject *>key))
         item.now = now_in(self)
         self.set_deadline(&item, None)
-        shard = <Shard>shard_at(self, mix)
-        if item.size > shard.capacity:
-            raise ValueError("value too large")
+        shard = self.shard_for(mix, &item)
         garbage_start(&garbage)
         try:
             # Somebody may have stored it while the size was taken.

@@ -46,6 +46,7 @@ cdef class Store:
     cdef object __weakref__
 
     cdef int open(self, type base, Settings settings, object shards, bint reborn) except -1
+    cdef Shard shard_for(self, uint64_t mix, Item *item)
     cdef int assign(self, object key, object value, object ttl) except -1
     cdef int assign_hooked(self, object key, object value, object ttl) except -1
     cdef int set_deadline(self, Item *item, object ttl) except -1
