@@ -70,7 +70,7 @@ SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 
 MODES = {
     "release": Mode(
-        compile_args=["-O3", "-g1"],
+        compile_args=["-O3", "-g1", "-fno-plt"],
         macros=[("CYTHON_WITHOUT_ASSERTIONS", "1")],
     ),
     "debug": Mode(

@@ -88,7 +88,7 @@ cdef class Cache(Store):
     # -------------------------------------------------------------- looking up
 
     def __getitem__(self, key):
-        cdef PyObject *value = lookup(self, key, True)
+        cdef PyObject *value = lookup(self, <PyObject *>key, True)
         if value != NULL:
             return fastcache_give(value)
         if self.hooks & HOOK_MISSING:
@@ -100,7 +100,7 @@ cdef class Cache(Store):
         raise KeyError(key)
 
     def __contains__(self, key):
-        cdef PyObject *value = lookup(self, key, False)
+        cdef PyObject *value = lookup(self, <PyObject *>key, False)
         if value == NULL:
             return False
         decref(value)
@@ -111,7 +111,7 @@ cdef class Cache(Store):
         cdef PyObject *value
         if self.hooks & HOOK_LOOKUP:
             return self[key] if key in self else default
-        value = lookup(self, key, True)
+        value = lookup(self, <PyObject *>key, True)
         if value == NULL:
             return default
         return fastcache_give(value)
@@ -125,7 +125,7 @@ cdef class Cache(Store):
                 if key in self:
                     found[key] = self[key]
                 continue
-            value = lookup(self, key, True)
+            value = lookup(self, <PyObject *>key, True)
             if value != NULL:
                 found[key] = fastcache_give(value)
         return found
@@ -148,7 +148,7 @@ cdef class Cache(Store):
 
     def __delitem__(self, key):
         cdef Garbage garbage
-        cdef uint64_t mix = mix_of(fastcache_hash(key))
+        cdef uint64_t mix = mix_of(fastcache_hash(<PyObject *>key))
         cdef double now = now_in(self)
         cdef Removal removal
         garbage_start(&garbage)
@@ -170,7 +170,7 @@ cdef class Cache(Store):
                 del self[key]
                 return value
         else:
-            mix = mix_of(fastcache_hash(key))
+            mix = mix_of(fastcache_hash(<PyObject *>key))
             now = now_in(self)
             garbage_start(&garbage)
             try:
@@ -194,17 +194,15 @@ cdef class Cache(Store):
                 return self[key]
             self[key] = default
             return default
-        found = lookup(self, key, True)
+        found = lookup(self, <PyObject *>key, True)
         if found != NULL:
             return fastcache_give(found)
         item.value = <PyObject *>default
         item.size = self.size_of(default)
-        mix = mix_of(fastcache_hash(key))
+        mix = mix_of(fastcache_hash(<PyObject *>key))
         item.now = now_in(self)
         self.set_deadline(&item, None)
-        shard = <Shard>shard_at(self, mix)
-        if item.size > shard.capacity:
-            raise ValueError("value too large")
+        shard = self.shard_for(mix, &item)
         garbage_start(&garbage)
         try:
             # Somebody may have stored it while the size was taken.
@@ -316,6 +314,9 @@ cdef class Cache(Store):
         """A view of the items."""
         return ItemsView(self) if self.hooks & HOOK_LOOKUP else _Items(self)
 
+    # As Mapping has it: what has items by key is in no order to be reversed.
+    __reversed__ = None
+
     def __eq__(self, other):
         if not isinstance(other, Mapping):
             return NotImplemented
@@ -352,7 +353,7 @@ cdef object get_plainly(object self, PyObject *const *args, Py_ssize_t count, Py
     cdef PyObject *value
     if names != NULL or not 1 <= count <= 2 or (<Cache>self).hooks & HOOK_LOOKUP:
         return _get_parsed(self, args, count, names)
-    value = lookup(<Cache>self, <object>args[0], True)
+    value = lookup(<Cache>self, args[0], True)
     if value != NULL:
         return fastcache_give(value)
     return <object>args[1] if count == 2 else None

@@ -102,7 +102,7 @@ cdef class Cached:
         return dict(self.parameters)
 
     cdef object look(self, object key, bint counted):
-        cdef PyObject *value = lookup(self.cache, key, counted)
+        cdef PyObject *value = lookup(self.cache, <PyObject *>key, counted)
         return _ABSENT if value == NULL else fastcache_give(value)
 
     cdef int keep(self, object key, object value, Py_ssize_t generation) except -1:
@@ -207,7 +207,7 @@ cdef object call_function(object self, PyObject *const *args, size_t count, PyOb
     cdef Cached cached = <Cached>self
     cdef Py_ssize_t positional = PyVectorcall_NARGS(count)
     cdef object key = key_of(args, positional, names, cached.typed)
-    cdef PyObject *value = lookup(cached.cache, key, True)
+    cdef PyObject *value = lookup(cached.cache, <PyObject *>key, True)
     if value != NULL:
         return fastcache_give(value)
     return cached.fill(key, args, <size_t>positional, names)

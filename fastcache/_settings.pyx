@@ -40,12 +40,16 @@ cdef class Settings:
         native = timer is _monotonic and FASTCACHE_NATIVE_CLOCK
         self.clock = CLOCK_NATIVE if native else CLOCK_CALL
         self.calendar = isinstance(ttl, timedelta)
+        if self.calendar and timer is _monotonic:
+            raise TypeError("ttl must be a number of seconds, not timedelta, for this timer")
         self.span = self.span_of(ttl)
         self.latest = _LATEST if self.calendar else INFINITY
 
     cdef double instant(self, object time) except? -1.0:
         """The C form of a time that the timer gave."""
         if self.calendar:
+            if not isinstance(time, datetime):
+                raise TypeError(f"the timer gave {type(time).__name__} for a ttl of timedelta")
             origin = _EPOCH if time.tzinfo is None else _EPOCH_UTC
             return (time - origin) // _MICROSECOND
         return time

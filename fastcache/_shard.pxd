@@ -3,9 +3,15 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 
+from fastcache._entry cimport Entry
 from fastcache._garbage cimport Garbage
-from fastcache._settings cimport Settings
-from fastcache._table cimport Table
+from fastcache._settings cimport Settings, fastcache_monotonic
+from fastcache._slots cimport Slot, slots_first
+from fastcache._table cimport Table, touch
+
+
+cdef extern from "Python.h":
+    void incref "Py_INCREF"(PyObject *reference) noexcept
 
 
 cdef extern from "_keys.h":
@@ -51,8 +57,6 @@ cdef class Shard:
     cdef Table table
     cdef readonly double capacity
 
-    cdef PyObject *fetch(self, object key, uint64_t mix, double bound, bint native) except? NULL
-    cdef PyObject *peek(self, object key, uint64_t mix, double bound, bint native) except? NULL
     cdef int put(self, object key, uint64_t mix, Item *item, Garbage *garbage) except -1
     cdef PyObject *put_new(
         self, object key, uint64_t mix, Item *item, Garbage *garbage
@@ -72,7 +76,7 @@ cdef class Shard:
     cdef void add_counts(self, Counts *counts) noexcept
 
     # With the lock held:
-    cdef uint32_t find(self, object key, uint64_t mix) except? 0xFFFFFFFF
+    cdef uint32_t search(self, object key, uint64_t mix) except? 0xFFFFFFFF
     cdef int compare(self, PyObject *held, object key) except -1
     cdef int store(
         self, uint32_t index, object key, uint64_t mix, Item *item, Garbage *garbage
@@ -80,3 +84,81 @@ cdef class Shard:
     cdef void foresee(self) noexcept
     cdef int take(self, uint32_t index, Garbage *garbage) noexcept
     cdef int expire_held(self, double now, Garbage *garbage) noexcept
+
+
+# What is asked for most is compiled into those who ask.
+
+cdef inline bint live(double deadline, double bound, bint native) noexcept:
+    """Whether a deadline is still to come, at a time that `bound` is not before."""
+    return bound < deadline or (native and fastcache_monotonic() < deadline)
+
+
+cdef inline uint32_t find(Shard shard, PyObject *key, uint64_t mix) except? 0xFFFFFFFF:
+    """Index of the entry of `key`, expired or not; 0 where there is none.
+
+    The lock is held, and has been since the answer became true. When this raises, the
+    lock is released.
+    """
+    cdef uint32_t tag = <uint32_t>mix
+    cdef Entry *entries = shard.table.entries
+    cdef Entry *entry
+    cdef Slot *slot
+    cdef int same
+    # The ends of the order by use are written by every core, and are on their way
+    # while the index is searched and the key compared.
+    fastcache_prefetch(entries)
+    slot = slots_first(&shard.table.slots, tag)
+    while slot.tag == tag and slot.entry != 0:
+        entry = &entries[slot.entry]
+        if entry.key == key:
+            return slot.entry
+        fastcache_prefetch(entry.value)
+        fastcache_prefetch(&entries[entry.prev_used])
+        fastcache_prefetch(&entries[entry.next_used])
+        fastcache_prefetch(&entries[entries[0].prev_used])
+        same = fastcache_equal(entry.key, key)
+        if same < 0:
+            return shard.search(<object>key, mix)
+        if same:
+            return slot.entry
+        slot += 1
+    return 0
+
+
+cdef inline PyObject *fetch(
+    Shard shard, PyObject *key, uint64_t mix, double bound, bint native
+) except? NULL:
+    """New reference to the live value of `key`, now the most recently used; or NULL.
+
+    `bound` is the time, or where `native` a time that is not yet reached.
+    """
+    cdef PyObject *value = NULL
+    cdef Entry *entry
+    cdef uint32_t index
+    lock(&shard.mutex)
+    index = find(shard, key, mix)
+    entry = &shard.table.entries[index]
+    if index != 0 and live(entry.deadline, bound, native):
+        shard.counts.hits += 1
+        touch(&shard.table, index)
+        value = entry.value
+        incref(value)
+    else:
+        shard.counts.misses += 1
+    unlock(&shard.mutex)
+    return value
+
+
+cdef inline PyObject *peek(
+    Shard shard, PyObject *key, uint64_t mix, double bound, bint native
+) except? NULL:
+    """As `fetch`, without touching recency or statistics."""
+    cdef PyObject *value = NULL
+    cdef uint32_t index
+    lock(&shard.mutex)
+    index = find(shard, key, mix)
+    if index != 0 and live(shard.table.entries[index].deadline, bound, native):
+        value = shard.table.entries[index].value
+        incref(value)
+    unlock(&shard.mutex)
+    return value

@@ -18,7 +18,7 @@ import sys
 
 from fastcache._entry cimport Entry
 from fastcache._garbage cimport Garbage, garbage_add, garbage_make_room
-from fastcache._settings cimport Settings, fastcache_monotonic
+from fastcache._settings cimport Settings
 from fastcache._slots cimport Slot, slots_first, slots_home
 from fastcache._table cimport (
     Table,
@@ -36,7 +36,6 @@ from fastcache._table cimport (
 
 
 cdef extern from "Python.h":
-    void incref "Py_INCREF"(PyObject *reference) noexcept
     void decref "Py_DECREF"(PyObject *reference) noexcept
 
 
@@ -57,11 +56,6 @@ cdef enum Comparison:
     CHANGED
 
 
-cdef inline bint live(double deadline, double bound, bint native) noexcept:
-    """Whether a deadline is still to come, at a time that `bound` is not before."""
-    return bound < deadline or (native and fastcache_monotonic() < deadline)
-
-
 @cython.final
 @cython.auto_pickle(False)
 @cython.trashcan(True)
@@ -80,64 +74,19 @@ cdef class Shard:
 
     # -------------------------------------------------------------- looking up
 
-    cdef PyObject *fetch(self, object key, uint64_t mix, double bound, bint native) except? NULL:
-        """New reference to the live value of `key`, now the most recently used; or NULL.
-
-        `bound` is the time, or where `native` a time that is not yet reached.
-        """
-        cdef PyObject *value = NULL
-        cdef Entry *entry
-        cdef uint32_t index
-        lock(&self.mutex)
-        index = self.find(key, mix)
-        entry = &self.table.entries[index]
-        if index != 0 and live(entry.deadline, bound, native):
-            self.counts.hits += 1
-            touch(&self.table, index)
-            value = entry.value
-            incref(value)
-        else:
-            self.counts.misses += 1
-        unlock(&self.mutex)
-        return value
-
-    cdef PyObject *peek(self, object key, uint64_t mix, double bound, bint native) except? NULL:
-        """As `fetch`, without touching recency or statistics."""
-        cdef PyObject *value = NULL
-        cdef uint32_t index
-        lock(&self.mutex)
-        index = self.find(key, mix)
-        if index != 0 and live(self.table.entries[index].deadline, bound, native):
-            value = self.table.entries[index].value
-            incref(value)
-        unlock(&self.mutex)
-        return value
-
-    cdef uint32_t find(self, object key, uint64_t mix) except? 0xFFFFFFFF:
-        """Index of the entry of `key`, expired or not; 0 where there is none.
-
-        The lock is held, and has been since the answer became true. When this raises, the
-        lock is released.
-        """
+    cdef uint32_t search(self, object key, uint64_t mix) except? 0xFFFFFFFF:
+        """`find` for keys that only Python can compare."""
         cdef uint32_t tag = <uint32_t>mix
-        cdef Slot *slot
-        cdef Entry *entry
+        cdef Slot *slot = slots_first(&self.table.slots, tag)
+        cdef PyObject *held
         cdef int same
-        # The ends of the order by use are written by every core, and are on their way
-        # while the index is searched and the key compared.
-        fastcache_prefetch(self.table.entries)
-        slot = slots_first(&self.table.slots, tag)
         while slot.tag == tag and slot.entry != 0:
-            entry = &self.table.entries[slot.entry]
-            if entry.key == <PyObject *>key:
+            held = self.table.entries[slot.entry].key
+            if held == <PyObject *>key:
                 return slot.entry
-            fastcache_prefetch(entry.value)
-            fastcache_prefetch(&self.table.entries[entry.prev_used])
-            fastcache_prefetch(&self.table.entries[entry.next_used])
-            fastcache_prefetch(&self.table.entries[self.table.entries[0].prev_used])
-            same = fastcache_equal(entry.key, <PyObject *>key)
+            same = fastcache_equal(held, <PyObject *>key)
             if same < 0:
-                same = self.compare(entry.key, key)
+                same = self.compare(held, key)
             if same == CHANGED:
                 slot = slots_first(&self.table.slots, tag)
             elif same == EQUAL:
@@ -165,7 +114,7 @@ cdef class Shard:
         """Store one item, after dropping what has expired and what must make room."""
         cdef int failed
         lock(&self.mutex)
-        failed = self.store(self.find(key, mix), key, mix, item, garbage)
+        failed = self.store(find(self, <PyObject *>key, mix), key, mix, item, garbage)
         unlock(&self.mutex)
         if failed:
             raise MemoryError
@@ -179,7 +128,7 @@ cdef class Shard:
         cdef int failed = 0
         cdef uint32_t index
         lock(&self.mutex)
-        index = self.find(key, mix)
+        index = find(self, <PyObject *>key, mix)
         if index != 0 and item.now < self.table.entries[index].deadline:
             touch(&self.table, index)
             value = self.table.entries[index].value
@@ -279,7 +228,7 @@ cdef class Shard:
         cdef int failed = 0
         cdef uint32_t index
         lock(&self.mutex)
-        index = self.find(key, mix)
+        index = find(self, <PyObject *>key, mix)
         if index != 0:
             removal = REMOVED if now < self.table.entries[index].deadline else EXPIRED
         if removal == REMOVED or (removal == EXPIRED and not counted):
@@ -296,7 +245,7 @@ cdef class Shard:
         """Make a key the most recently used."""
         cdef uint32_t index
         lock(&self.mutex)
-        index = self.find(key, mix)
+        index = find(self, <PyObject *>key, mix)
         if index != 0:
             touch(&self.table, index)
         unlock(&self.mutex)
@@ -307,7 +256,7 @@ cdef class Shard:
         cdef double excess
         cdef uint32_t index
         lock(&self.mutex)
-        index = self.find(key, mix)
+        index = find(self, <PyObject *>key, mix)
         excess = self.table.total + size - self.capacity
         if index != 0:
             excess -= size_at(&self.table, index)

@@ -5,6 +5,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 cdef enum:
     NO_TAG = 0xFFFFFFFF     # of an empty slot; a key may have it too
+    NEAR = 4                # slots that may be read from any home on
 
 
 cdef struct Slot:
@@ -36,6 +37,12 @@ cdef inline Slot *slots_home(Slots *slots, uint32_t tag) noexcept nogil:
 cdef inline Slot *slots_first(Slots *slots, uint32_t tag) noexcept nogil:
     """The first slot with this tag, or the slot where it would be."""
     cdef Slot *slot = slots_home(slots, tag)
+    cdef uint32_t before = 0
+    cdef int i
+    # How far a tag is from its home cannot be predicted: the near ones without a branch.
+    for i in range(NEAR):
+        before += slot[i].tag < tag
+    slot += before
     while slot.tag < tag:
         slot += 1
     return slot

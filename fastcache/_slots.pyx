@@ -20,14 +20,15 @@ cdef enum:
     OVERFLOW = 8
 
 # What an index without memory points to.
-cdef Slot _NONE = Slot(tag=NO_TAG, entry=0)
+cdef Slot[NEAR] _NONE
+blank(_NONE, 0, NEAR)
 
 
 cdef void slots_start(Slots *slots) noexcept nogil:
     """An empty index, which needs no memory."""
-    slots.table = &_NONE
+    slots.table = _NONE
     slots.homes = 0
-    slots.end = 1
+    slots.end = NEAR
 
 
 cdef void slots_free(Slots *slots) noexcept:

@@ -12,7 +12,7 @@ from fastcache._settings cimport (
     fastcache_monotonic_coarse,
     fastcache_monotonic_soon,
 )
-from fastcache._shard cimport Item, Shard
+from fastcache._shard cimport Item, Shard, fetch, peek
 from fastcache._slots cimport mix_of
 
 
@@ -23,7 +23,7 @@ cdef extern from "Python.h":
 
 
 cdef extern from "_keys.h":
-    Py_hash_t fastcache_hash(object key) except? -1
+    Py_hash_t fastcache_hash(PyObject *key) except? -1
 
 
 cdef enum:
@@ -46,6 +46,7 @@ cdef class Store:
     cdef object __weakref__
 
     cdef int open(self, type base, Settings settings, object shards, bint reborn) except -1
+    cdef Shard shard_for(self, uint64_t mix, Item *item)
     cdef int assign(self, object key, object value, object ttl) except -1
     cdef int assign_hooked(self, object key, object value, object ttl) except -1
     cdef int set_deadline(self, Item *item, object ttl) except -1
@@ -64,6 +65,8 @@ cdef inline PyObject *shard_at(Store self, uint64_t mix) noexcept:
     """The shard that the upper half of a key's mix chooses; borrowed."""
     cdef PyObject *shards = <PyObject *>self.shards
     cdef uint64_t count = <uint64_t>tuple_size(shards)
+    if count == 1:
+        return tuple_item(shards, 0)
     return tuple_item(shards, <Py_ssize_t>(((mix >> 32) * count) >> 32))
 
 
@@ -83,7 +86,7 @@ cdef inline double roughly_now_in(Store self) except? -1.0:
     return now_in(self)
 
 
-cdef inline PyObject *lookup(Store self, object key, bint counted) except? NULL:
+cdef inline PyObject *lookup(Store self, PyObject *key, bint counted) except? NULL:
     """New reference to the live value of `key`; NULL without an exception for none.
 
     A lookup that is `counted` makes the key the most recently used.
@@ -92,5 +95,5 @@ cdef inline PyObject *lookup(Store self, object key, bint counted) except? NULL:
     cdef bint native = self.settings.clock == CLOCK_NATIVE
     cdef double bound = fastcache_monotonic_soon() if native else now_in(self)
     if counted:
-        return (<Shard>shard_at(self, mix)).fetch(key, mix, bound, native)
-    return (<Shard>shard_at(self, mix)).peek(key, mix, bound, native)
+        return fetch(<Shard>shard_at(self, mix), key, mix, bound, native)
+    return peek(<Shard>shard_at(self, mix), key, mix, bound, native)

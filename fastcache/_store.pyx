@@ -116,6 +116,18 @@ cdef class Store:
             raise ValueError("value size must be finite")
         return size
 
+    cdef Shard shard_for(self, uint64_t mix, Item *item):
+        """The shard that is to store an item, which fits in.
+
+        The cache may have been initialised again since the size was taken.
+        """
+        cdef Shard shard = <Shard>shard_at(self, mix)
+        if not shard.table.sized:
+            item.size = 1.0
+        if not 0.0 <= item.size <= shard.capacity:
+            raise ValueError("value too large")
+        return shard
+
     cdef int assign(self, object key, object value, object ttl) except -1:
         """Store an item, with the cache's ttl for None."""
         cdef Garbage garbage
@@ -126,12 +138,10 @@ cdef class Store:
             return self.assign_hooked(key, value, ttl)
         item.value = <PyObject *>value
         item.size = self.size_of(value)
-        mix = mix_of(fastcache_hash(key))
+        mix = mix_of(fastcache_hash(<PyObject *>key))
         item.now = now_in(self) if ttl is not None else roughly_now_in(self)
         self.set_deadline(&item, ttl)
-        shard = <Shard>shard_at(self, mix)
-        if item.size > shard.capacity:
-            raise ValueError("value too large")
+        shard = self.shard_for(mix, &item)
         garbage_start(&garbage)
         try:
             shard.put(key, mix, &item, &garbage)
@@ -167,10 +177,8 @@ cdef class Store:
         item.size = self.size_of(value)
         # Nothing is left to expire, unless the subclass wants to keep it.
         item.now = -INFINITY
-        mix = mix_of(fastcache_hash(key))
-        shard = <Shard>shard_at(self, mix)
-        if item.size > shard.capacity:
-            raise ValueError("value too large")
+        mix = mix_of(fastcache_hash(<PyObject *>key))
+        shard = self.shard_for(mix, &item)
         while self.hooks & (HOOK_DELETE | HOOK_POPITEM):
             if not (shard.excess(key, mix, item.size) > 0.0):
                 break
@@ -258,10 +266,11 @@ cdef class Store:
         cdef Garbage garbage
         cdef Item item
         cdef uint64_t mix
+        cdef Shard shard
         attributes, made, entries, use = state
-        maxsize, getsizeof, ttl, timer, shards, reborn = made
+        maxsize, getsizeof, ttl, timer, parts, reborn = made
         base = next(cls for cls in type(self).__mro__ if cls.__module__ == "fastcache._ttl")
-        self.open(base, Settings(maxsize, getsizeof, ttl, timer), shards, reborn)
+        self.open(base, Settings(maxsize, getsizeof, ttl, timer), parts, reborn)
         if attributes:
             self.__dict__.update(attributes)
         for key, value, size, deadline in entries:
@@ -269,9 +278,14 @@ cdef class Store:
             item = Item(
                 value=<PyObject *>value, size=size, now=-INFINITY, deadline=deadline, own=True
             )
+            try:
+                shard = self.shard_for(mix, &item)
+            except ValueError:
+                # Strings hash otherwise in another process: its shard there was larger.
+                continue
             garbage_start(&garbage)
             try:
-                (<Shard>shard_at(self, mix)).put(key, mix, &item, &garbage)
+                shard.put(key, mix, &item, &garbage)
             finally:
                 garbage_release(&garbage)
         for number in use:

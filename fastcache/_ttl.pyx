@@ -44,6 +44,8 @@ cdef class TTLCache(Cache):
     """
 
     def __init__(self, maxsize, ttl, timer=_monotonic, getsizeof=None, *, shards=1):
+        if timer is None:
+            raise TypeError("timer must be callable, not NoneType")
         self.open(TTLCache, Settings(maxsize, getsizeof, ttl, timer), shards, True)
 
     def set(self, key, value, *, ttl=None):

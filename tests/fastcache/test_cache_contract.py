@@ -295,6 +295,11 @@ def test_is_a_mutable_mapping(kind: Kind) -> None:
             pytest.fail("a cache must match as a mapping")
 
 
+def test_is_in_no_order_to_be_reversed(kind: Kind) -> None:
+    with pytest.raises(TypeError):
+        reversed(filled(kind, 3, 2))
+
+
 def test_views(kind: Kind) -> None:
     cache = filled(kind, 3, 2)
     assert list(cache.keys()) == [1, 2]
@@ -342,6 +347,10 @@ def test_under_cachetools_decorators(kind: Kind) -> None:
     assert [double(n) for n in (1, 2, 1, 3, 1, 2)] == [2, 4, 2, 6, 2, 4]
     assert calls == [1, 2, 3, 2]
     assert double.cache_info()[:2] == (2, 4)
+    assert double.cache_info().currsize == 2
+    double.cache_clear()
+    assert double.cache_info()[:2] == (0, 0)
+    assert len(double.cache) == 0
 
     class Owner:
         def __init__(self) -> None:

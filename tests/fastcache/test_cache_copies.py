@@ -156,3 +156,13 @@ def test_bad_state_is_refused() -> None:
             cache.__setstate__(state)
     with pytest.raises(TypeError):
         cache.__setstate__(None)
+
+
+@pytest.mark.parametrize("size", [5, -1, float("nan")])
+def test_state_whose_items_do_not_fit(size: float) -> None:
+    """As after unpickling where strings hash otherwise, into shards that are smaller."""
+    cache: Any = fastcache.LRUCache(3)
+    made = (4, lambda value: value, None, None, 1, False)
+    cache.__setstate__((None, made, [("no", "a", size, 0.0), ("yes", "b", 4, 9e9)], [0, 1]))
+    assert dict(cache) == {"yes": "b"}
+    assert cache.currsize == 4

@@ -65,6 +65,30 @@ def test_init_again_starts_anew(kind: Kind) -> None:
     assert cache.maxsize == 5
 
 
+@pytest.mark.parametrize("use", ["__setitem__", "setdefault"])
+@pytest.mark.parametrize(
+    ("maxsize", "size", "kept"), [(0, 0.0, 0), (0.5, 0.25, 0), (2, 0.0, 2), (2, 9.0, 2)]
+)
+def test_init_again_while_a_size_is_taken(
+    kind: Kind, use: str, maxsize: float, size: float, kept: int
+) -> None:
+    """The size of another cache's item is nothing to a cache that counts items."""
+
+    def measure(value: int) -> float:
+        cache.__init__(*((maxsize, 60.0) if kind.timed else (maxsize,)))
+        return size
+
+    cache = kind.make(10, measure)
+    for number in range(6):
+        if kept:
+            getattr(cache, use)(number, number)
+        else:
+            with pytest.raises(ValueError, match="value too large"):
+                getattr(cache, use)(number, number)
+    assert len(cache) == cache.currsize == kept
+    check(cache)
+
+
 def test_deep_nesting_is_freed_without_deep_recursion(kind: Kind) -> None:
     cache = kind.make(1)
     for _ in range(100_000):

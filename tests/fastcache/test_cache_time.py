@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -261,10 +261,23 @@ def test_default_timer_is_monotonic_seconds(kind: Kind) -> None:
 def test_wrong_settings() -> None:
     with pytest.raises(TypeError, match="timer must be callable, not int"):
         TTLCache(1, 1, 5)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="timer must be callable, not NoneType"):
+        TTLCache(1, 1, None)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="ttl must be a number of seconds, not timedelta"):
+        TTLCache(1, timedelta(days=1))  # type: ignore[call-overload]
     with pytest.raises(TypeError):
         TTLCache(1, "3")  # type: ignore[call-overload]
     with pytest.raises(TypeError):
         TTLCache(1, None)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("time", [5.0, timedelta(0), date(2030, 1, 1), None])
+def test_a_timedelta_needs_datetimes(time: Any) -> None:
+    cache: TTLCache[int, int] = TTLCache(1, timedelta(days=1), lambda: time)
+    with pytest.raises(TypeError, match=f"the timer gave {type(time).__name__} for a ttl of timed"):
+        cache[1] = 1
+    with pytest.raises(TypeError, match=f"the timer gave {type(time).__name__} for a ttl of timed"):
+        cache.get(1)
 
 
 def test_timer_not_frozen() -> None:
