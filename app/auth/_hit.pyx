@@ -218,7 +218,7 @@ cdef class HitPath:
         memcpy(text_data(<PyObject *>named), secret + MARK_SIZE, LOOKUP_SIZE)
         # The digest takes long enough for what is needed after it to arrive from memory.
         fastcache_prefetch(self.stripes.word_at(secret + MARK_SIZE, LOOKUP_SIZE))
-        found = lookup(self.known, named, True)
+        found = lookup(self.known, <PyObject *>named, True)
         self.digest.compute(<const unsigned char *>secret, SECRET_SIZE, digest)
         if found != NULL:
             entry = <Entry>fastcache_give(found)
