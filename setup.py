@@ -39,6 +39,7 @@ MODULES = (
     "_shared",
     "_digest",
     "_tallies",
+    "_shared_table",
     "_shared_cache",
     "_windows",
 )
@@ -52,7 +53,7 @@ HEADERS = (
     "_robust_lock.h",
     "_seqlock.h",
 )
-APP_MODULES = ("credentials.base62", "auth._entry", "auth._hit", "auth._latency")
+APP_MODULES = ("credentials._proof", "auth._entry", "auth._hit", "auth._latency")
 
 
 @dataclass(frozen=True)

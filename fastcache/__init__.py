@@ -6,7 +6,7 @@ try:
     from fastcache._cached import Cached, cached
     from fastcache._digest import KeyedDigest
     from fastcache._shared import Counters, Stripes
-    from fastcache._shared_cache import SharedCache, SharedEntry
+    from fastcache._shared_cache import SharedCache
     from fastcache._tallies import Tallies
     from fastcache._ttl import LRUCache, TTLCache
     from fastcache._windows import WindowTable
@@ -27,6 +27,7 @@ from fastcache._segment_errors import (
     SegmentUnusable,
 )
 from fastcache._segment_layout import Region
+from fastcache._shared_entry import SharedEntry
 from fastcache._stats import CacheInfo, CacheStats, SharedCacheStats
 
 __all__ = (

@@ -9,6 +9,9 @@
 #include <errno.h>
 #include <pthread.h>
 
+/* The room that a lock has in what it guards: a cache line but one word. */
+_Static_assert(sizeof(pthread_mutex_t) <= 56, "a mutex must fit where it lies");
+
 #define FASTCACHE_TAKEN 1
 #define FASTCACHE_ORPHANED 2 /* taken; what it guards may be half changed */
 #define FASTCACHE_BUSY 0

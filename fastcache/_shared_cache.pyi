@@ -1,16 +1,13 @@
-from typing import NamedTuple, final
+from typing import final
 
 from _typeshed import WriteableBuffer
 
+from fastcache._shared_entry import SharedEntry
+from fastcache._shared_table import SharedTable
 from fastcache._stats import SharedCacheStats
 
-class SharedEntry(NamedTuple):
-    value: bytes
-    ticket: int
-    deadline: int
-
 @final
-class SharedCache:
+class SharedCache(SharedTable):
     def __init__(
         self,
         memory: WriteableBuffer | None = None,
@@ -23,10 +20,6 @@ class SharedCache:
     def format(
         memory: WriteableBuffer, *, slot_size: int | None = None, ways: int | None = None
     ) -> None: ...
-    @property
-    def slot_size(self) -> int: ...
-    @property
-    def capacity(self) -> int: ...
     def get(self, key: str | bytes, /) -> SharedEntry | None: ...
     def put(self, key: str | bytes, value: bytes, *, ticket: int, deadline: int) -> bool: ...
     def clear(self) -> None: ...

@@ -1,10 +1,9 @@
 # cython: always_allow_keywords=False, cdivision=True
 """SharedCache: a set-associative table of bytes that all processes of a machine share.
 
-The memory is a header, then sets. A set has a lock for those who write to it, a tag for
-each of its slots, and the slots. A key belongs to one set by its hash; the tag says in
-which slot it may be, and the slot has the whole key. Readers take no lock: a slot's words
-are read as _seqlock.h says, and are only ever believed when they were not being changed.
+A key belongs to one set by its hash; a tag says in which of the set's slots it may be, and
+the slot has the whole key. Readers take no lock: a slot's words are read as _seqlock.h
+says, and are only ever believed when they were not being changed.
 
 A process may die or stop at any instruction. A writer that died leaves its set's lock
 orphaned, and whoever takes it next empties the set. A writer that is stopped keeps others
@@ -21,12 +20,34 @@ from cpython.bytes cimport (
 )
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport uint64_t
-from libc.string cimport memset
 
 from fastcache._shared cimport Words, text_of, word_from
+from fastcache._shared_table cimport (
+    G_HAND,
+    G_LOCK,
+    G_TAGS,
+    H_BUSY,
+    H_EPOCH,
+    H_EVICTIONS,
+    H_HITS,
+    H_MISSES,
+    H_OVERSIZED,
+    H_PUTS,
+    H_RECOVERED,
+    H_RETRIES,
+    S_BYTES,
+    S_COUNT,
+    S_DEADLINE,
+    S_META,
+    S_TICKET,
+    WORD,
+    SharedTable,
+    area_of,
+    checked,
+    lay_out,
+)
 
-from typing import NamedTuple
-
+from fastcache._shared_entry import SharedEntry
 from fastcache._stats import SharedCacheStats
 
 cdef object _new_tuple = tuple.__new__
@@ -58,129 +79,22 @@ cdef extern from "_seqlock.h":
 
 
 cdef extern from "_robust_lock.h":
-    ctypedef struct Mutex "pthread_mutex_t":
-        pass
-    const int TAKEN "FASTCACHE_TAKEN"
     const int ORPHANED "FASTCACHE_ORPHANED"
     const int BUSY "FASTCACHE_BUSY"
-    int fastcache_robust_init(void *memory) noexcept nogil
     int fastcache_robust_try(void *memory) noexcept nogil
     void fastcache_robust_mend(void *memory) noexcept nogil
     void fastcache_robust_unlock(void *memory) noexcept nogil
 
 
-cdef uint64_t MAGIC = 0x3143534853434146    # "FACSHSC1" in memory
-cdef uint64_t LAYOUT = 1
-
-# The header, by words: what does not change, then what readers count and what writers
-# count, each in a cache line of its own.
 cdef enum:
-    H_MAGIC = 0
-    H_LAYOUT = 1        # with the size of a mutex
-    H_GEOMETRY = 2      # slot size, ways
-    H_SETS = 3
-    H_EPOCH = 4         # grows when the cache is cleared
-    H_HITS = 8
-    H_MISSES = 9
-    H_RETRIES = 10
-    H_PUTS = 16
-    H_OVERSIZED = 17
-    H_BUSY = 18
-    H_EVICTIONS = 19
-    H_RECOVERED = 20
-    HEADER = 24
-
-# A set: the lock, in a cache line with the way that the next eviction begins at; the tags;
-# the slots.
-cdef enum:
-    G_LOCK = 0
-    G_HAND = 7
-    G_TAGS = 8
-
-# A slot: see _seqlock.h for the first word. The second is 0 for an empty one, else the
-# epoch in 32 bits, the key's length in 16 and the value's in 16.
-cdef enum:
-    S_COUNT = 0
-    S_META = 1
-    S_TICKET = 2
-    S_DEADLINE = 3
-    S_BYTES = 4
-
-cdef enum:
-    WORD = 8
-    LINE = 8            # words in a cache line
     LOOKS = 8           # at a slot that changes, before it counts as a miss
     ON_STACK = 1024
-
-
-class SharedEntry(NamedTuple):
-    """A value and what it was stored with."""
-
-    value: bytes
-    ticket: int
-    """The generation that it was read under, for the caller to compare."""
-    deadline: int
-    """Until when it holds, in nanoseconds of time.monotonic_ns."""
-
-
-cdef size_t words_of_set(uint64_t slot_size, uint64_t ways) noexcept nogil:
-    cdef uint64_t tag_words = (ways + LINE - 1) // LINE * LINE
-    return G_TAGS + tag_words + ways * (slot_size // WORD)
-
-
-cdef uint64_t checked(object number, str name, uint64_t least, uint64_t most) except? 0:
-    if not isinstance(number, int):
-        raise TypeError(f"{name} must be an int, not {type(number).__name__}")
-    if not least <= number <= most:
-        raise ValueError(f"{name} must be {least} to {most}, not {number}")
-    return number
-
-
-cdef Words area_of(object memory):
-    """The memory given, as words."""
-    cdef Words area = Words.__new__(Words)
-    with memoryview(memory) as view:
-        area.map(view.nbytes // WORD, memory)
-    return area
-
-
-cdef int lay_out(Words area, object slot_size, object ways) except -1:
-    """Format memory as the caller wants it; None for what is usual."""
-    cdef uint64_t slot = checked(256 if slot_size is None else slot_size, "slot_size", 48, 65536)
-    if slot % WORD != 0:
-        raise ValueError(f"slot_size must be a multiple of {WORD}, not {slot}")
-    return write_format(area, slot, checked(8 if ways is None else ways, "ways", 1, 64))
-
-
-cdef int write_format(Words area, uint64_t slot_size, uint64_t ways) except -1:
-    """Make an empty cache of the memory; the magic number comes last."""
-    cdef uint64_t *words = area.words
-    cdef size_t set_words = words_of_set(slot_size, ways)
-    cdef uint64_t sets, i
-    cdef int error
-    if area.count < <Py_ssize_t>(HEADER + set_words):
-        raise ValueError(
-            f"memory has {area.count * WORD} bytes, one set of {ways} slots needs "
-            f"{(HEADER + set_words) * WORD}"
-        )
-    sets = min((<uint64_t>area.count - HEADER) // set_words, 0xFFFFFFFFU)
-    memset(words, 0, <size_t>area.count * WORD)
-    for i in range(sets):
-        error = fastcache_robust_init(&words[HEADER + i * set_words + G_LOCK])
-        if error != 0:
-            raise OSError(error, "the system has no robust mutexes")
-    words[H_LAYOUT] = LAYOUT << 32 | sizeof(Mutex)
-    words[H_GEOMETRY] = slot_size << 32 | ways
-    words[H_SETS] = sets
-    words[H_EPOCH] = 1
-    fastcache_store(&words[H_MAGIC], MAGIC)
-    return 0
 
 
 @cython.final
 @cython.auto_pickle(False)
 @cython.no_gc_clear
-cdef class SharedCache:
+cdef class SharedCache(SharedTable):
     """A bounded table of `bytes` to `bytes` that may lose anything at any time.
 
     `memory` has been formatted by `format`, once, before others got to see it; without it,
@@ -189,8 +103,6 @@ cdef class SharedCache:
     Each value is kept with a ticket, which the caller compares, and a deadline, an instant
     of time.monotonic_ns after which it is never returned. A str counts as its UTF-8 bytes.
     """
-
-    # no_gc_clear: `words` must not outlive the memory.
 
     def __init__(self, memory=None, *, slot_size=None, ways=None, size=None):
         cdef Words area
@@ -216,55 +128,6 @@ cdef class SharedCache:
         keys whose hashes meet can be kept at once.
         """
         lay_out(area_of(memory), slot_size, ways)
-
-    cdef int open(self, Words area) except -1:
-        """Take over memory that is formatted."""
-        cdef uint64_t *words = area.words
-        cdef uint64_t slot_size, ways
-        if area.count < HEADER or fastcache_load(&words[H_MAGIC]) != MAGIC:
-            raise ValueError("memory holds no SharedCache: format it first")
-        if words[H_LAYOUT] != (LAYOUT << 32 | sizeof(Mutex)):
-            raise ValueError("memory holds a SharedCache of another layout")
-        slot_size = words[H_GEOMETRY] >> 32
-        ways = words[H_GEOMETRY] & 0xFFFFFFFFU
-        if not (
-            48 <= slot_size <= 65536
-            and slot_size % WORD == 0
-            and 1 <= ways <= 64
-            and 1 <= words[H_SETS]
-            and words[H_SETS] <= (<uint64_t>area.count - HEADER) // words_of_set(slot_size, ways)
-        ):
-            raise ValueError("memory holds a damaged SharedCache, or is too small for it")
-        self.area = area
-        self.ways = ways
-        self.slot_words = slot_size // WORD
-        self.tag_words = (ways + LINE - 1) // LINE * LINE
-        self.set_words = words_of_set(slot_size, ways)
-        self.sets = words[H_SETS]
-        self.words = words
-        return 0
-
-    @property
-    def slot_size(self):
-        """The bytes of a slot: of a key and a value, and 32 more."""
-        return self.slot_words * WORD
-
-    @property
-    def capacity(self):
-        """The number of slots."""
-        return self.sets * self.ways
-
-    # -------------------------------------------------------------- where things are
-
-    cdef uint64_t *set_of(self, uint64_t hashed) noexcept nogil:
-        return &self.words[HEADER + ((hashed >> 32) * self.sets >> 32) * self.set_words]
-
-    cdef uint64_t *slot_of(self, uint64_t *group, uint64_t way) noexcept nogil:
-        return &group[G_TAGS + self.tag_words + way * self.slot_words]
-
-    cdef bint is_live(self, uint64_t meta, uint64_t deadline, uint64_t now) noexcept nogil:
-        cdef uint64_t epoch = fastcache_load_relaxed(&self.words[H_EPOCH]) & 0xFFFFFFFFU
-        return meta != 0 and meta >> 32 == epoch and deadline > now
 
     # -------------------------------------------------------------- reading
 
@@ -466,20 +329,12 @@ cdef class SharedCache:
 
     def stats(self):
         """SharedCacheStats: what all processes did since `format`, and what it holds."""
-        cdef uint64_t entries = 0, now = fastcache_monotonic_ns(), set_number, way
-        cdef uint64_t *slot
         cdef uint64_t *words = self.words
+        cdef uint64_t now = fastcache_monotonic_ns(), entries
         if words == NULL:
             return SharedCacheStats(*(0,) * 10)
         with nogil:
-            for set_number in range(self.sets):
-                for way in range(self.ways):
-                    slot = self.slot_of(&words[HEADER + set_number * self.set_words], way)
-                    entries += self.is_live(
-                        fastcache_load_relaxed(&slot[S_META]),
-                        fastcache_load_relaxed(&slot[S_DEADLINE]),
-                        now,
-                    )
+            entries = self.live_slots(now)
         return SharedCacheStats(
             hits=fastcache_load(&words[H_HITS]),
             misses=fastcache_load(&words[H_MISSES]),

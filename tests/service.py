@@ -216,10 +216,7 @@ class Service:
         return Answer(int(status_line.split()[1]), named, body[: int(named["content-length"])])
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of a metric's samples that have these labels, over one worker's answer.
-
-        A worker shows its own numbers: meaningful for a service with one worker.
-        """
+        """The sum of a metric's samples that have these labels, over all workers."""
         total = 0.0
         for line in self.get("/metrics").body.decode().splitlines():
             if line.startswith(f"{name}{{") and all(

@@ -203,6 +203,19 @@ def test_the_compiled_modules_know_nothing_of_the_application() -> None:
                 assert words[1].partition(".")[0] not in ("app", "tests"), f"{path.name}:{number}"
 
 
+def test_the_compiled_check_imports_downward() -> None:
+    """Compiled modules of the application are held to the layer that they lie in."""
+    paths = sorted((ROOT / "app").rglob("*.p[yx]*"))
+    for path in (path for path in paths if path.suffix in (".pyx", ".pxd")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        part = _part_of(".".join(parts))
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+            words = line.split()
+            if words[:1] in (["import"], ["cimport"], ["from"]) and _is_ours(words[1]):
+                below = any(_within(words[1], allowed) for allowed in (part, *LAYERS[part]))
+                assert below, f"{path.name}:{number}"
+
+
 # ---- Each alone
 
 # A fresh interpreter loads what the arguments before "--" name, and then, for each of the others, a
@@ -316,6 +329,7 @@ def test_the_public_names() -> None:
         "current_principal",
         "require_scope",
     ]
+    # Those of fastcache are pinned in tests/fastcache/test_names.py.
     for package in (app.auth, fastcache):
         for name in package.__all__:
             assert getattr(package, name) is not None

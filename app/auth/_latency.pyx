@@ -146,7 +146,7 @@ cdef class Latencies:
             return 0
         with self.lock:
             # Endpoints come from the routes, so there are few; but each is only kept with a series.
-            for index in range(1, SERIES + 1):
+            for index in range(1, <uint64_t>SERIES + 1):
                 named = self.words + DIRECTORY + index * NAMED
                 name = self.name_at(<int>index)
                 if name is None:

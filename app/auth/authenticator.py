@@ -108,7 +108,23 @@ class Authenticator:
 
         ``digest`` is that of ``self.digest``.
         """
-        return self._judge(self._check(lookup, secret, digest))
+        if not self.is_derived(secret):
+            raise InvalidCredential
+        return self.ask_derived(lookup, secret, digest)
+
+    def is_derived(self, secret: str) -> bool:
+        """Whether one of the listed derivation keys made this text: if not, it is no credential."""
+        try:
+            maker = self._derivation.maker_of(read_secret(secret))
+        except MalformedToken:
+            return False
+        if maker is None:
+            self.counters.add(Count.FORGED)
+        return maker is not None
+
+    def ask_derived(self, lookup: str, secret: str, digest: bytes) -> Principal:
+        """``ask`` for what ``is_derived``."""
+        return self._judge(self._find_out(lookup, secret, digest))
 
     def report(self) -> None:
         """Show in the worker's block what its caches hold and have pushed out until now."""
@@ -119,15 +135,8 @@ class Authenticator:
         """End everything remembered under a lookup key: the one function that invalidates."""
         self.shared.invalidate(lookup)
 
-    def _check(self, lookup: str, secret: str, digest: bytes) -> Entry:
-        """Everything but a hit: the derivation, what is known to be unknown, the store."""
-        try:
-            maker = self._derivation.maker_of(read_secret(secret))
-        except MalformedToken:
-            raise InvalidCredential from None
-        if maker is None:
-            self.counters.add(Count.FORGED)
-            raise InvalidCredential
+    def _find_out(self, lookup: str, secret: str, digest: bytes) -> Entry:
+        """What no cache of good ones has and is derived: is it known to be unknown? The store."""
         self.counters.add(Count.CACHE_MISS)
         if self._between is not None:
             self.counters.add(Count.SHARED_MISS)

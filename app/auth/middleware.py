@@ -37,6 +37,7 @@ PRINCIPAL_KEY = "latchkey.principal"
 Answer = tuple[bytes, list[tuple[str, str]]]
 """The body of an error's answer, and its headers."""
 
+_INVALID = InvalidCredential()
 _OUTCOMES: dict[type[ApiError], Count] = {
     MissingCredential: Count.MISSING,
     InvalidCredential: Count.INVALID,
@@ -130,8 +131,12 @@ class AuthMiddleware(HitPath):
         self, environ: WSGIEnvironment, start_response: StartResponse, secret: str, digest: bytes
     ) -> Iterable[bytes] | None:
         """The same for a secret that was read, and looked for in the caches, by compiled code."""
+        authenticator = self._authenticator
+        if not authenticator.is_derived(secret):
+            # Told apart without raising anything: these come in floods.
+            return self._refuse(_INVALID, environ, start_response)
         try:
-            principal = self._authenticator.ask(lookup_key(secret), secret, digest)
+            principal = authenticator.ask_derived(lookup_key(secret), secret, digest)
         except ApiError as error:
             return self._refuse(error, environ, start_response)
         self._let_through(environ, principal)

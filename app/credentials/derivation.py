@@ -15,6 +15,7 @@ from app.credentials.tokens import SecretParts, compose_secret
 
 KEY_LENGTH = 32
 
+_BLOCK_LENGTH = 64
 _PAIR_LABEL = b"latchkey.v1:"
 _INSTANCE_LABEL = b"latchkey.v1.instance:"
 _ID_LABEL = b"latchkey.v1.derivation_id"
@@ -23,17 +24,25 @@ _ID_LABEL = b"latchkey.v1.derivation_id"
 class DerivationKey:
     """One 32-byte derivation key. ``id`` names it in the store and tells nothing about it."""
 
-    __slots__ = ("_key", "id")
+    __slots__ = ("_inner", "_outer", "id")
 
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_LENGTH:
             raise ValueError(f"a derivation key has {KEY_LENGTH} bytes, not {len(key)}")
-        self._key = key
+        # HMAC (RFC 2104) with both of its key blocks hashed once: forged secrets come in floods,
+        # and setting a new HMAC up costs the library more than all else.
+        block = key.ljust(_BLOCK_LENGTH, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block) + _PAIR_LABEL)
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
         self.id = hmac.digest(key, _ID_LABEL, hashlib.sha256)[:8].hex()
 
     def mac(self, api_key: str) -> bytes:
         """The 32-byte proof that belongs to ``api_key``."""
-        return hmac.digest(self._key, _PAIR_LABEL + api_key.encode(), hashlib.sha256)
+        inner = self._inner.copy()
+        inner.update(api_key.encode())
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return outer.digest()
 
     def derive(self, api_key: str) -> str:
         """The secret of a well-formed ``api_key``."""

@@ -27,7 +27,7 @@ from app.store.migrate import migrate
 from benchmarks.overhead.timing import Environ, Subject
 from fastcache import Segment
 
-KEYS = 1_000
+KEYS = 1000
 """Credentials in use, drawn with equal chances."""
 
 OPEN = OpenRoutes(

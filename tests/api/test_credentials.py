@@ -538,4 +538,4 @@ def test_metrics_count(solo: Service) -> None:
     }
     answer = solo.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")
-    assert b'latchkey_cache_entries{level="cache",worker="' in answer.body
+    assert b'latchkey_cache_entries{level="cache"} ' in answer.body

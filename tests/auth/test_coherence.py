@@ -10,12 +10,15 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from app.auth.levels import Backend
 from tests.auth.worker import Gate, Running, Worker, await_waiting, derive, presented
+
+FAR = datetime(2199, 1, 1, tzinfo=UTC)
 
 
 def _check_stopped(worker: Worker, secret: str, where: str) -> tuple[Running, Gate]:
@@ -24,7 +27,7 @@ def _check_stopped(worker: Worker, secret: str, where: str) -> tuple[Running, Ga
     thread = Running(lambda: worker.outcome(secret), start=False)
     gate.only(thread)
     if where == "use":
-        # The wall clock is asked last, when the entry has been filled in.
+        # The wall clock is asked last, when the entry has been filled in, about an expiry.
         now = worker.clock.now
 
         def clock() -> float:
@@ -100,7 +103,7 @@ def test_waiters_from_before_the_revocation_do_not_pass_theirs_on(worker: Worker
 
 
 def test_revoked_between_fill_and_use(worker: Worker) -> None:
-    secret = worker.issue()
+    secret = worker.issue(FAR)
     check, gate = _check_stopped(worker, secret, "use")
     worker.revoke(secret)
     for _ in range(3):
@@ -112,7 +115,7 @@ def test_revoked_between_fill_and_use(worker: Worker) -> None:
 
 
 def test_revoked_during_a_hit(worker: Worker) -> None:
-    secret = worker.issue()
+    secret = worker.issue(FAR)
     assert worker.outcome(secret) == "ok"
     check, gate = _check_stopped(worker, secret, "use")
     worker.revoke(secret)

@@ -135,3 +135,18 @@ def test_repr_of_the_parts_shows_no_proof() -> None:
     api_key = reference.make_api_key("live", 1)
     shown = repr(tokens.SecretParts(api_key, mac))
     assert shown == f"SecretParts(api_key={api_key!r})"
+
+
+@pytest.mark.parametrize("odd", ["\udc80", "é", "\0", "/", ":", "@", "[", "`", "{", "\U0001f511"])
+@pytest.mark.parametrize("at", [0, 7, 8, 29, 30, 72, 73, 78])
+def test_a_character_that_is_no_digit_is_malformed_anywhere(odd: str, at: int) -> None:
+    secret = reference.make_secret(reference.make_api_key("live", 5), bytes(32))
+    assert tokens.read_secret(secret).mac == bytes(32)
+    with pytest.raises(tokens.MalformedToken):
+        tokens.read_secret(secret[:at] + odd + secret[at + 1 :])
+
+
+def test_only_text_is_read() -> None:
+    for wrong in (None, 5, b"x" * 79):
+        with pytest.raises(TypeError):
+            tokens.read_secret(wrong)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """Uses caches in every way, again and again, and fails if memory or objects add up.
 
-The argument is the number of rounds, of some 8,000 operations each.
+The arguments are the number of rounds, of some 9,000 operations each, and a directory.
 """
 
 from __future__ import annotations
@@ -13,9 +13,23 @@ import sys
 import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from fastcache import Counters, LRUCache, Stripes, TTLCache, cached
+from fastcache import (
+    Counters,
+    KeyedDigest,
+    LRUCache,
+    Region,
+    Segment,
+    SegmentError,
+    SharedCache,
+    Stripes,
+    Tallies,
+    TTLCache,
+    WindowTable,
+    cached,
+)
 
 SETTLED = 4
 ALLOWED_BYTES = 4096
@@ -134,7 +148,63 @@ def use_cached() -> None:
     awaited.cache_clear()
 
 
-def one_round() -> None:
+def use_memory(memory: Any, backed: Any) -> None:
+    """Whatever lies in given memory, with what it refuses."""
+    SharedCache.format(memory, slot_size=2048, ways=2)
+    table = SharedCache(memory)
+    for number in range(200):
+        table.put(f"key {number}", b"value" * number, ticket=number, deadline=1 << 63)
+        table.get(f"key {number // 2}")
+    table.clear()
+    table.stats()
+    with suppress(ValueError):
+        table.put("key", b"", ticket=-1, deadline=0)
+    with suppress(ValueError):
+        SharedCache(bytearray(1000))
+    tallies = Tallies(["a", "b"], 500, memory=memory, backed=backed)
+    for row in range(600):
+        tallies.add(row, 0)
+        tallies.row(row)
+    tallies.changes(bytes(100))
+    with suppress(IndexError):
+        tallies.changes(b"", 2)
+    with suppress(ValueError):
+        Tallies(["a"], 1, backed=backed)
+    windows = WindowTable(64, memory=memory)
+    for number in range(200):
+        windows.hit(number << 32, number // 10, 5)
+        windows.count(number, 1)
+    Counters(["a"], memory=memory).compare_exchange(0, 1 << 60, 5)
+    digest = KeyedDigest(b"key", 20)
+    digest.digest("kéy")
+    with suppress(TypeError):
+        digest.digest(5)  # type: ignore[arg-type]
+
+
+def use_segment(path: Path) -> None:
+    """Made, attached, refused, removed."""
+    with Segment.open(path, {"a": Region(1 << 16, 1 << 20)}) as segment:
+        with segment.reopened() as again, Segment.attach(path) as other:
+            use_memory(again.memory("a"), again.backed_word("a"))
+            other.grow("a", 1 << 17)
+            other.claim(3)
+            segment.claimed(3)
+            segment.remove()
+        with suppress(SegmentError):
+            segment.grow("a", 1 << 21)
+        with suppress(SegmentError):
+            Segment.attach(path, identity=b"other")
+        with suppress(SegmentError):
+            Segment.create(path, {"a": Region(1)})
+        segment.remove()
+    path.write_bytes(bytes(5000))
+    path.chmod(0o600)
+    with suppress(SegmentError):
+        Segment.attach(path)
+    path.unlink()
+
+
+def one_round(directory: Path) -> None:
     """Everything once."""
     now = [0.0]
     use(LRUCache(100))
@@ -157,6 +227,8 @@ def one_round() -> None:
     with suppress(ValueError):
         Stripes(64, memory=bytearray(8))
     Counters(["a", "b"]).snapshot()
+    use_memory(bytearray(1 << 16), bytearray(8))
+    use_segment(directory / "segment")
 
 
 def main() -> None:
@@ -164,8 +236,9 @@ def main() -> None:
     rounds = int(sys.argv[1])
     tracemalloc.start()
     settled = 0
+    directory = Path(sys.argv[2])
     for number in range(rounds):
-        one_round()
+        one_round(directory)
         gc.collect()
         if Value.alive:
             sys.exit(f"{Value.alive} values are still alive after round {number}")

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterable
 
 
@@ -14,7 +15,10 @@ class Child:
 
     def __init__(self, work: Callable[[], object]) -> None:
         sys.stderr.flush()
-        self.pid = os.fork()
+        with warnings.catch_warnings():
+            # Other threads are those of the test runner, which the child does not use.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.pid = os.fork()
         self.status: int | None = None
         if self.pid == 0:
             status = 1

@@ -127,11 +127,11 @@ def test_finaliser_may_use_a_cache_that_is_being_collected(kind: Kind) -> None:
 LEAK_SCRIPT = Path(__file__).with_name("leak_script.py")
 
 
-def test_nothing_leaks(long: bool) -> None:
+def test_nothing_leaks(tmp_path: Path, long: bool) -> None:
     """In a process of its own, where nothing else allocates: not measured for coverage either."""
     environment = {name: value for name, value in os.environ.items() if name[:9] != "COVERAGE_"}
     subprocess.run(
-        [sys.executable, "-W", "error", str(LEAK_SCRIPT), "150" if long else "10"],
+        [sys.executable, "-W", "error", str(LEAK_SCRIPT), "150" if long else "10", tmp_path],
         check=True,
         timeout=1000 if long else 100,
         env={**environment, "PYTHONPATH": str(Path(fastcache.__file__).parents[1])},

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import mmap
-import os
 import pickle
 import threading
+from functools import partial
 
 import pytest
 
 from fastcache import Counters
+from tests.fastcache.processes import Child, all_end_well
 
 TOP = (1 << 64) - 1
 
@@ -154,16 +155,13 @@ def test_threads_add_exactly() -> None:
 def test_processes_take_turns_and_agree_on_the_highest() -> None:
     memory = mmap.mmap(-1, 16)
     counters = Counters(["turn", "highest"], memory=memory)
-    children = []
-    for number in range(4):
-        child = os.fork()
-        if child == 0:
-            won = 0
-            while won < 500:
-                seen = counters.value(0)
-                won += counters.compare_exchange(0, seen, seen + 1)
-                counters.raise_to(1, won * 4 + number)
-            os._exit(0)
-        children.append(child)
-    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+
+    def work(number: int) -> None:
+        won = 0
+        while won < 500:
+            seen = counters.value(0)
+            won += counters.compare_exchange(0, seen, seen + 1)
+            counters.raise_to(1, won * 4 + number)
+
+    all_end_well([Child(partial(work, number)) for number in range(4)])
     assert counters.snapshot() == {"turn": 2000, "highest": 2003}

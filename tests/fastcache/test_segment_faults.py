@@ -8,7 +8,7 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,10 @@ def made(path: Path) -> str:
     """Make a segment that nobody holds; its uuid."""
     with Segment.create(path, REGIONS, identity=b"mine") as segment:
         return segment.uuid
+
+
+def ways_to(path: Path) -> list[Callable[[], Segment]]:
+    return [lambda: Segment.attach(path), lambda: Segment.open(path, REGIONS)]
 
 
 def overwrite(path: Path, at: int, data: bytes) -> None:
@@ -130,7 +134,7 @@ def test_another_identity(path: Path) -> None:
         Segment.attach(path, identity=b"other")
     with Segment.attach(path) as segment:
         assert segment.uuid == uuid
-        with pytest.raises(SegmentUnusable, match="not the segment of this identity.* in use"):
+        with pytest.raises(SegmentUnusable, match=r"not the segment of this identity.* in use"):
             Segment.open(path, REGIONS, identity=b"other")
     with Segment.open(path, REGIONS, identity=b"other") as segment:
         assert segment.created
@@ -140,7 +144,7 @@ def test_another_identity(path: Path) -> None:
 def test_damaged_while_in_use_is_not_made_anew(path: Path) -> None:
     with Segment.create(path, REGIONS):
         overwrite(path, 20, b"\xff")
-        with pytest.raises(SegmentUnusable, match="is damaged: .* in use, so it is not made anew"):
+        with pytest.raises(SegmentUnusable, match=r"is damaged: .* in use, so it is not made anew"):
             Segment.open(path, REGIONS)
         assert path.exists()
     refused_then_made_anew(path, "is damaged")
@@ -154,8 +158,8 @@ def test_not_a_file(path: Path, kind: str) -> None:
         os.mkfifo(path, 0o600)
     else:
         path = Path("/dev/null")
-    for call in (lambda: Segment.attach(path), lambda: Segment.open(path, REGIONS)):
-        with pytest.raises(SegmentError, match="is not a regular file|cannot be opened"):
+    for call in ways_to(path):
+        with pytest.raises(SegmentError, match=r"is not a regular file|cannot be opened"):
             call()
     assert path.exists()
 
@@ -202,7 +206,7 @@ def test_another_users(open_directory: Path) -> None:
 
     def work() -> None:
         os.setuid(NOBODY)
-        for call in (lambda: Segment.attach(path), lambda: Segment.open(path, REGIONS)):
+        for call in ways_to(path):
             with pytest.raises(SegmentForbidden, match="run as the user it belongs to"):
                 call()
 

@@ -24,9 +24,9 @@ def memory() -> mmap.mmap:
     return mmap.mmap(-1, 1 << 16)
 
 
-def one_set(**geometry: int) -> SharedCache:
+def one_set() -> SharedCache:
     """A cache in which all keys compete."""
-    cache = SharedCache(size=ONE_SET, **geometry)
+    cache = SharedCache(size=ONE_SET)
     assert cache.capacity == 8
     return cache
 
@@ -282,7 +282,7 @@ def test_not_initialised() -> None:
 def test_initialised_once() -> None:
     cache = SharedCache()
     with pytest.raises(RuntimeError, match="initialised already"):
-        cache.__init__()  # type: ignore[misc]
+        cache.__init__()
 
 
 def test_cannot_be_pickled() -> None:

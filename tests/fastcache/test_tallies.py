@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import mmap
-import os
 import pickle
 import threading
 from array import array
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fastcache import Counters, Tallies
+from tests.fastcache.processes import Child, all_end_well
 
 TOP = (1 << 64) - 1
 FIELDS = ("uses", "last_used", "refused")
@@ -202,18 +203,12 @@ def test_processes_and_threads_lose_nothing() -> None:
             tallies.add(2, 0)
             tallies.raise_to(2, 1, count * 8 + number)
 
-    children = []
-    for number in range(2):
-        child = os.fork()
-        if child == 0:
-            work(number)
-            os._exit(0)
-        children.append(child)
+    children = [Child(partial(work, number)) for number in range(2)]
     threads = [threading.Thread(target=work, args=(number,)) for number in (2, 3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    all_end_well(children)
     assert tallies.row(2) == (8_000, 1_999 * 8 + 3, 0)
     assert tallies.changes(b"") == [2]

@@ -11,9 +11,17 @@ from fastcache import (
     CacheInfo,
     CacheStats,
     Counters,
+    KeyedDigest,
     LRUCache,
+    Region,
+    Segment,
+    SharedCache,
+    SharedCacheStats,
+    SharedEntry,
     Stripes,
+    Tallies,
     TTLCache,
+    WindowTable,
     cached,
 )
 
@@ -131,3 +139,34 @@ def shared() -> None:
     assert_type(counters.names, tuple[str, ...])
     assert_type(counters.snapshot(), dict[str, int])
     counters.add("hits")  # type: ignore[arg-type]
+    assert_type(counters.compare_exchange(0, 1, 2), bool)
+    assert_type(KeyedDigest(b"key", size=20).digest("data"), bytes)
+    KeyedDigest("key")  # type: ignore[arg-type]
+    windows = WindowTable(64)
+    assert_type(windows.hit(1, 2, 3), int)
+    windows.hit("key", 2, 3)  # type: ignore[arg-type]
+
+
+def in_a_segment() -> None:
+    def prepare(segment: Segment) -> None:
+        SharedCache.format(segment.memory("values"), slot_size=512)
+
+    regions = {"values": Region(1 << 20), "rows": Region(1 << 12, 1 << 24)}
+    segment = Segment.open("/dev/shm/name", regions, identity=b"mine", prepare=prepare)
+    assert_type(segment, Segment)
+    assert_type(segment.reopened(), Segment)
+    assert_type(segment.memory("rows"), memoryview)
+    values = SharedCache(segment.memory("values"))
+    assert_type(values.get("key"), SharedEntry | None)
+    assert_type(values.put(b"key", b"value", ticket=1, deadline=2), bool)
+    assert_type(values.stats(), SharedCacheStats)
+    values.put("key", "value", ticket=1, deadline=2)  # type: ignore[arg-type]
+    values.put("key", b"value")  # type: ignore[call-arg]
+    rows = Tallies(
+        ("uses", "refused"),
+        1000,
+        memory=segment.memory("rows"),
+        backed=segment.backed_word("rows"),
+    )
+    assert_type(rows.row(5), tuple[int, ...])
+    assert_type(rows.changes(bytes(8), field=1), list[int])

@@ -1,0 +1,95 @@
+# cython: always_allow_keywords=False
+"""The proof that a secret carries, read in one go: form, checksum, numbers.
+
+Compiled because a forged secret is the one request that anybody can send as often as he likes.
+"""
+
+from cpython.unicode cimport PyUnicode_Check, PyUnicode_GET_LENGTH
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcmp
+
+from zlib import crc32
+
+
+cdef extern from *:
+    ctypedef uint64_t uint128_t "unsigned __int128"
+
+
+cdef extern from "Python.h":
+    bint PyUnicode_IS_ASCII(object text) noexcept
+    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
+
+
+cdef enum:
+    SIZE = 79
+    ID_AT = 8
+    MAC_AT = 30
+    CRC_AT = 73
+    LIMBS = 4               # of a number below 2**256
+    ZERO = 48               # where each kind of digit begins in ASCII
+    UPPER_A = 65
+    LOWER_A = 97
+
+
+cdef inline int digit_of(char character) noexcept nogil:
+    """The value of a base62 digit, -1 for anything else."""
+    if ZERO <= character < ZERO + 10:
+        return character - ZERO
+    if UPPER_A <= character < UPPER_A + 26:
+        return character - UPPER_A + 10
+    if LOWER_A <= character < LOWER_A + 26:
+        return character - LOWER_A + 36
+    return -1
+
+
+cdef inline bint read_number(
+    const char *digits, const char *end, uint64_t *limbs, int count
+) noexcept nogil:
+    """Read base62 into `count` limbs, the least significant first; False where that is not it."""
+    cdef uint128_t carry
+    cdef int digit
+    cdef int i
+    for i in range(count):
+        limbs[i] = 0
+    while digits < end:
+        digit = digit_of(digits[0])
+        if digit < 0:
+            return False
+        carry = <uint128_t>digit
+        for i in range(count):
+            carry += <uint128_t>limbs[i] * 62
+            limbs[i] = <uint64_t>carry
+            carry >>= 64
+        if carry:
+            return False
+        digits += 1
+    return True
+
+
+def proof_in(text):
+    """The 32 bytes of the `mac` in a well-formed secret, checksum included; None for any other."""
+    cdef const char *secret
+    cdef uint64_t limbs[LIMBS]
+    cdef uint64_t crc = 0
+    cdef unsigned char mac[32]
+    cdef Py_ssize_t size = 0
+    cdef int i
+    if not PyUnicode_Check(text):
+        raise TypeError(f"text must be a str, not {type(text).__name__}")
+    if PyUnicode_GET_LENGTH(text) != SIZE or not PyUnicode_IS_ASCII(text):
+        return None
+    secret = PyUnicode_AsUTF8AndSize(text, &size)
+    if memcmp(secret, b"sk_live_", ID_AT) != 0 and memcmp(secret, b"sk_test_", ID_AT) != 0:
+        return None
+    if not read_number(secret + CRC_AT, secret + SIZE, &crc, 1):
+        return None
+    if crc != <uint32_t>crc32(secret[:CRC_AT]):
+        return None
+    # An id is below 2**128.
+    if not read_number(secret + ID_AT, secret + MAC_AT, limbs, 2):
+        return None
+    if not read_number(secret + MAC_AT, secret + CRC_AT, limbs, LIMBS):
+        return None
+    for i in range(32):
+        mac[i] = <unsigned char>(limbs[3 - i // 8] >> (56 - 8 * (i % 8)))
+    return mac[:32]
