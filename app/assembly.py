@@ -33,6 +33,7 @@ from app.errors import ConfigurationError, StoreError
 from app.segment import ServiceSegment
 from app.store import Store
 from app.store.sqlite import database_path
+from fastcache import SegmentError
 
 log = logging.getLogger("latchkey")
 
@@ -115,8 +116,8 @@ class Latchkey:
         self.upkeep.stop()
         try:
             segment.close()
-        except StoreError as error:
-            log.error("the use counts are left for the next start: %s", error.detail)
+        except (StoreError, SegmentError) as error:
+            log.error("the shared memory is left for the next start: %s", error)
         self.store.close()
 
     def middleware(

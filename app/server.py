@@ -41,6 +41,7 @@ from app.errors import (
 )
 from app.segment import ServiceSegment
 from app.store.migrate import MigrationReport, migrate_in_child
+from fastcache import SegmentError
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - only for gunicorn's heartbeat files
 _SEND_TIMEOUT = 2.0
@@ -141,9 +142,9 @@ class _Server(BaseApplication):
         """Called in the master at a clean stop, when no worker is left."""
         try:
             self._segment.close()
-        except StoreError as error:
+        except (StoreError, SegmentError) as error:
             log = cast(Logger, arbiter.log)
-            log.error("the use counts are left for the next start: %s", error.detail)
+            log.error("the shared memory is left for the next start: %s", error)
 
     def _keep_to_one(self, arbiter: Arbiter, count: int, before: int | None) -> None:
         """Called when the number of workers changes: without shared memory there is one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,12 +10,13 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from app.errors import StoreError
+from app.store.lookup import Lookup
 from app.store.pinned import PinnedFile
 from app.store.sqlite import database_path, open_reader, open_writer
 
 
 class Connections:
-    """Two pools over one database file. Safe to use from many threads; not across a fork."""
+    """Two pools over one database file, and ``lookup``. For many threads; not across a fork."""
 
     def __init__(
         self, url: str, *, pool_size: int, lookup_timeout: float, write_timeout: float
@@ -23,11 +25,12 @@ class Connections:
         self._file = PinnedFile(database_path(url))
         self._reader = open_reader(self._file, busy_timeout=lookup_timeout, pool_size=pool_size)
         self._writer = open_writer(self._file, busy_timeout=write_timeout, pool_size=pool_size)
+        self.lookup = Lookup(self._file, busy_timeout=lookup_timeout)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection in autocommit with no open statement; faults become StoreError."""
-        with _translated(), self._reader.connect() as connection:
+        with translated(), self._reader.connect() as connection:
             with _discarded_on_fault(connection):
                 yield connection
 
@@ -37,22 +40,24 @@ class Connections:
 
         Faults become StoreError; whatever the block raises rolls it back.
         """
-        with _translated(), self._writer.connect() as connection:
+        with translated(), self._writer.connect() as connection:
             with _discarded_on_fault(connection), connection.begin():
                 yield connection
 
     def close(self) -> None:
         """Close the connections, all idle by now; new ones are opened where they are needed."""
+        self.lookup.close()
         self._reader.dispose()
         self._writer.dispose()
         self._file.close()
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Make every failure of the database, or of what is in it, a StoreError."""
     try:
         yield
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, sqlite3.Error) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         raise StoreError(f"{type(cause).__name__}: {cause}") from error
     except (TypeError, ValueError, AttributeError, OverflowError) as error:

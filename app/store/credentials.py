@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.credentials.models import Change, Credential, Mode, NewCredential, Rotation
 from app.errors import DuplicateApiKey
-from app.store.connections import Connections
+from app.store.connections import Connections, translated
 from app.store.invalidations import InvalidationLog, log_invalidation
 from app.store.rows import (
     credential_of,
@@ -51,8 +51,9 @@ class Store:
 
     def find(self, api_key: str) -> Credential | None:
         """The credential with this public key, as committed when the call began or later."""
-        with self._connections.reading() as connection:
-            return _find(connection, api_key)
+        with translated():
+            row = self._connections.lookup.row(api_key)
+            return None if row is None else credential_of(row)
 
     def page(self, mode: Mode | None, limit: int, before: int | None) -> list[Credential]:
         """At most ``limit`` credentials of ``mode`` (None: both), newest first.

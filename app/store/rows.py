@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
-
-from sqlalchemy import Row
 
 from app.credentials.models import Credential, Mode, NewCredential
 
@@ -14,26 +13,44 @@ _HASH_LENGTH = 32
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-def credential_of(row: Row[tuple[object, ...]]) -> Credential:
-    """The credential that a whole row holds; raises ValueError where it cannot be one."""
-    fields = row._mapping
-    if len(fields["secret_hash"]) != _HASH_LENGTH:
-        raise ValueError(f"credential {fields['id']} has a hash of a wrong length")
+def credential_of(row: Sequence[Any]) -> Credential:
+    """The credential that a row holds, all its columns in the table's order.
+
+    Raises ValueError, TypeError or AttributeError where it cannot be one.
+    """
+    (
+        number,
+        api_key,
+        secret_hash,
+        derivation_id,
+        account_id,
+        mode,
+        name,
+        scopes,
+        created_at,
+        expires_at,
+        revoked_at,
+        rotated_to,
+        original_expires_at,
+        last_used_at,
+    ) = row
+    if not isinstance(secret_hash, bytes) or len(secret_hash) != _HASH_LENGTH:
+        raise ValueError(f"credential {number} has a hash that is none")
     return Credential(
-        id=fields["id"],
-        api_key=fields["api_key"],
-        secret_hash=fields["secret_hash"],
-        derivation_id=fields["derivation_id"],
-        account_id=fields["account_id"],
-        mode=cast(Mode, fields["mode"]),
-        name=fields["name"],
-        scopes=frozenset(fields["scopes"].split()),
-        created_at=from_milliseconds(fields["created_at"]),
-        expires_at=from_milliseconds_or_none(fields["expires_at"]),
-        revoked_at=from_milliseconds_or_none(fields["revoked_at"]),
-        rotated_to=fields["rotated_to"],
-        original_expires_at=from_milliseconds_or_none(fields["original_expires_at"]),
-        last_used_at=from_milliseconds_or_none(fields["last_used_at"]),
+        id=number,
+        api_key=api_key,
+        secret_hash=secret_hash,
+        derivation_id=derivation_id,
+        account_id=account_id,
+        mode=cast(Mode, mode),
+        name=name,
+        scopes=frozenset(scopes.split()),
+        created_at=from_milliseconds(created_at),
+        expires_at=from_milliseconds_or_none(expires_at),
+        revoked_at=from_milliseconds_or_none(revoked_at),
+        rotated_to=rotated_to,
+        original_expires_at=from_milliseconds_or_none(original_expires_at),
+        last_used_at=from_milliseconds_or_none(last_used_at),
     )
 
 

@@ -57,13 +57,13 @@ def open_writer(file: PinnedFile, *, busy_timeout: float, pool_size: int) -> Eng
     return engine
 
 
-class _PinnedConnection(sqlite3.Connection):
+class PinnedConnection(sqlite3.Connection):
     """A connection that remembers which file it has open."""
 
     identity: FileIdentity
 
 
-def _connect(file: PinnedFile, busy_timeout: float) -> _PinnedConnection:
+def connect_pinned(file: PinnedFile, busy_timeout: float) -> PinnedConnection:
     """Open the file; raises StoreError where that fails or the file is swapped meanwhile."""
     identity = file.pin(lambda: _open_connection(file.path, busy_timeout))
     connection = _open_connection(file.path, busy_timeout)
@@ -77,7 +77,7 @@ def _connect(file: PinnedFile, busy_timeout: float) -> _PinnedConnection:
     return connection
 
 
-def _open_connection(path: Path, busy_timeout: float) -> _PinnedConnection:
+def _open_connection(path: Path, busy_timeout: float) -> PinnedConnection:
     # mode=rw: a missing database is an error, never a new empty one. The driver's own transaction
     # handling is off; SQLAlchemy and the "begin" hook say what happens.
     connection = sqlite3.connect(
@@ -86,7 +86,7 @@ def _open_connection(path: Path, busy_timeout: float) -> _PinnedConnection:
         timeout=busy_timeout,
         isolation_level=None,
         check_same_thread=False,
-        factory=_PinnedConnection,
+        factory=PinnedConnection,
     )
     try:
         connection.execute("PRAGMA foreign_keys = ON")
@@ -100,7 +100,7 @@ def _open_connection(path: Path, busy_timeout: float) -> _PinnedConnection:
 def _open(file: PinnedFile, busy_timeout: float, pool_size: int, **options: Any) -> Engine:
     engine = create_engine(
         "sqlite://",
-        creator=lambda: _connect(file, busy_timeout),
+        creator=lambda: connect_pinned(file, busy_timeout),
         poolclass=QueuePool,
         pool_size=pool_size,
         max_overflow=0,
@@ -111,7 +111,7 @@ def _open(file: PinnedFile, busy_timeout: float, pool_size: int, **options: Any)
     )
 
     @event.listens_for(engine, "checkout")
-    def _compare(connection: _PinnedConnection, record: object, proxy: object) -> None:
+    def _compare(connection: PinnedConnection, record: object, proxy: object) -> None:
         if connection.identity != file.identify():
             # SQLAlchemy answers this by opening a new connection in place of the old one.
             raise DisconnectionError

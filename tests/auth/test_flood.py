@@ -1,6 +1,6 @@
 """Floods: many at once on one cold key make one SELECT, and forged pairs make none.
 
-In process the statements are counted at the engine; over HTTP by what the service counts itself.
+In process the reads are counted at the store; over HTTP by what the service counts itself.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ import threading
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from app.assembly import Latchkey
 from app.auth.headers import Presented
 from app.config import load_settings
 from app.credentials.tokens import compose_secret, lookup_key, new_api_key
 from app.errors import InvalidCredential
+from app.store.lookup import Lookup
 from app.store.migrate import migrate_in_child
 from tests.service import Pair, Service
 
@@ -30,13 +29,16 @@ ROUNDS = 20
 
 
 class Statements(list[str]):
-    """Every statement that an engine sends to the database."""
+    """The key of every read that the store makes."""
 
-    def watch(self, engine: Any) -> Statements:
-        @event.listens_for(engine, "before_cursor_execute")
-        def _note(connection: object, cursor: object, statement: str, *others: object) -> None:
-            self.append(statement)
+    def watch(self, lookup: Lookup) -> Statements:
+        row = lookup.row
 
+        def read(api_key: str) -> object:
+            self.append(api_key)
+            return row(api_key)
+
+        lookup.row = read  # type: ignore[assignment,method-assign]
         return self
 
 
@@ -59,7 +61,7 @@ def latchkey(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Latchke
 
 @pytest.fixture
 def statements(latchkey: Latchkey) -> Statements:
-    return Statements().watch(latchkey.store._connections._reader)
+    return Statements().watch(latchkey.store._connections.lookup)
 
 
 @pytest.fixture

@@ -141,6 +141,7 @@ def test_reads_leave_no_open_statement(store: Store, database: Path) -> None:
 
 def test_connections_are_reused(store: Store, database: Path) -> None:
     store.find(store.add(new_credential()).api_key)
+    store.page(None, 10, None)
     before = open_files(os.getpid(), database)
     for _ in range(20):
         store.find(store.add(new_credential()).api_key)

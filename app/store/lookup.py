@@ -1,0 +1,68 @@
+"""Looking one credential up: the read that a request may have to wait for.
+
+SQLAlchemy writes the statement, once. It is run on connections of the driver, since taking one from
+SQLAlchemy's pool and wrapping its result costs several times what SQLite does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from sqlalchemy import bindparam, select
+from sqlalchemy.dialects import sqlite
+
+from app.store.pinned import PinnedFile
+from app.store.sqlite import PinnedConnection, connect_pinned
+from app.store.tables import credential
+
+_FIND = str(
+    select(credential)
+    .where(credential.c.api_key == bindparam("api_key"))
+    .compile(dialect=sqlite.dialect())
+)
+
+
+class Lookup:
+    """Reads of single rows, each in autocommit on a connection with no open statement.
+
+    Safe to use from many threads; there are as many connections as were ever needed at once.
+    """
+
+    def __init__(self, file: PinnedFile, *, busy_timeout: float) -> None:
+        """Open nothing yet. ``busy_timeout`` in seconds bounds the wait for another's lock."""
+        self._file = file
+        self._busy_timeout = busy_timeout
+        self._idle: deque[PinnedConnection] = deque()
+
+    def row(self, api_key: str) -> tuple[Any, ...] | None:
+        """The columns of the credential with this key, in the table's order; None without.
+
+        Raises StoreError where the file is not what it should be, and sqlite3.Error.
+        """
+        connection = self._take()
+        try:
+            # All of it, though there is one at most: what is not exhausted keeps its snapshot.
+            rows = connection.execute(_FIND, (api_key,)).fetchall()
+        except BaseException:
+            # One that met a broken file may not see it mended.
+            connection.close()
+            raise
+        self._idle.append(connection)
+        return rows[0] if rows else None
+
+    def close(self) -> None:
+        """Close the connections, all idle by now."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _take(self) -> PinnedConnection:
+        identity = self._file.identify()
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return connect_pinned(self._file, self._busy_timeout)
+            if connection.identity == identity:
+                return connection
+            connection.close()
