@@ -56,6 +56,13 @@ cdef enum Comparison:
     CHANGED
 
 
+cdef int done(int failed) except -1:
+    """End a step, without the lock."""
+    if failed:
+        raise MemoryError
+    return 0
+
+
 @cython.final
 @cython.auto_pickle(False)
 @cython.trashcan(True)
@@ -116,9 +123,7 @@ cdef class Shard:
         lock(&self.mutex)
         failed = self.store(find(self, <PyObject *>key, mix), key, mix, item, garbage)
         unlock(&self.mutex)
-        if failed:
-            raise MemoryError
-        return 0
+        return done(failed)
 
     cdef PyObject *put_new(
         self, object key, uint64_t mix, Item *item, Garbage *garbage
@@ -136,8 +141,7 @@ cdef class Shard:
         else:
             failed = self.store(index, key, mix, item, garbage)
         unlock(&self.mutex)
-        if failed:
-            raise MemoryError
+        done(failed)
         return value
 
     cdef int store(
@@ -216,9 +220,7 @@ cdef class Shard:
         lock(&self.mutex)
         failed = self.expire_held(now, garbage)
         unlock(&self.mutex)
-        if failed:
-            raise MemoryError
-        return 0
+        return done(failed)
 
     cdef Removal remove(
         self, object key, uint64_t mix, double now, bint counted, Garbage *garbage
@@ -237,8 +239,7 @@ cdef class Shard:
         self.counts.hits += counted and removal == REMOVED
         self.counts.misses += counted and removal != REMOVED
         unlock(&self.mutex)
-        if failed:
-            raise MemoryError
+        done(failed)
         return removal
 
     cdef int use(self, object key, uint64_t mix) except -1:
@@ -270,9 +271,7 @@ cdef class Shard:
         if self.table.count != 0:
             failed = self.take(self.table.entries[0].next_used, garbage)
         unlock(&self.mutex)
-        if failed:
-            raise MemoryError
-        return 0
+        return done(failed)
 
     cdef bint peek_used(self, Garbage *garbage) noexcept:
         """New references to the least recently used key and value, in an empty garbage."""

@@ -269,7 +269,9 @@ cdef class Store:
         cdef Shard shard
         attributes, made, entries, use = state
         maxsize, getsizeof, ttl, timer, parts, reborn = made
-        base = next(cls for cls in type(self).__mro__ if cls.__module__ == "fastcache._ttl")
+        for base in type(self).__mro__:
+            if base.__module__ == "fastcache._ttl":
+                break
         self.open(base, Settings(maxsize, getsizeof, ttl, timer), parts, reborn)
         if attributes:
             self.__dict__.update(attributes)

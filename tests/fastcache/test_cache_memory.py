@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-import fastcache
 from fastcache import TTLCache
 from tests.fastcache.cache_kinds import FAST_KINDS, Kind
 
@@ -124,18 +123,28 @@ def test_finaliser_may_use_a_cache_that_is_being_collected(kind: Kind) -> None:
     assert seen == [(5, 3)]
 
 
-LEAK_SCRIPT = Path(__file__).with_name("leak_script.py")
+def run_alone(script: str, *arguments: str, timeout: float = 100) -> None:
+    """In a process of its own, where nothing else allocates: not measured for coverage either."""
+    environment = {name: value for name, value in os.environ.items() if name[:9] != "COVERAGE_"}
+    root = Path(__file__).parents[2]
+    subprocess.run(
+        [sys.executable, "-W", "error", "-m", f"tests.fastcache.{script}", *arguments],
+        check=True,
+        timeout=timeout,
+        cwd=root,
+        env={**environment, "PYTHONPATH": str(root)},
+    )
 
 
 def test_nothing_leaks(tmp_path: Path, long: bool) -> None:
-    """In a process of its own, where nothing else allocates: not measured for coverage either."""
-    environment = {name: value for name, value in os.environ.items() if name[:9] != "COVERAGE_"}
-    subprocess.run(
-        [sys.executable, "-W", "error", str(LEAK_SCRIPT), "150" if long else "10", tmp_path],
-        check=True,
-        timeout=1000 if long else 100,
-        env={**environment, "PYTHONPATH": str(Path(fastcache.__file__).parents[1])},
-    )
+    rounds, timeout = ("150", 1000) if long else ("10", 100)
+    run_alone("leak_script", rounds, str(tmp_path), timeout=timeout)
+
+
+def test_no_memory() -> None:
+    """A MemoryError at any point leaves the cache whole."""
+    pytest.importorskip("_testcapi", reason="this Python comes without its own tests' module")
+    run_alone("no_memory_script")
 
 
 @pytest.mark.parametrize("use", ["replace", "evict", "expire", "own ttl", "resize"])
