@@ -550,8 +550,10 @@ def test_serve_takes_bind_and_workers_and_ends_cleanly(
     service = serving("--workers", "3", "--threads", "1")
     # A worker that has not come so far as to start its threads does not hear the signal yet.
     wait_until(
-        lambda: [len(list(Path(f"/proc/{pid}/task").iterdir())) > 1 for pid in workers(service)]
-        == [True] * 3,
+        lambda: (
+            [len(list(Path(f"/proc/{pid}/task").iterdir())) > 1 for pid in workers(service)]
+            == [True] * 3
+        ),
         "three workers",
     )
     assert service.process is not None
