@@ -7,7 +7,6 @@ import hmac
 import json
 import os
 import pty
-import re
 import signal
 import socket
 import subprocess
@@ -549,15 +548,14 @@ def test_serve_takes_bind_and_workers_and_ends_cleanly(
     serving: Callable[..., Service], number: signal.Signals
 ) -> None:
     service = serving("--workers", "3", "--threads", "1")
-    answered: set[str] = set()
-
-    def all_answered() -> bool:
-        # A worker that has not come so far does not hear the signal yet.
-        answered.update(re.findall(r'worker="(\d+)"', service.get("/metrics").body.decode()))
-        return len(answered) == 3
-
-    wait_until(all_answered, "three workers")
-    assert answered == {str(pid) for pid in workers(service)}
+    # A worker that has not come so far as to start its threads does not hear the signal yet.
+    wait_until(
+        lambda: (
+            [len(list(Path(f"/proc/{pid}/task").iterdir())) > 1 for pid in workers(service)]
+            == [True] * 3
+        ),
+        "three workers",
+    )
     assert service.process is not None
     service.process.send_signal(number)
     assert service.process.wait(60) == 0

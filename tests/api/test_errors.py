@@ -209,7 +209,7 @@ def test_route_that_is_not_there(service: Service, live: Pair, path: str, dialec
         ("OPTIONS", "/v1/account", "GET, HEAD"),
         ("TRACE", "/v1/account", "GET, HEAD"),
         ("PATCH", "/v1/api_keys", "GET, HEAD, POST"),
-        ("PUT", "/v1/api_keys/x", "DELETE, GET, HEAD"),
+        ("PUT", "/v1/api_keys/x", "DELETE, GET, HEAD, PATCH"),
     ],
 )
 def test_method_that_is_not_there(

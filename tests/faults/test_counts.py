@@ -199,7 +199,9 @@ def test_memory_that_is_full(
             return
         # Made while nobody serves: the command line will not reach the one that does.
         (tmp_path / "service").mkdir()
-        pair = Service(tmp_path / "service").create_key()
+        beforehand = Service(tmp_path / "service")
+        beforehand.command("init")
+        pair = beforehand.create_key()
         service = start_service(**settings)
         assert service.get("/v1/account", pair.bearer).status == 200
         assert "no shared memory, so one worker at most" in service.log

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,7 @@ from tests.faults.outage import (
     lookups,
     prepare,
 )
-from tests.faults.processes import other_process
+from tests.faults.processes import is_alive, other_process, wait_until, workers
 from tests.service import LATCHKEY, Pair, Service
 
 GARBAGE = b"This is no database. " * 1024
@@ -193,8 +195,8 @@ def test_a_database_that_another_process_writes_to(running: Service) -> None:
 def test_a_database_that_another_process_has_for_itself(
     start_service: Callable[..., Service],
 ) -> None:
-    # Such a lock is only to be had while nobody has the database open; the service keeps it
-    # open from the first request that needs it.
+    # Such a lock is only to be had while nobody has the database open, as a worker has from its
+    # start: one starts while there is none, and finds it with the lock.
     service = start_service(LATCHKEY_WORKERS="1", LATCHKEY_THREADS="16")
     hold = (
         "c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
@@ -203,7 +205,14 @@ def test_a_database_that_another_process_has_for_itself(
     )
     pair = derived(service)
     register = {"api_key": pair.api_key, "api_secret": pair.api_secret}
-    with other_process(hold, str(service.database)):
+    directory = service.database.parent
+    aside = directory.with_name("aside")
+    directory.rename(aside)
+    (victim,) = workers(service)
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: not is_alive(victim) and answers(service), "a new worker")
+    with other_process(hold, str(aside / service.database.name)):
+        aside.rename(directory)
         lookup, ready, write = at_once(
             lambda: service.get("/v1/account", pair.bearer),
             lambda: service.get("/ready"),
@@ -217,6 +226,13 @@ def test_a_database_that_another_process_has_for_itself(
     assert service.get("/v1/account", pair.bearer).code == "invalid_api_key"
     assert service.request("POST", "/credentials", json_body=register).status == 201
     assert service.get("/v1/account", pair.bearer).status == 200
+
+
+def answers(service: Service) -> bool:
+    try:
+        return service.get("/health").status == 200
+    except (OSError, HTTPException):
+        return False
 
 
 KINDS_OF_FULL = ["limit", "tmpfs"] if disk.can_mount() else ["limit"]
