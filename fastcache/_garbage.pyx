@@ -43,8 +43,10 @@ cdef void garbage_release(Garbage *garbage) noexcept:
 
 cdef list garbage_pairs(Garbage *garbage):
     """The collected references as a list of (key, value), which stay in the garbage too."""
+    # No comprehension: Cython 3.3 releases twice what it cannot append for want of memory.
     cdef PyObject **refs = garbage_refs(garbage)
+    cdef list pairs = []
     cdef Py_ssize_t i
-    return [
-        (<object>refs[i], <object>refs[i + 1]) for i in range(0, garbage.count, 2)
-    ]
+    for i in range(0, garbage.count, 2):
+        pairs.append((<object>refs[i], <object>refs[i + 1]))
+    return pairs

@@ -69,6 +69,8 @@ cdef class Store:
         or a method that is running, may be using it.
         """
         cdef int hooks = 0
+        cdef list made = []
+        cdef tuple parts
         cdef tuple before
         cdef type cls = type(self)
         maxsize = settings.maxsize
@@ -89,17 +91,16 @@ cdef class Store:
                 f"{cls.__name__} overrides popitem or __delitem__, which needs shards=1"
             )
         sized = settings.getsizeof is not None or (hooks & HOOK_SIZE) != 0
-        made = tuple([
-            Shard(settings, capacity, sized, reborn)
-            for capacity in _capacities(maxsize, shards)
-        ])
+        for capacity in _capacities(maxsize, shards):
+            made.append(Shard(settings, capacity, sized, reborn))
+        parts = tuple(made)
         before = self.shards
         self.retired.append((self.settings, before))
         fence(memory_order_release)
         self.hooks = hooks
         self.sized = sized
         self.settings = settings
-        self.shards = made
+        self.shards = parts
         for shard in before:
             (<Shard>shard).clear()
         return 0
@@ -329,4 +330,4 @@ def _capacities(maxsize, shards):
     if shards == 1 or math.isinf(maxsize):
         return [float(maxsize)] * shards
     whole, rest = divmod(math.floor(maxsize), shards)
-    return [float(whole + (i < rest)) for i in range(shards)]
+    return [float(whole + 1)] * rest + [float(whole)] * (shards - rest)
