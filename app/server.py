@@ -61,7 +61,22 @@ def serve(settings: Settings) -> None:
     derivation = load_derivation(settings)
     report = migrate_in_child(settings.database_url)
     segment = ServiceSegment.open(settings)
-    _Server(settings, derivation, report, segment).run()
+    master = os.getpid()
+    try:
+        _Server(settings, derivation, report, segment).run()
+    finally:
+        # However the run ended, also where it never listened; the workers come by here too.
+        if os.getpid() == master:
+            _let_go(segment)
+
+
+def _let_go(segment: ServiceSegment) -> None:
+    """For the master, when no worker is left."""
+    try:
+        segment.close()
+    except (StoreError, SegmentError) as error:
+        log = logging.getLogger("latchkey")
+        log.error("the shared memory is left for the next start: %s", error)
 
 
 class _Server(BaseApplication):
@@ -103,7 +118,6 @@ class _Server(BaseApplication):
             "on_starting": self._report_start,
             "nworkers_changed": self._keep_to_one,
             "worker_exit": self._end_worker,
-            "on_exit": self._end,
             "pre_request": _say_nothing,
         }.items():
             self.cfg.set(name, value)
@@ -137,14 +151,6 @@ class _Server(BaseApplication):
         """Called in a worker at its end, when its requests are answered."""
         if self._latchkey is not None:
             self._latchkey.upkeep.stop()
-
-    def _end(self, arbiter: Arbiter) -> None:
-        """Called in the master at a clean stop, when no worker is left."""
-        try:
-            self._segment.close()
-        except (StoreError, SegmentError) as error:
-            log = cast(Logger, arbiter.log)
-            log.error("the shared memory is left for the next start: %s", error)
 
     def _keep_to_one(self, arbiter: Arbiter, count: int, before: int | None) -> None:
         """Called when the number of workers changes: without shared memory there is one."""

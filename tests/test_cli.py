@@ -570,6 +570,9 @@ def test_serve_on_a_port_in_use_says_so(box: Service) -> None:
     assert run.returncode != 0
     assert "Traceback" not in run.stderr
     assert f"Connection in use: ('127.0.0.1', {bind.split(':')[1]})" in run.stderr
+    # Nor is anything left in memory.
+    record = json.loads(box.database.with_name("latchkey.db-service").read_text())
+    assert not Path(record["segment"]).exists()
 
 
 @pytest.mark.parametrize(
