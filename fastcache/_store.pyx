@@ -25,6 +25,10 @@ from fastcache._slots cimport mix_of
 from fastcache._snapshot cimport Copy, copies_of
 
 
+cdef extern from "Python.h":
+    void decref "Py_DECREF"(PyObject *reference) noexcept
+
+
 cdef extern from "<stdatomic.h>" nogil:
     ctypedef enum memory_order:
         memory_order_release
@@ -91,8 +95,8 @@ cdef class Store:
                 f"{cls.__name__} overrides popitem or __delitem__, which needs shards=1"
             )
         sized = settings.getsizeof is not None or (hooks & HOOK_SIZE) != 0
-        for capacity in _capacities(maxsize, shards):
-            made.append(Shard(settings, capacity, sized, reborn))
+        for number in range(shards):
+            made.append(Shard(settings, capacity_of(maxsize, shards, number), sized, reborn))
         parts = tuple(made)
         before = self.shards
         self.retired.append((self.settings, before))
@@ -307,6 +311,7 @@ cdef bint read_shard(Shard shard, list entries, list use) except -1:
     cdef uint32_t *by_use = NULL
     cdef uint32_t count = 0
     cdef uint32_t taken = 0
+    cdef uint32_t i
     cdef dict numbers = {}
     copies = copies_of(shard, &count, &by_use)
     try:
@@ -314,20 +319,23 @@ cdef bint read_shard(Shard shard, list entries, list use) except -1:
             # Both references are objects before anything can fail.
             key = fastcache_give(copies[taken].key)
             value = fastcache_give(copies[taken].value)
-            numbers[copies[taken].entry] = len(entries)
-            entries.append((key, value, copies[taken].size, copies[taken].deadline))
             taken += 1
-        for taken in range(count):
-            use.append(numbers[by_use[taken]])
+            numbers[copies[taken - 1].entry] = len(entries)
+            entries.append((key, value, copies[taken - 1].size, copies[taken - 1].deadline))
+        for i in range(count):
+            use.append(numbers[by_use[i]])
     finally:
+        for i in range(taken, count):
+            decref(copies[i].key)
+            decref(copies[i].value)
         PyMem_Free(copies)
         PyMem_Free(by_use)
     return shard.table.reborn
 
 
-def _capacities(maxsize, shards):
-    """The capacity of each shard; together they are maxsize at most."""
+cdef double capacity_of(object maxsize, object shards, object number) except -1.0:
+    """The capacity of the shard of that number; together they are maxsize at most."""
     if shards == 1 or math.isinf(maxsize):
-        return [float(maxsize)] * shards
+        return maxsize
     whole, rest = divmod(math.floor(maxsize), shards)
-    return [float(whole + 1)] * rest + [float(whole)] * (shards - rest)
+    return whole + (number < rest)
