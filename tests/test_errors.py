@@ -48,6 +48,8 @@ TABLE: dict[type[ApiError], tuple[int, str, str, str]] = {
         "method_not_allowed",
     ),
     errors.DuplicateApiKey: (409, "conflict_error", "DUPLICATE_API_KEY", "duplicate_api_key"),
+    errors.KeyExpired: (409, "conflict_error", "KEY_EXPIRED", "key_expired"),
+    errors.AlreadyRotated: (409, "conflict_error", "ALREADY_ROTATED", "already_rotated"),
     errors.InvalidRequest: (400, "invalid_request_error", "INVALID_REQUEST", "invalid_request"),
     errors.InvalidField: (400, "invalid_request_error", "INVALID_FIELD", "invalid_field"),
     errors.PayloadTooLarge: (
@@ -94,6 +96,7 @@ def make(kind: type[ApiError]) -> ApiError:
         errors.InvalidField: ("name", "must be shorter"),
         errors.MethodNotAllowed: (frozenset({"POST", "GET"}),),
         errors.InsufficientScope: ("account:read",),
+        errors.AlreadyRotated: (f"ak_live_{'0' * 22}",),
         errors.RateLimited: (7,),
         errors.StoreError: ("disk I/O error",),
     }
