@@ -29,8 +29,8 @@ def long(request: pytest.FixtureRequest) -> bool:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One running service for every test that leaves it as it was: real gunicorn, real SQLite.
 
-    One worker, since each remembers by itself; no failure limit, so that tests of refusals do not
-    meet each other's 429.
+    One worker, so that a test knows which one answers; no failure limit, so that tests of refusals
+    do not meet each other's 429.
     """
     directory = tmp_path_factory.mktemp("service")
     with Service(directory, LATCHKEY_FAILURE_LIMIT="off", LATCHKEY_WORKERS="1") as running:

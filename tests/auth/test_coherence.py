@@ -7,7 +7,6 @@ only held up, just before or just after its SELECT.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ import pytest
 
 from app.auth.levels import Backend
 from tests.auth.worker import Gate, Running, Worker, await_waiting, derive, presented
+from tests.switching import switching_every
 
 FAR = datetime(2199, 1, 1, tzinfo=UTC)
 
@@ -172,13 +172,8 @@ def let_others_run() -> None:
 
 @pytest.fixture
 def many_switches() -> Iterator[None]:
-    """Threads take turns far more often, so that more of their interleavings come about."""
-    interval = sys.getswitchinterval()
-    # A coverage build sets an interval of its own, see fastcache/_shard.pyx.
-    if sys.gettrace() is None:
-        sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(interval)
+    with switching_every(1e-5):
+        yield
 
 
 @pytest.mark.usefixtures("many_switches")

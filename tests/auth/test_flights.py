@@ -287,22 +287,28 @@ def test_secrets_of_one_key_fly_and_are_judged_each_by_itself(new_worker: NewWor
         assert worker.reads.count == 2
 
 
-def test_who_missed_the_cache_before_a_flight_landed_does_not_read_again(worker: Worker) -> None:
-    """Stopped between its miss and its flight; meanwhile somebody else fills the cache."""
+def miss_and_wait(worker: Worker, secret: str) -> tuple[Running, Gate]:
+    """A check in a thread of its own that has missed the cache, held before it takes off."""
     flights = worker.authenticator._flights
     fly = flights.fly
+    late = Running(partial(worker.outcome, secret), start=False)
+    gate = Gate().only(late)
+
+    def slow_fly(*arguments: Any) -> Any:
+        gate()
+        return fly(*arguments)
+
+    flights.fly = slow_fly  # type: ignore[assignment, method-assign]
+    late.start()
+    gate.await_arrival()
+    return late, gate
+
+
+def test_who_missed_the_cache_before_a_flight_landed_does_not_read_again(worker: Worker) -> None:
+    """Stopped between its miss and its flight; meanwhile somebody else fills the cache."""
     unknown = derive(worker.keys.newest)
     for secret, outcome in ((worker.issue(), "ok"), (unknown, "InvalidCredential")):
-        late = Running(partial(worker.outcome, secret), start=False)
-        gate = Gate().only(late)
-
-        def slow_fly(*arguments: Any, gate: Gate = gate) -> Any:
-            gate()
-            return fly(*arguments)
-
-        flights.fly = slow_fly  # type: ignore[assignment, method-assign]
-        late.start()
-        gate.await_arrival()
+        late, gate = miss_and_wait(worker, secret)
         assert worker.outcome(secret) == outcome
         gate.open()
         assert late.value() == outcome
@@ -311,8 +317,6 @@ def test_who_missed_the_cache_before_a_flight_landed_does_not_read_again(worker:
 
 def test_who_takes_off_late_reads_again_what_is_no_longer_fresh(worker: Worker) -> None:
     """What is found there counts under the flight's own ticket, in its time, for its secret."""
-    flights = worker.authenticator._flights
-    fly = flights.fly
     first_known, first_unknown = worker.issue(), derive(worker.keys.newest)
 
     def invalidate(secret: str) -> None:
@@ -324,16 +328,7 @@ def test_who_takes_off_late_reads_again_what_is_no_longer_fresh(worker: Worker) 
     for secret, outcome in ((first_known, "ok"), (first_unknown, "InvalidCredential")):
         for spoil in (invalidate, wait):
             invalidate(secret)
-            late = Running(partial(worker.outcome, secret), start=False)
-            gate = Gate().only(late)
-
-            def slow_fly(*arguments: Any, gate: Gate = gate) -> Any:
-                gate()
-                return fly(*arguments)
-
-            flights.fly = slow_fly  # type: ignore[assignment, method-assign]
-            late.start()
-            gate.await_arrival()
+            late, gate = miss_and_wait(worker, secret)
             assert worker.outcome(secret) == outcome
             spoil(secret)
             before = worker.reads.count

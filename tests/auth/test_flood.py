@@ -6,7 +6,6 @@ In process the reads are counted at the store; over HTTP by what the service cou
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
@@ -22,6 +21,7 @@ from app.errors import InvalidCredential
 from app.store.lookup import Lookup
 from app.store.migrate import migrate_in_child
 from tests.service import Pair, Service
+from tests.switching import switching_every
 
 THREADS = 50
 FORGED = 20_000
@@ -67,12 +67,8 @@ def statements(latchkey: Latchkey) -> Statements:
 @pytest.fixture
 def often_switching() -> Iterator[None]:
     """Threads that take turns every few instructions, so that each gap is met."""
-    before = sys.getswitchinterval()
-    # A coverage build sets an interval of its own, see fastcache/_shard.pyx.
-    if sys.gettrace() is None:
-        sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
+    with switching_every(1e-6):
+        yield
 
 
 def presented(secret: str) -> Presented:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import random
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ import pytest
 
 from fastcache import TTLCache
 from tests.fastcache.cache_kinds import FAST_KINDS, Kind, check
+from tests.switching import switching_every
 
 
 class Broken(Exception):
@@ -369,17 +369,12 @@ def test_eq_switches_threads(kind: Kind) -> None:
             errors.append(error)
             raise
 
-    interval = sys.getswitchinterval()
-    if sys.gettrace() is None:
-        sys.setswitchinterval(1e-6)
-    try:
+    with switching_every(1e-6):
         threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    finally:
-        sys.setswitchinterval(interval)
     assert not errors
     numbers = [key.number for key in cache]
     assert len(numbers) == len(set(numbers)) == len(cache) <= 16

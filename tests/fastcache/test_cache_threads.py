@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,18 +11,15 @@ from typing import Any
 import pytest
 
 from fastcache import LRUCache, TTLCache
+from tests.switching import switching_every
 
 SECONDS = 0.6
 
 
 @pytest.fixture(autouse=True)
 def eager_switching() -> Iterator[None]:
-    interval = sys.getswitchinterval()
-    # A coverage build sets an interval of its own, see _shard.pyx.
-    if sys.gettrace() is None:
-        sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(interval)
+    with switching_every(1e-5):
+        yield
 
 
 def work(cache: Any, seed: int, until: float, errors: list[Exception]) -> None:
