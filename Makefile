@@ -69,9 +69,9 @@ $(built): .venv/.runtime $(sources) | prerequisites
 
 # While this runs the other stamp is away: an interrupted installation is never taken for a whole one.
 .venv/.tools: .venv/.runtime
-	@echo "Installing the test and lint tools ..."
+	@echo "Installing the tools for tests, lint and benchmarks ..."
 	@mv .venv/.runtime .venv/.unfinished
-	@$(call requirements,test lint)
+	@$(call requirements,test lint bench)
 	@mv .venv/.unfinished .venv/.runtime
 	@touch $@
 

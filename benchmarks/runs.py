@@ -1,0 +1,117 @@
+"""``run.json``: what a run was measured on and with, and how each of its parts ended."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from benchmarks.machine import Machine, Source
+from benchmarks.parts import Measured, PartName, write_json
+
+FILE_NAME = "run.json"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Ended(_Record):
+    """How a part ended, and when; UTC, to the second."""
+
+    started: str
+    finished: str
+    whole: bool
+    """Whether all of it was measured at the full figures. Otherwise nothing is proved."""
+    failure: str | None = None
+    """What stopped it; then there are no figures."""
+
+
+class Python(_Record):
+    """The interpreter that drives the run, and the packages that are installed there."""
+
+    implementation: str
+    version: str
+    compiler: str
+    packages: dict[str, str]
+
+
+class Run(_Record):
+    """One run."""
+
+    version: Literal[1] = 1
+    started: str
+    quick: bool
+    source: Source
+    machine: Machine
+    python: Python
+    parts: dict[PartName, Ended] = {}
+
+    @property
+    def name(self) -> str:
+        """The name of the run's directory: date and commit."""
+        return f"{self.started[:10]}-{self.source.commit}"
+
+    def is_whole(self, names: tuple[PartName, ...]) -> bool:
+        """Whether all of these parts have been measured in full."""
+        return all(
+            (ended := self.parts.get(name)) is not None and ended.whole and ended.failure is None
+            for name in names
+        )
+
+    def continues(self, earlier: Run) -> bool:
+        """Whether its parts belong with those of an earlier one: same source, machine, packages."""
+        same = ("source", "quick", "python")
+        return all(getattr(self, field) == getattr(earlier, field) for field in same) and (
+            # Its details change from one minute to the next.
+            self.machine.model_copy(update={"details": {}})
+            == earlier.machine.model_copy(update={"details": {}})
+        )
+
+    def write(self, directory: Path) -> None:
+        """Write ``run.json``."""
+        directory.mkdir(parents=True, exist_ok=True)
+        write_json(self.model_dump(mode="json"), directory / FILE_NAME)
+
+
+def new_run(source: Source, machine: Machine, *, quick: bool) -> Run:
+    """A run that begins now, in this interpreter."""
+    packages = {
+        distribution.metadata["Name"]: distribution.version
+        for distribution in importlib.metadata.distributions()
+    }
+    python = Python(
+        implementation=platform.python_implementation(),
+        version=platform.python_version(),
+        compiler=platform.python_compiler(),
+        packages=dict(sorted(packages.items(), key=lambda item: item[0].lower())),
+    )
+    return Run(started=now(), quick=quick, source=source, machine=machine, python=python)
+
+
+def read_run(directory: Path) -> Run:
+    """Read and check a directory's ``run.json``."""
+    return Run.model_validate_json((directory / FILE_NAME).read_text())
+
+
+def read_part(directory: Path, name: PartName) -> Measured | None:
+    """A part's figures; ``None`` if it was not measured."""
+    path = directory / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def latest_whole(directory: Path, names: tuple[PartName, ...]) -> Path | None:
+    """The newest run below a directory of runs that has all of these parts in full."""
+    found = [path.parent for path in directory.glob(f"*/{FILE_NAME}")]
+    whole = [(run.started, path) for path in found if (run := read_run(path)).is_whole(names)]
+    return max(whole)[1] if whole else None
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
