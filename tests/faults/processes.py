@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.service import Service
@@ -40,10 +43,34 @@ def workers(service: Service) -> list[int]:
 def is_alive(pid: int) -> bool:
     """Whether the process runs; one that ended and was not waited for does not."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        return _state(Path(f"/proc/{pid}/stat")) not in "ZX"
     except OSError:
         return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+@contextmanager
+def alone(service: Service, pid: int) -> Iterator[None]:
+    """Stop every worker but one until the block's end: what is asked, that one answers."""
+    others = [worker for worker in workers(service) if worker != pid]
+    try:
+        for other in others:
+            os.kill(other, signal.SIGSTOP)
+        wait_until(lambda: all(map(_is_stopped, others)), "the workers to stop")
+        yield
+    finally:
+        for other in others:
+            with suppress(ProcessLookupError):
+                os.kill(other, signal.SIGCONT)
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether every thread of the process is: a signal takes its time."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return all(_state(thread / "stat") == "T" for thread in threads)
+
+
+def _state(stat: Path) -> str:
+    return stat.read_text().rpartition(")")[2].split()[0]
 
 
 def open_files(pid: int, path: Path) -> list[str]:
@@ -79,3 +106,32 @@ def other_process(code: str, *arguments: str) -> Iterator[None]:
         yield
     finally:
         process.communicate()
+
+
+class Stalls(threading.Thread):
+    """Watches for how long the machine lets nobody run, by a thread that only sleeps.
+
+    A promise in seconds is one of a machine that runs. ``longest`` is in seconds.
+    """
+
+    _NAP = 0.005
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._over = threading.Event()
+        self.longest = 0.0
+
+    def run(self) -> None:
+        before = time.monotonic()
+        while not self._over.wait(self._NAP):
+            now = time.monotonic()
+            self.longest = max(self.longest, now - before - self._NAP)
+            before = now
+
+    def __enter__(self) -> Stalls:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._over.set()
+        self.join()
