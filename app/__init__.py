@@ -31,12 +31,14 @@ def create_app(
     from app.api.routes import build_api, open_routes
     from app.assembly import Latchkey
     from app.auth.requirements import check_declarations
+    from app.console.mount import mount_console
     from app.store.migrate import migrate_in_child
 
     latchkey = Latchkey.from_settings(settings, derivation, shared)
     if migrate:
         migrate_in_child(latchkey.settings.database_url)
     app = build_api(latchkey.settings)
+    mount_console(app, latchkey)
     routes = open_routes(latchkey.settings)
     latchkey.protect(app, routes)
     check_declarations(app, routes)

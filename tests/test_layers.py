@@ -27,7 +27,14 @@ MAX_LINES = 400
 _FOUNDATION = ("app.errors", "app.config")
 _DOMAIN = ("app.credentials",)
 _AUTH = ("app.auth", *_DOMAIN, "app.errors", "fastcache")
-_ASSEMBLED = ("app.assembly", "app.segment", "app.store", *_FOUNDATION, *_AUTH)
+_ASSEMBLED = (
+    "app.administrators",
+    "app.assembly",
+    "app.segment",
+    "app.store",
+    *_FOUNDATION,
+    *_AUTH,
+)
 
 # What each part may import of ours: modules, or whole packages. The longest name that fits decides;
 # a module that fits none is not allowed to exist. Each part may import itself.
@@ -37,18 +44,21 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "app.config": ("app.errors",),
     "app.credentials": ("app.errors",),
     "app.credentials.models": (),
-    "app.store": ("app.credentials.models", "app.errors"),
+    "app.administrators": ("app.errors",),
+    "app.administrators.models": (),
+    "app.store": ("app.administrators.models", "app.credentials.models", "app.errors"),
     "app.auth": _AUTH,
     "app.assembly": _ASSEMBLED,
     # The life of what the workers share: it writes down what an ended service has counted.
     "app.segment": ("app.store", *_FOUNDATION, *_AUTH),
     "app.api": _ASSEMBLED,
+    "app.console": _ASSEMBLED,
     "app.first_start": _ASSEMBLED,
     # The factory: the one thing of the package itself that others call.
     "app.server": ("app", *_ASSEMBLED),
     # Its commands take their fields from the API's shapes, and run the rest.
     "app.cli": ("app.api.schemas", "app.first_start", "app.server", *_ASSEMBLED),
-    "app": ("app.api", *_ASSEMBLED),
+    "app": ("app.api", "app.console", *_ASSEMBLED),
 }
 
 # Imports of ours inside a function, and why they are there.
@@ -72,6 +82,7 @@ FOREIGN = {
     "app.auth.headers": {"flask", "werkzeug"},
     "app.auth.throttle": {"flask", "werkzeug"},
     "app.api": {"sqlalchemy", "alembic", "gunicorn"},
+    "app.console": {"sqlalchemy", "alembic", "gunicorn"},
     "fastcache": {"flask", "werkzeug", "sqlalchemy", "gunicorn", "cachetools"},
 }
 

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.credentials.models import Change, Credential, Mode, NewCredential, Rotation
 from app.errors import DuplicateApiKey
+from app.store.administrators import AdministratorStore
 from app.store.connections import Connections, translated
 from app.store.invalidations import InvalidationLog, log_invalidation
 from app.store.rows import (
@@ -30,8 +31,8 @@ class Store:
 
     Every method raises StoreError when the database fails, whatever the reason; the fault is
     never remembered, so the next call tries again. ``usage`` keeps what the use of credentials
-    comes to. Every change adds rows to ``invalidations`` in its own transaction; a list given as
-    ``logged`` gets their numbers.
+    comes to, ``administrators`` who may sign in to the console. Every change of a credential adds
+    rows to ``invalidations`` in its own transaction; a list given as ``logged`` gets their numbers.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Store:
         )
         self.invalidations = InvalidationLog(self._connections)
         self.usage = UsageStore(self._connections)
+        self.administrators = AdministratorStore(self._connections)
 
     def find(self, api_key: str) -> Credential | None:
         """The credential with this public key, as committed when the call began or later."""

@@ -98,3 +98,37 @@ usage_watermark = Table(
     Column("scope", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
+
+# Who may sign in to the console. AUTOINCREMENT: a session must never come to belong to another.
+administrator = Table(
+    "administrator",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("password_hash", String, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("disabled_at", BigInteger),
+    Column("signed_in_at", BigInteger),
+    sqlite_autoincrement=True,
+)
+
+# Sign-ins that have not ended, by SHA-256 of the token that only the browser has. ``messages`` is
+# what the next page tells, as JSON; empty for nothing.
+console_session = Table(
+    "console_session",
+    metadata,
+    Column("token_hash", LargeBinary(32), primary_key=True),
+    Column("administrator_id", _ID, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("messages", String, nullable=False),
+    Index(None, "administrator_id"),
+)
+
+# The link that makes the first administrator, by SHA-256 of its token: one at most.
+set_up_link = Table(
+    "set_up_link",
+    metadata,
+    Column("token_hash", LargeBinary(32), primary_key=True),
+    Column("expires_at", BigInteger, nullable=False),
+)

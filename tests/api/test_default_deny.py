@@ -90,9 +90,14 @@ def test_open_registration_reads_the_body_first(service: Service) -> None:
     INVALID_REQUEST.check(answer, "pair")
 
 
-@pytest.mark.parametrize("area", AREAS)
-def test_unknown_path_in_an_open_area(service: Service, area: str) -> None:
-    NOT_FOUND.check(service.get(f"{area}nowhere"), "pair")
+def test_unknown_path_in_an_open_area(service: Service) -> None:
+    NOT_FOUND.check(service.get("/docs/nowhere"), "pair")
+
+
+def test_the_console_denies_by_default_in_turn(service: Service) -> None:
+    """Of which tests/console says more."""
+    answer = service.get("/console/nowhere")
+    assert (answer.status, answer.headers["location"]) == (303, "/console/sign-in")
 
 
 def test_options_is_not_automatic(service: Service, live: Pair, paths: list[str]) -> None:

@@ -1,0 +1,1 @@
+"""The web console under ``/console/``: an application of its own, with its own sign-in."""

@@ -1,0 +1,76 @@
+"""The console's Flask application: its hooks in their order, its pages, its errors."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, redirect, request, url_for
+from werkzeug.wrappers import Response
+
+from app.assembly import Latchkey
+from app.console.error_pages import answer_errors
+from app.console.forms import described
+from app.console.guard import STATIC, add_headers, needs_session
+from app.console.pages import PAGES
+from app.console.sign_in import sign_in
+
+_LARGEST_BODY = 64 * 1024
+_YEAR = 365 * 24 * 3600
+
+
+def build_console(latchkey: Latchkey) -> Flask:
+    """The console over one worker's parts, which its views find in ``extensions["latchkey"]``."""
+    app = Flask("app.console", static_url_path="/console/static")
+    app.url_map.merge_slashes = False
+    app.extensions["latchkey"] = latchkey
+    app.config.update(
+        MAX_CONTENT_LENGTH=_LARGEST_BODY,
+        PROVIDE_AUTOMATIC_OPTIONS=False,
+        SEND_FILE_MAX_AGE_DEFAULT=_YEAR,
+    )
+    app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
+    app.jinja_env.globals["described"] = described
+    app.before_request(_deny_by_default)
+    app.after_request(add_headers)
+    app.url_defaults(_name_version)
+    app.context_processor(_navigation)
+    app.register_blueprint(sign_in)
+    for page in PAGES:
+        app.register_blueprint(page.blueprint)
+    app.add_url_rule("/console/", "home", _show_home)
+    answer_errors(app)
+    return app
+
+
+def _deny_by_default() -> Response | None:
+    if needs_session():
+        return redirect(url_for("sign_in.show"), 303)
+    return None
+
+
+def _show_home() -> Response:
+    """The first page of the navigation."""
+    return redirect(url_for(next(page.endpoint for page in PAGES if page.title)), 303)
+
+
+def _navigation() -> dict[str, Any]:
+    """What every page has: the links, and which of them it belongs to."""
+    return {
+        "pages": [page for page in PAGES if page.title],
+        "current_blueprint": request.blueprint,
+    }
+
+
+def _name_version(endpoint: str, values: dict[str, Any]) -> None:
+    """Give static files an address that changes with what is in them: they are kept for a year."""
+    if endpoint == STATIC and "filename" in values:
+        values["v"] = _version(values["filename"])
+
+
+@lru_cache(maxsize=64)
+def _version(filename: str) -> str:
+    path = Path(__file__).parent / "static" / filename
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]

@@ -1,0 +1,59 @@
+"""Default deny within the console: without a session everything leads to the sign-in."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from app.assembly import Latchkey
+from app.config import load_settings
+from app.console.application import build_console
+from tests.service import Service
+
+OPEN = {"/console/sign-in", "/console/static/x"}
+NOWHERE = (
+    "/console/nowhere",
+    "/console/keys",
+    "/console/static",
+    "/console/sign-in/",
+    "/console/x/y",
+)
+
+
+@pytest.fixture(scope="module")
+def routes(service: Service) -> list[tuple[str, str]]:
+    """Each path that the console routes, with a method that it answers."""
+    console = build_console(Latchkey.from_settings(load_settings(service.settings)))
+    return [
+        (method, re.sub(r"<[^>]+>", "x", rule.rule))
+        for rule in console.url_map.iter_rules()
+        for method in sorted(rule.methods or ())
+        # Which the service's router lets through to no page.
+        if method != "OPTIONS"
+    ]
+
+
+def test_every_route_without_a_session_leads_to_the_sign_in(
+    service: Service, routes: list[tuple[str, str]]
+) -> None:
+    asked = 0
+    for method, path in [*routes, *(("GET", path) for path in NOWHERE)]:
+        answer = service.request(method, path)
+        if path in OPEN:
+            assert answer.status in (200, 404), (method, path)
+            continue
+        assert answer.status == 303, (method, path)
+        assert answer.headers["location"].partition("?")[0] == "/console/sign-in", (method, path)
+        asked += 1
+    assert asked > len(NOWHERE)
+
+
+def test_a_credential_of_the_api_is_none_here(service: Service) -> None:
+    answer = service.get("/console/account/", service.issue().bearer)
+    assert (answer.status, answer.headers["location"]) == (303, "/console/sign-in")
+
+
+def test_other_methods_are_refused_by_the_router(service: Service) -> None:
+    for method in ("PUT", "DELETE", "OPTIONS", "TRACE"):
+        assert service.request(method, "/console/account/").status == 405
