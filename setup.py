@@ -53,7 +53,7 @@ HEADERS = (
     "_robust_lock.h",
     "_seqlock.h",
 )
-APP_MODULES = ("credentials._proof", "auth._entry", "auth._hit", "auth._latency")
+APP_MODULES = ("credentials._proof", "auth._entry", "auth._hit", "auth._latency", "auth._sightings")
 
 
 @dataclass(frozen=True)

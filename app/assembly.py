@@ -21,6 +21,7 @@ from app.auth.middleware import AuthMiddleware, OpenRoutes
 from app.auth.replay import Replay
 from app.auth.requirements import enforce_requirements
 from app.auth.shared import SharedState
+from app.auth.sightings import Sightings
 from app.auth.tallies import LiveTallies
 from app.auth.throttle import FailureThrottle
 from app.auth.upkeep import Upkeep
@@ -130,6 +131,7 @@ class Latchkey:
             open_routes=open_routes or OpenRoutes(),
             throttle=self.throttle,
             on_fault=log_fault,
+            sightings=Sightings(self.shared, self.settings.trusted_proxies),
         )
 
     def protect(self, app: Flask, open_routes: OpenRoutes | None = None) -> None:

@@ -44,9 +44,15 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "app.config": ("app.errors",),
     "app.credentials": ("app.errors",),
     "app.credentials.models": (),
+    "app.credentials.listing": ("app.credentials.models",),
     "app.administrators": ("app.errors",),
     "app.administrators.models": (),
-    "app.store": ("app.administrators.models", "app.credentials.models", "app.errors"),
+    "app.store": (
+        "app.administrators.models",
+        "app.credentials.listing",
+        "app.credentials.models",
+        "app.errors",
+    ),
     "app.auth": _AUTH,
     "app.assembly": _ASSEMBLED,
     # The life of what the workers share: it writes down what an ended service has counted.

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from app.auth._entry cimport Entry
 from app.auth._latency cimport Latencies
+from app.auth._sightings cimport Sources
 from fastcache._digest cimport KeyedDigest
 from fastcache._shared cimport Counters, Stripes
 from fastcache._shared_cache cimport SharedCache
@@ -28,6 +29,7 @@ cdef class HitPath:
     cdef Counters counters
     cdef uint64_t *counts       # the words of `counters`
     cdef Latencies latencies    # None: not measured
+    cdef Sources sightings
     cdef dict open_methods      # of each open path
     cdef uint64_t open_sizes    # a bit for each length of an open path
     cdef tuple open_areas

@@ -3,6 +3,7 @@ from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from app.auth._latency import Latencies
+from app.auth._sightings import Sources
 from app.auth.authenticator import Authenticator
 from app.auth.middleware import OpenRoutes
 from fastcache import TTLCache
@@ -16,6 +17,7 @@ class HitPath:
         known: TTLCache[Any, Any] | None,
         open_routes: OpenRoutes,
         latencies: Latencies | None,
+        sightings: Sources,
     ) -> None: ...
     def __call__(
         self, environ: WSGIEnvironment, start_response: StartResponse, /

@@ -36,6 +36,7 @@ from app.auth._entry cimport (
     entry_of_record,
 )
 from app.auth._latency cimport Watch, watch
+from app.auth._sightings cimport in_another_second
 from fastcache._digest cimport fastcache_equal_digests
 from fastcache._shard cimport fastcache_give, fastcache_prefetch
 from fastcache._store cimport lookup
@@ -56,6 +57,7 @@ cdef extern from "Python.h":
 
 cdef extern from "_atomics.h":
     uint64_t fastcache_load(uint64_t *word) noexcept nogil
+    uint64_t fastcache_load_relaxed(uint64_t *word) noexcept nogil
     void fastcache_store_relaxed(uint64_t *word, uint64_t value) noexcept nogil
     void fastcache_add_relaxed(uint64_t *word, uint64_t amount) noexcept nogil
 
@@ -138,7 +140,7 @@ cdef class HitPath:
     so for a protected route and one secret, not yet known to be well-formed, that no cache has.
     """
 
-    def __init__(self, wsgi_app, authenticator, *, known, open_routes, latencies):
+    def __init__(self, wsgi_app, authenticator, *, known, open_routes, latencies, sightings):
         """`known` is the cache of entries by lookup key, None to decide nothing here."""
         self.wsgi_app = wsgi_app
         self.known = known
@@ -150,6 +152,7 @@ cdef class HitPath:
         self.counters = authenticator.counters
         self.counts = self.counters.words
         self.latencies = latencies
+        self.sightings = sightings
         self.open_methods = open_routes.methods
         self.open_areas = tuple([
             area.encode() for area in open_routes.areas if area.isascii()
@@ -293,15 +296,20 @@ cdef class HitPath:
     cdef Decision let_through(self, dict environ, Entry entry, int level) except *:
         """Count a use and hand the principal over, unless the credential has expired."""
         cdef int64_t now = milliseconds(CLOCK_REALTIME_COARSE)
+        cdef uint64_t before
         cdef uint64_t *row
         if entry.expires <= now + LAG_MS and entry.expires <= milliseconds(CLOCK_REALTIME):
             return UNCERTAIN
         row = self.uses.row_at(entry.credential_id)
         if row == NULL:
             self.count_use(entry.credential_id)
+            self.sightings.see(environ, entry.credential_id, 0)
         else:
             fastcache_add_relaxed(&row[USES], 1)
+            before = fastcache_load_relaxed(&row[LAST_USED])
             fastcache_store_relaxed(&row[LAST_USED], <uint64_t>now)
+            if in_another_second(before, <uint64_t>now):
+                self.sightings.look(environ, entry.credential_id, row, <uint64_t>now)
         fastcache_add_relaxed(&self.counts[level], 1)
         fastcache_add_relaxed(&self.counts[AUTHENTICATED], 1)
         PyDict_SetItem(environ, PRINCIPAL, entry.principal)

@@ -35,8 +35,9 @@ class Count(IntEnum):
 class Use(IntEnum):
     """The index of each field in a credential's row of ``Tallies``.
 
-    ``LAST_USED`` is wall-clock milliseconds since 1970, 0 for never; the last three are refusals
-    in which the secret was right.
+    ``LAST_USED`` and ``FIRST_USED`` are wall-clock milliseconds since 1970, 0 for never;
+    ``REVOKED``, ``EXPIRED`` and ``SCOPE`` are refusals in which the secret was right; ``SOURCE`` is
+    a hash of where the last use came from.
     """
 
     USES = 0
@@ -44,6 +45,8 @@ class Use(IntEnum):
     REVOKED = auto()
     EXPIRED = auto()
     SCOPE = auto()
+    FIRST_USED = auto()
+    SOURCE = auto()
 
 
 class Gauge(IntEnum):

@@ -12,8 +12,9 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from app.auth._hit import HitPath
 from app.auth.authenticator import Authenticator
-from app.auth.counts import Count
+from app.auth.counts import Count, Use
 from app.auth.headers import bearer_presented, dialect_of, dialect_of_path, read_credential
+from app.auth.sightings import Sightings
 from app.auth.throttle import FailureThrottle
 from app.credentials.models import Principal
 from app.credentials.tokens import lookup_key
@@ -93,20 +94,25 @@ class AuthMiddleware(HitPath):
         throttle: FailureThrottle | None = None,
         on_fault: Callable[[StoreError], None] | None = None,
         metrics: bool = True,
+        sightings: Sightings | None = None,
     ) -> None:
         """Without ``open_routes`` everything needs a credential; without ``throttle`` no 429.
 
         ``on_fault`` is told of a database failure, for the log. ``metrics`` measures how long
-        requests take, and how many are in flight.
+        requests take, and how many are in flight. ``sightings`` notes where uses come from; None
+        trusts no proxy about that.
         """
+        sightings = sightings or Sightings(authenticator.shared)
         super().__init__(
             wsgi_app,
             authenticator,
             known=authenticator.compiled,
             open_routes=open_routes,
             latencies=authenticator.latencies if metrics else None,
+            sightings=sightings,
         )
         self._authenticator = authenticator
+        self._sightings = sightings
         self._open_routes = open_routes
         self._throttle = throttle
         self._on_fault = on_fault
@@ -143,8 +149,11 @@ class AuthMiddleware(HitPath):
         return None
 
     def _let_through(self, environ: WSGIEnvironment, principal: Principal) -> None:
+        shared = self._authenticator.shared
         self._authenticator.counters.add(Count.AUTHENTICATED)
-        self._authenticator.shared.count_use(principal.credential_id)
+        before = shared.uses.value(principal.credential_id, Use.LAST_USED)
+        shared.count_use(principal.credential_id)
+        self._sightings.see(environ, principal.credential_id, before)
         environ[PRINCIPAL_KEY] = principal
 
     def _refuse(

@@ -41,6 +41,7 @@ _MOST_USES = 1 << 24
 _USES_AT_ONCE = 16_384
 _PRIVATE_USES = 1 << 20
 _SLOT_SIZE = 256
+_SIGHTINGS = 1 << 20
 _WAYS = 8
 _USE_FIELDS = tuple(use.name.lower() for use in Use)
 _ROW_SIZE = 8 * len(_USE_FIELDS)
@@ -60,7 +61,8 @@ class Word(IntEnum):
 class SharedState:
     """All that is shared, each part ready to use. Made by ``over`` or ``private``.
 
-    ``segment`` and ``l2`` are None in private memory.
+    ``segment`` and ``l2`` are None in private memory. ``sightings`` holds the last addresses of
+    credentials by their ids.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class SharedState:
         words: Counters,
         failures: WindowTable,
         blocks: Blocks,
+        sightings: SharedCache,
         key: bytes,
     ) -> None:
         self.segment = segment
@@ -82,6 +85,7 @@ class SharedState:
         self.words = words
         self.failures = failures
         self.blocks = blocks
+        self.sightings = sightings
         self._key = key
         self._growing = threading.Lock()
 
@@ -97,6 +101,7 @@ class SharedState:
             "stripes": Region(8 * STRIPES),
             "failures": Region(8 * _FAILURES),
             "blocks": Region(_FIRST_BLOCKS * BLOCK_SIZE, _MOST_BLOCKS * BLOCK_SIZE),
+            "sightings": Region(_SIGHTINGS),
             "uses": Region(_FIRST_USES * _ROW_SIZE, _MOST_USES * _ROW_SIZE),
         }
         taken = sum(region.size + _PAGE for region in regions.values()) + 2 * _PAGE
@@ -109,7 +114,8 @@ class SharedState:
     def prepare(segment: Segment) -> None:
         """Fill in a new segment, before anybody can attach to it."""
         segment.memory("key")[:_KEY_SIZE] = os.urandom(_KEY_SIZE)
-        SharedCache.format(segment.memory("l2"), slot_size=_SLOT_SIZE, ways=_WAYS)
+        for region in ("l2", "sightings"):
+            SharedCache.format(segment.memory(region), slot_size=_SLOT_SIZE, ways=_WAYS)
 
     @classmethod
     def over(cls, segment: Segment) -> SharedState:
@@ -127,6 +133,7 @@ class SharedState:
             words=_words(segment.memory("words")),
             failures=WindowTable(_FAILURES, memory=segment.memory("failures")),
             blocks=Blocks(segment.memory("blocks"), segment, "blocks"),
+            sightings=SharedCache(segment.memory("sightings")),
             key=bytes(segment.memory("key")[:_KEY_SIZE]),
         )
 
@@ -141,6 +148,7 @@ class SharedState:
             words=_words(None),
             failures=WindowTable(_FAILURES),
             blocks=Blocks(memoryview(mmap.mmap(-1, BLOCK_SIZE)), None, "blocks"),
+            sightings=SharedCache(slot_size=_SLOT_SIZE, ways=_WAYS, size=_SIGHTINGS),
             key=os.urandom(_KEY_SIZE),
         )
 

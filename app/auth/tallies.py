@@ -5,9 +5,11 @@ from __future__ import annotations
 import secrets
 from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 
 from app.auth.shared import SharedState
-from app.credentials.models import Tally
+from app.auth.sightings import recent_sightings
+from app.credentials.models import Sighting, Tally
 
 
 class LiveTallies:
@@ -20,6 +22,7 @@ class LiveTallies:
     def __init__(self, shared: SharedState) -> None:
         self.segment = secrets.token_hex(16) if shared.segment is None else shared.segment.uuid
         self._tallies = shared.uses
+        self._sightings = shared.sightings
         # The rows as they were when this object last heard that they were written down.
         self._written = array("Q")
 
@@ -27,12 +30,17 @@ class LiveTallies:
         """What is counted for a credential; zeros where that is nothing."""
         return Tally(credential_id, *self._tallies.row(credential_id))
 
+    def sightings(self, tally: Tally) -> tuple[Sighting, ...]:
+        """The last addresses that the workers noted of a tally's credential, newest first."""
+        return recent_sightings(self._sightings, tally.credential_id, tally.last_used)
+
     def unwritten(self) -> list[Tally]:
         """Every tally that has moved since it was last ``written`` by this object, now read.
 
         The first time these are all that ever moved; who writes them down finds out what is new.
         """
-        return [self.tally(number) for number in self._tallies.changes(self._written)]
+        moved = map(self.tally, self._tallies.changes(self._written))
+        return [replace(tally, sightings=self.sightings(tally)) for tally in moved]
 
     def written(self, tallies: Sequence[Tally]) -> None:
         """Take note of what has been written down."""
@@ -45,5 +53,14 @@ class LiveTallies:
         for tally in tallies:
             start = tally.credential_id * width
             self._written[start : start + width] = array(
-                "Q", (tally.uses, tally.last_used, tally.revoked, tally.expired, tally.scope)
+                "Q",
+                (
+                    tally.uses,
+                    tally.last_used,
+                    tally.revoked,
+                    tally.expired,
+                    tally.scope,
+                    tally.first_used,
+                    tally.source,
+                ),
             )

@@ -16,6 +16,7 @@ Status = Literal["active", "revoked", "expired"]
 MODES: tuple[Mode, ...] = ("live", "test")
 
 REFUSAL_REASONS = ("revoked", "expired", "scope")
+SIGHTINGS_KEPT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,9 @@ class Credential:
     """A stored credential. Rows are never deleted and their ids never used again.
 
     ``rotated_to`` is the key of its successor, and ``original_expires_at`` means something only
-    where there is one: when the credential was to end before it was rotated. ``last_used_at`` is
-    what has been written down so far; what is counted but not written yet comes on top.
+    where there is one: when the credential was to end before it was rotated. ``last_used_at`` and
+    ``first_used_at`` are what has been written down so far; what is counted but not written yet
+    comes on top.
     """
 
     id: int
@@ -78,6 +80,7 @@ class Credential:
     rotated_to: str | None
     original_expires_at: datetime | None
     last_used_at: datetime | None
+    first_used_at: datetime | None
 
     @property
     def lookup(self) -> str:
@@ -135,11 +138,20 @@ class Rotation:
 
 
 @dataclass(frozen=True, slots=True)
+class Sighting:
+    """An address that a credential was used from (IPv6: its /64), and when it last was."""
+
+    address: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Tally:
     """What a segment has counted for one credential since it was made: cumulative.
 
-    ``last_used`` is in milliseconds since 1970, 0 where it was never used; ``revoked``,
-    ``expired`` and ``scope`` are refusals although the secret was right.
+    ``last_used`` and ``first_used`` are in milliseconds since 1970, 0 where it was never used;
+    ``revoked``, ``expired`` and ``scope`` are refusals although the secret was right. ``source``
+    is a hash of where the last use came from, and ``sightings`` the last addresses, newest first.
     """
 
     credential_id: int
@@ -148,18 +160,23 @@ class Tally:
     revoked: int = 0
     expired: int = 0
     scope: int = 0
+    first_used: int = 0
+    source: int = 0
+    sightings: tuple[Sighting, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
 class UsageRecord:
     """What is written down of a credential's use, and how much of one segment's tally that has.
 
-    ``hours`` maps the beginning of an hour to the uses in it, ``refusals`` a reason to how many.
+    ``hours`` maps the beginning of an hour to the uses in it, ``refusals`` a reason to how many;
+    ``sightings`` are the last addresses, newest first.
     """
 
     hours: dict[datetime, int]
     refusals: dict[str, int]
     watermark: Tally
+    sightings: tuple[Sighting, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +184,16 @@ class Usage:
     """The use of a credential up to the last request.
 
     ``hours`` maps the beginning of an hour to the uses in it, hours without any left out;
-    ``refusals`` each reason to how often, although the secret was right.
+    ``refusals`` each reason to how often, although the secret was right. ``sightings`` are the
+    SIGHTINGS_KEPT addresses it was last used from, newest first; several within a second count as
+    one.
     """
 
     hours: dict[datetime, int]
     last_used_at: datetime | None
     refusals: dict[str, int]
+    first_used_at: datetime | None = None
+    sightings: tuple[Sighting, ...] = ()
 
     @property
     def uses(self) -> int:

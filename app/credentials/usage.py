@@ -9,7 +9,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from app.credentials.models import REFUSAL_REASONS, Credential, Tally, Usage, UsageRecord
+from app.credentials.models import (
+    REFUSAL_REASONS,
+    SIGHTINGS_KEPT,
+    Credential,
+    Sighting,
+    Tally,
+    Usage,
+    UsageRecord,
+)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -30,6 +38,9 @@ class LiveTallies(Protocol):
 
     def tally(self, credential_id: int) -> Tally:
         """What the segment has counted for a credential; zeros where that is nothing."""
+
+    def sightings(self, tally: Tally) -> tuple[Sighting, ...]:
+        """The last addresses that the segment remembers of a tally, newest first."""
 
 
 class UsageReader:
@@ -54,7 +65,13 @@ class UsageReader:
             + max(0, getattr(tally, reason) - getattr(record.watermark, reason))
             for reason in REFUSAL_REASONS
         }
-        return Usage(dict(sorted(hours.items())), _latest(credential.last_used_at, tally), refusals)
+        return Usage(
+            dict(sorted(hours.items())),
+            _latest(credential.last_used_at, tally),
+            refusals,
+            _earliest(credential.first_used_at, tally),
+            _merged(record.sightings, self._tallies.sightings(tally)),
+        )
 
     def last_used_at(self, credential: Credential) -> datetime | None:
         """When a credential was last used, None for never; asks no database."""
@@ -66,6 +83,21 @@ def _latest(written: datetime | None, tally: Tally) -> datetime | None:
         return written
     counted = _moment(tally.last_used)
     return counted if written is None else max(written, counted)
+
+
+def _earliest(written: datetime | None, tally: Tally) -> datetime | None:
+    if not tally.first_used:
+        return written
+    counted = _moment(tally.first_used)
+    return counted if written is None else min(written, counted)
+
+
+def _merged(written: tuple[Sighting, ...], counted: tuple[Sighting, ...]) -> tuple[Sighting, ...]:
+    latest: dict[str, Sighting] = {}
+    for one in sorted((*written, *counted), key=lambda sighting: sighting.at):
+        latest[one.address] = one
+    newest = sorted(latest.values(), key=lambda sighting: sighting.at, reverse=True)
+    return tuple(newest[:SIGHTINGS_KEPT])
 
 
 def _moment(milliseconds: int) -> datetime:

@@ -13,6 +13,7 @@ from app.errors import DuplicateApiKey
 from app.store.administrators import AdministratorStore
 from app.store.connections import Connections, translated
 from app.store.invalidations import InvalidationLog, log_invalidation
+from app.store.listing import Listing
 from app.store.rows import (
     credential_of,
     scopes_text,
@@ -31,8 +32,9 @@ class Store:
 
     Every method raises StoreError when the database fails, whatever the reason; the fault is
     never remembered, so the next call tries again. ``usage`` keeps what the use of credentials
-    comes to, ``administrators`` who may sign in to the console. Every change of a credential adds
-    rows to ``invalidations`` in its own transaction; a list given as ``logged`` gets their numbers.
+    comes to, ``listing`` finds and sorts them for a person, ``administrators`` who may sign in to
+    the console. Every change of a credential adds rows to ``invalidations`` in its own transaction;
+    a list given as ``logged`` gets their numbers.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Store:
         self.invalidations = InvalidationLog(self._connections)
         self.usage = UsageStore(self._connections)
         self.administrators = AdministratorStore(self._connections)
+        self.listing = Listing(self._connections)
 
     def find(self, api_key: str) -> Credential | None:
         """The credential with this public key, as committed when the call began or later."""

@@ -33,6 +33,7 @@ def credential_of(row: Sequence[Any]) -> Credential:
         rotated_to,
         original_expires_at,
         last_used_at,
+        first_used_at,
     ) = row
     if not isinstance(secret_hash, bytes) or len(secret_hash) != _HASH_LENGTH:
         raise ValueError(f"credential {number} has a hash that is none")
@@ -51,6 +52,7 @@ def credential_of(row: Sequence[Any]) -> Credential:
         rotated_to=rotated_to,
         original_expires_at=from_milliseconds_or_none(original_expires_at),
         last_used_at=from_milliseconds_or_none(last_used_at),
+        first_used_at=from_milliseconds_or_none(first_used_at),
     )
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    text,
 )
 
 metadata = MetaData(
@@ -48,7 +49,18 @@ credential = Table(
     Column("rotated_to", String(30)),
     Column("original_expires_at", BigInteger),
     Column("last_used_at", BigInteger),
+    Column("first_used_at", BigInteger),
     Index(None, "mode", "id"),
+    # In the order of a sorted listing, with what it is filtered by.
+    Index("ix_credential_expires_at", "expires_at", "id", "mode", "revoked_at"),
+    Index(
+        "ix_credential_name",
+        text("name COLLATE NOCASE"),
+        "id",
+        "mode",
+        "revoked_at",
+        "expires_at",
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -82,6 +94,16 @@ refusal = Table(
     Column("credential_id", _ID, primary_key=True),
     Column("reason", String(16), primary_key=True),
     Column("refusals", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# The addresses that a credential was last used from, a few of each.
+sighting = Table(
+    "sighting",
+    metadata,
+    Column("credential_id", _ID, primary_key=True),
+    Column("address", String(40), primary_key=True),
+    Column("at", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 

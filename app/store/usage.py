@@ -28,10 +28,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert
 
-from app.credentials.models import REFUSAL_REASONS, Tally, UsageRecord
+from app.credentials.models import (
+    REFUSAL_REASONS,
+    SIGHTINGS_KEPT,
+    Sighting,
+    Tally,
+    UsageRecord,
+)
 from app.store.connections import Connections
 from app.store.rows import from_milliseconds, to_milliseconds
-from app.store.tables import credential, refusal, usage, usage_watermark
+from app.store.tables import credential, refusal, sighting, usage, usage_watermark
 
 _HOUR = 3_600_000
 # Credentials in one transaction: other writers wait for no longer than that takes.
@@ -63,7 +69,25 @@ _set_last_use = (
             credential.c.last_used_at < bindparam("moment"),
         ),
     )
-    .values(last_used_at=bindparam("moment"))
+    .values(
+        last_used_at=bindparam("moment"),
+        first_used_at=func.coalesce(credential.c.first_used_at, bindparam("first")),
+    )
+)
+_see = insert(sighting)
+_see = _see.on_conflict_do_update(
+    index_elements=["credential_id", "address"],
+    set_={"at": func.max(sighting.c.at, _see.excluded.at)},
+)
+_later = sighting.alias()
+_forget_older_sightings = delete(sighting).where(
+    sighting.c.credential_id == bindparam("of"),
+    sighting.c.address.not_in(
+        select(_later.c.address)
+        .where(_later.c.credential_id == bindparam("of"))
+        .order_by(_later.c.at.desc())
+        .limit(SIGHTINGS_KEPT)
+    ),
 )
 
 
@@ -98,16 +122,30 @@ class UsageStore:
         written: dict[datetime, int] = {}
         refused: dict[str, int] = {}
         marks: dict[str, int] = {}
+        seen: list[Sighting] = []
         # One statement sees one state of the database, so that the parts fit together.
         with self._connections.reading() as connection:
             for kind, hour, name, count in connection.execute(_record(credential_id, segment)):
                 if kind == "hour":
                     written[from_milliseconds(hour)] = count
+                elif kind == "sighting":
+                    seen.append(Sighting(name, from_milliseconds(count)))
                 elif kind == "refusal":
                     refused[name] = count
                 else:
                     marks[name] = count
-        return UsageRecord(dict(sorted(written.items())), refused, Tally(credential_id, **marks))
+        return UsageRecord(
+            dict(sorted(written.items())),
+            refused,
+            Tally(
+                credential_id,
+                marks.get("uses", 0),
+                revoked=marks.get("revoked", 0),
+                expired=marks.get("expired", 0),
+                scope=marks.get("scope", 0),
+            ),
+            tuple(sorted(seen, key=lambda one: one.at, reverse=True)),
+        )
 
     def newest_id(self) -> int:
         """The highest number of a credential, 0 where there is none."""
@@ -134,6 +172,9 @@ def _record(credential_id: int, segment: str) -> Any:
     refusals = select(
         literal("refusal"), cast(None, BigInteger), refusal.c.reason, refusal.c.refusals
     ).where(refusal.c.credential_id == credential_id)
+    seen = select(
+        literal("sighting"), cast(None, BigInteger), sighting.c.address, sighting.c.at
+    ).where(sighting.c.credential_id == credential_id)
     marks: list[Select[Any]] = [
         select(
             literal("watermark"), cast(None, BigInteger), literal(name), usage_watermark.c[name]
@@ -143,7 +184,7 @@ def _record(credential_id: int, segment: str) -> Any:
         )
         for name in _COUNTED
     ]
-    return union_all(hours, refusals, *marks)
+    return union_all(hours, refusals, seen, *marks)
 
 
 def _watermarks(
@@ -172,7 +213,7 @@ def _write(connection: Connection, segment: str, tallies: list[Tally], now: date
         credential.c.id.in_([tally.credential_id for tally in tallies])
     )
     known = set(connection.execute(ids).scalars())
-    uses, refusals, watermarks, last_uses = [], [], [], []
+    uses, refusals, watermarks, last_uses, seen, seen_of = [], [], [], [], [], []
     for tally in tallies:
         # A restored backup may lack the newest rows, and will give their numbers to others.
         if tally.credential_id not in known:
@@ -186,9 +227,14 @@ def _write(connection: Connection, segment: str, tallies: list[Tally], now: date
         for name, amount in gain.items():
             if name == "uses":
                 uses.append({**of, "hour": last_used // _HOUR * _HOUR, "uses": amount})
-                last_uses.append({**of, "moment": last_used})
+                first_used = tally.first_used or last_used
+                last_uses.append({**of, "moment": last_used, "first": first_used})
             else:
                 refusals.append({**of, "reason": name, "refusals": amount})
+        if tally.sightings:
+            seen_of.append({"of": tally.credential_id})
+            for one in tally.sightings:
+                seen.append({**of, "address": one.address, "at": to_milliseconds(one.at)})
         reached = {name: getattr(tally, name) for name in _COUNTED}
         if mark is not None:
             reached = {name: max(count, mark[name]) for name, count in reached.items()}
@@ -197,6 +243,8 @@ def _write(connection: Connection, segment: str, tallies: list[Tally], now: date
         (_add_uses, uses),
         (_set_last_use, last_uses),
         (_add_refusals, refusals),
+        (_see, seen),
+        (_forget_older_sightings, seen_of),
         (_set_watermark, watermarks),
     ):
         if rows:

@@ -28,6 +28,7 @@ CREDENTIAL = Credential(
     rotated_to=None,
     original_expires_at=None,
     last_used_at=None,
+    first_used_at=None,
 )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.credentials.models import Credential, Tally
+from app.credentials.models import Credential, Sighting, Tally
 from app.credentials.usage import UsageReader
 from app.store import Store
 from tests.database import new_database
@@ -27,6 +27,9 @@ class Counted:
 
     def tally(self, credential_id: int) -> Tally:
         return self.tallies.get(credential_id, Tally(credential_id))
+
+    def sightings(self, tally: Tally) -> tuple[Sighting, ...]:
+        return tally.sightings
 
 
 @pytest.fixture

@@ -76,7 +76,12 @@ def test_the_schema_is_what_the_tables_say(path: Path, url: str) -> None:
     engine = create_engine(url)
     try:
         with engine.connect() as connection:
-            options = {"compare_type": True, "compare_server_default": True}
+            # What lies in an index that is no plain column, Alembic cannot compare: see below.
+            options = {
+                "compare_type": True,
+                "compare_server_default": True,
+                "include_object": lambda part, name, *_: name != "ix_credential_name",
+            }
             context = MigrationContext.configure(connection, opts=options)
             assert compare_metadata(context, metadata) == []
     finally:
@@ -272,7 +277,9 @@ def test_a_database_of_the_first_version_keeps_what_it_has(path: Path, url: str)
         for (table,) in tables:
             if table not in ("credential", "alembic_version"):
                 connection.execute(f"DROP TABLE {table}")
-        for column in ("rotated_to", "original_expires_at", "last_used_at"):
+        for index in ("ix_credential_name", "ix_credential_expires_at"):
+            connection.execute(f"DROP INDEX {index}")
+        for column in ("rotated_to", "original_expires_at", "last_used_at", "first_used_at"):
             connection.execute(f"ALTER TABLE credential DROP COLUMN {column}")
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
         connection.execute(

@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def milliseconds(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
 
 
-def tally(number: int, uses: int, moment: datetime = NOW, **refusals: int) -> Tally:
+def tally(number: int, uses: int, moment: datetime = NOW, **refusals: Any) -> Tally:
     return Tally(number, uses, milliseconds(moment), **refusals)
 
 

@@ -1,0 +1,84 @@
+"""The last addresses that credentials were used from, in memory that the workers share.
+
+The table is bounded, and may lose what it holds: it is what the next flush writes down. It takes
+one address a second for each credential.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from wsgiref.types import WSGIEnvironment
+
+from app.auth._sightings import Sources
+from app.auth.shared import SharedState
+from app.auth.throttle import caller_address
+from app.credentials.models import SIGHTINGS_KEPT, Sighting
+from fastcache import SharedCache
+
+UNKNOWN_ADDRESS = "unknown"
+"""What stands for a peer without an address, such as that of a Unix socket."""
+
+_KEPT = 600_000_000_000
+_LONGEST = 40
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Sightings(Sources):
+    """Notes where uses come from; ``shared`` has the table, and the tallies beside it."""
+
+    def __init__(
+        self,
+        shared: SharedState,
+        trusted_proxies: int = 0,
+        timer: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """``timer`` is CLOCK_MONOTONIC in nanoseconds: every process of a box reads the same."""
+        super().__init__(shared.uses, trusted_proxies > 0)
+        self._table = shared.sightings
+        self._trusted_proxies = trusted_proxies
+        self._timer = timer
+
+    def record(self, environ: WSGIEnvironment, credential_id: int, now: int) -> bool:
+        """Note the caller's address; False where another is writing just there."""
+        address = caller_address(environ, self._trusted_proxies)
+        if not address.isascii() or not address.isprintable() or not address:
+            address = UNKNOWN_ADDRESS
+        address = address[:_LONGEST]
+        lines = [f"{now} {address}"]
+        lines += [line for line in _lines(self._table, credential_id) if _address(line) != address]
+        value = "\n".join(lines[:SIGHTINGS_KEPT]).encode()
+        deadline = self._timer() + _KEPT
+        return self._table.put(_key(credential_id), value, ticket=0, deadline=deadline)
+
+
+def recent_sightings(
+    table: SharedCache, credential_id: int, last_used: int
+) -> tuple[Sighting, ...]:
+    """What the table has of a credential, newest first.
+
+    The newest address is where uses have come from since, until ``last_used``, in milliseconds
+    since 1970.
+    """
+    lines = _lines(table, credential_id)
+    times = [int(line.partition(" ")[0]) for line in lines]
+    if times:
+        times[0] = max(times[0], last_used)
+    return tuple(
+        Sighting(_address(line), _EPOCH + timedelta(milliseconds=at))
+        for line, at in zip(lines, times, strict=True)
+    )
+
+
+def _lines(table: SharedCache, credential_id: int) -> list[str]:
+    entry = table.get(_key(credential_id))
+    return [] if entry is None else entry.value.decode().split("\n")
+
+
+def _address(line: str) -> str:
+    return line.partition(" ")[2]
+
+
+def _key(credential_id: int) -> bytes:
+    return credential_id.to_bytes(8)

@@ -1,0 +1,198 @@
+"""Where credentials are used from: noted by every worker, once a second, and written down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.auth import AuthMiddleware
+from app.auth.counts import Use
+from app.auth.shared import SharedState
+from app.auth.sightings import UNKNOWN_ADDRESS, Sightings
+from app.auth.tallies import LiveTallies
+from app.credentials.models import SIGHTINGS_KEPT, Credential, Principal, Usage
+from app.credentials.usage import UsageReader
+from tests.auth.worker import Worker, api_key
+
+PRINCIPAL = "latchkey.principal"
+
+
+class Box:
+    """A worker in real time with one credential, and what it is used from."""
+
+    def __init__(self, directory: Path, proxies: int = 0) -> None:
+        self.worker = Worker(directory / "latchkey.db", real_time=True)
+        self.shared = self.worker.authenticator.shared
+        self.sightings = Sightings(self.shared, proxies)
+        self.middleware: Any = AuthMiddleware(
+            lambda environ, start_response: [], self.worker.authenticator, sightings=self.sightings
+        )
+        self.secret = self.worker.issue()
+        self.tallies = LiveTallies(self.shared)
+        self.reader = UsageReader(self.worker.store.usage, self.tallies)
+
+    @property
+    def credential(self) -> Credential:
+        found = self.worker.store.find(api_key(self.secret))
+        assert found is not None
+        return found
+
+    @property
+    def usage(self) -> Usage:
+        return self.reader.usage(self.credential)
+
+    @property
+    def addresses(self) -> list[str]:
+        return [sighting.address for sighting in self.usage.sightings]
+
+    def use(self, address: object, forwarded: object = None, *, compiled: bool = True) -> None:
+        """One request, compiled or through Python; the first is a miss."""
+        environ: dict[str, Any] = {
+            "REQUEST_METHOD": "GET",
+            "PATH_INFO": "/v1/account",
+            "HTTP_AUTHORIZATION": f"Bearer {self.secret}",
+            "REMOTE_ADDR": address,
+        }
+        if address is None:
+            del environ["REMOTE_ADDR"]
+        if forwarded is not None:
+            environ["HTTP_X_FORWARDED_FOR"] = forwarded
+        if compiled:
+            self.middleware(environ, lambda *_: None)
+        else:
+            self.middleware.examine(environ, lambda *_: None)
+        assert isinstance(environ[PRINCIPAL], Principal)
+
+    def age(self) -> None:
+        """Have the last use be longer ago than a second."""
+        self.shared.uses.put(self.credential.id, Use.LAST_USED, round(time.time() * 1000) - 5_000)
+
+    def flush(self) -> None:
+        tallies = self.tallies.unwritten()
+        self.worker.store.usage.flush(self.tallies.segment, tallies, datetime.now(UTC))
+        self.tallies.written(tallies)
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Box]:
+    box = Box(tmp_path)
+    yield box
+    box.worker.store.close()
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_the_last_addresses_newest_first(box: Box, compiled: bool) -> None:
+    addresses = [f"192.0.2.{number}" for number in range(1, SIGHTINGS_KEPT + 3)]
+    for address in addresses:
+        box.use(address, compiled=compiled)
+        box.age()
+    assert box.addresses == addresses[::-1][:SIGHTINGS_KEPT]
+    box.use(addresses[3], compiled=compiled)
+    assert box.addresses[0] == addresses[3]
+    assert len(set(box.addresses)) == SIGHTINGS_KEPT
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_once_a_second_at_most(box: Box, compiled: bool) -> None:
+    # Far from the end of a second of 1,024 milliseconds.
+    while round(time.time() * 1000) % 1024 > 700:
+        time.sleep(0.05)
+    box.use("192.0.2.1", compiled=compiled)
+    for number in range(2, 50):
+        box.use(f"192.0.2.{number}", compiled=compiled)
+    assert box.addresses == ["192.0.2.1"]
+
+
+def test_where_nothing_changes_the_time_of_the_address_moves_on(box: Box) -> None:
+    """Without the table being written: the row of the tallies has the time."""
+    box.use("192.0.2.1")
+    puts = box.shared.sightings.stats().puts
+    for _ in range(3):
+        box.age()
+        before = datetime.now(UTC) - timedelta(seconds=1)
+        box.use("192.0.2.1")
+        assert box.usage.sightings[0].at > before
+    # Once more where a minute passed in between.
+    assert box.shared.sightings.stats().puts <= puts + 1
+
+
+def test_behind_proxies_the_address_is_the_one_they_name(tmp_path: Path) -> None:
+    box = Box(tmp_path, proxies=1)
+    box.use("192.0.2.1", "203.0.113.9")
+    box.age()
+    box.use("192.0.2.1", "198.51.100.7, 203.0.113.10")
+    assert box.addresses == ["203.0.113.10", "203.0.113.9"]
+    box.worker.store.close()
+
+
+def test_without_proxies_what_the_client_says_is_not_heard(box: Box) -> None:
+    box.use("192.0.2.1", "203.0.113.9")
+    box.age()
+    box.use("192.0.2.1", "203.0.113.10")
+    assert box.addresses == ["192.0.2.1"]
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("address", ["", None, "a\nb", "\ud800", "\x1b[2J"])
+def test_a_peer_without_an_address(box: Box, address: object, compiled: bool) -> None:
+    box.use(address, compiled=compiled)
+    assert box.addresses == [UNKNOWN_ADDRESS]
+
+
+def test_what_is_flushed_outlives_the_memory(box: Box) -> None:
+    for number in range(1, SIGHTINGS_KEPT + 2):
+        box.use(f"192.0.2.{number}")
+        box.flush()
+        box.age()
+    before = box.usage
+    box.shared.sightings.clear()
+    newer = UsageReader(box.worker.store.usage, LiveTallies(SharedState.private()))
+    after = newer.usage(box.credential)
+    assert [one.address for one in after.sightings] == box.addresses
+    assert after.first_used_at == before.first_used_at
+    # Addresses seen since come on top of those that are written down.
+    box.use("198.51.100.1")
+    assert box.addresses[0] == "198.51.100.1"
+    assert len(box.addresses) == SIGHTINGS_KEPT
+
+
+def test_the_first_use_stays_the_first(box: Box) -> None:
+    never = box.usage
+    assert never.first_used_at is None
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    box.use("192.0.2.1")
+    first = box.usage.first_used_at
+    assert first is not None
+    assert before <= first <= datetime.now(UTC)
+    box.age()
+    box.use("192.0.2.1")
+    assert box.usage.first_used_at == first
+    box.flush()
+    assert box.credential.first_used_at == first
+    # Another segment counts anew: what is written down is earlier.
+    box.shared.uses.put(box.credential.id, Use.FIRST_USED, round(time.time() * 1000) + 5_000)
+    assert box.usage.first_used_at == first
+    box.use("192.0.2.1")
+    box.flush()
+    assert box.credential.first_used_at == first
+
+
+def test_the_table_is_bounded(box: Box) -> None:
+    capacity = box.shared.sightings.capacity
+    for number in range(2 * capacity):
+        box.sightings.record({"REMOTE_ADDR": "192.0.2.1"}, number, 1_700_000_000_000)
+    stats = box.shared.sightings.stats()
+    assert stats.entries <= capacity
+    assert stats.evictions > 0
+
+
+def test_four_addresses_of_the_longest_form_fit(box: Box) -> None:
+    longest = [f"abcd:abcd:abcd:ab{number:02x}::" for number in range(SIGHTINGS_KEPT)]
+    for address in longest:
+        assert box.sightings.record({"REMOTE_ADDR": address}, 7, 9_999_999_999_999)
+    assert len(box.tallies.sightings(box.tallies.tally(7))) == SIGHTINGS_KEPT
