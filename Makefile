@@ -3,7 +3,7 @@
 # PYTHON           the interpreter that .venv is made with   make serve PYTHON=python3.13
 # ARGS             more arguments for pytest                 make test ARGS='-x -k revoke'
 # FASTCACHE_BUILD  another build mode, see setup.py          make test FASTCACHE_BUILD=debug
-# FREE_THREADED    a Python without the GIL, to measure too  make bench-cache FREE_THREADED=python3.13t
+# FREE_THREADED    a Python without the GIL, to measure too  make bench FREE_THREADED=python3.13t
 
 PYTHON = python3
 ARGS   =
@@ -23,7 +23,8 @@ parallel = --numprocesses=2 --dist=loadfile
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help serve test test-long lint format coverage test-sanitized test-freethreaded \
-        test-thread-sanitized wheel test-wheel bench-cache clean prerequisites ready
+        test-thread-sanitized wheel test-wheel bench bench-cache bench-overhead bench-load \
+        bench-scale clean prerequisites ready
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -128,7 +129,7 @@ test-sanitized: ## Run the compiled code's tests under the address and undefined
 # interpreter without the GIL; its .venv is kept. Of the constraints only that of the model, whose
 # order of iteration the contract's tests compare: hypothesis has no newer wheel for this one.
 define copy-freethreaded
-	@"$(PYTHON)" -c "$$FREE_THREADED"
+	@"$(PYTHON)" -c "$$HAS_NO_GIL"
 	@mkdir -p build/$(1)
 	@find build/$(1) -mindepth 1 -maxdepth 1 ! -name .venv -exec rm -rf {} +
 	@tar $(copied) -cf - fastcache tests setup.py pyproject.toml | tar -xf - -C build/$(1)
@@ -152,10 +153,10 @@ test-thread-sanitized: ## Run the tests with threads under the thread sanitizer:
 	    $(fixed) $(py) -m pytest --timeout=1200 tests/fastcache/test_cache_threads.py \
 	    tests/fastcache/test_cached.py tests/fastcache/test_cache_hostile.py $(ARGS)
 
-FREE_THREADED = import sys, sysconfig; \
+HAS_NO_GIL = import sys, sysconfig; \
     sysconfig.get_config_var("Py_GIL_DISABLED") or sys.exit( \
         sys.executable + " has the GIL: give PYTHON=/path/to/python3.13t, or a later one")
-export FREE_THREADED
+export HAS_NO_GIL
 
 wheel: .venv/.runtime ## Build the wheel into dist/
 	@rm -rf dist build/lib* build/bdist*
@@ -192,12 +193,22 @@ export FREE_ADDRESS SECRET ASK
 bench      = build/bench/default
 bench_free = $(if $(FREE_THREADED),build/bench/free-threaded)
 
-bench-cache: prerequisites ## Measure the cache beside others; rewrites docs/benchmarks.md
+bench: prerequisites ## Measure everything, report it, and write docs/benchmarks.md; ARGS=--quick
+	$(call run-bench,all $(given_free))
+
+bench-cache: prerequisites ## Measure the cache alone; or bench-overhead, bench-load, bench-scale
+	$(call run-bench,cache $(given_free))
+
+bench-overhead bench-load bench-scale: bench-%: prerequisites
+	$(call run-bench,$*)
+
+given_free = $(if $(bench_free),--free-threaded $(bench_free)/bin/python)
+
+define run-bench
 	@scripts/bench-environment.sh "$(PYTHON)" $(bench)
 	@test -z "$(bench_free)" || scripts/bench-environment.sh "$(FREE_THREADED)" $(bench_free) peers
-	@mkdir -p build/bench/path && ln -sfn ../../../benchmarks build/bench/path/benchmarks
-	@PYTHONPATH=build/bench/path PYTHONSAFEPATH=1 $(bench)/bin/python -m benchmarks.micro run \
-	    $(if $(bench_free),--free-threaded $(bench_free)/bin/python) $(ARGS)
+	@$(bench)/bin/latchkey-bench $(1) $(ARGS)
+endef
 
 clean: ## Remove .venv and everything built; keys and data stay
 	@rm -rf .venv build dist latchkey.egg-info .coverage .coverage.* .hypothesis .*_cache

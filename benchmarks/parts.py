@@ -67,6 +67,10 @@ class Part(Protocol):
         """The name of the sub-command and, with ``.json``, of the file."""
 
     @property
+    def about(self) -> str:
+        """What it measures, to stand after the word "Measure" in the command's help."""
+
+    @property
     def whole(self) -> bool:
         """Whether the constructor's arguments leave nothing out."""
 

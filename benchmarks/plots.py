@@ -11,6 +11,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from benchmarks.bootstrap import Estimate
+from benchmarks.parts import format_figure
 
 INK = "#111111"
 """Of text and axes. The report gives it the colour of its own text; use it for nothing else."""
@@ -74,7 +75,8 @@ class Dot:
     """One row of `dots`."""
 
     name: str
-    estimate: Estimate
+    estimate: Estimate | None
+    """``None`` leaves the row empty, for plots side by side with the same rows."""
     color: str = BLUE
     shown: str | None = None
     """What stands beside the dot; the figure by itself, unless said otherwise."""
@@ -84,11 +86,13 @@ def dots(axes: Any, rows: Sequence[Dot]) -> None:
     """A dot for each row from the top down, its interval as a line, and its figure beside it."""
     for place, row in enumerate(reversed(rows)):
         estimate = row.estimate
+        if estimate is None:
+            continue
         ends = [estimate.low, estimate.high]
         axes.plot(ends, [place, place], color=row.color, linewidth=2, alpha=0.6)
         axes.plot(estimate.value, place, color=row.color, marker="o", markersize=7)
         axes.annotate(
-            f"{estimate.value:,.3g}" if row.shown is None else row.shown,
+            format_figure(estimate.value) if row.shown is None else row.shown,
             (estimate.high, place),
             textcoords="offset points",
             xytext=(8, -3),

@@ -5,6 +5,9 @@
 # usage: bench-environment.sh PYTHON DIRECTORY [peers]
 #
 # With `peers`, only the caches themselves: enough for an interpreter that another one drives.
+#
+# The benchmarks are read from the checkout; all else is what is installed. DIRECTORY/bin/latchkey-bench
+# sees to that.
 
 set -eu
 
@@ -47,9 +50,20 @@ if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ] || [ constraints.txt -nt
     echo "Installing what it is compared with ..."
     if [ "$which" = peers ] || ! install "$1[bench]"; then
         for package in cachetools $(listed bench); do
-            case $which:$package in peers:matplotlib* | peers:pyperf*) continue ;; esac
+            case $which:$package in
+                peers:cachebox* | peers:cachetools | peers:lru-dict* | peers:moka-py* | peers:theine*) ;;
+                peers:*) continue ;;
+            esac
             install "$package" || echo "cannot be installed: $package" >&2
         done
     fi
     touch "$stamp"
+fi
+
+if [ "$which" = everything ]; then
+    mkdir -p "$directory/path"
+    ln -sfn "$(pwd)/benchmarks" "$directory/path/benchmarks"
+    printf '#!/bin/sh\nPYTHONPATH="%s" PYTHONSAFEPATH=1 exec "%s" -m benchmarks "$@"\n' \
+        "$(pwd)/$directory/path" "$(pwd)/$directory/bin/python" >"$directory/bin/latchkey-bench"
+    chmod +x "$directory/bin/latchkey-bench"
 fi

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.machine import Machine, available_bytes, describe_source
+from benchmarks.machine import available_bytes
 from benchmarks.micro import plan, summary
 from benchmarks.micro.cases import Case, Job
 from benchmarks.micro.peers import FLOOR, OURS, OURS_SHARDED
 from benchmarks.micro.results import Cell, Interpreter, Results
+from benchmarks.parts import Report
+from benchmarks.processes import ProcessFailed
+from benchmarks.processes import run as run_process
 
-# Nothing of the caller's that changes how Python runs reaches a measuring process.
-_PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
-
-Report = Callable[[int, int, str], None]
-"""Told how many processes have ended, of how many, and what runs next."""
-
-
-class WorkerFailed(RuntimeError):
-    """A measuring process ended with an error."""
+_WORKER = "benchmarks.micro.worker"
 
 
 @dataclass
@@ -73,20 +64,8 @@ class _Gathered:
             ]
 
 
-def run(
-    settings: plan.Settings,
-    interpreters: Mapping[str, str],
-    about: Machine,
-    root: Path,
-    report: Report,
-) -> Results:
-    """Measure everything that the settings ask for.
-
-    `interpreters` gives the executable for each label; `root` is the checkout whose commit is
-    recorded.
-    """
-    source = describe_source(root)
-    started = _now()
+def run(settings: plan.Settings, interpreters: Mapping[str, str], report: Report) -> Results:
+    """Measure everything that the settings ask for, by the executable that each label names."""
     rng = random.Random(time.time_ns())
     gathered = _Gathered()
     large = [count for size, count in settings.sizes if plan.is_large(size)]
@@ -100,11 +79,6 @@ def run(
     _measure_all(planned, interpreters, gathered, report, done, expected)
     report(expected, expected, "intervals")
     results = Results(
-        started=started,
-        finished=_now(),
-        whole=settings.whole,
-        source=source,
-        machine=about,
         settings=json.loads(json.dumps(asdict(settings))),
         interpreters=gathered.interpreters,
         cells=_cells(gathered),
@@ -137,29 +111,10 @@ def _measure_all(
 
 
 def _measure(job: Job, python: str) -> Any:
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    # The worker finds these benchmarks where they are, and everything else where it is installed.
-    environment |= {
-        "PYTHONHASHSEED": "0",
-        "PYTHONSAFEPATH": "1",
-        "PYTHONPATH": str(_import_path()),
-    }
-    done = subprocess.run(
-        [python, "-m", "benchmarks.micro.worker"],
-        input=json.dumps(job.to_dict()),
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise WorkerFailed(f"{describe(job)}: exit status {done.returncode}\n{done.stderr}")
-    return json.loads(done.stdout)
-
-
-def _import_path() -> Path:
-    # Not resolved: a link to the benchmarks may stand in a directory that holds nothing else.
-    return Path(__file__).absolute().parents[2]
+    try:
+        return json.loads(run_process([python, "-m", _WORKER], json.dumps(job.to_dict())))
+    except ProcessFailed as error:
+        raise ProcessFailed(f"{describe(job)}: {error}") from error
 
 
 def _entry_bytes(gathered: _Gathered, entries: int) -> dict[str, float]:
@@ -202,7 +157,3 @@ def _merged(processes: list[dict[str, list[float]]]) -> list[dict[str, list[floa
         {name: each[turn] for name, each in by_peer.items() if turn < len(each)}
         for turn in range(longest)
     ]
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

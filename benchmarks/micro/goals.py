@@ -10,6 +10,7 @@ from benchmarks.micro.cases import Case
 from benchmarks.micro.peers import FLOOR, LOCKED, NOT_COMPETITORS, OURS, OURS_SHARDED, PEERS
 from benchmarks.micro.plan import MAIN_ENTRIES
 from benchmarks.micro.results import Results
+from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED, Verdict, format_estimate
 
 ZIPF = Case("get", MAIN_ENTRIES)
 HOT = Case("get", MAIN_ENTRIES, "hot")
@@ -19,21 +20,6 @@ TWO_THREADS = Case("threads", MAIN_ENTRIES, threads=2)
 
 COMPETITORS = tuple(name for name in PEERS if name not in NOT_COMPETITORS)
 FREE_THREADED = "free-threaded"
-
-MET = "**met**"
-MISSED = "**missed**"
-UNPROVED = "not proved"
-UNMEASURED = "not measured"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One row of the goal table."""
-
-    what: str
-    goal: str
-    measured: str
-    state: str
 
 
 @dataclass(frozen=True)
@@ -65,7 +51,7 @@ class _Comparison:
 
 def verdicts(results: Results) -> list[Verdict]:
     """All goals, in the order of the table."""
-    found = [
+    return [
         _faster(results, ZIPF, "`get` hit, Zipf over 100,000", "time"),
         _against(results, ZIPF, FLOOR, 1.6, "`get` hit, Zipf over 100,000"),
         _against(results, HOT, "cachebox", 1.5, "`get` hit, 64 hot keys of 100,000"),
@@ -74,23 +60,6 @@ def verdicts(results: Results) -> list[Verdict]:
         _faster(results, MEMORY, "memory of 100,000 entries, beyond keys and values", "memory"),
         _threads(results),
     ]
-    if results.whole:
-        return found
-    return [
-        Verdict(one.what, one.goal, one.measured, UNPROVED if one.measured else one.state)
-        for one in found
-    ]
-
-
-def format_estimate(estimate: Estimate, unit: str = "") -> str:
-    """A figure with its interval, to three digits."""
-    return f"{_digits(estimate.value)}{unit} ({_digits(estimate.low)}–{_digits(estimate.high)})"
-
-
-def _digits(figure: float) -> str:
-    if abs(figure) >= 99.95:
-        return f"{figure:,.0f}"
-    return f"{figure:.1f}" if abs(figure) >= 9.995 else f"{figure:.2f}"
 
 
 def _decide(what: str, goal: str, comparisons: list[_Comparison], wanted: Iterable[str]) -> Verdict:

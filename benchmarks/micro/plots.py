@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
+from benchmarks import plots
 from benchmarks.bootstrap import Estimate
 from benchmarks.micro.cases import Case
 from benchmarks.micro.goals import EVICTING, HOT, ZIPF
@@ -26,31 +27,17 @@ class _Style:
     line: str = "-"
 
 
-# Okabe and Ito's colours, which the colour-blind can tell apart; markers differ as well.
+# Markers differ as well as colours.
 STYLES = {
-    OURS: _Style("#D55E00", "o"),
-    OURS_SHARDED: _Style("#D55E00", "o", ":"),
-    FLOOR: _Style("#000000", "", "--"),
-    "cachebox": _Style("#0072B2", "s"),
-    "lru-dict": _Style("#56B4E9", "^"),
-    "moka-py": _Style("#009E73", "D"),
-    "theine": _Style("#CC79A7", "v"),
-    "cachetools": _Style("#E69F00", "P"),
-    LOCKED: _Style("#7F7F7F", "X"),
-}
-
-SETTINGS: dict[Any, Any] = {
-    "font.size": 9.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#DDDDDD",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "svg.fonttype": "path",
-    # The same figures give the same file.
-    "svg.hashsalt": "latchkey",
+    OURS: _Style(plots.OURS, "o"),
+    OURS_SHARDED: _Style(plots.OURS, "o", ":"),
+    FLOOR: _Style(plots.INK, "", "--"),
+    "cachebox": _Style(plots.BLUE, "s"),
+    "lru-dict": _Style(plots.SKY, "^"),
+    "moka-py": _Style(plots.GREEN, "D"),
+    "theine": _Style(plots.PURPLE, "v"),
+    "cachetools": _Style(plots.ORANGE, "P"),
+    LOCKED: _Style(plots.GREY, "X"),
 }
 
 Points = Mapping[str, list[tuple[float, Estimate]]]
@@ -59,23 +46,14 @@ Points = Mapping[str, list[tuple[float, Estimate]]]
 
 def draw(results: Results, directory: Path) -> list[Path]:
     """Draw every plot that the results have figures for; the files that were written."""
-    plots: dict[str, Callable[[Results], Figure | None]] = {
+    drawn: dict[str, Callable[[Results], Figure | None]] = {
         "cache-main": _main,
         "cache-by-size": _by_size,
         "cache-by-hit-ratio": _by_hit_ratio,
         "cache-by-threads": _by_threads,
         "cache-memory": _memory,
     }
-    directory.mkdir(parents=True, exist_ok=True)
-    written = []
-    with mpl.rc_context(SETTINGS):
-        for name, plot in plots.items():
-            figure = plot(results)
-            if figure is not None:
-                path = directory / f"{name}.svg"
-                figure.savefig(path, metadata={"Date": None}, facecolor="white")
-                written.append(path)
-    return written
+    return plots.draw({name: partial(plot, results) for name, plot in drawn.items()}, directory)
 
 
 def _points(
@@ -112,12 +90,6 @@ def _lines(axes: Any, points: Points, figure_of: Callable[[float], float] = lamb
             alpha=0.15,
             linewidth=0,
         )
-
-
-def _finish(axes: Any, title: str, across: str, up: str) -> None:
-    axes.set_title(title, loc="left", fontsize=11)
-    axes.set_xlabel(across)
-    axes.set_ylabel(up)
 
 
 def _log(axis: Any) -> None:
@@ -160,7 +132,7 @@ def _by_size(results: Results) -> Figure | None:
     axes.set_xticks(sizes, [_short(size) for size in sizes], minor=False)
     axes.xaxis.set_minor_locator(NullLocator())
     _log(axes.yaxis)
-    _finish(axes, "get that hits, Zipf 0.99", "entries in the cache", "ns per get")
+    plots.title(axes, "get that hits, Zipf 0.99", "entries in the cache", "ns per get")
     _legend(axes)
     return figure
 
@@ -188,7 +160,7 @@ def _by_hit_ratio(results: Results) -> Figure | None:
     _log(axes.yaxis)
     axes.set_xticks(range(len(percents)), [f"{percent} %" for percent in percents])
     title = "get by hit ratio, Zipf 0.99 over 100,000 entries"
-    _finish(axes, title, "gets that hit", "ns per get")
+    plots.title(axes, title, "gets that hit", "ns per get")
     _legend(axes)
     return figure
 
@@ -212,7 +184,7 @@ def _by_threads(results: Results) -> Figure | None:
         axes.set_xticks(sorted(cell.case.threads for cell in cells))
         lock = "GIL" if python.gil else "no GIL"
         title = f"get that hits, Zipf 0.99 over 100,000\nPython {python.version}, {lock}"
-        _finish(axes, title, "threads", "million gets per second, all threads together")
+        plots.title(axes, title, "threads", "million gets per second, all threads together")
     columns[-1].set_ylabel("" if len(panels) > 1 else columns[-1].get_ylabel())
     _legend(columns[-1])
     return figure
@@ -233,7 +205,7 @@ def _memory(results: Results) -> Figure | None:
     sizes = [cell.case.entries for cell in cells]
     axes.set_xticks(sizes, [_short(size) for size in sizes], minor=False)
     axes.xaxis.set_minor_locator(NullLocator())
-    _finish(
+    plots.title(
         axes,
         "Memory for an entry, beyond its key and value",
         "entries in the cache",
@@ -255,30 +227,14 @@ def _main(results: Results) -> Figure | None:
         return None
     figure = Figure(figsize=(3.6 * len(shown) + 1.4, 3.6), layout="constrained")
     columns = figure.subplots(1, len(shown), sharex=True, sharey=True, squeeze=False)[0]
-    names = [name for name in reversed(PEERS) if any(name in cell.estimates for cell, _ in shown)]
+    names = [name for name in PEERS if any(name in cell.estimates for cell, _ in shown)]
     for axes, (cell, title) in zip(columns, shown, strict=True):
-        for row, name in enumerate(names):
-            if name in cell.estimates:
-                _dot(axes, row, name, cell.estimates[name])
-        axes.set_yticks(range(len(names)), names)
-        axes.set_ylim(-0.6, len(names) - 0.4)
+        found = cell.estimates
+        plots.dots(axes, [plots.Dot(name, found.get(name), STYLES[name].color) for name in names])
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda figure, _: f"{figure:,.5g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        _finish(axes, title, "ns per call, 100,000 entries", "")
+        plots.title(axes, title, "ns per call, 100,000 entries", "")
     # Room for the figure beside the dot that is farthest to the right.
     columns[0].set_xlim(right=columns[0].get_xlim()[1] * 3)
     return figure
-
-
-def _dot(axes: Any, row: int, name: str, estimate: Estimate) -> None:
-    style = STYLES[name]
-    axes.plot([estimate.low, estimate.high], [row, row], color=style.color, linewidth=2, alpha=0.6)
-    axes.plot(estimate.value, row, color=style.color, marker=style.marker or "|", markersize=8)
-    axes.annotate(
-        f"{estimate.value:,.0f}",
-        (estimate.high, row),
-        textcoords="offset points",
-        xytext=(8, -3),
-        fontweight="bold" if name == OURS else "normal",
-    )

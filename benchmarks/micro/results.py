@@ -1,22 +1,13 @@
-"""The form of ``cache.json``: everything that was measured, and what was computed from it.
-
-Tables, plots and the documentation are made from this alone.
-"""
+"""The form of ``cache.json``: everything that was measured, and what was computed from it."""
 
 from __future__ import annotations
 
-import json
-import re
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from benchmarks.bootstrap import Estimate
-from benchmarks.machine import Machine, Source
 from benchmarks.micro.cases import Case
-
-FILE_NAME = "cache.json"
 
 
 class _Record(BaseModel):
@@ -65,16 +56,9 @@ class Cell(_Record):
 
 
 class Results(_Record):
-    """One run."""
+    """One measurement of the cache."""
 
     version: Literal[1] = 1
-    started: str
-    finished: str
-    """UTC, to the second."""
-    whole: bool
-    """Whether everything was measured at the full figures. Otherwise nothing is proved."""
-    source: Source
-    machine: Machine
     settings: dict[str, Any]
     interpreters: dict[str, Interpreter]
     cells: list[Cell]
@@ -85,30 +69,3 @@ class Results(_Record):
             if cell.case == case and cell.interpreter == interpreter:
                 return cell
         return None
-
-    @property
-    def name(self) -> str:
-        """The name of the run's directory: date and commit."""
-        return f"{self.started[:10]}-{self.source.commit}"
-
-
-def write(results: Results, directory: Path) -> Path:
-    """Write ``cache.json``, each list of figures on one line."""
-    directory.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(results.model_dump(mode="json"), indent=1)
-    text = re.sub(r"\[[-\d.,\se]*\]", lambda found: re.sub(r"\s+", " ", found[0]), text)
-    path = directory / FILE_NAME
-    path.write_text(text + "\n")
-    return path
-
-
-def read(directory: Path) -> Results:
-    """Read and check a directory's ``cache.json``."""
-    return Results.model_validate_json((directory / FILE_NAME).read_text())
-
-
-def latest_whole(directory: Path) -> Path | None:
-    """The newest complete run below a directory of runs."""
-    found = [path.parent for path in directory.glob(f"*/{FILE_NAME}")]
-    whole = [(results.started, path) for path in found if (results := read(path)).whole]
-    return max(whole)[1] if whole else None

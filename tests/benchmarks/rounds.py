@@ -52,13 +52,11 @@ def job(*cases: Case, peers: Sequence[str]) -> Job:
 
 
 def measure(settings: plan.Settings, **interpreters: str) -> Results:
-    """Run a plan for good, in processes."""
+    """Carry out a plan, in processes."""
     seen: list[str] = []
     results = driver.run(
         settings,
         {"default": sys.executable, **interpreters},
-        MACHINE,
-        ROOT,
         lambda done, expected, what: seen.append(f"{done}/{expected} {what}"),
     )
     done, _, expected = seen[-1].split()[0].partition("/")

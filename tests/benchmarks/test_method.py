@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 
@@ -15,6 +14,7 @@ from benchmarks.micro.cases import HOT_KEYS, Case, Job
 from benchmarks.micro.keys import KEY_LENGTH, Draws, make_key
 from benchmarks.micro.peers import FLOOR, LOCKED, OURS, OURS_SHARDED, PEERS
 from benchmarks.micro.results import Results
+from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED
 
 
 def test_keys_are_like_lookup_keys_equal_but_not_identical() -> None:
@@ -103,15 +103,14 @@ def test_ratios_are_of_figures_from_the_same_rounds() -> None:
 @pytest.mark.parametrize(
     ("low", "value", "high", "state"),
     [
-        (21, 25, 30, goals.MET),
-        (19, 25, 30, goals.UNPROVED),
-        (15, 19, 30, goals.MISSED),
+        (21, 25, 30, MET),
+        (19, 25, 30, UNPROVED),
+        (15, 19, 30, MISSED),
     ],
 )
 def test_a_goal_is_met_by_the_whole_interval(
     results: Results, low: float, value: float, high: float, state: str
 ) -> None:
-    results.whole = True
     cell = results.cell(goals.HOT)
     assert cell is not None
     cell.over_ours[LOCKED] = Estimate(value=value, low=low, high=high)
@@ -119,42 +118,30 @@ def test_a_goal_is_met_by_the_whole_interval(
     assert goals.verdicts(results)[3].state == state
     # With the loop left in it has to hold as well.
     cell.gross_over_ours[LOCKED] = Estimate(value=5, low=5, high=5)
-    assert goals.verdicts(results)[3].state == goals.MISSED
+    assert goals.verdicts(results)[3].state == MISSED
 
 
 def test_a_peer_that_is_missing_is_not_beaten(results: Results) -> None:
-    results.whole = True
     cell = results.cell(goals.ZIPF)
     assert cell is not None
     far = Estimate(value=9, low=8, high=10)
     cell.over_ours = dict.fromkeys(goals.COMPETITORS, far)
     cell.gross_over_ours = dict(cell.over_ours)
-    assert goals.verdicts(results)[0].state == goals.MET
+    assert goals.verdicts(results)[0].state == MET
     del cell.over_ours["theine"]
     verdict = goals.verdicts(results)[0]
-    assert verdict.state == goals.UNPROVED
+    assert verdict.state == UNPROVED
     assert "without theine" in verdict.measured
 
 
 def test_threads_count_only_without_the_gil(results: Results) -> None:
-    results.whole = True
     cell = results.cell(goals.TWO_THREADS, goals.FREE_THREADED)
     assert cell is not None
     cell.speed_up[OURS_SHARDED] = Estimate(value=1.9, low=1.85, high=1.95)
     python = results.interpreters[goals.FREE_THREADED]
     python.gil = True
-    assert goals.verdicts(results)[-1].state == f"{goals.UNMEASURED}: the GIL was on"
+    assert goals.verdicts(results)[-1].state == f"{UNMEASURED}: the GIL was on"
     python.gil = False
-    assert goals.verdicts(results)[-1].state == goals.MET
+    assert goals.verdicts(results)[-1].state == MET
     cell.speed_up[OURS_SHARDED] = Estimate(value=1.7, low=1.6, high=1.75)
-    assert goals.verdicts(results)[-1].state == goals.MISSED
-
-
-def test_a_quick_run_proves_nothing(results: Results) -> None:
-    cell = results.cell(goals.ZIPF)
-    assert cell is not None
-    cell.over_floor[OURS] = cell.gross_over_floor[OURS] = Estimate(value=1.2, low=1.1, high=1.3)
-    assert goals.verdicts(results)[1].state == goals.UNPROVED
-    results.whole = True
-    assert goals.verdicts(results)[1].state == goals.MET
-    assert replace(plan.QUICK, quick=False) != plan.FULL
+    assert goals.verdicts(results)[-1].state == MISSED

@@ -1,29 +1,184 @@
-"""The benchmark of the check runs, in a process as it is called; its figures are no matter here."""
+"""The overhead of single calls: every subject runs, and what a run of them is shown as."""
 
 from __future__ import annotations
 
 import json
-import subprocess
+import random
+import re
+import shutil
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
 
-PARTS = {"check", "other ways", "metrics", "flask"}
+import pytest
+
+from benchmarks.overhead import goals, instructions
+from benchmarks.overhead.part import OverheadPart
+from benchmarks.overhead.results import BARE, YARDSTICK, Instructions, Results
+from benchmarks.overhead.timing import Environ, Subject, WrongWay, time_calls
+from benchmarks.overhead.worker import SERIES, Job
+from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED
+from benchmarks.processes import run as run_process
 
 
-def run(*arguments: str) -> str:
-    command = [sys.executable, "-m", "benchmarks.overhead", "--processes=1", "--calls=20"]
-    return subprocess.check_output([*command, *arguments], text=True)
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """The shortest run of every series, in a process as always, without counting."""
+    directory = tmp_path_factory.mktemp("overhead")
+    steps: list[tuple[int, int]] = []
+    part = OverheadPart(processes=1, calls=20, keys=10, counted={})
+    part.run(False, directory, lambda done, expected, what: steps.append((done, expected)))
+    assert steps == [(0, 2), (1, 2), (2, 2)]
+    return Results.model_validate_json((directory / "overhead.json").read_text())
 
 
-def test_every_part_runs() -> None:
-    [measured] = json.loads(run("--json"))
-    assert measured.keys() == PARTS
-    for subjects in measured.values():
-        assert subjects["bare"] > 0
-        assert len(subjects) >= 3
+def test_every_subject_runs(results: Results) -> None:
+    (process,) = results.processes
+    assert process.keys() == SERIES.keys()
+    assert {name: len(subjects) for name, subjects in process.items()} == {
+        "hits": 4,
+        "ways": 6,
+        "metrics": 3,
+        "flask": 4,
+        "peers": 5,
+        "django": 2,
+    }
+    for subjects in process.values():
+        assert subjects[BARE] > 0
         assert all(nanoseconds > 0 for nanoseconds in subjects.values())
 
 
-def test_one_part_as_a_table() -> None:
-    shown = run("--part=check")
-    assert "bearer" in shown
-    assert "shared cache" not in shown
+def test_it_is_shown_with_every_figure(results: Results) -> None:
+    part, measured = OverheadPart(), results.model_dump(mode="json")
+    assert len(part.goals(measured)) == 8
+    tables = part.tables(measured)
+    assert {name: len(table.rows) for name, table in tables.items()} == {
+        "over_nothing": 8,
+        "over_flask": 4 + 5,
+        "over_django": 2,
+        "instructions": 0,
+    }
+    words = part.words(measured)
+    assert "325 ns" in words["yardstick"]
+    assert words["limits"].count("\n- ") == 6
+    assert words["counted"].startswith("Not available: ")
+
+
+def test_plots_are_drawn(results: Results, tmp_path: Path) -> None:
+    measured = processes_of([100.0] * 5)
+    names = {path.name for path in OverheadPart().draw(measured.model_dump(mode="json"), tmp_path)}
+    assert names == {f"overhead-{name}.{form}" for name in ("ways",) for form in ("svg", "png")}
+    assert OverheadPart().draw(results.model_dump(mode="json"), tmp_path)
+
+
+def processes_of(hits: Sequence[float]) -> Results:
+    """A process for each figure, by which a hit takes longer than a bare call."""
+    return Results(
+        settings={},
+        processes=[
+            {"hits": {BARE: 50.0, YARDSTICK: 375.0, "bearer": 50 + hit}, "flask": {BARE: 40_000.0}}
+            for hit in hits
+        ],
+        instructions=Instructions(tool=None, absent="nothing is counted", calls=0, counts={}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("hits", "state"),
+    [
+        ([200.0, 210, 220, 230, 240], MET),
+        ([200.0, 210, 220, 350, 360], UNPROVED),
+        ([310.0, 320, 330, 340, 350], MISSED),
+    ],
+)
+def test_goals_are_decided_by_the_interval(hits: list[float], state: str) -> None:
+    absolute, share, pair, *_ = goals.verdicts(processes_of(hits))
+    assert absolute.state == state
+    assert absolute.measured.startswith(f"{median(hits) / 1_000:.2f} µs")
+    assert share.measured.startswith(f"{median(hits) / 400:.2f} %")
+    assert pair.state == UNMEASURED
+
+
+def nothing(environ: Environ, start_response: object) -> list[bytes]:
+    return []
+
+
+def test_a_subject_that_answers_something_else_stops_the_run() -> None:
+    silent = Subject(nothing, dict, "200")
+    with pytest.raises(WrongWay, match="silent answered"):
+        time_calls({"silent": silent}, 1, 1, random.Random(1))
+
+
+def test_a_subject_that_goes_another_way_stops_the_run() -> None:
+    missed = Subject(nothing, dict, None, went=lambda: 0)
+    with pytest.raises(WrongWay, match="missed: 0 of 40"):
+        time_calls({"missed": missed}, 1, 1, random.Random(1))
+
+
+def test_calls_take_turns_and_are_counted_after_the_warm_up() -> None:
+    order: list[str] = []
+
+    def named(name: str) -> Subject:
+        def application(environ: Environ, start_response: object) -> list[bytes]:
+            order.append(name)
+            return []
+
+        return Subject(application, dict, None)
+
+    time_calls({"a": named("a"), "b": named("b")}, 50, 3, random.Random(1))
+    timed = "".join(order[-100:])
+    assert timed.count("a") == timed.count("b") == 50
+    assert "ab" in timed[:20]
+    assert "ba" in timed[:20]
+    assert "a" * 20 not in timed
+
+
+def test_every_request_is_made_afresh() -> None:
+    made = Job.from_json(Job(calls=3, seed=1, series=("hits",)).to_json())
+    assert made == Job(calls=3, seed=1, series=("hits",))
+
+
+# ---- Instructions
+
+COUNTED = """
+import os
+def call(count):
+    for _ in range(count):
+        len("four")
+call(1_000)
+for count in (0, 1_000, 2_000):
+    os.getpgid(0)
+    call(count)
+os.getpgid(0)
+"""
+
+
+def test_counted_subjects_run(tmp_path: Path) -> None:
+    """All that is counted, without what counts: under callgrind it would take a minute."""
+    job = {"calls": 1, "rounds": 2, "subjects": instructions.SUBJECTS}
+    run_process([sys.executable, "-m", "benchmarks.overhead.counted", json.dumps(job)])
+
+
+def test_what_counts_is_found_or_named() -> None:
+    if not shutil.which("perf") and not shutil.which("valgrind"):
+        with pytest.raises(instructions.NoTool, match="valgrind is not installed"):
+            instructions.find_tool()
+        return
+    tool = instructions.find_tool()
+    assert shutil.which(tool.name)
+    assert re.fullmatch(r"\d[\w.~-]+", tool.version)
+
+
+def test_callgrind_counts_between_marks(tmp_path: Path) -> None:
+    """The mechanism itself, on a program that starts at once."""
+    if not shutil.which("valgrind"):
+        with pytest.raises(FileNotFoundError):
+            instructions.dump_at_marks([sys.executable], tmp_path)
+        return
+    blocks = instructions.dump_at_marks([sys.executable, "-S", "-E", "-c", COUNTED], tmp_path)
+    _, nothing, once, twice = blocks
+    assert nothing < once < twice
+    # A thousand calls more take as much as the first thousand, but for larger numbers.
+    assert (twice - once) == pytest.approx(once - nothing, rel=0.2)
+    assert 20 < (twice - once) / 1_000 < 2_000

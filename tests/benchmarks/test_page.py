@@ -1,33 +1,104 @@
-"""What is made from a run: tables, plots, and docs/benchmarks.md."""
+"""What is made from a run: tables, plots, the report, and docs/benchmarks.md."""
 
 from __future__ import annotations
 
-import importlib.util
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from benchmarks.micro import goals, page, plan
-from benchmarks.micro import results as records
+from benchmarks import report, runs
+from benchmarks.machine import Source
+from benchmarks.micro import goals, page, plan, plots
 from benchmarks.micro.cases import Case
+from benchmarks.micro.part import CachePart
 from benchmarks.micro.peers import PEERS
 from benchmarks.micro.results import Results
-from tests.benchmarks.rounds import ALWAYS, ROOT
+from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED, Measured, Table, Verdict
+from benchmarks.runs import Ended
+from benchmarks.suite import PARTS
+from tests.benchmarks.rounds import ALWAYS, MACHINE, ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 
 
-def test_the_same_json_gives_the_same_page(results: Results, tmp_path: Path) -> None:
-    records.write(results, tmp_path)
-    first = page.write_page(results)
-    assert first == page.write_page(records.read(tmp_path))
-    assert "$" not in first
-    assert f"benchmarks/results/{results.name}/cache.json" in first
+@pytest.fixture(scope="module")
+def shown(measured: Results, tmp_path_factory: pytest.TempPathFactory) -> report.Shown:
+    """The short measurement of the cache, in the directory of a quick run, reported."""
+    directory = tmp_path_factory.mktemp("run")
+    run = new_run()
+    run.parts["cache"] = Ended(started=run.started, finished=run.started, whole=False)
+    run.write(directory)
+    (directory / "cache.json").write_text(measured.model_dump_json())
+    shown = report.read(directory, PARTS)
+    report.write(shown)
+    return shown
 
 
-def test_tables_are_whole(results: Results) -> None:
-    for text in (page.write_page(results), page.write_tables(results)):
+def new_run() -> runs.Run:
+    return runs.new_run(Source(commit="0123456789"), MACHINE, quick=True)
+
+
+class Outline(HTMLParser):
+    """The tags of a page, and every address that it names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attributes:
+            if name in ("src", "href", "xlink:href", "data") and value is not None:
+                self.addresses.append(value)
+            if name == "id" and value is not None:
+                self.ids.append(value)
+
+
+def test_the_report_is_one_file(shown: report.Shown) -> None:
+    text = (shown.directory / report.REPORT).read_text()
+    outline = Outline()
+    outline.feed(text)
+    assert outline.tags.count("svg") == 5
+    assert outline.tags.count("table") >= 8
+    assert not {"script", "link", "img", "iframe", "object"} & set(outline.tags)
+    assert len(outline.ids) == len(set(outline.ids))
+    inside = [address for address in outline.addresses if address.startswith("#")]
+    assert {address[1:] for address in inside} <= set(outline.ids)
+    # What is left are links that somebody may follow: to the raw measurements.
+    rest = [address for address in outline.addresses if not address.startswith("#")]
+    assert rest == ["run.json"]
+    assert "url(http" not in text
+    assert "@import" not in text
+
+
+def test_the_same_json_gives_the_same_files(shown: report.Shown, tmp_path: Path) -> None:
+    for name in (runs.FILE_NAME, "cache.json"):
+        (tmp_path / name).write_bytes((shown.directory / name).read_bytes())
+    again = report.read(tmp_path, PARTS)
+    written = report.write(again)
+    assert len(written) == 2 * 5 + 2
+    for path in written:
+        assert path.read_bytes() == (shown.directory / path.name).read_bytes(), path.name
+    assert report.documentation(again) == report.documentation(shown)
+
+
+def test_the_documentation_has_its_plots_beside_it(shown: report.Shown, tmp_path: Path) -> None:
+    (tmp_path / "docs" / "benchmarks").mkdir(parents=True)
+    (tmp_path / "docs" / "benchmarks" / "of-an-earlier-run.png").touch()
+    text = report.write_documentation(shown, tmp_path).read_text()
+    linked = set(re.findall(r"\]\(benchmarks/(\S+\.png)\)", text))
+    assert linked == {path.name for path in (tmp_path / "docs" / "benchmarks").iterdir()}
+    assert len(linked) == 5
+    assert "$" not in text
+    assert f"benchmarks/results/{shown.run.name}" in text
+
+
+def test_tables_are_whole(shown: report.Shown) -> None:
+    for text in (report.documentation(shown), (shown.directory / report.TABLES).read_text()):
         for table in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
             lines = table.splitlines()
             assert set(lines[1]) == set("| -")
@@ -36,74 +107,83 @@ def test_tables_are_whole(results: Results) -> None:
             assert f"| {name} |" in text or f"| **{name}** |" in text
 
 
-def test_each_goal_has_its_row(results: Results) -> None:
+def test_each_goal_has_its_row(shown: report.Shown, results: Results) -> None:
     rows = goals.verdicts(results)
-    text = page.write_page(results)
+    text = report.documentation(shown)
     assert len(rows) == 7
     for row in rows:
-        assert f"| {row.what} | {row.goal} | {row.measured} | {row.state} |" in text
-        assert row.state != goals.MET
+        state = row.state if row.state.startswith(UNMEASURED) else UNPROVED
+        assert f"| {row.what} | {row.goal} | {row.measured} | {state} |" in text
 
 
-def test_a_short_run_says_that_it_proves_nothing(results: Results) -> None:
-    assert "Not proved" in page.write_tables(results)
-    results.whole = True
-    assert "Not proved" not in page.write_tables(results)
+class Sure(CachePart):
+    """A part that is certain of what it found."""
+
+    def goals(self, measured: Measured) -> list[Verdict]:
+        states = (MET, MISSED, f"{UNMEASURED}: no such machine")
+        return [Verdict("what", "goal", "1 ns", state) for state in states]
+
+
+def test_a_short_run_proves_nothing(shown: report.Shown) -> None:
+    assert "**Not proved**" in (shown.directory / report.TABLES).read_text()
+    sure = report.Shown(shown.run, shown.directory, {"cache": (Sure(), None)})
+    states = [one.state for one in report.verdicts(sure)["cache"]]
+    assert states == [UNPROVED, UNPROVED, f"{UNMEASURED}: no such machine"]
+    whole = shown.run.model_copy(deep=True)
+    whole.parts["cache"].whole = True
+    sure = report.Shown(whole, shown.directory, {"cache": (Sure(), None)})
+    states = [one.state for one in report.verdicts(sure)["cache"]]
+    assert states == [MET, MISSED, f"{UNMEASURED}: no such machine"]
+
+
+def test_a_part_that_failed_is_named(shown: report.Shown) -> None:
+    run = shown.run.model_copy(deep=True)
+    run.parts["overhead"] = Ended(
+        started=run.started, finished=run.started, whole=True, failure="OSError: no room"
+    )
+    text = report.documentation(report.Shown(run, shown.directory, shown.figures))
+    assert "`overhead` could not be measured" in text
 
 
 def test_what_is_missing_or_was_lost_is_named(results: Results) -> None:
-    text = page.write_page(results)
-    assert "too large for this machine's memory at 10,000,000 entries" in text
-    assert "found every key" in text
+    assert "too large for this machine's memory" in page.words(results)["too_large"]
+    assert "found every key" in page.words(results)["kept"]
     results.interpreters["default"].missing["cachetools"] = "No module named 'cachetools'"
     cell = results.cell(goals.ZIPF)
     assert cell is not None
     cell.kept["cachetools"] = 0.98
-    text = page.write_page(results)
-    assert "**not measured**: No module named 'cachetools'" in text
-    assert "cachetools found 98.0% of the present keys" in text
+    assert "cachetools found 98.0% of the present keys" in page.words(results)["kept"]
+    peers = page.tables(results)["peers"].markdown()
+    assert "**not measured**: No module named 'cachetools'" in peers
 
 
 def test_every_peer_has_a_colour_of_its_own() -> None:
-    plots = pytest.importorskip("benchmarks.micro.plots") if _has("matplotlib") else None
-    if plots is None:
-        pytest.skip("matplotlib is not installed: `pip install latchkey[bench]`")
     assert plots.STYLES.keys() == PEERS.keys()
-
-
-def test_the_same_json_gives_the_same_plots(results: Results, tmp_path: Path) -> None:
-    if not _has("matplotlib"):
-        pytest.skip("matplotlib is not installed: `pip install latchkey[bench]`")
-    plots = importlib.import_module("benchmarks.micro.plots")
-    first = plots.draw(results, tmp_path / "first")
-    second = plots.draw(results, tmp_path / "second")
-    assert len(first) == 5
-    for one, other in zip(first, second, strict=True):
-        assert one.read_bytes() == other.read_bytes()
-        assert "<svg" in one.read_text()
-        assert f"benchmarks/{one.name}" in page.TEMPLATE.read_text()
 
 
 def test_a_run_without_a_part_still_has_a_page(results: Results) -> None:
     results.cells = [cell for cell in results.cells if cell.case == Case("get", 64)]
-    text = page.write_page(results)
-    assert text.count("Not measured.") >= 3
-    assert {one.state for one in goals.verdicts(results)} == {goals.UNMEASURED}
+    empty = [table for table in page.tables(results).values() if not table.rows]
+    assert len(empty) >= 3
+    assert empty[0].markdown() == "Not measured."
+    assert {one.state for one in goals.verdicts(results)} == {UNMEASURED}
+
+
+def test_cells_line_up() -> None:
+    table = Table(["", "ns"], [["a", "1"], ["b", "2"]])
+    assert table.markdown() == "|  | ns |\n| --- | --- |\n| a | 1 |\n| b | 2 |"
 
 
 def test_the_documentation_is_made_from_the_committed_run() -> None:
-    newest = records.latest_whole(ROOT / "benchmarks" / "results")
+    newest = runs.latest_whole(ROOT / "benchmarks" / "results", tuple(part.name for part in PARTS))
     if newest is None:
         assert not PAGE.exists(), "docs/benchmarks.md shows a run that is not there"
         return
-    results = records.read(newest)
-    assert newest.name == results.name
-    assert PAGE.read_text() == page.write_page(results)
-    assert results.settings["peers"] == list(plan.FULL.peers)
-    for drawn in re.findall(r"\]\((benchmarks/\S+\.svg)\)", PAGE.read_text()):
+    shown = report.read(newest, PARTS)
+    assert newest.name == shown.run.name
+    text = PAGE.read_text()
+    assert text == report.documentation(shown)
+    assert shown.figures["cache"][1]["settings"]["peers"] == list(plan.FULL.peers)
+    for drawn in re.findall(r"\]\((benchmarks/\S+\.png)\)", text):
         made = newest / Path(drawn).name
         assert (ROOT / "docs" / drawn).read_bytes() == made.read_bytes()
-
-
-def _has(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None

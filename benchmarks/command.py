@@ -1,0 +1,247 @@
+"""The command ``latchkey-bench``: measures into a run's directory, and shows what was found."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from benchmarks import report as reports
+from benchmarks import runs
+from benchmarks.machine import describe_source
+from benchmarks.metadata import describe_machine
+from benchmarks.micro import plan
+from benchmarks.micro.part import CachePart
+from benchmarks.micro.peers import PEERS
+from benchmarks.overhead.part import OverheadPart
+from benchmarks.overhead.worker import SERIES
+from benchmarks.parts import Part
+from benchmarks.suite import PARTS
+
+console = Console()
+
+Command = Callable[..., None]
+
+
+@click.group()
+def main() -> None:
+    """Measure what Latchkey costs, beside what else would do the same."""
+
+
+def _options(command: Command) -> Command:
+    """The options of everything that measures."""
+    for option in (
+        click.option("--quick", is_flag=True, help="Few rounds: shows figures, proves nothing."),
+        click.option(
+            "--into",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="The run's directory, in place of one named by date and commit.",
+        ),
+        click.option(
+            "--root",
+            type=click.Path(path_type=Path, exists=True, file_okay=False),
+            default=Path(),
+            help="The checkout that is measured; the working directory, by default.",
+        ),
+        click.option(
+            "--any-build", is_flag=True, help="Measure even what is not installed from a wheel."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+_free_threaded = click.option(
+    "--free-threaded",
+    metavar="PYTHON",
+    help="A free-threaded interpreter that has fastcache; it measures threads as well.",
+)
+
+
+@main.command("all")
+@_options
+@_free_threaded
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Go on with this run: measure only the parts that it has no figures of.",
+)
+def measure_all(free_threaded: str | None, resume: Path | None, **options: Any) -> None:
+    """Measure every part. One that fails is reported, and the others go on.
+
+    When all of it was measured in full, docs/benchmarks.md is written anew.
+    """
+    parts = [
+        replace(part, free_threaded=free_threaded) if isinstance(part, CachePart) else part
+        for part in PARTS
+    ]
+    if resume is not None:
+        options["into"] = resume
+    _measure(parts, resume=resume is not None, **options)
+
+
+@main.command("cache")
+@_options
+@_free_threaded
+@click.option("--only", multiple=True, type=click.Choice(plan.PARTS), help="Only this scenario.")
+@click.option("--peer", multiple=True, type=click.Choice(list(PEERS)), help="Only this peer.")
+def measure_cache(
+    only: tuple[str, ...], peer: tuple[str, ...], free_threaded: str | None, **options: Any
+) -> None:
+    """Measure the cache alone, beside others."""
+    part = CachePart(free_threaded=free_threaded)
+    _measure([replace(part, only=only or part.only, peers=peer or part.peers)], **options)
+
+
+@main.command("overhead")
+@_options
+@click.option("--only", multiple=True, type=click.Choice(list(SERIES)), help="Only this series.")
+@click.option("--processes", type=click.IntRange(min=1), help="Processes, one after another.")
+@click.option("--calls", type=click.IntRange(min=1), help="Calls of each subject in each.")
+def measure_overhead(
+    only: tuple[str, ...], processes: int | None, calls: int | None, **options: Any
+) -> None:
+    """Measure what a check adds to a call, in process."""
+    part = OverheadPart(processes=processes, calls=calls)
+    _measure([replace(part, series=only or part.series)], **options)
+
+
+def _add(part: Part) -> None:
+    """A command for a part without options of its own."""
+
+    @main.command(part.name, help=f"Measure {part.about}.")
+    @_options
+    def command(**options: Any) -> None:
+        _measure([part], **options)
+
+
+for _part in PARTS:
+    if _part.name not in main.commands:
+        _add(_part)
+
+
+@main.command("report")
+@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--docs",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A checkout whose docs/benchmarks.md is written too; the run must be whole.",
+)
+def report(directory: Path, docs: Path | None) -> None:
+    """Make tables, plots and report of a run again, from its JSON alone."""
+    shown = _show(directory)
+    if docs is not None:
+        if not _is_whole(shown.run):
+            raise click.ClickException("the documentation is made from whole runs only")
+        _document(shown, docs)
+
+
+def _measure(
+    parts: Sequence[Part],
+    *,
+    quick: bool,
+    into: Path | None,
+    root: Path,
+    any_build: bool,
+    resume: bool = False,
+) -> None:
+    if not any_build:
+        _refuse_editable()
+    run = runs.new_run(describe_source(root), describe_machine(), quick=quick)
+    directory = into or _directory(run, root, parts)
+    if (directory / runs.FILE_NAME).exists():
+        earlier = runs.read_run(directory)
+        if run.continues(earlier):
+            run = earlier
+        elif resume:
+            raise click.ClickException(f"{directory} was measured on or with something else")
+    if resume:
+        parts = [part for part in parts if not _is_there(run, part, directory)]
+    run.write(directory)
+    for part in parts:
+        run.parts[part.name] = _measure_part(part, quick, directory)
+        run.write(directory)
+    shown = _show(directory)
+    if _is_whole(run) and directory == _directory(run, root, parts):
+        _document(shown, root)
+    failed = [part.name for part in parts if run.parts[part.name].failure is not None]
+    if failed:
+        raise click.ClickException(f"not measured: {', '.join(failed)}; the reason is above")
+
+
+def _directory(run: runs.Run, root: Path, parts: Sequence[Part]) -> Path:
+    """Where a run belongs: what is quick or partial lies where git ignores it."""
+    whole = not run.quick and all(part.whole for part in parts)
+    return root / ("benchmarks/results" if whole else "build/bench/results") / run.name
+
+
+def _is_there(run: runs.Run, part: Part, directory: Path) -> bool:
+    ended = run.parts.get(part.name)
+    there = ended is not None and ended.failure is None and (ended.whole or run.quick)
+    return there and runs.read_part(directory, part.name) is not None
+
+
+def _is_whole(run: runs.Run) -> bool:
+    return run.is_whole(tuple(part.name for part in PARTS))
+
+
+def _measure_part(part: Part, quick: bool, directory: Path) -> runs.Ended:
+    started = runs.now()
+    failure = None
+    # What was measured before must not be taken for what this run measured.
+    (directory / f"{part.name}.json").unlink(missing_ok=True)
+    with Progress(
+        TextColumn("{task.description:<56}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    ) as progress:
+        task = progress.add_task(part.name)
+
+        def report(done: int, expected: int, what: str) -> None:
+            description = f"{part.name}: {what}"
+            progress.update(task, completed=done, total=expected, description=description)
+
+        try:
+            part.run(quick, directory, report)
+        except Exception as error:  # noqa: BLE001  # the other parts go on, and the run says so
+            failure = "".join(traceback.format_exception_only(error)).strip()
+            console.print(f"[bold red]{part.name} failed:[/]")
+            console.print(traceback.format_exc(), markup=False, highlight=False)
+    whole = part.whole and not quick
+    return runs.Ended(started=started, finished=runs.now(), whole=whole, failure=failure)
+
+
+def _show(directory: Path) -> reports.Shown:
+    shown = reports.read(directory, PARTS)
+    reports.write(shown)
+    console.print(Markdown(reports.goal_table(shown).markdown()))
+    if not shown.whole:
+        console.print("[bold]Not proved:[/] a quick or partial run. The docs stay as they are.")
+    console.print(f"Written to {directory}; look at {reports.REPORT}.", highlight=False)
+    return shown
+
+
+def _document(shown: reports.Shown, root: Path) -> None:
+    page = reports.write_documentation(shown, root)
+    console.print(f"{page} and its plots are of this run.", highlight=False)
+
+
+def _refuse_editable() -> None:
+    """Stop unless what is imported lies in this interpreter's own environment."""
+    for package in ("fastcache", "app"):
+        found = importlib.util.find_spec(package)
+        if found is None or found.origin is None:
+            raise click.ClickException(f"{package} is not installed")
+        if not Path(found.origin).resolve().is_relative_to(Path(sys.prefix).resolve()):
+            raise click.ClickException(f"{package} is not installed from a wheel: use `make bench`")

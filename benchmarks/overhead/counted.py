@@ -1,0 +1,56 @@
+"""The program whose instructions are counted: so many calls of each subject, between marks."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import random
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.overhead.timing import Subject, ignore
+from benchmarks.overhead.worker import Bench
+
+KEYS = 20
+"""Credentials; as few as will do, since all is slow here."""
+
+
+def run(calls: int, rounds: int, subjects: Mapping[str, Sequence[str]]) -> None:
+    """Call each subject: `calls` times, and in each further round as many times more."""
+    rng = random.Random(0)
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        bench = Bench(directory, KEYS, rng, stack)
+        for series, names in subjects.items():
+            made = bench.series(series)
+            for name in names:
+                _call(name, made[name], [calls * (turn + 1) for turn in range(rounds)])
+
+
+def _call(name: str, subject: Subject, counts: Sequence[int]) -> None:
+    for _ in range(KEYS):
+        subject.call()
+    subject.check(name)
+    application, start_response = subject.application, ignore
+    batches = [[subject.environ() for _ in range(count)] for count in counts]
+    # A collection looks through what the calls made, and not, now and then, through everything.
+    gc.collect()
+    gc.freeze()
+    _mark()
+    for batch in batches:
+        for environ in batch:
+            application(environ, start_response)
+        _mark()
+
+
+def _mark() -> None:
+    """The system call at which callgrind writes its count down; see `instructions.MARK`."""
+    os.getpgid(0)
+
+
+if __name__ == "__main__":
+    run(**json.loads(sys.argv[1]))

@@ -1,0 +1,47 @@
+"""Requests as gunicorn hands them over, each made afresh."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+
+from benchmarks.overhead.timing import Environ
+
+PATH = "/v1/account"
+
+
+def new_environ(**headers: str) -> Environ:
+    """A GET request; the headers' names are made for it, as they are out of a socket."""
+    environ: Environ = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": PATH,
+        "SCRIPT_NAME": "",
+        "QUERY_STRING": "",
+        "RAW_URI": PATH,
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "8080",
+        "REMOTE_ADDR": "127.0.0.1",
+        "REMOTE_PORT": "40000",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": _EMPTY,
+        "wsgi.errors": None,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for name, value in {"HOST": "127.0.0.1:8080", "ACCEPT": "*/*", **headers}.items():
+        environ[f"HTTP_{name}"] = value
+    return environ
+
+
+def turns(texts: Sequence[str], rng: random.Random) -> Iterator[str]:
+    """Each of the texts once, then each again, always in a new random order; as new objects."""
+    while True:
+        for text in rng.sample(texts, len(texts)):
+            yield text.encode().decode()
+
+
+_EMPTY = BytesIO()

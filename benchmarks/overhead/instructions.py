@@ -1,0 +1,136 @@
+"""Counts the instructions of one call, which no neighbour on the machine can change.
+
+Each subject is called N times and then 2N times; an Nth of the difference is one call, and what
+surrounds the calls is gone. Under valgrind's callgrind one process does so for all subjects, with
+a system call around each series of calls, at which callgrind writes its count down. Under perf,
+each count is that of a whole process.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.processes import run
+
+Subjects = Mapping[str, Sequence[str]]
+"""Names of subjects, by the series that they are in."""
+
+Counts = dict[str, dict[str, float]]
+"""Instructions of one call, by series and subject."""
+
+SUBJECTS: Subjects = {
+    "hits": ("bare", "bearer", "pair"),
+    "ways": ("shared cache", "forged pair", "unknown key", "miss", "cachetools backend"),
+    "flask": ("bare", "check", "check, metrics", "check, metrics, requirement"),
+    "peers": ("before_request, TTLCache", "Flask-HTTPAuth, TTLCache", "Flask-HTTPAuth, SQLite"),
+}
+
+MARK = "getpgid"
+"""A function of the C library that nothing else calls here."""
+
+PERF_EVENT = "instructions:u"
+
+
+class NoTool(RuntimeError):
+    """This machine has nothing that counts instructions; the message says what was looked for."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """What counts."""
+
+    name: str
+    version: str
+
+
+def find_tool() -> Tool:
+    """Perf, where it can read the processor's counters; callgrind otherwise. Raises NoTool."""
+    absent = []
+    if shutil.which("perf") is None:
+        absent.append("perf is not installed")
+    elif count_by_perf([sys.executable, "-c", ""], PERF_EVENT) is None:
+        absent.append("perf cannot read the processor's counters")
+    else:
+        return Tool("perf", _version("perf"))
+    if shutil.which("valgrind") is None:
+        raise NoTool(", ".join([*absent, "valgrind is not installed"]))
+    return Tool("valgrind", _version("valgrind"))
+
+
+def count(tool: Tool, calls: int, subjects: Subjects = SUBJECTS) -> Counts:
+    """Instructions of one call of each subject, from `calls` calls and twice as many."""
+    if tool.name == "valgrind":
+        return _by_callgrind(calls, subjects)
+    return {
+        series: {name: _by_perf(calls, series, name) for name in names}
+        for series, names in subjects.items()
+    }
+
+
+def _by_callgrind(calls: int, subjects: Subjects) -> Counts:
+    with tempfile.TemporaryDirectory() as directory:
+        blocks = dump_at_marks(_worker(calls, subjects), Path(directory))
+    # Before each subject something is prepared; then come its calls, once and twice as many.
+    counted = iter(blocks)
+    found: Counts = {}
+    for series, names in subjects.items():
+        found[series] = {}
+        for name in names:
+            _, once, twice = next(counted), next(counted), next(counted)
+            found[series][name] = (twice - once) / calls
+    return found
+
+
+def dump_at_marks(command: Sequence[str], directory: Path) -> list[int]:
+    """Run a command under callgrind: the instructions up to each `MARK`, from the one before."""
+    dump = directory / "dump"
+    tool = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={dump}"]
+    # Some builds of the C library know a function by its other name.
+    tool += [f"--dump-before={name}" for name in (MARK, f"__{MARK}")]
+    run([*tool, *command])
+    places = sorted(int(path.suffix[1:]) for path in directory.glob("dump.*"))
+    return [_total(dump.with_suffix(f".{place}")) for place in places]
+
+
+def _total(path: Path) -> int:
+    found = re.search(r"^totals: (\d+)$", path.read_text(), re.MULTILINE)
+    if found is None:
+        raise RuntimeError(f"{path.name} has no total")
+    return int(found[1])
+
+
+def _by_perf(calls: int, series: str, name: str) -> float:
+    once, twice = (
+        count_by_perf(_worker(times * calls, {series: [name]}, rounds=1), PERF_EVENT)
+        for times in (1, 2)
+    )
+    if once is None or twice is None:
+        raise RuntimeError("perf could read the processor's counters before, and now cannot")
+    return (twice - once) / calls
+
+
+def count_by_perf(command: Sequence[str], event: str) -> float | None:
+    """How often an event happened in a command, or ``None`` where perf cannot see it."""
+    done = run(["perf", "stat", "-x;", "-e", event, "-o", "/dev/stdout", *command])
+    for line in done.splitlines():
+        figure, _, rest = line.partition(";")
+        if f";{event};" in f";{rest}":
+            return None if figure.startswith("<") else float(figure)
+    return None
+
+
+def _worker(calls: int, subjects: Subjects, rounds: int = 2) -> list[str]:
+    job = json.dumps({"calls": calls, "rounds": rounds, "subjects": subjects})
+    return [sys.executable, "-m", "benchmarks.overhead.counted", job]
+
+
+def _version(tool: str) -> str:
+    said = run([tool, "--version"])
+    return said.strip().removeprefix(tool).strip(" -").removeprefix("version ")

@@ -1,0 +1,223 @@
+"""Ours in each of its states, over an application that does nothing and over Flask.
+
+Everything is real: a migrated SQLite database, a segment of shared memory, stored credentials.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+
+from app.auth import Authenticator, AuthMiddleware, OpenRoutes
+from app.auth.counts import Count
+from app.auth.levels import Backend
+from app.auth.requirements import any_credential, enforce_requirements
+from app.auth.shared import SMALLEST, SharedState
+from app.auth.throttle import FailureThrottle
+from app.credentials.derivation import DerivationKey, DerivationKeys
+from app.credentials.service import CredentialService
+from app.credentials.tokens import lookup_key, new_api_key
+from app.store import Store
+from app.store.migrate import migrate
+from benchmarks.overhead.environs import PATH, new_environ, turns
+from benchmarks.overhead.results import YARDSTICK
+from benchmarks.overhead.timing import Application, Environ, Subject
+from fastcache import Segment
+
+OPEN = OpenRoutes(
+    frozenset(
+        {("GET", "/health"), ("GET", "/ready"), ("GET", "/metrics"), ("POST", "/credentials")}
+    ),
+    ("/docs/", "/console/"),
+)
+"""As many routes as the service leaves open."""
+
+_FORGER = DerivationKey(b"\xee" * 32)
+_MESSAGE = b"x" * 79
+_FAILURES = "999999/minute"
+
+
+class Ours:
+    """One worker's parts over a database in ``directory``, and the applications around them."""
+
+    def __init__(self, directory: Path, segment: Segment, keys: int, rng: random.Random) -> None:
+        self._rng = rng
+        self._keys = DerivationKeys([DerivationKey(os.urandom(32))], [])
+        url = f"sqlite:///{directory / 'ours.db'}"
+        migrate(url)
+        self.store = Store(url)
+        self._shared = SharedState.over(segment)
+        service = CredentialService(self.store, self._keys, self._shared.invalidate)
+        self.secrets = [service.issue(name="bench", caller=None).secret for _ in range(keys)]
+        self._forged = [_FORGER.derive(new_api_key("live")) for _ in range(keys)]
+        newest = self._keys.newest
+        self._unknown = [newest.derive(new_api_key("live")) for _ in range(keys)]
+
+    def hits(self) -> dict[str, Subject]:
+        """A hit in the worker's own cache, over nothing."""
+        warm = self._authenticator()
+        return {
+            "bare": Subject(_nothing, self.bearer(), None),
+            YARDSTICK: Subject(_hash, self.bearer(), None),
+            "bearer": self._checked(_nothing, warm, self.bearer(), Count.CACHE_HIT),
+            "pair": self._checked(_nothing, warm, self._pair(self.secrets), Count.CACHE_HIT),
+        }
+
+    def ways(self) -> dict[str, Subject]:
+        """Every other way that a check can go, over nothing."""
+        warm = self._authenticator()
+        # With room for one entry, every key comes from the cache between workers ...
+        cold = self._authenticator(cache_size=1)
+        # ... or, where there is none, from the database.
+        colder = self._authenticator(SharedState.private(), cache_size=1)
+        slow = self._authenticator(backend="cachetools")
+        return {
+            "bare": Subject(_nothing, self.bearer(), None),
+            "shared cache": self._checked(_nothing, cold, self.bearer(), Count.SHARED_HIT),
+            "miss": self._checked(_nothing, colder, self.bearer(), Count.STORE_SELECT),
+            "forged pair": self._refused(warm, self._pair(self._forged), Count.FORGED),
+            "unknown key": self._refused(warm, self.bearer(self._unknown), Count.UNKNOWN_HIT),
+            "cachetools backend": self._checked(_nothing, slow, self.bearer(), Count.CACHE_HIT),
+        }
+
+    def metrics(self) -> dict[str, Subject]:
+        """A hit with and without metrics, over an application that calls ``start_response``."""
+        warm = self._authenticator()
+        hit = Count.CACHE_HIT
+        return {
+            "bare": Subject(_answer, self.bearer()),
+            "check": self._checked(_answer, warm, self.bearer(), hit, "200"),
+            "check, metrics": self._checked(_answer, warm, self.bearer(), hit, "200", metrics=True),
+        }
+
+    def flask(self) -> dict[str, Subject]:
+        """A hit in front of Flask."""
+        warm = self._authenticator()
+
+        def over(application: Application, *, metrics: bool) -> Subject:
+            return self._checked(
+                application, warm, self.bearer(), Count.CACHE_HIT, "200", metrics=metrics
+            )
+
+        return {
+            "bare": Subject(new_flask().wsgi_app, self.bearer()),
+            "check": over(new_flask().wsgi_app, metrics=False),
+            "check, metrics": over(new_flask().wsgi_app, metrics=True),
+            "check, metrics, requirement": over(_requiring_flask().wsgi_app, metrics=True),
+        }
+
+    def whole(self) -> Subject:
+        """All that the service does to a request that it lets through to a Flask view."""
+        return self._checked(
+            _requiring_flask().wsgi_app,
+            self._authenticator(),
+            self.bearer(),
+            Count.CACHE_HIT,
+            "200",
+            metrics=True,
+        )
+
+    def bearer(self, secrets: Sequence[str] | None = None) -> Callable[[], Environ]:
+        """Requests with these secrets, or with the good ones."""
+        drawn = turns(self.secrets if secrets is None else secrets, self._rng)
+        return lambda: new_environ(AUTHORIZATION=f"Bearer {next(drawn)}")
+
+    def _pair(self, secrets: Sequence[str]) -> Callable[[], Environ]:
+        drawn = turns(secrets, self._rng)
+
+        def environ() -> Environ:
+            secret = next(drawn)
+            return new_environ(X_API_KEY=f"ak_{lookup_key(secret)}", X_API_SECRET=secret)
+
+        return environ
+
+    def _authenticator(
+        self,
+        shared: SharedState | None = None,
+        *,
+        backend: Backend = "fastcache",
+        cache_size: int = 100_000,
+    ) -> Authenticator:
+        return Authenticator(
+            self.store.find,
+            self._keys,
+            shared or self._shared,
+            backend=backend,
+            cache_size=cache_size,
+        )
+
+    def _checked(
+        self,
+        application: Application,
+        authenticator: Authenticator,
+        environ: Callable[[], Environ],
+        way: Count,
+        status: str | None = None,
+        *,
+        metrics: bool = False,
+    ) -> Subject:
+        middleware = AuthMiddleware(application, authenticator, open_routes=OPEN, metrics=metrics)
+        return Subject(middleware, environ, status, lambda: authenticator.counters.value(way))
+
+    def _refused(
+        self, authenticator: Authenticator, environ: Callable[[], Environ], way: Count
+    ) -> Subject:
+        shared = authenticator.shared
+        throttle = FailureThrottle(_FAILURES, shared.failures, shared.failure_digest())
+        middleware = AuthMiddleware(_nothing, authenticator, open_routes=OPEN, throttle=throttle)
+        return Subject(middleware, environ, "401", lambda: authenticator.counters.value(way))
+
+
+@contextmanager
+def new_ours(directory: Path, keys: int, rng: random.Random) -> Iterator[Ours]:
+    """Ours in an empty directory, with as many credentials."""
+    regions = SharedState.regions(SMALLEST * 2)
+    with Segment.create(directory / "segment", regions, prepare=SharedState.prepare) as segment:
+        ours = Ours(directory, segment, keys, rng)
+        yield ours
+        ours.store.close()
+
+
+def new_flask() -> Flask:
+    """A view that answers a small JSON, open to everybody."""
+    app = Flask("bench")
+
+    @app.get(PATH)
+    def show_account() -> dict[str, str]:
+        return {"object": "account"}
+
+    return app
+
+
+def _requiring_flask() -> Flask:
+    """The same view, and the hook that looks at what views declare."""
+    app = Flask("bench")
+    enforce_requirements(app)
+
+    @app.get(PATH)
+    @any_credential
+    def show_account() -> dict[str, str]:
+        return {"object": "account"}
+
+    return app
+
+
+def _nothing(environ: Environ, start_response: Any) -> list[bytes]:
+    return []
+
+
+def _hash(environ: Environ, start_response: Any) -> list[bytes]:
+    hashlib.sha256(_MESSAGE).digest()
+    return []
+
+
+def _answer(environ: Environ, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [])
+    return []

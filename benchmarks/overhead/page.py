@@ -1,0 +1,154 @@
+"""The tables of the overhead, and the words that page.md has places for."""
+
+from __future__ import annotations
+
+from benchmarks.overhead.goals import in_microseconds
+from benchmarks.overhead.results import BARE, YARDSTICK, Results
+from benchmarks.parts import Table, format_estimate, format_figure
+
+ABOUT = {
+    "bearer": "a hit, `Authorization: Bearer`",
+    "pair": "a hit, `X-Api-Key` and `X-Api-Secret`",
+    "shared cache": "a hit in the cache between workers",
+    "miss": "a miss: one SELECT of SQLite",
+    "forged pair": "a forged pair: no database access",
+    "unknown key": "a key of ours that nobody registered",
+    "cachetools backend": "a hit with the backend `cachetools`",
+    "check": "the check",
+    "check, metrics": "the check, and metrics",
+    "check, metrics, requirement": "the same, and the view's `@any_credential`",
+    "Latchkey": "**Latchkey**, all of it",
+    "before_request, TTLCache": "a `before_request` hook, `cachetools.TTLCache`",
+    "Flask-HTTPAuth, TTLCache": "Flask-HTTPAuth, `cachetools.TTLCache`",
+    "Flask-HTTPAuth, SQLite": "Flask-HTTPAuth, SQLite each time",
+    "djangorestframework-api-key": "djangorestframework-api-key, SQLite each time",
+}
+"""What each subject is, in words."""
+
+GOAL_YARDSTICK = 325
+"""Nanoseconds of `YARDSTICK` on the machine for which the goals were set."""
+
+
+def tables(results: Results) -> dict[str, Table]:
+    """Every table, by its name."""
+    return {
+        "over_nothing": _over_nothing(results),
+        "over_flask": _over_view(results, ("flask", "peers"), "a bare Flask view"),
+        "over_django": _over_view(results, ("django",), "a bare view of Django REST framework"),
+        "instructions": _instructions(results),
+    }
+
+
+def words(results: Results) -> dict[str, str]:
+    """What else the page says of this measurement."""
+    settings = results.settings
+    taken = results.added("hits", YARDSTICK)
+    yardstick = ""
+    if taken is not None:
+        yardstick = (
+            f"`hashlib.sha256(79 bytes).digest()` took {format_figure(taken.value)} ns this time, "
+            f"{taken.value / GOAL_YARDSTICK:.2f} times the {GOAL_YARDSTICK} ns of the machine for "
+            "which the goals in microseconds were set. They are held to all the same."
+        )
+    return {
+        "processes": str(settings["processes"]),
+        "calls": f"{settings['calls']:,}",
+        "keys": f"{settings['keys']:,}",
+        "yardstick": yardstick,
+        "counted": _counted(results),
+        "limits": _limits(results),
+    }
+
+
+def _over_nothing(results: Results) -> Table:
+    rows = []
+    for series, subject in [
+        *(("hits", name) for name in results.subjects("hits")),
+        ("metrics", "check, metrics"),
+        *(("ways", name) for name in results.subjects("ways")),
+    ]:
+        over = "check" if series == "metrics" else BARE
+        added = results.added(series, subject, over)
+        if added is None:
+            continue
+        what = "metrics, on top of a hit" if series == "metrics" else ABOUT[subject]
+        share = None if series == "metrics" else results.share(series, subject, "flask")
+        rows.append([what, format_estimate(added), format_estimate(share)])
+    return Table(["", "added, ns", "of a bare Flask request, %"], rows)
+
+
+def _over_view(results: Results, listed: tuple[str, ...], bare: str) -> Table:
+    rows = []
+    for series in listed:
+        call = results.call(series, BARE)
+        if call is None:
+            continue
+        rows.append([bare, format_estimate(in_microseconds(call)), "", ""])
+        for subject in results.subjects(series):
+            call, added = results.call(series, subject), results.added(series, subject)
+            assert call is not None
+            assert added is not None
+            rows.append(
+                [
+                    ABOUT[subject],
+                    format_estimate(in_microseconds(call)),
+                    format_estimate(in_microseconds(added)),
+                    format_estimate(results.share(series, subject)),
+                ]
+            )
+    return Table(["", "call, µs", "added, µs", "added, %"], rows)
+
+
+def _instructions(results: Results) -> Table:
+    rows = []
+    for series, counts in results.instructions.counts.items():
+        for subject, figure in counts.items():
+            if subject == BARE:
+                what = "a bare Flask view" if series == "flask" else "an application of nothing"
+                if series in ("hits", "flask"):
+                    rows.append([what, f"{figure:,.0f}", ""])
+                continue
+            added = results.instructions.added(series, subject)
+            shown = "" if added is None else f"{added:,.0f}"
+            rows.append([ABOUT[subject], f"{figure:,.0f}", shown])
+    return Table(["", "instructions of a call", "added"], rows)
+
+
+def _counted(results: Results) -> str:
+    """With what they were counted, or why they were not."""
+    found = results.instructions
+    if found.tool is None:
+        return f"Not available: {found.absent}."
+    return (
+        f"Counted by {found.tool}, in user space: {found.calls} calls, and twice as many; "
+        "an N-th of the difference is one call."
+    )
+
+
+def _limits(results: Results) -> str:
+    """What costs more than next to nothing, as measured."""
+    lines = []
+    for series, subject in (
+        ("flask", "check, metrics, requirement"),
+        ("ways", "shared cache"),
+        ("ways", "unknown key"),
+        ("ways", "forged pair"),
+        ("ways", "miss"),
+        ("ways", "cachetools backend"),
+    ):
+        added, share = results.added(series, subject), results.share(series, subject, "flask")
+        if added is not None and share is not None:
+            figure = format_estimate(in_microseconds(added), " µs")
+            lines.append(
+                f"- {ABOUT[subject]}: {figure}, {format_figure(share.value)} % of a bare request"
+            )
+    ours = results.added("peers", "Latchkey")
+    hook = results.added("peers", "before_request, TTLCache")
+    if hook is not None and ours is not None:
+        times = ours.value / hook.value
+        lines.append(
+            f"- All that Latchkey does before a Flask view takes {times:.2f} times what a plain "
+            "`before_request` hook with `cachetools.TTLCache` takes, which counts and measures "
+            "nothing and goes on letting in whom you revoked"
+        )
+    return "\n".join(lines)

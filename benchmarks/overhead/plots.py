@@ -1,0 +1,80 @@
+"""The plots of the overhead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from benchmarks import plots
+from benchmarks.bootstrap import Estimate
+from benchmarks.overhead.results import Results
+from benchmarks.parts import format_figure
+
+_PEERS = {
+    ("flask", "check"): "Latchkey: check",
+    ("flask", "check, metrics"): "Latchkey: check, metrics",
+    ("peers", "Latchkey"): "Latchkey: check, metrics, requirement",
+    ("peers", "before_request, TTLCache"): "before_request + cachetools",
+    ("peers", "Flask-HTTPAuth, TTLCache"): "Flask-HTTPAuth + cachetools",
+    ("peers", "Flask-HTTPAuth, SQLite"): "Flask-HTTPAuth + SQLite",
+    ("django", "djangorestframework-api-key"): "djangorestframework-api-key",
+}
+_WAYS = {
+    ("hits", "bearer"): "hit, bearer",
+    ("hits", "pair"): "hit, pair",
+    ("ways", "shared cache"): "hit between workers",
+    ("ways", "cachetools backend"): "hit, cachetools backend",
+    ("ways", "forged pair"): "forged pair",
+    ("ways", "unknown key"): "unknown key",
+    ("ways", "miss"): "miss",
+}
+
+
+def draw(results: Results, directory: Path) -> list[Path]:
+    """Draw every plot that the results have figures for; the files that were written."""
+    drawn = {"overhead-peers": lambda: _peers(results), "overhead-ways": lambda: _ways(results)}
+    return plots.draw(drawn, directory)
+
+
+def _peers(results: Results) -> Figure | None:
+    """What each adds to a bare request of its own framework."""
+    shares = {name: results.share(*place) for place, name in _PEERS.items()}
+    return _dots(shares, "%", "Added to a bare request that answers a small JSON", "percent of it")
+
+
+def _ways(results: Results) -> Figure | None:
+    """What a check takes, whichever way it goes."""
+    added = {name: results.added(*place) for place, name in _WAYS.items()}
+    return _dots(added, "ns", "Added by the check to an application that does nothing", "ns")
+
+
+def _dots(
+    estimates: dict[str, Estimate | None], unit: str, title: str, across: str
+) -> Figure | None:
+    # On a logarithmic axis there is no place for what is lost in the noise.
+    shown = {name: each for name, each in estimates.items() if each is not None and each.low > 0}
+    if not shown:
+        return None
+    figure = Figure(figsize=(8, 0.42 * len(shown) + 1.2), layout="constrained")
+    axes = figure.subplots()
+    ours = _WAYS.values() if unit == "ns" else [name for name in shown if "Latchkey" in name]
+    plots.dots(
+        axes,
+        [
+            plots.Dot(
+                name,
+                each,
+                plots.OURS if name in ours else plots.BLUE,
+                f"{format_figure(each.value)} {unit}",
+            )
+            for name, each in shown.items()
+        ],
+    )
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda figure, _: f"{figure:,.5g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlim(right=axes.get_xlim()[1] * 2)
+    plots.title(axes, title, across)
+    return figure

@@ -1,0 +1,84 @@
+"""The form of ``overhead.json``, and the figures that are computed from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from benchmarks.bootstrap import Bootstrap, Estimate
+
+BARE = "bare"
+YARDSTICK = "SHA-256 of 79 bytes"
+
+
+class Instructions(BaseModel):
+    """What counted the instructions of a call, and how many there were by series and subject."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tool: str | None
+    """With its version; ``None`` where there is none."""
+    absent: str | None
+    """Why there is none."""
+    calls: int
+    counts: dict[str, dict[str, float]]
+
+    def added(self, series: str, subject: str) -> float | None:
+        """Instructions of a call beyond those of the bare one."""
+        counts = self.counts.get(series, {})
+        # Every peer stands over the same bare view as ours does.
+        bare = counts.get(BARE, self.counts.get("flask", {}).get(BARE))
+        return None if bare is None or subject not in counts else counts[subject] - bare
+
+
+class Results(BaseModel):
+    """One measurement. Times are in nanoseconds a call, with what the clock itself takes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: Literal[1] = 1
+    settings: dict[str, Any]
+    processes: list[dict[str, dict[str, float]]]
+    """Of each process, the median of each subject by series."""
+    instructions: Instructions
+
+    @cached_property
+    def _drawn(self) -> Bootstrap:
+        return Bootstrap(
+            [
+                {
+                    f"{series}: {name}": [figure]
+                    for series, subjects in process.items()
+                    for name, figure in subjects.items()
+                }
+                for process in self.processes
+            ]
+        )
+
+    def subjects(self, series: str) -> list[str]:
+        """The subjects of a series, in their order, without the bare one."""
+        found = self.processes[0].get(series, {}) if self.processes else {}
+        return [name for name in found if name not in (BARE, YARDSTICK)]
+
+    def call(self, series: str, subject: str) -> Estimate | None:
+        """A whole call."""
+        one = f"{series}: {subject}"
+        return self._drawn.estimate(lambda medians: medians[one], one)
+
+    def added(self, series: str, subject: str, over: str = BARE) -> Estimate | None:
+        """What a call takes more than another of the same series."""
+        one, other = f"{series}: {subject}", f"{series}: {over}"
+        return self._drawn.estimate(lambda medians: medians[one] - medians[other], one, other)
+
+    def share(self, series: str, subject: str, of: str | None = None) -> Estimate | None:
+        """What it takes more, in percent of the bare call of its own or of another series."""
+        one, bare = f"{series}: {subject}", f"{series}: {BARE}"
+        whole = f"{of or series}: {BARE}"
+
+        def percent(medians: Mapping[str, float]) -> float:
+            return 100 * (medians[one] - medians[bare]) / medians[whole]
+
+        return self._drawn.estimate(percent, one, bare, whole)

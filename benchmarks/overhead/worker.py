@@ -1,0 +1,111 @@
+"""The program that one measuring process runs: a job on standard input, its medians on output."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.overhead.flask_peers import FlaskPeers
+from benchmarks.overhead.ours import Ours, new_flask, new_ours
+from benchmarks.overhead.timing import Subject, time_calls
+
+SERIES: Mapping[str, int] = {
+    "hits": 1,
+    "ways": 4,
+    "metrics": 1,
+    "flask": 2,
+    "peers": 3,
+    "django": 10,
+}
+"""What is compared with what, and by how much its calls are fewer, since they take longer."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one process measures."""
+
+    calls: int
+    """Calls of each subject; a series with longer ones divides it."""
+    seed: int
+    """Decides the order of the calls, and who makes them."""
+    keys: int = 1_000
+    """Credentials in use, each as often as any other."""
+    series: tuple[str, ...] = tuple(SERIES)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        fields: dict[str, Any] = json.loads(text)
+        return cls(**{**fields, "series": tuple(fields["series"])})
+
+
+class Bench:
+    """Everything that can be called, made when it is first asked for."""
+
+    def __init__(self, directory: Path, keys: int, rng: random.Random, stack: ExitStack) -> None:
+        self._keys = keys
+        self._rng = rng
+        self._directory = directory
+        self._stack = stack
+        self.ours: Ours = stack.enter_context(new_ours(directory, keys, rng))
+
+    def series(self, name: str) -> Mapping[str, Subject]:
+        """The subjects of one of `SERIES`, one of them called bare."""
+        made: dict[str, Callable[[], Mapping[str, Subject]]] = {
+            "hits": self.ours.hits,
+            "ways": self.ours.ways,
+            "metrics": self.ours.metrics,
+            "flask": self.ours.flask,
+            "peers": self._peers,
+            "django": self._django,
+        }
+        return made[name]()
+
+    def _peers(self) -> Mapping[str, Subject]:
+        peers = self._stack.enter_context(closing(FlaskPeers(self._directory, self.ours.secrets)))
+        bare = Subject(new_flask().wsgi_app, self.ours.bearer())
+        return {"bare": bare, "Latchkey": self.ours.whole(), **peers.subjects(self.ours.bearer)}
+
+    def _django(self) -> Mapping[str, Subject]:
+        # Takes long to import, and whoever counts instructions does without it.
+        from benchmarks.overhead.django_peer import DjangoPeer
+
+        # A hundred keys: making one is slow, and each is found by its prefix, in an index.
+        keys = min(self._keys, 100)
+        peer = self._stack.enter_context(closing(DjangoPeer(self._directory, keys, self._rng)))
+        return peer.subjects()
+
+
+def run(job: Job) -> dict[str, dict[str, float]]:
+    """The median of each subject by series, in nanoseconds a call, with what the clock takes."""
+    rng = random.Random(job.seed)
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        bench = Bench(directory, job.keys, rng, stack)
+        measured = {}
+        for name in job.series:
+            calls = max(1, job.calls // SERIES[name])
+            # Every credential has been seen before anything is timed.
+            measured[name] = time_calls(bench.series(name), calls, job.keys + calls // 10, rng)
+        return measured
+
+
+def main() -> None:
+    """Read a job, measure, write the medians as JSON."""
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        sys.exit("PYTHONHASHSEED must be 0: keys would hash differently in each process")
+    json.dump(run(Job.from_json(sys.stdin.read())), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""The processes that measure: fresh ones, with nothing of the caller's that changes Python."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+_PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
+
+
+class ProcessFailed(RuntimeError):
+    """A measuring process ended with an error; the message ends with what it said."""
+
+
+def environment() -> dict[str, str]:
+    """What a measuring process is started with.
+
+    It finds these benchmarks where they are, and everything else where it is installed.
+    """
+    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    # Not resolved: a link to the benchmarks may stand in a directory that holds nothing else.
+    path = str(Path(__file__).absolute().parents[1])
+    return {**passed_on, "PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1", "PYTHONPATH": path}
+
+
+def run(command: Sequence[str], text: str = "") -> str:
+    """Run a command with this text as its input; what it printed. Raises ProcessFailed."""
+    done = subprocess.run(
+        command, input=text, env=environment(), capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise ProcessFailed(f"{command[0]}: exit status {done.returncode}\n{done.stderr}")
+    return done.stdout

@@ -1,0 +1,254 @@
+"""Writes the page about a run, as Markdown for the documentation and as one file of HTML.
+
+Both are the same text, made of the run's JSON and of the templates beside the parts.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from string import Template
+
+from markdown_it import MarkdownIt
+
+from benchmarks import plots, runs
+from benchmarks.parts import UNMEASURED, UNPROVED, Measured, Part, Table, Verdict
+from benchmarks.runs import Run
+
+REPORT = "report.html"
+TABLES = "tables.md"
+
+_TEMPLATE = Path(__file__).with_name("page.md")
+_FRAME = Path(__file__).with_name("report.html")
+_IMAGE = re.compile(r"^!\[(?P<about>[^]]*)\]\((?P<name>[a-z0-9-]+)\)$", re.MULTILINE)
+_TITLE = re.compile(r"^## (?P<title>.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A run as it was read: what is known of it, and the figures of the parts that have any."""
+
+    run: Run
+    directory: Path
+    figures: Mapping[str, tuple[Part, Measured]]
+
+    @property
+    def whole(self) -> bool:
+        """Whether what is here was measured in full."""
+        return bool(self.figures) and all(
+            (ended := self.run.parts.get(part.name)) is not None and ended.whole
+            for part, _ in self.figures.values()
+        )
+
+
+def read(directory: Path, parts: Sequence[Part]) -> Shown:
+    """Read a run's directory."""
+    found = {}
+    for part in parts:
+        measured = runs.read_part(directory, part.name)
+        if measured is not None:
+            found[str(part.name)] = (part, measured)
+    return Shown(runs.read_run(directory), directory, found)
+
+
+def verdicts(shown: Shown) -> dict[str, list[Verdict]]:
+    """Each part's goals. Nothing is proved by a part that was not measured in full."""
+    found = {}
+    for name, (part, measured) in shown.figures.items():
+        goals = part.goals(measured)
+        ended = shown.run.parts.get(part.name)
+        if ended is None or not ended.whole:
+            goals = [
+                goal if goal.state.startswith(UNMEASURED) else replace(goal, state=UNPROVED)
+                for goal in goals
+            ]
+        found[name] = goals
+    return found
+
+
+def goal_table(shown: Shown) -> Table:
+    """All goals of all parts."""
+    rows = [
+        [name if place == 0 else "", goal.what, goal.goal, goal.measured, goal.state]
+        for name, goals in verdicts(shown).items()
+        for place, goal in enumerate(goals)
+    ]
+    return Table(["part", "what", "goal", "measured", ""], rows)
+
+
+def write(shown: Shown) -> list[Path]:
+    """Draw the plots, and write the report and the tables beside the JSON; the files written."""
+    written = []
+    for part, measured in shown.figures.values():
+        written += part.draw(measured, shown.directory)
+    tables = [f"# {_name(shown)}", _warning(shown), "## Goals", goal_table(shown).markdown()]
+    for name, (part, measured) in shown.figures.items():
+        for title, table in part.tables(measured).items():
+            tables += [f"## {name}: {title.replace('_', ' ')}", table.markdown()]
+    pages = {
+        TABLES: "\n\n".join(filter(None, tables)) + "\n",
+        REPORT: _html(shown, _markdown(shown, runs.FILE_NAME)),
+    }
+    for file_name, text in pages.items():
+        (shown.directory / file_name).write_text(text)
+        written.append(shown.directory / file_name)
+    return written
+
+
+def write_documentation(shown: Shown, root: Path) -> Path:
+    """Write docs/benchmarks.md with its plots, below the root of the checkout; the page."""
+    plotted = root / "docs" / "benchmarks"
+    plotted.mkdir(parents=True, exist_ok=True)
+    for stale in plotted.glob("*.png"):
+        stale.unlink()
+
+    def link(about: str, name: str) -> str:
+        shutil.copyfile(shown.directory / f"{name}.png", plotted / f"{name}.png")
+        return f"![{about}](benchmarks/{name}.png)"
+
+    page = root / "docs" / "benchmarks.md"
+    page.write_text(documentation(shown, link))
+    return page
+
+
+def documentation(shown: Shown, link: Callable[[str, str], str] | None = None) -> str:
+    """The text of docs/benchmarks.md."""
+    note = (
+        f"<!-- Made by `make bench` from benchmarks/results/{shown.run.name}: change the templates "
+        "in benchmarks, not this. -->"
+    )
+    link = link or (lambda about, name: f"![{about}](benchmarks/{name}.png)")
+    raw = f"../benchmarks/results/{shown.run.name}"
+    title, _, text = _markdown(shown, raw).partition("\n\n")
+    return _with_images(shown, f"{title}\n\n{note}\n\n{text}", link)
+
+
+def _markdown(shown: Shown, raw: str) -> str:
+    """The whole page with a link to the raw figures, images still without directory and ending."""
+    sections = []
+    for part, measured in shown.figures.values():
+        tables = {f"table_{name}": each.markdown() for name, each in part.tables(measured).items()}
+        places = {**tables, **part.words(measured)}
+        sections.append(Template(part.page()).substitute(places).strip())
+    absent = [name for name, ended in shown.run.parts.items() if ended.failure is not None]
+    text = Template(_TEMPLATE.read_text()).substitute(
+        date=shown.run.started[:10],
+        commit=shown.run.source.commit,
+        raw=raw,
+        warning=_warning(shown),
+        goals=goal_table(shown).markdown(),
+        failed="".join(f"- `{name}` could not be measured.\n" for name in absent),
+        sections="\n\n".join(sections),
+        cores=shown.run.machine.cores,
+        virtual="virtual" if shown.run.machine.virtual else "shared",
+        machine=_machine(shown.run).markdown(),
+    )
+    # Places that had nothing to say leave no gap.
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def _warning(shown: Shown) -> str:
+    if shown.whole:
+        return ""
+    return "**Not proved**: this run was quick, or a part of one. It shows that everything runs."
+
+
+def _name(shown: Shown) -> str:
+    return f"Benchmarks, {shown.run.started[:10]}, commit {shown.run.source.commit}"
+
+
+def _machine(run: Run) -> Table:
+    machine = run.machine
+    measured = ("flask", "gunicorn", "sqlalchemy", "werkzeug")
+    versions = {name.lower(): f"{name} {each}" for name, each in run.python.packages.items()}
+    rows = [
+        ["processor", f"{machine.cpu}, {machine.cores} cores{' (virtual)' * machine.virtual}"],
+        ["its caches", ", ".join(f"{name} {size}" for name, size in machine.caches.items())],
+        ["memory", f"{machine.memory_gib} GiB"],
+        ["system", machine.system],
+        *([name.replace("_", " "), text] for name, text in machine.details.items()),
+        ["Python", f"{run.python.implementation} {run.python.version}, {run.python.compiler}"],
+        ["packages", ", ".join(versions[name] for name in measured if name in versions)],
+    ]
+    rows += [[f"`{name}`", _ended(run, name)] for name in run.parts]
+    return Table(["", ""], rows)
+
+
+def _ended(run: Run, name: str) -> str:
+    ended = next(each for part, each in run.parts.items() if part == name)
+    said = f"{ended.started} to {ended.finished}"
+    if ended.failure is not None:
+        return f"{said}: failed"
+    return said if ended.whole else f"{said}: not in full"
+
+
+def _with_images(shown: Shown, text: str, show: Callable[[str, str], str]) -> str:
+    """Replace each image that was drawn, and take out the others."""
+
+    def image(found: re.Match[str]) -> str:
+        name = found["name"]
+        if not (shown.directory / f"{name}.svg").exists():
+            return ""
+        return show(found["about"], name)
+
+    return re.sub(r"\n{3,}", "\n\n", _IMAGE.sub(image, text))
+
+
+# ---- HTML
+
+
+def _html(shown: Shown, text: str) -> str:
+    """One page that needs nothing else: tables, and plots in the colours of the text."""
+
+    def inline(about: str, name: str) -> str:
+        drawing = (shown.directory / f"{name}.svg").read_text()
+        drawing = drawing[drawing.index("<svg") :].replace(plots.INK, "currentColor")
+        # Every drawing numbers its shapes in the same way.
+        drawing = re.sub(r'\bid="', f'id="{name}-', drawing)
+        drawing = re.sub(r'((?:xlink:)?href="#|url\(#)', rf"\g<1>{name}-", drawing)
+        # HTML names no namespaces, and a blank line would end the block within Markdown.
+        drawing = re.sub(
+            r"\n\s*\n", "\n", re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.S)
+        )
+        label = html.escape(about, quote=True)
+        return f'<figure role="img" aria-label="{label}">\n{drawing.strip()}\n</figure>'
+
+    reader = MarkdownIt("commonmark", {"html": True}).enable("table")
+    titles = [found["title"] for found in _TITLE.finditer(text)]
+    body = reader.render(_with_images(shown, text, inline))
+    for title in titles:
+        heading = html.escape(title, quote=False)
+        body = body.replace(f"<h2>{heading}</h2>", f'<h2 id="{_anchor(title)}">{heading}</h2>', 1)
+    body = body.replace("<table>", '<div class="table"><table>').replace(
+        "</table>", "</table></div>"
+    )
+    return Template(_FRAME.read_text()).substitute(
+        title=html.escape(_name(shown)),
+        contents=_contents(titles),
+        body=_marked(body),
+    )
+
+
+def _contents(titles: Iterable[str]) -> str:
+    items = [f'<li><a href="#{_anchor(one)}">{html.escape(one)}</a></li>' for one in titles]
+    return "\n".join(["<ul>", *items, "</ul>"])
+
+
+def _anchor(title: str) -> str:
+    return "-".join(re.findall(r"[a-z0-9]+", title.lower()))
+
+
+def _marked(body: str) -> str:
+    """Verdicts in colours."""
+    for word, cell in {
+        "met": r"<td><strong>met</strong>",
+        "missed": r"<td><strong>missed</strong>",
+        "unproved": r"<td>not proved",
+        "unmeasured": r"<td>not measured",
+    }.items():
+        body = body.replace(cell, cell.replace("<td>", f'<td class="{word}">'))
+    return body

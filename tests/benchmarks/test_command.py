@@ -1,0 +1,218 @@
+"""``latchkey-bench``: what a run leaves behind, what it survives, and where it goes on."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from benchmarks import command, runs
+from benchmarks.parts import (
+    MET,
+    Measured,
+    PartName,
+    Report,
+    Table,
+    Verdict,
+    write_json,
+)
+from benchmarks.suite import PARTS
+
+
+@dataclass(frozen=True)
+class Small:
+    """A part that is done at once, or fails as often as it is told to."""
+
+    name: PartName
+    failures: list[str] = field(default_factory=list)
+    measured: list[bool] = field(default_factory=list)
+    whole: bool = True
+    about: str = "nothing much"
+
+    def run(self, quick: bool, directory: Path, report: Report) -> None:
+        report(0, 1, "measuring")
+        if self.failures:
+            raise OSError(self.failures.pop())
+        self.measured.append(quick)
+        write_json({"figures": [len(self.measured), 2.5]}, directory / f"{self.name}.json")
+
+    def goals(self, measured: Measured) -> list[Verdict]:
+        return [Verdict(f"what {self.name} is for", "≤ 3", str(measured["figures"][1]), MET)]
+
+    def tables(self, measured: Measured) -> Mapping[str, Table]:
+        return {"figures": Table(["turn", "figure"], [[str(each) for each in measured["figures"]]])}
+
+    def words(self, measured: Measured) -> Mapping[str, str]:
+        return {"times": str(measured["figures"][0])}
+
+    def page(self) -> str:
+        return f"## The part {self.name}\n\nMeasured $times times.\n\n$table_figures\n"
+
+    def draw(self, measured: Measured, directory: Path) -> list[Path]:
+        return []
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The command over two small parts, in a checkout of its own."""
+
+    root: Path
+    first: Small
+    second: Small
+
+    def __call__(self, *arguments: str) -> Result:
+        return CliRunner().invoke(command.main, arguments)
+
+    def all(self, *arguments: str) -> Result:
+        return self("all", "--any-build", "--root", str(self.root), *arguments)
+
+    @property
+    def page(self) -> Path:
+        return self.root / "docs" / "benchmarks.md"
+
+    def run_directory(self, kind: str = "benchmarks") -> Path:
+        (found,) = (self.root / kind).glob("**/run.json")
+        return found.parent
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    (tmp_path / "docs").mkdir()
+    git = [
+        "git",
+        "-C",
+        str(tmp_path),
+        "-c",
+        "user.name=Nobody",
+        "-c",
+        "user.email=nobody@localhost",
+    ]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", "Start"], check=True)
+    made = Bench(tmp_path, Small("overhead"), Small("load"))
+    monkeypatch.setattr(command, "PARTS", (made.first, made.second))
+    return made
+
+
+def commit(root: Path) -> None:
+    """Make a commit without changes."""
+    who = ["-c", "user.name=Nobody", "-c", "user.email=nobody@localhost"]
+    command = ["git", "-C", str(root), *who, "commit", "--quiet", "--allow-empty", "-m", "Next"]
+    subprocess.run(command, check=True)
+
+
+def test_a_whole_run_writes_everything(bench: Bench) -> None:
+    done = bench.all()
+    assert done.exit_code == 0, done.output
+    directory = bench.run_directory()
+    assert directory.parent == bench.root / "benchmarks" / "results"
+    run = runs.read_run(directory)
+    assert directory.name == f"{run.started[:10]}-{run.source.commit}"
+    assert run.is_whole(("overhead", "load"))
+    assert run.python.packages["Flask"]
+    names = {path.name for path in directory.iterdir()}
+    assert names == {"run.json", "overhead.json", "load.json", "report.html", "tables.md"}
+    text = bench.page.read_text()
+    assert "| overhead | what overhead is for | ≤ 3 | 2.5 | **met** |" in text
+    assert text.index("## The part overhead") < text.index("## The part load")
+
+
+def test_a_quick_run_proves_nothing_and_leaves_the_docs(bench: Bench) -> None:
+    done = bench.all("--quick")
+    assert done.exit_code == 0, done.output
+    assert "Not proved" in done.output
+    assert bench.first.measured == bench.second.measured == [True]
+    report = (bench.run_directory("build") / "report.html").read_text()
+    assert '<td class="unproved">not proved</td>' in report
+    assert "<strong>met</strong></td>" not in report
+    assert not bench.page.exists()
+
+
+def test_a_part_that_fails_does_not_stop_the_others(bench: Bench) -> None:
+    bench.first.failures.append("no room left")
+    done = bench.all()
+    assert done.exit_code == 1
+    assert "no room left" in done.output
+    assert "not measured: overhead" in done.output
+    directory = bench.run_directory()
+    run = runs.read_run(directory)
+    assert run.parts["overhead"].failure == "OSError: no room left"
+    assert run.parts["load"].failure is None
+    assert not (directory / "overhead.json").exists()
+    assert "could not be measured" in (directory / "report.html").read_text()
+    assert not bench.page.exists()
+
+
+def test_a_run_is_resumed_where_it_failed(bench: Bench) -> None:
+    bench.second.failures.append("no room left")
+    assert bench.all().exit_code == 1
+    directory = bench.run_directory()
+    done = bench.all("--resume", str(directory))
+    assert done.exit_code == 0, done.output
+    assert bench.first.measured == [False]
+    assert bench.second.measured == [False]
+    assert runs.read_run(directory).is_whole(("overhead", "load"))
+    assert bench.page.exists()
+
+
+def test_another_commit_is_not_a_run_to_resume(bench: Bench) -> None:
+    assert bench.all("--into", str(bench.root / "run")).exit_code == 0
+    git = [
+        "git",
+        "-C",
+        str(bench.root),
+        "-c",
+        "user.name=Nobody",
+        "-c",
+        "user.email=nobody@localhost",
+    ]
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", "Next"], check=True)
+    done = bench.all("--resume", str(bench.root / "run"))
+    assert done.exit_code == 1
+    assert "was measured on or with something else" in done.output
+    assert bench.first.measured == [False]
+
+
+def test_without_resume_all_is_measured_again(bench: Bench) -> None:
+    assert bench.all().exit_code == bench.all().exit_code == 0
+    assert bench.first.measured == [False, False]
+    assert "Measured 2 times." in bench.page.read_text()
+
+
+def test_the_report_is_made_again_from_the_json(bench: Bench) -> None:
+    assert bench.all().exit_code == 0
+    directory = bench.run_directory()
+    before = {path.name: path.read_bytes() for path in directory.iterdir()}
+    page = bench.page.read_text()
+    for name in ("report.html", "tables.md"):
+        (directory / name).unlink()
+    bench.page.unlink()
+    done = bench("report", str(directory), "--docs", str(bench.root))
+    assert done.exit_code == 0, done.output
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
+    assert bench.page.read_text() == page
+
+
+def test_the_docs_are_made_from_whole_runs_only(bench: Bench) -> None:
+    assert bench.all("--quick").exit_code == 0
+    directory = bench.run_directory("build")
+    done = bench("report", str(directory), "--docs", str(bench.root))
+    assert done.exit_code == 1
+    assert "from whole runs only" in done.output
+
+
+def test_the_working_tree_is_not_measured_unless_asked(bench: Bench) -> None:
+    done = bench("all", "--root", str(bench.root))
+    assert done.exit_code == 1
+    assert "not installed from a wheel" in done.output
+    assert bench.first.measured == []
+
+
+def test_each_part_has_its_command() -> None:
+    assert set(command.main.commands) == {"all", "report", *(part.name for part in PARTS)}
+    for part in PARTS:
+        assert part.whole
