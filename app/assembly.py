@@ -25,15 +25,15 @@ from app.auth.sightings import Sightings
 from app.auth.tallies import LiveTallies
 from app.auth.throttle import FailureThrottle
 from app.auth.upkeep import Upkeep
-from app.config import Settings, derivation_keys, load_settings, variable
-from app.credentials.derivation import DerivationKey, DerivationKeys
+from app.config import Settings, load_settings
+from app.credentials.derivation import DerivationKeys
 from app.credentials.models import Principal
 from app.credentials.service import CredentialService
 from app.credentials.usage import UsageReader
-from app.errors import ConfigurationError, StoreError
+from app.derivation import load_derivation
+from app.errors import StoreError
 from app.segment import ServiceSegment
 from app.store import Store
-from app.store.sqlite import database_path
 from fastcache import SegmentError
 
 log = logging.getLogger("latchkey")
@@ -146,30 +146,6 @@ class Latchkey:
 
     def _count_scope_refusal(self, principal: Principal) -> None:
         self.shared.count_refusal(principal.credential_id, Use.SCOPE)
-
-
-def load_derivation(settings: Settings) -> DerivationKeys:
-    """The derivation keys that the settings list; raises ConfigurationError."""
-    require_key_file_apart(settings)
-    current, retired = derivation_keys(settings)
-    return DerivationKeys(
-        [DerivationKey(key) for key in current], [DerivationKey(key) for key in retired]
-    )
-
-
-def require_key_file_apart(settings: Settings) -> None:
-    """Raise ConfigurationError where the derivation key file lies in the database's directory.
-
-    Whoever copies that directory, as a backup does, would hold both.
-    """
-    if settings.derivation_keys.get_secret_value():
-        return
-    directory = database_path(settings.database_url).resolve().parent
-    if settings.derivation_key_file.resolve().parent == directory:
-        raise ConfigurationError(
-            f"{variable('derivation_key_file')} is in the database's directory, so a backup of "
-            "one would hold both: keep it in another directory"
-        )
 
 
 def log_fault(error: StoreError) -> None:

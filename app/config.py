@@ -12,7 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
 
 from app.errors import ConfigurationError
 
@@ -20,8 +27,19 @@ PREFIX = "LATCHKEY_"
 MASK = "********"
 
 _HEX_KEY = re.compile(r"[0-9a-fA-F]{64}")
+_DIGITS = re.compile(r"[0-9]+")
 _MAX_KEYS = 4
 _MAX_PORT = 65535
+
+
+def _only_digits(value: object) -> object:
+    """Refuse what pydantic would take for a whole number, as ``4.0`` and ``1_0``."""
+    if isinstance(value, str) and not _DIGITS.fullmatch(value):
+        raise ValueError("not a whole number")
+    return value
+
+
+_WHOLE = BeforeValidator(_only_digits)
 
 
 class Settings(BaseModel):
@@ -54,10 +72,10 @@ class Settings(BaseModel):
         pattern=r"^(\S+:[0-9]{1,5}|unix:\S+)$",
         description="Where to listen: `HOST:PORT` or `unix:PATH`.",
     )
-    workers: Annotated[int, Field(ge=1, le=256)] = Field(
+    workers: Annotated[int, Field(ge=1, le=256), _WHOLE] = Field(
         default=4, description="Worker processes, 1 to 256."
     )
-    threads: Annotated[int, Field(ge=1, le=256)] = Field(
+    threads: Annotated[int, Field(ge=1, le=256), _WHOLE] = Field(
         default=4, description="Threads in each worker, 1 to 256."
     )
     cache_backend: Literal["fastcache", "cachetools", "none"] = Field(
@@ -70,7 +88,7 @@ class Settings(BaseModel):
         description="Seconds that a check stays valid, counted from the database read; more than "
         "0, at most 300.",
     )
-    cache_size: Annotated[int, Field(ge=1, le=100_000_000)] = Field(
+    cache_size: Annotated[int, Field(ge=1, le=100_000_000), _WHOLE] = Field(
         default=100_000, description="Entries of the cache in each worker, 1 to 100000000."
     )
     shared_memory: Path = Field(
@@ -78,7 +96,7 @@ class Settings(BaseModel):
         description="A directory in memory, for what the workers share. Where nothing can be made "
         "there, only one worker can run.",
     )
-    shared_size: Annotated[int, Field(ge=8, le=65536)] = Field(
+    shared_size: Annotated[int, Field(ge=8, le=65536), _WHOLE] = Field(
         default=32,
         description="Mebibytes that are shared, 8 to 65536; most of them hold checked credentials, "
         "and use counts take more as there are more keys.",
@@ -95,7 +113,7 @@ class Settings(BaseModel):
         description="Whether `POST /credentials` registers pairs that the vendor made: `open` or "
         "`off`.",
     )
-    trusted_proxies: Annotated[int, Field(ge=0, le=16)] = Field(
+    trusted_proxies: Annotated[int, Field(ge=0, le=16), _WHOLE] = Field(
         default=0,
         description="How many proxies in front are yours: the caller's address is that many from "
         "the right of `X-Forwarded-For`. 0 to 16; 0 takes the peer's.",
@@ -105,7 +123,7 @@ class Settings(BaseModel):
         description="Seconds in which a request must be read and answered, 1 to 3600; the "
         "connection of a slower client is cut.",
     )
-    rotation_days: Annotated[int, Field(ge=1, le=3650)] = Field(
+    rotation_days: Annotated[int, Field(ge=1, le=3650), _WHOLE] = Field(
         default=90,
         description="Days after which a key should be replaced (`rotate_by`), 1 to 3650.",
     )

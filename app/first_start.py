@@ -6,15 +6,15 @@ import os
 import secrets
 from pathlib import Path
 
-from app.assembly import load_derivation, require_key_file_apart
 from app.config import Settings
 from app.credentials.models import MODES
 from app.credentials.service import CredentialService, IssuedCredential
+from app.derivation import load_derivation, require_key_file_apart
 from app.errors import ConfigurationError
 from app.segment import changing_keys
 from app.store import Store
+from app.store.location import database_path
 from app.store.migrate import database_lock, migrate_in_child
-from app.store.sqlite import database_path
 
 
 def make_derivation_key_file(settings: Settings) -> Path | None:

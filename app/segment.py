@@ -24,7 +24,7 @@ from app.auth.tallies import LiveTallies
 from app.config import Settings, variable
 from app.errors import ConfigurationError, ServiceUnreachable, StoreError
 from app.store import Store
-from app.store.sqlite import database_path
+from app.store.location import database_path
 from fastcache import Segment, SegmentError, SegmentMissing
 
 # Part of the identity: a version that lays the memory out otherwise takes another number.

@@ -22,12 +22,16 @@ from gunicorn.http import errors as http_errors
 from gunicorn.http.message import Message
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+# Loaded once, before the fork, for all workers.
+import app.api.routes
+import app.console.mount  # noqa: F401
 from app import create_app
-from app.assembly import Latchkey, load_derivation
+from app.assembly import Latchkey
 from app.auth.headers import dialect_of_path
 from app.config import Settings
 from app.credentials.derivation import DerivationKeys
 from app.credentials.tokens import redact_secrets
+from app.derivation import load_derivation
 from app.errors import (
     ApiError,
     ConfigurationError,

@@ -36,8 +36,16 @@ TABLE: dict[str, tuple[object, dict[str, object], list[str]]] = {
         },
         ["", "8080", "localhost", "localhost:", ":8080", "a b:80", "h:65536", "h:٣", "unix:"],
     ),
-    "workers": (4, {"1": 1, "256": 256, " 2 ": 2}, ["", "0", "257", "-1", "two", "1.5", OVERLONG]),
-    "threads": (4, {"1": 1, "256": 256}, ["", "0", "257", "many", "1e2", OVERLONG]),
+    "workers": (
+        4,
+        {"1": 1, "256": 256, " 2 ": 2},
+        ["", "0", "257", "-1", "two", "1.5", "4.0", OVERLONG],
+    ),
+    "threads": (
+        4,
+        {"1": 1, "256": 256},
+        ["", "0", "257", "many", "1e2", "+4", "1_0", "٣", OVERLONG],
+    ),
     "cache_backend": (
         "fastcache",
         {"cachetools": "cachetools", "none": "none", "fastcache": "fastcache"},
@@ -51,23 +59,23 @@ TABLE: dict[str, tuple[object, dict[str, object], list[str]]] = {
     "cache_size": (
         100_000,
         {"1": 1, "100000000": 100_000_000},
-        ["", "0", "100000001", "-5", "1k", OVERLONG],
+        ["", "0", "100000001", "-5", "1k", "100.0", OVERLONG],
     ),
     "shared_memory": (Path("/dev/shm"), {"/run/latchkey": Path("/run/latchkey")}, []),
-    "shared_size": (32, {"8": 8, "65536": 65_536}, ["", "7", "65537", "32M", OVERLONG]),
+    "shared_size": (32, {"8": 8, "65536": 65_536}, ["", "7", "65537", "32M", "32.0", OVERLONG]),
     "failure_limit": (
         "300/minute",
         {value: value for value in ("off", "1/second", "5/minute", "999999/hour", "10/day")},
         ["", "0/minute", "OFF", "300", "5/month", "5 per 3 hours", "1/minute;2/hour", "٣/day"],
     ),
     "registration": ("open", {"off": "off"}, ["", "closed", "on", "Open"]),
-    "trusted_proxies": (0, {"0": 0, "16": 16}, ["", "17", "-1", "all"]),
+    "trusted_proxies": (0, {"0": 0, "16": 16}, ["", "17", "-1", "all", "1.0"]),
     "request_timeout": (
         20.0,
         {"1": 1.0, "2.5": 2.5},
         ["", "0", "0.9", "3601", "inf", "nan", "soon"],
     ),
-    "rotation_days": (90, {"1": 1, "3650": 3650}, ["", "0", "3651", "never"]),
+    "rotation_days": (90, {"1": 1, "3650": 3650}, ["", "0", "3651", "never", "90.0"]),
     "log_level": (
         "info",
         {level: level for level in ("debug", "info", "warning", "error")},

@@ -30,6 +30,7 @@ _AUTH = ("app.auth", *_DOMAIN, "app.errors", "fastcache")
 _ASSEMBLED = (
     "app.administrators",
     "app.assembly",
+    "app.derivation",
     "app.segment",
     "app.store",
     *_FOUNDATION,
@@ -55,13 +56,15 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "app.auth": _AUTH,
     "app.assembly": _ASSEMBLED,
+    "app.derivation": ("app.store.location", *_FOUNDATION, *_DOMAIN),
     # The life of what the workers share: it writes down what an ended service has counted.
     "app.segment": ("app.store", *_FOUNDATION, *_AUTH),
     "app.api": _ASSEMBLED,
     "app.console": _ASSEMBLED,
     "app.first_start": _ASSEMBLED,
-    # The factory: the one thing of the package itself that others call.
-    "app.server": ("app", *_ASSEMBLED),
+    # The factory is the one thing of the package itself that others call; the routes and the
+    # console are loaded before the workers are forked.
+    "app.server": ("app", "app.api.routes", "app.console.mount", *_ASSEMBLED),
     # Its commands take their fields from the API's shapes, and run the rest.
     "app.cli": ("app.api.schemas", "app.first_start", "app.server", *_ASSEMBLED),
     "app": ("app.api", "app.console", *_ASSEMBLED),
@@ -70,8 +73,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
 # Imports of ours inside a function, and why they are there.
 DEFERRED = {
     "app": "the package is imported before each of its modules: it must not import them in turn",
-    "app.cli": "a command loads the server only where it runs it",
-    "app.cli.session": "a command loads the migrations only where it runs them",
+    "app.auth": "what is not about views does without Flask",
+    "app.cli": "a command loads what it works with only where it runs",
+    "app.store": "who asks for the file's place, or whether it is current, needs no SQLAlchemy",
+    "app.store.migrate": "Alembic is loaded only where there may be something to migrate",
 }
 
 # Packages that a part must not know, in any of its modules.

@@ -9,23 +9,43 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.cli.cache import cache
-from app.cli.keys import keys
-from app.cli.printing import json_option, print_json, print_table
-from app.cli.vendor import console
+from app.cli.options import json_option
+from app.cli.printing import print_json, print_table
 from app.config import MASK, Settings, load_settings, variable
-from app.credentials.service import IssuedCredential
 from app.credentials.tokens import redact_secrets
 from app.errors import LatchkeyError
-from app.first_start import make_derivation_key_file, make_first_credentials
+
+if TYPE_CHECKING:
+    from app.credentials.service import IssuedCredential
 
 
 class _Commands(click.Group):
-    """Commands whose usage errors do not repeat a secret that was put in the wrong place."""
+    """Commands whose usage errors do not repeat a secret that was put in the wrong place.
+
+    A group within is loaded when it is asked for: each needs other libraries.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "cache", "console", "keys"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "cache":
+            from app.cli.cache import cache
+
+            return cache
+        if cmd_name == "console":
+            from app.cli.vendor import console
+
+            return console
+        if cmd_name == "keys":
+            from app.cli.keys import keys
+
+            return keys
+        return super().get_command(ctx, cmd_name)
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         with _redacted_errors():
@@ -72,6 +92,8 @@ def init() -> None:
 
     The secrets of new credentials are shown here, this once.
     """
+    from app.first_start import make_derivation_key_file, make_first_credentials
+
     settings = load_settings()
     made = make_derivation_key_file(settings)
     if made is not None:
@@ -104,10 +126,6 @@ def show_config(as_json: bool) -> None:
     print_table(
         ["name", "value", "from"], [[row["name"], row["value"], row["source"]] for row in rows]
     )
-
-
-for group in (keys, cache, console):
-    cli.add_command(group)
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ import click
 
 from app.auth.counts import Count, Gauge
 from app.auth.shared import SharedState
-from app.cli.printing import json_option, print_fields, print_json
+from app.cli.options import json_option
+from app.cli.printing import print_fields, print_json
 from app.config import load_settings
 from app.segment import attached
 

@@ -20,7 +20,8 @@ from app.api.schemas import (
     UsageObject,
     first_problem,
 )
-from app.cli.printing import json_option, print_fields, print_json, print_table
+from app.cli.options import json_option, mode_option
+from app.cli.printing import print_fields, print_json, print_table
 from app.cli.session import Session, changing, reading
 from app.credentials.models import MODES, Credential, Mode
 from app.credentials.service import (
@@ -36,10 +37,6 @@ Body = TypeVar("Body", bound=BaseModel)
 
 _PAGE = 100
 _NEVER = "never"
-
-mode_option = click.option(
-    "--mode", type=click.Choice(MODES), default="live", show_default=True, help="live or test."
-)
 
 
 @click.group()

@@ -6,13 +6,8 @@ import json
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 _WIDEST = 1000
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 def print_json(value: object) -> None:
@@ -22,6 +17,11 @@ def print_json(value: object) -> None:
 
 def print_table(titles: list[str], rows: list[list[str]]) -> None:
     """A table that cuts nothing off: a shortened key cannot be copied."""
+    # Only who prints a table pays for loading it.
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(*titles, box=None, pad_edge=False, expand=False)
     for column in table.columns:
         column.no_wrap = True

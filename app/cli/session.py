@@ -8,16 +8,17 @@ from dataclasses import dataclass
 
 import click
 
-from app.assembly import load_derivation
 from app.auth.replay import Replay
 from app.auth.shared import SharedState
 from app.auth.tallies import LiveTallies
 from app.config import Settings, load_settings
 from app.credentials.service import CredentialService
 from app.credentials.usage import UsageReader
+from app.derivation import load_derivation
 from app.errors import ServiceUnreachable
 from app.segment import attached, changing_keys
 from app.store import Store
+from app.store.migrate import migrate_in_child
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,6 @@ def changing(*, migrate: bool = False) -> Iterator[Session]:
     settings = load_settings()
     load_derivation(settings)
     if migrate:
-        from app.store.migrate import migrate_in_child
-
         if migrate_in_child(settings.database_url).created:
             click.echo(f"made a new database, {settings.database_url}", err=True)
     else:

@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from app.assembly import load_derivation
-from app.cli.keys import mode_option
-from app.cli.printing import json_option, print_fields, print_json
+from app.cli.options import json_option, mode_option
+from app.cli.printing import print_fields, print_json
 from app.config import load_settings
 from app.credentials.derivation import instance_key
 from app.credentials.models import Mode
 from app.credentials.tokens import new_api_key
+from app.derivation import load_derivation
 
 
 @click.group()

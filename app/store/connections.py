@@ -10,9 +10,10 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from app.errors import StoreError
+from app.store.location import database_path
 from app.store.lookup import Lookup
 from app.store.pinned import PinnedFile
-from app.store.sqlite import database_path, open_reader, open_writer
+from app.store.sqlite import open_reader, open_writer
 
 
 class Connections:

@@ -149,20 +149,6 @@ class Store:
             _update(connection, found, values, now, logged)
             return successor
 
-    def active_by_derivation(self, now: datetime) -> dict[str, int]:
-        """How many credentials are neither revoked nor expired, by the key that made them."""
-        query = (
-            select(credential.c.derivation_id, func.count())
-            .where(
-                credential.c.revoked_at.is_(None),
-                credential.c.expires_at.is_(None)
-                | (credential.c.expires_at > to_milliseconds(now)),
-            )
-            .group_by(credential.c.derivation_id)
-        )
-        with self._connections.reading() as connection:
-            return {row[0]: row[1] for row in connection.execute(query)}
-
     def count(self, mode: Mode) -> int:
         """How many credentials of ``mode`` there are, revoked ones included."""
         query = select(func.count()).select_from(credential).where(credential.c.mode == mode)

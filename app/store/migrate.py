@@ -13,19 +13,23 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from app.errors import ConfigurationError, LatchkeyError
-from app.store.credentials import Store
-from app.store.pinned import PinnedFile, is_sqlite
-from app.store.sqlite import database_path, open_writer
+from app.store.location import database_path
+from app.store.pinned import is_sqlite
 
 _URL_VARIABLE = "LATCHKEY_DATABASE_URL"
 _BUSY_TIMEOUT = 30.0
+_ACTIVE = """
+    SELECT derivation_id, count(*) FROM credential
+    WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)
+    GROUP BY derivation_id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +69,18 @@ def migrate(url: str) -> MigrationReport:
         with database_lock(path):
             created = _create(path)
             _refuse_what_is_broken(path)
-            _upgrade(path)
+            active = None if created else _active_if_current(path)
+            if active is None:
+                from app.store.upgrade import upgrade
+
+                upgrade(path, busy_timeout=_BUSY_TIMEOUT)
+                with closing(sqlite3.connect(path, timeout=_BUSY_TIMEOUT)) as connection:
+                    active = active_by_derivation(connection, _now())
     except OSError as error:
         raise ConfigurationError(f"{error.filename or path}: {error.strerror}") from None
     except sqlite3.Error as error:
         raise ConfigurationError(f"{path}: {error}") from None
-    return MigrationReport(created, _count_active(url))
+    return MigrationReport(created, active)
 
 
 @contextmanager
@@ -112,41 +122,39 @@ def _refuse_what_is_broken(path: Path) -> None:
         raise ConfigurationError(f"{path}: file is not a database")
 
 
-def _upgrade(path: Path) -> None:
-    """Switch the file to WAL, which it keeps, and run the migrations in one transaction."""
-    from alembic import command
-    from alembic.config import Config
-    from alembic.util import CommandError
-    from sqlalchemy.exc import DBAPIError
+def _active_if_current(path: Path) -> dict[str, int] | None:
+    """The active credentials by the key that made them; None where migrations may be to run.
 
-    with closing(sqlite3.connect(path, timeout=_BUSY_TIMEOUT)) as connection:
-        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    if mode != "wal":
-        raise ConfigurationError(f"{path}: the file system does not support SQLite's WAL")
-    config = Config()
-    config.set_main_option("script_location", "app.store:migrations")
-    config.set_main_option("path_separator", "os")
-    file = PinnedFile(path)
-    engine = open_writer(file, busy_timeout=_BUSY_TIMEOUT, pool_size=1)
+    What is wrong with a database is for the migrations to say. SQLite alone answers this, so that
+    most starts load neither Alembic nor SQLAlchemy.
+    """
     try:
-        with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-    except CommandError as error:
-        raise ConfigurationError(f"{path}: not a database of this version: {error}") from None
-    except DBAPIError as error:
-        raise ConfigurationError(f"{path}: {error.orig}") from None
-    finally:
-        engine.dispose()
-        file.close()
+        with closing(sqlite3.connect(path, timeout=0)) as connection:
+            revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+            mode = connection.execute("PRAGMA journal_mode").fetchone()
+            if (mode, revisions) != (("wal",), [(newest_revision(),)]):
+                return None
+            return active_by_derivation(connection, _now())
+    except sqlite3.DatabaseError:
+        return None
 
 
-def _count_active(url: str) -> dict[str, int]:
-    store = Store(url)
-    try:
-        return store.active_by_derivation(datetime.now(UTC))
-    finally:
-        store.close()
+def newest_revision() -> str:
+    """The revision that the last of the migrations leads to, by the numbers of their files."""
+    migrations = Path(__file__).with_name("migrations") / "versions"
+    return max(file.name.partition("_")[0] for file in migrations.glob("[0-9]*.py"))
+
+
+def active_by_derivation(connection: sqlite3.Connection, now: int) -> dict[str, int]:
+    """How many credentials are neither revoked nor expired, by the key that made them.
+
+    ``now`` in milliseconds since 1970, UTC, as the database has its times.
+    """
+    return dict(connection.execute(_ACTIVE, (now,)).fetchall())
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def main() -> int:

@@ -13,32 +13,11 @@ from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DisconnectionError
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import QueuePool
 
-from app.errors import ConfigurationError, StoreError
+from app.errors import StoreError
 from app.store.pinned import FileIdentity, PinnedFile
-
-
-def database_path(url: str) -> Path:
-    """The file that a ``sqlite:///…`` URL names; raises ConfigurationError for anything else."""
-    try:
-        parsed: URL = make_url(url)
-    except ArgumentError:
-        raise ConfigurationError(
-            "LATCHKEY_DATABASE_URL is not a database URL; use sqlite:///path/to/latchkey.db"
-        ) from None
-    if parsed.drivername != "sqlite" or parsed.host or not parsed.database or parsed.query:
-        raise ConfigurationError(
-            "LATCHKEY_DATABASE_URL must name a SQLite file, as sqlite:///path/to/latchkey.db"
-        )
-    if parsed.database == ":memory:" or parsed.database.startswith("file:"):
-        raise ConfigurationError(
-            "LATCHKEY_DATABASE_URL must name a file: a database in memory cannot be shared "
-            "between workers"
-        )
-    return Path(parsed.database).absolute()
 
 
 def open_reader(file: PinnedFile, *, busy_timeout: float, pool_size: int) -> Engine:

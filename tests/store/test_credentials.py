@@ -13,6 +13,8 @@ import pytest
 from app.credentials.models import NewCredential
 from app.errors import DuplicateApiKey
 from app.store import Store
+from app.store.migrate import active_by_derivation
+from app.store.rows import to_milliseconds
 from tests.store.conftest import NOW, new_credential
 
 MILLISECOND = timedelta(milliseconds=1)
@@ -127,8 +129,14 @@ def test_a_page_is_read_along_an_index(database: Path) -> None:
     ]
 
 
-def test_active_credentials_are_counted_by_their_derivation_key(store: Store) -> None:
-    assert store.active_by_derivation(NOW) == {}
+def test_active_credentials_are_counted_by_their_derivation_key(
+    store: Store, database: Path
+) -> None:
+    def active(now: datetime) -> dict[str, int]:
+        with closing(sqlite3.connect(database)) as connection:
+            return active_by_derivation(connection, to_milliseconds(now))
+
+    assert active(NOW) == {}
     one, other = "1" * 16, "2" * 16
     store.add(new_credential(derivation_id=one))
     store.add(new_credential(derivation_id=one, expires_at=NOW + MILLISECOND))
@@ -136,8 +144,8 @@ def test_active_credentials_are_counted_by_their_derivation_key(store: Store) ->
     store.add(new_credential(derivation_id=other, mode="test"))
     ended = store.add(new_credential(derivation_id=other))
     store.revoke(ended.api_key, None, NOW)
-    assert store.active_by_derivation(NOW) == {one: 2, other: 1}
-    assert store.active_by_derivation(NOW + MILLISECOND) == {one: 1, other: 1}
+    assert active(NOW) == {one: 2, other: 1}
+    assert active(NOW + MILLISECOND) == {one: 1, other: 1}
 
 
 def test_counting_includes_what_was_revoked(store: Store) -> None:

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from app.credentials.service import utc_now
 from app.errors import ConfigurationError
 from app.store import Store
-from app.store.migrate import MigrationReport, migrate, migrate_in_child
+from app.store.migrate import MigrationReport, migrate, migrate_in_child, newest_revision
 from app.store.tables import metadata
 from tests.faults.processes import open_files, other_process
 from tests.store.conftest import new_credential
@@ -130,6 +132,49 @@ def test_the_report_counts_active_credentials(url: str) -> None:
         ended = store.add(new_credential(derivation_id="3" * 16))
         store.revoke(ended.api_key, None, now)
     assert migrate_in_child(url) == MigrationReport(False, {"1" * 16: 1, "2" * 16: 1})
+
+
+def test_the_newest_revision_is_alembics(path: Path, url: str) -> None:
+    """The one is read off the files' names, the other out of the files."""
+    config = Config()
+    config.set_main_option("script_location", "app.store:migrations")
+    config.set_main_option("path_separator", "os")
+    (head,) = ScriptDirectory.from_config(config).get_heads()
+    assert newest_revision() == head
+    migrate(url)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT * FROM alembic_version").fetchall() == [(head,)]
+
+
+@pytest.mark.parametrize(
+    ("undo", "needs"),
+    [
+        (None, False),
+        ("UPDATE alembic_version SET version_num = '0001'", True),
+        ("DELETE FROM alembic_version", True),
+        ("DROP TABLE alembic_version", True),
+        ("DROP TABLE credential", True),
+        ("PRAGMA journal_mode = DELETE", True),
+    ],
+)
+def test_alembic_is_loaded_only_where_it_may_be_needed(
+    path: Path, url: str, undo: str | None, needs: bool
+) -> None:
+    migrate(url)
+    if undo is not None:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute(undo)
+    said = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "app.store.migrate"],
+        env={**os.environ, "LATCHKEY_DATABASE_URL": url},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stderr
+    loaded = {line.rpartition("|")[2].strip() for line in said.splitlines()}
+    assert "app.store.pinned" in loaded
+    assert ("alembic" in loaded, "sqlalchemy" in loaded) == (needs, needs)
 
 
 def test_four_processes_at_once(path: Path, url: str) -> None:

@@ -18,9 +18,10 @@ from sqlalchemy import Connection, text
 
 from app.errors import ConfigurationError, StoreError
 from app.store import Store
+from app.store.location import database_path
 from app.store.migrate import migrate
 from app.store.pinned import PinnedFile
-from app.store.sqlite import _open_connection, database_path, open_reader, open_writer
+from app.store.sqlite import _open_connection, open_reader, open_writer
 from tests.database import new_database
 from tests.faults.processes import open_files
 from tests.store.conftest import NOW, NewStore, new_credential
@@ -127,7 +128,6 @@ def test_reads_leave_no_open_statement(store: Store, database: Path) -> None:
         lambda: store.find("ak_unknown"),
         lambda: store.page(None, 1, None),
         lambda: store.count("live"),
-        lambda: store.active_by_derivation(NOW),
         store.check,
     ]
     for read in reads:
@@ -326,7 +326,6 @@ def every_use(store: Store) -> list[Callable[[], object]]:
         lambda: store.add(new_credential()),
         lambda: store.revoke("ak", None, NOW),
         lambda: store.count("live"),
-        lambda: store.active_by_derivation(NOW),
         store.check,
     ]
 
