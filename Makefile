@@ -9,6 +9,8 @@ PYTHON = python3
 ARGS   =
 export FASTCACHE_BUILD ?= release
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Tests start many processes: each would compile the whole application anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 py      = .venv/bin/python
 install = $(py) -m pip install --quiet --constraint constraints.txt

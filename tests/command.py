@@ -7,10 +7,13 @@ import io
 import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from app.cli import main
-from tests.service import Service
+
+if TYPE_CHECKING:
+    from tests.service import Service
 
 
 def run_here(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def long(request: pytest.FixtureRequest) -> bool:
     """Whether tests run at their full figures (``make test-long``) or in bounded rounds."""
     return bool(request.config.getoption("--long"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_in_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Take away the memory of services whose every process a test killed, when all tests are done.
+
+    Not where a service is stopped: whether it leaves anything is for tests to see.
+    """
+    yield
+    for record in tmp_path_factory.getbasetemp().rglob("*-service"):
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            Path(json.loads(record.read_bytes())["segment"]).unlink()
 
 
 @pytest.fixture(scope="session")

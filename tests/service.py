@@ -15,6 +15,8 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+from tests.command import run_here
+
 LATCHKEY = Path(sys.executable).with_name("latchkey")
 _START_TIMEOUT = 30.0
 _STOP_TIMEOUT = 40.0
@@ -92,7 +94,7 @@ class Service:
     def start(self) -> None:
         """Make what is missing (once), serve, and wait until it answers."""
         if not self.database.exists():
-            self.command("init")
+            self._prepare("init")
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [*self.prefix, LATCHKEY, "serve"],
@@ -153,9 +155,10 @@ class Service:
         )
 
     def create_key(self, mode: str = "live", *options: str, name: str = "test") -> Pair:
-        """Make a credential with the command line; ``options`` as ``--scope``."""
-        made = self.command("keys", "create", "--name", name, "--mode", mode, "--json", *options)
-        return _pair(made.stdout)
+        """Make a credential as the command line does; ``options`` as ``--scope``."""
+        return _pair(
+            self._prepare("keys", "create", "--name", name, "--mode", mode, "--json", *options)
+        )
 
     def issue(self, mode: str = "live", **terms: object) -> Pair:
         """Make a credential over HTTP, by a full-access key; quicker than a command."""
@@ -170,7 +173,14 @@ class Service:
 
     def derive_pair(self, mode: str = "live") -> Pair:
         """A pair as the vendor makes it, registered nowhere."""
-        return _pair(self.command("console", "generate", "--mode", mode, "--json").stdout)
+        return _pair(self._prepare("console", "generate", "--mode", mode, "--json"))
+
+    def _prepare(self, *arguments: str) -> str:
+        """What a command prints that a test only needs done; it takes no process to do it."""
+        run = run_here(self, *arguments)
+        if run.returncode != 0:
+            raise RuntimeError(f"latchkey {' '.join(arguments)}: {run.stderr}")
+        return run.stdout
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> Answer:
         return self.request("GET", path, headers)
