@@ -1,0 +1,254 @@
+"""Bodies that no honest client sends: each is refused in the envelope.
+
+Most go out as bytes, since an HTTP library would correct or refuse them itself.
+"""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from tests.api.contract import (
+    INVALID_FIELD,
+    INVALID_REQUEST,
+    MAX_BODY,
+    PAYLOAD_TOO_LARGE,
+    UNSUPPORTED_MEDIA_TYPE,
+    chunked,
+    derived,
+    encode,
+    lines,
+    nested,
+    wire,
+)
+from tests.api.hostile import CHUNKED, CREATE, JSON, create, is_well, length
+from tests.service import Pair, Service
+
+# Bodies: their length.
+
+
+@pytest.mark.parametrize("size", [MAX_BODY + 1, 1_000_000])
+def test_announced_body_over_the_limit(service: Service, live: Pair, size: int) -> None:
+    body = b"x" * size
+    PAYLOAD_TOO_LARGE.check(create(service, live, JSON, length(body), body=body), "bearer")
+
+
+def test_body_over_the_limit_that_is_announced_and_never_sent(service: Service, live: Pair) -> None:
+    PAYLOAD_TOO_LARGE.check(create(service, live, JSON, "Content-Length: 999999999999"), "bearer")
+
+
+def test_body_at_the_limit(service: Service, live: Pair) -> None:
+    body = encode({"name": "x"}).ljust(MAX_BODY)
+    assert create(service, live, JSON, length(body), body=body).status == 201
+    assert create(service, live, JSON, CHUNKED, body=chunked(body)).status == 201
+
+
+def test_chunked_body_over_the_limit(service: Service, live: Pair) -> None:
+    padded = encode({"name": "x"}).ljust(MAX_BODY + 1)
+    for body in (chunked(padded), chunked(*[b" " * 100] * 200), chunked(b"x" * 300_000)):
+        PAYLOAD_TOO_LARGE.check(create(service, live, JSON, CHUNKED, body=body), "bearer")
+        answer = service.send_raw(wire("POST /credentials", JSON, CHUNKED, body=body))
+        PAYLOAD_TOO_LARGE.check(answer, "pair")
+
+
+def test_body_that_ends_before_its_announced_length(service: Service, live: Pair) -> None:
+    """Also where what did arrive would make sense by itself."""
+    for body in (b'{"name":', b'{"name":"x"}', b""):
+        answer = create(service, live, JSON, f"Content-Length: {len(body) + 10}", body=body)
+        INVALID_REQUEST.check(answer, "bearer", bearer=True)
+
+
+def test_chunked_body_that_ends_before_its_last_chunk(service: Service, live: Pair) -> None:
+    for body in (b'c\r\n{"name":"x"}\r\n', b'c\r\n{"name":"x"}\r\n0\r\n', b'40\r\n{"name":"x"}'):
+        answer = create(service, live, JSON, CHUNKED, body=body)
+        INVALID_REQUEST.check(answer, "bearer", bearer=True)
+
+
+def test_body_that_goes_on_after_its_announced_length(service: Service, live: Pair) -> None:
+    """What is left over is the next request, and gets its own answer."""
+    body = encode({"name": "x"})
+    first = wire(CREATE, *lines(live.bearer), JSON, length(body), body=body + b"GET /nowhere HTTP/")
+    second = b"1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+        connection.sendall(first + second)
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert received.startswith(b"HTTP/1.1 201 ")
+    assert b"HTTP/1.1 401 " in received
+
+
+# Bodies: what they say.
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"name":"x","name":"x"}',
+        b'{"name":"x","expires_at":NaN}',
+        b'{"name":"x","expires_at":Infinity}',
+        b'{"name":"x","expires_at":-Infinity}',
+        b'{"name":"x",}',
+        b'{"name":"x"}\x00',
+        b'\xef\xbb\xbf{"name":"x"}',
+        b'{"name":"\xff"}',
+        b'{"name":"\xed\xa0\x80"}',
+        '{"name":"x"}'.encode("utf-16"),
+        b'{"name":' + b"9" * 5_000 + b"}",
+        nested(8_000),
+        nested(40),
+        b'{"a":' * 2_000 + b"1" + b"}" * 2_000,
+    ],
+    ids=[
+        "repeated",
+        "nan",
+        "infinity",
+        "minus-infinity",
+        "trailing-comma",
+        "nul",
+        "bom",
+        "not-utf8",
+        "encoded-surrogate",
+        "utf16",
+        "huge-integer",
+        "deep-arrays",
+        "rather-deep-arrays",
+        "deep-objects",
+    ],
+)
+def test_body_that_is_no_strict_json(service: Service, live: Pair, body: bytes) -> None:
+    answer = create(service, live, JSON, length(body), body=body)
+    INVALID_REQUEST.check(answer, "bearer", bearer=True)
+    answer = service.send_raw(wire("POST /credentials", JSON, length(body), body=body))
+    INVALID_REQUEST.check(answer, "pair")
+
+
+def values(field: str, *wrong: object) -> list[tuple[str, object]]:
+    return [(field, value) for value in wrong]
+
+
+WRONG_FIELDS = [
+    *values("name", None, 1, True, 1.5, [], {}, "", " ", " x", "x ", "x" * 101),
+    *values("name", "a\x00b", "a\nb", "\x7f", "\ud800", "x\udfff"),
+    *values("name", "a\x9b31mred", "a\u202eb", "a\u2028b", "\u2066"),
+    *values("mode", None, 1, True, "", "LIVE", "prod", ["live"], "live\x00"),
+    *values("scopes", None, "", "*", 1, True, {}, [], [None], [1], [[]], [""]),
+    *values("scopes", ["admin"], ["*:write"], ["*", "x:read"], ["\ud800"]),
+    *values("expires_at", 0, 1893456000, 1e300, 10**400, True, "", "now", [], {}),
+    *values("expires_at", "2035-01-01", "2035-01-01 00:00:00Z", "2035-01-01T00:00:00"),
+    *values("expires_at", "2035-13-01T00:00:00Z", "2035-02-30T00:00:00Z", "2035-01-01T24:30:00Z"),
+    *values("expires_at", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"),
+    *values("expires_at", "2035-01-01T00:00:00+99:99", "٢٠٣٥-01-01T00:00:00Z", "\ud800"),
+    *values("expires_at", "2020-01-01T00:00:00Z"),
+]
+WRONG_TOKENS: tuple[object, ...] = (
+    None,
+    1,
+    True,
+    [],
+    {},
+    "",
+    "x",
+    "ak_live_" + "z" * 22,
+    "\ud800",
+    "é" * 30,
+)
+
+
+@pytest.mark.parametrize(("field", "value"), WRONG_FIELDS)
+def test_wrong_value_of_a_field(service: Service, live: Pair, field: str, value: object) -> None:
+    answer = service.request(
+        "POST", "/v1/api_keys", live.bearer, json_body={"name": "x", field: value}
+    )
+    INVALID_FIELD.check(answer, "bearer", bearer=True)
+    assert answer.json["error"]["message"].startswith(field)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *values("api_key", *WRONG_TOKENS),
+        *values("api_secret", *WRONG_TOKENS),
+        *values("name", 1, "", " ", [], "a\x00", "\ud800", "x" * 101),
+    ],
+)
+def test_wrong_value_of_a_field_of_a_registration(
+    service: Service, field: str, value: object
+) -> None:
+    body = {**vars(derived(service)), field: value}
+    answer = service.request("POST", "/credentials", json_body=body)
+    INVALID_FIELD.check(answer, "pair")
+    assert answer.json["error"]["message"].startswith(field)
+
+
+def test_missing_fields(service: Service, live: Pair) -> None:
+    answer = service.request("POST", "/v1/api_keys", live.bearer, json_body={})
+    INVALID_FIELD.check(answer, "bearer", bearer=True)
+    assert "name" in answer.json["error"]["message"]
+    for field in ("api_key", "api_secret"):
+        body = {name: value for name, value in vars(derived(service)).items() if name != field}
+        answer = service.request("POST", "/credentials", json_body=body)
+        INVALID_FIELD.check(answer, "pair")
+        assert field in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "name", ["extra", "Name", "api_secret", "", "\ud800", "a" * 5_000, "__proto__", "é", "\x00"]
+)
+def test_unknown_field(service: Service, live: Pair, name: str) -> None:
+    answer = service.request(
+        "POST", "/v1/api_keys", live.bearer, json_body={"name": "x", name: "y"}
+    )
+    INVALID_FIELD.check(answer, "bearer", bearer=True)
+    assert len(answer.body) < 300
+    if name == "api_secret":
+        return  # which is a field of a registration
+    body = {**vars(derived(service)), name: "y"}
+    INVALID_FIELD.check(service.request("POST", "/credentials", json_body=body), "pair")
+
+
+def test_unknown_query(service: Service, live: Pair) -> None:
+    for query in ("x=1", "limit=1&x=1", "%ff=1", "cursor=%ff", "limit=%00"):
+        answer = service.get(f"/v1/api_keys?{query}", live.bearer)
+        INVALID_FIELD.check(answer, "bearer", bearer=True)
+
+
+@pytest.mark.parametrize(
+    "limit",
+    ["0", "101", "-1", "1.0", "1.5", "x", "", "1e1", "9" * 300, "0x10", "%D9%A1", "1_0", "+"],
+)
+def test_wrong_limit(service: Service, live: Pair, limit: str) -> None:
+    answer = service.get(f"/credentials?limit={limit}", live.headers)
+    INVALID_FIELD.check(answer, "pair")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "",
+        "json",
+        "text/json",
+        "application/json, text/plain",
+        "application/json; charset=latin-1",
+        "multipart/form-data; boundary=x",
+        "\xff",
+        "x" * 4_000,
+    ],
+)
+def test_content_type_that_is_not_json(service: Service, live: Pair, content_type: str) -> None:
+    body = encode({"name": "x"})
+    answer = create(service, live, f"Content-Type: {content_type}", length(body), body=body)
+    UNSUPPORTED_MEDIA_TYPE.check(answer, "bearer")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "Application/JSON", 'application/json; charset="UTF-8"'],
+)
+def test_content_type_that_is_json(service: Service, live: Pair, content_type: str) -> None:
+    body = encode({"name": "Ärger 🔑"})
+    answer = create(service, live, f"Content-Type: {content_type}", length(body), body=body)
+    assert (answer.status, answer.json["name"]) == (201, "Ärger 🔑")
+
+
+def test_service_is_well_after_all_that(service: Service, live: Pair) -> None:
+    assert is_well(service, live)
