@@ -1,0 +1,80 @@
+"""Numbered credentials: who knows the derivation key can make any of them, so none is written down.
+
+The service's database gets their hashes in bulk; the client derives the same secrets for itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine, insert
+
+from app.credentials import base62
+from app.credentials.derivation import DerivationKey
+from app.credentials.service import hash_secret
+from app.store.tables import credential
+
+FIRST_SCOPES = "*"
+_CHUNK = 20_000
+_FORGER = DerivationKey(b"\xee" * 32)
+
+
+def api_key_of(number: int) -> str:
+    """The public key with this number; ids are spread as evenly as random ones."""
+    digest = hashlib.blake2b(number.to_bytes(8, "big"), digest_size=16).digest()
+    return f"ak_live_{base62.encode(int.from_bytes(digest, 'big'), 22)}"
+
+
+def read_derivation_key(path: Path) -> DerivationKey:
+    """The newest key in a derivation key file."""
+    return DerivationKey(bytes.fromhex(path.read_text("ascii").split()[0]))
+
+
+def secret_of(number: int, maker: DerivationKey) -> str:
+    """The secret that belongs to `api_key_of(number)`."""
+    return maker.derive(api_key_of(number))
+
+
+def forged_secret_of(number: int) -> str:
+    """A well-formed secret of the same key that no service's derivation key made."""
+    return _FORGER.derive(api_key_of(number))
+
+
+def seed(url: str, maker: DerivationKey, numbers: Iterable[int], real_every: int = 1) -> None:
+    """Store the credentials with these numbers in a migrated database, in one transaction.
+
+    Only every `real_every`-th number has the hash of its secret, so that a million can be stored
+    in seconds; the others are never presented.
+    """
+    engine = create_engine(url)
+    now = int(time.time() * 1000)
+    try:
+        with engine.begin() as connection:
+            remaining = iter(numbers)
+            while rows := list(_rows(islice(remaining, _CHUNK), maker, real_every, now)):
+                connection.execute(insert(credential), rows)
+    finally:
+        engine.dispose()
+
+
+def _rows(
+    numbers: Iterable[int], maker: DerivationKey, real_every: int, now: int
+) -> Iterator[dict[str, Any]]:
+    for number in numbers:
+        real = number % real_every == 0
+        yield {
+            "api_key": api_key_of(number),
+            "secret_hash": hash_secret(secret_of(number, maker)) if real else os.urandom(32),
+            "derivation_id": maker.id,
+            "account_id": f"acct_{number:022d}",
+            "mode": "live",
+            "name": "load",
+            "scopes": FIRST_SCOPES,
+            "created_at": now,
+        }

@@ -1,0 +1,85 @@
+"""The goals that concern the service under load, each decided by the results alone."""
+
+from __future__ import annotations
+
+from benchmarks.load.equivalence import MARGIN, judge
+from benchmarks.load.results import Comparison, Loaded, Results
+from benchmarks.parts import (
+    MET,
+    MISSED,
+    UNMEASURED,
+    UNPROVED,
+    Verdict,
+    decide,
+    format_estimate,
+)
+
+TAIL_BOUND = 1.05
+
+_STATES = {"proved": MET, "refuted": MISSED, "not proved": UNPROVED}
+
+
+def verdicts(results: Results) -> list[Verdict]:
+    """All goals, in the order of the table."""
+    return [
+        _equivalence(results),
+        _tail(results),
+        _none_after_revocation(results),
+        _selects(results),
+    ]
+
+
+def ratio(comparison: Comparison) -> str:
+    """The ratio of the means, to a tenth of a percent."""
+    mean = comparison.mean
+    return "" if mean is None else f"{mean.value:.4f} ({mean.low:.4f}–{mean.high:.4f})"
+
+
+def _equivalence(results: Results) -> Verdict:
+    compared = results.main_comparison
+    found = judge(results.alike_comparison.mean, compared.mean)
+    measured = f"{ratio(compared)}; the same with the same {ratio(results.alike_comparison)}"
+    state = f"{UNPROVED}: void" if found == "void" else _STATES[found]
+    return Verdict(
+        "mean latency under Locust, protected over open, the same view",
+        f"within {MARGIN:.0%}, proved",
+        measured,
+        state,
+    )
+
+
+def _tail(results: Results) -> Verdict:
+    estimate = results.main_comparison.p99
+    return Verdict(
+        "its p99, protected over open",
+        f"≤ {TAIL_BOUND:g}",
+        format_estimate(estimate),
+        decide(estimate, TAIL_BOUND),
+    )
+
+
+def _none_after_revocation(results: Results) -> Verdict:
+    """A count and no estimate: one is enough to miss it, none proves nothing but this run."""
+    what, goal = "requests let through after their key's revocation was answered", "none"
+    found = _named(results, "revocations")
+    if found is None or not found.revocations or "revoked" not in found.kinds:
+        return Verdict(what, goal, "", UNMEASURED)
+    tried = found.kinds["revoked"].count
+    measured = (
+        f"{found.violations} of {tried + found.violations:,}, after {found.revocations} revocations"
+    )
+    return Verdict(what, goal, measured, MISSED if found.violations else MET)
+
+
+def _selects(results: Results) -> Verdict:
+    """Forged pairs end before the database."""
+    what, goal = "SELECTs for forged secrets, beside good ones", "none"
+    found = _named(results, "forged")
+    if found is None or not found.lookups["forged"]:
+        return Verdict(what, goal, "", UNMEASURED)
+    measured = f"{found.lookups['select']} for {found.lookups['forged']:,} forged"
+    return Verdict(what, goal, measured, MISSED if found.lookups["select"] else MET)
+
+
+def _named(results: Results, name: str) -> Loaded | None:
+    return next((each for each in results.scenarios if each.name == name), None)

@@ -1,0 +1,12 @@
+"""The paths of the main scenario's views, equally long: none takes longer to send or to parse."""
+
+OPEN = "/unguarded"
+"""Open by name, behind the middleware."""
+OPEN_TOO = "/unchecked"
+"""The same again, for the comparison of the same with the same."""
+PROTECTED = "/protected"
+"""Needs a credential."""
+BARE = "/uncovered"
+"""A Flask application without Latchkey before it."""
+TRIVIAL = "/health"
+"""Answered at once, without Flask: what is left is the server and the client."""

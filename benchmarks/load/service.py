@@ -1,0 +1,203 @@
+"""A service to load: gunicorn's processes over a database, a key file and a port of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Literal
+
+from app.config import Settings, load_settings, variable
+from app.first_start import make_derivation_key_file
+from app.segment import segment_path
+from app.store.migrate import migrate_in_child
+from benchmarks.load.credentials import read_derivation_key, seed
+from benchmarks.load.processes import Cores, children, running_on, workers_cpu_seconds
+
+Application = Literal["service", "twins"]
+
+_START_PATIENCE = 30.0
+_STOP_PATIENCE = 20.0
+_PAUSE = 0.02
+
+
+class ServiceFailed(RuntimeError):
+    """The service did not start, or ended by itself; the last lines of its log are the message."""
+
+
+class Service:
+    """One running service. ``settings`` are those that it was started with."""
+
+    def __init__(self, settings: Settings, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.settings = settings
+        self.process = process
+        self._log = log
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return self.settings.bind
+
+    @property
+    def workers(self) -> list[int]:
+        """The worker processes that run now."""
+        return children(self.process.pid)
+
+    @property
+    def segment(self) -> Path:
+        """The file of the shared memory."""
+        return segment_path(self.settings)
+
+    def cpu_seconds(self) -> float:
+        """CPU that all workers have used since the start, those that ended included."""
+        return workers_cpu_seconds(self.process.pid)
+
+    def recycle(self) -> None:
+        """Have every worker replaced, as after a change of settings."""
+        self.process.send_signal(signal.SIGHUP)
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
+        """One request on a connection of its own: status and body."""
+        host, _, port = self.address.rpartition(":")
+        connection = HTTPConnection(host, int(port), timeout=10)
+        try:
+            connection.request("GET", path, headers=dict(headers or {}))
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def counters(self) -> dict[str, float]:
+        """Every sample of ``/metrics`` by its name and labels as printed."""
+        status, text = self.get("/metrics")
+        if status != 200:
+            raise ServiceFailed(f"/metrics answered {status}")
+        lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+        return {name: float(figure) for name, _, figure in lines}
+
+    def await_start(self) -> None:
+        """Return once it answers; raises ServiceFailed after a while."""
+        until = time.monotonic() + _START_PATIENCE
+        while True:
+            try:
+                if self.get("/health")[0] == 200:
+                    return
+            except (OSError, HTTPException):
+                pass
+            self.require_alive()
+            if time.monotonic() > until:
+                raise ServiceFailed(f"it does not answer:\n{self._last_lines()}")
+            time.sleep(_PAUSE)
+
+    def require_alive(self) -> None:
+        """Raise ServiceFailed where it has ended by itself."""
+        status = self.process.poll()
+        if status is not None:
+            raise ServiceFailed(f"it ended with status {status}:\n{self._last_lines()}")
+
+    def _last_lines(self) -> str:
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
+
+
+@contextmanager
+def running(
+    numbers: Iterable[int] = (),
+    *,
+    application: Application = "service",
+    cores: Cores,
+    real_every: int = 1,
+    settings: Mapping[str, object] | None = None,
+) -> Iterator[Service]:
+    """Start a service that has the credentials with these numbers; it is gone after the block.
+
+    ``settings`` have their names in `app.config.Settings`.
+    """
+    with tempfile.TemporaryDirectory(prefix="latchkey-load-") as name:
+        directory = Path(name)
+        environment = {
+            variable("database_url"): f"sqlite:///{directory / 'data' / 'load.db'}",
+            variable("derivation_key_file"): str(directory / "secrets" / "derivation.key"),
+            variable("bind"): f"127.0.0.1:{_free_port()}",
+            variable("workers"): "1",
+            variable("failure_limit"): "off",
+            variable("log_level"): "warning",
+            **{variable(field): str(given) for field, given in (settings or {}).items()},
+        }
+        loaded = load_settings(environment)
+        make_derivation_key_file(loaded)
+        migrate_in_child(loaded.database_url)
+        maker = read_derivation_key(loaded.derivation_key_file)
+        seed(loaded.database_url, maker, numbers, real_every)
+        log = directory / "service.log"
+        with log.open("wb") as output, running_on(cores.server):
+            process = subprocess.Popen(
+                [*ending_with_us(), *_command(application, loaded)],
+                cwd=directory,
+                env=clean_environment() | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                # Ctrl-C is for whoever measures; that ends this in turn.
+                start_new_session=True,
+            )
+        service = Service(loaded, process, log)
+        try:
+            service.await_start()
+            yield service
+        finally:
+            end_group(process, _STOP_PATIENCE)
+            service.segment.unlink(missing_ok=True)
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment for what is measured: nothing of the caller's settings, our import path."""
+    kept = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
+    found = {name: os.environ[name] for name in kept if name in os.environ}
+    # Not resolved: a link to the benchmarks may stand in a directory that holds nothing else.
+    path = str(Path(__file__).absolute().parents[2])
+    return {**found, "PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1", "PYTHONPATH": path}
+
+
+def ending_with_us() -> list[str]:
+    """What to put before a command so that it is told to end when this process is killed."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM"] if setpriv else []
+
+
+def end_group(process: subprocess.Popen[bytes], patience: float) -> None:
+    """End a process that leads a session: as asked, or by force, with all that it started."""
+    try:
+        process.terminate()
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _command(application: Application, settings: Settings) -> list[str]:
+    if application == "service":
+        return [str(Path(sys.executable).with_name("latchkey")), "serve"]
+    return [
+        *(sys.executable, "-m", "gunicorn", "--worker-class=gthread", "--keep-alive=30"),
+        *(f"--workers={settings.workers}", f"--threads={settings.threads}"),
+        *(f"--bind={settings.bind}", "--no-control-socket", "--log-level=warning"),
+        "benchmarks.load.twins:application",
+    ]
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
