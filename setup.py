@@ -46,6 +46,7 @@ MODULES = (
 HEADERS = (
     "_atomics.h",
     "_blake2b.h",
+    "_blake2b_avx2.h",
     "_clock.h",
     "_fixed_hash.h",
     "_keys.h",

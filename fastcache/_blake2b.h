@@ -1,8 +1,8 @@
 /* Keyed BLAKE2b (RFC 7693), with the block that holds the key hashed once for all messages.
  *
- * A short message then takes one call of the compression function. The twelve rounds are
- * written out, so that the order of the message words is known when this is compiled and
- * the whole state stays in registers and the nearest cache.
+ * A short message then takes one call of the compression function. Of that there is a form
+ * for processors with AVX2 (_blake2b_avx2.h), and one for all others. FASTCACHE_PORTABLE
+ * leaves the first one out.
  */
 #ifndef FASTCACHE_BLAKE2B_H
 #define FASTCACHE_BLAKE2B_H
@@ -10,6 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(FASTCACHE_PORTABLE)
+#define FASTCACHE_MAY_HAVE_AVX2 1
+#include "_blake2b_avx2.h"
+#else
+#define FASTCACHE_MAY_HAVE_AVX2 0
+#endif
 
 #define FASTCACHE_BLAKE2B_BLOCK 128
 #define FASTCACHE_BLAKE2B_OUT 64
@@ -70,10 +77,11 @@ static inline void fastcache_blake2b_store(unsigned char *bytes, uint64_t word)
         FASTCACHE_MIX(v3, v4, v9, ve, m[ie], m[i_]);                                    \
     } while (0)
 
-/* Takes one block into the chaining values; `total` is the number of bytes so far, the key's
- * block included. Totals of 2**64 and more are out of reach of what lies in memory. */
-static inline void fastcache_blake2b_compress(uint64_t chain[8], const unsigned char *block,
-                                              uint64_t total, int last)
+/* The compression function for any processor. The rounds are written out, so that the order
+ * of the message words is known when this is compiled. */
+static inline void fastcache_blake2b_compress_anywhere(uint64_t chain[8],
+                                                       const unsigned char *block,
+                                                       uint64_t total, int last)
 {
     uint64_t m[16];
     for (int i = 0; i < 16; i++) {
@@ -108,6 +116,20 @@ static inline void fastcache_blake2b_compress(uint64_t chain[8], const unsigned 
     chain[5] ^= v5 ^ vd;
     chain[6] ^= v6 ^ ve;
     chain[7] ^= v7 ^ vf;
+}
+
+/* Takes one block into the chaining values; `total` is the number of bytes so far, the key's
+ * block included. Totals of 2**64 and more are out of reach of what lies in memory. */
+static inline void fastcache_blake2b_compress(uint64_t chain[8], const unsigned char *block,
+                                              uint64_t total, int last)
+{
+#if FASTCACHE_MAY_HAVE_AVX2
+    if (fastcache_has_avx2) {
+        fastcache_blake2b_compress_avx2(chain, fastcache_blake2b_start, block, total, last);
+        return;
+    }
+#endif
+    fastcache_blake2b_compress_anywhere(chain, block, total, last);
 }
 
 /* `length` is 1 to 64, `size` is 1 to 64. */

@@ -14,6 +14,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 static inline uint64_t fastcache_hash_round(uint64_t state, uint64_t word)
 {
@@ -21,9 +22,16 @@ static inline uint64_t fastcache_hash_round(uint64_t state, uint64_t word)
     return state ^ (state >> 32);
 }
 
-/* Reads 1 to 8 bytes; compilers make one load of the eight. */
+/* Reads 1 to 8 bytes. */
 static inline uint64_t fastcache_word(const unsigned char *bytes, size_t count)
 {
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    if (count == 8) {
+        uint64_t whole;
+        memcpy(&whole, bytes, 8);
+        return whole;
+    }
+#endif
     uint64_t word = 0;
     for (size_t i = 0; i < count; i++) {
         word |= (uint64_t)bytes[i] << (8 * i);

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import shlex
+import subprocess
+import sysconfig
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +16,26 @@ from hypothesis import strategies as st
 from fastcache import KeyedDigest
 
 KEY = bytes(range(64))
+HEADERS = Path(__file__).parents[2] / "fastcache"
+PROGRAM = """
+#include <stdio.h>
+#include "_blake2b.h"
+
+int main(void)
+{
+    unsigned char key[64], data[520], out[64];
+    for (int i = 0; i < 64; i++) { key[i] = (unsigned char)i; }
+    for (int i = 0; i < 520; i++) { data[i] = (unsigned char)(i % 251); }
+    for (size_t length = 0; length < 520; length++) {
+        fastcache_blake2b_key made;
+        fastcache_blake2b_init(&made, key, 64, length % 64 + 1);
+        fastcache_blake2b(&made, data, length, out);
+        for (size_t i = 0; i <= length % 64; i++) { printf("%02x", out[i]); }
+        putchar('\\n');
+    }
+    return 0;
+}
+"""
 
 
 def oracle(data: bytes, key: bytes, size: int) -> bytes:
@@ -34,6 +58,20 @@ def test_every_length_around_the_blocks(size: int) -> None:
     data = bytes(number % 251 for number in range(520))
     for length in range(len(data)):
         assert digest.digest(data[:length]) == oracle(data[:length], KEY, size)
+
+
+@pytest.mark.parametrize("macros", [[], ["-DFASTCACHE_PORTABLE"]], ids=["as built", "portable"])
+def test_every_form_of_the_compression_function(tmp_path: Path, macros: list[str]) -> None:
+    """Whatever this processor has: the one for any is compiled alone, as others would use it."""
+    (tmp_path / "digests.c").write_text(PROGRAM)
+    compiler = shlex.split(sysconfig.get_config_var("CC"))
+    options = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{HEADERS}", *macros]
+    program = tmp_path / "digests"
+    subprocess.run([*compiler, *options, tmp_path / "digests.c", "-o", program], check=True)
+    printed = subprocess.run([program], check=True, capture_output=True, text=True).stdout.split()
+    data = bytes(number % 251 for number in range(520))
+    expected = [oracle(data[:length], KEY, length % 64 + 1).hex() for length in range(520)]
+    assert printed == expected
 
 
 def test_a_message_of_many_blocks() -> None:
