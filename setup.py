@@ -54,7 +54,14 @@ HEADERS = (
     "_robust_lock.h",
     "_seqlock.h",
 )
-APP_MODULES = ("credentials._proof", "auth._entry", "auth._hit", "auth._latency", "auth._sightings")
+APP_MODULES = (
+    "credentials._proof",
+    "auth._headers",
+    "auth._entry",
+    "auth._latency",
+    "auth._sightings",
+    "auth._hit",
+)
 
 
 @dataclass(frozen=True)

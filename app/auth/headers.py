@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from wsgiref.types import WSGIEnvironment
 
+from app.auth._headers import has_pair_family
 from app.credentials.tokens import has_api_key_shape, has_secret_shape, lookup_key
 from app.errors import Dialect, InvalidCredential, InvalidRequest, MissingCredential
 
@@ -53,12 +54,13 @@ def read_credential(environ: WSGIEnvironment) -> Presented:
     return Presented(lookup, secret)
 
 
-def dialect_of(environ: WSGIEnvironment) -> Dialect:
-    """How this request's errors are spelled: by what it presents, else by its path."""
-    bearer = bearer_presented(environ)
+def dialect_of(environ: WSGIEnvironment, bearer: bool) -> Dialect:
+    """How this request's errors are spelled: by what it presents, else by its path.
+
+    ``bearer`` is what ``bearer_presented`` says of it.
+    """
     # Any header of the family, also an empty one: who sends it speaks the pair dialect.
-    pair = "\nHTTP_X_API_" in "\n".join(("", *environ))
-    if bearer != pair:
+    if bearer != has_pair_family(environ):
         return "bearer" if bearer else "pair"
     return dialect_of_path(environ.get("PATH_INFO", ""))
 

@@ -188,7 +188,8 @@ def error_answer(error: ApiError, environ: WSGIEnvironment) -> Answer:
         # What an open route was sent beside its body is not looked at.
         dialect, bearer = dialect_of_path(environ.get("PATH_INFO", "")), False
     else:
-        dialect, bearer = dialect_of(environ), bearer_presented(environ)
+        bearer = bearer_presented(environ)
+        dialect = dialect_of(environ, bearer)
     if error.message == error.default_message:
         constant = _CONSTANT.get((type(error), dialect, bearer))
         if constant is not None:

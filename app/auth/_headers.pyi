@@ -1,0 +1,3 @@
+from collections.abc import Iterable
+
+def has_pair_family(environ: Iterable[str], /) -> bool: ...
