@@ -58,6 +58,7 @@ APP_MODULES = (
     "credentials._proof",
     "auth._headers",
     "auth._entry",
+    "auth._recent",
     "auth._latency",
     "auth._sightings",
     "auth._hit",

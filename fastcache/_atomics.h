@@ -15,8 +15,8 @@
  *   sees what a store wrote sees everything that was written before that store. Readers
  *   of a generation need no more, since they only ever compare for equality.
  *
- * - fastcache_load_relaxed, fastcache_store_relaxed and fastcache_add_relaxed are atomic
- *   and no more: for statistics, which nothing is concluded from, and for words whose
+ * - fastcache_load_relaxed, fastcache_store_relaxed, fastcache_add_relaxed and
+ *   fastcache_add_alone are atomic and no more: for statistics, which nothing is concluded from, and for words whose
  *   order is settled by others beside them.
  *
  * Words are plain uint64_t in private or shared memory, 8-byte aligned, and are only
@@ -60,6 +60,17 @@ static inline uint64_t fastcache_fetch_add(uint64_t *word, uint64_t amount)
 static inline void fastcache_add_relaxed(uint64_t *word, uint64_t amount)
 {
     (void)atomic_fetch_add_explicit((_Atomic uint64_t *)word, amount, memory_order_relaxed);
+}
+
+/* For a word that one process adds to, always with the GIL held, so that nothing comes in
+ * between. Without a GIL, as fastcache_add_relaxed. */
+static inline void fastcache_add_alone(uint64_t *word, uint64_t amount)
+{
+#ifdef Py_GIL_DISABLED
+    fastcache_add_relaxed(word, amount);
+#else
+    fastcache_store_relaxed(word, fastcache_load_relaxed(word) + amount);
+#endif
 }
 
 /* 1: the word was `expected` and is now `desired`. 0: it was not, and is unchanged. */

@@ -28,5 +28,6 @@ cdef class Entry:
 
 
 cdef Entry entry_of_record(
-    object lookup, const unsigned char *record, size_t length, uint64_t ticket, uint64_t deadline
+    const char *key, const unsigned char *record, size_t length, uint64_t ticket,
+    uint64_t deadline
 )

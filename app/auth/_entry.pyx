@@ -16,8 +16,12 @@ which runs beside this one during an upgrade: it is no entry.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_GET_SIZE
-from cpython.object cimport PyObject_GenericSetAttr
-from cpython.unicode cimport PyUnicode_DecodeUTF8
+from cpython.object cimport PyObject
+from cpython.unicode cimport (
+    PyUnicode_Check,
+    PyUnicode_DecodeUTF8,
+    PyUnicode_GET_LENGTH,
+)
 from libc.stdint cimport uint16_t, uint64_t
 from libc.string cimport memcpy
 
@@ -26,8 +30,43 @@ from datetime import UTC, datetime, timedelta
 from app.credentials.models import Principal
 
 
+cdef extern from *:
+    """
+    #include <structmember.h>
+
+    /* Where in an instance the slot lies that a descriptor of its class stands for; 0 for
+     * what is no descriptor of a slot. */
+    static inline Py_ssize_t latchkey_slot(PyObject *descriptor)
+    {
+        PyMemberDef *member;
+        if (Py_TYPE(descriptor) != &PyMemberDescr_Type) {
+            return 0;
+        }
+        member = ((PyMemberDescrObject *)descriptor)->d_member;
+        return member->type == T_OBJECT_EX ? member->offset : 0;
+    }
+
+    /* Sets a slot of an instance that is new and that nobody else has seen. */
+    static inline void latchkey_fill(PyObject *instance, Py_ssize_t slot, PyObject *value)
+    {
+        Py_INCREF(value);
+        *(PyObject **)((char *)instance + slot) = value;
+    }
+    """
+    Py_ssize_t slot_of "latchkey_slot"(object descriptor) noexcept
+    void fill "latchkey_fill"(object instance, Py_ssize_t slot, object value) noexcept
+
+
+cdef extern from "Python.h":
+    object new_instance "PyType_GenericAlloc"(type cls, Py_ssize_t items)
+    object new_text "PyUnicode_New"(Py_ssize_t size, Py_UCS4 largest)
+    void *text_data "PyUnicode_DATA"(PyObject *text) noexcept
+    const char *PyUnicode_AsUTF8(object text) except NULL
+
+
 cdef enum:
     VERSION = 1
+    MARK_SIZE = 3           # "ak_"
     FLAG_REVOKED = 1
     FLAG_TEST = 2
     FLAG_NAMED = 4
@@ -39,8 +78,16 @@ cdef type _Principal = Principal
 # Sets of scopes by how records write them: there are few, and each is made once.
 cdef dict _scope_sets = {}
 
-if Principal.__slots__ != (
+cdef tuple SLOTS = (
     "credential_id", "account_id", "api_key", "mode", "name", "scopes", "expires_at"
+)
+# Past a frozen dataclass's __init__, which sets its fields one by one through its own refusal.
+cdef Py_ssize_t CREDENTIAL_ID, ACCOUNT_ID, API_KEY, MODE, NAME, SCOPES, EXPIRES_AT
+CREDENTIAL_ID, ACCOUNT_ID, API_KEY, MODE, NAME, SCOPES, EXPIRES_AT = (
+    [slot_of(Principal.__dict__[name]) for name in Principal.__slots__]
+)
+if Principal.__slots__ != SLOTS or 0 in (
+    CREDENTIAL_ID, ACCOUNT_ID, API_KEY, MODE, NAME, SCOPES, EXPIRES_AT
 ):
     raise ImportError("records do not hold what a Principal holds: give them a new version")
 
@@ -114,7 +161,7 @@ cdef class Entry:
         if not PyBytes_Check(record):
             raise TypeError(f"record must be bytes, not {type(record).__name__}")
         return entry_of_record(
-            lookup,
+            key_in(lookup),
             <const unsigned char *>PyBytes_AS_STRING(record),
             <size_t>PyBytes_GET_SIZE(record),
             ticket,
@@ -122,10 +169,23 @@ cdef class Entry:
         )
 
 
+cdef const char *key_in(object lookup) except NULL:
+    """The characters of a lookup key, which is borrowed."""
+    if not PyUnicode_Check(lookup) or PyUnicode_GET_LENGTH(lookup) != LOOKUP_SIZE:
+        raise ValueError(f"a lookup key is a str of {LOOKUP_SIZE} characters")
+    if not lookup.isascii():
+        raise ValueError("a lookup key is ASCII")
+    return PyUnicode_AsUTF8(lookup)
+
+
 cdef Entry entry_of_record(
-    object lookup, const unsigned char *record, size_t length, uint64_t ticket, uint64_t deadline
+    const char *key, const unsigned char *record, size_t length, uint64_t ticket,
+    uint64_t deadline
 ):
-    """The entry of a record, or None where it is none of this version. `lookup` is a str."""
+    """The entry of a record, or None where it is none of this version.
+
+    `key` is the lookup key, LOOKUP_SIZE characters of ASCII.
+    """
     cdef uint16_t lengths[3]
     cdef Entry entry
     cdef const char *texts = <const char *>record + RECORD_HEAD
@@ -152,15 +212,17 @@ cdef Entry entry_of_record(
         scopes = scope_set(texts[lengths[0] + lengths[1]:<Py_ssize_t>(length - RECORD_HEAD)])
     except (ValueError, OverflowError):
         return None
-    # Past __init__: a frozen dataclass sets its fields one by one, through its own refusal.
-    principal = _Principal.__new__(_Principal)
-    PyObject_GenericSetAttr(principal, "credential_id", entry.credential_id)
-    PyObject_GenericSetAttr(principal, "account_id", account_id)
-    PyObject_GenericSetAttr(principal, "api_key", "ak_" + lookup)
-    PyObject_GenericSetAttr(principal, "mode", "test" if record[1] & FLAG_TEST else "live")
-    PyObject_GenericSetAttr(principal, "name", name)
-    PyObject_GenericSetAttr(principal, "scopes", scopes)
-    PyObject_GenericSetAttr(principal, "expires_at", expires_at)
+    api_key = new_text(MARK_SIZE + LOOKUP_SIZE, 127)
+    memcpy(text_data(<PyObject *>api_key), b"ak_", MARK_SIZE)
+    memcpy(<char *>text_data(<PyObject *>api_key) + MARK_SIZE, key, LOOKUP_SIZE)
+    principal = new_instance(_Principal, 0)
+    fill(principal, CREDENTIAL_ID, entry.credential_id)
+    fill(principal, ACCOUNT_ID, account_id)
+    fill(principal, API_KEY, api_key)
+    fill(principal, MODE, "test" if record[1] & FLAG_TEST else "live")
+    fill(principal, NAME, name)
+    fill(principal, SCOPES, scopes)
+    fill(principal, EXPIRES_AT, expires_at)
     entry.principal = principal
     return entry
 

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from app.auth._entry cimport Entry
 from app.auth._latency cimport Latencies
+from app.auth._recent cimport Place, Recent
 from app.auth._sightings cimport Sources
 from fastcache._digest cimport KeyedDigest
 from fastcache._shared cimport Counters, Stripes
@@ -22,12 +23,14 @@ cdef class HitPath:
     cdef object wsgi_app
     cdef object count_use       # what to call where the tallies have no row yet
     cdef TTLCache known         # None: nothing is decided here
+    cdef Recent recent          # what is looked at before it
     cdef SharedCache l2         # or None
     cdef KeyedDigest digest
     cdef Stripes stripes
     cdef Tallies uses
     cdef Counters counters
     cdef uint64_t *counts       # the words of `counters`
+    cdef bint alone             # no other process counts there
     cdef Latencies latencies    # None: not measured
     cdef Sources sightings
     cdef dict open_methods      # of each open path
@@ -38,7 +41,13 @@ cdef class HitPath:
     cdef Decision decide(
         self, dict environ, const char **presented, unsigned char *digest
     ) except *
-    cdef uint64_t ticket_of(self, const char *secret) noexcept nogil
+    cdef Decision look_up(
+        self, dict environ, const char *secret, const unsigned char *digest, uint64_t hashed
+    ) except *
     cdef bint is_open(self, dict environ, bint *certain) except -1
-    cdef Entry recall(self, object named, const char *secret, const unsigned char *digest)
-    cdef Decision let_through(self, dict environ, Entry entry, int level) except *
+    cdef Entry recall(
+        self, const char *secret, const unsigned char *digest, uint64_t *stripe
+    )
+    cdef Decision let_through(
+        self, dict environ, Entry entry, int level, uint64_t hashed
+    ) except *

@@ -8,7 +8,8 @@ Python by the same rules. So this lets through what that would let through, and 
 
 The form of a secret is not looked at beyond its length: what has the digest of the registered
 secret is that secret. The caches are asked, and the digest is taken and compared, for a wrong
-secret as for a right one, and whether or not its key is known.
+secret as for a right one, and whether or not its key is known. What comes again soon is found
+without the caches, in a small table of what was let through last (_recent.pyx).
 """
 
 cimport cython
@@ -36,8 +37,9 @@ from app.auth._entry cimport (
     entry_of_record,
 )
 from app.auth._latency cimport Watch, watch
+from app.auth._recent cimport Place, Recent, pair_of
 from app.auth._sightings cimport in_another_second
-from fastcache._digest cimport fastcache_equal_digests
+from fastcache._digest cimport fastcache_blake2b, fastcache_equal_digests
 from fastcache._shard cimport fastcache_give, fastcache_prefetch
 from fastcache._store cimport lookup
 
@@ -60,6 +62,11 @@ cdef extern from "_atomics.h":
     uint64_t fastcache_load_relaxed(uint64_t *word) noexcept nogil
     void fastcache_store_relaxed(uint64_t *word, uint64_t value) noexcept nogil
     void fastcache_add_relaxed(uint64_t *word, uint64_t amount) noexcept nogil
+    void fastcache_add_alone(uint64_t *word, uint64_t amount) noexcept
+
+
+cdef extern from "_fixed_hash.h":
+    uint64_t fastcache_fixed_hash(const char *key, size_t length) noexcept nogil
 
 
 cdef enum:
@@ -123,12 +130,37 @@ cdef inline const char *secret_in(dict environ) except? NULL:
     return secret
 
 
-cdef inline bint is_alive(Entry entry) noexcept nogil:
-    """Whether the entry's time is still running, and its credential is good."""
-    if nanoseconds(CLOCK_MONOTONIC_COARSE) + LAG_NS >= entry.deadline:
-        if nanoseconds(CLOCK_MONOTONIC) >= entry.deadline:
-            return False
-    return not entry.revoked
+cdef inline bint is_running(uint64_t deadline) noexcept nogil:
+    """Whether a deadline is still to come."""
+    return (
+        nanoseconds(CLOCK_MONOTONIC_COARSE) + LAG_NS < deadline
+        or nanoseconds(CLOCK_MONOTONIC) < deadline
+    )
+
+
+cdef inline bint has_expired(int64_t expires, int64_t now) noexcept nogil:
+    """Whether that time has come, where the coarse clock shows `now`."""
+    return expires <= now + LAG_MS and expires <= milliseconds(CLOCK_REALTIME)
+
+
+cdef inline uint64_t count_use(uint64_t *row, int64_t now) noexcept nogil:
+    """Count a use; when the one before it was."""
+    cdef uint64_t before = fastcache_load_relaxed(&row[LAST_USED])
+    fastcache_add_relaxed(&row[USES], 1)
+    fastcache_store_relaxed(&row[LAST_USED], <uint64_t>now)
+    return before
+
+
+cdef inline void count(HitPath path, int index) noexcept:
+    """Count in the worker's block."""
+    if path.alone:
+        fastcache_add_alone(&path.counts[index], 1)
+    else:
+        fastcache_add_relaxed(&path.counts[index], 1)
+
+
+cdef inline uint64_t *stripe_of(HitPath path, uint64_t hashed) noexcept nogil:
+    return &path.stripes.words[hashed & <uint64_t>(path.stripes.count - 1)]
 
 
 @cython.auto_pickle(False)
@@ -144,6 +176,7 @@ cdef class HitPath:
         """`known` is the cache of entries by lookup key, None to decide nothing here."""
         self.wsgi_app = wsgi_app
         self.known = known
+        self.recent = Recent(0 if known is None else int(known.maxsize))
         self.l2 = authenticator.l2
         self.digest = authenticator.digest
         self.stripes = authenticator.shared.stripes
@@ -151,6 +184,7 @@ cdef class HitPath:
         self.count_use = authenticator.shared.count_use
         self.counters = authenticator.counters
         self.counts = self.counters.words
+        self.alone = authenticator.counts_alone
         self.latencies = latencies
         self.sightings = sightings
         self.open_methods = open_routes.methods
@@ -167,7 +201,7 @@ cdef class HitPath:
         cdef Watch watching
         if self.latencies is None:
             return self.answer(environ, start_response)
-        fastcache_add_relaxed(&self.counts[STARTED], 1)
+        count(self, STARTED)
         watching = watch(self.latencies, environ, start_response, nanoseconds(CLOCK_MONOTONIC))
         try:
             answer = self.answer(environ, watching)
@@ -175,7 +209,7 @@ cdef class HitPath:
             watching.fail()
             raise
         finally:
-            fastcache_add_relaxed(&self.counts[FINISHED], 1)
+            count(self, FINISHED)
         watching.end()
         return answer
 
@@ -203,49 +237,88 @@ cdef class HitPath:
         """What is certain about a request, and for an UNKNOWN secret its text and its digest."""
         cdef bint certain = False
         cdef const char *secret
-        cdef PyObject *found
-        cdef Entry entry
+        cdef uint64_t hashed = 0
+        cdef uint64_t *stripe = NULL
+        cdef Place *place = NULL
+        cdef uint64_t *row
+        cdef uint64_t before
+        cdef int64_t now
         if self.known is None:
             return UNCERTAIN
+        secret = secret_in(environ)
+        if secret != NULL:
+            # What is needed next arrives from memory while something else is done.
+            hashed = fastcache_fixed_hash(secret + MARK_SIZE, LOOKUP_SIZE)
+            stripe = stripe_of(self, hashed)
+            fastcache_prefetch(stripe)
+            place = pair_of(self.recent, hashed)
+            if place != NULL:
+                fastcache_prefetch(place)
+                fastcache_prefetch(place + 1)
         if self.is_open(environ, &certain):
             PyDict_SetItem(environ, PRINCIPAL, None)
-            fastcache_add_relaxed(&self.counts[OPEN], 1)
+            count(self, OPEN)
             return ADMITTED
-        if not certain:
-            return UNCERTAIN
-        secret = secret_in(environ)
-        if secret == NULL:
+        if not certain or secret == NULL:
             return UNCERTAIN
         presented[0] = secret
+        if place != NULL:
+            fastcache_prefetch(place.row)
+            fastcache_prefetch(place.principal)
+        fastcache_blake2b(
+            &self.digest.key, <const unsigned char *>secret, SECRET_SIZE, digest
+        )
+        if place != NULL:
+            if not fastcache_equal_digests(digest, place.digest, DIGEST_SIZE):
+                place += 1
+            if (
+                fastcache_equal_digests(digest, place.digest, DIGEST_SIZE)
+                and place.principal != NULL
+                and fastcache_load(stripe) == place.ticket
+                and place.left != 0
+                and is_running(place.deadline)
+            ):
+                now = milliseconds(CLOCK_REALTIME_COARSE)
+                if not has_expired(place.expires, now):
+                    place.left -= 1
+                    row = place.row
+                    principal = <object>place.principal
+                    before = count_use(row, now)
+                    count(self, CACHE_HIT)
+                    count(self, AUTHENTICATED)
+                    PyDict_SetItem(environ, PRINCIPAL, principal)
+                    if in_another_second(before, <uint64_t>now):
+                        # Runs Python code: from here on the place may be another's.
+                        self.sightings.look(
+                            environ, principal.credential_id, row, <uint64_t>now
+                        )
+                    return ADMITTED
+        return self.look_up(environ, secret, digest, hashed)
+
+    cdef Decision look_up(
+        self, dict environ, const char *secret, const unsigned char *digest, uint64_t hashed
+    ) except *:
+        """What the caches say of a secret: the worker's own, then the one between the workers."""
+        cdef uint64_t *stripe = stripe_of(self, hashed)
+        cdef PyObject *found
+        cdef Entry entry
         named = new_text(LOOKUP_SIZE, 127)
         memcpy(text_data(<PyObject *>named), secret + MARK_SIZE, LOOKUP_SIZE)
-        # The digest takes long enough for what is needed after it to arrive from memory.
-        fastcache_prefetch(self.stripes.word_at(secret + MARK_SIZE, LOOKUP_SIZE))
         found = lookup(self.known, <PyObject *>named, True)
-        self.digest.compute(<const unsigned char *>secret, SECRET_SIZE, digest)
         if found != NULL:
             entry = <Entry>fastcache_give(found)
-            fastcache_prefetch(self.uses.row_at(entry.credential_id))
             if fastcache_equal_digests(digest, entry.sum, DIGEST_SIZE):
-                if self.ticket_of(secret) == entry.ticket:
-                    if not is_alive(entry):
-                        return UNCERTAIN
-                    return self.let_through(environ, entry, CACHE_HIT)
+                if fastcache_load(stripe) == entry.ticket:
+                    return self.let_through(environ, entry, CACHE_HIT, hashed)
         else:
             fastcache_equal_digests(digest, NO_DIGEST, DIGEST_SIZE)
         if self.l2 is None:
             return UNKNOWN
-        entry = self.recall(named, secret, digest)
+        entry = self.recall(secret, digest, stripe)
         if entry is None:
             return UNKNOWN
         self.known[named] = entry
-        if not is_alive(entry):
-            return UNCERTAIN
-        return self.let_through(environ, entry, SHARED_HIT)
-
-    cdef inline uint64_t ticket_of(self, const char *secret) noexcept nogil:
-        """The generation of the stripe that the secret's credential belongs to, now."""
-        return fastcache_load(self.stripes.word_at(secret + MARK_SIZE, LOOKUP_SIZE))
+        return self.let_through(environ, entry, SHARED_HIT, hashed)
 
     cdef bint is_open(self, dict environ, bint *certain) except -1:
         """Whether the route needs no credential; `certain` where nothing odd was in the way."""
@@ -276,7 +349,9 @@ cdef class HitPath:
                 return True
         return False
 
-    cdef Entry recall(self, object named, const char *secret, const unsigned char *digest):
+    cdef Entry recall(
+        self, const char *secret, const unsigned char *digest, uint64_t *stripe
+    ):
         """What another worker remembers of this very secret, if it still counts; or None."""
         cdef unsigned char record[SLOT_SIZE]
         cdef size_t size = 0
@@ -289,28 +364,29 @@ cdef class HitPath:
             return None
         if not fastcache_equal_digests(digest, record + DIGEST_AT, DIGEST_SIZE):
             return None
-        if self.ticket_of(secret) != ticket:
+        if fastcache_load(stripe) != ticket:
             return None
-        return entry_of_record(named, record, size, ticket, deadline)
+        return entry_of_record(key, record, size, ticket, deadline)
 
-    cdef Decision let_through(self, dict environ, Entry entry, int level) except *:
-        """Count a use and hand the principal over, unless the credential has expired."""
+    cdef Decision let_through(
+        self, dict environ, Entry entry, int level, uint64_t hashed
+    ) except *:
+        """Count a use and hand the principal over, unless the entry or its credential has ended."""
         cdef int64_t now = milliseconds(CLOCK_REALTIME_COARSE)
         cdef uint64_t before
         cdef uint64_t *row
-        if entry.expires <= now + LAG_MS and entry.expires <= milliseconds(CLOCK_REALTIME):
+        if not is_running(entry.deadline) or entry.revoked or has_expired(entry.expires, now):
             return UNCERTAIN
         row = self.uses.row_at(entry.credential_id)
         if row == NULL:
             self.count_use(entry.credential_id)
             self.sightings.see(environ, entry.credential_id, 0)
         else:
-            fastcache_add_relaxed(&row[USES], 1)
-            before = fastcache_load_relaxed(&row[LAST_USED])
-            fastcache_store_relaxed(&row[LAST_USED], <uint64_t>now)
+            before = count_use(row, now)
+            self.recent.remember(hashed, entry, row)
             if in_another_second(before, <uint64_t>now):
                 self.sightings.look(environ, entry.credential_id, row, <uint64_t>now)
-        fastcache_add_relaxed(&self.counts[level], 1)
-        fastcache_add_relaxed(&self.counts[AUTHENTICATED], 1)
+        count(self, level)
+        count(self, AUTHENTICATED)
         PyDict_SetItem(environ, PRINCIPAL, entry.principal)
         return ADMITTED

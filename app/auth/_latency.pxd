@@ -11,6 +11,7 @@ cdef class Statuses:
 cdef class Latencies:
     cdef object memory          # keeps the words alive
     cdef uint64_t *words
+    cdef bint alone             # no other process writes to them
     cdef dict endpoints         # an endpoint's Statuses; None is what no route answered
     cdef object lock
 

@@ -34,6 +34,7 @@ cdef extern from "_atomics.h":
     uint64_t fastcache_load_relaxed(uint64_t *word) noexcept nogil
     void fastcache_store(uint64_t *word, uint64_t value) noexcept nogil
     void fastcache_add_relaxed(uint64_t *word, uint64_t amount) noexcept nogil
+    void fastcache_add_alone(uint64_t *word, uint64_t amount) noexcept
 
 
 cdef enum:
@@ -71,15 +72,16 @@ cdef class Statuses:
 cdef class Latencies:
     """The histograms in `memory`, LATENCY_SIZE bytes, 8-byte aligned.
 
-    It goes on with what is there. One process writes to it at a time.
+    It goes on with what is there. `alone` says that no other process writes to it.
     """
 
-    def __init__(self, memory):
+    def __init__(self, memory, *, alone=False):
         cdef unsigned char[::1] view = memory
         if view.shape[0] < WORDS * 8 or <uintptr_t>&view[0] % 8 != 0:
             raise ValueError(f"memory must have {WORDS * 8} bytes, 8-byte aligned")
         self.memory = view
         self.words = <uint64_t *>&view[0]
+        self.alone = alone
         self.lock = threading.Lock()
         self.endpoints = {}
         for index in range(1, SERIES + 1):
@@ -105,7 +107,7 @@ cdef class Latencies:
 
     def observe(self, endpoint, int status, uint64_t duration):
         """Count one answer that took `duration` nanoseconds."""
-        observe(self.words + self.index_of(endpoint, status) * WIDTH, duration)
+        observe(self, self.words + self.index_of(endpoint, status) * WIDTH, duration)
 
     cdef tuple name_at(self, int index):
         """The endpoint and the status of a series; None for one that is not named."""
@@ -172,12 +174,16 @@ cdef class Latencies:
         return self.words + self.index_of(endpoint, status) * WIDTH
 
 
-cdef inline void observe(uint64_t *series, uint64_t duration) noexcept nogil:
+cdef inline void observe(Latencies latencies, uint64_t *series, uint64_t duration) noexcept:
     cdef int bucket = 0
     while bucket < BUCKETS - 1 and duration > BOUNDS[bucket]:
         bucket += 1
-    fastcache_add_relaxed(&series[bucket], 1)
-    fastcache_add_relaxed(&series[BUCKETS], duration)
+    if latencies.alone:
+        fastcache_add_alone(&series[bucket], 1)
+        fastcache_add_alone(&series[BUCKETS], duration)
+    else:
+        fastcache_add_relaxed(&series[bucket], 1)
+        fastcache_add_relaxed(&series[BUCKETS], duration)
 
 
 # Cycles can run through it: an application may keep it in the environ.
@@ -210,7 +216,7 @@ cdef class Watch:
         """The application returned; what is counted ends here, or where the answer starts."""
         self.returned = True
         if self.series != NULL:
-            observe(self.series, nanoseconds(CLOCK_MONOTONIC) - self.start)
+            observe(self.latencies, self.series, nanoseconds(CLOCK_MONOTONIC) - self.start)
         return 0
 
     cdef int fail(self) except -1:

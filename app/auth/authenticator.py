@@ -63,6 +63,7 @@ class Authenticator:
         self.shared = shared
         self._block = shared.claim_block()
         self.counters = self._block.counters
+        self.counts_alone = self._block.alone
         self.latencies = self._block.latencies
         self.digest = shared.digest_for(derivation.ids)
         self._cache_ttl = round(cache_ttl * _SECOND)

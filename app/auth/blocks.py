@@ -23,11 +23,15 @@ Series = dict[tuple[str | None, int], tuple[int, ...]]
 
 
 class Block:
-    """One worker's counters, gauges and latencies in ``memory``, BLOCK_SIZE bytes."""
+    """One worker's counters, gauges and latencies in ``memory``, BLOCK_SIZE bytes.
 
-    def __init__(self, memory: memoryview) -> None:
+    ``alone`` says that no other process counts in it.
+    """
+
+    def __init__(self, memory: memoryview, *, alone: bool = False) -> None:
+        self.alone = alone
         self.counters = Counters([count.name.lower() for count in Count], memory=memory)
-        self.latencies = Latencies(memory[_LATENCIES_AT:])
+        self.latencies = Latencies(memory[_LATENCIES_AT:], alone=alone)
         self._gauges = memory[_GAUGES_AT:_LATENCIES_AT].cast("Q")
         # What the block's earlier workers have pushed out of caches that are gone.
         self._evicted = [self.counters.value(count) for count in _EVICTED]
@@ -112,14 +116,14 @@ class Blocks:
 
     def _claim(self) -> Block:
         if self._segment is None:
-            return self._block(SHARED_BLOCK)
+            return self._block(SHARED_BLOCK, alone=True)
         for index in range(1, len(self._memory) // BLOCK_SIZE):
             try:
                 self._segment.grow(self._region, (index + 1) * BLOCK_SIZE)
             except SegmentFull:
                 break
             if self._segment.claim(index):
-                block = self._block(index)
+                block = self._block(index, alone=True)
                 block.take_over()
                 return block
         return self._block(SHARED_BLOCK)
@@ -130,5 +134,6 @@ class Blocks:
             return
         yield from range(self._segment.backed(self._region) // BLOCK_SIZE)
 
-    def _block(self, index: int) -> Block:
-        return Block(self._memory[index * BLOCK_SIZE : (index + 1) * BLOCK_SIZE])
+    def _block(self, index: int, *, alone: bool = False) -> Block:
+        memory = self._memory[index * BLOCK_SIZE : (index + 1) * BLOCK_SIZE]
+        return Block(memory, alone=alone)

@@ -95,6 +95,9 @@ def test_what_is_no_entry() -> None:
             entry(principal, **{field: -1})
     with pytest.raises(TypeError, match="record"):
         Entry.of_record(LOOKUP, "text", 0, 0)  # type: ignore[arg-type]
+    for lookup in ("", LOOKUP + "x", LOOKUP[1:], LOOKUP[1:] + "é", LOOKUP.encode()):
+        with pytest.raises(ValueError, match="lookup key"):
+            Entry.of_record(lookup, b"", 0, 0)  # type: ignore[arg-type]
 
 
 def test_it_shows_nothing() -> None:

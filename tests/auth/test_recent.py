@@ -1,0 +1,118 @@
+"""What was let through last: found without the caches, and good for no longer than they are."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.auth import AuthMiddleware
+from app.auth.counts import Count, Use
+from app.auth.levels import CompiledLevel
+from app.credentials.models import Principal
+from tests.auth.worker import Worker, api_key, forge
+
+PRINCIPAL = "latchkey.principal"
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Worker]:
+    worker = Worker(tmp_path / "latchkey.db", real_time=True)
+    yield worker
+    worker.close()
+
+
+def new_middleware(worker: Worker) -> AuthMiddleware:
+    def application(environ: Any, start_response: Any) -> list[Principal]:
+        return [environ[PRINCIPAL]]
+
+    return AuthMiddleware(application, worker.authenticator)  # type: ignore[arg-type]
+
+
+def ask(middleware: AuthMiddleware, secret: str) -> Any:
+    """The principal that a request acts as, or the status that refuses it."""
+    said: list[str] = []
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": "/",
+        "REMOTE_ADDR": "192.0.2.7",
+        "HTTP_AUTHORIZATION": f"Bearer {secret}",
+    }
+    answer = middleware(environ, lambda status, headers, exc_info=None: said.append(status))  # type: ignore[arg-type]
+    return said[0] if said else next(iter(answer))
+
+
+def asked_of_the_cache(worker: Worker) -> int:
+    known = worker.authenticator.known
+    assert isinstance(known, CompiledLevel)
+    return known.cache.stats().hits
+
+
+def test_the_cache_is_asked_now_and_then(worker: Worker) -> None:
+    """So that it does not take for unused what is used all the time."""
+    middleware, secret = new_middleware(worker), worker.issue()
+    for _ in range(2_000):
+        assert ask(middleware, secret).api_key == api_key(secret)
+    assert 5 <= asked_of_the_cache(worker) <= 20
+    assert worker.authenticator.counters.value(Count.CACHE_HIT) == 1_999
+    assert worker.authenticator.shared.uses.value(1, Use.USES) == 2_000
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 100])
+def test_keys_that_share_a_place(tmp_path: Path, size: int) -> None:
+    worker = Worker(tmp_path / "latchkey.db", real_time=True, cache_size=size)
+    middleware = new_middleware(worker)
+    secrets = [worker.issue() for _ in range(20)]
+    for secret in secrets * 3 + [one for one in secrets for _ in range(3)]:
+        assert ask(middleware, secret).api_key == api_key(secret)
+        assert ask(middleware, forge(secret)) == "401 Unauthorized"
+    worker.close()
+
+
+def test_what_ends_an_entry_ends_it_there(worker: Worker) -> None:
+    middleware = new_middleware(worker)
+    expiring = worker.issue(datetime.now(UTC) + timedelta(seconds=0.5))
+    revoked, invalidated = worker.issue(), worker.issue()
+    for secret in (expiring, revoked, invalidated) * 3:
+        assert ask(middleware, secret).api_key == api_key(secret)
+    worker.revoke(revoked)
+    assert ask(middleware, revoked) == "401 Unauthorized"
+    reads = worker.reads.count
+    worker.authenticator.invalidate(invalidated[3:30])
+    assert ask(middleware, invalidated).api_key == api_key(invalidated)
+    worker.authenticator.shared.invalidate_all()
+    assert ask(middleware, invalidated).api_key == api_key(invalidated)
+    assert worker.reads.count == reads + 2
+    time.sleep(0.6)
+    assert ask(middleware, expiring) == "401 Unauthorized"
+
+
+def test_a_place_ends_with_its_deadline(tmp_path: Path) -> None:
+    worker = Worker(tmp_path / "latchkey.db", real_time=True, cache_ttl=0.3)
+    middleware, secret = new_middleware(worker), worker.issue()
+    for _ in range(2):
+        ask(middleware, secret)
+    time.sleep(0.4)
+    ask(middleware, secret)
+    assert worker.reads.count == 2
+    worker.close()
+
+
+def test_principals_are_let_go(worker: Worker) -> None:
+    secret = worker.issue()
+    principal = worker.authenticate(secret)
+    gc.collect()
+    before = sys.getrefcount(principal)
+    middleware = new_middleware(worker)
+    for _ in range(5):
+        assert ask(middleware, secret) is principal
+    assert sys.getrefcount(principal) == before + 1
+    del middleware
+    gc.collect()
+    assert sys.getrefcount(principal) == before
