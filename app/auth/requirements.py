@@ -7,10 +7,11 @@ A view behind the middleware declares ``@require_scope("credentials:read")`` or
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
-from flask import Flask, request
+from flask import Flask, Request, request
+from flask.typing import ResponseReturnValue
 from werkzeug.local import LocalProxy
 
 from app.auth.middleware import PRINCIPAL_KEY, OpenRoutes
@@ -22,20 +23,30 @@ View = TypeVar("View", bound=Callable[..., object])
 
 _ATTRIBUTE = "__latchkey_requirement__"
 
+# The request itself: each use of the proxy would look it up again.
+_current_request: Callable[[], Request] = request._get_current_object  # type: ignore[attr-defined]
+
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
     """A scope, or None where any credential will do.
 
     ``own`` names a view argument: where that is the caller's own key, no scope is needed.
+    ``sufficient`` are the known scopes each of which is enough.
     """
 
     scope: str | None
     own: str | None = None
+    sufficient: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        needed = self.scope
+        enough = () if needed is None else (s for s in KNOWN_SCOPES if permits((s,), needed))
+        object.__setattr__(self, "sufficient", frozenset(enough))
 
     def check(self, principal: Principal, view_arguments: dict[str, object]) -> None:
         """Raise InsufficientScope unless the principal meets it."""
-        if self.scope is None or permits(principal.scopes, self.scope):
+        if self.scope is None or not self.sufficient.isdisjoint(principal.scopes):
             return
         if self.own is not None and view_arguments.get(self.own) == principal.api_key:
             return
@@ -79,31 +90,40 @@ current_principal = cast(Principal, LocalProxy(_current_principal))
 def enforce_requirements(app: Flask, on_refusal: Callable[[Principal], None] | None = None) -> None:
     """Have every view's declared requirement checked after routing and before its body is read.
 
-    A route or method that does not exist answers 404 or 405 first, as Flask does by itself.
-    ``on_refusal`` is told of a caller that lacks a scope.
+    A route or method that does not exist answers 404 or 405 first, as Flask does by itself; so do
+    the hooks that run before requests, and where one of them answers, the caller must meet the
+    requirement too. ``on_refusal`` is told of a caller that lacks a scope.
     """
+    proceed = app.preprocess_request
+    views = app.view_functions
 
-    @app.before_request
-    def check_requirement() -> None:
-        if PRINCIPAL_KEY not in request.environ:
+    def preprocess_request() -> ResponseReturnValue | None:
+        handled = _current_request()
+        if PRINCIPAL_KEY not in handled.environ:
             raise ConfigurationError("the request did not come through the middleware")
-        if request.endpoint is None:
-            return
-        principal = request.environ[PRINCIPAL_KEY]
-        requirement = getattr(app.view_functions[request.endpoint], _ATTRIBUTE, None)
+        answer = proceed()
+        rule = handled.url_rule
+        if rule is None:
+            return answer
+        principal: Principal | None = handled.environ[PRINCIPAL_KEY]
+        requirement: Requirement | None = getattr(views[rule.endpoint], _ATTRIBUTE, None)
         if requirement is None:
             if principal is None:
-                return
-            raise ConfigurationError(f"the view {request.endpoint} declares no requirement")
+                return answer
+            raise ConfigurationError(f"the view {rule.endpoint} declares no requirement")
         if principal is None:
             # Open by its path, protected by its declaration: the stricter of the two holds.
             raise MissingCredential
         try:
-            requirement.check(principal, request.view_args or {})
+            requirement.check(principal, handled.view_args or {})
         except InsufficientScope:
             if on_refusal is not None:
                 on_refusal(principal)
             raise
+        return answer
+
+    # Flask's own hooks cost more than the check: it asks of each, at each request, what it is.
+    app.preprocess_request = preprocess_request  # type: ignore[method-assign]
 
 
 def check_declarations(app: Flask, open_routes: OpenRoutes) -> None:

@@ -1,0 +1,85 @@
+"""Requirements of views: checked before anything answers, for every request that was routed."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask, request
+
+from app.auth import any_credential, require_scope
+from app.auth.error_handlers import answer_our_errors
+from app.auth.requirements import Requirement, enforce_requirements
+from app.credentials.models import Principal
+from app.credentials.scopes import KNOWN_SCOPES, permits
+
+
+def principal(*scopes: str) -> Principal:
+    return Principal(1, "acct", "ak_live_x", "live", None, frozenset(scopes), None)
+
+
+@pytest.fixture
+def refused() -> list[Principal]:
+    return []
+
+
+@pytest.fixture
+def app(refused: list[Principal]) -> Flask:
+    app = Flask("views")
+
+    @app.post("/write")
+    @require_scope("account:write")
+    def write() -> str:
+        return request.get_data(as_text=True)
+
+    enforce_requirements(app, refused.append)
+    answer_our_errors(app)
+    return app
+
+
+def post(app: Flask, path: str, *scopes: str) -> int:
+    environ = {"latchkey.principal": principal(*scopes)}
+    return app.test_client().post(path, data=b"body", environ_overrides=environ).status_code
+
+
+@pytest.mark.parametrize("needed", KNOWN_SCOPES)
+def test_what_is_sufficient_is_what_the_domain_permits(needed: str) -> None:
+    requirement = Requirement(needed)
+    for scope in KNOWN_SCOPES:
+        assert (scope in requirement.sufficient) == permits({scope}, needed)
+    assert not Requirement(None).sufficient
+
+
+def test_a_view_that_was_added_later_is_held_to_it_too(app: Flask) -> None:
+    app.add_url_rule("/later", view_func=any_credential(lambda: "later"), endpoint="later")
+    app.add_url_rule("/forgotten", view_func=lambda: "open to all?", endpoint="forgotten")
+    assert app.test_client().get("/later").status_code == 500
+    environ = {"latchkey.principal": principal("*")}
+    client = app.test_client()
+    assert client.get("/later", environ_overrides=environ).text == "later"
+    assert client.get("/forgotten", environ_overrides=environ).status_code == 500
+
+
+def test_a_hook_that_answers_answers_nobody_who_may_not_ask(
+    app: Flask, refused: list[Principal]
+) -> None:
+    app.before_request(lambda: ("from the hook", 202))
+    assert post(app, "/write", "account:write") == 202
+    assert post(app, "/write", "account:read") == 403
+    assert refused == [principal("account:read")]
+
+
+def test_what_a_hook_raises_comes_first(app: Flask, refused: list[Principal]) -> None:
+    @app.before_request
+    def refuse() -> None:
+        request.on_json_loading_failed(None)
+
+    assert post(app, "/write", "account:read") == 415
+    assert post(app, "/nowhere", "account:read") == 415
+    assert refused == []
+
+
+def test_routing_comes_first(app: Flask, refused: list[Principal]) -> None:
+    assert post(app, "/nowhere", "account:read") == 404
+    assert app.test_client().post("/nowhere").status_code == 500
+    environ = {"latchkey.principal": principal("account:read")}
+    assert app.test_client().get("/write", environ_overrides=environ).status_code == 405
+    assert refused == []
