@@ -31,8 +31,12 @@ def new_environ(**headers: str) -> Environ:
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
+        "wsgi.file_wrapper": None,
+        "wsgi.input_terminated": True,
+        "SERVER_SOFTWARE": "gunicorn",
+        "gunicorn.socket": None,
     }
-    for name, value in {"HOST": "127.0.0.1:8080", "ACCEPT": "*/*", **headers}.items():
+    for name, value in {**_COMMON, **headers}.items():
         environ[f"HTTP_{name}"] = value
     return environ
 
@@ -44,4 +48,11 @@ def turns(texts: Sequence[str], rng: random.Random) -> Iterator[str]:
             yield text.encode().decode()
 
 
+_COMMON = {
+    "HOST": "127.0.0.1:8080",
+    "USER_AGENT": "python-requests",
+    "ACCEPT_ENCODING": "gzip, deflate",
+    "ACCEPT": "*/*",
+    "CONNECTION": "keep-alive",
+}
 _EMPTY = BytesIO()
