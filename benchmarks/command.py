@@ -23,7 +23,7 @@ from benchmarks.micro import plan
 from benchmarks.micro.part import CachePart
 from benchmarks.micro.peers import PEERS
 from benchmarks.overhead.part import OverheadPart
-from benchmarks.overhead.worker import SERIES
+from benchmarks.overhead.plan import SERIES
 from benchmarks.parts import Part
 from benchmarks.suite import PARTS
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from benchmarks.bootstrap import Estimate
 from benchmarks.parts import format_figure
@@ -100,6 +101,12 @@ def dots(axes: Any, rows: Sequence[Dot]) -> None:
         )
     axes.set_yticks(range(len(rows)), [row.name for row in reversed(rows)])
     axes.set_ylim(-0.6, len(rows) - 0.4)
+
+
+def plain(axis: Any) -> None:
+    """Label an axis in plain numbers, a logarithmic one at its decades."""
+    axis.set_major_formatter(FuncFormatter(lambda figure, _: f"{figure:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def title(axes: Any, text: str, across: str, up: str = "") -> None:

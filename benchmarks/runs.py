@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import platform
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -81,17 +82,23 @@ class Run(_Record):
 
 def new_run(source: Source, machine: Machine, *, quick: bool) -> Run:
     """A run that begins now, in this interpreter."""
-    packages = {
-        distribution.metadata["Name"]: distribution.version
-        for distribution in importlib.metadata.distributions()
-    }
     python = Python(
         implementation=platform.python_implementation(),
         version=platform.python_version(),
         compiler=platform.python_compiler(),
-        packages=dict(sorted(packages.items(), key=lambda item: item[0].lower())),
+        packages=dict(_packages()),
     )
     return Run(started=now(), quick=quick, source=source, machine=machine, python=python)
+
+
+@cache
+def _packages() -> tuple[tuple[str, str], ...]:
+    """What is installed here, by name, and its version. Reading all of it takes a while."""
+    found = {
+        distribution.metadata["Name"]: distribution.version
+        for distribution in importlib.metadata.distributions()
+    }
+    return tuple(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
 def read_run(directory: Path) -> Run:

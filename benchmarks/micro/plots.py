@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 
 from benchmarks import plots
 from benchmarks.bootstrap import Estimate
@@ -95,8 +95,7 @@ def _lines(axes: Any, points: Points, figure_of: Callable[[float], float] = lamb
 def _log(axis: Any) -> None:
     """Decades in plain numbers, with 2 and 5 between them."""
     axis.get_major_locator().set_params(subs=(1.0, 2.0, 5.0))
-    axis.set_major_formatter(FuncFormatter(lambda figure, _: f"{figure:,.5g}"))
-    axis.set_minor_formatter(NullFormatter())
+    plots.plain(axis)
 
 
 def _legend(axes: Any) -> None:
@@ -232,8 +231,7 @@ def _main(results: Results) -> Figure | None:
         found = cell.estimates
         plots.dots(axes, [plots.Dot(name, found.get(name), STYLES[name].color) for name in names])
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda figure, _: f"{figure:,.5g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        plots.plain(axes.xaxis)
         plots.title(axes, title, "ns per call, 100,000 entries", "")
     # Room for the figure beside the dot that is farthest to the right.
     columns[0].set_xlim(right=columns[0].get_xlim()[1] * 3)

@@ -33,8 +33,9 @@ def tables(results: Results) -> dict[str, Table]:
     """Every table, by its name."""
     return {
         "over_nothing": _over_nothing(results),
-        "over_flask": _over_view(results, ("flask", "peers"), "a bare Flask view"),
-        "over_django": _over_view(results, ("django",), "a bare view of Django REST framework"),
+        "over_flask": _over_view(results, "flask", "a bare Flask view"),
+        "peers": _over_view(results, "peers", "a bare Flask view"),
+        "over_django": _over_view(results, "django", "a bare view of Django REST framework"),
         "instructions": _instructions(results),
     }
 
@@ -77,25 +78,19 @@ def _over_nothing(results: Results) -> Table:
     return Table(["", "added, ns", "of a bare Flask request, %"], rows)
 
 
-def _over_view(results: Results, listed: tuple[str, ...], bare: str) -> Table:
+def _over_view(results: Results, series: str, bare: str) -> Table:
     rows = []
-    for series in listed:
-        call = results.call(series, BARE)
-        if call is None:
+    for subject in (BARE, *results.subjects(series)):
+        call, added = results.call(series, subject), results.added(series, subject)
+        if call is None or added is None:
             continue
-        rows.append([bare, format_estimate(in_microseconds(call)), "", ""])
-        for subject in results.subjects(series):
-            call, added = results.call(series, subject), results.added(series, subject)
-            assert call is not None
-            assert added is not None
-            rows.append(
-                [
-                    ABOUT[subject],
-                    format_estimate(in_microseconds(call)),
-                    format_estimate(in_microseconds(added)),
-                    format_estimate(results.share(series, subject)),
-                ]
-            )
+        figures = [format_estimate(in_microseconds(call))]
+        if subject == BARE:
+            rows.append([bare, *figures, "", ""])
+            continue
+        figures.append(format_estimate(in_microseconds(added)))
+        figures.append(format_estimate(results.share(series, subject)))
+        rows.append([ABOUT[subject], *figures])
     return Table(["", "call, µs", "added, µs", "added, %"], rows)
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from benchmarks.overhead import goals, page, plots
 from benchmarks.overhead.instructions import SUBJECTS as COUNTED
 from benchmarks.overhead.instructions import NoTool, Subjects, count, find_tool
+from benchmarks.overhead.plan import SERIES, Job
 from benchmarks.overhead.results import Instructions, Results
-from benchmarks.overhead.worker import SERIES, Job
 from benchmarks.parts import Measured, PartName, Report, Table, Verdict, write_json
 from benchmarks.processes import run
 

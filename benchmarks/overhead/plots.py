@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from benchmarks import plots
 from benchmarks.bootstrap import Estimate
@@ -73,8 +72,7 @@ def _dots(
         ],
     )
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda figure, _: f"{figure:,.5g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    plots.plain(axes.xaxis)
     axes.set_xlim(right=axes.get_xlim()[1] * 2)
     plots.title(axes, title, across)
     return figure

@@ -15,9 +15,9 @@ import pytest
 
 from benchmarks.overhead import goals, instructions
 from benchmarks.overhead.part import OverheadPart
+from benchmarks.overhead.plan import SERIES, Job
 from benchmarks.overhead.results import BARE, YARDSTICK, Instructions, Results
 from benchmarks.overhead.timing import Environ, Subject, WrongWay, time_calls
-from benchmarks.overhead.worker import SERIES, Job
 from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED
 from benchmarks.processes import run as run_process
 
@@ -55,7 +55,8 @@ def test_it_is_shown_with_every_figure(results: Results) -> None:
     tables = part.tables(measured)
     assert {name: len(table.rows) for name, table in tables.items()} == {
         "over_nothing": 8,
-        "over_flask": 4 + 5,
+        "over_flask": 4,
+        "peers": 5,
         "over_django": 2,
         "instructions": 0,
     }

@@ -1,0 +1,39 @@
+"""What is compared with what, and what one process measures of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+SERIES: Mapping[str, int] = {
+    "hits": 1,
+    "ways": 4,
+    "metrics": 1,
+    "flask": 2,
+    "peers": 3,
+    "django": 10,
+}
+"""Each series of subjects, and by how much its calls are fewer, since they take longer."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one process measures."""
+
+    calls: int
+    """Calls of each subject; a series with longer ones divides it."""
+    seed: int
+    """Decides the order of the calls, and who makes them."""
+    keys: int = 1_000
+    """Credentials in use, each as often as any other."""
+    series: tuple[str, ...] = tuple(SERIES)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        fields: dict[str, Any] = json.loads(text)
+        return cls(**{**fields, "series": tuple(fields["series"])})
