@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from benchmarks.load.part import LoadPart
 from benchmarks.micro.part import CachePart
 from benchmarks.overhead.part import OverheadPart
 from benchmarks.parts import Part
 
-PARTS: tuple[Part, ...] = (OverheadPart(), CachePart())
+PARTS: tuple[Part, ...] = (OverheadPart(), LoadPart(), CachePart())
 """Each with all that it can measure."""

@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.micro import goals
 from benchmarks.micro.cases import Case
 from benchmarks.micro.peers import FLOOR, LOCKED, NOT_COMPETITORS, OURS, PEERS
-from benchmarks.micro.plan import MAIN_ENTRIES, is_large
+from benchmarks.micro.plan import MAIN_ENTRIES
 from benchmarks.micro.results import Cell, Interpreter, Results
 from benchmarks.parts import Table, format_estimate
 
@@ -231,12 +231,7 @@ def _kept(results: Results) -> str:
 
 
 def _size_processes(settings: Mapping[str, Any]) -> str:
-    large = [
-        f"{count} at {entries:,} entries"
-        for entries, count in settings["sizes"]
-        if is_large(entries)
-    ]
-    return ", ".join(large) or "as many at each size"
+    return ", ".join(f"{count} at {entries:,}" for entries, count in settings["sizes"])
 
 
 def _pythons(results: Results) -> Table:

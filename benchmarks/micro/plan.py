@@ -30,20 +30,19 @@ class Settings:
     main_entries: int = MAIN_ENTRIES
     processes: int = 5
     """Processes for each case, unless said otherwise."""
-    main_processes: int = 10
+    main_processes: int = 6
     """Processes for the cases that the goals speak of."""
-    rounds: int = 30
+    rounds: int = 20
     warm_rounds: int = 4
     block: int = 2_000
     """Calls timed together."""
     prelude: int = 1_000
     """Calls before them, not timed, in which the block's cache becomes warm again."""
     sizes: tuple[tuple[int, int], ...] = (
-        (64, 5),
-        (1_000, 5),
-        (10_000, 5),
-        (1_000_000, 5),
-        (10_000_000, 1),
+        (64, 3),
+        (1_000, 3),
+        (10_000, 3),
+        (1_000_000, 2),
     )
     """Entries and processes of the plot by size, beside the 100,000 that is measured anyway."""
     hit_percents: tuple[int, ...] = (0, 50, 90, 99, 100)
@@ -56,7 +55,6 @@ class Settings:
         (50_000, 1),
         (100_000, 5),
         (200_000, 1),
-        (500_000, 1),
         (1_000_000, 1),
     )
     """Entries and processes."""
@@ -73,16 +71,17 @@ FULL = Settings()
 QUICK = Settings(
     quick=True,
     processes=1,
-    main_processes=2,
-    rounds=8,
-    warm_rounds=2,
+    main_processes=1,
+    rounds=4,
+    warm_rounds=1,
     block=1_000,
     prelude=1_000,
-    sizes=((64, 1), (1_000, 1), (10_000, 1)),
+    sizes=((64, 1), (10_000, 1)),
+    hit_percents=(50, 100),
     threads=(1, 2),
     thread_rounds=2,
     thread_block=5_000,
-    memory_sizes=((10_000, 1), (100_000, 1)),
+    memory_sizes=((100_000, 1),),
 )
 
 

@@ -9,20 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.overhead import goals, page, plots
-from benchmarks.overhead.instructions import SUBJECTS as COUNTED
-from benchmarks.overhead.instructions import NoTool, Subjects, count, find_tool
-from benchmarks.overhead.plan import SERIES, Job
+from benchmarks.overhead import goals, page, plan, plots
+from benchmarks.overhead.instructions import NoTool, count, find_tool
 from benchmarks.overhead.results import Instructions, Results
 from benchmarks.parts import Measured, PartName, Report, Table, Verdict, write_json
 from benchmarks.processes import run
-
-PROCESSES = 8
-CALLS = 20_000
-QUICK_PROCESSES = 2
-QUICK_CALLS = 2_000
-QUICK_COUNTED: Subjects = {}
-COUNTED_CALLS = 100
 
 _WORKER = "benchmarks.overhead.worker"
 
@@ -31,13 +22,13 @@ _WORKER = "benchmarks.overhead.worker"
 class OverheadPart:
     """Times and instructions of single calls."""
 
-    series: tuple[str, ...] = tuple(SERIES)
+    series: tuple[str, ...] = tuple(plan.SERIES)
     """What is compared with what."""
     processes: int | None = None
     calls: int | None = None
-    keys: int = Job.keys
-    counted: Subjects | None = None
-    """Whose instructions are counted."""
+    """How much, in place of what a whole or a quick run takes."""
+    settings: plan.Settings | None = None
+    """The same for all else."""
 
     name: PartName = "overhead"
     about: str = "what a check adds to a call, in process"
@@ -47,16 +38,14 @@ class OverheadPart:
         return self == OverheadPart()
 
     def run(self, quick: bool, directory: Path, report: Report) -> None:
-        processes = self.processes or (QUICK_PROCESSES if quick else PROCESSES)
-        calls = self.calls or (QUICK_CALLS if quick else CALLS)
-        counted = (
-            self.counted if self.counted is not None else (QUICK_COUNTED if quick else COUNTED)
-        )
+        settings = self.settings or (plan.QUICK if quick else plan.FULL)
+        processes = self.processes or settings.processes
+        calls = self.calls or settings.calls
         steps = processes + 1
         measured = []
         for turn in range(processes):
             report(turn, steps, f"process {turn + 1}, calls in random order")
-            job = Job(calls=calls, keys=self.keys, seed=time.time_ns(), series=self.series)
+            job = plan.Job(calls, time.time_ns(), settings.keys, self.series)
             measured.append(json.loads(run([sys.executable, "-m", _WORKER], job.to_json())))
         report(processes, steps, "instructions")
         results = Results(
@@ -64,11 +53,11 @@ class OverheadPart:
                 "quick": quick,
                 "processes": processes,
                 "calls": calls,
-                "keys": self.keys,
-                "series": dict(SERIES),
+                "keys": settings.keys,
+                "series": dict(plan.SERIES),
             },
             processes=measured,
-            instructions=_instructions(counted),
+            instructions=_instructions(settings.counted_calls),
         )
         report(steps, steps, "done")
         write_json(results.model_dump(mode="json"), directory / f"{self.name}.json")
@@ -89,14 +78,12 @@ class OverheadPart:
         return plots.draw(Results.model_validate(measured), directory)
 
 
-def _instructions(counted: Subjects) -> Instructions:
-    if not counted:
+def _instructions(calls: int) -> Instructions:
+    if not calls:
         return Instructions(tool=None, absent="this run did not count them", calls=0, counts={})
     try:
         tool = find_tool()
     except NoTool as error:
         return Instructions(tool=None, absent=str(error), calls=0, counts={})
-    counts = count(tool, COUNTED_CALLS, counted)
-    return Instructions(
-        tool=f"{tool.name} {tool.version}", absent=None, calls=COUNTED_CALLS, counts=counts
-    )
+    named = f"{tool.name} {tool.version}"
+    return Instructions(tool=named, absent=None, calls=calls, counts=count(tool, calls))

@@ -19,6 +19,21 @@ SERIES: Mapping[str, int] = {
 
 
 @dataclass(frozen=True)
+class Settings:
+    """How much is measured."""
+
+    processes: int = 8
+    calls: int = 20_000
+    keys: int = 1_000
+    counted_calls: int = 100
+    """Calls of which instructions are counted; with 0, none are."""
+
+
+FULL = Settings()
+QUICK = Settings(processes=2, calls=2_000, keys=200, counted_calls=0)
+
+
+@dataclass(frozen=True)
 class Job:
     """What one process measures."""
 
@@ -26,7 +41,7 @@ class Job:
     """Calls of each subject; a series with longer ones divides it."""
     seed: int
     """Decides the order of the calls, and who makes them."""
-    keys: int = 1_000
+    keys: int
     """Credentials in use, each as often as any other."""
     series: tuple[str, ...] = tuple(SERIES)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -51,7 +52,8 @@ def test_the_full_plan_follows_the_protocol() -> None:
     )
     for (_, cases, _), count in counts.items():
         if cases[0].scenario != "memory" or cases == (goals.MEMORY,):
-            assert count >= 5
+            # Sizes that no goal speaks of show where a curve bends.
+            assert count >= (5 if cases[0].entries == plan.MAIN_ENTRIES else 2)
     asked = {case for _, cases, _ in counts for case in cases}
     assert {goals.ZIPF, goals.HOT, goals.EVICTING, goals.MEMORY, goals.TWO_THREADS} <= asked
 
@@ -65,19 +67,19 @@ def test_without_the_gil_a_peer_shares_its_process_with_dict_alone() -> None:
 
 
 def test_large_sizes_are_spread_over_what_memory_holds() -> None:
+    huge = replace(plan.FULL, sizes=((10_000_000, 1),))
     entry_bytes = dict.fromkeys(PEERS, 100.0)
-    roomy, left_out = plan.large_jobs(plan.FULL, random.Random(1), entry_bytes, 64 << 30)
+    roomy, left_out = plan.large_jobs(huge, random.Random(1), entry_bytes, 64 << 30)
     assert left_out == {10_000_000: []}
-    sizes = dict(plan.FULL.sizes)
-    assert len(roomy) == sizes[10_000_000]
-    tight, left_out = plan.large_jobs(plan.FULL, random.Random(1), entry_bytes, 15 << 30)
+    assert len(roomy) == 1
+    tight, left_out = plan.large_jobs(huge, random.Random(1), entry_bytes, 15 << 30)
     assert left_out == {10_000_000: []}
     assert len(tight) > len(roomy)
     for job in tight:
         assert {FLOOR, OURS} <= set(job.peers)
     assert {name for job in tight for name in job.peers} == set(PEERS) - {LOCKED, OURS_SHARDED}
     heavy = {**entry_bytes, "theine": 10_000.0}
-    _, left_out = plan.large_jobs(plan.FULL, random.Random(1), heavy, 15 << 30)
+    _, left_out = plan.large_jobs(huge, random.Random(1), heavy, 15 << 30)
     assert left_out == {10_000_000: ["theine"]}
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks.overhead import goals, instructions
 from benchmarks.overhead.part import OverheadPart
-from benchmarks.overhead.plan import SERIES, Job
+from benchmarks.overhead.plan import SERIES, Job, Settings
 from benchmarks.overhead.results import BARE, YARDSTICK, Instructions, Results
 from benchmarks.overhead.timing import Environ, Subject, WrongWay, time_calls
 from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED
@@ -27,7 +27,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """The shortest run of every series, in a process as always, without counting."""
     directory = tmp_path_factory.mktemp("overhead")
     steps: list[tuple[int, int]] = []
-    part = OverheadPart(processes=1, calls=20, keys=10, counted={})
+    part = OverheadPart(settings=Settings(processes=1, calls=20, keys=10, counted_calls=0))
     part.run(False, directory, lambda done, expected, what: steps.append((done, expected)))
     assert steps == [(0, 2), (1, 2), (2, 2)]
     return Results.model_validate_json((directory / "overhead.json").read_text())
@@ -135,9 +135,9 @@ def test_calls_take_turns_and_are_counted_after_the_warm_up() -> None:
     assert "a" * 20 not in timed
 
 
-def test_every_request_is_made_afresh() -> None:
-    made = Job.from_json(Job(calls=3, seed=1, series=("hits",)).to_json())
-    assert made == Job(calls=3, seed=1, series=("hits",))
+def test_a_job_survives_the_way_to_its_process() -> None:
+    job = Job(calls=3, seed=1, keys=2, series=("hits",))
+    assert Job.from_json(job.to_json()) == job
 
 
 # ---- Instructions
