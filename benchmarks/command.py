@@ -171,7 +171,7 @@ def _measure(
         run.parts[part.name] = _measure_part(part, quick, directory)
         run.write(directory)
     shown = _show(directory)
-    if _is_whole(run) and directory == _directory(run, root, parts):
+    if _is_whole(run) and directory.resolve() == _directory(run, root, parts).resolve():
         _document(shown, root)
     failed = [part.name for part in parts if run.parts[part.name].failure is not None]
     if failed:

@@ -65,6 +65,9 @@ def draw(plots: Mapping[str, Callable[[], Figure | None]], directory: Path) -> l
             if figure is None:
                 continue
             drawn, painted = directory / f"{name}.svg", directory / f"{name}.png"
+            # Laid out once for both.
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
             figure.savefig(drawn, metadata={"Date": None}, facecolor="none")
             figure.savefig(painted, metadata={"Software": None}, facecolor="white", dpi=144)
             written += [drawn, painted]

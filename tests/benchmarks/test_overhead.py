@@ -66,11 +66,10 @@ def test_it_is_shown_with_every_figure(results: Results) -> None:
     assert words["counted"].startswith("Not available: ")
 
 
-def test_plots_are_drawn(results: Results, tmp_path: Path) -> None:
+def test_what_was_measured_is_drawn(tmp_path: Path) -> None:
     measured = processes_of([100.0] * 5)
     names = {path.name for path in OverheadPart().draw(measured.model_dump(mode="json"), tmp_path)}
-    assert names == {f"overhead-{name}.{form}" for name in ("ways",) for form in ("svg", "png")}
-    assert OverheadPart().draw(results.model_dump(mode="json"), tmp_path)
+    assert names == {"overhead-ways.svg", "overhead-ways.png"}
 
 
 def processes_of(hits: Sequence[float]) -> Results:
