@@ -25,18 +25,24 @@ def create_app(
 
     ``settings`` None reads them from the environment, ``derivation`` None the derivation keys from
     where the settings say; ``shared`` None shares nothing with other processes. ``migrate`` brings
-    the database to the current schema first; a server that did so before it forked passes False.
+    the database to the current schema first, and makes the key of an empty audit log; a server
+    that did so before it forked passes False.
     Raises ConfigurationError where something does not fit.
     """
     from app.api.routes import build_api, open_routes
     from app.assembly import Latchkey
     from app.auth.requirements import check_declarations
+    from app.config import load_settings
     from app.console.mount import mount_console
+    from app.derivation import load_derivation
+    from app.key_files import make_audit_key_file
     from app.store.migrate import migrate_in_child
 
-    latchkey = Latchkey.from_settings(settings, derivation, shared)
+    settings = settings or load_settings()
+    derivation = derivation or load_derivation(settings)
     if migrate:
-        migrate_in_child(latchkey.settings.database_url)
+        make_audit_key_file(settings, migrate_in_child(settings.database_url).audit_rows)
+    latchkey = Latchkey.from_settings(settings, derivation, shared)
     app = build_api(latchkey.settings)
     mount_console(app, latchkey)
     routes = open_routes(latchkey.settings)

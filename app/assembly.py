@@ -32,6 +32,7 @@ from app.credentials.service import CredentialService
 from app.credentials.usage import UsageReader
 from app.derivation import load_derivation
 from app.errors import StoreError
+from app.key_files import load_seal
 from app.segment import ServiceSegment
 from app.store import Store
 from fastcache import SegmentError
@@ -68,7 +69,9 @@ class Latchkey:
         settings = settings or load_settings()
         derivation = derivation or load_derivation(settings)
         # One connection more than threads, for the upkeep.
-        store = Store(settings.database_url, pool_size=settings.threads + 1)
+        store = Store(
+            settings.database_url, pool_size=settings.threads + 1, seal=load_seal(settings)
+        )
         shared = shared or SharedState.private()
         tallies = LiveTallies(shared)
         replay = Replay(store.invalidations, shared)

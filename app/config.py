@@ -67,6 +67,16 @@ class Settings(BaseModel):
         description="Derivation keys that accept use but no registration, written as the others, "
         "four at most.",
     )
+    audit_key_file: Path = Field(
+        default=Path("secrets/audit.key"),
+        description="The file with the key of the audit log, 64 hex digits; mode 0600, and not in "
+        "the database's directory.",
+    )
+    audit_head_file: Path = Field(
+        default=Path("secrets/audit.head"),
+        description="The file that says how far the audit log goes; not in the database's "
+        "directory. The service writes it at each change.",
+    )
     bind: str = Field(
         default="127.0.0.1:8080",
         pattern=r"^(\S+:[0-9]{1,5}|unix:\S+)$",
@@ -186,27 +196,50 @@ def derivation_keys(settings: Settings) -> tuple[list[bytes], list[bytes]]:
     return current, retired
 
 
+def audit_key(settings: Settings) -> bytes | None:
+    """The 32-byte key of the audit log; None where there is no file.
+
+    Raises ConfigurationError where it is malformed, or the file is not private.
+    """
+    path = settings.audit_key_file.absolute()
+    try:
+        lines = _read_private_lines("the audit key file", path)
+    except FileNotFoundError:
+        return None
+    if len(lines) != 1 or not _HEX_KEY.fullmatch(lines[0]):
+        raise ConfigurationError(f"the audit key file {path}: one line of 64 hex digits is needed")
+    return bytes.fromhex(lines[0])
+
+
 def _read_key_file(settings: Settings) -> list[bytes]:
     path = settings.derivation_key_file.absolute()
     try:
-        with path.open(encoding="ascii") as file:
-            mode = os.fstat(file.fileno()).st_mode & 0o777
-            text = file.read(64 * 1024)
+        lines = _read_private_lines("the derivation key file", path)
     except FileNotFoundError:
         raise ConfigurationError(
             f"there is no derivation key: set {variable('derivation_keys')}, or make {path} "
             "with: latchkey init"
         ) from None
+    return _parse_keys(f"the derivation key file {path}", lines)
+
+
+def _read_private_lines(what: str, path: Path) -> list[str]:
+    """What a key file says, without empty lines and comments; raises FileNotFoundError."""
+    try:
+        with path.open(encoding="ascii") as file:
+            mode = os.fstat(file.fileno()).st_mode & 0o777
+            text = file.read(64 * 1024)
+    except FileNotFoundError:
+        raise
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not ASCII text"
-        raise ConfigurationError(f"the derivation key file {path}: {reason}") from None
+        raise ConfigurationError(f"{what} {path}: {reason}") from None
     if mode & 0o077:
         raise ConfigurationError(
-            f"the derivation key file {path} has mode {mode:04o}; make it private: chmod 600 {path}"
+            f"{what} {path} has mode {mode:04o}; make it private: chmod 600 {path}"
         )
     lines = [line.strip() for line in text.splitlines()]
-    keys = [line for line in lines if line and not line.startswith("#")]
-    return _parse_keys(f"the derivation key file {path}", keys)
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def _parse_keys(source: str, keys: list[str]) -> list[bytes]:

@@ -43,6 +43,7 @@ from app.errors import (
     error_headers,
     status_line,
 )
+from app.key_files import make_audit_key_file
 from app.segment import ServiceSegment
 from app.store.migrate import MigrationReport, migrate_in_child
 from fastcache import SegmentError
@@ -64,6 +65,7 @@ def serve(settings: Settings) -> None:
     """
     derivation = load_derivation(settings)
     report = migrate_in_child(settings.database_url)
+    make_audit_key_file(settings, report.audit_rows)
     segment = ServiceSegment.open(settings)
     master = os.getpid()
     try:

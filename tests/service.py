@@ -77,6 +77,8 @@ class Service:
         self.settings = {
             "LATCHKEY_DATABASE_URL": f"sqlite:///{self.database}",
             "LATCHKEY_DERIVATION_KEY_FILE": str(directory / "secrets" / "derivation.key"),
+            "LATCHKEY_AUDIT_KEY_FILE": str(directory / "secrets" / "audit.key"),
+            "LATCHKEY_AUDIT_HEAD_FILE": str(directory / "secrets" / "audit.head"),
             "LATCHKEY_BIND": f"127.0.0.1:{self.port}",
             "LATCHKEY_WORKERS": "2",
             **settings,

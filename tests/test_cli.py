@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from app.config import MASK, Settings, variable
+from tests.audited import new_trail, open_store
 from tests.command import run_here
 from tests.faults.processes import wait_until, workers
 from tests.service import LATCHKEY, Pair, Service, free_port
@@ -188,12 +189,11 @@ def test_keys_list_json(box: Service) -> None:
 
 
 def test_keys_list_goes_past_one_page(box: Service) -> None:
-    from app.store import Store
     from tests.store.conftest import new_credential
 
-    store = Store(box.settings["LATCHKEY_DATABASE_URL"])
+    store = open_store(box.settings["LATCHKEY_DATABASE_URL"])
     before = listed(box)
-    added = [store.add(new_credential(mode="test")) for _ in range(203)]
+    added = [store.add(new_credential(mode="test"), new_trail()) for _ in range(203)]
     store.close()
     rows = listed(box)
     assert [row["api_key"] for row in rows[:203]] == [row.api_key for row in added[::-1]]

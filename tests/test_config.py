@@ -25,6 +25,8 @@ TABLE: dict[str, tuple[object, dict[str, object], list[str]]] = {
     "derivation_keys": ("", {ONE: ONE, f"{ONE},{TWO}": f"{ONE},{TWO}"}, []),
     "derivation_key_file": (Path("secrets/derivation.key"), {"/keys": Path("/keys")}, []),
     "derivation_keys_retired": ("", {ONE: ONE}, []),
+    "audit_key_file": (Path("secrets/audit.key"), {"/keys": Path("/keys")}, []),
+    "audit_head_file": (Path("secrets/audit.head"), {"/head": Path("/head")}, []),
     "bind": (
         "127.0.0.1:8080",
         {

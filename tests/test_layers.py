@@ -31,6 +31,7 @@ _ASSEMBLED = (
     "app.administrators",
     "app.assembly",
     "app.derivation",
+    "app.key_files",
     "app.segment",
     "app.store",
     *_FOUNDATION,
@@ -45,15 +46,20 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "app.config": ("app.errors",),
     "app.credentials": ("app.errors",),
     "app.credentials.models": (),
+    "app.credentials.audit": (),
     "app.credentials.listing": ("app.credentials.models",),
     "app.administrators": ("app.errors",),
     "app.administrators.models": (),
     "app.store": (
         "app.administrators.models",
+        "app.credentials.audit",
         "app.credentials.listing",
         "app.credentials.models",
         "app.errors",
     ),
+    "app.key_files": ("app.store.audit_head", "app.store.location", *_FOUNDATION, *_DOMAIN),
+    # Who runs a command: what the others call an actor.
+    "app.command_user": ("app.credentials.audit",),
     "app.auth": _AUTH,
     "app.assembly": _ASSEMBLED,
     "app.derivation": ("app.store.location", *_FOUNDATION, *_DOMAIN),
@@ -61,12 +67,15 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "app.segment": ("app.store", *_FOUNDATION, *_AUTH),
     "app.api": _ASSEMBLED,
     "app.console": _ASSEMBLED,
-    "app.first_start": _ASSEMBLED,
+    "app.first_start": ("app.command_user", *_ASSEMBLED),
     # The factory is the one thing of the package itself that others call; the routes and the
     # console are loaded before the workers are forked.
     "app.server": ("app", "app.api.routes", "app.console.mount", *_ASSEMBLED),
     # Its commands take their fields from the API's shapes, and run the rest.
-    "app.cli": ("app.api.schemas", "app.first_start", "app.server", *_ASSEMBLED),
+    "app.cli": (
+        *("app.api.schemas", "app.command_user", "app.first_start", "app.server"),
+        *_ASSEMBLED,
+    ),
     "app": ("app.api", "app.console", *_ASSEMBLED),
 }
 

@@ -20,8 +20,8 @@ from app.auth.tallies import LiveTallies
 from app.config import Settings, load_settings
 from app.errors import ConfigurationError, ServiceUnreachable
 from app.segment import ServiceSegment, attached, changing_keys, segment_path
-from app.store import Store
 from fastcache import Segment
+from tests.audited import new_trail, open_store
 from tests.database import new_database
 from tests.store.conftest import new_credential
 
@@ -192,8 +192,8 @@ def test_joining_forgets_what_was_remembered(settings: Settings) -> None:
 
 def test_what_a_killed_service_counted_is_written_down(settings: Settings) -> None:
     """At the next start, once, and the next segment begins with nothing."""
-    store = Store(settings.database_url)
-    number = store.add(new_credential()).id
+    store = open_store(settings.database_url)
+    number = store.add(new_credential(), new_trail()).id
     for _ in range(2):
         with other(_SERVE, settings) as killed:
             uuid = killed.says()
@@ -212,8 +212,8 @@ def test_what_a_killed_service_counted_is_written_down(settings: Settings) -> No
 
 
 def test_what_was_partly_written_down_is_completed(settings: Settings) -> None:
-    store = Store(settings.database_url)
-    number = store.add(new_credential()).id
+    store = open_store(settings.database_url)
+    number = store.add(new_credential(), new_trail()).id
     with other(_SERVE, settings) as killed:
         uuid = killed.says()
         count(settings, number, 1)
@@ -228,8 +228,8 @@ def test_what_was_partly_written_down_is_completed(settings: Settings) -> None:
 
 
 def test_a_clean_stop_writes_down_what_is_counted(settings: Settings) -> None:
-    store = Store(settings.database_url)
-    number = store.add(new_credential()).id
+    store = open_store(settings.database_url)
+    number = store.add(new_credential(), new_trail()).id
     with other(_SERVE, settings) as serving:
         uuid = serving.says()
         count(settings, number, 1)
@@ -239,8 +239,8 @@ def test_a_clean_stop_writes_down_what_is_counted(settings: Settings) -> None:
 
 
 def test_counts_that_cannot_be_written_stay_for_the_next_start(settings: Settings) -> None:
-    store = Store(settings.database_url)
-    number = store.add(new_credential()).id
+    store = open_store(settings.database_url)
+    number = store.add(new_credential(), new_trail()).id
     opened = ServiceSegment.open(settings)
     count(settings, number, 1)
     database = Path(settings.database_url.removeprefix("sqlite:///"))
@@ -253,7 +253,7 @@ def test_counts_that_cannot_be_written_stay_for_the_next_start(settings: Setting
     assert files(settings) == [segment_path(settings).name]
     database.with_name("away").rename(database)
     ServiceSegment.open(settings).close()
-    store = Store(settings.database_url)
+    store = open_store(settings.database_url)
     assert sum(store.usage.record(number, "").hours.values()) == 1
     store.close()
 

@@ -30,6 +30,7 @@ from app.api.schemas import (
 )
 from app.assembly import Latchkey
 from app.auth import current_principal, require_scope
+from app.credentials.audit import Actor
 from app.credentials.models import Credential
 from app.credentials.service import IssuedCredential, utc_now
 from app.credentials.tokens import MalformedToken, check_api_key
@@ -59,7 +60,12 @@ def register_credential(body: RegisterBody) -> Response:
         raise InvalidField("api_key", str(error)) from None
     latchkey = _latchkey()
     try:
-        credential = latchkey.credentials.register(body.api_key, body.api_secret, body.name)
+        credential = latchkey.credentials.register(
+            body.api_key,
+            body.api_secret,
+            body.name,
+            by=Actor.derivation(latchkey.throttle.client_address(request.environ)),
+        )
     except NotDerived:
         latchkey.throttle.count_failure(request.environ)
         raise
@@ -84,7 +90,9 @@ def revoke_credential(path: ApiKeyPath) -> Response:
 @require_scope("credentials:write")
 def issue_api_key(body: IssueBody) -> Response:
     """Make a new pair. The answer has the secret, this once."""
-    return _issued(_latchkey().credentials.issue(caller=current_principal, **body.terms()))
+    return _issued(
+        _latchkey().credentials.issue(caller=current_principal, by=_actor(), **body.terms())
+    )
 
 
 @credentials.protected("GET", "/v1/api_keys", {200: CredentialList}, errors=(403,))
@@ -109,7 +117,9 @@ def show_api_key(path: ApiKeyPath) -> Response:
 def change_api_key(path: ApiKeyPath, body: ChangeBody) -> Response:
     """Give a credential another name, other scopes or another end. In effect before the answer."""
     terms = body.change()
-    changed = _latchkey().credentials.change(_well_formed(path.api_key), terms, current_principal)
+    changed = _latchkey().credentials.change(
+        _well_formed(path.api_key), terms, current_principal, by=_actor()
+    )
     return answer(_object(changed))
 
 
@@ -127,7 +137,9 @@ def rotate_api_key(path: ApiKeyPath, body: RotateBody) -> Response:
     The answer has that secret, this once. Both work until the overlap is over.
     """
     api_key = _well_formed(path.api_key)
-    return _issued(_latchkey().credentials.rotate(api_key, current_principal, body.overlap))
+    return _issued(
+        _latchkey().credentials.rotate(api_key, current_principal, body.overlap, by=_actor())
+    )
 
 
 @credentials.protected("GET", "/v1/api_keys/<api_key>/usage", {200: UsageObject}, errors=(403, 404))
@@ -150,6 +162,12 @@ def revoke_api_key(path: ApiKeyPath) -> Response:
 def _latchkey() -> Latchkey:
     latchkey: Latchkey = current_app.extensions["latchkey"]
     return latchkey
+
+
+def _actor() -> Actor:
+    """Whoever makes this request, as the audit log says it."""
+    address = _latchkey().throttle.client_address(request.environ)
+    return Actor.key(current_principal.api_key, address)
 
 
 def _rotation_age() -> timedelta:
@@ -179,7 +197,7 @@ def _list(query: ListQuery) -> Response:
 
 
 def _revoke(api_key: str) -> Response:
-    _latchkey().credentials.revoke(_well_formed(api_key), current_principal.mode)
+    _latchkey().credentials.revoke(_well_formed(api_key), current_principal.mode, by=_actor())
     return answer(Revoked(api_key=api_key))
 
 

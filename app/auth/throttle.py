@@ -64,9 +64,23 @@ class FailureThrottle:
         if self._table.hit(place, window, self._limit) > self._limit:
             raise RateLimited(self._window - elapsed)
 
+    def client_address(self, environ: WSGIEnvironment) -> str | None:
+        """Whom a request comes from, the whole address; None behind a socket without any."""
+        address = client_address(environ, self._trusted_proxies)
+        try:
+            return str(ip_address(address))
+        except ValueError:
+            return None
+
 
 def caller_address(environ: WSGIEnvironment, trusted_proxies: int) -> str:
-    """Whom a request comes from: an IPv4 address, or the /64 of an IPv6 one.
+    """Whom failures are counted against: an IPv4 address, or the /64 of an IPv6 one."""
+    address = client_address(environ, trusted_proxies)
+    return _network(address) or address
+
+
+def client_address(environ: WSGIEnvironment, trusted_proxies: int) -> str:
+    """Whom a request comes from.
 
     With ``trusted_proxies`` of ours in front it is that many from the right of
     ``X-Forwarded-For``; where the list is shorter or that is no address, the peer's.
@@ -75,8 +89,10 @@ def caller_address(environ: WSGIEnvironment, trusted_proxies: int) -> str:
     if trusted_proxies:
         forwarded = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
         if len(forwarded) >= trusted_proxies:
-            return _network(forwarded[-trusted_proxies].strip()) or _network(peer) or peer
-    return _network(peer) or peer
+            address: str = forwarded[-trusted_proxies].strip()
+            if _network(address):
+                return address
+    return peer
 
 
 @lru_cache(maxsize=4_096)

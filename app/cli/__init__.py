@@ -30,9 +30,13 @@ class _Commands(click.Group):
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "cache", "console", "keys"])
+        return sorted([*super().list_commands(ctx), "audit", "cache", "console", "keys"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "audit":
+            from app.cli.audit import audit
+
+            return audit
         if cmd_name == "cache":
             from app.cli.cache import cache
 

@@ -23,6 +23,7 @@ from app.api.schemas import (
 from app.cli.options import json_option, mode_option
 from app.cli.printing import print_fields, print_json, print_table
 from app.cli.session import Session, changing, reading
+from app.command_user import command_line_user
 from app.credentials.models import MODES, Credential, Mode
 from app.credentials.service import (
     DEFAULT_OVERLAP,
@@ -61,7 +62,7 @@ def create_key(
         given["expires_at"] = expires_at
     terms = _validated(IssueBody, given).terms()
     with changing(migrate=True) as session:
-        issued = session.credentials.issue(caller=None, **terms)
+        issued = session.credentials.issue(caller=None, by=command_line_user(), **terms)
         fields = _fields(session, issued.credential)
     _print_issued(issued, fields, as_json)
 
@@ -157,7 +158,9 @@ def change_key(
         raise click.UsageError("Nothing to change: give --name, --scope or --expires-at.")
     terms = _validated(ChangeBody, given).change()
     with changing() as session:
-        changed = session.credentials.change(_checked_key(api_key), terms, None)
+        changed = session.credentials.change(
+            _checked_key(api_key), terms, None, by=command_line_user()
+        )
         fields = _fields(session, changed)
     if as_json:
         print_json(fields)
@@ -179,7 +182,9 @@ def change_key(
 def rotate_key(api_key: str, overlap: int, as_json: bool) -> None:
     """Replace a credential by a successor, and print its secret, this once."""
     with changing() as session:
-        issued = session.credentials.rotate(_checked_key(api_key), None, timedelta(seconds=overlap))
+        issued = session.credentials.rotate(
+            _checked_key(api_key), None, timedelta(seconds=overlap), by=command_line_user()
+        )
         fields = _fields(session, issued.credential)
     _print_issued(issued, fields, as_json)
 
@@ -200,7 +205,7 @@ def revoke_key(api_key: str, yes: bool, as_json: bool) -> None:
             err=True,
         )
     with changing() as session:
-        session.credentials.revoke(_checked_key(api_key), None)
+        session.credentials.revoke(_checked_key(api_key), None, by=command_line_user())
     if as_json:
         print_json({"api_key": api_key, "revoked": True})
     else:

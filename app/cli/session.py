@@ -16,8 +16,11 @@ from app.credentials.service import CredentialService
 from app.credentials.usage import UsageReader
 from app.derivation import load_derivation
 from app.errors import ServiceUnreachable
+from app.key_files import load_seal, make_audit_key_file
 from app.segment import attached, changing_keys
 from app.store import Store
+from app.store.audit import AuditLog
+from app.store.audit_head import Seal
 from app.store.migrate import migrate_in_child
 
 
@@ -28,6 +31,7 @@ class Session:
     settings: Settings
     credentials: CredentialService
     usage: UsageReader
+    audit: AuditLog
 
 
 @contextmanager
@@ -39,7 +43,7 @@ def reading() -> Iterator[Session]:
             shared = stack.enter_context(attached(settings))
         except ServiceUnreachable:
             shared = SharedState.private()
-        yield stack.enter_context(_over(settings, shared))
+        yield stack.enter_context(_over(settings, shared, None))
 
 
 @contextmanager
@@ -52,25 +56,29 @@ def changing(*, migrate: bool = False) -> Iterator[Session]:
     settings = load_settings()
     load_derivation(settings)
     if migrate:
-        if migrate_in_child(settings.database_url).created:
+        report = migrate_in_child(settings.database_url)
+        if report.created:
             click.echo(f"made a new database, {settings.database_url}", err=True)
+        make_audit_key_file(settings, report.audit_rows)
     else:
         with closing(Store(settings.database_url)) as store:
             store.check()
-    with changing_keys(settings) as shared, _over(settings, shared) as session:
+    seal = load_seal(settings)
+    with changing_keys(settings) as shared, _over(settings, shared, seal) as session:
         yield session
 
 
 @contextmanager
-def _over(settings: Settings, shared: SharedState) -> Iterator[Session]:
+def _over(settings: Settings, shared: SharedState, seal: Seal | None) -> Iterator[Session]:
     """The parts over the configured database and this memory, closed at the end of the block."""
-    store = Store(settings.database_url)
+    store = Store(settings.database_url, seal=seal)
     replay = Replay(store.invalidations, shared)
     try:
         yield Session(
             settings,
             CredentialService(store, load_derivation(settings), shared.invalidate, replay.note),
             UsageReader(store.usage, LiveTallies(shared)),
+            store.audit,
         )
     finally:
         store.close()

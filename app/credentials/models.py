@@ -12,11 +12,20 @@ from typing import Literal
 
 Mode = Literal["live", "test"]
 Status = Literal["active", "revoked", "expired"]
+Origin = Literal["derived", "imported"]
 
 MODES: tuple[Mode, ...] = ("live", "test")
 
 REFUSAL_REASONS = ("revoked", "expired", "scope")
 SIGHTINGS_KEPT = 4
+
+
+def lookup_of(origin: Origin, api_key: str, secret_hash: bytes) -> str:
+    """The public part of a key that its secret contains; of an imported one, its token's hash.
+
+    The two never meet: one has 27 characters, the other 64.
+    """
+    return api_key[3:] if origin == "derived" else secret_hash.hex()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +58,12 @@ class NewCredential:
     scopes: frozenset[str]
     created_at: datetime
     expires_at: datetime | None
+    origin: Origin = "derived"
 
     @property
     def lookup(self) -> str:
-        """The public part of the key: what caches and stripes know the credential by."""
-        return self.api_key[3:]
+        """What caches and stripes know the credential by; see ``lookup_of``."""
+        return lookup_of(self.origin, self.api_key, self.secret_hash)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +91,12 @@ class Credential:
     original_expires_at: datetime | None
     last_used_at: datetime | None
     first_used_at: datetime | None
+    origin: Origin = "derived"
 
     @property
     def lookup(self) -> str:
-        """The public part of the key: what caches and stripes know the credential by."""
-        return self.api_key[3:]
+        """What caches and stripes know the credential by; see ``lookup_of``."""
+        return lookup_of(self.origin, self.api_key, self.secret_hash)
 
     def status(self, now: datetime) -> Status:
         """What the credential is at ``now``; a revoked one stays revoked past its expiry."""

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final
 
 from app.credentials import base62
+from app.credentials.audit import Action, Actor, Trail
 from app.credentials.derivation import DerivationKey, DerivationKeys
 from app.credentials.models import (
     Change,
@@ -26,6 +27,7 @@ from app.credentials.models import (
     Rotation,
 )
 from app.credentials.scopes import FULL_ACCESS, require_within
+from app.credentials.storage import CredentialStore
 from app.credentials.tokens import (
     MalformedToken,
     lookup_key,
@@ -56,50 +58,6 @@ class Inherited(Enum):
 INHERITED: Final = Inherited.INHERITED
 
 
-class CredentialStore(Protocol):
-    """What the service needs of a store. Every method raises StoreError when the database fails.
-
-    A change also adds rows to a log, in its own transaction, and their numbers to ``logged``.
-    """
-
-    def add(self, new: NewCredential, logged: list[int] | None = None) -> Credential:
-        """Store a new credential, durably; raises DuplicateApiKey if the key exists."""
-
-    def find(self, api_key: str) -> Credential | None:
-        """The credential with this public key, or None."""
-
-    def revoke(
-        self, api_key: str, mode: Mode | None, now: datetime, logged: list[int] | None = None
-    ) -> bool:
-        """Mark an unrevoked credential of ``mode`` (None: of either); False where there is none."""
-
-    def page(self, mode: Mode | None, limit: int, before: int | None) -> list[Credential]:
-        """At most ``limit`` credentials with ids below ``before``, newest first."""
-
-    def change(
-        self,
-        api_key: str,
-        mode: Mode | None,
-        now: datetime,
-        decide: Callable[[Credential], Change],
-        logged: list[int] | None = None,
-    ) -> Credential | None:
-        """Do what ``decide`` says to an unrevoked credential, in one transaction; None without."""
-
-    def rotate(
-        self,
-        api_key: str,
-        mode: Mode | None,
-        now: datetime,
-        decide: Callable[[Credential, Credential | None], Rotation],
-        logged: list[int] | None = None,
-    ) -> Credential | None:
-        """Replace an unrevoked credential, in one transaction: the successor, or None without.
-
-        ``decide`` is called with the credential and the successor that it has already.
-        """
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class IssuedCredential:
     """A credential just made, with its secret: the only moment at which we know it."""
@@ -120,7 +78,10 @@ class Page:
 
 
 class CredentialService:
-    """The life of credentials, over a store, the derivation keys and the one invalidator."""
+    """The life of credentials, over a store, the derivation keys and the one invalidator.
+
+    Every change says by whom it is made, for the audit log.
+    """
 
     def __init__(
         self,
@@ -139,7 +100,7 @@ class CredentialService:
         self._invalidate = invalidate
         self._invalidated = invalidated
 
-    def register(self, api_key: str, secret: str, name: str | None) -> Credential:
+    def register(self, api_key: str, secret: str, name: str | None, *, by: Actor) -> Credential:
         """Store a pair that the vendor made elsewhere, with full scope and no expiry.
 
         ``api_key`` is well-formed, ``secret`` has the right shape. Raises NotDerived unless a
@@ -154,13 +115,15 @@ class CredentialService:
         maker = self._derivation.registrar_of(parts)
         if maker is None or parts.api_key != api_key:
             raise NotDerived
-        return self._add(maker, api_key, secret, name, FULL_ACCESS, None)
+        trail = Trail(by, Action.KEY_REGISTER)
+        return self._add(trail, maker, api_key, secret, name, FULL_ACCESS, None)
 
     def issue(
         self,
         *,
         name: str,
         caller: Principal | None,
+        by: Actor,
         mode: Mode | Inherited = INHERITED,
         scopes: frozenset[str] | Inherited = INHERITED,
         expires_at: datetime | None | Inherited = INHERITED,
@@ -188,7 +151,8 @@ class CredentialService:
         maker = self._derivation.newest
         api_key = new_api_key(mode)
         secret = maker.derive(api_key)
-        credential = self._add(maker, api_key, secret, name, scopes, expires_at)
+        trail = Trail(by, Action.KEY_ISSUE)
+        credential = self._add(trail, maker, api_key, secret, name, scopes, expires_at)
         return IssuedCredential(credential, secret)
 
     def derive_pair(self, mode: Mode) -> tuple[str, str]:
@@ -210,17 +174,19 @@ class CredentialService:
         rows = rows[:limit]
         return Page(rows, rows[-1].id if more else None)
 
-    def revoke(self, api_key: str, mode: Mode | None) -> None:
+    def revoke(self, api_key: str, mode: Mode | None, *, by: Actor) -> None:
         """End a credential for good; raises CredentialNotFound if there is none to end.
 
         Effective before it returns.
         """
-        with self._invalidating(api_key) as logged:
-            revoked = self._store.revoke(api_key, mode, utc_now(), logged)
+        with self._invalidating(Trail(by, Action.KEY_REVOKE), api_key) as trail:
+            revoked = self._store.revoke(api_key, mode, utc_now(), trail)
         if not revoked:
             raise CredentialNotFound
 
-    def change(self, api_key: str, terms: Change, caller: Principal | None) -> Credential:
+    def change(
+        self, api_key: str, terms: Change, caller: Principal | None, *, by: Actor
+    ) -> Credential:
         """Give a credential of the caller's mode new terms; the operator, None, of either.
 
         Raises InvalidField for a name that holds a secret, an expiry in the past, and a later one
@@ -242,14 +208,19 @@ class CredentialService:
                     raise InvalidField("expires_at", "a rotated key's end cannot be put off")
             return terms
 
-        with self._invalidating(api_key) as logged:
-            changed = self._store.change(api_key, _mode_for(caller), utc_now(), decide, logged)
+        with self._invalidating(Trail(by, Action.KEY_CHANGE), api_key) as trail:
+            changed = self._store.change(api_key, _mode_for(caller), utc_now(), decide, trail)
         if changed is None:
             raise CredentialNotFound
         return changed
 
     def rotate(
-        self, api_key: str, caller: Principal | None, overlap: timedelta = DEFAULT_OVERLAP
+        self,
+        api_key: str,
+        caller: Principal | None,
+        overlap: timedelta = DEFAULT_OVERLAP,
+        *,
+        by: Actor,
     ) -> IssuedCredential:
         """Replace a credential of the caller's mode by a successor on the same terms.
 
@@ -288,14 +259,15 @@ class CredentialService:
                 successor, end if _is_later(found.expires_at, end) else found.expires_at
             )
 
-        with self._invalidating(api_key, successor_key) as logged:
-            made = self._store.rotate(api_key, _mode_for(caller), utc_now(), decide, logged)
+        with self._invalidating(Trail(by, Action.KEY_ROTATE), api_key, successor_key) as trail:
+            made = self._store.rotate(api_key, _mode_for(caller), utc_now(), decide, trail)
         if made is None:
             raise CredentialNotFound
         return IssuedCredential(made, secret)
 
     def _add(
         self,
+        trail: Trail,
         maker: DerivationKey,
         api_key: str,
         secret: str,
@@ -314,25 +286,27 @@ class CredentialService:
             created_at=utc_now(),
             expires_at=expires_at,
         )
-        with self._invalidating(api_key) as logged:
-            return self._store.add(new, logged)
+        with self._invalidating(trail, api_key):
+            return self._store.add(new, trail)
 
     @contextmanager
-    def _invalidating(self, *api_keys: str) -> Iterator[list[int]]:
-        """Invalidate after the block, which commits a change and lists its rows of the log.
+    def _invalidating(self, trail: Trail, *api_keys: str) -> Iterator[Trail]:
+        """Invalidate after the block, which commits a change and says so in the trail.
 
         Also when it finds the change already made, by a call that died before it got here; and
-        when the store fails: the commit may have reached the file before that.
+        when the store fails: the commit may have reached the file before that. The end of the
+        audit log is kept after that, since it takes its time.
         """
-        logged: list[int] = []
         try:
-            yield logged
+            yield trail
         finally:
-            for api_key in api_keys:
-                self._invalidate(lookup_key(api_key))
+            # An imported key is known by another name than its own, which only the store knows.
+            for lookup in dict.fromkeys([*map(lookup_key, api_keys), *trail.lookups]):
+                self._invalidate(lookup)
         if self._invalidated is not None:
-            for number in logged:
+            for number in trail.invalidations:
                 self._invalidated(number)
+        self._store.keep_head(trail.head)
 
 
 def hash_secret(secret: str) -> bytes:

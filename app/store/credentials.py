@@ -8,9 +8,13 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from app.credentials.audit import Head, Record, Trail
 from app.credentials.models import Change, Credential, Mode, NewCredential, Rotation
 from app.errors import DuplicateApiKey
 from app.store.administrators import AdministratorStore
+from app.store.audit import AuditLog
+from app.store.audit_head import Seal
+from app.store.audited_terms import difference, terms_of
 from app.store.connections import Connections, translated
 from app.store.invalidations import InvalidationLog, log_invalidation
 from app.store.listing import Listing
@@ -33,8 +37,8 @@ class Store:
     Every method raises StoreError when the database fails, whatever the reason; the fault is
     never remembered, so the next call tries again. ``usage`` keeps what the use of credentials
     comes to, ``listing`` finds and sorts them for a person, ``administrators`` who may sign in to
-    the console. Every change of a credential adds rows to ``invalidations`` in its own transaction;
-    a list given as ``logged`` gets their numbers.
+    the console. Every change of a credential adds rows to ``invalidations`` and to ``audit`` in its
+    own transaction, and says in its trail which.
     """
 
     def __init__(
@@ -44,8 +48,12 @@ class Store:
         pool_size: int = 8,
         lookup_timeout: float = 1.0,
         write_timeout: float = 5.0,
+        seal: Seal | None = None,
     ) -> None:
-        """Open nothing yet. The timeouts, in seconds, bound the wait for another's lock."""
+        """Open nothing yet. The timeouts, in seconds, bound the wait for another's lock.
+
+        Without ``seal`` no credential is changed: the audit log cannot be written.
+        """
         self._connections = Connections(
             url, pool_size=pool_size, lookup_timeout=lookup_timeout, write_timeout=write_timeout
         )
@@ -53,6 +61,7 @@ class Store:
         self.usage = UsageStore(self._connections)
         self.administrators = AdministratorStore(self._connections)
         self.listing = Listing(self._connections)
+        self.audit = AuditLog(self._connections, seal)
 
     def find(self, api_key: str) -> Credential | None:
         """The credential with this public key, as committed when the call began or later."""
@@ -73,23 +82,24 @@ class Store:
         with self._connections.reading() as connection:
             return [credential_of(row) for row in connection.execute(query)]
 
-    def add(self, new: NewCredential, logged: list[int] | None = None) -> Credential:
+    def add(self, new: NewCredential, trail: Trail) -> Credential:
         """Store a new credential; when it returns, it survives a power cut.
 
         Raises DuplicateApiKey if the key exists, revoked or not.
         """
         with self._connections.writing() as connection:
-            return _add(connection, new, logged)
+            added = self._add(connection, new, trail)
+            self._record(connection, trail, new.created_at, added.api_key, terms_of(added))
+            return added
 
-    def revoke(
-        self, api_key: str, mode: Mode | None, now: datetime, logged: list[int] | None = None
-    ) -> bool:
+    def revoke(self, api_key: str, mode: Mode | None, now: datetime, trail: Trail) -> bool:
         """Mark a credential as revoked at ``now``; False if none of ``mode`` is there to revoke."""
         with self._connections.writing() as connection:
-            found = _changeable(connection, api_key, mode)
+            found = _changeable(connection, api_key, mode, trail)
             if found is None:
                 return False
-            _update(connection, found, {"revoked_at": to_milliseconds(now)}, now, logged)
+            _update(connection, found, {"revoked_at": to_milliseconds(now)}, now, trail)
+            self._record(connection, trail, now, api_key, {})
             return True
 
     def change(
@@ -98,7 +108,7 @@ class Store:
         mode: Mode | None,
         now: datetime,
         decide: Callable[[Credential], Change],
-        logged: list[int] | None = None,
+        trail: Trail,
     ) -> Credential | None:
         """Give an unrevoked credential of ``mode`` new terms; None if there is none.
 
@@ -106,7 +116,7 @@ class Store:
         becomes of it; what it raises leaves everything as it was.
         """
         with self._connections.writing() as connection:
-            found = _changeable(connection, api_key, mode)
+            found = _changeable(connection, api_key, mode, trail)
             if found is None:
                 return None
             change = decide(found)
@@ -117,7 +127,9 @@ class Store:
                 values["scopes"] = scopes_text(change.scopes)
             if change.sets_expiry:
                 values["expires_at"] = to_milliseconds_or_none(change.expires_at)
-            return _update(connection, found, values, now, logged)
+            changed = _update(connection, found, values, now, trail)
+            self._record(connection, trail, now, api_key, difference(found, changed))
+            return changed
 
     def rotate(
         self,
@@ -125,7 +137,7 @@ class Store:
         mode: Mode | None,
         now: datetime,
         decide: Callable[[Credential, Credential | None], Rotation],
-        logged: list[int] | None = None,
+        trail: Trail,
     ) -> Credential | None:
         """Replace an unrevoked credential of ``mode`` by a successor; None if there is none.
 
@@ -134,20 +146,26 @@ class Store:
         successor, which survives a power cut as the old one's new end does.
         """
         with self._connections.writing() as connection:
-            found = _changeable(connection, api_key, mode)
+            found = _changeable(connection, api_key, mode, trail)
             if found is None:
                 return None
             former = None if found.rotated_to is None else _find(connection, found.rotated_to)
             rotation = decide(found, former)
-            successor = _add(connection, rotation.successor, logged)
+            successor = self._add(connection, rotation.successor, trail)
             values: dict[str, object] = {
                 "expires_at": to_milliseconds_or_none(rotation.expires_at),
                 "rotated_to": successor.api_key,
             }
             if found.rotated_to is None:
                 values["original_expires_at"] = to_milliseconds_or_none(found.expires_at)
-            _update(connection, found, values, now, logged)
+            changed = _update(connection, found, values, now, trail)
+            detail = {**difference(found, changed), "successor": successor.api_key}
+            self._record(connection, trail, now, api_key, detail)
             return successor
+
+    def keep_head(self, head: Head | None) -> None:
+        """Note outside the database how far the audit log goes; after the commit."""
+        self.audit.keep(head)
 
     def count(self, mode: Mode) -> int:
         """How many credentials of ``mode`` there are, revoked ones included."""
@@ -164,26 +182,42 @@ class Store:
         """Close the connections, all idle by now; the store opens new ones if it is used again."""
         self._connections.close()
 
+    def _add(self, connection: Connection, new: NewCredential, trail: Trail) -> Credential:
+        try:
+            row = connection.execute(insert(credential).returning(credential), values_of(new)).one()
+        except IntegrityError:
+            raise DuplicateApiKey from None
+        _log(connection, new.lookup, new.created_at, trail)
+        return credential_of(row)
+
+    def _record(
+        self,
+        connection: Connection,
+        trail: Trail,
+        now: datetime,
+        subject: str,
+        detail: dict[str, object],
+    ) -> None:
+        record = Record(now, trail.action, trail.actor, subject, detail)
+        trail.head = self.audit.append(connection, record)
+
 
 def _find(connection: Connection, api_key: str) -> Credential | None:
     row = connection.execute(_FIND, {"api_key": api_key}).one_or_none()
     return None if row is None else credential_of(row)
 
 
-def _changeable(connection: Connection, api_key: str, mode: Mode | None) -> Credential | None:
+def _changeable(
+    connection: Connection, api_key: str, mode: Mode | None, trail: Trail
+) -> Credential | None:
     found = _find(connection, api_key)
-    if found is None or found.revoked_at is not None or mode not in (None, found.mode):
+    if found is None:
+        return None
+    # Also of one that is revoked already: whoever revoked it may have died before he said so.
+    trail.lookups.append(found.lookup)
+    if found.revoked_at is not None or mode not in (None, found.mode):
         return None
     return found
-
-
-def _add(connection: Connection, new: NewCredential, logged: list[int] | None) -> Credential:
-    try:
-        row = connection.execute(insert(credential).returning(credential), values_of(new)).one()
-    except IntegrityError:
-        raise DuplicateApiKey from None
-    _log(connection, new.lookup, new.created_at, logged)
-    return credential_of(row)
 
 
 def _update(
@@ -191,17 +225,16 @@ def _update(
     found: Credential,
     values: dict[str, object],
     now: datetime,
-    logged: list[int] | None,
+    trail: Trail,
 ) -> Credential:
     """Write new values of a credential and log the invalidation, also where nothing differs."""
-    _log(connection, found.lookup, now, logged)
+    _log(connection, found.lookup, now, trail)
     if not values:
         return found
     change = update(credential).where(credential.c.id == found.id).values(**values)
     return credential_of(connection.execute(change.returning(credential)).one())
 
 
-def _log(connection: Connection, lookup: str, now: datetime, logged: list[int] | None) -> None:
-    number = log_invalidation(connection, lookup, now)
-    if logged is not None:
-        logged.append(number)
+def _log(connection: Connection, lookup: str, now: datetime, trail: Trail) -> None:
+    trail.lookups.append(lookup)
+    trail.invalidations.append(log_invalidation(connection, lookup, now))

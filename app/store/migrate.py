@@ -34,10 +34,14 @@ _ACTIVE = """
 
 @dataclass(frozen=True, slots=True)
 class MigrationReport:
-    """What the child found: was the file made just now, and the active credentials by key id."""
+    """What the child found: was the file made just now, and what is in it.
+
+    Active credentials are counted by key id; ``audit_rows`` is the audit log's last number.
+    """
 
     created: bool
     active_by_derivation: dict[str, int]
+    audit_rows: int
 
 
 def migrate_in_child(url: str) -> MigrationReport:
@@ -69,18 +73,18 @@ def migrate(url: str) -> MigrationReport:
         with database_lock(path):
             created = _create(path)
             _refuse_what_is_broken(path)
-            active = None if created else _active_if_current(path)
-            if active is None:
+            found = None if created else _found_if_current(path)
+            if found is None:
                 from app.store.upgrade import upgrade
 
                 upgrade(path, busy_timeout=_BUSY_TIMEOUT)
                 with closing(sqlite3.connect(path, timeout=_BUSY_TIMEOUT)) as connection:
-                    active = active_by_derivation(connection, _now())
+                    found = _found(connection)
     except OSError as error:
         raise ConfigurationError(f"{error.filename or path}: {error.strerror}") from None
     except sqlite3.Error as error:
         raise ConfigurationError(f"{path}: {error}") from None
-    return MigrationReport(created, active)
+    return MigrationReport(created, *found)
 
 
 @contextmanager
@@ -122,8 +126,8 @@ def _refuse_what_is_broken(path: Path) -> None:
         raise ConfigurationError(f"{path}: file is not a database")
 
 
-def _active_if_current(path: Path) -> dict[str, int] | None:
-    """The active credentials by the key that made them; None where migrations may be to run.
+def _found_if_current(path: Path) -> tuple[dict[str, int], int] | None:
+    """What the report says of a current database; None where migrations may be to run.
 
     What is wrong with a database is for the migrations to say. SQLite alone answers this, so that
     most starts load neither Alembic nor SQLAlchemy.
@@ -134,9 +138,15 @@ def _active_if_current(path: Path) -> dict[str, int] | None:
             mode = connection.execute("PRAGMA journal_mode").fetchone()
             if (mode, revisions) != (("wal",), [(newest_revision(),)]):
                 return None
-            return active_by_derivation(connection, _now())
+            return _found(connection)
     except sqlite3.DatabaseError:
         return None
+
+
+def _found(connection: sqlite3.Connection) -> tuple[dict[str, int], int]:
+    """The active credentials by the key that made them, and the audit log's last number."""
+    (rows,) = connection.execute("SELECT coalesce(max(number), 0) FROM audit").fetchone()
+    return active_by_derivation(connection, _now()), rows
 
 
 def newest_revision() -> str:

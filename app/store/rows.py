@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from app.credentials.models import Credential, Mode, NewCredential
+from app.credentials.models import Credential, Mode, NewCredential, Origin
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HASH_LENGTH = 32
@@ -34,6 +34,7 @@ def credential_of(row: Sequence[Any]) -> Credential:
         original_expires_at,
         last_used_at,
         first_used_at,
+        origin,
     ) = row
     if not isinstance(secret_hash, bytes) or len(secret_hash) != _HASH_LENGTH:
         raise ValueError(f"credential {number} has a hash that is none")
@@ -53,6 +54,7 @@ def credential_of(row: Sequence[Any]) -> Credential:
         original_expires_at=from_milliseconds_or_none(original_expires_at),
         last_used_at=from_milliseconds_or_none(last_used_at),
         first_used_at=from_milliseconds_or_none(first_used_at),
+        origin=cast(Origin, origin),
     )
 
 
@@ -68,6 +70,7 @@ def values_of(new: NewCredential) -> dict[str, Any]:
         "scopes": scopes_text(new.scopes),
         "created_at": to_milliseconds(new.created_at),
         "expires_at": to_milliseconds_or_none(new.expires_at),
+        "origin": new.origin,
     }
 
 

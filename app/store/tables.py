@@ -50,7 +50,16 @@ credential = Table(
     Column("original_expires_at", BigInteger),
     Column("last_used_at", BigInteger),
     Column("first_used_at", BigInteger),
+    # "derived" from one of our keys, or "imported" as the hash of another system's token.
+    Column("origin", String(8), nullable=False, server_default="derived"),
     Index(None, "mode", "id"),
+    Index(
+        "uq_credential_imported_hash",
+        "secret_hash",
+        unique=True,
+        sqlite_where=text("origin = 'imported'"),
+        postgresql_where=text("origin = 'imported'"),
+    ),
     # In the order of a sorted listing, with what it is filtered by.
     Index("ix_credential_expires_at", "expires_at", "id", "mode", "revoked_at"),
     Index(
@@ -153,4 +162,21 @@ set_up_link = Table(
     metadata,
     Column("token_hash", LargeBinary(32), primary_key=True),
     Column("expires_at", BigInteger, nullable=False),
+)
+
+# Who did what: only ever added to, numbered without gaps by whoever holds the write lock, so not
+# by the database. ``mac`` is in hex, and chains the row to the one before it.
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", _ID, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("actor_kind", String(16), nullable=False),
+    Column("actor", String(100)),
+    Column("address", String(64)),
+    Column("subject", String(100)),
+    Column("detail", String, nullable=False),
+    Column("mac", String(64), nullable=False),
+    Index(None, "subject", "number"),
 )

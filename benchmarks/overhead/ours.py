@@ -21,10 +21,12 @@ from app.auth.levels import Backend
 from app.auth.requirements import any_credential, enforce_requirements
 from app.auth.shared import SMALLEST, SharedState
 from app.auth.throttle import FailureThrottle
+from app.credentials.audit import Actor, AuditKey
 from app.credentials.derivation import DerivationKey, DerivationKeys
 from app.credentials.service import CredentialService
 from app.credentials.tokens import lookup_key, new_api_key
 from app.store import Store
+from app.store.audit_head import HeadFile, Seal
 from app.store.migrate import migrate
 from benchmarks.overhead.environs import PATH, new_environ, turns
 from benchmarks.overhead.results import YARDSTICK
@@ -52,10 +54,14 @@ class Ours:
         self._keys = DerivationKeys([DerivationKey(os.urandom(32))], [])
         url = f"sqlite:///{directory / 'ours.db'}"
         migrate(url)
-        self.store = Store(url)
+        key = AuditKey(os.urandom(32))
+        seal = Seal(key, HeadFile(directory / "audit.head", key))
+        seal.head.make()
+        self.store = Store(url, seal=seal)
         self._shared = SharedState.over(segment)
         service = CredentialService(self.store, self._keys, self._shared.invalidate)
-        self.secrets = [service.issue(name="bench", caller=None).secret for _ in range(keys)]
+        by = Actor.command_line("bench")
+        self.secrets = [service.issue(name="bench", caller=None, by=by).secret for _ in range(keys)]
         self._forged = [_FORGER.derive(new_api_key("live")) for _ in range(keys)]
         newest = self._keys.newest
         self._unknown = [newest.derive(new_api_key("live")) for _ in range(keys)]

@@ -20,6 +20,7 @@ from app.credentials.tokens import compose_secret, lookup_key, new_api_key
 from app.errors import InvalidCredential
 from app.store.lookup import Lookup
 from app.store.migrate import migrate_in_child
+from tests.audited import TESTER
 from tests.service import Pair, Service
 from tests.switching import switching_every
 
@@ -104,7 +105,7 @@ def forged() -> str:
 @pytest.mark.usefixtures("often_switching")
 def test_one_cold_key_makes_one_select(latchkey: Latchkey, statements: Statements) -> None:
     for done in range(ROUNDS):
-        issued = latchkey.credentials.issue(name="cold", caller=None)
+        issued = latchkey.credentials.issue(name="cold", caller=None, by=TESTER)
         credential = presented(issued.secret)
         outcomes = at_once(lambda: latchkey.authenticator.authenticate(credential))  # noqa: B023
         assert outcomes == [issued.credential.principal()] * THREADS
@@ -125,7 +126,7 @@ def test_forged_pairs_make_no_select(
     latchkey: Latchkey, statements: Statements, long: bool
 ) -> None:
     count = FORGED if long or latchkey.settings.cache_backend == "fastcache" else 1_000
-    issued = latchkey.credentials.issue(name="attacked", caller=None)
+    issued = latchkey.credentials.issue(name="attacked", caller=None, by=TESTER)
     for number in range(count):
         # Every second one is for a key that exists.
         secret = (

@@ -33,6 +33,7 @@ from app.auth.requirements import check_declarations
 from app.config import Settings
 from app.credentials.models import Principal
 from app.errors import ConfigurationError, StoreError
+from tests.audited import TESTER
 from tests.auth.worker import Worker, api_key, derive, forge, new_throttle
 from tests.database import new_database
 
@@ -382,7 +383,7 @@ def test_an_application_of_ones_own(latchkey: Latchkey) -> None:
     assert isinstance(flask.wsgi_app, AuthMiddleware)
     client = flask.test_client()
     issued = latchkey.credentials.issue(
-        name="reader", caller=None, scopes=frozenset({"account:read"})
+        name="reader", caller=None, scopes=frozenset({"account:read"}), by=TESTER
     )
     key, reader = issued.credential.api_key, bearer(issued.secret)
 
@@ -410,7 +411,7 @@ def test_an_application_of_ones_own(latchkey: Latchkey) -> None:
     assert client.get("/keys/another", headers=reader).status_code == 403
 
     assert client.get("/open").json == {"principal": False}
-    latchkey.credentials.revoke(key, None)
+    latchkey.credentials.revoke(key, None, by=TESTER)
     assert _code(client.get("/orders", headers=reader)) == "key_revoked"
 
 
@@ -419,7 +420,7 @@ def test_a_view_that_declares_nothing_is_refused(
 ) -> None:
     flask = shop()
     latchkey.protect(flask, OPEN)
-    secret = latchkey.credentials.issue(name="all", caller=None).secret
+    secret = latchkey.credentials.issue(name="all", caller=None, by=TESTER).secret
     with caplog.at_level(logging.ERROR, "latchkey"):
         answer = flask.test_client().get("/forgotten", headers=bearer(secret))
     assert answer.status_code == 500
@@ -447,7 +448,7 @@ def test_errors_of_ones_own_application_stay_its_own(latchkey: Latchkey) -> None
     flask.register_error_handler(409, lambda error: ("taken, sorry", 409))
     latchkey.protect(flask)
     client = flask.test_client()
-    headers = bearer(latchkey.credentials.issue(name="all", caller=None).secret)
+    headers = bearer(latchkey.credentials.issue(name="all", caller=None, by=TESTER).secret)
     taken = client.get("/taken", headers=headers)
     assert (taken.status_code, taken.data) == (409, b"taken, sorry")
     broken = client.get("/broken", headers=headers)
@@ -475,7 +476,7 @@ def test_nothing_is_served_past_the_middleware(latchkey: Latchkey) -> None:
 
 def test_a_wsgi_application_of_ones_own(latchkey: Latchkey, plain: PlainApplication) -> None:
     protected = latchkey.middleware(validator(plain))
-    secret = latchkey.credentials.issue(name="all", caller=None).secret
+    secret = latchkey.credentials.issue(name="all", caller=None, by=TESTER).secret
     assert call(protected, "/any").status == 401
     assert call(protected, "/any", bearer(secret)).body == b"hello"
     assert plain.principals[0].name == "all"
@@ -484,7 +485,7 @@ def test_a_wsgi_application_of_ones_own(latchkey: Latchkey, plain: PlainApplicat
 def test_the_log_hears_of_a_database_failure(
     latchkey: Latchkey, plain: PlainApplication, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    secret = latchkey.credentials.issue(name="all", caller=None).secret
+    secret = latchkey.credentials.issue(name="all", caller=None, by=TESTER).secret
     (tmp_path / "latchkey.db").rename(tmp_path / "away.db")
     with caplog.at_level(logging.ERROR, "latchkey"):
         assert call(latchkey.middleware(plain), "/any", bearer(secret)).status == 500
@@ -505,7 +506,7 @@ def test_settings_may_be_given_instead_of_the_environment(tmp_path: Path) -> Non
         failure_limit="off",
     )
     latchkey = Latchkey.from_settings(settings)
-    secret = latchkey.credentials.issue(name="x", caller=None).secret
+    secret = latchkey.credentials.issue(name="x", caller=None, by=TESTER).secret
     assert call(latchkey.middleware(PlainApplication()), "/", bearer(secret)).status == 200
     latchkey.store.close()
 

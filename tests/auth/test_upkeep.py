@@ -20,7 +20,7 @@ from app.auth.tallies import LiveTallies
 from app.auth.upkeep import Upkeep
 from app.credentials.models import Change, Credential, Tally
 from app.credentials.service import CredentialService, utc_now
-from app.store import Store
+from tests.audited import TESTER, new_trail, open_store
 from tests.auth.worker import Time, derive
 from tests.credentials.test_service import KEYS, NEW
 from tests.database import new_database
@@ -33,7 +33,7 @@ class Box:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.store = Store(new_database(path), lookup_timeout=0.05, write_timeout=0.05)
+        self.store = open_store(new_database(path), lookup_timeout=0.05, write_timeout=0.05)
         self.shared = SharedState.private()
         self.tallies = LiveTallies(self.shared)
         self.replay = Replay(self.store.invalidations, self.shared)
@@ -75,18 +75,18 @@ def box(tmp_path: Path) -> Iterator[Box]:
 
 def test_what_was_only_committed_is_invalidated(box: Box) -> None:
     """As by a revoker that was killed before it came to that."""
-    added = box.store.add(new_credential())
+    added = box.store.add(new_credential(), new_trail())
     before = box.generation(added.lookup)
     box.replay.run()
     assert box.generation(added.lookup) == before + 1
-    box.store.revoke(added.api_key, None, utc_now())
+    box.store.revoke(added.api_key, None, utc_now(), new_trail())
     box.replay.run()
     assert box.generation(added.lookup) == before + 2
     assert box.replayed == 2
 
 
 def test_what_is_replayed_is_not_replayed_again(box: Box) -> None:
-    added = box.store.add(new_credential())
+    added = box.store.add(new_credential(), new_trail())
     box.replay.run()
     before = box.generation(added.lookup)
     for _ in range(3):
@@ -96,9 +96,9 @@ def test_what_is_replayed_is_not_replayed_again(box: Box) -> None:
 
 def test_what_its_maker_invalidated_is_not_replayed(box: Box) -> None:
     box.replay.run()
-    made = box.service.issue(name="x", caller=None).credential
-    box.service.change(made.api_key, Change(name="y"), None)
-    box.service.rotate(made.api_key, None)
+    made = box.service.issue(name="x", caller=None, by=TESTER).credential
+    box.service.change(made.api_key, Change(name="y"), None, by=TESTER)
+    box.service.rotate(made.api_key, None, by=TESTER)
     assert box.replayed == 4
     before = box.generation(made.lookup)
     box.replay.run()
@@ -107,8 +107,8 @@ def test_what_its_maker_invalidated_is_not_replayed(box: Box) -> None:
 
 def test_a_gap_is_replayed_with_all_that_follows(box: Box) -> None:
     box.replay.run()
-    silent = box.store.add(new_credential())
-    spoken = box.service.issue(name="x", caller=None).credential
+    silent = box.store.add(new_credential(), new_trail())
+    spoken = box.service.issue(name="x", caller=None, by=TESTER).credential
     assert box.replayed == 0
     before = box.generation(silent.lookup), box.generation(spoken.lookup)
     box.replay.run()
@@ -132,14 +132,14 @@ def test_a_log_that_is_longer_than_one_part(box: Box) -> None:
 
 def test_a_log_that_was_shortened_goes_on(box: Box) -> None:
     for _ in range(5):
-        box.store.add(new_credential())
+        box.store.add(new_credential(), new_trail())
     box.replay.run()
     box.store.invalidations.prune(utc_now() + timedelta(days=1), below=box.replayed)
     before = box.shared.stripes.generation("live_other")
     box.replay.run()
     assert box.replayed == 5
     assert box.shared.stripes.generation("live_other") == before
-    added = box.store.add(new_credential())
+    added = box.store.add(new_credential(), new_trail())
     box.replay.run()
     assert box.replayed == 6
     assert box.generation(added.lookup) >= 1
@@ -149,9 +149,9 @@ def test_an_older_database_in_its_place_ends_everything(
     box: Box, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its log ends before what is replayed already, so none of its next rows would be."""
-    kept = box.store.add(new_credential())
+    kept = box.store.add(new_credential(), new_trail())
     for _ in range(3):
-        box.store.add(new_credential())
+        box.store.add(new_credential(), new_trail())
     box.replay.run()
     with closing(sqlite3.connect(box.path, isolation_level=None)) as connection:
         connection.execute("DELETE FROM invalidation WHERE id > 1")
@@ -163,7 +163,7 @@ def test_an_older_database_in_its_place_ends_everything(
     assert box.shared.stripes.generation("live_other") == before + 1
     assert box.replayed == 1
     before = box.generation(kept.lookup)
-    box.store.revoke(kept.api_key, None, utc_now())
+    box.store.revoke(kept.api_key, None, utc_now(), new_trail())
     box.replay.run()
     assert box.generation(kept.lookup) > before
 
@@ -177,7 +177,7 @@ def test_an_empty_log(box: Box) -> None:
 
 
 def test_one_worker_writes_in_each_interval(box: Box) -> None:
-    added = box.store.add(new_credential())
+    added = box.store.add(new_credential(), new_trail())
     workers = [box.flush() for _ in range(3)]
     for interval in range(1, 4):
         box.shared.count_use(added.id)
@@ -195,7 +195,7 @@ def test_one_worker_writes_in_each_interval(box: Box) -> None:
 
 def test_a_flusher_that_never_comes_back_costs_one_interval(box: Box) -> None:
     """It was killed, or stopped, after it was elected."""
-    added = box.store.add(new_credential())
+    added = box.store.add(new_credential(), new_trail())
     box.shared.count_use(added.id)
     elected_until = round(box.timer.now * 1000) + round(INTERVAL * 1000)
     assert box.shared.words.compare_exchange(Word.FLUSH_DUE, 0, elected_until)
@@ -208,7 +208,7 @@ def test_a_flusher_that_never_comes_back_costs_one_interval(box: Box) -> None:
 
 
 def test_only_what_moved_is_written(box: Box) -> None:
-    one, other = (box.store.add(new_credential()) for _ in range(2))
+    one, other = (box.store.add(new_credential(), new_trail()) for _ in range(2))
     box.shared.count_use(one.id)
     assert [tally.credential_id for tally in box.tallies.unwritten()] == [one.id]
     box.tallies.written(box.tallies.unwritten())
@@ -225,7 +225,7 @@ def test_only_what_moved_is_written(box: Box) -> None:
 
 
 def test_a_failed_flush_is_made_up_for(box: Box) -> None:
-    added = box.store.add(new_credential())
+    added = box.store.add(new_credential(), new_trail())
     worker = box.flush()
     upkeep = Upkeep(box.replay, worker, nothing)
     box.shared.count_use(added.id)
@@ -242,7 +242,7 @@ def test_the_log_is_shortened_after_a_while(box: Box) -> None:
     worker = box.flush()
     old = utc_now() - timedelta(hours=2)
     for created_at in (old, old, old, utc_now()):
-        box.store.add(new_credential(created_at=created_at))
+        box.store.add(new_credential(created_at=created_at), new_trail())
     for now in (1, 400, 800):
         box.timer.now = 1_000_000 + now
         worker.run_if_due()
@@ -258,11 +258,11 @@ def test_the_log_is_shortened_after_a_while(box: Box) -> None:
 
 def test_the_thread_replays_and_writes_until_it_is_stopped(box: Box) -> None:
     box.timer = Time(0)
-    added = box.store.add(new_credential())
+    added = box.store.add(new_credential(), new_trail())
     upkeep = Upkeep(box.replay, box.flush(), nothing)
     upkeep.start()
     assert box.replayed == 1
-    box.store.revoke(added.api_key, None, utc_now())
+    box.store.revoke(added.api_key, None, utc_now(), new_trail())
     wait_until(lambda: box.replayed == 2, "the replay")
     box.shared.count_use(added.id)
     upkeep.stop()
@@ -287,7 +287,7 @@ def test_a_fault_is_logged_once_and_the_thread_goes_on(
         "invalidations cannot be replayed, which is tried again: "
         "cannot find the database file: No such file or directory"
     ] * 2
-    added = box.store.add(new_credential())
+    added = box.store.add(new_credential(), new_trail())
     upkeep.tick()
     assert box.generation(added.lookup) == 1
 
@@ -298,6 +298,6 @@ def test_what_is_registered_elsewhere_is_no_longer_unknown(box: Box) -> None:
     box.replay.run()
     before = box.generation(secret[3:30])
     other = CredentialService(box.store, KEYS, lambda lookup: None)
-    other.register(f"ak_{secret[3:30]}", secret, None)
+    other.register(f"ak_{secret[3:30]}", secret, None, by=TESTER)
     box.replay.run()
     assert box.generation(secret[3:30]) == before + 1

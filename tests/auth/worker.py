@@ -26,8 +26,8 @@ from app.credentials.models import Credential, Principal
 from app.credentials.service import CredentialService
 from app.credentials.tokens import lookup_key, new_api_key
 from app.errors import AuthenticationError
-from app.store import Store
 from fastcache import KeyedDigest, WindowTable
+from tests.audited import TESTER, open_store
 from tests.database import new_database
 
 BACKENDS: tuple[Backend, ...] = ("fastcache", "cachetools", "none")
@@ -114,7 +114,7 @@ class Worker:
         self.path = path
         self.cached = backend != "none"
         self.keys = DerivationKeys(current or [DerivationKey(b"1" * 32)], retired)
-        self.store = Store(new_database(path) if fresh else f"sqlite:///{path}")
+        self.store = open_store(new_database(path) if fresh else f"sqlite:///{path}")
         self.reads = Reads(self.store.find)
         self.timer = Time(1_000_000.0)
         self.clock = Time(time.time())
@@ -133,13 +133,13 @@ class Worker:
 
     def issue(self, expires_at: datetime | None = None) -> str:
         """Store a new credential; its secret."""
-        return self.service.issue(name="test", caller=None, expires_at=expires_at).secret
+        return self.service.issue(name="test", caller=None, expires_at=expires_at, by=TESTER).secret
 
     def register(self, secret: str) -> None:
-        self.service.register(api_key(secret), secret, None)
+        self.service.register(api_key(secret), secret, None, by=TESTER)
 
     def revoke(self, secret: str) -> None:
-        self.service.revoke(api_key(secret), None)
+        self.service.revoke(api_key(secret), None, by=TESTER)
 
     def authenticate(self, secret: str) -> Principal:
         return self.authenticator.authenticate(presented(secret))

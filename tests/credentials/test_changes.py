@@ -23,6 +23,7 @@ from app.errors import (
     StoreError,
 )
 from app.store import Store
+from tests.audited import TESTER, new_seal
 from tests.credentials.test_service import KEYS, NEW, Office, caller
 
 HOUR = timedelta(hours=1)
@@ -38,7 +39,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
 
 
 def issue(office: Office, **terms: object) -> Credential:
-    made = office.service.issue(name="old", caller=None, **terms)  # type: ignore[arg-type]
+    made = office.service.issue(name="old", caller=None, **terms, by=TESTER)  # type: ignore[arg-type]
     office.seen.clear()
     return made.credential
 
@@ -56,7 +57,7 @@ def until(expires_at: datetime | None) -> Change:
 
 def test_a_change_is_committed_then_invalidated(office: Office) -> None:
     old = issue(office)
-    changed = office.service.change(old.api_key, Change(name="new", scopes=READER), None)
+    changed = office.service.change(old.api_key, Change(name="new", scopes=READER), None, by=TESTER)
     assert (changed.name, changed.scopes) == ("new", READER)
     assert changed == found(office, old.api_key)
     assert [lookup for lookup, _ in office.seen] == [old.lookup]
@@ -66,28 +67,28 @@ def test_a_change_that_is_made_already_invalidates_too(office: Office) -> None:
     """It may come from a call that died between its commit and its invalidation."""
     old = issue(office)
     for _ in range(2):
-        office.service.change(old.api_key, Change(scopes=READER), None)
+        office.service.change(old.api_key, Change(scopes=READER), None, by=TESTER)
     assert [lookup for lookup, _ in office.seen] == [old.lookup] * 2
 
 
 def test_only_what_is_unrevoked_and_of_the_callers_mode_changes(office: Office) -> None:
     revoked, other = issue(office), issue(office, mode="test")
-    office.service.revoke(revoked.api_key, None)
+    office.service.revoke(revoked.api_key, None, by=TESTER)
     for api_key in (revoked.api_key, other.api_key, new_api_key("live")):
         with pytest.raises(CredentialNotFound):
-            office.service.change(api_key, Change(name="new"), caller())
+            office.service.change(api_key, Change(name="new"), caller(), by=TESTER)
         with pytest.raises(CredentialNotFound):
-            office.service.rotate(api_key, caller())
+            office.service.rotate(api_key, caller(), by=TESTER)
     assert found(office, other.api_key) == other
 
 
 def test_a_revoked_key_is_invalidated_by_whoever_finds_it_so(office: Office) -> None:
     revoked = issue(office)
-    office.service.revoke(revoked.api_key, None)
+    office.service.revoke(revoked.api_key, None, by=TESTER)
     office.seen.clear()
     for act in (
-        lambda: office.service.change(revoked.api_key, Change(name="new"), None),
-        lambda: office.service.rotate(revoked.api_key, None),
+        lambda: office.service.change(revoked.api_key, Change(name="new"), None, by=TESTER),
+        lambda: office.service.rotate(revoked.api_key, None, by=TESTER),
     ):
         with pytest.raises(CredentialNotFound):
             act()
@@ -99,7 +100,7 @@ def test_an_expired_key_can_be_given_a_new_end(office: Office) -> None:
     while found(office, old.api_key).status(utc_now()) != "expired":
         pass
     later = utc_now() + DAY
-    changed = office.service.change(old.api_key, until(later), None)
+    changed = office.service.change(old.api_key, until(later), None, by=TESTER)
     assert (changed.expires_at, changed.status(utc_now())) == (later, "active")
 
 
@@ -107,7 +108,7 @@ def test_an_expired_key_can_be_given_a_new_end(office: Office) -> None:
 def test_a_new_end_lies_in_the_future(office: Office, past: timedelta) -> None:
     old = issue(office)
     with pytest.raises(InvalidField) as raised:
-        office.service.change(old.api_key, until(utc_now() - past), None)
+        office.service.change(old.api_key, until(utc_now() - past), None, by=TESTER)
     assert raised.value.field == "expires_at"
     assert found(office, old.api_key) == old
 
@@ -116,7 +117,7 @@ def test_a_secret_is_no_name(office: Office) -> None:
     old = issue(office)
     secret = NEW.derive(new_api_key("live"))
     with pytest.raises(InvalidField) as raised:
-        office.service.change(old.api_key, Change(name=f"key {secret}"), None)
+        office.service.change(old.api_key, Change(name=f"key {secret}"), None, by=TESTER)
     assert raised.value.field == "name"
     assert secret not in str(raised.value)
 
@@ -127,21 +128,24 @@ def test_no_later_end_than_the_callers_own(office: Office) -> None:
     old = issue(office, expires_at=end + DAY)
     for refused in (None, end + timedelta(milliseconds=1), end + DAY):
         with pytest.raises(InsufficientScope):
-            office.service.change(old.api_key, until(refused), who)
+            office.service.change(old.api_key, until(refused), who, by=TESTER)
     # What is left as it is, is not set.
-    assert office.service.change(old.api_key, Change(name="new"), who).expires_at == end + DAY
-    assert office.service.change(old.api_key, until(end), who).expires_at == end
+    assert (
+        office.service.change(old.api_key, Change(name="new"), who, by=TESTER).expires_at
+        == end + DAY
+    )
+    assert office.service.change(old.api_key, until(end), who, by=TESTER).expires_at == end
 
 
 def test_a_key_does_not_extend_itself(office: Office) -> None:
     old = issue(office, expires_at=utc_now() + DAY)
     itself = old.principal()
     with pytest.raises(InsufficientScope):
-        office.service.change(old.api_key, until(utc_now() + 2 * DAY), itself)
+        office.service.change(old.api_key, until(utc_now() + 2 * DAY), itself, by=TESTER)
     with pytest.raises(InsufficientScope):
-        office.service.change(old.api_key, until(None), itself)
+        office.service.change(old.api_key, until(None), itself, by=TESTER)
     sooner = utc_now() + HOUR
-    assert office.service.change(old.api_key, until(sooner), itself).expires_at == sooner
+    assert office.service.change(old.api_key, until(sooner), itself, by=TESTER).expires_at == sooner
 
 
 some_scopes = st.frozensets(st.sampled_from(KNOWN_SCOPES), min_size=1)
@@ -158,7 +162,7 @@ def test_old_and_new_scopes_lie_within_the_callers(
     allowed = all(permits(own, scope) for scope in old | (new or frozenset()))
     rotatable = all(permits(own, scope) for scope in old)
     try:
-        changed = office.service.change(target.api_key, Change(scopes=new), caller(own))
+        changed = office.service.change(target.api_key, Change(scopes=new), caller(own), by=TESTER)
     except InsufficientScope:
         assert not allowed
         assert found(office, target.api_key) == target
@@ -167,7 +171,7 @@ def test_old_and_new_scopes_lie_within_the_callers(
         assert changed.scopes == (old if new is None else new)
         return
     try:
-        made = office.service.rotate(target.api_key, caller(own)).credential
+        made = office.service.rotate(target.api_key, caller(own), by=TESTER).credential
     except InsufficientScope:
         assert not rotatable
         assert found(office, target.api_key) == target
@@ -183,7 +187,7 @@ def test_the_successor_takes_the_terms_and_the_account(office: Office) -> None:
     end = utc_now() + timedelta(days=60)
     old = issue(office, mode="test", scopes=READER, expires_at=end)
     before = utc_now()
-    issued = office.service.rotate(old.api_key, None)
+    issued = office.service.rotate(old.api_key, None, by=TESTER)
     made = issued.credential
     assert (made.name, made.mode, made.scopes) == (old.name, old.mode, old.scopes)
     assert (made.account_id, made.expires_at) == (old.account_id, end)
@@ -204,7 +208,7 @@ def test_the_old_key_ends_at_the_earlier_of_the_two(
     end = None if own is None else utc_now() + own
     old = issue(office, expires_at=end)
     before = utc_now()
-    made = office.service.rotate(old.api_key, None, overlap).credential
+    made = office.service.rotate(old.api_key, None, overlap, by=TESTER).credential
     ended = found(office, old.api_key).expires_at
     assert ended is not None
     assert made.expires_at == end
@@ -216,56 +220,56 @@ def test_the_old_key_ends_at_the_earlier_of_the_two(
 
 def test_a_rotated_keys_end_is_not_put_off(office: Office) -> None:
     old = issue(office)
-    office.service.rotate(old.api_key, None, HOUR)
+    office.service.rotate(old.api_key, None, HOUR, by=TESTER)
     end = found(office, old.api_key).expires_at
     assert end is not None
     for later in (None, end + timedelta(milliseconds=1)):
         with pytest.raises(InvalidField) as raised:
-            office.service.change(old.api_key, until(later), None)
+            office.service.change(old.api_key, until(later), None, by=TESTER)
         assert raised.value.field == "expires_at"
-    assert office.service.change(old.api_key, until(end), None).expires_at == end
+    assert office.service.change(old.api_key, until(end), None, by=TESTER).expires_at == end
     sooner = end - timedelta(minutes=1)
-    assert office.service.change(old.api_key, until(sooner), None).expires_at == sooner
-    assert office.service.change(old.api_key, Change(name="new"), None).name == "new"
+    assert office.service.change(old.api_key, until(sooner), None, by=TESTER).expires_at == sooner
+    assert office.service.change(old.api_key, Change(name="new"), None, by=TESTER).name == "new"
     with pytest.raises(InvalidField):
-        office.service.change(old.api_key, until(end), None)
+        office.service.change(old.api_key, until(end), None, by=TESTER)
 
 
 def test_what_cannot_be_rotated(office: Office) -> None:
     old = issue(office)
-    successor = office.service.rotate(old.api_key, None, HOUR).credential
+    successor = office.service.rotate(old.api_key, None, HOUR, by=TESTER).credential
     with pytest.raises(AlreadyRotated, match=successor.api_key):
-        office.service.rotate(old.api_key, None)
+        office.service.rotate(old.api_key, None, by=TESTER)
     ended = issue(office)
-    successor = office.service.rotate(ended.api_key, None, timedelta(0)).credential
+    successor = office.service.rotate(ended.api_key, None, timedelta(0), by=TESTER).credential
     with pytest.raises(KeyExpired, match=successor.api_key):
-        office.service.rotate(ended.api_key, None)
+        office.service.rotate(ended.api_key, None, by=TESTER)
     expired = issue(office, expires_at=utc_now() + timedelta(milliseconds=20))
     while found(office, expired.api_key).status(utc_now()) != "expired":
         pass
     with pytest.raises(KeyExpired):
-        office.service.rotate(expired.api_key, None)
+        office.service.rotate(expired.api_key, None, by=TESTER)
 
 
 def test_a_successor_that_has_ended_can_be_replaced(office: Office) -> None:
     """With the original end again, and without a later one for the old key."""
     end = utc_now() + timedelta(days=60)
     old = issue(office, expires_at=end)
-    first = office.service.rotate(old.api_key, None, HOUR).credential
+    first = office.service.rotate(old.api_key, None, HOUR, by=TESTER).credential
     overlap_ends = found(office, old.api_key).expires_at
-    office.service.revoke(first.api_key, None)
-    second = office.service.rotate(old.api_key, None, timedelta(days=30)).credential
+    office.service.revoke(first.api_key, None, by=TESTER)
+    second = office.service.rotate(old.api_key, None, timedelta(days=30), by=TESTER).credential
     assert second.expires_at == end
     assert found(office, old.api_key).rotated_to == second.api_key
     assert found(office, old.api_key).expires_at == overlap_ends
     with pytest.raises(AlreadyRotated, match=second.api_key):
-        office.service.rotate(old.api_key, None)
+        office.service.rotate(old.api_key, None, by=TESTER)
 
 
 def test_a_successor_is_rotated_as_any_other(office: Office) -> None:
     first = issue(office)
-    second = office.service.rotate(first.api_key, None).credential
-    third = office.service.rotate(second.api_key, None).credential
+    second = office.service.rotate(first.api_key, None, by=TESTER).credential
+    third = office.service.rotate(second.api_key, None, by=TESTER).credential
     assert third.account_id == first.account_id
     assert third.expires_at is None
 
@@ -276,19 +280,19 @@ def test_rotating_gives_no_later_end_than_the_callers_own(office: Office) -> Non
     for own in (None, end + DAY):
         old = issue(office, expires_at=own)
         with pytest.raises(InsufficientScope):
-            office.service.rotate(old.api_key, who)
+            office.service.rotate(old.api_key, who, by=TESTER)
         assert found(office, old.api_key) == old
     fits = issue(office, expires_at=end)
-    assert office.service.rotate(fits.api_key, who).credential.expires_at == end
+    assert office.service.rotate(fits.api_key, who, by=TESTER).credential.expires_at == end
 
 
 def test_a_key_rotates_itself_and_asks_again(office: Office) -> None:
     """After a lost answer it hears which its successor is, though it now ends sooner than that."""
     old = issue(office)
-    successor = office.service.rotate(old.api_key, old.principal(), HOUR).credential
+    successor = office.service.rotate(old.api_key, old.principal(), HOUR, by=TESTER).credential
     now_itself: Principal = found(office, old.api_key).principal()
     with pytest.raises(AlreadyRotated, match=successor.api_key):
-        office.service.rotate(old.api_key, now_itself)
+        office.service.rotate(old.api_key, now_itself, by=TESTER)
 
 
 # ---- What the store does not answer
@@ -309,12 +313,12 @@ class LostAnswer(Store):
 def test_a_change_of_unknown_outcome_invalidates_and_is_not_noted(office: Office) -> None:
     old = issue(office)
     noted: list[int] = []
-    broken = LostAnswer(f"sqlite:///{office.path}")
+    broken = LostAnswer(f"sqlite:///{office.path}", seal=new_seal(office.path))
     service = CredentialService(broken, KEYS, office._invalidate, noted.append)
     with pytest.raises(StoreError):
-        service.change(old.api_key, Change(scopes=READER), None)
+        service.change(old.api_key, Change(scopes=READER), None, by=TESTER)
     with pytest.raises(StoreError):
-        service.rotate(old.api_key, None)
+        service.rotate(old.api_key, None, by=TESTER)
     broken.close()
     assert [lookup for lookup, _ in office.seen][:2] == [old.lookup] * 2
     assert noted == []
@@ -323,10 +327,10 @@ def test_a_change_of_unknown_outcome_invalidates_and_is_not_noted(office: Office
 def test_each_row_of_the_log_is_noted_after_its_invalidation(office: Office) -> None:
     events: list[object] = []
     service = CredentialService(office.store, KEYS, events.append, events.append)
-    made = service.issue(name="x", caller=None).credential
-    service.change(made.api_key, Change(name="y"), None)
-    successor = service.rotate(made.api_key, None).credential
-    service.revoke(made.api_key, None)
+    made = service.issue(name="x", caller=None, by=TESTER).credential
+    service.change(made.api_key, Change(name="y"), None, by=TESTER)
+    successor = service.rotate(made.api_key, None, by=TESTER).credential
+    service.revoke(made.api_key, None, by=TESTER)
     assert events == [
         *(made.lookup, 1),
         *(made.lookup, 2),
@@ -340,5 +344,5 @@ def test_each_row_of_the_log_is_noted_after_its_invalidation(office: Office) -> 
 
 def test_full_access_changes_everything(office: Office) -> None:
     old = issue(office, scopes=READER)
-    changed = office.service.change(old.api_key, Change(scopes=FULL_ACCESS), caller())
+    changed = office.service.change(old.api_key, Change(scopes=FULL_ACCESS), caller(), by=TESTER)
     assert changed.scopes == FULL_ACCESS

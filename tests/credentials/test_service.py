@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.credentials.audit import Trail
 from app.credentials.derivation import DerivationKey, DerivationKeys
 from app.credentials.models import MODES, Credential, Mode, NewCredential, Principal
 from app.credentials.scopes import FULL_ACCESS, KNOWN_SCOPES, permits
@@ -39,6 +40,7 @@ from app.errors import (
     StoreError,
 )
 from app.store import Store
+from tests.audited import TESTER, new_seal, open_store
 from tests.credentials import reference
 from tests.database import new_database
 
@@ -55,7 +57,7 @@ class Office:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.store = Store(new_database(path))
+        self.store = open_store(new_database(path))
         self.seen: list[tuple[str, tuple[str, int | None] | None]] = []
         self.service = CredentialService(self.store, KEYS, self._invalidate)
 
@@ -100,7 +102,7 @@ def test_register_stores_what_a_current_key_made(
 ) -> None:
     api_key, secret = derived(maker, mode)
     before = utc_now()
-    credential = office.service.register(api_key, secret, "vendor's")
+    credential = office.service.register(api_key, secret, "vendor's", by=TESTER)
     assert credential == office.store.find(api_key)
     assert credential.secret_hash == hash_secret(secret)
     assert credential.derivation_id == maker.id
@@ -115,7 +117,7 @@ def test_register_stores_what_a_current_key_made(
 def test_register_refuses_other_makers(office: Office, maker: DerivationKey) -> None:
     api_key, secret = derived(maker)
     with pytest.raises(NotDerived):
-        office.service.register(api_key, secret, None)
+        office.service.register(api_key, secret, None, by=TESTER)
     assert office.store.find(api_key) is None
 
 
@@ -123,9 +125,9 @@ def test_register_refuses_halves_that_do_not_belong_together(office: Office) -> 
     _, secret = derived(NEW)
     api_key, _ = derived(NEW)
     with pytest.raises(NotDerived):
-        office.service.register(api_key, secret, None)
+        office.service.register(api_key, secret, None, by=TESTER)
     with pytest.raises(NotDerived):
-        office.service.register(f"ak_test{secret[7:30]}", secret, None)
+        office.service.register(f"ak_test{secret[7:30]}", secret, None, by=TESTER)
 
 
 def test_register_says_the_same_of_a_mistyped_secret(office: Office) -> None:
@@ -135,25 +137,25 @@ def test_register_says_the_same_of_a_mistyped_secret(office: Office) -> None:
     too_large = reference.with_checksum(secret[:30] + "z" * 43)
     for wrong in (mistyped, too_large):
         with pytest.raises(NotDerived):
-            office.service.register(api_key, wrong, None)
+            office.service.register(api_key, wrong, None, by=TESTER)
 
 
 def test_not_derived_comes_before_duplicate(office: Office) -> None:
     """Who cannot prove possession does not learn that the key exists."""
     api_key, secret = derived(NEW)
-    office.service.register(api_key, secret, None)
+    office.service.register(api_key, secret, None, by=TESTER)
     with pytest.raises(NotDerived):
-        office.service.register(api_key, OUTSIDER.derive(api_key), None)
+        office.service.register(api_key, OUTSIDER.derive(api_key), None, by=TESTER)
     with pytest.raises(DuplicateApiKey):
-        office.service.register(api_key, secret, None)
+        office.service.register(api_key, secret, None, by=TESTER)
 
 
 def test_a_revoked_key_stays_revoked(office: Office) -> None:
     api_key, secret = derived(NEW)
-    office.service.register(api_key, secret, None)
-    office.service.revoke(api_key, None)
+    office.service.register(api_key, secret, None, by=TESTER)
+    office.service.revoke(api_key, None, by=TESTER)
     with pytest.raises(DuplicateApiKey):
-        office.service.register(api_key, secret, None)
+        office.service.register(api_key, secret, None, by=TESTER)
     assert office.service.get(api_key, None).status(utc_now()) == "revoked"
 
 
@@ -162,30 +164,30 @@ def test_a_revoked_key_stays_revoked(office: Office) -> None:
 
 def test_register_invalidates_after_the_commit(office: Office) -> None:
     api_key, secret = derived(NEW)
-    office.service.register(api_key, secret, None)
+    office.service.register(api_key, secret, None, by=TESTER)
     assert office.seen == [(lookup_key(api_key), (api_key, None))]
 
 
 def test_a_duplicate_invalidates_too(office: Office) -> None:
     """The row may come from a call that died between its commit and its invalidation."""
     api_key, secret = derived(NEW)
-    office.service.register(api_key, secret, None)
+    office.service.register(api_key, secret, None, by=TESTER)
     office.seen.clear()
     with pytest.raises(DuplicateApiKey):
-        office.service.register(api_key, secret, None)
+        office.service.register(api_key, secret, None, by=TESTER)
     assert office.seen == [(lookup_key(api_key), (api_key, None))]
 
 
 def test_issue_invalidates_after_the_commit(office: Office) -> None:
-    issued = office.service.issue(name="new", caller=None)
+    issued = office.service.issue(name="new", caller=None, by=TESTER)
     api_key = issued.credential.api_key
     assert office.seen == [(lookup_key(api_key), (api_key, None))]
 
 
 def test_revoke_invalidates_after_the_commit(office: Office) -> None:
-    api_key = office.service.issue(name="new", caller=None).credential.api_key
+    api_key = office.service.issue(name="new", caller=None, by=TESTER).credential.api_key
     office.seen.clear()
-    office.service.revoke(api_key, "live")
+    office.service.revoke(api_key, "live", by=TESTER)
     [(lookup, row)] = office.seen
     assert lookup == lookup_key(api_key)
     assert row is not None
@@ -193,12 +195,12 @@ def test_revoke_invalidates_after_the_commit(office: Office) -> None:
 
 
 def test_revoking_what_is_revoked_invalidates_too(office: Office) -> None:
-    api_key = office.service.issue(name="new", caller=None).credential.api_key
-    office.service.revoke(api_key, "live")
+    api_key = office.service.issue(name="new", caller=None, by=TESTER).credential.api_key
+    office.service.revoke(api_key, "live", by=TESTER)
     first = office.service.get(api_key, None).revoked_at
     office.seen.clear()
     with pytest.raises(CredentialNotFound):
-        office.service.revoke(api_key, "live")
+        office.service.revoke(api_key, "live", by=TESTER)
     assert [lookup for lookup, _ in office.seen] == [lookup_key(api_key)]
     # The moment at which it ended is the first one.
     assert office.service.get(api_key, None).revoked_at == first
@@ -207,27 +209,25 @@ def test_revoking_what_is_revoked_invalidates_too(office: Office) -> None:
 class LostAnswerStore(Store):
     """The real store, whose answer is lost after the commit, as when the disk fails then."""
 
-    def add(self, new: NewCredential, logged: list[int] | None = None) -> Credential:
-        super().add(new)
+    def add(self, new: NewCredential, trail: Trail) -> Credential:
+        super().add(new, trail)
         raise StoreError("the answer is lost")
 
-    def revoke(
-        self, api_key: str, mode: Mode | None, now: datetime, logged: list[int] | None = None
-    ) -> bool:
-        super().revoke(api_key, mode, now)
+    def revoke(self, api_key: str, mode: Mode | None, now: datetime, trail: Trail) -> bool:
+        super().revoke(api_key, mode, now, trail)
         raise StoreError("the answer is lost")
 
 
 def test_a_change_of_unknown_outcome_invalidates_too(office: Office) -> None:
-    api_key = office.service.issue(name="new", caller=None).credential.api_key
+    api_key = office.service.issue(name="new", caller=None, by=TESTER).credential.api_key
     office.seen.clear()
-    broken = LostAnswerStore(f"sqlite:///{office.path}")
+    broken = LostAnswerStore(f"sqlite:///{office.path}", seal=new_seal(office.path))
     service = CredentialService(broken, KEYS, office._invalidate)
     with pytest.raises(StoreError):
-        service.revoke(api_key, None)
+        service.revoke(api_key, None, by=TESTER)
     registered, secret = derived(NEW)
     with pytest.raises(StoreError):
-        service.register(registered, secret, None)
+        service.register(registered, secret, None, by=TESTER)
     broken.close()
     assert [lookup for lookup, _ in office.seen] == [lookup_key(api_key), lookup_key(registered)]
     assert all(row is not None for _, row in office.seen)
@@ -236,10 +236,13 @@ def test_a_change_of_unknown_outcome_invalidates_too(office: Office) -> None:
 def test_nothing_that_was_refused_invalidates(office: Office) -> None:
     api_key, secret = derived(OUTSIDER)
     with pytest.raises(NotDerived):
-        office.service.register(api_key, secret, None)
+        office.service.register(api_key, secret, None, by=TESTER)
     with pytest.raises(InsufficientScope):
         office.service.issue(
-            name="more", caller=caller(frozenset({"account:read"})), scopes=frozenset({"*"})
+            name="more",
+            caller=caller(frozenset({"account:read"})),
+            scopes=frozenset({"*"}),
+            by=TESTER,
         )
     assert office.seen == []
 
@@ -248,13 +251,15 @@ def test_nothing_that_was_refused_invalidates(office: Office) -> None:
 
 
 def test_revoke_is_for_the_callers_mode(office: Office) -> None:
-    api_key = office.service.issue(name="new", caller=None, mode="test").credential.api_key
+    api_key = office.service.issue(
+        name="new", caller=None, mode="test", by=TESTER
+    ).credential.api_key
     with pytest.raises(CredentialNotFound):
-        office.service.revoke(api_key, "live")
+        office.service.revoke(api_key, "live", by=TESTER)
     assert office.service.get(api_key, "test").revoked_at is None
     with pytest.raises(CredentialNotFound):
         office.service.get(api_key, "live")
-    office.service.revoke(api_key, "test")
+    office.service.revoke(api_key, "test", by=TESTER)
     assert office.service.get(api_key, None).revoked_at is not None
 
 
@@ -262,13 +267,13 @@ def test_an_unknown_key_is_not_found(office: Office) -> None:
     with pytest.raises(CredentialNotFound):
         office.service.get(new_api_key("live"), None)
     with pytest.raises(CredentialNotFound):
-        office.service.revoke(new_api_key("live"), None)
+        office.service.revoke(new_api_key("live"), None, by=TESTER)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8, 100])
 def test_pages_together_are_everything_newest_first(office: Office, limit: int) -> None:
     made = [
-        office.service.issue(name=f"{number}", caller=None, mode=mode).credential
+        office.service.issue(name=f"{number}", caller=None, mode=mode, by=TESTER).credential
         for number, mode in zip(range(14), itertools.cycle(MODES), strict=False)
     ]
     for mode in ("live", "test", None):
@@ -289,7 +294,7 @@ def test_pages_together_are_everything_newest_first(office: Office, limit: int) 
 
 
 def test_the_operator_has_everything(office: Office) -> None:
-    issued = office.service.issue(name="first", caller=None)
+    issued = office.service.issue(name="first", caller=None, by=TESTER)
     credential = issued.credential
     assert (credential.mode, credential.scopes, credential.expires_at) == (
         "live",
@@ -307,18 +312,22 @@ def test_the_operator_has_everything(office: Office) -> None:
 def test_what_is_inherited_is_the_callers_own(office: Office) -> None:
     until = utc_now() + timedelta(hours=1)
     who = caller(frozenset({"account:read", "credentials:write"}), "test", until)
-    made = office.service.issue(name="same", caller=who).credential
+    made = office.service.issue(name="same", caller=who, by=TESTER).credential
     assert (made.mode, made.scopes, made.expires_at) == ("test", who.scopes, until)
 
 
 def test_no_expiry_is_not_the_same_as_the_callers_own(office: Office) -> None:
     until = utc_now() + timedelta(hours=1)
     with pytest.raises(InsufficientScope):
-        office.service.issue(name="for ever", caller=caller(expires_at=until), expires_at=None)
-    made = office.service.issue(name="for ever", caller=caller(), expires_at=None).credential
+        office.service.issue(
+            name="for ever", caller=caller(expires_at=until), expires_at=None, by=TESTER
+        )
+    made = office.service.issue(
+        name="for ever", caller=caller(), expires_at=None, by=TESTER
+    ).credential
     assert made.expires_at is None
     inherited = office.service.issue(
-        name="the same", caller=caller(expires_at=until), expires_at=INHERITED
+        name="the same", caller=caller(expires_at=until), expires_at=INHERITED, by=TESTER
     ).credential
     assert inherited.expires_at == until
 
@@ -326,7 +335,7 @@ def test_no_expiry_is_not_the_same_as_the_callers_own(office: Office) -> None:
 @pytest.mark.parametrize("past", [timedelta(0), timedelta(milliseconds=1), timedelta(days=9000)])
 def test_an_expiry_lies_in_the_future(office: Office, past: timedelta) -> None:
     with pytest.raises(InvalidField) as raised:
-        office.service.issue(name="late", caller=None, expires_at=utc_now() - past)
+        office.service.issue(name="late", caller=None, expires_at=utc_now() - past, by=TESTER)
     assert raised.value.field == "expires_at"
 
 
@@ -334,11 +343,13 @@ def test_no_later_expiry_than_the_callers_own(office: Office) -> None:
     until = utc_now() + timedelta(hours=1)
     millisecond = timedelta(milliseconds=1)
     for allowed in (until, until - millisecond):
-        made = office.service.issue(name="x", caller=caller(expires_at=until), expires_at=allowed)
+        made = office.service.issue(
+            name="x", caller=caller(expires_at=until), expires_at=allowed, by=TESTER
+        )
         assert made.credential.expires_at == allowed
     with pytest.raises(InsufficientScope) as raised:
         office.service.issue(
-            name="x", caller=caller(expires_at=until), expires_at=until + millisecond
+            name="x", caller=caller(expires_at=until), expires_at=until + millisecond, by=TESTER
         )
     assert raised.value.scope is None
 
@@ -346,7 +357,7 @@ def test_no_later_expiry_than_the_callers_own(office: Office) -> None:
 def test_no_key_of_the_other_mode(office: Office) -> None:
     for own, other in itertools.permutations(MODES):
         with pytest.raises(InsufficientScope):
-            office.service.issue(name="x", caller=caller(mode=own), mode=other)
+            office.service.issue(name="x", caller=caller(mode=own), mode=other, by=TESTER)
 
 
 @given(data=st.data())
@@ -376,7 +387,7 @@ def test_whatever_is_asked_nobody_gets_more_than_they_have(
     )
     terms = {"mode": mode, "scopes": scopes, "expires_at": expires_at}
     try:
-        made = office.service.issue(name="x", caller=who, **terms).credential  # type: ignore[arg-type]
+        made = office.service.issue(name="x", caller=who, **terms, by=TESTER).credential  # type: ignore[arg-type]
     except InsufficientScope:
         assert not allowed
     else:
@@ -393,14 +404,14 @@ def test_a_derived_pair_is_stored_nowhere(office: Office) -> None:
     assert KEYS.maker_of(read_secret(secret)) is NEW
     assert read_secret(secret).api_key == api_key
     assert office.store.find(api_key) is None
-    assert office.service.register(api_key, secret, None).mode == "test"
+    assert office.service.register(api_key, secret, None, by=TESTER).mode == "test"
 
 
 def test_times_are_cut_to_the_stores_millisecond(office: Office) -> None:
     for _ in range(50):
         assert utc_now().microsecond % 1000 == 0
     until = datetime(2199, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
-    issued = office.service.issue(name="late", caller=None, expires_at=until)
+    issued = office.service.issue(name="late", caller=None, expires_at=until, by=TESTER)
     assert office.store.find(issued.credential.api_key) == replace(
         issued.credential, expires_at=until
     )
@@ -409,8 +420,8 @@ def test_times_are_cut_to_the_stores_millisecond(office: Office) -> None:
 def test_no_error_repeats_a_secret(office: Office) -> None:
     api_key, secret = derived(OUTSIDER)
     good_key, good_secret = derived(NEW)
-    office.service.register(good_key, good_secret, None)
+    office.service.register(good_key, good_secret, None, by=TESTER)
     for key, presented in ((api_key, secret), (good_key, good_secret)):
         with pytest.raises(LatchkeyError) as raised:
-            office.service.register(key, presented, None)
+            office.service.register(key, presented, None, by=TESTER)
         assert presented not in f"{raised.value!r} {raised.value}"

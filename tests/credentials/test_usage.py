@@ -10,6 +10,7 @@ import pytest
 from app.credentials.models import Credential, Sighting, Tally
 from app.credentials.usage import UsageReader
 from app.store import Store
+from tests.audited import new_trail, open_store
 from tests.database import new_database
 from tests.store.conftest import NOW, new_credential
 
@@ -39,12 +40,12 @@ def counted() -> Counted:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(new_database(tmp_path / "latchkey.db"))
+    return open_store(new_database(tmp_path / "latchkey.db"))
 
 
 @pytest.fixture
 def credential(store: Store) -> Credential:
-    return store.add(new_credential())
+    return store.add(new_credential(), new_trail())
 
 
 def milliseconds(moment: datetime) -> int:

@@ -120,8 +120,9 @@ def test_the_command_line_changes_what_the_service_does(box: Service) -> None:
 _KILLED = """
 import os, signal, sys, time
 from app.config import load_settings
+from app.command_user import command_line_user
 from app.credentials.service import CredentialService
-from app.assembly import load_derivation
+from app.key_files import load_derivation, load_seal
 from app.segment import changing_keys
 from app.store import Store
 settings = load_settings()
@@ -129,8 +130,9 @@ def die(lookup):
     print(time.monotonic(), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 with changing_keys(settings) as shared:
-    store = Store(settings.database_url)
-    CredentialService(store, load_derivation(settings), die).revoke(sys.argv[1], None)
+    store = Store(settings.database_url, seal=load_seal(settings))
+    service = CredentialService(store, load_derivation(settings), die)
+    service.revoke(sys.argv[1], None, by=command_line_user())
 """
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from app.credentials.models import NewCredential
 from app.store import Store
+from tests.audited import open_store
 from tests.database import new_database
 
 NewStore = Callable[..., Store]
@@ -53,7 +54,7 @@ def new_store(database: Path) -> Iterator[NewStore]:
     made: list[Store] = []
 
     def make(**options: Any) -> Store:
-        made.append(Store(f"sqlite:///{database}", **options))
+        made.append(open_store(f"sqlite:///{database}", **options))
         return made[-1]
 
     yield make

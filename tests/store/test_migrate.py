@@ -20,9 +20,9 @@ from sqlalchemy import create_engine
 
 from app.credentials.service import utc_now
 from app.errors import ConfigurationError
-from app.store import Store
 from app.store.migrate import MigrationReport, migrate, migrate_in_child, newest_revision
 from app.store.tables import metadata
+from tests.audited import new_trail, open_store
 from tests.faults.processes import open_files, other_process
 from tests.store.conftest import new_credential
 
@@ -46,11 +46,11 @@ def content(path: Path) -> list[str]:
 
 
 def test_from_nothing(path: Path, url: str) -> None:
-    assert migrate_in_child(url) == MigrationReport(created=True, active_by_derivation={})
+    assert migrate_in_child(url) == MigrationReport(True, active_by_derivation={}, audit_rows=0)
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
-    with closing(Store(url)) as store:
-        added = store.add(new_credential())
+    with closing(open_store(url)) as store:
+        added = store.add(new_credential(), new_trail())
         assert store.find(added.api_key) == added
 
 
@@ -60,8 +60,8 @@ def test_the_file_is_private_whatever_the_umask(path: Path, url: str) -> None:
         migrate_in_child(url)
     finally:
         os.umask(before)
-    with closing(Store(url)) as store:
-        store.add(new_credential())
+    with closing(open_store(url)) as store:
+        store.add(new_credential(), new_trail())
         modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
     assert set(modes.values()) == {0o600}
     assert {"latchkey.db", "latchkey.db-wal", "latchkey.db-shm"} < set(modes)
@@ -115,8 +115,8 @@ def schema(path: Path) -> dict[str, str]:
 
 def test_twice_is_once(path: Path, url: str) -> None:
     migrate(url)
-    with closing(Store(url)) as store:
-        store.add(new_credential())
+    with closing(open_store(url)) as store:
+        store.add(new_credential(), new_trail())
     before = content(path)
     assert migrate(url).created is False
     assert content(path) == before
@@ -125,13 +125,17 @@ def test_twice_is_once(path: Path, url: str) -> None:
 def test_the_report_counts_active_credentials(url: str) -> None:
     migrate(url)
     now = utc_now()
-    with closing(Store(url)) as store:
-        store.add(new_credential(derivation_id="1" * 16))
-        store.add(new_credential(derivation_id="2" * 16, expires_at=now + timedelta(days=1)))
-        store.add(new_credential(derivation_id="2" * 16, expires_at=now - timedelta(days=1)))
-        ended = store.add(new_credential(derivation_id="3" * 16))
-        store.revoke(ended.api_key, None, now)
-    assert migrate_in_child(url) == MigrationReport(False, {"1" * 16: 1, "2" * 16: 1})
+    with closing(open_store(url)) as store:
+        store.add(new_credential(derivation_id="1" * 16), new_trail())
+        store.add(
+            new_credential(derivation_id="2" * 16, expires_at=now + timedelta(days=1)), new_trail()
+        )
+        store.add(
+            new_credential(derivation_id="2" * 16, expires_at=now - timedelta(days=1)), new_trail()
+        )
+        ended = store.add(new_credential(derivation_id="3" * 16), new_trail())
+        store.revoke(ended.api_key, None, now, new_trail())
+    assert migrate_in_child(url) == MigrationReport(False, {"1" * 16: 1, "2" * 16: 1}, audit_rows=5)
 
 
 def test_the_newest_revision_is_alembics(path: Path, url: str) -> None:
@@ -227,7 +231,7 @@ def test_an_unfinished_start_is_taken_up(path: Path, url: str) -> None:
     path.parent.mkdir(parents=True)
     path.touch(mode=0o600)
     assert migrate(url).created is False
-    with closing(Store(url)) as store:
+    with closing(open_store(url)) as store:
         store.check()
 
 
@@ -322,9 +326,19 @@ def test_a_database_of_the_first_version_keeps_what_it_has(path: Path, url: str)
         for (table,) in tables:
             if table not in ("credential", "alembic_version"):
                 connection.execute(f"DROP TABLE {table}")
-        for index in ("ix_credential_name", "ix_credential_expires_at"):
+        for index in (
+            "ix_credential_name",
+            "ix_credential_expires_at",
+            "uq_credential_imported_hash",
+        ):
             connection.execute(f"DROP INDEX {index}")
-        for column in ("rotated_to", "original_expires_at", "last_used_at", "first_used_at"):
+        for column in (
+            "rotated_to",
+            "original_expires_at",
+            "last_used_at",
+            "first_used_at",
+            "origin",
+        ):
             connection.execute(f"ALTER TABLE credential DROP COLUMN {column}")
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
         connection.execute(
@@ -332,7 +346,8 @@ def test_a_database_of_the_first_version_keeps_what_it_has(path: Path, url: str)
             "'0123456789abcdef', 'acct_1', 'live', 'kept', '*', 1, 2, 3)"
         )
     assert migrate(url).created is False
-    with closing(Store(url)) as store:
+    with closing(open_store(url)) as store:
         (kept,) = store.page(None, 10, None)
         assert (kept.id, kept.name, kept.rotated_to, kept.last_used_at) == (7, "kept", None, None)
-        assert store.add(new_credential()).id == 8
+        assert kept.origin == "derived"
+        assert store.add(new_credential(), new_trail()).id == 8

@@ -22,6 +22,7 @@ from app.store.location import database_path
 from app.store.migrate import migrate
 from app.store.pinned import PinnedFile
 from app.store.sqlite import _open_connection, open_reader, open_writer
+from tests.audited import new_trail, open_store
 from tests.database import new_database
 from tests.faults.processes import open_files
 from tests.store.conftest import NOW, NewStore, new_credential
@@ -75,11 +76,13 @@ def test_the_store_writes_with_synchronous_full_and_begin_immediate(
         driver.set_trace_callback(statements.append)
         connection.rollback()
     statements.clear()
-    store.add(new_credential())
+    store.add(new_credential(), new_trail())
     assert statements[0] == "BEGIN IMMEDIATE"
     assert statements[1].startswith("INSERT INTO credential")
     assert statements[2].startswith("INSERT INTO invalidation")
-    assert statements[3:] == ["COMMIT"]
+    assert statements[3].startswith("SELECT audit.number, audit.mac")
+    assert statements[4].startswith("INSERT INTO audit")
+    assert statements[5:] == ["COMMIT"]
 
 
 def test_a_second_writer_waits_for_the_first_and_loses_nothing(new_store: NewStore) -> None:
@@ -88,7 +91,7 @@ def test_a_second_writer_waits_for_the_first_and_loses_nothing(new_store: NewSto
 
     def add(store: Store) -> list[int]:
         start.wait()
-        return [store.add(new_credential()).id for _ in range(20)]
+        return [store.add(new_credential(), new_trail()).id for _ in range(20)]
 
     with ThreadPoolExecutor(4) as pool:
         ids = [future.result() for future in [pool.submit(add, stores[n % 2]) for n in range(4)]]
@@ -97,19 +100,19 @@ def test_a_second_writer_waits_for_the_first_and_loses_nothing(new_store: NewSto
 
 def test_a_writer_fails_before_it_has_read_anything(new_store: NewStore, database: Path) -> None:
     store = new_store(write_timeout=0.05)
-    added = store.add(new_credential())
+    added = store.add(new_credential(), new_trail())
     with writing(database) as other:
         with pytest.raises(StoreError, match="database is locked"):
-            store.add(new_credential())
+            store.add(new_credential(), new_trail())
         with pytest.raises(StoreError, match="database is locked"):
-            store.revoke(added.api_key, None, NOW)
+            store.revoke(added.api_key, None, NOW, new_trail())
         other.execute("ROLLBACK")
-    assert store.revoke(added.api_key, None, NOW)
-    assert store.add(new_credential()).id == 2
+    assert store.revoke(added.api_key, None, NOW, new_trail())
+    assert store.add(new_credential(), new_trail()).id == 2
 
 
 def test_a_reader_sees_the_newest_commit_at_once(store: Store, database: Path) -> None:
-    added = store.add(new_credential())
+    added = store.add(new_credential(), new_trail())
     for number in range(20):
         with writing(database) as other:
             other.execute("UPDATE credential SET name = ?", [str(number)])
@@ -122,7 +125,7 @@ def test_a_reader_sees_the_newest_commit_at_once(store: Store, database: Path) -
 
 
 def test_reads_leave_no_open_statement(store: Store, database: Path) -> None:
-    added = [store.add(new_credential()) for _ in range(3)]
+    added = [store.add(new_credential(), new_trail()) for _ in range(3)]
     reads: list[Callable[[], object]] = [
         lambda: store.find(added[0].api_key),
         lambda: store.find("ak_unknown"),
@@ -140,11 +143,11 @@ def test_reads_leave_no_open_statement(store: Store, database: Path) -> None:
 
 
 def test_connections_are_reused(store: Store, database: Path) -> None:
-    store.find(store.add(new_credential()).api_key)
+    store.find(store.add(new_credential(), new_trail()).api_key)
     store.page(None, 10, None)
     before = open_files(os.getpid(), database)
     for _ in range(20):
-        store.find(store.add(new_credential()).api_key)
+        store.find(store.add(new_credential(), new_trail()).api_key)
         store.page(None, 10, None)
     assert open_files(os.getpid(), database) == before
 
@@ -163,33 +166,33 @@ def test_nothing_is_open_before_the_first_use_or_after_the_end(
 
 def test_more_threads_than_connections_wait_for_each_other(new_store: NewStore) -> None:
     store = new_store(pool_size=1, lookup_timeout=10.0, write_timeout=30.0)
-    added = store.add(new_credential())
+    added = store.add(new_credential(), new_trail())
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(store.find, [added.api_key] * 200))
     assert found == [added] * 200
 
 
 def test_a_swapped_file_is_opened_anew(store: Store, database: Path, tmp_path: Path) -> None:
-    former = store.add(new_credential())
+    former = store.add(new_credential(), new_trail())
     other_path = tmp_path / "other.db"
-    with closing(Store(new_database(other_path))) as other:
-        added = other.add(new_credential())
+    with closing(open_store(new_database(other_path))) as other:
+        added = other.add(new_credential(), new_trail())
     for suffix in ("", "-wal", "-shm"):
         database.with_name(database.name + suffix).unlink()
     other_path.rename(database)
     assert store.find(former.api_key) is None
     assert store.find(added.api_key) == added
-    assert store.add(new_credential()).id == added.id + 1
+    assert store.add(new_credential(), new_trail()).id == added.id + 1
 
 
 def test_a_file_that_was_swapped_keeps_its_content(
     store: Store, database: Path, tmp_path: Path
 ) -> None:
     """The log of the former file has its name, and must not be read or written through."""
-    store.add(new_credential())
+    store.add(new_credential(), new_trail())
     other_path = tmp_path / "other.db"
-    with closing(Store(new_database(other_path))) as other:
-        added = other.add(new_credential())
+    with closing(open_store(new_database(other_path))) as other:
+        added = other.add(new_credential(), new_trail())
     content = other_path.read_bytes()
     aside = tmp_path / "aside.db"
     database.rename(aside)
@@ -198,7 +201,7 @@ def test_a_file_that_was_swapped_keeps_its_content(
         with pytest.raises(StoreError, match=r"latchkey\.db-wal belongs to the former one"):
             store.find(added.api_key)
         with pytest.raises(StoreError, match=r"latchkey\.db-wal belongs to the former one"):
-            store.add(new_credential())
+            store.add(new_credential(), new_trail())
     assert database.read_bytes() == content
     database.unlink()
     aside.rename(database)
@@ -209,7 +212,7 @@ def test_a_copy_takes_the_place_of_its_original(
     store: Store, database: Path, tmp_path: Path
 ) -> None:
     """The log belongs to the content, so what is in the log only is not lost."""
-    added = store.add(new_credential())
+    added = store.add(new_credential(), new_trail())
     copy = tmp_path / "copy.db"
     copy.write_bytes(database.read_bytes())
     database.unlink()
@@ -220,11 +223,11 @@ def test_a_copy_takes_the_place_of_its_original(
 
 
 def test_two_files_that_change_places(store: Store, database: Path, tmp_path: Path) -> None:
-    one = store.add(new_credential())
+    one = store.add(new_credential(), new_trail())
     other_directory = tmp_path / "other"
     other_directory.mkdir()
-    with closing(Store(new_database(other_directory / database.name))) as other:
-        two = other.add(new_credential())
+    with closing(open_store(new_database(other_directory / database.name))) as other:
+        two = other.add(new_credential(), new_trail())
         for _ in range(3):
             swap(database, other_directory / database.name)
             assert (store.find(one.api_key), store.find(two.api_key)) == (None, two)
@@ -247,16 +250,16 @@ def test_a_log_outlives_the_failure_of_its_file(
     store: Store, database: Path, content: bytes
 ) -> None:
     """SQLite moves the log into the file when the last connection closes, whatever the file is."""
-    added = store.add(new_credential())
+    added = store.add(new_credential(), new_trail())
     good = database.read_bytes()
     log = database.with_name("latchkey.db-wal").read_bytes()
     database.write_bytes(content)
-    with closing(Store(f"sqlite:///{database}")) as fresh:
+    with closing(open_store(f"sqlite:///{database}")) as fresh:
         for _ in range(3):
             with pytest.raises(StoreError):
                 fresh.check()
             with pytest.raises(StoreError):
-                fresh.add(new_credential())
+                fresh.add(new_credential(), new_trail())
     assert database.read_bytes() == content
     assert database.with_name("latchkey.db-wal").read_bytes() == log
     database.write_bytes(good)
@@ -271,7 +274,8 @@ def test_the_log_of_a_killed_process_outlives_the_failure_of_its_file(
     code = (
         "import os, sqlite3, sys\n"
         "c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-        "c.execute('INSERT INTO credential VALUES (9,?,?,?,?,?,NULL,?,0,NULL,NULL,NULL,NULL,NULL)',"
+        "c.execute('INSERT INTO credential VALUES (9,?,?,?,?,?,NULL,?,0,NULL,NULL,NULL,NULL,NULL,"
+        '"derived")\','
         " [sys.argv[2], bytes(32), '1' * 16, 'acct_', 'live', '*'])\n"
         "os._exit(0)"
     )
@@ -282,14 +286,14 @@ def test_the_log_of_a_killed_process_outlives_the_failure_of_its_file(
     database.write_bytes(content)
     url = f"sqlite:///{database}"
     for _ in range(2):
-        with closing(Store(url)) as store, pytest.raises(StoreError):
+        with closing(open_store(url)) as store, pytest.raises(StoreError):
             store.find(api_key)
         with pytest.raises(ConfigurationError):
             migrate(url)
     assert database.read_bytes() == content
     assert database.with_name("latchkey.db-wal").read_bytes() == log
     database.write_bytes(good)
-    with closing(Store(url)) as store:
+    with closing(open_store(url)) as store:
         found = store.find(api_key)
     assert found is not None
     assert found.id == 9
@@ -311,7 +315,7 @@ def test_a_missing_file_is_never_made(tmp_path: Path) -> None:
 
 
 def test_a_file_that_vanished_is_never_made_again(store: Store, database: Path) -> None:
-    store.find(store.add(new_credential()).api_key)
+    store.find(store.add(new_credential(), new_trail()).api_key)
     database.unlink()
     for use in every_use(store):
         with pytest.raises(StoreError):
@@ -323,8 +327,8 @@ def every_use(store: Store) -> list[Callable[[], object]]:
     return [
         lambda: store.find("ak"),
         lambda: store.page(None, 10, None),
-        lambda: store.add(new_credential()),
-        lambda: store.revoke("ak", None, NOW),
+        lambda: store.add(new_credential(), new_trail()),
+        lambda: store.revoke("ak", None, NOW, new_trail()),
         lambda: store.count("live"),
         store.check,
     ]
@@ -366,7 +370,7 @@ def break_by_a_link_to_itself(database: Path) -> None:
 )
 def test_every_failure_is_a_store_error(database: Path, damage: Callable[[Path], None]) -> None:
     damage(database)
-    with closing(Store(f"sqlite:///{database}")) as store:
+    with closing(open_store(f"sqlite:///{database}")) as store:
         for use in every_use(store):
             with pytest.raises(StoreError):
                 use()
@@ -385,7 +389,7 @@ def test_every_failure_is_a_store_error(database: Path, damage: Callable[[Path],
 def test_a_row_that_cannot_be_read_is_a_store_error(
     store: Store, database: Path, column: str, value: object
 ) -> None:
-    added = store.add(new_credential())
+    added = store.add(new_credential(), new_trail())
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute(f"UPDATE credential SET {column} = ?", [value])
     with pytest.raises(StoreError):
@@ -403,7 +407,7 @@ def test_errors_do_not_show_what_was_bound(new_store: NewStore, database: Path) 
             "BEGIN SELECT json_extract('{', '$'); END"
         )
     with pytest.raises(StoreError) as caught:
-        store.add(new)
+        store.add(new, new_trail())
     error: BaseException | None = caught.value
     told = ""
     while error is not None:
@@ -442,7 +446,9 @@ def test_a_path_may_have_any_characters(tmp_path: Path) -> None:
     directory.mkdir()
     new_database(directory / "latchkey.db")
     with closing(
-        Store(f"sqlite:///{str(directory).replace('%', '%25').replace('?', '%3F')}/latchkey.db")
+        open_store(
+            f"sqlite:///{str(directory).replace('%', '%25').replace('?', '%3F')}/latchkey.db"
+        )
     ) as store:
-        store.add(new_credential())
+        store.add(new_credential(), new_trail())
     assert (directory / "latchkey.db").exists()

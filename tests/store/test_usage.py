@@ -20,6 +20,7 @@ import pytest
 from app.credentials.models import Tally
 from app.errors import StoreError
 from app.store import Store
+from tests.audited import new_trail
 from tests.faults.processes import other_process
 from tests.store.conftest import NOW, NewStore, new_credential
 
@@ -42,7 +43,7 @@ def total(store: Store, number: int) -> int:
 @pytest.fixture
 def number(store: Store) -> int:
     """The id of a credential."""
-    return store.add(new_credential()).id
+    return store.add(new_credential(), new_trail()).id
 
 
 def test_a_credential_that_was_never_used(store: Store, number: int) -> None:
@@ -144,7 +145,7 @@ def test_a_row_that_is_not_there_holds_nothing_up(store: Store, number: int) -> 
     """After a restore the counters may know credentials that the database does not."""
     store.usage.flush(SEGMENT, [tally(number + 1, 5), tally(number, 2)], NOW)
     assert total(store, number) == 2
-    added = store.add(new_credential())
+    added = store.add(new_credential(), new_trail())
     assert added.id == number + 1
     assert total(store, added.id) == 0
 
@@ -174,7 +175,7 @@ def test_the_newest_id_of_an_empty_database(store: Store) -> None:
 def test_nothing_new_takes_no_lock(new_store: NewStore, database: Path) -> None:
     """Whoever writes for long, as a backup does, is not in the way, nor are we in theirs."""
     store = new_store(write_timeout=0.05)
-    number = store.add(new_credential()).id
+    number = store.add(new_credential(), new_trail()).id
     store.usage.flush(SEGMENT, [tally(number, 5)], NOW)
     hold = "c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE')"
     with other_process(hold, str(database)):
@@ -189,7 +190,7 @@ def test_nothing_new_takes_no_lock(new_store: NewStore, database: Path) -> None:
 def test_what_is_written_and_what_is_not_fit_together(new_store: NewStore) -> None:
     """Written uses less the watermark stay the same while somebody writes."""
     store, flusher = new_store(), new_store()
-    number = store.add(new_credential()).id
+    number = store.add(new_credential(), new_trail()).id
     stop = threading.Event()
 
     def flush() -> None:
@@ -215,7 +216,7 @@ def test_flushers_at_once_and_one_killed_after_another(
     """Two processes flush the same growing counters; they are killed at any moment."""
     rounds = 60 if long else 8
     generator = random.Random(4)
-    numbers = [store.add(new_credential()).id for _ in range(20)]
+    numbers = [store.add(new_credential(), new_trail()).id for _ in range(20)]
     flush = (
         "import sys, itertools\n"
         "from datetime import UTC, datetime\n"

@@ -1,0 +1,205 @@
+"""``latchkey audit``: the log of who did what to which key, and whether it is whole."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from app.cli.options import json_option
+from app.cli.printing import print_json, print_table
+from app.command_user import command_line_user
+from app.config import Settings, load_settings
+from app.credentials.audit import Action, Entry, Head, Record
+from app.credentials.audit_check import Verification, verify
+from app.credentials.service import utc_now
+from app.errors import LatchkeyError
+from app.key_files import load_seal
+from app.store import Store
+from app.store.audit import AuditLog, Filter
+from app.store.audit_head import HeadUnusable, Seal
+
+_ACTIONS = [action.value for action in Action]
+
+
+@click.group()
+def audit() -> None:
+    """Show, export and verify the log of who did what to which key."""
+
+
+@audit.command("list")
+@click.option("--key", metavar="API_KEY", help="Only what was done to this key.")
+@click.option("--actor", metavar="NAME", help="Only what was done by this name or kind.")
+@click.option("--action", type=click.Choice(_ACTIONS), help="Only this.")
+@click.option("--since", metavar="TIME", help="As 2027-01-15 or 2027-01-15T00:00:00Z, in UTC.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
+@json_option
+def list_entries(
+    key: str | None,
+    actor: str | None,
+    action: str | None,
+    since: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List what was done, the latest first."""
+    wanted = Filter(key, actor, action, None if since is None else _moment(since))
+    with _reading() as (_, log):
+        entries = log.page(wanted, limit)
+    if as_json:
+        print_json({"entries": [fields_of(entry) for entry in entries]})
+        return
+    print_table(
+        ["number", "at", "action", "by", "from", "what", "detail"],
+        [
+            [
+                str(entry.number),
+                str(fields_of(entry)["at"]),
+                entry.action,
+                f"{entry.actor_kind} {entry.actor or ''}".rstrip(),
+                entry.address or "",
+                entry.subject or "",
+                entry.detail if entry.detail != "{}" else "",
+            ]
+            for entry in entries
+        ],
+    )
+
+
+@audit.command("export")
+@click.argument("file", type=click.File("w", encoding="utf-8"), default="-")
+def export_entries(file: Any) -> None:
+    """Write every row as a line of JSON, the oldest first; - or nothing for standard output.
+
+    A line has all that the row's MAC is made of; docs/audit.md says how.
+    """
+    with _reading() as (_, log):
+        for entry in log.entries():
+            file.write(json.dumps(fields_of(entry), ensure_ascii=False) + "\n")
+
+
+@audit.command("verify")
+@json_option
+def verify_log(as_json: bool) -> None:
+    """Check that no row was changed, moved, put there or taken away, at the end neither.
+
+    Exit status 1 where one was; a line for each says which.
+    """
+    with _reading() as (settings, log):
+        found = _verify(load_seal(settings), log)
+    if as_json:
+        print_json(
+            {
+                "rows": found.rows,
+                "last": found.last.number,
+                "findings": [
+                    {"problem": one.problem, "first": one.first, "last": one.last}
+                    for one in found.findings
+                ],
+            }
+        )
+    else:
+        for one in found.findings:
+            click.echo(one.message)
+        if not found.findings:
+            click.echo(f"the audit log is whole: {found.rows} rows")
+    if found.findings:
+        sys.exit(1)
+
+
+@audit.command("accept")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def accept_end(yes: bool) -> None:
+    """Accept the end of the log as it is, although the head kept outside says otherwise.
+
+    For a database that was put back by hand, or a head file that was lost. What the head said, and
+    who accepted it, is written down. Rows that were altered stay found.
+    """
+    settings = load_settings()
+    seal = load_seal(settings)
+    store = Store(settings.database_url, seal=seal)
+    try:
+        former = _read_head(seal)
+        last = store.audit.last()
+        said = former if isinstance(former, str) else f"the head says row {former.number}"
+        if not yes:
+            click.confirm(
+                f"The log ends with row {last.number}; {said}. Accept that end?",
+                abort=True,
+                err=True,
+            )
+        accept(store.audit, seal, former)
+    finally:
+        store.close()
+    click.echo(f"accepted: row {last.number + 1} says so")
+
+
+def accept(log: AuditLog, seal: Seal, former: Head | str) -> None:
+    """Write down that a head is given up, and what it said, then replace it."""
+    detail: dict[str, object] = {"head": former}
+    if isinstance(former, Head):
+        detail = {"head": former.number, "mac": former.mac}
+    with log.unkept() as audited:
+        audited.record(Record(utc_now(), Action.AUDIT_ACCEPT, command_line_user(), detail=detail))
+    if audited.head is not None:
+        try:
+            seal.head.replace(audited.head)
+        except HeadUnusable as error:
+            raise LatchkeyError(str(error)) from None
+
+
+def fields_of(entry: Entry) -> dict[str, object]:
+    """A row as JSON shows it: its columns, and ``at`` as a time beside the milliseconds."""
+    try:
+        at = datetime.fromtimestamp(entry.at / 1000, UTC).isoformat(timespec="milliseconds")
+    except (TypeError, ValueError, OverflowError, OSError):
+        # Somebody may have put anything there: verifying says so.
+        at = str(entry.at)
+    return {
+        "number": entry.number,
+        "at": at.replace("+00:00", "Z"),
+        "at_ms": entry.at,
+        "action": entry.action,
+        "actor_kind": entry.actor_kind,
+        "actor": entry.actor,
+        "address": entry.address,
+        "subject": entry.subject,
+        "detail": entry.detail,
+        "mac": entry.mac,
+    }
+
+
+@contextmanager
+def _reading() -> Iterator[tuple[Settings, AuditLog]]:
+    settings = load_settings()
+    store = Store(settings.database_url)
+    try:
+        yield settings, store.audit
+    finally:
+        store.close()
+
+
+def _verify(seal: Seal, log: AuditLog) -> Verification:
+    # The head first: rows that are added meanwhile only make the log longer than it says.
+    head = _read_head(seal)
+    return verify(seal.key, log.entries(), head)
+
+
+def _read_head(seal: Seal) -> Head | str:
+    try:
+        return seal.head.read()
+    except HeadUnusable as error:
+        return str(error)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError("--since takes a time as 2027-01-15T00:00:00Z.") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -1,0 +1,222 @@
+"""The audit log's data: who did what to which key, and the chain that no row leaves unnoticed.
+
+A row's MAC is HMAC-SHA256, under a key of the log's own, of everything in the row and of the MAC of
+the row before it. docs/audit.md has the encoding, so that others can verify an exported log.
+Imports nothing of ours: the store writes these, commands and the console read them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+KEY_LENGTH = 32
+"""Bytes of an audit key."""
+
+NO_MAC = "0" * 64
+"""What stands in place of a former row's MAC in the first row's."""
+
+_ROW_LABEL = b"latchkey.audit.v1"
+_HEAD_LABEL = b"latchkey.audit.head.v1"
+
+Value = str | int | None
+"""What a column holds: text, a whole number, or nothing."""
+
+
+class ActorKind(StrEnum):
+    """What somebody who does something is. DERIVATION: whoever proves it by a derived secret."""
+
+    ADMINISTRATOR = "administrator"
+    KEY = "key"
+    COMMAND_LINE = "command line"
+    DERIVATION = "derivation"
+    NOBODY = "nobody"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who does something, and from which address where there is one.
+
+    ``name`` is an administrator's name, an ``api_key``, the user of the command line, or the id of
+    a derivation key; None where nobody has been recognised.
+    """
+
+    kind: ActorKind
+    name: str | None
+    address: str | None = None
+
+    @classmethod
+    def administrator(cls, name: str, address: str | None) -> Actor:
+        """Somebody who is signed in to the console."""
+        return cls(ActorKind.ADMINISTRATOR, name, address)
+
+    @classmethod
+    def key(cls, api_key: str, address: str | None) -> Actor:
+        """A client that presented this key's secret."""
+        return cls(ActorKind.KEY, api_key, address)
+
+    @classmethod
+    def command_line(cls, user: str) -> Actor:
+        """Somebody at the box, as this user of the system."""
+        return cls(ActorKind.COMMAND_LINE, user)
+
+    @classmethod
+    def derivation(cls, address: str | None) -> Actor:
+        """A client that holds a pair which one of the derivation keys made."""
+        return cls(ActorKind.DERIVATION, None, address)
+
+    @classmethod
+    def nobody(cls, address: str | None) -> Actor:
+        """Somebody who was not recognised. What he called himself may be a password: no name."""
+        return cls(ActorKind.NOBODY, None, address)
+
+
+class Action(StrEnum):
+    """What can be done. The subject of a ``key.`` is an api_key, of an ``admin.`` a name."""
+
+    KEY_REGISTER = "key.register"
+    KEY_ISSUE = "key.issue"
+    KEY_CHANGE = "key.change"
+    KEY_ROTATE = "key.rotate"
+    KEY_REVOKE = "key.revoke"
+    KEY_IMPORT = "key.import"
+    ADMIN_CREATE = "admin.create"
+    ADMIN_CHANGE = "admin.change"
+    ADMIN_DISABLE = "admin.disable"
+    ADMIN_PASSWORD = "admin.password"  # noqa: S105 - an action, not a secret
+    ADMIN_SET_UP = "admin.set_up"
+    ADMIN_SIGN_IN = "admin.sign_in"
+    ADMIN_SIGN_IN_REFUSED = "admin.sign_in_refused"
+    ADMIN_SIGN_OUT = "admin.sign_out"
+    ADMIN_SIGN_OUT_EVERYWHERE = "admin.sign_out_everywhere"
+    STORE_RESTORE = "store.restore"
+    AUDIT_ACCEPT = "audit.accept"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is to be written down. ``detail`` is written as JSON; never a secret in it.
+
+    ``at`` has whole milliseconds, in UTC.
+    """
+
+    at: datetime
+    action: Action
+    actor: Actor
+    subject: str | None = None
+    detail: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def detail_text(self) -> str:
+        """The detail as the one column holds it."""
+        return json.dumps(
+            self.detail, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of the log as it is stored, not verified: somebody may have put anything there.
+
+    ``at`` is in milliseconds since 1970; ``fields`` are what the MAC is of, beside the former one.
+    """
+
+    number: int
+    at: int
+    action: str
+    actor_kind: str
+    actor: str | None
+    address: str | None
+    subject: str | None
+    detail: str
+    mac: str
+
+    @property
+    def fields(self) -> tuple[Value, ...]:
+        """The columns in the order in which the MAC has them, without the MAC itself."""
+        return (
+            self.number,
+            self.at,
+            self.action,
+            self.actor_kind,
+            self.actor,
+            self.address,
+            self.subject,
+            self.detail,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last row of a log: its number, 0 for a log without rows, and its MAC in hex."""
+
+    number: int
+    mac: str
+
+
+NO_ROWS = Head(0, NO_MAC)
+
+
+@dataclass(slots=True)
+class Trail:
+    """Whose a change is, and what its transaction left behind, for what comes after the commit.
+
+    ``invalidations`` are the numbers of its rows in that log, ``lookups`` what they name, also
+    where the change had been made before; ``head`` is the audit log's last row of it.
+    """
+
+    actor: Actor
+    action: Action
+    invalidations: list[int] = field(default_factory=list)
+    lookups: list[str] = field(default_factory=list)
+    head: Head | None = None
+
+
+class AuditKey:
+    """The key of the chain, 32 bytes. Whoever has it can write a log that verifies."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != KEY_LENGTH:
+            raise ValueError(f"an audit key has {KEY_LENGTH} bytes, not {len(key)}")
+        self._key = key
+
+    def mac(self, previous: str, fields: Sequence[Value]) -> str:
+        """The MAC in hex of a row with these fields, after a row with the MAC ``previous``."""
+        return self._hex(_ROW_LABEL, (previous, *fields))
+
+    def seal(self, head: Head) -> str:
+        """The MAC in hex by which a head that is kept elsewhere is known to be ours."""
+        return self._hex(_HEAD_LABEL, (head.number, head.mac))
+
+    def _hex(self, label: bytes, fields: Sequence[Value]) -> str:
+        return hmac.digest(self._key, encode(label, fields), hashlib.sha256).hex()
+
+    def __repr__(self) -> str:
+        return "AuditKey()"
+
+
+def encode(label: bytes, fields: Sequence[Value]) -> bytes:
+    """Fields as one text that can be read in one way only: each a netstring, None a ``-``.
+
+    A netstring is the length in bytes, in decimal, then ``:``, the bytes, and ``,``. Numbers are
+    in decimal, texts in UTF-8.
+    """
+    parts = [_netstring(label)]
+    for value in fields:
+        if value is None:
+            parts.append(b"-")
+        else:
+            # What somebody put there by other means may be no text that UTF-8 allows.
+            parts.append(_netstring(str(value).encode("utf-8", "surrogatepass")))
+    return b"".join(parts)
+
+
+def _netstring(data: bytes) -> bytes:
+    return b"%d:%b," % (len(data), data)

@@ -1,0 +1,87 @@
+"""The files of keys as a start makes them, and what the audit log is written with.
+
+Each lies apart from the database: whoever copies that directory, as a backup does, would hold both.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from app.config import Settings, audit_key, variable
+from app.credentials.audit import AuditKey
+from app.errors import ConfigurationError
+from app.store.audit_head import HeadFile, HeadUnusable, Seal, sync_directory
+from app.store.location import database_path
+
+
+def load_seal(settings: Settings) -> Seal:
+    """What the audit log is written with; raises ConfigurationError where there is no key."""
+    for field in ("audit_key_file", "audit_head_file"):
+        _require_apart(settings, field)
+    key = audit_key(settings)
+    if key is None:
+        raise ConfigurationError(
+            f"there is no key for the audit log, {settings.audit_key_file.absolute()}; "
+            "make it with: latchkey init"
+        )
+    made = AuditKey(key)
+    return Seal(made, HeadFile(settings.audit_head_file.absolute(), made))
+
+
+def make_audit_key_file(settings: Settings, rows: int) -> Path | None:
+    """Make the key of the audit log, and the head of an empty one; None where there is a key.
+
+    ``rows`` is how many the log has: raises ConfigurationError where those have lost their key,
+    and where a file cannot be made.
+    """
+    path = settings.audit_key_file.absolute()
+    made = None
+    if not path.exists():
+        if rows:
+            raise ConfigurationError(
+                f"the audit log was written with a key that is not there: put {path} back"
+            )
+        _require_apart(settings, "audit_key_file")
+        made = make_key_file("audit", path)
+    if rows == 0:
+        try:
+            load_seal(settings).head.make()
+        except HeadUnusable as error:
+            raise ConfigurationError(str(error)) from None
+    return made
+
+
+def make_key_file(what: str, path: Path) -> Path | None:
+    """Make a file with one new key, mode 0600, durably; None where one has just been made."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w", encoding="ascii") as file:
+            file.write(f"{secrets.token_hex(32)}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        # A link, not a rename: it never replaces a key that another start has just made.
+        os.link(temporary, path)
+        sync_directory(path.parent)
+    except FileExistsError:
+        return None
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot make the {what} key file {path}: {error.strerror}"
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _require_apart(settings: Settings, field: str) -> None:
+    directory = database_path(settings.database_url).resolve().parent
+    path: Path = getattr(settings, field)
+    if path.resolve().parent == directory:
+        raise ConfigurationError(
+            f"{variable(field)} is in the database's directory, so a backup of one would hold "
+            "both: keep it in another directory"
+        )

@@ -1,0 +1,167 @@
+"""The audit log: rows that are only ever added, each in the transaction of what it tells of.
+
+They are numbered without gaps, since the number is taken in that transaction, and writers take
+turns. A store without a seal reads the log, and cannot change anything that has to be in it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, insert, select
+
+from app.credentials.audit import NO_ROWS, Entry, Head, Record
+from app.errors import StoreError
+from app.store.audit_head import HeadUnusable, Seal
+from app.store.connections import Connections
+from app.store.rows import to_milliseconds
+from app.store.tables import audit
+
+_BATCH = 5_000
+_LAST = select(audit.c.number, audit.c.mac).order_by(audit.c.number.desc()).limit(1)
+
+log = logging.getLogger("latchkey")
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which rows are asked for; None is no condition. ``since`` is a time, inclusive."""
+
+    subject: str | None = None
+    actor: str | None = None
+    action: str | None = None
+    since: datetime | None = None
+
+    def of(self, query: Select[Any]) -> Select[Any]:
+        """The query with these conditions."""
+        if self.subject is not None:
+            query = query.where(audit.c.subject == self.subject)
+        if self.actor is not None:
+            query = query.where((audit.c.actor == self.actor) | (audit.c.actor_kind == self.actor))
+        if self.action is not None:
+            query = query.where(audit.c.action == self.action)
+        if self.since is not None:
+            query = query.where(audit.c.at >= to_milliseconds(self.since))
+        return query
+
+
+EVERYTHING = Filter()
+
+
+class Audited:
+    """A transaction that changes something, and what it writes down of that."""
+
+    def __init__(self, audit_log: AuditLog, connection: Connection) -> None:
+        self.connection = connection
+        self.head: Head | None = None
+        self._log = audit_log
+
+    def record(self, record: Record) -> None:
+        """Add a row to the log, in this transaction."""
+        self.head = self._log.append(self.connection, record)
+
+
+class AuditLog:
+    """The log of one database. Its methods raise StoreError when the database fails."""
+
+    def __init__(self, connections: Connections, seal: Seal | None) -> None:
+        self._connections = connections
+        self._seal = seal
+
+    @contextmanager
+    def writing(self) -> Iterator[Audited]:
+        """A BEGIN IMMEDIATE transaction, committed at the end of the block, with its records.
+
+        For what no cache knows of, such as administrators; it may record nothing.
+        """
+        with self.unkept() as audited:
+            yield audited
+        self.keep(audited.head)
+
+    @contextmanager
+    def unkept(self) -> Iterator[Audited]:
+        """The same without keeping the head: for who replaces that by one that does not follow."""
+        with self._connections.writing() as connection:
+            yield Audited(self, connection)
+
+    def record(self, record: Record) -> None:
+        """Write down what changes nothing else in the database."""
+        with self.writing() as audited:
+            audited.record(record)
+
+    def append(self, connection: Connection, record: Record) -> Head:
+        """Add a row in a transaction that has the write lock; whoever commits it calls ``keep``."""
+        if self._seal is None:
+            raise StoreError("nothing is changed without the key of the audit log")
+        last = connection.execute(_LAST).one_or_none()
+        number, previous = (NO_ROWS.number, NO_ROWS.mac) if last is None else tuple(last)
+        actor = record.actor
+        entry = Entry(
+            number=number + 1,
+            at=to_milliseconds(record.at),
+            action=record.action.value,
+            actor_kind=actor.kind.value,
+            actor=actor.name,
+            address=actor.address,
+            subject=record.subject,
+            detail=record.detail_text,
+            mac="",
+        )
+        mac = self._seal.key.mac(previous, entry.fields)
+        names = ("number", "at", "action", "actor_kind", "actor", "address", "subject", "detail")
+        row = dict(zip(names, entry.fields, strict=True))
+        connection.execute(insert(audit), {**row, "mac": mac})
+        return Head(entry.number, mac)
+
+    def keep(self, head: Head | None) -> None:
+        """Note after a commit, outside the database, how far the log goes; None: no rows of it.
+
+        What was committed stands, whatever happens here: a fault is logged, and the next head
+        makes up for it.
+        """
+        if head is None or self._seal is None:
+            return
+        try:
+            self._seal.head.advance(head, self._has)
+        except (HeadUnusable, StoreError) as error:
+            log.error(
+                "the end of the audit log is not kept (see: latchkey audit verify): %s", error
+            )
+
+    def last(self) -> Head:
+        """The last row as it is stored."""
+        with self._connections.reading() as connection:
+            row = connection.execute(_LAST).one_or_none()
+        return NO_ROWS if row is None else Head(*row)
+
+    def page(self, wanted: Filter, limit: int, before: int | None = None) -> list[Entry]:
+        """At most ``limit`` rows with numbers below ``before``, the newest first."""
+        query = wanted.of(select(audit)).order_by(audit.c.number.desc()).limit(limit)
+        if before is not None:
+            query = query.where(audit.c.number < before)
+        with self._connections.reading() as connection:
+            return [Entry(*row) for row in connection.execute(query)]
+
+    def entries(self, wanted: Filter = EVERYTHING) -> Iterator[Entry]:
+        """Every row, the oldest first; those that are added meanwhile among them."""
+        after = None
+        while True:
+            query = wanted.of(select(audit)).order_by(audit.c.number).limit(_BATCH)
+            if after is not None:
+                query = query.where(audit.c.number > after)
+            with self._connections.reading() as connection:
+                rows = [Entry(*row) for row in connection.execute(query)]
+            yield from rows
+            if len(rows) < _BATCH:
+                return
+            after = rows[-1].number
+
+    def _has(self, head: Head) -> bool:
+        query = select(audit.c.mac).where(audit.c.number == head.number)
+        with self._connections.reading() as connection:
+            return connection.execute(query).scalar_one_or_none() == head.mac

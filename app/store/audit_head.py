@@ -1,0 +1,126 @@
+"""The head of the audit log, kept in a file outside the database.
+
+The log alone cannot tell that its end was cut off. The file says how far it went: it is replaced
+after each commit, by a whole new one that has been synced, and only by one that lies ahead. Where
+the process dies in between, the log is longer than the file says, never shorter.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hmac
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.credentials.audit import NO_ROWS, AuditKey, Head
+
+_LARGEST = 4096
+
+
+class HeadUnusable(Exception):
+    """The head file is not there, cannot be read or written, or is not what was written."""
+
+
+class HeadFile:
+    """The file of one log. Many processes may use it at once."""
+
+    def __init__(self, path: Path, key: AuditKey) -> None:
+        """Open nothing yet. ``key`` seals what is written."""
+        self.path = path
+        self._key = key
+
+    def read(self) -> Head:
+        """The head as it was last written; raises HeadUnusable."""
+        try:
+            with self.path.open("rb") as file:
+                fields = json.loads(file.read(_LARGEST))
+            head, seal = Head(fields["number"], fields["mac"]), fields["seal"]
+            genuine = hmac.compare_digest(self._key.seal(head), seal)
+        except FileNotFoundError:
+            raise HeadUnusable(f"the head file {self.path} is not there") from None
+        except OSError as error:
+            raise HeadUnusable(f"the head file {self.path}: {error.strerror}") from None
+        except (ValueError, KeyError, TypeError):
+            raise HeadUnusable(f"the head file {self.path} cannot be understood") from None
+        if not genuine:
+            raise HeadUnusable(f"the head file {self.path} was not written with the audit key")
+        return head
+
+    def advance(self, head: Head, is_in_log: Callable[[Head], bool]) -> None:
+        """Write a head, unless a later one is there.
+
+        ``is_in_log`` says whether the log has the row that the file names. Where it has not, its
+        end was cut off, and the file stays as it is: it is what tells. Raises HeadUnusable then,
+        and where the file cannot be used.
+        """
+        with self._lock():
+            kept = self.read()
+            if kept.number and not is_in_log(kept):
+                raise HeadUnusable(
+                    f"the log does not have row {kept.number} as the head file {self.path} has it"
+                )
+            if kept.number < head.number:
+                self._write(head)
+
+    def make(self) -> None:
+        """Write the head of a log without rows where there is no file; raises HeadUnusable."""
+        with self._lock():
+            if not self.path.exists():
+                self._write(NO_ROWS)
+
+    def replace(self, head: Head) -> None:
+        """Write a head whatever is there: for an operator who says so. Raises HeadUnusable."""
+        with self._lock():
+            self._write(head)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        # Of a file of its own: the head itself is replaced.
+        lock = self.path.with_name(f"{self.path.name}.lock")
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise HeadUnusable(f"{lock}: {error.strerror}") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _write(self, head: Head) -> None:
+        fields = {"number": head.number, "mac": head.mac, "seal": self._key.seal(head)}
+        temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}")
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            with open(os.open(temporary, flags, 0o600), "w", encoding="ascii") as file:
+                file.write(json.dumps(fields) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path)
+            sync_directory(self.path.parent)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise HeadUnusable(f"the head file {self.path}: {error.strerror}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """What a log is written with: the key of its chain, and the file of its head."""
+
+    key: AuditKey
+    head: HeadFile
+
+
+def sync_directory(path: Path) -> None:
+    """Have the names in a directory survive a power cut; raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

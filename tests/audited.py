@@ -1,0 +1,30 @@
+"""Stores whose changes are written down, and who makes them in tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from app.credentials.audit import Action, Actor, AuditKey, Trail
+from app.store import Store
+from app.store.audit_head import HeadFile, Seal
+
+TESTER = Actor.command_line("tester")
+AUDIT_KEY = AuditKey(b"\xad" * 32)
+
+
+def new_trail(action: Action = Action.KEY_CHANGE) -> Trail:
+    """The trail of a change by the tester."""
+    return Trail(TESTER, action)
+
+
+def new_seal(database: Path) -> Seal:
+    """A key, and a head beside the database: for tests that nobody attacks."""
+    seal = Seal(AUDIT_KEY, HeadFile(database.with_name("audit.head"), AUDIT_KEY))
+    seal.head.make()
+    return seal
+
+
+def open_store(url: str, **options: Any) -> Store:
+    """A store over the database at ``sqlite:///…`` that can be changed."""
+    return Store(url, seal=new_seal(Path(url.removeprefix("sqlite:///"))), **options)

@@ -1,0 +1,441 @@
+"""The audit log over a real database: written with each change, and every tampering found."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import itertools
+import json
+import logging
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from app.credentials.audit import (
+    NO_MAC,
+    Action,
+    Actor,
+    AuditKey,
+    Entry,
+    Head,
+    Record,
+    Trail,
+    encode,
+)
+from app.credentials.audit_check import Verification, verify
+from app.credentials.models import Change
+from app.errors import DuplicateApiKey, StoreError
+from app.store import Store
+from app.store.audit import Filter
+from app.store.audit_head import HeadFile, HeadUnusable
+from tests.audited import AUDIT_KEY, TESTER, new_seal, new_trail, open_store
+from tests.store.conftest import NOW, new_credential
+
+ROOT = Path(__file__).parents[2]
+ROWS = 9
+
+
+class Box:
+    """A log of nine rows, and whoever can write to the database with other tools."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seal = new_seal(path)
+        self.store = open_store(f"sqlite:///{path}")
+        for number in range(1, ROWS + 1):
+            self.record(f"admin {number}")
+
+    def record(self, subject: str) -> None:
+        actor = Actor.administrator("ann", "192.0.2.1")
+        self.store.audit.record(Record(NOW, Action.ADMIN_SIGN_IN, actor, subject))
+
+    def edit(self, *statements: str) -> None:
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def head(self) -> Head | str:
+        try:
+            return self.seal.head.read()
+        except HeadUnusable as error:
+            return str(error)
+
+    def verify(self, key: AuditKey = AUDIT_KEY) -> Verification:
+        head = self.head()
+        return verify(key, self.store.audit.entries(), head)
+
+    def found(self) -> list[tuple[str, int, int]]:
+        return [(one.problem, one.first, one.last) for one in self.verify().findings]
+
+
+@pytest.fixture
+def box(database: Path) -> Iterator[Box]:
+    made = Box(database)
+    yield made
+    made.store.close()
+
+
+# ---- What is written
+
+
+def entries(store: Store) -> list[Entry]:
+    return list(store.audit.entries())
+
+
+def test_each_change_writes_who_what_and_to_which(store: Store) -> None:
+    client = Actor.key("ak_live_x", "2001:db8::1")
+    end = NOW + timedelta(days=1)
+    one = store.add(
+        new_credential(expires_at=end), Trail(Actor.derivation("192.0.2.7"), Action.KEY_REGISTER)
+    )
+    later = NOW + timedelta(minutes=1)
+    change = Change(name="new", scopes=frozenset({"account:read", "*:read"}))
+    store.change(one.api_key, None, later, lambda _: change, Trail(client, Action.KEY_CHANGE))
+    store.revoke(one.api_key, "live", later, Trail(TESTER, Action.KEY_REVOKE))
+    rows = entries(store)
+    assert [row.number for row in rows] == [1, 2, 3]
+    assert [(row.action, row.actor_kind, row.actor, row.address) for row in rows] == [
+        ("key.register", "derivation", None, "192.0.2.7"),
+        ("key.change", "key", "ak_live_x", "2001:db8::1"),
+        ("key.revoke", "command line", "tester", None),
+    ]
+    assert {row.subject for row in rows} == {one.api_key}
+    assert rows[1].at - rows[0].at == 60_000
+    assert json.loads(rows[0].detail) == {
+        "name": "test",
+        "mode": "live",
+        "scopes": ["*"],
+        "derivation_id": one.derivation_id,
+        "expires_at": round(end.timestamp() * 1000),
+    }
+    assert json.loads(rows[1].detail) == {
+        "name": ["test", "new"],
+        "scopes": [["*"], ["*:read", "account:read"]],
+    }
+    assert rows[2].detail == "{}"
+
+
+def test_what_changes_nothing_writes_nothing(store: Store) -> None:
+    added = store.add(new_credential(), new_trail())
+    store.revoke(added.api_key, None, NOW, new_trail())
+    assert not store.revoke(added.api_key, None, NOW, new_trail())
+    assert store.change(added.api_key, None, NOW, lambda _: Change(), new_trail()) is None
+
+    def refuse(_: object) -> Change:
+        raise LookupError
+
+    other = store.add(new_credential(), new_trail())
+    with pytest.raises(LookupError):
+        store.change(other.api_key, None, NOW, refuse, new_trail())
+    assert [row.number for row in entries(store)] == [1, 2, 3]
+
+
+def test_a_store_without_the_key_changes_nothing(database: Path) -> None:
+    with closing(Store(f"sqlite:///{database}")) as store:
+        with pytest.raises(StoreError, match="key of the audit log"):
+            store.add(new_credential(), new_trail())
+        assert store.page(None, 10, None) == []
+
+
+def test_numbers_have_no_gaps_whoever_writes_and_whatever_fails(database: Path) -> None:
+    """Writers in threads and processes, and transactions that are rolled back."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from tests.audited import *; from tests.store.conftest import NOW\n"
+        "from app.credentials.audit import Record, Action\n"
+        "store = open_store(f'sqlite:///{sys.argv[1]}')\n"
+        "for _ in range(15): store.audit.record(Record(NOW, Action.ADMIN_CREATE, TESTER))\n"
+        "store.close()\n"
+    )
+    children = [
+        subprocess.Popen([sys.executable, "-c", code, str(database)], cwd=ROOT) for _ in range(2)
+    ]
+
+    def write(store: Store) -> None:
+        for _ in range(15):
+            added = new_credential()
+            store.add(added, new_trail())
+            with pytest.raises(DuplicateApiKey):
+                store.add(added, new_trail())
+
+    with closing(open_store(f"sqlite:///{database}", write_timeout=30.0)) as store:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(write, [store] * 2))
+        assert [child.wait(60) for child in children] == [0, 0]
+        head = store.audit.last()
+        assert head.number == 60
+        assert new_seal(database).head.read() == head
+        assert verify(AUDIT_KEY, store.audit.entries(), head).findings == []
+
+
+def test_the_encoding_is_as_documented() -> None:
+    """Computed here from docs/audit.md alone, by other means than the application's."""
+    fields = (1, 1_768_473_000_123, "key.revoke", "key", "ü", None, "ak_live_x", "{}")
+    encoded = (
+        b"17:latchkey.audit.v1,64:" + b"0" * 64 + b",1:1,13:1768473000123,10:key.revoke,3:key,"
+        b"2:\xc3\xbc,-9:ak_live_x,2:{},"
+    )
+    assert encode(b"latchkey.audit.v1", (NO_MAC, *fields)) == encoded
+    expected = hmac.new(b"k" * 32, encoded, hashlib.sha256).hexdigest()
+    assert AuditKey(b"k" * 32).mac(NO_MAC, fields) == expected
+    assert "k" * 8 not in repr(AuditKey(b"k" * 32))
+
+
+def test_no_two_rows_are_encoded_alike() -> None:
+    texts = ["", "-", ",", "1:a,", "a", None, "a,1:b"]
+    seen = {encode(b"x", row) for row in itertools.product(texts, repeat=3)}
+    assert len(seen) == len(texts) ** 3
+
+
+@pytest.mark.parametrize(
+    ("wanted", "numbers"),
+    [
+        (Filter(), [4, 3, 2, 1]),
+        (Filter(subject="ak_1"), [2, 1]),
+        (Filter(actor="ann"), [3, 1]),
+        (Filter(actor="command line"), [4, 2]),
+        (Filter(action="key.revoke"), [4, 2]),
+        (Filter(since=NOW + timedelta(hours=3)), [4, 3]),
+        (Filter(subject="ak_1", actor="ann"), [1]),
+    ],
+)
+def test_filters(store: Store, wanted: Filter, numbers: list[int]) -> None:
+    ann = Actor.administrator("ann", None)
+    for hour, (action, actor, subject) in enumerate(
+        [
+            (Action.KEY_ISSUE, ann, "ak_1"),
+            (Action.KEY_REVOKE, TESTER, "ak_1"),
+            (Action.KEY_ISSUE, ann, "ak_2"),
+            (Action.KEY_REVOKE, TESTER, "ak_2"),
+        ],
+        1,
+    ):
+        store.audit.record(Record(NOW + timedelta(hours=hour), action, actor, subject))
+    assert [row.number for row in store.audit.page(wanted, 10)] == numbers
+    assert [row.number for row in store.audit.entries(wanted)] == numbers[::-1]
+    assert [row.number for row in store.audit.page(wanted, 1)] == numbers[:1]
+    before = store.audit.page(wanted, 10, before=numbers[0])
+    assert [row.number for row in before] == numbers[1:]
+
+
+# ---- Tampering
+
+
+def test_an_untouched_log_is_whole(box: Box) -> None:
+    found = box.verify()
+    assert (found.rows, found.last.number, found.findings) == (ROWS, ROWS, [])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "at = at + 1",
+        "action = 'key.revoke'",
+        "actor_kind = 'key'",
+        "actor = 'bob'",
+        "actor = NULL",
+        "actor = ''",
+        "actor = x'616e6e'",
+        "address = '192.0.2.2'",
+        "subject = 'admin 6'",
+        "subject = NULL",
+        "detail = '{ }'",
+        "detail = x'7b7d'",
+        "mac = ''",
+        "mac = x'00'",
+        "mac = upper(mac)",
+        "mac = '" + "0" * 64 + "'",
+    ],
+)
+@pytest.mark.parametrize("number", [1, 5, ROWS])
+def test_a_changed_row_is_found(box: Box, change: str, number: int) -> None:
+    box.edit(f"UPDATE audit SET {change} WHERE number = {number}")
+    found = box.found()
+    assert ("altered", number, number) in found
+    # The last row's MAC is also in the head.
+    others = [one for one in found if one != ("altered", number, number)]
+    assert others == ([("head", ROWS, ROWS)] if number == ROWS and "mac" in change else [])
+
+
+@pytest.mark.parametrize(("first", "last"), [(1, 1), (5, 5), (3, 7)])
+def test_a_removed_row_is_found(box: Box, first: int, last: int) -> None:
+    box.edit(f"DELETE FROM audit WHERE number BETWEEN {first} AND {last}")
+    assert box.found() == [("missing", first, last)]
+
+
+def test_a_removed_row_is_found_where_the_others_close_up(box: Box) -> None:
+    box.edit(
+        "DELETE FROM audit WHERE number = 5",
+        *(
+            f"UPDATE audit SET number = {number - 1} WHERE number = {number}"
+            for number in (6, 7, 8, 9)
+        ),
+    )
+    assert box.found() == [("altered", 5, 8), ("cut off", 9, 9)]
+
+
+def test_reordered_rows_are_found(box: Box) -> None:
+    box.edit(
+        "UPDATE audit SET number = 100 WHERE number = 4",
+        "UPDATE audit SET number = 4 WHERE number = 7",
+        "UPDATE audit SET number = 7 WHERE number = 100",
+    )
+    found = {number for _, first, last in box.found() for number in range(first, last + 1)}
+    assert {4, 7} <= found
+
+
+@pytest.mark.parametrize("columns", ["subject, detail", "at, action, subject, detail, mac"])
+def test_exchanged_contents_are_found(box: Box, columns: str) -> None:
+    names = columns.split(", ")
+    box.edit("CREATE TABLE former AS SELECT * FROM audit")
+    for one, other in ((4, 5), (5, 4)):
+        sets = ", ".join(
+            f"{name} = (SELECT {name} FROM former WHERE number = {other})" for name in names
+        )
+        box.edit(f"UPDATE audit SET {sets} WHERE number = {one}")
+    found = {number for _, first, last in box.found() for number in range(first, last + 1)}
+    assert {4, 5} <= found
+
+
+@pytest.mark.parametrize("number", [0, -3])
+def test_a_row_before_the_first_is_found(box: Box, number: int) -> None:
+    box.edit(
+        f"INSERT INTO audit SELECT {number}, at, action, actor_kind, actor, address, subject, "
+        "detail, mac FROM audit WHERE number = 1"
+    )
+    assert box.found() == [("inserted", number, number)]
+
+
+@pytest.mark.parametrize("mac", ["mac", "'" + "ab" * 32 + "'"])
+def test_a_row_put_at_the_end_is_found(box: Box, mac: str) -> None:
+    box.edit(
+        "INSERT INTO audit SELECT 10, at, action, actor_kind, actor, address, subject, detail, "
+        f"{mac} FROM audit WHERE number = 9"
+    )
+    assert box.found() == [("altered", 10, 10)]
+
+
+def test_a_row_put_between_others_is_found(box: Box) -> None:
+    for number in range(ROWS, 4, -1):
+        box.edit(f"UPDATE audit SET number = {number + 1} WHERE number = {number}")
+    box.edit(
+        "INSERT INTO audit SELECT 5, at, action, actor_kind, actor, address, subject, detail, mac "
+        "FROM audit WHERE number = 4"
+    )
+    assert ("altered", 5, 10) in box.found()
+
+
+@pytest.mark.parametrize("kept", [0, 1, 8])
+def test_a_cut_off_end_is_found(box: Box, kept: int) -> None:
+    box.edit(f"DELETE FROM audit WHERE number > {kept}")
+    assert box.found() == [("cut off", kept + 1, ROWS)]
+
+
+@pytest.mark.parametrize("more", [1, 3, 6])
+def test_a_cut_off_end_stays_found_while_the_log_goes_on(
+    box: Box, more: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is written after that does not cover it: the head stays where it was."""
+    box.edit("DELETE FROM audit WHERE number > 6")
+    with caplog.at_level(logging.ERROR, "latchkey"):
+        for number in range(more):
+            box.record(f"after {number}")
+    assert len(caplog.records) == more
+    assert "the log does not have row 9 as the head file" in caplog.text
+    assert box.seal.head.read().number == ROWS
+    assert box.found() == [("cut off", 6 + more + 1, 9)] if more < 3 else [("head", 9, 9)]
+
+
+def test_everything_in_the_log_of_another_key_is_found(box: Box) -> None:
+    other = AuditKey(b"other key".ljust(32))
+    found = verify(other, box.store.audit.entries(), box.store.audit.last())
+    assert [(one.problem, one.first, one.last) for one in found.findings] == [("altered", 1, ROWS)]
+
+
+# ---- The head
+
+
+def test_a_crash_before_the_head_was_written_leaves_a_log_that_verifies(box: Box) -> None:
+    with box.store.audit.unkept() as audited:
+        audited.record(Record(NOW, Action.ADMIN_SIGN_IN, TESTER))
+    assert box.seal.head.read().number == ROWS
+    assert box.found() == []
+    box.record("the next one")
+    assert box.seal.head.read() == box.store.audit.last()
+    assert box.found() == []
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _lower(path: Path) -> None:
+    fields = json.loads(path.read_text())
+    path.write_text(json.dumps({**fields, "number": 3}))
+
+
+def _other_key(path: Path) -> None:
+    HeadFile(path, AuditKey(bytes(32))).replace(Head(ROWS, NO_MAC))
+
+
+def _other_types(path: Path) -> None:
+    path.write_text(json.dumps({"number": "9", "mac": 3, "seal": None}))
+
+
+@pytest.mark.parametrize("harm", [_remove, _empty, _lower, _other_key, _other_types])
+def test_a_head_that_is_gone_or_forged_is_found_and_stays_so(
+    box: Box, harm: Callable[[Path], None]
+) -> None:
+    harm(box.seal.head.path)
+    was = box.seal.head.path.read_bytes() if box.seal.head.path.exists() else None
+    for _ in range(2):
+        assert [problem for problem, _, _ in box.found()] == ["head"]
+        box.record("goes on")
+    assert (box.seal.head.path.read_bytes() if was is not None else None) == was
+    assert box.seal.head.path.exists() is (was is not None)
+
+
+def test_the_head_never_goes_backwards(box: Box) -> None:
+    heads = [Head(row.number, row.mac) for row in box.store.audit.entries()]
+    threads = [
+        threading.Thread(target=box.seal.head.advance, args=(head, lambda _: True))
+        for head in heads[::-1]
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert box.seal.head.read() == heads[-1]
+
+
+def test_the_head_is_private_and_whole(box: Box) -> None:
+    head = box.seal.head.path
+    assert head.stat().st_mode & 0o777 == 0o600
+    names = {path.name for path in head.parent.iterdir()}
+    assert {name for name in names if "head" in name} == {"audit.head", "audit.head.lock"}
+
+
+def test_what_was_committed_stands_where_the_head_cannot_be_written(
+    database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    seal = new_seal(database)
+    seal.head.path.unlink()
+    os.mkdir(seal.head.path)
+    with closing(Store(f"sqlite:///{database}", seal=seal)) as store:
+        with caplog.at_level(logging.ERROR, "latchkey"):
+            store.audit.record(Record(NOW, Action.ADMIN_CREATE, TESTER, "ann"))
+        assert store.audit.last().number == 1
+    assert "the end of the audit log is not kept" in caplog.text
