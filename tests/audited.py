@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from app.config import load_settings
 from app.credentials.audit import Action, Actor, AuditKey, Trail
+from app.key_files import make_audit_key_file
 from app.store import Store
 from app.store.audit_head import HeadFile, Seal
 
@@ -23,6 +25,17 @@ def new_seal(database: Path) -> Seal:
     seal = Seal(AUDIT_KEY, HeadFile(database.with_name("audit.head"), AUDIT_KEY))
     seal.head.make()
     return seal
+
+
+def audit_files(directory: Path) -> dict[str, str]:
+    """Make the key and the head of an empty log in a directory; the settings that name them."""
+    made = {
+        "LATCHKEY_AUDIT_KEY_FILE": str(directory / "audit.key"),
+        "LATCHKEY_AUDIT_HEAD_FILE": str(directory / "audit.head"),
+    }
+    settings = load_settings({"LATCHKEY_DATABASE_URL": "sqlite:///latchkey.db", **made})
+    make_audit_key_file(settings, 0)
+    return made
 
 
 def open_store(url: str, **options: Any) -> Store:

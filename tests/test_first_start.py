@@ -71,7 +71,9 @@ def refused(service: Service, command: str) -> str:
 def test_the_key_file_is_private_and_not_beside_the_database(first: FirstStart) -> None:
     assert first.key_file.stat().st_mode & 0o777 == 0o600
     assert first.key_file.parent.stat().st_mode & 0o777 == 0o700
-    assert list(first.key_file.parent.iterdir()) == [first.key_file]
+    made = {path.name: path for path in first.key_file.parent.iterdir()}
+    assert sorted(made) == ["audit.head", "audit.head.lock", "audit.key", "derivation.key"]
+    assert {path.stat().st_mode & 0o777 for path in made.values()} == {0o600}
     assert first.key_file.parent != first.service.database.parent
     assert re.fullmatch(r"[0-9a-f]{64}\n", first.key_file.read_text())
     assert f"made the derivation key file {first.key_file}; keep it out" in first.printed
@@ -155,7 +157,8 @@ def test_an_instance_with_its_key_in_the_environment_gets_no_file(tmp_path: Path
     printed = service.command("init").stdout
     assert "derivation key file" not in printed
     assert len(pairs(printed)) == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    made = sorted(path.name for path in (tmp_path / "secrets").iterdir())
+    assert made == ["audit.head", "audit.head.lock", "audit.key"]
 
 
 @pytest.mark.parametrize("command", ["init", "serve"])
@@ -229,7 +232,8 @@ def test_two_first_starts_at_once(tmp_path: Path) -> None:
     assert [start.returncode for start in starts] == [0, 0]
     # One of them made the file, and both went on with it; no draft of it is left.
     assert sum("made the derivation key file" in text for text in printed) == 1
-    assert [path.name for path in (tmp_path / "secrets").iterdir()] == ["derivation.key"]
+    names = sorted(path.name for path in (tmp_path / "secrets").iterdir())
+    assert names == ["audit.head", "audit.head.lock", "audit.key", "derivation.key"]
     made = [pair for text in printed for pair in pairs(text)]
     assert sorted(pair.api_key[:8] for pair in made) == ["ak_live_", "ak_test_"]
     with service:

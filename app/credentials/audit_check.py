@@ -1,4 +1,4 @@
-"""Verifying the audit log: is every row what was written, in its place, and is the end there?"""
+"""Verifying the audit log: that every row is what was written, in its place, to the end."""
 
 from __future__ import annotations
 

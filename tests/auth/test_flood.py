@@ -20,7 +20,7 @@ from app.credentials.tokens import compose_secret, lookup_key, new_api_key
 from app.errors import InvalidCredential
 from app.store.lookup import Lookup
 from app.store.migrate import migrate_in_child
-from tests.audited import TESTER
+from tests.audited import TESTER, audit_files
 from tests.service import Pair, Service
 from tests.switching import switching_every
 
@@ -52,6 +52,7 @@ def latchkey(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Latchke
             "LATCHKEY_DERIVATION_KEYS": os.urandom(32).hex(),
             "LATCHKEY_CACHE_BACKEND": request.param,
             "LATCHKEY_THREADS": str(THREADS),
+            **audit_files(tmp_path / "secrets"),
         }
     )
     migrate_in_child(settings.database_url)

@@ -33,7 +33,7 @@ from app.auth.requirements import check_declarations
 from app.config import Settings
 from app.credentials.models import Principal
 from app.errors import ConfigurationError, StoreError
-from tests.audited import TESTER
+from tests.audited import TESTER, audit_files
 from tests.auth.worker import Worker, api_key, derive, forge, new_throttle
 from tests.database import new_database
 
@@ -319,6 +319,8 @@ def latchkey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Latchk
     """Built from the environment, as somebody's own service builds it."""
     monkeypatch.setenv("LATCHKEY_DATABASE_URL", new_database(tmp_path / "latchkey.db"))
     monkeypatch.setenv("LATCHKEY_DERIVATION_KEYS", "1f" * 32)
+    for name, value in audit_files(tmp_path / "secrets").items():
+        monkeypatch.setenv(name, value)
     latchkey = Latchkey.from_settings()
     yield latchkey
     latchkey.store.close()
@@ -499,8 +501,11 @@ def test_an_unknown_scope_is_a_mistake_of_the_programmer() -> None:
 
 
 def test_settings_may_be_given_instead_of_the_environment(tmp_path: Path) -> None:
+    audit_files(tmp_path / "secrets")
     settings = Settings(
         database_url=new_database(tmp_path / "latchkey.db"),
+        audit_key_file=tmp_path / "secrets" / "audit.key",
+        audit_head_file=tmp_path / "secrets" / "audit.head",
         derivation_keys="ab" * 32,  # type: ignore[arg-type]
         cache_backend="none",
         failure_limit="off",

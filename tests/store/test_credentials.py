@@ -225,5 +225,6 @@ def test_a_secret_leaves_only_its_hash(store: Store, database: Path) -> None:
         "rotated_to",
         "original_expires_at",
         "last_used_at",
+        "first_used_at",
         "origin",
     ]
