@@ -59,6 +59,7 @@ APP_MODULES = (
     "auth._headers",
     "auth._entry",
     "auth._recent",
+    "auth._requirements",
     "auth._latency",
     "auth._sightings",
     "auth._hit",

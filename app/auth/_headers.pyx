@@ -1,17 +1,16 @@
 # cython: always_allow_keywords=False
-"""Whether a request has any header of the pair scheme's family.
+"""Headers, as compiled code reads them: the plain forms of a credential are in the .pxd file.
 
-Compiled because every refusal asks it of every header, and refusals come in floods.
+Whether a request has any header of the pair scheme's family is asked by every refusal of every
+header, and refusals come in floods.
 """
 
+from cpython.object cimport PyObject
 from libc.string cimport memcmp
 
 
 cdef extern from "Python.h":
     bint PyUnicode_Check(object text) noexcept
-    bint PyUnicode_IS_COMPACT_ASCII(object text) noexcept
-    Py_ssize_t PyUnicode_GET_LENGTH(object text) noexcept
-    const void *text_data "PyUnicode_DATA"(object text) noexcept
 
 
 cdef enum:
@@ -20,12 +19,14 @@ cdef enum:
 
 def has_pair_family(environ):
     """Whether a name in a WSGI environ begins with HTTP_X_API_."""
+    cdef PyObject *text
     for name in environ:
+        text = <PyObject *>name
         if (
             PyUnicode_Check(name)
-            and PyUnicode_IS_COMPACT_ASCII(name)
-            and PyUnicode_GET_LENGTH(name) >= FAMILY_SIZE
-            and memcmp(text_data(name), b"HTTP_X_API_", FAMILY_SIZE) == 0
+            and is_ascii(text)
+            and text_size(text) >= FAMILY_SIZE
+            and memcmp(text_data(text), b"HTTP_X_API_", FAMILY_SIZE) == 0
         ):
             return True
     return False

@@ -6,7 +6,7 @@ from app.auth._entry cimport Entry
 from app.auth._latency cimport Latencies
 from app.auth._recent cimport Place, Recent
 from app.auth._sightings cimport Sources
-from fastcache._digest cimport KeyedDigest
+from fastcache._digest cimport Blake2bKey, KeyedDigest
 from fastcache._shared cimport Counters, Stripes
 from fastcache._shared_cache cimport SharedCache
 from fastcache._tallies cimport Tallies
@@ -21,20 +21,30 @@ cdef enum Decision:
 
 cdef class HitPath:
     cdef object wsgi_app
-    cdef object count_use       # what to call where the tallies have no row yet
-    cdef TTLCache known         # None: nothing is decided here
+    cdef Latencies latencies    # None: not measured
+    # What a hit reads, side by side and apart from the objects that keep it: between two
+    # requests, an application has pushed out of the caches all that lies about.
+    cdef uint64_t *counts       # the words of `counters`
+    cdef bint alone             # no other process counts there
+    cdef bint decides           # False: nothing is decided here
+    cdef uint64_t *stripe_words
+    cdef uint64_t stripe_mask
+    cdef Place *places          # those of `recent`, or NULL
+    cdef uint64_t pair_mask
+    cdef uint64_t open_sizes    # a bit for each length of an open path
+    cdef uint64_t area_marks    # a bit for each second character of an open area, by its last bits
+    cdef Blake2bKey key         # that of `digest`
+
+    cdef TTLCache known         # or None
     cdef Recent recent          # what is looked at before it
     cdef SharedCache l2         # or None
     cdef KeyedDigest digest
     cdef Stripes stripes
     cdef Tallies uses
+    cdef object count_use       # what to call where the tallies have no row yet
     cdef Counters counters
-    cdef uint64_t *counts       # the words of `counters`
-    cdef bint alone             # no other process counts there
-    cdef Latencies latencies    # None: not measured
     cdef Sources sightings
     cdef dict open_methods      # of each open path
-    cdef uint64_t open_sizes    # a bit for each length of an open path
     cdef tuple open_areas
 
     cdef object answer(self, object environ, object start_response)

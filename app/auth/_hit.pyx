@@ -36,8 +36,17 @@ from app.auth._entry cimport (
     Entry,
     entry_of_record,
 )
+from app.auth._headers cimport (
+    MARK_SIZE,
+    SECRET_SIZE,
+    is_str,
+    plain,
+    secret_in,
+    text_data,
+    text_size,
+)
 from app.auth._latency cimport Watch, watch
-from app.auth._recent cimport Place, Recent, pair_of
+from app.auth._recent cimport Place, Recent, pair_in
 from app.auth._sightings cimport in_another_second
 from fastcache._digest cimport fastcache_blake2b, fastcache_equal_digests
 from fastcache._shard cimport fastcache_give, fastcache_prefetch
@@ -48,10 +57,6 @@ from app.auth.counts import Count, Use
 
 cdef extern from "Python.h":
     # Without the references that Cython would take and drop.
-    bint is_str "PyUnicode_CheckExact"(PyObject *text) noexcept
-    bint is_ascii "PyUnicode_IS_COMPACT_ASCII"(PyObject *text) noexcept
-    Py_ssize_t text_size "PyUnicode_GET_LENGTH"(PyObject *text) noexcept
-    void *text_data "PyUnicode_DATA"(PyObject *text) noexcept
     bint PySet_Contains(object collection, PyObject *key) except -1
     object new_text "PyUnicode_New"(Py_ssize_t size, Py_UCS4 largest)
     bint PyDict_CheckExact(object mapping) noexcept
@@ -70,9 +75,6 @@ cdef extern from "_fixed_hash.h":
 
 
 cdef enum:
-    BEARER_SIZE = 7         # "Bearer "
-    MARK_SIZE = 3           # "ak_", "sk_"
-    SECRET_SIZE = 79
     SLOT_SIZE = 4096        # the longest record that is read from the shared cache
 
 cdef int AUTHENTICATED = Count.AUTHENTICATED
@@ -84,50 +86,14 @@ cdef int FINISHED = Count.FINISHED
 cdef int USES = Use.USES
 cdef int LAST_USED = Use.LAST_USED
 
-cdef str AUTHORIZATION = "HTTP_AUTHORIZATION"
-cdef str API_KEY = "HTTP_X_API_KEY"
-cdef str API_SECRET = "HTTP_X_API_SECRET"
 cdef str METHOD = "REQUEST_METHOD"
 cdef str PATH = "PATH_INFO"
 cdef str PRINCIPAL = "latchkey.principal"
 cdef unsigned char[DIGEST_SIZE] NO_DIGEST
 
 
-cdef inline const char *plain(PyObject *text) noexcept:
-    """The characters of a str that is exactly that, and ASCII; NULL for anything else."""
-    return <const char *>text_data(text) if is_str(text) and is_ascii(text) else NULL
-
-
-cdef inline const char *plain_of(PyObject *text, Py_ssize_t size) noexcept:
-    """The same, of a str of so many characters."""
-    return plain(text) if is_str(text) and text_size(text) == size else NULL
-
-
-cdef inline bint is_bearer(const char *text) noexcept nogil:
-    return memcmp(text, b"Bearer ", BEARER_SIZE) == 0 or memcmp(text, b"bearer ", BEARER_SIZE) == 0
-
-
-cdef inline const char *secret_in(dict environ) except? NULL:
-    """The one secret that the headers present in a plain form; NULL for anything else."""
-    cdef PyObject *authorization = PyDict_GetItemWithError(environ, AUTHORIZATION)
-    cdef PyObject *api_key = PyDict_GetItemWithError(environ, API_KEY)
-    cdef PyObject *api_secret = PyDict_GetItemWithError(environ, API_SECRET)
-    cdef const char *key
-    cdef const char *secret
-    if authorization != NULL:
-        secret = plain_of(authorization, BEARER_SIZE + SECRET_SIZE)
-        if secret == NULL or not is_bearer(secret) or api_key != NULL or api_secret != NULL:
-            return NULL
-        return secret + BEARER_SIZE
-    if api_key == NULL or api_secret == NULL:
-        return NULL
-    key = plain_of(api_key, MARK_SIZE + LOOKUP_SIZE)
-    secret = plain_of(api_secret, SECRET_SIZE)
-    if key == NULL or secret == NULL or memcmp(key, b"ak_", MARK_SIZE) != 0:
-        return NULL
-    if memcmp(key + MARK_SIZE, secret + MARK_SIZE, LOOKUP_SIZE) != 0:
-        return NULL
-    return secret
+cdef inline uint64_t mark_of(char character) noexcept nogil:
+    return <uint64_t>1 << (<unsigned char>character & 63)
 
 
 cdef inline bint is_running(uint64_t deadline) noexcept nogil:
@@ -160,7 +126,7 @@ cdef inline void count(HitPath path, int index) noexcept:
 
 
 cdef inline uint64_t *stripe_of(HitPath path, uint64_t hashed) noexcept nogil:
-    return &path.stripes.words[hashed & <uint64_t>(path.stripes.count - 1)]
+    return &path.stripe_words[hashed & path.stripe_mask]
 
 
 @cython.auto_pickle(False)
@@ -176,10 +142,16 @@ cdef class HitPath:
         """`known` is the cache of entries by lookup key, None to decide nothing here."""
         self.wsgi_app = wsgi_app
         self.known = known
+        self.decides = known is not None
         self.recent = Recent(0 if known is None else int(known.maxsize))
+        self.places = self.recent.places
+        self.pair_mask = self.recent.mask
         self.l2 = authenticator.l2
         self.digest = authenticator.digest
+        self.key = self.digest.key
         self.stripes = authenticator.shared.stripes
+        self.stripe_words = self.stripes.words
+        self.stripe_mask = <uint64_t>(self.stripes.count - 1)
         self.uses = authenticator.shared.uses
         self.count_use = authenticator.shared.count_use
         self.counters = authenticator.counters
@@ -191,6 +163,9 @@ cdef class HitPath:
         self.open_areas = tuple([
             area.encode() for area in open_routes.areas if area.isascii()
         ])
+        for area in self.open_areas:
+            # What is shorter than two characters may be met by any path.
+            self.area_marks |= mark_of((<const char *><bytes>area)[1]) if len(area) > 1 else ~0
         for path in self.open_methods:
             self.open_sizes |= <uint64_t>1 << <int>min(len(path), 63)
         if self.l2 is not None and self.l2.slot_size > SLOT_SIZE:
@@ -243,7 +218,7 @@ cdef class HitPath:
         cdef uint64_t *row
         cdef uint64_t before
         cdef int64_t now
-        if self.known is None:
+        if not self.decides:
             return UNCERTAIN
         secret = secret_in(environ)
         if secret != NULL:
@@ -251,7 +226,7 @@ cdef class HitPath:
             hashed = fastcache_fixed_hash(secret + MARK_SIZE, LOOKUP_SIZE)
             stripe = stripe_of(self, hashed)
             fastcache_prefetch(stripe)
-            place = pair_of(self.recent, hashed)
+            place = pair_in(self.places, self.pair_mask, hashed)
             if place != NULL:
                 fastcache_prefetch(place)
                 fastcache_prefetch(place + 1)
@@ -266,7 +241,7 @@ cdef class HitPath:
             fastcache_prefetch(place.row)
             fastcache_prefetch(place.principal)
         fastcache_blake2b(
-            &self.digest.key, <const unsigned char *>secret, SECRET_SIZE, digest
+            &self.key, <const unsigned char *>secret, SECRET_SIZE, digest
         )
         if place != NULL:
             if not fastcache_equal_digests(digest, place.digest, DIGEST_SIZE):
@@ -342,6 +317,8 @@ cdef class HitPath:
                 if PySet_Contains(<object>methods, method):
                     return True
         certain[0] = True
+        if size > 1 and self.area_marks & mark_of(text[1]) == 0:
+            return False
         for area in self.open_areas:
             if size >= len(<bytes>area) and memcmp(
                 text, <const char *><bytes>area, <size_t>len(<bytes>area)

@@ -19,14 +19,14 @@ cdef struct Place:          # one cache line: all that decides, but for the stri
 cdef class Recent:
     cdef void *block        # the memory that `places` is aligned in
     cdef Place *places      # in pairs; NULL where nothing is remembered
-    cdef uint64_t pairs     # a power of two
+    cdef uint64_t mask      # of the number of a pair
 
     cdef void remember(self, uint64_t hashed, Entry entry, uint64_t *row) noexcept
 
 
-cdef inline Place *pair_of(Recent recent, uint64_t hashed) noexcept nogil:
+cdef inline Place *pair_in(Place *places, uint64_t mask, uint64_t hashed) noexcept nogil:
     """The two places that a key with this fixed hash may be in; NULL for none."""
-    if recent.places == NULL:
+    if places == NULL:
         return NULL
     # Stripes are chosen by the lower half.
-    return &recent.places[2 * (hashed >> 32 & (recent.pairs - 1))]
+    return &places[2 * (hashed >> 32 & mask)]

@@ -50,13 +50,14 @@ cdef class Recent:
 
     def __cinit__(self, size):
         cdef uint64_t places = min(size, MOST_PLACES) if LATCHKEY_GIL else 0
+        cdef uint64_t pairs = 1
         if places < 2:
             return
-        self.pairs = 1
-        while self.pairs * 4 <= places:
-            self.pairs *= 2
+        while pairs * 4 <= places:
+            pairs *= 2
+        self.mask = pairs - 1
         # Zeroed by the kernel where it is first touched.
-        self.block = calloc(2 * self.pairs + 1, sizeof(Place))
+        self.block = calloc(2 * pairs + 1, sizeof(Place))
         if self.block == NULL:
             raise MemoryError
         self.places = <Place *>(
@@ -66,13 +67,13 @@ cdef class Recent:
     def __dealloc__(self):
         cdef uint64_t index
         if self.places != NULL:
-            for index in range(2 * self.pairs):
+            for index in range(2 * (self.mask + 1)):
                 decref(self.places[index].principal)
         free(self.block)
 
     cdef void remember(self, uint64_t hashed, Entry entry, uint64_t *row) noexcept:
         """Keep what an entry holds that was just let through, and is counted in `row`."""
-        cdef Place *place = pair_of(self, hashed)
+        cdef Place *place = pair_in(self.places, self.mask, hashed)
         cdef PyObject *former
         if place == NULL:
             return

@@ -17,7 +17,9 @@ SHARED_BLOCK = 0
 
 _GAUGES_AT = 64 * 8
 _LATENCIES_AT = _GAUGES_AT + 8 * 8
-BLOCK_SIZE = _LATENCIES_AT + LATENCY_SIZE
+# Whole cache lines: no two workers write to the same one.
+_LINE = 64
+BLOCK_SIZE = -(-(_LATENCIES_AT + LATENCY_SIZE) // _LINE) * _LINE
 
 Series = dict[tuple[str | None, int], tuple[int, ...]]
 

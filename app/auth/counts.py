@@ -6,10 +6,17 @@ from enum import IntEnum, auto
 
 
 class Count(IntEnum):
-    """The index of each counter in a worker's block."""
+    """The index of each counter in a worker's block.
+
+    Those that a hit counts come first: they lie in one line of memory.
+    """
 
     AUTHENTICATED = 0
     OPEN = auto()
+    CACHE_HIT = auto()
+    SHARED_HIT = auto()
+    STARTED = auto()
+    FINISHED = auto()
     MISSING = auto()
     INVALID = auto()
     REVOKED = auto()
@@ -17,19 +24,15 @@ class Count(IntEnum):
     AMBIGUOUS = auto()
     RATE_LIMITED = auto()
     FAILED = auto()
-    CACHE_HIT = auto()
     CACHE_MISS = auto()
     UNKNOWN_HIT = auto()
     STORE_SELECT = auto()
     STORE_ERROR = auto()
     FORGED = auto()
-    SHARED_HIT = auto()
     SHARED_MISS = auto()
     EVICTED_KNOWN = auto()
     EVICTED_UNKNOWN = auto()
     UNCOUNTED = auto()
-    STARTED = auto()
-    FINISHED = auto()
 
 
 class Use(IntEnum):

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 from flask import Flask, Request, request
-from flask.typing import ResponseReturnValue
 from werkzeug.local import LocalProxy
 
+from app.auth._requirements import Enforcement
 from app.auth.middleware import PRINCIPAL_KEY, OpenRoutes
 from app.credentials.models import Principal
 from app.credentials.scopes import KNOWN_SCOPES, permits
@@ -94,22 +94,19 @@ def enforce_requirements(app: Flask, on_refusal: Callable[[Principal], None] | N
     the hooks that run before requests, and where one of them answers, the caller must meet the
     requirement too. ``on_refusal`` is told of a caller that lacks a scope.
     """
-    proceed = app.preprocess_request
     views = app.view_functions
 
-    def preprocess_request() -> ResponseReturnValue | None:
-        handled = _current_request()
+    def examine(handled: Request) -> None:
         if PRINCIPAL_KEY not in handled.environ:
             raise ConfigurationError("the request did not come through the middleware")
-        answer = proceed()
         rule = handled.url_rule
         if rule is None:
-            return answer
+            return
         principal: Principal | None = handled.environ[PRINCIPAL_KEY]
         requirement: Requirement | None = getattr(views[rule.endpoint], _ATTRIBUTE, None)
         if requirement is None:
             if principal is None:
-                return answer
+                return
             raise ConfigurationError(f"the view {rule.endpoint} declares no requirement")
         if principal is None:
             # Open by its path, protected by its declaration: the stricter of the two holds.
@@ -120,10 +117,11 @@ def enforce_requirements(app: Flask, on_refusal: Callable[[Principal], None] | N
             if on_refusal is not None:
                 on_refusal(principal)
             raise
-        return answer
 
     # Flask's own hooks cost more than the check: it asks of each, at each request, what it is.
-    app.preprocess_request = preprocess_request  # type: ignore[method-assign]
+    app.preprocess_request = Enforcement(  # type: ignore[method-assign]
+        app.preprocess_request, _current_request, views, examine
+    )
 
 
 def check_declarations(app: Flask, open_routes: OpenRoutes) -> None:

@@ -77,6 +77,16 @@ def test_what_a_hook_raises_comes_first(app: Flask, refused: list[Principal]) ->
     assert refused == []
 
 
+@pytest.mark.parametrize("held", KNOWN_SCOPES)
+def test_each_scope_lets_through_what_it_permits(
+    app: Flask, refused: list[Principal], held: str
+) -> None:
+    allowed = permits({held}, "account:write")
+    assert post(app, "/write", held) == (200 if allowed else 403)
+    assert post(app, "/write", "credentials:read", held) == (200 if allowed else 403)
+    assert len(refused) == (0 if allowed else 2)
+
+
 def test_routing_comes_first(app: Flask, refused: list[Principal]) -> None:
     assert post(app, "/nowhere", "account:read") == 404
     assert app.test_client().post("/nowhere").status_code == 500

@@ -1,0 +1,17 @@
+from collections.abc import Callable
+from typing import Any, final
+
+from flask import Request
+from flask.typing import ResponseReturnValue
+
+@final
+class Enforcement:
+    def __init__(
+        self,
+        proceed: Callable[[], ResponseReturnValue | None],
+        current_request: Callable[[], Request],
+        views: dict[str, Callable[..., Any]],
+        examine: Callable[[Request], None],
+        /,
+    ) -> None: ...
+    def __call__(self) -> ResponseReturnValue | None: ...
