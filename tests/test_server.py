@@ -1,0 +1,140 @@
+"""gunicorn as we run it: a worker's refusals, the number of workers, the end of a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from gunicorn.http import errors as http_errors
+
+from app.config import load_settings
+from app.derivation import load_derivation
+from app.segment import ServiceSegment
+from app.server import EnvelopeWorker, RedactingLogger, _Server
+from app.store.migrate import migrate_in_child
+from tests.faults.processes import wait_until, workers
+from tests.service import Service
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnvelopeWorker]:
+    """A worker as gunicorn makes it, before its fork; its log is in ``worker.log``."""
+    directory = tmp_path_factory.mktemp("worker")
+    prepared = Service(directory, LATCHKEY_WORKERS="1", LATCHKEY_DERIVATION_KEYS="ab" * 32)
+    del prepared.settings["LATCHKEY_DERIVATION_KEY_FILE"]
+    settings = load_settings(prepared.settings)
+    report = migrate_in_child(settings.database_url)
+    segment = ServiceSegment.open(settings)
+    server = _Server(settings, load_derivation(settings), report, segment)
+    server.cfg.set("errorlog", str(directory / "worker.log"))
+    log = RedactingLogger(server.cfg)
+    made = EnvelopeWorker(1, os.getpid(), [], server, 30, server.cfg, log)
+    yield made
+    made.tmp.close()
+    for handler in log.error_log.handlers:
+        handler.close()
+    segment.close()
+
+
+def log_of(worker: EnvelopeWorker) -> str:
+    return Path(worker.cfg.errorlog).read_text()
+
+
+def refusal(worker: EnvelopeWorker, fault: BaseException) -> tuple[int, dict[str, str]]:
+    """The status and the error that a client gets where nothing of its request was parsed."""
+    client, served = socket.socketpair()
+    with client, served:
+        worker.handle_error(None, served, ("127.0.0.1", 1), fault)
+        served.shutdown(socket.SHUT_WR)
+        received = b"".join(iter(lambda: client.recv(65536), b""))
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert b"\r\nConnection: close" in head
+    error: dict[str, str] = json.loads(body)["error"]
+    return int(head.split()[1]), error
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "code"),
+    [
+        (http_errors.LimitRequestHeaders("sk_live_x"), 431, "HEADERS_TOO_LARGE"),
+        (http_errors.InvalidRequestLine("sk_live_x"), 400, "INVALID_REQUEST"),
+        (http_errors.InvalidHeader("sk_live_x"), 400, "INVALID_REQUEST"),
+        # These two are about what the application sent.
+        (http_errors.InvalidResponseHeader("x"), 500, "INTERNAL_ERROR"),  # type: ignore[attr-defined]
+        (http_errors.InvalidResponseHeaderName("x"), 500, "INTERNAL_ERROR"),  # type: ignore[attr-defined]
+        (ValueError("x"), 500, "INTERNAL_ERROR"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_what_a_worker_refuses_by_itself(
+    worker: EnvelopeWorker, fault: Exception, status: int, code: str
+) -> None:
+    before = len(log_of(worker))
+    answered, error = refusal(worker, fault)
+    assert (answered, error["code"]) == (status, code)
+    # By its kind only, where it is the client's; with all that is known, where it is ours.
+    said = log_of(worker)[before:]
+    assert type(fault).__name__ in said
+    assert "sk_live_x" not in said
+    assert ("a request failed outside the application" in said) == (status == 500)
+
+
+def test_a_client_that_left_is_not_answered(worker: EnvelopeWorker) -> None:
+    before = len(log_of(worker))
+    client, served = socket.socketpair()
+    client.close()
+    with served:
+        worker.handle_error(None, served, None, http_errors.InvalidRequestLine("x"))
+    # To a peer that resets what it opened, as one over the network does.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        away = socket.create_connection(listener.getsockname())
+        away.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        accepted, _ = listener.accept()
+        away.close()
+        with accepted:
+            worker.handle_error(None, accepted, None, http_errors.InvalidRequestLine("x"))
+    assert "Traceback" not in log_of(worker)[before:]
+
+
+def test_without_shared_memory_there_is_one_worker(
+    start_service: Callable[..., Service], tmp_path: Path
+) -> None:
+    memory = tmp_path / "nowhere"
+    service = start_service(LATCHKEY_WORKERS="1", LATCHKEY_SHARED_MEMORY=str(memory))
+    (only,) = workers(service)
+    assert "no shared memory, so one worker at most" in service.log
+    assert service.process is not None
+    service.process.send_signal(signal.SIGTTIN)
+    wait_until(lambda: "there can be one worker only" in service.log, "the refusal")
+    assert service.get("/ready").status == 200
+    assert workers(service) == [only]
+    service.stop()
+    assert "Traceback" not in service.log
+
+
+def test_what_cannot_be_written_down_at_the_end_is_left_for_the_next_start(
+    start_service: Callable[..., Service],
+) -> None:
+    service = start_service(LATCHKEY_WORKERS="1")
+    pair = service.issue()
+    for _ in range(3):
+        assert service.get("/v1/account", pair.bearer).status == 200
+    away = service.database.with_name("away.db")
+    service.database.rename(away)
+    service.stop()
+    assert re.search(r"the shared memory is left for the next start: \S", service.log)
+    record = json.loads(service.database.with_name("latchkey.db-service").read_text())
+    assert Path(record["segment"]).exists()
+
+    away.rename(service.database)
+    service.start()
+    used = service.get(f"/v1/api_keys/{pair.api_key}/usage", pair.bearer).json
+    # With this request itself.
+    assert used["requests"] == 4
