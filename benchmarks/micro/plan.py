@@ -43,6 +43,7 @@ class Settings:
         (1_000, 3),
         (10_000, 3),
         (1_000_000, 2),
+        (10_000_000, 1),
     )
     """Entries and processes of the plot by size, beside the 100,000 that is measured anyway."""
     hit_percents: tuple[int, ...] = (0, 50, 90, 99, 100)
