@@ -13,6 +13,7 @@ from wsgiref.types import WSGIApplication
 
 from flask import Flask
 
+from app.administrators.service import Administrators
 from app.auth.authenticator import Authenticator
 from app.auth.counts import Use
 from app.auth.error_handlers import answer_our_errors
@@ -53,6 +54,7 @@ class Latchkey:
     usage: UsageReader
     upkeep: Upkeep
     throttle: FailureThrottle
+    administrators: Administrators
 
     @classmethod
     def from_settings(
@@ -99,6 +101,7 @@ class Latchkey:
                 shared.failure_digest(),
                 settings.trusted_proxies,
             ),
+            administrators=Administrators.over(store.administrators, settings),
         )
 
     @classmethod

@@ -128,6 +128,33 @@ class Settings(BaseModel):
         description="How many proxies in front are yours: the caller's address is that many from "
         "the right of `X-Forwarded-For`. 0 to 16; 0 takes the peer's.",
     )
+    console_hosts: str = Field(
+        default="127.0.0.1,localhost,[::1]",
+        pattern=r"^\s*[^\s,/]+(\s*,\s*[^\s,/]+)*\s*$",
+        description="The host names by which the console may be called, comma-separated; one with "
+        "a port (`latchkey.example:8443`) with that port only. It refuses every other `Host`.",
+    )
+    console_tls: Literal["auto", "on"] = Field(
+        default="auto",
+        description="Whether browsers reach the console by HTTPS, which makes its cookie `Secure` "
+        "and sends HSTS: `on`, or `auto` to believe `X-Forwarded-Proto` where there are trusted "
+        "proxies.",
+    )
+    console_idle: Annotated[float, Field(ge=1, le=2_592_000, allow_inf_nan=False)] = Field(
+        default=1_800.0,
+        description="Seconds without use after which a console session ends, 1 to 2592000.",
+    )
+    console_session: Annotated[float, Field(ge=1, le=2_592_000, allow_inf_nan=False)] = Field(
+        default=43_200.0,
+        description="Seconds after the sign-in at which a console session ends, used or not, 1 to "
+        "2592000.",
+    )
+    sign_in_limit: str = Field(
+        default="10/minute",
+        pattern=r"^(off|[1-9][0-9]{0,5}/(second|minute|hour|day))$",
+        description="Tries to sign in to the console from one address, right or wrong, written as "
+        "`LATCHKEY_FAILURE_LIMIT`; five times as many for one name from all addresses.",
+    )
     request_timeout: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)] = Field(
         default=20.0,
         description="Seconds in which a request must be read and answered, 1 to 3600; the "

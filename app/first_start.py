@@ -1,9 +1,12 @@
-"""What the first start makes: the database, the key files, one credential a mode."""
+"""What the first start makes: database, key files, one credential a mode, a set-up link."""
 
 from __future__ import annotations
 
+import re
+from contextlib import closing
 from pathlib import Path
 
+from app.administrators.service import Administrators
 from app.command_user import command_line_user
 from app.config import Settings
 from app.credentials.models import MODES
@@ -49,3 +52,27 @@ def make_first_credentials(settings: Settings) -> list[IssuedCredential]:
                 ]
     finally:
         store.close()
+
+
+def offer_set_up(settings: Settings) -> str | None:
+    """A link that makes the console's first administrator, once, within the hour.
+
+    None where there is one. The link before it is void; only a hash of either is stored. The
+    database is there.
+    """
+    with closing(Store(settings.database_url)) as store:
+        token = Administrators.over(store.administrators, settings).offer_set_up()
+    return None if token is None else f"{_console_origin(settings)}/console/set-up?token={token}"
+
+
+def _console_origin(settings: Settings) -> str:
+    """Where a browser finds the console, by a host name that it answers to."""
+    scheme = "https" if settings.console_tls == "on" else "http"
+    host, _, port = settings.bind.rpartition(":")
+    names = [name.strip() for name in settings.console_hosts.split(",")]
+    if host == "unix" or host.startswith("unix:"):
+        # Through a proxy, at its port.
+        return f"{scheme}://{names[0]}"
+    # Bound to every address, it is found by another name; a name may have a port of its own.
+    name = host if host in names else names[0]
+    return f"{scheme}://{name}" if re.search(r":\d+$", name) else f"{scheme}://{name}:{port}"

@@ -16,17 +16,16 @@ if TYPE_CHECKING:
     from tests.service import Service
 
 
-def run_here(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run ``latchkey`` with the service's settings; a process of its own would only start slower.
-
-    Standard input is at its end.
-    """
+def run_here(
+    service: Service, *arguments: str, standard_input: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run ``latchkey`` with the service's settings; a process of its own only starts slower."""
     output, error = io.StringIO(), io.StringIO()
     status: object = 0
     with (
         patch.dict(os.environ, service.environment(), clear=True),
         patch.object(sys, "argv", ["latchkey", *arguments]),
-        patch.object(sys, "stdin", io.StringIO()),
+        patch.object(sys, "stdin", io.StringIO(standard_input)),
         contextlib.chdir(service.directory),
         contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(error),

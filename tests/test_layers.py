@@ -48,7 +48,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "app.credentials.models": (),
     "app.credentials.audit": (),
     "app.credentials.listing": ("app.credentials.models",),
-    "app.administrators": ("app.errors",),
+    "app.administrators": (*_FOUNDATION, "app.credentials", "app.store.administrators"),
     "app.administrators.models": (),
     "app.store": (
         "app.administrators.models",

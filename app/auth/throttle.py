@@ -1,4 +1,4 @@
-"""Throttling of refused credentials, by the caller's address. A good key is never held up.
+"""Throttling: of refused credentials, by the caller's address. A good key is never held up.
 
 The workers of a box count together, in windows of fixed length that begin for everybody at once.
 """
@@ -23,12 +23,50 @@ _LIMIT = re.compile(r"([1-9][0-9]{0,5})/(second|minute|hour|day)")
 _SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 
 
-class FailureThrottle:
-    """Counts failures by address, and says when an address has had too many.
+class WindowLimit:
+    """So many in a window of time, and counts of what there was, by anything.
 
-    An address is counted by a keyed digest of it, so that nobody can choose addresses that share
-    a place in the table.
+    What is counted by is digested with a key, so that nobody can choose names that share a place
+    in the table.
     """
+
+    def __init__(
+        self,
+        limit: str,
+        table: WindowTable,
+        digest: KeyedDigest,
+        timer: Callable[[], float] = time.monotonic,
+        *,
+        times: int = 1,
+    ) -> None:
+        """``limit`` is ``COUNT/second``, ``/minute``, ``/hour`` or ``/day``, or ``off``.
+
+        COUNT is LARGEST_LIMIT at most; ValueError for anything else. ``times`` as many are
+        allowed. ``timer`` gives seconds that are the same in all processes.
+        """
+        self._limit = self._window = 0
+        if limit != "off":
+            written = _LIMIT.fullmatch(limit)
+            if written is None:
+                raise ValueError(f"a limit is COUNT/second, /minute, /hour or /day, not {limit!r}")
+            self._limit = min(int(written[1]) * times, LARGEST_LIMIT)
+            self._window = _SECONDS[written[2]]
+        self._table = table
+        self._digest = digest
+        self._timer = timer
+
+    def count(self, name: str) -> None:
+        """Count one of this name; raises RateLimited where that was one too many."""
+        if not self._limit:
+            return
+        window, elapsed = divmod(int(self._timer()), self._window)
+        place = int.from_bytes(self._digest.digest(_encoded(name))[:8])
+        if self._table.hit(place, window, self._limit) > self._limit:
+            raise RateLimited(self._window - elapsed)
+
+
+class FailureThrottle:
+    """Counts failures by address, and says when an address has had too many."""
 
     def __init__(
         self,
@@ -38,31 +76,13 @@ class FailureThrottle:
         trusted_proxies: int = 0,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``limit`` is ``COUNT/second``, ``/minute``, ``/hour`` or ``/day``, or ``off``.
-
-        COUNT is LARGEST_LIMIT at most; ValueError for anything else. ``timer`` gives seconds that
-        are the same in all processes.
-        """
-        self._limit = self._window = 0
-        if limit != "off":
-            written = _LIMIT.fullmatch(limit)
-            if written is None:
-                raise ValueError(f"a limit is COUNT/second, /minute, /hour or /day, not {limit!r}")
-            self._limit, self._window = int(written[1]), _SECONDS[written[2]]
-        self._table = table
-        self._digest = digest
+        """As a WindowLimit, for callers behind so many proxies of ours."""
+        self._by_address = WindowLimit(limit, table, digest, timer)
         self._trusted_proxies = trusted_proxies
-        self._timer = timer
 
     def count_failure(self, environ: WSGIEnvironment) -> None:
         """Count one failure of the caller; raises RateLimited where that was one too many."""
-        if not self._limit:
-            return
-        address = caller_address(environ, self._trusted_proxies)
-        window, elapsed = divmod(int(self._timer()), self._window)
-        place = int.from_bytes(self._digest.digest(_encoded(address))[:8])
-        if self._table.hit(place, window, self._limit) > self._limit:
-            raise RateLimited(self._window - elapsed)
+        self._by_address.count(caller_address(environ, self._trusted_proxies))
 
     def client_address(self, environ: WSGIEnvironment) -> str | None:
         """Whom a request comes from, the whole address; None behind a socket without any."""

@@ -30,9 +30,13 @@ class _Commands(click.Group):
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "audit", "cache", "console", "keys"])
+        return sorted([*super().list_commands(ctx), "admin", "audit", "cache", "console", "keys"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "admin":
+            from app.cli.admin import admin
+
+            return admin
         if cmd_name == "audit":
             from app.cli.audit import audit
 
@@ -94,21 +98,26 @@ def serve(bind: str | None, workers: str | None, threads: str | None) -> None:
 def init() -> None:
     """Make what is missing: the database, the derivation key, a first credential in each mode.
 
-    The secrets of new credentials are shown here, this once.
+    The secrets of new credentials are shown here, this once; and, where there is no administrator
+    yet, a link that makes the first one.
     """
-    from app.first_start import make_derivation_key_file, make_first_credentials
+    from app.first_start import make_derivation_key_file, make_first_credentials, offer_set_up
 
     settings = load_settings()
     made = make_derivation_key_file(settings)
     if made is not None:
         click.echo(f"made the derivation key file {made}; keep it out of backups of the database")
     issued = make_first_credentials(settings)
-    if not issued:
+    if issued:
+        click.echo("\nNew credentials. Their secrets are shown this once; keep them.")
+        click.echo("Paste to try:\n")
+        for one in issued:
+            _print_try_out(settings, one)
+    else:
         click.echo(f"ready: {settings.database_url}")
-        return
-    click.echo("\nNew credentials. Their secrets are shown this once; keep them. Paste to try:\n")
-    for one in issued:
-        _print_try_out(settings, one)
+    link = offer_set_up(settings)
+    if link is not None:
+        click.echo(f"The console has no administrator. Within an hour, once:\n{link}\n")
 
 
 @cli.command("config")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import click
 
+from app.administrators.service import Administrators
 from app.auth.replay import Replay
 from app.auth.shared import SharedState
 from app.auth.tallies import LiveTallies
@@ -55,6 +56,25 @@ def changing(*, migrate: bool = False) -> Iterator[Session]:
     """
     settings = load_settings()
     load_derivation(settings)
+    _prepare(settings, migrate)
+    seal = load_seal(settings)
+    with changing_keys(settings) as shared, _over(settings, shared, seal) as session:
+        yield session
+
+
+@contextmanager
+def administering(*, migrate: bool = False) -> Iterator[Administrators]:
+    """For a command about the console's administrators, whom nothing remembers.
+
+    With ``migrate`` the database is made where it is missing; the other commands say so.
+    """
+    settings = load_settings()
+    _prepare(settings, migrate)
+    with closing(Store(settings.database_url, seal=load_seal(settings))) as store:
+        yield Administrators.over(store.administrators, settings)
+
+
+def _prepare(settings: Settings, migrate: bool) -> None:
     if migrate:
         report = migrate_in_child(settings.database_url)
         if report.created:
@@ -63,9 +83,6 @@ def changing(*, migrate: bool = False) -> Iterator[Session]:
     else:
         with closing(Store(settings.database_url)) as store:
             store.check()
-    seal = load_seal(settings)
-    with changing_keys(settings) as shared, _over(settings, shared, seal) as session:
-        yield session
 
 
 @contextmanager

@@ -1,13 +1,58 @@
-"""What an administrator does with the own account."""
+"""What an administrator does with the own account: another password, and where it is signed in."""
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from app.console.forms import PasswordForm, add_fault
+from app.console.sessions import browser_session, latchkey, signed_in
+from app.console.throttle import SignInThrottle
+from app.errors import InvalidField, RateLimited
 
 account = Blueprint("account", __name__, url_prefix="/console/account")
 
+_WRONG = "This is not your current password."
+_TOO_MANY = "Too many tries. Wait a little, then try again."
+
 
 @account.get("/")
-def show() -> str:
-    """The page of one's own account."""
-    return render_template("account.html")
+def show() -> AnyResponse:
+    """Where one is signed in, and the form for another password."""
+    return _page(PasswordForm())
+
+
+@account.post("/")
+def change_password() -> AnyResponse:
+    """Replace the password. Every other session ends, and this one goes on under a new token."""
+    form = PasswordForm()
+    if not form.validate():
+        return _page(form, 400)
+    parts = latchkey()
+    try:
+        # Whoever found a browser signed in may not guess on.
+        SignInThrottle(parts.settings, parts.shared).count(request.environ, signed_in().name)
+        token = parts.administrators.change_password(
+            signed_in(), form.current.data or "", form.password.data or ""
+        )
+    except RateLimited as limited:
+        form.current.errors = [_TOO_MANY]
+        page = _page(form, 429)
+        page.headers.update(limited.extra_headers())
+        return page
+    except InvalidField as error:
+        add_fault(form, error)
+        return _page(form, 400)
+    if token is None:
+        form.current.errors = [_WRONG]
+        return _page(form, 403)
+    browser_session().renew(token, parts.administrators)
+    flash("Your password is changed. You are signed out everywhere else.", "good")
+    return redirect(url_for("account.show"), 303)
+
+
+def _page(form: PasswordForm, status: int = 200) -> Response:
+    session = browser_session().found
+    sessions = latchkey().administrators.sessions(signed_in())
+    page = render_template("account.html", form=form, sessions=sessions, current=session)
+    return Response(page, status=status)

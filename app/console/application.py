@@ -13,8 +13,9 @@ from werkzeug.wrappers import Response
 from app.assembly import Latchkey
 from app.console.error_pages import answer_errors
 from app.console.forms import described
-from app.console.guard import STATIC, add_headers, needs_session
+from app.console.guard import STATIC, guard
 from app.console.pages import PAGES
+from app.console.sessions import add_sessions, current_administrator
 from app.console.sign_in import sign_in
 
 _LARGEST_BODY = 64 * 1024
@@ -28,13 +29,14 @@ def build_console(latchkey: Latchkey) -> Flask:
     app.extensions["latchkey"] = latchkey
     app.config.update(
         MAX_CONTENT_LENGTH=_LARGEST_BODY,
+        SECRET_KEY=latchkey.derivation.newest.console_key,
         PROVIDE_AUTOMATIC_OPTIONS=False,
         SEND_FILE_MAX_AGE_DEFAULT=_YEAR,
     )
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
     app.jinja_env.globals["described"] = described
-    app.before_request(_deny_by_default)
-    app.after_request(add_headers)
+    add_sessions(app)
+    guard(app, latchkey.settings)
     app.url_defaults(_name_version)
     app.context_processor(_navigation)
     app.register_blueprint(sign_in)
@@ -43,12 +45,6 @@ def build_console(latchkey: Latchkey) -> Flask:
     app.add_url_rule("/console/", "home", _show_home)
     answer_errors(app)
     return app
-
-
-def _deny_by_default() -> Response | None:
-    if needs_session():
-        return redirect(url_for("sign_in.show"), 303)
-    return None
 
 
 def _show_home() -> Response:
@@ -61,6 +57,7 @@ def _navigation() -> dict[str, Any]:
     return {
         "pages": [page for page in PAGES if page.title],
         "current_blueprint": request.blueprint,
+        "signed_in": current_administrator(),
     }
 
 

@@ -6,6 +6,7 @@ import logging
 from http import HTTPStatus
 
 from flask import Flask, Response, render_template, request
+from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
 from app.errors import ApiError, InternalError, StoreError
@@ -17,6 +18,10 @@ _MESSAGES = {
     HTTPStatus.METHOD_NOT_ALLOWED: "This page does not answer that kind of request.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "What was sent is too large.",
 }
+_FORGED = (
+    "The form did not come from a page that the console gave to this browser, or that page is too "
+    "old. Nothing was changed: go back, reload the page, and try again."
+)
 _DATABASE = "The database does not answer. The log of the service says more."
 _OURS = "Something went wrong on our side. The log of the service says more."
 
@@ -24,6 +29,7 @@ _OURS = "Something went wrong on our side. The log of the service says more."
 def answer_errors(app: Flask) -> None:
     """Have the console answer whatever goes wrong with a page."""
     app.register_error_handler(ApiError, _answer_ours)
+    app.register_error_handler(CSRFError, _answer_forged)
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(Exception, _answer_unexpected)
 
@@ -46,6 +52,10 @@ def _answer_ours(error: ApiError) -> Response:
     page = error_page(error.status, message)
     page.headers.update(error.extra_headers())
     return page
+
+
+def _answer_forged(error: CSRFError) -> Response:
+    return error_page(HTTPStatus.BAD_REQUEST, _FORGED)
 
 
 def _answer_http(error: HTTPException) -> Response:

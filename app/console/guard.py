@@ -7,14 +7,28 @@ except for what is marked by ``open_to_all`` and the static files.
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import TypeVar
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, redirect, request, url_for
+from flask_login import current_user
+from flask_wtf import CSRFProtect
+from werkzeug.wrappers import Response as AnyResponse
+
+from app.config import Settings
+from app.console.error_pages import error_page
+from app.console.sessions import browser_session, latchkey
+from app.console.transport import AllowedHosts, is_tls
 
 View = TypeVar("View", bound=Callable[..., object])
 
 STATIC = "static"
 
+_HSTS = f"max-age={365 * 24 * 3600}"
+_FOREIGN_HOST = (
+    "The console does not answer to this host name. LATCHKEY_CONSOLE_HOSTS lists those that it "
+    "answers to."
+)
 _OPEN = "__latchkey_open_to_all__"
 # Nothing inline, nothing from elsewhere, no page of others around it.
 _POLICY = (
@@ -45,14 +59,43 @@ def is_open(app: Flask, endpoint: str | None) -> bool:
     return endpoint == STATIC or hasattr(app.view_functions[endpoint], _OPEN)
 
 
-def needs_session() -> bool:
-    """Whether the request that is being handled needs a session."""
-    return not is_open(current_app, request.endpoint)
+def guard(app: Flask, settings: Settings) -> None:
+    """Put the checks before every view of the console, in their order, and the headers behind."""
+    hosts = AllowedHosts(settings.console_hosts)
+    csrf = CSRFProtect()
+    app.config["WTF_CSRF_CHECK_DEFAULT"] = False
+    # As long as the session.
+    app.config["WTF_CSRF_TIME_LIMIT"] = None
+    csrf.init_app(app)
+
+    @app.before_request
+    def check() -> AnyResponse | None:
+        if not hosts.allow(request.host):
+            return error_page(HTTPStatus.BAD_REQUEST, _FOREIGN_HOST)
+        if request.endpoint == STATIC:
+            return None
+        browser_session().load(latchkey().administrators)
+        if not is_open(app, request.endpoint) and not current_user.is_authenticated:
+            return _lead_to_sign_in()
+        if request.endpoint is not None:
+            csrf.protect()
+        return None
+
+    app.after_request(_add_headers)
 
 
-def add_headers(response: Response) -> Response:
-    """Add what every answer of the console carries; pages are kept by no cache."""
+def _add_headers(response: Response) -> Response:
+    """What every answer of the console carries; pages are kept by no cache."""
     response.headers.update(_HEADERS)
-    if request.endpoint != STATIC:
+    if is_tls(request.environ, latchkey().settings):
+        response.headers["Strict-Transport-Security"] = _HSTS
+    if request.endpoint != STATIC or response.status_code >= 400:
         response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def _lead_to_sign_in() -> AnyResponse:
+    """To the sign-in, and from there back to the page, where that was only to be shown."""
+    path = request.full_path.removesuffix("?")
+    back = path if request.method == "GET" and request.endpoint not in (None, "home") else None
+    return redirect(url_for("sign_in.show", next=back), 303)

@@ -1,16 +1,122 @@
-"""Signing in and out."""
+"""Signing in and out, and the link that makes the first administrator."""
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template
+import re
 
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from app.console.forms import SetUpForm, SignInForm, add_fault
 from app.console.guard import open_to_all
+from app.console.sessions import browser_session, current_administrator, latchkey, signed_in
+from app.console.throttle import SignInThrottle
+from app.errors import InvalidField, RateLimited
 
 sign_in = Blueprint("sign_in", __name__, url_prefix="/console")
+
+_WRONG = "That name and password do not belong together."
+_TOO_MANY = "Too many tries. Wait a little, then try again."
+# A page of the console and nothing else: no other host, no second slash that could make it one,
+# no way up.
+_OWN_PAGE = re.compile(r"/console/(?:[A-Za-z0-9_-][A-Za-z0-9_.-]*/?)*(?:\?[A-Za-z0-9_.~%&=+,:-]*)?")
 
 
 @sign_in.get("/sign-in")
 @open_to_all
-def show() -> str:
+def show() -> AnyResponse:
     """The form."""
-    return render_template("sign_in.html")
+    if current_administrator() is not None:
+        return redirect(url_for("home"), 303)
+    form = SignInForm()
+    form.next.data = own_page(request.args.get("next"))
+    return _page(form)
+
+
+@sign_in.post("/sign-in")
+@open_to_all
+def begin() -> AnyResponse:
+    """Begin a session. The answer to a wrong name is that to a wrong password, with equal work."""
+    form = SignInForm()
+    if not form.validate():
+        return _page(form, status=400)
+    name, password = form.name.data or "", form.password.data or ""
+    parts = latchkey()
+    try:
+        SignInThrottle(parts.settings, parts.shared).count(request.environ, name)
+    except RateLimited as limited:
+        page = _page(form, _TOO_MANY, 429)
+        page.headers.update(limited.extra_headers())
+        return page
+    token = parts.administrators.sign_in(name, password)
+    if token is None:
+        return _page(form, _WRONG, 403)
+    browser_session().renew(token, parts.administrators)
+    return redirect(own_page(form.next.data) or url_for("home"), 303)
+
+
+@sign_in.post("/sign-out")
+def sign_out() -> AnyResponse:
+    """End this session."""
+    session = browser_session()
+    if session.found is not None:
+        latchkey().administrators.sign_out(session.found)
+    session.forget()
+    return redirect(url_for("sign_in.show"), 303)
+
+
+@sign_in.post("/sign-out-everywhere")
+def sign_out_everywhere() -> AnyResponse:
+    """End every session of one's own."""
+    latchkey().administrators.sign_out_everywhere(signed_in())
+    browser_session().forget()
+    return redirect(url_for("sign_in.show"), 303)
+
+
+@sign_in.get("/set-up")
+@open_to_all
+def show_set_up() -> AnyResponse:
+    """The form for the first administrator, to whoever has the link."""
+    form = SetUpForm()
+    form.token.data = request.args.get("token", "")
+    return _set_up_page(form)
+
+
+@sign_in.post("/set-up")
+@open_to_all
+def set_up() -> AnyResponse:
+    """Make the first administrator, who is then signed in. The link is used up."""
+    form = SetUpForm()
+    if not form.validate():
+        return _set_up_page(form, 400)
+    administrators = latchkey().administrators
+    try:
+        token = administrators.set_up(
+            form.token.data or "", form.name.data or "", form.password.data or ""
+        )
+    except InvalidField as error:
+        add_fault(form, error)
+        return _set_up_page(form, 400)
+    if token is None:
+        return _set_up_page(form, 403)
+    browser_session().renew(token, administrators)
+    flash("You are the first administrator. The set-up link is used up.", "good")
+    return redirect(url_for("home"), 303)
+
+
+def own_page(path: str | None) -> str | None:
+    """The path if it is one of the console's pages, else None."""
+    return path if path is not None and _OWN_PAGE.fullmatch(path) else None
+
+
+def _page(form: SignInForm, fault: str | None = None, status: int = 200) -> Response:
+    idle = round(latchkey().settings.console_idle / 60)
+    page = render_template("sign_in.html", form=form, fault=fault, idle_minutes=idle)
+    return Response(page, status=status)
+
+
+def _set_up_page(form: SetUpForm, status: int = 200) -> Response:
+    """The form, or, to whoever has no link that can be used, why there is none."""
+    offered = latchkey().administrators.set_up_is_offered(form.token.data or "")
+    page = render_template("set_up.html", form=form, offered=offered)
+    return Response(page, status=status if offered else 403)

@@ -19,12 +19,17 @@ _BLOCK_LENGTH = 64
 _PAIR_LABEL = b"latchkey.v1:"
 _INSTANCE_LABEL = b"latchkey.v1.instance:"
 _ID_LABEL = b"latchkey.v1.derivation_id"
+_CONSOLE_LABEL = b"latchkey.v1.console"
 
 
 class DerivationKey:
-    """One 32-byte derivation key. ``id`` names it in the store and tells nothing about it."""
+    """One 32-byte derivation key. ``id`` names it in the store and tells nothing about it.
 
-    __slots__ = ("_inner", "_outer", "id")
+    ``console_key``, 32 bytes, is what the console signs its forms with: HKDF-Expand of RFC 5869,
+    which asks for a uniformly random key, as a derivation key is.
+    """
+
+    __slots__ = ("_inner", "_outer", "console_key", "id")
 
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_LENGTH:
@@ -35,6 +40,7 @@ class DerivationKey:
         self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block) + _PAIR_LABEL)
         self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
         self.id = hmac.digest(key, _ID_LABEL, hashlib.sha256)[:8].hex()
+        self.console_key = hmac.digest(key, _CONSOLE_LABEL + b"\x01", hashlib.sha256)
 
     def mac(self, api_key: str) -> bytes:
         """The 32-byte proof that belongs to ``api_key``."""

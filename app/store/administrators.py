@@ -55,7 +55,7 @@ class AdministratorStore:
             ).scalar_one_or_none()
             if found is None:
                 return False
-            _end_all(connection, found, None)
+            _end_all(connection, found)
             return True
 
     def disable(self, name: str, now: datetime) -> bool:
@@ -66,10 +66,8 @@ class AdministratorStore:
         """Enable an administrator again; False where there is none."""
         return self._set_disabled(name, None)
 
-    def set_password(
-        self, administrator_id: int, password_hash: str, keep: bytes | None = None
-    ) -> bool:
-        """Replace a password and end the sessions, all but ``keep``; False if there is nobody."""
+    def set_password(self, administrator_id: int, password_hash: str) -> bool:
+        """Replace a password and end the sessions; False if there is nobody."""
         change = (
             update(administrator)
             .where(administrator.c.id == administrator_id)
@@ -78,7 +76,7 @@ class AdministratorStore:
         with self._connections.writing() as connection:
             if not connection.execute(change).rowcount:
                 return False
-            _end_all(connection, administrator_id, keep)
+            _end_all(connection, administrator_id)
             return True
 
     def renew_hash(self, found: Administrator, password_hash: str) -> None:
@@ -174,7 +172,7 @@ class AdministratorStore:
     def end_sessions(self, administrator_id: int) -> int:
         """End every session of an administrator; how many there were."""
         with self._connections.writing() as connection:
-            return _end_all(connection, administrator_id, None)
+            return _end_all(connection, administrator_id)
 
     # ---- The set-up link
 
@@ -218,7 +216,7 @@ class AdministratorStore:
             if found is None:
                 return False
             if disabled_at is not None:
-                _end_all(connection, found, None)
+                _end_all(connection, found)
             return True
 
     def _update_session(self, token_hash: bytes, **values: object) -> None:
@@ -254,10 +252,8 @@ def _is_offered(connection: Connection, token_hash: bytes, now: datetime) -> boo
     return connection.execute(query).one_or_none() is not None and not _any(connection)
 
 
-def _end_all(connection: Connection, administrator_id: int, keep: bytes | None) -> int:
+def _end_all(connection: Connection, administrator_id: int) -> int:
     ended = delete(console_session).where(console_session.c.administrator_id == administrator_id)
-    if keep is not None:
-        ended = ended.where(console_session.c.token_hash != keep)
     return connection.execute(ended).rowcount
 
 

@@ -1,0 +1,33 @@
+"""One service with an administrator for every test of the console that leaves both as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.console.visitor import Visitor, make_administrator
+from tests.service import Service
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service with two workers and the administrator ada; signing in is not limited."""
+    directory = tmp_path_factory.mktemp("console")
+    with Service(directory, LATCHKEY_SIGN_IN_LIMIT="off") as running:
+        make_administrator(running)
+        yield running
+
+
+@pytest.fixture
+def visitor(console: Service) -> Visitor:
+    """Somebody who is not signed in."""
+    return Visitor(console)
+
+
+@pytest.fixture
+def ada(console: Service) -> Visitor:
+    """The administrator, signed in."""
+    signed_in = Visitor(console)
+    assert signed_in.sign_in().status == 303
+    return signed_in

@@ -1,0 +1,154 @@
+"""The link that makes the first administrator, and the command that makes any."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.command import run_here
+from tests.console.visitor import PASSWORD, Visitor, admin, make_administrator
+from tests.service import Service
+
+StartService = Callable[..., Service]
+LINK = re.compile(r"http://127\.0\.0\.1:\d+(/console/set-up\?token=([A-Za-z0-9_-]{43}))\n")
+FIRST = {"name": "Ada", "password": PASSWORD, "again": PASSWORD}
+
+
+def link(service: Service) -> str:
+    """The path of a new link, from what ``init`` prints."""
+    found = LINK.search(run_here(service, "init").stdout)
+    assert found is not None
+    return found[1]
+
+
+def use(service: Service, path: str, **fields: str) -> tuple[Visitor, int]:
+    """Open a link, send its form; who did, and the status."""
+    visitor = Visitor(service)
+    page = visitor.get(path)
+    if page.status != 200:
+        return visitor, page.status
+    sent = {**page.fields("/console/set-up"), **FIRST, **fields}
+    return visitor, visitor.post("/console/set-up", sent).status
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Service:
+    """A service's directory, initialised once."""
+    return Service(tmp_path_factory.mktemp("set-up"))
+
+
+def test_the_link_works_once(start_service: StartService) -> None:
+    service = start_service()
+    path = link(service)
+    page = Visitor(service).get(path)
+    assert (page.status, page.headers["Cache-Control"]) == (200, "no-store")
+    # What does not fit leaves the link as it was.
+    assert use(service, path, again="different horse")[1] == 400
+    assert use(service, path, password="short", again="short")[1] == 400
+    assert use(service, path, name="no spaces")[1] == 400
+    visitor, status = use(service, path)
+    assert status == 303
+    assert "You are the first administrator" in visitor.get("/console/account/").text
+    assert use(service, path)[1] == 403
+    assert Visitor(service).sign_in("ada").status == 303
+    # With an administrator there are no more links.
+    assert "set-up" not in run_here(service, "init").stdout
+    token = path.partition("=")[2]
+    kept = b"".join(one.read_bytes() for one in service.database.parent.iterdir())
+    assert token.encode() not in kept
+    assert token not in service.log
+    assert "set-up" not in service.log
+
+
+def test_two_at_once_make_one_administrator(start_service: StartService) -> None:
+    service = start_service()
+    path = link(service)
+    visitors = [Visitor(service), Visitor(service)]
+    forms = [visitor.get(path).fields("/console/set-up") for visitor in visitors]
+    statuses = [
+        visitor.post("/console/set-up", {**form, **FIRST, "name": name}).status
+        for visitor, form, name in zip(visitors, forms, ("one", "two"), strict=True)
+    ]
+    assert statuses == [303, 403]
+    listed = admin(service, "list", "--json").stdout
+    assert ("one" in listed, "two" in listed) == (True, False)
+
+
+def test_a_link_ends_by_a_newer_one_by_time_and_by_an_administrator(
+    start_service: StartService,
+) -> None:
+    service = start_service()
+    first, second = link(service), link(service)
+    assert use(service, first)[1] == 403
+    assert Visitor(service).get(second).status == 200
+    with closing(sqlite3.connect(service.database)) as connection, connection:
+        (expires,) = connection.execute("SELECT expires_at FROM set_up_link").fetchone()
+        connection.execute("UPDATE set_up_link SET expires_at = ?", (expires - 3_600_000,))
+    assert use(service, second)[1] == 403
+    third = link(service)
+    assert Visitor(service).get(third).status == 200
+    make_administrator(service)
+    assert use(service, third)[1] == 403
+    for nonsense in ("", "?token=", "?token=x", "?token=%00", f"?token={'x' * 3000}"):
+        assert Visitor(service).get(f"/console/set-up{nonsense}").status == 403
+
+
+def test_a_bare_serve_prints_no_link(start_service: StartService) -> None:
+    service = start_service()
+    assert "set-up" not in service.log
+
+
+@pytest.mark.parametrize(
+    ("settings", "origin"),
+    [
+        ({"LATCHKEY_BIND": "0.0.0.0:8123"}, "http://127.0.0.1:8123/"),
+        ({"LATCHKEY_BIND": "localhost:8123"}, "http://localhost:8123/"),
+        ({"LATCHKEY_BIND": "[::]:8123", "LATCHKEY_CONSOLE_HOSTS": "[::1]"}, "http://[::1]:8123/"),
+        (
+            {"LATCHKEY_CONSOLE_HOSTS": "keys.example:8443", "LATCHKEY_CONSOLE_TLS": "on"},
+            "https://keys.example:8443/",
+        ),
+        (
+            {"LATCHKEY_BIND": "unix:/run/latchkey.sock", "LATCHKEY_CONSOLE_HOSTS": "keys.example"},
+            "http://keys.example/",
+        ),
+    ],
+)
+def test_the_link_names_a_host_that_the_console_answers_to(
+    tmp_path: Path, settings: dict[str, str], origin: str
+) -> None:
+    service = Service(tmp_path)
+    service.settings.update(settings)
+    printed = run_here(service, "init").stdout
+    assert f"\n{origin}console/set-up?token=" in printed
+
+
+def test_the_commands(empty: Service) -> None:
+    made = admin(empty, "create", "Ada", password=PASSWORD)
+    assert (made.returncode, made.stdout) == (0, "made the administrator ada\n")
+    refused = {
+        ("create", "ada"): "name: is taken",
+        ("create", "a b"): "name: must have",
+        ("disable", "nobody"): "name: there is no such administrator",
+        ("enable", "nobody"): "name: there is no such administrator",
+        ("remove", "nobody"): "name: there is no such administrator",
+        ("password", "nobody"): "name: there is no such administrator",
+    }
+    for arguments, said in refused.items():
+        needs_password = arguments[0] in ("create", "password")
+        run = admin(empty, *arguments, password=PASSWORD if needs_password else None)
+        assert run.returncode == 1, arguments
+        assert run.stderr.startswith(f"latchkey: {said}"), arguments
+        assert PASSWORD not in run.stderr
+    short = admin(empty, "create", "bob", password="short")
+    assert short.stderr == "latchkey: password: must have 12 to 1000 characters\n"
+    assert admin(empty, "list").stdout.splitlines()[1].split()[:2] == ["ada", "enabled"]
+    assert admin(empty, "disable", "ada").stdout == "disabled ada\n"
+    assert admin(empty, "list").stdout.splitlines()[1].split()[:2] == ["ada", "disabled"]
+    assert admin(empty, "remove", "ada").stdout == "removed ada\n"
+    assert admin(empty, "list", "--json").stdout == '{"administrators": []}\n'

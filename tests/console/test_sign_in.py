@@ -1,0 +1,233 @@
+"""Signing in and out: sessions, their cookie, their end, and what a wrong try is told."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+import pytest
+
+from tests.console.visitor import PASSWORD, Visitor, admin, make_administrator
+from tests.service import Service
+
+StartService = Callable[..., Service]
+COOKIE = "latchkey_console"
+
+
+def test_signing_in_begins_a_session_under_a_new_token(console: Service, visitor: Visitor) -> None:
+    visitor.get("/console/sign-in")
+    before = visitor.cookies[COOKIE]
+    answer = visitor.sign_in()
+    assert (answer.status, answer.location) == (303, "/console/")
+    (cookie,) = answer.cookies
+    assert visitor.cookies[COOKIE] not in (before, "")
+    terms = set(cookie.split("; ")[1:])
+    # A cookie without an age ends with the browser.
+    assert terms == {"HttpOnly", "Path=/console/", "SameSite=Lax"}
+    assert visitor.is_signed_in()
+    # What was known before the sign-in is nobody's.
+    visitor.cookies[COOKIE] = before
+    assert not visitor.is_signed_in()
+
+
+def test_the_token_and_the_password_are_nowhere_in_the_files(
+    console: Service, ada: Visitor
+) -> None:
+    ada.get("/console/account/")
+    kept = b"".join(path.read_bytes() for path in console.database.parent.iterdir())
+    for secret in (ada.cookies[COOKIE], PASSWORD):
+        assert secret.encode() not in kept
+        assert secret not in console.log
+    with closing(sqlite3.connect(console.database)) as connection:
+        (hashed,) = connection.execute("SELECT password_hash FROM administrator").fetchone()
+    assert hashed.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+
+
+def test_a_wrong_try_does_not_say_what_was_wrong(console: Service, visitor: Visitor) -> None:
+    make_administrator(console, "gone")
+    assert admin(console, "disable", "gone").returncode == 0
+    tries = {
+        "wrong password": ("ada", "wrong"),
+        "unknown name": ("nobody", PASSWORD),
+        "disabled": ("gone", PASSWORD),
+        "no name at all": ("\x00", PASSWORD),
+        "a password without end": ("ada", "x" * 30_000),
+    }
+    told = set()
+    for case, (name, password) in tries.items():
+        answer = visitor.sign_in(name, password)
+        assert answer.status == 403, case
+        told.add(answer.text.replace(f'value="{name}"', 'value=""').partition("<main")[2])
+        assert not visitor.is_signed_in()
+    pages = {page.partition("csrf_token")[0] for page in told}
+    assert len(pages) == 1
+    assert "That name and password do not belong together." in pages.pop()
+
+
+def test_names_are_found_in_any_case(visitor: Visitor) -> None:
+    assert visitor.sign_in(" ADA").status in (303, 403)
+    assert visitor.sign_in("ADA").status == 303
+
+
+def test_one_is_led_back_to_the_page_that_was_asked_for(visitor: Visitor) -> None:
+    asked = visitor.get("/console/account/")
+    assert asked.location == "/console/sign-in?next=/console/account/"
+    page = visitor.get(asked.location)
+    action = "/console/sign-in"
+    fields = {**page.fields(action), "name": "ada", "password": PASSWORD}
+    assert visitor.post(action, fields).location == "/console/account/"
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "https://elsewhere.example/",
+        "//elsewhere.example/",
+        "/console//elsewhere.example/",
+        "/\\elsewhere.example",
+        "/console/../v1/account",
+        "/console/\r\nX: y",
+        "javascript:alert(1)",
+        "/v1/account",
+    ],
+)
+def test_one_is_led_nowhere_else(visitor: Visitor, elsewhere: str) -> None:
+    assert visitor.sign_in(next=elsewhere).location == "/console/"
+
+
+def test_signing_out_ends_the_session_itself(ada: Visitor) -> None:
+    token = ada.cookies[COOKIE]
+    answer = ada.send("/console/account/", "/console/sign-out")
+    assert (answer.status, answer.location) == (303, "/console/sign-in")
+    assert COOKIE not in ada.cookies
+    ada.cookies[COOKIE] = token
+    assert not ada.is_signed_in()
+
+
+def test_signing_out_everywhere(console: Service, ada: Visitor) -> None:
+    other = Visitor(console)
+    other.sign_in()
+    assert other.is_signed_in()
+    ada.send("/console/account/", "/console/sign-out-everywhere")
+    assert not other.is_signed_in()
+    assert not ada.is_signed_in()
+
+
+def test_a_changed_password_ends_the_other_sessions(console: Service) -> None:
+    make_administrator(console, "grace")
+    here, there = Visitor(console), Visitor(console)
+    for visitor in (here, there):
+        assert visitor.sign_in("grace").status == 303
+    token = here.cookies[COOKIE]
+    account = "/console/account/"
+    fields = {"password": "another horse battery", "again": "another horse battery"}
+    wrong = here.send(account, account, current="wrong", **fields)
+    assert (wrong.status, "not your current password" in wrong.text) == (403, True)
+    short = here.send(account, account, current=PASSWORD, password="short", again="short")
+    assert short.status == 400
+    unequal = here.send(account, account, **{**fields, "current": PASSWORD, "again": "x" * 12})
+    assert unequal.status == 400
+    assert there.is_signed_in()
+    changed = here.send(account, account, current=PASSWORD, **fields)
+    assert changed.status == 303
+    assert "Your password is changed" in here.get(account).text
+    assert "Your password is changed" not in here.get(account).text
+    assert here.cookies[COOKIE] != token
+    assert not there.is_signed_in()
+    assert there.sign_in("grace").status == 403
+    assert there.sign_in("grace", "another horse battery").status == 303
+
+
+def test_whoever_is_disabled_or_removed_is_out_at_once(console: Service) -> None:
+    make_administrator(console, "joan")
+    visitor = Visitor(console)
+    visitor.sign_in("joan")
+    assert admin(console, "disable", "joan").returncode == 0
+    assert not visitor.is_signed_in()
+    assert admin(console, "enable", "joan").returncode == 0
+    assert not visitor.is_signed_in()
+    assert visitor.sign_in("joan").status == 303
+    assert admin(console, "password", "joan", password="new horse battery").returncode == 0
+    assert not visitor.is_signed_in()
+    assert visitor.sign_in("joan", "new horse battery").status == 303
+    assert admin(console, "remove", "joan").returncode == 0
+    assert not visitor.is_signed_in()
+    assert visitor.sign_in("joan", "new horse battery").status == 403
+
+
+def test_a_session_ends_without_use_and_in_any_case(start_service: StartService) -> None:
+    service = start_service(LATCHKEY_CONSOLE_IDLE="2", LATCHKEY_CONSOLE_SESSION="5")
+    make_administrator(service)
+    used, unused = Visitor(service), Visitor(service)
+    begun = time.monotonic()
+    used.sign_in()
+    unused.sign_in()
+    ended = None
+    while time.monotonic() < begun + 9 and ended is None:
+        time.sleep(0.25)
+        if not used.is_signed_in():
+            ended = time.monotonic() - begun
+    # Used all the time, it ends by its age alone; not before, if no second was lost in between.
+    assert ended is not None
+    assert ended > 2.5
+    assert not unused.is_signed_in()
+    # Ended ones are deleted with the next sign-in.
+    used.sign_in()
+    with closing(sqlite3.connect(service.database)) as connection:
+        assert connection.execute("SELECT count(*) FROM console_session").fetchone() == (1,)
+
+
+def test_sessions_survive_a_restart_and_are_every_workers(start_service: StartService) -> None:
+    service = start_service(LATCHKEY_WORKERS="2")
+    make_administrator(service)
+    visitor = Visitor(service)
+    visitor.sign_in()
+    form = visitor.get("/console/account/").fields("/console/sign-out")
+    service.stop()
+    service.start()
+    assert all(visitor.is_signed_in() for _ in range(8))
+    assert visitor.post("/console/sign-out", form).status == 303
+    assert not visitor.is_signed_in()
+
+
+def test_tries_are_limited_by_address_and_by_name(start_service: StartService) -> None:
+    service = start_service(
+        LATCHKEY_SIGN_IN_LIMIT="2/hour", LATCHKEY_TRUSTED_PROXIES="1", LATCHKEY_WORKERS="2"
+    )
+    make_administrator(service)
+
+    def tries(address: str, name: str, password: str) -> int:
+        return Visitor(service, X_Forwarded_For=address).sign_in(name, password).status
+
+    assert [tries("192.0.2.1", "ada", "wrong") for _ in range(3)] == [403, 403, 429]
+    # Too many is too many, right or wrong, and for any name.
+    assert tries("192.0.2.1", "ada", PASSWORD) == 429
+    assert tries("192.0.2.1", "nobody", "wrong") == 429
+    assert tries("192.0.2.2", "ada", PASSWORD) == 303
+    # Five times as many for one name, from wherever; what was refused by address does not count.
+    assert [tries(f"192.0.2.{number}", "Ada", "wrong") for number in range(10, 17)] == [403] * 7
+    limited = Visitor(service, X_Forwarded_For="192.0.2.99").sign_in("ada", PASSWORD)
+    assert limited.status == 429
+    assert 0 < int(limited.headers["Retry-After"]) <= 3600
+    assert "Too many tries" in limited.text
+    assert tries("192.0.2.98", "nobody", "wrong") == 403
+    # A credential of the API is none of this.
+    assert service.get("/v1/account", service.issue().bearer).status == 200
+
+
+def test_a_failing_database_is_said_on_a_page(start_service: StartService) -> None:
+    service = start_service(LATCHKEY_WORKERS="1")
+    make_administrator(service)
+    visitor = Visitor(service)
+    visitor.sign_in()
+    away = service.database.with_suffix(".away")
+    service.database.rename(away)
+    page = visitor.get("/console/account/")
+    assert page.status == 500
+    assert "The database does not answer" in page.text
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert str(service.database) not in page.text
+    away.rename(service.database)
+    assert visitor.is_signed_in()
