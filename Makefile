@@ -24,7 +24,7 @@ parallel = --numprocesses=2 --dist=loadfile
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-long lint format coverage test-sanitized test-freethreaded \
+.PHONY: help serve test test-long lint format screenshots coverage test-sanitized test-freethreaded \
         test-thread-sanitized wheel test-wheel bench bench-cache bench-overhead bench-load \
         bench-scale clean prerequisites ready
 
@@ -109,6 +109,9 @@ define copy
 	@tar $(copied) -cf - . | tar -xf - -C build/$(1)
 	@$(MAKE) --no-print-directory -C build/$(1) FASTCACHE_BUILD=$(1) ready
 endef
+
+screenshots: ready ## Make the pictures of the console in docs/screenshots anew, with Debian's chromium
+	@$(py) -m tests.browser.screenshots
 
 coverage: ## Run the tests on a traced build; app and .pyx must reach 95 %
 	$(call copy,coverage)

@@ -21,6 +21,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run at the figures that the issues name")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say clearly where the browser tests did not run."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    browser = [report for report in skipped if report.nodeid.startswith("tests/browser/")]
+    if browser:
+        terminalreporter.write_line(
+            f"{len(browser)} browser tests did not run: there is no chromium "
+            "(apt-get install chromium)",
+            yellow=True,
+        )
+
+
 @pytest.fixture(scope="session")
 def long(request: pytest.FixtureRequest) -> bool:
     """Whether tests run at their full figures (``make test-long``) or in bounded rounds."""

@@ -22,6 +22,7 @@ from app.administrators.passwords import (
     unknown_hash,
 )
 from app.config import Settings
+from app.credentials.audit import Action, Actor, Record
 from app.credentials.service import utc_now
 from app.errors import InvalidField
 from app.store.administrators import AdministratorStore
@@ -56,50 +57,65 @@ class Administrators:
         """Every administrator, by name."""
         return self._store.all()
 
-    def create(self, name: str, password: str) -> Administrator:
+    def create(self, name: str, password: str, by: Actor) -> Administrator:
         """Make an administrator; raises InvalidField for a name or password that will not do."""
         name = acceptable_name(name)
-        made = self._store.add(name, hash_password(require_acceptable(password)), utc_now())
+        password_hash = hash_password(require_acceptable(password))
+        record = _record(Action.ADMIN_CREATE, by, name)
+        made = self._store.add(name, password_hash, record.at, record)
         if made is None:
             raise InvalidField("name", "is taken")
         return made
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, by: Actor) -> None:
         """Remove an administrator, whose sessions end; raises InvalidField where there is none."""
-        _require_found(self._store.remove(name.lower()))
+        name = name.lower()
+        _require_found(self._store.remove(name, _record(Action.ADMIN_REMOVE, by, name)))
 
-    def disable(self, name: str) -> None:
+    def disable(self, name: str, by: Actor) -> None:
         """Keep an administrator from signing in, and end the sessions."""
-        _require_found(self._store.disable(name.lower(), utc_now()))
+        name = name.lower()
+        record = _record(Action.ADMIN_DISABLE, by, name)
+        _require_found(self._store.disable(name, record.at, record))
 
-    def enable(self, name: str) -> None:
+    def enable(self, name: str, by: Actor) -> None:
         """Let an administrator sign in again."""
-        _require_found(self._store.enable(name.lower()))
+        name = name.lower()
+        _require_found(self._store.enable(name, _record(Action.ADMIN_ENABLE, by, name)))
 
-    def set_password(self, name: str, password: str) -> None:
+    def set_password(self, name: str, password: str, by: Actor) -> None:
         """Replace a password, and end the sessions; raises InvalidField."""
         found = self._store.find(name.lower())
         if found is None:
             raise InvalidField("name", "there is no such administrator")
-        self._store.set_password(found.id, hash_password(require_acceptable(password)))
+        password_hash = hash_password(require_acceptable(password))
+        record = _record(Action.ADMIN_PASSWORD, by, found.name)
+        self._store.set_password(found.id, password_hash, record)
 
     # ---- Signing in
 
-    def sign_in(self, name: str, password: str) -> str | None:
-        """Begin a session: its token, or None where anything was wrong, with the same work."""
+    def sign_in(self, name: str, password: str, address: str | None) -> str | None:
+        """Begin a session: its token, or None where anything was wrong, with the same work.
+
+        ``address`` is where from, for the audit log.
+        """
         found = self._store.find(name.lower())
         # Made at the first sign-in, whoever's: else the first unknown name would take longer.
         nobody = self._hash_of_nobody()
         password_hash = nobody if found is None else found.password_hash
         if not matches(password_hash, password) or found is None or not found.is_enabled:
+            self._store.record(_record(Action.ADMIN_SIGN_IN_REFUSED, Actor.nobody(address)))
             return None
         if is_outdated(found.password_hash):
             renewed = hash_password(password)
             self._store.renew_hash(found, renewed)
             found = self._store.find(found.name) or found
-        return self._begin(found)
+        by = Actor.administrator(found.name, address)
+        return self._begin(found, _record(Action.ADMIN_SIGN_IN, by, found.name))
 
-    def change_password(self, signed_in: Administrator, current: str, new: str) -> str | None:
+    def change_password(
+        self, signed_in: Administrator, current: str, new: str, address: str | None
+    ) -> str | None:
         """Replace one's own password and end every session: the token of a new one.
 
         None where ``current`` is wrong; raises InvalidField where ``new`` will not do.
@@ -107,9 +123,11 @@ class Administrators:
         require_acceptable(new)
         if not matches(signed_in.password_hash, current):
             return None
-        self._store.set_password(signed_in.id, hash_password(new))
+        by = Actor.administrator(signed_in.name, address)
+        record = _record(Action.ADMIN_PASSWORD, by, signed_in.name)
+        self._store.set_password(signed_in.id, hash_password(new), record)
         found = self._store.find(signed_in.name)
-        return None if found is None else self._begin(found)
+        return None if found is None else self._begin(found, None)
 
     def session(self, token: str) -> ConsoleSession | None:
         """The session that has this token and has not ended; that it is in use is noted."""
@@ -131,13 +149,17 @@ class Administrators:
         """Set what the next page of a session tells: categories and texts."""
         self._store.tell(session.token_hash, messages)
 
-    def sign_out(self, session: ConsoleSession) -> None:
+    def sign_out(self, session: ConsoleSession, address: str | None) -> None:
         """End one session."""
-        self._store.end_session(session.token_hash)
+        name = session.administrator.name
+        record = _record(Action.ADMIN_SIGN_OUT, Actor.administrator(name, address), name)
+        self._store.end_session(session.token_hash, record)
 
-    def sign_out_everywhere(self, administrator: Administrator) -> int:
+    def sign_out_everywhere(self, administrator: Administrator, address: str | None) -> int:
         """End every session of an administrator; how many that were, ones run out among them."""
-        return self._store.end_sessions(administrator.id)
+        by = Actor.administrator(administrator.name, address)
+        record = _record(Action.ADMIN_SIGN_OUT_EVERYWHERE, by, administrator.name)
+        return self._store.end_sessions(administrator.id, record)
 
     # ---- The set-up link
 
@@ -154,7 +176,7 @@ class Administrators:
         """Whether ``set_up`` would do with this token."""
         return self._store.set_up_is_offered(hash_token(token), utc_now())
 
-    def set_up(self, token: str, name: str, password: str) -> str | None:
+    def set_up(self, token: str, name: str, password: str, address: str | None) -> str | None:
         """Use the token up, and make the first administrator: the token of a session.
 
         None where the token cannot be used; raises InvalidField as ``create`` does.
@@ -163,14 +185,22 @@ class Administrators:
         require_acceptable(password)
         if not self.set_up_is_offered(token):
             return None
-        made = self._store.set_up(hash_token(token), name, hash_password(password), utc_now())
-        return None if made is None else self._begin(made)
+        password_hash = hash_password(password)
+        by = Actor.administrator(name, address)
+        record = _record(Action.ADMIN_SET_UP, by, name)
+        made = self._store.set_up(hash_token(token), name, password_hash, record.at, record)
+        return None if made is None else self._begin(made, None)
 
-    def _begin(self, found: Administrator) -> str | None:
+    def _begin(self, found: Administrator, record: Record | None) -> str | None:
         token = new_token()
         now = utc_now()
         begun = self._store.begin_session(
-            found, hash_token(token), now, oldest=now - self._longest, unseen=now - self._idle
+            found,
+            hash_token(token),
+            now,
+            oldest=now - self._longest,
+            unseen=now - self._idle,
+            record=record,
         )
         return token if begun else None
 
@@ -207,6 +237,10 @@ def new_token() -> str:
 def hash_token(token: str) -> bytes:
     """SHA-256 of a token: all that is stored of it."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def _record(action: Action, by: Actor, name: str | None = None) -> Record:
+    return Record(at=utc_now(), action=action, actor=by, subject=name)
 
 
 def _require_found(found: bool) -> None:

@@ -12,6 +12,7 @@ from app.api.schemas import format_time
 from app.cli.options import json_option
 from app.cli.printing import print_json, print_table
 from app.cli.session import administering
+from app.command_user import command_line_user
 from app.errors import InvalidField
 
 password_option = click.option(
@@ -34,7 +35,7 @@ def create_administrator(name: str, password_stdin: bool) -> None:
     acceptable_name(name)
     password = _password(password_stdin)
     with administering(migrate=True) as administrators:
-        made = administrators.create(name, password)
+        made = administrators.create(name, password, command_line_user())
     click.echo(f"made the administrator {made.name}")
 
 
@@ -61,7 +62,7 @@ def set_password(name: str, password_stdin: bool) -> None:
     """Give an administrator another password, and end the sessions."""
     with administering() as administrators:
         _require(name, administrators.all())
-        administrators.set_password(name, _password(password_stdin))
+        administrators.set_password(name, _password(password_stdin), command_line_user())
     click.echo(f"changed the password of {name}; every session is ended")
 
 
@@ -70,7 +71,7 @@ def set_password(name: str, password_stdin: bool) -> None:
 def disable_administrator(name: str) -> None:
     """Keep an administrator from signing in, and end the sessions."""
     with administering() as administrators:
-        administrators.disable(name)
+        administrators.disable(name, command_line_user())
     click.echo(f"disabled {name}")
 
 
@@ -79,7 +80,7 @@ def disable_administrator(name: str) -> None:
 def enable_administrator(name: str) -> None:
     """Let a disabled administrator sign in again."""
     with administering() as administrators:
-        administrators.enable(name)
+        administrators.enable(name, command_line_user())
     click.echo(f"enabled {name}")
 
 
@@ -88,7 +89,7 @@ def enable_administrator(name: str) -> None:
 def remove_administrator(name: str) -> None:
     """Remove an administrator, whose sessions end."""
     with administering() as administrators:
-        administrators.remove(name)
+        administrators.remove(name, command_line_user())
     click.echo(f"removed {name}")
 
 

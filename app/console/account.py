@@ -6,7 +6,7 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from app.console.forms import PasswordForm, add_fault
-from app.console.sessions import browser_session, latchkey, signed_in
+from app.console.sessions import browser_session, caller_address, latchkey, signed_in
 from app.console.throttle import SignInThrottle
 from app.errors import InvalidField, RateLimited
 
@@ -33,7 +33,7 @@ def change_password() -> AnyResponse:
         # Whoever found a browser signed in may not guess on.
         SignInThrottle(parts.settings, parts.shared).count(request.environ, signed_in().name)
         token = parts.administrators.change_password(
-            signed_in(), form.current.data or "", form.password.data or ""
+            signed_in(), form.current.data or "", form.password.data or "", caller_address()
         )
     except RateLimited as limited:
         form.current.errors = [_TOO_MANY]

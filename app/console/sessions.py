@@ -21,6 +21,7 @@ from app.administrators.models import Administrator, ConsoleSession
 from app.administrators.service import Administrators, new_token
 from app.assembly import Latchkey
 from app.console.transport import is_tls
+from app.credentials.audit import Actor
 from app.errors import StoreError
 
 log = logging.getLogger("latchkey")
@@ -160,6 +161,16 @@ def latchkey() -> Latchkey:
     """The worker's parts, for the console's views."""
     parts: Latchkey = current_app.extensions["latchkey"]
     return parts
+
+
+def caller_address() -> str | None:
+    """The address that a request came from, for the audit log; None behind a socket without any."""
+    return latchkey().throttle.client_address(request.environ)
+
+
+def signed_in_actor() -> Actor:
+    """Who is signed in, as the audit log says it."""
+    return Actor.administrator(signed_in().name, caller_address())
 
 
 def _user(user_id: str) -> SignedIn | None:

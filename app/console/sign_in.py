@@ -9,7 +9,13 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from app.console.forms import SetUpForm, SignInForm, add_fault
 from app.console.guard import open_to_all
-from app.console.sessions import browser_session, current_administrator, latchkey, signed_in
+from app.console.sessions import (
+    browser_session,
+    caller_address,
+    current_administrator,
+    latchkey,
+    signed_in,
+)
 from app.console.throttle import SignInThrottle
 from app.errors import InvalidField, RateLimited
 
@@ -48,7 +54,7 @@ def begin() -> AnyResponse:
         page = _page(form, _TOO_MANY, 429)
         page.headers.update(limited.extra_headers())
         return page
-    token = parts.administrators.sign_in(name, password)
+    token = parts.administrators.sign_in(name, password, caller_address())
     if token is None:
         return _page(form, _WRONG, 403)
     browser_session().renew(token, parts.administrators)
@@ -60,7 +66,7 @@ def sign_out() -> AnyResponse:
     """End this session."""
     session = browser_session()
     if session.found is not None:
-        latchkey().administrators.sign_out(session.found)
+        latchkey().administrators.sign_out(session.found, caller_address())
     session.forget()
     return redirect(url_for("sign_in.show"), 303)
 
@@ -68,7 +74,7 @@ def sign_out() -> AnyResponse:
 @sign_in.post("/sign-out-everywhere")
 def sign_out_everywhere() -> AnyResponse:
     """End every session of one's own."""
-    latchkey().administrators.sign_out_everywhere(signed_in())
+    latchkey().administrators.sign_out_everywhere(signed_in(), caller_address())
     browser_session().forget()
     return redirect(url_for("sign_in.show"), 303)
 
@@ -92,7 +98,10 @@ def set_up() -> AnyResponse:
     administrators = latchkey().administrators
     try:
         token = administrators.set_up(
-            form.token.data or "", form.name.data or "", form.password.data or ""
+            form.token.data or "",
+            form.name.data or "",
+            form.password.data or "",
+            caller_address(),
         )
     except InvalidField as error:
         add_fault(form, error)

@@ -88,6 +88,8 @@ class Action(StrEnum):
     ADMIN_CREATE = "admin.create"
     ADMIN_CHANGE = "admin.change"
     ADMIN_DISABLE = "admin.disable"
+    ADMIN_ENABLE = "admin.enable"
+    ADMIN_REMOVE = "admin.remove"
     ADMIN_PASSWORD = "admin.password"  # noqa: S105 - an action, not a secret
     ADMIN_SET_UP = "admin.set_up"
     ADMIN_SIGN_IN = "admin.sign_in"

@@ -1,4 +1,7 @@
-"""The store of administrators: every query about them, their sessions and the set-up link."""
+"""The store of administrators: every query about them, their sessions and the set-up link.
+
+What happens is written to the audit log in its transaction, by the record that comes with it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from sqlalchemy import Connection, delete, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.administrators.models import Administrator, ConsoleSession
+from app.credentials.audit import Record
+from app.store.audit import Audited, AuditLog
 from app.store.connections import Connections
 from app.store.rows import from_milliseconds, from_milliseconds_or_none, to_milliseconds
 from app.store.tables import administrator, console_session, set_up_link
@@ -19,8 +24,9 @@ from app.store.tables import administrator, console_session, set_up_link
 class AdministratorStore:
     """Administrators in the same database. Every method raises StoreError when it fails."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, audit_log: AuditLog) -> None:
         self._connections = connections
+        self._audit = audit_log
 
     def all(self) -> list[Administrator]:
         """Every administrator, by name."""
@@ -40,43 +46,46 @@ class AdministratorStore:
         with self._connections.reading() as connection:
             return _any(connection)
 
-    def add(self, name: str, password_hash: str, now: datetime) -> Administrator | None:
+    def add(
+        self, name: str, password_hash: str, now: datetime, record: Record
+    ) -> Administrator | None:
         """A new administrator; None where the name is taken."""
-        with self._connections.writing() as connection:
-            return _add(connection, name, password_hash, now)
+        with self._audit.writing() as audited:
+            return _add(audited, name, password_hash, now, record)
 
-    def remove(self, name: str) -> bool:
+    def remove(self, name: str, record: Record) -> bool:
         """Remove an administrator and end the sessions; False where there is none."""
-        with self._connections.writing() as connection:
-            found = connection.execute(
-                delete(administrator)
-                .where(administrator.c.name == name)
-                .returning(administrator.c.id)
-            ).scalar_one_or_none()
+        removal = (
+            delete(administrator).where(administrator.c.name == name).returning(administrator.c.id)
+        )
+        with self._audit.writing() as audited:
+            found = audited.connection.execute(removal).scalar_one_or_none()
             if found is None:
                 return False
-            _end_all(connection, found)
+            _end_all(audited.connection, found)
+            audited.record(record)
             return True
 
-    def disable(self, name: str, now: datetime) -> bool:
+    def disable(self, name: str, now: datetime, record: Record) -> bool:
         """Disable an administrator and end the sessions; False where there is none."""
-        return self._set_disabled(name, to_milliseconds(now))
+        return self._set_disabled(name, to_milliseconds(now), record)
 
-    def enable(self, name: str) -> bool:
+    def enable(self, name: str, record: Record) -> bool:
         """Enable an administrator again; False where there is none."""
-        return self._set_disabled(name, None)
+        return self._set_disabled(name, None, record)
 
-    def set_password(self, administrator_id: int, password_hash: str) -> bool:
+    def set_password(self, administrator_id: int, password_hash: str, record: Record) -> bool:
         """Replace a password and end the sessions; False if there is nobody."""
         change = (
             update(administrator)
             .where(administrator.c.id == administrator_id)
             .values(password_hash=password_hash)
         )
-        with self._connections.writing() as connection:
-            if not connection.execute(change).rowcount:
+        with self._audit.writing() as audited:
+            if not audited.connection.execute(change).rowcount:
                 return False
-            _end_all(connection, administrator_id)
+            _end_all(audited.connection, administrator_id)
+            audited.record(record)
             return True
 
     def renew_hash(self, found: Administrator, password_hash: str) -> None:
@@ -100,6 +109,7 @@ class AdministratorStore:
         *,
         oldest: datetime,
         unseen: datetime,
+        record: Record | None,
     ) -> bool:
         """Begin a session, and delete those that have ended: begun or last seen before then.
 
@@ -124,11 +134,13 @@ class AdministratorStore:
             seen_at=moment,
             messages="",
         )
-        with self._connections.writing() as connection:
-            if not connection.execute(signed_in).rowcount:
+        with self._audit.writing() as audited:
+            if not audited.connection.execute(signed_in).rowcount:
                 return False
-            connection.execute(ended)
-            connection.execute(begun)
+            audited.connection.execute(ended)
+            audited.connection.execute(begun)
+            if record is not None:
+                audited.record(record)
             return True
 
     def session(self, token_hash: bytes) -> ConsoleSession | None:
@@ -162,17 +174,22 @@ class AdministratorStore:
         """Set what the next page of a session tells."""
         self._update_session(token_hash, messages=json.dumps(messages) if messages else "")
 
-    def end_session(self, token_hash: bytes) -> None:
-        """End one session."""
-        with self._connections.writing() as connection:
-            connection.execute(
-                delete(console_session).where(console_session.c.token_hash == token_hash)
-            )
+    def end_session(self, token_hash: bytes, record: Record) -> None:
+        """End one session, if it has not ended."""
+        ended = delete(console_session).where(console_session.c.token_hash == token_hash)
+        with self._audit.writing() as audited:
+            if audited.connection.execute(ended).rowcount:
+                audited.record(record)
 
-    def end_sessions(self, administrator_id: int) -> int:
+    def end_sessions(self, administrator_id: int, record: Record) -> int:
         """End every session of an administrator; how many there were."""
-        with self._connections.writing() as connection:
-            return _end_all(connection, administrator_id)
+        with self._audit.writing() as audited:
+            audited.record(record)
+            return _end_all(audited.connection, administrator_id)
+
+    def record(self, record: Record) -> None:
+        """Write down what changes nothing, as a sign-in that was refused."""
+        self._audit.record(record)
 
     # ---- The set-up link
 
@@ -195,28 +212,29 @@ class AdministratorStore:
             return _is_offered(connection, token_hash, now)
 
     def set_up(
-        self, token_hash: bytes, name: str, password_hash: str, now: datetime
+        self, token_hash: bytes, name: str, password_hash: str, now: datetime, record: Record
     ) -> Administrator | None:
         """Use the set-up link up, for the first administrator; None where it cannot be used."""
-        with self._connections.writing() as connection:
-            if not _is_offered(connection, token_hash, now):
+        with self._audit.writing() as audited:
+            if not _is_offered(audited.connection, token_hash, now):
                 return None
-            connection.execute(delete(set_up_link))
-            return _add(connection, name, password_hash, now)
+            audited.connection.execute(delete(set_up_link))
+            return _add(audited, name, password_hash, now, record)
 
-    def _set_disabled(self, name: str, disabled_at: int | None) -> bool:
+    def _set_disabled(self, name: str, disabled_at: int | None, record: Record) -> bool:
         change = (
             update(administrator)
             .where(administrator.c.name == name)
             .values(disabled_at=disabled_at)
             .returning(administrator.c.id)
         )
-        with self._connections.writing() as connection:
-            found = connection.execute(change).scalar_one_or_none()
+        with self._audit.writing() as audited:
+            found = audited.connection.execute(change).scalar_one_or_none()
             if found is None:
                 return False
             if disabled_at is not None:
-                _end_all(connection, found)
+                _end_all(audited.connection, found)
+            audited.record(record)
             return True
 
     def _update_session(self, token_hash: bytes, **values: object) -> None:
@@ -230,15 +248,17 @@ class AdministratorStore:
 
 
 def _add(
-    connection: Connection, name: str, password_hash: str, now: datetime
+    audited: Audited, name: str, password_hash: str, now: datetime, record: Record
 ) -> Administrator | None:
     new = insert(administrator).values(
         name=name, password_hash=password_hash, created_at=to_milliseconds(now)
     )
     try:
-        return _administrator(connection.execute(new.returning(administrator)).one())
+        made = audited.connection.execute(new.returning(administrator)).one()
     except IntegrityError:
         return None
+    audited.record(record)
+    return _administrator(made)
 
 
 def _any(connection: Connection) -> bool:

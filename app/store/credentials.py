@@ -52,16 +52,16 @@ class Store:
     ) -> None:
         """Open nothing yet. The timeouts, in seconds, bound the wait for another's lock.
 
-        Without ``seal`` no credential is changed: the audit log cannot be written.
+        Without ``seal`` no credential or administrator is changed: the audit log cannot be written.
         """
         self._connections = Connections(
             url, pool_size=pool_size, lookup_timeout=lookup_timeout, write_timeout=write_timeout
         )
         self.invalidations = InvalidationLog(self._connections)
         self.usage = UsageStore(self._connections)
-        self.administrators = AdministratorStore(self._connections)
         self.listing = Listing(self._connections)
         self.audit = AuditLog(self._connections, seal)
+        self.administrators = AdministratorStore(self._connections, self.audit)
 
     def find(self, api_key: str) -> Credential | None:
         """The credential with this public key, as committed when the call began or later."""

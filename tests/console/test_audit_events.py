@@ -1,0 +1,60 @@
+"""What administrators do is in the audit log, with who did it and from where."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.command import run_here
+from tests.console.visitor import PASSWORD, Visitor, admin, make_administrator
+from tests.service import Service
+
+ACCOUNT = "/console/account/"
+
+
+def entries(service: Service) -> list[dict[str, Any]]:
+    """The log, the oldest first."""
+    listed = json.loads(run_here(service, "audit", "list", "--json").stdout)["entries"]
+    return sorted(listed, key=lambda entry: int(entry["number"]))
+
+
+def test_each_event_is_written_down_once(console: Service) -> None:
+    before = len(entries(console))
+    make_administrator(console, "mary")
+    visitor = Visitor(console)
+    assert visitor.sign_in("mary", "my other password").status == 403
+    assert visitor.sign_in("nobody@elsewhere").status == 403
+    visitor.sign_in("mary")
+    fields = {"current": PASSWORD, "password": "another horse battery"}
+    visitor.send(ACCOUNT, ACCOUNT, **fields, again=fields["password"])
+    visitor.send(ACCOUNT, "/console/sign-out")
+    visitor.sign_in("mary", fields["password"])
+    visitor.send(ACCOUNT, "/console/sign-out-everywhere")
+    admin(console, "password", "mary", password=PASSWORD)
+    for command in ("disable", "enable", "remove"):
+        admin(console, command, "mary")
+    new = entries(console)[before:]
+    command, console_, nobody = "command line", "administrator", "nobody"
+    assert [(entry["action"], entry["actor_kind"]) for entry in new] == [
+        ("admin.create", command),
+        ("admin.sign_in_refused", nobody),
+        ("admin.sign_in_refused", nobody),
+        ("admin.sign_in", console_),
+        ("admin.password", console_),
+        ("admin.sign_out", console_),
+        ("admin.sign_in", console_),
+        ("admin.sign_out_everywhere", console_),
+        ("admin.password", command),
+        ("admin.disable", command),
+        ("admin.enable", command),
+        ("admin.remove", command),
+    ]
+    for entry in new:
+        refused = entry["actor_kind"] == nobody
+        assert entry["subject"] == (None if refused else "mary")
+        assert entry["address"] == (None if entry["actor_kind"] == command else "127.0.0.1")
+    # What somebody typed as a name may have been a password.
+    written = json.dumps(new)
+    for typed in ("elsewhere", 'password": "', "my other", PASSWORD, "another horse"):
+        assert typed not in written
+    assert run_here(console, "audit", "verify").returncode == 0
