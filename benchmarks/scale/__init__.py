@@ -1,0 +1,1 @@
+"""With more of everything: credentials, workers, threads, working set, and time."""

@@ -1,0 +1,46 @@
+"""How much of everything is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+REAL = 20_000
+"""Credentials of each database, spread over all of it, that are presented."""
+SMALL, MIDDLE, LARGE = 1_000, 100_000, 1_000_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Counts and seconds of a run."""
+
+    credentials: tuple[int, int, int] = (SMALL, MIDDLE, LARGE)
+    """Sizes of databases; the shared cache is measured with the second."""
+    processes: int = 6
+    """Measuring processes, one after another."""
+    rounds: int = 20
+    calls: int = 200
+    """Single calls of each subject in a round."""
+    workers: tuple[int, ...] = (1, 2)
+    threads: tuple[int, ...] = (1, 2, 4, 8)
+    seconds: int = 9
+    """Of each number of workers and threads."""
+    soak_seconds: int = 180
+    soak_warm: float = 1 / 3
+    """Share of the soak after which memory is looked at: until then, caches fill."""
+
+
+FULL = Settings()
+QUICK = Settings(
+    credentials=(SMALL, 10_000, 50_000),
+    processes=2,
+    rounds=4,
+    calls=50,
+    threads=(4,),
+    seconds=2,
+    soak_seconds=6,
+)
+
+
+def real_every(count: int) -> int:
+    """The distance between the credentials that are presented, of so many."""
+    return max(1, count // REAL)
