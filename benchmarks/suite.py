@@ -6,6 +6,7 @@ from benchmarks.load.part import LoadPart
 from benchmarks.micro.part import CachePart
 from benchmarks.overhead.part import OverheadPart
 from benchmarks.parts import Part
+from benchmarks.scale.part import ScalePart
 
-PARTS: tuple[Part, ...] = (OverheadPart(), LoadPart(), CachePart())
+PARTS: tuple[Part, ...] = (OverheadPart(), LoadPart(), ScalePart(), CachePart())
 """Each with all that it can measure."""

@@ -109,8 +109,7 @@ def _command(load: Load, service: Service, recordings: Path) -> list[str]:
         *("--only-summary", "--loglevel=WARNING", "--exit-code-on-error=0"),
         f"--host=http://{service.address}",
         *(f"--users={load.users}", f"--spawn-rate={load.users}"),
-        f"--run-time={load.seconds}s",
-        *([f"--processes={load.processes}", *_master()] if load.processes > 1 else []),
+        *_time(load),
         f"--scenario={load.scenario}",
         *(f"--keys={load.keys}", f"--fresh-keys={load.fresh_keys}"),
         *(f"--fresh-from={load.fresh_from}", f"--most={load.most}"),
@@ -119,8 +118,12 @@ def _command(load: Load, service: Service, recordings: Path) -> list[str]:
     ]
 
 
-def _master() -> list[str]:
-    return ["--master-bind-host=127.0.0.1"]
+def _time(load: Load) -> list[str]:
+    """One process counts from its first answer; several are told to end by the one above them."""
+    if load.processes == 1:
+        return [f"--seconds={load.seconds}"]
+    several = [f"--processes={load.processes}", "--master-bind-host=127.0.0.1"]
+    return [*several, f"--run-time={load.seconds + 1}s"]
 
 
 def _last_lines(log: Path) -> str:

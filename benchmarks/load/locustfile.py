@@ -34,6 +34,7 @@ class Client(FastHttpUser):  # type: ignore[misc]
     wait_time = constant(0)
     requests: Requests
     most = 0
+    seconds = 0
 
     @task  # type: ignore[untyped-decorator]
     def ask(self) -> None:
@@ -43,7 +44,8 @@ class Client(FastHttpUser):  # type: ignore[misc]
         except OutOfCredentials:
             self.environment.runner.quit()
             raise StopUser from None
-        if self.most and recorder.count >= self.most:
+        late = self.seconds and time.monotonic() - recorder.began >= self.seconds
+        if (late and recorder.count) or (self.most and recorder.count >= self.most):
             self.environment.runner.quit()
             raise StopUser
 
@@ -101,6 +103,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         **_in_environment("LOAD_RECORDINGS", shown=False),
     )
     parser.add_argument(
+        "--seconds",
+        type=int,
+        default=0,
+        help="seconds after the first answer at which it ends, where one process asks",
+        **_in_environment("LOAD_SECONDS", shown=False),
+    )
+    parser.add_argument(
         "--most", type=int, default=0, help="requests after which it ends", env_var="LOAD_MOST"
     )
 
@@ -132,6 +141,7 @@ def _prepare(environment: Any, index: int) -> None:
         options.scenario, _credentials(options, index), recorder, seed=time.time_ns() + index
     )
     Client.most = options.most
+    Client.seconds = options.seconds
 
 
 @events.request.add_listener  # type: ignore[untyped-decorator]

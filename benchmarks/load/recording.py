@@ -64,6 +64,7 @@ class Recorder:
     def __init__(self) -> None:
         self.recording = Recording()
         self.count = 0
+        self.began = 0.0
         self._cpu = time.process_time()
 
     def start(self) -> None:
@@ -75,6 +76,8 @@ class Recorder:
     def note(self, kind: str, milliseconds: float, error: str | None) -> None:
         """One request and its latency; `error` where the answer was not expected."""
         self.count += 1
+        if self.count == 1:
+            self.began = time.monotonic()
         if error is not None:
             self.recording.add_error(error)
             return
