@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.auth.shared import SharedState
+from app.auth.shared import SMALLEST, SharedState
 from app.auth.tallies import LiveTallies
 from app.config import Settings, variable
 from app.errors import ConfigurationError, ServiceUnreachable, StoreError
@@ -38,10 +38,10 @@ _PAUSE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """What the lock file says of the service: its segment, None where it shares none."""
+    """What the lock file says of the service: its segment, without a path where it shares none."""
 
     path: str | None
-    uuid: str | None
+    uuid: str
 
 
 class _ServiceLock:
@@ -91,19 +91,25 @@ class _ServiceLock:
 
 
 class ServiceSegment:
-    """What a serving process holds: the lock, and the segment where there is one.
+    """What a serving process holds: the lock, and the segment.
 
-    ``segment`` is None where a single worker does without; ``warning`` then says why.
+    Where shared memory cannot be had, a single worker, those before and after a reload, share a
+    segment that nobody else can reach; ``warning`` then says why, and is None otherwise.
     """
 
     def __init__(
-        self, settings: Settings, lock: _ServiceLock, segment: Segment | None, warning: str | None
+        self, settings: Settings, lock: _ServiceLock, segment: Segment, warning: str | None
     ) -> None:
         self._settings = settings
         self._lock = lock
         self._process = os.getpid()
         self.segment = segment
         self.warning = warning
+
+    @property
+    def is_private(self) -> bool:
+        """Whether nobody else can reach the segment, so that there can be one worker only."""
+        return self.warning is not None
 
     @classmethod
     def open(cls, settings: Settings) -> ServiceSegment:
@@ -126,7 +132,11 @@ class ServiceSegment:
             if lock.take():
                 opened = cls._make(settings, lock)
                 lock.share_after_taking()
-                return opened
+                if lock.read() == opened._record:
+                    return opened
+                # Another service began in between, with memory of its own: join that.
+                opened.segment.close()
+                continue
             reason = "a command has locked it"
             if lock.share():
                 try:
@@ -158,18 +168,27 @@ class ServiceSegment:
                     f"{variable('shared_memory')} and {variable('shared_size')}, or set "
                     f"{variable('workers')}=1"
                 ) from None
-            lock.write(_Record(None, None))
-            return cls(settings, lock, None, f"no shared memory, so one worker at most: {error}")
+            opened = cls(
+                settings,
+                lock,
+                _nameless(settings),
+                f"no shared memory, so one worker at most: {error}",
+            )
+            lock.write(opened._record)
+            return opened
         if not segment.created:
             # Somebody looks at it, who may have seen it before a change.
             SharedState.over(segment).invalidate_all()
-        lock.write(_Record(segment.path, segment.uuid))
-        return cls(settings, lock, segment, None)
+        opened = cls(settings, lock, segment, None)
+        lock.write(opened._record)
+        return opened
+
+    @property
+    def _record(self) -> _Record:
+        return _Record(None if self.is_private else self.segment.path, self.segment.uuid)
 
     def for_worker(self) -> SharedState:
         """The state of a worker; in the child after a fork, held and claimed apart."""
-        if self.segment is None:
-            return SharedState.private()
         if os.getpid() == self._process:
             return SharedState.over(self.segment)
         own = self.segment.reopened()
@@ -183,11 +202,10 @@ class ServiceSegment:
         StoreError where nothing could be written; then the segment stays, for the next start.
         """
         try:
-            if self.segment is not None:
-                with self.segment, _store(self._settings) as store:
-                    _write_down(self.segment, store)
-                    if self.segment.remove():
-                        store.usage.forget_other_segments(None)
+            with self.segment, _store(self._settings) as store:
+                _write_down(self.segment, store)
+                if self.segment.remove():
+                    store.usage.forget_other_segments(None)
         finally:
             self._lock.close()
 
@@ -277,6 +295,18 @@ def _renewed(settings: Settings, store: Store) -> Segment:
     if segment.created:
         store.usage.forget_other_segments(segment.uuid)
     return segment
+
+
+def _nameless(settings: Settings) -> Segment:
+    """The segment of a single worker and its successors; raises ConfigurationError."""
+    try:
+        return Segment.create_nameless(
+            SharedState.regions(SMALLEST),
+            identity=_identity(settings),
+            prepare=SharedState.prepare,
+        )
+    except SegmentError as error:
+        raise ConfigurationError(f"no memory to count in: {error}") from None
 
 
 def _write_down_leftovers(path: Path, settings: Settings, store: Store) -> None:

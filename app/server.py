@@ -160,7 +160,7 @@ class _Server(BaseApplication):
 
     def _keep_to_one(self, arbiter: Arbiter, count: int, before: int | None) -> None:
         """Called when the number of workers changes: without shared memory there is one."""
-        if count > 1 and self._segment.segment is None:
+        if count > 1 and self._segment.is_private:
             cast(Logger, arbiter.log).error("no shared memory, so there can be one worker only")
             arbiter.num_workers = 1
 

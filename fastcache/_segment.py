@@ -31,12 +31,8 @@ from fastcache._segment_layout import (
 )
 from fastcache._shared import Counters
 
-# How long to wait, in seconds, for another process that makes or removes a segment of the
-# same name.
-_PATIENCE = 1.0
-_PAUSE = 0.01
-
 _BLOCK = 512
+_NAMELESS = "memory without a name"
 
 
 class Segment:
@@ -96,6 +92,22 @@ class Segment:
             raise SegmentError(f"{os.path.abspath(path)} exists already") from error
 
     @classmethod
+    def create_nameless(
+        cls,
+        regions: Mapping[str, Region],
+        *,
+        identity: bytes = b"",
+        prepare: Callable[[Segment], None] | None = None,
+    ) -> Self:
+        """Make a segment that nobody can attach to, of this process and its children.
+
+        It lies in no directory, so none has to have room for it. As `create` otherwise;
+        `path` then only says that it has none.
+        """
+        fd = file.open_in_memory("fastcache")
+        return cls._made(fd, _NAMELESS, regions, identity, prepare)
+
+    @classmethod
     def attach(cls, path: str | os.PathLike[str], *, identity: bytes | None = None) -> Self:
         """Attach to a segment that another process made, and hold it.
 
@@ -103,7 +115,7 @@ class Segment:
         SegmentUnusable or SegmentForbidden where that cannot be.
         """
         name = os.path.abspath(path)
-        fd = _open_held(name)
+        fd = file.open_held(name)
         segment = cls(name, fd, created=False)
         if identity is not None and segment.identity != identity:
             segment.close()
@@ -126,7 +138,7 @@ class Segment:
         """
         name = os.path.abspath(path)
         extents, _ = laid_out(regions)
-        until = time.monotonic() + _PATIENCE
+        until = time.monotonic() + file.PATIENCE
         while True:
             try:
                 segment = cls.attach(name, identity=identity)
@@ -141,11 +153,11 @@ class Segment:
                     return cls._create(name, regions, identity, prepare)
             except SegmentUnusable as error:
                 # A lock that is in the way may be that of another process that looks at it.
-                if not _remove_unheld(name) and time.monotonic() > until:
+                if not file.remove_unheld(name) and time.monotonic() > until:
                     raise SegmentUnusable(
                         f"{error}; it is in use, so it is not made anew"
                     ) from error
-            time.sleep(_PAUSE)
+            time.sleep(file.PAUSE)
 
     @classmethod
     def _create(
@@ -155,12 +167,29 @@ class Segment:
         identity: bytes,
         prepare: Callable[[Segment], None] | None,
     ) -> Self:
-        if len(identity) > MAX_IDENTITY:
-            raise ValueError(f"identity has up to {MAX_IDENTITY} bytes, not {len(identity)}")
-        extents, total = laid_out(regions)
-        header = Header(os.urandom(16), file.boot_id(), identity, extents, total)
-        fd = file.open_nameless(path)
+        with contextlib.ExitStack() as undo:
+            fd = file.open_nameless(path)
+            segment = cls._made(fd, path, regions, identity, prepare)
+            undo.callback(segment.close)
+            file.give_name(fd, path)
+            undo.pop_all()
+        return segment
+
+    @classmethod
+    def _made(
+        cls,
+        fd: int,
+        path: str,
+        regions: Mapping[str, Region],
+        identity: bytes,
+        prepare: Callable[[Segment], None] | None,
+    ) -> Self:
+        """Make a segment of an empty file, which it then owns; closed where that fails."""
         try:
+            if len(identity) > MAX_IDENTITY:
+                raise ValueError(f"identity has up to {MAX_IDENTITY} bytes, not {len(identity)}")
+            extents, total = laid_out(regions)
+            header = Header(os.urandom(16), file.boot_id(), identity, extents, total)
             file.extend(fd, total, path)
             file.back(fd, 0, HEADER_SIZE, path)
             for extent in extents.values():
@@ -176,7 +205,6 @@ class Segment:
         try:
             if prepare is not None:
                 prepare(segment)
-            file.give_name(fd, path)
         except BaseException:
             segment.close()
             raise
@@ -331,41 +359,6 @@ def _claim_at(index: int) -> int:
     if not 0 <= index < file.HOLDERS - 1:
         raise ValueError(f"a claim is a number from 0, not {index}")
     return file.CLAIMS + index
-
-
-def _open_held(path: str) -> int:
-    """A descriptor of the file that the name leads to, with the lock of a holder."""
-    until = time.monotonic() + _PATIENCE
-    while True:
-        fd = file.open_existing(path)
-        held = False
-        try:
-            held = file.lock(fd, file.SHARED, file.HOLDERS) and file.leads_to(path, fd)
-        finally:
-            if not held:
-                os.close(fd)
-        if held:
-            return fd
-        # Somebody is removing it: the name will be gone, or lead to another.
-        if time.monotonic() > until:
-            raise SegmentError(f"{path} is being removed by a process that does not finish")
-        time.sleep(_PAUSE)
-
-
-def _remove_unheld(path: str) -> bool:
-    """Take the name of an unusable file away; False where somebody holds it."""
-    try:
-        fd = file.open_existing(path)
-    except SegmentMissing:
-        return True
-    try:
-        if not file.lock(fd, file.EXCLUSIVE, file.HOLDERS):
-            return False
-        if file.leads_to(path, fd):
-            os.unlink(path)
-        return True
-    finally:
-        os.close(fd)
 
 
 def _checked(fd: int, path: str) -> Header:

@@ -13,6 +13,7 @@ import fcntl
 import os
 import stat
 import struct
+import time
 from pathlib import Path
 
 from fastcache._segment_errors import (
@@ -27,6 +28,10 @@ HOLDERS = 1 << 62
 """The byte that whoever uses a segment holds a shared lock on."""
 CLAIMS = HOLDERS + 1
 """The first of the bytes that are claimed, by one each."""
+
+PATIENCE = 1.0
+"""How long to wait, in seconds, for another process that makes or removes a segment."""
+PAUSE = 0.01
 
 SHARED = fcntl.F_RDLCK
 EXCLUSIVE = fcntl.F_WRLCK
@@ -83,6 +88,16 @@ def open_nameless(path: str) -> int:
             ) from error
         raise _explained(error, path) from error
     # Whatever the umask.
+    os.fchmod(fd, 0o600)
+    return fd
+
+
+def open_in_memory(name: str) -> int:
+    """Make a file that lies in no directory, and that only this process and its children have."""
+    try:
+        fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    except OSError as error:
+        raise SegmentError(f"the system has no memory files: {error.strerror}") from error
     os.fchmod(fd, 0o600)
     return fd
 
@@ -163,6 +178,41 @@ def boot_id() -> bytes:
     except OSError as error:
         raise SegmentError("the boot of the machine is not known: /proc is not mounted") from error
     return bytes.fromhex(text.strip().replace("-", ""))
+
+
+def open_held(path: str) -> int:
+    """A descriptor of the file that the name leads to, with the lock of a holder."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        fd = open_existing(path)
+        held = False
+        try:
+            held = lock(fd, SHARED, HOLDERS) and leads_to(path, fd)
+        finally:
+            if not held:
+                os.close(fd)
+        if held:
+            return fd
+        # Somebody is removing it: the name will be gone, or lead to another.
+        if time.monotonic() > until:
+            raise SegmentError(f"{path} is being removed by a process that does not finish")
+        time.sleep(PAUSE)
+
+
+def remove_unheld(path: str) -> bool:
+    """Take the name of an unusable file away; False where somebody holds it."""
+    try:
+        fd = open_existing(path)
+    except SegmentMissing:
+        return True
+    try:
+        if not lock(fd, EXCLUSIVE, HOLDERS):
+            return False
+        if leads_to(path, fd):
+            os.unlink(path)
+        return True
+    finally:
+        os.close(fd)
 
 
 def _check_ownership(fd: int, path: str) -> None:

@@ -14,6 +14,9 @@ cdef class Tallies(Words):
     cdef Counters bound_word    # keeps the memory of a `bound` that was given
 
     cdef uint64_t *row_at(self, uint64_t row) noexcept nogil
+    cdef bint change(
+        self, object row, Py_ssize_t field, object number, str name, int change
+    ) except -1
     cdef uint64_t *word_at(self, object row, Py_ssize_t field) except? NULL
     cdef uint64_t bounded(self) noexcept nogil
     cdef uint64_t find_changes(

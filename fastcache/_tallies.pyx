@@ -26,6 +26,12 @@ cdef enum:
     FOUND_AT_ONCE = 1024
 
 
+cdef enum Change:
+    ADD
+    PUT
+    RAISE
+
+
 @cython.final
 @cython.auto_pickle(False)
 @cython.no_gc_clear
@@ -96,32 +102,33 @@ cdef class Tallies(Words):
         words = self.row_at(word_from(row, "row"))
         return NULL if words == NULL else &words[field]
 
-    def add(self, row, Py_ssize_t field, amount=1):
-        """Add `amount`, from 0 to 2**64 - 1; False where the row is not backed."""
-        cdef uint64_t whole = word_from(amount, "amount")
+    cdef bint change(
+        self, object row, Py_ssize_t field, object number, str name, int change
+    ) except -1:
+        """Change a counter by a number, which errors call `name`; False where there is none."""
+        cdef uint64_t whole = word_from(number, name)
         cdef uint64_t *word = self.word_at(row, field)
         if word == NULL:
             return False
-        fastcache_fetch_add(word, whole)
+        if change == ADD:
+            fastcache_fetch_add(word, whole)
+        elif change == PUT:
+            fastcache_store(word, whole)
+        else:
+            fastcache_raise_to(word, whole)
         return True
+
+    def add(self, row, Py_ssize_t field, amount=1):
+        """Add `amount`, from 0 to 2**64 - 1; False where the row is not backed."""
+        return self.change(row, field, amount, "amount", ADD)
 
     def put(self, row, Py_ssize_t field, value):
         """Store a value, whatever was there; False where the row is not backed."""
-        cdef uint64_t whole = word_from(value, "value")
-        cdef uint64_t *word = self.word_at(row, field)
-        if word == NULL:
-            return False
-        fastcache_store(word, whole)
-        return True
+        return self.change(row, field, value, "value", PUT)
 
     def raise_to(self, row, Py_ssize_t field, value):
         """Store a value where less was there; False where the row is not backed."""
-        cdef uint64_t whole = word_from(value, "value")
-        cdef uint64_t *word = self.word_at(row, field)
-        if word == NULL:
-            return False
-        fastcache_raise_to(word, whole)
-        return True
+        return self.change(row, field, value, "value", RAISE)
 
     def value(self, row, Py_ssize_t field):
         """One counter of a row."""

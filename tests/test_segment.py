@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import fcntl
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,102 +14,18 @@ import pytest
 from app.auth.counts import Use
 from app.auth.shared import SharedState, Word
 from app.auth.tallies import LiveTallies
-from app.config import Settings, load_settings
-from app.errors import ConfigurationError, ServiceUnreachable
-from app.segment import ServiceSegment, attached, changing_keys, segment_path
-from fastcache import Segment
+from app.config import Settings
+from app.errors import ConfigurationError, ServiceUnreachable, StoreError
+from app.segment import ServiceSegment, _ServiceLock, attached, changing_keys, segment_path
 from tests.audited import new_trail, open_store
-from tests.database import new_database
+from tests.serving import SERVE, files, other, settings_for
 from tests.store.conftest import new_credential
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Over a new database, with a directory of its own for memory."""
     return settings_for(tmp_path)
-
-
-def settings_for(directory: Path, **more: str) -> Settings:
-    memory = directory / "memory"
-    memory.mkdir(exist_ok=True)
-    database = directory / "latchkey.db"
-    if not database.exists():
-        new_database(database)
-    return load_settings(
-        {
-            "LATCHKEY_DATABASE_URL": f"sqlite:///{database}",
-            "LATCHKEY_SHARED_MEMORY": str(memory),
-            "LATCHKEY_SHARED_SIZE": "8",
-            **more,
-        }
-    )
-
-
-# What another process does with the settings: hold a service's memory until it is let go.
-_SERVE = """
-import json, sys
-from app.config import load_settings
-from app.segment import ServiceSegment
-opened = ServiceSegment.open(load_settings())
-print(opened.segment.uuid if opened.segment else "private", flush=True)
-sys.stdin.readline()
-opened.close()
-"""
-_CHANGE = """
-import sys
-from app.config import load_settings
-from app.segment import changing_keys
-with changing_keys(load_settings()) as shared:
-    print(shared.segment.uuid if shared.segment else "alone", flush=True)
-    sys.stdin.readline()
-"""
-
-
-class Other:
-    """Another process over the same database."""
-
-    def __init__(self, code: str, settings: Settings, **more: str) -> None:
-        environment = {name: value for name, value in os.environ.items() if "LATCHKEY" not in name}
-        for field in ("database_url", "shared_memory", "shared_size"):
-            environment[f"LATCHKEY_{field.upper()}"] = str(getattr(settings, field))
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            cwd=ROOT,
-            env={**environment, **more},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def says(self) -> str:
-        """Its next line."""
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
-
-    def end(self) -> None:
-        """Let it go on to its end."""
-        _, error = self.process.communicate("\n", timeout=60)
-        assert self.process.returncode == 0, error
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-
-@contextmanager
-def other(code: str, settings: Settings, **more: str) -> Iterator[Other]:
-    process = Other(code, settings, **more)
-    try:
-        yield process
-    finally:
-        process.kill()
-
-
-def files(settings: Settings) -> list[str]:
-    return sorted(path.name for path in settings.shared_memory.iterdir())
 
 
 def count(settings: Settings, number: int, uses: int) -> None:
@@ -131,7 +44,6 @@ def count(settings: Settings, number: int, uses: int) -> None:
 
 def test_it_is_made_private_and_taken_away(settings: Settings) -> None:
     opened = ServiceSegment.open(settings)
-    assert opened.segment is not None
     path = segment_path(settings)
     assert files(settings) == [path.name]
     assert path.stat().st_mode & 0o777 == 0o600
@@ -148,9 +60,20 @@ def test_two_databases_never_meet(tmp_path: Path) -> None:
     two = settings_for(tmp_path / "two", LATCHKEY_SHARED_MEMORY=str(one.shared_memory))
     assert segment_path(one) != segment_path(two)
     first, second = ServiceSegment.open(one), ServiceSegment.open(two)
-    assert first.segment is not None
-    assert second.segment is not None
     assert len(files(one)) == 2
+    mine, theirs = first.for_worker(), second.for_worker()
+    before = theirs.stripes.generation("live_x")
+    mine.invalidate("live_x")
+    mine.invalidate_all()
+    mine.count_use(1)
+    assert theirs.stripes.generation("live_x") == before
+    assert set(theirs.uses.row(1)) == {0}
+    # Nor does a secret that both know leave the same digest in memory.
+    assert mine.digest_for(["a"]).digest("x") != theirs.digest_for(["a"]).digest("x")
+    with changing_keys(one) as shared:
+        assert shared.segment is not None
+        assert shared.segment.uuid == first.segment.uuid
+    del mine, theirs, shared
     first.close()
     second.close()
 
@@ -159,7 +82,7 @@ def test_two_names_of_one_database_are_one(tmp_path: Path, settings: Settings) -
     link = tmp_path / "link.db"
     link.symlink_to(tmp_path / "latchkey.db")
     linked = settings.model_copy(update={"database_url": f"sqlite:///{link}"})
-    with other(_SERVE, settings) as serving:
+    with other(SERVE, settings) as serving:
         uuid = serving.says()
         with changing_keys(linked) as shared:
             assert shared.segment is not None
@@ -168,12 +91,12 @@ def test_two_names_of_one_database_are_one(tmp_path: Path, settings: Settings) -
 
 def test_a_second_service_joins_and_the_last_takes_it_away(settings: Settings) -> None:
     """As a binary upgrade does: a second master while the first still serves."""
-    with other(_SERVE, settings) as first, other(_SERVE, settings) as second:
+    with other(SERVE, settings) as first, other(SERVE, settings) as second:
         uuid = first.says()
         assert second.says() == uuid
         first.end()
         assert files(settings) == [segment_path(settings).name]
-        with other(_SERVE, settings) as third:
+        with other(SERVE, settings) as third:
             assert third.says() == uuid
             third.end()
         second.end()
@@ -181,7 +104,7 @@ def test_a_second_service_joins_and_the_last_takes_it_away(settings: Settings) -
 
 
 def test_joining_forgets_what_was_remembered(settings: Settings) -> None:
-    with other(_SERVE, settings) as first:
+    with other(SERVE, settings) as first:
         first.says()
         with attached(settings) as shared:
             before = shared.stripes.generation("live_x")
@@ -195,12 +118,11 @@ def test_what_a_killed_service_counted_is_written_down(settings: Settings) -> No
     store = open_store(settings.database_url)
     number = store.add(new_credential(), new_trail()).id
     for _ in range(2):
-        with other(_SERVE, settings) as killed:
+        with other(SERVE, settings) as killed:
             uuid = killed.says()
             count(settings, number, 7)
             killed.kill()
         opened = ServiceSegment.open(settings)
-        assert opened.segment is not None
         assert opened.segment.uuid != uuid
         assert LiveTallies(SharedState.over(opened.segment)).tally(number).uses == 0
         opened.close()
@@ -214,7 +136,7 @@ def test_what_a_killed_service_counted_is_written_down(settings: Settings) -> No
 def test_what_was_partly_written_down_is_completed(settings: Settings) -> None:
     store = open_store(settings.database_url)
     number = store.add(new_credential(), new_trail()).id
-    with other(_SERVE, settings) as killed:
+    with other(SERVE, settings) as killed:
         uuid = killed.says()
         count(settings, number, 1)
         with attached(settings) as shared:
@@ -230,7 +152,7 @@ def test_what_was_partly_written_down_is_completed(settings: Settings) -> None:
 def test_a_clean_stop_writes_down_what_is_counted(settings: Settings) -> None:
     store = open_store(settings.database_url)
     number = store.add(new_credential(), new_trail()).id
-    with other(_SERVE, settings) as serving:
+    with other(SERVE, settings) as serving:
         uuid = serving.says()
         count(settings, number, 1)
         serving.end()
@@ -246,8 +168,6 @@ def test_counts_that_cannot_be_written_stay_for_the_next_start(settings: Setting
     database = Path(settings.database_url.removeprefix("sqlite:///"))
     store.close()
     database.rename(database.with_name("away"))
-    from app.errors import StoreError
-
     with pytest.raises(StoreError):
         opened.close()
     assert files(settings) == [segment_path(settings).name]
@@ -264,7 +184,6 @@ def test_what_is_no_segment_gives_way(settings: Settings, content: bytes) -> Non
     path.touch(mode=0o600)
     path.write_bytes(content)
     opened = ServiceSegment.open(settings)
-    assert opened.segment is not None
     assert opened.segment.created
     opened.close()
 
@@ -319,10 +238,12 @@ def test_one_worker_does_without_and_says_so(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, LATCHKEY_WORKERS="1")
     settings.shared_memory.rmdir()
     opened = ServiceSegment.open(settings)
-    assert opened.segment is None
+    assert opened.is_private
     assert opened.warning is not None
     assert opened.warning.startswith("no shared memory, so one worker at most: ")
-    assert opened.for_worker().segment is None
+    # A worker and its successor share what nobody else can reach.
+    opened.for_worker().count_use(3)
+    assert opened.for_worker().uses.value(3, Use.USES) == 1
     # Whoever changes keys elsewhere, or would serve beside it, cannot reach that memory.
     with pytest.raises(ServiceUnreachable, match="it keeps its memory to itself"):
         with changing_keys(settings):
@@ -332,124 +253,29 @@ def test_one_worker_does_without_and_says_so(tmp_path: Path) -> None:
         assert shared.segment is None
 
 
-# ---- Commands
+def test_a_service_that_begins_in_between_is_joined(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock that is to be shared with others is let go of for a moment."""
+    nowhere = settings.model_copy(update={"shared_memory": tmp_path / "nowhere", "workers": 1})
+    share_after_taking = _ServiceLock.share_after_taking
+    with ExitStack() as stack:
+        uuids = []
 
+        def overtaken(lock: _ServiceLock) -> None:
+            fcntl.flock(lock._descriptor, fcntl.LOCK_UN)
+            uuids.append(stack.enter_context(other(SERVE, settings)).says())
+            share_after_taking(lock)
 
-def test_a_command_reaches_the_service(settings: Settings) -> None:
-    with other(_SERVE, settings) as serving:
-        uuid = serving.says()
-        with other(_CHANGE, settings) as command:
-            assert command.says() == uuid
-            command.end()
-
-
-def test_no_service_starts_while_a_command_changes_keys(settings: Settings) -> None:
-    with other(_CHANGE, settings) as command:
-        assert command.says() == "alone"
-        with other(_SERVE, settings) as serving:
-            with pytest.raises(subprocess.TimeoutExpired):
-                serving.process.wait(1)
-            assert files(settings) == []
-            command.end()
-            assert len(serving.says()) == 32
-
-
-def test_a_command_that_was_killed_holds_nobody_up(settings: Settings) -> None:
-    with other(_CHANGE, settings) as command:
-        assert command.says() == "alone"
-        command.kill()
-    opened = ServiceSegment.open(settings)
-    assert opened.segment is not None
-    opened.close()
-
-
-def test_a_command_waits_for_another(settings: Settings) -> None:
-    with other(_CHANGE, settings) as first:
-        assert first.says() == "alone"
-        with other(_CHANGE, settings) as second:
-            time.sleep(0.5)
-            first.end()
-            assert second.says() == "alone"
-            second.end()
-
-
-def test_a_service_that_cannot_be_reached_is_left_alone(settings: Settings) -> None:
-    """As from another container: the lock is there, its memory is not."""
-    with other(_SERVE, settings) as serving:
-        serving.says()
-        segment_path(settings).unlink()
-        began = time.monotonic()
-        with pytest.raises(ServiceUnreachable) as raised:
-            with changing_keys(settings):
-                raise AssertionError("not to be had")
-        assert time.monotonic() - began >= 2
-    message = str(raised.value)
-    assert message.startswith("nothing was changed: a service uses this database")
-    assert str(segment_path(settings)) in message
-    assert "\n" not in message
-
-
-def test_another_segment_under_the_name_is_not_the_services(settings: Settings) -> None:
-    with other(_SERVE, settings) as serving:
-        serving.says()
-        path = segment_path(settings)
-        path.unlink()
-        impostor = Segment.create(
-            path,
-            SharedState.regions(8 << 20),
-            identity=b"latchkey:1:" + b"0" * 32,
-            prepare=SharedState.prepare,
-        )
-        with pytest.raises(ServiceUnreachable):
-            with changing_keys(settings):
-                raise AssertionError("not to be had")
-        impostor.close()
-
-
-def test_a_service_that_is_starting_is_waited_for(settings: Settings) -> None:
-    """It has the lock, and has not said yet where its memory is."""
-    with other(_SERVE, settings) as serving:
-        uuid = serving.says()
-        record = Path(f"{settings.database_url.removeprefix('sqlite:///')}-service")
-        said = record.read_text()
-        assert json.loads(said)["uuid"] == uuid
-        record.write_text("")
-        with other(_CHANGE, settings) as command:
-            time.sleep(0.5)
-            record.write_text(said)
-            assert command.says() == uuid
-
-
-def test_the_lock_outlives_the_master(settings: Settings) -> None:
-    """Workers whose master was killed still serve for a moment: that is a service too."""
-    code = _SERVE.replace(
-        "sys.stdin.readline()",
-        "import os, time\nif os.fork():\n    os._exit(0)\ntime.sleep(60)",
-    )
-    with other(code, settings) as master:
-        uuid = master.says()
-        master.process.wait(30)
-        with changing_keys(settings) as shared:
-            assert shared.segment is not None
-            assert shared.segment.uuid == uuid
-        found = subprocess.run(
-            ["fuser", segment_path(settings)], capture_output=True, text=True, check=False
-        )
-        for pid in found.stdout.split():
-            if int(pid) != os.getpid():
-                os.kill(int(pid), signal.SIGKILL)
-
-
-def test_looking_without_a_service(settings: Settings) -> None:
-    with pytest.raises(ServiceUnreachable):
-        with attached(settings):
-            raise AssertionError("there is nothing")
-    assert not Path(f"{settings.database_url.removeprefix('sqlite:///')}-service").exists()
+        monkeypatch.setattr(_ServiceLock, "share_after_taking", overtaken)
+        opened = ServiceSegment.open(nowhere)
+        assert [opened.segment.uuid] == uuids
+        assert not opened.is_private
+        opened.close()
 
 
 def test_the_words_begin_at_zero(settings: Settings) -> None:
     opened = ServiceSegment.open(settings)
-    assert opened.segment is not None
     words = SharedState.over(opened.segment).words
     assert [words.value(word) for word in Word] == [0] * len(Word)
     opened.close()

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,17 +26,7 @@ from tests.fastcache.processes import Child, Gate, Signal, all_end_well
 PAGE = mmap.PAGESIZE
 REGIONS = {"words": Region(100), "rows": Region(2 * PAGE, 64 * PAGE)}
 
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "segment"
-
-
-@pytest.fixture(autouse=True)
-def no_descriptor_stays_open() -> Iterator[None]:
-    before = os.listdir("/proc/self/fd")
-    yield
-    assert os.listdir("/proc/self/fd") == before
+pytestmark = pytest.mark.usefixtures("no_descriptor_stays_open")
 
 
 def words_of(segment: Segment) -> Counters:
@@ -122,6 +111,34 @@ def test_nothing_is_left_of_a_creator_that_was_killed(path: Path) -> None:
     child = Child(lambda: Segment.create(path, REGIONS, prepare=prepare))
     assert child.wait() == -signal.SIGKILL
     assert list(path.parent.iterdir()) == []
+
+
+def test_without_a_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What children share with each other, where no directory has room for it."""
+    monkeypatch.chdir(path.parent)
+    with Segment.create_nameless(REGIONS, identity=b"mine") as segment:
+        assert segment.created
+        assert segment.path == "memory without a name"
+        assert segment.identity == b"mine"
+
+        def work() -> None:
+            own = segment.reopened()
+            assert own.uuid == segment.uuid
+            own.grow("rows", 64 * PAGE)
+            assert own.claim(7)
+            words_of(own).add(0)
+
+        all_end_well([Child(work)])
+        all_end_well([Child(work)])
+        assert words_of(segment).value(0) == 2
+        assert segment.backed("rows") == 64 * PAGE
+        assert not segment.claimed(7)
+        assert not segment.remove()
+        again = segment.reopened()
+        again.close()
+    assert list(path.parent.iterdir()) == []
+    with pytest.raises(ValueError, match="identity"):
+        Segment.create_nameless(REGIONS, identity=bytes(65))
 
 
 def test_a_taken_name(path: Path) -> None:

@@ -31,17 +31,7 @@ REGIONS = {"words": Region(100), "rows": Region(2 * PAGE, 64 * PAGE)}
 SIZE = PAGE * 66
 NOBODY = 65534
 
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "segment"
-
-
-@pytest.fixture(autouse=True)
-def no_descriptor_stays_open() -> Iterator[None]:
-    before = os.listdir("/proc/self/fd")
-    yield
-    assert os.listdir("/proc/self/fd") == before
+pytestmark = pytest.mark.usefixtures("no_descriptor_stays_open")
 
 
 def made(path: Path) -> str:

@@ -136,10 +136,10 @@ def test_writers_that_end_anywhere_tear_nothing(how: str, long: bool) -> None:
 
     All keys meet in one set and outnumber its slots, so that every put changes one in use.
     """
-    reads = 5_000_000 if long else 150_000
+    verified = 10_000_000 if long else 100_000
     rounds = 300 if long else 30
     _, cache = shared()
-    words = Counters(["reads", "hits", "finished"], memory=mmap.mmap(-1, 24))
+    words = Counters(["verified", "finished"], memory=mmap.mmap(-1, 16))
     keys = [f"key {number}" for number in range(12)]
 
     def write() -> None:
@@ -151,15 +151,14 @@ def test_writers_that_end_anywhere_tear_nothing(how: str, long: bool) -> None:
                 cache.put(keys[number], value, ticket=len(value) << 8 | number, deadline=FAR)
 
     def read() -> None:
-        while not words.value(2):
+        while not words.value(1):
             for number, key in enumerate(keys):
                 found = cache.get(key)
                 if found is not None:
                     assert is_whole(found.value)
                     assert found.ticket == len(found.value) << 8 | number
                     assert found.deadline == FAR
-                    words.add(1)
-            words.add(0, len(keys))
+                    words.add(0)
 
     def disturb(writer: Child) -> Child:
         """End a writer, or hold it for a while in which nothing waits for it."""
@@ -177,7 +176,7 @@ def test_writers_that_end_anywhere_tear_nothing(how: str, long: bool) -> None:
         writers = [Child(write) for _ in range(2)]
         try:
             disturbed = 0
-            while disturbed < rounds or words.value(0) < reads:
+            while disturbed < rounds or words.value(0) < verified:
                 time.sleep(random.uniform(0.001, 0.02))
                 writers[disturbed % 2] = disturb(writers[disturbed % 2])
                 disturbed += 1
@@ -185,9 +184,8 @@ def test_writers_that_end_anywhere_tear_nothing(how: str, long: bool) -> None:
         finally:
             for writer in writers:
                 writer.kill()
-        words.add(2)
+        words.add(1)
         assert reader.wait() == 0
-    assert words.value(1) > 0
     # Whatever was left behind, the cache is as good as new.
     assert cache.put("key", b"value", ticket=0, deadline=FAR)
     assert cache.get("key") == (b"value", 0, FAR)

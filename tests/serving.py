@@ -1,0 +1,96 @@
+"""Processes that hold a service's memory, or change its keys, without serving anything."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.config import Settings, load_settings
+from tests.database import new_database
+
+ROOT = Path(__file__).parents[1]
+
+
+def settings_for(directory: Path, **more: str) -> Settings:
+    memory = directory / "memory"
+    memory.mkdir(exist_ok=True)
+    database = directory / "latchkey.db"
+    if not database.exists():
+        new_database(database)
+    return load_settings(
+        {
+            "LATCHKEY_DATABASE_URL": f"sqlite:///{database}",
+            "LATCHKEY_SHARED_MEMORY": str(memory),
+            "LATCHKEY_SHARED_SIZE": "8",
+            **more,
+        }
+    )
+
+
+# What another process does with the settings: hold a service's memory until it is let go.
+SERVE = """
+import json, sys
+from app.config import load_settings
+from app.segment import ServiceSegment
+opened = ServiceSegment.open(load_settings())
+print(opened.segment.uuid, flush=True)
+sys.stdin.readline()
+opened.close()
+"""
+CHANGE = """
+import sys
+from app.config import load_settings
+from app.segment import changing_keys
+with changing_keys(load_settings()) as shared:
+    print(shared.segment.uuid if shared.segment else "alone", flush=True)
+    sys.stdin.readline()
+"""
+
+
+class Other:
+    """Another process over the same database."""
+
+    def __init__(self, code: str, settings: Settings, **more: str) -> None:
+        environment = {name: value for name, value in os.environ.items() if "LATCHKEY" not in name}
+        for field in ("database_url", "shared_memory", "shared_size"):
+            environment[f"LATCHKEY_{field.upper()}"] = str(getattr(settings, field))
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env={**environment, **more},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def says(self) -> str:
+        """Its next line."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def end(self) -> None:
+        """Let it go on to its end."""
+        _, error = self.process.communicate("\n", timeout=60)
+        assert self.process.returncode == 0, error
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@contextmanager
+def other(code: str, settings: Settings, **more: str) -> Iterator[Other]:
+    process = Other(code, settings, **more)
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+def files(settings: Settings) -> list[str]:
+    return sorted(path.name for path in settings.shared_memory.iterdir())
