@@ -70,13 +70,13 @@ class Latchkey:
         """
         settings = settings or load_settings()
         derivation = derivation or load_derivation(settings)
-        # One connection more than threads, for the upkeep.
+        # Two connections more than threads, for those of the upkeep.
         store = Store(
-            settings.database_url, pool_size=settings.threads + 1, seal=load_seal(settings)
+            settings.database_url, pool_size=settings.threads + 2, seal=load_seal(settings)
         )
         shared = shared or SharedState.private()
         tallies = LiveTallies(shared)
-        replay = Replay(store.invalidations, shared)
+        replay = Replay(store.invalidations, shared, tallies.forget_written)
         flush = Flush(store.usage, store.invalidations, shared, tallies)
         authenticator = Authenticator(
             store.find,

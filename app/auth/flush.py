@@ -18,8 +18,10 @@ from app.credentials.models import Tally
 INTERVAL = 2.0
 """Seconds between two flushes: what the loss of the machine can cost."""
 
-_KEPT = timedelta(hours=1)
+_LOG_KEPT = timedelta(hours=1)
+_HOURS_KEPT = timedelta(days=90)
 _PRUNE_INTERVAL = 300.0
+_FOLD_INTERVAL = 86_400.0
 
 
 class UsageRecords(Protocol):
@@ -27,6 +29,9 @@ class UsageRecords(Protocol):
 
     def flush(self, segment: str, tallies: Sequence[Tally], now: datetime) -> None:
         """Write down what a segment has counted beyond what is written already."""
+
+    def fold(self, before: datetime) -> int:
+        """Put together the hours of each day that begins before a midnight in UTC."""
 
 
 class PrunableLog(Protocol):
@@ -37,7 +42,7 @@ class PrunableLog(Protocol):
 
 
 class Flush:
-    """Writes down what a shared state has counted, and shortens the log of invalidations."""
+    """Writes down what a shared state has counted, and shortens what is written."""
 
     def __init__(
         self,
@@ -54,7 +59,9 @@ class Flush:
         self._shared = shared
         self._tallies = tallies
         self._timer = timer
-        self._pruned_at = timer()
+        self._prune_due = timer() + _PRUNE_INTERVAL
+        # Not a day from now: a worker may not live that long.
+        self._fold_due = self._prune_due
 
     def run_if_due(self) -> None:
         """Flush if nobody has within the interval; raises StoreError."""
@@ -64,9 +71,14 @@ class Flush:
         if now < due or not self._shared.words.compare_exchange(Word.FLUSH_DUE, due, later):
             return
         self.run()
-        if self._timer() - self._pruned_at >= _PRUNE_INTERVAL:
-            self._pruned_at = self._timer()
-            self._log.prune(datetime.now(UTC) - _KEPT, self._shared.words.value(Word.REPLAYED))
+        if self._timer() >= self._prune_due:
+            self._prune_due = self._timer() + _PRUNE_INTERVAL
+            replayed = self._shared.words.value(Word.REPLAYED)
+            self._log.prune(datetime.now(UTC) - _LOG_KEPT, replayed)
+        if self._timer() >= self._fold_due:
+            self._fold_due = self._timer() + _FOLD_INTERVAL
+            midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+            self._records.fold(midnight - _HOURS_KEPT)
 
     def run(self) -> None:
         """Write down everything that is counted by now; raises StoreError."""

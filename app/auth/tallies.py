@@ -23,8 +23,10 @@ class LiveTallies:
         self.segment = secrets.token_hex(16) if shared.segment is None else shared.segment.uuid
         self._tallies = shared.uses
         self._sightings = shared.sightings
-        # The rows as they were when this object last heard that they were written down.
+        # The rows as they were when this object last heard that they were written down; and the
+        # same, unless they were forgotten since they were last compared with.
         self._written = array("Q")
+        self._compared = self._written
 
     def tally(self, credential_id: int) -> Tally:
         """What is counted for a credential; zeros where that is nothing."""
@@ -39,20 +41,22 @@ class LiveTallies:
 
         The first time these are all that ever moved; who writes them down finds out what is new.
         """
-        moved = map(self.tally, self._tallies.changes(self._written))
+        self._compared = self._written
+        moved = map(self.tally, self._tallies.changes(self._compared))
         return [replace(tally, sightings=self.sightings(tally)) for tally in moved]
 
     def written(self, tallies: Sequence[Tally]) -> None:
         """Take note of what has been written down."""
+        written = self._compared
         if not tallies:
             return
         width = len(self._tallies.fields)
-        missing = (max(tally.credential_id for tally in tallies) + 1) * width - len(self._written)
+        missing = (max(tally.credential_id for tally in tallies) + 1) * width - len(written)
         if missing > 0:
-            self._written.frombytes(bytes(missing * self._written.itemsize))
+            written.frombytes(bytes(missing * written.itemsize))
         for tally in tallies:
             start = tally.credential_id * width
-            self._written[start : start + width] = array(
+            written[start : start + width] = array(
                 "Q",
                 (
                     tally.uses,
@@ -64,3 +68,10 @@ class LiveTallies:
                     tally.source,
                 ),
             )
+
+    def forget_written(self) -> None:
+        """Have everything that ever moved written down again, in another database.
+
+        From any thread, also while some of it is being written to the former.
+        """
+        self._written = array("Q")

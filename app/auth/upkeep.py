@@ -1,4 +1,4 @@
-"""The upkeep of what is shared: a thread in each worker that replays, and writes counts down."""
+"""The upkeep of what is shared: threads in each worker that replay, and write counts down."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from app.auth.flush import Flush
 from app.auth.replay import Replay
 from app.errors import StoreError
 
+REPLAY_TICK = 0.2
+"""Seconds between two looks at the log: the promise is one second, on a busy machine too."""
 TICK = 0.5
-"""Seconds between two looks at the log: the promise is one second."""
+"""Seconds between two looks at what else is due."""
 
 _REPLAYING = "invalidations cannot be replayed"
 _REPORTING = "the caches cannot be measured"
@@ -29,32 +31,39 @@ class Upkeep:
         self._flush = flush
         self._report = report
         self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._failing: set[str] = set()
 
     def start(self) -> None:
-        """Catch up with the log, then start the thread; in a worker, after the fork."""
-        self._attempt(_REPLAYING, self._replay.run)
-        self._thread = threading.Thread(target=self._run, name="latchkey-upkeep", daemon=True)
-        self._thread.start()
+        """Catch up with the log, then start the threads; in a worker, after the fork."""
+        self.replay()
+        # Apart: a flush may wait for the lock of whoever writes for longer than the promise is.
+        for tick, action in ((REPLAY_TICK, self.replay), (TICK, self.tidy)):
+            thread = threading.Thread(
+                target=self._repeat, args=(tick, action), name="latchkey-upkeep", daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
 
     def stop(self) -> None:
-        """End the thread and write down what is counted by now; for the worker's end."""
+        """End the threads and write down what is counted by now; for the worker's end."""
         self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        while self._threads:
+            self._threads.pop().join()
         self._attempt(_FLUSHING, self._flush.run)
 
-    def tick(self) -> None:
-        """Do what is to be done now. A failure is logged once, and tried again at the next."""
+    def replay(self) -> None:
+        """Look at the log now. A failure is logged once, and tried again at the next tick."""
         self._attempt(_REPLAYING, self._replay.run)
+
+    def tidy(self) -> None:
+        """Write counts down if that is due, and report. A failure is as one of ``replay``."""
         self._attempt(_FLUSHING, self._flush.run_if_due)
         self._attempt(_REPORTING, self._report)
 
-    def _run(self) -> None:
-        while not self._stopping.wait(TICK):
-            self.tick()
+    def _repeat(self, tick: float, action: Callable[[], None]) -> None:
+        while not self._stopping.wait(tick):
+            action()
 
     def _attempt(self, what: str, action: Callable[[], None]) -> None:
         try:

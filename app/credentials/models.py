@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Mode = Literal["live", "test"]
 Status = Literal["active", "revoked", "expired"]
@@ -146,6 +146,17 @@ class Rotation:
 
     successor: NewCredential
     expires_at: datetime | None
+
+
+class Invalidation(NamedTuple):
+    """A row of the log of changes: what was remembered under ``lookup`` has ended.
+
+    ``at`` is in milliseconds since 1970, by the clock of whoever made the change.
+    """
+
+    number: int
+    lookup: str
+    at: int
 
 
 @dataclass(frozen=True, slots=True)

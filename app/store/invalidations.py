@@ -10,6 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, insert, select
 
+from app.credentials.models import Invalidation
 from app.store.connections import Connections
 from app.store.rows import to_milliseconds
 from app.store.tables import invalidation
@@ -34,19 +35,19 @@ class InvalidationLog:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
-    def after(self, number: int) -> list[tuple[int, str]]:
-        """Rows with numbers above ``number`` as (number, lookup key), the oldest first.
+    def after(self, number: int) -> list[Invalidation]:
+        """Rows with numbers above ``number``, the oldest first.
 
         At most 10,000; where there are as many, ask again.
         """
         query = (
-            select(invalidation.c.id, invalidation.c.lookup)
+            select(invalidation.c.id, invalidation.c.lookup, invalidation.c.at)
             .where(invalidation.c.id > number)
             .order_by(invalidation.c.id)
             .limit(_BATCH)
         )
         with self._connections.reading() as connection:
-            return [(row[0], row[1]) for row in connection.execute(query)]
+            return [Invalidation(*row) for row in connection.execute(query)]
 
     def prune(self, before: datetime, below: int) -> int:
         """Delete rows older than ``before`` with numbers below ``below``; how many there were.

@@ -6,13 +6,14 @@ that segment's count the tables already have; it moves in the same transaction a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Connection,
     Select,
     String,
@@ -40,6 +41,7 @@ from app.store.rows import from_milliseconds, to_milliseconds
 from app.store.tables import credential, refusal, sighting, usage, usage_watermark
 
 _HOUR = 3_600_000
+_DAY = 24 * _HOUR
 # Credentials in one transaction: other writers wait for no longer than that takes.
 _BATCH = 500
 
@@ -114,6 +116,23 @@ class UsageStore:
                 with self._connections.writing() as connection:
                     _write(connection, segment, ahead, now)
 
+    def fold(self, before: datetime) -> int:
+        """Put together the hours of each day that begins before ``before``, a midnight in UTC.
+
+        A day's uses then count for its first hour. How many rows there were of other hours.
+        """
+        end = to_milliseconds(before)
+        folded = 0
+        while True:
+            with self._connections.reading() as connection:
+                ids = list(connection.execute(_foldable(end)).scalars())
+            if not ids:
+                return folded
+            old = _old_hours(end, ids)
+            with self._connections.writing() as connection:
+                connection.execute(_fold_days(old))
+                folded += connection.execute(delete(usage).where(*old)).rowcount
+
     def record(self, credential_id: int, segment: str) -> UsageRecord:
         """What is written down of one credential, and the segment's watermark of it.
 
@@ -147,12 +166,6 @@ class UsageStore:
             tuple(sorted(seen, key=lambda one: one.at, reverse=True)),
         )
 
-    def newest_id(self) -> int:
-        """The highest number of a credential, 0 where there is none."""
-        query = select(func.max(credential.c.id))
-        with self._connections.reading() as connection:
-            return connection.execute(query).scalar_one() or 0
-
     def forget_other_segments(self, segment: str | None) -> None:
         """Delete the watermarks of every segment but this one (None: of all).
 
@@ -163,6 +176,30 @@ class UsageStore:
             others = others.where(usage_watermark.c.segment != segment)
         with self._connections.writing() as connection:
             connection.execute(others)
+
+
+def _foldable(end: int) -> Select[Any]:
+    """Some credentials that have hours to fold before ``end``, in milliseconds."""
+    within = (usage.c.hour < end, usage.c.hour % _DAY != 0)
+    return select(usage.c.credential_id).where(*within).distinct().limit(_BATCH)
+
+
+def _old_hours(end: int, ids: Sequence[int]) -> tuple[ColumnElement[bool], ...]:
+    return (usage.c.credential_id.in_(ids), usage.c.hour < end, usage.c.hour % _DAY != 0)
+
+
+def _fold_days(old: tuple[ColumnElement[bool], ...]) -> Any:
+    day = usage.c.hour - usage.c.hour % _DAY
+    days = (
+        select(usage.c.credential_id, day, func.sum(usage.c.uses))
+        .where(*old)
+        .group_by(usage.c.credential_id, day)
+    )
+    added = insert(usage).from_select(["credential_id", "hour", "uses"], days)
+    return added.on_conflict_do_update(
+        index_elements=["credential_id", "hour"],
+        set_={"uses": usage.c.uses + added.excluded.uses},
+    )
 
 
 def _record(credential_id: int, segment: str) -> Any:
@@ -215,14 +252,15 @@ def _write(connection: Connection, segment: str, tallies: list[Tally], now: date
     known = set(connection.execute(ids).scalars())
     uses, refusals, watermarks, last_uses, seen, seen_of = [], [], [], [], [], []
     for tally in tallies:
-        # A restored backup may lack the newest rows, and will give their numbers to others.
-        if tally.credential_id not in known:
-            continue
         mark = marks.get(tally.credential_id)
         gain = _gain(tally, mark)
         if not gain:
             continue
         of = {"credential_id": tally.credential_id}
+        # A restored backup may lack the newest rows, and will give their numbers to others: to
+        # whom only the uses to come belong.
+        if tally.credential_id not in known:
+            gain = {}
         last_used = tally.last_used or to_milliseconds(now)
         for name, amount in gain.items():
             if name == "uses":
@@ -231,7 +269,7 @@ def _write(connection: Connection, segment: str, tallies: list[Tally], now: date
                 last_uses.append({**of, "moment": last_used, "first": first_used})
             else:
                 refusals.append({**of, "reason": name, "refusals": amount})
-        if tally.sightings:
+        if tally.sightings and gain:
             seen_of.append({"of": tally.credential_id})
             for one in tally.sightings:
                 seen.append({**of, "address": one.address, "at": to_milliseconds(one.at)})

@@ -337,7 +337,7 @@ def test_each_row_of_the_log_is_noted_after_its_invalidation(office: Office) -> 
         *(made.lookup, successor.lookup, 3, 4),
         *(made.lookup, 5),
     ]
-    assert [lookup for _, lookup in office.store.invalidations.after(0)] == [
+    assert [row.lookup for row in office.store.invalidations.after(0)] == [
         *(made.lookup, made.lookup, successor.lookup, made.lookup, made.lookup)
     ]
 

@@ -21,7 +21,7 @@ LATER = NOW + timedelta(hours=1)
 
 def logged(store: Store, after: int = 0) -> list[str]:
     """The lookup keys in the log, the oldest first."""
-    return [lookup for _, lookup in store.invalidations.after(after)]
+    return [row.lookup for row in store.invalidations.after(after)]
 
 
 # ---- New terms
@@ -174,7 +174,7 @@ def test_each_change_is_logged_in_its_order(store: Store) -> None:
         *(one.lookup, other.lookup, one.lookup, other.lookup, other.lookup),
         *(successor.lookup, other.lookup),
     ]
-    numbers = [number for number, _ in store.invalidations.after(0)]
+    numbers = [row.number for row in store.invalidations.after(0)]
     assert numbers == list(range(1, 8))
     assert logged(store, after=5) == [successor.lookup, other.lookup]
     assert logged(store, after=7) == []
@@ -231,11 +231,13 @@ def test_old_rows_are_deleted_but_for_the_last(store: Store, database: Path) -> 
     assert store.invalidations.prune(NOW + timedelta(hours=2), below=9) == 1
     assert logged(store) == [new.lookup for new in keys[2:]]
     assert store.invalidations.prune(NOW + timedelta(days=9), below=9) == 2
-    assert store.invalidations.after(0) == [(5, keys[4].lookup)]
+    assert [(row.number, row.lookup) for row in store.invalidations.after(0)] == [
+        (5, keys[4].lookup)
+    ]
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("DELETE FROM invalidation")
     store.add(new_credential(), new_trail())
-    assert [number for number, _ in store.invalidations.after(0)] == [6]
+    assert [row.number for row in store.invalidations.after(0)] == [6]
 
 
 def test_a_long_log_is_read_in_parts(store: Store, database: Path) -> None:
@@ -248,7 +250,7 @@ def test_a_long_log_is_read_in_parts(store: Store, database: Path) -> None:
         connection.execute("COMMIT")
     first = store.invalidations.after(0)
     assert len(first) == 10_000
-    assert [number for number, _ in store.invalidations.after(first[-1][0])] == list(
+    assert [row.number for row in store.invalidations.after(first[-1].number)] == list(
         range(10_001, 10_501)
     )
 

@@ -148,6 +148,9 @@ def test_a_row_that_is_not_there_holds_nothing_up(store: Store, number: int) -> 
     added = store.add(new_credential(), new_trail())
     assert added.id == number + 1
     assert total(store, added.id) == 0
+    # What comes to belong to that number are the uses from then on.
+    store.usage.flush(SEGMENT, [tally(added.id, 7)], NOW)
+    assert total(store, added.id) == 2
 
 
 def test_many_credentials_at_once(store: Store, database: Path) -> None:
@@ -165,11 +168,6 @@ def test_many_credentials_at_once(store: Store, database: Path) -> None:
     with closing(sqlite3.connect(database)) as connection:
         written = connection.execute("SELECT credential_id, sum(uses) FROM usage GROUP BY 1")
         assert dict(written.fetchall()) == {number: number * 3 for number in numbers}
-    assert store.usage.newest_id() == 1_300
-
-
-def test_the_newest_id_of_an_empty_database(store: Store) -> None:
-    assert store.usage.newest_id() == 0
 
 
 def test_nothing_new_takes_no_lock(new_store: NewStore, database: Path) -> None:
@@ -208,6 +206,49 @@ def test_what_is_written_and_what_is_not_fit_together(new_store: NewStore) -> No
     finally:
         stop.set()
         thread.join()
+
+
+def test_old_hours_are_put_together_by_day(store: Store, number: int) -> None:
+    """Totals, newer hours and the hours of other credentials stay as they are."""
+    other = store.add(new_credential()).id
+    midnight = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
+    used = [midnight + timedelta(hours=hour) for hour in (-49, -48, -47, -1, 0, 1, 5)]
+    for credential in (number, other):
+        for uses, moment in enumerate(used, start=1):
+            store.usage.flush(SEGMENT, [tally(credential, uses * uses, moment)], moment)
+    before = {one: store.usage.record(one, SEGMENT) for one in (number, other)}
+    assert store.usage.fold(midnight) == 6
+    assert store.usage.fold(midnight) == 0
+    for one in (number, other):
+        record = store.usage.record(one, SEGMENT)
+        assert record.hours == {
+            midnight - timedelta(days=3): 1,
+            midnight - timedelta(days=2): 8,
+            midnight - timedelta(days=1): 7,
+            midnight: 9,
+            midnight + timedelta(hours=1): 11,
+            midnight + timedelta(hours=5): 13,
+        }
+        assert sum(record.hours.values()) == sum(before[one].hours.values())
+        assert record.watermark == before[one].watermark
+    # What is flushed late for a day that is folded already is folded in its turn.
+    late = midnight - timedelta(hours=30)
+    store.usage.flush(OTHER, [tally(number, 5, late)], late)
+    assert store.usage.fold(midnight) == 1
+    assert store.usage.record(number, SEGMENT).hours[midnight - timedelta(days=2)] == 13
+
+
+def test_hours_of_many_credentials_are_put_together(store: Store, database: Path) -> None:
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        connection.executemany(
+            "INSERT INTO usage (credential_id, hour, uses) VALUES (?, ?, 1)",
+            [(number, hour * HOUR) for number in range(1_200) for hour in range(1, 4)],
+        )
+        connection.execute("COMMIT")
+        assert store.usage.fold(NOW) == 3_600
+        written = connection.execute("SELECT count(*), sum(uses), max(hour) FROM usage")
+        assert written.fetchone() == (1_200, 3_600, 0)
 
 
 def test_flushers_at_once_and_one_killed_after_another(
