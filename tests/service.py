@@ -99,7 +99,7 @@ class Service:
             self._prepare("init")
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.prefix, LATCHKEY, "serve"],
+                self.serving(),
                 cwd=self.directory,
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
@@ -117,6 +117,10 @@ class Service:
                 self.stop()
                 raise RuntimeError(f"the service did not start:\n{self.log}")
             time.sleep(0.05)
+
+    def serving(self) -> list[str]:
+        """The command that serves."""
+        return [*self.prefix, str(LATCHKEY), "serve"]
 
     def stop(self) -> None:
         """End it as an operator does, and insist after a while."""
@@ -164,14 +168,24 @@ class Service:
 
     def issue(self, mode: str = "live", **terms: object) -> Pair:
         """Make a credential over HTTP, by a full-access key; quicker than a command."""
-        if mode not in self._issuers:
-            self._issuers[mode] = self.create_key(mode, name="issuer")
         made = self.request(
-            "POST", "/v1/api_keys", self._issuers[mode].bearer, json_body={"name": "test", **terms}
+            "POST", "/v1/api_keys", self._issuer(mode).bearer, json_body={"name": "test", **terms}
         )
         if made.status != 201:
             raise RuntimeError(f"not issued: {made}")
         return Pair(made.json["api_key"], made.json["api_secret"])
+
+    def usage(self, pair: Pair) -> Any:
+        """What a live key was used for, as the issuer of live keys is told."""
+        asked = self.get(f"/v1/api_keys/{pair.api_key}/usage", self._issuer("live").bearer)
+        if asked.status != 200:
+            raise RuntimeError(f"no usage: {asked}")
+        return asked.json
+
+    def _issuer(self, mode: str) -> Pair:
+        if mode not in self._issuers:
+            self._issuers[mode] = self.create_key(mode, name="issuer")
+        return self._issuers[mode]
 
     def derive_pair(self, mode: str = "live") -> Pair:
         """A pair as the vendor makes it, registered nowhere."""
@@ -231,7 +245,7 @@ class Service:
         """The sum of a metric's samples that have these labels, over all workers."""
         total = 0.0
         for line in self.get("/metrics").body.decode().splitlines():
-            if line.startswith(f"{name}{{") and all(
+            if line.startswith((f"{name}{{", f"{name} ")) and all(
                 f'{label}="{value}"' in line for label, value in labels.items()
             ):
                 total += float(line.rsplit(" ", 1)[1])

@@ -19,15 +19,18 @@ class Load:
     counted by the service, or not.
     """
 
-    def __init__(self, service: Service, pair: Callable[[], Pair], clients: int = 3) -> None:
+    def __init__(
+        self, service: Service, pair: Callable[[], Pair], clients: int, pause: float
+    ) -> None:
         self._service = service
         self._pair = pair
+        self._pause = pause
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(clients)]
         self.statuses: Counter[int] = Counter()
         self.broken = 0
-        # Each 200 with the moment at which its request began.
+        # By key, when the last request began that was answered 200.
         self.last_good: dict[str, float] = {}
 
     def start(self) -> None:
@@ -45,7 +48,7 @@ class Load:
         return sum(self.statuses.values())
 
     def _ask(self) -> None:
-        while not self._stop.is_set():
+        while not self._stop.wait(self._pause):
             pair = self._pair()
             began = time.monotonic()
             try:
@@ -62,9 +65,11 @@ class Load:
 
 
 @contextmanager
-def under_load(service: Service, pair: Callable[[], Pair], clients: int = 3) -> Iterator[Load]:
-    """Clients that ask from the beginning of the block to its end."""
-    load = Load(service, pair, clients)
+def under_load(
+    service: Service, pair: Callable[[], Pair], clients: int = 3, pause: float = 0.0
+) -> Iterator[Load]:
+    """Clients that ask from the beginning of the block to its end, ``pause`` seconds apart."""
+    load = Load(service, pair, clients, pause)
     load.start()
     try:
         yield load

@@ -18,13 +18,16 @@ from tests.service import Service
 _PATIENCE = 60.0
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for something that is sure to come; fail, naming it, where it does not."""
+def wait_until(condition: Callable[[], bool], what: str, pause: float = 0.02) -> None:
+    """Wait for something that is sure to come; fail, naming it, where it does not.
+
+    ``pause`` is in seconds, between two looks.
+    """
     deadline = time.monotonic() + _PATIENCE
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"waited in vain for {what}")
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def master(service: Service) -> int:
@@ -55,7 +58,7 @@ def alone(service: Service, pid: int) -> Iterator[None]:
     try:
         for other in others:
             os.kill(other, signal.SIGSTOP)
-        wait_until(lambda: all(map(_is_stopped, others)), "the workers to stop")
+        wait_until(lambda: all(map(is_stopped, others)), "the workers to stop")
         yield
     finally:
         for other in others:
@@ -63,7 +66,7 @@ def alone(service: Service, pid: int) -> Iterator[None]:
                 os.kill(other, signal.SIGCONT)
 
 
-def _is_stopped(pid: int) -> bool:
+def is_stopped(pid: int) -> bool:
     """Whether every thread of the process is: a signal takes its time."""
     threads = Path(f"/proc/{pid}/task").iterdir()
     return all(_state(thread / "stat") == "T" for thread in threads)

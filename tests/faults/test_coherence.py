@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.command import StandingCommand, standing_command
 from tests.faults.load import under_load
 from tests.faults.outage import derived
-from tests.faults.processes import Stalls, alone, workers
+from tests.faults.processes import Stalls, alone, wait_until, workers
 from tests.service import Pair, Service
 
 ROOT = Path(__file__).parents[2]
-_PATIENCE = 30.0
+ROUNDS = 2_000
+"""Of each kind of change, at the full figures."""
 
 
 @pytest.fixture(scope="module", params=["fastcache", "cachetools"])
@@ -35,85 +39,150 @@ def box(
         yield service
 
 
-def by_api(box: Service, issuer: Pair, api_key: str) -> None:
+@pytest.fixture(scope="module")
+def command(box: Service) -> Iterator[StandingCommand]:
+    with standing_command(box) as command:
+        yield command
+
+
+End = Callable[[Service, StandingCommand, Pair, str], None]
+
+
+def by_api(box: Service, command: StandingCommand, issuer: Pair, api_key: str) -> None:
     answer = box.request("DELETE", f"/credentials/{api_key}", issuer.headers)
     assert answer.status == 200
 
 
-def by_command(box: Service, issuer: Pair, api_key: str) -> None:
+def by_command(box: Service, command: StandingCommand, issuer: Pair, api_key: str) -> None:
+    command("keys", "revoke", "--yes", api_key)
+
+
+def by_process(box: Service, command: StandingCommand, issuer: Pair, api_key: str) -> None:
     box.command("keys", "revoke", "--yes", api_key)
 
 
-def by_expiry(box: Service, issuer: Pair, api_key: str) -> None:
+def by_rotation(box: Service, command: StandingCommand, issuer: Pair, api_key: str) -> None:
     path = f"/v1/api_keys/{api_key}/rotate"
     body = {"overlap_seconds": 0}
     assert box.request("POST", path, issuer.bearer, json_body=body).status == 201
 
 
+def answers(box: Service, pair: Pair, requests: int = 8) -> set[int]:
+    """What several requests are answered, by whichever workers take them."""
+    return {box.get("/v1/account", pair.bearer).status for _ in range(requests)}
+
+
 @pytest.mark.parametrize(
     ("end", "rounds", "long_rounds"),
-    [(by_api, 12, 2_000), (by_command, 3, 200), (by_expiry, 6, 500)],
+    [
+        (by_api, 8, ROUNDS),
+        (by_command, 8, ROUNDS),
+        (by_process, 2, 20),
+        (by_rotation, 4, ROUNDS),
+    ],
 )
 def test_no_request_passes_that_begins_after_the_end_of_a_key(
-    box: Service,
-    long: bool,
-    end: Callable[[Service, Pair, str], None],
-    rounds: int,
-    long_rounds: int,
+    box: Service, command: StandingCommand, long: bool, end: End, rounds: int, long_rounds: int
 ) -> None:
+    """Clients ask without pause; whatever they asked after the end of a key was refused."""
     issuer = box.issue()
     current = [box.issue()]
-    with under_load(box, lambda: current[0]) as load:
+    ended: dict[str, float] = {}
+    with under_load(box, lambda: current[0], pause=0.001) as load:
         for _ in range(long_rounds if long else rounds):
             pair = current[0]
-            wait_for(lambda pair=pair: pair.api_key in load.last_good)  # type: ignore[misc]
-            end(box, issuer, pair.api_key)
-            ended = time.monotonic()
-            for _ in range(8):
-                assert box.get("/v1/account", pair.bearer).status == 401
-            assert load.last_good[pair.api_key] < ended
+            wait_until(lambda pair=pair: pair.api_key in load.last_good, "a 200")  # type: ignore[misc]
+            end(box, command, issuer, pair.api_key)
+            ended[pair.api_key] = time.monotonic()
+            assert answers(box, pair, 4) == {401}
             current[0] = box.issue()
-        assert set(load.statuses) <= {200, 401}
-        assert load.broken == 0
+    # Now that the last answers are in, too.
+    assert set(ended) <= set(load.last_good)
+    assert [key for key, moment in ended.items() if load.last_good[key] >= moment] == []
+    assert set(load.statuses) <= {200, 401}
+    assert load.broken == 0
 
 
-def test_scopes_change_in_every_worker_at_once(box: Service, long: bool) -> None:
+@pytest.mark.parametrize(
+    ("by", "rounds", "long_rounds"), [("api", 3, ROUNDS), ("command", 3, ROUNDS)]
+)
+def test_scopes_change_in_every_worker_at_once(
+    box: Service, command: StandingCommand, long: bool, by: str, rounds: int, long_rounds: int
+) -> None:
     issuer, pair = box.issue(), box.issue()
     path = f"/v1/api_keys/{pair.api_key}"
     before = 200
-    for _ in range(300 if long else 6):
-        for scopes, status in ((["credentials:read"], 403), (["account:read"], 200)):
-            assert {box.get("/v1/account", pair.bearer).status for _ in range(4)} == {before}
-            changed = box.request("PATCH", path, issuer.bearer, json_body={"scopes": scopes})
-            assert changed.status == 200
-            assert {box.get("/v1/account", pair.bearer).status for _ in range(8)} == {status}
+    for _ in range((long_rounds if long else rounds) // 2 + 1):
+        for scope, status in (("credentials:read", 403), ("account:read", 200)):
+            assert answers(box, pair, 4) == {before}
+            if by == "api":
+                body = {"scopes": [scope]}
+                assert box.request("PATCH", path, issuer.bearer, json_body=body).status == 200
+            else:
+                command("keys", "change", pair.api_key, "--scope", scope)
+            assert answers(box, pair) == {status}
             before = status
 
 
-@pytest.mark.parametrize("by", ["api", "command"])
-def test_what_was_unknown_is_known_in_every_worker_at_once(
-    box: Service, long: bool, by: str
+def test_expiry_changes_in_every_worker_at_once(box: Service, long: bool) -> None:
+    """An end that is near is kept to by workers that remember a later one; and back."""
+    issuer, pairs = box.issue(), [box.issue() for _ in range(10)]
+
+    def change(pair: Pair, expires_at: datetime | None) -> None:
+        path = f"/v1/api_keys/{pair.api_key}"
+        text = None if expires_at is None else expires_at.isoformat(timespec="milliseconds")
+        body = {"expires_at": text and text.replace("+00:00", "Z")}
+        assert box.request("PATCH", path, issuer.bearer, json_body=body).status == 200
+
+    for _ in range(ROUNDS // (2 * len(pairs)) if long else 1):
+        assert [answers(box, pair, 4) for pair in pairs] == [{200}] * len(pairs)
+        end = datetime.now(UTC) + timedelta(seconds=1)
+        for pair in pairs:
+            change(pair, end)
+        time.sleep(max(0, (end - datetime.now(UTC)).total_seconds()) + 0.001)
+        for pair in pairs:
+            assert answers(box, pair) == {401}
+            change(pair, None)
+            assert answers(box, pair) == {200}
+
+
+def test_what_was_unknown_is_known_in_every_worker_at_once(box: Service, long: bool) -> None:
+    for _ in range(ROUNDS if long else 5):
+        pair = derived(box)
+        assert answers(box, pair) == {401}
+        body = {"api_key": pair.api_key, "api_secret": pair.api_secret}
+        assert box.request("POST", "/credentials", json_body=body).status == 201
+        assert answers(box, pair) == {200}
+
+
+def test_what_the_command_line_makes_is_known_at_once(
+    box: Service, command: StandingCommand, long: bool
 ) -> None:
-    for _ in range((300 if long else 6) if by == "api" else 2):
-        if by == "api":
-            pair = derived(box)
-            assert {box.get("/v1/account", pair.bearer).status for _ in range(12)} == {401}
-            body = {"api_key": pair.api_key, "api_secret": pair.api_secret}
-            assert box.request("POST", "/credentials", json_body=body).status == 201
-        else:
-            pair = box.create_key()
-        assert {box.get("/v1/account", pair.bearer).status for _ in range(12)} == {200}
+    for _ in range(100 if long else 2):
+        made = json.loads(command("keys", "create", "--name", "test", "--json"))
+        assert answers(box, Pair(made["api_key"], made["api_secret"])) == {200}
 
 
 def test_the_command_line_changes_what_the_service_does(box: Service) -> None:
-    pair = box.issue()
-    assert {box.get("/v1/account", pair.bearer).status for _ in range(8)} == {200}
+    """The command as an operator runs it."""
+    pair = box.create_key()
+    assert answers(box, pair) == {200}
     box.command("keys", "change", pair.api_key, "--scope", "credentials:read")
-    assert {box.get("/v1/account", pair.bearer).status for _ in range(8)} == {403}
+    assert answers(box, pair) == {403}
     box.command("keys", "change", pair.api_key, "--scope", "*")
-    assert {box.get("/v1/account", pair.bearer).status for _ in range(8)} == {200}
+    assert answers(box, pair) == {200}
     box.command("keys", "rotate", pair.api_key, "--overlap", "0")
-    assert {box.get("/v1/account", pair.bearer).status for _ in range(8)} == {401}
+    assert answers(box, pair) == {401}
+
+
+def test_clearing_loses_nothing(box: Service, command: StandingCommand) -> None:
+    pair = box.issue()
+    assert answers(box, pair) == {200}
+    assert command("cache", "clear") == "cleared\n"
+    assert answers(box, pair) == {200}
+    assert "workers.hits" in command("cache", "stats")
+    # Named for the user.
+    assert f"/dev/shm/latchkey-{os.geteuid()}-" in command("cache", "stats", "--json")
 
 
 # Revokes as the service does, and dies on the way: after the commit, before the increment.
@@ -175,34 +244,3 @@ def asked_of_each(box: Service, pair: Pair) -> list[int]:
         with alone(box, pid):
             statuses.append(box.get("/v1/account", pair.bearer).status)
     return statuses
-
-
-def test_a_revocation_that_is_tried_again_is_in_effect_at_once(box: Service) -> None:
-    issuer = box.issue()
-    for _ in range(5):
-        pair = box.issue()
-        assert {box.get("/v1/account", pair.bearer).status for _ in range(8)} == {200}
-        revoke_and_die(box, pair.api_key)
-        again = box.request("DELETE", f"/credentials/{pair.api_key}", issuer.headers)
-        assert again.status == 404
-        assert {box.get("/v1/account", pair.bearer).status for _ in range(8)} == {401}
-
-
-def test_clearing_loses_nothing(box: Service) -> None:
-    pair = box.issue()
-    assert {box.get("/v1/account", pair.bearer).status for _ in range(8)} == {200}
-    assert box.command("cache", "clear").stdout == "cleared\n"
-    assert {box.get("/v1/account", pair.bearer).status for _ in range(8)} == {200}
-    assert "workers.hits" in box.command("cache", "stats").stdout
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
-
-
-def test_the_memory_is_named_for_the_user(box: Service) -> None:
-    said = box.command("cache", "stats", "--json").stdout
-    assert f"/dev/shm/latchkey-{os.geteuid()}-" in said

@@ -6,23 +6,36 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
+from app.auth.shared import Word
+from app.config import load_settings
+from app.segment import attached
 from tests.faults.load import Load, under_load
-from tests.faults.processes import is_alive, master, wait_until, workers
+from tests.faults.processes import is_alive, is_stopped, master, wait_until, workers
 from tests.service import Pair, Service
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Three workers, which a test leaves running, whatever it did to them."""
+    directory = tmp_path_factory.mktemp("counts")
+    with Service(directory, LATCHKEY_WORKERS="3", LATCHKEY_FAILURE_LIMIT="off") as service:
+        yield service
 
 
 def counted(service: Service, pair: Pair) -> int:
     """The requests that the service has counted for a key, which the question does not change."""
-    asked = service.command("keys", "usage", pair.api_key, "--json").stdout
-    requests: int = json.loads(asked)["requests"]
-    return requests
+    if service.process is None:
+        asked = service.command("keys", "usage", pair.api_key, "--json").stdout
+        return int(json.loads(asked)["requests"])
+    return int(service.usage(pair)["requests"])
 
 
 def check_counts(service: Service, pair: Pair, load: Load) -> None:
@@ -31,16 +44,11 @@ def check_counts(service: Service, pair: Pair, load: Load) -> None:
     assert load.statuses[200] <= counted(service, pair) <= load.statuses[200] + load.broken
 
 
-def start(start_service: Callable[..., Service], **settings: str) -> tuple[Service, Pair]:
-    service = start_service(LATCHKEY_WORKERS="3", LATCHKEY_FAILURE_LIMIT="off", **settings)
-    return service, service.create_key()
-
-
-def restart_after_a_kill(service: Service) -> None:
-    assert service.process is not None
-    service.process.wait()
-    service.process = None
-    service.start()
+def written(service: Service) -> int:
+    """The uses that are in the database, of all credentials."""
+    with closing(sqlite3.connect(service.database)) as connection:
+        found = connection.execute("SELECT coalesce(sum(uses), 0) FROM usage").fetchone()
+    return int(found[0])
 
 
 def shared_files(service: Service) -> list[Path]:
@@ -49,168 +57,164 @@ def shared_files(service: Service) -> list[Path]:
     return [path] if path.exists() else []
 
 
-def test_workers_are_killed_at_random(start_service: Callable[..., Service], long: bool) -> None:
-    """Whichever writes the counts down is among them."""
-    service, pair = start(start_service)
+def kill(*pids: int) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def await_flush(service: Service) -> None:
+    """Until some worker has just begun to write the counts down."""
+    with attached(load_settings(service.settings)) as shared:
+        due = shared.words.value(Word.FLUSH_DUE)
+        wait_until(lambda: shared.words.value(Word.FLUSH_DUE) != due, "a flush", pause=0.0005)
+
+
+def test_workers_and_the_flusher_are_killed_at_random(box: Service, long: bool) -> None:
+    """Now one of them at any moment, now all while one of them writes the counts down."""
+    pair, ended = box.issue(), box.issue()
+    assert box.request("DELETE", f"/credentials/{ended.api_key}", box.issue().headers).status == 200
     generator = random.Random(7)
-    with under_load(service, lambda: pair) as load:
-        for _ in range(300 if long else 8):
-            time.sleep(generator.uniform(0, 0.6))
-            with suppress(ProcessLookupError, IndexError):
-                os.kill(generator.choice(workers(service)), signal.SIGKILL)
-            wait_until(lambda: len(workers(service)) == 3, "a new worker")
+    kills = 0
+    with (
+        under_load(box, lambda: pair, pause=0 if long else 0.002) as load,
+        under_load(box, lambda: ended, clients=1, pause=0.01) as refused,
+    ):
+        while kills < (300 if long else 7):
+            if kills % 7 == 4:
+                await_flush(box)
+                time.sleep(generator.uniform(0, 0.004))
+                victims = workers(box)
+            else:
+                time.sleep(generator.uniform(0, 0.6))
+                victims = generator.sample(workers(box), 1)
+            kill(*victims)
+            kills += len(victims)
+            wait_until(
+                lambda victims=victims: (
+                    len(workers(box)) == 3  # type: ignore[misc]
+                    and not set(victims) & set(workers(box))
+                ),
+                "new workers",
+            )
     assert load.statuses[200] > 20
-    check_counts(service, pair, load)
-    service.stop()
-    check_counts(service, pair, load)
-    assert "Traceback" not in service.log
+    assert set(refused.statuses) == {401}
+    check_counts(box, pair, load)
+    assert "Traceback" not in box.log
 
 
-def test_every_process_is_killed(start_service: Callable[..., Service], long: bool) -> None:
-    """What was counted and not written down yet is, by the next start."""
-    service, pair = start(start_service)
-    total = broken = 0
-    for _ in range(20 if long else 3):
-        with under_load(service, lambda: pair) as load:
-            time.sleep(random.uniform(0.3, 2.5))
-            for pid in [master(service), *workers(service)]:
-                os.kill(pid, signal.SIGKILL)
-            time.sleep(0.1)
-        restart_after_a_kill(service)
-        total, broken = total + load.statuses[200], broken + load.broken
-        # Until the clients stopped there was nobody to answer them.
-        assert total <= counted(service, pair) <= total + broken
-    service.stop()
-    assert shared_files(service) == []
-
-
-def test_a_stopped_worker_holds_nobody_up(start_service: Callable[..., Service]) -> None:
+def test_a_stopped_worker_holds_nobody_up(box: Service) -> None:
     """Not the others' answers, nor the counting, nor a revocation."""
-    service, pair = start(start_service)
-    other = service.create_key()
+    pair, other = box.issue(), box.issue()
     for _ in range(20):
-        assert service.get("/v1/account", pair.bearer).status == 200
-    stopped = workers(service)[0]
+        assert box.get("/v1/account", pair.bearer).status == 200
+    before = written(box)
+    stopped = workers(box)[0]
     os.kill(stopped, signal.SIGSTOP)
     try:
-        began = time.monotonic()
-        service.command("keys", "revoke", "--yes", other.api_key)
-        assert time.monotonic() - began < 15
-        time.sleep(5)
-        usage = service.command("keys", "usage", pair.api_key, "--json").stdout
-        assert '"requests": 20' in usage
+        wait_until(lambda: is_stopped(stopped), "the worker to stop")
+        issuer = box.issue()
+        assert box.request("DELETE", f"/credentials/{other.api_key}", issuer.headers).status == 200
+        for _ in range(4):
+            assert box.get("/v1/account", other.bearer).status == 401
+        wait_until(lambda: written(box) > before, "what was counted to be written down")
+        assert counted(box, pair) == 20
     finally:
         os.kill(stopped, signal.SIGCONT)
 
 
-def test_a_reload_loses_no_request_and_no_count(
-    start_service: Callable[..., Service], long: bool
-) -> None:
-    service, pair = start(start_service)
-    with under_load(service, lambda: pair) as load:
-        for _ in range(10 if long else 2):
-            before = set(workers(service))
-            os.kill(master(service), signal.SIGHUP)
+def test_a_reload_loses_no_request_and_no_count(box: Service, long: bool) -> None:
+    pair = box.issue()
+    with under_load(box, lambda: pair, pause=0 if long else 0.005) as load:
+        for _ in range(10 if long else 1):
+            before = set(workers(box))
+            os.kill(master(box), signal.SIGHUP)
             wait_until(
                 lambda before=before: (
-                    len(workers(service)) == 3  # type: ignore[misc]
-                    and not before & set(workers(service))
+                    len(workers(box)) == 3  # type: ignore[misc]
+                    and not before & set(workers(box))
                 ),
                 "new workers in place of the old",
             )
     assert load.broken == 0
-    check_counts(service, pair, load)
+    check_counts(box, pair, load)
 
 
-def test_more_and_fewer_workers(start_service: Callable[..., Service]) -> None:
-    service, pair = start(start_service)
-    with under_load(service, lambda: pair) as load:
-        for number, count in ((signal.SIGTTIN, 4), (signal.SIGTTOU, 3), (signal.SIGTTOU, 2)):
-            os.kill(master(service), number)
-            wait_until(lambda count=count: len(workers(service)) == count, f"{count} workers")  # type: ignore[misc]
+def test_more_and_fewer_workers(box: Service, long: bool) -> None:
+    pair = box.issue()
+    steps = ((signal.SIGTTIN, 4), (signal.SIGTTOU, 3), (signal.SIGTTOU, 2), (signal.SIGTTIN, 3))
+    with under_load(box, lambda: pair, pause=0 if long else 0.005) as load:
+        for number, count in steps * (5 if long else 1):
+            os.kill(master(box), number)
+            wait_until(lambda count=count: len(workers(box)) == count, f"{count} workers")  # type: ignore[misc]
     assert load.broken == 0
-    check_counts(service, pair, load)
+    check_counts(box, pair, load)
 
 
-def test_an_upgrade_loses_no_request_and_no_count(start_service: Callable[..., Service]) -> None:
-    """USR2: a second master joins the first one's memory, and goes on when that has ended."""
-    service, pair = start(start_service)
-    old = master(service)
-    with under_load(service, lambda: pair) as load:
-        before = set(workers(service))
+def test_every_process_is_killed(box: Service, long: bool) -> None:
+    """What was counted and not written down yet is, by the next start."""
+    pair = box.issue()
+    total = broken = 0
+    for _ in range(20 if long else 2):
+        with under_load(box, lambda: pair, pause=0.002) as load:
+            time.sleep(random.uniform(0.3, 2.5))
+            kill(master(box), *workers(box))
+            time.sleep(0.1)
+        assert box.process is not None
+        box.process.wait()
+        box.process = None
+        box.start()
+        total, broken = total + load.statuses[200], broken + load.broken
+        # Until the clients stopped there was nobody to answer them.
+        assert total <= counted(box, pair) <= total + broken
+
+
+def test_a_clean_stop_leaves_nothing_in_memory(box: Service) -> None:
+    pair = box.issue()
+    for _ in range(9):
+        assert box.get("/v1/account", pair.bearer).status == 200
+    assert len(shared_files(box)) == 1
+    box.stop()
+    assert shared_files(box) == []
+    assert counted(box, pair) == 9
+
+
+def test_an_upgrade_loses_no_request_and_no_count(box: Service, long: bool) -> None:
+    """USR2: a second master joins the first one's memory, and goes on when that has ended.
+
+    The last test of the module, since the second master is not the fixture's.
+    """
+    if box.process is None:
+        box.start()
+    pair, revoked, issuer = box.issue(), box.issue(), box.issue()
+    old = master(box)
+    listening = box.log.count("Listening at")
+    with under_load(box, lambda: pair, pause=0 if long else 0.005) as load:
+        before = set(workers(box))
         os.kill(old, signal.SIGUSR2)
-        wait_until(lambda: service.log.count("Listening at") == 2, "the second master")
-        (new,) = set(workers(service)) - before
+        wait_until(lambda: box.log.count("Listening at") == listening + 1, "the second master")
+        (new,) = set(workers(box)) - before
         wait_until(lambda: len(children(new)) == 3, "its workers")
-        time.sleep(1)
-        assert service.process is not None
-        service.process.terminate()
-        service.process.wait(60)
-        time.sleep(1)
-        revoked = service.create_key()
-        assert service.get("/v1/account", revoked.bearer).status == 200
-        service.command("keys", "revoke", "--yes", revoked.api_key)
+        assert box.process is not None
+        box.process.terminate()
+        box.process.wait(60)
         for _ in range(8):
-            assert service.get("/v1/account", revoked.bearer).status == 401
+            assert box.get("/v1/account", revoked.bearer).status == 200
+        path = f"/credentials/{revoked.api_key}"
+        assert box.request("DELETE", path, issuer.headers).status == 200
+        for _ in range(8):
+            assert box.get("/v1/account", revoked.bearer).status == 401
     try:
         assert load.broken == 0
-        check_counts(service, pair, load)
+        check_counts(box, pair, load)
     finally:
         os.kill(new, signal.SIGTERM)
         wait_until(lambda: not is_alive(new), "the second master's end")
-    check_counts(service, pair, load)
-    assert shared_files(service) == []
+        box.process = None
+    check_counts(box, pair, load)
+    assert shared_files(box) == []
 
 
 def children(pid: int) -> list[int]:
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     return [int(child) for child in text.split()]
-
-
-def test_a_clean_stop_leaves_nothing_in_memory(start_service: Callable[..., Service]) -> None:
-    service, pair = start(start_service)
-    for _ in range(9):
-        assert service.get("/v1/account", pair.bearer).status == 200
-    assert len(shared_files(service)) == 1
-    service.stop()
-    assert shared_files(service) == []
-    assert counted(service, pair) == 9
-
-
-@pytest.mark.parametrize("workers_asked", ["1", "2"])
-def test_memory_that_is_full(
-    start_service: Callable[..., Service], tmp_path: Path, workers_asked: str
-) -> None:
-    """One worker serves without, and says so; several do not start."""
-    from tests.faults import disk
-
-    if not disk.can_mount():
-        pytest.skip("mounting a small file system needs permission")
-    small = tmp_path / "small"
-    small.mkdir()
-    with disk.mounted(small):
-        settings = {
-            "LATCHKEY_SHARED_MEMORY": str(small),
-            "LATCHKEY_WORKERS": workers_asked,
-        }
-        if workers_asked == "2":
-            with pytest.raises(RuntimeError, match="no shared memory, which several workers need"):
-                start_service(**settings)
-            return
-        # Made while nobody serves: the command line will not reach the one that does.
-        (tmp_path / "service").mkdir()
-        beforehand = Service(tmp_path / "service")
-        beforehand.command("init")
-        pair = beforehand.create_key()
-        service = start_service(**settings)
-        assert service.get("/v1/account", pair.bearer).status == 200
-        assert "no shared memory, so one worker at most" in service.log
-        refused = service.command("keys", "revoke", "--yes", pair.api_key, check=False)
-        assert refused.returncode == 1
-        assert "nothing was changed" in refused.stderr
-        assert service.get("/v1/account", pair.bearer).status == 200
-        os.kill(master(service), signal.SIGTTIN)
-        wait_until(lambda: "one worker only" in service.log, "the refusal of a second worker")
-        assert len(workers(service)) == 1
-        service.stop()
-        assert list(small.iterdir()) == []

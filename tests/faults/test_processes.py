@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -62,31 +61,6 @@ def test_a_killed_worker_is_replaced(running: Service) -> None:
     for _ in range(10):
         assert running.get("/v1/account", pair.bearer).status == 200
     assert running.issue().api_key
-
-
-def test_hup_replaces_the_workers_and_refuses_nobody(running: Service) -> None:
-    pair = running.issue()
-    before = set(workers(running))
-    over = threading.Event()
-
-    def ask() -> list[int]:
-        statuses = []
-        while not over.is_set():
-            statuses.append(running.get("/v1/account", pair.bearer).status)
-        return statuses
-
-    with ThreadPoolExecutor(1) as pool:
-        asking = pool.submit(ask)
-        os.kill(master(running), signal.SIGHUP)
-        try:
-            wait_until(
-                lambda: len(workers(running)) == 2 and not before & set(workers(running)),
-                "new workers in place of the old",
-            )
-        finally:
-            over.set()
-        assert set(asking.result()) == {200}
-    assert running.get("/v1/account", pair.bearer).status == 200
 
 
 def test_what_was_answered_survives_the_death_of_every_process(running: Service) -> None:

@@ -210,7 +210,7 @@ def test_what_is_written_and_what_is_not_fit_together(new_store: NewStore) -> No
 
 def test_old_hours_are_put_together_by_day(store: Store, number: int) -> None:
     """Totals, newer hours and the hours of other credentials stay as they are."""
-    other = store.add(new_credential()).id
+    other = store.add(new_credential(), new_trail()).id
     midnight = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
     used = [midnight + timedelta(hours=hour) for hour in (-49, -48, -47, -1, 0, 1, 5)]
     for credential in (number, other):

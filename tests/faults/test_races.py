@@ -1,0 +1,229 @@
+"""Races between processes, forced at their worst points: a worker is stopped there by SIGSTOP.
+
+A check that began before a change ended may come out either way; one that begins afterwards, in
+whatever process, may not.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.auth.worker import Running
+from tests.faults import held_worker
+from tests.faults.held_worker import AFTER, BEFORE, COMMITTED, STOP, WAIT
+from tests.faults.outage import derived
+from tests.faults.processes import is_stopped, wait_until
+from tests.service import Pair, Service
+
+ROOT = Path(__file__).parents[2]
+
+
+class HeldWorker(Service):
+    """A worker of its own process and port, which stops where it is told to."""
+
+    @property
+    def stops(self) -> Path:
+        return self.directory / "stops"
+
+    def serving(self) -> list[str]:
+        self.stops.mkdir(exist_ok=True)
+        return [sys.executable, "-m", "tests.faults.held_worker", str(self.port), str(self.stops)]
+
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), "PYTHONPATH": str(ROOT)}
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def hold(self, point: str, pair: Pair, how: str) -> Path:
+        """Ask whoever gets to the point with this key next to be held there."""
+        file = held_worker.order(self.stops, point, pair.api_key)
+        file.write_text(how)
+        return held_worker.held(file)
+
+    def go_on(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def status(self, pair: Pair) -> int:
+        return self.get("/v1/account", pair.bearer).status
+
+
+class Workers:
+    """Two workers of one box. The second changes what the first is held with."""
+
+    def __init__(self, directory: Path, **settings: str) -> None:
+        self.first = HeldWorker(directory, unprivileged=False, **settings)
+        self.second = HeldWorker(directory, unprivileged=False, **settings)
+
+    def start(self) -> None:
+        self.first.start()
+        self.second.start()
+
+    def stop(self) -> None:
+        for worker in (self.first, self.second):
+            if worker.process is not None:
+                worker.go_on()
+                worker.process.kill()
+                worker.process.wait()
+                worker.process = None
+
+    def statuses(self, pair: Pair) -> list[int]:
+        """What both answer, twice: the second first, which has only what the first shares."""
+        return [one.status(pair) for one in (self.second, self.first, self.second, self.first)]
+
+
+@pytest.fixture(scope="module", params=["fastcache", "cachetools"])
+def workers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Workers]:
+    made = Workers(
+        tmp_path_factory.mktemp("races"),
+        LATCHKEY_FAILURE_LIMIT="off",
+        LATCHKEY_WORKERS="2",
+        LATCHKEY_CACHE_BACKEND=request.param,
+    )
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+def revoke(worker: Service, issuer: Pair, pair: Pair) -> int:
+    return worker.request("DELETE", f"/credentials/{pair.api_key}", issuer.headers).status
+
+
+def by_api(workers: Workers, issuer: Pair, pair: Pair) -> None:
+    assert revoke(workers.second, issuer, pair) == 200
+
+
+def by_command(workers: Workers, issuer: Pair, pair: Pair) -> None:
+    workers.second.command("keys", "revoke", "--yes", pair.api_key)
+
+
+def stopped_check(worker: HeldWorker, pair: Pair, point: str) -> Running:
+    """A request whose worker is stopped, with all that it is doing, at the point."""
+    worker.hold(point, pair, STOP)
+    request = Running(lambda: worker.status(pair))
+    wait_until(lambda: is_stopped(worker.pid), "the worker to stop")
+    return request
+
+
+@pytest.mark.parametrize(
+    ("point", "answer"), [(BEFORE, 401), (AFTER, 200)], ids=["before SELECT", "before fill"]
+)
+@pytest.mark.parametrize(("end", "rounds"), [(by_api, 100), (by_command, 10)])
+def test_a_worker_is_stopped_while_another_revokes(
+    workers: Workers,
+    point: str,
+    answer: int,
+    end: Callable[[Workers, Pair, Pair], None],
+    rounds: int,
+    long: bool,
+) -> None:
+    issuer = workers.second.issue()
+    for _ in range(rounds if long else 1):
+        pair = workers.second.issue()
+        request = stopped_check(workers.first, pair, point)
+        end(workers, issuer, pair)
+        workers.first.go_on()
+        assert request.value() == answer
+        assert workers.statuses(pair) == [401] * 4
+
+
+@pytest.mark.parametrize(
+    ("point", "answer"), [(BEFORE, 200), (AFTER, 401)], ids=["before SELECT", "before fill"]
+)
+def test_a_worker_is_stopped_while_another_registers(
+    workers: Workers, point: str, answer: int, long: bool
+) -> None:
+    """What it finds to be unknown is known when it goes on."""
+    for _ in range(100 if long else 1):
+        pair = derived(workers.second)
+        request = stopped_check(workers.first, pair, point)
+        body = {"api_key": pair.api_key, "api_secret": pair.api_secret}
+        registered = workers.second.request("POST", "/credentials", json_body=body)
+        assert registered.status == 201
+        workers.first.go_on()
+        assert request.value() == answer
+        assert workers.statuses(pair) == [200] * 4
+
+
+@pytest.mark.parametrize("point", [BEFORE, AFTER])
+def test_a_revocation_overtakes_a_flight(workers: Workers, point: str, long: bool) -> None:
+    """Who begins after it neither joins the flight nor waits for it."""
+    issuer = workers.second.issue()
+    for _ in range(100 if long else 1):
+        pair = workers.second.issue()
+        held = workers.first.hold(point, pair, WAIT)
+        leader = Running(lambda: workers.first.status(pair))  # noqa: B023 - ends in this round
+        wait_until(held.exists, "the flight")
+        before = workers.first.metric("latchkey_requests_in_flight")
+        joined = [Running(lambda: workers.first.status(pair)) for _ in range(4)]  # noqa: B023
+        wait_until(
+            lambda: workers.first.metric("latchkey_requests_in_flight") == before + 4,  # noqa: B023
+            "others to join it",
+        )
+        assert revoke(workers.second, issuer, pair) == 200
+        for _ in range(3):
+            assert workers.first.status(pair) == 401
+        held.unlink()
+        assert {one.value() for one in (leader, *joined)} <= {200, 401}
+        assert workers.statuses(pair) == [401] * 4
+
+
+def test_a_revoker_is_killed_between_commit_and_increment(workers: Workers, long: bool) -> None:
+    """Whoever tries again ends the key at once, though nothing is left to change."""
+    issuer = workers.second.issue()
+    for _ in range(20 if long else 1):
+        pair = workers.second.issue()
+        assert workers.statuses(pair) == [200] * 4
+        workers.second.hold(COMMITTED, pair, STOP)
+        revoking = Running(lambda: revoke(workers.second, issuer, pair))  # noqa: B023
+        wait_until(lambda: is_stopped(workers.second.pid), "the revoker to stop")
+        # Committed, and nobody told: this is the moment that the log is for.
+        assert workers.first.status(pair) == 200
+        os.kill(workers.second.pid, signal.SIGKILL)
+        assert revoking.outcome().error is not None
+        assert revoke(workers.first, issuer, pair) == 404
+        assert workers.first.status(pair) == 401
+        restart(workers.second)
+        assert workers.statuses(pair) == [401] * 4
+
+
+@pytest.mark.parametrize("again", ["api", "command"])
+def test_a_revoker_is_stopped_and_another_tries_again(workers: Workers, again: str) -> None:
+    issuer = workers.second.issue()
+    pair = workers.second.issue()
+    assert workers.statuses(pair) == [200] * 4
+    workers.second.hold(COMMITTED, pair, STOP)
+    revoking = Running(lambda: revoke(workers.second, issuer, pair))
+    wait_until(lambda: is_stopped(workers.second.pid), "the revoker to stop")
+    assert workers.first.status(pair) == 200
+    if again == "api":
+        assert revoke(workers.first, issuer, pair) == 404
+    else:
+        done: subprocess.CompletedProcess[str] = workers.first.command(
+            "keys", "revoke", "--yes", pair.api_key, check=False
+        )
+        assert done.returncode == 1
+    assert workers.first.status(pair) == 401
+    workers.second.go_on()
+    assert revoking.value() == 200
+    assert workers.statuses(pair) == [401] * 4
+
+
+def restart(worker: HeldWorker) -> None:
+    assert worker.process is not None
+    worker.process.wait()
+    worker.process = None
+    worker.start()
