@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -222,3 +223,21 @@ def test_workers_of_an_application_of_ones_own(
     assert not memory.exists()
     said = json.loads(run_here(box, "keys", "usage", pair.api_key, "--json").stdout)
     assert (said["requests"], said["refusals"]["revoked"]) == (6, 2)
+
+
+def test_keys_list_due(box: Service) -> None:
+    old, rotated, test = made(box), made(box), made(box, "--mode", "test")
+    with closing(sqlite3.connect(box.database)) as connection, connection:
+        connection.execute(
+            "UPDATE credential SET created_at = created_at - ? WHERE api_key IN (?, ?, ?)",
+            (90 * 86_400_000, old.api_key, rotated.api_key, test.api_key),
+        )
+    run_here(box, "keys", "rotate", rotated.api_key)
+
+    def due(*options: str) -> list[str]:
+        listed = run_here(box, "keys", "list", "--due", "--json", *options).stdout
+        return [fields["api_key"] for fields in json.loads(listed)["credentials"]]
+
+    assert due() == [test.api_key, old.api_key]
+    assert due("--mode", "live") == [old.api_key]
+    assert due("--limit", "1") == [test.api_key]

@@ -13,7 +13,7 @@ from wsgiref.types import WSGIEnvironment
 
 from app.auth._sightings import Sources
 from app.auth.shared import SharedState
-from app.auth.throttle import caller_address
+from app.auth.throttle import client_address, written_address
 from app.credentials.models import SIGHTINGS_KEPT, Sighting
 from fastcache import SharedCache
 
@@ -21,7 +21,6 @@ UNKNOWN_ADDRESS = "unknown"
 """What stands for a peer without an address, such as that of a Unix socket."""
 
 _KEPT = 600_000_000_000
-_LONGEST = 40
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -42,10 +41,7 @@ class Sightings(Sources):
 
     def record(self, environ: WSGIEnvironment, credential_id: int, now: int) -> bool:
         """Note the caller's address; False where another is writing just there."""
-        address = caller_address(environ, self._trusted_proxies)
-        if not address.isascii() or not address.isprintable() or not address:
-            address = UNKNOWN_ADDRESS
-        address = address[:_LONGEST]
+        address = written_address(client_address(environ, self._trusted_proxies)) or UNKNOWN_ADDRESS
         lines = [f"{now} {address}"]
         lines += [line for line in _lines(self._table, credential_id) if _address(line) != address]
         value = "\n".join(lines[:SIGHTINGS_KEPT]).encode()

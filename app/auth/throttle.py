@@ -86,11 +86,18 @@ class FailureThrottle:
 
     def client_address(self, environ: WSGIEnvironment) -> str | None:
         """Whom a request comes from, the whole address; None behind a socket without any."""
-        address = client_address(environ, self._trusted_proxies)
-        try:
-            return str(ip_address(address))
-        except ValueError:
-            return None
+        return written_address(client_address(environ, self._trusted_proxies))
+
+
+@lru_cache(maxsize=4_096)
+def written_address(text: str) -> str | None:
+    """An address in the one way of writing it, an IPv4 one as such; None if it is none."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
 
 
 def caller_address(environ: WSGIEnvironment, trusted_proxies: int) -> str:

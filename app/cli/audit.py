@@ -14,9 +14,8 @@ import click
 from app.cli.options import json_option
 from app.cli.printing import print_json, print_table
 from app.command_user import command_line_user
-from app.config import Settings, load_settings
-from app.credentials.audit import Action, Entry, Head, Record
-from app.credentials.audit_check import Verification, verify
+from app.config import load_settings
+from app.credentials.audit import Action, Head, Record
 from app.credentials.service import utc_now
 from app.errors import LatchkeyError
 from app.key_files import load_seal
@@ -49,17 +48,17 @@ def list_entries(
 ) -> None:
     """List what was done, the latest first."""
     wanted = Filter(key, actor, action, None if since is None else _moment(since))
-    with _reading() as (_, log):
+    with _reading() as log:
         entries = log.page(wanted, limit)
     if as_json:
-        print_json({"entries": [fields_of(entry) for entry in entries]})
+        print_json({"entries": [entry.json_fields for entry in entries]})
         return
     print_table(
         ["number", "at", "action", "by", "from", "what", "detail"],
         [
             [
                 str(entry.number),
-                str(fields_of(entry)["at"]),
+                str(entry.json_fields["at"]),
                 entry.action,
                 f"{entry.actor_kind} {entry.actor or ''}".rstrip(),
                 entry.address or "",
@@ -78,9 +77,9 @@ def export_entries(file: Any) -> None:
 
     A line has all that the row's MAC is made of; docs/audit.md says how.
     """
-    with _reading() as (_, log):
+    with _reading() as log:
         for entry in log.entries():
-            file.write(json.dumps(fields_of(entry), ensure_ascii=False) + "\n")
+            file.write(json.dumps(entry.json_fields, ensure_ascii=False) + "\n")
 
 
 @audit.command("verify")
@@ -90,8 +89,8 @@ def verify_log(as_json: bool) -> None:
 
     Exit status 1 where one was; a line for each says which.
     """
-    with _reading() as (settings, log):
-        found = _verify(load_seal(settings), log)
+    with _reading(sealed=True) as log:
+        found = log.verify()
     if as_json:
         print_json(
             {
@@ -153,41 +152,15 @@ def accept(log: AuditLog, seal: Seal, former: Head | str) -> None:
             raise LatchkeyError(str(error)) from None
 
 
-def fields_of(entry: Entry) -> dict[str, object]:
-    """A row as JSON shows it: its columns, and ``at`` as a time beside the milliseconds."""
-    try:
-        at = datetime.fromtimestamp(entry.at / 1000, UTC).isoformat(timespec="milliseconds")
-    except (TypeError, ValueError, OverflowError, OSError):
-        # Somebody may have put anything there: verifying says so.
-        at = str(entry.at)
-    return {
-        "number": entry.number,
-        "at": at.replace("+00:00", "Z"),
-        "at_ms": entry.at,
-        "action": entry.action,
-        "actor_kind": entry.actor_kind,
-        "actor": entry.actor,
-        "address": entry.address,
-        "subject": entry.subject,
-        "detail": entry.detail,
-        "mac": entry.mac,
-    }
-
-
 @contextmanager
-def _reading() -> Iterator[tuple[Settings, AuditLog]]:
+def _reading(*, sealed: bool = False) -> Iterator[AuditLog]:
+    """The log; only one that is ``sealed`` can be verified."""
     settings = load_settings()
-    store = Store(settings.database_url)
+    store = Store(settings.database_url, seal=load_seal(settings) if sealed else None)
     try:
-        yield settings, store.audit
+        yield store.audit
     finally:
         store.close()
-
-
-def _verify(seal: Seal, log: AuditLog) -> Verification:
-    # The head first: rows that are added meanwhile only make the log longer than it says.
-    head = _read_head(seal)
-    return verify(seal.key, log.entries(), head)
 
 
 def _read_head(seal: Seal) -> Head | str:

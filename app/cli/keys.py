@@ -24,6 +24,7 @@ from app.cli.options import json_option, mode_option
 from app.cli.printing import print_fields, print_json, print_table
 from app.cli.session import Session, changing, reading
 from app.command_user import command_line_user
+from app.credentials.listing import AsOf, Order, Selection
 from app.credentials.models import MODES, Credential, Mode
 from app.credentials.service import (
     DEFAULT_OVERLAP,
@@ -69,12 +70,14 @@ def create_key(
 
 @keys.command("list")
 @click.option("--mode", type=click.Choice(MODES), help="Only live or only test.")
+@click.option("--due", is_flag=True, help="Only active ones past their rotation age.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many, newest first.")
 @json_option
-def list_keys(mode: Mode | None, limit: int | None, as_json: bool) -> None:
-    """List credentials, newest first."""
+def list_keys(mode: Mode | None, due: bool, limit: int | None, as_json: bool) -> None:
+    """List credentials, newest first. One that was rotated is no longer due."""
     with reading() as session:
-        rows = [_fields(session, row) for row in _all_credentials(session, mode, limit)]
+        found = _due(session, mode, limit) if due else _all_credentials(session, mode, limit)
+        rows = [_fields(session, row) for row in found]
     if as_json:
         print_json({"credentials": rows})
         return
@@ -231,6 +234,13 @@ def _all_credentials(
         if before is None:
             return
         left = None if left is None else left - len(page.credentials)
+
+
+def _due(session: Session, mode: Mode | None, limit: int | None) -> list[Credential]:
+    as_of = AsOf(utc_now(), timedelta(days=session.settings.rotation_days))
+    selection = Selection(mode=mode, concern="due")
+    count = session.listing.count(selection, as_of) if limit is None else limit
+    return session.listing.page(selection, Order(), as_of, limit=count)
 
 
 def _fields(session: Session, credential: Credential) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from app.segment import attached, changing_keys
 from app.store import Store
 from app.store.audit import AuditLog
 from app.store.audit_head import Seal
+from app.store.listing import Listing
 from app.store.migrate import migrate_in_child
 
 
@@ -33,6 +34,7 @@ class Session:
     credentials: CredentialService
     usage: UsageReader
     audit: AuditLog
+    listing: Listing
 
 
 @contextmanager
@@ -96,6 +98,7 @@ def _over(settings: Settings, shared: SharedState, seal: Seal | None) -> Iterato
             CredentialService(store, load_derivation(settings), shared.invalidate, replay.note),
             UsageReader(store.usage, LiveTallies(shared)),
             store.audit,
+            store.listing,
         )
     finally:
         store.close()

@@ -12,7 +12,7 @@ import hmac
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 KEY_LENGTH = 32
@@ -137,6 +137,34 @@ class Entry:
     subject: str | None
     detail: str
     mac: str
+
+    @property
+    def moment(self) -> datetime | None:
+        """When it was, in UTC; None where what is stored is no time."""
+        try:
+            return datetime.fromtimestamp(self.at / 1000, UTC)
+        except (TypeError, ValueError, OverflowError, OSError):
+            # Somebody may have put anything there: verifying says so.
+            return None
+
+    @property
+    def json_fields(self) -> dict[str, object]:
+        """The row as JSON shows it: its columns, and ``at`` as a time beside the milliseconds."""
+        at = str(self.at)
+        if self.moment is not None:
+            at = self.moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return {
+            "number": self.number,
+            "at": at,
+            "at_ms": self.at,
+            "action": self.action,
+            "actor_kind": self.actor_kind,
+            "actor": self.actor,
+            "address": self.address,
+            "subject": self.subject,
+            "detail": self.detail,
+            "mac": self.mac,
+        }
 
     @property
     def fields(self) -> tuple[Value, ...]:

@@ -161,7 +161,7 @@ class Invalidation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """An address that a credential was used from (IPv6: its /64), and when it last was."""
+    """An address that a credential was used from, and when it last was."""
 
     address: str
     at: datetime

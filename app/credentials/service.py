@@ -30,6 +30,7 @@ from app.credentials.scopes import FULL_ACCESS, require_within
 from app.credentials.storage import CredentialStore
 from app.credentials.tokens import (
     MalformedToken,
+    api_key_from,
     lookup_key,
     mode_of,
     new_api_key,
@@ -127,12 +128,16 @@ class CredentialService:
         mode: Mode | Inherited = INHERITED,
         scopes: frozenset[str] | Inherited = INHERITED,
         expires_at: datetime | None | Inherited = INHERITED,
+        seed: bytes | None = None,
     ) -> IssuedCredential:
         """Make a new pair for ``caller``, or for the box's operator where that is None.
 
         What is INHERITED is the caller's own; the operator has everything, without expiry, and
         makes live keys. Raises InsufficientScope for more than the caller has, InvalidField for
         an expiry in the past and for a name that holds a secret.
+
+        A ``seed``, which nobody can foresee, makes a request that comes twice be refused the second
+        time: the public key follows from it, so DuplicateApiKey is raised.
         """
         _require_no_secret(name)
         if isinstance(expires_at, datetime):
@@ -149,7 +154,7 @@ class CredentialService:
             require_within(scopes, caller.scopes)
             _require_no_later(caller, expires_at)
         maker = self._derivation.newest
-        api_key = new_api_key(mode)
+        api_key = new_api_key(mode) if seed is None else api_key_from(mode, seed)
         secret = maker.derive(api_key)
         trail = Trail(by, Action.KEY_ISSUE)
         credential = self._add(trail, maker, api_key, secret, name, scopes, expires_at)

@@ -8,6 +8,7 @@ its field is malformed. tests/credentials/vectors.json has known answers for oth
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import zlib
@@ -22,6 +23,7 @@ SECRET_LENGTH = 79
 API_KEY_PATTERN = r"^ak_(live|test)_[0-9A-Za-z]{22}$"
 SECRET_PATTERN = r"^sk_(live|test)_[0-9A-Za-z]{71}$"  # noqa: S105 - a form, not a secret
 
+_SEED_LABEL = b"latchkey.v1.seed:"
 _PREFIX_LENGTH = 8
 _ID_LENGTH = 22
 _MAC_LENGTH = 43
@@ -51,6 +53,12 @@ class SecretParts(NamedTuple):
 def new_api_key(mode: Mode) -> str:
     """A fresh public key with a random 128-bit id."""
     return f"ak_{mode}_{base62.encode(secrets.randbits(128), _ID_LENGTH)}"
+
+
+def api_key_from(mode: Mode, seed: bytes) -> str:
+    """The public key that follows from a seed: nobody can choose a seed for a given key."""
+    number = int.from_bytes(hashlib.sha256(_SEED_LABEL + seed).digest()[:16])
+    return f"ak_{mode}_{base62.encode(number, _ID_LENGTH)}"
 
 
 def has_api_key_shape(text: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, insert, select
 
 from app.credentials.audit import NO_ROWS, Entry, Head, Record
+from app.credentials.audit_check import Verification, verify
 from app.errors import StoreError
 from app.store.audit_head import HeadUnusable, Seal
 from app.store.connections import Connections
@@ -132,6 +133,18 @@ class AuditLog:
             log.error(
                 "the end of the audit log is not kept (see: latchkey audit verify): %s", error
             )
+
+    def verify(self) -> Verification:
+        """Look through the whole log, as the key and the head outside the database have it."""
+        if self._seal is None:
+            raise StoreError("nothing is verified without the key of the audit log")
+        head: Head | str
+        # The head first: rows that are added meanwhile only make the log longer than it says.
+        try:
+            head = self._seal.head.read()
+        except HeadUnusable as error:
+            head = str(error)
+        return verify(self._seal.key, self.entries(), head)
 
     def last(self) -> Head:
         """The last row as it is stored."""

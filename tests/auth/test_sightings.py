@@ -192,7 +192,9 @@ def test_the_table_is_bounded(box: Box) -> None:
 
 
 def test_four_addresses_of_the_longest_form_fit(box: Box) -> None:
-    longest = [f"abcd:abcd:abcd:ab{number:02x}::" for number in range(SIGHTINGS_KEPT)]
+    longest = [
+        f"abcd:abcd:abcd:abcd:abcd:abcd:abcd:ab{number:02x}" for number in range(SIGHTINGS_KEPT)
+    ]
     for address in longest:
         assert box.sightings.record({"REMOTE_ADDR": address}, 7, 9_999_999_999_999)
     assert len(box.tallies.sightings(box.tallies.tally(7))) == SIGHTINGS_KEPT

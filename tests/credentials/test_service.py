@@ -29,7 +29,13 @@ from app.credentials.service import (
     hash_secret,
     utc_now,
 )
-from app.credentials.tokens import check_api_key, lookup_key, new_api_key, read_secret
+from app.credentials.tokens import (
+    api_key_from,
+    check_api_key,
+    lookup_key,
+    new_api_key,
+    read_secret,
+)
 from app.errors import (
     CredentialNotFound,
     DuplicateApiKey,
@@ -307,6 +313,22 @@ def test_the_operator_has_everything(office: Office) -> None:
     assert credential.secret_hash == hash_secret(issued.secret)
     assert credential == office.store.find(credential.api_key)
     assert issued.secret not in repr(issued)
+
+
+def test_a_seed_makes_one_key_however_often_it_is_sent(office: Office) -> None:
+    def issue(seed: bytes, mode: Mode = "live") -> str:
+        issued = office.service.issue(name="x", caller=None, by=TESTER, seed=seed, mode=mode)
+        assert check_api_key(issued.credential.api_key) == api_key_from(mode, seed)
+        return issued.credential.api_key
+
+    first = issue(b"one")
+    with pytest.raises(DuplicateApiKey):
+        issue(b"one")
+    # It stays used up.
+    office.service.revoke(first, None, by=TESTER)
+    with pytest.raises(DuplicateApiKey):
+        issue(b"one")
+    assert len({first, issue(b"two"), issue(b""), issue(b"one", "test")}) == 4
 
 
 def test_what_is_inherited_is_the_callers_own(office: Office) -> None:
