@@ -47,12 +47,14 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "app.credentials": ("app.errors",),
     "app.credentials.models": (),
     "app.credentials.audit": (),
+    "app.credentials.audit_check": ("app.credentials.audit",),
     "app.credentials.listing": ("app.credentials.models",),
     "app.administrators": (*_FOUNDATION, "app.credentials", "app.store.administrators"),
     "app.administrators.models": (),
     "app.store": (
         "app.administrators.models",
         "app.credentials.audit",
+        "app.credentials.audit_check",
         "app.credentials.listing",
         "app.credentials.models",
         "app.errors",
@@ -66,7 +68,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     # The life of what the workers share: it writes down what an ended service has counted.
     "app.segment": ("app.store", *_FOUNDATION, *_AUTH),
     "app.api": _ASSEMBLED,
-    "app.console": _ASSEMBLED,
+    # Its forms are checked as the API checks a body.
+    "app.console": ("app.api.schemas", *_ASSEMBLED),
     "app.first_start": ("app.command_user", *_ASSEMBLED),
     # The factory is the one thing of the package itself that others call; the routes and the
     # console are loaded before the workers are forked.

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from flask import Blueprint
 
 from app.console.account import account
+from app.console.audit import audit
+from app.console.key_changes import key_changes
+from app.console.key_making import key_making
+from app.console.keys import keys
+from app.console.overview import overview
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,4 +28,11 @@ class Page:
 
 
 # In the order of the navigation. The first one with a title is where /console/ leads.
-PAGES: tuple[Page, ...] = (Page(account, "Your account", "account.show"),)
+PAGES: tuple[Page, ...] = (
+    Page(keys, "API keys", "keys.show_list"),
+    Page(key_making),
+    Page(key_changes),
+    Page(overview, "Overview", "overview.show"),
+    Page(audit, "Audit log", "audit.show"),
+    Page(account, "Your account", "account.show"),
+)

@@ -1,0 +1,91 @@
+"""The audit log: who did what to which key, filtered, exported, and verified on demand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from flask import Blueprint, render_template, request
+from werkzeug.wrappers import Response
+
+from app.console.answers import page
+from app.console.sessions import latchkey
+from app.credentials.audit import Action, Entry
+from app.store.audit import Filter
+
+audit = Blueprint("audit", __name__, url_prefix="/console/audit")
+
+PAGE_SIZE = 50
+_LONGEST = 100
+_LARGEST_NUMBER = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """Which rows an address asks for; an empty text is no condition."""
+
+    key: str = ""
+    actor: str = ""
+    action: str = ""
+    before: int | None = None
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, str]) -> AuditQuery:
+        """The query that the arguments of an address make; what makes no sense is left out."""
+        action, before = arguments.get("action", ""), arguments.get("before", "")
+        number = int(before) if before.isascii() and before.isdigit() and len(before) < 20 else None
+        return cls(
+            key=arguments.get("key", "").strip()[:_LONGEST],
+            actor=arguments.get("actor", "").strip()[:_LONGEST],
+            action=action if action in {each.value for each in Action} else "",
+            before=None if number is None else min(number, _LARGEST_NUMBER),
+        )
+
+    @property
+    def filter(self) -> Filter:
+        """The same as the log takes it."""
+        return Filter(self.key or None, self.actor or None, self.action or None)
+
+    def address(self, before: int | None = None) -> str:
+        """The arguments of this query's address, for the rows before a number."""
+        given = {"key": self.key, "actor": self.actor, "action": self.action}
+        given["before"] = "" if before is None else str(before)
+        return f"?{urlencode({name: value for name, value in given.items() if value})}"
+
+
+@audit.get("/")
+def show() -> str:
+    """The log, the latest first."""
+    query = AuditQuery.of(request.args)
+    rows = latchkey().store.audit.page(query.filter, PAGE_SIZE + 1, query.before)
+    return render_template(
+        "audit.html",
+        query=query,
+        entries=rows[:PAGE_SIZE],
+        older=rows[PAGE_SIZE - 1].number if len(rows) > PAGE_SIZE else None,
+        actions=[action.value for action in Action],
+    )
+
+
+@audit.get("/export")
+def export() -> Response:
+    """What the filter leaves of the log as JSON lines, the oldest first."""
+    query = AuditQuery.of(request.args)
+    return Response(
+        _lines(latchkey().store.audit.entries(query.filter)),
+        content_type="application/jsonl",
+        headers={"Content-Disposition": 'attachment; filename="latchkey-audit.jsonl"'},
+    )
+
+
+@audit.post("/verify")
+def verify() -> Response:
+    """Look through the whole log, and say what was changed, moved, put there or taken away."""
+    return page("audit_verified.html", found=latchkey().store.audit.verify())
+
+
+def _lines(entries: Iterator[Entry]) -> Iterator[str]:
+    for entry in entries:
+        yield json.dumps(entry.json_fields, ensure_ascii=False) + "\n"

@@ -1,0 +1,118 @@
+"""The audit log in the console: shown, filtered, exported, verified, and hostile rows in it."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from tests.console.visitor import Visitor
+from tests.service import Pair, Service
+
+AUDIT = "/console/audit/"
+
+
+@pytest.fixture(scope="module")
+def ada(console: Service) -> Visitor:
+    """The administrator, signed in once for all of these."""
+    signed_in = Visitor(console)
+    assert signed_in.sign_in().status == 303
+    return signed_in
+
+
+@pytest.fixture(scope="module")
+def revoked(console: Service, ada: Visitor) -> Pair:
+    """A key that a client made and ada revoked."""
+    pair = console.issue(name="audited")
+    path = f"/console/keys/{pair.api_key}/revoke"
+    assert ada.post(path, ada.get(path).fields("")).status == 303
+    return pair
+
+
+def rows(text: str) -> list[str]:
+    """The rows of a table, as text."""
+    body = text.partition("<tbody")[2].partition("</tbody>")[0]
+    return [
+        re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", row)).strip()
+        for row in re.findall(r"<tr.*?</tr>", body, re.S)
+    ]
+
+
+def test_who_did_what_to_a_key(ada: Visitor, revoked: Pair) -> None:
+    page = ada.get(f"{AUDIT}?key={revoked.api_key}")
+    assert page.status == 200
+    last, first = rows(page.text)
+    assert "key.revoke ada administrator 127.0.0.1" in last
+    assert "key.issue" in first
+    assert revoked.api_key in first
+    # The key's own page tells the same.
+    key = ada.get(f"/console/keys/{revoked.api_key}").text
+    assert "key.revoke" in key
+    assert f"{AUDIT}?key={revoked.api_key}" in key
+
+
+def test_filters(ada: Visitor, revoked: Pair) -> None:
+    by_ada = rows(ada.get(f"{AUDIT}?actor=ada").text)
+    assert by_ada
+    assert all("ada administrator" in row for row in by_ada)
+    issued = rows(ada.get(f"{AUDIT}?action=key.issue").text)
+    assert issued
+    assert all("key.issue" in row for row in issued)
+    assert "There is no such row" in ada.get(f"{AUDIT}?key=nobody").text
+    for nonsense in ("?action=x", "?before=x", "?before=" + "9" * 19, "?before=-1"):
+        assert ada.get(AUDIT + nonsense).status == 200
+
+
+def test_older_rows_are_pages_further(console: Service, ada: Visitor) -> None:
+    for number in range(51):
+        console.issue(name=f"row {number}")
+    first = ada.get(f"{AUDIT}?action=key.issue")
+    (older,) = re.findall(r'rel="next" href="([^"]+)"', first.text)
+    second = ada.get(AUDIT + older.replace("&amp;", "&"))
+    numbers = [int(row.split()[0]) for row in rows(first.text) + rows(second.text)]
+    assert numbers == sorted(set(numbers), reverse=True)
+    assert len(rows(first.text)) == 50
+
+
+def test_the_export_is_lines_of_json(ada: Visitor, revoked: Pair) -> None:
+    page = ada.get(f"{AUDIT}export?key={revoked.api_key}")
+    assert page.status == 200
+    assert page.headers["Content-Type"] == "application/jsonl"
+    assert "attachment" in page.headers["Content-Disposition"]
+    entries = [json.loads(line) for line in page.text.splitlines()]
+    assert [entry["action"] for entry in entries] == ["key.issue", "key.revoke"]
+    everything = ada.get(f"{AUDIT}export").text.splitlines()
+    numbers = [json.loads(line)["number"] for line in everything]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_verifying_finds_what_was_changed(console: Service, ada: Visitor, revoked: Pair) -> None:
+    def verify() -> str:
+        fields = ada.get(AUDIT).fields(f"{AUDIT}verify")
+        answer = ada.post(f"{AUDIT}verify", fields)
+        assert answer.status == 200
+        return answer.text
+
+    assert "The log is whole" in verify()
+    with closing(sqlite3.connect(console.database)) as connection, connection:
+        row = (revoked.api_key, "key.issue")
+        (number,) = connection.execute(
+            "SELECT number FROM audit WHERE subject = ? AND action = ?", row
+        ).fetchone()
+        update = "UPDATE audit SET detail = ? WHERE number = ?"
+        (before,) = connection.execute(
+            "SELECT detail FROM audit WHERE number = ?", (number,)
+        ).fetchone()
+        connection.execute(update, ("<script>alert(1)</script>", number))
+    found = verify()
+    assert f"row {number}: this is not what was written there" in found
+    assert "The log is whole" not in found
+    shown = ada.get(f"{AUDIT}?key={revoked.api_key}").text
+    assert "<script>alert" not in shown
+    assert "&lt;script&gt;alert" in shown
+    with closing(sqlite3.connect(console.database)) as connection, connection:
+        connection.execute(update, (before, number))
+    assert "The log is whole" in verify()

@@ -1,0 +1,274 @@
+"""What the console does to keys: each form, what it does, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.console.visitor import Page, Visitor
+from tests.service import Answer, Pair, Service
+
+NEW, REGISTER = "/console/keys/new", "/console/keys/register"
+
+
+@pytest.fixture(scope="module")
+def ada(console: Service) -> Visitor:
+    """The administrator, signed in once for all of these."""
+    signed_in = Visitor(console)
+    assert signed_in.sign_in().status == 303
+    return signed_in
+
+
+def send(visitor: Visitor, path: str, **fields: str) -> Page:
+    """Look at a page, fill its form in, and send it."""
+    return visitor.post(path, {**visitor.get(path).fields(""), **fields})
+
+
+def pair_in(text: str) -> Pair:
+    """The pair that a page shows."""
+    key = re.search(r'id="api-key">(ak_\w+)<', text)
+    secret = re.search(r'id="api-secret">(sk_\w+)<', text)
+    assert key is not None
+    assert secret is not None
+    return Pair(key[1], secret[1])
+
+
+def account(service: Service, pair: Pair) -> Answer:
+    return service.get("/v1/account", pair.bearer)
+
+
+def shown(service: Service, pair: Pair) -> dict[str, object]:
+    """The key as the API shows it to a key of its mode."""
+    issuer = service.issue("live" if "_live_" in pair.api_key else "test")
+    answer: dict[str, object] = service.get(f"/v1/api_keys/{pair.api_key}", issuer.bearer).json
+    return answer
+
+
+def path_of(pair: Pair, page: str = "") -> str:
+    return f"/console/keys/{pair.api_key}{page}"
+
+
+TERMS = {"access": "full", "expiry": "never", "mode": "live", "name": "made here"}
+
+
+def test_the_secret_is_shown_in_the_answer_and_nowhere_else(console: Service, ada: Visitor) -> None:
+    made = send(ada, NEW, **TERMS)
+    assert made.status == 201
+    assert made.headers["Cache-Control"] == "no-store"
+    pair = pair_in(made.text)
+    assert account(console, pair).status == 200
+    assert f"Authorization: Bearer {pair.api_secret}" in made.text
+    assert f"X-Api-Key: {pair.api_key}" in made.text
+    assert f"X-Api-Secret: {pair.api_secret}" in made.text
+    assert not any(pair.api_secret in cookie for cookie in made.cookies)
+    for path in ("/console/keys/", path_of(pair), NEW):
+        assert pair.api_secret not in ada.get(path).text
+    kept = b"".join(path.read_bytes() for path in console.database.parent.iterdir())
+    assert pair.api_secret.encode() not in kept
+    assert pair.api_secret not in console.log
+
+
+def test_a_form_sent_twice_makes_one_key(console: Service, ada: Visitor) -> None:
+    fields = {**ada.get(NEW).fields(""), **TERMS, "name": "sent twice"}
+    pair = pair_in(ada.post(NEW, fields).text)
+    again = ada.post(NEW, fields)
+    assert again.status == 409
+    assert pair.api_key in again.text
+    assert "sk_" not in again.text
+    assert ada.get("/console/keys/?q=sent+twice").text.count("/console/keys/ak_") == 1
+    # Another look at the form is another form.
+    assert send(ada, NEW, **{**TERMS, "name": "sent twice"}).status == 201
+
+
+@pytest.mark.parametrize(
+    ("fields", "scopes", "expires"),
+    [
+        ({"access": "read", "expiry": "never"}, ["*:read"], None),
+        ({"access": "chosen", "scopes": "account:read", "expiry": "30"}, ["account:read"], 30),
+        ({"access": "full", "expiry": "365"}, ["*"], 365),
+    ],
+)
+def test_the_terms_are_those_of_the_form(
+    console: Service, ada: Visitor, fields: dict[str, str], scopes: list[str], expires: int | None
+) -> None:
+    pair = pair_in(send(ada, NEW, **{**TERMS, "mode": "test", **fields}).text)
+    terms = shown(console, pair)
+    assert (terms["mode"], terms["scopes"]) == ("test", scopes)
+    if expires is None:
+        assert terms["expires_at"] is None
+    else:
+        end = datetime.fromisoformat(str(terms["expires_at"]))
+        left = end - datetime.now(UTC)
+        assert abs(left - timedelta(days=expires)) < timedelta(minutes=5)
+
+
+def test_a_time_of_ones_choice_is_in_utc(console: Service, ada: Visitor) -> None:
+    chosen = {**TERMS, "expiry": "date", "expires_at": "2099-12-31T23:59"}
+    pair = pair_in(send(ada, NEW, **chosen).text)
+    assert shown(console, pair)["expires_at"] == "2099-12-31T23:59:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"name": ""}, "Enter a name"),
+        ({"name": "x" * 101}, "at most 100 characters"),
+        ({"name": "a\u202eb"}, "Has the wrong form"),
+        ({"name": "sk_live_abc"}, "looks like an API secret"),
+        ({"access": "chosen"}, "Choose at least one"),
+        ({"access": "chosen", "scopes": "ledger:write"}, "Allowed are"),
+        ({"access": "some"}, "Not a valid choice"),
+        ({"mode": "both"}, "Not a valid choice"),
+        ({"expiry": "date"}, "Choose a time"),
+        ({"expiry": "date", "expires_at": "soon"}, "Not a valid datetime"),
+        ({"expiry": "date", "expires_at": "2001-01-01T00:00"}, "Must lie in the future"),
+        ({"expiry": "-1"}, "Not a valid choice"),
+    ],
+)
+def test_what_is_wrong_is_said_at_its_field_and_nothing_is_lost(
+    ada: Visitor, fields: dict[str, str], said: str
+) -> None:
+    sent = {**TERMS, "name": "kept <name>", **fields}
+    answer = send(ada, NEW, **sent)
+    assert answer.status == 400
+    (error,) = re.findall(r'class="error" id="[\w-]+">([^<]*)<', answer.text)
+    assert said in error
+    if "name" not in fields:
+        assert 'value="kept &lt;name&gt;"' in answer.text
+    assert "sk_" not in answer.text.replace("sk_live_abc", "")
+
+
+def test_a_forged_form_is_refused(ada: Visitor) -> None:
+    fields = {**ada.get(NEW).fields(""), **TERMS, "name": "forged"}
+    for token in ("", "x", None):
+        forged = {**fields, "csrf_token": token} if token is not None else dict(fields)
+        if token is None:
+            del forged["csrf_token"]
+        assert ada.post(NEW, forged).status in (400, 403)
+    assert "No key is like that" in ada.get("/console/keys/?q=forged").text
+
+
+def test_edit(console: Service, ada: Visitor) -> None:
+    pair = console.issue(name="before", scopes=["account:read", "credentials:read"])
+    page = ada.get(path_of(pair, "/edit"))
+    assert 'value="before"' in page.text
+    assert page.text.count(" checked") == 4  # access, expiry, two scopes
+    edited = send(ada, path_of(pair, "/edit"), name="after", access="read", expiry="90")
+    assert (edited.status, edited.location) == (303, path_of(pair))
+    terms = shown(console, pair)
+    assert (terms["name"], terms["scopes"]) == ("after", ["*:read"])
+    before = terms["expires_at"]
+    send(ada, path_of(pair, "/edit"), name="again", access="read", expiry="keep")
+    assert shown(console, pair)["expires_at"] == before
+    wrong = send(ada, path_of(pair, "/edit"), name="", access="read", expiry="keep")
+    assert wrong.status == 400
+
+
+def test_a_key_without_a_name_stays_without(console: Service, ada: Visitor) -> None:
+    pair = console.derive_pair()
+    assert console.request("POST", "/credentials", json_body=vars(pair)).status == 201
+    edited = send(ada, path_of(pair, "/edit"), name="", access="read", expiry="keep")
+    assert edited.status == 303
+    assert shown(console, pair)["name"] is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "seconds"),
+    [({"overlap": "3600"}, 3600), ({"overlap": "custom", "overlap_seconds": "5"}, 5 * 3600)],
+)
+def test_rotate(console: Service, ada: Visitor, fields: dict[str, str], seconds: int) -> None:
+    old = console.issue(name="rotated")
+    rotated = send(ada, path_of(old, "/rotate"), **fields)
+    assert rotated.status == 201
+    new = pair_in(rotated.text)
+    assert new.api_key != old.api_key
+    for pair in (old, new):
+        assert account(console, pair).status == 200
+    end = datetime.fromisoformat(str(shown(console, old)["expires_at"]))
+    left = end - datetime.now(UTC)
+    assert abs(left - timedelta(seconds=seconds)) < timedelta(minutes=2)
+    page = ada.get(path_of(old))
+    assert path_of(new) in page.text
+    assert ">rotated</span>" in page.text
+    # Sent again, it names the successor and shows no secret.
+    again = ada.post(path_of(old, "/rotate"), {**ada.get(NEW).fields(""), **fields})
+    assert again.status == 409
+    assert new.api_key in again.text
+    assert "sk_" not in again.text
+
+
+def test_an_overlap_of_nothing_ends_the_old_key_at_once(console: Service, ada: Visitor) -> None:
+    old = console.issue(name="ended")
+    assert account(console, old).status == 200
+    new = pair_in(send(ada, path_of(old, "/rotate"), overlap="0").text)
+    assert account(console, old).json["error"]["code"] == "key_expired"
+    assert account(console, new).status == 200
+    gone = send(ada, path_of(old, "/revoke"))
+    assert gone.status == 303
+
+
+@pytest.mark.parametrize("hours", ["", "721", "-1", "x", "1.5"])
+def test_an_overlap_that_cannot_be(console: Service, ada: Visitor, hours: str) -> None:
+    old = console.issue(name="kept")
+    answer = send(ada, path_of(old, "/rotate"), overlap="custom", overlap_seconds=hours)
+    assert answer.status == 400
+    assert 'id="overlap_seconds-error"' in answer.text
+    assert shown(console, old)["rotated_to"] is None
+
+
+def test_revoke(console: Service, ada: Visitor) -> None:
+    pair = console.issue(name="to be revoked")
+    assert account(console, pair).status == 200
+    asked = ada.get(path_of(pair, "/revoke"))
+    assert "to be revoked" in asked.text
+    assert pair.api_key in asked.text
+    assert re.search(r"<dt>Last used</dt><dd><time", asked.text)
+    # A look at the question changes nothing.
+    assert account(console, pair).status == 200
+    fields = asked.fields("")
+    done = ada.post(path_of(pair, "/revoke"), fields)
+    assert (done.status, done.location) == (303, path_of(pair))
+    for _ in range(10):
+        assert account(console, pair).code == "key_revoked"
+    assert ">revoked</span>" in ada.get(path_of(pair)).text
+    again = ada.post(path_of(pair, "/revoke"), fields)
+    assert again.status == 303
+    assert "was revoked already" in ada.get(path_of(pair)).text
+    for page in ("/edit", "/rotate", "/revoke"):
+        assert ada.get(path_of(pair, page)).status == 404
+
+
+def test_register(console: Service, ada: Visitor) -> None:
+    pair = console.derive_pair()
+    fields = {"api_key": pair.api_key, "api_secret": pair.api_secret, "name": "made elsewhere"}
+    done = send(ada, REGISTER, **fields)
+    assert (done.status, done.location) == (303, path_of(pair))
+    assert account(console, pair).status == 200
+    again = send(ada, REGISTER, **fields)
+    assert again.status == 409
+    assert "Already registered" in again.text
+    assert pair.api_secret not in again.text
+    assert 'value="made elsewhere"' in again.text
+    other = console.derive_pair()
+    wrong = send(ada, REGISTER, api_key=other.api_key, api_secret=pair.api_secret, name="")
+    assert wrong.status == 403
+    assert "does not belong" in wrong.text
+    assert pair.api_secret not in wrong.text
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"api_key": "", "api_secret": ""},
+        {"api_key": "ak_live_x", "api_secret": "sk_live_" + "a" * 71},
+        {"api_key": "ak_live_" + "z" * 22, "api_secret": "sk_live_" + "a" * 71},
+        {"api_key": "ak_live_" + "0" * 22, "api_secret": "wrong-form"},
+    ],
+)
+def test_a_pair_that_cannot_be_one(ada: Visitor, fields: dict[str, str]) -> None:
+    answer = send(ada, REGISTER, **fields)
+    assert answer.status == 400
+    assert 'class="error"' in answer.text
+    assert fields["api_secret"] == "" or fields["api_secret"] not in answer.text

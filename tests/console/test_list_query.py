@@ -1,0 +1,79 @@
+"""The address of a list: read, written, and never trusted."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.console.list_query import ListQuery
+from app.credentials.listing import (
+    CONCERNS,
+    LONGEST_SEARCH,
+    SORTS,
+    STATUSES,
+    Order,
+    Selection,
+    SortBy,
+)
+from app.credentials.models import MODES
+
+
+def read(address: str) -> ListQuery:
+    return ListQuery.of(dict(parse_qsl(address.removeprefix("?"))))
+
+
+queries = st.builds(
+    ListQuery,
+    search=st.text(max_size=LONGEST_SEARCH).map(str.strip).filter(lambda text: text.isprintable()),
+    mode=st.sampled_from((None, *MODES)),
+    status=st.sampled_from((None, *STATUSES)),
+    concern=st.sampled_from((None, *CONCERNS)),
+    order=st.builds(Order, st.sampled_from(SORTS), st.booleans()),
+    page=st.integers(1, 10**6),
+)
+
+
+@given(queries)
+def test_an_address_names_the_list_that_it_was_made_of(query: ListQuery) -> None:
+    assert read(query.address()) == query
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(("q", "mode", "status", "concern", "sort", "page", "other")),
+        st.text(max_size=200),
+    )
+)
+def test_any_address_names_a_list(arguments: dict[str, str]) -> None:
+    query = ListQuery.of(arguments)
+    assert read(query.address()) == query or not query.search.isprintable()
+    assert len(query.search) <= LONGEST_SEARCH
+
+
+def test_what_makes_no_sense_is_left_out() -> None:
+    plain = ListQuery()
+    for address in ("?mode=both", "?status=1", "?concern=x", "?sort=secret_hash", "?page=-1"):
+        assert read(address) == plain, address
+    for page in ("0", "x", "1.5", "²", "9" * 99):
+        assert read(f"?page={page}") == plain
+    assert plain.address() == "?"
+    assert plain.selection == Selection()
+    assert not plain.is_filtered
+    assert read("?q=a").is_filtered
+
+
+@pytest.mark.parametrize("by", SORTS)
+def test_a_column_is_sorted_one_way_and_then_the_other(by: SortBy) -> None:
+    query = ListQuery(search="x", page=3)
+    first = query.sorted_by(by)
+    again = first.sorted_by(by)
+    assert (first.page, first.search) == (1, "x")
+    assert first.order.by == again.order.by == by
+    assert first.order.descending != again.order.descending
+    assert {first.direction(by), again.direction(by)} == {
+        "ascending",
+        "descending",
+    }
