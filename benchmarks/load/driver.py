@@ -28,7 +28,10 @@ _LOOKUPS = {
     "select": ("store", "select"),
     "forged": ("derivation", "forged"),
 }
-_DEFAULTS = ("workers", "failure_limit", "log_level")
+_OF_EVERY_SERVICE = (
+    *("workers", "failure_limit", "log_level", "bind"),
+    *("database_url", "derivation_key_file", "audit_key_file", "audit_head_file"),
+)
 
 Measured = tuple[Loaded, Recording]
 
@@ -113,11 +116,7 @@ def measure(
     seconds = len(kept.seconds)
     requests = max(noted.requests, 1)
     given = service.settings.model_dump(include=service.settings.model_fields_set)
-    shown = {
-        field: str(value)
-        for field, value in given.items()
-        if field not in (*_DEFAULTS, "database_url", "derivation_key_file", "bind")
-    }
+    shown = {field: str(value) for field, value in given.items() if field not in _OF_EVERY_SERVICE}
     loaded = Loaded(
         name=name,
         about=about,

@@ -14,8 +14,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, get_args
 
+import gevent
 from locust import FastHttpUser, constant, events, task
-from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
 
 from benchmarks.load.credentials import forged_secret_of, read_derivation_key, secret_of
@@ -23,6 +23,8 @@ from benchmarks.load.recording import Recorder
 from benchmarks.load.requesting import Credentials, OutOfCredentials, Requests, Scenario
 
 SECRET = "LIVE_API_SECRET"  # noqa: S105 - where it is found, not what it is
+
+_END_PATIENCE = 60.0
 
 recorder = Recorder()
 
@@ -35,6 +37,7 @@ class Client(FastHttpUser):  # type: ignore[misc]
     requests: Requests
     most = 0
     seconds = 0
+    ending = False
 
     @task  # type: ignore[untyped-decorator]
     def ask(self) -> None:
@@ -42,12 +45,18 @@ class Client(FastHttpUser):  # type: ignore[misc]
         try:
             self.requests.send(self._send)
         except OutOfCredentials:
-            self.environment.runner.quit()
-            raise StopUser from None
+            self._end()
         late = self.seconds and time.monotonic() - recorder.began >= self.seconds
         if (late and recorder.count) or (self.most and recorder.count >= self.most):
-            self.environment.runner.quit()
-            raise StopUser
+            self._end()
+
+    def _end(self) -> None:
+        """End the run, once for all clients, and wait to be ended oneself."""
+        if not Client.ending:
+            Client.ending = True
+            # Not from within a client: it would have to end the very one that asks for it.
+            gevent.spawn(self.environment.runner.quit)
+        gevent.sleep(_END_PATIENCE)
 
     def _send(
         self, method: str, path: str, kind: str, headers: dict[str, str], expected: Collection[int]

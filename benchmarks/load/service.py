@@ -18,6 +18,7 @@ from typing import Literal
 
 from app.config import Settings, load_settings, variable
 from app.first_start import make_derivation_key_file
+from app.key_files import make_audit_key_file
 from app.segment import segment_path
 from app.store.migrate import migrate_in_child
 from benchmarks.load.credentials import read_derivation_key, seed
@@ -126,6 +127,8 @@ def running(
         environment = {
             variable("database_url"): f"sqlite:///{directory / 'data' / 'load.db'}",
             variable("derivation_key_file"): str(directory / "secrets" / "derivation.key"),
+            variable("audit_key_file"): str(directory / "secrets" / "audit.key"),
+            variable("audit_head_file"): str(directory / "audit" / "head"),
             variable("bind"): f"127.0.0.1:{_free_port()}",
             variable("workers"): "1",
             variable("failure_limit"): "off",
@@ -134,7 +137,7 @@ def running(
         }
         loaded = load_settings(environment)
         make_derivation_key_file(loaded)
-        migrate_in_child(loaded.database_url)
+        make_audit_key_file(loaded, migrate_in_child(loaded.database_url).audit_rows)
         maker = read_derivation_key(loaded.derivation_key_file)
         seed(loaded.database_url, maker, numbers, real_every)
         log = directory / "service.log"
