@@ -18,7 +18,7 @@ from typing import Any
 from tests.command import run_here
 
 LATCHKEY = Path(sys.executable).with_name("latchkey")
-_START_TIMEOUT = 30.0
+_START_TIMEOUT = 60.0
 _STOP_TIMEOUT = 40.0
 
 

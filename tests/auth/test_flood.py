@@ -19,8 +19,8 @@ from app.config import load_settings
 from app.credentials.tokens import compose_secret, lookup_key, new_api_key
 from app.errors import InvalidCredential
 from app.store.lookup import Lookup
-from app.store.migrate import migrate_in_child
 from tests.audited import TESTER, audit_files
+from tests.database import new_database
 from tests.service import Pair, Service
 from tests.switching import switching_every
 
@@ -48,14 +48,13 @@ def latchkey(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Latchke
     """One worker's parts over a real, migrated database."""
     settings = load_settings(
         {
-            "LATCHKEY_DATABASE_URL": f"sqlite:///{tmp_path / 'latchkey.db'}",
+            "LATCHKEY_DATABASE_URL": new_database(tmp_path / "latchkey.db"),
             "LATCHKEY_DERIVATION_KEYS": os.urandom(32).hex(),
             "LATCHKEY_CACHE_BACKEND": request.param,
             "LATCHKEY_THREADS": str(THREADS),
             **audit_files(tmp_path / "secrets"),
         }
     )
-    migrate_in_child(settings.database_url)
     made = Latchkey.from_settings(settings)
     yield made
     made.store.close()

@@ -9,7 +9,9 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -251,46 +253,75 @@ def test_hours_of_many_credentials_are_put_together(store: Store, database: Path
         assert written.fetchone() == (1_200, 3_600, 0)
 
 
+# Forks two flushers for each line, so that what they work with is loaded once; says when both died.
+_FLUSHERS = """
+import itertools, os, sys
+from datetime import UTC, datetime
+from app.credentials.models import Tally
+from app.store import Store
+
+def flush(start, count):
+    store = Store(f"sqlite:///{sys.argv[1]}")
+    for uses in itertools.count(start):
+        now = datetime.now(UTC)
+        at = int(now.timestamp() * 1000)
+        store.usage.flush("1" * 32, [Tally(n, uses, at) for n in range(1, count + 1)], now)
+        os.write(1, b"%d %d\\n" % (os.getpid(), uses))
+
+for line in sys.stdin:
+    started = []
+    for _ in range(2):
+        started.append(os.fork())
+        if started[-1] == 0:
+            try:
+                flush(int(line), int(sys.argv[2]))
+            finally:
+                os._exit(1)
+    ended = [os.WTERMSIG(os.waitpid(pid, 0)[1]) for pid in started]
+    os.write(1, b"ended %d %d\\n" % tuple(ended))
+"""
+
+
+@contextmanager
+def killed(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Kill it at the end; what it forked ends when nobody reads it any more."""
+    try:
+        yield
+    finally:
+        process.kill()
+
+
 def test_flushers_at_once_and_one_killed_after_another(
     store: Store, database: Path, long: bool
 ) -> None:
     """Two processes flush the same growing counters; they are killed at any moment."""
-    rounds = 60 if long else 8
     generator = random.Random(4)
     numbers = [store.add(new_credential(), new_trail()).id for _ in range(20)]
-    flush = (
-        "import sys, itertools\n"
-        "from datetime import UTC, datetime\n"
-        "from app.credentials.models import Tally\n"
-        "from app.store import Store\n"
-        "store = Store(f'sqlite:///{sys.argv[1]}')\n"
-        "start, count = int(sys.argv[2]), int(sys.argv[3])\n"
-        "print('ready', flush=True)\n"
-        "for uses in itertools.count(start):\n"
-        "    now = datetime.now(UTC)\n"
-        "    store.usage.flush('1' * 32,\n"
-        "        [Tally(n, uses, int(now.timestamp() * 1000)) for n in range(1, count + 1)], now)\n"
-        "    print(uses, flush=True)\n"
-    )
     reached = 1
-    for _ in range(rounds):
-        processes = [
-            subprocess.Popen(
-                [sys.executable, "-c", flush, str(database), str(reached), str(len(numbers))],
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for _ in range(2)
-        ]
-        for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            for _ in range(generator.randrange(1, 4)):
-                reached = max(reached, int(process.stdout.readline()))
-        for process in processes:
-            os.kill(process.pid, signal.SIGKILL)
-            rest, _ = process.communicate()
-            reached = max([reached, *map(int, rest.split())])
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", _FLUSHERS, str(database), str(len(numbers))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as flushers,
+        killed(flushers),
+    ):
+        assert flushers.stdin is not None
+        assert flushers.stdout is not None
+        for _ in range(60 if long else 8):
+            print(reached, file=flushers.stdin, flush=True)
+            written: Counter[int] = Counter()
+            enough = generator.randrange(2, 7)
+            while len(written) < 2 or written.total() < enough:
+                process, reached_there = map(int, flushers.stdout.readline().split())
+                written[process] += 1
+                reached = max(reached, reached_there)
+            for process in written:
+                os.kill(process, signal.SIGKILL)
+            while not (line := flushers.stdout.readline()).startswith("ended"):
+                reached = max(reached, int(line.split()[1]))
+            assert line == "ended 9 9\n"
     # What a killed process committed and did not say is in the counters too.
     reached += 2
     store.usage.flush(SEGMENT, [tally(number, reached) for number in numbers], NOW)
