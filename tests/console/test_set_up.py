@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -11,19 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.command import run_here
-from tests.console.visitor import PASSWORD, Visitor, admin, make_administrator
+from tests.console.visitor import PASSWORD, Visitor, admin, make_administrator, set_up_path
 from tests.service import Service
 
 StartService = Callable[..., Service]
-LINK = re.compile(r"http://127\.0\.0\.1:\d+(/console/set-up\?token=([A-Za-z0-9_-]{43}))\n")
 FIRST = {"name": "Ada", "password": PASSWORD, "again": PASSWORD}
-
-
-def link(service: Service) -> str:
-    """The path of a new link, from what ``init`` prints."""
-    found = LINK.search(run_here(service, "init").stdout)
-    assert found is not None
-    return found[1]
 
 
 def use(service: Service, path: str, **fields: str) -> tuple[Visitor, int]:
@@ -44,7 +35,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Service:
 
 def test_the_link_works_once(start_service: StartService) -> None:
     service = start_service()
-    path = link(service)
+    path = set_up_path(service)
     page = Visitor(service).get(path)
     assert (page.status, page.headers["Cache-Control"]) == (200, "no-store")
     # What does not fit leaves the link as it was.
@@ -67,7 +58,7 @@ def test_the_link_works_once(start_service: StartService) -> None:
 
 def test_two_at_once_make_one_administrator(start_service: StartService) -> None:
     service = start_service()
-    path = link(service)
+    path = set_up_path(service)
     visitors = [Visitor(service), Visitor(service)]
     forms = [visitor.get(path).fields("/console/set-up") for visitor in visitors]
     statuses = [
@@ -83,14 +74,14 @@ def test_a_link_ends_by_a_newer_one_by_time_and_by_an_administrator(
     start_service: StartService,
 ) -> None:
     service = start_service()
-    first, second = link(service), link(service)
+    first, second = set_up_path(service), set_up_path(service)
     assert use(service, first)[1] == 403
     assert Visitor(service).get(second).status == 200
     with closing(sqlite3.connect(service.database)) as connection, connection:
         (expires,) = connection.execute("SELECT expires_at FROM set_up_link").fetchone()
         connection.execute("UPDATE set_up_link SET expires_at = ?", (expires - 3_600_000,))
     assert use(service, second)[1] == 403
-    third = link(service)
+    third = set_up_path(service)
     assert Visitor(service).get(third).status == 200
     make_administrator(service)
     assert use(service, third)[1] == 403

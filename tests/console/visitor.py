@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from html.parser import HTMLParser
 from http.client import HTTPConnection, HTTPMessage
@@ -12,6 +13,8 @@ from tests.command import run_here
 from tests.service import Service
 
 PASSWORD = "correct horse battery"
+
+_LINK = re.compile(r"http://127\.0\.0\.1:\d+(/console/set-up\?token=[A-Za-z0-9_-]{43})\n")
 
 
 class Page:
@@ -118,3 +121,11 @@ def make_administrator(service: Service, name: str = "ada", password: str = PASS
     made = admin(service, "create", name, password=password)
     if made.returncode:
         raise RuntimeError(made.stderr)
+
+
+def set_up_path(service: Service) -> str:
+    """The path of a new set-up link, from what ``init`` prints."""
+    found = _LINK.search(run_here(service, "init").stdout)
+    if found is None:
+        raise RuntimeError("no link was printed")
+    return found[1]

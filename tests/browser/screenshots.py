@@ -1,0 +1,67 @@
+"""``make screenshots``: each page of the console as pictures, into docs/screenshots/."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from playwright.sync_api import Browser
+
+from tests.browser.chromium import CHROMIUM, DESKTOP, PHONE, Visit, chromium
+from tests.browser.demonstration import Demonstration
+from tests.browser.shown import PAGES, Shown
+from tests.console.visitor import Visitor, make_administrator, set_up_path
+from tests.service import Service
+
+TARGET = Path(__file__).parents[2] / "docs" / "screenshots"
+_SIZES = {"desktop": DESKTOP, "phone": PHONE}
+
+
+def main() -> int:
+    """Start a service of its own, show its pages, and end it."""
+    if CHROMIUM is None:
+        sys.stderr.write("there is no chromium: apt-get install chromium\n")
+        return 1
+    TARGET.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as directory:
+        service = Service(Path(directory), LATCHKEY_SIGN_IN_LIMIT="off")
+        with service, chromium() as browser:
+            link = Shown("set-up", set_up_path(service), signed_in=False)
+            _show(browser, service, [link])
+            make_administrator(service)
+            ada = Visitor(service)
+            ada.sign_in()
+            demonstration = Demonstration(service)
+            _show(
+                browser,
+                service,
+                [replace(shown, path=demonstration.path(shown)) for shown in PAGES],
+                ada,
+            )
+    return 0
+
+
+def _show(
+    browser: Browser, service: Service, pages: list[Shown], ada: Visitor | None = None
+) -> None:
+    for scheme in ("light", "dark"):
+        for size, viewport in _SIZES.items():
+            for signed_in in (False, True):
+                wanted = [shown for shown in pages if shown.signed_in is signed_in]
+                if not wanted:
+                    continue
+                visit = Visit(browser, service, color_scheme=scheme, viewport=viewport)
+                if signed_in:
+                    visit.sign_in(ada)
+                for shown in wanted:
+                    visit.page.goto(shown.path)
+                    path = TARGET / f"{shown.name}-{size}-{scheme}.png"
+                    visit.page.screenshot(path=path, full_page=True, animations="disabled")
+                    sys.stdout.write(f"{path.name}\n")
+                visit.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
