@@ -155,7 +155,8 @@ def _contains(search: str) -> ColumnElement[bool]:
 
 def _like(column: ColumnElement[Any], search: str) -> ColumnElement[bool]:
     pattern = "".join(character if character.isascii() else "_" for character in _escaped(search))
-    return column.ilike(f"%{pattern}%", escape="\\")
+    # SQLite's LIKE takes ASCII letters in any case.
+    return column.like(f"%{pattern}%", escape="\\")
 
 
 def _escaped(search: str) -> str:
