@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import replace
 
+from app.auth.counts import Use
 from app.auth.shared import SharedState
 from app.auth.sightings import recent_sightings
 from app.credentials.models import Sighting, Tally
@@ -40,10 +41,18 @@ class LiveTallies:
         """Every tally that has moved since it was last ``written`` by this object, now read.
 
         The first time these are all that ever moved; who writes them down finds out what is new.
+        Its addresses are with a tally where their source has moved: once a minute at least.
         """
-        self._compared = self._written
-        moved = map(self.tally, self._tallies.changes(self._compared))
-        return [replace(tally, sightings=self.sightings(tally)) for tally in moved]
+        self._compared = compared = self._written
+        width = len(self._tallies.fields)
+        tallies = []
+        for tally in map(self.tally, self._tallies.changes(compared)):
+            source = tally.credential_id * width + Use.SOURCE
+            if source >= len(compared) or compared[source] != tally.source:
+                tallies.append(replace(tally, sightings=self.sightings(tally)))
+            else:
+                tallies.append(tally)
+        return tallies
 
     def written(self, tallies: Sequence[Tally]) -> None:
         """Take note of what has been written down."""

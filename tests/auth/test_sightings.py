@@ -161,6 +161,24 @@ def test_what_is_flushed_outlives_the_memory(box: Box) -> None:
     assert len(box.addresses) == SIGHTINGS_KEPT
 
 
+def test_addresses_are_written_down_where_they_changed(box: Box) -> None:
+    box.use("192.0.2.1")
+    box.flush()
+    before = box.tallies.tally(box.credential.id)
+    box.age()
+    box.use("192.0.2.1")
+    (same,) = box.tallies.unwritten()
+    assert (same.sightings == ()) == (same.source == before.source)
+    box.flush()
+    box.age()
+    box.use("192.0.2.2")
+    (other,) = box.tallies.unwritten()
+    assert [sighting.address for sighting in other.sightings] == ["192.0.2.2", "192.0.2.1"]
+    # Whoever has written nothing down yet writes everything.
+    (fresh,) = LiveTallies(box.shared).unwritten()
+    assert fresh == other
+
+
 def test_the_first_use_stays_the_first(box: Box) -> None:
     never = box.usage
     assert never.first_used_at is None
