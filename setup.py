@@ -42,6 +42,7 @@ MODULES = (
     "_shared_table",
     "_shared_cache",
     "_windows",
+    "_bloom",
 )
 HEADERS = (
     "_atomics.h",

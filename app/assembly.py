@@ -85,7 +85,13 @@ class Latchkey:
             backend=settings.cache_backend,
             cache_size=settings.cache_size,
             cache_ttl=settings.cache_ttl,
+            find_imported=store.imported.find,
         )
+
+        def learn_imported() -> None:
+            if not shared.knows_imported:
+                shared.learn_imported(store.imported.hashes())
+
         return cls(
             settings=settings,
             store=store,
@@ -94,7 +100,7 @@ class Latchkey:
             authenticator=authenticator,
             credentials=CredentialService(store, derivation, shared.invalidate, replay.note),
             usage=UsageReader(store.usage, tallies),
-            upkeep=Upkeep(replay, flush, authenticator.report),
+            upkeep=Upkeep(replay, flush, authenticator.report, learn_imported),
             throttle=FailureThrottle(
                 settings.failure_limit,
                 shared.failures,

@@ -28,7 +28,7 @@ from app.store.location import database_path
 from fastcache import Segment, SegmentError, SegmentMissing
 
 # Part of the identity: a version that lays the memory out otherwise takes another number.
-_LAYOUT = 2
+_LAYOUT = 3
 _MEBIBYTE = 1 << 20
 # A command that is changing a key, or a service that is about to end, is done sooner.
 _START_PATIENCE = 10.0
@@ -174,11 +174,14 @@ class ServiceSegment:
                 _nameless(settings),
                 f"no shared memory, so one worker at most: {error}",
             )
+            _learn_imported(settings, opened.segment)
             lock.write(opened._record)
             return opened
         if not segment.created:
             # Somebody looks at it, who may have seen it before a change.
             SharedState.over(segment).invalidate_all()
+        # Also where somebody looks at an older one: imports go past it while nobody serves.
+        _learn_imported(settings, segment)
         opened = cls(settings, lock, segment, None)
         lock.write(opened._record)
         return opened
@@ -249,6 +252,21 @@ def changing_keys(settings: Settings) -> Iterator[SharedState]:
 
 
 @contextmanager
+def without_service(settings: Settings) -> Iterator[None]:
+    """For a command that nobody may serve beside; raises ServiceUnreachable where somebody does."""
+    lock = _lock_of(settings)
+    try:
+        if not lock.take():
+            raise ServiceUnreachable(
+                "nothing was changed: a service uses this database, or another command is at "
+                "work; stop it first"
+            )
+        yield
+    finally:
+        lock.close()
+
+
+@contextmanager
 def attached(settings: Settings) -> Iterator[SharedState]:
     """The memory of the service, or what an ended one left; raises ServiceUnreachable."""
     lock = _lock_of(settings, create=False)
@@ -295,6 +313,15 @@ def _renewed(settings: Settings, store: Store) -> Segment:
     if segment.created:
         store.usage.forget_other_segments(segment.uuid)
     return segment
+
+
+def _learn_imported(settings: Settings, segment: Segment) -> None:
+    """Have the memory know which tokens were imported, before anybody is served by it."""
+    try:
+        with _store(settings) as store:
+            SharedState.over(segment).learn_imported(store.imported.hashes())
+    except StoreError as error:
+        raise ConfigurationError(f"the database cannot be used: {error.detail}") from None
 
 
 def _nameless(settings: Settings) -> Segment:

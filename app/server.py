@@ -30,6 +30,7 @@ from app.assembly import Latchkey
 from app.auth.headers import dialect_of_path
 from app.config import Settings
 from app.credentials.derivation import DerivationKeys
+from app.credentials.importing import IMPORTED
 from app.credentials.tokens import redact_secrets
 from app.derivation import load_derivation
 from app.errors import (
@@ -175,7 +176,9 @@ class _Server(BaseApplication):
     def _report_credentials(self, log: Logger | logging.Logger) -> None:
         """How many credentials are active, and how many the listed keys no longer vouch for."""
         active = self._report.active_by_derivation
-        ended = sum(count for key, count in active.items() if key not in self._derivation.ids)
+        # No key made what was imported.
+        vouched = self._derivation.ids | {IMPORTED}
+        ended = sum(count for key, count in active.items() if key not in vouched)
         log.info("%d active credentials", sum(active.values()) - ended)
         if ended:
             log.warning(

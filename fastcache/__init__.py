@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 try:
+    from fastcache._bloom import BloomFilter
     from fastcache._cached import Cached, cached
     from fastcache._digest import KeyedDigest
     from fastcache._shared import Counters, Stripes
@@ -31,6 +32,7 @@ from fastcache._shared_entry import SharedEntry
 from fastcache._stats import CacheInfo, CacheStats, SharedCacheStats
 
 __all__ = (
+    "BloomFilter",
     "CacheInfo",
     "CacheStats",
     "Cached",

@@ -73,6 +73,12 @@ static inline void fastcache_add_alone(uint64_t *word, uint64_t amount)
 #endif
 }
 
+/* As strong: whoever sees the bits sees what was written before them. */
+static inline void fastcache_set_bits(uint64_t *word, uint64_t bits)
+{
+    (void)atomic_fetch_or_explicit((_Atomic uint64_t *)word, bits, memory_order_seq_cst);
+}
+
 /* 1: the word was `expected` and is now `desired`. 0: it was not, and is unchanged. */
 static inline int fastcache_compare_exchange(uint64_t *word, uint64_t expected, uint64_t desired)
 {

@@ -60,6 +60,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "app.errors",
     ),
     "app.key_files": ("app.store.audit_head", "app.store.location", *_FOUNDATION, *_DOMAIN),
+    "app.restoring": ("app.command_user", *_ASSEMBLED),
     # Who runs a command: what the others call an actor.
     "app.command_user": ("app.credentials.audit",),
     "app.auth": _AUTH,
@@ -76,7 +77,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "app.server": ("app", "app.api.routes", "app.console.mount", *_ASSEMBLED),
     # Its commands take their fields from the API's shapes, and run the rest.
     "app.cli": (
-        *("app.api.schemas", "app.command_user", "app.first_start", "app.server"),
+        *("app.api.schemas", "app.command_user", "app.first_start", "app.restoring", "app.server"),
         *_ASSEMBLED,
     ),
     "app": ("app.api", "app.console", *_ASSEMBLED),

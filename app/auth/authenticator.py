@@ -27,7 +27,7 @@ from app.auth.shared import SharedState
 from app.credentials.derivation import DerivationKeys
 from app.credentials.models import Credential, Principal
 from app.credentials.service import hash_secret
-from app.credentials.tokens import MalformedToken, api_key_of, read_secret
+from app.credentials.tokens import FOREIGN_LOOKUP_LENGTH, MalformedToken, api_key_of, read_secret
 from app.errors import ExpiredCredential, InvalidCredential, RevokedCredential, StoreError
 
 UNKNOWN_TTL = 10.0
@@ -50,15 +50,18 @@ class Authenticator:
         backend: Backend = "fastcache",
         cache_size: int = 100_000,
         cache_ttl: float = 300.0,
+        find_imported: Callable[[bytes], Credential | None] | None = None,
         timer: Callable[[], int] = time.monotonic_ns,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """``find`` reads one credential by its public key and may raise StoreError.
 
+        ``find_imported`` does so by the SHA-256 of an imported token; without it there are none.
         ``cache_ttl`` is in seconds; ``timer`` gives nanoseconds of CLOCK_MONOTONIC, ``clock``
         nanoseconds since 1970. Only the backend ``fastcache`` uses the cache between workers.
         """
         self._find = find
+        self._find_imported = find_imported
         self._derivation = derivation
         self.shared = shared
         self._block = shared.claim_block()
@@ -89,6 +92,9 @@ class Authenticator:
         database was needed and failed; that is never remembered.
         """
         lookup, secret = presented
+        foreign = len(lookup) == FOREIGN_LOOKUP_LENGTH
+        if foreign and not self._may_be_imported(lookup):
+            raise InvalidCredential
         digest = self.digest.digest(secret)
         entry = self.known.get(lookup)
         expected = _NO_DIGEST if entry is None else entry.digest
@@ -96,6 +102,8 @@ class Authenticator:
             if self._is_fresh(entry, lookup):
                 self.counters.add(Count.CACHE_HIT)
                 return self._judge(entry)
+        if foreign:
+            return self.ask_derived(lookup, secret, digest)
         if self._between is not None:
             entry = self._between.get(lookup, digest)
             if entry is not None and self._is_fresh(entry, lookup):
@@ -124,7 +132,7 @@ class Authenticator:
         return maker is not None
 
     def ask_derived(self, lookup: str, secret: str, digest: bytes) -> Principal:
-        """``ask`` for what ``is_derived``."""
+        """``ask`` for what ``is_derived``, or may be imported."""
         return self._judge(self._find_out(lookup, secret, digest))
 
     def report(self) -> None:
@@ -171,7 +179,7 @@ class Authenticator:
         read_at = self._timer()
         self.counters.add(Count.STORE_SELECT)
         try:
-            credential = self._find(api_key_of(lookup))
+            credential = self._read(lookup)
         except StoreError:
             self.counters.add(Count.STORE_ERROR)
             raise
@@ -189,9 +197,19 @@ class Authenticator:
             revoked=credential.revoked_at is not None,
         )
         self.known.put(lookup, entry)
-        if self._between is not None:
+        # A record of the shared cache has a key's id for its name, which a token's hash is not.
+        if self._between is not None and len(lookup) != FOREIGN_LOOKUP_LENGTH:
             self._between.put(lookup, entry)
         return entry
+
+    def _may_be_imported(self, lookup: str) -> bool:
+        """Whether the store may know a foreign token; never no where it does."""
+        return self._find_imported is not None and self.shared.may_be_imported(lookup)
+
+    def _read(self, lookup: str) -> Credential | None:
+        if len(lookup) != FOREIGN_LOOKUP_LENGTH:
+            return self._find(api_key_of(lookup))
+        return None if self._find_imported is None else self._find_imported(bytes.fromhex(lookup))
 
     def _is_fresh(self, entry: Entry | Unknown, lookup: str) -> bool:
         return self._stripes.generation(lookup) == entry.ticket and self._timer() < entry.deadline

@@ -10,12 +10,21 @@ from typing import NamedTuple
 from wsgiref.types import WSGIEnvironment
 
 from app.auth._headers import has_pair_family
-from app.credentials.tokens import has_api_key_shape, has_secret_shape, lookup_key
+from app.credentials.tokens import (
+    foreign_lookup_key,
+    has_api_key_shape,
+    has_secret_shape,
+    is_foreign_token,
+    lookup_key,
+)
 from app.errors import Dialect, InvalidCredential, InvalidRequest, MissingCredential
 
 
 class Presented(NamedTuple):
-    """A credential as presented: well-shaped, so that ``lookup`` names an id; not verified."""
+    """A credential as presented: well-shaped, so that ``lookup`` names an id; not verified.
+
+    Of a bearer token that is none of ours, ``lookup`` is its SHA-256 in hex.
+    """
 
     lookup: str
     secret: str
@@ -41,9 +50,7 @@ def read_credential(environ: WSGIEnvironment) -> Presented:
             raise InvalidRequest(
                 "Two credentials: send Authorization: Bearer, or X-Api-Key with X-Api-Secret"
             )
-        if not has_secret_shape(bearer):
-            raise InvalidCredential
-        return Presented(lookup_key(bearer), bearer)
+        return read_bearer(bearer)
     if not api_key or not secret:
         raise MissingCredential
     if not has_secret_shape(secret) or not has_api_key_shape(api_key):
@@ -52,6 +59,18 @@ def read_credential(environ: WSGIEnvironment) -> Presented:
     if lookup_key(api_key) != lookup:
         raise InvalidCredential
     return Presented(lookup, secret)
+
+
+def read_bearer(token: str) -> Presented:
+    """What a bearer token may be: a secret of ours, or one that was imported, by its hash.
+
+    Raises InvalidCredential for what is neither.
+    """
+    if is_foreign_token(token):
+        return Presented(foreign_lookup_key(token), token)
+    if not has_secret_shape(token):
+        raise InvalidCredential
+    return Presented(lookup_key(token), token)
 
 
 def dialect_of(environ: WSGIEnvironment, bearer: bool) -> Dialect:

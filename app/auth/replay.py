@@ -82,6 +82,8 @@ class Replay:
         log.warning("the log of changes is another one: everything remembered is checked again")
         self._last = None
         self._shared.invalidate_all()
+        # It may have imported tokens of its own.
+        self._shared.knows_imported = False
         self._shared.words.compare_exchange(Word.REPLAYED, seen, 0)
         if self._on_replacement is not None:
             self._on_replacement()

@@ -11,11 +11,14 @@ import os
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from enum import IntEnum, auto
 
 from app.auth.blocks import BLOCK_SIZE, Block, Blocks
 from app.auth.counts import Count, Use
+from app.credentials.tokens import FOREIGN_LOOKUP_LENGTH
 from fastcache import (
+    BloomFilter,
     Counters,
     KeyedDigest,
     Region,
@@ -42,6 +45,7 @@ _USES_AT_ONCE = 16_384
 _PRIVATE_USES = 1 << 20
 _SLOT_SIZE = 256
 _SIGHTINGS = 1 << 20
+_IMPORTED_BITS = 1 << 22
 _WAYS = 8
 _USE_FIELDS = tuple(use.name.lower() for use in Use)
 _ROW_SIZE = 8 * len(_USE_FIELDS)
@@ -62,7 +66,7 @@ class SharedState:
     """All that is shared, each part ready to use. Made by ``over`` or ``private``.
 
     ``segment`` and ``l2`` are None in private memory. ``sightings`` holds the last addresses of
-    credentials by their ids.
+    credentials by their ids, ``imported`` has the hash of each imported token.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class SharedState:
         failures: WindowTable,
         blocks: Blocks,
         sightings: SharedCache,
+        imported: BloomFilter,
         key: bytes,
     ) -> None:
         self.segment = segment
@@ -86,6 +91,9 @@ class SharedState:
         self.failures = failures
         self.blocks = blocks
         self.sightings = sightings
+        self.imported = imported
+        # In a segment, whoever makes it fills it in.
+        self.knows_imported = segment is not None
         self._key = key
         self._growing = threading.Lock()
 
@@ -102,6 +110,7 @@ class SharedState:
             "failures": Region(8 * _FAILURES),
             "blocks": Region(_FIRST_BLOCKS * BLOCK_SIZE, _MOST_BLOCKS * BLOCK_SIZE),
             "sightings": Region(_SIGHTINGS),
+            "imported": Region(_IMPORTED_BITS // 8),
             "uses": Region(_FIRST_USES * _ROW_SIZE, _MOST_USES * _ROW_SIZE),
         }
         taken = sum(region.size + _PAGE for region in regions.values()) + 2 * _PAGE
@@ -134,6 +143,7 @@ class SharedState:
             failures=WindowTable(_FAILURES, memory=segment.memory("failures")),
             blocks=Blocks(segment.memory("blocks"), segment, "blocks"),
             sightings=SharedCache(segment.memory("sightings")),
+            imported=BloomFilter(_IMPORTED_BITS, memory=segment.memory("imported")),
             key=bytes(segment.memory("key")[:_KEY_SIZE]),
         )
 
@@ -149,12 +159,30 @@ class SharedState:
             failures=WindowTable(_FAILURES),
             blocks=Blocks(memoryview(mmap.mmap(-1, BLOCK_SIZE)), None, "blocks"),
             sightings=SharedCache(slot_size=_SLOT_SIZE, ways=_WAYS, size=_SIGHTINGS),
+            imported=BloomFilter(_IMPORTED_BITS),
             key=os.urandom(_KEY_SIZE),
         )
 
     def invalidate(self, lookup: str) -> None:
-        """End everything remembered under a lookup key, in every worker."""
+        """End everything remembered under a lookup key, in every worker.
+
+        That of an imported token, whose stripe ends what was known of it before, may be new.
+        """
+        if len(lookup) == FOREIGN_LOOKUP_LENGTH:
+            # A row of the log that somebody wrote by hand may name anything.
+            with suppress(ValueError):
+                self.imported.add(bytes.fromhex(lookup))
         self.stripes.invalidate(lookup)
+
+    def may_be_imported(self, lookup: str) -> bool:
+        """Whether an imported token may have this lookup key; never no where one has."""
+        return not self.knows_imported or bytes.fromhex(lookup) in self.imported
+
+    def learn_imported(self, token_hashes: Iterable[bytes]) -> None:
+        """Have every imported token be told from others, by the SHA-256 of all there are."""
+        for token_hash in token_hashes:
+            self.imported.add(token_hash)
+        self.knows_imported = True
 
     def invalidate_all(self) -> None:
         """End everything remembered, in every worker."""

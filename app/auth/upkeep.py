@@ -16,6 +16,7 @@ TICK = 0.5
 """Seconds between two looks at what else is due."""
 
 _REPLAYING = "invalidations cannot be replayed"
+_LEARNING = "the imported tokens cannot be read"
 _REPORTING = "the caches cannot be measured"
 _FLUSHING = "the use counts cannot be written down"
 
@@ -25,11 +26,21 @@ log = logging.getLogger("latchkey")
 class Upkeep:
     """Runs the replay, the flush and the report until it is stopped; it outlives their failures."""
 
-    def __init__(self, replay: Replay, flush: Flush, report: Callable[[], None]) -> None:
-        """``report`` shows the metrics of the worker's own caches to the others."""
+    def __init__(
+        self,
+        replay: Replay,
+        flush: Flush,
+        report: Callable[[], None],
+        learn_imported: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``report`` shows the metrics of the worker's own caches to the others.
+
+        ``learn_imported`` reads which tokens were imported, where that is not known.
+        """
         self._replay = replay
         self._flush = flush
         self._report = report
+        self._learn_imported = learn_imported
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._failing: set[str] = set()
@@ -37,6 +48,7 @@ class Upkeep:
     def start(self) -> None:
         """Catch up with the log, then start the threads; in a worker, after the fork."""
         self.replay()
+        self._attempt(_LEARNING, self._learn_imported)
         # Apart: a flush may wait for the lock of whoever writes for longer than the promise is.
         for tick, action in ((REPLAY_TICK, self.replay), (TICK, self.tidy)):
             thread = threading.Thread(
@@ -55,6 +67,7 @@ class Upkeep:
     def replay(self) -> None:
         """Look at the log now. A failure is logged once, and tried again at the next tick."""
         self._attempt(_REPLAYING, self._replay.run)
+        self._attempt(_LEARNING, self._learn_imported)
 
     def tidy(self) -> None:
         """Write counts down if that is due, and report. A failure is as one of ``replay``."""

@@ -30,7 +30,8 @@ class _Commands(click.Group):
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "admin", "audit", "cache", "console", "keys"])
+        groups = ("admin", "audit", "backup", "cache", "console", "keys", "restore")
+        return sorted([*super().list_commands(ctx), *groups])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "admin":
@@ -41,6 +42,10 @@ class _Commands(click.Group):
             from app.cli.audit import audit
 
             return audit
+        if cmd_name in ("backup", "restore"):
+            from app.cli.backup import backup_command, restore_command
+
+            return backup_command if cmd_name == "backup" else restore_command
         if cmd_name == "cache":
             from app.cli.cache import cache
 

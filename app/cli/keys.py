@@ -20,6 +20,7 @@ from app.api.schemas import (
     UsageObject,
     first_problem,
 )
+from app.cli.importing import import_command
 from app.cli.options import json_option, mode_option
 from app.cli.printing import print_fields, print_json, print_table
 from app.cli.session import Session, changing, reading
@@ -43,7 +44,10 @@ _NEVER = "never"
 
 @click.group()
 def keys() -> None:
-    """Make, list, show, change, rotate and revoke credentials in the database."""
+    """Make, list, show, change, rotate, revoke and import credentials in the database."""
+
+
+keys.add_command(import_command)
 
 
 @keys.command("create")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
@@ -35,6 +35,9 @@ class Session:
     usage: UsageReader
     audit: AuditLog
     listing: Listing
+    store: Store
+    shared: SharedState
+    invalidated: Callable[[int], None]
 
 
 @contextmanager
@@ -99,6 +102,9 @@ def _over(settings: Settings, shared: SharedState, seal: Seal | None) -> Iterato
             UsageReader(store.usage, LiveTallies(shared)),
             store.audit,
             store.listing,
+            store,
+            shared,
+            replay.note,
         )
     finally:
         store.close()

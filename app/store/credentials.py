@@ -16,6 +16,7 @@ from app.store.audit import AuditLog
 from app.store.audit_head import Seal
 from app.store.audited_terms import difference, terms_of
 from app.store.connections import Connections, translated
+from app.store.imports import ImportedCredentials
 from app.store.invalidations import InvalidationLog, log_invalidation
 from app.store.listing import Listing
 from app.store.rows import (
@@ -62,6 +63,7 @@ class Store:
         self.listing = Listing(self._connections)
         self.audit = AuditLog(self._connections, seal)
         self.administrators = AdministratorStore(self._connections, self.audit)
+        self.imported = ImportedCredentials(self._connections, self.audit)
 
     def find(self, api_key: str) -> Credential | None:
         """The credential with this public key, as committed when the call began or later."""

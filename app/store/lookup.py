@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.dialects import sqlite
 
 from app.store.pinned import PinnedFile
@@ -19,6 +19,12 @@ from app.store.tables import credential
 _FIND = str(
     select(credential)
     .where(credential.c.api_key == bindparam("api_key"))
+    .compile(dialect=sqlite.dialect())
+)
+_FIND_IMPORTED = str(
+    select(credential)
+    # As the index has it, which SQLite uses only where it reads the same condition.
+    .where(text("origin = 'imported'"), credential.c.secret_hash == bindparam("secret_hash"))
     .compile(dialect=sqlite.dialect())
 )
 
@@ -40,10 +46,17 @@ class Lookup:
 
         Raises StoreError where the file is not what it should be, and sqlite3.Error.
         """
+        return self._row(_FIND, api_key)
+
+    def imported_row(self, token_hash: bytes) -> tuple[Any, ...] | None:
+        """The same of the imported credential whose token has this SHA-256."""
+        return self._row(_FIND_IMPORTED, token_hash)
+
+    def _row(self, statement: str, value: str | bytes) -> tuple[Any, ...] | None:
         connection = self._take()
         try:
             # All of it, though there is one at most: what is not exhausted keeps its snapshot.
-            rows = connection.execute(_FIND, (api_key,)).fetchall()
+            rows = connection.execute(statement, (value,)).fetchall()
         except BaseException:
             # One that met a broken file may not see it mended.
             connection.close()

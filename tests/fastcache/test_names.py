@@ -18,6 +18,7 @@ MODULES = sorted(path.name.partition(".")[0] for path in PACKAGE.glob("*.pyx"))
 
 def test_public_names() -> None:
     assert fastcache.__all__ == (
+        "BloomFilter",
         "CacheInfo",
         "CacheStats",
         "Cached",

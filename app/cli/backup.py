@@ -1,0 +1,62 @@
+"""``latchkey backup`` and ``latchkey restore``: the database, never the keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from app.config import load_settings
+from app.restoring import restore
+from app.store.backup import back_up
+from app.store.location import database_path
+
+
+@click.command("backup")
+@click.argument("file", type=click.Path(path_type=Path))
+def backup_command(file: Path) -> None:
+    """Copy the database to FILE, a new one, while the service runs or not.
+
+    The files of keys are not in it: keep copies of those apart.
+    """
+    back_up(database_path(load_settings().database_url), file)
+    click.echo(f"made {file}")
+
+
+@click.command("restore")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def restore_command(file: Path, yes: bool) -> None:
+    """Put the backup FILE in the database's place. The service must be stopped.
+
+    What was revoked, rotated or ended since the backup stays so; other changes and keys since then
+    are gone. The former database is kept beside the new one.
+    """
+
+    def accept_unknown(reason: str) -> None:
+        click.echo(f"The database in use cannot be read: {reason}", err=True)
+        click.echo(
+            "What was revoked since the backup cannot be known: those keys would work again.",
+            err=True,
+        )
+        if not yes:
+            click.confirm("Restore all the same?", abort=True, err=True)
+
+    if not yes:
+        click.confirm(
+            f"Restore {file}? Keys and changes since the backup are lost, but what has ended "
+            "stays ended.",
+            abort=True,
+            err=True,
+        )
+    done = restore(load_settings(), file, accept_unknown)
+    click.echo(f"restored {file}; everybody has to sign in to the console again")
+    if done.carried is not None:
+        for api_key in done.carried.ended:
+            click.echo(f"stays ended: {api_key}")
+        if done.carried.kept:
+            click.echo(f"{done.carried.kept} keys taken over that the backup lacks")
+        if done.carried.lost:
+            click.echo(f"{done.carried.lost} keys made since the backup are gone")
+    if done.aside is not None:
+        click.echo(f"the former database is {done.aside}")

@@ -1,0 +1,143 @@
+"""Keys that another system made: only the SHA-256 of each token is known, never the token.
+
+All or nothing: where one of them cannot be taken, none is, and each that cannot is named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from app.credentials import base62
+from app.credentials.audit import Action, Actor, Head, Trail
+from app.credentials.models import Mode, NewCredential
+from app.credentials.service import utc_now
+from app.credentials.tokens import new_api_key
+from app.errors import LatchkeyError
+
+IMPORTED = ""
+"""What stands in place of a derivation key's id: none made it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A key of another system, from line ``line`` of what is imported."""
+
+    line: int
+    name: str
+    token_hash: bytes = field(repr=False)
+    mode: Mode
+    scopes: frozenset[str]
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedLine:
+    """A line that cannot be imported, and why; never what it says."""
+
+    line: int
+    reason: str
+
+
+class ImportRefused(LatchkeyError):
+    """Nothing was imported, because of these lines."""
+
+    def __init__(self, lines: Sequence[RefusedLine]) -> None:
+        self.lines = list(lines)
+        super().__init__(f"nothing was imported: {len(self.lines)} lines cannot be")
+
+
+class ImportStore(Protocol):
+    """What importing needs of a store; it may raise StoreError."""
+
+    def add_all(
+        self,
+        new: Sequence[NewCredential],
+        check: Callable[[Collection[bytes]], None],
+        detail: dict[str, object],
+        trail: Trail,
+    ) -> None:
+        """Store all of them in one transaction, or, where ``check`` raises, none.
+
+        ``check`` is called in it with the hash of every credential that is there.
+        """
+
+    def keep_head(self, head: Head | None) -> None:
+        """Note how far the audit log goes, after the commit."""
+
+
+def import_keys(
+    keys: Sequence[Foreign],
+    refused: Sequence[RefusedLine],
+    source_digest: str,
+    store: ImportStore,
+    invalidate: Callable[[str], None],
+    invalidated: Callable[[int], None],
+    *,
+    by: Actor,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[NewCredential]:
+    """Store the keys, each under a new ``api_key``; in effect before it returns.
+
+    ``refused`` are lines that could not be read. ``source_digest`` is the SHA-256, in hex, of what
+    was imported, for the audit log, which gets one row for all of them. ``progress`` is told how
+    many more keys are invalidated. Raises ImportRefused, with these and every other line that
+    cannot be taken.
+    """
+    now = utc_now()
+    problems = [*refused, *_repeated(keys)]
+
+    def check(present: Collection[bytes]) -> None:
+        there = [
+            RefusedLine(key.line, "a key with this SHA-256 is there already")
+            for key in keys
+            if key.token_hash in present
+        ]
+        if problems or there:
+            raise ImportRefused(sorted([*problems, *there], key=lambda one: one.line))
+
+    made = [
+        NewCredential(
+            api_key=new_api_key(key.mode),
+            secret_hash=key.token_hash,
+            derivation_id=IMPORTED,
+            account_id=f"acct_{base62.encode(secrets.randbits(128), 22)}",
+            mode=key.mode,
+            name=key.name,
+            scopes=key.scopes,
+            created_at=now,
+            expires_at=key.expires_at,
+            origin="imported",
+        )
+        for key in keys
+    ]
+    trail = Trail(by, Action.KEY_IMPORT)
+    try:
+        store.add_all(made, check, {"source_sha256": source_digest}, trail)
+    finally:
+        for lookup in trail.lookups:
+            invalidate(lookup)
+            progress(1)
+    for number in trail.invalidations:
+        invalidated(number)
+    store.keep_head(trail.head)
+    return made
+
+
+def token_hash(token: str) -> bytes:
+    """SHA-256 of a token: what its system gave us of it."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _repeated(keys: Sequence[Foreign]) -> list[RefusedLine]:
+    first: dict[bytes, int] = {}
+    found = []
+    for key in keys:
+        line = first.setdefault(key.token_hash, key.line)
+        if line != key.line:
+            found.append(RefusedLine(key.line, f"has the SHA-256 of line {line} again"))
+    return found

@@ -1,0 +1,120 @@
+"""Restoring a backup: with the service stopped, and nothing that was ended comes back."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from app.command_user import command_line_user
+from app.config import Settings
+from app.credentials.audit import Action, Head, Record
+from app.credentials.service import utc_now
+from app.errors import ConfigurationError
+from app.key_files import load_seal
+from app.segment import without_service
+from app.store import Store
+from app.store.audit_head import HeadUnusable, Seal
+from app.store.backup import BackupFailed, back_up, check_backup
+from app.store.location import database_path
+from app.store.migrate import migrate
+from app.store.restore import Carried, carry_over, end_sessions, put_in_place
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore did: what it took over (None: there was nothing), and where the former is."""
+
+    carried: Carried | None
+    aside: Path | None
+
+
+def restore(settings: Settings, backup: Path, accept_unknown: Callable[[str], None]) -> Restored:
+    """Put a backup in the database's place; the former one stays beside it under another name.
+
+    What was revoked, rotated or given a sooner end since the backup stays so. Where the former
+    database cannot be read, ``accept_unknown`` is called with the reason before anything is
+    changed, and may raise. Raises ServiceUnreachable while a service runs, BackupFailed, and
+    ConfigurationError.
+    """
+    database = database_path(settings.database_url)
+    seal = load_seal(settings)
+    check_backup(backup)
+    with without_service(settings):
+        draft = database.with_name(f"{database.name}.restoring-{secrets.token_hex(4)}")
+        try:
+            back_up(backup, draft)
+            migrate(f"sqlite:///{draft}")
+            carried = _carry_over(draft, database, accept_unknown)
+            end_sessions(draft)
+            _write_down(draft, backup, carried, seal)
+            moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+            aside = database.with_name(f"{database.name}.before-restore-{moment}")
+            there = database.exists()
+            put_in_place(draft, database, aside)
+        except OSError as error:
+            raise ConfigurationError(f"{error.filename or database}: {error.strerror}") from None
+        finally:
+            for suffix in ("", "-wal", "-shm", ".migration-lock"):
+                draft.with_name(f"{draft.name}{suffix}").unlink(missing_ok=True)
+        _keep_head(settings, seal)
+    return Restored(carried, aside if there else None)
+
+
+def _carry_over(
+    draft: Path, database: Path, accept_unknown: Callable[[str], None]
+) -> Carried | None:
+    try:
+        if not database.exists():
+            raise BackupFailed(f"there is no {database}")
+        # It may be of an older version than the program.
+        migrate(f"sqlite:///{database}")
+        return carry_over(draft, database)
+    except (sqlite3.Error, BackupFailed, ConfigurationError) as error:
+        accept_unknown(str(error))
+        return None
+
+
+def _write_down(draft: Path, backup: Path, carried: Carried | None, seal: Seal) -> None:
+    """Add a row to the restored log: the head says how far the former one went."""
+    try:
+        head: Head | str = seal.head.read()
+    except HeadUnusable as error:
+        head = str(error)
+    detail: dict[str, object] = {
+        "backup_sha256": _digest(backup),
+        "head": head if isinstance(head, str) else head.number,
+        "log": "goes on" if carried is not None and carried.audited else "begins at the backup",
+    }
+    if carried is not None:
+        detail |= {"ended": len(carried.ended), "kept": carried.kept, "lost": carried.lost}
+    with closing(Store(f"sqlite:///{draft}", seal=seal)) as store:
+        detail["rows"] = store.audit.last().number
+        with store.audit.unkept() as audited:
+            audited.record(
+                Record(utc_now(), Action.STORE_RESTORE, command_line_user(), detail=detail)
+            )
+
+
+def _keep_head(settings: Settings, seal: Seal) -> None:
+    """Have the head be that of the restored log, which the row above tells of."""
+    with closing(Store(settings.database_url)) as store:
+        try:
+            seal.head.replace(store.audit.last())
+        except HeadUnusable as error:
+            raise ConfigurationError(f"restored, but {error}: latchkey audit accept") from None
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

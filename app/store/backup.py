@@ -1,0 +1,94 @@
+"""Copies of a whole database: made and checked while it is in use.
+
+SQLite's own backup copies what was committed at one moment, page by page. A copy is one file, in no
+need of a log beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from app.errors import LatchkeyError
+from app.store.audit_head import sync_directory
+from app.store.migrate import newest_revision
+
+_BUSY_TIMEOUT = 30.0
+
+
+class BackupFailed(LatchkeyError):
+    """A copy could not be made, or is not what it should be; nothing was changed."""
+
+
+def back_up(database: Path, copy: Path) -> None:
+    """Copy a database to a new file, mode 0600, durably, and check it; raises BackupFailed.
+
+    The file must not be there. It is whole when it gets its name.
+    """
+    draft = copy.with_name(f".{copy.name}.draft-{os.getpid()}")
+    try:
+        os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        try:
+            if copy.exists():
+                raise FileExistsError
+            with closing(connect(database, "ro")) as source, closing(connect(draft)) as target:
+                source.backup(target)
+                # One file, which whoever opens it need not be able to write beside.
+                target.execute("PRAGMA journal_mode = DELETE")
+                require_whole(target, database)
+            _sync(draft)
+            # A link, not a rename: it never replaces a file that somebody has just made.
+            os.link(draft, copy)
+            sync_directory(copy.absolute().parent)
+        finally:
+            draft.unlink(missing_ok=True)
+    except FileExistsError:
+        raise BackupFailed(f"{copy} is there already, and nothing is replaced") from None
+    except OSError as error:
+        raise BackupFailed(f"{copy}: {error.strerror}") from None
+    except sqlite3.Error as error:
+        raise BackupFailed(f"{database} cannot be copied: {error}") from None
+
+
+def check_backup(copy: Path) -> None:
+    """Raise BackupFailed unless the file is a whole database of ours, of no later version."""
+    try:
+        with closing(connect(copy, "ro")) as connection:
+            require_whole(connection, copy)
+            revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+    except sqlite3.Error as error:
+        raise BackupFailed(f"{copy} is no backup: {error}") from None
+    if len(revisions) != 1 or revisions[0][0] > newest_revision():
+        raise BackupFailed(f"{copy} is of another version")
+
+
+def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
+    """A connection of SQLite's own to a file that is there, in autocommit."""
+    connection = sqlite3.connect(
+        uri_of(path, mode), uri=True, timeout=_BUSY_TIMEOUT, isolation_level=None
+    )
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def uri_of(path: Path, mode: str = "rw") -> str:
+    """The file as SQLite's URI, to be opened and never made."""
+    return f"file:{quote(str(path.absolute()))}?mode={mode}"
+
+
+def require_whole(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise BackupFailed where SQLite finds the database damaged."""
+    (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if found != "ok":
+        raise BackupFailed(f"{path} is damaged: {found}")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,88 @@
+"""Credentials that were imported: stored all at once, found by the hash of their token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from app.credentials.audit import Head, Record, Trail
+from app.credentials.models import Credential, NewCredential
+from app.errors import DuplicateApiKey
+from app.store.audit import AuditLog
+from app.store.connections import Connections, translated
+from app.store.rows import credential_of, to_milliseconds, values_of
+from app.store.tables import credential, invalidation
+
+_BATCH = 10_000
+
+
+class ImportedCredentials:
+    """The imported ones of one database. Its methods raise StoreError when the database fails."""
+
+    def __init__(self, connections: Connections, audit: AuditLog) -> None:
+        self._connections = connections
+        self._audit = audit
+
+    def find(self, token_hash: bytes) -> Credential | None:
+        """The imported credential whose token has this SHA-256, as committed at the call."""
+        with translated():
+            row = self._connections.lookup.imported_row(token_hash)
+            return None if row is None else credential_of(row)
+
+    def hashes(self) -> Iterator[bytes]:
+        """The SHA-256 of the token of each, in batches of reads."""
+        query = (
+            select(credential.c.id, credential.c.secret_hash)
+            .where(credential.c.origin == "imported")
+            .order_by(credential.c.id)
+            .limit(_BATCH)
+        )
+        after = 0
+        while True:
+            with self._connections.reading() as connection:
+                rows = connection.execute(query.where(credential.c.id > after)).all()
+            yield from (row[1] for row in rows)
+            if len(rows) < _BATCH:
+                return
+            after = rows[-1][0]
+
+    def add_all(
+        self,
+        new: Sequence[NewCredential],
+        check: Callable[[Collection[bytes]], None],
+        detail: dict[str, object],
+        trail: Trail,
+    ) -> None:
+        """Store all of them in one transaction, or none; see the domain's ImportStore.
+
+        The audit log gets one row: ``detail``, how many there are, and their ids.
+        """
+        with self._connections.writing() as connection:
+            there = connection.execute(select(credential.c.secret_hash))
+            check({row[0] for row in there})
+            if not new:
+                return
+            trail.lookups.extend(one.lookup for one in new)
+            at = to_milliseconds(new[0].created_at)
+            try:
+                for start in range(0, len(new), _BATCH):
+                    batch = new[start : start + _BATCH]
+                    connection.execute(insert(credential), [values_of(one) for one in batch])
+                    connection.execute(
+                        insert(invalidation), [{"lookup": one.lookup, "at": at} for one in batch]
+                    )
+            except IntegrityError:
+                raise DuplicateApiKey from None
+            # AUTOINCREMENT, and nobody else writes meanwhile: the last so many are these.
+            last_id = connection.execute(select(func.max(credential.c.id))).scalar_one()
+            last = connection.execute(select(func.max(invalidation.c.id))).scalar_one()
+            trail.invalidations.extend(range(last - len(new) + 1, last + 1))
+            ids = {"count": len(new), "first_id": last_id - len(new) + 1, "last_id": last_id}
+            record = Record(new[0].created_at, trail.action, trail.actor, None, {**detail, **ids})
+            trail.head = self._audit.append(connection, record)
+
+    def keep_head(self, head: Head | None) -> None:
+        """Note outside the database how far the audit log goes; after the commit."""
+        self._audit.keep(head)

@@ -1,0 +1,303 @@
+"""Keys of another system: imported all or none, and used as bearer tokens from then on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.credentials.derivation import DerivationKey
+from app.credentials.tokens import new_api_key
+from tests.api.contract import EXPIRED, INVALID, REVOKED
+from tests.command import run_here
+from tests.service import Answer, Pair, Service
+
+COUNT = 100_000
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service of two workers, which import while it runs."""
+    directory = tmp_path_factory.mktemp("import")
+    with Service(directory, LATCHKEY_FAILURE_LIMIT="off") as running:
+        yield running
+
+
+def sha(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def import_lines(box: Service, *lines: object, check: bool = True) -> dict[str, object]:
+    """Import JSON lines; what the command said."""
+    file = box.directory / "keys.jsonl"
+    texts = (line if isinstance(line, str) else json.dumps(line) for line in lines)
+    file.write_text("\n".join(texts) + "\n")
+    return run_import(box, file, check)
+
+
+def run_import(box: Service, file: Path, check: bool = True) -> dict[str, object]:
+    done = run_here(box, "keys", "import", str(file), "--json")
+    assert (done.returncode == 0) is check, done.stderr
+    said: dict[str, object] = json.loads(done.stdout)
+    return said
+
+
+def use(box: Service, token: str, path: str = "/v1/account") -> Answer:
+    return box.get(path, {"Authorization": f"Bearer {token}"})
+
+
+def imported(box: Service, token: str, **terms: object) -> str:
+    said = import_lines(box, {"name": "theirs", "sha256": sha(token), **terms})
+    made = said["api_keys"]
+    assert isinstance(made, list)
+    return str(made[0])
+
+
+# ---- What works
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "t",
+        "ghp_0123456789abcdefghijABCDEFGHIJ012345",
+        "!#$%&'()*+-./:;<=>?@[]^_`{|}~\"\\",
+        "x" * 512,
+        # Our form, but not our checksum.
+        "sk_live_" + "0" * 71,
+        "sk_test_" + "z" * 71,
+        "sk_live_short",
+    ],
+)
+def test_an_imported_token_works_at_once_in_every_worker(box: Service, token: str) -> None:
+    for _ in range(4):
+        INVALID.check(use(box, token), "bearer", bearer=True)
+    api_key = imported(box, token, scopes=["account:read"])
+    assert api_key.startswith("ak_live_")
+    for _ in range(8):
+        answer = use(box, token)
+        assert (answer.status, answer.json["api_key"]) == (200, api_key)
+    assert answer.json["name"] == "theirs"
+    assert use(box, token, "/credentials").status == 403
+
+
+def test_terms(box: Service) -> None:
+    import_lines(
+        box,
+        {"name": "a", "sha256": sha("terms-1").upper(), "mode": "test"},
+        "",
+        {"name": "b", "sha256": sha("terms-2"), "expires_at": "2040-01-01T00:00:00+01:00"},
+    )
+    assert use(box, "terms-1").json["mode"] == "test"
+    assert use(box, "terms-1").json["scopes"] == ["*"]
+    listed = json.loads(run_here(box, "keys", "list", "--limit", "2", "--json").stdout)
+    second, first = listed["credentials"]
+    assert (first["name"], first["mode"], first["expires_at"]) == ("a", "test", None)
+    assert second["expires_at"] == "2039-12-31T23:00:00.000Z"
+
+
+def test_csv(box: Service, tmp_path: Path) -> None:
+    file = tmp_path / "keys.csv"
+    file.write_bytes(
+        b"\xef\xbb\xbfsha256,name,scopes,mode,expires_at\r\n"
+        + f'{sha("csv-1")},"billing, old",account:read credentials:read,,\r\n\r\n'.encode()
+        + f"{sha('csv-2')},ü,,test,2040-01-01T00:00:00Z\r\n".encode()
+    )
+    assert run_import(box, file)["imported"] == 2
+    said = use(box, "csv-1").json
+    assert (said["name"], said["scopes"]) == ("billing, old", ["account:read", "credentials:read"])
+    assert (use(box, "csv-2").json["name"], use(box, "csv-2").json["mode"]) == ("ü", "test")
+
+
+def test_an_imported_key_is_revoked_changed_rotated_and_counted_by_its_key(box: Service) -> None:
+    live = box.create_key()
+    api_key = imported(box, "whole-life", scopes=["account:read"])
+    path = f"/v1/api_keys/{api_key}"
+    for _ in range(6):
+        assert use(box, "whole-life").status == 200
+    assert box.get(f"{path}/usage", live.bearer).json["requests"] == 6
+    box.request("PATCH", path, live.bearer, json_body={"scopes": ["credentials:read"]})
+    assert {use(box, "whole-life").status for _ in range(8)} == {403}
+    box.request("PATCH", path, live.bearer, json_body={"scopes": ["account:read"]})
+    made = box.request("POST", f"{path}/rotate", live.bearer, json_body={"overlap_seconds": 60})
+    successor = Pair(made.json["api_key"], made.json["api_secret"])
+    assert box.get("/v1/account", successor.headers).status == 200
+    assert {use(box, "whole-life").status for _ in range(8)} == {200}
+    assert box.request("DELETE", path, live.bearer).status == 200
+    for _ in range(8):
+        REVOKED.check(use(box, "whole-life"), "bearer", bearer=True)
+    assert box.request("DELETE", path, live.bearer).status == 404
+    assert box.get("/v1/account", successor.bearer).status == 200
+
+
+def test_it_expires_to_the_second(box: Service) -> None:
+    live = box.create_key()
+    api_key = imported(box, "ends")
+    for _ in range(4):
+        assert use(box, "ends").status == 200
+    path = f"/v1/api_keys/{api_key}/rotate"
+    box.request("POST", path, live.bearer, json_body={"overlap_seconds": 0})
+    for _ in range(8):
+        EXPIRED.check(use(box, "ends"), "bearer", bearer=True)
+
+
+def test_what_our_key_made_never_takes_the_imported_path(box: Service) -> None:
+    """Also where somebody imported its hash: derived and unregistered stays invalid."""
+    ours = box.derive_pair()
+    forged = DerivationKey(b"\xee" * 32).derive(new_api_key("live"))
+    for secret in (ours.api_secret, forged):
+        imported(box, secret)
+        for _ in range(4):
+            INVALID.check(use(box, secret), "bearer", bearer=True)
+
+
+def test_only_a_bearer_is_looked_up(box: Service) -> None:
+    token = "sk_live_" + "1" * 71
+    api_key = imported(box, token)
+    assert use(box, token).status == 200
+    for key in (api_key, f"ak_live_{'1' * 22}"):
+        assert box.get("/v1/account", {"X-Api-Key": key, "X-Api-Secret": token}).status == 401
+
+
+@pytest.mark.parametrize("token", ["x" * 513, "caf\xe9", "tab\tbed", "two words", "del\x7f"])
+def test_what_can_be_no_token(box: Service, token: str) -> None:
+    imported(box, token)
+    assert use(box, token).status in (400, 401)
+
+
+def test_foreign_tokens_touch_no_database(box: Service) -> None:
+    """Where none was imported no SELECT at all, else next to none."""
+    imported(box, "one of few")
+    before = box.metric("latchkey_lookups_total", result="select")
+    for number in range(300):
+        INVALID.check(use(box, f"stranger-{number}"), "bearer", bearer=True)
+    assert box.metric("latchkey_lookups_total", result="select") - before <= 3
+
+
+def test_after_a_restart_and_while_nobody_served(box: Service) -> None:
+    imported(box, "before-the-restart")
+    box.stop()
+    imported(box, "while-it-was-stopped")
+    box.start()
+    for token in ("before-the-restart", "while-it-was-stopped"):
+        assert {use(box, token).status for _ in range(4)} == {200}
+
+
+def test_a_single_worker_without_shared_memory_knows_them_too(tmp_path: Path) -> None:
+    box = Service(tmp_path, LATCHKEY_WORKERS="1", LATCHKEY_SHARED_MEMORY=str(tmp_path / "none"))
+    box.command("init")
+    imported(box, "alone")
+    with box:
+        assert use(box, "alone").status == 200
+        assert use(box, "stranger").status == 401
+
+
+# ---- What is refused
+
+
+def test_all_or_nothing_with_a_reason_for_each_line(box: Service) -> None:
+    imported(box, "there-already")
+    before = run_here(box, "keys", "list", "--json").stdout
+    secret = box.derive_pair().api_secret
+    said = import_lines(
+        box,
+        {"name": "good", "sha256": sha("good")},
+        {"name": "bad hex", "sha256": "plain-token-in-place-of-its-hash"},
+        {"name": "short", "sha256": "ab" * 31},
+        {"name": "again", "sha256": sha("good").upper()},
+        {"name": "there", "sha256": sha("there-already")},
+        {"name": "scope", "sha256": sha("1"), "scopes": ["everything"]},
+        {"name": "scopes", "sha256": sha("2"), "scopes": []},
+        {"name": "mode", "sha256": sha("3"), "mode": "prod"},
+        {"name": "past", "sha256": sha("4"), "expires_at": "2020-01-01T00:00:00Z"},
+        {"name": "", "sha256": sha("5")},
+        {"sha256": sha("6")},
+        {"name": "no hash"},
+        {"name": "more", "sha256": sha("7"), "token": "in-plain"},
+        "no json",
+        "[1]",
+        {"name": f"x {secret}", "sha256": sha("8")},
+        check=False,
+    )
+    refused = said["refused"]
+    assert said["imported"] == 0
+    assert isinstance(refused, list)
+    reasons = {one["line"]: one["reason"] for one in refused}
+    assert sorted(reasons) == list(range(2, 17))
+    assert reasons[2] == reasons[3] == "sha256: must be the SHA-256 of the token, 64 hex digits"
+    assert reasons[4] == "has the SHA-256 of line 1 again"
+    assert reasons[5] == "a key with this SHA-256 is there already"
+    assert reasons[6].startswith("scopes: allowed are")
+    assert reasons[9] == "expires_at: must lie in the future"
+    assert reasons[14] == reasons[15] == "not a JSON object"
+    for value in ("plain-token", "in-plain", "everything", "prod", secret):
+        assert value not in json.dumps(refused)
+    assert run_here(box, "keys", "list", "--json").stdout == before
+    INVALID.check(use(box, "good"), "bearer", bearer=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "there are no keys in the file"),
+        (b"name,sha256\n", "there are no keys in the file"),
+        (b"\xff\xfe", "the file is not UTF-8"),
+        (b"name,hash\na,b\n", "the first line must name the columns, of name, sha256"),
+        (b"name,sha256,name\na,b,c\n", "the first line must name the columns"),
+        (b"name,sha256\na,b,c\n", "has 3 columns in place of 2"),
+        (b'name,sha256\n"a"b,c\n', "not CSV"),
+    ],
+)
+def test_a_file_that_cannot_be_read(
+    box: Service, tmp_path: Path, content: bytes, reason: str
+) -> None:
+    file = tmp_path / "keys"
+    file.write_bytes(content)
+    said = run_import(box, file, check=False)
+    refused = said["refused"]
+    assert isinstance(refused, list)
+    assert refused[0]["reason"].startswith(reason)
+
+
+def test_people_read_the_report_too(box: Service, tmp_path: Path) -> None:
+    file = tmp_path / "keys.csv"
+    file.write_text("name,sha256\n" + "a,b\n" * 120)
+    done = run_here(box, "keys", "import", str(file))
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert lines[-1] == "nothing was imported: 120 lines cannot be"
+    assert lines[-2] == "and 20 more; --json lists all"
+    file.write_text(f"name,sha256\na,{sha('for people')}\n")
+    assert run_here(box, "keys", "import", str(file)).stdout == "imported 1 keys\n"
+
+
+# ---- The log, and how many
+
+
+def test_an_import_is_one_row_of_the_audit_log(box: Service) -> None:
+    said = import_lines(box, *({"name": "n", "sha256": sha(f"audit {n}")} for n in range(3)))
+    digest = hashlib.sha256((box.directory / "keys.jsonl").read_bytes()).hexdigest()
+    last = json.loads(run_here(box, "audit", "list", "--limit", "1", "--json").stdout)["entries"][0]
+    assert (last["action"], last["actor_kind"]) == ("key.import", "command line")
+    detail = json.loads(last["detail"])
+    assert (detail["count"], detail["source_sha256"]) == (3, digest)
+    assert detail["last_id"] - detail["first_id"] == 2
+    assert said["imported"] == 3
+    assert run_here(box, "audit", "verify").returncode == 0
+
+
+def test_many_at_once(tmp_path: Path, long: bool) -> None:
+    """A hundred thousand with ``--long``; in one transaction."""
+    count = COUNT if long else 3_000
+    with Service(tmp_path, LATCHKEY_FAILURE_LIMIT="off") as box:
+        file = tmp_path / "many.jsonl"
+        with file.open("w") as lines:
+            for number in range(count):
+                print(json.dumps({"name": "n", "sha256": sha(f"many-{number}")}), file=lines)
+        assert run_import(box, file)["imported"] == count
+        for number in (0, 1, count // 2, count - 1):
+            assert use(box, f"many-{number}").status == 200
+        INVALID.check(use(box, f"many-{count}"), "bearer", bearer=True)
