@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 from collections.abc import Iterator
@@ -272,6 +273,36 @@ def test_people_read_the_report_too(box: Service, tmp_path: Path) -> None:
     assert lines[-2] == "and 20 more; --json lists all"
     file.write_text(f"name,sha256\na,{sha('for people')}\n")
     assert run_here(box, "keys", "import", str(file)).stdout == "imported 1 keys\n"
+
+
+# ---- Export
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_an_export_has_every_key_and_no_secret_or_hash(box: Service, form: str) -> None:
+    token = f"exported-{form}"
+    api_key = imported(box, token, scopes=["account:read", "credentials:read"])
+    formula = box.create_key(name="=1+1")
+    file = box.directory / f"export.{form}"
+    done = run_here(box, "keys", "export", str(file), "--format", form)
+    assert (done.returncode, done.stdout) == (0, "")
+    text = file.read_text()
+    rows = (
+        list(csv.DictReader(text.splitlines()))
+        if form == "csv"
+        else [json.loads(line) for line in text.splitlines()]
+    )
+    listed = json.loads(run_here(box, "keys", "list", "--json").stdout)["credentials"]
+    assert [row["api_key"] for row in rows] == [row["api_key"] for row in listed]
+    by_key = {row["api_key"]: row for row in rows}
+    theirs, ours = by_key[api_key], by_key[formula.api_key]
+    assert (theirs["origin"], ours["origin"]) == ("imported", "derived")
+    both = ["account:read", "credentials:read"]
+    assert theirs["scopes"] == (" ".join(both) if form == "csv" else both)
+    assert ours["name"] == ("'=1+1" if form == "csv" else "=1+1")
+    for secret in (token, sha(token), formula.api_secret, sha(formula.api_secret)):
+        assert secret not in text
+    assert run_here(box, "keys", "export", "--format", form).stdout == text
 
 
 # ---- The log, and how many

@@ -20,6 +20,7 @@ from app.api.schemas import (
     UsageObject,
     first_problem,
 )
+from app.cli.exporting import export_command
 from app.cli.importing import import_command
 from app.cli.options import json_option, mode_option
 from app.cli.printing import print_fields, print_json, print_table
@@ -48,6 +49,7 @@ def keys() -> None:
 
 
 keys.add_command(import_command)
+keys.add_command(export_command)
 
 
 @keys.command("create")

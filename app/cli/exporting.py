@@ -1,0 +1,79 @@
+"""``latchkey keys export``: what is known of every credential, without its secret or its hash."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any, TextIO
+
+import click
+
+from app.api.schemas import CredentialObject
+from app.cli.session import Session, reading
+from app.credentials.models import Credential
+from app.credentials.service import utc_now
+
+_PAGE = 1_000
+
+
+@click.command("export")
+@click.argument("file", type=click.File("w", encoding="utf-8"), default="-")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "csv"]),
+    default="jsonl",
+    show_default=True,
+    help="A line of JSON for each, or CSV with the scopes separated by spaces.",
+)
+def export_command(file: TextIO, form: str) -> None:
+    """Write every credential to FILE, the newest first; - or nothing for standard output.
+
+    Neither secrets nor their hashes are in it.
+    """
+    with reading() as session:
+        rows = _rows(session)
+        write = _write_json if form == "jsonl" else _write_csv
+        write(file, rows)
+
+
+def _rows(session: Session) -> Iterator[dict[str, Any]]:
+    age = timedelta(days=session.settings.rotation_days)
+    now = utc_now()
+    before = None
+    while True:
+        page = session.credentials.page(None, _PAGE, before)
+        for credential in page.credentials:
+            yield _row(session, credential, age, now)
+        before = page.next_before
+        if before is None:
+            return
+
+
+def _row(session: Session, credential: Credential, age: timedelta, now: datetime) -> dict[str, Any]:
+    last_used_at = session.usage.last_used_at(credential)
+    fields = CredentialObject.of(credential, last_used_at, now, age).model_dump(mode="json")
+    return {**fields, "origin": credential.origin}
+
+
+def _write_json(file: TextIO, rows: Iterator[dict[str, Any]]) -> None:
+    for row in rows:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _write_csv(file: TextIO, rows: Iterator[dict[str, Any]]) -> None:
+    writer: Callable[[list[Any]], Any] = csv.writer(file, lineterminator="\n").writerow
+    named = [*CredentialObject.model_fields, "origin"]
+    writer(named)
+    for row in rows:
+        writer([_cell(row[name]) for name in named])
+
+
+def _cell(value: Any) -> Any:
+    """A value as CSV has it. A spreadsheet takes what begins so for a formula: it gets a quote."""
+    text = " ".join(value) if isinstance(value, list) else value
+    if isinstance(text, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{text}"
+    return text

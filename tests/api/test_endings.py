@@ -1,0 +1,88 @@
+"""Ends that come by themselves: to the second, from a cached entry, in every worker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.api.contract import EXPIRED
+from tests.api.test_credentials import when
+from tests.service import Pair, Service
+
+LASTS = timedelta(seconds=2)
+_REQUESTS = 12
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Four workers, each with a cache of its own; which one answers is the kernel's choice."""
+    directory = tmp_path_factory.mktemp("endings")
+    with Service(directory, LATCHKEY_WORKERS="4", LATCHKEY_FAILURE_LIMIT="off") as running:
+        yield running
+
+
+def warm(box: Service, pair: Pair) -> None:
+    """Have every worker remember a key as good, sooner or later."""
+    for _ in range(_REQUESTS):
+        assert box.get("/v1/account", pair.bearer).status == 200
+
+
+def wait_for(end: datetime) -> None:
+    while datetime.now(UTC) < end:
+        time.sleep(0.005)
+
+
+def assert_ended(box: Service, pair: Pair) -> None:
+    for _ in range(_REQUESTS):
+        EXPIRED.check(box.get("/v1/account", pair.bearer), "bearer", bearer=True)
+        EXPIRED.check(box.get("/v1/account", pair.headers), "pair")
+
+
+def test_an_end_is_kept_to_the_moment_though_the_key_is_remembered(box: Service) -> None:
+    end = datetime.now(UTC) + LASTS
+    pair = box.issue(expires_at=end.isoformat())
+    warm(box, pair)
+    while True:
+        before = datetime.now(UTC)
+        status = box.get("/v1/account", pair.bearer).status
+        if status != 200:
+            break
+        # Let through until then: it was asked for before the end.
+        assert before < end
+    assert datetime.now(UTC) >= end.replace(microsecond=end.microsecond // 1000 * 1000)
+    assert_ended(box, pair)
+
+
+def test_a_rotated_key_stops_at_the_end_of_its_overlap(box: Service) -> None:
+    """Nobody does anything meanwhile: no sweep, no call, no restart."""
+    operator = box.create_key()
+    old = box.issue()
+    warm(box, old)
+    path = f"/v1/api_keys/{old.api_key}"
+    overlap = round(LASTS.total_seconds())
+    made = box.request(
+        "POST", f"{path}/rotate", operator.bearer, json_body={"overlap_seconds": overlap}
+    ).json
+    new = Pair(made["api_key"], made["api_secret"])
+    end = when(box.get(path, operator.bearer).json["expires_at"])
+    warm(box, old)
+    assert datetime.now(UTC) < end
+    wait_for(end)
+    assert_ended(box, old)
+    warm(box, new)
+    shown = box.get(path, operator.bearer).json
+    assert (shown["status"], shown["rotated_to"]) == ("expired", new.api_key)
+
+
+def test_the_last_key_may_revoke_itself_and_only_itself(box: Service) -> None:
+    reader, other = (box.issue(scopes=["account:read"]) for _ in range(2))
+    refused = box.request("DELETE", f"/v1/api_keys/{other.api_key}", reader.bearer)
+    assert (refused.status, refused.code) == (403, "insufficient_scope")
+    done = box.request("DELETE", f"/v1/api_keys/{reader.api_key}", reader.bearer)
+    assert (done.status, done.json["revoked"]) == (200, True)
+    for _ in range(_REQUESTS):
+        assert box.get("/v1/account", reader.bearer).code == "key_revoked"
+    warm(box, other)
