@@ -31,7 +31,7 @@ from fastcache import (
 )
 
 STRIPES = 65_536
-SMALLEST = 4 << 20
+SMALLEST = 5 << 20
 """The smallest size of a segment, in bytes."""
 
 _KEY_SIZE = 32

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 
 import pytest
@@ -135,10 +136,27 @@ def test_a_pair_that_is_malformed_or_does_not_belong_together(
     assert outcome(environ(None, api_key, api_secret)) is InvalidCredential
 
 
+WRONG_CHECKSUM = SECRET[:-1] + ("0" if SECRET[-1] != "0" else "1")
+
+
 @pytest.mark.parametrize(
-    "token", [KEY, SECRET[:-1], SECRET + "0", SECRET.upper(), SECRET[:-1] + "é", f"{SECRET} x", "x"]
+    "token",
+    [
+        *(KEY, SECRET[:-1], SECRET + "0", SECRET.upper(), WRONG_CHECKSUM),
+        *("x", "~!", "a=b;c", "y" * 512),
+    ],
 )
-def test_a_malformed_bearer(token: str) -> None:
+def test_a_bearer_that_is_none_of_ours_may_be_imported(token: str) -> None:
+    """It is known by its SHA-256, as whoever imported it gave it to us."""
+    known = Presented(hashlib.sha256(token.encode()).hexdigest(), token)
+    assert outcome(environ(f"Bearer {token}")) == known
+    assert token not in repr(known)
+
+
+@pytest.mark.parametrize(
+    "token", [SECRET[:-1] + "é", f"{SECRET} x", "x y", "x\ty", "x\x7f", "é", "y" * 513]
+)
+def test_a_bearer_that_nobody_can_have(token: str) -> None:
     assert outcome(environ(f"Bearer {token}")) is InvalidCredential
 
 
