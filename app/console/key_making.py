@@ -33,6 +33,9 @@ def create() -> Response:
     """
     form = CreateForm()
     if not form.validate():
+        if form.form_id.errors:
+            form.form_id.data = None
+            form.form_errors.append("The form was not whole. Send it once more.")
         form.draw()
         return page("key_create.html", 400, form_fields=form)
     seed = (form.form_id.data or "").encode()

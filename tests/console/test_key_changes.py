@@ -82,6 +82,15 @@ def test_a_form_sent_twice_makes_one_key(console: Service, ada: Visitor) -> None
     assert send(ada, NEW, **{**TERMS, "name": "sent twice"}).status == 201
 
 
+def test_a_form_without_its_id_gets_another(ada: Visitor) -> None:
+    for form_id in ("", "x", "x" * 100):
+        answer = send(ada, NEW, **TERMS, form_id=form_id)
+        assert answer.status == 400
+        assert "The form was not whole." in answer.text
+        again = ada.post(NEW, {**answer.fields(""), **TERMS})
+        assert again.status == 201
+
+
 @pytest.mark.parametrize(
     ("fields", "scopes", "expires"),
     [
