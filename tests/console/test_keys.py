@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sqlite3
 from contextlib import closing
@@ -152,3 +153,21 @@ def test_the_overview_counts_the_levels(console: Service, ada: Visitor) -> None:
     assert rate is not None
     assert 0 < float(rate[1]) < 100
     assert "Revoked key" in text
+
+
+def test_an_imported_key_says_so(console: Service, ada: Visitor) -> None:
+    digest = hashlib.sha256(b"token-of-another-system").hexdigest()
+    file = console.directory / "tokens.csv"
+    file.write_text(f"name,sha256\nfrom elsewhere,{digest}\n")
+    console.command("keys", "import", str(file))
+    (key,) = re.findall(r"<code>(ak_\w+)</code>", ada.get("/console/keys/?q=from+elsewhere").text)
+    bearer = {"Authorization": "Bearer token-of-another-system"}
+    assert console.get("/v1/account", bearer).status == 200
+    page = ada.get(f"/console/keys/{key}")
+    assert "imported" in page.text
+    assert digest not in page.text
+    assert "<code>127.0.0.1</code>" in page.text
+    # Known by its digest, it ends as at once as any other.
+    path = f"/console/keys/{key}/revoke"
+    assert ada.post(path, ada.get(path).fields("")).status == 303
+    assert console.get("/v1/account", bearer).code == "key_revoked"
