@@ -119,8 +119,8 @@ coverage: ## Run the tests on a traced build; app and .pyx must reach 95 %
 	@cd build/coverage && $(py) -m coverage run -m pytest $(parallel) --timeout=600 $(ARGS)
 	@cd build/coverage && $(py) -m coverage combine --quiet
 	@cd build/coverage && { failed=0; \
-	    $(py) -m coverage report --include='app/*.py' --fail-under=95 || failed=1; \
-	    $(py) -m coverage report --include='fastcache/*.pyx,app/*.pyx' --fail-under=95 || failed=1; \
+	    $(py) -m coverage report --include='app/**/*.py' --fail-under=95 || failed=1; \
+	    $(py) -m coverage report --include='fastcache/*.pyx,app/**/*.pyx' --fail-under=95 || failed=1; \
 	    exit $$failed; }
 
 test-sanitized: ## Run the compiled code's tests under the address and undefined-behaviour sanitizers
