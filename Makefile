@@ -183,7 +183,9 @@ test-wheel: wheel ## Install the wheel into an empty environment, serve from it 
 	    kill -0 $$server; tries=$$((tries - 1)); test $$tries -gt 0; sleep 0.2; done; \
 	key=$$(latchkey keys create --name wheel --mode live --json | python -c "$$SECRET"); \
 	status=$$(python -c "$$ASK" http://$$bind/v1/account "$$key"); \
-	echo "/health 200, /v1/account $$status"; test "$$status" = 200
+	for path in sign-in static/console.css static/console.js; do \
+	    test "$$(python -c "$$ASK" http://$$bind/console/$$path)" = 200; done; \
+	echo "/health 200, /console/ 200, /v1/account $$status"; test "$$status" = 200
 
 FREE_ADDRESS = import socket; s = socket.create_server(("127.0.0.1", 0)); \
     print("127.0.0.1:%d" % s.getsockname()[1])

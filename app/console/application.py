@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, redirect, request, url_for
+from flask import Flask, redirect, url_for
 from werkzeug.wrappers import Response
 
 from app.assembly import Latchkey
@@ -53,10 +53,9 @@ def _show_home() -> Response:
 
 
 def _navigation() -> dict[str, Any]:
-    """What every page has: the links, and which of them it belongs to."""
+    """What every page has: the links of the navigation, and who is signed in."""
     return {
         "pages": [page for page in PAGES if page.title],
-        "current_blueprint": request.blueprint,
         "signed_in": current_administrator(),
     }
 

@@ -16,6 +16,7 @@ from tests.console.visitor import Visitor, make_administrator, set_up_path
 from tests.service import Service
 
 TARGET = Path(__file__).parents[2] / "docs" / "screenshots"
+_HIGHEST = 1500
 _SIZES = {"desktop": DESKTOP, "phone": PHONE}
 
 
@@ -56,9 +57,20 @@ def _show(
                 if signed_in:
                     visit.sign_in(ada)
                 for shown in wanted:
-                    visit.page.goto(shown.path)
+                    shown.open(visit.page, shown.path)
                     path = TARGET / f"{shown.name}-{size}-{scheme}.png"
-                    visit.page.screenshot(path=path, full_page=True, animations="disabled")
+                    height = visit.page.evaluate("document.documentElement.scrollHeight")
+                    visit.page.screenshot(
+                        path=path,
+                        full_page=True,
+                        animations="disabled",
+                        clip={
+                            "x": 0,
+                            "y": 0,
+                            "width": viewport["width"],
+                            "height": min(height, _HIGHEST),
+                        },
+                    )
                     sys.stdout.write(f"{path.name}\n")
                 visit.close()
 

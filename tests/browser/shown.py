@@ -4,22 +4,47 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from playwright.sync_api import Page
+
 
 @dataclass(frozen=True)
 class Shown:
     """One page: its name, its path, and whether one is signed in there.
 
-    The path may have names of the demonstration's keys in it, as ``{billing}``.
+    The path may have names of the demonstration's keys in it, as ``{billing}``. With ``press``
+    the page is the answer to that button, the field Name filled in.
     """
 
     name: str
     path: str
     signed_in: bool = True
+    press: str | None = None
+
+    def open(self, page: Page, path: str) -> None:
+        """Have the browser show it; ``path`` is this path with its keys."""
+        page.goto(path)
+        if self.press is not None:
+            page.get_by_label("Name", exact=True).fill("Nightly export")
+            page.get_by_role("button", name=self.press, exact=True).click()
+            page.wait_for_load_state()
 
 
 PAGES: tuple[Shown, ...] = (
     Shown("sign-in", "/console/sign-in", signed_in=False),
     Shown("set-up-over", "/console/set-up", signed_in=False),
+    Shown("keys", "/console/keys/"),
+    Shown("keys-none", "/console/keys/?q=nothing+like+that"),
+    Shown("key", "/console/keys/{billing}"),
+    Shown("key-rotated", "/console/keys/{storefront}"),
+    Shown("create", "/console/keys/new"),
+    Shown("created", "/console/keys/new", press="Create"),
+    Shown("register", "/console/keys/register"),
+    Shown("edit", "/console/keys/{billing}/edit"),
+    Shown("rotate", "/console/keys/{billing}/rotate"),
+    Shown("rotate-refused", "/console/keys/{storefront}/rotate"),
+    Shown("revoke", "/console/keys/{billing}/revoke"),
+    Shown("overview", "/console/overview/"),
+    Shown("audit", "/console/audit/"),
     Shown("account", "/console/account/"),
     Shown("not-found", "/console/nowhere"),
 )

@@ -28,7 +28,7 @@ def test_axe_finds_nothing(
     visit = new_visit(color_scheme=scheme)
     if shown.signed_in:
         visit.sign_in()
-    visit.page.goto(demonstration.path(shown))
+    shown.open(visit.page, demonstration.path(shown))
     for viewport in (DESKTOP, PHONE):
         visit.page.set_viewport_size(viewport)  # type: ignore[arg-type]
         found = Axe().run(visit.page).response["violations"]
