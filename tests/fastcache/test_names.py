@@ -91,5 +91,5 @@ def test_missing_compiled_modules_are_named(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("ImportError: the compiled module fastcache._cached is missing: ")
+    assert last.startswith("ImportError: the compiled module fastcache._bloom is missing: ")
     assert "build_ext --inplace" in last
