@@ -152,8 +152,9 @@ class Settings(BaseModel):
     sign_in_limit: str = Field(
         default="10/minute",
         pattern=r"^(off|[1-9][0-9]{0,5}/(second|minute|hour|day))$",
-        description="Tries to sign in to the console from one address, right or wrong, written as "
-        "`LATCHKEY_FAILURE_LIMIT`; five times as many for one name from all addresses.",
+        description="Tries to sign in to the console from one address, right or wrong, as "
+        "`COUNT/second`, `/minute`, `/hour` or `/day`, or `off`; five times as many for one name "
+        "from all addresses.",
     )
     request_timeout: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)] = Field(
         default=20.0,

@@ -191,7 +191,8 @@ import os, signal, sys, time
 from app.config import load_settings
 from app.command_user import command_line_user
 from app.credentials.service import CredentialService
-from app.key_files import load_derivation, load_seal
+from app.derivation import load_derivation
+from app.key_files import load_seal
 from app.segment import changing_keys
 from app.store import Store
 settings = load_settings()

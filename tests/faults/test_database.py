@@ -109,12 +109,12 @@ def overwritten_with_garbage(database: Path) -> Iterator[None]:
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     content = database.read_bytes()
     # Connections go by their cached pages until somebody commits, so somebody does: a process
-    # that has what it needs in its own cache.
+    # that has what it needs in its own cache, and changes what no index holds.
     commit = (
         "c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
         "c.execute('SELECT * FROM credential WHERE id = 1').fetchone()\n"
         "open(sys.argv[1], 'r+b').write(bytes.fromhex(sys.argv[2]) * 4096)\n"
-        "c.execute('UPDATE credential SET name = name WHERE id = 1')"
+        "c.execute('UPDATE credential SET derivation_id = derivation_id WHERE id = 1')"
     )
     with other_process(commit, str(database), GARBAGE[:24].hex()):
         pass
