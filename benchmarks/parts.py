@@ -11,7 +11,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel
 
 from benchmarks.bootstrap import Estimate
 
@@ -107,6 +109,48 @@ class Part(Protocol):
 
         The same figures give the same files, byte for byte.
         """
+
+
+ResultsT = TypeVar("ResultsT", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class View(Generic[ResultsT]):
+    """What is made of a part's results: the functions behind those of `Part` with these names."""
+
+    results: type[ResultsT]
+    """The form of the part's JSON."""
+    goals: Callable[[ResultsT], list[Verdict]]
+    tables: Callable[[ResultsT], Mapping[str, Table]]
+    words: Callable[[ResultsT], Mapping[str, str]]
+    draw: Callable[[ResultsT, Path], list[Path]]
+    page: Path
+
+
+class ShownPart:
+    """The half of a `Part` that shows what was measured, by its view."""
+
+    view: ClassVar[View[Any]]
+
+    def goals(self, measured: Measured) -> list[Verdict]:
+        """As `Part` says; raises pydantic's ValidationError for JSON of another form."""
+        return self.view.goals(self.view.results.model_validate(measured))
+
+    def tables(self, measured: Measured) -> Mapping[str, Table]:
+        """As `Part` says."""
+        return self.view.tables(self.view.results.model_validate(measured))
+
+    def words(self, measured: Measured) -> Mapping[str, str]:
+        """As `Part` says."""
+        return self.view.words(self.view.results.model_validate(measured))
+
+    def page(self) -> str:
+        """As `Part` says."""
+        return self.view.page.read_text()
+
+    def draw(self, measured: Measured, directory: Path) -> list[Path]:
+        """As `Part` says."""
+        return self.view.draw(self.view.results.model_validate(measured), directory)
 
 
 def decide(estimate: Estimate | None, bound: float, *, at_least: bool = False) -> str:

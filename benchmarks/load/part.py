@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.load import driver, goals, page, plan, plots
 from benchmarks.load.results import Results
-from benchmarks.parts import Measured, PartName, Report, Table, Verdict, write_json
+from benchmarks.parts import PartName, Report, ShownPart, View, write_json
 
 
 @dataclass(frozen=True)
-class LoadPart:
+class LoadPart(ShownPart):
     """Latencies and rates of the whole service."""
 
     settings: plan.Settings | None = None
@@ -20,6 +19,15 @@ class LoadPart:
 
     name: PartName = "load"
     about: str = "the service under load, by Locust"
+
+    view = View(
+        Results,
+        goals.verdicts,
+        page.tables,
+        page.words,
+        plots.draw,
+        Path(__file__).with_name("page.md"),
+    )
 
     @property
     def whole(self) -> bool:
@@ -29,18 +37,3 @@ class LoadPart:
         settings = self.settings or (plan.QUICK if quick else plan.FULL)
         results = driver.run(settings, report)
         write_json(results.model_dump(mode="json"), directory / f"{self.name}.json")
-
-    def goals(self, measured: Measured) -> list[Verdict]:
-        return goals.verdicts(Results.model_validate(measured))
-
-    def tables(self, measured: Measured) -> Mapping[str, Table]:
-        return page.tables(Results.model_validate(measured))
-
-    def words(self, measured: Measured) -> Mapping[str, str]:
-        return page.words(Results.model_validate(measured))
-
-    def page(self) -> str:
-        return Path(__file__).with_name("page.md").read_text()
-
-    def draw(self, measured: Measured, directory: Path) -> list[Path]:
-        return plots.draw(Results.model_validate(measured), directory)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.micro import driver, goals, page, plan, plots
 from benchmarks.micro.peers import PEERS
 from benchmarks.micro.results import Results
-from benchmarks.parts import Measured, PartName, Report, Table, Verdict, write_json
+from benchmarks.parts import PartName, Report, ShownPart, View, write_json
 
 
 @dataclass(frozen=True)
-class CachePart:
+class CachePart(ShownPart):
     """Times and memory of the cache by itself."""
 
     only: tuple[str, ...] = plan.PARTS
@@ -25,6 +24,15 @@ class CachePart:
 
     name: PartName = "cache"
     about: str = "the cache alone, beside others"
+
+    view = View(
+        Results,
+        goals.verdicts,
+        page.tables,
+        page.words,
+        plots.draw,
+        Path(__file__).with_name("page.md"),
+    )
 
     @property
     def whole(self) -> bool:
@@ -38,18 +46,3 @@ class CachePart:
             interpreters[goals.FREE_THREADED] = self.free_threaded
         results = driver.run(settings, interpreters, report)
         write_json(results.model_dump(mode="json"), directory / f"{self.name}.json")
-
-    def goals(self, measured: Measured) -> list[Verdict]:
-        return goals.verdicts(Results.model_validate(measured))
-
-    def tables(self, measured: Measured) -> Mapping[str, Table]:
-        return page.tables(Results.model_validate(measured))
-
-    def words(self, measured: Measured) -> Mapping[str, str]:
-        return page.words(Results.model_validate(measured))
-
-    def page(self) -> str:
-        return Path(__file__).with_name("page.md").read_text()
-
-    def draw(self, measured: Measured, directory: Path) -> list[Path]:
-        return plots.draw(Results.model_validate(measured), directory)

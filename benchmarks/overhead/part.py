@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.overhead import goals, page, plan, plots
 from benchmarks.overhead.instructions import NoTool, count, find_tool
 from benchmarks.overhead.results import Instructions, Results
-from benchmarks.parts import Measured, PartName, Report, Table, Verdict, write_json
+from benchmarks.parts import PartName, Report, ShownPart, View, write_json
 from benchmarks.processes import run
 
 _WORKER = "benchmarks.overhead.worker"
 
 
 @dataclass(frozen=True)
-class OverheadPart:
+class OverheadPart(ShownPart):
     """Times and instructions of single calls."""
 
     series: tuple[str, ...] = tuple(plan.SERIES)
@@ -32,6 +31,15 @@ class OverheadPart:
 
     name: PartName = "overhead"
     about: str = "what a check adds to a call, in process"
+
+    view = View(
+        Results,
+        goals.verdicts,
+        page.tables,
+        page.words,
+        plots.draw,
+        Path(__file__).with_name("page.md"),
+    )
 
     @property
     def whole(self) -> bool:
@@ -61,21 +69,6 @@ class OverheadPart:
         )
         report(steps, steps, "done")
         write_json(results.model_dump(mode="json"), directory / f"{self.name}.json")
-
-    def goals(self, measured: Measured) -> list[Verdict]:
-        return goals.verdicts(Results.model_validate(measured))
-
-    def tables(self, measured: Measured) -> Mapping[str, Table]:
-        return page.tables(Results.model_validate(measured))
-
-    def words(self, measured: Measured) -> Mapping[str, str]:
-        return page.words(Results.model_validate(measured))
-
-    def page(self) -> str:
-        return Path(__file__).with_name("page.md").read_text()
-
-    def draw(self, measured: Measured, directory: Path) -> list[Path]:
-        return plots.draw(Results.model_validate(measured), directory)
 
 
 def _instructions(calls: int) -> Instructions:
