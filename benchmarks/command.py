@@ -40,7 +40,11 @@ def main() -> None:
 def _options(command: Command) -> Command:
     """The options of everything that measures."""
     for option in (
-        click.option("--quick", is_flag=True, help="Few rounds: shows figures, proves nothing."),
+        click.option(
+            "--quick",
+            is_flag=True,
+            help="Few rounds, all parts in under two minutes: shows figures, proves nothing.",
+        ),
         click.option(
             "--into",
             type=click.Path(path_type=Path, file_okay=False),

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+import select
+import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.load.processes import Cores, running_on
+from benchmarks.load.processes import Cores
 from benchmarks.load.recording import Recording, read_all
 from benchmarks.load.requesting import Scenario
 from benchmarks.load.service import (
@@ -25,6 +29,7 @@ LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 
 _START_PATIENCE = 60.0
 _STOP_PATIENCE = 15.0
+_DURING_PAUSE = 0.25
 
 
 class ClientFailed(RuntimeError):
@@ -49,63 +54,126 @@ class Load:
     processes: int = 1
     """Processes of Locust; more than one are driven by one more that sends nothing."""
     most: int = 0
-    """Requests after which they end; 0 for no such limit."""
+    """Requests after which each process ends; 0 for no such limit."""
 
 
-def run(
-    load: Load, service: Service, cores: Cores, during: Callable[[float], None] | None = None
-) -> Recording:
-    """Load the service, and return what was noted. Raises ClientFailed, ServiceFailed.
+class Clients:
+    """Locust, imported and ready: each load gets processes of its own, forked from one."""
 
-    ``during`` is called again and again while clients ask, with the seconds since the start.
-    """
-    with tempfile.TemporaryDirectory(prefix="latchkey-clients-") as name:
-        directory = Path(name)
-        recordings = directory / "recordings"
-        recordings.mkdir()
-        log = directory / "locust.log"
-        with log.open("wb") as output, running_on(cores.client):
-            process = subprocess.Popen(
-                [*ending_with_us(), *_command(load, service, recordings)],
-                cwd=directory,
-                env=clean_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+    def __init__(self, launcher: subprocess.Popen[bytes], log: Path) -> None:
+        self._launcher = launcher
+        self._log = log
+
+    def run(
+        self,
+        load: Load,
+        service: Service,
+        cores: Cores,
+        during: Callable[[float], None] | None = None,
+    ) -> Recording:
+        """Load the service, and return what was noted. Raises ClientFailed, ServiceFailed.
+
+        ``during`` is called again and again while clients ask, with the seconds since the start.
+        """
+        with tempfile.TemporaryDirectory(prefix="latchkey-clients-") as name:
+            directory = Path(name)
+            recordings = directory / "recordings"
+            recordings.mkdir()
+            log = directory / "locust.log"
+            process = self._start(_arguments(load, service, recordings), directory, log, cores)
+            status: int | None = None
+            try:
+                status = self._await_end(load.seconds + _START_PATIENCE, during)
+            finally:
+                self._end(process, ended=status is not None)
+            if status is None:
+                raise ClientFailed(f"it does not end:\n{_last_lines(log)}")
+            service.require_alive()
+            recording, count = read_all(recordings)
+            if status != 0 or count != load.processes:
+                raise ClientFailed(f"it ended with {status}:\n{_last_lines(log)}")
+            return recording
+
+    def _start(self, arguments: list[str], directory: Path, log: Path, cores: Cores) -> int:
+        """The number of the process that leads the new group."""
+        job = {
+            "arguments": arguments,
+            "directory": str(directory),
+            "log": str(log),
+            "cores": None if cores.client is None else sorted(cores.client),
+        }
+        assert self._launcher.stdin is not None
+        self._launcher.stdin.write(json.dumps(job).encode() + b"\n")
+        process = self._answer(_START_PATIENCE)
+        if process is None:
+            raise ClientFailed("it does not start")
+        return process
+
+    def _await_end(self, patience: float, during: Callable[[float], None] | None) -> int | None:
+        """The exit status; None where there is none in time."""
+        if during is None:
+            return self._answer(patience)
+        began = time.monotonic()
+        while (elapsed := time.monotonic() - began) <= patience:
+            during(elapsed)
+            status = self._answer(_DURING_PAUSE)
+            if status is not None:
+                return status
+        return None
+
+    def _end(self, process: int, *, ended: bool) -> None:
+        """End what still runs of a group: as asked, or by force."""
         try:
-            _await_end(process, load.seconds + _START_PATIENCE, during)
-        except subprocess.TimeoutExpired:
-            raise ClientFailed(f"it does not end:\n{_last_lines(log)}") from None
+            if not ended:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGTERM)
+                ended = self._answer(_STOP_PATIENCE) is not None
         finally:
-            end_group(process, _STOP_PATIENCE)
-        service.require_alive()
-        recording, count = read_all(recordings)
-        if process.returncode != 0 or count != load.processes:
-            raise ClientFailed(f"it ended with {process.returncode}:\n{_last_lines(log)}")
-        return recording
+            with suppress(ProcessLookupError):
+                os.killpg(process, signal.SIGKILL)
+        if not ended:
+            self._answer(_STOP_PATIENCE)
+
+    def _answer(self, patience: float) -> int | None:
+        """The launcher's next line; None where there is none in time."""
+        assert self._launcher.stdout is not None
+        if not select.select([self._launcher.stdout], [], [], patience)[0]:
+            return None
+        line = self._launcher.stdout.readline()
+        if not line:
+            raise ClientFailed(f"what starts Locust ended:\n{_last_lines(self._log)}")
+        return int(line)
 
 
-def _await_end(
-    process: subprocess.Popen[bytes], patience: float, during: Callable[[float], None] | None
-) -> None:
-    if during is None:
-        process.wait(patience)
-        return
-    ended = threading.Event()
-    began = time.monotonic()
-    while process.poll() is None:
-        elapsed = time.monotonic() - began
-        if elapsed > patience:
-            raise subprocess.TimeoutExpired(process.args, patience)
-        during(elapsed)
-        ended.wait(0.25)
+@contextmanager
+def ready() -> Iterator[Clients]:
+    """Import Locust in a process of its own; that and what it started is gone after the block."""
+    with tempfile.TemporaryDirectory(prefix="latchkey-launcher-") as name:
+        log = Path(name) / "launcher.log"
+        with (
+            log.open("wb") as output,
+            subprocess.Popen(
+                [*ending_with_us(), sys.executable, "-m", "benchmarks.load.launcher"],
+                cwd=name,
+                env=clean_environment(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                # Each answer is waited for by itself.
+                bufsize=0,
+                # Ctrl-C is for whoever measures; that ends this in turn.
+                start_new_session=True,
+            ) as launcher,
+        ):
+            try:
+                yield Clients(launcher, log)
+            finally:
+                end_group(launcher, _STOP_PATIENCE)
 
 
-def _command(load: Load, service: Service, recordings: Path) -> list[str]:
+def _arguments(load: Load, service: Service, recordings: Path) -> list[str]:
     return [
-        *(sys.executable, "-m", "locust", f"--locustfile={LOCUSTFILE}", "--headless"),
+        *(f"--locustfile={LOCUSTFILE}", "--headless"),
         *("--only-summary", "--loglevel=WARNING", "--exit-code-on-error=0"),
         f"--host=http://{service.address}",
         *(f"--users={load.users}", f"--spawn-rate={load.users}"),

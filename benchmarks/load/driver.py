@@ -12,7 +12,7 @@ from app.auth.headers import Presented
 from app.credentials.tokens import lookup_key
 from app.segment import ServiceSegment
 from benchmarks.load import client, plan
-from benchmarks.load.client import Load
+from benchmarks.load.client import Clients, Load
 from benchmarks.load.credentials import read_derivation_key, secret_of
 from benchmarks.load.equivalence import ratio_of_means, ratio_of_quantiles
 from benchmarks.load.paths import BARE, OPEN, OPEN_TOO, PROTECTED
@@ -38,6 +38,11 @@ Measured = tuple[Loaded, Recording]
 
 def run(settings: plan.Settings, report: Report) -> Results:
     """Measure every scenario; raises ServiceFailed or ClientFailed where one cannot be."""
+    with client.ready() as clients:
+        return _measure_all(settings, clients, report)
+
+
+def _measure_all(settings: plan.Settings, clients: Clients, report: Report) -> Results:
     groups = plan.groups(settings)
     expected = 5 + sum(len(group.steps) for group in groups)
     done = 0
@@ -56,30 +61,21 @@ def run(settings: plan.Settings, report: Report) -> Results:
         most=settings.main_requests,
     )
     crowd = replace(main, seconds=settings.concurrent_seconds, users=plan.USERS)
-    trivial = Load("trivial", settings.ceiling_seconds, users=2 * plan.USERS)
+    warm = settings.warm_seconds
+
+    def twins(name: str, about: str, load: Load, service: Service) -> Measured:
+        next_step(about)
+        return measure(name, about, load, service, clients, cores, warm)
+
     with running(range(plan.HOT), application="twins", cores=cores) as service:
-        warm = settings.warm_seconds
         warm_up(service, plan.HOT)
-        next_step("the same with the same")
-        alike = measure(
-            "alike", "two open twins", replace(main, scenario="alike"), service, cores, warm
-        )
-        next_step("protected against open")
-        compared = measure("main", "the open and the protected twin", main, service, cores, warm)
-        next_step("the same with more clients")
-        crowded = measure("concurrent", "the same with more clients", crowd, service, cores, warm)
-    ceiling = []
-    with running(application="twins", cores=Cores.together()) as service:
-        for processes in (1, 2):
-            next_step(f"a trivial endpoint, {processes} client processes")
-            load = replace(trivial, processes=processes)
-            found, _ = measure(
-                f"trivial, {processes}", "a trivial endpoint", load, service, Cores.together(), warm
-            )
-            ceiling.append(found)
+        alike = twins("alike", "two open twins", replace(main, scenario="alike"), service)
+        compared = twins("main", "the open and the protected twin", main, service)
+        crowded = twins("concurrent", "the same with more clients", crowd, service)
+    ceiling = _measure_ceiling(settings, clients, next_step)
     scenarios = []
     for group in groups:
-        scenarios += _measure_group(group, settings, cores, next_step)
+        scenarios += _measure_group(group, settings, clients, cores, next_step)
     report(expected, expected, "intervals")
     return Results(
         cores=len(os.sched_getaffinity(0)),
@@ -101,13 +97,14 @@ def measure(
     about: str,
     load: Load,
     service: Service,
+    clients: Clients,
     cores: Cores,
     warm: int,
     during: Callable[[float], None] | None = None,
 ) -> Measured:
     """Load a service; what came of it, and the latencies of the seconds that count."""
     cpu, counters = service.cpu_seconds(), service.counters()
-    noted = client.run(load, service, cores, during)
+    noted = clients.run(load, service, cores, during)
     cpu, after = service.cpu_seconds() - cpu, service.counters()
     kept = noted.without_edges(warm)
     if not kept.seconds:
@@ -176,8 +173,29 @@ def warm_up(service: Service, count: int) -> None:
         segment.close()
 
 
+def _measure_ceiling(
+    settings: plan.Settings, clients: Clients, next_step: Callable[[str], None]
+) -> list[Loaded]:
+    """A trivial endpoint, by one process of clients and by two: what Locust can ask at most."""
+    cores, about = Cores.together(), "a trivial endpoint"
+    load = Load("trivial", settings.ceiling_seconds, users=2 * plan.USERS, most=settings.requests)
+    found = []
+    with running(application="twins", cores=cores) as service:
+        for processes in (1, 2):
+            name = f"trivial, {processes}"
+            next_step(f"{about}, {processes} client processes")
+            several, warm = replace(load, processes=processes), settings.warm_seconds
+            loaded, _ = measure(name, about, several, service, clients, cores, warm)
+            found.append(loaded)
+    return found
+
+
 def _measure_group(
-    group: plan.Group, settings: plan.Settings, cores: Cores, next_step: Callable[[str], None]
+    group: plan.Group,
+    settings: plan.Settings,
+    clients: Clients,
+    cores: Cores,
+    next_step: Callable[[str], None],
 ) -> list[Loaded]:
     known = max(step.keys for step in group.steps)
     fresh = sum(settings.fresh for step in group.steps if step.fresh)
@@ -196,11 +214,12 @@ def _measure_group(
                 keys=step.keys,
                 fresh_keys=settings.fresh if step.fresh else 0,
                 fresh_from=fresh_from,
+                most=settings.requests,
             )
             fresh_from += load.fresh_keys
             during = _recycling(service, settings.recycle_pause) if step.recycled else None
             loaded, _ = measure(
-                step.name, step.about, load, service, cores, settings.warm_seconds, during
+                step.name, step.about, load, service, clients, cores, settings.warm_seconds, during
             )
             found.append(loaded)
     return found

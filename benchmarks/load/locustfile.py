@@ -51,8 +51,11 @@ class Client(FastHttpUser):  # type: ignore[misc]
             self._end()
 
     def _end(self) -> None:
-        """End the run, once for all clients, and wait to be ended oneself."""
-        if not Client.ending:
+        """End the run, once for all clients, and wait to be ended oneself.
+
+        One process of several only waits: the one above them ends them all.
+        """
+        if not Client.ending and not isinstance(self.environment.runner, WorkerRunner):
             Client.ending = True
             # Not from within a client: it would have to end the very one that asks for it.
             gevent.spawn(self.environment.runner.quit)
@@ -119,7 +122,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         **_in_environment("LOAD_SECONDS", shown=False),
     )
     parser.add_argument(
-        "--most", type=int, default=0, help="requests after which it ends", env_var="LOAD_MOST"
+        "--most",
+        type=int,
+        default=0,
+        help="requests after which a process sends no more",
+        env_var="LOAD_MOST",
     )
 
 

@@ -24,6 +24,8 @@ class Settings:
     seconds: int = 25
     """Of every other scenario."""
     ceiling_seconds: int = 12
+    requests: int = 0
+    """Requests after which each client process of those ends, if it comes first; 0 for no limit."""
     warm_seconds: int = 2
     """Full seconds that are thrown away, after the first one that is not full."""
     many: int = MANY
@@ -37,8 +39,8 @@ FULL = Settings()
 QUICK = Settings(
     main_seconds=3,
     concurrent_seconds=2,
-    seconds=2,
-    ceiling_seconds=2,
+    seconds=1,
+    ceiling_seconds=1,
     warm_seconds=0,
     many=5_000,
     fresh=5_000,

@@ -20,9 +20,10 @@ from app.config import Settings, load_settings, variable
 from app.first_start import make_derivation_key_file
 from app.key_files import make_audit_key_file
 from app.segment import segment_path
-from app.store.migrate import migrate_in_child
-from benchmarks.load.credentials import read_derivation_key, seed
+from app.store.migrate import migrate
+from benchmarks.load.credentials import read_derivation_key
 from benchmarks.load.processes import Cores, children, running_on, workers_cpu_seconds
+from benchmarks.load.seeding import seed
 
 Application = Literal["service", "twins"]
 
@@ -137,7 +138,7 @@ def running(
         }
         loaded = load_settings(environment)
         make_derivation_key_file(loaded)
-        make_audit_key_file(loaded, migrate_in_child(loaded.database_url).audit_rows)
+        make_audit_key_file(loaded, migrate(loaded.database_url).audit_rows)
         maker = read_derivation_key(loaded.derivation_key_file)
         seed(loaded.database_url, maker, numbers, real_every)
         log = directory / "service.log"

@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from app.config import Settings as ServiceSettings
-from app.store.migrate import migrate_in_child
+from app.store.migrate import migrate
 from benchmarks.bootstrap import Bootstrap, Estimate
-from benchmarks.load.client import Load
-from benchmarks.load.credentials import read_derivation_key, seed
+from benchmarks.load.client import Clients, Load, ready
+from benchmarks.load.credentials import read_derivation_key
 from benchmarks.load.driver import measure, warm_up
 from benchmarks.load.plan import HOT, USERS
 from benchmarks.load.processes import Cores, held
 from benchmarks.load.results import Loaded
+from benchmarks.load.seeding import seed
 from benchmarks.load.service import Service, clean_environment, running
 from benchmarks.parts import Report
 from benchmarks.scale.plan import Settings, real_every
@@ -32,7 +33,6 @@ from benchmarks.scale.worker import Job
 _WORKER_PATIENCE = 300
 _SOAK_KEYS = 5_000
 _SOAK_CACHE = 1_000
-_SOAK_FRESH = 20_000
 _SAMPLE_PAUSE = 1.0
 
 
@@ -71,11 +71,12 @@ def run(settings: Settings, report: Report) -> Results:
             memory.append(Memory(credentials=count, **found))
         seeding = databases.seconds
     measured = []
-    for workers, threads in grid:
-        next_step(f"{workers} workers of {threads} threads")
-        measured.append(_throughput(workers, threads, settings))
-    next_step("soak")
-    soak = _soak(settings)
+    with ready() as clients:
+        for workers, threads in grid:
+            next_step(f"{workers} workers of {threads} threads")
+            measured.append(_throughput(workers, threads, settings, clients))
+        next_step("soak")
+        soak = _soak(settings, clients)
     report(expected, expected, "done")
     return Results(
         cores=len(os.sched_getaffinity(0)),
@@ -102,7 +103,7 @@ class _Databases:
 
     def make(self, count: int) -> None:
         url = f"sqlite:///{self._path(count)}"
-        migrate_in_child(url)
+        migrate(url)
         began = time.monotonic()
         maker = read_derivation_key(self._key_file)
         seed(url, maker, range(count), real_every(count))
@@ -117,6 +118,7 @@ class _Databases:
             directory=str(memory),
             rounds=settings.rounds,
             calls=settings.calls,
+            shared_turns=settings.shared_turns,
             seed=time.time_ns(),
         )
 
@@ -197,31 +199,32 @@ def _over(name: str, base: str) -> Callable[[Mapping[str, float]], float]:
     return lambda medians: medians[name] / medians[base]
 
 
-def _throughput(workers: int, threads: int, settings: Settings) -> Loaded:
+def _throughput(workers: int, threads: int, settings: Settings, clients: Clients) -> Loaded:
     """Hits, with client and server on all cores: two workers need both."""
     cores = Cores.together()
     given = {"workers": workers, "threads": threads}
     with running(range(HOT), cores=cores, settings=given) as service:
         warm_up(service, HOT)
-        load = Load("hits", settings.seconds, 2 * USERS, keys=HOT)
+        load = Load("hits", settings.seconds, 2 * USERS, keys=HOT, most=settings.requests)
         about = f"{workers} × {threads}"
-        return measure(about, "hits over 1,000 keys", load, service, cores, 1)[0]
+        return measure(about, "hits over 1,000 keys", load, service, clients, cores, 1)[0]
 
 
-def _soak(settings: Settings) -> Soak:
+def _soak(settings: Settings, clients: Clients) -> Soak:
     """A mixture of everything, with caches that are too small for it: entries come and go."""
     cores = Cores.apart()
     times: list[float] = []
     samples: list[tuple[int, int, int, int]] = []
     given = {"workers": 2, "cache_size": _SOAK_CACHE, "shared_size": 8}
-    with running(range(_SOAK_KEYS + _SOAK_FRESH), cores=cores, settings=given) as service:
+    with running(range(_SOAK_KEYS + settings.soak_fresh), cores=cores, settings=given) as service:
         load = Load(
             "mixed",
             settings.soak_seconds,
             USERS,
             keys=_SOAK_KEYS,
-            fresh_keys=_SOAK_FRESH,
+            fresh_keys=settings.soak_fresh,
             fresh_from=_SOAK_KEYS,
+            most=settings.requests,
         )
 
         def sample(elapsed: float) -> None:
@@ -229,7 +232,7 @@ def _soak(settings: Settings) -> Soak:
                 times.append(round(elapsed, 2))
                 samples.append(_sample(service))
 
-        loaded, _ = measure("soak", "a mixture", load, service, cores, 1, sample)
+        loaded, _ = measure("soak", "a mixture", load, service, clients, cores, 1, sample)
     warm = settings.soak_seconds * settings.soak_warm
     # The clients end before Locust does.
     counted = [

@@ -20,11 +20,17 @@ class Settings:
     rounds: int = 20
     calls: int = 200
     """Single calls of each subject in a round."""
+    shared_turns: int = 2
+    """How often each credential is looked up in a shared cache before anything is timed."""
     workers: tuple[int, ...] = (1, 2)
     threads: tuple[int, ...] = (1, 2, 4, 8)
     seconds: int = 9
     """Of each number of workers and threads."""
     soak_seconds: int = 180
+    soak_fresh: int = 20_000
+    """Credentials that may be revoked in it."""
+    requests: int = 0
+    """Requests after which each of those ends, if it comes first; 0 for no such limit."""
     soak_warm: float = 1 / 3
     """Share of the soak after which memory is looked at: until then, caches fill."""
 
@@ -35,9 +41,11 @@ QUICK = Settings(
     processes=2,
     rounds=4,
     calls=50,
+    shared_turns=1,
     threads=(4,),
     seconds=2,
     soak_seconds=6,
+    soak_fresh=1_000,
 )
 
 

@@ -48,6 +48,7 @@ class Job:
     """In memory, for segments."""
     rounds: int
     calls: int
+    shared_turns: int
     seed: int
 
     def to_json(self) -> str:
@@ -149,7 +150,7 @@ def _shared(job: Job, stack: ExitStack) -> dict[str, Any]:
         name: _subject(job, path, count, shared, rng, stack) for name, shared in rooms.items()
     }
     for subject in subjects.values():
-        for _ in range(2 * subject.distinct):
+        for _ in range(job.shared_turns * subject.distinct):
             subject.call()
     before = {name: _counts(subject) for name, subject in subjects.items()}
     figures: dict[str, list[float]] = {name: [] for name in subjects}

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.load import plan
-from benchmarks.load.client import ClientFailed, Load, run
+from benchmarks.load.client import ClientFailed, Load, ready
 from benchmarks.load.part import LoadPart
 from benchmarks.load.paths import BARE, OPEN, OPEN_TOO, PROTECTED
 from benchmarks.load.processes import Cores, children
@@ -25,14 +25,20 @@ from benchmarks.load.service import ServiceFailed, running
 from benchmarks.parts import MET
 from tests.benchmarks.rounds import ROOT
 
+REQUESTS = 150
+"""Of each client process: enough for every kind of request of a scenario."""
+
 SHORTEST = replace(
     plan.QUICK,
     main_seconds=1,
     concurrent_seconds=1,
     seconds=1,
     ceiling_seconds=1,
+    main_requests=REQUESTS,
+    requests=REQUESTS,
+    recycle_pause=0.5,
     many=1_200,
-    fresh=3_000,
+    fresh=2 * REQUESTS,
 )
 
 
@@ -120,8 +126,8 @@ def test_whatever_ends_a_block_ends_the_service(directory: Path) -> None:
             assert service.segment.exists()
             key_file = service.settings.derivation_key_file
             key_file.rename(key_file.with_name("away"))
-            with pytest.raises(ClientFailed, match=key_file.name):
-                run(Load("hits", 5, users=1), service, Cores.apart())
+            with ready() as clients, pytest.raises(ClientFailed, match=key_file.name):
+                clients.run(Load("hits", 5, users=1), service, Cores.apart())
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
