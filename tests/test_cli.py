@@ -34,7 +34,7 @@ Run = subprocess.CompletedProcess[str]
 def box(tmp_path_factory: pytest.TempPathFactory) -> Service:
     """The settings, the database and the keys of a service that does not run."""
     prepared = Service(tmp_path_factory.mktemp("box"))
-    prepared.command("init")
+    run_here(prepared, "init")
     return prepared
 
 
@@ -118,7 +118,7 @@ def test_the_version(box: Service) -> None:
 
 @pytest.mark.parametrize("mode", ["live", "test"])
 def test_keys_create_json_is_one_object(box: Service, mode: str) -> None:
-    run = box.command("keys", "create", "--name", "N", "--mode", mode, "--json")
+    run = run_here(box, "keys", "create", "--name", "N", "--mode", mode, "--json")
     assert (run.stderr, run.stdout.count("\n")) == ("", 1)
     fields = json.loads(run.stdout)
     assert list(fields) == [
@@ -142,7 +142,7 @@ def test_keys_create_json_is_one_object(box: Service, mode: str) -> None:
 
 
 def test_keys_create_for_a_person(box: Service) -> None:
-    run = box.command("keys", "create", "--name", "for a person")
+    run = run_here(box, "keys", "create", "--name", "for a person")
     fields = dict(line.split(maxsplit=1) for line in run.stdout.splitlines() if "  " in line)
     assert fields["name"] == "for a person"
     assert fields["api_secret"].startswith(f"sk_live_{fields['api_key'][8:]}")
@@ -241,7 +241,7 @@ def test_a_key_that_is_not_there(box: Service, command: list[str], api_key: str,
 
 def test_keys_revoke_with_yes(box: Service) -> None:
     pair = made(box)
-    run = box.command("keys", "revoke", pair.api_key, "--yes", "--json")
+    run = run_here(box, "keys", "revoke", pair.api_key, "--yes", "--json")
     assert json.loads(run.stdout) == {"api_key": pair.api_key, "revoked": True}
     assert run.stderr == ""
     assert shown(box, pair.api_key)["status"] == "revoked"
@@ -285,7 +285,7 @@ def base62(text: str) -> int:
 @pytest.mark.parametrize("mode", ["live", "test"])
 def test_console_generate_derives_a_pair_and_stores_nothing(box: Service, mode: str) -> None:
     before = listed(box)
-    run = box.command("console", "generate", "--mode", mode, "--json")
+    run = run_here(box, "console", "generate", "--mode", mode, "--json")
     assert (run.stderr, run.stdout.count("\n")) == ("", 1)
     pair = json.loads(run.stdout)
     assert list(pair) == ["api_key", "api_secret"]
@@ -503,7 +503,7 @@ def test_commands_that_only_look_make_no_database(tmp_path: Path) -> None:
 def test_keys_create_says_that_it_made_the_database(tmp_path: Path) -> None:
     box = Service(tmp_path, LATCHKEY_DERIVATION_KEYS="ab" * 32)
     del box.settings["LATCHKEY_DERIVATION_KEY_FILE"]
-    run = box.command("keys", "create", "--name", "x", "--json")
+    run = run_here(box, "keys", "create", "--name", "x", "--json")
     assert run.stderr == f"made a new database, {box.settings['LATCHKEY_DATABASE_URL']}\n"
     assert json.loads(run.stdout)["name"] == "x"
 

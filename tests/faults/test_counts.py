@@ -77,7 +77,7 @@ def test_workers_and_the_flusher_are_killed_at_random(box: Service, long: bool) 
     generator = random.Random(7)
     kills = 0
     with (
-        under_load(box, lambda: pair, pause=0 if long else 0.002) as load,
+        under_load(box, lambda: pair, pause=0 if long else 0.01) as load,
         under_load(box, lambda: ended, clients=1, pause=0.01) as refused,
     ):
         while kills < (300 if long else 7):
@@ -125,7 +125,7 @@ def test_a_stopped_worker_holds_nobody_up(box: Service) -> None:
 
 def test_a_reload_loses_no_request_and_no_count(box: Service, long: bool) -> None:
     pair = box.issue()
-    with under_load(box, lambda: pair, pause=0 if long else 0.005) as load:
+    with under_load(box, lambda: pair, pause=0 if long else 0.01) as load:
         for _ in range(10 if long else 1):
             before = set(workers(box))
             os.kill(master(box), signal.SIGHUP)
@@ -143,7 +143,7 @@ def test_a_reload_loses_no_request_and_no_count(box: Service, long: bool) -> Non
 def test_more_and_fewer_workers(box: Service, long: bool) -> None:
     pair = box.issue()
     steps = ((signal.SIGTTIN, 4), (signal.SIGTTOU, 3), (signal.SIGTTOU, 2), (signal.SIGTTIN, 3))
-    with under_load(box, lambda: pair, pause=0 if long else 0.005) as load:
+    with under_load(box, lambda: pair, pause=0 if long else 0.01) as load:
         for number, count in steps * (5 if long else 1):
             os.kill(master(box), number)
             wait_until(lambda count=count: len(workers(box)) == count, f"{count} workers")  # type: ignore[misc]
@@ -155,8 +155,8 @@ def test_every_process_is_killed(box: Service, long: bool) -> None:
     """What was counted and not written down yet is, by the next start."""
     pair = box.issue()
     total = broken = 0
-    for _ in range(20 if long else 2):
-        with under_load(box, lambda: pair, pause=0.002) as load:
+    for _ in range(20 if long else 1):
+        with under_load(box, lambda: pair, pause=0.002 if long else 0.01) as load:
             time.sleep(random.uniform(0.3, 2.5))
             kill(master(box), *workers(box))
             time.sleep(0.1)
@@ -189,7 +189,7 @@ def test_an_upgrade_loses_no_request_and_no_count(box: Service, long: bool) -> N
     pair, revoked, issuer = box.issue(), box.issue(), box.issue()
     old = master(box)
     listening = box.log.count("Listening at")
-    with under_load(box, lambda: pair, pause=0 if long else 0.005) as load:
+    with under_load(box, lambda: pair, pause=0 if long else 0.01) as load:
         before = set(workers(box))
         os.kill(old, signal.SIGUSR2)
         wait_until(lambda: box.log.count("Listening at") == listening + 1, "the second master")
