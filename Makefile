@@ -157,7 +157,8 @@ test-thread-sanitized: ## Run the tests with threads under the thread sanitizer:
 	$(call copy-freethreaded,threads,threads,$(fixed))
 	@cd build/threads && TSAN_OPTIONS="suppressions=$(CURDIR)/tests/fastcache/tsan.supp" \
 	    $(fixed) $(py) -m pytest --timeout=1200 tests/fastcache/test_cache_threads.py \
-	    tests/fastcache/test_cached.py tests/fastcache/test_cache_hostile.py $(ARGS)
+	    tests/fastcache/test_cached.py tests/fastcache/test_cached_flights.py \
+	    tests/fastcache/test_cache_hostile.py $(ARGS)
 
 HAS_NO_GIL = import sys, sysconfig; \
     sysconfig.get_config_var("Py_GIL_DISABLED") or sys.exit( \
