@@ -114,7 +114,7 @@ class IssueBody(RequestModel):
         default="live", json_schema_extra=_without_default, description="The caller's own."
     )
     scopes: Annotated[list[Scope], Field(min_length=1)] = Field(
-        default=[],
+        default_factory=list,
         json_schema_extra=_without_default,
         description="The caller's own if left out; nobody can give more than they have.",
     )
@@ -141,7 +141,7 @@ class ChangeBody(RequestModel):
 
     name: Name = Field(default="", json_schema_extra=_without_default)
     scopes: Annotated[list[Scope], Field(min_length=1)] = Field(
-        default=[],
+        default_factory=list,
         json_schema_extra=_without_default,
         description="Nobody can give more than they have, or change a key that has more.",
     )

@@ -136,7 +136,7 @@ def _csv_lines(text: str) -> Iterator[tuple[int, dict[str, object] | str]]:
             return
         if row is None:
             return
-        if not any(cell.strip() for cell in row):
+        if not "".join(row).strip():
             continue
         if names is None:
             names = [cell.strip() for cell in row]
@@ -149,7 +149,7 @@ def _csv_lines(text: str) -> Iterator[tuple[int, dict[str, object] | str]]:
             yield reader.line_num, f"has {len(row)} columns in place of {len(names)}"
             continue
         fields: dict[str, object] = {
-            name: cell.strip() for name, cell in zip(names, row, strict=True) if cell.strip()
+            name: text for name, cell in zip(names, row, strict=True) if (text := cell.strip())
         }
         if "scopes" in fields:
             fields["scopes"] = str(fields["scopes"]).split()

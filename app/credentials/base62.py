@@ -4,6 +4,12 @@ from __future__ import annotations
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
+_BASE = len(ALPHABET)
+# Ten digits at a time: such a number, unlike a longer one, is divided by the machine in one step.
+_TEN = 10
+_TEN_DIGITS = _BASE**_TEN
+_PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
+_PAIR = _BASE**2
 _DIGITS = {digit: value for value, digit in enumerate(ALPHABET)}
 
 
@@ -12,13 +18,23 @@ def encode(number: int, width: int) -> str:
 
     Raises OverflowError where it does not fit.
     """
-    digits = []
-    for _ in range(width):
-        number, digit = divmod(number, 62)
-        digits.append(ALPHABET[digit])
+    texts = []
+    for _ in range(width // _TEN):
+        number, low = divmod(number, _TEN_DIGITS)
+        low, fifth = divmod(low, _PAIR)
+        low, fourth = divmod(low, _PAIR)
+        low, third = divmod(low, _PAIR)
+        first, second = divmod(low, _PAIR)
+        texts.append(
+            _PAIRS[first] + _PAIRS[second] + _PAIRS[third] + _PAIRS[fourth] + _PAIRS[fifth]
+        )
+    for _ in range(width % _TEN):
+        number, digit = divmod(number, _BASE)
+        texts.append(ALPHABET[digit])
     if number:
         raise OverflowError(f"the number does not fit into {width} base62 digits")
-    return "".join(reversed(digits))
+    texts.reverse()
+    return "".join(texts)
 
 
 def decode(text: str) -> int:
@@ -26,7 +42,7 @@ def decode(text: str) -> int:
     number = 0
     try:
         for character in text:
-            number = number * 62 + _DIGITS[character]
+            number = number * _BASE + _DIGITS[character]
     except KeyError:
         raise ValueError("not a base62 number") from None
     return number

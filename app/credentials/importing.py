@@ -6,17 +6,15 @@ All or nothing: where one of them cannot be taken, none is, and each that cannot
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from app.credentials import base62
 from app.credentials.audit import Action, Actor, Head, Trail
 from app.credentials.models import Mode, NewCredential
 from app.credentials.service import utc_now
-from app.credentials.tokens import new_api_key
+from app.credentials.tokens import new_ids
 from app.errors import LatchkeyError
 
 IMPORTED = ""
@@ -60,10 +58,12 @@ class ImportStore(Protocol):
         check: Callable[[Collection[bytes]], None],
         detail: dict[str, object],
         trail: Trail,
+        progress: Callable[[int], None],
     ) -> None:
         """Store all of them in one transaction, or, where ``check`` raises, none.
 
-        ``check`` is called in it with the hash of every credential that is there.
+        ``check`` is called in it with the hash of every credential that is there, ``progress`` with
+        how many more are stored.
         """
 
     def keep_head(self, head: Head | None) -> None:
@@ -85,7 +85,7 @@ def import_keys(
 
     ``refused`` are lines that could not be read. ``source_digest`` is the SHA-256, in hex, of what
     was imported, for the audit log, which gets one row for all of them. ``progress`` is told how
-    many more keys are invalidated. Raises ImportRefused, with these and every other line that
+    many more keys are stored. Raises ImportRefused, with these and every other line that
     cannot be taken.
     """
     now = utc_now()
@@ -100,12 +100,13 @@ def import_keys(
         if problems or there:
             raise ImportRefused(sorted([*problems, *there], key=lambda one: one.line))
 
+    ids = new_ids(2 * len(keys))
     made = [
         NewCredential(
-            api_key=new_api_key(key.mode),
+            api_key=f"ak_{key.mode}_{next(ids)}",
             secret_hash=key.token_hash,
             derivation_id=IMPORTED,
-            account_id=f"acct_{base62.encode(secrets.randbits(128), 22)}",
+            account_id=f"acct_{next(ids)}",
             mode=key.mode,
             name=key.name,
             scopes=key.scopes,
@@ -117,11 +118,10 @@ def import_keys(
     ]
     trail = Trail(by, Action.KEY_IMPORT)
     try:
-        store.add_all(made, check, {"source_sha256": source_digest}, trail)
+        store.add_all(made, check, {"source_sha256": source_digest}, trail, progress)
     finally:
         for lookup in trail.lookups:
             invalidate(lookup)
-            progress(1)
     for number in trail.invalidations:
         invalidated(number)
     store.keep_head(trail.head)

@@ -7,7 +7,6 @@ already made invalidates too, so that a retry after a crash finishes the job.
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Final
 
-from app.credentials import base62
 from app.credentials.audit import Action, Actor, Trail
 from app.credentials.derivation import DerivationKey, DerivationKeys
 from app.credentials.models import (
@@ -34,6 +32,7 @@ from app.credentials.tokens import (
     lookup_key,
     mode_of,
     new_api_key,
+    new_id,
     read_secret,
     redact_secrets,
 )
@@ -284,7 +283,7 @@ class CredentialService:
             api_key=api_key,
             secret_hash=hash_secret(secret),
             derivation_id=maker.id,
-            account_id=f"acct_{base62.encode(secrets.randbits(128), 22)}",
+            account_id=f"acct_{new_id()}",
             mode=mode_of(api_key),
             name=name,
             scopes=scopes,
