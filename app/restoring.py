@@ -14,6 +14,7 @@ from pathlib import Path
 from app.command_user import command_line_user
 from app.config import Settings
 from app.credentials.audit import Action, Head, Record
+from app.credentials.scopes import lies_within
 from app.credentials.service import utc_now
 from app.errors import ConfigurationError
 from app.key_files import load_seal
@@ -39,10 +40,10 @@ class Restored:
 def restore(settings: Settings, backup: Path, accept_unknown: Callable[[str], None]) -> Restored:
     """Put a backup in the database's place; the former one stays beside it under another name.
 
-    What was revoked, rotated or given a sooner end since the backup stays so. Where the former
-    database cannot be read, ``accept_unknown`` is called with the reason before anything is
-    changed, and may raise. Raises ServiceUnreachable while a service runs, BackupFailed, and
-    ConfigurationError.
+    What was revoked, rotated, or given a sooner end or fewer scopes since the backup stays so.
+    Where the former database cannot be read, ``accept_unknown`` is called with the reason before
+    anything is changed, and may raise. Raises ServiceUnreachable while a service runs,
+    BackupFailed, and ConfigurationError.
     """
     database = database_path(settings.database_url)
     seal = load_seal(settings)
@@ -76,7 +77,7 @@ def _carry_over(
             raise BackupFailed(f"there is no {database}")
         # It may be of an older version than the program.
         migrate(f"sqlite:///{database}")
-        return carry_over(draft, database)
+        return carry_over(draft, database, lies_within)
     except (sqlite3.Error, BackupFailed, ConfigurationError) as error:
         accept_unknown(str(error))
         return None
@@ -94,7 +95,8 @@ def _write_down(draft: Path, backup: Path, carried: Carried | None, seal: Seal) 
         "log": "goes on" if carried is not None and carried.audited else "begins at the backup",
     }
     if carried is not None:
-        detail |= {"ended": len(carried.ended), "kept": carried.kept, "lost": carried.lost}
+        detail |= {"ended": len(carried.ended), "narrowed": len(carried.narrowed)}
+        detail |= {"kept": carried.kept, "lost": carried.lost}
     with closing(Store(f"sqlite:///{draft}", seal=seal)) as store:
         detail["rows"] = store.audit.last().number
         with store.audit.unkept() as audited:

@@ -143,6 +143,42 @@ def test_what_was_ended_since_stays_ended(box: Service) -> None:
         assert found.fetchone() == (1,)
 
 
+def test_no_key_may_do_more_than_before(box: Service) -> None:
+    """Scopes that were narrowed stay narrow, those that were widened since are the backup's."""
+    live = box.create_key(name="operator")
+
+    def scopes(pair: Pair, *wanted: str) -> list[str]:
+        path = f"/v1/api_keys/{pair.api_key}"
+        if wanted:
+            box.request("PATCH", path, live.bearer, json_body={"scopes": list(wanted)})
+        said: list[str] = box.get(path, live.bearer).json["scopes"]
+        return said
+
+    narrowed, write_to_read, others, widened, spelled = (box.issue() for _ in range(5))
+    scopes(write_to_read, "credentials:write")
+    scopes(others, "account:read")
+    scopes(widened, "account:read")
+    scopes(spelled, "credentials:read", "credentials:write")
+    file = back_up(box, "scopes.db")
+    scopes(narrowed, "account:read")
+    scopes(write_to_read, "credentials:read")
+    scopes(others, "credentials:read")
+    scopes(widened, "account:read", "credentials:write")
+    scopes(spelled, "credentials:write")
+
+    said = restore(box, file)
+    for pair in (narrowed, write_to_read, others):
+        assert f"keeps its scopes of now: {pair.api_key}" in said
+    for pair in (widened, spelled, live):
+        assert pair.api_key not in said
+    assert scopes(narrowed) == ["account:read"]
+    assert scopes(write_to_read) == scopes(others) == ["credentials:read"]
+    assert scopes(widened) == ["account:read"]
+    assert scopes(spelled) == ["credentials:read", "credentials:write"]
+    assert box.get("/credentials", narrowed.bearer).status == 403
+    assert json.loads(str(last_entry(box)["detail"]))["narrowed"] == 3
+
+
 def test_numbers_are_not_given_again(box: Service) -> None:
     file = back_up(box, "numbers.db")
     since = box.issue()

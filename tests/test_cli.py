@@ -133,6 +133,7 @@ def test_keys_create_json_is_one_object(box: Service, mode: str) -> None:
         "last_used_at",
         "rotate_by",
         "rotated_to",
+        "origin",
         "api_secret",
     ]
     assert fields["api_key"].startswith(f"ak_{mode}_")

@@ -297,12 +297,16 @@ def test_an_export_has_every_key_and_no_secret_or_hash(box: Service, form: str) 
     by_key = {row["api_key"]: row for row in rows}
     theirs, ours = by_key[api_key], by_key[formula.api_key]
     assert (theirs["origin"], ours["origin"]) == ("imported", "derived")
+    assert [row["origin"] for row in listed] == [row["origin"] for row in rows]
     both = ["account:read", "credentials:read"]
     assert theirs["scopes"] == (" ".join(both) if form == "csv" else both)
     assert ours["name"] == ("'=1+1" if form == "csv" else "=1+1")
     for secret in (token, sha(token), formula.api_secret, sha(formula.api_secret)):
         assert secret not in text
     assert run_here(box, "keys", "export", "--format", form).stdout == text
+    for row in (theirs, ours):
+        shown = box.get(f"/v1/api_keys/{row['api_key']}", formula.bearer).json
+        assert shown["origin"] == row["origin"]
 
 
 # ---- The log, and how many

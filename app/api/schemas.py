@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic.config import JsonDict
 
-from app.credentials.models import Change, Credential, Mode, Status, Usage
+from app.credentials.models import Change, Credential, Mode, Origin, Status, Usage
 from app.credentials.scopes import KNOWN_SCOPES, parse_scopes
 from app.credentials.service import DEFAULT_OVERLAP, LONGEST_OVERLAP
 from app.credentials.tokens import API_KEY_PATTERN, SECRET_PATTERN
@@ -237,6 +237,7 @@ class CredentialObject(BaseModel):
     last_used_at: Time | None = Field(description="Up to the last request; null for never.")
     rotate_by: Time | None = Field(description="When it should have been replaced by a new one.")
     rotated_to: ApiKey | None = Field(description="The key that replaces it.")
+    origin: Origin = Field(description="Imported: the hash of another system's token.")
 
     @classmethod
     def of(
@@ -366,4 +367,5 @@ def _fields(
         "last_used_at": last_used_at,
         "rotate_by": credential.rotate_by(rotation_age),
         "rotated_to": credential.rotated_to,
+        "origin": credential.origin,
     }

@@ -29,14 +29,15 @@ def backup_command(file: Path) -> None:
 def restore_command(file: Path, yes: bool) -> None:
     """Put the backup FILE in the database's place. The service must be stopped.
 
-    What was revoked, rotated or ended since the backup stays so; other changes and keys since then
-    are gone. The former database is kept beside the new one.
+    What was revoked, rotated, ended or narrowed since the backup stays so; other changes and keys
+    since then are gone. The former database is kept beside the new one.
     """
 
     def accept_unknown(reason: str) -> None:
         click.echo(f"The database in use cannot be read: {reason}", err=True)
         click.echo(
-            "What was revoked since the backup cannot be known: those keys would work again.",
+            "What was revoked since the backup cannot be known: those keys would work again, and "
+            "narrowed ones could do more.",
             err=True,
         )
         if not yes:
@@ -45,7 +46,7 @@ def restore_command(file: Path, yes: bool) -> None:
     if not yes:
         click.confirm(
             f"Restore {file}? Keys and changes since the backup are lost, but what has ended "
-            "stays ended.",
+            "stays ended, and no key can do more than now.",
             abort=True,
             err=True,
         )
@@ -54,6 +55,8 @@ def restore_command(file: Path, yes: bool) -> None:
     if done.carried is not None:
         for api_key in done.carried.ended:
             click.echo(f"stays ended: {api_key}")
+        for api_key in done.carried.narrowed:
+            click.echo(f"keeps its scopes of now: {api_key}")
         if done.carried.kept:
             click.echo(f"{done.carried.kept} keys taken over that the backup lacks")
         if done.carried.lost:

@@ -54,8 +54,7 @@ def _rows(session: Session) -> Iterator[dict[str, Any]]:
 
 def _row(session: Session, credential: Credential, age: timedelta, now: datetime) -> dict[str, Any]:
     last_used_at = session.usage.last_used_at(credential)
-    fields = CredentialObject.of(credential, last_used_at, now, age).model_dump(mode="json")
-    return {**fields, "origin": credential.origin}
+    return CredentialObject.of(credential, last_used_at, now, age).model_dump(mode="json")
 
 
 def _write_json(file: TextIO, rows: Iterator[dict[str, Any]]) -> None:
@@ -65,7 +64,7 @@ def _write_json(file: TextIO, rows: Iterator[dict[str, Any]]) -> None:
 
 def _write_csv(file: TextIO, rows: Iterator[dict[str, Any]]) -> None:
     writer: Callable[[list[Any]], Any] = csv.writer(file, lineterminator="\n").writerow
-    named = [*CredentialObject.model_fields, "origin"]
+    named = list(CredentialObject.model_fields)
     writer(named)
     for row in rows:
         writer([_cell(row[name]) for name in named])

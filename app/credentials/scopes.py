@@ -41,6 +41,11 @@ def permits(granted: Collection[str], needed: str) -> bool:
     return READ_EVERYTHING in granted or f"{resource}:write" in granted
 
 
+def lies_within(asked: Iterable[str], granted: Collection[str]) -> bool:
+    """Whether somebody with the ``granted`` scopes has all that are ``asked``."""
+    return all(permits(granted, scope) for scope in asked)
+
+
 def require_within(asked: Iterable[str], granted: Collection[str]) -> None:
     """Raise InsufficientScope, naming the first scope, unless ``granted`` covers all ``asked``."""
     for scope in sorted(asked):

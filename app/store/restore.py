@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,11 @@ _END_SOONER = """
         AND (credential.expires_at IS NULL OR f.expires_at < credential.expires_at))
     RETURNING api_key
 """
+_SCOPES = """
+    SELECT c.api_key, c.scopes, f.scopes FROM main.credential AS c
+    JOIN former.credential AS f ON f.api_key = c.api_key
+    WHERE f.scopes <> c.scopes ORDER BY c.id
+"""
 # Keys that the backup lacks: those that have ended, or a pair could be registered once more; and
 # the successors of others, which are all that their clients have.
 _CARRIED = """
@@ -52,25 +58,31 @@ _KEEP_OUT = """
     WHERE name IN (SELECT f.name FROM former.administrator AS f)
 """
 
+ScopesWithin = Callable[[Collection[str], Collection[str]], bool]
+"""Whether the first scopes allow nothing that the second do not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Carried:
     """What a restored database took over from the former one.
 
-    ``ended`` are keys that would otherwise have come back, or ended later; ``kept`` how many were
-    taken over that the backup lacks, ``lost`` how many were not. ``audited`` says that the log
-    goes on where the former one ended.
+    ``ended`` are keys that would otherwise have come back, or ended later; ``narrowed`` those that
+    could otherwise do more; ``kept`` how many were taken over that the backup lacks, ``lost`` how
+    many were not. ``audited`` says that the log goes on where the former one ended.
     """
 
     ended: list[str]
+    narrowed: list[str]
     kept: int
     lost: int
     audited: bool
 
 
-def carry_over(restored: Path, former: Path) -> Carried:
+def carry_over(restored: Path, former: Path, lies_within: ScopesWithin) -> Carried:
     """Have what ended in the former database be ended in the restored one; in one transaction.
 
+    No key may do more than in the former one either: where what it may do there is not all that
+    the backup gives it, which ``lies_within`` says, it keeps the scopes that it has there.
     Both have the current schema, and nobody else uses the restored one. Raises sqlite3.Error, and
     BackupFailed for a former database that is damaged.
     """
@@ -81,6 +93,7 @@ def carry_over(restored: Path, former: Path) -> Carried:
         connection.execute("BEGIN IMMEDIATE")
         ended = [row[0] for row in connection.execute(_REVOKE).fetchall()]
         ended += [row[0] for row in connection.execute(_END_SOONER).fetchall()]
+        narrowed = _carry_scopes(connection, lies_within)
         kept = _carry_credentials(connection)
         (lost,) = connection.execute(_LOST).fetchone()
         connection.execute(_KEEP_OUT)
@@ -91,7 +104,7 @@ def carry_over(restored: Path, former: Path) -> Carried:
             "former.sqlite_sequence AS f WHERE f.name = sqlite_sequence.name), 0))"
         )
         connection.execute("COMMIT")
-    return Carried(list(dict.fromkeys(ended)), kept, lost, audited)
+    return Carried(list(dict.fromkeys(ended)), narrowed, kept, lost, audited)
 
 
 def end_sessions(restored: Path) -> None:
@@ -124,6 +137,17 @@ def put_in_place(restored: Path, database: Path, aside: Path) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     restored.rename(database)
     sync_directory(database.parent)
+
+
+def _carry_scopes(connection: sqlite3.Connection, lies_within: ScopesWithin) -> list[str]:
+    """Give keys whose scopes were narrowed, or became others, those of now; which they are."""
+    narrowed = [
+        (present, api_key)
+        for api_key, backed_up, present in connection.execute(_SCOPES).fetchall()
+        if not lies_within(backed_up.split(), present.split())
+    ]
+    connection.executemany("UPDATE main.credential SET scopes = ? WHERE api_key = ?", narrowed)
+    return [api_key for _, api_key in narrowed]
 
 
 def _carry_credentials(connection: sqlite3.Connection) -> int:

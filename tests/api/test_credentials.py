@@ -36,6 +36,7 @@ FIELDS = [
     "last_used_at",
     "mode",
     "name",
+    "origin",
     "revoked_at",
     "rotate_by",
     "rotated_to",
@@ -102,6 +103,7 @@ def test_created_credential(service: Service, live: Pair) -> None:
         "last_used_at": None,
         "rotate_by": made["rotate_by"],
         "rotated_to": None,
+        "origin": "derived",
     }
     assert (
         service.get("/v1/account", Pair(made["api_key"], made["api_secret"]).bearer).status == 200

@@ -56,6 +56,7 @@ CREDENTIAL_FIELDS = {
     "last_used_at",
     "rotate_by",
     "rotated_to",
+    "origin",
 }
 
 
