@@ -27,7 +27,7 @@ from app.auth.shared import SharedState
 from app.credentials.derivation import DerivationKeys
 from app.credentials.models import Credential, Principal
 from app.credentials.service import hash_secret
-from app.credentials.tokens import FOREIGN_LOOKUP_LENGTH, MalformedToken, api_key_of, read_secret
+from app.credentials.tokens import MalformedToken, api_key_of, is_token_hash, read_secret
 from app.errors import ExpiredCredential, InvalidCredential, RevokedCredential, StoreError
 
 UNKNOWN_TTL = 10.0
@@ -92,9 +92,6 @@ class Authenticator:
         database was needed and failed; that is never remembered.
         """
         lookup, secret = presented
-        foreign = len(lookup) == FOREIGN_LOOKUP_LENGTH
-        if foreign and not self._may_be_imported(lookup):
-            raise InvalidCredential
         digest = self.digest.digest(secret)
         entry = self.known.get(lookup)
         expected = _NO_DIGEST if entry is None else entry.digest
@@ -102,7 +99,9 @@ class Authenticator:
             if self._is_fresh(entry, lookup):
                 self.counters.add(Count.CACHE_HIT)
                 return self._judge(entry)
-        if foreign:
+        if is_token_hash(lookup):
+            if not self._may_be_imported(lookup):
+                raise InvalidCredential
             return self.ask_derived(lookup, secret, digest)
         if self._between is not None:
             entry = self._between.get(lookup, digest)
@@ -198,7 +197,7 @@ class Authenticator:
         )
         self.known.put(lookup, entry)
         # A record of the shared cache has a key's id for its name, which a token's hash is not.
-        if self._between is not None and len(lookup) != FOREIGN_LOOKUP_LENGTH:
+        if self._between is not None and not is_token_hash(lookup):
             self._between.put(lookup, entry)
         return entry
 
@@ -207,7 +206,7 @@ class Authenticator:
         return self._find_imported is not None and self.shared.may_be_imported(lookup)
 
     def _read(self, lookup: str) -> Credential | None:
-        if len(lookup) != FOREIGN_LOOKUP_LENGTH:
+        if not is_token_hash(lookup):
             return self._find(api_key_of(lookup))
         return None if self._find_imported is None else self._find_imported(bytes.fromhex(lookup))
 

@@ -16,7 +16,7 @@ from enum import IntEnum, auto
 
 from app.auth.blocks import BLOCK_SIZE, Block, Blocks
 from app.auth.counts import Count, Use
-from app.credentials.tokens import FOREIGN_LOOKUP_LENGTH
+from app.credentials.tokens import is_token_hash
 from fastcache import (
     BloomFilter,
     Counters,
@@ -168,7 +168,7 @@ class SharedState:
 
         That of an imported token, whose stripe ends what was known of it before, may be new.
         """
-        if len(lookup) == FOREIGN_LOOKUP_LENGTH:
+        if is_token_hash(lookup):
             # A row of the log that somebody wrote by hand may name anything.
             with suppress(ValueError):
                 self.imported.add(bytes.fromhex(lookup))

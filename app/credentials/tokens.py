@@ -22,11 +22,11 @@ from app.credentials.models import Mode
 API_KEY_LENGTH = 30
 SECRET_LENGTH = 79
 LONGEST_FOREIGN = 512
-FOREIGN_LOOKUP_LENGTH = 64
 API_KEY_PATTERN = r"^ak_(live|test)_[0-9A-Za-z]{22}$"
 SECRET_PATTERN = r"^sk_(live|test)_[0-9A-Za-z]{71}$"  # noqa: S105 - a form, not a secret
 
 _SEED_LABEL = b"latchkey.v1.seed:"
+_FOREIGN_LOOKUP_LENGTH = 64
 _PREFIX_LENGTH = 8
 _ID_LENGTH = 22
 _ID_BYTES = 16
@@ -153,6 +153,11 @@ def is_foreign_token(text: str) -> bool:
 def foreign_lookup_key(token: str) -> str:
     """What caches know an imported token by: its SHA-256, in 64 hex digits."""
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def is_token_hash(lookup: str) -> bool:
+    """Whether a lookup key is that of an imported token: its length tells it from one of ours."""
+    return len(lookup) == _FOREIGN_LOOKUP_LENGTH
 
 
 def redact_secrets(text: str) -> str:

@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 from contextlib import closing
+from html import unescape
 
 import pytest
 
@@ -64,6 +65,20 @@ def test_filters(ada: Visitor, revoked: Pair) -> None:
     assert "There is no such row" in ada.get(f"{AUDIT}?key=nobody").text
     for nonsense in ("?action=x", "?before=x", "?before=" + "9" * 19, "?before=-1"):
         assert ada.get(AUDIT + nonsense).status == 200
+
+
+def test_details_break_after_commas(console: Service, ada: Visitor) -> None:
+    """And nowhere else in what is shown: it can be copied as it is stored."""
+    name = '<wbr>, "5, 6"'
+    issued = console.issue(name=name, scopes=["account:read", "credentials:read"])
+    cells = re.findall(
+        r'class="detail"><div><code>(.*?)</code>', ada.get(f"{AUDIT}?key={issued.api_key}").text
+    )
+    assert len(cells) == 1
+    parts = [unescape(part) for part in cells[0].split("<wbr>")]
+    assert all(part.endswith(",") for part in parts[:-1])
+    assert not any("," in part[:-1] for part in parts)
+    assert json.loads("".join(parts))["name"] == name
 
 
 def test_older_rows_are_pages_further(console: Service, ada: Visitor) -> None:
