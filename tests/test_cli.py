@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
-import os
-import pty
-import signal
-import socket
 import subprocess
-import zlib
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from app.config import MASK, Settings, variable
 from tests.audited import new_trail, open_store
 from tests.command import run_here
-from tests.faults.processes import wait_until, workers
-from tests.service import LATCHKEY, Pair, Service, free_port
+from tests.command_line import at_terminal, fails, listed, made, one_line, shown
+from tests.service import Pair, Service
 
 MASTER = bytes(range(100, 164))
 MISTAKEN = f"sk_live_{'7' * 71}"
@@ -36,65 +27,6 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Service:
     prepared = Service(tmp_path_factory.mktemp("box"))
     run_here(prepared, "init")
     return prepared
-
-
-def fails(box: Service, *arguments: str, status: int = 1) -> str:
-    """What a command says that fails: on standard error only, and without a traceback."""
-    run = run_here(box, *arguments)
-    assert (run.returncode, run.stdout) == (status, "")
-    return run.stderr
-
-
-def one_line(text: str) -> str:
-    assert text.count("\n") == 1
-    assert text.endswith("\n")
-    return text[:-1]
-
-
-def made(box: Service, mode: str = "live", *options: str, name: str = "test") -> Pair:
-    """A credential, made without a process of its own."""
-    run = run_here(box, "keys", "create", "--name", name, "--mode", mode, "--json", *options)
-    fields = json.loads(run.stdout)
-    return Pair(fields["api_key"], fields["api_secret"])
-
-
-def listed(box: Service, *options: str) -> list[dict[str, Any]]:
-    rows = json.loads(run_here(box, "keys", "list", "--json", *options).stdout)["credentials"]
-    assert isinstance(rows, list)
-    return rows
-
-
-def shown(box: Service, api_key: str) -> dict[str, Any]:
-    fields = json.loads(run_here(box, "keys", "show", api_key, "--json").stdout)
-    assert isinstance(fields, dict)
-    return fields
-
-
-def at_terminal(box: Service, *arguments: str, prompt: str, typed: str) -> tuple[int, str]:
-    """Run a command at a pseudo-terminal, type once it asks; its status and what is shown."""
-    ours, theirs = pty.openpty()
-    screen = b""
-    with subprocess.Popen(
-        [LATCHKEY, *arguments],
-        cwd=box.directory,
-        env=box.environment(),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    ) as process:
-        os.close(theirs)
-        try:
-            while prompt.encode() not in screen:
-                screen += os.read(ours, 4096)
-            os.write(ours, typed.encode())
-            while chunk := os.read(ours, 4096):
-                screen += chunk
-        except OSError:
-            process.wait()  # what Linux answers when the other end has been closed
-        finally:
-            os.close(ours)
-            process.kill()
-    return process.returncode, screen.decode()
 
 
 def test_help_names_every_command(box: Service) -> None:
@@ -276,92 +208,6 @@ def test_keys_revoke_after_a_yes(box: Service) -> None:
     assert shown(box, pair.api_key)["status"] == "revoked"
 
 
-def base62(text: str) -> int:
-    number = 0
-    for character in text:
-        number = number * 62 + DIGITS.index(character)
-    return number
-
-
-@pytest.mark.parametrize("mode", ["live", "test"])
-def test_console_generate_derives_a_pair_and_stores_nothing(box: Service, mode: str) -> None:
-    before = listed(box)
-    run = run_here(box, "console", "generate", "--mode", mode, "--json")
-    assert (run.stderr, run.stdout.count("\n")) == ("", 1)
-    pair = json.loads(run.stdout)
-    assert list(pair) == ["api_key", "api_secret"]
-    key = bytes.fromhex((box.directory / "secrets" / "derivation.key").read_text())
-    secret = pair["api_secret"]
-    assert (len(secret), secret[:30]) == (79, f"sk_{mode}_{pair['api_key'][8:]}")
-    mac = hmac.digest(key, f"latchkey.v1:{pair['api_key']}".encode(), hashlib.sha256)
-    assert base62(secret[30:73]) == int.from_bytes(mac)
-    assert base62(secret[73:]) == zlib.crc32(secret[:73].encode())
-    assert listed(box) == before
-
-
-def test_console_generate_for_a_person(box: Service) -> None:
-    lines = run_here(box, "console", "generate").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["api_key", "api_secret"]
-    assert lines[0].split()[1][:8] == "ak_live_"
-
-
-def test_console_generate_touches_no_database(tmp_path: Path) -> None:
-    vendor = Service(tmp_path, LATCHKEY_DERIVATION_KEYS="ab" * 32)
-    del vendor.settings["LATCHKEY_DERIVATION_KEY_FILE"]
-    vendor.command("console", "generate")
-    assert list(tmp_path.iterdir()) == []
-
-
-def hkdf(master: bytes, info: bytes) -> bytes:
-    """RFC 5869 with SHA-256, an empty salt and one block of output."""
-    extracted = hmac.digest(bytes(32), master, hashlib.sha256)
-    return hmac.digest(extracted, info + b"\x01", hashlib.sha256)
-
-
-@pytest.mark.parametrize("name", ["eu-1", "Zürich", "a name with spaces"])
-def test_console_instance_key(box: Service, tmp_path: Path, name: str) -> None:
-    expected = hkdf(MASTER, b"latchkey.v1.instance:" + name.encode()).hex()
-    master = tmp_path / "master.key"
-    master.write_text(f"{MASTER.hex()}\n")
-    command = ["console", "instance-key", "--name", name]
-    run = run_here(box, *command, "--master-key-file", str(master))
-    assert run.stdout == f"{expected}\n"
-    run = run_here(box, *command, "--master-key-file", str(master), "--json")
-    assert json.loads(run.stdout) == {"name": name, "derivation_key": expected}
-
-
-def test_console_instance_key_from_standard_input(box: Service) -> None:
-    run = subprocess.run(
-        [LATCHKEY, "console", "instance-key", "--name", "eu-1", "--master-key-file", "-"],
-        env=box.environment(),
-        input=MASTER.hex(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert run.stdout == f"{hkdf(MASTER, b'latchkey.v1.instance:eu-1').hex()}\n"
-
-
-def test_console_instance_key_asks_without_showing_what_is_typed(box: Service) -> None:
-    command = ["console", "instance-key", "--name", "eu-1"]
-    typed = f"{MASTER.hex()}\n"
-    status, screen = at_terminal(box, *command, prompt="Master key (hex)", typed=typed)
-    assert status == 0
-    assert MASTER.hex() not in screen
-    assert screen.endswith(f"{hkdf(MASTER, b'latchkey.v1.instance:eu-1').hex()}\r\n")
-
-
-@pytest.mark.parametrize("content", [b"", b"abcd", b"z" * 64, bytes(range(200, 256)), b"ab" * 31])
-def test_console_instance_key_refuses_a_bad_master_key(
-    box: Service, tmp_path: Path, content: bytes
-) -> None:
-    master = tmp_path / "master.key"
-    master.write_bytes(content)
-    command = ["console", "instance-key", "--name", "x", "--master-key-file", str(master)]
-    line = one_line(fails(box, *command))
-    assert line == "Error: the master key must be at least 64 hex digits"
-
-
 def test_config_shows_every_value_and_where_it_is_from(tmp_path: Path) -> None:
     secret = "ab" * 32
     box = Service(tmp_path, LATCHKEY_DERIVATION_KEYS=secret, LATCHKEY_WORKERS="3")
@@ -507,86 +353,6 @@ def test_keys_create_says_that_it_made_the_database(tmp_path: Path) -> None:
     run = run_here(box, "keys", "create", "--name", "x", "--json")
     assert run.stderr == f"made a new database, {box.settings['LATCHKEY_DATABASE_URL']}\n"
     assert json.loads(run.stdout)["name"] == "x"
-
-
-@pytest.fixture
-def serving(box: Service) -> Iterator[Callable[..., Service]]:
-    """Serve over the module's database with more arguments for ``latchkey serve``."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def serve(*arguments: str) -> Service:
-        service = Service(box.directory)
-        service.port = free_port()
-        service.log_path.unlink(missing_ok=True)
-        bind = f"127.0.0.1:{service.port}"
-        with service.log_path.open("wb") as log:
-            service.process = subprocess.Popen(
-                [LATCHKEY, "serve", "--bind", bind, *arguments],
-                env=service.environment(),
-                stdout=log,
-                stderr=log,
-            )
-        started.append(service.process)
-        wait_until(lambda: answers(service), f"an answer:\n{service.log}")
-        return service
-
-    yield serve
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-
-
-def answers(service: Service) -> bool:
-    try:
-        return service.get("/health").status == 200
-    except OSError:
-        return False
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_serve_takes_bind_and_workers_and_ends_cleanly(
-    serving: Callable[..., Service], number: signal.Signals
-) -> None:
-    service = serving("--workers", "3", "--threads", "1")
-    # A worker that has not come so far as to start its threads does not hear the signal yet.
-    wait_until(
-        lambda: (
-            [len(list(Path(f"/proc/{pid}/task").iterdir())) > 1 for pid in workers(service)]
-            == [True] * 3
-        ),
-        "three workers",
-    )
-    assert service.process is not None
-    service.process.send_signal(number)
-    assert service.process.wait(60) == 0
-    assert "Traceback" not in service.log
-    assert not answers(service)
-
-
-def test_serve_on_a_port_in_use_says_so(box: Service) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        bind = f"127.0.0.1:{taken.getsockname()[1]}"
-        run = box.command("serve", "--bind", bind, check=False)
-    assert run.returncode != 0
-    assert "Traceback" not in run.stderr
-    assert f"Connection in use: ('127.0.0.1', {bind.split(':')[1]})" in run.stderr
-    # Nor is anything left in memory.
-    record = json.loads(box.database.with_name("latchkey.db-service").read_text())
-    assert not Path(record["segment"]).exists()
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "line"),
-    [
-        ("--bind", "127.0.0.1:65536", "latchkey: LATCHKEY_BIND has a value that is not allowed."),
-        ("--bind", "nowhere", "latchkey: LATCHKEY_BIND has a value that is not allowed."),
-        ("--workers", "0", "latchkey: LATCHKEY_WORKERS has a value that is not allowed."),
-        ("--threads", "many", "latchkey: LATCHKEY_THREADS has a value that is not allowed."),
-    ],
-)
-def test_serve_refuses_bad_options(box: Service, option: str, value: str, line: str) -> None:
-    assert one_line(fails(box, "serve", option, value)).startswith(line)
 
 
 def test_a_locked_database_is_one_line(box: Service) -> None:

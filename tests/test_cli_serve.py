@@ -1,0 +1,105 @@
+"""latchkey serve as a person runs it: where it listens, how it ends, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.command import run_here
+from tests.command_line import fails, one_line
+from tests.faults.processes import wait_until, workers
+from tests.service import LATCHKEY, Service, free_port
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Service:
+    """The settings, the database and the keys of a service that does not run."""
+    prepared = Service(tmp_path_factory.mktemp("box"))
+    run_here(prepared, "init")
+    return prepared
+
+
+@pytest.fixture
+def serving(box: Service) -> Iterator[Callable[..., Service]]:
+    """Serve over the module's database with more arguments for ``latchkey serve``."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def serve(*arguments: str) -> Service:
+        service = Service(box.directory)
+        service.port = free_port()
+        service.log_path.unlink(missing_ok=True)
+        bind = f"127.0.0.1:{service.port}"
+        with service.log_path.open("wb") as log:
+            service.process = subprocess.Popen(
+                [LATCHKEY, "serve", "--bind", bind, *arguments],
+                env=service.environment(),
+                stdout=log,
+                stderr=log,
+            )
+        started.append(service.process)
+        wait_until(lambda: answers(service), f"an answer:\n{service.log}")
+        return service
+
+    yield serve
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def answers(service: Service) -> bool:
+    try:
+        return service.get("/health").status == 200
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_takes_bind_and_workers_and_ends_cleanly(
+    serving: Callable[..., Service], number: signal.Signals
+) -> None:
+    service = serving("--workers", "3", "--threads", "1")
+    # A worker that has not come so far as to start its threads does not hear the signal yet.
+    wait_until(
+        lambda: (
+            [len(list(Path(f"/proc/{pid}/task").iterdir())) > 1 for pid in workers(service)]
+            == [True] * 3
+        ),
+        "three workers",
+    )
+    assert service.process is not None
+    service.process.send_signal(number)
+    assert service.process.wait(60) == 0
+    assert "Traceback" not in service.log
+    assert not answers(service)
+
+
+def test_serve_on_a_port_in_use_says_so(box: Service) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = f"127.0.0.1:{taken.getsockname()[1]}"
+        run = box.command("serve", "--bind", bind, check=False)
+    assert run.returncode != 0
+    assert "Traceback" not in run.stderr
+    assert f"Connection in use: ('127.0.0.1', {bind.split(':')[1]})" in run.stderr
+    # Nor is anything left in memory.
+    record = json.loads(box.database.with_name("latchkey.db-service").read_text())
+    assert not Path(record["segment"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "line"),
+    [
+        ("--bind", "127.0.0.1:65536", "latchkey: LATCHKEY_BIND has a value that is not allowed."),
+        ("--bind", "nowhere", "latchkey: LATCHKEY_BIND has a value that is not allowed."),
+        ("--workers", "0", "latchkey: LATCHKEY_WORKERS has a value that is not allowed."),
+        ("--threads", "many", "latchkey: LATCHKEY_THREADS has a value that is not allowed."),
+    ],
+)
+def test_serve_refuses_bad_options(box: Service, option: str, value: str, line: str) -> None:
+    assert one_line(fails(box, "serve", option, value)).startswith(line)
