@@ -41,7 +41,8 @@ def make_audit_key_file(settings: Settings, rows: int) -> Path | None:
     if not path.exists():
         if rows:
             raise ConfigurationError(
-                f"the audit log was written with a key that is not there: put {path} back"
+                f"the audit log was written with a key that is not there: put {path} back, or, "
+                "where it is lost for good, begin a new chain: latchkey audit restart"
             )
         _require_apart(settings, "audit_key_file")
         made = make_key_file("audit", path)
@@ -51,6 +52,18 @@ def make_audit_key_file(settings: Settings, rows: int) -> Path | None:
         except HeadUnusable as error:
             raise ConfigurationError(str(error)) from None
     return made
+
+
+def make_next_audit_key_file(settings: Settings) -> Path:
+    """Make a key for a log that has lost its own; raises ConfigurationError where there is one."""
+    _require_apart(settings, "audit_key_file")
+    path = settings.audit_key_file.absolute()
+    if make_key_file("audit", path) is None:
+        raise ConfigurationError(
+            f"nothing was changed: there is a key, {path}; if the log was written with another, "
+            "which is lost for good, move this one away first"
+        )
+    return path
 
 
 def make_key_file(what: str, path: Path) -> Path | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,11 +15,12 @@ import click
 from app.cli.options import json_option
 from app.cli.printing import print_json, print_table
 from app.command_user import command_line_user
-from app.config import load_settings
-from app.credentials.audit import Action, Head, Record
+from app.config import Settings, load_settings
+from app.credentials.audit import Action, Head, Record, RowsDigest
 from app.credentials.service import utc_now
-from app.errors import LatchkeyError
-from app.key_files import load_seal
+from app.errors import ConfigurationError, LatchkeyError
+from app.key_files import load_seal, make_next_audit_key_file
+from app.segment import without_service
 from app.store import Store
 from app.store.audit import AuditLog, Filter
 from app.store.audit_head import HeadUnusable, Seal
@@ -87,7 +89,8 @@ def export_entries(file: Any) -> None:
 def verify_log(as_json: bool) -> None:
     """Check that no row was changed, moved, put there or taken away, at the end neither.
 
-    Exit status 1 where one was; a line for each says which.
+    Exit status 1 where one was; a line for each says which. Where the log was begun anew, since
+    its key was lost, a line says that too, at every time.
     """
     with _reading(sealed=True) as log:
         found = log.verify()
@@ -100,13 +103,17 @@ def verify_log(as_json: bool) -> None:
                     {"problem": one.problem, "first": one.first, "last": one.last}
                     for one in found.findings
                 ],
+                "restarts": [asdict(one) for one in found.restarts],
             }
         )
     else:
+        for restarted in found.restarts:
+            click.echo(restarted.message)
         for one in found.findings:
             click.echo(one.message)
         if not found.findings:
-            click.echo(f"the audit log is whole: {found.rows} rows")
+            since = f" from row {found.verified_from} on" if found.verified_from > 1 else ""
+            click.echo(f"the audit log is whole{since}: {found.rows} rows")
     if found.findings:
         sys.exit(1)
 
@@ -138,6 +145,74 @@ def accept_end(yes: bool) -> None:
     click.echo(f"accepted: row {last.number + 1} says so")
 
 
+@audit.command("restart")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def restart_chain(yes: bool) -> None:
+    """Begin a new chain with a new key, where that of the log is lost for good.
+
+    The service must be stopped, and the key's file be gone. The rows stay, but can never again be
+    verified, only compared with what they are now: export them first. A row says who did this and
+    when, and verify tells of it from then on.
+    """
+    settings = load_settings()
+    with without_service(settings):
+        with closing(Store(settings.database_url)) as store:
+            last = store.audit.last()
+        if not last.number:
+            raise ConfigurationError("the audit log has no rows yet: latchkey init makes its key")
+        path = make_next_audit_key_file(settings)
+        try:
+            seal = load_seal(settings)
+            said = _read_claim(seal)
+            if not yes:
+                click.confirm(
+                    f"The log ends with row {last.number}; {said}. Begin a new chain after it? "
+                    f"Rows 1 to {last.number} can never be verified again.",
+                    abort=True,
+                    err=True,
+                )
+            head = _restart(settings, seal, said)
+        except BaseException:
+            # No row was written with it.
+            path.unlink(missing_ok=True)
+            raise
+        _replace_head(seal, head)
+    click.echo(f"made {path}")
+    click.echo(f"row {head.number} begins a new chain")
+
+
+def _restart(settings: Settings, seal: Seal, said: str) -> Head:
+    """Add the row that begins a chain; it holds all rows before it as they are."""
+    with closing(Store(settings.database_url, seal=seal)) as store:
+        # While the block has the write lock, nothing is added.
+        with store.audit.unkept() as audited:
+            rows = RowsDigest()
+            for entry in store.audit.entries():
+                rows.add(entry)
+            detail = {"rows_sha256": rows.hexdigest(), "head": said}
+            audited.record(
+                Record(utc_now(), Action.AUDIT_RESTART, command_line_user(), detail=detail)
+            )
+    if audited.head is None:
+        raise LatchkeyError("no row was written")
+    return audited.head
+
+
+def _read_claim(seal: Seal) -> str:
+    """What the head file says, in words: nobody can tell any more who wrote it."""
+    try:
+        return f"the head file, which cannot be verified, says row {seal.head.claim().number}"
+    except HeadUnusable as error:
+        return str(error)
+
+
+def _replace_head(seal: Seal, head: Head) -> None:
+    try:
+        seal.head.replace(head)
+    except HeadUnusable as error:
+        raise LatchkeyError(f"{error}; then: latchkey audit accept") from None
+
+
 def accept(log: AuditLog, seal: Seal, former: Head | str) -> None:
     """Write down that a head is given up, and what it said, then replace it."""
     detail: dict[str, object] = {"head": former}
@@ -146,10 +221,7 @@ def accept(log: AuditLog, seal: Seal, former: Head | str) -> None:
     with log.unkept() as audited:
         audited.record(Record(utc_now(), Action.AUDIT_ACCEPT, command_line_user(), detail=detail))
     if audited.head is not None:
-        try:
-            seal.head.replace(audited.head)
-        except HeadUnusable as error:
-            raise LatchkeyError(str(error)) from None
+        _replace_head(seal, audited.head)
 
 
 @contextmanager

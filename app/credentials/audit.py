@@ -23,6 +23,7 @@ NO_MAC = "0" * 64
 
 _ROW_LABEL = b"latchkey.audit.v1"
 _HEAD_LABEL = b"latchkey.audit.head.v1"
+_ROWS_LABEL = b"latchkey.audit.rows.v1"
 
 Value = str | int | None
 """What a column holds: text, a whole number, or nothing."""
@@ -98,6 +99,7 @@ class Action(StrEnum):
     ADMIN_SIGN_OUT_EVERYWHERE = "admin.sign_out_everywhere"
     STORE_RESTORE = "store.restore"
     AUDIT_ACCEPT = "audit.accept"
+    AUDIT_RESTART = "audit.restart"
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,21 @@ class Trail:
     invalidations: list[int] = field(default_factory=list)
     lookups: list[str] = field(default_factory=list)
     head: Head | None = None
+
+
+class RowsDigest:
+    """SHA-256 of rows one after the other, each with its MAC: they need no key to be compared."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def add(self, entry: Entry) -> None:
+        """The next row."""
+        self._digest.update(encode(_ROWS_LABEL, (*entry.fields, entry.mac)))
+
+    def hexdigest(self) -> str:
+        """That of the rows until now."""
+        return self._digest.hexdigest()
 
 
 class AuditKey:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hmac
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from app.credentials.audit import NO_ROWS, AuditKey, Entry, Head
+from app.credentials.audit import NO_ROWS, Action, AuditKey, Entry, Head, RowsDigest
 
 Problem = Literal["altered", "missing", "inserted", "cut off", "head"]
 
@@ -19,7 +20,8 @@ class Finding:
     ``altered``: not what was written under that number, whether changed, moved or put there.
     ``missing``: a gap in the numbers. ``inserted``: a number that none can have. ``cut off``:
     the head says that there were more. ``head``: the head itself is not to be had, as ``reason``
-    says, or names another row; then a cut off end cannot be ruled out.
+    says, or names another row; then a cut off end cannot be ruled out. An ``altered`` with a reason
+    is of rows before a restart, which only all together can be said to have changed since.
     """
 
     problem: Problem
@@ -33,6 +35,8 @@ class Finding:
         one = self.first == self.last
         rows = f"row {self.first}" if one else f"rows {self.first} to {self.last}"
         were = "was" if one else "were"
+        if self.problem == "altered" and self.reason:
+            return f"{rows}: {self.reason}"
         if self.problem == "altered":
             return (
                 f"{rows}: {'this is' if one else 'these are'} not what was written there, but "
@@ -50,12 +54,47 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Restart:
+    """A row that says that a new chain begins with it, for the key of the former one was lost.
+
+    ``genuine``: written with the key that there is now. Rows before it cannot be verified; that
+    they are as they were at the restart can, and is a finding where they are not.
+    """
+
+    number: int
+    at: str
+    actor: str
+    genuine: bool
+
+    @property
+    def message(self) -> str:
+        """The restart in words: it is told for as long as there is a log."""
+        row = f"row {self.number} ({self.at}, {self.actor})"
+        if not self.genuine:
+            return f"{row}: says that a new chain begins here, which this key cannot verify"
+        return (
+            f"{row}: a new chain begins here, since the key was lost; the rows before it, up to "
+            f"row {self.number - 1}, cannot be verified with this key, only that nothing became of "
+            "them since"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
-    """What came of it: how many rows there are, the last of them, and what is wrong."""
+    """What came of it: how many rows there are, the last of them, and what is wrong.
+
+    ``restarts`` are no findings, but never left out.
+    """
 
     rows: int
     last: Head
     findings: list[Finding]
+    restarts: list[Restart]
+
+    @property
+    def verified_from(self) -> int:
+        """The number of the first row that the key verifies."""
+        return max((one.number for one in self.restarts if one.genuine), default=1)
 
 
 class Chain:
@@ -69,10 +108,13 @@ class Chain:
         self._former: tuple[str, ...] = (NO_ROWS.mac,)
         self.rows = 0
         self.last = NO_ROWS
+        # Whether the last row's MAC is what it has to be; one after a gap is only believed.
+        self.proven = False
 
     def follow(self, entry: Entry) -> Iterator[Finding]:
         """What is wrong with the next row, and with what should be before it."""
         self.rows += 1
+        self.proven = False
         number = entry.number
         if number < 1:
             yield Finding("inserted", number, number)
@@ -86,6 +128,8 @@ class Chain:
         if expected and not any(_equal(mac, entry.mac) for mac in expected):
             yield Finding("altered", number, number)
             self._former = (entry.mac, expected[0])
+        else:
+            self.proven = bool(expected)
         self._number = number
         self.last = Head(number, entry.mac)
 
@@ -97,10 +141,21 @@ def verify(key: AuditKey, entries: Iterable[Entry], head: Head | str) -> Verific
     """
     chain = Chain(key)
     findings: list[Finding] = []
+    restarts: list[Restart] = []
+    before = RowsDigest()
     at_head = None
     for entry in entries:
         for finding in chain.follow(entry):
             _add(findings, finding)
+        if entry.action == Action.AUDIT_RESTART.value:
+            restarts.append(_restart(entry, chain.proven))
+            if chain.proven:
+                # No row before it was written with this key.
+                findings = [one for one in findings if one.problem != "altered"]
+                if not _as_then(entry, before):
+                    reason = f"not as they were when row {entry.number} began a new chain"
+                    findings.append(Finding("altered", 1, entry.number - 1, reason))
+        before.add(entry)
         if isinstance(head, Head) and entry.number == head.number:
             at_head = entry.mac
     last = chain.last.number
@@ -110,7 +165,17 @@ def verify(key: AuditKey, entries: Iterable[Entry], head: Head | str) -> Verific
         findings.append(Finding("cut off", last + 1, head.number))
     elif at_head is not None and not _equal(head.mac, at_head):
         findings.append(Finding("head", head.number, head.number))
-    return Verification(chain.rows, chain.last, findings)
+    return Verification(chain.rows, chain.last, findings, restarts)
+
+
+def _restart(entry: Entry, genuine: bool) -> Restart:
+    actor = f"{entry.actor_kind} {entry.actor or ''}".rstrip()
+    return Restart(entry.number, str(entry.json_fields["at"]), actor, genuine)
+
+
+def _as_then(entry: Entry, before: RowsDigest) -> bool:
+    """Whether the rows before a genuine restart are those that it speaks of."""
+    return _equal(before.hexdigest(), json.loads(entry.detail).get("rows_sha256"))
 
 
 def _add(findings: list[Finding], new: Finding) -> None:

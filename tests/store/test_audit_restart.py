@@ -1,0 +1,183 @@
+"""A log that lost its key begins a new chain, says so for ever, and what is done to it is found."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.command import run_here
+from tests.service import Service
+
+BEFORE = 3
+
+
+class Box:
+    """A database whose audit key was lost after three rows, and what its commands say."""
+
+    def __init__(self, directory: Path) -> None:
+        self.service = Service(directory)
+        self.service.command("init")
+        self.key = directory / "secrets" / "audit.key"
+        # The start wrote the others.
+        self.make("before")
+        assert self.rows() == BEFORE
+
+    def make(self, name: str) -> None:
+        assert self.run("keys", "create", "--name", name)[0] == 0
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        done = run_here(self.service, *arguments)
+        return done.returncode, done.stdout, done.stderr
+
+    def rows(self) -> int:
+        return len(json.loads(self.run("audit", "list", "--json")[1])["entries"])
+
+    def restart(self) -> None:
+        self.key.unlink()
+        code, _, error = self.run("audit", "restart", "--yes")
+        assert code == 0, error
+
+    def edit(self, statement: str) -> None:
+        with closing(sqlite3.connect(self.service.database, isolation_level=None)) as connection:
+            connection.execute(statement)
+
+    def verify(self) -> tuple[list[tuple[str, int, int]], list[tuple[int, bool]]]:
+        """What is found, and the restarts with whether they are genuine."""
+        code, printed, _ = self.run("audit", "verify", "--json")
+        said = json.loads(printed)
+        assert code == (1 if said["findings"] else 0)
+        return (
+            [(one["problem"], one["first"], one["last"]) for one in said["findings"]],
+            [(one["number"], one["genuine"]) for one in said["restarts"]],
+        )
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    return Box(tmp_path)
+
+
+RESTART = BEFORE + 1
+
+
+def test_a_restart_is_told_of_ever_after(box: Box) -> None:
+    box.key.unlink()
+    code, _, error = box.run("keys", "create", "--name", "refused")
+    assert code == 1
+    assert "latchkey audit restart" in error
+    assert box.run("init")[2] == error
+    assert box.run("audit", "restart", "--yes")[0] == 0
+    assert box.key.stat().st_mode & 0o777 == 0o600
+    box.make("after")
+    assert box.verify() == ([], [(RESTART, True)])
+    code, said, _ = box.run("audit", "verify")
+    assert code == 0
+    told, whole = said.splitlines()
+    assert told.startswith(f"row {RESTART} (20")
+    assert f"up to row {BEFORE}, cannot be verified with this key" in told
+    assert whole == f"the audit log is whole from row {RESTART} on: {RESTART + 1} rows"
+    row = json.loads(box.run("audit", "list", "--action", "audit.restart", "--json")[1])
+    (entry,) = row["entries"]
+    assert entry["actor_kind"] == "command line"
+    assert f"says row {BEFORE}" in json.loads(entry["detail"])["head"]
+
+
+def test_only_where_the_key_is_gone_and_nobody_serves(box: Box) -> None:
+    code, _, error = box.run("audit", "restart", "--yes")
+    assert code == 1
+    assert "nothing was changed: there is a key" in error
+    assert box.verify() == ([], [])
+    kept = box.key.read_bytes()
+    with box.service:
+        box.key.unlink()
+        code, _, error = box.run("audit", "restart", "--yes")
+        assert code == 1
+        assert "a service uses this database" in error
+        assert not box.key.exists()
+    # Not confirmed: the key that was made for it is gone again.
+    assert box.run("audit", "restart")[0] == 1
+    assert not box.key.exists()
+    box.key.write_bytes(kept)
+    box.key.chmod(0o600)
+    assert box.verify() == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("UPDATE audit SET subject = 'x' WHERE number = 2", [("altered", 1, BEFORE)]),
+        ("UPDATE audit SET mac = upper(mac) WHERE number = 1", [("altered", 1, BEFORE)]),
+        ("DELETE FROM audit WHERE number = 1", [("missing", 1, 1), ("altered", 1, BEFORE)]),
+        (f"UPDATE audit SET actor = 'x' WHERE number = {RESTART + 1}", None),
+        (f"DELETE FROM audit WHERE number > {RESTART}", [("cut off", RESTART + 1, RESTART + 2)]),
+    ],
+)
+def test_what_is_done_after_a_restart_is_found(
+    box: Box, statement: str, found: list[tuple[str, int, int]] | None
+) -> None:
+    box.restart()
+    box.make("after")
+    box.make("later")
+    box.edit(statement)
+    expected = [("altered", RESTART + 1, RESTART + 1)] if found is None else found
+    assert box.verify() == (expected, [(RESTART, True)])
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"DELETE FROM audit WHERE number = {RESTART}",
+        f"UPDATE audit SET action = 'key.issue' WHERE number = {RESTART}",
+        f"UPDATE audit SET detail = '{{}}' WHERE number = {RESTART}",
+        f"UPDATE audit SET at = at + 1 WHERE number = {RESTART}",
+        f"DELETE FROM audit WHERE number <= {BEFORE}",
+    ],
+)
+def test_a_restart_that_was_tampered_with_excuses_nothing(box: Box, statement: str) -> None:
+    box.restart()
+    box.make("after")
+    box.edit(statement)
+    findings, restarts = box.verify()
+    assert not any(genuine for _, genuine in restarts)
+    found = {number for _, first, last in findings for number in range(first, last + 1)}
+    assert {1, BEFORE} <= found
+
+
+@pytest.mark.parametrize("gap", [False, True])
+def test_who_can_only_write_to_the_database_restarts_nothing(box: Box, gap: bool) -> None:
+    """A row that says so covers no change, also not after a gap, where rows are only believed."""
+    box.edit("UPDATE audit SET subject = 'x' WHERE number = 1")
+    box.edit("UPDATE audit SET action = 'audit.restart' WHERE number = 3")
+    if gap:
+        box.edit("DELETE FROM audit WHERE number = 2")
+    findings, restarts = box.verify()
+    assert restarts == [(3, False)]
+    assert ("altered", 1, 1) in findings
+    assert (("missing", 2, 2) if gap else ("altered", 3, 3)) in findings
+    assert (
+        "says that a new chain begins here, which this key cannot verify"
+        in (box.run("audit", "verify")[1])
+    )
+
+
+def test_a_second_restart_names_the_first(box: Box) -> None:
+    box.restart()
+    box.make("between")
+    box.restart()
+    box.make("after")
+    assert box.verify() == ([], [(RESTART, False), (RESTART + 2, True)])
+    box.edit(f"UPDATE audit SET actor = 'x' WHERE number = {RESTART}")
+    assert box.verify()[0] == [("altered", 1, RESTART + 1)]
+
+
+def test_a_log_without_rows_needs_none(box: Box) -> None:
+    box.edit("DELETE FROM audit")
+    box.key.unlink()
+    code, _, error = box.run("audit", "restart", "--yes")
+    assert code == 1
+    assert "latchkey init makes its key" in error
+    assert not box.key.exists()
