@@ -117,6 +117,3 @@ def test_unknown_empty_and_null_scopes(service: Service, live: Pair, scopes: obj
 
 def test_repeated_scopes_are_one(service: Service, live: Pair) -> None:
     assert create(service, live, scopes=["*", "*"]).json["scopes"] == ["*"]
-
-
-# Expiry.

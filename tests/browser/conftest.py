@@ -1,4 +1,7 @@
-"""One browser and one service for all tests in it; each test has a profile of its own."""
+"""One browser and one service for all tests in it; each test has a profile of its own.
+
+Both end with the package: the browser runs an event loop in this process, which others want too.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="there is no chromium"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with chromium() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with the administrator ada; signing in is not limited."""
     directory = tmp_path_factory.mktemp("browser")
