@@ -123,8 +123,14 @@ def content(media_type: str, json_type: str = "string") -> dict[str, Any]:
 
 def _responses(answers: Answers, errors: tuple[int, ...]) -> dict[int, Described]:
     """``answers``, the errors of the route, and those that any request can meet."""
-    every = sorted({400, 431, 500, *errors})
-    return {**answers, **dict.fromkeys(every, ErrorEnvelope)}
+    first, *others = sorted({400, 431, 500, *errors})
+    # The first brings the model into the document; to work it out for each would delay the start.
+    return {**answers, first: ErrorEnvelope, **{status: _as_the_first() for status in others}}
+
+
+def _as_the_first() -> Described:
+    schema = {"$ref": f"#/components/schemas/{ErrorEnvelope.__name__}"}
+    return {"content": {"application/json": {"schema": schema}}}
 
 
 def _refuse(error: ValidationError) -> Response:

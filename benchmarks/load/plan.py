@@ -37,7 +37,7 @@ class Settings:
 
 FULL = Settings()
 QUICK = Settings(
-    main_seconds=3,
+    main_seconds=2,
     concurrent_seconds=2,
     seconds=1,
     ceiling_seconds=1,

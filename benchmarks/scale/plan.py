@@ -37,14 +37,14 @@ class Settings:
 
 FULL = Settings()
 QUICK = Settings(
-    credentials=(SMALL, 10_000, 50_000),
+    credentials=(SMALL, 10_000, 30_000),
     processes=2,
     rounds=4,
     calls=50,
     shared_turns=1,
     threads=(4,),
-    seconds=2,
-    soak_seconds=6,
+    seconds=1,
+    soak_seconds=4,
     soak_fresh=1_000,
 )
 

@@ -14,6 +14,17 @@ from tests.service import Answer, Pair, Service
 
 _COLD_KEYS = 3
 
+SETTINGS = {
+    "LATCHKEY_WORKERS": "1",
+    "LATCHKEY_THREADS": "16",
+    "LATCHKEY_FAILURE_LIMIT": "off",
+}
+"""Of a service whose database is to fail.
+
+One worker: what is cached in it is cached for every request. Threads enough that requests which
+wait for a lock do so at the same time.
+"""
+
 
 @dataclass(frozen=True)
 class Keys:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.faults import disk
 from tests.faults.outage import (
+    SETTINGS,
     assert_cache_serves,
     assert_internal_error,
     assert_outage,
@@ -286,8 +287,12 @@ def test_a_database_swapped_for_another(running: Service) -> None:
     assert running.get("/ready").status == 200
 
 
-def test_the_log_of_a_database_that_was_replaced(running: Service) -> None:
-    """SQLite takes whatever log has the right name: it must not be laid over another database."""
+def test_the_log_of_a_database_that_was_replaced(start_service: Callable[..., Service]) -> None:
+    """SQLite takes whatever log has the right name: it must not be laid over another database.
+
+    In a service that knew no other database before: soon after one it checks everything again.
+    """
+    running = start_service(unprivileged=True, **SETTINGS)
     keys = prepare(running)
     aside = running.database.with_name("aside")
     new, made = another_database(running)
