@@ -38,7 +38,7 @@ class Settings:
 FULL = Settings()
 QUICK = Settings(
     main_seconds=2,
-    concurrent_seconds=2,
+    concurrent_seconds=1,
     seconds=1,
     ceiling_seconds=1,
     warm_seconds=0,

@@ -38,7 +38,7 @@ class Settings:
 FULL = Settings()
 QUICK = Settings(
     credentials=(SMALL, 10_000, 30_000),
-    processes=2,
+    processes=1,
     rounds=4,
     calls=50,
     shared_turns=1,
