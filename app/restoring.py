@@ -26,8 +26,6 @@ from app.store.location import database_path
 from app.store.migrate import migrate
 from app.store.restore import Carried, carry_over, end_sessions, put_in_place
 
-_CHUNK = 1 << 20
-
 
 @dataclass(frozen=True, slots=True)
 class Restored:
@@ -115,8 +113,5 @@ def _keep_head(settings: Settings, seal: Seal) -> None:
 
 
 def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

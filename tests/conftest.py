@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.command import run_here
 from tests.service import Service
 
 # How long an example takes says more of the machine than of what is tested.
@@ -79,6 +80,14 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     directory = tmp_path_factory.mktemp("service")
     with Service(directory, LATCHKEY_FAILURE_LIMIT="off", LATCHKEY_WORKERS="1") as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Service:
+    """The settings, the database and the keys of a service that does not run."""
+    prepared = Service(tmp_path_factory.mktemp("box"))
+    run_here(prepared, "init")
+    return prepared
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,19 +13,7 @@ from tests.command import run_here
 from tests.command_line import at_terminal, fails, listed, made, one_line, shown
 from tests.service import Pair, Service
 
-MASTER = bytes(range(100, 164))
 MISTAKEN = f"sk_live_{'7' * 71}"
-DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-Run = subprocess.CompletedProcess[str]
-
-
-@pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Service:
-    """The settings, the database and the keys of a service that does not run."""
-    prepared = Service(tmp_path_factory.mktemp("box"))
-    run_here(prepared, "init")
-    return prepared
 
 
 def test_help_names_every_command(box: Service) -> None:

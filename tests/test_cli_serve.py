@@ -11,18 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import run_here
 from tests.command_line import fails, one_line
 from tests.faults.processes import wait_until, workers
 from tests.service import LATCHKEY, Service, free_port
-
-
-@pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Service:
-    """The settings, the database and the keys of a service that does not run."""
-    prepared = Service(tmp_path_factory.mktemp("box"))
-    run_here(prepared, "init")
-    return prepared
 
 
 @pytest.fixture

@@ -16,16 +16,7 @@ from tests.command_line import at_terminal, fails, listed, one_line
 from tests.service import LATCHKEY, Service
 
 MASTER = bytes(range(100, 164))
-MISTAKEN = f"sk_live_{'7' * 71}"
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-
-@pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Service:
-    """The settings, the database and the keys of a service that does not run."""
-    prepared = Service(tmp_path_factory.mktemp("box"))
-    run_here(prepared, "init")
-    return prepared
 
 
 def base62(text: str) -> int:

@@ -48,7 +48,6 @@ class Upkeep:
     def start(self) -> None:
         """Catch up with the log, then start the threads; in a worker, after the fork."""
         self.replay()
-        self._attempt(_LEARNING, self._learn_imported)
         # Apart: a flush may wait for the lock of whoever writes for longer than the promise is.
         for tick, action in ((REPLAY_TICK, self.replay), (TICK, self.tidy)):
             thread = threading.Thread(

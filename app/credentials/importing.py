@@ -5,7 +5,6 @@ All or nothing: where one of them cannot be taken, none is, and each that cannot
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -126,11 +125,6 @@ def import_keys(
         invalidated(number)
     store.keep_head(trail.head)
     return made
-
-
-def token_hash(token: str) -> bytes:
-    """SHA-256 of a token: what its system gave us of it."""
-    return hashlib.sha256(token.encode()).digest()
 
 
 def _repeated(keys: Sequence[Foreign]) -> list[RefusedLine]:

@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from app.credentials.derivation import DerivationKey
 from app.credentials.models import Mode
@@ -142,6 +142,18 @@ def chunked(*chunks: bytes) -> bytes:
 def nested(depth: int) -> bytes:
     """JSON that is nothing but depth."""
     return b'{"name":' + b"[" * depth + b"]" * depth + b"}"
+
+
+def create(service: Service, by: Pair, **terms: object) -> Answer:
+    """Issue a key as somebody's; whatever is answered."""
+    return service.request("POST", "/v1/api_keys", by.bearer, json_body={"name": "x", **terms})
+
+
+def show(service: Service, by: Pair, api_key: str) -> Any:
+    """A key as somebody is shown it."""
+    answer = service.get(f"/v1/api_keys/{api_key}", by.bearer)
+    assert answer.status == 200
+    return answer.json
 
 
 def encode(value: object) -> bytes:

@@ -18,8 +18,9 @@ from tests.api.contract import (
     REVOKED,
     UNSUPPORTED_MEDIA_TYPE,
     Row,
+    show,
 )
-from tests.api.test_credentials import FIELDS, later, show, when
+from tests.api.test_credentials import FIELDS, later, when
 from tests.service import Answer, Pair, Service
 
 ALREADY_ROTATED = Row(409, "conflict_error", "ALREADY_ROTATED")

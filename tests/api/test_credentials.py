@@ -6,7 +6,6 @@ import re
 import time
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from typing import Any
 
 import pytest
 
@@ -21,11 +20,13 @@ from tests.api.contract import (
     MISSING,
     REALM,
     REVOKED,
+    create,
     derived,
     register,
     revoke,
+    show,
 )
-from tests.service import Answer, Pair, Service
+from tests.service import Pair, Service
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 FIELDS = [
@@ -42,16 +43,6 @@ FIELDS = [
     "scopes",
     "status",
 ]
-
-
-def create(service: Service, by: Pair, **terms: object) -> Answer:
-    return service.request("POST", "/v1/api_keys", by.bearer, json_body={"name": "x", **terms})
-
-
-def show(service: Service, by: Pair, api_key: str) -> Any:
-    answer = service.get(f"/v1/api_keys/{api_key}", by.bearer)
-    assert answer.status == 200
-    return answer.json
 
 
 def when(text: str) -> datetime:

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from app.credentials.tokens import new_api_key
 from tests.api.contract import (
     INSUFFICIENT_SCOPE,
     INVALID_FIELD,
+    create,
+    show,
 )
-from tests.service import Answer, Pair, Service
-
-
-def create(service: Service, by: Pair, **terms: object) -> Answer:
-    return service.request("POST", "/v1/api_keys", by.bearer, json_body={"name": "x", **terms})
-
-
-def show(service: Service, by: Pair, api_key: str) -> Any:
-    answer = service.get(f"/v1/api_keys/{api_key}", by.bearer)
-    assert answer.status == 200
-    return answer.json
-
+from tests.service import Pair, Service
 
 ALLOWED = {
     "*": {"account", "list", "show", "create", "delete"},

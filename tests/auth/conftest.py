@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.auth.levels import Backend
+from tests.auth.plain_application import PlainApplication
 from tests.auth.worker import BACKENDS, Worker
 
 NewWorker = Callable[..., Worker]
@@ -43,3 +44,9 @@ def new_worker(tmp_path: Path, backend: Backend) -> Iterator[NewWorker]:
 def worker(new_worker: NewWorker) -> Worker:
     """A worker over the test's backend."""
     return new_worker()
+
+
+@pytest.fixture
+def plain() -> PlainApplication:
+    """An application that remembers what it was called with."""
+    return PlainApplication()

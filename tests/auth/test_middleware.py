@@ -33,11 +33,6 @@ def worker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Worker]:
     worker.close()
 
 
-@pytest.fixture
-def plain() -> PlainApplication:
-    return PlainApplication()
-
-
 def counted(worker: Worker) -> dict[str, int]:
     """What was counted besides the requests themselves."""
     requests = ("started", "finished")

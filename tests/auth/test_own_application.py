@@ -28,11 +28,6 @@ from tests.database import new_database
 
 
 @pytest.fixture
-def plain() -> PlainApplication:
-    return PlainApplication()
-
-
-@pytest.fixture
 def latchkey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Latchkey]:
     """Built from the environment, as somebody's own service builds it."""
     monkeypatch.setenv("LATCHKEY_DATABASE_URL", new_database(tmp_path / "latchkey.db"))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import functools
 import gc
 import inspect
 import pickle
-import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,6 +16,7 @@ import pytest
 
 from fastcache import CacheInfo, cached
 from tests.fastcache.fake_clock import Clock
+from tests.fastcache.recorded_calls import Calls
 
 MAKERS: list[Callable[..., Any]] = [
     functools.lru_cache,
@@ -32,32 +31,10 @@ def make(request: pytest.FixtureRequest) -> Callable[..., Any]:
     return found
 
 
-class Calls:
-    """A function that records its calls."""
-
-    def __init__(self) -> None:
-        self.made: list[Any] = []
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        self.made.append((args, kwargs))
-        return len(self.made)
-
-
 @cached(10)
 def at_module_level(number: int) -> int:
     """Its docstring."""
     return number
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.001)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    asyncio.run(until(condition))
 
 
 # ---- as functools.lru_cache

@@ -12,17 +12,7 @@ from typing import Any
 import pytest
 
 from fastcache import cached
-
-
-class Calls:
-    """A function that records its calls."""
-
-    def __init__(self) -> None:
-        self.made: list[Any] = []
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        self.made.append((args, kwargs))
-        return len(self.made)
+from tests.fastcache.recorded_calls import Calls
 
 
 async def until(condition: Callable[[], bool]) -> None:
