@@ -128,7 +128,8 @@ test-sanitized: ## Run the compiled code's tests under the address and undefined
 	$(call copy,sanitize)
 	@cd build/sanitize && \
 	    LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
-	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
+	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
+	    UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
 	    $(py) -m pytest --timeout=600 tests/fastcache tests/auth $(ARGS)
 
 # A fresh copy of fastcache and its tests in build/$(1), compiled in the mode $(2) by an

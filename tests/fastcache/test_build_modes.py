@@ -25,3 +25,21 @@ def test_unknown_mode_stops_the_build() -> None:
         "FASTCACHE_BUILD=fast: unknown build mode; "
         "choose one of release, debug, coverage, sanitize, threads"
     )
+
+
+_IMPORTED_WITHOUT_THE_APPLICATION = """
+import importlib, pathlib, sys
+sys.modules["app"] = None
+for path in ("tests/conftest.py", *map(str, pathlib.Path("tests/fastcache").glob("test_*.py"))):
+    importlib.import_module(path.removesuffix(".py").replace("/", "."))
+"""
+
+
+def test_these_tests_need_nothing_but_fastcache() -> None:
+    """An interpreter without the GIL has fastcache and pytest, and not all that the service needs."""
+    subprocess.run(
+        [sys.executable, "-c", _IMPORTED_WITHOUT_THE_APPLICATION],
+        cwd=ROOT,
+        check=True,
+        timeout=60,
+    )
