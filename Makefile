@@ -155,6 +155,7 @@ test-freethreaded: ## Run fastcache's tests without the GIL: PYTHON=.../python3.
 fixed = setarch --addr-no-randomize
 
 test-thread-sanitized: ## Run the tests with threads under the thread sanitizer: PYTHON=…
+	@"$(PYTHON)" -c "$$IS_THREAD_SANITIZED"
 	$(call copy-freethreaded,threads,threads,$(fixed))
 	@cd build/threads && TSAN_OPTIONS="suppressions=$(CURDIR)/tests/fastcache/tsan.supp" \
 	    $(fixed) $(py) -m pytest --timeout=1200 tests/fastcache/test_cache_threads.py \
@@ -164,7 +165,10 @@ test-thread-sanitized: ## Run the tests with threads under the thread sanitizer:
 HAS_NO_GIL = import sys, sysconfig; \
     sysconfig.get_config_var("Py_GIL_DISABLED") or sys.exit( \
         sys.executable + " has the GIL: give PYTHON=/path/to/python3.13t, or a later one")
-export HAS_NO_GIL
+IS_THREAD_SANITIZED = import sys, sysconfig; \
+    "--with-thread-sanitizer" in (sysconfig.get_config_var("CONFIG_ARGS") or "") or sys.exit( \
+        sys.executable + " is not made --with-thread-sanitizer: see CONTRIBUTING.md")
+export HAS_NO_GIL IS_THREAD_SANITIZED
 
 wheel: .venv/.runtime ## Build the wheel into dist/
 	@rm -rf dist build/lib* build/bdist*
