@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.command import run_here
 from tests.service import Service
 
 # How long an example takes says more of the machine than of what is tested.
@@ -99,7 +98,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def box(tmp_path_factory: pytest.TempPathFactory) -> Service:
     """The settings, the database and the keys of a service that does not run."""
     prepared = Service(tmp_path_factory.mktemp("box"))
-    run_here(prepared, "init")
+    prepared.initialize()
     return prepared
 
 

@@ -13,13 +13,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from tests import forked
 from tests.command import run_here
 
 LATCHKEY = Path(sys.executable).with_name("latchkey")
 _START_TIMEOUT = 60.0
 _STOP_TIMEOUT = 40.0
+
+Process = subprocess.Popen[bytes] | forked.Forked
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class Service:
             "LATCHKEY_WORKERS": "2",
             **settings,
         }
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
         self._issuers: dict[str, Pair] = {}
 
     def __enter__(self) -> Service:
@@ -96,16 +99,9 @@ class Service:
     def start(self) -> None:
         """Make what is missing (once), serve, and wait until it answers."""
         if not self.database.exists():
-            self._prepare("init")
+            self.initialize()
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.serving(),
-                cwd=self.directory,
-                env=self.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+            self.process = self.serve(log)
         deadline = time.monotonic() + _START_TIMEOUT
         while True:
             try:
@@ -118,9 +114,33 @@ class Service:
                 raise RuntimeError(f"the service did not start:\n{self.log}")
             time.sleep(0.05)
 
-    def serving(self) -> list[str]:
-        """The command that serves."""
-        return [*self.prefix, str(LATCHKEY), "serve"]
+    def initialize(self) -> None:
+        """Make the keys and the first credentials, in a database that a test run migrates once."""
+        # Not above: these are of the application, which not every run of the tests has.
+        from tests.database import new_database
+
+        self.database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new_database(self.database)
+        self._prepare("init")
+
+    def serve(self, log: BinaryIO) -> Process:
+        """Start what serves."""
+        if self.prefix:
+            return self.execute([*self.prefix, str(LATCHKEY), "serve"], log)
+        return forked.start(
+            ["serve"], directory=self.directory, environment=self.environment(), output=log
+        )
+
+    def execute(self, command: list[str], log: BinaryIO) -> Process:
+        """Run a command of its own with the service's settings."""
+        return subprocess.Popen(
+            command,
+            cwd=self.directory,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
 
     def stop(self) -> None:
         """End it as an operator does, and insist after a while."""

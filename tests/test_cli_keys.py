@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 def box(tmp_path_factory: pytest.TempPathFactory) -> Service:
     """A database without a service."""
     service = Service(tmp_path_factory.mktemp("box"))
-    service.command("init")
+    service.initialize()
     return service
 
 

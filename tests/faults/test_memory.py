@@ -65,7 +65,7 @@ def test_several_workers_do_not_start(full: Callable[..., Service]) -> None:
 def test_one_worker_serves_without(full: Callable[..., Service]) -> None:
     service = full(LATCHKEY_WORKERS="1")
     # Made while nobody serves: the command line will not reach the one that does.
-    service.command("init")
+    service.initialize()
     pair = service.create_key()
     service.start()
     assert service.get("/v1/account", pair.bearer).status == 200
@@ -89,7 +89,7 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, 
         "LATCHKEY_FAILURE_LIMIT": "off",
     }
     service = Service(directory, unprivileged=False, **settings)
-    service.command("init")
+    service.initialize()
     issuer = service.create_key()
     with service:
         yield service, issuer

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -20,7 +21,7 @@ from tests.faults import held_worker
 from tests.faults.held_worker import AFTER, BEFORE, COMMITTED, STOP, WAIT
 from tests.faults.outage import derived
 from tests.faults.processes import is_stopped, wait_until
-from tests.service import Pair, Service
+from tests.service import Pair, Process, Service
 
 ROOT = Path(__file__).parents[2]
 HELD = 120.0
@@ -34,9 +35,10 @@ class HeldWorker(Service):
     def stops(self) -> Path:
         return self.directory / "stops"
 
-    def serving(self) -> list[str]:
+    def serve(self, log: BinaryIO) -> Process:
         self.stops.mkdir(exist_ok=True)
-        return [sys.executable, "-m", "tests.faults.held_worker", str(self.port), str(self.stops)]
+        module = "tests.faults.held_worker"
+        return self.execute([sys.executable, "-m", module, str(self.port), str(self.stops)], log)
 
     def environment(self) -> dict[str, str]:
         return {**super().environment(), "PYTHONPATH": str(ROOT)}

@@ -1,0 +1,155 @@
+"""``latchkey`` in processes forked from one that has loaded it: to load it is most of a start.
+
+From the fork on they are what the command would be: of their own session's settings, directory and
+output, with gunicorn's own forks, sockets and signals. Only the ``exec`` is left out.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+_LATCHKEY = Path(sys.executable).with_name("latchkey")
+_LARGEST = 1 << 20
+
+
+class Forked:
+    """One process, with as much of ``subprocess.Popen`` as a service needs."""
+
+    def __init__(self, template: _Template, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._template = template
+        # It has not been waited for, so the number is still its own.
+        self._handle = os.pidfd_open(pid)
+
+    def poll(self) -> int | None:
+        """The exit status, minus a signal's number, or None while it runs."""
+        if self.returncode is None and select.select([self._handle], [], [], 0)[0]:
+            self._reap()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end, ``timeout`` seconds at most; raises subprocess.TimeoutExpired."""
+        if self.returncode is None:
+            if not select.select([self._handle], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("latchkey", timeout or 0)
+            self._reap()
+        assert self.returncode is not None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            signal.pidfd_send_signal(self._handle, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _reap(self) -> None:
+        self.returncode = self._template.ask({"wait": self.pid})
+        os.close(self._handle)
+
+
+def start(
+    arguments: list[str], *, directory: Path, environment: dict[str, str], output: BinaryIO
+) -> Forked:
+    """Run ``latchkey`` with the arguments; standard output and error both go to ``output``."""
+    template = _template()
+    asked = {"arguments": arguments, "directory": str(directory), "environment": environment}
+    return Forked(template, template.ask(asked, output.fileno()))
+
+
+class _Template:
+    """The process that has loaded it, which forks when it is asked to, and waits when it may."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._lock = threading.Lock()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.forked"],
+                stdin=theirs.fileno(),
+                cwd=Path(__file__).parents[1],
+            )
+        # It ends, by itself, when nobody can ask any more.
+        atexit.register(self._end)
+
+    def ask(self, question: dict[str, Any], *descriptors: int) -> int:
+        with self._lock:
+            socket.send_fds(self._socket, [json.dumps(question).encode()], descriptors)
+            answer = self._socket.recv(_LARGEST)
+        if not answer:
+            raise RuntimeError("the process that forks services has ended")
+        return int(answer)
+
+    def _end(self) -> None:
+        self._socket.close()
+        self._process.wait()
+
+
+@lru_cache(maxsize=1)
+def _template() -> _Template:
+    return _Template()
+
+
+def _stand() -> None:
+    """Load everything, then fork for each question; return in the children only."""
+    import app.cli
+    import app.server  # noqa: F401 - what `latchkey serve` loads
+
+    gc.collect()
+    gc.freeze()
+    asking = socket.socket(fileno=0)
+    while True:
+        # The environment of a test run comes with it.
+        data, descriptors, _, _ = socket.recv_fds(asking, _LARGEST, 1)
+        if not data:
+            sys.exit()
+        question = json.loads(data)
+        if "wait" in question:
+            _, status = os.waitpid(question["wait"], 0)
+            asking.send(b"%d" % os.waitstatus_to_exitcode(status))
+            continue
+        pid = os.fork()
+        if pid == 0:
+            asking.detach()
+            _become(question, descriptors[0])
+            return
+        os.close(descriptors[0])
+        asking.send(b"%d" % pid)
+
+
+def _become(asked: dict[str, Any], output: int) -> None:
+    """Give a fork what ``subprocess.Popen`` gives a new process."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for given, wanted in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(given, wanted)
+    os.close(nothing)
+    os.close(output)
+    os.chdir(asked["directory"])
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    sys.argv = [str(_LATCHKEY), *asked["arguments"]]
+    sys.path[0] = str(_LATCHKEY.parent)
+
+
+if __name__ == "__main__":
+    _stand()
+    from app.cli import main
+
+    main()
