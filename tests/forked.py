@@ -1,13 +1,14 @@
 """``latchkey`` in processes forked from one that has loaded it: to load it is most of a start.
 
-From the fork on they are what the command would be: of their own session's settings, directory and
-output, with gunicorn's own forks, sockets and signals. Only the ``exec`` is left out.
+From the fork on they are what the command would be, with settings, a directory and an output of
+their own, with gunicorn's own forks, sockets and signals. Only the ``exec`` is left out.
 """
 
 from __future__ import annotations
 
 import atexit
 import gc
+import importlib
 import json
 import os
 import select
@@ -66,11 +67,24 @@ class Forked:
 
 
 def start(
-    arguments: list[str], *, directory: Path, environment: dict[str, str], output: BinaryIO
+    arguments: list[str],
+    *,
+    module: str = "app.cli",
+    directory: Path,
+    environment: dict[str, str],
+    output: BinaryIO,
 ) -> Forked:
-    """Run ``latchkey`` with the arguments; standard output and error both go to ``output``."""
+    """Run ``main`` of a module, ``latchkey`` itself without, as if these were its arguments.
+
+    Standard output and error both go to ``output``.
+    """
     template = _template()
-    asked = {"arguments": arguments, "directory": str(directory), "environment": environment}
+    asked = {
+        "module": module,
+        "arguments": arguments,
+        "directory": str(directory),
+        "environment": environment,
+    }
     return Forked(template, template.ask(asked, output.fileno()))
 
 
@@ -107,8 +121,8 @@ def _template() -> _Template:
     return _Template()
 
 
-def _stand() -> None:
-    """Load everything, then fork for each question; return in the children only."""
+def _stand() -> str:
+    """Load everything, then fork for each question; in the children, return what is to be run."""
     import app.cli
     import app.server  # noqa: F401 - what `latchkey serve` loads
 
@@ -129,7 +143,7 @@ def _stand() -> None:
         if pid == 0:
             asking.detach()
             _become(question, descriptors[0])
-            return
+            return str(question["module"])
         os.close(descriptors[0])
         asking.send(b"%d" % pid)
 
@@ -149,7 +163,4 @@ def _become(asked: dict[str, Any], output: int) -> None:
 
 
 if __name__ == "__main__":
-    _stand()
-    from app.cli import main
-
-    main()
+    importlib.import_module(_stand()).main()

@@ -125,21 +125,25 @@ class Service:
 
     def serve(self, log: BinaryIO) -> Process:
         """Start what serves."""
-        if self.prefix:
-            return self.execute([*self.prefix, str(LATCHKEY), "serve"], log)
-        return forked.start(
-            ["serve"], directory=self.directory, environment=self.environment(), output=log
-        )
-
-    def execute(self, command: list[str], log: BinaryIO) -> Process:
-        """Run a command of its own with the service's settings."""
+        if not self.prefix:
+            return self.run("app.cli", ["serve"], log)
         return subprocess.Popen(
-            command,
+            [*self.prefix, str(LATCHKEY), "serve"],
             cwd=self.directory,
             env=self.environment(),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+        )
+
+    def run(self, module: str, arguments: list[str], log: BinaryIO) -> Process:
+        """Run ``main`` of a module with the service's settings."""
+        return forked.start(
+            arguments,
+            module=module,
+            directory=self.directory,
+            environment=self.environment(),
+            output=log,
         )
 
     def stop(self) -> None:

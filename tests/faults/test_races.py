@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -23,7 +22,6 @@ from tests.faults.outage import derived
 from tests.faults.processes import is_stopped, wait_until
 from tests.service import Pair, Process, Service
 
-ROOT = Path(__file__).parents[2]
 HELD = 120.0
 """Seconds for which a held request may wait: for a command that starts on a busy machine."""
 
@@ -37,11 +35,7 @@ class HeldWorker(Service):
 
     def serve(self, log: BinaryIO) -> Process:
         self.stops.mkdir(exist_ok=True)
-        module = "tests.faults.held_worker"
-        return self.execute([sys.executable, "-m", module, str(self.port), str(self.stops)], log)
-
-    def environment(self) -> dict[str, str]:
-        return {**super().environment(), "PYTHONPATH": str(ROOT)}
+        return self.run("tests.faults.held_worker", [str(self.port), str(self.stops)], log)
 
     @property
     def pid(self) -> int:
