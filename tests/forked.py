@@ -129,13 +129,17 @@ def _stand() -> str:
     gc.collect()
     gc.freeze()
     asking = socket.socket(fileno=0)
+    running: set[int] = set()
     while True:
         # The environment of a test run comes with it.
         data, descriptors, _, _ = socket.recv_fds(asking, _LARGEST, 1)
         if not data:
+            for pid in running:
+                os.kill(pid, signal.SIGTERM)
             sys.exit()
         question = json.loads(data)
         if "wait" in question:
+            running.remove(question["wait"])
             _, status = os.waitpid(question["wait"], 0)
             asking.send(b"%d" % os.waitstatus_to_exitcode(status))
             continue
@@ -144,6 +148,7 @@ def _stand() -> str:
             asking.detach()
             _become(question, descriptors[0])
             return str(question["module"])
+        running.add(pid)
         os.close(descriptors[0])
         asking.send(b"%d" % pid)
 
