@@ -59,7 +59,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if browser:
         terminalreporter.write_line(
             f"{len(browser)} browser tests did not run: there is no chromium "
-            "(apt-get install chromium)",
+            "(apt-get install chromium-headless-shell, or chromium)",
             yellow=True,
         )
 

@@ -23,7 +23,7 @@ _SIZES = {"desktop": DESKTOP, "phone": PHONE}
 def main() -> int:
     """Start a service of its own, show its pages, and end it."""
     if CHROMIUM is None:
-        sys.stderr.write("there is no chromium: apt-get install chromium\n")
+        sys.stderr.write("there is no chromium: apt-get install chromium-headless-shell\n")
         return 1
     TARGET.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as directory:
