@@ -133,14 +133,16 @@ test-sanitized: ## Run the compiled code's tests under the address and undefined
 	    $(py) -m pytest --timeout=600 tests/fastcache tests/auth $(ARGS)
 
 # A fresh copy of fastcache and its tests in build/$(1), compiled in the mode $(2) by an
-# interpreter without the GIL; its .venv is kept. Of the constraints only that of the model, whose
+# interpreter without the GIL; its .venv is kept while it is of that interpreter. Of the constraints only that of the model, whose
 # order of iteration the contract's tests compare: hypothesis has no newer wheel for this one.
 define copy-freethreaded
 	@"$(PYTHON)" -c "$$HAS_NO_GIL"
 	@mkdir -p build/$(1)
 	@find build/$(1) -mindepth 1 -maxdepth 1 ! -name .venv -exec rm -rf {} +
 	@tar $(copied) -cf - fastcache tests setup.py pyproject.toml | tar -xf - -C build/$(1)
-	@cd build/$(1) && { test -x $(py) || $(3) "$(PYTHON)" -m venv .venv; } && \
+	@cd build/$(1) && \
+	    { test "$$($(3) $(py) -c "$$ITS_PLACE")" = "$$($(3) "$(PYTHON)" -c "$$ITS_PLACE")" || \
+	        $(3) "$(PYTHON)" -m venv --clear .venv; } && \
 	    $(3) $(py) -m pip install --quiet 'Cython>=3.1' setuptools pytest \
         $$(grep '^cachetools==' $(CURDIR)/constraints.txt) \
 	        pytest-timeout 'hypothesis<6.150' && \
@@ -165,10 +167,11 @@ test-thread-sanitized: ## Run the tests with threads under the thread sanitizer:
 HAS_NO_GIL = import sys, sysconfig; \
     sysconfig.get_config_var("Py_GIL_DISABLED") or sys.exit( \
         sys.executable + " has the GIL: give PYTHON=/path/to/python3.13t, or a later one")
+ITS_PLACE = import sys; print(sys.base_prefix)
 IS_THREAD_SANITIZED = import sys, sysconfig; \
     "--with-thread-sanitizer" in (sysconfig.get_config_var("CONFIG_ARGS") or "") or sys.exit( \
         sys.executable + " is not made --with-thread-sanitizer: see CONTRIBUTING.md")
-export HAS_NO_GIL IS_THREAD_SANITIZED
+export HAS_NO_GIL ITS_PLACE IS_THREAD_SANITIZED
 
 wheel: .venv/.runtime ## Build the wheel into dist/
 	@rm -rf dist build/lib* build/bdist*

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pty
-import subprocess
 from typing import Any
 
+from tests import forked
 from tests.command import run_here
-from tests.service import LATCHKEY, Pair, Service
+from tests.service import Pair, Service
 
 
 def fails(box: Service, *arguments: str, status: int = 1) -> str:
@@ -48,24 +48,25 @@ def at_terminal(box: Service, *arguments: str, prompt: str, typed: str) -> tuple
     """Run a command at a pseudo-terminal, type once it asks; its status and what is shown."""
     ours, theirs = pty.openpty()
     screen = b""
-    with subprocess.Popen(
-        [LATCHKEY, *arguments],
-        cwd=box.directory,
-        env=box.environment(),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    ) as process:
-        os.close(theirs)
+    process = forked.start(
+        list(arguments),
+        directory=box.directory,
+        environment=box.environment(),
+        streams=(theirs, theirs, theirs),
+    )
+    os.close(theirs)
+    try:
+        while prompt.encode() not in screen:
+            screen += os.read(ours, 4096)
+        os.write(ours, typed.encode())
+        while chunk := os.read(ours, 4096):
+            screen += chunk
+    except OSError:
+        pass  # what Linux answers when the other end has been closed
+    finally:
+        os.close(ours)
         try:
-            while prompt.encode() not in screen:
-                screen += os.read(ours, 4096)
-            os.write(ours, typed.encode())
-            while chunk := os.read(ours, 4096):
-                screen += chunk
-        except OSError:
-            process.wait()  # what Linux answers when the other end has been closed
+            status = process.wait(20)
         finally:
-            os.close(ours)
             process.kill()
-    return process.returncode, screen.decode()
+    return status, screen.decode()

@@ -19,7 +19,7 @@ import sys
 import threading
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 _LATCHKEY = Path(sys.executable).with_name("latchkey")
 _LARGEST = 1 << 20
@@ -72,11 +72,11 @@ def start(
     module: str = "app.cli",
     directory: Path,
     environment: dict[str, str],
-    output: BinaryIO,
+    streams: tuple[int, int, int],
 ) -> Forked:
     """Run ``main`` of a module, ``latchkey`` itself without, as if these were its arguments.
 
-    Standard output and error both go to ``output``.
+    ``streams`` are the descriptors of its standard input, output and error.
     """
     template = _template()
     asked = {
@@ -85,7 +85,7 @@ def start(
         "directory": str(directory),
         "environment": environment,
     }
-    return Forked(template, template.ask(asked, output.fileno()))
+    return Forked(template, template.ask(asked, *streams))
 
 
 class _Template:
@@ -132,7 +132,7 @@ def _stand() -> str:
     running: set[int] = set()
     while True:
         # The environment of a test run comes with it.
-        data, descriptors, _, _ = socket.recv_fds(asking, _LARGEST, 1)
+        data, streams, _, _ = socket.recv_fds(asking, _LARGEST, 3)
         if not data:
             for pid in running:
                 os.kill(pid, signal.SIGTERM)
@@ -146,20 +146,19 @@ def _stand() -> str:
         pid = os.fork()
         if pid == 0:
             asking.detach()
-            _become(question, descriptors[0])
+            _become(question, streams)
             return str(question["module"])
         running.add(pid)
-        os.close(descriptors[0])
+        for stream in streams:
+            os.close(stream)
         asking.send(b"%d" % pid)
 
 
-def _become(asked: dict[str, Any], output: int) -> None:
+def _become(asked: dict[str, Any], streams: list[int]) -> None:
     """Give a fork what ``subprocess.Popen`` gives a new process."""
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for given, wanted in ((nothing, 0), (output, 1), (output, 2)):
+    for wanted, given in enumerate(streams):
         os.dup2(given, wanted)
-    os.close(nothing)
-    os.close(output)
+        os.close(given)
     os.chdir(asked["directory"])
     os.environ.clear()
     os.environ.update(asked["environment"])

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
 from tests import forked
@@ -114,14 +115,17 @@ class Service:
                 raise RuntimeError(f"the service did not start:\n{self.log}")
             time.sleep(0.05)
 
-    def initialize(self) -> None:
-        """Make the keys and the first credentials, in a database that a test run migrates once."""
+    def initialize(self) -> str:
+        """Have ``init`` make the rest around a database that a test run migrates once; its output.
+
+        That is the keys, the first credentials and the set-up link.
+        """
         # Not above: these are of the application, which not every run of the tests has.
         from tests.database import new_database
 
         self.database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new_database(self.database)
-        self._prepare("init")
+        return self._prepare("init")
 
     def serve(self, log: BinaryIO) -> Process:
         """Start what serves."""
@@ -138,13 +142,14 @@ class Service:
 
     def run(self, module: str, arguments: list[str], log: BinaryIO) -> Process:
         """Run ``main`` of a module with the service's settings."""
-        return forked.start(
-            arguments,
-            module=module,
-            directory=self.directory,
-            environment=self.environment(),
-            output=log,
-        )
+        with open(os.devnull, "rb") as nothing:
+            return forked.start(
+                arguments,
+                module=module,
+                directory=self.directory,
+                environment=self.environment(),
+                streams=(nothing.fileno(), log.fileno(), log.fileno()),
+            )
 
     def stop(self) -> None:
         """End it as an operator does, and insist after a while."""
@@ -172,7 +177,36 @@ class Service:
         return {**ours, **self.settings}
 
     def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run ``latchkey`` with the service's settings, to its end."""
+        """Run ``latchkey`` with the service's settings, in a process of its own, to its end."""
+        if self.prefix:
+            return self.executed(*arguments, check=check)
+        with (
+            open(os.devnull, "rb") as nothing,
+            TemporaryFile("w+") as output,
+            TemporaryFile("w+") as error,
+        ):
+            process = forked.start(
+                list(arguments),
+                directory=self.directory,
+                environment=self.environment(),
+                streams=(nothing.fileno(), output.fileno(), error.fileno()),
+            )
+            try:
+                status = process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise
+            # The process wrote by the same offsets.
+            for file in (output, error):
+                file.seek(0)
+            done = subprocess.CompletedProcess(arguments, status, output.read(), error.read())
+        if check:
+            done.check_returncode()
+        return done
+
+    def executed(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """The same as a shell does it: it takes longer, and all from ``exec`` on is real."""
         return subprocess.run(
             [*self.prefix, LATCHKEY, *arguments],
             cwd=self.directory,

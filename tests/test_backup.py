@@ -95,12 +95,12 @@ def test_what_was_ended_since_stays_ended(box: Service) -> None:
     live = box.create_key(name="operator")
     revoked, rotated, sooner, kept = (box.issue() for _ in range(4))
     revoked_before = box.issue()
-    box.command("keys", "revoke", revoked_before.api_key, "--yes")
+    run_here(box, "keys", "revoke", revoked_before.api_key, "--yes")
     file = back_up(box, "since.db")
     for pair in (revoked, rotated, sooner, kept):
         assert works(box, pair)
     # Since the backup:
-    box.command("keys", "revoke", revoked.api_key, "--yes")
+    run_here(box, "keys", "revoke", revoked.api_key, "--yes")
     path = f"/v1/api_keys/{rotated.api_key}/rotate"
     made = box.request("POST", path, live.bearer, json_body={"overlap_seconds": 0}).json
     successor = Pair(made["api_key"], made["api_secret"])
@@ -111,7 +111,7 @@ def test_what_was_ended_since_stays_ended(box: Service) -> None:
     registered = box.derive_pair()
     body = {"api_key": registered.api_key, "api_secret": registered.api_secret}
     assert box.request("POST", "/credentials", json_body=body).status == 201
-    box.command("keys", "revoke", registered.api_key, "--yes")
+    run_here(box, "keys", "revoke", registered.api_key, "--yes")
     rows = int(str(last_entry(box)["number"]))
 
     said = restore(box, file)
@@ -250,10 +250,10 @@ def test_where_the_database_cannot_be_read_it_says_so_and_asks(
     tmp_path: Path, missing: bool
 ) -> None:
     box = Service(tmp_path, LATCHKEY_WORKERS="1")
-    box.command("init")
+    box.initialize()
     pair = box.create_key()
     file = back_up(box, "before.db")
-    box.command("keys", "revoke", pair.api_key, "--yes")
+    run_here(box, "keys", "revoke", pair.api_key, "--yes")
     if missing:
         box.database.unlink()
     else:

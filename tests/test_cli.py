@@ -32,7 +32,7 @@ def test_help_names_every_command(box: Service) -> None:
 
 
 def test_the_version(box: Service) -> None:
-    assert box.command("--version").stdout.startswith("latchkey, version ")
+    assert box.executed("--version").stdout.startswith("latchkey, version ")
 
 
 @pytest.mark.parametrize("mode", ["live", "test"])
@@ -230,7 +230,7 @@ def test_config_shows_every_value_and_where_it_is_from(tmp_path: Path) -> None:
 def test_the_status_of_a_process(
     box: Service, arguments: list[str], status: int, line: str
 ) -> None:
-    run = box.command(*arguments, check=False)
+    run = box.executed(*arguments, check=False)
     assert run.returncode == status
     assert "Traceback" not in run.stderr
     assert "".join(run.stderr.splitlines()[-1:]).startswith(line)

@@ -305,6 +305,8 @@ def test_no_module_is_loaded_from_the_working_directory(tmp_path: Path) -> None:
     service = Service(tmp_path)
     for name in ("app.py", "json.py", "sqlite3.py"):
         (tmp_path / name).write_text("raise SystemExit('loaded from the working directory')\n")
+    # Nothing is loaded by a process that is forked.
+    service.prefix = ["env"]
     made = service.command("init")
     assert "export LIVE_API_SECRET=sk_live_" in made.stdout
     with service:

@@ -189,7 +189,7 @@ def test_after_a_restart_and_while_nobody_served(box: Service) -> None:
 
 def test_a_single_worker_without_shared_memory_knows_them_too(tmp_path: Path) -> None:
     box = Service(tmp_path, LATCHKEY_WORKERS="1", LATCHKEY_SHARED_MEMORY=str(tmp_path / "none"))
-    box.command("init")
+    box.initialize()
     imported(box, "alone")
     with box:
         assert use(box, "alone").status == 200

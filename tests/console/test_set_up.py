@@ -115,7 +115,7 @@ def test_the_link_names_a_host_that_the_console_answers_to(
 ) -> None:
     service = Service(tmp_path)
     service.settings.update(settings)
-    printed = run_here(service, "init").stdout
+    printed = service.initialize()
     assert f"\n{origin}console/set-up?token=" in printed
 
 

@@ -8,6 +8,7 @@ from contextlib import closing
 
 import pytest
 
+from app.console.sign_in import own_page
 from tests.console.visitor import PASSWORD, Visitor, admin, make_administrator
 from tests.service import Service
 
@@ -92,8 +93,12 @@ def test_one_is_led_back_to_the_page_that_was_asked_for(visitor: Visitor) -> Non
         "/v1/account",
     ],
 )
-def test_one_is_led_nowhere_else(visitor: Visitor, elsewhere: str) -> None:
-    assert visitor.sign_in(next=elsewhere).location == "/console/"
+def test_no_page_elsewhere_is_one_of_ours(elsewhere: str) -> None:
+    assert own_page(elsewhere) is None
+
+
+def test_one_is_led_nowhere_else(visitor: Visitor) -> None:
+    assert visitor.sign_in(next="https://elsewhere.example/").location == "/console/"
 
 
 def test_signing_out_ends_the_session_itself(ada: Visitor) -> None:
