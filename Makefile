@@ -133,15 +133,16 @@ test-sanitized: ## Run the compiled code's tests under the address and undefined
 	    $(py) -m pytest --timeout=600 tests/fastcache tests/auth $(ARGS)
 
 # A fresh copy of fastcache and its tests in build/$(1), compiled in the mode $(2) by an
-# interpreter without the GIL; its .venv is kept while it is of that interpreter. Of the constraints only that of the model, whose
-# order of iteration the contract's tests compare: hypothesis has no newer wheel for this one.
+# interpreter without the GIL; its .venv is kept while it is of that interpreter. Of the
+# constraints only that of the model, whose order of iteration the contract's tests compare:
+# hypothesis has no newer wheel for this one.
 define copy-freethreaded
 	@"$(PYTHON)" -c "$$HAS_NO_GIL"
 	@mkdir -p build/$(1)
 	@find build/$(1) -mindepth 1 -maxdepth 1 ! -name .venv -exec rm -rf {} +
 	@tar $(copied) -cf - fastcache tests setup.py pyproject.toml | tar -xf - -C build/$(1)
 	@cd build/$(1) && \
-	    { test "$$($(3) $(py) -c "$$ITS_PLACE")" = "$$($(3) "$(PYTHON)" -c "$$ITS_PLACE")" || \
+	    { test "$$($(3) $(py) -c "$$ITS_PLACE" 2>&1)" = "$$($(3) "$(PYTHON)" -c "$$ITS_PLACE")" || \
 	        $(3) "$(PYTHON)" -m venv --clear .venv; } && \
 	    $(3) $(py) -m pip install --quiet 'Cython>=3.1' setuptools pytest \
         $$(grep '^cachetools==' $(CURDIR)/constraints.txt) \

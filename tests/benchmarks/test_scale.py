@@ -18,9 +18,9 @@ from benchmarks.scale.slope import slope
 
 SHORTEST = replace(
     plan.QUICK,
-    # The last is more than the smallest shared cache has room for, and than there is room for
-    # counts of use at first.
-    credentials=(100, 200, 17_000),
+    # The second is more than the smallest shared cache has room for, the third more than there
+    # is room for counts of use at first.
+    credentials=(100, 7_500, 17_000),
     processes=1,
     rounds=2,
     calls=10,
@@ -45,8 +45,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 
 def test_each_miss_is_one_select(measured: Results) -> None:
-    assert measured.misses.selects == dict.fromkeys(("100", "200", "17000"), 1.0)
-    assert measured.misses.presented == {"100": 100, "200": 200, "17000": 17_000}
+    assert measured.misses.selects == dict.fromkeys(("100", "7500", "17000"), 1.0)
+    assert measured.misses.presented == {"100": 100, "7500": 7_500, "17000": 17_000}
     assert all(len(rounds) == 2 for rounds in measured.misses.processes[0].values())
 
 
