@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import gc
-import importlib
 import json
 import os
 import select
@@ -69,18 +68,18 @@ class Forked:
 def start(
     arguments: list[str],
     *,
-    module: str = "app.cli",
+    code: str = "from app.cli import main; main()",
     directory: Path,
     environment: dict[str, str],
     streams: tuple[int, int, int],
 ) -> Forked:
-    """Run ``main`` of a module, ``latchkey`` itself without, as if these were its arguments.
+    """Run ``latchkey``, or other code of the application's, as if these were its arguments.
 
     ``streams`` are the descriptors of its standard input, output and error.
     """
     template = _template()
     asked = {
-        "module": module,
+        "code": code,
         "arguments": arguments,
         "directory": str(directory),
         "environment": environment,
@@ -147,7 +146,7 @@ def _stand() -> str:
         if pid == 0:
             asking.detach()
             _become(question, streams)
-            return str(question["module"])
+            return str(question["code"])
         running.add(pid)
         for stream in streams:
             os.close(stream)
@@ -167,4 +166,4 @@ def _become(asked: dict[str, Any], streams: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    importlib.import_module(_stand()).main()
+    exec(_stand(), {"__name__": "__main__"})  # noqa: S102

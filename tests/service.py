@@ -130,7 +130,7 @@ class Service:
     def serve(self, log: BinaryIO) -> Process:
         """Start what serves."""
         if not self.prefix:
-            return self.run("app.cli", ["serve"], log)
+            return self.run("from app.cli import main; main()", ["serve"], log)
         return subprocess.Popen(
             [*self.prefix, str(LATCHKEY), "serve"],
             cwd=self.directory,
@@ -140,12 +140,12 @@ class Service:
             stderr=log,
         )
 
-    def run(self, module: str, arguments: list[str], log: BinaryIO) -> Process:
-        """Run ``main`` of a module with the service's settings."""
+    def run(self, code: str, arguments: list[str], log: BinaryIO) -> Process:
+        """Run code with the service's settings."""
         with open(os.devnull, "rb") as nothing:
             return forked.start(
                 arguments,
-                module=module,
+                code=code,
                 directory=self.directory,
                 environment=self.environment(),
                 streams=(nothing.fileno(), log.fileno(), log.fileno()),

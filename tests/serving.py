@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from app.config import Settings, load_settings
+from tests import forked
 from tests.database import new_database
 
 ROOT = Path(__file__).parents[1]
@@ -58,29 +58,38 @@ class Other:
         environment = {name: value for name, value in os.environ.items() if "LATCHKEY" not in name}
         for field in ("database_url", "shared_memory", "shared_size"):
             environment[f"LATCHKEY_{field.upper()}"] = str(getattr(settings, field))
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            cwd=ROOT,
-            env={**environment, **more},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        asked, answering = os.pipe()
+        answers, asking = os.pipe()
+        self._errors = TemporaryFile("w+")  # noqa: SIM115 - closed with the process
+        self.process = forked.start(
+            [],
+            code=code,
+            directory=ROOT,
+            environment={**environment, **more},
+            streams=(asked, asking, self._errors.fileno()),
         )
+        os.close(asked)
+        os.close(asking)
+        self._input = os.fdopen(answering, "w")
+        self._output = os.fdopen(answers)
 
     def says(self) -> str:
         """Its next line."""
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
+        return self._output.readline().strip()
 
     def end(self) -> None:
         """Let it go on to its end."""
-        _, error = self.process.communicate("\n", timeout=60)
-        assert self.process.returncode == 0, error
+        self._input.write("\n")
+        self._input.flush()
+        status = self.process.wait(60)
+        self._errors.seek(0)
+        assert status == 0, self._errors.read()
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        for file in (self._input, self._output, self._errors):
+            file.close()
 
 
 @contextmanager

@@ -35,7 +35,8 @@ class HeldWorker(Service):
 
     def serve(self, log: BinaryIO) -> Process:
         self.stops.mkdir(exist_ok=True)
-        return self.run("tests.faults.held_worker", [str(self.port), str(self.stops)], log)
+        code = "from tests.faults.held_worker import main; main()"
+        return self.run(code, [str(self.port), str(self.stops)], log)
 
     @property
     def pid(self) -> int:
