@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import json
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +28,30 @@ _SHARING = ("tests/api", "tests/browser")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run at the figures that the issues name")
+
+
+_MEMORY = Path("/dev/shm")
+_ROOM = 2 << 30
+_WRITTEN = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have what tests write kept in memory where there is room: none of it outlives the power.
+
+    Else they wait for the disk, at each of the many commits.
+    """
+    given = config.option.basetemp or "PYTEST_DEBUG_TEMPROOT" in os.environ
+    with suppress(OSError):
+        if not given and shutil.disk_usage(_MEMORY).free >= _ROOM:
+            config.stash[_WRITTEN] = Path(tempfile.mkdtemp("", "latchkey-tests-", _MEMORY))
+            os.environ["PYTEST_DEBUG_TEMPROOT"] = str(config.stash[_WRITTEN])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Keep it where a test failed only."""
+    if exitstatus == 0 and _WRITTEN in session.config.stash:
+        shutil.rmtree(session.config.stash[_WRITTEN], ignore_errors=True)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -52,8 +79,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByWhatIsShared(config, log)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say clearly where the browser tests did not run."""
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say clearly where the browser tests did not run, and where what tests wrote is kept."""
+    if _WRITTEN in config.stash and config.stash[_WRITTEN].exists():
+        terminalreporter.write_line(f"what the tests wrote is kept in {config.stash[_WRITTEN]}")
     skipped = terminalreporter.stats.get("skipped", [])
     browser = [report for report in skipped if report.nodeid.startswith("tests/browser/")]
     if browser:
