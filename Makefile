@@ -124,13 +124,14 @@ coverage: ## Run the tests on a traced build; app and .pyx must reach 95 %
 	    $(py) -m coverage report --include='fastcache/*.pyx,app/**/*.pyx' --fail-under=95 || failed=1; \
 	    exit $$failed; }
 
+# What a sanitizer says is not Python's to capture.
 test-sanitized: ## Run the compiled code's tests under the address and undefined-behaviour sanitizers
 	$(call copy,sanitize)
 	@cd build/sanitize && \
 	    LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
 	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
 	    UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
-	    $(py) -m pytest --timeout=600 tests/fastcache tests/auth $(ARGS)
+	    $(py) -m pytest --capture=sys --timeout=600 tests/fastcache tests/auth $(ARGS)
 
 # A fresh copy of fastcache and its tests in build/$(1), compiled in the mode $(2) by an
 # interpreter without the GIL; its .venv is kept while it is of that interpreter. Of the
@@ -161,7 +162,7 @@ test-thread-sanitized: ## Run the tests with threads under the thread sanitizer:
 	@"$(PYTHON)" -c "$$IS_THREAD_SANITIZED"
 	$(call copy-freethreaded,threads,threads,$(fixed))
 	@cd build/threads && TSAN_OPTIONS="suppressions=$(CURDIR)/tests/fastcache/tsan.supp" \
-	    $(fixed) $(py) -m pytest --timeout=1200 tests/fastcache/test_cache_threads.py \
+	    $(fixed) $(py) -m pytest --capture=sys --timeout=1200 tests/fastcache/test_cache_threads.py \
 	    tests/fastcache/test_cached.py tests/fastcache/test_cached_flights.py \
 	    tests/fastcache/test_cache_hostile.py $(ARGS)
 
