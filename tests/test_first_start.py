@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,8 +104,15 @@ def test_the_exported_names_are_no_settings(first: FirstStart) -> None:
     load_settings(dict.fromkeys(names, "anything"))
 
 
-def test_the_lines_for_a_unix_socket_can_be_pasted(tmp_path: Path) -> None:
-    service = Service(tmp_path, LATCHKEY_BIND=f"unix:{tmp_path / 'latchkey.sock'}")
+@pytest.fixture
+def socket_path() -> Iterator[Path]:
+    """A name that is short enough for a socket, wherever the other files of the tests are."""
+    with tempfile.TemporaryDirectory() as directory:
+        yield Path(directory) / "latchkey.sock"
+
+
+def test_the_lines_for_a_unix_socket_can_be_pasted(tmp_path: Path, socket_path: Path) -> None:
+    service = Service(tmp_path, LATCHKEY_BIND=f"unix:{socket_path}")
     lines = [
         line
         for line in service.command("init").stdout.splitlines()
@@ -113,7 +121,7 @@ def test_the_lines_for_a_unix_socket_can_be_pasted(tmp_path: Path) -> None:
     process = subprocess.Popen([LATCHKEY, "serve"], env=service.environment(), stderr=-3)
     try:
         retry = "--retry 30 --retry-all-errors --retry-delay 1"
-        waiting = f"curl {retry} --unix-socket {tmp_path}/latchkey.sock http://localhost/health"
+        waiting = f"curl {retry} --unix-socket {socket_path} http://localhost/health"
         assert paste("\n".join([waiting, *lines]), tmp_path) == ["200"] * 5
     finally:
         process.terminate()
