@@ -22,8 +22,14 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 
-# Packages whose tests share services, or a browser.
-_SHARING = ("tests/api", "tests/browser")
+# What shares services, a browser, or a measurement, by how the names of its tests begin.
+_SHARING = {
+    "tests/api/": "services",
+    "tests/browser/": "browser",
+    "tests/benchmarks/test_method.py": "measurement",
+    "tests/benchmarks/test_page.py": "measurement",
+    "tests/benchmarks/test_run.py": "measurement",
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -68,12 +74,12 @@ def pytest_collection() -> Iterator[None]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give each process whole modules, or packages where modules share what is running."""
+    """Give each process whole modules, and together those that share what they started."""
     from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
     class ByWhatIsShared(LoadFileScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            shared = [package for package in _SHARING if nodeid.startswith(f"{package}/")]
+            shared = [what for begin, what in _SHARING.items() if nodeid.startswith(begin)]
             return shared[0] if shared else str(super()._split_scope(nodeid))
 
     return ByWhatIsShared(config, log)
