@@ -23,6 +23,9 @@ from typing import Any
 _LATCHKEY = Path(sys.executable).with_name("latchkey")
 _LARGEST = 1 << 20
 
+COMMAND = "from app.cli import main; main()"
+"""What the executable runs."""
+
 
 class Forked:
     """One process, with as much of ``subprocess.Popen`` as a service needs."""
@@ -68,7 +71,7 @@ class Forked:
 def start(
     arguments: list[str],
     *,
-    code: str = "from app.cli import main; main()",
+    code: str = COMMAND,
     directory: Path,
     environment: dict[str, str],
     streams: tuple[int, int, int],

@@ -130,7 +130,7 @@ class Service:
     def serve(self, log: BinaryIO) -> Process:
         """Start what serves."""
         if not self.prefix:
-            return self.run("from app.cli import main; main()", ["serve"], log)
+            return self.run(forked.COMMAND, ["serve"], log)
         return subprocess.Popen(
             [*self.prefix, str(LATCHKEY), "serve"],
             cwd=self.directory,
