@@ -193,7 +193,7 @@ def _values(stage: Stage) -> st.SearchStrategy[Any]:
     return st.one_of(words, spaced, composed, edited, st.text(), odd)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(data=st.data())
 def test_any_soup_of_headers_comes_to_the_same(stage: Stage, data: st.DataObject) -> None:
     environ = request(
