@@ -15,7 +15,9 @@ from time import monotonic
 from types import MethodType
 
 from fastcache._cache cimport Cache
-from fastcache._flights cimport Flight, end, flight_of_thread, mark_of, may_wait, waited
+from fastcache._flights cimport (
+    Flight, end, error_of_its_own, failed, flight_of_thread, mark_of, may_wait, waited
+)
 from fastcache._shard cimport Shard, fastcache_give
 from fastcache._store cimport lookup
 from fastcache._stats import CacheInfo
@@ -145,11 +147,14 @@ cdef class Cached:
                     pass
             finally:
                 waited(mine.owner)
-            if flight.error is not None:
-                raise flight.error
             if flight.landed:
                 return flight.value
-            # The call was broken off, by KeyboardInterrupt for one: somebody else makes it.
+            if flight.error is not None:
+                error = error_of_its_own(flight)
+                if error is not None:
+                    raise error
+            # The call was broken off, by KeyboardInterrupt for one, or its exception cannot
+            # be raised twice: somebody else makes it.
         try:
             # A flight may have landed between the miss and the start of this one.
             mine.value = self.look(key, False)
@@ -158,7 +163,7 @@ cdef class Cached:
             mine.landed = True
             return mine.value
         except Exception as error:
-            mine.error = error
+            failed(mine, error)
             raise
         finally:
             self.land(mark, mine)
@@ -270,10 +275,12 @@ async def _answer(Cached self, key, tuple args, dict named):
             await _asyncio.wait([(<_Released>flight.done).future])
         finally:
             waited(task)
-        if flight.error is not None:
-            raise flight.error
         if flight.landed:
             return flight.value
+        if flight.error is not None:
+            error = error_of_its_own(flight)
+            if error is not None:
+                raise error
     try:
         mine.value = self.look(key, False)
         if mine.value is _ABSENT:
@@ -282,7 +289,7 @@ async def _answer(Cached self, key, tuple args, dict named):
         mine.landed = True
         return mine.value
     except Exception as error:
-        mine.error = error
+        failed(mine, error)
         raise
     finally:
         self.land(mark, mine)
@@ -304,8 +311,9 @@ def cached(
 
     As functools.lru_cache, and besides: results expire unless `ttl` is None, and while a
     call is under way others with equal arguments wait for its result. An exception is
-    raised in all of them and not remembered. `timer`, `getsizeof` and `shards` are those of
-    TTLCache; None for `maxsize` sets no limit.
+    raised in all of them, a copy for each, and not remembered; where it cannot be copied, they
+    call too, one after the other. `timer`, `getsizeof` and `shards` are those of TTLCache; None
+    for `maxsize` sets no limit.
 
     Arguments must be hashable. On a method the instance is one of them, and is kept alive
     by the cache. A coroutine function stays one: its results are remembered, not its

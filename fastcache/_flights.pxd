@@ -6,6 +6,7 @@ cdef class Flight:
     cdef object done        # a lock that is held, or a future without result, until it is over
     cdef object value
     cdef object error       # an Exception that the call raised
+    cdef object traceback   # the error's, as it was then
     cdef bint landed        # it gave a value
     cdef bint over
 
@@ -14,4 +15,6 @@ cdef tuple mark_of(Py_ssize_t generation, object loop, object key)
 cdef Flight flight_of_thread()
 cdef bint may_wait(object waiter, Flight flight) except -1
 cdef int waited(object waiter) except -1
+cdef int failed(Flight flight, object error) except -1
+cdef object error_of_its_own(Flight flight)
 cdef int end(Flight flight) except -1

@@ -6,12 +6,14 @@ needs its own value calls itself, and so do two that need each other's.
 
 cimport cython
 
+import copy
 import os
 from _thread import allocate_lock, get_ident
 
 cdef object _gate = allocate_lock()
 cdef dict _waiting = {}     # the flight that each thread or task waits for
 cdef Py_ssize_t _forks = 0
+_HEAP_TYPE = 1 << 9   # Py_TPFLAGS_HEAPTYPE: a class that was made by a class statement
 
 
 @cython.final
@@ -54,6 +56,55 @@ cdef int waited(object waiter) except -1:
     with _gate:
         del _waiting[waiter]
     return 0
+
+
+cdef int failed(Flight flight, object error) except -1:
+    flight.error = error
+    flight.traceback = error.__traceback__
+    return 0
+
+
+cdef object error_of_its_own(Flight flight):
+    """A copy of a flight's error for one of those who waited, or None where none can be made.
+
+    One exception raised by several threads would have one traceback for all of them, which
+    they would write at once.
+    """
+    error = flight.error
+    try:
+        own = _copied(error)
+        if own is error or type(own) is not type(error):
+            return None
+        own.__cause__ = error.__cause__
+        own.__context__ = error.__context__
+        own.__suppress_context__ = error.__suppress_context__
+        own.__traceback__ = flight.traceback
+    except Exception:
+        return None
+    return own
+
+
+def _copied(error):
+    """A copy, made without the exception's own `__init__`.
+
+    `copy.copy` would call it with `args`, which are what it gave to its base: `class
+    Refused(Exception)` whose `__init__(self, code)` calls `super().__init__(f"refused: {code}")`
+    would say "refused: refused: 5". Where the class says how it is copied, that is done.
+    """
+    kind = type(error)
+    builtin = next(base for base in kind.__mro__ if not base.__flags__ & _HEAP_TYPE)
+    if (
+        kind.__reduce__ is not builtin.__reduce__
+        or kind.__reduce_ex__ is not builtin.__reduce_ex__
+        or hasattr(kind, "__copy__")
+    ):
+        return copy.copy(error)
+    _, args, *state = error.__reduce__()
+    own = kind.__new__(kind, *args)
+    builtin.__init__(own, *args)
+    if state:
+        own.__setstate__(*state)
+    return own
 
 
 cdef int end(Flight flight) except -1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -58,18 +59,114 @@ def test_callers_wait_for_the_first() -> None:
     assert gate.calls == 1
 
 
-def test_waiters_get_the_exception() -> None:
-    gate = Gate(LookupError("no"))
+def errors_of_waiters(gate: Gate, count: int) -> list[BaseException]:
+    """What `count` callers of one key raise, all but one of whom waited."""
     function = cached(10)(gate)
-    with ThreadPoolExecutor(4) as pool:
-        calls = [pool.submit(function, "key") for _ in range(4)]
-        wait_until(lambda: function.cache_info().misses == 4)
+    with ThreadPoolExecutor(count) as pool:
+        calls = [pool.submit(function, "key") for _ in range(count)]
+        wait_until(lambda: function.cache_info().misses == count)
         time.sleep(0.1)
         gate.opened.set()
-        assert all(isinstance(call.exception(20), LookupError) for call in calls)
+        errors = [call.exception(20) for call in calls]
+    return [error for error in errors if error is not None]
+
+
+def test_waiters_get_the_exception() -> None:
+    gate = Gate(LookupError("no"))
+    assert len(errors_of_waiters(gate, 4)) == 4
     assert gate.calls == 1
+
+
+def test_an_exception_is_not_remembered() -> None:
+    gate = Gate(LookupError("no"))
+    gate.opened.set()
+    function = cached(10)(gate)
+    with pytest.raises(LookupError):
+        function("key")
     gate.result = "now"
     assert function("key") == "now"
+
+
+class Refused(Exception):
+    """Its `args` are not what its `__init__` takes."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+
+
+class Described(Exception):
+    """Says itself how it is copied."""
+
+    def __init__(self, *, code: int) -> None:
+        super().__init__()
+        self.code = code
+
+    def __copy__(self) -> Described:
+        made = Described(code=self.code)
+        vars(made).update(vars(self))
+        return made
+
+
+class Undecodable(UnicodeDecodeError):
+    def __init__(self, name: str) -> None:
+        super().__init__(name, b"\xff", 0, 1, "invalid")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        LookupError("no"),
+        Refused(5, "late"),
+        Described(code=5),
+        OSError(2, "no such file", "a", None, "b"),
+        ImportError("no", name="module", path="path"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"),
+        Undecodable("ascii"),
+        SyntaxError("no", ("file", 1, 2, "text")),
+        ExceptionGroup("several", [ValueError(1), TypeError(2)]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_each_waiter_gets_an_exception_of_its_own(error: Exception) -> None:
+    error.add_note("seen")
+    error.__cause__ = KeyError("cause")
+    gate = Gate(error)
+    errors = errors_of_waiters(gate, 4)
+    assert gate.calls == 1
+    assert len({id(own) for own in errors}) == 4
+    assert any(own is error for own in errors)
+    for own in errors:
+        assert type(own) is type(error)
+        assert str(own) == str(error)
+        assert own.args == error.args
+        assert vars(own) == vars(error)
+        assert own.__cause__ is error.__cause__
+        assert own.__suppress_context__
+        lines = traceback.format_exception(own)
+        assert any("raise self.result" in line for line in lines), "where the call raised it"
+
+
+class Alone(Exception):
+    """There is one of it."""
+
+    def __copy__(self) -> Alone:
+        return self
+
+
+class Uncopied(Exception):
+    """Cannot be copied."""
+
+    def __reduce__(self) -> Any:
+        raise TypeError("not to be copied")
+
+
+@pytest.mark.parametrize("error", [Alone(), Uncopied()], ids=lambda error: type(error).__name__)
+def test_where_an_exception_cannot_be_copied_each_waiter_calls(error: Exception) -> None:
+    gate = Gate(error)
+    errors = errors_of_waiters(gate, 4)
+    assert all(own is error for own in errors)
+    assert gate.calls == 4
 
 
 def test_waiters_call_again_where_a_call_was_broken_off() -> None:
@@ -211,6 +308,7 @@ def test_awaiters_get_the_exception() -> None:
     async def main() -> None:
         results = await asyncio.gather(failing("a"), failing("a"), return_exceptions=True)
         assert [type(result) for result in results] == [LookupError, LookupError]
+        assert results[0] is not results[1]
 
     asyncio.run(main())
     assert len(calls.made) == 1
