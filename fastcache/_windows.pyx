@@ -100,18 +100,9 @@ cdef class WindowTable(Words):
         """As `hit`; for a table that is initialised, and a limit that fits."""
         cdef uint64_t *group = self.group_of(hashed)
         cdef uint64_t tag = hashed >> TAG_SHIFT
-        cdef uint64_t word = 0, found, count, way, new
+        cdef uint64_t word = 0, found, count, new
         while True:
-            found = WAYS
-            for way in range(<uint64_t>WAYS):
-                word = fastcache_load(&group[way])
-                if word != 0 and word >> TAG_SHIFT == tag:
-                    found = way
-                    break
-            if found == WAYS:
-                # Two that bring a key at once choose the same slot, so that one looks again;
-                # unless the group changes between them: then each counts in its own.
-                found = victim(group, window, &word)
+            found = slot_for(group, tag, window, &word)
             if word >> TAG_SHIFT == tag and word != 0 and age_of(word, window) == 0:
                 count = word & COUNT_MASK
                 if count > limit:
@@ -136,11 +127,20 @@ cdef class WindowTable(Words):
         return 0
 
 
-cdef uint64_t victim(uint64_t *group, uint64_t window, uint64_t *word) noexcept nogil:
-    """The slot that gives way: an unused one, or the oldest, or the least counted."""
+cdef uint64_t slot_for(
+    uint64_t *group, uint64_t tag, uint64_t window, uint64_t *word
+) noexcept nogil:
+    """The slot of a key, or the one that gives way: an unused one, the oldest, the least counted.
+
+    Both by one look, so that of two that bring a key at once, one finds its slot changed and
+    looks again. Where the group changes between their looks each may count in a slot of its own.
+    """
     cdef uint64_t best = 0, oldest = 0, least = 0, seen, age, count, way
     for way in range(<uint64_t>WAYS):
         seen = fastcache_load(&group[way])
+        if seen != 0 and seen >> TAG_SHIFT == tag:
+            word[0] = seen
+            return way
         # Older than any that is in use.
         age = WINDOW_MASK + 1 if seen == 0 else age_of(seen, window)
         count = seen & COUNT_MASK

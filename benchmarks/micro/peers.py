@@ -19,7 +19,6 @@ from typing import Any, Protocol
 TTL_SECONDS = 3600
 SHARDS = 16
 
-Getter = Callable[[str], object]
 Setter = Callable[[str, object], object]
 
 
@@ -42,7 +41,10 @@ class Cache(Protocol):
         """Make room again, where the library does not do so itself. Never timed."""
 
 
-def _get_each(get: Getter, keys: Sequence[str]) -> None:
+def _get_each(cache: Any, keys: Sequence[str]) -> None:
+    # A bound method for this thread alone: without the GIL each call counts a reference to it,
+    # and threads that share one do little else than wait for each other there.
+    get = cache.get
     for key in keys:
         get(key)
 
@@ -84,7 +86,7 @@ class _Asked:
 
 def _mapping(cache: Any, **extra: Callable[..., None]) -> Cache:
     return _Asked(
-        partial(_own(_get_each), cache.get),
+        partial(_own(_get_each), cache),
         partial(_own(_store_each), cache),
         lambda key: cache.get(key) is not None,
         **extra,
@@ -118,7 +120,7 @@ def _lru_dict(module: Any, capacity: int) -> Cache:
 def _moka(module: Any, capacity: int) -> Cache:
     cache = module.Moka(capacity, ttl=TTL_SECONDS)
     return _Asked(
-        partial(_own(_get_each), cache.get),
+        partial(_own(_get_each), cache),
         partial(_own(_set_each), cache.set),
         lambda key: cache.get(key) is not None,
         settle=cache.run_pending_tasks,
@@ -133,27 +135,34 @@ def _theine(module: Any, capacity: int) -> Cache:
             set_(key, value, ttl)
 
     return _Asked(
-        partial(_own(_get_each), cache.get),
+        partial(_own(_get_each), cache),
         partial(set_each, cache.set),
         lambda key: bool(cache.get(key)[1]),
     )
 
 
+class _Locked:
+    """A cache under a lock."""
+
+    def __init__(self, cache: Any) -> None:
+        self._cache = cache
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> object:
+        with self._lock:
+            return self._cache.get(key)
+
+    def set(self, key: str, value: object) -> None:
+        with self._lock:
+            self._cache[key] = value
+
+
 def _cachetools_locked(module: Any, capacity: int) -> Cache:
-    cache, lock = module.TTLCache(capacity, TTL_SECONDS), threading.Lock()
-
-    def get(key: str) -> object:
-        with lock:
-            return cache.get(key)
-
-    def set_(key: str, value: object) -> None:
-        with lock:
-            cache[key] = value
-
+    cache = _Locked(module.TTLCache(capacity, TTL_SECONDS))
     return _Asked(
-        partial(_own(_get_each), get),
-        partial(_own(_set_each), set_),
-        lambda key: get(key) is not None,
+        partial(_own(_get_each), cache),
+        partial(_own(_set_each), cache.set),
+        lambda key: cache.get(key) is not None,
     )
 
 

@@ -13,6 +13,9 @@ from benchmarks.bootstrap import Bootstrap, Estimate
 BARE = "bare"
 YARDSTICK = "SHA-256 of 79 bytes"
 
+_BARE_OF = {"ways": "hits", "peers": "flask"}
+"""The series that has the bare call of another, in which it is not counted again."""
+
 
 class Instructions(BaseModel):
     """What counted the instructions of a call, and how many there were by series and subject."""
@@ -29,8 +32,7 @@ class Instructions(BaseModel):
     def added(self, series: str, subject: str) -> float | None:
         """Instructions of a call beyond those of the bare one."""
         counts = self.counts.get(series, {})
-        # Every peer stands over the same bare view as ours does.
-        bare = counts.get(BARE, self.counts.get("flask", {}).get(BARE))
+        bare = self.counts.get(_BARE_OF.get(series, series), {}).get(BARE)
         return None if bare is None or subject not in counts else counts[subject] - bare
 
 

@@ -213,7 +213,7 @@ def test_a_200_after_a_revocation_is_counted(
     forgets: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("benchmarks.load.requesting.REVOCATION_PAUSE", 0.0005)
-    requests, recorder = _requests("revocations", fresh=range(100, 5_000))
+    requests, recorder = _requests("revocations", fresh=range(100, 5_200))
     answers = Answers(forgets_revocations=forgets)
     for _ in range(5_000):
         requests.send(answers)
