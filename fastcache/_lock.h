@@ -14,8 +14,34 @@
 
 typedef PyMutex fastcache_mutex;
 
+/* How often a held lock is looked at before its holder is taken for one that does not run. */
+#define FASTCACHE_LOOKS 100
+
+static inline int fastcache_is_locked(fastcache_mutex *mutex)
+{
+#if PY_VERSION_HEX >= 0x030E0000
+    return PyMutex_IsLocked(mutex);
+#else
+    return __atomic_load_n(&mutex->_bits, __ATOMIC_RELAXED) & 1;
+#endif
+}
+
+static inline void fastcache_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("isb");
+#endif
+}
+
+/* PyMutex asks the system to run another thread at its first look that finds it locked. What
+ * is done here under the lock is over before the system could, so it is waited for first. */
 static inline void fastcache_lock(fastcache_mutex *mutex)
 {
+    for (int look = 0; look < FASTCACHE_LOOKS && fastcache_is_locked(mutex); look++) {
+        fastcache_pause();
+    }
     PyMutex_Lock(mutex);
 }
 

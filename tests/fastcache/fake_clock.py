@@ -12,7 +12,9 @@ class Clock:
 
     def __call__(self) -> float:
         time = self.time
-        self.time += self.step
+        if self.step:
+            # Not without need: several threads may be reading it.
+            self.time += self.step
         return time
 
     def tick(self, by: float = 1.0) -> None:
