@@ -19,9 +19,9 @@ sources = setup.py $(wildcard fastcache/*.pyx fastcache/*.pxd fastcache/*.h \
           app/*/*.pyx app/*/*.pxd)
 checked = $(wildcard app fastcache tests benchmarks scripts/*.py setup.py)
 
-# A module's tests share what they started. One process more than the smallest box has cores, since
-# tests wait for services; in the order of the files, of which the longest are not the last.
-parallel = --numprocesses=3 --dist=loadfile --no-loadscope-reorder
+# A module's tests share what they started. Twice as many processes as the smallest box has cores,
+# since tests wait for services; in the order of the files, of which the longest are not the last.
+parallel = --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:

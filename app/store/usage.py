@@ -6,6 +6,7 @@ that segment's count the tables already have; it moves in the same transaction a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import islice
@@ -178,6 +179,15 @@ class UsageStore:
             connection.execute(others)
 
 
+def _one_of(column: ColumnElement[int], numbers: Sequence[int]) -> ColumnElement[bool]:
+    """Whether a column has one of these numbers, however many: always the same SQL.
+
+    With a placeholder for each, every count of them would be a statement of its own, which each
+    connection prepares anew and keeps.
+    """
+    return column.in_(select(func.json_each(json.dumps(numbers)).table_valued("value").c.value))
+
+
 def _foldable(end: int) -> Select[Any]:
     """Some credentials that have hours to fold before ``end``, in milliseconds."""
     within = (usage.c.hour < end, usage.c.hour % _DAY != 0)
@@ -185,7 +195,7 @@ def _foldable(end: int) -> Select[Any]:
 
 
 def _old_hours(end: int, ids: Sequence[int]) -> tuple[ColumnElement[bool], ...]:
-    return (usage.c.credential_id.in_(ids), usage.c.hour < end, usage.c.hour % _DAY != 0)
+    return (_one_of(usage.c.credential_id, ids), usage.c.hour < end, usage.c.hour % _DAY != 0)
 
 
 def _fold_days(old: tuple[ColumnElement[bool], ...]) -> Any:
@@ -230,7 +240,7 @@ def _watermarks(
     """The segment's watermarks of these credentials, by their ids; absent where there is none."""
     query = select(usage_watermark).where(
         usage_watermark.c.segment == segment,
-        usage_watermark.c.credential_id.in_([tally.credential_id for tally in tallies]),
+        _one_of(usage_watermark.c.credential_id, [tally.credential_id for tally in tallies]),
     )
     return {row["credential_id"]: dict(row) for row in connection.execute(query).mappings()}
 
@@ -247,7 +257,7 @@ def _gain(tally: Tally, mark: dict[str, int] | None) -> dict[str, int]:
 def _write(connection: Connection, segment: str, tallies: list[Tally], now: datetime) -> None:
     marks = _watermarks(connection, segment, tallies)
     ids = select(credential.c.id).where(
-        credential.c.id.in_([tally.credential_id for tally in tallies])
+        _one_of(credential.c.id, [tally.credential_id for tally in tallies])
     )
     known = set(connection.execute(ids).scalars())
     uses, refusals, watermarks, last_uses, seen, seen_of = [], [], [], [], [], []

@@ -116,7 +116,7 @@ def _counted(results: Results) -> str:
         return f"Not available: {found.absent}."
     return (
         f"Counted by {found.tool}, in user space: {found.calls} calls, and twice as many; "
-        "an N-th of the difference is one call."
+        "an N-th of the difference is one call. No garbage is collected meanwhile."
     )
 
 

@@ -72,6 +72,25 @@ def test_what_was_measured_is_drawn(tmp_path: Path) -> None:
     assert names == {"overhead-ways.svg", "overhead-ways.png"}
 
 
+def test_instructions_are_added_to_the_bare_call_of_the_same_application() -> None:
+    counted = Instructions(
+        tool="a counter",
+        absent=None,
+        calls=1,
+        counts={
+            "hits": {BARE: 600.0, "bearer": 3_400.0},
+            "ways": {"miss": 240_600.0},
+            "flask": {BARE: 350_000.0, "check": 353_000.0},
+            "peers": {"before_request, TTLCache": 390_000.0},
+        },
+    )
+    assert counted.added("hits", "bearer") == 2_800
+    assert counted.added("ways", "miss") == 240_000
+    assert counted.added("flask", "check") == 3_000
+    assert counted.added("peers", "before_request, TTLCache") == 40_000
+    assert counted.added("django", "djangorestframework-api-key") is None
+
+
 def processes_of(hits: Sequence[float]) -> Results:
     """A process for each figure, by which a hit takes longer than a bare call."""
     return Results(

@@ -188,6 +188,7 @@ def test_an_upgrade_loses_no_request_and_no_count(box: Service, long: bool) -> N
         box.start()
     pair, revoked, issuer = box.issue(), box.issue(), box.issue()
     old = master(box)
+    wait_until(lambda: len(workers(box)) == 3, "every worker of the first one")
     listening = box.log.count("Listening at")
     with under_load(box, lambda: pair, pause=0 if long else 0.01) as load:
         before = set(workers(box))

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 from app.credentials.models import Tally
 from app.errors import StoreError
@@ -170,6 +171,26 @@ def test_many_credentials_at_once(store: Store, database: Path) -> None:
     with closing(sqlite3.connect(database)) as connection:
         written = connection.execute("SELECT credential_id, sum(uses) FROM usage GROUP BY 1")
         assert dict(written.fetchall()) == {number: number * 3 for number in numbers}
+
+
+def test_any_number_of_credentials_is_written_by_the_same_statements(store: Store) -> None:
+    """Each connection keeps every statement that it prepared."""
+    numbers = [store.add(new_credential(), new_trail()).id for _ in range(4)]
+    seen: list[set[str]] = []
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        seen[-1].add(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        for uses, count in enumerate((1, 2, 4), 1):
+            seen.append(set())
+            store.usage.flush(SEGMENT, [tally(of, uses) for of in numbers[:count]], NOW)
+            assert store.usage.fold(NOW.replace(hour=0) + timedelta(days=1)) == count
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert seen[0]
+    assert seen[0] == seen[1] == seen[2]
 
 
 def test_nothing_new_takes_no_lock(new_store: NewStore, database: Path) -> None:
