@@ -26,12 +26,12 @@ class Settings:
     threads: tuple[int, ...] = (1, 2, 4, 8)
     seconds: int = 9
     """Of each number of workers and threads."""
-    soak_seconds: int = 180
+    soak_seconds: int = 240
     soak_fresh: int = 20_000
     """Credentials that may be revoked in it."""
     requests: int = 0
     """Requests after which each of those ends, if it comes first; 0 for no such limit."""
-    soak_warm: float = 1 / 3
+    soak_warm: float = 1 / 2
     """Share of the soak after which memory is looked at: until then, caches fill."""
 
 
