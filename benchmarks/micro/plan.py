@@ -213,7 +213,7 @@ def _threads(settings: Settings, free_threaded: bool) -> Iterable[tuple[int, Job
         # A peer whose import turns the GIL on must not do so for the others.
         ours = [name for name in names if name in (FLOOR, OURS, OURS_SHARDED)]
         rest = [name for name in names if name not in ours]
-        groups["free-threaded"] = [ours, *([FLOOR, name] for name in rest)]
+        groups["free-threaded"] = [ours, *([name] for name in rest)]
     for interpreter, listed in groups.items():
         for group in listed:
             yield settings.processes, _thread_job(settings, group, interpreter)
