@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 from tests.browser.shown import Shown
 from tests.service import Pair, Service
 
 _CALLS = 12
+_HOUR = 3_600_000
+_HOURS = 40 * 24
+"""Of the past that is made up: what a plot shows, and some more."""
 
 
 class Demonstration:
@@ -31,6 +37,7 @@ class Demonstration:
         self._act("DELETE", keys["former"], "")
         self._use(keys["former"], 3)
         self._act("POST", keys["storefront"], "/rotate")
+        self._make_up_the_past({keys["billing"].api_key: 90, keys["storefront"].api_key: 400})
         self._names = {name: pair.api_key for name, pair in keys.items()}
 
     def path(self, shown: Shown) -> str:
@@ -39,6 +46,29 @@ class Demonstration:
 
     def _issue(self, name: str, mode: str = "live", **terms: object) -> Pair:
         return self._service.issue(mode, name=name, **terms)
+
+    def _make_up_the_past(self, peaks: dict[str, int]) -> None:
+        """Uses of earlier days, more by day than by night; ``peaks`` has a key's highest hour.
+
+        Real requests would all belong to this hour.
+        """
+        this_hour = round(datetime.now(UTC).timestamp() * 1000) // _HOUR * _HOUR
+        began = this_hour - _HOURS * _HOUR
+        with closing(sqlite3.connect(self._service.database, timeout=10)) as connection, connection:
+            for api_key, peak in peaks.items():
+                (number,) = connection.execute(
+                    "UPDATE credential SET created_at = ?, first_used_at = ? "
+                    "WHERE api_key = ? RETURNING id",
+                    (began, began, api_key),
+                ).fetchone()
+                connection.executemany(
+                    "INSERT INTO usage (credential_id, hour, uses) VALUES (?, ?, ?)",
+                    [
+                        (number, began + ago * _HOUR, uses)
+                        for ago in range(_HOURS)
+                        if (uses := _uses_at(began // _HOUR + ago, peak)) > 0
+                    ],
+                )
 
     def _use(self, pair: Pair, times: int) -> None:
         for _ in range(times):
@@ -49,3 +79,11 @@ class Demonstration:
         answer = self._service.request(method, path, self._operator.bearer)
         if answer.status not in (200, 201):
             raise RuntimeError(f"{method} {path}: {answer}")
+
+
+def _uses_at(hour: int, peak: int) -> int:
+    """How often a key was used in one hour since 1970: by day, and less on each seventh day."""
+    of_day, day = hour % 24, hour // 24
+    light = max(0.0, math.sin(math.pi * (of_day - 5) / 17))
+    rest = 0.3 if day % 7 == 3 else 0.75 + 0.25 * math.sin(day * 2.4)
+    return round(peak * light * rest)
