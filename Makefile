@@ -119,7 +119,7 @@ coverage: ## Run the tests on a traced build; app and .pyx must reach 95 %
 	@cd build/coverage/build/cython/coverage && find . -name '*.c' -exec cp --parents {} ../../.. \;
 	@cd build/coverage && { failed=0; \
 	    $(py) -m coverage run -m pytest $(parallel) --timeout=1200 $(ARGS) || failed=1; \
-	    $(py) -m coverage combine --quiet; \
+	    $(py) -m coverage combine --quiet || failed=1; \
 	    $(py) -m coverage report --include='app/**/*.py' --fail-under=95 || failed=1; \
 	    $(py) -m coverage report --include='fastcache/*.pyx,app/**/*.pyx' --fail-under=95 || failed=1; \
 	    exit $$failed; }

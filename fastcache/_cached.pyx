@@ -150,11 +150,11 @@ cdef class Cached:
             if flight.landed:
                 return flight.value
             if flight.error is not None:
-                error = error_of_its_own(flight)
+                error = error_of_its_own(flight, False)
                 if error is not None:
                     raise error
             # The call was broken off, by KeyboardInterrupt for one, or its exception cannot
-            # be raised twice: somebody else makes it.
+            # be raised by two threads: somebody else makes it.
         try:
             # A flight may have landed between the miss and the start of this one.
             mine.value = self.look(key, False)
@@ -278,9 +278,7 @@ async def _answer(Cached self, key, tuple args, dict named):
         if flight.landed:
             return flight.value
         if flight.error is not None:
-            error = error_of_its_own(flight)
-            if error is not None:
-                raise error
+            raise error_of_its_own(flight, True)
     try:
         mine.value = self.look(key, False)
         if mine.value is _ABSENT:
@@ -311,9 +309,9 @@ def cached(
 
     As functools.lru_cache, and besides: results expire unless `ttl` is None, and while a
     call is under way others with equal arguments wait for its result. An exception is
-    raised in all of them, a copy for each, and not remembered; where it cannot be copied, they
-    call too, one after the other. `timer`, `getsizeof` and `shards` are those of TTLCache; None
-    for `maxsize` sets no limit.
+    raised in all of them, a copy for each, and not remembered; where it cannot be copied, all
+    raise the same, or without the GIL call one after the other. `timer`, `getsizeof` and
+    `shards` are those of TTLCache; None for `maxsize` sets no limit.
 
     Arguments must be hashable. On a method the instance is one of them, and is kept alive
     by the cache. A coroutine function stays one: its results are remembered, not its

@@ -6,7 +6,7 @@ cdef class Flight:
     cdef object done        # a lock that is held, or a future without result, until it is over
     cdef object value
     cdef object error       # an Exception that the call raised
-    cdef object traceback   # the error's, as it was then
+    cdef tuple origin       # the error's traceback, cause and context, as they were then
     cdef bint landed        # it gave a value
     cdef bint over
 
@@ -16,5 +16,5 @@ cdef Flight flight_of_thread()
 cdef bint may_wait(object waiter, Flight flight) except -1
 cdef int waited(object waiter) except -1
 cdef int failed(Flight flight, object error) except -1
-cdef object error_of_its_own(Flight flight)
+cdef object error_of_its_own(Flight flight, bint alone)
 cdef int end(Flight flight) except -1
