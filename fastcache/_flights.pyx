@@ -6,11 +6,10 @@ needs its own value calls itself, and so do two that need each other's.
 
 cimport cython
 
-import copy
-import copyreg
 import os
 from _thread import allocate_lock, get_ident
-from types import MemberDescriptorType
+
+from fastcache._exceptions import copy_of
 
 
 cdef extern from *:
@@ -27,8 +26,6 @@ cdef extern from *:
 cdef object _gate = allocate_lock()
 cdef dict _waiting = {}     # the flight that each thread or task waits for
 cdef Py_ssize_t _forks = 0
-_UNSET = object()
-_HEAP_TYPE = 1 << 9   # Py_TPFLAGS_HEAPTYPE: a class that was made by a class statement
 
 
 @cython.final
@@ -89,68 +86,10 @@ cdef object error_of_its_own(Flight flight, bint alone):
     GIL is there or the waiters are `alone` in one thread, else None.
     """
     error = flight.error
-    try:
-        own = _copied(error)
-        if own is not error and type(own) is type(error):
-            if "__notes__" in own.__dict__:
-                own.__notes__ = list(own.__notes__)
-            traceback, cause, context, suppressed = flight.origin
-            own.__cause__ = cause
-            own.__context__ = context
-            own.__suppress_context__ = suppressed
-            own.__traceback__ = traceback
-            return own
-    except Exception:
-        pass
+    own = copy_of(error, flight.origin)
+    if own is not None:
+        return own
     return error if alone or FASTCACHE_GIL else None
-
-
-def _copied(error):
-    """A copy, made without the exception's own `__init__`.
-
-    `copy.copy` would call it with `args`, which are what it gave to its base: `class
-    Refused(Exception)` whose `__init__(self, code)` calls `super().__init__(f"refused: {code}")`
-    would say "refused: refused: 5". Where the class says how it is copied, that is done.
-    """
-    kind = type(error)
-    builtin = kind
-    while builtin.__flags__ & _HEAP_TYPE:
-        builtin = builtin.__base__
-    if (
-        kind.__reduce__ is not builtin.__reduce__
-        or kind.__reduce_ex__ is not builtin.__reduce_ex__
-        or hasattr(kind, "__copy__")
-        or kind in copyreg.dispatch_table
-    ):
-        return copy.copy(error)
-    _, args, *state = error.__reduce__()
-    own = kind.__new__(kind, *args)
-    builtin.__init__(own, *args)
-    if state:
-        # Of a copy: whoever made the call may be changing the error already.
-        own.__setstate__(dict(*state))
-    _copy_members(kind, error, own)
-    return own
-
-
-def _copy_members(kind, error, own):
-    """Take over slots and the fields of built-in classes, which `args` need not tell."""
-    for base in kind.__mro__:
-        for member in list(vars(base).values()):
-            if type(member) is MemberDescriptorType:
-                value = _member(member, error)
-                if value is not _UNSET and _member(member, own) is not value:
-                    try:
-                        member.__set__(own, value)
-                    except (AttributeError, TypeError):
-                        pass    # it is read-only, and made of `args`
-
-
-def _member(member, instance):
-    try:
-        return member.__get__(instance)
-    except AttributeError:
-        return _UNSET
 
 
 cdef int end(Flight flight) except -1:
