@@ -1,7 +1,7 @@
 """Copies of exceptions, for threads that are to raise the same one at once.
 
-In Python: without the GIL, what a compiled function catches in several threads at once is no
-matter of one thread alone in CPython 3.13, since a code object is made for its traceback.
+Not compiled: Cython makes a code object for each traceback, and CPython 3.13 interns the names of
+a new one without a lock, so that without the GIL threads that fail at once would meet there.
 """
 
 from __future__ import annotations
