@@ -47,13 +47,14 @@ MODULES = (
 HEADERS = (
     "_atomics.h",
     "_blake2b.h",
-    "_blake2b_avx2.h",
     "_clock.h",
+    "_digest.h",
     "_fixed_hash.h",
     "_keys.h",
     "_lock.h",
     "_robust_lock.h",
     "_seqlock.h",
+    "_sha256_x86.h",
 )
 APP_MODULES = (
     "credentials._proof",

@@ -1,22 +1,21 @@
 # Keyed digests, as other compiled modules use them.
 
-cdef extern from "_blake2b.h":
-    ctypedef struct Blake2bKey "fastcache_blake2b_key":
-        size_t size
-    void fastcache_blake2b_init(
-        Blake2bKey *key, const unsigned char *bytes, size_t length, size_t size
+cdef extern from "_digest.h":
+    enum:
+        DIGEST_SIZE "FASTCACHE_DIGEST"
+    ctypedef struct DigestKey "fastcache_digest_key":
+        pass
+    void fastcache_digest_init(
+        DigestKey *key, const unsigned char *bytes, size_t length
     ) noexcept nogil
-    void fastcache_blake2b(
-        const Blake2bKey *key, const unsigned char *data, size_t length, unsigned char *out
+    void fastcache_digest(
+        const DigestKey *key, const unsigned char *data, size_t length, unsigned char *out
     ) noexcept nogil
     bint fastcache_equal_digests(
-        const unsigned char *left, const unsigned char *right, size_t size
+        const unsigned char *left, const unsigned char *right
     ) noexcept nogil
+    bint fastcache_digests_by_sha256() noexcept nogil
 
 
 cdef class KeyedDigest:
-    cdef Blake2bKey key
-
-    cdef void compute(
-        self, const unsigned char *data, size_t length, unsigned char *out
-    ) noexcept nogil
+    cdef DigestKey key

@@ -2,9 +2,10 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
+from fastcache._digest cimport DIGEST_SIZE
+
 
 cdef enum:
-    DIGEST_SIZE = 16
     LOOKUP_SIZE = 27        # "<mode>_<id>", what a key and its secret share
     DIGEST_AT = 24          # in a record
     RECORD_HEAD = 40        # what a record has before its texts

@@ -6,7 +6,7 @@ from app.auth._entry cimport Entry
 from app.auth._latency cimport Latencies
 from app.auth._recent cimport Place, Recent
 from app.auth._sightings cimport Sources
-from fastcache._digest cimport Blake2bKey, KeyedDigest
+from fastcache._digest cimport DigestKey, KeyedDigest
 from fastcache._shared cimport Counters, Stripes
 from fastcache._shared_cache cimport SharedCache
 from fastcache._tallies cimport Tallies
@@ -33,7 +33,7 @@ cdef class HitPath:
     cdef uint64_t pair_mask
     cdef uint64_t open_sizes    # a bit for each length of an open path
     cdef uint64_t area_marks    # a bit for each second character of an open area, by its last bits
-    cdef Blake2bKey key         # that of `digest`
+    cdef DigestKey key          # that of `digest`
 
     cdef TTLCache known         # or None
     cdef Recent recent          # what is looked at before it

@@ -30,7 +30,6 @@ from app.auth._clock cimport (
 )
 from app.auth._entry cimport (
     DIGEST_AT,
-    DIGEST_SIZE,
     LOOKUP_SIZE,
     RECORD_HEAD,
     Entry,
@@ -48,7 +47,7 @@ from app.auth._headers cimport (
 from app.auth._latency cimport Watch, watch
 from app.auth._recent cimport Place, Recent, pair_in
 from app.auth._sightings cimport in_another_second
-from fastcache._digest cimport fastcache_blake2b, fastcache_equal_digests
+from fastcache._digest cimport DIGEST_SIZE, fastcache_digest, fastcache_equal_digests
 from fastcache._shard cimport fastcache_give, fastcache_prefetch
 from fastcache._store cimport lookup
 
@@ -240,14 +239,12 @@ cdef class HitPath:
         if place != NULL:
             fastcache_prefetch(place.row)
             fastcache_prefetch(place.principal)
-        fastcache_blake2b(
-            &self.key, <const unsigned char *>secret, SECRET_SIZE, digest
-        )
+        fastcache_digest(&self.key, <const unsigned char *>secret, SECRET_SIZE, digest)
         if place != NULL:
-            if not fastcache_equal_digests(digest, place.digest, DIGEST_SIZE):
+            if not fastcache_equal_digests(digest, place.digest):
                 place += 1
             if (
-                fastcache_equal_digests(digest, place.digest, DIGEST_SIZE)
+                fastcache_equal_digests(digest, place.digest)
                 and place.principal != NULL
                 and fastcache_load(stripe) == place.ticket
                 and place.left != 0
@@ -282,11 +279,11 @@ cdef class HitPath:
         found = lookup(self.known, <PyObject *>named, True)
         if found != NULL:
             entry = <Entry>fastcache_give(found)
-            if fastcache_equal_digests(digest, entry.sum, DIGEST_SIZE):
+            if fastcache_equal_digests(digest, entry.sum):
                 if fastcache_load(stripe) == entry.ticket:
                     return self.let_through(environ, entry, CACHE_HIT, hashed)
         else:
-            fastcache_equal_digests(digest, NO_DIGEST, DIGEST_SIZE)
+            fastcache_equal_digests(digest, NO_DIGEST)
         if self.l2 is None:
             return UNKNOWN
         entry = self.recall(secret, digest, stripe)
@@ -337,9 +334,9 @@ cdef class HitPath:
         cdef const char *key = secret + MARK_SIZE
         cdef bint found = self.l2.fetch(key, LOOKUP_SIZE, record, &size, &ticket, &deadline)
         if not found or size < RECORD_HEAD:
-            fastcache_equal_digests(digest, NO_DIGEST, DIGEST_SIZE)
+            fastcache_equal_digests(digest, NO_DIGEST)
             return None
-        if not fastcache_equal_digests(digest, record + DIGEST_AT, DIGEST_SIZE):
+        if not fastcache_equal_digests(digest, record + DIGEST_AT):
             return None
         if fastcache_load(stripe) != ticket:
             return None

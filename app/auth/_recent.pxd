@@ -3,7 +3,8 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 
-from app.auth._entry cimport DIGEST_SIZE, Entry
+from app.auth._entry cimport Entry
+from fastcache._digest cimport DIGEST_SIZE
 
 
 cdef struct Place:          # one cache line: all that decides, but for the stripe

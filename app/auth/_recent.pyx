@@ -14,7 +14,7 @@ from libc.stdint cimport uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from fastcache._digest cimport fastcache_equal_digests
+from fastcache._digest cimport DIGEST_SIZE, fastcache_equal_digests
 
 
 cdef extern from *:
@@ -77,8 +77,8 @@ cdef class Recent:
         cdef PyObject *former
         if place == NULL:
             return
-        if not fastcache_equal_digests(place.digest, entry.sum, DIGEST_SIZE):
-            if not fastcache_equal_digests(place[1].digest, entry.sum, DIGEST_SIZE):
+        if not fastcache_equal_digests(place.digest, entry.sum):
+            if not fastcache_equal_digests(place[1].digest, entry.sum):
                 former = place[1].principal
                 place[1] = place[0]
                 place.principal = former

@@ -175,7 +175,7 @@ def use_memory(memory: Any, backed: Any) -> None:
         windows.hit(number << 32, number // 10, 5)
         windows.count(number, 1)
     Counters(["a"], memory=memory).compare_exchange(0, 1 << 60, 5)
-    digest = KeyedDigest(b"key", 20)
+    digest = KeyedDigest(b"key")
     digest.digest("kéy")
     with suppress(TypeError):
         digest.digest(5)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""KeyedDigest: hashlib.blake2b is the oracle."""
+"""KeyedDigest: hashlib is the oracle, of SHA-256 or BLAKE2b, by what the processor has."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pickle
 import shlex
 import subprocess
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,18 +20,19 @@ KEY = bytes(range(64))
 HEADERS = Path(__file__).parents[2] / "fastcache"
 PROGRAM = """
 #include <stdio.h>
-#include "_blake2b.h"
+#include "_digest.h"
 
 int main(void)
 {
-    unsigned char key[64], data[520], out[64];
+    unsigned char key[64], data[520], out[FASTCACHE_DIGEST];
     for (int i = 0; i < 64; i++) { key[i] = (unsigned char)i; }
     for (int i = 0; i < 520; i++) { data[i] = (unsigned char)(i % 251); }
+    puts(fastcache_digests_by_sha256() ? "sha256" : "blake2b");
     for (size_t length = 0; length < 520; length++) {
-        fastcache_blake2b_key made;
-        fastcache_blake2b_init(&made, key, 64, length % 64 + 1);
-        fastcache_blake2b(&made, data, length, out);
-        for (size_t i = 0; i <= length % 64; i++) { printf("%02x", out[i]); }
+        fastcache_digest_key made;
+        fastcache_digest_init(&made, key, length % 64 + 1);
+        fastcache_digest(&made, data, length, out);
+        for (size_t i = 0; i < FASTCACHE_DIGEST; i++) { printf("%02x", out[i]); }
         putchar('\\n');
     }
     return 0;
@@ -38,31 +40,37 @@ int main(void)
 """
 
 
-def oracle(data: bytes, key: bytes, size: int) -> bytes:
-    return hashlib.blake2b(data, key=key, digest_size=size).digest()
+def by_sha256(data: bytes, key: bytes) -> bytes:
+    return hashlib.sha256(key.ljust(64, b"\0") + data).digest()[:16]
 
 
-@given(
-    st.binary(max_size=600),
-    st.binary(min_size=1, max_size=64),
-    st.integers(min_value=1, max_value=64),
-)
-def test_as_hashlib(data: bytes, key: bytes, size: int) -> None:
-    assert KeyedDigest(key, size).digest(data) == oracle(data, key, size)
+def by_blake2b(data: bytes, key: bytes) -> bytes:
+    return hashlib.blake2b(data, key=key, digest_size=16).digest()
 
 
-@pytest.mark.parametrize("size", [1, 16, 20, 64])
-def test_every_length_around_the_blocks(size: int) -> None:
-    digest = KeyedDigest(KEY, size)
-    assert digest.size == size
+ORACLES: dict[str, Callable[[bytes, bytes], bytes]] = {"sha256": by_sha256, "blake2b": by_blake2b}
+oracle = ORACLES[KeyedDigest.algorithm]
+
+
+@given(st.binary(max_size=600), st.binary(min_size=1, max_size=64))
+def test_as_hashlib(data: bytes, key: bytes) -> None:
+    assert KeyedDigest(key).digest(data) == oracle(data, key)
+
+
+def test_every_length_around_the_blocks() -> None:
+    digest = KeyedDigest(KEY)
     data = bytes(number % 251 for number in range(520))
     for length in range(len(data)):
-        assert digest.digest(data[:length]) == oracle(data[:length], KEY, size)
+        assert digest.digest(data[:length]) == oracle(data[:length], KEY)
 
 
-@pytest.mark.parametrize("macros", [[], ["-DFASTCACHE_PORTABLE"]], ids=["as built", "portable"])
-def test_every_form_of_the_compression_function(tmp_path: Path, macros: list[str]) -> None:
-    """Whatever this processor has: the one for any is compiled alone, as others would use it."""
+@pytest.mark.parametrize(
+    ("macros", "algorithm"),
+    [([], KeyedDigest.algorithm), (["-DFASTCACHE_PORTABLE"], "blake2b")],
+    ids=["as built", "portable"],
+)
+def test_every_algorithm(tmp_path: Path, macros: list[str], algorithm: str) -> None:
+    """Whatever this processor has: what is for any is compiled alone, as others would use it."""
     (tmp_path / "digests.c").write_text(PROGRAM)
     compiler = shlex.split(sysconfig.get_config_var("CC"))
     options = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{HEADERS}", *macros]
@@ -70,13 +78,20 @@ def test_every_form_of_the_compression_function(tmp_path: Path, macros: list[str
     subprocess.run([*compiler, *options, tmp_path / "digests.c", "-o", program], check=True)
     printed = subprocess.run([program], check=True, capture_output=True, text=True).stdout.split()
     data = bytes(number % 251 for number in range(520))
-    expected = [oracle(data[:length], KEY, length % 64 + 1).hex() for length in range(520)]
-    assert printed == expected
+    digest = ORACLES[algorithm]
+    expected = [digest(data[:length], KEY[: length % 64 + 1]).hex() for length in range(520)]
+    assert printed == [algorithm, *expected]
+
+
+def test_the_algorithm_is_the_one_that_the_processor_has_instructions_for() -> None:
+    described = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    flags = next((line for line in described.splitlines() if line.startswith("flags")), "").split()
+    assert KeyedDigest.algorithm == ("sha256" if "sha_ni" in flags else "blake2b")
 
 
 def test_a_message_of_many_blocks() -> None:
     data = bytes(1 << 20)
-    assert KeyedDigest(b"k").digest(data) == oracle(data, b"k", 16)
+    assert KeyedDigest(b"k").digest(data) == oracle(data, b"k")
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
@@ -97,17 +112,9 @@ def test_key_is_1_to_64_bytes(key: bytes) -> None:
         KeyedDigest(key)
 
 
-@pytest.mark.parametrize("size", [0, -1, 65])
-def test_size_is_1_to_64(size: int) -> None:
-    with pytest.raises(ValueError, match=f"size must be 1 to 64, not {size}"):
-        KeyedDigest(b"key", size)
-
-
 def test_wrong_types() -> None:
     with pytest.raises(TypeError, match="key must be bytes, not str"):
         KeyedDigest("key")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="size must be an int, not str"):
-        KeyedDigest(b"key", "16")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="data must be str or bytes, not int"):
         KeyedDigest(b"key").digest(5)  # type: ignore[arg-type]
     with pytest.raises(UnicodeEncodeError):

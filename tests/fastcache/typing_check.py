@@ -140,7 +140,7 @@ def shared() -> None:
     assert_type(counters.snapshot(), dict[str, int])
     counters.add("hits")  # type: ignore[arg-type]
     assert_type(counters.compare_exchange(0, 1, 2), bool)
-    assert_type(KeyedDigest(b"key", size=20).digest("data"), bytes)
+    assert_type(KeyedDigest(b"key").digest("data"), bytes)
     KeyedDigest("key")  # type: ignore[arg-type]
     windows = WindowTable(64)
     assert_type(windows.hit(1, 2, 3), int)
