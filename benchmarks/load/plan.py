@@ -16,7 +16,7 @@ MANY = 100_000
 class Settings:
     """How long is measured."""
 
-    main_seconds: int = 120
+    main_seconds: int = 480
     """Of each of the main scenario's two runs."""
     main_requests: int = 450_000
     """Requests after which such a run ends, if it comes first: 150,000 of each of three arms."""

@@ -17,7 +17,7 @@ from types import FunctionType
 from typing import Any, Protocol
 
 TTL_SECONDS = 3600
-SHARDS = 16
+SHARDS = 64
 
 Setter = Callable[[str, object], object]
 
