@@ -52,6 +52,7 @@ HEADERS = (
     "_fixed_hash.h",
     "_keys.h",
     "_lock.h",
+    "_parts.h",
     "_robust_lock.h",
     "_seqlock.h",
     "_sha256_x86.h",

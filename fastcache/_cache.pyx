@@ -9,6 +9,7 @@ from types import GenericAlias
 
 from fastcache._cursor cimport PART_ITEM, PART_KEY, PART_VALUE, Cursor, cursor
 from fastcache._garbage cimport Garbage, garbage_pairs, garbage_release, garbage_start
+from fastcache._settings cimport Settings
 from fastcache._shard cimport REMOVED, Counts, Item, Removal, Shard, fastcache_give
 from fastcache._slots cimport mix_of
 from fastcache._store cimport (
@@ -22,7 +23,9 @@ from fastcache._store cimport (
     fastcache_hash,
     lookup,
     now_in,
+    settings_of,
     shard_at,
+    shards_of,
 )
 from fastcache._stats import CacheStats
 
@@ -72,11 +75,11 @@ def _one(value):
 
 
 cdef Cursor values_of(Cache cache):
-    return cursor(cache.settings, cache.shards, PART_VALUE)
+    return cursor(<Settings>settings_of(cache), <tuple>shards_of(cache), PART_VALUE)
 
 
 cdef Cursor items_of(Cache cache):
-    return cursor(cache.settings, cache.shards, PART_ITEM)
+    return cursor(<Settings>settings_of(cache), <tuple>shards_of(cache), PART_ITEM)
 
 
 @cython.no_gc_clear
@@ -247,7 +250,7 @@ cdef class Cache(Store):
 
     def clear(self):
         """Remove everything."""
-        for shard in self.shards:
+        for shard in <tuple>shards_of(self):
             (<Shard>shard).clear()
 
     def update(self, *args, **kwargs):
@@ -260,21 +263,21 @@ cdef class Cache(Store):
         cdef double total = 0.0
         cdef Py_ssize_t count = 0
         self.tidy()
-        for shard in self.shards:
+        for shard in <tuple>shards_of(self):
             count += (<Shard>shard).measure(&total)
         return count
 
     @property
     def maxsize(self):
         """The maximum size of the cache."""
-        return self.settings.maxsize
+        return (<Settings>settings_of(self)).maxsize
 
     @property
     def currsize(self):
         """The current size of the cache: the sum of the sizes of its items."""
         cdef double total = 0.0
         self.tidy()
-        for shard in self.shards:
+        for shard in <tuple>shards_of(self):
             (<Shard>shard).measure(&total)
         whole = int(total)
         return whole if whole == total else total
@@ -282,7 +285,7 @@ cdef class Cache(Store):
     @property
     def getsizeof(self):
         """The measure of a value's size: what the cache was given, or 1 for each."""
-        measure = self.settings.getsizeof
+        measure = (<Settings>settings_of(self)).getsizeof
         return _one if measure is None else measure
 
     def stats(self):
@@ -290,7 +293,7 @@ cdef class Cache(Store):
         cdef Counts counts = Counts(hits=0, misses=0, evictions=0, expirations=0)
         cdef double total = 0.0
         cdef uint64_t entries = 0
-        for shard in self.shards:
+        for shard in <tuple>shards_of(self):
             (<Shard>shard).add_counts(&counts)
             entries += (<Shard>shard).measure(&total)
         return CacheStats(
@@ -300,7 +303,7 @@ cdef class Cache(Store):
     # -------------------------------------------------------------- being a mapping
 
     def __iter__(self):
-        return cursor(self.settings, self.shards, PART_KEY)
+        return cursor(<Settings>settings_of(self), <tuple>shards_of(self), PART_KEY)
 
     def keys(self):
         """A view of the keys."""
@@ -330,7 +333,7 @@ cdef class Cache(Store):
             return "%s(%r, maxsize=%r, currsize=%r)" % (
                 type(self).__name__,
                 dict(items_of(self)),
-                self.settings.maxsize,
+                (<Settings>settings_of(self)).maxsize,
                 currsize,
             )
         finally:

@@ -58,12 +58,20 @@ cdef class Store:
     cdef int restore(self, tuple state) except -1
 
 
+cdef extern from "_parts.h":
+    # What is read outside __cinit__ is read by these: another thread may be in Store.open.
+    PyObject *settings_of "FASTCACHE_SETTINGS"(Store store) noexcept
+    PyObject *shards_of "FASTCACHE_SHARDS"(Store store) noexcept
+    Settings exchange_settings "FASTCACHE_EXCHANGE_SETTINGS"(Store store, object settings)
+    tuple exchange_shards "FASTCACHE_EXCHANGE_SHARDS"(Store store, object shards)
+
+
 # Settings and shards are borrowed while a method runs, though Python code and other threads
 # run meanwhile: a cache keeps them for as long as it lives, see Store.open.
 
 cdef inline PyObject *shard_at(Store self, uint64_t mix) noexcept:
     """The shard that the upper half of a key's mix chooses; borrowed."""
-    cdef PyObject *shards = <PyObject *>self.shards
+    cdef PyObject *shards = shards_of(self)
     cdef uint64_t count = <uint64_t>tuple_size(shards)
     if count == 1:
         return tuple_item(shards, 0)
@@ -72,16 +80,18 @@ cdef inline PyObject *shard_at(Store self, uint64_t mix) noexcept:
 
 cdef inline double now_in(Store self) except? -1.0:
     """The instant that the cache's timer shows. A timer of the user's runs Python code."""
-    if self.settings.clock == CLOCK_NATIVE:
+    cdef PyObject *settings = settings_of(self)
+    if (<Settings>settings).clock == CLOCK_NATIVE:
         return fastcache_monotonic()
-    if self.settings.clock == CLOCK_NONE:
+    if (<Settings>settings).clock == CLOCK_NONE:
         return 0.0
-    return self.settings.call_timer()
+    return (<Settings>settings).call_timer()
 
 
 cdef inline double roughly_now_in(Store self) except? -1.0:
     """`now_in`, or some ticks of the kernel's earlier where the ttl is a second or more."""
-    if self.settings.clock == CLOCK_NATIVE and self.settings.span >= 1.0:
+    cdef PyObject *settings = settings_of(self)
+    if (<Settings>settings).clock == CLOCK_NATIVE and (<Settings>settings).span >= 1.0:
         return fastcache_monotonic_coarse()
     return now_in(self)
 
@@ -92,7 +102,7 @@ cdef inline PyObject *lookup(Store self, PyObject *key, bint counted) except? NU
     A lookup that is `counted` makes the key the most recently used.
     """
     cdef uint64_t mix = mix_of(fastcache_hash(key))
-    cdef bint native = self.settings.clock == CLOCK_NATIVE
+    cdef bint native = (<Settings>settings_of(self)).clock == CLOCK_NATIVE
     cdef double bound = fastcache_monotonic_soon() if native else now_in(self)
     if counted:
         return fetch(<Shard>shard_at(self, mix), key, mix, bound, native)

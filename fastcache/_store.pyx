@@ -29,12 +29,6 @@ cdef extern from "Python.h":
     void decref "Py_DECREF"(PyObject *reference) noexcept
 
 
-cdef extern from "<stdatomic.h>" nogil:
-    ctypedef enum memory_order:
-        memory_order_release
-    void fence "atomic_thread_fence"(memory_order order) noexcept
-
-
 cdef enum:
     MOST_SHARDS = 1024
 
@@ -74,6 +68,7 @@ cdef class Store:
         """
         cdef int hooks = 0
         cdef list made = []
+        cdef list kept = [None, None]
         cdef tuple parts
         cdef tuple before
         cdef type cls = type(self)
@@ -98,13 +93,12 @@ cdef class Store:
         for number in range(shards):
             made.append(Shard(settings, capacity_of(maxsize, shards, number), sized, reborn))
         parts = tuple(made)
-        before = self.shards
-        self.retired.append((self.settings, before))
-        fence(memory_order_release)
         self.hooks = hooks
         self.sized = sized
-        self.settings = settings
-        self.shards = parts
+        # Nothing may fail between a part's leaving its place and its being kept.
+        self.retired.append(kept)
+        kept[0] = exchange_settings(self, settings)
+        kept[1] = before = exchange_shards(self, parts)
         for shard in before:
             (<Shard>shard).clear()
         return 0
@@ -113,7 +107,7 @@ cdef class Store:
         cdef double size
         if not self.sized:
             return 1.0
-        measure = self.settings.getsizeof
+        measure = (<Settings>settings_of(self)).getsizeof
         size = self.getsizeof(value) if measure is None else measure(value)
         if size < 0:
             raise ValueError("value size must be non-negative")
@@ -155,7 +149,7 @@ cdef class Store:
         return 0
 
     cdef int set_deadline(self, Item *item, object ttl) except -1:
-        cdef Settings settings = self.settings
+        cdef Settings settings = <Settings>settings_of(self)
         item.own = ttl is not None
         item.deadline = deadline_of(
             settings, item.now, settings.span_of(ttl) if item.own else settings.span
@@ -173,9 +167,9 @@ cdef class Store:
         cdef uint64_t mix
         cdef Shard shard
         item.now = 0.0
-        if self.settings.clock != CLOCK_NONE:
-            time = self.settings.read()
-            item.now = self.settings.instant(time)
+        if (<Settings>settings_of(self)).clock != CLOCK_NONE:
+            time = (<Settings>settings_of(self)).read()
+            item.now = (<Settings>settings_of(self)).instant(time)
             self.expire(time)
         self.set_deadline(&item, ttl)
         item.value = <PyObject *>value
@@ -198,7 +192,7 @@ cdef class Store:
 
     cdef int sweep(self, double now, Garbage *garbage) except -1:
         """Remove what has expired in all shards. Runs no Python code."""
-        for shard in self.shards:
+        for shard in <tuple>shards_of(self):
             (<Shard>shard).expire(now, garbage)
         return 0
 
@@ -206,10 +200,10 @@ cdef class Store:
         """Remove what has expired, as everything does that counts items."""
         cdef Garbage garbage
         cdef double now
-        if self.settings.clock == CLOCK_NONE:
+        if (<Settings>settings_of(self)).clock == CLOCK_NONE:
             return 0
         if self.hooks & HOOK_EXPIRE:
-            self.expire(self.settings.read())
+            self.expire((<Settings>settings_of(self)).read())
             return 0
         now = now_in(self)
         garbage_start(&garbage)
@@ -225,7 +219,7 @@ cdef class Store:
         cdef Shard shard
         cdef double total
         cdef double most = 0.0
-        for item in self.shards:
+        for item in <tuple>shards_of(self):
             shard = item
             total = 0.0
             if shard.measure(&total) == 0:
@@ -254,8 +248,8 @@ cdef class Store:
         The entries are `(key, value, size, deadline)`, oldest first; the use is their
         indices, least recently used first.
         """
-        cdef Settings settings = self.settings
-        cdef tuple shards = self.shards
+        cdef Settings settings = <Settings>settings_of(self)
+        cdef tuple shards = <tuple>shards_of(self)
         cdef list entries = []
         cdef list use = []
         reborn = False

@@ -7,7 +7,7 @@ from time import monotonic
 from fastcache._cache cimport Cache
 from fastcache._garbage cimport Garbage, garbage_pairs, garbage_release, garbage_start
 from fastcache._settings cimport Settings, Timer
-from fastcache._store cimport now_in
+from fastcache._store cimport now_in, settings_of
 
 cdef object _monotonic = monotonic
 
@@ -62,12 +62,12 @@ cdef class TTLCache(Cache):
     @property
     def ttl(self):
         """The time-to-live of the cache's items."""
-        return self.settings.ttl
+        return (<Settings>settings_of(self)).ttl
 
     @property
     def timer(self):
         """The timer of the cache: a callable, and a context manager that freezes it."""
-        return Timer(self.settings)
+        return Timer(<Settings>settings_of(self))
 
     def expire(self, time=None):
         """Remove the items that have expired, at `time` or now, and return them as a list
@@ -78,7 +78,7 @@ cdef class TTLCache(Cache):
         if time is None:
             now = now_in(self)
         else:
-            now = self.settings.instant(time)
+            now = (<Settings>settings_of(self)).instant(time)
         garbage_start(&garbage)
         try:
             self.sweep(now, &garbage)

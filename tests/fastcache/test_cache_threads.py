@@ -195,7 +195,8 @@ def test_initialised_again_while_in_use() -> None:
             cache.__init__(50, 60.0, shards=4)  # type: ignore[misc]
             time.sleep(0.001)
 
-    run([threading.Thread(target=use, args=(1,)), threading.Thread(target=begin_anew)])
+    using = [threading.Thread(target=use, args=(1,))]
+    run(using + [threading.Thread(target=begin_anew) for _ in range(2)])
     assert len(cache) <= 50
 
 
