@@ -16,6 +16,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 import copyreg
 import math
+from copy import deepcopy
 
 from fastcache._collector cimport show_shards
 from fastcache._garbage cimport Garbage, garbage_release, garbage_start
@@ -233,17 +234,35 @@ cdef class Store:
         cls = type(self)
         cdef Store copy = cls.__new__(cls)
         copy.restore(self.state())
+        attributes = getattr(self, "__dict__", None)
+        if attributes:
+            copy.__dict__.update(attributes)
+        return copy
+
+    def __deepcopy__(self, memo):
+        cls = type(self)
+        cdef Store copy = cls.__new__(cls)
+        # Before its parts, which may lead back to it.
+        memo[id(self)] = copy
+        _restore(copy, deepcopy((self.__getstate__(), *self.state()), memo))
         return copy
 
     def __reduce__(self):
-        return (copyreg.__newobj__, (type(self),), self.state())
+        # What of a subclass's attributes is kept, it may say itself.
+        state = (self.__getstate__(), *self.state())
+        return (copyreg.__newobj__, (type(self),), state, None, None, _restore)
 
     def __setstate__(self, state):
-        self.restore(state)
-        self.tidy()
+        """Take over a subclass's attributes, in the form that `object.__getstate__` gives them."""
+        attributes, slots = state if isinstance(state, tuple) else (state, None)
+        if attributes:
+            self.__dict__.update(attributes)
+        if slots:
+            for name, value in slots.items():
+                setattr(self, name, value)
 
     cdef tuple state(self):
-        """Everything that makes the cache: attributes, settings, entries and their use.
+        """Everything that makes the cache, but for attributes: settings, entries and their use.
 
         The entries are `(key, value, size, deadline)`, oldest first; the use is their
         indices, least recently used first.
@@ -259,21 +278,19 @@ cdef class Store:
             settings.maxsize, settings.getsizeof, settings.ttl, settings.timer,
             len(shards), reborn,
         )
-        return (getattr(self, "__dict__", None), made, entries, use)
+        return (made, entries, use)
 
     cdef int restore(self, tuple state) except -1:
         cdef Garbage garbage
         cdef Item item
         cdef uint64_t mix
         cdef Shard shard
-        attributes, made, entries, use = state
+        made, entries, use = state
         maxsize, getsizeof, ttl, timer, parts, reborn = made
         for base in type(self).__mro__:
             if base.__module__ == "fastcache._ttl":
                 break
         self.open(base, Settings(maxsize, getsizeof, ttl, timer), parts, reborn)
-        if attributes:
-            self.__dict__.update(attributes)
         for key, value, size, deadline in entries:
             mix = mix_of(hash(key))
             item = Item(
@@ -294,6 +311,15 @@ cdef class Store:
             mix = mix_of(hash(key))
             (<Shard>shard_at(self, mix)).use(key, mix)
         return 0
+
+
+def _restore(Store cache not None, tuple state not None):
+    """Make a new, empty cache what a pickle or a deep copy says."""
+    attributes, *parts = state
+    cache.restore(tuple(parts))
+    if attributes is not None:
+        cache.__setstate__(attributes)
+    cache.tidy()
 
 
 cdef bint read_shard(Shard shard, list entries, list use) except -1:

@@ -59,12 +59,17 @@ def ratio_of_quantiles(seconds: Seconds, base: Seconds, share: float) -> Estimat
     return _estimate(len(shared), ratio, TAIL_RESAMPLES)
 
 
+def is_void(alike: Estimate | None) -> bool:
+    """Whether a run says nothing: the same, compared with the same in it, came out different."""
+    return alike is None or not alike.low <= 1 <= alike.high
+
+
 def judge(alike: Estimate | None, compared: Estimate | None) -> Equivalence | Literal["void"]:
     """What a comparison says, beside one of the same with the same.
 
     Void if that does not contain 1: then something else than the arms makes a difference.
     """
-    if alike is None or not alike.low <= 1 <= alike.high:
+    if is_void(alike):
         return "void"
     if compared is None:
         return "not proved"

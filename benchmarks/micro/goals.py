@@ -44,9 +44,15 @@ class _Comparison:
         return figure >= self.bound if self.at_least else figure <= self.bound
 
     @property
+    def decisive(self) -> Estimate:
+        """The less favourable one: the one to show."""
+        least = min if self.at_least else max
+        return least([self.net, *filter(None, [self.gross])], key=lambda each: each.value)
+
+    @property
     def distance(self) -> float:
         """How far inside the bound it is; the least of several is the one to show."""
-        return self.net.value if self.at_least else -self.net.value
+        return self.decisive.value if self.at_least else -self.decisive.value
 
 
 def verdicts(results: Results) -> list[Verdict]:
@@ -66,7 +72,7 @@ def _decide(what: str, goal: str, comparisons: list[_Comparison], wanted: Iterab
     if not comparisons:
         return Verdict(what, goal, "", UNMEASURED)
     nearest = min(comparisons, key=lambda one: one.distance)
-    measured = f"{format_estimate(nearest.net, ' ×')}"
+    measured = f"{format_estimate(nearest.decisive, ' ×')}"
     if len(comparisons) > 1:
         measured += f", against {nearest.peer}"
     states = {one.state() for one in comparisons}

@@ -213,7 +213,8 @@ def _peers(results: Results) -> Table:
             state = (
                 f"**not measured**: {python.missing[name]}" if name in python.missing else version
             )
-            rows.append([_bold(name), state, peer.about])
+            about = peer.about.replace("$shards", str(results.settings["shards"]))
+            rows.append([_bold(name), state, about])
     return Table(["", "version", "what it is"], rows)
 
 

@@ -198,11 +198,11 @@ class Peer:
     make: Callable[[Any, int], Cache]
     """Makes a cache from the imported module and a capacity in entries."""
     about: str
-    """What it is and does, where that bears on the comparison."""
+    """What it is and does, where that bears on the comparison; ``$shards`` stands for a number."""
 
 
 OURS = "fastcache"
-OURS_SHARDED = f"fastcache, {SHARDS} shards"
+OURS_SHARDED = "fastcache, sharded"
 FLOOR = "dict"
 LOCKED = "cachetools + lock"
 LOOP = "empty loop"
@@ -217,7 +217,7 @@ PEERS: dict[str, Peer] = {
             "fastcache",
             "latchkey",
             _fastcache_sharded,
-            f"`TTLCache(shards={SHARDS})`: LRU order within a shard",
+            "`TTLCache(shards=$shards)`: LRU order within a shard",
         ),
         Peer(
             "cachebox",

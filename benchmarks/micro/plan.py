@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.micro.cases import Case, Job
-from benchmarks.micro.peers import FLOOR, LOCKED, OURS, OURS_SHARDED, PEERS
+from benchmarks.micro.peers import FLOOR, LOCKED, OURS, OURS_SHARDED, PEERS, SHARDS
 
 MAIN_ENTRIES = 100_000
 """The size that the goals speak of."""
@@ -61,6 +61,8 @@ class Settings:
     """Entries and processes."""
     parts: tuple[str, ...] = PARTS
     peers: tuple[str, ...] = tuple(PEERS)
+    shards: int = SHARDS
+    """Those of ours that has several: a part of what was measured, and no choice."""
 
     @property
     def whole(self) -> bool:

@@ -37,6 +37,8 @@ MARK = "getpgid"
 
 PERF_EVENT = "instructions:u"
 
+_SHOW_DIGEST = "from fastcache import KeyedDigest; print(KeyedDigest.algorithm)"
+
 
 class NoTool(RuntimeError):
     """This machine has nothing that counts instructions; the message says what was looked for."""
@@ -86,6 +88,12 @@ def _by_callgrind(calls: int, subjects: Subjects) -> Counts:
             _, once, twice = next(counted), next(counted), next(counted)
             found[series][name] = (twice - once) / calls
     return found
+
+
+def digest_under(tool: Tool) -> str:
+    """By what a secret is digested in what is counted: callgrind hides some instructions."""
+    under = ["valgrind", "--tool=none"] if tool.name == "valgrind" else []
+    return run([*under, sys.executable, "-c", _SHOW_DIGEST]).strip()
 
 
 def dump_at_marks(command: Sequence[str], directory: Path) -> list[int]:

@@ -114,10 +114,16 @@ def _counted(results: Results) -> str:
     found = results.instructions
     if found.tool is None:
         return f"Not available: {found.absent}."
-    return (
+    said = (
         f"Counted by {found.tool}, in user space: {found.calls} calls, and twice as many; "
         "an N-th of the difference is one call. No garbage is collected meanwhile."
     )
+    if found.digest != results.digest:
+        said += (
+            f" Here a secret is digested by {found.digest}, since what counts hides from programs "
+            f"that this processor has instructions for {results.digest}; those take far fewer."
+        )
+    return said
 
 
 def _limits(results: Results) -> str:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.overhead import goals, page, plan, plots
-from benchmarks.overhead.instructions import NoTool, count, find_tool
+from benchmarks.overhead.instructions import NoTool, count, digest_under, find_tool
 from benchmarks.overhead.results import Instructions, Results
 from benchmarks.parts import PartName, Report, ShownPart, View, write_json
 from benchmarks.processes import run
+from fastcache import KeyedDigest
 
 _WORKER = "benchmarks.overhead.worker"
 
@@ -64,6 +65,7 @@ class OverheadPart(ShownPart):
                 "keys": settings.keys,
                 "series": dict(plan.SERIES),
             },
+            digest=KeyedDigest.algorithm,
             processes=measured,
             instructions=_instructions(settings.counted_calls),
         )
@@ -79,4 +81,10 @@ def _instructions(calls: int) -> Instructions:
     except NoTool as error:
         return Instructions(tool=None, absent=str(error), calls=0, counts={})
     named = f"{tool.name} {tool.version}"
-    return Instructions(tool=named, absent=None, calls=calls, counts=count(tool, calls))
+    return Instructions(
+        tool=named,
+        absent=None,
+        calls=calls,
+        digest=digest_under(tool),
+        counts=count(tool, calls),
+    )

@@ -27,6 +27,8 @@ class Instructions(BaseModel):
     absent: str | None
     """Why there is none."""
     calls: int
+    digest: str = "blake2b"
+    """By what a secret was digested there; in the calls that were timed it may be another."""
     counts: dict[str, dict[str, float]]
 
     def added(self, series: str, subject: str) -> float | None:
@@ -43,6 +45,8 @@ class Results(BaseModel):
 
     version: Literal[1] = 1
     settings: dict[str, Any]
+    digest: str = "blake2b"
+    """By what a secret was digested: it depends on the processor."""
     processes: list[dict[str, dict[str, float]]]
     """Of each process, the median of each subject by series."""
     instructions: Instructions

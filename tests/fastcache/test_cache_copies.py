@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -39,6 +40,66 @@ class PlainTTL(cachetools.TTLCache[Any, Any]):
 SUBCLASSES: dict[Any, Any] = {
     fastcache.LRUCache: FastLRU,
     fastcache.TTLCache: FastTTL,
+    cachetools.LRUCache: PlainLRU,
+    cachetools.TTLCache: PlainTTL,
+}
+
+
+class _Locked:
+    """What a class with a lock in it says about its copies."""
+
+    lock: Any
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        state.pop("lock", None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        restore = getattr(super(), "__setstate__", self.__dict__.update)
+        restore(state)
+        self.lock = threading.Lock()
+
+
+class LockedFastLRU(_Locked, fastcache.LRUCache[Any, Any]):
+    """A subclass with a lock."""
+
+
+class LockedFastTTL(_Locked, fastcache.TTLCache[Any, Any]):
+    """A subclass with a lock."""
+
+
+class LockedPlainLRU(_Locked, cachetools.LRUCache[Any, Any]):
+    """A subclass with a lock."""
+
+
+class LockedPlainTTL(_Locked, cachetools.TTLCache[Any, Any]):
+    """A subclass with a lock."""
+
+
+class SlottedFastLRU(fastcache.LRUCache[Any, Any]):
+    """A subclass with a slot."""
+
+    __slots__ = ("name",)
+
+
+class SlottedFastTTL(fastcache.TTLCache[Any, Any]):
+    """A subclass with a slot."""
+
+    __slots__ = ("name",)
+
+
+LOCKED: dict[Any, Any] = {
+    fastcache.LRUCache: LockedFastLRU,
+    fastcache.TTLCache: LockedFastTTL,
+    cachetools.LRUCache: LockedPlainLRU,
+    cachetools.TTLCache: LockedPlainTTL,
+}
+
+SLOTTED: dict[Any, Any] = {
+    fastcache.LRUCache: SlottedFastLRU,
+    fastcache.TTLCache: SlottedFastTTL,
+    # These keep their insides in a __dict__, and so the attribute too.
     cachetools.LRUCache: PlainLRU,
     cachetools.TTLCache: PlainTTL,
 }
@@ -148,14 +209,37 @@ def test_native_timer_is_kept() -> None:
     assert made.ttl == 3600
 
 
+def test_a_subclass_says_what_is_kept(kind: Kind, duplicate: Callable[[Any], Any]) -> None:
+    """By ``__getstate__`` and ``__setstate__``, as a class with a lock in it has to."""
+    source = kind.make(3, subclass=LOCKED[kind.base])
+    source.lock = threading.Lock()
+    source[1] = 1
+    made = duplicate(source)
+    assert dict(made) == {1: 1}
+    # What copy.copy makes shares all attributes with the original.
+    assert (made.lock is source.lock) == (duplicate is copy.copy)
+
+
+def test_slots_of_a_subclass(kind: Kind) -> None:
+    source = kind.make(3, subclass=SLOTTED[kind.base])
+    source.name = ["mine"]
+    source[1] = source.name
+    for made in (pickled(source), copy.deepcopy(source)):
+        assert made.name == ["mine"]
+        assert made[1] is made.name
+
+
 def test_bad_state_is_refused() -> None:
     cache: Any = fastcache.LRUCache(3)
+    restore = cache.__reduce__()[5]
     states: list[Any] = [(), (None, (), [], []), (None, (-1, None, None, None, 1, False), [], [])]
     for state in states:
         with pytest.raises((ValueError, TypeError)):
-            cache.__setstate__(state)
+            restore(cache, state)
     with pytest.raises(TypeError):
-        cache.__setstate__(None)
+        restore(cache, None)
+    with pytest.raises(TypeError):
+        restore(None, cache.__reduce__()[2])
 
 
 @pytest.mark.parametrize("size", [5, -1, float("nan")])
@@ -163,6 +247,7 @@ def test_state_whose_items_do_not_fit(size: float) -> None:
     """As after unpickling where strings hash otherwise, into shards that are smaller."""
     cache: Any = fastcache.LRUCache(3)
     made = (4, lambda value: value, None, None, 1, False)
-    cache.__setstate__((None, made, [("no", "a", size, 0.0), ("yes", "b", 4, 9e9)], [0, 1]))
+    restore = cache.__reduce__()[5]
+    restore(cache, (None, made, [("no", "a", size, 0.0), ("yes", "b", 4, 9e9)], [0, 1]))
     assert dict(cache) == {"yes": "b"}
     assert cache.currsize == 4
