@@ -24,7 +24,14 @@ from app.store.audit_head import HeadUnusable, Seal
 from app.store.backup import BackupFailed, back_up, check_backup
 from app.store.location import database_path
 from app.store.migrate import migrate
-from app.store.restore import Carried, carry_over, end_sessions, put_in_place
+from app.store.restore import (
+    Carried,
+    FormerUnreadable,
+    carry_over,
+    end_sessions,
+    put_in_place,
+    require_readable,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +47,8 @@ def restore(settings: Settings, backup: Path, accept_unknown: Callable[[str], No
 
     What was revoked, rotated, or given a sooner end or fewer scopes since the backup stays so.
     Where the former database cannot be read, ``accept_unknown`` is called with the reason before
-    anything is changed, and may raise. Raises ServiceUnreachable while a service runs,
-    BackupFailed, and ConfigurationError.
+    anything is changed, and may raise; any other failure leaves all as it was. Raises
+    ServiceUnreachable while a service runs, BackupFailed, and ConfigurationError.
     """
     database = database_path(settings.database_url)
     seal = load_seal(settings)
@@ -54,10 +61,15 @@ def restore(settings: Settings, backup: Path, accept_unknown: Callable[[str], No
             carried = _carry_over(draft, database, accept_unknown)
             end_sessions(draft)
             _write_down(draft, backup, carried, seal)
-            moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+            moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
             aside = database.with_name(f"{database.name}.before-restore-{moment}")
             there = database.exists()
             put_in_place(draft, database, aside)
+        except sqlite3.Error as error:
+            # What the database in use knows is not given up for it: that is for who moves it away.
+            raise BackupFailed(
+                f"nothing was restored, and {database} is as it was: {error}"
+            ) from None
         except OSError as error:
             raise ConfigurationError(f"{error.filename or database}: {error.strerror}") from None
         finally:
@@ -71,14 +83,13 @@ def _carry_over(
     draft: Path, database: Path, accept_unknown: Callable[[str], None]
 ) -> Carried | None:
     try:
-        if not database.exists():
-            raise BackupFailed(f"there is no {database}")
-        # It may be of an older version than the program.
-        migrate(f"sqlite:///{database}")
-        return carry_over(draft, database, lies_within)
-    except (sqlite3.Error, BackupFailed, ConfigurationError) as error:
+        require_readable(database, draft)
+    except FormerUnreadable as error:
         accept_unknown(str(error))
         return None
+    # It may be of an older version than the program.
+    migrate(f"sqlite:///{database}")
+    return carry_over(draft, database, lies_within)
 
 
 def _write_down(draft: Path, backup: Path, carried: Carried | None, seal: Seal) -> None:

@@ -73,7 +73,7 @@ def migrate(url: str) -> MigrationReport:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with database_lock(path):
             created = _create(path)
-            _refuse_what_is_broken(path)
+            refuse_what_is_broken(path)
             found = None if created else _found_if_current(path)
             if found is None:
                 from app.store.upgrade import upgrade
@@ -110,10 +110,11 @@ def _create(path: Path) -> bool:
     return True
 
 
-def _refuse_what_is_broken(path: Path) -> None:
+def refuse_what_is_broken(path: Path) -> None:
     """Keep SQLite away from a broken file whose log may still have what was in it.
 
-    It would delete the log of an empty file, and move that of any other into it.
+    It would delete the log of an empty file, and move that of any other into it. Raises
+    ConfigurationError, and OSError where the file cannot be looked at.
     """
     log = path.with_name(f"{path.name}-wal")
     if path.stat().st_size == 0:

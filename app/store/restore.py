@@ -13,43 +13,77 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.errors import ConfigurationError, LatchkeyError
 from app.store.audit_head import sync_directory
-from app.store.backup import connect, require_whole, uri_of
+from app.store.backup import BackupFailed, connect, require_whole, uri_of
+from app.store.migrate import newest_revision, refuse_what_is_broken
 
+# What is read of the former database.
+_READ = ("credential", "administrator", "audit")
+
+# Which credential of the former database is which of the restored one: the same key, or the same
+# imported token, which gets another key where it is imported once more.
+_COUNTERPARTS = """
+    CREATE TEMP TABLE counterpart AS
+    SELECT c.id AS id, f.id AS former_id FROM main.credential AS c
+    JOIN former.credential AS f ON f.api_key = c.api_key
+    UNION
+    SELECT c.id, f.id FROM main.credential AS c
+    JOIN former.credential AS f ON f.secret_hash = c.secret_hash
+    WHERE c.origin = 'imported' AND f.origin = 'imported'
+"""
 _REVOKE = """
-    UPDATE credential SET revoked_at =
-        (SELECT f.revoked_at FROM former.credential AS f WHERE f.api_key = credential.api_key)
-    WHERE revoked_at IS NULL AND api_key IN
-        (SELECT f.api_key FROM former.credential AS f WHERE f.revoked_at IS NOT NULL)
+    UPDATE main.credential SET revoked_at = there.revoked_at
+    FROM (SELECT p.id, min(f.revoked_at) AS revoked_at FROM temp.counterpart AS p
+          JOIN former.credential AS f ON f.id = p.former_id GROUP BY p.id) AS there
+    WHERE there.id = credential.id
+    AND credential.revoked_at IS NULL AND there.revoked_at IS NOT NULL
     RETURNING api_key
 """
 _END_SOONER = """
-    UPDATE credential SET (expires_at, rotated_to, original_expires_at) =
-        (SELECT f.expires_at, f.rotated_to, f.original_expires_at
-         FROM former.credential AS f WHERE f.api_key = credential.api_key)
-    WHERE EXISTS (
-        SELECT 1 FROM former.credential AS f
-        WHERE f.api_key = credential.api_key AND f.expires_at IS NOT NULL
-        AND (credential.expires_at IS NULL OR f.expires_at < credential.expires_at))
+    UPDATE main.credential SET (expires_at, rotated_to, original_expires_at) =
+        (there.expires_at, there.rotated_to, there.original_expires_at)
+    FROM (SELECT p.id, min(f.expires_at) AS expires_at, f.rotated_to, f.original_expires_at
+          FROM temp.counterpart AS p
+          JOIN former.credential AS f ON f.id = p.former_id GROUP BY p.id) AS there
+    WHERE there.id = credential.id
+    AND (credential.expires_at IS NULL OR there.expires_at < credential.expires_at)
+    AND there.expires_at IS NOT NULL
     RETURNING api_key
 """
 _SCOPES = """
-    SELECT c.api_key, c.scopes, f.scopes FROM main.credential AS c
-    JOIN former.credential AS f ON f.api_key = c.api_key
+    SELECT c.id, c.api_key, c.scopes, f.id, CAST(f.scopes AS TEXT) FROM temp.counterpart AS p
+    JOIN main.credential AS c ON c.id = p.id JOIN former.credential AS f ON f.id = p.former_id
     WHERE f.scopes <> c.scopes ORDER BY c.id
 """
-# Keys that the backup lacks: those that have ended, or a pair could be registered once more; and
-# the successors of others, which are all that their clients have.
-_CARRIED = """
-    SELECT {columns} FROM former.credential
-    WHERE api_key NOT IN (SELECT api_key FROM main.credential)
+_NARROW = """
+    UPDATE main.credential SET scopes = (SELECT scopes FROM former.credential WHERE id = ?)
+    WHERE id = ?
+"""
+# Keys that the backup lacks: those that have ended, or a pair could be registered, or a token
+# imported, once more; and the successors of others, which are all that their clients have. Of
+# another database's descent, a number may be in use: it gets one of its own.
+_CARRY = """
+    INSERT INTO main.credential (id, {columns})
+    SELECT CASE WHEN id IN (SELECT id FROM main.credential) THEN NULL ELSE id END, {columns}
+    FROM former.credential
+    WHERE id NOT IN (SELECT former_id FROM temp.counterpart)
     AND (revoked_at IS NOT NULL OR expires_at IS NOT NULL OR api_key IN
         (SELECT rotated_to FROM former.credential WHERE rotated_to IS NOT NULL))
-    ORDER BY id
+    ORDER BY former.credential.id
 """
-_LOST = """
+_LACKED = """
     SELECT count(*) FROM former.credential
-    WHERE api_key NOT IN (SELECT api_key FROM main.credential)
+    WHERE id NOT IN (SELECT former_id FROM temp.counterpart)
+"""
+# Numbers are never given again, also those of tables that had no rows yet.
+_RAISE_NUMBERS = """
+    UPDATE main.sqlite_sequence SET seq = max(seq, coalesce(
+        (SELECT f.seq FROM former.sqlite_sequence AS f WHERE f.name = sqlite_sequence.name), 0))
+"""
+_ADD_NUMBERS = """
+    INSERT INTO main.sqlite_sequence (name, seq) SELECT name, seq FROM former.sqlite_sequence
+    WHERE name NOT IN (SELECT name FROM main.sqlite_sequence)
 """
 _KEEP_OUT = """
     UPDATE administrator SET (password_hash, disabled_at) =
@@ -60,6 +94,10 @@ _KEEP_OUT = """
 
 ScopesWithin = Callable[[Collection[str], Collection[str]], bool]
 """Whether the first scopes allow nothing that the second do not."""
+
+
+class FormerUnreadable(LatchkeyError):
+    """The database in use is not there, or cannot be read: what ended in it cannot be known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,33 +116,60 @@ class Carried:
     audited: bool
 
 
+def require_readable(former: Path, restored: Path) -> None:
+    """Raise FormerUnreadable unless a database can be opened and read, and is of our schema.
+
+    ``restored`` has the schema of today; the former one may have an earlier. Raises sqlite3.Error
+    where somebody else has it locked: that says nothing about what is in it.
+    """
+    try:
+        refuse_what_is_broken(former)
+        with closing(connect(former)) as connection:
+            require_whole(connection, former)
+            revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+            if len(revisions) != 1 or not str(revisions[0][0]) <= newest_revision():
+                raise FormerUnreadable(f"{former} is of another version")
+            if revisions[0][0] == newest_revision():
+                connection.execute("ATTACH ? AS restored", (uri_of(restored),))
+                for table in _READ:
+                    columns = ", ".join(_columns(connection, "restored", table))
+                    query = f"SELECT {columns} FROM main.{table} LIMIT 1"  # noqa: S608 - own names
+                    connection.execute(query)
+    except FileNotFoundError:
+        raise FormerUnreadable(f"there is no {former}") from None
+    except (OSError, ConfigurationError, BackupFailed) as error:
+        raise FormerUnreadable(str(error)) from None
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise
+        raise FormerUnreadable(f"{former}: {error}") from None
+
+
 def carry_over(restored: Path, former: Path, lies_within: ScopesWithin) -> Carried:
     """Have what ended in the former database be ended in the restored one; in one transaction.
 
     No key may do more than in the former one either: where what it may do there is not all that
     the backup gives it, which ``lies_within`` says, it keeps the scopes that it has there.
-    Both have the current schema, and nobody else uses the restored one. Raises sqlite3.Error, and
-    BackupFailed for a former database that is damaged.
+    Both have the current schema, and nobody else uses the restored one. Raises sqlite3.Error.
     """
     with closing(connect(restored)) as connection:
+        # What somebody put there by other means is no scope, and no reason to stop.
+        connection.text_factory = _readable
         connection.execute("ATTACH ? AS former", (uri_of(former),))
-        with closing(connect(former)) as other:
-            require_whole(other, former)
         connection.execute("BEGIN IMMEDIATE")
+        connection.execute(_COUNTERPARTS)
+        # First: a number that is given below must be no other's.
+        connection.execute(_RAISE_NUMBERS)
+        connection.execute(_ADD_NUMBERS)
         ended = [row[0] for row in connection.execute(_REVOKE).fetchall()]
         ended += [row[0] for row in connection.execute(_END_SOONER).fetchall()]
         narrowed = _carry_scopes(connection, lies_within)
+        (lacked,) = connection.execute(_LACKED).fetchone()
         kept = _carry_credentials(connection)
-        (lost,) = connection.execute(_LOST).fetchone()
         connection.execute(_KEEP_OUT)
         audited = _carry_audit_log(connection)
-        # Numbers are never given again.
-        connection.execute(
-            "UPDATE sqlite_sequence SET seq = max(seq, coalesce((SELECT f.seq FROM "
-            "former.sqlite_sequence AS f WHERE f.name = sqlite_sequence.name), 0))"
-        )
         connection.execute("COMMIT")
-    return Carried(list(dict.fromkeys(ended)), narrowed, kept, lost, audited)
+    return Carried(list(dict.fromkeys(ended)), narrowed, kept, lacked - kept, audited)
 
 
 def end_sessions(restored: Path) -> None:
@@ -118,8 +183,11 @@ def put_in_place(restored: Path, database: Path, aside: Path) -> None:
     """Give the restored database its name, and the former one, with what is its own, another.
 
     For who has made sure that nobody else uses them. At every moment one of the two is whole in
-    its place. Raises OSError.
+    its place. Raises OSError, and sqlite3.Error before anything is changed.
     """
+    with closing(connect(restored)) as connection:
+        # Whatever its log still had is in the file that gets the name.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     if database.exists():
         try:
             with closing(connect(database)) as former:
@@ -132,9 +200,6 @@ def put_in_place(restored: Path, database: Path, aside: Path) -> None:
         beside = database.with_name(f"{database.name}{suffix}")
         if beside.exists():
             beside.rename(aside.with_name(f"{aside.name}{suffix}"))
-    with closing(connect(restored)) as connection:
-        # Whatever its log still had is in the file that gets the name.
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     restored.rename(database)
     sync_directory(database.parent)
 
@@ -142,28 +207,26 @@ def put_in_place(restored: Path, database: Path, aside: Path) -> None:
 def _carry_scopes(connection: sqlite3.Connection, lies_within: ScopesWithin) -> list[str]:
     """Give keys whose scopes were narrowed, or became others, those of now; which they are."""
     narrowed = [
-        (present, api_key)
-        for api_key, backed_up, present in connection.execute(_SCOPES).fetchall()
+        (number, former_number, api_key)
+        for number, api_key, backed_up, former_number, present in connection.execute(_SCOPES)
         if not lies_within(backed_up.split(), present.split())
     ]
-    connection.executemany("UPDATE main.credential SET scopes = ? WHERE api_key = ?", narrowed)
-    return [api_key for _, api_key in narrowed]
+    connection.executemany(_NARROW, [(former, number) for number, former, _ in narrowed])
+    return [api_key for _, _, api_key in narrowed]
 
 
 def _carry_credentials(connection: sqlite3.Connection) -> int:
-    names = [row[1] for row in connection.execute("PRAGMA main.table_info(credential)")]
-    columns = ", ".join(names)
-    rows = connection.execute(_CARRIED.format(columns=columns)).fetchall()
-    taken = {row[0] for row in connection.execute("SELECT id FROM main.credential")}
-    marks = ", ".join("?" * len(names))
-    for row in rows:
-        # Of another database's descent, a number may be in use: it gets one of its own.
-        number = None if row[0] in taken else row[0]
-        connection.execute(
-            f"INSERT INTO main.credential ({columns}) VALUES ({marks})",  # noqa: S608 - own names
-            (number, *row[1:]),
-        )
-    return len(rows)
+    columns = ", ".join(_columns(connection, "main", "credential")[1:])
+    return connection.execute(_CARRY.format(columns=columns)).rowcount
+
+
+def _columns(connection: sqlite3.Connection, schema: str, table: str) -> list[str]:
+    """The columns of a table in their order; the first is the number of the row."""
+    return [row[1] for row in connection.execute(f"PRAGMA {schema}.table_info({table})")]
+
+
+def _readable(text: bytes) -> str:
+    return text.decode(errors="replace")
 
 
 def _carry_audit_log(connection: sqlite3.Connection) -> bool:

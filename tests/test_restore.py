@@ -1,0 +1,181 @@
+"""What a restored database takes over from the one in use, and when nothing is restored at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.command import run_here
+from tests.service import Service
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A box whose service runs only where a test starts it."""
+    made = Service(
+        tmp_path_factory.mktemp("restore"), LATCHKEY_FAILURE_LIMIT="off", LATCHKEY_WORKERS="1"
+    )
+    made.initialize()
+    yield made
+    made.stop()
+
+
+def run(box: Service, *arguments: str) -> str:
+    """A command that has to succeed; what it printed."""
+    done = run_here(box, *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def back_up(box: Service, name: str) -> Path:
+    file = box.directory / name
+    run(box, "backup", str(file))
+    return file
+
+
+def restore(box: Service, file: Path) -> str:
+    return run(box, "restore", str(file), "--yes")
+
+
+def edit(box: Service, *statements: str) -> None:
+    """What somebody does to the database with other tools."""
+    with closing(sqlite3.connect(box.database, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def import_token(box: Service, token: str) -> str:
+    """Import a token of another system; the key that it got."""
+    file = box.directory / "keys.jsonl"
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    file.write_text(json.dumps({"name": "theirs", "sha256": digest}) + "\n")
+    return str(json.loads(run(box, "keys", "import", str(file), "--json"))["api_keys"][0])
+
+
+def detail_of_the_last(box: Service) -> dict[str, object]:
+    entry = json.loads(run(box, "audit", "list", "--limit", "1", "--json"))["entries"][0]
+    assert entry["action"] == "store.restore"
+    detail: dict[str, object] = json.loads(entry["detail"])
+    return detail
+
+
+# ---- Imported keys
+
+
+def test_an_imported_token_stays_revoked_under_whichever_key(box: Service) -> None:
+    """Imported once more after a restore it has another key; the older backup has the first."""
+    before = back_up(box, "imported-0.db")
+    first = import_token(box, "their-token")
+    with_first = back_up(box, "imported-1.db")
+    restore(box, before)
+    second = import_token(box, "their-token")
+    assert first != second
+    run(box, "keys", "revoke", second, "--yes")
+    said = restore(box, with_first)
+    assert f"stays ended: {first}" in said
+    with box:
+        answer = box.get("/v1/account", {"Authorization": "Bearer their-token"})
+        assert (answer.status, answer.code) == (401, "key_revoked")
+    # The other way, where the backup has neither, it comes along as it is.
+    restore(box, before)
+    with box:
+        answer = box.get("/v1/account", {"Authorization": "Bearer their-token"})
+        assert (answer.status, answer.code) == (401, "key_revoked")
+    assert run_here(box, "audit", "verify").returncode == 0
+
+
+def test_an_imported_token_may_do_no_more_under_another_key(box: Service) -> None:
+    before = back_up(box, "scopes-0.db")
+    first = import_token(box, "narrowed-token")
+    with_first = back_up(box, "scopes-1.db")
+    restore(box, before)
+    second = import_token(box, "narrowed-token")
+    end = ["--expires-at", "2040-01-01T00:00:00Z"]
+    run(box, "keys", "change", second, "--scope", "account:read", *end)
+    said = restore(box, with_first)
+    assert f"keeps its scopes of now: {first}" in said
+    shown = json.loads(run(box, "keys", "show", first, "--json"))
+    assert (shown["scopes"], shown["expires_at"]) == (["account:read"], "2040-01-01T00:00:00.000Z")
+
+
+# ---- Where nothing is restored
+
+
+def test_a_failure_that_is_not_of_reading_leaves_all_as_it_was(box: Service) -> None:
+    """Even with --yes: what was revoked is not given up because it could not be written."""
+    before = back_up(box, "failure.db")
+    revoked = import_token(box, "twice")
+    run(box, "keys", "revoke", revoked, "--yes")
+    columns = (
+        "secret_hash, derivation_id, account_id, mode, name, scopes, created_at, expires_at, "
+        "revoked_at, origin"
+    )
+    # A database without one of its indexes, that has a token twice: what is carried over cannot be.
+    with closing(sqlite3.connect(box.database)) as connection:
+        query = "SELECT sql FROM sqlite_master WHERE name = 'uq_credential_imported_hash'"
+        (index,) = connection.execute(query).fetchone()
+    edit(
+        box,
+        "DROP INDEX uq_credential_imported_hash",
+        f"INSERT INTO credential (api_key, {columns}) SELECT 'ak_live_other', {columns} "
+        f"FROM credential WHERE api_key = '{revoked}'",
+    )
+    names = sorted(path.name for path in box.database.parent.iterdir())
+    identity = box.database.stat().st_ino
+    rows = len(run(box, "audit", "export").splitlines())
+    done = run_here(box, "restore", str(before), "--yes")
+    assert done.returncode == 1
+    assert f"nothing was restored, and {box.database} is as it was: UNIQUE" in done.stderr
+    assert "cannot be read" not in done.stderr
+    assert sorted(path.name for path in box.database.parent.iterdir()) == names
+    assert box.database.stat().st_ino == identity
+    assert len(run(box, "audit", "export").splitlines()) == rows
+    assert json.loads(run(box, "keys", "show", revoked, "--json"))["status"] == "revoked"
+    edit(box, "DELETE FROM credential WHERE api_key = 'ak_live_other'", index)
+    restore(box, before)
+    assert json.loads(run(box, "keys", "show", revoked, "--json"))["status"] == "revoked"
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "DROP TABLE audit",
+        "ALTER TABLE credential RENAME COLUMN revoked_at TO other",
+        "UPDATE alembic_version SET version_num = '9999'",
+        "DROP TABLE alembic_version",
+    ],
+)
+def test_a_database_that_is_not_ours_is_asked_about(tmp_path: Path, harm: str) -> None:
+    box = Service(tmp_path)
+    box.initialize()
+    file = back_up(box, "before.db")
+    edit(box, harm)
+    asked = run_here(box, "restore", str(file), standard_input="y\nn\n")
+    assert asked.returncode == 1
+    assert "The database in use cannot be read" in asked.stderr
+    assert "cannot be read" in run_here(box, "restore", str(file), "--yes").stderr
+    assert detail_of_the_last(box)["log"] == "begins at the backup"
+
+
+def test_numbers_of_another_descent_are_not_mixed_up(tmp_path: Path) -> None:
+    """Where both have rows under one number, each that is taken over gets one of its own."""
+    box = Service(tmp_path)
+    box.initialize()
+    empty = back_up(box, "empty.db")
+    import_token(box, "of the backup")
+    backed_up = back_up(box, "backup.db")
+    box.database.unlink()
+    restore(box, empty)
+    others = [import_token(box, f"of now {number}") for number in range(3)]
+    for api_key in others:
+        run(box, "keys", "revoke", api_key, "--yes")
+    said = restore(box, backed_up)
+    assert "3 keys taken over that the backup lacks" in said
+    for api_key in others:
+        assert json.loads(run(box, "keys", "show", api_key, "--json"))["status"] == "revoked"
