@@ -104,7 +104,8 @@ def _write_down(draft: Path, backup: Path, carried: Carried | None, seal: Seal) 
         "log": "goes on" if carried is not None and carried.audited else "begins at the backup",
     }
     if carried is not None:
-        detail |= {"ended": len(carried.ended), "narrowed": len(carried.narrowed)}
+        detail |= {"ended": len(carried.ended), "rotated": len(carried.rotated)}
+        detail |= {"narrowed": len(carried.narrowed)}
         detail |= {"kept": carried.kept, "lost": carried.lost}
     with closing(Store(f"sqlite:///{draft}", seal=seal)) as store:
         detail["rows"] = store.audit.last().number

@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,36 @@ def test_an_imported_token_may_do_no_more_under_another_key(box: Service) -> Non
     assert f"keeps its scopes of now: {first}" in said
     shown = json.loads(run(box, "keys", "show", first, "--json"))
     assert (shown["scopes"], shown["expires_at"]) == (["account:read"], "2040-01-01T00:00:00.000Z")
+
+
+# ---- Rotated keys
+
+
+def test_a_rotated_key_stays_rotated_where_its_end_did_not_move(box: Service) -> None:
+    """Its own end comes before the overlap's: it may be neither rotated again nor put off."""
+    near = (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="seconds")
+    made = [box.create_key("live", "--expires-at", near) for _ in range(2)]
+    rotated, plain = (pair.api_key for pair in made)
+    file = back_up(box, "rotated.db")
+    days = ["--overlap", str(20 * 86_400)]
+    successor = json.loads(run(box, "keys", "rotate", rotated, *days, "--json"))["api_key"]
+    before = json.loads(run(box, "keys", "show", rotated, "--json"))
+    said = restore(box, file)
+    assert f"stays rotated: {rotated}" in said
+    assert plain not in said
+    assert detail_of_the_last(box)["rotated"] == 1
+    assert json.loads(run(box, "keys", "show", rotated, "--json")) == before
+    assert before["rotated_to"] == successor
+    again = run_here(box, "keys", "rotate", rotated)
+    assert (again.returncode, "already" in again.stderr.lower()) == (1, True), again.stderr
+    put_off = run_here(box, "keys", "change", rotated, "--expires-at", "2040-01-01T00:00:00Z")
+    assert put_off.returncode == 1
+    run(box, "keys", "change", plain, "--expires-at", "2040-01-01T00:00:00Z")
+    # What the successor's successor gets is the end that the first one had.
+    run(box, "keys", "revoke", successor, "--yes")
+    last = json.loads(run(box, "keys", "rotate", rotated, *days, "--json"))["api_key"]
+    shown = json.loads(run(box, "keys", "show", last, "--json"))
+    assert shown["expires_at"] == before["expires_at"]
 
 
 # ---- Where nothing is restored

@@ -55,6 +55,8 @@ def restore_command(file: Path, yes: bool) -> None:
     if done.carried is not None:
         for api_key in done.carried.ended:
             click.echo(f"stays ended: {api_key}")
+        for api_key in done.carried.rotated:
+            click.echo(f"stays rotated: {api_key}")
         for api_key in done.carried.narrowed:
             click.echo(f"keeps its scopes of now: {api_key}")
         if done.carried.kept:

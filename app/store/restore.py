@@ -41,14 +41,24 @@ _REVOKE = """
     RETURNING api_key
 """
 _END_SOONER = """
-    UPDATE main.credential SET (expires_at, rotated_to, original_expires_at) =
-        (there.expires_at, there.rotated_to, there.original_expires_at)
-    FROM (SELECT p.id, min(f.expires_at) AS expires_at, f.rotated_to, f.original_expires_at
-          FROM temp.counterpart AS p
+    UPDATE main.credential SET expires_at = there.expires_at
+    FROM (SELECT p.id, min(f.expires_at) AS expires_at FROM temp.counterpart AS p
           JOIN former.credential AS f ON f.id = p.former_id GROUP BY p.id) AS there
-    WHERE there.id = credential.id
+    WHERE there.id = credential.id AND there.expires_at IS NOT NULL
     AND (credential.expires_at IS NULL OR there.expires_at < credential.expires_at)
-    AND there.expires_at IS NOT NULL
+    RETURNING api_key
+"""
+# Also where the overlap did not bring the end forward: a rotated key is not rotated once more, and
+# its end is not put off.
+_ROTATE = """
+    UPDATE main.credential SET (rotated_to, original_expires_at) =
+        (there.rotated_to, there.original_expires_at)
+    FROM (SELECT p.id, f.rotated_to, f.original_expires_at FROM temp.counterpart AS p
+          JOIN former.credential AS f ON f.id = p.former_id
+          WHERE f.rotated_to IS NOT NULL) AS there
+    WHERE there.id = credential.id
+    AND (there.rotated_to IS NOT credential.rotated_to
+         OR there.original_expires_at IS NOT credential.original_expires_at)
     RETURNING api_key
 """
 _SCOPES = """
@@ -104,12 +114,14 @@ class FormerUnreadable(LatchkeyError):
 class Carried:
     """What a restored database took over from the former one.
 
-    ``ended`` are keys that would otherwise have come back, or ended later; ``narrowed`` those that
-    could otherwise do more; ``kept`` how many were taken over that the backup lacks, ``lost`` how
-    many were not. ``audited`` says that the log goes on where the former one ended.
+    ``ended`` are keys that would otherwise have come back, or ended later; ``rotated`` others that
+    were rotated; ``narrowed`` those that could otherwise do more; ``kept`` how many were taken over
+    that the backup lacks, ``lost`` how many were not. ``audited`` says that the log goes on where
+    the former one ended.
     """
 
     ended: list[str]
+    rotated: list[str]
     narrowed: list[str]
     kept: int
     lost: int
@@ -163,13 +175,16 @@ def carry_over(restored: Path, former: Path, lies_within: ScopesWithin) -> Carri
         connection.execute(_ADD_NUMBERS)
         ended = [row[0] for row in connection.execute(_REVOKE).fetchall()]
         ended += [row[0] for row in connection.execute(_END_SOONER).fetchall()]
+        rotated = [row[0] for row in connection.execute(_ROTATE).fetchall()]
         narrowed = _carry_scopes(connection, lies_within)
         (lacked,) = connection.execute(_LACKED).fetchone()
         kept = _carry_credentials(connection)
         connection.execute(_KEEP_OUT)
         audited = _carry_audit_log(connection)
         connection.execute("COMMIT")
-    return Carried(list(dict.fromkeys(ended)), narrowed, kept, lacked - kept, audited)
+    ended = list(dict.fromkeys(ended))
+    rotated = sorted(set(rotated).difference(ended))
+    return Carried(ended, rotated, narrowed, kept, lacked - kept, audited)
 
 
 def end_sessions(restored: Path) -> None:
