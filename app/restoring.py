@@ -89,7 +89,7 @@ def _carry_over(
         return None
     # It may be of an older version than the program.
     migrate(f"sqlite:///{database}")
-    return carry_over(draft, database, lies_within)
+    return carry_over(draft, database, lies_within, utc_now())
 
 
 def _write_down(draft: Path, backup: Path, carried: Carried | None, seal: Seal) -> None:
@@ -106,7 +106,7 @@ def _write_down(draft: Path, backup: Path, carried: Carried | None, seal: Seal) 
     if carried is not None:
         detail |= {"ended": len(carried.ended), "rotated": len(carried.rotated)}
         detail |= {"narrowed": len(carried.narrowed)}
-        detail |= {"kept": carried.kept, "lost": carried.lost}
+        detail |= {"kept": carried.kept, "lost": carried.lost, "kept_out": carried.kept_out}
     with closing(Store(f"sqlite:///{draft}", seal=seal)) as store:
         detail["rows"] = store.audit.last().number
         with store.audit.unkept() as audited:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import run_here
+from tests.console.visitor import Visitor, make_administrator
 from tests.service import Service
 
 
@@ -133,6 +134,30 @@ def test_a_rotated_key_stays_rotated_where_its_end_did_not_move(box: Service) ->
     last = json.loads(run(box, "keys", "rotate", rotated, *days, "--json"))["api_key"]
     shown = json.loads(run(box, "keys", "show", last, "--json"))
     assert shown["expires_at"] == before["expires_at"]
+
+
+# ---- Administrators
+
+
+def test_who_was_removed_since_does_not_sign_in_again(box: Service) -> None:
+    for name in ("ada", "bob", "eve"):
+        make_administrator(box, name)
+    run(box, "admin", "disable", "eve")
+    file = back_up(box, "administrators.db")
+    run(box, "admin", "remove", "bob")
+    run(box, "admin", "remove", "eve")
+    said = restore(box, file)
+    gone = "disabled, for the former database does not have this administrator: "
+    assert f"{gone}bob\n{gone}eve\n" in said
+    assert "ada" not in said
+    assert detail_of_the_last(box)["kept_out"] == ["bob", "eve"]
+    with box:
+        assert Visitor(box).sign_in("bob").status == 403
+        assert Visitor(box).sign_in("eve").status == 403
+        assert Visitor(box).sign_in("ada").status == 303
+        # Whoever keeps him after all says so.
+        run(box, "admin", "enable", "bob")
+        assert Visitor(box).sign_in("bob").status == 303
 
 
 # ---- Where nothing is restored

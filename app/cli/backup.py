@@ -36,8 +36,8 @@ def restore_command(file: Path, yes: bool) -> None:
     def accept_unknown(reason: str) -> None:
         click.echo(f"The database in use cannot be read: {reason}", err=True)
         click.echo(
-            "What was revoked since the backup cannot be known: those keys would work again, and "
-            "narrowed ones could do more.",
+            "What was revoked since the backup cannot be known: those keys would work again, "
+            "narrowed ones could do more, and removed administrators sign in.",
             err=True,
         )
         if not yes:
@@ -63,5 +63,9 @@ def restore_command(file: Path, yes: bool) -> None:
             click.echo(f"{done.carried.kept} keys taken over that the backup lacks")
         if done.carried.lost:
             click.echo(f"{done.carried.lost} keys made since the backup are gone")
+        for name in done.carried.kept_out:
+            click.echo(
+                f"disabled, for the former database does not have this administrator: {name}"
+            )
     if done.aside is not None:
         click.echo(f"the former database is {done.aside}")

@@ -11,12 +11,14 @@ import sqlite3
 from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from app.errors import ConfigurationError, LatchkeyError
 from app.store.audit_head import sync_directory
 from app.store.backup import BackupFailed, connect, require_whole, uri_of
 from app.store.migrate import newest_revision, refuse_what_is_broken
+from app.store.rows import to_milliseconds
 
 # What is read of the former database.
 _READ = ("credential", "administrator", "audit")
@@ -101,6 +103,12 @@ _KEEP_OUT = """
          FROM former.administrator AS f WHERE f.name = administrator.name)
     WHERE name IN (SELECT f.name FROM former.administrator AS f)
 """
+# Who was removed since may be let in again by name; nobody comes back by a restore.
+_DISABLE_REMOVED = """
+    UPDATE main.administrator SET disabled_at = coalesce(disabled_at, ?)
+    WHERE name NOT IN (SELECT f.name FROM former.administrator AS f)
+    RETURNING name
+"""
 
 ScopesWithin = Callable[[Collection[str], Collection[str]], bool]
 """Whether the first scopes allow nothing that the second do not."""
@@ -117,7 +125,7 @@ class Carried:
     ``ended`` are keys that would otherwise have come back, or ended later; ``rotated`` others that
     were rotated; ``narrowed`` those that could otherwise do more; ``kept`` how many were taken over
     that the backup lacks, ``lost`` how many were not. ``audited`` says that the log goes on where
-    the former one ended.
+    the former one ended. ``kept_out`` are administrators whom the former one lacks.
     """
 
     ended: list[str]
@@ -126,6 +134,7 @@ class Carried:
     kept: int
     lost: int
     audited: bool
+    kept_out: list[str]
 
 
 def require_readable(former: Path, restored: Path) -> None:
@@ -157,12 +166,13 @@ def require_readable(former: Path, restored: Path) -> None:
         raise FormerUnreadable(f"{former}: {error}") from None
 
 
-def carry_over(restored: Path, former: Path, lies_within: ScopesWithin) -> Carried:
+def carry_over(restored: Path, former: Path, lies_within: ScopesWithin, now: datetime) -> Carried:
     """Have what ended in the former database be ended in the restored one; in one transaction.
 
     No key may do more than in the former one either: where what it may do there is not all that
     the backup gives it, which ``lies_within`` says, it keeps the scopes that it has there.
-    Both have the current schema, and nobody else uses the restored one. Raises sqlite3.Error.
+    Administrators whom the former one lacks are disabled, as of ``now`` in UTC. Both have the
+    current schema, and nobody else uses the restored one. Raises sqlite3.Error.
     """
     with closing(connect(restored)) as connection:
         # What somebody put there by other means is no scope, and no reason to stop.
@@ -180,11 +190,13 @@ def carry_over(restored: Path, former: Path, lies_within: ScopesWithin) -> Carri
         (lacked,) = connection.execute(_LACKED).fetchone()
         kept = _carry_credentials(connection)
         connection.execute(_KEEP_OUT)
+        removed = connection.execute(_DISABLE_REMOVED, (to_milliseconds(now),)).fetchall()
         audited = _carry_audit_log(connection)
         connection.execute("COMMIT")
     ended = list(dict.fromkeys(ended))
+    kept_out = sorted(row[0] for row in removed)
     rotated = sorted(set(rotated).difference(ended))
-    return Carried(ended, rotated, narrowed, kept, lacked - kept, audited)
+    return Carried(ended, rotated, narrowed, kept, lacked - kept, audited, kept_out)
 
 
 def end_sessions(restored: Path) -> None:
