@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 KEY_LENGTH = 32
 """Bytes of an audit key."""
@@ -24,6 +26,10 @@ NO_MAC = "0" * 64
 _ROW_LABEL = b"latchkey.audit.v1"
 _HEAD_LABEL = b"latchkey.audit.head.v1"
 _ROWS_LABEL = b"latchkey.audit.rows.v1"
+
+# Stands before what was stored as a blob. Neither a text nor a byte that is no UTF-8 becomes this.
+_BLOB = "\udc00"
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 Value = str | int | None
 """What a column holds: text, a whole number, or nothing."""
@@ -128,6 +134,8 @@ class Entry:
     """A row of the log as it is stored, not verified: somebody may have put anything there.
 
     ``at`` is in milliseconds since 1970; ``fields`` are what the MAC is of, beside the former one.
+    What is no text in UTF-8, also in place of a number, is as ``text_of`` and ``blob_of`` make it,
+    so equal to nothing of ours.
     """
 
     number: int
@@ -150,22 +158,35 @@ class Entry:
             return None
 
     @property
+    def readable(self) -> Entry:
+        """The row to be shown: bytes that are no text are spelled out, a blob as in SQL."""
+        names = ("at", "action", "actor_kind", "actor", "address", "subject", "detail", "mac")
+        stored: list[tuple[str, Any]] = [(name, getattr(self, name)) for name in names]
+        spelled: dict[str, Any] = {
+            name: _spell_out(one) for name, one in stored if isinstance(one, str)
+        }
+        return replace(self, **spelled)
+
+    @property
     def json_fields(self) -> dict[str, object]:
-        """The row as JSON shows it: its columns, and ``at`` as a time beside the milliseconds."""
-        at = str(self.at)
+        """The row as JSON shows it: readable, and ``at`` as a time beside the milliseconds."""
+        shown = self.readable
+        milliseconds: object = shown.at
+        at = str(milliseconds)
         if self.moment is not None:
             at = self.moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return {
-            "number": self.number,
+            "number": shown.number,
             "at": at,
-            "at_ms": self.at,
-            "action": self.action,
-            "actor_kind": self.actor_kind,
-            "actor": self.actor,
-            "address": self.address,
-            "subject": self.subject,
-            "detail": self.detail,
-            "mac": self.mac,
+            # JSON has no infinite number.
+            "at_ms": milliseconds if isinstance(milliseconds, int) else str(milliseconds),
+            "action": shown.action,
+            "actor_kind": shown.actor_kind,
+            "actor": shown.actor,
+            "address": shown.address,
+            "subject": shown.subject,
+            "detail": shown.detail,
+            "mac": shown.mac,
         }
 
     @property
@@ -247,6 +268,22 @@ class AuditKey:
 
     def __repr__(self) -> str:
         return "AuditKey()"
+
+
+def text_of(data: bytes) -> str:
+    """A stored text; bytes that are no UTF-8 become lone surrogates, which no text of ours has."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def blob_of(data: bytes) -> str:
+    """What was stored as bytes where a text or a number should be: equal to no text."""
+    return f"{_BLOB}x'{data.hex()}'"
+
+
+def _spell_out(text: str) -> str:
+    return _SURROGATES.sub(
+        lambda one: "" if one[0] == _BLOB else f"\\x{ord(one[0]) & 0xFF:02x}", text
+    )
 
 
 def encode(label: bytes, fields: Sequence[Value]) -> bytes:

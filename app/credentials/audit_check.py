@@ -169,7 +169,8 @@ def verify(key: AuditKey, entries: Iterable[Entry], head: Head | str) -> Verific
 
 
 def _restart(entry: Entry, genuine: bool) -> Restart:
-    actor = f"{entry.actor_kind} {entry.actor or ''}".rstrip()
+    shown = entry.readable
+    actor = f"{shown.actor_kind} {shown.actor or ''}".rstrip()
     return Restart(entry.number, str(entry.json_fields["at"]), actor, genuine)
 
 

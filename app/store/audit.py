@@ -2,12 +2,13 @@
 
 They are numbered without gaps, since the number is taken in that transaction, and writers take
 turns. A store without a seal reads the log, and cannot change anything that has to be in it.
+Rows are read whatever somebody put there: what is wrong has to be found, and stops nobody.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, insert, select
 
-from app.credentials.audit import NO_ROWS, Entry, Head, Record
+from app.credentials.audit import NO_ROWS, Entry, Head, Record, blob_of, text_of
 from app.credentials.audit_check import Verification, verify
 from app.errors import StoreError
 from app.store.audit_head import HeadUnusable, Seal
@@ -99,11 +100,10 @@ class AuditLog:
         """Add a row in a transaction that has the write lock; whoever commits it calls ``keep``."""
         if self._seal is None:
             raise StoreError("nothing is changed without the key of the audit log")
-        last = connection.execute(_LAST).one_or_none()
-        number, previous = (NO_ROWS.number, NO_ROWS.mac) if last is None else tuple(last)
+        last = _last(connection)
         actor = record.actor
         entry = Entry(
-            number=number + 1,
+            number=last.number + 1,
             at=to_milliseconds(record.at),
             action=record.action.value,
             actor_kind=actor.kind.value,
@@ -113,7 +113,7 @@ class AuditLog:
             detail=record.detail_text,
             mac="",
         )
-        mac = self._seal.key.mac(previous, entry.fields)
+        mac = self._seal.key.mac(last.mac, entry.fields)
         names = ("number", "at", "action", "actor_kind", "actor", "address", "subject", "detail")
         row = dict(zip(names, entry.fields, strict=True))
         connection.execute(insert(audit), {**row, "mac": mac})
@@ -149,16 +149,15 @@ class AuditLog:
     def last(self) -> Head:
         """The last row as it is stored."""
         with self._connections.reading() as connection:
-            row = connection.execute(_LAST).one_or_none()
-        return NO_ROWS if row is None else Head(*row)
+            return _last(connection)
 
     def page(self, wanted: Filter, limit: int, before: int | None = None) -> list[Entry]:
-        """At most ``limit`` rows with numbers below ``before``, the newest first."""
+        """At most ``limit`` rows with numbers below ``before``, the newest first, to be shown."""
         query = wanted.of(select(audit)).order_by(audit.c.number.desc()).limit(limit)
         if before is not None:
             query = query.where(audit.c.number < before)
-        with self._connections.reading() as connection:
-            return [Entry(*row) for row in connection.execute(query)]
+        with self._connections.reading() as connection, _as_stored(connection):
+            return [_entry(row).readable for row in connection.execute(query)]
 
     def entries(self, wanted: Filter = EVERYTHING) -> Iterator[Entry]:
         """Every row, the oldest first; those that are added meanwhile among them."""
@@ -167,8 +166,8 @@ class AuditLog:
             query = wanted.of(select(audit)).order_by(audit.c.number).limit(_BATCH)
             if after is not None:
                 query = query.where(audit.c.number > after)
-            with self._connections.reading() as connection:
-                rows = [Entry(*row) for row in connection.execute(query)]
+            with self._connections.reading() as connection, _as_stored(connection):
+                rows = [_entry(row) for row in connection.execute(query)]
             yield from rows
             if len(rows) < _BATCH:
                 return
@@ -176,5 +175,32 @@ class AuditLog:
 
     def _has(self, head: Head) -> bool:
         query = select(audit.c.mac).where(audit.c.number == head.number)
-        with self._connections.reading() as connection:
+        with self._connections.reading() as connection, _as_stored(connection):
             return connection.execute(query).scalar_one_or_none() == head.mac
+
+
+def _last(connection: Connection) -> Head:
+    with _as_stored(connection):
+        row = connection.execute(_LAST).one_or_none()
+    return NO_ROWS if row is None else Head(*_texts(row))
+
+
+def _entry(row: Sequence[Any]) -> Entry:
+    return Entry(*_texts(row))
+
+
+def _texts(row: Sequence[Any]) -> Iterator[Any]:
+    return (blob_of(value) if isinstance(value, bytes) else value for value in row)
+
+
+@contextmanager
+def _as_stored(connection: Connection) -> Iterator[None]:
+    """Read texts on a connection that may be no UTF-8, which is an error everywhere else."""
+    driver = connection.connection.driver_connection
+    if driver is None:
+        raise StoreError("the connection is closed")
+    driver.text_factory = text_of
+    try:
+        yield
+    finally:
+        driver.text_factory = str

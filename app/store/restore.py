@@ -259,11 +259,11 @@ def _readable(text: bytes) -> str:
 def _carry_audit_log(connection: sqlite3.Connection) -> bool:
     """Add the former log's rows after the last common one; False where they have none."""
     last = connection.execute(
-        "SELECT number, mac FROM main.audit ORDER BY number DESC LIMIT 1"
+        "SELECT number, CAST(mac AS BLOB) FROM main.audit ORDER BY number DESC LIMIT 1"
     ).fetchone()
     if last is not None:
         there = connection.execute(
-            "SELECT mac FROM former.audit WHERE number = ?", (last[0],)
+            "SELECT CAST(mac AS BLOB) FROM former.audit WHERE number = ?", (last[0],)
         ).fetchone()
         if there is None or there[0] != last[1]:
             return False
