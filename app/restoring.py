@@ -14,6 +14,7 @@ from pathlib import Path
 from app.command_user import command_line_user
 from app.config import Settings
 from app.credentials.audit import Action, Head, Record
+from app.credentials.audit_check import LOG_GOES_ON, messages
 from app.credentials.scopes import lies_within
 from app.credentials.service import utc_now
 from app.errors import ConfigurationError
@@ -42,12 +43,18 @@ class Restored:
     aside: Path | None
 
 
-def restore(settings: Settings, backup: Path, accept_unknown: Callable[[str], None]) -> Restored:
+def restore(
+    settings: Settings,
+    backup: Path,
+    accept_unknown: Callable[[str], None],
+    accept_findings: Callable[[list[str]], None],
+) -> Restored:
     """Put a backup in the database's place; the former one stays beside it under another name.
 
     What was revoked, rotated, or given a sooner end or fewer scopes since the backup stays so.
     Where the former database cannot be read, ``accept_unknown`` is called with the reason before
-    anything is changed, and may raise; any other failure leaves all as it was. Raises
+    anything is changed, and may raise; so is ``accept_findings`` where the audit log in it is not
+    whole, with what is wrong, which is written down. Any other failure leaves all as it was. Raises
     ServiceUnreachable while a service runs, BackupFailed, and ConfigurationError.
     """
     database = database_path(settings.database_url)
@@ -58,9 +65,18 @@ def restore(settings: Settings, backup: Path, accept_unknown: Callable[[str], No
         try:
             back_up(backup, draft)
             migrate(f"sqlite:///{draft}")
-            carried = _carry_over(draft, database, accept_unknown)
+            findings: list[str] = []
+            carried = None
+            if _is_readable(database, draft, accept_unknown):
+                # It may be of an older version than the program.
+                migrate(f"sqlite:///{database}")
+                # Its log goes on, with a head that is true of it: a cut would be covered.
+                findings = _verify(settings, seal)
+                if findings:
+                    accept_findings(findings)
+                carried = carry_over(draft, database, lies_within, utc_now())
             end_sessions(draft)
-            _write_down(draft, backup, carried, seal)
+            _write_down(draft, backup, carried, findings, seal)
             moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
             aside = database.with_name(f"{database.name}.before-restore-{moment}")
             there = database.exists()
@@ -79,20 +95,24 @@ def restore(settings: Settings, backup: Path, accept_unknown: Callable[[str], No
     return Restored(carried, aside if there else None)
 
 
-def _carry_over(
-    draft: Path, database: Path, accept_unknown: Callable[[str], None]
-) -> Carried | None:
+def _is_readable(database: Path, draft: Path, accept_unknown: Callable[[str], None]) -> bool:
     try:
         require_readable(database, draft)
     except FormerUnreadable as error:
         accept_unknown(str(error))
-        return None
-    # It may be of an older version than the program.
-    migrate(f"sqlite:///{database}")
-    return carry_over(draft, database, lies_within, utc_now())
+        return False
+    return True
 
 
-def _write_down(draft: Path, backup: Path, carried: Carried | None, seal: Seal) -> None:
+def _verify(settings: Settings, seal: Seal) -> list[str]:
+    """What is wrong with the log of the database in use, in words."""
+    with closing(Store(settings.database_url, seal=seal)) as store:
+        return messages(store.audit.verify().findings)
+
+
+def _write_down(
+    draft: Path, backup: Path, carried: Carried | None, findings: list[str], seal: Seal
+) -> None:
     """Add a row to the restored log: the head says how far the former one went."""
     try:
         head: Head | str = seal.head.read()
@@ -101,8 +121,10 @@ def _write_down(draft: Path, backup: Path, carried: Carried | None, seal: Seal) 
     detail: dict[str, object] = {
         "backup_sha256": _digest(backup),
         "head": head if isinstance(head, str) else head.number,
-        "log": "goes on" if carried is not None and carried.audited else "begins at the backup",
+        "log": LOG_GOES_ON if carried is not None and carried.audited else "begins at the backup",
     }
+    if findings:
+        detail["findings"] = findings
     if carried is not None:
         detail |= {"ended": len(carried.ended), "rotated": len(carried.rotated)}
         detail |= {"narrowed": len(carried.narrowed)}

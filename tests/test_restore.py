@@ -60,6 +60,12 @@ def import_token(box: Service, token: str) -> str:
     return str(json.loads(run(box, "keys", "import", str(file), "--json"))["api_keys"][0])
 
 
+def last_number(box: Service) -> int:
+    """The number of the audit log's last row."""
+    with closing(sqlite3.connect(box.database)) as connection:
+        return int(connection.execute("SELECT max(number) FROM audit").fetchone()[0])
+
+
 def detail_of_the_last(box: Service) -> dict[str, object]:
     entry = json.loads(run(box, "audit", "list", "--limit", "1", "--json"))["entries"][0]
     assert entry["action"] == "store.restore"
@@ -158,6 +164,87 @@ def test_who_was_removed_since_does_not_sign_in_again(box: Service) -> None:
         # Whoever keeps him after all says so.
         run(box, "admin", "enable", "bob")
         assert Visitor(box).sign_in("bob").status == 303
+
+
+# ---- The audit log
+
+
+def test_a_cut_is_told_before_the_restore_and_after_it(box: Service) -> None:
+    file = back_up(box, "cut.db")
+    for _ in range(3):
+        box.create_key()
+    last = last_number(box)
+    edit(box, f"DELETE FROM audit WHERE number > {last - 2}")
+    cut = f"rows {last - 1} to {last}: were cut off, for the head says that the log went that far"
+    identity = box.database.stat().st_ino
+    refused = run_here(box, "restore", str(file), standard_input="y\nn\n")
+    assert refused.returncode == 1
+    assert f"The audit log of the database in use is not what was written:\n{cut}\n" in (
+        refused.stderr
+    )
+    assert box.database.stat().st_ino == identity
+    assert run_here(box, "audit", "verify").returncode == 1
+    accepted = run_here(box, "restore", str(file), "--yes")
+    assert accepted.returncode == 0, accepted.stderr
+    assert cut in accepted.stderr
+    assert detail_of_the_last(box)["findings"] == [cut]
+    # The row is the restore's, and later ones do not cover it; nor does another restore.
+    make_administrator(box, "grace")
+    restore(box, file)
+    told = run(box, "audit", "verify").splitlines()
+    assert told[0].startswith(f"row {last - 1} (")
+    assert told[0].endswith(f"a backup was restored, although of the log before: {cut}")
+    rows = last_number(box)
+    assert told[1:] == [f"apart from that, the audit log is whole: {rows} rows"]
+    said = json.loads(run(box, "audit", "verify", "--json"))
+    assert said["findings"] == []
+    assert [(one["number"], one["reasons"]) for one in said["restorations"]] == [(last - 1, [cut])]
+    make_administrator(box, "heidi")
+    with box:
+        visitor = Visitor(box)
+        assert visitor.sign_in("heidi").status == 303
+        fields = visitor.get("/console/audit/").fields("/console/audit/verify")
+        page = visitor.post("/console/audit/verify", fields).text
+    assert cut in page
+    assert "Apart from that, the log is whole" in page
+    # Nor can the row be made to say less.
+    edit(box, f"UPDATE audit SET detail = '{{}}' WHERE number = {last - 1}")
+    assert run_here(box, "audit", "verify").returncode == 1
+
+
+@pytest.mark.parametrize("since", [True, False])
+def test_what_else_is_wrong_with_the_log_is_told(tmp_path: Path, since: bool) -> None:
+    """A row that the backup has as it was is mended by it, a later one stays what it is."""
+    box = Service(tmp_path)
+    box.initialize()
+    box.create_key()
+    file = back_up(box, "altered.db")
+    number = last_number(box) + since
+    box.create_key()
+    edit(box, f"UPDATE audit SET actor = 'eve' WHERE number = {number}")
+    found = f"row {number}: this is not what was written there, but changed, moved or put there"
+    done = run_here(box, "restore", str(file), "--yes")
+    assert done.returncode == 0
+    assert found in done.stderr
+    verified = run_here(box, "audit", "verify")
+    assert verified.returncode == since
+    assert f"although of the log before: {found}\n" in verified.stdout
+    assert (f"\n{found}\n" in verified.stdout) is since
+
+
+def test_rows_that_a_restore_cannot_know_of_are_named(tmp_path: Path) -> None:
+    """Where the database is gone, the head says how far its log went."""
+    box = Service(tmp_path)
+    box.initialize()
+    file = back_up(box, "before.db")
+    rows = last_number(box)
+    box.create_key()
+    box.database.unlink()
+    restore(box, file)
+    assert (
+        f"what it had after row {rows} of the backup is not in this one, and the head said row "
+        f"{rows + 1}\napart from that, the audit log is whole: {rows + 1} rows\n"
+    ) in run(box, "audit", "verify")
 
 
 # ---- Where nothing is restored

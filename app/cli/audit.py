@@ -90,7 +90,8 @@ def verify_log(as_json: bool) -> None:
     """Check that no row was changed, moved, put there or taken away, at the end neither.
 
     Exit status 1 where one was; a line for each says which. Where the log was begun anew, since
-    its key was lost, a line says that too, at every time.
+    its key was lost, or a backup was restored over one that was not whole, a line says that too, at
+    every time.
     """
     with _reading(sealed=True) as log:
         found = log.verify()
@@ -104,16 +105,20 @@ def verify_log(as_json: bool) -> None:
                     for one in found.findings
                 ],
                 "restarts": [asdict(one) for one in found.restarts],
+                "restorations": [asdict(one) for one in found.restorations],
             }
         )
     else:
         for restarted in found.restarts:
             click.echo(restarted.message)
+        for restored in found.restorations:
+            click.echo(restored.message)
         for one in found.findings:
             click.echo(one.message)
         if not found.findings:
             since = f" from row {found.verified_from} on" if found.verified_from > 1 else ""
-            click.echo(f"the audit log is whole{since}: {found.rows} rows")
+            but = "apart from that, " if found.restorations else ""
+            click.echo(f"{but}the audit log is whole{since}: {found.rows} rows")
     if found.findings:
         sys.exit(1)
 

@@ -43,6 +43,14 @@ def restore_command(file: Path, yes: bool) -> None:
         if not yes:
             click.confirm("Restore all the same?", abort=True, err=True)
 
+    def accept_findings(findings: list[str]) -> None:
+        click.echo("The audit log of the database in use is not what was written:", err=True)
+        for finding in findings:
+            click.echo(finding, err=True)
+        click.echo("The row of this restore will say so, and verifying will tell of it.", err=True)
+        if not yes:
+            click.confirm("Restore all the same?", abort=True, err=True)
+
     if not yes:
         click.confirm(
             f"Restore {file}? Keys and changes since the backup are lost, but what has ended "
@@ -50,7 +58,7 @@ def restore_command(file: Path, yes: bool) -> None:
             abort=True,
             err=True,
         )
-    done = restore(load_settings(), file, accept_unknown)
+    done = restore(load_settings(), file, accept_unknown, accept_findings)
     click.echo(f"restored {file}; everybody has to sign in to the console again")
     if done.carried is not None:
         for api_key in done.carried.ended:
@@ -67,5 +75,7 @@ def restore_command(file: Path, yes: bool) -> None:
             click.echo(
                 f"disabled, for the former database does not have this administrator: {name}"
             )
+        if not done.carried.audited:
+            click.echo("the audit log begins at the backup: the former database has another")
     if done.aside is not None:
         click.echo(f"the former database is {done.aside}")

@@ -6,9 +6,14 @@ import hmac
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from app.credentials.audit import NO_ROWS, Action, AuditKey, Entry, Head, RowsDigest
+
+LOG_GOES_ON = "goes on"
+"""What the row of a restore says of a log that goes on where that of the former database ended."""
+
+_MOST_TOLD = 20
 
 Problem = Literal["altered", "missing", "inserted", "cut off", "head"]
 
@@ -80,16 +85,38 @@ class Restart:
 
 
 @dataclass(frozen=True, slots=True)
+class Restoration:
+    """A row that says that a backup was restored although something was wrong, or rows were lost.
+
+    Whoever restored it accepted that, and ``reasons`` say what: the log alone cannot show it.
+    """
+
+    number: int
+    at: str
+    actor: str
+    reasons: list[str]
+
+    @property
+    def message(self) -> str:
+        """The restore in words: it is told for as long as there is a log."""
+        return (
+            f"row {self.number} ({self.at}, {self.actor}): a backup was restored, although of the "
+            f"log before: {'; '.join(self.reasons)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
     """What came of it: how many rows there are, the last of them, and what is wrong.
 
-    ``restarts`` are no findings, but never left out.
+    ``restarts`` and ``restorations`` are no findings, but never left out.
     """
 
     rows: int
     last: Head
     findings: list[Finding]
     restarts: list[Restart]
+    restorations: list[Restoration]
 
     @property
     def verified_from(self) -> int:
@@ -142,19 +169,23 @@ def verify(key: AuditKey, entries: Iterable[Entry], head: Head | str) -> Verific
     chain = Chain(key)
     findings: list[Finding] = []
     restarts: list[Restart] = []
+    restorations: list[Restoration] = []
     before = RowsDigest()
     at_head = None
     for entry in entries:
         for finding in chain.follow(entry):
             _add(findings, finding)
         if entry.action == Action.AUDIT_RESTART.value:
-            restarts.append(_restart(entry, chain.proven))
+            restarts.append(Restart(entry.number, *_when_and_who(entry), chain.proven))
             if chain.proven:
                 # No row before it was written with this key.
                 findings = [one for one in findings if one.problem != "altered"]
                 if not _as_then(entry, before):
                     reason = f"not as they were when row {entry.number} began a new chain"
                     findings.append(Finding("altered", 1, entry.number - 1, reason))
+        if entry.action == Action.STORE_RESTORE.value and chain.proven:
+            if reasons := _accepted(json.loads(entry.detail)):
+                restorations.append(Restoration(entry.number, *_when_and_who(entry), reasons))
         before.add(entry)
         if isinstance(head, Head) and entry.number == head.number:
             at_head = entry.mac
@@ -165,13 +196,30 @@ def verify(key: AuditKey, entries: Iterable[Entry], head: Head | str) -> Verific
         findings.append(Finding("cut off", last + 1, head.number))
     elif at_head is not None and not _equal(head.mac, at_head):
         findings.append(Finding("head", head.number, head.number))
-    return Verification(chain.rows, chain.last, findings, restarts)
+    return Verification(chain.rows, chain.last, findings, restarts, restorations)
 
 
-def _restart(entry: Entry, genuine: bool) -> Restart:
+def messages(findings: list[Finding]) -> list[str]:
+    """The findings in words, as a row of the log keeps them: the first of very many."""
+    told = [one.message for one in findings[:_MOST_TOLD]]
+    if more := len(findings) - len(told):
+        told.append(f"and {more} more findings")
+    return told
+
+
+def _when_and_who(entry: Entry) -> tuple[str, str]:
     shown = entry.readable
-    actor = f"{shown.actor_kind} {shown.actor or ''}".rstrip()
-    return Restart(entry.number, str(entry.json_fields["at"]), actor, genuine)
+    return str(entry.json_fields["at"]), f"{shown.actor_kind} {shown.actor or ''}".rstrip()
+
+
+def _accepted(detail: dict[str, Any]) -> list[str]:
+    """What the row of a restore says that was wrong, or is not in the log any more."""
+    reasons = list(detail.get("findings", []))
+    head, rows = detail.get("head", 0), detail.get("rows", 0)
+    if detail.get("log") != LOG_GOES_ON and (isinstance(head, str) or head > rows):
+        said = head if isinstance(head, str) else f"the head said row {head}"
+        reasons.append(f"what it had after row {rows} of the backup is not in this one, and {said}")
+    return reasons
 
 
 def _as_then(entry: Entry, before: RowsDigest) -> bool:
