@@ -285,12 +285,26 @@ def test_a_failure_that_is_not_of_reading_leaves_all_as_it_was(box: Service) -> 
     assert json.loads(run(box, "keys", "show", revoked, "--json"))["status"] == "revoked"
 
 
+def test_a_user_who_may_not_read_the_database_restores_nothing(tmp_path: Path) -> None:
+    box = Service(tmp_path, unprivileged=True)
+    box.initialize()
+    file = back_up(box, "before.db")
+    box.database.chmod(0)
+    identity = box.database.stat().st_ino
+    done = box.executed("restore", str(file), "--yes", check=False)
+    assert done.returncode == 1
+    assert f"{box.database}: Permission denied" in done.stderr
+    assert "cannot be known" not in done.stderr
+    assert box.database.stat().st_ino == identity
+
+
 @pytest.mark.parametrize(
     "harm",
     [
         "DROP TABLE audit",
         "ALTER TABLE credential RENAME COLUMN revoked_at TO other",
         "UPDATE alembic_version SET version_num = '9999'",
+        "UPDATE alembic_version SET version_num = CAST(x'ff' AS TEXT)",
         "DROP TABLE alembic_version",
     ],
 )

@@ -20,6 +20,16 @@ from app.store.backup import BackupFailed, connect, require_whole, uri_of
 from app.store.migrate import newest_revision, refuse_what_is_broken
 from app.store.rows import to_milliseconds
 
+# Failures that say nothing about what is in a file.
+_PASSING = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_INTERRUPT,
+)
 # What is read of the former database.
 _READ = ("credential", "administrator", "audit")
 
@@ -141,7 +151,7 @@ def require_readable(former: Path, restored: Path) -> None:
     """Raise FormerUnreadable unless a database can be opened and read, and is of our schema.
 
     ``restored`` has the schema of today; the former one may have an earlier. Raises sqlite3.Error
-    where somebody else has it locked: that says nothing about what is in it.
+    or PermissionError where that says nothing about what is in it, as that it is locked.
     """
     try:
         refuse_what_is_broken(former)
@@ -158,10 +168,13 @@ def require_readable(former: Path, restored: Path) -> None:
                     connection.execute(query)
     except FileNotFoundError:
         raise FormerUnreadable(f"there is no {former}") from None
+    except PermissionError:
+        raise
     except (OSError, ConfigurationError, BackupFailed) as error:
         raise FormerUnreadable(str(error)) from None
     except sqlite3.Error as error:
-        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        # Python's own errors, as of text that is none, have no code.
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING:
             raise
         raise FormerUnreadable(f"{former}: {error}") from None
 
