@@ -25,7 +25,15 @@ from app.store.rows import to_milliseconds
 from app.store.tables import audit
 
 _BATCH = 5_000
+_LARGEST_NUMBER = 2**63 - 1
 _LAST = select(audit.c.number, audit.c.mac).order_by(audit.c.number.desc()).limit(1)
+_next = audit.alias("next")
+# Where somebody put a row under the largest number, or others up to it: the one that is followed by
+# none, so that changes go on. Verifying tells of the gap.
+_LAST_FOLLOWED_BY_NONE = _LAST.where(
+    audit.c.number < _LARGEST_NUMBER,
+    ~select(_next.c.number).where(_next.c.number == audit.c.number + 1).exists(),
+)
 
 log = logging.getLogger("latchkey")
 
@@ -182,6 +190,8 @@ class AuditLog:
 def _last(connection: Connection) -> Head:
     with _as_stored(connection):
         row = connection.execute(_LAST).one_or_none()
+        if row is not None and row[0] == _LARGEST_NUMBER:
+            row = connection.execute(_LAST_FOLLOWED_BY_NONE).one_or_none()
     return NO_ROWS if row is None else Head(*_texts(row))
 
 

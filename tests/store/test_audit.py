@@ -341,6 +341,15 @@ def test_a_row_put_between_others_is_found(box: Box) -> None:
     assert ("altered", 5, 10) in box.found()
 
 
+@pytest.mark.parametrize("put", [2**63 - 1, 2**63 - 2])
+def test_a_row_under_the_last_number_that_there_is_stops_nobody(box: Box, put: int) -> None:
+    columns = "at, action, actor_kind, actor, address, subject, detail, mac"
+    box.edit(f"INSERT INTO audit SELECT {put}, {columns} FROM audit WHERE number = 9")
+    for number in range(3):
+        box.record(f"after {number}")
+    assert ("missing", ROWS + 1 + (3 if put == 2**63 - 1 else 2), put - 1) in box.found()
+
+
 @pytest.mark.parametrize("kept", [0, 1, 8])
 def test_a_cut_off_end_is_found(box: Box, kept: int) -> None:
     box.edit(f"DELETE FROM audit WHERE number > {kept}")
