@@ -7,12 +7,9 @@ import hmac
 import itertools
 import json
 import logging
-import os
-import sqlite3
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
@@ -26,55 +23,20 @@ from app.credentials.audit import (
     Actor,
     AuditKey,
     Entry,
-    Head,
     Record,
     Trail,
     encode,
 )
-from app.credentials.audit_check import Verification, verify
+from app.credentials.audit_check import verify
 from app.credentials.models import Change
 from app.errors import DuplicateApiKey, StoreError
 from app.store import Store
 from app.store.audit import Filter
-from app.store.audit_head import HeadFile, HeadUnusable
 from tests.audited import AUDIT_KEY, TESTER, new_seal, new_trail, open_store
+from tests.store.audit_box import ROWS, Box
 from tests.store.conftest import NOW, new_credential
 
 ROOT = Path(__file__).parents[2]
-ROWS = 9
-
-
-class Box:
-    """A log of nine rows, and whoever can write to the database with other tools."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.seal = new_seal(path)
-        self.store = open_store(f"sqlite:///{path}")
-        for number in range(1, ROWS + 1):
-            self.record(f"admin {number}")
-
-    def record(self, subject: str) -> None:
-        actor = Actor.administrator("ann", "192.0.2.1")
-        self.store.audit.record(Record(NOW, Action.ADMIN_SIGN_IN, actor, subject))
-
-    def edit(self, *statements: str) -> None:
-        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
-            for statement in statements:
-                connection.execute(statement)
-
-    def head(self) -> Head | str:
-        try:
-            return self.seal.head.read()
-        except HeadUnusable as error:
-            return str(error)
-
-    def verify(self, key: AuditKey = AUDIT_KEY) -> Verification:
-        head = self.head()
-        return verify(key, self.store.audit.entries(), head)
-
-    def found(self) -> list[tuple[str, int, int]]:
-        return [(one.problem, one.first, one.last) for one in self.verify().findings]
 
 
 @pytest.fixture
@@ -375,83 +337,3 @@ def test_everything_in_the_log_of_another_key_is_found(box: Box) -> None:
     other = AuditKey(b"other key".ljust(32))
     found = verify(other, box.store.audit.entries(), box.store.audit.last())
     assert [(one.problem, one.first, one.last) for one in found.findings] == [("altered", 1, ROWS)]
-
-
-# ---- The head
-
-
-def test_a_crash_before_the_head_was_written_leaves_a_log_that_verifies(box: Box) -> None:
-    with box.store.audit.unkept() as audited:
-        audited.record(Record(NOW, Action.ADMIN_SIGN_IN, TESTER))
-    assert box.seal.head.read().number == ROWS
-    assert box.found() == []
-    box.record("the next one")
-    assert box.seal.head.read() == box.store.audit.last()
-    assert box.found() == []
-
-
-def _remove(path: Path) -> None:
-    path.unlink()
-
-
-def _empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def _lower(path: Path) -> None:
-    fields = json.loads(path.read_text())
-    path.write_text(json.dumps({**fields, "number": 3}))
-
-
-def _other_key(path: Path) -> None:
-    HeadFile(path, AuditKey(bytes(32))).replace(Head(ROWS, NO_MAC))
-
-
-def _other_types(path: Path) -> None:
-    path.write_text(json.dumps({"number": "9", "mac": 3, "seal": None}))
-
-
-@pytest.mark.parametrize("harm", [_remove, _empty, _lower, _other_key, _other_types])
-def test_a_head_that_is_gone_or_forged_is_found_and_stays_so(
-    box: Box, harm: Callable[[Path], None]
-) -> None:
-    harm(box.seal.head.path)
-    was = box.seal.head.path.read_bytes() if box.seal.head.path.exists() else None
-    for _ in range(2):
-        assert [problem for problem, _, _ in box.found()] == ["head"]
-        box.record("goes on")
-    assert (box.seal.head.path.read_bytes() if was is not None else None) == was
-    assert box.seal.head.path.exists() is (was is not None)
-
-
-def test_the_head_never_goes_backwards(box: Box) -> None:
-    heads = [Head(row.number, row.mac) for row in box.store.audit.entries()]
-    threads = [
-        threading.Thread(target=box.seal.head.advance, args=(head, lambda _: True))
-        for head in heads[::-1]
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert box.seal.head.read() == heads[-1]
-
-
-def test_the_head_is_private_and_whole(box: Box) -> None:
-    head = box.seal.head.path
-    assert head.stat().st_mode & 0o777 == 0o600
-    names = {path.name for path in head.parent.iterdir()}
-    assert {name for name in names if "head" in name} == {"audit.head", "audit.head.lock"}
-
-
-def test_what_was_committed_stands_where_the_head_cannot_be_written(
-    database: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    seal = new_seal(database)
-    seal.head.path.unlink()
-    os.mkdir(seal.head.path)
-    with closing(Store(f"sqlite:///{database}", seal=seal)) as store:
-        with caplog.at_level(logging.ERROR, "latchkey"):
-            store.audit.record(Record(NOW, Action.ADMIN_CREATE, TESTER, "ann"))
-        assert store.audit.last().number == 1
-    assert "the end of the audit log is not kept" in caplog.text

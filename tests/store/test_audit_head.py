@@ -1,0 +1,104 @@
+"""The head of the audit log outside the database: it tells of a cut end, and only goes forward."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from app.credentials.audit import NO_MAC, Action, AuditKey, Head, Record
+from app.store import Store
+from app.store.audit_head import HeadFile
+from tests.audited import TESTER, new_seal
+from tests.store.audit_box import ROWS, Box
+from tests.store.conftest import NOW
+
+
+@pytest.fixture
+def box(database: Path) -> Iterator[Box]:
+    made = Box(database)
+    yield made
+    made.store.close()
+
+
+def test_a_crash_before_the_head_was_written_leaves_a_log_that_verifies(box: Box) -> None:
+    with box.store.audit.unkept() as audited:
+        audited.record(Record(NOW, Action.ADMIN_SIGN_IN, TESTER))
+    assert box.seal.head.read().number == ROWS
+    assert box.found() == []
+    box.record("the next one")
+    assert box.seal.head.read() == box.store.audit.last()
+    assert box.found() == []
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _lower(path: Path) -> None:
+    fields = json.loads(path.read_text())
+    path.write_text(json.dumps({**fields, "number": 3}))
+
+
+def _other_key(path: Path) -> None:
+    HeadFile(path, AuditKey(bytes(32))).replace(Head(ROWS, NO_MAC))
+
+
+def _other_types(path: Path) -> None:
+    path.write_text(json.dumps({"number": "9", "mac": 3, "seal": None}))
+
+
+@pytest.mark.parametrize("harm", [_remove, _empty, _lower, _other_key, _other_types])
+def test_a_head_that_is_gone_or_forged_is_found_and_stays_so(
+    box: Box, harm: Callable[[Path], None]
+) -> None:
+    harm(box.seal.head.path)
+    was = box.seal.head.path.read_bytes() if box.seal.head.path.exists() else None
+    for _ in range(2):
+        assert [problem for problem, _, _ in box.found()] == ["head"]
+        box.record("goes on")
+    assert (box.seal.head.path.read_bytes() if was is not None else None) == was
+    assert box.seal.head.path.exists() is (was is not None)
+
+
+def test_the_head_never_goes_backwards(box: Box) -> None:
+    heads = [Head(row.number, row.mac) for row in box.store.audit.entries()]
+    threads = [
+        threading.Thread(target=box.seal.head.advance, args=(head, lambda _: True))
+        for head in heads[::-1]
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert box.seal.head.read() == heads[-1]
+
+
+def test_the_head_is_private_and_whole(box: Box) -> None:
+    head = box.seal.head.path
+    assert head.stat().st_mode & 0o777 == 0o600
+    names = {path.name for path in head.parent.iterdir()}
+    assert {name for name in names if "head" in name} == {"audit.head", "audit.head.lock"}
+
+
+def test_what_was_committed_stands_where_the_head_cannot_be_written(
+    database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    seal = new_seal(database)
+    seal.head.path.unlink()
+    os.mkdir(seal.head.path)
+    with closing(Store(f"sqlite:///{database}", seal=seal)) as store:
+        with caplog.at_level(logging.ERROR, "latchkey"):
+            store.audit.record(Record(NOW, Action.ADMIN_CREATE, TESTER, "ann"))
+        assert store.audit.last().number == 1
+    assert "the end of the audit log is not kept" in caplog.text
