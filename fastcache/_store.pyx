@@ -125,6 +125,9 @@ cdef class Store:
         if not shard.table.sized:
             item.size = 1.0
         if not 0.0 <= item.size <= shard.capacity:
+            if not self.hooks & HOOK_EXPIRE:
+                # As every store does, also one that is refused.
+                self.tidy()
             raise ValueError("value too large")
         return shard
 

@@ -90,10 +90,10 @@ class ReferenceCache:
     def set(self, key: Hashable, value: Any, *, ttl: float | None = None) -> None:
         ttl = self.ttl if ttl is None else ttl
         size = self.getsizeof(value)
-        if size > self.maxsize:
-            raise ValueError("value too large")
         now = self.timer()
         self.expire(now)
+        if size > self.maxsize:
+            raise ValueError("value too large")
         item = self._find(key)
         while self.size() - (item.size if item else 0) + size > self.maxsize:
             self._remove(self.by_use[0])

@@ -42,6 +42,16 @@ def test_settings(kind: Kind, cache: Any, clock: Clock) -> None:
     assert kind.base(1, 5).timer() == pytest.approx(time.monotonic(), abs=60)
 
 
+def test_what_is_too_large_makes_room_for_itself_first(kind: Kind, clock: Clock) -> None:
+    """The expired go before it is refused."""
+    cache = kind.make(3, lambda value: value, ttl=3, clock=clock)
+    cache[1] = 1
+    clock.tick(3)
+    with pytest.raises(ValueError, match="value too large"):
+        cache[2] = 4
+    assert cache.expire() == []
+
+
 def test_expires_when_its_time_has_come(cache: Any, clock: Clock) -> None:
     clock.tick(0.5)
     assert cache[1] == 10

@@ -83,10 +83,11 @@ def test_every_algorithm(tmp_path: Path, macros: list[str], algorithm: str) -> N
     assert printed == [algorithm, *expected]
 
 
-def test_the_algorithm_is_the_one_that_the_processor_has_instructions_for() -> None:
+def test_the_processors_instructions_are_used() -> None:
     described = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
     flags = next((line for line in described.splitlines() if line.startswith("flags")), "").split()
-    assert KeyedDigest.algorithm == ("sha256" if "sha_ni" in flags else "blake2b")
+    # A kernel may keep the flag from programs that the processor would tell.
+    assert KeyedDigest.algorithm == "sha256" or "sha_ni" not in flags
 
 
 def test_a_message_of_many_blocks() -> None:
