@@ -272,6 +272,20 @@ class NotReady(ApiError):
     default_message = "The database does not answer"
 
 
+class PasswordsBusy(ApiError):
+    """503: so many passwords are being looked at that one more would hold the others up.
+
+    For pages of the console; nothing of the request was looked at or counted.
+    """
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    pair_code = "BUSY"
+    default_message = "Others are being signed in at this moment. Try again in a moment"
+
+    def extra_headers(self) -> Mapping[str, str]:
+        return {"Retry-After": "1"}
+
+
 def envelope(error: ApiError, dialect: Dialect) -> bytes:
     """The error's JSON body, in UTF-8: ``{"error": {"type", "code", "message"}}``."""
     fields = {"type": error.type, "code": error.code(dialect), "message": error.message}

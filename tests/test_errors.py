@@ -74,6 +74,7 @@ TABLE: dict[type[ApiError], tuple[int, str, str, str]] = {
     errors.InternalError: (500, "api_error", "INTERNAL_ERROR", "internal_error"),
     errors.StoreError: (500, "api_error", "INTERNAL_ERROR", "internal_error"),
     errors.NotReady: (503, "api_error", "NOT_READY", "not_ready"),
+    errors.PasswordsBusy: (503, "api_error", "BUSY", "busy"),
 }
 
 
@@ -201,7 +202,8 @@ def test_the_headers(kind: type[ApiError], bearer_presented: bool) -> None:
         suffix = f", {wanted}" if wanted else ""
         assert challenge == (None if wanted is None else f'Bearer realm="latchkey"{suffix}')
     assert headers.get("Allow") == ("GET, POST" if kind is errors.MethodNotAllowed else None)
-    assert headers.get("Retry-After") == ("7" if kind is errors.RateLimited else None)
+    waits = {errors.RateLimited: "7", errors.PasswordsBusy: "1"}
+    assert headers.get("Retry-After") == waits.get(kind)
 
 
 def test_a_scope_that_none_would_give_is_not_named() -> None:

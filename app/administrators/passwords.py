@@ -6,11 +6,13 @@ memory for each is why there is only one at a time, however many ask to sign in 
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
+from base64 import b64encode
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import ARGON2_VERSION
 
 from app.errors import InvalidField
 
@@ -55,8 +57,18 @@ def is_outdated(password_hash: str) -> bool:
 
 
 def unknown_hash() -> str:
-    """A hash that belongs to no password: what a name that nobody has is compared with."""
-    return hash_password(secrets.token_urlsafe(32))
+    """A hash that belongs to no password: what a name that nobody has is compared with.
+
+    It is drawn and not computed, and costs as much to compare with as any other.
+    """
+    terms = f"m={_hasher.memory_cost},t={_hasher.time_cost},p={_hasher.parallelism}"
+    salt, digest = _drawn(_hasher.salt_len), _drawn(_hasher.hash_len)
+    return f"$argon2id$v={ARGON2_VERSION}${terms}${salt}${digest}"
+
+
+def _drawn(length: int) -> str:
+    """Random bytes as an encoded hash has them: base64 without padding."""
+    return b64encode(os.urandom(length)).decode().rstrip("=")
 
 
 def _bytes(password: str) -> bytes:

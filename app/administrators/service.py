@@ -10,7 +10,8 @@ import hashlib
 import re
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from app.administrators.models import Administrator, ConsoleSession
@@ -24,34 +25,59 @@ from app.administrators.passwords import (
 from app.config import Settings
 from app.credentials.audit import Action, Actor, Record
 from app.credentials.service import utc_now
-from app.errors import InvalidField
+from app.errors import InvalidField, PasswordsBusy
 from app.store.administrators import AdministratorStore
 
 SET_UP_LASTS = timedelta(hours=1)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
+# One is computing, and one waits: the next one's turn is soon.
+_PLACES = 2
 _SEEN_AT_MOST_EVERY = timedelta(minutes=1)
 
 
 class Administrators:
     """The administrators of one database. For many threads. Raises StoreError where it fails."""
 
-    def __init__(self, store: AdministratorStore, *, idle: timedelta, longest: timedelta) -> None:
-        """Sessions end when they were not used for ``idle``, and ``longest`` after their begin."""
+    def __init__(
+        self, store: AdministratorStore, *, idle: timedelta, longest: timedelta, places: int = 2
+    ) -> None:
+        """Sessions end when they were not used for ``idle``, and ``longest`` after their begin.
+
+        ``places`` is how many threads may work with passwords, or wait for it, at once.
+        """
         self._store = store
         self._idle = idle
         self._longest = longest
-        self._unknown: str | None = None
-        self._making_unknown = threading.Lock()
+        self._hash_of_nobody = unknown_hash()
+        self._places = threading.BoundedSemaphore(places)
 
     @classmethod
     def over(cls, store: AdministratorStore, settings: Settings) -> Administrators:
-        """Those of a store, with sessions that end as the settings say."""
+        """Those of a store, with sessions that end as the settings say.
+
+        Of several threads, one at least is never taken by passwords.
+        """
         return cls(
             store,
             idle=timedelta(seconds=settings.console_idle),
             longest=timedelta(seconds=settings.console_session),
+            places=min(_PLACES, max(1, settings.threads - 1)),
         )
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place for one request that works with a password; raises PasswordsBusy at once.
+
+        Hashes take long and are made one at a time: whoever may send such requests could else
+        have every thread of the process wait.
+        """
+        if not self._places.acquire(blocking=False):
+            raise PasswordsBusy
+        try:
+            yield
+        finally:
+            self._places.release()
 
     def all(self) -> list[Administrator]:
         """Every administrator, by name."""
@@ -100,9 +126,7 @@ class Administrators:
         ``address`` is where from, for the audit log.
         """
         found = self._store.find(name.lower())
-        # Made at the first sign-in, whoever's: else the first unknown name would take longer.
-        nobody = self._hash_of_nobody()
-        password_hash = nobody if found is None else found.password_hash
+        password_hash = self._hash_of_nobody if found is None else found.password_hash
         if not matches(password_hash, password) or found is None or not found.is_enabled:
             self._store.record(_record(Action.ADMIN_SIGN_IN_REFUSED, Actor.nobody(address)))
             return None
@@ -211,12 +235,6 @@ class Administrators:
             # The clock was set back: nothing can be said about its age.
             or now < session.created_at
         )
-
-    def _hash_of_nobody(self) -> str:
-        with self._making_unknown:
-            if self._unknown is None:
-                self._unknown = unknown_hash()
-            return self._unknown
 
 
 def acceptable_name(name: str) -> str:

@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from app.console.forms import PasswordForm, add_fault
 from app.console.sessions import browser_session, caller_address, latchkey, signed_in
 from app.console.throttle import SignInThrottle
-from app.errors import InvalidField, RateLimited
+from app.errors import ApiError, InvalidField, PasswordsBusy, RateLimited
 
 account = Blueprint("account", __name__, url_prefix="/console/account")
 
@@ -30,16 +30,16 @@ def change_password() -> AnyResponse:
         return _page(form, 400)
     parts = latchkey()
     try:
-        # Whoever found a browser signed in may not guess on.
-        SignInThrottle(parts.settings, parts.shared).count(request.environ, signed_in().name)
-        token = parts.administrators.change_password(
-            signed_in(), form.current.data or "", form.password.data or "", caller_address()
-        )
+        with parts.administrators.place():
+            # Whoever found a browser signed in may not guess on.
+            SignInThrottle(parts.settings, parts.shared).count(request.environ, signed_in().name)
+            token = parts.administrators.change_password(
+                signed_in(), form.current.data or "", form.password.data or "", caller_address()
+            )
     except RateLimited as limited:
-        form.current.errors = [_TOO_MANY]
-        page = _page(form, 429)
-        page.headers.update(limited.extra_headers())
-        return page
+        return _later(form, _TOO_MANY, limited)
+    except PasswordsBusy as busy:
+        return _later(form, f"{busy.message}.", busy)
     except InvalidField as error:
         add_fault(form, error)
         return _page(form, 400)
@@ -49,6 +49,14 @@ def change_password() -> AnyResponse:
     browser_session().renew(token, parts.administrators)
     flash("Your password is changed. You are signed out everywhere else.", "good")
     return redirect(url_for("account.show"), 303)
+
+
+def _later(form: PasswordForm, fault: str, error: ApiError) -> Response:
+    """The form once more, for a try that was not looked at."""
+    form.current.errors = [fault]
+    page = _page(form, error.status)
+    page.headers.update(error.extra_headers())
+    return page
 
 
 def _page(form: PasswordForm, status: int = 200) -> Response:

@@ -17,7 +17,7 @@ from app.console.sessions import (
     signed_in,
 )
 from app.console.throttle import SignInThrottle
-from app.errors import InvalidField, RateLimited
+from app.errors import ApiError, InvalidField, PasswordsBusy, RateLimited
 
 sign_in = Blueprint("sign_in", __name__, url_prefix="/console")
 
@@ -49,12 +49,14 @@ def begin() -> AnyResponse:
     name, password = form.name.data or "", form.password.data or ""
     parts = latchkey()
     try:
-        SignInThrottle(parts.settings, parts.shared).count(request.environ, name)
+        # The place first: a try that nobody looks at counts against nobody.
+        with parts.administrators.place():
+            SignInThrottle(parts.settings, parts.shared).count(request.environ, name)
+            token = parts.administrators.sign_in(name, password, caller_address())
     except RateLimited as limited:
-        page = _page(form, _TOO_MANY, 429)
-        page.headers.update(limited.extra_headers())
-        return page
-    token = parts.administrators.sign_in(name, password, caller_address())
+        return _later(form, _TOO_MANY, limited)
+    except PasswordsBusy as busy:
+        return _later(form, f"{busy.message}.", busy)
     if token is None:
         return _page(form, _WRONG, 403)
     browser_session().renew(token, parts.administrators)
@@ -97,12 +99,13 @@ def set_up() -> AnyResponse:
         return _set_up_page(form, 400)
     administrators = latchkey().administrators
     try:
-        token = administrators.set_up(
-            form.token.data or "",
-            form.name.data or "",
-            form.password.data or "",
-            caller_address(),
-        )
+        with administrators.place():
+            token = administrators.set_up(
+                form.token.data or "",
+                form.name.data or "",
+                form.password.data or "",
+                caller_address(),
+            )
     except InvalidField as error:
         add_fault(form, error)
         return _set_up_page(form, 400)
@@ -122,6 +125,13 @@ def _page(form: SignInForm, fault: str | None = None, status: int = 200) -> Resp
     idle = round(latchkey().settings.console_idle / 60)
     page = render_template("sign_in.html", form=form, fault=fault, idle_minutes=idle)
     return Response(page, status=status)
+
+
+def _later(form: SignInForm, fault: str, error: ApiError) -> Response:
+    """The form once more, for a try that was not looked at."""
+    page = _page(form, fault, error.status)
+    page.headers.update(error.extra_headers())
+    return page
 
 
 def _set_up_page(form: SetUpForm, status: int = 200) -> Response:

@@ -1,0 +1,127 @@
+"""Many sign-ins at once: a few are looked at, the others hear so at once, and the API goes on."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import closing, contextmanager
+
+import pytest
+from argon2 import PasswordHasher, extract_parameters
+
+from app.administrators.passwords import hash_password, is_outdated, matches, unknown_hash
+from tests.console.visitor import PASSWORD, Page, Visitor, make_administrator, set_up_path
+from tests.service import Service
+
+StartService = Callable[..., Service]
+
+SIGN_IN = "/console/sign-in"
+MANY = 8
+SOON = "Try again in a moment."
+
+
+@contextmanager
+def nobody_writes(service: Service) -> Iterator[None]:
+    """Hold the database's write lock: what is looked at cannot be written down, and waits."""
+    with closing(sqlite3.connect(service.database, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            connection.execute("ROLLBACK")
+
+
+def ready(service: Service, address: str, name: str) -> Callable[[], Page]:
+    """What sends the form of the sign-in, which is filled in already."""
+    visitor = Visitor(service, X_Forwarded_For=address)
+    fields = {**visitor.get(SIGN_IN).fields(SIGN_IN), "name": name, "password": PASSWORD}
+    return lambda: visitor.post(SIGN_IN, fields)
+
+
+@pytest.mark.parametrize(("threads", "places"), [(2, 1), (4, 2)])
+def test_sign_ins_leave_threads_to_the_api(
+    start_service: StartService, threads: int, places: int
+) -> None:
+    service = start_service(
+        LATCHKEY_WORKERS="1",
+        LATCHKEY_THREADS=str(threads),
+        LATCHKEY_SIGN_IN_LIMIT="2/hour",
+        LATCHKEY_TRUSTED_PROXIES="1",
+    )
+    make_administrator(service)
+    pair = service.issue()
+    assert service.get("/v1/account", pair.bearer).status == 200
+    names = {f"192.0.2.{number}": ("ada", "nobody")[number % 2] for number in range(MANY)}
+    tries = {address: ready(service, address, name) for address, name in names.items()}
+    refused: dict[str, Page] = {}
+    with ThreadPoolExecutor(MANY) as pool:
+        with nobody_writes(service):
+            sent: dict[Future[Page], str] = {
+                pool.submit(send): address for address, send in tries.items()
+            }
+            for answered in as_completed(sent):
+                refused[sent.pop(answered)] = answered.result()
+                if len(refused) == MANY - places:
+                    break
+            # The others are still being looked at, and cannot end before the lock does.
+            assert {page.status for page in refused.values()} == {503}
+            for _ in range(20):
+                assert service.get("/v1/account", pair.bearer).status == 200
+        looked_at = {names[address]: answered.result() for answered, address in sent.items()}
+    assert len(sent) == places
+    for name, page in looked_at.items():
+        assert page.status == (303 if name == "ada" else 403)
+    # The same for a name that nobody has; and it says when to come again.
+    told = {names[address]: page for address, page in refused.items()}
+    assert set(told) == {"ada", "nobody"}
+    pages = set()
+    for name, page in told.items():
+        assert page.headers["Retry-After"] == "1"
+        assert SOON in page.text
+        shown = page.text.replace(f'value="{name}"', 'value=""').partition("<main")[2]
+        pages.add(shown.partition("csrf_token")[0])
+    assert len(pages) == 1
+    # It was no try, so two are left to that address.
+    again = next(address for address in refused if names[address] == "ada")
+    visitor = Visitor(service, X_Forwarded_For=again)
+    assert [visitor.sign_in(password="wrong").status for _ in range(3)] == [403, 403, 429]
+
+
+def test_the_other_forms_with_a_password_wait_no_longer(start_service: StartService) -> None:
+    service = start_service(LATCHKEY_WORKERS="1", LATCHKEY_THREADS="2")
+    link = set_up_path(service)
+    visitor = Visitor(service)
+    first = {**visitor.get(link).fields("/console/set-up"), "name": "grace"}
+    first |= {"password": PASSWORD, "again": PASSWORD}
+    make_administrator(service, "joan")
+    signed_in = Visitor(service)
+    assert signed_in.sign_in("joan").status == 303
+    account = "/console/account/"
+    other = {**signed_in.get(account).fields(account), "current": PASSWORD}
+    other |= {"password": "another horse battery", "again": "another horse battery"}
+    with ThreadPoolExecutor(2) as pool:
+        with nobody_writes(service):
+            # Of two at once one waits for the lock, whichever it is; then there is no place.
+            one, two = (
+                pool.submit(ready(service, f"192.0.2.{number}", "nobody")) for number in (1, 2)
+            )
+            assert next(as_completed([one, two])).result().status == 503
+            for page in (
+                visitor.post("/console/set-up", first),
+                signed_in.post(account, other),
+            ):
+                assert (page.status, page.headers["Retry-After"]) == (503, "1")
+                assert SOON in page.text
+    assert {one.result().status, two.result().status} == {403, 503}
+    assert signed_in.post(account, other).status == 303
+
+
+def test_the_hash_of_nobody_costs_as_any_other_and_fits_nothing() -> None:
+    drawn = unknown_hash()
+    assert extract_parameters(drawn) == extract_parameters(hash_password(PASSWORD))
+    assert not is_outdated(drawn)
+    assert len(drawn) == len(PasswordHasher().hash(PASSWORD))
+    assert drawn != unknown_hash()
+    assert not matches(drawn, PASSWORD)
+    assert not matches(drawn, "")
