@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response
 from app.console.answers import page
 from app.console.sessions import latchkey
 from app.credentials.audit import Action, Entry
+from app.credentials.tokens import redact_secrets
 from app.store.audit import Filter
 
 audit = Blueprint("audit", __name__, url_prefix="/console/audit")
@@ -37,8 +38,8 @@ class AuditQuery:
         action, before = arguments.get("action", ""), arguments.get("before", "")
         number = int(before) if before.isascii() and before.isdigit() and len(before) < 20 else None
         return cls(
-            key=arguments.get("key", "").strip()[:_LONGEST],
-            actor=arguments.get("actor", "").strip()[:_LONGEST],
+            key=redact_secrets(arguments.get("key", "").strip())[:_LONGEST],
+            actor=redact_secrets(arguments.get("actor", "").strip())[:_LONGEST],
             action=action if action in {each.value for each in Action} else "",
             before=None if number is None else min(number, _LARGEST_NUMBER),
         )

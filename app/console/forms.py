@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask_wtf import FlaskForm
+from markupsafe import Markup
 from wtforms import Field, HiddenField, PasswordField, StringField
 from wtforms.validators import EqualTo, InputRequired, Length
 
 from app.administrators import passwords
+from app.credentials.tokens import redact_secrets
 from app.errors import InvalidField
 
 _NEW = {"autocomplete": "new-password", "minlength": passwords.SHORTEST}
 _CURRENT = {"autocomplete": "current-password"}
 _NAME = {"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}
+_TAKEN_OUT = "Holds what looks like an API secret, which was taken out again."
 _NEW_LENGTH = Length(
     min=passwords.SHORTEST,
     max=passwords.LONGEST,
@@ -22,7 +25,33 @@ _NEW_LENGTH = Length(
 )
 
 
-class SignInForm(FlaskForm):  # type: ignore[misc]
+class ConsoleForm(FlaskForm):  # type: ignore[misc]
+    """What every form is: no field sends a secret back that was pasted into it.
+
+    The page that says what is wrong stands on a screen, and may be kept.
+    """
+
+    def validate(self, extra_validators: Mapping[str, Any] | None = None) -> bool:
+        """Whether all fields will do; one with text that holds a secret does not."""
+        does: bool = super().validate(extra_validators)
+        for field in self:
+            if field.type == "StringField" and _holds_secret(field):
+                field.errors = [*field.errors, _TAKEN_OUT]
+                does = False
+        return does
+
+    class Meta(FlaskForm.Meta):  # type: ignore[misc]
+        """How fields are turned into elements."""
+
+        def render_field(self, field: Field, render_kw: dict[str, Any]) -> Markup:
+            """Called for each element of the form."""
+            if _holds_secret(field):
+                render_kw = {**render_kw, "value": ""}
+            element: Markup = super().render_field(field, render_kw)
+            return element
+
+
+class SignInForm(ConsoleForm):
     """Who it is; ``next`` is the page that was asked for."""
 
     name = StringField("Name", [InputRequired("Enter your name.")], render_kw=_NAME)
@@ -32,7 +61,7 @@ class SignInForm(FlaskForm):  # type: ignore[misc]
     next = HiddenField()
 
 
-class SetUpForm(FlaskForm):  # type: ignore[misc]
+class SetUpForm(ConsoleForm):
     """The first administrator; ``token`` is the set-up link's."""
 
     token = HiddenField()
@@ -45,7 +74,7 @@ class SetUpForm(FlaskForm):  # type: ignore[misc]
     )
 
 
-class PasswordForm(FlaskForm):  # type: ignore[misc]
+class PasswordForm(ConsoleForm):
     """Another password for oneself."""
 
     current = PasswordField(
@@ -80,3 +109,9 @@ def described(field: Field, hint: str, attributes: Mapping[str, Any]) -> dict[st
     if described_by:
         made["aria-describedby"] = " ".join(described_by)
     return made
+
+
+def _holds_secret(field: Field) -> bool:
+    """Whether the element of a field would show a secret."""
+    value = field._value() if hasattr(field, "_value") else ""
+    return redact_secrets(value) != value

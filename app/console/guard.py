@@ -19,6 +19,7 @@ from app.config import Settings
 from app.console.error_pages import error_page
 from app.console.sessions import browser_session, latchkey
 from app.console.transport import AllowedHosts, is_tls
+from app.credentials.tokens import redact_secrets
 
 View = TypeVar("View", bound=Callable[..., object])
 
@@ -97,5 +98,6 @@ def _add_headers(response: Response) -> Response:
 def _lead_to_sign_in() -> AnyResponse:
     """To the sign-in, and from there back to the page, where that was only to be shown."""
     path = request.full_path.removesuffix("?")
-    back = path if request.method == "GET" and request.endpoint not in (None, "home") else None
+    shown = request.method == "GET" and request.endpoint not in (None, "home")
+    back = path if shown and redact_secrets(path) == path else None
     return redirect(url_for("sign_in.show", next=back), 303)

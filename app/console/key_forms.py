@@ -21,7 +21,7 @@ from wtforms.validators import InputRequired, Length, NumberRange, Optional
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from app.api.schemas import first_problem, format_time
-from app.console.forms import add_fault
+from app.console.forms import ConsoleForm, add_fault
 from app.credentials.models import Credential
 from app.credentials.scopes import EVERYTHING, KNOWN_SCOPES, READ_EVERYTHING
 from app.credentials.service import utc_now
@@ -51,7 +51,7 @@ _OVERLAPS = [
 _HOUR = 3600
 
 
-class TermsForm(FlaskForm):  # type: ignore[misc]
+class TermsForm(ConsoleForm):
     """A key's terms, to be made or changed."""
 
     name = StringField("Name", render_kw=_NAME)
@@ -133,7 +133,7 @@ class ChangeForm(TermsForm):
         self.access.data = whole.get(credential.scopes, "chosen")
 
 
-class RotateForm(FlaskForm):  # type: ignore[misc]
+class RotateForm(ConsoleForm):
     """For how long the old key goes on working."""
 
     overlap = RadioField("Overlap", choices=_OVERLAPS, default="86400")
@@ -149,7 +149,7 @@ class RotateForm(FlaskForm):  # type: ignore[misc]
         return {"overlap_seconds": self.overlap_seconds.data * _HOUR}
 
 
-class RegisterForm(FlaskForm):  # type: ignore[misc]
+class RegisterForm(ConsoleForm):
     """A pair that was made elsewhere. The secret is never sent back."""
 
     name = StringField("Name", render_kw=_NAME)

@@ -1,7 +1,7 @@
 """What the address of a list page asks for: the search, the filters, the order, the page.
 
 All of it stands in the address, so that a list can be kept as a bookmark, and pages and sorting
-are links. What makes no sense is left out.
+are links. What makes no sense is left out, and so is a secret that was pasted into the search.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from app.credentials.listing import (
     SortBy,
 )
 from app.credentials.models import MODES, Mode, Status
+from app.credentials.tokens import redact_secrets
 
 PAGE_SIZE = 50
 
@@ -56,7 +57,7 @@ class ListQuery:
         page = arguments.get("page", "")
         number = int(page) if page.isascii() and page.isdigit() and len(page) < 8 else 1
         return cls(
-            search=arguments.get("q", "").strip()[:LONGEST_SEARCH],
+            search=redact_secrets(arguments.get("q", "").strip())[:LONGEST_SEARCH],
             mode=_one_of(MODES, arguments.get("mode")),
             status=_one_of(STATUSES, arguments.get("status")),
             concern=_one_of(CONCERNS, arguments.get("concern")),

@@ -17,6 +17,7 @@ from app.console.sessions import (
     signed_in,
 )
 from app.console.throttle import SignInThrottle
+from app.credentials.tokens import redact_secrets
 from app.errors import ApiError, InvalidField, PasswordsBusy, RateLimited
 
 sign_in = Blueprint("sign_in", __name__, url_prefix="/console")
@@ -117,8 +118,10 @@ def set_up() -> AnyResponse:
 
 
 def own_page(path: str | None) -> str | None:
-    """The path if it is one of the console's pages, else None."""
-    return path if path is not None and _OWN_PAGE.fullmatch(path) else None
+    """The path if it is one of the console's pages, and holds no secret, else None."""
+    if path is None or not _OWN_PAGE.fullmatch(path) or redact_secrets(path) != path:
+        return None
+    return path
 
 
 def _page(form: SignInForm, fault: str | None = None, status: int = 200) -> Response:
