@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -336,3 +337,23 @@ def test_many_at_once(tmp_path: Path, long: bool) -> None:
         for number in (0, 1, count // 2, count - 1):
             assert use(box, f"many-{number}").status == 200
         INVALID.check(use(box, f"many-{count}"), "bearer", bearer=True)
+
+
+def test_writes_are_answered_while_others_import(tmp_path: Path, long: bool) -> None:
+    """Two imports at once, of a hundred thousand each with ``--long``: no revocation fails."""
+    count = COUNT if long else 2_000
+    files = [tmp_path / f"{which}.jsonl" for which in "ab"]
+    for file in files:
+        with file.open("w") as lines:
+            for number in range(count):
+                print(json.dumps({"name": "n", "sha256": sha(f"{file}-{number}")}), file=lines)
+    with Service(tmp_path) as box, ThreadPoolExecutor(2) as pool:
+        imports = [pool.submit(box.command, "keys", "import", str(file)) for file in files]
+        written = 0
+        while not all(one.done() for one in imports) or not written:
+            pair = box.issue(name="meanwhile")
+            path = f"/v1/api_keys/{pair.api_key}"
+            assert box.request("DELETE", path, pair.bearer).status == 200
+            written += 1
+        assert [one.result().stdout for one in imports] == [f"imported {count} keys\n"] * 2
+        assert run_here(box, "audit", "verify").returncode == 0

@@ -61,8 +61,8 @@ class ImportStore(Protocol):
     ) -> None:
         """Store all of them in one transaction, or, where ``check`` raises, none.
 
-        ``check`` is called in it with the hash of every credential that is there, ``progress`` with
-        how many more are stored.
+        ``check`` is called before it with the hash of every credential that is there, and in it
+        with those that came since; ``progress`` with how many more are stored.
         """
 
     def keep_head(self, head: Head | None) -> None:

@@ -48,7 +48,7 @@ class Store:
         *,
         pool_size: int = 8,
         lookup_timeout: float = 1.0,
-        write_timeout: float = 5.0,
+        write_timeout: float = 10.0,
         seal: Seal | None = None,
     ) -> None:
         """Open nothing yet. The timeouts, in seconds, bound the wait for another's lock.

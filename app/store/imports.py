@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from operator import itemgetter
+from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Connection, Select, func, insert, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -18,7 +19,7 @@ from app.store.rows import credential_of, to_milliseconds, values_of
 from app.store.tables import credential, invalidation
 
 _BATCH = 10_000
-_ADDED_AT_ONCE = 2_000
+_ADDED_AT_ONCE = 10_000
 # Many rows at once go to the driver as they are: SQLAlchemy's care for each costs more than SQLite.
 _COLUMNS = [one.name for one in credential.c if one.name in NewCredential.__slots__]
 _ADD = str(insert(credential).compile(dialect=sqlite.dialect(), column_keys=_COLUMNS))
@@ -27,6 +28,7 @@ _values = itemgetter(*_COLUMNS)
 # In KiB, below zero as SQLite has it: pages of the indexes, which change in no order, are written
 # once and not again and again.
 _PAGES_HELD = "PRAGMA cache_size = -65536"
+_HASHES = select(credential.c.id, credential.c.secret_hash)
 
 
 class ImportedCredentials:
@@ -44,20 +46,8 @@ class ImportedCredentials:
 
     def hashes(self) -> Iterator[bytes]:
         """The SHA-256 of the token of each, in batches of reads."""
-        query = (
-            select(credential.c.id, credential.c.secret_hash)
-            .where(credential.c.origin == "imported")
-            .order_by(credential.c.id)
-            .limit(_BATCH)
-        )
-        after = 0
-        while True:
-            with self._connections.reading() as connection:
-                rows = connection.execute(query.where(credential.c.id > after)).all()
-            yield from (row[1] for row in rows)
-            if len(rows) < _BATCH:
-                return
-            after = rows[-1][0]
+        for _, token_hash in self._read(_HASHES.where(credential.c.origin == "imported")):
+            yield token_hash
 
     def add_all(
         self,
@@ -71,23 +61,23 @@ class ImportedCredentials:
 
         The audit log gets one row: ``detail``, how many there are, and their ids.
         """
+        # Nobody else changes anything during the transaction, and a revocation may be waiting:
+        # all that does not need the lock is done before.
+        there = list(self._read(_HASHES))
+        last_seen = there[-1][0] if there else 0
+        check({token_hash for _, token_hash in there})
+        if not new:
+            return
+        lookups = [one.lookup for one in new]
+        trail.lookups.extend(lookups)
+        rows = [_values(values_of(one)) for one in new]
+        at = to_milliseconds(new[0].created_at)
+        notes = [(lookup, at) for lookup in lookups]
         with self._connections.writing() as connection:
-            there = connection.execute(select(credential.c.secret_hash))
-            check({row[0] for row in there})
-            if not new:
-                return
-            trail.lookups.extend(one.lookup for one in new)
-            at = to_milliseconds(new[0].created_at)
-            connection.exec_driver_sql(_PAGES_HELD)
-            try:
-                for start in range(0, len(new), _ADDED_AT_ONCE):
-                    batch = new[start : start + _ADDED_AT_ONCE]
-                    rows = [_values(values_of(one)) for one in batch]
-                    connection.exec_driver_sql(_ADD, rows)
-                    connection.exec_driver_sql(_NOTE, [(one.lookup, at) for one in batch])
-                    progress(len(batch))
-            except IntegrityError:
-                raise DuplicateApiKey from None
+            # Rows are never deleted, and a hash does not change: what came since is enough.
+            since = connection.execute(_HASHES.where(credential.c.id > last_seen))
+            check({row[1] for row in since})
+            _add(connection, rows, notes, progress)
             # AUTOINCREMENT, and nobody else writes meanwhile: the last so many are these.
             last_id = connection.execute(select(func.max(credential.c.id))).scalar_one()
             last = connection.execute(select(func.max(invalidation.c.id))).scalar_one()
@@ -96,6 +86,36 @@ class ImportedCredentials:
             record = Record(new[0].created_at, trail.action, trail.actor, None, {**detail, **ids})
             trail.head = self._audit.append(connection, record)
 
+    def _read(self, query: Select[Any]) -> Iterator[tuple[int, bytes]]:
+        """Rows of a query with the id first, in its order, in batches of reads."""
+        query = query.order_by(credential.c.id).limit(_BATCH)
+        after = 0
+        while True:
+            with self._connections.reading() as connection:
+                rows = connection.execute(query.where(credential.c.id > after)).all()
+            yield from map(tuple, rows)
+            if len(rows) < _BATCH:
+                return
+            after = rows[-1][0]
+
     def keep_head(self, head: Head | None) -> None:
         """Note outside the database how far the audit log goes; after the commit."""
         self._audit.keep(head)
+
+
+def _add(
+    connection: Connection,
+    rows: Sequence[tuple[object, ...]],
+    notes: Sequence[tuple[str, int]],
+    progress: Callable[[int], None],
+) -> None:
+    """Insert credentials, and a row of the log of invalidations for each."""
+    connection.exec_driver_sql(_PAGES_HELD)
+    try:
+        for start in range(0, len(rows), _ADDED_AT_ONCE):
+            end = start + _ADDED_AT_ONCE
+            connection.exec_driver_sql(_ADD, list(rows[start:end]))
+            connection.exec_driver_sql(_NOTE, list(notes[start:end]))
+            progress(min(end, len(rows)) - start)
+    except IntegrityError:
+        raise DuplicateApiKey from None

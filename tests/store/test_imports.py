@@ -1,0 +1,127 @@
+"""Imports: what needs no lock is done without it, and nothing slips in between."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Sequence
+
+import pytest
+
+from app.credentials.audit import Action, Head, Trail
+from app.credentials.importing import Foreign, ImportRefused, import_keys
+from app.credentials.models import NewCredential
+from app.errors import DuplicateApiKey
+from app.store import Store
+from tests.audited import TESTER, new_trail
+from tests.store.conftest import NOW, NewStore, new_credential
+
+
+def token_hash(number: int) -> bytes:
+    return hashlib.sha256(f"token {number}".encode()).digest()
+
+
+def imported(number: int) -> NewCredential:
+    """One of another system's, as importing makes them."""
+    return new_credential(secret_hash=token_hash(number), derivation_id="", origin="imported")
+
+
+def add_all(store: Store, new: list[NewCredential]) -> list[int]:
+    """Store them; how many hashes each check was given."""
+    checked = []
+
+    def check(present: Collection[bytes]) -> None:
+        checked.append(len(present))
+
+    trail = new_trail(Action.KEY_IMPORT)
+    store.imported.add_all(new, check, {}, trail, lambda done: None)
+    assert trail.lookups == [one.lookup for one in new]
+    assert len(trail.invalidations) == len(new)
+    return checked
+
+
+def test_others_write_while_it_is_prepared(store: Store, new_store: NewStore) -> None:
+    other = new_store(write_timeout=0.05)
+    others = [other.add(new_credential(), new_trail()) for _ in range(3)]
+    seen: list[int] = []
+
+    def check(present: Collection[bytes]) -> None:
+        if not seen:
+            assert other.revoke(others[0].api_key, None, NOW, new_trail())
+            other.add(new_credential(), new_trail())
+        seen.append(len(present))
+
+    new = [imported(number) for number in range(5)]
+    progress: list[int] = []
+    store.imported.add_all(new, check, {}, new_trail(Action.KEY_IMPORT), progress.append)
+    # All of them first, then what came since: that is looked at under the lock.
+    assert seen == [3, 1]
+    assert sum(progress) == 5
+    for number in range(5):
+        found = store.imported.find(token_hash(number))
+        assert found is not None
+        assert found.origin == "imported"
+    revoked = store.find(others[0].api_key)
+    assert revoked is not None
+    assert revoked.revoked_at == NOW
+
+
+def test_what_is_imported_meanwhile_is_found(store: Store, new_store: NewStore) -> None:
+    other = new_store()
+
+    class Between:
+        """The store's own, where somebody imports the same before the transaction begins."""
+
+        def add_all(
+            self,
+            new: Sequence[NewCredential],
+            check: Callable[[Collection[bytes]], None],
+            detail: dict[str, object],
+            trail: Trail,
+            progress: Callable[[int], None],
+        ) -> None:
+            def check_then_lose(present: Collection[bytes]) -> None:
+                check(present)
+                if other.imported.find(token_hash(1)) is None:
+                    add_all(other, [imported(1)])
+
+            store.imported.add_all(new, check_then_lose, detail, trail, progress)
+
+        def keep_head(self, head: Head | None) -> None:
+            store.imported.keep_head(head)
+
+    keys = [
+        Foreign(number, "theirs", token_hash(number), "live", frozenset({"*"}), None)
+        for number in range(3)
+    ]
+    with pytest.raises(ImportRefused) as refused:
+        import_keys(
+            keys,
+            [],
+            "ab" * 32,
+            Between(),
+            lambda lookup: None,
+            lambda number: None,
+            by=TESTER,
+        )
+    assert [one.line for one in refused.value.lines] == [1]
+    assert store.imported.find(token_hash(0)) is None
+    assert store.imported.find(token_hash(1)) is not None
+
+
+def test_more_than_a_batch(store: Store) -> None:
+    count = 10_001
+    assert add_all(store, [imported(number) for number in range(count)]) == [0, 0]
+    assert set(store.imported.hashes()) == {token_hash(number) for number in range(count)}
+    assert add_all(store, [imported(count)]) == [count, 0]
+    assert store.count("live") == count + 1
+
+
+def test_a_key_that_is_there_leaves_all_as_it_was(store: Store) -> None:
+    there = store.add(new_credential(), new_trail())
+    new = [imported(1), imported(2)]
+    fields = {name: getattr(new[1], name) for name in NewCredential.__slots__}
+    again = NewCredential(**{**fields, "api_key": there.api_key})
+    with pytest.raises(DuplicateApiKey):
+        add_all(store, [new[0], again])
+    assert store.imported.find(token_hash(1)) is None
+    assert store.count("live") == 1
