@@ -241,6 +241,32 @@ def test_all_or_nothing_with_a_reason_for_each_line(box: Service) -> None:
     INVALID.check(use(box, "good"), "bearer", bearer=True)
 
 
+def test_lines_of_json_end_only_where_json_says(box: Service, tmp_path: Path) -> None:
+    # U+2028 and U+0085 may stand in a text of JSON; a name may not have them, and says so.
+    file = tmp_path / "keys.jsonl"
+    lines = [
+        {"name": "a", "sha256": sha("line 1")},
+        {"name": "b\u2028c", "sha256": sha("line 2")},
+        {"name": "d\x85e", "sha256": sha("line 3")},
+    ]
+    texts = [json.dumps(line, ensure_ascii=False) for line in lines]
+    twice = f'{{"name": "f", "sha256": "{sha("line 5")}", "scopes": ["*:read"], "scopes": ["*"]}}'
+    file.write_bytes("\r\n".join([*texts, "", twice, "[NaN]"]).encode())
+    refused = run_import(box, file, check=False)["refused"]
+    assert isinstance(refused, list)
+    reasons = {one["line"]: one["reason"] for one in refused}
+    assert reasons.keys() == {2, 3, 5, 6}
+    assert reasons[2].startswith("name: ")
+    assert reasons[3].startswith("name: ")
+    assert reasons[5] == "a name is given twice"
+    assert reasons[6] == "not a JSON object"
+    file.write_bytes(texts[0].encode() + b"\r\n\r\n")
+    assert run_import(box, file)["imported"] == 1
+    # Which of two values would count is not for us to choose.
+    file.write_text(twice)
+    assert run_import(box, file, check=False)["imported"] == 0
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

@@ -77,7 +77,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "app.server": ("app", "app.api.routes", "app.console.mount", *_ASSEMBLED),
     # Its commands take their fields from the API's shapes, and run the rest.
     "app.cli": (
-        *("app.api.schemas", "app.command_user", "app.first_start", "app.restoring", "app.server"),
+        *("app.api.schemas", "app.api.strict_json"),
+        *("app.command_user", "app.first_start", "app.restoring", "app.server"),
         *_ASSEMBLED,
     ),
     "app": ("app.api", "app.console", *_ASSEMBLED),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from flask import Request, current_app
 
+from app.api import strict_json
 from app.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 
 MAX_BODY = 16 * 1024
@@ -71,9 +71,7 @@ class JsonRequest(Request):
 
 def _parse_object(body: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(
-            body.decode("utf-8"), object_pairs_hook=_without_repeats, parse_constant=_refuse
-        )
+        value = strict_json.loads(body.decode("utf-8"))
     except RecursionError:
         raise InvalidRequest("The JSON body is nested too deeply") from None
     except ValueError:
@@ -98,14 +96,3 @@ def _children(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a name is given twice")
-    return value
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError("not a number of JSON")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import re
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import Progress
 
+from app.api import strict_json
 from app.api.schemas import IssueBody, first_problem
 from app.cli.options import json_option
 from app.cli.printing import print_json
@@ -114,11 +114,15 @@ def _read(data: bytes, progress: Progress) -> tuple[list[Foreign], list[RefusedL
 
 
 def _json_lines(text: str) -> Iterator[tuple[int, dict[str, object] | str]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    # Of all that ends a line elsewhere, JSON has only \n and \r stand outside its texts.
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            fields = json.loads(line)
+            fields = strict_json.loads(line)
+        except strict_json.RepeatedName:
+            yield number, "a name is given twice"
+            continue
         except (ValueError, RecursionError):
             yield number, "not a JSON object"
             continue

@@ -1,0 +1,30 @@
+"""JSON as the service takes it: what the format leaves open, or is no JSON, is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+class RepeatedName(ValueError):
+    """An object has a name twice: readers differ in which of the values counts (RFC 8259, 4)."""
+
+
+def loads(text: str) -> Any:
+    """The value of a text.
+
+    Raises RepeatedName, ValueError for what is no JSON (NaN and Infinity among it), and
+    RecursionError for what is nested too deeply.
+    """
+    return json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_refuse)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise RepeatedName
+    return value
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError("not a number of JSON")
