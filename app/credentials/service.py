@@ -195,7 +195,8 @@ class CredentialService:
 
         Raises InvalidField for a name that holds a secret, an expiry in the past, and a later one
         for a key that was rotated; InsufficientScope for more than the caller has, and for a key
-        that has more; CredentialNotFound. Effective before it returns.
+        that has more; CredentialNotFound. Effective before it returns. Terms that set nothing
+        change nothing, and leave no row in the audit log.
         """
         _require_no_secret(terms.name)
         if terms.sets_expiry and terms.expires_at is not None:
@@ -212,6 +213,13 @@ class CredentialService:
                     raise InvalidField("expires_at", "a rotated key's end cannot be put off")
             return terms
 
+        if terms == Change():
+            # Nothing is asked for, so there is nothing to write down or to forget.
+            unchanged = self.get(api_key, _mode_for(caller))
+            if unchanged.revoked_at is not None:
+                raise CredentialNotFound
+            decide(unchanged)
+            return unchanged
         with self._invalidating(Trail(by, Action.KEY_CHANGE), api_key) as trail:
             changed = self._store.change(api_key, _mode_for(caller), utc_now(), decide, trail)
         if changed is None:

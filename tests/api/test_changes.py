@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -63,6 +65,36 @@ def test_what_is_given_changes_and_nothing_else(service: Service, live: Pair) ->
         assert answer.headers["cache-control"] == "no-store"
         assert show(service, live, pair.api_key) == was
         assert sorted(answer.json) == FIELDS
+
+
+def test_an_empty_change_leaves_nothing_behind(service: Service, live: Pair, test: Pair) -> None:
+    pair, narrow = service.issue(), service.issue(scopes=["credentials:write"])
+    assert service.get("/v1/account", pair.bearer).status == 200
+
+    def written() -> tuple[int, ...]:
+        with closing(sqlite3.connect(service.database)) as connection:
+            (numbers,) = connection.execute(
+                "SELECT (SELECT max(number) FROM audit), (SELECT max(id) FROM invalidation)"
+            )
+        return tuple(numbers)
+
+    was, before = show(service, live, pair.api_key), written()
+    selects = service.metric("latchkey_lookups_total", result="select")
+    answer = change(service, live, pair.api_key)
+    assert (answer.status, answer.json["scopes"]) == (200, was["scopes"])
+    assert {**answer.json, "last_used_at": None} == {**was, "last_used_at": None}
+    # Who may not change it is told so all the same.
+    INSUFFICIENT_SCOPE.check(
+        change(service, narrow, pair.api_key), "bearer", bearer=True, scope="*"
+    )
+    for by, api_key in ((test, pair.api_key), (live, new_api_key("live"))):
+        CREDENTIAL_NOT_FOUND.check(change(service, by, api_key), "bearer", bearer=True)
+    assert written() == before
+    # It was not forgotten either.
+    assert service.get("/v1/account", pair.bearer).status == 200
+    assert service.metric("latchkey_lookups_total", result="select") - selects <= 2
+    revoke(service, live, pair.api_key)
+    CREDENTIAL_NOT_FOUND.check(change(service, live, pair.api_key), "bearer", bearer=True)
 
 
 def test_scopes_are_in_effect_at_once(service: Service, live: Pair) -> None:
