@@ -22,6 +22,8 @@ _OPEN = frozenset(
         ("GET", "/ready"),
         ("GET", "/metrics"),
         ("GET", "/openapi.json"),
+        # Leads to the area below, and is no more than that.
+        ("GET", "/console"),
     }
 )
 _REGISTRATION = ("POST", "/credentials")
