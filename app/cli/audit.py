@@ -34,7 +34,7 @@ def audit() -> None:
 
 
 @audit.command("list")
-@click.option("--key", metavar="API_KEY", help="Only what was done to this key.")
+@click.option("--key", metavar="API_KEY", help="Only what made this key or was done to it.")
 @click.option("--actor", metavar="NAME", help="Only what was done by this name or kind.")
 @click.option("--action", type=click.Choice(_ACTIONS), help="Only this.")
 @click.option("--since", metavar="TIME", help="As 2027-01-15 or 2027-01-15T00:00:00Z, in UTC.")

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Select, insert, select
 from app.credentials.audit import NO_ROWS, Entry, Head, Record, blob_of, text_of
 from app.credentials.audit_check import Verification, verify
 from app.errors import StoreError
+from app.store.audit_births import births_of
 from app.store.audit_head import HeadUnusable, Seal
 from app.store.connections import Connections
 from app.store.rows import to_milliseconds
@@ -40,7 +41,10 @@ log = logging.getLogger("latchkey")
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which rows are asked for; None is no condition. ``since`` is a time, inclusive."""
+    """Which rows are asked for; None is no condition. ``since`` is a time, inclusive.
+
+    Those of a key are those that are about it, and the rotation or the import that made it.
+    """
 
     subject: str | None = None
     actor: str | None = None
@@ -50,7 +54,8 @@ class Filter:
     def of(self, query: Select[Any]) -> Select[Any]:
         """The query with these conditions."""
         if self.subject is not None:
-            query = query.where(audit.c.subject == self.subject)
+            made = audit.c.number.in_(births_of(self.subject))
+            query = query.where((audit.c.subject == self.subject) | made)
         if self.actor is not None:
             query = query.where((audit.c.actor == self.actor) | (audit.c.actor_kind == self.actor))
         if self.action is not None:

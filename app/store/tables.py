@@ -164,6 +164,15 @@ set_up_link = Table(
     Column("expires_at", BigInteger, nullable=False),
 )
 
+
+def in_detail(name: str) -> str:
+    """SQL for one part of an audit row's detail; NULL where it has none.
+
+    It may be no JSON where somebody altered it, which must not keep the log from being read.
+    """
+    return f"CASE WHEN json_valid(detail) THEN json_extract(detail, '$.{name}') END"
+
+
 # Who did what: only ever added to, numbered without gaps by whoever holds the write lock, so not
 # by the database. ``mac`` is in hex, and chains the row to the one before it.
 audit = Table(
@@ -179,4 +188,11 @@ audit = Table(
     Column("detail", String, nullable=False),
     Column("mac", String(64), nullable=False),
     Index(None, "subject", "number"),
+    # The rows that made a key and are about another, or about many.
+    Index(
+        "ix_audit_successor",
+        text(in_detail("successor")),
+        sqlite_where=text("action = 'key.rotate'"),
+    ),
+    Index("ix_audit_import", "at", sqlite_where=text("action = 'key.import'")),
 )

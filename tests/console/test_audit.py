@@ -10,6 +10,7 @@ from html import unescape
 
 import pytest
 
+from tests.command import run_here
 from tests.console.visitor import Visitor
 from tests.service import Pair, Service
 
@@ -131,3 +132,28 @@ def test_verifying_finds_what_was_changed(console: Service, ada: Visitor, revoke
     with closing(sqlite3.connect(console.database)) as connection, connection:
         connection.execute(update, (before, number))
     assert "The log is whole" in verify()
+
+
+def test_a_key_is_told_of_from_its_birth_on(console: Service, ada: Visitor) -> None:
+    """Everywhere where one asks by key: a successor's rotation, and an imported key's import."""
+    first = console.issue(name="replaced")
+    issuer = console.issue(name="rotating")
+    rotated = console.request("POST", f"/v1/api_keys/{first.api_key}/rotate", issuer.bearer)
+    successor = rotated.json["api_key"]
+    file = console.directory / "theirs.jsonl"
+    lines = ({"name": "theirs", "sha256": f"{number:064x}"} for number in range(1, 3))
+    file.write_text("\n".join(map(json.dumps, lines)))
+    made = json.loads(run_here(console, "keys", "import", str(file), "--json").stdout)
+    for api_key, action, about in (
+        (successor, "key.rotate", first.api_key),
+        (made["api_keys"][1], "key.import", None),
+    ):
+        (row,) = rows(ada.get(f"{AUDIT}?key={api_key}").text)
+        assert action in row
+        assert action in ada.get(f"/console/keys/{api_key}").text
+        (line,) = ada.get(f"{AUDIT}export?key={api_key}").text.splitlines()
+        exported = json.loads(line)
+        assert (exported["action"], exported["subject"]) == (action, about)
+        listed = json.loads(run_here(console, "audit", "list", "--key", api_key, "--json").stdout)
+        assert listed["entries"] == [exported]
+    assert run_here(console, "audit", "verify").returncode == 0

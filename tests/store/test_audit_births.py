@@ -1,0 +1,116 @@
+"""What the audit log says of a key's own birth: the rotation or the import that made it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.dialects import sqlite
+
+from app.credentials.audit import Action
+from app.credentials.models import Credential, Rotation
+from app.store import Store
+from app.store.audit import Filter
+from app.store.tables import audit
+from tests.audited import new_trail
+from tests.store.conftest import NOW, new_credential
+
+
+def told(store: Store, api_key: str) -> list[tuple[int, str]]:
+    """Number and action of each row about a key, the oldest first, however they are asked for."""
+    wanted = Filter(subject=api_key)
+    rows = [(entry.number, entry.action) for entry in store.audit.entries(wanted)]
+    paged = [(entry.number, entry.action) for entry in store.audit.page(wanted, 100)]
+    assert paged == rows[::-1]
+    return rows
+
+
+def issue(store: Store) -> Credential:
+    return store.add(new_credential(), new_trail(Action.KEY_ISSUE))
+
+
+def rotate(store: Store, api_key: str) -> str:
+    """The successor."""
+    successor = new_credential()
+    trail = new_trail(Action.KEY_ROTATE)
+    made = store.rotate(api_key, None, NOW, lambda found, former: Rotation(successor, None), trail)
+    assert made is not None
+    return made.api_key
+
+
+def import_some(store: Store, count: int, moment: timedelta = timedelta()) -> list[str]:
+    """The keys of one import."""
+    new = [
+        new_credential(created_at=NOW + moment, origin="imported", derivation_id="")
+        for _ in range(count)
+    ]
+    trail = new_trail(Action.KEY_IMPORT)
+    store.imported.add_all(new, lambda present: None, {}, trail, lambda done: None)
+    return [one.api_key for one in new]
+
+
+def test_a_successor_is_told_of_with_the_rotation_that_made_it(store: Store) -> None:
+    first = issue(store).api_key
+    other = issue(store).api_key
+    second = rotate(store, first)
+    assert store.revoke(second, None, NOW, new_trail(Action.KEY_REVOKE))
+    # Rotated once more, it has another successor; the first one was made all the same.
+    third = rotate(store, first)
+    fourth = rotate(store, third)
+    assert told(store, first) == [(1, "key.issue"), (3, "key.rotate"), (5, "key.rotate")]
+    assert told(store, second) == [(3, "key.rotate"), (4, "key.revoke")]
+    assert told(store, third) == [(5, "key.rotate"), (6, "key.rotate")]
+    assert told(store, fourth) == [(6, "key.rotate")]
+    assert told(store, other) == [(2, "key.issue")]
+    assert told(store, new_credential().api_key) == []
+    # Other conditions hold for those rows too.
+    assert store.audit.page(Filter(second, action="key.issue"), 10) == []
+    assert [entry.number for entry in store.audit.page(Filter(second), 10, before=4)] == [3]
+
+
+def test_an_imported_key_is_told_of_with_its_import_and_no_other(store: Store) -> None:
+    issued = issue(store).api_key
+    one = import_some(store, 3)
+    # The second begins in the same millisecond as the first, the third does not.
+    two, three = import_some(store, 2), import_some(store, 2, timedelta(seconds=1))
+    assert [told(store, api_key) for api_key in one] == [[(2, "key.import")]] * 3
+    assert [told(store, api_key) for api_key in two] == [[(3, "key.import")]] * 2
+    assert [told(store, api_key) for api_key in three] == [[(4, "key.import")]] * 2
+    assert told(store, issued) == [(1, "key.issue")]
+    successor = rotate(store, one[1])
+    assert told(store, one[1]) == [(2, "key.import"), (5, "key.rotate")]
+    assert told(store, successor) == [(5, "key.rotate")]
+
+
+def test_a_row_that_was_altered_names_no_key_and_breaks_nothing(
+    store: Store, database: Path
+) -> None:
+    first = issue(store).api_key
+    second = rotate(store, first)
+    (imported,) = import_some(store, 1)
+    for garbage in ("'no JSON'", "x'00ff'", "'[1]'", """'{"successor": 1, "first_id": "x"}'"""):
+        with closing(sqlite3.connect(database)) as connection, connection:
+            connection.execute(f"UPDATE audit SET detail = {garbage} WHERE number > 1")
+            connection.execute("REINDEX")
+        assert store.audit.page(Filter(first), 10)[-1].number == 1
+        assert store.audit.page(Filter(second), 10) == []
+        assert store.audit.page(Filter(imported), 10) == []
+
+
+@pytest.mark.parametrize("start", [None, 5])
+def test_no_row_is_looked_at_in_vain(store: Store, database: Path, start: int | None) -> None:
+    """However many there are: SQLite says that it asks indexes only."""
+    query = Filter(subject=new_credential().api_key).of(select(audit))
+    query = query.order_by(audit.c.number.desc()).limit(20)
+    if start is not None:
+        query = query.where(audit.c.number < start)
+    compiled = query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
+    with closing(sqlite3.connect(database)) as connection:
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {compiled}")]
+    assert not [step for step in plan if step.startswith("SCAN")], plan
+    for index in ("ix_audit_subject_number", "ix_audit_successor", "ix_audit_import"):
+        assert any(index in step for step in plan), plan
