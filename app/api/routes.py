@@ -22,8 +22,6 @@ _OPEN = frozenset(
         ("GET", "/ready"),
         ("GET", "/metrics"),
         ("GET", "/openapi.json"),
-        # Leads to the area below, and is no more than that.
-        ("GET", "/console"),
     }
 )
 _REGISTRATION = ("POST", "/credentials")

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from wsgiref.types import WSGIApplication
 
-from flask import Flask, Response
+from flask import Flask
 
 from app.assembly import Latchkey
 from app.console.application import build_console
 
 AREA = "/console/"
-WITHOUT_SLASH = "/console"
 
 
 def mount_console(app: Flask, latchkey: Latchkey) -> None:
@@ -25,10 +24,5 @@ def mount_console(app: Flask, latchkey: Latchkey) -> None:
         """What Flask calls as a WSGI application, with the request's own environ."""
         return console.wsgi_app
 
-    def lead_to_console() -> Response:
-        """To the console, for whoever left the slash out; on this host, by whatever name."""
-        return Response(status=308, headers={"Location": AREA})
-
-    app.add_url_rule(WITHOUT_SLASH, "console_without_slash", lead_to_console, methods=["GET"])
     for rule in (AREA, f"{AREA}<path:path>"):
         app.add_url_rule(rule, "console", show_console, methods=["GET", "POST"])
