@@ -16,8 +16,8 @@
  *   of a generation need no more, since they only ever compare for equality.
  *
  * - fastcache_load_relaxed, fastcache_store_relaxed, fastcache_add_relaxed and
- *   fastcache_add_alone are atomic and no more: for statistics, which nothing is concluded from, and for words whose
- *   order is settled by others beside them.
+ *   fastcache_add_alone are atomic and no more: for statistics, which nothing is concluded
+ *   from, and for words whose order is settled by others beside them.
  *
  * Words are plain uint64_t in private or shared memory, 8-byte aligned, and are only
  * touched through these functions.
