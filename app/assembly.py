@@ -15,7 +15,7 @@ from flask import Flask
 
 from app.administrators.service import Administrators
 from app.auth.authenticator import Authenticator
-from app.auth.counts import Use
+from app.auth.counts import Count, Use
 from app.auth.error_handlers import answer_our_errors
 from app.auth.flush import Flush
 from app.auth.middleware import AuthMiddleware, OpenRoutes
@@ -158,6 +158,7 @@ class Latchkey:
 
     def _count_scope_refusal(self, principal: Principal) -> None:
         self.shared.count_refusal(principal.credential_id, Use.SCOPE)
+        self.authenticator.counters.add(Count.SCOPE)
 
 
 def log_fault(error: StoreError) -> None:

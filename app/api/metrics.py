@@ -110,6 +110,12 @@ def _requests(totals: Totals) -> Iterable[Metric]:
         requests.add_metric([outcome.name.lower()], totals.counts[outcome])
     yield requests
 
+    scopes = CounterMetricFamily(
+        "latchkey_scope_refusals", "Authenticated requests whose key lacked the scope they need"
+    )
+    scopes.add_metric([], totals.counts[Count.SCOPE])
+    yield scopes
+
     in_flight = GaugeMetricFamily(
         "latchkey_requests_in_flight", "Requests that are being answered now"
     )

@@ -1,9 +1,9 @@
 # cython: always_allow_keywords=False
 """Whether a use came from where the last one did: asked of the first use in each second.
 
-A credential's row of tallies has a hash of where its last use came from, and of the minute. Where
-that is the same, nothing is left to do: the address was noted, and the time of the last use is in
-the row. So the address itself is read and noted once a minute, and when it changes.
+A credential's row of tallies has a hash of where its last use came from, and of the span of time.
+Where that is the same, nothing is left to do: the address was noted, and the time of the last use
+is in the row. So the address itself is read and noted once in some minutes, and when it changes.
 """
 
 cimport cython
@@ -32,7 +32,8 @@ cdef str PEER = "REMOTE_ADDR"
 cdef str FORWARDED = "HTTP_X_FORWARDED_FOR"
 
 cdef enum:
-    MINUTE_BITS = 16        # of milliseconds: 65.536 seconds
+    # Of milliseconds: 262.144 seconds. Less than half of what the table keeps an address for.
+    SPAN_BITS = 18
 cdef uint64_t ODD = 0x9E3779B97F4A7C15
 
 
@@ -68,7 +69,7 @@ cdef class Sources:
         self, dict environ, uint64_t credential_id, uint64_t *row, uint64_t now
     ) except -1:
         """Look at the first use in a second; `row` is that of the credential."""
-        cdef uint64_t source = hash_of(environ, PEER) ^ (now >> MINUTE_BITS) * ODD
+        cdef uint64_t source = hash_of(environ, PEER) ^ (now >> SPAN_BITS) * ODD
         if self.forwarded:
             source = source * ODD ^ hash_of(environ, FORWARDED)
         # An empty row has 0.

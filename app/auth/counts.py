@@ -8,7 +8,8 @@ from enum import IntEnum, auto
 class Count(IntEnum):
     """The index of each counter in a worker's block.
 
-    Those that a hit counts come first: they lie in one line of memory.
+    Those that a hit counts come first: they lie in one line of memory. ``SCOPE`` counts requests
+    that are among the authenticated, and whose key lacks what the view requires.
     """
 
     AUTHENTICATED = 0
@@ -33,6 +34,7 @@ class Count(IntEnum):
     EVICTED_KNOWN = auto()
     EVICTED_UNKNOWN = auto()
     UNCOUNTED = auto()
+    SCOPE = auto()
 
 
 class Use(IntEnum):

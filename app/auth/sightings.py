@@ -20,6 +20,7 @@ from fastcache import SharedCache
 UNKNOWN_ADDRESS = "unknown"
 """What stands for a peer without an address, such as that of a Unix socket."""
 
+# More than twice the span after which an address that stays the same is noted again.
 _KEPT = 600_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

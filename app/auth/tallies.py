@@ -41,7 +41,7 @@ class LiveTallies:
         """Every tally that has moved since it was last ``written`` by this object, now read.
 
         The first time these are all that ever moved; who writes them down finds out what is new.
-        Its addresses are with a tally where their source has moved: once a minute at least.
+        Its addresses are with a tally where their source has moved: once in five minutes at least.
         """
         self._compared = compared = self._written
         width = len(self._tallies.fields)

@@ -17,6 +17,7 @@ overview = Blueprint("overview", __name__, url_prefix="/console/overview")
 _OUTCOMES = (
     (Count.AUTHENTICATED, "Let through"),
     (Count.OPEN, "On open routes"),
+    (Count.SCOPE, "Let through, and then refused: a scope was missing"),
 )
 _REFUSALS = (
     (Count.MISSING, "No credential"),

@@ -60,6 +60,8 @@ def test_what_is_shown(start_service: Callable[..., Service]) -> None:
     for headers, status in ((key.bearer, 200), (key.bearer, 200), (other.bearer, 401), ({}, 401)):
         assert box.get("/v1/account", headers).status == status
     assert box.get("/v1/nothing", key.bearer).status == 404
+    narrow = box.issue(scopes=["account:read"])
+    assert box.get("/v1/api_keys", narrow.bearer).status == 403
     found = samples(box)
     assert "worker" not in {label for _, labels in found for label, _ in labels}
 
@@ -75,6 +77,7 @@ def test_what_is_shown(start_service: Callable[..., Service]) -> None:
     assert value(f"{duration}_count", endpoint="none", status="404") == 1
     assert value("latchkey_requests_total", outcome="missing") == 1
     assert value("latchkey_requests_total", outcome="invalid") == 1
+    assert value("latchkey_scope_refusals_total") == 1
     # This very request.
     assert value("latchkey_requests_in_flight") == 1
     assert value("latchkey_lookups_total", level="cache", result="hit") >= 1

@@ -117,7 +117,7 @@ def test_where_nothing_changes_the_time_of_the_address_moves_on(box: Box) -> Non
         before = datetime.now(UTC) - timedelta(seconds=1)
         box.use("192.0.2.1")
         assert box.usage.sightings[0].at > before
-    # Once more where a minute passed in between.
+    # Once more where another span of time began in between.
     assert box.shared.sightings.stats().puts <= puts + 1
 
 

@@ -104,6 +104,8 @@ def test_a_key_shows_its_use_at_once(console: Service, ada: Visitor) -> None:
     assert re.search(r"A scope was missing</div></td>\s*<td[^>]*><div>1</div>", text)
     assert '<svg role="img"' in text
     assert pair.api_secret not in text
+    overview = ada.get("/console/overview/").text
+    assert re.search(r"a scope was missing</div></td>\s*<td[^>]*><div>[1-9]\d*</div>", overview)
 
 
 def test_marks(console: Service, ada: Visitor) -> None:
