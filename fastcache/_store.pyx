@@ -69,7 +69,7 @@ cdef class Store:
         """
         cdef int hooks = 0
         cdef list made = []
-        cdef list kept = [None, None]
+        cdef list kept = []
         cdef tuple parts
         cdef tuple before
         cdef type cls = type(self)
@@ -96,7 +96,10 @@ cdef class Store:
         parts = tuple(made)
         self.hooks = hooks
         self.sized = sized
-        # Nothing may fail between a part's leaving its place and its being kept.
+        # Nothing may fail between a part's leaving its place and its being kept. Not [None, None]:
+        # without the GIL, CPython 3.13 breaks where there is no memory for a new list's items.
+        kept.append(None)
+        kept.append(None)
         self.retired.append(kept)
         kept[0] = exchange_settings(self, settings)
         kept[1] = before = exchange_shards(self, parts)
