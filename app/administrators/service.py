@@ -40,7 +40,12 @@ class Administrators:
     """The administrators of one database. For many threads. Raises StoreError where it fails."""
 
     def __init__(
-        self, store: AdministratorStore, *, idle: timedelta, longest: timedelta, places: int = 2
+        self,
+        store: AdministratorStore,
+        *,
+        idle: timedelta,
+        longest: timedelta,
+        places: int = _PLACES,
     ) -> None:
         """Sessions end when they were not used for ``idle``, and ``longest`` after their begin.
 
