@@ -79,13 +79,13 @@ class Latchkey:
         replay = Replay(store.invalidations, shared, tallies.forget_written)
         flush = Flush(store.usage, store.invalidations, shared, tallies)
         authenticator = Authenticator(
-            store.find,
+            store.verifier,
             derivation,
             shared,
             backend=settings.cache_backend,
             cache_size=settings.cache_size,
             cache_ttl=settings.cache_ttl,
-            find_imported=store.imported.find,
+            find_imported=store.imported.verifier,
         )
 
         def learn_imported() -> None:

@@ -61,3 +61,6 @@ cdef class HitPath:
     cdef Decision let_through(
         self, dict environ, Entry entry, int level, uint64_t hashed
     ) except *
+    cdef int count_and_admit(
+        self, dict environ, object principal, uint64_t credential_id, uint64_t *row, int64_t now
+    ) except -1

@@ -6,6 +6,7 @@ from app.auth._latency import Latencies
 from app.auth._sightings import Sources
 from app.auth.authenticator import Authenticator
 from app.auth.middleware import OpenRoutes
+from app.credentials.models import Principal
 from fastcache import TTLCache
 
 class HitPath:
@@ -22,3 +23,4 @@ class HitPath:
     def __call__(
         self, environ: WSGIEnvironment, start_response: StartResponse, /
     ) -> Iterable[bytes]: ...
+    def admit(self, environ: WSGIEnvironment, principal: Principal) -> None: ...

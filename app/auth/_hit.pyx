@@ -347,20 +347,36 @@ cdef class HitPath:
     ) except *:
         """Count a use and hand the principal over, unless the entry or its credential has ended."""
         cdef int64_t now = milliseconds(CLOCK_REALTIME_COARSE)
-        cdef uint64_t before
         cdef uint64_t *row
         if not is_running(entry.deadline) or entry.revoked or has_expired(entry.expires, now):
             return UNCERTAIN
         row = self.uses.row_at(entry.credential_id)
+        if row != NULL:
+            self.recent.remember(hashed, entry, row)
+        count(self, level)
+        self.count_and_admit(environ, entry.principal, entry.credential_id, row, now)
+        return ADMITTED
+
+    def admit(self, dict environ not None, principal):
+        """Count a use, and hand a principal over whose credential was found good elsewhere."""
+        cdef uint64_t credential_id = principal.credential_id
+        cdef int64_t now = milliseconds(CLOCK_REALTIME_COARSE)
+        self.count_and_admit(
+            environ, principal, credential_id, self.uses.row_at(credential_id), now
+        )
+
+    cdef int count_and_admit(
+        self, dict environ, object principal, uint64_t credential_id, uint64_t *row, int64_t now
+    ) except -1:
+        """The same for one whose uses are counted in `row`, NULL where it has none yet."""
+        cdef uint64_t before
         if row == NULL:
-            self.count_use(entry.credential_id)
-            self.sightings.see(environ, entry.credential_id, 0)
+            self.count_use(credential_id)
+            self.sightings.see(environ, credential_id, 0)
         else:
             before = count_use(row, now)
-            self.recent.remember(hashed, entry, row)
             if in_another_second(before, <uint64_t>now):
-                self.sightings.look(environ, entry.credential_id, row, <uint64_t>now)
-        count(self, level)
+                self.sightings.look(environ, credential_id, row, <uint64_t>now)
         count(self, AUTHENTICATED)
-        PyDict_SetItem(environ, PRINCIPAL, entry.principal)
-        return ADMITTED
+        PyDict_SetItem(environ, PRINCIPAL, principal)
+        return 0

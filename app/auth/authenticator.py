@@ -25,7 +25,7 @@ from app.auth.headers import Presented
 from app.auth.levels import Backend, CompiledLevel, Level, SharedLevel, Unknown, new_level
 from app.auth.shared import SharedState
 from app.credentials.derivation import DerivationKeys
-from app.credentials.models import Credential, Principal
+from app.credentials.models import Principal, Verifier
 from app.credentials.service import hash_secret
 from app.credentials.tokens import MalformedToken, api_key_of, is_token_hash, read_secret
 from app.errors import ExpiredCredential, InvalidCredential, RevokedCredential, StoreError
@@ -43,18 +43,18 @@ class Authenticator:
 
     def __init__(
         self,
-        find: Callable[[str], Credential | None],
+        find: Callable[[str], Verifier | None],
         derivation: DerivationKeys,
         shared: SharedState,
         *,
         backend: Backend = "fastcache",
         cache_size: int = 100_000,
         cache_ttl: float = 300.0,
-        find_imported: Callable[[bytes], Credential | None] | None = None,
+        find_imported: Callable[[bytes], Verifier | None] | None = None,
         timer: Callable[[], int] = time.monotonic_ns,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """``find`` reads one credential by its public key and may raise StoreError.
+        """``find`` reads what a key's secret is checked against, and may raise StoreError.
 
         ``find_imported`` does so by the SHA-256 of an imported token; without it there are none.
         ``cache_ttl`` is in seconds; ``timer`` gives nanoseconds of CLOCK_MONOTONIC, ``clock``
@@ -178,13 +178,11 @@ class Authenticator:
         read_at = self._timer()
         self.counters.add(Count.STORE_SELECT)
         try:
-            credential = self._read(lookup)
+            verifier = self._read(lookup)
         except StoreError:
             self.counters.add(Count.STORE_ERROR)
             raise
-        if credential is None or not hmac.compare_digest(
-            credential.secret_hash, hash_secret(secret)
-        ):
+        if verifier is None or not hmac.compare_digest(verifier.secret_hash, hash_secret(secret)):
             unknown = Unknown(ticket, read_at + self._unknown_ttl)
             self.unknown.put(digest, unknown)
             return unknown
@@ -192,8 +190,8 @@ class Authenticator:
             ticket=ticket,
             deadline=read_at + self._cache_ttl,
             digest=digest,
-            principal=credential.principal(),
-            revoked=credential.revoked_at is not None,
+            principal=verifier.principal,
+            revoked=verifier.revoked,
         )
         self.known.put(lookup, entry)
         # A record of the shared cache has a key's id for its name, which a token's hash is not.
@@ -205,7 +203,7 @@ class Authenticator:
         """Whether the store may know a foreign token; never no where it does."""
         return self._find_imported is not None and self.shared.may_be_imported(lookup)
 
-    def _read(self, lookup: str) -> Credential | None:
+    def _read(self, lookup: str) -> Verifier | None:
         if not is_token_hash(lookup):
             return self._find(api_key_of(lookup))
         return None if self._find_imported is None else self._find_imported(bytes.fromhex(lookup))

@@ -14,13 +14,24 @@ T = TypeVar("T")
 class _Flight(Generic[T]):
     """One read under way, under the ticket that was loaded before it began."""
 
-    __slots__ = ("error", "landed", "result", "ticket")
+    __slots__ = ("_aloft", "error", "result", "ticket")
 
     def __init__(self, ticket: int) -> None:
         self.ticket = ticket
-        self.landed = threading.Event()
+        # Held until the flight has landed. An Event would be slower to make, and each miss has one.
+        self._aloft = threading.Lock()
+        self._aloft.acquire()
         self.result: T | None = None
         self.error: Exception | None = None
+
+    def land(self) -> None:
+        """Let everybody go on who waits, or comes to wait; the outcome is there."""
+        self._aloft.release()
+
+    def await_landing(self) -> None:
+        """Return once there is a result or an error."""
+        with self._aloft:
+            pass
 
 
 class FlightAborted(Exception):
@@ -55,7 +66,7 @@ class SingleFlight(Generic[K, T]):
                 waiting = False
         if not waiting:
             return self._lead(key, flight, load)
-        flight.landed.wait()
+        flight.await_landing()
         if flight.error is not None:
             # A copy: one exception raised by many threads would share one traceback.
             raise copy(flight.error)
@@ -75,4 +86,4 @@ class SingleFlight(Generic[K, T]):
             with self._lock:
                 if self._flights.get(key) is flight:
                     del self._flights[key]
-            flight.landed.set()
+            flight.land()

@@ -12,11 +12,10 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from app.auth._hit import HitPath
 from app.auth.authenticator import Authenticator
-from app.auth.counts import Count, Use
+from app.auth.counts import Count
 from app.auth.headers import bearer_presented, dialect_of, dialect_of_path, read_credential
 from app.auth.sightings import Sightings
 from app.auth.throttle import FailureThrottle
-from app.credentials.models import Principal
 from app.credentials.tokens import is_foreign_token, lookup_key
 from app.errors import (
     ApiError,
@@ -130,7 +129,7 @@ class AuthMiddleware(HitPath):
             principal = authenticator.authenticate(read_credential(environ))
         except ApiError as error:
             return self._refuse(error, environ, start_response)
-        self._let_through(environ, principal)
+        self.admit(environ, principal)
         return None
 
     def examine_unknown(
@@ -148,16 +147,8 @@ class AuthMiddleware(HitPath):
             principal = authenticator.ask_derived(lookup_key(secret), secret, digest)
         except ApiError as error:
             return self._refuse(error, environ, start_response)
-        self._let_through(environ, principal)
+        self.admit(environ, principal)
         return None
-
-    def _let_through(self, environ: WSGIEnvironment, principal: Principal) -> None:
-        shared = self._authenticator.shared
-        self._authenticator.counters.add(Count.AUTHENTICATED)
-        before = shared.uses.value(principal.credential_id, Use.LAST_USED)
-        shared.count_use(principal.credential_id)
-        self._sightings.see(environ, principal.credential_id, before)
-        environ[PRINCIPAL_KEY] = principal
 
     def _refuse(
         self, error: ApiError, environ: WSGIEnvironment, start_response: StartResponse

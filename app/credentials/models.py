@@ -45,6 +45,20 @@ class Principal:
     expires_at: datetime | None
 
 
+class Verifier(NamedTuple):
+    """What a secret is checked against, and whom it stands for where it is the right one.
+
+    ``secret_hash`` is SHA-256 of the secret, 32 bytes.
+    """
+
+    secret_hash: bytes
+    revoked: bool
+    principal: Principal
+
+    def __repr__(self) -> str:
+        return f"Verifier(principal={self.principal!r}, revoked={self.revoked!r})"
+
+
 @dataclass(frozen=True, slots=True)
 class NewCredential:
     """A credential about to be stored; ``secret_hash`` is SHA-256 of the secret, 32 bytes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -31,7 +32,7 @@ class Connections:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection in autocommit with no open statement; faults become StoreError."""
-        with translated(), self._reader.connect() as connection:
+        with translated, self._reader.connect() as connection:
             with _discarded_on_fault(connection):
                 yield connection
 
@@ -41,7 +42,7 @@ class Connections:
 
         Faults become StoreError; whatever the block raises rolls it back.
         """
-        with translated(), self._writer.connect() as connection:
+        with translated, self._writer.connect() as connection:
             with _discarded_on_fault(connection), connection.begin():
                 yield connection
 
@@ -53,17 +54,29 @@ class Connections:
         self._file.close()
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Make every failure of the database, or of what is in it, a StoreError."""
-    try:
-        yield
-    except (SQLAlchemyError, sqlite3.Error) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        raise StoreError(f"{type(cause).__name__}: {cause}") from error
-    except (TypeError, ValueError, AttributeError, OverflowError) as error:
-        # A value that somebody put there by hand, of a type that the column does not have.
-        raise StoreError(f"a row cannot be read: {type(error).__name__}: {error}") from None
+class _Translation:
+    """Makes every failure of the database, or of what is in it, a StoreError.
+
+    A class, since a generator takes several times as long to enter, and lookups are many.
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, (SQLAlchemyError, sqlite3.Error)):
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            raise StoreError(f"{type(cause).__name__}: {cause}") from error
+        if isinstance(error, (TypeError, ValueError, AttributeError, OverflowError)):
+            # A value that somebody put there by hand, of a type that the column does not have.
+            raise StoreError(f"a row cannot be read: {type(error).__name__}: {error}") from None
+
+
+translated = _Translation()
 
 
 @contextmanager

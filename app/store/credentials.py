@@ -9,7 +9,14 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.credentials.audit import Head, Record, Trail
-from app.credentials.models import Change, Credential, Mode, NewCredential, Rotation
+from app.credentials.models import (
+    Change,
+    Credential,
+    Mode,
+    NewCredential,
+    Rotation,
+    Verifier,
+)
 from app.errors import DuplicateApiKey
 from app.store.administrators import AdministratorStore
 from app.store.audit import AuditLog
@@ -25,6 +32,7 @@ from app.store.rows import (
     to_milliseconds,
     to_milliseconds_or_none,
     values_of,
+    verifier_of,
 )
 from app.store.tables import credential
 from app.store.usage import UsageStore
@@ -67,9 +75,15 @@ class Store:
 
     def find(self, api_key: str) -> Credential | None:
         """The credential with this public key, as committed when the call began or later."""
-        with translated():
+        with translated:
             row = self._connections.lookup.row(api_key)
             return None if row is None else credential_of(row)
+
+    def verifier(self, api_key: str) -> Verifier | None:
+        """What to check a secret of this key against, read as ``find`` reads."""
+        with translated:
+            row = self._connections.lookup.verifier_row(api_key)
+            return None if row is None else verifier_of(row)
 
     def page(self, mode: Mode | None, limit: int, before: int | None) -> list[Credential]:
         """At most ``limit`` credentials of ``mode`` (None: both), newest first.

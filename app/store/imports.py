@@ -11,11 +11,11 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 
 from app.credentials.audit import Head, Record, Trail
-from app.credentials.models import Credential, NewCredential
+from app.credentials.models import NewCredential, Verifier
 from app.errors import DuplicateApiKey
 from app.store.audit import AuditLog
 from app.store.connections import Connections, translated
-from app.store.rows import credential_of, to_milliseconds, values_of
+from app.store.rows import to_milliseconds, values_of, verifier_of
 from app.store.tables import credential, invalidation
 
 _BATCH = 10_000
@@ -38,11 +38,14 @@ class ImportedCredentials:
         self._connections = connections
         self._audit = audit
 
-    def find(self, token_hash: bytes) -> Credential | None:
-        """The imported credential whose token has this SHA-256, as committed at the call."""
-        with translated():
-            row = self._connections.lookup.imported_row(token_hash)
-            return None if row is None else credential_of(row)
+    def verifier(self, token_hash: bytes) -> Verifier | None:
+        """That of the imported credential whose token has this SHA-256, as committed at the call.
+
+        None where there is none.
+        """
+        with translated:
+            row = self._connections.lookup.imported_verifier_row(token_hash)
+            return None if row is None else verifier_of(row)
 
     def hashes(self) -> Iterator[bytes]:
         """The SHA-256 of the token of each, in batches of reads."""

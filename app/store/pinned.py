@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from app.errors import StoreError
 
@@ -24,8 +25,7 @@ _MAGIC = b"SQLite format 3\0"
 _CHUNK = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class FileIdentity:
+class FileIdentity(NamedTuple):
     """Which file it is, whatever its name: the device and the inode."""
 
     device: int
@@ -48,6 +48,8 @@ class PinnedFile:
     def __init__(self, path: Path) -> None:
         """Open nothing yet."""
         self.path = path
+        # Each lookup asks for it, and a Path is made a text in Python.
+        self._name = os.fspath(path)
         self._log_path = path.with_name(f"{path.name}-wal")
         self._lock = threading.Lock()
         # The last is the file in use. The others are kept, with all their locks: closing any
@@ -61,12 +63,12 @@ class PinnedFile:
         took away must not go on being served, so the name is what counts. Raises StoreError.
         """
         try:
-            status = os.stat(self.path)
+            status = os.stat(self._name)
         except OSError as error:
             raise StoreError(f"cannot find the database file: {error.strerror}") from None
         if not stat.S_ISREG(status.st_mode):
             raise StoreError("the database is not a regular file")
-        if not os.access(self.path, os.R_OK | os.W_OK):
+        if not os.access(self._name, os.R_OK | os.W_OK):
             raise StoreError("no permission to read and write the database file")
         if status.st_size == 0:
             # SQLite would take it for a new database, and delete the log.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from app.credentials.models import Credential, Mode, NewCredential, Origin
+from app.credentials.models import Credential, Mode, NewCredential, Origin, Principal, Verifier
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HASH_LENGTH = 32
@@ -36,8 +36,7 @@ def credential_of(row: Sequence[Any]) -> Credential:
         first_used_at,
         origin,
     ) = row
-    if not isinstance(secret_hash, bytes) or len(secret_hash) != _HASH_LENGTH:
-        raise ValueError(f"credential {number} has a hash that is none")
+    _check_hash(number, secret_hash)
     return Credential(
         id=number,
         api_key=api_key,
@@ -58,6 +57,20 @@ def credential_of(row: Sequence[Any]) -> Credential:
     )
 
 
+def verifier_of(row: Sequence[Any]) -> Verifier:
+    """The verifier in a row that was read to check a secret; see ``app.store.lookup``.
+
+    Raises as ``credential_of``.
+    """
+    number, api_key, secret_hash, account_id, mode, name, scopes, expires_at, revoked_at = row
+    _check_hash(number, secret_hash)
+    expires = None if expires_at is None else from_milliseconds(expires_at)
+    principal = Principal(
+        number, account_id, api_key, mode, name, frozenset(scopes.split()), expires
+    )
+    return Verifier(secret_hash, revoked_at is not None, principal)
+
+
 def values_of(new: NewCredential) -> dict[str, Any]:
     """The columns of a row for a new credential."""
     return {
@@ -72,6 +85,11 @@ def values_of(new: NewCredential) -> dict[str, Any]:
         "expires_at": to_milliseconds_or_none(new.expires_at),
         "origin": new.origin,
     }
+
+
+def _check_hash(number: int, secret_hash: object) -> None:
+    if not isinstance(secret_hash, bytes) or len(secret_hash) != _HASH_LENGTH:
+        raise ValueError(f"credential {number} has a hash that is none")
 
 
 def scopes_text(scopes: frozenset[str]) -> str:

@@ -152,7 +152,7 @@ class Ours:
         cache_size: int = 100_000,
     ) -> Authenticator:
         return Authenticator(
-            self.store.find,
+            self.store.verifier,
             self._keys,
             shared or self._shared,
             backend=backend,

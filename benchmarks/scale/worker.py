@@ -72,7 +72,7 @@ class _Subject:
         self.store = Store(f"sqlite:///{path}")
         self.shared = shared
         authenticator = Authenticator(
-            self.store.find, DerivationKeys([self._maker], []), shared, cache_size=1
+            self.store.verifier, DerivationKeys([self._maker], []), shared, cache_size=1
         )
         self._application = AuthMiddleware(_answer, authenticator)
 

@@ -33,13 +33,14 @@ class Statements(list[str]):
     """The key of every read that the store makes."""
 
     def watch(self, lookup: Lookup) -> Statements:
-        row = lookup.row
+        row = lookup._row
 
-        def read(api_key: str) -> object:
-            self.append(api_key)
-            return row(api_key)
+        def read(statement: str, value: str | bytes) -> object:
+            self.append(str(value))
+            return row(statement, value)
 
-        lookup.row = read  # type: ignore[assignment,method-assign]
+        # Where every read comes by, whatever it is for.
+        lookup._row = read  # type: ignore[assignment,method-assign]
         return self
 
 

@@ -1,7 +1,7 @@
 """One worker's parts over a real migrated database, with clocks that tests move by hand.
 
-Nothing is replaced: the store's own ``find`` runs its own SELECT. ``Reads`` stands around it, to
-count the reads and to hold them up at their worst moment.
+Nothing is replaced: the store's own ``verifier`` runs its own SELECT. ``Reads`` stands around it,
+to count the reads and to hold them up at their worst moment.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from app.auth.levels import Backend
 from app.auth.shared import SharedState
 from app.auth.throttle import FailureThrottle
 from app.credentials.derivation import DerivationKey, DerivationKeys
-from app.credentials.models import Credential, Principal
+from app.credentials.models import Principal, Verifier
 from app.credentials.service import CredentialService
 from app.credentials.tokens import lookup_key, new_api_key
 from app.errors import AuthenticationError
@@ -46,15 +46,15 @@ class Time:
 
 
 class Reads:
-    """The store's ``find``, counted, with something to do before and after the real SELECT."""
+    """The store's ``verifier``, counted, with something to do before and after its real SELECT."""
 
-    def __init__(self, find: Callable[[str], Credential | None]) -> None:
+    def __init__(self, find: Callable[[str], Verifier | None]) -> None:
         self._find = find
         self.keys: list[str] = []
         self.before: Callable[[], None] = _nothing
         self.after: Callable[[], None] = _nothing
 
-    def __call__(self, api_key: str) -> Credential | None:
+    def __call__(self, api_key: str) -> Verifier | None:
         self.keys.append(api_key)
         self.before()
         found = self._find(api_key)
@@ -115,7 +115,7 @@ class Worker:
         self.cached = backend != "none"
         self.keys = DerivationKeys(current or [DerivationKey(b"1" * 32)], retired)
         self.store = open_store(new_database(path) if fresh else f"sqlite:///{path}")
-        self.reads = Reads(self.store.find)
+        self.reads = Reads(self.store.verifier)
         self.timer = Time(1_000_000.0)
         self.clock = Time(time.time())
         self.authenticator = Authenticator(
@@ -202,7 +202,7 @@ class Running(threading.Thread):
 
 
 def await_waiting(threads: Sequence[threading.Thread], function: str) -> None:
-    """Return once each thread is blocked in an Event's ``wait`` that ``function`` called."""
+    """Return once each thread waits for a flight that ``function`` has it wait for."""
     deadline = time.monotonic() + PATIENCE
     for thread in threads:
         while not _waits_in(thread, function):
@@ -216,8 +216,7 @@ def _waits_in(thread: threading.Thread, function: str) -> bool:
     while frame is not None:
         names.append(frame.f_code.co_name)
         frame = frame.f_back
-    # Condition.wait, called by Event.wait, called by the function.
-    return names[:2] == ["wait", "wait"] and names[2:3] == [function]
+    return names[:2] == ["await_landing", function]
 
 
 def api_key(secret: str) -> str:

@@ -57,9 +57,12 @@ def test_others_write_while_it_is_prepared(store: Store, new_store: NewStore) ->
     assert seen == [3, 1]
     assert sum(progress) == 5
     for number in range(5):
-        found = store.imported.find(token_hash(number))
+        verifier = store.imported.verifier(token_hash(number))
+        assert verifier is not None
+        found = store.find(verifier.principal.api_key)
         assert found is not None
         assert found.origin == "imported"
+        assert verifier == (token_hash(number), False, found.principal())
     revoked = store.find(others[0].api_key)
     assert revoked is not None
     assert revoked.revoked_at == NOW
@@ -81,7 +84,7 @@ def test_what_is_imported_meanwhile_is_found(store: Store, new_store: NewStore) 
         ) -> None:
             def check_then_lose(present: Collection[bytes]) -> None:
                 check(present)
-                if other.imported.find(token_hash(1)) is None:
+                if other.imported.verifier(token_hash(1)) is None:
                     add_all(other, [imported(1)])
 
             store.imported.add_all(new, check_then_lose, detail, trail, progress)
@@ -104,8 +107,8 @@ def test_what_is_imported_meanwhile_is_found(store: Store, new_store: NewStore) 
             by=TESTER,
         )
     assert [one.line for one in refused.value.lines] == [1]
-    assert store.imported.find(token_hash(0)) is None
-    assert store.imported.find(token_hash(1)) is not None
+    assert store.imported.verifier(token_hash(0)) is None
+    assert store.imported.verifier(token_hash(1)) is not None
 
 
 def test_more_than_a_batch(store: Store) -> None:
@@ -123,5 +126,5 @@ def test_a_key_that_is_there_leaves_all_as_it_was(store: Store) -> None:
     again = NewCredential(**{**fields, "api_key": there.api_key})
     with pytest.raises(DuplicateApiKey):
         add_all(store, [new[0], again])
-    assert store.imported.find(token_hash(1)) is None
+    assert store.imported.verifier(token_hash(1)) is None
     assert store.count("live") == 1

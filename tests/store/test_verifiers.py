@@ -1,0 +1,82 @@
+"""What the store gives to check a secret against: the same as the credential, in every state."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.credentials.models import Credential, Verifier
+from app.errors import StoreError
+from app.store import Store
+from tests.audited import new_trail
+from tests.store.conftest import NOW, new_credential
+
+HOUR = timedelta(hours=1)
+
+
+def of(credential: Credential | None) -> Verifier:
+    assert credential is not None
+    revoked = credential.revoked_at is not None
+    return Verifier(credential.secret_hash, revoked, credential.principal())
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {},
+        {"mode": "test", "name": "Übermut – ключ"},
+        {"name": None, "scopes": frozenset()},
+        {"scopes": frozenset({"credentials:read", "account:write"})},
+        {"expires_at": NOW + HOUR},
+    ],
+)
+def test_a_verifier_says_what_the_credential_does(store: Store, terms: dict[str, Any]) -> None:
+    added = store.add(new_credential(**terms), new_trail())
+    other = store.add(new_credential(), new_trail())
+    assert store.verifier(added.api_key) == of(added)
+    assert store.revoke(added.api_key, None, NOW, new_trail())
+    assert store.verifier(added.api_key) == of(store.find(added.api_key))
+    assert store.verifier(other.api_key) == of(other)
+
+
+def test_an_unknown_key_has_none(store: Store) -> None:
+    added = store.add(new_credential(), new_trail())
+    for key in (new_credential().api_key, added.api_key[:-1], f"{added.api_key}0", ""):
+        assert store.verifier(key) is None
+    # Only an imported one is found by its hash.
+    assert store.imported.verifier(added.secret_hash) is None
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("expires_at", "never"),
+        ("expires_at", 2**62),
+        ("secret_hash", "text"),
+        ("secret_hash", b"short"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_a_store_error(
+    store: Store, database: Path, column: str, value: object
+) -> None:
+    added = store.add(new_credential(), new_trail())
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute(f"UPDATE credential SET {column} = ?", [value])
+    read: list[Callable[[str], object]] = [store.verifier, store.find]
+    for each in read:
+        with pytest.raises(StoreError):
+            each(added.api_key)
+
+
+def test_the_hash_of_a_secret_is_not_shown(store: Store) -> None:
+    verifier = store.verifier(store.add(new_credential(), new_trail()).api_key)
+    assert verifier is not None
+    shown = f"{verifier!r} {verifier}"
+    assert repr(verifier.secret_hash) not in shown
+    assert verifier.principal.api_key in shown
