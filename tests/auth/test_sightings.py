@@ -20,6 +20,9 @@ from app.credentials.usage import UsageReader
 from tests.auth.worker import Worker, api_key
 
 PRINCIPAL = "latchkey.principal"
+# In milliseconds: what the check takes for a second, and how far its clock may be behind.
+SECOND = 1024
+LAG = 100
 
 
 class Box:
@@ -78,6 +81,18 @@ class Box:
         self.tallies.written(tallies)
 
 
+def milliseconds() -> int:
+    """Since 1970, as the time of a use is counted."""
+    return time.time_ns() // 1_000_000
+
+
+def await_a_second() -> int:
+    """Wait for a second that every clock has come to and that has time left; its number."""
+    while not LAG < milliseconds() % SECOND < SECOND - 300:
+        time.sleep(0.05)
+    return milliseconds() // SECOND
+
+
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Box]:
     box = Box(tmp_path)
@@ -99,13 +114,16 @@ def test_the_last_addresses_newest_first(box: Box, compiled: bool) -> None:
 
 @pytest.mark.parametrize("compiled", [True, False])
 def test_once_a_second_at_most(box: Box, compiled: bool) -> None:
-    # Far from the end of a second of 1,024 milliseconds.
-    while round(time.time() * 1000) % 1024 > 700:
-        time.sleep(0.05)
-    box.use("192.0.2.1", compiled=compiled)
-    for number in range(2, 50):
-        box.use(f"192.0.2.{number}", compiled=compiled)
-    assert box.addresses == ["192.0.2.1"]
+    # A machine that stops for a while lets the second go by: then another key begins anew.
+    for _ in range(20):
+        second = await_a_second()
+        for number in range(1, 50):
+            box.use(f"192.0.2.{number}", compiled=compiled)
+        if milliseconds() // SECOND == second:
+            assert box.addresses == ["192.0.2.1"]
+            return
+        box.secret = box.worker.issue()
+    pytest.fail("no second was long enough for 49 uses")
 
 
 def test_where_nothing_changes_the_time_of_the_address_moves_on(box: Box) -> None:
