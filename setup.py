@@ -50,6 +50,7 @@ HEADERS = (
     "_clock.h",
     "_digest.h",
     "_fixed_hash.h",
+    "_gil.h",
     "_keys.h",
     "_lock.h",
     "_parts.h",

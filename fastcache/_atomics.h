@@ -28,6 +28,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "_gil.h"
+
 _Static_assert(sizeof(_Atomic uint64_t) == sizeof(uint64_t), "atomic words must be plain words");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock would not work across processes");
 
@@ -66,10 +68,10 @@ static inline void fastcache_add_relaxed(uint64_t *word, uint64_t amount)
  * between. Without a GIL, as fastcache_add_relaxed. */
 static inline void fastcache_add_alone(uint64_t *word, uint64_t amount)
 {
-#ifdef Py_GIL_DISABLED
-    fastcache_add_relaxed(word, amount);
-#else
+#if FASTCACHE_GIL
     fastcache_store_relaxed(word, fastcache_load_relaxed(word) + amount);
+#else
+    fastcache_add_relaxed(word, amount);
 #endif
 }
 

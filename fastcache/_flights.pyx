@@ -12,14 +12,7 @@ from _thread import allocate_lock, get_ident
 from fastcache._exceptions import copy_of
 
 
-cdef extern from *:
-    """
-    #ifdef Py_GIL_DISABLED
-    #define FASTCACHE_GIL 0
-    #else
-    #define FASTCACHE_GIL 1
-    #endif
-    """
+cdef extern from "_gil.h":
     const bint FASTCACHE_GIL
 
 

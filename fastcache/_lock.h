@@ -10,7 +10,9 @@
 
 #include <Python.h>
 
-#ifdef Py_GIL_DISABLED
+#include "_gil.h"
+
+#if !FASTCACHE_GIL
 
 typedef PyMutex fastcache_mutex;
 

@@ -17,15 +17,8 @@ from libc.string cimport memcpy
 from fastcache._digest cimport DIGEST_SIZE, fastcache_equal_digests
 
 
-cdef extern from *:
-    """
-    #ifdef Py_GIL_DISABLED
-    #define LATCHKEY_GIL 0
-    #else
-    #define LATCHKEY_GIL 1
-    #endif
-    """
-    const bint LATCHKEY_GIL
+cdef extern from "_gil.h":
+    const bint FASTCACHE_GIL
 
 
 cdef extern from "Python.h":
@@ -49,7 +42,7 @@ cdef class Recent:
     """
 
     def __cinit__(self, size):
-        cdef uint64_t places = min(size, MOST_PLACES) if LATCHKEY_GIL else 0
+        cdef uint64_t places = min(size, MOST_PLACES) if FASTCACHE_GIL else 0
         cdef uint64_t pairs = 1
         if places < 2:
             return

@@ -1,0 +1,13 @@
+/* Whether threads take turns at running Python: what CPython was built for, asked here alone. */
+#ifndef FASTCACHE_GIL_H
+#define FASTCACHE_GIL_H
+
+#include <Python.h>
+
+#ifdef Py_GIL_DISABLED
+#define FASTCACHE_GIL 0
+#else
+#define FASTCACHE_GIL 1
+#endif
+
+#endif
