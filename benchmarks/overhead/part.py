@@ -75,11 +75,11 @@ class OverheadPart(ShownPart):
 
 def _instructions(calls: int) -> Instructions:
     if not calls:
-        return Instructions(tool=None, absent="this run did not count them", calls=0, counts={})
+        return _uncounted("this run did not count them")
     try:
         tool = find_tool()
     except NoTool as error:
-        return Instructions(tool=None, absent=str(error), calls=0, counts={})
+        return _uncounted(str(error))
     named = f"{tool.name} {tool.version}"
     return Instructions(
         tool=named,
@@ -88,3 +88,7 @@ def _instructions(calls: int) -> Instructions:
         digest=digest_under(tool),
         counts=count(tool, calls),
     )
+
+
+def _uncounted(why: str) -> Instructions:
+    return Instructions(tool=None, absent=why, calls=0, digest=None, counts={})

@@ -27,7 +27,7 @@ class Instructions(BaseModel):
     absent: str | None
     """Why there is none."""
     calls: int
-    digest: str = "blake2b"
+    digest: str | None
     """By what a secret was digested there; in the calls that were timed it may be another."""
     counts: dict[str, dict[str, float]]
 
@@ -45,7 +45,7 @@ class Results(BaseModel):
 
     version: Literal[1] = 1
     settings: dict[str, Any]
-    digest: str = "blake2b"
+    digest: str
     """By what a secret was digested: it depends on the processor."""
     processes: list[dict[str, dict[str, float]]]
     """Of each process, the median of each subject by series."""

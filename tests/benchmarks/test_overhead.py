@@ -77,6 +77,7 @@ def test_instructions_are_added_to_the_bare_call_of_the_same_application() -> No
         tool="a counter",
         absent=None,
         calls=1,
+        digest="blake2b",
         counts={
             "hits": {BARE: 600.0, "bearer": 3_400.0},
             "ways": {"miss": 240_600.0},
@@ -95,11 +96,14 @@ def processes_of(hits: Sequence[float]) -> Results:
     """A process for each figure, by which a hit takes longer than a bare call."""
     return Results(
         settings={},
+        digest="sha256",
         processes=[
             {"hits": {BARE: 50.0, YARDSTICK: 375.0, "bearer": 50 + hit}, "flask": {BARE: 40_000.0}}
             for hit in hits
         ],
-        instructions=Instructions(tool=None, absent="nothing is counted", calls=0, counts={}),
+        instructions=Instructions(
+            tool=None, absent="nothing is counted", calls=0, digest=None, counts={}
+        ),
     )
 
 
