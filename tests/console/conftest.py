@@ -25,9 +25,9 @@ def visitor(console: Service) -> Visitor:
     return Visitor(console)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ada(console: Service) -> Visitor:
-    """The administrator, signed in."""
+    """The administrator, signed in once for all tests of a module."""
     signed_in = Visitor(console)
     assert signed_in.sign_in().status == 303
     return signed_in

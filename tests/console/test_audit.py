@@ -18,14 +18,6 @@ AUDIT = "/console/audit/"
 
 
 @pytest.fixture(scope="module")
-def ada(console: Service) -> Visitor:
-    """The administrator, signed in once for all of these."""
-    signed_in = Visitor(console)
-    assert signed_in.sign_in().status == 303
-    return signed_in
-
-
-@pytest.fixture(scope="module")
 def revoked(console: Service, ada: Visitor) -> Pair:
     """A key that a client made and ada revoked."""
     pair = console.issue(name="audited")

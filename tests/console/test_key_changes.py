@@ -13,14 +13,6 @@ from tests.service import Answer, Pair, Service
 NEW, REGISTER = "/console/keys/new", "/console/keys/register"
 
 
-@pytest.fixture(scope="module")
-def ada(console: Service) -> Visitor:
-    """The administrator, signed in once for all of these."""
-    signed_in = Visitor(console)
-    assert signed_in.sign_in().status == 303
-    return signed_in
-
-
 def send(visitor: Visitor, path: str, **fields: str) -> Page:
     """Look at a page, fill its form in, and send it."""
     return visitor.post(path, {**visitor.get(path).fields(""), **fields})

@@ -17,14 +17,6 @@ from tests.service import Pair, Service
 HOSTILE = "<script>alert('x')</script>&\"'"
 
 
-@pytest.fixture(scope="module")
-def ada(console: Service) -> Visitor:
-    """The administrator, signed in once for all of these."""
-    signed_in = Visitor(console)
-    assert signed_in.sign_in().status == 303
-    return signed_in
-
-
 def names(text: str) -> list[str]:
     """The names in a list, in its order."""
     return [unescape(name) for name in re.findall(r'class="named" href="[^"]+">([^<]+)</a>', text)]

@@ -16,14 +16,6 @@ TAKEN_OUT = "looks like an API secret"
 
 
 @pytest.fixture(scope="module")
-def ada(console: Service) -> Visitor:
-    """The administrator, signed in once for all of these."""
-    signed_in = Visitor(console)
-    assert signed_in.sign_in().status == 303
-    return signed_in
-
-
-@pytest.fixture(scope="module")
 def pair(console: Service) -> Pair:
     """A key and the secret that is pasted."""
     return console.issue(name="pasted")

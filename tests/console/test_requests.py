@@ -13,14 +13,6 @@ StartService = Callable[..., Service]
 ACCOUNT = "/console/account/"
 
 
-@pytest.fixture(scope="module")
-def ada(console: Service) -> Visitor:
-    """The administrator, signed in once for all of these: none of them ends the session."""
-    signed_in = Visitor(console)
-    assert signed_in.sign_in().status == 303
-    return signed_in
-
-
 def test_a_form_without_its_token_changes_nothing(console: Service, ada: Visitor) -> None:
     other = Visitor(console)
     other.sign_in()

@@ -16,6 +16,14 @@ StartService = Callable[..., Service]
 COOKIE = "latchkey_console"
 
 
+@pytest.fixture
+def ada(console: Service) -> Visitor:
+    """The administrator, signed in for one test: some end the session."""
+    signed_in = Visitor(console)
+    assert signed_in.sign_in().status == 303
+    return signed_in
+
+
 def test_signing_in_begins_a_session_under_a_new_token(console: Service, visitor: Visitor) -> None:
     visitor.get("/console/sign-in")
     before = visitor.cookies[COOKIE]
