@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -60,6 +61,24 @@ def import_token(box: Service, token: str) -> str:
     return str(json.loads(run(box, "keys", "import", str(file), "--json"))["api_keys"][0])
 
 
+class ImportedTwice(NamedTuple):
+    """The keys that one token got, and backups from before both and from between them."""
+
+    before: Path
+    first: str
+    with_first: Path
+    second: str
+
+
+def import_twice(box: Service, token: str) -> ImportedTwice:
+    """Import a token, and once more after a restore: it has another key then."""
+    before = back_up(box, f"{token}-0.db")
+    first = import_token(box, token)
+    with_first = back_up(box, f"{token}-1.db")
+    restore(box, before)
+    return ImportedTwice(before, first, with_first, import_token(box, token))
+
+
 def last_number(box: Service) -> int:
     """The number of the audit log's last row."""
     with closing(sqlite3.connect(box.database)) as connection:
@@ -77,21 +96,16 @@ def detail_of_the_last(box: Service) -> dict[str, object]:
 
 
 def test_an_imported_token_stays_revoked_under_whichever_key(box: Service) -> None:
-    """Imported once more after a restore it has another key; the older backup has the first."""
-    before = back_up(box, "imported-0.db")
-    first = import_token(box, "their-token")
-    with_first = back_up(box, "imported-1.db")
-    restore(box, before)
-    second = import_token(box, "their-token")
-    assert first != second
-    run(box, "keys", "revoke", second, "--yes")
-    said = restore(box, with_first)
-    assert f"stays ended: {first}" in said
+    made = import_twice(box, "their-token")
+    assert made.first != made.second
+    run(box, "keys", "revoke", made.second, "--yes")
+    said = restore(box, made.with_first)
+    assert f"stays ended: {made.first}" in said
     with box:
         answer = box.get("/v1/account", {"Authorization": "Bearer their-token"})
         assert (answer.status, answer.code) == (401, "key_revoked")
     # The other way, where the backup has neither, it comes along as it is.
-    restore(box, before)
+    restore(box, made.before)
     with box:
         answer = box.get("/v1/account", {"Authorization": "Bearer their-token"})
         assert (answer.status, answer.code) == (401, "key_revoked")
@@ -99,16 +113,12 @@ def test_an_imported_token_stays_revoked_under_whichever_key(box: Service) -> No
 
 
 def test_an_imported_token_may_do_no_more_under_another_key(box: Service) -> None:
-    before = back_up(box, "scopes-0.db")
-    first = import_token(box, "narrowed-token")
-    with_first = back_up(box, "scopes-1.db")
-    restore(box, before)
-    second = import_token(box, "narrowed-token")
+    made = import_twice(box, "narrowed-token")
     end = ["--expires-at", "2040-01-01T00:00:00Z"]
-    run(box, "keys", "change", second, "--scope", "account:read", *end)
-    said = restore(box, with_first)
-    assert f"keeps its scopes of now: {first}" in said
-    shown = json.loads(run(box, "keys", "show", first, "--json"))
+    run(box, "keys", "change", made.second, "--scope", "account:read", *end)
+    said = restore(box, made.with_first)
+    assert f"keeps its scopes of now: {made.first}" in said
+    shown = json.loads(run(box, "keys", "show", made.first, "--json"))
     assert (shown["scopes"], shown["expires_at"]) == (["account:read"], "2040-01-01T00:00:00.000Z")
 
 

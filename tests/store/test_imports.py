@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import pytest
 
-from app.credentials.audit import Action, Head, Trail
+from app.credentials.audit import Action
 from app.credentials.importing import Foreign, ImportRefused, import_keys
 from app.credentials.models import NewCredential
 from app.errors import DuplicateApiKey
@@ -68,30 +69,24 @@ def test_others_write_while_it_is_prepared(store: Store, new_store: NewStore) ->
     assert revoked.revoked_at == NOW
 
 
-def test_what_is_imported_meanwhile_is_found(store: Store, new_store: NewStore) -> None:
+def test_what_is_imported_meanwhile_is_found(
+    store: Store, new_store: NewStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody imports the same between the first check and the transaction."""
     other = new_store()
+    begin = store.imported.add_all
 
-    class Between:
-        """The store's own, where somebody imports the same before the transaction begins."""
+    def add_all_late(
+        new: Sequence[NewCredential], check: Callable[[Collection[bytes]], None], *rest: Any
+    ) -> None:
+        def check_then_lose(present: Collection[bytes]) -> None:
+            check(present)
+            if other.imported.verifier(token_hash(1)) is None:
+                add_all(other, [imported(1)])
 
-        def add_all(
-            self,
-            new: Sequence[NewCredential],
-            check: Callable[[Collection[bytes]], None],
-            detail: dict[str, object],
-            trail: Trail,
-            progress: Callable[[int], None],
-        ) -> None:
-            def check_then_lose(present: Collection[bytes]) -> None:
-                check(present)
-                if other.imported.verifier(token_hash(1)) is None:
-                    add_all(other, [imported(1)])
+        begin(new, check_then_lose, *rest)
 
-            store.imported.add_all(new, check_then_lose, detail, trail, progress)
-
-        def keep_head(self, head: Head | None) -> None:
-            store.imported.keep_head(head)
-
+    monkeypatch.setattr(store.imported, "add_all", add_all_late)
     keys = [
         Foreign(number, "theirs", token_hash(number), "live", frozenset({"*"}), None)
         for number in range(3)
@@ -101,7 +96,7 @@ def test_what_is_imported_meanwhile_is_found(store: Store, new_store: NewStore) 
             keys,
             [],
             "ab" * 32,
-            Between(),
+            store.imported,
             lambda lookup: None,
             lambda number: None,
             by=TESTER,
