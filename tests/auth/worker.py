@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ from tests.database import new_database
 BACKENDS: tuple[Backend, ...] = ("fastcache", "cachetools", "none")
 # No test waits so long; it only turns a hang into a failure.
 PATIENCE = 30.0
+# Far enough away that clocks come to it only where a test moves them.
+EXPIRY = datetime(2199, 1, 15, 10, 30, 0, 123000, tzinfo=UTC)
 
 
 class Time:

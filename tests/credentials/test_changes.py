@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,18 +22,11 @@ from app.errors import (
 )
 from app.store import Store
 from tests.audited import TESTER, new_seal
-from tests.credentials.test_service import KEYS, NEW, Office, caller
+from tests.credentials.office import KEYS, NEW, Office, caller
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 READER = frozenset({"account:read"})
-
-
-@pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    office = Office(tmp_path / "latchkey.db")
-    yield office
-    office.store.close()
 
 
 def issue(office: Office, **terms: object) -> Credential:

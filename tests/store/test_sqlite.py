@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +17,6 @@ from sqlalchemy import Connection, text
 from app.errors import ConfigurationError, StoreError
 from app.store import Store
 from app.store.location import database_path
-from app.store.migrate import migrate
 from app.store.pinned import PinnedFile
 from app.store.sqlite import _open_connection, open_reader, open_writer
 from tests.audited import new_trail, open_store
@@ -170,133 +167,6 @@ def test_more_threads_than_connections_wait_for_each_other(new_store: NewStore) 
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(store.find, [added.api_key] * 200))
     assert found == [added] * 200
-
-
-def test_a_swapped_file_is_opened_anew(store: Store, database: Path, tmp_path: Path) -> None:
-    former = store.add(new_credential(), new_trail())
-    other_path = tmp_path / "other.db"
-    with closing(open_store(new_database(other_path))) as other:
-        added = other.add(new_credential(), new_trail())
-    for suffix in ("", "-wal", "-shm"):
-        database.with_name(database.name + suffix).unlink()
-    other_path.rename(database)
-    assert store.find(former.api_key) is None
-    assert store.find(added.api_key) == added
-    assert store.add(new_credential(), new_trail()).id == added.id + 1
-
-
-def test_a_file_that_was_swapped_keeps_its_content(
-    store: Store, database: Path, tmp_path: Path
-) -> None:
-    """The log of the former file has its name, and must not be read or written through."""
-    store.add(new_credential(), new_trail())
-    other_path = tmp_path / "other.db"
-    with closing(open_store(new_database(other_path))) as other:
-        added = other.add(new_credential(), new_trail())
-    content = other_path.read_bytes()
-    aside = tmp_path / "aside.db"
-    database.rename(aside)
-    other_path.rename(database)
-    for _ in range(3):
-        with pytest.raises(StoreError, match=r"latchkey\.db-wal belongs to the former one"):
-            store.find(added.api_key)
-        with pytest.raises(StoreError, match=r"latchkey\.db-wal belongs to the former one"):
-            store.add(new_credential(), new_trail())
-    assert database.read_bytes() == content
-    database.unlink()
-    aside.rename(database)
-    assert [row.id for row in store.page(None, 10, None)] == [1]
-
-
-def test_a_copy_takes_the_place_of_its_original(
-    store: Store, database: Path, tmp_path: Path
-) -> None:
-    """The log belongs to the content, so what is in the log only is not lost."""
-    added = store.add(new_credential(), new_trail())
-    copy = tmp_path / "copy.db"
-    copy.write_bytes(database.read_bytes())
-    database.unlink()
-    with pytest.raises(StoreError, match="cannot find the database file"):
-        store.find(added.api_key)
-    copy.rename(database)
-    assert store.find(added.api_key) == added
-
-
-def test_two_files_that_change_places(store: Store, database: Path, tmp_path: Path) -> None:
-    one = store.add(new_credential(), new_trail())
-    other_directory = tmp_path / "other"
-    other_directory.mkdir()
-    with closing(open_store(new_database(other_directory / database.name))) as other:
-        two = other.add(new_credential(), new_trail())
-        for _ in range(3):
-            swap(database, other_directory / database.name)
-            assert (store.find(one.api_key), store.find(two.api_key)) == (None, two)
-            swap(database, other_directory / database.name)
-            assert (store.find(one.api_key), store.find(two.api_key)) == (one, None)
-
-
-def swap(one: Path, other: Path) -> None:
-    """Let two databases change places, each with its log and index."""
-    for suffix in ("", "-wal", "-shm"):
-        mine, yours = (path.with_name(path.name + suffix) for path in (one, other))
-        held = mine.with_name("held")
-        mine.rename(held)
-        yours.rename(mine)
-        held.rename(yours)
-
-
-@pytest.mark.parametrize("content", [b"", b"This is no database. " * 1000, b"SQLite format 3\0"])
-def test_a_log_outlives_the_failure_of_its_file(
-    store: Store, database: Path, content: bytes
-) -> None:
-    """SQLite moves the log into the file when the last connection closes, whatever the file is."""
-    added = store.add(new_credential(), new_trail())
-    good = database.read_bytes()
-    log = database.with_name("latchkey.db-wal").read_bytes()
-    database.write_bytes(content)
-    with closing(open_store(f"sqlite:///{database}")) as fresh:
-        for _ in range(3):
-            with pytest.raises(StoreError):
-                fresh.check()
-            with pytest.raises(StoreError):
-                fresh.add(new_credential(), new_trail())
-    assert database.read_bytes() == content
-    assert database.with_name("latchkey.db-wal").read_bytes() == log
-    database.write_bytes(good)
-    assert store.find(added.api_key) == added
-
-
-@pytest.mark.parametrize("content", [b"", b"This is no database. " * 1000])
-def test_the_log_of_a_killed_process_outlives_the_failure_of_its_file(
-    database: Path, content: bytes
-) -> None:
-    api_key = new_credential().api_key
-    code = (
-        "import os, sqlite3, sys\n"
-        "c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-        "c.execute('INSERT INTO credential VALUES (9,?,?,?,?,?,NULL,?,0,NULL,NULL,NULL,NULL,NULL,"
-        'NULL,"derived")\','
-        " [sys.argv[2], bytes(32), '1' * 16, 'acct_', 'live', '*'])\n"
-        "os._exit(0)"
-    )
-    subprocess.run([sys.executable, "-c", code, str(database), api_key], check=True)
-    good = database.read_bytes()
-    log = database.with_name("latchkey.db-wal").read_bytes()
-    assert log
-    database.write_bytes(content)
-    url = f"sqlite:///{database}"
-    for _ in range(2):
-        with closing(open_store(url)) as store, pytest.raises(StoreError):
-            store.find(api_key)
-        with pytest.raises(ConfigurationError):
-            migrate(url)
-    assert database.read_bytes() == content
-    assert database.with_name("latchkey.db-wal").read_bytes() == log
-    database.write_bytes(good)
-    with closing(open_store(url)) as store:
-        found = store.find(api_key)
-    assert found is not None
-    assert found.id == 9
 
 
 def test_a_file_that_vanishes_at_the_last_moment_is_not_made(tmp_path: Path) -> None:

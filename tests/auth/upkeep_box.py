@@ -1,0 +1,50 @@
+"""A database and what its workers share, for those that keep both up: replay and flush."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.auth.flush import Flush
+from app.auth.replay import Replay
+from app.auth.shared import SharedState, Word
+from app.auth.tallies import LiveTallies
+from app.credentials.models import Credential
+from app.credentials.service import CredentialService
+from tests.audited import open_store
+from tests.auth.worker import Time
+from tests.credentials.office import KEYS
+from tests.database import new_database
+
+
+class Box:
+    """A database and the shared state of its workers; each call of ``flush`` is one more worker."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.store = open_store(new_database(path))
+        self.shared = SharedState.private()
+        self.tallies = LiveTallies(self.shared)
+        self.replay = Replay(self.store.invalidations, self.shared)
+        self.timer = Time(1_000_000)
+        self.service = CredentialService(self.store, KEYS, self.shared.invalidate, self.replay.note)
+
+    def flush(self) -> Flush:
+        tallies = LiveTallies(self.shared)
+        tallies.segment = self.tallies.segment
+        return Flush(
+            self.store.usage, self.store.invalidations, self.shared, tallies, timer=self.timer
+        )
+
+    def generation(self, lookup: str) -> int:
+        return self.shared.stripes.generation(lookup)
+
+    @property
+    def replayed(self) -> int:
+        return self.shared.words.value(Word.REPLAYED)
+
+    def written(self, credential: Credential) -> int:
+        record = self.store.usage.record(credential.id, self.tallies.segment)
+        return sum(record.hours.values())
+
+    def close(self) -> None:
+        self.store.close()

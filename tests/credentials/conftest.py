@@ -1,0 +1,18 @@
+"""An office for each test of the service, closed at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.credentials.office import Office
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    """The service over a database of its own."""
+    office = Office(tmp_path / "latchkey.db")
+    yield office
+    office.store.close()
