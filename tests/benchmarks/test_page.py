@@ -7,8 +7,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 from benchmarks import report, runs
+from benchmarks.bootstrap import Estimate
 from benchmarks.machine import Source
 from benchmarks.micro import goals, page, plan, plots
 from benchmarks.micro.cases import Case
@@ -16,6 +19,7 @@ from benchmarks.micro.part import CachePart
 from benchmarks.micro.peers import PEERS
 from benchmarks.micro.results import Results
 from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED, Measured, Table, Verdict
+from benchmarks.plots import Dot, dots, draw
 from benchmarks.runs import Ended
 from benchmarks.suite import PARTS
 from tests.benchmarks.rounds import ALWAYS, MACHINE, ROOT
@@ -159,6 +163,19 @@ def test_what_is_missing_or_was_lost_is_named(results: Results) -> None:
 
 def test_every_peer_has_a_colour_of_its_own() -> None:
     assert plots.STYLES.keys() == PEERS.keys()
+
+
+@pytest.mark.parametrize("name", ["protected / open, more clients", "check, " * 5, "W" * 40])
+def test_a_long_name_is_not_cut_off(name: str, tmp_path: Path) -> None:
+    def plot() -> Figure:
+        figure = Figure(figsize=(8, 2), layout="constrained")
+        dots(figure.subplots(), [Dot(name, Estimate(value=2, low=1, high=3))])
+        return figure
+
+    drawn, painted = draw({"named": plot}, tmp_path)
+    assert (drawn.suffix, painted.suffix) == (".svg", ".png")
+    at_the_left = imread(painted)[:, :3]
+    assert at_the_left.min() == 1.0
 
 
 def test_a_run_without_a_part_still_has_a_page(results: Results) -> None:
