@@ -24,10 +24,11 @@ from app.auth.flights import SingleFlight
 from app.auth.headers import Presented
 from app.auth.levels import Backend, CompiledLevel, Level, SharedLevel, Unknown, new_level
 from app.auth.shared import SharedState
+from app.credentials._proof import proof_in
 from app.credentials.derivation import DerivationKeys
 from app.credentials.models import Principal, Verifier
 from app.credentials.service import hash_secret
-from app.credentials.tokens import MalformedToken, api_key_of, is_token_hash, read_secret
+from app.credentials.tokens import api_key_of, is_token_hash, lookup_key
 from app.errors import ExpiredCredential, InvalidCredential, RevokedCredential, StoreError
 
 UNKNOWN_TTL = 10.0
@@ -122,13 +123,13 @@ class Authenticator:
 
     def is_derived(self, secret: str) -> bool:
         """Whether one of the listed derivation keys made this text: if not, it is no credential."""
-        try:
-            maker = self._derivation.maker_of(read_secret(secret))
-        except MalformedToken:
+        mac = proof_in(secret)
+        if mac is None:
             return False
-        if maker is None:
+        if self._derivation.maker_of_proof(api_key_of(lookup_key(secret)), mac) is None:
             self.counters.add(Count.FORGED)
-        return maker is not None
+            return False
+        return True
 
     def ask_derived(self, lookup: str, secret: str, digest: bytes) -> Principal:
         """``ask`` for what ``is_derived``, or may be imported."""

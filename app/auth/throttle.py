@@ -57,10 +57,17 @@ class WindowLimit:
 
     def count(self, name: str) -> None:
         """Count one of this name; raises RateLimited where that was one too many."""
+        self.count_at(self.place_of(name))
+
+    def place_of(self, name: str) -> int:
+        """Where those of this name are counted."""
+        return int.from_bytes(self._digest.digest(_encoded(name))[:8])
+
+    def count_at(self, place: int) -> None:
+        """``count``, where the place of the name is known."""
         if not self._limit:
             return
         window, elapsed = divmod(int(self._timer()), self._window)
-        place = int.from_bytes(self._digest.digest(_encoded(name))[:8])
         if self._table.hit(place, window, self._limit) > self._limit:
             raise RateLimited(self._window - elapsed)
 
@@ -77,12 +84,17 @@ class FailureThrottle:
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         """As a WindowLimit, for callers behind so many proxies of ours."""
-        self._by_address = WindowLimit(limit, table, digest, timer)
+        by_address = WindowLimit(limit, table, digest, timer)
+        self._count_at = by_address.count_at
+        # Floods come from few addresses.
+        self._place_of = lru_cache(maxsize=4_096)(
+            lambda address: by_address.place_of(counted_address(address))
+        )
         self._trusted_proxies = trusted_proxies
 
     def count_failure(self, environ: WSGIEnvironment) -> None:
         """Count one failure of the caller; raises RateLimited where that was one too many."""
-        self._by_address.count(caller_address(environ, self._trusted_proxies))
+        self._count_at(self._place_of(client_address(environ, self._trusted_proxies)))
 
     def client_address(self, environ: WSGIEnvironment) -> str | None:
         """Whom a request comes from, the whole address; None behind a socket without any."""
@@ -101,8 +113,12 @@ def written_address(text: str) -> str | None:
 
 
 def caller_address(environ: WSGIEnvironment, trusted_proxies: int) -> str:
-    """Whom failures are counted against: an IPv4 address, or the /64 of an IPv6 one."""
-    address = client_address(environ, trusted_proxies)
+    """Whom failures are counted against; see ``counted_address``."""
+    return counted_address(client_address(environ, trusted_proxies))
+
+
+def counted_address(address: str) -> str:
+    """What stands for an address where callers are counted: an IPv6 one's /64, any other itself."""
     return _network(address) or address
 
 

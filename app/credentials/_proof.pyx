@@ -26,6 +26,7 @@ cdef enum:
     MAC_AT = 30
     CRC_AT = 73
     LIMBS = 4               # of a number below 2**256
+    DIGITS_AT_ONCE = 10     # 62**10 is below 2**64
     ZERO = 48               # where each kind of digit begins in ASCII
     UPPER_A = 65
     LOWER_A = 97
@@ -47,22 +48,30 @@ cdef inline bint read_number(
 ) noexcept nogil:
     """Read base62 into `count` limbs, the least significant first; False where that is not it."""
     cdef uint128_t carry
+    cdef uint64_t several, factor
+    cdef const char *stop
     cdef int digit
     cdef int i
     for i in range(count):
         limbs[i] = 0
     while digits < end:
-        digit = digit_of(digits[0])
-        if digit < 0:
-            return False
-        carry = <uint128_t>digit
+        # As many digits at a time as 64 bits have room for.
+        several, factor = 0, 1
+        stop = min(end, digits + DIGITS_AT_ONCE)
+        while digits < stop:
+            digit = digit_of(digits[0])
+            if digit < 0:
+                return False
+            several = several * 62 + <uint64_t>digit
+            factor *= 62
+            digits += 1
+        carry = <uint128_t>several
         for i in range(count):
-            carry += <uint128_t>limbs[i] * 62
+            carry += <uint128_t>limbs[i] * factor
             limbs[i] = <uint64_t>carry
             carry >>= 64
         if carry:
             return False
-        digits += 1
     return True
 
 

@@ -83,13 +83,17 @@ class DerivationKeys:
         return frozenset(key.id for key in self._all)
 
     def maker_of(self, parts: SecretParts) -> DerivationKey | None:
-        """The listed key that made this secret, or None for a forged one.
+        """The listed key that made this secret, or None for a forged one."""
+        return self.maker_of_proof(parts.api_key, parts.mac)
+
+    def maker_of_proof(self, api_key: str, mac: bytes) -> DerivationKey | None:
+        """``maker_of`` for a secret's parts by themselves.
 
         Every key is tried whatever the earlier ones gave, so the time tells nothing.
         """
         maker = None
         for key in self._all:
-            if hmac.compare_digest(key.mac(parts.api_key), parts.mac):
+            if hmac.compare_digest(key.mac(api_key), mac):
                 maker = key
         return maker
 
