@@ -21,7 +21,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 if TYPE_CHECKING:
     from app.assembly import Latchkey
-    from app.credentials.models import Credential
+    from app.credentials.models import Verifier
 
 BEFORE, AFTER, COMMITTED = "before", "after", "committed"
 """Between ticket and SELECT; between SELECT and fill; between commit and increment."""
@@ -57,7 +57,7 @@ def hold_on_order(latchkey: Latchkey, directory: Path) -> None:
     """Have the parts of a worker stop at the points that are asked for."""
     find, invalidate = latchkey.authenticator._find, latchkey.credentials._invalidate
 
-    def held_find(api_key: str) -> Credential | None:
+    def held_find(api_key: str) -> Verifier | None:
         _hold(directory, BEFORE, api_key)
         found = find(api_key)
         _hold(directory, AFTER, api_key)
