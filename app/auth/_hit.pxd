@@ -47,9 +47,8 @@ cdef class HitPath:
     cdef dict open_methods      # of each open path
     cdef tuple open_areas
 
-    cdef object answer(self, object environ, object start_response)
     cdef Decision decide(
-        self, dict environ, const char **presented, unsigned char *digest
+        self, dict environ, const char **presented, unsigned char *digest, uint64_t started
     ) except *
     cdef Decision look_up(
         self, dict environ, const char *secret, const unsigned char *digest, uint64_t hashed

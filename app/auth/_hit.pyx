@@ -61,6 +61,20 @@ cdef extern from "Python.h":
     bint PyDict_CheckExact(object mapping) noexcept
 
 
+cdef extern from *:
+    """
+    /* What a call returns that failed: the exception is the thread's already. */
+    static inline PyObject *latchkey_failed(void)
+    {
+        return NULL;
+    }
+    """
+    object raise_pending "latchkey_failed"()
+
+
+ctypedef PyObject *(*Unraised)(HitPath, object, object, uint64_t) noexcept
+
+
 cdef extern from "_atomics.h":
     uint64_t fastcache_load(uint64_t *word) noexcept nogil
     uint64_t fastcache_load_relaxed(uint64_t *word) noexcept nogil
@@ -95,8 +109,10 @@ cdef inline uint64_t mark_of(char character) noexcept nogil:
     return <uint64_t>1 << (<unsigned char>character & 63)
 
 
-cdef inline bint is_running(uint64_t deadline) noexcept nogil:
-    """Whether a deadline is still to come."""
+cdef inline bint is_running(uint64_t deadline, uint64_t now) noexcept nogil:
+    """Whether a deadline is still to come, `now` being the time or 0."""
+    if now != 0:
+        return now < deadline
     return (
         nanoseconds(CLOCK_MONOTONIC_COARSE) + LAG_NS < deadline
         or nanoseconds(CLOCK_MONOTONIC) < deadline
@@ -173,40 +189,24 @@ cdef class HitPath:
     def __call__(self, environ, start_response):
         """WSGI's call (PEP 3333)."""
         cdef Watch watching
+        cdef PyObject *answered
+        cdef uint64_t now
         if self.latencies is None:
-            return self.answer(environ, start_response)
+            return answer(self, environ, start_response, 0)
         count(self, STARTED)
-        watching = watch(self.latencies, environ, start_response, nanoseconds(CLOCK_MONOTONIC))
-        try:
-            answer = self.answer(environ, watching)
-        except BaseException:
-            watching.fail()
-            raise
-        finally:
-            count(self, FINISHED)
+        now = nanoseconds(CLOCK_MONOTONIC)
+        watching = watch(self.latencies, environ, start_response, now)
+        # A try statement would be prepared for at each request.
+        answered = (<Unraised>&answer)(self, environ, watching, now)
+        count(self, FINISHED)
+        if answered == NULL:
+            return failed(watching)
+        returned = fastcache_give(answered)
         watching.end()
-        return answer
-
-    cdef object answer(self, object environ, object start_response):
-        cdef unsigned char digest[DIGEST_SIZE]
-        cdef const char *secret = NULL
-        cdef Decision decision = UNCERTAIN
-        if PyDict_CheckExact(environ):
-            decision = self.decide(<dict>environ, &secret, digest)
-        if decision != ADMITTED:
-            if decision == UNKNOWN:
-                answer = self.examine_unknown(
-                    environ, start_response, secret[:SECRET_SIZE].decode("ascii"),
-                    digest[:DIGEST_SIZE],
-                )
-            else:
-                answer = self.examine(environ, start_response)
-            if answer is not None:
-                return answer
-        return self.wsgi_app(environ, start_response)
+        return returned
 
     cdef Decision decide(
-        self, dict environ, const char **presented, unsigned char *digest
+        self, dict environ, const char **presented, unsigned char *digest, uint64_t started
     ) except *:
         """What is certain about a request, and for an UNKNOWN secret its text and its digest."""
         cdef bint certain = False
@@ -248,7 +248,7 @@ cdef class HitPath:
                 and place.principal != NULL
                 and fastcache_load(stripe) == place.ticket
                 and place.left != 0
-                and is_running(place.deadline)
+                and is_running(place.deadline, started)
             ):
                 now = milliseconds(CLOCK_REALTIME_COARSE)
                 if not has_expired(place.expires, now):
@@ -348,7 +348,7 @@ cdef class HitPath:
         """Count a use and hand the principal over, unless the entry or its credential has ended."""
         cdef int64_t now = milliseconds(CLOCK_REALTIME_COARSE)
         cdef uint64_t *row
-        if not is_running(entry.deadline) or entry.revoked or has_expired(entry.expires, now):
+        if not is_running(entry.deadline, 0) or entry.revoked or has_expired(entry.expires, now):
             return UNCERTAIN
         row = self.uses.row_at(entry.credential_id)
         if row != NULL:
@@ -380,3 +380,32 @@ cdef class HitPath:
         count(self, AUTHENTICATED)
         PyDict_SetItem(environ, PRINCIPAL, principal)
         return 0
+
+
+cdef object answer(HitPath path, object environ, object start_response, uint64_t started):
+    """The application's answer, or a refusal. `started` is CLOCK_MONOTONIC's time, or 0."""
+    cdef unsigned char digest[DIGEST_SIZE]
+    cdef const char *secret = NULL
+    cdef Decision decision = UNCERTAIN
+    if PyDict_CheckExact(environ):
+        decision = path.decide(<dict>environ, &secret, digest, started)
+    if decision != ADMITTED:
+        if decision == UNKNOWN:
+            refusal = path.examine_unknown(
+                environ, start_response, secret[:SECRET_SIZE].decode("ascii"),
+                digest[:DIGEST_SIZE],
+            )
+        else:
+            refusal = path.examine(environ, start_response)
+        if refusal is not None:
+            return refusal
+    return path.wsgi_app(environ, start_response)
+
+
+cdef object failed(Watch watching):
+    """Raise what `answer` has raised, once it is counted."""
+    try:
+        raise_pending()
+    except BaseException:
+        watching.fail()
+        raise

@@ -23,6 +23,8 @@ cdef class Latencies:
 
 
 cdef class Watch:
+    # What it does when it is called; see PEP 590.
+    cdef object (*called)(Watch, PyObject **, size_t, PyObject *)
     cdef object start_response
     cdef object environ
     cdef Latencies latencies

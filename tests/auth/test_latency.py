@@ -215,11 +215,11 @@ def test_the_last_status_counts(worker: Worker) -> None:
 
 
 def test_start_response_is_the_servers_own(worker: Worker) -> None:
-    """What it is given and what it returns goes through untouched."""
+    """What it is given, what it returns and what it refuses goes through untouched."""
     given: list[tuple[Any, ...]] = []
 
-    def start_response(*arguments: Any) -> str:
-        given.append(arguments)
+    def start_response(status: Any, headers: Any, exc_info: Any = None) -> str:
+        given.append((status, headers, exc_info))
         return "write"
 
     returned: list[Any] = []
@@ -227,16 +227,25 @@ def test_start_response_is_the_servers_own(worker: Worker) -> None:
     def application(environ: Any, start: Any) -> list[bytes]:
         returned.append(start("200 OK", [("A", "b")]))
         returned.append(start("200 OK", headers=[], exc_info=(1, 2, 3)))
-        with pytest.raises(TypeError):
+        returned.append(start.__call__("200 OK", [], exc_info=None))
+        returned.append(start(headers=[], status="200 OK"))
+        with pytest.raises(TypeError, match="'headers'"):
             start("200 OK")
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match="'status' and 'headers'"):
             start()
+        with pytest.raises(TypeError, match="'body'"):
+            start("200 OK", [], body=b"")
         return []
 
     middleware = AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING)
     middleware({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, start_response)  # type: ignore[arg-type]
-    assert given == [("200 OK", [("A", "b")]), ("200 OK", [], (1, 2, 3))]
-    assert returned == ["write", "write"]
+    assert given == [
+        ("200 OK", [("A", "b")], None),
+        ("200 OK", [], (1, 2, 3)),
+        ("200 OK", [], None),
+        ("200 OK", [], None),
+    ]
+    assert returned == ["write"] * 4
 
 
 @pytest.mark.parametrize(
