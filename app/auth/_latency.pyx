@@ -15,11 +15,15 @@ cimport cython
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t, uintptr_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 import threading
 
 from app.auth._clock cimport CLOCK_MONOTONIC, nanoseconds
+
+
+cdef extern from "_gil.h":
+    const bint FASTCACHE_GIL
 
 
 cdef extern from "Python.h":
@@ -63,6 +67,7 @@ cdef enum:
     DIRECTORY = (SERIES + 1) * WIDTH
     WORDS = DIRECTORY + (SERIES + 1) * NAMED
     NAME_SIZE = (NAMED - 1) * 8
+    PLACES = 16             # of routes and statuses that are found without a name
 
 cdef uint64_t[BUCKETS - 1] BOUNDS = [
     50_000, 100_000, 250_000, 500_000,
@@ -102,6 +107,8 @@ cdef class Latencies:
         self.alone = alone
         self.lock = threading.Lock()
         self.endpoints = {}
+        self.rules = [None] * PLACES
+        memset(self.answered, 0, sizeof(self.answered))
         for index in range(1, SERIES + 1):
             named = self.name_at(index)
             if named is not None:
@@ -182,14 +189,31 @@ cdef class Latencies:
     cdef uint64_t *series_of(self, object environ, int status) except NULL:
         """The series of a request that is being answered with `status`."""
         cdef PyObject *request = PyDict_GetItemWithError(environ, REQUEST)
-        endpoint = None
         if request != NULL:
             rule = getattr(<object>request, "url_rule", None)
             if rule is not None:
-                endpoint = rule.endpoint
-                if type(endpoint) is not str:
-                    endpoint = None
-        return self.words + self.index_of(endpoint, status) * WIDTH
+                return self.series_of_rule(rule, status)
+        return self.words + self.index_of(None, status) * WIDTH
+
+    cdef uint64_t *series_of_rule(self, object rule, int status) except NULL:
+        """The series of the endpoint of a route of werkzeug's: asked of the route once."""
+        cdef PyObject *asked = <PyObject *>rule
+        cdef uint64_t place = (<uintptr_t>asked >> 4 ^ <uint64_t>status) % PLACES
+        cdef Answered *answered = &self.answered[place]
+        cdef uint64_t *series
+        if FASTCACHE_GIL and answered.rule == asked and answered.status == <uint64_t>status:
+            return answered.series
+        endpoint = rule.endpoint
+        if type(endpoint) is not str:
+            endpoint = None
+        series = self.words + self.index_of(endpoint, status) * WIDTH
+        if FASTCACHE_GIL:
+            # Kept until the place is another's: what ends with a route may run Python code.
+            former = self.rules[place]
+            self.rules[place] = rule
+            answered[0] = Answered(asked, status, series)
+            del former
+        return series
 
 
 cdef inline void observe(Latencies latencies, uint64_t *series, uint64_t duration) noexcept:

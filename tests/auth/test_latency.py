@@ -291,6 +291,73 @@ def test_what_is_not_werkzeugs_request(worker: Worker, request_: Any) -> None:
     assert counted(worker) == {(None, 200): 1}
 
 
+def test_more_routes_than_are_remembered_are_told_apart(worker: Worker) -> None:
+    app = Flask("test")
+    statuses = (200, 201, 404)
+    for number in range(20):
+        app.add_url_rule(f"/{number}/<int:status>", f"view{number}", lambda status: ("", status))
+    middleware = AuthMiddleware(app.wsgi_app, worker.authenticator, open_routes=EVERYTHING)
+    for _ in range(3):
+        for number in range(20):
+            for status in statuses:
+                call(middleware, f"/{number}/{status}")
+    assert counted(worker) == {
+        (f"view{number}", status): 3 for number in range(20) for status in statuses
+    }
+
+
+def test_a_route_s_name_is_asked_for_once_and_no_other_has_its_place(worker: Worker) -> None:
+    """Also where a route has gone, and another has come to lie where it lay."""
+    asked: list[int] = []
+
+    class Named:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        @property
+        def endpoint(self) -> str:
+            asked.append(self.number)
+            return f"view{self.number}"
+
+    rules = [Named(number) for number in range(100)]
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        environ["werkzeug.request"] = Hostile(rules[0])
+        start_response("200 OK", [])
+        return []
+
+    middleware = AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING)
+    while rules:
+        call(middleware)
+        call(middleware)
+        del rules[0]
+    assert counted(worker) == {(f"view{number}", 200): 2 for number in range(100)}
+    assert asked == list(range(100))
+
+
+def test_a_remembered_route_is_no_leak(worker: Worker) -> None:
+    class Named:
+        endpoint = "view"
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        environ["werkzeug.request"] = Hostile(rules[0])
+        start_response("200 OK", [])
+        return []
+
+    latencies = Latencies(memory())
+    rules: list[Any] = [Named()]
+    # A cycle: the route leads to what remembers it.
+    rules[0].latencies = latencies
+    worker.authenticator.latencies = latencies
+    call(AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING))
+    assert seen(latencies) == {("view", 200): 1}
+    gone = weakref.ref(rules.pop())
+    worker.authenticator.latencies = Latencies(memory())
+    del latencies
+    gc.collect()
+    assert gone() is None
+
+
 def test_a_kept_start_response_is_no_leak(worker: Worker) -> None:
     """Some applications put it into the environ, which it leads back to."""
 
