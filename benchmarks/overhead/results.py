@@ -12,6 +12,8 @@ from benchmarks.bootstrap import Bootstrap, Estimate
 
 BARE = "bare"
 YARDSTICK = "SHA-256 of 79 bytes"
+GOAL_YARDSTICK = 325
+"""What it takes, in nanoseconds, on the machine for which the goals in microseconds were set."""
 
 _BARE_OF = {"ways": "hits", "peers": "flask"}
 """The series that has the bare call of another, in which it is not counted again."""
@@ -78,6 +80,17 @@ class Results(BaseModel):
         """What a call takes more than another of the same series."""
         one, other = f"{series}: {subject}", f"{series}: {over}"
         return self._drawn.estimate(lambda medians: medians[one] - medians[other], one, other)
+
+    def by_yardstick(self, series: str, subject: str, over: str = BARE) -> Estimate | None:
+        """``added``, where the yardstick would take `GOAL_YARDSTICK`: as on the goals' machine."""
+        one, other = f"{series}: {subject}", f"{series}: {over}"
+        yardstick, bare = f"hits: {YARDSTICK}", f"hits: {BARE}"
+
+        def scaled(medians: Mapping[str, float]) -> float:
+            taken = medians[yardstick] - medians[bare]
+            return (medians[one] - medians[other]) / taken * GOAL_YARDSTICK
+
+        return self._drawn.estimate(scaled, one, other, yardstick, bare)
 
     def share(self, series: str, subject: str, of: str | None = None) -> Estimate | None:
         """What it takes more, in percent of the bare call of its own or of another series."""

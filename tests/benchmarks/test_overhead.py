@@ -67,7 +67,7 @@ def test_it_is_shown_with_every_figure(results: Results) -> None:
 
 
 def test_what_was_measured_is_drawn(tmp_path: Path) -> None:
-    measured = processes_of([100.0] * 5)
+    measured = processes_of([100.0] * 5, 325.0)
     names = {path.name for path in OverheadPart().draw(measured.model_dump(mode="json"), tmp_path)}
     assert names == {"overhead-ways.svg", "overhead-ways.png"}
 
@@ -92,13 +92,19 @@ def test_instructions_are_added_to_the_bare_call_of_the_same_application() -> No
     assert counted.added("django", "djangorestframework-api-key") is None
 
 
-def processes_of(hits: Sequence[float]) -> Results:
-    """A process for each figure, by which a hit takes longer than a bare call."""
+def processes_of(hits: Sequence[float], taken: float) -> Results:
+    """A process for each figure, by which a hit takes longer than a bare call.
+
+    ``taken`` is that of the yardstick.
+    """
     return Results(
         settings={},
         digest="sha256",
         processes=[
-            {"hits": {BARE: 50.0, YARDSTICK: 375.0, "bearer": 50 + hit}, "flask": {BARE: 40_000.0}}
+            {
+                "hits": {BARE: 50.0, YARDSTICK: 50 + taken, "bearer": 50 + hit},
+                "flask": {BARE: 40_000.0},
+            }
             for hit in hits
         ],
         instructions=Instructions(
@@ -108,17 +114,23 @@ def processes_of(hits: Sequence[float]) -> Results:
 
 
 @pytest.mark.parametrize(
-    ("hits", "state"),
+    ("hits", "taken", "state", "by_yardstick"),
     [
-        ([200.0, 210, 220, 230, 240], MET),
-        ([200.0, 210, 220, 350, 360], UNPROVED),
-        ([310.0, 320, 330, 340, 350], MISSED),
+        ([200.0, 210, 220, 230, 240], 325.0, MET, MET),
+        ([200.0, 210, 220, 350, 360], 325.0, UNPROVED, UNPROVED),
+        ([310.0, 320, 330, 340, 350], 325.0, MISSED, MISSED),
+        ([310.0, 320, 330, 340, 350], 650.0, MISSED, MET),
+        ([200.0, 210, 220, 230, 240], 162.5, MET, MISSED),
     ],
 )
-def test_goals_are_decided_by_the_interval(hits: list[float], state: str) -> None:
-    absolute, share, pair, *_ = goals.verdicts(processes_of(hits))
-    assert absolute.state == state
+def test_goals_are_decided_by_the_interval(
+    hits: list[float], taken: float, state: str, by_yardstick: str
+) -> None:
+    absolute, share, pair, *_ = goals.verdicts(processes_of(hits, taken))
+    assert absolute.state == f"{state}; by the yardstick {by_yardstick}"
     assert absolute.measured.startswith(f"{median(hits) / 1_000:.2f} µs")
+    scaled = median(hits) / 1_000 * 325 / taken
+    assert f"; by the yardstick {scaled:.2f} (" in absolute.measured
     assert share.measured.startswith(f"{median(hits) / 400:.2f} %")
     assert pair.state == UNMEASURED
 
