@@ -36,3 +36,18 @@ cdef extern from *:
 cdef enum:
     LAG_MS = 100            # how far a coarse clock is trusted not to lag: many ticks
     LAG_NS = 100_000_000
+
+
+cdef inline bint is_running(uint64_t deadline, uint64_t now) noexcept nogil:
+    """Whether a deadline is still to come, `now` being the time or 0."""
+    if now != 0:
+        return now < deadline
+    return (
+        nanoseconds(CLOCK_MONOTONIC_COARSE) + LAG_NS < deadline
+        or nanoseconds(CLOCK_MONOTONIC) < deadline
+    )
+
+
+cdef inline bint has_expired(int64_t expires, int64_t now) noexcept nogil:
+    """Whether that time has come, where the coarse clock shows `now`."""
+    return expires <= now + LAG_MS and expires <= milliseconds(CLOCK_REALTIME)

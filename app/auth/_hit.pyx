@@ -20,11 +20,9 @@ from libc.string cimport memcmp, memcpy
 
 from app.auth._clock cimport (
     CLOCK_MONOTONIC,
-    CLOCK_MONOTONIC_COARSE,
-    CLOCK_REALTIME,
     CLOCK_REALTIME_COARSE,
-    LAG_MS,
-    LAG_NS,
+    has_expired,
+    is_running,
     milliseconds,
     nanoseconds,
 )
@@ -107,21 +105,6 @@ cdef unsigned char[DIGEST_SIZE] NO_DIGEST
 
 cdef inline uint64_t mark_of(char character) noexcept nogil:
     return <uint64_t>1 << (<unsigned char>character & 63)
-
-
-cdef inline bint is_running(uint64_t deadline, uint64_t now) noexcept nogil:
-    """Whether a deadline is still to come, `now` being the time or 0."""
-    if now != 0:
-        return now < deadline
-    return (
-        nanoseconds(CLOCK_MONOTONIC_COARSE) + LAG_NS < deadline
-        or nanoseconds(CLOCK_MONOTONIC) < deadline
-    )
-
-
-cdef inline bint has_expired(int64_t expires, int64_t now) noexcept nogil:
-    """Whether that time has come, where the coarse clock shows `now`."""
-    return expires <= now + LAG_MS and expires <= milliseconds(CLOCK_REALTIME)
 
 
 cdef inline uint64_t count_use(uint64_t *row, int64_t now) noexcept nogil:
