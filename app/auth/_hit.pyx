@@ -176,9 +176,10 @@ cdef class HitPath:
         cdef uint64_t now
         if self.latencies is None:
             return answer(self, environ, start_response, 0)
-        count(self, STARTED)
         now = nanoseconds(CLOCK_MONOTONIC)
         watching = watch(self.latencies, environ, start_response, now)
+        # Nothing can fail between this and the other end of it.
+        count(self, STARTED)
         # A try statement would be prepared for at each request.
         answered = (<Unraised>&answer)(self, environ, watching, now)
         count(self, FINISHED)

@@ -8,6 +8,10 @@ cdef class Statuses:
     cdef unsigned char index[500]   # of the series of each status from 100 on; 0 for none yet
 
 
+cdef enum:
+    PLACES = 16             # of routes and statuses that are found without a name
+
+
 cdef struct Answered:       # a route that was answered with a status, and where that is counted
     PyObject *rule          # kept alive by the list beside it; NULL for none yet
     uint64_t status
@@ -20,7 +24,7 @@ cdef class Latencies:
     cdef bint alone             # no other process writes to them
     cdef dict endpoints         # an endpoint's Statuses; None is what no route answered
     cdef object lock
-    cdef Answered[16] answered  # found by rule and status
+    cdef Answered[PLACES] answered  # found by rule and status
     cdef list rules             # those in `answered`
 
     cdef tuple name_at(self, int index)

@@ -67,7 +67,6 @@ cdef enum:
     DIRECTORY = (SERIES + 1) * WIDTH
     WORDS = DIRECTORY + (SERIES + 1) * NAMED
     NAME_SIZE = (NAMED - 1) * 8
-    PLACES = 16             # of routes and statuses that are found without a name
 
 cdef uint64_t[BUCKETS - 1] BOUNDS = [
     50_000, 100_000, 250_000, 500_000,
@@ -107,8 +106,8 @@ cdef class Latencies:
         self.alone = alone
         self.lock = threading.Lock()
         self.endpoints = {}
-        self.rules = [None] * PLACES
         memset(self.answered, 0, sizeof(self.answered))
+        self.rules = [None] * PLACES
         for index in range(1, SERIES + 1):
             named = self.name_at(index)
             if named is not None:
@@ -251,14 +250,26 @@ cdef class Watch:
         return self.end()
 
 
+cdef PyObject *status_named(PyObject **arguments, tuple names) except? NULL:
+    """The status where all arguments are named, as PEP 3333 says that they should not be."""
+    for index, name in enumerate(names):
+        if name == "status":
+            return arguments[<Py_ssize_t>index]
+    return NULL
+
+
 cdef object start_watched(
     Watch watching, PyObject **arguments, size_t flagged, PyObject *names
 ):
     """The call of a Watch, by PEP 590: all that it is given goes on to the server's function."""
     cdef const unsigned char *digits
-    cdef PyObject *status = arguments[0] if PyVectorcall_NARGS(flagged) > 0 else NULL
+    cdef PyObject *status = NULL
     cdef int number = 0
     cdef bint late = watching.returned and watching.series == NULL
+    if PyVectorcall_NARGS(flagged) > 0:
+        status = arguments[0]
+    elif names != NULL:
+        status = status_named(arguments, <tuple>names)
     if (
         status != NULL
         and PyUnicode_CheckExact(status)

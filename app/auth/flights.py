@@ -83,7 +83,9 @@ class SingleFlight(Generic[K, T]):
             flight.error = FlightAborted()
             raise
         finally:
-            with self._lock:
-                if self._flights.get(key) is flight:
-                    del self._flights[key]
-            flight.land()
+            try:
+                with self._lock:
+                    if self._flights.get(key) is flight:
+                        del self._flights[key]
+            finally:
+                flight.land()

@@ -111,7 +111,6 @@ class AuthMiddleware(HitPath):
             sightings=sightings,
         )
         self._authenticator = authenticator
-        self._sightings = sightings
         self._open_routes = open_routes
         self._throttle = throttle
         self._on_fault = on_fault

@@ -57,7 +57,7 @@ cdef inline bint read_number(
     while digits < end:
         # As many digits at a time as 64 bits have room for.
         several, factor = 0, 1
-        stop = min(end, digits + DIGITS_AT_ONCE)
+        stop = digits + min(end - digits, <Py_ssize_t>DIGITS_AT_ONCE)
         while digits < stop:
             digit = digit_of(digits[0])
             if digit < 0:

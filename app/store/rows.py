@@ -64,9 +64,14 @@ def verifier_of(row: Sequence[Any]) -> Verifier:
     """
     number, api_key, secret_hash, account_id, mode, name, scopes, expires_at, revoked_at = row
     _check_hash(number, secret_hash)
-    expires = None if expires_at is None else from_milliseconds(expires_at)
     principal = Principal(
-        number, account_id, api_key, mode, name, frozenset(scopes.split()), expires
+        credential_id=number,
+        account_id=account_id,
+        api_key=api_key,
+        mode=mode,
+        name=name,
+        scopes=frozenset(scopes.split()),
+        expires_at=from_milliseconds_or_none(expires_at),
     )
     return Verifier(secret_hash, revoked_at is not None, principal)
 

@@ -187,6 +187,24 @@ def test_an_application_that_raises_is_a_500(worker: Worker) -> None:
     assert in_flight(worker) == 0
 
 
+def test_what_fails_while_a_failure_is_counted_is_raised(worker: Worker) -> None:
+    class Broken:
+        @property
+        def url_rule(self) -> None:
+            raise ValueError("a bug")
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        environ["werkzeug.request"] = Broken()
+        raise KeyboardInterrupt
+
+    middleware = AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING)
+    with pytest.raises(ValueError, match="a bug") as raised:
+        call(middleware)
+    assert isinstance(raised.value.__context__, KeyboardInterrupt)
+    assert in_flight(worker) == 0
+    assert worker.authenticator.counters.value(Count.STARTED) == 1
+
+
 def test_a_generator_is_counted_where_its_answer_starts(worker: Worker) -> None:
     def application(environ: Any, start_response: Any) -> Iterator[bytes]:
         start_response("200 OK", [])
@@ -235,6 +253,7 @@ def test_start_response_is_the_servers_own(worker: Worker) -> None:
             start()
         with pytest.raises(TypeError, match="'body'"):
             start("200 OK", [], body=b"")
+        start(headers=[], status="201 Created")
         return []
 
     middleware = AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING)
@@ -244,8 +263,10 @@ def test_start_response_is_the_servers_own(worker: Worker) -> None:
         ("200 OK", [], (1, 2, 3)),
         ("200 OK", [], None),
         ("200 OK", [], None),
+        ("201 Created", [], None),
     ]
     assert returned == ["write"] * 4
+    assert counted(worker) == {(None, 201): 1}
 
 
 @pytest.mark.parametrize(
@@ -319,7 +340,7 @@ def test_a_route_s_name_is_asked_for_once_and_no_other_has_its_place(worker: Wor
             asked.append(self.number)
             return f"view{self.number}"
 
-    rules = [Named(number) for number in range(100)]
+    rules: list[Named] = []
 
     def application(environ: Any, start_response: Any) -> list[bytes]:
         environ["werkzeug.request"] = Hostile(rules[0])
@@ -327,10 +348,14 @@ def test_a_route_s_name_is_asked_for_once_and_no_other_has_its_place(worker: Wor
         return []
 
     middleware = AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING)
-    while rules:
+    addresses = set()
+    for number in range(100):
+        rules[:] = [Named(number)]
+        addresses.add(id(rules[0]))
         call(middleware)
         call(middleware)
-        del rules[0]
+    # As many as are remembered live on, and then their places in memory are taken again.
+    assert len(addresses) < 100
     assert counted(worker) == {(f"view{number}", 200): 2 for number in range(100)}
     assert asked == list(range(100))
 

@@ -74,7 +74,7 @@ def test_what_is_imported_meanwhile_is_found(
 ) -> None:
     """Somebody imports the same between the first check and the transaction."""
     other = new_store()
-    begin = store.imported.add_all
+    add_all_at_once = store.imported.add_all
 
     def add_all_late(
         new: Sequence[NewCredential], check: Callable[[Collection[bytes]], None], *rest: Any
@@ -84,7 +84,7 @@ def test_what_is_imported_meanwhile_is_found(
             if other.imported.verifier(token_hash(1)) is None:
                 add_all(other, [imported(1)])
 
-        begin(new, check_then_lose, *rest)
+        add_all_at_once(new, check_then_lose, *rest)
 
     monkeypatch.setattr(store.imported, "add_all", add_all_late)
     keys = [
