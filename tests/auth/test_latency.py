@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import mmap
+import os
 import time
 import weakref
 from collections.abc import Iterator
@@ -354,8 +355,9 @@ def test_a_route_s_name_is_asked_for_once_and_no_other_has_its_place(worker: Wor
         addresses.add(id(rules[0]))
         call(middleware)
         call(middleware)
-    # As many as are remembered live on, and then their places in memory are taken again.
-    assert len(addresses) < 100
+    # As many as are remembered live on, and then their places in memory are taken again: but for a
+    # sanitizer, which keeps what is free from being used, and tells of it.
+    assert len(addresses) < 100 or os.environ.get("PYTHONMALLOC") == "malloc"
     assert counted(worker) == {(f"view{number}", 200): 2 for number in range(100)}
     assert asked == list(range(100))
 
