@@ -196,6 +196,8 @@ def test_a_file_that_vanished_is_never_made_again(store: Store, database: Path) 
 def every_use(store: Store) -> list[Callable[[], object]]:
     return [
         lambda: store.find("ak"),
+        lambda: store.verifier("ak"),
+        lambda: store.imported.verifier(bytes(32)),
         lambda: store.page(None, 10, None),
         lambda: store.add(new_credential(), new_trail()),
         lambda: store.revoke("ak", None, NOW, new_trail()),
@@ -252,6 +254,7 @@ def test_every_failure_is_a_store_error(database: Path, damage: Callable[[Path],
         ("created_at", "soon"),
         ("expires_at", "never"),
         ("created_at", 2**62),
+        ("expires_at", 2**62),
         ("secret_hash", "text"),
         ("secret_hash", b"short"),
     ],
@@ -266,6 +269,10 @@ def test_a_row_that_cannot_be_read_is_a_store_error(
         store.find(added.api_key)
     with pytest.raises(StoreError):
         store.page(None, 10, None)
+    # A check does not read when a credential was made.
+    if column != "created_at":
+        with pytest.raises(StoreError):
+            store.verifier(added.api_key)
 
 
 def test_errors_do_not_show_what_was_bound(new_store: NewStore, database: Path) -> None:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable
-from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.credentials.models import Credential, Verifier
-from app.errors import StoreError
 from app.store import Store
 from tests.audited import new_trail
 from tests.store.conftest import NOW, new_credential
@@ -51,27 +46,6 @@ def test_an_unknown_key_has_none(store: Store) -> None:
         assert store.verifier(key) is None
     # Only an imported one is found by its hash.
     assert store.imported.verifier(added.secret_hash) is None
-
-
-@pytest.mark.parametrize(
-    ("column", "value"),
-    [
-        ("expires_at", "never"),
-        ("expires_at", 2**62),
-        ("secret_hash", "text"),
-        ("secret_hash", b"short"),
-    ],
-)
-def test_a_row_that_cannot_be_read_is_a_store_error(
-    store: Store, database: Path, column: str, value: object
-) -> None:
-    added = store.add(new_credential(), new_trail())
-    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
-        connection.execute(f"UPDATE credential SET {column} = ?", [value])
-    read: list[Callable[[str], object]] = [store.verifier, store.find]
-    for each in read:
-        with pytest.raises(StoreError):
-            each(added.api_key)
 
 
 def test_the_hash_of_a_secret_is_not_shown(store: Store) -> None:
