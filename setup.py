@@ -51,6 +51,7 @@ HEADERS = (
     "_digest.h",
     "_fixed_hash.h",
     "_gil.h",
+    "_huge_pages.h",
     "_keys.h",
     "_lock.h",
     "_parts.h",

@@ -122,9 +122,8 @@ static inline void fastcache_sha256_init(fastcache_sha256_key *key, const unsign
 
 static inline void fastcache_sha256_store(unsigned char *bytes, uint32_t word)
 {
-    for (int i = 0; i < 4; i++) {
-        bytes[i] = (unsigned char)(word >> (24 - 8 * i));
-    }
+    const uint32_t big_endian = __builtin_bswap32(word);
+    memcpy(bytes, &big_endian, sizeof big_endian);
 }
 
 /* Writes the first `size` bytes of the digest of a message to `out`: 4 or a multiple, up to 32.
@@ -133,7 +132,7 @@ static inline void fastcache_sha256(const fastcache_sha256_key *key, const unsig
                                     size_t length, unsigned char *out, size_t size)
 {
     uint32_t chain[8];
-    unsigned char end[2 * FASTCACHE_SHA256_BLOCK] = {0}; /* what is left, and what fills it up */
+    unsigned char end[2 * FASTCACHE_SHA256_BLOCK]; /* what is left, and what fills it up */
     const size_t whole = length / FASTCACHE_SHA256_BLOCK;
     const size_t left = length % FASTCACHE_SHA256_BLOCK;
     const size_t blocks = left + 1 + FASTCACHE_SHA256_LENGTH <= FASTCACHE_SHA256_BLOCK ? 1 : 2;
@@ -143,6 +142,7 @@ static inline void fastcache_sha256(const fastcache_sha256_key *key, const unsig
     if (whole > 0) {
         fastcache_sha256_compress(chain, data, whole);
     }
+    memset(end, 0, blocks * FASTCACHE_SHA256_BLOCK);
     memcpy(end, data + length - left, left);
     end[left] = 0x80;
     fastcache_sha256_store(count, (uint32_t)(bits >> 32));

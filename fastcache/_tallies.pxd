@@ -14,6 +14,7 @@ cdef class Tallies(Words):
     cdef Counters bound_word    # keeps the memory of a `bound` that was given
 
     cdef uint64_t *row_at(self, uint64_t row) noexcept nogil
+    cdef uint64_t number_of(self, uint64_t *words) noexcept nogil
     cdef bint change(
         self, object row, Py_ssize_t field, object number, str name, int change
     ) except -1

@@ -95,6 +95,10 @@ cdef class Tallies(Words):
             return NULL
         return &self.words[row * self.width]
 
+    cdef uint64_t number_of(self, uint64_t *words) noexcept nogil:
+        """The number of the row that has these words."""
+        return <uint64_t>(words - self.words) // self.width
+
     cdef uint64_t *word_at(self, object row, Py_ssize_t field) except? NULL:
         cdef uint64_t *words
         if not 0 <= field < <Py_ssize_t>self.width:

@@ -1,6 +1,6 @@
 # Headers in their plainest form, as the compiled middleware reads them.
 
-from cpython.dict cimport PyDict_GetItemWithError
+from cpython.exc cimport PyErr_Occurred
 from cpython.object cimport PyObject
 from libc.string cimport memcmp
 
@@ -8,7 +8,8 @@ from app.auth._entry cimport LOOKUP_SIZE
 
 
 cdef extern from "Python.h":
-    # Without the references that Cython would take and drop.
+    # Without the references that Cython would take and drop; NULL also where it raised.
+    PyObject *item "PyDict_GetItemWithError"(dict mapping, object key) noexcept
     bint is_str "PyUnicode_CheckExact"(PyObject *text) noexcept
     bint is_ascii "PyUnicode_IS_COMPACT_ASCII"(PyObject *text) noexcept
     Py_ssize_t text_size "PyUnicode_GET_LENGTH"(PyObject *text) noexcept
@@ -35,19 +36,29 @@ cdef inline bint is_bearer(const char *text) noexcept nogil:
     return memcmp(text, b"Bearer ", BEARER_SIZE) == 0 or memcmp(text, b"bearer ", BEARER_SIZE) == 0
 
 
+cdef inline bint is_absent(PyObject *found) except -1:
+    """Whether `item` found nothing, rather than failed."""
+    if found != NULL:
+        return False
+    return -1 if PyErr_Occurred() != NULL else True
+
+
 cdef inline const char *secret_in(dict environ) except? NULL:
     """The one secret that the headers present in a plain form; NULL for anything else."""
-    cdef PyObject *authorization = PyDict_GetItemWithError(environ, "HTTP_AUTHORIZATION")
-    cdef PyObject *api_key = PyDict_GetItemWithError(environ, "HTTP_X_API_KEY")
-    cdef PyObject *api_secret = PyDict_GetItemWithError(environ, "HTTP_X_API_SECRET")
+    cdef PyObject *authorization = item(environ, "HTTP_AUTHORIZATION")
+    cdef bint without = is_absent(authorization)
+    cdef PyObject *api_key = item(environ, "HTTP_X_API_KEY")
+    cdef bint without_key = is_absent(api_key)
+    cdef PyObject *api_secret = item(environ, "HTTP_X_API_SECRET")
+    cdef bint without_secret = is_absent(api_secret)
     cdef const char *key
     cdef const char *secret
-    if authorization != NULL:
+    if not without:
         secret = plain_of(authorization, BEARER_SIZE + SECRET_SIZE)
-        if secret == NULL or not is_bearer(secret) or api_key != NULL or api_secret != NULL:
+        if secret == NULL or not is_bearer(secret) or not (without_key and without_secret):
             return NULL
         return secret + BEARER_SIZE
-    if api_key == NULL or api_secret == NULL:
+    if without_key or without_secret:
         return NULL
     key = plain_of(api_key, MARK_SIZE + LOOKUP_SIZE)
     secret = plain_of(api_secret, SECRET_SIZE)

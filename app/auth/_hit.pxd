@@ -1,12 +1,14 @@
 # The way of a request that is let through, as compiled code walks it.
 
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 
 from app.auth._entry cimport Entry
 from app.auth._latency cimport Latencies
 from app.auth._recent cimport Place, Recent
+from app.auth._routes cimport Open
 from app.auth._sightings cimport Sources
-from fastcache._digest cimport DigestKey, KeyedDigest
+from fastcache._digest cimport DIGEST_SIZE, DigestKey, KeyedDigest
 from fastcache._shared cimport Counters, Stripes
 from fastcache._shared_cache cimport SharedCache
 from fastcache._tallies cimport Tallies
@@ -17,9 +19,20 @@ cdef enum Decision:
     UNCERTAIN
     UNKNOWN         # one secret was presented, and no cache has it
     ADMITTED
+    FAILED          # an exception is raised
+
+
+cdef struct Presented:
+    const char *secret  # NULL for none that is plain
+    uint64_t hashed
+    uint64_t *stripe
+    Place *place
+    unsigned char[DIGEST_SIZE] digest
 
 
 cdef class HitPath:
+    # What it does when it is called; see PEP 590.
+    cdef object (*called)(HitPath, PyObject **, size_t, PyObject *)
     cdef object wsgi_app
     cdef Latencies latencies    # None: not measured
     # What a hit reads, side by side and apart from the objects that keep it: between two
@@ -31,8 +44,7 @@ cdef class HitPath:
     cdef uint64_t stripe_mask
     cdef Place *places          # those of `recent`, or NULL
     cdef uint64_t pair_mask
-    cdef uint64_t open_sizes    # a bit for each length of an open path
-    cdef uint64_t area_marks    # a bit for each second character of an open area, by its last bits
+    cdef Open open_routes
     cdef DigestKey key          # that of `digest`
 
     cdef TTLCache known         # or None
@@ -47,19 +59,15 @@ cdef class HitPath:
     cdef dict open_methods      # of each open path
     cdef tuple open_areas
 
-    cdef Decision decide(
-        self, dict environ, const char **presented, unsigned char *digest, uint64_t started
-    ) except *
     cdef Decision look_up(
         self, dict environ, const char *secret, const unsigned char *digest, uint64_t hashed
-    ) except *
-    cdef bint is_open(self, dict environ, bint *certain) except -1
+    ) except FAILED
     cdef Entry recall(
         self, const char *secret, const unsigned char *digest, uint64_t *stripe
     )
     cdef Decision let_through(
         self, dict environ, Entry entry, int level, uint64_t hashed
-    ) except *
+    ) except FAILED
     cdef int count_and_admit(
         self, dict environ, object principal, uint64_t credential_id, uint64_t *row, int64_t now
     ) except -1

@@ -1,5 +1,5 @@
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from app.auth._latency import Latencies
@@ -8,6 +8,8 @@ from app.auth.authenticator import Authenticator
 from app.auth.middleware import OpenRoutes
 from app.credentials.models import Principal
 from fastcache import TTLCache
+
+_Path = TypeVar("_Path", bound=type["HitPath"])
 
 class HitPath:
     def __init__(
@@ -24,3 +26,5 @@ class HitPath:
         self, environ: WSGIEnvironment, start_response: StartResponse, /
     ) -> Iterable[bytes]: ...
     def admit(self, environ: WSGIEnvironment, principal: Principal) -> None: ...
+
+def called_by_vector(cls: _Path) -> _Path: ...

@@ -13,10 +13,9 @@ without the caches, in a small table of what was let through last (_recent.pyx).
 """
 
 cimport cython
-from cpython.dict cimport PyDict_GetItemWithError, PyDict_SetItem
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcpy
 
 from app.auth._clock cimport (
     CLOCK_MONOTONIC,
@@ -26,25 +25,19 @@ from app.auth._clock cimport (
     milliseconds,
     nanoseconds,
 )
-from app.auth._entry cimport (
-    DIGEST_AT,
-    LOOKUP_SIZE,
-    RECORD_HEAD,
-    Entry,
-    entry_of_record,
-)
-from app.auth._headers cimport (
-    MARK_SIZE,
-    SECRET_SIZE,
-    is_str,
-    plain,
-    secret_in,
-    text_data,
-    text_size,
-)
-from app.auth._latency cimport Watch, watch
+from app.auth._entry cimport DIGEST_AT, LOOKUP_SIZE, RECORD_HEAD, Entry, entry_of_record
+from app.auth._headers cimport MARK_SIZE, SECRET_SIZE, secret_in, text_data
+from app.auth._latency cimport Latencies, Watch, end, fail, let_go, watch
 from app.auth._recent cimport Place, Recent, pair_in
+from app.auth._routes cimport is_open, open_routes_of
 from app.auth._sightings cimport in_another_second
+from app.auth._vector cimport (
+    PyVectorcall_Call,
+    PyVectorcall_NARGS,
+    call_by_vector,
+    expected,
+    raise_pending,
+)
 from fastcache._digest cimport DIGEST_SIZE, fastcache_digest, fastcache_equal_digests
 from fastcache._shard cimport fastcache_give, fastcache_prefetch
 from fastcache._store cimport lookup
@@ -54,23 +47,20 @@ from app.auth.counts import Count, Use
 
 cdef extern from "Python.h":
     # Without the references that Cython would take and drop.
-    bint PySet_Contains(object collection, PyObject *key) except -1
     object new_text "PyUnicode_New"(Py_ssize_t size, Py_UCS4 largest)
     bint PyDict_CheckExact(object mapping) noexcept
+    int set_item "PyDict_SetItem"(object mapping, PyObject *key, object value) except -1
 
 
 cdef extern from *:
     """
-    /* What a call returns that failed: the exception is the thread's already. */
-    static inline PyObject *latchkey_failed(void)
-    {
-        return NULL;
-    }
+    #include <stddef.h>
+    #define LATCHKEY_CALLED_AT offsetof(struct __pyx_obj_3app_4auth_4_hit_HitPath, called)
     """
-    object raise_pending "latchkey_failed"()
+    const Py_ssize_t CALLED_AT "LATCHKEY_CALLED_AT"
 
 
-ctypedef PyObject *(*Unraised)(HitPath, object, object, uint64_t) noexcept
+ctypedef PyObject *(*Unraised)(HitPath, object, object, Presented *, uint64_t) noexcept
 
 
 cdef extern from "_atomics.h":
@@ -97,14 +87,8 @@ cdef int FINISHED = Count.FINISHED
 cdef int USES = Use.USES
 cdef int LAST_USED = Use.LAST_USED
 
-cdef str METHOD = "REQUEST_METHOD"
-cdef str PATH = "PATH_INFO"
 cdef str PRINCIPAL = "latchkey.principal"
 cdef unsigned char[DIGEST_SIZE] NO_DIGEST
-
-
-cdef inline uint64_t mark_of(char character) noexcept nogil:
-    return <uint64_t>1 << (<unsigned char>character & 63)
 
 
 cdef inline uint64_t count_use(uint64_t *row, int64_t now) noexcept nogil:
@@ -117,7 +101,7 @@ cdef inline uint64_t count_use(uint64_t *row, int64_t now) noexcept nogil:
 
 cdef inline void count(HitPath path, int index) noexcept:
     """Count in the worker's block."""
-    if path.alone:
+    if expected(path.alone):
         fastcache_add_alone(&path.counts[index], 1)
     else:
         fastcache_add_relaxed(&path.counts[index], 1)
@@ -137,12 +121,16 @@ cdef class HitPath:
     """
 
     def __init__(self, wsgi_app, authenticator, *, known, open_routes, latencies, sightings):
-        """`known` is the cache of entries by lookup key, None to decide nothing here."""
+        """`known` is the cache of entries by lookup key, None to decide nothing here.
+
+        Once only: what a request that is under way reads is not replaced.
+        """
+        if self.called != NULL:
+            raise RuntimeError("a middleware is set up once")
         self.wsgi_app = wsgi_app
         self.known = known
         self.decides = known is not None
         self.recent = Recent(0 if known is None else int(known.maxsize))
-        self.places = self.recent.places
         self.pair_mask = self.recent.mask
         self.l2 = authenticator.l2
         self.digest = authenticator.digest
@@ -161,99 +149,22 @@ cdef class HitPath:
         self.open_areas = tuple([
             area.encode() for area in open_routes.areas if area.isascii()
         ])
-        for area in self.open_areas:
-            # What is shorter than two characters may be met by any path.
-            self.area_marks |= mark_of((<const char *><bytes>area)[1]) if len(area) > 1 else ~0
-        for path in self.open_methods:
-            self.open_sizes |= <uint64_t>1 << <int>min(len(path), 63)
+        self.open_routes = open_routes_of(self.open_methods, self.open_areas)
         if self.l2 is not None and self.l2.slot_size > SLOT_SIZE:
             raise ValueError(f"slots of the shared cache have up to {SLOT_SIZE} bytes")
+        if self.sightings.uses is not self.uses:
+            raise ValueError("sightings must be of the memory that uses are counted in")
+        # Last: what is not set up as a whole cannot be called.
+        self.called = &called
 
-    def __call__(self, environ, start_response):
+    def __call__(self, *arguments, **named):
         """WSGI's call (PEP 3333)."""
-        cdef Watch watching
-        cdef PyObject *answered
-        cdef uint64_t now
-        if self.latencies is None:
-            return answer(self, environ, start_response, 0)
-        now = nanoseconds(CLOCK_MONOTONIC)
-        watching = watch(self.latencies, environ, start_response, now)
-        # Nothing can fail between this and the other end of it.
-        count(self, STARTED)
-        # A try statement would be prepared for at each request.
-        answered = (<Unraised>&answer)(self, environ, watching, now)
-        count(self, FINISHED)
-        if answered == NULL:
-            return failed(watching)
-        returned = fastcache_give(answered)
-        watching.end()
-        return returned
+        return PyVectorcall_Call(self, arguments, named)
 
-    cdef Decision decide(
-        self, dict environ, const char **presented, unsigned char *digest, uint64_t started
-    ) except *:
-        """What is certain about a request, and for an UNKNOWN secret its text and its digest."""
-        cdef bint certain = False
-        cdef const char *secret
-        cdef uint64_t hashed = 0
-        cdef uint64_t *stripe = NULL
-        cdef Place *place = NULL
-        cdef uint64_t *row
-        cdef uint64_t before
-        cdef int64_t now
-        if not self.decides:
-            return UNCERTAIN
-        secret = secret_in(environ)
-        if secret != NULL:
-            # What is needed next arrives from memory while something else is done.
-            hashed = fastcache_fixed_hash(secret + MARK_SIZE, LOOKUP_SIZE)
-            stripe = stripe_of(self, hashed)
-            fastcache_prefetch(stripe)
-            place = pair_in(self.places, self.pair_mask, hashed)
-            if place != NULL:
-                fastcache_prefetch(place)
-                fastcache_prefetch(place + 1)
-        if self.is_open(environ, &certain):
-            PyDict_SetItem(environ, PRINCIPAL, None)
-            count(self, OPEN)
-            return ADMITTED
-        if not certain or secret == NULL:
-            return UNCERTAIN
-        presented[0] = secret
-        if place != NULL:
-            fastcache_prefetch(place.row)
-            fastcache_prefetch(place.principal)
-        fastcache_digest(&self.key, <const unsigned char *>secret, SECRET_SIZE, digest)
-        if place != NULL:
-            if not fastcache_equal_digests(digest, place.digest):
-                place += 1
-            if (
-                fastcache_equal_digests(digest, place.digest)
-                and place.principal != NULL
-                and fastcache_load(stripe) == place.ticket
-                and place.left != 0
-                and is_running(place.deadline, started)
-            ):
-                now = milliseconds(CLOCK_REALTIME_COARSE)
-                if not has_expired(place.expires, now):
-                    place.left -= 1
-                    row = place.row
-                    principal = <object>place.principal
-                    before = count_use(row, now)
-                    count(self, CACHE_HIT)
-                    count(self, AUTHENTICATED)
-                    PyDict_SetItem(environ, PRINCIPAL, principal)
-                    if in_another_second(before, <uint64_t>now):
-                        # Runs Python code: from here on the place may be another's.
-                        self.sightings.look(
-                            environ, principal.credential_id, row, <uint64_t>now
-                        )
-                    return ADMITTED
-        return self.look_up(environ, secret, digest, hashed)
-
+    @cython.final
     cdef Decision look_up(
         self, dict environ, const char *secret, const unsigned char *digest, uint64_t hashed
-    ) except *:
+    ) except FAILED:
         """What the caches say of a secret: the worker's own, then the one between the workers."""
         cdef uint64_t *stripe = stripe_of(self, hashed)
         cdef PyObject *found
@@ -276,37 +187,7 @@ cdef class HitPath:
         self.known[named] = entry
         return self.let_through(environ, entry, SHARED_HIT, hashed)
 
-    cdef bint is_open(self, dict environ, bint *certain) except -1:
-        """Whether the route needs no credential; `certain` where nothing odd was in the way."""
-        cdef PyObject *path = PyDict_GetItemWithError(environ, PATH)
-        cdef PyObject *method
-        cdef PyObject *methods
-        cdef const char *text
-        cdef Py_ssize_t size
-        if path == NULL:
-            return False
-        text = plain(path)
-        if text == NULL:
-            return False
-        size = text_size(path)
-        if self.open_sizes >> <int>min(size, 63) & 1:
-            methods = PyDict_GetItemWithError(self.open_methods, <object>path)
-            if methods != NULL:
-                method = PyDict_GetItemWithError(environ, METHOD)
-                if method == NULL or not is_str(method):
-                    return False
-                if PySet_Contains(<object>methods, method):
-                    return True
-        certain[0] = True
-        if size > 1 and self.area_marks & mark_of(text[1]) == 0:
-            return False
-        for area in self.open_areas:
-            if size >= len(<bytes>area) and memcmp(
-                text, <const char *><bytes>area, <size_t>len(<bytes>area)
-            ) == 0:
-                return True
-        return False
-
+    @cython.final
     cdef Entry recall(
         self, const char *secret, const unsigned char *digest, uint64_t *stripe
     ):
@@ -326,9 +207,10 @@ cdef class HitPath:
             return None
         return entry_of_record(key, record, size, ticket, deadline)
 
+    @cython.final
     cdef Decision let_through(
         self, dict environ, Entry entry, int level, uint64_t hashed
-    ) except *:
+    ) except FAILED:
         """Count a use and hand the principal over, unless the entry or its credential has ended."""
         cdef int64_t now = milliseconds(CLOCK_REALTIME_COARSE)
         cdef uint64_t *row
@@ -337,6 +219,7 @@ cdef class HitPath:
         row = self.uses.row_at(entry.credential_id)
         if row != NULL:
             self.recent.remember(hashed, entry, row)
+            self.places = self.recent.places
         count(self, level)
         self.count_and_admit(environ, entry.principal, entry.credential_id, row, now)
         return ADMITTED
@@ -349,6 +232,7 @@ cdef class HitPath:
             environ, principal, credential_id, self.uses.row_at(credential_id), now
         )
 
+    @cython.final
     cdef int count_and_admit(
         self, dict environ, object principal, uint64_t credential_id, uint64_t *row, int64_t now
     ) except -1:
@@ -360,24 +244,74 @@ cdef class HitPath:
         else:
             before = count_use(row, now)
             if in_another_second(before, <uint64_t>now):
-                self.sightings.look(environ, credential_id, row, <uint64_t>now)
+                self.sightings.look(environ, row, <uint64_t>now)
         count(self, AUTHENTICATED)
-        PyDict_SetItem(environ, PRINCIPAL, principal)
+        set_item(environ, <PyObject *>PRINCIPAL, principal)
         return 0
 
 
-cdef object answer(HitPath path, object environ, object start_response, uint64_t started):
+cdef Decision decide(
+    HitPath path, dict environ, Presented *presented, uint64_t started
+) except FAILED:
+    """What is certain about a request, and for an UNKNOWN secret its digest."""
+    cdef bint certain = False
+    cdef const char *secret = presented.secret
+    cdef unsigned char *digest = presented.digest
+    cdef uint64_t *stripe = presented.stripe
+    cdef Place *place = presented.place
+    cdef uint64_t *row
+    cdef uint64_t before
+    cdef int64_t now
+    if not path.decides:
+        return UNCERTAIN
+    if is_open(&path.open_routes, environ, &certain):
+        set_item(environ, <PyObject *>PRINCIPAL, None)
+        count(path, OPEN)
+        return ADMITTED
+    if not certain or secret == NULL:
+        return UNCERTAIN
+    if place != NULL:
+        fastcache_prefetch(place.row)
+        fastcache_prefetch(place.principal)
+    fastcache_digest(&path.key, <const unsigned char *>secret, SECRET_SIZE, digest)
+    if place != NULL:
+        if not fastcache_equal_digests(digest, place.digest):
+            place += 1
+        if (
+            fastcache_equal_digests(digest, place.digest)
+            and place.principal != NULL
+            and fastcache_load(stripe) == place.ticket
+            and place.left != 0
+            and is_running(place.deadline, started)
+        ):
+            now = milliseconds(CLOCK_REALTIME_COARSE)
+            if not has_expired(place.expires, now):
+                place.left -= 1
+                row = place.row
+                principal = <object>place.principal
+                before = count_use(row, now)
+                count(path, CACHE_HIT)
+                count(path, AUTHENTICATED)
+                set_item(environ, <PyObject *>PRINCIPAL, principal)
+                if in_another_second(before, <uint64_t>now):
+                    # Runs Python code: from here on the place may be another's.
+                    path.sightings.look(environ, row, <uint64_t>now)
+                return ADMITTED
+    return path.look_up(environ, secret, digest, presented.hashed)
+
+
+cdef object answer(
+    HitPath path, object environ, object start_response, Presented *presented, uint64_t started
+):
     """The application's answer, or a refusal. `started` is CLOCK_MONOTONIC's time, or 0."""
-    cdef unsigned char digest[DIGEST_SIZE]
-    cdef const char *secret = NULL
     cdef Decision decision = UNCERTAIN
     if PyDict_CheckExact(environ):
-        decision = path.decide(<dict>environ, &secret, digest, started)
-    if decision != ADMITTED:
+        decision = decide(path, <dict>environ, presented, started)
+    if not expected(decision == ADMITTED):
         if decision == UNKNOWN:
             refusal = path.examine_unknown(
-                environ, start_response, secret[:SECRET_SIZE].decode("ascii"),
-                digest[:DIGEST_SIZE],
+                environ, start_response, presented.secret[:SECRET_SIZE].decode("ascii"),
+                presented.digest[:DIGEST_SIZE],
             )
         else:
             refusal = path.examine(environ, start_response)
@@ -391,5 +325,74 @@ cdef object failed(Watch watching):
     try:
         raise_pending()
     except BaseException:
-        watching.fail()
+        fail(watching)
         raise
+
+
+cdef inline int look_ahead(HitPath path, dict environ, Presented *presented) except -1:
+    """Read the one secret; what is needed next arrives from memory while something else is done."""
+    cdef const char *secret = secret_in(environ)
+    presented.secret = secret
+    if secret == NULL:
+        return 0
+    presented.hashed = fastcache_fixed_hash(secret + MARK_SIZE, LOOKUP_SIZE)
+    presented.stripe = stripe_of(path, presented.hashed)
+    fastcache_prefetch(presented.stripe)
+    presented.place = pair_in(path.places, path.pair_mask, presented.hashed)
+    if presented.place != NULL:
+        fastcache_prefetch(presented.place)
+        fastcache_prefetch(presented.place + 1)
+    return 0
+
+
+cdef object called(HitPath path, PyObject **arguments, size_t flagged, PyObject *names):
+    """WSGI's call (PEP 3333), by PEP 590."""
+    cdef Presented presented
+    cdef Latencies latencies = path.latencies
+    cdef Watch watching = None
+    cdef PyObject *answered
+    cdef uint64_t now = 0
+    if not expected(PyVectorcall_NARGS(flagged) == 2 and names == NULL):
+        raise TypeError("a WSGI application is called with an environ and a start_response")
+    environ = <object>arguments[0]
+    start_response = <object>arguments[1]
+    presented.secret = NULL
+    presented.hashed = 0
+    presented.stripe = NULL
+    presented.place = NULL
+    # Before the clock: what is fetched here is on its way meanwhile.
+    if expected(path.decides and PyDict_CheckExact(environ)):
+        look_ahead(path, <dict>environ, &presented)
+    if latencies is not None:
+        now = nanoseconds(CLOCK_MONOTONIC)
+        watching = watch(latencies, environ, start_response, now)
+        start_response = watching
+        # Nothing can fail between this and the other end of it.
+        count(path, STARTED)
+    # A try statement would be prepared for at each request.
+    answered = (<Unraised>&answer)(path, environ, start_response, &presented, now)
+    if watching is not None:
+        count(path, FINISHED)
+        if answered == NULL:
+            return failed(watching)
+        end(watching)
+        start_response = None
+        let_go(latencies, watching)
+    elif answered == NULL:
+        return raise_pending()
+    return fastcache_give(answered)
+
+
+call_by_vector(HitPath, CALLED_AT)
+
+
+def called_by_vector(cls):
+    """Has a subclass of HitPath called without a tuple being made, as HitPath is (PEP 590).
+
+    Raises TypeError for a class that is called otherwise. In CPython 3.11 a `__call__` that such a
+    class is given later is not looked at.
+    """
+    if not issubclass(cls, HitPath) or cls.__call__ is not HitPath.__call__:
+        raise TypeError(f"{cls.__name__} is not called as HitPath is")
+    call_by_vector(cls, CALLED_AT)
+    return cls

@@ -3,6 +3,42 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
+from app.auth._clock cimport CLOCK_MONOTONIC, nanoseconds
+from app.auth._vector cimport expected
+
+
+cdef extern from "_gil.h":
+    const bint FASTCACHE_GIL
+
+
+cdef extern from "Python.h":
+    Py_ssize_t reference_count "Py_REFCNT"(object counted) noexcept
+
+
+cdef extern from "_atomics.h":
+    void fastcache_add_relaxed(uint64_t *word, uint64_t amount) noexcept nogil
+    void fastcache_add_alone(uint64_t *word, uint64_t amount) noexcept
+
+
+cdef extern from *:
+    """
+    /* Of an answer's time, in nanoseconds. */
+    static const uint64_t latchkey_latency_bounds[] = {
+        50000, 100000, 250000, 500000,
+        1000000, 2500000, 5000000, 10000000, 25000000, 50000000,
+        100000000, 250000000, 500000000,
+        1000000000, 2500000000, 5000000000, 10000000000,
+    };
+    """
+    const uint64_t *BOUNDS "latchkey_latency_bounds"
+
+
+cdef enum:
+    BUCKETS = 18            # the last has no bound
+
+
+cdef class Watch
+
 
 cdef class Statuses:
     cdef unsigned char index[500]   # of the series of each status from 100 on; 0 for none yet
@@ -22,6 +58,7 @@ cdef class Latencies:
     cdef object memory          # keeps the words alive
     cdef uint64_t *words
     cdef bint alone             # no other process writes to them
+    cdef Watch spare            # one that was let go, to be used again; or None
     cdef dict endpoints         # an endpoint's Statuses; None is what no route answered
     cdef object lock
     cdef Answered[PLACES] answered  # found by rule and status
@@ -45,8 +82,56 @@ cdef class Watch:
     cdef uint64_t *series       # NULL until start_response was called
     cdef bint returned
 
-    cdef int end(self) except -1
-    cdef int fail(self) except -1
+
+cdef object start_watched(Watch watching, PyObject **arguments, size_t flagged, PyObject *names)
+cdef Watch new_watch()
+cdef int fail(Watch watching) except -1
 
 
-cdef Watch watch(Latencies latencies, object environ, object start_response, uint64_t start)
+cdef inline Watch watch(
+    Latencies latencies, object environ, object start_response, uint64_t start
+):
+    """Begin to watch a request that came in at `start`."""
+    cdef Watch made = latencies.spare
+    if expected(FASTCACHE_GIL and made is not None):
+        latencies.spare = None
+    else:
+        made = new_watch()
+    made.called = start_watched
+    made.latencies = latencies
+    made.environ = environ
+    made.start_response = start_response
+    made.start = start
+    return made
+
+
+cdef inline void end(Watch watching) noexcept:
+    """The application returned; what is counted ends here, or where the answer starts."""
+    watching.returned = True
+    if expected(watching.series != NULL):
+        observe(watching.latencies, watching.series, nanoseconds(CLOCK_MONOTONIC) - watching.start)
+
+
+cdef inline void let_go(Latencies latencies, Watch watching) noexcept:
+    """Keep a watch that nobody else holds for the next request."""
+    if expected(FASTCACHE_GIL and reference_count(watching) == 1):
+        # Until then nobody can call it.
+        watching.called = NULL
+        watching.series = NULL
+        watching.returned = False
+        watching.latencies = None
+        watching.environ = None
+        watching.start_response = None
+        latencies.spare = watching
+
+
+cdef inline void observe(Latencies latencies, uint64_t *series, uint64_t duration) noexcept:
+    cdef int bucket = 0
+    while bucket < BUCKETS - 1 and duration > BOUNDS[bucket]:
+        bucket += 1
+    if expected(latencies.alone):
+        fastcache_add_alone(&series[bucket], 1)
+        fastcache_add_alone(&series[BUCKETS], duration)
+    else:
+        fastcache_add_relaxed(&series[bucket], 1)
+        fastcache_add_relaxed(&series[BUCKETS], duration)

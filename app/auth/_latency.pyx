@@ -17,13 +17,15 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.string cimport memcpy, memset
 
+from app.auth._vector cimport (
+    PyObject_Vectorcall,
+    PyVectorcall_Call,
+    PyVectorcall_NARGS,
+    call_by_vector,
+    expected,
+)
+
 import threading
-
-from app.auth._clock cimport CLOCK_MONOTONIC, nanoseconds
-
-
-cdef extern from "_gil.h":
-    const bint FASTCACHE_GIL
 
 
 cdef extern from "Python.h":
@@ -31,36 +33,15 @@ cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(PyObject *text) noexcept
     const unsigned char *PyUnicode_1BYTE_DATA(PyObject *text) noexcept
     Py_ssize_t PyUnicode_GET_LENGTH(PyObject *text) noexcept
-    Py_ssize_t PyVectorcall_NARGS(size_t flagged) noexcept
-    object PyObject_Vectorcall(
-        object callable, PyObject **arguments, size_t flagged, PyObject *names
-    )
-    object PyVectorcall_Call(object callable, object arguments, object named)
-
-
-cdef extern from *:
-    """
-    /* Has instances of a type called without a tuple being made: each keeps its function at that
-     * offset. Cython cannot say so of a class (PEP 590). */
-    static inline void latchkey_call_by_vector(PyObject *type, Py_ssize_t offset)
-    {
-        ((PyTypeObject *)type)->tp_vectorcall_offset = offset;
-        ((PyTypeObject *)type)->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
-    }
-    """
-    void call_by_vector "latchkey_call_by_vector"(object cls, Py_ssize_t offset) noexcept
 
 
 cdef extern from "_atomics.h":
     uint64_t fastcache_load(uint64_t *word) noexcept nogil
     uint64_t fastcache_load_relaxed(uint64_t *word) noexcept nogil
     void fastcache_store(uint64_t *word, uint64_t value) noexcept nogil
-    void fastcache_add_relaxed(uint64_t *word, uint64_t amount) noexcept nogil
-    void fastcache_add_alone(uint64_t *word, uint64_t amount) noexcept
 
 
 cdef enum:
-    BUCKETS = 18            # the last has no bound
     SERIES = 128
     WIDTH = BUCKETS + 1
     NAMED = 8
@@ -68,14 +49,7 @@ cdef enum:
     WORDS = DIRECTORY + (SERIES + 1) * NAMED
     NAME_SIZE = (NAMED - 1) * 8
 
-cdef uint64_t[BUCKETS - 1] BOUNDS = [
-    50_000, 100_000, 250_000, 500_000,
-    1_000_000, 2_500_000, 5_000_000, 10_000_000, 25_000_000, 50_000_000,
-    100_000_000, 250_000_000, 500_000_000,
-    1_000_000_000, 2_500_000_000, 5_000_000_000, 10_000_000_000,
-]
-
-LATENCY_BOUNDS = tuple([bound for bound in BOUNDS])
+LATENCY_BOUNDS = tuple([BOUNDS[index] for index in range(BUCKETS - 1)])
 LATENCY_SIZE = WORDS * 8
 
 cdef str REQUEST = "werkzeug.request"
@@ -188,7 +162,7 @@ cdef class Latencies:
     cdef uint64_t *series_of(self, object environ, int status) except NULL:
         """The series of a request that is being answered with `status`."""
         cdef PyObject *request = PyDict_GetItemWithError(environ, REQUEST)
-        if request != NULL:
+        if expected(request != NULL):
             rule = getattr(<object>request, "url_rule", None)
             if rule is not None:
                 return self.series_of_rule(rule, status)
@@ -200,7 +174,9 @@ cdef class Latencies:
         cdef uint64_t place = (<uintptr_t>asked >> 4 ^ <uint64_t>status) % PLACES
         cdef Answered *answered = &self.answered[place]
         cdef uint64_t *series
-        if FASTCACHE_GIL and answered.rule == asked and answered.status == <uint64_t>status:
+        if expected(
+            FASTCACHE_GIL and answered.rule == asked and answered.status == <uint64_t>status
+        ):
             return answered.series
         endpoint = rule.endpoint
         if type(endpoint) is not str:
@@ -215,18 +191,6 @@ cdef class Latencies:
         return series
 
 
-cdef inline void observe(Latencies latencies, uint64_t *series, uint64_t duration) noexcept:
-    cdef int bucket = 0
-    while bucket < BUCKETS - 1 and duration > BOUNDS[bucket]:
-        bucket += 1
-    if latencies.alone:
-        fastcache_add_alone(&series[bucket], 1)
-        fastcache_add_alone(&series[BUCKETS], duration)
-    else:
-        fastcache_add_relaxed(&series[bucket], 1)
-        fastcache_add_relaxed(&series[BUCKETS], duration)
-
-
 # Cycles can run through it: an application may keep it in the environ.
 @cython.final
 @cython.freelist(64)
@@ -237,17 +201,12 @@ cdef class Watch:
     def __call__(self, *arguments, **named):
         return PyVectorcall_Call(self, arguments, named)
 
-    cdef int end(self) except -1:
-        """The application returned; what is counted ends here, or where the answer starts."""
-        self.returned = True
-        if self.series != NULL:
-            observe(self.latencies, self.series, nanoseconds(CLOCK_MONOTONIC) - self.start)
-        return 0
 
-    cdef int fail(self) except -1:
-        """The application raised: the server answers 500."""
-        self.series = self.latencies.series_of(self.environ, 500)
-        return self.end()
+cdef int fail(Watch watching) except -1:
+    """The application raised: the server answers 500."""
+    watching.series = watching.latencies.series_of(watching.environ, 500)
+    end(watching)
+    return 0
 
 
 cdef PyObject *status_named(PyObject **arguments, tuple names) except? NULL:
@@ -266,11 +225,11 @@ cdef object start_watched(
     cdef PyObject *status = NULL
     cdef int number = 0
     cdef bint late = watching.returned and watching.series == NULL
-    if PyVectorcall_NARGS(flagged) > 0:
+    if expected(PyVectorcall_NARGS(flagged) > 0):
         status = arguments[0]
     elif names != NULL:
         status = status_named(arguments, <tuple>names)
-    if (
+    if expected(
         status != NULL
         and PyUnicode_CheckExact(status)
         and PyUnicode_IS_COMPACT_ASCII(status)
@@ -279,20 +238,14 @@ cdef object start_watched(
         digits = PyUnicode_1BYTE_DATA(status)
         number = (digits[0] - 48) * 100 + (digits[1] - 48) * 10 + digits[2] - 48
     watching.series = watching.latencies.series_of(watching.environ, number)
-    if late:
+    if not expected(not late):
         # A generator: it starts its answer when it is first asked for a part of it.
-        watching.end()
+        end(watching)
     return PyObject_Vectorcall(watching.start_response, arguments, flagged, names)
 
 
-cdef Watch watch(Latencies latencies, object environ, object start_response, uint64_t start):
-    cdef Watch made = Watch.__new__(Watch)
-    made.called = &start_watched
-    made.latencies = latencies
-    made.environ = environ
-    made.start_response = start_response
-    made.start = start
-    return made
+cdef Watch new_watch():
+    return Watch.__new__(Watch)
 
 
 cdef Watch _specimen = Watch.__new__(Watch)

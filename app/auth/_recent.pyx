@@ -10,9 +10,8 @@ So that the cache knows what is in use, it is asked again after some hits.
 """
 
 cimport cython
-from libc.stdint cimport uint64_t, uintptr_t
-from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy, memset
 
 from fastcache._digest cimport DIGEST_SIZE, fastcache_equal_digests
 
@@ -21,13 +20,18 @@ cdef extern from "_gil.h":
     const bint FASTCACHE_GIL
 
 
+cdef extern from "_huge_pages.h":
+    void *fastcache_map_pages(size_t size) noexcept nogil
+    void fastcache_unmap_pages(void *pages, size_t size) noexcept nogil
+
+
 cdef extern from "Python.h":
     void incref "Py_INCREF"(PyObject *reference) noexcept
     void decref "Py_XDECREF"(PyObject *reference) noexcept
 
 
 cdef enum:
-    MOST_PLACES = 8192
+    MOST_PLACES = 32768     # a huge page of them
     HITS = 256              # of a place, before the cache is asked again
 
 
@@ -36,40 +40,47 @@ cdef enum:
 @cython.no_gc
 @cython.auto_pickle(False)
 cdef class Recent:
-    """Places for as many entries as `size` says, some thousands at most.
+    """Places for as many entries as `size` says, some ten thousands at most.
 
     Without the GIL, which keeps other threads out while a place is read, it remembers nothing.
     """
 
     def __cinit__(self, size):
         cdef uint64_t places = min(size, MOST_PLACES) if FASTCACHE_GIL else 0
-        cdef uint64_t pairs = 1
         if places < 2:
             return
-        while pairs * 4 <= places:
-            pairs *= 2
-        self.mask = pairs - 1
-        # Zeroed by the kernel where it is first touched.
-        self.block = calloc(2 * pairs + 1, sizeof(Place))
-        if self.block == NULL:
-            raise MemoryError
-        self.places = <Place *>(
-            (<uintptr_t>self.block + sizeof(Place) - 1) // sizeof(Place) * sizeof(Place)
-        )
+        self.pairs = 1
+        while self.pairs * 4 <= places:
+            self.pairs *= 2
+        self.mask = self.pairs - 1
 
     def __dealloc__(self):
         cdef uint64_t index
         if self.places != NULL:
-            for index in range(2 * (self.mask + 1)):
+            for index in range(2 * self.pairs):
                 decref(self.places[index].principal)
-        free(self.block)
+            fastcache_unmap_pages(self.places, 2 * self.pairs * sizeof(Place))
+
+    cdef bint has_places(self) noexcept:
+        """Map the memory where there is none yet: in the process that serves, not before a fork.
+
+        It is written to before it is read, or a kernel could split a huge page of zeros.
+        """
+        if self.places == NULL and self.pairs != 0:
+            self.places = <Place *>fastcache_map_pages(2 * self.pairs * sizeof(Place))
+            if self.places == NULL:
+                self.pairs = 0
+            else:
+                memset(self.places, 0, sizeof(Place))
+        return self.places != NULL
 
     cdef void remember(self, uint64_t hashed, Entry entry, uint64_t *row) noexcept:
         """Keep what an entry holds that was just let through, and is counted in `row`."""
-        cdef Place *place = pair_in(self.places, self.mask, hashed)
+        cdef Place *place
         cdef PyObject *former
-        if place == NULL:
+        if not self.has_places():
             return
+        place = pair_in(self.places, self.mask, hashed)
         if not fastcache_equal_digests(place.digest, entry.sum):
             if not fastcache_equal_digests(place[1].digest, entry.sum):
                 former = place[1].principal

@@ -14,6 +14,4 @@ cdef class Sources:
     cdef readonly Tallies uses
     cdef bint forwarded         # whether proxies say where a request comes from
 
-    cdef int look(
-        self, dict environ, uint64_t credential_id, uint64_t *row, uint64_t now
-    ) except -1
+    cdef int look(self, dict environ, uint64_t *row, uint64_t now) except -1

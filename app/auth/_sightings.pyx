@@ -63,11 +63,9 @@ cdef class Sources:
         cdef uint64_t number = credential_id
         cdef uint64_t *row = self.uses.row_at(number)
         if row != NULL and in_another_second(before, now):
-            self.look(environ, number, row, now)
+            self.look(environ, row, now)
 
-    cdef int look(
-        self, dict environ, uint64_t credential_id, uint64_t *row, uint64_t now
-    ) except -1:
+    cdef int look(self, dict environ, uint64_t *row, uint64_t now) except -1:
         """Look at the first use in a second; `row` is that of the credential."""
         cdef uint64_t source = hash_of(environ, PEER) ^ (now >> SPAN_BITS) * ODD
         if self.forwarded:
@@ -77,6 +75,6 @@ cdef class Sources:
         if fastcache_load_relaxed(&row[FIRST_USED]) == 0:
             fastcache_store_relaxed(&row[FIRST_USED], now)
         if fastcache_load_relaxed(&row[SOURCE]) != source:
-            if self.record(environ, credential_id, now):
+            if self.record(environ, self.uses.number_of(row), now):
                 fastcache_store_relaxed(&row[SOURCE], source)
         return 0

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from app.auth._hit import HitPath
+from app.auth._hit import HitPath, called_by_vector
 from app.auth.authenticator import Authenticator
 from app.auth.counts import Count
 from app.auth.headers import bearer_presented, dialect_of, dialect_of_path, read_credential
@@ -76,12 +76,12 @@ class OpenRoutes:
         return {path: frozenset(named) for path, named in methods.items()}
 
 
+@called_by_vector
 class AuthMiddleware(HitPath):
     """Lets a request through to ``wsgi_app`` with its principal, or answers it with the refusal.
 
     The principal is at ``environ["latchkey.principal"]``: a Principal, or None on an open route.
-    What is called is HitPath's ``__call__``, which is compiled and lets a hit through; all else
-    comes to ``examine``.
+    A call is HitPath's, which is compiled and lets a hit through; all else comes to ``examine``.
     """
 
     def __init__(

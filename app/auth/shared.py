@@ -30,7 +30,7 @@ from fastcache import (
     WindowTable,
 )
 
-STRIPES = 65_536
+STRIPES = 4_096
 SMALLEST = 5 << 20
 """The smallest size of a segment, in bytes."""
 

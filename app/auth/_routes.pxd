@@ -1,0 +1,68 @@
+# The routes that need no credential, as the compiled middleware looks at them.
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
+from libc.string cimport memcmp
+
+from app.auth._headers cimport is_str, plain, text_size
+
+
+cdef extern from "Python.h":
+    # Without the references that Cython would take and drop.
+    PyObject *item_of "PyDict_GetItemWithError"(object mapping, PyObject *key) except? NULL
+    PyObject *named_item "PyDict_GetItemWithError"(object mapping, object key) except? NULL
+    bint PySet_Contains(object collection, PyObject *key) except -1
+
+
+cdef struct Open:
+    uint64_t sizes          # a bit for each length of an open path
+    uint64_t marks          # a bit for each second character of an open area, by its last bits
+    PyObject *methods       # a dict: a set of methods for each open path
+    PyObject *areas         # a tuple of bytes: how the paths of open areas begin
+
+
+cdef inline uint64_t mark_of(char character) noexcept nogil:
+    return <uint64_t>1 << (<unsigned char>character & 63)
+
+
+cdef inline Open open_routes_of(dict methods, tuple areas) except *:
+    """What is looked at; whoever asks keeps both alive."""
+    cdef Open routes = Open(0, 0, <PyObject *>methods, <PyObject *>areas)
+    for path in methods:
+        routes.sizes |= <uint64_t>1 << <int>min(len(path), 63)
+    for area in areas:
+        # What is shorter than two characters may be met by any path.
+        routes.marks |= mark_of((<const char *><bytes>area)[1]) if len(<bytes>area) > 1 else ~0
+    return routes
+
+
+cdef inline bint is_open(Open *routes, dict environ, bint *certain) except -1:
+    """Whether the route needs no credential; `certain` where nothing odd was in the way."""
+    cdef PyObject *path = named_item(environ, "PATH_INFO")
+    cdef PyObject *method
+    cdef PyObject *methods
+    cdef const char *text
+    cdef Py_ssize_t size
+    if path == NULL:
+        return False
+    text = plain(path)
+    if text == NULL:
+        return False
+    size = text_size(path)
+    if routes.sizes >> <int>min(size, 63) & 1:
+        methods = item_of(<object>routes.methods, path)
+        if methods != NULL:
+            method = named_item(environ, "REQUEST_METHOD")
+            if method == NULL or not is_str(method):
+                return False
+            if PySet_Contains(<object>methods, method):
+                return True
+    certain[0] = True
+    if size > 1 and routes.marks & mark_of(text[1]) == 0:
+        return False
+    for area in <tuple>routes.areas:
+        if size >= len(<bytes>area) and memcmp(
+            text, <const char *><bytes>area, <size_t>len(<bytes>area)
+        ) == 0:
+            return True
+    return False

@@ -1,0 +1,260 @@
+"""How the middleware is called, and what watches a request: used again, never mixed up."""
+
+from __future__ import annotations
+
+import gc
+import sysconfig
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.auth import AuthMiddleware, OpenRoutes
+from app.auth._hit import called_by_vector
+from app.auth.counts import Count
+from app.auth.shared import SharedState
+from app.auth.sightings import Sightings
+from tests.auth.worker import Running, Worker
+
+EVERYTHING = OpenRoutes(areas=("/",))
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Worker]:
+    worker = Worker(tmp_path / "latchkey.db", real_time=True)
+    yield worker
+    worker.close()
+
+
+def new_middleware(worker: Worker, application: Any) -> AuthMiddleware:
+    return AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING)
+
+
+def new_environ(**more: Any) -> dict[str, Any]:
+    return {"REQUEST_METHOD": "GET", "PATH_INFO": "/", **more}
+
+
+def ignore(status: str, headers: Any, exc_info: Any = None) -> Any:
+    """A server's start_response."""
+
+
+def counted(worker: Worker) -> dict[int, int]:
+    """How many answers each status has."""
+    series = worker.authenticator.latencies.series()
+    return {status: sum(values[:-1]) for (_, status), values in series.items() if any(values)}
+
+
+def good(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [])
+    return [b"good"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda middleware: middleware(),
+        lambda middleware: middleware(new_environ()),
+        lambda middleware: middleware(new_environ(), ignore, None),
+        lambda middleware: middleware(new_environ(), start_response=ignore),
+        lambda middleware: middleware(environ=new_environ(), start_response=ignore),
+        lambda middleware: middleware.__call__(new_environ()),
+    ],
+)
+def test_a_call_that_is_not_wsgi_s_is_refused(worker: Worker, call: Callable[[Any], Any]) -> None:
+    middleware = new_middleware(worker, good)
+    with pytest.raises(TypeError, match="called with an environ and a start_response"):
+        call(middleware)
+    assert worker.authenticator.counters.value(Count.STARTED) == 0
+
+
+def test_every_way_to_call(worker: Worker) -> None:
+    class Derived(AuthMiddleware):
+        """Called as what it derives from."""
+
+    class Wrapped(AuthMiddleware):
+        """Called by itself first."""
+
+        def __call__(self, *arguments: Any) -> Any:
+            return [*super().__call__(*arguments), b"wrapped"]
+
+    for kind, answer in (
+        (AuthMiddleware, [b"good"]),
+        (Derived, [b"good"]),
+        (Wrapped, [b"good", b"wrapped"]),
+    ):
+        middleware = kind(good, worker.authenticator, open_routes=EVERYTHING)
+        assert list(middleware(new_environ(), ignore)) == answer
+        assert list(middleware.__call__(new_environ(), ignore)) == answer
+    assert counted(worker) == {200: 6}
+
+
+def test_only_what_is_called_so_is_called_by_vector() -> None:
+    class Wrapped(AuthMiddleware):
+        """Called by itself first."""
+
+        def __call__(self, *arguments: Any) -> Any:
+            return super().__call__(*arguments)
+
+    for kind in (Wrapped, Worker):
+        with pytest.raises(TypeError, match="is not called as HitPath is"):
+            called_by_vector(kind)  # type: ignore[type-var]
+
+
+def test_it_is_set_up_once(worker: Worker) -> None:
+    middleware = new_middleware(worker, good)
+    with pytest.raises(RuntimeError, match="set up once"):
+        middleware.__init__(good, worker.authenticator)  # type: ignore[misc]
+    assert middleware(new_environ(), ignore) == [b"good"]
+
+
+def test_sightings_of_other_memory_are_refused(worker: Worker) -> None:
+    elsewhere = Sightings(SharedState.private())
+    with pytest.raises(ValueError, match="sightings must be of the memory"):
+        AuthMiddleware(good, worker.authenticator, sightings=elsewhere)
+
+
+def test_what_was_not_set_up_cannot_be_called() -> None:
+    with pytest.raises(TypeError):
+        AuthMiddleware.__new__(AuthMiddleware)(new_environ(), ignore)
+
+
+@pytest.mark.parametrize(
+    "name", ["HTTP_AUTHORIZATION", "HTTP_X_API_KEY", "HTTP_X_API_SECRET", "PATH_INFO"]
+)
+def test_what_a_key_of_the_environ_raises_is_raised(worker: Worker, name: str) -> None:
+    class Hostile(str):
+        def __eq__(self, other: object) -> bool:
+            raise ValueError("a bug")
+
+        def __hash__(self) -> int:
+            return hash(str(self))
+
+    environ = {Hostile(name): "x", "REQUEST_METHOD": "GET"}
+    with pytest.raises(ValueError, match="a bug"):
+        AuthMiddleware(good, worker.authenticator)(environ, ignore)
+    assert worker.authenticator.shared.blocks.totals().in_flight == 0
+
+
+def test_a_watch_knows_nothing_of_the_request_before(worker: Worker) -> None:
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == "/fails":
+            raise ValueError
+        if environ["PATH_INFO"] == "/answers":
+            start_response("201 Created", [])
+        return []
+
+    middleware = new_middleware(worker, application)
+    for path in ("/answers", "/says-nothing", "/answers", "/fails", "/says-nothing", "/answers"):
+        try:
+            middleware(new_environ(PATH_INFO=path), ignore)
+        except ValueError:
+            assert path == "/fails"
+    assert counted(worker) == {201: 3, 500: 1}
+
+
+def test_a_watch_is_used_again_and_cannot_be_called_meanwhile(worker: Worker) -> None:
+    watches: list[str] = []
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        watches.append(repr(start_response))
+        return []
+
+    def spare() -> Any:
+        found = gc.get_referents(worker.authenticator.latencies)
+        return [each for each in found if type(each).__name__ == "Watch"]
+
+    middleware = new_middleware(worker, application)
+    assert spare() == []
+    middleware(new_environ(), ignore)
+    if not sysconfig.get_config_var("Py_GIL_DISABLED"):
+        [kept] = spare()
+        assert [repr(kept)] == watches
+        with pytest.raises(TypeError):
+            kept("200 OK", [])
+    else:
+        assert spare() == []
+    assert counted(worker) == {}
+
+
+def test_a_watch_that_is_kept_stays_its_request_s(worker: Worker) -> None:
+    kept: list[Any] = []
+    said: list[tuple[str, str]] = []
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        kept.append(start_response)
+        return []
+
+    def server(name: str) -> Any:
+        return lambda status, headers, exc_info=None: said.append((name, status))
+
+    middleware = new_middleware(worker, application)
+    for name in ("first", "second", "third"):
+        middleware(new_environ(), server(name))
+    assert len(set(map(id, kept))) == 3
+    for start_response, status in zip(kept, ("200 A", "404 B", "503 C"), strict=True):
+        start_response(status, [])
+    assert said == [("first", "200 A"), ("second", "404 B"), ("third", "503 C")]
+    assert counted(worker) == {200: 1, 404: 1, 503: 1}
+
+
+def test_nothing_of_a_request_outlives_it(worker: Worker) -> None:
+    class Value:
+        """Something of a request's environ, and of its server."""
+
+        def __call__(self, status: str, headers: Any, exc_info: Any = None) -> None:
+            """Start the answer."""
+
+    middleware = new_middleware(worker, good)
+    for _ in range(3):
+        value, server = Value(), Value()
+        gone = weakref.ref(value), weakref.ref(server)
+        middleware(new_environ(value=value), server)  # type: ignore[arg-type]
+        del value, server
+        assert [reference() for reference in gone] == [None, None]
+
+
+def test_one_in_another_is_two_requests(worker: Worker) -> None:
+    inner = new_middleware(worker, good)
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        answer = list(inner(environ, start_response))
+        assert list(inner(environ, ignore)) == answer
+        return answer
+
+    outer = new_middleware(worker, application)
+    for _ in range(3):
+        assert outer(new_environ(), ignore) == [b"good"]
+    assert counted(worker) == {200: 9}
+    assert worker.authenticator.counters.value(Count.FINISHED) == 9
+
+
+def test_requests_at_once_are_told_apart(worker: Worker) -> None:
+    met = threading.Barrier(8)
+    said: dict[str, list[str]] = {}
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        met.wait(30)
+        start_response(environ["status"], [])
+        met.wait(30)
+        return []
+
+    middleware = new_middleware(worker, application)
+
+    def ask(status: str) -> None:
+        for _ in range(50):
+            middleware(
+                new_environ(status=status),
+                lambda given, headers, exc_info=None: said[status].append(given),  # type: ignore[arg-type]
+            )
+
+    statuses = [f"{200 + number} x" for number in range(8)]
+    said.update((status, []) for status in statuses)
+    running = [Running(lambda status=status: ask(status)) for status in statuses]  # type: ignore[misc]
+    for each in running:
+        each.value()
+    assert said == {status: [status] * 50 for status in statuses}
+    assert counted(worker) == {200 + number: 50 for number in range(8)}
