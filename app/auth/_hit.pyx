@@ -30,7 +30,7 @@ from app.auth._headers cimport MARK_SIZE, SECRET_SIZE, secret_in, text_data
 from app.auth._latency cimport Latencies, Watch, end, fail, let_go, watch
 from app.auth._recent cimport Place, Recent, pair_in
 from app.auth._routes cimport is_open, open_routes_of
-from app.auth._sightings cimport in_another_second
+from app.auth._sightings cimport SOURCE, in_another_second, look
 from app.auth._vector cimport (
     PyVectorcall_Call,
     PyVectorcall_NARGS,
@@ -244,7 +244,7 @@ cdef class HitPath:
         else:
             before = count_use(row, now)
             if in_another_second(before, <uint64_t>now):
-                self.sightings.look(environ, row, <uint64_t>now)
+                look(self.sightings, environ, row, <uint64_t>now)
         count(self, AUTHENTICATED)
         set_item(environ, <PyObject *>PRINCIPAL, principal)
         return 0
@@ -272,6 +272,7 @@ cdef Decision decide(
         return UNCERTAIN
     if place != NULL:
         fastcache_prefetch(place.row)
+        fastcache_prefetch(place.row + SOURCE)
         fastcache_prefetch(place.principal)
     fastcache_digest(&path.key, <const unsigned char *>secret, SECRET_SIZE, digest)
     if place != NULL:
@@ -295,7 +296,7 @@ cdef Decision decide(
                 set_item(environ, <PyObject *>PRINCIPAL, principal)
                 if in_another_second(before, <uint64_t>now):
                     # Runs Python code: from here on the place may be another's.
-                    path.sightings.look(environ, row, <uint64_t>now)
+                    look(path.sightings, environ, row, <uint64_t>now)
                 return ADMITTED
     return path.look_up(environ, secret, digest, presented.hashed)
 

@@ -1,8 +1,34 @@
 # Where uses come from, as the way of a hit asks it.
 
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.object cimport PyObject, PyObject_Hash
 from libc.stdint cimport uint64_t
 
 from fastcache._tallies cimport Tallies
+
+
+cdef extern from "Python.h":
+    bint PyUnicode_CheckExact(object text) noexcept
+
+
+cdef extern from "_atomics.h":
+    uint64_t fastcache_load_relaxed(uint64_t *word) noexcept nogil
+    void fastcache_store_relaxed(uint64_t *word, uint64_t value) noexcept nogil
+
+
+cdef extern from *:
+    """
+    #define LATCHKEY_ODD UINT64_C(0x9E3779B97F4A7C15)
+    """
+    const uint64_t ODD "LATCHKEY_ODD"
+
+
+cdef enum:
+    # Of a credential's row, as app.auth.counts.Use has them.
+    FIRST_USED = 5
+    SOURCE = 6
+    # Of milliseconds: 262.144 seconds. Less than half of what the table keeps an address for.
+    SPAN_BITS = 18
 
 
 cdef inline bint in_another_second(uint64_t before, uint64_t now) noexcept nogil:
@@ -14,4 +40,25 @@ cdef class Sources:
     cdef readonly Tallies uses
     cdef bint forwarded         # whether proxies say where a request comes from
 
-    cdef int look(self, dict environ, uint64_t *row, uint64_t now) except -1
+
+cdef inline uint64_t hash_of(dict environ, object name) except? 0:
+    """The interpreter's hash, which no client can foresee; workers that were forked share it."""
+    cdef PyObject *value = PyDict_GetItemWithError(environ, name)
+    if value == NULL or not PyUnicode_CheckExact(<object>value):
+        return 0
+    return <uint64_t>PyObject_Hash(<object>value)
+
+
+cdef inline int look(Sources sources, dict environ, uint64_t *row, uint64_t now) except -1:
+    """Look at the first use in a second; `row` is that of the credential."""
+    cdef uint64_t source = hash_of(environ, "REMOTE_ADDR") ^ (now >> SPAN_BITS) * ODD
+    if sources.forwarded:
+        source = source * ODD ^ hash_of(environ, "HTTP_X_FORWARDED_FOR")
+    # An empty row has 0.
+    source |= 1
+    if fastcache_load_relaxed(&row[FIRST_USED]) == 0:
+        fastcache_store_relaxed(&row[FIRST_USED], now)
+    if fastcache_load_relaxed(&row[SOURCE]) != source:
+        if sources.record(environ, sources.uses.number_of(row), now):
+            fastcache_store_relaxed(&row[SOURCE], source)
+    return 0

@@ -7,8 +7,6 @@ is in the row. So the address itself is read and noted once in some minutes, and
 """
 
 cimport cython
-from cpython.dict cimport PyDict_GetItemWithError
-from cpython.object cimport PyObject, PyObject_Hash
 from libc.stdint cimport uint64_t
 
 from app.auth._clock cimport CLOCK_REALTIME_COARSE, milliseconds
@@ -16,33 +14,8 @@ from app.auth._clock cimport CLOCK_REALTIME_COARSE, milliseconds
 from app.auth.counts import Use
 
 
-cdef extern from "Python.h":
-    bint PyUnicode_CheckExact(object text) noexcept
-
-
-cdef extern from "_atomics.h":
-    uint64_t fastcache_load_relaxed(uint64_t *word) noexcept nogil
-    void fastcache_store_relaxed(uint64_t *word, uint64_t value) noexcept nogil
-
-
-cdef int FIRST_USED = Use.FIRST_USED
-cdef int SOURCE = Use.SOURCE
-
-cdef str PEER = "REMOTE_ADDR"
-cdef str FORWARDED = "HTTP_X_FORWARDED_FOR"
-
-cdef enum:
-    # Of milliseconds: 262.144 seconds. Less than half of what the table keeps an address for.
-    SPAN_BITS = 18
-cdef uint64_t ODD = 0x9E3779B97F4A7C15
-
-
-cdef uint64_t hash_of(dict environ, str name) except? 0:
-    """The interpreter's hash, which no client can foresee; workers that were forked share it."""
-    cdef PyObject *value = PyDict_GetItemWithError(environ, name)
-    if value == NULL or not PyUnicode_CheckExact(<object>value):
-        return 0
-    return <uint64_t>PyObject_Hash(<object>value)
+if (FIRST_USED, SOURCE) != (Use.FIRST_USED, Use.SOURCE):
+    raise ImportError("the fields of a row have other places: say so in _sightings.pxd")
 
 
 @cython.auto_pickle(False)
@@ -63,18 +36,4 @@ cdef class Sources:
         cdef uint64_t number = credential_id
         cdef uint64_t *row = self.uses.row_at(number)
         if row != NULL and in_another_second(before, now):
-            self.look(environ, row, now)
-
-    cdef int look(self, dict environ, uint64_t *row, uint64_t now) except -1:
-        """Look at the first use in a second; `row` is that of the credential."""
-        cdef uint64_t source = hash_of(environ, PEER) ^ (now >> SPAN_BITS) * ODD
-        if self.forwarded:
-            source = source * ODD ^ hash_of(environ, FORWARDED)
-        # An empty row has 0.
-        source |= 1
-        if fastcache_load_relaxed(&row[FIRST_USED]) == 0:
-            fastcache_store_relaxed(&row[FIRST_USED], now)
-        if fastcache_load_relaxed(&row[SOURCE]) != source:
-            if self.record(environ, self.uses.number_of(row), now):
-                fastcache_store_relaxed(&row[SOURCE], source)
-        return 0
+            look(self, environ, row, now)
