@@ -23,6 +23,7 @@ cdef enum Decision:
 
 
 cdef struct Presented:
+    bint decides        # False: nothing is decided of this request, the rest is not looked at
     const char *secret  # NULL for none that is plain
     uint64_t hashed
     uint64_t *stripe

@@ -52,14 +52,6 @@ cdef extern from "Python.h":
     int set_item "PyDict_SetItem"(object mapping, PyObject *key, object value) except -1
 
 
-cdef extern from *:
-    """
-    #include <stddef.h>
-    #define LATCHKEY_CALLED_AT offsetof(struct __pyx_obj_3app_4auth_4_hit_HitPath, called)
-    """
-    const Py_ssize_t CALLED_AT "LATCHKEY_CALLED_AT"
-
-
 ctypedef PyObject *(*Unraised)(HitPath, object, object, Presented *, uint64_t) noexcept
 
 
@@ -131,7 +123,7 @@ cdef class HitPath:
         self.known = known
         self.decides = known is not None
         self.recent = Recent(0 if known is None else int(known.maxsize))
-        self.pair_mask = self.recent.mask
+        self.pair_mask = self.recent.pairs - 1
         self.l2 = authenticator.l2
         self.digest = authenticator.digest
         self.key = self.digest.key
@@ -262,8 +254,6 @@ cdef Decision decide(
     cdef uint64_t *row
     cdef uint64_t before
     cdef int64_t now
-    if not path.decides:
-        return UNCERTAIN
     if is_open(&path.open_routes, environ, &certain):
         set_item(environ, <PyObject *>PRINCIPAL, None)
         count(path, OPEN)
@@ -306,7 +296,7 @@ cdef object answer(
 ):
     """The application's answer, or a refusal. `started` is CLOCK_MONOTONIC's time, or 0."""
     cdef Decision decision = UNCERTAIN
-    if PyDict_CheckExact(environ):
+    if expected(presented.decides):
         decision = decide(path, <dict>environ, presented, started)
     if not expected(decision == ADMITTED):
         if decision == UNKNOWN:
@@ -362,7 +352,8 @@ cdef object called(HitPath path, PyObject **arguments, size_t flagged, PyObject 
     presented.stripe = NULL
     presented.place = NULL
     # Before the clock: what is fetched here is on its way meanwhile.
-    if expected(path.decides and PyDict_CheckExact(environ)):
+    presented.decides = path.decides and PyDict_CheckExact(environ)
+    if expected(presented.decides):
         look_ahead(path, <dict>environ, &presented)
     if latencies is not None:
         now = nanoseconds(CLOCK_MONOTONIC)
@@ -384,6 +375,8 @@ cdef object called(HitPath path, PyObject **arguments, size_t flagged, PyObject 
     return fastcache_give(answered)
 
 
+cdef HitPath _specimen = HitPath.__new__(HitPath)
+cdef Py_ssize_t CALLED_AT = <char *>&_specimen.called - <char *><PyObject *>_specimen
 call_by_vector(HitPath, CALLED_AT)
 
 

@@ -84,7 +84,6 @@ cdef class Watch:
 
 
 cdef object start_watched(Watch watching, PyObject **arguments, size_t flagged, PyObject *names)
-cdef Watch new_watch()
 cdef int fail(Watch watching) except -1
 
 
@@ -96,7 +95,7 @@ cdef inline Watch watch(
     if expected(FASTCACHE_GIL and made is not None):
         latencies.spare = None
     else:
-        made = new_watch()
+        made = Watch.__new__(Watch)
     made.called = start_watched
     made.latencies = latencies
     made.environ = environ

@@ -238,14 +238,10 @@ cdef object start_watched(
         digits = PyUnicode_1BYTE_DATA(status)
         number = (digits[0] - 48) * 100 + (digits[1] - 48) * 10 + digits[2] - 48
     watching.series = watching.latencies.series_of(watching.environ, number)
-    if not expected(not late):
+    if late:
         # A generator: it starts its answer when it is first asked for a part of it.
         end(watching)
     return PyObject_Vectorcall(watching.start_response, arguments, flagged, names)
-
-
-cdef Watch new_watch():
-    return Watch.__new__(Watch)
 
 
 cdef Watch _specimen = Watch.__new__(Watch)

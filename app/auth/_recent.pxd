@@ -18,9 +18,8 @@ cdef struct Place:          # one cache line: all that decides, but for the stri
 
 
 cdef class Recent:
-    cdef uint64_t pairs     # 0: nothing is ever remembered
+    cdef uint64_t pairs     # a power of two; 0: nothing is ever remembered
     cdef Place *places      # two to a pair, line by line; NULL until something is remembered
-    cdef uint64_t mask      # of the number of a pair
 
     cdef bint has_places(self) noexcept
     cdef void remember(self, uint64_t hashed, Entry entry, uint64_t *row) noexcept

@@ -52,7 +52,6 @@ cdef class Recent:
         self.pairs = 1
         while self.pairs * 4 <= places:
             self.pairs *= 2
-        self.mask = self.pairs - 1
 
     def __dealloc__(self):
         cdef uint64_t index
@@ -80,7 +79,7 @@ cdef class Recent:
         cdef PyObject *former
         if not self.has_places():
             return
-        place = pair_in(self.places, self.mask, hashed)
+        place = pair_in(self.places, self.pairs - 1, hashed)
         if not fastcache_equal_digests(place.digest, entry.sum):
             if not fastcache_equal_digests(place[1].digest, entry.sum):
                 former = place[1].principal

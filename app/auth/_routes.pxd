@@ -1,5 +1,6 @@
 # The routes that need no credential, as the compiled middleware looks at them.
 
+from cpython.dict cimport PyDict_GetItemWithError
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp
@@ -9,8 +10,6 @@ from app.auth._headers cimport is_str, plain, text_size
 
 cdef extern from "Python.h":
     # Without the references that Cython would take and drop.
-    PyObject *item_of "PyDict_GetItemWithError"(object mapping, PyObject *key) except? NULL
-    PyObject *named_item "PyDict_GetItemWithError"(object mapping, object key) except? NULL
     bint PySet_Contains(object collection, PyObject *key) except -1
 
 
@@ -38,7 +37,7 @@ cdef inline Open open_routes_of(dict methods, tuple areas) except *:
 
 cdef inline bint is_open(Open *routes, dict environ, bint *certain) except -1:
     """Whether the route needs no credential; `certain` where nothing odd was in the way."""
-    cdef PyObject *path = named_item(environ, "PATH_INFO")
+    cdef PyObject *path = PyDict_GetItemWithError(environ, "PATH_INFO")
     cdef PyObject *method
     cdef PyObject *methods
     cdef const char *text
@@ -50,9 +49,9 @@ cdef inline bint is_open(Open *routes, dict environ, bint *certain) except -1:
         return False
     size = text_size(path)
     if routes.sizes >> <int>min(size, 63) & 1:
-        methods = item_of(<object>routes.methods, path)
+        methods = PyDict_GetItemWithError(<object>routes.methods, <object>path)
         if methods != NULL:
-            method = named_item(environ, "REQUEST_METHOD")
+            method = PyDict_GetItemWithError(environ, "REQUEST_METHOD")
             if method == NULL or not is_str(method):
                 return False
             if PySet_Contains(<object>methods, method):
