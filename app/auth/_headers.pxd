@@ -9,6 +9,7 @@ from app.auth._entry cimport LOOKUP_SIZE
 
 cdef extern from "Python.h":
     # Without the references that Cython would take and drop; NULL also where it raised.
+    bint has "PyDict_Contains"(dict mapping, object key) except -1
     PyObject *item "PyDict_GetItemWithError"(dict mapping, object key) noexcept
     bint is_str "PyUnicode_CheckExact"(PyObject *text) noexcept
     bint is_ascii "PyUnicode_IS_COMPACT_ASCII"(PyObject *text) noexcept
@@ -36,32 +37,35 @@ cdef inline bint is_bearer(const char *text) noexcept nogil:
     return memcmp(text, b"Bearer ", BEARER_SIZE) == 0 or memcmp(text, b"bearer ", BEARER_SIZE) == 0
 
 
-cdef inline bint is_absent(PyObject *found) except -1:
-    """Whether `item` found nothing, rather than failed."""
-    if found != NULL:
-        return False
-    return -1 if PyErr_Occurred() != NULL else True
+cdef inline int raise_if_failed() except -1:
+    """After `item` found nothing: raise what it failed with, if it did."""
+    return -1 if PyErr_Occurred() != NULL else 0
 
 
 cdef inline const char *secret_in(dict environ) except? NULL:
     """The one secret that the headers present in a plain form; NULL for anything else."""
-    cdef PyObject *authorization = item(environ, "HTTP_AUTHORIZATION")
-    cdef bint without = is_absent(authorization)
-    cdef PyObject *api_key = item(environ, "HTTP_X_API_KEY")
-    cdef bint without_key = is_absent(api_key)
-    cdef PyObject *api_secret = item(environ, "HTTP_X_API_SECRET")
-    cdef bint without_secret = is_absent(api_secret)
+    cdef PyObject *found = item(environ, "HTTP_AUTHORIZATION")
+    cdef PyObject *found_key
     cdef const char *key
     cdef const char *secret
-    if not without:
-        secret = plain_of(authorization, BEARER_SIZE + SECRET_SIZE)
-        if secret == NULL or not is_bearer(secret) or not (without_key and without_secret):
+    if found != NULL:
+        secret = plain_of(found, BEARER_SIZE + SECRET_SIZE)
+        if secret == NULL or not is_bearer(secret):
+            return NULL
+        if has(environ, "HTTP_X_API_KEY") or has(environ, "HTTP_X_API_SECRET"):
             return NULL
         return secret + BEARER_SIZE
-    if without_key or without_secret:
+    raise_if_failed()
+    found_key = item(environ, "HTTP_X_API_KEY")
+    if found_key == NULL:
+        raise_if_failed()
         return NULL
-    key = plain_of(api_key, MARK_SIZE + LOOKUP_SIZE)
-    secret = plain_of(api_secret, SECRET_SIZE)
+    found = item(environ, "HTTP_X_API_SECRET")
+    if found == NULL:
+        raise_if_failed()
+        return NULL
+    key = plain_of(found_key, MARK_SIZE + LOOKUP_SIZE)
+    secret = plain_of(found, SECRET_SIZE)
     if key == NULL or secret == NULL or memcmp(key, b"ak_", MARK_SIZE) != 0:
         return NULL
     if memcmp(key + MARK_SIZE, secret + MARK_SIZE, LOOKUP_SIZE) != 0:

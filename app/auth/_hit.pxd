@@ -34,7 +34,9 @@ cdef struct Presented:
 cdef class HitPath:
     # What it does when it is called; see PEP 590.
     cdef object (*called)(HitPath, PyObject **, size_t, PyObject *)
-    cdef object wsgi_app
+    cdef object function        # the application, or the function of the method that it is,
+    cdef object first           # and what that is given first
+    cdef bint bound
     cdef Latencies latencies    # None: not measured
     # What a hit reads, side by side and apart from the objects that keep it: between two
     # requests, an application has pushed out of the caches all that lies about.
@@ -72,3 +74,6 @@ cdef class HitPath:
     cdef int count_and_admit(
         self, dict environ, object principal, uint64_t credential_id, uint64_t *row, int64_t now
     ) except -1
+    cdef object refusal(
+        self, object environ, object start_response, Presented *presented, Decision decision
+    )

@@ -32,17 +32,20 @@ from app.auth._recent cimport Place, Recent, pair_in
 from app.auth._routes cimport is_open, open_routes_of
 from app.auth._sightings cimport SOURCE, in_another_second, look
 from app.auth._vector cimport (
+    PyObject_Vectorcall,
     PyVectorcall_Call,
     PyVectorcall_NARGS,
     call_by_vector,
     expected,
     raise_pending,
+    raise_type_error,
 )
 from fastcache._digest cimport DIGEST_SIZE, fastcache_digest, fastcache_equal_digests
 from fastcache._shard cimport fastcache_give, fastcache_prefetch
 from fastcache._store cimport lookup
 
-from app.auth.counts import Count, Use
+
+from types import MethodType
 
 
 cdef extern from "Python.h":
@@ -70,14 +73,16 @@ cdef extern from "_fixed_hash.h":
 cdef enum:
     SLOT_SIZE = 4096        # the longest record that is read from the shared cache
 
-cdef int AUTHENTICATED = Count.AUTHENTICATED
-cdef int OPEN = Count.OPEN
-cdef int CACHE_HIT = Count.CACHE_HIT
-cdef int SHARED_HIT = Count.SHARED_HIT
-cdef int STARTED = Count.STARTED
-cdef int FINISHED = Count.FINISHED
-cdef int USES = Use.USES
-cdef int LAST_USED = Use.LAST_USED
+cdef enum:
+    # Of a worker's block, as app.auth.counts.Count has them; and of a credential's row, as Use has.
+    AUTHENTICATED = 0
+    OPEN = 1
+    CACHE_HIT = 2
+    SHARED_HIT = 3
+    STARTED = 4
+    FINISHED = 5
+    USES = 0
+    LAST_USED = 1
 
 cdef str PRINCIPAL = "latchkey.principal"
 cdef unsigned char[DIGEST_SIZE] NO_DIGEST
@@ -119,7 +124,11 @@ cdef class HitPath:
         """
         if self.called != NULL:
             raise RuntimeError("a middleware is set up once")
-        self.wsgi_app = wsgi_app
+        # A method's parts, or calling it would take them apart each time.
+        bound = type(wsgi_app) is MethodType
+        self.function = wsgi_app.__func__ if bound else wsgi_app
+        self.bound = bound
+        self.first = wsgi_app.__self__ if bound else None
         self.known = known
         self.decides = known is not None
         self.recent = Recent(0 if known is None else int(known.maxsize))
@@ -241,6 +250,18 @@ cdef class HitPath:
         set_item(environ, <PyObject *>PRINCIPAL, principal)
         return 0
 
+    # Not final: by way of a pointer, its code does not come into that of a hit.
+    cdef object refusal(
+        self, object environ, object start_response, Presented *presented, Decision decision
+    ):
+        """The answer to what is not let through here, if it is not let through elsewhere either."""
+        if decision == UNKNOWN:
+            return self.examine_unknown(
+                environ, start_response, presented.secret[:SECRET_SIZE].decode("ascii"),
+                presented.digest[:DIGEST_SIZE],
+            )
+        return self.examine(environ, start_response)
+
 
 cdef Decision decide(
     HitPath path, dict environ, Presented *presented, uint64_t started
@@ -296,19 +317,19 @@ cdef object answer(
 ):
     """The application's answer, or a refusal. `started` is CLOCK_MONOTONIC's time, or 0."""
     cdef Decision decision = UNCERTAIN
+    cdef PyObject *arguments[3]
     if expected(presented.decides):
         decision = decide(path, <dict>environ, presented, started)
     if not expected(decision == ADMITTED):
-        if decision == UNKNOWN:
-            refusal = path.examine_unknown(
-                environ, start_response, presented.secret[:SECRET_SIZE].decode("ascii"),
-                presented.digest[:DIGEST_SIZE],
-            )
-        else:
-            refusal = path.examine(environ, start_response)
+        refusal = path.refusal(environ, start_response, presented, decision)
         if refusal is not None:
             return refusal
-    return path.wsgi_app(environ, start_response)
+    arguments[0] = <PyObject *>path.first
+    arguments[1] = <PyObject *>environ
+    arguments[2] = <PyObject *>start_response
+    if expected(path.bound):
+        return PyObject_Vectorcall(path.function, arguments, 3, NULL)
+    return PyObject_Vectorcall(path.function, arguments + 1, 2, NULL)
 
 
 cdef object failed(Watch watching):
@@ -344,7 +365,7 @@ cdef object called(HitPath path, PyObject **arguments, size_t flagged, PyObject 
     cdef PyObject *answered
     cdef uint64_t now = 0
     if not expected(PyVectorcall_NARGS(flagged) == 2 and names == NULL):
-        raise TypeError("a WSGI application is called with an environ and a start_response")
+        return raise_type_error("a WSGI application is called with an environ and a start_response")
     environ = <object>arguments[0]
     start_response = <object>arguments[1]
     presented.secret = NULL

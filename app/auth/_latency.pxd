@@ -67,8 +67,7 @@ cdef class Latencies:
     cdef tuple name_at(self, int index)
     cdef Statuses statuses_of(self, object endpoint)
     cdef uint64_t index_of(self, object endpoint, int status) except? 0
-    cdef uint64_t *series_of(self, object environ, int status) except NULL
-    cdef uint64_t *series_of_rule(self, object rule, int status) except NULL
+    cdef uint64_t *add_rule(self, object rule, int status, uint64_t place) except NULL
     cdef uint64_t add_series(self, object endpoint, int status) except? 0
 
 
@@ -96,8 +95,8 @@ cdef inline Watch watch(
         latencies.spare = None
     else:
         made = Watch.__new__(Watch)
+        made.latencies = latencies
     made.called = start_watched
-    made.latencies = latencies
     made.environ = environ
     made.start_response = start_response
     made.start = start
@@ -118,7 +117,6 @@ cdef inline void let_go(Latencies latencies, Watch watching) noexcept:
         watching.called = NULL
         watching.series = NULL
         watching.returned = False
-        watching.latencies = None
         watching.environ = None
         watching.start_response = None
         latencies.spare = watching

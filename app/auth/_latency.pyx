@@ -159,36 +159,40 @@ cdef class Latencies:
                 return index
         return 0
 
-    cdef uint64_t *series_of(self, object environ, int status) except NULL:
-        """The series of a request that is being answered with `status`."""
-        cdef PyObject *request = PyDict_GetItemWithError(environ, REQUEST)
-        if expected(request != NULL):
-            rule = getattr(<object>request, "url_rule", None)
-            if rule is not None:
-                return self.series_of_rule(rule, status)
-        return self.words + self.index_of(None, status) * WIDTH
-
-    cdef uint64_t *series_of_rule(self, object rule, int status) except NULL:
-        """The series of the endpoint of a route of werkzeug's: asked of the route once."""
-        cdef PyObject *asked = <PyObject *>rule
-        cdef uint64_t place = (<uintptr_t>asked >> 4 ^ <uint64_t>status) % PLACES
-        cdef Answered *answered = &self.answered[place]
-        cdef uint64_t *series
-        if expected(
-            FASTCACHE_GIL and answered.rule == asked and answered.status == <uint64_t>status
-        ):
-            return answered.series
+    cdef uint64_t *add_rule(self, object rule, int status, uint64_t place) except NULL:
+        """The series of a route of werkzeug's that is not found by itself yet."""
         endpoint = rule.endpoint
         if type(endpoint) is not str:
             endpoint = None
-        series = self.words + self.index_of(endpoint, status) * WIDTH
+        cdef uint64_t *series = self.words + self.index_of(endpoint, status) * WIDTH
         if FASTCACHE_GIL:
             # Kept until the place is another's: what ends with a route may run Python code.
             former = self.rules[place]
             self.rules[place] = rule
-            answered[0] = Answered(asked, status, series)
+            self.answered[place] = Answered(<PyObject *>rule, status, series)
             del former
         return series
+
+
+cdef inline uint64_t *series_of(Latencies latencies, object environ, int status) except NULL:
+    """The series of a request that is being answered with `status`."""
+    cdef PyObject *request = PyDict_GetItemWithError(environ, REQUEST)
+    cdef uint64_t place
+    cdef Answered *answered
+    if expected(request != NULL):
+        rule = getattr(<object>request, "url_rule", None)
+        if expected(rule is not None):
+            # Of a route, the endpoint is asked once.
+            place = (<uintptr_t><PyObject *>rule >> 4 ^ <uint64_t>status) % PLACES
+            answered = &latencies.answered[place]
+            if expected(
+                FASTCACHE_GIL
+                and answered.rule == <PyObject *>rule
+                and answered.status == <uint64_t>status
+            ):
+                return answered.series
+            return latencies.add_rule(rule, status, place)
+    return latencies.words + latencies.index_of(None, status) * WIDTH
 
 
 # Cycles can run through it: an application may keep it in the environ.
@@ -204,7 +208,7 @@ cdef class Watch:
 
 cdef int fail(Watch watching) except -1:
     """The application raised: the server answers 500."""
-    watching.series = watching.latencies.series_of(watching.environ, 500)
+    watching.series = series_of(watching.latencies, watching.environ, 500)
     end(watching)
     return 0
 
@@ -237,7 +241,7 @@ cdef object start_watched(
     ):
         digits = PyUnicode_1BYTE_DATA(status)
         number = (digits[0] - 48) * 100 + (digits[1] - 48) * 10 + digits[2] - 48
-    watching.series = watching.latencies.series_of(watching.environ, number)
+    watching.series = series_of(watching.latencies, watching.environ, number)
     if late:
         # A generator: it starts its answer when it is first asked for a part of it.
         end(watching)
