@@ -6,21 +6,24 @@ from libc.stdint cimport int64_t, uint64_t
 
 cdef extern from *:
     """
-    #include <stdint.h>
-    #include <time.h>
+    #include "_clock.h"
 
-    /* Neither clock can fail where it exists. */
+    #if !FASTCACHE_NATIVE_CLOCK
+    #define fastcache_gettime clock_gettime
+    #endif
+
+    /* No clock here can fail where it exists. */
     static inline uint64_t latchkey_nanoseconds(clockid_t clock)
     {
         struct timespec now = {0, 0};
-        (void)clock_gettime(clock, &now);
+        (void)fastcache_gettime(clock, &now);
         return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
     }
 
     static inline int64_t latchkey_milliseconds(clockid_t clock)
     {
         struct timespec now = {0, 0};
-        (void)clock_gettime(clock, &now);
+        (void)fastcache_gettime(clock, &now);
         return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
     }
     """
