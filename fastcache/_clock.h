@@ -1,4 +1,4 @@
-/* The clock behind time.monotonic and time.monotonic_ns, read without a Python call. */
+/* The system's clocks, read without a Python call. None that is read can fail where it exists. */
 #ifndef FASTCACHE_CLOCK_H
 #define FASTCACHE_CLOCK_H
 
@@ -30,12 +30,16 @@ __attribute__((constructor)) static void fastcache_find_clock(void)
     }
 }
 
+#else
+
+#define fastcache_gettime clock_gettime
+
 #endif
 
 /* How far the coarse clock is trusted not to lag, in seconds: many ticks of any kernel. */
 #define FASTCACHE_LAG 0.1
 
-/* Seconds since the clock's origin. CLOCK_MONOTONIC cannot fail where it exists. */
+/* Seconds since the origin of CLOCK_MONOTONIC, the clock behind time.monotonic. */
 static inline double fastcache_monotonic(void)
 {
 #if FASTCACHE_NATIVE_CLOCK

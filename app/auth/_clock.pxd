@@ -8,11 +8,6 @@ cdef extern from *:
     """
     #include "_clock.h"
 
-    #if !FASTCACHE_NATIVE_CLOCK
-    #define fastcache_gettime clock_gettime
-    #endif
-
-    /* No clock here can fail where it exists. */
     static inline uint64_t latchkey_nanoseconds(clockid_t clock)
     {
         struct timespec now = {0, 0};

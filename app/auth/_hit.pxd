@@ -15,6 +15,15 @@ from fastcache._tallies cimport Tallies
 from fastcache._ttl cimport TTLCache
 
 
+cdef enum:                  # of a worker's block, as app.auth.counts.Count has them
+    AUTHENTICATED = 0
+    OPEN = 1
+    CACHE_HIT = 2
+    SHARED_HIT = 3
+    STARTED = 4
+    FINISHED = 5
+
+
 cdef enum Decision:
     UNCERTAIN
     UNKNOWN         # one secret was presented, and no cache has it
@@ -34,9 +43,9 @@ cdef struct Presented:
 cdef class HitPath:
     # What it does when it is called; see PEP 590.
     cdef object (*called)(HitPath, PyObject **, size_t, PyObject *)
-    cdef object function        # the application, or the function of the method that it is,
-    cdef object first           # and what that is given first
-    cdef bint bound
+    cdef object function        # the application; of a method, its function,
+    cdef object first           # and what that is called with first
+    cdef bint bound             # whether it is a method
     cdef Latencies latencies    # None: not measured
     # What a hit reads, side by side and apart from the objects that keep it: between two
     # requests, an application has pushed out of the caches all that lies about.

@@ -30,7 +30,7 @@ from app.auth._headers cimport MARK_SIZE, SECRET_SIZE, secret_in, text_data
 from app.auth._latency cimport Latencies, Watch, end, fail, let_go, watch
 from app.auth._recent cimport Place, Recent, pair_in
 from app.auth._routes cimport is_open, open_routes_of
-from app.auth._sightings cimport SOURCE, in_another_second, look
+from app.auth._sightings cimport SOURCE, count_use, in_another_second, look
 from app.auth._vector cimport (
     PyObject_Vectorcall,
     PyVectorcall_Call,
@@ -44,8 +44,9 @@ from fastcache._digest cimport DIGEST_SIZE, fastcache_digest, fastcache_equal_di
 from fastcache._shard cimport fastcache_give, fastcache_prefetch
 from fastcache._store cimport lookup
 
-
 from types import MethodType
+
+from app.auth.counts import Count
 
 
 cdef extern from "Python.h":
@@ -60,8 +61,6 @@ ctypedef PyObject *(*Unraised)(HitPath, object, object, Presented *, uint64_t) n
 
 cdef extern from "_atomics.h":
     uint64_t fastcache_load(uint64_t *word) noexcept nogil
-    uint64_t fastcache_load_relaxed(uint64_t *word) noexcept nogil
-    void fastcache_store_relaxed(uint64_t *word, uint64_t value) noexcept nogil
     void fastcache_add_relaxed(uint64_t *word, uint64_t amount) noexcept nogil
     void fastcache_add_alone(uint64_t *word, uint64_t amount) noexcept
 
@@ -73,27 +72,11 @@ cdef extern from "_fixed_hash.h":
 cdef enum:
     SLOT_SIZE = 4096        # the longest record that is read from the shared cache
 
-cdef enum:
-    # Of a worker's block, as app.auth.counts.Count has them; and of a credential's row, as Use has.
-    AUTHENTICATED = 0
-    OPEN = 1
-    CACHE_HIT = 2
-    SHARED_HIT = 3
-    STARTED = 4
-    FINISHED = 5
-    USES = 0
-    LAST_USED = 1
+if (AUTHENTICATED, OPEN, CACHE_HIT, SHARED_HIT, STARTED, FINISHED) != tuple(Count)[:6]:
+    raise ImportError("counters have other places: say so in _hit.pxd")
 
 cdef str PRINCIPAL = "latchkey.principal"
 cdef unsigned char[DIGEST_SIZE] NO_DIGEST
-
-
-cdef inline uint64_t count_use(uint64_t *row, int64_t now) noexcept nogil:
-    """Count a use; when the one before it was."""
-    cdef uint64_t before = fastcache_load_relaxed(&row[LAST_USED])
-    fastcache_add_relaxed(&row[USES], 1)
-    fastcache_store_relaxed(&row[LAST_USED], <uint64_t>now)
-    return before
 
 
 cdef inline void count(HitPath path, int index) noexcept:
@@ -327,9 +310,9 @@ cdef object answer(
     arguments[0] = <PyObject *>path.first
     arguments[1] = <PyObject *>environ
     arguments[2] = <PyObject *>start_response
-    if expected(path.bound):
-        return PyObject_Vectorcall(path.function, arguments, 3, NULL)
-    return PyObject_Vectorcall(path.function, arguments + 1, 2, NULL)
+    return PyObject_Vectorcall(
+        path.function, arguments + 1 - path.bound, <size_t>(2 + path.bound), NULL
+    )
 
 
 cdef object failed(Watch watching):

@@ -160,7 +160,7 @@ cdef class Latencies:
         return 0
 
     cdef uint64_t *add_rule(self, object rule, int status, uint64_t place) except NULL:
-        """The series of a route of werkzeug's that is not found by itself yet."""
+        """The series of a route of werkzeug's, asked of it; found by itself from then on."""
         endpoint = rule.endpoint
         if type(endpoint) is not str:
             endpoint = None
@@ -195,7 +195,8 @@ cdef inline uint64_t *series_of(Latencies latencies, object environ, int status)
     return latencies.words + latencies.index_of(None, status) * WIDTH
 
 
-# Cycles can run through it: an application may keep it in the environ.
+# Cycles run through it: an application may keep it in the environ, and a spare one leads back to
+# its Latencies, which are not cleared themselves.
 @cython.final
 @cython.freelist(64)
 @cython.auto_pickle(False)

@@ -1,8 +1,8 @@
-# Where uses come from, as the way of a hit asks it.
+# Uses, and where they come from, as the way of a hit counts and asks it.
 
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.object cimport PyObject, PyObject_Hash
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from fastcache._tallies cimport Tallies
 
@@ -12,6 +12,7 @@ cdef extern from "Python.h":
 
 
 cdef extern from "_atomics.h":
+    void fastcache_add_relaxed(uint64_t *word, uint64_t amount) noexcept nogil
     uint64_t fastcache_load_relaxed(uint64_t *word) noexcept nogil
     void fastcache_store_relaxed(uint64_t *word, uint64_t value) noexcept nogil
 
@@ -25,10 +26,20 @@ cdef extern from *:
 
 cdef enum:
     # Of a credential's row, as app.auth.counts.Use has them.
+    USES = 0
+    LAST_USED = 1
     FIRST_USED = 5
     SOURCE = 6
     # Of milliseconds: 262.144 seconds. Less than half of what the table keeps an address for.
     SPAN_BITS = 18
+
+
+cdef inline uint64_t count_use(uint64_t *row, int64_t now) noexcept nogil:
+    """Count a use; when the one before it was."""
+    cdef uint64_t before = fastcache_load_relaxed(&row[LAST_USED])
+    fastcache_add_relaxed(&row[USES], 1)
+    fastcache_store_relaxed(&row[LAST_USED], <uint64_t>now)
+    return before
 
 
 cdef inline bint in_another_second(uint64_t before, uint64_t now) noexcept nogil:

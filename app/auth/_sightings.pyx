@@ -14,7 +14,9 @@ from app.auth._clock cimport CLOCK_REALTIME_COARSE, milliseconds
 from app.auth.counts import Use
 
 
-if (FIRST_USED, SOURCE) != (Use.FIRST_USED, Use.SOURCE):
+if (USES, LAST_USED, FIRST_USED, SOURCE) != (
+    Use.USES, Use.LAST_USED, Use.FIRST_USED, Use.SOURCE
+):
     raise ImportError("the fields of a row have other places: say so in _sightings.pxd")
 
 

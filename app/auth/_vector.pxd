@@ -14,8 +14,8 @@ cdef extern from *:
         ((PyTypeObject *)type)->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
     }
 
-    /* What fails is not on the way of a hit: its code is laid apart, and leaves that way in fewer
-     * lines of memory. */
+    /* CPython's own, called where something failed. What leads to them is laid apart from the way
+     * of a hit, whose code then fills fewer lines of memory. */
     PyObject *PyErr_Occurred(void) __attribute__((cold));
     void PyErr_SetString(PyObject *, const char *) __attribute__((cold));
 

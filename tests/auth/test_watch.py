@@ -121,10 +121,27 @@ def test_what_was_not_set_up_cannot_be_called() -> None:
         AuthMiddleware.__new__(AuthMiddleware)(new_environ(), ignore)
 
 
+BEARER = {"HTTP_AUTHORIZATION": f"Bearer {'x' * 79}"}
+KEY = {"HTTP_X_API_KEY": f"ak_{'x' * 27}"}
+
+
 @pytest.mark.parametrize(
-    "name", ["HTTP_AUTHORIZATION", "HTTP_X_API_KEY", "HTTP_X_API_SECRET", "PATH_INFO"]
+    ("name", "plain"),
+    [
+        ("HTTP_AUTHORIZATION", {}),
+        ("HTTP_AUTHORIZATION", KEY),
+        ("HTTP_X_API_KEY", {}),
+        ("HTTP_X_API_KEY", BEARER),
+        ("HTTP_X_API_SECRET", {}),
+        ("HTTP_X_API_SECRET", BEARER),
+        ("HTTP_X_API_SECRET", KEY),
+        ("PATH_INFO", {}),
+        ("PATH_INFO", BEARER),
+    ],
 )
-def test_what_a_key_of_the_environ_raises_is_raised(worker: Worker, name: str) -> None:
+def test_what_a_key_of_the_environ_raises_is_raised(
+    worker: Worker, name: str, plain: dict[str, str]
+) -> None:
     class Hostile(str):
         def __eq__(self, other: object) -> bool:
             raise ValueError("a bug")
@@ -132,7 +149,7 @@ def test_what_a_key_of_the_environ_raises_is_raised(worker: Worker, name: str) -
         def __hash__(self) -> int:
             return hash(str(self))
 
-    environ = {Hostile(name): "x", "REQUEST_METHOD": "GET"}
+    environ = {Hostile(name): "x", "REQUEST_METHOD": "GET", **plain}
     with pytest.raises(ValueError, match="a bug"):
         AuthMiddleware(good, worker.authenticator)(environ, ignore)
     assert worker.authenticator.shared.blocks.totals().in_flight == 0
