@@ -15,6 +15,7 @@ from django.core.wsgi import get_wsgi_application
 from django.db import connection
 
 from benchmarks.overhead.environs import PATH, new_environ, turns
+from benchmarks.overhead.results import BARE
 from benchmarks.overhead.timing import Environ, Subject
 
 
@@ -33,7 +34,7 @@ class DjangoPeer:
     def subjects(self) -> dict[str, Subject]:
         """The bare view, and the protected one."""
         return {
-            "bare": self._subject(f"{PATH}/bare"),
+            BARE: self._subject(f"{PATH}/bare"),
             "djangorestframework-api-key": self._subject(PATH),
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.overhead.goals import in_microseconds
-from benchmarks.overhead.results import BARE, GOAL_YARDSTICK, YARDSTICK, Results
+from benchmarks.overhead.results import AGAIN, BARE, GOAL_YARDSTICK, YARDSTICK, Results
 from benchmarks.parts import Table, format_estimate, format_figure
 
 ABOUT = {
@@ -14,6 +14,7 @@ ABOUT = {
     "forged pair": "a forged pair: no database access",
     "unknown key": "a key of ours that nobody registered",
     "cachetools backend": "a hit with the backend `cachetools`",
+    AGAIN: "the same view, measured again",
     "check": "the check",
     "check, metrics": "the check, and metrics",
     "check, metrics, requirement": "the same, and the view's `@any_credential`",

@@ -15,14 +15,14 @@ SERIES: Mapping[str, int] = {
     "peers": 3,
     "django": 10,
 }
-"""Each series of subjects, and by how much its calls are fewer, since they take longer."""
+"""Each series of subjects, and by how much its rounds are fewer, since they take longer."""
 
 
 @dataclass(frozen=True)
 class Settings:
     """How much is measured."""
 
-    processes: int = 8
+    processes: int = 16
     calls: int = 20_000
     keys: int = 1_000
     counted_calls: int = 100

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict
 from benchmarks.bootstrap import Bootstrap, Estimate
 
 BARE = "bare"
+AGAIN = "bare, again"
+"""The bare call as a subject of its own: what it adds is what the method makes of nothing."""
 YARDSTICK = "SHA-256 of 79 bytes"
 GOAL_YARDSTICK = 325
 """What it takes, in nanoseconds, on the machine for which the goals in microseconds were set."""
@@ -40,17 +42,27 @@ class Instructions(BaseModel):
         return None if bare is None or subject not in counts else counts[subject] - bare
 
 
+class Measured(BaseModel):
+    """What one process found of a subject: the fields of `benchmarks.overhead.timing.Timing`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    call: float
+    added: float
+    ratio: float
+
+
 class Results(BaseModel):
     """One measurement. Times are in nanoseconds a call, with what the clock itself takes."""
 
     model_config = ConfigDict(extra="forbid")
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     settings: dict[str, Any]
     digest: str
     """By what a secret was digested: it depends on the processor."""
-    processes: list[dict[str, dict[str, float]]]
-    """Of each process, the median of each subject by series."""
+    processes: list[dict[str, dict[str, Measured]]]
+    """Of each process, what it found of each subject by series."""
     instructions: Instructions
 
     @cached_property
@@ -58,9 +70,10 @@ class Results(BaseModel):
         return Bootstrap(
             [
                 {
-                    f"{series}: {name}": [figure]
+                    f"{series}: {name}: {field}": [figure]
                     for series, subjects in process.items()
-                    for name, figure in subjects.items()
+                    for name, measured in subjects.items()
+                    for field, figure in measured
                 }
                 for process in self.processes
             ]
@@ -73,31 +86,28 @@ class Results(BaseModel):
 
     def call(self, series: str, subject: str) -> Estimate | None:
         """A whole call."""
-        one = f"{series}: {subject}"
-        return self._drawn.estimate(lambda medians: medians[one], one)
+        one = f"{series}: {subject}: call"
+        return self._drawn.estimate(lambda figures: figures[one], one)
 
     def added(self, series: str, subject: str, over: str = BARE) -> Estimate | None:
         """What a call takes more than another of the same series."""
-        one, other = f"{series}: {subject}", f"{series}: {over}"
-        return self._drawn.estimate(lambda medians: medians[one] - medians[other], one, other)
+        one, other = f"{series}: {subject}: added", f"{series}: {over}: added"
+        return self._drawn.estimate(lambda figures: figures[one] - figures[other], one, other)
 
     def by_yardstick(self, series: str, subject: str, over: str = BARE) -> Estimate | None:
         """``added``, where the yardstick would take `GOAL_YARDSTICK`: as on the goals' machine."""
-        one, other = f"{series}: {subject}", f"{series}: {over}"
-        yardstick, bare = f"hits: {YARDSTICK}", f"hits: {BARE}"
+        one, other = f"{series}: {subject}: added", f"{series}: {over}: added"
+        yardstick = f"hits: {YARDSTICK}: added"
 
-        def scaled(medians: Mapping[str, float]) -> float:
-            taken = medians[yardstick] - medians[bare]
-            return (medians[one] - medians[other]) / taken * GOAL_YARDSTICK
+        def scaled(figures: Mapping[str, float]) -> float:
+            return (figures[one] - figures[other]) / figures[yardstick] * GOAL_YARDSTICK
 
-        return self._drawn.estimate(scaled, one, other, yardstick, bare)
+        return self._drawn.estimate(scaled, one, other, yardstick)
 
     def share(self, series: str, subject: str, of: str | None = None) -> Estimate | None:
         """What it takes more, in percent of the bare call of its own or of another series."""
-        one, bare = f"{series}: {subject}", f"{series}: {BARE}"
-        whole = f"{of or series}: {BARE}"
-
-        def percent(medians: Mapping[str, float]) -> float:
-            return 100 * (medians[one] - medians[bare]) / medians[whole]
-
-        return self._drawn.estimate(percent, one, bare, whole)
+        if of is None:
+            ratio = f"{series}: {subject}: ratio"
+            return self._drawn.estimate(lambda figures: 100 * (figures[ratio] - 1), ratio)
+        one, whole = f"{series}: {subject}: added", f"{of}: {BARE}: call"
+        return self._drawn.estimate(lambda figures: 100 * figures[one] / figures[whole], one, whole)

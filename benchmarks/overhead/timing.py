@@ -1,14 +1,17 @@
-"""Times single calls of several WSGI applications in random order, and takes medians.
+"""Times single calls of several WSGI applications, round by round, and takes medians.
 
-Blocks of calls drift by more than what is measured here. So each call is timed by itself, right
-beside those that it is compared with, and what the clock costs cancels out in the difference.
+Blocks of calls drift by more than what is measured here, and so does the machine itself, for
+seconds at a time. So each call is timed by itself, and is compared with the bare call of its own
+round, less than a millisecond away: of all the rounds' differences, and of their ratios, the
+median is taken. What the clock costs cancels out in a difference.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import sub, truediv
 from statistics import median
 from time import perf_counter_ns
 from typing import Any
@@ -71,19 +74,31 @@ def finish(body: Iterable[bytes]) -> None:
         close()
 
 
-def time_calls(
-    subjects: Mapping[str, Subject], calls: int, warm: int, rng: random.Random
-) -> dict[str, float]:
-    """The median duration of a call of each subject, in nanoseconds.
+@dataclass(frozen=True)
+class Timing:
+    """Medians over all rounds: of the calls of one subject, and of how they compare."""
 
-    ``calls`` of each are counted, after ``warm`` of each that are not. Raises WrongWay.
+    call: float
+    """Nanoseconds, with what the clock takes."""
+    added: float
+    """Nanoseconds more than the bare call of the same round."""
+    ratio: float
+    """To the bare call of the same round."""
+
+
+def time_calls(
+    subjects: Mapping[str, Subject], bare: str, calls: int, warm: int, rng: random.Random
+) -> dict[str, Timing]:
+    """Time every subject once a round, in an order that is drawn anew for each.
+
+    There are ``calls`` rounds, after ``warm`` calls of each that are not counted. ``bare`` names
+    the subject that the others are compared with. Raises WrongWay.
     """
     for name, subject in subjects.items():
         for _ in range(warm):
             subject.call()
         subject.check(name)
-    order = [name for name in subjects for _ in range(calls)]
-    rng.shuffle(order)
+    order = [name for _ in range(calls) for name in rng.sample(list(subjects), len(subjects))]
     durations: dict[str, list[int]] = {name: [] for name in subjects}
     for name in order:
         subject = subjects[name]
@@ -93,4 +108,13 @@ def time_calls(
         body = application(environ, start_response)
         durations[name].append(perf_counter_ns() - start)
         finish(body)
-    return {name: float(median(taken)) for name, taken in durations.items()}
+    return {name: compare(taken, durations[bare]) for name, taken in durations.items()}
+
+
+def compare(taken: Sequence[int], bare: Sequence[int]) -> Timing:
+    """What the calls of one subject took beside the bare ones, both by round, in nanoseconds."""
+    return Timing(
+        call=float(median(taken)),
+        added=float(median(map(sub, taken, bare))),
+        ratio=median(map(truediv, taken, bare)),
+    )

@@ -9,11 +9,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
+from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.overhead.flask_peers import FlaskPeers
 from benchmarks.overhead.ours import Ours, new_flask, new_ours
 from benchmarks.overhead.plan import SERIES, Job
+from benchmarks.overhead.results import BARE
 from benchmarks.overhead.timing import Subject, time_calls
 
 
@@ -28,7 +30,7 @@ class Bench:
         self.ours: Ours = stack.enter_context(new_ours(directory, keys, rng))
 
     def series(self, name: str) -> Mapping[str, Subject]:
-        """The subjects of one of `SERIES`, one of them called bare."""
+        """The subjects of one of `SERIES`, one of them called `BARE`."""
         made: dict[str, Callable[[], Mapping[str, Subject]]] = {
             "hits": self.ours.hits,
             "ways": self.ours.ways,
@@ -42,7 +44,7 @@ class Bench:
     def _peers(self) -> Mapping[str, Subject]:
         peers = self._stack.enter_context(closing(FlaskPeers(self._directory, self.ours.secrets)))
         bare = Subject(new_flask().wsgi_app, self.ours.bearer())
-        return {"bare": bare, "Latchkey": self.ours.whole(), **peers.subjects(self.ours.bearer)}
+        return {BARE: bare, "Latchkey": self.ours.whole(), **peers.subjects(self.ours.bearer)}
 
     def _django(self) -> Mapping[str, Subject]:
         # Takes long to import, and whoever counts instructions does without it.
@@ -54,8 +56,8 @@ class Bench:
         return peer.subjects()
 
 
-def run(job: Job) -> dict[str, dict[str, float]]:
-    """The median of each subject by series, in nanoseconds a call, with what the clock takes."""
+def run(job: Job) -> dict[str, dict[str, dict[str, float]]]:
+    """The fields of each subject's `Timing`, by series."""
     rng = random.Random(job.seed)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -64,7 +66,9 @@ def run(job: Job) -> dict[str, dict[str, float]]:
         for name in job.series:
             calls = max(1, job.calls // SERIES[name])
             # Every credential has been seen before anything is timed.
-            measured[name] = time_calls(bench.series(name), calls, job.keys + calls // 10, rng)
+            warm = job.keys + calls // 10
+            timed = time_calls(bench.series(name), BARE, calls, warm, rng)
+            measured[name] = {subject: asdict(timing) for subject, timing in timed.items()}
         return measured
 
 

@@ -16,8 +16,8 @@ import pytest
 from benchmarks.overhead import goals, instructions
 from benchmarks.overhead.part import OverheadPart
 from benchmarks.overhead.plan import SERIES, Job, Settings
-from benchmarks.overhead.results import BARE, YARDSTICK, Instructions, Results
-from benchmarks.overhead.timing import Environ, Subject, WrongWay, time_calls
+from benchmarks.overhead.results import AGAIN, BARE, YARDSTICK, Instructions, Measured, Results
+from benchmarks.overhead.timing import Environ, Subject, Timing, WrongWay, compare, time_calls
 from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED
 from benchmarks.processes import run as run_process
 
@@ -40,13 +40,14 @@ def test_every_subject_runs(results: Results) -> None:
         "hits": 4,
         "ways": 6,
         "metrics": 3,
-        "flask": 4,
+        "flask": 5,
         "peers": 5,
         "django": 2,
     }
     for subjects in process.values():
-        assert subjects[BARE] > 0
-        assert all(nanoseconds > 0 for nanoseconds in subjects.values())
+        assert all(measured.call > 0 for measured in subjects.values())
+        assert (subjects[BARE].added, subjects[BARE].ratio) == (0, 1)
+        assert all(measured.ratio > 0 for measured in subjects.values())
 
 
 def test_it_is_shown_with_every_figure(results: Results) -> None:
@@ -55,7 +56,7 @@ def test_it_is_shown_with_every_figure(results: Results) -> None:
     tables = part.tables(measured)
     assert {name: len(table.rows) for name, table in tables.items()} == {
         "over_nothing": 8,
-        "over_flask": 4,
+        "over_flask": 5,
         "peers": 5,
         "over_django": 2,
         "instructions": 0,
@@ -67,9 +68,13 @@ def test_it_is_shown_with_every_figure(results: Results) -> None:
 
 
 def test_what_was_measured_is_drawn(tmp_path: Path) -> None:
-    measured = processes_of([100.0] * 5, 325.0)
-    names = {path.name for path in OverheadPart().draw(measured.model_dump(mode="json"), tmp_path)}
-    assert names == {"overhead-ways.svg", "overhead-ways.png"}
+    results = processes_of([100.0] * 5, 325.0).model_dump(mode="json")
+    drawn = {path.name for path in OverheadPart().draw(results, tmp_path)}
+    ways = {"overhead-ways.svg", "overhead-ways.png"}
+    assert drawn == {*ways, "overhead-peers.svg", "overhead-peers.png"}
+    for process in results["processes"]:
+        del process["flask"]
+    assert {path.name for path in OverheadPart().draw(results, tmp_path)} == ways
 
 
 def test_instructions_are_added_to_the_bare_call_of_the_same_application() -> None:
@@ -92,6 +97,10 @@ def test_instructions_are_added_to_the_bare_call_of_the_same_application() -> No
     assert counted.added("django", "djangorestframework-api-key") is None
 
 
+def measured(bare: float, added: float) -> Measured:
+    return Measured(call=bare + added, added=added, ratio=1 + added / bare)
+
+
 def processes_of(hits: Sequence[float], taken: float) -> Results:
     """A process for each figure, by which a hit takes longer than a bare call.
 
@@ -102,8 +111,16 @@ def processes_of(hits: Sequence[float], taken: float) -> Results:
         digest="sha256",
         processes=[
             {
-                "hits": {BARE: 50.0, YARDSTICK: 50 + taken, "bearer": 50 + hit},
-                "flask": {BARE: 40_000.0},
+                "hits": {
+                    BARE: measured(50, 0),
+                    YARDSTICK: measured(50, taken),
+                    "bearer": measured(50, hit),
+                },
+                "flask": {
+                    BARE: measured(40_000, 0),
+                    AGAIN: measured(40_000, 1),
+                    "check, metrics": measured(40_000, 2 * hit),
+                },
             }
             for hit in hits
         ],
@@ -126,13 +143,15 @@ def processes_of(hits: Sequence[float], taken: float) -> Results:
 def test_goals_are_decided_by_the_interval(
     hits: list[float], taken: float, state: str, by_yardstick: str
 ) -> None:
-    absolute, share, pair, *_ = goals.verdicts(processes_of(hits, taken))
+    absolute, share, pair, _, in_front, *_ = goals.verdicts(processes_of(hits, taken))
     assert absolute.state == f"{state}; by the yardstick {by_yardstick}"
     assert absolute.measured.startswith(f"{median(hits) / 1_000:.2f} µs")
     scaled = median(hits) / 1_000 * 325 / taken
     assert f"; by the yardstick {scaled:.2f} (" in absolute.measured
     assert share.measured.startswith(f"{median(hits) / 400:.2f} %")
     assert pair.state == UNMEASURED
+    assert in_front.measured.startswith(f"{2 * median(hits) / 400:.2f} %")
+    assert in_front.state == MET
 
 
 def nothing(environ: Environ, start_response: object) -> list[bytes]:
@@ -142,16 +161,16 @@ def nothing(environ: Environ, start_response: object) -> list[bytes]:
 def test_a_subject_that_answers_something_else_stops_the_run() -> None:
     silent = Subject(nothing, dict, "200")
     with pytest.raises(WrongWay, match="silent answered"):
-        time_calls({"silent": silent}, 1, 1, random.Random(1))
+        time_calls({"silent": silent}, "silent", 1, 1, random.Random(1))
 
 
 def test_a_subject_that_goes_another_way_stops_the_run() -> None:
     missed = Subject(nothing, dict, None, went=lambda: 0)
     with pytest.raises(WrongWay, match="missed: 0 of 40"):
-        time_calls({"missed": missed}, 1, 1, random.Random(1))
+        time_calls({"missed": missed}, "missed", 1, 1, random.Random(1))
 
 
-def test_calls_take_turns_and_are_counted_after_the_warm_up() -> None:
+def test_each_subject_is_called_once_a_round_in_an_order_of_its_own() -> None:
     order: list[str] = []
 
     def named(name: str) -> Subject:
@@ -161,12 +180,18 @@ def test_calls_take_turns_and_are_counted_after_the_warm_up() -> None:
 
         return Subject(application, dict, None)
 
-    time_calls({"a": named("a"), "b": named("b")}, 50, 3, random.Random(1))
-    timed = "".join(order[-100:])
-    assert timed.count("a") == timed.count("b") == 50
-    assert "ab" in timed[:20]
-    assert "ba" in timed[:20]
-    assert "a" * 20 not in timed
+    time_calls({name: named(name) for name in "abc"}, "a", 50, 3, random.Random(1))
+    rounds = ["".join(order[place : place + 3]) for place in range(len(order) - 150, len(order), 3)]
+    assert {"".join(sorted(each)) for each in rounds} == {"abc"}
+    assert len(set(rounds)) == 6
+
+
+def test_a_call_is_compared_with_the_bare_one_of_its_round() -> None:
+    """A neighbour makes most rounds twice as slow: medians of calls would see 10, not 20."""
+    bare = [100, 200, 100, 200, 200]
+    taken = [120, 240, 120, 210, 240]
+    assert compare(taken, bare) == Timing(call=210, added=20, ratio=1.2)
+    assert compare(bare, bare) == Timing(call=200, added=0, ratio=1)
 
 
 def test_a_job_survives_the_way_to_its_process() -> None:
