@@ -63,12 +63,26 @@ static inline double fastcache_monotonic_coarse(void)
 #endif
 }
 
-/* Nanoseconds since the clock's origin, which is the same in every process. */
-static inline uint64_t fastcache_monotonic_ns(void)
+/* Nanoseconds since a clock's origin, which is the same in every process. */
+static inline uint64_t fastcache_nanoseconds(clockid_t clock)
 {
     struct timespec now = {0, 0};
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    (void)fastcache_gettime(clock, &now);
     return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+/* The same in milliseconds. */
+static inline int64_t fastcache_milliseconds(clockid_t clock)
+{
+    struct timespec now = {0, 0};
+    (void)fastcache_gettime(clock, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Nanoseconds of the clock behind time.monotonic_ns. */
+static inline uint64_t fastcache_monotonic_ns(void)
+{
+    return fastcache_nanoseconds(CLOCK_MONOTONIC);
 }
 
 /* A time that fastcache_monotonic has not reached yet: what is not due by then is not due. */

@@ -3,32 +3,17 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
+from app.auth._vector cimport expected
 
-cdef extern from *:
-    """
-    #include "_clock.h"
 
-    static inline uint64_t latchkey_nanoseconds(clockid_t clock)
-    {
-        struct timespec now = {0, 0};
-        (void)fastcache_gettime(clock, &now);
-        return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-    }
-
-    static inline int64_t latchkey_milliseconds(clockid_t clock)
-    {
-        struct timespec now = {0, 0};
-        (void)fastcache_gettime(clock, &now);
-        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-    }
-    """
+cdef extern from "_clock.h":
     ctypedef int clockid_t
     const clockid_t CLOCK_MONOTONIC
     const clockid_t CLOCK_MONOTONIC_COARSE
     const clockid_t CLOCK_REALTIME
     const clockid_t CLOCK_REALTIME_COARSE
-    uint64_t nanoseconds "latchkey_nanoseconds"(clockid_t clock) noexcept nogil
-    int64_t milliseconds "latchkey_milliseconds"(clockid_t clock) noexcept nogil
+    uint64_t nanoseconds "fastcache_nanoseconds"(clockid_t clock) noexcept nogil
+    int64_t milliseconds "fastcache_milliseconds"(clockid_t clock) noexcept nogil
 
 
 cdef enum:
@@ -38,7 +23,7 @@ cdef enum:
 
 cdef inline bint is_running(uint64_t deadline, uint64_t now) noexcept nogil:
     """Whether a deadline is still to come, `now` being the time or 0."""
-    if now != 0:
+    if expected(now != 0):
         return now < deadline
     return (
         nanoseconds(CLOCK_MONOTONIC_COARSE) + LAG_NS < deadline
@@ -48,4 +33,4 @@ cdef inline bint is_running(uint64_t deadline, uint64_t now) noexcept nogil:
 
 cdef inline bint has_expired(int64_t expires, int64_t now) noexcept nogil:
     """Whether that time has come, where the coarse clock shows `now`."""
-    return expires <= now + LAG_MS and expires <= milliseconds(CLOCK_REALTIME)
+    return not expected(now + LAG_MS < expires) and expires <= milliseconds(CLOCK_REALTIME)

@@ -4,16 +4,37 @@ from cpython.object cimport PyObject
 from libc.string cimport memcmp
 
 from app.auth._entry cimport LOOKUP_SIZE
+from app.auth._vector cimport expected
 
 
 cdef extern from "Python.h":
     # Without the references that Cython would take and drop; NULL also where it raised.
-    PyObject *item "PyDict_GetItemWithError"(dict mapping, object key) noexcept
+    PyObject *item "PyDict_GetItemWithError"(PyObject *mapping, object key) noexcept
+    PyObject *item_or_raise "PyDict_GetItemWithError"(
+        PyObject *mapping, object key
+    ) except? NULL
     bint is_str "PyUnicode_CheckExact"(PyObject *text) noexcept
     bint is_ascii "PyUnicode_IS_COMPACT_ASCII"(PyObject *text) noexcept
     Py_ssize_t text_size "PyUnicode_GET_LENGTH"(PyObject *text) noexcept
     void *text_data "PyUnicode_DATA"(PyObject *text) noexcept
-    bint has "PyDict_Contains"(dict mapping, object key) except -1
+    bint has "PyDict_Contains"(PyObject *mapping, object key) except -1
+
+
+cdef extern from *:
+    """
+    /* The characters of a str that is exactly that, and ASCII; NULL for anything else. CPython's
+     * own functions would ask again where the characters are. */
+    static inline const char *latchkey_plain(PyObject *text)
+    {
+        if (latchkey_expected(PyUnicode_CheckExact(text)) &&
+            latchkey_expected(PyUnicode_IS_ASCII(text)) &&
+            latchkey_expected(PyUnicode_IS_COMPACT(text))) {
+            return (const char *)((PyASCIIObject *)text + 1);
+        }
+        return NULL;
+    }
+    """
+    const char *plain "latchkey_plain"(PyObject *text) noexcept
 
 
 cdef enum:
@@ -22,43 +43,42 @@ cdef enum:
     SECRET_SIZE = 79
 
 
-cdef inline const char *plain(PyObject *text) noexcept:
-    """The characters of a str that is exactly that, and ASCII; NULL for anything else."""
-    return <const char *>text_data(text) if is_str(text) and is_ascii(text) else NULL
-
-
 cdef inline const char *plain_of(PyObject *text, Py_ssize_t size) noexcept:
     """The same, of a str of so many characters."""
-    return plain(text) if is_str(text) and text_size(text) == size else NULL
+    if expected(is_str(text)) and expected(text_size(text) == size):
+        return plain(text)
+    return NULL
 
 
 cdef inline bint is_bearer(const char *text) noexcept nogil:
-    return memcmp(text, b"Bearer ", BEARER_SIZE) == 0 or memcmp(text, b"bearer ", BEARER_SIZE) == 0
+    return expected((text[0] | 0x20) == c"b") and expected(
+        memcmp(text + 1, b"earer ", BEARER_SIZE - 1) == 0
+    )
 
 
-cdef inline const char *plain_in(dict environ, object name, Py_ssize_t size) except? NULL:
+cdef inline const char *plain_in(PyObject *environ, object name, Py_ssize_t size) except? NULL:
     """The same, of a header."""
     cdef PyObject *found = item(environ, name)
-    if found == NULL:
+    if not expected(found != NULL):
         # What calls this looks whether that was raised.
         return NULL
     return plain_of(found, size)
 
 
-cdef inline const char *secret_in(dict environ) except? NULL:
+cdef inline const char *secret_in(PyObject *environ) except? NULL:
     """The one secret that the headers present in a plain form; NULL for anything else.
 
     What must be absent is asked for first, by what says by itself whether it failed.
     """
     cdef const char *key
     cdef const char *secret
-    if not has(environ, "HTTP_X_API_KEY"):
-        if has(environ, "HTTP_X_API_SECRET"):
+    if expected(not has(environ, "HTTP_X_API_KEY")):
+        if not expected(not has(environ, "HTTP_X_API_SECRET")):
             return NULL
         secret = plain_in(environ, "HTTP_AUTHORIZATION", BEARER_SIZE + SECRET_SIZE)
-        if secret == NULL or not is_bearer(secret):
-            return NULL
-        return secret + BEARER_SIZE
+        if expected(secret != NULL) and expected(is_bearer(secret)):
+            return secret + BEARER_SIZE
+        return NULL
     if has(environ, "HTTP_AUTHORIZATION"):
         return NULL
     key = plain_in(environ, "HTTP_X_API_KEY", MARK_SIZE + LOOKUP_SIZE)

@@ -4,15 +4,21 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 
 from app.auth._entry cimport Entry
-from app.auth._latency cimport Latencies
+from app.auth._latency cimport Latencies, Watch
 from app.auth._recent cimport Place, Recent
 from app.auth._routes cimport Open
 from app.auth._sightings cimport Sources
+from app.auth._vector cimport expected
 from fastcache._digest cimport DIGEST_SIZE, DigestKey, KeyedDigest
 from fastcache._shared cimport Counters, Stripes
 from fastcache._shared_cache cimport SharedCache
 from fastcache._tallies cimport Tallies
 from fastcache._ttl cimport TTLCache
+
+
+cdef extern from "_atomics.h":
+    void fastcache_add_relaxed(uint64_t *word, uint64_t amount) noexcept nogil
+    void fastcache_add_alone(uint64_t *word, uint64_t amount) noexcept
 
 
 cdef enum:                  # of a worker's block, as app.auth.counts.Count has them
@@ -47,6 +53,7 @@ cdef class HitPath:
     cdef object first           # and what that is called with first
     cdef bint bound             # whether it is a method
     cdef Latencies latencies    # None: not measured
+    cdef Watch spare            # one that was let go, to be used again; or None
     # What a hit reads, side by side and apart from the objects that keep it: between two
     # requests, an application has pushed out of the caches all that lies about.
     cdef uint64_t *counts       # the words of `counters`
@@ -83,6 +90,18 @@ cdef class HitPath:
     cdef int count_and_admit(
         self, dict environ, object principal, uint64_t credential_id, uint64_t *row, int64_t now
     ) except -1
-    cdef object refusal(
+    cdef object examined(
         self, object environ, object start_response, Presented *presented, Decision decision
     )
+
+
+cdef inline void count(HitPath path, int index) noexcept:
+    """Count in the worker's block."""
+    if expected(path.alone):
+        fastcache_add_alone(&path.counts[index], 1)
+    else:
+        fastcache_add_relaxed(&path.counts[index], 1)
+
+
+cdef inline uint64_t *stripe_of(HitPath path, uint64_t hashed) noexcept nogil:
+    return &path.stripe_words[hashed & path.stripe_mask]

@@ -27,7 +27,7 @@ from app.auth._clock cimport (
 )
 from app.auth._entry cimport DIGEST_AT, LOOKUP_SIZE, RECORD_HEAD, Entry, entry_of_record
 from app.auth._headers cimport MARK_SIZE, SECRET_SIZE, secret_in, text_data
-from app.auth._latency cimport Latencies, Watch, end, fail, let_go, watch
+from app.auth._latency cimport FASTCACHE_GIL, Watch, begin, end, fail, let_go, new_watch
 from app.auth._recent cimport Place, Recent, pair_in
 from app.auth._routes cimport is_open, open_routes_of
 from app.auth._sightings cimport SOURCE, count_use, in_another_second, look
@@ -52,17 +52,15 @@ from app.auth.counts import Count
 cdef extern from "Python.h":
     # Without the references that Cython would take and drop.
     object new_text "PyUnicode_New"(Py_ssize_t size, Py_UCS4 largest)
-    bint PyDict_CheckExact(object mapping) noexcept
-    int set_item "PyDict_SetItem"(object mapping, PyObject *key, object value) except -1
+    bint PyDict_CheckExact(PyObject *mapping) noexcept
+    int set_item "PyDict_SetItem"(PyObject *mapping, PyObject *key, PyObject *value) except -1
 
 
-ctypedef PyObject *(*Unraised)(HitPath, object, object, Presented *, uint64_t) noexcept
+ctypedef PyObject *(*Unraised)(HitPath, PyObject *, PyObject *, Presented *, uint64_t) noexcept
 
 
 cdef extern from "_atomics.h":
     uint64_t fastcache_load(uint64_t *word) noexcept nogil
-    void fastcache_add_relaxed(uint64_t *word, uint64_t amount) noexcept nogil
-    void fastcache_add_alone(uint64_t *word, uint64_t amount) noexcept
 
 
 cdef extern from "_fixed_hash.h":
@@ -77,18 +75,6 @@ if (AUTHENTICATED, OPEN, CACHE_HIT, SHARED_HIT, STARTED, FINISHED) != tuple(Coun
 
 cdef str PRINCIPAL = "latchkey.principal"
 cdef unsigned char[DIGEST_SIZE] NO_DIGEST
-
-
-cdef inline void count(HitPath path, int index) noexcept:
-    """Count in the worker's block."""
-    if expected(path.alone):
-        fastcache_add_alone(&path.counts[index], 1)
-    else:
-        fastcache_add_relaxed(&path.counts[index], 1)
-
-
-cdef inline uint64_t *stripe_of(HitPath path, uint64_t hashed) noexcept nogil:
-    return &path.stripe_words[hashed & path.stripe_mask]
 
 
 @cython.auto_pickle(False)
@@ -230,24 +216,39 @@ cdef class HitPath:
             if in_another_second(before, <uint64_t>now):
                 look(self.sightings, environ, row, <uint64_t>now)
         count(self, AUTHENTICATED)
-        set_item(environ, <PyObject *>PRINCIPAL, principal)
+        set_item(<PyObject *>environ, <PyObject *>PRINCIPAL, <PyObject *>principal)
         return 0
 
     # Not final: by way of a pointer, its code does not come into that of a hit.
-    cdef object refusal(
+    cdef object examined(
         self, object environ, object start_response, Presented *presented, Decision decision
     ):
-        """The answer to what is not let through here, if it is not let through elsewhere either."""
+        """The answer to what is not let through here: the application's, if it is elsewhere."""
         if decision == UNKNOWN:
-            return self.examine_unknown(
+            refusal = self.examine_unknown(
                 environ, start_response, presented.secret[:SECRET_SIZE].decode("ascii"),
                 presented.digest[:DIGEST_SIZE],
             )
-        return self.examine(environ, start_response)
+        else:
+            refusal = self.examine(environ, start_response)
+        if refusal is not None:
+            return refusal
+        return pass_on(self, <PyObject *>environ, <PyObject *>start_response)
+
+
+cdef inline object pass_on(HitPath path, PyObject *environ, PyObject *start_response):
+    """The application's answer."""
+    cdef PyObject *arguments[3]
+    arguments[0] = <PyObject *>path.first
+    arguments[1] = environ
+    arguments[2] = start_response
+    return PyObject_Vectorcall(
+        <PyObject *>path.function, arguments + 1 - path.bound, <size_t>(2 + path.bound), NULL
+    )
 
 
 cdef Decision decide(
-    HitPath path, dict environ, Presented *presented, uint64_t started
+    HitPath path, PyObject *environ, Presented *presented, uint64_t started
 ) except FAILED:
     """What is certain about a request, and for an UNKNOWN secret its digest."""
     cdef bint certain = False
@@ -258,61 +259,53 @@ cdef Decision decide(
     cdef uint64_t *row
     cdef uint64_t before
     cdef int64_t now
-    if is_open(&path.open_routes, environ, &certain):
-        set_item(environ, <PyObject *>PRINCIPAL, None)
+    if not expected(not is_open(&path.open_routes, environ, &certain)):
+        set_item(environ, <PyObject *>PRINCIPAL, <PyObject *>None)
         count(path, OPEN)
         return ADMITTED
-    if not certain or secret == NULL:
+    if not (expected(certain) and expected(secret != NULL)):
         return UNCERTAIN
-    if place != NULL:
+    if expected(place != NULL):
         fastcache_prefetch(place.row)
         fastcache_prefetch(place.row + SOURCE)
         fastcache_prefetch(place.principal)
     fastcache_digest(&path.key, <const unsigned char *>secret, SECRET_SIZE, digest)
-    if place != NULL:
-        if not fastcache_equal_digests(digest, place.digest):
+    if expected(place != NULL):
+        if not expected(fastcache_equal_digests(digest, place.digest)):
             place += 1
         if (
-            fastcache_equal_digests(digest, place.digest)
-            and place.principal != NULL
-            and fastcache_load(stripe) == place.ticket
-            and place.left != 0
-            and is_running(place.deadline, started)
+            expected(fastcache_equal_digests(digest, place.digest))
+            and expected(place.principal != NULL)
+            and expected(fastcache_load(stripe) == place.ticket)
+            and expected(place.left != 0)
+            and expected(is_running(place.deadline, started))
         ):
             now = milliseconds(CLOCK_REALTIME_COARSE)
-            if not has_expired(place.expires, now):
+            if expected(not has_expired(place.expires, now)):
                 place.left -= 1
                 row = place.row
-                principal = <object>place.principal
                 before = count_use(row, now)
                 count(path, CACHE_HIT)
                 count(path, AUTHENTICATED)
-                set_item(environ, <PyObject *>PRINCIPAL, principal)
-                if in_another_second(before, <uint64_t>now):
-                    # Runs Python code: from here on the place may be another's.
-                    look(path.sightings, environ, row, <uint64_t>now)
+                # May run Python code, of a hostile key: from here on the place may be another's.
+                set_item(environ, <PyObject *>PRINCIPAL, place.principal)
+                if not expected(not in_another_second(before, <uint64_t>now)):
+                    look(path.sightings, <dict>environ, row, <uint64_t>now)
                 return ADMITTED
-    return path.look_up(environ, secret, digest, presented.hashed)
+    return path.look_up(<dict>environ, secret, digest, presented.hashed)
 
 
 cdef object answer(
-    HitPath path, object environ, object start_response, Presented *presented, uint64_t started
+    HitPath path, PyObject *environ, PyObject *start_response, Presented *presented,
+    uint64_t started,
 ):
     """The application's answer, or a refusal. `started` is CLOCK_MONOTONIC's time, or 0."""
     cdef Decision decision = UNCERTAIN
-    cdef PyObject *arguments[3]
     if expected(presented.decides):
-        decision = decide(path, <dict>environ, presented, started)
-    if not expected(decision == ADMITTED):
-        refusal = path.refusal(environ, start_response, presented, decision)
-        if refusal is not None:
-            return refusal
-    arguments[0] = <PyObject *>path.first
-    arguments[1] = <PyObject *>environ
-    arguments[2] = <PyObject *>start_response
-    return PyObject_Vectorcall(
-        path.function, arguments + 1 - path.bound, <size_t>(2 + path.bound), NULL
-    )
+        decision = decide(path, environ, presented, started)
+    if expected(decision == ADMITTED):
+        return pass_on(path, environ, start_response)
+    return path.examined(<object>environ, <object>start_response, presented, decision)
 
 
 cdef object failed(Watch watching):
@@ -324,17 +317,17 @@ cdef object failed(Watch watching):
         raise
 
 
-cdef inline int look_ahead(HitPath path, dict environ, Presented *presented) except -1:
+cdef inline int look_ahead(HitPath path, PyObject *environ, Presented *presented) except -1:
     """Read the one secret; what is needed next arrives from memory while something else is done."""
     cdef const char *secret = secret_in(environ)
     presented.secret = secret
-    if secret == NULL:
+    if not expected(secret != NULL):
         return 0
     presented.hashed = fastcache_fixed_hash(secret + MARK_SIZE, LOOKUP_SIZE)
     presented.stripe = stripe_of(path, presented.hashed)
     fastcache_prefetch(presented.stripe)
     presented.place = pair_in(path.places, path.pair_mask, presented.hashed)
-    if presented.place != NULL:
+    if expected(presented.place != NULL):
         fastcache_prefetch(presented.place)
         fastcache_prefetch(presented.place + 1)
     return 0
@@ -343,14 +336,15 @@ cdef inline int look_ahead(HitPath path, dict environ, Presented *presented) exc
 cdef object called(HitPath path, PyObject **arguments, size_t flagged, PyObject *names):
     """WSGI's call (PEP 3333), by PEP 590."""
     cdef Presented presented
-    cdef Latencies latencies = path.latencies
     cdef Watch watching = None
+    cdef PyObject *environ
+    cdef PyObject *start_response
     cdef PyObject *answered
     cdef uint64_t now = 0
     if not expected(PyVectorcall_NARGS(flagged) == 2 and names == NULL):
         return raise_type_error("a WSGI application is called with an environ and a start_response")
-    environ = <object>arguments[0]
-    start_response = <object>arguments[1]
+    environ = arguments[0]
+    start_response = arguments[1]
     presented.secret = NULL
     presented.hashed = 0
     presented.stripe = NULL
@@ -358,23 +352,28 @@ cdef object called(HitPath path, PyObject **arguments, size_t flagged, PyObject 
     # Before the clock: what is fetched here is on its way meanwhile.
     presented.decides = path.decides and PyDict_CheckExact(environ)
     if expected(presented.decides):
-        look_ahead(path, <dict>environ, &presented)
-    if latencies is not None:
+        look_ahead(path, environ, &presented)
+    if expected(path.latencies is not None):
         now = nanoseconds(CLOCK_MONOTONIC)
-        watching = watch(latencies, environ, start_response, now)
-        start_response = watching
+        watching = path.spare
+        if expected(FASTCACHE_GIL and watching is not None):
+            path.spare = None
+        else:
+            watching = new_watch(path.latencies)
+        begin(watching, environ, start_response, now)
+        start_response = <PyObject *>watching
         # Nothing can fail between this and the other end of it.
         count(path, STARTED)
     # A try statement would be prepared for at each request.
     answered = (<Unraised>&answer)(path, environ, start_response, &presented, now)
-    if watching is not None:
+    if expected(watching is not None):
         count(path, FINISHED)
-        if answered == NULL:
+        if not expected(answered != NULL):
             return failed(watching)
         end(watching)
-        start_response = None
-        let_go(latencies, watching)
-    elif answered == NULL:
+        if expected(let_go(watching)):
+            path.spare = watching
+    elif not expected(answered != NULL):
         return raise_pending()
     return fastcache_give(answered)
 

@@ -58,7 +58,6 @@ cdef class Latencies:
     cdef object memory          # keeps the words alive
     cdef uint64_t *words
     cdef bint alone             # no other process writes to them
-    cdef Watch spare            # one that was let go, to be used again; or None
     cdef dict endpoints         # an endpoint's Statuses; None is what no route answered
     cdef object lock
     cdef Answered[PLACES] answered  # found by rule and status
@@ -86,47 +85,50 @@ cdef object start_watched(Watch watching, PyObject **arguments, size_t flagged, 
 cdef int fail(Watch watching) except -1
 
 
-cdef inline Watch watch(
-    Latencies latencies, object environ, object start_response, uint64_t start
-):
-    """Begin to watch a request that came in at `start`."""
-    cdef Watch made = latencies.spare
-    if expected(FASTCACHE_GIL and made is not None):
-        latencies.spare = None
-    else:
-        made = Watch.__new__(Watch)
-        made.latencies = latencies
-    made.called = start_watched
-    made.environ = environ
-    made.start_response = start_response
-    made.start = start
+cdef inline Watch new_watch(Latencies latencies):
+    cdef Watch made = Watch.__new__(Watch)
+    made.latencies = latencies
     return made
+
+
+cdef inline void begin(
+    Watch watching, PyObject *environ, PyObject *start_response, uint64_t start
+) noexcept:
+    """Begin to watch a request that came in at `start`."""
+    watching.called = start_watched
+    watching.environ = <object>environ
+    watching.start_response = <object>start_response
+    watching.start = start
 
 
 cdef inline void end(Watch watching) noexcept:
     """The application returned; what is counted ends here, or where the answer starts."""
     watching.returned = True
     if expected(watching.series != NULL):
-        observe(watching.latencies, watching.series, nanoseconds(CLOCK_MONOTONIC) - watching.start)
+        observe(
+            watching.latencies.alone, watching.series,
+            nanoseconds(CLOCK_MONOTONIC) - watching.start,
+        )
 
 
-cdef inline void let_go(Latencies latencies, Watch watching) noexcept:
-    """Keep a watch that nobody else holds for the next request."""
-    if expected(FASTCACHE_GIL and reference_count(watching) == 1):
-        # Until then nobody can call it.
-        watching.called = NULL
-        watching.series = NULL
-        watching.returned = False
-        watching.environ = None
-        watching.start_response = None
-        latencies.spare = watching
+cdef inline bint let_go(Watch watching) noexcept:
+    """Whether nobody else holds a watch: then it has forgotten its request, for the next one."""
+    if not expected(FASTCACHE_GIL and reference_count(watching) == 1):
+        return False
+    # Until then nobody can call it.
+    watching.called = NULL
+    watching.series = NULL
+    watching.returned = False
+    watching.environ = None
+    watching.start_response = None
+    return True
 
 
-cdef inline void observe(Latencies latencies, uint64_t *series, uint64_t duration) noexcept:
+cdef inline void observe(bint alone, uint64_t *series, uint64_t duration) noexcept:
     cdef int bucket = 0
     while bucket < BUCKETS - 1 and duration > BOUNDS[bucket]:
         bucket += 1
-    if expected(latencies.alone):
+    if expected(alone):
         fastcache_add_alone(&series[bucket], 1)
         fastcache_add_alone(&series[BUCKETS], duration)
     else:

@@ -12,11 +12,11 @@ The endpoint is read from the request that werkzeug leaves in the environ.
 """
 
 cimport cython
-from cpython.dict cimport PyDict_GetItemWithError
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.string cimport memcpy, memset
 
+from app.auth._headers cimport item_or_raise, plain, text_size
 from app.auth._vector cimport (
     PyObject_Vectorcall,
     PyVectorcall_Call,
@@ -26,13 +26,6 @@ from app.auth._vector cimport (
 )
 
 import threading
-
-
-cdef extern from "Python.h":
-    bint PyUnicode_CheckExact(PyObject *text) noexcept
-    bint PyUnicode_IS_COMPACT_ASCII(PyObject *text) noexcept
-    const unsigned char *PyUnicode_1BYTE_DATA(PyObject *text) noexcept
-    Py_ssize_t PyUnicode_GET_LENGTH(PyObject *text) noexcept
 
 
 cdef extern from "_atomics.h":
@@ -105,7 +98,7 @@ cdef class Latencies:
 
     def observe(self, endpoint, int status, uint64_t duration):
         """Count one answer that took `duration` nanoseconds."""
-        observe(self, self.words + self.index_of(endpoint, status) * WIDTH, duration)
+        observe(self.alone, self.words + self.index_of(endpoint, status) * WIDTH, duration)
 
     cdef tuple name_at(self, int index):
         """The endpoint and the status of a series; None for one that is not named."""
@@ -119,7 +112,7 @@ cdef class Latencies:
         return (name or None, status)
 
     cdef Statuses statuses_of(self, object endpoint):
-        cdef PyObject *found = PyDict_GetItemWithError(self.endpoints, endpoint)
+        cdef PyObject *found = item_or_raise(<PyObject *>self.endpoints, endpoint)
         if found != NULL:
             return <Statuses>found
         return self.endpoints.setdefault(endpoint, Statuses.__new__(Statuses))
@@ -129,7 +122,7 @@ cdef class Latencies:
         cdef uint64_t index
         if not 100 <= status < 600:
             return 0
-        found = PyDict_GetItemWithError(self.endpoints, endpoint)
+        found = item_or_raise(<PyObject *>self.endpoints, endpoint)
         if found != NULL:
             index = (<Statuses>found).index[status - 100]
             if index != 0:
@@ -174,9 +167,9 @@ cdef class Latencies:
         return series
 
 
-cdef inline uint64_t *series_of(Latencies latencies, object environ, int status) except NULL:
+cdef inline uint64_t *series_of(Watch watching, int status) except NULL:
     """The series of a request that is being answered with `status`."""
-    cdef PyObject *request = PyDict_GetItemWithError(environ, REQUEST)
+    cdef PyObject *request = item_or_raise(<PyObject *>watching.environ, REQUEST)
     cdef uint64_t place
     cdef Answered *answered
     if expected(request != NULL):
@@ -184,19 +177,18 @@ cdef inline uint64_t *series_of(Latencies latencies, object environ, int status)
         if expected(rule is not None):
             # Of a route, the endpoint is asked once.
             place = (<uintptr_t><PyObject *>rule >> 4 ^ <uint64_t>status) % PLACES
-            answered = &latencies.answered[place]
-            if expected(
+            answered = &watching.latencies.answered[place]
+            if (
                 FASTCACHE_GIL
-                and answered.rule == <PyObject *>rule
-                and answered.status == <uint64_t>status
+                and expected(answered.rule == <PyObject *>rule)
+                and expected(answered.status == <uint64_t>status)
             ):
                 return answered.series
-            return latencies.add_rule(rule, status, place)
-    return latencies.words + latencies.index_of(None, status) * WIDTH
+            return watching.latencies.add_rule(rule, status, place)
+    return watching.latencies.words + watching.latencies.index_of(None, status) * WIDTH
 
 
-# Cycles run through it: an application may keep it in the environ, and a spare one leads back to
-# its Latencies, which are not cleared themselves.
+# Cycles run through it: an application may keep it in the environ.
 @cython.final
 @cython.freelist(64)
 @cython.auto_pickle(False)
@@ -209,7 +201,7 @@ cdef class Watch:
 
 cdef int fail(Watch watching) except -1:
     """The application raised: the server answers 500."""
-    watching.series = series_of(watching.latencies, watching.environ, 500)
+    watching.series = series_of(watching, 500)
     end(watching)
     return 0
 
@@ -226,27 +218,25 @@ cdef object start_watched(
     Watch watching, PyObject **arguments, size_t flagged, PyObject *names
 ):
     """The call of a Watch, by PEP 590: all that it is given goes on to the server's function."""
-    cdef const unsigned char *digits
+    cdef const char *digits = NULL
     cdef PyObject *status = NULL
     cdef int number = 0
-    cdef bint late = watching.returned and watching.series == NULL
+    cdef bint late = not expected(not watching.returned) and watching.series == NULL
     if expected(PyVectorcall_NARGS(flagged) > 0):
         status = arguments[0]
     elif names != NULL:
         status = status_named(arguments, <tuple>names)
-    if expected(
-        status != NULL
-        and PyUnicode_CheckExact(status)
-        and PyUnicode_IS_COMPACT_ASCII(status)
-        and PyUnicode_GET_LENGTH(status) >= 3
-    ):
-        digits = PyUnicode_1BYTE_DATA(status)
+    if expected(status != NULL):
+        digits = plain(status)
+    if expected(digits != NULL) and expected(text_size(status) >= 3):
         number = (digits[0] - 48) * 100 + (digits[1] - 48) * 10 + digits[2] - 48
-    watching.series = series_of(watching.latencies, watching.environ, number)
-    if late:
+    watching.series = series_of(watching, number)
+    if not expected(not late):
         # A generator: it starts its answer when it is first asked for a part of it.
         end(watching)
-    return PyObject_Vectorcall(watching.start_response, arguments, flagged, names)
+    return PyObject_Vectorcall(
+        <PyObject *>watching.start_response, arguments, flagged, names
+    )
 
 
 cdef Watch _specimen = Watch.__new__(Watch)

@@ -1,11 +1,11 @@
 # The routes that need no credential, as the compiled middleware looks at them.
 
-from cpython.dict cimport PyDict_GetItemWithError
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp
 
-from app.auth._headers cimport is_str, plain, text_size
+from app.auth._headers cimport is_str, item_or_raise, plain, text_size
+from app.auth._vector cimport expected
 
 
 cdef extern from "Python.h":
@@ -35,29 +35,29 @@ cdef inline Open open_routes_of(dict methods, tuple areas) except *:
     return routes
 
 
-cdef inline bint is_open(Open *routes, dict environ, bint *certain) except -1:
+cdef inline bint is_open(Open *routes, PyObject *environ, bint *certain) except -1:
     """Whether the route needs no credential; `certain` where nothing odd was in the way."""
-    cdef PyObject *path = PyDict_GetItemWithError(environ, "PATH_INFO")
+    cdef PyObject *path = item_or_raise(environ, "PATH_INFO")
     cdef PyObject *method
     cdef PyObject *methods
     cdef const char *text
     cdef Py_ssize_t size
-    if path == NULL:
+    if not expected(path != NULL):
         return False
     text = plain(path)
-    if text == NULL:
+    if not expected(text != NULL):
         return False
     size = text_size(path)
-    if routes.sizes >> <int>min(size, 63) & 1:
-        methods = PyDict_GetItemWithError(<object>routes.methods, <object>path)
+    if not expected(routes.sizes >> <int>min(size, 63) & 1 == 0):
+        methods = item_or_raise(routes.methods, <object>path)
         if methods != NULL:
-            method = PyDict_GetItemWithError(environ, "REQUEST_METHOD")
+            method = item_or_raise(environ, "REQUEST_METHOD")
             if method == NULL or not is_str(method):
                 return False
             if PySet_Contains(<object>methods, method):
                 return True
     certain[0] = True
-    if size > 1 and routes.marks & mark_of(text[1]) == 0:
+    if expected(size > 1) and expected(routes.marks & mark_of(text[1]) == 0):
         return False
     for area in <tuple>routes.areas:
         if size >= len(<bytes>area) and memcmp(

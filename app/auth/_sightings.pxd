@@ -1,14 +1,10 @@
 # Uses, and where they come from, as the way of a hit counts and asks it.
 
-from cpython.dict cimport PyDict_GetItemWithError
 from cpython.object cimport PyObject, PyObject_Hash
 from libc.stdint cimport int64_t, uint64_t
 
+from app.auth._headers cimport is_str, item_or_raise
 from fastcache._tallies cimport Tallies
-
-
-cdef extern from "Python.h":
-    bint PyUnicode_CheckExact(object text) noexcept
 
 
 cdef extern from "_atomics.h":
@@ -54,8 +50,8 @@ cdef class Sources:
 
 cdef inline uint64_t hash_of(dict environ, object name) except? 0:
     """The interpreter's hash, which no client can foresee; workers that were forked share it."""
-    cdef PyObject *value = PyDict_GetItemWithError(environ, name)
-    if value == NULL or not PyUnicode_CheckExact(<object>value):
+    cdef PyObject *value = item_or_raise(<PyObject *>environ, name)
+    if value == NULL or not is_str(value):
         return 0
     return <uint64_t>PyObject_Hash(<object>value)
 

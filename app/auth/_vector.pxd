@@ -19,8 +19,8 @@ cdef extern from *:
     PyObject *PyErr_Occurred(void) __attribute__((cold));
     void PyErr_SetString(PyObject *, const char *) __attribute__((cold));
 
-    /* What is as good as always so: the code for it comes next, and shares lines of memory with
-     * what is run before it. */
+    /* What is as good as always so: the code for it comes next, without a jump, and shares lines
+     * of memory with what is run before it. Of several conditions, each has to say so. */
     #define latchkey_expected(condition) __builtin_expect(!!(condition), 1)
 
     /* What a call returns that failed: the exception is the thread's already. */
@@ -44,6 +44,6 @@ cdef extern from *:
 cdef extern from "Python.h":
     Py_ssize_t PyVectorcall_NARGS(size_t flagged) noexcept
     object PyObject_Vectorcall(
-        object callable, PyObject **arguments, size_t flagged, PyObject *names
+        PyObject *callable, PyObject **arguments, size_t flagged, PyObject *names
     )
     object PyVectorcall_Call(object callable, object arguments, object named)

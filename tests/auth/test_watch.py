@@ -181,7 +181,7 @@ def test_a_watch_is_used_again_and_cannot_be_called_meanwhile(worker: Worker) ->
         return []
 
     def spare() -> Any:
-        found = gc.get_referents(worker.authenticator.latencies)
+        found = gc.get_referents(middleware)
         return [each for each in found if type(each).__name__ == "Watch"]
 
     middleware = new_middleware(worker, application)
