@@ -75,6 +75,40 @@ def test_keys_that_share_a_place(tmp_path: Path, size: int) -> None:
     worker.close()
 
 
+def test_a_place_that_is_taken_while_its_principal_is_handed_over(tmp_path: Path) -> None:
+    """A key of an environ is asked whether it is another, and may answer by other requests."""
+    worker = Worker(tmp_path / "latchkey.db", real_time=True, cache_size=2)
+    middleware = new_middleware(worker)
+    secret, *others = [worker.issue() for _ in range(6)]
+    asked: list[str] = []
+
+    class Reentrant(str):
+        def __eq__(self, other: object) -> bool:
+            if other == PRINCIPAL and not asked:
+                asked.extend(ask(middleware, each).api_key for each in others * 2)
+                gc.collect()
+            return False
+
+        def __hash__(self) -> int:
+            return hash(PRINCIPAL)
+
+    for _ in range(3):
+        assert ask(middleware, secret).api_key == api_key(secret)
+    before = worker.authenticator.counters.value(Count.CACHE_HIT)
+    environ: Any = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": "/",
+        "REMOTE_ADDR": "192.0.2.7",
+        "HTTP_AUTHORIZATION": f"Bearer {secret}",
+        Reentrant(): "",
+    }
+    (principal,) = middleware(environ, lambda *said: None)  # type: ignore[arg-type]
+    assert principal.api_key == api_key(secret)  # type: ignore[attr-defined]
+    assert asked == [api_key(each) for each in others * 2]
+    assert worker.authenticator.counters.value(Count.CACHE_HIT) > before
+    worker.close()
+
+
 def test_what_ends_an_entry_ends_it_there(worker: Worker) -> None:
     middleware = new_middleware(worker)
     expiring = worker.issue(datetime.now(UTC) + timedelta(seconds=0.5))
