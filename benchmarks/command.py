@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import ValidationError
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -142,7 +143,13 @@ for _part in PARTS:
 )
 def report(directory: Path, docs: Path | None) -> None:
     """Make tables, plots and report of a run again, from its JSON alone."""
-    shown = _show(directory)
+    try:
+        shown = _show(directory)
+    except ValidationError as error:
+        raise click.ClickException(
+            f"{directory} holds figures in another form than this version reads: report it with "
+            "the one that measured it, whose commit run.json names"
+        ) from error
     if docs is not None:
         if not _is_whole(shown.run):
             raise click.ClickException("the documentation is made from whole runs only")

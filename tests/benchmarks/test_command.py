@@ -197,6 +197,14 @@ def test_the_report_is_made_again_from_the_json(bench: Bench) -> None:
     assert bench.page.read_text() == page
 
 
+def test_a_run_in_another_form_is_not_shown(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bench.all().exit_code == 0
+    monkeypatch.setattr(command, "PARTS", PARTS)
+    done = bench("report", str(bench.run_directory()))
+    assert done.exit_code == 1
+    assert "report it with the one that measured it, whose commit run.json names" in done.output
+
+
 def test_the_docs_are_made_from_whole_runs_only(bench: Bench) -> None:
     assert bench.all("--quick").exit_code == 0
     directory = bench.run_directory("build")
