@@ -143,13 +143,7 @@ for _part in PARTS:
 )
 def report(directory: Path, docs: Path | None) -> None:
     """Make tables, plots and report of a run again, from its JSON alone."""
-    try:
-        shown = _show(directory)
-    except ValidationError as error:
-        raise click.ClickException(
-            f"{directory} holds figures in another form than this version reads: report it with "
-            "the one that measured it, whose commit run.json names"
-        ) from error
+    shown = _show(directory)
     if docs is not None:
         if not _is_whole(shown.run):
             raise click.ClickException("the documentation is made from whole runs only")
@@ -234,8 +228,14 @@ def _measure_part(part: Part, quick: bool, directory: Path) -> runs.Ended:
 
 
 def _show(directory: Path) -> reports.Shown:
-    shown = reports.read(directory, PARTS)
-    reports.write(shown)
+    try:
+        shown = reports.read(directory, PARTS)
+        reports.write(shown)
+    except ValidationError as error:
+        raise click.ClickException(
+            f"{directory} holds figures in another form than this version reads: report it with "
+            "the one that measured it, whose commit run.json names"
+        ) from error
     console.print(Markdown(reports.goal_table(shown).markdown()))
     if not shown.whole:
         console.print("[bold]Not proved:[/] a quick or partial run. The docs stay as they are.")

@@ -178,7 +178,8 @@ def format_figure(figure: float) -> str:
     """A figure to three digits, in plain notation."""
     if abs(figure) >= 99.95:
         return f"{figure:,.0f}"
-    return f"{figure:.1f}" if abs(figure) >= 9.995 else f"{figure:.2f}"
+    # z: what is rounded to zero has no sign.
+    return f"{figure:.1f}" if abs(figure) >= 9.995 else f"{figure:z.2f}"
 
 
 def write_json(measured: Measured, path: Path) -> None:

@@ -79,7 +79,7 @@ static inline int64_t fastcache_milliseconds(clockid_t clock)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Nanoseconds of the clock behind time.monotonic_ns. */
+/* Nanoseconds since the origin of CLOCK_MONOTONIC. */
 static inline uint64_t fastcache_monotonic_ns(void)
 {
     return fastcache_nanoseconds(CLOCK_MONOTONIC);

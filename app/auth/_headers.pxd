@@ -27,8 +27,8 @@ cdef extern from *:
     static inline const char *latchkey_plain(PyObject *text)
     {
         if (latchkey_expected(PyUnicode_CheckExact(text)) &&
-            latchkey_expected(PyUnicode_IS_ASCII(text)) &&
-            latchkey_expected(PyUnicode_IS_COMPACT(text))) {
+            latchkey_expected(PyUnicode_IS_COMPACT(text)) &&
+            latchkey_expected(PyUnicode_IS_ASCII(text))) {
             return (const char *)((PyASCIIObject *)text + 1);
         }
         return NULL;
@@ -44,7 +44,7 @@ cdef enum:
 
 
 cdef inline const char *plain_of(PyObject *text, Py_ssize_t size) noexcept:
-    """The same, of a str of so many characters."""
+    """As `plain`, of a str of so many characters."""
     if expected(is_str(text)) and expected(text_size(text) == size):
         return plain(text)
     return NULL

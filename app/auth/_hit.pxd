@@ -37,6 +37,8 @@ cdef enum Decision:
     FAILED          # an exception is raised
 
 
+# `secret` lies in a text of the environ. No client can take that away meanwhile: only code of the
+# server's own could, in the comparison of a name that is no plain str.
 cdef struct Presented:
     bint decides        # False: nothing is decided of this request, the rest is not looked at
     const char *secret  # NULL for none that is plain

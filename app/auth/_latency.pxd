@@ -37,9 +37,6 @@ cdef enum:
     BUCKETS = 18            # the last has no bound
 
 
-cdef class Watch
-
-
 cdef class Statuses:
     cdef unsigned char index[500]   # of the series of each status from 100 on; 0 for none yet
 

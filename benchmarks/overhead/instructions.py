@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.overhead.results import BARE
 from benchmarks.processes import run
 
 Subjects = Mapping[str, Sequence[str]]
@@ -26,9 +27,9 @@ Counts = dict[str, dict[str, float]]
 """Instructions of one call, by series and subject."""
 
 SUBJECTS: Subjects = {
-    "hits": ("bare", "bearer", "pair"),
+    "hits": (BARE, "bearer", "pair"),
     "ways": ("shared cache", "forged pair", "unknown key", "miss", "cachetools backend"),
-    "flask": ("bare", "check", "check, metrics", "check, metrics, requirement"),
+    "flask": (BARE, "check", "check, metrics", "check, metrics, requirement"),
     "peers": ("before_request, TTLCache", "Flask-HTTPAuth, TTLCache", "Flask-HTTPAuth, SQLite"),
 }
 

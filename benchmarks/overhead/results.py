@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from benchmarks.bootstrap import Bootstrap, Estimate
+from benchmarks.overhead.timing import Timing
 
 BARE = "bare"
 AGAIN = "bare, again"
@@ -42,18 +44,8 @@ class Instructions(BaseModel):
         return None if bare is None or subject not in counts else counts[subject] - bare
 
 
-class Measured(BaseModel):
-    """What one process found of a subject: the fields of `benchmarks.overhead.timing.Timing`."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    call: float
-    added: float
-    ratio: float
-
-
 class Results(BaseModel):
-    """One measurement. Times are in nanoseconds a call, with what the clock itself takes."""
+    """One measurement."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -61,7 +53,7 @@ class Results(BaseModel):
     settings: dict[str, Any]
     digest: str
     """By what a secret was digested: it depends on the processor."""
-    processes: list[dict[str, dict[str, Measured]]]
+    processes: list[dict[str, dict[str, Timing]]]
     """Of each process, what it found of each subject by series."""
     instructions: Instructions
 
@@ -72,8 +64,8 @@ class Results(BaseModel):
                 {
                     f"{series}: {name}: {field}": [figure]
                     for series, subjects in process.items()
-                    for name, measured in subjects.items()
-                    for field, figure in measured
+                    for name, timing in subjects.items()
+                    for field, figure in asdict(timing).items()
                 }
                 for process in self.processes
             ]
@@ -85,12 +77,15 @@ class Results(BaseModel):
         return [name for name in found if name not in (BARE, YARDSTICK)]
 
     def call(self, series: str, subject: str) -> Estimate | None:
-        """A whole call."""
+        """A whole call, in nanoseconds, with what the clock itself takes."""
         one = f"{series}: {subject}: call"
         return self._drawn.estimate(lambda figures: figures[one], one)
 
     def added(self, series: str, subject: str, over: str = BARE) -> Estimate | None:
-        """What a call takes more than another of the same series."""
+        """What a call takes more than another of the same series, in nanoseconds.
+
+        Over another than the bare one it is the difference of what both add to that.
+        """
         one, other = f"{series}: {subject}: added", f"{series}: {over}: added"
         return self._drawn.estimate(lambda figures: figures[one] - figures[other], one, other)
 
@@ -105,8 +100,12 @@ class Results(BaseModel):
         return self._drawn.estimate(scaled, one, other, yardstick)
 
     def share(self, series: str, subject: str, of: str | None = None) -> Estimate | None:
-        """What it takes more, in percent of the bare call of its own or of another series."""
-        if of is None:
+        """What it takes more, in percent of the bare call of its own or of another series.
+
+        Of its own it is the median over the rounds; of another series, what it adds in percent of
+        the median bare call there.
+        """
+        if of is None or of == series:
             ratio = f"{series}: {subject}: ratio"
             return self._drawn.estimate(lambda figures: 100 * (figures[ratio] - 1), ratio)
         one, whole = f"{series}: {subject}: added", f"{of}: {BARE}: call"

@@ -2,8 +2,8 @@
 
 Blocks of calls drift by more than what is measured here, and so does the machine itself, for
 seconds at a time. So each call is timed by itself, and is compared with the bare call of its own
-round, less than a millisecond away: of all the rounds' differences, and of their ratios, the
-median is taken. What the clock costs cancels out in a difference.
+round, beside it: of all the rounds' differences, and of their ratios, the median is taken. What
+the clock costs cancels out in a difference.
 """
 
 from __future__ import annotations

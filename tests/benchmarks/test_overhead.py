@@ -16,9 +16,9 @@ import pytest
 from benchmarks.overhead import goals, instructions
 from benchmarks.overhead.part import OverheadPart
 from benchmarks.overhead.plan import SERIES, Job, Settings
-from benchmarks.overhead.results import AGAIN, BARE, YARDSTICK, Instructions, Measured, Results
+from benchmarks.overhead.results import AGAIN, BARE, YARDSTICK, Instructions, Results
 from benchmarks.overhead.timing import Environ, Subject, Timing, WrongWay, compare, time_calls
-from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED
+from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED, format_figure
 from benchmarks.processes import run as run_process
 
 
@@ -97,8 +97,8 @@ def test_instructions_are_added_to_the_bare_call_of_the_same_application() -> No
     assert counted.added("django", "djangorestframework-api-key") is None
 
 
-def measured(bare: float, added: float) -> Measured:
-    return Measured(call=bare + added, added=added, ratio=1 + added / bare)
+def timing(bare: float, added: float) -> Timing:
+    return Timing(call=bare + added, added=added, ratio=1 + added / bare)
 
 
 def processes_of(hits: Sequence[float], taken: float) -> Results:
@@ -112,14 +112,14 @@ def processes_of(hits: Sequence[float], taken: float) -> Results:
         processes=[
             {
                 "hits": {
-                    BARE: measured(50, 0),
-                    YARDSTICK: measured(50, taken),
-                    "bearer": measured(50, hit),
+                    BARE: timing(50, 0),
+                    YARDSTICK: timing(50, taken),
+                    "bearer": timing(50, hit),
                 },
                 "flask": {
-                    BARE: measured(40_000, 0),
-                    AGAIN: measured(40_000, 1),
-                    "check, metrics": measured(40_000, 2 * hit),
+                    BARE: timing(40_000, 0),
+                    AGAIN: timing(40_000, 1),
+                    "check, metrics": timing(40_000, 2 * hit),
                 },
             }
             for hit in hits
@@ -152,6 +152,21 @@ def test_goals_are_decided_by_the_interval(
     assert pair.state == UNMEASURED
     assert in_front.measured.startswith(f"{2 * median(hits) / 400:.2f} %")
     assert in_front.state == MET
+
+
+def test_a_share_of_its_own_series_is_the_median_of_ratios() -> None:
+    results = processes_of([100.0] * 5, 325.0)
+    for process in results.processes:
+        process["flask"]["check, metrics"] = Timing(call=40_200, added=200, ratio=1.006)
+    for of in (None, "flask"):
+        share = results.share("flask", "check, metrics", of)
+        assert share is not None
+        assert share.value == pytest.approx(0.6)
+
+
+def test_next_to_nothing_has_no_sign() -> None:
+    around = [format_figure(figure) for figure in (-0.004, 0.004, -0.006)]
+    assert around == ["0.00", "0.00", "-0.01"]
 
 
 def nothing(environ: Environ, start_response: object) -> list[bytes]:
