@@ -3,7 +3,7 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
-from app.auth._vector cimport expected
+from app.auth._vector cimport expected, unexpected
 
 
 cdef extern from "_clock.h":
@@ -33,4 +33,4 @@ cdef inline bint is_running(uint64_t deadline, uint64_t now) noexcept nogil:
 
 cdef inline bint has_expired(int64_t expires, int64_t now) noexcept nogil:
     """Whether that time has come, where the coarse clock shows `now`."""
-    return not expected(now + LAG_MS < expires) and expires <= milliseconds(CLOCK_REALTIME)
+    return unexpected(expires <= now + LAG_MS) and expires <= milliseconds(CLOCK_REALTIME)

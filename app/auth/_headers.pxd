@@ -4,7 +4,7 @@ from cpython.object cimport PyObject
 from libc.string cimport memcmp
 
 from app.auth._entry cimport LOOKUP_SIZE
-from app.auth._vector cimport expected
+from app.auth._vector cimport expected, unexpected
 
 
 cdef extern from "Python.h":
@@ -59,7 +59,7 @@ cdef inline bint is_bearer(const char *text) noexcept nogil:
 cdef inline const char *plain_in(PyObject *environ, object name, Py_ssize_t size) except? NULL:
     """The same, of a header."""
     cdef PyObject *found = item(environ, name)
-    if not expected(found != NULL):
+    if unexpected(found == NULL):
         # What calls this looks whether that was raised.
         return NULL
     return plain_of(found, size)
@@ -73,7 +73,7 @@ cdef inline const char *secret_in(PyObject *environ) except? NULL:
     cdef const char *key
     cdef const char *secret
     if expected(not has(environ, "HTTP_X_API_KEY")):
-        if not expected(not has(environ, "HTTP_X_API_SECRET")):
+        if unexpected(has(environ, "HTTP_X_API_SECRET")):
             return NULL
         secret = plain_in(environ, "HTTP_AUTHORIZATION", BEARER_SIZE + SECRET_SIZE)
         if expected(secret != NULL) and expected(is_bearer(secret)):

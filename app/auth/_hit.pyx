@@ -39,6 +39,7 @@ from app.auth._vector cimport (
     expected,
     raise_pending,
     raise_type_error,
+    unexpected,
 )
 from fastcache._digest cimport DIGEST_SIZE, fastcache_digest, fastcache_equal_digests
 from fastcache._shard cimport fastcache_give, fastcache_prefetch
@@ -259,7 +260,7 @@ cdef Decision decide(
     cdef uint64_t *row
     cdef uint64_t before
     cdef int64_t now
-    if not expected(not is_open(&path.open_routes, environ, &certain)):
+    if unexpected(is_open(&path.open_routes, environ, &certain)):
         set_item(environ, <PyObject *>PRINCIPAL, <PyObject *>None)
         count(path, OPEN)
         return ADMITTED
@@ -289,7 +290,7 @@ cdef Decision decide(
                 count(path, AUTHENTICATED)
                 # May run Python code, of a hostile key: from here on the place may be another's.
                 set_item(environ, <PyObject *>PRINCIPAL, place.principal)
-                if not expected(not in_another_second(before, <uint64_t>now)):
+                if unexpected(in_another_second(before, <uint64_t>now)):
                     look(path.sightings, <dict>environ, row, <uint64_t>now)
                 return ADMITTED
     return path.look_up(<dict>environ, secret, digest, presented.hashed)
@@ -321,7 +322,7 @@ cdef inline int look_ahead(HitPath path, PyObject *environ, Presented *presented
     """Read the one secret; what is needed next arrives from memory while something else is done."""
     cdef const char *secret = secret_in(environ)
     presented.secret = secret
-    if not expected(secret != NULL):
+    if unexpected(secret == NULL):
         return 0
     presented.hashed = fastcache_fixed_hash(secret + MARK_SIZE, LOOKUP_SIZE)
     presented.stripe = stripe_of(path, presented.hashed)
@@ -368,12 +369,12 @@ cdef object called(HitPath path, PyObject **arguments, size_t flagged, PyObject 
     answered = (<Unraised>&answer)(path, environ, start_response, &presented, now)
     if expected(watching is not None):
         count(path, FINISHED)
-        if not expected(answered != NULL):
+        if unexpected(answered == NULL):
             return failed(watching)
         end(watching)
         if expected(let_go(watching)):
             path.spare = watching
-    elif not expected(answered != NULL):
+    elif unexpected(answered == NULL):
         return raise_pending()
     return fastcache_give(answered)
 

@@ -23,6 +23,7 @@ from app.auth._vector cimport (
     PyVectorcall_NARGS,
     call_by_vector,
     expected,
+    unexpected,
 )
 
 import threading
@@ -221,7 +222,7 @@ cdef object start_watched(
     cdef const char *digits = NULL
     cdef PyObject *status = NULL
     cdef int number = 0
-    cdef bint late = not expected(not watching.returned) and watching.series == NULL
+    cdef bint late = unexpected(watching.returned) and watching.series == NULL
     if expected(PyVectorcall_NARGS(flagged) > 0):
         status = arguments[0]
     elif names != NULL:
@@ -231,7 +232,7 @@ cdef object start_watched(
     if expected(digits != NULL) and expected(text_size(status) >= 3):
         number = (digits[0] - 48) * 100 + (digits[1] - 48) * 10 + digits[2] - 48
     watching.series = series_of(watching, number)
-    if not expected(not late):
+    if unexpected(late):
         # A generator: it starts its answer when it is first asked for a part of it.
         end(watching)
     return PyObject_Vectorcall(

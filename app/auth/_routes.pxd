@@ -5,7 +5,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcmp
 
 from app.auth._headers cimport is_str, item_or_raise, plain, text_size
-from app.auth._vector cimport expected
+from app.auth._vector cimport expected, unexpected
 
 
 cdef extern from "Python.h":
@@ -42,13 +42,13 @@ cdef inline bint is_open(Open *routes, PyObject *environ, bint *certain) except 
     cdef PyObject *methods
     cdef const char *text
     cdef Py_ssize_t size
-    if not expected(path != NULL):
+    if unexpected(path == NULL):
         return False
     text = plain(path)
-    if not expected(text != NULL):
+    if unexpected(text == NULL):
         return False
     size = text_size(path)
-    if not expected(routes.sizes >> <int>min(size, 63) & 1 == 0):
+    if unexpected(routes.sizes >> <int>min(size, 63) & 1):
         methods = item_or_raise(routes.methods, <object>path)
         if methods != NULL:
             method = item_or_raise(environ, "REQUEST_METHOD")

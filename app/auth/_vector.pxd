@@ -22,6 +22,7 @@ cdef extern from *:
     /* What is as good as always so: the code for it comes next, without a jump, and shares lines
      * of memory with what is run before it. Of several conditions, each has to say so. */
     #define latchkey_expected(condition) __builtin_expect(!!(condition), 1)
+    #define latchkey_unexpected(condition) __builtin_expect(!!(condition), 0)
 
     /* What a call returns that failed: the exception is the thread's already. */
     static inline PyObject *latchkey_failed(void)
@@ -37,6 +38,7 @@ cdef extern from *:
     """
     void call_by_vector "latchkey_call_by_vector"(object cls, Py_ssize_t offset) noexcept
     bint expected "latchkey_expected"(bint condition) noexcept nogil
+    bint unexpected "latchkey_unexpected"(bint condition) noexcept nogil
     object raise_pending "latchkey_failed"()
     object raise_type_error "latchkey_type_error"(const char *message)
 
