@@ -99,10 +99,39 @@ def test_one_is_led_back_to_the_page_that_was_asked_for(visitor: Visitor) -> Non
         "/console/\r\nX: y",
         "javascript:alert(1)",
         "/v1/account",
+        "/console/..",
+        "/console/./keys",
+        "/console/keys//",
+        "/console//",
+        "/console/keys/?a=\x00",
+        "/console/keys/?a=b?c",
+        "/console/" + "a" * 40 + "!",
+        "/console/" + "a/" * 2_000,
     ],
 )
 def test_no_page_elsewhere_is_one_of_ours(elsewhere: str) -> None:
     assert own_page(elsewhere) is None
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "/console/",
+        "/console/keys",
+        "/console/keys/ak_live_a.b/",
+        "/console/?",
+        "/console/keys/?q=%20",
+    ],
+)
+def test_pages_of_the_console_are_ours(page: str) -> None:
+    assert own_page(page) == page
+
+
+def test_a_hostile_page_does_not_hold_up_a_worker(console: Service, visitor: Visitor) -> None:
+    for length in (40, 3_000):
+        answer = visitor.get("/console/sign-in?next=/console/" + "a" * length + "!")
+        assert answer.status == 200
+    assert console.get("/health").status == 200
 
 
 def test_one_is_led_nowhere_else(visitor: Visitor) -> None:
