@@ -1,4 +1,4 @@
-"""The server: gunicorn's settings and hooks, and a worker that answers what it refuses to parse.
+"""The server: gunicorn's settings and hooks.
 
 The master prepares the database in a child process before it forks; each worker builds its own
 application afterwards, so no connection and no lock crosses a fork.
@@ -9,54 +9,30 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import socket
-import time
-from contextlib import suppress
-from types import TracebackType
 from typing import Any, cast
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
-from gunicorn.config import Config
 from gunicorn.glogging import Logger
-from gunicorn.http import errors as http_errors
-from gunicorn.http.message import Message
-from gunicorn.workers.gthread import TConn, ThreadWorker
 
 # Loaded once, before the fork, for all workers.
 import app.api.routes
 import app.console.mount  # noqa: F401
 from app import create_app
 from app.assembly import Latchkey
-from app.auth.headers import dialect_of_path
 from app.config import Settings
 from app.credentials.derivation import DerivationKeys
 from app.credentials.importing import IMPORTED
-from app.credentials.tokens import redact_secrets
 from app.derivation import load_derivation
-from app.errors import (
-    ApiError,
-    ConfigurationError,
-    HeadersTooLarge,
-    InternalError,
-    InvalidRequest,
-    StoreError,
-    envelope,
-    error_headers,
-    status_line,
-)
+from app.errors import ConfigurationError, StoreError
 from app.key_files import make_audit_key_file
 from app.segment import ServiceSegment
+from app.service_log import RedactingLogger
 from app.store.migrate import MigrationReport, migrate_in_child
+from app.worker import EnvelopeWorker
 from fastcache import SegmentError
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - only for gunicorn's heartbeat files
-_SEND_TIMEOUT = 2.0
-# Kinds of ParseException, by their class, that are about what the application sent.
-_OUR_FAULTS = (
-    http_errors.InvalidResponseHeader,  # type: ignore[attr-defined]
-    http_errors.InvalidResponseHeaderName,  # type: ignore[attr-defined]
-)
 _KEEPALIVE = 30
 
 
@@ -204,108 +180,3 @@ def _say_nothing(worker: object, request: object) -> None:
 
     A secret that was put into a path may be encoded there in ways that no redaction knows.
     """
-
-
-class RedactingFormatter(logging.Formatter):
-    """A formatter in whose output nothing that looks like a secret remains, tracebacks included.
-
-    The last line of defence: no code of ours logs one in the first place.
-    """
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line, redacted."""
-        return redact_secrets(super().format(record))
-
-
-class RedactingLogger(Logger):
-    """gunicorn's logger, redacting, and shared by the service's own log lines."""
-
-    def setup(self, cfg: Config) -> None:
-        """Called by gunicorn at the start and at each HUP."""
-        super().setup(cfg)
-        for handler in self.error_log.handlers:
-            handler.setFormatter(RedactingFormatter(self.error_fmt, self.datefmt))
-        ours = logging.getLogger("latchkey")
-        ours.handlers = self.error_log.handlers
-        ours.setLevel(self.loglevel)
-        ours.propagate = False
-
-
-class EnvelopeWorker(ThreadWorker):
-    """A threaded worker whose own refusals are answered in the envelope, and logged by kind only.
-
-    gunicorn would quote the offending header to the log, and that may hold a secret.
-
-    A request that is not read and answered within its deadline is cut off: each holds a thread.
-    """
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._deadlines: dict[TConn, float] = {}
-        self._request_timeout = cast(_Server, self.app).settings.request_timeout
-
-    def handle(self, conn: TConn) -> bool:
-        """Called by gunicorn in a thread, for each request on a connection."""
-        self._deadlines[conn] = time.monotonic() + self._request_timeout
-        try:
-            return super().handle(conn)
-        finally:
-            self._deadlines.pop(conn, None)
-
-    def notify(self) -> None:
-        """Called by gunicorn at least once a second, in the main thread."""
-        super().notify()
-        now = time.monotonic()
-        for conn, deadline in list(self._deadlines.items()):
-            if now > deadline:
-                with suppress(OSError):
-                    conn.sock.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(
-        self, req: Message | None, client: socket.socket, addr: Any, exc: BaseException
-    ) -> None:
-        """Answer a request that could not be parsed, or whose handling failed outside Flask."""
-        error = _refusal(exc)
-        if isinstance(error, InternalError):
-            self.log.error("a request failed outside the application", exc_info=exc)
-        else:
-            self.log.info("refused to parse a request: %s", type(exc).__name__)
-            if req is not None:
-                # A body found broken after its request had been answered: only close.
-                return
-        message = req or _message_of(exc.__traceback__)
-        body = envelope(error, dialect_of_path(getattr(message, "path", None) or ""))
-        headers = [*error_headers(error, body, bearer_presented=False), ("Connection", "close")]
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers)
-        if getattr(message, "method", None) == "HEAD":
-            body = b""
-        try:
-            client.settimeout(_SEND_TIMEOUT)
-            client.sendall(f"HTTP/1.1 {status_line(error)}\r\n{head}\r\n".encode() + body)
-        except OSError:
-            self.log.debug("the client left before it was answered")
-
-
-def _refusal(exc: BaseException) -> ApiError:
-    """What the client is told of an exception that gunicorn met."""
-    if isinstance(exc, _OUR_FAULTS):
-        return InternalError()
-    if isinstance(exc, http_errors.LimitRequestHeaders):
-        return HeadersTooLarge()
-    if isinstance(exc, http_errors.ParseException):
-        return InvalidRequest("The request is not valid HTTP")
-    return InternalError()
-
-
-def _message_of(traceback: TracebackType | None) -> Message | None:
-    """The message that was being parsed, None if it was not begun; parts of it may be missing.
-
-    gunicorn hands a message over only when all of it is parsed; until then it is found in the
-    frames of its parser.
-    """
-    while traceback is not None:
-        message = traceback.tb_frame.f_locals.get("self")
-        if isinstance(message, Message):
-            return message
-        traceback = traceback.tb_next
-    return None

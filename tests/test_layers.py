@@ -74,7 +74,13 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "app.first_start": ("app.command_user", *_ASSEMBLED),
     # The factory is the one thing of the package itself that others call; the routes and the
     # console are loaded before the workers are forked.
-    "app.server": ("app", "app.api.routes", "app.console.mount", *_ASSEMBLED),
+    "app.server": (
+        *("app", "app.api.routes", "app.console.mount", "app.service_log", "app.worker"),
+        *_ASSEMBLED,
+    ),
+    "app.worker": ("app.refusals", *_FOUNDATION, *_AUTH),
+    "app.refusals": _AUTH,
+    "app.service_log": _DOMAIN,
     # Its commands take their fields from the API's shapes, and run the rest.
     "app.cli": (
         *("app.api.schemas", "app.api.strict_json"),

@@ -17,8 +17,10 @@ from gunicorn.http import errors as http_errors
 from app.config import load_settings
 from app.derivation import load_derivation
 from app.segment import ServiceSegment
-from app.server import EnvelopeWorker, RedactingLogger, _Server
+from app.server import _Server
+from app.service_log import RedactingLogger
 from app.store.migrate import migrate_in_child
+from app.worker import EnvelopeWorker
 from tests.faults.processes import wait_until, workers
 from tests.service import Service
 

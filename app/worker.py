@@ -1,0 +1,63 @@
+"""The gunicorn worker: its requests have deadlines, and it answers what it refuses by itself."""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import suppress
+from typing import Any
+
+from gunicorn.http.message import Message
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from app.errors import InternalError
+from app.refusals import message_of, refusal, send_refusal
+
+
+class EnvelopeWorker(ThreadWorker):
+    """A threaded worker whose own refusals are answered in the envelope, and logged by kind only.
+
+    gunicorn would quote the offending header to the log, and that may hold a secret.
+
+    A request that is not read and answered within its deadline is cut off: each holds a thread.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._deadlines: dict[TConn, float] = {}
+        server: Any = self.app
+        self._request_timeout: float = server.settings.request_timeout
+
+    def handle(self, conn: TConn) -> bool:
+        """Called by gunicorn in a thread, for each request on a connection."""
+        self._deadlines[conn] = time.monotonic() + self._request_timeout
+        try:
+            return super().handle(conn)
+        finally:
+            self._deadlines.pop(conn, None)
+
+    def notify(self) -> None:
+        """Called by gunicorn at least once a second, in the main thread."""
+        super().notify()
+        now = time.monotonic()
+        for conn, deadline in list(self._deadlines.items()):
+            if now > deadline:
+                with suppress(OSError):
+                    conn.sock.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(
+        self, req: Message | None, client: socket.socket, addr: Any, exc: BaseException
+    ) -> None:
+        """Answer a request that could not be parsed, or whose handling failed outside Flask."""
+        error = refusal(exc)
+        if isinstance(error, InternalError):
+            self.log.error("a request failed outside the application", exc_info=exc)
+        else:
+            self.log.info("refused to parse a request: %s", type(exc).__name__)
+            if req is not None:
+                # A body found broken after its request had been answered: only close.
+                return
+        try:
+            send_refusal(client, error, req or message_of(exc.__traceback__))
+        except OSError:
+            self.log.debug("the client left before it was answered")
