@@ -29,6 +29,7 @@ from app.key_files import make_audit_key_file
 from app.segment import ServiceSegment
 from app.service_log import RedactingLogger
 from app.store.migrate import MigrationReport, migrate_in_child
+from app.wording import counted
 from app.worker import EnvelopeWorker
 from fastcache import SegmentError
 
@@ -157,12 +158,11 @@ class _Server(BaseApplication):
         # No key made what was imported.
         vouched = self._derivation.ids | {IMPORTED}
         ended = sum(count for key, count in active.items() if key not in vouched)
-        log.info("%d active credentials", sum(active.values()) - ended)
+        log.info(counted(sum(active.values()) - ended, "active credential"))
         if ended:
             log.warning(
-                "%d active credentials were made with derivation keys that are no longer listed; "
-                "they are refused",
-                ended,
+                "%s made with derivation keys that are no longer listed: refused",
+                counted(ended, "active credential"),
             )
 
 

@@ -293,7 +293,7 @@ def test_derivation_keys_are_rotated_retired_and_removed(tmp_path: Path) -> None
         assert service.get("/v1/account", by_old[0].bearer).code == "invalid_api_key"
         assert register(service, by_old[2]) == 403
         assert service.get("/v1/account", by_new[0].bearer).status == 200
-    assert "2 active credentials were made with derivation keys that are no longer" in service.log
+    assert "2 active credentials made with derivation keys that are no longer" in service.log
     assert "3 active credentials\n" in service.log
 
 

@@ -296,10 +296,10 @@ def test_people_read_the_report_too(box: Service, tmp_path: Path) -> None:
     done = run_here(box, "keys", "import", str(file))
     assert done.returncode == 1
     lines = done.stderr.splitlines()
-    assert lines[-1] == "nothing was imported: 120 lines cannot be"
+    assert lines[-1] == "nothing was imported: 120 invalid lines"
     assert lines[-2] == "and 20 more; --json lists all"
     file.write_text(f"name,sha256\na,{sha('for people')}\n")
-    assert run_here(box, "keys", "import", str(file)).stdout == "imported 1 keys\n"
+    assert run_here(box, "keys", "import", str(file)).stdout == "imported 1 key\n"
 
 
 # ---- Export

@@ -24,7 +24,7 @@ import fastcache
 ROOT = Path(app.__file__).parent.parent
 MAX_LINES = 400
 
-_FOUNDATION = ("app.errors", "app.config")
+_FOUNDATION = ("app.errors", "app.config", "app.wording")
 _DOMAIN = ("app.credentials",)
 _AUTH = ("app.auth", *_DOMAIN, "app.errors", "fastcache")
 _ASSEMBLED = (
@@ -44,10 +44,11 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "fastcache": (),
     "app.errors": (),
     "app.config": ("app.errors",),
-    "app.credentials": ("app.errors",),
+    "app.wording": (),
+    "app.credentials": ("app.errors", "app.wording"),
     "app.credentials.models": (),
     "app.credentials.audit": (),
-    "app.credentials.audit_check": ("app.credentials.audit",),
+    "app.credentials.audit_check": ("app.credentials.audit", "app.wording"),
     "app.credentials.listing": ("app.credentials.models",),
     "app.administrators": (*_FOUNDATION, "app.credentials", "app.store.administrators"),
     "app.administrators.models": (),

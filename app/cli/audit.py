@@ -24,6 +24,7 @@ from app.segment import without_service
 from app.store import Store
 from app.store.audit import AuditLog, Filter
 from app.store.audit_head import HeadUnusable, Seal
+from app.wording import counted
 
 _ACTIONS = [action.value for action in Action]
 
@@ -118,7 +119,7 @@ def verify_log(as_json: bool) -> None:
         if not found.findings:
             since = f" from row {found.verified_from} on" if found.verified_from > 1 else ""
             but = "apart from that, " if found.restorations else ""
-            click.echo(f"{but}the audit log is whole{since}: {found.rows} rows")
+            click.echo(f"{but}the audit log is whole{since}: {counted(found.rows, 'row')}")
     if found.findings:
         sys.exit(1)
 
@@ -169,10 +170,11 @@ def restart_chain(yes: bool) -> None:
         try:
             seal = load_seal(settings)
             said = _read_claim(seal)
+            rows = "Row 1" if last.number == 1 else f"Rows 1 to {last.number}"
             if not yes:
                 click.confirm(
                     f"The log ends with row {last.number}; {said}. Begin a new chain after it? "
-                    f"Rows 1 to {last.number} can never be verified again.",
+                    f"{rows} can never be verified again.",
                     abort=True,
                     err=True,
                 )

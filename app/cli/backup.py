@@ -10,6 +10,7 @@ from app.config import load_settings
 from app.restoring import restore
 from app.store.backup import back_up
 from app.store.location import database_path
+from app.wording import counted
 
 
 @click.command("backup")
@@ -68,9 +69,9 @@ def restore_command(file: Path, yes: bool) -> None:
         for api_key in done.carried.narrowed:
             click.echo(f"keeps its scopes of now: {api_key}")
         if done.carried.kept:
-            click.echo(f"{done.carried.kept} keys taken over that the backup lacks")
+            click.echo(f"{counted(done.carried.kept, 'key')} taken over that the backup lacks")
         if done.carried.lost:
-            click.echo(f"{done.carried.lost} keys made since the backup are gone")
+            click.echo(f"gone: {counted(done.carried.lost, 'key')} made since the backup")
         for name in done.carried.kept_out:
             click.echo(
                 f"disabled, for the former database does not have this administrator: {name}"

@@ -30,6 +30,7 @@ from app.credentials.scopes import FULL_ACCESS
 from app.credentials.service import utc_now
 from app.credentials.tokens import redact_secrets
 from app.errors import InvalidField
+from app.wording import counted
 
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
 _NEEDED = ("name", "sha256")
@@ -73,7 +74,7 @@ def import_command(file: Path, as_json: bool) -> None:
     if as_json:
         print_json({"imported": len(made), "api_keys": [one.api_key for one in made]})
     else:
-        click.echo(f"imported {len(made)} keys")
+        click.echo(f"imported {counted(len(made), 'key')}")
 
 
 def _report(problems: list[RefusedLine], as_json: bool) -> None:
@@ -85,7 +86,7 @@ def _report(problems: list[RefusedLine], as_json: bool) -> None:
         click.echo(f"line {one.line}: {one.reason}", err=True)
     if len(problems) > _SHOWN:
         click.echo(f"and {len(problems) - _SHOWN} more; --json lists all", err=True)
-    click.echo(f"nothing was imported: {len(problems)} lines cannot be", err=True)
+    click.echo(f"nothing was imported: {counted(len(problems), 'invalid line')}", err=True)
 
 
 def _read(data: bytes, progress: Progress) -> tuple[list[Foreign], list[RefusedLine]]:
@@ -150,7 +151,7 @@ def _csv_lines(text: str) -> Iterator[tuple[int, dict[str, object] | str]]:
                 return
             continue
         if len(row) != len(names):
-            yield reader.line_num, f"has {len(row)} columns in place of {len(names)}"
+            yield reader.line_num, f"has {counted(len(row), 'column')} in place of {len(names)}"
             continue
         fields: dict[str, object] = {
             name: text for name, cell in zip(names, row, strict=True) if (text := cell.strip())

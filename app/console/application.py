@@ -17,6 +17,7 @@ from app.console.guard import STATIC, guard
 from app.console.pages import PAGES
 from app.console.sessions import add_sessions, current_administrator
 from app.console.sign_in import sign_in
+from app.wording import counted
 
 _LARGEST_BODY = 64 * 1024
 _YEAR = 365 * 24 * 3600
@@ -34,7 +35,7 @@ def build_console(latchkey: Latchkey) -> Flask:
         SEND_FILE_MAX_AGE_DEFAULT=_YEAR,
     )
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
-    app.jinja_env.globals["described"] = described
+    app.jinja_env.globals.update(described=described, counted=counted)
     add_sessions(app)
     guard(app, latchkey.settings)
     app.url_defaults(_name_version)

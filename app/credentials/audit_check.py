@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from app.credentials.audit import NO_ROWS, Action, AuditKey, Entry, Head, RowsDigest
+from app.wording import counted
 
 LOG_GOES_ON = "goes on"
 """What the row of a restore says of a log that goes on where that of the former database ended."""
@@ -77,10 +78,11 @@ class Restart:
         row = f"row {self.number} ({self.at}, {self.actor})"
         if not self.genuine:
             return f"{row}: says that a new chain begins here, which this key cannot verify"
+        only = self.number == 2
+        rows = "row 1" if only else f"rows 1 to {self.number - 1}"
         return (
-            f"{row}: a new chain begins here, since the key was lost; the rows before it, up to "
-            f"row {self.number - 1}, cannot be verified with this key, only that nothing became of "
-            "them since"
+            f"{row}: a new chain begins here, since the key was lost; {rows} cannot be verified "
+            f"with this key, only that {'it has' if only else 'they have'} not changed since"
         )
 
 
@@ -203,7 +205,7 @@ def messages(findings: list[Finding]) -> list[str]:
     """The findings in words, as a row of the log keeps them: the first of very many."""
     told = [one.message for one in findings[:_MOST_TOLD]]
     if more := len(findings) - len(told):
-        told.append(f"and {more} more findings")
+        told.append(f"and {counted(more, 'more finding')}")
     return told
 
 

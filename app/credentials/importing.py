@@ -15,6 +15,7 @@ from app.credentials.models import Mode, NewCredential
 from app.credentials.service import utc_now
 from app.credentials.tokens import new_ids
 from app.errors import LatchkeyError
+from app.wording import counted
 
 IMPORTED = ""
 """What stands in place of a derivation key's id: none made it."""
@@ -45,7 +46,7 @@ class ImportRefused(LatchkeyError):
 
     def __init__(self, lines: Sequence[RefusedLine]) -> None:
         self.lines = list(lines)
-        super().__init__(f"nothing was imported: {len(self.lines)} lines cannot be")
+        super().__init__(f"nothing was imported: {counted(len(self.lines), 'invalid line')}")
 
 
 class ImportStore(Protocol):

@@ -142,9 +142,7 @@ def test_workers_keep_to_one_set_of_derivation_keys(
     key_file.write_text("ab" * 32 + "\n")
     reload()
     assert {service.get("/v1/account", pair.bearer).status for _ in range(12)} == {401}
-    assert "active credentials were made with derivation keys that are no longer listed" in (
-        service.log
-    )
+    assert "active credentials made with derivation keys that are no longer listed" in (service.log)
 
     key_file.write_text(original)
     reload()

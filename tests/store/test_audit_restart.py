@@ -87,7 +87,7 @@ def test_a_restart_is_told_of_ever_after(box: Box) -> None:
     assert code == 0
     told, whole = said.splitlines()
     assert told.startswith(f"row {RESTART} (20")
-    assert f"up to row {BEFORE}, cannot be verified with this key" in told
+    assert f"rows 1 to {BEFORE} cannot be verified with this key" in told
     assert whole == f"the audit log is whole from row {RESTART} on: {RESTART + 1} rows"
     row = json.loads(box.run("audit", "list", "--action", "audit.restart", "--json")[1])
     (entry,) = row["entries"]
