@@ -14,6 +14,7 @@ from wsgiref.types import WSGIApplication
 from flask import Flask
 
 from app.administrators.service import Administrators
+from app.auth.addresses import ClientAddresses
 from app.auth.authenticator import Authenticator
 from app.auth.counts import Count, Use
 from app.auth.error_handlers import answer_our_errors
@@ -53,6 +54,7 @@ class Latchkey:
     credentials: CredentialService
     usage: UsageReader
     upkeep: Upkeep
+    addresses: ClientAddresses
     throttle: FailureThrottle
     administrators: Administrators
 
@@ -75,6 +77,7 @@ class Latchkey:
             settings.database_url, pool_size=settings.threads + 2, seal=load_seal(settings)
         )
         shared = shared or SharedState.private()
+        addresses = ClientAddresses(settings.trusted_proxies)
         tallies = LiveTallies(shared)
         replay = Replay(store.invalidations, shared, tallies.forget_written)
         flush = Flush(store.usage, store.invalidations, shared, tallies)
@@ -101,11 +104,9 @@ class Latchkey:
             credentials=CredentialService(store, derivation, shared.invalidate, replay.note),
             usage=UsageReader(store.usage, tallies),
             upkeep=Upkeep(replay, flush, authenticator.report, learn_imported),
+            addresses=addresses,
             throttle=FailureThrottle(
-                settings.failure_limit,
-                shared.failures,
-                shared.failure_digest(),
-                settings.trusted_proxies,
+                settings.failure_limit, shared.failures, shared.failure_digest(), addresses
             ),
             administrators=Administrators.over(store.administrators, settings),
         )
@@ -143,7 +144,7 @@ class Latchkey:
             open_routes=open_routes or OpenRoutes(),
             throttle=self.throttle,
             on_fault=log_fault,
-            sightings=Sightings(self.shared, self.settings.trusted_proxies),
+            sightings=Sightings(self.shared, self.addresses),
         )
 
     def protect(self, app: Flask, open_routes: OpenRoutes | None = None) -> None:

@@ -64,7 +64,7 @@ def register_credential(body: RegisterBody) -> Response:
             body.api_key,
             body.api_secret,
             body.name,
-            by=Actor.derivation(latchkey.throttle.client_address(request.environ)),
+            by=Actor.derivation(latchkey.addresses.written(request.environ)),
         )
     except NotDerived:
         latchkey.throttle.count_failure(request.environ)
@@ -166,7 +166,7 @@ def _latchkey() -> Latchkey:
 
 def _actor() -> Actor:
     """Whoever makes this request, as the audit log says it."""
-    address = _latchkey().throttle.client_address(request.environ)
+    address = _latchkey().addresses.written(request.environ)
     return Actor.key(current_principal.api_key, address)
 
 

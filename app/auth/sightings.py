@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from wsgiref.types import WSGIEnvironment
 
 from app.auth._sightings import Sources
+from app.auth.addresses import ClientAddresses
 from app.auth.shared import SharedState
-from app.auth.throttle import client_address, written_address
 from app.credentials.models import SIGHTINGS_KEPT, Sighting
 from fastcache import SharedCache
 
@@ -31,18 +31,22 @@ class Sightings(Sources):
     def __init__(
         self,
         shared: SharedState,
-        trusted_proxies: int = 0,
+        addresses: ClientAddresses | None = None,
         timer: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """``timer`` is CLOCK_MONOTONIC in nanoseconds: every process of a box reads the same."""
-        super().__init__(shared.uses, trusted_proxies > 0)
+        """``addresses`` tells callers apart; None trusts no proxy.
+
+        ``timer`` is CLOCK_MONOTONIC in nanoseconds: every process of a box reads the same.
+        """
+        addresses = addresses or ClientAddresses()
+        super().__init__(shared.uses, addresses.trusted_proxies > 0)
         self._table = shared.sightings
-        self._trusted_proxies = trusted_proxies
+        self._addresses = addresses
         self._timer = timer
 
     def record(self, environ: WSGIEnvironment, credential_id: int, now: int) -> bool:
         """Note the caller's address; False where another is writing just there."""
-        address = written_address(client_address(environ, self._trusted_proxies)) or UNKNOWN_ADDRESS
+        address = self._addresses.written(environ) or UNKNOWN_ADDRESS
         lines = [f"{now} {address}"]
         lines += [line for line in _lines(self._table, credential_id) if _address(line) != address]
         value = "\n".join(lines[:SIGHTINGS_KEPT]).encode()

@@ -9,16 +9,15 @@ import re
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
 from wsgiref.types import WSGIEnvironment
 
+from app.auth.addresses import ClientAddresses
 from app.errors import RateLimited
 from fastcache import KeyedDigest, WindowTable
 
 LARGEST_LIMIT = 999_999
 """The most failures that a window can be told to allow: what a slot of the table can count."""
 
-_IPV6_HOST_BITS = 64
 _LIMIT = re.compile(r"([1-9][0-9]{0,5})/(second|minute|hour|day)")
 _SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 
@@ -80,77 +79,19 @@ class FailureThrottle:
         limit: str,
         table: WindowTable,
         digest: KeyedDigest,
-        trusted_proxies: int = 0,
+        addresses: ClientAddresses | None = None,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """As a WindowLimit, for callers behind so many proxies of ours."""
+        """As a WindowLimit, for callers that ``addresses`` tells apart; None trusts no proxy."""
         by_address = WindowLimit(limit, table, digest, timer)
         self._count_at = by_address.count_at
         # Floods come from few addresses.
-        self._place_of = lru_cache(maxsize=4_096)(
-            lambda address: by_address.place_of(counted_address(address))
-        )
-        self._trusted_proxies = trusted_proxies
+        self._place_of = lru_cache(maxsize=4_096)(by_address.place_of)
+        self._counted = (addresses or ClientAddresses()).counted
 
     def count_failure(self, environ: WSGIEnvironment) -> None:
         """Count one failure of the caller; raises RateLimited where that was one too many."""
-        self._count_at(self._place_of(client_address(environ, self._trusted_proxies)))
-
-    def client_address(self, environ: WSGIEnvironment) -> str | None:
-        """Whom a request comes from, the whole address; None behind a socket without any."""
-        return written_address(client_address(environ, self._trusted_proxies))
-
-
-@lru_cache(maxsize=4_096)
-def written_address(text: str) -> str | None:
-    """An address in the one way of writing it, an IPv4 one as such; None if it is none."""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return str(mapped or address)
-
-
-def caller_address(environ: WSGIEnvironment, trusted_proxies: int) -> str:
-    """Whom failures are counted against; see ``counted_address``."""
-    return counted_address(client_address(environ, trusted_proxies))
-
-
-def counted_address(address: str) -> str:
-    """What stands for an address where callers are counted: an IPv6 one's /64, any other itself."""
-    return _network(address) or address
-
-
-def client_address(environ: WSGIEnvironment, trusted_proxies: int) -> str:
-    """Whom a request comes from.
-
-    With ``trusted_proxies`` of ours in front it is that many from the right of
-    ``X-Forwarded-For``; where the list is shorter or that is no address, the peer's.
-    """
-    peer: str = environ.get("REMOTE_ADDR", "")
-    if trusted_proxies:
-        forwarded = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
-        if len(forwarded) >= trusted_proxies:
-            address: str = forwarded[-trusted_proxies].strip()
-            if _network(address):
-                return address
-    return peer
-
-
-@lru_cache(maxsize=4_096)
-def _network(text: str) -> str | None:
-    """The address that failures are counted by, or None if ``text`` is no address."""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        prefix = int(address) >> _IPV6_HOST_BITS << _IPV6_HOST_BITS
-        return f"{IPv6Address(prefix)}/64"
-    return str(address)
+        self._count_at(self._place_of(self._counted(environ)))
 
 
 def _encoded(address: str) -> bytes:

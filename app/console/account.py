@@ -32,7 +32,9 @@ def change_password() -> AnyResponse:
     try:
         with parts.administrators.place():
             # Whoever found a browser signed in may not guess on.
-            SignInThrottle(parts.settings, parts.shared).count(request.environ, signed_in().name)
+            SignInThrottle(parts.settings, parts.shared, parts.addresses).count(
+                request.environ, signed_in().name
+            )
             token = parts.administrators.change_password(
                 signed_in(), form.current.data or "", form.password.data or "", caller_address()
             )

@@ -165,7 +165,7 @@ def latchkey() -> Latchkey:
 
 def caller_address() -> str | None:
     """The address that a request came from, for the audit log; None behind a socket without any."""
-    return latchkey().throttle.client_address(request.environ)
+    return latchkey().addresses.written(request.environ)
 
 
 def signed_in_actor() -> Actor:

@@ -53,7 +53,9 @@ def begin() -> AnyResponse:
     try:
         # The place first: a try that nobody looks at counts against nobody.
         with parts.administrators.place():
-            SignInThrottle(parts.settings, parts.shared).count(request.environ, name)
+            SignInThrottle(parts.settings, parts.shared, parts.addresses).count(
+                request.environ, name
+            )
             token = parts.administrators.sign_in(name, password, caller_address())
     except RateLimited as limited:
         return _later(form, _TOO_MANY, limited)

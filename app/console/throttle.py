@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from wsgiref.types import WSGIEnvironment
 
+from app.auth.addresses import ClientAddresses
 from app.auth.shared import SharedState
-from app.auth.throttle import WindowLimit, caller_address
+from app.auth.throttle import WindowLimit
 from app.config import Settings
 
 _TIMES_FOR_A_NAME = 5
@@ -18,17 +19,17 @@ class SignInThrottle:
     by name: nobody alone can keep an administrator out.
     """
 
-    def __init__(self, settings: Settings, shared: SharedState) -> None:
+    def __init__(self, settings: Settings, shared: SharedState, addresses: ClientAddresses) -> None:
         digest = shared.failure_digest()
         self._by_address = WindowLimit(settings.sign_in_limit, shared.failures, digest)
         self._by_name = WindowLimit(
             settings.sign_in_limit, shared.failures, digest, times=_TIMES_FOR_A_NAME
         )
-        self._trusted_proxies = settings.trusted_proxies
+        self._addresses = addresses
 
     def count(self, environ: WSGIEnvironment, name: str) -> None:
         """Count one try; raises RateLimited where that was one too many."""
         # The marks keep these apart from each other, and from the failures of credentials.
-        address = caller_address(environ, self._trusted_proxies)
+        address = self._addresses.counted(environ)
         self._by_address.count(f"sign-in from {address}")
         self._by_name.count(f"sign-in as {name.strip().lower()}")

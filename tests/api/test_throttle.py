@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -22,6 +24,7 @@ from tests.api.contract import (
 from tests.service import Answer, Pair, Service
 
 LIMIT = 3
+_IPV6 = "2001:db8::5"
 _addresses = (f"198.51.100.{number}" for number in itertools.count(1))
 
 
@@ -165,6 +168,30 @@ def test_header_that_came_in_two_lines(strict: Service, wrong: Pair, address: st
         head = "".join(f"X-Forwarded-For: {line}\r\n" for line in pair_of_lines)
         data = f"GET /v1/account HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n{head}\r\n"
         RATE_LIMITED.check(strict.send_raw(data.encode()), "bearer")
+
+
+def test_address_in_every_form_that_proxies_write(
+    strict: Service, wrong: Pair, address: str
+) -> None:
+    forms = [f"{address}:5678", f'"{address}:1"', f"::ffff:{address}", f"[::ffff:{address}]:80"]
+    for form in forms[:LIMIT]:
+        INVALID.check(fail(strict, wrong, by(form)), "bearer", bearer=True)
+    for form in (address, *forms):
+        RATE_LIMITED.check(fail(strict, wrong, by(form)), "bearer")
+    ipv6 = ["2001:db8:5::1", "[2001:db8:5::2]", '"[2001:db8:5::3]:443"', "[2001:db8:5::4%25e0]:1"]
+    for form in ipv6[:LIMIT]:
+        INVALID.check(fail(strict, wrong, by(form)), "bearer", bearer=True)
+    RATE_LIMITED.check(fail(strict, wrong, by(ipv6[LIMIT])), "bearer")
+
+
+def test_address_is_recorded_without_its_port(strict: Service) -> None:
+    pair = derived(strict)
+    assert register_from(strict, pair, f'"[{_IPV6}%25eth0]:443"').status == 201
+    with closing(sqlite3.connect(strict.database)) as connection:
+        recorded = connection.execute(
+            "SELECT address FROM audit WHERE subject = ?", [pair.api_key]
+        ).fetchall()
+    assert recorded == [(_IPV6,)]
 
 
 def test_shorter_list_means_the_peer(strict: Service, wrong: Pair) -> None:

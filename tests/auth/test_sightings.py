@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from app.auth import AuthMiddleware
+from app.auth.addresses import ClientAddresses
 from app.auth.counts import Use
 from app.auth.shared import SharedState
 from app.auth.sightings import UNKNOWN_ADDRESS, Sightings
@@ -31,7 +32,7 @@ class Box:
     def __init__(self, directory: Path, proxies: int = 0) -> None:
         self.worker = Worker(directory / "latchkey.db", real_time=True)
         self.shared = self.worker.authenticator.shared
-        self.sightings = Sightings(self.shared, proxies)
+        self.sightings = Sightings(self.shared, ClientAddresses(proxies))
         self.middleware: Any = AuthMiddleware(
             lambda environ, start_response: [], self.worker.authenticator, sightings=self.sightings
         )
@@ -145,6 +146,11 @@ def test_behind_proxies_the_address_is_the_one_they_name(tmp_path: Path) -> None
     box.age()
     box.use("192.0.2.1", "198.51.100.7, 203.0.113.10")
     assert box.addresses == ["203.0.113.10", "203.0.113.9"]
+    # The same address from another port is the same address.
+    for forwarded in ("203.0.113.9:5678", "[2001:db8::5%25eth0]:443", "203.0.113.9:5679"):
+        box.age()
+        box.use("192.0.2.1", forwarded)
+    assert box.addresses == ["203.0.113.9", "2001:db8::5", "203.0.113.10"]
     box.worker.store.close()
 
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from app.auth.addresses import ClientAddresses
 from app.auth.authenticator import Authenticator
 from app.auth.headers import Presented
 from app.auth.levels import Backend
@@ -242,7 +243,9 @@ def forge(of: str | None = None) -> str:
 def new_throttle(limit: str, trusted_proxies: int = 0, **options: Any) -> FailureThrottle:
     """A throttle over a table of its own."""
     digest = KeyedDigest(b"a test's own")
-    return FailureThrottle(limit, WindowTable(), digest, trusted_proxies, **options)
+    return FailureThrottle(
+        limit, WindowTable(), digest, ClientAddresses(trusted_proxies), **options
+    )
 
 
 def _nothing() -> None:

@@ -258,6 +258,9 @@ def test_tries_are_limited_by_address_and_by_name(start_service: StartService) -
     # Too many is too many, right or wrong, and for any name.
     assert tries("192.0.2.1", "ada", PASSWORD) == 429
     assert tries("192.0.2.1", "nobody", "wrong") == 429
+    # In whatever form the proxy writes the address.
+    for form in ("192.0.2.1:5678", '"[::ffff:192.0.2.1]:80"'):
+        assert tries(form, "nobody", "wrong") == 429
     assert tries("192.0.2.2", "ada", PASSWORD) == 303
     # Five times as many for one name, from wherever; what was refused by address does not count.
     assert [tries(f"192.0.2.{number}", "Ada", "wrong") for number in range(10, 13)] == [403] * 3
