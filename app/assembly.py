@@ -37,6 +37,7 @@ from app.errors import StoreError
 from app.key_files import load_seal
 from app.segment import ServiceSegment
 from app.store import Store
+from app.store.location import require_database
 from fastcache import SegmentError
 
 log = logging.getLogger("latchkey")
@@ -119,6 +120,7 @@ class Latchkey:
         ConfigurationError where a setting does not fit, or the memory cannot be had.
         """
         settings = settings or load_settings()
+        require_database(settings.database_url)
         segment = ServiceSegment.open(settings)
         latchkey = cls.from_settings(settings, shared=segment.for_worker())
         latchkey.upkeep.start()

@@ -177,8 +177,8 @@ def load_settings(
 ) -> Settings:
     """Read the settings from ``environ`` (the process's own where None).
 
-    ``overrides``, by field name, come from the command line and win. Raises ConfigurationError,
-    one line, for an unknown name or a value that is not allowed.
+    ``overrides``, by field name, come from the command line's options of the same names, and win.
+    Raises ConfigurationError, one line, for an unknown name or a value that is not allowed.
     """
     values = os.environ if environ is None else environ
     known = {variable(name): name for name in Settings.model_fields}
@@ -188,14 +188,18 @@ def load_settings(
             f"unknown setting {unknown[0]}; allowed are {', '.join(sorted(known))}"
         )
     given = {field: values[key].strip() for key, field in known.items() if key in values}
-    given.update(overrides or {})
+    given.update({field: value.strip() for field, value in (overrides or {}).items()})
     try:
         settings = Settings.model_validate(given)
+        _check(settings, given)
     except ValidationError as error:
-        name = str(error.errors()[0]["loc"][0])
-        raise ConfigurationError(_problem(name)) from None
-    _check(settings, given)
-    return settings
+        field = str(error.errors()[0]["loc"][0])
+    except _NotAllowed as error:
+        field = error.field
+    else:
+        return settings
+    source = f"--{field.replace('_', '-')}" if field in (overrides or {}) else variable(field)
+    raise ConfigurationError(_problem(source, field))
 
 
 def variable(field: str) -> str:
@@ -245,8 +249,9 @@ def _read_key_file(settings: Settings) -> list[bytes]:
         lines = _read_private_lines("the derivation key file", path)
     except FileNotFoundError:
         raise ConfigurationError(
-            f"there is no derivation key: set {variable('derivation_keys')}, or make {path} "
-            "with: latchkey init"
+            f"there is no derivation key: set {variable('derivation_keys')}, or "
+            f"{variable('derivation_key_file')}, which names {path}, or change to the instance's "
+            "directory; a new instance is made with: latchkey init"
         ) from None
     return _parse_keys(f"the derivation key file {path}", lines)
 
@@ -286,10 +291,21 @@ def _check(settings: Settings, given: Mapping[str, str]) -> None:
         )
     port = settings.bind.rpartition(":")[2]
     if not settings.bind.startswith("unix:") and int(port) > _MAX_PORT:
-        raise ConfigurationError(_problem("bind"))
+        raise _NotAllowed("bind")
 
 
-def _problem(field: str) -> str:
-    """The one line about a bad value. It never repeats the value: it may be a secret."""
+class _NotAllowed(Exception):
+    """A field has a value that its type allows, and the setting does not."""
+
+    def __init__(self, field: str) -> None:
+        self.field = field
+        super().__init__(field)
+
+
+def _problem(source: str, field: str) -> str:
+    """The one line about a bad value. It never repeats the value: it may be a secret.
+
+    ``source`` is where the value came from: the variable, or the option of the command line.
+    """
     help_text = (Settings.model_fields[field].description or "").replace("`", "")
-    return f"{variable(field)} has a value that is not allowed. {help_text}"
+    return f"{source} has a value that is not allowed. {help_text}"

@@ -23,8 +23,9 @@ def load_seal(settings: Settings) -> Seal:
     key = audit_key(settings)
     if key is None:
         raise ConfigurationError(
-            f"there is no key for the audit log, {settings.audit_key_file.absolute()}; "
-            "make it with: latchkey init"
+            f"there is no key for the audit log: {variable('audit_key_file')} names "
+            f"{settings.audit_key_file.absolute()}; correct that, or change to the instance's "
+            "directory; a new instance is made with: latchkey init"
         )
     made = AuditKey(key)
     return Seal(made, HeadFile(settings.audit_head_file.absolute(), made))

@@ -86,10 +86,11 @@ def test_serve_on_a_port_in_use_says_so(box: Service) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "line"),
     [
-        ("--bind", "127.0.0.1:65536", "latchkey: LATCHKEY_BIND has a value that is not allowed."),
-        ("--bind", "nowhere", "latchkey: LATCHKEY_BIND has a value that is not allowed."),
-        ("--workers", "0", "latchkey: LATCHKEY_WORKERS has a value that is not allowed."),
-        ("--threads", "many", "latchkey: LATCHKEY_THREADS has a value that is not allowed."),
+        ("--bind", "127.0.0.1:65536", "latchkey: --bind has a value that is not allowed."),
+        ("--bind", "nowhere", "latchkey: --bind has a value that is not allowed."),
+        ("--workers", "0", "latchkey: --workers has a value that is not allowed."),
+        ("--threads", "many", "latchkey: --threads has a value that is not allowed."),
+        ("--threads", "", "latchkey: --threads has a value that is not allowed."),
     ],
 )
 def test_serve_refuses_bad_options(box: Service, option: str, value: str, line: str) -> None:

@@ -197,7 +197,7 @@ def test_the_command_line_wins_over_the_environment() -> None:
     environ = {"LATCHKEY_WORKERS": "2", "LATCHKEY_THREADS": "3"}
     settings = load_settings(environ, overrides={"workers": "5"})
     assert (settings.workers, settings.threads) == (5, 3)
-    with pytest.raises(ConfigurationError, match=r"^LATCHKEY_WORKERS .* 1 to 256"):
+    with pytest.raises(ConfigurationError, match=r"^--workers .* 1 to 256"):
         load_settings(environ, overrides={"workers": "0"})
 
 
@@ -319,8 +319,9 @@ def test_a_missing_key_file(tmp_path: Path) -> None:
     path = tmp_path / "none"
     message = refusal({"LATCHKEY_DERIVATION_KEY_FILE": str(path)})
     assert message == (
-        f"there is no derivation key: set LATCHKEY_DERIVATION_KEYS, or make {path} with: "
-        "latchkey init"
+        "there is no derivation key: set LATCHKEY_DERIVATION_KEYS, or "
+        f"LATCHKEY_DERIVATION_KEY_FILE, which names {path}, or change to the instance's "
+        "directory; a new instance is made with: latchkey init"
     )
 
 

@@ -24,6 +24,7 @@ from app.segment import without_service
 from app.store import Store
 from app.store.audit import AuditLog, Filter
 from app.store.audit_head import HeadUnusable, Seal
+from app.store.location import require_database
 from app.wording import counted
 
 _ACTIONS = [action.value for action in Action]
@@ -133,6 +134,7 @@ def accept_end(yes: bool) -> None:
     who accepted it, is written down. Rows that were altered stay found.
     """
     settings = load_settings()
+    require_database(settings.database_url)
     seal = load_seal(settings)
     store = Store(settings.database_url, seal=seal)
     try:
@@ -161,6 +163,7 @@ def restart_chain(yes: bool) -> None:
     when, and verify tells of it from then on.
     """
     settings = load_settings()
+    require_database(settings.database_url)
     with without_service(settings):
         with closing(Store(settings.database_url)) as store:
             last = store.audit.last()
@@ -235,6 +238,7 @@ def accept(log: AuditLog, seal: Seal, former: Head | str) -> None:
 def _reading(*, sealed: bool = False) -> Iterator[AuditLog]:
     """The log; only one that is ``sealed`` can be verified."""
     settings = load_settings()
+    require_database(settings.database_url)
     store = Store(settings.database_url, seal=load_seal(settings) if sealed else None)
     try:
         yield store.audit

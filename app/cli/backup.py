@@ -9,7 +9,7 @@ import click
 from app.config import load_settings
 from app.restoring import restore
 from app.store.backup import back_up
-from app.store.location import database_path
+from app.store.location import require_database
 from app.wording import counted
 
 
@@ -20,7 +20,7 @@ def backup_command(file: Path) -> None:
 
     The files of keys are not in it: keep copies of those apart.
     """
-    back_up(database_path(load_settings().database_url), file)
+    back_up(require_database(load_settings().database_url), file)
     click.echo(f"made {file}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from app.cli.options import json_option
 from app.cli.printing import print_fields, print_json
 from app.config import load_settings
 from app.segment import attached
+from app.store.location import require_database
 
 
 @click.group()
@@ -23,7 +25,7 @@ def cache() -> None:
 @json_option
 def show_stats(as_json: bool) -> None:
     """Show what is remembered, by each worker for itself and by all together."""
-    with attached(load_settings()) as shared:
+    with _attached() as shared:
         fields = _stats(shared)
     if as_json:
         print_json(fields)
@@ -38,12 +40,18 @@ def show_stats(as_json: bool) -> None:
 @json_option
 def clear(as_json: bool) -> None:
     """Have every credential read anew from the database, in every worker, from now on."""
-    with attached(load_settings()) as shared:
+    with _attached() as shared:
         shared.invalidate_all()
     if as_json:
         print_json({"cleared": True})
     else:
         click.echo("cleared")
+
+
+def _attached() -> AbstractContextManager[SharedState]:
+    settings = load_settings()
+    require_database(settings.database_url)
+    return attached(settings)
 
 
 def _stats(shared: SharedState) -> dict[str, Any]:

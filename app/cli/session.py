@@ -23,6 +23,7 @@ from app.store import Store
 from app.store.audit import AuditLog
 from app.store.audit_head import Seal
 from app.store.listing import Listing
+from app.store.location import require_database
 from app.store.migrate import migrate_in_child
 
 
@@ -44,6 +45,7 @@ class Session:
 def reading() -> Iterator[Session]:
     """For a command that only reads. Use counts come from memory too, where it can be reached."""
     settings = load_settings()
+    require_database(settings.database_url)
     with ExitStack() as stack:
         try:
             shared = stack.enter_context(attached(settings))
@@ -60,6 +62,8 @@ def changing(*, migrate: bool = False) -> Iterator[Session]:
     ServiceUnreachable where there is a service whose memory cannot be reached.
     """
     settings = load_settings()
+    if not migrate:
+        require_database(settings.database_url)
     load_derivation(settings)
     _prepare(settings, migrate)
     seal = load_seal(settings)
@@ -74,6 +78,8 @@ def administering(*, migrate: bool = False) -> Iterator[Administrators]:
     With ``migrate`` the database is made where it is missing; the other commands say so.
     """
     settings = load_settings()
+    if not migrate:
+        require_database(settings.database_url)
     _prepare(settings, migrate)
     with closing(Store(settings.database_url, seal=load_seal(settings))) as store:
         yield Administrators.over(store.administrators, settings)

@@ -10,6 +10,8 @@ from urllib.parse import unquote
 
 from app.errors import ConfigurationError
 
+_SETTING = "LATCHKEY_DATABASE_URL"
+
 
 def database_path(url: str) -> Path:
     """The file that a ``sqlite:///…`` URL names; raises ConfigurationError for anything else.
@@ -19,16 +21,36 @@ def database_path(url: str) -> Path:
     scheme, separator, rest = url.partition("://")
     if not separator:
         raise ConfigurationError(
-            "LATCHKEY_DATABASE_URL is not a database URL; use sqlite:///path/to/latchkey.db"
+            f"{_SETTING} is not a database URL; use sqlite:///path/to/latchkey.db"
         )
     host, _, name = rest.partition("/")
     if scheme != "sqlite" or host or not name or "?" in name:
         raise ConfigurationError(
-            "LATCHKEY_DATABASE_URL must name a SQLite file, as sqlite:///path/to/latchkey.db"
+            f"{_SETTING} must name a SQLite file, as sqlite:///path/to/latchkey.db"
         )
     if name == ":memory:" or name.startswith("file:"):
         raise ConfigurationError(
-            "LATCHKEY_DATABASE_URL must name a file: a database in memory cannot be shared "
-            "between workers"
+            f"{_SETTING} must name a file: a database in memory cannot be shared between workers"
         )
     return Path(unquote(name)).absolute()
+
+
+def require_database(url: str) -> Path:
+    """The file that a URL names, for those that make none; raises ConfigurationError without it.
+
+    The error says what to do. That it can be opened and read is for the store to say.
+    """
+    path = database_path(url)
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        is_relative = not url.partition("://")[2].startswith("//")
+        names = f"{_SETTING} names it" + (" from the working directory" if is_relative else "")
+        remedy = "change to the instance's directory" if is_relative else "correct that setting"
+        raise ConfigurationError(
+            f"there is no database at {path} ({names}): {remedy}, or make a new instance with: "
+            "latchkey init"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
+    return path

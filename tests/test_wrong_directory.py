@@ -1,0 +1,114 @@
+"""Commands and applications where no database is: one line that says where, by which setting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+
+from app.assembly import Latchkey
+from app.cli import cli
+from app.config import load_settings
+from app.errors import ConfigurationError
+from tests.command_line import fails, one_line
+from tests.service import Service
+
+KEY = "ak_live_0000000000000000000000"
+LOOKING = [
+    ["admin", "disable", "ada"],
+    ["admin", "enable", "ada"],
+    ["admin", "list"],
+    ["admin", "password", "ada", "--password-stdin"],
+    ["admin", "remove", "ada"],
+    ["audit", "accept"],
+    ["audit", "export"],
+    ["audit", "list"],
+    ["audit", "restart"],
+    ["audit", "verify"],
+    ["backup", "copy.db"],
+    ["cache", "clear"],
+    ["cache", "stats"],
+    ["keys", "change", KEY, "--name", "x"],
+    ["keys", "export"],
+    ["keys", "list"],
+    ["keys", "revoke", KEY],
+    ["keys", "revoke", KEY, "--yes"],
+    ["keys", "rotate", KEY],
+    ["keys", "show", KEY],
+    ["keys", "usage", KEY],
+]
+# What makes a database, or is about a backup, or needs none.
+OTHERS = {
+    *("admin create", "config", "console generate", "console instance-key", "init"),
+    *("keys create", "keys import", "restore", "serve"),
+}
+
+
+def leaves(group: click.Group, *path: str) -> set[str]:
+    context = click.Context(group)
+    found = set()
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            found |= leaves(command, *path, name)
+        else:
+            found.add(" ".join((*path, name)))
+    return found
+
+
+def test_every_command_is_here() -> None:
+    looking = {" ".join(command[: 1 if command[0] == "backup" else 2]) for command in LOOKING}
+    assert looking | OTHERS == leaves(cli)
+    assert not looking & OTHERS
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path) -> Service:
+    """A directory with nothing in it, and no setting."""
+    box = Service(tmp_path)
+    box.settings.clear()
+    return box
+
+
+@pytest.mark.parametrize("command", LOOKING, ids=" ".join)
+def test_a_command_in_another_directory(nowhere: Service, command: list[str]) -> None:
+    assert one_line(fails(nowhere, *command)) == (
+        f"latchkey: there is no database at {nowhere.directory}/data/latchkey.db "
+        "(LATCHKEY_DATABASE_URL names it from the working directory): change to the instance's "
+        "directory, or make a new instance with: latchkey init"
+    )
+    assert list(nowhere.directory.iterdir()) == []
+
+
+def test_a_command_with_an_absolute_path(nowhere: Service) -> None:
+    (nowhere.directory / "file").touch()
+    for path in (nowhere.directory / "none" / "x.db", nowhere.directory / "file" / "x.db"):
+        nowhere.settings["LATCHKEY_DATABASE_URL"] = f"sqlite:///{path}"
+        assert one_line(fails(nowhere, "keys", "list")) == (
+            f"latchkey: there is no database at {path} (LATCHKEY_DATABASE_URL names it): "
+            "correct that setting, or make a new instance with: latchkey init"
+        )
+
+
+@pytest.mark.parametrize("command", [["serve"], ["keys", "create", "--name", "x"]])
+def test_what_makes_a_database_asks_for_the_keys(nowhere: Service, command: list[str]) -> None:
+    said = one_line(fails(nowhere, *command))
+    assert "LATCHKEY_DERIVATION_KEYS" in said
+    assert f"LATCHKEY_DERIVATION_KEY_FILE, which names {nowhere.directory}/secrets/" in said
+    assert list(nowhere.directory.iterdir()) == []
+
+
+def test_the_key_of_the_audit_log_elsewhere(box: Service, tmp_path: Path) -> None:
+    lost = Service(tmp_path)
+    lost.settings = dict(box.settings)
+    del lost.settings["LATCHKEY_AUDIT_KEY_FILE"]
+    said = one_line(fails(lost, "audit", "verify"))
+    assert f"LATCHKEY_AUDIT_KEY_FILE names {tmp_path}/secrets/audit.key" in said
+
+
+def test_an_application_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match=f"there is no database at {tmp_path}/data/lat"):
+        Latchkey.join(load_settings({}))
+    assert list(tmp_path.iterdir()) == []
