@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 from flask_wtf import FlaskForm
 from markupsafe import Markup
-from wtforms import Field, HiddenField, PasswordField, StringField
+from wtforms import Field, HiddenField, PasswordField, RadioField, StringField
 from wtforms.validators import EqualTo, InputRequired, Length
 
 from app.administrators import passwords
@@ -25,15 +25,36 @@ _NEW_LENGTH = Length(
 )
 
 
+class Tie(NamedTuple):
+    """A radio button that a field belongs to: the field counts only while it is selected."""
+
+    group: str
+    choice: str
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """What console.js reads: it selects the button when the field is filled in."""
+        return {"data-group": self.group, "data-choice": self.choice}
+
+
 class ConsoleForm(FlaskForm):  # type: ignore[misc]
     """What every form is: no field sends a secret back that was pasted into it.
 
-    The page that says what is wrong stands on a screen, and may be kept.
+    The page that says what is wrong stands on a screen, and may be kept. ``ties`` names the fields
+    that belong to a radio button: one that is filled in while another is selected is an error.
     """
+
+    ties: ClassVar[Mapping[str, Tie]] = {}
 
     def validate(self, extra_validators: Mapping[str, Any] | None = None) -> bool:
         """Whether all fields will do; one with text that holds a secret does not."""
         does: bool = super().validate(extra_validators)
+        for name, tie in self.ties.items():
+            field, group = self[name], self[tie.group]
+            if _is_filled_in(field) and group.data != tie.choice:
+                does = False
+                if not field.errors and not group.errors:
+                    field.errors = [_contradiction(group, tie.choice)]
         for field in self:
             if field.type == "StringField" and _holds_secret(field):
                 field.errors = [*field.errors, _TAKEN_OUT]
@@ -109,6 +130,19 @@ def described(field: Field, hint: str, attributes: Mapping[str, Any]) -> dict[st
     if described_by:
         made["aria-describedby"] = " ".join(described_by)
     return made
+
+
+def _is_filled_in(field: Field) -> bool:
+    """Whether something was sent for a field; blanks are nothing."""
+    return any(str(value).strip() for value in field.raw_data or ())
+
+
+def _contradiction(group: RadioField, needed: str) -> str:
+    labels = {option.data: option.label.text for option in group}
+    return (
+        f"This is filled in, but {group.label.text} is “{labels.get(group.data, '')}”. "
+        f"Choose “{labels[needed]}”, or clear it."
+    )
 
 
 def _holds_secret(field: Field) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from flask_wtf import FlaskForm
 from pydantic import BaseModel, ValidationError
@@ -21,7 +21,7 @@ from wtforms.validators import InputRequired, Length, NumberRange, Optional
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from app.api.schemas import first_problem, format_time
-from app.console.forms import ConsoleForm, add_fault
+from app.console.forms import ConsoleForm, Tie, add_fault
 from app.credentials.models import Credential
 from app.credentials.scopes import EVERYTHING, KNOWN_SCOPES, READ_EVERYTHING
 from app.credentials.service import utc_now
@@ -49,10 +49,15 @@ _OVERLAPS = [
     ("custom", "As many hours as you choose"),
 ]
 _HOUR = 3600
+_CHOSEN = Tie("access", "chosen")
+_DATE = Tie("expiry", "date")
+_CUSTOM = Tie("overlap", "custom")
 
 
 class TermsForm(ConsoleForm):
     """A key's terms, to be made or changed."""
+
+    ties: ClassVar = {"scopes": _CHOSEN, "expires_at": _DATE}
 
     name = StringField("Name", render_kw=_NAME)
     access = RadioField(
@@ -70,10 +75,14 @@ class TermsForm(ConsoleForm):
         widget=ListWidget(prefix_label=False),
         option_widget=CheckboxInput(),
         validate_choice=False,
+        render_kw=_CHOSEN.attributes,
     )
     expiry = RadioField("Expires", choices=_EXPIRIES, default="never")
     expires_at = DateTimeLocalField(
-        "Date and time, in UTC", [Optional()], format=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
+        "Date and time, in UTC",
+        [Optional()],
+        format=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
+        render_kw=_DATE.attributes,
     )
 
     may_be_nameless = False
@@ -136,8 +145,12 @@ class ChangeForm(TermsForm):
 class RotateForm(ConsoleForm):
     """For how long the old key goes on working."""
 
+    ties: ClassVar = {"overlap_seconds": _CUSTOM}
+
     overlap = RadioField("Overlap", choices=_OVERLAPS, default="86400")
-    overlap_seconds = IntegerField("Hours, 0 to 720", [Optional(), NumberRange(0, 720)])
+    overlap_seconds = IntegerField(
+        "Hours, 0 to 720", [Optional(), NumberRange(0, 720)], render_kw=_CUSTOM.attributes
+    )
 
     def body(self) -> dict[str, Any]:
         """What a body of the API has."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.browser.chromium import Visit
 from tests.service import Service
+
+NewVisit = Callable[..., Visit]
 
 
 def require_accessible(page: Page) -> None:
@@ -31,6 +34,60 @@ def test_a_fault_is_tied_to_its_field_and_nothing_is_lost(ada: Visit) -> None:
     for kept in ("Test", "Only the scopes chosen below", "account:read"):
         expect(page.get_by_label(kept, exact=True)).to_be_checked()
     require_accessible(page)
+
+
+def test_filling_a_field_in_selects_its_radio_button(console: Service, ada: Visit) -> None:
+    page = ada.page
+    page.goto("/console/keys/new")
+    page.get_by_label("Name").fill("narrow")
+    page.get_by_label("account:read").check()
+    expect(page.get_by_label("Only the scopes chosen below")).to_be_checked()
+    page.get_by_label("Date and time, in UTC").fill("2099-12-31T23:59")
+    expect(page.get_by_label("At a time of your choice")).to_be_checked()
+    page.get_by_role("button", name="Create").click()
+    key = page.locator("#api-key").text_content() or ""
+    terms = console.get(f"/v1/api_keys/{key}", console.issue().bearer).json
+    assert (terms["scopes"], terms["expires_at"]) == (["account:read"], "2099-12-31T23:59:00.000Z")
+
+    page.goto(f"/console/keys/{key}/edit")
+    page.get_by_label("Date and time, in UTC").fill("2098-12-31T23:59")
+    expect(page.get_by_label("At a time of your choice")).to_be_checked()
+    # Another choice clears what belongs to the first; the way back restores it.
+    page.get_by_label("Full access").check()
+    expect(page.get_by_label("account:read")).not_to_be_checked()
+    page.get_by_label("Only the scopes chosen below").check()
+    expect(page.get_by_label("account:read")).to_be_checked()
+    page.get_by_label("Unchanged").check()
+    expect(page.get_by_label("Date and time, in UTC")).to_have_value("")
+    page.get_by_label("Read only").check()
+    page.get_by_role("button", name="Save").click()
+    terms = console.get(f"/v1/api_keys/{key}", console.issue().bearer).json
+    assert (terms["scopes"], terms["expires_at"]) == (["*:read"], "2099-12-31T23:59:00.000Z")
+
+    page.goto(f"/console/keys/{key}/rotate")
+    page.get_by_label("Hours, 0 to 720").fill("5")
+    expect(page.get_by_label("As many hours as you choose")).to_be_checked()
+    page.get_by_role("button", name="Rotate", exact=True).click()
+    expect(page.get_by_text("Keep the secret now.")).to_be_visible()
+
+
+def test_a_contradiction_is_refused_without_javascript(
+    console: Service, new_visit: NewVisit
+) -> None:
+    plain = new_visit(java_script_enabled=False)
+    plain.sign_in()
+    page = plain.page
+    page.goto("/console/keys/new")
+    page.get_by_label("Name").fill("narrow without scripts")
+    page.get_by_label("account:read").check()
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_text("Choose “Only the scopes chosen below”, or clear it.")).to_be_visible()
+    page.get_by_label("Only the scopes chosen below").check()
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_text("Keep the secret now.")).to_be_visible()
+    key = page.locator("#api-key").text_content() or ""
+    terms = console.get(f"/v1/api_keys/{key}", console.issue().bearer).json
+    assert terms["scopes"] == ["account:read"]
 
 
 def test_a_reload_says_which_key_the_form_made(ada: Visit) -> None:

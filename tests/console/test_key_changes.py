@@ -126,6 +126,11 @@ def test_a_time_of_ones_choice_is_in_utc(console: Service, ada: Visitor) -> None
         ({"expiry": "date", "expires_at": "soon"}, "Not a valid datetime"),
         ({"expiry": "date", "expires_at": "2001-01-01T00:00"}, "Must lie in the future"),
         ({"expiry": "-1"}, "Not a valid choice"),
+        ({"scopes": "account:read"}, "Access is “Full access”. Choose “Only the scopes"),
+        ({"access": "read", "scopes": "account:read"}, "Access is “Read only”"),
+        ({"expires_at": "2099-12-31T23:59"}, "Expires is “Never”. Choose “At a time"),
+        ({"expiry": "30", "expires_at": "2099-12-31T23:59"}, "Expires is “In 30 days”"),
+        ({"expires_at": "soon"}, "Not a valid datetime"),
     ],
 )
 def test_what_is_wrong_is_said_at_its_field_and_nothing_is_lost(
@@ -139,6 +144,41 @@ def test_what_is_wrong_is_said_at_its_field_and_nothing_is_lost(
     if "name" not in fields:
         assert 'value="kept &lt;name&gt;"' in answer.text
     assert "sk_" not in answer.text.replace("sk_live_abc", "")
+
+
+def test_a_filled_in_field_is_never_ignored(console: Service, ada: Visitor) -> None:
+    filled = {"scopes": "account:read", "expires_at": "2099-12-31T23:59"}
+    answer = send(ada, NEW, **{**TERMS, "name": "contradictory"}, **filled)
+    assert answer.status == 400
+    assert len(re.findall(r'class="error" id="(scopes|expires_at)-error"', answer.text)) == 2
+    # What was filled in is still there.
+    assert 'value="2099-12-31T23:59"' in answer.text
+    assert re.search(r'<input[^>]* checked[^>]* value="account:read"', answer.text)
+    assert "No key is like that" in ada.get("/console/keys/?q=contradictory").text
+    # A form that was made by hand may lack the radio buttons: their defaults are no permission.
+    bare = {"name": "contradictory", "mode": "live"}
+    assert send(ada, NEW, **bare, scopes="account:read").status == 400
+    assert send(ada, NEW, **bare, expires_at="2099-12-31T23:59").status == 400
+    # Blanks are nothing.
+    assert send(ada, NEW, **TERMS, expires_at=" ").status == 201
+
+    pair = console.issue(name="kept", scopes=["account:read"])
+    edit = path_of(pair, "/edit")
+    for fields in (
+        {"access": "full", "expiry": "keep", "scopes": "account:read"},
+        {"access": "read", "expiry": "keep", "scopes": "account:read"},
+        {"access": "read", "expiry": "keep", "expires_at": "2099-12-31T23:59"},
+        {"access": "read", "expiry": "never", "expires_at": "2099-12-31T23:59"},
+    ):
+        assert send(ada, edit, name="changed", **fields).status == 400
+    terms = shown(console, pair)
+    assert (terms["name"], terms["scopes"]) == ("kept", ["account:read"])
+
+    for hours in ("5", "0", "five"):
+        refused = send(ada, path_of(pair, "/rotate"), overlap="86400", overlap_seconds=hours)
+        assert refused.status == 400
+        assert f'value="{hours}"' in refused.text
+    assert shown(console, pair)["rotated_to"] is None
 
 
 def test_a_forged_form_is_refused(ada: Visitor) -> None:

@@ -1,4 +1,4 @@
-// What the console does beyond HTML: local times, and copying. All of it is extra.
+// What the console does beyond HTML: local times, copying, and fields that belong to a radio button. All of it is extra.
 "use strict";
 
 // Times are written in UTC; the viewer's zone is put in their place, UTC stays on hover.
@@ -8,6 +8,40 @@ const local = new Intl.DateTimeFormat(undefined, {
 for (const time of document.querySelectorAll("time[datetime]")) {
   const moment = new Date(time.dateTime);
   if (!Number.isNaN(moment.getTime())) time.textContent = local.format(moment);
+}
+
+// A field that belongs to a radio button: filling it in selects the button. Selecting another button
+// clears the field, and coming back restores it.
+const isFilled = (field) =>
+  field.type === "checkbox" ? field.checked : field.value !== "" || field.validity.badInput;
+for (const form of document.forms) {
+  const tied = [...form.querySelectorAll("[data-group]")];
+  const kept = new Map();
+  const restore = (field) => {
+    if (field.type === "checkbox") field.checked = kept.get(field);
+    else field.value = kept.get(field);
+    kept.delete(field);
+  };
+  const clear = (field) => {
+    if (!isFilled(field)) return;
+    kept.set(field, field.type === "checkbox" || field.value);
+    if (field.type === "checkbox") field.checked = false;
+    else field.value = "";
+  };
+  form.addEventListener("input", ({ target }) => {
+    if (target.dataset.group !== undefined) {
+      const group = form.elements[target.dataset.group];
+      if (!isFilled(target) || group.value === target.dataset.choice) return;
+      group.value = target.dataset.choice;
+      for (const field of tied) if (field.dataset.group === target.dataset.group) kept.delete(field);
+    } else if (target.type === "radio") {
+      for (const field of tied) {
+        if (field.dataset.group !== target.name) continue;
+        if (field.dataset.choice !== target.value) clear(field);
+        else if (kept.has(field)) restore(field);
+      }
+    }
+  });
 }
 
 // Copying needs a secure context; where there is none the button selects the text.
