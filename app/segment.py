@@ -28,7 +28,7 @@ from app.store.location import database_path
 from fastcache import Segment, SegmentError, SegmentMissing
 
 # Part of the identity: a version that lays the memory out otherwise takes another number.
-_LAYOUT = 4
+_LAYOUT = 5
 _MEBIBYTE = 1 << 20
 # A command that is changing a key, or a service that is about to end, is done sooner.
 _START_PATIENCE = 10.0

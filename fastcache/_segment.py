@@ -25,6 +25,8 @@ from fastcache._segment_layout import (
     WORDS_AT,
     Header,
     Region,
+    bound_size,
+    bound_word,
     laid_out,
     unpacked,
     whole_pages,
@@ -69,6 +71,8 @@ class Segment:
         self._indexes = {name: index for index, name in enumerate(self._header.extents)}
         words = self._view[WORDS_AT : WORDS_AT + WORD.size * len(self._indexes)]
         self._words = Counters(tuple(self._indexes), memory=words)
+        # As far as this process knows; a word that is damaged later is made good from it.
+        self._known = {name: extent.size for name, extent in self._header.extents.items()}
 
     # -------------------------------------------------------------- making and attaching
 
@@ -195,7 +199,7 @@ class Segment:
             for extent in extents.values():
                 file.back(fd, extent.offset, extent.size, path)
             os.pwrite(fd, header.packed(), 0)
-            words = [WORD.pack(extent.size) for extent in extents.values()]
+            words = [WORD.pack(bound_word(extent.size)) for extent in extents.values()]
             os.pwrite(fd, b"".join(words), WORDS_AT)
             file.lock(fd, file.SHARED, file.HOLDERS)
         except BaseException:
@@ -265,8 +269,18 @@ class Segment:
         return self._view[extent.offset : extent.offset + extent.reserved]
 
     def backed(self, name: str) -> int:
-        """How many bytes of a region are backed by storage; this only ever rises."""
-        return self._words.value(self._indexes[name])
+        """How many bytes of a region are backed by storage; this only ever rises.
+
+        A damaged word is set to what this process knows.
+        """
+        extent = self._header.extents[name]
+        word = self._words.value(self._indexes[name])
+        size = bound_size(word)
+        if size is not None and extent.size <= size <= extent.reserved:
+            self._known[name] = max(self._known[name], size)
+        else:
+            self._words.compare_exchange(self._indexes[name], word, bound_word(self._known[name]))
+        return self._known[name]
 
     def backed_word(self, name: str) -> memoryview:
         """The word that `backed` reads, for those that look at it at each use."""
@@ -288,7 +302,10 @@ class Segment:
             )
         if wanted > self.backed(name):
             file.back(self._fd, extent.offset, wanted, self._path)
-            self._words.raise_to(self._indexes[name], wanted)
+            while (size := self.backed(name)) < wanted:
+                self._words.compare_exchange(
+                    self._indexes[name], bound_word(size), bound_word(wanted)
+                )
 
     # -------------------------------------------------------------- holding
 
@@ -371,9 +388,10 @@ def _checked(fd: int, path: str) -> Header:
     backed = HEADER_SIZE
     for index, (name, extent) in enumerate(header.extents.items()):
         (word,) = WORD.unpack_from(data, WORDS_AT + WORD.size * index)
-        if not extent.size <= word <= extent.reserved:
+        size = bound_size(word)
+        if size is None or not extent.size <= size <= extent.reserved:
             raise SegmentUnusable(f"{path} is damaged: region {name} has a wrong size; remove it")
-        backed += word
+        backed += size
     # A file that was cut, and one that was made long again without storage.
     if found.st_size < header.total or found.st_blocks * _BLOCK < backed:
         raise SegmentUnusable(

@@ -2,7 +2,7 @@
 
 The header is written once, before the segment has a name, and is covered by a checksum.
 Behind it, in the same page, is one 64-bit word for each region: how many of its bytes are
-backed by storage. Those words only ever rise, and are the only part that changes.
+backed by storage. That number only ever rises, and those words are the only part that changes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NamedTuple
 from fastcache._segment_errors import SegmentUnusable
 
 MAGIC = b"fastcseg"
-LAYOUT = 1
+LAYOUT = 2
 
 WORDS_AT = 2048
 """Where the words of the regions begin."""
@@ -25,6 +25,10 @@ HEADER_SIZE = max(4096, mmap.PAGESIZE)
 
 # As the machine has its words: they are read and changed in place.
 WORD = struct.Struct("@Q")
+
+BOUND_UNIT = 4096
+"""A size in such a word is counted in these many bytes."""
+_HALF = (1 << 32) - 1
 
 _CHECKSUM = struct.Struct("<I")
 _CHECKSUM_AT = WORDS_AT - _CHECKSUM.size
@@ -86,6 +90,18 @@ class Header:
         parts += [_REGION.pack(name.encode(), *at) for name, at in self.extents.items()]
         covered = b"".join(parts).ljust(_CHECKSUM_AT, b"\0")
         return covered + _CHECKSUM.pack(zlib.crc32(covered))
+
+
+def bound_word(size: int) -> int:
+    """The word for a size: its units, with their complement in the upper half."""
+    units = size // BOUND_UNIT
+    return (units ^ _HALF) << 32 | units
+
+
+def bound_size(word: int) -> int | None:
+    """The size that a word is for; None where the word is damaged."""
+    units = word & _HALF
+    return units * BOUND_UNIT if word >> 32 == units ^ _HALF else None
 
 
 def laid_out(regions: Mapping[str, Region]) -> tuple[dict[str, Extent], int]:

@@ -6,9 +6,10 @@ the slot has the whole key. Readers take no lock: a slot's words are read as _se
 says, and are only ever believed when they were not being changed.
 
 A process may die or stop at any instruction. A writer that died leaves its set's lock
-orphaned, and whoever takes it next empties the set. A writer that is stopped keeps others
-from writing to its set, and readers of the slot in hand miss. What the memory says about
-lengths is checked before it is used, so that no content of it leads outside.
+orphaned, and the next writer empties the set; a damaged lock is treated in the same way. A
+writer that is stopped keeps others from writing to its set, and readers of the slot in hand
+miss. What the memory says about lengths is checked before it is used, so that no content of
+it leads outside.
 """
 
 cimport cython
@@ -81,9 +82,14 @@ cdef extern from "_seqlock.h":
 cdef extern from "_robust_lock.h":
     const int ORPHANED "FASTCACHE_ORPHANED"
     const int BUSY "FASTCACHE_BUSY"
-    int fastcache_robust_try(void *memory) noexcept nogil
-    void fastcache_robust_mend(void *memory) noexcept nogil
-    void fastcache_robust_unlock(void *memory) noexcept nogil
+    ctypedef struct Hold "fastcache_hold":
+        pass
+    void fastcache_robust_start() noexcept nogil
+    int fastcache_robust_try(Hold *hold, uint64_t *word) noexcept nogil
+    void fastcache_robust_unlock(Hold *hold) noexcept nogil
+
+
+fastcache_robust_start()
 
 
 cdef enum:
@@ -215,6 +221,7 @@ cdef class SharedCache(SharedTable):
         cdef uint64_t hashed, epoch
         cdef uint64_t *group
         cdef uint64_t *slot
+        cdef Hold hold
         cdef int taken
         if self.words == NULL:
             return False
@@ -228,13 +235,12 @@ cdef class SharedCache(SharedTable):
             return False
         hashed = fastcache_fixed_hash(key, length)
         group = self.set_of(hashed)
-        taken = fastcache_robust_try(&group[G_LOCK])
+        taken = fastcache_robust_try(&hold, &group[G_LOCK])
         if taken == BUSY:
             fastcache_add_relaxed(&self.words[H_BUSY], 1)
             return False
         if taken == ORPHANED:
             self.empty(group)
-            fastcache_robust_mend(&group[G_LOCK])
             fastcache_add_relaxed(&self.words[H_RECOVERED], 1)
         slot = self.place_for(group, hashed | 1, key, length)
         epoch = fastcache_load_relaxed(&self.words[H_EPOCH]) & 0xFFFFFFFFU
@@ -245,7 +251,7 @@ cdef class SharedCache(SharedTable):
         fastcache_words_put(&slot[S_BYTES], key, length)
         fastcache_words_put(&slot[S_BYTES + key_words], value, value_length)
         fastcache_seq_end(&slot[S_COUNT])
-        fastcache_robust_unlock(&group[G_LOCK])
+        fastcache_robust_unlock(&hold)
         fastcache_add_relaxed(&self.words[H_PUTS], 1)
         return True
 

@@ -9,7 +9,7 @@ from fastcache._shared cimport Words
 # count, each in a cache line of its own.
 cdef enum:
     H_MAGIC = 0
-    H_LAYOUT = 1        # with the size of a mutex
+    H_LAYOUT = 1
     H_GEOMETRY = 2      # slot size, ways
     H_SETS = 3
     H_EPOCH = 4         # grows when the cache is cleared

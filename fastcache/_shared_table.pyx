@@ -6,6 +6,7 @@ of its slots, and the slots. What the header says is checked before it is used.
 """
 
 cimport cython
+from libc.errno cimport ENOSYS
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
@@ -19,13 +20,11 @@ cdef extern from "_atomics.h":
 
 
 cdef extern from "_robust_lock.h":
-    ctypedef struct Mutex "pthread_mutex_t":
-        pass
-    int fastcache_robust_init(void *memory) noexcept nogil
+    bint fastcache_robust_supported() noexcept nogil
 
 
 cdef uint64_t MAGIC = 0x3143534853434146    # "FACSHSC1" in memory
-cdef uint64_t LAYOUT = 1
+cdef uint64_t LAYOUT = 2
 
 
 cdef size_t words_of_set(uint64_t slot_size, uint64_t ways) noexcept nogil:
@@ -61,20 +60,17 @@ cdef int write_format(Words area, uint64_t slot_size, uint64_t ways) except -1:
     """Make an empty cache of the memory; the magic number comes last."""
     cdef uint64_t *words = area.words
     cdef size_t set_words = words_of_set(slot_size, ways)
-    cdef uint64_t sets, i
-    cdef int error
+    cdef uint64_t sets
     if area.count < <Py_ssize_t>(HEADER + set_words):
         raise ValueError(
             f"memory has {area.count * WORD} bytes, one set of {ways} slots needs "
             f"{(HEADER + set_words) * WORD}"
         )
     sets = min((<uint64_t>area.count - HEADER) // set_words, 0xFFFFFFFFU)
+    if not fastcache_robust_supported():
+        raise OSError(ENOSYS, "the system has no robust locks (get_robust_list)")
     memset(words, 0, <size_t>area.count * WORD)
-    for i in range(sets):
-        error = fastcache_robust_init(&words[HEADER + i * set_words + G_LOCK])
-        if error != 0:
-            raise OSError(error, "the system has no robust mutexes")
-    words[H_LAYOUT] = LAYOUT << 32 | sizeof(Mutex)
+    words[H_LAYOUT] = LAYOUT
     words[H_GEOMETRY] = slot_size << 32 | ways
     words[H_SETS] = sets
     words[H_EPOCH] = 1
@@ -92,19 +88,22 @@ cdef class SharedTable:
     cdef int open(self, Words area) except -1:
         """Take over memory that is formatted."""
         cdef uint64_t *words = area.words
-        cdef uint64_t slot_size, ways
+        cdef uint64_t geometry, slot_size, ways, sets
         if area.count < HEADER or fastcache_load(&words[H_MAGIC]) != MAGIC:
             raise ValueError("memory holds no SharedCache: format it first")
-        if words[H_LAYOUT] != (LAYOUT << 32 | sizeof(Mutex)):
+        if fastcache_load(&words[H_LAYOUT]) != LAYOUT:
             raise ValueError("memory holds a SharedCache of another layout")
-        slot_size = words[H_GEOMETRY] >> 32
-        ways = words[H_GEOMETRY] & 0xFFFFFFFFU
+        # Each word is read once: another process may change the memory after the check.
+        geometry = fastcache_load(&words[H_GEOMETRY])
+        sets = fastcache_load(&words[H_SETS])
+        slot_size = geometry >> 32
+        ways = geometry & 0xFFFFFFFFU
         if not (
             48 <= slot_size <= 65536
             and slot_size % WORD == 0
             and 1 <= ways <= 64
-            and 1 <= words[H_SETS]
-            and words[H_SETS] <= (<uint64_t>area.count - HEADER) // words_of_set(slot_size, ways)
+            and 1 <= sets <= 0xFFFFFFFFU
+            and sets <= (<uint64_t>area.count - HEADER) // words_of_set(slot_size, ways)
         ):
             raise ValueError("memory holds a damaged SharedCache, or is too small for it")
         self.area = area
@@ -112,7 +111,7 @@ cdef class SharedTable:
         self.slot_words = slot_size // WORD
         self.tag_words = (ways + LINE - 1) // LINE * LINE
         self.set_words = words_of_set(slot_size, ways)
-        self.sets = words[H_SETS]
+        self.sets = sets
         self.words = words
         return 0
 

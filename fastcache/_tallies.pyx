@@ -24,6 +24,7 @@ cdef extern from "_atomics.h":
 
 cdef enum:
     FOUND_AT_ONCE = 1024
+    BOUND_UNIT = 4096   # as _segment_layout.py has it
 
 
 cdef enum Change:
@@ -38,10 +39,10 @@ cdef enum Change:
 cdef class Tallies(Words):
     """`rows` rows of the named counters; row 0 is the first.
 
-    `memory` needs `rows * row_size` bytes of address space. `backed`, an 8-byte aligned
-    buffer of one word, says how many of those bytes may be touched (Segment.backed_word);
-    without it, all of them. Rows beyond it count as zeros, and what would change them says
-    False. IndexError for a field that there is not.
+    `memory` needs `rows * row_size` bytes of address space. `backed`, a word of shared memory
+    that Segment.backed_word gives, says how many of those bytes may be touched; without it,
+    all of them. Rows beyond it count as zeros, and what would change them says False. While
+    that word is damaged, the last valid value holds. IndexError for a field that there is not.
     """
 
     def __init__(self, fields, rows, *, memory=None, backed=None):
@@ -63,8 +64,8 @@ cdef class Tallies(Words):
             self.width = <uint64_t>len(named.names)
             self.rows = rows
             self.bound_word = bound
-            self.whole = UINT64_MAX
-            self.bound = &self.whole if bound is None else (<Counters>bound).words
+            self.backed = UINT64_MAX if bound is None else 0
+            self.bound = NULL if bound is None else (<Counters>bound).words
 
     def __len__(self):
         return self.rows
@@ -82,16 +83,25 @@ cdef class Tallies(Words):
     cdef uint64_t bounded(self) noexcept nogil:
         if self.width == 0:
             return 0
-        return min(
-            <uint64_t>self.rows, fastcache_load(self.bound) // (self.width * sizeof(uint64_t))
-        )
+        return min(<uint64_t>self.rows, self.look() // (self.width * sizeof(uint64_t)))
+
+    cdef uint64_t look(self) noexcept nogil:
+        """How many bytes are backed now; the bound only rises, and a damaged one is ignored."""
+        cdef uint64_t word, units
+        if self.bound != NULL:
+            word = fastcache_load(self.bound)
+            units = word & 0xFFFFFFFFU
+            if word >> 32 == (~units & 0xFFFFFFFFU):
+                fastcache_raise_to(&self.backed, units * BOUND_UNIT)
+        return fastcache_load(&self.backed)
 
     cdef uint64_t *row_at(self, uint64_t row) noexcept nogil:
         """The words of a row, or NULL where it is not backed."""
         # First: no product of what comes after it can overflow.
         if row >= <uint64_t>self.rows:
             return NULL
-        if (row + 1) * self.width * sizeof(uint64_t) > fastcache_load(self.bound):
+        cdef uint64_t end = (row + 1) * self.width * sizeof(uint64_t)
+        if end > fastcache_load_relaxed(&self.backed) and end > self.look():
             return NULL
         return &self.words[row * self.width]
 

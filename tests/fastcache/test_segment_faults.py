@@ -23,7 +23,7 @@ from fastcache import (
     SegmentFull,
     SegmentUnusable,
 )
-from fastcache._segment_layout import Header, laid_out
+from fastcache._segment_layout import Header, bound_word, laid_out
 from tests.fastcache.processes import Child, all_end_well
 
 PAGE = mmap.PAGESIZE
@@ -91,7 +91,9 @@ def test_any_damaged_byte_of_the_header(
     refused_then_made_anew(path, "is not a segment|has layout|is damaged")
 
 
-@pytest.mark.parametrize("word", [0, PAGE, 65 * PAGE, (1 << 64) - 1])
+@pytest.mark.parametrize(
+    "word", [0, 2 * PAGE, bound_word(PAGE), bound_word(65 * PAGE), (1 << 64) - 1]
+)
 def test_damaged_size_of_a_region(path: Path, word: int) -> None:
     made(path)
     overwrite(path, 2048 + 8, word.to_bytes(8, sys.byteorder))
@@ -105,10 +107,25 @@ def test_something_else(path: Path, content: bytes) -> None:
     refused_then_made_anew(path, "is truncated|is not a segment")
 
 
+def test_a_bound_that_is_damaged_while_in_use(path: Path) -> None:
+    """Each process goes on with what it knows, and the next that looks makes the word good."""
+    with Segment.create(path, REGIONS) as segment, Segment.attach(path) as other:
+        segment.grow("rows", 5 * PAGE)
+        assert other.backed("rows") == 5 * PAGE
+        for content in (bytes(8), b"\xff" * 8, bound_word(65 * PAGE).to_bytes(8, sys.byteorder)):
+            overwrite(path, 2048 + 8, content)
+            assert other.backed("rows") == 5 * PAGE
+            assert path.read_bytes()[2056:2064] == bound_word(5 * PAGE).to_bytes(8, sys.byteorder)
+        overwrite(path, 2048 + 8, b"\x55" * 8)
+        other.grow("rows", 9 * PAGE)
+        assert segment.backed("rows") == 9 * PAGE
+        Segment.attach(path).close()
+
+
 def test_another_layout(path: Path) -> None:
     made(path)
-    overwrite(path, 8, (2).to_bytes(4, "little"))
-    refused_then_made_anew(path, "has layout 2 with a header of .*, this version needs layout 1")
+    overwrite(path, 8, (1).to_bytes(4, "little"))
+    refused_then_made_anew(path, "has layout 1 with a header of .*, this version needs layout 2")
 
 
 def test_another_boot(path: Path) -> None:

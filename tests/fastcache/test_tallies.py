@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import pickle
+import sys
 import threading
 from array import array
 from functools import partial
@@ -12,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastcache import Counters, Tallies
+from fastcache import Tallies
+from fastcache._segment_layout import bound_word
 from tests.fastcache.processes import Child, all_end_well
 
 TOP = (1 << 64) - 1
@@ -57,15 +59,34 @@ def test_rows_beyond_the_last(row: int) -> None:
 
 
 def test_rows_become_usable_as_the_bound_rises() -> None:
-    memory, backed = bytearray(24 * 100), bytearray(8)
-    tallies = Tallies(FIELDS, 100, memory=memory, backed=backed)
-    bound = Counters(["backed"], memory=backed)
-    for size, rows in ((0, 0), (23, 0), (24, 1), (71, 2), (2400, 100), (1 << 40, 100)):
-        bound.raise_to(0, size)
+    memory, backed = bytearray(24 * 500), bytearray(8)
+    tallies = Tallies(FIELDS, 500, memory=memory, backed=backed)
+    assert tallies.backed_rows == 0
+    for size, rows in ((0, 0), (4096, 170), (8192, 341), (12288, 500), (1 << 40, 500)):
+        backed[:] = bound_word(size).to_bytes(8, sys.byteorder)
         assert tallies.backed_rows == rows
         assert not tallies.add(rows, 0)
         assert rows == 0 or tallies.add(rows - 1, 0)
-    assert tallies.changes(b"") == [0, 1, 99]
+    assert tallies.changes(b"") == [169, 340, 499]
+
+
+def test_a_damaged_bound_is_ignored() -> None:
+    """No single byte of it makes a row usable, or takes one away."""
+    memory, backed = bytearray(24 * 500), bytearray(8)
+    tallies = Tallies(FIELDS, 500, memory=memory, backed=backed)
+    whole = bound_word(4096).to_bytes(8, sys.byteorder)
+    backed[:] = whole
+    assert tallies.backed_rows == 170
+    for at in range(8):
+        for bit in range(8):
+            backed[:] = whole
+            backed[at] ^= 1 << bit
+            assert tallies.backed_rows == 170
+            assert not tallies.add(170, 0)
+            assert tallies.add(169, 0)
+    for content in (bytes(8), b"\xff" * 8, b"\x01" * 8):
+        backed[:] = content
+        assert tallies.backed_rows == 170
 
 
 def test_what_is_not_backed_is_not_touched() -> None:
