@@ -68,7 +68,10 @@ class Flush:
         now = round(self._timer() * 1000)
         due = self._shared.words.value(Word.FLUSH_DUE)
         later = now + round(INTERVAL * 1000)
-        if now < due or not self._shared.words.compare_exchange(Word.FLUSH_DUE, due, later):
+        # A time that no flush can have set is damage, and would put all flushes off.
+        if now < due <= later or not self._shared.words.compare_exchange(
+            Word.FLUSH_DUE, due, later
+        ):
             return
         self.run()
         if self._timer() >= self._prune_due:

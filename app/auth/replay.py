@@ -57,7 +57,11 @@ class Replay:
             if rows:
                 self._shared.words.raise_to(Word.REPLAYED, rows[-1].number)
             if not rows or rows[-1] == self._last:
-                return
+                if self._last is None or seen <= self._last.number:
+                    return
+                # The shared word is damaged: nothing beyond the log's end can be replayed yet.
+                self._start_again(seen)
+                continue
             self._last = rows[-1]
 
     def note(self, number: int) -> None:

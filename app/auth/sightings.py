@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from wsgiref.types import WSGIEnvironment
 
 from app.auth._sightings import Sources
-from app.auth.addresses import ClientAddresses
+from app.auth.addresses import ClientAddresses, parse_address
 from app.auth.shared import SharedState
 from app.credentials.models import SIGHTINGS_KEPT, Sighting
 from fastcache import SharedCache
@@ -22,6 +22,8 @@ UNKNOWN_ADDRESS = "unknown"
 
 # More than twice the span after which an address that stays the same is noted again.
 _KEPT = 600_000_000_000
+# Of a time in milliseconds: those with more digits are after the year 5000.
+_DIGITS = 14
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -73,12 +75,22 @@ def recent_sightings(
 
 
 def _lines(table: SharedCache, credential_id: int) -> list[str]:
+    """The lines that ``record`` wrote; those that are damaged are left out."""
     entry = table.get(_key(credential_id))
-    return [] if entry is None else entry.value.decode().split("\n")
+    if entry is None:
+        return []
+    return [line for line in entry.value.decode(errors="replace").split("\n") if _is_whole(line)]
 
 
 def _address(line: str) -> str:
     return line.partition(" ")[2]
+
+
+def _is_whole(line: str) -> bool:
+    at, _, address = line.partition(" ")
+    if not (at.isascii() and at.isdigit() and len(at) <= _DIGITS):
+        return False
+    return address == UNKNOWN_ADDRESS or str(parse_address(address)) == address
 
 
 def _key(credential_id: int) -> bytes:

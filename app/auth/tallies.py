@@ -12,6 +12,10 @@ from app.auth.shared import SharedState
 from app.auth.sightings import recent_sightings
 from app.credentials.models import Sighting, Tally
 
+# No count and no time of a row passes these: the database could not hold their sums.
+_MOST = 1 << 53
+_LATEST = 253_402_300_799_000
+
 
 class LiveTallies:
     """The tallies of one state as the domain reads them.
@@ -30,8 +34,13 @@ class LiveTallies:
         self._compared = self._written
 
     def tally(self, credential_id: int) -> Tally:
-        """What is counted for a credential; zeros where that is nothing."""
-        return Tally(credential_id, *self._tallies.row(credential_id))
+        """What is counted for a credential; zeros where that is nothing, or the row is damaged."""
+        row = self._tallies.row(credential_id)
+        times = (row[Use.LAST_USED], row[Use.FIRST_USED])
+        counts = (row[Use.USES], row[Use.REVOKED], row[Use.EXPIRED], row[Use.SCOPE])
+        if max(times) > _LATEST or max(counts) > _MOST:
+            return Tally(credential_id)
+        return Tally(credential_id, *row)
 
     def sightings(self, tally: Tally) -> tuple[Sighting, ...]:
         """The last addresses that the workers noted of a tally's credential, newest first."""
