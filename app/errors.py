@@ -87,6 +87,14 @@ class PayloadTooLarge(InvalidRequest):
     default_message = "The body is larger than 16 KiB"
 
 
+class TargetTooLong(InvalidRequest):
+    """414: the request line, which has the path and the query, is over the server's limit."""
+
+    status = HTTPStatus.REQUEST_URI_TOO_LONG
+    pair_code = "URI_TOO_LONG"
+    default_message = "The path and query are longer than the server accepts"
+
+
 class UnsupportedMediaType(InvalidRequest):
     """415: the body is not announced as JSON."""
 
@@ -95,12 +103,36 @@ class UnsupportedMediaType(InvalidRequest):
     default_message = "Send the body as UTF-8 JSON, with Content-Type: application/json"
 
 
+class ExpectationFailed(InvalidRequest):
+    """417: an ``Expect`` that is not ``100-continue``."""
+
+    status = HTTPStatus.EXPECTATION_FAILED
+    pair_code = "EXPECTATION_FAILED"
+    default_message = "The only expectation that the server meets is 100-continue"
+
+
 class HeadersTooLarge(InvalidRequest):
     """431: the headers are over the server's limit."""
 
     status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
     pair_code = "HEADERS_TOO_LARGE"
     default_message = "The request headers are larger than the server accepts"
+
+
+class UnsupportedTransferCoding(InvalidRequest):
+    """501: a ``Transfer-Encoding`` that the server does not know."""
+
+    status = HTTPStatus.NOT_IMPLEMENTED
+    pair_code = "NOT_IMPLEMENTED"
+    default_message = "The only transfer coding that the server knows is chunked"
+
+
+class UnsupportedVersion(InvalidRequest):
+    """505: another version than HTTP/1.0 and HTTP/1.1."""
+
+    status = HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
+    pair_code = "HTTP_VERSION_NOT_SUPPORTED"
+    default_message = "The server speaks HTTP/1.1"
 
 
 class MethodNotAllowed(InvalidRequest):

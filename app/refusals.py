@@ -7,13 +7,18 @@ from types import TracebackType
 
 from gunicorn.http import errors as http_errors
 from gunicorn.http.message import Message
+from gunicorn.util import http_date, unquote_to_wsgi_str
 
 from app.auth.headers import dialect_of_path
 from app.errors import (
     ApiError,
+    ExpectationFailed,
     HeadersTooLarge,
     InternalError,
     InvalidRequest,
+    TargetTooLong,
+    UnsupportedTransferCoding,
+    UnsupportedVersion,
     envelope,
     error_headers,
     status_line,
@@ -31,10 +36,20 @@ def refusal(exc: BaseException) -> ApiError:
     """What the client is told of an exception that gunicorn met."""
     if isinstance(exc, _OUR_FAULTS):
         return InternalError()
-    if isinstance(exc, http_errors.LimitRequestHeaders):
-        return HeadersTooLarge()
-    if isinstance(exc, http_errors.ParseException):
-        return InvalidRequest("The request is not valid HTTP")
+    match exc:
+        case http_errors.LimitRequestLine():
+            return TargetTooLong()
+        case http_errors.LimitRequestHeaders():
+            return HeadersTooLarge()
+        case http_errors.ExpectationFailed():
+            return ExpectationFailed()
+        case http_errors.UnsupportedTransferCoding():
+            return UnsupportedTransferCoding()
+        # As text where it is no version at all.
+        case http_errors.InvalidHTTPVersion(version=tuple()):
+            return UnsupportedVersion()
+        case http_errors.ParseException():
+            return InvalidRequest("The request is not valid HTTP")
     return InternalError()
 
 
@@ -57,8 +72,13 @@ def send_refusal(client: socket.socket, error: ApiError, message: Message | None
 
     Raises OSError where the client has left.
     """
-    body = envelope(error, dialect_of_path(getattr(message, "path", None) or ""))
-    headers = [*error_headers(error, body, bearer_presented=False), ("Connection", "close")]
+    # As the application would have seen it.
+    path = unquote_to_wsgi_str(getattr(message, "path", None) or "")
+    body = envelope(error, dialect_of_path(path))
+    headers = [
+        *(("Date", http_date()), ("Connection", "close")),
+        *error_headers(error, body, bearer_presented=False),
+    ]
     head = "".join(f"{name}: {value}\r\n" for name, value in headers)
     if getattr(message, "method", None) == "HEAD":
         body = b""

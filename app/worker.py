@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
@@ -11,7 +12,9 @@ from gunicorn.http.message import Message
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from app.errors import InternalError
+from app.lingering import Lingering
 from app.refusals import message_of, refusal, send_refusal
+from app.request_parser import ServedRequests
 
 
 class EnvelopeWorker(ThreadWorker):
@@ -31,14 +34,34 @@ class EnvelopeWorker(ThreadWorker):
     def handle(self, conn: TConn) -> bool:
         """Called by gunicorn in a thread, for each request on a connection."""
         self._deadlines[conn] = time.monotonic() + self._request_timeout
+        if conn.parser is None:
+            conn.parser = ServedRequests(self.cfg, conn.sock, conn.client)
         try:
             return super().handle(conn)
         finally:
             self._deadlines.pop(conn, None)
 
+    def run(self) -> None:
+        """Called by gunicorn in the main thread: accept and hand over until the end."""
+        self._lingering = Lingering(self.poller)
+        super().run()
+
+    def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
+        """Called by gunicorn in the main thread when ``handle`` has returned."""
+        if fs.cancelled() or fs.exception() is not None or fs.result():
+            super().finish_request(conn, fs)
+        else:
+            # gunicorn would wait here for the client, and nobody else would be served meanwhile.
+            self._lingering.add(conn.sock, self._forget)
+
+    def _forget(self) -> None:
+        """One connection fewer."""
+        self.nr_conns -= 1
+
     def notify(self) -> None:
         """Called by gunicorn at least once a second, in the main thread."""
         super().notify()
+        self._lingering.close_late()
         now = time.monotonic()
         for conn, deadline in list(self._deadlines.items()):
             if now > deadline:

@@ -69,9 +69,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "app.derivation": ("app.store.location", *_FOUNDATION, *_DOMAIN),
     # The life of what the workers share: it writes down what an ended service has counted.
     "app.segment": ("app.store", *_FOUNDATION, *_AUTH),
-    "app.api": _ASSEMBLED,
+    "app.api": ("app.bodies", "app.url_map", *_ASSEMBLED),
     # Its forms are checked as the API checks a body.
-    "app.console": ("app.api.schemas", *_ASSEMBLED),
+    "app.console": ("app.api.schemas", "app.bodies", "app.url_map", *_ASSEMBLED),
     "app.first_start": ("app.command_user", *_ASSEMBLED),
     # The factory is the one thing of the package itself that others call; the routes and the
     # console are loaded before the workers are forked.
@@ -79,7 +79,15 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("app", "app.api.routes", "app.console.mount", "app.service_log", "app.worker"),
         *_ASSEMBLED,
     ),
-    "app.worker": ("app.refusals", *_FOUNDATION, *_AUTH),
+    "app.worker": (
+        *("app.lingering", "app.refusals", "app.request_parser"),
+        *_FOUNDATION,
+        *_AUTH,
+    ),
+    "app.request_parser": (),
+    "app.bodies": ("app.errors",),
+    "app.url_map": (),
+    "app.lingering": (),
     "app.refusals": _AUTH,
     "app.service_log": _DOMAIN,
     # Its commands take their fields from the API's shapes, and run the rest.

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 from flask import Request, current_app
 
 from app.api import strict_json
-from app.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+from app.bodies import read_body
+from app.errors import InvalidRequest, UnsupportedMediaType
 
 MAX_BODY = 16 * 1024
 MAX_DEPTH = 32
@@ -35,7 +36,7 @@ class JsonRequest(Request):
         In the order of the checks: PayloadTooLarge over 16 KiB, UnsupportedMediaType unless it is
         announced as JSON in UTF-8, InvalidRequest unless it is one object without repeated names.
         """
-        body = self._read_body()
+        body = read_body(self.environ, self.content_length, MAX_BODY)
         if not body and "Content-Type" not in self.headers and self._may_lack_body():
             return {}
         charset = self.mimetype_params.get("charset", "utf-8")
@@ -46,27 +47,6 @@ class JsonRequest(Request):
     def _may_lack_body(self) -> bool:
         view = current_app.view_functions.get(self.endpoint or "")
         return getattr(view, _OPTIONAL, False)
-
-    def _read_body(self) -> bytes:
-        """All of the body; raises PayloadTooLarge, or InvalidRequest where it is not all there.
-
-        Not by ``get_data``: where no length is announced, that cuts a body that is too large off
-        at the limit, and takes one that broke off for a whole one.
-        """
-        announced = self.content_length
-        if announced is not None and announced > MAX_BODY:
-            raise PayloadTooLarge
-        # Only a server that ends the stream with the request lets one read to its end (PEP 3333).
-        size = MAX_BODY + 1 if "wsgi.input_terminated" in self.environ else announced or 0
-        try:
-            body: bytes = self.environ["wsgi.input"].read(size)
-        except Exception:  # noqa: BLE001 - each server has its own; all mean that it was sent broken
-            raise InvalidRequest("The body is broken or incomplete") from None
-        if len(body) > MAX_BODY:
-            raise PayloadTooLarge
-        if announced is not None and len(body) < announced:
-            raise InvalidRequest("The body ended before its announced length")
-        return body
 
 
 def _parse_object(body: bytes) -> dict[str, Any]:

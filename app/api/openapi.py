@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from app.api.json_request import JsonRequest
 from app.api.schemas import ErrorEnvelope, first_problem
+from app.url_map import PlainMap
 
 View = TypeVar("View", bound=Callable[..., object])
 Described = type[BaseModel] | dict[str, Any]
@@ -32,9 +33,16 @@ SECURITY_SCHEMES: dict[str, Any] = {
 _EITHER_SCHEME: list[dict[str, list[str]]] = [{"bearer": []}, {"key": [], "secret": []}]
 
 
+class Api(OpenAPI):
+    """The class of the application: strict bodies, plain routes."""
+
+    request_class = JsonRequest
+    url_map_class = PlainMap
+
+
 def new_app() -> OpenAPI:
     """The application object: no static files, no automatic OPTIONS, strict bodies."""
-    app = OpenAPI(
+    app = Api(
         __name__,
         info=Info(
             title="Latchkey",
@@ -49,7 +57,6 @@ def new_app() -> OpenAPI:
         validation_error_callback=_refuse,
         static_folder=None,
     )
-    app.request_class = JsonRequest
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
     return app

@@ -3,33 +3,53 @@
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from flask import Flask, redirect, url_for
+from flask import Flask, Request, redirect, url_for
 from werkzeug.wrappers import Response
 
 from app.assembly import Latchkey
+from app.bodies import read_body
 from app.console.error_pages import answer_errors
 from app.console.forms import described
 from app.console.guard import STATIC, guard
 from app.console.pages import PAGES
 from app.console.sessions import add_sessions, current_administrator
 from app.console.sign_in import sign_in
+from app.url_map import PlainMap
 from app.wording import counted
 
 _LARGEST_BODY = 64 * 1024
 _YEAR = 365 * 24 * 3600
 
 
+class FormRequest(Request):
+    """A request whose body is read as a whole, up to a limit, before a form is made of it."""
+
+    max_content_length = _LARGEST_BODY
+
+    @cached_property
+    def stream(self) -> IO[bytes]:
+        """The body; PayloadTooLarge over the limit, InvalidRequest where it is broken."""
+        return BytesIO(read_body(self.environ, self.content_length, _LARGEST_BODY))
+
+
+class Console(Flask):
+    """The class of the application: bounded bodies, plain routes."""
+
+    request_class = FormRequest
+    url_map_class = PlainMap
+
+
 def build_console(latchkey: Latchkey) -> Flask:
     """The console over one worker's parts, which its views find in ``extensions["latchkey"]``."""
-    app = Flask("app.console", static_url_path="/console/static")
+    app = Console("app.console", static_url_path="/console/static")
     app.url_map.merge_slashes = False
     app.extensions["latchkey"] = latchkey
     app.config.update(
-        MAX_CONTENT_LENGTH=_LARGEST_BODY,
         SECRET_KEY=latchkey.derivation.newest.console_key,
         PROVIDE_AUTOMATIC_OPTIONS=False,
         SEND_FILE_MAX_AGE_DEFAULT=_YEAR,

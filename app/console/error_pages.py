@@ -48,7 +48,8 @@ def _answer_ours(error: ApiError) -> Response:
     elif isinstance(error, InternalError):
         message = _OURS
     else:
-        message = f"{error.message}."
+        # The API's own words are about its limits.
+        message = _MESSAGES.get(error.status, f"{error.message}.")
     page = error_page(error.status, message)
     page.headers.update(error.extra_headers())
     return page

@@ -22,10 +22,12 @@ def length(body: bytes) -> str:
     return f"Content-Length: {len(body)}"
 
 
-def send_and_read(request: str, headers: list[str], service: Service) -> Answer:
+def send_and_read(
+    request: str, headers: list[str], service: Service, version: str = "HTTP/1.1"
+) -> Answer:
     """Send without half-closing, and read what comes, as an ordinary client does."""
     with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
-        connection.sendall(wire(request, *headers))
+        connection.sendall(wire(request, *headers, version=version))
         answer = http.client.HTTPResponse(connection)
         answer.begin()
         named = {name.lower(): value for name, value in answer.getheaders()}

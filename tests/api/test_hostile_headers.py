@@ -198,5 +198,39 @@ def test_random_credentials_are_refused(
     assert set(json.loads(answer.body)["error"]) == {"type", "code", "message"}
 
 
+HOP_BY_HOP = [
+    ("Upgrade: websocket", "Connection: Upgrade"),
+    ("Upgrade: WebSocket", "Connection: keep-alive, upgrade", "Sec-WebSocket-Version: 13"),
+    ("Upgrade: websocket, h2c", "Connection: Upgrade"),
+    ("Upgrade: h2c", "Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAMAAABk"),
+    ("Upgrade: TLS/1.2", "Connection: Upgrade"),
+    ("Upgrade: websocket",),
+    ("Connection: Upgrade",),
+    ("Connection: X-Api-Key, Authorization, x",),
+    ("TE: trailers, deflate", "Connection: TE"),
+    ("Trailer: Authorization",),
+    ("Keep-Alive: timeout=5", "Connection: keep-alive"),
+    ("Proxy-Authorization: Basic x", "Proxy-Connection: keep-alive"),
+    ("Proxy-Authenticate: Basic",),
+]
+
+
+@pytest.mark.parametrize("headers", HOP_BY_HOP)
+def test_headers_of_the_connection_are_ignored(
+    service: Service, live: Pair, headers: tuple[str, ...]
+) -> None:
+    """They are between a client and the server next to it, and change nothing of the answer."""
+    for request, credential in (
+        *(("GET /v1/account", lines(shown)) for shown in (live.bearer, live.headers)),
+        *(("GET /v1/account", []), ("GET /nowhere", lines(live.bearer))),
+        *(("GET /health", []), ("GET /docs/", []), ("GET /console/nowhere", [])),
+        ("POST /credentials", []),
+    ):
+        plain = send_and_read(request, credential, service)
+        answer = send_and_read(request, [*credential, *headers], service)
+        assert (answer.status, answer.body) == (plain.status, plain.body), request
+        assert "upgrade" not in answer.headers["connection"]
+
+
 def test_service_is_well_after_all_that(service: Service, live: Pair) -> None:
     assert is_well(service, live)

@@ -130,3 +130,26 @@ def test_errors_are_pages(ada: Visitor) -> None:
     assert (wrong.status, wrong.headers["Content-Type"]) == (405, "text/html; charset=utf-8")
     large = ada.post("/console/sign-in", {"name": "x" * 70_000})
     assert (large.status, "too large" in large.text) == (413, True)
+
+
+@pytest.mark.parametrize(
+    ("framing", "body", "status"),
+    [
+        ("Content-Length: 70000", b"x" * 70_000, 413),
+        ("Transfer-Encoding: chunked", b"11170\r\n" + b"x" * 70_000 + b"\r\n0\r\n\r\n", 413),
+        ("Content-Length: 10", b"x", 400),
+        ("Transfer-Encoding: chunked", b"1\r\nx", 400),
+        ("Transfer-Encoding: chunked", b"nonsense\r\n", 400),
+    ],
+)
+def test_a_form_that_is_too_large_or_broken_is_refused(
+    console: Service, framing: str, body: bytes, status: int
+) -> None:
+    head = (
+        "POST /console/sign-in HTTP/1.1\r\nHost: localhost\r\n"
+        f"Content-Type: application/x-www-form-urlencoded\r\n{framing}\r\n\r\n"
+    )
+    answer = console.send_raw(head.encode() + body)
+    assert answer.status == status
+    assert b"<h1" in answer.body
+    assert "unexpected failure" not in console.log

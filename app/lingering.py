@@ -1,0 +1,95 @@
+"""Closing connections so that the last answer arrives (RFC 9112 section 9.6).
+
+A socket that is closed while its client still sends is reset, and the client loses an answer that
+it has not read yet. So the server ends its own side first, and discards what comes until the client
+ends too: for a bounded time, and up to a bounded number of bytes. No thread waits for that.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+LONGEST = 10.0
+"""Seconds after which a connection is closed in any case."""
+LONGEST_IDLE = 2.0
+"""Seconds after which one is closed that sends nothing."""
+MOST_BYTES = 64 * 1024 * 1024
+"""What is discarded of one connection at most."""
+
+_AT_ONCE = 256 * 1024
+
+
+@dataclass(slots=True)
+class _Ending:
+    closed: Callable[[], None]
+    deadline: float
+    idle_deadline: float
+    left: int = MOST_BYTES
+
+
+class Lingering:
+    """The connections of one worker that are being closed. For the thread of the poller only."""
+
+    def __init__(
+        self, poller: selectors.BaseSelector, timer: Callable[[], float] = time.monotonic
+    ) -> None:
+        """The loop of ``poller`` calls the data of a socket that is ready, with the socket."""
+        self._poller = poller
+        self._timer = timer
+        self._ending: dict[socket.socket, _Ending] = {}
+        self._discarded = bytearray(_AT_ONCE)
+
+    def add(self, client: socket.socket, closed: Callable[[], None]) -> None:
+        """End our side of a connection, and the rest in time; ``closed`` is called then."""
+        now = self._timer()
+        ending = _Ending(closed, now + LONGEST, now + LONGEST_IDLE)
+        try:
+            client.setblocking(False)
+            client.shutdown(socket.SHUT_WR)
+            self._poller.register(client, selectors.EVENT_READ, partial(self._discard))
+        except (OSError, ValueError, KeyError):
+            # The client is gone.
+            _close(client, ending)
+            return
+        self._ending[client] = ending
+        # Most clients have sent everything, and many have ended too.
+        self._discard(client)
+
+    def close_late(self) -> None:
+        """Close those whose time is up; to be called about once a second."""
+        now = self._timer()
+        for client, ending in list(self._ending.items()):
+            if now > ending.deadline or now > ending.idle_deadline:
+                self._close(client)
+
+    def _discard(self, client: socket.socket) -> None:
+        """Read what has come; called when there is something."""
+        ending = self._ending[client]
+        try:
+            size = client.recv_into(self._discarded)
+        except BlockingIOError:
+            return
+        except OSError:
+            size = 0
+        ending.left -= size
+        if not size or ending.left <= 0:
+            self._close(client)
+            return
+        ending.idle_deadline = self._timer() + LONGEST_IDLE
+
+    def _close(self, client: socket.socket) -> None:
+        ending = self._ending.pop(client)
+        self._poller.unregister(client)
+        _close(client, ending)
+
+
+def _close(client: socket.socket, ending: _Ending) -> None:
+    with suppress(OSError):
+        client.close()
+    ending.closed()
