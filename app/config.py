@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from app.errors import ConfigurationError
+from app.files import open_regular
 
 PREFIX = "LATCHKEY_"
 MASK = "********"
@@ -259,7 +260,7 @@ def _read_key_file(settings: Settings) -> list[bytes]:
 def _read_private_lines(what: str, path: Path) -> list[str]:
     """What a key file says, without empty lines and comments; raises FileNotFoundError."""
     try:
-        with path.open(encoding="ascii") as file:
+        with open(open_regular(path), encoding="ascii") as file:
             mode = os.fstat(file.fileno()).st_mode & 0o777
             text = file.read(64 * 1024)
     except FileNotFoundError:

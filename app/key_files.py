@@ -12,7 +12,8 @@ from pathlib import Path
 from app.config import Settings, audit_key, variable
 from app.credentials.audit import AuditKey
 from app.errors import ConfigurationError
-from app.store.audit_head import HeadFile, HeadUnusable, Seal, sync_directory
+from app.files import create_private, make_directory, sync_directory
+from app.store.audit_head import HeadFile, HeadUnusable, Seal
 from app.store.location import database_path
 
 
@@ -71,9 +72,8 @@ def make_key_file(what: str, path: Path) -> Path | None:
     """Make a file with one new key, mode 0600, durably; None where one has just been made."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "w", encoding="ascii") as file:
+        make_directory(path.parent)
+        with open(create_private(temporary), "w", encoding="ascii") as file:
             file.write(f"{secrets.token_hex(32)}\n")
             file.flush()
             os.fsync(file.fileno())

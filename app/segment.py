@@ -23,6 +23,7 @@ from app.auth.shared import SMALLEST, SharedState
 from app.auth.tallies import LiveTallies
 from app.config import Settings, variable
 from app.errors import ConfigurationError, ServiceUnreachable, StoreError
+from app.files import open_lock
 from app.store import Store
 from app.store.location import database_path
 from fastcache import Segment, SegmentError, SegmentMissing
@@ -48,9 +49,8 @@ class _ServiceLock:
     """The lock file beside a database. It ends with the last process that has it open."""
 
     def __init__(self, database: Path, *, create: bool) -> None:
-        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
         path = database.with_name(f"{database.name}-service")
-        self._descriptor = os.open(path, flags, 0o600)
+        self._descriptor = open_lock(path, create=create)
 
     def take(self) -> bool:
         """Have it alone, if nobody else holds it."""

@@ -327,7 +327,7 @@ def test_a_missing_key_file(tmp_path: Path) -> None:
 
 def test_a_directory_is_no_key_file(tmp_path: Path) -> None:
     message = refusal({"LATCHKEY_DERIVATION_KEY_FILE": str(tmp_path)})
-    assert message == f"the derivation key file {tmp_path}: Is a directory"
+    assert message == f"the derivation key file {tmp_path}: is not a regular file"
 
 
 def test_the_page_is_what_the_table_says() -> None:

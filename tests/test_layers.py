@@ -24,7 +24,7 @@ import fastcache
 ROOT = Path(app.__file__).parent.parent
 MAX_LINES = 400
 
-_FOUNDATION = ("app.errors", "app.config", "app.wording")
+_FOUNDATION = ("app.errors", "app.config", "app.files", "app.wording")
 _DOMAIN = ("app.credentials",)
 _AUTH = ("app.auth", *_DOMAIN, "app.errors", "fastcache")
 _ASSEMBLED = (
@@ -43,7 +43,8 @@ _ASSEMBLED = (
 LAYERS: dict[str, tuple[str, ...]] = {
     "fastcache": (),
     "app.errors": (),
-    "app.config": ("app.errors",),
+    "app.files": (),
+    "app.config": ("app.errors", "app.files"),
     "app.wording": (),
     "app.credentials": ("app.errors", "app.wording"),
     "app.credentials.models": (),
@@ -59,6 +60,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "app.credentials.listing",
         "app.credentials.models",
         "app.errors",
+        "app.files",
     ),
     "app.key_files": ("app.store.audit_head", "app.store.location", *_FOUNDATION, *_DOMAIN),
     "app.restoring": ("app.command_user", *_ASSEMBLED),

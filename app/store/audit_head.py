@@ -11,13 +11,13 @@ import fcntl
 import hmac
 import json
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.credentials.audit import NO_ROWS, AuditKey, Head
+from app.files import make_directory, open_lock, open_regular, replace_durably
 
 _LARGEST = 4096
 
@@ -48,7 +48,7 @@ class HeadFile:
 
     def _read(self) -> tuple[Head, str]:
         try:
-            with self.path.open("rb") as file:
+            with open(open_regular(self.path), "rb") as file:
                 fields = json.loads(file.read(_LARGEST))
             head, seal = Head(fields["number"], fields["mac"]), fields["seal"]
             if [type(value) for value in (head.number, head.mac, seal)] != [int, str, str]:
@@ -93,8 +93,8 @@ class HeadFile:
         # Of a file of its own: the head itself is replaced.
         lock = self.path.with_name(f"{self.path.name}.lock")
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            make_directory(self.path.parent)
+            descriptor = open_lock(lock)
         except OSError as error:
             raise HeadUnusable(f"{lock}: {error.strerror}") from None
         try:
@@ -105,17 +105,9 @@ class HeadFile:
 
     def _write(self, head: Head) -> None:
         fields = {"number": head.number, "mac": head.mac, "seal": self._key.seal(head)}
-        temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}")
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            with open(os.open(temporary, flags, 0o600), "w", encoding="ascii") as file:
-                file.write(json.dumps(fields) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
-            sync_directory(self.path.parent)
+            replace_durably(self.path, f"{json.dumps(fields)}\n".encode("ascii"))
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise HeadUnusable(f"the head file {self.path}: {error.strerror}") from None
 
 
@@ -125,12 +117,3 @@ class Seal:
 
     key: AuditKey
     head: HeadFile
-
-
-def sync_directory(path: Path) -> None:
-    """Have the names in a directory survive a power cut; raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

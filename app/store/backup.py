@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from app.errors import LatchkeyError
-from app.store.audit_head import sync_directory
+from app.files import create_private, open_regular, sync_directory
 from app.store.migrate import newest_revision
 
 _BUSY_TIMEOUT = 30.0
@@ -30,7 +30,7 @@ def back_up(database: Path, copy: Path) -> None:
     """
     draft = copy.with_name(f".{copy.name}.draft-{os.getpid()}")
     try:
-        os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.close(create_private(draft))
         try:
             if copy.exists():
                 raise FileExistsError
@@ -87,7 +87,7 @@ def require_whole(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = open_regular(path)
     try:
         os.fsync(descriptor)
     finally:

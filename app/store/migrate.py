@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from app.errors import ConfigurationError, LatchkeyError
-from app.store.audit_head import sync_directory
+from app.files import create_private, make_directory, open_lock, sync_directory
 from app.store.location import database_path
 from app.store.pinned import is_sqlite
 
@@ -70,7 +70,7 @@ def migrate(url: str) -> MigrationReport:
     """
     path = database_path(url)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(path.parent)
         with database_lock(path):
             created = _create(path)
             refuse_what_is_broken(path)
@@ -91,8 +91,7 @@ def migrate(url: str) -> MigrationReport:
 @contextmanager
 def database_lock(path: Path) -> Iterator[None]:
     """Hold the lock of those who make a database; it ends with the process, however that dies."""
-    lock = path.with_name(f"{path.name}.migration-lock")
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_lock(path.with_name(f"{path.name}.migration-lock"))
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -103,7 +102,7 @@ def database_lock(path: Path) -> Iterator[None]:
 def _create(path: Path) -> bool:
     """Make an empty database file for the owner alone, durably; False if there is one."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.close(create_private(path))
     except FileExistsError:
         return False
     sync_directory(path.parent)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from app.errors import StoreError
+from app.files import open_regular
 
 _MAGIC = b"SQLite format 3\0"
 _CHUNK = 1 << 20
@@ -109,7 +110,7 @@ class PinnedFile:
     ) -> _Pin:
         with ExitStack() as undo:
             try:
-                descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+                descriptor = open_regular(self.path)
                 undo.callback(os.close, descriptor)
                 if not _has_magic(descriptor):
                     raise StoreError("the database file is not a SQLite database")
@@ -144,7 +145,7 @@ class PinnedFile:
 
 def is_sqlite(path: Path) -> bool:
     """Whether the file begins as a SQLite database does; for one that nobody has open here."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = open_regular(path)
     try:
         return _has_magic(descriptor)
     finally:

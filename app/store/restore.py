@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from app.errors import ConfigurationError, LatchkeyError
-from app.store.audit_head import sync_directory
+from app.files import sync_directory
 from app.store.backup import BackupFailed, connect, require_whole, uri_of
 from app.store.migrate import newest_revision, refuse_what_is_broken
 from app.store.rows import to_milliseconds

@@ -283,7 +283,7 @@ def empty_with_a_log(path: Path) -> None:
         (foreign, "table credential already exists"),
         (no_database, "file is not a database"),
         (damaged, "malformed"),
-        (a_directory, "Is a directory"),
+        (a_directory, "is not a regular file"),
         (below_a_file, "exists"),
         (empty_with_a_log, "the file is empty, but latchkey.db-wal is not gone"),
     ],

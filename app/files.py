@@ -1,0 +1,230 @@
+"""Files in places that other users can reach: their owner, mode, kind and creation.
+
+Every lock, key, head, draft and copy of an instance is opened here. A name in a directory that
+others can write to may be a link, a pipe or a file of theirs: none of these is used, and opening
+one never waits. What replaces a file keeps its owner and its mode.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import secrets
+import shlex
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+PRIVATE = 0o600
+_OPEN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_OTHERS = 0o077
+_WRITABLE = 0o022
+
+
+class UnsafeFile(OSError):
+    """A file that another user could have put there, or could change; ``strerror`` says why."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(errno.EPERM, reason, os.fspath(path))
+
+
+def open_lock(path: Path, *, create: bool = True) -> int:
+    """Open a lock file to read and write, made with mode 0600 where it is missing.
+
+    Raises UnsafeFile for a link, anything but a regular file, and another user's file; OSError.
+    """
+    while True:
+        try:
+            descriptor = _open(path, os.O_RDWR)
+        except FileNotFoundError:
+            if not create:
+                raise
+            with suppress(FileExistsError):
+                return create_private(path)
+            continue
+        try:
+            _require_own(descriptor, path)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+
+def create_private(path: Path) -> int:
+    """Make a file that is not there yet, mode 0600 whatever the umask; open to read and write.
+
+    Raises FileExistsError where the name is taken, also by a link; OSError.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN, PRIVATE)
+    try:
+        os.fchmod(descriptor, PRIVATE)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def open_regular(path: Path) -> int:
+    """Open a regular file to read, by way of links too; for the files that a setting names.
+
+    Raises UnsafeFile for another kind of file, such as a pipe, without waiting; OSError.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        _require_regular(descriptor, path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def replace_durably(path: Path, content: bytes) -> None:
+    """Put a new file with this content in the place of another, which may be missing.
+
+    Readers find the one or the other, whole. Owner, group and mode stay those of the former file.
+    Raises UnsafeFile where the owner cannot stay the same; OSError.
+    """
+    former = _status(path)
+    if former is not None and os.geteuid() not in (0, former.st_uid):
+        raise UnsafeFile(path, f"belongs to user {user_name(former.st_uid)}: run this as that user")
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = create_private(draft)
+        with open(descriptor, "wb") as file:
+            if former is not None:
+                keep_owner(descriptor, former)
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        draft.replace(path)
+        sync_directory(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def keep_owner(descriptor: int, former: os.stat_result) -> None:
+    """Give an open file the owner, group and mode of another, as far as this user may."""
+    found = os.fstat(descriptor)
+    if found.st_uid != former.st_uid:
+        os.fchown(descriptor, former.st_uid, former.st_gid)
+    elif found.st_gid != former.st_gid:
+        # A group that this user is not a member of: its own stays.
+        with suppress(PermissionError):
+            os.fchown(descriptor, -1, former.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(former.st_mode) & 0o777)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory for this user alone, and those above it, where they are missing."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def sync_directory(path: Path) -> None:
+    """Have the names in a directory survive a power cut; raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def user_name(number: int) -> str:
+    """A user's name, or the number where it has none."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def file_weakness(path: Path) -> str | None:
+    """What lets others use a file that only this user should, with the command that mends it.
+
+    None where nothing does, or there is no such file.
+    """
+    found = _status(path, follow=True)
+    if found is None:
+        return None
+    user = os.geteuid()
+    if found.st_uid != user:
+        return (
+            f"{path} belongs to user {user_name(found.st_uid)}, not to {user_name(user)}: "
+            f"chown {user_name(user)} {_quoted(path)}"
+        )
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & _OTHERS:
+        verb = "change" if mode & _WRITABLE else "open"
+        return f"{path} has mode {mode:04o}, so others can {verb} it: chmod 600 {_quoted(path)}"
+    return None
+
+
+def directory_weakness(path: Path) -> str | None:
+    """What lets others replace the files in a directory, with the command that mends it.
+
+    A directory that is sticky keeps each user to their own files.
+    """
+    found = _status(path, follow=True)
+    if found is None:
+        return None
+    user = os.geteuid()
+    if found.st_uid not in (0, user):
+        return (
+            f"{path} belongs to user {user_name(found.st_uid)}, who can replace the files in it: "
+            f"chown {user_name(user)} {_quoted(path)}"
+        )
+    mode = stat.S_IMODE(found.st_mode)
+    by_group = mode & 0o020 and found.st_gid not in (0, os.getegid())
+    if (mode & 0o002 or by_group) and not mode & stat.S_ISVTX:
+        return (
+            f"{path} has mode {mode:04o}, so others can replace the files in it: "
+            f"chmod go-w {_quoted(path)}"
+        )
+    return None
+
+
+def _open(path: Path, flags: int) -> int:
+    try:
+        return os.open(path, flags | _OPEN)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UnsafeFile(path, "is a symbolic link, which is not followed: remove it") from None
+        if error.errno in (errno.EISDIR, errno.ENXIO, errno.ENODEV):
+            raise UnsafeFile(path, "is not a regular file") from None
+        found = _status(path) if error.errno == errno.EACCES else None
+        if found is not None and found.st_uid != os.geteuid():
+            raise UnsafeFile(path, _foreign(found)) from None
+        raise
+
+
+def _require_regular(descriptor: int, path: Path) -> os.stat_result:
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        raise UnsafeFile(path, "is not a regular file")
+    return found
+
+
+def _require_own(descriptor: int, path: Path) -> None:
+    found = _require_regular(descriptor, path)
+    # The owner of the directory decides about its names in any case.
+    if found.st_uid not in (os.geteuid(), 0, path.parent.stat().st_uid):
+        raise UnsafeFile(path, _foreign(found))
+    if found.st_nlink > 1:
+        raise UnsafeFile(path, "is a file with several names (hard links): remove it")
+
+
+def _foreign(found: os.stat_result) -> str:
+    return (
+        f"belongs to user {user_name(found.st_uid)}, not to {user_name(os.geteuid())}: remove it, "
+        "or run this as that user"
+    )
+
+
+def _status(path: Path, *, follow: bool = False) -> os.stat_result | None:
+    try:
+        return os.stat(path, follow_symlinks=follow)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(os.fspath(path))

@@ -1,0 +1,188 @@
+"""Files in places that other users can reach: what is opened, made, replaced and warned about."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.errors import ConfigurationError
+from app.files import (
+    UnsafeFile,
+    create_private,
+    directory_weakness,
+    file_weakness,
+    open_lock,
+    open_regular,
+    replace_durably,
+)
+from app.store.migrate import database_lock, migrate
+from tests.audited import new_seal
+
+NOBODY = 65534
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+
+
+def obstacles(directory: Path) -> dict[str, Callable[[Path], object]]:
+    """What another user can plant under a name in a directory that everybody writes to."""
+    target = directory / "target"
+    target.write_text("not yours")
+
+    def hard_link(path: Path) -> None:
+        os.link(target, path)
+
+    return {
+        "link": lambda path: path.symlink_to(target),
+        "dangling link": lambda path: path.symlink_to(directory / "nowhere"),
+        "hard link": hard_link,
+        "pipe": os.mkfifo,
+        "directory": lambda path: path.mkdir(),
+    }
+
+
+OBSTACLES = ("link", "dangling link", "hard link", "pipe", "directory")
+
+
+@pytest.mark.parametrize("kind", OBSTACLES)
+def test_a_planted_name_is_no_lock(tmp_path: Path, kind: str) -> None:
+    """It is refused at once: opening a pipe to write would wait for a reader."""
+    path = tmp_path / "lock"
+    obstacles(tmp_path)[kind](path)
+    with pytest.raises(UnsafeFile, match=r"remove it|not a regular file"):
+        open_lock(path)
+    assert (tmp_path / "target").read_text() == "not yours"
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("kind", OBSTACLES)
+def test_a_planted_name_stops_a_migration_with_one_line(tmp_path: Path, kind: str) -> None:
+    obstacles(tmp_path)[kind](tmp_path / "latchkey.db.migration-lock")
+    with pytest.raises(ConfigurationError) as raised:
+        migrate(f"sqlite:///{tmp_path / 'latchkey.db'}")
+    assert "latchkey.db.migration-lock" in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "nowhere").exists()
+
+
+@as_root
+def test_a_file_of_another_user_is_no_lock(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.touch()
+    os.chown(path, NOBODY, NOBODY)
+    with pytest.raises(UnsafeFile, match="belongs to user"):
+        open_lock(path)
+
+
+@as_root
+def test_root_uses_the_lock_of_the_directorys_owner(tmp_path: Path) -> None:
+    with database_lock(tmp_path / "latchkey.db"):
+        pass
+    for path in (tmp_path, tmp_path / "latchkey.db.migration-lock"):
+        os.chown(path, NOBODY, NOBODY)
+    with database_lock(tmp_path / "latchkey.db"):
+        pass
+
+
+def test_what_is_made_is_private_whatever_the_umask(tmp_path: Path) -> None:
+    for umask in (0, 0o777):
+        before = os.umask(umask)
+        try:
+            os.close(create_private(tmp_path / f"one-{umask}"))
+            os.close(open_lock(tmp_path / f"two-{umask}"))
+        finally:
+            os.umask(before)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize("kind", OBSTACLES)
+def test_nothing_is_made_through_a_planted_name(tmp_path: Path, kind: str) -> None:
+    obstacles(tmp_path)[kind](tmp_path / "new")
+    with pytest.raises(FileExistsError):
+        create_private(tmp_path / "new")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "key")
+    with pytest.raises(UnsafeFile, match="not a regular file"):
+        open_regular(tmp_path / "key")
+
+
+def test_a_replaced_file_keeps_its_mode_and_group(tmp_path: Path) -> None:
+    path = tmp_path / "head"
+    path.write_text("former")
+    path.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(path, -1, NOBODY)
+    before = path.stat()
+    replace_durably(path, b"new")
+    after = path.stat()
+    assert path.read_bytes() == b"new"
+    assert (after.st_uid, after.st_gid, after.st_mode) == (
+        before.st_uid,
+        before.st_gid,
+        before.st_mode,
+    )
+    assert after.st_ino != before.st_ino
+    assert [one.name for one in tmp_path.iterdir()] == ["head"]
+
+
+@as_root
+def test_root_leaves_a_replaced_file_to_its_owner(tmp_path: Path) -> None:
+    head = new_seal(tmp_path / "latchkey.db").head
+    head.make()
+    os.chown(head.path, NOBODY, NOBODY)
+    head.replace(head.read())
+    assert (head.path.stat().st_uid, head.path.stat().st_gid) == (NOBODY, NOBODY)
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("not yours")
+    (tmp_path / "head").symlink_to(tmp_path / "target")
+    replace_durably(tmp_path / "head", b"new")
+    assert not (tmp_path / "head").is_symlink()
+    assert (tmp_path / "target").read_text() == "not yours"
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o620, 0o666, 0o601])
+def test_a_file_open_to_others_is_named_with_its_remedy(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "a file"
+    path.touch()
+    path.chmod(mode)
+    said = file_weakness(path)
+    assert said is not None
+    assert f"mode {mode:04o}" in said
+    assert said.endswith(f"chmod 600 '{path}'")
+    path.chmod(0o600)
+    assert file_weakness(path) is None
+
+
+@pytest.mark.parametrize(("mode", "weak"), [(0o777, True), (0o757, True), (0o1777, False)])
+def test_a_directory_that_others_write_to_is_named(tmp_path: Path, mode: int, weak: bool) -> None:
+    path = tmp_path / "data"
+    path.mkdir()
+    path.chmod(mode)
+    said = directory_weakness(path)
+    assert (said is not None) == weak
+    if said is not None:
+        assert said.endswith(f"chmod go-w {path}")
+        path.chmod(0o755)
+        assert directory_weakness(path) is None
+
+
+@as_root
+def test_what_belongs_to_another_user_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch(mode=0o600)
+    (tmp_path / "data").mkdir()
+    for name in ("file", "data"):
+        os.chown(tmp_path / name, NOBODY, NOBODY)
+    said = file_weakness(tmp_path / "file"), directory_weakness(tmp_path / "data")
+    for line in said:
+        assert line is not None
+        assert "belongs to user nobody" in line
+        assert "chown root " in line
+    assert file_weakness(tmp_path / "missing") is None
