@@ -35,6 +35,7 @@ from app.credentials.usage import UsageReader
 from app.derivation import load_derivation
 from app.errors import StoreError
 from app.key_files import load_seal
+from app.log_limit import LOG_LIMIT, limit_log
 from app.segment import ServiceSegment
 from app.store import Store
 from app.store.location import require_database
@@ -123,6 +124,7 @@ class Latchkey:
         require_database(settings.database_url)
         segment = ServiceSegment.open(settings)
         latchkey = cls.from_settings(settings, shared=segment.for_worker())
+        limit_log(log.name)
         latchkey.upkeep.start()
         atexit.register(latchkey.leave, segment)
         return latchkey
@@ -130,6 +132,7 @@ class Latchkey:
     def leave(self, segment: ServiceSegment) -> None:
         """End what ``join`` started: write counts down, and let go of the memory."""
         self.upkeep.stop()
+        LOG_LIMIT.report(all_of_them=True)
         try:
             segment.close()
         except (StoreError, SegmentError) as error:

@@ -13,8 +13,10 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from app.errors import InternalError
 from app.lingering import Lingering
+from app.log_limit import LOG_LIMIT, limit_log
 from app.refusals import message_of, refusal, send_refusal
 from app.request_parser import ServedRequests
+from app.service_log import GUNICORNS, OURS
 
 
 class EnvelopeWorker(ThreadWorker):
@@ -44,7 +46,12 @@ class EnvelopeWorker(ThreadWorker):
     def run(self) -> None:
         """Called by gunicorn in the main thread: accept and hand over until the end."""
         self._lingering = Lingering(self.poller)
-        super().run()
+        for logger in (OURS, GUNICORNS):
+            limit_log(logger)
+        try:
+            super().run()
+        finally:
+            LOG_LIMIT.report(all_of_them=True)
 
     def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
         """Called by gunicorn in the main thread when ``handle`` has returned."""
