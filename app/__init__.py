@@ -31,7 +31,7 @@ def create_app(
     """
     from app.api.routes import build_api, open_routes
     from app.assembly import Latchkey
-    from app.auth.requirements import check_declarations
+    from app.auth.start_check import check_declarations
     from app.config import load_settings
     from app.console.mount import mount_console
     from app.derivation import load_derivation

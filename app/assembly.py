@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import atexit
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
-from wsgiref.types import WSGIApplication
+from functools import partial
+from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from flask import Flask
 
@@ -19,11 +21,13 @@ from app.auth.authenticator import Authenticator
 from app.auth.counts import Count, Use
 from app.auth.error_handlers import answer_our_errors
 from app.auth.flush import Flush
-from app.auth.middleware import AuthMiddleware, OpenRoutes
+from app.auth.middleware import AuthMiddleware
+from app.auth.open_routes import NOTHING_OPEN, OpenRoutes
 from app.auth.replay import Replay
-from app.auth.requirements import enforce_requirements
+from app.auth.requirements import enforce_requirements, router_of
 from app.auth.shared import SharedState
 from app.auth.sightings import Sightings
+from app.auth.start_check import check_declarations
 from app.auth.tallies import LiveTallies
 from app.auth.throttle import FailureThrottle
 from app.auth.upkeep import Upkeep
@@ -143,24 +147,45 @@ class Latchkey:
         self, wsgi_app: WSGIApplication, open_routes: OpenRoutes | None = None
     ) -> AuthMiddleware:
         """The middleware before any WSGI application; nothing is open unless named."""
-        return AuthMiddleware(
-            wsgi_app,
-            self.authenticator,
-            open_routes=open_routes or OpenRoutes(),
-            throttle=self.throttle,
-            on_fault=log_fault,
-            sightings=Sightings(self.shared, self.addresses),
-        )
+        return self._middleware(wsgi_app, open_routes or NOTHING_OPEN)
 
     def protect(self, app: Flask, open_routes: OpenRoutes | None = None) -> None:
         """Put the middleware before a Flask application and enforce what its views declare.
 
-        Our refusals are answered in the envelope; the application's own errors stay its own.
+        Our refusals are answered in the envelope; the application's own errors stay its own. Raises
+        ConfigurationError where a view that is there already declares nothing or contradicts the
+        open routes. Views that are added later are checked before the first request is answered,
+        which raises the same.
         """
-        app.wsgi_app = self.middleware(app.wsgi_app, open_routes)  # type: ignore[assignment,method-assign]
+        routes = open_routes or NOTHING_OPEN
+        check_declarations(app, routes, complete=False)
+        app.wsgi_app = self._middleware(  # type: ignore[assignment,method-assign]
+            app.wsgi_app,
+            routes,
+            router=router_of(app, routes) if routes.need_router else None,
+            before_first=partial(check_declarations, app, routes),
+        )
         app.extensions["latchkey"] = self
-        enforce_requirements(app, self._count_scope_refusal)
+        enforce_requirements(app, self._count_scope_refusal, routes)
         answer_our_errors(app)
+
+    def _middleware(
+        self,
+        wsgi_app: WSGIApplication,
+        open_routes: OpenRoutes,
+        router: Callable[[WSGIEnvironment], bool] | None = None,
+        before_first: Callable[[], None] | None = None,
+    ) -> AuthMiddleware:
+        return AuthMiddleware(
+            wsgi_app,
+            self.authenticator,
+            open_routes=open_routes,
+            throttle=self.throttle,
+            on_fault=log_fault,
+            sightings=Sightings(self.shared, self.addresses),
+            router=router,
+            before_first=before_first,
+        )
 
     def _count_scope_refusal(self, principal: Principal) -> None:
         self.shared.count_refusal(principal.credential_id, Use.SCOPE)

@@ -25,6 +25,19 @@ class ConfigurationError(LatchkeyError):
     """A setting, a file or the environment is wrong: the start stops with this one line."""
 
 
+class NoPrincipal(LatchkeyError, RuntimeError, AttributeError):
+    """`current_principal` was used on an open route, or outside of a request.
+
+    An AttributeError too, so that ``getattr(current_principal, name, default)`` has its default.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "there is no principal: the route is open, or no request is being handled; "
+            "principal_or_none() answers None in that case"
+        )
+
+
 class ServiceUnreachable(LatchkeyError):
     """A command cannot do its work without a running service that it cannot reach."""
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from app.auth.authenticator import Authenticator
-from app.auth.middleware import AuthMiddleware, OpenRoutes
+from app.auth.middleware import AuthMiddleware
+from app.auth.open_routes import OpenRoutes
 
 if TYPE_CHECKING:
-    from app.auth.requirements import any_credential, current_principal, require_scope
+    from app.auth.requirements import (
+        any_credential,
+        current_principal,
+        principal_or_none,
+        require_scope,
+    )
 
 __all__ = [
     "AuthMiddleware",
@@ -16,6 +22,7 @@ __all__ = [
     "OpenRoutes",
     "any_credential",
     "current_principal",
+    "principal_or_none",
     "require_scope",
 ]
 

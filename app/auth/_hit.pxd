@@ -79,6 +79,7 @@ cdef class HitPath:
     cdef Sources sightings
     cdef dict open_methods      # of each open path
     cdef tuple open_areas
+    cdef tuple open_prefixes
 
     cdef Decision look_up(
         self, dict environ, const char *secret, const unsigned char *digest, uint64_t hashed

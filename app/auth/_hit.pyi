@@ -5,7 +5,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from app.auth._latency import Latencies
 from app.auth._sightings import Sources
 from app.auth.authenticator import Authenticator
-from app.auth.middleware import OpenRoutes
+from app.auth.open_routes import OpenRoutes
 from app.credentials.models import Principal
 from fastcache import TTLCache
 
@@ -21,7 +21,9 @@ class HitPath:
         open_routes: OpenRoutes,
         latencies: Latencies | None,
         sightings: Sources,
+        waits: bool,
     ) -> None: ...
+    def decide(self) -> None: ...
     def __call__(
         self, environ: WSGIEnvironment, start_response: StartResponse, /
     ) -> Iterable[bytes]: ...

@@ -29,7 +29,7 @@ from app.auth._entry cimport DIGEST_AT, LOOKUP_SIZE, RECORD_HEAD, Entry, entry_o
 from app.auth._headers cimport MARK_SIZE, SECRET_SIZE, secret_in, text_data
 from app.auth._latency cimport FASTCACHE_GIL, Watch, begin, end, fail, let_go, new_watch
 from app.auth._recent cimport Place, Recent, pair_in
-from app.auth._routes cimport is_open, open_routes_of
+from app.auth._routes cimport ascii_of, is_open, open_routes_of
 from app.auth._sightings cimport SOURCE, count_use, in_another_second, look
 from app.auth._vector cimport (
     PyObject_Vectorcall,
@@ -87,8 +87,9 @@ cdef class HitPath:
     so for a protected route and one secret, not yet known to be well-formed, that no cache has.
     """
 
-    def __init__(self, wsgi_app, authenticator, *, known, open_routes, latencies, sightings):
-        """`known` is the cache of entries by lookup key, None to decide nothing here.
+    def __init__(self, wsgi_app, authenticator, *, known, open_routes, latencies, sightings, waits):
+        """`known` is the cache of entries by lookup key, None to decide nothing here, which one
+        that `waits` does not either before `decide` is called.
 
         Once only: what a request that is under way reads is not replaced.
         """
@@ -100,7 +101,7 @@ cdef class HitPath:
         self.bound = bound
         self.first = wsgi_app.__self__ if bound else None
         self.known = known
-        self.decides = known is not None
+        self.decides = known is not None and not waits
         self.recent = Recent(0 if known is None else int(known.maxsize))
         self.pair_mask = self.recent.pairs - 1
         self.l2 = authenticator.l2
@@ -117,16 +118,19 @@ cdef class HitPath:
         self.latencies = latencies
         self.sightings = sightings
         self.open_methods = open_routes.methods
-        self.open_areas = tuple([
-            area.encode() for area in open_routes.areas if area.isascii()
-        ])
-        self.open_routes = open_routes_of(self.open_methods, self.open_areas)
+        self.open_areas = ascii_of(open_routes.beginnings)
+        self.open_prefixes = ascii_of(open_routes.prefixes)
+        self.open_routes = open_routes_of(self.open_methods, self.open_areas, self.open_prefixes)
         if self.l2 is not None and self.l2.slot_size > SLOT_SIZE:
             raise ValueError(f"slots of the shared cache have up to {SLOT_SIZE} bytes")
         if self.sightings.uses is not self.uses:
             raise ValueError("sightings must be of the memory that uses are counted in")
         # Last: what is not set up as a whole cannot be called.
         self.called = &called
+
+    def decide(self):
+        """Decide what is certain from now on."""
+        self.decides = self.known is not None
 
     def __call__(self, *arguments, **named):
         """WSGI's call (PEP 3333)."""

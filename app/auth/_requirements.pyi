@@ -14,4 +14,12 @@ class Enforcement:
         examine: Callable[[Request], None],
         /,
     ) -> None: ...
+    def learn(
+        self,
+        endpoint: str,
+        view: Callable[..., object],
+        method: str,
+        sufficient: frozenset[str] | None,
+        /,
+    ) -> None: ...
     def __call__(self) -> ResponseReturnValue | None: ...

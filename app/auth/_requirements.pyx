@@ -9,7 +9,6 @@ cimport cython
 from cpython.set cimport PySet_Contains
 
 
-cdef str ATTRIBUTE = "__latchkey_requirement__"
 cdef str PRINCIPAL = "latchkey.principal"
 
 
@@ -26,12 +25,24 @@ cdef class Enforcement:
     cdef object current_request
     cdef dict views
     cdef object examine
+    cdef dict learned       # by endpoint: a view, and by method what is enough for it
 
     def __init__(self, proceed, current_request, dict views not None, examine, /):
         self.proceed = proceed
         self.current_request = current_request
         self.views = views
         self.examine = examine
+        self.learned = {}
+
+    def learn(self, endpoint, view, method, sufficient, /):
+        """Let through from now on who has one of the `sufficient` scopes; None: any credential.
+
+        For the view's requests of this method, as long as the endpoint has that view.
+        """
+        known = self.learned.get(endpoint)
+        by_method = {} if known is None or known[0] is not view else dict(known[1])
+        by_method[method] = sufficient
+        self.learned[endpoint] = (view, by_method)
 
     def __call__(self):
         """What `proceed` returns, for a request that may go on."""
@@ -47,13 +58,15 @@ cdef class Enforcement:
 
     cdef bint is_met(self, object handled, object endpoint) except -1:
         """Whether the view declares what its caller plainly has."""
+        cdef tuple known = <tuple>self.learned.get(endpoint)
         principal = handled.environ[PRINCIPAL]
-        requirement = getattr(self.views[endpoint], ATTRIBUTE, None)
-        if principal is None or requirement is None:
+        if principal is None or known is None or known[0] is not self.views[endpoint]:
             return False
-        if requirement.scope is None:
+        sufficient = (<dict>known[1]).get(handled.method, False)
+        if sufficient is None:
             return True
-        sufficient = requirement.sufficient
+        if sufficient is False:
+            return False
         for scope in principal.scopes:
             if PySet_Contains(sufficient, scope):
                 return True

@@ -15,21 +15,29 @@ cdef extern from "Python.h":
 
 cdef struct Open:
     uint64_t sizes          # a bit for each length of an open path
-    uint64_t marks          # a bit for each second character of an open area, by its last bits
-    PyObject *methods       # a dict: a set of methods for each open path
+    uint64_t marks          # a bit for each second character of those below, by its last bits
+    PyObject *methods       # a dict: a set of methods for each open path, and MAYBE
     PyObject *areas         # a tuple of bytes: how the paths of open areas begin
+    PyObject *prefixes      # the same of open rules with placeholders: the router has to be asked
 
 
 cdef inline uint64_t mark_of(char character) noexcept nogil:
     return <uint64_t>1 << (<unsigned char>character & 63)
 
 
-cdef inline Open open_routes_of(dict methods, tuple areas) except *:
-    """What is looked at; whoever asks keeps both alive."""
-    cdef Open routes = Open(0, 0, <PyObject *>methods, <PyObject *>areas)
+cdef inline tuple ascii_of(tuple paths):
+    """Beginnings of paths. What is no ASCII is never certain, so it is left out."""
+    return tuple([path.encode() for path in paths if path.isascii()])
+
+
+cdef inline Open open_routes_of(dict methods, tuple areas, tuple prefixes) except *:
+    """What is looked at; the caller keeps all of it alive."""
+    cdef Open routes = Open(
+        0, 0, <PyObject *>methods, <PyObject *>areas, <PyObject *>prefixes
+    )
     for path in methods:
         routes.sizes |= <uint64_t>1 << <int>min(len(path), 63)
-    for area in areas:
+    for area in areas + prefixes:
         # What is shorter than two characters may be met by any path.
         routes.marks |= mark_of((<const char *><bytes>area)[1]) if len(<bytes>area) > 1 else ~0
     return routes
@@ -56,12 +64,23 @@ cdef inline bint is_open(Open *routes, PyObject *environ, bint *certain) except 
                 return False
             if PySet_Contains(<object>methods, method):
                 return True
+            # app.auth.open_routes.MAYBE
+            if PySet_Contains(<object>methods, <PyObject *>""):
+                return False
     certain[0] = True
     if expected(size > 1) and expected(routes.marks & mark_of(text[1]) == 0):
         return False
     for area in <tuple>routes.areas:
-        if size >= len(<bytes>area) and memcmp(
-            text, <const char *><bytes>area, <size_t>len(<bytes>area)
-        ) == 0:
+        if begins(text, size, <bytes>area):
             return True
+    for prefix in <tuple>routes.prefixes:
+        if begins(text, size, <bytes>prefix):
+            certain[0] = False
+            break
     return False
+
+
+cdef inline bint begins(const char *text, Py_ssize_t size, bytes beginning) noexcept:
+    return size >= len(beginning) and memcmp(
+        text, <const char *>beginning, <size_t>len(beginning)
+    ) == 0

@@ -6,19 +6,21 @@ a refused request never pays for routing, and a forgotten route is a closed one.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from app.auth._hit import HitPath, called_by_vector
 from app.auth.authenticator import Authenticator
 from app.auth.counts import Count
 from app.auth.headers import bearer_presented, dialect_of, dialect_of_path, read_credential
+from app.auth.open_routes import NOTHING_OPEN, OpenRoutes
 from app.auth.sightings import Sightings
 from app.auth.throttle import FailureThrottle
 from app.credentials.tokens import is_foreign_token, lookup_key
 from app.errors import (
     ApiError,
+    ConfigurationError,
     Dialect,
     ExpiredCredential,
     InvalidCredential,
@@ -49,33 +51,6 @@ _OUTCOMES: dict[type[ApiError], Count] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class OpenRoutes:
-    """What needs no credential: exact (method, path) pairs, and areas with a trailing slash.
-
-    HEAD counts as GET. An area is open for every method: it denies by itself what it must.
-    """
-
-    routes: frozenset[tuple[str, str]] = frozenset()
-    areas: tuple[str, ...] = ()
-
-    def admits(self, method: str, path: str) -> bool:
-        """Whether a request goes through without a credential."""
-        if (method, path) in self.routes or path.startswith(self.areas):
-            return True
-        return method == "HEAD" and ("GET", path) in self.routes
-
-    @property
-    def methods(self) -> dict[str, frozenset[str]]:
-        """The methods that each path is open for, HEAD spelled out."""
-        methods: dict[str, set[str]] = {}
-        for method, path in self.routes:
-            methods.setdefault(path, set()).update(
-                {method, "HEAD"} if method == "GET" else {method}
-            )
-        return {path: frozenset(named) for path, named in methods.items()}
-
-
 @called_by_vector
 class AuthMiddleware(HitPath):
     """Lets a request through to ``wsgi_app`` with its principal, or answers it with the refusal.
@@ -89,18 +64,27 @@ class AuthMiddleware(HitPath):
         wsgi_app: WSGIApplication,
         authenticator: Authenticator,
         *,
-        open_routes: OpenRoutes = OpenRoutes(),
+        open_routes: OpenRoutes = NOTHING_OPEN,
         throttle: FailureThrottle | None = None,
         on_fault: Callable[[StoreError], None] | None = None,
         metrics: bool = True,
         sightings: Sightings | None = None,
+        router: Callable[[WSGIEnvironment], bool] | None = None,
+        before_first: Callable[[], None] | None = None,
     ) -> None:
         """Without ``open_routes`` everything needs a credential; without ``throttle`` no 429.
 
         ``on_fault`` is told of a database failure, for the log. ``metrics`` measures how long
         requests take, and how many are in flight. ``sightings`` notes where uses come from; None
-        trusts no proxy about that.
+        trusts no proxy about that. ``router`` tells whether a request is led to an open rule that
+        has placeholders. ``before_first`` is called before the first request is looked at; what
+        it raises is raised, and it is called again by the next one.
         """
+        if open_routes.rules and router is None:
+            raise ConfigurationError(
+                "open routes with placeholders need a router: protect a Flask application, "
+                "or name an area"
+            )
         sightings = sightings or Sightings(authenticator.shared)
         super().__init__(
             wsgi_app,
@@ -109,18 +93,26 @@ class AuthMiddleware(HitPath):
             open_routes=open_routes,
             latencies=authenticator.latencies if metrics else None,
             sightings=sightings,
+            waits=before_first is not None,
         )
         self._authenticator = authenticator
         self._open_routes = open_routes
         self._throttle = throttle
         self._on_fault = on_fault
+        self._router = router
+        self._before_first = before_first
+        self._first = threading.Lock()
 
     def examine(
         self, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes] | None:
         """Decide about any request: None to go on to the application, else the refusal's body."""
+        if self._before_first is not None:
+            self._begin()
         authenticator = self._authenticator
-        if self._open_routes.admits(environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")):
+        if self._open_routes.admits(environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")) or (
+            self._router is not None and self._router(environ)
+        ):
             environ[PRINCIPAL_KEY] = None
             authenticator.counters.add(Count.OPEN)
             return None
@@ -148,6 +140,14 @@ class AuthMiddleware(HitPath):
             return self._refuse(error, environ, start_response)
         self.admit(environ, principal)
         return None
+
+    def _begin(self) -> None:
+        """Before the first request, in which everything comes to ``examine``."""
+        with self._first:
+            if self._before_first is not None:
+                self._before_first()
+                self._before_first = None
+                self.decide()
 
     def _refuse(
         self, error: ApiError, environ: WSGIEnvironment, start_response: StartResponse

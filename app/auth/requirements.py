@@ -1,93 +1,89 @@
-"""What a Flask view requires of its caller: declared on the view, enforced before it is called.
+"""What a Flask view requires of its caller, enforced before it is called.
 
-A view behind the middleware declares ``@require_scope("credentials:read")`` or
-``@any_credential``. One that declares nothing stops the start, and is refused if it gets that far.
+A view behind the middleware declares what it requires (declarations.py). One that declares nothing
+stops the start, and is refused if it gets that far.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TypeVar, cast
+from typing import cast
+from wsgiref.types import WSGIEnvironment
 
-from flask import Flask, Request, request
+from flask import Flask, Request, has_request_context, request
+from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.local import LocalProxy
+from werkzeug.routing import MapAdapter, RequestRedirect, Rule
 
 from app.auth._requirements import Enforcement
-from app.auth.middleware import PRINCIPAL_KEY, OpenRoutes
+from app.auth.declarations import (
+    any_credential,
+    require_scope,
+    requirements_of,
+    sufficient_scopes,
+)
+from app.auth.middleware import PRINCIPAL_KEY
+from app.auth.open_routes import NOTHING_OPEN, OpenRoutes
+from app.auth.start_check import is_flasks_own
 from app.credentials.models import Principal
-from app.credentials.scopes import KNOWN_SCOPES, permits
-from app.errors import ConfigurationError, InsufficientScope, MissingCredential
+from app.errors import ConfigurationError, InsufficientScope, MissingCredential, NoPrincipal
 
-View = TypeVar("View", bound=Callable[..., object])
-
-_ATTRIBUTE = "__latchkey_requirement__"
+__all__ = [
+    "any_credential",
+    "current_principal",
+    "enforce_requirements",
+    "principal_or_none",
+    "require_scope",
+    "router_of",
+]
 
 # The request itself: each use of the proxy would look it up again.
 _current_request: Callable[[], Request] = request._get_current_object  # type: ignore[attr-defined]
 
 
-@dataclass(frozen=True, slots=True)
-class Requirement:
-    """A scope, or None where any credential will do.
+def principal_or_none() -> Principal | None:
+    """The principal of the request that is being handled; None where there is none.
 
-    ``own`` names a view argument: where that is the caller's own key, no scope is needed.
-    ``sufficient`` are the known scopes each of which is enough.
+    That is on an open route, and outside of a request. For hooks, error handlers and log filters,
+    which run in every case.
     """
-
-    scope: str | None
-    own: str | None = None
-    sufficient: frozenset[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        needed = self.scope
-        enough = () if needed is None else (s for s in KNOWN_SCOPES if permits((s,), needed))
-        object.__setattr__(self, "sufficient", frozenset(enough))
-
-    def check(self, principal: Principal, view_arguments: dict[str, object]) -> None:
-        """Raise InsufficientScope unless the principal meets it."""
-        if self.scope is None or not self.sufficient.isdisjoint(principal.scopes):
-            return
-        if self.own is not None and view_arguments.get(self.own) == principal.api_key:
-            return
-        raise InsufficientScope(self.scope)
+    if not has_request_context():
+        return None
+    return cast("Principal | None", request.environ.get(PRINCIPAL_KEY))
 
 
-def require_scope(scope: str, *, or_own: str | None = None) -> Callable[[View], View]:
-    """Declare that a view needs ``scope``; raises ValueError for one that is not known.
+class _CurrentPrincipal(LocalProxy[Principal]):
+    """The proxy, which can be shown also where there is no principal."""
 
-    With ``or_own="api_key"`` a caller may also act on its own key, named by that view argument.
-    """
-    if scope not in KNOWN_SCOPES:
-        raise ValueError(f"unknown scope {scope!r}; known are {', '.join(KNOWN_SCOPES)}")
-    return _declare(Requirement(scope, or_own))
+    __slots__ = ()
 
+    def __repr__(self) -> str:
+        principal = principal_or_none()
+        return "<no principal>" if principal is None else repr(principal)
 
-def any_credential(view: View) -> View:
-    """Declare that a view needs a valid credential and no particular scope."""
-    return _declare(Requirement(None))(view)
+    def __str__(self) -> str:
+        return repr(self)
 
-
-def _declare(requirement: Requirement) -> Callable[[View], View]:
-    def decorate(view: View) -> View:
-        setattr(view, _ATTRIBUTE, requirement)
-        return view
-
-    return decorate
+    def __format__(self, specification: str) -> str:
+        return format(repr(self), specification)
 
 
 def _current_principal() -> Principal:
-    principal = request.environ.get(PRINCIPAL_KEY)
+    principal = principal_or_none()
     if principal is None:
-        raise RuntimeError("this route is open: nobody has been authenticated")
-    return cast(Principal, principal)
+        raise NoPrincipal
+    return principal
 
 
-current_principal = cast(Principal, LocalProxy(_current_principal))
-"""The principal of the request that is being handled; RuntimeError on an open route."""
+current_principal = cast(Principal, _CurrentPrincipal(_current_principal))
+"""The principal of the request that is being handled; NoPrincipal where there is none."""
 
 
-def enforce_requirements(app: Flask, on_refusal: Callable[[Principal], None] | None = None) -> None:
+def enforce_requirements(
+    app: Flask,
+    on_refusal: Callable[[Principal], None] | None = None,
+    open_routes: OpenRoutes = NOTHING_OPEN,
+) -> None:
     """Have every view's declared requirement checked after routing and before its body is read.
 
     A route or method that does not exist answers 404 or 405 first, as Flask does by itself; so do
@@ -103,43 +99,63 @@ def enforce_requirements(app: Flask, on_refusal: Callable[[Principal], None] | N
         if rule is None:
             return
         principal: Principal | None = handled.environ[PRINCIPAL_KEY]
-        requirement: Requirement | None = getattr(views[rule.endpoint], _ATTRIBUTE, None)
-        if requirement is None:
-            if principal is None:
-                return
-            raise ConfigurationError(f"the view {rule.endpoint} declares no requirement")
+        method = handled.method
+        view = views[rule.endpoint]
+        requirements = requirements_of(view, method)
         if principal is None:
-            # Open by its path, protected by its declaration: the stricter of the two holds.
+            # Open by its path: the rule that it leads to must be open too. A preflight that is
+            # open by name meets no requirement; elsewhere a declared one is the stricter.
+            preflight = method == "OPTIONS" and open_routes.names(method, rule.rule)
+            if preflight or (open_routes.opens(method, rule.rule) and not requirements):
+                return
             raise MissingCredential
+        if method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
+            # Flask answers, and does not call the view.
+            return
+        if not requirements:
+            if is_flasks_own(view):
+                raise NotFound
+            raise ConfigurationError(f"the view {rule.endpoint} declares no requirement")
+        if rule.methods is not None:
+            # Otherwise callers could have any number of methods learned.
+            enforcement.learn(rule.endpoint, view, method, sufficient_scopes(requirements))
         try:
-            requirement.check(principal, handled.view_args or {})
+            for requirement in requirements:
+                requirement.check(principal, handled.view_args or {})
         except InsufficientScope:
             if on_refusal is not None:
                 on_refusal(principal)
             raise
 
     # Flask's own hooks cost more than the check: it asks of each, at each request, what it is.
-    app.preprocess_request = Enforcement(  # type: ignore[method-assign]
-        app.preprocess_request, _current_request, views, examine
-    )
+    enforcement = Enforcement(app.preprocess_request, _current_request, views, examine)
+    app.preprocess_request = enforcement  # type: ignore[method-assign]
 
 
-def check_declarations(app: Flask, open_routes: OpenRoutes) -> None:
-    """Raise ConfigurationError where what is open and what views declare do not fit together.
+def router_of(app: Flask, open_routes: OpenRoutes) -> Callable[[WSGIEnvironment], bool]:
+    """A function that tells whether the application's router leads a request to an open rule.
 
-    A protected route declares a scope or any credential, and an open one declares nothing.
+    For what its path alone does not tell: rules with placeholders, and the redirect that adds the
+    last slash of a rule.
     """
-    for rule in app.url_map.iter_rules():
-        protected = [
-            method
-            for method in sorted(rule.methods or ())
-            if not open_routes.admits(method, rule.rule)
-        ]
-        declared = hasattr(app.view_functions[rule.endpoint], _ATTRIBUTE)
-        if declared and not protected:
-            raise ConfigurationError(f"{rule.rule} declares a requirement, but it is open")
-        if protected and not declared:
-            raise ConfigurationError(
-                f"the protected route {protected[0]} {rule.rule} declares no requirement: "
-                "add @require_scope(...) or @any_credential to its view"
-            )
+
+    def is_open(environ: WSGIEnvironment) -> bool:
+        method = environ["REQUEST_METHOD"]
+        if not open_routes.may_admit(method, environ.get("PATH_INFO", "")):
+            return False
+        try:
+            adapter = app.create_url_adapter(app.request_class(environ, populate_request=False))
+            rule = None if adapter is None else _route(adapter)
+        except HTTPException:
+            # Not found, another method, another redirect, or a host that is not trusted.
+            return False
+        return rule is not None and open_routes.names(method, rule.rule)
+
+    return is_open
+
+
+def _route(adapter: MapAdapter) -> Rule:
+    try:
+        return adapter.match(return_rule=True)[0]
+    except RequestRedirect:
+        return adapter.match(f"{adapter.path_info}/", return_rule=True)[0]

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from app.assembly import Latchkey
 from app.auth.levels import Backend
+from tests.audited import audit_files
 from tests.auth.plain_application import PlainApplication
 from tests.auth.worker import BACKENDS, Worker
+from tests.database import new_database
 
 NewWorker = Callable[..., Worker]
 
@@ -50,3 +53,15 @@ def worker(new_worker: NewWorker) -> Worker:
 def plain() -> PlainApplication:
     """An application that remembers what it was called with."""
     return PlainApplication()
+
+
+@pytest.fixture
+def latchkey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Latchkey]:
+    """Built from the environment, as somebody's own service builds it."""
+    monkeypatch.setenv("LATCHKEY_DATABASE_URL", new_database(tmp_path / "latchkey.db"))
+    monkeypatch.setenv("LATCHKEY_DERIVATION_KEYS", "1f" * 32)
+    for name, value in audit_files(tmp_path / "secrets").items():
+        monkeypatch.setenv(name, value)
+    latchkey = Latchkey.from_settings()
+    yield latchkey
+    latchkey.store.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from wsgiref.validate import validator
 
@@ -19,24 +18,11 @@ from app.auth import (
     current_principal,
     require_scope,
 )
-from app.auth.requirements import check_declarations
 from app.config import Settings
-from app.errors import ConfigurationError
+from app.errors import NoPrincipal
 from tests.audited import TESTER, audit_files
 from tests.auth.plain_application import PlainApplication, bearer, call, pair
 from tests.database import new_database
-
-
-@pytest.fixture
-def latchkey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Latchkey]:
-    """Built from the environment, as somebody's own service builds it."""
-    monkeypatch.setenv("LATCHKEY_DATABASE_URL", new_database(tmp_path / "latchkey.db"))
-    monkeypatch.setenv("LATCHKEY_DERIVATION_KEYS", "1f" * 32)
-    for name, value in audit_files(tmp_path / "secrets").items():
-        monkeypatch.setenv(name, value)
-    latchkey = Latchkey.from_settings()
-    yield latchkey
-    latchkey.store.close()
 
 
 def shop() -> Flask:
@@ -63,15 +49,11 @@ def shop() -> Flask:
     def show_key(key: str) -> dict[str, str]:
         return {"key": key}
 
-    @flask.get("/forgotten")
-    def forgotten() -> dict[str, str]:
-        return {"secret": "plans"}
-
     @flask.get("/open")
     def open_view() -> dict[str, bool]:
         try:
             current_principal.api_key  # noqa: B018 - asked for its error
-        except RuntimeError:
+        except NoPrincipal:
             return {"principal": False}
         return {"principal": True}
 
@@ -130,38 +112,10 @@ def test_an_application_of_ones_own(latchkey: Latchkey) -> None:
     assert _code(client.get("/orders", headers=reader)) == "key_revoked"
 
 
-def test_a_view_that_declares_nothing_is_refused(
-    latchkey: Latchkey, caplog: pytest.LogCaptureFixture
-) -> None:
-    flask = shop()
-    latchkey.protect(flask, OPEN)
-    secret = latchkey.credentials.issue(name="all", caller=None, by=TESTER).secret
-    with caplog.at_level(logging.ERROR, "latchkey"):
-        answer = flask.test_client().get("/forgotten", headers=bearer(secret))
-    assert answer.status_code == 500
-    assert b"plans" not in answer.data
-    assert "forgotten" in caplog.text
-    assert "declares no requirement" in caplog.text
-    assert secret not in caplog.text
-
-
-def test_a_view_that_declares_nothing_can_stop_the_start(latchkey: Latchkey) -> None:
-    flask = shop()
-    latchkey.protect(flask, OPEN)
-    with pytest.raises(ConfigurationError, match="GET /forgotten declares no requirement"):
-        check_declarations(flask, OpenRoutes(OPEN.routes, ("/static/",)))
-    rest = OpenRoutes(OPEN.routes | {("GET", "/forgotten")}, ("/static/",))
-    with pytest.raises(ConfigurationError, match="OPTIONS /"):
-        # Flask answers OPTIONS by itself, also for a view that is open for GET only.
-        check_declarations(flask, rest)
-    options = {("OPTIONS", path) for path in ("/open", "/forgotten")}
-    check_declarations(flask, OpenRoutes(rest.routes | options, ("/static/",)))
-
-
 def test_errors_of_ones_own_application_stay_its_own(latchkey: Latchkey) -> None:
     flask = shop()
     flask.register_error_handler(409, lambda error: ("taken, sorry", 409))
-    latchkey.protect(flask)
+    latchkey.protect(flask, OPEN)
     client = flask.test_client()
     headers = bearer(latchkey.credentials.issue(name="all", caller=None, by=TESTER).secret)
     taken = client.get("/taken", headers=headers)
@@ -170,22 +124,12 @@ def test_errors_of_ones_own_application_stay_its_own(latchkey: Latchkey) -> None
     assert (broken.status_code, broken.mimetype) == (500, "text/html")
 
 
-def test_a_declaration_holds_where_the_path_is_open(latchkey: Latchkey) -> None:
-    flask = shop()
-    mistaken = OpenRoutes(frozenset({("GET", "/whoami"), ("HEAD", "/whoami")}))
-    latchkey.protect(flask, mistaken)
-    answer = flask.test_client().get("/whoami")
-    assert (answer.status_code, _code(answer)) == (401, "UNAUTHORIZED")
-    with pytest.raises(ConfigurationError, match=r"declares a requirement, but it is open"):
-        check_declarations(flask, OpenRoutes(areas=("/",)))
-
-
 def test_nothing_is_served_past_the_middleware(latchkey: Latchkey) -> None:
     flask = shop()
     inner = flask.wsgi_app
-    latchkey.protect(flask)
+    latchkey.protect(flask, OPEN)
     flask.wsgi_app = inner  # type: ignore[method-assign]
-    for path in ("/whoami", "/forgotten", "/open"):
+    for path in ("/whoami", "/static/x", "/open"):
         assert flask.test_client().get(path).status_code == 500
 
 

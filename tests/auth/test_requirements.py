@@ -6,8 +6,9 @@ import pytest
 from flask import Flask, request
 
 from app.auth import any_credential, require_scope
+from app.auth.declarations import Requirement
 from app.auth.error_handlers import answer_our_errors
-from app.auth.requirements import Requirement, enforce_requirements
+from app.auth.requirements import enforce_requirements
 from app.credentials.models import Principal
 from app.credentials.scopes import KNOWN_SCOPES, permits
 

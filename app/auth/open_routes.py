@@ -1,0 +1,117 @@
+"""The routes that need no credential, named one by one; everything else is closed."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass, field
+
+MAYBE = ""
+"""Stands among the methods of a path for which the router has to be asked."""
+
+
+def _contains(routes: Set[tuple[str, str]], method: str, path: str) -> bool:
+    return (method, path) in routes or (method == "HEAD" and ("GET", path) in routes)
+
+
+def _on_the_wire(path: str) -> str:
+    """A path as PATH_INFO has it (PEP 3333): the bytes of its UTF-8, each a character."""
+    return path.encode().decode("latin-1")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRoutes:
+    """The (method, path) pairs that need no credential, and areas, which end with a slash.
+
+    A path is a rule of the application: the path itself, or one with placeholders as
+    ``/orders/<int:id>``, spelled as the rule is. HEAD counts as GET. An area is open for every
+    method: it denies by itself what it must. Raises ValueError for a pair that could never match.
+    """
+
+    routes: Set[tuple[str, str]] = frozenset()
+    areas: tuple[str, ...] = ()
+    _paths: frozenset[tuple[str, str]] = field(init=False, repr=False, compare=False)
+    _beginnings: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    prefixes: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    """How the paths of rules with placeholders begin, as the environ has them."""
+
+    def __post_init__(self) -> None:
+        # A text would be taken apart into characters, "/" among them.
+        if str in map(type, (self.routes, self.areas)):
+            raise ValueError("open routes are a set, and areas a tuple, not a text")
+        for method, path in self.routes:
+            if not method or method != method.upper() or path[:1] not in ("", "/"):
+                raise ValueError(
+                    f"{(method, path)!r} opens nothing: a method is in capitals, "
+                    "and a path begins with a slash"
+                )
+        for area in self.areas:
+            if not (area.startswith("/") and area.endswith("/")) or "<" in area:
+                raise ValueError(
+                    f"{area!r} is no area: it begins and ends with a slash, without placeholders"
+                )
+        set_once = object.__setattr__
+        set_once(self, "routes", frozenset(self.routes))
+        set_once(self, "areas", tuple(self.areas))
+        set_once(
+            self,
+            "_paths",
+            frozenset((method, _on_the_wire(path)) for method, path in self.routes - self.rules),
+        )
+        set_once(self, "_beginnings", tuple(map(_on_the_wire, self.areas)))
+        begin = {_on_the_wire(path.partition("<")[0]) for _, path in self.rules}
+        set_once(self, "prefixes", tuple(sorted(begin)))
+
+    @property
+    def rules(self) -> frozenset[tuple[str, str]]:
+        """The pairs whose path has placeholders: what they match, only the router knows."""
+        return frozenset(pair for pair in self.routes if "<" in pair[1])
+
+    @property
+    def need_router(self) -> bool:
+        """Whether a path alone does not tell of every request whether it is open."""
+        return bool(self.rules) or any(path.endswith("/") for _, path in self.routes)
+
+    def admits(self, method: str, path: str) -> bool:
+        """Whether a request for this PATH_INFO is open by its path alone."""
+        return _contains(self._paths, method, path) or path.startswith(self._beginnings)
+
+    def may_admit(self, method: str, path: str) -> bool:
+        """Whether the router may lead this PATH_INFO to an open rule.
+
+        That is a rule with placeholders, or one that the router adds a last slash for.
+        """
+        if path.startswith("//"):
+            # The router would skip all slashes but one.
+            return False
+        return path.startswith(self.prefixes) or _contains(self._paths, method, f"{path}/")
+
+    def opens(self, method: str, rule: str) -> bool:
+        """Whether a rule of the application is open for a method, by name or by its area."""
+        return self.names(method, rule) or rule.startswith(self.areas)
+
+    def names(self, method: str, rule: str) -> bool:
+        """Whether a rule of the application is open by name for a method."""
+        return _contains(self.routes, method, rule)
+
+    @property
+    def methods(self) -> dict[str, frozenset[str]]:
+        """The methods that each path is open for, HEAD spelled out.
+
+        With MAYBE for a path that lacks the last slash of an open one.
+        """
+        methods: dict[str, set[str]] = {}
+        for method, path in self._paths:
+            methods.setdefault(path, set()).update(
+                {method, "HEAD"} if method == "GET" else {method}
+            )
+            if path.endswith("/"):
+                methods.setdefault(path[:-1], set()).add(MAYBE)
+        return {path: frozenset(named) for path, named in methods.items()}
+
+    @property
+    def beginnings(self) -> tuple[str, ...]:
+        """The areas as the environ has them."""
+        return self._beginnings
+
+
+NOTHING_OPEN = OpenRoutes()
