@@ -1,6 +1,7 @@
 """`cached`: a function that remembers its results, with one call for each key in flight."""
 
 cimport cython
+from libc.stdint cimport uint64_t
 from cpython.bytes cimport PyBytes_CheckExact
 from cpython.long cimport PyLong_CheckExact
 from cpython.object cimport PyObject
@@ -10,9 +11,9 @@ from cpython.unicode cimport PyUnicode_CheckExact
 
 import inspect
 import math
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from time import monotonic
-from types import MethodType
+from types import FunctionType, MethodType
 
 from fastcache._cache cimport Cache
 from fastcache._flights cimport (
@@ -22,6 +23,11 @@ from fastcache._shard cimport Shard, fastcache_give
 from fastcache._store cimport lookup
 from fastcache._stats import CacheInfo
 from fastcache._ttl import LRUCache, TTLCache
+
+
+cdef extern from "_atomics.h":
+    uint64_t fastcache_load(uint64_t *word) noexcept nogil
+    uint64_t fastcache_fetch_add(uint64_t *word, uint64_t amount) noexcept nogil
 
 
 cdef extern from "Python.h":
@@ -61,13 +67,16 @@ cdef class Cached:
     cdef Cache cache
     cdef dict parameters
     cdef object flying          # a dict: marks of keys, and the flights that will answer them
-    cdef Py_ssize_t generation  # of the cache's contents, ended by cache_clear
+    cdef uint64_t generation    # of the cache's contents, ended by cache_clear
     cdef bint typed
     cdef dict __dict__
     cdef object __weakref__
 
     def __get__(self, instance, owner):
         return self if instance is None else MethodType(self, instance)
+
+    def __call__(self, *args, **kwargs):
+        return PyVectorcall_Call(self, args, kwargs)
 
     def __reduce__(self):
         return self.__qualname__
@@ -93,8 +102,8 @@ cdef class Cached:
 
         A call that is under way still answers those who wait for it; it is not remembered.
         """
-        with cython.critical_section(self):
-            self.generation += 1
+        # First: what is stored from now on was asked for before, and is not.
+        fastcache_fetch_add(&self.generation, 1)
         self.cache.clear()
         for shard in self.cache.shards:
             (<Shard>shard).reset()
@@ -107,12 +116,12 @@ cdef class Cached:
         cdef PyObject *value = lookup(self.cache, <PyObject *>key, counted)
         return _ABSENT if value == NULL else fastcache_give(value)
 
-    cdef int keep(self, object key, object value, Py_ssize_t generation) except -1:
+    cdef int keep(self, object key, object value, uint64_t generation) except -1:
         """Remember a result, unless it is too large or was asked for before a clearing."""
-        if generation != self.generation:
+        if generation != fastcache_load(&self.generation):
             return 0
         try:
-            self.cache.assign(key, value, None)
+            self.cache.assign_while(key, value, &self.generation, generation)
         except ValueError:
             pass
         return 0
@@ -121,7 +130,7 @@ cdef class Cached:
         self, object key, PyObject *const *args, size_t count, PyObject *names
     ):
         """Call the function and remember its result."""
-        cdef Py_ssize_t generation = self.generation
+        cdef uint64_t generation = fastcache_load(&self.generation)
         value = PyObject_Vectorcall(self.function, args, count, names)
         self.keep(key, value, generation)
         return value
@@ -134,7 +143,7 @@ cdef class Cached:
         cdef Flight mine
         cdef Flight flight
         while True:
-            mark = mark_of(self.generation, None, key)
+            mark = mark_of(fastcache_load(&self.generation), None, key)
             mine = flight_of_thread()
             flight = self.flying.setdefault(mark, mine)
             if flight is mine:
@@ -252,14 +261,14 @@ async def _answer(Cached self, key, tuple args, dict named):
     """Await the value of a key. Flights are those of one event loop."""
     cdef Flight mine
     cdef Flight flight
-    cdef Py_ssize_t generation
+    cdef uint64_t generation
     value = self.look(key, True)
     if value is not _ABSENT:
         return value
     loop = _asyncio.get_running_loop()
     task = _asyncio.current_task()
     while True:
-        generation = self.generation
+        generation = fastcache_load(&self.generation)
         mark = mark_of(generation, loop, key)
         mine = Flight.__new__(Flight)
         mine.owner = task
@@ -341,7 +350,8 @@ def _decorated(function, cache, parameters):
     global _asyncio
     if not callable(function):
         raise TypeError(f"cached decorates functions, not {type(function).__name__}")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    core = _core(function)
+    if inspect.isgeneratorfunction(core) or inspect.isasyncgenfunction(core):
         raise TypeError("cached cannot decorate a generator function: what it gives is used up")
     made = Cached.__new__(Cached)
     made.function = function
@@ -351,7 +361,7 @@ def _decorated(function, cache, parameters):
     made.typed = parameters["typed"]
     made.vectorcall = call_function
     update_wrapper(made, function)
-    if inspect.iscoroutinefunction(function):
+    if inspect.iscoroutinefunction(function) or _is_coroutine_function(core):
         import asyncio
 
         _asyncio = asyncio
@@ -359,5 +369,38 @@ def _decorated(function, cache, parameters):
         if hasattr(inspect, "markcoroutinefunction"):
             inspect.markcoroutinefunction(made)
         else:
+            # Python 3.11 looks at what functions have.
             made._is_coroutine = asyncio.coroutines._is_coroutine
+            made.__code__ = _coroutine_code()
+            made.__defaults__ = made.__kwdefaults__ = None
+            if not hasattr(made, "__name__"):
+                made.__name__ = getattr(core, "__name__", "coroutine")
     return made
+
+
+def _core(function):
+    """What is called in the end, or the method `__call__` of its class."""
+    while True:
+        if isinstance(function, partial):
+            function = function.func
+        elif isinstance(function, (staticmethod, MethodType)):
+            function = function.__func__
+        else:
+            break
+    if isinstance(function, (FunctionType, Cached)) or inspect.isclass(function):
+        return function
+    called = getattr(type(function), "__call__", None)
+    return called if isinstance(called, (FunctionType, Cached)) else function
+
+
+cdef bint _is_coroutine_function(object core) except -1:
+    if isinstance(core, Cached):
+        return (<Cached>core).vectorcall == call_coroutine
+    return inspect.iscoroutinefunction(core)
+
+
+def _coroutine_code():
+    """The code of some coroutine function."""
+    names = {}
+    exec("async def function(*args, **kwargs): pass", names)
+    return names["function"].__code__

@@ -1,5 +1,7 @@
 # Calls that others wait for, as other compiled modules see them.
 
+from libc.stdint cimport uint64_t
+
 
 cdef class Flight:
     cdef object owner       # the thread's id, or the asyncio task, that makes the call
@@ -11,7 +13,7 @@ cdef class Flight:
     cdef bint over
 
 
-cdef tuple mark_of(Py_ssize_t generation, object loop, object key)
+cdef tuple mark_of(uint64_t generation, object loop, object key)
 cdef Flight flight_of_thread()
 cdef bint may_wait(object waiter, Flight flight) except -1
 cdef int waited(object waiter) except -1

@@ -5,6 +5,7 @@ needs its own value calls itself, and so do two that need each other's.
 """
 
 cimport cython
+from libc.stdint cimport uint64_t
 
 import os
 from _thread import allocate_lock, get_ident
@@ -27,7 +28,7 @@ cdef class Flight:
     """One call, and what came of it. Without value and error it was broken off."""
 
 
-cdef tuple mark_of(Py_ssize_t generation, object loop, object key):
+cdef tuple mark_of(uint64_t generation, object loop, object key):
     """Names the flights of a key; those before a fork or a clearing are others."""
     return (generation, _forks, loop, key)
 

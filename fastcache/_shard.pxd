@@ -58,6 +58,10 @@ cdef class Shard:
     cdef readonly double capacity
 
     cdef int put(self, object key, uint64_t mix, Item *item, Garbage *garbage) except -1
+    cdef int put_while(
+        self, object key, uint64_t mix, Item *item, Garbage *garbage, uint64_t *generation,
+        uint64_t expected,
+    ) except -1
     cdef PyObject *put_new(
         self, object key, uint64_t mix, Item *item, Garbage *garbage
     ) except? NULL

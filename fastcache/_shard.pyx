@@ -39,6 +39,10 @@ cdef extern from "Python.h":
     void decref "Py_DECREF"(PyObject *reference) noexcept
 
 
+cdef extern from "_atomics.h":
+    uint64_t fastcache_load(uint64_t *word) noexcept nogil
+
+
 cdef extern from *:
     """
     #if defined(CYTHON_TRACE) && CYTHON_TRACE
@@ -122,6 +126,23 @@ cdef class Shard:
         cdef int failed
         lock(&self.mutex)
         failed = self.store(find(self, <PyObject *>key, mix), key, mix, item, garbage)
+        unlock(&self.mutex)
+        return done(failed)
+
+    cdef int put_while(
+        self, object key, uint64_t mix, Item *item, Garbage *garbage, uint64_t *generation,
+        uint64_t expected,
+    ) except -1:
+        """`put` while `generation` is as expected: compared when no Python code can run any more.
+
+        Who first changes it and then clears the shard finds the item, or it is not stored.
+        """
+        cdef int failed = 0
+        cdef uint32_t index
+        lock(&self.mutex)
+        index = find(self, <PyObject *>key, mix)
+        if fastcache_load(generation) == expected:
+            failed = self.store(index, key, mix, item, garbage)
         unlock(&self.mutex)
         return done(failed)
 

@@ -48,6 +48,9 @@ cdef class Store:
     cdef int open(self, type base, Settings settings, object shards, bint reborn) except -1
     cdef Shard shard_for(self, uint64_t mix, Item *item)
     cdef int assign(self, object key, object value, object ttl) except -1
+    cdef int assign_while(
+        self, object key, object value, uint64_t *generation, uint64_t expected
+    ) except -1
     cdef int assign_hooked(self, object key, object value, object ttl) except -1
     cdef int set_deadline(self, Item *item, object ttl) except -1
     cdef double size_of(self, object value) except -1

@@ -155,6 +155,30 @@ cdef class Store:
             garbage_release(&garbage)
         return 0
 
+    cdef int assign_while(
+        self, object key, object value, uint64_t *generation, uint64_t expected
+    ) except -1:
+        """`assign` without hooks, unless `generation` is no longer `expected` when it is stored.
+
+        The timer, the measure of size and the key may run any code, which may clear the cache.
+        """
+        cdef Garbage garbage
+        cdef Item item
+        cdef uint64_t mix
+        cdef Shard shard
+        item.value = <PyObject *>value
+        item.size = self.size_of(value)
+        mix = mix_of(fastcache_hash(<PyObject *>key))
+        item.now = roughly_now_in(self)
+        self.set_deadline(&item, None)
+        shard = self.shard_for(mix, &item)
+        garbage_start(&garbage)
+        try:
+            shard.put_while(key, mix, &item, &garbage, generation, expected)
+        finally:
+            garbage_release(&garbage)
+        return 0
+
     cdef int set_deadline(self, Item *item, object ttl) except -1:
         cdef Settings settings = <Settings>settings_of(self)
         item.own = ttl is not None
