@@ -1,21 +1,19 @@
 """The life of a service's shared memory: who makes it, who attaches to it, who takes it away.
 
-A service holds a lock file beside its database for as long as any of its processes lives. Whoever
-has that lock alone knows that nobody serves, and that nobody can begin to. Where it is held, the
-file says which segment the service shares, and a command that changes keys reaches that, or leaves
-the keys as they are.
+Where the lock of the service is held, it says which segment the service shares, and a command that
+changes keys reaches that, or leaves the keys as they are. A segment's name cannot be foreseen, so
+nobody can be there first; and none is used that does not belong to the service's user.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import json
+import logging
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,10 +21,13 @@ from app.auth.shared import SMALLEST, SharedState
 from app.auth.tallies import LiveTallies
 from app.config import Settings, variable
 from app.errors import ConfigurationError, ServiceUnreachable, StoreError
-from app.files import open_lock
+from app.instance_owner import owner_of, require_own
+from app.service_lock import SegmentRecord, ServiceLock
 from app.store import Store
 from app.store.location import database_path
-from fastcache import Segment, SegmentError, SegmentMissing
+from fastcache import Segment, SegmentError, SegmentMissing, SegmentUnusable
+
+log = logging.getLogger("latchkey")
 
 # Part of the identity: a version that lays the memory out otherwise takes another number.
 _LAYOUT = 5
@@ -35,59 +36,8 @@ _MEBIBYTE = 1 << 20
 _START_PATIENCE = 10.0
 _COMMAND_PATIENCE = 2.0
 _PAUSE = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """What the lock file says of the service: its segment, without a path where it shares none."""
-
-    path: str | None
-    uuid: str
-
-
-class _ServiceLock:
-    """The lock file beside a database. It ends with the last process that has it open."""
-
-    def __init__(self, database: Path, *, create: bool) -> None:
-        path = database.with_name(f"{database.name}-service")
-        self._descriptor = open_lock(path, create=create)
-
-    def take(self) -> bool:
-        """Have it alone, if nobody else holds it."""
-        return self._try(fcntl.LOCK_EX)
-
-    def share(self) -> bool:
-        """Hold it with other services, unless somebody has it alone."""
-        return self._try(fcntl.LOCK_SH)
-
-    def share_after_taking(self) -> None:
-        """Let others in again. Whoever has it alone in between is soon done."""
-        fcntl.flock(self._descriptor, fcntl.LOCK_SH)
-
-    def _try(self, kind: int) -> bool:
-        try:
-            fcntl.flock(self._descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def read(self) -> _Record | None:
-        """What the service says of itself; None where that is nothing, or not written yet."""
-        try:
-            fields = json.loads(os.pread(self._descriptor, 4096, 0))
-            return _Record(fields["segment"], fields["uuid"])
-        except (ValueError, KeyError, TypeError):
-            return None
-
-    def write(self, record: _Record) -> None:
-        """Say which segment the service shares; only whoever has the lock alone."""
-        text = json.dumps({"segment": record.path, "uuid": record.uuid}).encode()
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, text, 0)
-
-    def close(self) -> None:
-        """Let go, in this process."""
-        os.close(self._descriptor)
+# Another process that looks at a segment which is no longer used lets go of it sooner.
+_LEFTOVER_PATIENCE = 1.0
 
 
 class ServiceSegment:
@@ -98,7 +48,7 @@ class ServiceSegment:
     """
 
     def __init__(
-        self, settings: Settings, lock: _ServiceLock, segment: Segment, warning: str | None
+        self, settings: Settings, lock: ServiceLock, segment: Segment, warning: str | None
     ) -> None:
         self._settings = settings
         self._lock = lock
@@ -116,8 +66,10 @@ class ServiceSegment:
         """Make the memory of a service, or join the one that serves the same database.
 
         For the process that forks the workers, before it does, or for each worker; the database
-        is migrated. Raises ConfigurationError where it cannot be had and there are several workers.
+        is migrated. Raises ConfigurationError where it cannot be had and there are several workers,
+        and where root would serve another user's database.
         """
+        require_own(database_path(settings.database_url))
         lock = _lock_of(settings)
         try:
             return cls._open(settings, lock)
@@ -126,7 +78,7 @@ class ServiceSegment:
             raise
 
     @classmethod
-    def _open(cls, settings: Settings, lock: _ServiceLock) -> ServiceSegment:
+    def _open(cls, settings: Settings, lock: ServiceLock) -> ServiceSegment:
         until = time.monotonic() + _START_PATIENCE
         while True:
             if lock.take():
@@ -140,7 +92,7 @@ class ServiceSegment:
             reason = "a command has locked it"
             if lock.share():
                 try:
-                    segment = _attach(lock.read(), settings)
+                    segment = _attach(lock.read(), settings, os.geteuid())
                 except SegmentError as error:
                     reason = str(error)
                 else:
@@ -154,11 +106,11 @@ class ServiceSegment:
             time.sleep(_PAUSE)
 
     @classmethod
-    def _make(cls, settings: Settings, lock: _ServiceLock) -> ServiceSegment:
+    def _make(cls, settings: Settings, lock: ServiceLock) -> ServiceSegment:
         """Nobody else serves: write down what an earlier service left, and begin anew."""
         try:
             with _store(settings) as store:
-                segment = _renewed(settings, store)
+                segment = _renewed(settings, lock, store)
         except StoreError as error:
             raise ConfigurationError(f"the database cannot be used: {error.detail}") from None
         except SegmentError as error:
@@ -187,8 +139,8 @@ class ServiceSegment:
         return opened
 
     @property
-    def _record(self) -> _Record:
-        return _Record(None if self.is_private else self.segment.path, self.segment.uuid)
+    def _record(self) -> SegmentRecord:
+        return SegmentRecord(None if self.is_private else self.segment.path, self.segment.uuid)
 
     def for_worker(self) -> SharedState:
         """The state of a worker; in the child after a fork, held and claimed apart."""
@@ -207,16 +159,22 @@ class ServiceSegment:
         try:
             with self.segment, _store(self._settings) as store:
                 _write_down(self.segment, store)
-                if self.segment.remove():
+                if self.segment.leave():
                     store.usage.forget_other_segments(None)
         finally:
             self._lock.close()
 
 
 def segment_path(settings: Settings) -> Path:
-    """Where the segment of a database lies: by its real path, and by the user."""
-    digest = _database_digest(settings).hex()
-    return settings.shared_memory / f"latchkey-{os.geteuid()}-{digest[:16]}"
+    """Where the segment of the service lies, or lay; raises ServiceUnreachable without one."""
+    lock = _lock_of(settings, create=False)
+    try:
+        record = lock.read()
+    finally:
+        lock.close()
+    if record is None or record.path is None:
+        raise ServiceUnreachable("no service has shared its memory")
+    return Path(record.path)
 
 
 @contextmanager
@@ -234,7 +192,9 @@ def changing_keys(settings: Settings) -> Iterator[SharedState]:
                 yield SharedState.private()
                 return
             try:
-                segment = _attach(lock.read(), settings)
+                segment = _attach(
+                    lock.read(), settings, owner_of(database_path(settings.database_url))
+                )
                 break
             except SegmentError as error:
                 # It may be starting or ending just now, or another command may be at work.
@@ -271,7 +231,7 @@ def attached(settings: Settings) -> Iterator[SharedState]:
     """The memory of the service, or what an ended one left; raises ServiceUnreachable."""
     lock = _lock_of(settings, create=False)
     try:
-        segment = _attach(lock.read(), settings)
+        segment = _attach(lock.read(), settings, owner_of(database_path(settings.database_url)))
     except SegmentError as error:
         raise ServiceUnreachable(f"no service shares memory with this command: {error}") from None
     finally:
@@ -280,14 +240,8 @@ def attached(settings: Settings) -> Iterator[SharedState]:
         yield SharedState.over(segment)
 
 
-def _lock_of(settings: Settings, *, create: bool = True) -> _ServiceLock:
-    path = database_path(settings.database_url).resolve()
-    try:
-        return _ServiceLock(path, create=create)
-    except OSError as error:
-        raise ServiceUnreachable(
-            f"the lock of the service, {path}-service, cannot be opened: {error.strerror}"
-        ) from None
+def _lock_of(settings: Settings, *, create: bool = True) -> ServiceLock:
+    return ServiceLock(database_path(settings.database_url).resolve(), create=create)
 
 
 @contextmanager
@@ -300,19 +254,89 @@ def _store(settings: Settings) -> Iterator[Store]:
         store.close()
 
 
-def _renewed(settings: Settings, store: Store) -> Segment:
-    """A segment that begins with nothing, unless somebody still holds the one that is there."""
-    path = segment_path(settings)
-    _write_down_leftovers(path, settings, store)
-    segment = Segment.open(
-        path,
-        SharedState.regions(settings.shared_size * _MEBIBYTE),
-        identity=_identity(settings),
-        prepare=SharedState.prepare,
+def _renewed(settings: Settings, lock: ServiceLock, store: Store) -> Segment:
+    """A segment that begins with nothing, unless somebody still holds an earlier one.
+
+    A command that changes keys may hold it: what it invalidates there has to reach this service.
+    """
+    regions = SharedState.regions(settings.shared_size * _MEBIBYTE)
+    until = time.monotonic() + _LEFTOVER_PATIENCE
+    while (held := _take_leftovers(settings, lock, store)) is not None:
+        if held.fits(regions):
+            return held
+        held.close()
+        if time.monotonic() > until:
+            raise SegmentUnusable(f"{held.path} has another size; stop what still uses it")
+        time.sleep(_PAUSE)
+    path = settings.shared_memory.absolute() / (_names(settings) + secrets.token_hex(16))
+    # Before the segment is there: whatever kills this process, the next start finds it.
+    lock.write(SegmentRecord(str(path), ""))
+    segment = Segment.create(
+        path, regions, identity=_identity(settings), prepare=SharedState.prepare
     )
-    if segment.created:
-        store.usage.forget_other_segments(segment.uuid)
+    store.usage.forget_other_segments(segment.uuid)
     return segment
+
+
+def _take_leftovers(settings: Settings, lock: ServiceLock, store: Store) -> Segment | None:
+    """Write down what earlier services counted that did not get to it, and remove their segments.
+
+    One that somebody still holds is returned instead.
+    """
+    record = lock.read()
+    paths = [] if record is None or record.path is None else [record.path]
+    for path in dict.fromkeys([*paths, *_found_in_memory(settings)]):
+        try:
+            leftover = Segment.attach(path, identity=_identity(settings), owner=os.geteuid())
+        except SegmentMissing:
+            continue
+        except SegmentError as error:
+            if not _discarded(path, error):
+                log.warning("the memory of an earlier service is left alone: %s", error)
+            continue
+        try:
+            _write_down(leftover, store)
+            removed = leftover.remove()
+        except BaseException:
+            leftover.close()
+            raise
+        if not removed:
+            return leftover
+        leftover.close()
+    return None
+
+
+def _discarded(path: str, error: SegmentError) -> bool:
+    """Remove a segment of this user's that cannot be read, such as another version's."""
+    if not isinstance(error, SegmentUnusable):
+        return False
+    if not Path(path).name.startswith(f"latchkey-{os.geteuid()}-"):
+        return False
+    try:
+        return Segment.discard(path)
+    except SegmentError:
+        return False
+
+
+def _found_in_memory(settings: Settings) -> list[str]:
+    """Segments of this user and database, also where the lock file that named them is gone."""
+    names = _names(settings)
+    try:
+        with os.scandir(settings.shared_memory.absolute()) as entries:
+            return sorted(
+                entry.path
+                for entry in entries
+                if entry.name.startswith(names)
+                and entry.stat(follow_symlinks=False).st_uid == os.geteuid()
+            )
+    except OSError:
+        # What is wrong with the directory is for the making of a segment to say.
+        return []
+
+
+def _names(settings: Settings) -> str:
+    """How the names of all segments begin that this user makes for a database, by its real path."""
+    return f"latchkey-{os.geteuid()}-{_database_digest(settings).hex()[:16]}-"
 
 
 def _learn_imported(settings: Settings, segment: Segment) -> None:
@@ -336,30 +360,18 @@ def _nameless(settings: Settings) -> Segment:
         raise ConfigurationError(f"no memory to count in: {error}") from None
 
 
-def _write_down_leftovers(path: Path, settings: Settings, store: Store) -> None:
-    """Write down what a service counted that did not get to it, and take its segment away."""
-    try:
-        leftover = Segment.attach(path, identity=_identity(settings))
-    except SegmentError:
-        # There is none, or none that can be read; what is to be said of that, opening it says.
-        return
-    with leftover:
-        _write_down(leftover, store)
-        leftover.remove()
-
-
 def _write_down(segment: Segment, store: Store) -> None:
     tallies = LiveTallies(SharedState.over(segment))
     store.usage.flush(segment.uuid, tallies.unwritten(), datetime.now(UTC))
 
 
-def _attach(record: _Record | None, settings: Settings) -> Segment:
-    """Attach to the segment that a service says it shares; raises SegmentError."""
-    if record is None:
+def _attach(record: SegmentRecord | None, settings: Settings, owner: int) -> Segment:
+    """Attach to the segment that a service says it shares, of this user; raises SegmentError."""
+    if record is None or (record.path is not None and not record.uuid):
         raise SegmentMissing("it has not said yet where that is")
     if record.path is None:
         raise SegmentMissing("it keeps its memory to itself")
-    segment = Segment.attach(record.path, identity=_identity(settings))
+    segment = Segment.attach(record.path, identity=_identity(settings), owner=owner)
     if segment.uuid != record.uuid:
         segment.close()
         raise SegmentMissing(f"{record.path} is of another service")

@@ -25,9 +25,11 @@ from app.credentials.derivation import DerivationKeys
 from app.credentials.importing import IMPORTED
 from app.derivation import load_derivation
 from app.errors import ConfigurationError, StoreError
+from app.instance_owner import require_own
 from app.key_files import make_audit_key_file
 from app.segment import ServiceSegment
 from app.service_log import RedactingLogger
+from app.store.location import database_path
 from app.store.migrate import MigrationReport, migrate_in_child
 from app.wording import counted
 from app.worker import EnvelopeWorker
@@ -42,6 +44,7 @@ def serve(settings: Settings) -> None:
 
     Raises ConfigurationError where the start cannot succeed.
     """
+    require_own(database_path(settings.database_url))
     derivation = load_derivation(settings)
     report = migrate_in_child(settings.database_url)
     make_audit_key_file(settings, report.audit_rows)

@@ -8,7 +8,6 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Self
 
 from fastcache import _segment_file as file
@@ -27,13 +26,12 @@ from fastcache._segment_layout import (
     Region,
     bound_size,
     bound_word,
+    checked,
     laid_out,
-    unpacked,
     whole_pages,
 )
 from fastcache._shared import Counters
 
-_BLOCK = 512
 _NAMELESS = "memory without a name"
 
 
@@ -59,7 +57,7 @@ class Segment:
         self._process = os.getpid()
         self._claims: set[int] = set()
         try:
-            self._header = _checked(fd, path)
+            self._header = checked(fd, path)
             self._map = mmap.mmap(fd, self._header.total)
         except (OSError, ValueError) as error:
             self._release()
@@ -112,14 +110,21 @@ class Segment:
         return cls._made(fd, _NAMELESS, regions, identity, prepare)
 
     @classmethod
-    def attach(cls, path: str | os.PathLike[str], *, identity: bytes | None = None) -> Self:
-        """Attach to a segment that another process made, and hold it.
+    def attach(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        identity: bytes | None = None,
+        owner: int | None = None,
+    ) -> Self:
+        """Attach to a segment that another process of this user made, and hold it.
 
-        With an `identity`, only to one that was made with the same. SegmentMissing,
-        SegmentUnusable or SegmentForbidden where that cannot be.
+        With an `identity`, only to one that was made with the same; with an `owner`, only to one
+        of that user, which root can open too. SegmentMissing, SegmentUnusable or SegmentForbidden
+        where that cannot be.
         """
         name = os.path.abspath(path)
-        fd = file.open_held(name)
+        fd = file.open_held(name, owner)
         segment = cls(name, fd, created=False)
         if identity is not None and segment.identity != identity:
             segment.close()
@@ -141,12 +146,11 @@ class Segment:
         that do this at once, one makes it and the others attach to that.
         """
         name = os.path.abspath(path)
-        extents, _ = laid_out(regions)
         until = time.monotonic() + file.PATIENCE
         while True:
             try:
                 segment = cls.attach(name, identity=identity)
-                if segment._header.extents == extents:
+                if segment.fits(regions):
                     return segment
                 segment.close()
                 raise SegmentUnusable(
@@ -162,6 +166,11 @@ class Segment:
                         f"{error}; it is in use, so it is not made anew"
                     ) from error
             time.sleep(file.PAUSE)
+
+    @staticmethod
+    def discard(path: str | os.PathLike[str]) -> bool:
+        """Remove a file of this user's that is no usable segment; False where somebody holds it."""
+        return file.remove_unheld(os.path.abspath(path))
 
     @classmethod
     def _create(
@@ -258,6 +267,11 @@ class Segment:
             for name, extent in self._header.extents.items()
         }
 
+    def fits(self, regions: Mapping[str, Region]) -> bool:
+        """Whether it was made with regions of these names and sizes."""
+        extents, _ = laid_out(regions)
+        return self._header.extents == extents
+
     # -------------------------------------------------------------- memory
 
     def memory(self, name: str) -> memoryview:
@@ -315,7 +329,7 @@ class Segment:
         False where another holds it. It comes free at whatever death of its process.
         """
         self._check_process()
-        if file.lock(self._fd, file.EXCLUSIVE, _claim_at(index)):
+        if file.lock(self._fd, file.EXCLUSIVE, file.claim_byte(index)):
             self._claims.add(index)
             return True
         return False
@@ -323,27 +337,44 @@ class Segment:
     def claimed(self, index: int) -> bool:
         """Whether anybody has claimed a number, this segment included."""
         self._check_process()
-        return index in self._claims or file.is_locked(self._fd, _claim_at(index))
+        return index in self._claims or file.is_locked(self._fd, file.claim_byte(index))
 
     def remove(self) -> bool:
         """Take its name away where nobody else holds it; tell whether that was done.
 
-        What is mapped stays usable. Nobody can attach to it any more.
+        What is mapped stays usable, and held where it was not removed. Nobody can attach to it any
+        more.
         """
         self._check_process()
-        if not file.lock(self._fd, file.EXCLUSIVE, file.HOLDERS):
-            return False
         removed = False
         try:
-            if file.leads_to(self._path, self._fd):
-                os.unlink(self._path)
-                removed = True
-        except OSError as error:
-            raise SegmentError(f"{self._path} cannot be removed: {error.strerror}") from error
+            removed = self._remove_alone()
         finally:
             if not removed:
                 file.lock(self._fd, file.SHARED, file.HOLDERS)
         return removed
+
+    def leave(self) -> bool:
+        """Close it, and take its name away where nobody else holds it; tell whether that was done.
+
+        Of several holders that leave at the same moment, one removes it.
+        """
+        self._check_process()
+        with self:
+            # Let go first: of two that still held it, each would find the other in its way.
+            file.lock(self._fd, file.UNLOCKED, file.HOLDERS)
+            return self._remove_alone()
+
+    def _remove_alone(self) -> bool:
+        if not file.lock(self._fd, file.EXCLUSIVE, file.HOLDERS):
+            return False
+        if not file.leads_to(self._path, self._fd):
+            return False
+        try:
+            os.unlink(self._path)
+        except OSError as error:
+            raise SegmentError(f"{self._path} cannot be removed: {error.strerror}") from error
+        return True
 
     def close(self) -> None:
         """Let go. While memory of it is in use elsewhere, it stays mapped and held."""
@@ -359,43 +390,9 @@ class Segment:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def _check_process(self) -> None:
         if os.getpid() != self._process:
             raise RuntimeError("a forked process shares its parent's claims: call reopened() first")
-
-
-def _claim_at(index: int) -> int:
-    if not 0 <= index < file.HOLDERS - 1:
-        raise ValueError(f"a claim is a number from 0, not {index}")
-    return file.CLAIMS + index
-
-
-def _checked(fd: int, path: str) -> Header:
-    """The header of a segment that is fit for use; SegmentUnusable otherwise."""
-    data = os.pread(fd, HEADER_SIZE, 0)
-    header = unpacked(data, path)
-    if header.boot != file.boot_id():
-        raise SegmentUnusable(f"{path} is of another boot of this machine; remove it")
-    found = os.fstat(fd)
-    backed = HEADER_SIZE
-    for index, (name, extent) in enumerate(header.extents.items()):
-        (word,) = WORD.unpack_from(data, WORDS_AT + WORD.size * index)
-        size = bound_size(word)
-        if size is None or not extent.size <= size <= extent.reserved:
-            raise SegmentUnusable(f"{path} is damaged: region {name} has a wrong size; remove it")
-        backed += size
-    # A file that was cut, and one that was made long again without storage.
-    if found.st_size < header.total or found.st_blocks * _BLOCK < backed:
-        raise SegmentUnusable(
-            f"{path} is truncated: {header.total} bytes, {backed} of them backed, are expected; "
-            "remove it"
-        )
-    return header

@@ -35,6 +35,7 @@ PAUSE = 0.01
 
 SHARED = fcntl.F_RDLCK
 EXCLUSIVE = fcntl.F_WRLCK
+UNLOCKED = fcntl.F_UNLCK
 
 # struct flock: type, whence, start, length, process (0 for these locks), and its padding.
 _LOCK = struct.Struct("@hhqqi4x")
@@ -44,10 +45,12 @@ _NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.ENOMEM)
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 
 
-def open_existing(path: str) -> int:
+def open_existing(path: str, owner: int | None = None) -> int:
     """Open a segment's file: a regular file of this user's that nobody else may open.
 
-    Root may open any user's. SegmentMissing, SegmentForbidden or SegmentUnusable otherwise.
+    With an `owner`, a file of that user's. Whoever can write a segment decides what is in it, so
+    root trusts no other user's unless it is told to. SegmentMissing, SegmentForbidden or
+    SegmentUnusable otherwise.
     """
     try:
         # Not waiting: it could be a pipe.
@@ -55,7 +58,7 @@ def open_existing(path: str) -> int:
     except OSError as error:
         raise _explained(error, path) from error
     try:
-        _check_ownership(fd, path)
+        _check_ownership(fd, path, os.geteuid() if owner is None else owner)
     except SegmentError:
         os.close(fd)
         raise
@@ -171,6 +174,13 @@ def is_locked(fd: int, byte: int) -> bool:
     return kind != fcntl.F_UNLCK
 
 
+def claim_byte(index: int) -> int:
+    """The byte whose lock is the claim of a number."""
+    if not 0 <= index < HOLDERS - 1:
+        raise ValueError(f"a claim is a number from 0, not {index}")
+    return CLAIMS + index
+
+
 def boot_id() -> bytes:
     """16 bytes that are drawn each time the machine starts."""
     try:
@@ -180,11 +190,11 @@ def boot_id() -> bytes:
     return bytes.fromhex(text.strip().replace("-", ""))
 
 
-def open_held(path: str) -> int:
+def open_held(path: str, owner: int | None = None) -> int:
     """A descriptor of the file that the name leads to, with the lock of a holder."""
     until = time.monotonic() + PATIENCE
     while True:
-        fd = open_existing(path)
+        fd = open_existing(path, owner)
         held = False
         try:
             held = lock(fd, SHARED, HOLDERS) and leads_to(path, fd)
@@ -215,14 +225,13 @@ def remove_unheld(path: str) -> bool:
         os.close(fd)
 
 
-def _check_ownership(fd: int, path: str) -> None:
+def _check_ownership(fd: int, path: str, owner: int) -> None:
     found = os.fstat(fd)
-    user = os.geteuid()
     if not stat.S_ISREG(found.st_mode):
         raise SegmentUnusable(f"{path} is not a regular file; move it away, or use another name")
-    if user not in (0, found.st_uid):
+    if found.st_uid != owner:
         raise SegmentForbidden(
-            f"{path} belongs to user {found.st_uid}, not to {user}; run as that user"
+            f"{path} belongs to user {found.st_uid}, not to {owner}; run as that user"
         )
     if found.st_mode & 0o077:
         raise SegmentForbidden(

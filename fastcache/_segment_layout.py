@@ -8,6 +8,7 @@ backed by storage. That number only ever rises, and those words are the only par
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 import zlib
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fastcache._segment_errors import SegmentUnusable
+from fastcache._segment_file import boot_id
 
 MAGIC = b"fastcseg"
 LAYOUT = 2
@@ -29,6 +31,8 @@ WORD = struct.Struct("@Q")
 BOUND_UNIT = 4096
 """A size in such a word is counted in these many bytes."""
 _HALF = (1 << 32) - 1
+# As the system counts the storage of a file.
+_STORAGE_UNIT = 512
 
 _CHECKSUM = struct.Struct("<I")
 _CHECKSUM_AT = WORDS_AT - _CHECKSUM.size
@@ -151,3 +155,26 @@ def unpacked(data: bytes, path: str) -> Header:
         name, *extent = _REGION.unpack_from(data, _FIXED.size + index * _REGION.size)
         extents[name.rstrip(b"\0").decode()] = Extent(*extent)
     return Header(uuid, boot, identity[:length], extents, total)
+
+
+def checked(fd: int, path: str) -> Header:
+    """The header of a segment that is fit for use; SegmentUnusable otherwise."""
+    data = os.pread(fd, HEADER_SIZE, 0)
+    header = unpacked(data, path)
+    if header.boot != boot_id():
+        raise SegmentUnusable(f"{path} is of another boot of this machine; remove it")
+    found = os.fstat(fd)
+    backed = HEADER_SIZE
+    for index, (name, extent) in enumerate(header.extents.items()):
+        (word,) = WORD.unpack_from(data, WORDS_AT + WORD.size * index)
+        size = bound_size(word)
+        if size is None or not extent.size <= size <= extent.reserved:
+            raise SegmentUnusable(f"{path} is damaged: region {name} has a wrong size; remove it")
+        backed += size
+    # A file that was cut, and one that was made long again without storage.
+    if found.st_size < header.total or found.st_blocks * _STORAGE_UNIT < backed:
+        raise SegmentUnusable(
+            f"{path} is truncated: {header.total} bytes, {backed} of them backed, are expected; "
+            "remove it"
+        )
+    return header

@@ -77,13 +77,21 @@ class Other:
         """Its next line."""
         return self._output.readline().strip()
 
-    def end(self) -> None:
-        """Let it go on to its end."""
+    def let_go(self) -> None:
+        """Let it go on, without waiting for its end."""
         self._input.write("\n")
         self._input.flush()
-        status = self.process.wait(60)
+
+    def errors(self) -> str:
+        """What it wrote to standard error."""
         self._errors.seek(0)
-        assert status == 0, self._errors.read()
+        return self._errors.read()
+
+    def end(self) -> None:
+        """Let it go on to its end."""
+        self.let_go()
+        status = self.process.wait(60)
+        assert status == 0, self.errors()
 
     def kill(self) -> None:
         self.process.kill()

@@ -31,6 +31,7 @@ _ASSEMBLED = (
     "app.administrators",
     "app.assembly",
     "app.derivation",
+    "app.instance_owner",
     "app.key_files",
     "app.log_limit",
     "app.segment",
@@ -62,6 +63,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "app.credentials.models",
         "app.errors",
         "app.files",
+        "app.instance_owner",
     ),
     "app.key_files": ("app.store.audit_head", "app.store.location", *_FOUNDATION, *_DOMAIN),
     "app.restoring": ("app.command_user", *_ASSEMBLED),
@@ -71,7 +73,13 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "app.assembly": _ASSEMBLED,
     "app.derivation": ("app.store.location", *_FOUNDATION, *_DOMAIN),
     # The life of what the workers share: it writes down what an ended service has counted.
-    "app.segment": ("app.store", *_FOUNDATION, *_AUTH),
+    "app.segment": (
+        *("app.instance_owner", "app.service_lock", "app.store"),
+        *_FOUNDATION,
+        *_AUTH,
+    ),
+    "app.service_lock": _FOUNDATION,
+    "app.instance_owner": ("app.errors", "app.files"),
     "app.api": ("app.bodies", "app.url_map", *_ASSEMBLED),
     # Its forms are checked as the API checks a body.
     "app.console": ("app.api.schemas", "app.bodies", "app.url_map", *_ASSEMBLED),

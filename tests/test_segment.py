@@ -16,7 +16,8 @@ from app.auth.shared import SharedState, Word
 from app.auth.tallies import LiveTallies
 from app.config import Settings
 from app.errors import ConfigurationError, ServiceUnreachable, StoreError
-from app.segment import ServiceSegment, _ServiceLock, attached, changing_keys, segment_path
+from app.segment import ServiceSegment, attached, changing_keys, segment_path
+from app.service_lock import ServiceLock
 from tests.audited import new_trail, open_store
 from tests.serving import SERVE, files, other, settings_for
 from tests.store.conftest import new_credential
@@ -58,8 +59,8 @@ def test_two_databases_never_meet(tmp_path: Path) -> None:
     one = settings_for(tmp_path / "one")
     (tmp_path / "two").mkdir()
     two = settings_for(tmp_path / "two", LATCHKEY_SHARED_MEMORY=str(one.shared_memory))
-    assert segment_path(one) != segment_path(two)
     first, second = ServiceSegment.open(one), ServiceSegment.open(two)
+    assert segment_path(one) != segment_path(two)
     assert len(files(one)) == 2
     mine, theirs = first.for_worker(), second.for_worker()
     before = theirs.stripes.generation("live_x")
@@ -180,12 +181,17 @@ def test_counts_that_cannot_be_written_stay_for_the_next_start(settings: Setting
 
 @pytest.mark.parametrize("content", [b"", b"garbage" * 1000, bytes(100_000)])
 def test_what_is_no_segment_gives_way(settings: Settings, content: bytes) -> None:
-    path = segment_path(settings)
-    path.touch(mode=0o600)
-    path.write_bytes(content)
+    """What a damaged or an older service left is removed, and does not pile up."""
+    with other(SERVE, settings) as killed:
+        killed.says()
+        killed.kill()
+    left = segment_path(settings)
+    left.write_bytes(content)
     opened = ServiceSegment.open(settings)
     assert opened.segment.created
+    assert files(settings) == [segment_path(settings).name] != [left.name]
     opened.close()
+    assert files(settings) == []
 
 
 def test_a_workers_hold_is_its_own(settings: Settings) -> None:
@@ -258,16 +264,16 @@ def test_a_service_that_begins_in_between_is_joined(
 ) -> None:
     """A lock that is to be shared with others is let go of for a moment."""
     nowhere = settings.model_copy(update={"shared_memory": tmp_path / "nowhere", "workers": 1})
-    share_after_taking = _ServiceLock.share_after_taking
+    share_after_taking = ServiceLock.share_after_taking
     with ExitStack() as stack:
         uuids = []
 
-        def overtaken(lock: _ServiceLock) -> None:
+        def overtaken(lock: ServiceLock) -> None:
             fcntl.flock(lock._descriptor, fcntl.LOCK_UN)
             uuids.append(stack.enter_context(other(SERVE, settings)).says())
             share_after_taking(lock)
 
-        monkeypatch.setattr(_ServiceLock, "share_after_taking", overtaken)
+        monkeypatch.setattr(ServiceLock, "share_after_taking", overtaken)
         opened = ServiceSegment.open(nowhere)
         assert [opened.segment.uuid] == uuids
         assert not opened.is_private

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from app.config import Settings, load_settings, variable
+from app.errors import ServiceUnreachable
 from app.first_start import make_derivation_key_file
 from app.key_files import make_audit_key_file
 from app.segment import segment_path
@@ -159,7 +160,8 @@ def running(
             yield service
         finally:
             end_group(process, _STOP_PATIENCE)
-            service.segment.unlink(missing_ok=True)
+            with suppress(ServiceUnreachable):
+                service.segment.unlink(missing_ok=True)
 
 
 def clean_environment() -> dict[str, str]:

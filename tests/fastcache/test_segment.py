@@ -7,6 +7,8 @@ import os
 import re
 import signal
 import stat
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -242,6 +244,46 @@ def test_removed_by_the_last_holder_only(path: Path) -> None:
     with first.reopened() as again:
         assert words_of(again).value(0) == 1
     first.close()
+
+
+def test_of_two_that_leave_at_once_one_removes_it(path: Path) -> None:
+    """In every order of their two steps: letting go, and looking whether anybody else holds it."""
+    for order in ("aabb", "abab", "abba", "bbaa", "baba", "baab"):
+        first = Segment.create(path, REGIONS)
+        handles = {"a": first, "b": Segment.attach(path)}
+        left = {name: _leaving(handle) for name, handle in handles.items()}
+        removed = [done for name in order if (done := next(left[name])) is not None]
+        assert sorted(removed) == [False, True], order
+        assert not path.exists()
+        for handle in handles.values():
+            handle.close()
+
+
+def _leaving(segment: Segment) -> Iterator[bool | None]:
+    """`leave`, in its two steps, by a thread that waits between them."""
+    step, done = threading.Semaphore(0), threading.Semaphore(0)
+    result: list[bool] = []
+    remove_alone = segment._remove_alone
+
+    def second_step() -> bool:
+        done.release()
+        step.acquire()
+        return remove_alone()
+
+    segment._remove_alone = second_step  # type: ignore[method-assign]
+
+    def work() -> None:
+        step.acquire()
+        result.append(segment.leave())
+        done.release()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    for _ in range(2):
+        step.release()
+        done.acquire()
+        yield result[0] if result else None
+    thread.join()
 
 
 def test_another_under_its_name_is_not_removed(path: Path) -> None:

@@ -228,8 +228,14 @@ def test_another_users(open_directory: Path) -> None:
             Segment.attach(path)
 
     all_end_well([Child(other)])
-    # Root, as which a service may be looked after, may.
-    Segment.attach(path).close()
+    # Root could open it, and does where it is told whose it is; never by itself, since that user
+    # could then write what root trusts.
+    for call in ways_to(path):
+        with pytest.raises(SegmentForbidden, match="belongs to user 65534, not to 0"):
+            call()
+    Segment.attach(path, owner=NOBODY).close()
+    with pytest.raises(SegmentForbidden):
+        Segment.attach(path, owner=NOBODY - 1)
 
 
 @as_root
