@@ -241,3 +241,26 @@ def test_keys_list_due(box: Service) -> None:
     assert due() == [test.api_key, old.api_key]
     assert due("--mode", "live") == [old.api_key]
     assert due("--limit", "1") == [test.api_key]
+
+
+@pytest.mark.parametrize("name", ["\u200b", "\u3164", "\u2800\u2800", "\xa0", ""])
+def test_a_name_without_a_visible_character_is_refused(
+    box: Service, tmp_path: Path, name: str
+) -> None:
+    pair = made(box)
+    master = tmp_path / "master"
+    master.write_text("ab" * 32)
+    imported = tmp_path / "keys.jsonl"
+    imported.write_text(json.dumps({"name": name, "sha256": "ab" * 32}))
+    for arguments in (
+        ["keys", "create", "--name", name],
+        ["keys", "change", pair.api_key, "--name", name],
+        ["keys", "import", str(imported)],
+        ["admin", "create", name, "--password-stdin"],
+        ["console", "instance-key", "--name", name, "--master-key-file", str(master)],
+    ):
+        done = run_here(box, *arguments, standard_input="correct horse battery\n")
+        assert done.returncode != 0, arguments
+        assert "name" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert shown(box, pair.api_key)["name"] == "x"

@@ -258,7 +258,7 @@ def test_lines_of_json_end_only_where_json_says(box: Service, tmp_path: Path) ->
     assert reasons.keys() == {2, 3, 5, 6}
     assert reasons[2].startswith("name: ")
     assert reasons[3].startswith("name: ")
-    assert reasons[5] == "a name is given twice"
+    assert reasons[5] == "scopes: is given twice"
     assert reasons[6] == "not a JSON object"
     file.write_bytes(texts[0].encode() + b"\r\n\r\n")
     assert run_import(box, file)["imported"] == 1

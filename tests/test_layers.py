@@ -82,7 +82,13 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "app.instance_owner": ("app.errors", "app.files"),
     "app.api": ("app.bodies", "app.url_map", *_ASSEMBLED),
     # Its forms are checked as the API checks a body.
-    "app.console": ("app.api.schemas", "app.bodies", "app.url_map", *_ASSEMBLED),
+    "app.console": (
+        "app.api.problems",
+        "app.api.schemas",
+        "app.bodies",
+        "app.url_map",
+        *_ASSEMBLED,
+    ),
     "app.first_start": ("app.command_user", *_ASSEMBLED),
     # The factory is the one thing of the package itself that others call; the routes and the
     # console are loaded before the workers are forked.
@@ -105,7 +111,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "app.service_log": _DOMAIN,
     # Its commands take their fields from the API's shapes, and run the rest.
     "app.cli": (
-        *("app.api.schemas", "app.api.strict_json"),
+        *("app.api.problems", "app.api.schemas", "app.api.strict_json"),
         *("app.command_user", "app.first_start", "app.restoring", "app.server"),
         *_ASSEMBLED,
     ),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any, TypeVar
 
 from flask import Request, current_app
+from werkzeug.datastructures import MultiDict
 
 from app.api import strict_json
+from app.api.problems import shown_name
 from app.bodies import read_body
-from app.errors import InvalidRequest, UnsupportedMediaType
+from app.errors import InvalidField, InvalidRequest, UnsupportedMediaType
 
 MAX_BODY = 16 * 1024
 MAX_DEPTH = 32
@@ -29,6 +32,15 @@ class JsonRequest(Request):
     """A request whose ``get_json`` takes one strict JSON object, or raises one of our errors."""
 
     max_content_length = MAX_BODY
+
+    @cached_property
+    def args(self) -> MultiDict[str, str]:
+        """The query; raises InvalidField where a parameter is given twice."""
+        found = super().args
+        for name, values in found.lists():
+            if len(values) > 1:
+                raise InvalidField(shown_name(name), "is given twice")
+        return found
 
     def get_json(self, *arguments: object, **options: object) -> Any:
         """The body as a dict.
@@ -54,6 +66,8 @@ def _parse_object(body: bytes) -> dict[str, Any]:
         value = strict_json.loads(body.decode("utf-8"))
     except RecursionError:
         raise InvalidRequest("The JSON body is nested too deeply") from None
+    except strict_json.RepeatedName as error:
+        raise InvalidRequest(f"{shown_name(error.name)}: is given twice") from None
     except ValueError:
         raise InvalidRequest("The body is not valid JSON in UTF-8") from None
     if not isinstance(value, dict):

@@ -12,8 +12,10 @@ from flask_openapi3.openapi import OpenAPI
 from flask_openapi3.scaffold import APIScaffold
 from pydantic import BaseModel, ValidationError
 
+from app.api import schemas
 from app.api.json_request import JsonRequest
-from app.api.schemas import ErrorEnvelope, first_problem
+from app.api.problems import first_problem
+from app.api.schemas import ErrorEnvelope
 from app.url_map import PlainMap
 
 View = TypeVar("View", bound=Callable[..., object])
@@ -142,4 +144,5 @@ def _as_the_first() -> Described:
 
 def _refuse(error: ValidationError) -> Response:
     """What the library calls with a request that does not fit its models."""
-    raise first_problem(error) from None
+    # Its title is the name of the model.
+    raise first_problem(error, vars(schemas)[error.title]) from None

@@ -7,21 +7,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Required, TypedDict
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
-    ValidationError,
     WithJsonSchema,
 )
 from pydantic.config import JsonDict
 
 from app.credentials.models import Change, Credential, Mode, Origin, Status, Usage
+from app.credentials.names import LONGEST_NAME, NAME_PATTERN, check_name
 from app.credentials.scopes import KNOWN_SCOPES, parse_scopes
 from app.credentials.service import DEFAULT_OVERLAP, LONGEST_OVERLAP
 from app.credentials.tokens import API_KEY_PATTERN, SECRET_PATTERN
-from app.errors import InvalidField
 
 # RFC 3339 section 5.6. A time without an offset names no moment, so it is refused.
 _RFC3339 = re.compile(
@@ -33,8 +33,6 @@ _DAY = timedelta(days=1)
 # For how long back uses are answered by hour, and by day.
 _DAYS_BY_HOUR = 7
 _DAYS = 90
-
-_FIELD_NAME = re.compile(r"[a-z][a-z_]{0,39}", re.ASCII)
 
 
 def _parse_time(value: object) -> datetime:
@@ -62,17 +60,17 @@ Time = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 ApiKey = Annotated[str, Field(pattern=API_KEY_PATTERN, examples=["ak_live_0123456789ABCDEFGHIJkl"])]
-# A name begins and ends with a visible character. Control characters, those that end a line, and
-# those that turn the direction of writing could make a terminal or a page show something else.
-_HIDDEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
-_NAME_PATTERN = rf"^[^ {_HIDDEN}]([^{_HIDDEN}]*[^ {_HIDDEN}])?$"
 Name = Annotated[
     str,
-    Field(
-        min_length=1,
-        max_length=100,
-        pattern=_NAME_PATTERN,
-        examples=["billing service"],
+    AfterValidator(check_name),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": LONGEST_NAME,
+            "pattern": NAME_PATTERN,
+            "examples": ["billing service"],
+        }
     ),
 ]
 Scope = Annotated[str, Field(json_schema_extra={"enum": list(KNOWN_SCOPES)})]
@@ -332,20 +330,6 @@ class ErrorEnvelope(BaseModel):
     """The one shape of every error."""
 
     error: ErrorFields
-
-
-def first_problem(error: ValidationError) -> InvalidField:
-    """The first thing that pydantic found wrong: the error names the field, never its value."""
-    problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    field = ".".join(str(part) for part in problem["loc"]) or "body"
-    if problem["type"] == "extra_forbidden":
-        # The name comes from outside too, and may be a secret that was put in the wrong place.
-        known_form = _FIELD_NAME.fullmatch(field)
-        return InvalidField(field if known_form else "body", "there is no such field")
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "string_pattern_mismatch":
-        message = "has the wrong form"
-    return InvalidField(field, message[:1].lower() + message[1:])
 
 
 def _since(start: datetime, periods: dict[datetime, int]) -> list[UsedPeriod]:

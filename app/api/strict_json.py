@@ -7,7 +7,11 @@ from typing import Any
 
 
 class RepeatedName(ValueError):
-    """An object has a name twice: readers differ in which of the values counts (RFC 8259, 4)."""
+    """An object has ``name`` twice: readers differ in which value counts (RFC 8259 section 4)."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__("a name is given twice")
 
 
 def loads(text: str) -> Any:
@@ -22,7 +26,11 @@ def loads(text: str) -> Any:
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise RepeatedName
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise RepeatedName(name)
+            seen.add(name)
     return value
 
 

@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from app.api import strict_json
-from app.api.schemas import IssueBody, first_problem
+from app.api.problems import first_problem, shown_name
+from app.api.schemas import IssueBody
 from app.cli.options import json_option
 from app.cli.printing import print_json
 from app.cli.session import changing
@@ -121,8 +122,8 @@ def _json_lines(text: str) -> Iterator[tuple[int, dict[str, object] | str]]:
             continue
         try:
             fields = strict_json.loads(line)
-        except strict_json.RepeatedName:
-            yield number, "a name is given twice"
+        except strict_json.RepeatedName as error:
+            yield number, f"{shown_name(error.name)}: is given twice"
             continue
         except (ValueError, RecursionError):
             yield number, "not a JSON object"
@@ -169,7 +170,7 @@ def _key(line: int, fields: dict[str, object]) -> Foreign:
     try:
         terms = IssueBody.model_validate(fields).terms()
     except ValidationError as error:
-        raise first_problem(error) from None
+        raise first_problem(error, IssueBody) from None
     if redact_secrets(terms["name"]) != terms["name"]:
         raise InvalidField("name", "holds what looks like an API secret")
     return Foreign(

@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 import click
 from pydantic import BaseModel, ValidationError
 
+from app.api.problems import first_problem
 from app.api.schemas import (
     ChangeBody,
     CredentialObject,
     IssueBody,
     UsageObject,
-    first_problem,
 )
 from app.cli.exporting import export_command
 from app.cli.importing import import_command
@@ -226,7 +226,7 @@ def _validated(body: type[Body], given: dict[str, object]) -> Body:
     try:
         return body.model_validate(given)
     except ValidationError as error:
-        raise first_problem(error) from None
+        raise first_problem(error, body) from None
 
 
 def _all_credentials(

@@ -11,6 +11,7 @@ from app.cli.printing import print_fields, print_json
 from app.config import load_settings
 from app.credentials.derivation import instance_key
 from app.credentials.models import Mode
+from app.credentials.names import is_visible
 from app.credentials.tokens import new_api_key
 from app.derivation import load_derivation
 
@@ -44,6 +45,8 @@ def generate_pair(mode: Mode, as_json: bool) -> None:
 @json_option
 def derive_instance_key(name: str, master_key_file: Any, as_json: bool) -> None:
     """Derive an instance's derivation key from the vendor's master key."""
+    if not is_visible(name):
+        raise click.BadParameter("must have a visible character", param_hint="--name")
     if master_key_file is not None:
         text = master_key_file.read().decode("ascii", "replace")
     else:

@@ -20,7 +20,8 @@ from wtforms import (
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 from wtforms.widgets import CheckboxInput, ListWidget
 
-from app.api.schemas import first_problem, format_time
+from app.api.problems import first_problem
+from app.api.schemas import format_time
 from app.console.forms import ConsoleForm, Tie, add_fault
 from app.credentials.models import Credential
 from app.credentials.scopes import EVERYTHING, KNOWN_SCOPES, READ_EVERYTHING
@@ -190,7 +191,7 @@ def read_body(body: type[Body], given: dict[str, Any]) -> Body:
     try:
         return body.model_validate(given)
     except ValidationError as error:
-        raise first_problem(error) from None
+        raise first_problem(error, body) from None
 
 
 def show_fault(form: FlaskForm, error: InvalidField) -> None:

@@ -115,8 +115,10 @@ def test_a_time_of_ones_choice_is_in_utc(console: Service, ada: Visitor) -> None
     ("fields", "said"),
     [
         ({"name": ""}, "Enter a name"),
-        ({"name": "x" * 101}, "at most 100 characters"),
-        ({"name": "a\u202eb"}, "Has the wrong form"),
+        ({"name": "x" * 101}, "Must have 1 to 100 characters"),
+        ({"name": "a\u202eb"}, "Must not have control characters"),
+        ({"name": "\u3164"}, "Must have a visible character"),
+        ({"name": "\u200b"}, "Must have a visible character"),
         ({"name": "sk_live_abc"}, "looks like an API secret"),
         ({"access": "chosen"}, "Choose at least one"),
         ({"access": "chosen", "scopes": "ledger:write"}, "Allowed are"),
