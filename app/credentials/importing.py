@@ -90,6 +90,7 @@ def import_keys(
     """
     now = utc_now()
     problems = [*refused, *_repeated(keys)]
+    trail = Trail(by, Action.KEY_IMPORT)
 
     def check(present: Collection[bytes]) -> None:
         there = [
@@ -97,6 +98,8 @@ def import_keys(
             for key in keys
             if key.token_hash in present
         ]
+        # An import that died after its commit may have stored them without invalidating.
+        trail.made_before.extend(key.token_hash.hex() for key in keys if key.token_hash in present)
         if problems or there:
             raise ImportRefused(sorted([*problems, *there], key=lambda one: one.line))
 
@@ -116,11 +119,10 @@ def import_keys(
         )
         for key in keys
     ]
-    trail = Trail(by, Action.KEY_IMPORT)
     try:
         store.add_all(made, check, {"source_sha256": source_digest}, trail, progress)
     finally:
-        for lookup in trail.lookups:
+        for lookup in trail.to_invalidate:
             invalidate(lookup)
     for number in trail.invalidations:
         invalidated(number)

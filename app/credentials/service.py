@@ -29,7 +29,6 @@ from app.credentials.storage import CredentialStore
 from app.credentials.tokens import (
     MalformedToken,
     api_key_from,
-    lookup_key,
     mode_of,
     new_api_key,
     new_id,
@@ -183,7 +182,7 @@ class CredentialService:
 
         Effective before it returns.
         """
-        with self._invalidating(Trail(by, Action.KEY_REVOKE), api_key) as trail:
+        with self._invalidating(Trail(by, Action.KEY_REVOKE)) as trail:
             revoked = self._store.revoke(api_key, mode, utc_now(), trail)
         if not revoked:
             raise CredentialNotFound
@@ -220,7 +219,7 @@ class CredentialService:
                 raise CredentialNotFound
             decide(unchanged)
             return unchanged
-        with self._invalidating(Trail(by, Action.KEY_CHANGE), api_key) as trail:
+        with self._invalidating(Trail(by, Action.KEY_CHANGE)) as trail:
             changed = self._store.change(api_key, _mode_for(caller), utc_now(), decide, trail)
         if changed is None:
             raise CredentialNotFound
@@ -271,7 +270,7 @@ class CredentialService:
                 successor, end if _is_later(found.expires_at, end) else found.expires_at
             )
 
-        with self._invalidating(Trail(by, Action.KEY_ROTATE), api_key, successor_key) as trail:
+        with self._invalidating(Trail(by, Action.KEY_ROTATE)) as trail:
             made = self._store.rotate(api_key, _mode_for(caller), utc_now(), decide, trail)
         if made is None:
             raise CredentialNotFound
@@ -298,22 +297,21 @@ class CredentialService:
             created_at=utc_now(),
             expires_at=expires_at,
         )
-        with self._invalidating(trail, api_key):
+        with self._invalidating(trail):
             return self._store.add(new, trail)
 
     @contextmanager
-    def _invalidating(self, trail: Trail, *api_keys: str) -> Iterator[Trail]:
+    def _invalidating(self, trail: Trail) -> Iterator[Trail]:
         """Invalidate after the block, which commits a change and says so in the trail.
 
-        Also when it finds the change already made, by a call that died before it got here; and
-        when the store fails: the commit may have reached the file before that. The end of the
-        audit log is kept after that, since it takes its time.
+        This includes a change that was made before, by a call that died before it got here, and a
+        commit that failed: it may have reached the file. A change that never began, or was rolled
+        back, invalidates nothing. The audit head is written last, because it takes longest.
         """
         try:
             yield trail
         finally:
-            # An imported key is known by another name than its own, which only the store knows.
-            for lookup in dict.fromkeys([*map(lookup_key, api_keys), *trail.lookups]):
+            for lookup in trail.to_invalidate:
                 self._invalidate(lookup)
         if self._invalidated is not None:
             for number in trail.invalidations:

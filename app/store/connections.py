@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
@@ -37,14 +37,18 @@ class Connections:
                 yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, on_commit: Callable[[], None] | None = None) -> Iterator[Connection]:
         """A connection in a BEGIN IMMEDIATE transaction, committed at the end of the block.
 
-        Faults become StoreError; whatever the block raises rolls it back.
+        Faults become StoreError; an exception of the block rolls the transaction back.
+        ``on_commit`` is called immediately before the COMMIT, whose outcome is unknown where it
+        fails; it is not called where nothing can have been committed.
         """
         with translated, self._writer.connect() as connection:
             with _discarded_on_fault(connection), connection.begin():
                 yield connection
+                if on_commit is not None:
+                    on_commit()
 
     def close(self) -> None:
         """Close the connections, all idle by now; new ones are opened where they are needed."""

@@ -17,7 +17,7 @@ from app.credentials.models import (
     Rotation,
     Verifier,
 )
-from app.errors import DuplicateApiKey
+from app.errors import AlreadyRotated, DuplicateApiKey, KeyExpired
 from app.store.administrators import AdministratorStore
 from app.store.audit import AuditLog
 from app.store.audit_head import Seal
@@ -103,14 +103,14 @@ class Store:
 
         Raises DuplicateApiKey if the key exists, revoked or not.
         """
-        with self._connections.writing() as connection:
+        with self._connections.writing(trail.commits) as connection:
             added = self._add(connection, new, trail)
             self._record(connection, trail, new.created_at, added.api_key, terms_of(added))
             return added
 
     def revoke(self, api_key: str, mode: Mode | None, now: datetime, trail: Trail) -> bool:
         """Mark a credential as revoked at ``now``; False if none of ``mode`` is there to revoke."""
-        with self._connections.writing() as connection:
+        with self._connections.writing(trail.commits) as connection:
             found = _changeable(connection, api_key, mode, trail)
             if found is None:
                 return False
@@ -131,7 +131,7 @@ class Store:
         ``decide`` is called within the transaction with the credential as it is, and says what
         becomes of it; what it raises leaves everything as it was.
         """
-        with self._connections.writing() as connection:
+        with self._connections.writing(trail.commits) as connection:
             found = _changeable(connection, api_key, mode, trail)
             if found is None:
                 return None
@@ -161,12 +161,16 @@ class Store:
         has already, if any; what it raises leaves everything as it was. The answer is the new
         successor, which survives a power cut as the old one's new end does.
         """
-        with self._connections.writing() as connection:
+        with self._connections.writing(trail.commits) as connection:
             found = _changeable(connection, api_key, mode, trail)
             if found is None:
                 return None
             former = None if found.rotated_to is None else _find(connection, found.rotated_to)
-            rotation = decide(found, former)
+            try:
+                rotation = decide(found, former)
+            except (AlreadyRotated, KeyExpired):
+                trail.made_before.append(found.lookup)
+                raise
             successor = self._add(connection, rotation.successor, trail)
             values: dict[str, object] = {
                 "expires_at": to_milliseconds_or_none(rotation.expires_at),
@@ -202,6 +206,7 @@ class Store:
         try:
             row = connection.execute(insert(credential).returning(credential), values_of(new)).one()
         except IntegrityError:
+            trail.made_before.append(new.lookup)
             raise DuplicateApiKey from None
         _log(connection, new.lookup, new.created_at, trail)
         return credential_of(row)
@@ -227,11 +232,11 @@ def _changeable(
     connection: Connection, api_key: str, mode: Mode | None, trail: Trail
 ) -> Credential | None:
     found = _find(connection, api_key)
-    if found is None:
+    if found is None or mode not in (None, found.mode):
         return None
-    # Also of one that is revoked already: whoever revoked it may have died before he said so.
-    trail.lookups.append(found.lookup)
-    if found.revoked_at is not None or mode not in (None, found.mode):
+    if found.revoked_at is not None:
+        # The process that revoked it may have died before it invalidated.
+        trail.made_before.append(found.lookup)
         return None
     return found
 

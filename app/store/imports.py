@@ -76,7 +76,7 @@ class ImportedCredentials:
         rows = [_values(values_of(one)) for one in new]
         at = to_milliseconds(new[0].created_at)
         notes = [(lookup, at) for lookup in lookups]
-        with self._connections.writing() as connection:
+        with self._connections.writing(trail.commits) as connection:
             # Rows are never deleted, and a hash does not change: what came since is enough.
             since = connection.execute(_HASHES.where(credential.c.id > last_seen))
             check({row[1] for row in since})

@@ -188,7 +188,7 @@ def test_the_successor_takes_the_terms_and_the_account(office: Office) -> None:
     assert ended.rotated_to == made.api_key
     assert ended.expires_at is not None
     assert before + DEFAULT_OVERLAP <= ended.expires_at <= utc_now() + DEFAULT_OVERLAP
-    assert [lookup for lookup, _ in office.seen] == [old.lookup, lookup_key(made.api_key)]
+    assert [lookup for lookup, _ in office.seen] == [lookup_key(made.api_key), old.lookup]
 
 
 @pytest.mark.parametrize("own", [None, timedelta(minutes=1), timedelta(days=365)])
@@ -311,7 +311,7 @@ def test_a_change_of_unknown_outcome_invalidates_and_is_not_noted(office: Office
     with pytest.raises(StoreError):
         service.rotate(old.api_key, None, by=TESTER)
     broken.close()
-    assert [lookup for lookup, _ in office.seen][:2] == [old.lookup] * 2
+    assert [lookup for lookup, _ in office.seen].count(old.lookup) == 2
     assert noted == []
 
 
@@ -325,7 +325,7 @@ def test_each_row_of_the_log_is_noted_after_its_invalidation(office: Office) -> 
     assert events == [
         *(made.lookup, 1),
         *(made.lookup, 2),
-        *(made.lookup, successor.lookup, 3, 4),
+        *(successor.lookup, made.lookup, 3, 4),
         *(made.lookup, 5),
     ]
     assert [row.lookup for row in office.store.invalidations.after(0)] == [

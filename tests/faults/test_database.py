@@ -182,6 +182,31 @@ def test_a_database_out_of_reach(running: Service, fault: Fault) -> None:
     assert_recovered(running, keys)
 
 
+def test_changes_that_fail_end_nothing_that_is_cached(running: Service, long: bool) -> None:
+    """No change began, so no cached key is looked up again in the database that is not there."""
+    caller = running.issue()
+    warm = [running.issue() for _ in range(40)]
+    for pair in (caller, *warm):
+        assert running.get("/v1/account", pair.bearer).status == 200
+    new = [derived(running) for _ in range(2_000 if long else 150)]
+    with under(unreadable_file, running.database):
+        for pair in new:
+            body = {"api_key": pair.api_key, "api_secret": pair.api_secret}
+            answer = running.request("POST", "/credentials", json_body=body)
+            assert_internal_error(answer, "INTERNAL_ERROR")
+        for pair in warm:
+            path = f"/credentials/{pair.api_key}"
+            assert running.request("DELETE", path, caller.bearer).status == 500
+            assert (
+                running.request(
+                    "PATCH", f"/v1/api_keys/{pair.api_key}", caller.bearer, json_body={"name": "x"}
+                ).status
+                == 500
+            )
+        statuses = {running.get("/v1/account", pair.bearer).status for pair in warm}
+    assert statuses == {200}
+
+
 def test_a_database_that_another_process_writes_to(running: Service) -> None:
     keys = prepare(running)
     hold = "c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE')"

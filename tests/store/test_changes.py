@@ -218,7 +218,7 @@ def test_a_trail_says_which_rows_a_change_made(store: Store) -> None:
     numbers = [trail.head.number for trail in trails if trail.head is not None]
     assert numbers == [1, 2, 3, 4]
     # Also of one that was found revoked: whoever did that may not have got to say so.
-    assert trails[4].lookups == [added.lookup]
+    assert (trails[4].lookups, trails[4].made_before) == ([], [added.lookup])
     assert set(trails[2].lookups) == {added.lookup, new.lookup}
 
 
