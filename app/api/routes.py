@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Flask, request
+from flask import Flask, redirect, request
 from werkzeug.routing import RequestRedirect
+from werkzeug.wrappers import Response
 
 from app.api.account import account
 from app.api.credentials import add_registration, credentials
@@ -38,9 +39,21 @@ def build_api(settings: Settings) -> Flask:
         app.register_api(resource)
     if settings.registration == "open":
         add_registration(app)
+    for area in _AREAS:
+        app.add_url_rule(area.removesuffix("/"), "into", _lead_into, methods=["GET"])
     answer_every_error(app)
     app.before_request(_refuse_other_spellings)
     return app
+
+
+def _lead_into() -> Response:
+    """Lead to the same address with a slash, where an open area begins.
+
+    Only to the path: the host is what the caller says.
+    """
+    query = request.query_string.decode("latin-1")
+    target = f"{request.script_root}{request.path}/"
+    return redirect(f"{target}?{query}" if query else target, 308)
 
 
 def _refuse_other_spellings() -> None:
@@ -52,5 +65,7 @@ def _refuse_other_spellings() -> None:
 
 def open_routes(settings: Settings) -> OpenRoutes:
     """What needs no credential; a closed registration is a route that is not there."""
-    registration_open = settings.registration == "open"
-    return OpenRoutes(_OPEN | ({_REGISTRATION} if registration_open else set()), _AREAS)
+    routes = {*_OPEN, *(("GET", area.removesuffix("/")) for area in _AREAS)}
+    if settings.registration == "open":
+        routes.add(_REGISTRATION)
+    return OpenRoutes(frozenset(routes), _AREAS)

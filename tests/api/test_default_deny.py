@@ -18,11 +18,12 @@ from tests.service import Pair, Service
 
 OPEN_TO_GET = ("/health", "/ready", "/metrics", "/openapi.json")
 AREAS = ("/docs/", "/console/")
+LED_INTO = ("/docs", "/console")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW")
 ELSEWHERE = (
     "/",
-    "/docs",
-    "/console",
+    "/docsx",
+    "/consoles",
     "/v1",
     "/v1/",
     "/static/",
@@ -44,7 +45,7 @@ def is_open(method: str, path: str) -> bool:
     if path.startswith(AREAS):
         return True
     if method in ("GET", "HEAD"):
-        return path in OPEN_TO_GET
+        return path in (*OPEN_TO_GET, *LED_INTO)
     return (method, path) == ("POST", "/credentials")
 
 
@@ -83,6 +84,20 @@ def test_what_is_open_answers(service: Service, path: str) -> None:
     assert (got.status, head.status, head.body) == (200, 200, b"")
     assert got.body
     assert head.headers["content-type"] == got.headers["content-type"]
+
+
+@pytest.mark.parametrize("path", LED_INTO)
+def test_an_open_area_is_found_without_its_slash(service: Service, live: Pair, path: str) -> None:
+    for headers in ({}, live.bearer, {"Host": "elsewhere.example"}, {"Upgrade": "websocket"}):
+        for method in ("GET", "HEAD"):
+            answer = service.request(method, path, headers)
+            assert (answer.status, answer.headers["location"]) == (308, f"{path}/")
+    with_query = service.get(f"{path}?a=%3Cb%3E&c")
+    assert with_query.headers["location"] == f"{path}/?a=%3Cb%3E&c"
+    assert b"<b>" not in with_query.body
+    # Nothing else of it is open.
+    MISSING.check(service.request("POST", path), "pair")
+    assert service.request("POST", path, live.headers).status in (404, 405)
 
 
 def test_open_registration_reads_the_body_first(service: Service) -> None:
@@ -127,7 +142,7 @@ def test_no_static_files(service: Service, live: Pair) -> None:
 
 
 def test_other_spellings_of_a_route_are_no_route(service: Service, live: Pair) -> None:
-    for path in ("//v1/account", "//credentials", "///health", "/docs"):
+    for path in ("//v1/account", "//credentials", "///health", "//docs", "/health/"):
         MISSING.check(service.get(path), "pair")
         NOT_FOUND.check(service.get(path, live.headers), "pair")
 
@@ -151,7 +166,7 @@ def _forgotten() -> str:
     return "open to all?"
 
 
-@pytest.mark.parametrize("rule", ["/v1/forgotten", "/forgotten/<x>", "/docs", "/healthy"])
+@pytest.mark.parametrize("rule", ["/v1/forgotten", "/forgotten/<x>", "/docsx", "/healthy"])
 def test_view_that_declares_nothing_stops_the_start(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, rule: str
 ) -> None:
