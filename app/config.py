@@ -159,8 +159,9 @@ class Settings(BaseModel):
     )
     request_timeout: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)] = Field(
         default=20.0,
-        description="Seconds in which a request must be read and answered, 1 to 3600; the "
-        "connection of a slower client is cut.",
+        description="Seconds in which a request must be read and its answer begun, 1 to 3600; from "
+        "then on the client must take some of the answer within each such time. The connection of "
+        "a slower client is cut.",
     )
     rotation_days: Annotated[int, Field(ge=1, le=3650), _WHOLE] = Field(
         default=90,

@@ -331,6 +331,17 @@ class PasswordsBusy(ApiError):
         return {"Retry-After": "1"}
 
 
+class ExportsBusy(ApiError):
+    """503: one more export of the console would leave too few threads for everything else."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    pair_code = "BUSY"
+    default_message = "Other exports are being sent at this moment. Try again when they are done"
+
+    def extra_headers(self) -> Mapping[str, str]:
+        return {"Retry-After": "10"}
+
+
 def envelope(error: ApiError, dialect: Dialect) -> bytes:
     """The error's JSON body, in UTF-8: ``{"error": {"type", "code", "message"}}``."""
     fields = {"type": error.type, "code": error.code(dialect), "message": error.message}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import socket
-import time
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
-from gunicorn.http.message import Message
+from gunicorn.http.message import Message, Request
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from app.answering import Answering, Deadline
 from app.errors import InternalError
 from app.lingering import Lingering
 from app.log_limit import LOG_LIMIT, limit_log
@@ -24,24 +24,30 @@ class EnvelopeWorker(ThreadWorker):
 
     gunicorn would quote the offending header to the log, and that may hold a secret.
 
-    A request that is not read and answered within its deadline is cut off: each holds a thread.
+    A request that misses its deadline is cut off, since each holds a thread: see app/answering.py.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._deadlines: dict[TConn, float] = {}
+        self._deadlines: dict[TConn, Deadline] = {}
         server: Any = self.app
         self._request_timeout: float = server.settings.request_timeout
 
     def handle(self, conn: TConn) -> bool:
         """Called by gunicorn in a thread, for each request on a connection."""
-        self._deadlines[conn] = time.monotonic() + self._request_timeout
+        self._deadlines[conn] = Deadline(self._request_timeout)
         if conn.parser is None:
             conn.parser = ServedRequests(self.cfg, conn.sock, conn.client)
         try:
             return super().handle(conn)
         finally:
             self._deadlines.pop(conn, None)
+
+    def handle_request(self, req: Request, conn: TConn) -> bool:
+        """Called by gunicorn in a thread, when the head of a request has been read."""
+        # All that gunicorn needs of a connection here.
+        answering: Any = Answering.of(conn, self._deadlines[conn])
+        return super().handle_request(req, answering)
 
     def run(self) -> None:
         """Called by gunicorn in the main thread: accept and hand over until the end."""
@@ -69,9 +75,8 @@ class EnvelopeWorker(ThreadWorker):
         """Called by gunicorn at least once a second, in the main thread."""
         super().notify()
         self._lingering.close_late()
-        now = time.monotonic()
         for conn, deadline in list(self._deadlines.items()):
-            if now > deadline:
+            if deadline.has_passed(conn.sock):
                 with suppress(OSError):
                     conn.sock.shutdown(socket.SHUT_RDWR)
 

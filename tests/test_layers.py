@@ -97,7 +97,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *_ASSEMBLED,
     ),
     "app.worker": (
-        *("app.lingering", "app.log_limit", "app.refusals", "app.request_parser"),
+        *("app.answering", "app.lingering", "app.log_limit"),
+        *("app.refusals", "app.request_parser"),
         "app.service_log",
         *_FOUNDATION,
         *_AUTH,
@@ -106,6 +107,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "app.request_parser": (),
     "app.bodies": ("app.errors",),
     "app.url_map": (),
+    "app.answering": (),
     "app.lingering": (),
     "app.refusals": _AUTH,
     "app.service_log": _DOMAIN,

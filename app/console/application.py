@@ -6,6 +6,7 @@ import hashlib
 from functools import cached_property, lru_cache
 from io import BytesIO
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import IO, Any
 
 from flask import Flask, Request, redirect, url_for
@@ -49,6 +50,7 @@ def build_console(latchkey: Latchkey) -> Flask:
     app = Console("app.console", static_url_path="/console/static")
     app.url_map.merge_slashes = False
     app.extensions["latchkey"] = latchkey
+    app.extensions["exports"] = BoundedSemaphore(max(1, latchkey.settings.threads // 2))
     app.config.update(
         SECRET_KEY=latchkey.derivation.newest.console_key,
         PROVIDE_AUTOMATIC_OPTIONS=False,

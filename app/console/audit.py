@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
+from threading import BoundedSemaphore
 from urllib.parse import urlencode
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, current_app, render_template, request
 from werkzeug.wrappers import Response
 
 from app.console.answers import page
 from app.console.sessions import latchkey
 from app.credentials.audit import Action, Entry
 from app.credentials.tokens import redact_secrets
+from app.errors import ExportsBusy
 from app.store.audit import Filter
 
 audit = Blueprint("audit", __name__, url_prefix="/console/audit")
 
 PAGE_SIZE = 50
 _LONGEST = 100
+_BLOCK = 64 * 1024
 _LARGEST_NUMBER = 2**63 - 1
 
 
@@ -72,10 +76,17 @@ def show() -> str:
 
 @audit.get("/export")
 def export() -> Response:
-    """What the filter leaves of the log as JSON lines, the oldest first."""
+    """What the filter leaves of the log as JSON lines, the oldest first.
+
+    It is read page by page as the client takes it. Each export holds a thread, so that half of
+    them at most do.
+    """
     query = AuditQuery.of(request.args)
+    exports: BoundedSemaphore = current_app.extensions["exports"]
+    if not exports.acquire(blocking=False):
+        raise ExportsBusy
     return Response(
-        _lines(latchkey().store.audit.entries(query.filter)),
+        Export(latchkey().store.audit.entries(query.filter), exports.release),
         content_type="application/jsonl",
         headers={"Content-Disposition": 'attachment; filename="latchkey-audit.jsonl"'},
     )
@@ -87,6 +98,39 @@ def verify() -> Response:
     return page("audit_verified.html", found=latchkey().store.audit.verify())
 
 
-def _lines(entries: Iterator[Entry]) -> Iterator[str]:
+class Export:
+    """The blocks of an export; the first is read at once, so that a fault has an error page.
+
+    ``closed`` is called once, when the export ends or is given up.
+    """
+
+    def __init__(self, entries: Iterator[Entry], closed: Callable[[], None]) -> None:
+        self._closed: Callable[[], None] | None = closed
+        try:
+            blocks = _blocks(entries)
+            self._blocks = chain([next(blocks, b"")], blocks)
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._blocks
+
+    def close(self) -> None:
+        """Called by the server after the last block, and where the client left."""
+        closed, self._closed = self._closed, None
+        if closed is not None:
+            closed()
+
+
+def _blocks(entries: Iterator[Entry]) -> Iterator[bytes]:
+    lines: list[bytes] = []
+    size = 0
     for entry in entries:
-        yield json.dumps(entry.json_fields, ensure_ascii=False) + "\n"
+        lines.append(json.dumps(entry.json_fields, ensure_ascii=False).encode() + b"\n")
+        size += len(lines[-1])
+        if size >= _BLOCK:
+            yield b"".join(lines)
+            lines.clear()
+            size = 0
+    yield b"".join(lines)

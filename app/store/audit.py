@@ -25,7 +25,7 @@ from app.store.connections import Connections
 from app.store.rows import to_milliseconds
 from app.store.tables import audit
 
-_BATCH = 5_000
+_BATCH = 1_000
 _LARGEST_NUMBER = 2**63 - 1
 _LAST = select(audit.c.number, audit.c.mac).order_by(audit.c.number.desc()).limit(1)
 _next = audit.alias("next")

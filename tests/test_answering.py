@@ -1,0 +1,284 @@
+"""How long a request holds a thread: long answers, and clients that take them slowly or never."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from http.client import HTTPException
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from app.answering import LEAST, Answering, Deadline
+from tests.console.visitor import Visitor, make_administrator
+from tests.fastcache.fake_clock import Clock
+from tests.faults.processes import wait_until, workers
+from tests.service import Service
+
+TIMEOUT = 1
+ROWS = 30_000
+EXPORT = "/console/audit/export"
+
+
+class Connection:
+    """A client that reads by hand, with a small buffer: little is taken at once."""
+
+    def __init__(self, visitor: Visitor, path: str = EXPORT) -> None:
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        self.socket.settimeout(30)
+        self.socket.connect(("127.0.0.1", visitor.service.port))
+        cookies = "; ".join(f"{name}={value}" for name, value in visitor.cookies.items())
+        self.socket.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {cookies}\r\n\r\n".encode()
+        )
+        self.received = self.socket.makefile("rb", buffering=256 * 1024)
+        self.status = int(self.received.readline().split()[1])
+        while self.received.readline() not in (b"\r\n", b""):
+            pass
+
+    def chunks(self) -> Iterator[bytes]:
+        """The chunks of the body (RFC 9112 section 7.1), to the last one."""
+        while True:
+            line = self.received.readline()
+            size = int(line, 16)
+            chunk = self.received.read(size)
+            if len(chunk) < size or self.received.readline() != b"\r\n":
+                raise HTTPException("the answer was cut off")
+            if not size:
+                return
+            yield chunk
+
+    def close(self) -> None:
+        self.received.close()
+        self.socket.close()
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One worker with two threads, one second for a request, and a long audit log."""
+    directory = tmp_path_factory.mktemp("long")
+    with Service(
+        directory,
+        LATCHKEY_WORKERS="1",
+        LATCHKEY_THREADS="2",
+        LATCHKEY_REQUEST_TIMEOUT=str(TIMEOUT),
+        LATCHKEY_SIGN_IN_LIMIT="off",
+    ) as service:
+        make_administrator(service)
+        with closing(sqlite3.connect(service.database)) as database, database:
+            database.execute(
+                "WITH RECURSIVE n(i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM n LIMIT ?)"
+                "INSERT INTO audit (number, at, action, actor_kind, detail, mac)"
+                "SELECT i, 0, 'key.change', 'nobody', printf('%.1000c', 'x'), '' FROM n",
+                (ROWS,),
+            )
+        yield service
+
+
+@pytest.fixture(scope="module")
+def ada(console: Service) -> Visitor:
+    visitor = Visitor(console)
+    assert visitor.sign_in().status == 303
+    return visitor
+
+
+def memory_of(pid: int, name: str) -> int:
+    """Kibibytes, of a line of a process's status."""
+    (line,) = [
+        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if name in line
+    ]
+    return int(line.split()[1])
+
+
+def test_a_long_answer_is_not_cut_off(console: Service, ada: Visitor) -> None:
+    (worker,) = workers(console)
+    Path(f"/proc/{worker}/clear_refs").write_text("5")  # VmHWM begins anew
+    before = memory_of(worker, "VmRSS")
+    client = Connection(ada)
+    assert client.status == 200
+    began, count, size, checkpoints = time.monotonic(), 0, 0, 0
+    with closing(sqlite3.connect(console.database)) as database:
+        for chunk in client.chunks():
+            count += chunk.count(b"\n")
+            size += len(chunk)
+            # Slowly enough for the answer to take several timeouts, whatever the box.
+            if time.monotonic() - began < 3.5 * TIMEOUT:
+                time.sleep(0.02)
+            if count // 10_000 > checkpoints:
+                checkpoints += 1
+                assert console.get("/health").status == 200
+                # No snapshot is held, so the WAL can be written back as a whole.
+                busy, _, _ = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                assert busy == 0
+    client.close()
+    assert time.monotonic() - began > 2 * TIMEOUT
+    assert count >= ROWS
+    assert checkpoints >= 2
+    # Read page by page, whatever the length.
+    assert memory_of(worker, "VmHWM") - before < size / 1024 / 2
+
+
+def test_every_row_is_whole(console: Service, ada: Visitor) -> None:
+    client = Connection(ada, f"{EXPORT}?action=key.change")
+    body = b"".join(client.chunks())
+    client.close()
+    numbers = [json.loads(line)["number"] for line in body.splitlines()]
+    assert numbers == list(range(1000, 1000 + ROWS))
+
+
+def test_a_client_that_stops_reading_is_cut_off(console: Service, ada: Visitor) -> None:
+    stopped = Connection(ada)
+    assert stopped.status == 200
+    # One thread is left for everything else, and is not given to another export.
+    refused = ada.get(EXPORT)
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "10")
+    assert "Other exports are being sent" in refused.text
+    assert console.get("/health").status == 200
+    assert ada.request("HEAD", EXPORT, None, {}).status == 503
+    wait_until(lambda: ada.request("HEAD", EXPORT, None, {}).status == 200, "the thread")
+    with pytest.raises((HTTPException, OSError, ValueError)):
+        for _ in stopped.chunks():
+            pass
+    stopped.close()
+
+
+def test_a_client_that_leaves_gives_its_place_up(console: Service, ada: Visitor) -> None:
+    for _ in range(3):
+        Connection(ada).close()
+        wait_until(lambda: ada.request("HEAD", EXPORT, None, {}).status == 200, "the place")
+
+
+def test_a_fault_of_the_first_page_has_an_error_page(console: Service, ada: Visitor) -> None:
+    away = console.database.with_name("away.db")
+    for _ in range(3):
+        console.database.rename(away)
+        try:
+            assert ada.get(EXPORT).status == 500
+        finally:
+            away.rename(console.database)
+    assert ada.request("HEAD", EXPORT, None, {}).status == 200
+
+
+# ---- The deadline itself, over real sockets and with a clock of the test's own
+
+Sockets = tuple[socket.socket, socket.socket]
+
+
+def tcp() -> Sockets:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        return listener.accept()[0], client
+
+
+@pytest.fixture(params=[tcp, socket.socketpair], ids=["tcp", "unix"])
+def sockets(request: pytest.FixtureRequest) -> Iterator[Sockets]:
+    made: Sockets = request.param()
+    for one in made:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+    yield made
+    for one in made:
+        one.close()
+
+
+class Served:
+    """What gunicorn hands over of a connection."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock, self.client, self.server = sock, "client", "server"
+
+
+def fill(served: socket.socket, answering: Answering) -> int:
+    """Send until nothing more fits; how many bytes that were."""
+    served.setblocking(False)
+    sent = 0
+    while True:
+        try:
+            answering.sock.sendall(b"x" * 1024)
+        except BlockingIOError:
+            return sent
+        sent += 1024
+
+
+def test_the_deadline_moves_while_the_client_takes_something(sockets: Sockets) -> None:
+    served, client = sockets
+    clock = Clock()
+    deadline = Deadline(10, clock)
+    answering = Answering.of(Served(served), deadline)
+    assert (answering.client, answering.server) == ("client", "server")
+    assert answering.sock.fileno() == served.fileno()
+    clock.tick(9)
+    assert not deadline.has_passed(served)
+    # The answer begins: from here on, it is about that.
+    assert fill(served, answering) > 4 * LEAST
+    clock.tick(10)
+    assert not deadline.has_passed(served)
+    for _ in range(3):
+        clock.tick(11)
+        taken = 0
+        while taken < 64 * 1024:
+            taken += len(client.recv(64 * 1024))
+            fill(served, answering)
+        assert not deadline.has_passed(served)
+    clock.tick(9)
+    assert not deadline.has_passed(served)
+    # Nothing was taken since.
+    clock.tick(2)
+    assert deadline.has_passed(served)
+
+
+def test_an_answer_that_does_not_begin_is_late(sockets: Sockets) -> None:
+    served, _ = sockets
+    clock = Clock()
+    deadline = Deadline(10, clock)
+    clock.tick(10)
+    assert not deadline.has_passed(served)
+    clock.tick(1)
+    assert deadline.has_passed(served)
+
+
+def test_what_is_sent_arrives_as_it_is(sockets: Sockets, tmp_path: Path) -> None:
+    served, client = sockets
+    deadline = Deadline(10)
+    answering = Answering.of(Served(served), deadline)
+    data = os.urandom(1_000_000)
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    received = bytearray()
+
+    def exchange(send: Callable[[], object], size: int) -> None:
+        sending = Thread(target=send)
+        sending.start()
+        received.clear()
+        while len(received) < size:
+            received.extend(client.recv(65536))
+        sending.join()
+
+    exchange(lambda: answering.sock.sendall(data), len(data))
+    assert received == data
+    with path.open("rb") as file:
+        exchange(lambda: answering.sock.sendfile(file, 10, 500_000), 500_000)
+        assert received == data[10:500_010]
+        exchange(lambda: answering.sock.sendfile(file, 10), len(data) - 10)
+        assert received == data[10:]
+
+
+def test_a_connection_that_is_gone_counts_as_taken(sockets: Sockets) -> None:
+    served, client = sockets
+    clock = Clock()
+    deadline = Deadline(10, clock)
+    answering = Answering.of(Served(served), deadline)
+    answering.sock.sendall(b"x" * 2 * LEAST)
+    client.close()
+    served.close()
+    clock.tick(11)
+    assert not deadline.has_passed(served)
+    clock.tick(11)
+    assert deadline.has_passed(served)
