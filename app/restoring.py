@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import secrets
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from app.command_user import command_line_user
 from app.config import Settings
 from app.credentials.audit import Action, Head, Record
 from app.credentials.audit_check import LOG_GOES_ON, messages
+from app.credentials.importing import IMPORTED
 from app.credentials.scopes import lies_within
 from app.credentials.service import utc_now
+from app.derivation import load_derivation
 from app.errors import ConfigurationError
 from app.key_files import load_seal
 from app.segment import without_service
@@ -28,6 +30,7 @@ from app.store.migrate import migrate
 from app.store.restore import (
     Carried,
     FormerUnreadable,
+    active_keys,
     carry_over,
     end_sessions,
     put_in_place,
@@ -43,38 +46,50 @@ class Restored:
     aside: Path | None
 
 
-def restore(
-    settings: Settings,
-    backup: Path,
-    accept_unknown: Callable[[str], None],
-    accept_findings: Callable[[list[str]], None],
-) -> Restored:
+class Questions(Protocol):
+    """What a restore asks before it changes anything. Each returns to go on, or raises."""
+
+    def begin(self) -> None:
+        """Whether to restore at all: the backup is whole, and no service runs."""
+
+    def unknown(self, reason: str) -> None:
+        """Although the database in use cannot be read."""
+
+    def findings(self, messages: list[str]) -> None:
+        """Although the audit log of the database in use is not whole, for these reasons."""
+
+    def not_vouched(self, keys: int, active: int, reason: str) -> None:
+        """Although of so many active keys some were made with no key that is listed."""
+
+
+def restore(settings: Settings, backup: Path, questions: Questions) -> Restored:
     """Put a backup in the database's place; the former one stays beside it under another name.
 
     What was revoked, rotated, or given a sooner end or fewer scopes since the backup stays so.
-    Where the former database cannot be read, ``accept_unknown`` is called with the reason before
-    anything is changed, and may raise; so is ``accept_findings`` where the audit log in it is not
-    whole, with what is wrong, which is written down. Any other failure leaves all as it was. Raises
-    ServiceUnreachable while a service runs, BackupFailed, and ConfigurationError.
+    The ``questions`` are asked before anything is changed; what is wrong with the audit log is
+    written down. Any other failure leaves all as it was. Raises ServiceUnreachable while a service
+    runs, BackupFailed, and ConfigurationError.
     """
     database = database_path(settings.database_url)
     seal = load_seal(settings)
     check_backup(backup)
     with without_service(settings):
+        questions.begin()
         draft = database.with_name(f"{database.name}.restoring-{secrets.token_hex(4)}")
         try:
             back_up(backup, draft)
             migrate(f"sqlite:///{draft}")
             findings: list[str] = []
             carried = None
-            if _is_readable(database, draft, accept_unknown):
+            if _is_readable(database, draft, questions):
                 # It may be of an older version than the program.
                 migrate(f"sqlite:///{database}")
                 # Its log goes on, with a head that is true of it: a cut would be covered.
                 findings = _verify(settings, seal)
                 if findings:
-                    accept_findings(findings)
+                    questions.findings(findings)
                 carried = carry_over(draft, database, lies_within, utc_now())
+            _ask_about_keys(settings, draft, questions)
             end_sessions(draft)
             _write_down(draft, backup, carried, findings, seal)
             moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
@@ -95,11 +110,24 @@ def restore(
     return Restored(carried, aside if there else None)
 
 
-def _is_readable(database: Path, draft: Path, accept_unknown: Callable[[str], None]) -> bool:
+def _ask_about_keys(settings: Settings, draft: Path, questions: Questions) -> None:
+    """Ask where the service would refuse active keys: no listed derivation key made them."""
+    try:
+        listed, reason = load_derivation(settings).ids, "of other derivation keys than those listed"
+    except ConfigurationError as error:
+        listed, reason = frozenset(), str(error)
+    active = active_keys(draft, utc_now())
+    # No key made what was imported.
+    ended = sum(count for key, count in active.items() if key not in listed | {IMPORTED})
+    if ended:
+        questions.not_vouched(ended, sum(active.values()), reason)
+
+
+def _is_readable(database: Path, draft: Path, questions: Questions) -> bool:
     try:
         require_readable(database, draft)
     except FormerUnreadable as error:
-        accept_unknown(str(error))
+        questions.unknown(str(error))
         return False
     return True
 

@@ -29,7 +29,7 @@ def run_here(
     with (
         patch.dict(os.environ, service.environment(), clear=True),
         patch.object(sys, "argv", ["latchkey", *arguments]),
-        patch.object(sys, "stdin", io.StringIO(standard_input)),
+        patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(standard_input.encode()))),
         contextlib.chdir(service.directory),
         contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(error),

@@ -85,9 +85,7 @@ def test_keys_create_with_scopes_and_an_expiry(box: Service) -> None:
         (["--name", "x" * 101], "latchkey: name: "),
         (["--name", "two\nlines"], "latchkey: name: "),
         (["--name", "x", "--scope", "everything"], "latchkey: scopes: allowed are *, "),
-        (["--name", "x", "--expires-at", "tomorrow"], "latchkey: expires_at: must be a time as in"),
         (["--name", "x", "--expires-at", "2020-01-01T00:00:00Z"], "latchkey: expires_at: must lie"),
-        (["--name", "x", "--expires-at", "2036-01-01T00:00:00"], "latchkey: expires_at: must be"),
     ],
 )
 def test_keys_create_refuses_what_cannot_be_stored(
@@ -166,15 +164,7 @@ def test_keys_revoke_with_yes(box: Service) -> None:
     assert run.stderr == ""
     assert shown(box, pair.api_key)["status"] == "revoked"
     again = fails(box, "keys", "revoke", pair.api_key, "--yes")
-    assert one_line(again) == "latchkey: No such credential"
-
-
-def test_keys_revoke_does_nothing_without_an_answer(box: Service) -> None:
-    pair = made(box, name="kept")
-    said = fails(box, "keys", "revoke", pair.api_key)
-    assert f"Revoke {pair.api_key} (live, kept)? This cannot be undone. [y/N]" in said
-    assert said.endswith("Aborted!\n")
-    assert shown(box, pair.api_key)["status"] == "active"
+    assert one_line(again) == "latchkey: The key is revoked already"
 
 
 @pytest.mark.parametrize("typed", ["n\n", "\n", "\x04"])

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.command import run_here
+from tests.command_line import at_terminal
 from tests.console.visitor import Visitor, make_administrator
 from tests.service import Service
 
@@ -160,8 +161,8 @@ def test_who_was_removed_since_does_not_sign_in_again(box: Service) -> None:
         make_administrator(box, name)
     run(box, "admin", "disable", "eve")
     file = back_up(box, "administrators.db")
-    run(box, "admin", "remove", "bob")
-    run(box, "admin", "remove", "eve")
+    run(box, "admin", "remove", "bob", "--yes")
+    run(box, "admin", "remove", "eve", "--yes")
     said = restore(box, file)
     gone = "disabled, for the former database does not have this administrator: "
     assert f"{gone}bob\n{gone}eve\n" in said
@@ -187,11 +188,9 @@ def test_a_cut_is_told_before_the_restore_and_after_it(box: Service) -> None:
     edit(box, f"DELETE FROM audit WHERE number > {last - 2}")
     cut = f"rows {last - 1} to {last}: were cut off, for the head says that the log went that far"
     identity = box.database.stat().st_ino
-    refused = run_here(box, "restore", str(file), standard_input="y\nn\n")
-    assert refused.returncode == 1
-    assert f"The audit log of the database in use is not what was written:\n{cut}\n" in (
-        refused.stderr
-    )
+    status, screen = at_terminal(box, "restore", str(file), prompt="[y/N]", typed="y\nn\n")
+    assert status == 1
+    assert f"The audit log of the database in use is not what was written:\r\n{cut}\r\n" in screen
     assert box.database.stat().st_ino == identity
     assert run_here(box, "audit", "verify").returncode == 1
     accepted = run_here(box, "restore", str(file), "--yes")
@@ -323,9 +322,9 @@ def test_a_database_that_is_not_ours_is_asked_about(tmp_path: Path, harm: str) -
     box.initialize()
     file = back_up(box, "before.db")
     edit(box, harm)
-    asked = run_here(box, "restore", str(file), standard_input="y\nn\n")
-    assert asked.returncode == 1
-    assert "The database in use cannot be read" in asked.stderr
+    status, screen = at_terminal(box, "restore", str(file), prompt="[y/N]", typed="y\nn\n")
+    assert status == 1
+    assert "The database in use cannot be read" in screen
     assert "cannot be read" in run_here(box, "restore", str(file), "--yes").stderr
     assert detail_of_the_last(box)["log"] == "begins at the backup"
 

@@ -21,6 +21,7 @@ LOOKING = [
     ["admin", "list"],
     ["admin", "password", "ada", "--password-stdin"],
     ["admin", "remove", "ada"],
+    ["admin", "remove", "ada", "--yes"],
     ["audit", "accept"],
     ["audit", "export"],
     ["audit", "list"],

@@ -84,9 +84,17 @@ class Administrators:
         finally:
             self._places.release()
 
-    def all(self) -> list[Administrator]:
-        """Every administrator, by name."""
-        return self._store.all()
+    def by_name(self, limit: int | None = None) -> Iterator[Administrator]:
+        """The administrators in the order of their names, while they are read; None: all."""
+        return self._store.by_name(limit)
+
+    def count(self) -> int:
+        """How many there are."""
+        return self._store.count()
+
+    def find(self, name: str) -> Administrator | None:
+        """The administrator of this name, disabled or not."""
+        return self._store.find(name.lower())
 
     def create(self, name: str, password: str, by: Actor) -> Administrator:
         """Make an administrator; raises InvalidField for a name or password that will not do."""

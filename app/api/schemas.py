@@ -35,7 +35,7 @@ _DAYS_BY_HOUR = 7
 _DAYS = 90
 
 
-def _parse_time(value: object) -> datetime:
+def parse_time(value: object) -> datetime:
     """A moment in UTC, cut to the millisecond, from RFC 3339 text."""
     if isinstance(value, datetime):
         return value
@@ -55,7 +55,7 @@ def format_time(moment: datetime) -> str:
 
 Time = Annotated[
     datetime,
-    BeforeValidator(_parse_time),
+    BeforeValidator(parse_time),
     PlainSerializer(format_time, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]

@@ -1,20 +1,23 @@
 """The ``latchkey`` command: for a person at a terminal, and with ``--json`` for a script.
 
-Exit status: 0 done, 1 it could not be done (one line on standard error says why), 2 wrong usage.
+Exit status: 0 done, 1 it could not be done (one line on standard error says why; nothing does where
+the reader of a pipe has gone), 2 wrong usage.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.cli.options import json_option
-from app.cli.printing import print_json, print_table
+from app.cli import streams
+from app.cli.options import TEXT, json_option
+from app.cli.printing import print_json, print_table, secret_shown
 from app.config import MASK, Settings, load_settings, variable
 from app.credentials.tokens import redact_secrets
 from app.errors import LatchkeyError
@@ -85,9 +88,13 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option("--bind", metavar="HOST:PORT", help="Where to listen, instead of LATCHKEY_BIND.")
-@click.option("--workers", metavar="N", help="Processes, instead of LATCHKEY_WORKERS.")
-@click.option("--threads", metavar="N", help="Threads in each, instead of LATCHKEY_THREADS.")
+@click.option(
+    "--bind", type=TEXT, metavar="HOST:PORT", help="Where to listen, instead of LATCHKEY_BIND."
+)
+@click.option("--workers", type=TEXT, metavar="N", help="Processes, instead of LATCHKEY_WORKERS.")
+@click.option(
+    "--threads", type=TEXT, metavar="N", help="Threads in each, instead of LATCHKEY_THREADS."
+)
 def serve(bind: str | None, workers: str | None, threads: str | None) -> None:
     """Run the service in the foreground."""
     given = {"bind": bind, "workers": workers, "threads": threads}
@@ -117,7 +124,8 @@ def init() -> None:
         click.echo("\nNew credentials. Their secrets are shown this once; keep them.")
         click.echo("Paste to try:\n")
         for one in issued:
-            _print_try_out(settings, one)
+            with secret_shown(one):
+                _print_try_out(settings, one)
     else:
         click.echo(f"ready: {settings.database_url}")
     link = offer_set_up(settings)
@@ -147,12 +155,43 @@ def show_config(as_json: bool) -> None:
 
 
 def main() -> None:
-    """The entry point: run the command, and turn our errors into one line and exit status 1."""
+    """The entry point: run the command, and turn every failure into one line and exit status 1."""
+    streams.prepare()
+    status: object = 0
     try:
-        cli()
+        try:
+            cli()
+        except SystemExit as ended:
+            status = ended.code
+        streams.finish()
     except LatchkeyError as error:
-        click.echo(f"latchkey: {error}", err=True)
-        sys.exit(1)
+        status = _fail(str(error))
+    except KeyboardInterrupt:
+        status = _fail("interrupted")
+    except OSError as error:
+        status = _fail(streams.reason_of(error))
+    except Exception as error:
+        if _is_debugging():
+            raise
+        status = _fail(
+            f"unexpected fault: {type(error).__name__}: {error} "
+            f"(with {variable('log_level')}=debug it says where)"
+        )
+    sys.exit(status)  # type: ignore[arg-type]
+
+
+def _fail(reason: str | None) -> int:
+    """Say why the command failed, where that can be said: the exit status."""
+    streams.abandon_if_broken()
+    if reason is not None:
+        line = " ".join(redact_secrets(reason).split())
+        with suppress(OSError):
+            click.echo(f"latchkey: {line}", err=True)
+    return 1
+
+
+def _is_debugging() -> bool:
+    return os.environ.get(variable("log_level")) == "debug"
 
 
 def _print_try_out(settings: Settings, issued: IssuedCredential) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from app.administrators.models import Administrator
-from app.administrators.service import acceptable_name
+from app.administrators.service import Administrators, acceptable_name
 from app.api.schemas import format_time
-from app.cli.options import json_option
-from app.cli.printing import print_json, print_table
-from app.cli.session import administering
+from app.cli.asking import ask_secret, confirm, first_line_of_input
+from app.cli.options import (
+    NEVER,
+    json_option,
+    length_options,
+    name_argument,
+    rows_shown,
+    yes_option,
+)
+from app.cli.printing import print_json_list, print_rest, print_table
+from app.cli.session import administering, database_is_there
 from app.command_user import command_line_user
 from app.errors import InvalidField
 
@@ -28,11 +34,15 @@ def admin() -> None:
 
 
 @admin.command("create")
-@click.argument("name")
+@name_argument
 @password_option
 def create_administrator(name: str, password_stdin: bool) -> None:
     """Make an administrator."""
-    acceptable_name(name)
+    name = acceptable_name(name)
+    if database_is_there():
+        with administering(migrate=True) as administrators:
+            if administrators.find(name) is not None:
+                raise InvalidField("name", "is taken")
     password = _password(password_stdin)
     with administering(migrate=True) as administrators:
         made = administrators.create(name, password, command_line_user())
@@ -40,34 +50,35 @@ def create_administrator(name: str, password_stdin: bool) -> None:
 
 
 @admin.command("list")
+@length_options
 @json_option
-def list_administrators(as_json: bool) -> None:
-    """List the administrators."""
+def list_administrators(limit: int | None, every: bool, as_json: bool) -> None:
+    """List the administrators by name: 50 of them, or all with --all or --json."""
+    shown = rows_shown(limit, every, as_json)
     with administering() as administrators:
-        every = administrators.all()
-    rows = [_fields(one) for one in every]
-    if as_json:
-        print_json({"administrators": rows})
-        return
-    print_table(
-        ["name", "status", "created", "signed in"],
-        [[value or "never" for value in row.values()] for row in rows],
-    )
+        rows = (_fields(one) for one in administrators.by_name(shown))
+        if as_json:
+            print_json_list("administrators", rows)
+            return
+        cells = ([value or NEVER for value in row.values()] for row in rows)
+        print_table(["name", "status", "created", "signed in"], cells)
+        if shown is not None:
+            print_rest(administrators.count() - shown, "administrator")
 
 
 @admin.command("password")
-@click.argument("name")
+@name_argument
 @password_option
 def set_password(name: str, password_stdin: bool) -> None:
     """Give an administrator another password, and end the sessions."""
     with administering() as administrators:
-        _require(name, administrators.all())
+        _require(administrators, name)
         administrators.set_password(name, _password(password_stdin), command_line_user())
     click.echo(f"changed the password of {name}; every session is ended")
 
 
 @admin.command("disable")
-@click.argument("name")
+@name_argument
 def disable_administrator(name: str) -> None:
     """Keep an administrator from signing in, and end the sessions."""
     with administering() as administrators:
@@ -76,7 +87,7 @@ def disable_administrator(name: str) -> None:
 
 
 @admin.command("enable")
-@click.argument("name")
+@name_argument
 def enable_administrator(name: str) -> None:
     """Let a disabled administrator sign in again."""
     with administering() as administrators:
@@ -85,24 +96,26 @@ def enable_administrator(name: str) -> None:
 
 
 @admin.command("remove")
-@click.argument("name")
-def remove_administrator(name: str) -> None:
+@name_argument
+@yes_option
+def remove_administrator(name: str, yes: bool) -> None:
     """Remove an administrator, whose sessions end."""
     with administering() as administrators:
+        _require(administrators, name)
+        confirm(f"Remove the administrator {name}? This cannot be undone.", yes)
         administrators.remove(name, command_line_user())
     click.echo(f"removed {name}")
 
 
 def _password(from_standard_input: bool) -> str:
     if from_standard_input:
-        return sys.stdin.readline().rstrip("\r\n")
-    password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-    return password
+        return first_line_of_input()
+    return ask_secret("Password", "--password-stdin", twice=True)
 
 
-def _require(name: str, every: list[Administrator]) -> None:
-    """Raise InvalidField before anybody has typed a password for a name that is not there."""
-    if name.lower() not in {one.name for one in every}:
+def _require(administrators: Administrators, name: str) -> None:
+    """Raise InvalidField before anything is asked about a name that is not there."""
+    if administrators.find(name) is None:
         raise InvalidField("name", "there is no such administrator")
 
 

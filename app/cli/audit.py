@@ -7,16 +7,26 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
+from pathlib import Path
 
 import click
 
-from app.cli.options import json_option
-from app.cli.printing import print_json, print_table
+from app.cli.asking import confirm
+from app.cli.options import (
+    API_KEY,
+    MOMENT,
+    TEXT,
+    json_option,
+    length_options,
+    rows_shown,
+    yes_option,
+)
+from app.cli.printing import print_json, print_json_list, print_rest, print_table
+from app.cli.streams import output_to
 from app.command_user import command_line_user
 from app.config import Settings, load_settings
-from app.credentials.audit import Action, Head, Record, RowsDigest
+from app.credentials.audit import Action, Entry, Head, Record, RowsDigest
 from app.credentials.service import utc_now
 from app.errors import ConfigurationError, LatchkeyError
 from app.key_files import load_seal, make_next_audit_key_file
@@ -36,54 +46,53 @@ def audit() -> None:
 
 
 @audit.command("list")
-@click.option("--key", metavar="API_KEY", help="Only what made this key or was done to it.")
-@click.option("--actor", metavar="NAME", help="Only what was done by this name or kind.")
+@click.option(
+    "--key", type=API_KEY, metavar="API_KEY", help="Only what made this key or was done to it."
+)
+@click.option("--actor", type=TEXT, metavar="NAME", help="Only what was done by this name or kind.")
 @click.option("--action", type=click.Choice(_ACTIONS), help="Only this.")
-@click.option("--since", metavar="TIME", help="As 2027-01-15 or 2027-01-15T00:00:00Z, in UTC.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
+@click.option(
+    "--since",
+    type=MOMENT,
+    metavar="TIME",
+    help="As 2030-01-15 (the start of that day in UTC) or 2030-01-15T10:30:00Z.",
+)
+@length_options
 @json_option
 def list_entries(
     key: str | None,
     actor: str | None,
     action: str | None,
-    since: str | None,
-    limit: int,
+    since: datetime | None,
+    limit: int | None,
+    every: bool,
     as_json: bool,
 ) -> None:
-    """List what was done, the latest first."""
-    wanted = Filter(key, actor, action, None if since is None else _moment(since))
+    """List what was done, the latest first: 50 rows, or all with --all or --json."""
+    shown = rows_shown(limit, every, as_json)
+    wanted = Filter(key, actor, action, since)
     with _reading() as log:
-        entries = log.page(wanted, limit)
-    if as_json:
-        print_json({"entries": [entry.json_fields for entry in entries]})
-        return
-    print_table(
-        ["number", "at", "action", "by", "from", "what", "detail"],
-        [
-            [
-                str(entry.number),
-                str(entry.json_fields["at"]),
-                entry.action,
-                f"{entry.actor_kind} {entry.actor or ''}".rstrip(),
-                entry.address or "",
-                entry.subject or "",
-                entry.detail if entry.detail != "{}" else "",
-            ]
-            for entry in entries
-        ],
-    )
+        entries = log.newest(wanted, shown)
+        if as_json:
+            print_json_list("entries", (entry.json_fields for entry in entries))
+            return
+        print_table(
+            ["number", "at", "action", "by", "from", "what", "detail"], map(_cells, entries)
+        )
+        if shown is not None:
+            print_rest(log.count(wanted) - shown, "row")
 
 
 @audit.command("export")
-@click.argument("file", type=click.File("w", encoding="utf-8"), default="-")
-def export_entries(file: Any) -> None:
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default="-")
+def export_entries(file: Path) -> None:
     """Write every row as a line of JSON, the oldest first; - or nothing for standard output.
 
     A line has all that the row's MAC is made of; docs/audit.md says how.
     """
-    with _reading() as log:
+    with _reading() as log, output_to(file) as output:
         for entry in log.entries():
-            file.write(json.dumps(entry.json_fields, ensure_ascii=False) + "\n")
+            output.write(json.dumps(entry.json_fields, ensure_ascii=False) + "\n")
 
 
 @audit.command("verify")
@@ -126,7 +135,7 @@ def verify_log(as_json: bool) -> None:
 
 
 @audit.command("accept")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 def accept_end(yes: bool) -> None:
     """Accept the end of the log as it is, although the head kept outside says otherwise.
 
@@ -141,12 +150,7 @@ def accept_end(yes: bool) -> None:
         former = _read_head(seal)
         last = store.audit.last()
         said = former if isinstance(former, str) else f"the head says row {former.number}"
-        if not yes:
-            click.confirm(
-                f"The log ends with row {last.number}; {said}. Accept that end?",
-                abort=True,
-                err=True,
-            )
+        confirm(f"The log ends with row {last.number}; {said}. Accept that end?", yes)
         accept(store.audit, seal, former)
     finally:
         store.close()
@@ -154,7 +158,7 @@ def accept_end(yes: bool) -> None:
 
 
 @audit.command("restart")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 def restart_chain(yes: bool) -> None:
     """Begin a new chain with a new key, where that of the log is lost for good.
 
@@ -174,13 +178,11 @@ def restart_chain(yes: bool) -> None:
             seal = load_seal(settings)
             said = _read_claim(seal)
             rows = "Row 1" if last.number == 1 else f"Rows 1 to {last.number}"
-            if not yes:
-                click.confirm(
-                    f"The log ends with row {last.number}; {said}. Begin a new chain after it? "
-                    f"{rows} can never be verified again.",
-                    abort=True,
-                    err=True,
-                )
+            confirm(
+                f"The log ends with row {last.number}; {said}. Begin a new chain after it? "
+                f"{rows} can never be verified again.",
+                yes,
+            )
             head = _restart(settings, seal, said)
         except BaseException:
             # No row was written with it.
@@ -253,9 +255,13 @@ def _read_head(seal: Seal) -> Head | str:
         return str(error)
 
 
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise click.UsageError("--since takes a time as 2027-01-15T00:00:00Z.") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+def _cells(entry: Entry) -> list[str]:
+    return [
+        str(entry.number),
+        str(entry.json_fields["at"]),
+        entry.action,
+        f"{entry.actor_kind} {entry.actor or ''}".rstrip(),
+        entry.address or "",
+        entry.subject or "",
+        entry.detail if entry.detail != "{}" else "",
+    ]

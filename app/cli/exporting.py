@@ -6,20 +6,21 @@ import csv
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, TextIO
 
 import click
 
 from app.api.schemas import CredentialObject
 from app.cli.session import Session, reading
+from app.cli.streams import output_to
+from app.credentials.listing import AsOf, Selection
 from app.credentials.models import Credential
 from app.credentials.service import utc_now
 
-_PAGE = 1_000
-
 
 @click.command("export")
-@click.argument("file", type=click.File("w", encoding="utf-8"), default="-")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default="-")
 @click.option(
     "--format",
     "form",
@@ -28,7 +29,7 @@ _PAGE = 1_000
     show_default=True,
     help="A line of JSON for each, or CSV with the scopes separated by spaces.",
 )
-def export_command(file: TextIO, form: str) -> None:
+def export_command(file: Path, form: str) -> None:
     """Write every credential to FILE, the newest first; - or nothing for standard output.
 
     Neither secrets nor their hashes are in it.
@@ -36,20 +37,15 @@ def export_command(file: TextIO, form: str) -> None:
     with reading() as session:
         rows = _rows(session)
         write = _write_json if form == "jsonl" else _write_csv
-        write(file, rows)
+        with output_to(file) as output:
+            write(output, rows)
 
 
 def _rows(session: Session) -> Iterator[dict[str, Any]]:
     age = timedelta(days=session.settings.rotation_days)
     now = utc_now()
-    before = None
-    while True:
-        page = session.credentials.page(None, _PAGE, before)
-        for credential in page.credentials:
-            yield _row(session, credential, age, now)
-        before = page.next_before
-        if before is None:
-            return
+    for credential in session.listing.newest(Selection(), AsOf(now, age), None):
+        yield _row(session, credential, age, now)
 
 
 def _row(session: Session, credential: Credential, age: timedelta, now: datetime) -> dict[str, Any]:

@@ -22,11 +22,18 @@ from rich.progress import Progress
 from app.api import strict_json
 from app.api.problems import first_problem, shown_name
 from app.api.schemas import IssueBody
-from app.cli.options import json_option
+from app.cli.options import json_option, read_expiry
 from app.cli.printing import print_json
 from app.cli.session import changing
+from app.cli.streams import input_from
 from app.command_user import command_line_user
-from app.credentials.importing import Foreign, ImportRefused, RefusedLine, import_keys
+from app.credentials.importing import (
+    SHA256_OF_NO_TOKEN,
+    Foreign,
+    ImportRefused,
+    RefusedLine,
+    import_keys,
+)
 from app.credentials.scopes import FULL_ACCESS
 from app.credentials.service import utc_now
 from app.credentials.tokens import redact_secrets
@@ -40,17 +47,23 @@ _SHOWN = 100
 
 
 @click.command("import")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+)
+@click.option(
+    "--skip-existing", is_flag=True, help="Leave out keys whose SHA-256 is there, as they are."
+)
 @json_option
-def import_command(file: Path, as_json: bool) -> None:
+def import_command(file: Path, skip_existing: bool, as_json: bool) -> None:
     """Import keys of another system from FILE: CSV with a first line of names, or JSON lines.
 
-    Each has a name and the SHA-256 of its token in hex (sha256), and may have mode, scopes (in CSV
-    with spaces between) and expires_at. All are imported, or, where one cannot be, none; then each
-    line that cannot be is listed, and the exit status is 1.
+    - is standard input. Each has a name and the SHA-256 of its token in hex (sha256), and may have
+    mode, scopes (in CSV with spaces between) and expires_at. All are imported, or, where a line is
+    invalid, none; then each invalid line is listed, and the exit status is 1.
     """
-    data = file.read_bytes()
-    with Progress(console=Console(stderr=True), transient=True, disable=as_json) as progress:
+    data = input_from(file)
+    quiet = as_json or not sys.stderr.isatty()
+    with Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:
         keys, refused = _read(data, progress)
         task = progress.add_task("Importing", total=len(keys))
         try:
@@ -63,19 +76,23 @@ def import_command(file: Path, as_json: bool) -> None:
                     session.shared.invalidate,
                     session.invalidated,
                     by=command_line_user(),
+                    skip_existing=skip_existing,
                     progress=lambda done: progress.advance(task, done),
                 )
         except ImportRefused as error:
             problems = error.lines
         else:
-            problems = []
+            problems, skipped = [], len(keys) - len(made)
     if problems:
         _report(problems, as_json)
         sys.exit(1)
     if as_json:
-        print_json({"imported": len(made), "api_keys": [one.api_key for one in made]})
-    else:
-        click.echo(f"imported {counted(len(made), 'key')}")
+        fields: dict[str, object] = {"imported": len(made), "skipped": skipped}
+        print_json({**fields, "api_keys": [one.api_key for one in made]})
+        return
+    click.echo(f"imported {counted(len(made), 'key')}")
+    if skipped:
+        click.echo(f"skipped {counted(skipped, 'key')} whose SHA-256 is there already")
 
 
 def _report(problems: list[RefusedLine], as_json: bool) -> None:
@@ -167,6 +184,14 @@ def _key(line: int, fields: dict[str, object]) -> Foreign:
     token_hash = fields.pop("sha256", None)
     if not isinstance(token_hash, str) or not _HASH.fullmatch(token_hash):
         raise InvalidField("sha256", "must be the SHA-256 of the token, 64 hex digits")
+    digest = bytes.fromhex(token_hash)
+    if (of := SHA256_OF_NO_TOKEN.get(digest)) is not None:
+        raise InvalidField("sha256", f"is that of {of}, which is no token")
+    if isinstance(expires_at := fields.get("expires_at"), str):
+        try:
+            fields["expires_at"] = read_expiry(expires_at)
+        except ValueError as error:
+            raise InvalidField("expires_at", str(error)) from None
     try:
         terms = IssueBody.model_validate(fields).terms()
     except ValidationError as error:
@@ -176,7 +201,7 @@ def _key(line: int, fields: dict[str, object]) -> Foreign:
     return Foreign(
         line,
         terms["name"],
-        bytes.fromhex(token_hash),
+        digest,
         terms.get("mode", "live"),
         terms.get("scopes", FULL_ACCESS),
         terms.get("expires_at"),

@@ -6,8 +6,7 @@ it changes nothing and says why.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import click
@@ -20,27 +19,44 @@ from app.api.schemas import (
     IssueBody,
     UsageObject,
 )
+from app.cli.asking import confirm
 from app.cli.exporting import export_command
 from app.cli.importing import import_command
-from app.cli.options import json_option, mode_option
-from app.cli.printing import print_fields, print_json, print_table
+from app.cli.options import (
+    NEVER,
+    TEXT,
+    Never,
+    api_key_argument,
+    expiry_option,
+    json_option,
+    length_options,
+    mode_option,
+    only_mode_option,
+    rows_shown,
+    scope_option,
+    yes_option,
+)
+from app.cli.printing import (
+    print_fields,
+    print_json,
+    print_json_list,
+    print_rest,
+    print_table,
+    secret_shown,
+)
 from app.cli.session import Session, changing, reading
 from app.command_user import command_line_user
-from app.credentials.listing import AsOf, Order, Selection
-from app.credentials.models import MODES, Credential, Mode
+from app.credentials.listing import AsOf, Selection
+from app.credentials.models import Credential, Mode
 from app.credentials.service import (
     DEFAULT_OVERLAP,
     LONGEST_OVERLAP,
     IssuedCredential,
     utc_now,
 )
-from app.credentials.tokens import MalformedToken, check_api_key
 from app.errors import CredentialNotFound
 
 Body = TypeVar("Body", bound=BaseModel)
-
-_PAGE = 100
-_NEVER = "never"
 
 
 @click.group()
@@ -53,20 +69,24 @@ keys.add_command(export_command)
 
 
 @keys.command("create")
-@click.option("--name", required=True, help="What it is for, to find it again.")
+@click.option("--name", type=TEXT, required=True, help="What it is for, to find it again.")
 @mode_option
-@click.option("--scope", "scopes", multiple=True, help="May be repeated; full access without.")
-@click.option("--expires-at", metavar="TIME", help="As 2027-01-15T00:00:00Z; never without.")
+@scope_option("full access without")
+@expiry_option("; never without")
 @json_option
 def create_key(
-    name: str, mode: Mode, scopes: tuple[str, ...], expires_at: str | None, as_json: bool
+    name: str,
+    mode: Mode,
+    scopes: tuple[str, ...],
+    expires_at: datetime | Never | None,
+    as_json: bool,
 ) -> None:
     """Make a new pair and print its secret, this once."""
     given: dict[str, object] = {"name": name, "mode": mode}
     if scopes:
         given["scopes"] = list(scopes)
     if expires_at is not None:
-        given["expires_at"] = expires_at
+        given["expires_at"] = None if isinstance(expires_at, Never) else expires_at
     terms = _validated(IssueBody, given).terms()
     with changing(migrate=True) as session:
         issued = session.credentials.issue(caller=None, by=command_line_user(), **terms)
@@ -75,42 +95,38 @@ def create_key(
 
 
 @keys.command("list")
-@click.option("--mode", type=click.Choice(MODES), help="Only live or only test.")
+@only_mode_option
 @click.option("--due", is_flag=True, help="Only active ones past their rotation age.")
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many, newest first.")
+@length_options
 @json_option
-def list_keys(mode: Mode | None, due: bool, limit: int | None, as_json: bool) -> None:
-    """List credentials, newest first. One that was rotated is no longer due."""
+def list_keys(mode: Mode | None, due: bool, limit: int | None, every: bool, as_json: bool) -> None:
+    """List credentials, newest first: 50 of them, or all with --all or --json.
+
+    One that was rotated is no longer due. A table at a terminal; elsewhere, lines with tabs.
+    """
+    shown = rows_shown(limit, every, as_json)
+    selection = Selection(mode=mode, concern="due" if due else None)
     with reading() as session:
-        found = _due(session, mode, limit) if due else _all_credentials(session, mode, limit)
-        rows = [_fields(session, row) for row in found]
-    if as_json:
-        print_json({"credentials": rows})
-        return
-    print_table(
-        ["key", "name", "mode", "scopes", "status", "made", "expires"],
-        [
-            [
-                row["api_key"],
-                row["name"] or "",
-                row["mode"],
-                " ".join(row["scopes"]),
-                row["status"],
-                row["created_at"],
-                row["expires_at"] or "never",
-            ]
-            for row in rows
-        ],
-    )
+        as_of = AsOf(utc_now(), timedelta(days=session.settings.rotation_days))
+        found = session.listing.newest(selection, as_of, shown)
+        rows = (_fields(session, one) for one in found)
+        if as_json:
+            print_json_list("credentials", rows)
+            return
+        print_table(
+            ["key", "name", "mode", "scopes", "status", "made", "expires"], map(_cells, rows)
+        )
+        if shown is not None:
+            print_rest(session.listing.count(selection, as_of) - shown, "key")
 
 
 @keys.command("show")
-@click.argument("api_key")
+@api_key_argument
 @json_option
 def show_key(api_key: str, as_json: bool) -> None:
     """Show one credential."""
     with reading() as session:
-        fields = _fields(session, session.credentials.get(_checked_key(api_key), None))
+        fields = _fields(session, session.credentials.get(api_key, None))
     if as_json:
         print_json(fields)
     else:
@@ -118,12 +134,12 @@ def show_key(api_key: str, as_json: bool) -> None:
 
 
 @keys.command("usage")
-@click.argument("api_key")
+@api_key_argument
 @json_option
 def show_usage(api_key: str, as_json: bool) -> None:
     """Show how much a credential is used, up to the last request."""
     with reading() as session:
-        credential = session.credentials.get(_checked_key(api_key), None)
+        credential = session.credentials.get(api_key, None)
         usage = UsageObject.of(api_key, session.usage.usage(credential), utc_now())
     fields = usage.model_dump(mode="json")
     if as_json:
@@ -134,8 +150,8 @@ def show_usage(api_key: str, as_json: bool) -> None:
         {
             "api_key": api_key,
             "requests": str(fields["requests"]),
-            "last_used_at": fields["last_used_at"] or _NEVER,
-            "refused": ", ".join(refused) or _NEVER,
+            "last_used_at": fields["last_used_at"] or NEVER,
+            "refused": ", ".join(refused) or NEVER,
         }
     )
     if fields["days"]:
@@ -147,13 +163,17 @@ def show_usage(api_key: str, as_json: bool) -> None:
 
 
 @keys.command("change")
-@click.argument("api_key")
-@click.option("--name", help="Another name.")
-@click.option("--scope", "scopes", multiple=True, help="May be repeated; these in place of all.")
-@click.option("--expires-at", metavar="TIME", help="As 2027-01-15T00:00:00Z, or never.")
+@api_key_argument
+@click.option("--name", type=TEXT, help="Another name.")
+@scope_option("these in place of all")
+@expiry_option()
 @json_option
 def change_key(
-    api_key: str, name: str | None, scopes: tuple[str, ...], expires_at: str | None, as_json: bool
+    api_key: str,
+    name: str | None,
+    scopes: tuple[str, ...],
+    expires_at: datetime | Never | None,
+    as_json: bool,
 ) -> None:
     """Give a credential another name, other scopes or another end."""
     given: dict[str, object] = {}
@@ -162,14 +182,12 @@ def change_key(
     if scopes:
         given["scopes"] = list(scopes)
     if expires_at is not None:
-        given["expires_at"] = None if expires_at == _NEVER else expires_at
+        given["expires_at"] = None if isinstance(expires_at, Never) else expires_at
     if not given:
         raise click.UsageError("Nothing to change: give --name, --scope or --expires-at.")
     terms = _validated(ChangeBody, given).change()
     with changing() as session:
-        changed = session.credentials.change(
-            _checked_key(api_key), terms, None, by=command_line_user()
-        )
+        changed = session.credentials.change(api_key, terms, None, by=command_line_user())
         fields = _fields(session, changed)
     if as_json:
         print_json(fields)
@@ -178,7 +196,7 @@ def change_key(
 
 
 @keys.command("rotate")
-@click.argument("api_key")
+@api_key_argument
 @click.option(
     "--overlap",
     metavar="SECONDS",
@@ -192,33 +210,41 @@ def rotate_key(api_key: str, overlap: int, as_json: bool) -> None:
     """Replace a credential by a successor, and print its secret, this once."""
     with changing() as session:
         issued = session.credentials.rotate(
-            _checked_key(api_key), None, timedelta(seconds=overlap), by=command_line_user()
+            api_key, None, timedelta(seconds=overlap), by=command_line_user()
         )
         fields = _fields(session, issued.credential)
     _print_issued(issued, fields, as_json)
 
 
 @keys.command("revoke")
-@click.argument("api_key")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@api_key_argument
+@yes_option
 @json_option
 def revoke_key(api_key: str, yes: bool, as_json: bool) -> None:
     """End a credential, for good."""
     if not yes:
-        with reading() as session:
-            credential = session.credentials.get(_checked_key(api_key), None)
-        label = credential.name or "without a name"
-        click.confirm(
-            f"Revoke {api_key} ({credential.mode}, {label})? This cannot be undone.",
-            abort=True,
-            err=True,
-        )
+        # Asked outside the block: a service that starts must not have to wait for the answer.
+        with changing() as session:
+            credential = session.credentials.get(api_key, None)
+        if credential.revoked_at is None:
+            label = credential.name or "without a name"
+            confirm(f"Revoke {api_key} ({credential.mode}, {label})? This cannot be undone.", yes)
     with changing() as session:
-        session.credentials.revoke(_checked_key(api_key), None, by=command_line_user())
+        _revoke(session, api_key)
     if as_json:
         print_json({"api_key": api_key, "revoked": True})
     else:
         click.echo(f"revoked {api_key}")
+
+
+def _revoke(session: Session, api_key: str) -> None:
+    """Also one that is revoked: a call that did so may have died before the workers heard of it."""
+    try:
+        session.credentials.revoke(api_key, None, by=command_line_user())
+    except CredentialNotFound:
+        if session.credentials.get(api_key, None).revoked_at is not None:
+            raise CredentialNotFound("The key is revoked already") from None
+        raise
 
 
 def _validated(body: type[Body], given: dict[str, object]) -> Body:
@@ -229,24 +255,16 @@ def _validated(body: type[Body], given: dict[str, object]) -> Body:
         raise first_problem(error, body) from None
 
 
-def _all_credentials(
-    session: Session, mode: Mode | None, limit: int | None
-) -> Iterator[Credential]:
-    before, left = None, limit
-    while left is None or left > 0:
-        page = session.credentials.page(mode, min(_PAGE, left or _PAGE), before)
-        yield from page.credentials
-        before = page.next_before
-        if before is None:
-            return
-        left = None if left is None else left - len(page.credentials)
-
-
-def _due(session: Session, mode: Mode | None, limit: int | None) -> list[Credential]:
-    as_of = AsOf(utc_now(), timedelta(days=session.settings.rotation_days))
-    selection = Selection(mode=mode, concern="due")
-    count = session.listing.count(selection, as_of) if limit is None else limit
-    return session.listing.page(selection, Order(), as_of, limit=count)
+def _cells(row: dict[str, Any]) -> list[str]:
+    return [
+        row["api_key"],
+        row["name"] or "",
+        row["mode"],
+        " ".join(row["scopes"]),
+        row["status"],
+        row["created_at"],
+        row["expires_at"] or NEVER,
+    ]
 
 
 def _fields(session: Session, credential: Credential) -> dict[str, Any]:
@@ -256,15 +274,9 @@ def _fields(session: Session, credential: Credential) -> dict[str, Any]:
 
 
 def _print_issued(issued: IssuedCredential, fields: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print_json({**fields, "api_secret": issued.secret})
-        return
-    print_fields(fields)
-    click.echo(f"\napi_secret  {issued.secret}\n\nThe secret is shown this once.")
-
-
-def _checked_key(api_key: str) -> str:
-    try:
-        return check_api_key(api_key)
-    except MalformedToken:
-        raise CredentialNotFound("that is not a well-formed API key (ak_…)") from None
+    with secret_shown(issued):
+        if as_json:
+            print_json({**fields, "api_secret": issued.secret})
+            return
+        print_fields(fields)
+        click.echo(f"\napi_secret  {issued.secret}\n\nThe secret is shown this once.")

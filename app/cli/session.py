@@ -23,7 +23,7 @@ from app.store import Store
 from app.store.audit import AuditLog
 from app.store.audit_head import Seal
 from app.store.listing import Listing
-from app.store.location import require_database
+from app.store.location import database_path, require_database
 from app.store.migrate import migrate_in_child
 
 
@@ -83,6 +83,11 @@ def administering(*, migrate: bool = False) -> Iterator[Administrators]:
     _prepare(settings, migrate)
     with closing(Store(settings.database_url, seal=load_seal(settings))) as store:
         yield Administrators.over(store.administrators, settings)
+
+
+def database_is_there() -> bool:
+    """Whether a command that makes a database would find one."""
+    return database_path(load_settings().database_url).exists()
 
 
 def _prepare(settings: Settings, migrate: bool) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from app.cli.options import json_option, mode_option
+from app.cli.asking import ask_secret
+from app.cli.options import TEXT, json_option, mode_option
 from app.cli.printing import print_fields, print_json
 from app.config import load_settings
 from app.credentials.derivation import instance_key
@@ -36,7 +37,9 @@ def generate_pair(mode: Mode, as_json: bool) -> None:
 
 
 @console.command("instance-key")
-@click.option("--name", required=True, help="The instance's name; the same name, the same key.")
+@click.option(
+    "--name", type=TEXT, required=True, help="The instance's name; the same name, the same key."
+)
 @click.option(
     "--master-key-file",
     type=click.File("rb"),
@@ -50,7 +53,7 @@ def derive_instance_key(name: str, master_key_file: Any, as_json: bool) -> None:
     if master_key_file is not None:
         text = master_key_file.read().decode("ascii", "replace")
     else:
-        text = click.prompt("Master key (hex)", hide_input=True, err=True)
+        text = ask_secret("Master key (hex)", "--master-key-file")
     try:
         key = instance_key(bytes.fromhex(text.strip()), name).hex()
     except ValueError:

@@ -5,6 +5,7 @@ All or nothing: where one of them cannot be taken, none is, and each that cannot
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +20,30 @@ from app.wording import counted
 
 IMPORTED = ""
 """What stands in place of a derivation key's id: none made it."""
+
+SHA256_OF_NO_TOKEN = {
+    **{bytes([byte] * 32): "nothing (a placeholder)" for byte in (0x00, 0xFF)},
+    **{
+        hashlib.sha256(text).digest(): name
+        for text, name in [
+            (b"", "an empty text"),
+            *((end, "a line end alone") for end in (b"\n", b"\r\n", b"\r", b"\n\n")),
+            *((space, "white space alone") for space in (b" ", b"\t", b" \n")),
+            (b"\0", "a NUL alone"),
+            (b"\xef\xbb\xbf", "a byte order mark alone"),
+            *((quotes, "quotes alone") for quotes in (b'""', b"''", b'""\n', b"''\n")),
+            *(
+                (word + end, f"the word {word.decode()}")
+                for word in (
+                    *(b"null", b"NULL", b"None", b"nil", b"undefined", b"NaN", b"true", b"false"),
+                    *(b"0", b"-", b"N/A", b"token", b"sha256"),
+                )
+                for end in (b"", b"\n")
+            ),
+        ]
+    },
+}
+"""What a mistake makes hashes of, by SHA-256: anybody could guess such a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +80,16 @@ class ImportStore(Protocol):
     def add_all(
         self,
         new: Sequence[NewCredential],
-        check: Callable[[Collection[bytes]], None],
+        left_out: Callable[[Collection[bytes]], Collection[bytes]],
         detail: dict[str, object],
         trail: Trail,
         progress: Callable[[int], None],
-    ) -> None:
-        """Store all of them in one transaction, or, where ``check`` raises, none.
+    ) -> list[NewCredential]:
+        """Store them in one transaction, or, where ``left_out`` raises, none: those stored.
 
-        ``check`` is called before it with the hash of every credential that is there, and in it
-        with those that came since; ``progress`` with how many more are stored.
+        ``left_out`` is called before it with the hash of every credential that is there, and in it
+        with those that came since, and answers which hashes are not to be stored; ``progress`` is
+        called with how many more are stored.
         """
 
     def keep_head(self, head: Head | None) -> None:
@@ -79,29 +105,31 @@ def import_keys(
     invalidated: Callable[[int], None],
     *,
     by: Actor,
+    skip_existing: bool = False,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[NewCredential]:
     """Store the keys, each under a new ``api_key``; in effect before it returns.
 
     ``refused`` are lines that could not be read. ``source_digest`` is the SHA-256, in hex, of what
     was imported, for the audit log, which gets one row for all of them. ``progress`` is told how
-    many more keys are stored. Raises ImportRefused, with these and every other line that
-    cannot be taken.
+    many more keys are stored. With ``skip_existing`` a key whose hash is there is left out. Raises
+    ImportRefused, with these and every other line that cannot be taken. The keys that were stored.
     """
     now = utc_now()
     problems = [*refused, *_repeated(keys)]
     trail = Trail(by, Action.KEY_IMPORT)
 
-    def check(present: Collection[bytes]) -> None:
-        there = [
-            RefusedLine(key.line, "a key with this SHA-256 is there already")
-            for key in keys
-            if key.token_hash in present
-        ]
+    def left_out(present: Collection[bytes]) -> Collection[bytes]:
+        there = [key for key in keys if key.token_hash in present]
         # An import that died after its commit may have stored them without invalidating.
-        trail.made_before.extend(key.token_hash.hex() for key in keys if key.token_hash in present)
-        if problems or there:
-            raise ImportRefused(sorted([*problems, *there], key=lambda one: one.line))
+        trail.made_before.extend(key.token_hash.hex() for key in there)
+        refused_lines = list(problems)
+        if not skip_existing:
+            reason = "a key with this SHA-256 is there already"
+            refused_lines += [RefusedLine(key.line, reason) for key in there]
+        if refused_lines:
+            raise ImportRefused(sorted(refused_lines, key=lambda one: one.line))
+        return {key.token_hash for key in there}
 
     ids = new_ids(2 * len(keys))
     made = [
@@ -120,7 +148,7 @@ def import_keys(
         for key in keys
     ]
     try:
-        store.add_all(made, check, {"source_sha256": source_digest}, trail, progress)
+        made = store.add_all(made, left_out, {"source_sha256": source_digest}, trail, progress)
     finally:
         for lookup in trail.to_invalidate:
             invalidate(lookup)

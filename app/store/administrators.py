@@ -6,11 +6,11 @@ What happens is written to the audit log in its transaction, by the record that 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, insert, select, update
+from sqlalchemy import Connection, delete, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.administrators.models import Administrator, ConsoleSession
@@ -20,6 +20,8 @@ from app.store.connections import Connections
 from app.store.rows import from_milliseconds, from_milliseconds_or_none, to_milliseconds
 from app.store.tables import administrator, console_session, set_up_link
 
+_BATCH = 1_000
+
 
 class AdministratorStore:
     """Administrators in the same database. Every method raises StoreError when it fails."""
@@ -28,11 +30,26 @@ class AdministratorStore:
         self._connections = connections
         self._audit = audit_log
 
-    def all(self) -> list[Administrator]:
-        """Every administrator, by name."""
+    def by_name(self, limit: int | None = None) -> Iterator[Administrator]:
+        """The administrators in the order of their names, in batches of reads; None is no limit."""
         query = select(administrator).order_by(administrator.c.name)
+        after = ""
+        while limit is None or limit > 0:
+            size = _BATCH if limit is None else min(_BATCH, limit)
+            batch = query.where(administrator.c.name > after).limit(size)
+            with self._connections.reading() as connection:
+                found = [_administrator(row) for row in connection.execute(batch)]
+            yield from found
+            if len(found) < size:
+                return
+            after = found[-1].name
+            limit = None if limit is None else limit - size
+
+    def count(self) -> int:
+        """How many administrators there are."""
         with self._connections.reading() as connection:
-            return [_administrator(row) for row in connection.execute(query)]
+            query = select(func.count()).select_from(administrator)
+            return connection.execute(query).scalar_one()
 
     def find(self, name: str) -> Administrator | None:
         """The administrator of this name, disabled or not."""

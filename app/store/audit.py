@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, insert, select
+from sqlalchemy import Connection, Select, func, insert, select
 
 from app.credentials.audit import NO_ROWS, Entry, Head, Record, blob_of, text_of
 from app.credentials.audit_check import Verification, verify
@@ -171,6 +171,25 @@ class AuditLog:
             query = query.where(audit.c.number < before)
         with self._connections.reading() as connection, _as_stored(connection):
             return [_entry(row).readable for row in connection.execute(query)]
+
+    def newest(self, wanted: Filter, limit: int | None) -> Iterator[Entry]:
+        """The rows that are asked for, the newest first, in batches of reads; None is no limit."""
+        before = None
+        while limit is None or limit > 0:
+            size = _BATCH if limit is None else min(_BATCH, limit)
+            found = self.page(wanted, size, before)
+            yield from found
+            if len(found) < size:
+                return
+            before = found[-1].number
+            limit = None if limit is None else limit - size
+
+    def count(self, wanted: Filter) -> int:
+        """How many rows are asked for."""
+        query = wanted.of(select(func.count()).select_from(audit))
+        with self._connections.reading() as connection:
+            number: int = connection.execute(query).scalar_one()
+        return number
 
     def entries(self, wanted: Filter = EVERYTHING) -> Iterator[Entry]:
         """Every row, the oldest first; those that are added meanwhile among them."""

@@ -55,12 +55,12 @@ class ImportedCredentials:
     def add_all(
         self,
         new: Sequence[NewCredential],
-        check: Callable[[Collection[bytes]], None],
+        left_out: Callable[[Collection[bytes]], Collection[bytes]],
         detail: dict[str, object],
         trail: Trail,
         progress: Callable[[int], None],
-    ) -> None:
-        """Store all of them in one transaction, or none; see the domain's ImportStore.
+    ) -> list[NewCredential]:
+        """Store them in one transaction, or none; see the domain's ImportStore.
 
         The audit log gets one row: ``detail``, how many there are, and their ids.
         """
@@ -68,18 +68,19 @@ class ImportedCredentials:
         # all that does not need the lock is done before.
         there = list(self._read(_HASHES))
         last_seen = there[-1][0] if there else 0
-        check({token_hash for _, token_hash in there})
+        new = _without(new, left_out({token_hash for _, token_hash in there}))
+        rows, notes = _rows_of(new)
         if not new:
-            return
-        lookups = [one.lookup for one in new]
-        trail.lookups.extend(lookups)
-        rows = [_values(values_of(one)) for one in new]
-        at = to_milliseconds(new[0].created_at)
-        notes = [(lookup, at) for lookup in lookups]
+            return new
+        trail.lookups.extend(one.lookup for one in new)
         with self._connections.writing(trail.commits) as connection:
             # Rows are never deleted, and a hash does not change: what came since is enough.
             since = connection.execute(_HASHES.where(credential.c.id > last_seen))
-            check({row[1] for row in since})
+            if late := left_out({row[1] for row in since}):
+                new = _without(new, late)
+                rows, notes = _rows_of(new)
+            if not new:
+                return new
             _add(connection, rows, notes, progress)
             # AUTOINCREMENT, and nobody else writes meanwhile: the last so many are these.
             last_id = connection.execute(select(func.max(credential.c.id))).scalar_one()
@@ -88,6 +89,7 @@ class ImportedCredentials:
             ids = {"count": len(new), "first_id": last_id - len(new) + 1, "last_id": last_id}
             record = Record(new[0].created_at, trail.action, trail.actor, None, {**detail, **ids})
             trail.head = self._audit.append(connection, record)
+        return new
 
     def _read(self, query: Select[Any]) -> Iterator[tuple[int, bytes]]:
         """Rows of a query with the id first, in its order, in batches of reads."""
@@ -104,6 +106,18 @@ class ImportedCredentials:
     def keep_head(self, head: Head | None) -> None:
         """Note outside the database how far the audit log goes; after the commit."""
         self._audit.keep(head)
+
+
+def _without(new: Sequence[NewCredential], hashes: Collection[bytes]) -> list[NewCredential]:
+    return [one for one in new if one.secret_hash not in hashes]
+
+
+def _rows_of(
+    new: Sequence[NewCredential],
+) -> tuple[list[tuple[object, ...]], list[tuple[str, int]]]:
+    """What is inserted for each: its values, and its row of the log of invalidations."""
+    rows = [_values(values_of(one)) for one in new]
+    return rows, [(one.lookup, to_milliseconds(one.created_at)) for one in new]
 
 
 def _add(

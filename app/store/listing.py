@@ -7,6 +7,7 @@ beside it. There is none for the last use: it would be changed with every use th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, and_, case, collate, false, func, or_, select
@@ -27,6 +28,8 @@ from app.credentials.models import Credential, Status
 from app.store.connections import Connections
 from app.store.rows import credential_of, to_milliseconds
 from app.store.tables import credential
+
+_BATCH = 1_000
 
 
 class Listing:
@@ -55,6 +58,24 @@ class Listing:
         query = query.order_by(*_ordering(order, credential.c.id, _key(order, as_of)))
         with self._connections.reading() as connection:
             return [credential_of(row) for row in connection.execute(query)]
+
+    def newest(self, selection: Selection, as_of: AsOf, limit: int | None) -> Iterator[Credential]:
+        """The selected credentials, newest first, in batches of reads; None is no limit."""
+        query = select(credential).where(*_conditions(selection, as_of))
+        query = query.order_by(credential.c.id.desc())
+        before = None
+        while limit is None or limit > 0:
+            size = _BATCH if limit is None else min(_BATCH, limit)
+            batch = query.limit(size)
+            if before is not None:
+                batch = batch.where(credential.c.id < before)
+            with self._connections.reading() as connection:
+                found = [credential_of(row) for row in connection.execute(batch)]
+            yield from found
+            if len(found) < size:
+                return
+            before = found[-1].id
+            limit = None if limit is None else limit - size
 
     def count(self, selection: Selection, as_of: AsOf) -> int:
         """How many credentials a selection has."""

@@ -32,7 +32,10 @@ def database_path(url: str) -> Path:
         raise ConfigurationError(
             f"{_SETTING} must name a file: a database in memory cannot be shared between workers"
         )
-    return Path(unquote(name)).absolute()
+    path = Path(unquote(name)).absolute()
+    if "\0" in str(path) or not path.name:
+        raise ConfigurationError(f"{_SETTING} must name a file, as sqlite:///path/to/latchkey.db")
+    return path
 
 
 def require_database(url: str) -> Path:

@@ -51,10 +51,11 @@ def migrate_in_child(url: str) -> MigrationReport:
     child = subprocess.run(
         # -P: the working directory is the operator's, and no place to load modules from.
         [sys.executable, "-P", "-m", "app.store.migrate"],
-        env={**os.environ, _URL_VARIABLE: url},
+        # What it says is read as UTF-8, whatever the locale is.
+        env={**os.environ, _URL_VARIABLE: url, "PYTHONIOENCODING": "utf-8:backslashreplace"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     if child.returncode != 0:

@@ -17,7 +17,7 @@ from pathlib import Path
 from app.errors import ConfigurationError, LatchkeyError
 from app.files import sync_directory
 from app.store.backup import BackupFailed, connect, require_whole, uri_of
-from app.store.migrate import newest_revision, refuse_what_is_broken
+from app.store.migrate import active_by_derivation, newest_revision, refuse_what_is_broken
 from app.store.rows import to_milliseconds
 
 # Failures that say nothing about what is in a file.
@@ -210,6 +210,12 @@ def carry_over(restored: Path, former: Path, lies_within: ScopesWithin, now: dat
     kept_out = sorted(row[0] for row in removed)
     rotated = sorted(set(rotated).difference(ended))
     return Carried(ended, rotated, narrowed, kept, lacked - kept, audited, kept_out)
+
+
+def active_keys(restored: Path, now: datetime) -> dict[str, int]:
+    """How many credentials of it are active, by the derivation key that made them."""
+    with closing(connect(restored)) as connection:
+        return active_by_derivation(connection, to_milliseconds(now))
 
 
 def end_sessions(restored: Path) -> None:

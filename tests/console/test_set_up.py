@@ -141,5 +141,5 @@ def test_the_commands(empty: Service) -> None:
     assert admin(empty, "list").stdout.splitlines()[1].split()[:2] == ["ada", "enabled"]
     assert admin(empty, "disable", "ada").stdout == "disabled ada\n"
     assert admin(empty, "list").stdout.splitlines()[1].split()[:2] == ["ada", "disabled"]
-    assert admin(empty, "remove", "ada").stdout == "removed ada\n"
+    assert admin(empty, "remove", "ada", "--yes").stdout == "removed ada\n"
     assert admin(empty, "list", "--json").stdout == '{"administrators": []}\n'

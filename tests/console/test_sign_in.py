@@ -193,7 +193,7 @@ def test_whoever_is_disabled_or_removed_is_out_at_once(console: Service) -> None
     assert admin(console, "password", "joan", password="new horse battery").returncode == 0
     assert not visitor.is_signed_in()
     assert visitor.sign_in("joan", "new horse battery").status == 303
-    assert admin(console, "remove", "joan").returncode == 0
+    assert admin(console, "remove", "joan", "--yes").returncode == 0
     assert not visitor.is_signed_in()
     assert visitor.sign_in("joan", "new horse battery").status == 403
 

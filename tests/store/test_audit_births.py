@@ -49,7 +49,7 @@ def import_some(store: Store, count: int, moment: timedelta = timedelta()) -> li
         for _ in range(count)
     ]
     trail = new_trail(Action.KEY_IMPORT)
-    store.imported.add_all(new, lambda present: None, {}, trail, lambda done: None)
+    store.imported.add_all(new, lambda present: (), {}, trail, lambda done: None)
     return [one.api_key for one in new]
 
 

@@ -30,8 +30,9 @@ def add_all(store: Store, new: list[NewCredential]) -> list[int]:
     """Store them; how many hashes each check was given."""
     checked = []
 
-    def check(present: Collection[bytes]) -> None:
+    def check(present: Collection[bytes]) -> Collection[bytes]:
         checked.append(len(present))
+        return ()
 
     trail = new_trail(Action.KEY_IMPORT)
     store.imported.add_all(new, check, {}, trail, lambda done: None)
@@ -45,11 +46,12 @@ def test_others_write_while_it_is_prepared(store: Store, new_store: NewStore) ->
     others = [other.add(new_credential(), new_trail()) for _ in range(3)]
     seen: list[int] = []
 
-    def check(present: Collection[bytes]) -> None:
+    def check(present: Collection[bytes]) -> Collection[bytes]:
         if not seen:
             assert other.revoke(others[0].api_key, None, NOW, new_trail())
             other.add(new_credential(), new_trail())
         seen.append(len(present))
+        return ()
 
     new = [imported(number) for number in range(5)]
     progress: list[int] = []
@@ -77,14 +79,17 @@ def test_what_is_imported_meanwhile_is_found(
     add_all_at_once = store.imported.add_all
 
     def add_all_late(
-        new: Sequence[NewCredential], check: Callable[[Collection[bytes]], None], *rest: Any
-    ) -> None:
-        def check_then_lose(present: Collection[bytes]) -> None:
-            check(present)
+        new: Sequence[NewCredential],
+        left_out: Callable[[Collection[bytes]], Collection[bytes]],
+        *rest: Any,
+    ) -> list[NewCredential]:
+        def check_then_lose(present: Collection[bytes]) -> Collection[bytes]:
+            hashes = left_out(present)
             if other.imported.verifier(token_hash(1)) is None:
                 add_all(other, [imported(1)])
+            return hashes
 
-        add_all_at_once(new, check_then_lose, *rest)
+        return add_all_at_once(new, check_then_lose, *rest)
 
     monkeypatch.setattr(store.imported, "add_all", add_all_late)
     keys = [

@@ -1,0 +1,208 @@
+"""Commands that ask: only at a terminal, only about what can be done, and --yes answers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from app.config import load_settings
+from app.segment import without_service
+from tests.command import run_here
+from tests.command_line import at_terminal, fails, made, one_line, shown
+from tests.faults.processes import wait_until
+from tests.service import LATCHKEY, Service
+
+PASSWORD = "correct horse battery"
+REFUSED = (
+    "latchkey: nothing was done: this asks before it goes on, and standard input is not a "
+    "terminal; --yes goes on without asking"
+)
+
+
+def contents(box: Service) -> dict[str, bytes]:
+    """What a command may not change, by the names of the files."""
+    run_here(box, "keys", "list")
+    found = [path for name in ("data", "secrets") for path in (box.directory / name).iterdir()]
+    return {path.name: path.read_bytes() for path in sorted(found)}
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Service:
+    """A service's files with an administrator and a backup."""
+    box = Service(tmp_path)
+    box.initialize()
+    create = ["admin", "create", "ada", "--password-stdin"]
+    assert run_here(box, *create, standard_input=f"{PASSWORD}\n").returncode == 0
+    assert run_here(box, "backup", str(tmp_path / "copy.db")).returncode == 0
+    return box
+
+
+def state(process: subprocess.Popen[bytes]) -> str:
+    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+@contextmanager
+def asked(box: Service, *command: str, prompt: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A command that has just asked at a terminal; nothing that it shows is a traceback."""
+    ours, theirs = os.openpty()
+    with (
+        os.fdopen(ours, "rb", buffering=0) as terminal,
+        subprocess.Popen(
+            [LATCHKEY, *command],
+            cwd=box.directory,
+            env=box.environment(),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        ) as process,
+    ):
+        os.close(theirs)
+        screen = b""
+        try:
+            while prompt.encode() not in screen:
+                screen += terminal.read(4096)
+            # Until it reads: a signal between the prompt and that would only be noted.
+            wait_until(lambda: state(process) == "S", "the command waits for an answer")
+            yield process
+            with suppress(OSError):  # what Linux answers when the other end has been closed
+                while chunk := terminal.read(4096):
+                    screen += chunk
+        finally:
+            process.kill()
+        assert b"Aborted!" in screen
+        assert b"Traceback" not in screen
+
+
+def destructive(box: Service) -> list[list[str]]:
+    return [
+        ["keys", "revoke", made(box).api_key],
+        ["admin", "remove", "ada"],
+        ["restore", str(box.directory / "copy.db")],
+        ["audit", "accept"],
+    ]
+
+
+@pytest.mark.parametrize("standard_input", ["", "y\n", "yes\n" * 10])
+def test_nothing_is_done_without_a_terminal(kept: Service, standard_input: str) -> None:
+    commands = destructive(kept)
+    before = contents(kept)
+    for command in commands:
+        run = run_here(kept, *command, standard_input=standard_input)
+        assert (run.returncode, run.stdout) == (1, ""), command
+        assert one_line(run.stderr) == REFUSED, command
+    assert contents(kept) == before
+
+
+def test_yes_does_it_without_asking(kept: Service) -> None:
+    for command in destructive(kept):
+        run = run_here(kept, *command, "--yes")
+        assert run.returncode == 0, (command, run.stderr)
+
+
+@pytest.mark.parametrize("typed", ["n\n", "\x04"])
+def test_nothing_is_done_after_a_no(kept: Service, typed: str) -> None:
+    commands = destructive(kept)
+    before = contents(kept)
+    for command in commands:
+        status, screen = at_terminal(kept, *command, prompt="[y/N]", typed=typed)
+        assert status == 1, command
+        assert "Aborted!" in screen
+        assert "Traceback" not in screen
+    assert contents(kept) == before
+
+
+def test_a_new_chain_is_asked_about_too(kept: Service) -> None:
+    (kept.directory / "secrets" / "audit.key").unlink()
+    assert one_line(fails(kept, "audit", "restart")) == REFUSED
+    assert not (kept.directory / "secrets" / "audit.key").exists()
+    status, screen = at_terminal(kept, "audit", "restart", prompt="[y/N]", typed="y\n")
+    assert (status, "begins a new chain" in screen) == (0, True)
+
+
+def test_what_cannot_be_done_is_not_asked_about(kept: Service) -> None:
+    revoked = made(kept).api_key
+    assert run_here(kept, "keys", "revoke", revoked, "--yes").returncode == 0
+    no_backup = kept.directory / "no-backup.db"
+    no_backup.write_bytes(b"nothing of the kind")
+    create = ["admin", "create", "ada"]
+    for command, line in (
+        (["keys", "revoke", revoked], "latchkey: The key is revoked already"),
+        (["keys", "revoke", "ak_live_" + "0" * 22], "latchkey: No such credential"),
+        (["admin", "remove", "bob"], "latchkey: name: there is no such administrator"),
+        (["admin", "password", "bob"], "latchkey: name: there is no such administrator"),
+        (create, "latchkey: name: is taken"),
+        (["restore", str(no_backup)], f"latchkey: {no_backup} is no backup: "),
+        (["audit", "restart"], "latchkey: nothing was changed: there is a key, "),
+    ):
+        # Each would say that there is no terminal, were it to ask.
+        assert one_line(fails(kept, *command)).startswith(line)
+
+
+def test_a_restore_beside_a_service_is_not_asked_about(service: Service, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    assert run_here(service, "backup", str(copy)).returncode == 0
+    said = one_line(fails(service, "restore", str(copy)))
+    assert said.startswith("latchkey: nothing was changed: a service uses this database")
+
+
+def test_a_service_can_start_while_a_revocation_is_asked_about(kept: Service) -> None:
+    pair = made(kept)
+    with asked(kept, "keys", "revoke", pair.api_key, prompt="[y/N]") as process:
+        # The lock that a start takes is free.
+        with without_service(load_settings(kept.settings)):
+            pass
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 1
+    assert shown(kept, pair.api_key)["status"] == "active"
+
+
+def test_nothing_is_done_after_an_interrupt(kept: Service) -> None:
+    commands = destructive(kept)
+    before = contents(kept)
+    for command in commands:
+        with asked(kept, *command, prompt="[y/N]") as process:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 1, command
+    assert contents(kept) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "instead"),
+    [
+        (["admin", "create", "bob"], "--password-stdin"),
+        (["admin", "password", "ada"], "--password-stdin"),
+        (["console", "instance-key", "--name", "x"], "--master-key-file"),
+    ],
+)
+def test_a_secret_is_asked_for_at_a_terminal_only(
+    kept: Service, command: list[str], instead: str
+) -> None:
+    # A session of its own has no terminal to open.
+    run = subprocess.run(
+        [LATCHKEY, *command],
+        cwd=kept.directory,
+        env=kept.environment(),
+        input=f"{PASSWORD}\n{PASSWORD}\n",
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        check=False,
+    )
+    assert (run.returncode, run.stdout) == (1, "")
+    assert one_line(run.stderr).endswith(f"use {instead}")
+    assert "there is no terminal to ask for the" in run.stderr
+
+
+def test_a_database_is_not_made_before_the_password_is_typed(tmp_path: Path) -> None:
+    box = Service(tmp_path)
+    with asked(box, "admin", "create", "ada", prompt="Password") as process:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 1
+    assert not box.database.exists()
