@@ -31,8 +31,8 @@ def test_each_event_is_written_down_once(console: Service) -> None:
     visitor.sign_in("mary", fields["password"])
     visitor.send(ACCOUNT, "/console/sign-out-everywhere")
     admin(console, "password", "mary", password=PASSWORD)
-    for command in (["disable"], ["enable"], ["remove", "--yes"]):
-        admin(console, *command, "mary")
+    for change in (["disable"], ["enable"], ["remove", "--yes"]):
+        admin(console, *change, "mary")
     new = entries(console)[before:]
     command, console_, nobody = "command line", "administrator", "nobody"
     assert [(entry["action"], entry["actor_kind"]) for entry in new] == [
