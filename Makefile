@@ -25,8 +25,8 @@ parallel = --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-long lint format screenshots coverage test-sanitized test-freethreaded \
-        test-thread-sanitized wheel test-wheel bench bench-cache bench-overhead bench-load \
+.PHONY: help serve test test-long attack lint format screenshots coverage test-sanitized \
+        test-freethreaded test-thread-sanitized wheel test-wheel bench bench-cache bench-overhead bench-load \
         bench-scale clean prerequisites ready
 
 help: ## List the targets
@@ -40,6 +40,9 @@ test: ready ## Set up, and run the tests with bounded rounds
 
 test-long: ready ## Run the same tests at the figures that the issues name
 	@$(py) -m pytest $(parallel) --long --timeout=3600 $(ARGS)
+
+attack: ready ## Run the hostile ones alone: kills, races, faults, damage, fuzzing
+	@$(py) -m pytest $(parallel) --long --timeout=3600 -m attack $(ARGS)
 
 lint: ready ## Check style, types and Cython
 	@$(py) -m ruff check $(checked)

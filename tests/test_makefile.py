@@ -127,6 +127,19 @@ def test_every_target_can_be_planned(target: str) -> None:
     assert outcome.returncode == 0, outcome.stderr
 
 
+def test_attack_runs_every_hostile_module_at_full_figures() -> None:
+    planned = make("--dry-run", "attack").stdout
+    assert re.search(r"-m pytest .*--long .*-m attack", planned)
+    modules = [
+        *ROOT.glob("tests/faults/test_*.py"),
+        *ROOT.glob("tests/**/test_*hostile*.py"),
+        *ROOT.glob("tests/**/test_damaged_*.py"),
+    ]
+    assert len(modules) > 12
+    unmarked = [path.name for path in modules if "pytest.mark.attack" not in path.read_text()]
+    assert unmarked == []
+
+
 def test_the_first_run_does_everything_and_the_second_only_its_job(checkout: Checkout) -> None:
     assert checkout.test() == WHOLE
     assert checkout.test() == ["test"]

@@ -25,6 +25,8 @@ from tests.api.contract import (
 from tests.api.hostile import CHUNKED, CREATE, JSON, create, is_well, length
 from tests.service import Pair, Service
 
+pytestmark = pytest.mark.attack
+
 # Bodies: their length.
 
 

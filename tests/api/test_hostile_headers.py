@@ -19,6 +19,8 @@ from tests.api.contract import (
 from tests.api.hostile import is_well, send_and_read
 from tests.service import Pair, Service
 
+pytestmark = pytest.mark.attack
+
 # Credentials.
 
 

@@ -21,6 +21,8 @@ from tests.api.contract import (
 from tests.api.hostile import CHUNKED, JSON, create, is_well, send_and_read
 from tests.service import Pair, Service
 
+pytestmark = pytest.mark.attack
+
 
 @pytest.mark.parametrize(
     "data",

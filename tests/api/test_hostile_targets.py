@@ -12,6 +12,8 @@ from tests.api.contract import (
 from tests.api.hostile import is_well
 from tests.service import Pair, Service
 
+pytestmark = pytest.mark.attack
+
 
 def test_names_with_underscores_present_nothing(service: Service, live: Pair) -> None:
     """They become the same names in the environ, so a proxy that cleans headers would miss them."""

@@ -19,6 +19,8 @@ from app.auth.levels import Backend
 from tests.auth.worker import Gate, Running, Worker, await_waiting, derive, presented
 from tests.switching import switching_every
 
+pytestmark = pytest.mark.attack
+
 FAR = datetime(2199, 1, 1, tzinfo=UTC)
 
 

@@ -24,6 +24,8 @@ from tests.database import new_database
 from tests.service import Pair, Service
 from tests.switching import switching_every
 
+pytestmark = pytest.mark.attack
+
 THREADS = 50
 FORGED = 20_000
 ROUNDS = 20

@@ -16,6 +16,8 @@ from fastcache import TTLCache
 from tests.fastcache.cache_kinds import FAST_KINDS, Kind, check
 from tests.switching import switching_every
 
+pytestmark = pytest.mark.attack
+
 
 class Broken(Exception):
     """What a misbehaving object raises."""

@@ -31,7 +31,7 @@ REGIONS = {"words": Region(100), "rows": Region(2 * PAGE, 64 * PAGE)}
 SIZE = PAGE * 66
 NOBODY = 65534
 
-pytestmark = pytest.mark.usefixtures("no_descriptor_stays_open")
+pytestmark = [pytest.mark.attack, pytest.mark.usefixtures("no_descriptor_stays_open")]
 
 
 def made(path: Path) -> str:

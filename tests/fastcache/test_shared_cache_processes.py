@@ -17,6 +17,8 @@ import pytest
 from fastcache import Counters, SharedCache
 from tests.fastcache.processes import Child, Signal, all_end_well
 
+pytestmark = pytest.mark.attack
+
 FAR = time.monotonic_ns() + 10**15
 LOCK_AT = 192
 """Where the lock of the first set lies: behind the header."""

@@ -19,6 +19,8 @@ from tests.faults.outage import derived
 from tests.faults.processes import Stalls, alone, wait_until, workers
 from tests.service import Pair, Service
 
+pytestmark = pytest.mark.attack
+
 ROOT = Path(__file__).parents[2]
 ROUNDS = 2_000
 """Of each kind of change, at the full figures."""

@@ -21,6 +21,8 @@ from tests.faults.load import Load, under_load
 from tests.faults.processes import is_alive, is_stopped, master, wait_until, workers
 from tests.service import Pair, Service
 
+pytestmark = pytest.mark.attack
+
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:

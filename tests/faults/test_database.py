@@ -30,6 +30,8 @@ from tests.faults.outage import (
 from tests.faults.processes import is_alive, other_process, wait_until, workers
 from tests.service import LATCHKEY, Pair, Service
 
+pytestmark = pytest.mark.attack
+
 GARBAGE = b"This is no database. " * 1024
 
 Fault = Callable[[Path], Iterator[None]]

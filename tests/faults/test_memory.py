@@ -22,6 +22,8 @@ from tests.faults.processes import (
 )
 from tests.service import Pair, Service
 
+pytestmark = pytest.mark.attack
+
 NO_MOUNTS = (
     "needs the permission to mount a tmpfs (root with CAP_SYS_ADMIN), which there is not here"
 )

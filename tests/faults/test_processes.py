@@ -23,6 +23,8 @@ from tests.faults.processes import (
 )
 from tests.service import Answer, Service
 
+pytestmark = pytest.mark.attack
+
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:

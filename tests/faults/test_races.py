@@ -22,6 +22,8 @@ from tests.faults.outage import derived
 from tests.faults.processes import is_stopped, wait_until
 from tests.service import Pair, Process, Service
 
+pytestmark = pytest.mark.attack
+
 HELD = 120.0
 """Seconds for which a held request may wait: for a command that starts on a busy machine."""
 

@@ -1,0 +1,150 @@
+"""Every regular expression of the product is listed here, and is linear in its worst input.
+
+An expression that backtracks holds the GIL, so that one request stops a whole worker. A new one
+fails `test_each_is_listed` until its near misses are listed: inputs that match for as long as
+possible and then do not.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.expressions import in_compiled, in_pages, in_python, is_linear
+
+pytestmark = pytest.mark.attack
+
+Worst = list[tuple[str, str, str]]
+
+_HIDDEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+
+LISTED: dict[str, Worst] = {
+    # Tokens and secrets: of headers, paths, bodies, and of texts that are searched for secrets.
+    r"^ak_(live|test)_[0-9A-Za-z]{22}$": [("ak_live_", "a", "!")],
+    r"^sk_(live|test)_[0-9A-Za-z]{71}$": [("sk_live_", "a", "!")],
+    r"sk_(live|test)_[0-9A-Za-z]+": [("", "sk_live_", "!"), ("sk_live_", "a", "!"), ("", "s", "")],
+    r"[0-9a-fA-F]{64}": [("", "a", "g"), ("", "a" * 63 + "g", "")],
+    # Bodies: names, times, names of fields.
+    rf"^[^ {_HIDDEN}]([^{_HIDDEN}]*[^ {_HIDDEN}])?$": [
+        ("a", " ", ""),
+        ("a", " a", "\n"),
+        ("a", "a", "\x7f"),
+    ],
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)": [
+        ("2026-01-15T10:30:00.", "1", "Z"),
+        ("", "2026-01-15T10:30:00", "Z"),
+    ],
+    r"[a-z][a-z_]{0,39}": [("a", "_", "!"), ("", "a", "!")],
+    "[\ud800-\udfff]": [("", "a", ""), ("", "\ud800", "")],
+    # Headers: the address that proxies pass on, the host, the session.
+    r"[0-9]{1,5}|_[A-Za-z0-9._-]{1,32}": [("", "1", "a"), ("_", "a", "!")],
+    r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?": [
+        ("[", ":", "!"),
+        ("", "[", ""),
+        ("", "a", ":!"),
+        ("a:", "1", ""),
+    ],
+    r"[A-Za-z0-9_-]{43}": [("", "a", "!"), ("", "a" * 42 + "!", "")],
+    # Forms.
+    r"[a-z0-9][a-z0-9._@+-]{0,63}": [("a", ".", "!"), ("", "a", "!")],
+    # Settings and arguments of commands.
+    r"([1-9][0-9]{0,5})/(second|minute|hour|day)": [
+        ("1", "0", "/second"),
+        ("1/", "second", "!"),
+    ],
+    r"^(off|[1-9][0-9]{0,5}/(second|minute|hour|day))$": [
+        ("1", "0", "/second"),
+        ("off", "off", ""),
+    ],
+    r"[0-9]+": [("", "1", "a"), ("", "1a", "")],
+    r"^(\S+:[0-9]{1,5}|unix:\S+)$": [("", ":", "a"), ("", ":1", " "), ("unix:", "unix:", " ")],
+    r"^\s*[^\s,/]+(\s*,\s*[^\s,/]+)*\s*$": [
+        ("a", " ", "/"),
+        ("a", " , a", "/"),
+        ("a", ",a", " /"),
+        ("", " ", "/"),
+        ("a,", " ", "/"),
+    ],
+    r":\d+$": [("", ":", ""), (":", "1", "a"), ("", ":1", "a")],
+}
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, list[str]]:
+    """The places of each expression."""
+    places: dict[str, list[str]] = {}
+    for expression in in_python():
+        places.setdefault(expression.pattern, []).append(expression.place)
+    return places
+
+
+def test_each_is_listed(found: dict[str, list[str]]) -> None:
+    assert {pattern: at for pattern, at in found.items() if pattern not in LISTED} == {}
+    assert set(LISTED) - set(found) == set(), "no longer in the source"
+
+
+def test_scripts_pages_and_compiled_code_have_none() -> None:
+    assert in_pages() == []
+    assert in_compiled() == []
+
+
+@pytest.mark.parametrize("pattern", LISTED)
+def test_is_linear(pattern: str, long: bool) -> None:
+    assert LISTED[pattern], "list at least one near miss"
+    assert is_linear(pattern, LISTED[pattern], thorough=long)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "worst"),
+    [
+        (r"(a+)+$", [("", "a", "!")]),
+        (r"/console/([a-z]+/?)*", [("/console/", "a", "!")]),
+        (r"\s+$", [("", " ", "x")]),
+        (r"^(a|aa)*b", [("", "a", "!")]),
+        (r"[a-z]*[a-z0-9]*[a-z]*x", [("", "a", "!")]),
+    ],
+)
+def test_one_that_backtracks_is_caught(pattern: str, worst: Worst) -> None:
+    assert not is_linear(pattern, worst, patience=1)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import re\nX = re.compile('x+y')",
+        "import re\ndef f(t):\n    return re.search('x+y', t)",
+        "A = Field(pattern='x+y')",
+        "A = StringConstraints(pattern='x' + '+y')",
+        "A = Regexp('x+y')",
+        "class C(BaseConverter):\n    regex = 'x+y'",
+        "S = {'type': 'string', 'pattern': 'x+y'}",
+        "import re\nP = 'x+y'\nX = re.compile(P)",
+    ],
+)
+def test_every_form_is_found(tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / f"made_for_a_test_{tmp_path.name}"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    # What is evaluated is evaluated in the module.
+    stubs = "def Field(**_): pass\nStringConstraints = Field\ndef Regexp(*_): pass\n"
+    (package / "module.py").write_text(f"{stubs}class BaseConverter: pass\n{source}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = in_python(tmp_path, [package.name])
+    assert [expression.pattern for expression in found] == ["x+y"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from re import compile",
+        "import re as regular",
+        "import fnmatch",
+        "import re\ndef f(p, t):\n    return re.match(p, t)",
+    ],
+)
+def test_what_cannot_be_listed_is_refused(tmp_path: Path, source: str) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "errors.py").write_text(source)
+    with pytest.raises(LookupError):
+        in_python(tmp_path, ["app"])
