@@ -1,7 +1,7 @@
 """How long a request may hold a thread: until its answer begins, and while the answer is taken.
 
 A request has one timeout to be read and to have its answer begun. From then on the client has to
-take some of the answer within each timeout. So a long answer is not cut off, and a client that
+take some of what is sent within each timeout. So a long answer is not cut off, and a client that
 stops reading is.
 """
 
@@ -44,8 +44,10 @@ class Deadline:
         now = self._timer()
         if now <= self._due:
             return False
-        taken = self._sent - _untaken(client)
-        if not self._sent or taken - self._taken < LEAST:
+        untaken = _untaken(client)
+        taken = self._sent - untaken
+        # Where nothing is left to take, it is not the client that the answer waits for.
+        if not self._sent or (untaken and taken - self._taken < LEAST):
             return True
         self._taken = taken
         self._due = now + self._timeout

@@ -162,7 +162,7 @@ class Latchkey:
         app.wsgi_app = self._middleware(  # type: ignore[assignment,method-assign]
             app.wsgi_app,
             routes,
-            router=router_of(app, routes) if routes.need_router else None,
+            router=router_of(app, routes),
             before_first=partial(check_declarations, app, routes),
         )
         app.extensions["latchkey"] = self

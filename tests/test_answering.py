@@ -15,7 +15,7 @@ from threading import Thread
 
 import pytest
 
-from app.answering import LEAST, Answering, Deadline
+from app.answering import LEAST, Answering, Deadline, _untaken
 from tests.console.visitor import Visitor, make_administrator
 from tests.fastcache.fake_clock import Clock
 from tests.faults.processes import wait_until, workers
@@ -270,15 +270,32 @@ def test_what_is_sent_arrives_as_it_is(sockets: Sockets, tmp_path: Path) -> None
         assert received == data[10:]
 
 
-def test_a_connection_that_is_gone_counts_as_taken(sockets: Sockets) -> None:
+def test_an_answer_that_waits_for_the_application_goes_on(sockets: Sockets) -> None:
     served, client = sockets
     clock = Clock()
     deadline = Deadline(10, clock)
     answering = Answering.of(Served(served), deadline)
-    answering.sock.sendall(b"x" * 2 * LEAST)
+    answering.sock.sendall(b"x")
+    assert client.recv(10) == b"x"
+    # By TCP, the client's system confirms that a moment later.
+    wait_until(lambda: _untaken(served) == 0, "the confirmation")
+    for _ in range(3):
+        clock.tick(11)
+        assert not deadline.has_passed(served)
+    fill(served, answering)
+    clock.tick(11)
+    # What the client's system buffers counts as taken, once.
+    deadline.has_passed(served)
+    clock.tick(11)
+    assert deadline.has_passed(served)
+
+
+def test_a_connection_that_is_gone_is_left_to_its_thread(sockets: Sockets) -> None:
+    served, client = sockets
+    clock = Clock()
+    deadline = Deadline(10, clock)
+    Answering.of(Served(served), deadline).sock.sendall(b"x" * 2 * LEAST)
     client.close()
     served.close()
     clock.tick(11)
     assert not deadline.has_passed(served)
-    clock.tick(11)
-    assert deadline.has_passed(served)

@@ -30,6 +30,7 @@ class OpenRoutes:
     routes: Set[tuple[str, str]] = frozenset()
     areas: tuple[str, ...] = ()
     _paths: frozenset[tuple[str, str]] = field(init=False, repr=False, compare=False)
+    _slashed: frozenset[str] = field(init=False, repr=False, compare=False)
     _beginnings: tuple[str, ...] = field(init=False, repr=False, compare=False)
     prefixes: tuple[str, ...] = field(init=False, repr=False, compare=False)
     """How the paths of rules with placeholders begin, as the environ has them."""
@@ -57,6 +58,9 @@ class OpenRoutes:
             "_paths",
             frozenset((method, _on_the_wire(path)) for method, path in self.routes - self.rules),
         )
+        paths = [path for _, path in self._paths if path]
+        other = (path[:-1] if path.endswith("/") else f"{path}/" for path in paths)
+        set_once(self, "_slashed", frozenset(other))
         set_once(self, "_beginnings", tuple(map(_on_the_wire, self.areas)))
         begin = {_on_the_wire(path.partition("<")[0]) for _, path in self.rules}
         set_once(self, "prefixes", tuple(sorted(begin)))
@@ -66,24 +70,20 @@ class OpenRoutes:
         """The pairs whose path has placeholders: what they match, only the router knows."""
         return frozenset(pair for pair in self.routes if "<" in pair[1])
 
-    @property
-    def need_router(self) -> bool:
-        """Whether a path alone does not tell of every request whether it is open."""
-        return bool(self.rules) or any(path.endswith("/") for _, path in self.routes)
-
     def admits(self, method: str, path: str) -> bool:
         """Whether a request for this PATH_INFO is open by its path alone."""
         return _contains(self._paths, method, path) or path.startswith(self._beginnings)
 
-    def may_admit(self, method: str, path: str) -> bool:
+    def may_admit(self, path: str) -> bool:
         """Whether the router may lead this PATH_INFO to an open rule.
 
-        That is a rule with placeholders, or one that the router adds a last slash for.
+        That is a rule with placeholders, or one that the router takes with or without a last
+        slash.
         """
         if path.startswith("//"):
             # The router would skip all slashes but one.
             return False
-        return path.startswith(self.prefixes) or _contains(self._paths, method, f"{path}/")
+        return path in self._slashed or path.startswith(self.prefixes)
 
     def opens(self, method: str, rule: str) -> bool:
         """Whether a rule of the application is open for a method, by name or by its area."""

@@ -113,6 +113,9 @@ def enforce_requirements(
             # Flask answers, and does not call the view.
             return
         if not requirements:
+            if open_routes.opens(method, rule.rule):
+                # By another path than the middleware knows: then the credential was looked at.
+                return
             if is_flasks_own(view):
                 raise NotFound
             raise ConfigurationError(f"the view {rule.endpoint} declares no requirement")
@@ -141,7 +144,7 @@ def router_of(app: Flask, open_routes: OpenRoutes) -> Callable[[WSGIEnvironment]
 
     def is_open(environ: WSGIEnvironment) -> bool:
         method = environ["REQUEST_METHOD"]
-        if not open_routes.may_admit(method, environ.get("PATH_INFO", "")):
+        if not open_routes.may_admit(environ.get("PATH_INFO", "")):
             return False
         try:
             adapter = app.create_url_adapter(app.request_class(environ, populate_request=False))

@@ -164,6 +164,28 @@ def test_the_redirect_to_a_last_slash_is_as_open_as_its_rule(
     assert client.post("/list", headers=headers).status_code == 200
 
 
+def test_rules_that_are_not_strict_about_the_last_slash(
+    latchkey: Latchkey, headers: dict[str, str]
+) -> None:
+    site = Flask("site")
+    site.url_map.strict_slashes = False
+    latchkey.protect(site, OpenRoutes({("GET", "/leaf"), ("GET", "/list/"), ("GET", "/x/<key>")}))
+    site.add_url_rule("/leaf", "leaf", lambda: "open")
+    site.add_url_rule("/list/", "list", lambda: "open")
+    site.add_url_rule("/x/<key>", "x", lambda key: "open")
+    site.add_url_rule("/closed", "closed", any_credential(lambda: "closed"))
+    client = site.test_client()
+    for path in ("/leaf", "/leaf/", "/list", "/list/", "/x/7", "/x/7/"):
+        for sent in ({}, headers, headers):
+            assert client.get(path, headers=sent).status_code == 200, path
+        assert client.post(path).status_code == 401
+    for path in ("/closed", "/closed/", "/leaf/x", "/leafs/"):
+        assert client.get(path).status_code == 401
+    # With a credential, all that the router leads there is served: it is open, after all.
+    assert call(site, "//leaf", headers).status == 200
+    assert call(site, "//leaf").status == 401
+
+
 def test_hosts_that_are_not_trusted_open_nothing(site: Flask) -> None:
     site.config["TRUSTED_HOSTS"] = ["example.org"]
     client = site.test_client()
