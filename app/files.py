@@ -79,6 +79,35 @@ def open_regular(path: Path) -> int:
     return descriptor
 
 
+def open_output(path: Path) -> int:
+    """Open a file that a command writes to, emptied, or made with mode 0600.
+
+    Where everybody can write to its directory, a link, a pipe or another user's file is refused,
+    as the kernel does for those that are sticky. One that root makes belongs to the owner of the
+    directory. Raises UnsafeFile; OSError.
+    """
+    directory = path.absolute().parent.stat()
+    try:
+        descriptor = create_private(path)
+    except FileExistsError:
+        pass
+    else:
+        if os.geteuid() == 0 and not directory.st_mode & stat.S_ISVTX:
+            os.fchown(descriptor, directory.st_uid, directory.st_gid)
+        return descriptor
+    if not directory.st_mode & stat.S_IWOTH:
+        # Also a device, or a pipe, which is then waited for.
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE)
+    descriptor = _open(path, os.O_WRONLY)
+    try:
+        _require_own(descriptor, path)
+        os.ftruncate(descriptor, 0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def replace_durably(path: Path, content: bytes) -> None:
     """Put a new file with this content in the place of another, which may be missing.
 

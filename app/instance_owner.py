@@ -41,6 +41,16 @@ def require_own(database: Path) -> None:
         )
 
 
+def require_replaceable(database: Path) -> None:
+    """Raise ConfigurationError where a file in the database's place could not keep its owner."""
+    owner = owner_of(database)
+    if database.exists() and os.geteuid() not in (0, owner):
+        raise ConfigurationError(
+            f"nothing was changed: {database} belongs to user {user_name(owner)}, not to "
+            f"{user_name(os.geteuid())}; run this as {user_name(owner)}, or as root"
+        )
+
+
 @contextmanager
 def acting_as_owner(database: Path) -> Iterator[None]:
     """For a command: as root, work as the instance's owner until the end of the block.

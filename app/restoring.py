@@ -20,12 +20,13 @@ from app.credentials.scopes import lies_within
 from app.credentials.service import utc_now
 from app.derivation import load_derivation
 from app.errors import ConfigurationError
+from app.instance_owner import require_replaceable
 from app.key_files import load_seal
 from app.segment import without_service
 from app.store import Store
 from app.store.audit_head import HeadUnusable, Seal
 from app.store.backup import BackupFailed, back_up, check_backup
-from app.store.location import database_path
+from app.store.location import database_path, database_url
 from app.store.migrate import migrate
 from app.store.restore import (
     Carried,
@@ -71,6 +72,7 @@ def restore(settings: Settings, backup: Path, questions: Questions) -> Restored:
     runs, BackupFailed, and ConfigurationError.
     """
     database = database_path(settings.database_url)
+    require_replaceable(database)
     seal = load_seal(settings)
     check_backup(backup)
     with without_service(settings):
@@ -78,12 +80,12 @@ def restore(settings: Settings, backup: Path, questions: Questions) -> Restored:
         draft = database.with_name(f"{database.name}.restoring-{secrets.token_hex(4)}")
         try:
             back_up(backup, draft)
-            migrate(f"sqlite:///{draft}")
+            migrate(database_url(draft))
             findings: list[str] = []
             carried = None
             if _is_readable(database, draft, questions):
                 # It may be of an older version than the program.
-                migrate(f"sqlite:///{database}")
+                migrate(settings.database_url)
                 # Its log goes on, with a head that is true of it: a cut would be covered.
                 findings = _verify(settings, seal)
                 if findings:
@@ -157,7 +159,7 @@ def _write_down(
         detail |= {"ended": len(carried.ended), "rotated": len(carried.rotated)}
         detail |= {"narrowed": len(carried.narrowed)}
         detail |= {"kept": carried.kept, "lost": carried.lost, "kept_out": carried.kept_out}
-    with closing(Store(f"sqlite:///{draft}", seal=seal)) as store:
+    with closing(Store(database_url(draft), seal=seal)) as store:
         detail["rows"] = store.audit.last().number
         with store.audit.unkept() as audited:
             audited.record(

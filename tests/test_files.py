@@ -16,6 +16,7 @@ from app.files import (
     directory_weakness,
     file_weakness,
     open_lock,
+    open_output,
     open_regular,
     replace_durably,
 )
@@ -186,3 +187,42 @@ def test_what_belongs_to_another_user_is_named(tmp_path: Path) -> None:
         assert "belongs to user nobody" in line
         assert "chown root " in line
     assert file_weakness(tmp_path / "missing") is None
+
+
+@pytest.mark.parametrize("kind", OBSTACLES)
+def test_an_export_writes_through_nothing_planted(tmp_path: Path, kind: str) -> None:
+    """In a directory that everybody can write to; elsewhere a link is the caller's own."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    path = shared / "keys.csv"
+    obstacles(tmp_path)[kind](path)
+    shared.chmod(0o1777)
+    with pytest.raises(OSError, match=r"link|regular"):
+        open_output(path)
+    assert (tmp_path / "target").read_text() == "not yours"
+    shared.chmod(0o755)
+    if kind == "link":
+        os.close(open_output(path))
+        assert (tmp_path / "target").read_text() == ""
+
+
+@as_root
+def test_an_export_does_not_write_to_another_users_file(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    path = tmp_path / "keys.csv"
+    path.touch(mode=0o666)
+    os.chown(path, NOBODY, NOBODY)
+    with pytest.raises(UnsafeFile, match="belongs to user"):
+        open_output(path)
+
+
+def test_an_export_is_private_and_keeps_the_mode_of_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "keys.csv"
+    os.close(open_output(path))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.write_text("former")
+    path.chmod(0o640)
+    os.close(open_output(path))
+    assert path.read_text() == ""
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    os.close(open_output(Path("/dev/null")))

@@ -30,6 +30,21 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     made.stop()
 
 
+@pytest.mark.parametrize("name", ["my%20app", "50% of#it?", 'it\'s "é"'])
+def test_the_instances_directory_may_have_any_name(tmp_path: Path, name: str) -> None:
+    """The row of the restore is in the restored database, and no other file is made anywhere."""
+    box = Service(tmp_path / name, LATCHKEY_DATABASE_URL="sqlite:///data/latchkey.db")
+    box.initialize()
+    run(box, "restore", str(back_up(box, "bk.db")), "--yes")
+    with closing(sqlite3.connect(box.database)) as connection:
+        rows = connection.execute("SELECT action FROM audit ORDER BY number").fetchall()
+    assert rows[-1] == ("store.restore",)
+    assert "whole" in run(box, "audit", "verify")
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+    assert sorted(one.name for one in box.directory.iterdir()) == ["bk.db", "data", "secrets"]
+    assert not [one for one in box.database.parent.iterdir() if "restoring" in one.name]
+
+
 def run(box: Service, *arguments: str) -> str:
     """A command that has to succeed; what it printed."""
     done = run_here(box, *arguments)

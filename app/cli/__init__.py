@@ -113,9 +113,10 @@ def init() -> None:
     The secrets of new credentials are shown here, this once; and, where there is no administrator
     yet, a link that makes the first one.
     """
+    from app.cli.instance import instance_settings
     from app.first_start import make_derivation_key_file, make_first_credentials, offer_set_up
 
-    settings = load_settings()
+    settings = instance_settings()
     made = make_derivation_key_file(settings)
     if made is not None:
         click.echo(f"made the derivation key file {made}; keep it out of backups of the database")

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from app.cli.asking import confirm
+from app.cli.instance import instance_settings
 from app.cli.options import (
     API_KEY,
     MOMENT,
@@ -25,7 +26,7 @@ from app.cli.options import (
 from app.cli.printing import print_json, print_json_list, print_rest, print_table
 from app.cli.streams import output_to
 from app.command_user import command_line_user
-from app.config import Settings, load_settings
+from app.config import Settings
 from app.credentials.audit import Action, Entry, Head, Record, RowsDigest
 from app.credentials.service import utc_now
 from app.errors import ConfigurationError, LatchkeyError
@@ -142,7 +143,7 @@ def accept_end(yes: bool) -> None:
     For a database that was put back by hand, or a head file that was lost. What the head said, and
     who accepted it, is written down. Rows that were altered stay found.
     """
-    settings = load_settings()
+    settings = instance_settings()
     require_database(settings.database_url)
     seal = load_seal(settings)
     store = Store(settings.database_url, seal=seal)
@@ -166,7 +167,7 @@ def restart_chain(yes: bool) -> None:
     verified, only compared with what they are now: export them first. A row says who did this and
     when, and verify tells of it from then on.
     """
-    settings = load_settings()
+    settings = instance_settings()
     require_database(settings.database_url)
     with without_service(settings):
         with closing(Store(settings.database_url)) as store:
@@ -239,7 +240,7 @@ def accept(log: AuditLog, seal: Seal, former: Head | str) -> None:
 @contextmanager
 def _reading(*, sealed: bool = False) -> Iterator[AuditLog]:
     """The log; only one that is ``sealed`` can be verified."""
-    settings = load_settings()
+    settings = instance_settings()
     require_database(settings.database_url)
     store = Store(settings.database_url, seal=load_seal(settings) if sealed else None)
     try:

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from app.cli.asking import confirm
+from app.cli.instance import instance_settings
 from app.cli.options import SHOWN, yes_option
-from app.config import load_settings
+from app.instance_owner import as_caller, owner_of
 from app.restoring import restore
 from app.store.backup import back_up
 from app.store.location import require_database
@@ -23,7 +24,9 @@ def backup_command(file: Path) -> None:
 
     The files of keys are not in it: keep copies of those apart.
     """
-    back_up(require_database(load_settings().database_url), file)
+    database = require_database(instance_settings().database_url)
+    with as_caller():
+        back_up(database, file, owner=owner_of(database))
     click.echo(f"made {file}")
 
 
@@ -83,7 +86,7 @@ def restore_command(file: Path, yes: bool, every: bool) -> None:
     What was revoked, rotated, ended or narrowed since the backup stays so; other changes and keys
     since then are gone. The former database is kept beside the new one.
     """
-    done = restore(load_settings(), file, _Questions(file, yes))
+    done = restore(instance_settings(), file, _Questions(file, yes))
     click.echo(f"restored {file}; everybody has to sign in to the console again")
     if done.carried is not None:
         _print_carried(done.carried, None if every else SHOWN)

@@ -9,9 +9,9 @@ import click
 
 from app.auth.counts import Count, Gauge
 from app.auth.shared import SharedState
+from app.cli.instance import instance_settings
 from app.cli.options import json_option
 from app.cli.printing import print_fields, print_json
-from app.config import load_settings
 from app.segment import attached
 from app.store.location import require_database
 
@@ -49,7 +49,7 @@ def clear(as_json: bool) -> None:
 
 
 def _attached() -> AbstractContextManager[SharedState]:
-    settings = load_settings()
+    settings = instance_settings()
     require_database(settings.database_url)
     return attached(settings)
 

@@ -12,7 +12,8 @@ from app.administrators.service import Administrators
 from app.auth.replay import Replay
 from app.auth.shared import SharedState
 from app.auth.tallies import LiveTallies
-from app.config import Settings, load_settings
+from app.cli.instance import instance_settings
+from app.config import Settings
 from app.credentials.service import CredentialService
 from app.credentials.usage import UsageReader
 from app.derivation import load_derivation
@@ -44,7 +45,7 @@ class Session:
 @contextmanager
 def reading() -> Iterator[Session]:
     """For a command that only reads. Use counts come from memory too, where it can be reached."""
-    settings = load_settings()
+    settings = instance_settings()
     require_database(settings.database_url)
     with ExitStack() as stack:
         try:
@@ -61,7 +62,7 @@ def changing(*, migrate: bool = False) -> Iterator[Session]:
     With ``migrate`` the database is made where it is missing; the other commands say so. Raises
     ServiceUnreachable where there is a service whose memory cannot be reached.
     """
-    settings = load_settings()
+    settings = instance_settings()
     if not migrate:
         require_database(settings.database_url)
     load_derivation(settings)
@@ -77,7 +78,7 @@ def administering(*, migrate: bool = False) -> Iterator[Administrators]:
 
     With ``migrate`` the database is made where it is missing; the other commands say so.
     """
-    settings = load_settings()
+    settings = instance_settings()
     if not migrate:
         require_database(settings.database_url)
     _prepare(settings, migrate)

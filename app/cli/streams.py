@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TextIO
 
 from app.errors import LatchkeyError
+from app.files import open_output
+from app.instance_owner import as_caller
 
 _NUMBERS = (0, 1, 2)
 
@@ -80,14 +82,19 @@ def reason_of(error: OSError) -> str | None:
 
 @contextmanager
 def output_to(file: Path) -> Iterator[TextIO]:
-    """A file to write to in UTF-8, new or instead of what it held; - is standard output."""
+    """A file to write to in UTF-8, new or instead of what it held; - is standard output.
+
+    It is opened with the caller's rights, also by a command that works as the instance's owner.
+    """
     if str(file) == "-":
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8", errors="replace")
         yield sys.stdout
         return
     try:
-        with file.open("w", encoding="utf-8") as opened:
+        with as_caller():
+            descriptor = open_output(file)
+        with open(descriptor, "w", encoding="utf-8") as opened:
             yield opened
     except OSError as error:
         raise LatchkeyError(f"{file}: {error.strerror}") from None

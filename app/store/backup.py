@@ -7,13 +7,15 @@ need of a log beside it.
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote
+from typing import Literal
 
 from app.errors import LatchkeyError
-from app.files import create_private, open_regular, sync_directory
+from app.files import create_private, sync_directory
+from app.store.location import sqlite_uri
 from app.store.migrate import newest_revision
 
 _BUSY_TIMEOUT = 30.0
@@ -23,14 +25,15 @@ class BackupFailed(LatchkeyError):
     """A copy could not be made, or is not what it should be; nothing was changed."""
 
 
-def back_up(database: Path, copy: Path) -> None:
+def back_up(database: Path, copy: Path, *, owner: int | None = None) -> None:
     """Copy a database to a new file, mode 0600, durably, and check it; raises BackupFailed.
 
-    The file must not be there. It is whole when it gets its name.
+    The file must not be there. It is whole when it gets its name. Where root makes it, it belongs
+    to ``owner``.
     """
-    draft = copy.with_name(f".{copy.name}.draft-{os.getpid()}")
+    draft = copy.with_name(f".{copy.name}.draft-{secrets.token_hex(8)}")
     try:
-        os.close(create_private(draft))
+        descriptor = create_private(draft)
         try:
             if copy.exists():
                 raise FileExistsError
@@ -39,11 +42,15 @@ def back_up(database: Path, copy: Path) -> None:
                 # One file, which whoever opens it need not be able to write beside.
                 target.execute("PRAGMA journal_mode = DELETE")
                 require_whole(target, database)
-            _sync(draft)
+            if owner is not None and os.geteuid() == 0:
+                # Only now: the name of a file of root's leads to no other in the meantime.
+                os.fchown(descriptor, owner, -1)
+            os.fsync(descriptor)
             # A link, not a rename: it never replaces a file that somebody has just made.
             os.link(draft, copy)
             sync_directory(copy.absolute().parent)
         finally:
+            os.close(descriptor)
             draft.unlink(missing_ok=True)
     except FileExistsError:
         raise BackupFailed(f"{copy} is there already, and nothing is replaced") from None
@@ -65,18 +72,13 @@ def check_backup(copy: Path) -> None:
         raise BackupFailed(f"{copy} is of another version")
 
 
-def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
+def connect(path: Path, mode: Literal["ro", "rw"] = "rw") -> sqlite3.Connection:
     """A connection of SQLite's own to a file that is there, in autocommit."""
     connection = sqlite3.connect(
-        uri_of(path, mode), uri=True, timeout=_BUSY_TIMEOUT, isolation_level=None
+        sqlite_uri(path, mode), uri=True, timeout=_BUSY_TIMEOUT, isolation_level=None
     )
     connection.execute("PRAGMA synchronous = FULL")
     return connection
-
-
-def uri_of(path: Path, mode: str = "rw") -> str:
-    """The file as SQLite's URI, to be opened and never made."""
-    return f"file:{quote(str(path.absolute()))}?mode={mode}"
 
 
 def require_whole(connection: sqlite3.Connection, path: Path) -> None:
@@ -84,11 +86,3 @@ def require_whole(connection: sqlite3.Connection, path: Path) -> None:
     (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
         raise BackupFailed(f"{path} is damaged: {found}")
-
-
-def _sync(path: Path) -> None:
-    descriptor = open_regular(path)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

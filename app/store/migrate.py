@@ -21,6 +21,7 @@ from pathlib import Path
 
 from app.errors import ConfigurationError, LatchkeyError
 from app.files import create_private, make_directory, open_lock, sync_directory
+from app.instance_owner import acting_as_owner, as_caller
 from app.store.location import database_path
 from app.store.pinned import is_sqlite
 
@@ -48,16 +49,18 @@ class MigrationReport:
 def migrate_in_child(url: str) -> MigrationReport:
     """Migrate in a fresh process and wait for it; raises ConfigurationError with its reason."""
     database_path(url)
-    child = subprocess.run(
-        # -P: the working directory is the operator's, and no place to load modules from.
-        [sys.executable, "-P", "-m", "app.store.migrate"],
-        # What it says is read as UTF-8, whatever the locale is.
-        env={**os.environ, _URL_VARIABLE: url, "PYTHONIOENCODING": "utf-8:backslashreplace"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    # As the caller, who can reach the interpreter in any case; it becomes the owner by itself.
+    with as_caller():
+        child = subprocess.run(
+            # -P: the working directory is the operator's, and no place to load modules from.
+            [sys.executable, "-P", "-m", "app.store.migrate"],
+            # What it says is read as UTF-8, whatever the locale is.
+            env={**os.environ, _URL_VARIABLE: url, "PYTHONIOENCODING": "utf-8:backslashreplace"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
     if child.returncode != 0:
         lines = child.stderr.strip().splitlines() or [f"exit status {child.returncode}"]
         raise ConfigurationError(f"the database could not be prepared: {lines[-1]}")
@@ -168,7 +171,9 @@ def _now() -> int:
 def main() -> int:
     """Run in the child: migrate what the environment names, print the report as JSON."""
     try:
-        report = migrate(os.environ[_URL_VARIABLE])
+        url = os.environ[_URL_VARIABLE]
+        with acting_as_owner(database_path(url)):
+            report = migrate(url)
     except LatchkeyError as error:
         sys.stderr.write(f"{error}\n")
         return 1

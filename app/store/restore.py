@@ -15,8 +15,9 @@ from datetime import datetime
 from pathlib import Path
 
 from app.errors import ConfigurationError, LatchkeyError
-from app.files import sync_directory
-from app.store.backup import BackupFailed, connect, require_whole, uri_of
+from app.files import keep_owner, sync_directory
+from app.store.backup import BackupFailed, connect, require_whole
+from app.store.location import sqlite_uri
 from app.store.migrate import active_by_derivation, newest_revision, refuse_what_is_broken
 from app.store.rows import to_milliseconds
 
@@ -161,7 +162,7 @@ def require_readable(former: Path, restored: Path) -> None:
             if len(revisions) != 1 or not str(revisions[0][0]) <= newest_revision():
                 raise FormerUnreadable(f"{former} is of another version")
             if revisions[0][0] == newest_revision():
-                connection.execute("ATTACH ? AS restored", (uri_of(restored),))
+                connection.execute("ATTACH ? AS restored", (sqlite_uri(restored),))
                 for table in _READ:
                     columns = ", ".join(_columns(connection, "restored", table))
                     query = f"SELECT {columns} FROM main.{table} LIMIT 1"  # noqa: S608 - own names
@@ -190,7 +191,7 @@ def carry_over(restored: Path, former: Path, lies_within: ScopesWithin, now: dat
     with closing(connect(restored)) as connection:
         # What somebody put there by other means is no scope, and no reason to stop.
         connection.text_factory = _readable
-        connection.execute("ATTACH ? AS former", (uri_of(former),))
+        connection.execute("ATTACH ? AS former", (sqlite_uri(former),))
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(_COUNTERPARTS)
         # First: a number that is given below must be no other's.
@@ -241,6 +242,8 @@ def put_in_place(restored: Path, database: Path, aside: Path) -> None:
         except sqlite3.Error:
             # It is damaged: its log goes with it, as it is.
             pass
+        with open(restored, "rb") as file:
+            keep_owner(file.fileno(), database.stat())
         os.link(database, aside)
     for suffix in ("-wal", "-shm"):
         beside = database.with_name(f"{database.name}{suffix}")

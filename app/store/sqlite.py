@@ -10,13 +10,13 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import QueuePool
 
 from app.errors import StoreError
+from app.store.location import sqlite_uri
 from app.store.pinned import FileIdentity, PinnedFile
 
 
@@ -60,7 +60,7 @@ def _open_connection(path: Path, busy_timeout: float) -> PinnedConnection:
     # mode=rw: a missing database is an error, never a new empty one. The driver's own transaction
     # handling is off; SQLAlchemy and the "begin" hook say what happens.
     connection = sqlite3.connect(
-        f"file:{quote(str(path))}?mode=rw",
+        sqlite_uri(path),
         uri=True,
         timeout=busy_timeout,
         isolation_level=None,

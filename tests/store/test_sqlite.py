@@ -16,10 +16,12 @@ from sqlalchemy import Connection, text
 
 from app.errors import ConfigurationError, StoreError
 from app.store import Store
-from app.store.location import database_path
+from app.store.backup import back_up, check_backup
+from app.store.location import database_path, database_url
+from app.store.migrate import migrate
 from app.store.pinned import PinnedFile
 from app.store.sqlite import _open_connection, open_reader, open_writer
-from tests.audited import new_trail, open_store
+from tests.audited import new_seal, new_trail, open_store
 from tests.database import new_database
 from tests.faults.processes import open_files
 from tests.store.conftest import NOW, NewStore, new_credential
@@ -305,6 +307,8 @@ def test_errors_do_not_show_what_was_bound(new_store: NewStore, database: Path) 
         "sqlite:///:memory:",
         "sqlite:///file:latchkey.db",
         "sqlite:///latchkey.db?mode=ro",
+        "sqlite:////srv/latchkey.db?",
+        "sqlite:////srv/a%00b.db",
         "postgresql://user:confidential@host/latchkey",
         "mysql:///latchkey",
         "sqlite+aiosqlite:///latchkey.db",
@@ -318,14 +322,39 @@ def test_what_is_no_url_of_a_sqlite_file_is_refused(url: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_path_may_have_any_characters(tmp_path: Path) -> None:
-    directory = tmp_path / "a b?c#d%20é"
-    directory.mkdir()
-    new_database(directory / "latchkey.db")
-    with closing(
-        open_store(
-            f"sqlite:///{str(directory).replace('%', '%25').replace('?', '%3F')}/latchkey.db"
-        )
-    ) as store:
+NAMES = ["a b", "my%20app", "50%", "a?b", "a#b", "it's", 'say "so"', "é\u65e5", "a&b=c;d", "file:x"]
+# No text in any encoding.
+NAMES.append(os.fsdecode(b"\xff\xfe"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_path_may_have_any_characters(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name / f"{name}.db"
+    path.parent.mkdir()
+    assert database_path(database_url(path)) == path
+    new_database(path)
+    migrate(database_url(path))
+    copy = path.with_name(f"{name} copy.db")
+    back_up(path, copy)
+    check_backup(copy)
+    with closing(Store(database_url(path), seal=new_seal(path))) as store:
         store.add(new_credential(), new_trail())
-    assert (directory / "latchkey.db").exists()
+        assert store.count("live") == 1
+    with closing(Store(database_url(copy))) as store:
+        assert store.count("live") == 0
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_working_directory_may_have_any_characters(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    assert database_path("sqlite:///data/latchkey.db") == tmp_path / name / "data" / "latchkey.db"
+
+
+def test_two_slashes_at_the_beginning_of_a_path_are_no_host(tmp_path: Path) -> None:
+    new_database(tmp_path / "latchkey.db")
+    with closing(Store(f"sqlite:////{tmp_path}/latchkey.db")) as store:
+        assert store.count("live") == 0
