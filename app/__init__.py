@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from app.auth.shared import SharedState
     from app.config import Settings
     from app.credentials.derivation import DerivationKeys
+    from app.store.audit_head import Seal
 
 
 def create_app(
@@ -19,14 +20,15 @@ def create_app(
     *,
     derivation: DerivationKeys | None = None,
     shared: SharedState | None = None,
+    seal: Seal | None = None,
     migrate: bool = True,
 ) -> Flask:
     """The Flask application, protected; WSGI servers call ``app.wsgi_app`` through it.
 
     ``settings`` None reads them from the environment, ``derivation`` None the derivation keys from
-    where the settings say; ``shared`` None shares nothing with other processes. ``migrate`` brings
-    the database to the current schema first, and makes the key of an empty audit log; a server
-    that did so before it forked passes False.
+    where the settings say, and ``seal`` None the key of the audit log; ``shared`` None shares
+    nothing with other processes. ``migrate`` brings the database to the current schema first, and
+    makes the key of an empty audit log; a server that did so before it forked passes False.
     Raises ConfigurationError where something does not fit.
     """
     from app.api.routes import build_api, open_routes
@@ -42,7 +44,7 @@ def create_app(
     derivation = derivation or load_derivation(settings)
     if migrate:
         make_audit_key_file(settings, migrate_in_child(settings.database_url).audit_rows)
-    latchkey = Latchkey.from_settings(settings, derivation, shared)
+    latchkey = Latchkey.from_settings(settings, derivation, shared, seal)
     app = build_api(latchkey.settings)
     mount_console(app, latchkey)
     routes = open_routes(latchkey.settings)

@@ -40,8 +40,10 @@ from app.derivation import load_derivation
 from app.errors import StoreError
 from app.key_files import load_seal
 from app.log_limit import LOG_LIMIT, limit_log
+from app.permissions import weaknesses
 from app.segment import ServiceSegment
 from app.store import Store
+from app.store.audit_head import Seal
 from app.store.location import require_database
 from fastcache import SegmentError
 
@@ -70,6 +72,7 @@ class Latchkey:
         settings: Settings | None = None,
         derivation: DerivationKeys | None = None,
         shared: SharedState | None = None,
+        seal: Seal | None = None,
     ) -> Latchkey:
         """Build the parts; None reads the settings, and the keys that they name.
 
@@ -80,7 +83,7 @@ class Latchkey:
         derivation = derivation or load_derivation(settings)
         # Two connections more than threads, for those of the upkeep.
         store = Store(
-            settings.database_url, pool_size=settings.threads + 2, seal=load_seal(settings)
+            settings.database_url, pool_size=settings.threads + 2, seal=seal or load_seal(settings)
         )
         shared = shared or SharedState.private()
         addresses = ClientAddresses(settings.trusted_proxies)
@@ -126,6 +129,8 @@ class Latchkey:
         """
         settings = settings or load_settings()
         require_database(settings.database_url)
+        for line in weaknesses(settings):
+            log.warning("%s", line)
         segment = ServiceSegment.open(settings)
         latchkey = cls.from_settings(settings, shared=segment.for_worker())
         limit_log(log.name)

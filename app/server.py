@@ -26,9 +26,11 @@ from app.credentials.importing import IMPORTED
 from app.derivation import load_derivation
 from app.errors import ConfigurationError, StoreError
 from app.instance_owner import require_own
-from app.key_files import make_audit_key_file
+from app.key_files import load_seal, make_audit_key_file
+from app.permissions import weaknesses
 from app.segment import ServiceSegment
 from app.service_log import RedactingLogger
+from app.store.audit_head import Seal
 from app.store.location import database_path
 from app.store.migrate import MigrationReport, migrate_in_child
 from app.wording import counted
@@ -48,10 +50,11 @@ def serve(settings: Settings) -> None:
     derivation = load_derivation(settings)
     report = migrate_in_child(settings.database_url)
     make_audit_key_file(settings, report.audit_rows)
+    seal = load_seal(settings)
     segment = ServiceSegment.open(settings)
     master = os.getpid()
     try:
-        _Server(settings, derivation, report, segment).run()
+        _Server(settings, derivation, seal, report, segment).run()
     finally:
         # However the run ended, also where it never listened; the workers come by here too.
         if os.getpid() == master:
@@ -74,11 +77,13 @@ class _Server(BaseApplication):
         self,
         settings: Settings,
         derivation: DerivationKeys,
+        seal: Seal,
         report: MigrationReport,
         segment: ServiceSegment,
     ) -> None:
         self.settings = settings
         self._derivation = derivation
+        self._seal = seal
         self._report = report
         self._segment = segment
         self._latchkey: Latchkey | None = None
@@ -118,19 +123,26 @@ class _Server(BaseApplication):
         """
         log = logging.getLogger("latchkey")
         try:
-            derivation = load_derivation(self.settings)
+            derivation, seal = load_derivation(self.settings), load_seal(self.settings)
             self._report = migrate_in_child(self.settings.database_url)
         except ConfigurationError as error:
             log.error("the settings in use are kept: %s", error)
         else:
-            self._derivation = derivation
+            self._derivation, self._seal = derivation, seal
+            self._report_permissions(log)
             self._report_credentials(log)
         super().reload()
 
     def load(self) -> Any:
         """The WSGI application; called in each worker, after the fork."""
         shared = self._segment.for_worker()
-        app = create_app(self.settings, derivation=self._derivation, shared=shared, migrate=False)
+        app = create_app(
+            self.settings,
+            derivation=self._derivation,
+            seal=self._seal,
+            shared=shared,
+            migrate=False,
+        )
         latchkey: Latchkey = app.extensions["latchkey"]
         latchkey.upkeep.start()
         self._latchkey = latchkey
@@ -153,7 +165,13 @@ class _Server(BaseApplication):
             log.warning(self._segment.warning)
         if self._report.created:
             log.info("made a new database, %s", self.settings.database_url)
+        self._report_permissions(log)
         self._report_credentials(log)
+
+    def _report_permissions(self, log: Logger | logging.Logger) -> None:
+        """What lets other users at the instance's files; nothing of it stops the service."""
+        for line in weaknesses(self.settings):
+            log.warning("%s", line)
 
     def _report_credentials(self, log: Logger | logging.Logger) -> None:
         """How many credentials are active, and how many the listed keys no longer vouch for."""

@@ -34,6 +34,7 @@ _ASSEMBLED = (
     "app.instance_owner",
     "app.key_files",
     "app.log_limit",
+    "app.permissions",
     "app.segment",
     "app.store",
     *_FOUNDATION,
@@ -73,6 +74,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "app.assembly": _ASSEMBLED,
     "app.derivation": ("app.store.location", *_FOUNDATION, *_DOMAIN),
     # The life of what the workers share: it writes down what an ended service has counted.
+    "app.permissions": ("app.store.location", *_FOUNDATION),
     "app.segment": (
         *("app.instance_owner", "app.service_lock", "app.store"),
         *_FOUNDATION,

@@ -16,6 +16,7 @@ from gunicorn.http import errors as http_errors
 
 from app.config import load_settings
 from app.derivation import load_derivation
+from app.key_files import load_seal, make_audit_key_file
 from app.segment import ServiceSegment
 from app.server import _Server
 from app.service_log import RedactingLogger
@@ -33,8 +34,10 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnvelopeWorker]
     del prepared.settings["LATCHKEY_DERIVATION_KEY_FILE"]
     settings = load_settings(prepared.settings)
     report = migrate_in_child(settings.database_url)
+    make_audit_key_file(settings, report.audit_rows)
+    seal = load_seal(settings)
     segment = ServiceSegment.open(settings)
-    server = _Server(settings, load_derivation(settings), report, segment)
+    server = _Server(settings, load_derivation(settings), seal, report, segment)
     server.cfg.set("errorlog", str(directory / "worker.log"))
     log = RedactingLogger(server.cfg)
     made = EnvelopeWorker(1, os.getpid(), [], server, 30, server.cfg, log)

@@ -13,7 +13,7 @@ from app.auth.replay import Replay
 from app.auth.shared import SharedState
 from app.auth.tallies import LiveTallies
 from app.cli.instance import instance_settings
-from app.config import Settings
+from app.config import Settings, load_settings
 from app.credentials.service import CredentialService
 from app.credentials.usage import UsageReader
 from app.derivation import load_derivation
