@@ -22,6 +22,7 @@ def show_edit(api_key: str) -> Response:
     """The form for a key's name, scopes and expiry."""
     credential = _changeable(api_key)
     form = ChangeForm()
+    form.offer(credential)
     form.show(credential)
     return _page("key_edit.html", credential, form_fields=form)
 
@@ -30,6 +31,7 @@ def show_edit(api_key: str) -> Response:
 def edit(api_key: str) -> Response:
     """Give a key new terms, in effect before the answer."""
     credential, form = _changeable(api_key), ChangeForm()
+    form.offer(credential)
     if not form.validate():
         return _page("key_edit.html", credential, 400, form_fields=form)
     form.may_be_nameless = credential.name is None

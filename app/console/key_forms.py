@@ -50,6 +50,7 @@ _OVERLAPS = [
     ("custom", "As many hours as you choose"),
 ]
 _HOUR = 3600
+_WHOLE = {frozenset({EVERYTHING}): "full", frozenset({READ_EVERYTHING}): "read"}
 _CHOSEN = Tie("access", "chosen")
 _DATE = Tie("expiry", "date")
 _CUSTOM = Tie("overlap", "custom")
@@ -135,12 +136,17 @@ class ChangeForm(TermsForm):
 
     expiry = RadioField("Expires", choices=[("keep", "Unchanged"), *_EXPIRIES], default="keep")
 
+    def offer(self, credential: Credential) -> None:
+        """Offer what the key has beside what every key may have, so that nothing is lost."""
+        if credential.scopes not in _WHOLE:
+            more = sorted(credential.scopes.difference(CHOSEN_SCOPES))
+            self.scopes.choices = [(scope, scope) for scope in [*CHOSEN_SCOPES, *more]]
+
     def show(self, credential: Credential) -> None:
         """Fill in what the key has."""
         self.name.data = credential.name
         self.scopes.data = sorted(credential.scopes)
-        whole = {frozenset({EVERYTHING}): "full", frozenset({READ_EVERYTHING}): "read"}
-        self.access.data = whole.get(credential.scopes, "chosen")
+        self.access.data = _WHOLE.get(credential.scopes, "chosen")
 
 
 class RotateForm(ConsoleForm):

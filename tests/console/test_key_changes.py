@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
 
 import pytest
 
@@ -207,6 +208,18 @@ def test_edit(console: Service, ada: Visitor) -> None:
     assert shown(console, pair)["expires_at"] == before
     wrong = send(ada, path_of(pair, "/edit"), name="", access="read", expiry="keep")
     assert wrong.status == 400
+
+
+def test_scopes_beside_read_only_are_not_lost(console: Service, ada: Visitor) -> None:
+    pair = console.issue(name="both", scopes=["*:read", "account:write"])
+    page = ada.get(path_of(pair, "/edit")).text
+    ticked = re.findall(r'<input[^>]* checked[^>]* name="scopes"[^>]* value="([^"]+)"', page)
+    assert sorted(ticked) == ["*:read", "account:write"]
+    fields = {**ada.get(path_of(pair, "/edit")).fields(""), "name": "both", "expiry": "keep"}
+    body = [*fields.items(), ("access", "chosen"), *(("scopes", scope) for scope in ticked)]
+    sent = ada.request("POST", path_of(pair, "/edit"), urlencode(body).encode(), {})
+    assert sent.status == 303
+    assert sorted(str(one) for one in shown(console, pair)["scopes"]) == sorted(ticked)  # type: ignore[attr-defined]
 
 
 def test_a_key_without_a_name_stays_without(console: Service, ada: Visitor) -> None:
