@@ -143,6 +143,11 @@ def _text_of(node: ast.expr, place: str, at: str) -> str:
 # ---------------------------------------------------------------- what takes long
 
 
+def is_one_character(pattern: str) -> bool:
+    """Whether it is a class of characters and nothing else: there is nothing to go back to."""
+    return re.fullmatch(r"\[(?:[^\]\\]|\\.)+\]", pattern, re.DOTALL) is not None
+
+
 def units(pattern: str, thorough: bool) -> list[str]:
     """Characters that the expression tells apart, alone and in pairs: what a near miss repeats."""
     written = re.sub(r"\\[a-zA-Z]|[\\^$*+?()\[\]{}|]", "", pattern)
