@@ -140,14 +140,6 @@ class UnsupportedTransferCoding(InvalidRequest):
     default_message = "The only transfer coding that the server knows is chunked"
 
 
-class UnsupportedVersion(InvalidRequest):
-    """505: another version than HTTP/1.0 and HTTP/1.1."""
-
-    status = HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
-    pair_code = "HTTP_VERSION_NOT_SUPPORTED"
-    default_message = "The server speaks HTTP/1.1"
-
-
 class MethodNotAllowed(InvalidRequest):
     """405: the route exists, this method does not."""
 

@@ -18,7 +18,6 @@ from app.errors import (
     InvalidRequest,
     TargetTooLong,
     UnsupportedTransferCoding,
-    UnsupportedVersion,
     envelope,
     error_headers,
     status_line,
@@ -45,9 +44,6 @@ def refusal(exc: BaseException) -> ApiError:
             return ExpectationFailed()
         case http_errors.UnsupportedTransferCoding():
             return UnsupportedTransferCoding()
-        # As text where it is no version at all.
-        case http_errors.InvalidHTTPVersion(version=tuple()):
-            return UnsupportedVersion()
         case http_errors.ParseException():
             return InvalidRequest("The request is not valid HTTP")
     return InternalError()

@@ -83,12 +83,6 @@ TABLE: dict[type[ApiError], tuple[int, str, str, str]] = {
         "NOT_IMPLEMENTED",
         "not_implemented",
     ),
-    errors.UnsupportedVersion: (
-        505,
-        "invalid_request_error",
-        "HTTP_VERSION_NOT_SUPPORTED",
-        "http_version_not_supported",
-    ),
     errors.RateLimited: (429, "rate_limit_error", "RATE_LIMITED", "rate_limited"),
     errors.InternalError: (500, "api_error", "INTERNAL_ERROR", "internal_error"),
     errors.StoreError: (500, "api_error", "INTERNAL_ERROR", "internal_error"),

@@ -72,7 +72,7 @@ def refusal(worker: EnvelopeWorker, fault: BaseException) -> tuple[int, dict[str
         (http_errors.LimitRequestLine(9_000, 8_190), 414, "URI_TOO_LONG"),
         (http_errors.ExpectationFailed("sk_live_x"), 417, "EXPECTATION_FAILED"),
         (http_errors.UnsupportedTransferCoding("sk_live_x"), 501, "NOT_IMPLEMENTED"),
-        (http_errors.InvalidHTTPVersion((2, 0)), 505, "HTTP_VERSION_NOT_SUPPORTED"),
+        (http_errors.InvalidHTTPVersion((2, 0)), 400, "INVALID_REQUEST"),
         (http_errors.InvalidHTTPVersion("sk_live_x"), 400, "INVALID_REQUEST"),
         (http_errors.InvalidRequestLine("sk_live_x"), 400, "INVALID_REQUEST"),
         (http_errors.InvalidHeader("sk_live_x"), 400, "INVALID_REQUEST"),

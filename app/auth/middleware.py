@@ -14,6 +14,7 @@ from app.auth._hit import HitPath, called_by_vector
 from app.auth.authenticator import Authenticator
 from app.auth.counts import Count
 from app.auth.headers import bearer_presented, dialect_of, dialect_of_path, read_credential
+from app.auth.mistakes import explain
 from app.auth.open_routes import NOTHING_OPEN, OpenRoutes
 from app.auth.sightings import Sightings
 from app.auth.throttle import FailureThrottle
@@ -157,11 +158,25 @@ class AuthMiddleware(HitPath):
                 try:
                     self._throttle.count_failure(environ)
                 except RateLimited as limited:
-                    error = limited
+                    return self._answer(limited, environ, start_response)
+            error = _explained(error, environ)
+        elif isinstance(error, MissingCredential):
+            error = _explained(error, environ)
         elif isinstance(error, StoreError) and self._on_fault is not None:
             self._on_fault(error)
+        return self._answer(error, environ, start_response)
+
+    def _answer(
+        self, error: ApiError, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
         self._authenticator.counters.add(_OUTCOMES[type(error)])
         return answer_error(error, environ, start_response)
+
+
+def _explained(error: ApiError, environ: WSGIEnvironment) -> ApiError:
+    """The same refusal, with what is wrong with the form where that can be told."""
+    told = explain(environ)
+    return error if told is None else type(error)(told)
 
 
 def answer_error(

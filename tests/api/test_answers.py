@@ -9,6 +9,7 @@ from tests.api.contract import (
     INVALID,
     INVALID_FIELD,
     MISSING,
+    MISSING_BY_FORM,
     NOT_DERIVED,
     NOT_FOUND,
     REALM,
@@ -43,8 +44,8 @@ def test_any_header_of_the_pair_scheme_decides_for_its_dialect(
 
 @pytest.mark.parametrize("value", ["Bearer", "Bearer ", "bearer   ", "Basic abc", "", "Token x"])
 def test_no_credential_leaves_the_dialect_to_the_path(service: Service, value: str) -> None:
-    MISSING.check(service.get("/v1/account", {"Authorization": value}), "bearer")
-    MISSING.check(service.get("/credentials", {"Authorization": value}), "pair")
+    MISSING_BY_FORM.check(service.get("/v1/account", {"Authorization": value}), "bearer")
+    MISSING_BY_FORM.check(service.get("/credentials", {"Authorization": value}), "pair")
 
 
 def test_the_path_decides_on_an_open_route(service: Service, live: Pair) -> None:

@@ -9,7 +9,6 @@ import pytest
 from tests.api.contract import (
     EXPECTATION_FAILED,
     HEADERS_TOO_LARGE,
-    HTTP_VERSION_NOT_SUPPORTED,
     INVALID_REQUEST,
     NOT_IMPLEMENTED,
     URI_TOO_LONG,
@@ -77,8 +76,8 @@ OTHER_REFUSALS = [
     (URI_TOO_LONG, "GET", LONG * 20, (), "HTTP/1.1"),
     (EXPECTATION_FAILED, "GET", "", ("Expect: nonsense",), "HTTP/1.1"),
     (NOT_IMPLEMENTED, "POST", "", ("Transfer-Encoding: sdch",), "HTTP/1.1"),
-    (HTTP_VERSION_NOT_SUPPORTED, "GET", "", (), "HTTP/2.0"),
-    (HTTP_VERSION_NOT_SUPPORTED, "GET", "", (), "HTTP/0.9"),
+    (INVALID_REQUEST, "GET", "", (), "HTTP/2.0"),
+    (INVALID_REQUEST, "GET", "", (), "HTTP/0.9"),
     (INVALID_REQUEST, "GET", "", (), "HTTP/3"),
     (INVALID_REQUEST, "G@T", "", (), "HTTP/1.1"),
     (INVALID_REQUEST, "get", "", (), "HTTP/1.1"),

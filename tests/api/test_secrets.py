@@ -248,7 +248,8 @@ def send_broken_requests(run: Run, live: Pair) -> None:
         wire("POST /v1/api_keys", *create, "Content-Length: 500", body=encode({"name": secret})),
         wire("GET /health", credential, CHUNKED_HEADER, body=f"{secret}\r\n"),
     ):
-        assert run.send(data).status < 500
+        # 501 is for a transfer coding that the server does not know.
+        assert run.send(data).status in (*range(200, 500), 501)
     for end in (40, 90, 110):
         # Gone in the middle of its headers; there is nobody to answer.
         with socket.create_connection(("127.0.0.1", run.service.port)) as connection:
