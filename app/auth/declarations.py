@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from inspect import getattr_static
 from typing import TypeVar, cast
 
 from flask.views import MethodView, View
@@ -86,7 +87,7 @@ def place_of(view: Callable[..., object], method: str) -> str:
     """Where a declaration is to be added, as a programmer finds it."""
     view_class = _class_of(view)
     if view_class is not None:
-        handler = _handler(view_class, method)
+        handler, _ = _handlers(view_class, method)
         named = getattr(handler, "__name__", "dispatch_request")
         return f"{view_class.__module__}.{view_class.__qualname__}.{named}"
     while isinstance(view, functools.partial):
@@ -98,7 +99,7 @@ def place_of(view: Callable[..., object], method: str) -> str:
 def declares_for_method(view: Callable[..., object], method: str) -> bool:
     """Whether a class has a method of its own for this HTTP method, which declares something."""
     view_class = _class_of(view)
-    return view_class is not None and bool(_declared(_handler(view_class, method)))
+    return view_class is not None and any(map(_declared, _handlers(view_class, method)))
 
 
 def _declare(requirement: Requirement, view: Declared) -> Declared:
@@ -119,7 +120,7 @@ def _declared(part: object) -> Requirements:
     """What was declared on one function, class or object; a partial has what its function has."""
     own = getattr(part, _ATTRIBUTE, ())
     found: Requirements = own if isinstance(own, tuple) else ()
-    if isinstance(part, functools.partial):
+    if isinstance(part, functools.partial | functools.partialmethod):
         found = (*found, *_declared(part.func))
     return found
 
@@ -132,7 +133,7 @@ def _parts(view: Callable[..., object], method: str) -> Iterator[object]:
     yield view_class
     yield view_class.dispatch_request
     if issubclass(view_class, MethodView):
-        yield _handler(view_class, method)
+        yield from _handlers(view_class, method)
 
 
 def _class_of(view: Callable[..., object]) -> type[View] | None:
@@ -142,9 +143,12 @@ def _class_of(view: Callable[..., object]) -> type[View] | None:
     return found if isinstance(found, type) and issubclass(found, View) else None
 
 
-def _handler(view_class: type[View], method: str) -> object:
-    """What a class calls for an HTTP method; HEAD falls back to GET, as in MethodView."""
-    handler = getattr(view_class, method.lower(), None)
-    if handler is None and method == "HEAD":
-        return getattr(view_class, "get", None)
-    return handler
+def _handlers(view_class: type[View], method: str) -> tuple[object, object]:
+    """What a class calls for an HTTP method, and as what it is defined, such as a staticmethod.
+
+    HEAD falls back to GET, as in MethodView.
+    """
+    name = method.lower()
+    if method == "HEAD" and getattr(view_class, name, None) is None:
+        name = "get"
+    return getattr(view_class, name, None), getattr_static(view_class, name, None)

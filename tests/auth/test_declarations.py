@@ -142,6 +142,38 @@ def test_what_a_class_declares_holds_for_all_its_methods(latchkey: Latchkey) -> 
         assert status(site, "POST", "/Dispatched", writer) == 403
 
 
+def test_every_kind_of_method_keeps_its_declaration(latchkey: Latchkey) -> None:
+    class Kinds(MethodView):
+        @require_scope("account:read")
+        def listed(self, kind: str) -> str:
+            return kind
+
+        get = functools.partialmethod(listed, kind="x")
+
+        @staticmethod
+        @require_scope("account:read")
+        def post() -> str:
+            return "x"
+
+        @require_scope("account:read")
+        @staticmethod
+        def put() -> str:
+            return "x"
+
+        @classmethod
+        @require_scope("account:read")
+        def delete(cls) -> str:
+            return "x"
+
+    site = Flask("site")
+    site.add_url_rule("/x", view_func=Kinds.as_view("x"))
+    latchkey.protect(site)
+    for method in ("GET", "POST", "PUT", "DELETE"):
+        for _ in range(2):
+            assert status(site, method, "/x", secret(latchkey, "account:read")) == 200
+            assert status(site, method, "/x", secret(latchkey, "credentials:read")) == 403
+
+
 def test_a_plain_class_that_declares_nothing_is_refused(latchkey: Latchkey) -> None:
     class Forgotten(View):
         def dispatch_request(self) -> str:
