@@ -23,6 +23,8 @@ LISTED: dict[str, Worst] = {
     r"^ak_(live|test)_[0-9A-Za-z]{22}$": [("ak_live_", "a", "!")],
     r"^sk_(live|test)_[0-9A-Za-z]{71}$": [("sk_live_", "a", "!")],
     r"sk_(live|test)_[0-9A-Za-z]+": [("", "sk_live_", "!"), ("sk_live_", "a", "!"), ("", "s", "")],
+    r"sk_(?:live|test)_[0-9A-Za-z]": [("", "sk_live_", "!"), ("sk_", "live_", "!")],
+    r"ak_(?:live|test)_[0-9A-Za-z]": [("", "ak_live_", "!"), ("ak_", "live_", "!")],
     r"[0-9a-fA-F]{64}": [("", "a", "g"), ("", "a" * 63 + "g", "")],
     # Bodies: names, times, names of fields.
     NAME_PATTERN: [("a", " ", ""), ("a", " a", "\n"), ("a", "a", "\x7f"), ("", "\u200b", "")],
