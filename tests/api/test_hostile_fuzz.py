@@ -50,7 +50,7 @@ class Reply:
 
     @property
     def status(self) -> int:
-        found = re.match(rb"HTTP/1\.[01] (\d{3}) ", self.raw)
+        found = re.match(rb"HTTP/1\.\d (\d{3}) ", self.raw)
         return int(found[1]) if found else 0
 
     @property
