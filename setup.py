@@ -2,7 +2,7 @@
 
 FASTCACHE_BUILD names the mode:
 
-release    optimised, assertions left out (the default)
+release    optimised and hardened, assertions left out (the default)
 debug      not optimised, debugging symbols, Cython's assertions and bounds checks
 coverage   line tracing, for the Cython.Coverage plugin
 sanitize   AddressSanitizer and UndefinedBehaviorSanitizer, assertions on
@@ -14,7 +14,9 @@ Each mode keeps its C files and objects in a directory of its own under build/.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
 
 from Cython.Build import cythonize
@@ -79,6 +81,7 @@ class Mode:
     link_args: list[str] = field(default_factory=list)
     macros: list[tuple[str, str | None]] = field(default_factory=list)
     directives: dict[str, bool] = field(default_factory=dict)
+    hardened: bool = False
 
 
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
@@ -87,6 +90,7 @@ MODES = {
     "release": Mode(
         compile_args=["-O3", "-g1", "-fno-plt"],
         macros=[("CYTHON_WITHOUT_ASSERTIONS", "1")],
+        hardened=True,
     ),
     "debug": Mode(
         compile_args=["-O0", "-g", "-UNDEBUG"],
@@ -142,6 +146,44 @@ def extensions(mode: Mode) -> list[Extension]:
     ]
 
 
+def hardening(compiler: list[str], linker: list[str]) -> tuple[list[str], list[str]]:
+    """The options for hardening that this compiler and this linker take.
+
+    A level of _FORTIFY_SOURCE that the distribution or CFLAGS set is left as it is.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        source = os.path.join(directory, "probe.c")
+        made = os.path.join(directory, "probe.o")
+        with open(source, "w") as file:
+            file.write("#include <string.h>\nint probe(void) { return 0; }\n")
+
+        def runs(*command: str) -> bool:
+            done = subprocess.run(  # noqa: S603 - the compiler that builds all the rest
+                command, capture_output=True, check=False
+            )
+            return done.returncode == 0
+
+        def compiles(*options: str) -> bool:
+            return runs(*compiler, "-O2", *options, "-Werror", "-c", source, "-o", made)
+
+        compile_args = []
+        fortify = "-D_FORTIFY_SOURCE=2"
+        if compiles("-fstack-protector-strong"):
+            compile_args.append("-fstack-protector-strong")
+        with open(source, "a") as file:
+            file.write("#ifndef _FORTIFY_SOURCE\n#error\n#endif\n")
+        if not compiles() and compiles(fortify):
+            compile_args.append(fortify)
+        with open(source, "w") as file:
+            file.write("int probe(void) { return 0; }\n")
+        link_args = []
+        if compiles():
+            for option in ("-Wl,-z,relro", "-Wl,-z,now"):
+                if runs(*linker, made, option, "-o", os.path.join(directory, "probe.so")):
+                    link_args.append(option)
+    return compile_args, link_args
+
+
 class BuildExt(build_ext):
     """build_ext with the objects of each mode apart, so that none is taken for another's."""
 
@@ -149,6 +191,15 @@ class BuildExt(build_ext):
         """Put the objects beside the mode's C files."""
         super().finalize_options()
         self.build_temp = os.path.join(self.build_temp, MODE)
+
+    def build_extensions(self) -> None:
+        """Harden what is built, as far as the compiler can."""
+        if MODES[MODE].hardened and self.compiler.compiler_type == "unix":
+            compile_args, link_args = hardening(self.compiler.compiler_so, self.compiler.linker_so)
+            for extension in self.extensions:
+                extension.extra_compile_args += compile_args
+                extension.extra_link_args += link_args
+        super().build_extensions()
 
 
 MODE = chosen_mode()
