@@ -16,6 +16,8 @@ from app.files import open_output
 from app.instance_owner import as_caller
 
 _NUMBERS = (0, 1, 2)
+# Of a failure without a file: what a device says that takes no output.
+_OUTPUT_FAILED = (errno.ENOSPC, errno.EBADF, errno.EIO, errno.EDQUOT, errno.EFBIG)
 
 
 def prepare() -> None:
@@ -69,10 +71,8 @@ def reason_of(error: OSError) -> str | None:
     """What to say of a failure of the system, in one line; None where a reader has gone."""
     if error.errno == errno.EPIPE:
         return None
-    try:
-        sys.stdout.flush()
-    except OSError as failed:
-        return f"standard output: {failed.strerror}"
+    if error.filename is None and error.errno in _OUTPUT_FAILED:
+        return f"standard output: {error.strerror}"
     try:
         Path.cwd()
     except OSError as failed:

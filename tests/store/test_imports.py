@@ -128,3 +128,26 @@ def test_a_key_that_is_there_leaves_all_as_it_was(store: Store) -> None:
         add_all(store, [new[0], again])
     assert store.imported.verifier(token_hash(1)) is None
     assert store.count("live") == 1
+
+
+def test_what_came_meanwhile_is_left_out(store: Store, new_store: NewStore) -> None:
+    other = new_store()
+    new = [imported(number) for number in range(3)]
+    looks: list[int] = []
+
+    def left_out(present: Collection[bytes]) -> Collection[bytes]:
+        looks.append(len(present))
+        if len(looks) == 1:
+            add_all(other, [imported(1)])
+        return present
+
+    trail = new_trail(Action.KEY_IMPORT)
+    stored = store.imported.add_all(new, left_out, {}, trail, lambda done: None)
+    assert looks == [0, 1]
+    assert stored == [new[0], new[2]]
+    assert len(trail.invalidations) == 2
+    assert sorted(store.imported.hashes()) == sorted(token_hash(number) for number in range(3))
+    # Where nothing is left, nothing is written down.
+    last = store.audit.last()
+    assert store.imported.add_all(new, left_out, {}, trail, lambda done: None) == []
+    assert store.audit.last() == last

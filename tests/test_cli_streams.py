@@ -1,0 +1,212 @@
+"""Commands in every environment: one line, or the output, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.command import run_here
+from tests.command_line import made
+from tests.service import LATCHKEY, Service
+
+EMOJI = "\N{SNOWMAN} \N{GRINNING FACE}"
+
+
+@pytest.fixture(scope="module")
+def named(box: Service) -> Service:
+    """A database with a name that few encodings have, and more keys than a pipe holds."""
+    made(box, name=EMOJI)
+    file = box.directory / "many.csv"
+    lines = (f"{'x' * 90},{number:064x}" for number in range(1, 2_000))
+    file.write_text("\n".join(["name,sha256", *lines]))
+    assert run_here(box, "keys", "import", str(file)).returncode == 0
+    made(box, name=EMOJI)
+    return box
+
+
+def run(
+    box: Service,
+    *arguments: str | bytes,
+    preparation: Callable[[], object] | None = None,
+    redirection: str = "",
+    environment: dict[str, str] | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """A command in a process of its own, perhaps by a shell that redirects its streams."""
+    command = [str(LATCHKEY), *arguments]
+    if redirection:
+        command = ["bash", "-c", f'"$0" "$@" {redirection}', *command]
+    done = subprocess.run(
+        command,
+        cwd=box.directory,
+        env={**box.environment(), **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        preexec_fn=preparation,
+        check=False,
+        timeout=60,
+    )
+    assert b"Traceback" not in done.stderr, done.stderr
+    assert b"Exception ignored" not in done.stderr, done.stderr
+    assert b"unexpected fault" not in done.stderr, done.stderr
+    return done
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "latin-1"},
+        {"PYTHONIOENCODING": "ascii:strict"},
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+        {"TERM": "dumb", "COLUMNS": "1", "NO_COLOR": "1"},
+        {"COLUMNS": "nonsense", "LINES": "-1"},
+    ],
+    ids=repr,
+)
+def test_encodings_and_terminals(named: Service, environment: dict[str, str]) -> None:
+    said = partial(run, named, environment=environment)
+    done = said("keys", "list", "--limit", "2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(b"\n") == 3
+    assert b"\xe2\x98\x83" in done.stdout or b"? ?" in done.stdout
+    printed = said("keys", "list", "--json", "--limit", "1").stdout
+    # JSON loses nothing: what has no place is escaped.
+    assert json.loads(printed)["credentials"][0]["name"] == EMOJI
+    assert said("keys", "create", "--help").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["keys", "list", "--all"],
+        ["keys", "list", "--all", "--json"],
+        ["keys", "export"],
+        ["audit", "export"],
+        ["config"],
+        ["keys", "create", "--help"],
+    ],
+    ids=" ".join,
+)
+def test_an_output_that_takes_nothing(named: Service, arguments: list[str]) -> None:
+    for redirection, reason in ((">/dev/full", b"No space left"), (">&-", b"Bad file descriptor")):
+        done = run(named, *arguments, redirection=redirection)
+        assert done.returncode == 1, (redirection, done)
+        assert done.stderr.count(b"\n") == 1
+        assert done.stderr.startswith(b"latchkey: standard output: " + reason), done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["keys", "list", "--all"], ["keys", "export"]])
+def test_a_reader_that_leaves(named: Service, arguments: list[str]) -> None:
+    done = run(named, *arguments, redirection="| head -1")
+    assert (done.stdout.count(b"\n"), done.stderr) == (1, b"")
+
+
+def test_streams_that_are_closed(named: Service) -> None:
+    before = named.database.read_bytes()[:16]
+    for closed in ("<&- >&- 2>&-", "2>&-", "<&-", "2>/dev/full", ">&- 2>&-"):
+        assert run(named, "keys", "show", "nonsense", redirection=closed).returncode == 1
+        run(named, "keys", "create", "--name", "x", redirection=closed)
+    assert named.database.read_bytes()[:16] == before
+    assert run_here(named, "audit", "verify").returncode == 0
+
+
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-", "| true"])
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_a_secret_that_could_not_be_printed(
+    named: Service, redirection: str, as_json: list[str]
+) -> None:
+    if redirection == "| true":
+        redirection = "| { exec <&-; sleep 2; }"
+    done = run(named, "keys", "create", "--name", "x", *as_json, redirection=redirection)
+    newest = json.loads(run_here(named, "keys", "list", "--limit", "1", "--json").stdout)
+    api_key = newest["credentials"][0]["api_key"]
+    said = done.stderr.decode()
+    assert said.startswith(f"latchkey: {api_key} was made, but its secret could not be printed (")
+    assert said.count("\n") == 1
+    assert "sk_" not in said
+
+
+HOSTILE = [b"\xff", b"\xf0\x9f", "\u202e".encode(), b"9" * 5_000, b"-" * 300, b"\x1b[31m", b""]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_arguments_that_are_nothing_of_ours(named: Service, text: bytes) -> None:
+    key = "ak_live_" + "0" * 22
+    for arguments in (
+        ["keys", "create", "--name", text],
+        ["keys", "list", "--limit", text],
+        ["keys", "change", key, "--scope", text],
+        ["audit", "list", "--actor", text],
+        ["admin", "disable", text],
+        ["keys", "rotate", key, "--overlap", text],
+        ["serve", "--workers", text],
+        ["serve", "--bind", text],
+        ["backup", text],
+        ["keys", "import", text],
+        ["console", "instance-key", "--name", text],
+        [text],
+    ):
+        if text == b"-" * 300 and arguments[0] == "backup":
+            continue
+        # As the interpreter hands them over, without a new one for each.
+        done = named.command(*map(os.fsdecode, arguments), check=False)
+        assert done.returncode in (0, 1, 2), arguments
+        assert "Traceback" not in done.stderr, done.stderr
+        assert "unexpected fault" not in done.stderr, done.stderr
+        assert "\x1b" not in done.stdout
+        if done.returncode:
+            assert done.stderr
+
+
+@pytest.mark.parametrize("url", ["sqlite:////", "sqlite:///a%00b", "sqlite:///data", "sqlite:///."])
+def test_paths_that_name_no_file(named: Service, url: str) -> None:
+    for arguments in (["keys", "list"], ["keys", "create", "--name", "x"], ["cache", "stats"]):
+        settings = {**named.settings, "LATCHKEY_DATABASE_URL": url}
+        box = Service(named.directory)
+        box.settings = settings
+        done = run_here(box, *arguments)
+        assert "unexpected fault" not in done.stderr
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+
+
+def test_a_working_directory_that_is_gone(named: Service, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+
+    def leave() -> None:
+        os.chdir(gone)
+        gone.rmdir()
+
+    done = run(
+        named,
+        "keys",
+        "list",
+        preparation=leave,
+        environment={"LATCHKEY_DATABASE_URL": "sqlite:///x.db"},
+    )
+    assert done.returncode == 1
+    assert done.stderr == b"latchkey: the working directory: No such file or directory\n"
+
+
+def test_bytes_that_are_no_text_on_standard_input(named: Service) -> None:
+    for arguments in (
+        ["admin", "create", "ada", "--password-stdin"],
+        ["keys", "import", "-"],
+        ["console", "instance-key", "--name", "x", "--master-key-file", "-"],
+    ):
+        done = subprocess.run(
+            [LATCHKEY, *arguments],
+            cwd=named.directory,
+            env=named.environment(),
+            input=b"\xff\xfe\n",
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert b"Traceback" not in done.stderr
+        assert b"unexpected fault" not in done.stderr

@@ -1,0 +1,78 @@
+"""Restoring the backup of another instance: its keys would be refused, so it is asked about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.command import run_here
+from tests.command_line import at_terminal, listed, made
+from tests.service import Service
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Service:
+    (tmp_path / "here").mkdir()
+    box = Service(tmp_path / "here")
+    box.initialize()
+    return box
+
+
+def backup_of_another(tmp_path: Path, revoked: int = 0) -> Path:
+    """A backup of an instance with two active keys, and perhaps revoked ones."""
+    (tmp_path / "there").mkdir()
+    other = Service(tmp_path / "there")
+    other.initialize()
+    for _ in range(revoked):
+        run_here(other, "keys", "revoke", made(other).api_key, "--yes")
+    assert run_here(other, "backup", str(tmp_path / "other.db")).returncode == 0
+    return tmp_path / "other.db"
+
+
+def test_it_says_how_many_keys_and_asks(here: Service, tmp_path: Path) -> None:
+    file = backup_of_another(tmp_path, revoked=1)
+    before = listed(here)
+    for typed, status in (("y\nn\n", 1), ("y\ny\n", 0)):
+        done, screen = at_terminal(here, "restore", str(file), prompt="[y/N]", typed=typed)
+        assert done == status
+        assert (
+            "2 of 2 active keys in the restored database would be refused: of other derivation "
+            "keys than those listed." in screen
+        )
+        assert screen.count("[y/N]") == 2
+        assert (listed(here) == before) == (status == 1)
+
+
+def test_yes_is_told_too(here: Service, tmp_path: Path) -> None:
+    run = run_here(here, "restore", str(backup_of_another(tmp_path)), "--yes")
+    assert run.returncode == 0
+    assert "2 of 2 active keys in the restored database would be refused" in run.stderr
+
+
+def test_its_own_backup_is_not_asked_about(here: Service, tmp_path: Path) -> None:
+    own = tmp_path / "own.db"
+    assert run_here(here, "backup", str(own)).returncode == 0
+    made(here)
+    run = run_here(here, "restore", str(own), "--yes")
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_a_listed_key_of_another_instance_vouches(here: Service, tmp_path: Path) -> None:
+    file = backup_of_another(tmp_path)
+    key = tmp_path / "there" / "secrets" / "derivation.key"
+    ours = here.directory / "secrets" / "derivation.key"
+    ours.write_text(ours.read_text() + key.read_text())
+    run = run_here(here, "restore", str(file), "--yes")
+    assert (run.returncode, "would be refused" in run.stderr) == (0, False)
+
+
+def test_without_derivation_keys_it_says_why(here: Service, tmp_path: Path) -> None:
+    own = tmp_path / "own.db"
+    assert run_here(here, "backup", str(own)).returncode == 0
+    (here.directory / "secrets" / "derivation.key").unlink()
+    run = run_here(here, "restore", str(own), "--yes")
+    assert run.returncode == 0
+    assert "2 of 2 active keys in the restored database would be refused: there is no deri" in (
+        run.stderr
+    )
