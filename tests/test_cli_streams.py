@@ -137,7 +137,7 @@ HOSTILE = [b"\xff", b"\xf0\x9f", "\u202e".encode(), b"9" * 5_000, b"-" * 300, b"
 @pytest.mark.parametrize("text", HOSTILE)
 def test_arguments_that_are_nothing_of_ours(named: Service, text: bytes) -> None:
     key = "ak_live_" + "0" * 22
-    for arguments in (
+    commands: list[list[str | bytes]] = [
         ["keys", "create", "--name", text],
         ["keys", "list", "--limit", text],
         ["keys", "change", key, "--scope", text],
@@ -150,11 +150,12 @@ def test_arguments_that_are_nothing_of_ours(named: Service, text: bytes) -> None
         ["keys", "import", text],
         ["console", "instance-key", "--name", text],
         [text],
-    ):
+    ]
+    for arguments in commands:
         if text == b"-" * 300 and arguments[0] == "backup":
             continue
         # As the interpreter hands them over, without a new one for each.
-        done = named.command(*map(os.fsdecode, arguments), check=False)
+        done = named.command(*[os.fsdecode(one) for one in arguments], check=False)
         assert done.returncode in (0, 1, 2), arguments
         assert "Traceback" not in done.stderr, done.stderr
         assert "unexpected fault" not in done.stderr, done.stderr

@@ -31,6 +31,8 @@ def back_up(database: Path, copy: Path, *, owner: int | None = None) -> None:
     The file must not be there. It is whole when it gets its name. Where root makes it, it belongs
     to ``owner``.
     """
+    if not copy.name:
+        raise BackupFailed(f"{copy} names no file")
     draft = copy.with_name(f".{copy.name}.draft-{secrets.token_hex(8)}")
     try:
         descriptor = create_private(draft)
