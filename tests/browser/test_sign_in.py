@@ -39,7 +39,7 @@ def test_signing_in_and_out(visit: Visit) -> None:
 
 def test_setting_up(console: Service, visit: Visit) -> None:
     """The first administrator, by the link: ada, as she was before."""
-    assert admin(console, "remove", "ada").returncode == 0
+    assert admin(console, "remove", "ada", "--yes").returncode == 0
     page = visit.page
     page.goto(set_up_path(console))
     expect(page.get_by_role("heading", name="Set up the console")).to_be_visible()
