@@ -45,6 +45,7 @@ from app.segment import ServiceSegment
 from app.store import Store
 from app.store.audit_head import Seal
 from app.store.location import require_database
+from app.store.places import places_for
 from fastcache import SegmentError
 
 log = logging.getLogger("latchkey")
@@ -83,7 +84,10 @@ class Latchkey:
         derivation = derivation or load_derivation(settings)
         # Two connections more than threads, for those of the upkeep.
         store = Store(
-            settings.database_url, pool_size=settings.threads + 2, seal=seal or load_seal(settings)
+            settings.database_url,
+            pool_size=settings.threads + 2,
+            seal=seal or load_seal(settings),
+            change_places=places_for(settings.threads),
         )
         shared = shared or SharedState.private()
         addresses = ClientAddresses(settings.trusted_proxies)
@@ -112,7 +116,7 @@ class Latchkey:
             authenticator=authenticator,
             credentials=CredentialService(store, derivation, shared.invalidate, replay.note),
             usage=UsageReader(store.usage, tallies),
-            upkeep=Upkeep(replay, flush, authenticator.report, learn_imported),
+            upkeep=Upkeep(replay, flush, authenticator.report, learn_imported, store.look_after),
             addresses=addresses,
             throttle=FailureThrottle(
                 settings.failure_limit, shared.failures, shared.failure_digest(), addresses

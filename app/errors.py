@@ -309,6 +309,17 @@ class NotReady(ApiError):
     default_message = "The database does not answer"
 
 
+class ChangesBusy(ApiError):
+    """503: as many changes as may wait for the database do so; this one did not begin."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    pair_code = "UNAVAILABLE"
+    default_message = "Other changes are waiting for the database. Try again in a moment"
+
+    def extra_headers(self) -> Mapping[str, str]:
+        return {"Retry-After": "1"}
+
+
 class PasswordsBusy(ApiError):
     """503: so many passwords are being looked at that one more would hold the others up.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import ServiceUnreachable
+from app.file_locks import LockHeld, lock_within
 from app.files import open_lock
 
 
@@ -25,6 +26,9 @@ class SegmentRecord:
 
     path: str | None
     uuid: str
+
+
+_PATIENCE = 10.0
 
 
 class ServiceLock:
@@ -49,8 +53,11 @@ class ServiceLock:
         return self._try(fcntl.LOCK_SH)
 
     def share_after_taking(self) -> None:
-        """Let others in again. Whoever has it alone in between is soon done."""
-        fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+        """Let others in again; raises ServiceUnreachable where a command then keeps it for long."""
+        try:
+            lock_within(self._descriptor, _PATIENCE, fcntl.LOCK_SH)
+        except LockHeld:
+            raise ServiceUnreachable("a command keeps the lock of the service") from None
 
     def _try(self, kind: int) -> bool:
         try:

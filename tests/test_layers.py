@@ -24,7 +24,7 @@ import fastcache
 ROOT = Path(app.__file__).parent.parent
 MAX_LINES = 400
 
-_FOUNDATION = ("app.errors", "app.config", "app.files", "app.wording")
+_FOUNDATION = ("app.errors", "app.config", "app.file_locks", "app.files", "app.wording")
 _DOMAIN = ("app.credentials",)
 _AUTH = ("app.auth", *_DOMAIN, "app.errors", "fastcache")
 _ASSEMBLED = (
@@ -47,6 +47,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "fastcache": (),
     "app.errors": (),
     "app.files": (),
+    "app.file_locks": (),
     "app.config": ("app.errors", "app.files"),
     "app.wording": (),
     "app.credentials": ("app.errors", "app.wording"),
@@ -63,6 +64,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "app.credentials.listing",
         "app.credentials.models",
         "app.errors",
+        "app.file_locks",
         "app.files",
         "app.instance_owner",
     ),

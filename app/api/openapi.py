@@ -80,7 +80,7 @@ class Resource(APIBlueprint):
         errors: tuple[int, ...] = (),
     ) -> Callable[[View], View]:
         """A route that needs a credential; ``errors`` are the statuses beside the common ones."""
-        described = _responses(answers, (401, 429, *errors))
+        described = _responses(method, answers, (401, 429, *errors))
         return _route(self, method, rule, responses=described, security=_EITHER_SCHEME)
 
     def open(
@@ -104,7 +104,7 @@ def describe_open(
     errors: tuple[int, ...] = (),
 ) -> Callable[[View], View]:
     """A route of an application or a blueprint that needs no credential."""
-    return _route(scaffold, method, rule, responses=_responses(answers, errors))
+    return _route(scaffold, method, rule, responses=_responses(method, answers, errors))
 
 
 def _route(
@@ -130,9 +130,13 @@ def content(media_type: str, json_type: str = "string") -> dict[str, Any]:
     return {"content": {media_type: {"schema": {"type": json_type}}}}
 
 
-def _responses(answers: Answers, errors: tuple[int, ...]) -> dict[int, Described]:
-    """``answers``, the errors of the route, and those that any request can meet."""
-    first, *others = sorted({400, 431, 500, *errors})
+def _responses(method: str, answers: Answers, errors: tuple[int, ...]) -> dict[int, Described]:
+    """``answers``, the errors of the route, and those that any request can meet.
+
+    A change is refused with 503 while too many others wait for the database.
+    """
+    busy = () if method == "GET" else (503,)
+    first, *others = sorted({400, 431, 500, *busy, *errors})
     # The first brings the model into the document; to work it out for each would delay the start.
     return {**answers, first: ErrorEnvelope, **{status: _as_the_first() for status in others}}
 

@@ -7,6 +7,11 @@ from collections.abc import Callable, Hashable
 from copy import copy
 from typing import Generic, TypeVar, cast
 
+from app.errors import StoreError
+
+PATIENCE = 5.0
+"""Seconds for which a request waits for the read of another: longer than a read may take."""
+
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
@@ -29,9 +34,10 @@ class _Flight(Generic[T]):
         self._aloft.release()
 
     def await_landing(self) -> None:
-        """Return once there is a result or an error."""
-        with self._aloft:
-            pass
+        """Return once there is a result or an error; raises StoreError after ``PATIENCE``."""
+        if not self._aloft.acquire(timeout=PATIENCE):
+            raise StoreError(f"a read of the database has taken longer than {PATIENCE:.0f} s")
+        self._aloft.release()
 
 
 class FlightAborted(Exception):

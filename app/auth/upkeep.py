@@ -16,6 +16,7 @@ TICK = 0.5
 """Seconds between two looks at what else is due."""
 
 _REPLAYING = "invalidations cannot be replayed"
+_WATCHING = "the files of the database are not as they should be"
 _LEARNING = "the imported tokens cannot be read"
 _REPORTING = "the caches cannot be measured"
 _FLUSHING = "the use counts cannot be written down"
@@ -32,15 +33,18 @@ class Upkeep:
         flush: Flush,
         report: Callable[[], None],
         learn_imported: Callable[[], None] = lambda: None,
+        look_after: Callable[[], None] = lambda: None,
     ) -> None:
         """``report`` shows the metrics of the worker's own caches to the others.
 
         ``learn_imported`` reads which tokens were imported, where that is not known.
+        ``look_after`` watches the files of the store, and finishes what changes had to leave.
         """
         self._replay = replay
         self._flush = flush
         self._report = report
         self._learn_imported = learn_imported
+        self._look_after = look_after
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._failing: set[str] = set()
@@ -67,6 +71,7 @@ class Upkeep:
         """Look at the log now. A failure is logged once, and tried again at the next tick."""
         self._attempt(_REPLAYING, self._replay.run)
         self._attempt(_LEARNING, self._learn_imported)
+        self._attempt(_WATCHING, self._look_after)
 
     def tidy(self) -> None:
         """Write counts down if that is due, and report. A failure is as one of ``replay``."""

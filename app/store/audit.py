@@ -20,7 +20,7 @@ from app.credentials.audit import NO_ROWS, Entry, Head, Record, blob_of, text_of
 from app.credentials.audit_check import Verification, verify
 from app.errors import StoreError
 from app.store.audit_births import births_of
-from app.store.audit_head import HeadUnusable, Seal
+from app.store.audit_head import PATIENCE, HeadBusy, HeadUnusable, Seal
 from app.store.connections import Connections
 from app.store.rows import to_milliseconds
 from app.store.tables import audit
@@ -87,6 +87,8 @@ class AuditLog:
     def __init__(self, connections: Connections, seal: Seal | None) -> None:
         self._connections = connections
         self._seal = seal
+        # The head that could not be kept, because another process had locked its file.
+        self._owed: Head | None = None
 
     @contextmanager
     def writing(self) -> Iterator[Audited]:
@@ -136,16 +138,31 @@ class AuditLog:
         """Note after a commit, outside the database, how far the log goes; None: no rows of it.
 
         What was committed stands, whatever happens here: a fault is logged, and the next head
-        makes up for it.
+        replaces the missing one. Where another process keeps the file locked, one round of changes
+        waits for it, and those after it do not until the lock can be had again.
         """
         if head is None or self._seal is None:
             return
+        places = self._connections.places
+        place = places.take() if self._owed is None else None
         try:
-            self._seal.head.advance(head, self._has)
+            self._seal.head.advance(head, self._has, 0 if place is None else PATIENCE)
+            self._owed = None
+        except HeadBusy as error:
+            if self._owed is None:
+                log.error("the end of the audit log is kept later, by the next change: %s", error)
+            self._owed = max(head, self._owed or head, key=lambda one: one.number)
         except (HeadUnusable, StoreError) as error:
             log.error(
                 "the end of the audit log is not kept (see: latchkey audit verify): %s", error
             )
+        finally:
+            if place is not None:
+                places.release(place)
+
+    def catch_up(self) -> None:
+        """Keep the head that had to be left, if there is one."""
+        self.keep(self._owed)
 
     def verify(self) -> Verification:
         """Look through the whole log, as the key and the head outside the database have it."""

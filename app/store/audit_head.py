@@ -7,7 +7,6 @@ the process dies in between, the log is longer than the file says, never shorter
 
 from __future__ import annotations
 
-import fcntl
 import hmac
 import json
 import os
@@ -17,13 +16,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.credentials.audit import NO_ROWS, AuditKey, Head
+from app.file_locks import LockHeld, lock_within
 from app.files import make_directory, open_lock, open_regular, replace_durably
 
 _LARGEST = 4096
 
 
+PATIENCE = 0.75
+"""Seconds for which a change waits for the lock of the head."""
+COMMAND_PATIENCE = 10.0
+"""The same for what only the operator does: making and replacing the head."""
+
+
 class HeadUnusable(Exception):
     """The head file is not there, cannot be read or written, or is not what was written."""
+
+
+class HeadBusy(HeadUnusable):
+    """Another process held the lock of the head file for too long."""
 
 
 class HeadFile:
@@ -61,14 +71,18 @@ class HeadFile:
             raise HeadUnusable(f"the head file {self.path} cannot be understood") from None
         return head, seal
 
-    def advance(self, head: Head, is_in_log: Callable[[Head], bool]) -> None:
+    def advance(
+        self, head: Head, is_in_log: Callable[[Head], bool], patience: float = PATIENCE
+    ) -> None:
         """Write a head, unless a later one is there.
+
+        ``patience`` is how many seconds to wait for the lock; raises HeadBusy after that.
 
         ``is_in_log`` says whether the log has the row that the file names. Where it has not, its
         end was cut off, and the file stays as it is: it is what tells. Raises HeadUnusable then,
         and where the file cannot be used.
         """
-        with self._lock():
+        with self._lock(patience):
             kept = self.read()
             if kept.number and not is_in_log(kept):
                 raise HeadUnusable(
@@ -89,7 +103,7 @@ class HeadFile:
             self._write(head)
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
+    def _lock(self, patience: float = COMMAND_PATIENCE) -> Iterator[None]:
         # Of a file of its own: the head itself is replaced.
         lock = self.path.with_name(f"{self.path.name}.lock")
         try:
@@ -98,8 +112,10 @@ class HeadFile:
         except OSError as error:
             raise HeadUnusable(f"{lock}: {error.strerror}") from None
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock_within(descriptor, patience)
             yield
+        except LockHeld:
+            raise HeadBusy(f"another process keeps {lock} locked") from None
         finally:
             os.close(descriptor)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
 
 from sqlalchemy import Connection
@@ -14,6 +14,7 @@ from app.errors import StoreError
 from app.store.location import database_path
 from app.store.lookup import Lookup
 from app.store.pinned import PinnedFile
+from app.store.places import ChangePlaces
 from app.store.sqlite import open_reader, open_writer
 
 
@@ -21,9 +22,19 @@ class Connections:
     """Two pools over one database file, and ``lookup``. For many threads; not across a fork."""
 
     def __init__(
-        self, url: str, *, pool_size: int, lookup_timeout: float, write_timeout: float
+        self,
+        url: str,
+        *,
+        pool_size: int,
+        lookup_timeout: float,
+        write_timeout: float,
+        change_places: int | None = None,
     ) -> None:
-        """Open nothing yet. The timeouts, in seconds, bound the wait for another's lock."""
+        """Open nothing yet. The timeouts, in seconds, bound the wait for another's lock.
+
+        ``change_places`` is how many threads may write at once; None for any number.
+        """
+        self.places = ChangePlaces(change_places)
         self._file = PinnedFile(database_path(url))
         self._reader = open_reader(self._file, busy_timeout=lookup_timeout, pool_size=pool_size)
         self._writer = open_writer(self._file, busy_timeout=write_timeout, pool_size=pool_size)
@@ -37,14 +48,18 @@ class Connections:
                 yield connection
 
     @contextmanager
-    def writing(self, on_commit: Callable[[], None] | None = None) -> Iterator[Connection]:
+    def writing(
+        self, on_commit: Callable[[], None] | None = None, *, upkeep: bool = False
+    ) -> Iterator[Connection]:
         """A connection in a BEGIN IMMEDIATE transaction, committed at the end of the block.
 
         Faults become StoreError; an exception of the block rolls the transaction back.
         ``on_commit`` is called immediately before the COMMIT, whose outcome is unknown where it
-        fails; it is not called where nothing can have been committed.
+        fails; it is not called where nothing can have been committed. Raises ChangesBusy where
+        too many changes are waiting already; ``upkeep`` takes no place among them.
         """
-        with translated, self._writer.connect() as connection:
+        place = nullcontext() if upkeep else self.places.place()
+        with place, translated, self._writer.connect() as connection:
             with _discarded_on_fault(connection), connection.begin():
                 yield connection
                 if on_commit is not None:

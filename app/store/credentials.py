@@ -57,14 +57,21 @@ class Store:
         pool_size: int = 8,
         lookup_timeout: float = 1.0,
         write_timeout: float = 10.0,
+        change_places: int | None = None,
         seal: Seal | None = None,
     ) -> None:
         """Open nothing yet. The timeouts, in seconds, bound the wait for another's lock.
 
-        Without ``seal`` no credential or administrator is changed: the audit log cannot be written.
+        ``change_places`` is how many threads may change something at once, further ones get
+        ChangesBusy; None is any number. Without ``seal`` no credential or administrator is changed:
+        the audit log cannot be written.
         """
         self._connections = Connections(
-            url, pool_size=pool_size, lookup_timeout=lookup_timeout, write_timeout=write_timeout
+            url,
+            pool_size=pool_size,
+            lookup_timeout=lookup_timeout,
+            write_timeout=write_timeout,
+            change_places=change_places,
         )
         self.invalidations = InvalidationLog(self._connections)
         self.usage = UsageStore(self._connections)
@@ -197,6 +204,10 @@ class Store:
         """Read from the credentials table, really; raises StoreError if that fails."""
         with self._connections.reading() as connection:
             connection.execute(select(credential.c.id).limit(1)).all()
+
+    def look_after(self) -> None:
+        """Finish what a change had to leave: the head of the audit log. Raises StoreError."""
+        self.audit.catch_up()
 
     def close(self) -> None:
         """Close the connections, all idle by now; the store opens new ones if it is used again."""

@@ -60,5 +60,5 @@ class InvalidationLog:
             invalidation.c.id < below,
             invalidation.c.id < last,
         )
-        with self._connections.writing() as connection:
+        with self._connections.writing(upkeep=True) as connection:
             return connection.execute(old).rowcount

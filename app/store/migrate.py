@@ -7,7 +7,6 @@ credentials for the report at the start.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sqlite3
@@ -20,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from app.errors import ConfigurationError, LatchkeyError
+from app.file_locks import LockHeld, lock_within
 from app.files import create_private, make_directory, open_lock, sync_directory
 from app.instance_owner import acting_as_owner, as_caller
 from app.store.location import database_path
@@ -27,6 +27,7 @@ from app.store.pinned import is_sqlite
 
 _URL_VARIABLE = "LATCHKEY_DATABASE_URL"
 _BUSY_TIMEOUT = 30.0
+_LOCK_PATIENCE = 60.0
 _ACTIVE = """
     SELECT derivation_id, count(*) FROM credential
     WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)
@@ -94,11 +95,18 @@ def migrate(url: str) -> MigrationReport:
 
 @contextmanager
 def database_lock(path: Path) -> Iterator[None]:
-    """Hold the lock of those who make a database; it ends with the process, however that dies."""
+    """Hold the lock of the processes that make a database; it ends with the process.
+
+    Raises ConfigurationError where another one keeps it for longer than a migration takes.
+    """
     descriptor = open_lock(path.with_name(f"{path.name}.migration-lock"))
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock_within(descriptor, _LOCK_PATIENCE)
         yield
+    except LockHeld:
+        raise ConfigurationError(
+            f"{path}: another process has been preparing the database for {_LOCK_PATIENCE:.0f} s"
+        ) from None
     finally:
         os.close(descriptor)
 

@@ -76,18 +76,23 @@ class PinnedFile:
             raise StoreError("the database file is empty")
         return FileIdentity(status.st_dev, status.st_ino)
 
-    def pin(self, open_anchor: Callable[[], sqlite3.Connection]) -> FileIdentity:
+    def pin(self, open_anchor: Callable[[], sqlite3.Connection], patience: float) -> FileIdentity:
         """Hold on to the file at the path, if it is not the one held already.
 
-        Raises StoreError for one that is no database, or that the log beside it does not belong
+        ``patience`` bounds, in seconds, the wait for another thread that does. Raises StoreError
+        after that, and for one that is no database, or that the log beside it does not belong
         to; nothing of SQLite's has touched it then.
         """
-        with self._lock:
+        if not self._lock.acquire(timeout=patience):
+            raise StoreError("another thread is still opening the database")
+        try:
             identity = self.identify()
             if self._pins and self._pins[-1].identity == identity:
                 return identity
             self._pins.append(self._former_pin(identity) or self._new_pin(identity, open_anchor))
             return identity
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """Let go of the file; every other connection of the store is closed before."""

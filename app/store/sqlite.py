@@ -44,7 +44,7 @@ class PinnedConnection(sqlite3.Connection):
 
 def connect_pinned(file: PinnedFile, busy_timeout: float) -> PinnedConnection:
     """Open the file; raises StoreError where that fails or the file is swapped meanwhile."""
-    identity = file.pin(lambda: _open_connection(file.path, busy_timeout))
+    identity = file.pin(lambda: _open_connection(file.path, busy_timeout), busy_timeout)
     connection = _open_connection(file.path, busy_timeout)
     try:
         if file.identify() != identity:

@@ -114,7 +114,7 @@ class UsageStore:
                 marks = _watermarks(connection, segment, batch)
             ahead = [tally for tally in batch if _gain(tally, marks.get(tally.credential_id))]
             if ahead:
-                with self._connections.writing() as connection:
+                with self._connections.writing(upkeep=True) as connection:
                     _write(connection, segment, ahead, now)
 
     def fold(self, before: datetime) -> int:
@@ -130,7 +130,7 @@ class UsageStore:
             if not ids:
                 return folded
             old = _old_hours(end, ids)
-            with self._connections.writing() as connection:
+            with self._connections.writing(upkeep=True) as connection:
                 connection.execute(_fold_days(old))
                 folded += connection.execute(delete(usage).where(*old)).rowcount
 
@@ -175,7 +175,7 @@ class UsageStore:
         others = delete(usage_watermark)
         if segment is not None:
             others = others.where(usage_watermark.c.segment != segment)
-        with self._connections.writing() as connection:
+        with self._connections.writing(upkeep=True) as connection:
             connection.execute(others)
 
 

@@ -1,0 +1,29 @@
+"""Locks on files, each waited for during a bounded time."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+
+_PAUSE = 0.01
+
+
+class LockHeld(Exception):
+    """Another process, or another thread, held the lock for longer than the caller waits."""
+
+
+def lock_within(descriptor: int, patience: float, kind: int = fcntl.LOCK_EX) -> None:
+    """Take a flock, waiting at most ``patience`` seconds; raises LockHeld.
+
+    It ends with the descriptor, and so with the process.
+    """
+    until = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise LockHeld from None
+        time.sleep(min(_PAUSE, left))

@@ -1,0 +1,94 @@
+"""Locks that another process keeps: each wait ends, and other routes keep a thread."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from tests.faults.processes import master, other_process, wait_until, workers
+from tests.service import Service
+
+FLOCK = (
+    "import fcntl, os\n"
+    "lock = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)\n"
+    "fcntl.flock(lock, fcntl.LOCK_EX)"
+)
+WRITE_LOCK = "c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE')"
+THREADS = 6
+CHANGES = 14
+
+
+def test_the_lock_of_the_audit_head(start_service: Callable[..., Service]) -> None:
+    """Changes are answered, the head is left behind, and it catches up when it can."""
+    service = start_service(LATCHKEY_WORKERS="1", LATCHKEY_THREADS=str(THREADS))
+    issuer = service.issue()
+    head = service.directory / service.settings["LATCHKEY_AUDIT_HEAD_FILE"]
+    before = head.read_bytes()
+    create = partial(
+        service.request, "POST", "/v1/api_keys", issuer.bearer, json_body={"name": "x"}
+    )
+    with other_process(FLOCK, f"{head}.lock"), ThreadPoolExecutor(CHANGES) as pool:
+        changes = [pool.submit(create) for _ in range(CHANGES)]
+        assert service.get("/health").status == 200
+        assert {change.result().status for change in changes} <= {201, 503}
+        # The one round that waited is over: further changes do not wait.
+        assert create().status == 201
+        assert head.read_bytes() == before
+        # The log is longer than the head says, which is no sign of tampering.
+        assert service.command("audit", "verify").returncode == 0
+    wait_until(lambda: head.read_bytes() != before, "the head that was left behind")
+    assert service.command("audit", "verify").returncode == 0
+    assert service.log.count("the end of the audit log is kept later") == 1
+
+
+def test_a_crash_while_the_head_lags_behind(start_service: Callable[..., Service]) -> None:
+    service = start_service(LATCHKEY_WORKERS="1")
+    issuer = service.issue()
+    head = service.directory / service.settings["LATCHKEY_AUDIT_HEAD_FILE"]
+    before = head.read_bytes()
+    with other_process(FLOCK, f"{head}.lock"):
+        create = {"name": "x"}
+        assert (
+            service.request("POST", "/v1/api_keys", issuer.bearer, json_body=create).status == 201
+        )
+        for pid in (master(service), *workers(service)):
+            os.kill(pid, signal.SIGKILL)
+        assert service.process is not None
+        service.process.wait()
+    assert head.read_bytes() == before
+    assert service.command("audit", "verify").returncode == 0
+    service.start()
+    assert service.request("POST", "/v1/api_keys", issuer.bearer, json_body=create).status == 201
+    assert head.read_bytes() != before
+    assert service.command("audit", "verify").returncode == 0
+
+
+def test_changes_that_wait_leave_threads_to_others(start_service: Callable[..., Service]) -> None:
+    service = start_service(LATCHKEY_WORKERS="1", LATCHKEY_THREADS=str(THREADS))
+    issuer = service.issue()
+    create = partial(
+        service.request, "POST", "/v1/api_keys", issuer.bearer, json_body={"name": "x"}
+    )
+    with other_process(WRITE_LOCK, str(service.database)), ThreadPoolExecutor(CHANGES) as pool:
+        waiting = threading.Event()
+        changes = [pool.submit(create) for _ in range(CHANGES)]
+        begun = time.monotonic()
+        waiting.wait(0.2)
+        assert service.get("/health").status == 200
+        assert service.get("/v1/account", issuer.bearer).status == 200
+        # Long before the wait for the lock of the database is over.
+        assert not changes[0].done() or time.monotonic() - begun > 5
+        answers = [change.result() for change in changes]
+        assert {answer.status for answer in answers} == {500, 503}
+        refused = [answer for answer in answers if answer.status == 503]
+        assert {(answer.code, answer.headers["retry-after"]) for answer in refused} == {
+            ("unavailable", "1")
+        }
+        # Half of the threads wait at a time; those that could not wait were told at once.
+        assert len(answers) - len(refused) <= THREADS
+    assert create().status == 201
