@@ -9,6 +9,8 @@ from __future__ import annotations
 import gc
 import logging
 import os
+from collections.abc import Sequence
+from contextlib import closing
 from typing import Any, cast
 
 from gunicorn.app.base import BaseApplication
@@ -30,9 +32,11 @@ from app.key_files import load_seal, make_audit_key_file
 from app.permissions import weaknesses
 from app.segment import ServiceSegment
 from app.service_log import RedactingLogger
+from app.store import Store
 from app.store.audit_head import Seal
 from app.store.location import database_path
 from app.store.migrate import MigrationReport, migrate_in_child
+from app.store.wal import lost_log
 from app.wording import counted
 from app.worker import EnvelopeWorker
 from fastcache import SegmentError
@@ -48,17 +52,30 @@ def serve(settings: Settings) -> None:
     """
     require_own(database_path(settings.database_url))
     derivation = load_derivation(settings)
+    # Before SQLite opens the database, and makes a new log.
+    missing = lost_log(database_path(settings.database_url))
     report = migrate_in_child(settings.database_url)
     make_audit_key_file(settings, report.audit_rows)
     seal = load_seal(settings)
+    found = (missing, _behind_its_head(settings, seal))
+    warnings = [warning for warning in found if warning is not None]
     segment = ServiceSegment.open(settings)
     master = os.getpid()
     try:
-        _Server(settings, derivation, seal, report, segment).run()
+        _Server(settings, derivation, seal, report, segment, warnings).run()
     finally:
         # However the run ended, also where it never listened; the workers come by here too.
         if os.getpid() == master:
             _let_go(segment)
+
+
+def _behind_its_head(settings: Settings, seal: Seal) -> str | None:
+    """What the audit head says against the database; nothing of that is left open."""
+    with closing(Store(settings.database_url, seal=seal)) as store:
+        try:
+            return store.audit.behind_head()
+        except StoreError as error:
+            raise ConfigurationError(f"the database cannot be used: {error.detail}") from None
 
 
 def _let_go(segment: ServiceSegment) -> None:
@@ -80,12 +97,14 @@ class _Server(BaseApplication):
         seal: Seal,
         report: MigrationReport,
         segment: ServiceSegment,
+        warnings: Sequence[str],
     ) -> None:
         self.settings = settings
         self._derivation = derivation
         self._seal = seal
         self._report = report
         self._segment = segment
+        self._warnings = warnings
         self._latchkey: Latchkey | None = None
         super().__init__(prog="latchkey")
 
@@ -163,6 +182,8 @@ class _Server(BaseApplication):
         log = cast(Logger, arbiter.log)
         if self._segment.warning is not None:
             log.warning(self._segment.warning)
+        for warning in self._warnings:
+            log.error(warning)
         if self._report.created:
             log.info("made a new database, %s", self.settings.database_url)
         self._report_permissions(log)

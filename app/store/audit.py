@@ -164,6 +164,26 @@ class AuditLog:
         """Keep the head that had to be left, if there is one."""
         self.keep(self._owed)
 
+    def behind_head(self) -> str | None:
+        """What is wrong where the log lacks the row that the head names; None where it has it.
+
+        Then the database is older than the head: changes that were answered are missing.
+        """
+        if self._seal is None:
+            return None
+        try:
+            head = self._seal.head.read()
+        except HeadUnusable:
+            # For ``verify`` to say: it tells nothing about the database.
+            return None
+        if head.number == 0 or self._has(head):
+            return None
+        return (
+            f"the database lacks row {head.number} of the audit log, which the head file names: "
+            "it is older than its last changes, and keys that were revoked may work again; "
+            "see: latchkey audit verify"
+        )
+
     def verify(self) -> Verification:
         """Look through the whole log, as the key and the head outside the database have it."""
         if self._seal is None:

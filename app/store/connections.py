@@ -13,9 +13,9 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from app.errors import StoreError
 from app.store.location import database_path
 from app.store.lookup import Lookup
-from app.store.pinned import PinnedFile
+from app.store.pinned import Files, PinnedFile
 from app.store.places import ChangePlaces
-from app.store.sqlite import open_reader, open_writer
+from app.store.sqlite import files_of, open_reader, open_writer
 
 
 class Connections:
@@ -60,10 +60,37 @@ class Connections:
         """
         place = nullcontext() if upkeep else self.places.place()
         with place, translated, self._writer.connect() as connection:
-            with _discarded_on_fault(connection), connection.begin():
-                yield connection
-                if on_commit is not None:
-                    on_commit()
+            with _discarded_on_fault(connection):
+                with connection.begin():
+                    files = files_of(connection)
+                    yield connection
+                    if on_commit is not None:
+                        on_commit()
+            if not upkeep:
+                self._confirm(files)
+
+    def look_after(self) -> None:
+        """Notice within the upkeep's interval, also where nobody asks, that a file was replaced.
+
+        Raises StoreError where that cannot be put right.
+        """
+        self._file.mend()
+        with self.reading():
+            pass
+
+    def _confirm(self, files: Files) -> None:
+        """Make sure of what was committed just now; raises StoreError where that fails.
+
+        The log may have been taken away during the transaction; then it is saved before the answer.
+        """
+        if self._file.identify() != files:
+            # The next connection saves the log, and fails where it cannot.
+            with self.reading() as connection:
+                found = files_of(connection)
+            if found.database != files.database:
+                raise StoreError("the database file was replaced during the transaction")
+        else:
+            self._file.require(files)
 
     def close(self) -> None:
         """Close the connections, all idle by now; new ones are opened where they are needed."""

@@ -206,7 +206,11 @@ class Store:
             connection.execute(select(credential.c.id).limit(1)).all()
 
     def look_after(self) -> None:
-        """Finish what a change had to leave: the head of the audit log. Raises StoreError."""
+        """Watch the files of the database, and keep a head of the audit log that had to wait.
+
+        Raises StoreError where the files are not as they should be.
+        """
+        self._connections.look_after()
         self.audit.catch_up()
 
     def close(self) -> None:

@@ -90,12 +90,12 @@ class Lookup:
             self._idle.pop().close()
 
     def _take(self) -> PinnedConnection:
-        identity = self._file.identify()
+        files = self._file.identify()
         while True:
             try:
                 connection = self._idle.pop()
             except IndexError:
                 return connect_pinned(self._file, self._busy_timeout)
-            if connection.identity == identity:
+            if connection.files == files:
                 return connection
             connection.close()

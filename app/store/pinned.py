@@ -9,6 +9,7 @@ that the log does not belong to is refused.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import stat
@@ -21,6 +22,10 @@ from typing import NamedTuple
 
 from app.errors import StoreError
 from app.files import open_regular
+from app.store import wal
+from app.store.held_files import hold, release
+
+log = logging.getLogger("latchkey")
 
 _MAGIC = b"SQLite format 3\0"
 _CHUNK = 1 << 20
@@ -33,14 +38,26 @@ class FileIdentity(NamedTuple):
     inode: int
 
 
+class Files(NamedTuple):
+    """The files that make up a database in use; None for one that is not there."""
+
+    database: FileIdentity
+    log: FileIdentity | None
+    log_index: FileIdentity | None
+
+
 @dataclass(frozen=True, slots=True)
 class _Pin:
-    """A file in use: ``anchor`` keeps its log alive, ``descriptor`` its content readable."""
+    """A file in use: ``anchor`` keeps its log alive, the descriptors the content readable.
 
-    identity: FileIdentity
-    log: FileIdentity | None
+    ``log`` and ``index`` are None for a database that is not in WAL mode.
+    """
+
+    files: Files
     anchor: sqlite3.Connection
     descriptor: int
+    log: int | None
+    index: int | None
 
 
 class PinnedFile:
@@ -49,16 +66,17 @@ class PinnedFile:
     def __init__(self, path: Path) -> None:
         """Open nothing yet."""
         self.path = path
-        # Each lookup asks for it, and a Path is made a text in Python.
+        # Each lookup asks for them, and a Path is made a text in Python.
         self._name = os.fspath(path)
-        self._log_path = path.with_name(f"{path.name}-wal")
+        self._log_name = f"{self._name}-wal"
+        self._index_name = f"{self._name}-shm"
         self._lock = threading.Lock()
         # The last is the file in use. The others are kept, with all their locks: closing any
         # descriptor of a file drops the process's locks on it, and its name may come back.
         self._pins: list[_Pin] = []
 
-    def identify(self) -> FileIdentity:
-        """The identity of the file at the path, which must be there and usable.
+    def identify(self) -> Files:
+        """The identity of the files at the path; the database must be there and usable.
 
         An open file stays usable after its name or its permissions have gone: what the operator
         took away must not go on being served, so the name is what counts. Raises StoreError.
@@ -74,49 +92,164 @@ class PinnedFile:
         if status.st_size == 0:
             # SQLite would take it for a new database, and delete the log.
             raise StoreError("the database file is empty")
-        return FileIdentity(status.st_dev, status.st_ino)
+        identity = FileIdentity(status.st_dev, status.st_ino)
+        return Files(identity, _identity(self._log_name), _identity(self._index_name))
 
-    def pin(self, open_anchor: Callable[[], sqlite3.Connection], patience: float) -> FileIdentity:
-        """Hold on to the file at the path, if it is not the one held already.
+    def pin(self, open_anchor: Callable[[], sqlite3.Connection], patience: float) -> Files:
+        """Hold on to the files at the path, if they are not the ones held already.
 
-        ``patience`` bounds, in seconds, the wait for another thread that does. Raises StoreError
-        after that, and for one that is no database, or that the log beside it does not belong
-        to; nothing of SQLite's has touched it then.
+        Where only the log was taken away, what it held is saved first. ``patience`` bounds, in
+        seconds, the wait for another thread that does. Raises StoreError after that, for a file
+        that is no database, for one that the log beside it does not belong to, which nothing of
+        SQLite's has touched then, and where the log or its index cannot be replaced safely.
         """
         if not self._lock.acquire(timeout=patience):
             raise StoreError("another thread is still opening the database")
         try:
-            identity = self.identify()
-            if self._pins and self._pins[-1].identity == identity:
-                return identity
-            self._pins.append(self._former_pin(identity) or self._new_pin(identity, open_anchor))
-            return identity
+            files = self.identify()
+            current = self._pins[-1] if self._pins else None
+            if current is not None and current.files == files:
+                return files
+            if current is not None and current.files.database == files.database:
+                if current.log is not None:
+                    self._save_log(current, files)
+                    self._pins[-1] = self._renewed(current, open_anchor)
+                    return self._pins[-1].files
+            self._pins.append(self._former_pin(files) or self._new_pin(files, open_anchor))
+            return self._pins[-1].files
         finally:
             self._lock.release()
+
+    def require(self, files: Files) -> None:
+        """Raise StoreError unless these files are still in place, and the log is whole.
+
+        Within a write transaction: nobody else changes the log meanwhile.
+        """
+        if self.identify() != files:
+            raise StoreError("a file of the database was replaced before the transaction began")
+        pin = self._pins[-1] if self._pins else None
+        if pin is not None and pin.files == files and not _is_whole(pin):
+            raise StoreError(f"{self._log_name} was cut")
+
+    def mend(self) -> None:
+        """Have SQLite read a log anew that somebody has cut; what was cut off is lost.
+
+        It would otherwise go by its index, which says more than there is. Raises StoreError.
+        """
+        with self._lock:
+            pin = self._pins[-1] if self._pins else None
+            if pin is None or pin.index is None or self.identify() != pin.files or _is_whole(pin):
+                return
+            said = wal.read_index(pin.index)
+            wal.reset(pin.index)
+        lost = said is not None and said.needs_log
+        log.error(
+            "%s was cut while in use: %s",
+            self._log_name,
+            "the changes in it are lost; compare with: latchkey audit verify"
+            if lost
+            else "nothing is lost, since all of it was in the database already",
+        )
 
     def close(self) -> None:
         """Let go of the file; every other connection of the store is closed before."""
         with self._lock:
             for pin in self._pins:
                 pin.anchor.close()
-                os.close(pin.descriptor)
+                if pin.log is not None:
+                    os.close(pin.log)
+                for descriptor in (pin.descriptor, pin.index):
+                    if descriptor is not None:
+                        release(descriptor)
             self._pins.clear()
 
-    def _former_pin(self, identity: FileIdentity) -> _Pin | None:
+    def _save_log(self, pin: _Pin, files: Files) -> None:
+        """Have everything in the database that a log holds which is no longer in its place.
+
+        The anchor still has that log open, and shares the index with every other connection, so
+        its checkpoint excludes all of them. It leaves an empty log: a connection that still has
+        the old one cannot find anything in it later, and the next writer begins a new one.
+        """
+        assert pin.log is not None  # noqa: S101
+        assert pin.index is not None  # noqa: S101
+        index = wal.read_index(pin.index)
+        if index is not None and wal.holds(pin.log, index) and index.last_frame:
+            # Where another index is in its place, its connections would not be excluded.
+            if files.log_index in (None, pin.files.log_index):
+                self._checkpoint(pin)
+        if files.log_index != pin.files.log_index:
+            raise StoreError(
+                f"{self._index_name} was removed or replaced while in use, so processes cannot "
+                "exclude each other: stop all processes that use the database, then start again"
+            )
+        index = wal.read_index(pin.index)
+        if index is None or index.last_frame == 0:
+            return
+        # Another process has saved the log, and a change has begun the new one.
+        if not self._log_in_place_holds(index):
+            raise StoreError(
+                f"{self._log_name} was replaced while in use, and the former one cannot be saved: "
+                "stop all processes that use the database, and compare it with a backup"
+            )
+
+    def _checkpoint(self, pin: _Pin) -> None:
+        try:
+            busy, *_ = pin.anchor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._log_name} is not in its place: {error}") from None
+        if busy:
+            raise StoreError(f"{self._log_name} is not in its place, and the database is busy")
+        log.error(
+            "%s was removed or replaced while in use: what it held is saved in the database",
+            self._log_name,
+        )
+
+    def _log_in_place_holds(self, index: wal.Index) -> bool:
+        try:
+            descriptor = os.open(self._log_name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return False
+        try:
+            return wal.holds(descriptor, index)
+        finally:
+            os.close(descriptor)
+
+    def _renewed(self, pin: _Pin, open_anchor: Callable[[], sqlite3.Connection]) -> _Pin:
+        """The pin of the same file with the log that is in place now, which may be a foreign one.
+
+        What a foreign one holds must not be taken for ours after a crash: it is emptied while it
+        is not in use yet.
+        """
+        assert pin.log is not None  # noqa: S101
+        assert pin.index is not None  # noqa: S101
+        with ExitStack() as undo:
+            anchor = open_anchor()
+            undo.callback(anchor.close)
+            anchor.execute("BEGIN IMMEDIATE")
+            index = wal.read_index(pin.index)
+            if index is not None and index.last_frame == 0:
+                os.truncate(self._log_name, 0)
+            anchor.execute("ROLLBACK")
+            descriptor = os.open(self._log_name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            undo.callback(os.close, descriptor)
+            files = self.identify()
+            undo.pop_all()
+        pin.anchor.close()
+        os.close(pin.log)
+        return _Pin(files, anchor, pin.descriptor, descriptor, pin.index)
+
+    def _former_pin(self, files: Files) -> _Pin | None:
         """Take out the pin of a file that has come back as it was, with its log."""
-        log = self._identify_log()
         for number, pin in enumerate(self._pins):
-            if pin.identity == identity and pin.log == log:
+            if pin.files == files:
                 return self._pins.pop(number)
         return None
 
-    def _new_pin(
-        self, identity: FileIdentity, open_anchor: Callable[[], sqlite3.Connection]
-    ) -> _Pin:
+    def _new_pin(self, files: Files, open_anchor: Callable[[], sqlite3.Connection]) -> _Pin:
         with ExitStack() as undo:
             try:
-                descriptor = open_regular(self.path)
-                undo.callback(os.close, descriptor)
+                descriptor = hold(self._name, os.O_RDONLY)
+                undo.callback(release, descriptor)
                 if not _has_magic(descriptor):
                     raise StoreError("the database file is not a SQLite database")
                 self._refuse_a_foreign_log(descriptor)
@@ -126,26 +259,44 @@ class PinnedFile:
             undo.callback(anchor.close)
             # Reads, and so takes the lock and opens the log.
             anchor.execute("PRAGMA schema_version").fetchone()
+            log_descriptor = index_descriptor = None
+            if anchor.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+                try:
+                    log_descriptor = os.open(self._log_name, os.O_RDONLY | os.O_CLOEXEC)
+                    undo.callback(os.close, log_descriptor)
+                    # To write: a log that was cut is read anew.
+                    index_descriptor = hold(self._index_name, os.O_RDWR)
+                    undo.callback(release, index_descriptor)
+                except OSError as error:
+                    raise StoreError(f"cannot read {error.filename}: {error.strerror}") from None
+            found = self.identify()
+            if found.database != files.database:
+                raise StoreError("the database file was replaced while it was being opened")
             undo.pop_all()
-        return _Pin(identity, self._identify_log(), anchor, descriptor)
+        return _Pin(found, anchor, descriptor, log_descriptor, index_descriptor)
 
     def _refuse_a_foreign_log(self, descriptor: int) -> None:
-        log = self._identify_log()
-        if log is None:
+        found = _identity(self._log_name)
+        if found is None:
             return
         for pin in self._pins:
-            if pin.log == log and not _same_content(pin.descriptor, descriptor):
+            if pin.files.log == found and not _same_content(pin.descriptor, descriptor):
                 raise StoreError(
-                    f"the database file was replaced, and {self._log_path.name} belongs to the "
+                    f"the database file was replaced, and {self.path.name}-wal belongs to the "
                     "former one: remove it, and the -shm file beside it"
                 )
 
-    def _identify_log(self) -> FileIdentity | None:
-        try:
-            status = os.stat(self._log_path)
-        except OSError:
-            return None
-        return FileIdentity(status.st_dev, status.st_ino)
+
+def _identity(name: str) -> FileIdentity | None:
+    try:
+        status = os.stat(name)
+    except OSError:
+        return None
+    return FileIdentity(status.st_dev, status.st_ino)
+
+
+def _is_whole(pin: _Pin) -> bool:
+    return pin.log is None or pin.index is None or wal.is_whole(pin.log, pin.index)
 
 
 def is_sqlite(path: Path) -> bool:

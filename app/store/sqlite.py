@@ -17,7 +17,7 @@ from sqlalchemy.pool import QueuePool
 
 from app.errors import StoreError
 from app.store.location import sqlite_uri
-from app.store.pinned import FileIdentity, PinnedFile
+from app.store.pinned import Files, PinnedFile
 
 
 def open_reader(file: PinnedFile, *, busy_timeout: float, pool_size: int) -> Engine:
@@ -32,27 +32,38 @@ def open_writer(file: PinnedFile, *, busy_timeout: float, pool_size: int) -> Eng
     @event.listens_for(engine, "begin")
     def _begin_immediate(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+        file.require(files_of(connection))
 
     return engine
 
 
 class PinnedConnection(sqlite3.Connection):
-    """A connection that remembers which file it has open."""
+    """A connection that remembers which files it has open."""
 
-    identity: FileIdentity
+    files: Files
+
+
+def files_of(connection: Connection) -> Files:
+    """Which files a connection of an engine has open."""
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, PinnedConnection):
+        raise StoreError("the connection is closed")
+    return driver.files
 
 
 def connect_pinned(file: PinnedFile, busy_timeout: float) -> PinnedConnection:
     """Open the file; raises StoreError where that fails or the file is swapped meanwhile."""
-    identity = file.pin(lambda: _open_connection(file.path, busy_timeout), busy_timeout)
+    files = file.pin(lambda: _open_connection(file.path, busy_timeout), busy_timeout)
     connection = _open_connection(file.path, busy_timeout)
     try:
-        if file.identify() != identity:
-            raise StoreError("the database file was replaced while it was being opened")
+        # Reads, and so opens the log.
+        connection.execute("PRAGMA schema_version").fetchone()
+        if file.identify() != files:
+            raise StoreError("a file of the database was replaced while it was being opened")
     except BaseException:
         connection.close()
         raise
-    connection.identity = identity
+    connection.files = files
     return connection
 
 
@@ -91,7 +102,7 @@ def _open(file: PinnedFile, busy_timeout: float, pool_size: int, **options: Any)
 
     @event.listens_for(engine, "checkout")
     def _compare(connection: PinnedConnection, record: object, proxy: object) -> None:
-        if connection.identity != file.identify():
+        if connection.files != file.identify():
             # SQLAlchemy answers this by opening a new connection in place of the old one.
             raise DisconnectionError
 

@@ -27,7 +27,7 @@ from tests.faults.outage import (
     lookups,
     prepare,
 )
-from tests.faults.processes import is_alive, other_process, wait_until, workers
+from tests.faults.processes import is_alive, master, other_process, wait_until, workers
 from tests.service import LATCHKEY, Pair, Service
 
 pytestmark = pytest.mark.attack
@@ -364,3 +364,91 @@ def another_database(service: Service) -> tuple[Path, Pair]:
     )
     fields = json.loads(made.stdout)
     return new, Pair(fields["api_key"], fields["api_secret"])
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_log_that_is_removed_loses_nothing_that_was_answered(
+    start_service: Callable[..., Service], *, replace: bool
+) -> None:
+    """Noticed also where nobody asks: what it held outlives the death of every process."""
+    service = start_service()
+    issuer, revoked, kept = (service.issue() for _ in range(3))
+    path = f"/credentials/{revoked.api_key}"
+    assert service.request("DELETE", path, issuer.bearer).status == 200
+    log = service.database.with_name(f"{service.database.name}-wal")
+    if replace:
+        other = log.with_name("other")
+        other.write_bytes(log.read_bytes()[:9000])
+        other.rename(log)
+    else:
+        log.unlink()
+    wait_until(
+        lambda: "what it held is saved in the database" in service.log, "the log to be missed"
+    )
+    assert service.get("/ready").status == 200
+    kill(service)
+    service.start()
+    assert service.get("/ready").status == 200
+    assert service.get("/v1/account", revoked.bearer).code == "key_revoked"
+    assert service.get("/v1/account", kept.bearer).status == 200
+    assert service.command("audit", "verify").returncode == 0
+
+
+def test_a_log_that_is_cut_needs_no_restart(start_service: Callable[..., Service]) -> None:
+    service = start_service(LATCHKEY_FAILURE_LIMIT="off")
+    issuer = service.issue()
+    with closing(sqlite3.connect(service.database)) as other:
+        other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    lost = service.issue()
+    os.truncate(service.database.with_name(f"{service.database.name}-wal"), 0)
+    wait_until(lambda: "was cut while in use" in service.log, "the cut to be noticed")
+    create = {"name": "x"}
+    wait_until(
+        lambda: (
+            service.request("POST", "/v1/api_keys", issuer.bearer, json_body=create).status == 201
+        ),
+        "the recovery",
+    )
+    assert service.get("/ready").status == 200
+    wait_until(
+        lambda: service.get("/v1/account", lost.bearer).status == 401, "the end of what is lost"
+    )
+    # What was lost is said, by the service at once and by the audit log from then on.
+    assert "the changes in it are lost" in service.log
+    assert service.command("audit", "verify", check=False).returncode != 0
+
+
+def test_an_index_that_is_removed_stops_everything_but_the_cache(
+    start_service: Callable[..., Service],
+) -> None:
+    service = start_service(**SETTINGS)
+    keys = prepare(service)
+    service.database.with_name(f"{service.database.name}-shm").unlink()
+    assert_outage(service, keys)
+    assert "-shm was removed or replaced while in use" in service.log
+    service.stop()
+    service.start()
+    assert_recovered(service, keys)
+
+
+def test_a_log_that_was_removed_while_stopped(start_service: Callable[..., Service]) -> None:
+    """Too late to save it: the start says what it finds."""
+    service = start_service()
+    service.issue()
+    kill(service)
+    log = service.database.with_name(f"{service.database.name}-wal")
+    assert log.stat().st_size
+    log.unlink()
+    service.start()
+    assert "latchkey.db-wal was removed or emptied" in service.log
+    assert "the database lacks row" in service.log
+
+
+def kill(service: Service) -> None:
+    """Every process of a service at once, as a power cut does."""
+    pids = [master(service), *workers(service)]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    assert service.process is not None
+    service.process.wait()
+    wait_until(lambda: not any(is_alive(pid) for pid in pids), "the end of its processes")

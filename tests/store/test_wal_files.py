@@ -1,0 +1,220 @@
+"""The write-ahead log or its index removed, replaced or cut while the database is in use."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from app.errors import StoreError
+from app.store import Store, wal
+from tests.audited import new_trail, open_store
+from tests.store.conftest import NOW, new_credential
+
+REFUSED = "-shm was removed or replaced"
+
+Fault = Callable[[Path], None]
+
+
+def log_of(database: Path) -> Path:
+    return database.with_name(f"{database.name}-wal")
+
+
+def index_of(database: Path) -> Path:
+    return database.with_name(f"{database.name}-shm")
+
+
+def removed(log: Path) -> None:
+    log.unlink()
+
+
+def renamed(log: Path) -> None:
+    log.rename(log.with_name("aside"))
+
+
+def replaced_by_an_empty_file(log: Path) -> None:
+    put(log, b"")
+
+
+def replaced_by_garbage(log: Path) -> None:
+    put(log, b"This is no log. " * 4096)
+
+
+def replaced_by_a_part_of_itself(log: Path) -> None:
+    """A valid log, of which SQLite would take what it holds after a crash."""
+    content = log.read_bytes()
+    put(log, content[: len(content) // 2])
+
+
+def replaced_by_a_copy(log: Path) -> None:
+    put(log, log.read_bytes())
+
+
+def put(log: Path, content: bytes) -> None:
+    other = log.with_name("other")
+    other.write_bytes(content)
+    other.rename(log)
+
+
+FAULTS: list[Fault] = [
+    removed,
+    renamed,
+    replaced_by_an_empty_file,
+    replaced_by_garbage,
+    replaced_by_a_part_of_itself,
+    replaced_by_a_copy,
+]
+
+
+def content_after_a_crash(database: Path, directory: Path) -> list[str]:
+    """The keys that a process finds which opens what is on the disk at this moment."""
+    directory.mkdir()
+    for suffix in ("", "-wal"):
+        file = database.with_name(database.name + suffix)
+        if file.exists():
+            shutil.copy(file, directory / file.name)
+    with closing(sqlite3.connect(directory / database.name)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return [row[0] for row in connection.execute("SELECT api_key FROM credential ORDER BY id")]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_nothing_that_was_answered_is_lost(
+    store: Store, database: Path, tmp_path: Path, fault: Fault
+) -> None:
+    """Several stores, as of several workers, each with connections in its pools."""
+    with closing(open_store(f"sqlite:///{database}")) as other:
+        keys = [store.add(new_credential(), new_trail()).api_key for _ in range(5)]
+        assert other.find(keys[0]) is not None
+        assert store.revoke(keys[0], None, NOW, new_trail())
+        fault(log_of(database))
+        other.look_after()
+        assert content_after_a_crash(database, tmp_path / "1") == keys
+        for one in (store, other, store):
+            keys.append(one.add(new_credential(), new_trail()).api_key)
+            found = other.find(keys[0])
+            assert found is not None
+            assert found.revoked_at is not None
+            assert content_after_a_crash(database, tmp_path / str(len(keys))) == keys
+        store.look_after()
+    assert [row.api_key for row in store.page(None, 100, None)] == keys[::-1]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_log_that_is_lost_again_and_again(store: Store, database: Path, fault: Fault) -> None:
+    keys = []
+    for _ in range(5):
+        keys.append(store.add(new_credential(), new_trail()).api_key)
+        fault(log_of(database))
+    assert [row.api_key for row in store.page(None, 100, None)] == keys[::-1]
+
+
+def test_a_log_that_goes_during_a_change(store: Store, database: Path, tmp_path: Path) -> None:
+    """The change is committed to the file that is gone, and saved before the answer."""
+    new = new_credential()
+    with store.audit.unkept() as audited:
+        audited.connection.exec_driver_sql(
+            "UPDATE credential SET name = 'x' WHERE api_key = ?", (new.api_key,)
+        )
+        audited.connection.exec_driver_sql("CREATE TABLE made (x)")
+        log_of(database).unlink()
+    content_after_a_crash(database, tmp_path / "crash")
+    with closing(sqlite3.connect(tmp_path / "crash" / database.name)) as connection:
+        assert connection.execute("SELECT count(*) FROM made").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("size", [0, 20, 32, 5000])
+def test_a_log_that_was_cut(
+    store: Store, database: Path, caplog: pytest.LogCaptureFixture, size: int
+) -> None:
+    """What was cut off is lost; changes after it are not, and no restart is needed."""
+    kept = store.add(new_credential(), new_trail()).api_key
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    for _ in range(5):
+        store.add(new_credential(), new_trail())
+    os.truncate(log_of(database), size)
+    # Not written to, which would leave a hole in it.
+    with pytest.raises(StoreError):
+        store.add(new_credential(), new_trail())
+    store.look_after()
+    assert "was cut while in use: the changes in it are lost" in caplog.text
+    new = store.add(new_credential(), new_trail()).api_key
+    found = [row.api_key for row in store.page(None, 100, None)]
+    assert {kept, new} <= set(found)
+    store.close()
+    assert [row.api_key for row in store.page(None, 100, None)] == found
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_log_that_is_emptied_by_a_checkpoint(store: Store, database: Path) -> None:
+    """Other processes may do that: it is no damage."""
+    for _ in range(3):
+        store.add(new_credential(), new_trail())
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        assert log_of(database).stat().st_size == 0
+        store.look_after()
+    assert len(store.page(None, 10, None)) == 3
+
+
+@pytest.mark.parametrize("also_the_log", [False, True])
+@pytest.mark.parametrize("replace", [False, True])
+def test_an_index_that_goes(
+    store: Store, database: Path, *, also_the_log: bool, replace: bool
+) -> None:
+    """Processes could no longer exclude each other: nothing is read or written until a restart."""
+    added = store.add(new_credential(), new_trail())
+    if also_the_log:
+        log_of(database).unlink()
+    index_of(database).unlink()
+    if replace and not also_the_log:
+        index_of(database).write_bytes(b"")
+    for _ in range(2):
+        with pytest.raises(StoreError, match=REFUSED):
+            store.check()
+        with pytest.raises(StoreError, match=REFUSED):
+            store.look_after()
+        with pytest.raises(StoreError, match=REFUSED):
+            store.find(added.api_key)
+        with pytest.raises(StoreError, match=REFUSED):
+            store.add(new_credential(), new_trail())
+    store.close()
+    assert store.find(added.api_key) == added
+
+
+def test_a_log_that_was_removed_while_nobody_served(database: Path) -> None:
+    code = (
+        "import os, sqlite3, sys\n"
+        "c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "c.execute('CREATE TABLE made (x)')\n"
+        "os._exit(0)"
+    )
+    assert wal.lost_log(database) is None
+    subprocess.run([sys.executable, "-c", code, str(database)], check=True)
+    assert wal.lost_log(database) is None
+    log_of(database).unlink()
+    assert "latchkey.db-wal was removed or emptied" in str(wal.lost_log(database))
+
+
+def test_closing_a_store_keeps_the_locks_of_another(store: Store, database: Path) -> None:
+    """Else the next process to close the database would take the log away from the first."""
+    added = store.add(new_credential(), new_trail())
+    with closing(open_store(f"sqlite:///{database}")) as other:
+        other.check()
+    code = (
+        "import sqlite3, sys\n"
+        "sqlite3.connect(sys.argv[1]).execute('SELECT * FROM audit').fetchall()"
+    )
+    subprocess.run([sys.executable, "-c", code, str(database)], check=True)
+    assert log_of(database).exists()
+    assert index_of(database).exists()
+    assert store.find(added.api_key) == added
