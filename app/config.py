@@ -6,13 +6,15 @@ or a bad value stops the start with one line that says which, and what is allowe
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,16 +23,20 @@ from pydantic import (
     ValidationError,
 )
 
+from app.binding import parse_addresses, parse_origin
 from app.errors import ConfigurationError
 from app.files import open_regular
+from app.platform_variables import is_injected
 
 PREFIX = "LATCHKEY_"
 MASK = "********"
 
 _HEX_KEY = re.compile(r"[0-9a-fA-F]{64}")
 _DIGITS = re.compile(r"[0-9]+")
+_HOST_NAME = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
+# What other services call a setting.
+_SYNONYMS = {"PORT": "BIND", "HOST": "BIND", "LISTEN": "BIND", "DATABASE": "DATABASE_URL"}
 _MAX_KEYS = 4
-_MAX_PORT = 65535
 
 
 def _only_digits(value: object) -> object:
@@ -41,6 +47,16 @@ def _only_digits(value: object) -> object:
 
 
 _WHOLE = BeforeValidator(_only_digits)
+
+
+def _checked_by(parse: Callable[[str], object]) -> AfterValidator:
+    """Refuse the text that ``parse`` refuses, and keep any other as it is."""
+
+    def check(text: str) -> str:
+        parse(text)
+        return text
+
+    return AfterValidator(check)
 
 
 class Settings(BaseModel):
@@ -78,10 +94,23 @@ class Settings(BaseModel):
         description="The file that says how far the audit log goes; not in the database's "
         "directory. The service writes it at each change.",
     )
-    bind: str = Field(
+    bind: Annotated[str, _checked_by(parse_addresses)] = Field(
         default="127.0.0.1:8080",
-        pattern=r"^(\S+:[0-9]{1,5}|unix:\S+)$",
-        description="Where to listen: `HOST:PORT` or `unix:PATH`.",
+        description="Where to listen: `HOST:PORT` (an IPv6 address in brackets, `[::1]:8080`; port "
+        "0 takes a free one), `unix:PATH`, or `fd://NUMBER` for a socket that is handed down; "
+        "several are separated by commas.",
+    )
+    socket_mode: str = Field(
+        default="0660",
+        pattern=r"^0?[67][0-7]{2}$",
+        description="The mode of a unix socket that the service makes, in octal, `0600` to `0777`: "
+        "a proxy needs the permission to write.",
+    )
+    public_url: Annotated[str, _checked_by(parse_origin)] = Field(
+        default="",
+        description="Where browsers reach the service, as `https://keys.example.com`: `http://` or "
+        "`https://`, a host name, and the port if it is not the scheme's own. The set-up link of "
+        "`latchkey init` begins with it, and the console answers to its host name.",
     )
     workers: Annotated[int, Field(ge=1, le=256), _WHOLE] = Field(
         default=4, description="Worker processes, 1 to 256."
@@ -131,9 +160,10 @@ class Settings(BaseModel):
     )
     console_hosts: str = Field(
         default="127.0.0.1,localhost,[::1]",
-        pattern=r"^\s*[^\s,/]+(\s*,\s*[^\s,/]+)*\s*$",
+        pattern=rf"^{_HOST_NAME}(\s*,\s*{_HOST_NAME})*$",
         description="The host names by which the console may be called, comma-separated; one with "
-        "a port (`latchkey.example:8443`) with that port only. It refuses every other `Host`.",
+        "a port (`latchkey.example:8443`) with that port only. It refuses every other `Host`, "
+        "except that of `LATCHKEY_PUBLIC_URL`.",
     )
     console_tls: Literal["auto", "on"] = Field(
         default="auto",
@@ -185,21 +215,19 @@ def load_settings(
     values = os.environ if environ is None else environ
     known = {variable(name): name for name in Settings.model_fields}
     unknown = sorted(key for key in values if key.startswith(PREFIX) and key not in known)
-    if unknown:
-        raise ConfigurationError(
-            f"unknown setting {unknown[0]}; allowed are {', '.join(sorted(known))}"
-        )
+    for name in unknown:
+        if not is_injected(name, values):
+            raise ConfigurationError(_unknown(name, sorted(known)))
     given = {field: values[key].strip() for key, field in known.items() if key in values}
     given.update({field: value.strip() for field, value in (overrides or {}).items()})
+    if given.get("derivation_keys") and "derivation_key_file" in given:
+        raise ConfigurationError(
+            f"set {variable('derivation_keys')} or {variable('derivation_key_file')}, not both"
+        )
     try:
-        settings = Settings.model_validate(given)
-        _check(settings, given)
+        return Settings.model_validate(given)
     except ValidationError as error:
         field = str(error.errors()[0]["loc"][0])
-    except _NotAllowed as error:
-        field = error.field
-    else:
-        return settings
     source = f"--{field.replace('_', '-')}" if field in (overrides or {}) else variable(field)
     raise ConfigurationError(_problem(source, field))
 
@@ -285,23 +313,15 @@ def _parse_keys(source: str, keys: list[str]) -> list[bytes]:
     return [bytes.fromhex(key.strip()) for key in keys]
 
 
-def _check(settings: Settings, given: Mapping[str, str]) -> None:
-    """What one field's type cannot say."""
-    if given.get("derivation_keys") and "derivation_key_file" in given:
-        raise ConfigurationError(
-            f"set {variable('derivation_keys')} or {variable('derivation_key_file')}, not both"
-        )
-    port = settings.bind.rpartition(":")[2]
-    if not settings.bind.startswith("unix:") and int(port) > _MAX_PORT:
-        raise _NotAllowed("bind")
-
-
-class _NotAllowed(Exception):
-    """A field has a value that its type allows, and the setting does not."""
-
-    def __init__(self, field: str) -> None:
-        self.field = field
-        super().__init__(field)
+def _unknown(name: str, known: list[str]) -> str:
+    """The one line about a name that is no setting."""
+    fields = [setting.removeprefix(PREFIX) for setting in known]
+    field = name.upper().removeprefix(PREFIX)
+    similar = _SYNONYMS.get(field) or next(iter(difflib.get_close_matches(field, fields, 1)), None)
+    suggestion = f" (did you mean {PREFIX}{similar}?)" if similar else ""
+    # A name may have any character in it.
+    shown = name.encode("unicode_escape").decode()
+    return f"unknown setting {shown}{suggestion}; allowed are {', '.join(known)}"
 
 
 def _problem(source: str, field: str) -> str:

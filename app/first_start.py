@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import closing
 from pathlib import Path
 
 from app.administrators.service import Administrators
+from app.binding import TcpAddress, parse_addresses, parse_origin
 from app.command_user import command_line_user
-from app.config import Settings
+from app.config import Settings, variable
+from app.console.transport import AllowedHosts
 from app.credentials.models import MODES
 from app.credentials.service import CredentialService, IssuedCredential
 from app.derivation import load_derivation, require_key_file_apart
@@ -58,21 +59,41 @@ def offer_set_up(settings: Settings) -> str | None:
     """A link that makes the console's first administrator, once, within the hour.
 
     None where there is one. The link before it is void; only a hash of either is stored. The
-    database is there.
+    database is there. Without the public URL it names the address that the service listens on, or
+    none where no browser could open that.
     """
     with closing(Store(settings.database_url)) as store:
         token = Administrators.over(store.administrators, settings).offer_set_up()
-    return None if token is None else f"{_console_origin(settings)}/console/set-up?token={token}"
+    if token is None:
+        return None
+    scheme, host = parse_origin(settings.public_url)
+    origin = f"{scheme}://{host}" if host else local_url(settings) or ""
+    return f"{origin}/console/set-up?token={token}"
 
 
-def _console_origin(settings: Settings) -> str:
-    """Where a browser finds the console, by a host name that it answers to."""
-    scheme = "https" if settings.console_tls == "on" else "http"
-    host, _, port = settings.bind.rpartition(":")
-    names = [name.strip() for name in settings.console_hosts.split(",")]
-    if host == "unix" or host.startswith("unix:"):
-        # Through a proxy, at its port.
-        return f"{scheme}://{names[0]}"
-    # Bound to every address, it is found by another name; a name may have a port of its own.
-    name = host if host in names else names[0]
-    return f"{scheme}://{name}" if re.search(r":\d+$", name) else f"{scheme}://{name}:{port}"
+def local_url(settings: Settings) -> str | None:
+    """Where a program on this machine finds the service; None if not by HTTP at a known port."""
+    addresses = parse_addresses(settings.bind)
+    urls = [address.url for address in addresses if isinstance(address, TcpAddress)]
+    return next((url for url in urls if url), None)
+
+
+def describe_link(settings: Settings) -> str | None:
+    """What has to be said of the set-up link's address; None where it is the public one."""
+    if settings.public_url:
+        return None
+    url = local_url(settings)
+    public = variable("public_url")
+    if url is None:
+        return (
+            f"{public} is not set, and the service listens on {settings.bind}: put the address of "
+            "your proxy before this path."
+        )
+    said = f"{public} is not set: this is the address that the service listens on."
+    hosts = AllowedHosts(settings.console_hosts)
+    if settings.console_tls == "on" or not hosts.allow(url.removeprefix("http://")):
+        said += (
+            " Open the console through your proxy, by a host name of "
+            f"{variable('console_hosts')}: {settings.console_hosts}."
+        )
+    return said

@@ -35,8 +35,23 @@ TABLE: dict[str, tuple[object, dict[str, object], list[str]]] = {
             "localhost:80": "localhost:80",
             "unix:/run/latchkey.sock": "unix:/run/latchkey.sock",
             "unix:a:99999": "unix:a:99999",
+            "fd://3": "fd://3",
+            "127.0.0.1:80, [::1]:80,unix:/a b": "127.0.0.1:80, [::1]:80,unix:/a b",
         },
         ["", "8080", "localhost", "localhost:", ":8080", "a b:80", "h:65536", "h:٣", "unix:"],
+    ),
+    "socket_mode": (
+        "0660",
+        {"0600": "0600", "777": "777"},
+        ["", "0o660", "rw", "0060", "0460", "01777", "0668", "٦60"],
+    ),
+    "public_url": (
+        "",
+        {
+            value: value
+            for value in ("", "https://keys.example.com", "HTTP://a:8080/", "https://[::1]:1")
+        },
+        ["keys.example.com", "ftp://a", "https://", "https://a/b", "https://a:", "https://a:65536"],
     ),
     "workers": (
         4,
@@ -75,7 +90,17 @@ TABLE: dict[str, tuple[object, dict[str, object], list[str]]] = {
     "console_hosts": (
         "127.0.0.1,localhost,[::1]",
         {"a.example": "a.example", "a.example:8443, [::1]": "a.example:8443, [::1]"},
-        ["", " ", ",", "a.example,", "a b", "https://a.example"],
+        [
+            "",
+            " ",
+            ",",
+            "a.example,",
+            "a b",
+            "https://a.example",
+            "*.a.example",
+            "a:b",
+            "\u00e4.example",
+        ],
     ),
     "console_tls": ("auto", {"on": "on"}, ["", "off", "On", "1"]),
     "console_idle": (
@@ -108,7 +133,9 @@ TABLE: dict[str, tuple[object, dict[str, object], list[str]]] = {
 
 # What the line about a bad value says is allowed.
 ALLOWED = {
-    "bind": ["HOST:PORT", "unix:PATH"],
+    "bind": ["HOST:PORT", "unix:PATH", "fd://NUMBER", "commas"],
+    "socket_mode": ["octal", "0600 to 0777"],
+    "public_url": ["http://", "https://", "host name"],
     "workers": ["1 to 256"],
     "threads": ["1 to 256"],
     "cache_backend": ["fastcache", "cachetools", "none"],
@@ -202,11 +229,20 @@ def test_the_command_line_wins_over_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["LATCHKEY_WORKER", "LATCHKEY_", "LATCHKEY_workers", "LATCHKEY_DERIVATION_KEY"]
+    ("name", "meant"),
+    [
+        ("LATCHKEY_WORKER", "WORKERS"),
+        ("LATCHKEY_workers", "WORKERS"),
+        ("LATCHKEY_DERIVATION_KEY", "DERIVATION_KEYS"),
+        ("LATCHKEY_PORT", "BIND"),
+        ("LATCHKEY_SERVICE_PORT", None),
+        ("LATCHKEY_", None),
+    ],
 )
-def test_an_unknown_name_is_refused(name: str) -> None:
+def test_an_unknown_name_is_refused(name: str, meant: str | None) -> None:
     message = refusal({name: "confidential", "LATCHKEY_WORKERS": "2"})
-    assert message.startswith(f"unknown setting {name}; allowed are ")
+    suggestion = f" (did you mean LATCHKEY_{meant}?)" if meant else ""
+    assert message.startswith(f"unknown setting {name}{suggestion}; allowed are ")
     for field in Settings.model_fields:
         assert variable(field) in message
     assert "confidential" not in message

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from app.binding import UnixAddress, parse_addresses
 from app.cli import streams
 from app.cli.options import TEXT, json_option
 from app.cli.printing import print_json, print_table, secret_shown
@@ -114,7 +115,12 @@ def init() -> None:
     yet, a link that makes the first one.
     """
     from app.cli.instance import instance_settings
-    from app.first_start import make_derivation_key_file, make_first_credentials, offer_set_up
+    from app.first_start import (
+        describe_link,
+        make_derivation_key_file,
+        make_first_credentials,
+        offer_set_up,
+    )
 
     settings = instance_settings()
     made = make_derivation_key_file(settings)
@@ -131,7 +137,9 @@ def init() -> None:
         click.echo(f"ready: {settings.database_url}")
     link = offer_set_up(settings)
     if link is not None:
-        click.echo(f"The console has no administrator. Within an hour, once:\n{link}\n")
+        note = describe_link(settings)
+        click.echo(f"The console has no administrator. Within an hour, once:\n{link}")
+        click.echo(f"({note})\n" if note else "")
 
 
 @cli.command("config")
@@ -199,11 +207,13 @@ def _print_try_out(settings: Settings, issued: IssuedCredential) -> None:
     """Lines to paste: the secret into a variable of the shell, then a call in each scheme."""
     # Not LATCHKEY_…: a variable of that form would be taken for a setting.
     secret = f"{issued.credential.mode.upper()}_API_SECRET"
-    socket = settings.bind.removeprefix("unix:")
-    if socket != settings.bind:
-        origin = f"--unix-socket {shlex.quote(socket)} http://localhost"
+    from app.first_start import local_url
+
+    address = parse_addresses(settings.bind)[0]
+    if isinstance(address, UnixAddress):
+        origin = f"--unix-socket {shlex.quote(address.path)} http://localhost"
     else:
-        origin = f"http://{settings.bind}"
+        origin = local_url(settings) or settings.public_url.rstrip("/") or "http://HOST:PORT"
     click.echo(f"export {secret}={issued.secret}")
     click.echo(f'curl -H "Authorization: Bearer ${secret}" {origin}/v1/account')
     click.echo(

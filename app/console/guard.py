@@ -62,7 +62,7 @@ def is_open(app: Flask, endpoint: str | None) -> bool:
 
 def guard(app: Flask, settings: Settings) -> None:
     """Put the checks before every view of the console, in their order, and the headers behind."""
-    hosts = AllowedHosts(settings.console_hosts)
+    hosts = AllowedHosts(settings.console_hosts, settings.public_url)
     csrf = CSRFProtect()
     app.config["WTF_CSRF_CHECK_DEFAULT"] = False
     # As long as the session.

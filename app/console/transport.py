@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from wsgiref.types import WSGIEnvironment
 
+from app.binding import parse_origin
 from app.config import Settings
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
@@ -17,9 +18,13 @@ class AllowedHosts:
     name, and is refused.
     """
 
-    def __init__(self, listed: str) -> None:
-        """``listed`` is comma-separated; a name without a port stands for any port."""
-        self._names = frozenset(name.strip().lower() for name in listed.split(","))
+    def __init__(self, listed: str, public_url: str = "") -> None:
+        """``listed`` is comma-separated; a name without a port stands for any port.
+
+        The host of ``public_url`` is one of them.
+        """
+        names = {name.strip().lower() for name in listed.split(",")}
+        self._names = frozenset(names | {parse_origin(public_url)[1]} - {""})
 
     def allow(self, host: str) -> bool:
         """Whether this value of ``Host`` is one of them."""

@@ -95,28 +95,41 @@ def test_a_bare_serve_prints_no_link(start_service: StartService) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "origin"),
+    ("settings", "origin", "note"),
     [
-        ({"LATCHKEY_BIND": "0.0.0.0:8123"}, "http://127.0.0.1:8123/"),
-        ({"LATCHKEY_BIND": "localhost:8123"}, "http://localhost:8123/"),
-        ({"LATCHKEY_BIND": "[::]:8123", "LATCHKEY_CONSOLE_HOSTS": "[::1]"}, "http://[::1]:8123/"),
+        ({"BIND": "0.0.0.0:8123"}, "http://127.0.0.1:8123", "the address that the service listens"),
+        ({"BIND": "[::]:8123"}, "http://[::1]:8123", "the address that the service listens on"),
+        ({"BIND": "unix:a,localhost:8123,b:1"}, "http://localhost:8123", "the service listens on"),
         (
-            {"LATCHKEY_CONSOLE_HOSTS": "keys.example:8443", "LATCHKEY_CONSOLE_TLS": "on"},
-            "https://keys.example:8443/",
+            {"BIND": "127.0.0.1:9204", "CONSOLE_HOSTS": "keys.example"},
+            "http://127.0.0.1:9204",
+            "through your proxy, by a host name of LATCHKEY_CONSOLE_HOSTS: keys.example",
         ),
-        (
-            {"LATCHKEY_BIND": "unix:/run/latchkey.sock", "LATCHKEY_CONSOLE_HOSTS": "keys.example"},
-            "http://keys.example/",
-        ),
+        ({"BIND": "a:1", "CONSOLE_TLS": "on"}, "http://a:1", "through your proxy"),
+        # No browser opens these, or nobody knows the port.
+        ({"BIND": "unix:/run/a.sock"}, "", "listens on unix:/run/a.sock: put the address of your"),
+        ({"BIND": "127.0.0.1:0"}, "", "put the address of your proxy before this path"),
+        ({"BIND": "unix:/run/a", "PUBLIC_URL": "https://keys.example"}, "https://keys.example", ""),
+        ({"PUBLIC_URL": "https://Keys.Example:443/"}, "https://keys.example", ""),
+        ({"PUBLIC_URL": "http://keys.example:9000"}, "http://keys.example:9000", ""),
     ],
 )
-def test_the_link_names_a_host_that_the_console_answers_to(
-    tmp_path: Path, settings: dict[str, str], origin: str
+def test_the_address_of_the_link(
+    tmp_path: Path, settings: dict[str, str], origin: str, note: str
 ) -> None:
     service = Service(tmp_path)
-    service.settings.update(settings)
+    service.settings |= {f"LATCHKEY_{name}": value for name, value in settings.items()}
     printed = service.initialize()
-    assert f"\n{origin}console/set-up?token=" in printed
+    _, _, after = printed.partition(f"\n{origin}/console/set-up?token=")
+    assert after
+    _, _, said = after.partition("\n")
+    assert (note in said) if note else not said.strip()
+
+
+def test_the_console_answers_to_the_public_name(start_service: StartService) -> None:
+    service = start_service(LATCHKEY_WORKERS="1", LATCHKEY_PUBLIC_URL="https://keys.example")
+    for host, status in (("keys.example", 200), ("keys.example:9204", 200), ("else.example", 400)):
+        assert service.get("/console/sign-in", {"Host": host}).status == status
 
 
 def test_the_commands(empty: Service) -> None:
