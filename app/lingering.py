@@ -68,9 +68,19 @@ class Lingering:
             if now > ending.deadline or now > ending.idle_deadline:
                 self._close(client)
 
+    def close_oldest(self) -> bool:
+        """Close the one that has lingered for longest, to make room; whether there was one."""
+        oldest = next(iter(self._ending), None)
+        if oldest is not None:
+            self._close(oldest)
+        return oldest is not None
+
     def _discard(self, client: socket.socket) -> None:
         """Read what has come; called when there is something."""
-        ending = self._ending[client]
+        ending = self._ending.get(client)
+        if ending is None:
+            # Closed for another's sake, after the poller had found it readable.
+            return
         try:
             size = client.recv_into(self._discarded)
         except BlockingIOError:

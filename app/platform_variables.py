@@ -11,11 +11,10 @@ import re
 from collections.abc import Mapping
 
 _SERVICE = re.compile(r"_SERVICE_(HOST$|PORT(?=_|$))")
-_ENDPOINT = re.compile(
+ENDPOINT = (
     r".+?_PORT(?P<one>_[0-9]{1,5}_(TCP|UDP|SCTP)(?P<part>_(PROTO|PORT|ADDR|START|END|PORT_START|"
     r"PORT_END))?)?"
 )
-_LINK = re.compile(r"(?P<alias>.+?)_(NAME|ENV_.+)")
 _URL = re.compile(r"(tcp|udp|sctp)://(?P<host>[0-9.]+|\[[0-9a-f:.]+\]):[0-9]{1,5}")
 _NUMBER = re.compile(r"[0-9]{1,5}")
 _LINK_NAME = re.compile(r"(/[A-Za-z0-9_.-]+){2}")
@@ -28,11 +27,12 @@ def is_injected(name: str, environ: Mapping[str, str]) -> bool:
         host = environ.get(f"{name[: service.start()]}_SERVICE_HOST", "")
         if _is_address(host) and (service[1] == "HOST" or _NUMBER.fullmatch(value)):
             return True
-    endpoint = _ENDPOINT.fullmatch(name)
+    endpoint = re.fullmatch(ENDPOINT, name)
     if endpoint is not None and _is_endpoint(endpoint["part"] or "", value):
         return True
-    link = _LINK.fullmatch(name)
-    return link is not None and bool(_LINK_NAME.fullmatch(environ.get(f"{link['alias']}_NAME", "")))
+    alias, is_environment, _ = name.partition("_ENV_")
+    alias = alias if is_environment else name.removesuffix("_NAME")
+    return alias != name and bool(_LINK_NAME.fullmatch(environ.get(f"{alias}_NAME", "")))
 
 
 def _is_endpoint(part: str, value: str) -> bool:

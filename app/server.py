@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import socket
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Any, cast
@@ -16,12 +17,14 @@ from typing import Any, cast
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
+from gunicorn.sock import BaseSocket
 
 # Loaded once, before the fork, for all workers.
 import app.api.routes
 import app.console.mount  # noqa: F401
 from app import create_app
 from app.assembly import Latchkey
+from app.binding import InheritedSocket, UnixAddress, parse_addresses
 from app.config import Settings
 from app.credentials.derivation import DerivationKeys
 from app.credentials.importing import IMPORTED
@@ -29,6 +32,8 @@ from app.derivation import load_derivation
 from app.errors import ConfigurationError, StoreError
 from app.instance_owner import require_own
 from app.key_files import load_seal, make_audit_key_file
+from app.listening import are_inherited, prepare
+from app.open_files import connections_within, is_too_low, raise_limit
 from app.permissions import weaknesses
 from app.segment import ServiceSegment
 from app.service_log import RedactingLogger
@@ -51,6 +56,11 @@ def serve(settings: Settings) -> None:
     Raises ConfigurationError where the start cannot succeed.
     """
     require_own(database_path(settings.database_url))
+    # gunicorn would have it set apart from every path.
+    os.environ.pop("SCRIPT_NAME", None)
+    addresses = parse_addresses(settings.bind)
+    if not are_inherited():
+        prepare(addresses)
     derivation = load_derivation(settings)
     # Before SQLite opens the database, and makes a new log.
     missing = lost_log(database_path(settings.database_url))
@@ -106,13 +116,20 @@ class _Server(BaseApplication):
         self._segment = segment
         self._warnings = warnings
         self._latchkey: Latchkey | None = None
+        self._file_limit = raise_limit()
+        addresses = parse_addresses(settings.bind)
+        if are_inherited():
+            # gunicorn would take the numbers for more sockets, which the former master has closed.
+            addresses = tuple(one for one in addresses if not isinstance(one, InheritedSocket))
+        self._addresses = [str(address) for address in addresses]
         super().__init__(prog="latchkey")
 
     def load_config(self) -> None:
         """Called by gunicorn at the start and at each HUP."""
         settings = self.settings
         for name, value in {
-            "bind": settings.bind,
+            "bind": self._addresses,
+            "umask": 0o777 & ~int(settings.socket_mode, 8),
             "workers": settings.workers,
             "threads": settings.threads,
             "worker_class": EnvelopeWorker,
@@ -121,9 +138,14 @@ class _Server(BaseApplication):
             "accesslog": None,
             "proc_name": "latchkey",
             "keepalive": _KEEPALIVE,
-            # Headers from outside set nothing in the environ but HTTP_ names.
+            "worker_connections": connections_within(self._file_limit, settings.threads),
+            # Headers from outside set nothing in the environ but HTTP_ names. gunicorn would
+            # believe every client of a unix socket.
             "forwarder_headers": "",
             "forwarded_allow_ips": "",
+            "secure_scheme_headers": {},
+            "header_map": "drop",
+            "proxy_protocol": "off",
             "control_socket_disable": True,
             "http_parser": "python",
             "worker_tmp_dir": _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None,
@@ -178,8 +200,25 @@ class _Server(BaseApplication):
             cast(Logger, arbiter.log).error("no shared memory, so there can be one worker only")
             arbiter.num_workers = 1
 
+    def run(self) -> None:
+        """Run gunicorn's master until it is told to stop."""
+        _Master(self).run()
+
     def _report_start(self, arbiter: Arbiter) -> None:
         log = cast(Logger, arbiter.log)
+        threads = self.settings.threads
+        log.info(
+            "up to %d connections in each worker (the limit of open files is %d)",
+            connections_within(self._file_limit, threads),
+            self._file_limit,
+        )
+        if is_too_low(self._file_limit, threads):
+            log.warning(
+                "the limit of open files, %d, is too low for %s in each worker: raise it (ulimit "
+                "-Hn, or LimitNOFILE= of systemd)",
+                self._file_limit,
+                counted(threads, "thread"),
+            )
         if self._segment.warning is not None:
             log.warning(self._segment.warning)
         for warning in self._warnings:
@@ -206,6 +245,46 @@ class _Server(BaseApplication):
                 "%s made with derivation keys that are no longer listed: refused",
                 counted(ended, "active credential"),
             )
+
+
+class _Master(Arbiter):
+    """gunicorn's master, which at its end removes the unix sockets that it made, and no others."""
+
+    def __init__(self, server: _Server) -> None:
+        super().__init__(server)
+        self._addresses = parse_addresses(server.settings.bind)
+        self._made: dict[str, tuple[int, int] | None] = {}
+
+    def start(self) -> None:
+        """Called by gunicorn before the first fork."""
+        super().start()
+        paths = [one.path for one in self._addresses if isinstance(one, UnixAddress)]
+        self._made = {path: _file_id(path) for path in paths}
+
+    def stop(self, graceful: bool = True) -> None:
+        """Called by gunicorn for every end."""
+        kept = [listener for listener in self.LISTENERS if not self._is_foreign(listener)]
+        for listener in self.LISTENERS:
+            if listener not in kept:
+                listener.close()
+        # What gunicorn would remove, or fail to.
+        self.LISTENERS[:] = kept
+        super().stop(graceful)
+
+    def _is_foreign(self, listener: BaseSocket) -> bool:
+        """Whether it is a unix socket whose path is not this service's, or no longer."""
+        if listener.FAMILY != socket.AF_UNIX:
+            return False
+        made = self._made.get(listener.getsockname())
+        return made is None or made != _file_id(listener.getsockname())
+
+
+def _file_id(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _freeze_what_is_loaded(arbiter: Arbiter) -> None:

@@ -135,6 +135,9 @@ def _text_of(node: ast.expr, place: str, at: str) -> str:
             raise LookupError(f"{at}: {error}; make the expression a constant") from error
     if isinstance(value, re.Pattern):
         value = value.pattern
+    if isinstance(value, bytes):
+        # Its bytes are the characters of the same numbers.
+        value = value.decode("latin-1")
     if not isinstance(value, str):
         raise LookupError(f"{at}: the expression is {value!r}, no text")
     return value

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from app.config import _HOST_NAME
 from app.credentials.names import NAME_PATTERN
+from app.platform_variables import ENDPOINT
 from tests.expressions import in_compiled, in_pages, in_python, is_linear, is_one_character
 
 pytestmark = pytest.mark.attack
@@ -56,15 +58,40 @@ LISTED: dict[str, Worst] = {
         ("off", "off", ""),
     ],
     r"[0-9]+": [("", "1", "a"), ("", "1a", "")],
-    r"^(\S+:[0-9]{1,5}|unix:\S+)$": [("", ":", "a"), ("", ":1", " "), ("unix:", "unix:", " ")],
-    r"^\s*[^\s,/]+(\s*,\s*[^\s,/]+)*\s*$": [
-        ("a", " ", "/"),
-        ("a", " , a", "/"),
-        ("a", ",a", " /"),
-        ("", " ", "/"),
-        ("a,", " ", "/"),
+    rf"^{_HOST_NAME}(\s*,\s*{_HOST_NAME})*$": [
+        ("a", ",a", "!"),
+        ("a", " ", ","),
+        ("a", ":1 ,a", "!"),
+        ("[", ":", "!"),
     ],
-    r":\d+$": [("", ":", ""), (":", "1", "a"), ("", ":1", "a")],
+    r"^0?[67][0-7]{2}$": [("0", "6", "8"), ("", "0", "")],
+    # Addresses that the service listens on.
+    r"[0-9]{1,5}": [("", "1", "a")],
+    r"[0-9]{1,7}": [("", "1", "a")],
+    r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}": [("", "a", "!"), ("a", "-", "!")],
+    # What a platform injects.
+    r"_SERVICE_(HOST$|PORT(?=_|$))": [("", "_SERVICE_", ""), ("", "_SERVICE_PORT", "!")],
+    ENDPOINT: [("A", "_PORT", "!"), ("A", "_PORT_1_TCP_", "!"), ("A", "_PORT_1_TCP_PORT_", "!")],
+    r"(tcp|udp|sctp)://(?P<host>[0-9.]+|\[[0-9a-f:.]+\]):[0-9]{1,5}": [
+        ("tcp://", "1", "!"),
+        ("tcp://[", ":", "!"),
+        ("", "tcp://", ""),
+    ],
+    r"(/[A-Za-z0-9_.-]+){2}": [("/", "a", "!"), ("", "/a", "!")],
+    # Requests as they arrive.
+    r"(?<!\r)\n": [("", "\r\n", ""), ("", "\r", "")],
+    r"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*(?=\r\n)": [
+        ("\r\ncontent-length:", " ", "!"),
+        ("", "\r\ncontent-length:1", "!"),
+        ("\r\ncontent-length:1", " ", "!"),
+        ("", "\r\n", ""),
+    ],
+    r"\r\ntransfer-encoding:([^\r]*)": [
+        ("\r\ntransfer-encoding:", " ", "\r"),
+        ("", "\r\ntransfer-encoding", ""),
+    ],
+    r"\r\nexpect:": [("", "\r\nexpect", ""), ("", "\r\n", "")],
+    r"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?": [("1", " ", "!"), ("1;", ";", "\r"), ("", "1", "!")],
 }
 
 

@@ -24,7 +24,9 @@ import fastcache
 ROOT = Path(app.__file__).parent.parent
 MAX_LINES = 400
 
-_FOUNDATION = ("app.errors", "app.config", "app.file_locks", "app.files", "app.wording")
+_FOUNDATION = (
+    *("app.binding", "app.errors", "app.config", "app.file_locks", "app.files", "app.wording"),
+)
 _DOMAIN = ("app.credentials",)
 _AUTH = ("app.auth", *_DOMAIN, "app.errors", "fastcache")
 _ASSEMBLED = (
@@ -48,7 +50,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "app.errors": (),
     "app.files": (),
     "app.file_locks": (),
-    "app.config": ("app.errors", "app.files"),
+    "app.config": ("app.binding", "app.errors", "app.files", "app.platform_variables"),
+    "app.binding": (),
+    "app.platform_variables": (),
     "app.wording": (),
     "app.credentials": ("app.errors", "app.wording"),
     "app.credentials.models": (),
@@ -93,15 +97,16 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "app.url_map",
         *_ASSEMBLED,
     ),
-    "app.first_start": ("app.command_user", *_ASSEMBLED),
+    "app.first_start": ("app.command_user", "app.console.transport", *_ASSEMBLED),
     # The factory is the one thing of the package itself that others call; the routes and the
     # console are loaded before the workers are forked.
     "app.server": (
-        *("app", "app.api.routes", "app.console.mount", "app.service_log", "app.worker"),
+        *("app", "app.api.routes", "app.console.mount", "app.listening", "app.open_files"),
+        *("app.service_log", "app.worker"),
         *_ASSEMBLED,
     ),
     "app.worker": (
-        *("app.answering", "app.lingering", "app.log_limit"),
+        *("app.answering", "app.arrival", "app.lingering", "app.log_limit"),
         *("app.refusals", "app.request_parser"),
         "app.service_log",
         *_FOUNDATION,
@@ -113,8 +118,12 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "app.url_map": (),
     "app.answering": (),
     "app.lingering": (),
+    # It reads bytes, and knows nothing of the rest.
+    "app.arrival": (),
     "app.refusals": _AUTH,
     "app.service_log": _DOMAIN,
+    "app.listening": _FOUNDATION,
+    "app.open_files": (),
     # Its commands take their fields from the API's shapes, and run the rest.
     "app.cli": (
         *("app.api.problems", "app.api.schemas", "app.api.strict_json"),

@@ -1,0 +1,106 @@
+"""How much of a request has arrived: whether a thread could read all of it without waiting.
+
+gunicorn's parser decides what a request is. This only decides when the parser is asked: at once
+where it has something to refuse, and otherwise when the head and a body of ordinary size are there.
+"""
+
+from __future__ import annotations
+
+import re
+
+MOST_BODY = 1 << 17
+"""Bytes of a body that are waited for; of a longer one, a thread reads the rest."""
+_MOST_CHUNK_LINE = 1024
+# As gunicorn counts: a request line, then 100 fields of 8,190 with their line ends.
+_MOST_LINE = 8190
+_MOST_HEAD = 100 * (8190 + 2) + 4 + _MOST_LINE
+
+_END = b"\r\n\r\n"
+_BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*(?=\r\n)", re.IGNORECASE)
+_CODING = re.compile(rb"\r\ntransfer-encoding:([^\r]*)", re.IGNORECASE)
+_EXPECTATION = re.compile(rb"\r\nexpect:", re.IGNORECASE)
+_CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?")
+
+
+class Arrival:
+    """The bytes of one request as they come; ``data`` is all of them, and what follows it."""
+
+    __slots__ = ("_at", "_chunked", "_is_line_read", "_needed", "data")
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self._is_line_read = False
+        # How long the request is, as soon as that is known; where its next chunk begins.
+        self._needed = 0
+        self._chunked = False
+        self._at = 0
+
+    def add(self, received: bytes) -> bool:
+        """Take what was received; whether the request is ready for the parser."""
+        before = len(self.data)
+        self.data += received
+        if self._chunked:
+            return self._has_last_chunk(before)
+        if not self._needed:
+            end = self.data.find(_END, max(0, before - len(_END) + 1))
+            if end < 0:
+                return self._is_refused(before)
+            return self._read_head(end)
+        return len(self.data) >= self._needed
+
+    def _is_refused(self, before: int) -> bool:
+        """Whether the parser refuses a head that has not ended, and need not wait for its end."""
+        if len(self.data) > _MOST_HEAD or _BARE_LINE_FEED.search(self.data, before):
+            return True
+        if not self._is_line_read:
+            # One empty line may come first.
+            start = 2 if self.data.startswith(b"\r\n") else 0
+            end = self.data.find(b"\r\n", start)
+            if end < 0:
+                return len(self.data) - start > _MOST_LINE
+            self._is_line_read = True
+            parts = self.data[start:end].split(b" ")
+            return len(parts) != 3 or not (all(parts) and parts[2].startswith(b"HTTP/1."))
+        return False
+
+    def _read_head(self, end: int) -> bool:
+        """Whether nothing has to be waited for behind the head, which ends there."""
+        head = bytes(self.data[: end + 2])
+        lengths = _LENGTH.findall(head)
+        codings = _CODING.findall(head)
+        if len(lengths) + len(codings) != 1 or _EXPECTATION.search(head):
+            # No body, a contradiction, or a body that comes only when it is asked for.
+            return True
+        if lengths:
+            length = int(lengths[0])
+            self._needed = end + len(_END) + length
+            return length > MOST_BODY or len(self.data) >= self._needed
+        if codings[0].strip().lower() != b"chunked":
+            return True
+        self._chunked = True
+        self._at = end + len(_END)
+        self._needed = self._at + MOST_BODY
+        return self._has_last_chunk(self._at)
+
+    def _has_last_chunk(self, before: int) -> bool:
+        """Whether the last chunk and its trailers are there, or what the parser refuses.
+
+        ``before`` is where what is new begins.
+        """
+        while self._at < self._needed:
+            end = self.data.find(b"\r\n", self._at, self._at + _MOST_CHUNK_LINE)
+            if end < 0:
+                return len(self.data) - self._at >= _MOST_CHUNK_LINE
+            line = _CHUNK.fullmatch(self.data, self._at, end)
+            if line is None:
+                return True
+            size = int(line[1], 16)
+            if size == 0:
+                start = max(end, before - len(_END) + 1)
+                return self.data.find(_END, start) >= 0 or len(self.data) > self._needed
+            following = end + 2 + size + 2
+            if following > len(self.data):
+                return len(self.data) > self._needed
+            self._at = following
+        return True

@@ -1,0 +1,243 @@
+"""What of a connection holds a thread, and what becomes of those that hold none."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.faults.processes import is_alive, master, wait_until, workers
+from tests.service import Service
+
+# Far less than requests may take here, and far more than an answer takes.
+_PATIENCE = 10.0
+SOCKET = "latchkey.sock"
+"""From the directory of the service: a longer path has no room in an address."""
+HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+POST = b"POST /console/sign-in HTTP/1.1\r\nHost: localhost\r\n"
+# Beginnings of requests, with what is missing from each.
+UNFINISHED = {
+    b"": HEALTH,
+    b"GET /hea": b"lth HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /health HTTP/1.1\r\nHost: local": b"host\r\n\r\n",
+    b"\r": b"\n" + HEALTH,
+    POST + b"Content-Length: 5\r\n\r\nna": b"me=",
+    POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nna": b"me=\r\n0\r\n\r\n",
+}
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One worker with one thread, and an hour for each request."""
+    directory = tmp_path_factory.mktemp("narrow")
+    settings = {"LATCHKEY_WORKERS": "1", "LATCHKEY_THREADS": "1"}
+    with Service(directory, False, LATCHKEY_REQUEST_TIMEOUT="3600", **settings) as running:
+        yield running
+
+
+def connect(service: Service) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", service.port), timeout=_PATIENCE)
+
+
+def connect_unix(path: Path) -> socket.socket:
+    """A connection to a socket whose path may be longer than an address of one."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(_PATIENCE)
+    directory = os.open(path.parent, os.O_PATH)
+    try:
+        connection.connect(f"/proc/self/fd/{directory}/{path.name}")
+    except OSError:
+        connection.close()
+        raise
+    finally:
+        os.close(directory)
+    return connection
+
+
+def status(connection: socket.socket) -> int:
+    """The status of the next answer, which is read to its end."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        more = connection.recv(65536)
+        assert more, received
+        received += more
+    head, _, body = received.partition(b"\r\n\r\n")
+    (length,) = [
+        int(line.partition(b":")[2])
+        for line in head.split(b"\r\n")
+        if line.lower().startswith(b"content-length:")
+    ]
+    while len(body) < length:
+        body += connection.recv(65536)
+    return int(head.split()[1])
+
+
+def ask(service: Service) -> int:
+    with connect(service) as connection:
+        connection.sendall(HEALTH)
+        return status(connection)
+
+
+def test_what_has_not_arrived_holds_no_thread(narrow: Service) -> None:
+    with ExitStack() as stack:
+        begun = {}
+        for start in UNFINISHED:
+            for _ in range(3):
+                connection = stack.enter_context(connect(narrow))
+                connection.sendall(start)
+                begun[connection] = UNFINISHED[start]
+        for _ in range(3):
+            assert ask(narrow) == 200
+        for connection, rest in begun.items():
+            connection.sendall(rest)
+            # The sign-in lacks its token; it was read, and that is what counts here.
+            assert status(connection) in (200, 400)
+
+
+def test_a_request_byte_by_byte_and_two_at_once(narrow: Service) -> None:
+    with connect(narrow) as connection:
+        for byte in HEALTH:
+            connection.sendall(bytes([byte]))
+        assert status(connection) == 200
+        # The second half of the last comes later, on a connection that is used again.
+        connection.sendall(HEALTH + HEALTH[:20])
+        assert status(connection) == 200
+        assert ask(narrow) == 200
+        connection.sendall(HEALTH[20:])
+        assert status(connection) == 200
+
+
+def test_a_client_that_does_not_close_holds_nobody_up(narrow: Service) -> None:
+    with ExitStack() as stack:
+        for _ in range(8):
+            connection = stack.enter_context(connect(narrow))
+            connection.sendall(HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            assert status(connection) == 200
+        assert ask(narrow) == 200
+
+
+def test_half_a_request_is_cut_off_in_time(start_service: Callable[..., Service]) -> None:
+    service = start_service(LATCHKEY_WORKERS="1", LATCHKEY_REQUEST_TIMEOUT="1")
+    for start in (b"GET /hea", POST + b"Content-Length: 5\r\n\r\nna"):
+        with connect(service) as connection:
+            connection.sendall(start)
+            assert connection.recv(1) == b""
+
+
+def test_a_low_limit_of_open_files(start_service: Callable[..., Service], tmp_path: Path) -> None:
+    """More idle connections than the worker may have open; and no descriptor left for any."""
+    directory = tmp_path / "service"
+    directory.mkdir()
+    service = Service(directory, LATCHKEY_WORKERS="1", LATCHKEY_THREADS="2")
+    service.initialize()
+    service.prefix = ["prlimit", "--nofile=150:200"]
+    with service, ExitStack() as stack:
+        assert "the limit of open files is 200" in service.log
+        (worker,) = workers(service)
+        assert resource.prlimit(worker, resource.RLIMIT_NOFILE) == (200, 200)
+        kept = stack.enter_context(connect(service))
+        kept.sendall(HEALTH)
+        assert status(kept) == 200
+        for _ in range(260):
+            stack.enter_context(connect(service))
+        for _ in range(3):
+            assert ask(service) == 200
+        # What is between two requests is missed more than what never sent any.
+        kept.sendall(HEALTH)
+        assert status(kept) == 200
+
+        opened = len(list(Path(f"/proc/{worker}/fd").iterdir()))
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (opened, 200))
+        for _ in range(20):
+            stack.enter_context(connect(service))
+        assert ask(service) == 200
+        # Not even those that could be closed are enough.
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (4, 200))
+        refused = stack.enter_context(connect(service))
+        refused.sendall(HEALTH)
+        wait_until(lambda: "a connection could not be accepted" in service.log, "the shortage")
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (200, 200))
+        assert ask(service) == 200
+        assert workers(service) == [worker]
+    assert "Traceback" not in service.log
+
+
+def kill_master(service: Service) -> list[int]:
+    """Kill the master as the kernel does when memory is short; the workers that it leaves."""
+    orphans = workers(service)
+    assert service.process is not None
+    service.process.kill()
+    service.process.wait(30)
+    return orphans
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_a_start_after_the_master_was_killed(
+    start_service: Callable[..., Service], kind: str
+) -> None:
+    service = start_service()
+    path = service.directory / SOCKET
+    if kind == "unix":
+        service.stop()
+        service.settings["LATCHKEY_BIND"] += f",unix:{SOCKET}"
+        service.start()
+    with ExitStack() as stack:
+        for start in (b"", b"GET /hea", HEALTH):
+            for _ in range(4):
+                connection = stack.enter_context(connect(service))
+                connection.sendall(start)
+        orphans = kill_master(service)
+        assert len(orphans) == 2
+        begun = service.log.count("Listening at")
+        # The workers that are left may still answer, so that this returns before it listens.
+        service.start()
+        wait_until(lambda: service.log.count("Listening at") > begun, "the start")
+        assert ask(service) == 200
+        if kind == "unix":
+            with connect_unix(path) as connection:
+                connection.sendall(HEALTH)
+                assert status(connection) == 200
+    wait_until(lambda: not any(map(is_alive, orphans)), "the end of the former workers")
+    assert len(workers(service)) == 2
+    assert "Traceback" not in service.log
+
+
+def test_workers_of_an_upgrade_outlive_the_first_master(
+    start_service: Callable[..., Service],
+) -> None:
+    """The second master is its child, so its own parent changes; its workers' does not."""
+    service = start_service(LATCHKEY_WORKERS="1")
+    path = service.directory / SOCKET
+    service.stop()
+    service.settings["LATCHKEY_BIND"] += f",unix:{SOCKET}"
+    service.start()
+    old, former = master(service), workers(service)
+    os.kill(old, signal.SIGUSR2)
+    wait_until(lambda: service.log.count("Listening at") == 3, "the second master")
+    (new,) = set(workers(service)) - set(former)
+    try:
+        children = Path(f"/proc/{new}/task/{new}/children")
+        wait_until(lambda: len(children.read_text().split()) == 1, "its worker")
+        (worker,) = map(int, children.read_text().split())
+        assert service.process is not None
+        service.process.kill()
+        service.process.wait(30)
+        wait_until(lambda: "Master has been promoted" in service.log, "the promotion")
+        wait_until(lambda: not is_alive(former[0]), "the end of the first worker")
+        assert ask(service) == 200
+        assert is_alive(worker)
+        assert service.log.count("Parent changed") == 1
+        assert path.is_socket()
+    finally:
+        service.process = None
+        with suppress(ProcessLookupError):
+            os.kill(new, signal.SIGTERM)
+        wait_until(lambda: not is_alive(new), "the second master's end")
+    assert not path.exists()
+    assert "Traceback" not in service.log
