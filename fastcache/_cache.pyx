@@ -15,6 +15,7 @@ from fastcache._slots cimport mix_of
 from fastcache._store cimport (
     HOOK_DELETE,
     HOOK_EXPIRE,
+    HOOK_ITER,
     HOOK_LOOKUP,
     HOOK_MISSING,
     HOOK_SIZE,
@@ -59,6 +60,12 @@ class _Values(ValuesView):
     def __iter__(self):
         return values_of(self._mapping)
 
+    def __contains__(self, value):
+        for held in values_of(self._mapping):
+            if held is value or held == value:
+                return True
+        return False
+
 
 class _Items(ItemsView):
     """The items of a cache, each read at once and without touching its recency."""
@@ -67,6 +74,54 @@ class _Items(ItemsView):
 
     def __iter__(self):
         return items_of(self._mapping)
+
+    def __contains__(self, item):
+        key, value = item
+        cdef PyObject *found = lookup(<Cache>self._mapping, <PyObject *>key, False)
+        if found == NULL:
+            return False
+        held = fastcache_give(found)
+        return held is value or held == value
+
+
+class _HookedValues(ValuesView):
+    """The values of a cache, as a subclass's overrides give them."""
+
+    __slots__ = ()
+
+    def __iter__(self):
+        for _, value in looked_up(self._mapping):
+            yield value
+
+    def __contains__(self, value):
+        return any(held is value or held == value for held in self)
+
+
+class _HookedItems(ItemsView):
+    """The items of a cache, as a subclass's overrides give them."""
+
+    __slots__ = ()
+
+    def __iter__(self):
+        return looked_up(self._mapping)
+
+
+def looked_up(Cache cache):
+    """The items of a cache by its `__iter__` and `__getitem__`, without what goes in between."""
+    cdef Settings settings
+    keys = iter(cache)
+    while True:
+        settings = <Settings>settings_of(cache)
+        settings.hold()
+        try:
+            key = next(keys, _NO_DEFAULT)
+            if key is _NO_DEFAULT:
+                return
+            found = cache.look_held(key)
+        finally:
+            settings.let_go()
+        if found is not _NO_DEFAULT:
+            yield (key, found)
 
 
 def _one(value):
@@ -113,7 +168,8 @@ cdef class Cache(Store):
         """The value of `key`, which becomes the most recently used; else `default`."""
         cdef PyObject *value
         if self.hooks & HOOK_LOOKUP:
-            return self[key] if key in self else default
+            found = self.look(key)
+            return default if found is _NO_DEFAULT else found
         value = lookup(self, <PyObject *>key, True)
         if value == NULL:
             return default
@@ -125,13 +181,41 @@ cdef class Cache(Store):
         cdef dict found = {}
         for key in keys:
             if self.hooks & HOOK_LOOKUP:
-                if key in self:
-                    found[key] = self[key]
+                looked = self.look(key)
+                if looked is not _NO_DEFAULT:
+                    found[key] = looked
                 continue
             value = lookup(self, <PyObject *>key, True)
             if value != NULL:
                 found[key] = fastcache_give(value)
         return found
+
+    cdef bint holds(self, object key) except -1:
+        """`key in self`, without asking a subclass."""
+        cdef PyObject *value = lookup(self, <PyObject *>key, False)
+        if value == NULL:
+            return False
+        decref(value)
+        return True
+
+    cdef object look(self, object key):
+        """What a subclass's `__contains__` and `__getitem__` give at one time; else _NO_DEFAULT."""
+        cdef Settings settings = <Settings>settings_of(self)
+        settings.hold()
+        try:
+            return self.look_held(key) if key in self else _NO_DEFAULT
+        finally:
+            settings.let_go()
+
+    cdef object look_held(self, object key):
+        """`self[key]`; _NO_DEFAULT where the key was there and another thread removed it."""
+        cdef bint there = self.holds(key)
+        try:
+            return self[key]
+        except KeyError:
+            if there and not self.holds(key):
+                return _NO_DEFAULT
+            raise
 
     # -------------------------------------------------------------- changing
 
@@ -167,11 +251,17 @@ cdef class Cache(Store):
         cdef Garbage garbage
         cdef uint64_t mix
         cdef double now
+        cdef Settings settings
         if self.hooks & (HOOK_LOOKUP | HOOK_DELETE):
-            if key in self:
-                value = self[key]
-                del self[key]
-                return value
+            settings = <Settings>settings_of(self)
+            settings.hold()
+            try:
+                value = self.look(key)
+                if value is not _NO_DEFAULT:
+                    del self[key]
+                    return value
+            finally:
+                settings.let_go()
         else:
             mix = mix_of(fastcache_hash(<PyObject *>key))
             now = now_in(self)
@@ -192,11 +282,17 @@ cdef class Cache(Store):
         cdef PyObject *found
         cdef uint64_t mix
         cdef Shard shard
+        cdef Settings settings
         if self.hooks & ~(HOOK_MISSING | HOOK_SIZE):
-            if key in self:
-                return self[key]
-            self[key] = default
-            return default
+            settings = <Settings>settings_of(self)
+            settings.hold()
+            try:
+                value = self.look(key)
+                if value is _NO_DEFAULT:
+                    self[key] = value = default
+                return value
+            finally:
+                settings.let_go()
         found = lookup(self, <PyObject *>key, True)
         if found != NULL:
             return fastcache_give(found)
@@ -219,6 +315,17 @@ cdef class Cache(Store):
 
         With several shards, the one of the fullest shard.
         """
+        cdef Settings settings
+        if not self.hooks & (HOOK_DELETE | HOOK_EXPIRE):
+            return self.popitem_held()
+        settings = <Settings>settings_of(self)
+        settings.hold()
+        try:
+            return self.popitem_held()
+        finally:
+            settings.let_go()
+
+    cdef object popitem_held(self):
         cdef Garbage expired
         cdef Garbage popped
         cdef double now
@@ -311,11 +418,11 @@ cdef class Cache(Store):
 
     def values(self):
         """A view of the values."""
-        return ValuesView(self) if self.hooks & HOOK_LOOKUP else _Values(self)
+        return (_HookedValues if self.hooks & (HOOK_LOOKUP | HOOK_ITER) else _Values)(self)
 
     def items(self):
         """A view of the items."""
-        return ItemsView(self) if self.hooks & HOOK_LOOKUP else _Items(self)
+        return (_HookedItems if self.hooks & (HOOK_LOOKUP | HOOK_ITER) else _Items)(self)
 
     # As Mapping has it: what has items by key is in no order to be reversed.
     __reversed__ = None

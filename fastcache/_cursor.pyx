@@ -1,8 +1,8 @@
 """Iteration over a cache that may change meanwhile.
 
 A cursor marks the entries of one shard at a time, then visits those that are still there.
-It gives each entry at most once, none that was removed or has expired, and none that came
-later; it never raises because the cache changed, and never touches recency or statistics.
+It gives each entry at most once and none that was removed or has expired, and may leave out
+what came later; it never raises because the cache changed, and never touches recency or statistics.
 """
 
 cimport cython

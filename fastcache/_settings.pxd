@@ -26,8 +26,11 @@ cdef class Settings:
     cdef Clock running      # the clock to go back to from CLOCK_FROZEN
     cdef Py_ssize_t nesting  # of `with cache.timer`
     cdef object frozen
+    cdef dict held          # by thread: [the time it goes by, nesting], see hold
 
     cdef object read(self)
+    cdef object hold(self)
+    cdef int let_go(self) except -1
     cdef double instant(self, object time) except? -1.0
     cdef double call_timer(self) except? -1.0
     cdef double span_of(self, object ttl) except? -1.0

@@ -10,14 +10,17 @@ a datetime becomes whole microseconds, so that its ttl is a timedelta.
 cimport cython
 from libc.math cimport INFINITY
 
+from _thread import get_ident
 from datetime import datetime, timedelta, timezone
 from time import monotonic
+from types import BuiltinFunctionType
 
 _EPOCH = datetime(1970, 1, 1)
 _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 _LATEST = (datetime.max - _EPOCH) // _MICROSECOND
-_monotonic = monotonic
+# No attribute of the module: freezegun replaces those, and its clock is not the system's.
+cdef object _monotonic = monotonic if isinstance(monotonic, BuiltinFunctionType) else None
 
 
 @cython.final
@@ -30,6 +33,7 @@ cdef class Settings:
         self.getsizeof = getsizeof
         self.ttl = ttl
         self.timer = timer
+        self.held = {}
         if timer is None:
             self.clock = CLOCK_NONE
             self.span = INFINITY
@@ -63,7 +67,37 @@ cdef class Settings:
         with cython.critical_section(self):
             if self.clock == CLOCK_FROZEN:
                 return self.frozen
+        if self.held:
+            held = self.held.get(get_ident())
+            if held is not None:
+                return held[0]
         return self.timer()
+
+    cdef object hold(self):
+        """The time; this thread goes by it until `let_go`. Calls may be nested.
+
+        For steps that call a subclass, so that all of them see the same time.
+        """
+        if self.timer is None:
+            return None
+        thread = get_ident()
+        held = self.held.get(thread)
+        if held is None:
+            time = self.read()
+            # The timer may have run a step of the same cache, which has ended.
+            held = self.held[thread] = [time, 0]
+        held[1] += 1
+        return held[0]
+
+    cdef int let_go(self) except -1:
+        if self.timer is None:
+            return 0
+        thread = get_ident()
+        held = self.held[thread]
+        held[1] -= 1
+        if held[1] == 0:
+            del self.held[thread]
+        return 0
 
     cdef double call_timer(self) except? -1.0:
         return self.instant(self.read())

@@ -82,6 +82,7 @@ cdef class Shard:
     # With the lock held:
     cdef uint32_t search(self, object key, uint64_t mix) except? 0xFFFFFFFF
     cdef int compare(self, PyObject *held, object key) except -1
+    cdef bint lives(self, uint32_t index, uint32_t serial) noexcept
     cdef int store(
         self, uint32_t index, object key, uint64_t mix, Item *item, Garbage *garbage
     ) noexcept

@@ -4,10 +4,10 @@ Each method takes the lock, does one whole step and lets it go. No Python code r
 the lock, nothing is raised and no reference is released: what a step lets go is moved into
 a `Garbage`, which the caller releases afterwards. The one thing that has to ask Python in
 the middle of a search, whether two keys are equal, lets the lock go for it and starts again
-if the table was changed meanwhile.
+behind the entry that it compared if the table was changed meanwhile.
 
-Keys are given with their `mix`: the lower half is the tag in the table, the upper half has
-chosen the shard.
+Keys are given with their `mix`: the lower half is the tag in the table, and what the whole
+is multiplied to has chosen the shard.
 """
 
 cimport cython
@@ -55,9 +55,17 @@ cdef extern from *:
 
 
 cdef enum Comparison:
-    DIFFERENT
-    EQUAL
-    CHANGED
+    DIFFERENT = 0
+    EQUAL = 1
+    CHANGED = 2     # the table was, meanwhile; added to the others
+
+cdef enum:
+    MOST_LATE = 1000    # keys that are compared though they came after the search began
+
+
+cdef inline bint born_after(uint32_t serial, uint32_t other) noexcept nogil:
+    """Whether a serial was given after another. They wrap."""
+    return serial != other and serial - other < <uint32_t>0x80000000
 
 
 cdef int done(int failed) except -1:
@@ -86,25 +94,54 @@ cdef class Shard:
     # -------------------------------------------------------------- looking up
 
     cdef uint32_t search(self, object key, uint64_t mix) except? 0xFFFFFFFF:
-        """`find` for keys that only Python can compare."""
+        """`find` for keys that only Python can compare.
+
+        The slots of a tag are in the order of birth, so that the search goes on behind the
+        entry it has compared, whatever a comparison or another thread changed.
+        """
         cdef uint32_t tag = <uint32_t>mix
+        cdef uint32_t newest = self.table.serial
+        cdef uint32_t serial
+        cdef uint32_t index
+        cdef int late = 0
         cdef Slot *slot = slots_first(&self.table.slots, tag)
         cdef PyObject *held
         cdef int same
         while slot.tag == tag and slot.entry != 0:
-            held = self.table.entries[slot.entry].key
+            index = slot.entry
+            held = self.table.entries[index].key
             if held == <PyObject *>key:
-                return slot.entry
+                return index
             same = fastcache_equal(held, <PyObject *>key)
             if same < 0:
+                serial = self.table.births[index].serial
+                late += born_after(serial, newest)
+                if late > MOST_LATE:
+                    unlock(&self.mutex)
+                    raise RuntimeError("keys are added for as long as one is compared")
                 same = self.compare(held, key)
-            if same == CHANGED:
-                slot = slots_first(&self.table.slots, tag)
-            elif same == EQUAL:
-                return slot.entry
-            else:
-                slot += 1
+                if same & CHANGED:
+                    if same & EQUAL and self.lives(index, serial):
+                        return index
+                    slot = slots_first(&self.table.slots, tag)
+                    while (
+                        slot.tag == tag and slot.entry != 0
+                        and not born_after(self.table.births[slot.entry].serial, serial)
+                    ):
+                        slot += 1
+                    continue
+            if same == EQUAL:
+                return index
+            slot += 1
         return 0
+
+    cdef bint lives(self, uint32_t index, uint32_t serial) noexcept:
+        """Whether the entry is still the one of that serial."""
+        return (
+            index < self.table.used
+            and self.table.entries[index].key != NULL
+            and self.table.births[index].serial == serial
+        )
 
     cdef int compare(self, PyObject *held, object key) except -1:
         """A `Comparison` by Python's own means, for which the lock is let go."""
@@ -117,7 +154,7 @@ cdef class Shard:
         finally:
             decref(held)
         lock(&self.mutex)
-        return same if version == self.table.version else CHANGED
+        return same if version == self.table.version else same | CHANGED
 
     # -------------------------------------------------------------- changing
 
@@ -174,6 +211,13 @@ cdef class Shard:
         self.foresee()
         if self.expire_held(item.now, garbage) < 0:
             return -1
+        if not (item.now < item.deadline):
+            # It would have expired at once: nothing has to make room for it.
+            if index != 0 and table.entries[index].key != NULL:
+                if self.take(index, garbage) < 0:
+                    return -1
+                self.counts.expirations += 1
+            return 0
         while True:
             # Expiry and eviction may both have taken the entry that is to be replaced.
             if index != 0 and table.entries[index].key == NULL:

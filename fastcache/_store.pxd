@@ -22,6 +22,13 @@ cdef extern from "Python.h":
     PyObject *tuple_item "PyTuple_GET_ITEM"(PyObject *items, Py_ssize_t index) noexcept
 
 
+cdef extern from *:
+    """
+    #define FASTCACHE_SPREAD UINT64_C(0xD6E8FEB86659FD93)
+    """
+    const uint64_t FASTCACHE_SPREAD
+
+
 cdef extern from "_keys.h":
     Py_hash_t fastcache_hash(PyObject *key) except? -1
 
@@ -35,6 +42,7 @@ cdef enum:
     HOOK_POPITEM = 16   # popitem
     HOOK_SIZE = 32      # getsizeof
     HOOK_EXPIRE = 64    # expire
+    HOOK_ITER = 128     # __iter__
 
 
 cdef class Store:
@@ -52,9 +60,11 @@ cdef class Store:
         self, object key, object value, uint64_t *generation, uint64_t expected
     ) except -1
     cdef int assign_hooked(self, object key, object value, object ttl) except -1
+    cdef int assign_held(self, object key, object value, object ttl) except -1
     cdef int set_deadline(self, Item *item, object ttl) except -1
     cdef double size_of(self, object value) except -1
     cdef int tidy(self) except -1
+    cdef int expire_hooked(self) except -1
     cdef int sweep(self, double now, Garbage *garbage) except -1
     cdef Shard fullest(self)
     cdef tuple state(self)
@@ -73,12 +83,15 @@ cdef extern from "_parts.h":
 # run meanwhile: a cache keeps them for as long as it lives, see Store.open.
 
 cdef inline PyObject *shard_at(Store self, uint64_t mix) noexcept:
-    """The shard that the upper half of a key's mix chooses; borrowed."""
+    """The shard that a key's mix chooses; borrowed.
+
+    Not by the bits that are the tag: a shard's tags are to be spread over all its homes.
+    """
     cdef PyObject *shards = shards_of(self)
     cdef uint64_t count = <uint64_t>tuple_size(shards)
     if count == 1:
         return tuple_item(shards, 0)
-    return tuple_item(shards, <Py_ssize_t>(((mix >> 32) * count) >> 32))
+    return tuple_item(shards, <Py_ssize_t>((((mix * FASTCACHE_SPREAD) >> 32) * count) >> 32))
 
 
 cdef inline double now_in(Store self) except? -1.0:

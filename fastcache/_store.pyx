@@ -20,7 +20,7 @@ from copy import deepcopy
 
 from fastcache._collector cimport show_shards
 from fastcache._garbage cimport Garbage, garbage_release, garbage_start
-from fastcache._settings cimport CLOCK_NONE, Settings, deadline_of
+from fastcache._settings cimport CLOCK_CALL, CLOCK_NATIVE, CLOCK_NONE, Settings, deadline_of
 from fastcache._shard cimport Item, Shard, fastcache_give
 from fastcache._slots cimport mix_of
 from fastcache._snapshot cimport Copy, copies_of
@@ -32,6 +32,7 @@ cdef extern from "Python.h":
 
 cdef enum:
     MOST_SHARDS = 1024
+    SHARD_ROOM = 16     # the least capacity of one shard of several
 
 cdef tuple _HOOKS = (
     ("__missing__", HOOK_MISSING),
@@ -42,6 +43,7 @@ cdef tuple _HOOKS = (
     ("popitem", HOOK_POPITEM),
     ("getsizeof", HOOK_SIZE),
     ("expire", HOOK_EXPIRE),
+    ("__iter__", HOOK_ITER),
 )
 
 
@@ -80,8 +82,6 @@ cdef class Store:
             raise TypeError(f"shards must be an int, not {type(shards).__name__}")
         if not 1 <= shards <= MOST_SHARDS:
             raise ValueError(f"shards must be from 1 to {MOST_SHARDS}")
-        if shards > 1 and shards > maxsize:
-            raise ValueError("shards must not exceed maxsize")
         if cls is not base:
             for name, hook in _HOOKS:
                 if getattr(cls, name, None) is not getattr(base, name, None):
@@ -90,6 +90,12 @@ cdef class Store:
             raise TypeError(
                 f"{cls.__name__} overrides popitem or __delitem__, which needs shards=1"
             )
+        if shards > 1 and maxsize < shards * SHARD_ROOM:
+            # Keys do not spread evenly: a small shard would drop items of a cache far from full.
+            shards = max(1, math.floor(maxsize) // SHARD_ROOM)
+        if hooks & ~(HOOK_MISSING | HOOK_SIZE) and settings.clock == CLOCK_NATIVE:
+            # The native clock is read without a look at the times that threads hold.
+            settings.clock = CLOCK_CALL
         sized = settings.getsizeof is not None or (hooks & HOOK_SIZE) != 0
         for number in range(shards):
             made.append(Shard(settings, capacity_of(maxsize, shards, number), sized, reborn))
@@ -193,7 +199,16 @@ cdef class Store:
 
     cdef int assign_hooked(self, object key, object value, object ttl) except -1:
         """Store an item where a subclass wants to see what has to go for it."""
+        cdef Settings settings = <Settings>settings_of(self)
+        settings.hold()
+        try:
+            return self.assign_held(key, value, ttl)
+        finally:
+            settings.let_go()
+
+    cdef int assign_held(self, object key, object value, object ttl) except -1:
         cdef Garbage garbage
+        cdef double now
         cdef Item item
         cdef uint64_t mix
         cdef Shard shard
@@ -205,11 +220,12 @@ cdef class Store:
         self.set_deadline(&item, ttl)
         item.value = <PyObject *>value
         item.size = self.size_of(value)
+        now = item.now
         # Nothing is left to expire, unless the subclass wants to keep it.
-        item.now = -INFINITY
+        item.now = -INFINITY if now < item.deadline else item.deadline
         mix = mix_of(fastcache_hash(<PyObject *>key))
         shard = self.shard_for(mix, &item)
-        while self.hooks & (HOOK_DELETE | HOOK_POPITEM):
+        while now < item.deadline and self.hooks & (HOOK_DELETE | HOOK_POPITEM):
             if not (shard.excess(key, mix, item.size) > 0.0):
                 break
             self.popitem()
@@ -234,7 +250,7 @@ cdef class Store:
         if (<Settings>settings_of(self)).clock == CLOCK_NONE:
             return 0
         if self.hooks & HOOK_EXPIRE:
-            self.expire((<Settings>settings_of(self)).read())
+            self.expire_hooked()
             return 0
         now = now_in(self)
         garbage_start(&garbage)
@@ -242,6 +258,16 @@ cdef class Store:
             self.sweep(now, &garbage)
         finally:
             garbage_release(&garbage)
+        return 0
+
+    cdef int expire_hooked(self) except -1:
+        """Call the subclass's `expire`, for which the time stands still."""
+        cdef Settings settings = <Settings>settings_of(self)
+        time = settings.hold()
+        try:
+            self.expire(time)
+        finally:
+            settings.let_go()
         return 0
 
     cdef Shard fullest(self):

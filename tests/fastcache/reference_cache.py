@@ -95,6 +95,12 @@ class ReferenceCache:
         if size > self.maxsize:
             raise ValueError("value too large")
         item = self._find(key)
+        if not now < now + ttl:
+            # It would have expired at once.
+            if item is not None:
+                self._remove(item)
+                self.expirations += 1
+            return
         while self.size() - (item.size if item else 0) + size > self.maxsize:
             self._remove(self.by_use[0])
             self.evictions += 1

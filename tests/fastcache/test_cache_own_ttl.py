@@ -81,7 +81,10 @@ def test_storing_again_takes_the_new_ttl(cache: TTLCache[Any, Any], clock: Clock
 def test_no_time_to_live(cache: TTLCache[Any, Any], ttl: float) -> None:
     cache.set(1, 1, ttl=ttl)
     assert 1 not in cache
-    assert cache.expire() == [(1, 1)]
+    assert cache.expire() == []
+    cache[1] = 1
+    cache.set(1, 2, ttl=ttl)
+    assert 1 not in cache
 
 
 def test_no_end(cache: TTLCache[Any, Any], clock: Clock) -> None:

@@ -33,11 +33,11 @@ def test_total_of_sizes_never_exceeds_maxsize() -> None:
 
 
 def test_a_value_must_fit_into_its_shard() -> None:
-    cache: LRUCache[int, int] = LRUCache(20, lambda value: value, shards=2)
-    cache[1] = 10
+    cache: LRUCache[int, int] = LRUCache(40, lambda value: value, shards=2)
+    cache[1] = 20
     with pytest.raises(ValueError, match="value too large"):
-        cache[2] = 11
-    assert dict(cache) == {1: 10}
+        cache[2] = 21
+    assert dict(cache) == {1: 20}
 
 
 def test_small_integers_spread_over_the_shards() -> None:
@@ -65,9 +65,19 @@ def test_shards_must_be_an_int() -> None:
         LRUCache[int, int](10, shards=2.0)  # type: ignore[arg-type]
 
 
-def test_more_shards_than_items() -> None:
-    with pytest.raises(ValueError, match="shards must not exceed maxsize"):
-        TTLCache[int, int](3, 1.0, shards=4)
+@pytest.mark.parametrize("maxsize", [0, 1, 3, 16, 31])
+def test_a_cache_too_small_for_two_shards_keeps_one_order(maxsize: int) -> None:
+    cache: TTLCache[int, int] = TTLCache(maxsize, 60.0, shards=1024)
+    for number in range(maxsize):
+        cache[number] = number
+    assert list(cache) == list(range(maxsize))
+
+
+def test_no_shard_holds_fewer_than_sixteen() -> None:
+    cache: LRUCache[int, int] = LRUCache(64, lambda value: value, shards=64)
+    cache[1] = 16
+    with pytest.raises(ValueError, match="value too large"):
+        cache[2] = 17
 
 
 def test_subclass_that_sees_evictions_needs_one_shard() -> None:
