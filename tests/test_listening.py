@@ -74,10 +74,10 @@ def test_a_client_of_a_unix_socket_is_not_believed(
         assert "Secure" not in cookie
 
 
-@pytest.mark.parametrize("name", [b"\0192.0.2.77", b"\0\xff\xfe"])
+@pytest.mark.parametrize("name", [b"\x00192.0.2.77 of %d", b"\x00\xff\xfe %d"])
 def test_its_own_name_is_not_its_address(on_socket: Service, name: bytes) -> None:
     pair = on_socket.issue()
-    with closing(UnixConnection(on_socket.directory / SOCKET, name)) as client:
+    with closing(UnixConnection(on_socket.directory / SOCKET, name % os.getpid())) as client:
         client.request("GET", "/v1/account", headers=pair.bearer)
         answer = client.getresponse()
         assert answer.status == 200, answer.read()
