@@ -371,7 +371,9 @@ def _decorated(function, cache, parameters):
         else:
             # Python 3.11 looks at what functions have.
             made._is_coroutine = asyncio.coroutines._is_coroutine
-            made.__code__ = _coroutine_code()
+            names = {}
+            exec("async def function(*args, **kwargs): pass", names)
+            made.__code__ = names["function"].__code__
             made.__defaults__ = made.__kwdefaults__ = None
             if not hasattr(made, "__name__"):
                 made.__name__ = getattr(core, "__name__", "coroutine")
@@ -380,13 +382,8 @@ def _decorated(function, cache, parameters):
 
 def _core(function):
     """What is called in the end, or the method `__call__` of its class."""
-    while True:
-        if isinstance(function, partial):
-            function = function.func
-        elif isinstance(function, (staticmethod, MethodType)):
-            function = function.__func__
-        else:
-            break
+    while isinstance(function, (partial, staticmethod, MethodType)):
+        function = function.func if isinstance(function, partial) else function.__func__
     if isinstance(function, (FunctionType, Cached)) or inspect.isclass(function):
         return function
     called = getattr(type(function), "__call__", None)
@@ -397,10 +394,3 @@ cdef bint _is_coroutine_function(object core) except -1:
     if isinstance(core, Cached):
         return (<Cached>core).vectorcall == call_coroutine
     return inspect.iscoroutinefunction(core)
-
-
-def _coroutine_code():
-    """The code of some coroutine function."""
-    names = {}
-    exec("async def function(*args, **kwargs): pass", names)
-    return names["function"].__code__
