@@ -6,7 +6,6 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,10 @@ from benchmarks import runs
 from benchmarks.machine import describe_source
 from benchmarks.metadata import describe_machine
 from benchmarks.micro import plan
-from benchmarks.micro.part import CachePart
 from benchmarks.micro.peers import PEERS
-from benchmarks.overhead.part import OverheadPart
 from benchmarks.overhead.plan import SERIES
 from benchmarks.parts import Part
-from benchmarks.suite import PARTS
+from benchmarks.suite import PARTS, cache_part, overhead_part
 
 console = Console()
 
@@ -86,7 +83,7 @@ def measure_all(free_threaded: str | None, resume: Path | None, **options: Any) 
     When all of it was measured in full, docs/benchmarks.md is written anew.
     """
     parts = [
-        replace(part, free_threaded=free_threaded) if isinstance(part, CachePart) else part
+        cache_part(free_threaded=free_threaded) if free_threaded and part.name == "cache" else part
         for part in PARTS
     ]
     if resume is not None:
@@ -103,8 +100,8 @@ def measure_cache(
     only: tuple[str, ...], peer: tuple[str, ...], free_threaded: str | None, **options: Any
 ) -> None:
     """Measure the cache alone, beside others."""
-    part = CachePart(free_threaded=free_threaded)
-    _measure([replace(part, only=only or part.only, peers=peer or part.peers)], **options)
+    part = cache_part(only or plan.PARTS, peer or tuple(PEERS), free_threaded)
+    _measure([part], **options)
 
 
 @main.command("overhead")
@@ -116,8 +113,8 @@ def measure_overhead(
     only: tuple[str, ...], processes: int | None, calls: int | None, **options: Any
 ) -> None:
     """Measure what a check adds to a call, in process."""
-    part = OverheadPart(processes=processes, calls=calls)
-    _measure([replace(part, series=only or part.series)], **options)
+    part = overhead_part(only or tuple(SERIES), processes=processes, calls=calls)
+    _measure([part], **options)
 
 
 def _add(part: Part) -> None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
@@ -58,98 +58,80 @@ class Table:
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-class Part(Protocol):
-    """One kind of measurement, and how its figures are shown.
-
-    The constructor takes what only this part can be told; its defaults are the whole measurement.
-    """
-
-    @property
-    def name(self) -> PartName:
-        """The name of the sub-command and, with ``.json``, of the file."""
-
-    @property
-    def about(self) -> str:
-        """What it measures, to stand after the word "Measure" in the command's help."""
-
-    @property
-    def whole(self) -> bool:
-        """Whether the constructor's arguments leave nothing out."""
-
-    def run(self, quick: bool, directory: Path, report: Report) -> None:
-        """Measure, and write ``<name>.json`` into an existing directory.
-
-        Raises whatever stops the measurement; then no file is written. With ``quick``, all of it
-        takes some tens of seconds and proves nothing.
-        """
-
-    def goals(self, measured: Measured) -> list[Verdict]:
-        """This part's goals, decided by the confidence intervals.
-
-        A quick run's are shown as not proved whatever this returns.
-        """
-
-    def tables(self, measured: Measured) -> Mapping[str, Table]:
-        """Every table by its name."""
-
-    def words(self, measured: Measured) -> Mapping[str, str]:
-        """What else the part's page has a place for: settings, counts, sentences, lists."""
-
-    def page(self) -> str:
-        """The part's section in Markdown, a `string.Template`.
-
-        It has level-two headings and below, and the places that `tables` (``$table_<name>``) and
-        `words` (``$<name>``) fill. A plot is an image without directory and ending:
-        ``![What it shows](overhead-main)``; a line with one that was not drawn is left out. So
-        is the whole section where the part's JSON is not there.
-        """
-
-    def draw(self, measured: Measured, directory: Path) -> list[Path]:
-        """Draw every plot with `benchmarks.plots.draw`; the files that were written.
-
-        The same figures give the same files, byte for byte.
-        """
-
-
 ResultsT = TypeVar("ResultsT", bound=BaseModel)
 
 
 @dataclass(frozen=True)
 class View(Generic[ResultsT]):
-    """What is made of a part's results: the functions behind those of `Part` with these names."""
+    """How a part's results are shown."""
 
     results: type[ResultsT]
     """The form of the part's JSON."""
     goals: Callable[[ResultsT], list[Verdict]]
+    """The part's goals, decided by the confidence intervals."""
     tables: Callable[[ResultsT], Mapping[str, Table]]
+    """Every table by its name."""
     words: Callable[[ResultsT], Mapping[str, str]]
+    """What else the part's page has a place for: settings, counts, sentences, lists."""
     draw: Callable[[ResultsT, Path], list[Path]]
+    """Draws every plot with `benchmarks.plots.draw`: the same figures give the same bytes."""
     page: Path
+    """The part's section in Markdown, a `string.Template`.
+
+    It has level-two headings and below, and the places that `tables` (``$table_<name>``) and
+    `words` (``$<name>``) fill. A plot is an image without directory and ending:
+    ``![What it shows](overhead-main)``; a line with one that was not drawn is left out. So is the
+    whole section where the part's JSON is not there.
+    """
 
 
-class ShownPart:
-    """The half of a `Part` that shows what was measured, by its view."""
+@dataclass(frozen=True)
+class Part:
+    """One kind of measurement, and how its figures are shown."""
 
-    view: ClassVar[View[Any]]
+    name: PartName
+    """The name of the sub-command and, with ``.json``, of the file."""
+    about: str
+    """What it measures, to stand after the word "Measure" in the command's help."""
+    measure: Callable[[bool, Report], BaseModel]
+    """Measures, quickly or in full, and reports its steps.
+
+    A quick measurement takes some tens of seconds and proves nothing. Raises whatever stops it.
+    """
+    view: View[Any]
+    whole: bool = True
+    """Whether ``measure`` leaves nothing out."""
+
+    def run(self, quick: bool, directory: Path, report: Report) -> None:
+        """Measure, and write ``<name>.json`` into an existing directory.
+
+        Raises whatever stops the measurement; then no file is written.
+        """
+        results = self.measure(quick, report)
+        write_json(results.model_dump(mode="json"), directory / f"{self.name}.json")
 
     def goals(self, measured: Measured) -> list[Verdict]:
-        """As `Part` says; raises pydantic's ValidationError for JSON of another form."""
+        """The verdicts of a part's JSON.
+
+        A quick run's are shown as not proved whatever this returns. Raises pydantic's
+        ValidationError for JSON of another form, as ``tables``, ``words`` and ``draw`` do.
+        """
         return self.view.goals(self.view.results.model_validate(measured))
 
     def tables(self, measured: Measured) -> Mapping[str, Table]:
-        """As `Part` says."""
+        """Every table of a part's JSON, by its name."""
         return self.view.tables(self.view.results.model_validate(measured))
 
     def words(self, measured: Measured) -> Mapping[str, str]:
-        """As `Part` says."""
+        """What else the part's page has a place for."""
         return self.view.words(self.view.results.model_validate(measured))
 
     def page(self) -> str:
-        """As `Part` says."""
+        """The part's section in Markdown, a `string.Template`."""
         return self.view.page.read_text()
 
     def draw(self, measured: Measured, directory: Path) -> list[Path]:
-        """As `Part` says."""
+        """Draw every plot; the files that were written."""
         return self.view.draw(self.view.results.model_validate(measured), directory)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
@@ -106,25 +106,26 @@ def write_documentation(shown: Shown, root: Path) -> Path:
     for stale in plotted.glob("*.png"):
         stale.unlink()
 
-    def link(about: str, name: str) -> str:
-        shutil.copyfile(shown.directory / f"{name}.png", plotted / f"{name}.png")
-        return f"![{about}](benchmarks/{name}.png)"
-
+    for drawn in shown.directory.glob("*.png"):
+        shutil.copyfile(drawn, plotted / drawn.name)
     page = root / "docs" / "benchmarks.md"
-    page.write_text(documentation(shown, link))
+    page.write_text(documentation(shown, plotted))
     return page
 
 
-def documentation(shown: Shown, link: Callable[[str, str], str] | None = None) -> str:
-    """The text of docs/benchmarks.md."""
+def documentation(shown: Shown, plotted: Path) -> str:
+    """The text of docs/benchmarks.md, whose plots are in the directory ``plotted``."""
     note = (
         f"<!-- Made by `make bench` from benchmarks/results/{shown.run.name}: change the templates "
         "in benchmarks, not this. -->"
     )
-    link = link or (lambda about, name: f"![{about}](benchmarks/{name}.png)")
     raw = f"../benchmarks/results/{shown.run.name}"
     title, _, text = _markdown(shown, raw).partition("\n\n")
-    return _with_images(shown, f"{title}\n\n{note}\n\n{text}", link)
+    return _with_images(
+        {path.stem for path in plotted.glob("*.png")},
+        f"{title}\n\n{note}\n\n{text}",
+        lambda about, name: f"![{about}](benchmarks/{name}.png)",
+    )
 
 
 def _markdown(shown: Shown, raw: str) -> str:
@@ -186,12 +187,12 @@ def _ended(run: Run, name: str) -> str:
     return said if ended.whole else f"{said}: not in full"
 
 
-def _with_images(shown: Shown, text: str, show: Callable[[str, str], str]) -> str:
+def _with_images(drawn: Collection[str], text: str, show: Callable[[str, str], str]) -> str:
     """Replace each image that was drawn, and take out the others."""
 
     def image(found: re.Match[str]) -> str:
         name = found["name"]
-        if not (shown.directory / f"{name}.svg").exists():
+        if name not in drawn:
             return ""
         return show(found["about"], name)
 
@@ -219,7 +220,9 @@ def _html(shown: Shown, text: str) -> str:
 
     reader = MarkdownIt("commonmark", {"html": True}).enable("table")
     titles = [found["title"] for found in _TITLE.finditer(text)]
-    body = reader.render(_with_images(shown, text, inline))
+    body = reader.render(
+        _with_images({path.stem for path in shown.directory.glob("*.svg")}, text, inline)
+    )
     for title in titles:
         heading = html.escape(title, quote=False)
         body = body.replace(f"<h2>{heading}</h2>", f'<h2 id="{_anchor(title)}">{heading}</h2>', 1)

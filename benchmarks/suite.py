@@ -1,12 +1,113 @@
-"""Every part of the benchmarks, in the order in which the page shows them and they run."""
+"""Every part of the benchmarks: what it measures, with which options, and how it is shown."""
 
 from __future__ import annotations
 
-from benchmarks.load.part import LoadPart
-from benchmarks.micro.part import CachePart
-from benchmarks.overhead.part import OverheadPart
-from benchmarks.parts import Part
-from benchmarks.scale.part import ScalePart
+import sys
+from dataclasses import replace
 
-PARTS: tuple[Part, ...] = (OverheadPart(), LoadPart(), ScalePart(), CachePart())
-"""Each with all that it can measure."""
+import benchmarks.load.driver
+import benchmarks.load.page
+import benchmarks.load.plan
+import benchmarks.load.results
+import benchmarks.micro.driver
+import benchmarks.micro.page
+import benchmarks.micro.plan
+import benchmarks.micro.results
+import benchmarks.overhead.driver
+import benchmarks.overhead.page
+import benchmarks.overhead.plan
+import benchmarks.overhead.results
+import benchmarks.scale.driver
+import benchmarks.scale.page
+import benchmarks.scale.plan
+import benchmarks.scale.results
+from benchmarks.micro.goals import FREE_THREADED
+from benchmarks.micro.peers import PEERS
+from benchmarks.parts import Part, Report
+
+
+def overhead_part(
+    series: tuple[str, ...] = tuple(benchmarks.overhead.plan.SERIES),
+    processes: int | None = None,
+    calls: int | None = None,
+    settings: benchmarks.overhead.plan.Settings | None = None,
+) -> Part:
+    """Single calls, in process; what is given takes the place of a whole or a quick run's."""
+    every = tuple(benchmarks.overhead.plan.SERIES)
+
+    def measure(quick: bool, report: Report) -> benchmarks.overhead.results.Results:
+        chosen = settings or (
+            benchmarks.overhead.plan.QUICK if quick else benchmarks.overhead.plan.FULL
+        )
+        chosen = replace(
+            chosen, processes=processes or chosen.processes, calls=calls or chosen.calls
+        )
+        return benchmarks.overhead.driver.run(chosen, series, quick, report)
+
+    return Part(
+        name="overhead",
+        about="what a check adds to a call, in process",
+        measure=measure,
+        view=benchmarks.overhead.page.VIEW,
+        whole=(series, processes, calls, settings) == (every, None, None, None),
+    )
+
+
+def load_part(settings: benchmarks.load.plan.Settings | None = None) -> Part:
+    """Locust against gunicorn; ``settings`` in place of a whole or a quick run's."""
+
+    def measure(quick: bool, report: Report) -> benchmarks.load.results.Results:
+        chosen = settings or (benchmarks.load.plan.QUICK if quick else benchmarks.load.plan.FULL)
+        return benchmarks.load.driver.run(chosen, report)
+
+    return Part(
+        name="load",
+        about="the service under load, by Locust",
+        measure=measure,
+        view=benchmarks.load.page.VIEW,
+        whole=settings is None,
+    )
+
+
+def scale_part(settings: benchmarks.scale.plan.Settings | None = None) -> Part:
+    """Misses, memory, throughput and a soak; ``settings`` in place of a whole or a quick run's."""
+
+    def measure(quick: bool, report: Report) -> benchmarks.scale.results.Results:
+        chosen = settings or (benchmarks.scale.plan.QUICK if quick else benchmarks.scale.plan.FULL)
+        return benchmarks.scale.driver.run(chosen, report)
+
+    return Part(
+        name="scale",
+        about="more credentials, workers, threads, and time",
+        measure=measure,
+        view=benchmarks.scale.page.VIEW,
+        whole=settings is None,
+    )
+
+
+def cache_part(
+    only: tuple[str, ...] = benchmarks.micro.plan.PARTS,
+    peers: tuple[str, ...] = tuple(PEERS),
+    free_threaded: str | None = None,
+) -> Part:
+    """The cache alone: scenarios, peers, and a Python without the GIL to measure threads on too."""
+
+    def measure(quick: bool, report: Report) -> benchmarks.micro.results.Results:
+        settings = benchmarks.micro.plan.QUICK if quick else benchmarks.micro.plan.FULL
+        settings = replace(settings, parts=only, peers=peers)
+        interpreters = {"default": sys.executable}
+        if free_threaded:
+            interpreters[FREE_THREADED] = free_threaded
+        return benchmarks.micro.driver.run(settings, interpreters, report)
+
+    return Part(
+        name="cache",
+        about="the cache alone, beside others",
+        measure=measure,
+        view=benchmarks.micro.page.VIEW,
+        whole=replace(benchmarks.micro.plan.FULL, parts=only, peers=peers).whole,
+    )
+
+
+PARTS = (overhead_part(), load_part(), scale_part(), cache_part())
+"""Each with all that it can measure, in the order in which the page shows them and they run."""

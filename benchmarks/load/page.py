@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
-from benchmarks.load import goals
+from benchmarks.load import goals, plots
 from benchmarks.load.equivalence import MARGIN, judge
 from benchmarks.load.paths import BARE, OPEN, OPEN_TOO, PROTECTED
 from benchmarks.load.requesting import REVOCATION_PAUSE
 from benchmarks.load.results import Comparison, Loaded, Results
-from benchmarks.parts import Table, format_estimate, format_figure
+from benchmarks.parts import Table, View, format_estimate, format_figure
 
 _ARMS = {
     OPEN: "open",
@@ -146,3 +147,6 @@ def _ceiling(ceiling: Iterable[Loaded]) -> Table:
 def _errors(runs: Iterable[Loaded]) -> str:
     found = [f"{run.name}: {count} × {what}" for run in runs for what, count in run.errors.items()]
     return "; ".join(found) or "none"
+
+
+VIEW = View(Results, goals.verdicts, tables, words, plots.draw, Path(__file__).with_name("page.md"))

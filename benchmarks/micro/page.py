@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from benchmarks.micro import goals
+from benchmarks.micro import goals, plots
 from benchmarks.micro.cases import Case
 from benchmarks.micro.peers import FLOOR, LOCKED, NOT_COMPETITORS, OURS, PEERS
 from benchmarks.micro.plan import MAIN_ENTRIES
 from benchmarks.micro.results import Cell, Interpreter, Results
-from benchmarks.parts import Table, format_estimate
+from benchmarks.parts import Table, View, format_estimate
 
 _LABELS = ("default", goals.FREE_THREADED)
 
@@ -246,3 +247,6 @@ def _pythons(results: Results) -> Table:
             absent = "; ".join(f"{name}: {error}" for name, error in python.missing.items())
             rows.append([f"missing ({label})", absent])
     return Table(["Python", ""], rows)
+
+
+VIEW = View(Results, goals.verdicts, tables, words, plots.draw, Path(__file__).with_name("page.md"))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from benchmarks.overhead import goals, plots
 from benchmarks.overhead.goals import in_microseconds
 from benchmarks.overhead.results import AGAIN, BARE, GOAL_YARDSTICK, YARDSTICK, Results
-from benchmarks.parts import Table, format_estimate, format_figure
+from benchmarks.parts import Table, View, format_estimate, format_figure
 
 ABOUT = {
     "bearer": "a hit, `Authorization: Bearer`",
@@ -152,3 +155,6 @@ def _limits(results: Results) -> str:
             "nothing and goes on letting in whom you revoked"
         )
     return "\n".join(lines)
+
+
+VIEW = View(Results, goals.verdicts, tables, words, plots.draw, Path(__file__).with_name("page.md"))

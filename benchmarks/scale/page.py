@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.parts import Table, format_estimate, format_figure
+from pathlib import Path
+
+from benchmarks.parts import Table, View, format_estimate, format_figure
+from benchmarks.scale import goals, plots
 from benchmarks.scale.results import Results
 
 _MEBIBYTE = 1 << 20
@@ -123,3 +126,6 @@ def _soak(results: Results) -> Table:
     ]
     head = ["second", "own memory, MiB", "resident, MiB", "shared memory, MiB"]
     return Table([*head, "descriptors"], rows)
+
+
+VIEW = View(Results, goals.verdicts, tables, words, plots.draw, Path(__file__).with_name("page.md"))

@@ -3,57 +3,57 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from pydantic import BaseModel, ConfigDict
 
 from benchmarks import command, runs
-from benchmarks.parts import (
-    MET,
-    Measured,
-    PartName,
-    Report,
-    Table,
-    Verdict,
-    write_json,
-)
+from benchmarks.parts import MET, Part, PartName, Report, Table, Verdict, View
 from benchmarks.suite import PARTS
 
 
-@dataclass(frozen=True)
+class Figures(BaseModel):
+    """What a small part measures."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    figures: tuple[int, float]
+
+
 class Small:
     """A part that is done at once, or fails as often as it is told to."""
 
-    name: PartName
-    failures: list[str] = field(default_factory=list)
-    measured: list[bool] = field(default_factory=list)
-    whole: bool = True
-    about: str = "nothing much"
+    def __init__(self, name: PartName, page: Path) -> None:
+        page.write_text(f"## The part {name}\n\nMeasured $times times.\n\n$table_figures\n")
+        self.failures: list[str] = []
+        self.measured: list[bool] = []
+        self.part = Part(
+            name=name,
+            about="nothing much",
+            measure=self._measure,
+            view=View(
+                results=Figures,
+                goals=lambda found: [
+                    Verdict(f"what {name} is for", "≤ 3", str(found.figures[1]), MET)
+                ],
+                tables=lambda found: {
+                    "figures": Table(["turn", "figure"], [[str(each) for each in found.figures]])
+                },
+                words=lambda found: {"times": str(found.figures[0])},
+                draw=lambda found, directory: [],
+                page=page,
+            ),
+        )
 
-    def run(self, quick: bool, directory: Path, report: Report) -> None:
+    def _measure(self, quick: bool, report: Report) -> Figures:
         report(0, 1, "measuring")
         if self.failures:
             raise OSError(self.failures.pop())
         self.measured.append(quick)
-        write_json({"figures": [len(self.measured), 2.5]}, directory / f"{self.name}.json")
-
-    def goals(self, measured: Measured) -> list[Verdict]:
-        return [Verdict(f"what {self.name} is for", "≤ 3", str(measured["figures"][1]), MET)]
-
-    def tables(self, measured: Measured) -> Mapping[str, Table]:
-        return {"figures": Table(["turn", "figure"], [[str(each) for each in measured["figures"]]])}
-
-    def words(self, measured: Measured) -> Mapping[str, str]:
-        return {"times": str(measured["figures"][0])}
-
-    def page(self) -> str:
-        return f"## The part {self.name}\n\nMeasured $times times.\n\n$table_figures\n"
-
-    def draw(self, measured: Measured, directory: Path) -> list[Path]:
-        return []
+        return Figures(figures=(len(self.measured), 2.5))
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,12 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     ]
     subprocess.run([*git, "init", "--quiet"], check=True)
     subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", "Start"], check=True)
-    made = Bench(tmp_path, Small("overhead"), Small("load"))
-    monkeypatch.setattr(command, "PARTS", (made.first, made.second))
-    return made
+    templates = tmp_path / "templates"
+    templates.mkdir()
+    overhead = Small("overhead", templates / "overhead.md")
+    load = Small("load", templates / "load.md")
+    monkeypatch.setattr(command, "PARTS", (overhead.part, load.part))
+    return Bench(tmp_path, overhead, load)
 
 
 def commit(root: Path) -> None:

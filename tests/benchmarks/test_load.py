@@ -17,12 +17,12 @@ import pytest
 
 from benchmarks.load import plan
 from benchmarks.load.client import ClientFailed, Load, ready
-from benchmarks.load.part import LoadPart
 from benchmarks.load.paths import BARE, OPEN, OPEN_TOO, PROTECTED
 from benchmarks.load.processes import Cores, children
 from benchmarks.load.results import Results
 from benchmarks.load.service import ServiceFailed, running
 from benchmarks.parts import MET
+from benchmarks.suite import load_part
 from tests.benchmarks.rounds import ROOT
 
 REQUESTS = 150
@@ -59,7 +59,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def measured(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
     into = tmp_path_factory.mktemp("run")
     seen: list[tuple[int, int]] = []
-    part = LoadPart(settings=SHORTEST)
+    part = load_part(settings=SHORTEST)
     part.run(True, into, lambda done, expected, _: seen.append((done, expected)))
     done, expected = seen[-1]
     assert done == expected == len(seen) - 1
@@ -102,7 +102,7 @@ def test_each_scenario_is_answered_by_the_level_that_it_is_about(measured: Resul
 
 
 def test_goals_tables_and_page_are_made_of_it(measured: Results) -> None:
-    part = LoadPart()
+    part = load_part()
     fields = measured.model_dump(mode="json")
     rows = part.goals(fields)
     assert len(rows) == 4

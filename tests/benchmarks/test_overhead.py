@@ -14,12 +14,12 @@ from statistics import median
 import pytest
 
 from benchmarks.overhead import goals, instructions
-from benchmarks.overhead.part import OverheadPart
 from benchmarks.overhead.plan import SERIES, Job, Settings
 from benchmarks.overhead.results import AGAIN, BARE, YARDSTICK, Instructions, Results
 from benchmarks.overhead.timing import Environ, Subject, Timing, WrongWay, compare, time_calls
 from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED, format_figure
 from benchmarks.processes import run as run_process
+from benchmarks.suite import overhead_part
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """The shortest run of every series, in a process as always, without counting."""
     directory = tmp_path_factory.mktemp("overhead")
     steps: list[tuple[int, int]] = []
-    part = OverheadPart(settings=Settings(processes=1, calls=20, keys=10, counted_calls=0))
+    part = overhead_part(settings=Settings(processes=1, calls=20, keys=10, counted_calls=0))
     part.run(False, directory, lambda done, expected, what: steps.append((done, expected)))
     assert steps == [(0, 2), (1, 2), (2, 2)]
     return Results.model_validate_json((directory / "overhead.json").read_text())
@@ -51,7 +51,7 @@ def test_every_subject_runs(results: Results) -> None:
 
 
 def test_it_is_shown_with_every_figure(results: Results) -> None:
-    part, measured = OverheadPart(), results.model_dump(mode="json")
+    part, measured = overhead_part(), results.model_dump(mode="json")
     assert len(part.goals(measured)) == 8
     tables = part.tables(measured)
     assert {name: len(table.rows) for name, table in tables.items()} == {
@@ -69,12 +69,12 @@ def test_it_is_shown_with_every_figure(results: Results) -> None:
 
 def test_what_was_measured_is_drawn(tmp_path: Path) -> None:
     results = processes_of([100.0] * 5, 325.0).model_dump(mode="json")
-    drawn = {path.name for path in OverheadPart().draw(results, tmp_path)}
+    drawn = {path.name for path in overhead_part().draw(results, tmp_path)}
     ways = {"overhead-ways.svg", "overhead-ways.png"}
     assert drawn == {*ways, "overhead-peers.svg", "overhead-peers.png"}
     for process in results["processes"]:
         del process["flask"]
-    assert {path.name for path in OverheadPart().draw(results, tmp_path)} == ways
+    assert {path.name for path in overhead_part().draw(results, tmp_path)} == ways
 
 
 def test_instructions_are_added_to_the_bare_call_of_the_same_application() -> None:

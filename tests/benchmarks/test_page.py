@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,13 +16,12 @@ from benchmarks.bootstrap import Estimate
 from benchmarks.machine import Source
 from benchmarks.micro import goals, page, plan, plots
 from benchmarks.micro.cases import Case
-from benchmarks.micro.part import CachePart
 from benchmarks.micro.peers import PEERS
 from benchmarks.micro.results import Results
-from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED, Measured, Table, Verdict
+from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED, Part, Table, Verdict
 from benchmarks.plots import Dot, dots, draw
 from benchmarks.runs import Ended
-from benchmarks.suite import PARTS
+from benchmarks.suite import PARTS, cache_part
 from tests.benchmarks.rounds import ALWAYS, MACHINE, ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -87,7 +87,7 @@ def test_the_same_json_gives_the_same_files(shown: report.Shown, tmp_path: Path)
     assert len(written) == 2 * 5 + 2
     for path in written:
         assert path.read_bytes() == (shown.directory / path.name).read_bytes(), path.name
-    assert report.documentation(again) == report.documentation(shown)
+    assert report.documentation(again, tmp_path) == report.documentation(shown, shown.directory)
 
 
 def test_the_documentation_has_its_plots_beside_it(shown: report.Shown, tmp_path: Path) -> None:
@@ -102,7 +102,10 @@ def test_the_documentation_has_its_plots_beside_it(shown: report.Shown, tmp_path
 
 
 def test_tables_are_whole(shown: report.Shown) -> None:
-    for text in (report.documentation(shown), (shown.directory / report.TABLES).read_text()):
+    for text in (
+        report.documentation(shown, shown.directory),
+        (shown.directory / report.TABLES).read_text(),
+    ):
         for table in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
             lines = table.splitlines()
             assert set(lines[1]) == set("| -")
@@ -113,30 +116,31 @@ def test_tables_are_whole(shown: report.Shown) -> None:
 
 def test_each_goal_has_its_row(shown: report.Shown, results: Results) -> None:
     rows = goals.verdicts(results)
-    text = report.documentation(shown)
+    text = report.documentation(shown, shown.directory)
     assert len(rows) == 7
     for row in rows:
         state = row.state if row.state.startswith(UNMEASURED) else UNPROVED
         assert f"| {row.what} | {row.goal} | {row.measured} | {state} |" in text
 
 
-class Sure(CachePart):
-    """A part that is certain of what it found."""
+def sure() -> Part:
+    """A part that is certain of what it found, whatever that is."""
+    states = (MET, MISSED, f"{UNMEASURED}: no such machine")
+    verdicts = [Verdict("what", "goal", "1 ns", state) for state in states]
+    part = cache_part()
+    return replace(part, view=replace(part.view, goals=lambda results: verdicts))
 
-    def goals(self, measured: Measured) -> list[Verdict]:
-        states = (MET, MISSED, f"{UNMEASURED}: no such machine")
-        return [Verdict("what", "goal", "1 ns", state) for state in states]
 
-
-def test_a_short_run_proves_nothing(shown: report.Shown) -> None:
+def test_a_short_run_proves_nothing(shown: report.Shown, measured: Results) -> None:
+    figures = {"cache": (sure(), measured.model_dump(mode="json"))}
     assert "**Not proved**" in (shown.directory / report.TABLES).read_text()
-    sure = report.Shown(shown.run, shown.directory, {"cache": (Sure(), None)})
-    states = [one.state for one in report.verdicts(sure)["cache"]]
+    quick = report.Shown(shown.run, shown.directory, figures)
+    states = [one.state for one in report.verdicts(quick)["cache"]]
     assert states == [UNPROVED, UNPROVED, f"{UNMEASURED}: no such machine"]
     whole = shown.run.model_copy(deep=True)
     whole.parts["cache"].whole = True
-    sure = report.Shown(whole, shown.directory, {"cache": (Sure(), None)})
-    states = [one.state for one in report.verdicts(sure)["cache"]]
+    full = report.Shown(whole, shown.directory, figures)
+    states = [one.state for one in report.verdicts(full)["cache"]]
     assert states == [MET, MISSED, f"{UNMEASURED}: no such machine"]
 
 
@@ -145,7 +149,7 @@ def test_a_part_that_failed_is_named(shown: report.Shown) -> None:
     run.parts["overhead"] = Ended(
         started=run.started, finished=run.started, whole=True, failure="OSError: no room"
     )
-    text = report.documentation(report.Shown(run, shown.directory, shown.figures))
+    text = report.documentation(report.Shown(run, shown.directory, shown.figures), shown.directory)
     assert "`overhead` could not be measured" in text
 
 
@@ -191,7 +195,7 @@ def test_cells_line_up() -> None:
     assert table.markdown() == "|  | ns |\n| --- | --- |\n| a | 1 |\n| b | 2 |"
 
 
-def test_the_documentation_is_made_from_the_committed_run() -> None:
+def test_the_documentation_is_made_from_the_committed_run(tmp_path: Path) -> None:
     newest = runs.latest_whole(ROOT / "benchmarks" / "results", tuple(part.name for part in PARTS))
     if newest is None:
         assert not PAGE.exists(), "docs/benchmarks.md shows a run that is not there"
@@ -199,8 +203,14 @@ def test_the_documentation_is_made_from_the_committed_run() -> None:
     shown = report.read(newest, PARTS)
     assert newest.name == shown.run.name
     text = PAGE.read_text()
-    assert text == report.documentation(shown)
+    assert text == report.documentation(shown, PAGE.with_suffix(""))
     assert shown.figures["cache"][1]["settings"]["peers"] == list(plan.FULL.peers)
-    for drawn in re.findall(r"\]\((benchmarks/\S+\.png)\)", text):
-        made = newest / Path(drawn).name
+    for part, measured in shown.figures.values():
+        part.draw(measured, tmp_path)
+    shown_there = re.findall(r"\]\((benchmarks/\S+\.png)\)", text)
+    assert {Path(drawn).name for drawn in shown_there} == {
+        path.name for path in tmp_path.glob("*.png")
+    }
+    for drawn in shown_there:
+        made = tmp_path / Path(drawn).name
         assert (ROOT / "docs" / drawn).read_bytes() == made.read_bytes()

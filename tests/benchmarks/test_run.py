@@ -13,12 +13,12 @@ from pydantic import ValidationError
 
 from benchmarks.micro import goals, plan
 from benchmarks.micro.cases import Case
-from benchmarks.micro.part import CachePart
 from benchmarks.micro.peers import FLOOR, LOCKED, LOOP, OURS, OURS_SHARDED
 from benchmarks.micro.results import Results
 from benchmarks.micro.summary import peers_of, summarise
 from benchmarks.parts import write_json
 from benchmarks.processes import ProcessFailed
+from benchmarks.suite import cache_part
 from tests.benchmarks.rounds import ALWAYS, ROOT, SHORTEST, job, measure
 
 SINGLE = set(ALWAYS) - {OURS_SHARDED}
@@ -102,8 +102,8 @@ def test_only_the_full_settings_are_whole() -> None:
     assert not plan.QUICK.whole
     assert not replace(plan.FULL, parts=("get",)).whole
     assert not replace(plan.FULL, peers=ALWAYS).whole
-    assert CachePart().whole
-    assert not CachePart(only=("get",)).whole
+    assert cache_part().whole
+    assert not cache_part(only=("get",)).whole
 
 
 def test_a_part_can_be_run_alone() -> None:

@@ -12,9 +12,9 @@ import pytest
 from benchmarks.bootstrap import Estimate
 from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED
 from benchmarks.scale import goals, plan
-from benchmarks.scale.part import ScalePart
 from benchmarks.scale.results import Results
 from benchmarks.scale.slope import slope
+from benchmarks.suite import scale_part
 
 SHORTEST = replace(
     plan.QUICK,
@@ -36,7 +36,7 @@ SHORTEST = replace(
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Results:
     into = tmp_path_factory.mktemp("run")
     seen: list[tuple[int, int]] = []
-    ScalePart(settings=SHORTEST).run(
+    scale_part(settings=SHORTEST).run(
         True, into, lambda done, expected, _: seen.append((done, expected))
     )
     done, expected = seen[-1]
@@ -79,7 +79,7 @@ def test_services_answer_and_are_looked_at(measured: Results) -> None:
 
 
 def test_goals_tables_and_page_are_made_of_it(measured: Results) -> None:
-    part = ScalePart()
+    part = scale_part()
     fields = measured.model_dump(mode="json")
     assert part.goals(fields)[0].state == UNMEASURED
     tables = part.tables(fields)
