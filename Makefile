@@ -114,7 +114,7 @@ define copy
 	@$(MAKE) --no-print-directory -C build/$(1) FASTCACHE_BUILD=$(1) ready
 endef
 
-screenshots: ready ## Make the pictures of the console in docs/screenshots anew, with Debian's chromium
+screenshots: ready ## Take the pictures of the console that docs/ shows, with Debian's chromium
 	@$(py) -m tests.browser.screenshots
 
 coverage: ## Run the tests on a traced build; app and .pyx must reach 95 %

@@ -1,7 +1,8 @@
-"""``make screenshots``: each page of the console as pictures, into docs/screenshots/."""
+"""``make screenshots``: the pictures of the console that pages of the documentation show."""
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from dataclasses import replace
@@ -15,9 +16,17 @@ from tests.browser.shown import PAGES, Shown
 from tests.console.visitor import Visitor, make_administrator, set_up_path
 from tests.service import Service
 
-TARGET = Path(__file__).parents[2] / "docs" / "screenshots"
+ROOT = Path(__file__).parents[2]
+TARGET = ROOT / "docs" / "screenshots"
 _HIGHEST = 1500
 _SIZES = {"desktop": DESKTOP, "phone": PHONE}
+
+
+def shown_by_pages() -> set[str]:
+    """The names of the pictures that the README or a page of docs/ shows."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    found = (re.findall(r"screenshots/([a-z-]+\.png)", page.read_text()) for page in pages)
+    return {name for names in found for name in names}
 
 
 def main() -> int:
@@ -50,18 +59,22 @@ def _show(
     for scheme in ("light", "dark"):
         for size, viewport in _SIZES.items():
             for signed_in in (False, True):
-                wanted = [shown for shown in pages if shown.signed_in is signed_in]
+                pictures = {f"{shown.name}-{size}-{scheme}.png": shown for shown in pages}
+                wanted = {
+                    name: shown
+                    for name, shown in pictures.items()
+                    if shown.signed_in is signed_in and name in shown_by_pages()
+                }
                 if not wanted:
                     continue
                 visit = Visit(browser, service, color_scheme=scheme, viewport=viewport)
                 if signed_in:
                     visit.sign_in(ada)
-                for shown in wanted:
+                for name, shown in wanted.items():
                     shown.open(visit.page, shown.path)
-                    path = TARGET / f"{shown.name}-{size}-{scheme}.png"
                     height = visit.page.evaluate("document.documentElement.scrollHeight")
                     visit.page.screenshot(
-                        path=path,
+                        path=TARGET / name,
                         full_page=True,
                         animations="disabled",
                         clip={
@@ -71,7 +84,7 @@ def _show(
                             "height": min(height, _HIGHEST),
                         },
                     )
-                    sys.stdout.write(f"{path.name}\n")
+                    sys.stdout.write(f"{name}\n")
                 visit.close()
 
 
