@@ -131,7 +131,9 @@ def test_no_time_to_live(kind: Kind, clock: Clock, ttl: int) -> None:
     cache[1] = 1
     assert 1 not in cache
     assert list(iter(cache)) == []
-    assert cache.expire() == [(1, 1)]
+    # cachetools keeps it until then; fastcache does not store it at all.
+    assert cache.expire() == ([] if kind.base is TTLCache else [(1, 1)])
+    assert len(cache) == 0
 
 
 def test_one_operation_reads_one_time(kind: Kind) -> None:
