@@ -2,6 +2,7 @@
 
 cimport cython
 from cpython.object cimport PyObject
+from libc.math cimport floor
 from libc.stdint cimport uint64_t
 
 from collections.abc import ItemsView, KeysView, Mapping, MutableMapping, ValuesView
@@ -383,11 +384,13 @@ cdef class Cache(Store):
     def currsize(self):
         """The current size of the cache: the sum of the sizes of its items."""
         cdef double total = 0.0
+        cdef list totals = []
         self.tidy()
         for shard in <tuple>shards_of(self):
+            total = 0.0
             (<Shard>shard).measure(&total)
-        whole = int(total)
-        return whole if whole == total else total
+            totals.append(int(total) if total == floor(total) else total)
+        return sum(totals)
 
     @property
     def getsizeof(self):

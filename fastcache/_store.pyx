@@ -47,6 +47,9 @@ cdef tuple _HOOKS = (
 )
 
 
+cdef double MOST_SIZE = 2.0 ** 53 - 1.0
+
+
 show_shards()
 
 
@@ -98,7 +101,10 @@ cdef class Store:
             settings.clock = CLOCK_CALL
         sized = settings.getsizeof is not None or (hooks & HOOK_SIZE) != 0
         for number in range(shards):
-            made.append(Shard(settings, capacity_of(maxsize, shards, number), sized, reborn))
+            capacity = capacity_of(maxsize, shards, number)
+            # Sums of whole sizes are exact up to there.
+            capacity = min(capacity, MOST_SIZE) if sized else capacity
+            made.append(Shard(settings, capacity, sized, reborn))
         parts = tuple(made)
         self.hooks = hooks
         self.sized = sized
@@ -118,11 +124,14 @@ cdef class Store:
         if not self.sized:
             return 1.0
         measure = (<Settings>settings_of(self)).getsizeof
-        size = self.getsizeof(value) if measure is None else measure(value)
+        measured = self.getsizeof(value) if measure is None else measure(value)
+        size = measured
         if size < 0:
             raise ValueError("value size must be non-negative")
         if not size < INFINITY:
             raise ValueError("value size must be finite")
+        if type(measured) is not float and size != measured:
+            raise ValueError("value size must be a number that a C double holds exactly")
         return size
 
     cdef Shard shard_for(self, uint64_t mix, Item *item):

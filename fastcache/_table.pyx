@@ -113,7 +113,7 @@ cdef uint32_t table_add(
     table.births[index].serial = table.serial
     if table.sized:
         table.sizes[index] = size
-    table.total += size
+    add_size(table, size)
     table.count += 1
     table.version += 1
     link_used(table, index)
@@ -133,8 +133,9 @@ cdef PyObject *table_replace(
     cdef PyObject *before = entry.value
     entry.value = value
     entry.deadline = deadline
-    table.total += size - size_at(table, index)
     if table.sized:
+        add_size(table, size)
+        add_size(table, -table.sizes[index])
         table.sizes[index] = size
     if table.reborn:
         table.births[birth.prev_born].next_born = birth.next_born
@@ -157,11 +158,13 @@ cdef void table_take(Table *table, uint32_t index) noexcept:
     table.entries[entry.next_used].prev_used = entry.prev_used
     table.births[birth.prev_born].next_born = birth.next_born
     table.births[birth.next_born].prev_born = birth.prev_born
-    table.total -= size_at(table, index)
+    add_size(table, -size_at(table, index))
     table.count -= 1
     table.version += 1
     if table.count == 0:
-        table.total = 0.0   # sizes may be fractions, whose sum drifts
+        table.total = 0.0
+        if table.sized:
+            table.sizes[0] = 0.0
         table.mixed = False
         heap_free(&table.heap)
     entry.key = NULL
@@ -172,6 +175,23 @@ cdef void table_take(Table *table, uint32_t index) noexcept:
 
 
 # ------------------------------------------------------------------ the parts
+
+cdef inline void add_size(Table *table, double size) noexcept nogil:
+    """Add to the sum of the sizes. What rounding takes from it is kept in `sizes[0]`, so that
+    a sum of fractions does not drift.
+    """
+    cdef double before = table.total
+    cdef double total = before + size
+    cdef double added
+    cdef double rest
+    if table.sized:
+        added = total - before
+        rest = table.sizes[0] + (before - (total - added)) + (size - added)
+        added = total + rest
+        table.sizes[0] = rest - (added - total)
+        total = added if added > 0.0 else 0.0
+    table.total = total
+
 
 cdef void link_used(Table *table, uint32_t index) noexcept nogil:
     cdef uint32_t last = table.entries[0].prev_used
@@ -206,6 +226,8 @@ cdef int grow(Table *table, uint32_t most) noexcept:
         if sizes == NULL:
             return -1
         table.sizes = <double *>sizes
+        if table.room == 0:
+            table.sizes[0] = 0.0
     if table.heap.order != NULL and heap_resize(&table.heap, <uint32_t>room) < 0:
         return -1
     if move_entries(table, room) < 0:
