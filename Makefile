@@ -15,9 +15,9 @@ unexport PYTHONDONTWRITEBYTECODE
 py      = .venv/bin/python
 install = $(py) -m pip install --quiet --constraint constraints.txt
 built   = .venv/.built-$(FASTCACHE_BUILD)
-sources = setup.py $(wildcard fastcache/*.pyx fastcache/*.pxd fastcache/*.h \
-          app/*/*.pyx app/*/*.pxd)
-checked = $(wildcard app fastcache tests benchmarks scripts/*.py setup.py)
+sources = setup.py $(wildcard fastcache/*.pyx fastcache/*.pxd fastcache/*.h fastcache/*/*.pyx \
+          fastcache/*/*.pxd latchkey/*/*.pyx latchkey/*/*.pxd)
+checked = $(wildcard app fastcache latchkey tests benchmarks scripts/*.py setup.py)
 
 # A module's tests share what they started. Twice as many processes as the smallest box has cores,
 # since tests wait for services; in the order of the files, of which the longest are not the last.
@@ -117,14 +117,14 @@ endef
 screenshots: ready ## Take the pictures of the console that docs/ shows, with Debian's chromium
 	@$(py) -m tests.browser.screenshots
 
-coverage: ## Run the tests on a traced build; app and .pyx must reach 95 %
+coverage: ## Run the tests on a traced build; the Python code and .pyx must each reach 95 %
 	$(call copy,coverage)
 	@cd build/coverage/build/cython/coverage && find . -name '*.c' -exec cp --parents {} ../../.. \;
 	@cd build/coverage && { failed=0; \
 	    $(py) -m coverage run -m pytest $(parallel) --timeout=1200 $(ARGS) || failed=1; \
 	    $(py) -m coverage combine --quiet || failed=1; \
-	    $(py) -m coverage report --include='app/**/*.py' --fail-under=95 || failed=1; \
-	    $(py) -m coverage report --include='fastcache/*.pyx,app/**/*.pyx' --fail-under=95 || failed=1; \
+	    $(py) -m coverage report --include='app/**/*.py,latchkey/**/*.py' --fail-under=95 || failed=1; \
+	    $(py) -m coverage report --include='fastcache/**/*.pyx,latchkey/**/*.pyx' --fail-under=95 || failed=1; \
 	    exit $$failed; }
 
 # What a sanitizer says is not Python's to capture.
@@ -233,6 +233,6 @@ define run-bench
 endef
 
 clean: ## Remove .venv and everything built; keys and data stay
-	@rm -rf .venv build dist latchkey.egg-info .coverage .coverage.* .hypothesis .*_cache
-	@rm -f fastcache/*.so app/*/*.so
+	@rm -rf .venv build dist *.egg-info .coverage .coverage.* .hypothesis .*_cache
+	@rm -f fastcache/*.so fastcache/*/*.so latchkey/*/*.so
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -38,13 +38,13 @@ MODULES = (
     "_ttl",
     "_flights",
     "_cached",
-    "_shared",
-    "_digest",
-    "_tallies",
-    "_shared_table",
-    "_shared_cache",
-    "_windows",
-    "_bloom",
+    "shared._words",
+    "shared._digest",
+    "shared._tallies",
+    "shared._table",
+    "shared._cache",
+    "shared._windows",
+    "shared._bloom",
 )
 HEADERS = (
     "_atomics.h",
@@ -61,15 +61,17 @@ HEADERS = (
     "_seqlock.h",
     "_sha256_x86.h",
 )
-APP_MODULES = (
+LATCHKEY_MODULES = (
     "credentials._proof",
-    "auth._headers",
-    "auth._entry",
-    "auth._recent",
-    "auth._requirements",
-    "auth._latency",
-    "auth._sightings",
-    "auth._hit",
+    "check._headers",
+    "check._entry",
+    "check._recent",
+    "flask._requirements",
+    "box._latencies",
+    "box._sightings",
+    "check._check",
+    "check._gate",
+    "check._latency",
 )
 
 
@@ -129,9 +131,9 @@ def chosen_mode() -> str:
 def extensions(mode: Mode) -> list[Extension]:
     """The extension modules, compiled as `mode` says: fastcache's, and those of the check."""
     modules = [f"fastcache.{module}" for module in MODULES]
-    # The cache is also built by itself, where the rest of what the service needs is not there.
-    if os.path.isdir("app"):
-        modules += [f"app.{module}" for module in APP_MODULES]
+    # The cache is also built by itself, where the rest of the library is not there.
+    if os.path.isdir("latchkey"):
+        modules += [f"latchkey.{module}" for module in LATCHKEY_MODULES]
     return [
         Extension(
             module,

@@ -247,7 +247,7 @@ def _document(shown: reports.Shown, root: Path) -> None:
 
 def _refuse_editable() -> None:
     """Stop unless what is imported lies in this interpreter's own environment."""
-    for package in ("fastcache", "app"):
+    for package in ("fastcache", "latchkey", "latchkey_service"):
         found = importlib.util.find_spec(package)
         if found is None or found.origin is None:
             raise click.ClickException(f"{package} is not installed")

@@ -12,29 +12,7 @@
 #define FASTCACHE_NATIVE_CLOCK 0
 #endif
 
-#if FASTCACHE_NATIVE_CLOCK
-
-#include <dlfcn.h>
-
-typedef int (*fastcache_clock)(clockid_t, struct timespec *);
-
-/* The kernel's own function where it can be found, which the C library would only pass on to. */
-static fastcache_clock fastcache_gettime = clock_gettime;
-
-__attribute__((constructor)) static void fastcache_find_clock(void)
-{
-    void *kernel = dlopen("linux-vdso.so.1", RTLD_LAZY | RTLD_NOLOAD);
-    void *found = kernel != NULL ? dlsym(kernel, "__vdso_clock_gettime") : NULL;
-    if (found != NULL) {
-        *(void **)&fastcache_gettime = found;
-    }
-}
-
-#else
-
 #define fastcache_gettime clock_gettime
-
-#endif
 
 /* How far the coarse clock is trusted not to lag, in seconds: many ticks of any kernel. */
 #define FASTCACHE_LAG 0.1

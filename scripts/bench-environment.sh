@@ -43,7 +43,7 @@ fi
 echo "Building the wheel ($directory) ..."
 rm -rf build/lib* build/bdist* "$directory/wheel"
 FASTCACHE_BUILD=release pip wheel --no-deps --no-build-isolation --wheel-dir "$directory/wheel" .
-set -- "$directory"/wheel/latchkey-*.whl
+set -- "$directory"/wheel/latchkey_auth-*.whl
 install --no-deps --force-reinstall "$1"
 
 if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ] || [ constraints.txt -nt "$stamp" ]; then

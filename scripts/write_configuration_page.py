@@ -1,4 +1,4 @@
-"""Write docs/configuration.md from the table of settings in app/config.py."""
+"""Write docs/configuration.md from the table of settings in latchkey/config.py."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ PAGE = ROOT / "docs" / "configuration.md"
 
 sys.path.insert(0, str(ROOT))
 
-from app.config import Settings, variable  # noqa: E402
+from latchkey.config import Settings, variable  # noqa: E402
 
 _INTRODUCTION = """\
 # Configuration
 
-<!-- Made by scripts/write_configuration_page.py from app/config.py; change it there. -->
+<!-- Made by scripts/write_configuration_page.py from latchkey/config.py; change it there. -->
 
 Every setting is an environment variable that begins with `LATCHKEY_`. There is no configuration
 file. An unknown `LATCHKEY_` name, or a value that is not allowed, stops the start with one line

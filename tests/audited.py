@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from app.config import load_settings
-from app.credentials.audit import Action, Actor, AuditKey, Trail
-from app.key_files import make_audit_key_file
-from app.store import Store
-from app.store.audit_head import HeadFile, Seal
+from latchkey.config import load_settings
+from latchkey.credentials.audit import Action, Actor, AuditKey, Trail
+from latchkey.key_files import make_audit_key_file
+from latchkey.store import Store
+from latchkey.store.audit_head import HeadFile, Seal
 
 TESTER = Actor.command_line("tester")
 AUDIT_KEY = AuditKey(b"\xad" * 32)

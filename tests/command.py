@@ -22,7 +22,7 @@ def run_here(
 ) -> subprocess.CompletedProcess[str]:
     """Run ``latchkey`` with the service's settings; a process of its own only starts slower."""
     # Not above: fastcache's tests also run where nothing but fastcache is built.
-    from app.cli import main
+    from latchkey_service.cli import main
 
     output, error = io.StringIO(), io.StringIO()
     status: object = 0
@@ -44,7 +44,7 @@ def run_here(
 
 _STANDING = """
 import contextlib, io, json, sys
-from app.cli import main
+from latchkey_service.cli import main
 for line in sys.stdin:
     sys.argv = ["latchkey", *json.loads(line)]
     output, status = io.StringIO(), 0

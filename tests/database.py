@@ -6,7 +6,7 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-from app.store.migrate import migrate
+from latchkey.store.sqlite.migrate import migrate
 
 
 @lru_cache(maxsize=1)

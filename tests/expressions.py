@@ -41,7 +41,7 @@ class Expression:
 
 
 def in_python(
-    root: Path = ROOT, packages: Sequence[str] = ("app", "fastcache")
+    root: Path = ROOT, packages: Sequence[str] = ("app", "fastcache", "latchkey")
 ) -> list[Expression]:
     """Every expression in the Python source; LookupError for one that is no constant."""
     found = []
@@ -66,7 +66,7 @@ def in_compiled(root: Path = ROOT) -> list[str]:
     """The compiled modules that could use one."""
     return [
         f"{path.relative_to(root)}: {line}"
-        for package in ("app", "fastcache")
+        for package in ("app", "fastcache", "latchkey")
         for path in sorted((root / package).rglob("*.pyx"))
         for line in path.read_text().splitlines()
         if re.match(r"\s*(?:import|from|cimport)\s+(?:re|regex|fnmatch|glob)\b", line)
@@ -128,7 +128,9 @@ def _text_of(node: ast.expr, place: str, at: str) -> str:
     if isinstance(node, ast.Constant):
         value = node.value
     else:
-        module = importlib.import_module(place.removesuffix(".py").replace("/", "."))
+        module = importlib.import_module(
+            place.removeprefix("app/").removesuffix(".py").replace("/", ".")
+        )
         try:
             value = eval(ast.unparse(node), dict(vars(module)))  # noqa: S307 - of our own source
         except NameError as error:

@@ -23,7 +23,7 @@ from typing import Any
 _LATCHKEY = Path(sys.executable).with_name("latchkey")
 _LARGEST = 1 << 20
 
-COMMAND = "from app.cli import main; main()"
+COMMAND = "from latchkey_service.cli import main; main()"
 """What the executable runs."""
 
 
@@ -125,8 +125,8 @@ def _template() -> _Template:
 
 def _stand() -> str:
     """Load everything, then fork for each question; in the children, return what is to be run."""
-    import app.cli
-    import app.server  # noqa: F401 - what `latchkey serve` loads
+    import latchkey_service.cli
+    import latchkey_service.server.master  # noqa: F401 - what `latchkey serve` loads
 
     gc.collect()
     gc.freeze()

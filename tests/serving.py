@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from app.config import Settings, load_settings
+from latchkey.config import Settings, load_settings
 from tests import forked
 from tests.database import new_database
 
@@ -34,8 +34,8 @@ def settings_for(directory: Path, **more: str) -> Settings:
 # What another process does with the settings: hold a service's memory until it is let go.
 SERVE = """
 import json, sys
-from app.config import load_settings
-from app.segment import ServiceSegment
+from latchkey.config import load_settings
+from latchkey.box.segment import ServiceSegment
 opened = ServiceSegment.open(load_settings())
 print(opened.segment.uuid, flush=True)
 sys.stdin.readline()
@@ -43,8 +43,8 @@ opened.close()
 """
 CHANGE = """
 import sys
-from app.config import load_settings
-from app.segment import changing_keys
+from latchkey.config import load_settings
+from latchkey.box.segment import changing_keys
 with changing_keys(load_settings()) as shared:
     print(shared.segment.uuid if shared.segment else "alone", flush=True)
     sys.stdin.readline()

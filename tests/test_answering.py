@@ -15,7 +15,7 @@ from threading import Thread
 
 import pytest
 
-from app.answering import LEAST, Answering, Deadline, _untaken
+from latchkey_service.server.answering import LEAST, Answering, Deadline, _untaken
 from tests.console.visitor import Visitor, make_administrator
 from tests.fastcache.fake_clock import Clock
 from tests.faults.processes import wait_until, workers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.arrival import MOST_BODY, Arrival
+from latchkey_service.server.arrival import MOST_BODY, Arrival
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"

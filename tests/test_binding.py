@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from gunicorn.config import Config
 
-from app.binding import InheritedSocket, TcpAddress, UnixAddress, parse_addresses, parse_origin
+from latchkey.binding import InheritedSocket, TcpAddress, UnixAddress, parse_addresses, parse_origin
 
 TAKEN: dict[str, list[Any]] = {
     "127.0.0.1:8080": [("127.0.0.1", 8080)],

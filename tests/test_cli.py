@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.config import MASK, Settings, variable
+from latchkey.config import MASK, Settings, variable
 from tests.audited import new_trail, open_store
 from tests.command import run_here
 from tests.command_line import at_terminal, fails, listed, made, one_line, shown

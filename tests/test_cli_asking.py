@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from app.config import load_settings
-from app.segment import without_service
+from latchkey.box.segment import without_service
+from latchkey.config import load_settings
 from tests.command import run_here
 from tests.command_line import at_terminal, fails, made, one_line, shown
 from tests.faults.processes import wait_until

@@ -154,7 +154,7 @@ def test_with_a_service(box: Service) -> None:
 _JOINED = """
 import sys
 from wsgiref.util import setup_testing_defaults
-from app.assembly import Latchkey
+from latchkey import Latchkey
 def application(environ, start_response):
     start_response("200 OK", [])
     return []

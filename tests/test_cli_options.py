@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 import pytest
 
-from app.cli import cli
-from app.cli.options import API_KEY, EXPIRY, MOMENT, TEXT
+from latchkey_service.cli import cli
+from latchkey_service.cli.options import API_KEY, EXPIRY, MOMENT, TEXT
 from tests.command import run_here
 from tests.command_line import fails, made, one_line, shown
 from tests.service import Service

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from app.config import PREFIX, Settings, derivation_keys, load_settings, variable
-from app.errors import ConfigurationError
+from latchkey.config import PREFIX, Settings, derivation_keys, load_settings, variable
+from latchkey.errors import ConfigurationError
 from scripts.write_configuration_page import PAGE, page
 
 ONE, TWO, THREE = "1" * 64, "2" * 64, "3" * 64

@@ -12,8 +12,8 @@ from typing import get_args
 
 import pytest
 
-from app import errors
-from app.errors import ApiError, Dialect, LatchkeyError, envelope, error_headers, status_line
+from latchkey import errors
+from latchkey.errors import ApiError, Dialect, LatchkeyError, envelope, error_headers, status_line
 
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 
@@ -87,7 +87,9 @@ TABLE: dict[type[ApiError], tuple[int, str, str, str]] = {
     errors.InternalError: (500, "api_error", "INTERNAL_ERROR", "internal_error"),
     errors.StoreError: (500, "api_error", "INTERNAL_ERROR", "internal_error"),
     errors.NotReady: (503, "api_error", "NOT_READY", "not_ready"),
+    errors.ChangesBusy: (503, "api_error", "UNAVAILABLE", "unavailable"),
     errors.PasswordsBusy: (503, "api_error", "BUSY", "busy"),
+    errors.ExportsBusy: (503, "api_error", "EXPORTS_BUSY", "exports_busy"),
 }
 
 
@@ -215,7 +217,12 @@ def test_the_headers(kind: type[ApiError], bearer_presented: bool) -> None:
         suffix = f", {wanted}" if wanted else ""
         assert challenge == (None if wanted is None else f'Bearer realm="latchkey"{suffix}')
     assert headers.get("Allow") == ("GET, POST" if kind is errors.MethodNotAllowed else None)
-    waits = {errors.RateLimited: "7", errors.PasswordsBusy: "1"}
+    waits = {
+        errors.RateLimited: "7",
+        errors.ChangesBusy: "1",
+        errors.PasswordsBusy: "1",
+        errors.ExportsBusy: "10",
+    }
     assert headers.get("Retry-After") == waits.get(kind)
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from app.config import _HOST_NAME
-from app.credentials.names import NAME_PATTERN
-from app.platform_variables import ENDPOINT
+from latchkey.config import _HOST_NAME
+from latchkey.credentials.names import NAME_PATTERN
+from latchkey.platform_variables import ENDPOINT
 from tests.expressions import in_compiled, in_pages, in_python, is_linear, is_one_character
 
 pytestmark = pytest.mark.attack
@@ -170,7 +170,7 @@ def test_every_form_is_found(tmp_path: Path, source: str, monkeypatch: pytest.Mo
     ],
 )
 def test_what_cannot_be_listed_is_refused(tmp_path: Path, source: str) -> None:
-    (tmp_path / "app").mkdir()
-    (tmp_path / "app" / "errors.py").write_text(source)
+    (tmp_path / "latchkey").mkdir()
+    (tmp_path / "latchkey" / "errors.py").write_text(source)
     with pytest.raises(LookupError):
-        in_python(tmp_path, ["app"])
+        in_python(tmp_path, ["latchkey"])

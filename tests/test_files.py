@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import ConfigurationError
-from app.files import (
+from latchkey.errors import ConfigurationError
+from latchkey.files.shared_places import (
     UnsafeFile,
     create_private,
     directory_weakness,
@@ -20,7 +20,7 @@ from app.files import (
     open_regular,
     replace_durably,
 )
-from app.store.migrate import database_lock, migrate
+from latchkey.store.sqlite.migrate import database_lock, migrate
 from tests.audited import new_seal
 
 NOBODY = 65534

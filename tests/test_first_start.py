@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from app.config import load_settings
-from app.credentials.derivation import DerivationKey
-from app.credentials.tokens import new_api_key
-from app.first_start import make_derivation_key_file
+from latchkey.config import load_settings
+from latchkey.credentials.derivation import DerivationKey
+from latchkey.credentials.tokens import new_api_key
+from latchkey_service.first_start import make_derivation_key_file
 from tests.command import run_here
 from tests.service import LATCHKEY, Pair, Service
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from app.credentials.derivation import DerivationKey
-from app.credentials.tokens import new_api_key
+from latchkey.credentials.derivation import DerivationKey
+from latchkey.credentials.tokens import new_api_key
 from tests.api.contract import EXPIRED, INVALID, REVOKED
 from tests.command import run_here
 from tests.service import Answer, Pair, Service

@@ -17,148 +17,136 @@ from pathlib import Path
 
 import pytest
 
-import app
-import app.auth
 import fastcache
+import latchkey
 
-ROOT = Path(app.__file__).parent.parent
+ROOT = Path(latchkey.__file__).parent.parent
 MAX_LINES = 400
+# Each package, and the directory that it is imported from.
+SOURCES = {"fastcache": ROOT, "latchkey": ROOT, "latchkey_service": ROOT / "app"}
+PACKAGES = tuple(SOURCES)
 
 _FOUNDATION = (
-    *("app.binding", "app.errors", "app.config", "app.file_locks", "app.files", "app.wording"),
+    "latchkey.binding",
+    "latchkey.config",
+    "latchkey.credentials",
+    "latchkey.errors",
+    "latchkey.files",
+    "latchkey.wording",
 )
-_DOMAIN = ("app.credentials",)
-_AUTH = ("app.auth", *_DOMAIN, "app.errors", "fastcache")
-_ASSEMBLED = (
-    "app.administrators",
-    "app.assembly",
-    "app.derivation",
-    "app.instance_owner",
-    "app.key_files",
-    "app.log_limit",
-    "app.permissions",
-    "app.segment",
-    "app.store",
-    *_FOUNDATION,
-    *_AUTH,
-)
+_LIBRARY = ("latchkey", "fastcache")
+# What the packages of the service have in common.
+_SHARED_BY_SURFACES = ("latchkey_service.bodies", "latchkey_service.url_map")
 
 # What each part may import of ours: modules, or whole packages. The longest name that fits decides;
 # a module that fits none is not allowed to exist. Each part may import itself.
 LAYERS: dict[str, tuple[str, ...]] = {
     "fastcache": (),
-    "app.errors": (),
-    "app.files": (),
-    "app.file_locks": (),
-    "app.config": ("app.binding", "app.errors", "app.files", "app.platform_variables"),
-    "app.binding": (),
-    "app.platform_variables": (),
-    "app.wording": (),
-    "app.credentials": ("app.errors", "app.wording"),
-    "app.credentials.models": (),
-    "app.credentials.audit": (),
-    "app.credentials.audit_check": ("app.credentials.audit", "app.wording"),
-    "app.credentials.listing": ("app.credentials.models",),
-    "app.administrators": (*_FOUNDATION, "app.credentials", "app.store.administrators"),
-    "app.administrators.models": (),
-    "app.store": (
-        "app.administrators.models",
-        "app.credentials.audit",
-        "app.credentials.audit_check",
-        "app.credentials.listing",
-        "app.credentials.models",
-        "app.errors",
-        "app.file_locks",
-        "app.files",
-        "app.instance_owner",
+    # Only the public names, each loaded when it is first used.
+    "latchkey": ("latchkey", "fastcache"),
+    "latchkey.native": (),
+    "latchkey.errors": (),
+    "latchkey.wording": (),
+    "latchkey.log_limit": ("latchkey.wording",),
+    "latchkey.files": ("latchkey.errors",),
+    "latchkey.binding": (),
+    "latchkey.platform_variables": (),
+    "latchkey.config": (
+        *("latchkey.binding", "latchkey.errors", "latchkey.files.shared_places"),
+        "latchkey.platform_variables",
     ),
-    "app.key_files": ("app.store.audit_head", "app.store.location", *_FOUNDATION, *_DOMAIN),
-    "app.restoring": ("app.command_user", *_ASSEMBLED),
-    # Who runs a command: what the others call an actor.
-    "app.command_user": ("app.credentials.audit",),
-    "app.auth": _AUTH,
-    "app.assembly": _ASSEMBLED,
-    "app.derivation": ("app.store.location", *_FOUNDATION, *_DOMAIN),
-    # The life of what the workers share: it writes down what an ended service has counted.
-    "app.permissions": ("app.store.location", *_FOUNDATION),
-    "app.segment": (
-        *("app.instance_owner", "app.service_lock", "app.store"),
+    "latchkey.credentials": ("latchkey.errors", "latchkey.wording"),
+    "latchkey.credentials.models": (),
+    "latchkey.credentials.audit": (),
+    "latchkey.credentials.audit_check": ("latchkey.credentials.audit", "latchkey.wording"),
+    "latchkey.credentials.listing": ("latchkey.credentials.models",),
+    "latchkey.administrators": (*_FOUNDATION, "latchkey.store.administrators"),
+    "latchkey.administrators.models": (),
+    "latchkey.store": (
+        "latchkey.administrators.models",
+        "latchkey.credentials.audit",
+        "latchkey.credentials.audit_check",
+        "latchkey.credentials.listing",
+        "latchkey.credentials.models",
+        "latchkey.errors",
+        "latchkey.files",
+    ),
+    "latchkey.key_files": (
+        *("latchkey.store.audit_head", "latchkey.store.sqlite.location"),
         *_FOUNDATION,
-        *_AUTH,
     ),
-    "app.service_lock": _FOUNDATION,
-    "app.instance_owner": ("app.errors", "app.files"),
-    "app.api": ("app.bodies", "app.url_map", *_ASSEMBLED),
+    "latchkey.permissions": ("latchkey.store.sqlite.location", *_FOUNDATION),
+    "latchkey.addresses": (),
+    "latchkey.box": ("latchkey.addresses", "latchkey.native", "fastcache", *_FOUNDATION),
+    # The life of what the workers share: it writes the counts of an ended service.
+    "latchkey.box.segment": ("latchkey.box", "latchkey.store", "fastcache", *_FOUNDATION),
+    "latchkey.check": ("latchkey.box", "latchkey.native", "fastcache", *_FOUNDATION),
+    "latchkey.wsgi": ("latchkey.check", "latchkey.box", "fastcache", *_FOUNDATION),
+    "latchkey.flask": ("latchkey.wsgi", "latchkey.check", *_FOUNDATION),
+    "latchkey.assembly": (
+        *("latchkey.flask", "latchkey.wsgi", "latchkey.check", "latchkey.box", "latchkey.store"),
+        *("latchkey.addresses", "latchkey.administrators", "latchkey.key_files"),
+        *("latchkey.log_limit", "latchkey.permissions", "fastcache"),
+        *_FOUNDATION,
+    ),
+    # The factory: the one thing of the package itself that others call.
+    "latchkey_service": ("latchkey_service.api", "latchkey_service.console", *_LIBRARY),
+    "latchkey_service.bodies": ("latchkey.errors",),
+    "latchkey_service.url_map": (),
+    # The user of a command line: the actor of its changes.
+    "latchkey_service.command_user": ("latchkey.credentials.audit",),
+    "latchkey_service.api": (*_SHARED_BY_SURFACES, *_LIBRARY),
     # Its forms are checked as the API checks a body.
-    "app.console": (
-        "app.api.problems",
-        "app.api.schemas",
-        "app.bodies",
-        "app.url_map",
-        *_ASSEMBLED,
+    "latchkey_service.console": (
+        *("latchkey_service.api.problems", "latchkey_service.api.schemas"),
+        *_SHARED_BY_SURFACES,
+        *_LIBRARY,
     ),
-    "app.first_start": ("app.command_user", "app.console.transport", *_ASSEMBLED),
-    # The factory is the one thing of the package itself that others call; the routes and the
-    # console are loaded before the workers are forked.
-    "app.server": (
-        *("app", "app.api.routes", "app.console.mount", "app.listening", "app.open_files"),
-        *("app.service_log", "app.worker"),
-        *_ASSEMBLED,
+    "latchkey_service.first_start": (
+        *("latchkey_service.command_user", "latchkey_service.console.transport"),
+        *_LIBRARY,
     ),
-    "app.worker": (
-        *("app.answering", "app.arrival", "app.lingering", "app.log_limit"),
-        *("app.refusals", "app.request_parser"),
-        "app.service_log",
-        *_FOUNDATION,
-        *_AUTH,
+    "latchkey_service.restoring": ("latchkey_service.command_user", *_LIBRARY),
+    # The routes and the console are loaded before the workers are forked.
+    "latchkey_service.server": (
+        *("latchkey_service", "latchkey_service.api.routes", "latchkey_service.console.mount"),
+        *_LIBRARY,
     ),
-    "app.log_limit": ("app.wording",),
-    "app.request_parser": (),
-    "app.bodies": ("app.errors",),
-    "app.url_map": (),
-    "app.answering": (),
-    "app.lingering": (),
-    # It reads bytes, and knows nothing of the rest.
-    "app.arrival": (),
-    "app.refusals": _AUTH,
-    "app.service_log": _DOMAIN,
-    "app.listening": _FOUNDATION,
-    "app.open_files": (),
     # Its commands take their fields from the API's shapes, and run the rest.
-    "app.cli": (
-        *("app.api.problems", "app.api.schemas", "app.api.strict_json"),
-        *("app.command_user", "app.first_start", "app.restoring", "app.server"),
-        *_ASSEMBLED,
+    "latchkey_service.cli": (
+        *("latchkey_service.api.problems", "latchkey_service.api.schemas"),
+        *("latchkey_service.api.strict_json", "latchkey_service.command_user"),
+        *("latchkey_service.first_start", "latchkey_service.restoring", "latchkey_service.server"),
+        *_LIBRARY,
     ),
-    "app": ("app.api", "app.console", *_ASSEMBLED),
 }
 
 # Imports of ours inside a function, and why they are there.
 DEFERRED = {
-    "app": "the package is imported before each of its modules: it must not import them in turn",
-    "app.auth": "what is not about views does without Flask",
-    "app.cli": "a command loads what it works with only where it runs",
-    "app.store": "who asks for the file's place, or whether it is current, needs no SQLAlchemy",
-    "app.store.migrate": "Alembic is loaded only where there may be something to migrate",
+    "latchkey_service": "each of its modules imports it first: it must not import them in turn",
+    "latchkey_service.cli": "a command loads what it works with only where it runs",
+    "latchkey.store": "the place and the revision of the file are read without SQLAlchemy",
+    "latchkey.store.sqlite.migrate": "Alembic is loaded only where something may be to migrate",
 }
 
 # Packages that a part must not know, in any of its modules.
+_WEB = {"flask", "werkzeug"}
+_DATABASE = {"sqlalchemy", "alembic"}
 FOREIGN = {
-    "app.credentials": {"flask", "werkzeug", "sqlalchemy", "alembic", "gunicorn", "pydantic"},
-    "app.errors": {"flask", "werkzeug", "sqlalchemy", "alembic", "gunicorn", "pydantic"},
-    "app.config": {"flask", "werkzeug", "sqlalchemy", "alembic", "gunicorn"},
-    "app.store": {"flask", "werkzeug", "gunicorn", "pydantic"},
-    "app.auth": {"sqlalchemy", "alembic", "gunicorn", "pydantic"},
-    "app.auth.authenticator": {"flask", "werkzeug", "wsgiref"},
-    "app.auth.flights": {"flask", "werkzeug", "wsgiref"},
-    "app.auth.levels": {"flask", "werkzeug", "wsgiref"},
-    "app.auth.middleware": {"flask", "werkzeug"},
-    "app.auth.open_routes": {"flask", "werkzeug", "wsgiref"},
-    "app.auth.headers": {"flask", "werkzeug"},
-    "app.auth.throttle": {"flask", "werkzeug"},
-    "app.api": {"sqlalchemy", "alembic", "gunicorn"},
-    "app.console": {"sqlalchemy", "alembic", "gunicorn"},
-    "fastcache": {"flask", "werkzeug", "sqlalchemy", "gunicorn", "cachetools"},
+    "fastcache": {*_WEB, "sqlalchemy", "gunicorn", "cachetools"},
+    "latchkey": {"gunicorn", "flask_login", "flask_wtf", "flask_openapi3"},
+    "latchkey.credentials": {*_WEB, *_DATABASE, "pydantic"},
+    "latchkey.errors": {*_WEB, *_DATABASE, "pydantic"},
+    "latchkey.config": {*_WEB, *_DATABASE},
+    "latchkey.store": {*_WEB, "pydantic"},
+    "latchkey.box": {*_WEB, *_DATABASE, "pydantic"},
+    "latchkey.check": {*_WEB, *_DATABASE, "pydantic"},
+    "latchkey.check.authenticator": {"wsgiref"},
+    "latchkey.check.flights": {"wsgiref"},
+    "latchkey.check.cache_levels": {"wsgiref"},
+    "latchkey.wsgi": {*_WEB, *_DATABASE},
+    "latchkey_service.api": {*_DATABASE, "gunicorn"},
+    "latchkey_service.console": {*_DATABASE, "gunicorn"},
 }
 
 
@@ -174,9 +162,9 @@ class Import:
 
 def _modules() -> dict[str, Path]:
     found = {}
-    for package in ("app", "fastcache"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            parts = path.relative_to(ROOT).with_suffix("").parts
+    for package, source in SOURCES.items():
+        for path in sorted((source / package).rglob("*.py")):
+            parts = path.relative_to(source).with_suffix("").parts
             found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
 
@@ -185,7 +173,7 @@ MODULES = _modules()
 
 
 def _is_ours(name: str) -> bool:
-    return name.partition(".")[0] in ("app", "fastcache", "tests", "benchmarks")
+    return name.partition(".")[0] in (*PACKAGES, "tests", "benchmarks")
 
 
 def _within(name: str, part: str) -> bool:
@@ -225,8 +213,13 @@ def _named(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, int]]:
 
 def _part_of(module: str) -> str:
     """The part of the table that decides about a module: the longest name that fits."""
-    # Only the package itself is "app": its modules must be listed.
-    fits = [part for part in LAYERS if module == part or (part != "app" and _within(module, part))]
+    # Of these only the package itself is meant: its modules must be listed.
+    packages = ("latchkey", "latchkey_service")
+    fits = [
+        part
+        for part in LAYERS
+        if module == part or (part not in packages and _within(module, part))
+    ]
     assert fits, f"{module} belongs to no layer: add it to LAYERS, or put it where it belongs"
     return max(fits, key=len)
 
@@ -238,10 +231,11 @@ def test_imports_point_downward(module: str) -> None:
         if not _is_ours(imported.module):
             continue
         name = imported.module
-        allowed = _within(name, part) if part != "app" else False
+        allowed = _within(name, part)
         for below in LAYERS[part]:
-            # "app" allows the package's own names, not all that lies in it.
-            allowed = allowed or (name == "app" if below == "app" else _within(name, below))
+            # The service's factory alone, not all that lies in its package.
+            alone = below == "latchkey_service"
+            allowed = allowed or (name == below if alone else _within(name, below))
         # The values that everything may pass around.
         assert allowed, f"{module}:{imported.line} imports {name}, which is not below it"
 
@@ -282,16 +276,20 @@ def test_there_are_no_cycles() -> None:
 
 
 def test_the_compiled_modules_know_nothing_of_the_application() -> None:
-    for path in sorted((ROOT / "fastcache").glob("*.p[yx]*")):
+    for path in sorted((ROOT / "fastcache").rglob("*.p[yx][xd]")):
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
             words = line.split()
             if words[:1] in (["import"], ["cimport"], ["from"]):
-                assert words[1].partition(".")[0] not in ("app", "tests"), f"{path.name}:{number}"
+                assert words[1].partition(".")[0] not in (
+                    "latchkey",
+                    "latchkey_service",
+                    "tests",
+                ), f"{path.name}:{number}"
 
 
 def test_the_compiled_check_imports_downward() -> None:
-    """Compiled modules of the application are held to the layer that they lie in."""
-    paths = sorted((ROOT / "app").rglob("*.p[yx]*"))
+    """Compiled modules of the library are held to the layer that they lie in."""
+    paths = sorted((ROOT / "latchkey").rglob("*.p[yx]*"))
     for path in (path for path in paths if path.suffix in (".pyx", ".pxd")):
         parts = path.relative_to(ROOT).with_suffix("").parts
         part = _part_of(".".join(parts))
@@ -311,7 +309,7 @@ import gc, importlib, json, os, sys, traceback
 split = sys.argv.index("--")
 for foreign in sys.argv[1:split]:
     importlib.import_module(foreign)
-assert not {"app", "fastcache"} & sys.modules.keys()
+assert not {"latchkey", "latchkey_service", "fastcache"} & sys.modules.keys()
 gc.disable()
 failed = []
 for module in sys.argv[split + 1:]:
@@ -331,7 +329,7 @@ sys.exit("cannot be imported alone: " + ", ".join(failed) if failed else 0)
 """
 
 # It runs within Alembic, and asks it for a connection at once.
-_NOT_ALONE = "app.store.migrations.env"
+_NOT_ALONE = "latchkey.store.sqlite.migrations.env"
 
 
 def _import_each(modules: list[str], first: list[str]) -> dict[str, set[str]]:
@@ -366,15 +364,15 @@ def test_each_module_imports_alone_without_a_warning(long: bool) -> None:
 
 def test_the_domain_and_the_cache_load_nothing_foreign() -> None:
     """Not through anything they import either."""
-    domain = [module for module in MODULES if _within(module, "app.credentials")]
+    domain = [module for module in MODULES if _within(module, "latchkey.credentials")]
     cache = [module for module in MODULES if _within(module, "fastcache")]
-    loaded = _import_each([*domain, "app.errors", *cache], [])
+    loaded = _import_each([*domain, "latchkey.errors", *cache], [])
     # What a venv's start-up hooks load is there in every process.
     (always,) = _import_each(["json"], []).values()
     for module, packages in loaded.items():
-        ours = "fastcache" if module in cache else "app"
+        ours = {"fastcache"} if module in cache else {"fastcache", "latchkey"}
         # Compiled modules bring Cython's own, which are no packages.
-        foreign = {name for name in packages - always - {ours} if "cython" not in name}
+        foreign = {name for name in packages - always - ours if "cython" not in name}
         assert not foreign, module
 
 
@@ -382,7 +380,7 @@ def test_the_domain_and_the_cache_load_nothing_foreign() -> None:
 
 
 def test_no_module_is_longer_than_can_be_read() -> None:
-    paths = [path for package in ("app", "fastcache") for path in (ROOT / package).rglob("*.py*")]
+    paths = [path for package in SOURCES for path in (SOURCES[package] / package).rglob("*.py*")]
     sources = [path for path in paths if path.suffix in (".py", ".pyx", ".pyi")]
     assert sources
     for path in sources:
@@ -391,7 +389,7 @@ def test_no_module_is_longer_than_can_be_read() -> None:
 
 
 def test_nothing_is_called_utils() -> None:
-    for package in ("app", "fastcache", "tests"):
+    for package in ("app", "fastcache", "latchkey", "tests"):
         for path in (ROOT / package).rglob("*"):
             words = set(path.stem.lower().strip("_").split("_"))
             assert not words & {"util", "utils", "helper", "helpers", "misc", "common"}, path
@@ -405,7 +403,7 @@ def test_each_module_says_what_it_is() -> None:
 
 
 def test_the_package_only_wires() -> None:
-    tree = ast.parse(MODULES["app"].read_text("utf-8"))
+    tree = ast.parse(MODULES["latchkey_service"].read_text("utf-8"))
     defined = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
     assert [node.name for node in defined] == ["create_app"]
     for node in tree.body:
@@ -413,16 +411,25 @@ def test_the_package_only_wires() -> None:
 
 
 def test_the_public_names() -> None:
-    assert sorted(app.auth.__all__) == [
-        "AuthMiddleware",
-        "Authenticator",
+    assert latchkey.__all__ == [
+        "Latchkey",
         "OpenRoutes",
+        "Principal",
         "any_credential",
         "current_principal",
         "principal_or_none",
         "require_scope",
     ]
     # Those of fastcache are pinned in tests/fastcache/test_names.py.
-    for package in (app.auth, fastcache):
+    for package in (latchkey, fastcache):
         for name in package.__all__:
-            assert getattr(package, name) is not None
+            assert hasattr(package, name)
+
+
+def test_importing_the_library_loads_no_framework() -> None:
+    code = (
+        "import sys, latchkey; "
+        "found = {'flask', 'sqlalchemy', 'gunicorn', 'werkzeug'} & set(sys.modules); "
+        "sys.exit(f'loads {found}' if found else 0)"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True)

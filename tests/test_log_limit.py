@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.log_limit import MOST, SPAN, LogLimit
+from latchkey.log_limit import MOST, SPAN, LogLimit
 from tests.api.contract import encode, wire
 from tests.auth.worker import Time
 from tests.faults.processes import wait_until

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from app.config import load_settings
-from app.permissions import weaknesses
+from latchkey.config import load_settings
+from latchkey.permissions import weaknesses
 from tests.faults.processes import wait_until
 from tests.service import Service
 

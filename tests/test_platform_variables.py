@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from app.config import Settings, load_settings, variable
-from app.errors import ConfigurationError
-from app.platform_variables import is_injected
+from latchkey.config import Settings, load_settings, variable
+from latchkey.errors import ConfigurationError
+from latchkey.platform_variables import is_injected
 
 
 def kubernetes(prefix: str, host: str = "10.96.0.7", url_host: str = "10.96.0.7") -> dict[str, str]:

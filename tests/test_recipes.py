@@ -85,7 +85,7 @@ def test_the_commands_of_the_page(tmp_path: Path) -> None:
 
 
 def test_the_settings_of_the_page_are_all_of_the_paths() -> None:
-    from app.config import Settings, variable
+    from latchkey.config import Settings, variable
 
     paths = {variable(name) for name, info in Settings.model_fields.items() if "file" in name}
     named = set(re.findall(r"^(LATCHKEY_\w+)=/", PAGE, re.MULTILINE))

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from app.auth.counts import Use
-from app.auth.shared import SharedState, Word
-from app.auth.tallies import LiveTallies
-from app.config import Settings
-from app.errors import ConfigurationError, ServiceUnreachable, StoreError
-from app.segment import ServiceSegment, attached, changing_keys, segment_path
-from app.service_lock import ServiceLock
+from latchkey.box.counted import Use
+from latchkey.box.segment import ServiceSegment, attached, changing_keys, segment_path
+from latchkey.box.service_lock import ServiceLock
+from latchkey.box.shared import SharedState, Word
+from latchkey.box.use_counts import LiveTallies
+from latchkey.config import Settings
+from latchkey.errors import ConfigurationError, ServiceUnreachable, StoreError
 from tests.audited import new_trail, open_store
 from tests.serving import SERVE, files, other, settings_for
 from tests.store.conftest import new_credential

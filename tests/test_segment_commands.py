@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from app.auth.shared import SharedState
-from app.config import Settings
-from app.errors import ServiceUnreachable
-from app.segment import ServiceSegment, attached, changing_keys, segment_path
-from fastcache import Segment
+from fastcache.shared import Segment
+from latchkey.box.segment import ServiceSegment, attached, changing_keys, segment_path
+from latchkey.box.shared import SharedState
+from latchkey.config import Settings
+from latchkey.errors import ServiceUnreachable
 from tests.serving import CHANGE, SERVE, files, other, settings_for
 
 

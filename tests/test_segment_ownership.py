@@ -12,10 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from app.auth.shared import SharedState
-from app.config import Settings
-from app.errors import ConfigurationError, ServiceUnreachable
-from app.segment import (
+from fastcache.shared import Segment
+from latchkey.box.segment import (
     ServiceSegment,
     _identity,
     _names,
@@ -23,7 +21,9 @@ from app.segment import (
     changing_keys,
     segment_path,
 )
-from fastcache import Segment
+from latchkey.box.shared import SharedState
+from latchkey.config import Settings
+from latchkey.errors import ConfigurationError, ServiceUnreachable
 from tests.fastcache.processes import Child, all_end_well
 from tests.serving import SERVE, files, other, settings_for
 
@@ -155,7 +155,7 @@ def test_killed_services_leave_one_segment_at_most(settings: Settings, lost: str
 _KILLED_WHILE_MAKING = (
     """
 import os
-from fastcache import Segment
+from fastcache.shared import Segment
 create = Segment.create
 def killed(*arguments, **options):
     create(*arguments, **options)

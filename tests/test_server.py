@@ -14,14 +14,13 @@ from pathlib import Path
 import pytest
 from gunicorn.http import errors as http_errors
 
-from app.config import load_settings
-from app.derivation import load_derivation
-from app.key_files import load_seal, make_audit_key_file
-from app.segment import ServiceSegment
-from app.server import _Server
-from app.service_log import RedactingLogger
-from app.store.migrate import migrate_in_child
-from app.worker import EnvelopeWorker
+from latchkey.box.segment import ServiceSegment
+from latchkey.config import load_settings
+from latchkey.key_files import load_derivation, load_seal, make_audit_key_file
+from latchkey.store.sqlite.migrate import migrate_in_child
+from latchkey_service.server.master import _Server
+from latchkey_service.server.service_log import RedactingLogger
+from latchkey_service.server.worker import EnvelopeWorker
 from tests.faults.processes import wait_until, workers
 from tests.service import Service
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import app
-from app.credentials.audit_check import Finding, Restart, messages
-from app.wording import counted
+from latchkey.credentials.audit_check import Finding, Restart, messages
+from latchkey.wording import counted
 
 # A number that is put before a noun in the plural without a look at the number.
 _FIXED_PLURAL = re.compile(
@@ -42,8 +41,9 @@ def test_counted(number: int, words: tuple[str, ...], said: str) -> None:
 
 def test_no_text_has_a_fixed_plural_after_a_number() -> None:
     found = []
-    root = Path(app.__file__).parent
-    for path in sorted([*root.rglob("*.py"), *root.rglob("*.html")]):
+    root = Path(__file__).parents[1]
+    sources = [path for name in ("app", "latchkey") for path in (root / name).rglob("*")]
+    for path in sorted(path for path in sources if path.suffix in (".py", ".html")):
         for number, line in enumerate(path.read_text().splitlines(), 1):
             text = line
             for allowed in _ALLOWED:

@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 import pytest
 
-from app.assembly import Latchkey
-from app.cli import cli
-from app.config import load_settings
-from app.errors import ConfigurationError
+from latchkey import Latchkey
+from latchkey.config import load_settings
+from latchkey.errors import ConfigurationError
+from latchkey_service.cli import cli
 from tests.command_line import fails, one_line
 from tests.service import Service
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from app.credentials.derivation import DerivationKey
+from latchkey.credentials.derivation import DerivationKey
 
 _FORGER = DerivationKey(b"\xee" * 32)
 

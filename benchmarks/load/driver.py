@@ -7,10 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 
-from app.assembly import Latchkey
-from app.auth.headers import Presented
-from app.credentials.tokens import lookup_key
-from app.segment import ServiceSegment
 from benchmarks.load import client, plan
 from benchmarks.load.client import Clients, Load
 from benchmarks.load.credentials import read_derivation_key, secret_of
@@ -21,6 +17,10 @@ from benchmarks.load.recording import Recording
 from benchmarks.load.results import Comparison, Loaded, Results, kinds_of
 from benchmarks.load.service import Service, running
 from benchmarks.parts import Report
+from latchkey import Latchkey
+from latchkey.box.segment import ServiceSegment
+from latchkey.check.headers import Presented
+from latchkey.credentials.tokens import lookup_key
 
 _LOOKUPS = {
     "cache": ("cache", "hit"),

@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import create_engine, insert
 
-from app.credentials.derivation import DerivationKey
-from app.credentials.service import hash_secret
-from app.store.tables import credential
 from benchmarks.load.credentials import api_key_of, secret_of
+from latchkey.credentials.derivation import DerivationKey
+from latchkey.credentials.service import hash_secret
+from latchkey.store.tables import credential
 
 FIRST_SCOPES = "*"
 _CHUNK = 20_000

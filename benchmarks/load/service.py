@@ -16,15 +16,15 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Literal
 
-from app.config import Settings, load_settings, variable
-from app.errors import ServiceUnreachable
-from app.first_start import make_derivation_key_file
-from app.key_files import make_audit_key_file
-from app.segment import segment_path
-from app.store.migrate import migrate
 from benchmarks.load.credentials import read_derivation_key
 from benchmarks.load.processes import Cores, children, running_on, workers_cpu_seconds
 from benchmarks.load.seeding import seed
+from latchkey.box.segment import segment_path
+from latchkey.config import Settings, load_settings, variable
+from latchkey.errors import ServiceUnreachable
+from latchkey.key_files import make_audit_key_file
+from latchkey.store.sqlite.migrate import migrate
+from latchkey_service.first_start import make_derivation_key_file
 
 Application = Literal["service", "twins"]
 
@@ -122,7 +122,7 @@ def running(
 ) -> Iterator[Service]:
     """Start a service that has the credentials with these numbers; it is gone after the block.
 
-    ``settings`` have their names in `app.config.Settings`.
+    ``settings`` have their names in `latchkey.config.Settings`.
     """
     with tempfile.TemporaryDirectory(prefix="latchkey-load-") as name:
         directory = Path(name)

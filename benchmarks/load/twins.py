@@ -7,10 +7,9 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from flask import Flask, Response
 
-from app.api.metrics import show_metrics
-from app.assembly import Latchkey
-from app.auth import OpenRoutes, any_credential
 from benchmarks.load.paths import BARE, OPEN, OPEN_TOO, PROTECTED, TRIVIAL
+from latchkey import Latchkey, OpenRoutes, any_credential
+from latchkey_service.api.metrics import show_metrics
 
 _ROUTES = OpenRoutes(frozenset({("GET", OPEN), ("GET", OPEN_TOO), ("GET", "/metrics")}))
 

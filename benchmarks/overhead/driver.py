@@ -12,7 +12,7 @@ from benchmarks.overhead.instructions import NoTool, count, digest_under, find_t
 from benchmarks.overhead.results import Instructions, Results
 from benchmarks.parts import Report
 from benchmarks.processes import run as run_process
-from fastcache import KeyedDigest
+from fastcache.shared import KeyedDigest
 
 _WORKER = "benchmarks.overhead.worker"
 

@@ -15,23 +15,24 @@ from typing import Any
 
 from flask import Flask
 
-from app.auth import Authenticator, AuthMiddleware, OpenRoutes
-from app.auth.counts import Count
-from app.auth.levels import Backend
-from app.auth.requirements import any_credential, enforce_requirements
-from app.auth.shared import SMALLEST, SharedState
-from app.auth.throttle import FailureThrottle
-from app.credentials.audit import Actor, AuditKey
-from app.credentials.derivation import DerivationKey, DerivationKeys
-from app.credentials.service import CredentialService
-from app.credentials.tokens import lookup_key, new_api_key
-from app.store import Store
-from app.store.audit_head import HeadFile, Seal
-from app.store.migrate import migrate
 from benchmarks.overhead.environs import PATH, new_environ, turns
 from benchmarks.overhead.results import AGAIN, BARE, YARDSTICK
 from benchmarks.overhead.timing import Application, Environ, Subject
-from fastcache import Segment
+from fastcache.shared import Segment
+from latchkey import OpenRoutes, wsgi
+from latchkey.box.counted import Count
+from latchkey.box.shared import SMALLEST, SharedState
+from latchkey.box.throttle import FailureThrottle
+from latchkey.check.authenticator import Authenticator
+from latchkey.check.cache_levels import Backend
+from latchkey.credentials.audit import Actor, AuditKey
+from latchkey.credentials.derivation import DerivationKey, DerivationKeys
+from latchkey.credentials.service import CredentialService
+from latchkey.credentials.tokens import lookup_key, new_api_key
+from latchkey.flask.requirements import any_credential, enforce_requirements
+from latchkey.store import Store
+from latchkey.store.audit_head import HeadFile, Seal
+from latchkey.store.sqlite.migrate import migrate
 
 OPEN = OpenRoutes(
     frozenset(
@@ -175,7 +176,7 @@ class Ours:
         *,
         metrics: bool = False,
     ) -> Subject:
-        middleware = AuthMiddleware(application, authenticator, open_routes=OPEN, metrics=metrics)
+        middleware = wsgi.middleware(application, authenticator, open_routes=OPEN, metrics=metrics)
         return Subject(middleware, environ, status, lambda: authenticator.counters.value(way))
 
     def _refused(
@@ -183,7 +184,7 @@ class Ours:
     ) -> Subject:
         shared = authenticator.shared
         throttle = FailureThrottle(_FAILURES, shared.failures, shared.failure_digest())
-        middleware = AuthMiddleware(_nothing, authenticator, open_routes=OPEN, throttle=throttle)
+        middleware = wsgi.middleware(_nothing, authenticator, open_routes=OPEN, throttle=throttle)
         return Subject(middleware, environ, "401", lambda: authenticator.counters.value(way))
 
 

@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.config import Settings as ServiceSettings
-from app.store.migrate import migrate
 from benchmarks.bootstrap import Bootstrap, Estimate
 from benchmarks.load.client import Clients, Load, ready
 from benchmarks.load.credentials import read_derivation_key
@@ -29,6 +27,8 @@ from benchmarks.scale.plan import Settings, real_every
 from benchmarks.scale.results import Memory, Misses, Results, Room, Shared, Soak
 from benchmarks.scale.slope import slope
 from benchmarks.scale.worker import Job
+from latchkey.config import Settings as ServiceSettings
+from latchkey.store.sqlite.migrate import migrate
 
 _WORKER_PATIENCE = 300
 _SOAK_KEYS = 5_000

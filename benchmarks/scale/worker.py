@@ -19,15 +19,16 @@ from statistics import fmean, median
 from time import perf_counter_ns
 from typing import Any, Literal
 
-from app.auth import Authenticator, AuthMiddleware
-from app.auth.counts import Count
-from app.auth.shared import SMALLEST, SharedState
-from app.credentials.derivation import DerivationKeys
-from app.store import Store
 from benchmarks.load.credentials import read_derivation_key, secret_of
 from benchmarks.load.processes import held
 from benchmarks.scale.plan import real_every
-from fastcache import Segment
+from fastcache.shared import Segment
+from latchkey import wsgi
+from latchkey.box.counted import Count
+from latchkey.box.shared import SMALLEST, SharedState
+from latchkey.check.authenticator import Authenticator
+from latchkey.credentials.derivation import DerivationKeys
+from latchkey.store import Store
 
 ROOMY = 32 << 20
 """Bytes of a segment with room for every credential that is presented; the default setting."""
@@ -74,7 +75,7 @@ class _Subject:
         authenticator = Authenticator(
             self.store.verifier, DerivationKeys([self._maker], []), shared, cache_size=1
         )
-        self._application = AuthMiddleware(_answer, authenticator)
+        self._application = wsgi.middleware(_answer, authenticator)
 
     def _in_turn(self) -> Iterator[str]:
         """Each secret of this database, again and again; no two beside each other are the same."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from app.credentials.derivation import DerivationKey
-from app.credentials.models import Mode
-from app.credentials.tokens import compose_secret, new_api_key
+from latchkey.credentials.derivation import DerivationKey
+from latchkey.credentials.models import Mode
+from latchkey.credentials.tokens import compose_secret, new_api_key
 from tests.service import Answer, Pair, Service
 
 Dialect = Literal["pair", "bearer"]

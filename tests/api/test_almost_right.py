@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from app.auth.mistakes import explain
+from latchkey.check.mistakes import explain
 from tests.api.contract import (
     INVALID,
     INVALID_BY_FORM,

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.credentials.derivation import DerivationKey
-from app.credentials.tokens import new_api_key
+from latchkey.credentials.derivation import DerivationKey
+from latchkey.credentials.tokens import new_api_key
 from tests.api.contract import (
     CREDENTIAL_NOT_FOUND,
     EXPIRED,

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-import app.api.routes
-from app import create_app
-from app.auth import any_credential
-from app.config import Settings, load_settings
-from app.errors import ConfigurationError
+import latchkey_service.api.routes
+from latchkey import any_credential
+from latchkey.config import Settings, load_settings
+from latchkey.errors import ConfigurationError
+from latchkey_service import create_app
 from tests.api.contract import INVALID_REQUEST, METHOD_NOT_ALLOWED, MISSING, NOT_FOUND
 from tests.service import Pair, Service
 
@@ -152,14 +152,14 @@ def test_other_spellings_of_a_route_are_no_route(service: Service, live: Pair) -
 
 def _with_view(monkeypatch: pytest.MonkeyPatch, rule: str, view: object, **options: object) -> None:
     """Have the API built with one more view."""
-    build = app.api.routes.build_api
+    build = latchkey_service.api.routes.build_api
 
     def build_with_view(settings: Settings) -> Flask:
         built = build(settings)
         built.add_url_rule(rule, "added", view, **options)  # type: ignore[arg-type]
         return built
 
-    monkeypatch.setattr(app.api.routes, "build_api", build_with_view)
+    monkeypatch.setattr(latchkey_service.api.routes, "build_api", build_with_view)
 
 
 def _forgotten() -> str:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.credentials.tokens import new_api_key
+from latchkey.credentials.tokens import new_api_key
 from tests.api.contract import (
     CREDENTIAL_NOT_FOUND,
     DIALECTS,

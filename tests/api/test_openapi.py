@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from app import create_app
-from app.config import load_settings
+from latchkey.config import load_settings
+from latchkey_service import create_app
 from tests.service import Pair, Service
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")

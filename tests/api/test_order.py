@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.credentials.tokens import new_api_key
+from latchkey.credentials.tokens import new_api_key
 from tests.api.contract import (
     CREDENTIAL_NOT_FOUND,
     DIALECTS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.credentials.tokens import new_api_key
+from latchkey.credentials.tokens import new_api_key
 from tests.api.contract import (
     INSUFFICIENT_SCOPE,
     INVALID_FIELD,

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.assembly import Latchkey
-from app.auth.levels import Backend
+from latchkey import Latchkey
+from latchkey.check.cache_levels import Backend
 from tests.audited import audit_files
 from tests.auth.plain_application import PlainApplication
 from tests.auth.worker import BACKENDS, Worker

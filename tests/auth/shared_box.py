@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.auth import AuthMiddleware
-from app.auth.shared import SMALLEST, SharedState
-from fastcache import Segment
+from fastcache.shared import Segment
+from latchkey import wsgi
+from latchkey.box.shared import SMALLEST, SharedState
 from tests.auth.worker import Worker
 
 
@@ -57,7 +57,7 @@ def through(worker: Worker, secret: str) -> str:
         came_to.append("ok")
         return []
 
-    middleware = AuthMiddleware(application, worker.authenticator)
+    middleware = wsgi.middleware(application, worker.authenticator)
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_AUTHORIZATION": f"Bearer {secret}"}
     middleware(environ, lambda status, headers, exc_info=None: came_to.append(status))  # type: ignore[arg-type]
     return came_to[0]

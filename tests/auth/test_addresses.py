@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.auth.addresses import ClientAddresses, parse_address
+from latchkey.addresses import ClientAddresses, parse_address
 
 
 def environ(peer: str = "", forwarded: str | None = None) -> dict[str, str]:

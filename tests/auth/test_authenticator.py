@@ -10,10 +10,10 @@ from datetime import timedelta
 
 import pytest
 
-from app.auth import authenticator as authenticator_module
-from app.auth.counts import Count
-from app.credentials.models import Principal
-from app.errors import ExpiredCredential, RevokedCredential, StoreError
+from latchkey.box.counted import Count
+from latchkey.check import authenticator as authenticator_module
+from latchkey.credentials.models import Principal
+from latchkey.errors import ExpiredCredential, RevokedCredential, StoreError
 from tests.auth.conftest import NewWorker
 from tests.auth.worker import EXPIRY, Worker, api_key, derive, forge, presented
 

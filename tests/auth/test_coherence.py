@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from app.auth.levels import Backend
+from latchkey.check.cache_levels import Backend
 from tests.auth.worker import Gate, Running, Worker, await_waiting, derive, presented
 from tests.switching import switching_every
 

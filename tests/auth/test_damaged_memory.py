@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from app.auth.blocks import BLOCK_SIZE
-from app.auth.counts import Count, Use
-from app.auth.flush import Flush
-from app.auth.shared import Word
-from app.auth.sightings import Sightings, recent_sightings
-from app.auth.tallies import LiveTallies
-from app.credentials.service import utc_now
+from latchkey.box.counted import Count, Use
+from latchkey.box.flush import Flush
+from latchkey.box.shared import Word
+from latchkey.box.sightings import Sightings, recent_sightings
+from latchkey.box.use_counts import LiveTallies
+from latchkey.box.worker_metrics import BLOCK_SIZE
+from latchkey.credentials.service import utc_now
 from tests.audited import new_trail
 from tests.auth.shared_box import Box, through
 from tests.auth.upkeep_box import Box as UpkeepBox

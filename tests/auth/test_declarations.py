@@ -10,10 +10,9 @@ import pytest
 from flask import Blueprint, Flask, Response
 from flask.views import MethodView, View
 
-from app.assembly import Latchkey
-from app.auth import OpenRoutes, any_credential, current_principal, require_scope
-from app.auth.start_check import check_declarations
-from app.errors import ConfigurationError
+from latchkey import Latchkey, OpenRoutes, any_credential, current_principal, require_scope
+from latchkey.errors import ConfigurationError
+from latchkey.flask.start_check import check_declarations
 from tests.audited import TESTER
 from tests.auth.plain_application import bearer
 

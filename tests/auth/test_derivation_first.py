@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-import app
-from app.auth import levels
-from app.auth.counts import Count
-from app.credentials.derivation import DerivationKey
-from app.errors import InvalidCredential
-from fastcache import KeyedDigest
+import latchkey
+from fastcache.shared import KeyedDigest
+from latchkey.box.counted import Count
+from latchkey.check import cache_levels
+from latchkey.credentials.derivation import DerivationKey
+from latchkey.errors import InvalidCredential
 from tests.auth.conftest import NewWorker
 from tests.auth.worker import EXPIRY, Worker, derive, forge, presented
 
@@ -123,9 +123,9 @@ def test_the_trace_sees_a_hit_and_a_read(worker: Worker) -> None:
 
 def _trace(worker: Worker, secret: str) -> list[str]:
     """The functions of ours that an authentication calls, and the digests it takes."""
-    ours = str(Path(app.__file__).parent)
+    ours = str(Path(latchkey.__file__).parent)
     # How a backend looks something up is its own; whether it was asked is seen from the caller.
-    backend = levels.__file__
+    backend = cache_levels.__file__
     watched = {hmac.compare_digest, hmac.digest}
     called: list[str] = []
 

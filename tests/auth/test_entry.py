@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.auth._entry import Entry
-from app.credentials.models import Principal
+from latchkey.check._entry import Entry
+from latchkey.credentials.models import Principal
 
 LOOKUP = "live_0000000000000000000000"
 DIGEST = bytes(range(16))

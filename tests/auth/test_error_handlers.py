@@ -9,9 +9,9 @@ from flask import Flask, abort
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import TestResponse
 
-from app.auth.error_handlers import answer_every_error, answer_our_errors
-from app.auth.middleware import PRINCIPAL_KEY
-from app.errors import KeyExpired, StoreError
+from latchkey.errors import KeyExpired, StoreError
+from latchkey.flask.error_handlers import answer_every_error, answer_our_errors
+from latchkey.wsgi import PRINCIPAL_KEY
 
 CONFIDENTIAL = "what only the log may know"
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from app.auth.flights import FlightAborted, SingleFlight
-from app.credentials.derivation import DerivationKey
-from app.errors import StoreError
-from fastcache import Stripes
+from fastcache.shared import Stripes
+from latchkey.check.flights import FlightAborted, SingleFlight
+from latchkey.credentials.derivation import DerivationKey
+from latchkey.errors import StoreError
 from tests.auth.conftest import NewWorker
 from tests.auth.worker import (
     Gate,

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from app.assembly import Latchkey
-from app.auth.headers import Presented
-from app.config import load_settings
-from app.credentials.tokens import compose_secret, lookup_key, new_api_key
-from app.errors import InvalidCredential
-from app.store.lookup import Lookup
+from latchkey import Latchkey
+from latchkey.check.headers import Presented
+from latchkey.config import load_settings
+from latchkey.credentials.tokens import compose_secret, lookup_key, new_api_key
+from latchkey.errors import InvalidCredential
+from latchkey.store.lookup import Lookup
 from tests.audited import TESTER, audit_files
 from tests.database import new_database
 from tests.service import Pair, Service

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.auth.headers import (
+from latchkey.check.headers import (
     Presented,
     bearer_presented,
     dialect_of,
     dialect_of_path,
     read_credential,
 )
-from app.credentials.tokens import is_foreign_token
-from app.errors import (
+from latchkey.credentials.tokens import is_foreign_token
+from latchkey.errors import (
     ApiError,
     InvalidCredential,
     InvalidRequest,

@@ -1,7 +1,7 @@
 """The compiled way of a hit: it answers as the way through Python does, whatever the headers hold.
 
-Both ways are the same middleware's: called, it tries the compiled one first; ``examine`` is the
-other by itself.
+Both are one middleware's: called, its gate asks the compiled check first; its policy by itself is
+the other.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.auth import AuthMiddleware, OpenRoutes
-from app.auth.counts import Count, Use
-from app.credentials.models import Principal
+from latchkey import OpenRoutes, wsgi
+from latchkey.box.counted import Count, Use
+from latchkey.credentials.models import Principal
 from tests.auth.worker import Running, Worker, api_key, derive, forge
 
 OPEN = OpenRoutes(
@@ -52,7 +52,7 @@ class Stage:
     def __init__(self, directory: Path) -> None:
         self.worker = Worker(directory / "latchkey.db", real_time=True)
         self.seen: list[dict[str, Any]] = []
-        self.middleware = AuthMiddleware(
+        self.middleware: Any = wsgi.middleware(
             self.application, self.worker.authenticator, open_routes=OPEN
         )
         self.good, self.revoked, self.cold = (self.worker.issue() for _ in range(3))
@@ -71,7 +71,7 @@ class Stage:
 
     def plainly(self, environ: Any, start_response: Any) -> Any:
         """The middleware's call, without the compiled part."""
-        answer = self.middleware.examine(environ, start_response)
+        answer = self.middleware.application.policy.examine(environ, start_response)
         return self.application(environ, start_response) if answer is None else answer
 
     def came_to(self, call: Callable[..., Any], environ: Any) -> tuple[Any, ...]:
@@ -128,8 +128,8 @@ def test_a_hit_does_not_come_to_python(
     def fail(*arguments: object) -> None:
         raise AssertionError("not decided by compiled code")
 
-    monkeypatch.setattr(AuthMiddleware, "examine", fail)
-    monkeypatch.setattr(AuthMiddleware, "examine_unknown", fail)
+    monkeypatch.setattr(wsgi.Policy, "examine", fail)
+    monkeypatch.setattr(wsgi.Policy, "examine_unknown", fail)
     before = hits(stage)
     started, body, principals = stage.came_to(stage.middleware, scheme(stage.good))
     assert (started, body) == ([("200 OK", [("X-Through", "yes")])], [b"through"])
@@ -229,7 +229,7 @@ def test_an_environ_that_is_no_dict_is_not_for_compiled_code(stage: Stage) -> No
 
 
 def test_without_a_path_nothing_is_open(stage: Stage) -> None:
-    closed = AuthMiddleware(stage.application, stage.worker.authenticator)
+    closed = wsgi.middleware(stage.application, stage.worker.authenticator)
     environ = request()
     del environ["PATH_INFO"]
     assert stage.came_to(closed, environ)[0][0][0] == "401 Unauthorized"
@@ -269,7 +269,7 @@ def test_an_entry_ends_at_its_deadline_and_a_key_at_its_expiry(tmp_path: Path) -
     """In real time, near both ends, where the coarse clocks are not trusted."""
     worker = Worker(tmp_path / "latchkey.db", real_time=True, cache_ttl=0.3)
     seen: list[str] = []
-    middleware: Any = AuthMiddleware(lambda environ, start_response: [], worker.authenticator)
+    middleware: Any = wsgi.middleware(lambda environ, start_response: [], worker.authenticator)
 
     def status(secret: str) -> str:
         del seen[:]
@@ -315,7 +315,7 @@ def test_many_threads_at_once(stage: Stage, long: bool) -> None:
     secrets = [stage.worker.issue() for _ in range(4)]
     uses = stage.worker.authenticator.shared.uses
     seeing: Any = lambda environ, start_response: [environ[PRINCIPAL]]  # noqa: E731
-    quiet: Any = AuthMiddleware(seeing, stage.worker.authenticator)
+    quiet: Any = wsgi.middleware(seeing, stage.worker.authenticator)
 
     def check(secret: str) -> None:
         for _ in range(rounds):

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from flask import Flask, abort
 
-from app.auth import AuthMiddleware, OpenRoutes
-from app.auth._latency import LATENCY_BOUNDS, LATENCY_SIZE, Latencies
-from app.auth.counts import Count
+from latchkey import OpenRoutes, wsgi
+from latchkey.box._latencies import LATENCY_BOUNDS, LATENCY_SIZE, Latencies
+from latchkey.box.counted import Count
 from tests.auth.worker import Running, Worker
 
 EVERYTHING = OpenRoutes(areas=("/",))
@@ -151,10 +151,10 @@ def test_flask_s_answers_by_endpoint_and_status(worker: Worker) -> None:
     def broken() -> str:
         raise ValueError("a bug")
 
-    middleware = AuthMiddleware(app.wsgi_app, worker.authenticator, open_routes=EVERYTHING)
+    middleware = wsgi.middleware(app.wsgi_app, worker.authenticator, open_routes=EVERYTHING)
     for path in ("/good/a", "/good/b", "/gone", "/broken", "/nowhere"):
         call(middleware, path)
-    closed = AuthMiddleware(app.wsgi_app, worker.authenticator)
+    closed = wsgi.middleware(app.wsgi_app, worker.authenticator)
     call(closed, "/good/a")
     assert counted(worker) == {
         ("good", 200): 2,
@@ -173,7 +173,7 @@ def test_the_time_is_that_until_the_application_returns(worker: Worker) -> None:
         time.sleep(0.03)
         return []
 
-    call(AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING))
+    call(wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING))
     assert 30_000_000 <= worker.authenticator.latencies.series()[None, 200][-1] < 10**10
 
 
@@ -181,7 +181,7 @@ def test_an_application_that_raises_is_a_500(worker: Worker) -> None:
     def application(environ: Any, start_response: Any) -> list[bytes]:
         raise KeyboardInterrupt
 
-    middleware = AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING)
+    middleware = wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING)
     with pytest.raises(KeyboardInterrupt):
         call(middleware)
     assert counted(worker) == {(None, 500): 1}
@@ -198,7 +198,7 @@ def test_what_fails_while_a_failure_is_counted_is_raised(worker: Worker) -> None
         environ["werkzeug.request"] = Broken()
         raise KeyboardInterrupt
 
-    middleware = AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING)
+    middleware = wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING)
     with pytest.raises(ValueError, match="a bug") as raised:
         call(middleware)
     assert isinstance(raised.value.__context__, KeyboardInterrupt)
@@ -213,7 +213,7 @@ def test_a_generator_is_counted_where_its_answer_starts(worker: Worker) -> None:
         start_response("500 No", [], None)
         yield b"b"
 
-    middleware = AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING)
+    middleware = wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING)
     answer = call(middleware)
     assert counted(worker) == {}
     assert list(answer) == [b"a", b"b"]
@@ -229,7 +229,7 @@ def test_the_last_status_counts(worker: Worker) -> None:
             start_response("503 Not now", [], (type(error), error, error.__traceback__))
         return []
 
-    call(AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING))
+    call(wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING))
     assert counted(worker) == {(None, 503): 1}
 
 
@@ -257,7 +257,7 @@ def test_start_response_is_the_servers_own(worker: Worker) -> None:
         start(headers=[], status="201 Created")
         return []
 
-    middleware = AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING)
+    middleware = wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING)
     middleware({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, start_response)  # type: ignore[arg-type]
     assert given == [
         ("200 OK", [("A", "b")], None),
@@ -281,7 +281,7 @@ def test_a_status_that_is_none_is_counted_and_passed_on(worker: Worker, status: 
         start_response(status, [])
         return []
 
-    middleware = AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING)
+    middleware = wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING)
     middleware(
         {"REQUEST_METHOD": "GET", "PATH_INFO": "/"},
         lambda status, headers, exc_info=None: given.append(status),  # type: ignore[arg-type]
@@ -309,7 +309,7 @@ def test_what_is_not_werkzeugs_request(worker: Worker, request_: Any) -> None:
         start_response("200 OK", [])
         return []
 
-    call(AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING))
+    call(wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING))
     assert counted(worker) == {(None, 200): 1}
 
 
@@ -318,7 +318,7 @@ def test_more_routes_than_are_remembered_are_told_apart(worker: Worker) -> None:
     statuses = (200, 201, 404)
     for number in range(20):
         app.add_url_rule(f"/{number}/<int:status>", f"view{number}", lambda status: ("", status))
-    middleware = AuthMiddleware(app.wsgi_app, worker.authenticator, open_routes=EVERYTHING)
+    middleware = wsgi.middleware(app.wsgi_app, worker.authenticator, open_routes=EVERYTHING)
     for _ in range(3):
         for number in range(20):
             for status in statuses:
@@ -348,7 +348,7 @@ def test_a_route_s_name_is_asked_for_once_and_no_other_has_its_place(worker: Wor
         start_response("200 OK", [])
         return []
 
-    middleware = AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING)
+    middleware = wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING)
     addresses = set()
     for number in range(100):
         rules[:] = [Named(number)]
@@ -376,7 +376,7 @@ def test_a_remembered_route_is_no_leak(worker: Worker) -> None:
     # A cycle: the route leads to what remembers it.
     rules[0].latencies = latencies
     worker.authenticator.latencies = latencies
-    call(AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING))
+    call(wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING))
     assert seen(latencies) == {("view", 200): 1}
     gone = weakref.ref(rules.pop())
     worker.authenticator.latencies = Latencies(memory())
@@ -396,7 +396,7 @@ def test_a_kept_start_response_is_no_leak(worker: Worker) -> None:
         start_response("200 OK", [])
         return []
 
-    middleware = AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING)
+    middleware = wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING)
     environ = Environ(REQUEST_METHOD="GET", PATH_INFO="/")
     kept = weakref.ref(environ)
     middleware(environ, lambda status, headers, exc_info=None: None)  # type: ignore[arg-type]
@@ -410,6 +410,6 @@ def test_metrics_can_be_off(worker: Worker) -> None:
         start_response("200 OK", [])
         return []
 
-    call(AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING, metrics=False))
+    call(wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING, metrics=False))
     assert counted(worker) == {}
     assert worker.authenticator.counters.value(Count.STARTED) == 0

@@ -14,13 +14,10 @@ from wsgiref.validate import validator
 
 import pytest
 
-from app.auth import (
-    AuthMiddleware,
-    OpenRoutes,
-)
-from app.auth.counts import Count
-from app.credentials.models import Principal
-from app.errors import StoreError
+from latchkey import OpenRoutes, wsgi
+from latchkey.box.counted import Count
+from latchkey.credentials.models import Principal
+from latchkey.errors import StoreError
 from tests.auth.plain_application import PlainApplication, bearer, call, pair
 from tests.auth.worker import Worker, api_key, derive, forge, new_throttle
 
@@ -51,7 +48,7 @@ def test_a_good_credential_gets_through_with_its_principal(
     worker: Worker, plain: PlainApplication, scheme: Callable[[str], dict[str, str]]
 ) -> None:
     secret = worker.issue()
-    answer = call(AuthMiddleware(validator(plain), worker.authenticator), "/x", scheme(secret))
+    answer = call(wsgi.middleware(validator(plain), worker.authenticator), "/x", scheme(secret))
     assert (answer.status, answer.body) == (200, b"hello")
     [principal] = plain.principals
     assert isinstance(principal, Principal)
@@ -63,7 +60,7 @@ def test_a_good_credential_gets_through_with_its_principal(
 def test_everything_is_denied_by_default(
     worker: Worker, plain: PlainApplication, path: str, method: str
 ) -> None:
-    middleware = AuthMiddleware(plain, worker.authenticator)
+    middleware = wsgi.middleware(plain, worker.authenticator)
     environ: dict[str, Any] = {"REQUEST_METHOD": method, "PATH_INFO": path}
     setup_testing_defaults(environ)
     statuses: list[str] = []
@@ -76,7 +73,7 @@ def test_everything_is_denied_by_default(
 
 def test_open_routes_carry_no_principal(worker: Worker, plain: PlainApplication) -> None:
     open_routes = OpenRoutes(frozenset({("GET", "/health"), ("POST", "/join")}), ("/docs/",))
-    middleware = AuthMiddleware(validator(plain), worker.authenticator, open_routes=open_routes)
+    middleware = wsgi.middleware(validator(plain), worker.authenticator, open_routes=open_routes)
     admitted = [
         ("GET", "/health"),
         ("HEAD", "/health"),
@@ -110,7 +107,7 @@ def test_a_principal_from_outside_counts_for_nothing(
     worker: Worker, plain: PlainApplication
 ) -> None:
     open_routes = OpenRoutes(frozenset({("GET", "/open")}))
-    middleware = AuthMiddleware(plain, worker.authenticator, open_routes=open_routes)
+    middleware = wsgi.middleware(plain, worker.authenticator, open_routes=open_routes)
     headers = {"latchkey.principal": "me", "Latchkey-Principal": "me"}
     assert call(middleware, "/closed", headers).status == 401
     assert call(middleware, "/open", headers).status == 200
@@ -120,7 +117,7 @@ def test_a_principal_from_outside_counts_for_nothing(
 def test_refusals_in_both_dialects_with_their_challenges(
     worker: Worker, plain: PlainApplication
 ) -> None:
-    middleware = AuthMiddleware(plain, worker.authenticator)
+    middleware = wsgi.middleware(plain, worker.authenticator)
     good, revoked = worker.issue(), worker.issue()
     worker.revoke(revoked)
     realm = 'Bearer realm="latchkey"'
@@ -158,7 +155,7 @@ def test_refusals_in_both_dialects_with_their_challenges(
 def test_a_refused_head_has_the_headers_and_no_body(
     worker: Worker, plain: PlainApplication
 ) -> None:
-    middleware = AuthMiddleware(plain, worker.authenticator)
+    middleware = wsgi.middleware(plain, worker.authenticator)
     get, head = (call(middleware, "/v1/x", method=method) for method in ("GET", "HEAD"))
     assert head.body == b""
     assert head.headers == get.headers
@@ -166,7 +163,7 @@ def test_a_refused_head_has_the_headers_and_no_body(
 
 
 def test_each_outcome_is_counted(worker: Worker, plain: PlainApplication) -> None:
-    middleware = AuthMiddleware(plain, worker.authenticator)
+    middleware = wsgi.middleware(plain, worker.authenticator)
     good = worker.issue()
     for headers in (bearer(good), pair(good), {}, pair(derive(worker.keys.newest))):
         call(middleware, "/", headers)
@@ -177,7 +174,7 @@ def test_each_outcome_is_counted(worker: Worker, plain: PlainApplication) -> Non
 
 def test_only_invalid_credentials_are_throttled(worker: Worker, plain: PlainApplication) -> None:
     throttle = new_throttle("3/hour")
-    middleware = AuthMiddleware(plain, worker.authenticator, throttle=throttle)
+    middleware = wsgi.middleware(plain, worker.authenticator, throttle=throttle)
     good, revoked = worker.issue(), worker.issue()
     worker.revoke(revoked)
     both = {**pair(good), **bearer(good)}
@@ -203,8 +200,8 @@ def test_a_database_failure_is_told_and_answered_500(
     worker: Worker, plain: PlainApplication
 ) -> None:
     faults: list[StoreError] = []
-    middleware = AuthMiddleware(plain, worker.authenticator, on_fault=faults.append)
-    silent = AuthMiddleware(plain, worker.authenticator)
+    middleware = wsgi.middleware(plain, worker.authenticator, on_fault=faults.append)
+    silent = wsgi.middleware(plain, worker.authenticator)
     secret = worker.issue()
     away = worker.path.with_name("away.db")
     worker.path.rename(away)

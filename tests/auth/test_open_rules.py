@@ -13,10 +13,9 @@ from flask_cors import CORS, cross_origin
 from werkzeug.routing import BaseConverter
 from werkzeug.test import TestResponse
 
-from app.assembly import Latchkey
-from app.auth import AuthMiddleware, OpenRoutes, any_credential, principal_or_none, require_scope
-from app.auth.counts import Count
-from app.errors import ConfigurationError
+from latchkey import Latchkey, OpenRoutes, any_credential, principal_or_none, require_scope, wsgi
+from latchkey.box.counted import Count
+from latchkey.errors import ConfigurationError
 from tests.audited import TESTER
 from tests.auth.plain_application import PlainApplication, bearer, call
 from tests.auth.worker import Worker
@@ -210,7 +209,7 @@ def test_placeholders_need_a_router(tmp_path: Path, latchkey: Latchkey) -> None:
         latchkey.middleware(PlainApplication(), open_routes)
     worker = Worker(tmp_path / "another.db")
     with pytest.raises(ConfigurationError, match="need a router"):
-        AuthMiddleware(PlainApplication(), worker.authenticator, open_routes=open_routes)
+        wsgi.middleware(PlainApplication(), worker.authenticator, open_routes=open_routes)
     worker.close()
 
 

@@ -10,16 +10,10 @@ import pytest
 from flask import Flask, abort
 from werkzeug.test import TestResponse
 
-from app.assembly import Latchkey
-from app.auth import (
-    AuthMiddleware,
-    OpenRoutes,
-    any_credential,
-    current_principal,
-    require_scope,
-)
-from app.config import Settings
-from app.errors import NoPrincipal
+from latchkey import Latchkey, OpenRoutes, any_credential, current_principal, require_scope
+from latchkey.check._latency import Latency
+from latchkey.config import Settings
+from latchkey.errors import NoPrincipal
 from tests.audited import TESTER, audit_files
 from tests.auth.plain_application import PlainApplication, bearer, call, pair
 from tests.database import new_database
@@ -77,7 +71,7 @@ def test_an_application_of_ones_own(latchkey: Latchkey) -> None:
     flask = shop()
     latchkey.protect(flask, OPEN)
     assert flask.extensions["latchkey"] is latchkey
-    assert isinstance(flask.wsgi_app, AuthMiddleware)
+    assert isinstance(flask.wsgi_app, Latency)
     client = flask.test_client()
     issued = latchkey.credentials.issue(
         name="reader", caller=None, scopes=frozenset({"account:read"}), by=TESTER

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from flask import Flask, Response, abort, stream_with_context
 
-from app.assembly import Latchkey
-from app.auth import OpenRoutes, any_credential, current_principal, principal_or_none
-from app.credentials.models import Principal
-from app.errors import NoPrincipal
+from latchkey import Latchkey, OpenRoutes, any_credential, current_principal, principal_or_none
+from latchkey.credentials.models import Principal
+from latchkey.errors import NoPrincipal
 from tests.audited import TESTER
 from tests.auth.plain_application import bearer
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from app.auth import AuthMiddleware
-from app.auth.counts import Count, Use
-from app.auth.levels import CompiledLevel
-from app.credentials.models import Principal
+from latchkey import wsgi
+from latchkey.box.counted import Count, Use
+from latchkey.check.cache_levels import CompiledLevel
+from latchkey.credentials.models import Principal
 from tests.auth.worker import Worker, api_key, forge
 
 PRINCIPAL = "latchkey.principal"
@@ -28,14 +28,14 @@ def worker(tmp_path: Path) -> Iterator[Worker]:
     worker.close()
 
 
-def new_middleware(worker: Worker) -> AuthMiddleware:
+def new_middleware(worker: Worker) -> Any:
     def application(environ: Any, start_response: Any) -> list[Principal]:
         return [environ[PRINCIPAL]]
 
-    return AuthMiddleware(application, worker.authenticator)  # type: ignore[arg-type]
+    return wsgi.middleware(application, worker.authenticator)  # type: ignore[arg-type]
 
 
-def ask(middleware: AuthMiddleware, secret: str) -> Any:
+def ask(middleware: Any, secret: str) -> Any:
     """The principal that a request acts as, or the status that refuses it."""
     said: list[str] = []
     environ = {
@@ -44,7 +44,7 @@ def ask(middleware: AuthMiddleware, secret: str) -> Any:
         "REMOTE_ADDR": "192.0.2.7",
         "HTTP_AUTHORIZATION": f"Bearer {secret}",
     }
-    answer = middleware(environ, lambda status, headers, exc_info=None: said.append(status))  # type: ignore[arg-type]
+    answer = middleware(environ, lambda status, headers, exc_info=None: said.append(status))
     return said[0] if said else next(iter(answer))
 
 
@@ -102,8 +102,8 @@ def test_a_place_that_is_taken_while_its_principal_is_handed_over(tmp_path: Path
         "HTTP_AUTHORIZATION": f"Bearer {secret}",
         Reentrant(): "",
     }
-    (principal,) = middleware(environ, lambda *said: None)  # type: ignore[arg-type]
-    assert principal.api_key == api_key(secret)  # type: ignore[attr-defined]
+    (principal,) = middleware(environ, lambda *said: None)
+    assert principal.api_key == api_key(secret)
     assert asked == [api_key(each) for each in others * 2]
     assert worker.authenticator.counters.value(Count.CACHE_HIT) > before
     worker.close()

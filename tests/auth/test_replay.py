@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from app.auth.replay import Replay
-from app.credentials.models import Change
-from app.credentials.service import CredentialService, utc_now
+from latchkey.box.replay import Replay
+from latchkey.credentials.models import Change
+from latchkey.credentials.service import CredentialService, utc_now
 from tests.audited import TESTER, new_trail
 from tests.auth.upkeep_box import Box
 from tests.auth.worker import derive

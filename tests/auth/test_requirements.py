@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from flask import Flask, request
 
-from app.auth import any_credential, require_scope
-from app.auth.declarations import Requirement
-from app.auth.error_handlers import answer_our_errors
-from app.auth.requirements import enforce_requirements
-from app.credentials.models import Principal
-from app.credentials.scopes import KNOWN_SCOPES, permits
+from latchkey import any_credential, require_scope
+from latchkey.credentials.models import Principal
+from latchkey.credentials.scopes import KNOWN_SCOPES, permits
+from latchkey.flask.declarations import Requirement
+from latchkey.flask.error_handlers import answer_our_errors
+from latchkey.flask.requirements import enforce_requirements
 
 
 def principal(*scopes: str) -> Principal:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from app.auth.blocks import Totals
-from app.auth.counts import Count, Gauge, Use
-from app.auth.shared import SMALLEST, SharedState, Word
-from fastcache import Segment
+from fastcache.shared import Segment
+from latchkey.box.counted import Count, Gauge, Use
+from latchkey.box.shared import SMALLEST, SharedState, Word
+from latchkey.box.worker_metrics import Totals
 from tests.auth.shared_box import Box, through
 from tests.auth.worker import api_key
 

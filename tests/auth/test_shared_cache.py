@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from app.auth.counts import Count, Use
-from app.credentials.derivation import DerivationKey
-from app.errors import StoreError
+from latchkey.box.counted import Count, Use
+from latchkey.credentials.derivation import DerivationKey
+from latchkey.errors import StoreError
 from tests.audited import TESTER
 from tests.auth.shared_box import Box, through
 from tests.auth.worker import (

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from app.auth import AuthMiddleware
-from app.auth.addresses import ClientAddresses
-from app.auth.counts import Use
-from app.auth.shared import SharedState
-from app.auth.sightings import UNKNOWN_ADDRESS, Sightings
-from app.auth.tallies import LiveTallies
-from app.credentials.models import SIGHTINGS_KEPT, Credential, Principal, Usage
-from app.credentials.usage import UsageReader
+from latchkey import wsgi
+from latchkey.addresses import ClientAddresses
+from latchkey.box.counted import Use
+from latchkey.box.shared import SharedState
+from latchkey.box.sightings import UNKNOWN_ADDRESS, Sightings
+from latchkey.box.use_counts import LiveTallies
+from latchkey.credentials.models import SIGHTINGS_KEPT, Credential, Principal, Usage
+from latchkey.credentials.usage import UsageReader
 from tests.auth.worker import Worker, api_key
 
 PRINCIPAL = "latchkey.principal"
@@ -33,7 +33,7 @@ class Box:
         self.worker = Worker(directory / "latchkey.db", real_time=True)
         self.shared = self.worker.authenticator.shared
         self.sightings = Sightings(self.shared, ClientAddresses(proxies))
-        self.middleware: Any = AuthMiddleware(
+        self.middleware: Any = wsgi.middleware(
             lambda environ, start_response: [], self.worker.authenticator, sightings=self.sightings
         )
         self.secret = self.worker.issue()
@@ -69,7 +69,7 @@ class Box:
         if compiled:
             self.middleware(environ, lambda *_: None)
         else:
-            self.middleware.examine(environ, lambda *_: None)
+            self.middleware.application.policy.examine(environ, lambda *_: None)
         assert isinstance(environ[PRINCIPAL], Principal)
 
     def age(self) -> None:

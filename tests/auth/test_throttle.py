@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from app.auth.throttle import FailureThrottle
-from app.errors import RateLimited
-from fastcache import KeyedDigest, WindowTable
+from fastcache.shared import KeyedDigest, WindowTable
+from latchkey.box.throttle import FailureThrottle
+from latchkey.errors import RateLimited
 from tests.auth.worker import Time, new_throttle
 
 

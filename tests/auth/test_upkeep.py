@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from app.auth.counts import Use
-from app.auth.flush import INTERVAL, Flush
-from app.auth.replay import Replay
-from app.auth.shared import Word
-from app.auth.tallies import LiveTallies
-from app.auth.upkeep import Upkeep
-from app.credentials.models import Tally
-from app.credentials.service import utc_now
-from app.store import Store
+from latchkey.box.counted import Use
+from latchkey.box.flush import INTERVAL, Flush
+from latchkey.box.replay import Replay
+from latchkey.box.shared import Word
+from latchkey.box.upkeep import Upkeep
+from latchkey.box.use_counts import LiveTallies
+from latchkey.credentials.models import Tally
+from latchkey.credentials.service import utc_now
+from latchkey.store import Store
 from tests.audited import new_trail
 from tests.auth.upkeep_box import Box
 from tests.auth.worker import PATIENCE, Running, Time

@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
-from app.auth import AuthMiddleware, OpenRoutes
-from app.auth._hit import called_by_vector
-from app.auth.counts import Count
-from app.auth.shared import SharedState
-from app.auth.sightings import Sightings
+from latchkey import OpenRoutes, wsgi
+from latchkey.box.counted import Count
+from latchkey.box.shared import SharedState
+from latchkey.box.sightings import Sightings
+from latchkey.check._check import Check, Outcome
+from latchkey.check._gate import Gate
+from latchkey.check._latency import Latency
 from tests.auth.worker import Running, Worker
 
 EVERYTHING = OpenRoutes(areas=("/",))
@@ -29,8 +31,8 @@ def worker(tmp_path: Path) -> Iterator[Worker]:
     worker.close()
 
 
-def new_middleware(worker: Worker, application: Any) -> AuthMiddleware:
-    return AuthMiddleware(application, worker.authenticator, open_routes=EVERYTHING)
+def new_middleware(worker: Worker, application: Any) -> Any:
+    return wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING)
 
 
 def new_environ(**more: Any) -> dict[str, Any]:
@@ -71,54 +73,77 @@ def test_a_call_that_is_not_wsgi_s_is_refused(worker: Worker, call: Callable[[An
 
 
 def test_every_way_to_call(worker: Worker) -> None:
-    class Derived(AuthMiddleware):
-        """Called as what it derives from."""
-
-    class Wrapped(AuthMiddleware):
-        """Called by itself first."""
-
-        def __call__(self, *arguments: Any) -> Any:
-            return [*super().__call__(*arguments), b"wrapped"]
-
-    for kind, answer in (
-        (AuthMiddleware, [b"good"]),
-        (Derived, [b"good"]),
-        (Wrapped, [b"good", b"wrapped"]),
-    ):
-        middleware = kind(good, worker.authenticator, open_routes=EVERYTHING)
-        assert list(middleware(new_environ(), ignore)) == answer
-        assert list(middleware.__call__(new_environ(), ignore)) == answer
-    assert counted(worker) == {200: 6}
-
-
-def test_only_what_is_called_so_is_called_by_vector() -> None:
-    class Wrapped(AuthMiddleware):
-        """Called by itself first."""
-
-        def __call__(self, *arguments: Any) -> Any:
-            return super().__call__(*arguments)
-
-    for kind in (Wrapped, Worker):
-        with pytest.raises(TypeError, match="is not called as HitPath is"):
-            called_by_vector(kind)  # type: ignore[type-var]
-
-
-def test_it_is_set_up_once(worker: Worker) -> None:
     middleware = new_middleware(worker, good)
-    with pytest.raises(RuntimeError, match="set up once"):
-        middleware.__init__(good, worker.authenticator)  # type: ignore[misc]
-    assert middleware(new_environ(), ignore) == [b"good"]
+    for call in (middleware, middleware.__call__):
+        assert list(call(new_environ(), ignore)) == [b"good"]
+    assert counted(worker) == {200: 2}
+
+
+def test_none_is_a_base_class_of_another(worker: Worker) -> None:
+    middleware = new_middleware(worker, good)
+    kinds = [type(middleware), type(middleware.application), type(middleware.application.policy)]
+    for kind in (*kinds, Check):
+        assert kind.__bases__ == (object,)
+    for kind in (Latency, Gate, Check):
+        with pytest.raises(TypeError, match="not an acceptable base type"):
+            type("Derived", (kind,), {})
+
+
+def test_each_part_is_set_up_once(worker: Worker) -> None:
+    latency = new_middleware(worker, good)
+    gate = latency.application
+    authenticator = worker.authenticator
+    check = Check(
+        authenticator,
+        known=authenticator.compiled,
+        open_routes=EVERYTHING,
+        sightings=Sightings(authenticator.shared),
+    )
+    again: list[Callable[[], None]] = [
+        lambda: latency.__init__(good, authenticator.latencies, authenticator.counters, True),
+        lambda: gate.__init__(good, check, gate.policy),
+        lambda: check.__init__(  # type: ignore[misc]
+            authenticator,
+            known=None,
+            open_routes=EVERYTHING,
+            sightings=Sightings(authenticator.shared),
+        ),
+    ]
+    for initialize in again:
+        with pytest.raises(RuntimeError, match="set up once"):
+            initialize()
+    assert latency(new_environ(), ignore) == [b"good"]
+
+
+def test_a_check_by_itself_says_what_it_came_to(worker: Worker) -> None:
+    authenticator = worker.authenticator
+    check = Check(
+        authenticator,
+        known=authenticator.compiled,
+        open_routes=OpenRoutes(frozenset({("GET", "/open")})),
+        sightings=Sightings(authenticator.shared),
+    )
+    secret = worker.issue()
+    presented = {"HTTP_AUTHORIZATION": f"Bearer {secret}"}
+    assert check(new_environ(PATH_INFO="/open")) is Outcome.OPEN
+    assert check(new_environ()) is Outcome.UNDECIDED
+    assert check(new_environ(**presented)) is Outcome.UNDECIDED
+    principal = worker.authenticate(secret)
+    assert check(new_environ(**presented)) is principal
+    assert check(new_environ(HTTP_AUTHORIZATION="Bearer x")) is Outcome.UNDECIDED
 
 
 def test_sightings_of_other_memory_are_refused(worker: Worker) -> None:
     elsewhere = Sightings(SharedState.private())
     with pytest.raises(ValueError, match="sightings must be of the memory"):
-        AuthMiddleware(good, worker.authenticator, sightings=elsewhere)
+        wsgi.middleware(good, worker.authenticator, sightings=elsewhere)
 
 
 def test_what_was_not_set_up_cannot_be_called() -> None:
     with pytest.raises(TypeError):
-        AuthMiddleware.__new__(AuthMiddleware)(new_environ(), ignore)
+        Gate.__new__(Gate)(new_environ(), ignore)
+    with pytest.raises(TypeError):
+        Latency.__new__(Latency)(new_environ(), ignore)
 
 
 BEARER = {"HTTP_AUTHORIZATION": f"Bearer {'x' * 79}"}
@@ -151,7 +176,7 @@ def test_what_a_key_of_the_environ_raises_is_raised(
 
     environ = {Hostile(name): "x", "REQUEST_METHOD": "GET", **plain}
     with pytest.raises(ValueError, match="a bug"):
-        AuthMiddleware(good, worker.authenticator)(environ, ignore)
+        wsgi.middleware(good, worker.authenticator)(environ, ignore)
     assert worker.authenticator.shared.blocks.totals().in_flight == 0
 
 
@@ -229,7 +254,7 @@ def test_nothing_of_a_request_outlives_it(worker: Worker) -> None:
     for _ in range(3):
         value, server = Value(), Value()
         gone = weakref.ref(value), weakref.ref(server)
-        middleware(new_environ(value=value), server)  # type: ignore[arg-type]
+        middleware(new_environ(value=value), server)
         del value, server
         assert [reference() for reference in gone] == [None, None]
 
@@ -265,7 +290,7 @@ def test_requests_at_once_are_told_apart(worker: Worker) -> None:
         for _ in range(50):
             middleware(
                 new_environ(status=status),
-                lambda given, headers, exc_info=None: said[status].append(given),  # type: ignore[arg-type]
+                lambda given, headers, exc_info=None: said[status].append(given),
             )
 
     statuses = [f"{200 + number} x" for number in range(8)]

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from typing import ClassVar, assert_type
+from wsgiref.types import WSGIApplication
 
 from flask import Flask
 from flask.views import MethodView, View
 
-from app.assembly import Latchkey
-from app.auth import (
-    AuthMiddleware,
+from latchkey import (
+    Latchkey,
     OpenRoutes,
+    Principal,
     any_credential,
     current_principal,
     principal_or_none,
     require_scope,
 )
-from app.credentials.models import Principal
 
 site = Flask(__name__)
 
@@ -96,5 +96,5 @@ def note() -> None:
 
 
 def plain() -> None:
-    assert_type(Latchkey.join().middleware(site.wsgi_app), AuthMiddleware)
+    assert_type(Latchkey.join().middleware(site.wsgi_app), WSGIApplication)
     site.wsgi_app = Latchkey.join().middleware(site.wsgi_app)  # type: ignore[method-assign,assignment]

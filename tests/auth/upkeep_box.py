@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.auth.flush import Flush
-from app.auth.replay import Replay
-from app.auth.shared import SharedState, Word
-from app.auth.tallies import LiveTallies
-from app.credentials.models import Credential
-from app.credentials.service import CredentialService
+from latchkey.box.flush import Flush
+from latchkey.box.replay import Replay
+from latchkey.box.shared import SharedState, Word
+from latchkey.box.use_counts import LiveTallies
+from latchkey.credentials.models import Credential
+from latchkey.credentials.service import CredentialService
 from tests.audited import open_store
 from tests.auth.worker import Time
 from tests.credentials.office import KEYS

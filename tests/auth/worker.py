@@ -16,18 +16,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from app.auth.addresses import ClientAddresses
-from app.auth.authenticator import Authenticator
-from app.auth.headers import Presented
-from app.auth.levels import Backend
-from app.auth.shared import SharedState
-from app.auth.throttle import FailureThrottle
-from app.credentials.derivation import DerivationKey, DerivationKeys
-from app.credentials.models import Principal, Verifier
-from app.credentials.service import CredentialService
-from app.credentials.tokens import lookup_key, new_api_key
-from app.errors import AuthenticationError
-from fastcache import KeyedDigest, WindowTable
+from fastcache.shared import KeyedDigest, WindowTable
+from latchkey.addresses import ClientAddresses
+from latchkey.box.shared import SharedState
+from latchkey.box.throttle import FailureThrottle
+from latchkey.check.authenticator import Authenticator
+from latchkey.check.cache_levels import Backend
+from latchkey.check.headers import Presented
+from latchkey.credentials.derivation import DerivationKey, DerivationKeys
+from latchkey.credentials.models import Principal, Verifier
+from latchkey.credentials.service import CredentialService
+from latchkey.credentials.tokens import lookup_key, new_api_key
+from latchkey.errors import AuthenticationError
 from tests.audited import TESTER, open_store
 from tests.database import new_database
 

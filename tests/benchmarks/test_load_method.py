@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from app.credentials.derivation import DerivationKey
-from app.credentials.tokens import read_secret
 from benchmarks.bootstrap import Estimate
 from benchmarks.load.credentials import api_key_of, forged_secret_of, secret_of
 from benchmarks.load.equivalence import judge, quantile, ratio_of_means, ratio_of_quantiles
 from benchmarks.load.paths import BARE, OPEN, OPEN_TOO, PROTECTED, TRIVIAL
 from benchmarks.load.recording import Recorder, Recording, Seconds, read_all
 from benchmarks.load.requesting import Credentials, OutOfCredentials, Requests
+from latchkey.credentials.derivation import DerivationKey
+from latchkey.credentials.tokens import read_secret
 
 MAKER = DerivationKey(b"1" * 32)
 

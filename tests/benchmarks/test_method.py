@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 
-from app.credentials.tokens import lookup_key, new_api_key
 from benchmarks.bootstrap import Bootstrap, Estimate
 from benchmarks.micro import goals, plan
 from benchmarks.micro.cases import HOT_KEYS, Case, Job
@@ -16,6 +15,7 @@ from benchmarks.micro.keys import KEY_LENGTH, Draws, make_key
 from benchmarks.micro.peers import FLOOR, LOCKED, OURS, OURS_SHARDED, PEERS
 from benchmarks.micro.results import Results
 from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED
+from latchkey.credentials.tokens import lookup_key, new_api_key
 
 
 def test_keys_are_like_lookup_keys_equal_but_not_identical() -> None:

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from app.assembly import Latchkey
-from app.config import load_settings
-from app.console.application import build_console
+from latchkey import Latchkey
+from latchkey.config import load_settings
+from latchkey_service.console.application import build_console
 from tests.service import Service
 
 # What a stranger is answered there: the form, or that it lacks its token, its link, its file.

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.console.list_query import ListQuery
-from app.credentials.listing import (
+from latchkey.credentials.listing import (
     CONCERNS,
     LONGEST_SEARCH,
     SORTS,
@@ -18,7 +17,8 @@ from app.credentials.listing import (
     Selection,
     SortBy,
 )
-from app.credentials.models import MODES
+from latchkey.credentials.models import MODES
+from latchkey_service.console.list_query import ListQuery
 
 
 def read(address: str) -> ListQuery:

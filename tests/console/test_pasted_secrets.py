@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.console.list_query import ListQuery
-from app.console.sign_in import own_page
+from latchkey_service.console.list_query import ListQuery
+from latchkey_service.console.sign_in import own_page
 from tests.console.visitor import PASSWORD, Visitor
 from tests.service import Pair, Service
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from app.console.plots import DAYS, HOURS, plot_days, plot_hours
+from latchkey_service.console.plots import DAYS, HOURS, plot_days, plot_hours
 
 NOW = datetime(2026, 3, 1, 13, 45, 59, tzinfo=UTC)
 HOUR = timedelta(hours=1)

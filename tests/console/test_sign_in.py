@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from app.console.sign_in import own_page
+from latchkey_service.console.sign_in import own_page
 from tests.console.visitor import PASSWORD, Visitor, admin, make_administrator
 from tests.service import Service
 

@@ -7,11 +7,11 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
-from app.credentials.derivation import DerivationKey, DerivationKeys
-from app.credentials.models import Mode, Principal
-from app.credentials.scopes import FULL_ACCESS
-from app.credentials.service import CredentialService
-from app.credentials.tokens import new_api_key
+from latchkey.credentials.derivation import DerivationKey, DerivationKeys
+from latchkey.credentials.models import Mode, Principal
+from latchkey.credentials.scopes import FULL_ACCESS
+from latchkey.credentials.service import CredentialService
+from latchkey.credentials.tokens import new_api_key
 from tests.audited import open_store
 from tests.database import new_database
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.credentials.models import Change, Credential, Principal
-from app.credentials.scopes import FULL_ACCESS, KNOWN_SCOPES, permits
-from app.credentials.service import DEFAULT_OVERLAP, CredentialService, utc_now
-from app.credentials.tokens import lookup_key, new_api_key, read_secret
-from app.errors import (
+from latchkey.credentials.models import Change, Credential, Principal
+from latchkey.credentials.scopes import FULL_ACCESS, KNOWN_SCOPES, permits
+from latchkey.credentials.service import DEFAULT_OVERLAP, CredentialService, utc_now
+from latchkey.credentials.tokens import lookup_key, new_api_key, read_secret
+from latchkey.errors import (
     AlreadyRotated,
     CredentialNotFound,
     InsufficientScope,
@@ -20,7 +20,7 @@ from app.errors import (
     KeyExpired,
     StoreError,
 )
-from app.store import Store
+from latchkey.store import Store
 from tests.audited import TESTER, new_seal
 from tests.credentials.office import KEYS, NEW, Office, caller
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.credentials.derivation import DerivationKey, DerivationKeys, instance_key
-from app.credentials.tokens import SecretParts, new_api_key, read_secret
+from latchkey.credentials.derivation import DerivationKey, DerivationKeys, instance_key
+from latchkey.credentials.tokens import SecretParts, new_api_key, read_secret
 from tests.credentials import reference
 
 KEYS = [DerivationKey(bytes([number]) * 32) for number in range(1, 5)]

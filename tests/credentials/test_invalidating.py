@@ -9,11 +9,11 @@ from datetime import timedelta
 
 import pytest
 
-from app.credentials.audit import Action
-from app.credentials.importing import Foreign, ImportRefused, import_keys
-from app.credentials.models import Change
-from app.credentials.service import CredentialService
-from app.errors import AlreadyRotated, InsufficientScope, KeyExpired, StoreError
+from latchkey.credentials.audit import Action
+from latchkey.credentials.importing import Foreign, ImportRefused, import_keys
+from latchkey.credentials.models import Change
+from latchkey.credentials.service import CredentialService
+from latchkey.errors import AlreadyRotated, InsufficientScope, KeyExpired, StoreError
 from tests.audited import TESTER, new_seal
 from tests.credentials.office import KEYS, NEW, Office, caller, derived
 

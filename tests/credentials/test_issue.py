@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.credentials.models import MODES, Mode
-from app.credentials.scopes import FULL_ACCESS, KNOWN_SCOPES, permits
-from app.credentials.service import INHERITED, Inherited, hash_secret, utc_now
-from app.credentials.tokens import api_key_from, check_api_key, read_secret
-from app.errors import DuplicateApiKey, InsufficientScope, InvalidField
+from latchkey.credentials.models import MODES, Mode
+from latchkey.credentials.scopes import FULL_ACCESS, KNOWN_SCOPES, permits
+from latchkey.credentials.service import INHERITED, Inherited, hash_secret, utc_now
+from latchkey.credentials.tokens import api_key_from, check_api_key, read_secret
+from latchkey.errors import DuplicateApiKey, InsufficientScope, InvalidField
 from tests.audited import TESTER
 from tests.credentials.office import KEYS, NEW, Office, caller
 

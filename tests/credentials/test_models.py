@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from app.credentials.derivation import DerivationKey
-from app.credentials.models import MODES, Credential, NewCredential, Principal
-from app.credentials.tokens import lookup_key, new_api_key
+from latchkey.credentials.derivation import DerivationKey
+from latchkey.credentials.models import MODES, Credential, NewCredential, Principal
+from latchkey.credentials.tokens import lookup_key, new_api_key
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)

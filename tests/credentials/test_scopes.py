@@ -7,8 +7,14 @@ from collections.abc import Iterable
 
 import pytest
 
-from app.credentials.scopes import FULL_ACCESS, KNOWN_SCOPES, parse_scopes, permits, require_within
-from app.errors import InsufficientScope, InvalidField
+from latchkey.credentials.scopes import (
+    FULL_ACCESS,
+    KNOWN_SCOPES,
+    parse_scopes,
+    permits,
+    require_within,
+)
+from latchkey.errors import InsufficientScope, InvalidField
 
 RESOURCES = ("account", "credentials")
 SUBSETS = [

@@ -11,13 +11,13 @@ from datetime import datetime
 
 import pytest
 
-from app.credentials.audit import Trail
-from app.credentials.derivation import DerivationKey
-from app.credentials.models import MODES, Credential, Mode, NewCredential
-from app.credentials.scopes import FULL_ACCESS
-from app.credentials.service import CredentialService, hash_secret, utc_now
-from app.credentials.tokens import lookup_key, new_api_key
-from app.errors import (
+from latchkey.credentials.audit import Trail
+from latchkey.credentials.derivation import DerivationKey
+from latchkey.credentials.models import MODES, Credential, Mode, NewCredential
+from latchkey.credentials.scopes import FULL_ACCESS
+from latchkey.credentials.service import CredentialService, hash_secret, utc_now
+from latchkey.credentials.tokens import lookup_key, new_api_key
+from latchkey.errors import (
     CredentialNotFound,
     DuplicateApiKey,
     InsufficientScope,
@@ -25,7 +25,7 @@ from app.errors import (
     NotDerived,
     StoreError,
 )
-from app.store import Store
+from latchkey.store import Store
 from tests.audited import TESTER, new_seal
 from tests.credentials import reference
 from tests.credentials.office import KEYS, NEW, OLD, OUTSIDER, RETIRED, Office, caller, derived

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.credentials import base62, tokens
-from app.credentials.models import MODES, Mode
+from latchkey.credentials import base62, tokens
+from latchkey.credentials.models import MODES, Mode
 from tests.credentials import reference
 
 MODE = st.sampled_from(MODES)

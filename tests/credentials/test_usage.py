@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from app.credentials.models import Credential, Sighting, Tally
-from app.credentials.usage import UsageReader
-from app.store import Store
+from latchkey.credentials.models import Credential, Sighting, Tally
+from latchkey.credentials.usage import UsageReader
+from latchkey.store import Store
 from tests.audited import new_trail, open_store
 from tests.database import new_database
 from tests.store.conftest import NOW, new_credential

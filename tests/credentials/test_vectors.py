@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from app.credentials import base62, tokens
-from app.credentials.derivation import DerivationKey, DerivationKeys, instance_key
-from app.credentials.service import hash_secret
+from latchkey.credentials import base62, tokens
+from latchkey.credentials.derivation import DerivationKey, DerivationKeys, instance_key
+from latchkey.credentials.service import hash_secret
 from tests.credentials import reference
 
 VECTORS: dict[str, Any] = json.loads(Path(__file__).with_name("vectors.json").read_text("ascii"))

@@ -16,19 +16,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fastcache import (
+from fastcache import LRUCache, TTLCache, cached
+from fastcache.shared import (
     Counters,
     KeyedDigest,
-    LRUCache,
     Region,
     Segment,
     SegmentError,
     SharedCache,
     Stripes,
     Tallies,
-    TTLCache,
     WindowTable,
-    cached,
 )
 
 SETTLED = 4

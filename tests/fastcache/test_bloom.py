@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastcache import BloomFilter
+from fastcache.shared import BloomFilter
 from tests.fastcache.processes import Child, all_end_well
 
 

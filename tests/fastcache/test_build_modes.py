@@ -29,7 +29,7 @@ def test_unknown_mode_stops_the_build() -> None:
 
 _IMPORTED_WITHOUT_THE_APPLICATION = """
 import importlib, pathlib, sys
-sys.modules["app"] = None
+sys.modules["latchkey"] = sys.modules["latchkey_service"] = None
 for path in ("tests/conftest.py", *map(str, pathlib.Path("tests/fastcache").glob("test_*.py"))):
     importlib.import_module(path.removesuffix(".py").replace("/", "."))
 """

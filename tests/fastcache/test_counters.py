@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from fastcache import Counters
+from fastcache.shared import Counters
 from tests.fastcache.processes import Child, all_end_well
 
 TOP = (1 << 64) - 1

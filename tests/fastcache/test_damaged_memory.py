@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import pytest
 
-from fastcache import BloomFilter, Counters, SharedCache, Stripes, Tallies, WindowTable
-from fastcache._segment_layout import bound_word
+from fastcache.shared import BloomFilter, Counters, SharedCache, Stripes, Tallies, WindowTable
+from fastcache.shared.segment_layout import bound_word
 from tests.fastcache.guarded import guarded
 from tests.fastcache.processes import Child, Gate
 

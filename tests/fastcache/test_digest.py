@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastcache import KeyedDigest
+from fastcache.shared import KeyedDigest
 
 KEY = bytes(range(64))
 HEADERS = Path(__file__).parents[2] / "fastcache"

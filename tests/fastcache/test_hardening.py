@@ -68,8 +68,8 @@ def test_each_module_is_bound_and_then_read_only(path: Path) -> None:
 @released
 def test_stacks_are_protected() -> None:
     """Of every module that has an array on the stack; these do."""
-    for name in ("_shared_cache", "_digest", "_tallies"):
-        (path,) = ROOT.glob(f"fastcache/{name}.*.so")
+    for name in ("_cache", "_digest", "_tallies"):
+        (path,) = ROOT.glob(f"fastcache/shared/{name}.*.so")
         assert b"\0__stack_chk_fail\0" in read(path).names
 
 

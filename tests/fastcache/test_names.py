@@ -11,20 +11,27 @@ from pathlib import Path
 import pytest
 
 import fastcache
+import fastcache.shared
 
 PACKAGE = Path(fastcache.__file__).parent
-MODULES = sorted(path.name.partition(".")[0] for path in PACKAGE.glob("*.pyx"))
+MODULES = sorted(
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in PACKAGE.rglob("*.pyx")
+)
 
 
 def test_public_names() -> None:
     assert fastcache.__all__ == (
-        "BloomFilter",
         "CacheInfo",
         "CacheStats",
         "Cached",
+        "LRUCache",
+        "TTLCache",
+        "cached",
+    )
+    assert fastcache.shared.__all__ == (
+        "BloomFilter",
         "Counters",
         "KeyedDigest",
-        "LRUCache",
         "Region",
         "Segment",
         "SegmentError",
@@ -36,12 +43,11 @@ def test_public_names() -> None:
         "SharedCacheStats",
         "SharedEntry",
         "Stripes",
-        "TTLCache",
         "Tallies",
         "WindowTable",
-        "cached",
     )
-    assert all(hasattr(fastcache, name) for name in fastcache.__all__)
+    for package in (fastcache, fastcache.shared):
+        assert all(hasattr(package, name) for name in package.__all__)
 
 
 @pytest.mark.parametrize("module", ["fastcache", *(f"fastcache.{name}" for name in MODULES)])
@@ -49,7 +55,7 @@ def test_each_module_imports_alone(module: str) -> None:
     """Without warnings, and without the service or cachetools."""
     code = (
         f"import sys, {module}; "
-        "strangers = {'app', 'cachetools', 'flask', 'sqlalchemy'} & set(sys.modules); "
+        "strangers = {'latchkey', 'cachetools', 'flask', 'sqlalchemy'} & set(sys.modules); "
         "sys.exit(f'imports {strangers}' if strangers else 0)"
     )
     subprocess.run(
@@ -74,7 +80,7 @@ def test_importing_leaves_the_gil_as_it_was() -> None:
 def test_every_compiled_module_has_a_stub() -> None:
     assert (PACKAGE / "py.typed").exists()
     for name in MODULES:
-        assert (PACKAGE / f"{name}.pyi").exists(), name
+        assert (PACKAGE / f"{name.replace('.', '/')}.pyi").exists(), name
 
 
 def test_missing_compiled_modules_are_named(tmp_path: Path) -> None:
@@ -91,5 +97,5 @@ def test_missing_compiled_modules_are_named(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("ImportError: the compiled module fastcache._bloom is missing: ")
+    assert last.startswith("ImportError: the compiled module fastcache._cached is missing: ")
     assert "build_ext --inplace" in last

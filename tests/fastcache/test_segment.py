@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fastcache import (
+from fastcache.shared import (
     Counters,
     Region,
     Segment,

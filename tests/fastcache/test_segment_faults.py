@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastcache import (
+from fastcache.shared import (
     Region,
     Segment,
     SegmentError,
@@ -23,7 +23,7 @@ from fastcache import (
     SegmentFull,
     SegmentUnusable,
 )
-from fastcache._segment_layout import Header, bound_word, laid_out
+from fastcache.shared.segment_layout import Header, bound_word, laid_out
 from tests.fastcache.processes import Child, all_end_well
 
 PAGE = mmap.PAGESIZE
@@ -279,7 +279,7 @@ def test_a_limit_on_the_size_of_files(path: Path) -> None:
 
 FULL = """
 import mmap, os, sys
-from fastcache import Region, Segment, SegmentFull, Tallies
+from fastcache.shared import Region, Segment, SegmentFull, Tallies
 
 directory = sys.argv[1]
 path = directory + "/segment"

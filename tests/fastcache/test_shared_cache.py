@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastcache import SharedCache, SharedCacheStats, SharedEntry
+from fastcache.shared import SharedCache, SharedCacheStats, SharedEntry
 
 FAR = time.monotonic_ns() + 10**15
 TOP = (1 << 64) - 1

@@ -14,7 +14,7 @@ import zlib
 
 import pytest
 
-from fastcache import Counters, SharedCache
+from fastcache.shared import Counters, SharedCache
 from tests.fastcache.processes import Child, Signal, all_end_well
 
 pytestmark = pytest.mark.attack

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastcache import Stripes
+from fastcache.shared import Stripes
 
 MASK = (1 << 64) - 1
 

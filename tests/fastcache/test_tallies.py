@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastcache import Tallies
-from fastcache._segment_layout import bound_word
+from fastcache.shared import Tallies
+from fastcache.shared.segment_layout import bound_word
 from tests.fastcache.processes import Child, all_end_well
 
 TOP = (1 << 64) - 1

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastcache import WindowTable
+from fastcache.shared import WindowTable
 from tests.fastcache.processes import Child, Gate, all_end_well
 
 TOP = (1 << 64) - 1

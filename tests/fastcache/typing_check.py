@@ -6,13 +6,10 @@ from collections.abc import Awaitable, MutableMapping
 from datetime import UTC, datetime, timedelta
 from typing import assert_type
 
-from fastcache import (
-    Cached,
-    CacheInfo,
-    CacheStats,
+from fastcache import Cached, CacheInfo, CacheStats, LRUCache, TTLCache, cached
+from fastcache.shared import (
     Counters,
     KeyedDigest,
-    LRUCache,
     Region,
     Segment,
     SharedCache,
@@ -20,9 +17,7 @@ from fastcache import (
     SharedEntry,
     Stripes,
     Tallies,
-    TTLCache,
     WindowTable,
-    cached,
 )
 
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 if TYPE_CHECKING:
-    from app.assembly import Latchkey
-    from app.credentials.models import Verifier
+    from latchkey import Latchkey
+    from latchkey.credentials.models import Verifier
 
 BEFORE, AFTER, COMMITTED = "before", "after", "committed"
 """Between ticket and SELECT; between SELECT and fill; between commit and increment."""
@@ -83,9 +83,9 @@ class _Quiet(WSGIRequestHandler):
 
 def main() -> None:
     """Serve until the process is ended."""
-    from app import create_app
-    from app.config import load_settings
-    from app.segment import ServiceSegment
+    from latchkey.box.segment import ServiceSegment
+    from latchkey.config import load_settings
+    from latchkey_service import create_app
 
     port, directory = int(sys.argv[1]), Path(sys.argv[2])
     settings = load_settings()

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from app.credentials.derivation import DerivationKey
-from app.credentials.tokens import new_api_key
+from latchkey.credentials.derivation import DerivationKey
+from latchkey.credentials.tokens import new_api_key
 from tests.service import Answer, Pair, Service
 
 _COLD_KEYS = 3

@@ -190,13 +190,13 @@ def test_clearing_loses_nothing(box: Service, command: StandingCommand) -> None:
 # Revokes as the service does, and dies on the way: after the commit, before the increment.
 _KILLED = """
 import os, signal, sys, time
-from app.config import load_settings
-from app.command_user import command_line_user
-from app.credentials.service import CredentialService
-from app.derivation import load_derivation
-from app.key_files import load_seal
-from app.segment import changing_keys
-from app.store import Store
+from latchkey.config import load_settings
+from latchkey_service.command_user import command_line_user
+from latchkey.credentials.service import CredentialService
+from latchkey.key_files import load_derivation
+from latchkey.key_files import load_seal
+from latchkey.box.segment import changing_keys
+from latchkey.store import Store
 settings = load_settings()
 def die(lookup):
     print(time.monotonic(), flush=True)

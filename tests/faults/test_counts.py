@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from app.auth.shared import Word
-from app.config import load_settings
-from app.segment import attached
+from latchkey.box.segment import attached
+from latchkey.box.shared import Word
+from latchkey.config import load_settings
 from tests.faults.load import Load, under_load
 from tests.faults.processes import is_alive, is_stopped, master, wait_until, workers
 from tests.service import Pair, Service

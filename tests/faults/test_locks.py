@@ -10,6 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import pytest
+
 from tests.faults.processes import master, other_process, wait_until, workers
 from tests.service import Service
 
@@ -18,6 +20,8 @@ FLOCK = (
     "lock = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)\n"
     "fcntl.flock(lock, fcntl.LOCK_EX)"
 )
+
+pytestmark = pytest.mark.attack
 WRITE_LOCK = "c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE')"
 THREADS = 6
 CHANGES = 14

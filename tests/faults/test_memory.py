@@ -124,6 +124,8 @@ def test_the_worker_before_a_reload_and_the_one_after_agree(single: tuple[Servic
             connection.putheader(name, value)
         connection.putheader("Content-Type", "application/json")
         connection.putheader("Content-Length", str(len(body)))
+        # A body that is asked for is read by the thread that answers.
+        connection.putheader("Expect", "100-continue")
         connection.endheaders(body[:5])
         wait_until(lambda: service.metric("latchkey_requests_in_flight") == 2, "the change")
         os.kill(master(service), signal.SIGHUP)

@@ -6,9 +6,9 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from app.credentials.audit import Action, Actor, AuditKey, Head, Record
-from app.credentials.audit_check import Verification, verify
-from app.store.audit_head import HeadUnusable
+from latchkey.credentials.audit import Action, Actor, AuditKey, Head, Record
+from latchkey.credentials.audit_check import Verification, verify
+from latchkey.store.audit_head import HeadUnusable
 from tests.audited import AUDIT_KEY, new_seal, open_store
 from tests.store.conftest import NOW
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from app.credentials.models import NewCredential
-from app.store import Store
+from latchkey.credentials.models import NewCredential
+from latchkey.store import Store
 from tests.audited import open_store
 from tests.database import new_database
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from app.credentials.audit import (
+from latchkey.credentials.audit import (
     NO_MAC,
     Action,
     Actor,
@@ -27,11 +27,11 @@ from app.credentials.audit import (
     Trail,
     encode,
 )
-from app.credentials.audit_check import verify
-from app.credentials.models import Change
-from app.errors import DuplicateApiKey, StoreError
-from app.store import Store
-from app.store.audit import Filter
+from latchkey.credentials.audit_check import verify
+from latchkey.credentials.models import Change
+from latchkey.errors import DuplicateApiKey, StoreError
+from latchkey.store import Store
+from latchkey.store.audit import Filter
 from tests.audited import AUDIT_KEY, TESTER, new_seal, new_trail, open_store
 from tests.store.audit_box import ROWS, Box
 from tests.store.conftest import NOW, new_credential
@@ -113,7 +113,7 @@ def test_numbers_have_no_gaps_whoever_writes_and_whatever_fails(database: Path) 
     code = (
         "import sys; from pathlib import Path\n"
         "from tests.audited import *; from tests.store.conftest import NOW\n"
-        "from app.credentials.audit import Record, Action\n"
+        "from latchkey.credentials.audit import Record, Action\n"
         "store = open_store(f'sqlite:///{sys.argv[1]}')\n"
         "for _ in range(15): store.audit.record(Record(NOW, Action.ADMIN_CREATE, TESTER))\n"
         "store.close()\n"

@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.dialects import sqlite
 
-from app.credentials.audit import Action
-from app.credentials.models import Credential, Rotation
-from app.store import Store
-from app.store.audit import Filter
-from app.store.tables import audit
+from latchkey.credentials.audit import Action
+from latchkey.credentials.models import Credential, Rotation
+from latchkey.store import Store
+from latchkey.store.audit import Filter
+from latchkey.store.tables import audit
 from tests.audited import new_trail
 from tests.store.conftest import NOW, new_credential
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from app.credentials.audit import NO_MAC, Action, AuditKey, Head, Record
-from app.store import Store
-from app.store.audit_head import HeadFile
+from latchkey.credentials.audit import NO_MAC, Action, AuditKey, Head, Record
+from latchkey.store import Store
+from latchkey.store.audit_head import HeadFile
 from tests.audited import TESTER, new_seal
 from tests.store.audit_box import ROWS, Box
 from tests.store.conftest import NOW

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from app.credentials.models import Change, Credential, NewCredential, Rotation
-from app.errors import DuplicateApiKey, InvalidField, StoreError
-from app.store import Store
+from latchkey.credentials.models import Change, Credential, NewCredential, Rotation
+from latchkey.errors import DuplicateApiKey, InvalidField, StoreError
+from latchkey.store import Store
 from tests.audited import new_trail
 from tests.faults.processes import other_process
 from tests.store.conftest import NOW, NewStore, new_credential

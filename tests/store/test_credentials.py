@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from app.credentials.models import NewCredential
-from app.errors import DuplicateApiKey
-from app.store import Store
-from app.store.migrate import active_by_derivation
-from app.store.rows import to_milliseconds
+from latchkey.credentials.models import NewCredential
+from latchkey.errors import DuplicateApiKey
+from latchkey.store import Store
+from latchkey.store.rows import to_milliseconds
+from latchkey.store.sqlite.migrate import active_by_derivation
 from tests.audited import new_trail
 from tests.store.conftest import NOW, new_credential
 

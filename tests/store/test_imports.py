@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from app.credentials.audit import Action
-from app.credentials.importing import Foreign, ImportRefused, import_keys
-from app.credentials.models import NewCredential
-from app.errors import DuplicateApiKey
-from app.store import Store
+from latchkey.credentials.audit import Action
+from latchkey.credentials.importing import Foreign, ImportRefused, import_keys
+from latchkey.credentials.models import NewCredential
+from latchkey.errors import DuplicateApiKey
+from latchkey.store import Store
 from tests.audited import TESTER, new_trail
 from tests.store.conftest import NOW, NewStore, new_credential
 

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from app.credentials.listing import (
+from latchkey.credentials.listing import (
     CONCERNS,
     EXPIRING_WITHIN,
     LONGEST_SEARCH,
@@ -26,8 +26,8 @@ from app.credentials.listing import (
     Order,
     Selection,
 )
-from app.credentials.models import MODES, Credential
-from app.store import Store
+from latchkey.credentials.models import MODES, Credential
+from latchkey.store import Store
 from tests.store.conftest import NOW, new_credential
 
 DAY = timedelta(days=1)

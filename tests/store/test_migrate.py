@@ -18,10 +18,15 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
-from app.credentials.service import utc_now
-from app.errors import ConfigurationError
-from app.store.migrate import MigrationReport, migrate, migrate_in_child, newest_revision
-from app.store.tables import metadata
+from latchkey.credentials.service import utc_now
+from latchkey.errors import ConfigurationError
+from latchkey.store.sqlite.migrate import (
+    MigrationReport,
+    migrate,
+    migrate_in_child,
+    newest_revision,
+)
+from latchkey.store.tables import metadata
 from tests.audited import new_trail, open_store
 from tests.faults.processes import open_files, other_process
 from tests.store.conftest import new_credential
@@ -145,7 +150,7 @@ def test_the_report_counts_active_credentials(url: str) -> None:
 def test_the_newest_revision_is_alembics(path: Path, url: str) -> None:
     """The one is read off the files' names, the other out of the files."""
     config = Config()
-    config.set_main_option("script_location", "app.store:migrations")
+    config.set_main_option("script_location", "latchkey.store.sqlite:migrations")
     config.set_main_option("path_separator", "os")
     (head,) = ScriptDirectory.from_config(config).get_heads()
     assert newest_revision() == head
@@ -173,7 +178,7 @@ def test_alembic_is_loaded_only_where_it_may_be_needed(
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute(undo)
     said = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "app.store.migrate"],
+        [sys.executable, "-X", "importtime", "-m", "latchkey.store.sqlite.migrate"],
         env={**os.environ, "LATCHKEY_DATABASE_URL": url},
         cwd=ROOT,
         capture_output=True,
@@ -181,14 +186,14 @@ def test_alembic_is_loaded_only_where_it_may_be_needed(
         check=False,
     ).stderr
     loaded = {line.rpartition("|")[2].strip() for line in said.splitlines()}
-    assert "app.store.pinned" in loaded
+    assert "latchkey.store.sqlite.pinned" in loaded
     assert ("alembic" in loaded, "sqlalchemy" in loaded) == (needs, needs)
 
 
 def test_four_processes_at_once(path: Path, url: str) -> None:
     starting = [
         subprocess.Popen(
-            [sys.executable, "-m", "app.store.migrate"],
+            [sys.executable, "-m", "latchkey.store.sqlite.migrate"],
             env={**os.environ, "LATCHKEY_DATABASE_URL": url},
             cwd=ROOT,
             stdout=subprocess.PIPE,
@@ -213,7 +218,7 @@ def test_one_waits_for_the_other(path: Path, url: str) -> None:
     environment = {**os.environ, "LATCHKEY_DATABASE_URL": url}
     with other_process(hold, f"{path}.migration-lock"):
         waiting = subprocess.Popen(
-            [sys.executable, "-m", "app.store.migrate"],
+            [sys.executable, "-m", "latchkey.store.sqlite.migrate"],
             env=environment,
             cwd=ROOT,
             stdout=subprocess.DEVNULL,

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 
-from app.errors import ConfigurationError, StoreError
-from app.store import Store
-from app.store.backup import back_up, check_backup
-from app.store.location import database_path, database_url
-from app.store.migrate import migrate
-from app.store.pinned import PinnedFile
-from app.store.sqlite import _open_connection, open_reader, open_writer
+from latchkey.errors import ConfigurationError, StoreError
+from latchkey.store import Store
+from latchkey.store.sqlite.backup import back_up, check_backup
+from latchkey.store.sqlite.engines import _open_connection, open_reader, open_writer
+from latchkey.store.sqlite.location import database_path, database_url
+from latchkey.store.sqlite.migrate import migrate
+from latchkey.store.sqlite.pinned import PinnedFile
 from tests.audited import new_seal, new_trail, open_store
 from tests.database import new_database
 from tests.faults.processes import open_files

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import ConfigurationError, StoreError
-from app.store import Store
-from app.store.migrate import migrate
+from latchkey.errors import ConfigurationError, StoreError
+from latchkey.store import Store
+from latchkey.store.sqlite.migrate import migrate
 from tests.audited import new_trail, open_store
 from tests.database import new_database
 from tests.store.conftest import new_credential

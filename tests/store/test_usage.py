@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from app.credentials.models import Tally
-from app.errors import StoreError
-from app.store import Store
+from latchkey.credentials.models import Tally
+from latchkey.errors import StoreError
+from latchkey.store import Store
 from tests.audited import new_trail
 from tests.faults.processes import other_process
 from tests.store.conftest import NOW, NewStore, new_credential
@@ -278,8 +278,8 @@ def test_hours_of_many_credentials_are_put_together(store: Store, database: Path
 _FLUSHERS = """
 import itertools, os, sys
 from datetime import UTC, datetime
-from app.credentials.models import Tally
-from app.store import Store
+from latchkey.credentials.models import Tally
+from latchkey.store import Store
 
 def flush(start, count):
     store = Store(f"sqlite:///{sys.argv[1]}")

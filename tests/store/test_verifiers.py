@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.credentials.models import Credential, Verifier
-from app.store import Store
+from latchkey.credentials.models import Credential, Verifier
+from latchkey.store import Store
 from tests.audited import new_trail
 from tests.store.conftest import NOW, new_credential
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import StoreError
-from app.store import Store, wal
+from latchkey.errors import StoreError
+from latchkey.store import Store
+from latchkey.store.sqlite import wal
 from tests.audited import new_trail, open_store
 from tests.store.conftest import NOW, new_credential
 

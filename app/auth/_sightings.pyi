@@ -1,9 +1,0 @@
-from wsgiref.types import WSGIEnvironment
-
-from fastcache import Tallies
-
-class Sources:
-    uses: Tallies
-    def __init__(self, uses: Tallies, forwarded: bool) -> None: ...
-    def see(self, environ: WSGIEnvironment, credential_id: int, before: int, /) -> None: ...
-    def record(self, environ: WSGIEnvironment, credential_id: int, now: int) -> bool: ...

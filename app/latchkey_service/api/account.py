@@ -1,0 +1,29 @@
+"""``/v1/account``: whom the presented key speaks for."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from latchkey import current_principal, require_scope
+from latchkey_service.api.openapi import Resource, answer
+from latchkey_service.api.schemas import Account
+
+account = Resource("account")
+
+
+@account.protected("GET", "/v1/account", {200: Account}, errors=(403,))
+@require_scope("account:read")
+def show_account() -> Response:
+    """Show the account.
+
+    Touches no database: what it says is what the check of the key found.
+    """
+    return answer(
+        Account(
+            id=current_principal.account_id,
+            name=current_principal.name,
+            mode=current_principal.mode,
+            api_key=current_principal.api_key,
+            scopes=sorted(current_principal.scopes),
+        )
+    )

@@ -1,0 +1,223 @@
+"""``/credentials`` and ``/v1/api_keys``: the same credentials under their two addresses.
+
+The root address registers what the vendor made; the versioned one makes new pairs.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import timedelta
+
+from flask import Response, current_app, request
+from flask_openapi3.openapi import OpenAPI
+
+from latchkey import current_principal, require_scope
+from latchkey.assembly import Latchkey
+from latchkey.credentials.audit import Actor
+from latchkey.credentials.models import Credential
+from latchkey.credentials.service import IssuedCredential, utc_now
+from latchkey.credentials.tokens import MalformedToken, check_api_key
+from latchkey.errors import CredentialNotFound, InvalidField, NotDerived
+from latchkey_service.api.json_request import optional_body
+from latchkey_service.api.openapi import Resource, answer, describe_open
+from latchkey_service.api.schemas import (
+    ApiKeyPath,
+    ChangeBody,
+    CredentialList,
+    CredentialObject,
+    IssueBody,
+    IssuedObject,
+    ListQuery,
+    RegisterBody,
+    Registered,
+    Revoked,
+    RotateBody,
+    UsageObject,
+)
+
+credentials = Resource("credentials")
+
+_CURSOR_LENGTH = 8
+
+
+def add_registration(app: OpenAPI) -> None:
+    """Add the one route that a setting can take away."""
+    describe_open(app, "POST", "/credentials", {201: Registered}, errors=(403, 409, 413, 415, 429))(
+        register_credential
+    )
+
+
+def register_credential(body: RegisterBody) -> Response:
+    """Register a pair.
+
+    The derivation of the secret is the proof of authority. The credential gets full scope and no
+    expiry.
+    """
+    try:
+        check_api_key(body.api_key)
+    except MalformedToken as error:
+        raise InvalidField("api_key", str(error)) from None
+    latchkey = _latchkey()
+    try:
+        credential = latchkey.credentials.register(
+            body.api_key,
+            body.api_secret,
+            body.name,
+            by=Actor.derivation(latchkey.addresses.written(request.environ)),
+        )
+    except NotDerived:
+        latchkey.throttle.count_failure(request.environ)
+        raise
+    return answer(Registered(api_key=credential.api_key), 201)
+
+
+@credentials.protected("GET", "/credentials", {200: CredentialList}, errors=(403,))
+@require_scope("credentials:read")
+def list_credentials(query: ListQuery) -> Response:
+    """List the credentials of the caller's mode, newest first."""
+    return _list(query)
+
+
+@credentials.protected("DELETE", "/credentials/<api_key>", {200: Revoked}, errors=(403, 404))
+@require_scope("credentials:write")
+def revoke_credential(path: ApiKeyPath) -> Response:
+    """Revoke a credential. In effect before the answer; 404 to a repeated call means done."""
+    return _revoke(path.api_key)
+
+
+@credentials.protected("POST", "/v1/api_keys", {201: IssuedObject}, errors=(403, 413, 415))
+@require_scope("credentials:write")
+def issue_api_key(body: IssueBody) -> Response:
+    """Make a new pair. The answer has the secret, this once."""
+    return _issued(
+        _latchkey().credentials.issue(caller=current_principal, by=_actor(), **body.terms())
+    )
+
+
+@credentials.protected("GET", "/v1/api_keys", {200: CredentialList}, errors=(403,))
+@require_scope("credentials:read")
+def list_api_keys(query: ListQuery) -> Response:
+    """List the credentials of the caller's mode, newest first."""
+    return _list(query)
+
+
+@credentials.protected("GET", "/v1/api_keys/<api_key>", {200: CredentialObject}, errors=(403, 404))
+@require_scope("credentials:read")
+def show_api_key(path: ApiKeyPath) -> Response:
+    """Show one credential of the caller's mode."""
+    credential = _latchkey().credentials.get(_well_formed(path.api_key), current_principal.mode)
+    return answer(_object(credential))
+
+
+@credentials.protected(
+    "PATCH", "/v1/api_keys/<api_key>", {200: CredentialObject}, errors=(403, 404, 413, 415)
+)
+@require_scope("credentials:write")
+def change_api_key(path: ApiKeyPath, body: ChangeBody) -> Response:
+    """Give a credential another name, other scopes or another end. In effect before the answer."""
+    terms = body.change()
+    changed = _latchkey().credentials.change(
+        _well_formed(path.api_key), terms, current_principal, by=_actor()
+    )
+    return answer(_object(changed))
+
+
+@credentials.protected(
+    "POST",
+    "/v1/api_keys/<api_key>/rotate",
+    {201: IssuedObject},
+    errors=(403, 404, 409, 413, 415),
+)
+@require_scope("credentials:write")
+@optional_body
+def rotate_api_key(path: ApiKeyPath, body: RotateBody) -> Response:
+    """Replace a credential by a successor on the same terms, with a secret of its own.
+
+    The answer has that secret, this once. Both work until the overlap is over.
+    """
+    api_key = _well_formed(path.api_key)
+    return _issued(
+        _latchkey().credentials.rotate(api_key, current_principal, body.overlap, by=_actor())
+    )
+
+
+@credentials.protected("GET", "/v1/api_keys/<api_key>/usage", {200: UsageObject}, errors=(403, 404))
+@require_scope("credentials:read")
+def show_usage(path: ApiKeyPath) -> Response:
+    """Show how much a credential has been used, up to the last request."""
+    latchkey = _latchkey()
+    credential = latchkey.credentials.get(_well_formed(path.api_key), current_principal.mode)
+    usage = latchkey.usage.usage(credential)
+    return answer(UsageObject.of(credential.api_key, usage, utc_now()))
+
+
+@credentials.protected("DELETE", "/v1/api_keys/<api_key>", {200: Revoked}, errors=(403, 404))
+@require_scope("credentials:write", or_own="api_key")
+def revoke_api_key(path: ApiKeyPath) -> Response:
+    """Revoke a credential; a key may always revoke itself. In effect before the answer."""
+    return _revoke(path.api_key)
+
+
+def _latchkey() -> Latchkey:
+    latchkey: Latchkey = current_app.extensions["latchkey"]
+    return latchkey
+
+
+def _actor() -> Actor:
+    """Whoever makes this request, as the audit log says it."""
+    address = _latchkey().addresses.written(request.environ)
+    return Actor.key(current_principal.api_key, address)
+
+
+def _rotation_age() -> timedelta:
+    return timedelta(days=_latchkey().settings.rotation_days)
+
+
+def _object(credential: Credential) -> CredentialObject:
+    last_used_at = _latchkey().usage.last_used_at(credential)
+    return CredentialObject.of(credential, last_used_at, utc_now(), _rotation_age())
+
+
+def _issued(issued: IssuedCredential) -> Response:
+    return answer(
+        IssuedObject.with_secret(issued.credential, issued.secret, utc_now(), _rotation_age()), 201
+    )
+
+
+def _list(query: ListQuery) -> Response:
+    before = None if query.cursor is None else _read_cursor(query.cursor)
+    page = _latchkey().credentials.page(current_principal.mode, query.limit, before)
+    return answer(
+        CredentialList(
+            credentials=[_object(row) for row in page.credentials],
+            next_cursor=None if page.next_before is None else _write_cursor(page.next_before),
+        )
+    )
+
+
+def _revoke(api_key: str) -> Response:
+    _latchkey().credentials.revoke(_well_formed(api_key), current_principal.mode, by=_actor())
+    return answer(Revoked(api_key=api_key))
+
+
+def _well_formed(api_key: str) -> str:
+    """A malformed key names no credential, so it is answered as an unknown one is."""
+    try:
+        return check_api_key(api_key)
+    except MalformedToken:
+        raise CredentialNotFound from None
+
+
+def _write_cursor(before: int) -> str:
+    return base64.urlsafe_b64encode(before.to_bytes(_CURSOR_LENGTH)).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> int:
+    try:
+        raw = base64.b64decode(cursor + "=", altchars=b"-_", validate=True)
+    except (ValueError, binascii.Error):
+        raw = b""
+    if len(raw) != _CURSOR_LENGTH or raw[0] > 0x7F:
+        raise InvalidField("cursor", "must be the next_cursor of the page before")
+    return int.from_bytes(raw)

@@ -1,0 +1,92 @@
+"""Reading a request's JSON body strictly, whatever was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import Any, TypeVar
+
+from flask import Request, current_app
+from werkzeug.datastructures import MultiDict
+
+from latchkey.errors import InvalidField, InvalidRequest, UnsupportedMediaType
+from latchkey_service.api import strict_json
+from latchkey_service.api.problems import shown_name
+from latchkey_service.bodies import read_body
+
+MAX_BODY = 16 * 1024
+MAX_DEPTH = 32
+
+View = TypeVar("View", bound=Callable[..., object])
+
+_OPTIONAL = "__latchkey_body_optional__"
+
+
+def optional_body(view: View) -> View:
+    """Let a view be asked without a body at all, as with an empty object."""
+    setattr(view, _OPTIONAL, True)
+    return view
+
+
+class JsonRequest(Request):
+    """A request whose ``get_json`` takes one strict JSON object, or raises one of our errors."""
+
+    max_content_length = MAX_BODY
+
+    @cached_property
+    def args(self) -> MultiDict[str, str]:
+        """The query; raises InvalidField where a parameter is given twice."""
+        found = super().args
+        for name, values in found.lists():
+            if len(values) > 1:
+                raise InvalidField(shown_name(name), "is given twice")
+        return found
+
+    def get_json(self, *arguments: object, **options: object) -> Any:
+        """The body as a dict.
+
+        In the order of the checks: PayloadTooLarge over 16 KiB, UnsupportedMediaType unless it is
+        announced as JSON in UTF-8, InvalidRequest unless it is one object without repeated names.
+        """
+        body = read_body(self.environ, self.content_length, MAX_BODY)
+        if not body and "Content-Type" not in self.headers and self._may_lack_body():
+            return {}
+        charset = self.mimetype_params.get("charset", "utf-8")
+        if self.mimetype != "application/json" or charset.lower() not in ("utf-8", "utf8"):
+            raise UnsupportedMediaType
+        return _parse_object(body)
+
+    def _may_lack_body(self) -> bool:
+        view = current_app.view_functions.get(self.endpoint or "")
+        return getattr(view, _OPTIONAL, False)
+
+
+def _parse_object(body: bytes) -> dict[str, Any]:
+    try:
+        value = strict_json.loads(body.decode("utf-8"))
+    except RecursionError:
+        raise InvalidRequest("The JSON body is nested too deeply") from None
+    except strict_json.RepeatedName as error:
+        raise InvalidRequest(f"{shown_name(error.name)}: is given twice") from None
+    except ValueError:
+        raise InvalidRequest("The body is not valid JSON in UTF-8") from None
+    if not isinstance(value, dict):
+        raise InvalidRequest("The JSON body must be an object")
+    _require_shallow(value)
+    return value
+
+
+def _require_shallow(value: dict[str, Any]) -> None:
+    """Refuse what is nested too deeply by a limit of ours: the parser's differs by its version."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [child for item in level for child in _children(item)]
+        if not level:
+            return
+    raise InvalidRequest("The JSON body is nested too deeply")
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()

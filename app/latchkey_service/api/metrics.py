@@ -1,0 +1,180 @@
+"""``/metrics``: what the workers of the box have counted, as Prometheus text.
+
+Whichever worker is asked sums over all of them, those that ended included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from flask import Response, current_app
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from latchkey.assembly import Latchkey
+from latchkey.box._latencies import LATENCY_BOUNDS
+from latchkey.box.counted import Count, Gauge
+from latchkey.box.worker_metrics import Totals
+from latchkey_service.api.openapi import Resource, content
+
+metrics = Resource("metrics")
+
+_OUTCOMES = (
+    Count.AUTHENTICATED,
+    Count.OPEN,
+    Count.MISSING,
+    Count.INVALID,
+    Count.REVOKED,
+    Count.EXPIRED,
+    Count.AMBIGUOUS,
+    Count.RATE_LIMITED,
+    Count.FAILED,
+)
+_LOOKUPS = (
+    ("cache", "hit", Count.CACHE_HIT),
+    ("cache", "miss", Count.CACHE_MISS),
+    ("shared", "hit", Count.SHARED_HIT),
+    ("shared", "miss", Count.SHARED_MISS),
+    ("unknown", "hit", Count.UNKNOWN_HIT),
+    ("store", "select", Count.STORE_SELECT),
+    ("store", "error", Count.STORE_ERROR),
+    ("derivation", "forged", Count.FORGED),
+)
+_NANOSECOND = 1e-9
+
+
+@metrics.open("GET", "/metrics", {200: content("text/plain")})
+def show_metrics() -> Response:
+    """Show the counters of all workers together."""
+    latchkey: Latchkey = current_app.extensions["latchkey"]
+    latchkey.authenticator.report()
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_BoxCollector(latchkey))
+    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+class _BoxCollector(Collector):
+    """Reads the counters at the moment of the scrape."""
+
+    def __init__(self, latchkey: Latchkey) -> None:
+        self._latchkey = latchkey
+
+    def collect(self) -> Iterable[Metric]:
+        """The metric families, read now."""
+        totals = self._latchkey.shared.blocks.totals()
+        yield from _requests(totals)
+        yield from _caches(totals)
+        yield from self._shared_cache()
+
+    def _shared_cache(self) -> Iterable[Metric]:
+        cache = self._latchkey.shared.l2
+        if cache is None:
+            return
+        stats = cache.stats()
+        entries = GaugeMetricFamily(
+            "latchkey_shared_cache_entries", "Entries that the workers hold together now"
+        )
+        entries.add_metric([], stats.entries)
+        yield entries
+        puts = CounterMetricFamily(
+            "latchkey_shared_cache_puts",
+            "Entries offered to the other workers, by what became of them",
+            labels=["result"],
+        )
+        for result in ("puts", "oversized", "busy"):
+            label = "stored" if result == "puts" else result
+            puts.add_metric([label], getattr(stats, result))
+        yield puts
+        for name, text in (
+            ("evictions", "Entries that made room for others"),
+            ("retries", "Further looks at an entry that changed under the first"),
+            ("recovered", "Sets emptied because a process died while it changed them"),
+        ):
+            counter = CounterMetricFamily(f"latchkey_shared_cache_{name}", text)
+            counter.add_metric([], getattr(stats, name))
+            yield counter
+
+
+def _requests(totals: Totals) -> Iterable[Metric]:
+    requests = CounterMetricFamily(
+        "latchkey_requests", "Requests by what their credential came to", labels=["outcome"]
+    )
+    for outcome in _OUTCOMES:
+        requests.add_metric([outcome.name.lower()], totals.counts[outcome])
+    yield requests
+
+    scopes = CounterMetricFamily(
+        "latchkey_scope_refusals", "Authenticated requests whose key lacked the scope they need"
+    )
+    scopes.add_metric([], totals.counts[Count.SCOPE])
+    yield scopes
+
+    in_flight = GaugeMetricFamily(
+        "latchkey_requests_in_flight", "Requests that are being answered now"
+    )
+    in_flight.add_metric([], totals.in_flight)
+    yield in_flight
+
+    durations = HistogramMetricFamily(
+        "latchkey_request_duration_seconds",
+        "Time from the middleware's call to the start of the answer",
+        labels=["endpoint", "status"],
+    )
+    for (endpoint, status), values in sorted(totals.series.items(), key=_by_name):
+        *counts, nanoseconds = values
+        if any(counts):
+            labels = ["none" if endpoint is None else endpoint or "other", str(status or "other")]
+            durations.add_metric(labels, _buckets(counts), nanoseconds * _NANOSECOND)
+    yield durations
+
+
+def _caches(totals: Totals) -> Iterable[Metric]:
+    lookups = CounterMetricFamily(
+        "latchkey_lookups", "Lookups by level and result", labels=["level", "result"]
+    )
+    for level, result, count in _LOOKUPS:
+        lookups.add_metric([level, result], totals.counts[count])
+    yield lookups
+
+    entries = GaugeMetricFamily(
+        "latchkey_cache_entries", "Entries that the workers hold now", labels=["level"]
+    )
+    entries.add_metric(["cache"], totals.gauges[Gauge.KNOWN])
+    entries.add_metric(["unknown"], totals.gauges[Gauge.UNKNOWN])
+    yield entries
+
+    evictions = CounterMetricFamily(
+        "latchkey_cache_evictions", "Entries that made room for others", labels=["level"]
+    )
+    evictions.add_metric(["cache"], totals.counts[Count.EVICTED_KNOWN])
+    evictions.add_metric(["unknown"], totals.counts[Count.EVICTED_UNKNOWN])
+    yield evictions
+
+    uncounted = CounterMetricFamily(
+        "latchkey_uses_not_counted", "Uses of keys for which there was no memory to count them"
+    )
+    uncounted.add_metric([], totals.counts[Count.UNCOUNTED])
+    yield uncounted
+
+
+def _by_name(item: tuple[tuple[str | None, int], tuple[int, ...]]) -> tuple[str, int]:
+    endpoint, status = item[0]
+    return endpoint or "", status
+
+
+def _buckets(counts: list[int]) -> list[tuple[str, float]]:
+    """Cumulative counts by upper bound in seconds, as Prometheus has them."""
+    bounds = [f"{bound * _NANOSECOND:.6g}" for bound in LATENCY_BOUNDS]
+    total = 0
+    buckets = []
+    for bound, count in zip([*bounds, "+Inf"], counts, strict=True):
+        total += count
+        buckets.append((bound, float(total)))
+    return buckets

@@ -1,0 +1,82 @@
+"""What is wrong with a request's fields, in the caller's own words: the field, and the rule."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from annotated_types import Ge, Le
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from latchkey.credentials.tokens import redact_secrets
+from latchkey.errors import InvalidField
+
+_LONGEST_NAME = 40
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
+_NUMBER = re.compile(r"int_.*|greater_than_equal|less_than_equal", re.ASCII)
+_FORMS = {
+    "api_key": "must be ak_live_ or ak_test_ and 22 letters and digits",
+    "api_secret": "must be sk_live_ or sk_test_ and 71 letters and digits",
+}
+_RULES = {
+    "missing": "is required",
+    "string_type": "must be a string",
+    "list_type": "must be a list",
+    "model_type": "must be an object",
+    "string_unicode": "must be a string of valid Unicode",
+}
+
+
+def first_problem(error: ValidationError, model: type[BaseModel]) -> InvalidField:
+    """The first thing that pydantic found wrong; it never repeats the value of a field."""
+    problem = error.errors(include_input=False, include_url=False)[0]
+    place = problem["loc"]
+    if problem["type"] == "extra_forbidden":
+        return unknown_field(str(place[-1]), model)
+    field = model.model_fields.get(str(place[0])) if place else None
+    name = ".".join(str(part) for part in place) or "body"
+    return InvalidField(name, _rule(dict(problem), field if len(place) == 1 else None))
+
+
+def unknown_field(name: str, model: type[BaseModel]) -> InvalidField:
+    """The error for a field that the model has not."""
+    known = ", ".join(model.model_fields)
+    return InvalidField(shown_name(name), f"is unknown here; allowed are {known}")
+
+
+def shown_name(name: str) -> str:
+    """A name as the caller wrote it, where it can be shown: it may be a secret put in its place."""
+    if redact_secrets(name) != name:
+        return "body"
+    if len(name) > _LONGEST_NAME:
+        return f"a name of {len(name)} characters"
+    return name if _PLAIN_NAME.fullmatch(name) else json.dumps(name)
+
+
+def _rule(problem: dict[str, Any], field: FieldInfo | None) -> str:
+    kind = problem["type"]
+    context: dict[str, Any] = problem.get("ctx", {})
+    if kind in _RULES:
+        return _RULES[kind]
+    if field is not None and field.annotation is int and _is_about_number(problem):
+        return _whole_number(field)
+    if kind == "literal_error":
+        return f"must be {context['expected']}"
+    if kind == "too_short":
+        return f"must have at least {context['min_length']} item"
+    if kind == "string_pattern_mismatch":
+        return _FORMS[str(problem["loc"][-1])]
+    message: str = problem["msg"].removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
+
+
+def _is_about_number(problem: dict[str, Any]) -> bool:
+    return _NUMBER.fullmatch(problem["type"]) is not None or problem["type"] == "value_error"
+
+
+def _whole_number(field: FieldInfo) -> str:
+    least = next((bound.ge for bound in field.metadata if isinstance(bound, Ge)), None)
+    most = next((bound.le for bound in field.metadata if isinstance(bound, Le)), None)
+    return f"must be a whole number from {least} to {most}"

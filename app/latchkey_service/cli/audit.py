@@ -1,0 +1,268 @@
+"""``latchkey audit``: the log of who did what to which key, and whether it is whole."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from latchkey.box.segment import without_service
+from latchkey.config import Settings
+from latchkey.credentials.audit import Action, Entry, Head, Record, RowsDigest
+from latchkey.credentials.service import utc_now
+from latchkey.errors import ConfigurationError, LatchkeyError
+from latchkey.key_files import load_seal, make_next_audit_key_file
+from latchkey.store import Store
+from latchkey.store.audit import AuditLog, Filter
+from latchkey.store.audit_head import HeadUnusable, Seal
+from latchkey.store.sqlite.location import require_database
+from latchkey.wording import counted
+from latchkey_service.cli.asking import confirm
+from latchkey_service.cli.instance import instance_settings
+from latchkey_service.cli.options import (
+    API_KEY,
+    MOMENT,
+    TEXT,
+    json_option,
+    length_options,
+    rows_shown,
+    yes_option,
+)
+from latchkey_service.cli.printing import print_json, print_json_list, print_rest, print_table
+from latchkey_service.cli.streams import output_to
+from latchkey_service.command_user import command_line_user
+
+_ACTIONS = [action.value for action in Action]
+
+
+@click.group()
+def audit() -> None:
+    """Show, export and verify the log of who did what to which key."""
+
+
+@audit.command("list")
+@click.option(
+    "--key", type=API_KEY, metavar="API_KEY", help="Only what made this key or was done to it."
+)
+@click.option("--actor", type=TEXT, metavar="NAME", help="Only what was done by this name or kind.")
+@click.option("--action", type=click.Choice(_ACTIONS), help="Only this.")
+@click.option(
+    "--since",
+    type=MOMENT,
+    metavar="TIME",
+    help="As 2030-01-15 (the start of that day in UTC) or 2030-01-15T10:30:00Z.",
+)
+@length_options
+@json_option
+def list_entries(
+    key: str | None,
+    actor: str | None,
+    action: str | None,
+    since: datetime | None,
+    limit: int | None,
+    every: bool,
+    as_json: bool,
+) -> None:
+    """List what was done, the latest first: 50 rows, or all with --all or --json."""
+    shown = rows_shown(limit, every, as_json)
+    wanted = Filter(key, actor, action, since)
+    with _reading() as log:
+        entries = log.newest(wanted, shown)
+        if as_json:
+            print_json_list("entries", (entry.json_fields for entry in entries))
+            return
+        print_table(
+            ["number", "at", "action", "by", "from", "what", "detail"], map(_cells, entries)
+        )
+        if shown is not None:
+            print_rest(log.count(wanted) - shown, "row")
+
+
+@audit.command("export")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default="-")
+def export_entries(file: Path) -> None:
+    """Write every row as a line of JSON, the oldest first; - or nothing for standard output.
+
+    A line has all that the row's MAC is made of; docs/audit.md says how.
+    """
+    with _reading() as log, output_to(file) as output:
+        for entry in log.entries():
+            output.write(json.dumps(entry.json_fields, ensure_ascii=False) + "\n")
+
+
+@audit.command("verify")
+@json_option
+def verify_log(as_json: bool) -> None:
+    """Check that no row was changed, moved, put there or taken away, at the end neither.
+
+    Exit status 1 where one was; a line for each says which. Where the log was begun anew, since
+    its key was lost, or a backup was restored over one that was not whole, a line says that too, at
+    every time.
+    """
+    with _reading(sealed=True) as log:
+        found = log.verify()
+    if as_json:
+        print_json(
+            {
+                "rows": found.rows,
+                "last": found.last.number,
+                "findings": [
+                    {"problem": one.problem, "first": one.first, "last": one.last}
+                    for one in found.findings
+                ],
+                "restarts": [asdict(one) for one in found.restarts],
+                "restorations": [asdict(one) for one in found.restorations],
+            }
+        )
+    else:
+        for restarted in found.restarts:
+            click.echo(restarted.message)
+        for restored in found.restorations:
+            click.echo(restored.message)
+        for one in found.findings:
+            click.echo(one.message)
+        if not found.findings:
+            since = f" from row {found.verified_from} on" if found.verified_from > 1 else ""
+            but = "apart from that, " if found.restorations else ""
+            click.echo(f"{but}the audit log is whole{since}: {counted(found.rows, 'row')}")
+    if found.findings:
+        sys.exit(1)
+
+
+@audit.command("accept")
+@yes_option
+def accept_end(yes: bool) -> None:
+    """Accept the end of the log as it is, although the head kept outside says otherwise.
+
+    For a database that was put back by hand, or a head file that was lost. What the head said, and
+    who accepted it, is written down. Rows that were altered stay found.
+    """
+    settings = instance_settings()
+    require_database(settings.database_url)
+    seal = load_seal(settings)
+    store = Store(settings.database_url, seal=seal)
+    try:
+        former = _read_head(seal)
+        last = store.audit.last()
+        said = former if isinstance(former, str) else f"the head says row {former.number}"
+        confirm(f"The log ends with row {last.number}; {said}. Accept that end?", yes)
+        accept(store.audit, seal, former)
+    finally:
+        store.close()
+    click.echo(f"accepted: row {last.number + 1} says so")
+
+
+@audit.command("restart")
+@yes_option
+def restart_chain(yes: bool) -> None:
+    """Begin a new chain with a new key, where that of the log is lost for good.
+
+    The service must be stopped, and the key's file be gone. The rows stay, but can never again be
+    verified, only compared with what they are now: export them first. A row says who did this and
+    when, and verify tells of it from then on.
+    """
+    settings = instance_settings()
+    require_database(settings.database_url)
+    with without_service(settings):
+        with closing(Store(settings.database_url)) as store:
+            last = store.audit.last()
+        if not last.number:
+            raise ConfigurationError("the audit log has no rows yet: latchkey init makes its key")
+        path = make_next_audit_key_file(settings)
+        try:
+            seal = load_seal(settings)
+            said = _read_claim(seal)
+            rows = "Row 1" if last.number == 1 else f"Rows 1 to {last.number}"
+            confirm(
+                f"The log ends with row {last.number}; {said}. Begin a new chain after it? "
+                f"{rows} can never be verified again.",
+                yes,
+            )
+            head = _restart(settings, seal, said)
+        except BaseException:
+            # No row was written with it.
+            path.unlink(missing_ok=True)
+            raise
+        _replace_head(seal, head)
+    click.echo(f"made {path}")
+    click.echo(f"row {head.number} begins a new chain")
+
+
+def _restart(settings: Settings, seal: Seal, said: str) -> Head:
+    """Add the row that begins a chain; it holds all rows before it as they are."""
+    with closing(Store(settings.database_url, seal=seal)) as store:
+        # While the block has the write lock, nothing is added.
+        with store.audit.unkept() as audited:
+            rows = RowsDigest()
+            for entry in store.audit.entries():
+                rows.add(entry)
+            detail = {"rows_sha256": rows.hexdigest(), "head": said}
+            audited.record(
+                Record(utc_now(), Action.AUDIT_RESTART, command_line_user(), detail=detail)
+            )
+    if audited.head is None:
+        raise LatchkeyError("no row was written")
+    return audited.head
+
+
+def _read_claim(seal: Seal) -> str:
+    """What the head file says, in words: nobody can tell any more who wrote it."""
+    try:
+        return f"the head file, which cannot be verified, says row {seal.head.claim().number}"
+    except HeadUnusable as error:
+        return str(error)
+
+
+def _replace_head(seal: Seal, head: Head) -> None:
+    try:
+        seal.head.replace(head)
+    except HeadUnusable as error:
+        raise LatchkeyError(f"{error}; then: latchkey audit accept") from None
+
+
+def accept(log: AuditLog, seal: Seal, former: Head | str) -> None:
+    """Write down that a head is given up, and what it said, then replace it."""
+    detail: dict[str, object] = {"head": former}
+    if isinstance(former, Head):
+        detail = {"head": former.number, "mac": former.mac}
+    with log.unkept() as audited:
+        audited.record(Record(utc_now(), Action.AUDIT_ACCEPT, command_line_user(), detail=detail))
+    if audited.head is not None:
+        _replace_head(seal, audited.head)
+
+
+@contextmanager
+def _reading(*, sealed: bool = False) -> Iterator[AuditLog]:
+    """The log; only one that is ``sealed`` can be verified."""
+    settings = instance_settings()
+    require_database(settings.database_url)
+    store = Store(settings.database_url, seal=load_seal(settings) if sealed else None)
+    try:
+        yield store.audit
+    finally:
+        store.close()
+
+
+def _read_head(seal: Seal) -> Head | str:
+    try:
+        return seal.head.read()
+    except HeadUnusable as error:
+        return str(error)
+
+
+def _cells(entry: Entry) -> list[str]:
+    return [
+        str(entry.number),
+        str(entry.json_fields["at"]),
+        entry.action,
+        f"{entry.actor_kind} {entry.actor or ''}".rstrip(),
+        entry.address or "",
+        entry.subject or "",
+        entry.detail if entry.detail != "{}" else "",
+    ]

@@ -1,0 +1,69 @@
+"""``latchkey cache``: what the workers of a running service remember of checked credentials."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import click
+
+from latchkey.box.counted import Count, Gauge
+from latchkey.box.segment import attached
+from latchkey.box.shared import SharedState
+from latchkey.store.sqlite.location import require_database
+from latchkey_service.cli.instance import instance_settings
+from latchkey_service.cli.options import json_option
+from latchkey_service.cli.printing import print_fields, print_json
+
+
+@click.group()
+def cache() -> None:
+    """Show or empty what the workers of a running service remember."""
+
+
+@cache.command("stats")
+@json_option
+def show_stats(as_json: bool) -> None:
+    """Show what is remembered, by each worker for itself and by all together."""
+    with _attached() as shared:
+        fields = _stats(shared)
+    if as_json:
+        print_json(fields)
+        return
+    lines = {"segment": fields["segment"]}
+    for part in ("workers", "shared"):
+        lines |= {f"{part}.{name}": str(value) for name, value in fields[part].items()}
+    print_fields(lines)
+
+
+@cache.command("clear")
+@json_option
+def clear(as_json: bool) -> None:
+    """Have every credential read anew from the database, in every worker, from now on."""
+    with _attached() as shared:
+        shared.invalidate_all()
+    if as_json:
+        print_json({"cleared": True})
+    else:
+        click.echo("cleared")
+
+
+def _attached() -> AbstractContextManager[SharedState]:
+    settings = instance_settings()
+    require_database(settings.database_url)
+    return attached(settings)
+
+
+def _stats(shared: SharedState) -> dict[str, Any]:
+    totals = shared.blocks.totals()
+    return {
+        "segment": "" if shared.segment is None else shared.segment.path,
+        "workers": {
+            "entries": totals.gauges[Gauge.KNOWN],
+            "unknown": totals.gauges[Gauge.UNKNOWN],
+            "hits": totals.counts[Count.CACHE_HIT],
+            "misses": totals.counts[Count.CACHE_MISS],
+            "selects": totals.counts[Count.STORE_SELECT],
+        },
+        "shared": {} if shared.l2 is None else shared.l2.stats()._asdict(),
+    }

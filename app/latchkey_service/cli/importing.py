@@ -1,0 +1,208 @@
+"""``latchkey keys import``: keys of another system, which go on working as bearer tokens.
+
+What is read is the SHA-256 of each token, never the token; a line that is refused is named by its
+number and by what is wrong, and never repeated: somebody may have put a token there.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import Progress
+
+from latchkey.credentials.importing import (
+    SHA256_OF_NO_TOKEN,
+    Foreign,
+    ImportRefused,
+    RefusedLine,
+    import_keys,
+)
+from latchkey.credentials.scopes import FULL_ACCESS
+from latchkey.credentials.service import utc_now
+from latchkey.credentials.tokens import redact_secrets
+from latchkey.errors import InvalidField
+from latchkey.wording import counted
+from latchkey_service.api import strict_json
+from latchkey_service.api.problems import first_problem, shown_name
+from latchkey_service.api.schemas import IssueBody
+from latchkey_service.cli.options import json_option, read_expiry
+from latchkey_service.cli.printing import print_json
+from latchkey_service.cli.session import changing
+from latchkey_service.cli.streams import input_from
+from latchkey_service.command_user import command_line_user
+
+_HASH = re.compile(r"[0-9a-fA-F]{64}")
+_NEEDED = ("name", "sha256")
+_COLUMNS = (*_NEEDED, "mode", "scopes", "expires_at")
+_SHOWN = 100
+
+
+@click.command("import")
+@click.argument(
+    "file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+)
+@click.option(
+    "--skip-existing", is_flag=True, help="Leave out keys whose SHA-256 is there, as they are."
+)
+@json_option
+def import_command(file: Path, skip_existing: bool, as_json: bool) -> None:
+    """Import keys of another system from FILE: CSV with a first line of names, or JSON lines.
+
+    - is standard input. Each has a name and the SHA-256 of its token in hex (sha256), and may have
+    mode, scopes (in CSV with spaces between) and expires_at. All are imported, or, where a line is
+    invalid, none; then each invalid line is listed, and the exit status is 1.
+    """
+    data = input_from(file)
+    quiet = as_json or not sys.stderr.isatty()
+    with Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:
+        keys, refused = _read(data, progress)
+        task = progress.add_task("Importing", total=len(keys))
+        try:
+            with changing(migrate=True) as session:
+                made = import_keys(
+                    keys,
+                    refused,
+                    hashlib.sha256(data).hexdigest(),
+                    session.store.imported,
+                    session.shared.invalidate,
+                    session.invalidated,
+                    by=command_line_user(),
+                    skip_existing=skip_existing,
+                    progress=lambda done: progress.advance(task, done),
+                )
+        except ImportRefused as error:
+            problems = error.lines
+        else:
+            problems, skipped = [], len(keys) - len(made)
+    if problems:
+        _report(problems, as_json)
+        sys.exit(1)
+    if as_json:
+        fields: dict[str, object] = {"imported": len(made), "skipped": skipped}
+        print_json({**fields, "api_keys": [one.api_key for one in made]})
+        return
+    click.echo(f"imported {counted(len(made), 'key')}")
+    if skipped:
+        click.echo(f"skipped {counted(skipped, 'key')} whose SHA-256 is there already")
+
+
+def _report(problems: list[RefusedLine], as_json: bool) -> None:
+    if as_json:
+        lines = [{"line": one.line, "reason": one.reason} for one in problems]
+        print_json({"imported": 0, "refused": lines})
+        return
+    for one in problems[:_SHOWN]:
+        click.echo(f"line {one.line}: {one.reason}", err=True)
+    if len(problems) > _SHOWN:
+        click.echo(f"and {len(problems) - _SHOWN} more; --json lists all", err=True)
+    click.echo(f"nothing was imported: {counted(len(problems), 'invalid line')}", err=True)
+
+
+def _read(data: bytes, progress: Progress) -> tuple[list[Foreign], list[RefusedLine]]:
+    """The keys of a file, and the lines that are none."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return [], [RefusedLine(1, "the file is not UTF-8")]
+    rows = _json_lines(text) if text.lstrip()[:1] == "{" else _csv_lines(text)
+    now = utc_now()
+    keys, refused = [], []
+    for line, fields in progress.track(list(rows), description="Reading"):
+        if isinstance(fields, str):
+            refused.append(RefusedLine(line, fields))
+            continue
+        try:
+            key = _key(line, fields)
+            if key.expires_at is not None and key.expires_at <= now:
+                raise InvalidField("expires_at", "must lie in the future")
+            keys.append(key)
+        except InvalidField as error:
+            refused.append(RefusedLine(line, error.message))
+    if not keys and not refused:
+        refused.append(RefusedLine(1, "there are no keys in the file"))
+    return keys, refused
+
+
+def _json_lines(text: str) -> Iterator[tuple[int, dict[str, object] | str]]:
+    # Of all that ends a line elsewhere, JSON has only \n and \r stand outside its texts.
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            fields = strict_json.loads(line)
+        except strict_json.RepeatedName as error:
+            yield number, f"{shown_name(error.name)}: is given twice"
+            continue
+        except (ValueError, RecursionError):
+            yield number, "not a JSON object"
+            continue
+        yield number, fields if isinstance(fields, dict) else "not a JSON object"
+
+
+def _csv_lines(text: str) -> Iterator[tuple[int, dict[str, object] | str]]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    names: list[str] | None = None
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error:
+            yield reader.line_num, "not CSV"
+            return
+        if row is None:
+            return
+        if not "".join(row).strip():
+            continue
+        if names is None:
+            names = [cell.strip() for cell in row]
+            if not set(_NEEDED) <= set(names) <= set(_COLUMNS) or len(set(names)) < len(names):
+                allowed = ", ".join(_COLUMNS)
+                yield reader.line_num, f"the first line must name the columns, of {allowed}"
+                return
+            continue
+        if len(row) != len(names):
+            yield reader.line_num, f"has {counted(len(row), 'column')} in place of {len(names)}"
+            continue
+        fields: dict[str, object] = {
+            name: text for name, cell in zip(names, row, strict=True) if (text := cell.strip())
+        }
+        if "scopes" in fields:
+            fields["scopes"] = str(fields["scopes"]).split()
+        yield reader.line_num, fields
+
+
+def _key(line: int, fields: dict[str, object]) -> Foreign:
+    """One key; raises InvalidField, which names the field and never its value."""
+    token_hash = fields.pop("sha256", None)
+    if not isinstance(token_hash, str) or not _HASH.fullmatch(token_hash):
+        raise InvalidField("sha256", "must be the SHA-256 of the token, 64 hex digits")
+    digest = bytes.fromhex(token_hash)
+    if (of := SHA256_OF_NO_TOKEN.get(digest)) is not None:
+        raise InvalidField("sha256", f"is that of {of}, which is no token")
+    if isinstance(expires_at := fields.get("expires_at"), str):
+        try:
+            fields["expires_at"] = read_expiry(expires_at)
+        except ValueError as error:
+            raise InvalidField("expires_at", str(error)) from None
+    try:
+        terms = IssueBody.model_validate(fields).terms()
+    except ValidationError as error:
+        raise first_problem(error, IssueBody) from None
+    if redact_secrets(terms["name"]) != terms["name"]:
+        raise InvalidField("name", "holds what looks like an API secret")
+    return Foreign(
+        line,
+        terms["name"],
+        digest,
+        terms.get("mode", "live"),
+        terms.get("scopes", FULL_ACCESS),
+        terms.get("expires_at"),
+    )

@@ -1,0 +1,282 @@
+"""``latchkey keys``: making, listing, showing, changing, rotating and revoking credentials.
+
+A command that changes keys is in effect in every worker of a running service when it returns, or
+it changes nothing and says why.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import click
+from pydantic import BaseModel, ValidationError
+
+from latchkey.credentials.listing import AsOf, Selection
+from latchkey.credentials.models import Credential, Mode
+from latchkey.credentials.service import (
+    DEFAULT_OVERLAP,
+    LONGEST_OVERLAP,
+    IssuedCredential,
+    utc_now,
+)
+from latchkey.errors import CredentialNotFound
+from latchkey_service.api.problems import first_problem
+from latchkey_service.api.schemas import (
+    ChangeBody,
+    CredentialObject,
+    IssueBody,
+    UsageObject,
+)
+from latchkey_service.cli.asking import confirm
+from latchkey_service.cli.exporting import export_command
+from latchkey_service.cli.importing import import_command
+from latchkey_service.cli.options import (
+    NEVER,
+    TEXT,
+    Never,
+    api_key_argument,
+    expiry_option,
+    json_option,
+    length_options,
+    mode_option,
+    only_mode_option,
+    rows_shown,
+    scope_option,
+    yes_option,
+)
+from latchkey_service.cli.printing import (
+    print_fields,
+    print_json,
+    print_json_list,
+    print_rest,
+    print_table,
+    secret_shown,
+)
+from latchkey_service.cli.session import Session, changing, reading
+from latchkey_service.command_user import command_line_user
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+@click.group()
+def keys() -> None:
+    """Make, list, show, change, rotate, revoke and import credentials in the database."""
+
+
+keys.add_command(import_command)
+keys.add_command(export_command)
+
+
+@keys.command("create")
+@click.option("--name", type=TEXT, required=True, help="What it is for, to find it again.")
+@mode_option
+@scope_option("full access without")
+@expiry_option("; never without")
+@json_option
+def create_key(
+    name: str,
+    mode: Mode,
+    scopes: tuple[str, ...],
+    expires_at: datetime | Never | None,
+    as_json: bool,
+) -> None:
+    """Make a new pair and print its secret, this once."""
+    given: dict[str, object] = {"name": name, "mode": mode}
+    if scopes:
+        given["scopes"] = list(scopes)
+    if expires_at is not None:
+        given["expires_at"] = None if isinstance(expires_at, Never) else expires_at
+    terms = _validated(IssueBody, given).terms()
+    with changing(migrate=True) as session:
+        issued = session.credentials.issue(caller=None, by=command_line_user(), **terms)
+        fields = _fields(session, issued.credential)
+    _print_issued(issued, fields, as_json)
+
+
+@keys.command("list")
+@only_mode_option
+@click.option("--due", is_flag=True, help="Only active ones past their rotation age.")
+@length_options
+@json_option
+def list_keys(mode: Mode | None, due: bool, limit: int | None, every: bool, as_json: bool) -> None:
+    """List credentials, newest first: 50 of them, or all with --all or --json.
+
+    One that was rotated is no longer due. A table at a terminal; elsewhere, lines with tabs.
+    """
+    shown = rows_shown(limit, every, as_json)
+    selection = Selection(mode=mode, concern="due" if due else None)
+    with reading() as session:
+        as_of = AsOf(utc_now(), timedelta(days=session.settings.rotation_days))
+        found = session.listing.newest(selection, as_of, shown)
+        rows = (_fields(session, one) for one in found)
+        if as_json:
+            print_json_list("credentials", rows)
+            return
+        print_table(
+            ["key", "name", "mode", "scopes", "status", "made", "expires"], map(_cells, rows)
+        )
+        if shown is not None:
+            print_rest(session.listing.count(selection, as_of) - shown, "key")
+
+
+@keys.command("show")
+@api_key_argument
+@json_option
+def show_key(api_key: str, as_json: bool) -> None:
+    """Show one credential."""
+    with reading() as session:
+        fields = _fields(session, session.credentials.get(api_key, None))
+    if as_json:
+        print_json(fields)
+    else:
+        print_fields(fields)
+
+
+@keys.command("usage")
+@api_key_argument
+@json_option
+def show_usage(api_key: str, as_json: bool) -> None:
+    """Show how much a credential is used, up to the last request."""
+    with reading() as session:
+        credential = session.credentials.get(api_key, None)
+        usage = UsageObject.of(api_key, session.usage.usage(credential), utc_now())
+    fields = usage.model_dump(mode="json")
+    if as_json:
+        print_json(fields)
+        return
+    refused = (f"{reason} {count}" for reason, count in fields["refusals"].items() if count)
+    print_fields(
+        {
+            "api_key": api_key,
+            "requests": str(fields["requests"]),
+            "last_used_at": fields["last_used_at"] or NEVER,
+            "refused": ", ".join(refused) or NEVER,
+        }
+    )
+    if fields["days"]:
+        click.echo()
+        print_table(
+            ["day", "requests"],
+            [[day["start"][:10], str(day["requests"])] for day in reversed(fields["days"])],
+        )
+
+
+@keys.command("change")
+@api_key_argument
+@click.option("--name", type=TEXT, help="Another name.")
+@scope_option("these in place of all")
+@expiry_option()
+@json_option
+def change_key(
+    api_key: str,
+    name: str | None,
+    scopes: tuple[str, ...],
+    expires_at: datetime | Never | None,
+    as_json: bool,
+) -> None:
+    """Give a credential another name, other scopes or another end."""
+    given: dict[str, object] = {}
+    if name is not None:
+        given["name"] = name
+    if scopes:
+        given["scopes"] = list(scopes)
+    if expires_at is not None:
+        given["expires_at"] = None if isinstance(expires_at, Never) else expires_at
+    if not given:
+        raise click.UsageError("Nothing to change: give --name, --scope or --expires-at.")
+    terms = _validated(ChangeBody, given).change()
+    with changing() as session:
+        changed = session.credentials.change(api_key, terms, None, by=command_line_user())
+        fields = _fields(session, changed)
+    if as_json:
+        print_json(fields)
+    else:
+        print_fields(fields)
+
+
+@keys.command("rotate")
+@api_key_argument
+@click.option(
+    "--overlap",
+    metavar="SECONDS",
+    type=click.IntRange(0, round(LONGEST_OVERLAP.total_seconds())),
+    default=round(DEFAULT_OVERLAP.total_seconds()),
+    show_default=True,
+    help="For how long the old key goes on working.",
+)
+@json_option
+def rotate_key(api_key: str, overlap: int, as_json: bool) -> None:
+    """Replace a credential by a successor, and print its secret, this once."""
+    with changing() as session:
+        issued = session.credentials.rotate(
+            api_key, None, timedelta(seconds=overlap), by=command_line_user()
+        )
+        fields = _fields(session, issued.credential)
+    _print_issued(issued, fields, as_json)
+
+
+@keys.command("revoke")
+@api_key_argument
+@yes_option
+@json_option
+def revoke_key(api_key: str, yes: bool, as_json: bool) -> None:
+    """End a credential, for good."""
+    if not yes:
+        # Asked outside the block: a service that starts must not have to wait for the answer.
+        with changing() as session:
+            credential = session.credentials.get(api_key, None)
+        if credential.revoked_at is None:
+            label = credential.name or "without a name"
+            confirm(f"Revoke {api_key} ({credential.mode}, {label})? This cannot be undone.", yes)
+    with changing() as session:
+        _revoke(session, api_key)
+    if as_json:
+        print_json({"api_key": api_key, "revoked": True})
+    else:
+        click.echo(f"revoked {api_key}")
+
+
+def _revoke(session: Session, api_key: str) -> None:
+    """Also one that is revoked: a call that did so may have died before the workers heard of it."""
+    try:
+        session.credentials.revoke(api_key, None, by=command_line_user())
+    except CredentialNotFound:
+        if session.credentials.get(api_key, None).revoked_at is not None:
+            raise CredentialNotFound("The key is revoked already") from None
+        raise
+
+
+def _validated(body: type[Body], given: dict[str, object]) -> Body:
+    """What was given, checked as the HTTP API checks it."""
+    try:
+        return body.model_validate(given)
+    except ValidationError as error:
+        raise first_problem(error, body) from None
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    return [
+        row["api_key"],
+        row["name"] or "",
+        row["mode"],
+        " ".join(row["scopes"]),
+        row["status"],
+        row["created_at"],
+        row["expires_at"] or NEVER,
+    ]
+
+
+def _fields(session: Session, credential: Credential) -> dict[str, Any]:
+    age = timedelta(days=session.settings.rotation_days)
+    last_used_at = session.usage.last_used_at(credential)
+    return CredentialObject.of(credential, last_used_at, utc_now(), age).model_dump(mode="json")
+
+
+def _print_issued(issued: IssuedCredential, fields: dict[str, Any], as_json: bool) -> None:
+    with secret_shown(issued):
+        if as_json:
+            print_json({**fields, "api_secret": issued.secret})
+            return
+        print_fields(fields)
+        click.echo(f"\napi_secret  {issued.secret}\n\nThe secret is shown this once.")

@@ -1,0 +1,156 @@
+"""Options and arguments of several commands: what means the same takes the same values in each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+import click
+
+from latchkey.credentials.models import MODES
+from latchkey.credentials.tokens import MalformedToken, check_api_key
+from latchkey.errors import CredentialNotFound
+from latchkey_service.api.schemas import parse_time
+
+NEVER = "never"
+SHOWN = 50
+"""Rows that a listing shows where nothing else is asked for."""
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_MOST_ROWS = 1_000_000_000
+_ForTime = TypeVar("_ForTime", bound=Callable[..., Any])
+
+
+class Never:
+    """The value of an option that takes a time and was given ``never``."""
+
+
+NO_END: Final = Never()
+
+
+def read_moment(text: str) -> datetime:
+    """A moment as people write it: RFC 3339, or a date for the start of that day in UTC.
+
+    Raises ValueError, whose text says what is wrong without the value.
+    """
+    text = text.strip()
+    if _DATE.fullmatch(text):
+        text = f"{text}T00:00:00Z"
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}, or a date as in 2026-01-15 (the start of that day in UTC)"
+        ) from None
+
+
+def read_expiry(text: str) -> datetime | None:
+    """As ``read_moment``; ``never`` is None."""
+    if text.strip().lower() == NEVER:
+        return None
+    try:
+        return read_moment(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, or {NEVER}") from None
+
+
+class Text(click.ParamType[Any]):
+    """A text; bytes that are none in the terminal's encoding are refused."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: Any, ctx: click.Context | None) -> str:
+        """The text as it is."""
+        text = str(value)
+        if not text.isprintable() and any("\ud800" <= one <= "\udfff" for one in text):
+            self.fail("holds bytes that are no text", param, ctx)
+        return text
+
+
+class Moment(click.ParamType[Any]):
+    """A moment, as ``read_moment`` takes it."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: Any, ctx: click.Context | None) -> datetime:
+        """The moment in UTC."""
+        try:
+            return value if isinstance(value, datetime) else read_moment(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Expiry(click.ParamType[Any]):
+    """A moment, or ``never``, which is NO_END: None is an option that was not given."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: Any, ctx: click.Context | None) -> datetime | Never:
+        """The moment in UTC, or NO_END."""
+        if isinstance(value, (datetime, Never)):
+            return value
+        try:
+            return read_expiry(str(value)) or NO_END
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class ApiKey(click.ParamType[Any]):
+    """A well-formed public key. Another text is not quoted: it may be a secret."""
+
+    name = "api_key"
+
+    def convert(self, value: Any, param: Any, ctx: click.Context | None) -> str:
+        """The key as it is."""
+        try:
+            return check_api_key(str(value))
+        except MalformedToken:
+            raise CredentialNotFound("that is not a well-formed API key (ak_…)") from None
+
+
+TEXT, MOMENT, EXPIRY, API_KEY = Text(), Moment(), Expiry(), ApiKey()
+
+api_key_argument = click.argument("api_key", type=API_KEY)
+name_argument = click.argument("name", type=TEXT)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+mode_option = click.option(
+    "--mode", type=click.Choice(MODES), default="live", show_default=True, help="live or test."
+)
+only_mode_option = click.option("--mode", type=click.Choice(MODES), help="Only live or only test.")
+
+
+def scope_option(meaning: str) -> Callable[[_ForTime], _ForTime]:
+    """The option of a key's scopes."""
+    return click.option(
+        "--scope", "scopes", type=TEXT, multiple=True, help=f"May be repeated; {meaning}."
+    )
+
+
+def expiry_option(meaning: str = "") -> Callable[[_ForTime], _ForTime]:
+    """The option of a key's expiry."""
+    help_text = "As 2030-01-15 (the start of that day in UTC), 2030-01-15T10:30:00Z, or never"
+    return click.option("--expires-at", type=EXPIRY, metavar="TIME", help=f"{help_text}{meaning}.")
+
+
+def length_options(command: _ForTime) -> _ForTime:
+    """How much of a listing is shown: ``limit`` and ``every``, for ``rows_shown``."""
+    limit = click.option(
+        "--limit",
+        type=click.IntRange(1, _MOST_ROWS),
+        metavar="N",
+        help=f"At most so many, in place of {SHOWN}; with --json in place of all.",
+    )
+    every = click.option("--all", "every", is_flag=True, help="All of them, however many.")
+    return limit(every(command))
+
+
+def rows_shown(limit: int | None, every: bool, as_json: bool) -> int | None:
+    """How many rows a listing shows; None for all."""
+    if every and limit is not None:
+        raise click.UsageError("Give --limit or --all, not both.")
+    if limit is None and (every or as_json):
+        return None
+    return limit or SHOWN

@@ -1,0 +1,121 @@
+"""What a command works with: the credentials of the database, and the memory of who serves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+
+import click
+
+from latchkey.administrators.service import Administrators
+from latchkey.box.replay import Replay
+from latchkey.box.segment import attached, changing_keys
+from latchkey.box.shared import SharedState
+from latchkey.box.use_counts import LiveTallies
+from latchkey.config import Settings, load_settings
+from latchkey.credentials.service import CredentialService
+from latchkey.credentials.usage import UsageReader
+from latchkey.errors import ServiceUnreachable
+from latchkey.key_files import load_derivation, load_seal, make_audit_key_file
+from latchkey.store import Store
+from latchkey.store.audit import AuditLog
+from latchkey.store.audit_head import Seal
+from latchkey.store.listing import Listing
+from latchkey.store.sqlite.location import database_path, require_database
+from latchkey.store.sqlite.migrate import migrate_in_child
+from latchkey_service.cli.instance import instance_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One command's parts."""
+
+    settings: Settings
+    credentials: CredentialService
+    usage: UsageReader
+    audit: AuditLog
+    listing: Listing
+    store: Store
+    shared: SharedState
+    invalidated: Callable[[int], None]
+
+
+@contextmanager
+def reading() -> Iterator[Session]:
+    """For a command that only reads. Use counts come from memory too, where it can be reached."""
+    settings = instance_settings()
+    require_database(settings.database_url)
+    with ExitStack() as stack:
+        try:
+            shared = stack.enter_context(attached(settings))
+        except ServiceUnreachable:
+            shared = SharedState.private()
+        yield stack.enter_context(_over(settings, shared, None))
+
+
+@contextmanager
+def changing(*, migrate: bool = False) -> Iterator[Session]:
+    """For a command that changes keys, in effect for whoever serves before the block ends.
+
+    With ``migrate`` the database is made where it is missing; the other commands say so. Raises
+    ServiceUnreachable where there is a service whose memory cannot be reached.
+    """
+    settings = instance_settings()
+    if not migrate:
+        require_database(settings.database_url)
+    load_derivation(settings)
+    _prepare(settings, migrate)
+    seal = load_seal(settings)
+    with changing_keys(settings) as shared, _over(settings, shared, seal) as session:
+        yield session
+
+
+@contextmanager
+def administering(*, migrate: bool = False) -> Iterator[Administrators]:
+    """For a command about the console's administrators, whom nothing remembers.
+
+    With ``migrate`` the database is made where it is missing; the other commands say so.
+    """
+    settings = instance_settings()
+    if not migrate:
+        require_database(settings.database_url)
+    _prepare(settings, migrate)
+    with closing(Store(settings.database_url, seal=load_seal(settings))) as store:
+        yield Administrators.over(store.administrators, settings)
+
+
+def database_is_there() -> bool:
+    """Whether a command that makes a database would find one."""
+    return database_path(load_settings().database_url).exists()
+
+
+def _prepare(settings: Settings, migrate: bool) -> None:
+    if migrate:
+        report = migrate_in_child(settings.database_url)
+        if report.created:
+            click.echo(f"made a new database, {settings.database_url}", err=True)
+        make_audit_key_file(settings, report.audit_rows)
+    else:
+        with closing(Store(settings.database_url)) as store:
+            store.check()
+
+
+@contextmanager
+def _over(settings: Settings, shared: SharedState, seal: Seal | None) -> Iterator[Session]:
+    """The parts over the configured database and this memory, closed at the end of the block."""
+    store = Store(settings.database_url, seal=seal)
+    replay = Replay(store.invalidations, shared)
+    try:
+        yield Session(
+            settings,
+            CredentialService(store, load_derivation(settings), shared.invalidate, replay.note),
+            UsageReader(store.usage, LiveTallies(shared)),
+            store.audit,
+            store.listing,
+            store,
+            shared,
+            replay.note,
+        )
+    finally:
+        store.close()

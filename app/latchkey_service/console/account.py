@@ -1,0 +1,68 @@
+"""What an administrator does with the own account: another password, and where it is signed in."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from latchkey.errors import ApiError, InvalidField, PasswordsBusy, RateLimited
+from latchkey_service.console.forms import PasswordForm, add_fault
+from latchkey_service.console.sessions import browser_session, caller_address, latchkey, signed_in
+from latchkey_service.console.throttle import SignInThrottle
+
+account = Blueprint("account", __name__, url_prefix="/console/account")
+
+_WRONG = "This is not your current password."
+_TOO_MANY = "Too many tries. Wait a little, then try again."
+
+
+@account.get("/")
+def show() -> AnyResponse:
+    """Where one is signed in, and the form for another password."""
+    return _page(PasswordForm())
+
+
+@account.post("/")
+def change_password() -> AnyResponse:
+    """Replace the password. Every other session ends, and this one goes on under a new token."""
+    form = PasswordForm()
+    if not form.validate():
+        return _page(form, 400)
+    parts = latchkey()
+    try:
+        with parts.administrators.place():
+            # Whoever found a browser signed in may not guess on.
+            SignInThrottle(parts.settings, parts.shared, parts.addresses).count(
+                request.environ, signed_in().name
+            )
+            token = parts.administrators.change_password(
+                signed_in(), form.current.data or "", form.password.data or "", caller_address()
+            )
+    except RateLimited as limited:
+        return _later(form, _TOO_MANY, limited)
+    except PasswordsBusy as busy:
+        return _later(form, f"{busy.message}.", busy)
+    except InvalidField as error:
+        add_fault(form, error)
+        return _page(form, 400)
+    if token is None:
+        form.current.errors = [_WRONG]
+        return _page(form, 403)
+    browser_session().renew(token, parts.administrators)
+    flash("Your password is changed. You are signed out everywhere else.", "good")
+    return redirect(url_for("account.show"), 303)
+
+
+def _later(form: PasswordForm, fault: str, error: ApiError) -> Response:
+    """The form once more, for a try that was not looked at."""
+    form.current.errors = [fault]
+    page = _page(form, error.status)
+    page.headers.update(error.extra_headers())
+    return page
+
+
+def _page(form: PasswordForm, status: int = 200) -> Response:
+    session = browser_session().found
+    sessions = latchkey().administrators.sessions(signed_in())
+    page = render_template("account.html", form=form, sessions=sessions, current=session)
+    return Response(page, status=status)

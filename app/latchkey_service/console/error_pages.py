@@ -1,0 +1,78 @@
+"""The console's errors, as pages: what went wrong, and nothing that only the log should say."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+
+from flask import Flask, Response, render_template, request
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException
+
+from latchkey.errors import ApiError, InternalError, StoreError
+
+log = logging.getLogger("latchkey")
+
+_MESSAGES = {
+    HTTPStatus.NOT_FOUND: "There is no such page.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This page does not answer that kind of request.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "What was sent is too large.",
+}
+_FORGED = (
+    "The form did not come from a page that the console gave to this browser, or that page is too "
+    "old. Nothing was changed: go back, reload the page, and try again."
+)
+_DATABASE = "The database does not answer. The log of the service says more."
+_OURS = "Something went wrong on our side. The log of the service says more."
+
+
+def answer_errors(app: Flask) -> None:
+    """Have the console answer whatever goes wrong with a page."""
+    app.register_error_handler(ApiError, _answer_ours)
+    app.register_error_handler(CSRFError, _answer_forged)
+    app.register_error_handler(HTTPException, _answer_http)
+    app.register_error_handler(Exception, _answer_unexpected)
+
+
+def error_page(status: HTTPStatus, message: str) -> Response:
+    """The page for an error."""
+    return Response(
+        render_template("error.html", status=status, message=message), status=status.value
+    )
+
+
+def _answer_ours(error: ApiError) -> Response:
+    if isinstance(error, StoreError):
+        log.error("database failure: %s", error.detail)
+        message = _DATABASE
+    elif isinstance(error, InternalError):
+        message = _OURS
+    else:
+        # The API's own words are about its limits.
+        message = _MESSAGES.get(error.status, f"{error.message}.")
+    page = error_page(error.status, message)
+    page.headers.update(error.extra_headers())
+    return page
+
+
+def _answer_forged(error: CSRFError) -> Response:
+    return error_page(HTTPStatus.BAD_REQUEST, _FORGED)
+
+
+def _answer_http(error: HTTPException) -> Response:
+    status = HTTPStatus(error.code or 500)
+    if status < 400:
+        # A redirect of the router's own.
+        return Response(error.get_body(), status=status.value, headers=error.get_headers())
+    if status >= 500:
+        return error_page(status, _OURS)
+    page = error_page(status, _MESSAGES.get(status, "The request could not be understood."))
+    for name, value in error.get_headers():
+        if name == "Allow":
+            page.headers[name] = value
+    return page
+
+
+def _answer_unexpected(error: Exception) -> Response:
+    log.error("unexpected failure in the console's %s", request.endpoint, exc_info=error)
+    return error_page(HTTPStatus.INTERNAL_SERVER_ERROR, _OURS)

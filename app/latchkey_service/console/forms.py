@@ -1,0 +1,151 @@
+"""The console's forms: fields, and how their hints and faults are tied to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+from flask_wtf import FlaskForm
+from markupsafe import Markup
+from wtforms import Field, HiddenField, PasswordField, RadioField, StringField
+from wtforms.validators import EqualTo, InputRequired, Length
+
+from latchkey.administrators import passwords
+from latchkey.credentials.tokens import redact_secrets
+from latchkey.errors import InvalidField
+
+_NEW = {"autocomplete": "new-password", "minlength": passwords.SHORTEST}
+_CURRENT = {"autocomplete": "current-password"}
+_NAME = {"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}
+_TAKEN_OUT = "Holds what looks like an API secret, which was taken out again."
+_NEW_LENGTH = Length(
+    min=passwords.SHORTEST,
+    max=passwords.LONGEST,
+    message=f"Use {passwords.SHORTEST} characters or more.",
+)
+
+
+class Tie(NamedTuple):
+    """A radio button that a field belongs to: the field counts only while it is selected."""
+
+    group: str
+    choice: str
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """What console.js reads: it selects the button when the field is filled in."""
+        return {"data-group": self.group, "data-choice": self.choice}
+
+
+class ConsoleForm(FlaskForm):  # type: ignore[misc]
+    """What every form is: no field sends a secret back that was pasted into it.
+
+    The page that says what is wrong stands on a screen, and may be kept. ``ties`` names the fields
+    that belong to a radio button: one that is filled in while another is selected is an error.
+    """
+
+    ties: ClassVar[Mapping[str, Tie]] = {}
+
+    def validate(self, extra_validators: Mapping[str, Any] | None = None) -> bool:
+        """Whether all fields will do; one with text that holds a secret does not."""
+        does: bool = super().validate(extra_validators)
+        for name, tie in self.ties.items():
+            field, group = self[name], self[tie.group]
+            if _is_filled_in(field) and group.data != tie.choice:
+                does = False
+                if not field.errors and not group.errors:
+                    field.errors = [_contradiction(group, tie.choice)]
+        for field in self:
+            if field.type == "StringField" and _holds_secret(field):
+                field.errors = [*field.errors, _TAKEN_OUT]
+                does = False
+        return does
+
+    class Meta(FlaskForm.Meta):  # type: ignore[misc]
+        """How fields are turned into elements."""
+
+        def render_field(self, field: Field, render_kw: dict[str, Any]) -> Markup:
+            """Called for each element of the form."""
+            if _holds_secret(field):
+                render_kw = {**render_kw, "value": ""}
+            element: Markup = super().render_field(field, render_kw)
+            return element
+
+
+class SignInForm(ConsoleForm):
+    """Who it is; ``next`` is the page that was asked for."""
+
+    name = StringField("Name", [InputRequired("Enter your name.")], render_kw=_NAME)
+    password = PasswordField(
+        "Password", [InputRequired("Enter your password.")], render_kw=_CURRENT
+    )
+    next = HiddenField()
+
+
+class SetUpForm(ConsoleForm):
+    """The first administrator; ``token`` is the set-up link's."""
+
+    token = HiddenField()
+    name = StringField("Name", [InputRequired("Choose a name.")], render_kw=_NAME)
+    password = PasswordField("Password", [_NEW_LENGTH], render_kw=_NEW)
+    again = PasswordField(
+        "Password, again",
+        [EqualTo("password", "This is not the same password.")],
+        render_kw=_NEW,
+    )
+
+
+class PasswordForm(ConsoleForm):
+    """Another password for oneself."""
+
+    current = PasswordField(
+        "Current password", [InputRequired("Enter your current password.")], render_kw=_CURRENT
+    )
+    password = PasswordField("New password", [_NEW_LENGTH], render_kw=_NEW)
+    again = PasswordField(
+        "New password, again",
+        [EqualTo("password", "This is not the same password.")],
+        render_kw=_NEW,
+    )
+
+
+def add_fault(form: FlaskForm, error: InvalidField) -> None:
+    """Show what is wrong with a field beside it; with a field that is not there, with the form."""
+    problem = error.message.partition(": ")[2]
+    text = f"{problem[:1].upper()}{problem[1:]}."
+    field: Field | None = form._fields.get(error.field)
+    if field is None:
+        form.form_errors.append(text)
+    else:
+        field.errors = [*field.errors, text]
+
+
+def described(field: Field, hint: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of a field's element: those given, and which texts of the page describe it."""
+    described_by = [f"{field.id}-hint"] if hint else []
+    made: dict[str, Any] = dict(attributes)
+    if field.errors:
+        described_by.append(f"{field.id}-error")
+        made["aria-invalid"] = "true"
+    if described_by:
+        made["aria-describedby"] = " ".join(described_by)
+    return made
+
+
+def _is_filled_in(field: Field) -> bool:
+    """Whether something was sent for a field; blanks are nothing."""
+    return any(str(value).strip() for value in field.raw_data or ())
+
+
+def _contradiction(group: RadioField, needed: str) -> str:
+    labels = {option.data: option.label.text for option in group}
+    return (
+        f"This is filled in, but {group.label.text} is “{labels.get(group.data, '')}”. "
+        f"Choose “{labels[needed]}”, or clear it."
+    )
+
+
+def _holds_secret(field: Field) -> bool:
+    """Whether the element of a field would show a secret."""
+    value = field._value() if hasattr(field, "_value") else ""
+    return redact_secrets(value) != value

@@ -1,0 +1,119 @@
+"""What happens to a key after it is made: new terms, a successor, the end."""
+
+from __future__ import annotations
+
+from flask import Blueprint, flash, redirect, url_for
+from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response
+
+from latchkey.credentials.models import Credential
+from latchkey.errors import AlreadyRotated, CredentialNotFound, InvalidField, KeyExpired
+from latchkey_service.api.schemas import ChangeBody, RotateBody
+from latchkey_service.console.answers import page
+from latchkey_service.console.key_forms import ChangeForm, RotateForm, read_body, show_fault
+from latchkey_service.console.keys import as_of, described_credential, find_credential
+from latchkey_service.console.sessions import latchkey, signed_in_actor
+
+key_changes = Blueprint("key_changes", __name__, url_prefix="/console/keys")
+
+
+@key_changes.get("/<api_key>/edit")
+def show_edit(api_key: str) -> Response:
+    """The form for a key's name, scopes and expiry."""
+    credential = _changeable(api_key)
+    form = ChangeForm()
+    form.offer(credential)
+    form.show(credential)
+    return _page("key_edit.html", credential, form_fields=form)
+
+
+@key_changes.post("/<api_key>/edit")
+def edit(api_key: str) -> Response:
+    """Give a key new terms, in effect before the answer."""
+    credential, form = _changeable(api_key), ChangeForm()
+    form.offer(credential)
+    if not form.validate():
+        return _page("key_edit.html", credential, 400, form_fields=form)
+    form.may_be_nameless = credential.name is None
+    try:
+        terms = read_body(ChangeBody, form.terms()).change()
+        latchkey().credentials.change(api_key, terms, None, by=signed_in_actor())
+    except InvalidField as error:
+        show_fault(form, error)
+        return _page("key_edit.html", credential, 400, form_fields=form)
+    flash("The key is changed, in every worker.", "good")
+    return redirect(url_for("keys.show_key", api_key=api_key), 303)
+
+
+@key_changes.get("/<api_key>/rotate")
+def show_rotate(api_key: str) -> Response:
+    """The form for a successor."""
+    return _page("key_rotate.html", _changeable(api_key), form_fields=RotateForm())
+
+
+@key_changes.post("/<api_key>/rotate")
+def rotate(api_key: str) -> Response:
+    """Make a successor and show its secret, in this answer and in no other.
+
+    Sent again, it finds the key rotated already.
+    """
+    credential, form = _changeable(api_key), RotateForm()
+    if not form.validate():
+        return _page("key_rotate.html", credential, 400, form_fields=form)
+    try:
+        overlap = read_body(RotateBody, form.body()).overlap
+        issued = latchkey().credentials.rotate(api_key, None, overlap, by=signed_in_actor())
+    except InvalidField as error:
+        show_fault(form, error)
+        return _page("key_rotate.html", credential, 400, form_fields=form)
+    except (AlreadyRotated, KeyExpired) as error:
+        credential = find_credential(api_key)
+        return _page("key_rotate.html", credential, error.status, form_fields=form, refused=True)
+    return page(
+        "key_secret.html",
+        201,
+        title="The key is rotated",
+        secret=issued.secret,
+        predecessor=find_credential(api_key),
+        **described_credential(issued.credential, as_of()),
+    )
+
+
+@key_changes.get("/<api_key>/revoke")
+def show_revoke(api_key: str) -> Response:
+    """What is about to end, and when it was last used."""
+    return _page("key_revoke.html", _changeable(api_key), form_fields=FlaskForm())
+
+
+@key_changes.post("/<api_key>/revoke")
+def revoke(api_key: str) -> Response:
+    """End a key, in effect before the answer. Who sends it twice is told so the second time."""
+    try:
+        latchkey().credentials.revoke(find_credential(api_key).api_key, None, by=signed_in_actor())
+    except CredentialNotFound:
+        if find_credential(api_key).revoked_at is None:
+            raise
+        flash("The key was revoked already.", "warn")
+    else:
+        flash("The key is revoked. Every worker refuses it from now on.", "good")
+    return redirect(url_for("keys.show_key", api_key=api_key), 303)
+
+
+def _changeable(api_key: str) -> Credential:
+    """A key that is not revoked: of one that is, only the page is left."""
+    credential = find_credential(api_key)
+    if credential.revoked_at is not None:
+        raise CredentialNotFound
+    return credential
+
+
+def _page(
+    template: str,
+    credential: Credential,
+    code: int = 200,
+    *,
+    form_fields: FlaskForm,
+    refused: bool = False,
+) -> Response:
+    about = described_credential(credential, as_of())
+    return page(template, code, form_fields=form_fields, refused=refused, **about)

@@ -1,0 +1,94 @@
+"""Making keys: a new pair, whose secret is shown once, and a pair that was made elsewhere."""
+
+from __future__ import annotations
+
+from flask import Blueprint, flash, redirect, request, url_for
+from werkzeug.wrappers import Response
+
+from latchkey.credentials.tokens import MalformedToken, api_key_from, check_api_key
+from latchkey.errors import DuplicateApiKey, InvalidField, NotDerived
+from latchkey_service.api.schemas import IssueBody, RegisterBody
+from latchkey_service.console.answers import page
+from latchkey_service.console.key_forms import CreateForm, RegisterForm, read_body, show_fault
+from latchkey_service.console.keys import as_of, described_credential
+from latchkey_service.console.sessions import latchkey, signed_in_actor
+
+key_making = Blueprint("key_making", __name__, url_prefix="/console/keys")
+
+
+@key_making.get("/new")
+def show_create() -> Response:
+    """The form for a new key."""
+    form = CreateForm()
+    form.draw()
+    return page("key_create.html", form_fields=form)
+
+
+@key_making.post("/new")
+def create() -> Response:
+    """Make a key and show its secret, in this answer and in no other.
+
+    A form makes one key: sent again, as a browser does that loads the answer anew, it is told
+    which key it made.
+    """
+    form = CreateForm()
+    if not form.validate():
+        if form.form_id.errors:
+            form.form_id.data = None
+            form.form_errors.append("The form was not whole. Send it once more.")
+        form.draw()
+        return page("key_create.html", 400, form_fields=form)
+    seed = (form.form_id.data or "").encode()
+    try:
+        body = read_body(IssueBody, {**form.terms(), "mode": form.mode.data})
+        issued = latchkey().credentials.issue(
+            caller=None, by=signed_in_actor(), seed=seed, **body.terms()
+        )
+    except InvalidField as error:
+        show_fault(form, error)
+        return page("key_create.html", 400, form_fields=form)
+    except DuplicateApiKey:
+        return page("key_made.html", 409, api_key=api_key_from(body.mode, seed))
+    return page(
+        "key_secret.html",
+        201,
+        title="The key is made",
+        secret=issued.secret,
+        predecessor=None,
+        **described_credential(issued.credential, as_of()),
+    )
+
+
+@key_making.get("/register")
+def show_register() -> Response:
+    """The form for a pair that was made elsewhere."""
+    return page("key_register.html", form_fields=RegisterForm())
+
+
+@key_making.post("/register")
+def register() -> Response:
+    """Store a pair that the vendor made. Whoever tries secrets here is held up as elsewhere."""
+    form = RegisterForm()
+    if not form.validate():
+        return page("key_register.html", 400, form_fields=form)
+    parts = latchkey()
+    try:
+        body = read_body(RegisterBody, form.body())
+        credential = parts.credentials.register(
+            check_api_key(body.api_key), body.api_secret, body.name, by=signed_in_actor()
+        )
+    except InvalidField as error:
+        show_fault(form, error)
+        return page("key_register.html", 400, form_fields=form)
+    except MalformedToken as error:
+        show_fault(form, InvalidField("api_key", str(error)))
+        return page("key_register.html", 400, form_fields=form)
+    except NotDerived as error:
+        parts.throttle.count_failure(request.environ)
+        show_fault(form, InvalidField("api_secret", error.message))
+        return page("key_register.html", error.status, form_fields=form)
+    except DuplicateApiKey as error:
+        show_fault(form, InvalidField("api_key", error.message))
+        return page("key_register.html", error.status, form_fields=form)
+    flash("The key is registered. It has full access and no expiry.", "good")
+    return redirect(url_for("keys.show_key", api_key=credential.api_key), 303)

@@ -1,0 +1,95 @@
+"""Settings → API Keys: the list of all keys, and the page of one."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from flask import Blueprint, render_template, request
+
+from latchkey.credentials.listing import CONCERNS, STATUSES, AsOf
+from latchkey.credentials.models import MODES, Credential
+from latchkey.credentials.service import utc_now
+from latchkey.credentials.tokens import MalformedToken, check_api_key
+from latchkey.errors import CredentialNotFound
+from latchkey.store.audit import Filter
+from latchkey_service.console.list_query import PAGE_SIZE, ListQuery
+from latchkey_service.console.plots import plot_days, plot_hours
+from latchkey_service.console.sessions import latchkey
+
+keys = Blueprint("keys", __name__, url_prefix="/console/keys")
+
+_ENTRIES = 20
+COLUMNS = (
+    ("name", "Name and key"),
+    (None, "Mode"),
+    (None, "Scopes"),
+    ("created", "Made"),
+    ("last_used", "Last used"),
+    ("expires", "Expires"),
+    ("status", "Status"),
+)
+
+
+@keys.get("/")
+def show_list() -> str:
+    """All keys, or those that the address asks for."""
+    query = ListQuery.of(request.args)
+    parts, now = latchkey(), as_of()
+    total = parts.store.listing.count(query.selection, now)
+    pages = max(1, -(-total // PAGE_SIZE))
+    query = query.on_page(min(query.page, pages))
+    credentials = parts.store.listing.page(
+        query.selection, query.order, now, limit=PAGE_SIZE, offset=(query.page - 1) * PAGE_SIZE
+    )
+    return render_template(
+        "keys.html",
+        query=query,
+        total=total,
+        page_count=pages,
+        rows=[described_credential(credential, now) for credential in credentials],
+        columns=COLUMNS,
+        modes=MODES,
+        statuses=STATUSES,
+        concerns=CONCERNS,
+    )
+
+
+@keys.get("/<api_key>")
+def show_key(api_key: str) -> str:
+    """All there is to say about one key."""
+    credential = find_credential(api_key)
+    now, usage = as_of(), latchkey().usage.usage(credential)
+    return render_template(
+        "key.html",
+        **described_credential(credential, now),
+        usage=usage,
+        hours=plot_hours(usage.hours, now.now),
+        days=plot_days(usage.hours, now.now),
+        entries=latchkey().store.audit.page(Filter(subject=api_key), _ENTRIES),
+    )
+
+
+def find_credential(api_key: str) -> Credential:
+    """The credential of a page's address; raises CredentialNotFound."""
+    try:
+        return latchkey().credentials.get(check_api_key(api_key), None)
+    except MalformedToken:
+        raise CredentialNotFound from None
+
+
+def as_of() -> AsOf:
+    """This moment, and the age at which a key should be replaced."""
+    return AsOf(utc_now(), timedelta(days=latchkey().settings.rotation_days))
+
+
+def described_credential(credential: Credential, now: AsOf) -> dict[str, Any]:
+    """What the pages say about a credential, its last request included."""
+    last_used_at = latchkey().usage.last_used_at(credential)
+    return {
+        "credential": credential,
+        "status": credential.status(now.now),
+        "last_used_at": last_used_at,
+        "concerns": now.concerns(credential, last_used_at),
+        "rotate_by": credential.rotate_by(now.rotation_age),
+    }

@@ -1,0 +1,114 @@
+"""What the address of a list page asks for: the search, the filters, the order, the page.
+
+All of it stands in the address, so that a list can be kept as a bookmark, and pages and sorting
+are links. What makes no sense is left out, and so is a secret that was pasted into the search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeVar
+from urllib.parse import urlencode
+
+from latchkey.credentials.listing import (
+    CONCERNS,
+    LONGEST_SEARCH,
+    SORTS,
+    STATUSES,
+    Concern,
+    Order,
+    Selection,
+    SortBy,
+)
+from latchkey.credentials.models import MODES, Mode, Status
+from latchkey.credentials.tokens import redact_secrets
+
+PAGE_SIZE = 50
+
+Choice = TypeVar("Choice", bound=str)
+_LARGEST_PAGE = 10**6
+_DESCENDING: dict[SortBy, bool] = {
+    "created": True,
+    "name": False,
+    "last_used": True,
+    "expires": False,
+    "status": False,
+}
+"""Which way a column is sorted first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """One list of keys; ``page`` counts from 1."""
+
+    search: str = ""
+    mode: Mode | None = None
+    status: Status | None = None
+    concern: Concern | None = None
+    order: Order = field(default_factory=Order)
+    page: int = 1
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, str]) -> ListQuery:
+        """The query that the arguments of an address make."""
+        sort = arguments.get("sort", "")
+        by = _one_of(SORTS, sort.removeprefix("-"))
+        page = arguments.get("page", "")
+        number = int(page) if page.isascii() and page.isdigit() and len(page) < 8 else 1
+        return cls(
+            search=redact_secrets(arguments.get("q", "").strip())[:LONGEST_SEARCH],
+            mode=_one_of(MODES, arguments.get("mode")),
+            status=_one_of(STATUSES, arguments.get("status")),
+            concern=_one_of(CONCERNS, arguments.get("concern")),
+            order=Order() if by is None else Order(by, sort.startswith("-")),
+            page=min(max(number, 1), _LARGEST_PAGE),
+        )
+
+    @property
+    def selection(self) -> Selection:
+        """Which keys these are."""
+        return Selection(self.search or None, self.mode, self.status, self.concern)
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether this is less than all keys."""
+        return self.selection != Selection()
+
+    @property
+    def sort(self) -> str:
+        """The order as an address has it."""
+        return f"{'-' if self.order.descending else ''}{self.order.by}"
+
+    def address(self) -> str:
+        """The arguments of this list's address, with their question mark; empty for all keys."""
+        given = {
+            "q": self.search,
+            "mode": self.mode,
+            "status": self.status,
+            "concern": self.concern,
+            "sort": "" if self.order == Order() else self.sort,
+            "page": "" if self.page == 1 else str(self.page),
+        }
+        arguments = urlencode({name: value for name, value in given.items() if value})
+        return f"?{arguments}" if arguments else "?"
+
+    def on_page(self, page: int) -> ListQuery:
+        """The same list on another page."""
+        return replace(self, page=page)
+
+    def sorted_by(self, by: SortBy) -> ListQuery:
+        """The list by another column; by the same one, the other way round."""
+        same = self.order.by == by
+        descending = not self.order.descending if same else _DESCENDING[by]
+        return replace(self, order=Order(by, descending), page=1)
+
+    def direction(self, by: SortBy) -> Literal["ascending", "descending"] | None:
+        """Which way the list is sorted by a column; None where it is by another."""
+        if self.order.by != by:
+            return None
+        return "descending" if self.order.descending else "ascending"
+
+
+def _one_of(choices: tuple[Choice, ...], text: str | None) -> Choice | None:
+    return text if text in choices else None

@@ -1,0 +1,86 @@
+"""What there is to see over all keys: those that call for attention, and what the check did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import Blueprint, render_template
+
+from latchkey.box.counted import Count
+from latchkey.box.worker_metrics import Totals
+from latchkey.credentials.listing import EXPIRING_WITHIN, UNUSED_AGE
+from latchkey_service.console.keys import as_of
+from latchkey_service.console.sessions import latchkey
+
+overview = Blueprint("overview", __name__, url_prefix="/console/overview")
+
+_OUTCOMES = (
+    (Count.AUTHENTICATED, "Let through"),
+    (Count.OPEN, "On open routes"),
+    (Count.SCOPE, "Let through, and then refused: a scope was missing"),
+)
+_REFUSALS = (
+    (Count.MISSING, "No credential"),
+    (Count.INVALID, "Malformed, unknown, or a wrong secret"),
+    (Count.REVOKED, "Revoked key"),
+    (Count.EXPIRED, "Expired key"),
+    (Count.AMBIGUOUS, "Two schemes at once"),
+    (Count.RATE_LIMITED, "Too many failures from one address"),
+    (Count.FAILED, "The database failed"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One level of the check: how many lookups came to it, and how many it could answer."""
+
+    name: str
+    lookups: int
+    answered: int
+
+    @property
+    def rate(self) -> str:
+        """The part that it answered, in per cent with one decimal; a dash without lookups."""
+        if not self.lookups:
+            return "–"
+        # Cut, not rounded: 100 per cent is all of them.
+        return f"{1000 * self.answered // self.lookups / 10:.1f} %"
+
+
+def levels_of(totals: Totals) -> list[Level]:
+    """The levels in the order in which a secret passes them."""
+    count = totals.counts
+    missed = count[Count.CACHE_MISS]
+    here = count[Count.CACHE_HIT] + count[Count.SHARED_HIT] + missed
+    return [
+        Level("The worker’s own cache", here, count[Count.CACHE_HIT]),
+        Level(
+            "The cache between the workers",
+            count[Count.SHARED_HIT] + count[Count.SHARED_MISS],
+            count[Count.SHARED_HIT],
+        ),
+        Level("Remembered as unknown", missed, count[Count.UNKNOWN_HIT]),
+        Level(
+            "The database",
+            count[Count.STORE_SELECT],
+            count[Count.STORE_SELECT] - count[Count.STORE_ERROR],
+        ),
+    ]
+
+
+@overview.get("/")
+def show() -> str:
+    """The page."""
+    parts, now = latchkey(), as_of()
+    totals = parts.shared.blocks.totals()
+    return render_template(
+        "overview.html",
+        census=parts.store.listing.census(now),
+        rotation_days=now.rotation_age.days,
+        unused_days=UNUSED_AGE.days,
+        expiring_days=EXPIRING_WITHIN.days,
+        outcomes=[(text, totals.counts[count]) for count, text in _OUTCOMES],
+        refusals=[(text, totals.counts[count]) for count, text in _REFUSALS],
+        forged=totals.counts[Count.FORGED],
+        levels=levels_of(totals),
+    )

@@ -1,0 +1,195 @@
+"""The console's sessions: a token in a cookie, all else in the database.
+
+Flask's own interface is replaced, so that nothing about a session is in the browser but a random
+token, and nothing is read before the request has passed what needs no session. Somebody who is not
+signed in has a token too, which nothing is stored for: it only ties forms to their browser.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from typing import Any, cast
+
+from flask import Flask, Request, Response, current_app, g, request, session
+from flask.sessions import SessionInterface, SessionMixin
+from flask_login import LoginManager, UserMixin, current_user, login_user
+from werkzeug.datastructures import CallbackDict
+
+from latchkey.administrators.models import Administrator, ConsoleSession
+from latchkey.administrators.service import Administrators, new_token
+from latchkey.assembly import Latchkey
+from latchkey.credentials.audit import Actor
+from latchkey.errors import StoreError
+from latchkey_service.console.transport import is_tls
+
+log = logging.getLogger("latchkey")
+
+_AREA = "/console/"
+_COOKIE = "latchkey_console"
+# A browser takes a cookie of this name only by HTTPS, for this host alone, and for every path.
+_COOKIE_UNDER_TLS = f"__Host-{_COOKIE}"
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+_CSRF_LABEL = "latchkey.v1.console.csrf:"
+_CSRF = "csrf_token"
+_MESSAGES = "_flashes"
+
+
+class SignedIn(UserMixin):  # type: ignore[misc]
+    """An administrator as Flask-Login knows one."""
+
+    def __init__(self, administrator: Administrator) -> None:
+        self.id = str(administrator.id)
+        self.administrator = administrator
+
+
+class BrowserSession(CallbackDict[str, Any], SessionMixin):
+    """What one browser's token stands for. ``found`` is the session of one who is signed in."""
+
+    def __init__(self, token: str | None) -> None:
+        super().__init__(on_update=BrowserSession._note_change)
+        self.presented = token is not None
+        self.found: ConsoleSession | None = None
+        self.sends_cookie = False
+        self.forgets_cookie = False
+        self.modified = False
+        self._take(new_token() if token is None else token)
+
+    def load(self, administrators: Administrators) -> None:
+        """Find out who is signed in; raises StoreError."""
+        if not self.presented:
+            return
+        self.found = administrators.session(self._token)
+        if self.found is not None:
+            self["_user_id"] = str(self.found.administrator.id)
+            self["_fresh"] = True
+            if self.found.messages:
+                self[_MESSAGES] = list(self.found.messages)
+        self.modified = False
+
+    def renew(self, token: str, administrators: Administrators) -> None:
+        """Go on under the token of a session that has just begun: nobody can have known it."""
+        self.clear()
+        self.presented = True
+        self._take(token)
+        self.load(administrators)
+        self.sends_cookie = True
+        if self.found is not None:
+            login_user(SignedIn(self.found.administrator))
+
+    def forget(self) -> None:
+        """Have the browser forget its token."""
+        self.clear()
+        self.found = None
+        self.forgets_cookie = True
+
+    @property
+    def token(self) -> str:
+        """What the cookie holds."""
+        return self._token
+
+    @property
+    def messages(self) -> list[tuple[str, str]]:
+        """What the next page tells: categories and texts."""
+        return list(self.get(_MESSAGES, ()))
+
+    def _take(self, token: str) -> None:
+        self._token = token
+        # What forms are signed over. It follows from the token, so that it need not be stored.
+        self[_CSRF] = hashlib.sha256(f"{_CSRF_LABEL}{token}".encode()).hexdigest()
+
+    def _note_change(self) -> None:
+        self.modified = True
+
+
+class ConsoleSessions(SessionInterface):
+    """Flask's interface to sessions, over ours. ``load_session`` does what takes a database."""
+
+    def open_session(self, app: Flask, request: Request) -> BrowserSession:
+        """The session of the token that the browser sent, if it can be one."""
+        token = request.cookies.get(_cookie_name())
+        return BrowserSession(token if token is not None and _TOKEN.fullmatch(token) else None)
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Send or end the cookie, and store what the next page tells."""
+        session = cast(BrowserSession, session)
+        if session.forgets_cookie:
+            response.delete_cookie(_cookie_name(), **_cookie_terms())
+        elif session.sends_cookie or (not session.presented and _CSRF in g):
+            response.set_cookie(_cookie_name(), session.token, **_cookie_terms())
+        if session.modified and session.found is not None:
+            if tuple(session.messages) != session.found.messages:
+                try:
+                    latchkey().administrators.tell(session.found, session.messages)
+                except StoreError as error:
+                    # The page is made, and true; only a message is lost.
+                    log.error("database failure: %s", error.detail)
+
+
+def add_sessions(app: Flask) -> None:
+    """Have the console keep sessions, and Flask-Login say who is signed in."""
+    app.session_interface = ConsoleSessions()
+    manager = LoginManager()
+    manager.session_protection = None
+    manager.login_view = "sign_in.show"
+    manager.init_app(app)
+    manager.user_loader(_user)
+
+
+def browser_session() -> BrowserSession:
+    """The session of the request that is being handled."""
+    found: BrowserSession = session._get_current_object()  # type: ignore[attr-defined]
+    return found
+
+
+def current_administrator() -> Administrator | None:
+    """Who is signed in, None where nobody is."""
+    found: Administrator | None = getattr(current_user, "administrator", None)
+    return found
+
+
+def signed_in() -> Administrator:
+    """Who is signed in, in a view that needs a session."""
+    found = current_administrator()
+    if found is None:
+        raise RuntimeError("nobody is signed in: the view is open to all")
+    return found
+
+
+def latchkey() -> Latchkey:
+    """The worker's parts, for the console's views."""
+    parts: Latchkey = current_app.extensions["latchkey"]
+    return parts
+
+
+def caller_address() -> str | None:
+    """The address that a request came from, for the audit log; None behind a socket without any."""
+    return latchkey().addresses.written(request.environ)
+
+
+def signed_in_actor() -> Actor:
+    """Who is signed in, as the audit log says it."""
+    return Actor.administrator(signed_in().name, caller_address())
+
+
+def _user(user_id: str) -> SignedIn | None:
+    """Called by Flask-Login for the id in the session, which has the administrator already."""
+    found = browser_session().found
+    if found is None or str(found.administrator.id) != user_id:
+        return None
+    return SignedIn(found.administrator)
+
+
+def _cookie_name() -> str:
+    return _COOKIE_UNDER_TLS if is_tls(request.environ, latchkey().settings) else _COOKIE
+
+
+def _cookie_terms() -> dict[str, Any]:
+    tls = is_tls(request.environ, latchkey().settings)
+    return {
+        "path": "/" if tls else _AREA,
+        "secure": tls,
+        "httponly": True,
+        "samesite": "Lax",
+    }

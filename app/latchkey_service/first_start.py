@@ -1,0 +1,104 @@
+"""What the first start makes: database, key files, one credential a mode, a set-up link."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from latchkey.administrators.service import Administrators
+from latchkey.binding import TcpAddress, parse_addresses, parse_origin
+from latchkey.box.segment import changing_keys
+from latchkey.config import Settings, variable
+from latchkey.credentials.models import MODES
+from latchkey.credentials.service import CredentialService, IssuedCredential
+from latchkey.key_files import (
+    load_derivation,
+    load_seal,
+    make_audit_key_file,
+    make_key_file,
+    require_key_file_apart,
+)
+from latchkey.store import Store
+from latchkey.store.sqlite.location import database_path
+from latchkey.store.sqlite.migrate import database_lock, migrate_in_child
+from latchkey_service.command_user import command_line_user
+from latchkey_service.console.transport import AllowedHosts
+
+
+def make_derivation_key_file(settings: Settings) -> Path | None:
+    """Make the file with one new key, mode 0600, durably; None where keys are there already.
+
+    Raises ConfigurationError where it would lie beside the database or cannot be written.
+    """
+    path = settings.derivation_key_file.absolute()
+    if settings.derivation_keys.get_secret_value() or path.exists():
+        return None
+    require_key_file_apart(settings)
+    return make_key_file("derivation", path)
+
+
+def make_first_credentials(settings: Settings) -> list[IssuedCredential]:
+    """Migrate the database, and issue a full-access credential in each mode that has none."""
+    derivation = load_derivation(settings)
+    make_audit_key_file(settings, migrate_in_child(settings.database_url).audit_rows)
+    store = Store(settings.database_url, seal=load_seal(settings))
+    try:
+        # Of two starts at once, the second finds what the first has made.
+        with database_lock(database_path(settings.database_url)):
+            missing = [mode for mode in MODES if store.count(mode) == 0]
+            if not missing:
+                return []
+            with changing_keys(settings) as shared:
+                service = CredentialService(store, derivation, shared.invalidate)
+                return [
+                    service.issue(
+                        name=f"first {mode} key", mode=mode, caller=None, by=command_line_user()
+                    )
+                    for mode in missing
+                ]
+    finally:
+        store.close()
+
+
+def offer_set_up(settings: Settings) -> str | None:
+    """A link that makes the console's first administrator, once, within the hour.
+
+    None where there is one. The link before it is void; only a hash of either is stored. The
+    database is there. Without the public URL it names the address that the service listens on, or
+    none where no browser could open that.
+    """
+    with closing(Store(settings.database_url)) as store:
+        token = Administrators.over(store.administrators, settings).offer_set_up()
+    if token is None:
+        return None
+    scheme, host = parse_origin(settings.public_url)
+    origin = f"{scheme}://{host}" if host else local_url(settings) or ""
+    return f"{origin}/console/set-up?token={token}"
+
+
+def local_url(settings: Settings) -> str | None:
+    """Where a program on this machine finds the service; None if not by HTTP at a known port."""
+    addresses = parse_addresses(settings.bind)
+    urls = [address.url for address in addresses if isinstance(address, TcpAddress)]
+    return next((url for url in urls if url), None)
+
+
+def describe_link(settings: Settings) -> str | None:
+    """What has to be said of the set-up link's address; None where it is the public one."""
+    if settings.public_url:
+        return None
+    url = local_url(settings)
+    public = variable("public_url")
+    if url is None:
+        return (
+            f"{public} is not set, and the service listens on {settings.bind}: put the address of "
+            "your proxy before this path."
+        )
+    said = f"{public} is not set: this is the address that the service listens on."
+    hosts = AllowedHosts(settings.console_hosts)
+    if settings.console_tls == "on" or not hosts.allow(url.removeprefix("http://")):
+        said += (
+            " Open the console through your proxy, by a host name of "
+            f"{variable('console_hosts')}: {settings.console_hosts}."
+        )
+    return said

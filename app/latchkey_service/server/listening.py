@@ -1,0 +1,108 @@
+"""The addresses at the start: whether each can be listened on, and what earlier services left.
+
+gunicorn opens the sockets. What it would meet with a traceback, or only after several tries, is
+told here in one line; an address that is merely in use is left to its tries.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import time
+from pathlib import Path
+
+from latchkey.binding import Address, InheritedSocket, TcpAddress, UnixAddress
+from latchkey.config import variable
+from latchkey.errors import ConfigurationError
+
+_FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+# Workers whose master was killed notice sooner, and stop listening.
+_PATIENCE = 5.0
+_PAUSE = 0.1
+_BACKLOG = 2048
+
+
+def are_inherited() -> bool:
+    """Whether the sockets are there already: from the former master, or from systemd."""
+    return "GUNICORN_FD" in os.environ or os.environ.get("LISTEN_PID") == str(os.getpid())
+
+
+def prepare(addresses: tuple[Address, ...]) -> None:
+    """Remove the unix sockets that nobody listens on any more.
+
+    Raises ConfigurationError for an address that cannot be listened on.
+    """
+    for address in addresses:
+        try:
+            if isinstance(address, TcpAddress):
+                _try(address)
+            elif isinstance(address, UnixAddress):
+                _clear(Path(address.path))
+            else:
+                _look_at(address)
+        except OSError as error:
+            raise _refusal(address, error.strerror or str(error)) from None
+
+
+def _refusal(address: Address, reason: str) -> ConfigurationError:
+    return ConfigurationError(f"{variable('bind')}: cannot listen on {address}: {reason}")
+
+
+def _try(address: TcpAddress) -> None:
+    family = socket.AF_INET6 if address.is_ipv6 else socket.AF_INET
+    # A name is looked up as gunicorn does, for IPv4 only.
+    with socket.socket(family, socket.SOCK_STREAM) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((address.host, address.port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+
+
+def _look_at(address: InheritedSocket) -> None:
+    with socket.socket(fileno=os.dup(address.descriptor)) as given:
+        if given.family not in _FAMILIES or given.type != socket.SOCK_STREAM:
+            raise _refusal(address, "it is no stream socket")
+        if not given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            given.listen(_BACKLOG)
+
+
+def _clear(path: Path) -> None:
+    """Take away a socket that is left over; refuse everything else that has the name."""
+    address = UnixAddress(str(path))
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            break
+        if not stat.S_ISSOCK(found.st_mode):
+            raise _refusal(address, "something that is no socket has this name")
+        if os.geteuid() not in (0, found.st_uid):
+            raise _refusal(address, "a socket of another user has this name")
+        if not _is_listened_on(path):
+            path.unlink(missing_ok=True)
+            break
+        if time.monotonic() > deadline:
+            raise _refusal(address, "another process listens on it")
+        time.sleep(_PAUSE)
+    # The directory has to be there, and to be written to.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as tried:
+        tried.bind(str(path))
+    path.unlink()
+
+
+def _is_listened_on(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as tried:
+        tried.setblocking(False)
+        try:
+            tried.connect(str(path))
+        except BlockingIOError:
+            # Its queue is full.
+            return True
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+    return True

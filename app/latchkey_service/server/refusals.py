@@ -1,0 +1,82 @@
+"""What the server refuses before the application sees it, and its answer: the same envelope."""
+
+from __future__ import annotations
+
+import socket
+from types import TracebackType
+
+from gunicorn.http import errors as http_errors
+from gunicorn.http.message import Message
+from gunicorn.util import http_date, unquote_to_wsgi_str
+
+from latchkey.check.headers import dialect_of_path
+from latchkey.errors import (
+    ApiError,
+    ExpectationFailed,
+    HeadersTooLarge,
+    InternalError,
+    InvalidRequest,
+    TargetTooLong,
+    UnsupportedTransferCoding,
+    envelope,
+    error_headers,
+    status_line,
+)
+
+_SEND_TIMEOUT = 2.0
+# Kinds of ParseException, by their class, that are about what the application sent.
+_OUR_FAULTS = (
+    http_errors.InvalidResponseHeader,  # type: ignore[attr-defined]
+    http_errors.InvalidResponseHeaderName,  # type: ignore[attr-defined]
+)
+
+
+def refusal(exc: BaseException) -> ApiError:
+    """What the client is told of an exception that gunicorn met."""
+    if isinstance(exc, _OUR_FAULTS):
+        return InternalError()
+    match exc:
+        case http_errors.LimitRequestLine():
+            return TargetTooLong()
+        case http_errors.LimitRequestHeaders():
+            return HeadersTooLarge()
+        case http_errors.ExpectationFailed():
+            return ExpectationFailed()
+        case http_errors.UnsupportedTransferCoding():
+            return UnsupportedTransferCoding()
+        case http_errors.ParseException():
+            return InvalidRequest("The request is not valid HTTP")
+    return InternalError()
+
+
+def message_of(traceback: TracebackType | None) -> Message | None:
+    """The message that was being parsed, None if it was not begun; parts of it may be missing.
+
+    gunicorn hands a message over only when all of it is parsed; until then it is found in the
+    frames of its parser.
+    """
+    while traceback is not None:
+        message = traceback.tb_frame.f_locals.get("self")
+        if isinstance(message, Message):
+            return message
+        traceback = traceback.tb_next
+    return None
+
+
+def send_refusal(client: socket.socket, error: ApiError, message: Message | None) -> None:
+    """Answer on the connection itself, in the dialect of the path if that is known.
+
+    Raises OSError where the client has left.
+    """
+    # As the application would have seen it.
+    path = unquote_to_wsgi_str(getattr(message, "path", None) or "")
+    body = envelope(error, dialect_of_path(path))
+    headers = [
+        *(("Date", http_date()), ("Connection", "close")),
+        *error_headers(error, body, bearer_presented=False),
+    ]
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    if getattr(message, "method", None) == "HEAD":
+        body = b""
+    client.settimeout(_SEND_TIMEOUT)
+    client.sendall(f"HTTP/1.1 {status_line(error)}\r\n{head}\r\n".encode() + body)

@@ -1,0 +1,366 @@
+"""The gunicorn worker: what of a connection holds a thread, and what it answers by itself."""
+
+from __future__ import annotations
+
+import errno
+import selectors
+import socket
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Any, cast
+
+from gunicorn.config import Config
+from gunicorn.http.message import Message, Request
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from latchkey.errors import InternalError
+from latchkey.log_limit import LOG_LIMIT, limit_log
+from latchkey_service.server.answering import Answering, Deadline
+from latchkey_service.server.arrival import Arrival
+from latchkey_service.server.lingering import Lingering
+from latchkey_service.server.refusals import message_of, refusal, send_refusal
+from latchkey_service.server.request_parser import ServedRequests
+from latchkey_service.server.service_log import GUNICORNS, OURS
+
+_RECEIVED_AT_ONCE = 8192
+# A body that nobody read is discarded where it has arrived; else the connection is closed.
+_DRAIN_TIMEOUT = 0.05
+# Of a worker that ends, a client may be sending its next request already.
+_STOP_LINGER = 2.0
+# Bytes of requests that have not arrived in full, all connections of a worker together.
+_MOST_WAITING = 32 << 20
+_CROWDED_PAUSE = 1.0
+_CROWDED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+# What Linux's accept() reports of a connection that failed while it was queued.
+_FAILED_BEFORE = (
+    *(errno.EAGAIN, errno.EINTR, errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.ENOPROTOOPT),
+    *(errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EOPNOTSUPP),
+)
+
+
+class _Queue:
+    """Connections in the order in which they time out; as much of a deque as gunicorn uses."""
+
+    def __init__(self) -> None:
+        self._connections: OrderedDict[_Connection, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def __iter__(self) -> Iterator[_Connection]:
+        return iter(self._connections)
+
+    def __getitem__(self, index: int) -> _Connection:
+        if index:
+            raise IndexError("only the first connection can be looked at")
+        return next(iter(self._connections))
+
+    def append(self, connection: _Connection) -> None:
+        self._connections[connection] = None
+
+    def remove(self, connection: _Connection) -> None:
+        del self._connections[connection]
+
+    def popleft(self) -> _Connection:
+        return self._connections.popitem(last=False)[0]
+
+
+class _Connection(TConn):
+    """A connection, and what of its next request has come."""
+
+    parser: Any
+    timeout: float
+
+    def __init__(self, cfg: Config, client: socket.socket, address: Any, server: Any) -> None:
+        super().__init__(cfg, client, address, server)
+        self.timeout = 0.0
+        # Only what is readable comes to a thread: gunicorn need not wait there.
+        self.data_ready = True
+        self.queue: _Queue | None = None
+        self.arrival: Arrival | None = None
+        self.deadline = Deadline(0.0)
+
+    def take_arrival(self) -> bytes:
+        """What has come of the request; the next one begins with what comes now."""
+        data = b"" if self.arrival is None else bytes(self.arrival.data)
+        self.arrival = None
+        return data
+
+
+class EnvelopeWorker(ThreadWorker):
+    """A threaded worker whose own refusals are answered in the envelope, and logged by kind only.
+
+    gunicorn would quote the offending header to the log, and that may hold a secret.
+
+    A connection waits in the poller, and holds no thread, until its request has arrived. A request
+    that misses its deadline is cut off: see answering.py. Methods are called in the main thread,
+    but ``handle``, what that calls, and ``handle_error``.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        server: Any = self.app
+        self._request_timeout: float = server.settings.request_timeout
+        self._deadlines: dict[_Connection, Deadline] = {}
+        self._most_connections = self.worker_connections
+        self._crowded_until = 0.0
+        self._waiting_bytes = 0
+        self._kept = _Queue()  # between two requests; gunicorn's own loop looks at it
+        self.keepalived_conns = cast("deque[TConn]", self._kept)
+        self._quiet = _Queue()  # accepted, and nothing came yet
+        self._arriving = _Queue()
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        """Called by gunicorn in the new worker: one that cannot have its threads does not start."""
+        pool = super().get_thread_pool()
+        begun = threading.Event()
+        for _ in range(self.cfg.threads):
+            pool.submit(begun.wait)
+        begun.set()
+        return pool
+
+    def handle_request(self, req: Request, conn: TConn) -> bool:
+        """Called by gunicorn in a thread, when the head of a request has been read."""
+        # All that gunicorn needs of a connection here.
+        answering: Any = Answering.of(conn, cast("_Connection", conn).deadline)
+        return super().handle_request(req, answering)
+
+    def run(self) -> None:
+        """Called by gunicorn in the main thread: accept and hand over until the end."""
+        self._lingering = Lingering(self.poller)
+        for logger in (OURS, GUNICORNS):
+            limit_log(logger)
+        try:
+            super().run()
+        finally:
+            LOG_LIMIT.report(all_of_them=True)
+
+    # Accepting.
+
+    def accept(self, listener: socket.socket) -> None:
+        """Take a new connection; the worker outlives every way in which that fails."""
+        try:
+            client, address = listener.accept()
+        except OSError as error:
+            if error.errno in _CROWDED:
+                self._be_crowded(error)
+            elif error.errno not in _FAILED_BEFORE:
+                raise
+            return
+        if not isinstance(address, tuple):
+            # A client of a unix socket chooses its name, which would pass for an address.
+            address = ""
+        self.nr_conns += 1
+        connection = _Connection(self.cfg, client, address, listener.getsockname())
+        self._receive(connection)
+        if self.nr_conns >= self.worker_connections:
+            self._make_room()
+
+    def _be_crowded(self, error: OSError) -> None:
+        """No descriptor or memory is left for a connection: close an idle one, or wait."""
+        if time.monotonic() > self._crowded_until:
+            self.log.warning("a connection could not be accepted: %s", error.strerror)
+        self._crowded_until = time.monotonic() + _CROWDED_PAUSE
+        if not self._make_room():
+            # Until then gunicorn's loop does not listen.
+            self.worker_connections = min(self.worker_connections, self.nr_conns)
+
+    def _make_room(self) -> bool:
+        """Close the connection that is missed least, if there is one that no thread holds."""
+        if self._lingering.close_oldest():
+            return True
+        for queue in (self._quiet, self._kept, self._arriving):
+            if queue:
+                self._drop(queue[0])
+                return True
+        return False
+
+    def set_accept_enabled(self, enabled: bool | None) -> None:
+        """Called by gunicorn's loop; a worker that ends stops listening at once.
+
+        Its own copies of the sockets would keep the address in use while it answers the rest.
+        """
+        super().set_accept_enabled(enabled)
+        if not enabled and not self.alive:
+            for listener in self.sockets:
+                listener.close()
+
+    def is_parent_alive(self) -> bool:
+        """Called by gunicorn at least once a second: without a master, the worker ends."""
+        if super().is_parent_alive():
+            return True
+        self.alive = False
+        self.set_accept_enabled(False)
+        return False
+
+    # Waiting, without a thread.
+
+    def _wait(self, connection: _Connection, queue: _Queue, seconds: float) -> None:
+        """Have the poller watch the connection, and close it if nothing comes in time."""
+        connection.timeout = time.monotonic() + seconds
+        if connection.queue is None:
+            try:
+                self.poller.register(
+                    connection.sock, selectors.EVENT_READ, partial(self._on_readable, connection)
+                )
+            except (OSError, ValueError):
+                self._drop(connection)
+                return
+        else:
+            connection.queue.remove(connection)
+        connection.queue = queue
+        queue.append(connection)
+
+    def _forget(self, connection: _Connection) -> None:
+        """Take the connection out of the poller and its queue."""
+        if connection.queue is not None:
+            connection.queue.remove(connection)
+            connection.queue = None
+            with suppress(OSError, KeyError, ValueError):
+                self.poller.unregister(connection.sock)
+        if connection.arrival is not None:
+            self._waiting_bytes -= len(connection.arrival.data)
+
+    def _drop(self, connection: _Connection) -> None:
+        self._forget(connection)
+        connection.arrival = None
+        self.nr_conns -= 1
+        connection.close()
+
+    def _on_readable(self, connection: _Connection, client: socket.socket) -> None:
+        # Else it was closed for another's sake, after the poller had found it readable.
+        if connection.queue is not None:
+            self._receive(connection)
+
+    def _receive(self, connection: _Connection) -> None:
+        """Read what has come, and give the request to a thread if that is all of it."""
+        try:
+            received = connection.sock.recv(_RECEIVED_AT_ONCE)
+        except (BlockingIOError, InterruptedError):
+            if connection.queue is None:
+                self._wait(connection, self._quiet, self.cfg.keepalive)
+            return
+        except OSError:
+            self._drop(connection)
+            return
+        if received:
+            self._take(connection, received)
+        elif connection.arrival is not None:
+            # What the client of half a request is told, the parser and the application decide.
+            self._hand_over(connection)
+        else:
+            self._drop(connection)
+
+    def _take(self, connection: _Connection, received: bytes) -> None:
+        arrival = connection.arrival
+        is_new = arrival is None
+        if arrival is None:
+            arrival = connection.arrival = Arrival()
+            connection.deadline = Deadline(self._request_timeout)
+        self._waiting_bytes += len(received)
+        if arrival.add(received):
+            self._hand_over(connection)
+            return
+        if is_new:
+            self._wait(connection, self._arriving, self._request_timeout)
+        while self._waiting_bytes > _MOST_WAITING and self._arriving:
+            self._drop(self._arriving[0])
+
+    def _hand_over(self, connection: _Connection) -> None:
+        self._forget(connection)
+        self.enqueue_req(connection)
+
+    def murder_pending(self) -> None:
+        """Called by gunicorn at least once a second: close what has waited for too long."""
+        now = time.monotonic()
+        for queue in (self._quiet, self._arriving):
+            while queue and queue[0].timeout <= now:
+                self._drop(queue[0])
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """The same for what waits between two requests; all of it where the worker ends."""
+        now = time.monotonic()
+        while self._kept and (force or self._kept[0].timeout <= now):
+            self._drop(self._kept[0])
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Called by gunicorn when the worker begins to end."""
+        for queue in (self._kept, self._quiet):
+            for connection in queue:
+                connection.timeout = min(connection.timeout, deadline)
+
+    # After the answer.
+
+    def finish_request(self, conn: TConn, fs: Future[bool]) -> None:
+        """Called in the main thread when ``handle`` has ended."""
+        connection = cast("_Connection", conn)
+        if fs.cancelled() or fs.exception() is not None or not fs.result():
+            # gunicorn would wait here for the client, and nobody else would be served meanwhile.
+            self._lingering.add(connection.sock, self._count_closed)
+            return
+        connection.sock.setblocking(False)
+        # The parser may have read into the next request.
+        following = connection.parser.unreader.take_buffered()
+        if following:
+            self._take(connection, following)
+        else:
+            seconds = self.cfg.keepalive if self.alive else _STOP_LINGER
+            self._wait(connection, self._kept, seconds)
+
+    def _count_closed(self) -> None:
+        """One connection fewer."""
+        self.nr_conns -= 1
+
+    # In a thread.
+
+    def handle(self, conn: TConn) -> bool:
+        """Answer a request that has arrived; whether the connection is kept."""
+        connection = cast("_Connection", conn)
+        self._deadlines[connection] = connection.deadline
+        if connection.parser is None:
+            connection.parser = ServedRequests(self.cfg, connection.sock, connection.client)
+        try:
+            connection.init()
+            connection.parser.unreader.unread(connection.take_arrival())
+            return bool(super().handle(connection))
+        finally:
+            self._deadlines.pop(connection, None)
+
+    def _keepalive_after(self, conn: _Connection, keepalive: bool) -> bool:
+        """Called by gunicorn after the answer; a body that is still to come is not waited for."""
+        deadline = time.monotonic() + _DRAIN_TIMEOUT
+        return keepalive and bool(conn.parser.finish_body(deadline=deadline))
+
+    def notify(self) -> None:
+        """Called by gunicorn at least once a second."""
+        super().notify()
+        self._lingering.close_late()
+        now = time.monotonic()
+        for connection, deadline in list(self._deadlines.items()):
+            if deadline.has_passed(connection.sock):
+                with suppress(OSError):
+                    connection.sock.shutdown(socket.SHUT_RDWR)
+        if now > self._crowded_until:
+            self.worker_connections = self._most_connections
+
+    def handle_error(
+        self, req: Message | None, client: socket.socket, addr: Any, exc: BaseException
+    ) -> None:
+        """Answer a request that could not be parsed, or whose handling failed outside Flask."""
+        error = refusal(exc)
+        if isinstance(error, InternalError):
+            self.log.error("a request failed outside the application", exc_info=exc)
+        else:
+            self.log.info("refused to parse a request: %s", type(exc).__name__)
+            if req is not None:
+                # A body found broken after its request had been answered: only close.
+                return
+        try:
+            send_refusal(client, error, req or message_of(exc.__traceback__))
+        except OSError:
+            self.log.debug("the client left before it was answered")

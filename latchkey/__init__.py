@@ -1,0 +1,63 @@
+"""Latchkey: API keys for people who run their own API. The names that an application uses.
+
+Importing this package loads neither Flask nor SQLAlchemy: each name is loaded when it is first
+used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import fastcache
+
+if TYPE_CHECKING:
+    from latchkey.assembly import Latchkey
+    from latchkey.check.open_routes import OpenRoutes
+    from latchkey.credentials.models import Principal
+    from latchkey.flask.requirements import (
+        any_credential,
+        current_principal,
+        principal_or_none,
+        require_scope,
+    )
+
+__all__ = [
+    "Latchkey",
+    "OpenRoutes",
+    "Principal",
+    "any_credential",
+    "current_principal",
+    "principal_or_none",
+    "require_scope",
+]
+
+_MODULES = {
+    "Latchkey": "latchkey.assembly",
+    "OpenRoutes": "latchkey.check.open_routes",
+    "Principal": "latchkey.credentials.models",
+    "any_credential": "latchkey.flask.requirements",
+    "current_principal": "latchkey.flask.requirements",
+    "principal_or_none": "latchkey.flask.requirements",
+    "require_scope": "latchkey.flask.requirements",
+}
+
+# Another distribution on PyPI has the same name.
+if getattr(fastcache, "__distribution__", None) != "latchkey-auth":
+    raise ImportError(
+        f"the package fastcache at {fastcache.__path__[0]} is not Latchkey's; repair it: "
+        "pip uninstall fastcache; pip install --force-reinstall latchkey-auth"
+    )
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name with what it needs when it is first used."""
+    try:
+        module = _MODULES[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    return getattr(import_module(module), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,205 @@
+"""The parts of one worker, built from its settings and tied together.
+
+``Latchkey`` is what ``app.extensions["latchkey"]`` holds, and what protects a Flask or WSGI
+application of your own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from wsgiref.types import WSGIApplication, WSGIEnvironment
+
+from flask import Flask
+
+from fastcache.shared import SegmentError
+from latchkey import wsgi
+from latchkey.addresses import ClientAddresses
+from latchkey.administrators.service import Administrators
+from latchkey.box.counted import Count, Use
+from latchkey.box.flush import Flush
+from latchkey.box.replay import Replay
+from latchkey.box.segment import ServiceSegment
+from latchkey.box.shared import SharedState
+from latchkey.box.sightings import Sightings
+from latchkey.box.throttle import FailureThrottle
+from latchkey.box.upkeep import Upkeep
+from latchkey.box.use_counts import LiveTallies
+from latchkey.check.authenticator import Authenticator
+from latchkey.check.open_routes import NOTHING_OPEN, OpenRoutes
+from latchkey.config import Settings, load_settings
+from latchkey.credentials.derivation import DerivationKeys
+from latchkey.credentials.models import Principal
+from latchkey.credentials.service import CredentialService
+from latchkey.credentials.usage import UsageReader
+from latchkey.errors import StoreError
+from latchkey.flask.error_handlers import answer_our_errors
+from latchkey.flask.requirements import enforce_requirements, router_of
+from latchkey.flask.start_check import check_declarations
+from latchkey.key_files import load_derivation, load_seal
+from latchkey.log_limit import LOG_LIMIT, limit_log
+from latchkey.permissions import weaknesses
+from latchkey.store import Store
+from latchkey.store.audit_head import Seal
+from latchkey.store.sqlite.location import require_database
+from latchkey.store.sqlite.places import places_for
+
+log = logging.getLogger("latchkey")
+
+
+@dataclass(frozen=True, slots=True)
+class Latchkey:
+    """One worker's parts. ``credentials`` changes what ``authenticator`` checks."""
+
+    settings: Settings
+    store: Store
+    derivation: DerivationKeys
+    shared: SharedState
+    authenticator: Authenticator
+    credentials: CredentialService
+    usage: UsageReader
+    upkeep: Upkeep
+    addresses: ClientAddresses
+    throttle: FailureThrottle
+    administrators: Administrators
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: Settings | None = None,
+        derivation: DerivationKeys | None = None,
+        shared: SharedState | None = None,
+        seal: Seal | None = None,
+    ) -> Latchkey:
+        """Build the parts; None reads the settings, and the keys that they name.
+
+        ``shared`` None shares nothing with other processes.
+        Opens no connection yet. Raises ConfigurationError where a setting does not fit.
+        """
+        settings = settings or load_settings()
+        derivation = derivation or load_derivation(settings)
+        # Two connections more than threads, for those of the upkeep.
+        store = Store(
+            settings.database_url,
+            pool_size=settings.threads + 2,
+            seal=seal or load_seal(settings),
+            change_places=places_for(settings.threads),
+        )
+        shared = shared or SharedState.private()
+        addresses = ClientAddresses(settings.trusted_proxies)
+        tallies = LiveTallies(shared)
+        replay = Replay(store.invalidations, shared, tallies.forget_written)
+        flush = Flush(store.usage, store.invalidations, shared, tallies)
+        authenticator = Authenticator(
+            store.verifier,
+            derivation,
+            shared,
+            backend=settings.cache_backend,
+            cache_size=settings.cache_size,
+            cache_ttl=settings.cache_ttl,
+            find_imported=store.imported.verifier,
+        )
+
+        def learn_imported() -> None:
+            if not shared.knows_imported:
+                shared.learn_imported(store.imported.hashes())
+
+        return cls(
+            settings=settings,
+            store=store,
+            derivation=derivation,
+            shared=shared,
+            authenticator=authenticator,
+            credentials=CredentialService(store, derivation, shared.invalidate, replay.note),
+            usage=UsageReader(store.usage, tallies),
+            upkeep=Upkeep(replay, flush, authenticator.report, learn_imported, store.look_after),
+            addresses=addresses,
+            throttle=FailureThrottle(
+                settings.failure_limit, shared.failures, shared.failure_digest(), addresses
+            ),
+            administrators=Administrators.over(store.administrators, settings),
+        )
+
+    @classmethod
+    def join(cls, settings: Settings | None = None) -> Latchkey:
+        """Build the parts in a worker of your own server, and share with the others of the box.
+
+        The database is there and migrated. What this starts ends with the process. Raises
+        ConfigurationError where a setting does not fit, or the memory cannot be had.
+        """
+        settings = settings or load_settings()
+        require_database(settings.database_url)
+        for line in weaknesses(settings):
+            log.warning("%s", line)
+        segment = ServiceSegment.open(settings)
+        latchkey = cls.from_settings(settings, shared=segment.for_worker())
+        limit_log(log.name)
+        latchkey.upkeep.start()
+        atexit.register(latchkey.leave, segment)
+        return latchkey
+
+    def leave(self, segment: ServiceSegment) -> None:
+        """End what ``join`` started: write counts down, and let go of the memory."""
+        self.upkeep.stop()
+        LOG_LIMIT.report(all_of_them=True)
+        try:
+            segment.close()
+        except (StoreError, SegmentError) as error:
+            log.error("the shared memory is left for the next start: %s", error)
+        self.store.close()
+
+    def middleware(
+        self, wsgi_app: WSGIApplication, open_routes: OpenRoutes | None = None
+    ) -> WSGIApplication:
+        """The middleware before any WSGI application; nothing is open unless named."""
+        return self._middleware(wsgi_app, open_routes or NOTHING_OPEN)
+
+    def protect(self, app: Flask, open_routes: OpenRoutes | None = None) -> None:
+        """Put the middleware before a Flask application and enforce what its views declare.
+
+        Our refusals are answered in the envelope; the application's own errors stay its own. Raises
+        ConfigurationError where a view that is there already declares nothing or contradicts the
+        open routes. Views that are added later are checked before the first request is answered,
+        which raises the same.
+        """
+        routes = open_routes or NOTHING_OPEN
+        check_declarations(app, routes, complete=False)
+        app.wsgi_app = self._middleware(  # type: ignore[assignment,method-assign]
+            app.wsgi_app,
+            routes,
+            router=router_of(app, routes),
+            before_first=partial(check_declarations, app, routes),
+        )
+        app.extensions["latchkey"] = self
+        enforce_requirements(app, self._count_scope_refusal, routes)
+        answer_our_errors(app)
+
+    def _middleware(
+        self,
+        wsgi_app: WSGIApplication,
+        open_routes: OpenRoutes,
+        router: Callable[[WSGIEnvironment], bool] | None = None,
+        before_first: Callable[[], None] | None = None,
+    ) -> WSGIApplication:
+        return wsgi.middleware(
+            wsgi_app,
+            self.authenticator,
+            open_routes=open_routes,
+            throttle=self.throttle,
+            on_fault=log_fault,
+            sightings=Sightings(self.shared, self.addresses),
+            router=router,
+            before_first=before_first,
+        )
+
+    def _count_scope_refusal(self, principal: Principal) -> None:
+        self.shared.count_refusal(principal.credential_id, Use.SCOPE)
+        self.authenticator.counters.add(Count.SCOPE)
+
+
+def log_fault(error: StoreError) -> None:
+    """Log a database failure; the caller only hears that something went wrong."""
+    log.error("database failure: %s", error.detail)

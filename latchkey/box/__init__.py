@@ -1,0 +1,1 @@
+"""What the workers of a box share: the segment, counters, flush, replay and upkeep."""

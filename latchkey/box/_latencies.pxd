@@ -1,0 +1,79 @@
+# Latencies by endpoint and status, as compiled code observes them.
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
+
+from latchkey.native._vector cimport expected
+
+
+cdef extern from "_gil.h":
+    const bint FASTCACHE_GIL
+
+
+cdef extern from "_atomics.h":
+    void fastcache_add_relaxed(uint64_t *word, uint64_t amount) noexcept nogil
+    void fastcache_add_alone(uint64_t *word, uint64_t amount) noexcept
+
+
+cdef extern from *:
+    """
+    /* Of an answer's time, in nanoseconds. */
+    static const uint64_t latchkey_latency_bounds[] = {
+        50000, 100000, 250000, 500000,
+        1000000, 2500000, 5000000, 10000000, 25000000, 50000000,
+        100000000, 250000000, 500000000,
+        1000000000, 2500000000, 5000000000, 10000000000,
+    };
+    """
+    const uint64_t *BOUNDS "latchkey_latency_bounds"
+
+
+cdef enum:
+    BUCKETS = 18            # the last has no bound
+
+
+cdef class Statuses:
+    cdef unsigned char index[500]   # of the series of each status from 100 on; 0 for none yet
+
+
+cdef enum:
+    PLACES = 16             # of routes and statuses that are found without a name
+
+
+cdef struct Answered:       # a route that was answered with a status, and where that is counted
+    PyObject *rule          # kept alive by the list beside it; NULL for none yet
+    uint64_t status
+    uint64_t *series
+
+
+cdef class Latencies:
+    cdef object memory          # keeps the words alive
+    cdef uint64_t *words
+    cdef bint alone             # no other process writes to them
+    cdef dict endpoints         # an endpoint's Statuses; None is what no route answered
+    cdef object lock
+    cdef Answered[PLACES] answered  # found by rule and status
+    cdef list rules             # those in `answered`
+
+    cdef tuple name_at(self, int index)
+    cdef Statuses statuses_of(self, object endpoint)
+    cdef uint64_t index_of(self, object endpoint, int status) except? 0
+    cdef uint64_t *add_rule(self, object rule, int status, uint64_t place) except NULL
+    cdef uint64_t add_series(self, object endpoint, int status) except? 0
+
+
+cdef uint64_t *series_of(
+    Latencies latencies, PyObject *environ, int status
+) except NULL
+
+
+cdef inline void observe(bint alone, uint64_t *series, uint64_t duration) noexcept:
+    cdef int bucket = 0
+    while bucket < BUCKETS - 1 and duration > BOUNDS[bucket]:
+        bucket += 1
+    if expected(alone):
+        fastcache_add_alone(&series[bucket], 1)
+        fastcache_add_alone(&series[BUCKETS], duration)
+    else:
+        fastcache_add_relaxed(&series[bucket], 1)
+        fastcache_add_relaxed(&series[BUCKETS], duration)

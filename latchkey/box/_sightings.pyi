@@ -1,0 +1,9 @@
+from wsgiref.types import WSGIEnvironment
+
+from fastcache.shared import Tallies
+
+class Sources:
+    uses: Tallies
+    def __init__(self, uses: Tallies, forwarded: bool) -> None: ...
+    def see(self, environ: WSGIEnvironment, credential_id: int, before: int, /) -> None: ...
+    def record(self, environ: WSGIEnvironment, credential_id: int, now: int) -> bool: ...

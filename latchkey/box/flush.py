@@ -1,0 +1,91 @@
+"""Writing use counts down: one worker of the box at a time, chosen anew each time.
+
+Counting never waits for it. A worker that is killed or stopped while it writes leaves a whole
+transaction or none, and holds up one interval at most.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from latchkey.box.shared import SharedState, Word
+from latchkey.box.use_counts import LiveTallies
+from latchkey.credentials.models import Tally
+
+INTERVAL = 2.0
+"""Seconds between two flushes: what the loss of the machine can cost."""
+
+_LOG_KEPT = timedelta(hours=1)
+_HOURS_KEPT = timedelta(days=90)
+_PRUNE_INTERVAL = 300.0
+_FOLD_INTERVAL = 86_400.0
+
+
+class UsageRecords(Protocol):
+    """Where use is written down; it may raise StoreError."""
+
+    def flush(self, segment: str, tallies: Sequence[Tally], now: datetime) -> None:
+        """Write down what a segment has counted beyond what is written already."""
+
+    def fold(self, before: datetime) -> int:
+        """Put together the hours of each day that begins before a midnight in UTC."""
+
+
+class PrunableLog(Protocol):
+    """The log of invalidations, as whoever shortens it sees it; it may raise StoreError."""
+
+    def prune(self, before: datetime, below: int) -> int:
+        """Delete rows older than ``before`` with numbers below ``below``."""
+
+
+class Flush:
+    """Writes down what a shared state has counted, and shortens what is written."""
+
+    def __init__(
+        self,
+        records: UsageRecords,
+        invalidations: PrunableLog,
+        shared: SharedState,
+        tallies: LiveTallies,
+        *,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``timer`` is CLOCK_MONOTONIC in seconds: every process of a box reads the same."""
+        self._records = records
+        self._log = invalidations
+        self._shared = shared
+        self._tallies = tallies
+        self._timer = timer
+        self._prune_due = timer() + _PRUNE_INTERVAL
+        # Not a day from now: a worker may not live that long.
+        self._fold_due = self._prune_due
+
+    def run_if_due(self) -> None:
+        """Flush if nobody has within the interval; raises StoreError."""
+        now = round(self._timer() * 1000)
+        due = self._shared.words.value(Word.FLUSH_DUE)
+        later = now + round(INTERVAL * 1000)
+        # A time that no flush can have set is damage, and would put all flushes off.
+        if now < due <= later or not self._shared.words.compare_exchange(
+            Word.FLUSH_DUE, due, later
+        ):
+            return
+        self.run()
+        if self._timer() >= self._prune_due:
+            self._prune_due = self._timer() + _PRUNE_INTERVAL
+            replayed = self._shared.words.value(Word.REPLAYED)
+            self._log.prune(datetime.now(UTC) - _LOG_KEPT, replayed)
+        if self._timer() >= self._fold_due:
+            self._fold_due = self._timer() + _FOLD_INTERVAL
+            midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+            self._records.fold(midnight - _HOURS_KEPT)
+
+    def run(self) -> None:
+        """Write down everything that is counted by now; raises StoreError."""
+        tallies = self._tallies.unwritten()
+        if tallies:
+            self._records.flush(self._tallies.segment, tallies, datetime.now(UTC))
+            self._tallies.written(tallies)

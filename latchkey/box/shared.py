@@ -1,0 +1,241 @@
+"""What the workers of one box share: stripes, the cache between them, use counts, metrics.
+
+It lies in one segment of shared memory, or, where a single worker does without, in private memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from enum import IntEnum, auto
+
+from fastcache.shared import (
+    BloomFilter,
+    Counters,
+    KeyedDigest,
+    Region,
+    Segment,
+    SegmentFull,
+    SharedCache,
+    Stripes,
+    Tallies,
+    WindowTable,
+)
+from latchkey.box.counted import Count, Use
+from latchkey.box.worker_metrics import BLOCK_SIZE, Block, Blocks
+from latchkey.credentials.tokens import is_token_hash
+
+STRIPES = 4_096
+SMALLEST = 5 << 20
+"""The smallest size of a segment, in bytes."""
+
+_KEY_SIZE = 32
+_PAGE = mmap.PAGESIZE
+_FAILURES = 4_096
+_FIRST_BLOCKS = 8
+_MOST_BLOCKS = 1_024
+_FIRST_USES = 16_384
+_MOST_USES = 1 << 24
+_USES_AT_ONCE = 16_384
+_PRIVATE_USES = 1 << 20
+_SLOT_SIZE = 256
+_SIGHTINGS = 1 << 20
+_IMPORTED_BITS = 1 << 22
+_WAYS = 8
+_USE_FIELDS = tuple(use.name.lower() for use in Use)
+_ROW_SIZE = 8 * len(_USE_FIELDS)
+
+
+class Word(IntEnum):
+    """The index of each single word.
+
+    ``REPLAYED`` is the last invalidation that some worker replayed, ``FLUSH_DUE`` the
+    CLOCK_MONOTONIC millisecond from which the next flush of use counts may begin.
+    """
+
+    REPLAYED = 0
+    FLUSH_DUE = auto()
+
+
+class SharedState:
+    """All that is shared, each part ready to use. Made by ``over`` or ``private``.
+
+    ``segment`` and ``l2`` are None in private memory. ``sightings`` holds the last addresses of
+    credentials by their ids, ``imported`` has the hash of each imported token.
+    """
+
+    def __init__(
+        self,
+        *,
+        segment: Segment | None,
+        stripes: Stripes,
+        l2: SharedCache | None,
+        uses: Tallies,
+        words: Counters,
+        failures: WindowTable,
+        blocks: Blocks,
+        sightings: SharedCache,
+        imported: BloomFilter,
+        key: bytes,
+    ) -> None:
+        self.segment = segment
+        self.stripes = stripes
+        self.l2 = l2
+        self.uses = uses
+        self.words = words
+        self.failures = failures
+        self.blocks = blocks
+        self.sightings = sightings
+        self.imported = imported
+        # In a segment, whoever makes it fills it in.
+        self.knows_imported = segment is not None
+        self._key = key
+        self._growing = threading.Lock()
+
+    @staticmethod
+    def regions(size: int) -> dict[str, Region]:
+        """The regions of a segment of ``size`` bytes, at least SMALLEST.
+
+        What is left over by the others is the cache's. Use counts and metrics may grow past it.
+        """
+        regions = {
+            "words": Region(_PAGE),
+            "key": Region(_PAGE),
+            "stripes": Region(8 * STRIPES),
+            "failures": Region(8 * _FAILURES),
+            "blocks": Region(_FIRST_BLOCKS * BLOCK_SIZE, _MOST_BLOCKS * BLOCK_SIZE),
+            "sightings": Region(_SIGHTINGS),
+            "imported": Region(_IMPORTED_BITS // 8),
+            "uses": Region(_FIRST_USES * _ROW_SIZE, _MOST_USES * _ROW_SIZE),
+        }
+        taken = sum(region.size + _PAGE for region in regions.values()) + 2 * _PAGE
+        if size < SMALLEST:
+            raise ValueError(f"a segment has at least {SMALLEST} bytes, not {size}")
+        regions["l2"] = Region((size - taken) // _PAGE * _PAGE)
+        return regions
+
+    @staticmethod
+    def prepare(segment: Segment) -> None:
+        """Fill in a new segment, before anybody can attach to it."""
+        segment.memory("key")[:_KEY_SIZE] = os.urandom(_KEY_SIZE)
+        for region in ("l2", "sightings"):
+            SharedCache.format(segment.memory(region), slot_size=_SLOT_SIZE, ways=_WAYS)
+
+    @classmethod
+    def over(cls, segment: Segment) -> SharedState:
+        """The state in a segment that ``prepare`` filled in."""
+        return cls(
+            segment=segment,
+            stripes=Stripes(STRIPES, memory=segment.memory("stripes")),
+            l2=SharedCache(segment.memory("l2")),
+            uses=Tallies(
+                _USE_FIELDS,
+                _MOST_USES,
+                memory=segment.memory("uses"),
+                backed=segment.backed_word("uses"),
+            ),
+            words=_words(segment.memory("words")),
+            failures=WindowTable(_FAILURES, memory=segment.memory("failures")),
+            blocks=Blocks(segment.memory("blocks"), segment, "blocks"),
+            sightings=SharedCache(segment.memory("sightings")),
+            imported=BloomFilter(_IMPORTED_BITS, memory=segment.memory("imported")),
+            key=bytes(segment.memory("key")[:_KEY_SIZE]),
+        )
+
+    @classmethod
+    def private(cls) -> SharedState:
+        """A state of one process's own, without a cache between workers."""
+        return cls(
+            segment=None,
+            stripes=Stripes(STRIPES),
+            l2=None,
+            uses=Tallies(_USE_FIELDS, _PRIVATE_USES),
+            words=_words(None),
+            failures=WindowTable(_FAILURES),
+            blocks=Blocks(memoryview(mmap.mmap(-1, BLOCK_SIZE)), None, "blocks"),
+            sightings=SharedCache(slot_size=_SLOT_SIZE, ways=_WAYS, size=_SIGHTINGS),
+            imported=BloomFilter(_IMPORTED_BITS),
+            key=os.urandom(_KEY_SIZE),
+        )
+
+    def invalidate(self, lookup: str) -> None:
+        """End everything remembered under a lookup key, in every worker.
+
+        That of an imported token, whose stripe ends what was known of it before, may be new.
+        """
+        if is_token_hash(lookup):
+            # A row of the log that somebody wrote by hand may name anything.
+            with suppress(ValueError):
+                self.imported.add(bytes.fromhex(lookup))
+        self.stripes.invalidate(lookup)
+
+    def may_be_imported(self, lookup: str) -> bool:
+        """Whether an imported token may have this lookup key; never no where one has."""
+        return not self.knows_imported or bytes.fromhex(lookup) in self.imported
+
+    def learn_imported(self, token_hashes: Iterable[bytes]) -> None:
+        """Have every imported token be told from others, by the SHA-256 of all there are."""
+        for token_hash in token_hashes:
+            self.imported.add(token_hash)
+        self.knows_imported = True
+
+    def invalidate_all(self) -> None:
+        """End everything remembered, in every worker."""
+        self.stripes.invalidate_all()
+
+    def digest_for(self, derivation_ids: Iterable[str]) -> KeyedDigest:
+        """The digest by which workers that list the same derivation keys know a secret.
+
+        Others' are different: what one of them let in under a key that this one no longer lists
+        does not match here, and ends in the derivation check.
+        """
+        listed = " ".join(sorted(derivation_ids)).encode()
+        return KeyedDigest(hashlib.blake2b(listed, key=self._key, digest_size=32).digest())
+
+    def failure_digest(self) -> KeyedDigest:
+        """The digest by which callers' addresses are counted, unknown to them."""
+        return KeyedDigest(hashlib.blake2b(b"failures", key=self._key, digest_size=32).digest())
+
+    def claim_block(self) -> Block:
+        """The block in which this worker counts."""
+        return self.blocks.claim()
+
+    def count_use(self, credential_id: int) -> None:
+        """Count one use of a credential, now."""
+        if self._count(credential_id, Use.USES):
+            self.uses.put(credential_id, Use.LAST_USED, time.time_ns() // 1_000_000)
+
+    def count_refusal(self, credential_id: int, reason: Use) -> None:
+        """Count one refusal of a credential whose secret was right."""
+        self._count(credential_id, reason)
+
+    def make_room(self, credential_id: int) -> bool:
+        """Have a row for this credential, and some to come; False where there is no memory."""
+        if self.uses.backed_rows > credential_id:
+            return True
+        if self.segment is None or credential_id >= _MOST_USES:
+            return False
+        rows = min(_MOST_USES, (credential_id // _USES_AT_ONCE + 2) * _USES_AT_ONCE)
+        with self._growing:
+            try:
+                self.segment.grow("uses", rows * _ROW_SIZE)
+            except SegmentFull:
+                return False
+        return True
+
+    def _count(self, credential_id: int, use: Use) -> bool:
+        if self.uses.add(credential_id, use):
+            return True
+        if self.make_room(credential_id) and self.uses.add(credential_id, use):
+            return True
+        self.claim_block().counters.add(Count.UNCOUNTED)
+        return False
+
+
+def _words(memory: memoryview | None) -> Counters:
+    return Counters([word.name.lower() for word in Word], memory=memory)

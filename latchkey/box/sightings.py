@@ -1,0 +1,97 @@
+"""The last addresses that credentials were used from, in memory that the workers share.
+
+The table is bounded, and may lose what it holds: it is what the next flush writes down. It takes
+one address a second for each credential.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from wsgiref.types import WSGIEnvironment
+
+from fastcache.shared import SharedCache
+from latchkey.addresses import ClientAddresses, parse_address
+from latchkey.box._sightings import Sources
+from latchkey.box.shared import SharedState
+from latchkey.credentials.models import SIGHTINGS_KEPT, Sighting
+
+UNKNOWN_ADDRESS = "unknown"
+"""What stands for a peer without an address, such as that of a Unix socket."""
+
+# More than twice the span after which an address that stays the same is noted again.
+_KEPT = 600_000_000_000
+# Of a time in milliseconds: those with more digits are after the year 5000.
+_DIGITS = 14
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Sightings(Sources):
+    """Notes where uses come from; ``shared`` has the table, and the tallies beside it."""
+
+    def __init__(
+        self,
+        shared: SharedState,
+        addresses: ClientAddresses | None = None,
+        timer: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """``addresses`` tells callers apart; None trusts no proxy.
+
+        ``timer`` is CLOCK_MONOTONIC in nanoseconds: every process of a box reads the same.
+        """
+        addresses = addresses or ClientAddresses()
+        super().__init__(shared.uses, addresses.trusted_proxies > 0)
+        self._table = shared.sightings
+        self._addresses = addresses
+        self._timer = timer
+
+    def record(self, environ: WSGIEnvironment, credential_id: int, now: int) -> bool:
+        """Note the caller's address; False where another is writing just there."""
+        address = self._addresses.written(environ) or UNKNOWN_ADDRESS
+        lines = [f"{now} {address}"]
+        lines += [line for line in _lines(self._table, credential_id) if _address(line) != address]
+        value = "\n".join(lines[:SIGHTINGS_KEPT]).encode()
+        deadline = self._timer() + _KEPT
+        return self._table.put(_key(credential_id), value, ticket=0, deadline=deadline)
+
+
+def recent_sightings(
+    table: SharedCache, credential_id: int, last_used: int
+) -> tuple[Sighting, ...]:
+    """What the table has of a credential, newest first.
+
+    The newest address is where uses have come from since, until ``last_used``, in milliseconds
+    since 1970.
+    """
+    lines = _lines(table, credential_id)
+    times = [int(line.partition(" ")[0]) for line in lines]
+    if times:
+        times[0] = max(times[0], last_used)
+    return tuple(
+        Sighting(_address(line), _EPOCH + timedelta(milliseconds=at))
+        for line, at in zip(lines, times, strict=True)
+    )
+
+
+def _lines(table: SharedCache, credential_id: int) -> list[str]:
+    """The lines that ``record`` wrote; those that are damaged are left out."""
+    entry = table.get(_key(credential_id))
+    if entry is None:
+        return []
+    return [line for line in entry.value.decode(errors="replace").split("\n") if _is_whole(line)]
+
+
+def _address(line: str) -> str:
+    return line.partition(" ")[2]
+
+
+def _is_whole(line: str) -> bool:
+    at, _, address = line.partition(" ")
+    if not (at.isascii() and at.isdigit() and len(at) <= _DIGITS):
+        return False
+    return address == UNKNOWN_ADDRESS or str(parse_address(address)) == address
+
+
+def _key(credential_id: int) -> bytes:
+    return credential_id.to_bytes(8)

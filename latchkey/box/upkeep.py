@@ -1,0 +1,98 @@
+"""The upkeep of what is shared: threads in each worker that replay, and write counts down."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from latchkey.box.flush import Flush
+from latchkey.box.replay import Replay
+from latchkey.errors import StoreError
+
+REPLAY_TICK = 0.2
+"""Seconds between two looks at the log: the promise is one second, on a busy machine too."""
+TICK = 0.5
+"""Seconds between two looks at what else is due."""
+
+_REPLAYING = "invalidations cannot be replayed"
+_WATCHING = "the files of the database are not as they should be"
+_LEARNING = "the imported tokens cannot be read"
+_REPORTING = "the caches cannot be measured"
+_FLUSHING = "the use counts cannot be written down"
+
+log = logging.getLogger("latchkey")
+
+
+class Upkeep:
+    """Runs the replay, the flush and the report until it is stopped; it outlives their failures."""
+
+    def __init__(
+        self,
+        replay: Replay,
+        flush: Flush,
+        report: Callable[[], None],
+        learn_imported: Callable[[], None] = lambda: None,
+        look_after: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``report`` shows the metrics of the worker's own caches to the others.
+
+        ``learn_imported`` reads which tokens were imported, where that is not known.
+        ``look_after`` watches the files of the store, and finishes what changes had to leave.
+        """
+        self._replay = replay
+        self._flush = flush
+        self._report = report
+        self._learn_imported = learn_imported
+        self._look_after = look_after
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._failing: set[str] = set()
+
+    def start(self) -> None:
+        """Catch up with the log, then start the threads; in a worker, after the fork."""
+        self.replay()
+        # Apart: a flush may wait for the lock of whoever writes for longer than the promise is.
+        for tick, action in ((REPLAY_TICK, self.replay), (TICK, self.tidy)):
+            thread = threading.Thread(
+                target=self._repeat, args=(tick, action), name="latchkey-upkeep", daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """End the threads and write down what is counted by now; for the worker's end."""
+        self._stopping.set()
+        while self._threads:
+            self._threads.pop().join()
+        self._attempt(_FLUSHING, self._flush.run)
+
+    def replay(self) -> None:
+        """Look at the log now. A failure is logged once, and tried again at the next tick."""
+        self._attempt(_REPLAYING, self._replay.run)
+        self._attempt(_LEARNING, self._learn_imported)
+        self._attempt(_WATCHING, self._look_after)
+
+    def tidy(self) -> None:
+        """Write counts down if that is due, and report. A failure is as one of ``replay``."""
+        self._attempt(_FLUSHING, self._flush.run_if_due)
+        self._attempt(_REPORTING, self._report)
+
+    def _repeat(self, tick: float, action: Callable[[], None]) -> None:
+        while not self._stopping.wait(tick):
+            action()
+
+    def _attempt(self, what: str, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except StoreError as error:
+            if what not in self._failing:
+                self._failing.add(what)
+                log.error("%s, which is tried again: %s", what, error.detail)
+        except Exception:
+            # The thread must not end of anything: nobody would notice, and nobody replay.
+            if what not in self._failing:
+                self._failing.add(what)
+                log.exception("%s, which is tried again", what)
+        else:
+            self._failing.discard(what)

@@ -1,0 +1,141 @@
+"""What each worker counts, in a block of shared memory of its own, and the sum over all of them.
+
+A block outlives its worker: the next one to claim it goes on with it, so that a sum never goes
+backwards. Block 0 is nobody's: workers that find no other share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from fastcache.shared import Counters, Segment, SegmentFull
+from latchkey.box._latencies import LATENCY_SIZE, Latencies
+from latchkey.box.counted import Count, Gauge
+
+SHARED_BLOCK = 0
+
+_GAUGES_AT = 64 * 8
+_LATENCIES_AT = _GAUGES_AT + 8 * 8
+# Whole cache lines: no two workers write to the same one.
+_LINE = 64
+BLOCK_SIZE = -(-(_LATENCIES_AT + LATENCY_SIZE) // _LINE) * _LINE
+
+Series = dict[tuple[str | None, int], tuple[int, ...]]
+
+
+class Block:
+    """One worker's counters, gauges and latencies in ``memory``, BLOCK_SIZE bytes.
+
+    ``alone`` says that no other process counts in it.
+    """
+
+    def __init__(self, memory: memoryview, *, alone: bool = False) -> None:
+        self.alone = alone
+        self.counters = Counters([count.name.lower() for count in Count], memory=memory)
+        self.latencies = Latencies(memory[_LATENCIES_AT:], alone=alone)
+        self._gauges = memory[_GAUGES_AT:_LATENCIES_AT].cast("Q")
+        # What the block's earlier workers have pushed out of caches that are gone.
+        self._evicted = [self.counters.value(count) for count in _EVICTED]
+
+    def show_held(self, known: int, unknown: int) -> None:
+        """Say how many entries the worker's own caches hold now."""
+        self._gauges[Gauge.KNOWN] = known
+        self._gauges[Gauge.UNKNOWN] = unknown
+
+    def show_evicted(self, known: int, unknown: int) -> None:
+        """Say how many entries they have pushed out since the worker began."""
+        for count, before, now in zip(_EVICTED, self._evicted, (known, unknown), strict=True):
+            self.counters.raise_to(count, before + now)
+
+    def gauge(self, index: Gauge) -> int:
+        """What the worker last said."""
+        return self._gauges[index]
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are being answered."""
+        # In this order: one that ends in between is counted, not subtracted.
+        finished = self.counters.value(Count.FINISHED)
+        return max(0, self.counters.value(Count.STARTED) - finished)
+
+    def take_over(self) -> None:
+        """Begin where another worker ended: what it was answering then, nobody answers now."""
+        self.counters.raise_to(Count.FINISHED, self.counters.value(Count.STARTED))
+        self.show_held(0, 0)
+
+
+_EVICTED = (Count.EVICTED_KNOWN, Count.EVICTED_UNKNOWN)
+
+
+@dataclass
+class Totals:
+    """The sum over all blocks. What is there now is summed over the workers that live."""
+
+    counts: dict[Count, int] = field(default_factory=lambda: dict.fromkeys(Count, 0))
+    gauges: dict[Gauge, int] = field(default_factory=lambda: dict.fromkeys(Gauge, 0))
+    in_flight: int = 0
+    series: Series = field(default_factory=dict)
+    """By endpoint and status; see ``Latencies.series``."""
+
+    def add(self, block: Block, living: bool) -> None:
+        """Add what a block counted; and what it holds, where its worker is ``living``."""
+        for count in Count:
+            self.counts[count] += block.counters.value(count)
+        for name, values in block.latencies.series().items():
+            before = self.series.get(name, (0,) * len(values))
+            self.series[name] = tuple(map(sum, zip(before, values, strict=True)))
+        if living:
+            self.in_flight += block.in_flight
+            for gauge in Gauge:
+                self.gauges[gauge] += block.gauge(gauge)
+
+
+class Blocks:
+    """The blocks in ``memory``; with a segment they are the box's, and a worker claims one."""
+
+    def __init__(self, memory: memoryview, segment: Segment | None, region: str) -> None:
+        self._memory = memory
+        self._segment = segment
+        self._region = region
+        self._mine: Block | None = None
+
+    def claim(self) -> Block:
+        """A block for this worker, the same at each call."""
+        if self._mine is None:
+            self._mine = self._claim()
+        return self._mine
+
+    def totals(self) -> Totals:
+        """The sums over the blocks that were ever in use."""
+        totals = Totals()
+        for index in self._usable():
+            living = self._segment is None or (
+                index != SHARED_BLOCK and self._segment.claimed(index)
+            )
+            totals.add(self._block(index), living)
+        return totals
+
+    def _claim(self) -> Block:
+        if self._segment is None:
+            return self._block(SHARED_BLOCK, alone=True)
+        for index in range(1, len(self._memory) // BLOCK_SIZE):
+            try:
+                self._segment.grow(self._region, (index + 1) * BLOCK_SIZE)
+            except SegmentFull:
+                break
+            if self._segment.claim(index):
+                block = self._block(index, alone=True)
+                block.take_over()
+                return block
+        return self._block(SHARED_BLOCK)
+
+    def _usable(self) -> Iterator[int]:
+        if self._segment is None:
+            yield SHARED_BLOCK
+            return
+        yield from range(self._segment.backed(self._region) // BLOCK_SIZE)
+
+    def _block(self, index: int, *, alone: bool = False) -> Block:
+        memory = self._memory[index * BLOCK_SIZE : (index + 1) * BLOCK_SIZE]
+        return Block(memory, alone=alone)

@@ -1,0 +1,27 @@
+from enum import Enum
+from typing import Any
+from wsgiref.types import WSGIEnvironment
+
+from fastcache import TTLCache
+from latchkey.box._sightings import Sources
+from latchkey.check.authenticator import Authenticator
+from latchkey.check.open_routes import OpenRoutes
+from latchkey.credentials.models import Principal
+
+class Outcome(Enum):
+    OPEN = "open"
+    UNDECIDED = "undecided"
+
+class Check:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        *,
+        known: TTLCache[Any, Any] | None,
+        open_routes: OpenRoutes,
+        sightings: Sources,
+        waits: bool = False,
+    ) -> None: ...
+    def begin(self) -> None: ...
+    def __call__(self, environ: WSGIEnvironment, /) -> Principal | Outcome: ...
+    def admit(self, environ: WSGIEnvironment, principal: Principal) -> None: ...

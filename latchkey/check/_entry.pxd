@@ -1,0 +1,34 @@
+# One remembered check, as other compiled modules see it.
+
+from libc.stdint cimport int64_t, uint64_t
+
+from fastcache.shared._digest cimport DIGEST_SIZE
+
+
+cdef enum:
+    LOOKUP_SIZE = 27        # "<mode>_<id>", what a key and its secret share
+    DIGEST_AT = 24          # in a record
+    RECORD_HEAD = 40        # what a record has before its texts
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #define LATCHKEY_NEVER INT64_MAX
+    """
+    const int64_t NEVER "LATCHKEY_NEVER"    # expires_at of what does not expire
+
+
+cdef class Entry:
+    cdef readonly uint64_t ticket
+    cdef readonly uint64_t deadline         # CLOCK_MONOTONIC, nanoseconds
+    cdef readonly uint64_t credential_id
+    cdef int64_t expires                    # wall clock, milliseconds since 1970, or NEVER
+    cdef readonly bint revoked
+    cdef unsigned char sum[DIGEST_SIZE]     # the keyed digest of the right secret
+    cdef readonly object principal
+
+
+cdef Entry entry_of_record(
+    const char *key, const unsigned char *record, size_t length, uint64_t ticket,
+    uint64_t deadline
+)

@@ -1,0 +1,237 @@
+# cython: always_allow_keywords=False
+"""One remembered check: all that decides whether it still counts, and the principal, ready to use.
+
+Between workers an entry travels as a record of bytes, in a slot that holds its ticket and its
+deadline beside it:
+
+    0   version                     8   credential_id, 64 bits
+    1   flags                       16  expires_at, 64 bits, signed
+    2   length of account_id        24  digest, 16 bytes
+    4   length of name              40  account_id, name, scopes: UTF-8, one after the other
+    6   length of scopes
+
+Numbers are in the machine's byte order. A record of another version is one of another release,
+which runs beside this one during an upgrade: it is no entry.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.unicode cimport (
+    PyUnicode_Check,
+    PyUnicode_DecodeUTF8,
+    PyUnicode_GET_LENGTH,
+)
+from libc.stdint cimport uint16_t, uint64_t
+from libc.string cimport memcpy
+
+from datetime import UTC, datetime, timedelta
+
+from latchkey.credentials.models import Principal
+
+
+cdef extern from *:
+    """
+    #include <structmember.h>
+
+    /* Where in an instance the slot lies that a descriptor of its class stands for; 0 for
+     * what is no descriptor of a slot. */
+    static inline Py_ssize_t latchkey_slot(PyObject *descriptor)
+    {
+        PyMemberDef *member;
+        if (Py_TYPE(descriptor) != &PyMemberDescr_Type) {
+            return 0;
+        }
+        member = ((PyMemberDescrObject *)descriptor)->d_member;
+        return member->type == T_OBJECT_EX ? member->offset : 0;
+    }
+
+    /* Sets a slot of an instance that is new and that nobody else has seen. */
+    static inline void latchkey_fill(PyObject *instance, Py_ssize_t slot, PyObject *value)
+    {
+        Py_INCREF(value);
+        *(PyObject **)((char *)instance + slot) = value;
+    }
+    """
+    Py_ssize_t slot_of "latchkey_slot"(object descriptor) noexcept
+    void fill "latchkey_fill"(object instance, Py_ssize_t slot, object value) noexcept
+
+
+cdef extern from "Python.h":
+    object new_instance "PyType_GenericAlloc"(type cls, Py_ssize_t items)
+    object new_text "PyUnicode_New"(Py_ssize_t size, Py_UCS4 largest)
+    void *text_data "PyUnicode_DATA"(PyObject *text) noexcept
+    const char *PyUnicode_AsUTF8(object text) except NULL
+
+
+cdef enum:
+    VERSION = 1
+    MARK_SIZE = 3           # "ak_"
+    FLAG_REVOKED = 1
+    FLAG_TEST = 2
+    FLAG_NAMED = 4
+    MOST_SCOPE_SETS = 4096
+
+cdef object _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+cdef object _MILLISECOND = timedelta(milliseconds=1)
+cdef type _Principal = Principal
+# Sets of scopes by how records write them: there are few, and each is made once.
+cdef dict _scope_sets = {}
+
+cdef tuple SLOTS = (
+    "credential_id", "account_id", "api_key", "mode", "name", "scopes", "expires_at"
+)
+# Past a frozen dataclass's __init__, which sets its fields one by one through its own refusal.
+cdef Py_ssize_t CREDENTIAL_ID, ACCOUNT_ID, API_KEY, MODE, NAME, SCOPES, EXPIRES_AT
+CREDENTIAL_ID, ACCOUNT_ID, API_KEY, MODE, NAME, SCOPES, EXPIRES_AT = (
+    [slot_of(Principal.__dict__[name]) for name in Principal.__slots__]
+)
+if Principal.__slots__ != SLOTS or 0 in (
+    CREDENTIAL_ID, ACCOUNT_ID, API_KEY, MODE, NAME, SCOPES, EXPIRES_AT
+):
+    raise ImportError("records do not hold what a Principal holds: give them a new version")
+
+
+# no_gc: a principal is made of texts and numbers, and never leads back to an entry.
+@cython.final
+@cython.no_gc
+@cython.auto_pickle(False)
+cdef class Entry:
+    """The outcome of one database read.
+
+    `ticket` is the stripe's generation from before the read, `deadline` the CLOCK_MONOTONIC
+    nanosecond at which the entry ends, `digest` the keyed digest of the right secret. The
+    principal's own `expires_at` is compared with the wall clock at each use.
+    """
+
+    def __init__(self, *, ticket, deadline, digest, principal, revoked):
+        if not PyBytes_Check(digest) or PyBytes_GET_SIZE(digest) != DIGEST_SIZE:
+            raise ValueError(f"a digest has {DIGEST_SIZE} bytes")
+        if type(principal) is not _Principal:
+            raise TypeError(f"principal must be a Principal, not {type(principal).__name__}")
+        self.ticket = ticket
+        self.deadline = deadline
+        self.credential_id = principal.credential_id
+        self.principal = principal
+        self.revoked = revoked
+        self.expires = NEVER
+        if principal.expires_at is not None:
+            self.expires = (principal.expires_at - _EPOCH) // _MILLISECOND
+        memcpy(self.sum, PyBytes_AS_STRING(digest), DIGEST_SIZE)
+
+    @property
+    def digest(self):
+        """The keyed digest of the right secret."""
+        return self.sum[:DIGEST_SIZE]
+
+    @property
+    def expires_at(self):
+        """When the credential expires, in milliseconds since 1970; None for never."""
+        return None if self.expires == NEVER else self.expires
+
+    def record(self):
+        """The entry without its ticket and its deadline, for other workers.
+
+        None for a principal with a text that is too long for a record.
+        """
+        cdef object principal = self.principal
+        cdef bytes account_id = principal.account_id.encode()
+        cdef bytes name = b"" if principal.name is None else principal.name.encode()
+        cdef bytes scopes = " ".join(sorted(principal.scopes)).encode()
+        cdef unsigned char head[RECORD_HEAD]
+        cdef uint16_t lengths[3]
+        if max(len(account_id), len(name), len(scopes)) > 0xFFFF:
+            return None
+        lengths[0], lengths[1], lengths[2] = len(account_id), len(name), len(scopes)
+        head[0] = VERSION
+        head[1] = (
+            (FLAG_REVOKED if self.revoked else 0)
+            | (FLAG_TEST if principal.mode == "test" else 0)
+            | (FLAG_NAMED if principal.name is not None else 0)
+        )
+        memcpy(head + 2, lengths, 6)
+        memcpy(head + 8, &self.credential_id, 8)
+        memcpy(head + 16, &self.expires, 8)
+        memcpy(head + DIGEST_AT, self.sum, DIGEST_SIZE)
+        return head[:RECORD_HEAD] + account_id + name + scopes
+
+    @staticmethod
+    def of_record(lookup, record, ticket, deadline):
+        """The entry that a record of `lookup` holds; None where it is no record of this version."""
+        if not PyBytes_Check(record):
+            raise TypeError(f"record must be bytes, not {type(record).__name__}")
+        return entry_of_record(
+            key_in(lookup),
+            <const unsigned char *>PyBytes_AS_STRING(record),
+            <size_t>PyBytes_GET_SIZE(record),
+            ticket,
+            deadline,
+        )
+
+
+cdef const char *key_in(object lookup) except NULL:
+    """The characters of a lookup key, which is borrowed."""
+    if not PyUnicode_Check(lookup) or PyUnicode_GET_LENGTH(lookup) != LOOKUP_SIZE:
+        raise ValueError(f"a lookup key is a str of {LOOKUP_SIZE} characters")
+    if not lookup.isascii():
+        raise ValueError("a lookup key is ASCII")
+    return PyUnicode_AsUTF8(lookup)
+
+
+cdef Entry entry_of_record(
+    const char *key, const unsigned char *record, size_t length, uint64_t ticket,
+    uint64_t deadline
+):
+    """The entry of a record, or None where it is none of this version.
+
+    `key` is the lookup key, LOOKUP_SIZE characters of ASCII.
+    """
+    cdef uint16_t lengths[3]
+    cdef Entry entry
+    cdef const char *texts = <const char *>record + RECORD_HEAD
+    cdef object name = None
+    cdef object expires_at = None
+    if length < RECORD_HEAD or record[0] != VERSION:
+        return None
+    memcpy(lengths, record + 2, 6)
+    if length != <size_t>RECORD_HEAD + lengths[0] + lengths[1] + lengths[2]:
+        return None
+    entry = Entry.__new__(Entry)
+    entry.ticket = ticket
+    entry.deadline = deadline
+    entry.revoked = record[1] & FLAG_REVOKED
+    memcpy(&entry.credential_id, record + 8, 8)
+    memcpy(&entry.expires, record + 16, 8)
+    memcpy(entry.sum, record + DIGEST_AT, DIGEST_SIZE)
+    try:
+        if entry.expires != NEVER:
+            expires_at = _EPOCH + entry.expires * _MILLISECOND
+        account_id = PyUnicode_DecodeUTF8(texts, lengths[0], NULL)
+        if record[1] & FLAG_NAMED:
+            name = PyUnicode_DecodeUTF8(texts + lengths[0], lengths[1], NULL)
+        scopes = scope_set(texts[lengths[0] + lengths[1]:<Py_ssize_t>(length - RECORD_HEAD)])
+    except (ValueError, OverflowError):
+        return None
+    api_key = new_text(MARK_SIZE + LOOKUP_SIZE, 127)
+    memcpy(text_data(<PyObject *>api_key), b"ak_", MARK_SIZE)
+    memcpy(<char *>text_data(<PyObject *>api_key) + MARK_SIZE, key, LOOKUP_SIZE)
+    principal = new_instance(_Principal, 0)
+    fill(principal, CREDENTIAL_ID, entry.credential_id)
+    fill(principal, ACCOUNT_ID, account_id)
+    fill(principal, API_KEY, api_key)
+    fill(principal, MODE, "test" if record[1] & FLAG_TEST else "live")
+    fill(principal, NAME, name)
+    fill(principal, SCOPES, scopes)
+    fill(principal, EXPIRES_AT, expires_at)
+    entry.principal = principal
+    return entry
+
+
+cdef object scope_set(bytes written):
+    """The set of scopes that a record writes with spaces between them."""
+    found = _scope_sets.get(written)
+    if found is None:
+        found = frozenset(written.decode().split())
+        if len(_scope_sets) < MOST_SCOPE_SETS:
+            _scope_sets[written] = found
+    return found

@@ -1,0 +1,92 @@
+# cython: always_allow_keywords=False
+"""The gate before an application: a WSGI callable that asks the check, then the policy.
+
+What the check lets through goes on to the application. What it leaves undecided goes to the
+policy, which is Python: `examine(environ, start_response)` returns None to go on, or the body of
+an answer that it started. `examine_unknown(environ, start_response, secret, digest)` does so for a
+protected route and one secret, not yet known to be well-formed, that no cache has.
+"""
+
+cimport cython
+from cpython.object cimport PyObject
+
+from fastcache.shared._digest cimport DIGEST_SIZE
+from latchkey.check._check cimport ADMITTED, UNKNOWN, Check, Decision, Request, decide
+from latchkey.check._headers cimport SECRET_SIZE
+from latchkey.native._vector cimport (
+    PyObject_Vectorcall,
+    PyVectorcall_Call,
+    PyVectorcall_NARGS,
+    call_by_vector,
+    expected,
+    raise_type_error,
+)
+
+from types import MethodType
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class Gate:
+    """A WSGI application that lets requests through to another one."""
+
+    def __init__(self, application, Check check not None, policy, /):
+        """`application` is what requests go on to, `policy` decides what `check` does not."""
+        if self.called != NULL:
+            raise RuntimeError("a gate is set up once")
+        # A method's parts, or calling it would take them apart each time.
+        bound = type(application) is MethodType
+        self.function = application.__func__ if bound else application
+        self.bound = bound
+        self.first = application.__self__ if bound else None
+        self.check = check
+        self.policy = policy
+        # Last: what is not set up as a whole cannot be called.
+        self.called = &called
+
+    def __call__(self, *arguments, **named):
+        """WSGI's call (PEP 3333)."""
+        return PyVectorcall_Call(self, arguments, named)
+
+
+cdef inline object pass_on(Gate gate, PyObject *environ, PyObject *start_response):
+    """The application's answer."""
+    cdef PyObject *arguments[3]
+    arguments[0] = <PyObject *>gate.first
+    arguments[1] = environ
+    arguments[2] = start_response
+    return PyObject_Vectorcall(
+        <PyObject *>gate.function, arguments + 1 - gate.bound, <size_t>(2 + gate.bound), NULL
+    )
+
+
+cdef object examined(
+    Gate gate, object environ, object start_response, Request *request, Decision decision
+):
+    """The policy's answer, or the application's where the policy lets the request through."""
+    if decision == UNKNOWN:
+        refusal = gate.policy.examine_unknown(
+            environ, start_response, request.secret[:SECRET_SIZE].decode("ascii"),
+            request.digest[:DIGEST_SIZE],
+        )
+    else:
+        refusal = gate.policy.examine(environ, start_response)
+    if refusal is not None:
+        return refusal
+    return pass_on(gate, <PyObject *>environ, <PyObject *>start_response)
+
+
+cdef object called(Gate gate, PyObject **arguments, size_t flagged, PyObject *names):
+    """WSGI's call (PEP 3333), by PEP 590."""
+    cdef Request request
+    cdef Decision decision
+    if not expected(PyVectorcall_NARGS(flagged) == 2 and names == NULL):
+        return raise_type_error("a WSGI application is called with an environ and a start_response")
+    decision = decide(gate.check, arguments[0], &request)
+    if expected(decision == ADMITTED):
+        return pass_on(gate, arguments[0], arguments[1])
+    return examined(gate, <object>arguments[0], <object>arguments[1], &request, decision)
+
+
+cdef Gate _specimen = Gate.__new__(Gate)
+call_by_vector(Gate, <char *>&_specimen.called - <char *><PyObject *>_specimen)

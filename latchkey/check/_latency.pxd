@@ -1,0 +1,28 @@
+# Around an application: how long its requests take.
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
+
+from latchkey.box._counts cimport Block
+from latchkey.box._latencies cimport Latencies
+
+
+cdef class Watch:
+    # What it does when it is called; see PEP 590.
+    cdef object (*called)(Watch, PyObject **, size_t, PyObject *)
+    cdef object start_response
+    cdef object environ
+    cdef Latencies latencies
+    cdef uint64_t start
+    cdef uint64_t *series       # NULL until start_response was called
+    cdef bint returned
+
+
+cdef class Latency:
+    # What it does when it is called; see PEP 590.
+    cdef object (*called)(Latency, PyObject **, size_t, PyObject *)
+    cdef readonly object application
+    cdef Latencies latencies
+    cdef Watch spare            # one that was let go, to be used again; or None
+    cdef Block block            # the words of `counters`
+    cdef object counters

@@ -1,0 +1,196 @@
+# cython: always_allow_keywords=False
+"""How long an application takes: the outermost WSGI callable, which counts and measures requests.
+
+It knows nothing of the check: what it stands around is any WSGI application. Time is measured
+until the application has returned, or begun to answer.
+"""
+
+cimport cython
+from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
+
+from fastcache._shard cimport fastcache_give
+from fastcache.shared._words cimport Counters
+from latchkey.box._counts cimport FINISHED, STARTED, count
+from latchkey.box._latencies cimport FASTCACHE_GIL, Latencies, observe, series_of
+from latchkey.native._clock cimport CLOCK_MONOTONIC, nanoseconds
+from latchkey.native._text cimport plain, text_size
+from latchkey.native._vector cimport (
+    PyObject_Vectorcall,
+    PyVectorcall_Call,
+    PyVectorcall_NARGS,
+    call_by_vector,
+    expected,
+    raise_pending,
+    raise_type_error,
+    unexpected,
+)
+
+
+cdef extern from "Python.h":
+    Py_ssize_t reference_count "Py_REFCNT"(object counted) noexcept
+    # NULL where it raised.
+    const size_t PY_VECTORCALL_ARGUMENTS_OFFSET
+    PyObject *call_unraised "PyObject_Vectorcall"(
+        PyObject *callable, PyObject **arguments, size_t flagged, PyObject *names
+    ) noexcept
+
+
+cdef inline Watch new_watch(Latencies latencies):
+    cdef Watch made = Watch.__new__(Watch)
+    made.latencies = latencies
+    return made
+
+
+cdef inline void begin(
+    Watch watching, PyObject *environ, PyObject *start_response, uint64_t start
+) noexcept:
+    """Begin to watch a request that came in at `start`."""
+    watching.called = start_watched
+    watching.environ = <object>environ
+    watching.start_response = <object>start_response
+    watching.start = start
+
+
+cdef inline void end(Watch watching) noexcept:
+    """The application returned; what is counted ends here, or where the answer starts."""
+    watching.returned = True
+    if expected(watching.series != NULL):
+        observe(
+            watching.latencies.alone, watching.series,
+            nanoseconds(CLOCK_MONOTONIC) - watching.start,
+        )
+
+
+cdef inline bint let_go(Watch watching) noexcept:
+    """Whether nobody else holds a watch: then it has forgotten its request, for the next one."""
+    if not expected(FASTCACHE_GIL and reference_count(watching) == 1):
+        return False
+    # Until then nobody can call it.
+    watching.called = NULL
+    watching.series = NULL
+    watching.returned = False
+    watching.environ = None
+    watching.start_response = None
+    return True
+
+
+# Cycles run through it: an application may keep it in the environ.
+@cython.final
+@cython.freelist(64)
+@cython.auto_pickle(False)
+cdef class Watch:
+    """WSGI's start_response, which sees the status, and knows when the request began."""
+
+    def __call__(self, *arguments, **named):
+        return PyVectorcall_Call(self, arguments, named)
+
+
+cdef int fail(Watch watching) except -1:
+    """The application raised: the server answers 500."""
+    watching.series = series_of(watching.latencies, <PyObject *>watching.environ, 500)
+    end(watching)
+    return 0
+
+
+cdef PyObject *status_named(PyObject **arguments, tuple names) except? NULL:
+    """The status where all arguments are named, as PEP 3333 says that they should not be."""
+    for index, name in enumerate(names):
+        if name == "status":
+            return arguments[<Py_ssize_t>index]
+    return NULL
+
+
+cdef object start_watched(
+    Watch watching, PyObject **arguments, size_t flagged, PyObject *names
+):
+    """The call of a Watch, by PEP 590: all that it is given goes on to the server's function."""
+    cdef const char *digits = NULL
+    cdef PyObject *status = NULL
+    cdef int number = 0
+    cdef bint late = unexpected(watching.returned) and watching.series == NULL
+    if expected(PyVectorcall_NARGS(flagged) > 0):
+        status = arguments[0]
+    elif names != NULL:
+        status = status_named(arguments, <tuple>names)
+    if expected(status != NULL):
+        digits = plain(status)
+    if expected(digits != NULL) and expected(text_size(status) >= 3):
+        number = (digits[0] - 48) * 100 + (digits[1] - 48) * 10 + digits[2] - 48
+    watching.series = series_of(watching.latencies, <PyObject *>watching.environ, number)
+    if unexpected(late):
+        # A generator: it starts its answer when it is first asked for a part of it.
+        end(watching)
+    return PyObject_Vectorcall(
+        <PyObject *>watching.start_response, arguments, flagged, names
+    )
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class Latency:
+    """A WSGI application around another one, whose latencies are observed."""
+
+    def __init__(
+        self, application, Latencies latencies not None, Counters counters not None, alone, /
+    ):
+        """`counters` are those of the worker's block; `alone`: no other process counts there."""
+        if self.called != NULL:
+            raise RuntimeError("it is set up once")
+        self.application = application
+        self.latencies = latencies
+        self.counters = counters
+        self.block.words = counters.words
+        self.block.alone = alone
+        # Last: what is not set up as a whole cannot be called.
+        self.called = &called
+
+    def __call__(self, *arguments, **named):
+        """WSGI's call (PEP 3333)."""
+        return PyVectorcall_Call(self, arguments, named)
+
+
+cdef object failed(Watch watching):
+    """Raise what the application has raised, once it is counted."""
+    try:
+        raise_pending()
+    except BaseException:
+        fail(watching)
+        raise
+
+
+cdef object called(Latency latency, PyObject **arguments, size_t flagged, PyObject *names):
+    """WSGI's call (PEP 3333), by PEP 590."""
+    cdef Watch watching
+    cdef PyObject *handed[3]
+    cdef PyObject *answered
+    if not expected(PyVectorcall_NARGS(flagged) == 2 and names == NULL):
+        return raise_type_error("a WSGI application is called with an environ and a start_response")
+    watching = latency.spare
+    if expected(FASTCACHE_GIL and watching is not None):
+        latency.spare = None
+    else:
+        watching = new_watch(latency.latencies)
+    begin(watching, arguments[0], arguments[1], nanoseconds(CLOCK_MONOTONIC))
+    # The first place is the callee's, for what a method is called with first.
+    handed[1] = arguments[0]
+    handed[2] = <PyObject *>watching
+    # Nothing can fail between this and the other end of it.
+    count(&latency.block, STARTED)
+    # A try statement would be prepared for at each request.
+    answered = call_unraised(
+        <PyObject *>latency.application, handed + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL
+    )
+    count(&latency.block, FINISHED)
+    if unexpected(answered == NULL):
+        return failed(watching)
+    end(watching)
+    if expected(let_go(watching)):
+        latency.spare = watching
+    return fastcache_give(answered)
+
+
+cdef Watch _watch = Watch.__new__(Watch)
+call_by_vector(Watch, <char *>&_watch.called - <char *><PyObject *>_watch)
+cdef Latency _latency = Latency.__new__(Latency)
+call_by_vector(Latency, <char *>&_latency.called - <char *><PyObject *>_latency)

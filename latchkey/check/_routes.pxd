@@ -1,0 +1,86 @@
+# The routes that need no credential, as the compiled middleware looks at them.
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
+from libc.string cimport memcmp
+
+from latchkey.native._text cimport is_str, item_or_raise, plain, text_size
+from latchkey.native._vector cimport expected, unexpected
+
+
+cdef extern from "Python.h":
+    # Without the references that Cython would take and drop.
+    bint PySet_Contains(object collection, PyObject *key) except -1
+
+
+cdef struct Open:
+    uint64_t sizes          # a bit for each length of an open path
+    uint64_t marks          # a bit for each second character of those below, by its last bits
+    PyObject *methods       # a dict: a set of methods for each open path, and MAYBE
+    PyObject *areas         # a tuple of bytes: how the paths of open areas begin
+    PyObject *prefixes      # the same of open rules with placeholders: the router has to be asked
+
+
+cdef inline uint64_t mark_of(char character) noexcept nogil:
+    return <uint64_t>1 << (<unsigned char>character & 63)
+
+
+cdef inline tuple ascii_of(tuple paths):
+    """Beginnings of paths. What is no ASCII is never certain, so it is left out."""
+    return tuple([path.encode() for path in paths if path.isascii()])
+
+
+cdef inline Open open_routes_of(dict methods, tuple areas, tuple prefixes) except *:
+    """What is looked at; the caller keeps all of it alive."""
+    cdef Open routes = Open(
+        0, 0, <PyObject *>methods, <PyObject *>areas, <PyObject *>prefixes
+    )
+    for path in methods:
+        routes.sizes |= <uint64_t>1 << <int>min(len(path), 63)
+    for area in areas + prefixes:
+        # What is shorter than two characters may be met by any path.
+        routes.marks |= mark_of((<const char *><bytes>area)[1]) if len(<bytes>area) > 1 else ~0
+    return routes
+
+
+cdef inline bint is_open(Open *routes, PyObject *environ, bint *certain) except -1:
+    """Whether the route needs no credential; `certain` where nothing odd was in the way."""
+    cdef PyObject *path = item_or_raise(environ, "PATH_INFO")
+    cdef PyObject *method
+    cdef PyObject *methods
+    cdef const char *text
+    cdef Py_ssize_t size
+    if unexpected(path == NULL):
+        return False
+    text = plain(path)
+    if unexpected(text == NULL):
+        return False
+    size = text_size(path)
+    if unexpected(routes.sizes >> <int>min(size, 63) & 1):
+        methods = item_or_raise(routes.methods, <object>path)
+        if methods != NULL:
+            method = item_or_raise(environ, "REQUEST_METHOD")
+            if method == NULL or not is_str(method):
+                return False
+            if PySet_Contains(<object>methods, method):
+                return True
+            # latchkey.check.open_routes.MAYBE
+            if PySet_Contains(<object>methods, <PyObject *>""):
+                return False
+    certain[0] = True
+    if expected(size > 1) and expected(routes.marks & mark_of(text[1]) == 0):
+        return False
+    for area in <tuple>routes.areas:
+        if begins(text, size, <bytes>area):
+            return True
+    for prefix in <tuple>routes.prefixes:
+        if begins(text, size, <bytes>prefix):
+            certain[0] = False
+            break
+    return False
+
+
+cdef inline bint begins(const char *text, Py_ssize_t size, bytes beginning) noexcept:
+    return size >= len(beginning) and memcmp(
+        text, <const char *>beginning, <size_t>len(beginning)
+    ) == 0

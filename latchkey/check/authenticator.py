@@ -1,0 +1,230 @@
+"""The authenticator: from a presented credential to a principal, or to a refusal.
+
+The order of its steps keeps the promises of the contract. A digest that matches a fresh entry is
+a hit, in the worker's own cache or in the one that the workers share. Everything else is checked
+against the derivation keys first, so a forged secret ends there, by the same steps whether or not
+its key exists, and never reaches the database. Only what a listed key really made may ask: first
+what is remembered as unknown, then the store, once for all threads.
+
+Coherence: every entry keeps the generation (ticket) that its stripe had *before* the database was
+read, in whatever cache it lies, and counts only while the stripe still has it. To invalidate is to
+increment the stripe.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Callable
+
+import fastcache
+from latchkey.box.counted import Count, Use
+from latchkey.box.shared import SharedState
+from latchkey.check._entry import Entry
+from latchkey.check.cache_levels import (
+    Backend,
+    CompiledLevel,
+    Level,
+    SharedLevel,
+    Unknown,
+    new_level,
+)
+from latchkey.check.flights import SingleFlight
+from latchkey.check.headers import Presented
+from latchkey.credentials._proof import proof_in
+from latchkey.credentials.derivation import DerivationKeys
+from latchkey.credentials.models import Principal, Verifier
+from latchkey.credentials.service import hash_secret
+from latchkey.credentials.tokens import api_key_of, is_token_hash, lookup_key
+from latchkey.errors import ExpiredCredential, InvalidCredential, RevokedCredential, StoreError
+
+UNKNOWN_TTL = 10.0
+UNKNOWN_SIZE = 10_000
+
+_SECOND = 1_000_000_000
+_MILLISECOND = 1_000_000
+_NO_DIGEST = bytes(16)
+
+
+class Authenticator:
+    """Checks credentials for one worker. Knows nothing of HTTP or Flask; safe for many threads."""
+
+    def __init__(
+        self,
+        find: Callable[[str], Verifier | None],
+        derivation: DerivationKeys,
+        shared: SharedState,
+        *,
+        backend: Backend = "fastcache",
+        cache_size: int = 100_000,
+        cache_ttl: float = 300.0,
+        find_imported: Callable[[bytes], Verifier | None] | None = None,
+        timer: Callable[[], int] = time.monotonic_ns,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """``find`` reads what a key's secret is checked against, and may raise StoreError.
+
+        ``find_imported`` does so by the SHA-256 of an imported token; without it there are none.
+        ``cache_ttl`` is in seconds; ``timer`` gives nanoseconds of CLOCK_MONOTONIC, ``clock``
+        nanoseconds since 1970. Only the backend ``fastcache`` uses the cache between workers.
+        """
+        self._find = find
+        self._find_imported = find_imported
+        self._derivation = derivation
+        self.shared = shared
+        self._block = shared.claim_block()
+        self.counters = self._block.counters
+        self.counts_alone = self._block.alone
+        self.latencies = self._block.latencies
+        self.digest = shared.digest_for(derivation.ids)
+        self._cache_ttl = round(cache_ttl * _SECOND)
+        self._unknown_ttl = min(round(UNKNOWN_TTL * _SECOND), self._cache_ttl)
+        self._timer = timer
+        self._clock = clock
+        self._stripes = shared.stripes
+        self.known: Level[Entry] = new_level(backend, cache_size, cache_ttl)
+        self.unknown: Level[Unknown] = new_level(backend, UNKNOWN_SIZE, UNKNOWN_TTL)
+        self.l2 = shared.l2 if isinstance(self.known, CompiledLevel) else None
+        self._between: SharedLevel | None = None if self.l2 is None else SharedLevel(self.l2)
+        self._flights: SingleFlight[bytes, Entry | Unknown] = SingleFlight()
+        # What the compiled middleware looks into. It reads the system's clocks and no others.
+        self.compiled: fastcache.TTLCache[str | bytes, Entry] | None = None
+        if isinstance(self.known, CompiledLevel):
+            if timer is time.monotonic_ns and clock is time.time_ns:
+                self.compiled = self.known.cache
+
+    def authenticate(self, presented: Presented) -> Principal:
+        """The principal that the credential stands for.
+
+        Raises InvalidCredential, RevokedCredential or ExpiredCredential, and StoreError where the
+        database was needed and failed; that is never remembered.
+        """
+        lookup, secret = presented
+        digest = self.digest.digest(secret)
+        entry = self.known.get(lookup)
+        expected = _NO_DIGEST if entry is None else entry.digest
+        if hmac.compare_digest(expected, digest) and entry is not None:
+            if self._is_fresh(entry, lookup):
+                self.counters.add(Count.CACHE_HIT)
+                return self._judge(entry)
+        if is_token_hash(lookup):
+            if not self._may_be_imported(lookup):
+                raise InvalidCredential
+            return self.ask_derived(lookup, secret, digest)
+        if self._between is not None:
+            entry = self._between.get(lookup, digest)
+            if entry is not None and self._is_fresh(entry, lookup):
+                self.known.put(lookup, entry)
+                self.counters.add(Count.SHARED_HIT)
+                return self._judge(entry)
+        return self.ask(lookup, secret, digest)
+
+    def ask(self, lookup: str, secret: str, digest: bytes) -> Principal:
+        """``authenticate`` for a secret that no cache of good ones has; it may be malformed.
+
+        ``digest`` is that of ``self.digest``.
+        """
+        if not self.is_derived(secret):
+            raise InvalidCredential
+        return self.ask_derived(lookup, secret, digest)
+
+    def is_derived(self, secret: str) -> bool:
+        """Whether one of the listed derivation keys made this text: if not, it is no credential."""
+        mac = proof_in(secret)
+        if mac is None:
+            return False
+        if self._derivation.maker_of_proof(api_key_of(lookup_key(secret)), mac) is None:
+            self.counters.add(Count.FORGED)
+            return False
+        return True
+
+    def ask_derived(self, lookup: str, secret: str, digest: bytes) -> Principal:
+        """``ask`` for what ``is_derived``, or may be imported."""
+        return self._judge(self._find_out(lookup, secret, digest))
+
+    def report(self) -> None:
+        """Show in the worker's block what its caches hold and have pushed out until now."""
+        self._block.show_held(len(self.known), len(self.unknown))
+        self._block.show_evicted(self.known.evictions(), self.unknown.evictions())
+
+    def invalidate(self, lookup: str) -> None:
+        """End everything remembered under a lookup key: the one function that invalidates."""
+        self.shared.invalidate(lookup)
+
+    def _find_out(self, lookup: str, secret: str, digest: bytes) -> Entry:
+        """What no cache of good ones has and is derived: is it known to be unknown? The store."""
+        self.counters.add(Count.CACHE_MISS)
+        if self._between is not None:
+            self.counters.add(Count.SHARED_MISS)
+        # By digest, not by key: two secrets of one key, from two derivation keys, differ here.
+        unknown = self.unknown.get(digest)
+        if unknown is not None and self._is_fresh(unknown, lookup):
+            self.counters.add(Count.UNKNOWN_HIT)
+            raise InvalidCredential
+        found = self._flights.fly(
+            digest,
+            lambda _: self._stripes.generation(lookup),
+            lambda _, ticket: self._load(lookup, secret, digest, ticket),
+        )
+        if isinstance(found, Unknown):
+            raise InvalidCredential
+        return found
+
+    def _load(self, lookup: str, secret: str, digest: bytes, ticket: int) -> Entry | Unknown:
+        """What the store says of a secret, read after the ticket was loaded and the time taken.
+
+        It is remembered before the flight lands, and looked for first: whoever missed the cache
+        before that, and takes off after it, must not read again.
+        """
+        entry = self.known.get(lookup)
+        if entry is not None and entry.ticket == ticket and self._timer() < entry.deadline:
+            if hmac.compare_digest(entry.digest, digest):
+                return entry
+        unknown = self.unknown.get(digest)
+        if unknown is not None and unknown.ticket == ticket and self._timer() < unknown.deadline:
+            return unknown
+        read_at = self._timer()
+        self.counters.add(Count.STORE_SELECT)
+        try:
+            verifier = self._read(lookup)
+        except StoreError:
+            self.counters.add(Count.STORE_ERROR)
+            raise
+        if verifier is None or not hmac.compare_digest(verifier.secret_hash, hash_secret(secret)):
+            unknown = Unknown(ticket, read_at + self._unknown_ttl)
+            self.unknown.put(digest, unknown)
+            return unknown
+        entry = Entry(
+            ticket=ticket,
+            deadline=read_at + self._cache_ttl,
+            digest=digest,
+            principal=verifier.principal,
+            revoked=verifier.revoked,
+        )
+        self.known.put(lookup, entry)
+        # A record of the shared cache has a key's id for its name, which a token's hash is not.
+        if self._between is not None and not is_token_hash(lookup):
+            self._between.put(lookup, entry)
+        return entry
+
+    def _may_be_imported(self, lookup: str) -> bool:
+        """Whether the store may know a foreign token; never no where it does."""
+        return self._find_imported is not None and self.shared.may_be_imported(lookup)
+
+    def _read(self, lookup: str) -> Verifier | None:
+        if not is_token_hash(lookup):
+            return self._find(api_key_of(lookup))
+        return None if self._find_imported is None else self._find_imported(bytes.fromhex(lookup))
+
+    def _is_fresh(self, entry: Entry | Unknown, lookup: str) -> bool:
+        return self._stripes.generation(lookup) == entry.ticket and self._timer() < entry.deadline
+
+    def _judge(self, entry: Entry) -> Principal:
+        """What an entry means now: the wall clock decides about expiry, at every request."""
+        if entry.revoked:
+            self.shared.count_refusal(entry.credential_id, Use.REVOKED)
+            raise RevokedCredential
+        if entry.expires_at is not None and self._clock() // _MILLISECOND >= entry.expires_at:
+            self.shared.count_refusal(entry.credential_id, Use.EXPIRED)
+            raise ExpiredCredential
+        return entry.principal

@@ -1,0 +1,160 @@
+"""Where earlier checks are remembered: in the worker, and between the workers of a box."""
+
+from __future__ import annotations
+
+import hmac
+import threading
+from dataclasses import dataclass
+from typing import Generic, Literal, Protocol, TypeVar
+
+import cachetools
+
+import fastcache
+from fastcache.shared import SharedCache
+from latchkey.check._entry import Entry
+
+V = TypeVar("V")
+Backend = Literal["fastcache", "cachetools", "none"]
+
+_SHARDS = 8
+# Where a record, of an entry or of none, has its digest; see _entry.pyx.
+_DIGEST = slice(24, 40)
+_NO_RECORD = bytes(40)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Unknown:
+    """A derived secret that the store did not know when it was asked under ``ticket``.
+
+    ``deadline`` is in nanoseconds of CLOCK_MONOTONIC.
+    """
+
+    ticket: int
+    deadline: int
+
+
+class Level(Protocol[V]):
+    """A bounded cache of one worker. Entries that ran out may stay; the caller checks them."""
+
+    def get(self, key: str | bytes) -> V | None:
+        """The value, or None."""
+
+    def put(self, key: str | bytes, value: V) -> None:
+        """Remember the value, in place of the least recently used one if there is no room."""
+
+    def evictions(self) -> int:
+        """How many entries made room for others, since the start."""
+
+    def __len__(self) -> int: ...
+
+
+class CompiledLevel(Generic[V]):
+    """A level over ``fastcache.TTLCache``, the default."""
+
+    def __init__(self, maxsize: int, ttl: float) -> None:
+        """``ttl`` in seconds."""
+        shards = _SHARDS if maxsize >= _SHARDS * 64 else 1
+        self.cache: fastcache.TTLCache[str | bytes, V] = fastcache.TTLCache(
+            maxsize, ttl, shards=shards
+        )
+        self.get = self.cache.get
+
+    def put(self, key: str | bytes, value: V) -> None:
+        """Remember the value."""
+        self.cache[key] = value
+
+    def evictions(self) -> int:
+        """How many entries made room for others."""
+        return self.cache.stats().evictions
+
+    def __len__(self) -> int:
+        return len(self.cache)
+
+
+class _CountingTTLCache(cachetools.TTLCache[str | bytes, V]):
+    """cachetools' cache, counting what it pushes out."""
+
+    evictions = 0
+
+    def popitem(self) -> tuple[str | bytes, V]:
+        """Evict the least recently used item."""
+        self.evictions += 1
+        return super().popitem()
+
+
+class PlainLevel(Generic[V]):
+    """A level over ``cachetools.TTLCache`` with a lock: the yardstick under load."""
+
+    def __init__(self, maxsize: int, ttl: float) -> None:
+        """``ttl`` in seconds."""
+        self._cache: _CountingTTLCache[V] = _CountingTTLCache(maxsize, ttl)
+        self._lock = threading.Lock()
+
+    def get(self, key: str | bytes) -> V | None:
+        """The value, or None."""
+        with self._lock:
+            return self._cache.get(key)
+
+    def put(self, key: str | bytes, value: V) -> None:
+        """Remember the value."""
+        with self._lock:
+            self._cache[key] = value
+
+    def evictions(self) -> int:
+        """How many entries made room for others."""
+        return self._cache.evictions
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._cache)
+
+
+class NoLevel(Generic[V]):
+    """A level that remembers nothing: a SELECT for each request."""
+
+    def get(self, key: str | bytes) -> V | None:
+        """Always None."""
+        return None
+
+    def put(self, key: str | bytes, value: V) -> None:
+        """Forget the value at once."""
+
+    def evictions(self) -> int:
+        """Always 0."""
+        return 0
+
+    def __len__(self) -> int:
+        return 0
+
+
+class SharedLevel:
+    """What the workers of a box remember together, over ``fastcache.shared.SharedCache``.
+
+    Every slot keeps the ticket under which its value was read, and the time at which it ends.
+    """
+
+    def __init__(self, cache: SharedCache) -> None:
+        self._cache = cache
+
+    def get(self, lookup: str, digest: bytes) -> Entry | None:
+        """The entry of the secret that has this digest; the caller compares its ticket."""
+        found = self._cache.get(lookup)
+        record = _NO_RECORD if found is None else found.value
+        if not hmac.compare_digest(record[_DIGEST], digest) or found is None:
+            return None
+        return Entry.of_record(lookup, record, found.ticket, found.deadline)
+
+    def put(self, lookup: str, entry: Entry) -> None:
+        """Offer an entry to the others; one that is too large for a slot is not kept."""
+        record = entry.record()
+        if record is not None:
+            self._cache.put(lookup, record, ticket=entry.ticket, deadline=entry.deadline)
+
+
+def new_level(backend: Backend, maxsize: int, ttl: float) -> Level[V]:
+    """A level of the chosen kind; ``ttl`` in seconds."""
+    if backend == "fastcache":
+        return CompiledLevel(maxsize, ttl)
+    if backend == "cachetools":
+        return PlainLevel(maxsize, ttl)
+    return NoLevel()

@@ -1,0 +1,244 @@
+"""Verifying the audit log: that every row is what was written, in its place, to the end."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from latchkey.credentials.audit import NO_ROWS, Action, AuditKey, Entry, Head, RowsDigest
+from latchkey.wording import counted
+
+LOG_GOES_ON = "goes on"
+"""What the row of a restore says of a log that goes on where that of the former database ended."""
+
+_MOST_TOLD = 20
+
+Problem = Literal["altered", "missing", "inserted", "cut off", "head"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with the rows ``first`` to ``last``.
+
+    ``altered``: not what was written under that number, whether changed, moved or put there.
+    ``missing``: a gap in the numbers. ``inserted``: a number that none can have. ``cut off``:
+    the head says that there were more. ``head``: the head itself is not to be had, as ``reason``
+    says, or names another row; then a cut off end cannot be ruled out. An ``altered`` with a reason
+    is of rows before a restart, which only all together can be said to have changed since.
+    """
+
+    problem: Problem
+    first: int
+    last: int
+    reason: str = ""
+
+    @property
+    def message(self) -> str:
+        """The finding in words."""
+        one = self.first == self.last
+        rows = f"row {self.first}" if one else f"rows {self.first} to {self.last}"
+        were = "was" if one else "were"
+        if self.problem == "altered" and self.reason:
+            return f"{rows}: {self.reason}"
+        if self.problem == "altered":
+            return (
+                f"{rows}: {'this is' if one else 'these are'} not what was written there, but "
+                "changed, moved or put there"
+            )
+        if self.problem == "missing":
+            return f"{rows}: {were} removed"
+        if self.problem == "inserted":
+            return f"{rows}: {were} put there, since numbers begin with 1"
+        if self.problem == "cut off":
+            return f"{rows}: {were} cut off, for the head says that the log went that far"
+        return self.reason or (
+            f"{rows}: not the one that the head names; the end was cut off, and others written"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """A row that says that a new chain begins with it, for the key of the former one was lost.
+
+    ``genuine``: written with the key that there is now. Rows before it cannot be verified; that
+    they are as they were at the restart can, and is a finding where they are not.
+    """
+
+    number: int
+    at: str
+    actor: str
+    genuine: bool
+
+    @property
+    def message(self) -> str:
+        """The restart in words: it is told for as long as there is a log."""
+        row = f"row {self.number} ({self.at}, {self.actor})"
+        if not self.genuine:
+            return f"{row}: says that a new chain begins here, which this key cannot verify"
+        only = self.number == 2
+        rows = "row 1" if only else f"rows 1 to {self.number - 1}"
+        return (
+            f"{row}: a new chain begins here, since the key was lost; {rows} cannot be verified "
+            f"with this key, only that {'it has' if only else 'they have'} not changed since"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Restoration:
+    """A row that says that a backup was restored although something was wrong, or rows were lost.
+
+    Whoever restored it accepted that, and ``reasons`` say what: the log alone cannot show it.
+    """
+
+    number: int
+    at: str
+    actor: str
+    reasons: list[str]
+
+    @property
+    def message(self) -> str:
+        """The restore in words: it is told for as long as there is a log."""
+        return (
+            f"row {self.number} ({self.at}, {self.actor}): a backup was restored, although of the "
+            f"log before: {'; '.join(self.reasons)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What came of it: how many rows there are, the last of them, and what is wrong.
+
+    ``restarts`` and ``restorations`` are no findings, but never left out.
+    """
+
+    rows: int
+    last: Head
+    findings: list[Finding]
+    restarts: list[Restart]
+    restorations: list[Restoration]
+
+    @property
+    def verified_from(self) -> int:
+        """The number of the first row that the key verifies."""
+        return max((one.number for one in self.restarts if one.genuine), default=1)
+
+
+class Chain:
+    """Follows a log row by row, the oldest first."""
+
+    def __init__(self, key: AuditKey) -> None:
+        self._key = key
+        self._number = 0
+        # What the next row's MAC may begin with: the stored MAC of the row before it, and the one
+        # that belongs to its content where the two differ; none after a gap.
+        self._former: tuple[str, ...] = (NO_ROWS.mac,)
+        self.rows = 0
+        self.last = NO_ROWS
+        # Whether the last row's MAC is what it has to be; one after a gap is only believed.
+        self.proven = False
+
+    def follow(self, entry: Entry) -> Iterator[Finding]:
+        """What is wrong with the next row, and with what should be before it."""
+        self.rows += 1
+        self.proven = False
+        number = entry.number
+        if number < 1:
+            yield Finding("inserted", number, number)
+            return
+        if number > self._number + 1:
+            yield Finding("missing", self._number + 1, number - 1)
+            self._former = ()
+        expected = [self._key.mac(former, entry.fields) for former in self._former]
+        self._former = (entry.mac,)
+        # After a gap nothing says what the row should be: it is believed, as the gap is told.
+        if expected and not any(_equal(mac, entry.mac) for mac in expected):
+            yield Finding("altered", number, number)
+            self._former = (entry.mac, expected[0])
+        else:
+            self.proven = bool(expected)
+        self._number = number
+        self.last = Head(number, entry.mac)
+
+
+def verify(key: AuditKey, entries: Iterable[Entry], head: Head | str) -> Verification:
+    """Look through a whole log, the oldest row first.
+
+    ``head`` is what the head file says, read before the rows; or why there is none.
+    """
+    chain = Chain(key)
+    findings: list[Finding] = []
+    restarts: list[Restart] = []
+    restorations: list[Restoration] = []
+    before = RowsDigest()
+    at_head = None
+    for entry in entries:
+        for finding in chain.follow(entry):
+            _add(findings, finding)
+        if entry.action == Action.AUDIT_RESTART.value:
+            restarts.append(Restart(entry.number, *_when_and_who(entry), chain.proven))
+            if chain.proven:
+                # No row before it was written with this key.
+                findings = [one for one in findings if one.problem != "altered"]
+                if not _as_then(entry, before):
+                    reason = f"not as they were when row {entry.number} began a new chain"
+                    findings.append(Finding("altered", 1, entry.number - 1, reason))
+        if entry.action == Action.STORE_RESTORE.value and chain.proven:
+            if reasons := _accepted(json.loads(entry.detail)):
+                restorations.append(Restoration(entry.number, *_when_and_who(entry), reasons))
+        before.add(entry)
+        if isinstance(head, Head) and entry.number == head.number:
+            at_head = entry.mac
+    last = chain.last.number
+    if isinstance(head, str):
+        findings.append(Finding("head", last, last, head))
+    elif head.number > last:
+        findings.append(Finding("cut off", last + 1, head.number))
+    elif at_head is not None and not _equal(head.mac, at_head):
+        findings.append(Finding("head", head.number, head.number))
+    return Verification(chain.rows, chain.last, findings, restarts, restorations)
+
+
+def messages(findings: list[Finding]) -> list[str]:
+    """The findings in words, as a row of the log keeps them: the first of very many."""
+    told = [one.message for one in findings[:_MOST_TOLD]]
+    if more := len(findings) - len(told):
+        told.append(f"and {counted(more, 'more finding')}")
+    return told
+
+
+def _when_and_who(entry: Entry) -> tuple[str, str]:
+    shown = entry.readable
+    return str(entry.json_fields["at"]), f"{shown.actor_kind} {shown.actor or ''}".rstrip()
+
+
+def _accepted(detail: dict[str, Any]) -> list[str]:
+    """What the row of a restore says that was wrong, or is not in the log any more."""
+    reasons = list(detail.get("findings", []))
+    head, rows = detail.get("head", 0), detail.get("rows", 0)
+    if detail.get("log") != LOG_GOES_ON and (isinstance(head, str) or head > rows):
+        said = head if isinstance(head, str) else f"the head said row {head}"
+        reasons.append(f"what it had after row {rows} of the backup is not in this one, and {said}")
+    return reasons
+
+
+def _as_then(entry: Entry, before: RowsDigest) -> bool:
+    """Whether the rows before a genuine restart are those that it speaks of."""
+    return _equal(before.hexdigest(), json.loads(entry.detail).get("rows_sha256"))
+
+
+def _add(findings: list[Finding], new: Finding) -> None:
+    """Add a finding; neighbours of one kind become one."""
+    if findings and (before := findings[-1]).problem == new.problem:
+        if new.problem != "missing" and new.first == before.last + 1:
+            findings[-1] = Finding(new.problem, before.first, new.last)
+            return
+    findings.append(new)
+
+
+def _equal(one: str, other: object) -> bool:
+    return isinstance(other, str) and hmac.compare_digest(
+        one.encode(), other.encode("utf-8", "surrogatepass")
+    )

@@ -1,0 +1,168 @@
+"""Keys that another system made: only the SHA-256 of each token is known, never the token.
+
+All or nothing: where one of them cannot be taken, none is, and each that cannot is named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from latchkey.credentials.audit import Action, Actor, Head, Trail
+from latchkey.credentials.models import Mode, NewCredential
+from latchkey.credentials.service import utc_now
+from latchkey.credentials.tokens import new_ids
+from latchkey.errors import LatchkeyError
+from latchkey.wording import counted
+
+IMPORTED = ""
+"""What stands in place of a derivation key's id: none made it."""
+
+SHA256_OF_NO_TOKEN = {
+    **{bytes([byte] * 32): "nothing (a placeholder)" for byte in (0x00, 0xFF)},
+    **{
+        hashlib.sha256(text).digest(): name
+        for text, name in [
+            (b"", "an empty text"),
+            *((end, "a line end alone") for end in (b"\n", b"\r\n", b"\r", b"\n\n")),
+            *((space, "white space alone") for space in (b" ", b"\t", b" \n")),
+            (b"\0", "a NUL alone"),
+            (b"\xef\xbb\xbf", "a byte order mark alone"),
+            *((quotes, "quotes alone") for quotes in (b'""', b"''", b'""\n', b"''\n")),
+            *(
+                (word + end, f"the word {word.decode()}")
+                for word in (
+                    *(b"null", b"NULL", b"None", b"nil", b"undefined", b"NaN", b"true", b"false"),
+                    *(b"0", b"-", b"N/A", b"token", b"sha256"),
+                )
+                for end in (b"", b"\n")
+            ),
+        ]
+    },
+}
+"""What a mistake makes hashes of, by SHA-256: anybody could guess such a token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A key of another system, from line ``line`` of what is imported."""
+
+    line: int
+    name: str
+    token_hash: bytes = field(repr=False)
+    mode: Mode
+    scopes: frozenset[str]
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedLine:
+    """A line that cannot be imported, and why; never what it says."""
+
+    line: int
+    reason: str
+
+
+class ImportRefused(LatchkeyError):
+    """Nothing was imported, because of these lines."""
+
+    def __init__(self, lines: Sequence[RefusedLine]) -> None:
+        self.lines = list(lines)
+        super().__init__(f"nothing was imported: {counted(len(self.lines), 'invalid line')}")
+
+
+class ImportStore(Protocol):
+    """What importing needs of a store; it may raise StoreError."""
+
+    def add_all(
+        self,
+        new: Sequence[NewCredential],
+        left_out: Callable[[Collection[bytes]], Collection[bytes]],
+        detail: dict[str, object],
+        trail: Trail,
+        progress: Callable[[int], None],
+    ) -> list[NewCredential]:
+        """Store them in one transaction, or, where ``left_out`` raises, none: those stored.
+
+        ``left_out`` is called before it with the hash of every credential that is there, and in it
+        with those that came since, and answers which hashes are not to be stored; ``progress`` is
+        called with how many more are stored.
+        """
+
+    def keep_head(self, head: Head | None) -> None:
+        """Note how far the audit log goes, after the commit."""
+
+
+def import_keys(
+    keys: Sequence[Foreign],
+    refused: Sequence[RefusedLine],
+    source_digest: str,
+    store: ImportStore,
+    invalidate: Callable[[str], None],
+    invalidated: Callable[[int], None],
+    *,
+    by: Actor,
+    skip_existing: bool = False,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[NewCredential]:
+    """Store the keys, each under a new ``api_key``; in effect before it returns.
+
+    ``refused`` are lines that could not be read. ``source_digest`` is the SHA-256, in hex, of what
+    was imported, for the audit log, which gets one row for all of them. ``progress`` is told how
+    many more keys are stored. With ``skip_existing`` a key whose hash is there is left out. Raises
+    ImportRefused, with these and every other line that cannot be taken. The keys that were stored.
+    """
+    now = utc_now()
+    problems = [*refused, *_repeated(keys)]
+    trail = Trail(by, Action.KEY_IMPORT)
+
+    def left_out(present: Collection[bytes]) -> Collection[bytes]:
+        there = [key for key in keys if key.token_hash in present]
+        # An import that died after its commit may have stored them without invalidating.
+        trail.made_before.extend(key.token_hash.hex() for key in there)
+        refused_lines = list(problems)
+        if not skip_existing:
+            reason = "a key with this SHA-256 is there already"
+            refused_lines += [RefusedLine(key.line, reason) for key in there]
+        if refused_lines:
+            raise ImportRefused(sorted(refused_lines, key=lambda one: one.line))
+        return {key.token_hash for key in there}
+
+    ids = new_ids(2 * len(keys))
+    made = [
+        NewCredential(
+            api_key=f"ak_{key.mode}_{next(ids)}",
+            secret_hash=key.token_hash,
+            derivation_id=IMPORTED,
+            account_id=f"acct_{next(ids)}",
+            mode=key.mode,
+            name=key.name,
+            scopes=key.scopes,
+            created_at=now,
+            expires_at=key.expires_at,
+            origin="imported",
+        )
+        for key in keys
+    ]
+    try:
+        made = store.add_all(made, left_out, {"source_sha256": source_digest}, trail, progress)
+    finally:
+        for lookup in trail.to_invalidate:
+            invalidate(lookup)
+    for number in trail.invalidations:
+        invalidated(number)
+    store.keep_head(trail.head)
+    return made
+
+
+def _repeated(keys: Sequence[Foreign]) -> list[RefusedLine]:
+    first: dict[bytes, int] = {}
+    found = []
+    for key in keys:
+        line = first.setdefault(key.token_hash, key.line)
+        if line != key.line:
+            found.append(RefusedLine(key.line, f"has the SHA-256 of line {line} again"))
+    return found

@@ -1,0 +1,363 @@
+"""What can be done to credentials: register, issue, find, list, change, rotate, revoke.
+
+Every change follows one order: commit, then invalidate, then answer. A path that finds the change
+already made invalidates too, so that a retry after a crash finishes the job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Final
+
+from latchkey.credentials.audit import Action, Actor, Trail
+from latchkey.credentials.derivation import DerivationKey, DerivationKeys
+from latchkey.credentials.models import (
+    Change,
+    Credential,
+    Mode,
+    NewCredential,
+    Principal,
+    Rotation,
+)
+from latchkey.credentials.scopes import FULL_ACCESS, require_within
+from latchkey.credentials.storage import CredentialStore
+from latchkey.credentials.tokens import (
+    MalformedToken,
+    api_key_from,
+    mode_of,
+    new_api_key,
+    new_id,
+    read_secret,
+    redact_secrets,
+)
+from latchkey.errors import (
+    AlreadyRotated,
+    CredentialNotFound,
+    InsufficientScope,
+    InvalidField,
+    KeyExpired,
+    NotDerived,
+)
+
+DEFAULT_OVERLAP = timedelta(days=1)
+LONGEST_OVERLAP = timedelta(days=30)
+
+
+class Inherited(Enum):
+    """The mark for what a request leaves out; None means "no expiry", which is not the same."""
+
+    INHERITED = "the caller's own"
+
+
+INHERITED: Final = Inherited.INHERITED
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class IssuedCredential:
+    """A credential just made, with its secret: the only moment at which we know it."""
+
+    credential: Credential
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"IssuedCredential({self.credential.api_key!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a listing; ``next_before`` continues it, None at the end."""
+
+    credentials: list[Credential]
+    next_before: int | None
+
+
+class CredentialService:
+    """The life of credentials, over a store, the derivation keys and the one invalidator.
+
+    Every change says by whom it is made, for the audit log.
+    """
+
+    def __init__(
+        self,
+        store: CredentialStore,
+        derivation: DerivationKeys,
+        invalidate: Callable[[str], None],
+        invalidated: Callable[[int], None] | None = None,
+    ) -> None:
+        """``invalidate`` takes a lookup key and ends every cached result under it.
+
+        ``invalidated`` is told the number of each row of the log for which that has been done, so
+        that nobody needs to do it again.
+        """
+        self._store = store
+        self._derivation = derivation
+        self._invalidate = invalidate
+        self._invalidated = invalidated
+
+    def register(self, api_key: str, secret: str, name: str | None, *, by: Actor) -> Credential:
+        """Store a pair that the vendor made elsewhere, with full scope and no expiry.
+
+        ``api_key`` is well-formed, ``secret`` has the right shape. Raises NotDerived unless a
+        current derivation key made the pair, then DuplicateApiKey if it is known already.
+        InvalidField, before either, for a name that holds a secret.
+        """
+        _require_no_secret(name)
+        try:
+            parts = read_secret(secret)
+        except MalformedToken:
+            raise NotDerived from None
+        maker = self._derivation.registrar_of(parts)
+        if maker is None or parts.api_key != api_key:
+            raise NotDerived
+        trail = Trail(by, Action.KEY_REGISTER)
+        return self._add(trail, maker, api_key, secret, name, FULL_ACCESS, None)
+
+    def issue(
+        self,
+        *,
+        name: str,
+        caller: Principal | None,
+        by: Actor,
+        mode: Mode | Inherited = INHERITED,
+        scopes: frozenset[str] | Inherited = INHERITED,
+        expires_at: datetime | None | Inherited = INHERITED,
+        seed: bytes | None = None,
+    ) -> IssuedCredential:
+        """Make a new pair for ``caller``, or for the box's operator where that is None.
+
+        What is INHERITED is the caller's own; the operator has everything, without expiry, and
+        makes live keys. Raises InsufficientScope for more than the caller has, InvalidField for
+        an expiry in the past and for a name that holds a secret.
+
+        A ``seed``, which nobody can foresee, makes a request that comes twice be refused the second
+        time: the public key follows from it, so DuplicateApiKey is raised.
+        """
+        _require_no_secret(name)
+        if isinstance(expires_at, datetime):
+            _require_in_the_future(expires_at)
+        if mode is INHERITED:
+            mode = caller.mode if caller else "live"
+        if scopes is INHERITED:
+            scopes = caller.scopes if caller else FULL_ACCESS
+        if expires_at is INHERITED:
+            expires_at = caller.expires_at if caller else None
+        if caller is not None:
+            if mode != caller.mode:
+                raise InsufficientScope(None, f"A {caller.mode} key cannot create {mode} keys")
+            require_within(scopes, caller.scopes)
+            _require_no_later(caller, expires_at)
+        maker = self._derivation.newest
+        api_key = new_api_key(mode) if seed is None else api_key_from(mode, seed)
+        secret = maker.derive(api_key)
+        trail = Trail(by, Action.KEY_ISSUE)
+        credential = self._add(trail, maker, api_key, secret, name, scopes, expires_at)
+        return IssuedCredential(credential, secret)
+
+    def derive_pair(self, mode: Mode) -> tuple[str, str]:
+        """A derived pair that is stored nowhere: what the vendor's side does."""
+        api_key = new_api_key(mode)
+        return api_key, self._derivation.newest.derive(api_key)
+
+    def get(self, api_key: str, mode: Mode | None) -> Credential:
+        """One credential of ``mode`` (None: of either); raises CredentialNotFound."""
+        credential = self._store.find(api_key)
+        if credential is None or (mode is not None and credential.mode != mode):
+            raise CredentialNotFound
+        return credential
+
+    def page(self, mode: Mode | None, limit: int, before: int | None = None) -> Page:
+        """A page of the credentials of ``mode``, newest first, ``limit`` at most."""
+        rows = self._store.page(mode, limit + 1, before)
+        more = len(rows) > limit
+        rows = rows[:limit]
+        return Page(rows, rows[-1].id if more else None)
+
+    def revoke(self, api_key: str, mode: Mode | None, *, by: Actor) -> None:
+        """End a credential for good; raises CredentialNotFound if there is none to end.
+
+        Effective before it returns.
+        """
+        with self._invalidating(Trail(by, Action.KEY_REVOKE)) as trail:
+            revoked = self._store.revoke(api_key, mode, utc_now(), trail)
+        if not revoked:
+            raise CredentialNotFound
+
+    def change(
+        self, api_key: str, terms: Change, caller: Principal | None, *, by: Actor
+    ) -> Credential:
+        """Give a credential of the caller's mode new terms; the operator, None, of either.
+
+        Raises InvalidField for a name that holds a secret, an expiry in the past, and a later one
+        for a key that was rotated; InsufficientScope for more than the caller has, and for a key
+        that has more; CredentialNotFound. Effective before it returns. Terms that set nothing
+        change nothing, and leave no row in the audit log.
+        """
+        _require_no_secret(terms.name)
+        if terms.sets_expiry and terms.expires_at is not None:
+            _require_in_the_future(terms.expires_at)
+        if caller is not None:
+            require_within(terms.scopes or (), caller.scopes)
+            if terms.sets_expiry:
+                _require_no_later(caller, terms.expires_at)
+
+        def decide(found: Credential) -> Change:
+            _require_within_callers(found, caller)
+            if found.rotated_to is not None and terms.sets_expiry:
+                if _is_later(terms.expires_at, found.expires_at):
+                    raise InvalidField("expires_at", "a rotated key's end cannot be put off")
+            return terms
+
+        if terms == Change():
+            # Nothing is asked for, so there is nothing to write down or to forget.
+            unchanged = self.get(api_key, _mode_for(caller))
+            if unchanged.revoked_at is not None:
+                raise CredentialNotFound
+            decide(unchanged)
+            return unchanged
+        with self._invalidating(Trail(by, Action.KEY_CHANGE)) as trail:
+            changed = self._store.change(api_key, _mode_for(caller), utc_now(), decide, trail)
+        if changed is None:
+            raise CredentialNotFound
+        return changed
+
+    def rotate(
+        self,
+        api_key: str,
+        caller: Principal | None,
+        overlap: timedelta = DEFAULT_OVERLAP,
+        *,
+        by: Actor,
+    ) -> IssuedCredential:
+        """Replace a credential of the caller's mode by a successor on the same terms.
+
+        The old one ends after ``overlap``, or when it would have ended anyway. Raises
+        InsufficientScope for a key that has more, or ends later, than the caller; KeyExpired;
+        AlreadyRotated; CredentialNotFound. Effective before it returns.
+        """
+        maker = self._derivation.newest
+        successor_key = new_api_key(mode_of(api_key))
+        secret = maker.derive(successor_key)
+
+        def decide(found: Credential, former: Credential | None) -> Rotation:
+            now = utc_now()
+            _require_within_callers(found, caller)
+            if found.status(now) == "expired":
+                raise KeyExpired(found.rotated_to)
+            if former is not None and former.status(now) == "active":
+                raise AlreadyRotated(former.api_key)
+            original = found.original_expires_at if found.rotated_to else found.expires_at
+            # Last: a key that rotated itself, and lost the answer, is told of its successor.
+            if caller is not None:
+                _require_no_later(caller, original)
+            successor = NewCredential(
+                api_key=successor_key,
+                secret_hash=hash_secret(secret),
+                derivation_id=maker.id,
+                account_id=found.account_id,
+                mode=found.mode,
+                name=found.name,
+                scopes=found.scopes,
+                created_at=now,
+                expires_at=original,
+            )
+            end = now + overlap
+            return Rotation(
+                successor, end if _is_later(found.expires_at, end) else found.expires_at
+            )
+
+        with self._invalidating(Trail(by, Action.KEY_ROTATE)) as trail:
+            made = self._store.rotate(api_key, _mode_for(caller), utc_now(), decide, trail)
+        if made is None:
+            raise CredentialNotFound
+        return IssuedCredential(made, secret)
+
+    def _add(
+        self,
+        trail: Trail,
+        maker: DerivationKey,
+        api_key: str,
+        secret: str,
+        name: str | None,
+        scopes: frozenset[str],
+        expires_at: datetime | None,
+    ) -> Credential:
+        new = NewCredential(
+            api_key=api_key,
+            secret_hash=hash_secret(secret),
+            derivation_id=maker.id,
+            account_id=f"acct_{new_id()}",
+            mode=mode_of(api_key),
+            name=name,
+            scopes=scopes,
+            created_at=utc_now(),
+            expires_at=expires_at,
+        )
+        with self._invalidating(trail):
+            return self._store.add(new, trail)
+
+    @contextmanager
+    def _invalidating(self, trail: Trail) -> Iterator[Trail]:
+        """Invalidate after the block, which commits a change and says so in the trail.
+
+        This includes a change that was made before, by a call that died before it got here, and a
+        commit that failed: it may have reached the file. A change that never began, or was rolled
+        back, invalidates nothing. The audit head is written last, because it takes longest.
+        """
+        try:
+            yield trail
+        finally:
+            for lookup in trail.to_invalidate:
+                self._invalidate(lookup)
+        if self._invalidated is not None:
+            for number in trail.invalidations:
+                self._invalidated(number)
+        self._store.keep_head(trail.head)
+
+
+def hash_secret(secret: str) -> bytes:
+    """SHA-256 of a secret: all that is stored of it. 256 random bits need no slow hash."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def utc_now() -> datetime:
+    """The wall clock in UTC, cut to the millisecond that the store keeps."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def _require_no_secret(name: str | None) -> None:
+    """Refuse a name into which a secret was pasted: names are stored, listed and shown."""
+    if name is not None and redact_secrets(name) != name:
+        raise InvalidField("name", "holds what looks like an API secret")
+
+
+def _mode_for(caller: Principal | None) -> Mode | None:
+    """The mode whose credentials a caller may change: its own; None, of either, the operator."""
+    return None if caller is None else caller.mode
+
+
+def _require_in_the_future(expires_at: datetime) -> None:
+    if expires_at <= utc_now():
+        raise InvalidField("expires_at", "must lie in the future")
+
+
+def _require_within_callers(found: Credential, caller: Principal | None) -> None:
+    """Raise InsufficientScope where the key that is to be changed has more than the caller."""
+    if caller is not None:
+        require_within(found.scopes, caller.scopes)
+
+
+def _require_no_later(caller: Principal, expires_at: datetime | None) -> None:
+    """Raise InsufficientScope where a caller would give a later expiry than it has."""
+    if _is_later(expires_at, caller.expires_at):
+        raise InsufficientScope(None, "A key cannot give a later expiry than its own")
+
+
+def _is_later(one: datetime | None, other: datetime | None) -> bool:
+    """Whether one end comes after the other; None is no end at all."""
+    return other is not None and (one is None or one > other)

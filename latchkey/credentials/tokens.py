@@ -1,0 +1,169 @@
+"""The form of a key and of a secret: making, reading and checking them without asking anybody.
+
+``api_key`` is ``ak_<mode>_<id>``, 30 characters; ``api_secret`` is ``sk_<mode>_<id><mac><crc>``,
+79 characters. ``id`` is 22 base62 digits of a random number below 2**128, ``mac`` 43 digits of an
+HMAC-SHA256, ``crc`` 6 digits of zlib's CRC-32 over the 73 bytes before it. A number too large for
+its field is malformed. tests/credentials/vectors.json has known answers for other implementations.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from latchkey.credentials import base62
+from latchkey.credentials._proof import proof_in
+from latchkey.credentials.models import Mode
+
+API_KEY_LENGTH = 30
+SECRET_LENGTH = 79
+LONGEST_FOREIGN = 512
+API_KEY_PATTERN = r"^ak_(live|test)_[0-9A-Za-z]{22}$"
+SECRET_PATTERN = r"^sk_(live|test)_[0-9A-Za-z]{71}$"  # noqa: S105 - a form, not a secret
+
+_SEED_LABEL = b"latchkey.v1.seed:"
+_FOREIGN_LOOKUP_LENGTH = 64
+_PREFIX_LENGTH = 8
+_ID_LENGTH = 22
+_ID_BYTES = 16
+_MAC_LENGTH = 43
+_CRC_LENGTH = 6
+_ID_END = _PREFIX_LENGTH + _ID_LENGTH
+# Digits are in ASCII order, so texts of one width compare as the numbers that they write.
+_LARGEST_ID = base62.encode(2**128 - 1, _ID_LENGTH)
+_API_KEY_PREFIXES = frozenset({"ak_live_", "ak_test_"})
+_SECRET_PREFIXES = frozenset({"sk_live_", "sk_test_"})
+_SECRET_IN_TEXT = re.compile(r"sk_(live|test)_[0-9A-Za-z]+")
+
+
+class MalformedToken(ValueError):
+    """The text is no key or secret of ours. The message never repeats the text."""
+
+
+class SecretParts(NamedTuple):
+    """A well-formed secret taken apart: whom it claims to be, and the proof. Not yet verified."""
+
+    api_key: str
+    mac: bytes
+
+    def __repr__(self) -> str:
+        return f"SecretParts(api_key={self.api_key!r})"
+
+
+def new_api_key(mode: Mode) -> str:
+    """A fresh public key with a random 128-bit id."""
+    return f"ak_{mode}_{new_id()}"
+
+
+def new_id() -> str:
+    """A fresh random 128-bit number, in 22 digits: a key's id, or an account's."""
+    return next(new_ids(1))
+
+
+def new_ids(count: int) -> Iterator[str]:
+    """So many of them, sooner than one by one."""
+    data = secrets.token_bytes(count * _ID_BYTES)
+    for start in range(0, len(data), _ID_BYTES):
+        yield base62.encode(int.from_bytes(data[start : start + _ID_BYTES]), _ID_LENGTH)
+
+
+def api_key_from(mode: Mode, seed: bytes) -> str:
+    """The public key that follows from a seed: nobody can choose a seed for a given key."""
+    number = int.from_bytes(hashlib.sha256(_SEED_LABEL + seed).digest()[:16])
+    return f"ak_{mode}_{base62.encode(number, _ID_LENGTH)}"
+
+
+def has_api_key_shape(text: str) -> bool:
+    """Whether length, prefix and alphabet are those of an ``api_key``."""
+    return (
+        len(text) == API_KEY_LENGTH
+        and text[:_PREFIX_LENGTH] in _API_KEY_PREFIXES
+        and text.isascii()
+        and text[_PREFIX_LENGTH:].isalnum()
+    )
+
+
+def has_secret_shape(text: str) -> bool:
+    """Whether length, prefix and alphabet are those of an ``api_secret``; cheap, and first."""
+    return (
+        len(text) == SECRET_LENGTH
+        and text[:_PREFIX_LENGTH] in _SECRET_PREFIXES
+        and text.isascii()
+        and text[_PREFIX_LENGTH:].isalnum()
+    )
+
+
+def lookup_key(token: str) -> str:
+    """The public part that a key and its secret share, ``<mode>_<id>``: what caches are keyed by.
+
+    ``token`` is either of the two, of the right shape.
+    """
+    return token[3:_ID_END]
+
+
+def api_key_of(lookup: str) -> str:
+    """The ``api_key`` that a lookup key stands for."""
+    return f"ak_{lookup}"
+
+
+def mode_of(token: str) -> Mode:
+    """The mode that a key or secret of the right shape is for."""
+    return "live" if token[3:7] == "live" else "test"
+
+
+def check_api_key(text: str) -> str:
+    """Return ``text`` if it is a well-formed ``api_key``; raises MalformedToken otherwise."""
+    if not has_api_key_shape(text) or text[_PREFIX_LENGTH:] > _LARGEST_ID:
+        raise MalformedToken("not a well-formed API key")
+    return text
+
+
+def compose_secret(api_key: str, mac: bytes) -> str:
+    """Write the secret for a well-formed ``api_key`` from its 32-byte ``mac``."""
+    body = f"sk_{api_key[3:]}{base62.encode(int.from_bytes(mac), _MAC_LENGTH)}"
+    return body + _checksum(body)
+
+
+def read_secret(text: str) -> SecretParts:
+    """Take a secret apart; raises MalformedToken if its form or checksum is wrong."""
+    mac = proof_in(text)
+    if mac is None:
+        raise MalformedToken("not a well-formed API secret")
+    return SecretParts(api_key_of(lookup_key(text)), mac)
+
+
+def is_foreign_token(text: str) -> bool:
+    """Whether a bearer token may be one that was imported: none of ours, but a fit text.
+
+    What has our form and a right checksum only ever is ours, whatever its hash.
+    """
+    return (
+        0 < len(text) <= LONGEST_FOREIGN
+        and text.isascii()
+        and text.isprintable()
+        and " " not in text
+        and (not has_secret_shape(text) or proof_in(text) is None)
+    )
+
+
+def foreign_lookup_key(token: str) -> str:
+    """What caches know an imported token by: its SHA-256, in 64 hex digits."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def is_token_hash(lookup: str) -> bool:
+    """Whether a lookup key is that of an imported token: its length tells it from one of ours."""
+    return len(lookup) == _FOREIGN_LOOKUP_LENGTH
+
+
+def redact_secrets(text: str) -> str:
+    """``text`` without anything that looks like a secret, or like the beginning of one."""
+    return _SECRET_IN_TEXT.sub(r"sk_\1_[redacted]", text)
+
+
+def _checksum(body: str) -> str:
+    return base62.encode(zlib.crc32(body.encode()), _CRC_LENGTH)

@@ -1,0 +1,104 @@
+"""The use of credentials as it is at this moment: what is written down, and what is only counted.
+
+A running box counts in memory and writes the counts down every few seconds. Whoever asks gets both
+together, each use once.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from latchkey.credentials.models import (
+    REFUSAL_REASONS,
+    SIGHTINGS_KEPT,
+    Credential,
+    Sighting,
+    Tally,
+    Usage,
+    UsageRecord,
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class UsageRecords(Protocol):
+    """Where use is written down."""
+
+    def record(self, credential_id: int, segment: str) -> UsageRecord:
+        """What is written down, with the watermark of the segment, as of one moment."""
+
+
+class LiveTallies(Protocol):
+    """Where use is counted: cumulative tallies of one segment of memory, named by its uuid."""
+
+    @property
+    def segment(self) -> str:
+        """The uuid, in hex."""
+
+    def tally(self, credential_id: int) -> Tally:
+        """What the segment has counted for a credential; zeros where that is nothing."""
+
+    def sightings(self, tally: Tally) -> tuple[Sighting, ...]:
+        """The last addresses that the segment remembers of a tally, newest first."""
+
+
+class UsageReader:
+    """Answers what a credential's use has come to, the last request included."""
+
+    def __init__(self, records: UsageRecords, tallies: LiveTallies) -> None:
+        self._records = records
+        self._tallies = tallies
+
+    def usage(self, credential: Credential) -> Usage:
+        """The use of a credential; raises StoreError when the database fails."""
+        record = self._records.record(credential.id, self._tallies.segment)
+        # Read after the watermark, so it is never behind it.
+        tally = self._tallies.tally(credential.id)
+        hours = dict(record.hours)
+        unwritten = tally.uses - record.watermark.uses
+        if unwritten > 0 and tally.last_used:
+            hour = _moment(tally.last_used).replace(minute=0, second=0, microsecond=0)
+            hours[hour] = hours.get(hour, 0) + unwritten
+        refusals = {
+            reason: record.refusals.get(reason, 0)
+            + max(0, getattr(tally, reason) - getattr(record.watermark, reason))
+            for reason in REFUSAL_REASONS
+        }
+        return Usage(
+            dict(sorted(hours.items())),
+            _latest(credential.last_used_at, tally),
+            refusals,
+            _earliest(credential.first_used_at, tally),
+            _merged(record.sightings, self._tallies.sightings(tally)),
+        )
+
+    def last_used_at(self, credential: Credential) -> datetime | None:
+        """When a credential was last used, None for never; asks no database."""
+        return _latest(credential.last_used_at, self._tallies.tally(credential.id))
+
+
+def _latest(written: datetime | None, tally: Tally) -> datetime | None:
+    if not tally.last_used:
+        return written
+    counted = _moment(tally.last_used)
+    return counted if written is None else max(written, counted)
+
+
+def _earliest(written: datetime | None, tally: Tally) -> datetime | None:
+    if not tally.first_used:
+        return written
+    counted = _moment(tally.first_used)
+    return counted if written is None else min(written, counted)
+
+
+def _merged(written: tuple[Sighting, ...], counted: tuple[Sighting, ...]) -> tuple[Sighting, ...]:
+    latest: dict[str, Sighting] = {}
+    for one in sorted((*written, *counted), key=lambda sighting: sighting.at):
+        latest[one.address] = one
+    newest = sorted(latest.values(), key=lambda sighting: sighting.at, reverse=True)
+    return tuple(newest[:SIGHTINGS_KEPT])
+
+
+def _moment(milliseconds: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=milliseconds)

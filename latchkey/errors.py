@@ -1,0 +1,378 @@
+"""Every error of Latchkey, in one tree, and the one place that turns them into JSON.
+
+The table in the HTTP contract (docs/using-keys.md) lists what a client sees. An error has two
+spellings of its code, one for each dialect: the pair dialect writes ``UNAUTHORIZED``, the bearer
+dialect ``invalid_api_key``. Nothing here ever carries the value of a secret.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import ClassVar, Literal
+
+Dialect = Literal["pair", "bearer"]
+
+REALM = "latchkey"
+
+
+class LatchkeyError(Exception):
+    """The root of the tree."""
+
+
+class ConfigurationError(LatchkeyError):
+    """A setting, a file or the environment is wrong: the start stops with this one line."""
+
+
+class NoPrincipal(LatchkeyError, RuntimeError, AttributeError):
+    """`current_principal` was used on an open route, or outside of a request.
+
+    An AttributeError too, so that ``getattr(current_principal, name, default)`` has its default.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "there is no principal: the route is open, or no request is being handled; "
+            "principal_or_none() answers None in that case"
+        )
+
+
+class ServiceUnreachable(LatchkeyError):
+    """A command cannot do its work without a running service that it cannot reach."""
+
+
+class ApiError(LatchkeyError):
+    """An error with an HTTP answer: the base of everything a client can be told."""
+
+    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+    type: ClassVar[str] = "api_error"
+    pair_code: ClassVar[str] = "INTERNAL_ERROR"
+    bearer_code: ClassVar[str | None] = None
+    default_message: ClassVar[str] = "Something went wrong on our side"
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message = message or self.default_message
+        super().__init__(self.message)
+
+    def code(self, dialect: Dialect) -> str:
+        """The code as the dialect spells it."""
+        if dialect == "pair":
+            return self.pair_code
+        return self.bearer_code or self.pair_code.lower()
+
+    def extra_headers(self) -> Mapping[str, str]:
+        """Headers that belong to this answer, beside the common ones."""
+        return {}
+
+    def challenge_parameters(self) -> str | None:
+        """What a bearer challenge says beside the realm (RFC 6750 section 3)."""
+        return None
+
+
+class InvalidRequest(ApiError):
+    """400: the request as a whole cannot be read."""
+
+    status = HTTPStatus.BAD_REQUEST
+    type = "invalid_request_error"
+    pair_code = "INVALID_REQUEST"
+    default_message = "The request could not be understood"
+
+    def challenge_parameters(self) -> str | None:
+        return 'error="invalid_request"' if self.status is HTTPStatus.BAD_REQUEST else None
+
+
+class InvalidField(InvalidRequest):
+    """400: one field is wrong; ``field`` names it, the message never repeats its value."""
+
+    pair_code = "INVALID_FIELD"
+
+    def __init__(self, field: str, problem: str) -> None:
+        self.field = field
+        super().__init__(f"{field}: {problem}")
+
+
+class PayloadTooLarge(InvalidRequest):
+    """413: the body is larger than the service reads."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    pair_code = "PAYLOAD_TOO_LARGE"
+    default_message = "The body is larger than 16 KiB"
+
+
+class TargetTooLong(InvalidRequest):
+    """414: the request line, which has the path and the query, is over the server's limit."""
+
+    status = HTTPStatus.REQUEST_URI_TOO_LONG
+    pair_code = "URI_TOO_LONG"
+    default_message = "The path and query are longer than the server accepts"
+
+
+class UnsupportedMediaType(InvalidRequest):
+    """415: the body is not announced as JSON."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    pair_code = "UNSUPPORTED_MEDIA_TYPE"
+    default_message = "Send the body as UTF-8 JSON, with Content-Type: application/json"
+
+
+class ExpectationFailed(InvalidRequest):
+    """417: an ``Expect`` that is not ``100-continue``."""
+
+    status = HTTPStatus.EXPECTATION_FAILED
+    pair_code = "EXPECTATION_FAILED"
+    default_message = "The only expectation that the server meets is 100-continue"
+
+
+class HeadersTooLarge(InvalidRequest):
+    """431: the headers are over the server's limit."""
+
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    pair_code = "HEADERS_TOO_LARGE"
+    default_message = "The request headers are larger than the server accepts"
+
+
+class UnsupportedTransferCoding(InvalidRequest):
+    """501: a ``Transfer-Encoding`` that the server does not know."""
+
+    status = HTTPStatus.NOT_IMPLEMENTED
+    pair_code = "NOT_IMPLEMENTED"
+    default_message = "The only transfer coding that the server knows is chunked"
+
+
+class MethodNotAllowed(InvalidRequest):
+    """405: the route exists, this method does not."""
+
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+    pair_code = "METHOD_NOT_ALLOWED"
+    default_message = "This route does not answer that method"
+
+    def __init__(self, allowed: frozenset[str] = frozenset()) -> None:
+        self.allowed = allowed
+        super().__init__()
+
+    def extra_headers(self) -> Mapping[str, str]:
+        return {"Allow": ", ".join(sorted(self.allowed))}
+
+
+class AuthenticationError(ApiError):
+    """401: the base of every refusal of a credential."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    type = "authentication_error"
+    pair_code = "UNAUTHORIZED"
+
+    def challenge_parameters(self) -> str | None:
+        return 'error="invalid_token"'
+
+
+class MissingCredential(AuthenticationError):
+    """401: nothing was presented, or half of a pair."""
+
+    bearer_code = "missing_api_key"
+    default_message = "No API key provided"
+
+
+class InvalidCredential(AuthenticationError):
+    """401: malformed, unknown, or a wrong secret; which of them is not said."""
+
+    bearer_code = "invalid_api_key"
+    default_message = "Invalid API key provided"
+
+
+class RevokedCredential(AuthenticationError):
+    """401: revoked, and the full secret was right."""
+
+    bearer_code = "key_revoked"
+    default_message = "API key has been revoked"
+
+
+class ExpiredCredential(AuthenticationError):
+    """401: past its expiry, and the full secret was right."""
+
+    bearer_code = "key_expired"
+    default_message = "API key has expired"
+
+
+class PermissionDenied(ApiError):
+    """403: the base of what a valid caller may not do."""
+
+    status = HTTPStatus.FORBIDDEN
+    type = "permission_error"
+    pair_code = "INSUFFICIENT_SCOPE"
+
+
+class NotDerived(PermissionDenied):
+    """403: registration with a secret that none of the current derivation keys made."""
+
+    pair_code = "INVALID_CREDENTIAL"
+    default_message = "The secret does not belong to this key"
+
+
+class InsufficientScope(PermissionDenied):
+    """403: the caller lacks ``scope``, or, where that is None, something no scope would give."""
+
+    def __init__(self, scope: str | None, message: str | None = None) -> None:
+        self.scope = scope
+        super().__init__(message or f"This needs the scope {scope}")
+
+    def challenge_parameters(self) -> str | None:
+        if self.scope is None:
+            return 'error="insufficient_scope"'
+        return f'error="insufficient_scope", scope="{self.scope}"'
+
+
+class NotFound(ApiError):
+    """404: no such route or object."""
+
+    status = HTTPStatus.NOT_FOUND
+    type = "not_found_error"
+    pair_code = "NOT_FOUND"
+    default_message = "No such route"
+
+
+class CredentialNotFound(NotFound):
+    """404: unknown, of the other mode, or already revoked."""
+
+    pair_code = "CREDENTIAL_NOT_FOUND"
+    default_message = "No such credential"
+
+
+class DuplicateApiKey(ApiError):
+    """409: the key is registered already; a revoked one stays revoked."""
+
+    status = HTTPStatus.CONFLICT
+    type = "conflict_error"
+    pair_code = "DUPLICATE_API_KEY"
+    default_message = "Already registered"
+
+
+class KeyExpired(ApiError):
+    """409: what has expired is not rotated; ``successor`` is the key that it was rotated to."""
+
+    status = HTTPStatus.CONFLICT
+    type = "conflict_error"
+    pair_code = "KEY_EXPIRED"
+    default_message = "The key has expired"
+
+    def __init__(self, successor: str | None = None) -> None:
+        super().__init__(successor and f"{self.default_message}; its successor is {successor}")
+
+
+class AlreadyRotated(ApiError):
+    """409: the key has an active successor, which the message names."""
+
+    status = HTTPStatus.CONFLICT
+    type = "conflict_error"
+    pair_code = "ALREADY_ROTATED"
+
+    def __init__(self, successor: str) -> None:
+        super().__init__(f"Already rotated; its successor is {successor}")
+
+
+class RateLimited(ApiError):
+    """429: too many refused credentials from one address; ``retry_after`` is in whole seconds."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    type = "rate_limit_error"
+    pair_code = "RATE_LIMITED"
+    default_message = "Too many invalid credentials from this address; try again later"
+
+    def __init__(self, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__()
+
+    def extra_headers(self) -> Mapping[str, str]:
+        return {"Retry-After": str(self.retry_after)}
+
+
+class InternalError(ApiError):
+    """500: a fault of ours; the log has it, the answer does not."""
+
+
+class StoreError(InternalError):
+    """500: the database failed, reading or writing. ``detail`` is for the log only."""
+
+    def __init__(self, detail: str) -> None:
+        self.detail = detail
+        super().__init__()
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class NotReady(ApiError):
+    """503: the readiness check found the database unusable."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    pair_code = "NOT_READY"
+    default_message = "The database does not answer"
+
+
+class ChangesBusy(ApiError):
+    """503: as many changes as may wait for the database do so; this one did not begin."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    pair_code = "UNAVAILABLE"
+    default_message = "Other changes are waiting for the database. Try again in a moment"
+
+    def extra_headers(self) -> Mapping[str, str]:
+        return {"Retry-After": "1"}
+
+
+class PasswordsBusy(ApiError):
+    """503: so many passwords are being looked at that one more would hold the others up.
+
+    For pages of the console; nothing of the request was looked at or counted.
+    """
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    pair_code = "BUSY"
+    default_message = "Others are being signed in at this moment. Try again in a moment"
+
+    def extra_headers(self) -> Mapping[str, str]:
+        return {"Retry-After": "1"}
+
+
+class ExportsBusy(ApiError):
+    """503: one more export of the console would leave too few threads for everything else."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    pair_code = "EXPORTS_BUSY"
+    default_message = "Other exports are being sent at this moment. Try again when they are done"
+
+    def extra_headers(self) -> Mapping[str, str]:
+        return {"Retry-After": "10"}
+
+
+def envelope(error: ApiError, dialect: Dialect) -> bytes:
+    """The error's JSON body, in UTF-8: ``{"error": {"type", "code", "message"}}``."""
+    fields = {"type": error.type, "code": error.code(dialect), "message": error.message}
+    return json.dumps({"error": fields}, ensure_ascii=False).encode()
+
+
+def error_headers(error: ApiError, body: bytes, *, bearer_presented: bool) -> list[tuple[str, str]]:
+    """The headers of an error answer, the challenge of RFC 6750 section 3 among them.
+
+    Every 401 carries a challenge; other statuses only where a bearer credential was presented.
+    """
+    headers = [
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", "no-store"),
+        *error.extra_headers().items(),
+    ]
+    parameters = error.challenge_parameters() if bearer_presented else None
+    if parameters is not None:
+        headers.append(("WWW-Authenticate", f'Bearer realm="{REALM}", {parameters}'))
+    elif error.status is HTTPStatus.UNAUTHORIZED:
+        headers.append(("WWW-Authenticate", f'Bearer realm="{REALM}"'))
+    return headers
+
+
+def status_line(error: ApiError) -> str:
+    """The status as WSGI wants it: ``401 Unauthorized``."""
+    return _STATUS_LINES[error.status]
+
+
+_STATUS_LINES = {status: f"{status.value} {status.phrase}" for status in HTTPStatus}

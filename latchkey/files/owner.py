@@ -1,0 +1,140 @@
+"""The user that an instance belongs to: the owner of its database, or of the directory for one.
+
+All files of an instance belong to this user. Root can work on it without leaving files of its own:
+a command works as the owner, and has root's rights only to read, and for the files that the
+operator named.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from latchkey.errors import ConfigurationError
+from latchkey.files.shared_places import user_name
+
+# From linux/capability.h: the version of the structures, and the right to read every file.
+_CAPABILITY_VERSION = 0x20080522
+_CAP_DAC_READ_SEARCH = 2
+
+
+def owner_of(database: Path) -> int:
+    """The user's number; this process's where nothing of the instance can be looked at."""
+    try:
+        return _nearest(database).st_uid
+    except OSError:
+        return os.geteuid()
+
+
+def require_own(database: Path) -> None:
+    """For a service: raise ConfigurationError where root would serve another user's database."""
+    owner = owner_of(database)
+    if os.geteuid() == 0 and owner != 0:
+        raise ConfigurationError(
+            f"{database if database.exists() else database.parent} belongs to user "
+            f"{user_name(owner)}, and root would leave files there that this user cannot use: run "
+            f"the service as {user_name(owner)}, or give the instance to root"
+        )
+
+
+def require_replaceable(database: Path) -> None:
+    """Raise ConfigurationError where a file in the database's place could not keep its owner."""
+    owner = owner_of(database)
+    if database.exists() and os.geteuid() not in (0, owner):
+        raise ConfigurationError(
+            f"nothing was changed: {database} belongs to user {user_name(owner)}, not to "
+            f"{user_name(os.geteuid())}; run this as {user_name(owner)}, or as root"
+        )
+
+
+@contextmanager
+def acting_as_owner(database: Path) -> Iterator[None]:
+    """For a command: as root, work as the instance's owner until the end of the block.
+
+    What it makes or replaces then belongs to that user, also what SQLite makes. It still reads what
+    root can, such as the interpreter's own files. The real user stays root, and is the one that the
+    audit log names. Raises ConfigurationError where root may not change its user.
+    """
+    owner = owner_of(database)
+    if os.geteuid() != 0 or owner == 0:
+        yield
+        return
+    groups, group = os.getgroups(), os.getegid()
+    try:
+        _become(owner, *_groups_of(owner, database))
+    except OSError as error:
+        _become(0, group, groups)
+        raise ConfigurationError(
+            f"the instance belongs to user {user_name(owner)}, and this process may not work as "
+            f"that user ({error.strerror}): run this as {user_name(owner)}"
+        ) from None
+    try:
+        yield
+    finally:
+        _become(0, group, groups)
+
+
+@contextmanager
+def as_caller() -> Iterator[None]:
+    """Within ``acting_as_owner``: the rights of the user whose command it is, for their files."""
+    user = os.geteuid()
+    if user == 0 or os.getuid() != 0:
+        yield
+        return
+    os.seteuid(0)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        _keep_reading()
+
+
+def _become(user: int, group: int, groups: list[int]) -> None:
+    """Change the effective user and groups, which only root can."""
+    if os.geteuid() != 0:
+        os.seteuid(0)
+    if os.getgroups() != groups:
+        os.setgroups(groups)
+    if os.getegid() != group:
+        os.setegid(group)
+    if user:
+        os.seteuid(user)
+        _keep_reading()
+
+
+def _keep_reading() -> None:
+    """Of root's rights, keep the one to read: modules are loaded when they are first used.
+
+    A system that does not allow it leaves what the user can read, which is most often enough.
+    """
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    # Effective, permitted and inheritable, each in two parts; the permitted ones stay.
+    data = (ctypes.c_uint32 * 6)()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.capget(header, data) == 0:
+        data[0] |= data[1] & (1 << _CAP_DAC_READ_SEARCH)
+        libc.capset(header, data)
+
+
+def _groups_of(user: int, database: Path) -> tuple[int, list[int]]:
+    try:
+        entry = pwd.getpwuid(user)
+    except KeyError:
+        # A user by number only, as in a container: the group is that of the database.
+        group = _nearest(database).st_gid
+        return group, [group]
+    return entry.pw_gid, os.getgrouplist(entry.pw_name, entry.pw_gid)
+
+
+def _nearest(path: Path) -> os.stat_result:
+    """The status of a file, or of the nearest directory above it that exists."""
+    for place in (path, *path.parents):
+        try:
+            return place.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    raise FileNotFoundError(path)

@@ -1,0 +1,154 @@
+"""What a view requires of its caller: how that is declared, and found for a request's method.
+
+A view declares ``@require_scope("credentials:read")`` or ``@any_credential``. On a class, or in its
+``decorators``, that holds for all its methods; on a method of a class, for that one. Where several
+are declared, each must be met.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from inspect import getattr_static
+from typing import TypeVar, cast
+
+from flask.views import MethodView, View
+
+from latchkey.credentials.models import Principal
+from latchkey.credentials.scopes import KNOWN_SCOPES, permits
+from latchkey.errors import InsufficientScope
+
+Declared = TypeVar("Declared", bound=Callable[..., object])
+
+_ATTRIBUTE = "__latchkey_requirements__"
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A scope, or None where any credential will do.
+
+    ``own`` names a view argument: where that is the caller's own key, no scope is needed.
+    ``sufficient`` are the known scopes each of which is enough.
+    """
+
+    scope: str | None
+    own: str | None = None
+    sufficient: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        needed = self.scope
+        enough = () if needed is None else (s for s in KNOWN_SCOPES if permits((s,), needed))
+        object.__setattr__(self, "sufficient", frozenset(enough))
+
+    def check(self, principal: Principal, view_arguments: dict[str, object]) -> None:
+        """Raise InsufficientScope unless the principal meets it."""
+        if self.scope is None or not self.sufficient.isdisjoint(principal.scopes):
+            return
+        if self.own is not None and view_arguments.get(self.own) == principal.api_key:
+            return
+        raise InsufficientScope(self.scope)
+
+
+Requirements = tuple[Requirement, ...]
+"""All of them must be met; none is declared where it is empty."""
+
+
+def require_scope(scope: str, *, or_own: str | None = None) -> Callable[[Declared], Declared]:
+    """Declare that a view needs ``scope``; raises ValueError for one that is not known.
+
+    With ``or_own="api_key"`` a caller may also act on its own key, named by that view argument.
+    """
+    if scope not in KNOWN_SCOPES:
+        raise ValueError(f"unknown scope {scope!r}; known are {', '.join(KNOWN_SCOPES)}")
+    return functools.partial(_declare, Requirement(scope, or_own))
+
+
+def any_credential(view: Declared) -> Declared:
+    """Declare that a view needs a valid credential and no particular scope."""
+    return _declare(Requirement(None), view)
+
+
+def requirements_of(view: Callable[..., object], method: str) -> Requirements:
+    """What a view declares for requests of a method."""
+    found: dict[Requirement, None] = {}
+    for part in _parts(view, method):
+        found.update(dict.fromkeys(_declared(part)))
+    return tuple(found)
+
+
+def sufficient_scopes(requirements: Requirements) -> frozenset[str] | None:
+    """The scopes each of which meets all requirements; None where any credential does."""
+    scoped = [one.sufficient for one in requirements if one.scope is not None]
+    return functools.reduce(frozenset.intersection, scoped) if scoped else None
+
+
+def place_of(view: Callable[..., object], method: str) -> str:
+    """Where a declaration is to be added, as a programmer finds it."""
+    view_class = _class_of(view)
+    if view_class is not None:
+        handler, _ = _handlers(view_class, method)
+        named = getattr(handler, "__name__", "dispatch_request")
+        return f"{view_class.__module__}.{view_class.__qualname__}.{named}"
+    while isinstance(view, functools.partial):
+        view = view.func
+    name = getattr(view, "__qualname__", None) or type(view).__qualname__
+    return f"{getattr(view, '__module__', None) or type(view).__module__}.{name}"
+
+
+def declares_for_method(view: Callable[..., object], method: str) -> bool:
+    """Whether a class has a method of its own for this HTTP method, which declares something."""
+    view_class = _class_of(view)
+    return view_class is not None and any(map(_declared, _handlers(view_class, method)))
+
+
+def _declare(requirement: Requirement, view: Declared) -> Declared:
+    declared = _declared(view)
+    if requirement not in declared:
+        declared = (*declared, requirement)
+    try:
+        setattr(view, _ATTRIBUTE, declared)
+    except AttributeError:
+        # A bound method, or an object without a __dict__, takes no attribute.
+        made = functools.update_wrapper(functools.partial(view), view)
+        setattr(made, _ATTRIBUTE, declared)
+        return cast(Declared, made)
+    return view
+
+
+def _declared(part: object) -> Requirements:
+    """What was declared on one function, class or object; a partial has what its function has."""
+    own = getattr(part, _ATTRIBUTE, ())
+    found: Requirements = own if isinstance(own, tuple) else ()
+    if isinstance(part, functools.partial | functools.partialmethod):
+        found = (*found, *_declared(part.func))
+    return found
+
+
+def _parts(view: Callable[..., object], method: str) -> Iterator[object]:
+    yield view
+    view_class = _class_of(view)
+    if view_class is None:
+        return
+    yield view_class
+    yield view_class.dispatch_request
+    if issubclass(view_class, MethodView):
+        yield from _handlers(view_class, method)
+
+
+def _class_of(view: Callable[..., object]) -> type[View] | None:
+    while isinstance(view, functools.partial):
+        view = view.func
+    found = getattr(view, "view_class", None)
+    return found if isinstance(found, type) and issubclass(found, View) else None
+
+
+def _handlers(view_class: type[View], method: str) -> tuple[object, object]:
+    """What a class calls for an HTTP method, and as what it is defined, such as a staticmethod.
+
+    HEAD falls back to GET, as in MethodView.
+    """
+    name = method.lower()
+    if method == "HEAD" and getattr(view_class, name, None) is None:
+        name = "get"
+    return getattr(view_class, name, None), getattr_static(view_class, name, None)

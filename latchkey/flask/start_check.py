@@ -1,0 +1,96 @@
+"""Whether what is open and what views declare fit together: checked before anything is served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from flask import Flask
+from flask.views import http_method_funcs
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Rule
+
+from latchkey.check.open_routes import OpenRoutes
+from latchkey.errors import ConfigurationError
+from latchkey.flask.declarations import declares_for_method, place_of, requirements_of
+
+_ALL_METHODS = frozenset(name.upper() for name in http_method_funcs)
+_ADD = "add @require_scope(...) or @any_credential to"
+
+
+def check_declarations(app: Flask, open_routes: OpenRoutes, *, complete: bool = True) -> None:
+    """Raise ConfigurationError where what is open and what views declare do not fit together.
+
+    A protected route declares what it requires, and an open one declares nothing. ``complete`` is
+    False while views may still be added: open routes without a view are then no fault.
+    """
+    faults = [
+        fault for rule in app.url_map.iter_rules() for fault in _faults(app, rule, open_routes)
+    ]
+    if complete:
+        faults += _faults_of_names(app, open_routes)
+    if faults:
+        raise ConfigurationError("; ".join(dict.fromkeys(faults)))
+
+
+def is_flasks_own(view: Callable[..., object]) -> bool:
+    """Whether a view is what Flask itself adds for static files: closed unless it is opened."""
+    return getattr(view, "__module__", None) in ("flask.app", "flask.blueprints")
+
+
+def _faults(app: Flask, rule: Rule, open_routes: OpenRoutes) -> Iterator[str]:
+    view = app.view_functions.get(rule.endpoint)
+    if view is None or rule.build_only:
+        return
+    methods = set(_ALL_METHODS if rule.methods is None else rule.methods)
+    if getattr(rule, "provide_automatic_options", False):
+        # Flask answers by itself, without the view.
+        methods.discard("OPTIONS")
+    protected = {method for method in methods if not open_routes.opens(method, rule.rule)}
+    for method in sorted(methods):
+        if method == "HEAD" and "GET" in methods and ("GET" in protected) == ("HEAD" in protected):
+            # Said of GET, unless the class has a method of its own for it.
+            if requirements_of(view, "HEAD") == requirements_of(view, "GET"):
+                continue
+        declared = requirements_of(view, method)
+        if method in protected and not declared and not is_flasks_own(view):
+            yield (
+                f"the protected route {method} {rule.rule} declares no requirement: {_ADD} "
+                f"{place_of(view, method)} (the view {rule.endpoint}), or open the route by name"
+            )
+        if method not in protected and declared:
+            preflight = (
+                method == "OPTIONS"
+                and open_routes.names(method, rule.rule)
+                and protected
+                and not declares_for_method(view, method)
+            )
+            if not preflight:
+                yield (
+                    f"{method} {rule.rule} declares a requirement, but it is open: take it out of "
+                    f"the open routes, or the declaration from {place_of(view, method)} "
+                    f"(the view {rule.endpoint})"
+                )
+
+
+def _faults_of_names(app: Flask, open_routes: OpenRoutes) -> Iterator[str]:
+    """Open routes that lead nowhere, or elsewhere than their name says."""
+    for method, path in sorted(open_routes.rules):
+        if not any(rule.rule == path and _has(rule, method) for rule in app.url_map.iter_rules()):
+            yield f"no rule of the application is {method} {path}, which is open by name"
+    if app.url_map.host_matching:
+        return
+    adapter = app.url_map.bind("localhost", subdomain=app.url_map.default_subdomain)
+    for method, path in sorted(open_routes.routes - open_routes.rules):
+        try:
+            rule, _ = adapter.match(path, method, return_rule=True)
+        except HTTPException:
+            continue
+        if not open_routes.opens(method, rule.rule):
+            yield (
+                f"{method} {path}, which is open by name, is one path of the rule {rule.rule}: "
+                "open that rule, or give the path a rule of its own"
+            )
+
+
+def _has(rule: Rule, method: str) -> bool:
+    return rule.methods is None or method in rule.methods

@@ -1,0 +1,126 @@
+"""The files of keys: the derivation keys, and the key and the head of the audit log.
+
+Each lies apart from the database: whoever copies that directory, as a backup does, would hold both.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from latchkey.config import Settings, audit_key, derivation_keys, variable
+from latchkey.credentials.audit import AuditKey
+from latchkey.credentials.derivation import DerivationKey, DerivationKeys
+from latchkey.errors import ConfigurationError
+from latchkey.files.shared_places import create_private, make_directory, sync_directory
+from latchkey.store.audit_head import HeadFile, HeadUnusable, Seal
+from latchkey.store.sqlite.location import database_path
+
+
+def load_derivation(settings: Settings) -> DerivationKeys:
+    """The derivation keys that the settings list; raises ConfigurationError."""
+    require_key_file_apart(settings)
+    current, retired = derivation_keys(settings)
+    return DerivationKeys(
+        [DerivationKey(key) for key in current], [DerivationKey(key) for key in retired]
+    )
+
+
+def require_key_file_apart(settings: Settings) -> None:
+    """Raise ConfigurationError where the derivation key file lies in the database's directory.
+
+    Whoever copies that directory, as a backup does, would hold both.
+    """
+    if settings.derivation_keys.get_secret_value():
+        return
+    directory = database_path(settings.database_url).resolve().parent
+    if settings.derivation_key_file.resolve().parent == directory:
+        raise ConfigurationError(
+            f"{variable('derivation_key_file')} is in the database's directory, so a backup of "
+            "one would hold both: keep it in another directory"
+        )
+
+
+def load_seal(settings: Settings) -> Seal:
+    """What the audit log is written with; raises ConfigurationError where there is no key."""
+    for field in ("audit_key_file", "audit_head_file"):
+        _require_apart(settings, field)
+    key = audit_key(settings)
+    if key is None:
+        raise ConfigurationError(
+            f"there is no key for the audit log: {variable('audit_key_file')} names "
+            f"{settings.audit_key_file.absolute()}; correct that, or change to the instance's "
+            "directory; a new instance is made with: latchkey init"
+        )
+    made = AuditKey(key)
+    return Seal(made, HeadFile(settings.audit_head_file.absolute(), made))
+
+
+def make_audit_key_file(settings: Settings, rows: int) -> Path | None:
+    """Make the key of the audit log, and the head of an empty one; None where there is a key.
+
+    ``rows`` is how many the log has: raises ConfigurationError where those have lost their key,
+    and where a file cannot be made.
+    """
+    path = settings.audit_key_file.absolute()
+    made = None
+    if not path.exists():
+        if rows:
+            raise ConfigurationError(
+                f"the audit log was written with a key that is not there: put {path} back, or, "
+                "where it is lost for good, begin a new chain: latchkey audit restart"
+            )
+        _require_apart(settings, "audit_key_file")
+        made = make_key_file("audit", path)
+    if rows == 0:
+        try:
+            load_seal(settings).head.make()
+        except HeadUnusable as error:
+            raise ConfigurationError(str(error)) from None
+    return made
+
+
+def make_next_audit_key_file(settings: Settings) -> Path:
+    """Make a key for a log that has lost its own; raises ConfigurationError where there is one."""
+    _require_apart(settings, "audit_key_file")
+    path = settings.audit_key_file.absolute()
+    if make_key_file("audit", path) is None:
+        raise ConfigurationError(
+            f"nothing was changed: there is a key, {path}; if the log was written with another, "
+            "which is lost for good, move this one away first"
+        )
+    return path
+
+
+def make_key_file(what: str, path: Path) -> Path | None:
+    """Make a file with one new key, mode 0600, durably; None where one has just been made."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        make_directory(path.parent)
+        with open(create_private(temporary), "w", encoding="ascii") as file:
+            file.write(f"{secrets.token_hex(32)}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        # A link, not a rename: it never replaces a key that another start has just made.
+        os.link(temporary, path)
+        sync_directory(path.parent)
+    except FileExistsError:
+        return None
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot make the {what} key file {path}: {error.strerror}"
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _require_apart(settings: Settings, field: str) -> None:
+    directory = database_path(settings.database_url).resolve().parent
+    path: Path = getattr(settings, field)
+    if path.resolve().parent == directory:
+        raise ConfigurationError(
+            f"{variable(field)} is in the database's directory, so a backup of one would hold "
+            "both: keep it in another directory"
+        )

@@ -1,0 +1,132 @@
+"""Limits how many log lines callers can cause: so many of a kind in a span of time, then a count.
+
+Anybody who reaches the service can cause a line for each request, and fill the disk. A kind is the
+text of a line before its values are put in, and the class of its exception.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from latchkey.wording import counted
+
+MOST = 10
+"""Lines of one kind in a span that are written as they are."""
+SPAN = 10.0
+"""Seconds."""
+
+_MOST_KINDS = 256
+_COUNTED = "latchkey_counted"
+
+Kind = tuple[str, int, str, type[BaseException] | None]
+_REST: Kind = ("latchkey", logging.WARNING, "", None)
+
+
+@dataclass(slots=True)
+class _Span:
+    """What was logged of one kind since ``begin``; ``last`` is the text of one not written."""
+
+    begin: float
+    lines: int = 0
+    last: str | None = None
+
+
+class LogLimit(logging.Filter):
+    """A filter for loggers, of lines by all threads of a process."""
+
+    def __init__(self, timer: Callable[[], float] = time.monotonic) -> None:
+        """``timer`` is in seconds."""
+        super().__init__()
+        self._timer = timer
+        self._lock = threading.Lock()
+        self._spans: dict[Kind, _Span] = {}
+        self._reporter: threading.Timer | None = None
+        os.register_at_fork(after_in_child=self._begin_anew)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Called with each line: whether it is written."""
+        if hasattr(record, _COUNTED):
+            return True
+        kind = _kind_of(record)
+        now = self._timer()
+        with self._lock:
+            if kind not in self._spans and len(self._spans) >= _MOST_KINDS:
+                kind = _REST
+            span = self._spans.get(kind)
+            ended = None
+            if span is None or now >= span.begin + SPAN:
+                ended, span = span, _Span(now)
+                self._spans[kind] = span
+            span.lines += 1
+            written = span.lines <= MOST
+            if not written:
+                span.last = record.getMessage()
+                self._report_later()
+        if ended is not None:
+            _write_count(kind, ended)
+        return written
+
+    def report(self, *, all_of_them: bool = False) -> None:
+        """Write how many lines there were beside those written, in each span that has ended.
+
+        ``all_of_them`` is for the end of the process.
+        """
+        now = self._timer()
+        with self._lock:
+            self._reporter = None
+            ended = {
+                kind: span
+                for kind, span in self._spans.items()
+                if all_of_them or now >= span.begin + SPAN
+            }
+            for kind in ended:
+                del self._spans[kind]
+            if any(span.last is not None for span in self._spans.values()):
+                self._report_later()
+        for kind, span in ended.items():
+            _write_count(kind, span)
+
+    def _report_later(self) -> None:
+        """Have the counts written, also where no other line follows."""
+        if self._reporter is None:
+            self._reporter = threading.Timer(SPAN, self.report)
+            self._reporter.daemon = True
+            self._reporter.start()
+
+    def _begin_anew(self) -> None:
+        """Called in a child after a fork: the parent writes what it counted."""
+        self._lock = threading.Lock()
+        self._spans = {}
+        self._reporter = None
+
+
+def _kind_of(record: logging.LogRecord) -> Kind:
+    raised = record.exc_info[0] if record.exc_info else None
+    return record.name, record.levelno, str(record.msg), raised
+
+
+def _write_count(kind: Kind, span: _Span) -> None:
+    if span.last is None:
+        return
+    name, level, _, _ = kind
+    logging.getLogger(name).log(
+        level,
+        "%s like: %s",
+        counted(span.lines - MOST, "more line"),
+        span.last,
+        extra={_COUNTED: True},
+    )
+
+
+LOG_LIMIT = LogLimit()
+"""The one of this process."""
+
+
+def limit_log(name: str) -> None:
+    """Limit the lines of a logger from now on."""
+    logging.getLogger(name).addFilter(LOG_LIMIT)

@@ -1,0 +1,36 @@
+# The clocks of the check, in whole numbers. The coarse ones lag by some ticks of the kernel's, and
+# are read in a fraction of the time.
+
+from libc.stdint cimport int64_t, uint64_t
+
+from latchkey.native._vector cimport expected, unexpected
+
+
+cdef extern from "_clock.h":
+    ctypedef int clockid_t
+    const clockid_t CLOCK_MONOTONIC
+    const clockid_t CLOCK_MONOTONIC_COARSE
+    const clockid_t CLOCK_REALTIME
+    const clockid_t CLOCK_REALTIME_COARSE
+    uint64_t nanoseconds "fastcache_nanoseconds"(clockid_t clock) noexcept nogil
+    int64_t milliseconds "fastcache_milliseconds"(clockid_t clock) noexcept nogil
+
+
+cdef enum:
+    LAG_MS = 100            # how far a coarse clock is trusted not to lag: many ticks
+    LAG_NS = 100_000_000
+
+
+cdef inline bint is_running(uint64_t deadline, uint64_t now) noexcept nogil:
+    """Whether a deadline is still to come, `now` being the time or 0."""
+    if expected(now != 0):
+        return now < deadline
+    return (
+        nanoseconds(CLOCK_MONOTONIC_COARSE) + LAG_NS < deadline
+        or nanoseconds(CLOCK_MONOTONIC) < deadline
+    )
+
+
+cdef inline bint has_expired(int64_t expires, int64_t now) noexcept nogil:
+    """Whether that time has come, where the coarse clock shows `now`."""
+    return unexpected(expires <= now + LAG_MS) and expires <= milliseconds(CLOCK_REALTIME)

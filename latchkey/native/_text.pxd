@@ -1,0 +1,36 @@
+# Texts and dicts of CPython, without the references that Cython would take and drop.
+
+from cpython.object cimport PyObject
+
+# What `plain` expects is declared there.
+from latchkey.native._vector cimport expected
+
+
+cdef extern from "Python.h":
+    # NULL also where it raised.
+    PyObject *item "PyDict_GetItemWithError"(PyObject *mapping, object key) noexcept
+    PyObject *item_or_raise "PyDict_GetItemWithError"(
+        PyObject *mapping, object key
+    ) except? NULL
+    bint is_str "PyUnicode_CheckExact"(PyObject *text) noexcept
+    bint is_ascii "PyUnicode_IS_COMPACT_ASCII"(PyObject *text) noexcept
+    Py_ssize_t text_size "PyUnicode_GET_LENGTH"(PyObject *text) noexcept
+    void *text_data "PyUnicode_DATA"(PyObject *text) noexcept
+    bint has "PyDict_Contains"(PyObject *mapping, object key) except -1
+
+
+cdef extern from *:
+    """
+    /* The characters of a str that is exactly that, and ASCII; NULL for anything else. CPython's
+     * own functions would ask again where the characters are. */
+    static inline const char *latchkey_plain(PyObject *text)
+    {
+        if (latchkey_expected(PyUnicode_CheckExact(text)) &&
+            latchkey_expected(PyUnicode_IS_COMPACT(text)) &&
+            latchkey_expected(PyUnicode_IS_ASCII(text))) {
+            return (const char *)((PyASCIIObject *)text + 1);
+        }
+        return NULL;
+    }
+    """
+    const char *plain "latchkey_plain"(PyObject *text) noexcept

@@ -1,0 +1,40 @@
+"""What lets other users at the files of an instance, said at each start with what mends it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from latchkey.config import Settings
+from latchkey.files.shared_places import directory_weakness, file_weakness
+from latchkey.store.sqlite.location import database_path
+
+
+def weaknesses(settings: Settings) -> list[str]:
+    """A line for each file that is open to others, and each directory that they can change.
+
+    Each names the command that mends it. The files are all that the service depends on, the
+    directories all above them.
+    """
+    files = _files(settings)
+    directories = dict.fromkeys(
+        directory
+        for place in (*(path.resolve().parent for path in files), settings.shared_memory.resolve())
+        for directory in (place, *place.parents)
+    )
+    found = [*map(file_weakness, files), *map(directory_weakness, directories)]
+    return [line for line in found if line is not None]
+
+
+def _files(settings: Settings) -> list[Path]:
+    database = database_path(settings.database_url)
+    beside = ("", "-wal", "-shm", "-service", ".migration-lock")
+    head = settings.audit_head_file.absolute()
+    files = [database.with_name(f"{database.name}{suffix}") for suffix in beside]
+    if not settings.derivation_keys.get_secret_value():
+        files.append(settings.derivation_key_file.absolute())
+    return [
+        *files,
+        settings.audit_key_file.absolute(),
+        head,
+        head.with_name(f"{head.name}.lock"),
+    ]

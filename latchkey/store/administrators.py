@@ -1,0 +1,318 @@
+"""The store of administrators: every query about them, their sessions and the set-up link.
+
+What happens is written to the audit log in its transaction, by the record that comes with it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, exists, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from latchkey.administrators.models import Administrator, ConsoleSession
+from latchkey.credentials.audit import Record
+from latchkey.store.audit import Audited, AuditLog
+from latchkey.store.rows import from_milliseconds, from_milliseconds_or_none, to_milliseconds
+from latchkey.store.sqlite.connections import Connections
+from latchkey.store.tables import administrator, console_session, set_up_link
+
+_BATCH = 1_000
+
+
+class AdministratorStore:
+    """Administrators in the same database. Every method raises StoreError when it fails."""
+
+    def __init__(self, connections: Connections, audit_log: AuditLog) -> None:
+        self._connections = connections
+        self._audit = audit_log
+
+    def by_name(self, limit: int | None = None) -> Iterator[Administrator]:
+        """The administrators in the order of their names, in batches of reads; None is no limit."""
+        query = select(administrator).order_by(administrator.c.name)
+        after = ""
+        while limit is None or limit > 0:
+            size = _BATCH if limit is None else min(_BATCH, limit)
+            batch = query.where(administrator.c.name > after).limit(size)
+            with self._connections.reading() as connection:
+                found = [_administrator(row) for row in connection.execute(batch)]
+            yield from found
+            if len(found) < size:
+                return
+            after = found[-1].name
+            limit = None if limit is None else limit - size
+
+    def count(self) -> int:
+        """How many administrators there are."""
+        with self._connections.reading() as connection:
+            query = select(func.count()).select_from(administrator)
+            return connection.execute(query).scalar_one()
+
+    def find(self, name: str) -> Administrator | None:
+        """The administrator of this name, disabled or not."""
+        query = select(administrator).where(administrator.c.name == name)
+        with self._connections.reading() as connection:
+            row = connection.execute(query).one_or_none()
+            return None if row is None else _administrator(row)
+
+    def any(self) -> bool:
+        """Whether there is an administrator, disabled or not."""
+        with self._connections.reading() as connection:
+            return _any(connection)
+
+    def add(
+        self, name: str, password_hash: str, now: datetime, record: Record
+    ) -> Administrator | None:
+        """A new administrator; None where the name is taken."""
+        with self._audit.writing() as audited:
+            return _add(audited, name, password_hash, now, record)
+
+    def remove(self, name: str, record: Record) -> bool:
+        """Remove an administrator and end the sessions; False where there is none."""
+        removal = (
+            delete(administrator).where(administrator.c.name == name).returning(administrator.c.id)
+        )
+        with self._audit.writing() as audited:
+            found = audited.connection.execute(removal).scalar_one_or_none()
+            if found is None:
+                return False
+            _end_all(audited.connection, found)
+            audited.record(record)
+            return True
+
+    def disable(self, name: str, now: datetime, record: Record) -> bool:
+        """Disable an administrator and end the sessions; False where there is none."""
+        return self._set_disabled(name, to_milliseconds(now), record)
+
+    def enable(self, name: str, record: Record) -> bool:
+        """Enable an administrator again; False where there is none."""
+        return self._set_disabled(name, None, record)
+
+    def set_password(self, administrator_id: int, password_hash: str, record: Record) -> bool:
+        """Replace a password and end the sessions; False if there is nobody."""
+        change = (
+            update(administrator)
+            .where(administrator.c.id == administrator_id)
+            .values(password_hash=password_hash)
+        )
+        with self._audit.writing() as audited:
+            if not audited.connection.execute(change).rowcount:
+                return False
+            _end_all(audited.connection, administrator_id)
+            audited.record(record)
+            return True
+
+    def renew_hash(self, found: Administrator, password_hash: str) -> None:
+        """Replace a hash by another of the same password, unless that has changed since."""
+        change = (
+            update(administrator)
+            .where(administrator.c.id == found.id)
+            .where(administrator.c.password_hash == found.password_hash)
+            .values(password_hash=password_hash)
+        )
+        with self._connections.writing() as connection:
+            connection.execute(change)
+
+    # ---- Sessions
+
+    def begin_session(
+        self,
+        found: Administrator,
+        token_hash: bytes,
+        now: datetime,
+        *,
+        oldest: datetime,
+        unseen: datetime,
+        record: Record | None,
+    ) -> bool:
+        """Begin a session, and delete those that have ended: begun or last seen before then.
+
+        False where the administrator is gone or disabled, or has another password by now.
+        """
+        moment = to_milliseconds(now)
+        signed_in = (
+            update(administrator)
+            .where(administrator.c.id == found.id)
+            .where(administrator.c.disabled_at.is_(None))
+            .where(administrator.c.password_hash == found.password_hash)
+            .values(signed_in_at=moment)
+        )
+        ended = delete(console_session).where(
+            (console_session.c.created_at <= to_milliseconds(oldest))
+            | (console_session.c.seen_at <= to_milliseconds(unseen))
+        )
+        begun = insert(console_session).values(
+            token_hash=token_hash,
+            administrator_id=found.id,
+            created_at=moment,
+            seen_at=moment,
+            messages="",
+        )
+        with self._audit.writing() as audited:
+            if not audited.connection.execute(signed_in).rowcount:
+                return False
+            audited.connection.execute(ended)
+            audited.connection.execute(begun)
+            if record is not None:
+                audited.record(record)
+            return True
+
+    def session(self, token_hash: bytes) -> ConsoleSession | None:
+        """The session with this hash, of an administrator who is not disabled."""
+        query = (
+            select(console_session, administrator)
+            .join(administrator, administrator.c.id == console_session.c.administrator_id)
+            .where(console_session.c.token_hash == token_hash)
+            .where(administrator.c.disabled_at.is_(None))
+        )
+        with self._connections.reading() as connection:
+            row = connection.execute(query).one_or_none()
+            return None if row is None else _session(row)
+
+    def sessions(self, administrator_id: int) -> list[ConsoleSession]:
+        """The sessions of an administrator, those included that have run out; newest first."""
+        query = (
+            select(console_session, administrator)
+            .join(administrator, administrator.c.id == console_session.c.administrator_id)
+            .where(administrator.c.id == administrator_id)
+            .order_by(console_session.c.seen_at.desc())
+        )
+        with self._connections.reading() as connection:
+            return [_session(row) for row in connection.execute(query)]
+
+    def see_session(self, token_hash: bytes, now: datetime) -> None:
+        """Note that a session is in use."""
+        self._update_session(token_hash, seen_at=to_milliseconds(now))
+
+    def tell(self, token_hash: bytes, messages: Sequence[tuple[str, str]]) -> None:
+        """Set what the next page of a session tells."""
+        self._update_session(token_hash, messages=json.dumps(messages) if messages else "")
+
+    def end_session(self, token_hash: bytes, record: Record) -> None:
+        """End one session, if it has not ended."""
+        ended = delete(console_session).where(console_session.c.token_hash == token_hash)
+        with self._audit.writing() as audited:
+            if audited.connection.execute(ended).rowcount:
+                audited.record(record)
+
+    def end_sessions(self, administrator_id: int, record: Record) -> int:
+        """End every session of an administrator; how many there were."""
+        with self._audit.writing() as audited:
+            audited.record(record)
+            return _end_all(audited.connection, administrator_id)
+
+    def record(self, record: Record) -> None:
+        """Write down what changes nothing, as a sign-in that was refused."""
+        self._audit.record(record)
+
+    # ---- The set-up link
+
+    def offer_set_up(self, token_hash: bytes, expires_at: datetime) -> bool:
+        """Make this the one set-up link; False, and none, where there is an administrator."""
+        with self._connections.writing() as connection:
+            connection.execute(delete(set_up_link))
+            if _any(connection):
+                return False
+            connection.execute(
+                insert(set_up_link).values(
+                    token_hash=token_hash, expires_at=to_milliseconds(expires_at)
+                )
+            )
+            return True
+
+    def set_up_is_offered(self, token_hash: bytes, now: datetime) -> bool:
+        """Whether this is the set-up link, and can still be used."""
+        with self._connections.reading() as connection:
+            return _is_offered(connection, token_hash, now)
+
+    def set_up(
+        self, token_hash: bytes, name: str, password_hash: str, now: datetime, record: Record
+    ) -> Administrator | None:
+        """Use the set-up link up, for the first administrator; None where it cannot be used."""
+        with self._audit.writing() as audited:
+            if not _is_offered(audited.connection, token_hash, now):
+                return None
+            audited.connection.execute(delete(set_up_link))
+            return _add(audited, name, password_hash, now, record)
+
+    def _set_disabled(self, name: str, disabled_at: int | None, record: Record) -> bool:
+        change = (
+            update(administrator)
+            .where(administrator.c.name == name)
+            .values(disabled_at=disabled_at)
+            .returning(administrator.c.id)
+        )
+        with self._audit.writing() as audited:
+            found = audited.connection.execute(change).scalar_one_or_none()
+            if found is None:
+                return False
+            if disabled_at is not None:
+                _end_all(audited.connection, found)
+            audited.record(record)
+            return True
+
+    def _update_session(self, token_hash: bytes, **values: object) -> None:
+        change = (
+            update(console_session)
+            .where(console_session.c.token_hash == token_hash)
+            .values(**values)
+        )
+        with self._connections.writing() as connection:
+            connection.execute(change)
+
+
+def _add(
+    audited: Audited, name: str, password_hash: str, now: datetime, record: Record
+) -> Administrator | None:
+    new = insert(administrator).values(
+        name=name, password_hash=password_hash, created_at=to_milliseconds(now)
+    )
+    try:
+        made = audited.connection.execute(new.returning(administrator)).one()
+    except IntegrityError:
+        return None
+    audited.record(record)
+    return _administrator(made)
+
+
+def _any(connection: Connection) -> bool:
+    return bool(connection.execute(select(exists(select(administrator.c.id)))).scalar_one())
+
+
+def _is_offered(connection: Connection, token_hash: bytes, now: datetime) -> bool:
+    query = select(set_up_link.c.token_hash).where(
+        set_up_link.c.token_hash == token_hash, set_up_link.c.expires_at > to_milliseconds(now)
+    )
+    return connection.execute(query).one_or_none() is not None and not _any(connection)
+
+
+def _end_all(connection: Connection, administrator_id: int) -> int:
+    ended = delete(console_session).where(console_session.c.administrator_id == administrator_id)
+    return connection.execute(ended).rowcount
+
+
+def _session(row: Sequence[Any]) -> ConsoleSession:
+    token_hash, _, created_at, seen_at, messages, *of_administrator = row
+    told = json.loads(messages) if messages else ()
+    return ConsoleSession(
+        token_hash=token_hash,
+        administrator=_administrator(of_administrator),
+        created_at=from_milliseconds(created_at),
+        seen_at=from_milliseconds(seen_at),
+        messages=tuple((str(category), str(text)) for category, text in told),
+    )
+
+
+def _administrator(row: Sequence[Any]) -> Administrator:
+    number, name, password_hash, created_at, disabled_at, signed_in_at = row
+    return Administrator(
+        id=number,
+        name=name,
+        password_hash=password_hash,
+        created_at=from_milliseconds(created_at),
+        disabled_at=from_milliseconds_or_none(disabled_at),
+        signed_in_at=from_milliseconds_or_none(signed_in_at),
+    )

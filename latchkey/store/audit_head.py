@@ -1,0 +1,135 @@
+"""The head of the audit log, kept in a file outside the database.
+
+The log alone cannot tell that its end was cut off. The file says how far it went: it is replaced
+after each commit, by a whole new one that has been synced, and only by one that lies ahead. Where
+the process dies in between, the log is longer than the file says, never shorter.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from latchkey.credentials.audit import NO_ROWS, AuditKey, Head
+from latchkey.files.locks import LockHeld, lock_within
+from latchkey.files.shared_places import make_directory, open_lock, open_regular, replace_durably
+
+_LARGEST = 4096
+
+
+PATIENCE = 0.75
+"""Seconds for which a change waits for the lock of the head."""
+COMMAND_PATIENCE = 10.0
+"""The same for what only the operator does: making and replacing the head."""
+
+
+class HeadUnusable(Exception):
+    """The head file is not there, cannot be read or written, or is not what was written."""
+
+
+class HeadBusy(HeadUnusable):
+    """Another process held the lock of the head file for too long."""
+
+
+class HeadFile:
+    """The file of one log. Many processes may use it at once."""
+
+    def __init__(self, path: Path, key: AuditKey) -> None:
+        """Open nothing yet. ``key`` seals what is written."""
+        self.path = path
+        self._key = key
+
+    def read(self) -> Head:
+        """The head as it was last written; raises HeadUnusable."""
+        head, seal = self._read()
+        given = seal.encode("utf-8", "surrogatepass")
+        if not hmac.compare_digest(self._key.seal(head).encode(), given):
+            raise HeadUnusable(f"the head file {self.path} was not written with the audit key")
+        return head
+
+    def claim(self) -> Head:
+        """What the file says, whichever key it was written with; raises HeadUnusable."""
+        return self._read()[0]
+
+    def _read(self) -> tuple[Head, str]:
+        try:
+            with open(open_regular(self.path), "rb") as file:
+                fields = json.loads(file.read(_LARGEST))
+            head, seal = Head(fields["number"], fields["mac"]), fields["seal"]
+            if [type(value) for value in (head.number, head.mac, seal)] != [int, str, str]:
+                raise TypeError
+        except FileNotFoundError:
+            raise HeadUnusable(f"the head file {self.path} is not there") from None
+        except OSError as error:
+            raise HeadUnusable(f"the head file {self.path}: {error.strerror}") from None
+        except (ValueError, KeyError, TypeError):
+            raise HeadUnusable(f"the head file {self.path} cannot be understood") from None
+        return head, seal
+
+    def advance(
+        self, head: Head, is_in_log: Callable[[Head], bool], patience: float = PATIENCE
+    ) -> None:
+        """Write a head, unless a later one is there.
+
+        ``patience`` is how many seconds to wait for the lock; raises HeadBusy after that.
+
+        ``is_in_log`` says whether the log has the row that the file names. Where it has not, its
+        end was cut off, and the file stays as it is: it is what tells. Raises HeadUnusable then,
+        and where the file cannot be used.
+        """
+        with self._lock(patience):
+            kept = self.read()
+            if kept.number and not is_in_log(kept):
+                raise HeadUnusable(
+                    f"the log does not have row {kept.number} as the head file {self.path} has it"
+                )
+            if kept.number < head.number:
+                self._write(head)
+
+    def make(self) -> None:
+        """Write the head of a log without rows where there is no file; raises HeadUnusable."""
+        with self._lock():
+            if not self.path.exists():
+                self._write(NO_ROWS)
+
+    def replace(self, head: Head) -> None:
+        """Write a head whatever is there: for an operator who says so. Raises HeadUnusable."""
+        with self._lock():
+            self._write(head)
+
+    @contextmanager
+    def _lock(self, patience: float = COMMAND_PATIENCE) -> Iterator[None]:
+        # Of a file of its own: the head itself is replaced.
+        lock = self.path.with_name(f"{self.path.name}.lock")
+        try:
+            make_directory(self.path.parent)
+            descriptor = open_lock(lock)
+        except OSError as error:
+            raise HeadUnusable(f"{lock}: {error.strerror}") from None
+        try:
+            lock_within(descriptor, patience)
+            yield
+        except LockHeld:
+            raise HeadBusy(f"another process keeps {lock} locked") from None
+        finally:
+            os.close(descriptor)
+
+    def _write(self, head: Head) -> None:
+        fields = {"number": head.number, "mac": head.mac, "seal": self._key.seal(head)}
+        try:
+            replace_durably(self.path, f"{json.dumps(fields)}\n".encode("ascii"))
+        except OSError as error:
+            raise HeadUnusable(f"the head file {self.path}: {error.strerror}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """What a log is written with: the key of its chain, and the file of its head."""
+
+    key: AuditKey
+    head: HeadFile

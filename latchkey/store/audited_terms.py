@@ -1,0 +1,32 @@
+"""What the audit log says of a credential's terms: all of them, or what became different."""
+
+from __future__ import annotations
+
+from latchkey.credentials.models import Credential
+from latchkey.store.rows import to_milliseconds_or_none
+
+_CHANGING = ("name", "scopes", "expires_at")
+
+
+def terms_of(credential: Credential) -> dict[str, object]:
+    """The terms of a new credential; times in milliseconds since 1970, scopes in order."""
+    terms = _terms(credential)
+    return {
+        **{name: value for name, value in terms.items() if value is not None},
+        "mode": credential.mode,
+        "derivation_id": credential.derivation_id,
+    }
+
+
+def difference(before: Credential, after: Credential) -> dict[str, object]:
+    """Each term that is not what it was, as a list of the former value and the new one."""
+    old, new = _terms(before), _terms(after)
+    return {name: [old[name], new[name]] for name in _CHANGING if old[name] != new[name]}
+
+
+def _terms(credential: Credential) -> dict[str, object]:
+    return {
+        "name": credential.name,
+        "scopes": sorted(credential.scopes),
+        "expires_at": to_milliseconds_or_none(credential.expires_at),
+    }

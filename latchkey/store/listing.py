@@ -1,0 +1,195 @@
+"""Listing credentials for a person: searched, filtered, sorted, page by page, and counted.
+
+Where there is a search, all rows are read: no index finds the middle of a name. Otherwise there is
+an index in the order of the names, and one in that of the ends, with what the filters look at
+beside it. There is none for the last use: it would be changed with every use that is written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, and_, case, collate, false, func, or_, select
+
+from latchkey.credentials.listing import (
+    CONCERNS,
+    EXPIRING_WITHIN,
+    LONGEST_SEARCH,
+    STATUSES,
+    UNUSED_AGE,
+    AsOf,
+    Census,
+    Concern,
+    Order,
+    Selection,
+)
+from latchkey.credentials.models import Credential, Status
+from latchkey.store.rows import credential_of, to_milliseconds
+from latchkey.store.sqlite.connections import Connections
+from latchkey.store.tables import credential
+
+_BATCH = 1_000
+
+
+class Listing:
+    """Lists the credentials of one database; raises StoreError when the database fails."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def page(
+        self, selection: Selection, order: Order, as_of: AsOf, *, limit: int, offset: int = 0
+    ) -> list[Credential]:
+        """At most ``limit`` of the selected credentials, after the first ``offset`` of them."""
+        number: ColumnElement[int] = credential.c.id
+        by = _key(order, as_of)
+        # The numbers first: what is sorted, and passed over, is small then.
+        numbers = select(number).where(*_conditions(selection, as_of))
+        if selection.search is not None or selection.concern is not None:
+            # Found in the table's own order: by an index of another order, each row would have to
+            # be looked up for what the index lacks.
+            found = select(number, by.label("by")).where(*_conditions(selection, as_of))
+            cte = found.cte("found").prefix_with("MATERIALIZED")
+            number, by = cte.c.id, cte.c.by
+            numbers = select(number)
+        numbers = numbers.order_by(*_ordering(order, number, by)).limit(limit).offset(offset)
+        query = select(credential).where(credential.c.id.in_(numbers))
+        query = query.order_by(*_ordering(order, credential.c.id, _key(order, as_of)))
+        with self._connections.reading() as connection:
+            return [credential_of(row) for row in connection.execute(query)]
+
+    def newest(self, selection: Selection, as_of: AsOf, limit: int | None) -> Iterator[Credential]:
+        """The selected credentials, newest first, in batches of reads; None is no limit."""
+        query = select(credential).where(*_conditions(selection, as_of))
+        query = query.order_by(credential.c.id.desc())
+        before = None
+        while limit is None or limit > 0:
+            size = _BATCH if limit is None else min(_BATCH, limit)
+            batch = query.limit(size)
+            if before is not None:
+                batch = batch.where(credential.c.id < before)
+            with self._connections.reading() as connection:
+                found = [credential_of(row) for row in connection.execute(batch)]
+            yield from found
+            if len(found) < size:
+                return
+            before = found[-1].id
+            limit = None if limit is None else limit - size
+
+    def count(self, selection: Selection, as_of: AsOf) -> int:
+        """How many credentials a selection has."""
+        query = select(func.count()).select_from(credential)
+        query = query.where(*_conditions(selection, as_of))
+        with self._connections.reading() as connection:
+            return connection.execute(query).scalar_one()
+
+    def census(self, as_of: AsOf) -> Census:
+        """All credentials, by status and by what calls for attention: one reading of them all."""
+        query = select(
+            *(_sum(_has_status(status, as_of)) for status in STATUSES),
+            *(_sum(_has_concern(concern, as_of)) for concern in CONCERNS),
+        )
+        with self._connections.reading() as connection:
+            numbers = tuple(connection.execute(query).one())
+        statuses = dict(zip(STATUSES, numbers, strict=False))
+        concerns = dict(zip(CONCERNS, numbers[len(STATUSES) :], strict=True))
+        return Census(cast(dict[Status, int], statuses), cast(dict[Concern, int], concerns))
+
+
+def _conditions(selection: Selection, as_of: AsOf) -> list[ColumnElement[bool]]:
+    conditions = []
+    if selection.mode is not None:
+        conditions.append(credential.c.mode == selection.mode)
+    if selection.status is not None:
+        conditions.append(_has_status(selection.status, as_of))
+    if selection.concern is not None:
+        conditions.append(_has_concern(selection.concern, as_of))
+    if selection.search is not None:
+        conditions.append(_contains(selection.search))
+    return conditions
+
+
+def _key(order: Order, as_of: AsOf) -> ColumnElement[Any]:
+    """What the order compares."""
+    if order.by == "status":
+        numbered = enumerate(STATUSES)
+        return case(*((_has_status(status, as_of), number) for number, status in numbered))
+    keys: dict[str, ColumnElement[Any]] = {
+        "created": credential.c.id,
+        "name": collate(credential.c.name, "NOCASE"),
+        "last_used": credential.c.last_used_at,
+        "expires": credential.c.expires_at,
+    }
+    return keys[order.by]
+
+
+def _ordering(
+    order: Order, number: ColumnElement[int], by: ColumnElement[Any]
+) -> list[ColumnElement[Any]]:
+    if order.by == "created":
+        return [number.desc() if order.descending else number.asc()]
+    # Last either way; SQLite takes what has no value for the smallest.
+    if order.descending:
+        return [by.desc().nulls_last(), number.desc()]
+    return [by.asc().nulls_last(), number.asc()]
+
+
+def _has_status(status: Status, as_of: AsOf) -> ColumnElement[bool]:
+    """As ``Credential.status`` says it."""
+    now = to_milliseconds(as_of.now)
+    if status == "revoked":
+        return credential.c.revoked_at.is_not(None)
+    if status == "expired":
+        return and_(credential.c.revoked_at.is_(None), credential.c.expires_at <= now)
+    running = or_(credential.c.expires_at.is_(None), credential.c.expires_at > now)
+    return and_(credential.c.revoked_at.is_(None), running)
+
+
+def _has_concern(concern: Concern, as_of: AsOf) -> ColumnElement[bool]:
+    """As ``AsOf.concerns`` says it, by the last use that is written down."""
+    active = _has_status("active", as_of)
+    if concern == "due":
+        latest = to_milliseconds(as_of.now - as_of.rotation_age)
+        return and_(active, credential.c.rotated_to.is_(None), credential.c.created_at <= latest)
+    if concern == "unused":
+        latest = to_milliseconds(as_of.now - UNUSED_AGE)
+        last = func.coalesce(credential.c.last_used_at, credential.c.created_at)
+        return and_(active, last <= latest)
+    return and_(active, credential.c.expires_at <= to_milliseconds(as_of.now + EXPIRING_WITHIN))
+
+
+def _sum(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+
+
+def _contains(search: str) -> ColumnElement[bool]:
+    """Whether the name or the key has this text, in any case."""
+    if len(search) > LONGEST_SEARCH:
+        return false()
+    found = _like(credential.c.name, search)
+    if not search.isascii():
+        # LIKE knows the two cases of ASCII letters only: it finds few, and GLOB looks at those.
+        return and_(found, credential.c.name.op("GLOB", is_comparison=True)(_glob(search)))
+    return or_(found, _like(credential.c.api_key, search))
+
+
+def _like(column: ColumnElement[Any], search: str) -> ColumnElement[bool]:
+    pattern = "".join(character if character.isascii() else "_" for character in _escaped(search))
+    # SQLite's LIKE takes ASCII letters in any case.
+    return column.like(f"%{pattern}%", escape="\\")
+
+
+def _escaped(search: str) -> str:
+    return "".join(f"\\{character}" if character in "\\%_" else character for character in search)
+
+
+def _glob(search: str) -> str:
+    """A pattern of GLOB's that finds a text in any case, letter by letter."""
+    return f"*{''.join(map(_either_case, search))}*"
+
+
+def _either_case(character: str) -> str:
+    cases = {character, character.lower(), character.upper(), character.title()}
+    one = sorted(each for each in cases if len(each) == 1)
+    return f"[{''.join(one)}]" if len(one) > 1 or character in "*?[" else character

@@ -1,0 +1,1 @@
+"""SQLite as the store: its file, its connections, migrations, backup and restore."""

@@ -1,0 +1,90 @@
+"""Copies of a whole database: made and checked while it is in use.
+
+SQLite's own backup copies what was committed at one moment, page by page. A copy is one file, in no
+need of a log beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Literal
+
+from latchkey.errors import LatchkeyError
+from latchkey.files.shared_places import create_private, sync_directory
+from latchkey.store.sqlite.location import sqlite_uri
+from latchkey.store.sqlite.migrate import newest_revision
+
+_BUSY_TIMEOUT = 30.0
+
+
+class BackupFailed(LatchkeyError):
+    """A copy could not be made, or is not what it should be; nothing was changed."""
+
+
+def back_up(database: Path, copy: Path, *, owner: int | None = None) -> None:
+    """Copy a database to a new file, mode 0600, durably, and check it; raises BackupFailed.
+
+    The file must not be there. It is whole when it gets its name. Where root makes it, it belongs
+    to ``owner``.
+    """
+    if not copy.name:
+        raise BackupFailed(f"{copy} names no file")
+    draft = copy.with_name(f".{copy.name}.draft-{secrets.token_hex(8)}")
+    try:
+        descriptor = create_private(draft)
+        try:
+            if copy.exists():
+                raise FileExistsError
+            with closing(connect(database, "ro")) as source, closing(connect(draft)) as target:
+                source.backup(target)
+                # One file, which whoever opens it need not be able to write beside.
+                target.execute("PRAGMA journal_mode = DELETE")
+                require_whole(target, database)
+            if owner is not None and os.geteuid() == 0:
+                # Only now: the name of a file of root's leads to no other in the meantime.
+                os.fchown(descriptor, owner, -1)
+            os.fsync(descriptor)
+            # A link, not a rename: it never replaces a file that somebody has just made.
+            os.link(draft, copy)
+            sync_directory(copy.absolute().parent)
+        finally:
+            os.close(descriptor)
+            draft.unlink(missing_ok=True)
+    except FileExistsError:
+        raise BackupFailed(f"{copy} is there already, and nothing is replaced") from None
+    except OSError as error:
+        raise BackupFailed(f"{copy}: {error.strerror}") from None
+    except sqlite3.Error as error:
+        raise BackupFailed(f"{database} cannot be copied: {error}") from None
+
+
+def check_backup(copy: Path) -> None:
+    """Raise BackupFailed unless the file is a whole database of ours, of no later version."""
+    try:
+        with closing(connect(copy, "ro")) as connection:
+            require_whole(connection, copy)
+            revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+    except sqlite3.Error as error:
+        raise BackupFailed(f"{copy} is no backup: {error}") from None
+    if len(revisions) != 1 or revisions[0][0] > newest_revision():
+        raise BackupFailed(f"{copy} is of another version")
+
+
+def connect(path: Path, mode: Literal["ro", "rw"] = "rw") -> sqlite3.Connection:
+    """A connection of SQLite's own to a file that is there, in autocommit."""
+    connection = sqlite3.connect(
+        sqlite_uri(path, mode), uri=True, timeout=_BUSY_TIMEOUT, isolation_level=None
+    )
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def require_whole(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise BackupFailed where SQLite finds the database damaged."""
+    (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if found != "ok":
+        raise BackupFailed(f"{path} is damaged: {found}")

@@ -1,0 +1,135 @@
+"""The connections of one store: for single reads, and for transactions that write."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from types import TracebackType
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from latchkey.errors import StoreError
+from latchkey.store.lookup import Lookup
+from latchkey.store.sqlite.engines import files_of, open_reader, open_writer
+from latchkey.store.sqlite.location import database_path
+from latchkey.store.sqlite.pinned import Files, PinnedFile
+from latchkey.store.sqlite.places import ChangePlaces
+
+
+class Connections:
+    """Two pools over one database file, and ``lookup``. For many threads; not across a fork."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int,
+        lookup_timeout: float,
+        write_timeout: float,
+        change_places: int | None = None,
+    ) -> None:
+        """Open nothing yet. The timeouts, in seconds, bound the wait for another's lock.
+
+        ``change_places`` is how many threads may write at once; None for any number.
+        """
+        self.places = ChangePlaces(change_places)
+        self._file = PinnedFile(database_path(url))
+        self._reader = open_reader(self._file, busy_timeout=lookup_timeout, pool_size=pool_size)
+        self._writer = open_writer(self._file, busy_timeout=write_timeout, pool_size=pool_size)
+        self.lookup = Lookup(self._file, busy_timeout=lookup_timeout)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection in autocommit with no open statement; faults become StoreError."""
+        with translated, self._reader.connect() as connection:
+            with _discarded_on_fault(connection):
+                yield connection
+
+    @contextmanager
+    def writing(
+        self, on_commit: Callable[[], None] | None = None, *, upkeep: bool = False
+    ) -> Iterator[Connection]:
+        """A connection in a BEGIN IMMEDIATE transaction, committed at the end of the block.
+
+        Faults become StoreError; an exception of the block rolls the transaction back.
+        ``on_commit`` is called immediately before the COMMIT, whose outcome is unknown where it
+        fails; it is not called where nothing can have been committed. Raises ChangesBusy where
+        too many changes are waiting already; ``upkeep`` takes no place among them.
+        """
+        place = nullcontext() if upkeep else self.places.place()
+        with place, translated, self._writer.connect() as connection:
+            with _discarded_on_fault(connection):
+                with connection.begin():
+                    files = files_of(connection)
+                    yield connection
+                    if on_commit is not None:
+                        on_commit()
+            if not upkeep:
+                self._confirm(files)
+
+    def look_after(self) -> None:
+        """Notice within the upkeep's interval, also where nobody asks, that a file was replaced.
+
+        Raises StoreError where that cannot be put right.
+        """
+        self._file.mend()
+        with self.reading():
+            pass
+
+    def _confirm(self, files: Files) -> None:
+        """Make sure of what was committed just now; raises StoreError where that fails.
+
+        The log may have been taken away during the transaction; then it is saved before the answer.
+        """
+        if self._file.identify() != files:
+            # The next connection saves the log, and fails where it cannot.
+            with self.reading() as connection:
+                found = files_of(connection)
+            if found.database != files.database:
+                raise StoreError("the database file was replaced during the transaction")
+        else:
+            self._file.require(files)
+
+    def close(self) -> None:
+        """Close the connections, all idle by now; new ones are opened where they are needed."""
+        self.lookup.close()
+        self._reader.dispose()
+        self._writer.dispose()
+        self._file.close()
+
+
+class _Translation:
+    """Makes every failure of the database, or of what is in it, a StoreError.
+
+    A class, since a generator takes several times as long to enter, and lookups are many.
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, (SQLAlchemyError, sqlite3.Error)):
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            raise StoreError(f"{type(cause).__name__}: {cause}") from error
+        if isinstance(error, (TypeError, ValueError, AttributeError, OverflowError)):
+            # A value that somebody put there by hand, of a type that the column does not have.
+            raise StoreError(f"a row cannot be read: {type(error).__name__}: {error}") from None
+
+
+translated = _Translation()
+
+
+@contextmanager
+def _discarded_on_fault(connection: Connection) -> Iterator[None]:
+    """Close a connection that failed: one that met a broken file may not see it mended."""
+    try:
+        yield
+    except DBAPIError:
+        connection.invalidate()
+        raise

@@ -1,0 +1,193 @@
+"""Bringing the database to the current schema: once, under a file lock, in a child process.
+
+The child opens the connections, so that none crosses the fork of the workers. It also makes the
+directory and the file where they are missing, switches the file to WAL, and counts the active
+credentials for the report at the start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from latchkey.errors import ConfigurationError, LatchkeyError
+from latchkey.files.locks import LockHeld, lock_within
+from latchkey.files.owner import acting_as_owner, as_caller
+from latchkey.files.shared_places import create_private, make_directory, open_lock, sync_directory
+from latchkey.store.sqlite.location import database_path
+from latchkey.store.sqlite.pinned import is_sqlite
+
+_URL_VARIABLE = "LATCHKEY_DATABASE_URL"
+_BUSY_TIMEOUT = 30.0
+_LOCK_PATIENCE = 60.0
+_ACTIVE = """
+    SELECT derivation_id, count(*) FROM credential
+    WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)
+    GROUP BY derivation_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationReport:
+    """What the child found: was the file made just now, and what is in it.
+
+    Active credentials are counted by key id; ``audit_rows`` is the audit log's last number.
+    """
+
+    created: bool
+    active_by_derivation: dict[str, int]
+    audit_rows: int
+
+
+def migrate_in_child(url: str) -> MigrationReport:
+    """Migrate in a fresh process and wait for it; raises ConfigurationError with its reason."""
+    database_path(url)
+    # As the caller, who can reach the interpreter in any case; it becomes the owner by itself.
+    with as_caller():
+        child = subprocess.run(
+            # -P: the working directory is the operator's, and no place to load modules from.
+            [sys.executable, "-P", "-m", "latchkey.store.sqlite.migrate"],
+            # What it says is read as UTF-8, whatever the locale is.
+            env={**os.environ, _URL_VARIABLE: url, "PYTHONIOENCODING": "utf-8:backslashreplace"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+    if child.returncode != 0:
+        lines = child.stderr.strip().splitlines() or [f"exit status {child.returncode}"]
+        raise ConfigurationError(f"the database could not be prepared: {lines[-1]}")
+    return MigrationReport(**json.loads(child.stdout))
+
+
+def migrate(url: str) -> MigrationReport:
+    """Bring the database to the current schema, in this process; see the module's first lines.
+
+    Raises ConfigurationError where the file or its directory cannot be made or used.
+    """
+    path = database_path(url)
+    try:
+        make_directory(path.parent)
+        with database_lock(path):
+            created = _create(path)
+            refuse_what_is_broken(path)
+            found = None if created else _found_if_current(path)
+            if found is None:
+                from latchkey.store.sqlite.upgrade import upgrade
+
+                upgrade(path, busy_timeout=_BUSY_TIMEOUT)
+                with closing(sqlite3.connect(path, timeout=_BUSY_TIMEOUT)) as connection:
+                    found = _found(connection)
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename or path}: {error.strerror}") from None
+    except sqlite3.Error as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    return MigrationReport(created, *found)
+
+
+@contextmanager
+def database_lock(path: Path) -> Iterator[None]:
+    """Hold the lock of the processes that make a database; it ends with the process.
+
+    Raises ConfigurationError where another one keeps it for longer than a migration takes.
+    """
+    descriptor = open_lock(path.with_name(f"{path.name}.migration-lock"))
+    try:
+        lock_within(descriptor, _LOCK_PATIENCE)
+        yield
+    except LockHeld:
+        raise ConfigurationError(
+            f"{path}: another process has been preparing the database for {_LOCK_PATIENCE:.0f} s"
+        ) from None
+    finally:
+        os.close(descriptor)
+
+
+def _create(path: Path) -> bool:
+    """Make an empty database file for the owner alone, durably; False if there is one."""
+    try:
+        os.close(create_private(path))
+    except FileExistsError:
+        return False
+    sync_directory(path.parent)
+    return True
+
+
+def refuse_what_is_broken(path: Path) -> None:
+    """Keep SQLite away from a broken file whose log may still have what was in it.
+
+    It would delete the log of an empty file, and move that of any other into it. Raises
+    ConfigurationError, and OSError where the file cannot be looked at.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if path.stat().st_size == 0:
+        if log.exists():
+            raise ConfigurationError(f"{path}: the file is empty, but {log.name} is not gone")
+    elif not is_sqlite(path):
+        raise ConfigurationError(f"{path}: file is not a database")
+
+
+def _found_if_current(path: Path) -> tuple[dict[str, int], int] | None:
+    """What the report says of a current database; None where migrations may be to run.
+
+    What is wrong with a database is for the migrations to say. SQLite alone answers this, so that
+    most starts load neither Alembic nor SQLAlchemy.
+    """
+    try:
+        with closing(sqlite3.connect(path, timeout=0)) as connection:
+            revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+            mode = connection.execute("PRAGMA journal_mode").fetchone()
+            if (mode, revisions) != (("wal",), [(newest_revision(),)]):
+                return None
+            return _found(connection)
+    except sqlite3.DatabaseError:
+        return None
+
+
+def _found(connection: sqlite3.Connection) -> tuple[dict[str, int], int]:
+    """The active credentials by the key that made them, and the audit log's last number."""
+    (rows,) = connection.execute("SELECT coalesce(max(number), 0) FROM audit").fetchone()
+    return active_by_derivation(connection, _now()), rows
+
+
+def newest_revision() -> str:
+    """The revision that the last of the migrations leads to, by the numbers of their files."""
+    migrations = Path(__file__).with_name("migrations") / "versions"
+    return max(file.name.partition("_")[0] for file in migrations.glob("[0-9]*.py"))
+
+
+def active_by_derivation(connection: sqlite3.Connection, now: int) -> dict[str, int]:
+    """How many credentials are neither revoked nor expired, by the key that made them.
+
+    ``now`` in milliseconds since 1970, UTC, as the database has its times.
+    """
+    return dict(connection.execute(_ACTIVE, (now,)).fetchall())
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def main() -> int:
+    """Run in the child: migrate what the environment names, print the report as JSON."""
+    try:
+        url = os.environ[_URL_VARIABLE]
+        with acting_as_owner(database_path(url)):
+            report = migrate(url)
+    except LatchkeyError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(json.dumps(asdict(report)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,15 @@
+"""Alembic's entry: runs the migrations on the connection that `upgrade` hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from latchkey.store.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    # SQLite cannot alter most of a table in place; Alembic then copies it.
+    render_as_batch=True,
+)
+context.run_migrations()

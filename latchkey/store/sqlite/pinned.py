@@ -1,0 +1,322 @@
+"""The database file that is in use, held on to: so that a fault of the file costs no data.
+
+SQLite finds the write-ahead log by its name. Where the file was replaced and its log left behind,
+SQLite would read and write the new file through it, serving what was deleted and spoiling what is
+new. And the last connection to be closed moves the log into the file and deletes it, even while
+that file is full of garbage that is about to be mended. So one connection stays open, and a file
+that the log does not belong to is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import stat
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from latchkey.errors import StoreError
+from latchkey.files.shared_places import open_regular
+from latchkey.store.sqlite import wal
+from latchkey.store.sqlite.held_files import hold, release
+
+log = logging.getLogger("latchkey")
+
+_MAGIC = b"SQLite format 3\0"
+_CHUNK = 1 << 20
+
+
+class FileIdentity(NamedTuple):
+    """Which file it is, whatever its name: the device and the inode."""
+
+    device: int
+    inode: int
+
+
+class Files(NamedTuple):
+    """The files that make up a database in use; None for one that is not there."""
+
+    database: FileIdentity
+    log: FileIdentity | None
+    log_index: FileIdentity | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Pin:
+    """A file in use: ``anchor`` keeps its log alive, the descriptors the content readable.
+
+    ``log`` and ``index`` are None for a database that is not in WAL mode.
+    """
+
+    files: Files
+    anchor: sqlite3.Connection
+    descriptor: int
+    log: int | None
+    index: int | None
+
+
+class PinnedFile:
+    """The database file of one store. Safe to use from many threads; not across a fork."""
+
+    def __init__(self, path: Path) -> None:
+        """Open nothing yet."""
+        self.path = path
+        # Each lookup asks for them, and a Path is made a text in Python.
+        self._name = os.fspath(path)
+        self._log_name = f"{self._name}-wal"
+        self._index_name = f"{self._name}-shm"
+        self._lock = threading.Lock()
+        # The last is the file in use. The others are kept, with all their locks: closing any
+        # descriptor of a file drops the process's locks on it, and its name may come back.
+        self._pins: list[_Pin] = []
+
+    def identify(self) -> Files:
+        """The identity of the files at the path; the database must be there and usable.
+
+        An open file stays usable after its name or its permissions have gone: what the operator
+        took away must not go on being served, so the name is what counts. Raises StoreError.
+        """
+        try:
+            status = os.stat(self._name)
+        except OSError as error:
+            raise StoreError(f"cannot find the database file: {error.strerror}") from None
+        if not stat.S_ISREG(status.st_mode):
+            raise StoreError("the database is not a regular file")
+        if not os.access(self._name, os.R_OK | os.W_OK):
+            raise StoreError("no permission to read and write the database file")
+        if status.st_size == 0:
+            # SQLite would take it for a new database, and delete the log.
+            raise StoreError("the database file is empty")
+        identity = FileIdentity(status.st_dev, status.st_ino)
+        return Files(identity, _identity(self._log_name), _identity(self._index_name))
+
+    def pin(self, open_anchor: Callable[[], sqlite3.Connection], patience: float) -> Files:
+        """Hold on to the files at the path, if they are not the ones held already.
+
+        Where only the log was taken away, what it held is saved first. ``patience`` bounds, in
+        seconds, the wait for another thread that does. Raises StoreError after that, for a file
+        that is no database, for one that the log beside it does not belong to, which nothing of
+        SQLite's has touched then, and where the log or its index cannot be replaced safely.
+        """
+        if not self._lock.acquire(timeout=patience):
+            raise StoreError("another thread is still opening the database")
+        try:
+            files = self.identify()
+            current = self._pins[-1] if self._pins else None
+            if current is not None and current.files == files:
+                return files
+            if current is not None and current.files.database == files.database:
+                if current.log is not None:
+                    self._save_log(current, files)
+                    self._pins[-1] = self._renewed(current, open_anchor)
+                    return self._pins[-1].files
+            self._pins.append(self._former_pin(files) or self._new_pin(files, open_anchor))
+            return self._pins[-1].files
+        finally:
+            self._lock.release()
+
+    def require(self, files: Files) -> None:
+        """Raise StoreError unless these files are still in place, and the log is whole.
+
+        Within a write transaction: nobody else changes the log meanwhile.
+        """
+        if self.identify() != files:
+            raise StoreError("a file of the database was replaced before the transaction began")
+        pin = self._pins[-1] if self._pins else None
+        if pin is not None and pin.files == files and not _is_whole(pin):
+            raise StoreError(f"{self._log_name} was cut")
+
+    def mend(self) -> None:
+        """Have SQLite read a log anew that somebody has cut; what was cut off is lost.
+
+        It would otherwise go by its index, which says more than there is. Raises StoreError.
+        """
+        with self._lock:
+            pin = self._pins[-1] if self._pins else None
+            if pin is None or pin.index is None or self.identify() != pin.files or _is_whole(pin):
+                return
+            said = wal.read_index(pin.index)
+            wal.reset(pin.index)
+        lost = said is not None and said.needs_log
+        log.error(
+            "%s was cut while in use: %s",
+            self._log_name,
+            "the changes in it are lost; compare with: latchkey audit verify"
+            if lost
+            else "nothing is lost, since all of it was in the database already",
+        )
+
+    def close(self) -> None:
+        """Let go of the file; every other connection of the store is closed before."""
+        with self._lock:
+            for pin in self._pins:
+                pin.anchor.close()
+                if pin.log is not None:
+                    os.close(pin.log)
+                for descriptor in (pin.descriptor, pin.index):
+                    if descriptor is not None:
+                        release(descriptor)
+            self._pins.clear()
+
+    def _save_log(self, pin: _Pin, files: Files) -> None:
+        """Have everything in the database that a log holds which is no longer in its place.
+
+        The anchor still has that log open, and shares the index with every other connection, so
+        its checkpoint excludes all of them. It leaves an empty log: a connection that still has
+        the old one cannot find anything in it later, and the next writer begins a new one.
+        """
+        assert pin.log is not None  # noqa: S101
+        assert pin.index is not None  # noqa: S101
+        index = wal.read_index(pin.index)
+        if index is not None and wal.holds(pin.log, index) and index.last_frame:
+            # Where another index is in its place, its connections would not be excluded.
+            if files.log_index in (None, pin.files.log_index):
+                self._checkpoint(pin)
+        if files.log_index != pin.files.log_index:
+            raise StoreError(
+                f"{self._index_name} was removed or replaced while in use, so processes cannot "
+                "exclude each other: stop all processes that use the database, then start again"
+            )
+        index = wal.read_index(pin.index)
+        if index is None or index.last_frame == 0:
+            return
+        # Another process has saved the log, and a change has begun the new one.
+        if not self._log_in_place_holds(index):
+            raise StoreError(
+                f"{self._log_name} was replaced while in use, and the former one cannot be saved: "
+                "stop all processes that use the database, and compare it with a backup"
+            )
+
+    def _checkpoint(self, pin: _Pin) -> None:
+        try:
+            busy, *_ = pin.anchor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._log_name} is not in its place: {error}") from None
+        if busy:
+            raise StoreError(f"{self._log_name} is not in its place, and the database is busy")
+        log.error(
+            "%s was removed or replaced while in use: what it held is saved in the database",
+            self._log_name,
+        )
+
+    def _log_in_place_holds(self, index: wal.Index) -> bool:
+        try:
+            descriptor = os.open(self._log_name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return False
+        try:
+            return wal.holds(descriptor, index)
+        finally:
+            os.close(descriptor)
+
+    def _renewed(self, pin: _Pin, open_anchor: Callable[[], sqlite3.Connection]) -> _Pin:
+        """The pin of the same file with the log that is in place now, which may be a foreign one.
+
+        What a foreign one holds must not be taken for ours after a crash: it is emptied while it
+        is not in use yet.
+        """
+        assert pin.log is not None  # noqa: S101
+        assert pin.index is not None  # noqa: S101
+        with ExitStack() as undo:
+            anchor = open_anchor()
+            undo.callback(anchor.close)
+            anchor.execute("BEGIN IMMEDIATE")
+            index = wal.read_index(pin.index)
+            if index is not None and index.last_frame == 0:
+                os.truncate(self._log_name, 0)
+            anchor.execute("ROLLBACK")
+            descriptor = os.open(self._log_name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            undo.callback(os.close, descriptor)
+            files = self.identify()
+            undo.pop_all()
+        pin.anchor.close()
+        os.close(pin.log)
+        return _Pin(files, anchor, pin.descriptor, descriptor, pin.index)
+
+    def _former_pin(self, files: Files) -> _Pin | None:
+        """Take out the pin of a file that has come back as it was, with its log."""
+        for number, pin in enumerate(self._pins):
+            if pin.files == files:
+                return self._pins.pop(number)
+        return None
+
+    def _new_pin(self, files: Files, open_anchor: Callable[[], sqlite3.Connection]) -> _Pin:
+        with ExitStack() as undo:
+            try:
+                descriptor = hold(self._name, os.O_RDONLY)
+                undo.callback(release, descriptor)
+                if not _has_magic(descriptor):
+                    raise StoreError("the database file is not a SQLite database")
+                self._refuse_a_foreign_log(descriptor)
+            except OSError as error:
+                raise StoreError(f"cannot read the database file: {error.strerror}") from None
+            anchor = open_anchor()
+            undo.callback(anchor.close)
+            # Reads, and so takes the lock and opens the log.
+            anchor.execute("PRAGMA schema_version").fetchone()
+            log_descriptor = index_descriptor = None
+            if anchor.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+                try:
+                    log_descriptor = os.open(self._log_name, os.O_RDONLY | os.O_CLOEXEC)
+                    undo.callback(os.close, log_descriptor)
+                    # To write: a log that was cut is read anew.
+                    index_descriptor = hold(self._index_name, os.O_RDWR)
+                    undo.callback(release, index_descriptor)
+                except OSError as error:
+                    raise StoreError(f"cannot read {error.filename}: {error.strerror}") from None
+            found = self.identify()
+            if found.database != files.database:
+                raise StoreError("the database file was replaced while it was being opened")
+            undo.pop_all()
+        return _Pin(found, anchor, descriptor, log_descriptor, index_descriptor)
+
+    def _refuse_a_foreign_log(self, descriptor: int) -> None:
+        found = _identity(self._log_name)
+        if found is None:
+            return
+        for pin in self._pins:
+            if pin.files.log == found and not _same_content(pin.descriptor, descriptor):
+                raise StoreError(
+                    f"the database file was replaced, and {self.path.name}-wal belongs to the "
+                    "former one: remove it, and the -shm file beside it"
+                )
+
+
+def _identity(name: str) -> FileIdentity | None:
+    try:
+        status = os.stat(name)
+    except OSError:
+        return None
+    return FileIdentity(status.st_dev, status.st_ino)
+
+
+def _is_whole(pin: _Pin) -> bool:
+    return pin.log is None or pin.index is None or wal.is_whole(pin.log, pin.index)
+
+
+def is_sqlite(path: Path) -> bool:
+    """Whether the file begins as a SQLite database does; for one that nobody has open here."""
+    descriptor = open_regular(path)
+    try:
+        return _has_magic(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _has_magic(descriptor: int) -> bool:
+    return os.pread(descriptor, len(_MAGIC), 0) == _MAGIC
+
+
+def _same_content(one: int, other: int) -> bool:
+    size = os.fstat(one).st_size
+    if os.fstat(other).st_size != size:
+        return False
+    return all(
+        os.pread(one, _CHUNK, offset) == os.pread(other, _CHUNK, offset)
+        for offset in range(0, size, _CHUNK)
+    )

@@ -1,0 +1,300 @@
+"""Putting a backup in a database's place, without undoing what has been ended since.
+
+The new database is made beside the former one, and gets from it how keys have ended, what the
+audit log says since, and who may no longer sign in. Only then it takes its name, in one step.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Collection
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from latchkey.errors import ConfigurationError, LatchkeyError
+from latchkey.files.shared_places import keep_owner, sync_directory
+from latchkey.store.rows import to_milliseconds
+from latchkey.store.sqlite.backup import BackupFailed, connect, require_whole
+from latchkey.store.sqlite.location import sqlite_uri
+from latchkey.store.sqlite.migrate import (
+    active_by_derivation,
+    newest_revision,
+    refuse_what_is_broken,
+)
+
+# Failures that say nothing about what is in a file.
+_PASSING = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_INTERRUPT,
+)
+# What is read of the former database.
+_READ = ("credential", "administrator", "audit")
+
+# Which credential of the former database is which of the restored one: the same key, or the same
+# imported token, which gets another key where it is imported once more.
+_COUNTERPARTS = """
+    CREATE TEMP TABLE counterpart AS
+    SELECT c.id AS id, f.id AS former_id FROM main.credential AS c
+    JOIN former.credential AS f ON f.api_key = c.api_key
+    UNION
+    SELECT c.id, f.id FROM main.credential AS c
+    JOIN former.credential AS f ON f.secret_hash = c.secret_hash
+    WHERE c.origin = 'imported' AND f.origin = 'imported'
+"""
+_REVOKE = """
+    UPDATE main.credential SET revoked_at = there.revoked_at
+    FROM (SELECT p.id, min(f.revoked_at) AS revoked_at FROM temp.counterpart AS p
+          JOIN former.credential AS f ON f.id = p.former_id GROUP BY p.id) AS there
+    WHERE there.id = credential.id
+    AND credential.revoked_at IS NULL AND there.revoked_at IS NOT NULL
+    RETURNING api_key
+"""
+_END_SOONER = """
+    UPDATE main.credential SET expires_at = there.expires_at
+    FROM (SELECT p.id, min(f.expires_at) AS expires_at FROM temp.counterpart AS p
+          JOIN former.credential AS f ON f.id = p.former_id GROUP BY p.id) AS there
+    WHERE there.id = credential.id AND there.expires_at IS NOT NULL
+    AND (credential.expires_at IS NULL OR there.expires_at < credential.expires_at)
+    RETURNING api_key
+"""
+# Also where the overlap did not bring the end forward: a rotated key is not rotated once more, and
+# its end is not put off.
+_ROTATE = """
+    UPDATE main.credential SET (rotated_to, original_expires_at) =
+        (there.rotated_to, there.original_expires_at)
+    FROM (SELECT p.id, f.rotated_to, f.original_expires_at FROM temp.counterpart AS p
+          JOIN former.credential AS f ON f.id = p.former_id
+          WHERE f.rotated_to IS NOT NULL) AS there
+    WHERE there.id = credential.id
+    AND (there.rotated_to IS NOT credential.rotated_to
+         OR there.original_expires_at IS NOT credential.original_expires_at)
+    RETURNING api_key
+"""
+_SCOPES = """
+    SELECT c.id, c.api_key, c.scopes, f.id, CAST(f.scopes AS TEXT) FROM temp.counterpart AS p
+    JOIN main.credential AS c ON c.id = p.id JOIN former.credential AS f ON f.id = p.former_id
+    WHERE f.scopes <> c.scopes ORDER BY c.id
+"""
+_NARROW = """
+    UPDATE main.credential SET scopes = (SELECT scopes FROM former.credential WHERE id = ?)
+    WHERE id = ?
+"""
+# Keys that the backup lacks: those that have ended, or a pair could be registered, or a token
+# imported, once more; and the successors of others, which are all that their clients have. Of
+# another database's descent, a number may be in use: it gets one of its own.
+_CARRY = """
+    INSERT INTO main.credential (id, {columns})
+    SELECT CASE WHEN id IN (SELECT id FROM main.credential) THEN NULL ELSE id END, {columns}
+    FROM former.credential
+    WHERE id NOT IN (SELECT former_id FROM temp.counterpart)
+    AND (revoked_at IS NOT NULL OR expires_at IS NOT NULL OR api_key IN
+        (SELECT rotated_to FROM former.credential WHERE rotated_to IS NOT NULL))
+    ORDER BY former.credential.id
+"""
+_LACKED = """
+    SELECT count(*) FROM former.credential
+    WHERE id NOT IN (SELECT former_id FROM temp.counterpart)
+"""
+# Numbers are never given again, also those of tables that had no rows yet.
+_RAISE_NUMBERS = """
+    UPDATE main.sqlite_sequence SET seq = max(seq, coalesce(
+        (SELECT f.seq FROM former.sqlite_sequence AS f WHERE f.name = sqlite_sequence.name), 0))
+"""
+_ADD_NUMBERS = """
+    INSERT INTO main.sqlite_sequence (name, seq) SELECT name, seq FROM former.sqlite_sequence
+    WHERE name NOT IN (SELECT name FROM main.sqlite_sequence)
+"""
+_KEEP_OUT = """
+    UPDATE administrator SET (password_hash, disabled_at) =
+        (SELECT f.password_hash, coalesce(f.disabled_at, administrator.disabled_at)
+         FROM former.administrator AS f WHERE f.name = administrator.name)
+    WHERE name IN (SELECT f.name FROM former.administrator AS f)
+"""
+# Who was removed since may be let in again by name; nobody comes back by a restore.
+_DISABLE_REMOVED = """
+    UPDATE main.administrator SET disabled_at = coalesce(disabled_at, ?)
+    WHERE name NOT IN (SELECT f.name FROM former.administrator AS f)
+    RETURNING name
+"""
+
+ScopesWithin = Callable[[Collection[str], Collection[str]], bool]
+"""Whether the first scopes allow nothing that the second do not."""
+
+
+class FormerUnreadable(LatchkeyError):
+    """The database in use is not there, or cannot be read: what ended in it cannot be known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What a restored database took over from the former one.
+
+    ``ended`` are keys that would otherwise have come back, or ended later; ``rotated`` others that
+    were rotated; ``narrowed`` those that could otherwise do more; ``kept`` how many were taken over
+    that the backup lacks, ``lost`` how many were not. ``audited`` says that the log goes on where
+    the former one ended. ``kept_out`` are administrators whom the former one lacks.
+    """
+
+    ended: list[str]
+    rotated: list[str]
+    narrowed: list[str]
+    kept: int
+    lost: int
+    audited: bool
+    kept_out: list[str]
+
+
+def require_readable(former: Path, restored: Path) -> None:
+    """Raise FormerUnreadable unless a database can be opened and read, and is of our schema.
+
+    ``restored`` has the schema of today; the former one may have an earlier. Raises sqlite3.Error
+    or PermissionError where that says nothing about what is in it, as that it is locked.
+    """
+    try:
+        refuse_what_is_broken(former)
+        with closing(connect(former)) as connection:
+            require_whole(connection, former)
+            revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+            if len(revisions) != 1 or not str(revisions[0][0]) <= newest_revision():
+                raise FormerUnreadable(f"{former} is of another version")
+            if revisions[0][0] == newest_revision():
+                connection.execute("ATTACH ? AS restored", (sqlite_uri(restored),))
+                for table in _READ:
+                    columns = ", ".join(_columns(connection, "restored", table))
+                    query = f"SELECT {columns} FROM main.{table} LIMIT 1"  # noqa: S608 - own names
+                    connection.execute(query)
+    except FileNotFoundError:
+        raise FormerUnreadable(f"there is no {former}") from None
+    except PermissionError:
+        raise
+    except (OSError, ConfigurationError, BackupFailed) as error:
+        raise FormerUnreadable(str(error)) from None
+    except sqlite3.Error as error:
+        # Python's own errors, as of text that is none, have no code.
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING:
+            raise
+        raise FormerUnreadable(f"{former}: {error}") from None
+
+
+def carry_over(restored: Path, former: Path, lies_within: ScopesWithin, now: datetime) -> Carried:
+    """Have what ended in the former database be ended in the restored one; in one transaction.
+
+    No key may do more than in the former one either: where what it may do there is not all that
+    the backup gives it, which ``lies_within`` says, it keeps the scopes that it has there.
+    Administrators whom the former one lacks are disabled, as of ``now`` in UTC. Both have the
+    current schema, and nobody else uses the restored one. Raises sqlite3.Error.
+    """
+    with closing(connect(restored)) as connection:
+        # What somebody put there by other means is no scope, and no reason to stop.
+        connection.text_factory = _readable
+        connection.execute("ATTACH ? AS former", (sqlite_uri(former),))
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(_COUNTERPARTS)
+        # First: a number that is given below must be no other's.
+        connection.execute(_RAISE_NUMBERS)
+        connection.execute(_ADD_NUMBERS)
+        ended = [row[0] for row in connection.execute(_REVOKE).fetchall()]
+        ended += [row[0] for row in connection.execute(_END_SOONER).fetchall()]
+        rotated = [row[0] for row in connection.execute(_ROTATE).fetchall()]
+        narrowed = _carry_scopes(connection, lies_within)
+        (lacked,) = connection.execute(_LACKED).fetchone()
+        kept = _carry_credentials(connection)
+        connection.execute(_KEEP_OUT)
+        removed = connection.execute(_DISABLE_REMOVED, (to_milliseconds(now),)).fetchall()
+        audited = _carry_audit_log(connection)
+        connection.execute("COMMIT")
+    ended = list(dict.fromkeys(ended))
+    kept_out = sorted(row[0] for row in removed)
+    rotated = sorted(set(rotated).difference(ended))
+    return Carried(ended, rotated, narrowed, kept, lacked - kept, audited, kept_out)
+
+
+def active_keys(restored: Path, now: datetime) -> dict[str, int]:
+    """How many credentials of it are active, by the derivation key that made them."""
+    with closing(connect(restored)) as connection:
+        return active_by_derivation(connection, to_milliseconds(now))
+
+
+def end_sessions(restored: Path) -> None:
+    """Sign everybody out of the console: sessions that were ended since must not come back."""
+    with closing(connect(restored)) as connection:
+        connection.execute("DELETE FROM console_session")
+        connection.execute("DELETE FROM set_up_link")
+
+
+def put_in_place(restored: Path, database: Path, aside: Path) -> None:
+    """Give the restored database its name, and the former one, with what is its own, another.
+
+    For who has made sure that nobody else uses them. At every moment one of the two is whole in
+    its place. Raises OSError, and sqlite3.Error before anything is changed.
+    """
+    with closing(connect(restored)) as connection:
+        # Whatever its log still had is in the file that gets the name.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    if database.exists():
+        try:
+            with closing(connect(database)) as former:
+                former.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error:
+            # It is damaged: its log goes with it, as it is.
+            pass
+        with open(restored, "rb") as file:
+            keep_owner(file.fileno(), database.stat())
+        os.link(database, aside)
+    for suffix in ("-wal", "-shm"):
+        beside = database.with_name(f"{database.name}{suffix}")
+        if beside.exists():
+            beside.rename(aside.with_name(f"{aside.name}{suffix}"))
+    restored.rename(database)
+    sync_directory(database.parent)
+
+
+def _carry_scopes(connection: sqlite3.Connection, lies_within: ScopesWithin) -> list[str]:
+    """Give keys whose scopes were narrowed, or became others, those of now; which they are."""
+    narrowed = [
+        (number, former_number, api_key)
+        for number, api_key, backed_up, former_number, present in connection.execute(_SCOPES)
+        if not lies_within(backed_up.split(), present.split())
+    ]
+    connection.executemany(_NARROW, [(former, number) for number, former, _ in narrowed])
+    return [api_key for _, _, api_key in narrowed]
+
+
+def _carry_credentials(connection: sqlite3.Connection) -> int:
+    columns = ", ".join(_columns(connection, "main", "credential")[1:])
+    return connection.execute(_CARRY.format(columns=columns)).rowcount
+
+
+def _columns(connection: sqlite3.Connection, schema: str, table: str) -> list[str]:
+    """The columns of a table in their order; the first is the number of the row."""
+    return [row[1] for row in connection.execute(f"PRAGMA {schema}.table_info({table})")]
+
+
+def _readable(text: bytes) -> str:
+    return text.decode(errors="replace")
+
+
+def _carry_audit_log(connection: sqlite3.Connection) -> bool:
+    """Add the former log's rows after the last common one; False where they have none."""
+    last = connection.execute(
+        "SELECT number, CAST(mac AS BLOB) FROM main.audit ORDER BY number DESC LIMIT 1"
+    ).fetchone()
+    if last is not None:
+        there = connection.execute(
+            "SELECT CAST(mac AS BLOB) FROM former.audit WHERE number = ?", (last[0],)
+        ).fetchone()
+        if there is None or there[0] != last[1]:
+            return False
+    connection.execute(
+        "INSERT INTO main.audit SELECT * FROM former.audit WHERE number > ? ORDER BY number",
+        (0 if last is None else last[0],),
+    )
+    return True

@@ -1,0 +1,44 @@
+"""The migrations themselves, run by Alembic on a database file that is there."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError
+
+from latchkey.errors import ConfigurationError
+from latchkey.store.sqlite.engines import open_writer
+from latchkey.store.sqlite.pinned import PinnedFile
+
+
+def upgrade(path: Path, *, busy_timeout: float) -> None:
+    """Switch the file to WAL, which it keeps, and run the migrations in one transaction.
+
+    ``busy_timeout`` in seconds bounds the wait for another's lock. Raises ConfigurationError for
+    a database of another version or a failed migration, and sqlite3.Error.
+    """
+    with closing(sqlite3.connect(path, timeout=busy_timeout)) as connection:
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise ConfigurationError(f"{path}: the file system does not support SQLite's WAL")
+    config = Config()
+    config.set_main_option("script_location", "latchkey.store.sqlite:migrations")
+    config.set_main_option("path_separator", "os")
+    file = PinnedFile(path)
+    engine = open_writer(file, busy_timeout=busy_timeout, pool_size=1)
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except CommandError as error:
+        raise ConfigurationError(f"{path}: not a database of this version: {error}") from None
+    except DBAPIError as error:
+        raise ConfigurationError(f"{path}: {error.orig}") from None
+    finally:
+        engine.dispose()
+        file.close()

@@ -1,0 +1,299 @@
+"""The use of credentials: counted in shared memory, written down here, each use exactly once.
+
+A segment of shared memory counts cumulatively. For each credential a watermark says how much of
+that segment's count the tables already have; it moves in the same transaction as they do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    String,
+    bindparam,
+    cast,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+    update,
+)
+from sqlalchemy.dialects.sqlite import insert
+
+from latchkey.credentials.models import (
+    REFUSAL_REASONS,
+    SIGHTINGS_KEPT,
+    Sighting,
+    Tally,
+    UsageRecord,
+)
+from latchkey.store.rows import from_milliseconds, to_milliseconds
+from latchkey.store.sqlite.connections import Connections
+from latchkey.store.tables import credential, refusal, sighting, usage, usage_watermark
+
+_HOUR = 3_600_000
+_DAY = 24 * _HOUR
+# Credentials in one transaction: other writers wait for no longer than that takes.
+_BATCH = 500
+
+_COUNTED = ("uses", *REFUSAL_REASONS)
+
+_add_uses = insert(usage)
+_add_uses = _add_uses.on_conflict_do_update(
+    index_elements=["credential_id", "hour"],
+    set_={"uses": usage.c.uses + _add_uses.excluded.uses},
+)
+_add_refusals = insert(refusal)
+_add_refusals = _add_refusals.on_conflict_do_update(
+    index_elements=["credential_id", "reason"],
+    set_={"refusals": refusal.c.refusals + _add_refusals.excluded.refusals},
+)
+_set_watermark = insert(usage_watermark)
+_set_watermark = _set_watermark.on_conflict_do_update(
+    index_elements=["segment", "credential_id"],
+    set_={name: _set_watermark.excluded[name] for name in _COUNTED},
+)
+_set_last_use = (
+    update(credential)
+    .where(
+        credential.c.id == bindparam("credential_id"),
+        or_(
+            credential.c.last_used_at.is_(None),
+            credential.c.last_used_at < bindparam("moment"),
+        ),
+    )
+    .values(
+        last_used_at=bindparam("moment"),
+        first_used_at=func.coalesce(credential.c.first_used_at, bindparam("first")),
+    )
+)
+_see = insert(sighting)
+_see = _see.on_conflict_do_update(
+    index_elements=["credential_id", "address"],
+    set_={"at": func.max(sighting.c.at, _see.excluded.at)},
+)
+_later = sighting.alias()
+_forget_older_sightings = delete(sighting).where(
+    sighting.c.credential_id == bindparam("of"),
+    sighting.c.address.not_in(
+        select(_later.c.address)
+        .where(_later.c.credential_id == bindparam("of"))
+        .order_by(_later.c.at.desc())
+        .limit(SIGHTINGS_KEPT)
+    ),
+)
+
+
+class UsageStore:
+    """The use of credentials in one database; raises StoreError when the database fails."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def flush(self, segment: str, tallies: Iterable[Tally], now: datetime) -> None:
+        """Write down what a segment has counted beyond its watermarks.
+
+        ``segment`` is its uuid in hex. It may be called with the same or older tallies again, by
+        several processes at once, and may die anywhere. Uses count for the hour of the last one.
+        """
+        remaining = iter(tallies)
+        while batch := list(islice(remaining, _BATCH)):
+            # Looked at without the lock first: what another process has just written down is no
+            # reason to take it.
+            with self._connections.reading() as connection:
+                marks = _watermarks(connection, segment, batch)
+            ahead = [tally for tally in batch if _gain(tally, marks.get(tally.credential_id))]
+            if ahead:
+                with self._connections.writing(upkeep=True) as connection:
+                    _write(connection, segment, ahead, now)
+
+    def fold(self, before: datetime) -> int:
+        """Put together the hours of each day that begins before ``before``, a midnight in UTC.
+
+        A day's uses then count for its first hour. How many rows there were of other hours.
+        """
+        end = to_milliseconds(before)
+        folded = 0
+        while True:
+            with self._connections.reading() as connection:
+                ids = list(connection.execute(_foldable(end)).scalars())
+            if not ids:
+                return folded
+            old = _old_hours(end, ids)
+            with self._connections.writing(upkeep=True) as connection:
+                connection.execute(_fold_days(old))
+                folded += connection.execute(delete(usage).where(*old)).rowcount
+
+    def record(self, credential_id: int, segment: str) -> UsageRecord:
+        """What is written down of one credential, and the segment's watermark of it.
+
+        All as of one moment: a tally less the watermark is what is not written down yet.
+        """
+        written: dict[datetime, int] = {}
+        refused: dict[str, int] = {}
+        marks: dict[str, int] = {}
+        seen: list[Sighting] = []
+        # One statement sees one state of the database, so that the parts fit together.
+        with self._connections.reading() as connection:
+            for kind, hour, name, count in connection.execute(_record(credential_id, segment)):
+                if kind == "hour":
+                    written[from_milliseconds(hour)] = count
+                elif kind == "sighting":
+                    seen.append(Sighting(name, from_milliseconds(count)))
+                elif kind == "refusal":
+                    refused[name] = count
+                else:
+                    marks[name] = count
+        return UsageRecord(
+            dict(sorted(written.items())),
+            refused,
+            Tally(
+                credential_id,
+                marks.get("uses", 0),
+                revoked=marks.get("revoked", 0),
+                expired=marks.get("expired", 0),
+                scope=marks.get("scope", 0),
+            ),
+            tuple(sorted(seen, key=lambda one: one.at, reverse=True)),
+        )
+
+    def forget_other_segments(self, segment: str | None) -> None:
+        """Delete the watermarks of every segment but this one (None: of all).
+
+        The others must be gone: flushed again, they would be counted twice.
+        """
+        others = delete(usage_watermark)
+        if segment is not None:
+            others = others.where(usage_watermark.c.segment != segment)
+        with self._connections.writing(upkeep=True) as connection:
+            connection.execute(others)
+
+
+def _one_of(column: ColumnElement[int], numbers: Sequence[int]) -> ColumnElement[bool]:
+    """Whether a column has one of these numbers, however many: always the same SQL.
+
+    With a placeholder for each, every count of them would be a statement of its own, which each
+    connection prepares anew and keeps.
+    """
+    return column.in_(select(func.json_each(json.dumps(numbers)).table_valued("value").c.value))
+
+
+def _foldable(end: int) -> Select[Any]:
+    """Some credentials that have hours to fold before ``end``, in milliseconds."""
+    within = (usage.c.hour < end, usage.c.hour % _DAY != 0)
+    return select(usage.c.credential_id).where(*within).distinct().limit(_BATCH)
+
+
+def _old_hours(end: int, ids: Sequence[int]) -> tuple[ColumnElement[bool], ...]:
+    return (_one_of(usage.c.credential_id, ids), usage.c.hour < end, usage.c.hour % _DAY != 0)
+
+
+def _fold_days(old: tuple[ColumnElement[bool], ...]) -> Any:
+    day = usage.c.hour - usage.c.hour % _DAY
+    days = (
+        select(usage.c.credential_id, day, func.sum(usage.c.uses))
+        .where(*old)
+        .group_by(usage.c.credential_id, day)
+    )
+    added = insert(usage).from_select(["credential_id", "hour", "uses"], days)
+    return added.on_conflict_do_update(
+        index_elements=["credential_id", "hour"],
+        set_={"uses": usage.c.uses + added.excluded.uses},
+    )
+
+
+def _record(credential_id: int, segment: str) -> Any:
+    hours = select(literal("hour"), usage.c.hour, cast(None, String), usage.c.uses).where(
+        usage.c.credential_id == credential_id
+    )
+    refusals = select(
+        literal("refusal"), cast(None, BigInteger), refusal.c.reason, refusal.c.refusals
+    ).where(refusal.c.credential_id == credential_id)
+    seen = select(
+        literal("sighting"), cast(None, BigInteger), sighting.c.address, sighting.c.at
+    ).where(sighting.c.credential_id == credential_id)
+    marks: list[Select[Any]] = [
+        select(
+            literal("watermark"), cast(None, BigInteger), literal(name), usage_watermark.c[name]
+        ).where(
+            usage_watermark.c.segment == segment,
+            usage_watermark.c.credential_id == credential_id,
+        )
+        for name in _COUNTED
+    ]
+    return union_all(hours, refusals, seen, *marks)
+
+
+def _watermarks(
+    connection: Connection, segment: str, tallies: list[Tally]
+) -> dict[int, dict[str, int]]:
+    """The segment's watermarks of these credentials, by their ids; absent where there is none."""
+    query = select(usage_watermark).where(
+        usage_watermark.c.segment == segment,
+        _one_of(usage_watermark.c.credential_id, [tally.credential_id for tally in tallies]),
+    )
+    return {row["credential_id"]: dict(row) for row in connection.execute(query).mappings()}
+
+
+def _gain(tally: Tally, mark: dict[str, int] | None) -> dict[str, int]:
+    """By how much a tally is ahead of its watermark, where it is.
+
+    It can be behind: another process, which read the counters later, was quicker.
+    """
+    gains = {name: getattr(tally, name) - (mark[name] if mark else 0) for name in _COUNTED}
+    return {name: gain for name, gain in gains.items() if gain > 0}
+
+
+def _write(connection: Connection, segment: str, tallies: list[Tally], now: datetime) -> None:
+    marks = _watermarks(connection, segment, tallies)
+    ids = select(credential.c.id).where(
+        _one_of(credential.c.id, [tally.credential_id for tally in tallies])
+    )
+    known = set(connection.execute(ids).scalars())
+    uses, refusals, watermarks, last_uses, seen, seen_of = [], [], [], [], [], []
+    for tally in tallies:
+        mark = marks.get(tally.credential_id)
+        gain = _gain(tally, mark)
+        if not gain:
+            continue
+        of = {"credential_id": tally.credential_id}
+        # A restored backup may lack the newest rows, and will give their numbers to others: to
+        # whom only the uses to come belong.
+        if tally.credential_id not in known:
+            gain = {}
+        last_used = tally.last_used or to_milliseconds(now)
+        for name, amount in gain.items():
+            if name == "uses":
+                uses.append({**of, "hour": last_used // _HOUR * _HOUR, "uses": amount})
+                first_used = tally.first_used or last_used
+                last_uses.append({**of, "moment": last_used, "first": first_used})
+            else:
+                refusals.append({**of, "reason": name, "refusals": amount})
+        if tally.sightings and gain:
+            seen_of.append({"of": tally.credential_id})
+            for one in tally.sightings:
+                seen.append({**of, "address": one.address, "at": to_milliseconds(one.at)})
+        reached = {name: getattr(tally, name) for name in _COUNTED}
+        if mark is not None:
+            reached = {name: max(count, mark[name]) for name, count in reached.items()}
+        watermarks.append({"segment": segment, **of, **reached})
+    for statement, rows in (
+        (_add_uses, uses),
+        (_set_last_use, last_uses),
+        (_add_refusals, refusals),
+        (_see, seen),
+        (_forget_older_sightings, seen_of),
+        (_set_watermark, watermarks),
+    ):
+        if rows:
+            connection.execute(statement, rows)

@@ -1,0 +1,239 @@
+"""The WSGI middleware that stands before the application: default deny.
+
+Whatever is not open by name needs a valid credential before the application sees the request, so
+a refused request never pays for routing, and a forgotten route is a closed one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from latchkey.box.counted import Count
+from latchkey.box.sightings import Sightings
+from latchkey.box.throttle import FailureThrottle
+from latchkey.check._check import Check
+from latchkey.check._gate import Gate
+from latchkey.check._latency import Latency
+from latchkey.check.authenticator import Authenticator
+from latchkey.check.headers import bearer_presented, dialect_of, dialect_of_path, read_credential
+from latchkey.check.mistakes import explain
+from latchkey.check.open_routes import NOTHING_OPEN, OpenRoutes
+from latchkey.credentials.tokens import is_foreign_token, lookup_key
+from latchkey.errors import (
+    ApiError,
+    ConfigurationError,
+    Dialect,
+    ExpiredCredential,
+    InvalidCredential,
+    InvalidRequest,
+    MissingCredential,
+    RateLimited,
+    RevokedCredential,
+    StoreError,
+    envelope,
+    error_headers,
+    status_line,
+)
+
+PRINCIPAL_KEY = "latchkey.principal"
+
+Answer = tuple[bytes, list[tuple[str, str]]]
+"""The body of an error's answer, and its headers."""
+
+_INVALID = InvalidCredential()
+_OUTCOMES: dict[type[ApiError], Count] = {
+    MissingCredential: Count.MISSING,
+    InvalidCredential: Count.INVALID,
+    RevokedCredential: Count.REVOKED,
+    ExpiredCredential: Count.EXPIRED,
+    InvalidRequest: Count.AMBIGUOUS,
+    RateLimited: Count.RATE_LIMITED,
+    StoreError: Count.FAILED,
+}
+
+
+def middleware(
+    wsgi_app: WSGIApplication,
+    authenticator: Authenticator,
+    *,
+    open_routes: OpenRoutes = NOTHING_OPEN,
+    throttle: FailureThrottle | None = None,
+    on_fault: Callable[[StoreError], None] | None = None,
+    metrics: bool = True,
+    sightings: Sightings | None = None,
+    router: Callable[[WSGIEnvironment], bool] | None = None,
+    before_first: Callable[[], None] | None = None,
+) -> Gate | Latency:
+    """The WSGI application before ``wsgi_app``: latency, gate and check, which hold each other.
+
+    A request goes on with its principal at ``environ["latchkey.principal"]``: a Principal, or None
+    on an open route. Without ``open_routes`` everything needs a credential; without ``throttle``
+    no 429. ``on_fault`` is told of a database failure, for the log. ``metrics`` measures how long
+    requests take, and how many are in flight. ``sightings`` notes where uses come from; None
+    trusts no proxy about that. ``router`` tells whether a request is led to an open rule that has
+    placeholders. ``before_first`` is called before the first request is looked at; what it raises
+    is raised, and it is called again by the next one.
+    """
+    if open_routes.rules and router is None:
+        raise ConfigurationError(
+            "open routes with placeholders need a router: protect a Flask application, "
+            "or name an area"
+        )
+    check = Check(
+        authenticator,
+        known=authenticator.compiled,
+        open_routes=open_routes,
+        sightings=sightings or Sightings(authenticator.shared),
+        waits=before_first is not None,
+    )
+    policy = Policy(authenticator, check, open_routes, throttle, on_fault, router, before_first)
+    gate = Gate(wsgi_app, check, policy)
+    if not metrics:
+        return gate
+    return Latency(
+        gate, authenticator.latencies, authenticator.counters, authenticator.counts_alone
+    )
+
+
+class Policy:
+    """Decides about any request, in Python, by itself: open, admitted, or refused.
+
+    The gate asks it about what the compiled check leaves undecided.
+    """
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        check: Check,
+        open_routes: OpenRoutes,
+        throttle: FailureThrottle | None,
+        on_fault: Callable[[StoreError], None] | None,
+        router: Callable[[WSGIEnvironment], bool] | None,
+        before_first: Callable[[], None] | None,
+    ) -> None:
+        """The arguments are those of ``middleware``; ``check`` is the gate's, which counts uses."""
+        self._authenticator = authenticator
+        self._check = check
+        self._open_routes = open_routes
+        self._throttle = throttle
+        self._on_fault = on_fault
+        self._router = router
+        self._before_first = before_first
+        self._first = threading.Lock()
+
+    def examine(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes] | None:
+        """Decide about any request: None to go on to the application, else the refusal's body."""
+        if self._before_first is not None:
+            self._begin()
+        authenticator = self._authenticator
+        if self._open_routes.admits(environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")) or (
+            self._router is not None and self._router(environ)
+        ):
+            environ[PRINCIPAL_KEY] = None
+            authenticator.counters.add(Count.OPEN)
+            return None
+        try:
+            principal = authenticator.authenticate(read_credential(environ))
+        except ApiError as error:
+            return self._refuse(error, environ, start_response)
+        self._check.admit(environ, principal)
+        return None
+
+    def examine_unknown(
+        self, environ: WSGIEnvironment, start_response: StartResponse, secret: str, digest: bytes
+    ) -> Iterable[bytes] | None:
+        """The same for a secret that was read, and looked for in the caches, by compiled code."""
+        authenticator = self._authenticator
+        if not authenticator.is_derived(secret):
+            if "HTTP_AUTHORIZATION" in environ and is_foreign_token(secret):
+                # Our form, but not our checksum: it may be another system's.
+                return self.examine(environ, start_response)
+            # Told apart without raising anything: these come in floods.
+            return self._refuse(_INVALID, environ, start_response)
+        try:
+            principal = authenticator.ask_derived(lookup_key(secret), secret, digest)
+        except ApiError as error:
+            return self._refuse(error, environ, start_response)
+        self._check.admit(environ, principal)
+        return None
+
+    def _begin(self) -> None:
+        """Before the first request, in which everything comes to ``examine``."""
+        with self._first:
+            if self._before_first is not None:
+                self._before_first()
+                self._before_first = None
+                self._check.begin()
+
+    def _refuse(
+        self, error: ApiError, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        if isinstance(error, InvalidCredential):
+            if self._throttle is not None:
+                try:
+                    self._throttle.count_failure(environ)
+                except RateLimited as limited:
+                    return self._answer(limited, environ, start_response)
+            error = _explained(error, environ)
+        elif isinstance(error, MissingCredential):
+            error = _explained(error, environ)
+        elif isinstance(error, StoreError) and self._on_fault is not None:
+            self._on_fault(error)
+        return self._answer(error, environ, start_response)
+
+    def _answer(
+        self, error: ApiError, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        self._authenticator.counters.add(_OUTCOMES[type(error)])
+        return answer_error(error, environ, start_response)
+
+
+def _explained(error: ApiError, environ: WSGIEnvironment) -> ApiError:
+    """The same refusal, with what is wrong with the form where that can be told."""
+    told = explain(environ)
+    return error if told is None else type(error)(told)
+
+
+def answer_error(
+    error: ApiError, environ: WSGIEnvironment, start_response: StartResponse
+) -> Iterable[bytes]:
+    """Answer a WSGI request with an error, in the dialect and with the challenge it calls for."""
+    body, headers = error_answer(error, environ)
+    start_response(status_line(error), headers)
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+
+def error_answer(error: ApiError, environ: WSGIEnvironment) -> Answer:
+    """The body and the headers of an error's answer to this request."""
+    on_open_route = environ.get(PRINCIPAL_KEY, ...) is None
+    dialect: Dialect
+    if on_open_route:
+        # What an open route was sent beside its body is not looked at.
+        dialect, bearer = dialect_of_path(environ.get("PATH_INFO", "")), False
+    else:
+        bearer = bearer_presented(environ)
+        dialect = dialect_of(environ, bearer)
+    if error.message == error.default_message:
+        constant = _CONSTANT.get((type(error), dialect, bearer))
+        if constant is not None:
+            return constant[0], list(constant[1])
+    return _made_answer(error, dialect, bearer)
+
+
+def _made_answer(error: ApiError, dialect: Dialect, bearer: bool) -> Answer:
+    body = envelope(error, dialect)
+    return body, error_headers(error, body, bearer_presented=bearer)
+
+
+# What floods consist of, made once: nothing in it depends on the request.
+_DIALECTS: tuple[Dialect, ...] = ("pair", "bearer")
+_CONSTANT: dict[tuple[type[ApiError], Dialect, bool], Answer] = {
+    (kind, dialect, bearer): _made_answer(kind(), dialect, bearer)
+    for kind in (MissingCredential, InvalidCredential, RevokedCredential, ExpiredCredential)
+    for dialect in _DIALECTS
+    for bearer in (False, True)
+}
