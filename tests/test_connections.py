@@ -192,8 +192,9 @@ def test_a_start_after_the_master_was_killed(
             for _ in range(4):
                 connection = stack.enter_context(connect(service))
                 connection.sendall(start)
+        # The first worker answers while the second is still starting.
+        wait_until(lambda: len(workers(service)) == 2, "both workers")
         orphans = kill_master(service)
-        assert len(orphans) == 2
         begun = service.log.count("Listening at")
         # The workers that are left may still answer, so that this returns before it listens.
         service.start()
@@ -204,7 +205,7 @@ def test_a_start_after_the_master_was_killed(
                 connection.sendall(HEALTH)
                 assert status(connection) == 200
     wait_until(lambda: not any(map(is_alive, orphans)), "the end of the former workers")
-    assert len(workers(service)) == 2
+    wait_until(lambda: len(workers(service)) == 2, "the new workers")
     assert "Traceback" not in service.log
 
 
