@@ -38,10 +38,10 @@ serve: $(built) ## Set up, make the first keys, and serve on 127.0.0.1:8080
 test: ready ## Set up, and run the tests with bounded rounds
 	@$(py) -m pytest $(parallel) $(ARGS)
 
-test-long: ready ## Run the same tests at the figures that the issues name
+test-long: ready ## Run the same tests at full figures
 	@$(py) -m pytest $(parallel) --long --timeout=3600 $(ARGS)
 
-attack: ready ## Run the hostile ones alone: kills, races, faults, damage, fuzzing
+attack: ready ## Run the hostile tests alone: kills, races, faults, damage, fuzzing
 	@$(py) -m pytest $(parallel) --long --timeout=3600 -m attack $(ARGS)
 
 lint: ready ## Check style, types and Cython
@@ -127,7 +127,7 @@ coverage: ## Run the tests on a traced build; the Python code and .pyx must each
 	    $(py) -m coverage report --include='fastcache/**/*.pyx,latchkey/**/*.pyx' --fail-under=95 || failed=1; \
 	    exit $$failed; }
 
-# What a sanitizer says is not Python's to capture.
+# pytest must not capture the sanitizers' output.
 test-sanitized: ## Run the compiled code's tests under the address and undefined-behaviour sanitizers
 	$(call copy,sanitize)
 	@cd build/sanitize && \
@@ -161,7 +161,7 @@ test-freethreaded: ## Run fastcache's tests without the GIL: PYTHON=.../python3.
 # ThreadSanitizer of older compilers cannot do with addresses as random as Linux makes them.
 fixed = setarch --addr-no-randomize
 
-test-thread-sanitized: ## Run the tests with threads under the thread sanitizer: PYTHON=…
+test-thread-sanitized: ## Run the threaded tests of fastcache under the thread sanitizer: PYTHON=…
 	@"$(PYTHON)" -c "$$IS_THREAD_SANITIZED"
 	$(call copy-freethreaded,threads,threads,$(fixed))
 	@cd build/threads && TSAN_OPTIONS="suppressions=$(CURDIR)/tests/fastcache/tsan.supp" \
@@ -184,7 +184,7 @@ wheel: .venv/.runtime ## Build the wheel into dist/
 	@ls dist/*.whl
 
 # In a directory outside the checkout, with nothing of the caller's settings.
-test-wheel: wheel ## Install the wheel into an empty environment, serve from it and ask it
+test-wheel: wheel ## Install the wheel into an empty environment, serve from it and send requests
 	@set -eu; checkout="$(CURDIR)"; dir=$$(mktemp -d); server=; tries=100; \
 	trap 'test -z "$$server" || { kill $$server && wait $$server || :; }; rm -rf "$$dir"' EXIT; \
 	unset PYTHONPATH $$(env | sed -n 's/^\(LATCHKEY_[A-Z_]*\)=.*/\1/p'); \
