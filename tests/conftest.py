@@ -34,6 +34,9 @@ _SHARING = {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run at the figures that the issues name")
+    parser.addoption(
+        "--no-skips", action="store_true", help="fail where a test was skipped, as .ci/run does"
+    )
 
 
 _MEMORY = Path("/dev/shm")
@@ -55,7 +58,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Keep it where a test failed only."""
+    """Keep it where a test failed only; with ``--no-skips``, a skipped test is a failure."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.getoption("--no-skips") and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
     if exitstatus == 0 and _WRITTEN in session.config.stash:
         shutil.rmtree(session.config.stash[_WRITTEN], ignore_errors=True)
 
