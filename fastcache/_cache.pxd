@@ -7,7 +7,4 @@ from fastcache._store cimport Store
 
 cdef class Cache(Store):
     cdef int assign_many(self, object items, object ttl) except -1
-    cdef bint holds(self, object key) except -1
-    cdef object look(self, object key)
-    cdef object look_held(self, object key)
     cdef object popitem_held(self)

@@ -5,30 +5,21 @@ from cpython.object cimport PyObject
 from libc.math cimport floor
 from libc.stdint cimport uint64_t
 
-from collections.abc import ItemsView, KeysView, Mapping, MutableMapping, ValuesView
+from collections.abc import KeysView, Mapping, MutableMapping
 from types import GenericAlias
 
-from fastcache._cursor cimport PART_ITEM, PART_KEY, PART_VALUE, Cursor, cursor
 from fastcache._garbage cimport Garbage, garbage_pairs, garbage_release, garbage_start
+from fastcache._hooks cimport (
+    HOOK_DELETE, HOOK_EXPIRE, HOOK_LOOKUP, HOOK_MISSING, HOOK_SIZE, HOOK_STORE
+)
 from fastcache._settings cimport Settings
 from fastcache._shard cimport REMOVED, Counts, Item, Removal, Shard, fastcache_give
 from fastcache._slots cimport mix_of
+from fastcache._snapshot cimport add_counts, peek_used, sum_of
 from fastcache._store cimport (
-    HOOK_DELETE,
-    HOOK_EXPIRE,
-    HOOK_ITER,
-    HOOK_LOOKUP,
-    HOOK_MISSING,
-    HOOK_SIZE,
-    HOOK_STORE,
-    Store,
-    fastcache_hash,
-    lookup,
-    now_in,
-    settings_of,
-    shard_at,
-    shards_of,
+    Store, fastcache_hash, lookup, now_in, settings_of, shard_at, shards_of
 )
+from fastcache._views cimport NOTHING, items_of, items_view, keys_of, look, values_view
 from fastcache._stats import CacheStats
 
 
@@ -50,92 +41,9 @@ cdef extern from "Python.h":
     const unsigned long Py_TPFLAGS_MAPPING
 
 
-cdef object _NO_DEFAULT = object()
-
-
-class _Values(ValuesView):
-    """The values of a cache, read without touching their recency."""
-
-    __slots__ = ()
-
-    def __iter__(self):
-        return values_of(self._mapping)
-
-    def __contains__(self, value):
-        for held in values_of(self._mapping):
-            if held is value or held == value:
-                return True
-        return False
-
-
-class _Items(ItemsView):
-    """The items of a cache, each read at once and without touching its recency."""
-
-    __slots__ = ()
-
-    def __iter__(self):
-        return items_of(self._mapping)
-
-    def __contains__(self, item):
-        key, value = item
-        cdef PyObject *found = lookup(<Cache>self._mapping, <PyObject *>key, False)
-        if found == NULL:
-            return False
-        held = fastcache_give(found)
-        return held is value or held == value
-
-
-class _HookedValues(ValuesView):
-    """The values of a cache, as a subclass's overrides give them."""
-
-    __slots__ = ()
-
-    def __iter__(self):
-        for _, value in looked_up(self._mapping):
-            yield value
-
-    def __contains__(self, value):
-        return any(held is value or held == value for held in self)
-
-
-class _HookedItems(ItemsView):
-    """The items of a cache, as a subclass's overrides give them."""
-
-    __slots__ = ()
-
-    def __iter__(self):
-        return looked_up(self._mapping)
-
-
-def looked_up(Cache cache):
-    """The items of a cache by its `__iter__` and `__getitem__`, without what goes in between."""
-    cdef Settings settings
-    keys = iter(cache)
-    while True:
-        settings = <Settings>settings_of(cache)
-        settings.hold()
-        try:
-            key = next(keys, _NO_DEFAULT)
-            if key is _NO_DEFAULT:
-                return
-            found = cache.look_held(key)
-        finally:
-            settings.let_go()
-        if found is not _NO_DEFAULT:
-            yield (key, found)
-
-
 def _one(value):
     """The size of a value where none is measured."""
     return 1
-
-
-cdef Cursor values_of(Cache cache):
-    return cursor(<Settings>settings_of(cache), <tuple>shards_of(cache), PART_VALUE)
-
-
-cdef Cursor items_of(Cache cache):
-    return cursor(<Settings>settings_of(cache), <tuple>shards_of(cache), PART_ITEM)
 
 
 @cython.no_gc_clear
@@ -169,8 +77,8 @@ cdef class Cache(Store):
         """The value of `key`, which becomes the most recently used; else `default`."""
         cdef PyObject *value
         if self.hooks & HOOK_LOOKUP:
-            found = self.look(key)
-            return default if found is _NO_DEFAULT else found
+            found = look(self, key)
+            return default if found is NOTHING else found
         value = lookup(self, <PyObject *>key, True)
         if value == NULL:
             return default
@@ -182,41 +90,14 @@ cdef class Cache(Store):
         cdef dict found = {}
         for key in keys:
             if self.hooks & HOOK_LOOKUP:
-                looked = self.look(key)
-                if looked is not _NO_DEFAULT:
+                looked = look(self, key)
+                if looked is not NOTHING:
                     found[key] = looked
                 continue
             value = lookup(self, <PyObject *>key, True)
             if value != NULL:
                 found[key] = fastcache_give(value)
         return found
-
-    cdef bint holds(self, object key) except -1:
-        """`key in self`, without asking a subclass."""
-        cdef PyObject *value = lookup(self, <PyObject *>key, False)
-        if value == NULL:
-            return False
-        decref(value)
-        return True
-
-    cdef object look(self, object key):
-        """What a subclass's `__contains__` and `__getitem__` give at one time; else _NO_DEFAULT."""
-        cdef Settings settings = <Settings>settings_of(self)
-        settings.hold()
-        try:
-            return self.look_held(key) if key in self else _NO_DEFAULT
-        finally:
-            settings.let_go()
-
-    cdef object look_held(self, object key):
-        """`self[key]`; _NO_DEFAULT where the key was there and another thread removed it."""
-        cdef bint there = self.holds(key)
-        try:
-            return self[key]
-        except KeyError:
-            if there and not self.holds(key):
-                return _NO_DEFAULT
-            raise
 
     # -------------------------------------------------------------- changing
 
@@ -247,7 +128,7 @@ cdef class Cache(Store):
         if removal != REMOVED:
             raise KeyError(key)
 
-    def pop(self, key, default=_NO_DEFAULT):
+    def pop(self, key, default=NOTHING):
         """Remove `key` and return its value; else `default`, or a KeyError without one."""
         cdef Garbage garbage
         cdef uint64_t mix
@@ -257,8 +138,8 @@ cdef class Cache(Store):
             settings = <Settings>settings_of(self)
             settings.hold()
             try:
-                value = self.look(key)
-                if value is not _NO_DEFAULT:
+                value = look(self, key)
+                if value is not NOTHING:
                     del self[key]
                     return value
             finally:
@@ -272,7 +153,7 @@ cdef class Cache(Store):
                     return <object>garbage.few[1]
             finally:
                 garbage_release(&garbage)
-        if default is _NO_DEFAULT:
+        if default is NOTHING:
             raise KeyError(key)
         return default
 
@@ -288,8 +169,8 @@ cdef class Cache(Store):
             settings = <Settings>settings_of(self)
             settings.hold()
             try:
-                value = self.look(key)
-                if value is _NO_DEFAULT:
+                value = look(self, key)
+                if value is NOTHING:
                     self[key] = value = default
                 return value
             finally:
@@ -345,7 +226,7 @@ cdef class Cache(Store):
                     raise KeyError(f"{type(self).__name__} is empty") from None
                 # Another thread may have emptied it by now.
                 if self.hooks & HOOK_DELETE:
-                    shard.peek_used(&popped)
+                    peek_used(shard, &popped)
                 else:
                     shard.pop_used(&popped)
             item = garbage_pairs(&popped)[0]
@@ -372,7 +253,7 @@ cdef class Cache(Store):
         cdef Py_ssize_t count = 0
         self.tidy()
         for shard in <tuple>shards_of(self):
-            count += (<Shard>shard).measure(&total)
+            count += sum_of(<Shard>shard, &total)
         return count
 
     @property
@@ -388,7 +269,7 @@ cdef class Cache(Store):
         self.tidy()
         for shard in <tuple>shards_of(self):
             total = 0.0
-            (<Shard>shard).measure(&total)
+            sum_of(<Shard>shard, &total)
             totals.append(int(total) if total == floor(total) else total)
         return sum(totals)
 
@@ -404,8 +285,8 @@ cdef class Cache(Store):
         cdef double total = 0.0
         cdef uint64_t entries = 0
         for shard in <tuple>shards_of(self):
-            (<Shard>shard).add_counts(&counts)
-            entries += (<Shard>shard).measure(&total)
+            add_counts(<Shard>shard, &counts)
+            entries += sum_of(<Shard>shard, &total)
         return CacheStats(
             counts.hits, counts.misses, counts.evictions, counts.expirations, entries
         )
@@ -413,7 +294,7 @@ cdef class Cache(Store):
     # -------------------------------------------------------------- being a mapping
 
     def __iter__(self):
-        return cursor(<Settings>settings_of(self), <tuple>shards_of(self), PART_KEY)
+        return keys_of(self)
 
     def keys(self):
         """A view of the keys."""
@@ -421,11 +302,11 @@ cdef class Cache(Store):
 
     def values(self):
         """A view of the values."""
-        return (_HookedValues if self.hooks & (HOOK_LOOKUP | HOOK_ITER) else _Values)(self)
+        return values_view(self)
 
     def items(self):
         """A view of the items."""
-        return (_HookedItems if self.hooks & (HOOK_LOOKUP | HOOK_ITER) else _Items)(self)
+        return items_view(self)
 
     # As Mapping has it: what has items by key is in no order to be reversed.
     __reversed__ = None

@@ -41,6 +41,9 @@ cdef class Timer:
     cdef Settings settings
 
 
+cdef double capacity_of(object maxsize, object shards, object number) except -1.0
+
+
 cdef inline double now_of(Settings settings) except? -1.0:
     """The instant that the cache's timer shows. A timer of the user's runs Python code."""
     if settings.clock == CLOCK_NATIVE:

@@ -10,6 +10,7 @@ a datetime becomes whole microseconds, so that its ttl is a timedelta.
 cimport cython
 from libc.math cimport INFINITY
 
+import math
 from _thread import get_ident
 from datetime import datetime, timedelta, timezone
 from time import monotonic
@@ -145,3 +146,11 @@ cdef class Timer:
 
     def __getattr__(self, name):
         return getattr(self.settings.timer, name)
+
+
+cdef double capacity_of(object maxsize, object shards, object number) except -1.0:
+    """The capacity of the shard of that number; together they are maxsize at most."""
+    if shards == 1 or math.isinf(maxsize):
+        return maxsize
+    whole, rest = divmod(math.floor(maxsize), shards)
+    return whole + (number < rest)

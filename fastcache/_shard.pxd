@@ -71,13 +71,10 @@ cdef class Shard:
     cdef double excess(self, object key, uint64_t mix, double size) except? -1.0
     cdef int use(self, object key, uint64_t mix) except -1
     cdef int pop_used(self, Garbage *garbage) except -1
-    cdef bint peek_used(self, Garbage *garbage) noexcept
     cdef void count_eviction(self) noexcept
     cdef int expire(self, double now, Garbage *garbage) except -1
     cdef void clear(self) noexcept
     cdef void reset(self) noexcept
-    cdef uint32_t measure(self, double *total) noexcept
-    cdef void add_counts(self, Counts *counts) noexcept
 
     # With the lock held:
     cdef uint32_t search(self, object key, uint64_t mix) except? 0xFFFFFFFF

@@ -16,7 +16,6 @@ from libc.stdint cimport uint32_t, uint64_t
 
 import sys
 
-from fastcache._entry cimport Entry
 from fastcache._garbage cimport Garbage, garbage_add, garbage_make_room
 from fastcache._settings cimport Settings
 from fastcache._slots cimport Slot, slots_first, slots_home
@@ -338,21 +337,6 @@ cdef class Shard:
         unlock(&self.mutex)
         return done(failed)
 
-    cdef bint peek_used(self, Garbage *garbage) noexcept:
-        """New references to the least recently used key and value, in an empty garbage."""
-        cdef Entry *entry
-        cdef bint found
-        lock(&self.mutex)
-        found = self.table.count != 0
-        if found:
-            entry = &self.table.entries[self.table.entries[0].next_used]
-            incref(entry.key)
-            incref(entry.value)
-            garbage_add(garbage, entry.key)
-            garbage_add(garbage, entry.value)
-        unlock(&self.mutex)
-        return found
-
     cdef void clear(self) noexcept:
         """Drop everything. The shard is empty before the first reference is released."""
         cdef Table table
@@ -378,23 +362,6 @@ cdef class Shard:
         """Begin to count anew."""
         lock(&self.mutex)
         self.counts = Counts(hits=0, misses=0, evictions=0, expirations=0)
-        unlock(&self.mutex)
-
-    cdef uint32_t measure(self, double *total) noexcept:
-        """The number of entries; the sum of their sizes is added to `total`."""
-        cdef uint32_t entries
-        lock(&self.mutex)
-        total[0] += self.table.total
-        entries = self.table.count
-        unlock(&self.mutex)
-        return entries
-
-    cdef void add_counts(self, Counts *counts) noexcept:
-        lock(&self.mutex)
-        counts.hits += self.counts.hits
-        counts.misses += self.counts.misses
-        counts.evictions += self.counts.evictions
-        counts.expirations += self.counts.expirations
         unlock(&self.mutex)
 
 

@@ -3,7 +3,8 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
-from fastcache._shard cimport Shard
+from fastcache._garbage cimport Garbage
+from fastcache._shard cimport Counts, Shard
 
 
 cdef struct Mark:       # remembers an entry without holding it
@@ -11,16 +12,11 @@ cdef struct Mark:       # remembers an entry without holding it
     uint32_t serial
 
 
-cdef struct Copy:       # an item as it was, with references of its own
-    PyObject *key
-    PyObject *value
-    double size
-    double deadline
-    uint32_t entry
-
-
 cdef Mark *marks_of(Shard shard, uint32_t *count) except? NULL
 cdef bint read_mark(
     Shard shard, Mark mark, double now, PyObject **key, PyObject **value
 ) noexcept
-cdef Copy *copies_of(Shard shard, uint32_t *count, uint32_t **use) except? NULL
+cdef bint read_shard(Shard shard, list entries, list use) except -1
+cdef bint peek_used(Shard shard, Garbage *garbage) noexcept
+cdef uint32_t sum_of(Shard shard, double *total) noexcept
+cdef void add_counts(Shard shard, Counts *counts) noexcept

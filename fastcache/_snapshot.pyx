@@ -1,4 +1,4 @@
-"""What a shard holds at one moment: marks to iterate by, and whole copies to pickle.
+"""What a shard holds at one moment: its counts, marks to iterate by, whole copies to pickle.
 
 All is taken in one go under the shard's lock.
 """
@@ -8,12 +8,22 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
 from fastcache._entry cimport Entry
-from fastcache._shard cimport Shard, lock, unlock
+from fastcache._garbage cimport Garbage, garbage_add
+from fastcache._shard cimport Counts, Shard, fastcache_give, lock, unlock
 from fastcache._table cimport Table, size_at
 
 
 cdef extern from "Python.h":
+    void decref "Py_DECREF"(PyObject *reference) noexcept
     void incref "Py_INCREF"(PyObject *reference) noexcept
+
+
+cdef struct Copy:       # an item as it was, with references of its own
+    PyObject *key
+    PyObject *value
+    double size
+    double deadline
+    uint32_t entry
 
 
 cdef Mark *marks_of(Shard shard, uint32_t *count) except? NULL:
@@ -93,3 +103,69 @@ cdef Copy *copies_of(Shard shard, uint32_t *count, uint32_t **use) except? NULL:
         PyMem_Free(use[0])
         raise MemoryError
     return copies
+
+
+cdef bint read_shard(Shard shard, list entries, list use) except -1:
+    """Append a shard's items to `entries` and their numbers there to `use`.
+
+    Returns whether storing makes an entry the youngest.
+    """
+    cdef Copy *copies
+    cdef uint32_t *by_use = NULL
+    cdef uint32_t count = 0
+    cdef uint32_t taken = 0
+    cdef uint32_t i
+    cdef dict numbers = {}
+    copies = copies_of(shard, &count, &by_use)
+    try:
+        while taken < count:
+            # Both references are objects before anything can fail.
+            key = fastcache_give(copies[taken].key)
+            value = fastcache_give(copies[taken].value)
+            taken += 1
+            numbers[copies[taken - 1].entry] = len(entries)
+            entries.append((key, value, copies[taken - 1].size, copies[taken - 1].deadline))
+        for i in range(count):
+            use.append(numbers[by_use[i]])
+    finally:
+        for i in range(taken, count):
+            decref(copies[i].key)
+            decref(copies[i].value)
+        PyMem_Free(copies)
+        PyMem_Free(by_use)
+    return shard.table.reborn
+
+
+cdef bint peek_used(Shard shard, Garbage *garbage) noexcept:
+    """New references to the least recently used key and value, in an empty garbage."""
+    cdef Entry *entry
+    cdef bint found
+    lock(&shard.mutex)
+    found = shard.table.count != 0
+    if found:
+        entry = &shard.table.entries[shard.table.entries[0].next_used]
+        incref(entry.key)
+        incref(entry.value)
+        garbage_add(garbage, entry.key)
+        garbage_add(garbage, entry.value)
+    unlock(&shard.mutex)
+    return found
+
+
+cdef uint32_t sum_of(Shard shard, double *total) noexcept:
+    """The number of entries; the sum of their sizes is added to `total`."""
+    cdef uint32_t entries
+    lock(&shard.mutex)
+    total[0] += shard.table.total
+    entries = shard.table.count
+    unlock(&shard.mutex)
+    return entries
+
+
+cdef void add_counts(Shard shard, Counts *counts) noexcept:
+    lock(&shard.mutex)
+    counts.hits += shard.counts.hits
+    counts.misses += shard.counts.misses
+    counts.evictions += shard.counts.evictions
+    counts.expirations += shard.counts.expirations
+    unlock(&shard.mutex)

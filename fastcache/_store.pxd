@@ -33,18 +33,6 @@ cdef extern from "_keys.h":
     Py_hash_t fastcache_hash(PyObject *key) except? -1
 
 
-cdef enum:
-    # What a Python subclass overrides, so that it has to be called.
-    HOOK_MISSING = 1    # __missing__
-    HOOK_LOOKUP = 2     # __getitem__ or __contains__
-    HOOK_STORE = 4      # __setitem__
-    HOOK_DELETE = 8     # __delitem__
-    HOOK_POPITEM = 16   # popitem
-    HOOK_SIZE = 32      # getsizeof
-    HOOK_EXPIRE = 64    # expire
-    HOOK_ITER = 128     # __iter__
-
-
 cdef class Store:
     cdef Settings settings
     cdef tuple shards

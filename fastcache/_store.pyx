@@ -9,10 +9,9 @@ which, so that the classes themselves take the short way.
 """
 
 cimport cython
-from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from libc.math cimport INFINITY
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint64_t
 
 import copyreg
 import math
@@ -20,32 +19,20 @@ from copy import deepcopy
 
 from fastcache._collector cimport show_shards
 from fastcache._garbage cimport Garbage, garbage_release, garbage_start
-from fastcache._settings cimport CLOCK_CALL, CLOCK_NATIVE, CLOCK_NONE, Settings, deadline_of
-from fastcache._shard cimport Item, Shard, fastcache_give
+from fastcache._hooks cimport (
+    HOOK_DELETE, HOOK_EXPIRE, HOOK_MISSING, HOOK_POPITEM, HOOK_SIZE, hooks_of
+)
+from fastcache._settings cimport (
+    CLOCK_CALL, CLOCK_NATIVE, CLOCK_NONE, Settings, capacity_of, deadline_of
+)
+from fastcache._shard cimport Item, Shard
 from fastcache._slots cimport mix_of
-from fastcache._snapshot cimport Copy, copies_of
-
-
-cdef extern from "Python.h":
-    void decref "Py_DECREF"(PyObject *reference) noexcept
+from fastcache._snapshot cimport read_shard, sum_of
 
 
 cdef enum:
     MOST_SHARDS = 1024
     SHARD_ROOM = 16     # the least capacity of one shard of several
-
-cdef tuple _HOOKS = (
-    ("__missing__", HOOK_MISSING),
-    ("__getitem__", HOOK_LOOKUP),
-    ("__contains__", HOOK_LOOKUP),
-    ("__setitem__", HOOK_STORE),
-    ("__delitem__", HOOK_DELETE),
-    ("popitem", HOOK_POPITEM),
-    ("getsizeof", HOOK_SIZE),
-    ("expire", HOOK_EXPIRE),
-    ("__iter__", HOOK_ITER),
-)
-
 
 cdef double MOST_SIZE = 2.0 ** 53 - 1.0
 
@@ -72,7 +59,7 @@ cdef class Store:
         What it was before is kept for as long as the cache lives, emptied: another thread,
         or a method that is running, may be using it.
         """
-        cdef int hooks = 0
+        cdef int hooks = hooks_of(type(self), base)
         cdef list made = []
         cdef list kept = []
         cdef tuple parts
@@ -85,10 +72,6 @@ cdef class Store:
             raise TypeError(f"shards must be an int, not {type(shards).__name__}")
         if not 1 <= shards <= MOST_SHARDS:
             raise ValueError(f"shards must be from 1 to {MOST_SHARDS}")
-        if cls is not base:
-            for name, hook in _HOOKS:
-                if getattr(cls, name, None) is not getattr(base, name, None):
-                    hooks |= hook
         if shards > 1 and hooks & (HOOK_POPITEM | HOOK_DELETE):
             raise TypeError(
                 f"{cls.__name__} overrides popitem or __delitem__, which needs shards=1"
@@ -288,7 +271,7 @@ cdef class Store:
         for item in <tuple>shards_of(self):
             shard = item
             total = 0.0
-            if shard.measure(&total) == 0:
+            if sum_of(shard, &total) == 0:
                 continue
             if best is None or total * best.capacity > most * shard.capacity:
                 best = shard
@@ -385,42 +368,3 @@ def _restore(Store cache not None, tuple state not None):
     if attributes is not None:
         cache.__setstate__(attributes)
     cache.tidy()
-
-
-cdef bint read_shard(Shard shard, list entries, list use) except -1:
-    """Append a shard's items to `entries` and their numbers there to `use`.
-
-    Returns whether storing makes an entry the youngest.
-    """
-    cdef Copy *copies
-    cdef uint32_t *by_use = NULL
-    cdef uint32_t count = 0
-    cdef uint32_t taken = 0
-    cdef uint32_t i
-    cdef dict numbers = {}
-    copies = copies_of(shard, &count, &by_use)
-    try:
-        while taken < count:
-            # Both references are objects before anything can fail.
-            key = fastcache_give(copies[taken].key)
-            value = fastcache_give(copies[taken].value)
-            taken += 1
-            numbers[copies[taken - 1].entry] = len(entries)
-            entries.append((key, value, copies[taken - 1].size, copies[taken - 1].deadline))
-        for i in range(count):
-            use.append(numbers[by_use[i]])
-    finally:
-        for i in range(taken, count):
-            decref(copies[i].key)
-            decref(copies[i].value)
-        PyMem_Free(copies)
-        PyMem_Free(by_use)
-    return shard.table.reborn
-
-
-cdef double capacity_of(object maxsize, object shards, object number) except -1.0:
-    """The capacity of the shard of that number; together they are maxsize at most."""
-    if shards == 1 or math.isinf(maxsize):
-        return maxsize
-    whole, rest = divmod(math.floor(maxsize), shards)
-    return whole + (number < rest)

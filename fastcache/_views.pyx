@@ -1,0 +1,142 @@
+"""The views of a cache, and lookups as a subclass's overrides give them."""
+
+from cpython.object cimport PyObject
+
+from collections.abc import ItemsView, ValuesView
+
+from fastcache._cursor cimport PART_ITEM, PART_KEY, PART_VALUE, Cursor, cursor
+from fastcache._hooks cimport HOOK_ITER, HOOK_LOOKUP
+from fastcache._settings cimport Settings
+from fastcache._shard cimport fastcache_give
+from fastcache._store cimport Store, lookup, settings_of, shards_of
+
+
+cdef extern from "Python.h":
+    void decref "Py_DECREF"(PyObject *reference) noexcept
+
+
+cdef object NOTHING = object()
+
+
+cdef bint holds(Store cache, object key) except -1:
+    """`key in cache`, without asking a subclass."""
+    cdef PyObject *value = lookup(cache, <PyObject *>key, False)
+    if value == NULL:
+        return False
+    decref(value)
+    return True
+
+
+cdef object look(Store cache, object key):
+    """What a subclass's `__contains__` and `__getitem__` give at one time; else NOTHING."""
+    cdef Settings settings = <Settings>settings_of(cache)
+    settings.hold()
+    try:
+        return look_held(cache, key) if key in cache else NOTHING
+    finally:
+        settings.let_go()
+
+
+cdef object look_held(Store cache, object key):
+    """`cache[key]`; NOTHING where the key was there and another thread removed it."""
+    cdef bint there = holds(cache, key)
+    try:
+        return cache[key]
+    except KeyError:
+        if there and not holds(cache, key):
+            return NOTHING
+        raise
+
+
+cdef Cursor keys_of(Store cache):
+    return cursor(<Settings>settings_of(cache), <tuple>shards_of(cache), PART_KEY)
+
+
+cdef Cursor values_of(Store cache):
+    return cursor(<Settings>settings_of(cache), <tuple>shards_of(cache), PART_VALUE)
+
+
+cdef Cursor items_of(Store cache):
+    return cursor(<Settings>settings_of(cache), <tuple>shards_of(cache), PART_ITEM)
+
+
+class Values(ValuesView):
+    """The values of a cache, read without touching their recency."""
+
+    __slots__ = ()
+
+    def __iter__(self):
+        return values_of(<Store>self._mapping)
+
+    def __contains__(self, value):
+        for held in values_of(<Store>self._mapping):
+            if held is value or held == value:
+                return True
+        return False
+
+
+class Items(ItemsView):
+    """The items of a cache, each read at once and without touching its recency."""
+
+    __slots__ = ()
+
+    def __iter__(self):
+        return items_of(<Store>self._mapping)
+
+    def __contains__(self, item):
+        key, value = item
+        cdef PyObject *found = lookup(<Store>self._mapping, <PyObject *>key, False)
+        if found == NULL:
+            return False
+        held = fastcache_give(found)
+        return held is value or held == value
+
+
+class HookedValues(ValuesView):
+    """The values of a cache, as a subclass's overrides give them."""
+
+    __slots__ = ()
+
+    def __iter__(self):
+        for _, value in looked_up(self._mapping):
+            yield value
+
+    def __contains__(self, value):
+        return any(held is value or held == value for held in self)
+
+
+class HookedItems(ItemsView):
+    """The items of a cache, as a subclass's overrides give them."""
+
+    __slots__ = ()
+
+    def __iter__(self):
+        return looked_up(self._mapping)
+
+
+def looked_up(Store cache):
+    """The items of a cache by its `__iter__` and `__getitem__`, without what goes in between."""
+    cdef Settings settings
+    keys = iter(cache)
+    while True:
+        settings = <Settings>settings_of(cache)
+        settings.hold()
+        try:
+            key = next(keys, NOTHING)
+            if key is NOTHING:
+                return
+            found = look_held(cache, key)
+        finally:
+            settings.let_go()
+        if found is not NOTHING:
+            yield (key, found)
+
+
+cdef object values_view(Store cache):
+    """A view of the values."""
+    return (HookedValues if cache.hooks & (HOOK_LOOKUP | HOOK_ITER) else Values)(cache)
+
+
+cdef object items_view(Store cache):
+    """A view of the items."""
+    return (HookedItems if cache.hooks & (HOOK_LOOKUP | HOOK_ITER) else Items)(cache)
