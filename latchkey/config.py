@@ -1,7 +1,7 @@
 """Every setting: its name, type, default and help, in one table, read from ``LATCHKEY_*``.
 
 The fields of ``Settings`` are the table; docs/configuration.md is made from it. An unknown name
-or a bad value stops the start with one line that says which, and what is allowed.
+or an invalid value stops the start with one line that names it and says what is allowed.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ MASK = "********"
 _HEX_KEY = re.compile(r"[0-9a-fA-F]{64}")
 _DIGITS = re.compile(r"[0-9]+")
 _HOST_NAME = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
-# What other services call a setting.
+# Names that other services use for a setting.
 _SYNONYMS = {"PORT": "BIND", "HOST": "BIND", "LISTEN": "BIND", "DATABASE": "DATABASE_URL"}
 _MAX_KEYS = 4
 
 
 def _only_digits(value: object) -> object:
-    """Refuse what pydantic would take for a whole number, as ``4.0`` and ``1_0``."""
+    """Refuse texts such as ``4.0`` and ``1_0``, which pydantic accepts as whole numbers."""
     if isinstance(value, str) and not _DIGITS.fullmatch(value):
         raise ValueError("not a whole number")
     return value
@@ -66,23 +66,23 @@ class Settings(BaseModel):
 
     database_url: str = Field(
         default="sqlite:///data/latchkey.db",
-        description="The database: `sqlite:///` and a path, absolute (four slashes) or from the "
-        "working directory.",
+        description="The database: `sqlite:///` and a path, absolute (four slashes) or relative to "
+        "the working directory.",
     )
     derivation_keys: SecretStr = Field(
         default=SecretStr(""),
         description="The instance's derivation keys, each 64 hex digits, comma-separated, newest "
-        "first, four at most. Empty: they are read from the file.",
+        "first, at most four. If empty, they are read from the file.",
     )
     derivation_key_file: Path = Field(
         default=Path("secrets/derivation.key"),
-        description="A file with the derivation keys, one in a line, newest first; mode 0600, and "
-        "not in the database's directory. Not used where `LATCHKEY_DERIVATION_KEYS` is set.",
+        description="A file with the derivation keys, one per line, newest first; mode 0600, and "
+        "not in the database's directory. Not used if `LATCHKEY_DERIVATION_KEYS` is set.",
     )
     derivation_keys_retired: SecretStr = Field(
         default=SecretStr(""),
-        description="Derivation keys that accept use but no registration, written as the others, "
-        "four at most.",
+        description="Derivation keys whose pairs work but can no longer be registered, in the same "
+        "format, at most four.",
     )
     audit_key_file: Path = Field(
         default=Path("secrets/audit.key"),
@@ -91,26 +91,26 @@ class Settings(BaseModel):
     )
     audit_head_file: Path = Field(
         default=Path("secrets/audit.head"),
-        description="The file that says how far the audit log goes; not in the database's "
+        description="The file that records the end of the audit log; not in the database's "
         "directory. The service writes it at each change.",
     )
     bind: Annotated[str, _checked_by(parse_addresses)] = Field(
         default="127.0.0.1:8080",
         description="Where to listen: `HOST:PORT` (an IPv6 address in brackets, `[::1]:8080`; port "
-        "0 takes a free one), `unix:PATH`, or `fd://NUMBER` for a socket that is handed down; "
-        "several are separated by commas.",
+        "0 takes a free one), `unix:PATH`, or `fd://NUMBER` for an inherited socket; several "
+        "addresses are separated by commas.",
     )
     socket_mode: str = Field(
         default="0660",
         pattern=r"^0?[67][0-7]{2}$",
         description="The mode of a unix socket that the service makes, in octal, `0600` to `0777`: "
-        "a proxy needs the permission to write.",
+        "a proxy needs write permission.",
     )
     public_url: Annotated[str, _checked_by(parse_origin)] = Field(
         default="",
-        description="Where browsers reach the service, as `https://keys.example.com`: `http://` or "
-        "`https://`, a host name, and the port if it is not the scheme's own. The set-up link of "
-        "`latchkey init` begins with it, and the console answers to its host name.",
+        description="The address of the service for browsers, such as `https://keys.example.com`: "
+        "`http://` or `https://`, a host name, and a port other than the default. The set-up link "
+        "of `latchkey init` begins with it, and the console answers to its host name.",
     )
     workers: Annotated[int, Field(ge=1, le=256), _WHOLE] = Field(
         default=4, description="Worker processes, 1 to 256."
@@ -120,7 +120,7 @@ class Settings(BaseModel):
     )
     cache_backend: Literal["fastcache", "cachetools", "none"] = Field(
         default="fastcache",
-        description="What holds checked credentials: `fastcache`, `cachetools` (for comparison), "
+        description="The cache of checked credentials: `fastcache`, `cachetools` (for comparison), "
         "or `none` (a SELECT for each request).",
     )
     cache_ttl: Annotated[float, Field(gt=0, le=300, allow_inf_nan=False)] = Field(
@@ -133,13 +133,13 @@ class Settings(BaseModel):
     )
     shared_memory: Path = Field(
         default=Path("/dev/shm"),  # noqa: S108 - nobody else can open what is made there
-        description="A directory in memory, for what the workers share. Where nothing can be made "
-        "there, only one worker can run.",
+        description="A directory in memory for the state that workers share. If it cannot be used, "
+        "only one worker can run.",
     )
     shared_size: Annotated[int, Field(ge=8, le=65536), _WHOLE] = Field(
         default=32,
-        description="Mebibytes that are shared, 8 to 65536; most of them hold checked credentials, "
-        "and use counts take more as there are more keys.",
+        description="Size of the shared memory in mebibytes, 8 to 65536. Checked credentials take "
+        "most of it; use counts grow with the number of keys.",
     )
     failure_limit: str = Field(
         default="300/minute",
@@ -155,43 +155,43 @@ class Settings(BaseModel):
     )
     trusted_proxies: Annotated[int, Field(ge=0, le=16), _WHOLE] = Field(
         default=0,
-        description="How many proxies in front are yours: the caller's address is that many from "
-        "the right of `X-Forwarded-For`. 0 to 16; 0 takes the peer's.",
+        description="The number of your proxies in front of the service, 0 to 16: the client's "
+        "address is that many entries from the right of `X-Forwarded-For`. 0 uses the address of "
+        "the connection.",
     )
     console_hosts: str = Field(
         default="127.0.0.1,localhost,[::1]",
         pattern=rf"^{_HOST_NAME}(\s*,\s*{_HOST_NAME})*$",
-        description="The host names by which the console may be called, comma-separated; one with "
-        "a port (`latchkey.example:8443`) with that port only. It refuses every other `Host`, "
-        "except that of `LATCHKEY_PUBLIC_URL`.",
+        description="The host names that the console answers to, comma-separated. A name with a "
+        "port (`latchkey.example:8443`) is valid for that port only. The console also answers to "
+        "the host of `LATCHKEY_PUBLIC_URL`, and refuses every other `Host`.",
     )
     console_tls: Literal["auto", "on"] = Field(
         default="auto",
-        description="Whether browsers reach the console by HTTPS, which makes its cookie `Secure` "
-        "and sends HSTS: `on`, or `auto` to believe `X-Forwarded-Proto` where there are trusted "
-        "proxies.",
+        description="Whether browsers use HTTPS for the console; its cookie is then `Secure`, and "
+        "HSTS is sent. `on`, or `auto` to trust `X-Forwarded-Proto` of trusted proxies.",
     )
     console_idle: Annotated[float, Field(ge=1, le=2_592_000, allow_inf_nan=False)] = Field(
         default=1_800.0,
-        description="Seconds without use after which a console session ends, 1 to 2592000.",
+        description="Seconds without use after which a console session expires, 1 to 2592000.",
     )
     console_session: Annotated[float, Field(ge=1, le=2_592_000, allow_inf_nan=False)] = Field(
         default=43_200.0,
-        description="Seconds after the sign-in at which a console session ends, used or not, 1 to "
-        "2592000.",
+        description="Seconds after the sign-in at which a console session expires in any case, 1 "
+        "to 2592000.",
     )
     sign_in_limit: str = Field(
         default="10/minute",
         pattern=r"^(off|[1-9][0-9]{0,5}/(second|minute|hour|day))$",
-        description="Tries to sign in to the console from one address, right or wrong, as "
-        "`COUNT/second`, `/minute`, `/hour` or `/day`, or `off`; five times as many for one name "
-        "from all addresses.",
+        description="Sign-in attempts from one address, successful or not: `COUNT/second`, "
+        "`/minute`, `/hour` or `/day`, or `off`. For one name from all addresses, five times as "
+        "many.",
     )
     request_timeout: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)] = Field(
         default=20.0,
-        description="Seconds in which a request must be read and its answer begun, 1 to 3600; from "
-        "then on the client must take some of the answer within each such time. The connection of "
-        "a slower client is cut.",
+        description="Seconds until a request must be read and its answer begun, 1 to 3600. From "
+        "then on, the client must take part of the answer in each such period. The connection of a "
+        "slower client is closed.",
     )
     rotation_days: Annotated[int, Field(ge=1, le=3650), _WHOLE] = Field(
         default=90,
@@ -199,7 +199,7 @@ class Settings(BaseModel):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info",
-        description="The least severe log line that is written: `debug`, `info`, `warning` or "
+        description="The lowest level of log lines that are written: `debug`, `info`, `warning` or "
         "`error`.",
     )
 
@@ -209,7 +209,7 @@ def load_settings(
 ) -> Settings:
     """Read the settings from ``environ`` (the process's own where None).
 
-    ``overrides``, by field name, come from the command line's options of the same names, and win.
+    ``overrides``, by field name, come from the command line's options and take precedence.
     Raises ConfigurationError, one line, for an unknown name or a value that is not allowed.
     """
     values = os.environ if environ is None else environ
@@ -287,7 +287,7 @@ def _read_key_file(settings: Settings) -> list[bytes]:
 
 
 def _read_private_lines(what: str, path: Path) -> list[str]:
-    """What a key file says, without empty lines and comments; raises FileNotFoundError."""
+    """The lines of a key file without empty lines and comments; raises FileNotFoundError."""
     try:
         with open(open_regular(path), encoding="ascii") as file:
             mode = os.fstat(file.fileno()).st_mode & 0o777
@@ -314,7 +314,7 @@ def _parse_keys(source: str, keys: list[str]) -> list[bytes]:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    """The one line about a name that is no setting."""
+    """The one line about an unknown name."""
     fields = [setting.removeprefix(PREFIX) for setting in known]
     field = name.upper().removeprefix(PREFIX)
     similar = _SYNONYMS.get(field) or next(iter(difflib.get_close_matches(field, fields, 1)), None)
@@ -325,9 +325,9 @@ def _unknown(name: str, known: list[str]) -> str:
 
 
 def _problem(source: str, field: str) -> str:
-    """The one line about a bad value. It never repeats the value: it may be a secret.
+    """The one line about an invalid value. It never repeats the value, which may be a secret.
 
-    ``source`` is where the value came from: the variable, or the option of the command line.
+    ``source`` names the variable, or the option of the command line.
     """
     help_text = (Settings.model_fields[field].description or "").replace("`", "")
     return f"{source} has a value that is not allowed. {help_text}"

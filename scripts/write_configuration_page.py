@@ -19,11 +19,11 @@ _INTRODUCTION = """\
 <!-- Made by scripts/write_configuration_page.py from latchkey/config.py; change it there. -->
 
 Every setting is an environment variable that begins with `LATCHKEY_`. There is no configuration
-file. An unknown `LATCHKEY_` name, or a value that is not allowed, stops the start with one line
-that says which, and what is allowed; the line never repeats the value.
+file. An unknown `LATCHKEY_` name or an invalid value stops the start with one line that names the
+setting and says what is allowed. The line never repeats the value.
 
-`latchkey config` shows every setting with its value and where it came from, secrets masked.
-`latchkey serve --bind`, `--workers` and `--threads` win over the environment.
+`latchkey config` shows every setting with its value and its source; secrets are masked.
+`latchkey serve --bind`, `--workers` and `--threads` take precedence over the environment.
 
 The derivation keys can compute every secret that was made with them: keep them apart from the
 database, and out of its backups.
