@@ -63,7 +63,7 @@ prerequisites:
 .venv/.runtime: pyproject.toml constraints.txt .venv/bin/python | prerequisites
 	@echo "Installing into .venv ..."
 	@"$(PYTHON)" -m venv --clear .venv
-	@$(call requirements,build runtime)
+	@$(call requirements,build runtime service)
 	@touch $@
 
 .venv/bin/python: ;
@@ -189,7 +189,7 @@ test-wheel: wheel ## Install the wheel into an empty environment, serve from it 
 	trap 'test -z "$$server" || { kill $$server && wait $$server || :; }; rm -rf "$$dir"' EXIT; \
 	unset PYTHONPATH $$(env | sed -n 's/^\(LATCHKEY_[A-Z_]*\)=.*/\1/p'); \
 	"$(PYTHON)" -m venv "$$dir/venv"; cd "$$dir"; PATH="$$dir/venv/bin:$$PATH"; \
-	python -m pip install --quiet --constraint "$$checkout/constraints.txt" "$$checkout"/dist/*.whl; \
+	python -m pip install --quiet --constraint "$$checkout/constraints.txt" "$$(ls "$$checkout"/dist/*.whl)[service]"; \
 	latchkey --help >/dev/null; \
 	latchkey init >/dev/null; \
 	bind=$$(python -c "$$FREE_ADDRESS"); \

@@ -18,7 +18,6 @@ from flask import Flask
 from fastcache.shared import SegmentError
 from latchkey import wsgi
 from latchkey.addresses import ClientAddresses
-from latchkey.administrators.service import Administrators
 from latchkey.box.counted import Count, Use
 from latchkey.box.flush import Flush
 from latchkey.box.replay import Replay
@@ -64,7 +63,6 @@ class Latchkey:
     upkeep: Upkeep
     addresses: ClientAddresses
     throttle: FailureThrottle
-    administrators: Administrators
 
     @classmethod
     def from_settings(
@@ -120,7 +118,6 @@ class Latchkey:
             throttle=FailureThrottle(
                 settings.failure_limit, shared.failures, shared.failure_digest(), addresses
             ),
-            administrators=Administrators.over(store.administrators, settings),
         )
 
     @classmethod

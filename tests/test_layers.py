@@ -60,10 +60,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "latchkey.credentials.audit": (),
     "latchkey.credentials.audit_check": ("latchkey.credentials.audit", "latchkey.wording"),
     "latchkey.credentials.listing": ("latchkey.credentials.models",),
-    "latchkey.administrators": (*_FOUNDATION, "latchkey.store.administrators"),
-    "latchkey.administrators.models": (),
+    "latchkey.credentials.administrators": (),
     "latchkey.store": (
-        "latchkey.administrators.models",
+        "latchkey.credentials.administrators",
         "latchkey.credentials.audit",
         "latchkey.credentials.audit_check",
         "latchkey.credentials.listing",
@@ -85,24 +84,28 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "latchkey.flask": ("latchkey.wsgi", "latchkey.check", *_FOUNDATION),
     "latchkey.assembly": (
         *("latchkey.flask", "latchkey.wsgi", "latchkey.check", "latchkey.box", "latchkey.store"),
-        *("latchkey.addresses", "latchkey.administrators", "latchkey.key_files"),
+        *("latchkey.addresses", "latchkey.key_files"),
         *("latchkey.log_limit", "latchkey.permissions", "fastcache"),
         *_FOUNDATION,
     ),
     # The factory: the one thing of the package itself that others call.
     "latchkey_service": ("latchkey_service.api", "latchkey_service.console", *_LIBRARY),
     "latchkey_service.bodies": ("latchkey.errors",),
+    "latchkey_service.command": ("latchkey_service.cli",),
     "latchkey_service.url_map": (),
     # The user of a command line: the actor of its changes.
     "latchkey_service.command_user": ("latchkey.credentials.audit",),
+    "latchkey_service.administrators": (*_FOUNDATION, "latchkey.store.administrators"),
     "latchkey_service.api": (*_SHARED_BY_SURFACES, *_LIBRARY),
     # Its forms are checked as the API checks a body.
     "latchkey_service.console": (
         *("latchkey_service.api.problems", "latchkey_service.api.schemas"),
+        "latchkey_service.administrators",
         *_SHARED_BY_SURFACES,
         *_LIBRARY,
     ),
     "latchkey_service.first_start": (
+        "latchkey_service.administrators",
         *("latchkey_service.command_user", "latchkey_service.console.transport"),
         *_LIBRARY,
     ),
@@ -116,6 +119,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "latchkey_service.cli": (
         *("latchkey_service.api.problems", "latchkey_service.api.schemas"),
         *("latchkey_service.api.strict_json", "latchkey_service.command_user"),
+        "latchkey_service.administrators",
         *("latchkey_service.first_start", "latchkey_service.restoring", "latchkey_service.server"),
         *_LIBRARY,
     ),
@@ -125,6 +129,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
 DEFERRED = {
     "latchkey_service": "each of its modules imports it first: it must not import them in turn",
     "latchkey_service.cli": "a command loads what it works with only where it runs",
+    "latchkey_service.command": "what is missing for it is said in one line",
     "latchkey.store": "the place and the revision of the file are read without SQLAlchemy",
     "latchkey.store.sqlite.migrate": "Alembic is loaded only where something may be to migrate",
 }
@@ -134,7 +139,15 @@ _WEB = {"flask", "werkzeug"}
 _DATABASE = {"sqlalchemy", "alembic"}
 FOREIGN = {
     "fastcache": {*_WEB, "sqlalchemy", "gunicorn", "cachetools"},
-    "latchkey": {"gunicorn", "flask_login", "flask_wtf", "flask_openapi3"},
+    "latchkey": {
+        "argon2",
+        "click",
+        "flask_login",
+        "flask_openapi3",
+        "flask_wtf",
+        "gunicorn",
+        "rich",
+    },
     "latchkey.credentials": {*_WEB, *_DATABASE, "pydantic"},
     "latchkey.errors": {*_WEB, *_DATABASE, "pydantic"},
     "latchkey.config": {*_WEB, *_DATABASE},

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from latchkey.administrators.service import Administrators
 from latchkey.binding import TcpAddress, parse_addresses, parse_origin
 from latchkey.box.segment import changing_keys
 from latchkey.config import Settings, variable
@@ -21,6 +20,7 @@ from latchkey.key_files import (
 from latchkey.store import Store
 from latchkey.store.sqlite.location import database_path
 from latchkey.store.sqlite.migrate import database_lock, migrate_in_child
+from latchkey_service.administrators.service import Administrators
 from latchkey_service.command_user import command_line_user
 from latchkey_service.console.transport import AllowedHosts
 

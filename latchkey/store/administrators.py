@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from latchkey.administrators.models import Administrator, ConsoleSession
+from latchkey.credentials.administrators import Administrator, ConsoleSession
 from latchkey.credentials.audit import Record
 from latchkey.store.audit import Audited, AuditLog
 from latchkey.store.rows import from_milliseconds, from_milliseconds_or_none, to_milliseconds

@@ -10,7 +10,12 @@ from contextlib import closing, contextmanager
 import pytest
 from argon2 import PasswordHasher, extract_parameters
 
-from latchkey.administrators.passwords import hash_password, is_outdated, matches, unknown_hash
+from latchkey_service.administrators.passwords import (
+    hash_password,
+    is_outdated,
+    matches,
+    unknown_hash,
+)
 from tests.console.visitor import PASSWORD, Page, Visitor, make_administrator, set_up_path
 from tests.service import Service
 

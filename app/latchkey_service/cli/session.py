@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import click
 
-from latchkey.administrators.service import Administrators
 from latchkey.box.replay import Replay
 from latchkey.box.segment import attached, changing_keys
 from latchkey.box.shared import SharedState
@@ -24,6 +23,7 @@ from latchkey.store.audit_head import Seal
 from latchkey.store.listing import Listing
 from latchkey.store.sqlite.location import database_path, require_database
 from latchkey.store.sqlite.migrate import migrate_in_child
+from latchkey_service.administrators.service import Administrators
 from latchkey_service.cli.instance import instance_settings
 
 

@@ -7,7 +7,13 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from latchkey.errors import ApiError, InvalidField, PasswordsBusy, RateLimited
 from latchkey_service.console.forms import PasswordForm, add_fault
-from latchkey_service.console.sessions import browser_session, caller_address, latchkey, signed_in
+from latchkey_service.console.sessions import (
+    administrator_service,
+    browser_session,
+    caller_address,
+    latchkey,
+    signed_in,
+)
 from latchkey_service.console.throttle import SignInThrottle
 
 account = Blueprint("account", __name__, url_prefix="/console/account")
@@ -30,12 +36,12 @@ def change_password() -> AnyResponse:
         return _page(form, 400)
     parts = latchkey()
     try:
-        with parts.administrators.place():
+        with administrator_service().place():
             # Whoever found a browser signed in may not guess on.
             SignInThrottle(parts.settings, parts.shared, parts.addresses).count(
                 request.environ, signed_in().name
             )
-            token = parts.administrators.change_password(
+            token = administrator_service().change_password(
                 signed_in(), form.current.data or "", form.password.data or "", caller_address()
             )
     except RateLimited as limited:
@@ -48,7 +54,7 @@ def change_password() -> AnyResponse:
     if token is None:
         form.current.errors = [_WRONG]
         return _page(form, 403)
-    browser_session().renew(token, parts.administrators)
+    browser_session().renew(token, administrator_service())
     flash("Your password is changed. You are signed out everywhere else.", "good")
     return redirect(url_for("account.show"), 303)
 
@@ -63,6 +69,6 @@ def _later(form: PasswordForm, fault: str, error: ApiError) -> Response:
 
 def _page(form: PasswordForm, status: int = 200) -> Response:
     session = browser_session().found
-    sessions = latchkey().administrators.sessions(signed_in())
+    sessions = administrator_service().sessions(signed_in())
     page = render_template("account.html", form=form, sessions=sessions, current=session)
     return Response(page, status=status)

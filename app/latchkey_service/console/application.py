@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response
 
 from latchkey.assembly import Latchkey
 from latchkey.wording import counted
+from latchkey_service.administrators.service import Administrators
 from latchkey_service.bodies import read_body
 from latchkey_service.console.error_pages import answer_errors
 from latchkey_service.console.forms import described
@@ -50,6 +51,9 @@ def build_console(latchkey: Latchkey) -> Flask:
     app = Console("latchkey_service.console", static_url_path="/console/static")
     app.url_map.merge_slashes = False
     app.extensions["latchkey"] = latchkey
+    app.extensions["latchkey_administrators"] = Administrators.over(
+        latchkey.store.administrators, latchkey.settings
+    )
     app.extensions["exports"] = BoundedSemaphore(max(1, latchkey.settings.threads // 2))
     app.config.update(
         SECRET_KEY=latchkey.derivation.newest.console_key,

@@ -10,9 +10,9 @@ from markupsafe import Markup
 from wtforms import Field, HiddenField, PasswordField, RadioField, StringField
 from wtforms.validators import EqualTo, InputRequired, Length
 
-from latchkey.administrators import passwords
 from latchkey.credentials.tokens import redact_secrets
 from latchkey.errors import InvalidField
+from latchkey_service.administrators import passwords
 
 _NEW = {"autocomplete": "new-password", "minlength": passwords.SHORTEST}
 _CURRENT = {"autocomplete": "current-password"}

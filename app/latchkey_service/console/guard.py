@@ -18,7 +18,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from latchkey.config import Settings
 from latchkey.credentials.tokens import redact_secrets
 from latchkey_service.console.error_pages import error_page
-from latchkey_service.console.sessions import browser_session, latchkey
+from latchkey_service.console.sessions import administrator_service, browser_session, latchkey
 from latchkey_service.console.transport import AllowedHosts, is_tls
 
 View = TypeVar("View", bound=Callable[..., object])
@@ -75,7 +75,7 @@ def guard(app: Flask, settings: Settings) -> None:
             return error_page(HTTPStatus.BAD_REQUEST, _FOREIGN_HOST)
         if request.endpoint == STATIC:
             return None
-        browser_session().load(latchkey().administrators)
+        browser_session().load(administrator_service())
         if not is_open(app, request.endpoint) and not current_user.is_authenticated:
             return _lead_to_sign_in()
         if request.endpoint is not None:

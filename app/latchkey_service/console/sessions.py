@@ -17,11 +17,11 @@ from flask.sessions import SessionInterface, SessionMixin
 from flask_login import LoginManager, UserMixin, current_user, login_user
 from werkzeug.datastructures import CallbackDict
 
-from latchkey.administrators.models import Administrator, ConsoleSession
-from latchkey.administrators.service import Administrators, new_token
 from latchkey.assembly import Latchkey
+from latchkey.credentials.administrators import Administrator, ConsoleSession
 from latchkey.credentials.audit import Actor
 from latchkey.errors import StoreError
+from latchkey_service.administrators.service import Administrators, new_token
 from latchkey_service.console.transport import is_tls
 
 log = logging.getLogger("latchkey")
@@ -121,7 +121,7 @@ class ConsoleSessions(SessionInterface):
         if session.modified and session.found is not None:
             if tuple(session.messages) != session.found.messages:
                 try:
-                    latchkey().administrators.tell(session.found, session.messages)
+                    administrator_service().tell(session.found, session.messages)
                 except StoreError as error:
                     # The page is made, and true; only a message is lost.
                     log.error("database failure: %s", error.detail)
@@ -161,6 +161,12 @@ def latchkey() -> Latchkey:
     """The worker's parts, for the console's views."""
     parts: Latchkey = current_app.extensions["latchkey"]
     return parts
+
+
+def administrator_service() -> Administrators:
+    """The administrators of the console, who sign in to it."""
+    service: Administrators = current_app.extensions["latchkey_administrators"]
+    return service
 
 
 def caller_address() -> str | None:

@@ -12,6 +12,7 @@ from latchkey.errors import ApiError, InvalidField, PasswordsBusy, RateLimited
 from latchkey_service.console.forms import SetUpForm, SignInForm, add_fault
 from latchkey_service.console.guard import open_to_all
 from latchkey_service.console.sessions import (
+    administrator_service,
     browser_session,
     caller_address,
     current_administrator,
@@ -52,18 +53,18 @@ def begin() -> AnyResponse:
     parts = latchkey()
     try:
         # The place first: a try that nobody looks at counts against nobody.
-        with parts.administrators.place():
+        with administrator_service().place():
             SignInThrottle(parts.settings, parts.shared, parts.addresses).count(
                 request.environ, name
             )
-            token = parts.administrators.sign_in(name, password, caller_address())
+            token = administrator_service().sign_in(name, password, caller_address())
     except RateLimited as limited:
         return _later(form, _TOO_MANY, limited)
     except PasswordsBusy as busy:
         return _later(form, f"{busy.message}.", busy)
     if token is None:
         return _page(form, _WRONG, 403)
-    browser_session().renew(token, parts.administrators)
+    browser_session().renew(token, administrator_service())
     return redirect(own_page(form.next.data) or url_for("home"), 303)
 
 
@@ -72,7 +73,7 @@ def sign_out() -> AnyResponse:
     """End this session."""
     session = browser_session()
     if session.found is not None:
-        latchkey().administrators.sign_out(session.found, caller_address())
+        administrator_service().sign_out(session.found, caller_address())
     session.forget()
     return redirect(url_for("sign_in.show"), 303)
 
@@ -80,7 +81,7 @@ def sign_out() -> AnyResponse:
 @sign_in.post("/sign-out-everywhere")
 def sign_out_everywhere() -> AnyResponse:
     """End every session of one's own."""
-    latchkey().administrators.sign_out_everywhere(signed_in(), caller_address())
+    administrator_service().sign_out_everywhere(signed_in(), caller_address())
     browser_session().forget()
     return redirect(url_for("sign_in.show"), 303)
 
@@ -101,7 +102,7 @@ def set_up() -> AnyResponse:
     form = SetUpForm()
     if not form.validate():
         return _set_up_page(form, 400)
-    administrators = latchkey().administrators
+    administrators = administrator_service()
     try:
         with administrators.place():
             token = administrators.set_up(
@@ -152,6 +153,6 @@ def _later(form: SignInForm, fault: str, error: ApiError) -> Response:
 
 def _set_up_page(form: SetUpForm, status: int = 200) -> Response:
     """The form, or, to whoever has no link that can be used, why there is none."""
-    offered = latchkey().administrators.set_up_is_offered(form.token.data or "")
+    offered = administrator_service().set_up_is_offered(form.token.data or "")
     page = render_template("set_up.html", form=form, offered=offered)
     return Response(page, status=status if offered else 403)

@@ -14,19 +14,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from latchkey.administrators.models import Administrator, ConsoleSession
-from latchkey.administrators.passwords import (
+from latchkey.config import Settings
+from latchkey.credentials.administrators import Administrator, ConsoleSession
+from latchkey.credentials.audit import Action, Actor, Record
+from latchkey.credentials.service import utc_now
+from latchkey.errors import InvalidField, PasswordsBusy
+from latchkey.store.administrators import AdministratorStore
+from latchkey_service.administrators.passwords import (
     hash_password,
     is_outdated,
     matches,
     require_acceptable,
     unknown_hash,
 )
-from latchkey.config import Settings
-from latchkey.credentials.audit import Action, Actor, Record
-from latchkey.credentials.service import utc_now
-from latchkey.errors import InvalidField, PasswordsBusy
-from latchkey.store.administrators import AdministratorStore
 
 SET_UP_LASTS = timedelta(hours=1)
 
