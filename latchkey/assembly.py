@@ -38,6 +38,7 @@ from latchkey.errors import StoreError
 from latchkey.flask.error_handlers import answer_our_errors
 from latchkey.flask.requirements import enforce_requirements, router_of
 from latchkey.flask.start_check import check_declarations
+from latchkey.forks import tell_after_fork
 from latchkey.key_files import load_derivation, load_seal
 from latchkey.log_limit import LOG_LIMIT, limit_log
 from latchkey.permissions import weaknesses
@@ -124,8 +125,9 @@ class Latchkey:
     def join(cls, settings: Settings | None = None) -> Latchkey:
         """Build the parts in a worker of your own server, and share with the others of the box.
 
-        The database is there and migrated. What this starts ends with the process. Raises
-        ConfigurationError where a setting does not fit, or the memory cannot be had.
+        The database is there and migrated. What this starts ends with the process, and is of no use
+        in a child that is forked later: call it after the fork. Raises ConfigurationError where a
+        setting does not fit, or the memory cannot be had.
         """
         settings = settings or load_settings()
         require_database(settings.database_url)
@@ -135,18 +137,8 @@ class Latchkey:
         latchkey = cls.from_settings(settings, shared=segment.for_worker())
         limit_log(log.name)
         latchkey.upkeep.start()
-        atexit.register(latchkey.leave, segment)
+        _Membership(latchkey, segment).begin()
         return latchkey
-
-    def leave(self, segment: ServiceSegment) -> None:
-        """End what ``join`` started: write counts down, and let go of the memory."""
-        self.upkeep.stop()
-        LOG_LIMIT.report(all_of_them=True)
-        try:
-            segment.close()
-        except (StoreError, SegmentError) as error:
-            log.error("the shared memory is left for the next start: %s", error)
-        self.store.close()
 
     def middleware(
         self, wsgi_app: WSGIApplication, open_routes: OpenRoutes | None = None
@@ -195,6 +187,33 @@ class Latchkey:
     def _count_scope_refusal(self, principal: Principal) -> None:
         self.shared.count_refusal(principal.credential_id, Use.SCOPE)
         self.authenticator.counters.add(Count.SCOPE)
+
+
+class _Membership:
+    """What ``join`` started: it ends with this process, and is not its children's."""
+
+    def __init__(self, latchkey: Latchkey, segment: ServiceSegment) -> None:
+        self._latchkey = latchkey
+        self._segment = segment
+
+    def begin(self) -> None:
+        tell_after_fork(self)
+        atexit.register(self.end)
+
+    def end(self) -> None:
+        """Write counts down, and let go of the memory."""
+        self._latchkey.upkeep.stop()
+        LOG_LIMIT.report(all_of_them=True)
+        try:
+            self._segment.close()
+        except (StoreError, SegmentError) as error:
+            log.error("the shared memory is left for the next start: %s", error)
+        self._latchkey.store.close()
+
+    def after_fork(self) -> None:
+        """Leave all of it to the parent, in a child."""
+        atexit.unregister(self.end)
+        self._segment.disown()
 
 
 def log_fault(error: StoreError) -> None:

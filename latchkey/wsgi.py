@@ -36,6 +36,7 @@ from latchkey.errors import (
     error_headers,
     status_line,
 )
+from latchkey.forks import NOT_OURS, tell_after_fork
 
 PRINCIPAL_KEY = "latchkey.principal"
 
@@ -75,6 +76,8 @@ def middleware(
     trusts no proxy about that. ``router`` tells whether a request is led to an open rule that has
     placeholders. ``before_first`` is called before the first request is looked at; what it raises
     is raised, and it is called again by the next one.
+
+    In a child that is forked afterwards, every request raises ConfigurationError.
     """
     if open_routes.rules and router is None:
         raise ConfigurationError(
@@ -122,6 +125,13 @@ class Policy:
         self._router = router
         self._before_first = before_first
         self._first = threading.Lock()
+        tell_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Let no request through in a child: nothing would tell it of revocations."""
+        self._first = threading.Lock()
+        self._before_first = _refuse_to_serve
+        self._check.end()
 
     def examine(
         self, environ: WSGIEnvironment, start_response: StartResponse
@@ -190,6 +200,10 @@ class Policy:
     ) -> Iterable[bytes]:
         self._authenticator.counters.add(_OUTCOMES[type(error)])
         return answer_error(error, environ, start_response)
+
+
+def _refuse_to_serve() -> None:
+    raise ConfigurationError(NOT_OURS)
 
 
 def _explained(error: ApiError, environ: WSGIEnvironment) -> ApiError:

@@ -47,6 +47,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "latchkey.native": (),
     "latchkey.errors": (),
     "latchkey.wording": (),
+    "latchkey.forks": (),
     "latchkey.log_limit": ("latchkey.wording",),
     "latchkey.files": ("latchkey.errors",),
     "latchkey.binding": (),
@@ -69,6 +70,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "latchkey.credentials.models",
         "latchkey.errors",
         "latchkey.files",
+        "latchkey.forks",
     ),
     "latchkey.key_files": (
         *("latchkey.store.audit_head", "latchkey.store.sqlite.location"),
@@ -80,12 +82,15 @@ LAYERS: dict[str, tuple[str, ...]] = {
     # The life of what the workers share: it writes the counts of an ended service.
     "latchkey.box.segment": ("latchkey.box", "latchkey.store", "fastcache", *_FOUNDATION),
     "latchkey.check": ("latchkey.box", "latchkey.native", "fastcache", *_FOUNDATION),
-    "latchkey.wsgi": ("latchkey.check", "latchkey.box", "fastcache", *_FOUNDATION),
+    "latchkey.wsgi": (
+        *("latchkey.check", "latchkey.box", "latchkey.forks", "fastcache"),
+        *_FOUNDATION,
+    ),
     "latchkey.flask": ("latchkey.wsgi", "latchkey.check", *_FOUNDATION),
     "latchkey.assembly": (
         *("latchkey.flask", "latchkey.wsgi", "latchkey.check", "latchkey.box", "latchkey.store"),
         *("latchkey.addresses", "latchkey.key_files"),
-        *("latchkey.log_limit", "latchkey.permissions", "fastcache"),
+        *("latchkey.forks", "latchkey.log_limit", "latchkey.permissions", "fastcache"),
         *_FOUNDATION,
     ),
     # The factory: the one thing of the package itself that others call.

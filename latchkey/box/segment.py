@@ -150,6 +150,11 @@ class ServiceSegment:
         self.segment.close()
         return SharedState.over(own)
 
+    def disown(self) -> None:
+        """Let go in a child after a fork, which serves nothing; the parent goes on holding it."""
+        self._lock.close()
+        self.segment.close()
+
     def close(self) -> None:
         """For the end of a clean stop, when no worker of ours is left.
 

@@ -129,6 +129,10 @@ cdef class Check:
         """Decide what is certain from now on, where the check waited for that."""
         self.decides = self.known is not None
 
+    def end(self):
+        """Decide nothing any more: in a child after a fork, while no request is under way."""
+        self.decides = False
+
     def __call__(self, environ, /):
         """The principal, `Outcome.OPEN`, or `Outcome.UNDECIDED`.
 

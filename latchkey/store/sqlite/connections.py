@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from latchkey.errors import StoreError
+from latchkey.forks import keep_forever, tell_after_fork
 from latchkey.store.lookup import Lookup
 from latchkey.store.sqlite.engines import files_of, open_reader, open_writer
 from latchkey.store.sqlite.location import database_path
@@ -19,7 +20,10 @@ from latchkey.store.sqlite.places import ChangePlaces
 
 
 class Connections:
-    """Two pools over one database file, and ``lookup``. For many threads; not across a fork."""
+    """Two pools over one database file, and ``lookup``. For many threads; not across a fork.
+
+    In a child that is forked after the first one was opened, all fail with StoreError.
+    """
 
     def __init__(
         self,
@@ -39,10 +43,20 @@ class Connections:
         self._reader = open_reader(self._file, busy_timeout=lookup_timeout, pool_size=pool_size)
         self._writer = open_writer(self._file, busy_timeout=write_timeout, pool_size=pool_size)
         self.lookup = Lookup(self._file, busy_timeout=lookup_timeout)
+        tell_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Leave the connections alone in a child.
+
+        SQLite must not even close them there: it would end in the log what the parent has begun.
+        """
+        if self._file.disown():
+            keep_forever(self)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection in autocommit with no open statement; faults become StoreError."""
+        self._file.require_own()
         with translated, self._reader.connect() as connection:
             with _discarded_on_fault(connection):
                 yield connection
@@ -58,6 +72,7 @@ class Connections:
         fails; it is not called where nothing can have been committed. Raises ChangesBusy where
         too many changes are waiting already; ``upkeep`` takes no place among them.
         """
+        self._file.require_own()
         place = nullcontext() if upkeep else self.places.place()
         with place, translated, self._writer.connect() as connection:
             with _discarded_on_fault(connection):
@@ -94,6 +109,8 @@ class Connections:
 
     def close(self) -> None:
         """Close the connections, all idle by now; new ones are opened where they are needed."""
+        if self._file.is_inherited:
+            return
         self.lookup.close()
         self._reader.dispose()
         self._writer.dispose()

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from latchkey.errors import StoreError
 from latchkey.files.shared_places import open_regular
+from latchkey.forks import NOT_OURS
 from latchkey.store.sqlite import wal
 from latchkey.store.sqlite.held_files import hold, release
 
@@ -74,6 +75,17 @@ class PinnedFile:
         # The last is the file in use. The others are kept, with all their locks: closing any
         # descriptor of a file drops the process's locks on it, and its name may come back.
         self._pins: list[_Pin] = []
+        self.is_inherited = False
+
+    def disown(self) -> bool:
+        """Refuse everything in a child after a fork, if the file is in use; tell whether it is."""
+        self.is_inherited = self.is_inherited or bool(self._pins)
+        return self.is_inherited
+
+    def require_own(self) -> None:
+        """Raise StoreError where a process uses what its parent has opened."""
+        if self.is_inherited:
+            raise StoreError(NOT_OURS)
 
     def identify(self) -> Files:
         """The identity of the files at the path; the database must be there and usable.
@@ -81,6 +93,7 @@ class PinnedFile:
         An open file stays usable after its name or its permissions have gone: what the operator
         took away must not go on being served, so the name is what counts. Raises StoreError.
         """
+        self.require_own()
         try:
             status = os.stat(self._name)
         except OSError as error:

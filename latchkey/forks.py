@@ -1,0 +1,45 @@
+"""Forks: what belongs to the process that made it is told in each child that it is not the child's.
+
+A child has the memory of its parent, but none of its threads, and shares its descriptors, locks
+and database connections, so it cannot go on with them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import Protocol
+from weakref import WeakSet
+
+
+class Owned(Protocol):
+    """What one process owns."""
+
+    def after_fork(self) -> None:
+        """Called in the child, which has one thread, before anything else runs there."""
+
+
+NOT_OURS = (
+    "Latchkey was built before a fork: build it in each process that serves, after the fork "
+    "(with gunicorn: without --preload)"
+)
+
+_owned: WeakSet[Owned] = WeakSet()
+
+
+def tell_after_fork(owned: Owned) -> None:
+    """Call ``after_fork`` in each child, for as long as this is in use."""
+    _owned.add(owned)
+
+
+def keep_forever(kept: object) -> None:
+    """Never delete this and what it refers to, not even when the interpreter ends."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
+
+
+def _tell() -> None:
+    for owned in list(_owned):
+        owned.after_fork()
+
+
+os.register_at_fork(after_in_child=_tell)

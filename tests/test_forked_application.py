@@ -1,0 +1,215 @@
+"""An application of one's own, however its processes are started: served, or refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.service import Service
+
+ROOT = Path(__file__).parents[1]
+GUNICORN = [str(Path(sys.executable).with_name("gunicorn")), "--workers=2", "--no-control-socket"]
+REFUSAL = "ConfigurationError: Latchkey was built before a fork: build it in each process"
+
+SITE = """
+from flask import Flask
+from latchkey import Latchkey, OpenRoutes, any_credential
+app = Flask("site")
+@app.get("/orders")
+@any_credential
+def orders():
+    return {}
+@app.get("/health")
+def health():
+    return {}
+latchkey = Latchkey.join()
+latchkey.protect(app, OpenRoutes({("GET", "/health")}))
+"""
+
+# What a child does with what its parent built: each is told no, and none of it waits.
+FORKED = """
+import os, sys, time, multiprocessing, threading
+from datetime import UTC, datetime
+from site_of_ones_own import app, latchkey
+from latchkey.errors import ConfigurationError, StoreError
+secret = os.environ["SECRET"]
+headers = {"Authorization": f"Bearer {secret}"}
+assert app.test_client().get("/orders", headers=headers).status_code == 200
+def use():
+    for headers_of_one in (headers, {}):
+        for path in ("/orders", "/health"):
+            try:
+                app.test_client().get(path, headers=headers_of_one)
+            except ConfigurationError as error:
+                pass
+            else:
+                print("served", flush=True)
+    try:
+        latchkey.store.find(secret)
+    except StoreError as error:
+        print(error.detail, flush=True)
+    latchkey.store.close()
+"""
+CHILDREN = {
+    "fork": """
+child = os.fork()
+if not child:
+    use()
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+""",
+    "multiprocessing": """
+child = multiprocessing.get_context("fork").Process(target=use)
+child.start()
+child.join()
+assert child.exitcode == 0
+""",
+    "of a child": """
+child = os.fork()
+if not child:
+    grandchild = os.fork()
+    if not grandchild:
+        use()
+        sys.exit(0)
+    sys.exit(os.waitpid(grandchild, 0)[1])
+assert os.waitpid(child, 0)[1] == 0
+""",
+}
+AFTERWARDS = """
+assert app.test_client().get("/orders", headers=headers).status_code == 200
+print("done", flush=True)
+"""
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Service:
+    """A database and keys, which nobody serves."""
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    box = Service(tmp_path, LATCHKEY_SHARED_MEMORY=str(memory), LATCHKEY_SHARED_SIZE="8")
+    box.initialize()
+    (tmp_path / "site_of_ones_own.py").write_text(SITE)
+    return box
+
+
+def environment(box: Service, **more: str) -> dict[str, str]:
+    path = os.pathsep.join((str(ROOT), str(ROOT / "app"), str(box.directory)))
+    return {**box.environment(), "PYTHONPATH": path, **more}
+
+
+@contextmanager
+def running(box: Service, *command: str) -> Iterator[None]:
+    """A server of one's own that answers; at the end it is told to stop, and must end by itself."""
+    with box.log_path.open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=box.directory,
+            env=environment(box),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            process_group=0,
+        )
+    try:
+        until = time.monotonic() + 60
+        while True:
+            try:
+                box.get("/health")
+                break
+            except OSError:
+                assert process.poll() is None, box.log
+                assert time.monotonic() < until, box.log
+                time.sleep(0.05)
+        yield
+        if "gunicorn" in command[0]:
+            process.terminate()
+        else:
+            # As a terminal does it: all processes at once.
+            os.killpg(process.pid, signal.SIGINT)
+        process.wait(30)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def left_in_memory(box: Service) -> list[str]:
+    return os.listdir(box.settings["LATCHKEY_SHARED_MEMORY"])
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        [*GUNICORN, "site_of_ones_own:app"],
+        [sys.executable, "-m", "flask", "--app", "site_of_ones_own", "run", "--debug"],
+    ],
+    ids=["gunicorn", "flask run --debug"],
+)
+def test_built_after_the_fork_it_serves(box: Service, server: list[str]) -> None:
+    pair = box.create_key()
+    address = f"--bind=127.0.0.1:{box.port}" if "gunicorn" in server[0] else f"--port={box.port}"
+    with running(box, *server, address):
+        assert {box.get("/orders", pair.bearer).status for _ in range(8)} == {200}
+        box._prepare("keys", "revoke", "--yes", pair.api_key)
+        assert {box.get("/orders", pair.bearer).status for _ in range(8)} == {401}
+    assert "Traceback" not in box.log
+    assert left_in_memory(box) == []
+
+
+def test_preloaded_it_is_refused(box: Service) -> None:
+    pair = box.create_key()
+    address = f"--bind=127.0.0.1:{box.port}"
+    with running(box, *GUNICORN, "--preload", address, "site_of_ones_own:app"):
+        for headers in (pair.bearer, {}):
+            for path in ("/orders", "/health"):
+                assert box.get(path, headers).status == 500
+        served = len(box.log)
+    assert REFUSAL in box.log
+    assert "Traceback" not in box.log[served:]
+    assert left_in_memory(box) == []
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+def test_a_child_cannot_use_what_its_parent_built(box: Service, child: str) -> None:
+    code = FORKED + CHILDREN[child] + AFTERWARDS
+    secret = box.create_key().api_secret
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=box.directory,
+        env=environment(box, SECRET=secret),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.stderr == ""
+    refused, done = run.stdout.splitlines()
+    assert refused.startswith("Latchkey was built before a fork")
+    assert done == "done"
+    assert left_in_memory(box) == []
+
+
+def test_a_child_that_outlives_its_parent_holds_nothing(box: Service) -> None:
+    code = FORKED + "if not os.fork():\n    sys.stdin.read()\n    sys.exit(0)\nprint('parent')\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=box.directory,
+        env=environment(box, SECRET=box.create_key().api_secret),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.wait(60) == 0
+        assert left_in_memory(box) == []
+        # A command would be refused beside a service that it cannot reach.
+        box.create_key()
+        output, errors = process.communicate(timeout=60)
+    assert (output, errors) == ("parent\n", "")
