@@ -8,6 +8,8 @@ import re
 import signal
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from latchkey_service.server.master import _Server
 from latchkey_service.server.service_log import RedactingLogger
 from latchkey_service.server.worker import EnvelopeWorker
 from tests.faults.processes import wait_until, workers
-from tests.service import Service
+from tests.service import LATCHKEY, Service
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +149,17 @@ def test_what_cannot_be_written_down_at_the_end_is_left_for_the_next_start(
     used = service.get(f"/v1/api_keys/{pair.api_key}/usage", pair.bearer).json
     # With this request itself.
     assert used["requests"] == 4
+
+
+def test_variables_of_gunicorn_do_not_reach_the_service() -> None:
+    environment = {**os.environ, "WEB_CONCURRENCY": "abc", "GUNICORN_CMD_ARGS": "--workers=x"}
+    done = subprocess.run(
+        [LATCHKEY, "serve", "--help"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    code = "import latchkey_service.server.master"
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
