@@ -199,6 +199,8 @@ def test_two_services_that_end_at_once_leave_nothing(settings: Settings, killed:
         assert first.says() == second.says()
         if killed:
             first.process.send_signal(signal.SIGKILL)
+            # Until it is gone, the kernel has not released its lock.
+            first.process.wait(60)
         else:
             first.let_go()
         second.let_go()
