@@ -179,10 +179,10 @@ cdef class Cache(Store):
         if found != NULL:
             return fastcache_give(found)
         item.value = <PyObject *>default
-        item.size = self.size_of(default)
-        mix = mix_of(fastcache_hash(<PyObject *>key))
         item.now = now_in(self)
         self.set_deadline(&item, None)
+        item.size = self.size_of(default)
+        mix = mix_of(fastcache_hash(<PyObject *>key))
         shard = self.shard_for(mix, &item)
         garbage_start(&garbage)
         try:

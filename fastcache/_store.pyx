@@ -141,10 +141,11 @@ cdef class Store:
         if self.hooks & (HOOK_DELETE | HOOK_POPITEM | HOOK_EXPIRE):
             return self.assign_hooked(key, value, ttl)
         item.value = <PyObject *>value
-        item.size = self.size_of(value)
-        mix = mix_of(fastcache_hash(<PyObject *>key))
+        # Before the size is taken, which may last.
         item.now = now_in(self) if ttl is not None else roughly_now_in(self)
         self.set_deadline(&item, ttl)
+        item.size = self.size_of(value)
+        mix = mix_of(fastcache_hash(<PyObject *>key))
         shard = self.shard_for(mix, &item)
         garbage_start(&garbage)
         try:
@@ -165,10 +166,10 @@ cdef class Store:
         cdef uint64_t mix
         cdef Shard shard
         item.value = <PyObject *>value
-        item.size = self.size_of(value)
-        mix = mix_of(fastcache_hash(<PyObject *>key))
         item.now = roughly_now_in(self)
         self.set_deadline(&item, None)
+        item.size = self.size_of(value)
+        mix = mix_of(fastcache_hash(<PyObject *>key))
         shard = self.shard_for(mix, &item)
         garbage_start(&garbage)
         try:

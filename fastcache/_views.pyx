@@ -5,7 +5,7 @@ from cpython.object cimport PyObject
 from collections.abc import ItemsView, ValuesView
 
 from fastcache._cursor cimport PART_ITEM, PART_KEY, PART_VALUE, Cursor, cursor
-from fastcache._hooks cimport HOOK_ITER, HOOK_LOOKUP
+from fastcache._hooks cimport HOOK_ITER, HOOK_LOOKUP, HOOK_MISSING
 from fastcache._settings cimport Settings
 from fastcache._shard cimport fastcache_give
 from fastcache._store cimport Store, lookup, settings_of, shards_of
@@ -86,9 +86,15 @@ class Items(ItemsView):
     def __contains__(self, item):
         key, value = item
         cdef PyObject *found = lookup(<Store>self._mapping, <PyObject *>key, False)
-        if found == NULL:
+        if found != NULL:
+            held = fastcache_give(found)
+        elif (<Store>self._mapping).hooks & HOOK_MISSING:
+            try:
+                held = self._mapping.__missing__(key)
+            except KeyError:
+                return False
+        else:
             return False
-        held = fastcache_give(found)
         return held is value or held == value
 
 
