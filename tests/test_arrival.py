@@ -17,8 +17,12 @@ WHOLE = {
     "a body": POST + b"Content-Length: 4\r\n\r\nbody",
     "any case": POST + b"cOnTeNt-LeNgTh:\t4 \r\n\r\nbody",
     "an end of a head in a body": POST + b"Content-Length: 8\r\n\r\na\r\n\r\nbcd",
+    "a length of many digits": POST + b"Content-Length: " + b"0" * 30 + b"4\r\n\r\nbody",
     "an empty body": POST + b"Content-Length: 0\r\n\r\n",
     "chunks": CHUNKED + b"4\r\nbody\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n",
+    "a chunk's size of many digits": CHUNKED + b"0" * 30 + b"4\r\nbody\r\n0\r\n\r\n",
+    "two codings": POST
+    + b"Transfer-Encoding: gzip, identity\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
     "no chunks": CHUNKED + b"0\r\n\r\n",
     "trailers": CHUNKED + b"1\r\nx\r\n0;last\r\nDigest: 1\r\n\r\n",
     "a last chunk within a chunk": CHUNKED + b"7\r\n\r\n0\r\n\r\n\r\n0\r\n\r\n",

@@ -80,7 +80,7 @@ LISTED: dict[str, Worst] = {
     r"(/[A-Za-z0-9_.-]+){2}": [("/", "a", "!"), ("", "/a", "!")],
     # Requests as they arrive.
     r"(?<!\r)\n": [("", "\r\n", ""), ("", "\r", "")],
-    r"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*(?=\r\n)": [
+    r"\r\ncontent-length:[ \t]*([0-9]+)[ \t]*(?=\r\n)": [
         ("\r\ncontent-length:", " ", "!"),
         ("", "\r\ncontent-length:1", "!"),
         ("\r\ncontent-length:1", " ", "!"),
@@ -91,7 +91,7 @@ LISTED: dict[str, Worst] = {
         ("", "\r\ntransfer-encoding", ""),
     ],
     r"\r\nexpect:": [("", "\r\nexpect", ""), ("", "\r\n", "")],
-    r"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?": [("1", " ", "!"), ("1;", ";", "\r"), ("", "1", "!")],
+    r"([0-9a-fA-F]+)[ \t]*(?:;[^\r\n]*)?": [("1", " ", "!"), ("1;", ";", "\r"), ("", "1", "!")],
 }
 
 

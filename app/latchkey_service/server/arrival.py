@@ -11,16 +11,17 @@ import re
 MOST_BODY = 1 << 17
 """Bytes of a body that are waited for; of a longer one, a thread reads the rest."""
 _MOST_CHUNK_LINE = 1024
+_MOST_DIGITS = 18
 # As gunicorn counts: a request line, then 100 fields of 8,190 with their line ends.
 _MOST_LINE = 8190
 _MOST_HEAD = 100 * (8190 + 2) + 4 + _MOST_LINE
 
 _END = b"\r\n\r\n"
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*(?=\r\n)", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)[ \t]*(?=\r\n)", re.IGNORECASE)
 _CODING = re.compile(rb"\r\ntransfer-encoding:([^\r]*)", re.IGNORECASE)
 _EXPECTATION = re.compile(rb"\r\nexpect:", re.IGNORECASE)
-_CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?")
+_CHUNK = re.compile(rb"([0-9a-fA-F]+)[ \t]*(?:;[^\r\n]*)?")
 
 
 class Arrival:
@@ -69,14 +70,16 @@ class Arrival:
         head = bytes(self.data[: end + 2])
         lengths = _LENGTH.findall(head)
         codings = _CODING.findall(head)
-        if len(lengths) + len(codings) != 1 or _EXPECTATION.search(head):
+        if bool(lengths) == bool(codings) or len(lengths) > 1 or _EXPECTATION.search(head):
             # No body, a contradiction, or a body that comes only when it is asked for.
             return True
         if lengths:
-            length = int(lengths[0])
+            digits = lengths[0].lstrip(b"0") or b"0"
+            length = int(digits[:_MOST_DIGITS])
             self._needed = end + len(_END) + length
             return length > MOST_BODY or len(self.data) >= self._needed
-        if codings[0].strip().lower() != b"chunked":
+        # Several are applied one after the other, the last of them to the whole.
+        if b",".join(codings).rpartition(b",")[2].strip(b" \t").lower() != b"chunked":
             return True
         self._chunked = True
         self._at = end + len(_END)
