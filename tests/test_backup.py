@@ -81,7 +81,7 @@ def test_a_backup_replaces_nothing(box: Service) -> None:
     file.write_text("precious")
     done = run_here(box, "backup", str(file))
     assert done.returncode == 1
-    assert done.stderr == f"latchkey: {file} is there already, and nothing is replaced\n"
+    assert done.stderr == f"latchkey: {file} already exists; choose another file\n"
     assert file.read_text() == "precious"
     missing = box.directory / "no" / "such" / "place.db"
     assert run_here(box, "backup", str(missing)).returncode == 1
@@ -115,9 +115,9 @@ def test_what_was_ended_since_stays_ended(box: Service) -> None:
     rows = int(str(last_entry(box)["number"]))
 
     said = restore(box, file)
-    assert f"stays ended: {revoked.api_key}" in said
-    assert f"stays ended: {rotated.api_key}" in said
-    assert f"stays ended: {revoked_before.api_key}" not in said
+    assert f"stays revoked or expired: {revoked.api_key}" in said
+    assert f"stays revoked or expired: {rotated.api_key}" in said
+    assert f"stays revoked or expired: {revoked_before.api_key}" not in said
     assert code(box, revoked) == code(box, revoked_before) == "key_revoked"
     assert code(box, rotated) == "key_expired"
     assert works(box, successor)
@@ -130,7 +130,7 @@ def test_what_was_ended_since_stays_ended(box: Service) -> None:
     assert box.request("POST", "/credentials", json_body=body).status == 409
     # What was only made since is gone.
     assert code(box, since) == "invalid_api_key"
-    assert "gone: 1 key made since the backup\n" in said
+    assert "lost: 1 key made since the backup\n" in said
     entry = last_entry(box)
     detail = json.loads(str(entry["detail"]))
     # The log lost nothing: it goes on where it was.
@@ -168,7 +168,7 @@ def test_no_key_may_do_more_than_before(box: Service) -> None:
 
     said = restore(box, file)
     for pair in (narrowed, write_to_read, others):
-        assert f"keeps its scopes of now: {pair.api_key}" in said
+        assert f"keeps its present scopes: {pair.api_key}" in said
     for pair in (widened, spelled, live):
         assert pair.api_key not in said
     assert scopes(narrowed) == ["account:read"]
@@ -264,7 +264,7 @@ def test_where_the_database_cannot_be_read_it_says_so_and_asks(
     assert beside(box) == before
     done = run_here(box, "restore", str(file), "--yes")
     assert done.returncode == 0
-    assert "What was revoked since the backup cannot be known" in done.stderr
+    assert "Changes since the backup are unknown" in done.stderr
     assert run_here(box, "audit", "verify").returncode == 0
     detail = json.loads(str(last_entry(box)["detail"]))
     assert detail["log"] == "begins at the backup"

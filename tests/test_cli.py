@@ -66,7 +66,7 @@ def test_keys_create_for_a_person(box: Service) -> None:
     fields = dict(line.split(maxsplit=1) for line in run.stdout.splitlines() if "  " in line)
     assert fields["name"] == "for a person"
     assert fields["api_secret"].startswith(f"sk_live_{fields['api_key'][8:]}")
-    assert run.stdout.endswith("The secret is shown this once.\n")
+    assert run.stdout.endswith("The secret is shown only once.\n")
     assert fields["api_secret"] not in run_here(box, "keys", "show", fields["api_key"]).stdout
 
 
@@ -164,7 +164,7 @@ def test_keys_revoke_with_yes(box: Service) -> None:
     assert run.stderr == ""
     assert shown(box, pair.api_key)["status"] == "revoked"
     again = fails(box, "keys", "revoke", pair.api_key, "--yes")
-    assert one_line(again) == "latchkey: The key is revoked already"
+    assert one_line(again) == "latchkey: The key is already revoked"
 
 
 @pytest.mark.parametrize("typed", ["n\n", "\n", "\x04"])

@@ -20,8 +20,8 @@ from tests.service import LATCHKEY, Service
 
 PASSWORD = "correct horse battery"
 REFUSED = (
-    "latchkey: nothing was done: this asks before it goes on, and standard input is not a "
-    "terminal; --yes goes on without asking"
+    "latchkey: nothing was done: this command asks for confirmation, and standard input is not a "
+    "terminal; use --yes to skip the question"
 )
 
 
@@ -133,7 +133,7 @@ def test_what_cannot_be_done_is_not_asked_about(kept: Service) -> None:
     no_backup.write_bytes(b"nothing of the kind")
     create = ["admin", "create", "ada"]
     for command, line in (
-        (["keys", "revoke", revoked], "latchkey: The key is revoked already"),
+        (["keys", "revoke", revoked], "latchkey: The key is already revoked"),
         (["keys", "revoke", "ak_live_" + "0" * 22], "latchkey: No such credential"),
         (["admin", "remove", "bob"], "latchkey: name: there is no such administrator"),
         (["admin", "password", "bob"], "latchkey: name: there is no such administrator"),

@@ -96,7 +96,7 @@ def test_keys_rotate(box: Service) -> None:
         f"latchkey: Already rotated; its successor is {new['api_key']}",
     )
     text = run_here(box, "keys", "rotate", new["api_key"]).stdout
-    assert text.endswith("The secret is shown this once.\n")
+    assert text.endswith("The secret is shown only once.\n")
     assert refused(box, "keys", "rotate", old.api_key, "--overlap", "2592001")[0] == 2
 
 

@@ -231,7 +231,7 @@ def test_all_or_nothing_with_a_reason_for_each_line(box: Service) -> None:
     assert sorted(reasons) == list(range(2, 17))
     assert reasons[2] == reasons[3] == "sha256: must be the SHA-256 of the token, 64 hex digits"
     assert reasons[4] == "has the SHA-256 of line 1 again"
-    assert reasons[5] == "a key with this SHA-256 is there already"
+    assert reasons[5] == "a key with this SHA-256 already exists"
     assert reasons[6].startswith("scopes: allowed are")
     assert reasons[9] == "expires_at: must lie in the future"
     assert reasons[14] == reasons[15] == "not a JSON object"
@@ -275,7 +275,7 @@ def test_lines_of_json_end_only_where_json_says(box: Service, tmp_path: Path) ->
         (b"\xff\xfe", "the file is not UTF-8"),
         (b"name,hash\na,b\n", "the first line must name the columns, of name, sha256"),
         (b"name,sha256,name\na,b,c\n", "the first line must name the columns"),
-        (b"name,sha256\na,b,c\n", "has 3 columns in place of 2"),
+        (b"name,sha256\na,b,c\n", "has 3 columns instead of 2"),
         (b'name,sha256\n"a"b,c\n', "not CSV"),
     ],
 )

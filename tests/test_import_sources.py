@@ -50,7 +50,7 @@ def test_standard_input(box: Service, start: str) -> None:
 def test_what_is_there_is_skipped(box: Service, tmp_path: Path) -> None:
     take(box, csv_of("skip 1", "skip 2"))
     again = csv_of("skip 1", "skip 2", "skip 3")
-    there = "a key with this SHA-256 is there already"
+    there = "a key with this SHA-256 already exists"
     assert reasons(box, again) == [(2, there), (3, there)]
     before = listed(box)
     said = take(box, again, "--skip-existing")
@@ -65,7 +65,7 @@ def test_what_is_there_is_skipped(box: Service, tmp_path: Path) -> None:
     file = tmp_path / "again.csv"
     file.write_text(csv_of("skip 1"))
     assert run_here(box, "keys", "import", str(file), "--skip-existing").stdout == (
-        "imported 0 keys\nskipped 1 key whose SHA-256 is there already\n"
+        "imported 0 keys\nskipped 1 key whose SHA-256 is already there\n"
     )
 
 
@@ -91,11 +91,11 @@ def test_the_hash_of_no_token(box: Service, content: bytes, upper: bool) -> None
     for options in ([], ["--skip-existing"]):
         ((line, reason),) = reasons(box, f"name,sha256\nn,{digest}\n", *options)
         assert line == 2
-        assert reason.startswith("sha256: is that of ")
-        assert reason.endswith(", which is no token")
+        assert reason.startswith("sha256: is the hash of ")
+        assert reason.endswith(", not of a token")
 
 
 @pytest.mark.parametrize("digest", ["0" * 64, "f" * 64, "F" * 64])
 def test_a_placeholder_is_no_hash(box: Service, digest: str) -> None:
     ((_, reason),) = reasons(box, json.dumps({"name": "n", "sha256": digest}))
-    assert reason == "sha256: is that of nothing (a placeholder), which is no token"
+    assert reason == "sha256: is the hash of nothing (a placeholder), not of a token"

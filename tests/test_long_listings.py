@@ -86,11 +86,11 @@ def test_fifty_and_how_many_more(
     run = run_here(few, *command)
     lines = run.stdout.splitlines()
     assert (run.returncode, len(lines)) == (0, 51)
-    assert run.stderr == f"and {total - 50} more {noun}s; --all lists them all\n"
+    assert run.stderr == f"and {total - 50} more {noun}s; use --all to list all\n"
     assert all(line.count("\t") == lines[0].count("\t") for line in lines)
     run = run_here(few, *command, "--limit", str(total - 1))
     assert len(run.stdout.splitlines()) == total
-    assert run.stderr == f"and 1 more {noun}; --all lists them all\n"
+    assert run.stderr == f"and 1 more {noun}; use --all to list all\n"
     run = run_here(few, *command, "--limit", str(total))
     assert (len(run.stdout.splitlines()), run.stderr) == (total + 1, "")
     run = run_here(few, *command, "--all")

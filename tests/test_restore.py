@@ -116,7 +116,7 @@ def test_an_imported_token_stays_revoked_under_whichever_key(box: Service) -> No
     assert made.first != made.second
     run(box, "keys", "revoke", made.second, "--yes")
     said = restore(box, made.with_first)
-    assert f"stays ended: {made.first}" in said
+    assert f"stays revoked or expired: {made.first}" in said
     with box:
         answer = box.get("/v1/account", {"Authorization": "Bearer their-token"})
         assert (answer.status, answer.code) == (401, "key_revoked")
@@ -133,7 +133,7 @@ def test_an_imported_token_may_do_no_more_under_another_key(box: Service) -> Non
     end = ["--expires-at", "2040-01-01T00:00:00Z"]
     run(box, "keys", "change", made.second, "--scope", "account:read", *end)
     said = restore(box, made.with_first)
-    assert f"keeps its scopes of now: {made.first}" in said
+    assert f"keeps its present scopes: {made.first}" in said
     shown = json.loads(run(box, "keys", "show", made.first, "--json"))
     assert (shown["scopes"], shown["expires_at"]) == (["account:read"], "2040-01-01T00:00:00.000Z")
 
@@ -179,7 +179,7 @@ def test_who_was_removed_since_does_not_sign_in_again(box: Service) -> None:
     run(box, "admin", "remove", "bob", "--yes")
     run(box, "admin", "remove", "eve", "--yes")
     said = restore(box, file)
-    gone = "disabled, for the former database does not have this administrator: "
+    gone = "disabled, because this administrator is not in the former database: "
     assert f"{gone}bob\n{gone}eve\n" in said
     assert "ada" not in said
     assert detail_of_the_last(box)["kept_out"] == ["bob", "eve"]
@@ -205,7 +205,7 @@ def test_a_cut_is_told_before_the_restore_and_after_it(box: Service) -> None:
     identity = box.database.stat().st_ino
     status, screen = at_terminal(box, "restore", str(file), prompt="[y/N]", typed="y\nn\n")
     assert status == 1
-    assert f"The audit log of the database in use is not what was written:\r\n{cut}\r\n" in screen
+    assert f"The audit log of the database in use has been altered:\r\n{cut}\r\n" in screen
     assert box.database.stat().st_ino == identity
     assert run_here(box, "audit", "verify").returncode == 1
     accepted = run_here(box, "restore", str(file), "--yes")
@@ -357,6 +357,6 @@ def test_numbers_of_another_descent_are_not_mixed_up(tmp_path: Path) -> None:
     for api_key in others:
         run(box, "keys", "revoke", api_key, "--yes")
     said = restore(box, backed_up)
-    assert "3 keys taken over that the backup lacks" in said
+    assert "taken over: 3 keys missing in the backup" in said
     for api_key in others:
         assert json.loads(run(box, "keys", "show", api_key, "--json"))["status"] == "revoked"

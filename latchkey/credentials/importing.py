@@ -125,7 +125,7 @@ def import_keys(
         trail.made_before.extend(key.token_hash.hex() for key in there)
         refused_lines = list(problems)
         if not skip_existing:
-            reason = "a key with this SHA-256 is there already"
+            reason = "a key with this SHA-256 already exists"
             refused_lines += [RefusedLine(key.line, reason) for key in there]
         if refused_lines:
             raise ImportRefused(sorted(refused_lines, key=lambda one: one.line))

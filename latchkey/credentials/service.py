@@ -333,7 +333,7 @@ def utc_now() -> datetime:
 def _require_no_secret(name: str | None) -> None:
     """Refuse a name into which a secret was pasted: names are stored, listed and shown."""
     if name is not None and redact_secrets(name) != name:
-        raise InvalidField("name", "holds what looks like an API secret")
+        raise InvalidField("name", "contains what looks like an API secret")
 
 
 def _mode_for(caller: Principal | None) -> Mode | None:

@@ -1,7 +1,7 @@
-"""What a command asks at the terminal: whether to go on, and for a secret.
+"""Questions at the terminal: confirmations and secrets.
 
-A command that removes, revokes or replaces something for good asks first, unless it is told --yes.
-It checks before it asks whether it can do what it asks about. Without a terminal it does nothing.
+A command that cannot be undone asks first, unless --yes is given. It checks that the action is
+possible before it asks. Without a terminal and without --yes it changes nothing.
 """
 
 from __future__ import annotations
@@ -15,37 +15,36 @@ from latchkey.errors import LatchkeyError
 
 
 class NobodyToAsk(LatchkeyError):
-    """A question has to be answered, and there is no terminal."""
+    """A question must be answered, and there is no terminal."""
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Go on only after a yes; ``yes`` was said on the command line already.
+    """Return after a yes, or at once if ``yes`` was given on the command line.
 
-    Raises NobodyToAsk where standard input is no terminal, and click.Abort after a no.
+    Raises NobodyToAsk if standard input is not a terminal, and click.Abort after a no.
     """
     if yes:
         return
     if not sys.stdin.isatty():
         raise NobodyToAsk(
-            "nothing was done: this asks before it goes on, and standard input is not a terminal; "
-            "--yes goes on without asking"
+            "nothing was done: this command asks for confirmation, and standard input is not a "
+            "terminal; use --yes to skip the question"
         )
     click.confirm(question, abort=True, err=True)
 
 
 def ask_secret(prompt: str, instead: str, *, twice: bool = False) -> str:
-    """A secret, typed unseen; ``instead`` names what gives it where there is no terminal."""
+    """A secret, typed without echo; ``instead`` names the option to use without a terminal."""
     if not _has_terminal():
         raise NobodyToAsk(
-            f"nothing was done: there is no terminal to ask for the {prompt.lower()} at; "
-            f"use {instead}"
+            f"nothing was done: there is no terminal to ask for the {prompt.lower()}; use {instead}"
         )
     answer: str = click.prompt(prompt, hide_input=True, confirmation_prompt=twice, err=True)
     return answer
 
 
 def first_line_of_input() -> str:
-    """The first line of standard input; raises LatchkeyError where it is no text."""
+    """The first line of standard input; raises LatchkeyError if it is not text."""
     try:
         return sys.stdin.readline().rstrip("\r\n")
     except UnicodeDecodeError:
@@ -55,7 +54,7 @@ def first_line_of_input() -> str:
 def _has_terminal() -> bool:
     if sys.stdin.isatty():
         return True
-    # Where a password is asked for although standard input is something else.
+    # getpass asks at the terminal even if standard input is something else.
     try:
         with Path("/dev/tty").open("rb"):
             return True

@@ -1,4 +1,4 @@
-"""``latchkey audit``: the log of who did what to which key, and whether it is whole."""
+"""``latchkey audit``: show, export, verify and repair the audit log."""
 
 from __future__ import annotations
 
@@ -43,20 +43,22 @@ _ACTIONS = [action.value for action in Action]
 
 @click.group()
 def audit() -> None:
-    """Show, export and verify the log of who did what to which key."""
+    """Show, export and verify the audit log: who changed which key, and when."""
 
 
 @audit.command("list")
 @click.option(
-    "--key", type=API_KEY, metavar="API_KEY", help="Only what made this key or was done to it."
+    "--key", type=API_KEY, metavar="API_KEY", help="Only rows that made or changed this key."
 )
-@click.option("--actor", type=TEXT, metavar="NAME", help="Only what was done by this name or kind.")
-@click.option("--action", type=click.Choice(_ACTIONS), help="Only this.")
+@click.option(
+    "--actor", type=TEXT, metavar="NAME", help="Only rows of this actor, by name or kind."
+)
+@click.option("--action", type=click.Choice(_ACTIONS), help="Only this action.")
 @click.option(
     "--since",
     type=MOMENT,
     metavar="TIME",
-    help="As 2030-01-15 (the start of that day in UTC) or 2030-01-15T10:30:00Z.",
+    help="2030-01-15 (the start of that day in UTC) or 2030-01-15T10:30:00Z.",
 )
 @length_options
 @json_option
@@ -69,7 +71,7 @@ def list_entries(
     every: bool,
     as_json: bool,
 ) -> None:
-    """List what was done, the latest first: 50 rows, or all with --all or --json."""
+    """List the rows, newest first: 50 of them, or all with --all or --json."""
     shown = rows_shown(limit, every, as_json)
     wanted = Filter(key, actor, action, since)
     with _reading() as log:
@@ -87,9 +89,9 @@ def list_entries(
 @audit.command("export")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default="-")
 def export_entries(file: Path) -> None:
-    """Write every row as a line of JSON, the oldest first; - or nothing for standard output.
+    """Write every row to FILE as a line of JSON, oldest first. The default is standard output (-).
 
-    A line has all that the row's MAC is made of; docs/audit.md says how.
+    A line has all fields that the row's MAC covers; docs/audit.md has the format.
     """
     with _reading() as log, output_to(file) as output:
         for entry in log.entries():
@@ -99,11 +101,10 @@ def export_entries(file: Path) -> None:
 @audit.command("verify")
 @json_option
 def verify_log(as_json: bool) -> None:
-    """Check that no row was changed, moved, put there or taken away, at the end neither.
+    """Check that no row was changed, moved, added or removed, including at the end.
 
-    Exit status 1 where one was; a line for each says which. Where the log was begun anew, since
-    its key was lost, or a backup was restored over one that was not whole, a line says that too, at
-    every time.
+    Each finding is one line, and the exit status is then 1. Restarts of the chain after a lost key,
+    and restores over a log with findings, are always reported too.
     """
     with _reading(sealed=True) as log:
         found = log.verify()
@@ -138,10 +139,10 @@ def verify_log(as_json: bool) -> None:
 @audit.command("accept")
 @yes_option
 def accept_end(yes: bool) -> None:
-    """Accept the end of the log as it is, although the head kept outside says otherwise.
+    """Accept the present end of the log, although the head file says otherwise.
 
-    For a database that was put back by hand, or a head file that was lost. What the head said, and
-    who accepted it, is written down. Rows that were altered stay found.
+    Use this after the database was put back by hand, or the head file was lost. A row records the
+    former head and the user. Altered rows are still found.
     """
     settings = instance_settings()
     require_database(settings.database_url)
@@ -155,17 +156,17 @@ def accept_end(yes: bool) -> None:
         accept(store.audit, seal, former)
     finally:
         store.close()
-    click.echo(f"accepted: row {last.number + 1} says so")
+    click.echo(f"accepted: recorded in row {last.number + 1}")
 
 
 @audit.command("restart")
 @yes_option
 def restart_chain(yes: bool) -> None:
-    """Begin a new chain with a new key, where that of the log is lost for good.
+    """Begin a new chain with a new key, if the key of the log is lost permanently.
 
-    The service must be stopped, and the key's file be gone. The rows stay, but can never again be
-    verified, only compared with what they are now: export them first. A row says who did this and
-    when, and verify tells of it from then on.
+    The service must be stopped, and the key file must be missing. The rows stay, but can no longer
+    be verified, only compared with their present state: export them first. A row records the user
+    and the time, and verify always reports it.
     """
     settings = instance_settings()
     require_database(settings.database_url)
@@ -195,9 +196,9 @@ def restart_chain(yes: bool) -> None:
 
 
 def _restart(settings: Settings, seal: Seal, said: str) -> Head:
-    """Add the row that begins a chain; it holds all rows before it as they are."""
+    """Add the row that begins a chain, with a digest of all earlier rows."""
     with closing(Store(settings.database_url, seal=seal)) as store:
-        # While the block has the write lock, nothing is added.
+        # The block has the write lock: no row can be added.
         with store.audit.unkept() as audited:
             rows = RowsDigest()
             for entry in store.audit.entries():
@@ -212,7 +213,7 @@ def _restart(settings: Settings, seal: Seal, said: str) -> Head:
 
 
 def _read_claim(seal: Seal) -> str:
-    """What the head file says, in words: nobody can tell any more who wrote it."""
+    """What the head file claims, in words. It cannot be verified without the key."""
     try:
         return f"the head file, which cannot be verified, says row {seal.head.claim().number}"
     except HeadUnusable as error:
@@ -227,7 +228,7 @@ def _replace_head(seal: Seal, head: Head) -> None:
 
 
 def accept(log: AuditLog, seal: Seal, former: Head | str) -> None:
-    """Write down that a head is given up, and what it said, then replace it."""
+    """Record the former head in a row, then replace it."""
     detail: dict[str, object] = {"head": former}
     if isinstance(former, Head):
         detail = {"head": former.number, "mac": former.mac}
@@ -239,7 +240,7 @@ def accept(log: AuditLog, seal: Seal, former: Head | str) -> None:
 
 @contextmanager
 def _reading(*, sealed: bool = False) -> Iterator[AuditLog]:
-    """The log; only one that is ``sealed`` can be verified."""
+    """The log. Verifying needs ``sealed``."""
     settings = instance_settings()
     require_database(settings.database_url)
     store = Store(settings.database_url, seal=load_seal(settings) if sealed else None)

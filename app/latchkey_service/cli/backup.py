@@ -20,9 +20,9 @@ from latchkey_service.restoring import restore
 @click.command("backup")
 @click.argument("file", type=click.Path(path_type=Path))
 def backup_command(file: Path) -> None:
-    """Copy the database to FILE, a new one, while the service runs or not.
+    """Copy the database to a new FILE. The service may run.
 
-    The files of keys are not in it: keep copies of those apart.
+    The copy does not contain the key files: back them up separately.
     """
     database = require_database(instance_settings().database_url)
     with as_caller():
@@ -31,7 +31,7 @@ def backup_command(file: Path) -> None:
 
 
 class _Questions:
-    """What a restore asks, at the terminal; with ``yes`` it is only told."""
+    """The questions of a restore, at the terminal; ``yes`` skips them."""
 
     def __init__(self, file: Path, yes: bool) -> None:
         self._file = file
@@ -40,29 +40,29 @@ class _Questions:
     def begin(self) -> None:
         """Called when the backup is whole, and no service runs."""
         confirm(
-            f"Restore {self._file}? Keys and changes since the backup are lost, but what has ended "
-            "stays ended, and no key can do more than now.",
+            f"Restore {self._file}? Keys and changes since the backup are lost, but revoked and "
+            "expired keys stay so, and no key gains rights.",
             self._yes,
         )
 
     def unknown(self, reason: str) -> None:
-        """Called where the database in use cannot be read."""
+        """Called if the database in use cannot be read."""
         self._ask(
             f"The database in use cannot be read: {reason}",
-            "What was revoked since the backup cannot be known: those keys would work again, "
-            "narrowed ones could do more, and removed administrators sign in.",
+            "Changes since the backup are unknown: revoked keys would work again, removed scopes "
+            "would come back, and removed administrators could sign in.",
         )
 
     def findings(self, messages: list[str]) -> None:
-        """Called where its audit log is not whole."""
+        """Called if its audit log has findings."""
         self._ask(
-            "The audit log of the database in use is not what was written:",
+            "The audit log of the database in use has been altered:",
             *messages,
-            "The row of this restore will say so, and verifying will tell of it.",
+            "The row of this restore will record this, and latchkey audit verify will report it.",
         )
 
     def not_vouched(self, keys: int, active: int, reason: str) -> None:
-        """Called where the service would refuse active keys."""
+        """Called if the service would refuse active keys."""
         self._ask(
             f"{keys} of {counted(active, 'active key')} in the restored database would be refused: "
             f"{reason}.",
@@ -73,21 +73,21 @@ class _Questions:
     def _ask(self, *lines: str) -> None:
         for line in lines:
             click.echo(line, err=True)
-        confirm("Restore all the same?", self._yes)
+        confirm("Restore anyway?", self._yes)
 
 
 @click.command("restore")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @yes_option
-@click.option("--all", "every", is_flag=True, help=f"Name every key, not {SHOWN} of each kind.")
+@click.option("--all", "every", is_flag=True, help=f"Name every key, not just {SHOWN} of a kind.")
 def restore_command(file: Path, yes: bool, every: bool) -> None:
-    """Put the backup FILE in the database's place. The service must be stopped.
+    """Replace the database with the backup FILE. The service must be stopped.
 
-    What was revoked, rotated, ended or narrowed since the backup stays so; other changes and keys
-    since then are gone. The former database is kept beside the new one.
+    Revocations, rotations, earlier expiries and removed scopes since the backup stay in effect.
+    Other changes and keys since then are lost. The former database is kept beside the new one.
     """
     done = restore(instance_settings(), file, _Questions(file, yes))
-    click.echo(f"restored {file}; everybody has to sign in to the console again")
+    click.echo(f"restored {file}; all administrators must sign in again")
     if done.carried is not None:
         _print_carried(done.carried, None if every else SHOWN)
     if done.aside is not None:
@@ -95,21 +95,21 @@ def restore_command(file: Path, yes: bool, every: bool) -> None:
 
 
 def _print_carried(carried: Carried, shown: int | None) -> None:
-    _print_each("stays ended", carried.ended, shown, "key")
+    _print_each("stays revoked or expired", carried.ended, shown, "key")
     _print_each("stays rotated", carried.rotated, shown, "key")
-    _print_each("keeps its scopes of now", carried.narrowed, shown, "key")
+    _print_each("keeps its present scopes", carried.narrowed, shown, "key")
     if carried.kept:
-        click.echo(f"{counted(carried.kept, 'key')} taken over that the backup lacks")
+        click.echo(f"taken over: {counted(carried.kept, 'key')} missing in the backup")
     if carried.lost:
-        click.echo(f"gone: {counted(carried.lost, 'key')} made since the backup")
+        click.echo(f"lost: {counted(carried.lost, 'key')} made since the backup")
     _print_each(
-        "disabled, for the former database does not have this administrator",
+        "disabled, because this administrator is not in the former database",
         carried.kept_out,
         shown,
         "administrator",
     )
     if not carried.audited:
-        click.echo("the audit log begins at the backup: the former database has another")
+        click.echo("the audit log begins at the backup; it does not continue the former one")
 
 
 def _print_each(what: str, names: list[str], shown: int | None, noun: str) -> None:

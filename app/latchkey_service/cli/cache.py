@@ -1,4 +1,4 @@
-"""``latchkey cache``: what the workers of a running service remember of checked credentials."""
+"""``latchkey cache``: the cached credentials of a running service."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from latchkey_service.cli.printing import print_fields, print_json
 
 @click.group()
 def cache() -> None:
-    """Show or empty what the workers of a running service remember."""
+    """Show or clear the caches of a running service."""
 
 
 @cache.command("stats")
 @json_option
 def show_stats(as_json: bool) -> None:
-    """Show what is remembered, by each worker for itself and by all together."""
+    """Show statistics of the workers' own caches and of the shared one."""
     with _attached() as shared:
         fields = _stats(shared)
     if as_json:
@@ -39,7 +39,7 @@ def show_stats(as_json: bool) -> None:
 @cache.command("clear")
 @json_option
 def clear(as_json: bool) -> None:
-    """Have every credential read anew from the database, in every worker, from now on."""
+    """Invalidate every cached credential, in every worker."""
     with _attached() as shared:
         shared.invalidate_all()
     if as_json:

@@ -1,4 +1,4 @@
-"""``latchkey keys export``: what is known of every credential, without its secret or its hash."""
+"""``latchkey keys export``: every credential, without its secret or its hash."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from latchkey_service.cli.streams import output_to
     type=click.Choice(["jsonl", "csv"]),
     default="jsonl",
     show_default=True,
-    help="A line of JSON for each, or CSV with the scopes separated by spaces.",
+    help="One line of JSON per key, or CSV with scopes separated by spaces.",
 )
 def export_command(file: Path, form: str) -> None:
-    """Write every credential to FILE, the newest first; - or nothing for standard output.
+    """Write every credential to FILE, newest first. The default is standard output (-).
 
-    Neither secrets nor their hashes are in it.
+    The output contains no secrets and no hashes.
     """
     with reading() as session:
         rows = _rows(session)
@@ -67,7 +67,7 @@ def _write_csv(file: TextIO, rows: Iterator[dict[str, Any]]) -> None:
 
 
 def _cell(value: Any) -> Any:
-    """A value as CSV has it. A spreadsheet takes what begins so for a formula: it gets a quote."""
+    """A value for CSV. A text that a spreadsheet would take for a formula gets a quote."""
     text = " ".join(value) if isinstance(value, list) else value
     if isinstance(text, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r"):
         return f"'{text}"

@@ -50,16 +50,14 @@ _SHOWN = 100
 @click.argument(
     "file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 )
-@click.option(
-    "--skip-existing", is_flag=True, help="Leave out keys whose SHA-256 is there, as they are."
-)
+@click.option("--skip-existing", is_flag=True, help="Skip tokens that are already there.")
 @json_option
 def import_command(file: Path, skip_existing: bool, as_json: bool) -> None:
-    """Import keys of another system from FILE: CSV with a first line of names, or JSON lines.
+    """Import keys of another system from FILE: CSV with a header line, or JSON lines.
 
-    - is standard input. Each has a name and the SHA-256 of its token in hex (sha256), and may have
-    mode, scopes (in CSV with spaces between) and expires_at. All are imported, or, where a line is
-    invalid, none; then each invalid line is listed, and the exit status is 1.
+    - is standard input. Each key has a name and the SHA-256 of its token in hex (sha256), and may
+    have mode, scopes (in CSV separated by spaces) and expires_at. If a line is invalid, nothing is
+    imported, each invalid line is listed, and the exit status is 1.
     """
     data = input_from(file)
     quiet = as_json or not sys.stderr.isatty()
@@ -92,7 +90,7 @@ def import_command(file: Path, skip_existing: bool, as_json: bool) -> None:
         return
     click.echo(f"imported {counted(len(made), 'key')}")
     if skipped:
-        click.echo(f"skipped {counted(skipped, 'key')} whose SHA-256 is there already")
+        click.echo(f"skipped {counted(skipped, 'key')} whose SHA-256 is already there")
 
 
 def _report(problems: list[RefusedLine], as_json: bool) -> None:
@@ -108,7 +106,7 @@ def _report(problems: list[RefusedLine], as_json: bool) -> None:
 
 
 def _read(data: bytes, progress: Progress) -> tuple[list[Foreign], list[RefusedLine]]:
-    """The keys of a file, and the lines that are none."""
+    """The keys of a file, and its invalid lines."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -169,7 +167,7 @@ def _csv_lines(text: str) -> Iterator[tuple[int, dict[str, object] | str]]:
                 return
             continue
         if len(row) != len(names):
-            yield reader.line_num, f"has {counted(len(row), 'column')} in place of {len(names)}"
+            yield reader.line_num, f"has {counted(len(row), 'column')} instead of {len(names)}"
             continue
         fields: dict[str, object] = {
             name: text for name, cell in zip(names, row, strict=True) if (text := cell.strip())
@@ -186,7 +184,7 @@ def _key(line: int, fields: dict[str, object]) -> Foreign:
         raise InvalidField("sha256", "must be the SHA-256 of the token, 64 hex digits")
     digest = bytes.fromhex(token_hash)
     if (of := SHA256_OF_NO_TOKEN.get(digest)) is not None:
-        raise InvalidField("sha256", f"is that of {of}, which is no token")
+        raise InvalidField("sha256", f"is the hash of {of}, not of a token")
     if isinstance(expires_at := fields.get("expires_at"), str):
         try:
             fields["expires_at"] = read_expiry(expires_at)
@@ -197,7 +195,7 @@ def _key(line: int, fields: dict[str, object]) -> Foreign:
     except ValidationError as error:
         raise first_problem(error, IssueBody) from None
     if redact_secrets(terms["name"]) != terms["name"]:
-        raise InvalidField("name", "holds what looks like an API secret")
+        raise InvalidField("name", "contains what looks like an API secret")
     return Foreign(
         line,
         terms["name"],

@@ -1,7 +1,7 @@
-"""``latchkey keys``: making, listing, showing, changing, rotating and revoking credentials.
+"""``latchkey keys``: make, list, show, change, rotate and revoke credentials.
 
-A command that changes keys is in effect in every worker of a running service when it returns, or
-it changes nothing and says why.
+A change takes effect in every worker of a running service before the command returns. Otherwise the
+command changes nothing and says why.
 """
 
 from __future__ import annotations
@@ -69,10 +69,10 @@ keys.add_command(export_command)
 
 
 @keys.command("create")
-@click.option("--name", type=TEXT, required=True, help="What it is for, to find it again.")
+@click.option("--name", type=TEXT, required=True, help="A name to recognise the key by.")
 @mode_option
-@scope_option("full access without")
-@expiry_option("; never without")
+@scope_option("default: full access")
+@expiry_option("; default: never")
 @json_option
 def create_key(
     name: str,
@@ -81,7 +81,7 @@ def create_key(
     expires_at: datetime | Never | None,
     as_json: bool,
 ) -> None:
-    """Make a new pair and print its secret, this once."""
+    """Make a new pair and print its secret, once."""
     given: dict[str, object] = {"name": name, "mode": mode}
     if scopes:
         given["scopes"] = list(scopes)
@@ -96,13 +96,13 @@ def create_key(
 
 @keys.command("list")
 @only_mode_option
-@click.option("--due", is_flag=True, help="Only active ones past their rotation age.")
+@click.option("--due", is_flag=True, help="Only active keys past their rotation age.")
 @length_options
 @json_option
 def list_keys(mode: Mode | None, due: bool, limit: int | None, every: bool, as_json: bool) -> None:
     """List credentials, newest first: 50 of them, or all with --all or --json.
 
-    One that was rotated is no longer due. A table at a terminal; elsewhere, lines with tabs.
+    A rotated key is no longer due. The output is a table at a terminal, otherwise lines with tabs.
     """
     shown = rows_shown(limit, every, as_json)
     selection = Selection(mode=mode, concern="due" if due else None)
@@ -137,7 +137,7 @@ def show_key(api_key: str, as_json: bool) -> None:
 @api_key_argument
 @json_option
 def show_usage(api_key: str, as_json: bool) -> None:
-    """Show how much a credential is used, up to the last request."""
+    """Show the use counts of a credential, up to the last request."""
     with reading() as session:
         credential = session.credentials.get(api_key, None)
         usage = UsageObject.of(api_key, session.usage.usage(credential), utc_now())
@@ -164,8 +164,8 @@ def show_usage(api_key: str, as_json: bool) -> None:
 
 @keys.command("change")
 @api_key_argument
-@click.option("--name", type=TEXT, help="Another name.")
-@scope_option("these in place of all")
+@click.option("--name", type=TEXT, help="The new name.")
+@scope_option("replaces all present scopes")
 @expiry_option()
 @json_option
 def change_key(
@@ -175,7 +175,7 @@ def change_key(
     expires_at: datetime | Never | None,
     as_json: bool,
 ) -> None:
-    """Give a credential another name, other scopes or another end."""
+    """Change the name, the scopes or the expiry of a credential."""
     given: dict[str, object] = {}
     if name is not None:
         given["name"] = name
@@ -203,11 +203,11 @@ def change_key(
     type=click.IntRange(0, round(LONGEST_OVERLAP.total_seconds())),
     default=round(DEFAULT_OVERLAP.total_seconds()),
     show_default=True,
-    help="For how long the old key goes on working.",
+    help="Seconds for which the old key still works.",
 )
 @json_option
 def rotate_key(api_key: str, overlap: int, as_json: bool) -> None:
-    """Replace a credential by a successor, and print its secret, this once."""
+    """Make a successor of a credential, and print its secret, once."""
     with changing() as session:
         issued = session.credentials.rotate(
             api_key, None, timedelta(seconds=overlap), by=command_line_user()
@@ -221,9 +221,9 @@ def rotate_key(api_key: str, overlap: int, as_json: bool) -> None:
 @yes_option
 @json_option
 def revoke_key(api_key: str, yes: bool, as_json: bool) -> None:
-    """End a credential, for good."""
+    """Revoke a credential permanently."""
     if not yes:
-        # Asked outside the block: a service that starts must not have to wait for the answer.
+        # Ask outside the block, so that a starting service does not wait for the answer.
         with changing() as session:
             credential = session.credentials.get(api_key, None)
         if credential.revoked_at is None:
@@ -238,17 +238,17 @@ def revoke_key(api_key: str, yes: bool, as_json: bool) -> None:
 
 
 def _revoke(session: Session, api_key: str) -> None:
-    """Also one that is revoked: a call that did so may have died before the workers heard of it."""
+    """Revoke again if revoked: the first call may have died before it invalidated."""
     try:
         session.credentials.revoke(api_key, None, by=command_line_user())
     except CredentialNotFound:
         if session.credentials.get(api_key, None).revoked_at is not None:
-            raise CredentialNotFound("The key is revoked already") from None
+            raise CredentialNotFound("The key is already revoked") from None
         raise
 
 
 def _validated(body: type[Body], given: dict[str, object]) -> Body:
-    """What was given, checked as the HTTP API checks it."""
+    """The given values, validated like a body of the HTTP API."""
     try:
         return body.model_validate(given)
     except ValidationError as error:
@@ -279,4 +279,4 @@ def _print_issued(issued: IssuedCredential, fields: dict[str, Any], as_json: boo
             print_json({**fields, "api_secret": issued.secret})
             return
         print_fields(fields)
-        click.echo(f"\napi_secret  {issued.secret}\n\nThe secret is shown this once.")
+        click.echo(f"\napi_secret  {issued.secret}\n\nThe secret is shown only once.")

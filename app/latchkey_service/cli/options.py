@@ -1,4 +1,4 @@
-"""Options and arguments of several commands: what means the same takes the same values in each."""
+"""Options and arguments that several commands share, with the same values in each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from latchkey_service.api.schemas import parse_time
 
 NEVER = "never"
 SHOWN = 50
-"""Rows that a listing shows where nothing else is asked for."""
+"""The default number of rows of a listing."""
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _MOST_ROWS = 1_000_000_000
@@ -24,16 +24,16 @@ _ForTime = TypeVar("_ForTime", bound=Callable[..., Any])
 
 
 class Never:
-    """The value of an option that takes a time and was given ``never``."""
+    """The value of a time option that was given as ``never``."""
 
 
 NO_END: Final = Never()
 
 
 def read_moment(text: str) -> datetime:
-    """A moment as people write it: RFC 3339, or a date for the start of that day in UTC.
+    """Parse RFC 3339, or a date for the start of that day in UTC.
 
-    Raises ValueError, whose text says what is wrong without the value.
+    Raises ValueError, whose message does not repeat the value.
     """
     text = text.strip()
     if _DATE.fullmatch(text):
@@ -42,12 +42,12 @@ def read_moment(text: str) -> datetime:
         return parse_time(text)
     except ValueError as error:
         raise ValueError(
-            f"{error}, or a date as in 2026-01-15 (the start of that day in UTC)"
+            f"{error}, or a date such as 2026-01-15 (the start of that day in UTC)"
         ) from None
 
 
 def read_expiry(text: str) -> datetime | None:
-    """As ``read_moment``; ``never`` is None."""
+    """Like ``read_moment``; ``never`` is None."""
     if text.strip().lower() == NEVER:
         return None
     try:
@@ -57,7 +57,7 @@ def read_expiry(text: str) -> datetime | None:
 
 
 class Text(click.ParamType[Any]):
-    """A text; bytes that are none in the terminal's encoding are refused."""
+    """A text; bytes that are invalid in the terminal's encoding are refused."""
 
     name = "text"
 
@@ -65,12 +65,12 @@ class Text(click.ParamType[Any]):
         """The text as it is."""
         text = str(value)
         if not text.isprintable() and any("\ud800" <= one <= "\udfff" for one in text):
-            self.fail("holds bytes that are no text", param, ctx)
+            self.fail("contains bytes that are not text", param, ctx)
         return text
 
 
 class Moment(click.ParamType[Any]):
-    """A moment, as ``read_moment`` takes it."""
+    """A time, as ``read_moment`` parses it."""
 
     name = "time"
 
@@ -83,7 +83,7 @@ class Moment(click.ParamType[Any]):
 
 
 class Expiry(click.ParamType[Any]):
-    """A moment, or ``never``, which is NO_END: None is an option that was not given."""
+    """A time, or NO_END for ``never``; None means that the option was not given."""
 
     name = "time"
 
@@ -98,7 +98,7 @@ class Expiry(click.ParamType[Any]):
 
 
 class ApiKey(click.ParamType[Any]):
-    """A well-formed public key. Another text is not quoted: it may be a secret."""
+    """A well-formed public key. An invalid text is not quoted: it may be a secret."""
 
     name = "api_key"
 
@@ -115,11 +115,15 @@ TEXT, MOMENT, EXPIRY, API_KEY = Text(), Moment(), Expiry(), ApiKey()
 api_key_argument = click.argument("api_key", type=API_KEY)
 name_argument = click.argument("name", type=TEXT)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+yes_option = click.option("--yes", is_flag=True, help="Skip the confirmation.")
 mode_option = click.option(
-    "--mode", type=click.Choice(MODES), default="live", show_default=True, help="live or test."
+    "--mode",
+    type=click.Choice(MODES),
+    default="live",
+    show_default=True,
+    help="The mode of the key.",
 )
-only_mode_option = click.option("--mode", type=click.Choice(MODES), help="Only live or only test.")
+only_mode_option = click.option("--mode", type=click.Choice(MODES), help="Only keys of this mode.")
 
 
 def scope_option(meaning: str) -> Callable[[_ForTime], _ForTime]:
@@ -131,24 +135,24 @@ def scope_option(meaning: str) -> Callable[[_ForTime], _ForTime]:
 
 def expiry_option(meaning: str = "") -> Callable[[_ForTime], _ForTime]:
     """The option of a key's expiry."""
-    help_text = "As 2030-01-15 (the start of that day in UTC), 2030-01-15T10:30:00Z, or never"
+    help_text = "2030-01-15 (the start of that day in UTC), 2030-01-15T10:30:00Z, or never"
     return click.option("--expires-at", type=EXPIRY, metavar="TIME", help=f"{help_text}{meaning}.")
 
 
 def length_options(command: _ForTime) -> _ForTime:
-    """How much of a listing is shown: ``limit`` and ``every``, for ``rows_shown``."""
+    """The options for the length of a listing: ``limit`` and ``every``, for ``rows_shown``."""
     limit = click.option(
         "--limit",
         type=click.IntRange(1, _MOST_ROWS),
         metavar="N",
-        help=f"At most so many, in place of {SHOWN}; with --json in place of all.",
+        help=f"Show at most N rows. The default is {SHOWN}; with --json, all.",
     )
-    every = click.option("--all", "every", is_flag=True, help="All of them, however many.")
+    every = click.option("--all", "every", is_flag=True, help="Show all rows.")
     return limit(every(command))
 
 
 def rows_shown(limit: int | None, every: bool, as_json: bool) -> int | None:
-    """How many rows a listing shows; None for all."""
+    """The number of rows that a listing shows; None for all."""
     if every and limit is not None:
         raise click.UsageError("Give --limit or --all, not both.")
     if limit is None and (every or as_json):

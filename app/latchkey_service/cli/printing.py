@@ -1,7 +1,7 @@
-"""What commands print: JSON, a table, or a list of fields.
+"""The output of commands: JSON, a table, or a list of fields.
 
-A listing may be as long as the database: it is printed while it is read. At a terminal it is a
-table; elsewhere each row is a line of cells with tabs between them.
+A listing may be as long as the database, so it is printed while it is read. At a terminal it is a
+table; otherwise each row is one line, with tabs between the cells.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from latchkey.wording import counted
 if TYPE_CHECKING:
     from latchkey.credentials.service import IssuedCredential
 
-# Rows that are aligned with each other; more of them would have to be held.
+# Rows that are aligned with each other. Memory holds at most that many.
 _ALIGNED = 1_000
-# What could move the cursor, end the line, or turn the direction of writing.
+# Characters that move the cursor, end the line or change the text direction.
 _CONTROL = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -36,9 +36,9 @@ def print_json(value: object) -> None:
 
 
 def print_json_list(name: str, items: Iterable[object]) -> None:
-    """A JSON object with one list, which may be long, on one line."""
+    """A JSON object with one list, on one line, streamed."""
     left = iter(items)
-    # Before anything is printed: what fails at once leaves no half of an object.
+    # Read the first item before printing: an immediate failure leaves no partial object.
     first = list(islice(left, 1))
     sys.stdout.write(f'{{"{name}": [')
     for number, item in enumerate(chain(first, left)):
@@ -47,7 +47,7 @@ def print_json_list(name: str, items: Iterable[object]) -> None:
 
 
 def print_table(titles: list[str], rows: Iterable[list[str]]) -> None:
-    """A table that cuts nothing off: a shortened key cannot be copied."""
+    """A table without truncated cells: a shortened key cannot be copied."""
     left = chain([titles], ([_visible(cell) for cell in row] for row in rows))
     lines = _aligned(left) if sys.stdout.isatty() else map("\t".join, left)
     for line in lines:
@@ -56,20 +56,20 @@ def print_table(titles: list[str], rows: Iterable[list[str]]) -> None:
 
 
 def print_rest(more: int, noun: str, plural: str | None = None) -> None:
-    """How many rows a listing left out, for a person."""
+    """Print the number of rows that a listing left out."""
     if more > 0:
         click.echo(
             f"and {counted(more, f'more {noun}', plural and f'more {plural}')}; "
-            "--all lists them all",
+            "use --all to list all",
             err=True,
         )
 
 
 @contextmanager
 def secret_shown(issued: IssuedCredential) -> Iterator[None]:
-    """For the block that prints a secret, which nobody can print once more.
+    """A context for printing a secret, which cannot be printed again.
 
-    Raises LatchkeyError where it could not: the key is there all the same.
+    Raises LatchkeyError if the output fails; the key exists nevertheless.
     """
     try:
         yield
@@ -90,7 +90,7 @@ def print_fields(fields: Mapping[str, Any]) -> None:
 
 
 def _json(value: object) -> str:
-    # Escapes lose nothing where the output has no place for a character.
+    # Escape characters that the output cannot encode.
     return json.dumps(value, ensure_ascii=not _is_unicode())
 
 
@@ -100,7 +100,7 @@ def _is_unicode() -> bool:
 
 
 def _visible(text: str) -> str:
-    """The text with what a terminal would obey spelled out."""
+    """The text with control characters escaped."""
     return _CONTROL.sub(lambda one: ascii(one[0])[1:-1], text)
 
 
@@ -117,10 +117,10 @@ def _aligned(rows: Iterator[list[str]]) -> Iterator[str]:
 
 
 def _width(text: str) -> int:
-    """The columns of a terminal that a text takes."""
+    """The width of a text in terminal columns."""
     if text.isascii():
         return len(text)
-    # Only a table with such texts pays for loading it.
+    # Imported only if a table needs it.
     from rich.cells import cell_len
 
     return cell_len(text)

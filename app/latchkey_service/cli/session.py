@@ -1,4 +1,4 @@
-"""What a command works with: the credentials of the database, and the memory of who serves it."""
+"""What a command works with: the database, and the shared memory of a running service."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Session:
 
 @contextmanager
 def reading() -> Iterator[Session]:
-    """For a command that only reads. Use counts come from memory too, where it can be reached."""
+    """For a command that only reads. Use counts include shared memory if it can be reached."""
     settings = instance_settings()
     require_database(settings.database_url)
     with ExitStack() as stack:
@@ -56,10 +56,10 @@ def reading() -> Iterator[Session]:
 
 @contextmanager
 def changing(*, migrate: bool = False) -> Iterator[Session]:
-    """For a command that changes keys, in effect for whoever serves before the block ends.
+    """For a command that changes keys. A running service sees the changes before the block ends.
 
-    With ``migrate`` the database is made where it is missing; the other commands say so. Raises
-    ServiceUnreachable where there is a service whose memory cannot be reached.
+    With ``migrate`` a missing database is created; without, it is an error. Raises
+    ServiceUnreachable if a service runs whose memory cannot be reached.
     """
     settings = instance_settings()
     if not migrate:
@@ -73,9 +73,9 @@ def changing(*, migrate: bool = False) -> Iterator[Session]:
 
 @contextmanager
 def administering(*, migrate: bool = False) -> Iterator[Administrators]:
-    """For a command about the console's administrators, whom nothing remembers.
+    """For a command about the console's administrators, which are not cached.
 
-    With ``migrate`` the database is made where it is missing; the other commands say so.
+    With ``migrate`` a missing database is created; without, it is an error.
     """
     settings = instance_settings()
     if not migrate:
@@ -86,7 +86,7 @@ def administering(*, migrate: bool = False) -> Iterator[Administrators]:
 
 
 def database_is_there() -> bool:
-    """Whether a command that makes a database would find one."""
+    """Whether the configured database exists."""
     return database_path(load_settings().database_url).exists()
 
 
@@ -103,7 +103,7 @@ def _prepare(settings: Settings, migrate: bool) -> None:
 
 @contextmanager
 def _over(settings: Settings, shared: SharedState, seal: Seal | None) -> Iterator[Session]:
-    """The parts over the configured database and this memory, closed at the end of the block."""
+    """The parts for the configured database and this memory, closed at the end of the block."""
     store = Store(settings.database_url, seal=seal)
     replay = Replay(store.invalidations, shared)
     try:

@@ -55,7 +55,7 @@ def back_up(database: Path, copy: Path, *, owner: int | None = None) -> None:
             os.close(descriptor)
             draft.unlink(missing_ok=True)
     except FileExistsError:
-        raise BackupFailed(f"{copy} is there already, and nothing is replaced") from None
+        raise BackupFailed(f"{copy} already exists; choose another file") from None
     except OSError as error:
         raise BackupFailed(f"{copy}: {error.strerror}") from None
     except sqlite3.Error as error:
