@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from threading import BoundedSemaphore
 from typing import IO, Any
 
 from flask import Flask, Request, redirect, url_for
+from werkzeug.utils import cached_property
 from werkzeug.wrappers import Response
 
 from latchkey.assembly import Latchkey
@@ -33,6 +34,7 @@ class FormRequest(Request):
 
     max_content_length = _LARGEST_BODY
 
+    # Werkzeug's, since the one of Python before 3.12 has all threads wait for the slowest body.
     @cached_property
     def stream(self) -> IO[bytes]:
         """The body; PayloadTooLarge over the limit, InvalidRequest where it is broken."""
