@@ -117,11 +117,11 @@ class UnsupportedMediaType(InvalidRequest):
 
 
 class ExpectationFailed(InvalidRequest):
-    """417: an ``Expect`` that is not ``100-continue``."""
+    """417: an ``Expect`` that is not ``100-continue``, or one that no thread can wait for."""
 
     status = HTTPStatus.EXPECTATION_FAILED
     pair_code = "EXPECTATION_FAILED"
-    default_message = "The only expectation that the server meets is 100-continue"
+    default_message = "The server cannot meet this expectation: send the request without it"
 
 
 class HeadersTooLarge(InvalidRequest):

@@ -21,6 +21,7 @@ SOCKET = "latchkey.sock"
 """From the directory of the service: a longer path has no room in an address."""
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 POST = b"POST /console/sign-in HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 # Beginnings of requests, with what is missing from each.
 UNFINISHED = {
     b"": HEALTH,
@@ -29,7 +30,17 @@ UNFINISHED = {
     b"\r": b"\n" + HEALTH,
     POST + b"Content-Length: 5\r\n\r\nna": b"me=",
     POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nna": b"me=\r\n0\r\n\r\n",
+    POST + b"Content-Length: " + b"0" * 30 + b"5\r\n\r\nna": b"me=",
+    POST + b"Transfer-Encoding: identity, chunked\r\n\r\n": b"5\r\nname=\r\n0\r\n\r\n",
+    CHUNKED + b"0" * 30 + b"5\r\nna": b"me=\r\n0\r\n\r\n",
 }
+# More than is waited for, of bodies that are short.
+ENDLESS = {
+    "a chunk line": CHUNKED + b"5;" + b"a" * 2000,
+    "extensions of chunks": CHUNKED + (b"1;" + b"a" * 1000 + b"\r\nx\r\n") * 140,
+    "trailers": CHUNKED + b"1\r\nx\r\n0\r\n" + b"A: b\r\n" * 25_000,
+}
+EXPECTING = b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +109,48 @@ def test_what_has_not_arrived_holds_no_thread(narrow: Service) -> None:
             connection.sendall(rest)
             # The sign-in lacks its token; it was read, and that is what counts here.
             assert status(connection) in (200, 400)
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_no_thread_waits_for_the_end_of_what_is_too_long(narrow: Service, kind: str) -> None:
+    with ExitStack() as stack:
+        begun = [stack.enter_context(connect(narrow)) for _ in range(3)]
+        for connection in begun:
+            connection.sendall(ENDLESS[kind])
+        assert ask(narrow) == 200
+        for connection in begun:
+            assert status(connection) == 400
+            assert connection.recv(1) == b""
+
+
+def test_half_of_the_threads_wait_for_bodies_that_they_asked_for(
+    start_service: Callable[..., Service],
+) -> None:
+    service = start_service(
+        LATCHKEY_WORKERS="1", LATCHKEY_THREADS="4", LATCHKEY_REQUEST_TIMEOUT="3600"
+    )
+    asked = b"HTTP/1.1 100 Continue\r\n\r\n"
+    with ExitStack() as stack:
+
+        def expect() -> socket.socket:
+            connection = stack.enter_context(connect(service))
+            connection.sendall(POST + EXPECTING)
+            return connection
+
+        for _ in range(2):
+            waiting = [expect() for _ in range(2)]
+            for connection in waiting:
+                assert connection.recv(len(asked), socket.MSG_WAITALL) == asked
+            for _ in range(3):
+                assert status(expect()) == 417
+            assert ask(service) == 200
+            for connection in waiting:
+                connection.sendall(b"name=")
+                # The connection is used again, and so is the thread.
+                assert status(connection) == 400
+                connection.sendall(HEALTH)
+                assert status(connection) == 200
+    assert "Traceback" not in service.log
 
 
 def test_a_request_byte_by_byte_and_two_at_once(narrow: Service) -> None:

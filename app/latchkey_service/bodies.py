@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wsgiref.types import WSGIEnvironment
 
-from latchkey.errors import InvalidRequest, PayloadTooLarge
+from latchkey.errors import ExpectationFailed, InvalidRequest, PayloadTooLarge
 
 
 def read_body(environ: WSGIEnvironment, announced: int | None, limit: int) -> bytes:
@@ -19,6 +19,8 @@ def read_body(environ: WSGIEnvironment, announced: int | None, limit: int) -> by
     size = limit + 1 if "wsgi.input_terminated" in environ else announced or 0
     try:
         body: bytes = environ["wsgi.input"].read(size)
+    except ExpectationFailed:
+        raise
     except Exception:  # noqa: BLE001 - each server has its own; all mean that it was sent broken
         raise InvalidRequest("The body is broken or incomplete") from None
     if len(body) > limit:

@@ -110,6 +110,8 @@ class EnvelopeWorker(ThreadWorker):
         self._most_connections = self.worker_connections
         self._crowded_until = 0.0
         self._waiting_bytes = 0
+        # The other threads stay free of clients that ask before they send.
+        self._body_waits = threading.Semaphore(self.cfg.threads // 2)
         self._kept = _Queue()  # between two requests; gunicorn's own loop looks at it
         self.keepalived_conns = cast("deque[TConn]", self._kept)
         self._quiet = _Queue()  # accepted, and nothing came yet
@@ -323,12 +325,15 @@ class EnvelopeWorker(ThreadWorker):
         connection = cast("_Connection", conn)
         self._deadlines[connection] = connection.deadline
         if connection.parser is None:
-            connection.parser = ServedRequests(self.cfg, connection.sock, connection.client)
+            connection.parser = ServedRequests(
+                self.cfg, connection.sock, connection.client, self._body_waits
+            )
         try:
             connection.init()
             connection.parser.unreader.unread(connection.take_arrival())
             return bool(super().handle(connection))
         finally:
+            connection.parser.unreader.end_to_wait()
             self._deadlines.pop(connection, None)
 
     def _keepalive_after(self, conn: _Connection, keepalive: bool) -> bool:
