@@ -179,6 +179,9 @@ def main() -> None:
         status = _fail("interrupted")
     except OSError as error:
         status = _fail(streams.reason_of(error))
+    except ModuleNotFoundError:
+        # `latchkey_service.command` says what has to be installed.
+        raise
     except Exception as error:
         if _is_debugging():
             raise
