@@ -183,32 +183,8 @@ wheel: .venv/.runtime ## Build the wheel into dist/
 	@FASTCACHE_BUILD=release $(py) -m pip --quiet wheel --no-deps --no-build-isolation -w dist .
 	@ls dist/*.whl
 
-# In a directory outside the checkout, with nothing of the caller's settings.
-test-wheel: wheel ## Install the wheel into an empty environment, serve from it and send requests
-	@set -eu; checkout="$(CURDIR)"; dir=$$(mktemp -d); server=; tries=100; \
-	trap 'test -z "$$server" || { kill $$server && wait $$server || :; }; rm -rf "$$dir"' EXIT; \
-	unset PYTHONPATH $$(env | sed -n 's/^\(LATCHKEY_[A-Z_]*\)=.*/\1/p'); \
-	"$(PYTHON)" -m venv "$$dir/venv"; cd "$$dir"; PATH="$$dir/venv/bin:$$PATH"; \
-	python -m pip install --quiet --constraint "$$checkout/constraints.txt" "$$(ls "$$checkout"/dist/*.whl)[service]"; \
-	latchkey --help >/dev/null; \
-	latchkey init >/dev/null; \
-	bind=$$(python -c "$$FREE_ADDRESS"); \
-	latchkey serve --bind $$bind & server=$$!; \
-	until test "$$(python -c "$$ASK" http://$$bind/health 2>/dev/null)" = 200; do \
-	    kill -0 $$server; tries=$$((tries - 1)); test $$tries -gt 0; sleep 0.2; done; \
-	key=$$(latchkey keys create --name wheel --mode live --json | python -c "$$SECRET"); \
-	status=$$(python -c "$$ASK" http://$$bind/v1/account "$$key"); \
-	for path in sign-in static/console.css static/console.js; do \
-	    test "$$(python -c "$$ASK" http://$$bind/console/$$path)" = 200; done; \
-	echo "/health 200, /console/ 200, /v1/account $$status"; test "$$status" = 200
-
-FREE_ADDRESS = import socket; s = socket.create_server(("127.0.0.1", 0)); \
-    print("127.0.0.1:%d" % s.getsockname()[1])
-SECRET = import json, sys; print(json.load(sys.stdin)["api_secret"])
-ASK = import sys; from urllib.request import Request, urlopen; \
-    keys = {"Authorization": "Bearer " + key for key in sys.argv[2:]}; \
-    print(urlopen(Request(sys.argv[1], headers=keys), timeout=5).status)
-export FREE_ADDRESS SECRET ASK
+test-wheel: ready ## Build the wheel, install it into empty environments, serve applications from it
+	@$(py) -m pytest --long --timeout=3600 tests/packaging $(ARGS)
 
 # ---- Benchmarks: of the wheel, in environments of their own; what is imported is what is installed.
 

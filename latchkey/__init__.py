@@ -42,11 +42,13 @@ _MODULES = {
     "require_scope": "latchkey.flask.requirements",
 }
 
-# Another distribution on PyPI has the same name.
+# Another distribution on PyPI has the same name; a module of the application may have it too.
 if getattr(fastcache, "__distribution__", None) != "latchkey-auth":
     raise ImportError(
-        f"the package fastcache at {fastcache.__path__[0]} is not Latchkey's; repair it: "
-        "pip uninstall fastcache; pip install --force-reinstall latchkey-auth"
+        f"the package fastcache at {fastcache.__file__ or fastcache.__path__[0]} "
+        "is not Latchkey's; if it was installed: pip uninstall fastcache; "
+        "pip install --force-reinstall --no-deps latchkey-auth; otherwise rename it",
+        name="fastcache",
     )
 
 

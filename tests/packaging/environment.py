@@ -1,0 +1,178 @@
+"""Environments with nothing but the wheel and what it requires: no checkout, no editable one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+DISTRIBUTION = "latchkey-auth"
+_SOURCES = ("fastcache", "latchkey", "app", "setup.py", "pyproject.toml", "README.md", "LICENSE")
+_TIMEOUT = 1800
+
+# As pip writes it for an entry point.
+_SCRIPT = """\
+#!{python}
+import sys
+from {module} import {attribute}
+if __name__ == "__main__":
+    sys.exit({attribute}())
+"""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment."""
+
+    directory: Path
+
+    @property
+    def python(self) -> Path:
+        return self.program("python")
+
+    def program(self, name: str) -> Path:
+        """A program that the environment has in `bin`."""
+        return self.directory / "bin" / name
+
+    def run(
+        self, name: str, *arguments: str, directory: Path, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program of the environment to its end."""
+        return subprocess.run(
+            [self.program(name), *arguments],
+            cwd=directory,
+            env=self.variables(**variables),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT,
+            check=False,
+        )
+
+    def variables(self, **more: str) -> dict[str, str]:
+        """The variables of a shell in which the environment is active, and `more`."""
+        path = f"{self.directory / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        return {"PATH": path, "HOME": str(self.directory), "LANG": "C.UTF-8", **more}
+
+
+def build_wheel(directory: Path, *, compiled: bool) -> Path:
+    """Build the wheel from a copy of the sources in a new directory.
+
+    ``compiled`` takes the extension modules of the checkout that are newer than their sources, for
+    the same build mode; all others are compiled.
+    """
+    sources, wheels = directory / "sources", directory / "wheels"
+    sources.mkdir(parents=True)
+    ignored = shutil.ignore_patterns("__pycache__", "*.so")
+    for name in _SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, sources / name, ignore=ignored)
+        else:
+            shutil.copy2(ROOT / name, sources / name)
+    settings = directory / "extra.cfg"
+    settings.write_text(f"[build]\nbuild_lib = {directory / 'built'}\n")
+    if compiled:
+        if (ROOT / "build" / "cython").is_dir():
+            shutil.copytree(ROOT / "build" / "cython", sources / "build" / "cython")
+        for package in ("fastcache", "latchkey"):
+            for module in (ROOT / package).rglob("*.so"):
+                place = directory / "built" / module.relative_to(ROOT)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(module, place)
+    _run(
+        *(sys.executable, "-m", "pip", "--quiet", "wheel", "--no-deps", "--no-build-isolation"),
+        *("--wheel-dir", str(wheels), str(sources)),
+        DIST_EXTRA_CONFIG=str(settings),
+    )
+    (wheel,) = wheels.glob("*.whl")
+    return wheel
+
+
+def install_from_registry(
+    directory: Path, wheel: Path, *, extra: str = "", beside: tuple[str, ...] = ()
+) -> Environment:
+    """An empty environment into which pip installs the wheel, with what it requires."""
+    venv.create(directory, with_pip=True)
+    constraints = str(ROOT / "constraints.txt")
+    _run(
+        *(str(directory / "bin" / "python"), "-m", "pip", "--quiet", "install"),
+        *("--constraint", constraints, f"{wheel}[{extra}]" if extra else str(wheel), *beside),
+    )
+    return Environment(directory)
+
+
+def install_beside_links(
+    directory: Path, wheel: Path, *, extra: str = "", beside: tuple[str, ...] = ()
+) -> Environment:
+    """The same without a download: what is required is linked from the running environment.
+
+    pip finds all of it installed, or fails.
+    """
+    venv.create(directory, with_pip=False)
+    environment = Environment(directory)
+    packages = next((directory / "lib").glob("python*")) / "site-packages"
+    wanted = [Requirement(f"{DISTRIBUTION}[{extra}]" if extra else DISTRIBUTION)]
+    for found in _required([*wanted, *map(Requirement, beside)]):
+        for name in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
+            (packages / name).symlink_to(Path(str(found.locate_file(name))).resolve())
+        for point in found.entry_points.select(group="console_scripts"):
+            script = environment.program(point.name)
+            script.write_text(
+                _SCRIPT.format(python=environment.python, module=point.module, attribute=point.attr)
+            )
+            script.chmod(0o755)
+    _run(
+        *(sys.executable, "-m", "pip", "--python", str(environment.python)),
+        *("--quiet", "install", "--no-index", f"{wheel}[{extra}]" if extra else str(wheel)),
+    )
+    return environment
+
+
+def _required(wanted: list[Requirement]) -> Iterator[Distribution]:
+    """What is installed here of the requirements, and of theirs, each once, without our own."""
+    seen: set[tuple[str, str]] = set()
+    given: set[str] = {DISTRIBUTION}
+    while wanted:
+        requirement = wanted.pop()
+        name = canonicalize_name(requirement.name)
+        found = distribution(name)
+        for extra in ("", *requirement.extras):
+            if (name, extra) in seen:
+                continue
+            seen.add((name, extra))
+            for further in map(Requirement, found.requires or ()):
+                if further.marker is None or further.marker.evaluate({"extra": extra}):
+                    wanted.append(further)
+        if name not in given:
+            given.add(name)
+            yield found
+
+
+def _run(*command: str, **variables: str) -> None:
+    # Neither the paths of this process nor the settings of the caller's pip and shell.
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "PYTEST_", "COVERAGE_", "LATCHKEY_"))
+    }
+    done = subprocess.run(
+        command,
+        cwd="/",
+        env={**kept, "PIP_DISABLE_PIP_VERSION_CHECK": "1", **variables},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout}{done.stderr}"
