@@ -115,7 +115,7 @@ define copy
 endef
 
 screenshots: ready ## Take the pictures of the console that docs/ shows, with Debian's chromium
-	@$(py) -m tests.browser.screenshots
+	@$(py) -m tests.support.browser.screenshots
 
 coverage: ## Run the tests on a traced build; the Python code and .pyx must each reach 95 %
 	$(call copy,coverage)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.service import Service
+from tests.support.service import Service
 
 # How long an example takes says more of the machine than of what is tested.
 settings.register_profile("unhurried", deadline=None)

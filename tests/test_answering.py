@@ -16,10 +16,10 @@ from threading import Thread
 import pytest
 
 from latchkey_service.server.answering import LEAST, Answering, Deadline, _untaken
-from tests.console.visitor import Visitor, make_administrator
-from tests.fastcache.fake_clock import Clock
-from tests.faults.processes import wait_until, workers
-from tests.service import Service
+from tests.support.console.visitor import Visitor, make_administrator
+from tests.support.fastcache.fake_clock import Clock
+from tests.support.faults.service_processes import wait_until, workers
+from tests.support.service import Service
 
 TIMEOUT = 1
 ROWS = 30_000

@@ -9,9 +9,9 @@ from contextlib import closing
 
 import pytest
 
-from tests.command import run_here
-from tests.console.visitor import Visitor, make_administrator
-from tests.service import Service
+from tests.support.console.visitor import Visitor, make_administrator
+from tests.support.latchkey_command import run_here
+from tests.support.service import Service
 
 NO_TEXT = "CAST(x'61ff62' AS TEXT)"
 BLOB = "x'00ff'"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import run_here
-from tests.service import Pair, Service
+from tests.support.latchkey_command import run_here
+from tests.support.service import Pair, Service
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from latchkey.config import MASK, Settings, variable
-from tests.audited import new_trail, open_store
-from tests.command import run_here
-from tests.command_line import at_terminal, fails, listed, made, one_line, shown
-from tests.service import Pair, Service
+from tests.support.audited import new_trail, open_store
+from tests.support.command_line import at_terminal, fails, listed, made, one_line, shown
+from tests.support.latchkey_command import run_here
+from tests.support.service import Pair, Service
 
 MISTAKEN = f"sk_live_{'7' * 71}"
 
@@ -107,7 +107,7 @@ def test_keys_list_json(box: Service) -> None:
 
 
 def test_keys_list_goes_past_one_page(box: Service) -> None:
-    from tests.store.conftest import new_credential
+    from tests.support.store.new_credentials import new_credential
 
     store = open_store(box.settings["LATCHKEY_DATABASE_URL"])
     before = listed(box)
@@ -333,7 +333,7 @@ def test_keys_create_says_that_it_made_the_database(tmp_path: Path) -> None:
 
 
 def test_a_locked_database_is_one_line(box: Service) -> None:
-    from tests.faults.processes import other_process
+    from tests.support.faults.service_processes import other_process
 
     hold = "c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE')"
     pair = Pair(listed(box, "--limit", "1")[0]["api_key"], "")

@@ -13,10 +13,10 @@ import pytest
 
 from latchkey.box.segment import without_service
 from latchkey.config import load_settings
-from tests.command import run_here
-from tests.command_line import at_terminal, fails, made, one_line, shown
-from tests.faults.processes import wait_until
-from tests.service import LATCHKEY, Service
+from tests.support.command_line import at_terminal, fails, made, one_line, shown
+from tests.support.faults.service_processes import wait_until
+from tests.support.latchkey_command import run_here
+from tests.support.service import LATCHKEY, Service
 
 PASSWORD = "correct horse battery"
 REFUSED = (

@@ -11,32 +11,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.command import run_here
-from tests.service import Pair, Service
+from tests.support.command_line import made, shown
+from tests.support.latchkey_command import run_here
+from tests.support.service import Pair, Service
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Service:
-    """A database without a service."""
-    service = Service(tmp_path_factory.mktemp("box"))
-    service.initialize()
-    return service
-
-
-def made(box: Service, *options: str) -> Pair:
-    fields = json.loads(run_here(box, "keys", "create", "--name", "x", "--json", *options).stdout)
-    return Pair(fields["api_key"], fields["api_secret"])
-
-
-def shown(box: Service, api_key: str) -> dict[str, Any]:
-    fields: dict[str, Any] = json.loads(run_here(box, "keys", "show", api_key, "--json").stdout)
-    return fields
 
 
 def refused(box: Service, *arguments: str) -> tuple[int, str]:
@@ -82,7 +64,7 @@ def test_keys_change_refuses(box: Service, options: list[str], status: int, line
 
 
 def test_keys_rotate(box: Service) -> None:
-    old = made(box, "--scope", "account:read")
+    old = made(box, "live", "--scope", "account:read")
     run = run_here(box, "keys", "rotate", old.api_key, "--overlap", "3600", "--json")
     new = json.loads(run.stdout)
     assert new["api_secret"].startswith(f"sk_live_{new['api_key'][8:]}")
@@ -226,7 +208,7 @@ def test_workers_of_an_application_of_ones_own(
 
 
 def test_keys_list_due(box: Service) -> None:
-    old, rotated, test = made(box), made(box), made(box, "--mode", "test")
+    old, rotated, test = made(box), made(box), made(box, "test")
     with closing(sqlite3.connect(box.database)) as connection, connection:
         connection.execute(
             "UPDATE credential SET created_at = created_at - ? WHERE api_key IN (?, ?, ?)",
@@ -263,4 +245,4 @@ def test_a_name_without_a_visible_character_is_refused(
         assert done.returncode != 0, arguments
         assert "name" in done.stderr
         assert "Traceback" not in done.stderr
-    assert shown(box, pair.api_key)["name"] == "x"
+    assert shown(box, pair.api_key)["name"] == "test"

@@ -10,9 +10,9 @@ import pytest
 
 from latchkey_service.cli import cli
 from latchkey_service.cli.options import API_KEY, EXPIRY, MOMENT, TEXT
-from tests.command import run_here
-from tests.command_line import fails, made, one_line, shown
-from tests.service import Service
+from tests.support.command_line import fails, made, one_line, shown
+from tests.support.latchkey_command import run_here
+from tests.support.service import Service
 
 ACCEPTED = [
     ("2036-01-01", "2036-01-01T00:00:00.000Z"),

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import fails, one_line
-from tests.faults.processes import wait_until, workers
-from tests.service import LATCHKEY, Service, free_port
+from tests.support.command_line import fails, one_line
+from tests.support.faults.service_processes import wait_until, workers
+from tests.support.service import LATCHKEY, Service, free_port
 
 
 @pytest.fixture

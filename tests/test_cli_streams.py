@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import run_here
-from tests.command_line import made
-from tests.service import LATCHKEY, Service
+from tests.support.command_line import made
+from tests.support.latchkey_command import run_here
+from tests.support.service import LATCHKEY, Service
 
 EMOJI = "\N{SNOWMAN} \N{GRINNING FACE}"
 

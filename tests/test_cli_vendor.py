@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import run_here
-from tests.command_line import at_terminal, fails, listed, one_line
-from tests.service import LATCHKEY, Service
+from tests.support.command_line import at_terminal, fails, listed, one_line
+from tests.support.latchkey_command import run_here
+from tests.support.service import LATCHKEY, Service
 
 MASTER = bytes(range(100, 164))
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

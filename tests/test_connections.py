@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.processes import is_alive, master, wait_until, workers
-from tests.service import Service
+from tests.support.faults.service_processes import is_alive, master, wait_until, workers
+from tests.support.service import Service
 
 # Far less than requests may take here, and far more than an answer takes.
 _PATIENCE = 10.0

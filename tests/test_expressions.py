@@ -14,7 +14,7 @@ import pytest
 from latchkey.config import _HOST_NAME
 from latchkey.credentials.names import NAME_PATTERN
 from latchkey.platform_variables import ENDPOINT
-from tests.expressions import in_compiled, in_pages, in_python, is_linear, is_one_character
+from tests.support.expressions import in_compiled, in_pages, in_python, is_linear, is_one_character
 
 pytestmark = pytest.mark.attack
 

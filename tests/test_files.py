@@ -21,7 +21,7 @@ from latchkey.files.shared_places import (
     replace_durably,
 )
 from latchkey.store.sqlite.migrate import database_lock, migrate
-from tests.audited import new_seal
+from tests.support.audited import new_seal
 
 NOBODY = 65534
 

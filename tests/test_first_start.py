@@ -15,8 +15,8 @@ from latchkey.config import load_settings
 from latchkey.credentials.derivation import DerivationKey
 from latchkey.credentials.tokens import new_api_key
 from latchkey_service.first_start import make_derivation_key_file
-from tests.command import run_here
-from tests.service import LATCHKEY, Pair, Service
+from tests.support.latchkey_command import run_here
+from tests.support.service import LATCHKEY, Pair, Service
 
 SECRET = re.compile(r"sk_(?:live|test)_[0-9A-Za-z]{71}")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service import Service
+from tests.support.service import Service
 
 ROOT = Path(__file__).parents[1]
 GUNICORN = [str(Path(sys.executable).with_name("gunicorn")), "--workers=2", "--no-control-socket"]

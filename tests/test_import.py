@@ -13,9 +13,9 @@ import pytest
 
 from latchkey.credentials.derivation import DerivationKey
 from latchkey.credentials.tokens import new_api_key
-from tests.api.contract import EXPIRED, INVALID, REVOKED
-from tests.command import run_here
-from tests.service import Answer, Pair, Service
+from tests.support.api.contract import EXPIRED, INVALID, REVOKED
+from tests.support.latchkey_command import run_here
+from tests.support.service import Answer, Pair, Service
 
 COUNT = 100_000
 

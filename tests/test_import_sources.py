@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.command import run_here
-from tests.command_line import listed
-from tests.service import Service
+from tests.support.command_line import listed
+from tests.support.latchkey_command import run_here
+from tests.support.service import Service
 
 
 def sha(token: bytes) -> str:

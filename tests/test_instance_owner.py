@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service import Service
+from tests.support.service import Service
 
 NOBODY = 65534
 

@@ -413,6 +413,18 @@ def test_nothing_is_called_utils() -> None:
             assert not words & {"util", "utils", "helper", "helpers", "misc", "common"}, path
 
 
+def test_what_tests_share_is_in_support() -> None:
+    """No test imports another; mypy alone reads those of types."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        if (ROOT / "tests/support") not in path.parents:
+            named = path.stem.startswith("test_")
+            assert named or path.name in ("__init__.py", "conftest.py", "typing_check.py"), path
+        for line in path.read_text("utf-8").splitlines():
+            words = line.split()
+            if words[:1] in (["import"], ["from"]) and _within(words[1], "tests"):
+                assert _within(words[1], "tests.support"), f"{path}: {line}"
+
+
 def test_each_module_says_what_it_is() -> None:
     for module, path in MODULES.items():
         said = ast.get_docstring(ast.parse(path.read_text("utf-8")))

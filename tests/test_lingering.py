@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from latchkey_service.server.lingering import LONGEST, LONGEST_IDLE, MOST_BYTES, Lingering
-from tests.auth.worker import Time
+from tests.support.auth.worker import Time
 
 _PATIENCE = 20.0
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import fails, one_line
-from tests.faults.processes import wait_until
-from tests.service import LATCHKEY, Service
+from tests.support.command_line import fails, one_line
+from tests.support.faults.service_processes import wait_until
+from tests.support.service import LATCHKEY, Service
 
 SOCKET = "latchkey.sock"
 """From the directory of the service: a longer path has no room in an address."""

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from latchkey.log_limit import MOST, SPAN, LogLimit
-from tests.api.contract import encode, wire
-from tests.auth.worker import Time
-from tests.faults.processes import wait_until
-from tests.service import Service
+from tests.support.api.contract import encode, wire
+from tests.support.auth.worker import Time
+from tests.support.faults.service_processes import wait_until
+from tests.support.service import Service
 
 COUNTED = re.compile(r"(\d+) more lines? like: ")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import run_here
-from tests.command_line import at_terminal, fails
-from tests.service import LATCHKEY, Service
+from tests.support.command_line import at_terminal, fails
+from tests.support.latchkey_command import run_here
+from tests.support.service import LATCHKEY, Service
 
 _FEW, _MANY = 1_000, 12_000
 _ROOM = 8 << 20

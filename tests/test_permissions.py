@@ -12,8 +12,8 @@ import pytest
 
 from latchkey.config import load_settings
 from latchkey.permissions import weaknesses
-from tests.faults.processes import wait_until
-from tests.service import Service
+from tests.support.faults.service_processes import wait_until
+from tests.support.service import Service
 
 
 @pytest.fixture

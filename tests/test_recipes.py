@@ -9,8 +9,8 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from tests.command import run_here
-from tests.service import LATCHKEY, Service
+from tests.support.latchkey_command import run_here
+from tests.support.service import LATCHKEY, Service
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "operations.md").read_text()

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.command import run_here
-from tests.command_line import at_terminal
-from tests.console.visitor import Visitor, make_administrator
-from tests.service import Service
+from tests.support.command_line import at_terminal
+from tests.support.console.visitor import Visitor, make_administrator
+from tests.support.latchkey_command import run_here
+from tests.support.service import Service
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import run_here
-from tests.command_line import at_terminal, listed, made
-from tests.service import Service
+from tests.support.command_line import at_terminal, listed, made
+from tests.support.latchkey_command import run_here
+from tests.support.service import Service
 
 
 @pytest.fixture

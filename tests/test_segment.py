@@ -18,9 +18,9 @@ from latchkey.box.shared import SharedState, Word
 from latchkey.box.use_counts import LiveTallies
 from latchkey.config import Settings
 from latchkey.errors import ConfigurationError, ServiceUnreachable, StoreError
-from tests.audited import new_trail, open_store
-from tests.serving import SERVE, files, other, settings_for
-from tests.store.conftest import new_credential
+from tests.support.audited import new_trail, open_store
+from tests.support.segment_holders import SERVE, files, other, settings_for
+from tests.support.store.new_credentials import new_credential
 
 
 @pytest.fixture

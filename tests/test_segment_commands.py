@@ -16,7 +16,7 @@ from latchkey.box.segment import ServiceSegment, attached, changing_keys, segmen
 from latchkey.box.shared import SharedState
 from latchkey.config import Settings
 from latchkey.errors import ServiceUnreachable
-from tests.serving import CHANGE, SERVE, files, other, settings_for
+from tests.support.segment_holders import CHANGE, SERVE, files, other, settings_for
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from latchkey.box.segment import (
 from latchkey.box.shared import SharedState
 from latchkey.config import Settings
 from latchkey.errors import ConfigurationError, ServiceUnreachable
-from tests.fastcache.processes import Child, all_end_well
-from tests.serving import SERVE, files, other, settings_for
+from tests.support.fastcache.children import Child, all_end_well
+from tests.support.segment_holders import SERVE, files, other, settings_for
 
 NOBODY = 65534
 

@@ -23,8 +23,8 @@ from latchkey.store.sqlite.migrate import migrate_in_child
 from latchkey_service.server.master import _Server
 from latchkey_service.server.service_log import RedactingLogger
 from latchkey_service.server.worker import EnvelopeWorker
-from tests.faults.processes import wait_until, workers
-from tests.service import LATCHKEY, Service
+from tests.support.faults.service_processes import wait_until, workers
+from tests.support.service import LATCHKEY, Service
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from latchkey import Latchkey
 from latchkey.config import load_settings
 from latchkey.errors import ConfigurationError
 from latchkey_service.cli import cli
-from tests.command_line import fails, one_line
-from tests.service import Service
+from tests.support.command_line import fails, one_line
+from tests.support.service import Service
 
 KEY = "ak_live_0000000000000000000000"
 LOOKING = [

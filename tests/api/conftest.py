@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.service import Pair, Service
+from tests.support.service import Pair, Service
 
 
 @pytest.fixture(scope="session")

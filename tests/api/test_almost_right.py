@@ -9,7 +9,7 @@ import re
 import pytest
 
 from latchkey.check.mistakes import explain
-from tests.api.contract import (
+from tests.support.api.contract import (
     INVALID,
     INVALID_BY_FORM,
     MISSING,
@@ -20,7 +20,7 @@ from tests.api.contract import (
     forged,
     wire,
 )
-from tests.service import Pair, Service
+from tests.support.service import Pair, Service
 
 # How the headers are written, of a key K and its secret S; what they are refused as; a word of the
 # message.

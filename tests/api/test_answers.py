@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.api.contract import (
+from tests.support.api.contract import (
     DIALECTS,
     INVALID,
     INVALID_FIELD,
@@ -20,7 +20,7 @@ from tests.api.contract import (
     register,
     wire,
 )
-from tests.service import Pair, Service
+from tests.support.service import Pair, Service
 
 both_dialects = pytest.mark.parametrize("dialect", DIALECTS)
 

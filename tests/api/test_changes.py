@@ -11,7 +11,7 @@ import pytest
 
 from latchkey.credentials.derivation import DerivationKey
 from latchkey.credentials.tokens import new_api_key
-from tests.api.contract import (
+from tests.support.api.contract import (
     CREDENTIAL_NOT_FOUND,
     EXPIRED,
     INSUFFICIENT_SCOPE,
@@ -22,8 +22,8 @@ from tests.api.contract import (
     Row,
     show,
 )
-from tests.api.test_credentials import FIELDS, later, when
-from tests.service import Answer, Pair, Service
+from tests.support.api.shapes import FIELDS, later, when
+from tests.support.service import Answer, Pair, Service
 
 ALREADY_ROTATED = Row(409, "conflict_error", "ALREADY_ROTATED")
 KEY_EXPIRED = Row(409, "conflict_error", "KEY_EXPIRED")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.api.contract import (
+from tests.support.api.contract import (
     CREDENTIAL_NOT_FOUND,
     DUPLICATE,
     EXPIRED,
@@ -25,33 +25,8 @@ from tests.api.contract import (
     revoke,
     show,
 )
-from tests.service import Pair, Service
-
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-FIELDS = [
-    "api_key",
-    "created_at",
-    "expires_at",
-    "last_used_at",
-    "mode",
-    "name",
-    "origin",
-    "revoked_at",
-    "rotate_by",
-    "rotated_to",
-    "scopes",
-    "status",
-]
-
-
-def when(text: str) -> datetime:
-    assert TIME.fullmatch(text), text
-    return datetime.fromisoformat(text)
-
-
-def later(**after: float) -> str:
-    return (datetime.now(UTC) + timedelta(**after)).isoformat(timespec="milliseconds")
-
+from tests.support.api.shapes import FIELDS, TIME, later, when
+from tests.support.service import Pair, Service
 
 # Shapes.
 

@@ -13,8 +13,8 @@ from latchkey import any_credential
 from latchkey.config import Settings, load_settings
 from latchkey.errors import ConfigurationError
 from latchkey_service import create_app
-from tests.api.contract import INVALID_REQUEST, METHOD_NOT_ALLOWED, MISSING, NOT_FOUND
-from tests.service import Pair, Service
+from tests.support.api.contract import INVALID_REQUEST, METHOD_NOT_ALLOWED, MISSING, NOT_FOUND
+from tests.support.service import Pair, Service
 
 OPEN_TO_GET = ("/health", "/ready", "/metrics", "/openapi.json")
 AREAS = ("/docs/", "/console/")

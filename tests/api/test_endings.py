@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.api.contract import EXPIRED
-from tests.api.test_credentials import when
-from tests.service import Pair, Service
+from tests.support.api.contract import EXPIRED
+from tests.support.api.shapes import when
+from tests.support.service import Pair, Service
 
 LASTS = timedelta(seconds=2)
 _REQUESTS = 12

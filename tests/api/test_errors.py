@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from latchkey.credentials.tokens import new_api_key
-from tests.api.contract import (
+from tests.support.api.contract import (
     CREDENTIAL_NOT_FOUND,
     DIALECTS,
     DUPLICATE,
@@ -39,7 +39,7 @@ from tests.api.contract import (
     revoke,
     wire,
 )
-from tests.service import Pair, Service
+from tests.support.service import Pair, Service
 
 both_dialects = pytest.mark.parametrize("dialect", DIALECTS)
 both_paths = pytest.mark.parametrize("path", ["/credentials", "/v1/account"])

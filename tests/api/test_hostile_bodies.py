@@ -9,7 +9,7 @@ import socket
 
 import pytest
 
-from tests.api.contract import (
+from tests.support.api.contract import (
     INVALID_FIELD,
     INVALID_REQUEST,
     MAX_BODY,
@@ -22,8 +22,8 @@ from tests.api.contract import (
     nested,
     wire,
 )
-from tests.api.hostile import CHUNKED, CREATE, JSON, create, is_well, length
-from tests.service import Pair, Service
+from tests.support.api.hostile import CHUNKED, CREATE, JSON, create, is_well, length
+from tests.support.service import Pair, Service
 
 pytestmark = pytest.mark.attack
 

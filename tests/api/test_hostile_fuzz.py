@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.contract import chunked, lines, wire
-from tests.api.hostile import CHUNKED, CREATE, JSON, is_well, length
-from tests.service import Pair, Service
+from tests.support.api.contract import chunked, lines, wire
+from tests.support.api.hostile import CHUNKED, CREATE, JSON, is_well, length
+from tests.support.service import Pair, Service
 
 pytestmark = pytest.mark.attack
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.api.contract import (
+from tests.support.api.contract import (
     HEADERS_TOO_LARGE,
     INVALID,
     INVALID_BY_FORM,
@@ -17,8 +17,8 @@ from tests.api.contract import (
     lines,
     wire,
 )
-from tests.api.hostile import is_well, send_and_read
-from tests.service import Pair, Service
+from tests.support.api.hostile import is_well, send_and_read
+from tests.support.service import Pair, Service
 
 pytestmark = pytest.mark.attack
 

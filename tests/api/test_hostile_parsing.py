@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tests.api.contract import (
+from tests.support.api.contract import (
     EXPECTATION_FAILED,
     HEADERS_TOO_LARGE,
     INVALID_REQUEST,
@@ -17,8 +17,8 @@ from tests.api.contract import (
     lines,
     wire,
 )
-from tests.api.hostile import CHUNKED, JSON, create, is_well, send_and_read
-from tests.service import Pair, Service
+from tests.support.api.hostile import CHUNKED, JSON, create, is_well, send_and_read
+from tests.support.service import Pair, Service
 
 pytestmark = pytest.mark.attack
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.api.contract import (
+from tests.support.api.contract import (
     NOT_FOUND,
     lines,
     wire,
 )
-from tests.api.hostile import is_well
-from tests.service import Pair, Service
+from tests.support.api.hostile import is_well
+from tests.support.service import Pair, Service
 
 pytestmark = pytest.mark.attack
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.api.contract import chunked, encode, lines, wire
-from tests.api.hostile import CHUNKED, CREATE, JSON, is_well, length
-from tests.service import Pair, Service
+from tests.support.api.contract import chunked, encode, lines, wire
+from tests.support.api.hostile import CHUNKED, CREATE, JSON, is_well, length
+from tests.support.service import Pair, Service
 
 SIZE = 3_000_000
 _PIECE = b"x" * 10_000

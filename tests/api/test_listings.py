@@ -6,8 +6,8 @@ from itertools import chain
 
 import pytest
 
-from tests.api.contract import INVALID_FIELD
-from tests.service import Pair, Service
+from tests.support.api.contract import INVALID_FIELD
+from tests.support.service import Pair, Service
 
 
 @pytest.mark.parametrize("path", ["/credentials", "/v1/api_keys"])

@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.api.contract import lines, wire
-from tests.api.hostile import CREATE, JSON, is_well
-from tests.service import Pair, Service
+from tests.support.api.contract import lines, wire
+from tests.support.api.hostile import CREATE, JSON, is_well
+from tests.support.service import Pair, Service
 
 pytestmark = pytest.mark.attack
 

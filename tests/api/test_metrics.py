@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.service import Service
+from tests.support.service import Service
 
 REQUESTS = 40
 PATIENCE = 20.0

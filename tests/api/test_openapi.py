@@ -14,7 +14,7 @@ import pytest
 
 from latchkey.config import load_settings
 from latchkey_service import create_app
-from tests.service import Pair, Service
+from tests.support.service import Pair, Service
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from latchkey.credentials.tokens import new_api_key
-from tests.api.contract import (
+from tests.support.api.contract import (
     CREDENTIAL_NOT_FOUND,
     DIALECTS,
     DUPLICATE,
@@ -32,7 +32,7 @@ from tests.api.contract import (
     present,
     register,
 )
-from tests.service import Pair, Service
+from tests.support.service import Pair, Service
 
 both_dialects = pytest.mark.parametrize("dialect", DIALECTS)
 JSON = {"Content-Type": "application/json"}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from latchkey.credentials.tokens import new_api_key
-from tests.api.contract import (
+from tests.support.api.contract import (
     INSUFFICIENT_SCOPE,
     INVALID_FIELD,
     create,
     show,
 )
-from tests.service import Pair, Service
+from tests.support.service import Pair, Service
 
 ALLOWED = {
     "*": {"account", "list", "show", "create", "delete"},

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.contract import (
+from tests.support.api.contract import (
     CHUNKED_HEADER,
     JSON_HEADER,
     chunked,
@@ -22,7 +22,7 @@ from tests.api.contract import (
     lines,
     wire,
 )
-from tests.service import Answer, Pair, Service
+from tests.support.service import Answer, Pair, Service
 
 MAC = slice(30, 73)
 

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from tests.api.contract import (
+from tests.support.api.contract import (
     INVALID,
     INVALID_FIELD,
     INVALID_REQUEST,
@@ -21,7 +21,7 @@ from tests.api.contract import (
     register,
     revoke,
 )
-from tests.service import Answer, Pair, Service
+from tests.support.service import Answer, Pair, Service
 
 LIMIT = 3
 _IPV6 = "2001:db8::5"

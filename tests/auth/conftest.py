@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ import pytest
 
 from latchkey import Latchkey
 from latchkey.check.cache_levels import Backend
-from tests.audited import audit_files
-from tests.auth.plain_application import PlainApplication
-from tests.auth.worker import BACKENDS, Worker
-from tests.database import new_database
-
-NewWorker = Callable[..., Worker]
+from tests.support.audited import audit_files
+from tests.support.auth.plain_application import PlainApplication
+from tests.support.auth.shared_box import SharedBox
+from tests.support.auth.upkeep_box import UpkeepBox
+from tests.support.auth.worker import BACKENDS, NewWorker, Worker
+from tests.support.database import new_database
 
 
 @pytest.fixture(params=BACKENDS)
@@ -47,6 +48,27 @@ def new_worker(tmp_path: Path, backend: Backend) -> Iterator[NewWorker]:
 def worker(new_worker: NewWorker) -> Worker:
     """A worker over the test's backend."""
     return new_worker()
+
+
+@pytest.fixture
+def real_time_worker(tmp_path: Path) -> Iterator[Worker]:
+    """A worker that reads the system's clocks, as compiled code must."""
+    with closing(Worker(tmp_path / "latchkey.db", real_time=True)) as worker:
+        yield worker
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[SharedBox]:
+    """Workers that share one segment."""
+    with closing(SharedBox(tmp_path)) as box:
+        yield box
+
+
+@pytest.fixture
+def upkeep_box(tmp_path: Path) -> Iterator[UpkeepBox]:
+    """A database with what its workers share, to flush and to replay."""
+    with closing(UpkeepBox(tmp_path / "upkeep.db")) as box:
+        yield box
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from latchkey.box.counted import Count
 from latchkey.check import authenticator as authenticator_module
 from latchkey.credentials.models import Principal
 from latchkey.errors import ExpiredCredential, RevokedCredential, StoreError
-from tests.auth.conftest import NewWorker
-from tests.auth.worker import EXPIRY, Worker, api_key, derive, forge, presented
+from tests.support.auth.worker import EXPIRY, NewWorker, Worker, api_key, derive, forge, presented
 
 # ---- What is remembered
 

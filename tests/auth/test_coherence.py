@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from latchkey.check.cache_levels import Backend
-from tests.auth.worker import Gate, Running, Worker, await_waiting, derive, presented
-from tests.switching import switching_every
+from tests.support.auth.worker import Gate, Running, Worker, await_waiting, derive, presented
+from tests.support.thread_switching import switching_every
 
 pytestmark = pytest.mark.attack
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -16,29 +13,17 @@ from latchkey.box.sightings import Sightings, recent_sightings
 from latchkey.box.use_counts import LiveTallies
 from latchkey.box.worker_metrics import BLOCK_SIZE
 from latchkey.credentials.service import utc_now
-from tests.audited import new_trail
-from tests.auth.shared_box import Box, through
-from tests.auth.upkeep_box import Box as UpkeepBox
-from tests.auth.worker import api_key
-from tests.fastcache.test_damaged_memory import SEED, damage, survives
-from tests.store.conftest import new_credential
+from tests.support.audited import new_trail
+from tests.support.auth.shared_box import SharedBox, through
+from tests.support.auth.upkeep_box import UpkeepBox
+from tests.support.auth.worker import api_key
+from tests.support.fastcache.damage import SEED, damage, survives
+from tests.support.store.new_credentials import new_credential
 
 pytestmark = pytest.mark.attack
 
 
-@pytest.fixture
-def box(tmp_path: Path) -> Iterator[Box]:
-    with closing(Box(tmp_path)) as box:
-        yield box
-
-
-@pytest.fixture
-def kept_up(tmp_path: Path) -> Iterator[UpkeepBox]:
-    with closing(UpkeepBox(tmp_path / "latchkey.db")) as box:
-        yield box
-
-
-def test_any_content_of_a_segment(box: Box, long: bool) -> None:
+def test_any_content_of_a_segment(box: SharedBox, long: bool) -> None:
     """Every region is damaged while two workers check, count, flush and show their metrics."""
 
     def work() -> None:
@@ -92,43 +77,43 @@ def test_any_content_of_a_segment(box: Box, long: bool) -> None:
         b"",
     ],
 )
-def test_damaged_addresses_are_left_out(kept_up: UpkeepBox, content: bytes) -> None:
-    table = kept_up.shared.sightings
+def test_damaged_addresses_are_left_out(upkeep_box: UpkeepBox, content: bytes) -> None:
+    table = upkeep_box.shared.sightings
     key = (1).to_bytes(8)
     table.put(key, content, ticket=0, deadline=(1 << 64) - 1)
     assert {str(seen.address) for seen in recent_sightings(table, 1, 0)} <= {"1.2.3.4"}
-    assert Sightings(kept_up.shared).record({"REMOTE_ADDR": "5.6.7.8"}, 1, 17)
+    assert Sightings(upkeep_box.shared).record({"REMOTE_ADDR": "5.6.7.8"}, 1, 17)
     assert recent_sightings(table, 1, 0)[0].address == "5.6.7.8"
 
 
 @pytest.mark.parametrize("field", list(Use))
 @pytest.mark.parametrize("value", [(1 << 64) - 1, 1 << 63])
 def test_a_damaged_row_does_not_keep_others_from_the_database(
-    kept_up: UpkeepBox, field: Use, value: int
+    upkeep_box: UpkeepBox, field: Use, value: int
 ) -> None:
-    damaged, whole = (kept_up.store.add(new_credential(), new_trail()) for _ in range(2))
-    kept_up.shared.uses.put(damaged.id, field, value)
-    kept_up.shared.count_use(whole.id)
-    kept_up.flush().run()
-    assert kept_up.written(whole) == 1
-    assert kept_up.written(damaged) == 0
+    damaged, whole = (upkeep_box.store.add(new_credential(), new_trail()) for _ in range(2))
+    upkeep_box.shared.uses.put(damaged.id, field, value)
+    upkeep_box.shared.count_use(whole.id)
+    upkeep_box.flush().run()
+    assert upkeep_box.written(whole) == 1
+    assert upkeep_box.written(damaged) == 0
 
 
-def test_a_damaged_time_does_not_put_flushes_off(kept_up: UpkeepBox) -> None:
-    added = kept_up.store.add(new_credential(), new_trail())
-    kept_up.shared.count_use(added.id)
-    kept_up.shared.words.raise_to(Word.FLUSH_DUE, (1 << 64) - 1)
-    kept_up.flush().run_if_due()
-    assert kept_up.written(added) == 1
+def test_a_damaged_time_does_not_put_flushes_off(upkeep_box: UpkeepBox) -> None:
+    added = upkeep_box.store.add(new_credential(), new_trail())
+    upkeep_box.shared.count_use(added.id)
+    upkeep_box.shared.words.raise_to(Word.FLUSH_DUE, (1 << 64) - 1)
+    upkeep_box.flush().run_if_due()
+    assert upkeep_box.written(added) == 1
 
 
-def test_a_damaged_place_in_the_log_is_noticed(kept_up: UpkeepBox) -> None:
+def test_a_damaged_place_in_the_log_is_noticed(upkeep_box: UpkeepBox) -> None:
     """What a killed process changed is still invalidated."""
-    added = kept_up.store.add(new_credential(), new_trail())
-    kept_up.replay.run()
-    kept_up.shared.words.raise_to(Word.REPLAYED, 1 << 40)
-    kept_up.store.revoke(added.api_key, None, utc_now(), new_trail())
-    before = kept_up.generation(added.lookup)
-    kept_up.replay.run()
-    assert kept_up.generation(added.lookup) > before
-    assert kept_up.replayed == 2
+    added = upkeep_box.store.add(new_credential(), new_trail())
+    upkeep_box.replay.run()
+    upkeep_box.shared.words.raise_to(Word.REPLAYED, 1 << 40)
+    upkeep_box.store.revoke(added.api_key, None, utc_now(), new_trail())
+    before = upkeep_box.generation(added.lookup)
+    upkeep_box.replay.run()
+    assert upkeep_box.generation(added.lookup) > before
+    assert upkeep_box.replayed == 2

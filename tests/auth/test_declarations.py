@@ -13,8 +13,8 @@ from flask.views import MethodView, View
 from latchkey import Latchkey, OpenRoutes, any_credential, current_principal, require_scope
 from latchkey.errors import ConfigurationError
 from latchkey.flask.start_check import check_declarations
-from tests.audited import TESTER
-from tests.auth.plain_application import bearer
+from tests.support.audited import TESTER
+from tests.support.auth.plain_application import bearer
 
 
 def secret(latchkey: Latchkey, *scopes: str) -> dict[str, str]:

@@ -20,8 +20,7 @@ from latchkey.box.counted import Count
 from latchkey.check import cache_levels
 from latchkey.credentials.derivation import DerivationKey
 from latchkey.errors import InvalidCredential
-from tests.auth.conftest import NewWorker
-from tests.auth.worker import EXPIRY, Worker, derive, forge, presented
+from tests.support.auth.worker import EXPIRY, NewWorker, Worker, derive, forge, presented
 
 FIRST, SECOND, RETIRED, OUTSIDER = (DerivationKey(bytes([65 + number]) * 32) for number in range(4))
 

@@ -14,9 +14,9 @@ from fastcache.shared import Stripes
 from latchkey.check.flights import FlightAborted, SingleFlight
 from latchkey.credentials.derivation import DerivationKey
 from latchkey.errors import StoreError
-from tests.auth.conftest import NewWorker
-from tests.auth.worker import (
+from tests.support.auth.worker import (
     Gate,
+    NewWorker,
     Outcome,
     Running,
     Worker,

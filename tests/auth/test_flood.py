@@ -19,10 +19,10 @@ from latchkey.config import load_settings
 from latchkey.credentials.tokens import compose_secret, lookup_key, new_api_key
 from latchkey.errors import InvalidCredential
 from latchkey.store.lookup import Lookup
-from tests.audited import TESTER, audit_files
-from tests.database import new_database
-from tests.service import Pair, Service
-from tests.switching import switching_every
+from tests.support.audited import TESTER, audit_files
+from tests.support.database import new_database
+from tests.support.service import Pair, Service
+from tests.support.thread_switching import switching_every
 
 pytestmark = pytest.mark.attack
 

@@ -23,7 +23,7 @@ from latchkey.errors import (
     InvalidRequest,
     MissingCredential,
 )
-from tests.credentials import reference
+from tests.support.credentials import reference
 
 KEY = reference.make_api_key("live", 2**100)
 SECRET = reference.make_secret(KEY, bytes(range(32)))

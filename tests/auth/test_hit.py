@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from latchkey import OpenRoutes, wsgi
 from latchkey.box.counted import Count, Use
 from latchkey.credentials.models import Principal
-from tests.auth.worker import Running, Worker, api_key, derive, forge
+from tests.support.auth.worker import Running, Worker, api_key, derive, forge
 
 OPEN = OpenRoutes(
     frozenset({("GET", "/health"), ("POST", "/credentials"), ("GET", "/é"), ("GET", "")}),

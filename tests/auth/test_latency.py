@@ -8,7 +8,6 @@ import os
 import time
 import weakref
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from flask import Flask, abort
 from latchkey import OpenRoutes, wsgi
 from latchkey.box._latencies import LATENCY_BOUNDS, LATENCY_SIZE, Latencies
 from latchkey.box.counted import Count
-from tests.auth.worker import Running, Worker
+from tests.support.auth.worker import Running, Worker
 
 EVERYTHING = OpenRoutes(areas=("/",))
 
@@ -109,13 +108,6 @@ def test_threads_agree_on_new_series() -> None:
 # ---- In the middleware
 
 
-@pytest.fixture
-def worker(tmp_path: Path) -> Iterator[Worker]:
-    worker = Worker(tmp_path / "latchkey.db", real_time=True)
-    yield worker
-    worker.close()
-
-
 def call(middleware: Any, path: str = "/x", **more: Any) -> Any:
     environ: dict[str, Any] = {
         "REQUEST_METHOD": "GET",
@@ -135,12 +127,12 @@ def counted(worker: Worker) -> dict[tuple[str | None, int], int]:
     return seen(worker.authenticator.latencies)
 
 
-def test_flask_s_answers_by_endpoint_and_status(worker: Worker) -> None:
+def test_flask_s_answers_by_endpoint_and_status(real_time_worker: Worker) -> None:
     app = Flask("test")
 
     @app.get("/good/<name>")
     def good(name: str) -> str:
-        assert in_flight(worker) == 1
+        assert in_flight(real_time_worker) == 1
         return name
 
     @app.get("/gone")
@@ -151,44 +143,48 @@ def test_flask_s_answers_by_endpoint_and_status(worker: Worker) -> None:
     def broken() -> str:
         raise ValueError("a bug")
 
-    middleware = wsgi.middleware(app.wsgi_app, worker.authenticator, open_routes=EVERYTHING)
+    middleware = wsgi.middleware(
+        app.wsgi_app, real_time_worker.authenticator, open_routes=EVERYTHING
+    )
     for path in ("/good/a", "/good/b", "/gone", "/broken", "/nowhere"):
         call(middleware, path)
-    closed = wsgi.middleware(app.wsgi_app, worker.authenticator)
+    closed = wsgi.middleware(app.wsgi_app, real_time_worker.authenticator)
     call(closed, "/good/a")
-    assert counted(worker) == {
+    assert counted(real_time_worker) == {
         ("good", 200): 2,
         ("gone", 410): 1,
         ("broken", 500): 1,
         (None, 404): 1,
         (None, 401): 1,
     }
-    assert in_flight(worker) == 0
-    assert worker.authenticator.counters.value(Count.STARTED) == 6
+    assert in_flight(real_time_worker) == 0
+    assert real_time_worker.authenticator.counters.value(Count.STARTED) == 6
 
 
-def test_the_time_is_that_until_the_application_returns(worker: Worker) -> None:
+def test_the_time_is_that_until_the_application_returns(real_time_worker: Worker) -> None:
     def application(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [])
         time.sleep(0.03)
         return []
 
-    call(wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING))
-    assert 30_000_000 <= worker.authenticator.latencies.series()[None, 200][-1] < 10**10
+    call(wsgi.middleware(application, real_time_worker.authenticator, open_routes=EVERYTHING))
+    assert 30_000_000 <= real_time_worker.authenticator.latencies.series()[None, 200][-1] < 10**10
 
 
-def test_an_application_that_raises_is_a_500(worker: Worker) -> None:
+def test_an_application_that_raises_is_a_500(real_time_worker: Worker) -> None:
     def application(environ: Any, start_response: Any) -> list[bytes]:
         raise KeyboardInterrupt
 
-    middleware = wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING)
+    middleware = wsgi.middleware(
+        application, real_time_worker.authenticator, open_routes=EVERYTHING
+    )
     with pytest.raises(KeyboardInterrupt):
         call(middleware)
-    assert counted(worker) == {(None, 500): 1}
-    assert in_flight(worker) == 0
+    assert counted(real_time_worker) == {(None, 500): 1}
+    assert in_flight(real_time_worker) == 0
 
 
-def test_what_fails_while_a_failure_is_counted_is_raised(worker: Worker) -> None:
+def test_what_fails_while_a_failure_is_counted_is_raised(real_time_worker: Worker) -> None:
     class Broken:
         @property
         def url_rule(self) -> None:
@@ -198,29 +194,33 @@ def test_what_fails_while_a_failure_is_counted_is_raised(worker: Worker) -> None
         environ["werkzeug.request"] = Broken()
         raise KeyboardInterrupt
 
-    middleware = wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING)
+    middleware = wsgi.middleware(
+        application, real_time_worker.authenticator, open_routes=EVERYTHING
+    )
     with pytest.raises(ValueError, match="a bug") as raised:
         call(middleware)
     assert isinstance(raised.value.__context__, KeyboardInterrupt)
-    assert in_flight(worker) == 0
-    assert worker.authenticator.counters.value(Count.STARTED) == 1
+    assert in_flight(real_time_worker) == 0
+    assert real_time_worker.authenticator.counters.value(Count.STARTED) == 1
 
 
-def test_a_generator_is_counted_where_its_answer_starts(worker: Worker) -> None:
+def test_a_generator_is_counted_where_its_answer_starts(real_time_worker: Worker) -> None:
     def application(environ: Any, start_response: Any) -> Iterator[bytes]:
         start_response("200 OK", [])
         yield b"a"
         start_response("500 No", [], None)
         yield b"b"
 
-    middleware = wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING)
+    middleware = wsgi.middleware(
+        application, real_time_worker.authenticator, open_routes=EVERYTHING
+    )
     answer = call(middleware)
-    assert counted(worker) == {}
+    assert counted(real_time_worker) == {}
     assert list(answer) == [b"a", b"b"]
-    assert counted(worker) == {(None, 200): 1}
+    assert counted(real_time_worker) == {(None, 200): 1}
 
 
-def test_the_last_status_counts(worker: Worker) -> None:
+def test_the_last_status_counts(real_time_worker: Worker) -> None:
     def application(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [])
         try:
@@ -229,11 +229,11 @@ def test_the_last_status_counts(worker: Worker) -> None:
             start_response("503 Not now", [], (type(error), error, error.__traceback__))
         return []
 
-    call(wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING))
-    assert counted(worker) == {(None, 503): 1}
+    call(wsgi.middleware(application, real_time_worker.authenticator, open_routes=EVERYTHING))
+    assert counted(real_time_worker) == {(None, 503): 1}
 
 
-def test_start_response_is_the_servers_own(worker: Worker) -> None:
+def test_start_response_is_the_servers_own(real_time_worker: Worker) -> None:
     """What it is given, what it returns and what it refuses goes through untouched."""
     given: list[tuple[Any, ...]] = []
 
@@ -257,7 +257,9 @@ def test_start_response_is_the_servers_own(worker: Worker) -> None:
         start(headers=[], status="201 Created")
         return []
 
-    middleware = wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING)
+    middleware = wsgi.middleware(
+        application, real_time_worker.authenticator, open_routes=EVERYTHING
+    )
     middleware({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, start_response)  # type: ignore[arg-type]
     assert given == [
         ("200 OK", [("A", "b")], None),
@@ -267,28 +269,32 @@ def test_start_response_is_the_servers_own(worker: Worker) -> None:
         ("201 Created", [], None),
     ]
     assert returned == ["write"] * 4
-    assert counted(worker) == {(None, 201): 1}
+    assert counted(real_time_worker) == {(None, 201): 1}
 
 
 @pytest.mark.parametrize(
     "status",
     ["", "2", "20", "abc", "200", "2000 x", "099 x", "600 x", "２００ OK", b"200 OK", None, 200],
 )
-def test_a_status_that_is_none_is_counted_and_passed_on(worker: Worker, status: Any) -> None:
+def test_a_status_that_is_none_is_counted_and_passed_on(
+    real_time_worker: Worker, status: Any
+) -> None:
     given: list[Any] = []
 
     def application(environ: Any, start_response: Any) -> list[bytes]:
         start_response(status, [])
         return []
 
-    middleware = wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING)
+    middleware = wsgi.middleware(
+        application, real_time_worker.authenticator, open_routes=EVERYTHING
+    )
     middleware(
         {"REQUEST_METHOD": "GET", "PATH_INFO": "/"},
         lambda status, headers, exc_info=None: given.append(status),  # type: ignore[arg-type]
     )
     assert given == [status]
     expected = (None, 200) if status in ("200", "2000 x") else ("", 0)
-    assert counted(worker) == {expected: 1}
+    assert counted(real_time_worker) == {expected: 1}
 
 
 class Hostile:
@@ -303,32 +309,36 @@ class Rule:
 
 
 @pytest.mark.parametrize("request_", [None, 5, Hostile(None), Hostile(Rule())])
-def test_what_is_not_werkzeugs_request(worker: Worker, request_: Any) -> None:
+def test_what_is_not_werkzeugs_request(real_time_worker: Worker, request_: Any) -> None:
     def application(environ: Any, start_response: Any) -> list[bytes]:
         environ["werkzeug.request"] = request_
         start_response("200 OK", [])
         return []
 
-    call(wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING))
-    assert counted(worker) == {(None, 200): 1}
+    call(wsgi.middleware(application, real_time_worker.authenticator, open_routes=EVERYTHING))
+    assert counted(real_time_worker) == {(None, 200): 1}
 
 
-def test_more_routes_than_are_remembered_are_told_apart(worker: Worker) -> None:
+def test_more_routes_than_are_remembered_are_told_apart(real_time_worker: Worker) -> None:
     app = Flask("test")
     statuses = (200, 201, 404)
     for number in range(20):
         app.add_url_rule(f"/{number}/<int:status>", f"view{number}", lambda status: ("", status))
-    middleware = wsgi.middleware(app.wsgi_app, worker.authenticator, open_routes=EVERYTHING)
+    middleware = wsgi.middleware(
+        app.wsgi_app, real_time_worker.authenticator, open_routes=EVERYTHING
+    )
     for _ in range(3):
         for number in range(20):
             for status in statuses:
                 call(middleware, f"/{number}/{status}")
-    assert counted(worker) == {
+    assert counted(real_time_worker) == {
         (f"view{number}", status): 3 for number in range(20) for status in statuses
     }
 
 
-def test_a_route_s_name_is_asked_for_once_and_no_other_has_its_place(worker: Worker) -> None:
+def test_a_route_s_name_is_asked_for_once_and_no_other_has_its_place(
+    real_time_worker: Worker,
+) -> None:
     """Also where a route has gone, and another has come to lie where it lay."""
     asked: list[int] = []
 
@@ -348,7 +358,9 @@ def test_a_route_s_name_is_asked_for_once_and_no_other_has_its_place(worker: Wor
         start_response("200 OK", [])
         return []
 
-    middleware = wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING)
+    middleware = wsgi.middleware(
+        application, real_time_worker.authenticator, open_routes=EVERYTHING
+    )
     addresses = set()
     for number in range(100):
         rules[:] = [Named(number)]
@@ -358,11 +370,11 @@ def test_a_route_s_name_is_asked_for_once_and_no_other_has_its_place(worker: Wor
     # As many as are remembered live on, and then their places in memory are taken again: but for a
     # sanitizer, which keeps what is free from being used, and tells of it.
     assert len(addresses) < 100 or os.environ.get("PYTHONMALLOC") == "malloc"
-    assert counted(worker) == {(f"view{number}", 200): 2 for number in range(100)}
+    assert counted(real_time_worker) == {(f"view{number}", 200): 2 for number in range(100)}
     assert asked == list(range(100))
 
 
-def test_a_remembered_route_is_no_leak(worker: Worker) -> None:
+def test_a_remembered_route_is_no_leak(real_time_worker: Worker) -> None:
     class Named:
         endpoint = "view"
 
@@ -375,17 +387,17 @@ def test_a_remembered_route_is_no_leak(worker: Worker) -> None:
     rules: list[Any] = [Named()]
     # A cycle: the route leads to what remembers it.
     rules[0].latencies = latencies
-    worker.authenticator.latencies = latencies
-    call(wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING))
+    real_time_worker.authenticator.latencies = latencies
+    call(wsgi.middleware(application, real_time_worker.authenticator, open_routes=EVERYTHING))
     assert seen(latencies) == {("view", 200): 1}
     gone = weakref.ref(rules.pop())
-    worker.authenticator.latencies = Latencies(memory())
+    real_time_worker.authenticator.latencies = Latencies(memory())
     del latencies
     gc.collect()
     assert gone() is None
 
 
-def test_a_kept_start_response_is_no_leak(worker: Worker) -> None:
+def test_a_kept_start_response_is_no_leak(real_time_worker: Worker) -> None:
     """Some applications put it into the environ, which it leads back to."""
 
     class Environ(dict[str, Any]):
@@ -396,7 +408,9 @@ def test_a_kept_start_response_is_no_leak(worker: Worker) -> None:
         start_response("200 OK", [])
         return []
 
-    middleware = wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING)
+    middleware = wsgi.middleware(
+        application, real_time_worker.authenticator, open_routes=EVERYTHING
+    )
     environ = Environ(REQUEST_METHOD="GET", PATH_INFO="/")
     kept = weakref.ref(environ)
     middleware(environ, lambda status, headers, exc_info=None: None)  # type: ignore[arg-type]
@@ -405,11 +419,15 @@ def test_a_kept_start_response_is_no_leak(worker: Worker) -> None:
     assert kept() is None
 
 
-def test_metrics_can_be_off(worker: Worker) -> None:
+def test_metrics_can_be_off(real_time_worker: Worker) -> None:
     def application(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [])
         return []
 
-    call(wsgi.middleware(application, worker.authenticator, open_routes=EVERYTHING, metrics=False))
-    assert counted(worker) == {}
-    assert worker.authenticator.counters.value(Count.STARTED) == 0
+    call(
+        wsgi.middleware(
+            application, real_time_worker.authenticator, open_routes=EVERYTHING, metrics=False
+        )
+    )
+    assert counted(real_time_worker) == {}
+    assert real_time_worker.authenticator.counters.value(Count.STARTED) == 0

@@ -18,8 +18,8 @@ from latchkey import OpenRoutes, wsgi
 from latchkey.box.counted import Count
 from latchkey.credentials.models import Principal
 from latchkey.errors import StoreError
-from tests.auth.plain_application import PlainApplication, bearer, call, pair
-from tests.auth.worker import Worker, api_key, derive, forge, new_throttle
+from tests.support.auth.plain_application import PlainApplication, bearer, call, pair
+from tests.support.auth.worker import Worker, api_key, derive, forge, new_throttle
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "compiled"])

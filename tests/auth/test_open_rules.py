@@ -16,9 +16,9 @@ from werkzeug.test import TestResponse
 from latchkey import Latchkey, OpenRoutes, any_credential, principal_or_none, require_scope, wsgi
 from latchkey.box.counted import Count
 from latchkey.errors import ConfigurationError
-from tests.audited import TESTER
-from tests.auth.plain_application import PlainApplication, bearer, call
-from tests.auth.worker import Worker
+from tests.support.audited import TESTER
+from tests.support.auth.plain_application import PlainApplication, bearer, call
+from tests.support.auth.worker import Worker
 
 
 class Even(BaseConverter):

@@ -14,9 +14,9 @@ from latchkey import Latchkey, OpenRoutes, any_credential, current_principal, re
 from latchkey.check._latency import Latency
 from latchkey.config import Settings
 from latchkey.errors import NoPrincipal
-from tests.audited import TESTER, audit_files
-from tests.auth.plain_application import PlainApplication, bearer, call, pair
-from tests.database import new_database
+from tests.support.audited import TESTER, audit_files
+from tests.support.auth.plain_application import PlainApplication, bearer, call, pair
+from tests.support.database import new_database
 
 
 def shop() -> Flask:

@@ -13,8 +13,8 @@ from flask import Flask, Response, abort, stream_with_context
 from latchkey import Latchkey, OpenRoutes, any_credential, current_principal, principal_or_none
 from latchkey.credentials.models import Principal
 from latchkey.errors import NoPrincipal
-from tests.audited import TESTER
-from tests.auth.plain_application import bearer
+from tests.support.audited import TESTER
+from tests.support.auth.plain_application import bearer
 
 
 class Hooked:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,9 @@ from latchkey import wsgi
 from latchkey.box.counted import Count, Use
 from latchkey.check.cache_levels import CompiledLevel
 from latchkey.credentials.models import Principal
-from tests.auth.worker import Worker, api_key, forge
+from tests.support.auth.worker import Worker, api_key, forge
 
 PRINCIPAL = "latchkey.principal"
-
-
-@pytest.fixture
-def worker(tmp_path: Path) -> Iterator[Worker]:
-    worker = Worker(tmp_path / "latchkey.db", real_time=True)
-    yield worker
-    worker.close()
 
 
 def new_middleware(worker: Worker) -> Any:
@@ -54,14 +46,14 @@ def asked_of_the_cache(worker: Worker) -> int:
     return known.cache.stats().hits
 
 
-def test_the_cache_is_asked_now_and_then(worker: Worker) -> None:
+def test_the_cache_is_asked_now_and_then(real_time_worker: Worker) -> None:
     """So that it does not take for unused what is used all the time."""
-    middleware, secret = new_middleware(worker), worker.issue()
+    middleware, secret = new_middleware(real_time_worker), real_time_worker.issue()
     for _ in range(2_000):
         assert ask(middleware, secret).api_key == api_key(secret)
-    assert 5 <= asked_of_the_cache(worker) <= 20
-    assert worker.authenticator.counters.value(Count.CACHE_HIT) == 1_999
-    assert worker.authenticator.shared.uses.value(1, Use.USES) == 2_000
+    assert 5 <= asked_of_the_cache(real_time_worker) <= 20
+    assert real_time_worker.authenticator.counters.value(Count.CACHE_HIT) == 1_999
+    assert real_time_worker.authenticator.shared.uses.value(1, Use.USES) == 2_000
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 100])
@@ -109,20 +101,20 @@ def test_a_place_that_is_taken_while_its_principal_is_handed_over(tmp_path: Path
     worker.close()
 
 
-def test_what_ends_an_entry_ends_it_there(worker: Worker) -> None:
-    middleware = new_middleware(worker)
-    expiring = worker.issue(datetime.now(UTC) + timedelta(seconds=0.5))
-    revoked, invalidated = worker.issue(), worker.issue()
+def test_what_ends_an_entry_ends_it_there(real_time_worker: Worker) -> None:
+    middleware = new_middleware(real_time_worker)
+    expiring = real_time_worker.issue(datetime.now(UTC) + timedelta(seconds=0.5))
+    revoked, invalidated = real_time_worker.issue(), real_time_worker.issue()
     for secret in (expiring, revoked, invalidated) * 3:
         assert ask(middleware, secret).api_key == api_key(secret)
-    worker.revoke(revoked)
+    real_time_worker.revoke(revoked)
     assert ask(middleware, revoked) == "401 Unauthorized"
-    reads = worker.reads.count
-    worker.authenticator.invalidate(invalidated[3:30])
+    reads = real_time_worker.reads.count
+    real_time_worker.authenticator.invalidate(invalidated[3:30])
     assert ask(middleware, invalidated).api_key == api_key(invalidated)
-    worker.authenticator.shared.invalidate_all()
+    real_time_worker.authenticator.shared.invalidate_all()
     assert ask(middleware, invalidated).api_key == api_key(invalidated)
-    assert worker.reads.count == reads + 2
+    assert real_time_worker.reads.count == reads + 2
     time.sleep(0.6)
     assert ask(middleware, expiring) == "401 Unauthorized"
 
@@ -138,12 +130,12 @@ def test_a_place_ends_with_its_deadline(tmp_path: Path) -> None:
     worker.close()
 
 
-def test_principals_are_let_go(worker: Worker) -> None:
-    secret = worker.issue()
-    principal = worker.authenticate(secret)
+def test_principals_are_let_go(real_time_worker: Worker) -> None:
+    secret = real_time_worker.issue()
+    principal = real_time_worker.authenticate(secret)
     gc.collect()
     before = sys.getrefcount(principal)
-    middleware = new_middleware(worker)
+    middleware = new_middleware(real_time_worker)
     for _ in range(5):
         assert ask(middleware, secret) is principal
     assert sys.getrefcount(principal) == before + 1

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -14,20 +11,13 @@ from fastcache.shared import Segment
 from latchkey.box.counted import Count, Gauge, Use
 from latchkey.box.shared import SMALLEST, SharedState, Word
 from latchkey.box.worker_metrics import Totals
-from tests.auth.shared_box import Box, through
-from tests.auth.worker import api_key
-
-
-@pytest.fixture
-def box(tmp_path: Path) -> Iterator[Box]:
-    with closing(Box(tmp_path)) as box:
-        yield box
-
+from tests.support.auth.shared_box import SharedBox, through
+from tests.support.auth.worker import api_key
 
 # ---- Counting
 
 
-def test_uses_are_counted_together_and_outlive_a_worker(box: Box) -> None:
+def test_uses_are_counted_together_and_outlive_a_worker(box: SharedBox) -> None:
     first, second = box.worker(), box.worker()
     secret = first.issue()
     row = first.service.get(api_key(secret), None).id
@@ -39,7 +29,7 @@ def test_uses_are_counted_together_and_outlive_a_worker(box: Box) -> None:
     assert time.time() - uses.value(row, Use.LAST_USED) / 1000 < 60
 
 
-def test_rows_are_made_as_they_are_needed(box: Box) -> None:
+def test_rows_are_made_as_they_are_needed(box: SharedBox) -> None:
     state, other = box.attach(), box.attach()
     beyond = state.uses.backed_rows
     assert state.make_room(beyond - 1)
@@ -78,7 +68,7 @@ def test_a_segment_that_is_too_small() -> None:
 # ---- Blocks
 
 
-def _work_in_a_block_and_end(box: Box, other: SharedState) -> Totals:
+def _work_in_a_block_and_end(box: SharedBox, other: SharedState) -> Totals:
     """What the blocks come to while a worker has requests in flight; then it ends."""
     with Segment.attach(box.segment.path) as segment:
         state = SharedState.over(segment)
@@ -93,7 +83,7 @@ def _work_in_a_block_and_end(box: Box, other: SharedState) -> Totals:
         return other.blocks.totals()
 
 
-def test_a_successor_goes_on_with_a_block(box: Box) -> None:
+def test_a_successor_goes_on_with_a_block(box: SharedBox) -> None:
     other = box.attach()
     theirs = other.claim_block()
     theirs.counters.add(Count.AUTHENTICATED, 7)
@@ -124,7 +114,9 @@ def test_a_successor_goes_on_with_a_block(box: Box) -> None:
     assert sum(after.series["account", 404][:-1]) == 1
 
 
-def test_workers_beyond_the_blocks_share_one(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_beyond_the_blocks_share_one(
+    box: SharedBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     states = [box.attach() for _ in range(3)]
     for state in states:
         monkeypatch.setattr(state.blocks, "_claim", lambda state=state: state.blocks._block(0))

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from latchkey.box.counted import Count, Use
 from latchkey.credentials.derivation import DerivationKey
 from latchkey.errors import StoreError
-from tests.audited import TESTER
-from tests.auth.shared_box import Box, through
-from tests.auth.worker import (
+from tests.support.audited import TESTER
+from tests.support.auth.shared_box import SharedBox, through
+from tests.support.auth.worker import (
     Gate,
     Running,
     Worker,
@@ -26,12 +24,6 @@ from tests.auth.worker import (
 )
 
 Check = Callable[[Worker, str], str]
-
-
-@pytest.fixture
-def box(tmp_path: Path) -> Iterator[Box]:
-    with closing(Box(tmp_path)) as box:
-        yield box
 
 
 def in_python(worker: Worker, secret: str) -> str:
@@ -49,7 +41,7 @@ def check(request: pytest.FixtureRequest) -> Check:
 # ---- The cache between workers
 
 
-def test_a_new_worker_warms_itself_without_the_database(box: Box, check: Check) -> None:
+def test_a_new_worker_warms_itself_without_the_database(box: SharedBox, check: Check) -> None:
     first, second = box.worker(), box.worker()
     secret = first.issue()
     assert first.outcome(secret) == "ok"
@@ -62,7 +54,7 @@ def test_a_new_worker_warms_itself_without_the_database(box: Box, check: Check) 
     assert second.authenticate(secret) == first.authenticate(secret)
 
 
-def test_a_wrong_secret_finds_nothing_there(box: Box, check: Check) -> None:
+def test_a_wrong_secret_finds_nothing_there(box: SharedBox, check: Check) -> None:
     first, second = box.worker(), box.worker()
     secret = first.issue()
     first.outcome(secret)
@@ -71,7 +63,9 @@ def test_a_wrong_secret_finds_nothing_there(box: Box, check: Check) -> None:
     assert len(second.authenticator.known) == 0
 
 
-def test_an_entry_from_there_keeps_its_ticket_and_its_deadline(box: Box, check: Check) -> None:
+def test_an_entry_from_there_keeps_its_ticket_and_its_deadline(
+    box: SharedBox, check: Check
+) -> None:
     first, second = box.worker(cache_ttl=200.0), box.worker(cache_ttl=200.0)
     secret = first.issue()
     first.outcome(secret)
@@ -85,7 +79,7 @@ def test_an_entry_from_there_keeps_its_ticket_and_its_deadline(box: Box, check: 
     assert theirs.record() == ours.record()
 
 
-def test_an_entry_from_there_ends_when_the_first_read_says(box: Box, check: Check) -> None:
+def test_an_entry_from_there_ends_when_the_first_read_says(box: SharedBox, check: Check) -> None:
     first, second = box.worker(cache_ttl=0.4), box.worker(cache_ttl=0.4)
     secret = first.issue()
     read_at = time.monotonic()
@@ -100,7 +94,7 @@ def test_an_entry_from_there_ends_when_the_first_read_says(box: Box, check: Chec
 
 
 @pytest.mark.parametrize("change", ["revoke", "invalidate", "all"])
-def test_a_change_ends_it_everywhere(box: Box, check: Check, change: str) -> None:
+def test_a_change_ends_it_everywhere(box: SharedBox, check: Check, change: str) -> None:
     first, second, third = box.worker(), box.worker(), box.worker()
     secret = first.issue()
     assert [check(one, secret) for one in (first, second)] == ["ok", "ok"]
@@ -116,7 +110,7 @@ def test_a_change_ends_it_everywhere(box: Box, check: Check, change: str) -> Non
     assert first.reads.count + second.reads.count + third.reads.count == 2
 
 
-def test_revoked_and_expired_are_known_there_too(box: Box, check: Check) -> None:
+def test_revoked_and_expired_are_known_there_too(box: SharedBox, check: Check) -> None:
     first, second = box.worker(), box.worker()
     secret = first.issue()
     first.revoke(secret)
@@ -128,7 +122,7 @@ def test_revoked_and_expired_are_known_there_too(box: Box, check: Check) -> None
     assert box.attach().uses.row(row)[Use.REVOKED] == 3
 
 
-def test_an_unregistered_key_is_not_kept_there(box: Box, check: Check) -> None:
+def test_an_unregistered_key_is_not_kept_there(box: SharedBox, check: Check) -> None:
     first, second = box.worker(), box.worker()
     secret = derive(first.keys.newest)
     assert [check(one, secret)[:3] for one in (first, second)] == ["401", "401"]
@@ -137,7 +131,7 @@ def test_an_unregistered_key_is_not_kept_there(box: Box, check: Check) -> None:
 
 
 def test_what_an_older_list_of_derivation_keys_let_in_does_not_count(
-    box: Box, check: Check
+    box: SharedBox, check: Check
 ) -> None:
     old, new = DerivationKey(b"o" * 32), DerivationKey(b"n" * 32)
     before = box.worker(current=[old])
@@ -151,7 +145,7 @@ def test_what_an_older_list_of_derivation_keys_let_in_does_not_count(
 
 
 @pytest.mark.parametrize("backend", ["cachetools", "none"])
-def test_other_backends_obey_the_same_stripes(box: Box, backend: str) -> None:
+def test_other_backends_obey_the_same_stripes(box: SharedBox, backend: str) -> None:
     first, second = box.worker(backend=backend), box.worker()
     secret = first.issue()
     assert first.authenticator.l2 is None
@@ -177,7 +171,7 @@ def _stopped(worker: Worker, secret: str, where: str) -> tuple[Running, Gate]:
 
 @pytest.mark.parametrize("where", ["before", "after"])
 def test_a_fill_that_a_revocation_overtook_is_nobodys_hit(
-    box: Box, check: Check, where: str
+    box: SharedBox, check: Check, where: str
 ) -> None:
     """The worker stopped between its ticket and its SELECT, or between its SELECT and its fill."""
     first, second, third = box.worker(), box.worker(), box.worker()
@@ -193,7 +187,7 @@ def test_a_fill_that_a_revocation_overtook_is_nobodys_hit(
 
 
 @pytest.mark.parametrize("where", ["before", "after"])
-def test_a_registration_that_overtakes_a_search(box: Box, check: Check, where: str) -> None:
+def test_a_registration_that_overtakes_a_search(box: SharedBox, check: Check, where: str) -> None:
     first, second = box.worker(), box.worker()
     secret = derive(first.keys.newest)
     thread, gate = _stopped(first, secret, where)
@@ -203,7 +197,7 @@ def test_a_registration_that_overtakes_a_search(box: Box, check: Check, where: s
     assert check(first, secret) == check(second, secret) == "ok"
 
 
-def test_a_flight_that_another_worker_s_revocation_overtakes(box: Box) -> None:
+def test_a_flight_that_another_worker_s_revocation_overtakes(box: SharedBox) -> None:
     first, second = box.worker(), box.worker()
     secret = first.issue()
     leader, gate = _stopped(first, secret, "after")
@@ -217,7 +211,7 @@ def test_a_flight_that_another_worker_s_revocation_overtakes(box: Box) -> None:
     assert first.outcome(secret) == second.outcome(secret) == "RevokedCredential"
 
 
-def test_an_older_fill_does_not_outlive_a_newer_one(box: Box, check: Check) -> None:
+def test_an_older_fill_does_not_outlive_a_newer_one(box: SharedBox, check: Check) -> None:
     """The slot then holds what was read first, under its own ticket: a miss, and no more."""
     first, second = box.worker(), box.worker()
     secret = first.issue()
@@ -231,7 +225,7 @@ def test_an_older_fill_does_not_outlive_a_newer_one(box: Box, check: Check) -> N
     assert fresh.reads.count == 1
 
 
-def test_a_failing_database_is_remembered_nowhere(box: Box, check: Check) -> None:
+def test_a_failing_database_is_remembered_nowhere(box: SharedBox, check: Check) -> None:
     first, second = box.worker(), box.worker()
     warm, cold = first.issue(), first.issue()
     assert first.outcome(warm) == "ok"
@@ -261,7 +255,7 @@ def test_a_failing_database_is_remembered_nowhere(box: Box, check: Check) -> Non
     ids=["empty", "cut", "shorter", "longer", "other version", "not UTF-8", "year 10^8"],
 )
 def test_a_record_that_is_none_is_a_miss(
-    box: Box, check: Check, spoil: Callable[[bytes], bytes]
+    box: SharedBox, check: Check, spoil: Callable[[bytes], bytes]
 ) -> None:
     first, second = box.worker(), box.worker()
     secret = first.issue()
@@ -276,7 +270,7 @@ def test_a_record_that_is_none_is_a_miss(
     assert second.reads.count == 1
 
 
-def test_a_name_too_long_for_a_slot_is_kept_by_each_worker(box: Box, check: Check) -> None:
+def test_a_name_too_long_for_a_slot_is_kept_by_each_worker(box: SharedBox, check: Check) -> None:
     first, second = box.worker(), box.worker()
     secret = first.service.issue(name="ü" * 100, caller=None, by=TESTER).secret
     assert [check(one, secret) for one in (first, first, second, second)] == ["ok"] * 4

@@ -7,7 +7,7 @@ import pytest
 from fastcache.shared import KeyedDigest, WindowTable
 from latchkey.box.throttle import FailureThrottle
 from latchkey.errors import RateLimited
-from tests.auth.worker import Time, new_throttle
+from tests.support.auth.worker import Time, new_throttle
 
 
 def environ(peer: str = "", forwarded: str | None = None) -> dict[str, str]:

@@ -6,8 +6,7 @@ import gc
 import sysconfig
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,16 +18,9 @@ from latchkey.box.sightings import Sightings
 from latchkey.check._check import Check, Outcome
 from latchkey.check._gate import Gate
 from latchkey.check._latency import Latency
-from tests.auth.worker import Running, Worker
+from tests.support.auth.worker import Running, Worker
 
 EVERYTHING = OpenRoutes(areas=("/",))
-
-
-@pytest.fixture
-def worker(tmp_path: Path) -> Iterator[Worker]:
-    worker = Worker(tmp_path / "latchkey.db", real_time=True)
-    yield worker
-    worker.close()
 
 
 def new_middleware(worker: Worker, application: Any) -> Any:
@@ -65,22 +57,24 @@ def good(environ: Any, start_response: Any) -> list[bytes]:
         lambda middleware: middleware.__call__(new_environ()),
     ],
 )
-def test_a_call_that_is_not_wsgi_s_is_refused(worker: Worker, call: Callable[[Any], Any]) -> None:
-    middleware = new_middleware(worker, good)
+def test_a_call_that_is_not_wsgi_s_is_refused(
+    real_time_worker: Worker, call: Callable[[Any], Any]
+) -> None:
+    middleware = new_middleware(real_time_worker, good)
     with pytest.raises(TypeError, match="called with an environ and a start_response"):
         call(middleware)
-    assert worker.authenticator.counters.value(Count.STARTED) == 0
+    assert real_time_worker.authenticator.counters.value(Count.STARTED) == 0
 
 
-def test_every_way_to_call(worker: Worker) -> None:
-    middleware = new_middleware(worker, good)
+def test_every_way_to_call(real_time_worker: Worker) -> None:
+    middleware = new_middleware(real_time_worker, good)
     for call in (middleware, middleware.__call__):
         assert list(call(new_environ(), ignore)) == [b"good"]
-    assert counted(worker) == {200: 2}
+    assert counted(real_time_worker) == {200: 2}
 
 
-def test_none_is_a_base_class_of_another(worker: Worker) -> None:
-    middleware = new_middleware(worker, good)
+def test_none_is_a_base_class_of_another(real_time_worker: Worker) -> None:
+    middleware = new_middleware(real_time_worker, good)
     kinds = [type(middleware), type(middleware.application), type(middleware.application.policy)]
     for kind in (*kinds, Check):
         assert kind.__bases__ == (object,)
@@ -89,10 +83,10 @@ def test_none_is_a_base_class_of_another(worker: Worker) -> None:
             type("Derived", (kind,), {})
 
 
-def test_each_part_is_set_up_once(worker: Worker) -> None:
-    latency = new_middleware(worker, good)
+def test_each_part_is_set_up_once(real_time_worker: Worker) -> None:
+    latency = new_middleware(real_time_worker, good)
     gate = latency.application
-    authenticator = worker.authenticator
+    authenticator = real_time_worker.authenticator
     check = Check(
         authenticator,
         known=authenticator.compiled,
@@ -115,28 +109,28 @@ def test_each_part_is_set_up_once(worker: Worker) -> None:
     assert latency(new_environ(), ignore) == [b"good"]
 
 
-def test_a_check_by_itself_says_what_it_came_to(worker: Worker) -> None:
-    authenticator = worker.authenticator
+def test_a_check_by_itself_says_what_it_came_to(real_time_worker: Worker) -> None:
+    authenticator = real_time_worker.authenticator
     check = Check(
         authenticator,
         known=authenticator.compiled,
         open_routes=OpenRoutes(frozenset({("GET", "/open")})),
         sightings=Sightings(authenticator.shared),
     )
-    secret = worker.issue()
+    secret = real_time_worker.issue()
     presented = {"HTTP_AUTHORIZATION": f"Bearer {secret}"}
     assert check(new_environ(PATH_INFO="/open")) is Outcome.OPEN
     assert check(new_environ()) is Outcome.UNDECIDED
     assert check(new_environ(**presented)) is Outcome.UNDECIDED
-    principal = worker.authenticate(secret)
+    principal = real_time_worker.authenticate(secret)
     assert check(new_environ(**presented)) is principal
     assert check(new_environ(HTTP_AUTHORIZATION="Bearer x")) is Outcome.UNDECIDED
 
 
-def test_sightings_of_other_memory_are_refused(worker: Worker) -> None:
+def test_sightings_of_other_memory_are_refused(real_time_worker: Worker) -> None:
     elsewhere = Sightings(SharedState.private())
     with pytest.raises(ValueError, match="sightings must be of the memory"):
-        wsgi.middleware(good, worker.authenticator, sightings=elsewhere)
+        wsgi.middleware(good, real_time_worker.authenticator, sightings=elsewhere)
 
 
 def test_what_was_not_set_up_cannot_be_called() -> None:
@@ -165,7 +159,7 @@ KEY = {"HTTP_X_API_KEY": f"ak_{'x' * 27}"}
     ],
 )
 def test_what_a_key_of_the_environ_raises_is_raised(
-    worker: Worker, name: str, plain: dict[str, str]
+    real_time_worker: Worker, name: str, plain: dict[str, str]
 ) -> None:
     class Hostile(str):
         def __eq__(self, other: object) -> bool:
@@ -176,11 +170,11 @@ def test_what_a_key_of_the_environ_raises_is_raised(
 
     environ = {Hostile(name): "x", "REQUEST_METHOD": "GET", **plain}
     with pytest.raises(ValueError, match="a bug"):
-        wsgi.middleware(good, worker.authenticator)(environ, ignore)
-    assert worker.authenticator.shared.blocks.totals().in_flight == 0
+        wsgi.middleware(good, real_time_worker.authenticator)(environ, ignore)
+    assert real_time_worker.authenticator.shared.blocks.totals().in_flight == 0
 
 
-def test_a_watch_knows_nothing_of_the_request_before(worker: Worker) -> None:
+def test_a_watch_knows_nothing_of_the_request_before(real_time_worker: Worker) -> None:
 
     def application(environ: Any, start_response: Any) -> list[bytes]:
         if environ["PATH_INFO"] == "/fails":
@@ -189,16 +183,16 @@ def test_a_watch_knows_nothing_of_the_request_before(worker: Worker) -> None:
             start_response("201 Created", [])
         return []
 
-    middleware = new_middleware(worker, application)
+    middleware = new_middleware(real_time_worker, application)
     for path in ("/answers", "/says-nothing", "/answers", "/fails", "/says-nothing", "/answers"):
         try:
             middleware(new_environ(PATH_INFO=path), ignore)
         except ValueError:
             assert path == "/fails"
-    assert counted(worker) == {201: 3, 500: 1}
+    assert counted(real_time_worker) == {201: 3, 500: 1}
 
 
-def test_a_watch_is_used_again_and_cannot_be_called_meanwhile(worker: Worker) -> None:
+def test_a_watch_is_used_again_and_cannot_be_called_meanwhile(real_time_worker: Worker) -> None:
     watches: list[str] = []
 
     def application(environ: Any, start_response: Any) -> list[bytes]:
@@ -209,7 +203,7 @@ def test_a_watch_is_used_again_and_cannot_be_called_meanwhile(worker: Worker) ->
         found = gc.get_referents(middleware)
         return [each for each in found if type(each).__name__ == "Watch"]
 
-    middleware = new_middleware(worker, application)
+    middleware = new_middleware(real_time_worker, application)
     assert spare() == []
     middleware(new_environ(), ignore)
     if not sysconfig.get_config_var("Py_GIL_DISABLED"):
@@ -219,10 +213,10 @@ def test_a_watch_is_used_again_and_cannot_be_called_meanwhile(worker: Worker) ->
             kept("200 OK", [])
     else:
         assert spare() == []
-    assert counted(worker) == {}
+    assert counted(real_time_worker) == {}
 
 
-def test_a_watch_that_is_kept_stays_its_request_s(worker: Worker) -> None:
+def test_a_watch_that_is_kept_stays_its_request_s(real_time_worker: Worker) -> None:
     kept: list[Any] = []
     said: list[tuple[str, str]] = []
 
@@ -233,24 +227,24 @@ def test_a_watch_that_is_kept_stays_its_request_s(worker: Worker) -> None:
     def server(name: str) -> Any:
         return lambda status, headers, exc_info=None: said.append((name, status))
 
-    middleware = new_middleware(worker, application)
+    middleware = new_middleware(real_time_worker, application)
     for name in ("first", "second", "third"):
         middleware(new_environ(), server(name))
     assert len(set(map(id, kept))) == 3
     for start_response, status in zip(kept, ("200 A", "404 B", "503 C"), strict=True):
         start_response(status, [])
     assert said == [("first", "200 A"), ("second", "404 B"), ("third", "503 C")]
-    assert counted(worker) == {200: 1, 404: 1, 503: 1}
+    assert counted(real_time_worker) == {200: 1, 404: 1, 503: 1}
 
 
-def test_nothing_of_a_request_outlives_it(worker: Worker) -> None:
+def test_nothing_of_a_request_outlives_it(real_time_worker: Worker) -> None:
     class Value:
         """Something of a request's environ, and of its server."""
 
         def __call__(self, status: str, headers: Any, exc_info: Any = None) -> None:
             """Start the answer."""
 
-    middleware = new_middleware(worker, good)
+    middleware = new_middleware(real_time_worker, good)
     for _ in range(3):
         value, server = Value(), Value()
         gone = weakref.ref(value), weakref.ref(server)
@@ -259,22 +253,22 @@ def test_nothing_of_a_request_outlives_it(worker: Worker) -> None:
         assert [reference() for reference in gone] == [None, None]
 
 
-def test_one_in_another_is_two_requests(worker: Worker) -> None:
-    inner = new_middleware(worker, good)
+def test_one_in_another_is_two_requests(real_time_worker: Worker) -> None:
+    inner = new_middleware(real_time_worker, good)
 
     def application(environ: Any, start_response: Any) -> list[bytes]:
         answer = list(inner(environ, start_response))
         assert list(inner(environ, ignore)) == answer
         return answer
 
-    outer = new_middleware(worker, application)
+    outer = new_middleware(real_time_worker, application)
     for _ in range(3):
         assert outer(new_environ(), ignore) == [b"good"]
-    assert counted(worker) == {200: 9}
-    assert worker.authenticator.counters.value(Count.FINISHED) == 9
+    assert counted(real_time_worker) == {200: 9}
+    assert real_time_worker.authenticator.counters.value(Count.FINISHED) == 9
 
 
-def test_requests_at_once_are_told_apart(worker: Worker) -> None:
+def test_requests_at_once_are_told_apart(real_time_worker: Worker) -> None:
     met = threading.Barrier(8)
     said: dict[str, list[str]] = {}
 
@@ -284,7 +278,7 @@ def test_requests_at_once_are_told_apart(worker: Worker) -> None:
         met.wait(30)
         return []
 
-    middleware = new_middleware(worker, application)
+    middleware = new_middleware(real_time_worker, application)
 
     def ask(status: str) -> None:
         for _ in range(50):
@@ -299,4 +293,4 @@ def test_requests_at_once_are_told_apart(worker: Worker) -> None:
     for each in running:
         each.value()
     assert said == {status: [status] * 50 for status in statuses}
-    assert counted(worker) == {200 + number: 50 for number in range(8)}
+    assert counted(real_time_worker) == {200 + number: 50 for number in range(8)}

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.micro import driver, plan
 from benchmarks.micro.results import Results
-from tests.benchmarks.rounds import ALWAYS, SHORTEST, measure
+from tests.support.benchmarks.rounds import ALWAYS, SHORTEST, measure
 
 
 @pytest.fixture(scope="session")

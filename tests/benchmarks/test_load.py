@@ -23,7 +23,7 @@ from benchmarks.load.results import Results
 from benchmarks.load.service import ServiceFailed, running
 from benchmarks.parts import MET
 from benchmarks.suite import load_part
-from tests.benchmarks.rounds import ROOT
+from tests.support.benchmarks.rounds import ROOT
 
 REQUESTS = 150
 """Of each client process: enough for every kind of request of a scenario."""

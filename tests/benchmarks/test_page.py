@@ -22,7 +22,7 @@ from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED, Part, Table, Ver
 from benchmarks.plots import Dot, dots, draw
 from benchmarks.runs import Ended
 from benchmarks.suite import PARTS, cache_part
-from tests.benchmarks.rounds import ALWAYS, MACHINE, ROOT
+from tests.support.benchmarks.rounds import ALWAYS, MACHINE, ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.micro import worker
 from benchmarks.micro.cases import Case
 from benchmarks.micro.peers import LOOP, PEERS, find
-from tests.benchmarks.rounds import ALWAYS, job
+from tests.support.benchmarks.rounds import ALWAYS, job
 
 ENTRIES = 200
 GETS = (Case("get", ENTRIES), Case("get", ENTRIES, "hot"), Case("get", ENTRIES, hit_percent=50))

@@ -19,7 +19,7 @@ from benchmarks.micro.summary import peers_of, summarise
 from benchmarks.parts import write_json
 from benchmarks.processes import ProcessFailed
 from benchmarks.suite import cache_part
-from tests.benchmarks.rounds import ALWAYS, ROOT, SHORTEST, job, measure
+from tests.support.benchmarks.rounds import ALWAYS, ROOT, SHORTEST, job, measure
 
 SINGLE = set(ALWAYS) - {OURS_SHARDED}
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser.chromium import CHROMIUM, Visit, chromium
-from tests.console.visitor import make_administrator
-from tests.service import Service
+from tests.support.browser.chromium import CHROMIUM, Visit, chromium
+from tests.support.console.visitor import make_administrator
+from tests.support.service import Service
 
 NewVisit = Callable[..., Visit]
 

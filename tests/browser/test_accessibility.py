@@ -8,10 +8,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
-from tests.browser.chromium import DESKTOP, PHONE, Visit
-from tests.browser.demonstration import Demonstration
-from tests.browser.shown import PAGES, Shown
-from tests.service import Service
+from tests.support.browser.chromium import DESKTOP, PHONE, Visit
+from tests.support.browser.demonstration import Demonstration
+from tests.support.browser.shown import PAGES, Shown
+from tests.support.service import Service
 
 # Only what is said of it: the whole answer is large.
 _LOOK = """async options => {

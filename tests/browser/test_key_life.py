@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Dialog, Error, Page, expect
 
-from tests.browser.chromium import Visit
-from tests.service import Pair, Service
+from tests.support.browser.chromium import Visit
+from tests.support.service import Pair, Service
 
 NewVisit = Callable[..., Visit]
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.browser.chromium import Visit
-from tests.service import Service
+from tests.support.browser.chromium import Visit
+from tests.support.service import Service
 
 NewVisit = Callable[..., Visit]
 

@@ -9,9 +9,9 @@ from contextlib import closing
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.browser.chromium import PHONE, Visit
-from tests.console.visitor import PASSWORD, Visitor, admin, set_up_path
-from tests.service import Service
+from tests.support.browser.chromium import PHONE, Visit
+from tests.support.console.visitor import PASSWORD, Visitor, admin, set_up_path
+from tests.support.service import Service
 
 NewVisit = Callable[..., Visit]
 ACCOUNT = "/console/account/"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.console.visitor import Visitor, make_administrator
-from tests.service import Service
+from tests.support.console.visitor import Visitor, make_administrator
+from tests.support.service import Service
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from html import unescape
 
 import pytest
 
-from tests.command import run_here
-from tests.console.visitor import Visitor
-from tests.service import Pair, Service
+from tests.support.console.visitor import Visitor
+from tests.support.latchkey_command import run_here
+from tests.support.service import Pair, Service
 
 AUDIT = "/console/audit/"
 

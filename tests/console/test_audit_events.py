@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.command import run_here
-from tests.console.visitor import PASSWORD, Visitor, admin, make_administrator
-from tests.service import Service
+from tests.support.console.visitor import PASSWORD, Visitor, admin, make_administrator
+from tests.support.latchkey_command import run_here
+from tests.support.service import Service
 
 ACCOUNT = "/console/account/"
 

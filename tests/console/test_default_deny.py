@@ -9,7 +9,7 @@ import pytest
 from latchkey import Latchkey
 from latchkey.config import load_settings
 from latchkey_service.console.application import build_console
-from tests.service import Service
+from tests.support.service import Service
 
 # What a stranger is answered there: the form, or that it lacks its token, its link, its file.
 OPEN = {

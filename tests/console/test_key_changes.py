@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.console.visitor import Page, Visitor
-from tests.service import Answer, Pair, Service
+from tests.support.console.visitor import Page, Visitor
+from tests.support.service import Answer, Pair, Service
 
 NEW, REGISTER = "/console/keys/new", "/console/keys/register"
 

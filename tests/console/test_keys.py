@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.console.visitor import Visitor
-from tests.service import Pair, Service
+from tests.support.console.visitor import Visitor
+from tests.support.service import Pair, Service
 
 HOSTILE = "<script>alert('x')</script>&\"'"
 

@@ -16,8 +16,8 @@ from latchkey_service.administrators.passwords import (
     matches,
     unknown_hash,
 )
-from tests.console.visitor import PASSWORD, Page, Visitor, make_administrator, set_up_path
-from tests.service import Service
+from tests.support.console.visitor import PASSWORD, Page, Visitor, make_administrator, set_up_path
+from tests.support.service import Service
 
 StartService = Callable[..., Service]
 

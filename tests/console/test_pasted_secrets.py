@@ -6,8 +6,8 @@ import pytest
 
 from latchkey_service.console.list_query import ListQuery
 from latchkey_service.console.sign_in import own_page
-from tests.console.visitor import PASSWORD, Visitor
-from tests.service import Pair, Service
+from tests.support.console.visitor import PASSWORD, Visitor
+from tests.support.service import Pair, Service
 
 NEW, REGISTER = "/console/keys/new", "/console/keys/register"
 SIGN_IN = "/console/sign-in"

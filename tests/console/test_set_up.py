@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import run_here
-from tests.console.visitor import PASSWORD, Visitor, admin, make_administrator, set_up_path
-from tests.service import Service
+from tests.support.console.visitor import PASSWORD, Visitor, admin, make_administrator, set_up_path
+from tests.support.latchkey_command import run_here
+from tests.support.service import Service
 
 StartService = Callable[..., Service]
 FIRST = {"name": "Ada", "password": PASSWORD, "again": PASSWORD}

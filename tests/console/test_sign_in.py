@@ -9,8 +9,8 @@ from contextlib import closing
 import pytest
 
 from latchkey_service.console.sign_in import own_page
-from tests.console.visitor import PASSWORD, Visitor, admin, make_administrator
-from tests.service import Service
+from tests.support.console.visitor import PASSWORD, Visitor, admin, make_administrator
+from tests.support.service import Service
 
 StartService = Callable[..., Service]
 COOKIE = "latchkey_console"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.credentials.office import Office
+from tests.support.credentials.office import Office
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from latchkey.errors import (
     StoreError,
 )
 from latchkey.store import Store
-from tests.audited import TESTER, new_seal
-from tests.credentials.office import KEYS, NEW, Office, caller
+from tests.support.audited import TESTER, new_seal
+from tests.support.credentials.office import KEYS, NEW, Office, caller
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from latchkey.credentials.derivation import DerivationKey, DerivationKeys, instance_key
 from latchkey.credentials.tokens import SecretParts, new_api_key, read_secret
-from tests.credentials import reference
+from tests.support.credentials import reference
 
 KEYS = [DerivationKey(bytes([number]) * 32) for number in range(1, 5)]
 OUTSIDER = DerivationKey(bytes(32))

@@ -14,8 +14,8 @@ from latchkey.credentials.importing import Foreign, ImportRefused, import_keys
 from latchkey.credentials.models import Change
 from latchkey.credentials.service import CredentialService
 from latchkey.errors import AlreadyRotated, InsufficientScope, KeyExpired, StoreError
-from tests.audited import TESTER, new_seal
-from tests.credentials.office import KEYS, NEW, Office, caller, derived
+from tests.support.audited import TESTER, new_seal
+from tests.support.credentials.office import KEYS, NEW, Office, caller, derived
 
 READER = frozenset({"account:read"})
 

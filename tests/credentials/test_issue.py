@@ -15,8 +15,8 @@ from latchkey.credentials.scopes import FULL_ACCESS, KNOWN_SCOPES, permits
 from latchkey.credentials.service import INHERITED, Inherited, hash_secret, utc_now
 from latchkey.credentials.tokens import api_key_from, check_api_key, read_secret
 from latchkey.errors import DuplicateApiKey, InsufficientScope, InvalidField
-from tests.audited import TESTER
-from tests.credentials.office import KEYS, NEW, Office, caller
+from tests.support.audited import TESTER
+from tests.support.credentials.office import KEYS, NEW, Office, caller
 
 
 def test_the_operator_has_everything(office: Office) -> None:

@@ -26,9 +26,18 @@ from latchkey.errors import (
     StoreError,
 )
 from latchkey.store import Store
-from tests.audited import TESTER, new_seal
-from tests.credentials import reference
-from tests.credentials.office import KEYS, NEW, OLD, OUTSIDER, RETIRED, Office, caller, derived
+from tests.support.audited import TESTER, new_seal
+from tests.support.credentials import reference
+from tests.support.credentials.office import (
+    KEYS,
+    NEW,
+    OLD,
+    OUTSIDER,
+    RETIRED,
+    Office,
+    caller,
+    derived,
+)
 
 # ---- Register
 

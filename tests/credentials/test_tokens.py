@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from latchkey.credentials import base62, tokens
 from latchkey.credentials.models import MODES, Mode
-from tests.credentials import reference
+from tests.support.credentials import reference
 
 MODE = st.sampled_from(MODES)
 ID = st.integers(0, 2**128 - 1)

@@ -10,9 +10,9 @@ import pytest
 from latchkey.credentials.models import Credential, Sighting, Tally
 from latchkey.credentials.usage import UsageReader
 from latchkey.store import Store
-from tests.audited import new_trail, open_store
-from tests.database import new_database
-from tests.store.conftest import NOW, new_credential
+from tests.support.audited import new_trail, open_store
+from tests.support.database import new_database
+from tests.support.store.new_credentials import NOW, new_credential
 
 SEGMENT = "1" * 32
 TEN = datetime(2026, 1, 15, 10, tzinfo=UTC)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastcache.shared import BloomFilter
-from tests.fastcache.processes import Child, all_end_well
+from tests.support.fastcache.children import Child, all_end_well
 
 
 def digests(name: str, count: int) -> list[bytes]:

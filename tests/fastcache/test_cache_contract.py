@@ -10,7 +10,7 @@ from typing import Any
 import cachetools
 import pytest
 
-from tests.fastcache.cache_kinds import KINDS, Kind
+from tests.support.fastcache.cache_kinds import KINDS, Kind
 
 
 @pytest.fixture(params=KINDS, ids=str)

@@ -13,8 +13,8 @@ import cachetools
 import pytest
 
 import fastcache
-from tests.fastcache.cache_kinds import KINDS, TIMED_KINDS, Kind, pickled
-from tests.fastcache.fake_clock import Clock
+from tests.support.fastcache.cache_kinds import KINDS, TIMED_KINDS, Kind, pickled
+from tests.support.fastcache.fake_clock import Clock
 
 
 def size_by_value(value: int) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import freezegun
 import pytest
 
-from tests.fastcache.cache_kinds import TIMED_KINDS, Kind
+from tests.support.fastcache.cache_kinds import TIMED_KINDS, Kind
 
 
 @pytest.mark.parametrize("kind", TIMED_KINDS, ids=str)

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fastcache.cache_kinds import KINDS, Kind
-from tests.fastcache.fake_clock import Clock
+from tests.support.fastcache.cache_kinds import KINDS, Kind
+from tests.support.fastcache.fake_clock import Clock
 
 MODELS, FASTS = KINDS[::2], KINDS[1::2]
 PLAIN, SLOW_BEFORE, SLOW_AFTER = "plain", "slow before", "slow after"

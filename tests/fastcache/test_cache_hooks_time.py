@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from fastcache import TTLCache
-from tests.fastcache.cache_kinds import FAST_KINDS, TIMED_KINDS, Kind
-from tests.fastcache.fake_clock import Clock
+from tests.support.fastcache.cache_kinds import FAST_KINDS, TIMED_KINDS, Kind
+from tests.support.fastcache.fake_clock import Clock
 
 
 @pytest.fixture(params=TIMED_KINDS, ids=str)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from fastcache import TTLCache
-from tests.fastcache.cache_kinds import FAST_KINDS, Kind, check
-from tests.switching import switching_every
+from tests.support.fastcache.cache_kinds import FAST_KINDS, Kind, check
+from tests.support.thread_switching import switching_every
 
 pytestmark = pytest.mark.attack
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fastcache import LRUCache
-from tests.fastcache.cache_kinds import FAST_KINDS, Kind, check
+from tests.support.fastcache.cache_kinds import FAST_KINDS, Kind, check
 
 
 @pytest.fixture(params=FAST_KINDS, ids=str)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from fastcache import TTLCache
-from tests.fastcache.cache_kinds import FAST_KINDS, Kind
+from tests.support.fastcache.cache_kinds import FAST_KINDS, Kind
 
 
 class Node:
@@ -128,7 +128,7 @@ def run_alone(script: str, *arguments: str, timeout: float = 100) -> None:
     environment = {name: value for name, value in os.environ.items() if name[:9] != "COVERAGE_"}
     root = Path(__file__).parents[2]
     subprocess.run(
-        [sys.executable, "-W", "error", "-m", f"tests.fastcache.{script}", *arguments],
+        [sys.executable, "-W", "error", "-m", f"tests.support.fastcache.{script}", *arguments],
         check=True,
         timeout=timeout,
         cwd=root,

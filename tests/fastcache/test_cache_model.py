@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from fastcache import LRUCache, TTLCache
-from tests.fastcache.cache_kinds import pickled
-from tests.fastcache.fake_clock import Clock
-from tests.fastcache.reference_cache import ReferenceCache
+from tests.support.fastcache.cache_kinds import pickled
+from tests.support.fastcache.fake_clock import Clock
+from tests.support.fastcache.reference_cache import ReferenceCache
 
 
 class Colliding:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from fastcache import LRUCache, TTLCache
-from tests.fastcache.cache_kinds import FAST_KINDS, Kind, check, pickled
-from tests.fastcache.fake_clock import Clock
+from tests.support.fastcache.cache_kinds import FAST_KINDS, Kind, check, pickled
+from tests.support.fastcache.fake_clock import Clock
 
 
 @pytest.fixture

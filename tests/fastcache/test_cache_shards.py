@@ -8,8 +8,8 @@ import math
 import pytest
 
 from fastcache import CacheStats, LRUCache, TTLCache
-from tests.fastcache.cache_kinds import pickled
-from tests.fastcache.fake_clock import Clock
+from tests.support.fastcache.cache_kinds import pickled
+from tests.support.fastcache.fake_clock import Clock
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 7, 16])

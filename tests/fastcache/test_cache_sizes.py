@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.fastcache.cache_kinds import FAST_KINDS, Kind
+from tests.support.fastcache.cache_kinds import FAST_KINDS, Kind
 
 
 @pytest.fixture(params=FAST_KINDS, ids=str)

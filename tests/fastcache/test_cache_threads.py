@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fastcache import LRUCache, TTLCache
-from tests.switching import switching_every
+from tests.support.thread_switching import switching_every
 
 SECONDS = 0.6
 # A sanitizer on a busy machine gets to little in that time.

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from fastcache import CacheInfo, cached
-from tests.fastcache.fake_clock import Clock
-from tests.fastcache.recorded_calls import Calls
+from tests.support.fastcache.fake_clock import Clock
+from tests.support.fastcache.recorded_calls import Calls
 
 MAKERS: list[Callable[..., Any]] = [
     functools.lru_cache,

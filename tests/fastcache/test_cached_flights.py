@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from fastcache import cached
-from tests.fastcache.recorded_calls import Calls
+from tests.support.fastcache.recorded_calls import Calls
 
 
 async def until(condition: Callable[[], bool]) -> None:

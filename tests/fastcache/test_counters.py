@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from fastcache.shared import Counters
-from tests.fastcache.processes import Child, all_end_well
+from tests.support.fastcache.children import Child, all_end_well
 
 TOP = (1 << 64) - 1
 

@@ -23,7 +23,7 @@ from fastcache.shared import (
     SegmentUnusable,
     Tallies,
 )
-from tests.fastcache.processes import Child, Gate, Signal, all_end_well
+from tests.support.fastcache.children import Child, Gate, Signal, all_end_well
 
 PAGE = mmap.PAGESIZE
 REGIONS = {"words": Region(100), "rows": Region(2 * PAGE, 64 * PAGE)}

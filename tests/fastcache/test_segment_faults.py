@@ -24,7 +24,7 @@ from fastcache.shared import (
     SegmentUnusable,
 )
 from fastcache.shared.segment_layout import Header, bound_word, laid_out
-from tests.fastcache.processes import Child, all_end_well
+from tests.support.fastcache.children import Child, all_end_well
 
 PAGE = mmap.PAGESIZE
 REGIONS = {"words": Region(100), "rows": Region(2 * PAGE, 64 * PAGE)}

@@ -15,7 +15,7 @@ import zlib
 import pytest
 
 from fastcache.shared import Counters, SharedCache
-from tests.fastcache.processes import Child, Signal, all_end_well
+from tests.support.fastcache.children import Child, Signal, all_end_well
 
 pytestmark = pytest.mark.attack
 

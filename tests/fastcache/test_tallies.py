@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fastcache.shared import Tallies
 from fastcache.shared.segment_layout import bound_word
-from tests.fastcache.processes import Child, all_end_well
+from tests.support.fastcache.children import Child, all_end_well
 
 TOP = (1 << 64) - 1
 FIELDS = ("uses", "last_used", "refused")

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastcache.shared import WindowTable
-from tests.fastcache.processes import Child, Gate, all_end_well
+from tests.support.fastcache.children import Child, Gate, all_end_well
 
 TOP = (1 << 64) - 1
 HASHES = st.integers(0, TOP)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.outage import SETTINGS
-from tests.service import Service
+from tests.support.faults.outage import SETTINGS
+from tests.support.service import Service
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import StandingCommand, standing_command
-from tests.faults.load import under_load
-from tests.faults.outage import derived
-from tests.faults.processes import Stalls, alone, wait_until, workers
-from tests.service import Pair, Service
+from tests.support.faults.load import under_load
+from tests.support.faults.outage import derived
+from tests.support.faults.service_processes import Stalls, alone, wait_until, workers
+from tests.support.latchkey_command import StandingCommand, standing_command
+from tests.support.service import Pair, Service
 
 pytestmark = pytest.mark.attack
 

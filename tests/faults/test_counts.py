@@ -17,9 +17,9 @@ import pytest
 from latchkey.box.segment import attached
 from latchkey.box.shared import Word
 from latchkey.config import load_settings
-from tests.faults.load import Load, under_load
-from tests.faults.processes import is_alive, is_stopped, master, wait_until, workers
-from tests.service import Pair, Service
+from tests.support.faults.load import Load, under_load
+from tests.support.faults.service_processes import is_alive, is_stopped, master, wait_until, workers
+from tests.support.service import Pair, Service
 
 pytestmark = pytest.mark.attack
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import disk
-from tests.faults.outage import (
+from tests.support.faults import disk
+from tests.support.faults.outage import (
     SETTINGS,
     assert_cache_serves,
     assert_internal_error,
@@ -27,8 +27,14 @@ from tests.faults.outage import (
     lookups,
     prepare,
 )
-from tests.faults.processes import is_alive, master, other_process, wait_until, workers
-from tests.service import LATCHKEY, Pair, Service
+from tests.support.faults.service_processes import (
+    is_alive,
+    master,
+    other_process,
+    wait_until,
+    workers,
+)
+from tests.support.service import LATCHKEY, Pair, Service
 
 pytestmark = pytest.mark.attack
 

@@ -12,8 +12,8 @@ from functools import partial
 
 import pytest
 
-from tests.faults.processes import master, other_process, wait_until, workers
-from tests.service import Service
+from tests.support.faults.service_processes import master, other_process, wait_until, workers
+from tests.support.service import Service
 
 FLOCK = (
     "import fcntl, os\n"

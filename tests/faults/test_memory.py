@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import disk
-from tests.faults.load import under_load
-from tests.faults.processes import (
+from tests.support.faults import disk
+from tests.support.faults.load import under_load
+from tests.support.faults.service_processes import (
     alone,
     is_alive,
     master,
     wait_until,
     workers,
 )
-from tests.service import Pair, Service
+from tests.support.service import Pair, Service
 
 pytestmark = pytest.mark.attack
 

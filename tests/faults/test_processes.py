@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.outage import derived
-from tests.faults.processes import (
+from tests.support.faults.outage import derived
+from tests.support.faults.service_processes import (
     is_alive,
     master,
     open_files,
@@ -21,7 +21,7 @@ from tests.faults.processes import (
     wait_until,
     workers,
 )
-from tests.service import Answer, Service
+from tests.support.service import Answer, Service
 
 pytestmark = pytest.mark.attack
 

@@ -15,12 +15,12 @@ from typing import BinaryIO
 
 import pytest
 
-from tests.auth.worker import Running
-from tests.faults import held_worker
-from tests.faults.held_worker import AFTER, BEFORE, COMMITTED, STOP, WAIT
-from tests.faults.outage import derived
-from tests.faults.processes import is_stopped, wait_until
-from tests.service import Pair, Process, Service
+from tests.support.auth.worker import Running
+from tests.support.faults import held_worker
+from tests.support.faults.held_worker import AFTER, BEFORE, COMMITTED, STOP, WAIT
+from tests.support.faults.outage import derived
+from tests.support.faults.service_processes import is_stopped, wait_until
+from tests.support.service import Pair, Process, Service
 
 pytestmark = pytest.mark.attack
 
@@ -37,7 +37,7 @@ class HeldWorker(Service):
 
     def serve(self, log: BinaryIO) -> Process:
         self.stops.mkdir(exist_ok=True)
-        code = "from tests.faults.held_worker import main; main()"
+        code = "from tests.support.faults.held_worker import main; main()"
         return self.run(code, [str(self.port), str(self.stops)], log)
 
     @property

@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from latchkey.credentials.models import NewCredential
 from latchkey.store import Store
-from tests.audited import open_store
-from tests.database import new_database
-
-NewStore = Callable[..., Store]
-
-NOW = datetime(2026, 1, 15, 10, 30, 0, 123000, tzinfo=UTC)
-
-_numbers = itertools.count()
-
-
-def new_credential(**fields: Any) -> NewCredential:
-    """A credential that differs from every other in its key, with the given fields."""
-    number = next(_numbers)
-    complete = {
-        "api_key": f"ak_{fields.get('mode', 'live')}_{number:022}",
-        "secret_hash": number.to_bytes(32),
-        "derivation_id": "0123456789abcdef",
-        "account_id": f"acct_{number:022}",
-        "mode": "live",
-        "name": "test",
-        "scopes": frozenset({"*"}),
-        "created_at": NOW,
-        "expires_at": None,
-        **fields,
-    }
-    return NewCredential(**complete)
+from tests.support.audited import open_store
+from tests.support.database import new_database
+from tests.support.store.audit_box import AuditBox
+from tests.support.store.new_credentials import NewStore
 
 
 @pytest.fixture
@@ -66,3 +42,10 @@ def new_store(database: Path) -> Iterator[NewStore]:
 def store(new_store: NewStore) -> Store:
     """A store over the test's database."""
     return new_store()
+
+
+@pytest.fixture
+def audit_box(database: Path) -> Iterator[AuditBox]:
+    """An audit log of some rows."""
+    with closing(AuditBox(database)) as box:
+        yield box

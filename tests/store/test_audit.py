@@ -9,7 +9,6 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
@@ -32,18 +31,11 @@ from latchkey.credentials.models import Change
 from latchkey.errors import DuplicateApiKey, StoreError
 from latchkey.store import Store
 from latchkey.store.audit import Filter
-from tests.audited import AUDIT_KEY, TESTER, new_seal, new_trail, open_store
-from tests.store.audit_box import ROWS, Box
-from tests.store.conftest import NOW, new_credential
+from tests.support.audited import AUDIT_KEY, TESTER, new_seal, new_trail, open_store
+from tests.support.store.audit_box import ROWS, AuditBox
+from tests.support.store.new_credentials import NOW, new_credential
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def box(database: Path) -> Iterator[Box]:
-    made = Box(database)
-    yield made
-    made.store.close()
 
 
 # ---- What is written
@@ -112,7 +104,7 @@ def test_numbers_have_no_gaps_whoever_writes_and_whatever_fails(database: Path) 
     """Writers in threads and processes, and transactions that are rolled back."""
     code = (
         "import sys; from pathlib import Path\n"
-        "from tests.audited import *; from tests.store.conftest import NOW\n"
+        "from tests.support.audited import *; from tests.support.store.new_credentials import NOW\n"
         "from latchkey.credentials.audit import Record, Action\n"
         "store = open_store(f'sqlite:///{sys.argv[1]}')\n"
         "for _ in range(15): store.audit.record(Record(NOW, Action.ADMIN_CREATE, TESTER))\n"
@@ -192,8 +184,8 @@ def test_filters(store: Store, wanted: Filter, numbers: list[int]) -> None:
 # ---- Tampering
 
 
-def test_an_untouched_log_is_whole(box: Box) -> None:
-    found = box.verify()
+def test_an_untouched_log_is_whole(audit_box: AuditBox) -> None:
+    found = audit_box.verify()
     assert (found.rows, found.last.number, found.findings) == (ROWS, ROWS, [])
 
 
@@ -226,9 +218,9 @@ def test_an_untouched_log_is_whole(box: Box) -> None:
     ],
 )
 @pytest.mark.parametrize("number", [1, 5, ROWS])
-def test_a_changed_row_is_found(box: Box, change: str, number: int) -> None:
-    box.edit(f"UPDATE audit SET {change} WHERE number = {number}")
-    found = box.found()
+def test_a_changed_row_is_found(audit_box: AuditBox, change: str, number: int) -> None:
+    audit_box.edit(f"UPDATE audit SET {change} WHERE number = {number}")
+    found = audit_box.found()
     assert ("altered", number, number) in found
     # The last row's MAC is also in the head.
     others = [one for one in found if one != ("altered", number, number)]
@@ -236,104 +228,106 @@ def test_a_changed_row_is_found(box: Box, change: str, number: int) -> None:
 
 
 @pytest.mark.parametrize(("first", "last"), [(1, 1), (5, 5), (3, 7)])
-def test_a_removed_row_is_found(box: Box, first: int, last: int) -> None:
-    box.edit(f"DELETE FROM audit WHERE number BETWEEN {first} AND {last}")
-    assert box.found() == [("missing", first, last)]
+def test_a_removed_row_is_found(audit_box: AuditBox, first: int, last: int) -> None:
+    audit_box.edit(f"DELETE FROM audit WHERE number BETWEEN {first} AND {last}")
+    assert audit_box.found() == [("missing", first, last)]
 
 
-def test_a_removed_row_is_found_where_the_others_close_up(box: Box) -> None:
-    box.edit(
+def test_a_removed_row_is_found_where_the_others_close_up(audit_box: AuditBox) -> None:
+    audit_box.edit(
         "DELETE FROM audit WHERE number = 5",
         *(
             f"UPDATE audit SET number = {number - 1} WHERE number = {number}"
             for number in (6, 7, 8, 9)
         ),
     )
-    assert box.found() == [("altered", 5, 8), ("cut off", 9, 9)]
+    assert audit_box.found() == [("altered", 5, 8), ("cut off", 9, 9)]
 
 
-def test_reordered_rows_are_found(box: Box) -> None:
-    box.edit(
+def test_reordered_rows_are_found(audit_box: AuditBox) -> None:
+    audit_box.edit(
         "UPDATE audit SET number = 100 WHERE number = 4",
         "UPDATE audit SET number = 4 WHERE number = 7",
         "UPDATE audit SET number = 7 WHERE number = 100",
     )
-    found = {number for _, first, last in box.found() for number in range(first, last + 1)}
+    found = {number for _, first, last in audit_box.found() for number in range(first, last + 1)}
     assert {4, 7} <= found
 
 
 @pytest.mark.parametrize("columns", ["subject, detail", "at, action, subject, detail, mac"])
-def test_exchanged_contents_are_found(box: Box, columns: str) -> None:
+def test_exchanged_contents_are_found(audit_box: AuditBox, columns: str) -> None:
     names = columns.split(", ")
-    box.edit("CREATE TABLE former AS SELECT * FROM audit")
+    audit_box.edit("CREATE TABLE former AS SELECT * FROM audit")
     for one, other in ((4, 5), (5, 4)):
         sets = ", ".join(
             f"{name} = (SELECT {name} FROM former WHERE number = {other})" for name in names
         )
-        box.edit(f"UPDATE audit SET {sets} WHERE number = {one}")
-    found = {number for _, first, last in box.found() for number in range(first, last + 1)}
+        audit_box.edit(f"UPDATE audit SET {sets} WHERE number = {one}")
+    found = {number for _, first, last in audit_box.found() for number in range(first, last + 1)}
     assert {4, 5} <= found
 
 
 @pytest.mark.parametrize("number", [0, -3])
-def test_a_row_before_the_first_is_found(box: Box, number: int) -> None:
-    box.edit(
+def test_a_row_before_the_first_is_found(audit_box: AuditBox, number: int) -> None:
+    audit_box.edit(
         f"INSERT INTO audit SELECT {number}, at, action, actor_kind, actor, address, subject, "
         "detail, mac FROM audit WHERE number = 1"
     )
-    assert box.found() == [("inserted", number, number)]
+    assert audit_box.found() == [("inserted", number, number)]
 
 
 @pytest.mark.parametrize("mac", ["mac", "'" + "ab" * 32 + "'"])
-def test_a_row_put_at_the_end_is_found(box: Box, mac: str) -> None:
-    box.edit(
+def test_a_row_put_at_the_end_is_found(audit_box: AuditBox, mac: str) -> None:
+    audit_box.edit(
         "INSERT INTO audit SELECT 10, at, action, actor_kind, actor, address, subject, detail, "
         f"{mac} FROM audit WHERE number = 9"
     )
-    assert box.found() == [("altered", 10, 10)]
+    assert audit_box.found() == [("altered", 10, 10)]
 
 
-def test_a_row_put_between_others_is_found(box: Box) -> None:
+def test_a_row_put_between_others_is_found(audit_box: AuditBox) -> None:
     for number in range(ROWS, 4, -1):
-        box.edit(f"UPDATE audit SET number = {number + 1} WHERE number = {number}")
-    box.edit(
+        audit_box.edit(f"UPDATE audit SET number = {number + 1} WHERE number = {number}")
+    audit_box.edit(
         "INSERT INTO audit SELECT 5, at, action, actor_kind, actor, address, subject, detail, mac "
         "FROM audit WHERE number = 4"
     )
-    assert ("altered", 5, 10) in box.found()
+    assert ("altered", 5, 10) in audit_box.found()
 
 
 @pytest.mark.parametrize("put", [2**63 - 1, 2**63 - 2])
-def test_a_row_under_the_last_number_that_there_is_stops_nobody(box: Box, put: int) -> None:
+def test_a_row_under_the_last_number_that_there_is_stops_nobody(
+    audit_box: AuditBox, put: int
+) -> None:
     columns = "at, action, actor_kind, actor, address, subject, detail, mac"
-    box.edit(f"INSERT INTO audit SELECT {put}, {columns} FROM audit WHERE number = 9")
+    audit_box.edit(f"INSERT INTO audit SELECT {put}, {columns} FROM audit WHERE number = 9")
     for number in range(3):
-        box.record(f"after {number}")
-    assert ("missing", ROWS + 1 + (3 if put == 2**63 - 1 else 2), put - 1) in box.found()
+        audit_box.record(f"after {number}")
+    assert ("missing", ROWS + 1 + (3 if put == 2**63 - 1 else 2), put - 1) in audit_box.found()
 
 
 @pytest.mark.parametrize("kept", [0, 1, 8])
-def test_a_cut_off_end_is_found(box: Box, kept: int) -> None:
-    box.edit(f"DELETE FROM audit WHERE number > {kept}")
-    assert box.found() == [("cut off", kept + 1, ROWS)]
+def test_a_cut_off_end_is_found(audit_box: AuditBox, kept: int) -> None:
+    audit_box.edit(f"DELETE FROM audit WHERE number > {kept}")
+    assert audit_box.found() == [("cut off", kept + 1, ROWS)]
 
 
 @pytest.mark.parametrize("more", [1, 3, 6])
 def test_a_cut_off_end_stays_found_while_the_log_goes_on(
-    box: Box, more: int, caplog: pytest.LogCaptureFixture
+    audit_box: AuditBox, more: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What is written after that does not cover it: the head stays where it was."""
-    box.edit("DELETE FROM audit WHERE number > 6")
+    audit_box.edit("DELETE FROM audit WHERE number > 6")
     with caplog.at_level(logging.ERROR, "latchkey"):
         for number in range(more):
-            box.record(f"after {number}")
+            audit_box.record(f"after {number}")
     assert len(caplog.records) == more
     assert "the log does not have row 9 as the head file" in caplog.text
-    assert box.seal.head.read().number == ROWS
-    assert box.found() == [("cut off", 6 + more + 1, 9)] if more < 3 else [("head", 9, 9)]
+    assert audit_box.seal.head.read().number == ROWS
+    assert audit_box.found() == [("cut off", 6 + more + 1, 9)] if more < 3 else [("head", 9, 9)]
 
 
-def test_everything_in_the_log_of_another_key_is_found(box: Box) -> None:
+def test_everything_in_the_log_of_another_key_is_found(audit_box: AuditBox) -> None:
     other = AuditKey(b"other key".ljust(32))
-    found = verify(other, box.store.audit.entries(), box.store.audit.last())
+    found = verify(other, audit_box.store.audit.entries(), audit_box.store.audit.last())
     assert [(one.problem, one.first, one.last) for one in found.findings] == [("altered", 1, ROWS)]

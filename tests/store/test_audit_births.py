@@ -16,8 +16,8 @@ from latchkey.credentials.models import Credential, Rotation
 from latchkey.store import Store
 from latchkey.store.audit import Filter
 from latchkey.store.tables import audit
-from tests.audited import new_trail
-from tests.store.conftest import NOW, new_credential
+from tests.support.audited import new_trail
+from tests.support.store.new_credentials import NOW, new_credential
 
 
 def told(store: Store, api_key: str) -> list[tuple[int, str]]:

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -15,26 +15,21 @@ import pytest
 from latchkey.credentials.audit import NO_MAC, Action, AuditKey, Head, Record
 from latchkey.store import Store
 from latchkey.store.audit_head import HeadFile
-from tests.audited import TESTER, new_seal
-from tests.store.audit_box import ROWS, Box
-from tests.store.conftest import NOW
+from tests.support.audited import TESTER, new_seal
+from tests.support.store.audit_box import ROWS, AuditBox
+from tests.support.store.new_credentials import NOW
 
 
-@pytest.fixture
-def box(database: Path) -> Iterator[Box]:
-    made = Box(database)
-    yield made
-    made.store.close()
-
-
-def test_a_crash_before_the_head_was_written_leaves_a_log_that_verifies(box: Box) -> None:
-    with box.store.audit.unkept() as audited:
+def test_a_crash_before_the_head_was_written_leaves_a_log_that_verifies(
+    audit_box: AuditBox,
+) -> None:
+    with audit_box.store.audit.unkept() as audited:
         audited.record(Record(NOW, Action.ADMIN_SIGN_IN, TESTER))
-    assert box.seal.head.read().number == ROWS
-    assert box.found() == []
-    box.record("the next one")
-    assert box.seal.head.read() == box.store.audit.last()
-    assert box.found() == []
+    assert audit_box.seal.head.read().number == ROWS
+    assert audit_box.found() == []
+    audit_box.record("the next one")
+    assert audit_box.seal.head.read() == audit_box.store.audit.last()
+    assert audit_box.found() == []
 
 
 def _remove(path: Path) -> None:
@@ -60,32 +55,32 @@ def _other_types(path: Path) -> None:
 
 @pytest.mark.parametrize("harm", [_remove, _empty, _lower, _other_key, _other_types])
 def test_a_head_that_is_gone_or_forged_is_found_and_stays_so(
-    box: Box, harm: Callable[[Path], None]
+    audit_box: AuditBox, harm: Callable[[Path], None]
 ) -> None:
-    harm(box.seal.head.path)
-    was = box.seal.head.path.read_bytes() if box.seal.head.path.exists() else None
+    harm(audit_box.seal.head.path)
+    was = audit_box.seal.head.path.read_bytes() if audit_box.seal.head.path.exists() else None
     for _ in range(2):
-        assert [problem for problem, _, _ in box.found()] == ["head"]
-        box.record("goes on")
-    assert (box.seal.head.path.read_bytes() if was is not None else None) == was
-    assert box.seal.head.path.exists() is (was is not None)
+        assert [problem for problem, _, _ in audit_box.found()] == ["head"]
+        audit_box.record("goes on")
+    assert (audit_box.seal.head.path.read_bytes() if was is not None else None) == was
+    assert audit_box.seal.head.path.exists() is (was is not None)
 
 
-def test_the_head_never_goes_backwards(box: Box) -> None:
-    heads = [Head(row.number, row.mac) for row in box.store.audit.entries()]
+def test_the_head_never_goes_backwards(audit_box: AuditBox) -> None:
+    heads = [Head(row.number, row.mac) for row in audit_box.store.audit.entries()]
     threads = [
-        threading.Thread(target=box.seal.head.advance, args=(head, lambda _: True))
+        threading.Thread(target=audit_box.seal.head.advance, args=(head, lambda _: True))
         for head in heads[::-1]
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert box.seal.head.read() == heads[-1]
+    assert audit_box.seal.head.read() == heads[-1]
 
 
-def test_the_head_is_private_and_whole(box: Box) -> None:
-    head = box.seal.head.path
+def test_the_head_is_private_and_whole(audit_box: AuditBox) -> None:
+    head = audit_box.seal.head.path
     assert head.stat().st_mode & 0o777 == 0o600
     names = {path.name for path in head.parent.iterdir()}
     assert {name for name in names if "head" in name} == {"audit.head", "audit.head.lock"}

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import run_here
-from tests.service import Service
+from tests.support.latchkey_command import run_here
+from tests.support.service import Service
 
 BEFORE = 3
 
 
-class Box:
+class RestartedBox:
     """A database whose audit key was lost after three rows, and what its commands say."""
 
     def __init__(self, directory: Path) -> None:
@@ -56,7 +56,7 @@ class Box:
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a box whose log has its three rows: each test has a copy."""
-    box = Box(tmp_path_factory.mktemp("begun"))
+    box = RestartedBox(tmp_path_factory.mktemp("begun"))
     box.service.initialize()
     # The start wrote the others.
     box.make("before")
@@ -65,15 +65,15 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def box(begun: Path, tmp_path: Path) -> Box:
+def box(begun: Path, tmp_path: Path) -> RestartedBox:
     shutil.copytree(begun, tmp_path / "box")
-    return Box(tmp_path / "box")
+    return RestartedBox(tmp_path / "box")
 
 
 RESTART = BEFORE + 1
 
 
-def test_a_restart_is_told_of_ever_after(box: Box) -> None:
+def test_a_restart_is_told_of_ever_after(box: RestartedBox) -> None:
     box.key.unlink()
     code, _, error = box.run("keys", "create", "--name", "refused")
     assert code == 1
@@ -95,7 +95,7 @@ def test_a_restart_is_told_of_ever_after(box: Box) -> None:
     assert f"says row {BEFORE}" in json.loads(entry["detail"])["head"]
 
 
-def test_only_where_the_key_is_gone_and_nobody_serves(box: Box) -> None:
+def test_only_where_the_key_is_gone_and_nobody_serves(box: RestartedBox) -> None:
     code, _, error = box.run("audit", "restart", "--yes")
     assert code == 1
     assert "nothing was changed: there is a key" in error
@@ -126,7 +126,7 @@ def test_only_where_the_key_is_gone_and_nobody_serves(box: Box) -> None:
     ],
 )
 def test_what_is_done_after_a_restart_is_found(
-    box: Box, statement: str, found: list[tuple[str, int, int]] | None
+    box: RestartedBox, statement: str, found: list[tuple[str, int, int]] | None
 ) -> None:
     box.restart()
     box.make("after")
@@ -146,7 +146,9 @@ def test_what_is_done_after_a_restart_is_found(
         f"DELETE FROM audit WHERE number <= {BEFORE}",
     ],
 )
-def test_a_restart_that_was_tampered_with_excuses_nothing(box: Box, statement: str) -> None:
+def test_a_restart_that_was_tampered_with_excuses_nothing(
+    box: RestartedBox, statement: str
+) -> None:
     box.restart()
     box.make("after")
     box.edit(statement)
@@ -157,7 +159,7 @@ def test_a_restart_that_was_tampered_with_excuses_nothing(box: Box, statement: s
 
 
 @pytest.mark.parametrize("gap", [False, True])
-def test_who_can_only_write_to_the_database_restarts_nothing(box: Box, gap: bool) -> None:
+def test_who_can_only_write_to_the_database_restarts_nothing(box: RestartedBox, gap: bool) -> None:
     """A row that says so covers no change, also not after a gap, where rows are only believed."""
     box.edit("UPDATE audit SET subject = 'x' WHERE number = 1")
     box.edit("UPDATE audit SET action = 'audit.restart' WHERE number = 3")
@@ -173,7 +175,7 @@ def test_who_can_only_write_to_the_database_restarts_nothing(box: Box, gap: bool
     )
 
 
-def test_a_second_restart_names_the_first(box: Box) -> None:
+def test_a_second_restart_names_the_first(box: RestartedBox) -> None:
     box.restart()
     box.make("between")
     box.restart()
@@ -183,7 +185,7 @@ def test_a_second_restart_names_the_first(box: Box) -> None:
     assert box.verify()[0] == [("altered", 1, RESTART + 1)]
 
 
-def test_a_log_without_rows_needs_none(box: Box) -> None:
+def test_a_log_without_rows_needs_none(box: RestartedBox) -> None:
     box.edit("DELETE FROM audit")
     box.key.unlink()
     code, _, error = box.run("audit", "restart", "--yes")

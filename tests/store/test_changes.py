@@ -12,9 +12,9 @@ import pytest
 from latchkey.credentials.models import Change, Credential, NewCredential, Rotation
 from latchkey.errors import DuplicateApiKey, InvalidField, StoreError
 from latchkey.store import Store
-from tests.audited import new_trail
-from tests.faults.processes import other_process
-from tests.store.conftest import NOW, NewStore, new_credential
+from tests.support.audited import new_trail
+from tests.support.faults.service_processes import other_process
+from tests.support.store.new_credentials import NOW, NewStore, new_credential
 
 LATER = NOW + timedelta(hours=1)
 

@@ -15,8 +15,8 @@ from latchkey.errors import DuplicateApiKey
 from latchkey.store import Store
 from latchkey.store.rows import to_milliseconds
 from latchkey.store.sqlite.migrate import active_by_derivation
-from tests.audited import new_trail
-from tests.store.conftest import NOW, new_credential
+from tests.support.audited import new_trail
+from tests.support.store.new_credentials import NOW, new_credential
 
 MILLISECOND = timedelta(milliseconds=1)
 

@@ -13,8 +13,8 @@ from latchkey.credentials.importing import Foreign, ImportRefused, import_keys
 from latchkey.credentials.models import NewCredential
 from latchkey.errors import DuplicateApiKey
 from latchkey.store import Store
-from tests.audited import TESTER, new_trail
-from tests.store.conftest import NOW, NewStore, new_credential
+from tests.support.audited import TESTER, new_trail
+from tests.support.store.new_credentials import NOW, NewStore, new_credential
 
 
 def token_hash(number: int) -> bytes:

@@ -28,7 +28,7 @@ from latchkey.credentials.listing import (
 )
 from latchkey.credentials.models import MODES, Credential
 from latchkey.store import Store
-from tests.store.conftest import NOW, new_credential
+from tests.support.store.new_credentials import NOW, new_credential
 
 DAY = timedelta(days=1)
 AS_OF = AsOf(NOW, rotation_age=30 * DAY)

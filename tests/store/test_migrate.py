@@ -27,9 +27,9 @@ from latchkey.store.sqlite.migrate import (
     newest_revision,
 )
 from latchkey.store.tables import metadata
-from tests.audited import new_trail, open_store
-from tests.faults.processes import open_files, other_process
-from tests.store.conftest import new_credential
+from tests.support.audited import new_trail, open_store
+from tests.support.faults.service_processes import open_files, other_process
+from tests.support.store.new_credentials import new_credential
 
 ROOT = Path(__file__).parents[2]
 

@@ -21,10 +21,10 @@ from latchkey.store.sqlite.engines import _open_connection, open_reader, open_wr
 from latchkey.store.sqlite.location import database_path, database_url
 from latchkey.store.sqlite.migrate import migrate
 from latchkey.store.sqlite.pinned import PinnedFile
-from tests.audited import new_seal, new_trail, open_store
-from tests.database import new_database
-from tests.faults.processes import open_files
-from tests.store.conftest import NOW, NewStore, new_credential
+from tests.support.audited import new_seal, new_trail, open_store
+from tests.support.database import new_database
+from tests.support.faults.service_processes import open_files
+from tests.support.store.new_credentials import NOW, NewStore, new_credential
 
 BEGIN = "c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE')"
 

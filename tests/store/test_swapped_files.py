@@ -12,9 +12,9 @@ import pytest
 from latchkey.errors import ConfigurationError, StoreError
 from latchkey.store import Store
 from latchkey.store.sqlite.migrate import migrate
-from tests.audited import new_trail, open_store
-from tests.database import new_database
-from tests.store.conftest import new_credential
+from tests.support.audited import new_trail, open_store
+from tests.support.database import new_database
+from tests.support.store.new_credentials import new_credential
 
 
 def test_a_swapped_file_is_opened_anew(store: Store, database: Path, tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ from sqlalchemy import Engine, event
 from latchkey.credentials.models import Tally
 from latchkey.errors import StoreError
 from latchkey.store import Store
-from tests.audited import new_trail
-from tests.faults.processes import other_process
-from tests.store.conftest import NOW, NewStore, new_credential
+from tests.support.audited import new_trail
+from tests.support.faults.service_processes import other_process
+from tests.support.store.new_credentials import NOW, NewStore, new_credential
 
 SEGMENT, OTHER = "1" * 32, "2" * 32
 HOUR = 3_600_000

@@ -9,8 +9,8 @@ import pytest
 
 from latchkey.credentials.models import Credential, Verifier
 from latchkey.store import Store
-from tests.audited import new_trail
-from tests.store.conftest import NOW, new_credential
+from tests.support.audited import new_trail
+from tests.support.store.new_credentials import NOW, new_credential
 
 HOUR = timedelta(hours=1)
 

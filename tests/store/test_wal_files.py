@@ -16,8 +16,8 @@ import pytest
 from latchkey.errors import StoreError
 from latchkey.store import Store
 from latchkey.store.sqlite import wal
-from tests.audited import new_trail, open_store
-from tests.store.conftest import NOW, new_credential
+from tests.support.audited import new_trail, open_store
+from tests.support.store.new_credentials import NOW, new_credential
 
 REFUSED = "-shm was removed or replaced"
 

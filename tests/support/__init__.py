@@ -1,0 +1,1 @@
+"""What the tests are written with: servers, clients, fakes, faults."""

@@ -1,0 +1,1 @@
+"""What the tests of auth are written with."""

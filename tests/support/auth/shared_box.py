@@ -1,0 +1,63 @@
+"""Workers over one real segment: what several processes have, without the processes.
+
+Each has its own attachment, its own cache and its own connections.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastcache.shared import Segment
+from latchkey import wsgi
+from latchkey.box.shared import SMALLEST, SharedState
+from tests.support.auth.worker import Worker
+
+
+class SharedBox:
+    """A segment, and workers over one database that share it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.segment = Segment.create(
+            directory / "segment", SharedState.regions(SMALLEST), prepare=SharedState.prepare
+        )
+        self._workers: list[Worker] = []
+        self._segments: list[Segment] = []
+
+    def attach(self) -> SharedState:
+        """The state as another process has it."""
+        self._segments.append(Segment.attach(self.segment.path))
+        return SharedState.over(self._segments[-1])
+
+    def worker(self, **options: object) -> Worker:
+        """Another worker; in real time, so that deadlines mean the same to all."""
+        path = self.directory / "latchkey.db"
+        self._workers.append(
+            Worker(
+                path,
+                fresh=not path.exists(),
+                shared=self.attach(),
+                real_time=True,
+                **options,  # type: ignore[arg-type]
+            )
+        )
+        return self._workers[-1]
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.close()
+        self.segment.remove()
+
+
+def through(worker: Worker, secret: str) -> str:
+    """A check by the compiled middleware: "ok", or the status."""
+    came_to: list[str] = []
+
+    def application(environ: object, start_response: object) -> list[bytes]:
+        came_to.append("ok")
+        return []
+
+    middleware = wsgi.middleware(application, worker.authenticator)
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_AUTHORIZATION": f"Bearer {secret}"}
+    middleware(environ, lambda status, headers, exc_info=None: came_to.append(status))  # type: ignore[arg-type]
+    return came_to[0]

@@ -1,0 +1,256 @@
+"""One worker's parts over a real migrated database, with clocks that tests move by hand.
+
+Nothing is replaced: the store's own ``verifier`` runs its own SELECT. ``Reads`` stands around it,
+to count the reads and to hold them up at their worst moment.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fastcache.shared import KeyedDigest, WindowTable
+from latchkey.addresses import ClientAddresses
+from latchkey.box.shared import SharedState
+from latchkey.box.throttle import FailureThrottle
+from latchkey.check.authenticator import Authenticator
+from latchkey.check.cache_levels import Backend
+from latchkey.check.headers import Presented
+from latchkey.credentials.derivation import DerivationKey, DerivationKeys
+from latchkey.credentials.models import Principal, Verifier
+from latchkey.credentials.service import CredentialService
+from latchkey.credentials.tokens import lookup_key, new_api_key
+from latchkey.errors import AuthenticationError
+from tests.support.audited import TESTER, open_store
+from tests.support.database import new_database
+
+BACKENDS: tuple[Backend, ...] = ("fastcache", "cachetools", "none")
+# No test waits so long; it only turns a hang into a failure.
+PATIENCE = 30.0
+# Far enough away that clocks come to it only where a test moves them.
+EXPIRY = datetime(2199, 1, 15, 10, 30, 0, 123000, tzinfo=UTC)
+
+
+class Time:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Reads:
+    """The store's ``verifier``, counted, with something to do before and after its real SELECT."""
+
+    def __init__(self, find: Callable[[str], Verifier | None]) -> None:
+        self._find = find
+        self.keys: list[str] = []
+        self.before: Callable[[], None] = _nothing
+        self.after: Callable[[], None] = _nothing
+
+    def __call__(self, api_key: str) -> Verifier | None:
+        self.keys.append(api_key)
+        self.before()
+        found = self._find(api_key)
+        self.after()
+        return found
+
+    @property
+    def count(self) -> int:
+        return len(self.keys)
+
+
+class Gate:
+    """Where threads stop until they are let on; as a hook it stops only those named."""
+
+    def __init__(self) -> None:
+        self._reached = threading.Event()
+        self._open = threading.Event()
+        self._stopped: list[threading.Thread] | None = None
+
+    def only(self, *threads: threading.Thread) -> Gate:
+        """Stop these threads and nobody else."""
+        self._stopped = list(threads)
+        return self
+
+    def __call__(self) -> None:
+        if self._stopped is None or threading.current_thread() in self._stopped:
+            self._reached.set()
+            assert self._open.wait(PATIENCE)
+
+    def await_arrival(self) -> None:
+        assert self._reached.wait(PATIENCE)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+class Worker:
+    """The parts of one worker. ``cached`` says whether its backend remembers anything."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        backend: Backend = "fastcache",
+        current: Sequence[DerivationKey] = (),
+        retired: Sequence[DerivationKey] = (),
+        cache_size: int = 1000,
+        cache_ttl: float = 300.0,
+        fresh: bool = True,
+        shared: SharedState | None = None,
+        real_time: bool = False,
+    ) -> None:
+        """Over a new database at ``path``, or over the one that is there.
+
+        In ``real_time`` it reads the system's clocks, as the compiled middleware must.
+        """
+        self.path = path
+        self.cached = backend != "none"
+        self.keys = DerivationKeys(current or [DerivationKey(b"1" * 32)], retired)
+        self.store = open_store(new_database(path) if fresh else f"sqlite:///{path}")
+        self.reads = Reads(self.store.verifier)
+        self.timer = Time(1_000_000.0)
+        self.clock = Time(time.time())
+        self.authenticator = Authenticator(
+            self.reads,
+            self.keys,
+            shared or SharedState.private(),
+            backend=backend,
+            cache_size=cache_size,
+            cache_ttl=cache_ttl,
+            timer=time.monotonic_ns if real_time else lambda: round(self.timer() * 1e9),
+            # Looked up at each call: tests stop a thread there.
+            clock=time.time_ns if real_time else lambda: round(self.clock() * 1e6) * 1000,
+        )
+        self.service = CredentialService(self.store, self.keys, self.authenticator.invalidate)
+
+    def issue(self, expires_at: datetime | None = None) -> str:
+        """Store a new credential; its secret."""
+        return self.service.issue(name="test", caller=None, expires_at=expires_at, by=TESTER).secret
+
+    def register(self, secret: str) -> None:
+        self.service.register(api_key(secret), secret, None, by=TESTER)
+
+    def revoke(self, secret: str) -> None:
+        self.service.revoke(api_key(secret), None, by=TESTER)
+
+    def authenticate(self, secret: str) -> Principal:
+        return self.authenticator.authenticate(presented(secret))
+
+    def outcome(self, secret: str) -> str:
+        """What an authentication comes to: "ok", or the refusal's name."""
+        try:
+            principal = self.authenticate(secret)
+        except AuthenticationError as error:
+            return type(error).__name__
+        assert principal.api_key == api_key(secret)
+        return "ok"
+
+    def reads_of(self, action: Callable[[], object]) -> int:
+        """How many SELECTs the action makes; refusals are part of it."""
+        before = self.reads.count
+        with suppress(AuthenticationError):
+            action()
+        return self.reads.count - before
+
+    def close(self) -> None:
+        self.store.close()
+
+
+NewWorker = Callable[..., Worker]
+"""Makes one more worker over a test's backend."""
+
+
+@dataclass
+class Outcome:
+    """What a thread came to: its value or what it raised."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+
+class Running(threading.Thread):
+    """A thread whose outcome can be asked for; started at once unless told otherwise."""
+
+    def __init__(self, action: Callable[[], object], *, start: bool = True) -> None:
+        super().__init__(daemon=True)
+        self._action = action
+        self._outcome = Outcome()
+        if start:
+            self.start()
+
+    def run(self) -> None:
+        try:
+            self._outcome.value = self._action()
+        except BaseException as error:  # noqa: BLE001 - handed to whoever asks
+            self._outcome.error = error
+
+    def outcome(self) -> Outcome:
+        """Wait for the end; what came of it."""
+        self.join(PATIENCE)
+        assert not self.is_alive(), "the thread does not end"
+        return self._outcome
+
+    def value(self) -> Any:
+        outcome = self.outcome()
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.value
+
+
+def await_waiting(threads: Sequence[threading.Thread], function: str) -> None:
+    """Return once each thread waits for a flight that ``function`` has it wait for."""
+    deadline = time.monotonic() + PATIENCE
+    for thread in threads:
+        while not _waits_in(thread, function):
+            assert time.monotonic() < deadline, f"a thread never waited in {function}"
+            time.sleep(0.001)
+
+
+def _waits_in(thread: threading.Thread, function: str) -> bool:
+    frame = sys._current_frames().get(thread.ident or 0)
+    names = []
+    while frame is not None:
+        names.append(frame.f_code.co_name)
+        frame = frame.f_back
+    return names[:2] == ["await_landing", function]
+
+
+def api_key(secret: str) -> str:
+    return f"ak_{lookup_key(secret)}"
+
+
+def presented(secret: str) -> Presented:
+    return Presented(lookup_key(secret), secret)
+
+
+def derive(key: DerivationKey, of: str | None = None) -> str:
+    """A secret that ``key`` derives, for the api_key of another secret or for a new one."""
+    return key.derive(new_api_key("live") if of is None else api_key(of))
+
+
+def forge(of: str | None = None) -> str:
+    """A well-formed secret that no listed key derived."""
+    return derive(DerivationKey(b"\xee" * 32), of)
+
+
+def new_throttle(limit: str, trusted_proxies: int = 0, **options: Any) -> FailureThrottle:
+    """A throttle over a table of its own."""
+    digest = KeyedDigest(b"a test's own")
+    return FailureThrottle(
+        limit, WindowTable(), digest, ClientAddresses(trusted_proxies), **options
+    )
+
+
+def _nothing() -> None:
+    pass

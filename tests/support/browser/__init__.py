@@ -1,0 +1,1 @@
+"""What the tests of browser are written with."""

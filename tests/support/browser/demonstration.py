@@ -1,0 +1,89 @@
+"""What the pages show in pictures: keys made and used through the real service."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+from tests.support.browser.shown import Shown
+from tests.support.service import Pair, Service
+
+_CALLS = 12
+_HOUR = 3_600_000
+_HOURS = 40 * 24
+"""Of the past that is made up: what a plot shows, and some more."""
+
+
+class Demonstration:
+    """The demonstration's data in a service; nothing of it is of use when that has ended."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._operator = service.create_key(name="Operator")
+        soon = (datetime.now(UTC) + timedelta(days=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        keys = {
+            "billing": self._issue("Billing service", scopes=["account:read", "credentials:read"]),
+            "storefront": self._issue("Storefront"),
+            "reporting": self._issue("Monthly reporting", scopes=["*:read"], expires_at=soon),
+            "sandbox": self._issue("Partner sandbox", "test"),
+            "former": self._issue("Former contractor", scopes=["account:read"]),
+        }
+        self._use(keys["billing"], _CALLS)
+        self._use(keys["storefront"], 5)
+        self._use(keys["sandbox"], 2)
+        self._service.get("/credentials", keys["former"].bearer)
+        self._act("DELETE", keys["former"], "")
+        self._use(keys["former"], 3)
+        self._act("POST", keys["storefront"], "/rotate")
+        self._make_up_the_past({keys["billing"].api_key: 90, keys["storefront"].api_key: 400})
+        self._names = {name: pair.api_key for name, pair in keys.items()}
+
+    def path(self, shown: Shown) -> str:
+        """A page's path, with the demonstration's keys in the place of their names."""
+        return shown.path.format(**self._names)
+
+    def _issue(self, name: str, mode: str = "live", **terms: object) -> Pair:
+        return self._service.issue(mode, name=name, **terms)
+
+    def _make_up_the_past(self, peaks: dict[str, int]) -> None:
+        """Uses of earlier days, more by day than by night; ``peaks`` has a key's highest hour.
+
+        Real requests would all belong to this hour.
+        """
+        this_hour = round(datetime.now(UTC).timestamp() * 1000) // _HOUR * _HOUR
+        began = this_hour - _HOURS * _HOUR
+        with closing(sqlite3.connect(self._service.database, timeout=10)) as connection, connection:
+            for api_key, peak in peaks.items():
+                (number,) = connection.execute(
+                    "UPDATE credential SET created_at = ?, first_used_at = ? "
+                    "WHERE api_key = ? RETURNING id",
+                    (began, began, api_key),
+                ).fetchone()
+                connection.executemany(
+                    "INSERT INTO usage (credential_id, hour, uses) VALUES (?, ?, ?)",
+                    [
+                        (number, began + ago * _HOUR, uses)
+                        for ago in range(_HOURS)
+                        if (uses := _uses_at(began // _HOUR + ago, peak)) > 0
+                    ],
+                )
+
+    def _use(self, pair: Pair, times: int) -> None:
+        for _ in range(times):
+            self._service.get("/v1/account", pair.bearer)
+
+    def _act(self, method: str, pair: Pair, what: str) -> None:
+        path = f"/v1/api_keys/{pair.api_key}{what}"
+        answer = self._service.request(method, path, self._operator.bearer)
+        if answer.status not in (200, 201):
+            raise RuntimeError(f"{method} {path}: {answer}")
+
+
+def _uses_at(hour: int, peak: int) -> int:
+    """How often a key was used in one hour since 1970: by day, and less on each seventh day."""
+    of_day, day = hour % 24, hour // 24
+    light = max(0.0, math.sin(math.pi * (of_day - 5) / 17))
+    rest = 0.3 if day % 7 == 3 else 0.75 + 0.25 * math.sin(day * 2.4)
+    return round(peak * light * rest)

@@ -1,0 +1,72 @@
+"""Runs of the command line against a service's files, and what was said and made."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+from typing import Any
+
+from tests.support import forked
+from tests.support.latchkey_command import run_here
+from tests.support.service import Pair, Service
+
+
+def fails(box: Service, *arguments: str, status: int = 1) -> str:
+    """What a command says that fails: on standard error only, and without a traceback."""
+    run = run_here(box, *arguments)
+    assert (run.returncode, run.stdout) == (status, "")
+    return run.stderr
+
+
+def one_line(text: str) -> str:
+    assert text.count("\n") == 1
+    assert text.endswith("\n")
+    return text[:-1]
+
+
+def made(box: Service, mode: str = "live", *options: str, name: str = "test") -> Pair:
+    """A credential, made without a process of its own."""
+    run = run_here(box, "keys", "create", "--name", name, "--mode", mode, "--json", *options)
+    fields = json.loads(run.stdout)
+    return Pair(fields["api_key"], fields["api_secret"])
+
+
+def listed(box: Service, *options: str) -> list[dict[str, Any]]:
+    rows = json.loads(run_here(box, "keys", "list", "--json", *options).stdout)["credentials"]
+    assert isinstance(rows, list)
+    return rows
+
+
+def shown(box: Service, api_key: str) -> dict[str, Any]:
+    fields = json.loads(run_here(box, "keys", "show", api_key, "--json").stdout)
+    assert isinstance(fields, dict)
+    return fields
+
+
+def at_terminal(box: Service, *arguments: str, prompt: str, typed: str) -> tuple[int, str]:
+    """Run a command at a pseudo-terminal, type once it asks; its status and what is shown."""
+    ours, theirs = pty.openpty()
+    screen = b""
+    process = forked.start(
+        list(arguments),
+        directory=box.directory,
+        environment=box.environment(),
+        streams=(theirs, theirs, theirs),
+    )
+    os.close(theirs)
+    try:
+        while prompt.encode() not in screen:
+            screen += os.read(ours, 4096)
+        os.write(ours, typed.encode())
+        while chunk := os.read(ours, 4096):
+            screen += chunk
+    except OSError:
+        pass  # what Linux answers when the other end has been closed
+    finally:
+        os.close(ours)
+        try:
+            status = process.wait(20)
+        finally:
+            process.kill()
+    return status, screen.decode()

@@ -1,0 +1,1 @@
+"""What the tests of console are written with."""

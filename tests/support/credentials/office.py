@@ -1,0 +1,56 @@
+"""The service of credentials over a real store, and its keys and callers."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+from latchkey.credentials.derivation import DerivationKey, DerivationKeys
+from latchkey.credentials.models import Mode, Principal
+from latchkey.credentials.scopes import FULL_ACCESS
+from latchkey.credentials.service import CredentialService
+from latchkey.credentials.tokens import new_api_key
+from tests.support.audited import open_store
+from tests.support.database import new_database
+
+NEW, OLD, RETIRED, OUTSIDER = (DerivationKey(bytes([number]) * 32) for number in range(4))
+KEYS = DerivationKeys([NEW, OLD], [RETIRED])
+
+
+class Office:
+    """The service over a real store, and a record of each invalidation with what was committed.
+
+    ``seen`` holds, for each invalidation, the key and its row as another connection finds it at
+    that very moment: what is not committed yet is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.store = open_store(new_database(path))
+        self.seen: list[tuple[str, tuple[str, int | None] | None]] = []
+        self.service = CredentialService(self.store, KEYS, self._invalidate)
+
+    def row(self, lookup: str) -> tuple[str, int | None] | None:
+        with closing(sqlite3.connect(self.path)) as connection:
+            found: tuple[str, int | None] | None = connection.execute(
+                "SELECT api_key, revoked_at FROM credential WHERE api_key = ?", [f"ak_{lookup}"]
+            ).fetchone()
+            return found
+
+    def _invalidate(self, lookup: str) -> None:
+        self.seen.append((lookup, self.row(lookup)))
+
+
+def derived(key: DerivationKey, mode: Mode = "live") -> tuple[str, str]:
+    api_key = new_api_key(mode)
+    return api_key, key.derive(api_key)
+
+
+def caller(
+    scopes: frozenset[str] = FULL_ACCESS,
+    mode: Mode = "live",
+    expires_at: datetime | None = None,
+) -> Principal:
+    return Principal(1, "acct_1", new_api_key(mode), mode, "caller", scopes, expires_at)

@@ -1,0 +1,1 @@
+"""What the tests of fastcache are written with."""

@@ -1,0 +1,69 @@
+"""A disk that is full: a small file system where one can be mounted, a limit everywhere."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.faults.service_processes import workers
+from tests.support.service import Service
+
+_SIZE = 2 * 1024 * 1024
+
+
+def can_mount() -> bool:
+    """Whether this user, on this machine, may mount a file system."""
+    try:
+        with tempfile.TemporaryDirectory() as name, mounted(Path(name)):
+            return True
+    except subprocess.CalledProcessError:
+        return False
+
+
+@contextmanager
+def mounted(directory: Path) -> Iterator[None]:
+    """A small file system in memory on the directory; CalledProcessError if not allowed."""
+    options = f"size={_SIZE},mode=700"
+    command = ["mount", "-t", "tmpfs", "-o", options, "latchkey-test", str(directory)]
+    subprocess.run(command, capture_output=True, check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", directory], check=True)
+
+
+@contextmanager
+def filled(directory: Path) -> Iterator[None]:
+    """Fill the file system of the directory to the last byte, until the block's end."""
+    ballast = directory / "ballast"
+    descriptor = os.open(ballast, os.O_WRONLY | os.O_CREAT)
+    try:
+        size = 64 * 1024
+        while size:
+            try:
+                os.write(descriptor, bytes(size))
+            except OSError:
+                size //= 2
+        yield
+    finally:
+        os.close(descriptor)
+        ballast.unlink()
+
+
+@contextmanager
+def limited(service: Service) -> Iterator[None]:
+    """Let the workers' files grow no further than the database's log is now."""
+    log = service.database.with_name(f"{service.database.name}-wal")
+    limits = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in workers(service)}
+    for pid, (_, hard) in limits.items():
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (log.stat().st_size, hard))
+    try:
+        yield
+    finally:
+        for pid, limit in limits.items():
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)

@@ -1,0 +1,99 @@
+"""A worker of a test's own, which can be held at the worst points of a check and of a change.
+
+``python -m tests.support.faults.held_worker PORT DIRECTORY`` serves the real application, in a
+process that shares memory with the others over the same settings. It is the product as it is, with
+one addition: at a point that a file in the directory asks for, the thread that gets there stops its
+whole process, as SIGSTOP from outside would, or waits alone. Nothing is replayed here: a test sees
+only what the process that made the change has done.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+if TYPE_CHECKING:
+    from latchkey import Latchkey
+    from latchkey.credentials.models import Verifier
+
+BEFORE, AFTER, COMMITTED = "before", "after", "committed"
+"""Between ticket and SELECT; between SELECT and fill; between commit and increment."""
+STOP, WAIT = "stop", "wait"
+
+
+def order(directory: Path, point: str, api_key: str) -> Path:
+    """The file that asks to be held, once; it says how. A WAIT lasts until it is renamed back."""
+    return directory / f"{point}-{api_key}"
+
+
+def held(file: Path) -> Path:
+    """What the order is renamed to once somebody is held by it."""
+    return file.with_suffix(".held")
+
+
+def _hold(directory: Path, point: str, api_key: str) -> None:
+    file = order(directory, point, api_key)
+    try:
+        how = file.read_text()
+        file.rename(held(file))
+    except FileNotFoundError:
+        return
+    if how == STOP:
+        # This thread is stopped before it returns from the call, and all others with it.
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+    else:
+        while held(file).exists():
+            time.sleep(0.002)
+
+
+def hold_on_order(latchkey: Latchkey, directory: Path) -> None:
+    """Have the parts of a worker stop at the points that are asked for."""
+    find, invalidate = latchkey.authenticator._find, latchkey.credentials._invalidate
+
+    def held_find(api_key: str) -> Verifier | None:
+        _hold(directory, BEFORE, api_key)
+        found = find(api_key)
+        _hold(directory, AFTER, api_key)
+        return found
+
+    def held_invalidate(lookup: str) -> None:
+        _hold(directory, COMMITTED, f"ak_{lookup}")
+        invalidate(lookup)
+
+    _replace(latchkey.authenticator, "_find", held_find)
+    _replace(latchkey.credentials, "_invalidate", held_invalidate)
+
+
+def _replace(part: object, name: str, function: Callable[..., object]) -> None:
+    assert callable(getattr(part, name))
+    setattr(part, name, function)
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing of each request."""
+
+
+def main() -> None:
+    """Serve until the process is ended."""
+    from latchkey.box.segment import ServiceSegment
+    from latchkey.config import load_settings
+    from latchkey_service import create_app
+
+    port, directory = int(sys.argv[1]), Path(sys.argv[2])
+    settings = load_settings()
+    segment = ServiceSegment.open(settings)
+    app = create_app(settings, shared=segment.for_worker(), migrate=False)
+    hold_on_order(app.extensions["latchkey"], directory)
+    make_server("127.0.0.1", port, app, threaded=True, request_handler=_Quiet).serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Clients that ask without pause, and what they were answered."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+
+from tests.support.service import Pair, Service
+
+
+class Load:
+    """Several clients that present one pair, each on a connection of its own for each request.
+
+    ``statuses`` counts the answers, ``broken`` the requests that got none: they may have been
+    counted by the service, or not.
+    """
+
+    def __init__(
+        self, service: Service, pair: Callable[[], Pair], clients: int, pause: float
+    ) -> None:
+        self._service = service
+        self._pair = pair
+        self._pause = pause
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(clients)]
+        self.statuses: Counter[int] = Counter()
+        self.broken = 0
+        # By key, when the last request began that was answered 200.
+        self.last_good: dict[str, float] = {}
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
+            assert not thread.is_alive(), "a client hangs"
+
+    @property
+    def answered(self) -> int:
+        return sum(self.statuses.values())
+
+    def _ask(self) -> None:
+        while not self._stop.wait(self._pause):
+            pair = self._pair()
+            began = time.monotonic()
+            try:
+                status = self._service.get("/v1/account", pair.bearer).status
+            except (OSError, HTTPException):
+                with self._lock:
+                    self.broken += 1
+                continue
+            with self._lock:
+                self.statuses[status] += 1
+                if status == 200:
+                    known = self.last_good.get(pair.api_key, 0.0)
+                    self.last_good[pair.api_key] = max(known, began)
+
+
+@contextmanager
+def under_load(
+    service: Service, pair: Callable[[], Pair], clients: int = 3, pause: float = 0.0
+) -> Iterator[Load]:
+    """Clients that ask from the beginning of the block to its end, ``pause`` seconds apart."""
+    load = Load(service, pair, clients, pause)
+    load.start()
+    try:
+        yield load
+    finally:
+        load.stop()

@@ -1,0 +1,140 @@
+"""The service's processes as /proc shows them, and other processes that get in its way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tests.support.service import Service
+
+# Longer than the 30 s after which gunicorn kills a worker that missed its signal while it started.
+_PATIENCE = 60.0
+
+
+def wait_until(condition: Callable[[], bool], what: str, pause: float = 0.02) -> None:
+    """Wait for something that is sure to come; fail, naming it, where it does not.
+
+    ``pause`` is in seconds, between two looks.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited in vain for {what}")
+        time.sleep(pause)
+
+
+def master(service: Service) -> int:
+    """The process id of gunicorn's master."""
+    assert service.process is not None
+    return service.process.pid
+
+
+def workers(service: Service) -> list[int]:
+    """The process ids of the workers that live now."""
+    pid = master(service)
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if is_alive(int(child))]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that ended and was not waited for does not."""
+    try:
+        return _state(Path(f"/proc/{pid}/stat")) not in "ZX"
+    except OSError:
+        return False
+
+
+@contextmanager
+def alone(service: Service, pid: int) -> Iterator[None]:
+    """Stop every worker but one until the block's end: what is asked, that one answers."""
+    others = [worker for worker in workers(service) if worker != pid]
+    try:
+        for other in others:
+            os.kill(other, signal.SIGSTOP)
+        wait_until(lambda: all(map(is_stopped, others)), "the workers to stop")
+        yield
+    finally:
+        for other in others:
+            with suppress(ProcessLookupError):
+                os.kill(other, signal.SIGCONT)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether every thread of the process is: a signal takes its time."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return all(_state(thread / "stat") == "T" for thread in threads)
+
+
+def _state(stat: Path) -> str:
+    return stat.read_text().rpartition(")")[2].split()[0]
+
+
+def open_files(pid: int, path: Path) -> list[str]:
+    """Which of a database's files a process has open: the file itself, its log, its index."""
+    names = {str(path), f"{path}-wal", f"{path}-shm"}
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = str(link.readlink())
+        except FileNotFoundError:
+            continue
+        if target.removesuffix(" (deleted)") in names:
+            found.append(target)
+    return sorted(found)
+
+
+@contextmanager
+def other_process(code: str, *arguments: str) -> Iterator[None]:
+    """Another process that runs ``code`` and then stays as it is until the block's end.
+
+    It is a real one: locks of one process do not stop itself.
+    """
+    stay = "\nprint('ready', flush=True)\nsys.stdin.read()\n"
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"import fcntl, sqlite3, sys\n{code}{stay}", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "ready\n"
+        yield
+    finally:
+        process.communicate()
+
+
+class Stalls(threading.Thread):
+    """Watches for how long the machine lets nobody run, by a thread that only sleeps.
+
+    A promise in seconds is one of a machine that runs. ``longest`` is in seconds.
+    """
+
+    _NAP = 0.005
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._over = threading.Event()
+        self.longest = 0.0
+
+    def run(self) -> None:
+        before = time.monotonic()
+        while not self._over.wait(self._NAP):
+            now = time.monotonic()
+            self.longest = max(self.longest, now - before - self._NAP)
+            before = now
+
+    def __enter__(self) -> Stalls:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._over.set()
+        self.join()

@@ -1,0 +1,172 @@
+"""``latchkey`` in processes forked from one that has loaded it: to load it is most of a start.
+
+From the fork on they are what the command would be, with settings, a directory and an output of
+their own, with gunicorn's own forks, sockets and signals. Only the ``exec`` is left out.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+_LATCHKEY = Path(sys.executable).with_name("latchkey")
+_LARGEST = 1 << 20
+
+COMMAND = "from latchkey_service.cli import main; main()"
+"""What the executable runs."""
+
+
+class Forked:
+    """One process, with as much of ``subprocess.Popen`` as a service needs."""
+
+    def __init__(self, template: _Template, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._template = template
+        # It has not been waited for, so the number is still its own.
+        self._handle = os.pidfd_open(pid)
+
+    def poll(self) -> int | None:
+        """The exit status, minus a signal's number, or None while it runs."""
+        if self.returncode is None and select.select([self._handle], [], [], 0)[0]:
+            self._reap()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end, ``timeout`` seconds at most; raises subprocess.TimeoutExpired."""
+        if self.returncode is None:
+            if not select.select([self._handle], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("latchkey", timeout or 0)
+            self._reap()
+        assert self.returncode is not None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            signal.pidfd_send_signal(self._handle, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _reap(self) -> None:
+        self.returncode = self._template.ask({"wait": self.pid})
+        os.close(self._handle)
+
+
+def start(
+    arguments: list[str],
+    *,
+    code: str = COMMAND,
+    directory: Path,
+    environment: dict[str, str],
+    streams: tuple[int, int, int],
+) -> Forked:
+    """Run ``latchkey``, or other code of the application's, as if these were its arguments.
+
+    ``streams`` are the descriptors of its standard input, output and error.
+    """
+    template = _template()
+    asked = {
+        "code": code,
+        "arguments": arguments,
+        "directory": str(directory),
+        "environment": environment,
+    }
+    return Forked(template, template.ask(asked, *streams))
+
+
+class _Template:
+    """The process that has loaded it, which forks when it is asked to, and waits when it may."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._lock = threading.Lock()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.forked"],
+                stdin=theirs.fileno(),
+                cwd=Path(__file__).parents[2],
+            )
+        # It ends, by itself, when nobody can ask any more.
+        atexit.register(self._end)
+
+    def ask(self, question: dict[str, Any], *descriptors: int) -> int:
+        with self._lock:
+            socket.send_fds(self._socket, [json.dumps(question).encode()], descriptors)
+            answer = self._socket.recv(_LARGEST)
+        if not answer:
+            raise RuntimeError("the process that forks services has ended")
+        return int(answer)
+
+    def _end(self) -> None:
+        self._socket.close()
+        self._process.wait()
+
+
+@lru_cache(maxsize=1)
+def _template() -> _Template:
+    return _Template()
+
+
+def _stand() -> str:
+    """Load everything, then fork for each question; in the children, return what is to be run."""
+    import latchkey_service.cli
+    import latchkey_service.server.master  # noqa: F401 - what `latchkey serve` loads
+
+    gc.collect()
+    gc.freeze()
+    asking = socket.socket(fileno=0)
+    running: set[int] = set()
+    while True:
+        # The environment of a test run comes with it.
+        data, streams, _, _ = socket.recv_fds(asking, _LARGEST, 3)
+        if not data:
+            for pid in running:
+                os.kill(pid, signal.SIGTERM)
+            sys.exit()
+        question = json.loads(data)
+        if "wait" in question:
+            running.remove(question["wait"])
+            _, status = os.waitpid(question["wait"], 0)
+            asking.send(b"%d" % os.waitstatus_to_exitcode(status))
+            continue
+        pid = os.fork()
+        if pid == 0:
+            asking.detach()
+            _become(question, streams)
+            return str(question["code"])
+        running.add(pid)
+        for stream in streams:
+            os.close(stream)
+        asking.send(b"%d" % pid)
+
+
+def _become(asked: dict[str, Any], streams: list[int]) -> None:
+    """Give a fork what ``subprocess.Popen`` gives a new process."""
+    for wanted, given in enumerate(streams):
+        os.dup2(given, wanted)
+        os.close(given)
+    os.chdir(asked["directory"])
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    sys.argv = [str(_LATCHKEY), *asked["arguments"]]
+    sys.path[0] = str(_LATCHKEY.parent)
+
+
+if __name__ == "__main__":
+    exec(_stand(), {"__name__": "__main__"})  # noqa: S102

@@ -1,0 +1,90 @@
+"""The ``latchkey`` command without a new process for each run: for many cases, or many rounds."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+if TYPE_CHECKING:
+    from tests.support.service import Service
+
+
+def run_here(
+    service: Service, *arguments: str, standard_input: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run ``latchkey`` with the service's settings; a process of its own only starts slower."""
+    # Not above: fastcache's tests also run where nothing but fastcache is built.
+    from latchkey_service.cli import main
+
+    output, error = io.StringIO(), io.StringIO()
+    status: object = 0
+    with (
+        patch.dict(os.environ, service.environment(), clear=True),
+        patch.object(sys, "argv", ["latchkey", *arguments]),
+        patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(standard_input.encode()))),
+        contextlib.chdir(service.directory),
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(error),
+    ):
+        try:
+            main()
+        except SystemExit as ended:
+            status = ended.code or 0
+    assert isinstance(status, int)
+    return subprocess.CompletedProcess(arguments, status, output.getvalue(), error.getvalue())
+
+
+_STANDING = """
+import contextlib, io, json, sys
+from latchkey_service.cli import main
+for line in sys.stdin:
+    sys.argv = ["latchkey", *json.loads(line)]
+    output, status = io.StringIO(), 0
+    with contextlib.redirect_stdout(output):
+        try:
+            main()
+        except SystemExit as ended:
+            status = ended.code or 0
+    print(json.dumps([status, output.getvalue()]), flush=True)
+"""
+
+
+class StandingCommand:
+    """A process that runs one command after the other: each attaches, commits, tells and lets go.
+
+    What it spares is the start of the interpreter.
+    """
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def __call__(self, *arguments: str) -> str:
+        """Run ``latchkey`` to its end; its output. It must succeed."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(arguments), file=self._process.stdin, flush=True)
+        status, output = json.loads(self._process.stdout.readline())
+        assert status == 0, (arguments, status, output)
+        return str(output)
+
+
+@contextlib.contextmanager
+def standing_command(service: Service) -> Iterator[StandingCommand]:
+    """The command with the settings of a service, until the end of the block."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _STANDING],
+        cwd=service.directory,
+        env={**service.environment(), "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield StandingCommand(process)

@@ -1,0 +1,322 @@
+"""A real Latchkey for tests: the ``latchkey`` command, gunicorn's processes, SQLite, sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO
+
+from tests.support import forked
+from tests.support.latchkey_command import run_here
+
+LATCHKEY = Path(sys.executable).with_name("latchkey")
+_START_TIMEOUT = 60.0
+_STOP_TIMEOUT = 40.0
+
+Process = subprocess.Popen[bytes] | forked.Forked
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP answer: the status, the headers by lower-case name, the body's bytes."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        """The code of an error in the envelope."""
+        return str(self.json["error"]["code"])
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A key and its secret, as a client holds them."""
+
+    api_key: str
+    api_secret: str
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        """The header of the bearer scheme."""
+        return {"Authorization": f"Bearer {self.api_secret}"}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of the pair scheme."""
+        return {"X-Api-Key": self.api_key, "X-Api-Secret": self.api_secret}
+
+
+class Service:
+    """One service in a directory of its own. ``settings`` are LATCHKEY_* names and values.
+
+    ``unprivileged`` runs it so that permissions count, also where the tests run as root.
+    The log, standard output and error together, is in ``log_path``.
+    """
+
+    def __init__(self, directory: Path, unprivileged: bool = False, **settings: str) -> None:
+        self.directory = directory
+        # Without root's capabilities rather than as another user, who could perhaps not even
+        # reach the interpreter.
+        drop = unprivileged and os.geteuid() == 0
+        self.prefix = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if drop else []
+        self.database = directory / "data" / "latchkey.db"
+        self.log_path = directory / "service.log"
+        self.port = free_port()
+        self.settings = {
+            "LATCHKEY_DATABASE_URL": f"sqlite:///{self.database}",
+            "LATCHKEY_DERIVATION_KEY_FILE": str(directory / "secrets" / "derivation.key"),
+            "LATCHKEY_AUDIT_KEY_FILE": str(directory / "secrets" / "audit.key"),
+            "LATCHKEY_AUDIT_HEAD_FILE": str(directory / "secrets" / "audit.head"),
+            "LATCHKEY_BIND": f"127.0.0.1:{self.port}",
+            "LATCHKEY_WORKERS": "2",
+            **settings,
+        }
+        self.process: Process | None = None
+        self._issuers: dict[str, Pair] = {}
+
+    def __enter__(self) -> Service:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Make what is missing (once), serve, and wait until it answers."""
+        if not self.database.exists():
+            self.initialize()
+        with self.log_path.open("ab") as log:
+            self.process = self.serve(log)
+        deadline = time.monotonic() + _START_TIMEOUT
+        while True:
+            try:
+                if self.get("/health").status == 200:
+                    return
+            except OSError:
+                pass
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise RuntimeError(f"the service did not start:\n{self.log}")
+            time.sleep(0.05)
+
+    def initialize(self) -> str:
+        """Have ``init`` make the rest around a database that a test run migrates once; its output.
+
+        That is the keys, the first credentials and the set-up link.
+        """
+        # Not above: these are of the application, which not every run of the tests has.
+        from tests.support.database import new_database
+
+        self.database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new_database(self.database)
+        return self._prepare("init")
+
+    def serve(self, log: BinaryIO) -> Process:
+        """Start what serves."""
+        if not self.prefix:
+            return self.run(forked.COMMAND, ["serve"], log)
+        return subprocess.Popen(
+            [*self.prefix, str(LATCHKEY), "serve"],
+            cwd=self.directory,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+
+    def run(self, code: str, arguments: list[str], log: BinaryIO) -> Process:
+        """Run code with the service's settings."""
+        with open(os.devnull, "rb") as nothing:
+            return forked.start(
+                arguments,
+                code=code,
+                directory=self.directory,
+                environment=self.environment(),
+                streams=(nothing.fileno(), log.fileno(), log.fileno()),
+            )
+
+    def stop(self) -> None:
+        """End it as an operator does, and insist after a while."""
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(_STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def environment(self) -> dict[str, str]:
+        """The environment of the service's processes: ours, with its settings and no others."""
+        ours = {name: value for name, value in os.environ.items() if name[:9] != "LATCHKEY_"}
+        return {**ours, **self.settings}
+
+    def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run ``latchkey`` with the service's settings, in a process of its own, to its end."""
+        if self.prefix:
+            return self.executed(*arguments, check=check)
+        with (
+            open(os.devnull, "rb") as nothing,
+            TemporaryFile("w+") as output,
+            TemporaryFile("w+") as error,
+        ):
+            process = forked.start(
+                list(arguments),
+                directory=self.directory,
+                environment=self.environment(),
+                streams=(nothing.fileno(), output.fileno(), error.fileno()),
+            )
+            try:
+                status = process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise
+            # The process wrote by the same offsets.
+            for file in (output, error):
+                file.seek(0)
+            done = subprocess.CompletedProcess(arguments, status, output.read(), error.read())
+        if check:
+            done.check_returncode()
+        return done
+
+    def executed(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """The same as a shell does it: it takes longer, and all from ``exec`` on is real."""
+        return subprocess.run(
+            [*self.prefix, LATCHKEY, *arguments],
+            cwd=self.directory,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=check,
+            timeout=60,
+        )
+
+    def create_key(self, mode: str = "live", *options: str, name: str = "test") -> Pair:
+        """Make a credential as the command line does; ``options`` as ``--scope``."""
+        return _pair(
+            self._prepare("keys", "create", "--name", name, "--mode", mode, "--json", *options)
+        )
+
+    def issue(self, mode: str = "live", **terms: object) -> Pair:
+        """Make a credential over HTTP, by a full-access key; quicker than a command."""
+        made = self.request(
+            "POST", "/v1/api_keys", self._issuer(mode).bearer, json_body={"name": "test", **terms}
+        )
+        if made.status != 201:
+            raise RuntimeError(f"not issued: {made}")
+        return Pair(made.json["api_key"], made.json["api_secret"])
+
+    def usage(self, pair: Pair) -> Any:
+        """What a live key was used for, as the issuer of live keys is told."""
+        asked = self.get(f"/v1/api_keys/{pair.api_key}/usage", self._issuer("live").bearer)
+        if asked.status != 200:
+            raise RuntimeError(f"no usage: {asked}")
+        return asked.json
+
+    def _issuer(self, mode: str) -> Pair:
+        if mode not in self._issuers:
+            self._issuers[mode] = self.create_key(mode, name="issuer")
+        return self._issuers[mode]
+
+    def derive_pair(self, mode: str = "live") -> Pair:
+        """A pair as the vendor makes it, registered nowhere."""
+        return _pair(self._prepare("console", "generate", "--mode", mode, "--json"))
+
+    def _prepare(self, *arguments: str) -> str:
+        """What a command prints that a test only needs done; it takes no process to do it."""
+        run = run_here(self, *arguments)
+        if run.returncode != 0:
+            raise RuntimeError(f"latchkey {' '.join(arguments)}: {run.stderr}")
+        return run.stdout
+
+    def get(self, path: str, headers: dict[str, str] | None = None) -> Answer:
+        return self.request("GET", path, headers)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str] | None = None,
+        *,
+        json_body: object = None,
+        body: bytes | None = None,
+        timeout: float = 20.0,
+    ) -> Answer:
+        """One request on a connection of its own; ``json_body`` is sent as JSON."""
+        headers = dict(headers or {})
+        if json_body is not None:
+            body = json.dumps(json_body).encode()
+            headers.setdefault("Content-Type", "application/json")
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            named = {name.lower(): value for name, value in answer.getheaders()}
+            return Answer(answer.status, named, answer.read())
+        finally:
+            connection.close()
+
+    def send_raw(self, data: bytes, timeout: float = 20.0) -> Answer:
+        """Send bytes as they are and read one answer to its end; for what no client would send."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as connection:
+            connection.sendall(data)
+            # Whoever was refused early may find the connection closed already.
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_WR)
+            received = b""
+            while chunk := connection.recv(65536):
+                received += chunk
+        head, _, body = received.partition(b"\r\n\r\n")
+        status_line, *lines = head.decode("latin-1").split("\r\n")
+        headers = dict(line.split(": ", 1) for line in lines)
+        named = {name.lower(): value for name, value in headers.items()}
+        return Answer(int(status_line.split()[1]), named, body[: int(named["content-length"])])
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that have these labels, over all workers."""
+        total = 0.0
+        for line in self.get("/metrics").body.decode().splitlines():
+            if line.startswith((f"{name}{{", f"{name} ")) and all(
+                f'{label}="{value}"' in line for label, value in labels.items()
+            ):
+                total += float(line.rsplit(" ", 1)[1])
+        return total
+
+
+def free_port() -> int:
+    """A port on 127.0.0.1 that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _pair(printed: str) -> Pair:
+    fields = json.loads(printed)
+    return Pair(fields["api_key"], fields["api_secret"])

@@ -1,0 +1,1 @@
+"""What the tests of store are written with."""

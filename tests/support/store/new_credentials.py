@@ -1,0 +1,36 @@
+"""Credentials for the tests of a store, each of them different."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from latchkey.credentials.models import NewCredential
+from latchkey.store import Store
+
+NewStore = Callable[..., Store]
+"""Makes one more store over the database of a test."""
+
+NOW = datetime(2026, 1, 15, 10, 30, 0, 123000, tzinfo=UTC)
+
+_numbers = itertools.count()
+
+
+def new_credential(**fields: Any) -> NewCredential:
+    """A credential that differs from every other in its key, with the given fields."""
+    number = next(_numbers)
+    complete = {
+        "api_key": f"ak_{fields.get('mode', 'live')}_{number:022}",
+        "secret_hash": number.to_bytes(32),
+        "derivation_id": "0123456789abcdef",
+        "account_id": f"acct_{number:022}",
+        "mode": "live",
+        "name": "test",
+        "scopes": frozenset({"*"}),
+        "created_at": NOW,
+        "expires_at": None,
+        **fields,
+    }
+    return NewCredential(**complete)
