@@ -17,13 +17,13 @@ from zipfile import ZipFile
 
 import pytest
 
-from tests.packaging.environment import (
+from tests.support.packaging.environment import (
     Environment,
     build_wheel,
     install_beside_links,
     install_from_registry,
 )
-from tests.service import free_port
+from tests.support.service import free_port
 
 pytestmark = pytest.mark.timeout(3600)
 

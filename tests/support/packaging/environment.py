@@ -15,7 +15,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DISTRIBUTION = "latchkey-auth"
 _SOURCES = ("fastcache", "latchkey", "app", "setup.py", "pyproject.toml", "README.md", "LICENSE")
 _TIMEOUT = 1800
