@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from latchkey.binding import UnixAddress, parse_addresses
 from latchkey.config import Settings
 from latchkey.files.shared_places import directory_weakness, file_weakness
 from latchkey.store.sqlite.location import database_path
@@ -13,12 +14,15 @@ def weaknesses(settings: Settings) -> list[str]:
     """A line for each file that is open to others, and each directory that they can change.
 
     Each names the command that mends it. The files are all that the service depends on, the
-    directories all above them.
+    directories all above them and above its unix sockets.
     """
     files = _files(settings)
+    addresses = parse_addresses(settings.bind)
+    sockets = [Path(one.path) for one in addresses if isinstance(one, UnixAddress)]
+    places = [path.resolve().parent for path in (*files, *sockets)]
     directories = dict.fromkeys(
         directory
-        for place in (*(path.resolve().parent for path in files), settings.shared_memory.resolve())
+        for place in (*places, settings.shared_memory.resolve())
         for directory in (place, *place.parents)
     )
     found = [*map(file_weakness, files), *map(directory_weakness, directories)]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
 import stat
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ import pytest
 from latchkey.errors import ConfigurationError
 from latchkey.files.shared_places import (
     UnsafeFile,
+    clear_socket,
     create_private,
     directory_weakness,
     file_weakness,
@@ -22,10 +26,19 @@ from latchkey.files.shared_places import (
 )
 from latchkey.store.sqlite.migrate import database_lock, migrate
 from tests.support.audited import new_seal
+from tests.support.command_line import fails, one_line
+from tests.support.service import Service
 
 NOBODY = 65534
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """One with a short name: a longer path has no room in the address of a socket."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
 
 
 def obstacles(directory: Path) -> dict[str, Callable[[Path], object]]:
@@ -67,6 +80,58 @@ def test_a_planted_name_stops_a_migration_with_one_line(tmp_path: Path, kind: st
     assert "latchkey.db.migration-lock" in str(raised.value)
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "nowhere").exists()
+
+
+@as_root
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe", "directory", "foreign file"])
+def test_a_planted_name_beside_a_database_is_not_opened(
+    box: Service, suffix: str, kind: str
+) -> None:
+    """SQLite would take over what another user's log holds, and wait for a pipe."""
+    directory = box.directory / f"{kind}{suffix}"
+    directory.mkdir(mode=0o700)
+    settings = {**box.settings, "LATCHKEY_DATABASE_URL": f"sqlite:///{directory}/latchkey.db"}
+    instance = Service(directory)
+    instance.settings = settings
+    instance.database = directory / "latchkey.db"
+    shutil.copyfile(box.database, instance.database)
+    path = directory / f"latchkey.db{suffix}"
+    if kind == "foreign file":
+        path.touch(mode=0o666)
+        os.chown(path, NOBODY, NOBODY)
+    else:
+        obstacles(directory)[kind](path)
+    before = path.lstat()
+    line = one_line(instance.command("serve", check=False).stderr)
+    assert f"{path}: " in line
+    after = path.lstat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    assert not (directory / "nowhere").exists()
+
+
+def test_a_pipe_is_no_backup(box: Service) -> None:
+    os.mkfifo(box.directory / "pipe")
+    line = one_line(fails(box, "restore", "pipe", "--yes"))
+    assert line.endswith("pipe is no backup: is not a regular file")
+
+
+@as_root
+def test_root_does_not_work_for_a_user_who_put_a_database_there(box: Service) -> None:
+    """In a directory of everybody's, the owner of the file is whoever came first."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o1777)
+        database = Path(name) / "latchkey.db"
+        shutil.copyfile(box.database, database)
+        os.chown(database, NOBODY, NOBODY)
+        planted = Service(box.directory)
+        planted.settings = {**box.settings, "LATCHKEY_DATABASE_URL": f"sqlite:///{database}"}
+        for arguments in (("init",), ("keys", "create", "--name", "one"), ("serve",)):
+            line = one_line(planted.command(*arguments, check=False).stderr)
+            assert f"{database} belongs to user nobody" in line
+        assert os.listdir(name) == ["latchkey.db"]
+        os.chown(name, NOBODY, NOBODY)
+        assert "invalid" not in planted.command("keys", "list").stderr
 
 
 @as_root
@@ -226,3 +291,39 @@ def test_an_export_is_private_and_keeps_the_mode_of_what_was_there(tmp_path: Pat
     assert path.read_text() == ""
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     os.close(open_output(Path("/dev/null")))
+
+
+def test_a_socket_that_nobody_listens_on_is_removed(directory: Path) -> None:
+    path = directory / "http.sock"
+    clear_socket(path, 0)
+    with socket.socket(socket.AF_UNIX) as left_over:
+        left_over.bind(os.fspath(path))
+        clear_socket(path, 0)
+        assert not path.exists()
+    with socket.socket(socket.AF_UNIX) as live:
+        live.bind(os.fspath(path))
+        live.listen()
+        with pytest.raises(UnsafeFile, match="another process listens on it"):
+            clear_socket(path, 0)
+        assert path.is_socket()
+
+
+@pytest.mark.parametrize("kind", OBSTACLES)
+def test_a_planted_name_is_no_socket(directory: Path, kind: str) -> None:
+    path = directory / "http.sock"
+    obstacles(directory)[kind](path)
+    with pytest.raises(UnsafeFile, match="no socket has this name"):
+        clear_socket(path, 0)
+    assert path.lstat()
+    assert not (directory / "nowhere").exists()
+
+
+@as_root
+def test_a_socket_of_another_user_is_not_removed(directory: Path) -> None:
+    path = directory / "http.sock"
+    with socket.socket(socket.AF_UNIX) as left_over:
+        left_over.bind(os.fspath(path))
+    os.chown(path, NOBODY, NOBODY)
+    with pytest.raises(UnsafeFile, match="belongs to user nobody"):
+        clear_socket(path, 0)
+    assert path.is_socket()

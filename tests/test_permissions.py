@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -65,6 +66,17 @@ def test_the_log_beside_the_database_counts_too(box: Service) -> None:
         (line,) = weaknesses(load_settings(box.settings))
         assert line.startswith(f"{path} has mode 0640")
         path.chmod(0o600)
+
+
+def test_the_directory_of_a_socket_counts_too(box: Service) -> None:
+    """Whoever can replace the socket gets the requests, with their secrets."""
+    directory = box.directory / "run"
+    directory.mkdir()
+    directory.chmod(0o777)
+    box.settings["LATCHKEY_BIND"] = f"127.0.0.1:0,unix:{directory.name}/http.sock"
+    with contextlib.chdir(box.directory):
+        (line,) = weaknesses(load_settings(box.settings))
+    assert line.startswith(f"{directory} has mode 0777")
 
 
 @pytest.mark.parametrize("name", ["audit.key", "derivation.key"])

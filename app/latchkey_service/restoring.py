@@ -20,6 +20,7 @@ from latchkey.credentials.scopes import lies_within
 from latchkey.credentials.service import utc_now
 from latchkey.errors import ConfigurationError
 from latchkey.files.owner import require_replaceable
+from latchkey.files.shared_places import open_regular
 from latchkey.key_files import load_derivation, load_seal
 from latchkey.store import Store
 from latchkey.store.audit_head import HeadUnusable, Seal
@@ -176,5 +177,5 @@ def _keep_head(settings: Settings, seal: Seal) -> None:
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with open(open_regular(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

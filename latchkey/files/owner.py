@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import pwd
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,12 +58,14 @@ def acting_as_owner(database: Path) -> Iterator[None]:
 
     What it makes or replaces then belongs to that user, also what SQLite makes. It still reads what
     root can, such as the interpreter's own files. The real user stays root, and is the one that the
-    audit log names. Raises ConfigurationError where root may not change its user.
+    audit log names. Raises ConfigurationError where root may not change its user, and where the
+    database may be one that another user put there.
     """
     owner = owner_of(database)
     if os.geteuid() != 0 or owner == 0:
         yield
         return
+    _require_not_planted(database)
     groups, group = os.getgroups(), os.getegid()
     try:
         _become(owner, *_groups_of(owner, database))
@@ -91,6 +94,21 @@ def as_caller() -> Iterator[None]:
     finally:
         os.seteuid(user)
         _keep_reading()
+
+
+def _require_not_planted(database: Path) -> None:
+    """Raise ConfigurationError for a file of a third user in a directory that all can write to."""
+    directory = database.parent
+    try:
+        owner, place = database.stat().st_uid, directory.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if place.st_mode & stat.S_IWOTH and owner not in (0, place.st_uid):
+        raise ConfigurationError(
+            f"{database} belongs to user {user_name(owner)}, in a directory that every user can "
+            f"write to: move the instance to a directory of its own, or run this as "
+            f"{user_name(owner)}"
+        )
 
 
 def _become(user: int, group: int, groups: list[int]) -> None:

@@ -1,8 +1,9 @@
 """Files in places that other users can reach: their owner, mode, kind and creation.
 
-Every lock, key, head, draft and copy of an instance is opened here. A name in a directory that
-others can write to may be a link, a pipe or a file of theirs: none of these is used, and opening
-one never waits. What replaces a file keeps its owner and its mode.
+Every lock, key, head, draft, copy and socket of an instance is opened here. A name in a directory
+that others can write to may be a link, a pipe or a file of theirs: none of these is used, and
+opening one never waits. A file that replaces another keeps its owner and its mode.
+tests/test_shared_places.py lists the calls that are made elsewhere, each with the reason.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import os
 import pwd
 import secrets
 import shlex
+import socket
 import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +23,8 @@ PRIVATE = 0o600
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _OTHERS = 0o077
 _WRITABLE = 0o022
+_IS_LINK = "is a symbolic link, which is not followed: remove it"
+_PAUSE = 0.1
 
 
 class UnsafeFile(OSError):
@@ -65,18 +70,52 @@ def create_private(path: Path) -> int:
     return descriptor
 
 
-def open_regular(path: Path) -> int:
-    """Open a regular file to read, by way of links too; for the files that a setting names.
+def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
+    """Open a regular file that is there, also through links; for files that a setting names.
 
-    Raises UnsafeFile for another kind of file, such as a pipe, without waiting; OSError.
+    ``flags`` are O_RDONLY or O_RDWR. Raises UnsafeFile for another kind of file, such as a pipe,
+    without waiting; OSError.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    descriptor = os.open(path, flags | (_OPEN & ~os.O_NOFOLLOW))
     try:
-        _require_regular(descriptor, path)
+        _require_regular(os.fstat(descriptor), path)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def open_beside(path: Path, flags: int = os.O_RDONLY) -> int:
+    """Open a file that SQLite made beside a database, as ``require_beside`` demands.
+
+    ``flags`` as in ``open_regular``. Raises UnsafeFile, without waiting; OSError.
+    """
+    descriptor = _open(path, flags)
+    try:
+        _require_trusted(os.fstat(descriptor), path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def require_regular(path: Path) -> None:
+    """Raise UnsafeFile unless a path leads to a regular file, before SQLite opens it; OSError.
+
+    It is not opened: closing a descriptor would drop the locks that this process has on the file.
+    """
+    _require_regular(path.stat(), path)
+
+
+def require_beside(path: Path) -> None:
+    """The same for a database, and for a file that SQLite finds beside it by its name.
+
+    It is no link to another place, and belongs to this user, to root or to the owner of the
+    directory. A missing file is fine.
+    """
+    found = _status(path)
+    if found is not None:
+        _require_trusted(found, path)
 
 
 def open_output(path: Path) -> int:
@@ -130,6 +169,40 @@ def replace_durably(path: Path, content: bytes) -> None:
         sync_directory(path.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def clear_socket(path: Path, patience: float) -> None:
+    """Prepare a path for a unix socket: remove a socket of this user that nobody listens on.
+
+    ``patience`` is how many seconds to wait for a process that stops listening. Raises UnsafeFile
+    for a socket that is still in use then, another user's socket and any other file; OSError
+    where no socket can be made.
+    """
+    deadline = time.monotonic() + patience
+    while (found := _status(path)) is not None:
+        if not stat.S_ISSOCK(found.st_mode):
+            raise UnsafeFile(path, "something that is no socket has this name")
+        if found.st_uid != os.geteuid():
+            raise UnsafeFile(path, _foreign(found))
+        if not _is_listened_on(path):
+            path.unlink(missing_ok=True)
+            break
+        if time.monotonic() > deadline:
+            raise UnsafeFile(path, "another process listens on it")
+        time.sleep(_PAUSE)
+    # The directory has to exist, and to be writable.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as tried:
+        tried.bind(os.fspath(path))
+    path.unlink()
+
+
+def identity_of(path: Path) -> tuple[int, int] | None:
+    """Which file has a name, by device and inode, without following a link; None for none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def keep_owner(descriptor: int, former: os.stat_result) -> None:
@@ -216,7 +289,7 @@ def _open(path: Path, flags: int) -> int:
         return os.open(path, flags | _OPEN)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise UnsafeFile(path, "is a symbolic link, which is not followed: remove it") from None
+            raise UnsafeFile(path, _IS_LINK) from None
         if error.errno in (errno.EISDIR, errno.ENXIO, errno.ENODEV):
             raise UnsafeFile(path, "is not a regular file") from None
         found = _status(path) if error.errno == errno.EACCES else None
@@ -225,18 +298,36 @@ def _open(path: Path, flags: int) -> int:
         raise
 
 
-def _require_regular(descriptor: int, path: Path) -> os.stat_result:
-    found = os.fstat(descriptor)
+def _is_listened_on(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as tried:
+        tried.setblocking(False)
+        try:
+            tried.connect(os.fspath(path))
+        except BlockingIOError:
+            # Its queue is full.
+            return True
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+    return True
+
+
+def _require_regular(found: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise UnsafeFile(path, "is not a regular file")
-    return found
+
+
+def _require_trusted(found: os.stat_result, path: Path) -> None:
+    if stat.S_ISLNK(found.st_mode):
+        raise UnsafeFile(path, _IS_LINK)
+    _require_regular(found, path)
+    # The owner of the directory decides about its names in any case.
+    if found.st_uid not in (os.geteuid(), 0, path.absolute().parent.stat().st_uid):
+        raise UnsafeFile(path, _foreign(found))
 
 
 def _require_own(descriptor: int, path: Path) -> None:
-    found = _require_regular(descriptor, path)
-    # The owner of the directory decides about its names in any case.
-    if found.st_uid not in (os.geteuid(), 0, path.parent.stat().st_uid):
-        raise UnsafeFile(path, _foreign(found))
+    found = os.fstat(descriptor)
+    _require_trusted(found, path)
     if found.st_nlink > 1:
         raise UnsafeFile(path, "is a file with several names (hard links): remove it")
 

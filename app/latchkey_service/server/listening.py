@@ -9,18 +9,16 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import stat
-import time
 from pathlib import Path
 
 from latchkey.binding import Address, InheritedSocket, TcpAddress, UnixAddress
 from latchkey.config import variable
 from latchkey.errors import ConfigurationError
+from latchkey.files.shared_places import clear_socket
 
 _FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 # Workers whose master was killed notice sooner, and stop listening.
 _PATIENCE = 5.0
-_PAUSE = 0.1
 _BACKLOG = 2048
 
 
@@ -39,7 +37,7 @@ def prepare(addresses: tuple[Address, ...]) -> None:
             if isinstance(address, TcpAddress):
                 _try(address)
             elif isinstance(address, UnixAddress):
-                _clear(Path(address.path))
+                clear_socket(Path(address.path), _PATIENCE)
             else:
                 _look_at(address)
         except OSError as error:
@@ -68,41 +66,3 @@ def _look_at(address: InheritedSocket) -> None:
             raise _refusal(address, "it is no stream socket")
         if not given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             given.listen(_BACKLOG)
-
-
-def _clear(path: Path) -> None:
-    """Take away a socket that is left over; refuse everything else that has the name."""
-    address = UnixAddress(str(path))
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            found = path.lstat()
-        except FileNotFoundError:
-            break
-        if not stat.S_ISSOCK(found.st_mode):
-            raise _refusal(address, "something that is no socket has this name")
-        if os.geteuid() not in (0, found.st_uid):
-            raise _refusal(address, "a socket of another user has this name")
-        if not _is_listened_on(path):
-            path.unlink(missing_ok=True)
-            break
-        if time.monotonic() > deadline:
-            raise _refusal(address, "another process listens on it")
-        time.sleep(_PAUSE)
-    # The directory has to be there, and to be written to.
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as tried:
-        tried.bind(str(path))
-    path.unlink()
-
-
-def _is_listened_on(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as tried:
-        tried.setblocking(False)
-        try:
-            tried.connect(str(path))
-        except BlockingIOError:
-            # Its queue is full.
-            return True
-        except (ConnectionRefusedError, FileNotFoundError):
-            return False
-    return True

@@ -12,6 +12,7 @@ import os
 import socket
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any, cast
 
 from gunicorn.app.base import BaseApplication
@@ -31,6 +32,7 @@ from latchkey.credentials.derivation import DerivationKeys
 from latchkey.credentials.importing import IMPORTED
 from latchkey.errors import ConfigurationError, StoreError
 from latchkey.files.owner import require_own
+from latchkey.files.shared_places import identity_of
 from latchkey.key_files import load_derivation, load_seal, make_audit_key_file
 from latchkey.permissions import weaknesses
 from latchkey.store import Store
@@ -258,7 +260,7 @@ class _Master(Arbiter):
         """Called by gunicorn before the first fork."""
         super().start()
         paths = [one.path for one in self._addresses if isinstance(one, UnixAddress)]
-        self._made = {path: _file_id(path) for path in paths}
+        self._made = {path: identity_of(Path(path)) for path in paths}
 
     def stop(self, graceful: bool = True) -> None:
         """Called by gunicorn for every end."""
@@ -274,16 +276,9 @@ class _Master(Arbiter):
         """Whether it is a unix socket whose path is not this service's, or no longer."""
         if listener.FAMILY != socket.AF_UNIX:
             return False
-        made = self._made.get(listener.getsockname())
-        return made is None or made != _file_id(listener.getsockname())
-
-
-def _file_id(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+        path = listener.getsockname()
+        made = self._made.get(path)
+        return made is None or made != identity_of(Path(path))
 
 
 def _freeze_what_is_loaded(arbiter: Arbiter) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from latchkey.errors import LatchkeyError
-from latchkey.files.shared_places import create_private, sync_directory
+from latchkey.files.shared_places import create_private, require_regular, sync_directory
 from latchkey.store.sqlite.location import sqlite_uri
 from latchkey.store.sqlite.migrate import newest_revision
 
@@ -57,7 +57,7 @@ def back_up(database: Path, copy: Path, *, owner: int | None = None) -> None:
     except FileExistsError:
         raise BackupFailed(f"{copy} already exists; choose another file") from None
     except OSError as error:
-        raise BackupFailed(f"{copy}: {error.strerror}") from None
+        raise BackupFailed(f"{error.filename or copy}: {error.strerror}") from None
     except sqlite3.Error as error:
         raise BackupFailed(f"{database} cannot be copied: {error}") from None
 
@@ -68,6 +68,8 @@ def check_backup(copy: Path) -> None:
         with closing(connect(copy, "ro")) as connection:
             require_whole(connection, copy)
             revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+    except OSError as error:
+        raise BackupFailed(f"{copy} is no backup: {error.strerror}") from None
     except sqlite3.Error as error:
         raise BackupFailed(f"{copy} is no backup: {error}") from None
     if len(revisions) != 1 or revisions[0][0] > newest_revision():
@@ -75,7 +77,11 @@ def check_backup(copy: Path) -> None:
 
 
 def connect(path: Path, mode: Literal["ro", "rw"] = "rw") -> sqlite3.Connection:
-    """A connection of SQLite's own to a file that is there, in autocommit."""
+    """A connection of SQLite's own to a file that is there, in autocommit.
+
+    Raises UnsafeFile for a pipe, which SQLite would wait for; OSError; sqlite3.Error.
+    """
+    require_regular(path)
     connection = sqlite3.connect(
         sqlite_uri(path, mode), uri=True, timeout=_BUSY_TIMEOUT, isolation_level=None
     )

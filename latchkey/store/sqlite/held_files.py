@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(slots=True)
@@ -22,13 +24,16 @@ _lock = threading.Lock()
 _held: dict[tuple[int, int], _Held] = {}
 
 
-def hold(name: str, flags: int) -> int:
-    """A descriptor of the file; ``release`` it after the connections are closed. Raises OSError."""
+def hold(name: str, flags: int, open_file: Callable[[Path, int], int]) -> int:
+    """A descriptor of the file; ``release`` it after the connections are closed.
+
+    ``open_file`` opens it, safely. Raises OSError.
+    """
     with _lock:
         status = os.stat(name)
         found = _held.get((status.st_dev, status.st_ino))
         if found is None:
-            descriptor = os.open(name, flags | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = open_file(Path(name), flags)
             status = os.fstat(descriptor)
             # Where the name was given to another file in between, which is held already, the second
             # descriptor stays open: closing it would drop the locks.

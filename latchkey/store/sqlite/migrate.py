@@ -21,7 +21,13 @@ from pathlib import Path
 from latchkey.errors import ConfigurationError, LatchkeyError
 from latchkey.files.locks import LockHeld, lock_within
 from latchkey.files.owner import acting_as_owner, as_caller
-from latchkey.files.shared_places import create_private, make_directory, open_lock, sync_directory
+from latchkey.files.shared_places import (
+    create_private,
+    make_directory,
+    open_lock,
+    require_beside,
+    sync_directory,
+)
 from latchkey.store.sqlite.location import database_path
 from latchkey.store.sqlite.pinned import is_sqlite
 
@@ -124,9 +130,13 @@ def _create(path: Path) -> bool:
 def refuse_what_is_broken(path: Path) -> None:
     """Keep SQLite away from a broken file whose log may still have what was in it.
 
-    It would delete the log of an empty file, and move that of any other into it. Raises
-    ConfigurationError, and OSError where the file cannot be looked at.
+    It would delete the log of an empty file, and move that of any other into it. It would also take
+    over what another user put there. Raises ConfigurationError, and OSError where a file cannot be
+    looked at or is not to be trusted.
     """
+    found = path.resolve()
+    for suffix in ("", "-wal", "-shm"):
+        require_beside(found.with_name(f"{found.name}{suffix}"))
     log = path.with_name(f"{path.name}-wal")
     if path.stat().st_size == 0:
         if log.exists():

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from latchkey.errors import StoreError
-from latchkey.files.shared_places import open_regular
+from latchkey.files.shared_places import open_beside, open_regular, require_beside
 from latchkey.forks import NOT_OURS
 from latchkey.store.sqlite import wal
 from latchkey.store.sqlite.held_files import hold, release
@@ -219,7 +219,7 @@ class PinnedFile:
 
     def _log_in_place_holds(self, index: wal.Index) -> bool:
         try:
-            descriptor = os.open(self._log_name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = open_beside(Path(self._log_name))
         except OSError:
             return False
         try:
@@ -240,11 +240,14 @@ class PinnedFile:
             undo.callback(anchor.close)
             anchor.execute("BEGIN IMMEDIATE")
             index = wal.read_index(pin.index)
-            if index is not None and index.last_frame == 0:
-                os.truncate(self._log_name, 0)
-            anchor.execute("ROLLBACK")
-            descriptor = os.open(self._log_name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                descriptor = open_beside(Path(self._log_name), os.O_RDWR)
+            except OSError as error:
+                raise StoreError(f"cannot open {self._log_name}: {error.strerror}") from None
             undo.callback(os.close, descriptor)
+            if index is not None and index.last_frame == 0:
+                os.ftruncate(descriptor, 0)
+            anchor.execute("ROLLBACK")
             files = self.identify()
             undo.pop_all()
         pin.anchor.close()
@@ -261,13 +264,17 @@ class PinnedFile:
     def _new_pin(self, files: Files, open_anchor: Callable[[], sqlite3.Connection]) -> _Pin:
         with ExitStack() as undo:
             try:
-                descriptor = hold(self._name, os.O_RDONLY)
+                descriptor = hold(self._name, os.O_RDONLY, open_regular)
                 undo.callback(release, descriptor)
                 if not _has_magic(descriptor):
                     raise StoreError("the database file is not a SQLite database")
                 self._refuse_a_foreign_log(descriptor)
+                for name in (self._log_name, self._index_name):
+                    require_beside(Path(name))
             except OSError as error:
-                raise StoreError(f"cannot read the database file: {error.strerror}") from None
+                raise StoreError(
+                    f"cannot use {error.filename or self._name}: {error.strerror}"
+                ) from None
             anchor = open_anchor()
             undo.callback(anchor.close)
             # Reads, and so takes the lock and opens the log.
@@ -275,10 +282,10 @@ class PinnedFile:
             log_descriptor = index_descriptor = None
             if anchor.execute("PRAGMA journal_mode").fetchone() == ("wal",):
                 try:
-                    log_descriptor = os.open(self._log_name, os.O_RDONLY | os.O_CLOEXEC)
+                    log_descriptor = open_beside(Path(self._log_name))
                     undo.callback(os.close, log_descriptor)
                     # To write: a log that was cut is read anew.
-                    index_descriptor = hold(self._index_name, os.O_RDWR)
+                    index_descriptor = hold(self._index_name, os.O_RDWR, open_beside)
                     undo.callback(release, index_descriptor)
                 except OSError as error:
                     raise StoreError(f"cannot read {error.filename}: {error.strerror}") from None

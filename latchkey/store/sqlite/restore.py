@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from latchkey.errors import ConfigurationError, LatchkeyError
-from latchkey.files.shared_places import keep_owner, sync_directory
+from latchkey.files.shared_places import keep_owner, open_regular, sync_directory
 from latchkey.store.rows import to_milliseconds
 from latchkey.store.sqlite.backup import BackupFailed, connect, require_whole
 from latchkey.store.sqlite.location import sqlite_uri
@@ -246,7 +246,7 @@ def put_in_place(restored: Path, database: Path, aside: Path) -> None:
         except sqlite3.Error:
             # It is damaged: its log goes with it, as it is.
             pass
-        with open(restored, "rb") as file:
+        with open(open_regular(restored), "rb") as file:
             keep_owner(file.fileno(), database.stat())
         os.link(database, aside)
     for suffix in ("-wal", "-shm"):

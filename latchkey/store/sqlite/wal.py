@@ -11,6 +11,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from latchkey.files.shared_places import open_beside
+
 _COPY = 48
 _INDEX = struct.Struct("=III BBH II II 8s II")
 _BACKFILLED = struct.Struct("=I")
@@ -94,7 +96,7 @@ def lost_log(database: Path) -> str | None:
     For a database that this process does not have open: closing the file drops all locks on it.
     """
     try:
-        descriptor = os.open(f"{database}-shm", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = open_beside(database.with_name(f"{database.name}-shm"))
     except OSError:
         return None
     try:
