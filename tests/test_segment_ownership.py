@@ -207,3 +207,22 @@ def test_two_services_that_end_at_once_leave_nothing(settings: Settings, killed:
         first.process.wait(60)
         assert second.process.wait(60) == 0
     assert files(settings) == []
+
+
+def test_a_service_killed_while_the_other_stops_leaves_its_memory_to_the_next_start(
+    settings: Settings,
+) -> None:
+    """The one that stops still finds a holder, and the other removes nothing any more."""
+    with other(SERVE, settings) as first, other(SERVE, settings) as second:
+        assert first.says() == second.says()
+        first.process.send_signal(signal.SIGSTOP)
+        second.let_go()
+        assert second.process.wait(60) == 0
+        first.process.send_signal(signal.SIGKILL)
+        first.process.wait(60)
+    (left,) = files(settings)
+    opened = ServiceSegment.open(settings)
+    assert files(settings) == [segment_path(settings).name]
+    assert files(settings) != [left]
+    opened.close()
+    assert files(settings) == []
