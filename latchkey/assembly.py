@@ -32,6 +32,7 @@ from latchkey.check.open_routes import NOTHING_OPEN, OpenRoutes
 from latchkey.config import Settings, load_settings
 from latchkey.credentials.derivation import DerivationKeys
 from latchkey.credentials.models import Principal
+from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import CredentialService
 from latchkey.credentials.usage import UsageReader
 from latchkey.errors import StoreError
@@ -59,6 +60,7 @@ class Latchkey:
     derivation: DerivationKeys
     shared: SharedState
     authenticator: Authenticator
+    publisher: Publisher
     credentials: CredentialService
     usage: UsageReader
     upkeep: Upkeep
@@ -91,6 +93,7 @@ class Latchkey:
         addresses = ClientAddresses(settings.trusted_proxies)
         tallies = LiveTallies(shared)
         replay = Replay(store.invalidations, shared, tallies.forget_written)
+        publisher = Publisher(store.audit, shared.invalidate, replay.note)
         flush = Flush(store.usage, store.invalidations, shared, tallies)
         authenticator = Authenticator(
             store.verifier,
@@ -112,7 +115,8 @@ class Latchkey:
             derivation=derivation,
             shared=shared,
             authenticator=authenticator,
-            credentials=CredentialService(store, derivation, shared.invalidate, replay.note),
+            publisher=publisher,
+            credentials=CredentialService(store, derivation, publisher),
             usage=UsageReader(store.usage, tallies),
             upkeep=Upkeep(replay, flush, authenticator.report, learn_imported, store.look_after),
             addresses=addresses,

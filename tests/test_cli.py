@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from latchkey.config import MASK, Settings, variable
-from tests.support.audited import new_trail, open_store
+from tests.support.audited import add, open_store
 from tests.support.command_line import at_terminal, fails, listed, made, one_line, shown
 from tests.support.latchkey_command import run_here
 from tests.support.service import Pair, Service
@@ -111,7 +111,7 @@ def test_keys_list_goes_past_one_page(box: Service) -> None:
 
     store = open_store(box.settings["LATCHKEY_DATABASE_URL"])
     before = listed(box)
-    added = [store.add(new_credential(mode="test"), new_trail()) for _ in range(203)]
+    added = [add(store, new_credential(mode="test")) for _ in range(203)]
     store.close()
     rows = listed(box)
     assert [row["api_key"] for row in rows[:203]] == [row.api_key for row in added[::-1]]

@@ -18,7 +18,7 @@ from latchkey.box.shared import SharedState, Word
 from latchkey.box.use_counts import LiveTallies
 from latchkey.config import Settings
 from latchkey.errors import ConfigurationError, ServiceUnreachable, StoreError
-from tests.support.audited import new_trail, open_store
+from tests.support.audited import add, open_store
 from tests.support.segment_holders import SERVE, files, other, settings_for
 from tests.support.store.new_credentials import new_credential
 
@@ -117,7 +117,7 @@ def test_joining_forgets_what_was_remembered(settings: Settings) -> None:
 def test_what_a_killed_service_counted_is_written_down(settings: Settings) -> None:
     """At the next start, once, and the next segment begins with nothing."""
     store = open_store(settings.database_url)
-    number = store.add(new_credential(), new_trail()).id
+    number = add(store, new_credential()).id
     for _ in range(2):
         with other(SERVE, settings) as killed:
             uuid = killed.says()
@@ -136,7 +136,7 @@ def test_what_a_killed_service_counted_is_written_down(settings: Settings) -> No
 
 def test_what_was_partly_written_down_is_completed(settings: Settings) -> None:
     store = open_store(settings.database_url)
-    number = store.add(new_credential(), new_trail()).id
+    number = add(store, new_credential()).id
     with other(SERVE, settings) as killed:
         uuid = killed.says()
         count(settings, number, 1)
@@ -152,7 +152,7 @@ def test_what_was_partly_written_down_is_completed(settings: Settings) -> None:
 
 def test_a_clean_stop_writes_down_what_is_counted(settings: Settings) -> None:
     store = open_store(settings.database_url)
-    number = store.add(new_credential(), new_trail()).id
+    number = add(store, new_credential()).id
     with other(SERVE, settings) as serving:
         uuid = serving.says()
         count(settings, number, 1)
@@ -163,7 +163,7 @@ def test_a_clean_stop_writes_down_what_is_counted(settings: Settings) -> None:
 
 def test_counts_that_cannot_be_written_stay_for_the_next_start(settings: Settings) -> None:
     store = open_store(settings.database_url)
-    number = store.add(new_credential(), new_trail()).id
+    number = add(store, new_credential()).id
     opened = ServiceSegment.open(settings)
     count(settings, number, 1)
     database = Path(settings.database_url.removeprefix("sqlite:///"))

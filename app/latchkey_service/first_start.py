@@ -9,6 +9,7 @@ from latchkey.binding import TcpAddress, parse_addresses, parse_origin
 from latchkey.box.segment import changing_keys
 from latchkey.config import Settings, variable
 from latchkey.credentials.models import MODES
+from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import CredentialService, IssuedCredential
 from latchkey.key_files import (
     load_derivation,
@@ -49,7 +50,8 @@ def make_first_credentials(settings: Settings) -> list[IssuedCredential]:
             if not missing:
                 return []
             with changing_keys(settings) as shared:
-                service = CredentialService(store, derivation, shared.invalidate)
+                publisher = Publisher(store.audit, shared.invalidate)
+                service = CredentialService(store, derivation, publisher)
                 return [
                     service.issue(
                         name=f"first {mode} key", mode=mode, caller=None, by=command_line_user()
@@ -68,7 +70,9 @@ def offer_set_up(settings: Settings) -> str | None:
     none where no browser could open that.
     """
     with closing(Store(settings.database_url)) as store:
-        token = Administrators.over(store.administrators, settings).offer_set_up()
+        token = Administrators.over(
+            store.administrators, Publisher(store.audit), settings
+        ).offer_set_up()
     if token is None:
         return None
     scheme, host = parse_origin(settings.public_url)

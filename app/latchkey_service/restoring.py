@@ -16,6 +16,7 @@ from latchkey.config import Settings
 from latchkey.credentials.audit import Action, Head, Record
 from latchkey.credentials.audit_check import LOG_GOES_ON, messages
 from latchkey.credentials.importing import IMPORTED
+from latchkey.credentials.publishing import Made, Publisher, Refused
 from latchkey.credentials.scopes import lies_within
 from latchkey.credentials.service import utc_now
 from latchkey.errors import ConfigurationError
@@ -93,7 +94,7 @@ def restore(settings: Settings, backup: Path, questions: Questions) -> Restored:
                 carried = carry_over(draft, database, lies_within, utc_now())
             _ask_about_keys(settings, draft, questions)
             end_sessions(draft)
-            _write_down(draft, backup, carried, findings, seal)
+            written = _write_down(draft, backup, carried, findings, seal)
             moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
             aside = database.with_name(f"{database.name}.before-restore-{moment}")
             there = database.exists()
@@ -108,7 +109,7 @@ def restore(settings: Settings, backup: Path, questions: Questions) -> Restored:
         finally:
             for suffix in ("", "-wal", "-shm", ".migration-lock"):
                 draft.with_name(f"{draft.name}{suffix}").unlink(missing_ok=True)
-        _keep_head(settings, seal)
+        _publish(settings, seal, written)
     return Restored(carried, aside if there else None)
 
 
@@ -142,7 +143,7 @@ def _verify(settings: Settings, seal: Seal) -> list[str]:
 
 def _write_down(
     draft: Path, backup: Path, carried: Carried | None, findings: list[str], seal: Seal
-) -> None:
+) -> Made[Head]:
     """Add a row to the restored log: the head says how far the former one went."""
     try:
         head: Head | str = seal.head.read()
@@ -161,17 +162,19 @@ def _write_down(
         detail |= {"kept": carried.kept, "lost": carried.lost, "kept_out": carried.kept_out}
     with closing(Store(database_url(draft), seal=seal)) as store:
         detail["rows"] = store.audit.last().number
-        with store.audit.unkept() as audited:
-            audited.record(
-                Record(utc_now(), Action.STORE_RESTORE, command_line_user(), detail=detail)
-            )
+        record = Record(utc_now(), Action.STORE_RESTORE, command_line_user(), detail=detail)
+        written = store.audit.record_new_end(lambda: record)
+    if isinstance(written, Refused):
+        # Nothing has to be published of it: the draft goes away.
+        raise written.error
+    return written
 
 
-def _keep_head(settings: Settings, seal: Seal) -> None:
+def _publish(settings: Settings, seal: Seal, written: Made[Head]) -> None:
     """Have the head be that of the restored log, which the row above tells of."""
-    with closing(Store(settings.database_url)) as store:
+    with closing(Store(settings.database_url, seal=seal)) as store:
         try:
-            seal.head.replace(store.audit.last())
+            Publisher(store.audit).publish(written)
         except HeadUnusable as error:
             raise ConfigurationError(f"restored, but {error}: latchkey audit accept") from None
 

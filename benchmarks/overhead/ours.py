@@ -27,6 +27,7 @@ from latchkey.check.authenticator import Authenticator
 from latchkey.check.cache_levels import Backend
 from latchkey.credentials.audit import Actor, AuditKey
 from latchkey.credentials.derivation import DerivationKey, DerivationKeys
+from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import CredentialService
 from latchkey.credentials.tokens import lookup_key, new_api_key
 from latchkey.flask.requirements import any_credential, enforce_requirements
@@ -60,7 +61,8 @@ class Ours:
         seal.head.make()
         self.store = Store(url, seal=seal)
         self._shared = SharedState.over(segment)
-        service = CredentialService(self.store, self._keys, self._shared.invalidate)
+        publisher = Publisher(self.store.audit, self._shared.invalidate)
+        service = CredentialService(self.store, self._keys, publisher)
         by = Actor.command_line("bench")
         self.secrets = [service.issue(name="bench", caller=None, by=by).secret for _ in range(keys)]
         self._forged = [_FORGER.derive(new_api_key("live")) for _ in range(keys)]

@@ -215,34 +215,6 @@ class Head:
 NO_ROWS = Head(0, NO_MAC)
 
 
-@dataclass(slots=True)
-class Trail:
-    """Whose a change is, and what its transaction left behind, for what comes after the commit.
-
-    ``invalidations`` are the numbers of its rows in that log, ``lookups`` the keys they name, and
-    ``head`` is the audit log's last row of it; these count only if the transaction
-    ``may_have_committed``. ``made_before`` are the keys for which the change was found made.
-    """
-
-    actor: Actor
-    action: Action
-    invalidations: list[int] = field(default_factory=list)
-    lookups: list[str] = field(default_factory=list)
-    made_before: list[str] = field(default_factory=list)
-    head: Head | None = None
-    may_have_committed: bool = False
-
-    def commits(self) -> None:
-        """Note that the transaction is about to be committed: from here on it may be in effect."""
-        self.may_have_committed = True
-
-    @property
-    def to_invalidate(self) -> list[str]:
-        """The lookup keys that may stand for something else by now, each once."""
-        changed = self.lookups if self.may_have_committed else ()
-        return list(dict.fromkeys([*self.made_before, *changed]))
-
-
 class RowsDigest:
     """SHA-256 of rows one after the other, each with its MAC: they need no key to be compared."""
 

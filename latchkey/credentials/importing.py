@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from latchkey.credentials.audit import Action, Actor, Head, Trail
+from latchkey.credentials.audit import Actor
 from latchkey.credentials.models import Mode, NewCredential
+from latchkey.credentials.publishing import Outcome, Publisher, Refusal
 from latchkey.credentials.service import utc_now
 from latchkey.credentials.tokens import new_ids
 from latchkey.errors import LatchkeyError
@@ -82,18 +83,16 @@ class ImportStore(Protocol):
         new: Sequence[NewCredential],
         left_out: Callable[[Collection[bytes]], Collection[bytes]],
         detail: dict[str, object],
-        trail: Trail,
+        actor: Actor,
         progress: Callable[[int], None],
-    ) -> list[NewCredential]:
+    ) -> Outcome[list[NewCredential]]:
         """Store them in one transaction, or, where ``left_out`` raises, none: those stored.
 
         ``left_out`` is called before it with the hash of every credential that is there, and in it
-        with those that came since, and answers which hashes are not to be stored; ``progress`` is
-        called with how many more are stored.
+        with those that came since, and answers which hashes are not to be stored. What is left out
+        is published too: an import that died after its commit may have stored it. A Refusal that it
+        raises is the answer. ``progress`` is called with how many more are stored.
         """
-
-    def keep_head(self, head: Head | None) -> None:
-        """Note how far the audit log goes, after the commit."""
 
 
 def import_keys(
@@ -101,8 +100,7 @@ def import_keys(
     refused: Sequence[RefusedLine],
     source_digest: str,
     store: ImportStore,
-    invalidate: Callable[[str], None],
-    invalidated: Callable[[int], None],
+    publisher: Publisher,
     *,
     by: Actor,
     skip_existing: bool = False,
@@ -117,18 +115,17 @@ def import_keys(
     """
     now = utc_now()
     problems = [*refused, *_repeated(keys)]
-    trail = Trail(by, Action.KEY_IMPORT)
 
     def left_out(present: Collection[bytes]) -> Collection[bytes]:
         there = [key for key in keys if key.token_hash in present]
-        # An import that died after its commit may have stored them without invalidating.
-        trail.made_before.extend(key.token_hash.hex() for key in there)
         refused_lines = list(problems)
         if not skip_existing:
             reason = "a key with this SHA-256 already exists"
             refused_lines += [RefusedLine(key.line, reason) for key in there]
         if refused_lines:
-            raise ImportRefused(sorted(refused_lines, key=lambda one: one.line))
+            error = ImportRefused(sorted(refused_lines, key=lambda one: one.line))
+            # An import that died after its commit may have stored them without invalidating.
+            raise Refusal(error, [key.token_hash.hex() for key in there])
         return {key.token_hash for key in there}
 
     ids = new_ids(2 * len(keys))
@@ -147,15 +144,8 @@ def import_keys(
         )
         for key in keys
     ]
-    try:
-        made = store.add_all(made, left_out, {"source_sha256": source_digest}, trail, progress)
-    finally:
-        for lookup in trail.to_invalidate:
-            invalidate(lookup)
-    for number in trail.invalidations:
-        invalidated(number)
-    store.keep_head(trail.head)
-    return made
+    detail: dict[str, object] = {"source_sha256": source_digest}
+    return publisher.publish(store.add_all(made, left_out, detail, by, progress))
 
 
 def _repeated(keys: Sequence[Foreign]) -> list[RefusedLine]:

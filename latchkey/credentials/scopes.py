@@ -19,6 +19,8 @@ KNOWN_SCOPES = (
     *(f"{resource}:{action}" for resource in RESOURCES for action in ("read", "write")),
 )
 FULL_ACCESS = frozenset({EVERYTHING})
+CHANGE_CREDENTIALS = "credentials:write"
+"""What a key needs to make or change keys."""
 
 
 def parse_scopes(asked: Iterable[str]) -> frozenset[str]:

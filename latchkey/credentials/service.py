@@ -1,20 +1,19 @@
 """What can be done to credentials: register, issue, find, list, change, rotate, revoke.
 
-Every change follows one order: commit, then invalidate, then answer. A path that finds the change
-already made invalidates too, so that a retry after a crash finishes the job.
+Every change follows one order: commit, then publish, then answer. A path that finds the change
+already made publishes too, so that a retry after a crash finishes the job.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Final
 
-from latchkey.credentials.audit import Action, Actor, Trail
+from latchkey.credentials.audit import Action, Actor
+from latchkey.credentials.callers import Author
 from latchkey.credentials.derivation import DerivationKey, DerivationKeys
 from latchkey.credentials.models import (
     Change,
@@ -24,6 +23,7 @@ from latchkey.credentials.models import (
     Principal,
     Rotation,
 )
+from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.scopes import FULL_ACCESS, require_within
 from latchkey.credentials.storage import CredentialStore
 from latchkey.credentials.tokens import (
@@ -77,27 +77,20 @@ class Page:
 
 
 class CredentialService:
-    """The life of credentials, over a store, the derivation keys and the one invalidator.
+    """The life of credentials, over a store, the derivation keys and the one publisher.
 
-    Every change says by whom it is made, for the audit log.
+    Every change says by whom it is made, for the audit log. A ``caller`` is the key that makes it,
+    None for the operator. The key is read again inside the transaction of the change, which is
+    refused if it may no longer make it: InvalidCredential, RevokedCredential, ExpiredCredential,
+    or InsufficientScope without the scope credentials:write.
     """
 
     def __init__(
-        self,
-        store: CredentialStore,
-        derivation: DerivationKeys,
-        invalidate: Callable[[str], None],
-        invalidated: Callable[[int], None] | None = None,
+        self, store: CredentialStore, derivation: DerivationKeys, publisher: Publisher
     ) -> None:
-        """``invalidate`` takes a lookup key and ends every cached result under it.
-
-        ``invalidated`` is told the number of each row of the log for which that has been done, so
-        that nobody needs to do it again.
-        """
         self._store = store
         self._derivation = derivation
-        self._invalidate = invalidate
-        self._invalidated = invalidated
+        self._publisher = publisher
 
     def register(self, api_key: str, secret: str, name: str | None, *, by: Actor) -> Credential:
         """Store a pair that the vendor made elsewhere, with full scope and no expiry.
@@ -114,8 +107,9 @@ class CredentialService:
         maker = self._derivation.registrar_of(parts)
         if maker is None or parts.api_key != api_key:
             raise NotDerived
-        trail = Trail(by, Action.KEY_REGISTER)
-        return self._add(trail, maker, api_key, secret, name, FULL_ACCESS, None)
+        new = _new_credential(maker, api_key, secret, name, FULL_ACCESS, None)
+        outcome = self._store.add(lambda caller: new, Action.KEY_REGISTER, Author(by))
+        return self._publisher.publish(outcome)
 
     def issue(
         self,
@@ -142,21 +136,27 @@ class CredentialService:
             _require_in_the_future(expires_at)
         if mode is INHERITED:
             mode = caller.mode if caller else "live"
-        if scopes is INHERITED:
-            scopes = caller.scopes if caller else FULL_ACCESS
-        if expires_at is INHERITED:
-            expires_at = caller.expires_at if caller else None
-        if caller is not None:
-            if mode != caller.mode:
-                raise InsufficientScope(None, f"A {caller.mode} key cannot create {mode} keys")
-            require_within(scopes, caller.scopes)
-            _require_no_later(caller, expires_at)
+        if caller is not None and mode != caller.mode:
+            raise InsufficientScope(None, f"A {caller.mode} key cannot create {mode} keys")
         maker = self._derivation.newest
         api_key = new_api_key(mode) if seed is None else api_key_from(mode, seed)
         secret = maker.derive(api_key)
-        trail = Trail(by, Action.KEY_ISSUE)
-        credential = self._add(trail, maker, api_key, secret, name, scopes, expires_at)
-        return IssuedCredential(credential, secret)
+
+        def decide(caller: Principal | None) -> NewCredential:
+            given, end = scopes, expires_at
+            if given is INHERITED:
+                given = caller.scopes if caller else FULL_ACCESS
+            if end is INHERITED:
+                end = caller.expires_at if caller else None
+            if caller is not None:
+                require_within(given, caller.scopes)
+                _require_no_later(caller, end)
+            return _new_credential(maker, api_key, secret, name, given, end)
+
+        # What cannot be granted is refused before anything waits for the database.
+        decide(caller)
+        outcome = self._store.add(decide, Action.KEY_ISSUE, Author(by, caller))
+        return IssuedCredential(self._publisher.publish(outcome), secret)
 
     def derive_pair(self, mode: Mode) -> tuple[str, str]:
         """A derived pair that is stored nowhere: what the vendor's side does."""
@@ -177,15 +177,16 @@ class CredentialService:
         rows = rows[:limit]
         return Page(rows, rows[-1].id if more else None)
 
-    def revoke(self, api_key: str, mode: Mode | None, *, by: Actor) -> None:
-        """End a credential for good; raises CredentialNotFound if there is none to end.
+    def revoke(self, api_key: str, caller: Principal | None, *, by: Actor) -> None:
+        """End a credential of the caller's mode for good; the operator, None, of either.
 
+        Raises CredentialNotFound if there is none to end. A key may end itself without the scope.
         Effective before it returns.
         """
-        with self._invalidating(Trail(by, Action.KEY_REVOKE)) as trail:
-            revoked = self._store.revoke(api_key, mode, utc_now(), trail)
-        if not revoked:
-            raise CredentialNotFound
+        author = Author(by, caller)
+        if caller is not None and caller.api_key == api_key:
+            author = Author(by, caller, needs=None)
+        self._publisher.publish(self._store.revoke(api_key, _mode_for(caller), utc_now(), author))
 
     def change(
         self, api_key: str, terms: Change, caller: Principal | None, *, by: Actor
@@ -200,13 +201,13 @@ class CredentialService:
         _require_no_secret(terms.name)
         if terms.sets_expiry and terms.expires_at is not None:
             _require_in_the_future(terms.expires_at)
-        if caller is not None:
-            require_within(terms.scopes or (), caller.scopes)
-            if terms.sets_expiry:
-                _require_no_later(caller, terms.expires_at)
 
-        def decide(found: Credential) -> Change:
+        def decide(caller: Principal | None, found: Credential) -> Change:
             _require_within_callers(found, caller)
+            if caller is not None:
+                require_within(terms.scopes or (), caller.scopes)
+                if terms.sets_expiry:
+                    _require_no_later(caller, terms.expires_at)
             if found.rotated_to is not None and terms.sets_expiry:
                 if _is_later(terms.expires_at, found.expires_at):
                     raise InvalidField("expires_at", "a rotated key's end cannot be put off")
@@ -217,13 +218,11 @@ class CredentialService:
             unchanged = self.get(api_key, _mode_for(caller))
             if unchanged.revoked_at is not None:
                 raise CredentialNotFound
-            decide(unchanged)
+            decide(caller, unchanged)
             return unchanged
-        with self._invalidating(Trail(by, Action.KEY_CHANGE)) as trail:
-            changed = self._store.change(api_key, _mode_for(caller), utc_now(), decide, trail)
-        if changed is None:
-            raise CredentialNotFound
-        return changed
+        return self._publisher.publish(
+            self._store.change(api_key, _mode_for(caller), utc_now(), decide, Author(by, caller))
+        )
 
     def rotate(
         self,
@@ -243,7 +242,9 @@ class CredentialService:
         successor_key = new_api_key(mode_of(api_key))
         secret = maker.derive(successor_key)
 
-        def decide(found: Credential, former: Credential | None) -> Rotation:
+        def decide(
+            caller: Principal | None, found: Credential, former: Credential | None
+        ) -> Rotation:
             now = utc_now()
             _require_within_callers(found, caller)
             if found.status(now) == "expired":
@@ -270,53 +271,10 @@ class CredentialService:
                 successor, end if _is_later(found.expires_at, end) else found.expires_at
             )
 
-        with self._invalidating(Trail(by, Action.KEY_ROTATE)) as trail:
-            made = self._store.rotate(api_key, _mode_for(caller), utc_now(), decide, trail)
-        if made is None:
-            raise CredentialNotFound
-        return IssuedCredential(made, secret)
-
-    def _add(
-        self,
-        trail: Trail,
-        maker: DerivationKey,
-        api_key: str,
-        secret: str,
-        name: str | None,
-        scopes: frozenset[str],
-        expires_at: datetime | None,
-    ) -> Credential:
-        new = NewCredential(
-            api_key=api_key,
-            secret_hash=hash_secret(secret),
-            derivation_id=maker.id,
-            account_id=f"acct_{new_id()}",
-            mode=mode_of(api_key),
-            name=name,
-            scopes=scopes,
-            created_at=utc_now(),
-            expires_at=expires_at,
+        made = self._publisher.publish(
+            self._store.rotate(api_key, _mode_for(caller), utc_now(), decide, Author(by, caller))
         )
-        with self._invalidating(trail):
-            return self._store.add(new, trail)
-
-    @contextmanager
-    def _invalidating(self, trail: Trail) -> Iterator[Trail]:
-        """Invalidate after the block, which commits a change and says so in the trail.
-
-        This includes a change that was made before, by a call that died before it got here, and a
-        commit that failed: it may have reached the file. A change that never began, or was rolled
-        back, invalidates nothing. The audit head is written last, because it takes longest.
-        """
-        try:
-            yield trail
-        finally:
-            for lookup in trail.to_invalidate:
-                self._invalidate(lookup)
-        if self._invalidated is not None:
-            for number in trail.invalidations:
-                self._invalidated(number)
-        self._store.keep_head(trail.head)
+        return IssuedCredential(made, secret)
 
 
 def hash_secret(secret: str) -> bytes:
@@ -328,6 +286,27 @@ def utc_now() -> datetime:
     """The wall clock in UTC, cut to the millisecond that the store keeps."""
     now = datetime.now(UTC)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def _new_credential(
+    maker: DerivationKey,
+    api_key: str,
+    secret: str,
+    name: str | None,
+    scopes: frozenset[str],
+    expires_at: datetime | None,
+) -> NewCredential:
+    return NewCredential(
+        api_key=api_key,
+        secret_hash=hash_secret(secret),
+        derivation_id=maker.id,
+        account_id=f"acct_{new_id()}",
+        mode=mode_of(api_key),
+        name=name,
+        scopes=scopes,
+        created_at=utc_now(),
+        expires_at=expires_at,
+    )
 
 
 def _require_no_secret(name: str | None) -> None:

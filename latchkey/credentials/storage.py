@@ -6,51 +6,70 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
-from latchkey.credentials.audit import Head, Trail
-from latchkey.credentials.models import Change, Credential, Mode, NewCredential, Rotation
+from latchkey.credentials.audit import Action
+from latchkey.credentials.callers import Author
+from latchkey.credentials.models import (
+    Change,
+    Credential,
+    Mode,
+    NewCredential,
+    Principal,
+    Rotation,
+)
+from latchkey.credentials.publishing import Outcome
 
 
 class CredentialStore(Protocol):
     """What the service needs of a store. Every method raises StoreError when the database fails.
 
-    A change also adds rows to the log of invalidations and to the audit log, in its own
-    transaction, and says in its trail which.
+    A change is one transaction, which also adds rows to the log of invalidations and to the audit
+    log; its outcome says what has to be published. The key that makes it is read in it, before
+    anything else, and ``author.confirm`` says whether it still may. ``decide`` is called in it with
+    that key as it is now, None where none makes the change; what it raises rolls it back.
+
+    A change is refused with CredentialNotFound where there is no unrevoked credential of ``mode``,
+    None for either: the mode is a condition of the query.
     """
 
-    def add(self, new: NewCredential, trail: Trail) -> Credential:
-        """Store a new credential, durably; raises DuplicateApiKey if the key exists."""
+    def add(
+        self,
+        decide: Callable[[Principal | None], NewCredential],
+        action: Action,
+        author: Author,
+    ) -> Outcome[Credential]:
+        """Store a new credential, durably; refused with DuplicateApiKey if the key exists."""
 
     def find(self, api_key: str) -> Credential | None:
         """The credential with this public key, or None."""
 
-    def revoke(self, api_key: str, mode: Mode | None, now: datetime, trail: Trail) -> bool:
-        """Mark an unrevoked credential of ``mode`` (None: of either); False where there is none."""
-
     def page(self, mode: Mode | None, limit: int, before: int | None) -> list[Credential]:
         """At most ``limit`` credentials with ids below ``before``, newest first."""
+
+    def revoke(
+        self, api_key: str, mode: Mode | None, now: datetime, author: Author
+    ) -> Outcome[Credential]:
+        """Mark a credential as revoked at ``now``."""
 
     def change(
         self,
         api_key: str,
         mode: Mode | None,
         now: datetime,
-        decide: Callable[[Credential], Change],
-        trail: Trail,
-    ) -> Credential | None:
-        """Do what ``decide`` says to an unrevoked credential, in one transaction; None without."""
+        decide: Callable[[Principal | None, Credential], Change],
+        author: Author,
+    ) -> Outcome[Credential]:
+        """Do what ``decide`` says to a credential: as it is then."""
 
     def rotate(
         self,
         api_key: str,
         mode: Mode | None,
         now: datetime,
-        decide: Callable[[Credential, Credential | None], Rotation],
-        trail: Trail,
-    ) -> Credential | None:
-        """Replace an unrevoked credential, in one transaction: the successor, or None without.
+        decide: Callable[[Principal | None, Credential, Credential | None], Rotation],
+        author: Author,
+    ) -> Outcome[Credential]:
+        """Replace a credential: the successor.
 
-        ``decide`` is called with the credential and the successor that it has already.
+        ``decide`` is also called with the successor that it has already. AlreadyRotated and
+        KeyExpired, which it raises, are answers of a change that was found already made.
         """
-
-    def keep_head(self, head: Head | None) -> None:
-        """Note how far the audit log goes, after the commit; what fails there is logged."""

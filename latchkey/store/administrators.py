@@ -1,6 +1,7 @@
 """The store of administrators: every query about them, their sessions and the set-up link.
 
-What happens is written to the audit log in its transaction, by the record that comes with it.
+What happens is written to the audit log in its transaction, by the record that comes with it, and
+is returned to be published.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from sqlalchemy.exc import IntegrityError
 
 from latchkey.credentials.administrators import Administrator, ConsoleSession
 from latchkey.credentials.audit import Record
-from latchkey.store.audit import Audited, AuditLog
+from latchkey.credentials.publishing import Made, Outcome, Publication
+from latchkey.store.audit import AuditLog
 from latchkey.store.rows import from_milliseconds, from_milliseconds_or_none, to_milliseconds
 from latchkey.store.sqlite.connections import Connections
 from latchkey.store.tables import administrator, console_session, set_up_link
+from latchkey.store.transactions import commit
 
 _BATCH = 1_000
 
@@ -65,45 +68,53 @@ class AdministratorStore:
 
     def add(
         self, name: str, password_hash: str, now: datetime, record: Record
-    ) -> Administrator | None:
+    ) -> Outcome[Administrator | None]:
         """A new administrator; None where the name is taken."""
-        with self._audit.writing() as audited:
-            return _add(audited, name, password_hash, now, record)
+        return commit(
+            self._connections,
+            lambda connection: self._add(connection, name, password_hash, now, record),
+        )
 
-    def remove(self, name: str, record: Record) -> bool:
+    def remove(self, name: str, record: Record) -> Outcome[bool]:
         """Remove an administrator and end the sessions; False where there is none."""
         removal = (
             delete(administrator).where(administrator.c.name == name).returning(administrator.c.id)
         )
-        with self._audit.writing() as audited:
-            found = audited.connection.execute(removal).scalar_one_or_none()
-            if found is None:
-                return False
-            _end_all(audited.connection, found)
-            audited.record(record)
-            return True
 
-    def disable(self, name: str, now: datetime, record: Record) -> bool:
+        def transaction(connection: Connection) -> Made[bool]:
+            found = connection.execute(removal).scalar_one_or_none()
+            if found is None:
+                return Made(False)
+            _end_all(connection, found)
+            return Made(True, self._recorded(connection, record))
+
+        return commit(self._connections, transaction)
+
+    def disable(self, name: str, now: datetime, record: Record) -> Outcome[bool]:
         """Disable an administrator and end the sessions; False where there is none."""
         return self._set_disabled(name, to_milliseconds(now), record)
 
-    def enable(self, name: str, record: Record) -> bool:
+    def enable(self, name: str, record: Record) -> Outcome[bool]:
         """Enable an administrator again; False where there is none."""
         return self._set_disabled(name, None, record)
 
-    def set_password(self, administrator_id: int, password_hash: str, record: Record) -> bool:
+    def set_password(
+        self, administrator_id: int, password_hash: str, record: Record
+    ) -> Outcome[bool]:
         """Replace a password and end the sessions; False if there is nobody."""
         change = (
             update(administrator)
             .where(administrator.c.id == administrator_id)
             .values(password_hash=password_hash)
         )
-        with self._audit.writing() as audited:
-            if not audited.connection.execute(change).rowcount:
-                return False
-            _end_all(audited.connection, administrator_id)
-            audited.record(record)
-            return True
+
+        def transaction(connection: Connection) -> Made[bool]:
+            if not connection.execute(change).rowcount:
+                return Made(False)
+            _end_all(connection, administrator_id)
+            return Made(True, self._recorded(connection, record))
+
+        return commit(self._connections, transaction)
 
     def renew_hash(self, found: Administrator, password_hash: str) -> None:
         """Replace a hash by another of the same password, unless that has changed since."""
@@ -127,7 +138,7 @@ class AdministratorStore:
         oldest: datetime,
         unseen: datetime,
         record: Record | None,
-    ) -> bool:
+    ) -> Outcome[bool]:
         """Begin a session, and delete those that have ended: begun or last seen before then.
 
         False where the administrator is gone or disabled, or has another password by now.
@@ -151,14 +162,17 @@ class AdministratorStore:
             seen_at=moment,
             messages="",
         )
-        with self._audit.writing() as audited:
-            if not audited.connection.execute(signed_in).rowcount:
-                return False
-            audited.connection.execute(ended)
-            audited.connection.execute(begun)
-            if record is not None:
-                audited.record(record)
-            return True
+
+        def transaction(connection: Connection) -> Made[bool]:
+            if not connection.execute(signed_in).rowcount:
+                return Made(False)
+            connection.execute(ended)
+            connection.execute(begun)
+            if record is None:
+                return Made(True)
+            return Made(True, self._recorded(connection, record))
+
+        return commit(self._connections, transaction)
 
     def session(self, token_hash: bytes) -> ConsoleSession | None:
         """The session with this hash, of an administrator who is not disabled."""
@@ -191,22 +205,29 @@ class AdministratorStore:
         """Set what the next page of a session tells."""
         self._update_session(token_hash, messages=json.dumps(messages) if messages else "")
 
-    def end_session(self, token_hash: bytes, record: Record) -> None:
+    def end_session(self, token_hash: bytes, record: Record) -> Outcome[None]:
         """End one session, if it has not ended."""
         ended = delete(console_session).where(console_session.c.token_hash == token_hash)
-        with self._audit.writing() as audited:
-            if audited.connection.execute(ended).rowcount:
-                audited.record(record)
 
-    def end_sessions(self, administrator_id: int, record: Record) -> int:
+        def transaction(connection: Connection) -> Made[None]:
+            if not connection.execute(ended).rowcount:
+                return Made(None)
+            return Made(None, self._recorded(connection, record))
+
+        return commit(self._connections, transaction)
+
+    def end_sessions(self, administrator_id: int, record: Record) -> Outcome[int]:
         """End every session of an administrator; how many there were."""
-        with self._audit.writing() as audited:
-            audited.record(record)
-            return _end_all(audited.connection, administrator_id)
 
-    def record(self, record: Record) -> None:
+        def transaction(connection: Connection) -> Made[int]:
+            ended = _end_all(connection, administrator_id)
+            return Made(ended, self._recorded(connection, record))
+
+        return commit(self._connections, transaction)
+
+    def record(self, record: Record) -> Outcome[None]:
         """Write down what changes nothing, as a sign-in that was refused."""
-        self._audit.record(record)
+        return self._audit.record(record)
 
     # ---- The set-up link
 
@@ -230,29 +251,34 @@ class AdministratorStore:
 
     def set_up(
         self, token_hash: bytes, name: str, password_hash: str, now: datetime, record: Record
-    ) -> Administrator | None:
+    ) -> Outcome[Administrator | None]:
         """Use the set-up link up, for the first administrator; None where it cannot be used."""
-        with self._audit.writing() as audited:
-            if not _is_offered(audited.connection, token_hash, now):
-                return None
-            audited.connection.execute(delete(set_up_link))
-            return _add(audited, name, password_hash, now, record)
 
-    def _set_disabled(self, name: str, disabled_at: int | None, record: Record) -> bool:
+        def transaction(connection: Connection) -> Made[Administrator | None]:
+            if not _is_offered(connection, token_hash, now):
+                return Made(None)
+            connection.execute(delete(set_up_link))
+            return self._add(connection, name, password_hash, now, record)
+
+        return commit(self._connections, transaction)
+
+    def _set_disabled(self, name: str, disabled_at: int | None, record: Record) -> Outcome[bool]:
         change = (
             update(administrator)
             .where(administrator.c.name == name)
             .values(disabled_at=disabled_at)
             .returning(administrator.c.id)
         )
-        with self._audit.writing() as audited:
-            found = audited.connection.execute(change).scalar_one_or_none()
+
+        def transaction(connection: Connection) -> Made[bool]:
+            found = connection.execute(change).scalar_one_or_none()
             if found is None:
-                return False
+                return Made(False)
             if disabled_at is not None:
-                _end_all(audited.connection, found)
-            audited.record(record)
-            return True
+                _end_all(connection, found)
+            return Made(True, self._recorded(connection, record))
+
+        return commit(self._connections, transaction)
 
     def _update_session(self, token_hash: bytes, **values: object) -> None:
         change = (
@@ -263,19 +289,21 @@ class AdministratorStore:
         with self._connections.writing() as connection:
             connection.execute(change)
 
+    def _add(
+        self, connection: Connection, name: str, password_hash: str, now: datetime, record: Record
+    ) -> Made[Administrator | None]:
+        new = insert(administrator).values(
+            name=name, password_hash=password_hash, created_at=to_milliseconds(now)
+        )
+        try:
+            made = connection.execute(new.returning(administrator)).one()
+        except IntegrityError:
+            return Made(None)
+        return Made(_administrator(made), self._recorded(connection, record))
 
-def _add(
-    audited: Audited, name: str, password_hash: str, now: datetime, record: Record
-) -> Administrator | None:
-    new = insert(administrator).values(
-        name=name, password_hash=password_hash, created_at=to_milliseconds(now)
-    )
-    try:
-        made = audited.connection.execute(new.returning(administrator)).one()
-    except IntegrityError:
-        return None
-    audited.record(record)
-    return _administrator(made)
+    def _recorded(self, connection: Connection, record: Record) -> Publication:
+        """Add a row of the audit log, in the transaction: what is to be published of it."""
+        return Publication(head=self._audit.append(connection, record))
 
 
 def _any(connection: Connection) -> bool:

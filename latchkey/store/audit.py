@@ -8,7 +8,7 @@ Rows are read whatever somebody put there: what is wrong has to be found, and st
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,12 +18,14 @@ from sqlalchemy import Connection, Select, func, insert, select
 
 from latchkey.credentials.audit import NO_ROWS, Entry, Head, Record, blob_of, text_of
 from latchkey.credentials.audit_check import Verification, verify
+from latchkey.credentials.publishing import Made, Outcome, Publication
 from latchkey.errors import StoreError
 from latchkey.store.audit_births import births_of
 from latchkey.store.audit_head import PATIENCE, HeadBusy, HeadUnusable, Seal
 from latchkey.store.rows import to_milliseconds
 from latchkey.store.sqlite.connections import Connections
 from latchkey.store.tables import audit
+from latchkey.store.transactions import commit
 
 _BATCH = 1_000
 _LARGEST_NUMBER = 2**63 - 1
@@ -68,19 +70,6 @@ class Filter:
 EVERYTHING = Filter()
 
 
-class Audited:
-    """A transaction that changes something, and what it writes down of that."""
-
-    def __init__(self, audit_log: AuditLog, connection: Connection) -> None:
-        self.connection = connection
-        self.head: Head | None = None
-        self._log = audit_log
-
-    def record(self, record: Record) -> None:
-        """Add a row to the log, in this transaction."""
-        self.head = self._log.append(self.connection, record)
-
-
 class AuditLog:
     """The log of one database. Its methods raise StoreError when the database fails."""
 
@@ -90,29 +79,28 @@ class AuditLog:
         # The head that could not be kept, because another process had locked its file.
         self._owed: Head | None = None
 
-    @contextmanager
-    def writing(self) -> Iterator[Audited]:
-        """A BEGIN IMMEDIATE transaction, committed at the end of the block, with its records.
-
-        For what no cache knows of, such as administrators; it may record nothing.
-        """
-        with self.unkept() as audited:
-            yield audited
-        self.keep(audited.head)
-
-    @contextmanager
-    def unkept(self) -> Iterator[Audited]:
-        """The same without keeping the head: for who replaces that by one that does not follow."""
-        with self._connections.writing() as connection:
-            yield Audited(self, connection)
-
-    def record(self, record: Record) -> None:
+    def record(self, record: Record) -> Outcome[None]:
         """Write down what changes nothing else in the database."""
-        with self.writing() as audited:
-            audited.record(record)
+        return commit(
+            self._connections,
+            lambda connection: Made(None, Publication(head=self.append(connection, record))),
+        )
+
+    def record_new_end(self, decide: Callable[[], Record]) -> Outcome[Head]:
+        """Write down that the log goes on otherwise than the head that is kept says.
+
+        ``decide`` is called with the write lock, so no row is added meanwhile. The new head
+        replaces the one that is kept.
+        """
+
+        def transaction(connection: Connection) -> Made[Head]:
+            head = self.append(connection, decide())
+            return Made(head, Publication(head=head, replaces_head=True))
+
+        return commit(self._connections, transaction)
 
     def append(self, connection: Connection, record: Record) -> Head:
-        """Add a row in a transaction that has the write lock; whoever commits it calls ``keep``."""
+        """Add a row in a transaction that has the write lock; the head to publish."""
         if self._seal is None:
             raise StoreError("nothing is changed without the key of the audit log")
         last = _last(connection)
@@ -134,14 +122,14 @@ class AuditLog:
         connection.execute(insert(audit), {**row, "mac": mac})
         return Head(entry.number, mac)
 
-    def keep(self, head: Head | None) -> None:
-        """Note after a commit, outside the database, how far the log goes; None: no rows of it.
+    def keep(self, head: Head) -> None:
+        """Note after a commit, outside the database, how far the log goes.
 
         What was committed stands, whatever happens here: a fault is logged, and the next head
         replaces the missing one. Where another process keeps the file locked, one round of changes
         waits for it, and those after it do not until the lock can be had again.
         """
-        if head is None or self._seal is None:
+        if self._seal is None:
             return
         places = self._connections.places
         place = places.take() if self._owed is None else None
@@ -162,7 +150,17 @@ class AuditLog:
 
     def catch_up(self) -> None:
         """Keep the head that had to be left, if there is one."""
-        self.keep(self._owed)
+        if self._owed is not None:
+            self.keep(self._owed)
+
+    def replace(self, head: Head) -> None:
+        """Note a head that the one before need not lead to: the operator says that it holds.
+
+        Raises HeadUnusable where it cannot be written.
+        """
+        if self._seal is None:
+            raise StoreError("no head is kept without the key of the audit log")
+        self._seal.head.replace(head)
 
     def behind_head(self) -> str | None:
         """What is wrong where the log lacks the row that the head names; None where it has it.

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from latchkey.credentials.audit import Head, Record, Trail
+from latchkey.credentials.audit import Action, Record
+from latchkey.credentials.callers import Author
 from latchkey.credentials.models import (
     Change,
     Credential,
     Mode,
     NewCredential,
+    Principal,
     Rotation,
     Verifier,
 )
-from latchkey.errors import AlreadyRotated, DuplicateApiKey, KeyExpired
+from latchkey.credentials.publishing import Made, Outcome, Publication, Refusal
+from latchkey.errors import (
+    AlreadyRotated,
+    AuthenticationError,
+    CredentialNotFound,
+    DuplicateApiKey,
+    InsufficientScope,
+    KeyExpired,
+)
 from latchkey.store.administrators import AdministratorStore
 from latchkey.store.audit import AuditLog
 from latchkey.store.audit_head import Seal
@@ -35,9 +45,11 @@ from latchkey.store.rows import (
 )
 from latchkey.store.sqlite.connections import Connections, translated
 from latchkey.store.tables import credential
+from latchkey.store.transactions import commit
 from latchkey.store.usage import UsageStore
 
 _FIND = select(credential).where(credential.c.api_key == bindparam("api_key"))
+_FIND_IN_MODE = _FIND.where(credential.c.mode == bindparam("mode"))
 
 
 class Store:
@@ -47,7 +59,7 @@ class Store:
     never remembered, so the next call tries again. ``usage`` keeps what the use of credentials
     comes to, ``listing`` finds and sorts them for a person, ``administrators`` who may sign in to
     the console. Every change of a credential adds rows to ``invalidations`` and to ``audit`` in its
-    own transaction, and says in its trail which.
+    own transaction, and returns what has to be published of it; see the domain's CredentialStore.
     """
 
     def __init__(
@@ -105,44 +117,55 @@ class Store:
         with self._connections.reading() as connection:
             return [credential_of(row) for row in connection.execute(query)]
 
-    def add(self, new: NewCredential, trail: Trail) -> Credential:
-        """Store a new credential; when it returns, it survives a power cut.
+    def add(
+        self,
+        decide: Callable[[Principal | None], NewCredential],
+        action: Action,
+        author: Author,
+    ) -> Outcome[Credential]:
+        """Store what ``decide`` makes; when it returns, it survives a power cut.
 
-        Raises DuplicateApiKey if the key exists, revoked or not.
+        Refused with DuplicateApiKey if the key exists, revoked or not.
         """
-        with self._connections.writing(trail.commits) as connection:
-            added = self._add(connection, new, trail)
-            self._record(connection, trail, new.created_at, added.api_key, terms_of(added))
-            return added
 
-    def revoke(self, api_key: str, mode: Mode | None, now: datetime, trail: Trail) -> bool:
-        """Mark a credential as revoked at ``now``; False if none of ``mode`` is there to revoke."""
-        with self._connections.writing(trail.commits) as connection:
-            found = _changeable(connection, api_key, mode, trail)
-            if found is None:
-                return False
-            _update(connection, found, {"revoked_at": to_milliseconds(now)}, now, trail)
-            self._record(connection, trail, now, api_key, {})
-            return True
+        def transaction(connection: Connection) -> Made[Credential]:
+            new = decide(_caller_now(connection, author))
+            added = _add(connection, new)
+            rows = [log_invalidation(connection, added.lookup, new.created_at)]
+            record = Record(new.created_at, action, author.actor, added.api_key, terms_of(added))
+            return self._made(connection, added, [added.lookup], rows, record)
+
+        return commit(self._connections, transaction)
+
+    def revoke(
+        self, api_key: str, mode: Mode | None, now: datetime, author: Author
+    ) -> Outcome[Credential]:
+        """Mark a credential of ``mode`` as revoked at ``now``."""
+
+        def transaction(connection: Connection) -> Made[Credential]:
+            _caller_now(connection, author)
+            found = _changeable(connection, api_key, mode)
+            revoked = _update(connection, found, {"revoked_at": to_milliseconds(now)})
+            rows = [log_invalidation(connection, found.lookup, now)]
+            record = Record(now, Action.KEY_REVOKE, author.actor, api_key)
+            return self._made(connection, revoked, [found.lookup], rows, record)
+
+        return commit(self._connections, transaction)
 
     def change(
         self,
         api_key: str,
         mode: Mode | None,
         now: datetime,
-        decide: Callable[[Credential], Change],
-        trail: Trail,
-    ) -> Credential | None:
-        """Give an unrevoked credential of ``mode`` new terms; None if there is none.
+        decide: Callable[[Principal | None, Credential], Change],
+        author: Author,
+    ) -> Outcome[Credential]:
+        """Give an unrevoked credential of ``mode`` the terms that ``decide`` says."""
 
-        ``decide`` is called within the transaction with the credential as it is, and says what
-        becomes of it; what it raises leaves everything as it was.
-        """
-        with self._connections.writing(trail.commits) as connection:
-            found = _changeable(connection, api_key, mode, trail)
-            if found is None:
-                return None
-            change = decide(found)
+        def transaction(connection: Connection) -> Made[Credential]:
+            caller = _caller_now(connection, author)
+            found = _changeable(connection, api_key, mode)
+            change = decide(caller, found)
             values: dict[str, object] = {}
             if change.name is not None:
                 values["name"] = change.name
@@ -150,49 +173,51 @@ class Store:
                 values["scopes"] = scopes_text(change.scopes)
             if change.sets_expiry:
                 values["expires_at"] = to_milliseconds_or_none(change.expires_at)
-            changed = _update(connection, found, values, now, trail)
-            self._record(connection, trail, now, api_key, difference(found, changed))
-            return changed
+            changed = _update(connection, found, values)
+            rows = [log_invalidation(connection, found.lookup, now)]
+            record = Record(
+                now, Action.KEY_CHANGE, author.actor, api_key, difference(found, changed)
+            )
+            return self._made(connection, changed, [found.lookup], rows, record)
+
+        return commit(self._connections, transaction)
 
     def rotate(
         self,
         api_key: str,
         mode: Mode | None,
         now: datetime,
-        decide: Callable[[Credential, Credential | None], Rotation],
-        trail: Trail,
-    ) -> Credential | None:
-        """Replace an unrevoked credential of ``mode`` by a successor; None if there is none.
+        decide: Callable[[Principal | None, Credential, Credential | None], Rotation],
+        author: Author,
+    ) -> Outcome[Credential]:
+        """Replace an unrevoked credential of ``mode``: the successor.
 
-        ``decide`` is called within the transaction with the credential and the successor that it
-        has already, if any; what it raises leaves everything as it was. The answer is the new
-        successor, which survives a power cut as the old one's new end does.
+        It survives a power cut as the old one's new end does.
         """
-        with self._connections.writing(trail.commits) as connection:
-            found = _changeable(connection, api_key, mode, trail)
-            if found is None:
-                return None
+
+        def transaction(connection: Connection) -> Made[Credential]:
+            caller = _caller_now(connection, author)
+            found = _changeable(connection, api_key, mode)
             former = None if found.rotated_to is None else _find(connection, found.rotated_to)
             try:
-                rotation = decide(found, former)
-            except (AlreadyRotated, KeyExpired):
-                trail.made_before.append(found.lookup)
-                raise
-            successor = self._add(connection, rotation.successor, trail)
+                rotation = decide(caller, found, former)
+            except (AlreadyRotated, KeyExpired) as error:
+                raise Refusal(error, [found.lookup]) from None
+            successor = _add(connection, rotation.successor)
             values: dict[str, object] = {
                 "expires_at": to_milliseconds_or_none(rotation.expires_at),
                 "rotated_to": successor.api_key,
             }
             if found.rotated_to is None:
                 values["original_expires_at"] = to_milliseconds_or_none(found.expires_at)
-            changed = _update(connection, found, values, now, trail)
+            changed = _update(connection, found, values)
+            lookups = [successor.lookup, found.lookup]
+            rows = [log_invalidation(connection, lookup, now) for lookup in lookups]
             detail = {**difference(found, changed), "successor": successor.api_key}
-            self._record(connection, trail, now, api_key, detail)
-            return successor
+            record = Record(now, Action.KEY_ROTATE, author.actor, api_key, detail)
+            return self._made(connection, successor, lookups, rows, record)
 
-    def keep_head(self, head: Head | None) -> None:
-        """Note outside the database how far the audit log goes; after the commit."""
-        self.audit.keep(head)
+        return commit(self._connections, transaction)
 
     def count(self, mode: Mode) -> int:
         """How many credentials of ``mode`` there are, revoked ones included."""
@@ -217,60 +242,61 @@ class Store:
         """Close the connections, all idle by now; the store opens new ones if it is used again."""
         self._connections.close()
 
-    def _add(self, connection: Connection, new: NewCredential, trail: Trail) -> Credential:
-        try:
-            row = connection.execute(insert(credential).returning(credential), values_of(new)).one()
-        except IntegrityError:
-            trail.made_before.append(new.lookup)
-            raise DuplicateApiKey from None
-        _log(connection, new.lookup, new.created_at, trail)
-        return credential_of(row)
-
-    def _record(
+    def _made(
         self,
         connection: Connection,
-        trail: Trail,
-        now: datetime,
-        subject: str,
-        detail: dict[str, object],
-    ) -> None:
-        record = Record(now, trail.action, trail.actor, subject, detail)
-        trail.head = self.audit.append(connection, record)
+        result: Credential,
+        lookups: Sequence[str],
+        rows: Sequence[int],
+        record: Record,
+    ) -> Made[Credential]:
+        """The end of each transaction: the row of the audit log, and what is to be published."""
+        head = self.audit.append(connection, record)
+        return Made(result, Publication(lookups, rows, head))
 
 
-def _find(connection: Connection, api_key: str) -> Credential | None:
-    row = connection.execute(_FIND, {"api_key": api_key}).one_or_none()
+def _caller_now(connection: Connection, author: Author) -> Principal | None:
+    """The key that makes a change as it is in the transaction; None where none makes it."""
+    if author.caller is None:
+        return None
+    found = _find(connection, author.caller.api_key)
+    try:
+        return author.confirm(found)
+    except (AuthenticationError, InsufficientScope) as error:
+        # The check let it pass, so what is remembered of it is older than its row.
+        raise Refusal(error, [] if found is None else [found.lookup]) from None
+
+
+def _find(connection: Connection, api_key: str, mode: Mode | None = None) -> Credential | None:
+    query, values = _FIND, {"api_key": api_key}
+    if mode is not None:
+        query, values = _FIND_IN_MODE, {"api_key": api_key, "mode": mode}
+    row = connection.execute(query, values).one_or_none()
     return None if row is None else credential_of(row)
 
 
-def _changeable(
-    connection: Connection, api_key: str, mode: Mode | None, trail: Trail
-) -> Credential | None:
-    found = _find(connection, api_key)
-    if found is None or mode not in (None, found.mode):
-        return None
+def _changeable(connection: Connection, api_key: str, mode: Mode | None) -> Credential:
+    """The unrevoked credential of ``mode`` that is to be changed."""
+    found = _find(connection, api_key, mode)
+    if found is None:
+        raise CredentialNotFound
     if found.revoked_at is not None:
         # The process that revoked it may have died before it invalidated.
-        trail.made_before.append(found.lookup)
-        return None
+        raise Refusal(CredentialNotFound(), [found.lookup])
     return found
 
 
-def _update(
-    connection: Connection,
-    found: Credential,
-    values: dict[str, object],
-    now: datetime,
-    trail: Trail,
-) -> Credential:
-    """Write new values of a credential and log the invalidation, also where nothing differs."""
-    _log(connection, found.lookup, now, trail)
+def _add(connection: Connection, new: NewCredential) -> Credential:
+    try:
+        row = connection.execute(insert(credential).returning(credential), values_of(new)).one()
+    except IntegrityError:
+        raise Refusal(DuplicateApiKey(), [new.lookup]) from None
+    return credential_of(row)
+
+
+def _update(connection: Connection, found: Credential, values: dict[str, object]) -> Credential:
+    """Write new values of a credential."""
     if not values:
         return found
     change = update(credential).where(credential.c.id == found.id).values(**values)
     return credential_of(connection.execute(change.returning(credential)).one())
-
-
-def _log(connection: Connection, lookup: str, now: datetime, trail: Trail) -> None:
-    trail.lookups.append(lookup)
-    trail.invalidations.append(log_invalidation(connection, lookup, now))

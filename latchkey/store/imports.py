@@ -10,13 +10,15 @@ from sqlalchemy import Connection, Select, func, insert, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 
-from latchkey.credentials.audit import Head, Record, Trail
+from latchkey.credentials.audit import Action, Actor, Record
 from latchkey.credentials.models import NewCredential, Verifier
+from latchkey.credentials.publishing import Made, Outcome, Publication, Refusal
 from latchkey.errors import DuplicateApiKey
 from latchkey.store.audit import AuditLog
 from latchkey.store.rows import to_milliseconds, values_of, verifier_of
 from latchkey.store.sqlite.connections import Connections, translated
 from latchkey.store.tables import credential, invalidation
+from latchkey.store.transactions import commit
 
 _BATCH = 10_000
 _ADDED_AT_ONCE = 10_000
@@ -57,9 +59,9 @@ class ImportedCredentials:
         new: Sequence[NewCredential],
         left_out: Callable[[Collection[bytes]], Collection[bytes]],
         detail: dict[str, object],
-        trail: Trail,
+        actor: Actor,
         progress: Callable[[int], None],
-    ) -> list[NewCredential]:
+    ) -> Outcome[list[NewCredential]]:
         """Store them in one transaction, or none; see the domain's ImportStore.
 
         The audit log gets one row: ``detail``, how many there are, and their ids.
@@ -68,28 +70,37 @@ class ImportedCredentials:
         # all that does not need the lock is done before.
         there = list(self._read(_HASHES))
         last_seen = there[-1][0] if there else 0
-        new = _without(new, left_out({token_hash for _, token_hash in there}))
-        rows, notes = _rows_of(new)
-        if not new:
-            return new
-        trail.lookups.extend(one.lookup for one in new)
-        with self._connections.writing(trail.commits) as connection:
+        try:
+            early = left_out({token_hash for _, token_hash in there})
+        except Refusal as refusal:
+            return refusal.refused
+        remaining = _without(new, early)
+        made_before = [token_hash.hex() for token_hash in early]
+        if not remaining:
+            return Made(remaining, Publication(made_before))
+        prepared = _rows_of(remaining)
+
+        def transaction(connection: Connection) -> Made[list[NewCredential]]:
+            added, rows = remaining, prepared
             # Rows are never deleted, and a hash does not change: what came since is enough.
             since = connection.execute(_HASHES.where(credential.c.id > last_seen))
             if late := left_out({row[1] for row in since}):
-                new = _without(new, late)
-                rows, notes = _rows_of(new)
-            if not new:
-                return new
-            _add(connection, rows, notes, progress)
+                added = _without(remaining, late)
+                rows = _rows_of(added)
+            lookups = [*made_before, *(token_hash.hex() for token_hash in late)]
+            if not added:
+                return Made(added, Publication(lookups))
+            lookups += [one.lookup for one in added]
+            _add(connection, *rows, progress)
             # AUTOINCREMENT, and nobody else writes meanwhile: the last so many are these.
             last_id = connection.execute(select(func.max(credential.c.id))).scalar_one()
             last = connection.execute(select(func.max(invalidation.c.id))).scalar_one()
-            trail.invalidations.extend(range(last - len(new) + 1, last + 1))
-            ids = {"count": len(new), "first_id": last_id - len(new) + 1, "last_id": last_id}
-            record = Record(new[0].created_at, trail.action, trail.actor, None, {**detail, **ids})
-            trail.head = self._audit.append(connection, record)
-        return new
+            ids = {"count": len(added), "first_id": last_id - len(added) + 1, "last_id": last_id}
+            record = Record(added[0].created_at, Action.KEY_IMPORT, actor, None, {**detail, **ids})
+            head = self._audit.append(connection, record)
+            return Made(added, Publication(lookups, range(last - len(added) + 1, last + 1), head))
+
+        return commit(self._connections, transaction)
 
     def _read(self, query: Select[Any]) -> Iterator[tuple[int, bytes]]:
         """Rows of a query with the id first, in its order, in batches of reads."""
@@ -102,10 +113,6 @@ class ImportedCredentials:
             if len(rows) < _BATCH:
                 return
             after = rows[-1][0]
-
-    def keep_head(self, head: Head | None) -> None:
-        """Note outside the database how far the audit log goes; after the commit."""
-        self._audit.keep(head)
 
 
 def _without(new: Sequence[NewCredential], hashes: Collection[bytes]) -> list[NewCredential]:

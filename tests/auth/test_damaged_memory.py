@@ -13,7 +13,7 @@ from latchkey.box.sightings import Sightings, recent_sightings
 from latchkey.box.use_counts import LiveTallies
 from latchkey.box.worker_metrics import BLOCK_SIZE
 from latchkey.credentials.service import utc_now
-from tests.support.audited import new_trail
+from tests.support.audited import add, revoke
 from tests.support.auth.shared_box import SharedBox, through
 from tests.support.auth.upkeep_box import UpkeepBox
 from tests.support.auth.worker import api_key
@@ -91,7 +91,7 @@ def test_damaged_addresses_are_left_out(upkeep_box: UpkeepBox, content: bytes) -
 def test_a_damaged_row_does_not_keep_others_from_the_database(
     upkeep_box: UpkeepBox, field: Use, value: int
 ) -> None:
-    damaged, whole = (upkeep_box.store.add(new_credential(), new_trail()) for _ in range(2))
+    damaged, whole = (add(upkeep_box.store, new_credential()) for _ in range(2))
     upkeep_box.shared.uses.put(damaged.id, field, value)
     upkeep_box.shared.count_use(whole.id)
     upkeep_box.flush().run()
@@ -100,7 +100,7 @@ def test_a_damaged_row_does_not_keep_others_from_the_database(
 
 
 def test_a_damaged_time_does_not_put_flushes_off(upkeep_box: UpkeepBox) -> None:
-    added = upkeep_box.store.add(new_credential(), new_trail())
+    added = add(upkeep_box.store, new_credential())
     upkeep_box.shared.count_use(added.id)
     upkeep_box.shared.words.raise_to(Word.FLUSH_DUE, (1 << 64) - 1)
     upkeep_box.flush().run_if_due()
@@ -109,10 +109,10 @@ def test_a_damaged_time_does_not_put_flushes_off(upkeep_box: UpkeepBox) -> None:
 
 def test_a_damaged_place_in_the_log_is_noticed(upkeep_box: UpkeepBox) -> None:
     """What a killed process changed is still invalidated."""
-    added = upkeep_box.store.add(new_credential(), new_trail())
+    added = add(upkeep_box.store, new_credential())
     upkeep_box.replay.run()
     upkeep_box.shared.words.raise_to(Word.REPLAYED, 1 << 40)
-    upkeep_box.store.revoke(added.api_key, None, utc_now(), new_trail())
+    revoke(upkeep_box.store, added.api_key, None, utc_now())
     before = upkeep_box.generation(added.lookup)
     upkeep_box.replay.run()
     assert upkeep_box.generation(added.lookup) > before

@@ -11,8 +11,9 @@ import pytest
 
 from latchkey.box.replay import Replay
 from latchkey.credentials.models import Change
+from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import CredentialService, utc_now
-from tests.support.audited import TESTER, new_trail
+from tests.support.audited import TESTER, add, revoke
 from tests.support.auth.upkeep_box import UpkeepBox
 from tests.support.auth.worker import derive
 from tests.support.credentials.office import KEYS, NEW
@@ -21,18 +22,18 @@ from tests.support.store.new_credentials import new_credential
 
 def test_what_was_only_committed_is_invalidated(upkeep_box: UpkeepBox) -> None:
     """As by a revoker that was killed before it came to that."""
-    added = upkeep_box.store.add(new_credential(), new_trail())
+    added = add(upkeep_box.store, new_credential())
     before = upkeep_box.generation(added.lookup)
     upkeep_box.replay.run()
     assert upkeep_box.generation(added.lookup) == before + 1
-    upkeep_box.store.revoke(added.api_key, None, utc_now(), new_trail())
+    revoke(upkeep_box.store, added.api_key, None, utc_now())
     upkeep_box.replay.run()
     assert upkeep_box.generation(added.lookup) == before + 2
     assert upkeep_box.replayed == 2
 
 
 def test_what_is_replayed_is_not_replayed_again(upkeep_box: UpkeepBox) -> None:
-    added = upkeep_box.store.add(new_credential(), new_trail())
+    added = add(upkeep_box.store, new_credential())
     upkeep_box.replay.run()
     before = upkeep_box.generation(added.lookup)
     for _ in range(3):
@@ -53,7 +54,7 @@ def test_what_its_maker_invalidated_is_not_replayed(upkeep_box: UpkeepBox) -> No
 
 def test_a_gap_is_replayed_with_all_that_follows(upkeep_box: UpkeepBox) -> None:
     upkeep_box.replay.run()
-    silent = upkeep_box.store.add(new_credential(), new_trail())
+    silent = add(upkeep_box.store, new_credential())
     spoken = upkeep_box.service.issue(name="x", caller=None, by=TESTER).credential
     assert upkeep_box.replayed == 0
     before = upkeep_box.generation(silent.lookup), upkeep_box.generation(spoken.lookup)
@@ -79,14 +80,14 @@ def test_a_log_that_is_longer_than_one_part(upkeep_box: UpkeepBox) -> None:
 
 def test_a_log_that_was_shortened_goes_on(upkeep_box: UpkeepBox) -> None:
     for _ in range(5):
-        upkeep_box.store.add(new_credential(), new_trail())
+        add(upkeep_box.store, new_credential())
     upkeep_box.replay.run()
     upkeep_box.store.invalidations.prune(utc_now() + timedelta(days=1), below=upkeep_box.replayed)
     before = upkeep_box.shared.stripes.generation("live_other")
     upkeep_box.replay.run()
     assert upkeep_box.replayed == 5
     assert upkeep_box.shared.stripes.generation("live_other") == before
-    added = upkeep_box.store.add(new_credential(), new_trail())
+    added = add(upkeep_box.store, new_credential())
     upkeep_box.replay.run()
     assert upkeep_box.replayed == 6
     assert upkeep_box.generation(added.lookup) >= 1
@@ -96,9 +97,9 @@ def test_an_older_database_in_its_place_ends_everything(
     upkeep_box: UpkeepBox, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its log ends before what is replayed already, so none of its next rows would be."""
-    kept = upkeep_box.store.add(new_credential(), new_trail())
+    kept = add(upkeep_box.store, new_credential())
     for _ in range(3):
-        upkeep_box.store.add(new_credential(), new_trail())
+        add(upkeep_box.store, new_credential())
     upkeep_box.replay.run()
     with closing(sqlite3.connect(upkeep_box.path, isolation_level=None)) as connection:
         connection.execute("DELETE FROM invalidation WHERE id > 1")
@@ -110,7 +111,7 @@ def test_an_older_database_in_its_place_ends_everything(
     assert upkeep_box.shared.stripes.generation("live_other") == before + 1
     assert upkeep_box.replayed == 1
     before = upkeep_box.generation(kept.lookup)
-    upkeep_box.store.revoke(kept.api_key, None, utc_now(), new_trail())
+    revoke(upkeep_box.store, kept.api_key, None, utc_now())
     upkeep_box.replay.run()
     assert upkeep_box.generation(kept.lookup) > before
 
@@ -124,13 +125,13 @@ def test_a_log_that_took_the_place_of_the_former_and_went_on(
     What was changed there by somebody who was killed is heard of, too.
     """
     for _ in range(4):
-        upkeep_box.store.add(new_credential(), new_trail())
+        add(upkeep_box.store, new_credential())
     upkeep_box.replay.run()
     before = upkeep_box.shared.stripes.generation("live_other")
     with closing(sqlite3.connect(upkeep_box.path, isolation_level=None)) as connection:
         connection.execute("DELETE FROM invalidation WHERE id > 1")
         connection.execute("UPDATE sqlite_sequence SET seq = 1 WHERE name = 'invalidation'")
-    changed = [upkeep_box.store.add(new_credential(), new_trail()) for _ in range(rows - 1)]
+    changed = [add(upkeep_box.store, new_credential()) for _ in range(rows - 1)]
     generations = [upkeep_box.generation(one.lookup) for one in changed]
     upkeep_box.replay.run()
     assert upkeep_box.shared.stripes.generation("live_other") == before + 1
@@ -142,10 +143,10 @@ def test_a_log_that_took_the_place_of_the_former_and_went_on(
 def test_a_place_in_the_log_that_was_deleted_meanwhile(upkeep_box: UpkeepBox) -> None:
     """A worker was stopped for longer than the log is kept; others went on."""
     stopped = Replay(upkeep_box.store.invalidations, upkeep_box.shared)
-    upkeep_box.store.add(new_credential(), new_trail())
+    add(upkeep_box.store, new_credential())
     stopped.run()
     for _ in range(3):
-        upkeep_box.store.add(new_credential(), new_trail())
+        add(upkeep_box.store, new_credential())
     upkeep_box.replay.run()
     upkeep_box.store.invalidations.prune(utc_now() + timedelta(days=1), below=upkeep_box.replayed)
     before = upkeep_box.shared.stripes.generation("live_other")
@@ -166,7 +167,8 @@ def test_what_is_registered_elsewhere_is_no_longer_unknown(upkeep_box: UpkeepBox
     secret = derive(NEW)
     upkeep_box.replay.run()
     before = upkeep_box.generation(secret[3:30])
-    other = CredentialService(upkeep_box.store, KEYS, lambda lookup: None)
+    publisher = Publisher(upkeep_box.store.audit, lambda lookup: None)
+    other = CredentialService(upkeep_box.store, KEYS, publisher)
     other.register(f"ak_{secret[3:30]}", secret, None, by=TESTER)
     upkeep_box.replay.run()
     assert upkeep_box.generation(secret[3:30]) == before + 1

@@ -19,7 +19,7 @@ from latchkey.box.use_counts import LiveTallies
 from latchkey.credentials.models import Tally
 from latchkey.credentials.service import utc_now
 from latchkey.store import Store
-from tests.support.audited import new_trail
+from tests.support.audited import add, revoke
 from tests.support.auth.upkeep_box import UpkeepBox
 from tests.support.auth.worker import PATIENCE, Running, Time
 from tests.support.faults.service_processes import other_process, wait_until
@@ -34,7 +34,7 @@ def nothing() -> None:
 
 
 def test_one_worker_writes_in_each_interval(upkeep_box: UpkeepBox) -> None:
-    added = upkeep_box.store.add(new_credential(), new_trail())
+    added = add(upkeep_box.store, new_credential())
     workers = [upkeep_box.flush() for _ in range(3)]
     for interval in range(1, 4):
         upkeep_box.shared.count_use(added.id)
@@ -52,7 +52,7 @@ def test_one_worker_writes_in_each_interval(upkeep_box: UpkeepBox) -> None:
 
 def test_a_flusher_that_never_comes_back_costs_one_interval(upkeep_box: UpkeepBox) -> None:
     """It was killed, or stopped, after it was elected."""
-    added = upkeep_box.store.add(new_credential(), new_trail())
+    added = add(upkeep_box.store, new_credential())
     upkeep_box.shared.count_use(added.id)
     elected_until = round(upkeep_box.timer.now * 1000) + round(INTERVAL * 1000)
     assert upkeep_box.shared.words.compare_exchange(Word.FLUSH_DUE, 0, elected_until)
@@ -65,7 +65,7 @@ def test_a_flusher_that_never_comes_back_costs_one_interval(upkeep_box: UpkeepBo
 
 
 def test_only_what_moved_is_written(upkeep_box: UpkeepBox) -> None:
-    one, other = (upkeep_box.store.add(new_credential(), new_trail()) for _ in range(2))
+    one, other = (add(upkeep_box.store, new_credential()) for _ in range(2))
     upkeep_box.shared.count_use(one.id)
     assert [tally.credential_id for tally in upkeep_box.tallies.unwritten()] == [one.id]
     upkeep_box.tallies.written(upkeep_box.tallies.unwritten())
@@ -82,7 +82,7 @@ def test_only_what_moved_is_written(upkeep_box: UpkeepBox) -> None:
 
 
 def test_a_failed_flush_is_made_up_for(upkeep_box: UpkeepBox) -> None:
-    added = upkeep_box.store.add(new_credential(), new_trail())
+    added = add(upkeep_box.store, new_credential())
     upkeep_box.store.close()
     upkeep_box.store = Store(f"sqlite:///{upkeep_box.path}", write_timeout=0.05)
     worker = upkeep_box.flush()
@@ -111,7 +111,7 @@ def test_a_backup_that_is_restored_while_serving(upkeep_box: UpkeepBox) -> None:
         tallies,
         timer=upkeep_box.timer,
     )
-    kept = upkeep_box.store.add(new_credential(), new_trail())
+    kept = add(upkeep_box.store, new_credential())
     upkeep_box.shared.count_use(kept.id)
     flush.run()
     backup = upkeep_box.path.with_name("backup")
@@ -120,7 +120,7 @@ def test_a_backup_that_is_restored_while_serving(upkeep_box: UpkeepBox) -> None:
         closing(sqlite3.connect(backup)) as copy,
     ):
         source.backup(copy)
-    lost = upkeep_box.store.add(new_credential(), new_trail())
+    lost = add(upkeep_box.store, new_credential())
     for _ in range(5):
         upkeep_box.shared.count_use(kept.id)
         upkeep_box.shared.count_use(lost.id)
@@ -136,7 +136,7 @@ def test_a_backup_that_is_restored_while_serving(upkeep_box: UpkeepBox) -> None:
     upkeep_box.replay.run()
     flush.run()
     assert upkeep_box.written(kept) == 6
-    heir = upkeep_box.store.add(new_credential(), new_trail())
+    heir = add(upkeep_box.store, new_credential())
     assert heir.id == lost.id
     upkeep_box.shared.count_use(heir.id)
     flush.run()
@@ -147,7 +147,7 @@ def test_the_log_is_shortened_after_a_while(upkeep_box: UpkeepBox) -> None:
     worker = upkeep_box.flush()
     old = utc_now() - timedelta(hours=2)
     for created_at in (old, old, old, utc_now()):
-        upkeep_box.store.add(new_credential(created_at=created_at), new_trail())
+        add(upkeep_box.store, new_credential(created_at=created_at))
     for now in (1, 400, 800):
         upkeep_box.timer.now = 1_000_000 + now
         worker.run_if_due()
@@ -160,7 +160,7 @@ def test_the_log_is_shortened_after_a_while(upkeep_box: UpkeepBox) -> None:
 
 def test_old_hours_are_put_together_after_a_while(upkeep_box: UpkeepBox) -> None:
     """Once a day, by a worker that has lived for some minutes."""
-    added = upkeep_box.store.add(new_credential(), new_trail())
+    added = add(upkeep_box.store, new_credential())
     worker = upkeep_box.flush()
     day = utc_now().replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=92)
     hours = [day + timedelta(hours=hour) for hour in (3, 5)]
@@ -189,11 +189,11 @@ def test_old_hours_are_put_together_after_a_while(upkeep_box: UpkeepBox) -> None
 
 def test_the_thread_replays_and_writes_until_it_is_stopped(upkeep_box: UpkeepBox) -> None:
     upkeep_box.timer = Time(0)
-    added = upkeep_box.store.add(new_credential(), new_trail())
+    added = add(upkeep_box.store, new_credential())
     upkeep = Upkeep(upkeep_box.replay, upkeep_box.flush(), nothing)
     upkeep.start()
     assert upkeep_box.replayed == 1
-    upkeep_box.store.revoke(added.api_key, None, utc_now(), new_trail())
+    revoke(upkeep_box.store, added.api_key, None, utc_now())
     wait_until(lambda: upkeep_box.replayed == 2, "the replay")
     upkeep_box.shared.count_use(added.id)
     upkeep.stop()
@@ -203,7 +203,7 @@ def test_the_thread_replays_and_writes_until_it_is_stopped(upkeep_box: UpkeepBox
 
 def test_a_flush_that_waits_does_not_hold_the_replay_up(upkeep_box: UpkeepBox) -> None:
     """Somebody writes for long: reading goes on, and what was changed before is heard of."""
-    added = upkeep_box.store.add(new_credential(), new_trail())
+    added = add(upkeep_box.store, new_credential())
     upkeep_box.store.close()
     upkeep_box.store = Store(f"sqlite:///{upkeep_box.path}", write_timeout=PATIENCE)
     upkeep_box.replay = Replay(upkeep_box.store.invalidations, upkeep_box.shared)
@@ -246,6 +246,6 @@ def test_a_fault_is_logged_once_and_the_thread_goes_on(
         "invalidations cannot be replayed, which is tried again: "
         "cannot find the database file: No such file or directory"
     ] * 2
-    added = upkeep_box.store.add(new_credential(), new_trail())
+    added = add(upkeep_box.store, new_credential())
     upkeep.replay()
     assert upkeep_box.generation(added.lookup) == 1

@@ -15,7 +15,7 @@ from latchkey.credentials.models import Change
 from latchkey.credentials.service import CredentialService
 from latchkey.errors import AlreadyRotated, InsufficientScope, KeyExpired, StoreError
 from tests.support.audited import TESTER, new_seal
-from tests.support.credentials.office import KEYS, NEW, Office, caller, derived
+from tests.support.credentials.office import KEYS, NEW, Office, derived
 
 READER = frozenset({"account:read"})
 
@@ -63,9 +63,7 @@ def foreign(number: int) -> Foreign:
 
 
 def import_foreign(office: Office, key: Foreign) -> None:
-    import_keys(
-        [key], [], "0" * 64, office.store.imported, office._invalidate, lambda _: None, by=TESTER
-    )
+    import_keys([key], [], "0" * 64, office.store.imported, office.publisher(), by=TESTER)
 
 
 def invalidated(office: Office) -> set[str]:
@@ -97,7 +95,7 @@ def test_a_change_that_the_lock_refuses_invalidates_nothing(
     )
     office.store.close()
     office.store = impatient
-    changes.service = CredentialService(impatient, KEYS, office._invalidate)
+    changes.service = CredentialService(impatient, KEYS, office.publisher())
     with closing(sqlite3.connect(office.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="locked"):
@@ -144,7 +142,7 @@ def execute(office: Office, *statements: str) -> None:
 def test_a_change_that_is_refused_invalidates_nothing(office: Office) -> None:
     """Refused within the transaction, by the terms of the key."""
     changes = Changes(office)
-    reader = caller(READER)
+    reader = office.caller(READER | {"credentials:write"})
     for act in (
         lambda: changes.service.change(changes.old.api_key, Change(name="x"), reader, by=TESTER),
         lambda: changes.service.rotate(changes.old.api_key, reader, by=TESTER),
@@ -159,7 +157,7 @@ def test_a_key_of_the_other_mode_is_not_invalidated(office: Office) -> None:
     changes.revoke()
     office.seen.clear()
     with suppress(Exception):
-        changes.service.revoke(changes.old.api_key, "test", by=TESTER)
+        changes.service.revoke(changes.old.api_key, office.caller(mode="test"), by=TESTER)
     assert office.seen == []
 
 

@@ -10,7 +10,7 @@ import pytest
 from latchkey.credentials.models import Credential, Sighting, Tally
 from latchkey.credentials.usage import UsageReader
 from latchkey.store import Store
-from tests.support.audited import new_trail, open_store
+from tests.support.audited import add, open_store
 from tests.support.database import new_database
 from tests.support.store.new_credentials import NOW, new_credential
 
@@ -45,7 +45,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def credential(store: Store) -> Credential:
-    return store.add(new_credential(), new_trail())
+    return add(store, new_credential())
 
 
 def milliseconds(moment: datetime) -> int:

@@ -192,6 +192,7 @@ _KILLED = """
 import os, signal, sys, time
 from latchkey.config import load_settings
 from latchkey_service.command_user import command_line_user
+from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import CredentialService
 from latchkey.key_files import load_derivation
 from latchkey.key_files import load_seal
@@ -203,7 +204,8 @@ def die(lookup):
     os.kill(os.getpid(), signal.SIGKILL)
 with changing_keys(settings) as shared:
     store = Store(settings.database_url, seal=load_seal(settings))
-    service = CredentialService(store, load_derivation(settings), die)
+    publisher = Publisher(store.audit, die)
+    service = CredentialService(store, load_derivation(settings), publisher)
     service.revoke(sys.argv[1], None, by=command_line_user())
 """
 

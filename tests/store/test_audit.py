@@ -23,15 +23,23 @@ from latchkey.credentials.audit import (
     AuditKey,
     Entry,
     Record,
-    Trail,
     encode,
 )
 from latchkey.credentials.audit_check import verify
 from latchkey.credentials.models import Change
-from latchkey.errors import DuplicateApiKey, StoreError
+from latchkey.errors import CredentialNotFound, DuplicateApiKey, StoreError
 from latchkey.store import Store
 from latchkey.store.audit import Filter
-from tests.support.audited import AUDIT_KEY, TESTER, new_seal, new_trail, open_store
+from tests.support.audited import (
+    AUDIT_KEY,
+    TESTER,
+    add,
+    change,
+    new_seal,
+    open_store,
+    record,
+    revoke,
+)
 from tests.support.store.audit_box import ROWS, AuditBox
 from tests.support.store.new_credentials import NOW, new_credential
 
@@ -48,13 +56,16 @@ def entries(store: Store) -> list[Entry]:
 def test_each_change_writes_who_what_and_to_which(store: Store) -> None:
     client = Actor.key("ak_live_x", "2001:db8::1")
     end = NOW + timedelta(days=1)
-    one = store.add(
-        new_credential(expires_at=end), Trail(Actor.derivation("192.0.2.7"), Action.KEY_REGISTER)
+    one = add(
+        store,
+        new_credential(expires_at=end),
+        by=Actor.derivation("192.0.2.7"),
+        action=Action.KEY_REGISTER,
     )
     later = NOW + timedelta(minutes=1)
-    change = Change(name="new", scopes=frozenset({"account:read", "*:read"}))
-    store.change(one.api_key, None, later, lambda _: change, Trail(client, Action.KEY_CHANGE))
-    store.revoke(one.api_key, "live", later, Trail(TESTER, Action.KEY_REVOKE))
+    terms = Change(name="new", scopes=frozenset({"account:read", "*:read"}))
+    change(store, one.api_key, None, later, lambda _: terms, by=client)
+    revoke(store, one.api_key, "live", later)
     rows = entries(store)
     assert [row.number for row in rows] == [1, 2, 3]
     assert [(row.action, row.actor_kind, row.actor, row.address) for row in rows] == [
@@ -79,24 +90,26 @@ def test_each_change_writes_who_what_and_to_which(store: Store) -> None:
 
 
 def test_what_changes_nothing_writes_nothing(store: Store) -> None:
-    added = store.add(new_credential(), new_trail())
-    store.revoke(added.api_key, None, NOW, new_trail())
-    assert not store.revoke(added.api_key, None, NOW, new_trail())
-    assert store.change(added.api_key, None, NOW, lambda _: Change(), new_trail()) is None
+    added = add(store, new_credential())
+    revoke(store, added.api_key, None, NOW)
+    with pytest.raises(CredentialNotFound):
+        revoke(store, added.api_key, None, NOW)
+    with pytest.raises(CredentialNotFound):
+        change(store, added.api_key, None, NOW, lambda _: Change())
 
     def refuse(_: object) -> Change:
         raise LookupError
 
-    other = store.add(new_credential(), new_trail())
+    other = add(store, new_credential())
     with pytest.raises(LookupError):
-        store.change(other.api_key, None, NOW, refuse, new_trail())
+        change(store, other.api_key, None, NOW, refuse)
     assert [row.number for row in entries(store)] == [1, 2, 3]
 
 
 def test_a_store_without_the_key_changes_nothing(database: Path) -> None:
     with closing(Store(f"sqlite:///{database}")) as store:
         with pytest.raises(StoreError, match="key of the audit log"):
-            store.add(new_credential(), new_trail())
+            add(store, new_credential())
         assert store.page(None, 10, None) == []
 
 
@@ -107,7 +120,7 @@ def test_numbers_have_no_gaps_whoever_writes_and_whatever_fails(database: Path) 
         "from tests.support.audited import *; from tests.support.store.new_credentials import NOW\n"
         "from latchkey.credentials.audit import Record, Action\n"
         "store = open_store(f'sqlite:///{sys.argv[1]}')\n"
-        "for _ in range(15): store.audit.record(Record(NOW, Action.ADMIN_CREATE, TESTER))\n"
+        "for _ in range(15): record(store, Record(NOW, Action.ADMIN_CREATE, TESTER))\n"
         "store.close()\n"
     )
     children = [
@@ -117,9 +130,9 @@ def test_numbers_have_no_gaps_whoever_writes_and_whatever_fails(database: Path) 
     def write(store: Store) -> None:
         for _ in range(15):
             added = new_credential()
-            store.add(added, new_trail())
+            add(store, added)
             with pytest.raises(DuplicateApiKey):
-                store.add(added, new_trail())
+                add(store, added)
 
     with closing(open_store(f"sqlite:///{database}", write_timeout=30.0)) as store:
         with ThreadPoolExecutor(2) as pool:
@@ -173,7 +186,7 @@ def test_filters(store: Store, wanted: Filter, numbers: list[int]) -> None:
         ],
         1,
     ):
-        store.audit.record(Record(NOW + timedelta(hours=hour), action, actor, subject))
+        record(store, Record(NOW + timedelta(hours=hour), action, actor, subject))
     assert [row.number for row in store.audit.page(wanted, 10)] == numbers
     assert [row.number for row in store.audit.entries(wanted)] == numbers[::-1]
     assert [row.number for row in store.audit.page(wanted, 1)] == numbers[:1]

@@ -16,7 +16,7 @@ from latchkey.credentials.models import Credential, Rotation
 from latchkey.store import Store
 from latchkey.store.audit import Filter
 from latchkey.store.tables import audit
-from tests.support.audited import new_trail
+from tests.support.audited import TESTER, add, revoke, rotate
 from tests.support.store.new_credentials import NOW, new_credential
 
 
@@ -30,15 +30,13 @@ def told(store: Store, api_key: str) -> list[tuple[int, str]]:
 
 
 def issue(store: Store) -> Credential:
-    return store.add(new_credential(), new_trail(Action.KEY_ISSUE))
+    return add(store, new_credential(), action=Action.KEY_ISSUE)
 
 
-def rotate(store: Store, api_key: str) -> str:
+def rotated(store: Store, api_key: str) -> str:
     """The successor."""
     successor = new_credential()
-    trail = new_trail(Action.KEY_ROTATE)
-    made = store.rotate(api_key, None, NOW, lambda found, former: Rotation(successor, None), trail)
-    assert made is not None
+    made = rotate(store, api_key, None, NOW, lambda found, former: Rotation(successor, None))
     return made.api_key
 
 
@@ -48,19 +46,18 @@ def import_some(store: Store, count: int, moment: timedelta = timedelta()) -> li
         new_credential(created_at=NOW + moment, origin="imported", derivation_id="")
         for _ in range(count)
     ]
-    trail = new_trail(Action.KEY_IMPORT)
-    store.imported.add_all(new, lambda present: (), {}, trail, lambda done: None)
+    store.imported.add_all(new, lambda present: (), {}, TESTER, lambda done: None)
     return [one.api_key for one in new]
 
 
 def test_a_successor_is_told_of_with_the_rotation_that_made_it(store: Store) -> None:
     first = issue(store).api_key
     other = issue(store).api_key
-    second = rotate(store, first)
-    assert store.revoke(second, None, NOW, new_trail(Action.KEY_REVOKE))
+    second = rotated(store, first)
+    revoke(store, second, None, NOW)
     # Rotated once more, it has another successor; the first one was made all the same.
-    third = rotate(store, first)
-    fourth = rotate(store, third)
+    third = rotated(store, first)
+    fourth = rotated(store, third)
     assert told(store, first) == [(1, "key.issue"), (3, "key.rotate"), (5, "key.rotate")]
     assert told(store, second) == [(3, "key.rotate"), (4, "key.revoke")]
     assert told(store, third) == [(5, "key.rotate"), (6, "key.rotate")]
@@ -81,7 +78,7 @@ def test_an_imported_key_is_told_of_with_its_import_and_no_other(store: Store) -
     assert [told(store, api_key) for api_key in two] == [[(3, "key.import")]] * 2
     assert [told(store, api_key) for api_key in three] == [[(4, "key.import")]] * 2
     assert told(store, issued) == [(1, "key.issue")]
-    successor = rotate(store, one[1])
+    successor = rotated(store, one[1])
     assert told(store, one[1]) == [(2, "key.import"), (5, "key.rotate")]
     assert told(store, successor) == [(5, "key.rotate")]
 
@@ -90,7 +87,7 @@ def test_a_row_that_was_altered_names_no_key_and_breaks_nothing(
     store: Store, database: Path
 ) -> None:
     first = issue(store).api_key
-    second = rotate(store, first)
+    second = rotated(store, first)
     (imported,) = import_some(store, 1)
     for garbage in ("'no JSON'", "x'00ff'", "'[1]'", """'{"successor": 1, "first_id": "x"}'"""):
         with closing(sqlite3.connect(database)) as connection, connection:

@@ -15,7 +15,7 @@ import pytest
 from latchkey.credentials.audit import NO_MAC, Action, AuditKey, Head, Record
 from latchkey.store import Store
 from latchkey.store.audit_head import HeadFile
-from tests.support.audited import TESTER, new_seal
+from tests.support.audited import TESTER, new_seal, record, result_of
 from tests.support.store.audit_box import ROWS, AuditBox
 from tests.support.store.new_credentials import NOW
 
@@ -23,8 +23,7 @@ from tests.support.store.new_credentials import NOW
 def test_a_crash_before_the_head_was_written_leaves_a_log_that_verifies(
     audit_box: AuditBox,
 ) -> None:
-    with audit_box.store.audit.unkept() as audited:
-        audited.record(Record(NOW, Action.ADMIN_SIGN_IN, TESTER))
+    result_of(audit_box.store.audit.record(Record(NOW, Action.ADMIN_SIGN_IN, TESTER)))
     assert audit_box.seal.head.read().number == ROWS
     assert audit_box.found() == []
     audit_box.record("the next one")
@@ -94,6 +93,6 @@ def test_what_was_committed_stands_where_the_head_cannot_be_written(
     os.mkdir(seal.head.path)
     with closing(Store(f"sqlite:///{database}", seal=seal)) as store:
         with caplog.at_level(logging.ERROR, "latchkey"):
-            store.audit.record(Record(NOW, Action.ADMIN_CREATE, TESTER, "ann"))
+            record(store, Record(NOW, Action.ADMIN_CREATE, TESTER, "ann"))
         assert store.audit.last().number == 1
     assert "the end of the audit log is not kept" in caplog.text

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from latchkey.credentials.audit import Action
+from latchkey.credentials.callers import Author
 from latchkey.credentials.models import Change, Credential, NewCredential, Rotation
-from latchkey.errors import DuplicateApiKey, InvalidField, StoreError
+from latchkey.credentials.publishing import Publication, Refused
+from latchkey.errors import CredentialNotFound, DuplicateApiKey, InvalidField, StoreError
 from latchkey.store import Store
-from tests.support.audited import new_trail
+from tests.support.audited import TESTER, add, change, revoke, rotate
 from tests.support.faults.service_processes import other_process
 from tests.support.store.new_credentials import NOW, NewStore, new_credential
 
@@ -28,7 +32,7 @@ def logged(store: Store, after: int = 0) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("change", "fields"),
+    ("terms", "fields"),
     [
         (Change(), {}),
         (Change(name="new"), {"name": "new"}),
@@ -42,11 +46,11 @@ def logged(store: Store, after: int = 0) -> list[str]:
     ],
 )
 def test_what_is_given_changes_and_nothing_else(
-    store: Store, change: Change, fields: dict[str, object]
+    store: Store, terms: Change, fields: dict[str, object]
 ) -> None:
-    added = store.add(new_credential(expires_at=NOW + timedelta(days=1)), new_trail())
-    other = store.add(new_credential(), new_trail())
-    changed = store.change(added.api_key, "live", NOW, lambda _: change, new_trail())
+    added = add(store, new_credential(expires_at=NOW + timedelta(days=1)))
+    other = add(store, new_credential())
+    changed = change(store, added.api_key, "live", NOW, lambda _: terms)
     assert changed == store.find(added.api_key)
     for name in Credential.__dataclass_fields__:
         assert getattr(changed, name) == fields.get(name, getattr(added, name))
@@ -54,7 +58,7 @@ def test_what_is_given_changes_and_nothing_else(
 
 
 def test_the_decision_sees_the_credential_as_it_is(store: Store) -> None:
-    added = store.add(new_credential(), new_trail())
+    added = add(store, new_credential())
     seen: list[Credential] = []
 
     def decide(found: Credential) -> Change:
@@ -62,40 +66,42 @@ def test_the_decision_sees_the_credential_as_it_is(store: Store) -> None:
         return Change(name=f"{found.name}+")
 
     for _ in range(2):
-        store.change(added.api_key, None, NOW, decide, new_trail())
+        change(store, added.api_key, None, NOW, decide)
     assert [found.name for found in seen] == ["test", "test+"]
 
 
 def test_a_refused_change_leaves_everything_as_it_was(store: Store) -> None:
-    added = store.add(new_credential(), new_trail())
+    added = add(store, new_credential())
     before = logged(store)
 
     def refuse(*found: object) -> Change:
         raise InvalidField("name", "is not wanted")
 
     with pytest.raises(InvalidField):
-        store.change(added.api_key, None, NOW, refuse, new_trail())
+        change(store, added.api_key, None, NOW, refuse)
     with pytest.raises(InvalidField):
-        store.rotate(added.api_key, None, NOW, refuse, new_trail())  # type: ignore[arg-type]
+        rotate(store, added.api_key, None, NOW, refuse)  # type: ignore[arg-type]
     assert store.find(added.api_key) == added
     assert logged(store) == before
     # The lock is not left behind either.
-    assert store.revoke(added.api_key, None, NOW, new_trail())
+    revoke(store, added.api_key, None, NOW)
 
 
 def test_what_cannot_be_changed(store: Store) -> None:
     revoked, other_mode = (
-        store.add(new_credential(), new_trail()),
-        store.add(new_credential(mode="test"), new_trail()),
+        add(store, new_credential()),
+        add(store, new_credential(mode="test")),
     )
-    store.revoke(revoked.api_key, None, NOW, new_trail())
+    revoke(store, revoked.api_key, None, NOW)
 
     def never(*found: object) -> Change:
         raise AssertionError("there is nothing to decide about")
 
     for api_key in (revoked.api_key, other_mode.api_key, new_credential().api_key):
-        assert store.change(api_key, "live", NOW, never, new_trail()) is None
-        assert store.rotate(api_key, "live", NOW, never, new_trail()) is None  # type: ignore[arg-type]
+        with pytest.raises(CredentialNotFound):
+            change(store, api_key, "live", NOW, never)
+        with pytest.raises(CredentialNotFound):
+            rotate(store, api_key, "live", NOW, never)  # type: ignore[arg-type]
 
 
 # ---- Rotation
@@ -108,10 +114,10 @@ def rotation(successor: NewCredential, until: object = LATER) -> object:
 def test_a_rotation_is_two_rows_at_once(store: Store) -> None:
     end = NOW + timedelta(days=9)
     old, new = (
-        store.add(new_credential(expires_at=end), new_trail()),
+        add(store, new_credential(expires_at=end)),
         new_credential(name="successor"),
     )
-    made = store.rotate(old.api_key, "live", NOW, rotation(new), new_trail())  # type: ignore[arg-type]
+    made = rotate(store, old.api_key, "live", NOW, rotation(new))  # type: ignore[arg-type]
     assert made is not None
     assert made == store.find(new.api_key)
     ended = store.find(old.api_key)
@@ -125,7 +131,7 @@ def test_a_rotation_is_two_rows_at_once(store: Store) -> None:
 
 
 def test_the_original_end_is_that_before_the_first_rotation(store: Store) -> None:
-    old = store.add(new_credential(expires_at=None), new_trail())
+    old = add(store, new_credential(expires_at=None))
     formers: list[Credential | None] = []
     made: list[NewCredential] = []
 
@@ -135,7 +141,7 @@ def test_the_original_end_is_that_before_the_first_rotation(store: Store) -> Non
         return Rotation(made[-1], LATER)
 
     for _ in range(3):
-        store.rotate(old.api_key, None, NOW, decide, new_trail())
+        rotate(store, old.api_key, None, NOW, decide)
     assert [former and former.api_key for former in formers] == [
         None,
         made[0].api_key,
@@ -147,14 +153,14 @@ def test_the_original_end_is_that_before_the_first_rotation(store: Store) -> Non
 
 
 def test_a_rotation_whose_successor_is_taken_changes_nothing(store: Store) -> None:
-    old, taken = store.add(new_credential(), new_trail()), store.add(new_credential(), new_trail())
+    old, taken = add(store, new_credential()), add(store, new_credential())
     with pytest.raises(DuplicateApiKey):
-        store.rotate(
+        rotate(
+            store,
             old.api_key,
             None,
             NOW,
             rotation(new_credential(api_key=taken.api_key)),  # type: ignore[arg-type]
-            new_trail(),
         )
     assert store.find(old.api_key) == old
 
@@ -164,12 +170,12 @@ def test_a_rotation_whose_successor_is_taken_changes_nothing(store: Store) -> No
 
 def test_each_change_is_logged_in_its_order(store: Store) -> None:
     one, other, successor = (new_credential() for _ in range(3))
-    store.add(one, new_trail())
-    store.add(other, new_trail())
-    store.revoke(one.api_key, None, NOW, new_trail())
-    store.change(other.api_key, None, NOW, lambda _: Change(name="x"), new_trail())
-    store.change(other.api_key, None, NOW, lambda _: Change(), new_trail())
-    store.rotate(other.api_key, None, NOW, rotation(successor), new_trail())  # type: ignore[arg-type]
+    add(store, one)
+    add(store, other)
+    revoke(store, one.api_key, None, NOW)
+    change(store, other.api_key, None, NOW, lambda _: Change(name="x"))
+    change(store, other.api_key, None, NOW, lambda _: Change())
+    rotate(store, other.api_key, None, NOW, rotation(successor))  # type: ignore[arg-type]
     assert logged(store) == [
         *(one.lookup, other.lookup, one.lookup, other.lookup, other.lookup),
         *(successor.lookup, other.lookup),
@@ -181,52 +187,83 @@ def test_each_change_is_logged_in_its_order(store: Store) -> None:
 
 
 def test_what_changes_nothing_is_not_logged(store: Store) -> None:
-    added = store.add(new_credential(), new_trail())
-    store.revoke(added.api_key, None, NOW, new_trail())
+    added = add(store, new_credential())
+    revoke(store, added.api_key, None, NOW)
     before = logged(store)
-    store.revoke(added.api_key, None, NOW, new_trail())
+    with pytest.raises(CredentialNotFound):
+        revoke(store, added.api_key, None, NOW)
     with pytest.raises(DuplicateApiKey):
-        store.add(new_credential(api_key=added.api_key), new_trail())
+        add(store, new_credential(api_key=added.api_key))
     assert logged(store) == before
 
 
 def test_a_change_that_is_not_committed_is_not_logged(new_store: NewStore, database: Path) -> None:
     store = new_store(write_timeout=0.05)
-    added = store.add(new_credential(), new_trail())
+    added = add(store, new_credential())
     hold = "c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE')"
+    acts: list[Callable[[], object]] = [
+        lambda: revoke(store, added.api_key, None, NOW),
+        lambda: change(store, added.api_key, None, NOW, lambda _: Change(name="x")),
+        lambda: rotate(store, added.api_key, None, NOW, rotation(new_credential())),  # type: ignore[arg-type]
+    ]
     with other_process(hold, str(database)):
-        for change in (
-            lambda: store.revoke(added.api_key, None, NOW, new_trail()),
-            lambda: store.change(added.api_key, None, NOW, lambda _: Change(name="x"), new_trail()),
-            lambda: store.rotate(added.api_key, None, NOW, rotation(new_credential()), new_trail()),  # type: ignore[arg-type]
-        ):
+        for act in acts:
             with pytest.raises(StoreError):
-                change()
+                act()
     assert logged(store) == [added.lookup]
     assert store.find(added.api_key) == added
 
 
-def test_a_trail_says_which_rows_a_change_made(store: Store) -> None:
-    trails = [new_trail() for _ in range(5)]
-    added = store.add(new_credential(), trails[0])
-    store.change(added.api_key, None, NOW, lambda _: Change(), trails[1])
+def test_an_outcome_says_what_is_to_be_published(store: Store) -> None:
+    author = Author(TESTER)
+    new, successor = new_credential(), new_credential(name="successor")
+    key = new.api_key
+    outcomes = [
+        store.add(lambda caller: new, Action.KEY_ISSUE, author),
+        store.change(key, None, NOW, lambda caller, found: Change(), author),
+        store.rotate(
+            key, None, NOW, lambda caller, found, former: Rotation(successor, LATER), author
+        ),
+        store.revoke(key, None, NOW, author),
+    ]
+    published = [outcome.publication for outcome in outcomes]
+    assert [tuple(one.log_rows) for one in published] == [(1,), (2,), (3, 4), (5,)]
+    assert [one.head and one.head.number for one in published] == [1, 2, 3, 4]
+    assert [set(one.lookups) for one in published] == [
+        *({new.lookup}, {new.lookup}, {new.lookup, successor.lookup}, {new.lookup})
+    ]
+    assert not any(one.replaces_head for one in published)
+
+
+def test_a_change_that_is_found_made_is_published_too(store: Store) -> None:
+    """Whoever made it may have died before the others were told."""
+    author = Author(TESTER)
     new = new_credential()
-    store.rotate(added.api_key, None, NOW, rotation(new), trails[2])  # type: ignore[arg-type]
-    store.revoke(added.api_key, None, NOW, trails[3])
-    store.revoke(added.api_key, None, NOW, trails[4])
-    assert [trail.invalidations for trail in trails] == [[1], [2], [3, 4], [5], []]
-    numbers = [trail.head.number for trail in trails if trail.head is not None]
-    assert numbers == [1, 2, 3, 4]
-    # Also of one that was found revoked: whoever did that may not have got to say so.
-    assert (trails[4].lookups, trails[4].made_before) == ([], [added.lookup])
-    assert set(trails[2].lookups) == {added.lookup, new.lookup}
+    add(store, new)
+    twice = store.add(lambda caller: new, Action.KEY_ISSUE, author)
+    revoke(store, new.api_key, None, NOW)
+    again = store.revoke(new.api_key, None, NOW, author)
+    for outcome, kind in ((twice, DuplicateApiKey), (again, CredentialNotFound)):
+        assert isinstance(outcome, Refused)
+        assert isinstance(outcome.error, kind)
+        assert outcome.publication == Publication([new.lookup])
+
+
+def test_a_key_of_the_other_mode_is_as_unknown(store: Store) -> None:
+    """Also one that is revoked already: nothing has to be published of it."""
+    other = add(store, new_credential(mode="test"))
+    for _ in range(2):
+        with pytest.raises(CredentialNotFound):
+            store.revoke(other.api_key, "live", NOW, Author(TESTER))
+        with suppress(CredentialNotFound):
+            revoke(store, other.api_key, "test", NOW)
 
 
 def test_old_rows_are_deleted_but_for_the_last(store: Store, database: Path) -> None:
     """The log never goes back: the last number stays, and numbers are not given again."""
     keys = [new_credential(created_at=NOW + timedelta(hours=hour)) for hour in range(5)]
     for new in keys:
-        store.add(new, new_trail())
+        add(store, new)
     assert store.invalidations.prune(NOW + timedelta(hours=2), below=2) == 1
     assert store.invalidations.prune(NOW + timedelta(hours=2), below=9) == 1
     assert logged(store) == [new.lookup for new in keys[2:]]
@@ -236,7 +273,7 @@ def test_old_rows_are_deleted_but_for_the_last(store: Store, database: Path) -> 
     ]
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("DELETE FROM invalidation")
-    store.add(new_credential(), new_trail())
+    add(store, new_credential())
     assert [row.number for row in store.invalidations.after(0)] == [6]
 
 

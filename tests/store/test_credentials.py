@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from latchkey.credentials.models import NewCredential
-from latchkey.errors import DuplicateApiKey
+from latchkey.errors import CredentialNotFound, DuplicateApiKey
 from latchkey.store import Store
 from latchkey.store.rows import to_milliseconds
 from latchkey.store.sqlite.migrate import active_by_derivation
-from tests.support.audited import new_trail
+from tests.support.audited import add, revoke
 from tests.support.store.new_credentials import NOW, new_credential
 
 MILLISECOND = timedelta(milliseconds=1)
@@ -28,7 +28,7 @@ def test_what_is_added_is_found_as_it_was(store: Store) -> None:
         scopes=frozenset({"credentials:read", "account:write"}),
         expires_at=NOW + timedelta(days=1),
     )
-    added = store.add(new, new_trail())
+    added = add(store, new)
     assert store.find(new.api_key) == added
     for field in fields(NewCredential):
         assert getattr(added, field.name) == getattr(new, field.name)
@@ -37,54 +37,54 @@ def test_what_is_added_is_found_as_it_was(store: Store) -> None:
 
 
 def test_a_credential_without_name_and_expiry(store: Store) -> None:
-    added = store.add(new_credential(name=None, expires_at=None), new_trail())
+    added = add(store, new_credential(name=None, expires_at=None))
     assert (added.name, added.expires_at) == (None, None)
     assert store.find(added.api_key) == added
 
 
 def test_an_unknown_key_is_not_found(store: Store) -> None:
-    store.add(new_credential(), new_trail())
+    add(store, new_credential())
     assert store.find(new_credential().api_key) is None
     assert store.find("") is None
 
 
 def test_keys_are_told_apart_by_case(store: Store) -> None:
-    added = store.add(new_credential(api_key="ak_live_000000000000000000000A"), new_trail())
+    added = add(store, new_credential(api_key="ak_live_000000000000000000000A"))
     assert store.find(added.api_key.lower()) is None
-    store.add(new_credential(api_key="ak_live_000000000000000000000a"), new_trail())
+    add(store, new_credential(api_key="ak_live_000000000000000000000a"))
 
 
 def test_a_key_is_added_once(store: Store) -> None:
     new = new_credential()
-    first = store.add(new, new_trail())
+    first = add(store, new)
     with pytest.raises(DuplicateApiKey):
-        store.add(new, new_trail())
+        add(store, new)
     with pytest.raises(DuplicateApiKey):
-        store.add(new_credential(api_key=new.api_key), new_trail())
+        add(store, new_credential(api_key=new.api_key))
     assert store.page(None, 10, None) == [first]
 
 
 def test_a_revoked_key_stays_taken(store: Store) -> None:
     new = new_credential()
-    store.add(new, new_trail())
-    assert store.revoke(new.api_key, None, NOW, new_trail())
+    add(store, new)
+    revoke(store, new.api_key, None, NOW)
     with pytest.raises(DuplicateApiKey):
-        store.add(new, new_trail())
+        add(store, new)
 
 
 def test_what_follows_a_duplicate_is_added(store: Store) -> None:
     new = new_credential()
-    store.add(new, new_trail())
+    add(store, new)
     with pytest.raises(DuplicateApiKey):
-        store.add(new, new_trail())
-    other = store.add(new_credential(), new_trail())
+        add(store, new)
+    other = add(store, new_credential())
     assert store.find(other.api_key) == other
 
 
 def test_revoking_marks_one_credential_at_a_time(store: Store) -> None:
-    one, other = (store.add(new_credential(), new_trail()) for _ in range(2))
+    one, other = (add(store, new_credential()) for _ in range(2))
     revoked_at = NOW + timedelta(hours=1)
-    assert store.revoke(one.api_key, "live", revoked_at, new_trail())
+    revoke(store, one.api_key, "live", revoked_at)
     found = store.find(one.api_key)
     assert found is not None
     assert found.revoked_at == revoked_at
@@ -92,24 +92,27 @@ def test_revoking_marks_one_credential_at_a_time(store: Store) -> None:
 
 
 def test_a_second_revocation_changes_nothing(store: Store) -> None:
-    added = store.add(new_credential(), new_trail())
-    assert store.revoke(added.api_key, None, NOW, new_trail())
-    assert not store.revoke(added.api_key, None, NOW + timedelta(days=1), new_trail())
+    added = add(store, new_credential())
+    revoke(store, added.api_key, None, NOW)
+    with pytest.raises(CredentialNotFound):
+        revoke(store, added.api_key, None, NOW + timedelta(days=1))
     found = store.find(added.api_key)
     assert found is not None
     assert found.revoked_at == NOW
 
 
 def test_revoking_keeps_to_the_mode(store: Store) -> None:
-    added = store.add(new_credential(mode="test"), new_trail())
-    assert not store.revoke(added.api_key, "live", NOW, new_trail())
+    added = add(store, new_credential(mode="test"))
+    with pytest.raises(CredentialNotFound):
+        revoke(store, added.api_key, "live", NOW)
     assert store.find(added.api_key) == added
-    assert store.revoke(added.api_key, "test", NOW, new_trail())
-    assert not store.revoke(new_credential().api_key, None, NOW, new_trail())
+    revoke(store, added.api_key, "test", NOW)
+    with pytest.raises(CredentialNotFound):
+        revoke(store, new_credential().api_key, None, NOW)
 
 
 def test_pages_go_from_the_newest_to_the_oldest(store: Store) -> None:
-    added = [store.add(new_credential(mode=mode), new_trail()) for mode in ("live", "test") * 5]
+    added = [add(store, new_credential(mode=mode)) for mode in ("live", "test") * 5]
     newest_first = added[::-1]
     assert store.page(None, 100, None) == newest_first
     assert store.page(None, 3, None) == newest_first[:3]
@@ -139,20 +142,20 @@ def test_active_credentials_are_counted_by_their_derivation_key(
 
     assert active(NOW) == {}
     one, other = "1" * 16, "2" * 16
-    store.add(new_credential(derivation_id=one), new_trail())
-    store.add(new_credential(derivation_id=one, expires_at=NOW + MILLISECOND), new_trail())
-    store.add(new_credential(derivation_id=one, expires_at=NOW), new_trail())
-    store.add(new_credential(derivation_id=other, mode="test"), new_trail())
-    ended = store.add(new_credential(derivation_id=other), new_trail())
-    store.revoke(ended.api_key, None, NOW, new_trail())
+    add(store, new_credential(derivation_id=one))
+    add(store, new_credential(derivation_id=one, expires_at=NOW + MILLISECOND))
+    add(store, new_credential(derivation_id=one, expires_at=NOW))
+    add(store, new_credential(derivation_id=other, mode="test"))
+    ended = add(store, new_credential(derivation_id=other))
+    revoke(store, ended.api_key, None, NOW)
     assert active(NOW) == {one: 2, other: 1}
     assert active(NOW + MILLISECOND) == {one: 1, other: 1}
 
 
 def test_counting_includes_what_was_revoked(store: Store) -> None:
     for mode in ("live", "live", "test"):
-        added = store.add(new_credential(mode=mode), new_trail())
-        store.revoke(added.api_key, None, NOW, new_trail())
+        added = add(store, new_credential(mode=mode))
+        revoke(store, added.api_key, None, NOW)
     assert (store.count("live"), store.count("test")) == (2, 1)
 
 
@@ -169,15 +172,15 @@ def test_counting_includes_what_was_revoked(store: Store) -> None:
     ],
 )
 def test_times_are_exact_to_the_millisecond(store: Store, moment: datetime) -> None:
-    added = store.add(new_credential(created_at=moment, expires_at=moment), new_trail())
-    store.revoke(added.api_key, None, moment, new_trail())
+    added = add(store, new_credential(created_at=moment, expires_at=moment))
+    revoke(store, added.api_key, None, moment)
     found = store.find(added.api_key)
     assert found is not None
     assert (found.created_at, found.expires_at, found.revoked_at) == (moment, moment, moment)
 
 
 def test_every_millisecond_of_a_second_is_kept(store: Store, database: Path) -> None:
-    added = store.add(new_credential(), new_trail())
+    added = add(store, new_credential())
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         for millisecond in range(0, 1000, 37):
             moment = NOW.replace(microsecond=millisecond * 1000)
@@ -189,22 +192,22 @@ def test_every_millisecond_of_a_second_is_kept(store: Store, database: Path) -> 
 
 
 def test_the_id_of_a_row_is_never_given_again(store: Store, database: Path) -> None:
-    rows = [store.add(new_credential(), new_trail()) for _ in range(3)]
+    rows = [add(store, new_credential()) for _ in range(3)]
     assert [row.id for row in rows] == [1, 2, 3]
     # Rows are never deleted by us; somebody with a shell may.
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("DELETE FROM credential WHERE id >= 2")
-        assert store.add(new_credential(), new_trail()).id == 4
+        assert add(store, new_credential()).id == 4
         connection.execute("DELETE FROM credential")
-    assert store.add(new_credential(), new_trail()).id == 5
+    assert add(store, new_credential()).id == 5
     with pytest.raises(DuplicateApiKey):
-        store.add(new_credential(api_key=store.page(None, 1, None)[0].api_key), new_trail())
-    assert store.add(new_credential(), new_trail()).id > 5
+        add(store, new_credential(api_key=store.page(None, 1, None)[0].api_key))
+    assert add(store, new_credential()).id > 5
 
 
 def test_a_secret_leaves_only_its_hash(store: Store, database: Path) -> None:
     new = new_credential(secret_hash=bytes(range(32)))
-    store.add(new, new_trail())
+    add(store, new)
     with closing(sqlite3.connect(database)) as connection:
         columns = [row[1] for row in connection.execute("PRAGMA table_info(credential)")]
         (stored,) = connection.execute("SELECT secret_hash FROM credential").fetchone()

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from latchkey.credentials.audit import Action
 from latchkey.credentials.importing import Foreign, ImportRefused, import_keys
 from latchkey.credentials.models import NewCredential
+from latchkey.credentials.publishing import Made, Outcome, Publication, Publisher
 from latchkey.errors import DuplicateApiKey
 from latchkey.store import Store
-from tests.support.audited import TESTER, new_trail
+from tests.support.audited import TESTER, add, result_of, revoke
 from tests.support.store.new_credentials import NOW, NewStore, new_credential
 
 
@@ -34,28 +34,28 @@ def add_all(store: Store, new: list[NewCredential]) -> list[int]:
         checked.append(len(present))
         return ()
 
-    trail = new_trail(Action.KEY_IMPORT)
-    store.imported.add_all(new, check, {}, trail, lambda done: None)
-    assert trail.lookups == [one.lookup for one in new]
-    assert len(trail.invalidations) == len(new)
+    outcome = store.imported.add_all(new, check, {}, TESTER, lambda done: None)
+    result_of(outcome)
+    assert outcome.publication.lookups == [one.lookup for one in new]
+    assert len(outcome.publication.log_rows) == len(new)
     return checked
 
 
 def test_others_write_while_it_is_prepared(store: Store, new_store: NewStore) -> None:
     other = new_store(write_timeout=0.05)
-    others = [other.add(new_credential(), new_trail()) for _ in range(3)]
+    others = [add(other, new_credential()) for _ in range(3)]
     seen: list[int] = []
 
     def check(present: Collection[bytes]) -> Collection[bytes]:
         if not seen:
-            assert other.revoke(others[0].api_key, None, NOW, new_trail())
-            other.add(new_credential(), new_trail())
+            revoke(other, others[0].api_key, None, NOW)
+            add(other, new_credential())
         seen.append(len(present))
         return ()
 
     new = [imported(number) for number in range(5)]
     progress: list[int] = []
-    store.imported.add_all(new, check, {}, new_trail(Action.KEY_IMPORT), progress.append)
+    store.imported.add_all(new, check, {}, TESTER, progress.append)
     # All of them first, then what came since: that is looked at under the lock.
     assert seen == [3, 1]
     assert sum(progress) == 5
@@ -82,7 +82,7 @@ def test_what_is_imported_meanwhile_is_found(
         new: Sequence[NewCredential],
         left_out: Callable[[Collection[bytes]], Collection[bytes]],
         *rest: Any,
-    ) -> list[NewCredential]:
+    ) -> Outcome[list[NewCredential]]:
         def check_then_lose(present: Collection[bytes]) -> Collection[bytes]:
             hashes = left_out(present)
             if other.imported.verifier(token_hash(1)) is None:
@@ -102,8 +102,7 @@ def test_what_is_imported_meanwhile_is_found(
             [],
             "ab" * 32,
             store.imported,
-            lambda lookup: None,
-            lambda number: None,
+            Publisher(store.audit, lambda lookup: None),
             by=TESTER,
         )
     assert [one.line for one in refused.value.lines] == [1]
@@ -120,7 +119,7 @@ def test_more_than_a_batch(store: Store) -> None:
 
 
 def test_a_key_that_is_there_leaves_all_as_it_was(store: Store) -> None:
-    there = store.add(new_credential(), new_trail())
+    there = add(store, new_credential())
     new = [imported(1), imported(2)]
     fields = {name: getattr(new[1], name) for name in NewCredential.__slots__}
     again = NewCredential(**{**fields, "api_key": there.api_key})
@@ -141,13 +140,16 @@ def test_what_came_meanwhile_is_left_out(store: Store, new_store: NewStore) -> N
             add_all(other, [imported(1)])
         return present
 
-    trail = new_trail(Action.KEY_IMPORT)
-    stored = store.imported.add_all(new, left_out, {}, trail, lambda done: None)
+    outcome = store.imported.add_all(new, left_out, {}, TESTER, lambda done: None)
     assert looks == [0, 1]
-    assert stored == [new[0], new[2]]
-    assert len(trail.invalidations) == 2
+    assert result_of(outcome) == [new[0], new[2]]
+    # The one that was left out may have been stored by a process that died before it told of it.
+    assert set(outcome.publication.lookups) == {one.lookup for one in new}
+    assert len(outcome.publication.log_rows) == 2
     assert sorted(store.imported.hashes()) == sorted(token_hash(number) for number in range(3))
     # Where nothing is left, nothing is written down.
     last = store.audit.last()
-    assert store.imported.add_all(new, left_out, {}, trail, lambda done: None) == []
+    outcome = store.imported.add_all(new, left_out, {}, TESTER, lambda done: None)
+    assert outcome == Made([], Publication(outcome.publication.lookups))
+    assert set(outcome.publication.lookups) == {one.lookup for one in new}
     assert store.audit.last() == last

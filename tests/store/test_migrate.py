@@ -27,7 +27,7 @@ from latchkey.store.sqlite.migrate import (
     newest_revision,
 )
 from latchkey.store.tables import metadata
-from tests.support.audited import new_trail, open_store
+from tests.support.audited import add, open_store, revoke
 from tests.support.faults.service_processes import open_files, other_process
 from tests.support.store.new_credentials import new_credential
 
@@ -55,7 +55,7 @@ def test_from_nothing(path: Path, url: str) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
     with closing(open_store(url)) as store:
-        added = store.add(new_credential(), new_trail())
+        added = add(store, new_credential())
         assert store.find(added.api_key) == added
 
 
@@ -66,7 +66,7 @@ def test_the_file_is_private_whatever_the_umask(path: Path, url: str) -> None:
     finally:
         os.umask(before)
     with closing(open_store(url)) as store:
-        store.add(new_credential(), new_trail())
+        add(store, new_credential())
         modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
     assert set(modes.values()) == {0o600}
     assert {"latchkey.db", "latchkey.db-wal", "latchkey.db-shm"} < set(modes)
@@ -125,7 +125,7 @@ def schema(path: Path) -> dict[str, str]:
 def test_twice_is_once(path: Path, url: str) -> None:
     migrate(url)
     with closing(open_store(url)) as store:
-        store.add(new_credential(), new_trail())
+        add(store, new_credential())
     before = content(path)
     assert migrate(url).created is False
     assert content(path) == before
@@ -135,15 +135,11 @@ def test_the_report_counts_active_credentials(url: str) -> None:
     migrate(url)
     now = utc_now()
     with closing(open_store(url)) as store:
-        store.add(new_credential(derivation_id="1" * 16), new_trail())
-        store.add(
-            new_credential(derivation_id="2" * 16, expires_at=now + timedelta(days=1)), new_trail()
-        )
-        store.add(
-            new_credential(derivation_id="2" * 16, expires_at=now - timedelta(days=1)), new_trail()
-        )
-        ended = store.add(new_credential(derivation_id="3" * 16), new_trail())
-        store.revoke(ended.api_key, None, now, new_trail())
+        add(store, new_credential(derivation_id="1" * 16))
+        add(store, new_credential(derivation_id="2" * 16, expires_at=now + timedelta(days=1)))
+        add(store, new_credential(derivation_id="2" * 16, expires_at=now - timedelta(days=1)))
+        ended = add(store, new_credential(derivation_id="3" * 16))
+        revoke(store, ended.api_key, None, now)
     assert migrate_in_child(url) == MigrationReport(False, {"1" * 16: 1, "2" * 16: 1}, audit_rows=5)
 
 
@@ -359,4 +355,4 @@ def test_a_database_of_the_first_version_keeps_what_it_has(path: Path, url: str)
         (kept,) = store.page(None, 10, None)
         assert (kept.id, kept.name, kept.rotated_to, kept.last_used_at) == (7, "kept", None, None)
         assert kept.origin == "derived"
-        assert store.add(new_credential(), new_trail()).id == 8
+        assert add(store, new_credential()).id == 8

@@ -21,7 +21,7 @@ from latchkey.store.sqlite.engines import _open_connection, open_reader, open_wr
 from latchkey.store.sqlite.location import database_path, database_url
 from latchkey.store.sqlite.migrate import migrate
 from latchkey.store.sqlite.pinned import PinnedFile
-from tests.support.audited import new_seal, new_trail, open_store
+from tests.support.audited import add, new_seal, open_store, revoke
 from tests.support.database import new_database
 from tests.support.faults.service_processes import open_files
 from tests.support.store.new_credentials import NOW, NewStore, new_credential
@@ -75,7 +75,7 @@ def test_the_store_writes_with_synchronous_full_and_begin_immediate(
         driver.set_trace_callback(statements.append)
         connection.rollback()
     statements.clear()
-    store.add(new_credential(), new_trail())
+    add(store, new_credential())
     assert statements[0] == "BEGIN IMMEDIATE"
     assert statements[1].startswith("INSERT INTO credential")
     assert statements[2].startswith("INSERT INTO invalidation")
@@ -88,30 +88,32 @@ def test_a_second_writer_waits_for_the_first_and_loses_nothing(new_store: NewSto
     stores = [new_store(write_timeout=30.0) for _ in range(2)]
     start = threading.Barrier(4)
 
-    def add(store: Store) -> list[int]:
+    def add_some(store: Store) -> list[int]:
         start.wait()
-        return [store.add(new_credential(), new_trail()).id for _ in range(20)]
+        return [add(store, new_credential()).id for _ in range(20)]
 
     with ThreadPoolExecutor(4) as pool:
-        ids = [future.result() for future in [pool.submit(add, stores[n % 2]) for n in range(4)]]
+        ids = [
+            future.result() for future in [pool.submit(add_some, stores[n % 2]) for n in range(4)]
+        ]
     assert sorted(itertools.chain(*ids)) == list(range(1, 81))
 
 
 def test_a_writer_fails_before_it_has_read_anything(new_store: NewStore, database: Path) -> None:
     store = new_store(write_timeout=0.05)
-    added = store.add(new_credential(), new_trail())
+    added = add(store, new_credential())
     with writing(database) as other:
         with pytest.raises(StoreError, match="database is locked"):
-            store.add(new_credential(), new_trail())
+            add(store, new_credential())
         with pytest.raises(StoreError, match="database is locked"):
-            store.revoke(added.api_key, None, NOW, new_trail())
+            revoke(store, added.api_key, None, NOW)
         other.execute("ROLLBACK")
-    assert store.revoke(added.api_key, None, NOW, new_trail())
-    assert store.add(new_credential(), new_trail()).id == 2
+    revoke(store, added.api_key, None, NOW)
+    assert add(store, new_credential()).id == 2
 
 
 def test_a_reader_sees_the_newest_commit_at_once(store: Store, database: Path) -> None:
-    added = store.add(new_credential(), new_trail())
+    added = add(store, new_credential())
     for number in range(20):
         with writing(database) as other:
             other.execute("UPDATE credential SET name = ?", [str(number)])
@@ -124,7 +126,7 @@ def test_a_reader_sees_the_newest_commit_at_once(store: Store, database: Path) -
 
 
 def test_reads_leave_no_open_statement(store: Store, database: Path) -> None:
-    added = [store.add(new_credential(), new_trail()) for _ in range(3)]
+    added = [add(store, new_credential()) for _ in range(3)]
     reads: list[Callable[[], object]] = [
         lambda: store.find(added[0].api_key),
         lambda: store.find("ak_unknown"),
@@ -142,11 +144,11 @@ def test_reads_leave_no_open_statement(store: Store, database: Path) -> None:
 
 
 def test_connections_are_reused(store: Store, database: Path) -> None:
-    store.find(store.add(new_credential(), new_trail()).api_key)
+    store.find(add(store, new_credential()).api_key)
     store.page(None, 10, None)
     before = open_files(os.getpid(), database)
     for _ in range(20):
-        store.find(store.add(new_credential(), new_trail()).api_key)
+        store.find(add(store, new_credential()).api_key)
         store.page(None, 10, None)
     assert open_files(os.getpid(), database) == before
 
@@ -165,7 +167,7 @@ def test_nothing_is_open_before_the_first_use_or_after_the_end(
 
 def test_more_threads_than_connections_wait_for_each_other(new_store: NewStore) -> None:
     store = new_store(pool_size=1, lookup_timeout=10.0, write_timeout=30.0)
-    added = store.add(new_credential(), new_trail())
+    added = add(store, new_credential())
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(store.find, [added.api_key] * 200))
     assert found == [added] * 200
@@ -187,7 +189,7 @@ def test_a_missing_file_is_never_made(tmp_path: Path) -> None:
 
 
 def test_a_file_that_vanished_is_never_made_again(store: Store, database: Path) -> None:
-    store.find(store.add(new_credential(), new_trail()).api_key)
+    store.find(add(store, new_credential()).api_key)
     database.unlink()
     for use in every_use(store):
         with pytest.raises(StoreError):
@@ -201,8 +203,8 @@ def every_use(store: Store) -> list[Callable[[], object]]:
         lambda: store.verifier("ak"),
         lambda: store.imported.verifier(bytes(32)),
         lambda: store.page(None, 10, None),
-        lambda: store.add(new_credential(), new_trail()),
-        lambda: store.revoke("ak", None, NOW, new_trail()),
+        lambda: add(store, new_credential()),
+        lambda: revoke(store, "ak", None, NOW),
         lambda: store.count("live"),
         store.check,
     ]
@@ -264,7 +266,7 @@ def test_every_failure_is_a_store_error(database: Path, damage: Callable[[Path],
 def test_a_row_that_cannot_be_read_is_a_store_error(
     store: Store, database: Path, column: str, value: object
 ) -> None:
-    added = store.add(new_credential(), new_trail())
+    added = add(store, new_credential())
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute(f"UPDATE credential SET {column} = ?", [value])
     with pytest.raises(StoreError):
@@ -286,7 +288,7 @@ def test_errors_do_not_show_what_was_bound(new_store: NewStore, database: Path) 
             "BEGIN SELECT json_extract('{', '$'); END"
         )
     with pytest.raises(StoreError) as caught:
-        store.add(new, new_trail())
+        add(store, new)
     error: BaseException | None = caught.value
     told = ""
     while error is not None:
@@ -338,7 +340,7 @@ def test_a_path_may_have_any_characters(tmp_path: Path, name: str) -> None:
     back_up(path, copy)
     check_backup(copy)
     with closing(Store(database_url(path), seal=new_seal(path))) as store:
-        store.add(new_credential(), new_trail())
+        add(store, new_credential())
         assert store.count("live") == 1
     with closing(Store(database_url(copy))) as store:
         assert store.count("live") == 0

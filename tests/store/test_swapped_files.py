@@ -12,32 +12,32 @@ import pytest
 from latchkey.errors import ConfigurationError, StoreError
 from latchkey.store import Store
 from latchkey.store.sqlite.migrate import migrate
-from tests.support.audited import new_trail, open_store
+from tests.support.audited import add, open_store
 from tests.support.database import new_database
 from tests.support.store.new_credentials import new_credential
 
 
 def test_a_swapped_file_is_opened_anew(store: Store, database: Path, tmp_path: Path) -> None:
-    former = store.add(new_credential(), new_trail())
+    former = add(store, new_credential())
     other_path = tmp_path / "other.db"
     with closing(open_store(new_database(other_path))) as other:
-        added = other.add(new_credential(), new_trail())
+        added = add(other, new_credential())
     for suffix in ("", "-wal", "-shm"):
         database.with_name(database.name + suffix).unlink()
     other_path.rename(database)
     assert store.find(former.api_key) is None
     assert store.find(added.api_key) == added
-    assert store.add(new_credential(), new_trail()).id == added.id + 1
+    assert add(store, new_credential()).id == added.id + 1
 
 
 def test_a_file_that_was_swapped_keeps_its_content(
     store: Store, database: Path, tmp_path: Path
 ) -> None:
     """The log of the former file has its name, and must not be read or written through."""
-    store.add(new_credential(), new_trail())
+    add(store, new_credential())
     other_path = tmp_path / "other.db"
     with closing(open_store(new_database(other_path))) as other:
-        added = other.add(new_credential(), new_trail())
+        added = add(other, new_credential())
     content = other_path.read_bytes()
     aside = tmp_path / "aside.db"
     database.rename(aside)
@@ -46,7 +46,7 @@ def test_a_file_that_was_swapped_keeps_its_content(
         with pytest.raises(StoreError, match=r"latchkey\.db-wal belongs to the former one"):
             store.find(added.api_key)
         with pytest.raises(StoreError, match=r"latchkey\.db-wal belongs to the former one"):
-            store.add(new_credential(), new_trail())
+            add(store, new_credential())
     assert database.read_bytes() == content
     database.unlink()
     aside.rename(database)
@@ -57,7 +57,7 @@ def test_a_copy_takes_the_place_of_its_original(
     store: Store, database: Path, tmp_path: Path
 ) -> None:
     """The log belongs to the content, so what is in the log only is not lost."""
-    added = store.add(new_credential(), new_trail())
+    added = add(store, new_credential())
     copy = tmp_path / "copy.db"
     copy.write_bytes(database.read_bytes())
     database.unlink()
@@ -68,11 +68,11 @@ def test_a_copy_takes_the_place_of_its_original(
 
 
 def test_two_files_that_change_places(store: Store, database: Path, tmp_path: Path) -> None:
-    one = store.add(new_credential(), new_trail())
+    one = add(store, new_credential())
     other_directory = tmp_path / "other"
     other_directory.mkdir()
     with closing(open_store(new_database(other_directory / database.name))) as other:
-        two = other.add(new_credential(), new_trail())
+        two = add(other, new_credential())
         for _ in range(3):
             swap(database, other_directory / database.name)
             assert (store.find(one.api_key), store.find(two.api_key)) == (None, two)
@@ -95,7 +95,7 @@ def test_a_log_outlives_the_failure_of_its_file(
     store: Store, database: Path, content: bytes
 ) -> None:
     """SQLite moves the log into the file when the last connection closes, whatever the file is."""
-    added = store.add(new_credential(), new_trail())
+    added = add(store, new_credential())
     good = database.read_bytes()
     log = database.with_name("latchkey.db-wal").read_bytes()
     database.write_bytes(content)
@@ -104,7 +104,7 @@ def test_a_log_outlives_the_failure_of_its_file(
             with pytest.raises(StoreError):
                 fresh.check()
             with pytest.raises(StoreError):
-                fresh.add(new_credential(), new_trail())
+                add(fresh, new_credential())
     assert database.read_bytes() == content
     assert database.with_name("latchkey.db-wal").read_bytes() == log
     database.write_bytes(good)

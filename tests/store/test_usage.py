@@ -23,7 +23,7 @@ from sqlalchemy import Engine, event
 from latchkey.credentials.models import Tally
 from latchkey.errors import StoreError
 from latchkey.store import Store
-from tests.support.audited import new_trail
+from tests.support.audited import add
 from tests.support.faults.service_processes import other_process
 from tests.support.store.new_credentials import NOW, NewStore, new_credential
 
@@ -46,7 +46,7 @@ def total(store: Store, number: int) -> int:
 @pytest.fixture
 def number(store: Store) -> int:
     """The id of a credential."""
-    return store.add(new_credential(), new_trail()).id
+    return add(store, new_credential()).id
 
 
 def test_a_credential_that_was_never_used(store: Store, number: int) -> None:
@@ -148,7 +148,7 @@ def test_a_row_that_is_not_there_holds_nothing_up(store: Store, number: int) -> 
     """After a restore the counters may know credentials that the database does not."""
     store.usage.flush(SEGMENT, [tally(number + 1, 5), tally(number, 2)], NOW)
     assert total(store, number) == 2
-    added = store.add(new_credential(), new_trail())
+    added = add(store, new_credential())
     assert added.id == number + 1
     assert total(store, added.id) == 0
     # What comes to belong to that number are the uses from then on.
@@ -175,7 +175,7 @@ def test_many_credentials_at_once(store: Store, database: Path) -> None:
 
 def test_any_number_of_credentials_is_written_by_the_same_statements(store: Store) -> None:
     """Each connection keeps every statement that it prepared."""
-    numbers = [store.add(new_credential(), new_trail()).id for _ in range(4)]
+    numbers = [add(store, new_credential()).id for _ in range(4)]
     seen: list[set[str]] = []
 
     def note(_: Any, __: Any, statement: str, *___: Any) -> None:
@@ -196,7 +196,7 @@ def test_any_number_of_credentials_is_written_by_the_same_statements(store: Stor
 def test_nothing_new_takes_no_lock(new_store: NewStore, database: Path) -> None:
     """Whoever writes for long, as a backup does, is not in the way, nor are we in theirs."""
     store = new_store(write_timeout=0.05)
-    number = store.add(new_credential(), new_trail()).id
+    number = add(store, new_credential()).id
     store.usage.flush(SEGMENT, [tally(number, 5)], NOW)
     hold = "c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE')"
     with other_process(hold, str(database)):
@@ -211,7 +211,7 @@ def test_nothing_new_takes_no_lock(new_store: NewStore, database: Path) -> None:
 def test_what_is_written_and_what_is_not_fit_together(new_store: NewStore) -> None:
     """Written uses less the watermark stay the same while somebody writes."""
     store, flusher = new_store(), new_store()
-    number = store.add(new_credential(), new_trail()).id
+    number = add(store, new_credential()).id
     stop = threading.Event()
 
     def flush() -> None:
@@ -233,7 +233,7 @@ def test_what_is_written_and_what_is_not_fit_together(new_store: NewStore) -> No
 
 def test_old_hours_are_put_together_by_day(store: Store, number: int) -> None:
     """Totals, newer hours and the hours of other credentials stay as they are."""
-    other = store.add(new_credential(), new_trail()).id
+    other = add(store, new_credential()).id
     midnight = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
     used = [midnight + timedelta(hours=hour) for hour in (-49, -48, -47, -1, 0, 1, 5)]
     for credential in (number, other):
@@ -317,7 +317,7 @@ def test_flushers_at_once_and_one_killed_after_another(
 ) -> None:
     """Two processes flush the same growing counters; they are killed at any moment."""
     generator = random.Random(4)
-    numbers = [store.add(new_credential(), new_trail()).id for _ in range(20)]
+    numbers = [add(store, new_credential()).id for _ in range(20)]
     reached = 1
     with (
         subprocess.Popen(

@@ -9,7 +9,7 @@ import pytest
 
 from latchkey.credentials.models import Credential, Verifier
 from latchkey.store import Store
-from tests.support.audited import new_trail
+from tests.support.audited import add, revoke
 from tests.support.store.new_credentials import NOW, new_credential
 
 HOUR = timedelta(hours=1)
@@ -32,16 +32,16 @@ def of(credential: Credential | None) -> Verifier:
     ],
 )
 def test_a_verifier_says_what_the_credential_does(store: Store, terms: dict[str, Any]) -> None:
-    added = store.add(new_credential(**terms), new_trail())
-    other = store.add(new_credential(), new_trail())
+    added = add(store, new_credential(**terms))
+    other = add(store, new_credential())
     assert store.verifier(added.api_key) == of(added)
-    assert store.revoke(added.api_key, None, NOW, new_trail())
+    revoke(store, added.api_key, None, NOW)
     assert store.verifier(added.api_key) == of(store.find(added.api_key))
     assert store.verifier(other.api_key) == of(other)
 
 
 def test_an_unknown_key_has_none(store: Store) -> None:
-    added = store.add(new_credential(), new_trail())
+    added = add(store, new_credential())
     for key in (new_credential().api_key, added.api_key[:-1], f"{added.api_key}0", ""):
         assert store.verifier(key) is None
     # Only an imported one is found by its hash.
@@ -49,7 +49,7 @@ def test_an_unknown_key_has_none(store: Store) -> None:
 
 
 def test_the_hash_of_a_secret_is_not_shown(store: Store) -> None:
-    verifier = store.verifier(store.add(new_credential(), new_trail()).api_key)
+    verifier = store.verifier(add(store, new_credential()).api_key)
     assert verifier is not None
     shown = f"{verifier!r} {verifier}"
     assert repr(verifier.secret_hash) not in shown

@@ -16,7 +16,7 @@ import pytest
 from latchkey.errors import StoreError
 from latchkey.store import Store
 from latchkey.store.sqlite import wal
-from tests.support.audited import new_trail, open_store
+from tests.support.audited import add, open_store, revoke
 from tests.support.store.new_credentials import NOW, new_credential
 
 REFUSED = "-shm was removed or replaced"
@@ -92,14 +92,14 @@ def test_nothing_that_was_answered_is_lost(
 ) -> None:
     """Several stores, as of several workers, each with connections in its pools."""
     with closing(open_store(f"sqlite:///{database}")) as other:
-        keys = [store.add(new_credential(), new_trail()).api_key for _ in range(5)]
+        keys = [add(store, new_credential()).api_key for _ in range(5)]
         assert other.find(keys[0]) is not None
-        assert store.revoke(keys[0], None, NOW, new_trail())
+        revoke(store, keys[0], None, NOW)
         fault(log_of(database))
         other.look_after()
         assert content_after_a_crash(database, tmp_path / "1") == keys
         for one in (store, other, store):
-            keys.append(one.add(new_credential(), new_trail()).api_key)
+            keys.append(add(one, new_credential()).api_key)
             found = other.find(keys[0])
             assert found is not None
             assert found.revoked_at is not None
@@ -112,19 +112,15 @@ def test_nothing_that_was_answered_is_lost(
 def test_a_log_that_is_lost_again_and_again(store: Store, database: Path, fault: Fault) -> None:
     keys = []
     for _ in range(5):
-        keys.append(store.add(new_credential(), new_trail()).api_key)
+        keys.append(add(store, new_credential()).api_key)
         fault(log_of(database))
     assert [row.api_key for row in store.page(None, 100, None)] == keys[::-1]
 
 
 def test_a_log_that_goes_during_a_change(store: Store, database: Path, tmp_path: Path) -> None:
     """The change is committed to the file that is gone, and saved before the answer."""
-    new = new_credential()
-    with store.audit.unkept() as audited:
-        audited.connection.exec_driver_sql(
-            "UPDATE credential SET name = 'x' WHERE api_key = ?", (new.api_key,)
-        )
-        audited.connection.exec_driver_sql("CREATE TABLE made (x)")
+    with store._connections.writing() as connection:
+        connection.exec_driver_sql("CREATE TABLE made (x)")
         log_of(database).unlink()
     content_after_a_crash(database, tmp_path / "crash")
     with closing(sqlite3.connect(tmp_path / "crash" / database.name)) as connection:
@@ -136,18 +132,18 @@ def test_a_log_that_was_cut(
     store: Store, database: Path, caplog: pytest.LogCaptureFixture, size: int
 ) -> None:
     """What was cut off is lost; changes after it are not, and no restart is needed."""
-    kept = store.add(new_credential(), new_trail()).api_key
+    kept = add(store, new_credential()).api_key
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     for _ in range(5):
-        store.add(new_credential(), new_trail())
+        add(store, new_credential())
     os.truncate(log_of(database), size)
     # Not written to, which would leave a hole in it.
     with pytest.raises(StoreError):
-        store.add(new_credential(), new_trail())
+        add(store, new_credential())
     store.look_after()
     assert "was cut while in use: the changes in it are lost" in caplog.text
-    new = store.add(new_credential(), new_trail()).api_key
+    new = add(store, new_credential()).api_key
     found = [row.api_key for row in store.page(None, 100, None)]
     assert {kept, new} <= set(found)
     store.close()
@@ -159,7 +155,7 @@ def test_a_log_that_was_cut(
 def test_a_log_that_is_emptied_by_a_checkpoint(store: Store, database: Path) -> None:
     """Other processes may do that: it is no damage."""
     for _ in range(3):
-        store.add(new_credential(), new_trail())
+        add(store, new_credential())
         with closing(sqlite3.connect(database)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         assert log_of(database).stat().st_size == 0
@@ -173,7 +169,7 @@ def test_an_index_that_goes(
     store: Store, database: Path, *, also_the_log: bool, replace: bool
 ) -> None:
     """Processes could no longer exclude each other: nothing is read or written until a restart."""
-    added = store.add(new_credential(), new_trail())
+    added = add(store, new_credential())
     if also_the_log:
         log_of(database).unlink()
     index_of(database).unlink()
@@ -187,7 +183,7 @@ def test_an_index_that_goes(
         with pytest.raises(StoreError, match=REFUSED):
             store.find(added.api_key)
         with pytest.raises(StoreError, match=REFUSED):
-            store.add(new_credential(), new_trail())
+            add(store, new_credential())
     store.close()
     assert store.find(added.api_key) == added
 
@@ -208,7 +204,7 @@ def test_a_log_that_was_removed_while_nobody_served(database: Path) -> None:
 
 def test_closing_a_store_keeps_the_locks_of_another(store: Store, database: Path) -> None:
     """Else the next process to close the database would take the log away from the first."""
-    added = store.add(new_credential(), new_trail())
+    added = add(store, new_credential())
     with closing(open_store(f"sqlite:///{database}")) as other:
         other.check()
     code = (

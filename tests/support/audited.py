@@ -2,22 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from latchkey.config import load_settings
-from latchkey.credentials.audit import Action, Actor, AuditKey, Trail
+from latchkey.credentials.audit import Action, Actor, AuditKey, Record
+from latchkey.credentials.callers import Author
+from latchkey.credentials.models import Change, Credential, Mode, NewCredential, Rotation
+from latchkey.credentials.publishing import Outcome, Publisher, Refused
 from latchkey.key_files import make_audit_key_file
 from latchkey.store import Store
 from latchkey.store.audit_head import HeadFile, Seal
+
+T = TypeVar("T")
 
 TESTER = Actor.command_line("tester")
 AUDIT_KEY = AuditKey(b"\xad" * 32)
 
 
-def new_trail(action: Action = Action.KEY_CHANGE) -> Trail:
-    """The trail of a change by the tester."""
-    return Trail(TESTER, action)
+def record(store: Store, made: Record) -> None:
+    """Add a row to the audit log, and keep the head."""
+    Publisher(store.audit).publish(store.audit.record(made))
+
+
+def result_of(outcome: Outcome[T]) -> T:
+    """The result of a change where nothing is cached, so that nothing has to be published."""
+    if isinstance(outcome, Refused):
+        raise outcome.error
+    return outcome.result
+
+
+def add(
+    store: Store, new: NewCredential, *, by: Actor = TESTER, action: Action = Action.KEY_ISSUE
+) -> Credential:
+    """Store a credential and publish nothing, as a process that is killed after its commit."""
+    return result_of(store.add(lambda caller: new, action, Author(by)))
+
+
+def revoke(
+    store: Store, api_key: str, mode: Mode | None, now: datetime, *, by: Actor = TESTER
+) -> Credential:
+    """Revoke a credential, and publish nothing."""
+    return result_of(store.revoke(api_key, mode, now, Author(by)))
+
+
+def change(
+    store: Store,
+    api_key: str,
+    mode: Mode | None,
+    now: datetime,
+    decide: Callable[[Credential], Change],
+    *,
+    by: Actor = TESTER,
+) -> Credential:
+    """Change a credential, and publish nothing."""
+    author = Author(by)
+    return result_of(store.change(api_key, mode, now, lambda caller, found: decide(found), author))
+
+
+def rotate(
+    store: Store,
+    api_key: str,
+    mode: Mode | None,
+    now: datetime,
+    decide: Callable[[Credential, Credential | None], Rotation],
+    *,
+    by: Actor = TESTER,
+) -> Credential:
+    """Replace a credential, and publish nothing: the successor."""
+    author = Author(by)
+    return result_of(
+        store.rotate(
+            api_key, mode, now, lambda caller, found, former: decide(found, former), author
+        )
+    )
 
 
 def new_seal(database: Path) -> Seal:

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from latchkey.config import Settings
 from latchkey.credentials.administrators import Administrator, ConsoleSession
 from latchkey.credentials.audit import Action, Actor, Record
+from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import utc_now
 from latchkey.errors import InvalidField, PasswordsBusy
 from latchkey.store.administrators import AdministratorStore
@@ -42,6 +43,7 @@ class Administrators:
     def __init__(
         self,
         store: AdministratorStore,
+        publisher: Publisher,
         *,
         idle: timedelta,
         longest: timedelta,
@@ -52,19 +54,23 @@ class Administrators:
         ``places`` is how many threads may work with passwords, or wait for it, at once.
         """
         self._store = store
+        self._publish = publisher.publish
         self._idle = idle
         self._longest = longest
         self._hash_of_nobody = unknown_hash()
         self._places = threading.BoundedSemaphore(places)
 
     @classmethod
-    def over(cls, store: AdministratorStore, settings: Settings) -> Administrators:
+    def over(
+        cls, store: AdministratorStore, publisher: Publisher, settings: Settings
+    ) -> Administrators:
         """Those of a store, with sessions that end as the settings say.
 
         Of several threads, one at least is never taken by passwords.
         """
         return cls(
             store,
+            publisher,
             idle=timedelta(seconds=settings.console_idle),
             longest=timedelta(seconds=settings.console_session),
             places=min(_PLACES, max(1, settings.threads - 1)),
@@ -101,7 +107,7 @@ class Administrators:
         name = acceptable_name(name)
         password_hash = hash_password(require_acceptable(password))
         record = _record(Action.ADMIN_CREATE, by, name)
-        made = self._store.add(name, password_hash, record.at, record)
+        made = self._publish(self._store.add(name, password_hash, record.at, record))
         if made is None:
             raise InvalidField("name", "is taken")
         return made
@@ -109,18 +115,20 @@ class Administrators:
     def remove(self, name: str, by: Actor) -> None:
         """Remove an administrator, whose sessions end; raises InvalidField where there is none."""
         name = name.lower()
-        _require_found(self._store.remove(name, _record(Action.ADMIN_REMOVE, by, name)))
+        record = _record(Action.ADMIN_REMOVE, by, name)
+        _require_found(self._publish(self._store.remove(name, record)))
 
     def disable(self, name: str, by: Actor) -> None:
         """Keep an administrator from signing in, and end the sessions."""
         name = name.lower()
         record = _record(Action.ADMIN_DISABLE, by, name)
-        _require_found(self._store.disable(name, record.at, record))
+        _require_found(self._publish(self._store.disable(name, record.at, record)))
 
     def enable(self, name: str, by: Actor) -> None:
         """Let an administrator sign in again."""
         name = name.lower()
-        _require_found(self._store.enable(name, _record(Action.ADMIN_ENABLE, by, name)))
+        record = _record(Action.ADMIN_ENABLE, by, name)
+        _require_found(self._publish(self._store.enable(name, record)))
 
     def set_password(self, name: str, password: str, by: Actor) -> None:
         """Replace a password, and end the sessions; raises InvalidField."""
@@ -129,7 +137,7 @@ class Administrators:
             raise InvalidField("name", "there is no such administrator")
         password_hash = hash_password(require_acceptable(password))
         record = _record(Action.ADMIN_PASSWORD, by, found.name)
-        self._store.set_password(found.id, password_hash, record)
+        self._publish(self._store.set_password(found.id, password_hash, record))
 
     # ---- Signing in
 
@@ -141,7 +149,8 @@ class Administrators:
         found = self._store.find(name.lower())
         password_hash = self._hash_of_nobody if found is None else found.password_hash
         if not matches(password_hash, password) or found is None or not found.is_enabled:
-            self._store.record(_record(Action.ADMIN_SIGN_IN_REFUSED, Actor.nobody(address)))
+            record = _record(Action.ADMIN_SIGN_IN_REFUSED, Actor.nobody(address))
+            self._publish(self._store.record(record))
             return None
         if is_outdated(found.password_hash):
             renewed = hash_password(password)
@@ -162,7 +171,7 @@ class Administrators:
             return None
         by = Actor.administrator(signed_in.name, address)
         record = _record(Action.ADMIN_PASSWORD, by, signed_in.name)
-        self._store.set_password(signed_in.id, hash_password(new), record)
+        self._publish(self._store.set_password(signed_in.id, hash_password(new), record))
         found = self._store.find(signed_in.name)
         return None if found is None else self._begin(found, None)
 
@@ -190,13 +199,13 @@ class Administrators:
         """End one session."""
         name = session.administrator.name
         record = _record(Action.ADMIN_SIGN_OUT, Actor.administrator(name, address), name)
-        self._store.end_session(session.token_hash, record)
+        self._publish(self._store.end_session(session.token_hash, record))
 
     def sign_out_everywhere(self, administrator: Administrator, address: str | None) -> int:
         """End every session of an administrator; how many that were, ones run out among them."""
         by = Actor.administrator(administrator.name, address)
         record = _record(Action.ADMIN_SIGN_OUT_EVERYWHERE, by, administrator.name)
-        return self._store.end_sessions(administrator.id, record)
+        return self._publish(self._store.end_sessions(administrator.id, record))
 
     # ---- The set-up link
 
@@ -225,7 +234,9 @@ class Administrators:
         password_hash = hash_password(password)
         by = Actor.administrator(name, address)
         record = _record(Action.ADMIN_SET_UP, by, name)
-        made = self._store.set_up(hash_token(token), name, password_hash, record.at, record)
+        made = self._publish(
+            self._store.set_up(hash_token(token), name, password_hash, record.at, record)
+        )
         return None if made is None else self._begin(made, None)
 
     def _begin(self, found: Administrator, record: Record | None) -> str | None:
@@ -239,7 +250,7 @@ class Administrators:
             unseen=now - self._idle,
             record=record,
         )
-        return token if begun else None
+        return token if self._publish(begun) else None
 
     def _has_ended(self, session: ConsoleSession, now: datetime) -> bool:
         return (

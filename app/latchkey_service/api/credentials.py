@@ -197,7 +197,7 @@ def _list(query: ListQuery) -> Response:
 
 
 def _revoke(api_key: str) -> Response:
-    _latchkey().credentials.revoke(_well_formed(api_key), current_principal.mode, by=_actor())
+    _latchkey().credentials.revoke(_well_formed(api_key), current_principal, by=_actor())
     return answer(Revoked(api_key=api_key))
 
 

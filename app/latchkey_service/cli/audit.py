@@ -15,6 +15,7 @@ import click
 from latchkey.box.segment import without_service
 from latchkey.config import Settings
 from latchkey.credentials.audit import Action, Entry, Head, Record, RowsDigest
+from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import utc_now
 from latchkey.errors import ConfigurationError, LatchkeyError
 from latchkey.key_files import load_seal, make_next_audit_key_file
@@ -153,7 +154,7 @@ def accept_end(yes: bool) -> None:
         last = store.audit.last()
         said = former if isinstance(former, str) else f"the head says row {former.number}"
         confirm(f"The log ends with row {last.number}; {said}. Accept that end?", yes)
-        accept(store.audit, seal, former)
+        accept(store.audit, former)
     finally:
         store.close()
     click.echo(f"accepted: recorded in row {last.number + 1}")
@@ -186,11 +187,12 @@ def restart_chain(yes: bool) -> None:
                 yes,
             )
             head = _restart(settings, seal, said)
+        except HeadUnusable as error:
+            raise _without_head(error) from None
         except BaseException:
             # No row was written with it.
             path.unlink(missing_ok=True)
             raise
-        _replace_head(seal, head)
     click.echo(f"made {path}")
     click.echo(f"row {head.number} begins a new chain")
 
@@ -198,18 +200,15 @@ def restart_chain(yes: bool) -> None:
 def _restart(settings: Settings, seal: Seal, said: str) -> Head:
     """Add the row that begins a chain, with a digest of all earlier rows."""
     with closing(Store(settings.database_url, seal=seal)) as store:
-        # The block has the write lock: no row can be added.
-        with store.audit.unkept() as audited:
+
+        def decide() -> Record:
             rows = RowsDigest()
             for entry in store.audit.entries():
                 rows.add(entry)
             detail = {"rows_sha256": rows.hexdigest(), "head": said}
-            audited.record(
-                Record(utc_now(), Action.AUDIT_RESTART, command_line_user(), detail=detail)
-            )
-    if audited.head is None:
-        raise LatchkeyError("no row was written")
-    return audited.head
+            return Record(utc_now(), Action.AUDIT_RESTART, command_line_user(), detail=detail)
+
+        return Publisher(store.audit).publish(store.audit.record_new_end(decide))
 
 
 def _read_claim(seal: Seal) -> str:
@@ -220,22 +219,20 @@ def _read_claim(seal: Seal) -> str:
         return str(error)
 
 
-def _replace_head(seal: Seal, head: Head) -> None:
-    try:
-        seal.head.replace(head)
-    except HeadUnusable as error:
-        raise LatchkeyError(f"{error}; then: latchkey audit accept") from None
-
-
-def accept(log: AuditLog, seal: Seal, former: Head | str) -> None:
+def accept(log: AuditLog, former: Head | str) -> None:
     """Record the former head in a row, then replace it."""
     detail: dict[str, object] = {"head": former}
     if isinstance(former, Head):
         detail = {"head": former.number, "mac": former.mac}
-    with log.unkept() as audited:
-        audited.record(Record(utc_now(), Action.AUDIT_ACCEPT, command_line_user(), detail=detail))
-    if audited.head is not None:
-        _replace_head(seal, audited.head)
+    record = Record(utc_now(), Action.AUDIT_ACCEPT, command_line_user(), detail=detail)
+    try:
+        Publisher(log).publish(log.record_new_end(lambda: record))
+    except HeadUnusable as error:
+        raise _without_head(error) from None
+
+
+def _without_head(error: HeadUnusable) -> LatchkeyError:
+    return LatchkeyError(f"{error}; then: latchkey audit accept")
 
 
 @contextmanager

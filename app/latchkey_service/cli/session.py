@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from latchkey.box.segment import attached, changing_keys
 from latchkey.box.shared import SharedState
 from latchkey.box.use_counts import LiveTallies
 from latchkey.config import Settings, load_settings
+from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import CredentialService
 from latchkey.credentials.usage import UsageReader
 from latchkey.errors import ServiceUnreachable
@@ -37,8 +38,7 @@ class Session:
     audit: AuditLog
     listing: Listing
     store: Store
-    shared: SharedState
-    invalidated: Callable[[int], None]
+    publisher: Publisher
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def administering(*, migrate: bool = False) -> Iterator[Administrators]:
         require_database(settings.database_url)
     _prepare(settings, migrate)
     with closing(Store(settings.database_url, seal=load_seal(settings))) as store:
-        yield Administrators.over(store.administrators, settings)
+        yield Administrators.over(store.administrators, Publisher(store.audit), settings)
 
 
 def database_is_there() -> bool:
@@ -105,17 +105,16 @@ def _prepare(settings: Settings, migrate: bool) -> None:
 def _over(settings: Settings, shared: SharedState, seal: Seal | None) -> Iterator[Session]:
     """The parts for the configured database and this memory, closed at the end of the block."""
     store = Store(settings.database_url, seal=seal)
-    replay = Replay(store.invalidations, shared)
+    publisher = Publisher(store.audit, shared.invalidate, Replay(store.invalidations, shared).note)
     try:
         yield Session(
             settings,
-            CredentialService(store, load_derivation(settings), shared.invalidate, replay.note),
+            CredentialService(store, load_derivation(settings), publisher),
             UsageReader(store.usage, LiveTallies(shared)),
             store.audit,
             store.listing,
             store,
-            shared,
-            replay.note,
+            publisher,
         )
     finally:
         store.close()

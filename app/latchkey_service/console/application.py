@@ -54,7 +54,7 @@ def build_console(latchkey: Latchkey) -> Flask:
     app.url_map.merge_slashes = False
     app.extensions["latchkey"] = latchkey
     app.extensions["latchkey_administrators"] = Administrators.over(
-        latchkey.store.administrators, latchkey.settings
+        latchkey.store.administrators, latchkey.publisher, latchkey.settings
     )
     app.extensions["exports"] = BoundedSemaphore(max(1, latchkey.settings.threads // 2))
     app.config.update(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from types import TracebackType
 
@@ -62,15 +62,13 @@ class Connections:
                 yield connection
 
     @contextmanager
-    def writing(
-        self, on_commit: Callable[[], None] | None = None, *, upkeep: bool = False
-    ) -> Iterator[Connection]:
+    def writing(self, *, upkeep: bool = False) -> Iterator[Connection]:
         """A connection in a BEGIN IMMEDIATE transaction, committed at the end of the block.
 
-        Faults become StoreError; an exception of the block rolls the transaction back.
-        ``on_commit`` is called immediately before the COMMIT, whose outcome is unknown where it
-        fails; it is not called where nothing can have been committed. Raises ChangesBusy where
-        too many changes are waiting already; ``upkeep`` takes no place among them.
+        Faults become StoreError; an exception of the block rolls the transaction back. What is
+        raised after the block leaves it unknown whether the transaction was committed. Raises
+        ChangesBusy where too many changes are waiting already; ``upkeep`` takes no place among
+        them.
         """
         self._file.require_own()
         place = nullcontext() if upkeep else self.places.place()
@@ -79,8 +77,6 @@ class Connections:
                 with connection.begin():
                     files = files_of(connection)
                     yield connection
-                    if on_commit is not None:
-                        on_commit()
             if not upkeep:
                 self._confirm(files)
 

@@ -9,6 +9,7 @@ from latchkey.box.replay import Replay
 from latchkey.box.shared import SharedState, Word
 from latchkey.box.use_counts import LiveTallies
 from latchkey.credentials.models import Credential
+from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import CredentialService
 from tests.support.audited import open_store
 from tests.support.auth.worker import Time
@@ -26,7 +27,8 @@ class UpkeepBox:
         self.tallies = LiveTallies(self.shared)
         self.replay = Replay(self.store.invalidations, self.shared)
         self.timer = Time(1_000_000)
-        self.service = CredentialService(self.store, KEYS, self.shared.invalidate, self.replay.note)
+        publisher = Publisher(self.store.audit, self.shared.invalidate, self.replay.note)
+        self.service = CredentialService(self.store, KEYS, publisher)
 
     def flush(self) -> Flush:
         tallies = LiveTallies(self.shared)

@@ -25,6 +25,7 @@ from latchkey.check.cache_levels import Backend
 from latchkey.check.headers import Presented
 from latchkey.credentials.derivation import DerivationKey, DerivationKeys
 from latchkey.credentials.models import Principal, Verifier
+from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import CredentialService
 from latchkey.credentials.tokens import lookup_key, new_api_key
 from latchkey.errors import AuthenticationError
@@ -132,7 +133,8 @@ class Worker:
             # Looked up at each call: tests stop a thread there.
             clock=time.time_ns if real_time else lambda: round(self.clock() * 1e6) * 1000,
         )
-        self.service = CredentialService(self.store, self.keys, self.authenticator.invalidate)
+        publisher = Publisher(self.store.audit, self.authenticator.invalidate)
+        self.service = CredentialService(self.store, self.keys, publisher)
 
     def issue(self, expires_at: datetime | None = None) -> str:
         """Store a new credential; its secret."""

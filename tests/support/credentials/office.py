@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
+import pytest
+
 from latchkey.credentials.derivation import DerivationKey, DerivationKeys
-from latchkey.credentials.models import Mode, Principal
+from latchkey.credentials.models import Mode, NewCredential, Principal
+from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.scopes import FULL_ACCESS
-from latchkey.credentials.service import CredentialService
+from latchkey.credentials.service import CredentialService, utc_now
 from latchkey.credentials.tokens import new_api_key
-from tests.support.audited import open_store
+from latchkey.errors import StoreError
+from latchkey.store import Store
+from tests.support.audited import add, open_store
 from tests.support.database import new_database
 
 NEW, OLD, RETIRED, OUTSIDER = (DerivationKey(bytes([number]) * 32) for number in range(4))
@@ -30,7 +36,38 @@ class Office:
         self.path = path
         self.store = open_store(new_database(path))
         self.seen: list[tuple[str, tuple[str, int | None] | None]] = []
-        self.service = CredentialService(self.store, KEYS, self._invalidate)
+        self.service = CredentialService(self.store, KEYS, self.publisher())
+
+    def publisher(self, store: Store | None = None) -> Publisher:
+        return Publisher((store or self.store).audit, self._invalidate)
+
+    def caller(
+        self,
+        scopes: frozenset[str] = FULL_ACCESS,
+        mode: Mode = "live",
+        expires_at: datetime | None = None,
+    ) -> Principal:
+        """The principal of a stored key; what is done to store it is not among ``seen``."""
+        new = NewCredential(
+            api_key=new_api_key(mode),
+            secret_hash=secrets.token_bytes(32),
+            derivation_id=NEW.id,
+            account_id="acct_1",
+            mode=mode,
+            name="caller",
+            scopes=scopes,
+            created_at=utc_now(),
+            expires_at=expires_at,
+        )
+        return add(self.store, new).principal()
+
+    def lose_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have what the store does after each commit fail, as when the disk fails then."""
+
+        def lost(files: object) -> None:
+            raise StoreError("the answer is lost")
+
+        monkeypatch.setattr(self.store._connections, "_confirm", lost)
 
     def row(self, lookup: str) -> tuple[str, int | None] | None:
         with closing(sqlite3.connect(self.path)) as connection:
@@ -46,11 +83,3 @@ class Office:
 def derived(key: DerivationKey, mode: Mode = "live") -> tuple[str, str]:
     api_key = new_api_key(mode)
     return api_key, key.derive(api_key)
-
-
-def caller(
-    scopes: frozenset[str] = FULL_ACCESS,
-    mode: Mode = "live",
-    expires_at: datetime | None = None,
-) -> Principal:
-    return Principal(1, "acct_1", new_api_key(mode), mode, "caller", scopes, expires_at)

@@ -55,7 +55,8 @@ def _hold(directory: Path, point: str, api_key: str) -> None:
 
 def hold_on_order(latchkey: Latchkey, directory: Path) -> None:
     """Have the parts of a worker stop at the points that are asked for."""
-    find, invalidate = latchkey.authenticator._find, latchkey.credentials._invalidate
+    find, invalidate = latchkey.authenticator._find, latchkey.publisher._invalidate
+    assert invalidate is not None
 
     def held_find(api_key: str) -> Verifier | None:
         _hold(directory, BEFORE, api_key)
@@ -68,7 +69,7 @@ def hold_on_order(latchkey: Latchkey, directory: Path) -> None:
         invalidate(lookup)
 
     _replace(latchkey.authenticator, "_find", held_find)
-    _replace(latchkey.credentials, "_invalidate", held_invalidate)
+    _replace(latchkey.publisher, "_invalidate", held_invalidate)
 
 
 def _replace(part: object, name: str, function: Callable[..., object]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from latchkey.credentials.audit import Action, Actor, AuditKey, Head, Record
 from latchkey.credentials.audit_check import Verification, verify
 from latchkey.store.audit_head import HeadUnusable
-from tests.support.audited import AUDIT_KEY, new_seal, open_store
+from tests.support.audited import AUDIT_KEY, new_seal, open_store, record
 from tests.support.store.new_credentials import NOW
 
 ROWS = 9
@@ -27,7 +27,7 @@ class AuditBox:
 
     def record(self, subject: str) -> None:
         actor = Actor.administrator("ann", "192.0.2.1")
-        self.store.audit.record(Record(NOW, Action.ADMIN_SIGN_IN, actor, subject))
+        record(self.store, Record(NOW, Action.ADMIN_SIGN_IN, actor, subject))
 
     def edit(self, *statements: str) -> None:
         with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:

@@ -1,0 +1,51 @@
+"""Who makes a change, and whether they still may when its transaction has begun.
+
+A request is checked before it waits for the database. A key that is revoked meanwhile must leave
+nothing behind, so it is read again inside the transaction of each change that it makes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from latchkey.credentials.audit import Actor
+from latchkey.credentials.models import Credential, Principal
+from latchkey.credentials.scopes import CHANGE_CREDENTIALS, permits
+from latchkey.errors import (
+    ExpiredCredential,
+    InsufficientScope,
+    InvalidCredential,
+    RevokedCredential,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who makes a change.
+
+    ``actor`` is how the audit log names them. ``caller`` is the key that makes it, as it was
+    authenticated; None for the operator, and for whoever registers a pair. ``needs`` is the scope
+    that the change takes; None where a key changes itself without one.
+    """
+
+    actor: Actor
+    caller: Principal | None = None
+    needs: str | None = CHANGE_CREDENTIALS
+
+    def confirm(self, found: Credential | None) -> Principal:
+        """The caller as ``found`` in the transaction, by its api_key.
+
+        Raises what a request with this key would be refused with by now: InvalidCredential,
+        RevokedCredential, ExpiredCredential or InsufficientScope.
+        """
+        if self.caller is None or found is None or found.id != self.caller.credential_id:
+            raise InvalidCredential
+        status = found.status(datetime.now(UTC))
+        if status == "revoked":
+            raise RevokedCredential
+        if status == "expired":
+            raise ExpiredCredential
+        if self.needs is not None and not permits(found.scopes, self.needs):
+            raise InsufficientScope(self.needs)
+        return found.principal()

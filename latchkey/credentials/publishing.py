@@ -1,0 +1,124 @@
+"""What a change leaves to be published, and the one function that publishes it.
+
+Every change follows one order: commit, then publish, then answer. A store returns what has to be
+published, as a frozen value; nothing is handed down to collect it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from latchkey.credentials.audit import Head
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What others have to be told of a change.
+
+    ``lookups`` are the lookup keys under which nothing remembered counts any longer, ``log_rows``
+    the numbers of the change's rows in the log of invalidations, and ``head`` is its last row of
+    the audit log. ``replaces_head``: the head that is kept may not be one that this one follows.
+    """
+
+    lookups: Sequence[str] = ()
+    log_rows: Sequence[int] = ()
+    head: Head | None = None
+    replaces_head: bool = False
+
+
+NOTHING = Publication()
+"""What a transaction leaves that changed nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made(Generic[T_co]):
+    """A transaction that was committed: its result, and what has to be published."""
+
+    result: T_co
+    publication: Publication = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A change that cannot be reported as made, although something has to be published.
+
+    Either it was found already made, perhaps by a process that died before it published, or its
+    commit failed and may have reached the database all the same. ``error`` is the answer.
+    """
+
+    error: BaseException
+    publication: Publication = field(default=NOTHING)
+
+
+Outcome = Made[T] | Refused
+"""What a store answers to a change. What leaves nothing to publish is raised instead."""
+
+
+class Refusal(Exception):
+    """Raised in a transaction to roll it back and answer with a ``Refused``.
+
+    For a change that is found already made: ``lookups`` are invalidated although nothing changes.
+    """
+
+    def __init__(self, error: Exception, lookups: Sequence[str]) -> None:
+        super().__init__(str(error))
+        self.refused = Refused(error, Publication(lookups))
+
+
+class HeadKeeper(Protocol):
+    """Keeps the head of the audit log outside the database."""
+
+    def keep(self, head: Head) -> None:
+        """Keep a head that follows the one that is kept; a fault is logged."""
+
+    def replace(self, head: Head) -> None:
+        """Keep a head whatever is kept; raises where that fails."""
+
+
+class Publisher:
+    """Publishes what changes leave, for one process."""
+
+    def __init__(
+        self,
+        heads: HeadKeeper,
+        invalidate: Callable[[str], None] | None = None,
+        note: Callable[[int], None] | None = None,
+    ) -> None:
+        """``invalidate`` takes a lookup key and ends every cached result under it.
+
+        None is for a process that changes nothing that is cached. ``note`` is told the number of
+        each row of the log of invalidations for which that has been done, so that no other process
+        needs to do it; None leaves them to the replay.
+        """
+        self._heads = heads
+        self._invalidate = invalidate
+        self._note = note
+
+    def publish(self, outcome: Outcome[T]) -> T:
+        """Publish what a change left, and return its result, or raise the error of one refused.
+
+        For the moment between the change and its answer. Invalidates first; the head of the audit
+        log is kept last, because it takes longest.
+        """
+        published = outcome.publication
+        if published.lookups:
+            if self._invalidate is None:
+                raise RuntimeError("a change of keys cannot be published by this process")
+            for lookup in dict.fromkeys(published.lookups):
+                self._invalidate(lookup)
+        if isinstance(outcome, Refused):
+            raise outcome.error
+        if self._note is not None:
+            for number in published.log_rows:
+                self._note(number)
+        if published.head is not None:
+            if published.replaces_head:
+                self._heads.replace(published.head)
+            else:
+                self._heads.keep(published.head)
+        return outcome.result

@@ -1,0 +1,34 @@
+"""Transactions of changes: what one returns is what has to be published of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from latchkey.credentials.publishing import Made, Outcome, Publication, Refusal, Refused
+from latchkey.store.sqlite.connections import Connections
+
+T = TypeVar("T")
+
+
+def commit(connections: Connections, transaction: Callable[[Connection], Made[T]]) -> Outcome[T]:
+    """Run a transaction and commit it: what it returned, for the caller to publish.
+
+    What the transaction raises rolls it back, and is raised; a Refusal is returned. Once it has
+    returned, the change may have been committed whatever fails then: the failure is returned with
+    the lookup keys that have to be invalidated. Its log rows are left to the replay. Raises
+    StoreError where the transaction could not begin or was rolled back.
+    """
+    made: Made[T] | None = None
+    try:
+        with connections.writing() as connection:
+            made = transaction(connection)
+    except Refusal as refusal:
+        return refusal.refused
+    except BaseException as error:
+        if made is None:
+            raise
+        return Refused(error, Publication(made.publication.lookups))
+    return made
