@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MODULES = sorted([*ROOT.glob("fastcache/*.so"), *ROOT.glob("app/*/*.so")])
+PACKAGES = [ROOT / "fastcache", ROOT / "latchkey"]
+MODULES = sorted(path for package in PACKAGES for path in package.rglob("*.so"))
 
 _DYNAMIC, _RELRO = 2, 0x6474E552
 _FLAGS, _FLAGS_1, _BIND_NOW = 30, 0x6FFFFFFB, 24
@@ -58,11 +59,18 @@ def read(path: Path) -> Elf:
 
 
 @released
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name.partition(".")[0])
+@pytest.mark.parametrize(
+    "path", MODULES, ids=lambda path: f"{path.parent.name}.{path.name.partition('.')[0]}"
+)
 def test_each_module_is_bound_and_then_read_only(path: Path) -> None:
     module = read(path)
     assert module.binds_at_once
     assert _RELRO in module.segments
+
+
+def test_every_compiled_module_is_looked_at() -> None:
+    sources = {path.with_suffix("") for package in PACKAGES for path in package.rglob("*.pyx")}
+    assert {path.with_name(path.name.partition(".")[0]) for path in MODULES} == sources
 
 
 @released
