@@ -73,9 +73,7 @@ def test_what_is_no_text_is_located_and_shown(
     before = put(box, 3, column, value)
     try:
         assert findings(box) == [("altered", 3, 3)]
-        assert (
-            "row 3: this is not what was written there" in run_here(box, "audit", "verify").stdout
-        )
+        assert "row 3: does not match the MAC" in run_here(box, "audit", "verify").stdout
         name = "at_ms" if column == "at" else column
         listed = json.loads(run_here(box, "audit", "list", "--json").stdout)["entries"]
         exported = [
@@ -93,7 +91,7 @@ def test_what_is_no_text_is_located_and_shown(
             assert shown in table
             assert shown.replace("'", "&#39;") in page.text
         verified = ada.post("/console/audit/verify", page.fields("/console/audit/verify"))
-        assert "row 3: this is not what was written there" in verified.text
+        assert "row 3: does not match the MAC" in verified.text
     finally:
         put_back(box, 3, column, before)
     assert findings(box) == []

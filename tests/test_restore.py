@@ -201,7 +201,7 @@ def test_a_cut_is_told_before_the_restore_and_after_it(box: Service) -> None:
         box.create_key()
     last = last_number(box)
     edit(box, f"DELETE FROM audit WHERE number > {last - 2}")
-    cut = f"rows {last - 1} to {last}: were cut off, for the head says that the log went that far"
+    cut = f"rows {last - 1} to {last}: removed from the end; the head file records them"
     identity = box.database.stat().st_ino
     status, screen = at_terminal(box, "restore", str(file), prompt="[y/N]", typed="y\nn\n")
     assert status == 1
@@ -217,9 +217,9 @@ def test_a_cut_is_told_before_the_restore_and_after_it(box: Service) -> None:
     restore(box, file)
     told = run(box, "audit", "verify").splitlines()
     assert told[0].startswith(f"row {last - 1} (")
-    assert told[0].endswith(f"a backup was restored, although of the log before: {cut}")
+    assert told[0].endswith(f"a backup was restored despite problems in the log before it: {cut}")
     rows = last_number(box)
-    assert told[1:] == [f"apart from that, the audit log is whole: {rows} rows"]
+    assert told[1:] == [f"apart from that, the audit log is intact: {rows} rows"]
     said = json.loads(run(box, "audit", "verify", "--json"))
     assert said["findings"] == []
     assert [(one["number"], one["reasons"]) for one in said["restorations"]] == [(last - 1, [cut])]
@@ -230,7 +230,7 @@ def test_a_cut_is_told_before_the_restore_and_after_it(box: Service) -> None:
         fields = visitor.get("/console/audit/").fields("/console/audit/verify")
         page = visitor.post("/console/audit/verify", fields).text
     assert cut in page
-    assert "Apart from that, the log is whole" in page
+    assert "Apart from that, the log is intact" in page
     # Nor can the row be made to say less.
     edit(box, f"UPDATE audit SET detail = '{{}}' WHERE number = {last - 1}")
     assert run_here(box, "audit", "verify").returncode == 1
@@ -246,13 +246,13 @@ def test_what_else_is_wrong_with_the_log_is_told(tmp_path: Path, since: bool) ->
     number = last_number(box) + since
     box.create_key()
     edit(box, f"UPDATE audit SET actor = 'eve' WHERE number = {number}")
-    found = f"row {number}: this is not what was written there, but changed, moved or put there"
+    found = f"row {number}: does not match the MAC; changed, moved or inserted"
     done = run_here(box, "restore", str(file), "--yes")
     assert done.returncode == 0
     assert found in done.stderr
     verified = run_here(box, "audit", "verify")
     assert verified.returncode == since
-    assert f"although of the log before: {found}\n" in verified.stdout
+    assert f"despite problems in the log before it: {found}\n" in verified.stdout
     assert (f"\n{found}\n" in verified.stdout) is since
 
 
@@ -266,8 +266,8 @@ def test_rows_that_a_restore_cannot_know_of_are_named(tmp_path: Path) -> None:
     box.database.unlink()
     restore(box, file)
     assert (
-        f"what it had after row {rows} of the backup is not in this one, and the head said row "
-        f"{rows + 1}\napart from that, the audit log is whole: {rows + 1} rows\n"
+        f"rows after row {rows} of the backup are lost, and the head file recorded row "
+        f"{rows + 1}\napart from that, the audit log is intact: {rows + 1} rows\n"
     ) in run(box, "audit", "verify")
 
 

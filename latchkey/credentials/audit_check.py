@@ -21,13 +21,12 @@ Problem = Literal["altered", "missing", "inserted", "cut off", "head"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong with the rows ``first`` to ``last``.
+    """A problem with the rows ``first`` to ``last``.
 
-    ``altered``: not what was written under that number, whether changed, moved or put there.
-    ``missing``: a gap in the numbers. ``inserted``: a number that none can have. ``cut off``:
-    the head says that there were more. ``head``: the head itself is not to be had, as ``reason``
-    says, or names another row; then a cut off end cannot be ruled out. An ``altered`` with a reason
-    is of rows before a restart, which only all together can be said to have changed since.
+    ``altered``: does not match its MAC: changed, moved or inserted. With a ``reason``: rows before
+    a restart, which can only be compared as a whole. ``missing``: a gap in the numbers.
+    ``inserted``: a number below 1. ``cut off``: the head records more rows. ``head``: the head file
+    is unusable, for ``reason``, or records another row; a truncated log cannot be ruled out.
     """
 
     problem: Problem
@@ -40,31 +39,28 @@ class Finding:
         """The finding in words."""
         one = self.first == self.last
         rows = f"row {self.first}" if one else f"rows {self.first} to {self.last}"
-        were = "was" if one else "were"
         if self.problem == "altered" and self.reason:
             return f"{rows}: {self.reason}"
         if self.problem == "altered":
-            return (
-                f"{rows}: {'this is' if one else 'these are'} not what was written there, but "
-                "changed, moved or put there"
-            )
+            verb = "does" if one else "do"
+            return f"{rows}: {verb} not match the MAC; changed, moved or inserted"
         if self.problem == "missing":
-            return f"{rows}: {were} removed"
+            return f"{rows}: removed"
         if self.problem == "inserted":
-            return f"{rows}: {were} put there, since numbers begin with 1"
+            return f"{rows}: inserted; numbers begin with 1"
         if self.problem == "cut off":
-            return f"{rows}: {were} cut off, for the head says that the log went that far"
+            return f"{rows}: removed from the end; the head file records them"
         return self.reason or (
-            f"{rows}: not the one that the head names; the end was cut off, and others written"
+            f"{rows}: differs from the head file; the end was removed and other rows were written"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """A row that says that a new chain begins with it, for the key of the former one was lost.
+    """A row that starts a new chain because the key of the previous chain was lost.
 
-    ``genuine``: written with the key that there is now. Rows before it cannot be verified; that
-    they are as they were at the restart can, and is a finding where they are not.
+    ``genuine``: written with the current key. Earlier rows cannot be verified with that key, but a
+    change since the restart is detected and reported as a finding.
     """
 
     number: int
@@ -74,23 +70,23 @@ class Restart:
 
     @property
     def message(self) -> str:
-        """The restart in words: it is told for as long as there is a log."""
+        """The restart in words. Every verification reports it."""
         row = f"row {self.number} ({self.at}, {self.actor})"
         if not self.genuine:
-            return f"{row}: says that a new chain begins here, which this key cannot verify"
+            return f"{row}: claims to start a new chain; this key cannot verify the claim"
         only = self.number == 2
         rows = "row 1" if only else f"rows 1 to {self.number - 1}"
         return (
-            f"{row}: a new chain begins here, since the key was lost; {rows} cannot be verified "
-            f"with this key, only that {'it has' if only else 'they have'} not changed since"
+            f"{row}: a new chain starts here because the key was lost; {rows} cannot be verified "
+            f"with this key, except that {'it has' if only else 'they have'} not changed since"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Restoration:
-    """A row that says that a backup was restored although something was wrong, or rows were lost.
+    """A row that records the restore of a backup despite findings or lost rows.
 
-    Whoever restored it accepted that, and ``reasons`` say what: the log alone cannot show it.
+    ``reasons`` lists what was accepted at the restore. The log alone cannot show it.
     """
 
     number: int
@@ -100,18 +96,18 @@ class Restoration:
 
     @property
     def message(self) -> str:
-        """The restore in words: it is told for as long as there is a log."""
+        """The restore in words. Every verification reports it."""
         return (
-            f"row {self.number} ({self.at}, {self.actor}): a backup was restored, although of the "
-            f"log before: {'; '.join(self.reasons)}"
+            f"row {self.number} ({self.at}, {self.actor}): a backup was restored despite problems "
+            f"in the log before it: {'; '.join(self.reasons)}"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What came of it: how many rows there are, the last of them, and what is wrong.
+    """The result of a verification: the number of rows, the last row, and the findings.
 
-    ``restarts`` and ``restorations`` are no findings, but never left out.
+    ``restarts`` and ``restorations`` are not findings, but are always reported.
     """
 
     rows: int
@@ -183,7 +179,7 @@ def verify(key: AuditKey, entries: Iterable[Entry], head: Head | str) -> Verific
                 # No row before it was written with this key.
                 findings = [one for one in findings if one.problem != "altered"]
                 if not _as_then(entry, before):
-                    reason = f"not as they were when row {entry.number} began a new chain"
+                    reason = f"changed since row {entry.number} started a new chain"
                     findings.append(Finding("altered", 1, entry.number - 1, reason))
         if entry.action == Action.STORE_RESTORE.value and chain.proven:
             if reasons := _accepted(json.loads(entry.detail)):
@@ -202,7 +198,7 @@ def verify(key: AuditKey, entries: Iterable[Entry], head: Head | str) -> Verific
 
 
 def messages(findings: list[Finding]) -> list[str]:
-    """The findings in words, as a row of the log keeps them: the first of very many."""
+    """The findings in words, shortened for a row of the log: the first few and a count."""
     told = [one.message for one in findings[:_MOST_TOLD]]
     if more := len(findings) - len(told):
         told.append(f"and {counted(more, 'more finding')}")
@@ -215,17 +211,17 @@ def _when_and_who(entry: Entry) -> tuple[str, str]:
 
 
 def _accepted(detail: dict[str, Any]) -> list[str]:
-    """What the row of a restore says that was wrong, or is not in the log any more."""
+    """The findings and lost rows that the row of a restore records."""
     reasons = list(detail.get("findings", []))
     head, rows = detail.get("head", 0), detail.get("rows", 0)
     if detail.get("log") != LOG_GOES_ON and (isinstance(head, str) or head > rows):
-        said = head if isinstance(head, str) else f"the head said row {head}"
-        reasons.append(f"what it had after row {rows} of the backup is not in this one, and {said}")
+        said = head if isinstance(head, str) else f"the head file recorded row {head}"
+        reasons.append(f"rows after row {rows} of the backup are lost, and {said}")
     return reasons
 
 
 def _as_then(entry: Entry, before: RowsDigest) -> bool:
-    """Whether the rows before a genuine restart are those that it speaks of."""
+    """Whether the rows before a genuine restart have not changed since."""
     return _equal(before.hexdigest(), json.loads(entry.detail).get("rows_sha256"))
 
 

@@ -24,7 +24,7 @@ def create(page: Page, name: str) -> Pair:
 
 def shown_pair(page: Page) -> Pair:
     """The pair on the page that shows a secret, this once."""
-    expect(page.get_by_text("Keep the secret now.")).to_be_visible()
+    expect(page.get_by_text("Copy the secret now.")).to_be_visible()
     key, secret = (
         page.locator("#api-key").text_content(),
         page.locator("#api-secret").text_content(),
@@ -44,7 +44,7 @@ def live(console: Service, page: Page, name: str) -> None:
     pair = create(page, name)
     assert status(console, pair) == 200
     assert console.get("/v1/account", pair.headers).status == 200
-    page.get_by_role("link", name="I have kept it").click()
+    page.get_by_role("link", name="I have copied it").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(name)
     assert pair.api_secret not in page.content()
     uses = page.locator("dt:text-is('Requests') + dd")

@@ -43,7 +43,7 @@ def test_filling_a_field_in_selects_its_radio_button(console: Service, ada: Visi
     page.get_by_label("account:read").check()
     expect(page.get_by_label("Only the scopes chosen below")).to_be_checked()
     page.get_by_label("Date and time, in UTC").fill("2099-12-31T23:59")
-    expect(page.get_by_label("At a time of your choice")).to_be_checked()
+    expect(page.get_by_label("On a date")).to_be_checked()
     page.get_by_role("button", name="Create").click()
     key = page.locator("#api-key").text_content() or ""
     terms = console.get(f"/v1/api_keys/{key}", console.issue().bearer).json
@@ -51,7 +51,7 @@ def test_filling_a_field_in_selects_its_radio_button(console: Service, ada: Visi
 
     page.goto(f"/console/keys/{key}/edit")
     page.get_by_label("Date and time, in UTC").fill("2098-12-31T23:59")
-    expect(page.get_by_label("At a time of your choice")).to_be_checked()
+    expect(page.get_by_label("On a date")).to_be_checked()
     # Another choice clears what belongs to the first; the way back restores it.
     page.get_by_label("Full access").check()
     expect(page.get_by_label("account:read")).not_to_be_checked()
@@ -66,9 +66,9 @@ def test_filling_a_field_in_selects_its_radio_button(console: Service, ada: Visi
 
     page.goto(f"/console/keys/{key}/rotate")
     page.get_by_label("Hours, 0 to 720").fill("5")
-    expect(page.get_by_label("As many hours as you choose")).to_be_checked()
+    expect(page.get_by_label("A number of hours")).to_be_checked()
     page.get_by_role("button", name="Rotate", exact=True).click()
-    expect(page.get_by_text("Keep the secret now.")).to_be_visible()
+    expect(page.get_by_text("Copy the secret now.")).to_be_visible()
 
 
 def test_a_contradiction_is_refused_without_javascript(
@@ -84,7 +84,7 @@ def test_a_contradiction_is_refused_without_javascript(
     expect(page.get_by_text("Choose “Only the scopes chosen below”, or clear it.")).to_be_visible()
     page.get_by_label("Only the scopes chosen below").check()
     page.get_by_role("button", name="Create").click()
-    expect(page.get_by_text("Keep the secret now.")).to_be_visible()
+    expect(page.get_by_text("Copy the secret now.")).to_be_visible()
     key = page.locator("#api-key").text_content() or ""
     terms = console.get(f"/v1/api_keys/{key}", console.issue().bearer).json
     assert terms["scopes"] == ["account:read"]
@@ -119,5 +119,5 @@ def test_the_audit_log_is_verified_by_a_button(ada: Visit) -> None:
     page = ada.page
     page.goto("/console/audit/")
     page.get_by_role("button", name="Verify").click()
-    expect(page.get_by_text("The log is whole")).to_be_visible()
+    expect(page.get_by_text("The log is intact")).to_be_visible()
     require_accessible(page)

@@ -46,8 +46,8 @@ def test_setting_up(console: Service, visit: Visit) -> None:
     assert Axe().run(page).response["violations"] == []
     page.get_by_label("Name").fill("ada")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_label("Password, again").fill(PASSWORD)
-    page.get_by_role("button", name="Make the administrator").click()
+    page.get_by_label("Repeat password").fill(PASSWORD)
+    page.get_by_role("button", name="Create administrator").click()
     expect(page.get_by_role("status")).to_contain_text("You are the first administrator.")
 
 
@@ -55,7 +55,7 @@ def test_a_wrong_password(visit: Visit) -> None:
     visit.page.goto("/console/sign-in")
     fill_in(visit.page, "wrong horse battery")
     alert = visit.page.get_by_role("alert")
-    expect(alert).to_have_text("That name and password do not belong together.")
+    expect(alert).to_have_text("Wrong name or password.")
     expect(visit.page.get_by_label("Name")).to_have_value("ada")
     expect(visit.page.get_by_label("Password")).to_have_value("")
     fill_in(visit.page)
@@ -82,7 +82,7 @@ def test_an_expired_session(console: Service, ada: Visit) -> None:
     ada.page.get_by_role("button", name="Sign out everywhere").click()
     expect(ada.page).to_have_title("Sign in – Latchkey")
     ada.page.goto(ACCOUNT)
-    expect(ada.page.get_by_text("A session ends after 30 minutes without use.")).to_be_visible()
+    expect(ada.page.get_by_text("Sessions expire after 30 minutes of inactivity.")).to_be_visible()
     fill_in(ada.page)
     expect(ada.page.get_by_role("heading", name="Your account")).to_be_visible()
 
@@ -95,15 +95,15 @@ def test_another_password_ends_the_other_sessions(console: Service, new_visit: N
     here.page.goto(ACCOUNT)
     here.page.get_by_label("Current password").fill(PASSWORD)
     here.page.get_by_label("New password", exact=True).fill(PASSWORD)
-    here.page.get_by_label("New password, again").fill(f"{PASSWORD}, not")
-    here.page.get_by_role("button", name="Change the password").click()
-    again = here.page.get_by_label("New password, again")
+    here.page.get_by_label("Repeat new password").fill(f"{PASSWORD}, not")
+    here.page.get_by_role("button", name="Change password").click()
+    again = here.page.get_by_label("Repeat new password")
     expect(again).to_have_attribute("aria-invalid", "true")
-    expect(again).to_have_accessible_description("This is not the same password.")
-    for label in ("Current password", "New password", "New password, again"):
+    expect(again).to_have_accessible_description("The passwords do not match.")
+    for label in ("Current password", "New password", "Repeat new password"):
         here.page.get_by_label(label, exact=True).fill(PASSWORD)
-    here.page.get_by_role("button", name="Change the password").click()
-    expect(here.page.get_by_role("status")).to_contain_text("Your password is changed")
+    here.page.get_by_role("button", name="Change password").click()
+    expect(here.page.get_by_role("status")).to_contain_text("Password changed")
     assert not other.is_signed_in()
 
 

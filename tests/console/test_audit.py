@@ -55,7 +55,7 @@ def test_filters(ada: Visitor, revoked: Pair) -> None:
     issued = rows(ada.get(f"{AUDIT}?action=key.issue").text)
     assert issued
     assert all("key.issue" in row for row in issued)
-    assert "There is no such row" in ada.get(f"{AUDIT}?key=nobody").text
+    assert "No matching entries" in ada.get(f"{AUDIT}?key=nobody").text
     for nonsense in ("?action=x", "?before=x", "?before=" + "9" * 19, "?before=-1"):
         assert ada.get(AUDIT + nonsense).status == 200
 
@@ -104,7 +104,7 @@ def test_verifying_finds_what_was_changed(console: Service, ada: Visitor, revoke
         assert answer.status == 200
         return answer.text
 
-    assert "The log is whole" in verify()
+    assert "The log is intact" in verify()
     with closing(sqlite3.connect(console.database)) as connection, connection:
         row = (revoked.api_key, "key.issue")
         (number,) = connection.execute(
@@ -116,14 +116,14 @@ def test_verifying_finds_what_was_changed(console: Service, ada: Visitor, revoke
         ).fetchone()
         connection.execute(update, ("<script>alert(1)</script>", number))
     found = verify()
-    assert f"row {number}: this is not what was written there" in found
-    assert "The log is whole" not in found
+    assert f"row {number}: does not match the MAC" in found
+    assert "The log is intact" not in found
     shown = ada.get(f"{AUDIT}?key={revoked.api_key}").text
     assert "<script>alert" not in shown
     assert "&lt;script&gt;alert" in shown
     with closing(sqlite3.connect(console.database)) as connection, connection:
         connection.execute(update, (before, number))
-    assert "The log is whole" in verify()
+    assert "The log is intact" in verify()
 
 
 def test_a_key_is_told_of_from_its_birth_on(console: Service, ada: Visitor) -> None:

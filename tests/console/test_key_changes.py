@@ -79,7 +79,7 @@ def test_a_form_without_its_id_gets_another(ada: Visitor) -> None:
     for form_id in ("", "x", "x" * 100):
         answer = send(ada, NEW, **TERMS, form_id=form_id)
         assert answer.status == 400
-        assert "The form was not whole." in answer.text
+        assert "The form was incomplete." in answer.text
         again = ada.post(NEW, {**answer.fields(""), **TERMS})
         assert again.status == 201
 
@@ -131,7 +131,7 @@ def test_a_time_of_ones_choice_is_in_utc(console: Service, ada: Visitor) -> None
         ({"expiry": "-1"}, "Not a valid choice"),
         ({"scopes": "account:read"}, "Access is “Full access”. Choose “Only the scopes"),
         ({"access": "read", "scopes": "account:read"}, "Access is “Read only”"),
-        ({"expires_at": "2099-12-31T23:59"}, "Expires is “Never”. Choose “At a time"),
+        ({"expires_at": "2099-12-31T23:59"}, "Expires is “Never”. Choose “On a date”"),
         ({"expiry": "30", "expires_at": "2099-12-31T23:59"}, "Expires is “In 30 days”"),
         ({"expires_at": "soon"}, "Not a valid datetime"),
     ],
@@ -157,7 +157,7 @@ def test_a_filled_in_field_is_never_ignored(console: Service, ada: Visitor) -> N
     # What was filled in is still there.
     assert 'value="2099-12-31T23:59"' in answer.text
     assert re.search(r'<input[^>]* checked[^>]* value="account:read"', answer.text)
-    assert "No key is like that" in ada.get("/console/keys/?q=contradictory").text
+    assert "No keys match" in ada.get("/console/keys/?q=contradictory").text
     # A form that was made by hand may lack the radio buttons: their defaults are no permission.
     bare = {"name": "contradictory", "mode": "live"}
     assert send(ada, NEW, **bare, scopes="account:read").status == 400
@@ -191,7 +191,7 @@ def test_a_forged_form_is_refused(ada: Visitor) -> None:
         if token is None:
             del forged["csrf_token"]
         assert ada.post(NEW, forged).status in (400, 403)
-    assert "No key is like that" in ada.get("/console/keys/?q=forged").text
+    assert "No keys match" in ada.get("/console/keys/?q=forged").text
 
 
 def test_edit(console: Service, ada: Visitor) -> None:
@@ -291,7 +291,7 @@ def test_revoke(console: Service, ada: Visitor) -> None:
     assert ">revoked</span>" in ada.get(path_of(pair)).text
     again = ada.post(path_of(pair, "/revoke"), fields)
     assert again.status == 303
-    assert "was revoked already" in ada.get(path_of(pair)).text
+    assert "had already been revoked" in ada.get(path_of(pair)).text
     for page in ("/edit", "/rotate", "/revoke"):
         assert ada.get(path_of(pair, page)).status == 404
 

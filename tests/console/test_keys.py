@@ -59,7 +59,7 @@ def test_search_filters_and_order(ada: Visitor, pairs: dict[str, Pair]) -> None:
     assert listed("?sort=-name") == ["gamma", "Beta 50%", "alpha", HOSTILE]
     assert listed("?sort=expires")[0] == "gamma"
     assert listed("?status=revoked") == []
-    assert "No key is like that" in ada.get("/console/keys/?q=nothing").text
+    assert "No keys match" in ada.get("/console/keys/?q=nothing").text
     # What is asked for stands in the form again, and in the links.
     page = ada.get("/console/keys/?q=%22%3E%3Cb%3E&mode=live&sort=name")
     assert 'value="&#34;&gt;&lt;b&gt;"' in page.text
@@ -91,13 +91,13 @@ def test_a_key_shows_its_use_at_once(console: Service, ada: Visitor) -> None:
         assert console.get("/v1/account", pair.bearer).status == 200
     assert console.get("/v1/api_keys", pair.bearer).status == 403
     text = ada.get(path).text
-    assert "Requests per hour, the last 48 hours: 4, 4 at most in one hour" in text
+    assert "Requests per hour, the last 48 hours: 4, at most 4 per hour" in text
     assert "<code>127.0.0.1</code>" in text
     assert re.search(r"A scope was missing</div></td>\s*<td[^>]*><div>1</div>", text)
     assert '<svg role="img"' in text
     assert pair.api_secret not in text
     overview = ada.get("/console/overview/").text
-    assert re.search(r"a scope was missing</div></td>\s*<td[^>]*><div>[1-9]\d*</div>", overview)
+    assert re.search(r"missing scope</div></td>\s*<td[^>]*><div>[1-9]\d*</div>", overview)
 
 
 def test_marks(console: Service, ada: Visitor) -> None:

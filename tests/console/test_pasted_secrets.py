@@ -100,7 +100,7 @@ def test_searches(ada: Visitor, pair: Pair) -> None:
         assert pair.api_secret not in page.text, path
     # It is not taken for a search for everything.
     assert ListQuery.of({"q": pair.api_secret}).is_filtered
-    assert "No key is like that" in ada.get(f"/console/keys/?q={pair.api_secret}").text
+    assert "No keys match" in ada.get(f"/console/keys/?q={pair.api_secret}").text
 
 
 def test_addresses_that_are_none(ada: Visitor, pair: Pair) -> None:

@@ -125,7 +125,7 @@ def test_a_callers_word_for_https_is_not_taken(ada: Visitor) -> None:
 
 def test_errors_are_pages(ada: Visitor) -> None:
     missing = ada.get("/console/nowhere")
-    assert (missing.status, "There is no such page" in missing.text) == (404, True)
+    assert (missing.status, "This page does not exist" in missing.text) == (404, True)
     wrong = ada.request("POST", "/console/static/console.css", b"", {})
     assert (wrong.status, wrong.headers["Content-Type"]) == (405, "text/html; charset=utf-8")
     large = ada.post("/console/sign-in", {"name": "x" * 70_000})

@@ -71,7 +71,7 @@ def test_a_wrong_try_does_not_say_what_was_wrong(console: Service, visitor: Visi
         assert not visitor.is_signed_in()
     pages = {page.partition("csrf_token")[0] for page in told}
     assert len(pages) == 1
-    assert "That name and password do not belong together." in pages.pop()
+    assert "Wrong name or password." in pages.pop()
 
 
 def test_names_are_found_in_any_case(visitor: Visitor) -> None:
@@ -173,8 +173,8 @@ def test_a_changed_password_ends_the_other_sessions(console: Service) -> None:
     assert there.is_signed_in()
     changed = here.send(account, account, current=PASSWORD, **fields)
     assert changed.status == 303
-    assert "Your password is changed" in here.get(account).text
-    assert "Your password is changed" not in here.get(account).text
+    assert "Password changed" in here.get(account).text
+    assert "Password changed" not in here.get(account).text
     assert here.cookies[COOKIE] != token
     assert not there.is_signed_in()
     assert there.sign_in("grace").status == 403
@@ -267,7 +267,7 @@ def test_tries_are_limited_by_address_and_by_name(start_service: StartService) -
     limited = Visitor(service, X_Forwarded_For="192.0.2.99").sign_in("ada", PASSWORD)
     assert limited.status == 429
     assert 0 < int(limited.headers["Retry-After"]) <= 3600
-    assert "Too many tries" in limited.text
+    assert "Too many attempts" in limited.text
     assert tries("192.0.2.98", "nobody", "wrong") == 403
     # A credential of the API is none of this.
     assert service.get("/v1/account", service.issue().bearer).status == 200
@@ -282,7 +282,7 @@ def test_a_failing_database_is_said_on_a_page(start_service: StartService) -> No
     service.database.rename(away)
     page = visitor.get("/console/account/")
     assert page.status == 500
-    assert "The database does not answer" in page.text
+    assert "The database is not available" in page.text
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert str(service.database) not in page.text
     away.rename(service.database)

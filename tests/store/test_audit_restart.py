@@ -88,7 +88,7 @@ def test_a_restart_is_told_of_ever_after(box: RestartedBox) -> None:
     told, whole = said.splitlines()
     assert told.startswith(f"row {RESTART} (20")
     assert f"rows 1 to {BEFORE} cannot be verified with this key" in told
-    assert whole == f"the audit log is whole from row {RESTART} on: {RESTART + 1} rows"
+    assert whole == f"the audit log is intact from row {RESTART} on: {RESTART + 1} rows"
     row = json.loads(box.run("audit", "list", "--action", "audit.restart", "--json")[1])
     (entry,) = row["entries"]
     assert entry["actor_kind"] == "command line"
@@ -170,7 +170,7 @@ def test_who_can_only_write_to_the_database_restarts_nothing(box: RestartedBox, 
     assert ("altered", 1, 1) in findings
     assert (("missing", 2, 2) if gap else ("altered", 3, 3)) in findings
     assert (
-        "says that a new chain begins here, which this key cannot verify"
+        "claims to start a new chain; this key cannot verify the claim"
         in (box.run("audit", "verify")[1])
     )
 

@@ -132,7 +132,7 @@ def verify_log(as_json: bool) -> None:
         if not found.findings:
             since = f" from row {found.verified_from} on" if found.verified_from > 1 else ""
             but = "apart from that, " if found.restorations else ""
-            click.echo(f"{but}the audit log is whole{since}: {counted(found.rows, 'row')}")
+            click.echo(f"{but}the audit log is intact{since}: {counted(found.rows, 'row')}")
     if found.findings:
         sys.exit(1)
 

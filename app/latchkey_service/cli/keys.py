@@ -227,7 +227,7 @@ def revoke_key(api_key: str, yes: bool, as_json: bool) -> None:
         with changing() as session:
             credential = session.credentials.get(api_key, None)
         if credential.revoked_at is None:
-            label = credential.name or "without a name"
+            label = credential.name or "unnamed"
             confirm(f"Revoke {api_key} ({credential.mode}, {label})? This cannot be undone.", yes)
     with changing() as session:
         _revoke(session, api_key)

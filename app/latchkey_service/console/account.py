@@ -19,7 +19,7 @@ from latchkey_service.console.throttle import SignInThrottle
 account = Blueprint("account", __name__, url_prefix="/console/account")
 
 _WRONG = "This is not your current password."
-_TOO_MANY = "Too many tries. Wait a little, then try again."
+_TOO_MANY = "Too many attempts. Wait a moment, then try again."
 
 
 @account.get("/")
@@ -55,7 +55,7 @@ def change_password() -> AnyResponse:
         form.current.errors = [_WRONG]
         return _page(form, 403)
     browser_session().renew(token, administrator_service())
-    flash("Your password is changed. You are signed out everywhere else.", "good")
+    flash("Password changed. All other sessions were signed out.", "good")
     return redirect(url_for("account.show"), 303)
 
 

@@ -14,16 +14,16 @@ from latchkey.errors import ApiError, InternalError, StoreError
 log = logging.getLogger("latchkey")
 
 _MESSAGES = {
-    HTTPStatus.NOT_FOUND: "There is no such page.",
-    HTTPStatus.METHOD_NOT_ALLOWED: "This page does not answer that kind of request.",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "What was sent is too large.",
+    HTTPStatus.NOT_FOUND: "This page does not exist.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This page does not support this request method.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request is too large.",
 }
 _FORGED = (
     "The form did not come from a page that the console gave to this browser, or that page is too "
     "old. Nothing was changed: go back, reload the page, and try again."
 )
-_DATABASE = "The database does not answer. The log of the service says more."
-_OURS = "Something went wrong on our side. The log of the service says more."
+_DATABASE = "The database is not available. See the service log for details."
+_OURS = "Internal error. See the service log for details."
 
 
 def answer_errors(app: Flask) -> None:

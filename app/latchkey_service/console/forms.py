@@ -17,7 +17,7 @@ from latchkey_service.administrators import passwords
 _NEW = {"autocomplete": "new-password", "minlength": passwords.SHORTEST}
 _CURRENT = {"autocomplete": "current-password"}
 _NAME = {"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}
-_TAKEN_OUT = "Holds what looks like an API secret, which was taken out again."
+_TAKEN_OUT = "Contained what looks like an API secret. It has been removed."
 _NEW_LENGTH = Length(
     min=passwords.SHORTEST,
     max=passwords.LONGEST,
@@ -89,8 +89,8 @@ class SetUpForm(ConsoleForm):
     name = StringField("Name", [InputRequired("Choose a name.")], render_kw=_NAME)
     password = PasswordField("Password", [_NEW_LENGTH], render_kw=_NEW)
     again = PasswordField(
-        "Password, again",
-        [EqualTo("password", "This is not the same password.")],
+        "Repeat password",
+        [EqualTo("password", "The passwords do not match.")],
         render_kw=_NEW,
     )
 
@@ -103,8 +103,8 @@ class PasswordForm(ConsoleForm):
     )
     password = PasswordField("New password", [_NEW_LENGTH], render_kw=_NEW)
     again = PasswordField(
-        "New password, again",
-        [EqualTo("password", "This is not the same password.")],
+        "Repeat new password",
+        [EqualTo("password", "The passwords do not match.")],
         render_kw=_NEW,
     )
 

@@ -41,7 +41,7 @@ def edit(api_key: str) -> Response:
     except InvalidField as error:
         show_fault(form, error)
         return _page("key_edit.html", credential, 400, form_fields=form)
-    flash("The key is changed, in every worker.", "good")
+    flash("Key updated. The change is in effect.", "good")
     return redirect(url_for("keys.show_key", api_key=api_key), 303)
 
 
@@ -72,7 +72,7 @@ def rotate(api_key: str) -> Response:
     return page(
         "key_secret.html",
         201,
-        title="The key is rotated",
+        title="Key rotated",
         secret=issued.secret,
         predecessor=find_credential(api_key),
         **described_credential(issued.credential, as_of()),
@@ -93,9 +93,9 @@ def revoke(api_key: str) -> Response:
     except CredentialNotFound:
         if find_credential(api_key).revoked_at is None:
             raise
-        flash("The key was revoked already.", "warn")
+        flash("The key had already been revoked.", "warn")
     else:
-        flash("The key is revoked. Every worker refuses it from now on.", "good")
+        flash("Key revoked. All requests with it are refused.", "good")
     return redirect(url_for("keys.show_key", api_key=api_key), 303)
 
 

@@ -38,16 +38,16 @@ _EXPIRIES = [
     ("never", "Never"),
     ("30", "In 30 days"),
     ("90", "In 90 days"),
-    ("365", "In a year"),
-    ("date", "At a time of your choice"),
+    ("365", "In 1 year"),
+    ("date", "On a date"),
 ]
 _OVERLAPS = [
-    ("0", "None: the old key ends at once"),
+    ("0", "None: the old key expires immediately"),
     ("3600", "An hour"),
     ("86400", "A day"),
     ("604800", "A week"),
     ("2592000", "30 days"),
-    ("custom", "As many hours as you choose"),
+    ("custom", "A number of hours"),
 ]
 _HOUR = 3600
 _WHOLE = {frozenset({EVERYTHING}): "full", frozenset({READ_EVERYTHING}): "read"}

@@ -35,7 +35,7 @@ def create() -> Response:
     if not form.validate():
         if form.form_id.errors:
             form.form_id.data = None
-            form.form_errors.append("The form was not whole. Send it once more.")
+            form.form_errors.append("The form was incomplete. Submit it again.")
         form.draw()
         return page("key_create.html", 400, form_fields=form)
     seed = (form.form_id.data or "").encode()
@@ -52,7 +52,7 @@ def create() -> Response:
     return page(
         "key_secret.html",
         201,
-        title="The key is made",
+        title="Key created",
         secret=issued.secret,
         predecessor=None,
         **described_credential(issued.credential, as_of()),
@@ -90,5 +90,5 @@ def register() -> Response:
     except DuplicateApiKey as error:
         show_fault(form, InvalidField("api_key", error.message))
         return page("key_register.html", error.status, form_fields=form)
-    flash("The key is registered. It has full access and no expiry.", "good")
+    flash("Key registered. It has full access and does not expire.", "good")
     return redirect(url_for("keys.show_key", api_key=credential.api_key), 303)

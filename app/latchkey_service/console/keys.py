@@ -24,7 +24,7 @@ COLUMNS = (
     ("name", "Name and key"),
     (None, "Mode"),
     (None, "Scopes"),
-    ("created", "Made"),
+    ("created", "Created"),
     ("last_used", "Last used"),
     ("expires", "Expires"),
     ("status", "Status"),

@@ -15,18 +15,18 @@ from latchkey_service.console.sessions import latchkey
 overview = Blueprint("overview", __name__, url_prefix="/console/overview")
 
 _OUTCOMES = (
-    (Count.AUTHENTICATED, "Let through"),
-    (Count.OPEN, "On open routes"),
-    (Count.SCOPE, "Let through, and then refused: a scope was missing"),
+    (Count.AUTHENTICATED, "Authenticated"),
+    (Count.OPEN, "Open routes"),
+    (Count.SCOPE, "Authenticated, then refused: missing scope"),
 )
 _REFUSALS = (
     (Count.MISSING, "No credential"),
-    (Count.INVALID, "Malformed, unknown, or a wrong secret"),
+    (Count.INVALID, "Malformed or unknown credential, or wrong secret"),
     (Count.REVOKED, "Revoked key"),
     (Count.EXPIRED, "Expired key"),
-    (Count.AMBIGUOUS, "Two schemes at once"),
+    (Count.AMBIGUOUS, "Two schemes in one request"),
     (Count.RATE_LIMITED, "Too many failures from one address"),
-    (Count.FAILED, "The database failed"),
+    (Count.FAILED, "Database error"),
 )
 
 
@@ -53,15 +53,15 @@ def levels_of(totals: Totals) -> list[Level]:
     missed = count[Count.CACHE_MISS]
     here = count[Count.CACHE_HIT] + count[Count.SHARED_HIT] + missed
     return [
-        Level("The worker’s own cache", here, count[Count.CACHE_HIT]),
+        Level("Worker’s own cache", here, count[Count.CACHE_HIT]),
         Level(
-            "The cache between the workers",
+            "Cache shared between workers",
             count[Count.SHARED_HIT] + count[Count.SHARED_MISS],
             count[Count.SHARED_HIT],
         ),
-        Level("Remembered as unknown", missed, count[Count.UNKNOWN_HIT]),
+        Level("Cache of unknown keys", missed, count[Count.UNKNOWN_HIT]),
         Level(
-            "The database",
+            "Database",
             count[Count.STORE_SELECT],
             count[Count.STORE_SELECT] - count[Count.STORE_ERROR],
         ),

@@ -23,8 +23,8 @@ from latchkey_service.console.throttle import SignInThrottle
 
 sign_in = Blueprint("sign_in", __name__, url_prefix="/console")
 
-_WRONG = "That name and password do not belong together."
-_TOO_MANY = "Too many tries. Wait a little, then try again."
+_WRONG = "Wrong name or password."
+_TOO_MANY = "Too many attempts. Wait a moment, then try again."
 _HOME = "/console/"
 _LONGEST_PAGE = 2048
 _IN_SEGMENT = frozenset(ascii_letters + digits + "_-.")
@@ -117,7 +117,7 @@ def set_up() -> AnyResponse:
     if token is None:
         return _set_up_page(form, 403)
     browser_session().renew(token, administrators)
-    flash("You are the first administrator. The set-up link is used up.", "good")
+    flash("You are the first administrator. The set-up link is no longer valid.", "good")
     return redirect(url_for("home"), 303)
 
 
