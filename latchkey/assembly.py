@@ -211,7 +211,7 @@ class _Membership:
         try:
             self._segment.close()
         except (StoreError, SegmentError) as error:
-            log.error("the shared memory is left for the next start: %s", error)
+            log.error("the shared memory is kept for the next start: %s", error)
         self._latchkey.store.close()
 
     def after_fork(self) -> None:

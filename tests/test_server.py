@@ -123,7 +123,7 @@ def test_without_shared_memory_there_is_one_worker(
     assert "no shared memory, so one worker at most" in service.log
     assert service.process is not None
     service.process.send_signal(signal.SIGTTIN)
-    wait_until(lambda: "there can be one worker only" in service.log, "the refusal")
+    wait_until(lambda: "only one worker is allowed" in service.log, "the refusal")
     assert service.get("/ready").status == 200
     assert workers(service) == [only]
     service.stop()
@@ -140,7 +140,7 @@ def test_what_cannot_be_written_down_at_the_end_is_left_for_the_next_start(
     away = service.database.with_name("away.db")
     service.database.rename(away)
     service.stop()
-    assert re.search(r"the shared memory is left for the next start: \S", service.log)
+    assert re.search(r"the shared memory is kept for the next start: \S", service.log)
     record = json.loads(service.database.with_name("latchkey.db-service").read_text())
     assert Path(record["segment"]).exists()
 

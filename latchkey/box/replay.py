@@ -83,7 +83,7 @@ class Replay:
 
         Or this worker was stopped for so long that its place in the log has been deleted.
         """
-        log.warning("the log of changes is another one: everything remembered is checked again")
+        log.warning("the database was replaced: all cached entries are invalidated")
         self._last = None
         self._shared.invalidate_all()
         # It may have imported tokens of its own.

@@ -297,7 +297,7 @@ def _take_leftovers(settings: Settings, lock: ServiceLock, store: Store) -> Segm
             continue
         except SegmentError as error:
             if not _discarded(path, error):
-                log.warning("the memory of an earlier service is left alone: %s", error)
+                log.warning("the shared memory of an earlier service was not removed: %s", error)
             continue
         try:
             _write_down(leftover, store)
@@ -362,7 +362,7 @@ def _nameless(settings: Settings) -> Segment:
             prepare=SharedState.prepare,
         )
     except SegmentError as error:
-        raise ConfigurationError(f"no memory to count in: {error}") from None
+        raise ConfigurationError(f"no memory for counters: {error}") from None
 
 
 def _write_down(segment: Segment, store: Store) -> None:

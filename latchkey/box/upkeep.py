@@ -88,11 +88,11 @@ class Upkeep:
         except StoreError as error:
             if what not in self._failing:
                 self._failing.add(what)
-                log.error("%s, which is tried again: %s", what, error.detail)
+                log.error("%s; it will be retried: %s", what, error.detail)
         except Exception:
             # The thread must not end of anything: nobody would notice, and nobody replay.
             if what not in self._failing:
                 self._failing.add(what)
-                log.exception("%s, which is tried again", what)
+                log.exception("%s; it will be retried", what)
         else:
             self._failing.discard(what)

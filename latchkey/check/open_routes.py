@@ -48,7 +48,8 @@ class OpenRoutes:
         for area in self.areas:
             if not (area.startswith("/") and area.endswith("/")) or "<" in area:
                 raise ValueError(
-                    f"{area!r} is no area: it begins and ends with a slash, without placeholders"
+                    f"{area!r} is not an area: it must begin and end with a slash, "
+                    "without placeholders"
                 )
         set_once = object.__setattr__
         set_once(self, "routes", frozenset(self.routes))

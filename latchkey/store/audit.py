@@ -102,7 +102,7 @@ class AuditLog:
     def append(self, connection: Connection, record: Record) -> Head:
         """Add a row in a transaction that has the write lock; the head to publish."""
         if self._seal is None:
-            raise StoreError("nothing is changed without the key of the audit log")
+            raise StoreError("a change needs the key of the audit log")
         last = _last(connection)
         actor = record.actor
         entry = Entry(
@@ -138,11 +138,14 @@ class AuditLog:
             self._owed = None
         except HeadBusy as error:
             if self._owed is None:
-                log.error("the end of the audit log is kept later, by the next change: %s", error)
+                log.error(
+                    "the head file of the audit log will be written by the next change: %s", error
+                )
             self._owed = max(head, self._owed or head, key=lambda one: one.number)
         except (HeadUnusable, StoreError) as error:
             log.error(
-                "the end of the audit log is not kept (see: latchkey audit verify): %s", error
+                "the head file of the audit log was not written (see: latchkey audit verify): %s",
+                error,
             )
         finally:
             if place is not None:
@@ -159,7 +162,7 @@ class AuditLog:
         Raises HeadUnusable where it cannot be written.
         """
         if self._seal is None:
-            raise StoreError("no head is kept without the key of the audit log")
+            raise StoreError("writing the head file needs the key of the audit log")
         self._seal.head.replace(head)
 
     def behind_head(self) -> str | None:
@@ -185,7 +188,7 @@ class AuditLog:
     def verify(self) -> Verification:
         """Look through the whole log, as the key and the head outside the database have it."""
         if self._seal is None:
-            raise StoreError("nothing is verified without the key of the audit log")
+            raise StoreError("verifying needs the key of the audit log")
         head: Head | str
         # The head first: rows that are added meanwhile only make the log longer than it says.
         try:

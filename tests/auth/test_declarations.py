@@ -399,7 +399,7 @@ def test_an_open_method_beside_a_protected_one(latchkey: Latchkey) -> None:
     ],
 )
 def test_what_opens_nothing_or_too_much_is_no_open_route(routes: Any, areas: Any) -> None:
-    with pytest.raises(ValueError, match=r"opens nothing|is no area|not a text"):
+    with pytest.raises(ValueError, match=r"opens nothing|is not an area|not a text"):
         OpenRoutes(routes, areas)
 
 

@@ -243,7 +243,7 @@ def test_a_fault_is_logged_once_and_the_thread_goes_on(
             upkeep.replay()
     lines = [record.getMessage() for record in caplog.records]
     assert [line for line in lines if "invalidations cannot be replayed" in line] == [
-        "invalidations cannot be replayed, which is tried again: "
+        "invalidations cannot be replayed; it will be retried: "
         "cannot find the database file: No such file or directory"
     ] * 2
     added = add(upkeep_box.store, new_credential())

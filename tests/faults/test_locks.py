@@ -47,7 +47,7 @@ def test_the_lock_of_the_audit_head(start_service: Callable[..., Service]) -> No
         assert service.command("audit", "verify").returncode == 0
     wait_until(lambda: head.read_bytes() != before, "the head that was left behind")
     assert service.command("audit", "verify").returncode == 0
-    assert service.log.count("the end of the audit log is kept later") == 1
+    assert service.log.count("the head file of the audit log will be written") == 1
 
 
 def test_a_crash_while_the_head_lags_behind(start_service: Callable[..., Service]) -> None:

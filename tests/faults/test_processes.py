@@ -138,7 +138,7 @@ def test_workers_keep_to_one_set_of_derivation_keys(
     replace_a_worker()
     reload()
     assert {service.get("/v1/account", pair.bearer).status for _ in range(12)} == {200}
-    assert "the settings in use are kept" in service.log
+    assert "the settings were not reloaded" in service.log
     assert "not a key" not in service.log
 
     key_file.write_text("ab" * 32 + "\n")

@@ -95,4 +95,4 @@ def test_what_was_committed_stands_where_the_head_cannot_be_written(
         with caplog.at_level(logging.ERROR, "latchkey"):
             record(store, Record(NOW, Action.ADMIN_CREATE, TESTER, "ann"))
         assert store.audit.last().number == 1
-    assert "the end of the audit log is not kept" in caplog.text
+    assert "the head file of the audit log was not written" in caplog.text

@@ -63,6 +63,6 @@ def _try(address: TcpAddress) -> None:
 def _look_at(address: InheritedSocket) -> None:
     with socket.socket(fileno=os.dup(address.descriptor)) as given:
         if given.family not in _FAMILIES or given.type != socket.SOCK_STREAM:
-            raise _refusal(address, "it is no stream socket")
+            raise _refusal(address, "it is not a stream socket")
         if not given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             given.listen(_BACKLOG)

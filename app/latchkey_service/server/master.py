@@ -95,7 +95,7 @@ def _let_go(segment: ServiceSegment) -> None:
         segment.close()
     except (StoreError, SegmentError) as error:
         log = logging.getLogger("latchkey")
-        log.error("the shared memory is left for the next start: %s", error)
+        log.error("the shared memory is kept for the next start: %s", error)
 
 
 class _Server(BaseApplication):
@@ -168,7 +168,7 @@ class _Server(BaseApplication):
             derivation, seal = load_derivation(self.settings), load_seal(self.settings)
             self._report = migrate_in_child(self.settings.database_url)
         except ConfigurationError as error:
-            log.error("the settings in use are kept: %s", error)
+            log.error("the settings were not reloaded: %s", error)
         else:
             self._derivation, self._seal = derivation, seal
             self._report_permissions(log)
@@ -198,7 +198,7 @@ class _Server(BaseApplication):
     def _keep_to_one(self, arbiter: Arbiter, count: int, before: int | None) -> None:
         """Called when the number of workers changes: without shared memory there is one."""
         if count > 1 and self._segment.is_private:
-            cast(Logger, arbiter.log).error("no shared memory, so there can be one worker only")
+            cast(Logger, arbiter.log).error("no shared memory, so only one worker is allowed")
             arbiter.num_workers = 1
 
     def run(self) -> None:

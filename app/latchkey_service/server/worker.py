@@ -368,4 +368,4 @@ class EnvelopeWorker(ThreadWorker):
         try:
             send_refusal(client, error, req or message_of(exc.__traceback__))
         except OSError:
-            self.log.debug("the client left before it was answered")
+            self.log.debug("the client closed the connection before it was answered")
