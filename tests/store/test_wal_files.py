@@ -117,6 +117,29 @@ def test_a_log_that_is_lost_again_and_again(store: Store, database: Path, fault:
     assert [row.api_key for row in store.page(None, 100, None)] == keys[::-1]
 
 
+# Holds the lock of a checkpoint for a moment, as another worker does that saves the same log.
+_CHECKPOINT = """
+import fcntl, sys, time
+with open(sys.argv[1], "r+b") as index:
+    fcntl.lockf(index, fcntl.LOCK_EX, 1, 121)
+    print("locked", flush=True)
+    time.sleep(0.3)
+"""
+
+
+def test_a_log_that_another_process_is_saving(store: Store, database: Path) -> None:
+    """SQLite does not wait for that lock; a request does, instead of failing."""
+    kept = add(store, new_credential()).api_key
+    log_of(database).unlink()
+    with subprocess.Popen(
+        [sys.executable, "-c", _CHECKPOINT, str(index_of(database))], stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"locked\n"
+        new = add(store, new_credential()).api_key
+    assert [row.api_key for row in store.page(None, 100, None)] == [new, kept]
+
+
 def test_a_log_that_goes_during_a_change(store: Store, database: Path, tmp_path: Path) -> None:
     """The change is committed to the file that is gone, and saved before the answer."""
     with store._connections.writing() as connection:

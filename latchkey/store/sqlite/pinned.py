@@ -14,6 +14,7 @@ import os
 import sqlite3
 import stat
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ log = logging.getLogger("latchkey")
 
 _MAGIC = b"SQLite format 3\0"
 _CHUNK = 1 << 20
+_PAUSE = 0.01
 
 
 class FileIdentity(NamedTuple):
@@ -125,7 +127,7 @@ class PinnedFile:
                 return files
             if current is not None and current.files.database == files.database:
                 if current.log is not None:
-                    self._save_log(current, files)
+                    self._save_log(current, files, patience)
                     self._pins[-1] = self._renewed(current, open_anchor)
                     return self._pins[-1].files
             self._pins.append(self._former_pin(files) or self._new_pin(files, open_anchor))
@@ -176,7 +178,7 @@ class PinnedFile:
                         release(descriptor)
             self._pins.clear()
 
-    def _save_log(self, pin: _Pin, files: Files) -> None:
+    def _save_log(self, pin: _Pin, files: Files, patience: float) -> None:
         """Have everything in the database that a log holds which is no longer in its place.
 
         The anchor still has that log open, and shares the index with every other connection, so
@@ -185,11 +187,16 @@ class PinnedFile:
         """
         assert pin.log is not None  # noqa: S101
         assert pin.index is not None  # noqa: S101
-        index = wal.read_index(pin.index)
-        if index is not None and wal.holds(pin.log, index) and index.last_frame:
-            # Where another index is in its place, its connections would not be excluded.
-            if files.log_index in (None, pin.files.log_index):
-                self._checkpoint(pin)
+        # Where another index is in its place, its connections would not be excluded.
+        if files.log_index in (None, pin.files.log_index):
+            until = time.monotonic() + patience
+            while (index := wal.read_index(pin.index)) is not None:
+                if not index.last_frame or not wal.holds(pin.log, index) or self._checkpoint(pin):
+                    break
+                # Most often another process is saving the same log, which SQLite does not wait for.
+                if time.monotonic() > until:
+                    raise StoreError(f"{self._log_name} is not in its place, and cannot be saved")
+                time.sleep(_PAUSE)
         if files.log_index != pin.files.log_index:
             raise StoreError(
                 f"{self._index_name} was removed or replaced while in use, so processes cannot "
@@ -205,17 +212,19 @@ class PinnedFile:
                 "stop all processes that use the database, and compare it with a backup"
             )
 
-    def _checkpoint(self, pin: _Pin) -> None:
+    def _checkpoint(self, pin: _Pin) -> bool:
+        """Move the log into the database, and empty it; False where somebody is in the way."""
         try:
             busy, *_ = pin.anchor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.Error as error:
             raise StoreError(f"{self._log_name} is not in its place: {error}") from None
         if busy:
-            raise StoreError(f"{self._log_name} is not in its place, and the database is busy")
+            return False
         log.error(
             "%s was removed or replaced while in use: what it held is saved in the database",
             self._log_name,
         )
+        return True
 
     def _log_in_place_holds(self, index: wal.Index) -> bool:
         try:
