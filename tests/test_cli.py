@@ -19,12 +19,12 @@ MISTAKEN = f"sk_live_{'7' * 71}"
 def test_help_names_every_command(box: Service) -> None:
     for option in ("--help", "-h"):
         text = run_here(box, option).stdout
-        for command in ("serve", "init", "keys", "cache", "console", "config"):
+        for command in ("serve", "init", "keys", "cache", "vendor", "config"):
             assert f"\n  {command} " in text
     for group, commands in {
         "keys": ("create", "list", "show", "usage", "change", "rotate", "revoke"),
         "cache": ("stats", "clear"),
-        "console": ("generate", "instance-key"),
+        "vendor": ("generate", "instance-key"),
     }.items():
         text = run_here(box, group, "--help").stdout
         for command in commands:
@@ -238,8 +238,8 @@ def test_the_status_of_a_process(
         ["keys", "show"],
         ["keys", "list", "--limit", "0"],
         ["keys", "list", "unexpected"],
-        ["console", "instance-key"],
-        ["console", "instance-key", "--name", "x", "--master-key-file", "/nonexistent"],
+        ["vendor", "instance-key"],
+        ["vendor", "instance-key", "--name", "x", "--master-key-file", "/nonexistent"],
         ["serve", "--unknown"],
     ],
 )
@@ -263,8 +263,8 @@ def test_wrong_usage_has_status_2(box: Service, arguments: list[str]) -> None:
         ["keys", "create", "--name", "x", "--expires-at", MISTAKEN],
         ["keys", "create", "--name", "x", f"--{MISTAKEN}"],
         ["keys", "list", "--limit", MISTAKEN],
-        ["console", "generate", MISTAKEN],
-        ["console", "instance-key", "--name", "x", "--master-key-file", MISTAKEN],
+        ["vendor", "generate", MISTAKEN],
+        ["vendor", "instance-key", "--name", "x", "--master-key-file", MISTAKEN],
         ["serve", MISTAKEN],
         ["serve", "--bind", MISTAKEN],
         ["serve", "--workers", MISTAKEN],
@@ -284,7 +284,7 @@ def test_a_secret_in_the_wrong_place_is_not_repeated(box: Service, arguments: li
         ["init"],
         ["keys", "create", "--name", "x"],
         ["keys", "list"],
-        ["console", "generate"],
+        ["vendor", "generate"],
         ["config"],
     ],
 )

@@ -178,7 +178,7 @@ def test_nothing_is_done_after_an_interrupt(kept: Service) -> None:
     [
         (["admin", "create", "bob"], "--password-stdin"),
         (["admin", "password", "ada"], "--password-stdin"),
-        (["console", "instance-key", "--name", "x"], "--master-key-file"),
+        (["vendor", "instance-key", "--name", "x"], "--master-key-file"),
     ],
 )
 def test_a_secret_is_asked_for_at_a_terminal_only(

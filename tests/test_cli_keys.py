@@ -239,7 +239,7 @@ def test_a_name_without_a_visible_character_is_refused(
         ["keys", "change", pair.api_key, "--name", name],
         ["keys", "import", str(imported)],
         ["admin", "create", name, "--password-stdin"],
-        ["console", "instance-key", "--name", name, "--master-key-file", str(master)],
+        ["vendor", "instance-key", "--name", name, "--master-key-file", str(master)],
     ):
         done = run_here(box, *arguments, standard_input="correct horse battery\n")
         assert done.returncode != 0, arguments

@@ -53,7 +53,7 @@ def run(
     )
     assert b"Traceback" not in done.stderr, done.stderr
     assert b"Exception ignored" not in done.stderr, done.stderr
-    assert b"unexpected fault" not in done.stderr, done.stderr
+    assert b"unexpected error" not in done.stderr, done.stderr
     return done
 
 
@@ -148,7 +148,7 @@ def test_arguments_that_are_nothing_of_ours(named: Service, text: bytes) -> None
         ["serve", "--bind", text],
         ["backup", text],
         ["keys", "import", text],
-        ["console", "instance-key", "--name", text],
+        ["vendor", "instance-key", "--name", text],
         [text],
     ]
     for arguments in commands:
@@ -158,7 +158,7 @@ def test_arguments_that_are_nothing_of_ours(named: Service, text: bytes) -> None
         done = named.command(*[os.fsdecode(one) for one in arguments], check=False)
         assert done.returncode in (0, 1, 2), arguments
         assert "Traceback" not in done.stderr, done.stderr
-        assert "unexpected fault" not in done.stderr, done.stderr
+        assert "unexpected error" not in done.stderr, done.stderr
         assert "\x1b" not in done.stdout
         if done.returncode:
             assert done.stderr
@@ -171,7 +171,7 @@ def test_paths_that_name_no_file(named: Service, url: str) -> None:
         box = Service(named.directory)
         box.settings = settings
         done = run_here(box, *arguments)
-        assert "unexpected fault" not in done.stderr
+        assert "unexpected error" not in done.stderr
         assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
 
 
@@ -198,7 +198,7 @@ def test_bytes_that_are_no_text_on_standard_input(named: Service) -> None:
     for arguments in (
         ["admin", "create", "ada", "--password-stdin"],
         ["keys", "import", "-"],
-        ["console", "instance-key", "--name", "x", "--master-key-file", "-"],
+        ["vendor", "instance-key", "--name", "x", "--master-key-file", "-"],
     ):
         done = subprocess.run(
             [LATCHKEY, *arguments],
@@ -210,4 +210,4 @@ def test_bytes_that_are_no_text_on_standard_input(named: Service) -> None:
         )
         assert done.returncode == 1
         assert b"Traceback" not in done.stderr
-        assert b"unexpected fault" not in done.stderr
+        assert b"unexpected error" not in done.stderr

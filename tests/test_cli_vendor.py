@@ -1,4 +1,4 @@
-"""latchkey console: pairs and instance keys on the vendor's side."""
+"""latchkey vendor: pairs and instance keys on the vendor's side."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def base62(text: str) -> int:
 
 
 @pytest.mark.parametrize("mode", ["live", "test"])
-def test_console_generate_derives_a_pair_and_stores_nothing(box: Service, mode: str) -> None:
+def test_vendor_generate_derives_a_pair_and_stores_nothing(box: Service, mode: str) -> None:
     before = listed(box)
-    run = run_here(box, "console", "generate", "--mode", mode, "--json")
+    run = run_here(box, "vendor", "generate", "--mode", mode, "--json")
     assert (run.stderr, run.stdout.count("\n")) == ("", 1)
     pair = json.loads(run.stdout)
     assert list(pair) == ["api_key", "api_secret"]
@@ -42,16 +42,16 @@ def test_console_generate_derives_a_pair_and_stores_nothing(box: Service, mode: 
     assert listed(box) == before
 
 
-def test_console_generate_for_a_person(box: Service) -> None:
-    lines = run_here(box, "console", "generate").stdout.splitlines()
+def test_vendor_generate_for_a_person(box: Service) -> None:
+    lines = run_here(box, "vendor", "generate").stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["api_key", "api_secret"]
     assert lines[0].split()[1][:8] == "ak_live_"
 
 
-def test_console_generate_touches_no_database(tmp_path: Path) -> None:
+def test_vendor_generate_touches_no_database(tmp_path: Path) -> None:
     vendor = Service(tmp_path, LATCHKEY_DERIVATION_KEYS="ab" * 32)
     del vendor.settings["LATCHKEY_DERIVATION_KEY_FILE"]
-    vendor.command("console", "generate")
+    vendor.command("vendor", "generate")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -62,20 +62,20 @@ def hkdf(master: bytes, info: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["eu-1", "Zürich", "a name with spaces"])
-def test_console_instance_key(box: Service, tmp_path: Path, name: str) -> None:
+def test_vendor_instance_key(box: Service, tmp_path: Path, name: str) -> None:
     expected = hkdf(MASTER, b"latchkey.v1.instance:" + name.encode()).hex()
     master = tmp_path / "master.key"
     master.write_text(f"{MASTER.hex()}\n")
-    command = ["console", "instance-key", "--name", name]
+    command = ["vendor", "instance-key", "--name", name]
     run = run_here(box, *command, "--master-key-file", str(master))
     assert run.stdout == f"{expected}\n"
     run = run_here(box, *command, "--master-key-file", str(master), "--json")
     assert json.loads(run.stdout) == {"name": name, "derivation_key": expected}
 
 
-def test_console_instance_key_from_standard_input(box: Service) -> None:
+def test_vendor_instance_key_from_standard_input(box: Service) -> None:
     run = subprocess.run(
-        [LATCHKEY, "console", "instance-key", "--name", "eu-1", "--master-key-file", "-"],
+        [LATCHKEY, "vendor", "instance-key", "--name", "eu-1", "--master-key-file", "-"],
         env=box.environment(),
         input=MASTER.hex(),
         capture_output=True,
@@ -85,8 +85,8 @@ def test_console_instance_key_from_standard_input(box: Service) -> None:
     assert run.stdout == f"{hkdf(MASTER, b'latchkey.v1.instance:eu-1').hex()}\n"
 
 
-def test_console_instance_key_asks_without_showing_what_is_typed(box: Service) -> None:
-    command = ["console", "instance-key", "--name", "eu-1"]
+def test_vendor_instance_key_asks_without_showing_what_is_typed(box: Service) -> None:
+    command = ["vendor", "instance-key", "--name", "eu-1"]
     typed = f"{MASTER.hex()}\n"
     status, screen = at_terminal(box, *command, prompt="Master key (hex)", typed=typed)
     assert status == 0
@@ -95,11 +95,26 @@ def test_console_instance_key_asks_without_showing_what_is_typed(box: Service) -
 
 
 @pytest.mark.parametrize("content", [b"", b"abcd", b"z" * 64, bytes(range(200, 256)), b"ab" * 31])
-def test_console_instance_key_refuses_a_bad_master_key(
+def test_vendor_instance_key_refuses_a_bad_master_key(
     box: Service, tmp_path: Path, content: bytes
 ) -> None:
     master = tmp_path / "master.key"
     master.write_bytes(content)
-    command = ["console", "instance-key", "--name", "x", "--master-key-file", str(master)]
+    command = ["vendor", "instance-key", "--name", "x", "--master-key-file", str(master)]
     line = one_line(fails(box, *command))
     assert line == "Error: the master key must be at least 64 hex digits"
+
+
+def test_the_former_name_still_works_and_is_not_listed(box: Service, tmp_path: Path) -> None:
+    master = tmp_path / "master.key"
+    master.write_text(MASTER.hex())
+    command = ["instance-key", "--name", "x", "--master-key-file", str(master)]
+    former = run_here(box, "console", *command)
+    assert former.stdout == run_here(box, "vendor", *command).stdout != ""
+    assert json.loads(run_here(box, "console", "generate", "--json").stdout)["api_secret"]
+    assert "console" not in [line.split()[0] for line in _commands(box)]
+    assert "vendor" in [line.split()[0] for line in _commands(box)]
+
+
+def _commands(box: Service) -> list[str]:
+    return run_here(box, "--help").stdout.partition("Commands:\n")[2].splitlines()

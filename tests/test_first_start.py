@@ -135,7 +135,7 @@ def test_a_second_start_prints_no_secret_and_changes_nothing(first: FirstStart) 
     ready = f"ready: {first.service.settings['LATCHKEY_DATABASE_URL']}\n"
     # Nobody has set up the console yet: there is a new link, in place of the first.
     assert re.sub(r"\S+/console/set-up\?token=\S+", "LINK", again.stdout) == (
-        f"{ready}The console has no administrator. Within an hour, once:\nLINK\n"
+        f"{ready}The console has no administrator. Open this within an hour; it works once:\nLINK\n"
         "(LATCHKEY_PUBLIC_URL is not set: this is the address that the service listens on.)\n\n"
     )
     assert again.stderr == ""

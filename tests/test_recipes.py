@@ -68,7 +68,7 @@ def test_the_commands_of_the_page(tmp_path: Path) -> None:
         "latchkey admin create ada": " --password-stdin",
         "latchkey admin password ada": " --password-stdin",
         "latchkey admin remove ada": " --yes",
-        "latchkey console instance-key --name eu-west-1": " --master-key-file master.key",
+        "latchkey vendor instance-key --name eu-west-1": " --master-key-file master.key",
     }
     ran = []
     for line in re.findall(r"^    (latchkey .*)$", PAGE, re.MULTILINE):
@@ -81,7 +81,7 @@ def test_the_commands_of_the_page(tmp_path: Path) -> None:
         run = run_here(box, *words, standard_input="correct horse battery\n")
         assert run.returncode == 0, (command, run.stderr)
         ran.append(command.split()[1])
-    assert set(ran) == {"init", "admin", "console", "keys", "backup", "restore"}
+    assert set(ran) == {"init", "admin", "vendor", "keys", "backup", "restore"}
 
 
 def test_the_settings_of_the_page_are_all_of_the_paths() -> None:

@@ -41,7 +41,7 @@ LOOKING = [
 ]
 # What makes a database, or is about a backup, or needs none.
 OTHERS = {
-    *("admin create", "config", "console generate", "console instance-key", "init"),
+    *("admin create", "config", "vendor generate", "vendor instance-key", "init"),
     *("keys create", "keys import", "restore", "serve"),
 }
 

@@ -247,7 +247,7 @@ class Service:
 
     def derive_pair(self, mode: str = "live") -> Pair:
         """A pair as the vendor makes it, registered nowhere."""
-        return _pair(self._prepare("console", "generate", "--mode", mode, "--json"))
+        return _pair(self._prepare("vendor", "generate", "--mode", mode, "--json"))
 
     def _prepare(self, *arguments: str) -> str:
         """What a command prints that a test only needs done; it takes no process to do it."""

@@ -1,7 +1,7 @@
 """The ``latchkey`` command: for a person at a terminal, and with ``--json`` for a script.
 
-Exit status: 0 done, 1 it could not be done (one line on standard error says why; nothing does where
-the reader of a pipe has gone), 2 wrong usage.
+The exit status is 0 for success, 1 for a failure and 2 for wrong usage. A failure is explained in
+one line on standard error, unless the reader of a pipe has gone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,42 +28,33 @@ if TYPE_CHECKING:
     from latchkey.credentials.service import IssuedCredential
 
 
-class _Commands(click.Group):
-    """Commands whose usage errors do not repeat a secret that was put in the wrong place.
+# Where further commands are defined. Each needs other libraries, so it is loaded when it is used.
+_ELSEWHERE = {
+    "admin": ("latchkey_service.cli.admin", "admin"),
+    "audit": ("latchkey_service.cli.audit", "audit"),
+    "backup": ("latchkey_service.cli.backup", "backup_command"),
+    "cache": ("latchkey_service.cli.cache", "cache"),
+    "keys": ("latchkey_service.cli.keys", "keys"),
+    "restore": ("latchkey_service.cli.backup", "restore_command"),
+    "vendor": ("latchkey_service.cli.vendor", "vendor"),
+}
+# Former names, which still work and are not listed.
+_FORMER = {"console": "vendor"}
 
-    A group within is loaded when it is asked for: each needs other libraries.
-    """
+
+class _Commands(click.Group):
+    """Commands whose usage errors do not repeat a secret that was put in the wrong place."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        groups = ("admin", "audit", "backup", "cache", "console", "keys", "restore")
-        return sorted([*super().list_commands(ctx), *groups])
+        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name == "admin":
-            from latchkey_service.cli.admin import admin
-
-            return admin
-        if cmd_name == "audit":
-            from latchkey_service.cli.audit import audit
-
-            return audit
-        if cmd_name in ("backup", "restore"):
-            from latchkey_service.cli.backup import backup_command, restore_command
-
-            return backup_command if cmd_name == "backup" else restore_command
-        if cmd_name == "cache":
-            from latchkey_service.cli.cache import cache
-
-            return cache
-        if cmd_name == "console":
-            from latchkey_service.cli.vendor import console
-
-            return console
-        if cmd_name == "keys":
-            from latchkey_service.cli.keys import keys
-
-            return keys
-        return super().get_command(ctx, cmd_name)
+        defined = _ELSEWHERE.get(_FORMER.get(cmd_name, cmd_name))
+        if defined is None:
+            return super().get_command(ctx, cmd_name)
+        module, name = defined
+        command: click.Command = getattr(import_module(module), name)
+        return command
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         with _redacted_errors():
@@ -109,10 +101,11 @@ def serve(bind: str | None, workers: str | None, threads: str | None) -> None:
 
 @cli.command()
 def init() -> None:
-    """Make what is missing: the database, the derivation key, a first credential in each mode.
+    """Set up an instance.
 
-    The secrets of new credentials are shown here, this once; and, where there is no administrator
-    yet, a link that makes the first one.
+    Creates the database, the derivation key and a first credential in each mode, if missing.
+    The secrets of the new credentials are shown only once. If there is no administrator, a link to
+    create the first one is shown.
     """
     from latchkey_service.cli.instance import instance_settings
     from latchkey_service.first_start import (
@@ -128,7 +121,7 @@ def init() -> None:
         click.echo(f"made the derivation key file {made}; keep it out of backups of the database")
     issued = make_first_credentials(settings)
     if issued:
-        click.echo("\nNew credentials. Their secrets are shown this once; keep them.")
+        click.echo("\nNew credentials. Their secrets are shown only once; keep them.")
         click.echo("Paste to try:\n")
         for one in issued:
             with secret_shown(one):
@@ -138,14 +131,16 @@ def init() -> None:
     link = offer_set_up(settings)
     if link is not None:
         note = describe_link(settings)
-        click.echo(f"The console has no administrator. Within an hour, once:\n{link}")
+        click.echo(
+            f"The console has no administrator. Open this within an hour; it works once:\n{link}"
+        )
         click.echo(f"({note})\n" if note else "")
 
 
 @cli.command("config")
 @json_option
 def show_config(as_json: bool) -> None:
-    """Show every setting, its value, and where it came from. Secrets are masked."""
+    """Show every setting, its value and its source. Secrets are masked."""
     settings = load_settings()
     rows = []
     for field, info in Settings.model_fields.items():
@@ -164,7 +159,7 @@ def show_config(as_json: bool) -> None:
 
 
 def main() -> None:
-    """The entry point: run the command, and turn every failure into one line and exit status 1."""
+    """Run the command; every failure becomes one line and exit status 1."""
     streams.prepare()
     status: object = 0
     try:
@@ -180,20 +175,20 @@ def main() -> None:
     except OSError as error:
         status = _fail(streams.reason_of(error))
     except ModuleNotFoundError:
-        # `latchkey_service.command` says what has to be installed.
+        # `latchkey_service.command` explains what has to be installed.
         raise
     except Exception as error:
         if _is_debugging():
             raise
         status = _fail(
-            f"unexpected fault: {type(error).__name__}: {error} "
-            f"(with {variable('log_level')}=debug it says where)"
+            f"unexpected error: {type(error).__name__}: {error} "
+            f"(set {variable('log_level')}=debug for a traceback)"
         )
     sys.exit(status)  # type: ignore[arg-type]
 
 
 def _fail(reason: str | None) -> int:
-    """Say why the command failed, where that can be said: the exit status."""
+    """Print why the command failed, if standard error can be written; the exit status."""
     streams.abandon_if_broken()
     if reason is not None:
         line = " ".join(redact_secrets(reason).split())
@@ -207,8 +202,8 @@ def _is_debugging() -> bool:
 
 
 def _print_try_out(settings: Settings, issued: IssuedCredential) -> None:
-    """Lines to paste: the secret into a variable of the shell, then a call in each scheme."""
-    # Not LATCHKEY_…: a variable of that form would be taken for a setting.
+    """Print lines to paste: the secret as a shell variable, then one request in each scheme."""
+    # Not LATCHKEY_…: a variable of that form is a setting.
     secret = f"{issued.credential.mode.upper()}_API_SECRET"
     from latchkey_service.first_start import local_url
 

@@ -1,4 +1,7 @@
-"""``latchkey admin``: who may sign in to the console. In effect at once, also in open sessions."""
+"""``latchkey admin``: the administrators of the console.
+
+Changes take effect immediately, also in open sessions.
+"""
 
 from __future__ import annotations
 
@@ -24,20 +27,20 @@ from latchkey_service.command_user import command_line_user
 password_option = click.option(
     "--password-stdin",
     is_flag=True,
-    help="Read the password from the first line of standard input, instead of asking for it.",
+    help="Read the password from the first line of standard input.",
 )
 
 
 @click.group()
 def admin() -> None:
-    """The administrators of the console: make, list, disable, enable, remove them."""
+    """Manage the administrators of the console."""
 
 
 @admin.command("create")
 @name_argument
 @password_option
 def create_administrator(name: str, password_stdin: bool) -> None:
-    """Make an administrator."""
+    """Create an administrator."""
     name = acceptable_name(name)
     if database_is_there():
         with administering(migrate=True) as administrators:
@@ -70,17 +73,17 @@ def list_administrators(limit: int | None, every: bool, as_json: bool) -> None:
 @name_argument
 @password_option
 def set_password(name: str, password_stdin: bool) -> None:
-    """Give an administrator another password, and end the sessions."""
+    """Change a password, and end the sessions of that administrator."""
     with administering() as administrators:
         _require(administrators, name)
         administrators.set_password(name, _password(password_stdin), command_line_user())
-    click.echo(f"changed the password of {name}; every session is ended")
+    click.echo(f"changed the password of {name}; all of their sessions are ended")
 
 
 @admin.command("disable")
 @name_argument
 def disable_administrator(name: str) -> None:
-    """Keep an administrator from signing in, and end the sessions."""
+    """Disable an administrator and end their sessions."""
     with administering() as administrators:
         administrators.disable(name, command_line_user())
     click.echo(f"disabled {name}")
@@ -89,7 +92,7 @@ def disable_administrator(name: str) -> None:
 @admin.command("enable")
 @name_argument
 def enable_administrator(name: str) -> None:
-    """Let a disabled administrator sign in again."""
+    """Allow a disabled administrator to sign in again."""
     with administering() as administrators:
         administrators.enable(name, command_line_user())
     click.echo(f"enabled {name}")
@@ -99,7 +102,7 @@ def enable_administrator(name: str) -> None:
 @name_argument
 @yes_option
 def remove_administrator(name: str, yes: bool) -> None:
-    """Remove an administrator, whose sessions end."""
+    """Remove an administrator and end their sessions."""
     with administering() as administrators:
         _require(administrators, name)
         confirm(f"Remove the administrator {name}? This cannot be undone.", yes)
@@ -114,7 +117,7 @@ def _password(from_standard_input: bool) -> str:
 
 
 def _require(administrators: Administrators, name: str) -> None:
-    """Raise InvalidField before anything is asked about a name that is not there."""
+    """Raise InvalidField for an unknown name, before any question is asked."""
     if administrators.find(name) is None:
         raise InvalidField("name", "there is no such administrator")
 

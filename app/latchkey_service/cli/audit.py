@@ -44,7 +44,7 @@ _ACTIONS = [action.value for action in Action]
 
 @click.group()
 def audit() -> None:
-    """Show, export and verify the audit log: who changed which key, and when."""
+    """Show, export and verify the audit log. It records who changed which key, and when."""
 
 
 @audit.command("list")

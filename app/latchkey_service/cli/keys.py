@@ -61,7 +61,7 @@ Body = TypeVar("Body", bound=BaseModel)
 
 @click.group()
 def keys() -> None:
-    """Make, list, show, change, rotate, revoke and import credentials in the database."""
+    """Manage the credentials in the database."""
 
 
 keys.add_command(import_command)

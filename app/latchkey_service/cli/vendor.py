@@ -1,4 +1,4 @@
-"""``latchkey console``: the vendor's side, which touches no database."""
+"""``latchkey vendor``: key pairs and instance keys for instances that run elsewhere."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from latchkey_service.cli.printing import print_fields, print_json
 
 
 @click.group()
-def console() -> None:
-    """The vendor's side: derive pairs and instance keys. Nothing here touches the database."""
+def vendor() -> None:
+    """Derive pairs and keys for other instances. The database is not used."""
 
 
-@console.command("generate")
+@vendor.command("generate")
 @mode_option
 @json_option
 def generate_pair(mode: Mode, as_json: bool) -> None:
-    """Derive a pair with the newest derivation key, and register it nowhere."""
+    """Derive a pair with the newest derivation key. It is not registered."""
     api_key = new_api_key(mode)
     api_secret = load_derivation(load_settings()).newest.derive(api_key)
     pair = {"api_key": api_key, "api_secret": api_secret}
@@ -36,18 +36,21 @@ def generate_pair(mode: Mode, as_json: bool) -> None:
         print_fields(pair)
 
 
-@console.command("instance-key")
+@vendor.command("instance-key")
 @click.option(
-    "--name", type=TEXT, required=True, help="The instance's name; the same name, the same key."
+    "--name",
+    type=TEXT,
+    required=True,
+    help="The instance's name. The same name gives the same key.",
 )
 @click.option(
     "--master-key-file",
     type=click.File("rb"),
-    help="A file with the master key in hex, - for standard input; asked for without.",
+    help="The file of the master key in hex; - is standard input. The default is to ask.",
 )
 @json_option
 def derive_instance_key(name: str, master_key_file: Any, as_json: bool) -> None:
-    """Derive an instance's derivation key from the vendor's master key."""
+    """Derive an instance's key from the master key."""
     if not is_visible(name):
         raise click.BadParameter("must have a visible character", param_hint="--name")
     if master_key_file is not None:
