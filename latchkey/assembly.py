@@ -43,10 +43,10 @@ from latchkey.forks import tell_after_fork
 from latchkey.key_files import load_derivation, load_seal
 from latchkey.log_limit import LOG_LIMIT, limit_log
 from latchkey.permissions import weaknesses
-from latchkey.store import Store
 from latchkey.store.audit_head import Seal
-from latchkey.store.sqlite.location import require_database
-from latchkey.store.sqlite.places import places_for
+from latchkey.store.databases import database_at
+from latchkey.store.places import places_for
+from latchkey.store.protocols import Store
 
 log = logging.getLogger("latchkey")
 
@@ -83,8 +83,7 @@ class Latchkey:
         settings = settings or load_settings()
         derivation = derivation or load_derivation(settings)
         # Two connections more than threads, for those of the upkeep.
-        store = Store(
-            settings.database_url,
+        store = database_at(settings.database_url).open_store(
             pool_size=settings.threads + 2,
             seal=seal or load_seal(settings),
             change_places=places_for(settings.threads),
@@ -134,7 +133,7 @@ class Latchkey:
         setting does not fit, or the memory cannot be had.
         """
         settings = settings or load_settings()
-        require_database(settings.database_url)
+        database_at(settings.database_url).require()
         for line in weaknesses(settings):
             log.warning("%s", line)
         segment = ServiceSegment.open(settings)

@@ -15,7 +15,7 @@ from latchkey.credentials.derivation import DerivationKey, DerivationKeys
 from latchkey.errors import ConfigurationError
 from latchkey.files.shared_places import create_private, make_directory, sync_directory
 from latchkey.store.audit_head import HeadFile, HeadUnusable, Seal
-from latchkey.store.sqlite.location import database_path
+from latchkey.store.databases import database_at
 
 
 def load_derivation(settings: Settings) -> DerivationKeys:
@@ -34,7 +34,7 @@ def require_key_file_apart(settings: Settings) -> None:
     """
     if settings.derivation_keys.get_secret_value():
         return
-    directory = database_path(settings.database_url).resolve().parent
+    directory = database_at(settings.database_url).directory
     if settings.derivation_key_file.resolve().parent == directory:
         raise ConfigurationError(
             f"{variable('derivation_key_file')} is in the database's directory, so a backup of "
@@ -117,7 +117,7 @@ def make_key_file(what: str, path: Path) -> Path | None:
 
 
 def _require_apart(settings: Settings, field: str) -> None:
-    directory = database_path(settings.database_url).resolve().parent
+    directory = database_at(settings.database_url).directory
     path: Path = getattr(settings, field)
     if path.resolve().parent == directory:
         raise ConfigurationError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from latchkey.binding import UnixAddress, parse_addresses
 from latchkey.config import Settings
 from latchkey.files.shared_places import directory_weakness, file_weakness
-from latchkey.store.sqlite.location import database_path
+from latchkey.store.databases import database_at
 
 
 def weaknesses(settings: Settings) -> list[str]:
@@ -30,10 +30,8 @@ def weaknesses(settings: Settings) -> list[str]:
 
 
 def _files(settings: Settings) -> list[Path]:
-    database = database_path(settings.database_url)
-    beside = ("", "-wal", "-shm", "-service", ".migration-lock")
     head = settings.audit_head_file.absolute()
-    files = [database.with_name(f"{database.name}{suffix}") for suffix in beside]
+    files = [*database_at(settings.database_url).files]
     if not settings.derivation_keys.get_secret_value():
         files.append(settings.derivation_key_file.absolute())
     return [

@@ -35,6 +35,21 @@ _FOUNDATION = (
     "latchkey.wording",
 )
 _LIBRARY = ("latchkey", "fastcache")
+# The store as everything else knows it: what it promises, how it is opened, and the audit head.
+_STORE = (
+    "latchkey.store.audit_head",
+    "latchkey.store.databases",
+    "latchkey.store.lifecycle",
+    "latchkey.store.places",
+    "latchkey.store.protocols",
+)
+# The parts of the domain that work on what is stored.
+_OVER_A_STORE = (
+    "latchkey.credentials",
+    "latchkey.errors",
+    "latchkey.store.protocols",
+    "latchkey.wording",
+)
 # What the packages of the service have in common.
 _SHARED_BY_SURFACES = ("latchkey_service.bodies", "latchkey_service.url_map")
 
@@ -57,6 +72,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "latchkey.platform_variables",
     ),
     "latchkey.credentials": ("latchkey.errors", "latchkey.wording"),
+    "latchkey.credentials.importing": _OVER_A_STORE,
+    "latchkey.credentials.service": _OVER_A_STORE,
+    "latchkey.credentials.usage": _OVER_A_STORE,
     "latchkey.credentials.models": (),
     "latchkey.credentials.audit": (),
     "latchkey.credentials.audit_check": ("latchkey.credentials.audit", "latchkey.wording"),
@@ -75,14 +93,17 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "latchkey.forks",
     ),
     "latchkey.key_files": (
-        *("latchkey.store.audit_head", "latchkey.store.sqlite.location"),
+        *("latchkey.store.audit_head", "latchkey.store.databases"),
         *_FOUNDATION,
     ),
-    "latchkey.permissions": ("latchkey.store.sqlite.location", *_FOUNDATION),
+    "latchkey.permissions": ("latchkey.store.databases", *_FOUNDATION),
     "latchkey.addresses": (),
-    "latchkey.box": ("latchkey.addresses", "latchkey.native", "fastcache", *_FOUNDATION),
+    "latchkey.box": (
+        *("latchkey.addresses", "latchkey.native", "latchkey.store.protocols", "fastcache"),
+        *_FOUNDATION,
+    ),
     # The life of what the workers share: it writes the counts of an ended service.
-    "latchkey.box.segment": ("latchkey.box", "latchkey.store", "fastcache", *_FOUNDATION),
+    "latchkey.box.segment": ("latchkey.box", "fastcache", *_STORE, *_FOUNDATION),
     "latchkey.check": ("latchkey.box", "latchkey.native", "fastcache", *_FOUNDATION),
     "latchkey.wsgi": (
         *("latchkey.check", "latchkey.box", "latchkey.forks", "fastcache"),
@@ -90,8 +111,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "latchkey.flask": ("latchkey.wsgi", "latchkey.check", *_FOUNDATION),
     "latchkey.assembly": (
-        *("latchkey.flask", "latchkey.wsgi", "latchkey.check", "latchkey.box", "latchkey.store"),
-        *("latchkey.addresses", "latchkey.key_files"),
+        *("latchkey.flask", "latchkey.wsgi", "latchkey.check", "latchkey.box"),
+        *("latchkey.addresses", "latchkey.key_files", *_STORE),
         *("latchkey.forks", "latchkey.log_limit", "latchkey.permissions", "fastcache"),
         *_FOUNDATION,
     ),
@@ -102,7 +123,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "latchkey_service.url_map": (),
     # The user of a command line: the actor of its changes.
     "latchkey_service.command_user": ("latchkey.credentials.audit",),
-    "latchkey_service.administrators": (*_FOUNDATION, "latchkey.store.administrators"),
+    "latchkey_service.administrators": (*_FOUNDATION, "latchkey.store.protocols"),
     "latchkey_service.api": (*_SHARED_BY_SURFACES, *_LIBRARY),
     # Its forms are checked as the API checks a body.
     "latchkey_service.console": (
@@ -137,7 +158,7 @@ DEFERRED = {
     "latchkey_service": "each of its modules imports it first: it must not import them in turn",
     "latchkey_service.cli": "a command loads what it works with only where it runs",
     "latchkey_service.command": "what is missing for it is said in one line",
-    "latchkey.store": "the place and the revision of the file are read without SQLAlchemy",
+    "latchkey.store.sqlite.database": "all but opening the store does without SQLAlchemy",
     "latchkey.store.sqlite.migrate": "Alembic is loaded only where something may be to migrate",
 }
 
@@ -258,6 +279,34 @@ def test_imports_point_downward(module: str) -> None:
             allowed = allowed or (name == below if alone else _within(name, below))
         # The values that everything may pass around.
         assert allowed, f"{module}:{imported.line} imports {name}, which is not below it"
+
+
+# Who else works on the files of SQLite, and why.
+WORKS_ON_SQLITE_FILES = {
+    "latchkey.store.databases": "the one place that knows which kinds of database there are",
+    "latchkey_service.cli.backup": "copies a SQLite file",
+    "latchkey_service.restoring": "puts a copy of a SQLite file in its place",
+}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_the_store_knows_which_database_it_is(module: str) -> None:
+    sqlite, store = "latchkey.store.sqlite", "latchkey.store"
+    for imported in _imports(module):
+        name, where = imported.module, f"{module}:{imported.line}"
+        if _within(name, sqlite) and not _within(module, store):
+            assert module in WORKS_ON_SQLITE_FILES, f"{where} imports {name}"
+        elif _within(name, store) and not _within(module, store):
+            assert name in _STORE, f"{where} imports {name}, not a protocol"
+        if name in ("sqlite3", "sqlalchemy.dialects.sqlite"):
+            allowed = _within(module, store) or module in WORKS_ON_SQLITE_FILES
+            assert allowed, f"{where} imports {name}"
+
+
+def test_every_exception_for_sqlite_is_still_needed() -> None:
+    for module in WORKS_ON_SQLITE_FILES:
+        named = [imported.module for imported in _imports(module)]
+        assert any(_within(name, "latchkey.store.sqlite") for name in named), module
 
 
 @pytest.mark.parametrize("module", MODULES)

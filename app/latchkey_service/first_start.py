@@ -18,9 +18,7 @@ from latchkey.key_files import (
     make_key_file,
     require_key_file_apart,
 )
-from latchkey.store import Store
-from latchkey.store.sqlite.location import database_path
-from latchkey.store.sqlite.migrate import database_lock, migrate_in_child
+from latchkey.store.databases import database_at
 from latchkey_service.administrators.service import Administrators
 from latchkey_service.command_user import command_line_user
 from latchkey_service.console.transport import AllowedHosts
@@ -41,11 +39,12 @@ def make_derivation_key_file(settings: Settings) -> Path | None:
 def make_first_credentials(settings: Settings) -> list[IssuedCredential]:
     """Migrate the database, and issue a full-access credential in each mode that has none."""
     derivation = load_derivation(settings)
-    make_audit_key_file(settings, migrate_in_child(settings.database_url).audit_rows)
-    store = Store(settings.database_url, seal=load_seal(settings))
+    database = database_at(settings.database_url)
+    make_audit_key_file(settings, database.prepare().audit_rows)
+    store = database.open_store(seal=load_seal(settings))
     try:
         # Of two starts at once, the second finds what the first has made.
-        with database_lock(database_path(settings.database_url)):
+        with database.preparing():
             missing = [mode for mode in MODES if store.count(mode) == 0]
             if not missing:
                 return []
@@ -69,7 +68,7 @@ def offer_set_up(settings: Settings) -> str | None:
     database is there. Without the public URL it names the address that the service listens on, or
     none where no browser could open that.
     """
-    with closing(Store(settings.database_url)) as store:
+    with closing(database_at(settings.database_url).open_store()) as store:
         token = Administrators.over(
             store.administrators, Publisher(store.audit), settings
         ).offer_set_up()

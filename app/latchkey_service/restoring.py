@@ -23,8 +23,8 @@ from latchkey.errors import ConfigurationError
 from latchkey.files.owner import require_replaceable
 from latchkey.files.shared_places import open_regular
 from latchkey.key_files import load_derivation, load_seal
-from latchkey.store import Store
 from latchkey.store.audit_head import HeadUnusable, Seal
+from latchkey.store.databases import database_at
 from latchkey.store.sqlite.backup import BackupFailed, back_up, check_backup
 from latchkey.store.sqlite.location import database_path, database_url
 from latchkey.store.sqlite.migrate import migrate
@@ -137,7 +137,7 @@ def _is_readable(database: Path, draft: Path, questions: Questions) -> bool:
 
 def _verify(settings: Settings, seal: Seal) -> list[str]:
     """What is wrong with the log of the database in use, in words."""
-    with closing(Store(settings.database_url, seal=seal)) as store:
+    with closing(database_at(settings.database_url).open_store(seal=seal)) as store:
         return messages(store.audit.verify().findings)
 
 
@@ -160,7 +160,7 @@ def _write_down(
         detail |= {"ended": len(carried.ended), "rotated": len(carried.rotated)}
         detail |= {"narrowed": len(carried.narrowed)}
         detail |= {"kept": carried.kept, "lost": carried.lost, "kept_out": carried.kept_out}
-    with closing(Store(database_url(draft), seal=seal)) as store:
+    with closing(database_at(database_url(draft)).open_store(seal=seal)) as store:
         detail["rows"] = store.audit.last().number
         record = Record(utc_now(), Action.STORE_RESTORE, command_line_user(), detail=detail)
         written = store.audit.record_new_end(lambda: record)
@@ -172,7 +172,7 @@ def _write_down(
 
 def _publish(settings: Settings, seal: Seal, written: Made[Head]) -> None:
     """Have the head be that of the restored log, which the row above tells of."""
-    with closing(Store(settings.database_url, seal=seal)) as store:
+    with closing(database_at(settings.database_url).open_store(seal=seal)) as store:
         try:
             Publisher(store.audit).publish(written)
         except HeadUnusable as error:

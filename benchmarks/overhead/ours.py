@@ -31,8 +31,8 @@ from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import CredentialService
 from latchkey.credentials.tokens import lookup_key, new_api_key
 from latchkey.flask.requirements import any_credential, enforce_requirements
-from latchkey.store import Store
 from latchkey.store.audit_head import HeadFile, Seal
+from latchkey.store.databases import database_at
 from latchkey.store.sqlite.migrate import migrate
 
 OPEN = OpenRoutes(
@@ -59,7 +59,7 @@ class Ours:
         key = AuditKey(os.urandom(32))
         seal = Seal(key, HeadFile(directory / "audit.head", key))
         seal.head.make()
-        self.store = Store(url, seal=seal)
+        self.store = database_at(url).open_store(seal=seal)
         self._shared = SharedState.over(segment)
         publisher = Publisher(self.store.audit, self._shared.invalidate)
         service = CredentialService(self.store, self._keys, publisher)

@@ -28,7 +28,7 @@ from latchkey.box.counted import Count
 from latchkey.box.shared import SMALLEST, SharedState
 from latchkey.check.authenticator import Authenticator
 from latchkey.credentials.derivation import DerivationKeys
-from latchkey.store import Store
+from latchkey.store.databases import database_at
 
 ROOMY = 32 << 20
 """Bytes of a segment with room for every credential that is presented; the default setting."""
@@ -70,7 +70,7 @@ class _Subject:
         self._numbers = list(range(0, count, real_every(count)))
         rng.shuffle(self._numbers)
         self._secrets = self._in_turn()
-        self.store = Store(f"sqlite:///{path}")
+        self.store = database_at(f"sqlite:///{path}").open_store()
         self.shared = shared
         authenticator = Authenticator(
             self.store.verifier, DerivationKeys([self._maker], []), shared, cache_size=1

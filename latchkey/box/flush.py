@@ -7,13 +7,12 @@ transaction or none, and holds up one interval at most.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 from latchkey.box.shared import SharedState, Word
 from latchkey.box.use_counts import LiveTallies
-from latchkey.credentials.models import Tally
+from latchkey.store.protocols import InvalidationLog, UsageStore
 
 INTERVAL = 2.0
 """Seconds between two flushes: what the loss of the machine can cost."""
@@ -24,30 +23,13 @@ _PRUNE_INTERVAL = 300.0
 _FOLD_INTERVAL = 86_400.0
 
 
-class UsageRecords(Protocol):
-    """Where use is written down; it may raise StoreError."""
-
-    def flush(self, segment: str, tallies: Sequence[Tally], now: datetime) -> None:
-        """Write down what a segment has counted beyond what is written already."""
-
-    def fold(self, before: datetime) -> int:
-        """Put together the hours of each day that begins before a midnight in UTC."""
-
-
-class PrunableLog(Protocol):
-    """The log of invalidations, as whoever shortens it sees it; it may raise StoreError."""
-
-    def prune(self, before: datetime, below: int) -> int:
-        """Delete rows older than ``before`` with numbers below ``below``."""
-
-
 class Flush:
     """Writes down what a shared state has counted, and shortens what is written."""
 
     def __init__(
         self,
-        records: UsageRecords,
-        invalidations: PrunableLog,
+        records: UsageStore,
+        invalidations: InvalidationLog,
         shared: SharedState,
         tallies: LiveTallies,
         *,

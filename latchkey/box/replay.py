@@ -10,19 +10,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
 
 from latchkey.box.shared import SharedState, Word
 from latchkey.credentials.models import Invalidation
+from latchkey.store.protocols import InvalidationLog
 
 log = logging.getLogger("latchkey")
-
-
-class InvalidationLog(Protocol):
-    """What is asked of the store; it may raise StoreError."""
-
-    def after(self, number: int) -> list[Invalidation]:
-        """Some rows with numbers above ``number``, the oldest first."""
 
 
 class Replay:

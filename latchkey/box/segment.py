@@ -24,8 +24,8 @@ from latchkey.box.use_counts import LiveTallies
 from latchkey.config import Settings, variable
 from latchkey.errors import ConfigurationError, ServiceUnreachable, StoreError
 from latchkey.files.owner import owner_of, require_own
-from latchkey.store import Store
-from latchkey.store.sqlite.location import database_path
+from latchkey.store.databases import database_at
+from latchkey.store.protocols import Store
 
 log = logging.getLogger("latchkey")
 
@@ -69,7 +69,7 @@ class ServiceSegment:
         is migrated. Raises ConfigurationError where it cannot be had and there are several workers,
         and where root would serve another user's database.
         """
-        require_own(database_path(settings.database_url))
+        require_own(database_at(settings.database_url).place)
         lock = _lock_of(settings)
         try:
             return cls._open(settings, lock)
@@ -197,9 +197,7 @@ def changing_keys(settings: Settings) -> Iterator[SharedState]:
                 yield SharedState.private()
                 return
             try:
-                segment = _attach(
-                    lock.read(), settings, owner_of(database_path(settings.database_url))
-                )
+                segment = _attach(lock.read(), settings, _owner(settings))
                 break
             except SegmentError as error:
                 # It may be starting or ending just now, or another command may be at work.
@@ -236,7 +234,7 @@ def attached(settings: Settings) -> Iterator[SharedState]:
     """The memory of the service, or what an ended one left; raises ServiceUnreachable."""
     lock = _lock_of(settings, create=False)
     try:
-        segment = _attach(lock.read(), settings, owner_of(database_path(settings.database_url)))
+        segment = _attach(lock.read(), settings, _owner(settings))
     except SegmentError as error:
         raise ServiceUnreachable(f"no service shares memory with this command: {error}") from None
     finally:
@@ -246,13 +244,18 @@ def attached(settings: Settings) -> Iterator[SharedState]:
 
 
 def _lock_of(settings: Settings, *, create: bool = True) -> ServiceLock:
-    return ServiceLock(database_path(settings.database_url).resolve(), create=create)
+    return ServiceLock(database_at(settings.database_url).service_lock, create=create)
+
+
+def _owner(settings: Settings) -> int:
+    """The user of the instance, by number."""
+    return owner_of(database_at(settings.database_url).place)
 
 
 @contextmanager
 def _store(settings: Settings) -> Iterator[Store]:
     """The database, in the process that forks the workers: nothing of it is left open."""
-    store = Store(settings.database_url)
+    store = database_at(settings.database_url).open_store()
     try:
         yield store
     finally:
@@ -388,5 +391,4 @@ def _identity(settings: Settings) -> bytes:
 
 
 def _database_digest(settings: Settings) -> bytes:
-    path = database_path(settings.database_url).resolve()
-    return hashlib.sha256(os.fsencode(path)).digest()
+    return hashlib.sha256(database_at(settings.database_url).identity).digest()

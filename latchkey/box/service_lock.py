@@ -1,4 +1,4 @@
-"""The lock file of a service, beside its database: who serves, and which memory they share.
+"""The lock file of a service: who serves a database, and which memory they share.
 
 Every process of a service holds it. A process that has it alone knows that nobody serves, and that
 nobody can begin to. The segment's name is random, so the file is the only place that has it.
@@ -32,11 +32,10 @@ _PATIENCE = 10.0
 
 
 class ServiceLock:
-    """The lock file beside a database. It ends with the last process that has it open."""
+    """The lock file of one database's service. It ends with the last process that has it open."""
 
-    def __init__(self, database: Path, *, create: bool) -> None:
+    def __init__(self, path: Path, *, create: bool) -> None:
         """Open the file; ServiceUnreachable where that cannot be, or another user put it there."""
-        path = database.with_name(f"{database.name}-service")
         try:
             self._descriptor = open_lock(path, create=create)
         except OSError as error:

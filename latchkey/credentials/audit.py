@@ -130,6 +130,22 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Which rows are asked for; None is no condition. ``since`` is a time, inclusive.
+
+    Those of a key are those that are about it, and the rotation or the import that made it.
+    """
+
+    subject: str | None = None
+    actor: str | None = None
+    action: str | None = None
+    since: datetime | None = None
+
+
+ALL_ROWS = AuditFilter()
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A row of the log as it is stored, not verified: somebody may have put anything there.
 

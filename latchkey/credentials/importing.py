@@ -9,14 +9,14 @@ import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 
 from latchkey.credentials.audit import Actor
 from latchkey.credentials.models import Mode, NewCredential
-from latchkey.credentials.publishing import Outcome, Publisher, Refusal
+from latchkey.credentials.publishing import Publisher, Refusal
 from latchkey.credentials.service import utc_now
 from latchkey.credentials.tokens import new_ids
 from latchkey.errors import LatchkeyError
+from latchkey.store.protocols import ImportedCredentials
 from latchkey.wording import counted
 
 IMPORTED = ""
@@ -75,31 +75,11 @@ class ImportRefused(LatchkeyError):
         super().__init__(f"nothing was imported: {counted(len(self.lines), 'invalid line')}")
 
 
-class ImportStore(Protocol):
-    """What importing needs of a store; it may raise StoreError."""
-
-    def add_all(
-        self,
-        new: Sequence[NewCredential],
-        left_out: Callable[[Collection[bytes]], Collection[bytes]],
-        detail: dict[str, object],
-        actor: Actor,
-        progress: Callable[[int], None],
-    ) -> Outcome[list[NewCredential]]:
-        """Store them in one transaction, or, where ``left_out`` raises, none: those stored.
-
-        ``left_out`` is called before it with the hash of every credential that is there, and in it
-        with those that came since, and answers which hashes are not to be stored. What is left out
-        is published too: an import that died after its commit may have stored it. A Refusal that it
-        raises is the answer. ``progress`` is called with how many more are stored.
-        """
-
-
 def import_keys(
     keys: Sequence[Foreign],
     refused: Sequence[RefusedLine],
     source_digest: str,
-    store: ImportStore,
+    store: ImportedCredentials,
     publisher: Publisher,
     *,
     by: Actor,

@@ -25,7 +25,6 @@ from latchkey.credentials.models import (
 )
 from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.scopes import FULL_ACCESS, require_within
-from latchkey.credentials.storage import CredentialStore
 from latchkey.credentials.tokens import (
     MalformedToken,
     api_key_from,
@@ -43,6 +42,7 @@ from latchkey.errors import (
     KeyExpired,
     NotDerived,
 )
+from latchkey.store.protocols import CredentialStore
 
 DEFAULT_OVERLAP = timedelta(days=1)
 LONGEST_OVERLAP = timedelta(days=30)

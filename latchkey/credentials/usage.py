@@ -16,17 +16,10 @@ from latchkey.credentials.models import (
     Sighting,
     Tally,
     Usage,
-    UsageRecord,
 )
+from latchkey.store.protocols import UsageStore
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class UsageRecords(Protocol):
-    """Where use is written down."""
-
-    def record(self, credential_id: int, segment: str) -> UsageRecord:
-        """What is written down, with the watermark of the segment, as of one moment."""
 
 
 class LiveTallies(Protocol):
@@ -46,7 +39,7 @@ class LiveTallies(Protocol):
 class UsageReader:
     """Answers what a credential's use has come to, the last request included."""
 
-    def __init__(self, records: UsageRecords, tallies: LiveTallies) -> None:
+    def __init__(self, records: UsageStore, tallies: LiveTallies) -> None:
         self._records = records
         self._tallies = tallies
 

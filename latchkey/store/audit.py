@@ -10,13 +10,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, insert, select
 
-from latchkey.credentials.audit import NO_ROWS, Entry, Head, Record, blob_of, text_of
+from latchkey.credentials.audit import (
+    ALL_ROWS,
+    NO_ROWS,
+    AuditFilter,
+    Entry,
+    Head,
+    Record,
+    blob_of,
+    text_of,
+)
 from latchkey.credentials.audit_check import Verification, verify
 from latchkey.credentials.publishing import Made, Outcome, Publication
 from latchkey.errors import StoreError
@@ -41,33 +48,18 @@ _LAST_FOLLOWED_BY_NONE = _LAST.where(
 log = logging.getLogger("latchkey")
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which rows are asked for; None is no condition. ``since`` is a time, inclusive.
-
-    Those of a key are those that are about it, and the rotation or the import that made it.
-    """
-
-    subject: str | None = None
-    actor: str | None = None
-    action: str | None = None
-    since: datetime | None = None
-
-    def of(self, query: Select[Any]) -> Select[Any]:
-        """The query with these conditions."""
-        if self.subject is not None:
-            made = audit.c.number.in_(births_of(self.subject))
-            query = query.where((audit.c.subject == self.subject) | made)
-        if self.actor is not None:
-            query = query.where((audit.c.actor == self.actor) | (audit.c.actor_kind == self.actor))
-        if self.action is not None:
-            query = query.where(audit.c.action == self.action)
-        if self.since is not None:
-            query = query.where(audit.c.at >= to_milliseconds(self.since))
-        return query
-
-
-EVERYTHING = Filter()
+def filtered(query: Select[Any], wanted: AuditFilter) -> Select[Any]:
+    """A query of the table, with the conditions of the filter."""
+    if wanted.subject is not None:
+        made = audit.c.number.in_(births_of(wanted.subject))
+        query = query.where((audit.c.subject == wanted.subject) | made)
+    if wanted.actor is not None:
+        query = query.where((audit.c.actor == wanted.actor) | (audit.c.actor_kind == wanted.actor))
+    if wanted.action is not None:
+        query = query.where(audit.c.action == wanted.action)
+    if wanted.since is not None:
+        query = query.where(audit.c.at >= to_milliseconds(wanted.since))
+    return query
 
 
 class AuditLog:
@@ -202,15 +194,15 @@ class AuditLog:
         with self._connections.reading() as connection:
             return _last(connection)
 
-    def page(self, wanted: Filter, limit: int, before: int | None = None) -> list[Entry]:
+    def page(self, wanted: AuditFilter, limit: int, before: int | None = None) -> list[Entry]:
         """At most ``limit`` rows with numbers below ``before``, the newest first, to be shown."""
-        query = wanted.of(select(audit)).order_by(audit.c.number.desc()).limit(limit)
+        query = filtered(select(audit), wanted).order_by(audit.c.number.desc()).limit(limit)
         if before is not None:
             query = query.where(audit.c.number < before)
         with self._connections.reading() as connection, _as_stored(connection):
             return [_entry(row).readable for row in connection.execute(query)]
 
-    def newest(self, wanted: Filter, limit: int | None) -> Iterator[Entry]:
+    def newest(self, wanted: AuditFilter, limit: int | None) -> Iterator[Entry]:
         """The rows that are asked for, the newest first, in batches of reads; None is no limit."""
         before = None
         while limit is None or limit > 0:
@@ -222,18 +214,18 @@ class AuditLog:
             before = found[-1].number
             limit = None if limit is None else limit - size
 
-    def count(self, wanted: Filter) -> int:
+    def count(self, wanted: AuditFilter) -> int:
         """How many rows are asked for."""
-        query = wanted.of(select(func.count()).select_from(audit))
+        query = filtered(select(func.count()).select_from(audit), wanted)
         with self._connections.reading() as connection:
             number: int = connection.execute(query).scalar_one()
         return number
 
-    def entries(self, wanted: Filter = EVERYTHING) -> Iterator[Entry]:
+    def entries(self, wanted: AuditFilter = ALL_ROWS) -> Iterator[Entry]:
         """Every row, the oldest first; those that are added meanwhile among them."""
         after = None
         while True:
-            query = wanted.of(select(audit)).order_by(audit.c.number).limit(_BATCH)
+            query = filtered(select(audit), wanted).order_by(audit.c.number).limit(_BATCH)
             if after is not None:
                 query = query.where(audit.c.number > after)
             with self._connections.reading() as connection, _as_stored(connection):

@@ -52,39 +52,12 @@ _FIND = select(credential).where(credential.c.api_key == bindparam("api_key"))
 _FIND_IN_MODE = _FIND.where(credential.c.mode == bindparam("mode"))
 
 
-class Store:
-    """Credentials in one database. Safe to use from many threads; not across a fork.
+class SqlStore:
+    """A store in SQL; see ``latchkey.store.protocols.Store``."""
 
-    Every method raises StoreError when the database fails, whatever the reason; the fault is
-    never remembered, so the next call tries again. ``usage`` keeps what the use of credentials
-    comes to, ``listing`` finds and sorts them for a person, ``administrators`` who may sign in to
-    the console. Every change of a credential adds rows to ``invalidations`` and to ``audit`` in its
-    own transaction, and returns what has to be published of it; see the domain's CredentialStore.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        pool_size: int = 8,
-        lookup_timeout: float = 1.0,
-        write_timeout: float = 10.0,
-        change_places: int | None = None,
-        seal: Seal | None = None,
-    ) -> None:
-        """Open nothing yet. The timeouts, in seconds, bound the wait for another's lock.
-
-        ``change_places`` is how many threads may change something at once, further ones get
-        ChangesBusy; None is any number. Without ``seal`` no credential or administrator is changed:
-        the audit log cannot be written.
-        """
-        self._connections = Connections(
-            url,
-            pool_size=pool_size,
-            lookup_timeout=lookup_timeout,
-            write_timeout=write_timeout,
-            change_places=change_places,
-        )
+    def __init__(self, connections: Connections, seal: Seal | None) -> None:
+        """Open nothing yet. Without ``seal`` nothing that the audit log records can be changed."""
+        self._connections = connections
         self.invalidations = InvalidationLog(self._connections)
         self.usage = UsageStore(self._connections)
         self.listing = Listing(self._connections)

@@ -20,7 +20,7 @@ from latchkey.credentials.tokens import compose_secret, lookup_key, new_api_key
 from latchkey.errors import InvalidCredential
 from latchkey.store.lookup import Lookup
 from tests.support.audited import TESTER, audit_files
-from tests.support.database import new_database
+from tests.support.database import connections_of, new_database
 from tests.support.service import Pair, Service
 from tests.support.thread_switching import switching_every
 
@@ -65,7 +65,7 @@ def latchkey(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Latchke
 
 @pytest.fixture
 def statements(latchkey: Latchkey) -> Statements:
-    return Statements().watch(latchkey.store._connections.lookup)
+    return Statements().watch(connections_of(latchkey.store).lookup)
 
 
 @pytest.fixture

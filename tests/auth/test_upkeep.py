@@ -18,7 +18,7 @@ from latchkey.box.upkeep import Upkeep
 from latchkey.box.use_counts import LiveTallies
 from latchkey.credentials.models import Tally
 from latchkey.credentials.service import utc_now
-from latchkey.store import Store
+from latchkey.store.databases import database_at
 from tests.support.audited import add, revoke
 from tests.support.auth.upkeep_box import UpkeepBox
 from tests.support.auth.worker import PATIENCE, Running, Time
@@ -84,7 +84,7 @@ def test_only_what_moved_is_written(upkeep_box: UpkeepBox) -> None:
 def test_a_failed_flush_is_made_up_for(upkeep_box: UpkeepBox) -> None:
     added = add(upkeep_box.store, new_credential())
     upkeep_box.store.close()
-    upkeep_box.store = Store(f"sqlite:///{upkeep_box.path}", write_timeout=0.05)
+    upkeep_box.store = database_at(f"sqlite:///{upkeep_box.path}").open_store(write_timeout=0.05)
     worker = upkeep_box.flush()
     upkeep = Upkeep(upkeep_box.replay, worker, nothing)
     upkeep_box.shared.count_use(added.id)
@@ -205,7 +205,9 @@ def test_a_flush_that_waits_does_not_hold_the_replay_up(upkeep_box: UpkeepBox) -
     """Somebody writes for long: reading goes on, and what was changed before is heard of."""
     added = add(upkeep_box.store, new_credential())
     upkeep_box.store.close()
-    upkeep_box.store = Store(f"sqlite:///{upkeep_box.path}", write_timeout=PATIENCE)
+    upkeep_box.store = database_at(f"sqlite:///{upkeep_box.path}").open_store(
+        write_timeout=PATIENCE
+    )
     upkeep_box.replay = Replay(upkeep_box.store.invalidations, upkeep_box.shared)
     upkeep_box.timer = Time(0)
     upkeep = Upkeep(upkeep_box.replay, upkeep_box.flush(), nothing)

@@ -14,7 +14,7 @@ from latchkey.credentials.importing import Foreign, ImportRefused, import_keys
 from latchkey.credentials.models import Change
 from latchkey.credentials.service import CredentialService
 from latchkey.errors import AlreadyRotated, InsufficientScope, KeyExpired, StoreError
-from tests.support.audited import TESTER, new_seal
+from tests.support.audited import TESTER, open_store
 from tests.support.credentials.office import KEYS, NEW, Office, derived
 
 READER = frozenset({"account:read"})
@@ -90,9 +90,7 @@ def test_a_change_that_the_lock_refuses_invalidates_nothing(
 ) -> None:
     changes = Changes(office)
     # The same store with less patience.
-    impatient = type(office.store)(
-        f"sqlite:///{office.path}", write_timeout=0.01, seal=new_seal(office.path)
-    )
+    impatient = open_store(f"sqlite:///{office.path}", write_timeout=0.01)
     office.store.close()
     office.store = impatient
     changes.service = CredentialService(impatient, KEYS, office.publisher())

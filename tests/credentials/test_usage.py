@@ -9,7 +9,7 @@ import pytest
 
 from latchkey.credentials.models import Credential, Sighting, Tally
 from latchkey.credentials.usage import UsageReader
-from latchkey.store import Store
+from latchkey.store.protocols import Store
 from tests.support.audited import add, open_store
 from tests.support.database import new_database
 from tests.support.store.new_credentials import NOW, new_credential

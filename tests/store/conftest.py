@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from latchkey.store import Store
+from latchkey.store.protocols import Store
 from tests.support.audited import open_store
 from tests.support.database import new_database
 from tests.support.store.audit_box import AuditBox

@@ -20,6 +20,7 @@ from latchkey.credentials.audit import (
     NO_MAC,
     Action,
     Actor,
+    AuditFilter,
     AuditKey,
     Entry,
     Record,
@@ -28,8 +29,8 @@ from latchkey.credentials.audit import (
 from latchkey.credentials.audit_check import verify
 from latchkey.credentials.models import Change
 from latchkey.errors import CredentialNotFound, DuplicateApiKey, StoreError
-from latchkey.store import Store
-from latchkey.store.audit import Filter
+from latchkey.store.databases import database_at
+from latchkey.store.protocols import Store
 from tests.support.audited import (
     AUDIT_KEY,
     TESTER,
@@ -107,7 +108,7 @@ def test_what_changes_nothing_writes_nothing(store: Store) -> None:
 
 
 def test_a_store_without_the_key_changes_nothing(database: Path) -> None:
-    with closing(Store(f"sqlite:///{database}")) as store:
+    with closing(database_at(f"sqlite:///{database}").open_store()) as store:
         with pytest.raises(StoreError, match="key of the audit log"):
             add(store, new_credential())
         assert store.page(None, 10, None) == []
@@ -166,16 +167,16 @@ def test_no_two_rows_are_encoded_alike() -> None:
 @pytest.mark.parametrize(
     ("wanted", "numbers"),
     [
-        (Filter(), [4, 3, 2, 1]),
-        (Filter(subject="ak_1"), [2, 1]),
-        (Filter(actor="ann"), [3, 1]),
-        (Filter(actor="command line"), [4, 2]),
-        (Filter(action="key.revoke"), [4, 2]),
-        (Filter(since=NOW + timedelta(hours=3)), [4, 3]),
-        (Filter(subject="ak_1", actor="ann"), [1]),
+        (AuditFilter(), [4, 3, 2, 1]),
+        (AuditFilter(subject="ak_1"), [2, 1]),
+        (AuditFilter(actor="ann"), [3, 1]),
+        (AuditFilter(actor="command line"), [4, 2]),
+        (AuditFilter(action="key.revoke"), [4, 2]),
+        (AuditFilter(since=NOW + timedelta(hours=3)), [4, 3]),
+        (AuditFilter(subject="ak_1", actor="ann"), [1]),
     ],
 )
-def test_filters(store: Store, wanted: Filter, numbers: list[int]) -> None:
+def test_filters(store: Store, wanted: AuditFilter, numbers: list[int]) -> None:
     ann = Actor.administrator("ann", None)
     for hour, (action, actor, subject) in enumerate(
         [

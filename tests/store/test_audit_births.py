@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.dialects import sqlite
 
-from latchkey.credentials.audit import Action
+from latchkey.credentials.audit import Action, AuditFilter
 from latchkey.credentials.models import Credential, Rotation
-from latchkey.store import Store
-from latchkey.store.audit import Filter
+from latchkey.store.audit import filtered
+from latchkey.store.protocols import Store
 from latchkey.store.tables import audit
 from tests.support.audited import TESTER, add, revoke, rotate
 from tests.support.store.new_credentials import NOW, new_credential
@@ -22,7 +22,7 @@ from tests.support.store.new_credentials import NOW, new_credential
 
 def told(store: Store, api_key: str) -> list[tuple[int, str]]:
     """Number and action of each row about a key, the oldest first, however they are asked for."""
-    wanted = Filter(subject=api_key)
+    wanted = AuditFilter(subject=api_key)
     rows = [(entry.number, entry.action) for entry in store.audit.entries(wanted)]
     paged = [(entry.number, entry.action) for entry in store.audit.page(wanted, 100)]
     assert paged == rows[::-1]
@@ -65,8 +65,8 @@ def test_a_successor_is_told_of_with_the_rotation_that_made_it(store: Store) -> 
     assert told(store, other) == [(2, "key.issue")]
     assert told(store, new_credential().api_key) == []
     # Other conditions hold for those rows too.
-    assert store.audit.page(Filter(second, action="key.issue"), 10) == []
-    assert [entry.number for entry in store.audit.page(Filter(second), 10, before=4)] == [3]
+    assert store.audit.page(AuditFilter(second, action="key.issue"), 10) == []
+    assert [entry.number for entry in store.audit.page(AuditFilter(second), 10, before=4)] == [3]
 
 
 def test_an_imported_key_is_told_of_with_its_import_and_no_other(store: Store) -> None:
@@ -93,15 +93,15 @@ def test_a_row_that_was_altered_names_no_key_and_breaks_nothing(
         with closing(sqlite3.connect(database)) as connection, connection:
             connection.execute(f"UPDATE audit SET detail = {garbage} WHERE number > 1")
             connection.execute("REINDEX")
-        assert store.audit.page(Filter(first), 10)[-1].number == 1
-        assert store.audit.page(Filter(second), 10) == []
-        assert store.audit.page(Filter(imported), 10) == []
+        assert store.audit.page(AuditFilter(first), 10)[-1].number == 1
+        assert store.audit.page(AuditFilter(second), 10) == []
+        assert store.audit.page(AuditFilter(imported), 10) == []
 
 
 @pytest.mark.parametrize("start", [None, 5])
 def test_no_row_is_looked_at_in_vain(store: Store, database: Path, start: int | None) -> None:
     """However many there are: SQLite says that it asks indexes only."""
-    query = Filter(subject=new_credential().api_key).of(select(audit))
+    query = filtered(select(audit), AuditFilter(subject=new_credential().api_key))
     query = query.order_by(audit.c.number.desc()).limit(20)
     if start is not None:
         query = query.where(audit.c.number < start)

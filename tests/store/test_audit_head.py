@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from latchkey.credentials.audit import NO_MAC, Action, AuditKey, Head, Record
-from latchkey.store import Store
 from latchkey.store.audit_head import HeadFile
+from latchkey.store.databases import database_at
 from tests.support.audited import TESTER, new_seal, record, result_of
 from tests.support.store.audit_box import ROWS, AuditBox
 from tests.support.store.new_credentials import NOW
@@ -91,7 +91,7 @@ def test_what_was_committed_stands_where_the_head_cannot_be_written(
     seal = new_seal(database)
     seal.head.path.unlink()
     os.mkdir(seal.head.path)
-    with closing(Store(f"sqlite:///{database}", seal=seal)) as store:
+    with closing(database_at(f"sqlite:///{database}").open_store(seal=seal)) as store:
         with caplog.at_level(logging.ERROR, "latchkey"):
             record(store, Record(NOW, Action.ADMIN_CREATE, TESTER, "ann"))
         assert store.audit.last().number == 1

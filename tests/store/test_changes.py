@@ -15,7 +15,7 @@ from latchkey.credentials.callers import Author
 from latchkey.credentials.models import Change, Credential, NewCredential, Rotation
 from latchkey.credentials.publishing import Publication, Refused
 from latchkey.errors import CredentialNotFound, DuplicateApiKey, InvalidField, StoreError
-from latchkey.store import Store
+from latchkey.store.protocols import Store
 from tests.support.audited import TESTER, add, change, revoke, rotate
 from tests.support.faults.service_processes import other_process
 from tests.support.store.new_credentials import NOW, NewStore, new_credential

@@ -12,7 +12,7 @@ import pytest
 
 from latchkey.credentials.models import NewCredential
 from latchkey.errors import CredentialNotFound, DuplicateApiKey
-from latchkey.store import Store
+from latchkey.store.protocols import Store
 from latchkey.store.rows import to_milliseconds
 from latchkey.store.sqlite.migrate import active_by_derivation
 from tests.support.audited import add, revoke

@@ -12,7 +12,7 @@ from latchkey.credentials.importing import Foreign, ImportRefused, import_keys
 from latchkey.credentials.models import NewCredential
 from latchkey.credentials.publishing import Made, Outcome, Publication, Publisher
 from latchkey.errors import DuplicateApiKey
-from latchkey.store import Store
+from latchkey.store.protocols import Store
 from tests.support.audited import TESTER, add, result_of, revoke
 from tests.support.store.new_credentials import NOW, NewStore, new_credential
 

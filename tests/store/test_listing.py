@@ -27,7 +27,7 @@ from latchkey.credentials.listing import (
     Selection,
 )
 from latchkey.credentials.models import MODES, Credential
-from latchkey.store import Store
+from latchkey.store.protocols import Store
 from tests.support.store.new_credentials import NOW, new_credential
 
 DAY = timedelta(days=1)

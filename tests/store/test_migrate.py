@@ -20,8 +20,8 @@ from sqlalchemy import create_engine
 
 from latchkey.credentials.service import utc_now
 from latchkey.errors import ConfigurationError
+from latchkey.store.lifecycle import MigrationReport
 from latchkey.store.sqlite.migrate import (
-    MigrationReport,
     migrate,
     migrate_in_child,
     newest_revision,

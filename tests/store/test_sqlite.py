@@ -15,14 +15,15 @@ import pytest
 from sqlalchemy import Connection, text
 
 from latchkey.errors import ConfigurationError, StoreError
-from latchkey.store import Store
+from latchkey.store.databases import database_at
+from latchkey.store.protocols import Store
 from latchkey.store.sqlite.backup import back_up, check_backup
 from latchkey.store.sqlite.engines import _open_connection, open_reader, open_writer
 from latchkey.store.sqlite.location import database_path, database_url
 from latchkey.store.sqlite.migrate import migrate
 from latchkey.store.sqlite.pinned import PinnedFile
 from tests.support.audited import add, new_seal, open_store, revoke
-from tests.support.database import new_database
+from tests.support.database import connections_of, new_database
 from tests.support.faults.service_processes import open_files
 from tests.support.store.new_credentials import NOW, NewStore, new_credential
 
@@ -68,7 +69,7 @@ def test_the_store_writes_with_synchronous_full_and_begin_immediate(
 ) -> None:
     """Seen from SQLite's side: what statements the store's own connections run, and how set."""
     statements: list[str] = []
-    with store._connections._writer.connect() as connection:
+    with connections_of(store)._writer.connect() as connection:
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
         assert driver.execute("PRAGMA synchronous").fetchone() == (2,)
@@ -181,7 +182,7 @@ def test_a_file_that_vanishes_at_the_last_moment_is_not_made(tmp_path: Path) -> 
 
 def test_a_missing_file_is_never_made(tmp_path: Path) -> None:
     path = tmp_path / "latchkey.db"
-    with closing(Store(f"sqlite:///{path}")) as store:
+    with closing(database_at(f"sqlite:///{path}").open_store()) as store:
         for use in every_use(store):
             with pytest.raises(StoreError, match="cannot find the database file"):
                 use()
@@ -339,10 +340,10 @@ def test_a_path_may_have_any_characters(tmp_path: Path, name: str) -> None:
     copy = path.with_name(f"{name} copy.db")
     back_up(path, copy)
     check_backup(copy)
-    with closing(Store(database_url(path), seal=new_seal(path))) as store:
+    with closing(database_at(database_url(path)).open_store(seal=new_seal(path))) as store:
         add(store, new_credential())
         assert store.count("live") == 1
-    with closing(Store(database_url(copy))) as store:
+    with closing(database_at(database_url(copy)).open_store()) as store:
         assert store.count("live") == 0
     assert [one.name for one in tmp_path.iterdir()] == [name]
 
@@ -358,5 +359,5 @@ def test_a_working_directory_may_have_any_characters(
 
 def test_two_slashes_at_the_beginning_of_a_path_are_no_host(tmp_path: Path) -> None:
     new_database(tmp_path / "latchkey.db")
-    with closing(Store(f"sqlite:////{tmp_path}/latchkey.db")) as store:
+    with closing(database_at(f"sqlite:////{tmp_path}/latchkey.db").open_store()) as store:
         assert store.count("live") == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from latchkey.errors import ConfigurationError, StoreError
-from latchkey.store import Store
+from latchkey.store.protocols import Store
 from latchkey.store.sqlite.migrate import migrate
 from tests.support.audited import add, open_store
 from tests.support.database import new_database

@@ -22,7 +22,7 @@ from sqlalchemy import Engine, event
 
 from latchkey.credentials.models import Tally
 from latchkey.errors import StoreError
-from latchkey.store import Store
+from latchkey.store.protocols import Store
 from tests.support.audited import add
 from tests.support.faults.service_processes import other_process
 from tests.support.store.new_credentials import NOW, NewStore, new_credential
@@ -279,10 +279,11 @@ _FLUSHERS = """
 import itertools, os, sys
 from datetime import UTC, datetime
 from latchkey.credentials.models import Tally
-from latchkey.store import Store
+from latchkey.store.databases import database_at
+from latchkey.store.protocols import Store
 
 def flush(start, count):
-    store = Store(f"sqlite:///{sys.argv[1]}")
+    store = database_at(f"sqlite:///{sys.argv[1]}").open_store()
     for uses in itertools.count(start):
         now = datetime.now(UTC)
         at = int(now.timestamp() * 1000)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from latchkey.credentials.models import Credential, Verifier
-from latchkey.store import Store
+from latchkey.store.protocols import Store
 from tests.support.audited import add, revoke
 from tests.support.store.new_credentials import NOW, new_credential
 

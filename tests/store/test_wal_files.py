@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from latchkey.errors import StoreError
-from latchkey.store import Store
+from latchkey.store.protocols import Store
 from latchkey.store.sqlite import wal
 from tests.support.audited import add, open_store, revoke
+from tests.support.database import connections_of
 from tests.support.store.new_credentials import NOW, new_credential
 
 REFUSED = "-shm was removed or replaced"
@@ -142,7 +143,7 @@ def test_a_log_that_another_process_is_saving(store: Store, database: Path) -> N
 
 def test_a_log_that_goes_during_a_change(store: Store, database: Path, tmp_path: Path) -> None:
     """The change is committed to the file that is gone, and saved before the answer."""
-    with store._connections.writing() as connection:
+    with connections_of(store).writing() as connection:
         connection.exec_driver_sql("CREATE TABLE made (x)")
         log_of(database).unlink()
     content_after_a_crash(database, tmp_path / "crash")

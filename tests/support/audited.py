@@ -13,8 +13,10 @@ from latchkey.credentials.callers import Author
 from latchkey.credentials.models import Change, Credential, Mode, NewCredential, Rotation
 from latchkey.credentials.publishing import Outcome, Publisher, Refused
 from latchkey.key_files import make_audit_key_file
-from latchkey.store import Store
 from latchkey.store.audit_head import HeadFile, Seal
+from latchkey.store.credentials import SqlStore
+from latchkey.store.databases import database_at
+from latchkey.store.protocols import Store
 
 T = TypeVar("T")
 
@@ -98,6 +100,10 @@ def audit_files(directory: Path) -> dict[str, str]:
     return made
 
 
-def open_store(url: str, **options: Any) -> Store:
+def open_store(url: str, **options: Any) -> SqlStore:
     """A store over the database at ``sqlite:///…`` that can be changed."""
-    return Store(url, seal=new_seal(Path(url.removeprefix("sqlite:///"))), **options)
+    made = database_at(url).open_store(
+        seal=new_seal(Path(url.removeprefix("sqlite:///"))), **options
+    )
+    assert isinstance(made, SqlStore)
+    return made

@@ -6,6 +6,9 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
+from latchkey.store.credentials import SqlStore
+from latchkey.store.protocols import Store
+from latchkey.store.sqlite.connections import Connections
 from latchkey.store.sqlite.migrate import migrate
 
 
@@ -23,3 +26,10 @@ def new_database(path: Path) -> str:
     path.touch(mode=0o600)
     path.write_bytes(_migrated())
     return f"sqlite:///{path}"
+
+
+def connections_of(store: Store) -> Connections:
+    """The connections of a store over SQLite, for a test that looks at them."""
+    assert isinstance(store, SqlStore)
+    assert isinstance(store._connections, Connections)
+    return store._connections

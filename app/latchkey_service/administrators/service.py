@@ -20,7 +20,7 @@ from latchkey.credentials.audit import Action, Actor, Record
 from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import utc_now
 from latchkey.errors import InvalidField, PasswordsBusy
-from latchkey.store.administrators import AdministratorStore
+from latchkey.store.protocols import AdministratorStore
 from latchkey_service.administrators.passwords import (
     hash_password,
     is_outdated,

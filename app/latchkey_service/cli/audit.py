@@ -14,15 +14,14 @@ import click
 
 from latchkey.box.segment import without_service
 from latchkey.config import Settings
-from latchkey.credentials.audit import Action, Entry, Head, Record, RowsDigest
+from latchkey.credentials.audit import Action, AuditFilter, Entry, Head, Record, RowsDigest
 from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import utc_now
 from latchkey.errors import ConfigurationError, LatchkeyError
 from latchkey.key_files import load_seal, make_next_audit_key_file
-from latchkey.store import Store
-from latchkey.store.audit import AuditLog, Filter
 from latchkey.store.audit_head import HeadUnusable, Seal
-from latchkey.store.sqlite.location import require_database
+from latchkey.store.databases import database_at
+from latchkey.store.protocols import AuditLog
 from latchkey.wording import counted
 from latchkey_service.cli.asking import confirm
 from latchkey_service.cli.instance import instance_settings
@@ -74,7 +73,7 @@ def list_entries(
 ) -> None:
     """List the rows, newest first: 50 of them, or all with --all or --json."""
     shown = rows_shown(limit, every, as_json)
-    wanted = Filter(key, actor, action, since)
+    wanted = AuditFilter(key, actor, action, since)
     with _reading() as log:
         entries = log.newest(wanted, shown)
         if as_json:
@@ -146,9 +145,9 @@ def accept_end(yes: bool) -> None:
     former head and the user. Altered rows are still found.
     """
     settings = instance_settings()
-    require_database(settings.database_url)
+    database_at(settings.database_url).require()
     seal = load_seal(settings)
-    store = Store(settings.database_url, seal=seal)
+    store = database_at(settings.database_url).open_store(seal=seal)
     try:
         former = _read_head(seal)
         last = store.audit.last()
@@ -170,9 +169,9 @@ def restart_chain(yes: bool) -> None:
     and the time, and verify always reports it.
     """
     settings = instance_settings()
-    require_database(settings.database_url)
+    database_at(settings.database_url).require()
     with without_service(settings):
-        with closing(Store(settings.database_url)) as store:
+        with closing(database_at(settings.database_url).open_store()) as store:
             last = store.audit.last()
         if not last.number:
             raise ConfigurationError("the audit log has no rows yet: latchkey init makes its key")
@@ -199,9 +198,10 @@ def restart_chain(yes: bool) -> None:
 
 def _restart(settings: Settings, seal: Seal, said: str) -> Head:
     """Add the row that begins a chain, with a digest of all earlier rows."""
-    with closing(Store(settings.database_url, seal=seal)) as store:
+    with closing(database_at(settings.database_url).open_store(seal=seal)) as store:
 
         def decide() -> Record:
+            # No row can be added meanwhile.
             rows = RowsDigest()
             for entry in store.audit.entries():
                 rows.add(entry)
@@ -239,8 +239,10 @@ def _without_head(error: HeadUnusable) -> LatchkeyError:
 def _reading(*, sealed: bool = False) -> Iterator[AuditLog]:
     """The log. Verifying needs ``sealed``."""
     settings = instance_settings()
-    require_database(settings.database_url)
-    store = Store(settings.database_url, seal=load_seal(settings) if sealed else None)
+    database_at(settings.database_url).require()
+    store = database_at(settings.database_url).open_store(
+        seal=load_seal(settings) if sealed else None
+    )
     try:
         yield store.audit
     finally:

@@ -10,7 +10,7 @@ import click
 from latchkey.box.counted import Count, Gauge
 from latchkey.box.segment import attached
 from latchkey.box.shared import SharedState
-from latchkey.store.sqlite.location import require_database
+from latchkey.store.databases import database_at
 from latchkey_service.cli.instance import instance_settings
 from latchkey_service.cli.options import json_option
 from latchkey_service.cli.printing import print_fields, print_json
@@ -50,7 +50,7 @@ def clear(as_json: bool) -> None:
 
 def _attached() -> AbstractContextManager[SharedState]:
     settings = instance_settings()
-    require_database(settings.database_url)
+    database_at(settings.database_url).require()
     return attached(settings)
 
 

@@ -6,12 +6,12 @@ import click
 
 from latchkey.config import Settings, load_settings
 from latchkey.files.owner import acting_as_owner
-from latchkey.store.sqlite.location import database_path
+from latchkey.store.databases import database_at
 
 
 def instance_settings() -> Settings:
     """The settings; from here on, a command that root runs works as the instance's owner."""
     settings = load_settings()
-    owner = acting_as_owner(database_path(settings.database_url))
+    owner = acting_as_owner(database_at(settings.database_url).place)
     click.get_current_context().with_resource(owner)
     return settings

@@ -18,12 +18,9 @@ from latchkey.credentials.service import CredentialService
 from latchkey.credentials.usage import UsageReader
 from latchkey.errors import ServiceUnreachable
 from latchkey.key_files import load_derivation, load_seal, make_audit_key_file
-from latchkey.store import Store
-from latchkey.store.audit import AuditLog
 from latchkey.store.audit_head import Seal
-from latchkey.store.listing import Listing
-from latchkey.store.sqlite.location import database_path, require_database
-from latchkey.store.sqlite.migrate import migrate_in_child
+from latchkey.store.databases import database_at
+from latchkey.store.protocols import AuditLog, Listing, Store
 from latchkey_service.administrators.service import Administrators
 from latchkey_service.cli.instance import instance_settings
 
@@ -45,7 +42,7 @@ class Session:
 def reading() -> Iterator[Session]:
     """For a command that only reads. Use counts include shared memory if it can be reached."""
     settings = instance_settings()
-    require_database(settings.database_url)
+    database_at(settings.database_url).require()
     with ExitStack() as stack:
         try:
             shared = stack.enter_context(attached(settings))
@@ -63,7 +60,7 @@ def changing(*, migrate: bool = False) -> Iterator[Session]:
     """
     settings = instance_settings()
     if not migrate:
-        require_database(settings.database_url)
+        database_at(settings.database_url).require()
     load_derivation(settings)
     _prepare(settings, migrate)
     seal = load_seal(settings)
@@ -79,32 +76,32 @@ def administering(*, migrate: bool = False) -> Iterator[Administrators]:
     """
     settings = instance_settings()
     if not migrate:
-        require_database(settings.database_url)
+        database_at(settings.database_url).require()
     _prepare(settings, migrate)
-    with closing(Store(settings.database_url, seal=load_seal(settings))) as store:
+    with closing(database_at(settings.database_url).open_store(seal=load_seal(settings))) as store:
         yield Administrators.over(store.administrators, Publisher(store.audit), settings)
 
 
 def database_is_there() -> bool:
     """Whether the configured database exists."""
-    return database_path(load_settings().database_url).exists()
+    return database_at(load_settings().database_url).exists()
 
 
 def _prepare(settings: Settings, migrate: bool) -> None:
     if migrate:
-        report = migrate_in_child(settings.database_url)
+        report = database_at(settings.database_url).prepare()
         if report.created:
             click.echo(f"made a new database, {settings.database_url}", err=True)
         make_audit_key_file(settings, report.audit_rows)
     else:
-        with closing(Store(settings.database_url)) as store:
+        with closing(database_at(settings.database_url).open_store()) as store:
             store.check()
 
 
 @contextmanager
 def _over(settings: Settings, shared: SharedState, seal: Seal | None) -> Iterator[Session]:
     """The parts for the configured database and this memory, closed at the end of the block."""
-    store = Store(settings.database_url, seal=seal)
+    store = database_at(settings.database_url).open_store(seal=seal)
     publisher = Publisher(store.audit, shared.invalidate, Replay(store.invalidations, shared).note)
     try:
         yield Session(

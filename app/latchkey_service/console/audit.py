@@ -12,10 +12,9 @@ from urllib.parse import urlencode
 from flask import Blueprint, current_app, render_template, request
 from werkzeug.wrappers import Response
 
-from latchkey.credentials.audit import Action, Entry
+from latchkey.credentials.audit import Action, AuditFilter, Entry
 from latchkey.credentials.tokens import redact_secrets
 from latchkey.errors import ExportsBusy
-from latchkey.store.audit import Filter
 from latchkey_service.console.answers import page
 from latchkey_service.console.sessions import latchkey
 
@@ -49,9 +48,9 @@ class AuditQuery:
         )
 
     @property
-    def filter(self) -> Filter:
+    def filter(self) -> AuditFilter:
         """The same as the log takes it."""
-        return Filter(self.key or None, self.actor or None, self.action or None)
+        return AuditFilter(self.key or None, self.actor or None, self.action or None)
 
     def address(self, before: int | None = None) -> str:
         """The arguments of this query's address, for the rows before a number."""

@@ -7,12 +7,12 @@ from typing import Any
 
 from flask import Blueprint, render_template, request
 
+from latchkey.credentials.audit import AuditFilter
 from latchkey.credentials.listing import CONCERNS, STATUSES, AsOf
 from latchkey.credentials.models import MODES, Credential
 from latchkey.credentials.service import utc_now
 from latchkey.credentials.tokens import MalformedToken, check_api_key
 from latchkey.errors import CredentialNotFound
-from latchkey.store.audit import Filter
 from latchkey_service.console.list_query import PAGE_SIZE, ListQuery
 from latchkey_service.console.plots import plot_days, plot_hours
 from latchkey_service.console.sessions import latchkey
@@ -66,7 +66,7 @@ def show_key(api_key: str) -> str:
         usage=usage,
         hours=plot_hours(usage.hours, now.now),
         days=plot_days(usage.hours, now.now),
-        entries=latchkey().store.audit.page(Filter(subject=api_key), _ENTRIES),
+        entries=latchkey().store.audit.page(AuditFilter(subject=api_key), _ENTRIES),
     )
 
 

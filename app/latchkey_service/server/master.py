@@ -35,11 +35,9 @@ from latchkey.files.owner import require_own
 from latchkey.files.shared_places import identity_of
 from latchkey.key_files import load_derivation, load_seal, make_audit_key_file
 from latchkey.permissions import weaknesses
-from latchkey.store import Store
 from latchkey.store.audit_head import Seal
-from latchkey.store.sqlite.location import database_path
-from latchkey.store.sqlite.migrate import MigrationReport, migrate_in_child
-from latchkey.store.sqlite.wal import lost_log
+from latchkey.store.databases import database_at
+from latchkey.store.lifecycle import Database, MigrationReport
 from latchkey.wording import counted
 from latchkey_service import create_app
 from latchkey_service.server.listening import are_inherited, prepare
@@ -56,19 +54,20 @@ def serve(settings: Settings) -> None:
 
     Raises ConfigurationError where the start cannot succeed.
     """
-    require_own(database_path(settings.database_url))
+    database = database_at(settings.database_url)
+    require_own(database.place)
     # gunicorn would have it set apart from every path.
     os.environ.pop("SCRIPT_NAME", None)
     addresses = parse_addresses(settings.bind)
     if not are_inherited():
         prepare(addresses)
     derivation = load_derivation(settings)
-    # Before SQLite opens the database, and makes a new log.
-    missing = lost_log(database_path(settings.database_url))
-    report = migrate_in_child(settings.database_url)
+    # Before the database is opened, which removes the traces.
+    missing = database.losses()
+    report = database.prepare()
     make_audit_key_file(settings, report.audit_rows)
     seal = load_seal(settings)
-    found = (missing, _behind_its_head(settings, seal))
+    found = (missing, _behind_its_head(database, seal))
     warnings = [warning for warning in found if warning is not None]
     segment = ServiceSegment.open(settings)
     master = os.getpid()
@@ -80,9 +79,9 @@ def serve(settings: Settings) -> None:
             _let_go(segment)
 
 
-def _behind_its_head(settings: Settings, seal: Seal) -> str | None:
+def _behind_its_head(database: Database, seal: Seal) -> str | None:
     """What the audit head says against the database; nothing of that is left open."""
-    with closing(Store(settings.database_url, seal=seal)) as store:
+    with closing(database.open_store(seal=seal)) as store:
         try:
             return store.audit.behind_head()
         except StoreError as error:
@@ -166,7 +165,7 @@ class _Server(BaseApplication):
         log = logging.getLogger("latchkey")
         try:
             derivation, seal = load_derivation(self.settings), load_seal(self.settings)
-            self._report = migrate_in_child(self.settings.database_url)
+            self._report = database_at(self.settings.database_url).prepare()
         except ConfigurationError as error:
             log.error("the settings were not reloaded: %s", error)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from types import TracebackType
 
 from sqlalchemy import Connection
@@ -13,10 +14,9 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from latchkey.errors import StoreError
 from latchkey.forks import keep_forever, tell_after_fork
 from latchkey.store.lookup import Lookup
+from latchkey.store.places import ChangePlaces
 from latchkey.store.sqlite.engines import files_of, open_reader, open_writer
-from latchkey.store.sqlite.location import database_path
 from latchkey.store.sqlite.pinned import Files, PinnedFile
-from latchkey.store.sqlite.places import ChangePlaces
 
 
 class Connections:
@@ -27,7 +27,7 @@ class Connections:
 
     def __init__(
         self,
-        url: str,
+        path: Path,
         *,
         pool_size: int,
         lookup_timeout: float,
@@ -39,7 +39,7 @@ class Connections:
         ``change_places`` is how many threads may write at once; None for any number.
         """
         self.places = ChangePlaces(change_places)
-        self._file = PinnedFile(database_path(url))
+        self._file = PinnedFile(path)
         self._reader = open_reader(self._file, busy_timeout=lookup_timeout, pool_size=pool_size)
         self._writer = open_writer(self._file, busy_timeout=write_timeout, pool_size=pool_size)
         self.lookup = Lookup(self._file, busy_timeout=lookup_timeout)

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from latchkey.errors import ConfigurationError, LatchkeyError
@@ -28,6 +28,7 @@ from latchkey.files.shared_places import (
     require_beside,
     sync_directory,
 )
+from latchkey.store.lifecycle import MigrationReport
 from latchkey.store.sqlite.location import database_path
 from latchkey.store.sqlite.pinned import is_sqlite
 
@@ -39,18 +40,6 @@ _ACTIVE = """
     WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)
     GROUP BY derivation_id
 """
-
-
-@dataclass(frozen=True, slots=True)
-class MigrationReport:
-    """What the child found: was the file made just now, and what is in it.
-
-    Active credentials are counted by key id; ``audit_rows`` is the audit log's last number.
-    """
-
-    created: bool
-    active_by_derivation: dict[str, int]
-    audit_rows: int
 
 
 def migrate_in_child(url: str) -> MigrationReport:

@@ -11,6 +11,7 @@ from latchkey.box.use_counts import LiveTallies
 from latchkey.credentials.models import Credential
 from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import CredentialService
+from latchkey.store.protocols import Store
 from tests.support.audited import open_store
 from tests.support.auth.worker import Time
 from tests.support.credentials.office import KEYS
@@ -22,7 +23,7 @@ class UpkeepBox:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.store = open_store(new_database(path))
+        self.store: Store = open_store(new_database(path))
         self.shared = SharedState.private()
         self.tallies = LiveTallies(self.shared)
         self.replay = Replay(self.store.invalidations, self.shared)

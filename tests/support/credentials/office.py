@@ -17,7 +17,7 @@ from latchkey.credentials.scopes import FULL_ACCESS
 from latchkey.credentials.service import CredentialService, utc_now
 from latchkey.credentials.tokens import new_api_key
 from latchkey.errors import StoreError
-from latchkey.store import Store
+from latchkey.store.protocols import Store
 from tests.support.audited import add, open_store
 from tests.support.database import new_database
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from latchkey.credentials.models import NewCredential
-from latchkey.store import Store
+from latchkey.store.protocols import Store
 
 NewStore = Callable[..., Store]
 """Makes one more store over the database of a test."""
