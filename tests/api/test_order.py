@@ -179,3 +179,21 @@ def test_404_for_the_object_comes_last(service: Service, live: Pair, dialect: Di
     for method in ("GET", "DELETE"):
         answer = service.request(method, path, {**TEXT, **present(live, dialect)}, body=b"{")
         CREDENTIAL_NOT_FOUND.check(answer, dialect)
+
+
+def test_404_for_the_other_mode_before_403_and_409(service: Service, live: Pair) -> None:
+    """A key of the other mode is as unknown, whatever is asked of it and has happened to it."""
+    issuer = service.issue(scopes=["credentials:write"])
+    own, other = service.issue(), service.issue("test")
+    assert (
+        service.request("POST", f"/v1/api_keys/{other.api_key}/rotate", other.bearer).status == 201
+    )
+    more = {"scopes": ["*"]}
+    for api_key, row in ((own.api_key, INSUFFICIENT_SCOPE), (other.api_key, CREDENTIAL_NOT_FOUND)):
+        path = f"/v1/api_keys/{api_key}"
+        changed = service.request("PATCH", path, issuer.bearer, json_body=more)
+        assert (changed.status, changed.code) == (row.status, row.code("bearer"))
+        rotated = service.request("POST", f"{path}/rotate", issuer.bearer)
+        assert (rotated.status, rotated.code) == (row.status, row.code("bearer"))
+    rotated = service.request("POST", f"/v1/api_keys/{other.api_key}/rotate", live.bearer)
+    assert rotated.status == CREDENTIAL_NOT_FOUND.status
