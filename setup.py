@@ -26,6 +26,7 @@ from setuptools.command.build_ext import build_ext
 MODULES = (
     "_garbage",
     "_settings",
+    "_sizes",
     "_slots",
     "_heap",
     "_table",
@@ -62,6 +63,7 @@ HEADERS = (
     "_robust_lock.h",
     "_seqlock.h",
     "_sha256_x86.h",
+    "_sizes.h",
 )
 LATCHKEY_MODULES = (
     "credentials._proof",

@@ -7,4 +7,5 @@ from fastcache._store cimport Store
 
 cdef class Cache(Store):
     cdef int assign_many(self, object items, object ttl) except -1
+    cdef object pop_held(self, object key)
     cdef object popitem_held(self)

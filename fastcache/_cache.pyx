@@ -2,24 +2,26 @@
 
 cimport cython
 from cpython.object cimport PyObject
-from libc.math cimport floor
 from libc.stdint cimport uint64_t
 
 from collections.abc import KeysView, Mapping, MutableMapping
 from types import GenericAlias
 
-from fastcache._garbage cimport Garbage, garbage_pairs, garbage_release, garbage_start
+from fastcache._garbage cimport Garbage, garbage_release, garbage_start
 from fastcache._hooks cimport (
     HOOK_DELETE, HOOK_EXPIRE, HOOK_LOOKUP, HOOK_MISSING, HOOK_SIZE, HOOK_STORE
 )
 from fastcache._settings cimport Settings
 from fastcache._shard cimport REMOVED, Counts, Item, Removal, Shard, fastcache_give
+from fastcache._sizes cimport Size, rounded_number, units_of
 from fastcache._slots cimport mix_of
-from fastcache._snapshot cimport add_counts, peek_used, sum_of
+from fastcache._snapshot cimport (
+    Removals, add_counts, overtaken, removals_of, sum_of
+)
 from fastcache._store cimport (
     Store, fastcache_hash, lookup, now_in, settings_of, shard_at, shards_of
 )
-from fastcache._views cimport NOTHING, items_of, items_view, keys_of, look, values_view
+from fastcache._views cimport NOTHING, holds, items_of, items_view, keys_of, look, values_view
 from fastcache._stats import CacheStats
 
 
@@ -138,9 +140,8 @@ cdef class Cache(Store):
             settings = <Settings>settings_of(self)
             settings.hold()
             try:
-                value = look(self, key)
+                value = self.pop_held(key)
                 if value is not NOTHING:
-                    del self[key]
                     return value
             finally:
                 settings.let_go()
@@ -156,6 +157,26 @@ cdef class Cache(Store):
         if default is NOTHING:
             raise KeyError(key)
         return default
+
+    cdef object pop_held(self, object key):
+        """Remove a key as a subclass's overrides do; the value, or NOTHING."""
+        cdef Shard shard = <Shard>shard_at(self, mix_of(fastcache_hash(<PyObject *>key)))
+        cdef bint there = holds(self, key)
+        cdef Removals before = removals_of(shard)
+        value = look(self, key)
+        if value is NOTHING:
+            return NOTHING
+        if there and not holds(self, key):
+            # Whoever removed it has the value: `__getitem__`, or another thread.
+            return NOTHING if overtaken(shard, before) else value
+        before = removals_of(shard)
+        try:
+            del self[key]
+        except KeyError:
+            if not overtaken(shard, before):
+                raise
+            return NOTHING
+        return value
 
     def setdefault(self, key, default=None):
         """The value of `key`; where there is none, `default`, which is stored."""
@@ -181,7 +202,7 @@ cdef class Cache(Store):
         item.value = <PyObject *>default
         item.now = now_in(self)
         self.set_deadline(&item, None)
-        item.size = self.size_of(default)
+        self.measure(default, &item.size)
         mix = mix_of(fastcache_hash(<PyObject *>key))
         shard = self.shard_for(mix, &item)
         garbage_start(&garbage)
@@ -209,33 +230,20 @@ cdef class Cache(Store):
 
     cdef object popitem_held(self):
         cdef Garbage expired
-        cdef Garbage popped
         cdef double now
-        cdef Shard shard
         if self.hooks & HOOK_EXPIRE:
             self.tidy()
         now = now_in(self)
         garbage_start(&expired)
-        garbage_start(&popped)
         try:
             if not self.hooks & HOOK_EXPIRE:
                 self.sweep(now, &expired)
-            while popped.count == 0:
-                shard = self.fullest()
-                if shard is None:
-                    raise KeyError(f"{type(self).__name__} is empty") from None
-                # Another thread may have emptied it by now.
-                if self.hooks & HOOK_DELETE:
-                    peek_used(shard, &popped)
-                else:
-                    shard.pop_used(&popped)
-            item = garbage_pairs(&popped)[0]
-            if self.hooks & HOOK_DELETE:
-                del self[item[0]]
-            return item
+            while True:
+                item = self.pop_first()
+                if item is not None:
+                    return item
         finally:
             garbage_release(&expired)
-            garbage_release(&popped)
 
     def clear(self):
         """Remove everything."""
@@ -249,7 +257,7 @@ cdef class Cache(Store):
     # -------------------------------------------------------------- counting
 
     def __len__(self):
-        cdef double total = 0.0
+        cdef Size total
         cdef Py_ssize_t count = 0
         self.tidy()
         for shard in <tuple>shards_of(self):
@@ -264,14 +272,13 @@ cdef class Cache(Store):
     @property
     def currsize(self):
         """The current size of the cache: the sum of the sizes of its items."""
-        cdef double total = 0.0
-        cdef list totals = []
+        cdef Size total
         self.tidy()
+        units = 0
         for shard in <tuple>shards_of(self):
-            total = 0.0
             sum_of(<Shard>shard, &total)
-            totals.append(int(total) if total == floor(total) else total)
-        return sum(totals)
+            units += units_of(total)
+        return rounded_number(units)
 
     @property
     def getsizeof(self):
@@ -282,7 +289,7 @@ cdef class Cache(Store):
     def stats(self):
         """CacheStats: hits, misses, evictions, expirations, entries."""
         cdef Counts counts = Counts(hits=0, misses=0, evictions=0, expirations=0)
-        cdef double total = 0.0
+        cdef Size total
         cdef uint64_t entries = 0
         for shard in <tuple>shards_of(self):
             add_counts(<Shard>shard, &counts)

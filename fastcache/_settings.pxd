@@ -41,7 +41,7 @@ cdef class Timer:
     cdef Settings settings
 
 
-cdef double capacity_of(object maxsize, object shards, object number) except -1.0
+cdef object capacity_of(object maxsize, object shards, object number)
 
 
 cdef inline double now_of(Settings settings) except? -1.0:

@@ -148,7 +148,7 @@ cdef class Timer:
         return getattr(self.settings.timer, name)
 
 
-cdef double capacity_of(object maxsize, object shards, object number) except -1.0:
+cdef object capacity_of(object maxsize, object shards, object number):
     """The capacity of the shard of that number; together they are maxsize at most."""
     if shards == 1 or math.isinf(maxsize):
         return maxsize

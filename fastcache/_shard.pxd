@@ -6,6 +6,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from fastcache._entry cimport Entry
 from fastcache._garbage cimport Garbage
 from fastcache._settings cimport Settings, fastcache_monotonic
+from fastcache._sizes cimport Size
 from fastcache._slots cimport Slot, slots_first
 from fastcache._table cimport Table, touch
 
@@ -36,7 +37,7 @@ cdef struct Counts:
 
 cdef struct Item:       # what is stored under a key
     PyObject *value     # borrowed
-    double size
+    Size size           # where sizes are kept
     double now          # what has expired by then makes room
     double deadline
     bint own            # the deadline is not the cache's ttl from now
@@ -55,7 +56,8 @@ cdef class Shard:
     cdef Counts counts
     cdef Mutex mutex
     cdef Table table
-    cdef readonly double capacity
+    cdef uint64_t most          # entries there may be
+    cdef Size capacity          # of the sum of the sizes, where they are kept
 
     cdef int put(self, object key, uint64_t mix, Item *item, Garbage *garbage) except -1
     cdef int put_while(
@@ -68,7 +70,8 @@ cdef class Shard:
     cdef Removal remove(
         self, object key, uint64_t mix, double now, bint counted, Garbage *garbage
     ) except *
-    cdef double excess(self, object key, uint64_t mix, double size) except? -1.0
+    cdef bint lacks_room(self, object key, uint64_t mix, Size *size) except -1
+    cdef bint fits(self, Size *size) noexcept
     cdef int use(self, object key, uint64_t mix) except -1
     cdef int pop_used(self, Garbage *garbage) except -1
     cdef void count_eviction(self) noexcept

@@ -4,4 +4,6 @@ from fastcache._settings import Settings
 
 @final
 class Shard:
-    def __init__(self, settings: Settings, capacity: float, sized: bool, reborn: bool) -> None: ...
+    def __init__(
+        self, settings: Settings, capacity: float, sized: bool, reborn: bool, watched: bool
+    ) -> None: ...

@@ -14,15 +14,18 @@ cimport cython
 from cpython.object cimport Py_EQ, PyObject, PyObject_RichCompareBool
 from libc.stdint cimport uint32_t, uint64_t
 
+import math
 import sys
 
 from fastcache._garbage cimport Garbage, garbage_add, garbage_make_room
 from fastcache._settings cimport Settings
+from fastcache._sizes cimport Size, read_capacity, size_exceeds
 from fastcache._slots cimport Slot, slots_first, slots_home
 from fastcache._table cimport (
     Table,
+    add_removals,
+    exceeds,
     oldest,
-    size_at,
     table_add,
     table_free,
     table_order,
@@ -52,7 +55,6 @@ cdef extern from *:
     """
     const bint FASTCACHE_TRACED
 
-
 cdef enum Comparison:
     DIFFERENT = 0
     EQUAL = 1
@@ -60,6 +62,9 @@ cdef enum Comparison:
 
 cdef enum:
     MOST_LATE = 1000    # keys that are compared though they came after the search began
+
+
+cdef uint64_t NO_LIMIT = <uint64_t>1 << 62
 
 
 cdef inline bint born_after(uint32_t serial, uint32_t other) noexcept nogil:
@@ -80,10 +85,15 @@ cdef int done(int failed) except -1:
 cdef class Shard:
     """A part of a cache, with its own table, its own orders and its own capacity."""
 
-    def __cinit__(self, Settings settings not None, double capacity, bint sized, bint reborn):
+    def __cinit__(
+        self, Settings settings not None, capacity, bint sized, bint reborn, bint watched
+    ):
         self.settings = settings
-        self.capacity = capacity
+        self.most = NO_LIMIT if sized or capacity >= NO_LIMIT else math.floor(capacity)
+        if sized:
+            read_capacity(capacity, &self.capacity)
         self.table.sized = sized
+        self.table.watched = watched
         self.table.reborn = reborn
         table_start(&self.table)
 
@@ -206,7 +216,6 @@ cdef class Shard:
     ) noexcept:
         """`put` for a key that was just found at `index`; -1 without memory."""
         cdef Table *table = &self.table
-        cdef double before
         self.foresee()
         if self.expire_held(item.now, garbage) < 0:
             return -1
@@ -221,25 +230,26 @@ cdef class Shard:
             # Expiry and eviction may both have taken the entry that is to be replaced.
             if index != 0 and table.entries[index].key == NULL:
                 index = 0
-            before = size_at(table, index) if index != 0 else 0.0
-            if table.count == 0 or not (table.total - before + item.size > self.capacity):
+            if table.count == 0 or not exceeds(
+                table, index, &item.size, self.most, &self.capacity
+            ):
                 break
             if self.take(table.entries[0].next_used, garbage) < 0:
                 return -1
             self.counts.evictions += 1
-        if index == 0 and table_reserve(table, self.capacity) < 0:
+        if index == 0 and table_reserve(table, self.most) < 0:
             return -1
         if garbage_make_room(garbage) < 0 or table_order(table, item.deadline, item.own) < 0:
             return -1
         incref(item.value)
         if index != 0:
             garbage_add(
-                garbage, table_replace(table, index, item.value, item.size, item.deadline)
+                garbage, table_replace(table, index, item.value, &item.size, item.deadline)
             )
         else:
             incref(<PyObject *>key)
             table_add(
-                table, <uint32_t>mix, <PyObject *>key, item.value, item.size, item.deadline
+                table, <uint32_t>mix, <PyObject *>key, item.value, &item.size, item.deadline
             )
         fastcache_prefetch(&table.entries[table.entries[0].next_used])
         fastcache_prefetch(&table.births[table.entries[0].next_used])
@@ -251,7 +261,7 @@ cdef class Shard:
         The entry itself was asked for by the store before this one.
         """
         cdef uint32_t index
-        if self.table.count != 0 and self.table.total >= self.capacity:
+        if self.table.count != 0 and self.table.count >= self.most:
             index = self.table.entries[0].next_used
             fastcache_prefetch(self.table.entries[index].key)
             fastcache_prefetch(self.table.entries[index].value)
@@ -316,17 +326,19 @@ cdef class Shard:
         unlock(&self.mutex)
         return 0
 
-    cdef double excess(self, object key, uint64_t mix, double size) except? -1.0:
-        """By how much storing `size` under `key` would exceed the capacity."""
-        cdef double excess
+    cdef bint lacks_room(self, object key, uint64_t mix, Size *size) except -1:
+        """Whether storing `size` under `key` would exceed the capacity."""
+        cdef bint lacks
         cdef uint32_t index
         lock(&self.mutex)
         index = find(self, <PyObject *>key, mix)
-        excess = self.table.total + size - self.capacity
-        if index != 0:
-            excess -= size_at(&self.table, index)
+        lacks = exceeds(&self.table, index, size, self.most, &self.capacity)
         unlock(&self.mutex)
-        return excess
+        return lacks
+
+    cdef bint fits(self, Size *size) noexcept:
+        """Whether the shard could hold an item of this size at all."""
+        return not size_exceeds(size[0], self.capacity) if self.table.sized else self.most >= 1
 
     cdef int pop_used(self, Garbage *garbage) except -1:
         """Remove the least recently used entry, if there is any."""
@@ -344,6 +356,8 @@ cdef class Shard:
         lock(&self.mutex)
         table = self.table
         table_start(&self.table)
+        if table.watched:
+            add_removals(table.count)
         unlock(&self.mutex)
         for i in range(1, table.used):
             if table.entries[i].key != NULL:

@@ -1,15 +1,21 @@
 # What a shard holds at one moment, as other compiled modules see it.
 
 from cpython.object cimport PyObject
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from fastcache._garbage cimport Garbage
 from fastcache._shard cimport Counts, Shard
+from fastcache._sizes cimport Size
 
 
 cdef struct Mark:       # remembers an entry without holding it
     uint32_t entry
     uint32_t serial
+
+
+cdef struct Removals:   # so far
+    uint32_t all        # from a shard, by any thread
+    uint64_t own        # by this thread, from any table that is watched
 
 
 cdef Mark *marks_of(Shard shard, uint32_t *count) except? NULL
@@ -18,5 +24,8 @@ cdef bint read_mark(
 ) noexcept
 cdef bint read_shard(Shard shard, list entries, list use) except -1
 cdef bint peek_used(Shard shard, Garbage *garbage) noexcept
-cdef uint32_t sum_of(Shard shard, double *total) noexcept
+cdef uint32_t sum_of(Shard shard, Size *total) noexcept
+cdef double load_of(Shard shard, double *capacity) noexcept
+cdef Removals removals_of(Shard shard) noexcept
+cdef bint overtaken(Shard shard, Removals before) noexcept
 cdef void add_counts(Shard shard, Counts *counts) noexcept

@@ -10,7 +10,8 @@ from libc.stdint cimport uint32_t
 from fastcache._entry cimport Entry
 from fastcache._garbage cimport Garbage, garbage_add
 from fastcache._shard cimport Counts, Shard, fastcache_give, lock, unlock
-from fastcache._table cimport Table, size_at
+from fastcache._sizes cimport Size, exact_number, size_roughly
+from fastcache._table cimport Table, removals_here, removals_in, size_at, sum_in
 
 
 cdef extern from "Python.h":
@@ -21,7 +22,7 @@ cdef extern from "Python.h":
 cdef struct Copy:       # an item as it was, with references of its own
     PyObject *key
     PyObject *value
-    double size
+    Size size
     double deadline
     uint32_t entry
 
@@ -124,7 +125,8 @@ cdef bint read_shard(Shard shard, list entries, list use) except -1:
             value = fastcache_give(copies[taken].value)
             taken += 1
             numbers[copies[taken - 1].entry] = len(entries)
-            entries.append((key, value, copies[taken - 1].size, copies[taken - 1].deadline))
+            size = exact_number(copies[taken - 1].size)
+            entries.append((key, value, size, copies[taken - 1].deadline))
         for i in range(count):
             use.append(numbers[by_use[i]])
     finally:
@@ -152,14 +154,41 @@ cdef bint peek_used(Shard shard, Garbage *garbage) noexcept:
     return found
 
 
-cdef uint32_t sum_of(Shard shard, double *total) noexcept:
-    """The number of entries; the sum of their sizes is added to `total`."""
+cdef uint32_t sum_of(Shard shard, Size *total) noexcept:
+    """The number of entries; and the sum of their sizes."""
     cdef uint32_t entries
     lock(&shard.mutex)
-    total[0] += shard.table.total
+    total[0] = sum_in(&shard.table)
     entries = shard.table.count
     unlock(&shard.mutex)
     return entries
+
+
+cdef double load_of(Shard shard, double *capacity) noexcept:
+    """The sum of the sizes, and the capacity, roughly; -1 for a shard without entries."""
+    cdef double total
+    lock(&shard.mutex)
+    total = size_roughly(sum_in(&shard.table)) if shard.table.count != 0 else -1.0
+    unlock(&shard.mutex)
+    capacity[0] = size_roughly(shard.capacity) if shard.table.sized else <double>shard.most
+    return total
+
+
+cdef Removals removals_of(Shard shard) noexcept:
+    cdef Removals found
+    lock(&shard.mutex)
+    found = Removals(all=removals_in(&shard.table), own=removals_here())
+    unlock(&shard.mutex)
+    return found
+
+
+cdef bint overtaken(Shard shard, Removals before) noexcept:
+    """Whether other threads have removed items since, and this one none.
+
+    A KeyError of a method that was called meanwhile then tells of an item that was there.
+    """
+    cdef Removals now = removals_of(shard)
+    return now.own == before.own and now.all != before.all
 
 
 cdef void add_counts(Shard shard, Counts *counts) noexcept:

@@ -13,6 +13,7 @@ from fastcache._settings cimport (
     fastcache_monotonic_soon,
 )
 from fastcache._shard cimport Item, Shard, fetch, peek
+from fastcache._sizes cimport Size
 from fastcache._slots cimport mix_of
 
 
@@ -50,11 +51,12 @@ cdef class Store:
     cdef int assign_hooked(self, object key, object value, object ttl) except -1
     cdef int assign_held(self, object key, object value, object ttl) except -1
     cdef int set_deadline(self, Item *item, object ttl) except -1
-    cdef double size_of(self, object value) except -1
+    cdef int measure(self, object value, Size *size) except -1
     cdef int tidy(self) except -1
     cdef int expire_hooked(self) except -1
     cdef int sweep(self, double now, Garbage *garbage) except -1
     cdef Shard fullest(self)
+    cdef object pop_first(self)
     cdef tuple state(self)
     cdef int restore(self, tuple state) except -1
 

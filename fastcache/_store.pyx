@@ -18,7 +18,7 @@ import math
 from copy import deepcopy
 
 from fastcache._collector cimport show_shards
-from fastcache._garbage cimport Garbage, garbage_release, garbage_start
+from fastcache._garbage cimport Garbage, garbage_pairs, garbage_release, garbage_start
 from fastcache._hooks cimport (
     HOOK_DELETE, HOOK_EXPIRE, HOOK_MISSING, HOOK_POPITEM, HOOK_SIZE, hooks_of
 )
@@ -26,15 +26,16 @@ from fastcache._settings cimport (
     CLOCK_CALL, CLOCK_NATIVE, CLOCK_NONE, Settings, capacity_of, deadline_of
 )
 from fastcache._shard cimport Item, Shard
+from fastcache._sizes cimport Size, read_size, size_of
 from fastcache._slots cimport mix_of
-from fastcache._snapshot cimport read_shard, sum_of
+from fastcache._snapshot cimport (
+    Removals, load_of, overtaken, peek_used, read_shard, removals_of
+)
 
 
 cdef enum:
     MOST_SHARDS = 1024
     SHARD_ROOM = 16     # the least capacity of one shard of several
-
-cdef double MOST_SIZE = 2.0 ** 53 - 1.0
 
 
 show_shards()
@@ -50,7 +51,7 @@ cdef class Store:
     def __cinit__(self, *args, **kwargs):
         # A subclass may call methods before __init__, and copies are made without it.
         self.settings = Settings(0)
-        self.shards = (Shard(self.settings, 0.0, False, False),)
+        self.shards = (Shard(self.settings, 0, False, False, False),)
         self.retired = []
 
     cdef int open(self, type base, Settings settings, object shards, bint reborn) except -1:
@@ -64,7 +65,6 @@ cdef class Store:
         cdef list kept = []
         cdef tuple parts
         cdef tuple before
-        cdef type cls = type(self)
         maxsize = settings.maxsize
         if not maxsize >= 0:
             raise ValueError("maxsize must be non-negative")
@@ -74,7 +74,7 @@ cdef class Store:
             raise ValueError(f"shards must be from 1 to {MOST_SHARDS}")
         if shards > 1 and hooks & (HOOK_POPITEM | HOOK_DELETE):
             raise TypeError(
-                f"{cls.__name__} overrides popitem or __delitem__, which needs shards=1"
+                f"{type(self).__name__} overrides popitem or __delitem__, which needs shards=1"
             )
         if shards > 1 and maxsize < shards * SHARD_ROOM:
             # Keys do not spread evenly: a small shard would drop items of a cache far from full.
@@ -83,11 +83,10 @@ cdef class Store:
             # The native clock is read without a look at the times that threads hold.
             settings.clock = CLOCK_CALL
         sized = settings.getsizeof is not None or (hooks & HOOK_SIZE) != 0
+        watched = (hooks & ~(HOOK_MISSING | HOOK_SIZE)) != 0
         for number in range(shards):
-            capacity = capacity_of(maxsize, shards, number)
-            # Sums of whole sizes are exact up to there.
-            capacity = min(capacity, MOST_SIZE) if sized else capacity
-            made.append(Shard(settings, capacity, sized, reborn))
+            part = capacity_of(maxsize, shards, number)
+            made.append(Shard(settings, part, sized, reborn, watched))
         parts = tuple(made)
         self.hooks = hooks
         self.sized = sized
@@ -102,20 +101,14 @@ cdef class Store:
             (<Shard>shard).clear()
         return 0
 
-    cdef double size_of(self, object value) except -1:
-        cdef double size
-        if not self.sized:
-            return 1.0
-        measure = (<Settings>settings_of(self)).getsizeof
-        measured = self.getsizeof(value) if measure is None else measure(value)
-        size = measured
-        if size < 0:
-            raise ValueError("value size must be non-negative")
-        if not size < INFINITY:
-            raise ValueError("value size must be finite")
-        if type(measured) is not float and size != measured:
-            raise ValueError("value size must be a number that a C double holds exactly")
-        return size
+    cdef int measure(self, object value, Size *size) except -1:
+        """The size of a value; 1 where none is measured."""
+        if self.sized:
+            measure = (<Settings>settings_of(self)).getsizeof
+            read_size(self.getsizeof(value) if measure is None else measure(value), size)
+        else:
+            size[0] = size_of(1)
+        return 0
 
     cdef Shard shard_for(self, uint64_t mix, Item *item):
         """The shard that is to store an item, which fits in.
@@ -123,14 +116,12 @@ cdef class Store:
         The cache may have been initialised again since the size was taken.
         """
         cdef Shard shard = <Shard>shard_at(self, mix)
-        if not shard.table.sized:
-            item.size = 1.0
-        if not 0.0 <= item.size <= shard.capacity:
-            if not self.hooks & HOOK_EXPIRE:
-                # As every store does, also one that is refused.
-                self.tidy()
-            raise ValueError("value too large")
-        return shard
+        if shard.fits(&item.size):
+            return shard
+        if not self.hooks & HOOK_EXPIRE:
+            # As every store does, also one that is refused.
+            self.tidy()
+        raise ValueError("value too large")
 
     cdef int assign(self, object key, object value, object ttl) except -1:
         """Store an item, with the cache's ttl for None."""
@@ -144,7 +135,7 @@ cdef class Store:
         # Before the size is taken, which may last.
         item.now = now_in(self) if ttl is not None else roughly_now_in(self)
         self.set_deadline(&item, ttl)
-        item.size = self.size_of(value)
+        self.measure(value, &item.size)
         mix = mix_of(fastcache_hash(<PyObject *>key))
         shard = self.shard_for(mix, &item)
         garbage_start(&garbage)
@@ -168,7 +159,7 @@ cdef class Store:
         item.value = <PyObject *>value
         item.now = roughly_now_in(self)
         self.set_deadline(&item, None)
-        item.size = self.size_of(value)
+        self.measure(value, &item.size)
         mix = mix_of(fastcache_hash(<PyObject *>key))
         shard = self.shard_for(mix, &item)
         garbage_start(&garbage)
@@ -201,6 +192,7 @@ cdef class Store:
 
     cdef int assign_held(self, object key, object value, object ttl) except -1:
         cdef Garbage garbage
+        cdef Removals before
         cdef double now
         cdef Item item
         cdef uint64_t mix
@@ -212,17 +204,25 @@ cdef class Store:
             self.expire(time)
         self.set_deadline(&item, ttl)
         item.value = <PyObject *>value
-        item.size = self.size_of(value)
+        self.measure(value, &item.size)
         now = item.now
         # Nothing is left to expire, unless the subclass wants to keep it.
         item.now = -INFINITY if now < item.deadline else item.deadline
         mix = mix_of(fastcache_hash(<PyObject *>key))
         shard = self.shard_for(mix, &item)
         while now < item.deadline and self.hooks & (HOOK_DELETE | HOOK_POPITEM):
-            if not (shard.excess(key, mix, item.size) > 0.0):
+            if not shard.lacks_room(key, mix, &item.size):
                 break
-            self.popitem()
-            shard.count_eviction()
+            before = removals_of(shard)
+            try:
+                if self.hooks & HOOK_POPITEM:
+                    self.popitem()
+                elif self.pop_first() is None:
+                    continue
+                shard.count_eviction()
+            except KeyError:
+                if not overtaken(shard, before):
+                    raise
         garbage_start(&garbage)
         try:
             shard.put(key, mix, &item, &garbage)
@@ -266,18 +266,45 @@ cdef class Store:
     cdef Shard fullest(self):
         """The shard nearest to its capacity, of those that hold anything; or None."""
         cdef Shard best = None
-        cdef Shard shard
         cdef double total
+        cdef double capacity = 0.0
         cdef double most = 0.0
-        for item in <tuple>shards_of(self):
-            shard = item
-            total = 0.0
-            if sum_of(shard, &total) == 0:
-                continue
-            if best is None or total * best.capacity > most * shard.capacity:
+        cdef double among = 0.0
+        for shard in <tuple>shards_of(self):
+            total = load_of(<Shard>shard, &capacity)
+            if total >= 0.0 and (best is None or total * among > most * capacity):
                 best = shard
                 most = total
+                among = capacity
         return best
+
+    cdef object pop_first(self):
+        """Remove and return the least recently used item; None where another thread did."""
+        cdef Garbage popped
+        cdef Removals before
+        cdef Shard shard = self.fullest()
+        if shard is None:
+            raise KeyError(f"{type(self).__name__} is empty") from None
+        before = removals_of(shard)
+        garbage_start(&popped)
+        try:
+            if self.hooks & HOOK_DELETE:
+                peek_used(shard, &popped)
+            else:
+                shard.pop_used(&popped)
+            if popped.count == 0:
+                return None
+            item = garbage_pairs(&popped)[0]
+        finally:
+            garbage_release(&popped)
+        if self.hooks & HOOK_DELETE:
+            try:
+                del self[item[0]]
+            except KeyError:
+                if not overtaken(shard, before):
+                    raise
+                return None
+        return item
 
     def __copy__(self):
         cls = type(self)
@@ -342,10 +369,12 @@ cdef class Store:
         self.open(base, Settings(maxsize, getsizeof, ttl, timer), parts, reborn)
         for key, value, size, deadline in entries:
             mix = mix_of(hash(key))
-            item = Item(
-                value=<PyObject *>value, size=size, now=-INFINITY, deadline=deadline, own=True
-            )
+            item.value = <PyObject *>value
+            item.now = -INFINITY
+            item.deadline = deadline
+            item.own = True
             try:
+                read_size(size, &item.size)
                 shard = self.shard_for(mix, &item)
             except ValueError:
                 # Strings hash otherwise in another process: its shard there was larger.

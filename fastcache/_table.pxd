@@ -5,6 +5,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from fastcache._entry cimport Birth, Entry
 from fastcache._heap cimport Heap
+from fastcache._sizes cimport Size, size_exceeds, size_minus, size_of, size_plus
 from fastcache._slots cimport Slots
 
 
@@ -12,7 +13,7 @@ cdef struct Table:
     Entry *entries      # entries[0] is the root of the ring by use
     Slots slots
     Birth *births       # births[0] is the root of the ring by birth
-    double *sizes       # NULL where every item counts 1
+    Size *sizes         # NULL where every item counts 1
     void *block         # the memory that `entries` is aligned in
     Heap heap           # in use while deadlines are not in the order of birth
     uint32_t room       # entries allocated
@@ -21,10 +22,11 @@ cdef struct Table:
     uint32_t count      # live entries
     uint32_t serial
     bint sized
+    bint watched        # what each thread removes is counted
     bint reborn         # storing an existing key makes its entry the youngest
     bint mixed          # an item came with a ttl of its own since the table was empty
-    double total        # sum of the sizes
     uint64_t version    # changes whenever the slots do
+    Size total          # sum of the sizes, where they are kept
 
 
 cdef inline void touch(Table *table, uint32_t index) noexcept nogil:
@@ -48,18 +50,46 @@ cdef inline uint32_t oldest(Table *table) noexcept nogil:
     return table.heap.order[0] if table.heap.order != NULL else table.births[0].next_born
 
 
-cdef inline double size_at(Table *table, uint32_t index) noexcept nogil:
-    return table.sizes[index] if table.sized else 1.0
+cdef inline Size size_at(Table *table, uint32_t index) noexcept nogil:
+    return table.sizes[index] if table.sized else size_of(1)
 
 
+cdef inline Size sum_in(Table *table) noexcept nogil:
+    """The sum of the sizes."""
+    return table.total if table.sized else size_of(table.count)
+
+
+cdef inline bint exceeds(
+    Table *table, uint32_t index, Size *size, uint64_t most, Size *capacity
+) noexcept nogil:
+    """Whether `size` in place of the entry at `index`, 0 for none, would be too much.
+
+    Where no sizes are kept there are `most` entries at most, elsewhere `capacity` of sizes.
+    """
+    cdef Size total
+    if not table.sized:
+        return table.count + <uint64_t>(index == 0) > most
+    total = table.total
+    if index != 0:
+        total = size_minus(total, table.sizes[index])
+    return size_exceeds(size_plus(total, size[0]), capacity[0])
+
+
+cdef inline uint32_t removals_in(Table *table) noexcept nogil:
+    """How many entries were removed, ever. It wraps: each one added has a serial."""
+    return table.serial - table.count
+
+
+cdef void add_removals(uint64_t count) noexcept nogil
+cdef uint64_t removals_here() noexcept nogil
 cdef void table_start(Table *table) noexcept nogil
 cdef void table_free(Table *table) noexcept
-cdef int table_reserve(Table *table, double capacity) noexcept
+cdef int table_reserve(Table *table, uint64_t most) noexcept
 cdef int table_order(Table *table, double deadline, bint own) noexcept
 cdef uint32_t table_add(
-    Table *table, uint32_t tag, PyObject *key, PyObject *value, double size, double deadline
+    Table *table, uint32_t tag, PyObject *key, PyObject *value, Size *size, double deadline
 ) noexcept nogil
 cdef PyObject *table_replace(
-    Table *table, uint32_t index, PyObject *value, double size, double deadline
+    Table *table, uint32_t index, PyObject *value, Size *size, double deadline
 ) noexcept nogil
 cdef void table_take(Table *table, uint32_t index) noexcept

@@ -16,6 +16,7 @@ from libc.string cimport memmove
 
 from fastcache._entry cimport Birth, Entry
 from fastcache._heap cimport heap_free, heap_push, heap_remove, heap_resize, heap_update
+from fastcache._sizes cimport Size, size_minus, size_of, size_plus
 from fastcache._slots cimport (
     slots_add,
     slots_free,
@@ -23,6 +24,13 @@ from fastcache._slots cimport (
     slots_reserve,
     slots_start,
 )
+
+
+cdef extern from *:
+    """
+    static _Thread_local uint64_t fastcache_removals;
+    """
+    uint64_t removals_of_thread "fastcache_removals"
 
 
 cdef enum:
@@ -44,7 +52,7 @@ cdef void table_start(Table *table) noexcept nogil:
     table.free = 0
     table.count = 0
     table.mixed = False
-    table.total = 0.0
+    table.total = size_of(0)
     table.version += 1
     slots_start(&table.slots)
 
@@ -59,17 +67,15 @@ cdef void table_free(Table *table) noexcept:
     table_start(table)
 
 
-cdef int table_reserve(Table *table, double capacity) noexcept:
+cdef int table_reserve(Table *table, uint64_t most) noexcept:
     """Room for one more entry, so that adding it cannot fail; -1 without memory.
 
-    `capacity` bounds the sum of the sizes.
+    There will never be more than `most`.
     """
-    cdef uint32_t most = MOST_ENTRIES
-    if not table.sized and capacity < MOST_ENTRIES:
-        most = <uint32_t>capacity
-    if table.free == 0 and table.used >= table.room and grow(table, most) < 0:
+    cdef uint32_t room = <uint32_t>min(most, <uint64_t>MOST_ENTRIES)
+    if table.free == 0 and table.used >= table.room and grow(table, room) < 0:
         return -1
-    return slots_reserve(&table.slots, table.count, most)
+    return slots_reserve(&table.slots, table.count, room)
 
 
 cdef int table_order(Table *table, double deadline, bint own) noexcept:
@@ -94,7 +100,7 @@ cdef int table_order(Table *table, double deadline, bint own) noexcept:
 
 
 cdef uint32_t table_add(
-    Table *table, uint32_t tag, PyObject *key, PyObject *value, double size, double deadline
+    Table *table, uint32_t tag, PyObject *key, PyObject *value, Size *size, double deadline
 ) noexcept nogil:
     """Add an entry, for which there is room, as the youngest and the most recently used."""
     cdef uint32_t index = table.free
@@ -112,8 +118,8 @@ cdef uint32_t table_add(
     table.births[index].tag = tag
     table.births[index].serial = table.serial
     if table.sized:
-        table.sizes[index] = size
-    add_size(table, size)
+        table.sizes[index] = size[0]
+        table.total = size_plus(table.total, size[0])
     table.count += 1
     table.version += 1
     link_used(table, index)
@@ -125,7 +131,7 @@ cdef uint32_t table_add(
 
 
 cdef PyObject *table_replace(
-    Table *table, uint32_t index, PyObject *value, double size, double deadline
+    Table *table, uint32_t index, PyObject *value, Size *size, double deadline
 ) noexcept nogil:
     """Give an entry another value; returns the old one."""
     cdef Entry *entry = &table.entries[index]
@@ -134,9 +140,8 @@ cdef PyObject *table_replace(
     entry.value = value
     entry.deadline = deadline
     if table.sized:
-        add_size(table, size)
-        add_size(table, -table.sizes[index])
-        table.sizes[index] = size
+        table.total = size_plus(size_minus(table.total, table.sizes[index]), size[0])
+        table.sizes[index] = size[0]
     if table.reborn:
         table.births[birth.prev_born].next_born = birth.next_born
         table.births[birth.next_born].prev_born = birth.prev_born
@@ -158,13 +163,13 @@ cdef void table_take(Table *table, uint32_t index) noexcept:
     table.entries[entry.next_used].prev_used = entry.prev_used
     table.births[birth.prev_born].next_born = birth.next_born
     table.births[birth.next_born].prev_born = birth.prev_born
-    add_size(table, -size_at(table, index))
+    if table.sized:
+        table.total = size_minus(table.total, table.sizes[index])
     table.count -= 1
     table.version += 1
+    if table.watched:
+        add_removals(1)
     if table.count == 0:
-        table.total = 0.0
-        if table.sized:
-            table.sizes[0] = 0.0
         table.mixed = False
         heap_free(&table.heap)
     entry.key = NULL
@@ -174,24 +179,18 @@ cdef void table_take(Table *table, uint32_t index) noexcept:
     table.free = index
 
 
+cdef void add_removals(uint64_t count) noexcept nogil:
+    """Count what this thread has removed from a table that is watched."""
+    global removals_of_thread
+    removals_of_thread += count
+
+
+cdef uint64_t removals_here() noexcept nogil:
+    """How many entries this thread has removed, ever, from tables that are watched."""
+    return removals_of_thread
+
+
 # ------------------------------------------------------------------ the parts
-
-cdef inline void add_size(Table *table, double size) noexcept nogil:
-    """Add to the sum of the sizes. What rounding takes from it is kept in `sizes[0]`, so that
-    a sum of fractions does not drift.
-    """
-    cdef double before = table.total
-    cdef double total = before + size
-    cdef double added
-    cdef double rest
-    if table.sized:
-        added = total - before
-        rest = table.sizes[0] + (before - (total - added)) + (size - added)
-        added = total + rest
-        table.sizes[0] = rest - (added - total)
-        total = added if added > 0.0 else 0.0
-    table.total = total
-
 
 cdef void link_used(Table *table, uint32_t index) noexcept nogil:
     cdef uint32_t last = table.entries[0].prev_used
@@ -222,12 +221,10 @@ cdef int grow(Table *table, uint32_t most) noexcept:
         return -1
     table.births = <Birth *>births
     if table.sized:
-        sizes = PyMem_Realloc(table.sizes, room * sizeof(double))
+        sizes = PyMem_Realloc(table.sizes, room * sizeof(Size))
         if sizes == NULL:
             return -1
-        table.sizes = <double *>sizes
-        if table.room == 0:
-            table.sizes[0] = 0.0
+        table.sizes = <Size *>sizes
     if table.heap.order != NULL and heap_resize(&table.heap, <uint32_t>room) < 0:
         return -1
     if move_entries(table, room) < 0:

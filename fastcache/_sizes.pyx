@@ -1,0 +1,111 @@
+"""Sizes of values between Python's numbers and the fixed point in which shards sum them.
+
+A size is counted in units of 2**-128. Every whole number below 2**127 has a whole number of
+them, and so has every float below it that is 0 or at least 2**-76.
+"""
+
+from libc.math cimport floor
+from libc.stdint cimport uint64_t
+
+import math
+from fractions import Fraction
+from operator import index
+
+
+cdef extern from "Python.h":
+    bint PyLong_Check(object number) noexcept
+    bint PyFloat_CheckExact(object number) noexcept
+    double PyFloat_AS_DOUBLE(object number) noexcept
+    long long PyLong_AsLongLongAndOverflow(object number, int *overflow) except? -1
+
+
+cdef object _ONE = 1 << 128
+cdef object _BEYOND = 1 << 127
+cdef object _LEAST = 2.0 ** -128
+
+
+cdef int read_size(object measured, Size *size) except -1:
+    """Take over a size that was measured; ValueError for one that cannot be summed exactly.
+
+    One that is beyond every capacity becomes 2**127.
+    """
+    cdef int overflow = 0
+    cdef long long whole = -1
+    cdef double number
+    if PyLong_Check(measured):
+        whole = PyLong_AsLongLongAndOverflow(measured, &overflow)
+    elif PyFloat_CheckExact(measured):
+        number = PyFloat_AS_DOUBLE(measured)
+        if 0.0 <= number < 2.0 ** 53 and number == floor(number):
+            whole = <long long>number
+    if whole >= 0 and not overflow:
+        size[0] = size_of(<uint64_t>whole)
+        return 0
+    if measured < 0:
+        raise ValueError("value size must be non-negative")
+    if not measured < math.inf:
+        raise ValueError("value size must be finite")
+    units, rest = in_units(measured)
+    if rest:
+        raise ValueError("value size must be a multiple of 2**-128")
+    return put_units(units, size)
+
+
+cdef int read_capacity(object maxsize, Size *capacity) except -1:
+    """Take over a capacity, rounded down: sums of sizes are within both or neither."""
+    if maxsize == math.inf:
+        units = _BEYOND * _ONE
+    else:
+        units, _ = in_units(maxsize)
+    return put_units(min(units, _BEYOND * _ONE - 1), capacity)
+
+
+cdef tuple in_units(object number):
+    """How many whole units a finite number has, 2**127 at most; and whether there is a rest."""
+    # First: a Decimal's exponent can make its ratio as long as it likes.
+    if number >= _BEYOND:
+        return (_BEYOND * _ONE, False)
+    if number < _LEAST:
+        return (0, number != 0)
+    if hasattr(number, "as_integer_ratio"):
+        above, below = number.as_integer_ratio()
+    elif hasattr(number, "__index__"):
+        above, below = index(number), 1
+    else:
+        nearest = float(number)
+        if nearest != number:
+            raise ValueError(f"{number!r} is not exact as a float")
+        above, below = nearest.as_integer_ratio()
+    units, rest = divmod(above * _ONE, below)
+    return (units, rest != 0)
+
+
+cdef int put_units(object units, Size *size) except -1:
+    cdef int i
+    for i in range(SIZE_WORDS):
+        size.words[i] = <uint64_t>(units >> 64 * i & 0xFFFFFFFFFFFFFFFF)
+    return 0
+
+
+cdef object units_of(Size size):
+    """How many units a size has."""
+    cdef int i
+    units = 0
+    for i in range(SIZE_WORDS - 1, -1, -1):
+        units = units << 64 | size.words[i]
+    return units
+
+
+cdef object exact_number(Size size):
+    """An int, a float or a Fraction that is just this size."""
+    if size.words[0] == 0 and size.words[1] == 0 and size.words[3] == 0:
+        return size.words[2]
+    units = units_of(size)
+    number = rounded_number(units)
+    return number if Fraction(number) * _ONE == units else Fraction(units, _ONE)
+
+
+cdef object rounded_number(object units):
+    """An int for a whole number, else the nearest float."""
+    whole, rest = divmod(units, _ONE)
+    return units / _ONE if rest else whole
