@@ -13,16 +13,15 @@ import click
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markdown import Markdown
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from benchmarks import progress, runs
 from benchmarks import report as reports
-from benchmarks import runs
 from benchmarks.machine import describe_source
 from benchmarks.metadata import describe_machine
 from benchmarks.micro import plan
 from benchmarks.micro.peers import PEERS
 from benchmarks.overhead.plan import SERIES
-from benchmarks.parts import Part
+from benchmarks.parts import Part, PartName
 from benchmarks.suite import PARTS, cache_part, overhead_part
 
 console = Console()
@@ -169,8 +168,10 @@ def _measure(
     if resume:
         parts = [part for part in parts if not _is_there(run, part, directory)]
     run.write(directory)
+    expected = {} if quick or not all(part.whole for part in parts) else _expected(root)
+    course = progress.Course([part.name for part in parts], expected)
     for part in parts:
-        run.parts[part.name] = _measure_part(part, quick, directory)
+        run.parts[part.name] = _measure_part(part, quick, directory, course)
         run.write(directory)
     shown = _show(directory)
     if _is_whole(run) and directory.resolve() == _directory(run, root, parts).resolve():
@@ -196,24 +197,18 @@ def _is_whole(run: runs.Run) -> bool:
     return run.is_whole(tuple(part.name for part in PARTS))
 
 
-def _measure_part(part: Part, quick: bool, directory: Path) -> runs.Ended:
+def _expected(root: Path) -> dict[PartName, float]:
+    """How many seconds each part took in the newest whole run."""
+    latest = runs.latest_whole(root / "benchmarks/results", tuple(part.name for part in PARTS))
+    return {} if latest is None else runs.read_run(latest).seconds
+
+
+def _measure_part(part: Part, quick: bool, directory: Path, course: progress.Course) -> runs.Ended:
     started = runs.now()
     failure = None
     # What was measured before must not be taken for what this run measured.
     (directory / f"{part.name}.json").unlink(missing_ok=True)
-    with Progress(
-        TextColumn("{task.description:<56}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-    ) as progress:
-        task = progress.add_task(part.name)
-
-        def report(done: int, expected: int, what: str) -> None:
-            description = f"{part.name}: {what}"
-            progress.update(task, completed=done, total=expected, description=description)
-
+    with progress.shown(course, part.name, console) as report:
         try:
             part.run(quick, directory, report)
         except Exception as error:  # noqa: BLE001  # the other parts go on, and the run says so

@@ -140,6 +140,7 @@ def _markdown(shown: Shown, raw: str) -> str:
         date=shown.run.started[:10],
         commit=shown.run.source.commit,
         raw=raw,
+        duration=_duration(shown.run),
         warning=_warning(shown),
         goals=goal_table(shown).markdown(),
         failed="".join(f"- `{name}` could not be measured.\n" for name in absent),
@@ -150,6 +151,13 @@ def _markdown(shown: Shown, raw: str) -> str:
     )
     # Places that had nothing to say leave no gap.
     return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def _duration(run: Run) -> str:
+    """How long the parts took, in minutes."""
+    minutes = {name: round(seconds / 60) for name, seconds in run.seconds.items()}
+    parts = ", ".join(f"`{name}` {each}" for name, each in minutes.items())
+    return f"{round(sum(run.seconds.values()) / 60)} minutes ({parts})"
 
 
 def _warning(shown: Shown) -> str:

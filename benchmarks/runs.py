@@ -65,6 +65,17 @@ class Run(_Record):
             for name in names
         )
 
+    @property
+    def seconds(self) -> dict[PartName, float]:
+        """How long each part took that did not fail."""
+        return {
+            name: (
+                datetime.fromisoformat(ended.finished) - datetime.fromisoformat(ended.started)
+            ).total_seconds()
+            for name, ended in self.parts.items()
+            if ended.failure is None
+        }
+
     def continues(self, earlier: Run) -> bool:
         """Whether its parts belong with those of an earlier one: same source, machine, packages."""
         same = ("source", "quick", "python")

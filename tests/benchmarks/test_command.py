@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmarks import command, runs
 from benchmarks.parts import MET, Part, PartName, Report, Table, Verdict, View
+from benchmarks.progress import Course
 from benchmarks.suite import PARTS
 
 
@@ -227,3 +228,36 @@ def test_each_part_has_its_command() -> None:
     assert set(command.main.commands) == {"all", "report", *(part.name for part in PARTS)}
     for part in PARTS:
         assert part.whole
+
+
+def test_each_step_is_shown_with_the_part_and_the_times(bench: Bench) -> None:
+    said = bench.all().output
+    assert "part 1 of 2, overhead: 0/1, measuring; 0:00 elapsed" in said
+    # The first run has said how long each part takes.
+    assert "part 2 of 2, load: 0/1, measuring; 0:00 elapsed, about 0:00 left" in bench.all().output
+
+
+def test_what_is_left_is_taken_from_an_earlier_run() -> None:
+    now = 0.0
+    course = Course(("overhead", "load"), {"overhead": 100.0, "load": 1_000.0}, lambda: now)
+    course.begin("overhead")
+    now = 30.0
+    assert course.left(0, 10) == 1_070
+    now = 130.0
+    assert course.left(9, 10) == 1_000
+    course.begin("load")
+    now = 330.0
+    assert course.elapsed == 330
+    assert course.left(1, 10) == 800
+
+
+def test_what_is_left_of_the_last_part_is_reckoned_from_its_steps() -> None:
+    now = 0.0
+    course = Course(("overhead", "load"), timer=lambda: now)
+    course.begin("overhead")
+    now = 30.0
+    assert course.left(5, 10) is None
+    course.begin("load")
+    assert course.left(0, 10) is None
+    now = 50.0
+    assert course.left(1, 4) == 60

@@ -202,6 +202,7 @@ def test_the_documentation_is_made_from_the_committed_run(tmp_path: Path) -> Non
         return
     shown = report.read(newest, PARTS)
     assert newest.name == shown.run.name
+    assert sum(shown.run.seconds.values()) < 75 * 60
     text = PAGE.read_text()
     assert text == report.documentation(shown, PAGE.with_suffix(""))
     assert shown.figures["cache"][1]["settings"]["peers"] == list(plan.FULL.peers)
