@@ -28,7 +28,10 @@ Counts = dict[str, dict[str, float]]
 
 SUBJECTS: Subjects = {
     "hits": (BARE, "bearer", "pair"),
-    "ways": ("shared cache", "forged pair", "unknown key", "miss", "cachetools backend"),
+    "ways": (
+        *("shared cache", "forged pair", "unknown key", "miss"),
+        *("Python path", "cachetools backend"),
+    ),
     "flask": (BARE, "check", "check, metrics", "check, metrics, requirement"),
     "peers": ("before_request, TTLCache", "Flask-HTTPAuth, TTLCache", "Flask-HTTPAuth, SQLite"),
 }
@@ -38,7 +41,7 @@ MARK = "getpgid"
 
 PERF_EVENT = "instructions:u"
 
-_SHOW_DIGEST = "from fastcache import KeyedDigest; print(KeyedDigest.algorithm)"
+_SHOW_DIGEST = "from fastcache.shared import KeyedDigest; print(KeyedDigest.algorithm)"
 
 
 class NoTool(RuntimeError):

@@ -22,7 +22,10 @@ from fastcache.shared import Segment
 from latchkey import OpenRoutes, wsgi
 from latchkey.box.counted import Count
 from latchkey.box.shared import SMALLEST, SharedState
+from latchkey.box.sightings import Sightings
 from latchkey.box.throttle import FailureThrottle
+from latchkey.check._check import Check
+from latchkey.check._gate import Gate
 from latchkey.check.authenticator import Authenticator
 from latchkey.check.cache_levels import Backend
 from latchkey.credentials.audit import Actor, AuditKey
@@ -93,6 +96,7 @@ class Ours:
             "miss": self._checked(_nothing, colder, self.bearer(), Count.STORE_SELECT),
             "forged pair": self._refused(warm, self._pair(self._forged), Count.FORGED),
             "unknown key": self._refused(warm, self.bearer(self._unknown), Count.UNKNOWN_HIT),
+            "Python path": self._decided_in_python(warm, self.bearer(), Count.CACHE_HIT),
             "cachetools backend": self._checked(_nothing, slow, self.bearer(), Count.CACHE_HIT),
         }
 
@@ -180,6 +184,16 @@ class Ours:
     ) -> Subject:
         middleware = wsgi.middleware(application, authenticator, open_routes=OPEN, metrics=metrics)
         return Subject(middleware, environ, status, lambda: authenticator.counters.value(way))
+
+    def _decided_in_python(
+        self, authenticator: Authenticator, environ: Callable[[], Environ], way: Count
+    ) -> Subject:
+        """The policy over the same cache, before which the compiled check decides nothing."""
+        sightings = Sightings(authenticator.shared)
+        check = Check(authenticator, known=None, open_routes=OPEN, sightings=sightings)
+        policy = wsgi.Policy(authenticator, check, OPEN, None, None, None, None)
+        gate = Gate(_nothing, check, policy)
+        return Subject(gate, environ, None, lambda: authenticator.counters.value(way))
 
     def _refused(
         self, authenticator: Authenticator, environ: Callable[[], Environ], way: Count

@@ -20,6 +20,7 @@ from benchmarks.overhead.timing import Environ, Subject, Timing, WrongWay, compa
 from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED, format_figure
 from benchmarks.processes import run as run_process
 from benchmarks.suite import overhead_part
+from fastcache.shared import KeyedDigest
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def test_every_subject_runs(results: Results) -> None:
     assert process.keys() == SERIES.keys()
     assert {name: len(subjects) for name, subjects in process.items()} == {
         "hits": 4,
-        "ways": 6,
+        "ways": 7,
         "metrics": 3,
         "flask": 5,
         "peers": 5,
@@ -55,7 +56,7 @@ def test_it_is_shown_with_every_figure(results: Results) -> None:
     assert len(part.goals(measured)) == 8
     tables = part.tables(measured)
     assert {name: len(table.rows) for name, table in tables.items()} == {
-        "over_nothing": 8,
+        "over_nothing": 9,
         "over_flask": 5,
         "peers": 5,
         "over_django": 2,
@@ -63,7 +64,8 @@ def test_it_is_shown_with_every_figure(results: Results) -> None:
     }
     words = part.words(measured)
     assert "325 ns" in words["yardstick"]
-    assert words["limits"].count("\n- ") == 6
+    assert words["limits"].count("\n- ") == 7
+    assert "policy in Python" in words["python_path"]
     assert words["counted"].startswith("Not available: ")
 
 
@@ -257,3 +259,7 @@ def test_callgrind_counts_between_marks(tmp_path: Path) -> None:
     # A thousand calls more take as much as the first thousand, but for larger numbers.
     assert (twice - once) == pytest.approx(once - nothing, rel=0.2)
     assert 20 < (twice - once) / 1_000 < 2_000
+
+
+def test_the_digest_of_what_is_counted_is_named() -> None:
+    assert instructions.digest_under(instructions.Tool("perf", "6")) == KeyedDigest.algorithm
