@@ -172,7 +172,10 @@ def verify(key: AuditKey, entries: Iterable[Entry], head: Head | str) -> Verific
     at_head = None
     for entry in entries:
         for finding in chain.follow(entry):
-            _add(findings, finding)
+            if findings and (joined := _joined(findings[-1], finding)) is not None:
+                findings[-1] = joined
+            else:
+                findings.append(finding)
         if entry.action == Action.AUDIT_RESTART.value:
             restarts.append(Restart(entry.number, *_when_and_who(entry), chain.proven))
             if chain.proven:
@@ -225,13 +228,11 @@ def _as_then(entry: Entry, before: RowsDigest) -> bool:
     return _equal(before.hexdigest(), json.loads(entry.detail).get("rows_sha256"))
 
 
-def _add(findings: list[Finding], new: Finding) -> None:
-    """Add a finding; neighbours of one kind become one."""
-    if findings and (before := findings[-1]).problem == new.problem:
-        if new.problem != "missing" and new.first == before.last + 1:
-            findings[-1] = Finding(new.problem, before.first, new.last)
-            return
-    findings.append(new)
+def _joined(before: Finding, new: Finding) -> Finding | None:
+    """Neighbours of one kind as one finding; None where they are not."""
+    if before.problem != new.problem or new.problem == "missing" or new.first != before.last + 1:
+        return None
+    return Finding(new.problem, before.first, new.last)
 
 
 def _equal(one: str, other: object) -> bool:
