@@ -51,7 +51,14 @@ _OVER_A_STORE = (
     "latchkey.wording",
 )
 # What the packages of the service have in common.
-_SHARED_BY_SURFACES = ("latchkey_service.bodies", "latchkey_service.url_map")
+_SHARED_BY_SURFACES = (
+    "latchkey_service.bodies",
+    "latchkey_service.shapes",
+    "latchkey_service.strict_json",
+    "latchkey_service.url_map",
+)
+# What people and programs use. None of them imports another.
+SURFACES = ("latchkey_service.api", "latchkey_service.console", "latchkey_service.cli")
 
 # What each part may import of ours: modules, or whole packages. The longest name that fits decides;
 # a module that fits none is not allowed to exist. Each part may import itself.
@@ -119,15 +126,15 @@ LAYERS: dict[str, tuple[str, ...]] = {
     # The factory: the one thing of the package itself that others call.
     "latchkey_service": ("latchkey_service.api", "latchkey_service.console", *_LIBRARY),
     "latchkey_service.bodies": ("latchkey.errors",),
+    "latchkey_service.shapes": _FOUNDATION,
+    "latchkey_service.strict_json": (),
     "latchkey_service.command": ("latchkey_service.cli",),
     "latchkey_service.url_map": (),
     # The user of a command line: the actor of its changes.
     "latchkey_service.command_user": ("latchkey.credentials.audit",),
     "latchkey_service.administrators": (*_FOUNDATION, "latchkey.store.protocols"),
     "latchkey_service.api": (*_SHARED_BY_SURFACES, *_LIBRARY),
-    # Its forms are checked as the API checks a body.
     "latchkey_service.console": (
-        *("latchkey_service.api.problems", "latchkey_service.api.schemas"),
         "latchkey_service.administrators",
         *_SHARED_BY_SURFACES,
         *_LIBRARY,
@@ -143,11 +150,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("latchkey_service", "latchkey_service.api.routes", "latchkey_service.console.mount"),
         *_LIBRARY,
     ),
-    # Its commands take their fields from the API's shapes, and run the rest.
     "latchkey_service.cli": (
-        *("latchkey_service.api.problems", "latchkey_service.api.schemas"),
-        *("latchkey_service.api.strict_json", "latchkey_service.command_user"),
-        "latchkey_service.administrators",
+        *_SHARED_BY_SURFACES,
+        *("latchkey_service.administrators", "latchkey_service.command_user"),
         *("latchkey_service.first_start", "latchkey_service.restoring", "latchkey_service.server"),
         *_LIBRARY,
     ),
@@ -307,6 +312,17 @@ def test_every_exception_for_sqlite_is_still_needed() -> None:
     for module in WORKS_ON_SQLITE_FILES:
         named = [imported.module for imported in _imports(module)]
         assert any(_within(name, "latchkey.store.sqlite") for name in named), module
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_no_surface_imports_another(surface: str) -> None:
+    """Whatever the table above allows: what two of them need belongs to neither."""
+    modules = [module for module in MODULES if _within(module, surface)]
+    assert modules
+    for module in modules:
+        for imported in _imports(module):
+            found = [one for one in SURFACES if _within(imported.module, one)]
+            assert found in ([], [surface]), f"{module}:{imported.line} imports {imported.module}"
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -18,7 +18,7 @@ from latchkey.credentials.audit_check import LOG_GOES_ON, messages
 from latchkey.credentials.importing import IMPORTED
 from latchkey.credentials.publishing import Made, Publisher, Refused
 from latchkey.credentials.scopes import lies_within
-from latchkey.credentials.service import utc_now
+from latchkey.credentials.times import utc_now
 from latchkey.errors import ConfigurationError
 from latchkey.files.owner import require_replaceable
 from latchkey.files.shared_places import open_regular

@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, insert
 
 from benchmarks.load.credentials import api_key_of, secret_of
 from latchkey.credentials.derivation import DerivationKey
-from latchkey.credentials.service import hash_secret
+from latchkey.credentials.tokens import hash_secret
 from latchkey.store.tables import credential
 
 FIRST_SCOPES = "*"

@@ -34,8 +34,7 @@ from latchkey.check.headers import Presented
 from latchkey.credentials._proof import proof_in
 from latchkey.credentials.derivation import DerivationKeys
 from latchkey.credentials.models import Principal, Verifier
-from latchkey.credentials.service import hash_secret
-from latchkey.credentials.tokens import api_key_of, is_token_hash, lookup_key
+from latchkey.credentials.tokens import api_key_of, hash_secret, is_token_hash, lookup_key
 from latchkey.errors import ExpiredCredential, InvalidCredential, RevokedCredential, StoreError
 
 UNKNOWN_TTL = 10.0

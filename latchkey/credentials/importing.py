@@ -13,7 +13,7 @@ from datetime import datetime
 from latchkey.credentials.audit import Actor
 from latchkey.credentials.models import Mode, NewCredential
 from latchkey.credentials.publishing import Publisher, Refusal
-from latchkey.credentials.service import utc_now
+from latchkey.credentials.times import utc_now
 from latchkey.credentials.tokens import new_ids
 from latchkey.errors import LatchkeyError
 from latchkey.store.protocols import ImportedCredentials

@@ -6,9 +6,8 @@ already made publishes too, so that a retry after a crash finishes the job.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
 
@@ -25,9 +24,11 @@ from latchkey.credentials.models import (
 )
 from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.scopes import FULL_ACCESS, require_within
+from latchkey.credentials.times import utc_now
 from latchkey.credentials.tokens import (
     MalformedToken,
     api_key_from,
+    hash_secret,
     mode_of,
     new_api_key,
     new_id,
@@ -275,17 +276,6 @@ class CredentialService:
             self._store.rotate(api_key, _mode_for(caller), utc_now(), decide, Author(by, caller))
         )
         return IssuedCredential(made, secret)
-
-
-def hash_secret(secret: str) -> bytes:
-    """SHA-256 of a secret: all that is stored of it. 256 random bits need no slow hash."""
-    return hashlib.sha256(secret.encode()).digest()
-
-
-def utc_now() -> datetime:
-    """The wall clock in UTC, cut to the millisecond that the store keeps."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 def _new_credential(

@@ -12,7 +12,7 @@ from latchkey.box.shared import Word
 from latchkey.box.sightings import Sightings, recent_sightings
 from latchkey.box.use_counts import LiveTallies
 from latchkey.box.worker_metrics import BLOCK_SIZE
-from latchkey.credentials.service import utc_now
+from latchkey.credentials.times import utc_now
 from tests.support.audited import add, revoke
 from tests.support.auth.shared_box import SharedBox, through
 from tests.support.auth.upkeep_box import UpkeepBox

@@ -12,7 +12,8 @@ import pytest
 from latchkey.box.replay import Replay
 from latchkey.credentials.models import Change
 from latchkey.credentials.publishing import Publisher
-from latchkey.credentials.service import CredentialService, utc_now
+from latchkey.credentials.service import CredentialService
+from latchkey.credentials.times import utc_now
 from tests.support.audited import TESTER, add, revoke
 from tests.support.auth.upkeep_box import UpkeepBox
 from tests.support.auth.worker import derive

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from latchkey.credentials.models import Change, Credential, Principal
 from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.scopes import FULL_ACCESS, KNOWN_SCOPES, permits
-from latchkey.credentials.service import DEFAULT_OVERLAP, CredentialService, utc_now
+from latchkey.credentials.service import DEFAULT_OVERLAP, CredentialService
+from latchkey.credentials.times import utc_now
 from latchkey.credentials.tokens import lookup_key, new_api_key, read_secret
 from latchkey.errors import (
     AlreadyRotated,

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from latchkey.credentials.models import MODES, Mode
 from latchkey.credentials.scopes import FULL_ACCESS, KNOWN_SCOPES, permits
-from latchkey.credentials.service import INHERITED, Inherited, hash_secret, utc_now
-from latchkey.credentials.tokens import api_key_from, check_api_key, read_secret
+from latchkey.credentials.service import INHERITED, Inherited
+from latchkey.credentials.times import utc_now
+from latchkey.credentials.tokens import api_key_from, check_api_key, hash_secret, read_secret
 from latchkey.errors import DuplicateApiKey, InsufficientScope, InvalidField
 from tests.support.audited import TESTER
 from tests.support.credentials.office import KEYS, NEW, Office

@@ -13,8 +13,8 @@ import pytest
 from latchkey.credentials.derivation import DerivationKey
 from latchkey.credentials.models import MODES, Credential, Mode
 from latchkey.credentials.scopes import FULL_ACCESS
-from latchkey.credentials.service import hash_secret, utc_now
-from latchkey.credentials.tokens import lookup_key, new_api_key
+from latchkey.credentials.times import utc_now
+from latchkey.credentials.tokens import hash_secret, lookup_key, new_api_key
 from latchkey.errors import (
     CredentialNotFound,
     DuplicateApiKey,

@@ -17,7 +17,7 @@ import pytest
 
 from latchkey.credentials import base62, tokens
 from latchkey.credentials.derivation import DerivationKey, DerivationKeys, instance_key
-from latchkey.credentials.service import hash_secret
+from latchkey.credentials.tokens import hash_secret
 from tests.support.credentials import reference
 
 VECTORS: dict[str, Any] = json.loads(Path(__file__).with_name("vectors.json").read_text("ascii"))

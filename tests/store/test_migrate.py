@@ -18,7 +18,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
-from latchkey.credentials.service import utc_now
+from latchkey.credentials.times import utc_now
 from latchkey.errors import ConfigurationError
 from latchkey.store.lifecycle import MigrationReport
 from latchkey.store.sqlite.migrate import (

@@ -18,7 +18,7 @@ from latchkey.config import Settings
 from latchkey.credentials.administrators import Administrator, ConsoleSession
 from latchkey.credentials.audit import Action, Actor, Record
 from latchkey.credentials.publishing import Publisher
-from latchkey.credentials.service import utc_now
+from latchkey.credentials.times import utc_now
 from latchkey.errors import InvalidField, PasswordsBusy
 from latchkey.store.protocols import AdministratorStore
 from latchkey_service.administrators.passwords import (

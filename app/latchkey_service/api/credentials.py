@@ -16,25 +16,15 @@ from latchkey import current_principal, require_scope
 from latchkey.assembly import Latchkey
 from latchkey.credentials.audit import Actor
 from latchkey.credentials.models import Credential
-from latchkey.credentials.service import IssuedCredential, utc_now
+from latchkey.credentials.service import IssuedCredential
+from latchkey.credentials.times import utc_now
 from latchkey.credentials.tokens import MalformedToken, check_api_key
 from latchkey.errors import CredentialNotFound, InvalidField, NotDerived
 from latchkey_service.api.json_request import optional_body
 from latchkey_service.api.openapi import Resource, answer, describe_open
-from latchkey_service.api.schemas import (
-    ApiKeyPath,
-    ChangeBody,
-    CredentialList,
-    CredentialObject,
-    IssueBody,
-    IssuedObject,
-    ListQuery,
-    RegisterBody,
-    Registered,
-    Revoked,
-    RotateBody,
-    UsageObject,
-)
+from latchkey_service.api.schemas import ApiKeyPath, CredentialList, ListQuery, Registered, Revoked
+from latchkey_service.shapes.objects import CredentialObject, IssuedObject, UsageObject
+from latchkey_service.shapes.requests import ChangeBody, IssueBody, RegisterBody, RotateBody
 
 credentials = Resource("credentials")
 

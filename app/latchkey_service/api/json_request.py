@@ -10,9 +10,9 @@ from flask import Request, current_app
 from werkzeug.datastructures import MultiDict
 
 from latchkey.errors import InvalidField, InvalidRequest, UnsupportedMediaType
-from latchkey_service.api import strict_json
-from latchkey_service.api.problems import shown_name
+from latchkey_service import strict_json
 from latchkey_service.bodies import read_body
+from latchkey_service.shapes.problems import shown_name
 
 MAX_BODY = 16 * 1024
 MAX_DEPTH = 32

@@ -14,8 +14,9 @@ from pydantic import BaseModel, ValidationError
 
 from latchkey_service.api import schemas
 from latchkey_service.api.json_request import JsonRequest
-from latchkey_service.api.problems import first_problem
 from latchkey_service.api.schemas import ErrorEnvelope
+from latchkey_service.shapes import requests
+from latchkey_service.shapes.problems import first_problem
 from latchkey_service.url_map import PlainMap
 
 View = TypeVar("View", bound=Callable[..., object])
@@ -32,6 +33,8 @@ SECURITY_SCHEMES: dict[str, Any] = {
     "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
     "secret": {"type": "apiKey", "in": "header", "name": "X-Api-Secret"},
 }
+# The modules in which routes find the models of their paths, queries and bodies.
+_MODELS: dict[str, type[BaseModel]] = {**vars(schemas), **vars(requests)}
 _EITHER_SCHEME: list[dict[str, list[str]]] = [{"bearer": []}, {"key": [], "secret": []}]
 
 
@@ -149,4 +152,4 @@ def _as_the_first() -> Described:
 def _refuse(error: ValidationError) -> Response:
     """What the library calls with a request that does not fit its models."""
     # Its title is the name of the model.
-    raise first_problem(error, vars(schemas)[error.title]) from None
+    raise first_problem(error, _MODELS[error.title]) from None

@@ -8,9 +8,9 @@ from __future__ import annotations
 import click
 
 from latchkey.credentials.administrators import Administrator
+from latchkey.credentials.times import format_time
 from latchkey.errors import InvalidField
 from latchkey_service.administrators.service import Administrators, acceptable_name
-from latchkey_service.api.schemas import format_time
 from latchkey_service.cli.asking import ask_secret, confirm, first_line_of_input
 from latchkey_service.cli.options import (
     NEVER,

@@ -16,7 +16,7 @@ from latchkey.box.segment import without_service
 from latchkey.config import Settings
 from latchkey.credentials.audit import Action, AuditFilter, Entry, Head, Record, RowsDigest
 from latchkey.credentials.publishing import Publisher
-from latchkey.credentials.service import utc_now
+from latchkey.credentials.times import utc_now
 from latchkey.errors import ConfigurationError, LatchkeyError
 from latchkey.key_files import load_seal, make_next_audit_key_file
 from latchkey.store.audit_head import HeadUnusable, Seal

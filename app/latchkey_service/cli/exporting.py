@@ -13,10 +13,10 @@ import click
 
 from latchkey.credentials.listing import AsOf, Selection
 from latchkey.credentials.models import Credential
-from latchkey.credentials.service import utc_now
-from latchkey_service.api.schemas import CredentialObject
+from latchkey.credentials.times import utc_now
 from latchkey_service.cli.session import Session, reading
 from latchkey_service.cli.streams import output_to
+from latchkey_service.shapes.objects import CredentialObject
 
 
 @click.command("export")

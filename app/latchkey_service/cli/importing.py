@@ -27,18 +27,18 @@ from latchkey.credentials.importing import (
     import_keys,
 )
 from latchkey.credentials.scopes import FULL_ACCESS
-from latchkey.credentials.service import utc_now
+from latchkey.credentials.times import utc_now
 from latchkey.credentials.tokens import redact_secrets
 from latchkey.errors import InvalidField
 from latchkey.wording import counted
-from latchkey_service.api import strict_json
-from latchkey_service.api.problems import first_problem, shown_name
-from latchkey_service.api.schemas import IssueBody
+from latchkey_service import strict_json
 from latchkey_service.cli.options import json_option, read_expiry
 from latchkey_service.cli.printing import print_json
 from latchkey_service.cli.session import changing
 from latchkey_service.cli.streams import input_from
 from latchkey_service.command_user import command_line_user
+from latchkey_service.shapes.problems import first_problem, shown_name
+from latchkey_service.shapes.requests import IssueBody
 
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
 _NEEDED = ("name", "sha256")

@@ -14,20 +14,9 @@ from pydantic import BaseModel, ValidationError
 
 from latchkey.credentials.listing import AsOf, Selection
 from latchkey.credentials.models import Credential, Mode
-from latchkey.credentials.service import (
-    DEFAULT_OVERLAP,
-    LONGEST_OVERLAP,
-    IssuedCredential,
-    utc_now,
-)
+from latchkey.credentials.service import DEFAULT_OVERLAP, LONGEST_OVERLAP, IssuedCredential
+from latchkey.credentials.times import utc_now
 from latchkey.errors import CredentialNotFound
-from latchkey_service.api.problems import first_problem
-from latchkey_service.api.schemas import (
-    ChangeBody,
-    CredentialObject,
-    IssueBody,
-    UsageObject,
-)
 from latchkey_service.cli.asking import confirm
 from latchkey_service.cli.exporting import export_command
 from latchkey_service.cli.importing import import_command
@@ -55,6 +44,9 @@ from latchkey_service.cli.printing import (
 )
 from latchkey_service.cli.session import Session, changing, reading
 from latchkey_service.command_user import command_line_user
+from latchkey_service.shapes.objects import CredentialObject, UsageObject
+from latchkey_service.shapes.problems import first_problem
+from latchkey_service.shapes.requests import ChangeBody, IssueBody
 
 Body = TypeVar("Body", bound=BaseModel)
 

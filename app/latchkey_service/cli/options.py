@@ -10,9 +10,9 @@ from typing import Any, Final, TypeVar
 import click
 
 from latchkey.credentials.models import MODES
+from latchkey.credentials.times import parse_time
 from latchkey.credentials.tokens import MalformedToken, check_api_key
 from latchkey.errors import CredentialNotFound
-from latchkey_service.api.schemas import parse_time
 
 NEVER = "never"
 SHOWN = 50

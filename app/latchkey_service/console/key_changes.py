@@ -8,11 +8,11 @@ from werkzeug.wrappers import Response
 
 from latchkey.credentials.models import Credential
 from latchkey.errors import AlreadyRotated, CredentialNotFound, InvalidField, KeyExpired
-from latchkey_service.api.schemas import ChangeBody, RotateBody
 from latchkey_service.console.answers import page
 from latchkey_service.console.key_forms import ChangeForm, RotateForm, read_body, show_fault
 from latchkey_service.console.keys import as_of, described_credential, find_credential
 from latchkey_service.console.sessions import latchkey, signed_in_actor
+from latchkey_service.shapes.requests import ChangeBody, RotateBody
 
 key_changes = Blueprint("key_changes", __name__, url_prefix="/console/keys")
 

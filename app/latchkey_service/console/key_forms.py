@@ -22,11 +22,10 @@ from wtforms.widgets import CheckboxInput, ListWidget
 
 from latchkey.credentials.models import Credential
 from latchkey.credentials.scopes import EVERYTHING, KNOWN_SCOPES, READ_EVERYTHING
-from latchkey.credentials.service import utc_now
+from latchkey.credentials.times import format_time, utc_now
 from latchkey.errors import InvalidField
-from latchkey_service.api.problems import first_problem
-from latchkey_service.api.schemas import format_time
 from latchkey_service.console.forms import ConsoleForm, Tie, add_fault
+from latchkey_service.shapes.problems import first_problem
 
 Body = TypeVar("Body", bound=BaseModel)
 

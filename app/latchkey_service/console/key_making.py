@@ -7,11 +7,11 @@ from werkzeug.wrappers import Response
 
 from latchkey.credentials.tokens import MalformedToken, api_key_from, check_api_key
 from latchkey.errors import DuplicateApiKey, InvalidField, NotDerived
-from latchkey_service.api.schemas import IssueBody, RegisterBody
 from latchkey_service.console.answers import page
 from latchkey_service.console.key_forms import CreateForm, RegisterForm, read_body, show_fault
 from latchkey_service.console.keys import as_of, described_credential
 from latchkey_service.console.sessions import latchkey, signed_in_actor
+from latchkey_service.shapes.requests import IssueBody, RegisterBody
 
 key_making = Blueprint("key_making", __name__, url_prefix="/console/keys")
 

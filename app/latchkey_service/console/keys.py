@@ -10,7 +10,7 @@ from flask import Blueprint, render_template, request
 from latchkey.credentials.audit import AuditFilter
 from latchkey.credentials.listing import CONCERNS, STATUSES, AsOf
 from latchkey.credentials.models import MODES, Credential
-from latchkey.credentials.service import utc_now
+from latchkey.credentials.times import utc_now
 from latchkey.credentials.tokens import MalformedToken, check_api_key
 from latchkey.errors import CredentialNotFound
 from latchkey_service.console.list_query import PAGE_SIZE, ListQuery

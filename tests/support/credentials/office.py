@@ -14,7 +14,8 @@ from latchkey.credentials.derivation import DerivationKey, DerivationKeys
 from latchkey.credentials.models import Mode, NewCredential, Principal
 from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.scopes import FULL_ACCESS
-from latchkey.credentials.service import CredentialService, utc_now
+from latchkey.credentials.service import CredentialService
+from latchkey.credentials.times import utc_now
 from latchkey.credentials.tokens import new_api_key
 from latchkey.errors import StoreError
 from latchkey.store.protocols import Store

@@ -1,0 +1,35 @@
+"""The fields that requests and objects have in common, with their rules."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+
+from latchkey.credentials.names import LONGEST_NAME, NAME_PATTERN, check_name
+from latchkey.credentials.scopes import KNOWN_SCOPES
+from latchkey.credentials.times import format_time, parse_time
+from latchkey.credentials.tokens import API_KEY_PATTERN
+
+Time = Annotated[
+    datetime,
+    BeforeValidator(parse_time),
+    PlainSerializer(format_time, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+ApiKey = Annotated[str, Field(pattern=API_KEY_PATTERN, examples=["ak_live_0123456789ABCDEFGHIJkl"])]
+Name = Annotated[
+    str,
+    AfterValidator(check_name),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": LONGEST_NAME,
+            "pattern": NAME_PATTERN,
+            "examples": ["billing service"],
+        }
+    ),
+]
+Scope = Annotated[str, Field(json_schema_extra={"enum": list(KNOWN_SCOPES)})]
