@@ -299,12 +299,12 @@ def test_only_the_store_knows_which_database_it_is(module: str) -> None:
     sqlite, store = "latchkey.store.sqlite", "latchkey.store"
     for imported in _imports(module):
         name, where = imported.module, f"{module}:{imported.line}"
-        if _within(name, sqlite) and not _within(module, store):
+        if _within(name, sqlite) and not _within(module, sqlite):
             assert module in WORKS_ON_SQLITE_FILES, f"{where} imports {name}"
         elif _within(name, store) and not _within(module, store):
             assert name in _STORE, f"{where} imports {name}, not a protocol"
         if name in ("sqlite3", "sqlalchemy.dialects.sqlite"):
-            allowed = _within(module, store) or module in WORKS_ON_SQLITE_FILES
+            allowed = _within(module, sqlite) or module in WORKS_ON_SQLITE_FILES
             assert allowed, f"{where} imports {name}"
 
 

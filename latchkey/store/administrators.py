@@ -11,25 +11,32 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 
 from latchkey.credentials.administrators import Administrator, ConsoleSession
 from latchkey.credentials.audit import Record
 from latchkey.credentials.publishing import Made, Outcome, Publication
-from latchkey.store.audit import AuditLog
+from latchkey.store.audit import SqlAuditLog
+from latchkey.store.connections import Connections
 from latchkey.store.rows import from_milliseconds, from_milliseconds_or_none, to_milliseconds
-from latchkey.store.sqlite.connections import Connections
 from latchkey.store.tables import administrator, console_session, set_up_link
 from latchkey.store.transactions import commit
 
 _BATCH = 1_000
+# Both have a time when they were made.
+_SESSIONS = select(
+    console_session.c.token_hash,
+    console_session.c.created_at.label("begun_at"),
+    console_session.c.seen_at,
+    console_session.c.messages,
+    administrator,
+).join(administrator, administrator.c.id == console_session.c.administrator_id)
 
 
-class AdministratorStore:
+class SqlAdministratorStore:
     """Administrators in the same database. Every method raises StoreError when it fails."""
 
-    def __init__(self, connections: Connections, audit_log: AuditLog) -> None:
+    def __init__(self, connections: Connections, audit_log: SqlAuditLog) -> None:
         self._connections = connections
         self._audit = audit_log
 
@@ -176,11 +183,8 @@ class AdministratorStore:
 
     def session(self, token_hash: bytes) -> ConsoleSession | None:
         """The session with this hash, of an administrator who is not disabled."""
-        query = (
-            select(console_session, administrator)
-            .join(administrator, administrator.c.id == console_session.c.administrator_id)
-            .where(console_session.c.token_hash == token_hash)
-            .where(administrator.c.disabled_at.is_(None))
+        query = _SESSIONS.where(
+            console_session.c.token_hash == token_hash, administrator.c.disabled_at.is_(None)
         )
         with self._connections.reading() as connection:
             row = connection.execute(query).one_or_none()
@@ -188,12 +192,8 @@ class AdministratorStore:
 
     def sessions(self, administrator_id: int) -> list[ConsoleSession]:
         """The sessions of an administrator, those included that have run out; newest first."""
-        query = (
-            select(console_session, administrator)
-            .join(administrator, administrator.c.id == console_session.c.administrator_id)
-            .where(administrator.c.id == administrator_id)
-            .order_by(console_session.c.seen_at.desc())
-        )
+        query = _SESSIONS.where(administrator.c.id == administrator_id)
+        query = query.order_by(console_session.c.seen_at.desc())
         with self._connections.reading() as connection:
             return [_session(row) for row in connection.execute(query)]
 
@@ -292,13 +292,14 @@ class AdministratorStore:
     def _add(
         self, connection: Connection, name: str, password_hash: str, now: datetime, record: Record
     ) -> Made[Administrator | None]:
+        # Nobody else adds one meanwhile.
+        taken = select(administrator.c.id).where(administrator.c.name == name)
+        if connection.execute(taken).one_or_none() is not None:
+            return Made(None)
         new = insert(administrator).values(
             name=name, password_hash=password_hash, created_at=to_milliseconds(now)
         )
-        try:
-            made = connection.execute(new.returning(administrator)).one()
-        except IntegrityError:
-            return Made(None)
+        made = connection.execute(new.returning(administrator)).one()
         return Made(_administrator(made), self._recorded(connection, record))
 
     def _recorded(self, connection: Connection, record: Record) -> Publication:
@@ -322,25 +323,23 @@ def _end_all(connection: Connection, administrator_id: int) -> int:
     return connection.execute(ended).rowcount
 
 
-def _session(row: Sequence[Any]) -> ConsoleSession:
-    token_hash, _, created_at, seen_at, messages, *of_administrator = row
-    told = json.loads(messages) if messages else ()
+def _session(row: Row[Any]) -> ConsoleSession:
+    told = json.loads(row.messages) if row.messages else ()
     return ConsoleSession(
-        token_hash=token_hash,
-        administrator=_administrator(of_administrator),
-        created_at=from_milliseconds(created_at),
-        seen_at=from_milliseconds(seen_at),
+        token_hash=row.token_hash,
+        administrator=_administrator(row),
+        created_at=from_milliseconds(row.begun_at),
+        seen_at=from_milliseconds(row.seen_at),
         messages=tuple((str(category), str(text)) for category, text in told),
     )
 
 
-def _administrator(row: Sequence[Any]) -> Administrator:
-    number, name, password_hash, created_at, disabled_at, signed_in_at = row
+def _administrator(row: Row[Any]) -> Administrator:
     return Administrator(
-        id=number,
-        name=name,
-        password_hash=password_hash,
-        created_at=from_milliseconds(created_at),
-        disabled_at=from_milliseconds_or_none(disabled_at),
-        signed_in_at=from_milliseconds_or_none(signed_in_at),
+        id=row.id,
+        name=row.name,
+        password_hash=row.password_hash,
+        created_at=from_milliseconds(row.created_at),
+        disabled_at=from_milliseconds_or_none(row.disabled_at),
+        signed_in_at=from_milliseconds_or_none(row.signed_in_at),
     )

@@ -1,6 +1,6 @@
 """The audit log: rows that are only ever added, each in the transaction of what it tells of.
 
-They are numbered without gaps, since the number is taken in that transaction, and writers take
+They are numbered without gaps, since the number is taken in that transaction, and changes take
 turns. A store without a seal reads the log, and cannot change anything that has to be in it.
 Rows are read whatever somebody put there: what is wrong has to be found, and stops nobody.
 """
@@ -8,11 +8,11 @@ Rows are read whatever somebody put there: what is wrong has to be found, and st
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, select
+from sqlalchemy import Connection, Row, Select, func, insert, select
 
 from latchkey.credentials.audit import (
     ALL_ROWS,
@@ -22,15 +22,14 @@ from latchkey.credentials.audit import (
     Head,
     Record,
     blob_of,
-    text_of,
 )
 from latchkey.credentials.audit_check import Verification, verify
 from latchkey.credentials.publishing import Made, Outcome, Publication
 from latchkey.errors import StoreError
 from latchkey.store.audit_births import births_of
 from latchkey.store.audit_head import PATIENCE, HeadBusy, HeadUnusable, Seal
+from latchkey.store.connections import Connections, Dialect
 from latchkey.store.rows import to_milliseconds
-from latchkey.store.sqlite.connections import Connections
 from latchkey.store.tables import audit
 from latchkey.store.transactions import commit
 
@@ -48,10 +47,10 @@ _LAST_FOLLOWED_BY_NONE = _LAST.where(
 log = logging.getLogger("latchkey")
 
 
-def filtered(query: Select[Any], wanted: AuditFilter) -> Select[Any]:
+def filtered(query: Select[Any], wanted: AuditFilter, dialect: Dialect) -> Select[Any]:
     """A query of the table, with the conditions of the filter."""
     if wanted.subject is not None:
-        made = audit.c.number.in_(births_of(wanted.subject))
+        made = audit.c.number.in_(births_of(wanted.subject, dialect))
         query = query.where((audit.c.subject == wanted.subject) | made)
     if wanted.actor is not None:
         query = query.where((audit.c.actor == wanted.actor) | (audit.c.actor_kind == wanted.actor))
@@ -62,11 +61,12 @@ def filtered(query: Select[Any], wanted: AuditFilter) -> Select[Any]:
     return query
 
 
-class AuditLog:
+class SqlAuditLog:
     """The log of one database. Its methods raise StoreError when the database fails."""
 
     def __init__(self, connections: Connections, seal: Seal | None) -> None:
         self._connections = connections
+        self._dialect = connections.dialect
         self._seal = seal
         # The head that could not be kept, because another process had locked its file.
         self._owed: Head | None = None
@@ -81,7 +81,7 @@ class AuditLog:
     def record_new_end(self, decide: Callable[[], Record]) -> Outcome[Head]:
         """Write down that the log goes on otherwise than the head that is kept says.
 
-        ``decide`` is called with the write lock, so no row is added meanwhile. The new head
+        ``decide`` is called in the transaction, so no row is added meanwhile. The new head
         replaces the one that is kept.
         """
 
@@ -92,10 +92,10 @@ class AuditLog:
         return commit(self._connections, transaction)
 
     def append(self, connection: Connection, record: Record) -> Head:
-        """Add a row in a transaction that has the write lock; the head to publish."""
+        """Add a row in the transaction of a change; the head to publish."""
         if self._seal is None:
             raise StoreError("a change needs the key of the audit log")
-        last = _last(connection)
+        last = self._last(connection)
         actor = record.actor
         entry = Entry(
             number=last.number + 1,
@@ -108,11 +108,9 @@ class AuditLog:
             detail=record.detail_text,
             mac="",
         )
-        mac = self._seal.key.mac(last.mac, entry.fields)
-        names = ("number", "at", "action", "actor_kind", "actor", "address", "subject", "detail")
-        row = dict(zip(names, entry.fields, strict=True))
-        connection.execute(insert(audit), {**row, "mac": mac})
-        return Head(entry.number, mac)
+        entry = replace(entry, mac=self._seal.key.mac(last.mac, entry.fields))
+        connection.execute(insert(audit), asdict(entry))
+        return Head(entry.number, entry.mac)
 
     def keep(self, head: Head) -> None:
         """Note after a commit, outside the database, how far the log goes.
@@ -192,14 +190,14 @@ class AuditLog:
     def last(self) -> Head:
         """The last row as it is stored."""
         with self._connections.reading() as connection:
-            return _last(connection)
+            return self._last(connection)
 
     def page(self, wanted: AuditFilter, limit: int, before: int | None = None) -> list[Entry]:
         """At most ``limit`` rows with numbers below ``before``, the newest first, to be shown."""
-        query = filtered(select(audit), wanted).order_by(audit.c.number.desc()).limit(limit)
+        query = self._filtered(select(audit), wanted).order_by(audit.c.number.desc()).limit(limit)
         if before is not None:
             query = query.where(audit.c.number < before)
-        with self._connections.reading() as connection, _as_stored(connection):
+        with self._connections.reading() as connection, self._dialect.as_stored(connection):
             return [_entry(row).readable for row in connection.execute(query)]
 
     def newest(self, wanted: AuditFilter, limit: int | None) -> Iterator[Entry]:
@@ -216,7 +214,7 @@ class AuditLog:
 
     def count(self, wanted: AuditFilter) -> int:
         """How many rows are asked for."""
-        query = filtered(select(func.count()).select_from(audit), wanted)
+        query = self._filtered(select(func.count()).select_from(audit), wanted)
         with self._connections.reading() as connection:
             number: int = connection.execute(query).scalar_one()
         return number
@@ -225,10 +223,10 @@ class AuditLog:
         """Every row, the oldest first; those that are added meanwhile among them."""
         after = None
         while True:
-            query = filtered(select(audit), wanted).order_by(audit.c.number).limit(_BATCH)
+            query = self._filtered(select(audit), wanted).order_by(audit.c.number).limit(_BATCH)
             if after is not None:
                 query = query.where(audit.c.number > after)
-            with self._connections.reading() as connection, _as_stored(connection):
+            with self._connections.reading() as connection, self._dialect.as_stored(connection):
                 rows = [_entry(row) for row in connection.execute(query)]
             yield from rows
             if len(rows) < _BATCH:
@@ -237,34 +235,34 @@ class AuditLog:
 
     def _has(self, head: Head) -> bool:
         query = select(audit.c.mac).where(audit.c.number == head.number)
-        with self._connections.reading() as connection, _as_stored(connection):
+        with self._connections.reading() as connection, self._dialect.as_stored(connection):
             return connection.execute(query).scalar_one_or_none() == head.mac
 
+    def _last(self, connection: Connection) -> Head:
+        with self._dialect.as_stored(connection):
+            row = connection.execute(_LAST).one_or_none()
+            if row is not None and row.number == _LARGEST_NUMBER:
+                row = connection.execute(_LAST_FOLLOWED_BY_NONE).one_or_none()
+        return NO_ROWS if row is None else Head(_stored(row.number), _stored(row.mac))
 
-def _last(connection: Connection) -> Head:
-    with _as_stored(connection):
-        row = connection.execute(_LAST).one_or_none()
-        if row is not None and row[0] == _LARGEST_NUMBER:
-            row = connection.execute(_LAST_FOLLOWED_BY_NONE).one_or_none()
-    return NO_ROWS if row is None else Head(*_texts(row))
-
-
-def _entry(row: Sequence[Any]) -> Entry:
-    return Entry(*_texts(row))
+    def _filtered(self, query: Select[Any], wanted: AuditFilter) -> Select[Any]:
+        return filtered(query, wanted, self._dialect)
 
 
-def _texts(row: Sequence[Any]) -> Iterator[Any]:
-    return (blob_of(value) if isinstance(value, bytes) else value for value in row)
+def _entry(row: Row[Any]) -> Entry:
+    return Entry(
+        number=_stored(row.number),
+        at=_stored(row.at),
+        action=_stored(row.action),
+        actor_kind=_stored(row.actor_kind),
+        actor=_stored(row.actor),
+        address=_stored(row.address),
+        subject=_stored(row.subject),
+        detail=_stored(row.detail),
+        mac=_stored(row.mac),
+    )
 
 
-@contextmanager
-def _as_stored(connection: Connection) -> Iterator[None]:
-    """Read texts on a connection that may be no UTF-8, which is an error everywhere else."""
-    driver = connection.connection.driver_connection
-    if driver is None:
-        raise StoreError("the connection is closed")
-    driver.text_factory = text_of
-    try:
-        yield
-    finally:
-        driver.text_factory = str
+def _stored(value: Any) -> Any:
+    """What a column holds, whatever somebody put there."""
+    return blob_of(value) if isinstance(value, bytes) else value

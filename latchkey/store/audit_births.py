@@ -6,22 +6,22 @@ moment and the range of ids that the row of their import records.
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Select, literal_column, select, union_all
+from sqlalchemy import Select, literal_column, select, union_all
 
 from latchkey.credentials.audit import Action
-from latchkey.store.tables import audit, credential, in_detail
+from latchkey.store.connections import Dialect
+from latchkey.store.tables import audit, credential
 
-# Written out and not bound, so that SQLite sees that the indexes of just these rows will do.
+# Written out and not bound: only so are indexes of just these rows used.
 _IS_ROTATION = audit.c.action == literal_column(f"'{Action.KEY_ROTATE.value}'")
 _IS_IMPORT = audit.c.action == literal_column(f"'{Action.KEY_IMPORT.value}'")
 
 
-def births_of(api_key: str) -> Select[int]:
+def births_of(api_key: str, dialect: Dialect) -> Select[int]:
     """The numbers of those rows, as a query."""
-    successor: ColumnElement[str] = literal_column(in_detail("successor"))
+    successor = dialect.in_detail("successor")
     rotations = select(audit.c.number).where(_IS_ROTATION, successor == api_key)
-    first: ColumnElement[int] = literal_column(in_detail("first_id"))
-    last: ColumnElement[int] = literal_column(in_detail("last_id"))
+    first, last = dialect.in_detail("first_id"), dialect.in_detail("last_id")
     imports = (
         select(audit.c.number)
         .join_from(credential, audit, audit.c.at == credential.c.created_at)

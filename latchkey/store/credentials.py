@@ -28,25 +28,24 @@ from latchkey.errors import (
     InsufficientScope,
     KeyExpired,
 )
-from latchkey.store.administrators import AdministratorStore
-from latchkey.store.audit import AuditLog
+from latchkey.store.administrators import SqlAdministratorStore
+from latchkey.store.audit import SqlAuditLog
 from latchkey.store.audit_head import Seal
 from latchkey.store.audited_terms import difference, terms_of
-from latchkey.store.imports import ImportedCredentials
-from latchkey.store.invalidations import InvalidationLog, log_invalidation
-from latchkey.store.listing import Listing
+from latchkey.store.connections import Connections
+from latchkey.store.imports import SqlImportedCredentials
+from latchkey.store.invalidations import SqlInvalidationLog, log_invalidation
+from latchkey.store.listing import SqlListing
 from latchkey.store.rows import (
     credential_of,
     scopes_text,
     to_milliseconds,
     to_milliseconds_or_none,
     values_of,
-    verifier_of,
 )
-from latchkey.store.sqlite.connections import Connections, translated
 from latchkey.store.tables import credential
 from latchkey.store.transactions import commit
-from latchkey.store.usage import UsageStore
+from latchkey.store.usage import SqlUsageStore
 
 _FIND = select(credential).where(credential.c.api_key == bindparam("api_key"))
 _FIND_IN_MODE = _FIND.where(credential.c.mode == bindparam("mode"))
@@ -58,24 +57,21 @@ class SqlStore:
     def __init__(self, connections: Connections, seal: Seal | None) -> None:
         """Open nothing yet. Without ``seal`` nothing that the audit log records can be changed."""
         self._connections = connections
-        self.invalidations = InvalidationLog(self._connections)
-        self.usage = UsageStore(self._connections)
-        self.listing = Listing(self._connections)
-        self.audit = AuditLog(self._connections, seal)
-        self.administrators = AdministratorStore(self._connections, self.audit)
-        self.imported = ImportedCredentials(self._connections, self.audit)
+        self.invalidations = SqlInvalidationLog(self._connections)
+        self.usage = SqlUsageStore(self._connections)
+        self.listing = SqlListing(self._connections)
+        self.audit = SqlAuditLog(self._connections, seal)
+        self.administrators = SqlAdministratorStore(self._connections, self.audit)
+        self.imported = SqlImportedCredentials(self._connections, self.audit)
 
     def find(self, api_key: str) -> Credential | None:
         """The credential with this public key, as committed when the call began or later."""
-        with translated:
-            row = self._connections.lookup.row(api_key)
-            return None if row is None else credential_of(row)
+        with self._connections.reading() as connection:
+            return _find(connection, api_key)
 
     def verifier(self, api_key: str) -> Verifier | None:
         """What to check a secret of this key against, read as ``find`` reads."""
-        with translated:
-            row = self._connections.lookup.verifier_row(api_key)
-            return None if row is None else verifier_of(row)
+        return self._connections.lookup.verifier(api_key)
 
     def page(self, mode: Mode | None, limit: int, before: int | None) -> list[Credential]:
         """At most ``limit`` credentials of ``mode`` (None: both), newest first.

@@ -6,37 +6,32 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, select
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import Connection, Row, Select, func, select
 from sqlalchemy.exc import IntegrityError
 
 from latchkey.credentials.audit import Action, Actor, Record
 from latchkey.credentials.models import NewCredential, Verifier
 from latchkey.credentials.publishing import Made, Outcome, Publication, Refusal
 from latchkey.errors import DuplicateApiKey
-from latchkey.store.audit import AuditLog
-from latchkey.store.rows import to_milliseconds, values_of, verifier_of
-from latchkey.store.sqlite.connections import Connections, translated
+from latchkey.store.audit import SqlAuditLog
+from latchkey.store.connections import Connections
+from latchkey.store.rows import to_milliseconds, values_of
 from latchkey.store.tables import credential, invalidation
 from latchkey.store.transactions import commit
 
 _BATCH = 10_000
 _ADDED_AT_ONCE = 10_000
-# Many rows at once go to the driver as they are: SQLAlchemy's care for each costs more than SQLite.
 _COLUMNS = [one.name for one in credential.c if one.name in NewCredential.__slots__]
-_ADD = str(insert(credential).compile(dialect=sqlite.dialect(), column_keys=_COLUMNS))
-_NOTE = str(insert(invalidation).compile(dialect=sqlite.dialect(), column_keys=["lookup", "at"]))
 _values = itemgetter(*_COLUMNS)
-# In KiB, below zero as SQLite has it: pages of the indexes, which change in no order, are written
-# once and not again and again.
-_PAGES_HELD = "PRAGMA cache_size = -65536"
+_LAST_ID = select(func.coalesce(func.max(credential.c.id), 0))
+_LAST_LOG_ROW = select(func.coalesce(func.max(invalidation.c.id), 0))
 _HASHES = select(credential.c.id, credential.c.secret_hash)
 
 
-class ImportedCredentials:
+class SqlImportedCredentials:
     """The imported ones of one database. Its methods raise StoreError when the database fails."""
 
-    def __init__(self, connections: Connections, audit: AuditLog) -> None:
+    def __init__(self, connections: Connections, audit: SqlAuditLog) -> None:
         self._connections = connections
         self._audit = audit
 
@@ -45,14 +40,12 @@ class ImportedCredentials:
 
         None where there is none.
         """
-        with translated:
-            row = self._connections.lookup.imported_verifier_row(token_hash)
-            return None if row is None else verifier_of(row)
+        return self._connections.lookup.imported_verifier(token_hash)
 
     def hashes(self) -> Iterator[bytes]:
         """The SHA-256 of the token of each, in batches of reads."""
-        for _, token_hash in self._read(_HASHES.where(credential.c.origin == "imported")):
-            yield token_hash
+        for row in self._read(_HASHES.where(credential.c.origin == "imported")):
+            yield row.secret_hash
 
     def add_all(
         self,
@@ -62,16 +55,16 @@ class ImportedCredentials:
         actor: Actor,
         progress: Callable[[int], None],
     ) -> Outcome[list[NewCredential]]:
-        """Store them in one transaction, or none; see the domain's ImportStore.
+        """Store them in one transaction, or none; see ``protocols.ImportedCredentials``.
 
         The audit log gets one row: ``detail``, how many there are, and their ids.
         """
-        # Nobody else changes anything during the transaction, and a revocation may be waiting:
-        # all that does not need the lock is done before.
+        # No other change is made during the transaction, and a revocation may be waiting: all that
+        # can be done before is done before.
         there = list(self._read(_HASHES))
-        last_seen = there[-1][0] if there else 0
+        last_seen = there[-1].id if there else 0
         try:
-            early = left_out({token_hash for _, token_hash in there})
+            early = left_out({row.secret_hash for row in there})
         except Refusal as refusal:
             return refusal.refused
         remaining = _without(new, early)
@@ -84,35 +77,60 @@ class ImportedCredentials:
             added, rows = remaining, prepared
             # Rows are never deleted, and a hash does not change: what came since is enough.
             since = connection.execute(_HASHES.where(credential.c.id > last_seen))
-            if late := left_out({row[1] for row in since}):
+            if late := left_out({row.secret_hash for row in since}):
                 added = _without(remaining, late)
                 rows = _rows_of(added)
             lookups = [*made_before, *(token_hash.hex() for token_hash in late)]
             if not added:
                 return Made(added, Publication(lookups))
             lookups += [one.lookup for one in added]
-            _add(connection, *rows, progress)
-            # AUTOINCREMENT, and nobody else writes meanwhile: the last so many are these.
-            last_id = connection.execute(select(func.max(credential.c.id))).scalar_one()
-            last = connection.execute(select(func.max(invalidation.c.id))).scalar_one()
-            ids = {"count": len(added), "first_id": last_id - len(added) + 1, "last_id": last_id}
+            before = connection.execute(_LAST_ID).scalar_one()
+            last_row_before = connection.execute(_LAST_LOG_ROW).scalar_one()
+            self._insert(connection, *rows, progress)
+            # No other change adds rows meanwhile: all above those are these.
+            first_id = select(func.min(credential.c.id)).where(credential.c.id > before)
+            ids = {
+                "count": len(added),
+                "first_id": connection.execute(first_id).scalar_one(),
+                "last_id": connection.execute(_LAST_ID).scalar_one(),
+            }
+            logged = select(invalidation.c.id).where(invalidation.c.id > last_row_before)
+            log_rows = connection.execute(logged.order_by(invalidation.c.id)).scalars().all()
             record = Record(added[0].created_at, Action.KEY_IMPORT, actor, None, {**detail, **ids})
             head = self._audit.append(connection, record)
-            return Made(added, Publication(lookups, range(last - len(added) + 1, last + 1), head))
+            return Made(added, Publication(lookups, log_rows, head))
 
         return commit(self._connections, transaction)
 
-    def _read(self, query: Select[Any]) -> Iterator[tuple[int, bytes]]:
-        """Rows of a query with the id first, in its order, in batches of reads."""
+    def _read(self, query: Select[Any]) -> Iterator[Row[Any]]:
+        """Rows of a query with an id, in its order, in batches of reads."""
         query = query.order_by(credential.c.id).limit(_BATCH)
         after = 0
         while True:
             with self._connections.reading() as connection:
                 rows = connection.execute(query.where(credential.c.id > after)).all()
-            yield from map(tuple, rows)
+            yield from rows
             if len(rows) < _BATCH:
                 return
-            after = rows[-1][0]
+            after = rows[-1].id
+
+    def _insert(
+        self,
+        connection: Connection,
+        rows: Sequence[tuple[object, ...]],
+        notes: Sequence[tuple[str, int]],
+        progress: Callable[[int], None],
+    ) -> None:
+        """Insert credentials, and a row of the log of invalidations for each."""
+        insert_many = self._connections.dialect.insert_many
+        try:
+            for start in range(0, len(rows), _ADDED_AT_ONCE):
+                end = start + _ADDED_AT_ONCE
+                insert_many(connection, credential, _COLUMNS, rows[start:end])
+                insert_many(connection, invalidation, ["lookup", "at"], notes[start:end])
+                progress(min(end, len(rows)) - start)
+        except IntegrityError:
+            raise DuplicateApiKey from None
 
 
 def _without(new: Sequence[NewCredential], hashes: Collection[bytes]) -> list[NewCredential]:
@@ -125,21 +143,3 @@ def _rows_of(
     """What is inserted for each: its values, and its row of the log of invalidations."""
     rows = [_values(values_of(one)) for one in new]
     return rows, [(one.lookup, to_milliseconds(one.created_at)) for one in new]
-
-
-def _add(
-    connection: Connection,
-    rows: Sequence[tuple[object, ...]],
-    notes: Sequence[tuple[str, int]],
-    progress: Callable[[int], None],
-) -> None:
-    """Insert credentials, and a row of the log of invalidations for each."""
-    connection.exec_driver_sql(_PAGES_HELD)
-    try:
-        for start in range(0, len(rows), _ADDED_AT_ONCE):
-            end = start + _ADDED_AT_ONCE
-            connection.exec_driver_sql(_ADD, list(rows[start:end]))
-            connection.exec_driver_sql(_NOTE, list(notes[start:end]))
-            progress(min(end, len(rows)) - start)
-    except IntegrityError:
-        raise DuplicateApiKey from None

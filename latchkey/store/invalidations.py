@@ -11,8 +11,8 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, func, insert, select
 
 from latchkey.credentials.models import Invalidation
+from latchkey.store.connections import Connections
 from latchkey.store.rows import to_milliseconds
-from latchkey.store.sqlite.connections import Connections
 from latchkey.store.tables import invalidation
 
 _BATCH = 10_000
@@ -21,7 +21,7 @@ _BATCH = 10_000
 def log_invalidation(connection: Connection, lookup: str, now: datetime) -> int:
     """Add a row for a lookup key, in the transaction that changes what it stands for; its number.
 
-    Writers take turns, so the numbers are in the order of the commits.
+    Changes take turns, so the numbers are in the order of the commits.
     """
     added = insert(invalidation).returning(invalidation.c.id)
     row = {"lookup": lookup, "at": to_milliseconds(now)}
@@ -29,7 +29,7 @@ def log_invalidation(connection: Connection, lookup: str, now: datetime) -> int:
     return number
 
 
-class InvalidationLog:
+class SqlInvalidationLog:
     """The log of one database. Its methods raise StoreError when the database fails."""
 
     def __init__(self, connections: Connections) -> None:
@@ -47,7 +47,7 @@ class InvalidationLog:
             .limit(_BATCH)
         )
         with self._connections.reading() as connection:
-            return [Invalidation(*row) for row in connection.execute(query)]
+            return [Invalidation(row.id, row.lookup, row.at) for row in connection.execute(query)]
 
     def prune(self, before: datetime, below: int) -> int:
         """Delete rows older than ``before`` with numbers below ``below``; how many there were.

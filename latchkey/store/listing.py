@@ -8,9 +8,9 @@ beside it. There is none for the last use: it would be changed with every use th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, collate, false, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, false, func, or_, select
 
 from latchkey.credentials.listing import (
     CONCERNS,
@@ -25,43 +25,48 @@ from latchkey.credentials.listing import (
     Selection,
 )
 from latchkey.credentials.models import Credential, Status
+from latchkey.store.connections import Connections, Dialect
 from latchkey.store.rows import credential_of, to_milliseconds
-from latchkey.store.sqlite.connections import Connections
 from latchkey.store.tables import credential
 
 _BATCH = 1_000
 
 
-class Listing:
+class SqlListing:
     """Lists the credentials of one database; raises StoreError when the database fails."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
+        self._dialect = connections.dialect
 
     def page(
         self, selection: Selection, order: Order, as_of: AsOf, *, limit: int, offset: int = 0
     ) -> list[Credential]:
         """At most ``limit`` of the selected credentials, after the first ``offset`` of them."""
         number: ColumnElement[int] = credential.c.id
-        by = _key(order, as_of)
+        by = _key(order, as_of, self._dialect)
         # The numbers first: what is sorted, and passed over, is small then.
-        numbers = select(number).where(*_conditions(selection, as_of))
+        numbers = select(number).where(*_conditions(selection, as_of, self._dialect))
         if selection.search is not None or selection.concern is not None:
             # Found in the table's own order: by an index of another order, each row would have to
             # be looked up for what the index lacks.
-            found = select(number, by.label("by")).where(*_conditions(selection, as_of))
+            found = select(number, by.label("by")).where(
+                *_conditions(selection, as_of, self._dialect)
+            )
             cte = found.cte("found").prefix_with("MATERIALIZED")
             number, by = cte.c.id, cte.c.by
             numbers = select(number)
         numbers = numbers.order_by(*_ordering(order, number, by)).limit(limit).offset(offset)
         query = select(credential).where(credential.c.id.in_(numbers))
-        query = query.order_by(*_ordering(order, credential.c.id, _key(order, as_of)))
+        query = query.order_by(
+            *_ordering(order, credential.c.id, _key(order, as_of, self._dialect))
+        )
         with self._connections.reading() as connection:
             return [credential_of(row) for row in connection.execute(query)]
 
     def newest(self, selection: Selection, as_of: AsOf, limit: int | None) -> Iterator[Credential]:
         """The selected credentials, newest first, in batches of reads; None is no limit."""
-        query = select(credential).where(*_conditions(selection, as_of))
+        query = select(credential).where(*_conditions(selection, as_of, self._dialect))
         query = query.order_by(credential.c.id.desc())
         before = None
         while limit is None or limit > 0:
@@ -80,24 +85,25 @@ class Listing:
     def count(self, selection: Selection, as_of: AsOf) -> int:
         """How many credentials a selection has."""
         query = select(func.count()).select_from(credential)
-        query = query.where(*_conditions(selection, as_of))
+        query = query.where(*_conditions(selection, as_of, self._dialect))
         with self._connections.reading() as connection:
             return connection.execute(query).scalar_one()
 
     def census(self, as_of: AsOf) -> Census:
         """All credentials, by status and by what calls for attention: one reading of them all."""
         query = select(
-            *(_sum(_has_status(status, as_of)) for status in STATUSES),
-            *(_sum(_has_concern(concern, as_of)) for concern in CONCERNS),
+            *(_sum(_has_status(status, as_of)).label(status) for status in STATUSES),
+            *(_sum(_has_concern(concern, as_of)).label(concern) for concern in CONCERNS),
         )
         with self._connections.reading() as connection:
-            numbers = tuple(connection.execute(query).one())
-        statuses = dict(zip(STATUSES, numbers, strict=False))
-        concerns = dict(zip(CONCERNS, numbers[len(STATUSES) :], strict=True))
-        return Census(cast(dict[Status, int], statuses), cast(dict[Concern, int], concerns))
+            sums = connection.execute(query).mappings().one()
+        return Census(
+            {status: sums[status] for status in STATUSES},
+            {concern: sums[concern] for concern in CONCERNS},
+        )
 
 
-def _conditions(selection: Selection, as_of: AsOf) -> list[ColumnElement[bool]]:
+def _conditions(selection: Selection, as_of: AsOf, dialect: Dialect) -> list[ColumnElement[bool]]:
     conditions = []
     if selection.mode is not None:
         conditions.append(credential.c.mode == selection.mode)
@@ -106,18 +112,18 @@ def _conditions(selection: Selection, as_of: AsOf) -> list[ColumnElement[bool]]:
     if selection.concern is not None:
         conditions.append(_has_concern(selection.concern, as_of))
     if selection.search is not None:
-        conditions.append(_contains(selection.search))
+        conditions.append(_contains(selection.search, dialect))
     return conditions
 
 
-def _key(order: Order, as_of: AsOf) -> ColumnElement[Any]:
+def _key(order: Order, as_of: AsOf, dialect: Dialect) -> ColumnElement[Any]:
     """What the order compares."""
     if order.by == "status":
         numbered = enumerate(STATUSES)
         return case(*((_has_status(status, as_of), number) for number, status in numbered))
     keys: dict[str, ColumnElement[Any]] = {
         "created": credential.c.id,
-        "name": collate(credential.c.name, "NOCASE"),
+        "name": dialect.without_case(credential.c.name),
         "last_used": credential.c.last_used_at,
         "expires": credential.c.expires_at,
     }
@@ -129,7 +135,7 @@ def _ordering(
 ) -> list[ColumnElement[Any]]:
     if order.by == "created":
         return [number.desc() if order.descending else number.asc()]
-    # Last either way; SQLite takes what has no value for the smallest.
+    # Last either way: databases disagree about what has no value.
     if order.descending:
         return [by.desc().nulls_last(), number.desc()]
     return [by.asc().nulls_last(), number.asc()]
@@ -163,33 +169,10 @@ def _sum(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
 
 
-def _contains(search: str) -> ColumnElement[bool]:
-    """Whether the name or the key has this text, in any case."""
+def _contains(search: str, dialect: Dialect) -> ColumnElement[bool]:
+    """Whether the name or the key has this text, in either case of its letters."""
     if len(search) > LONGEST_SEARCH:
         return false()
-    found = _like(credential.c.name, search)
-    if not search.isascii():
-        # LIKE knows the two cases of ASCII letters only: it finds few, and GLOB looks at those.
-        return and_(found, credential.c.name.op("GLOB", is_comparison=True)(_glob(search)))
-    return or_(found, _like(credential.c.api_key, search))
-
-
-def _like(column: ColumnElement[Any], search: str) -> ColumnElement[bool]:
-    pattern = "".join(character if character.isascii() else "_" for character in _escaped(search))
-    # SQLite's LIKE takes ASCII letters in any case.
-    return column.like(f"%{pattern}%", escape="\\")
-
-
-def _escaped(search: str) -> str:
-    return "".join(f"\\{character}" if character in "\\%_" else character for character in search)
-
-
-def _glob(search: str) -> str:
-    """A pattern of GLOB's that finds a text in any case, letter by letter."""
-    return f"*{''.join(map(_either_case, search))}*"
-
-
-def _either_case(character: str) -> str:
-    cases = {character, character.lower(), character.upper(), character.title()}
-    one = sorted(each for each in cases if len(each) == 1)
-    return f"[{''.join(one)}]" if len(one) > 1 or character in "*?[" else character
+    found = dialect.contains(credential.c.name, search)
+    # A key has ASCII letters only.
+    return or_(found, dialect.contains(credential.c.api_key, search)) if search.isascii() else found

@@ -2,78 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
-from latchkey.credentials.models import Credential, Mode, NewCredential, Origin, Principal, Verifier
+from sqlalchemy import Row
+
+from latchkey.credentials.models import Credential, NewCredential
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HASH_LENGTH = 32
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-def credential_of(row: Sequence[Any]) -> Credential:
-    """The credential that a row holds, all its columns in the table's order.
+def credential_of(row: Row[Any]) -> Credential:
+    """The credential that a row of the table holds.
 
     Raises ValueError, TypeError or AttributeError where it cannot be one.
     """
-    (
-        number,
-        api_key,
-        secret_hash,
-        derivation_id,
-        account_id,
-        mode,
-        name,
-        scopes,
-        created_at,
-        expires_at,
-        revoked_at,
-        rotated_to,
-        original_expires_at,
-        last_used_at,
-        first_used_at,
-        origin,
-    ) = row
-    _check_hash(number, secret_hash)
     return Credential(
-        id=number,
-        api_key=api_key,
-        secret_hash=secret_hash,
-        derivation_id=derivation_id,
-        account_id=account_id,
-        mode=cast(Mode, mode),
-        name=name,
-        scopes=frozenset(scopes.split()),
-        created_at=from_milliseconds(created_at),
-        expires_at=from_milliseconds_or_none(expires_at),
-        revoked_at=from_milliseconds_or_none(revoked_at),
-        rotated_to=rotated_to,
-        original_expires_at=from_milliseconds_or_none(original_expires_at),
-        last_used_at=from_milliseconds_or_none(last_used_at),
-        first_used_at=from_milliseconds_or_none(first_used_at),
-        origin=cast(Origin, origin),
+        id=row.id,
+        api_key=row.api_key,
+        secret_hash=checked_hash(row.id, row.secret_hash),
+        derivation_id=row.derivation_id,
+        account_id=row.account_id,
+        mode=row.mode,
+        name=row.name,
+        scopes=frozenset(row.scopes.split()),
+        created_at=from_milliseconds(row.created_at),
+        expires_at=from_milliseconds_or_none(row.expires_at),
+        revoked_at=from_milliseconds_or_none(row.revoked_at),
+        rotated_to=row.rotated_to,
+        original_expires_at=from_milliseconds_or_none(row.original_expires_at),
+        last_used_at=from_milliseconds_or_none(row.last_used_at),
+        first_used_at=from_milliseconds_or_none(row.first_used_at),
+        origin=row.origin,
     )
-
-
-def verifier_of(row: Sequence[Any]) -> Verifier:
-    """The verifier in a row that was read to check a secret; see ``latchkey.store.lookup``.
-
-    Raises as ``credential_of``.
-    """
-    number, api_key, secret_hash, account_id, mode, name, scopes, expires_at, revoked_at = row
-    _check_hash(number, secret_hash)
-    principal = Principal(
-        credential_id=number,
-        account_id=account_id,
-        api_key=api_key,
-        mode=mode,
-        name=name,
-        scopes=frozenset(scopes.split()),
-        expires_at=from_milliseconds_or_none(expires_at),
-    )
-    return Verifier(secret_hash, revoked_at is not None, principal)
 
 
 def values_of(new: NewCredential) -> dict[str, Any]:
@@ -92,9 +55,11 @@ def values_of(new: NewCredential) -> dict[str, Any]:
     }
 
 
-def _check_hash(number: int, secret_hash: object) -> None:
+def checked_hash(number: int, secret_hash: object) -> bytes:
+    """The hash of a row, which somebody may have changed; raises ValueError where it is none."""
     if not isinstance(secret_hash, bytes) or len(secret_hash) != _HASH_LENGTH:
         raise ValueError(f"credential {number} has a hash that is none")
+    return secret_hash
 
 
 def scopes_text(scopes: frozenset[str]) -> str:

@@ -1,4 +1,4 @@
-"""The tables, in SQLAlchemy Core; the migrations make them.
+"""The tables of every database, in SQLAlchemy Core; the migrations of each make them.
 
 Times are whole milliseconds since 1970 in UTC, so that they compare and sort exactly in every
 database.
@@ -62,14 +62,6 @@ credential = Table(
     ),
     # In the order of a sorted listing, with what it is filtered by.
     Index("ix_credential_expires_at", "expires_at", "id", "mode", "revoked_at"),
-    Index(
-        "ix_credential_name",
-        text("name COLLATE NOCASE"),
-        "id",
-        "mode",
-        "revoked_at",
-        "expires_at",
-    ),
     sqlite_autoincrement=True,
 )
 
@@ -164,17 +156,8 @@ set_up_link = Table(
     Column("expires_at", BigInteger, nullable=False),
 )
 
-
-def in_detail(name: str) -> str:
-    """SQL for one part of an audit row's detail; NULL where it has none.
-
-    It may be no JSON where somebody altered it, which must not keep the log from being read.
-    """
-    return f"CASE WHEN json_valid(detail) THEN json_extract(detail, '$.{name}') END"
-
-
-# Who did what: only ever added to, numbered without gaps by whoever holds the write lock, so not
-# by the database. ``mac`` is in hex, and chains the row to the one before it.
+# Who did what: only ever added to, numbered without gaps, so by the change itself and not by the
+# database. ``mac`` is in hex, and chains the row to the one before it.
 audit = Table(
     "audit",
     metadata,
@@ -188,11 +171,11 @@ audit = Table(
     Column("detail", String, nullable=False),
     Column("mac", String(64), nullable=False),
     Index(None, "subject", "number"),
-    # The rows that made a key and are about another, or about many.
+    # The rows that made keys.
     Index(
-        "ix_audit_successor",
-        text(in_detail("successor")),
-        sqlite_where=text("action = 'key.rotate'"),
+        "ix_audit_import",
+        "at",
+        sqlite_where=text("action = 'key.import'"),
+        postgresql_where=text("action = 'key.import'"),
     ),
-    Index("ix_audit_import", "at", sqlite_where=text("action = 'key.import'")),
 )

@@ -8,7 +8,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from latchkey.credentials.publishing import Made, Outcome, Publication, Refusal, Refused
-from latchkey.store.sqlite.connections import Connections
+from latchkey.store.connections import Connections
 
 T = TypeVar("T")
 

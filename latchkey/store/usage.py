@@ -6,8 +6,7 @@ that segment's count the tables already have; it moves in the same transaction a
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -19,6 +18,7 @@ from sqlalchemy import (
     Select,
     String,
     bindparam,
+    case,
     cast,
     delete,
     func,
@@ -28,7 +28,6 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.dialects.sqlite import insert
 
 from latchkey.credentials.models import (
     REFUSAL_REASONS,
@@ -37,8 +36,8 @@ from latchkey.credentials.models import (
     Tally,
     UsageRecord,
 )
+from latchkey.store.connections import Connections
 from latchkey.store.rows import from_milliseconds, to_milliseconds
-from latchkey.store.sqlite.connections import Connections
 from latchkey.store.tables import credential, refusal, sighting, usage, usage_watermark
 
 _HOUR = 3_600_000
@@ -48,21 +47,6 @@ _BATCH = 500
 
 _COUNTED = ("uses", *REFUSAL_REASONS)
 
-_add_uses = insert(usage)
-_add_uses = _add_uses.on_conflict_do_update(
-    index_elements=["credential_id", "hour"],
-    set_={"uses": usage.c.uses + _add_uses.excluded.uses},
-)
-_add_refusals = insert(refusal)
-_add_refusals = _add_refusals.on_conflict_do_update(
-    index_elements=["credential_id", "reason"],
-    set_={"refusals": refusal.c.refusals + _add_refusals.excluded.refusals},
-)
-_set_watermark = insert(usage_watermark)
-_set_watermark = _set_watermark.on_conflict_do_update(
-    index_elements=["segment", "credential_id"],
-    set_={name: _set_watermark.excluded[name] for name in _COUNTED},
-)
 _set_last_use = (
     update(credential)
     .where(
@@ -77,11 +61,6 @@ _set_last_use = (
         first_used_at=func.coalesce(credential.c.first_used_at, bindparam("first")),
     )
 )
-_see = insert(sighting)
-_see = _see.on_conflict_do_update(
-    index_elements=["credential_id", "address"],
-    set_={"at": func.max(sighting.c.at, _see.excluded.at)},
-)
 _later = sighting.alias()
 _forget_older_sightings = delete(sighting).where(
     sighting.c.credential_id == bindparam("of"),
@@ -94,11 +73,29 @@ _forget_older_sightings = delete(sighting).where(
 )
 
 
-class UsageStore:
+class SqlUsageStore:
     """The use of credentials in one database; raises StoreError when the database fails."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
+        self._dialect = connections.dialect
+        upsert = connections.dialect.upsert
+        self._add_uses = upsert(usage, ["credential_id", "hour"], _uses_on_top)
+        self._add_refusals = upsert(
+            refusal,
+            ["credential_id", "reason"],
+            lambda new: {"refusals": refusal.c.refusals + new["refusals"]},
+        )
+        self._see = upsert(
+            sighting,
+            ["credential_id", "address"],
+            lambda new: {"at": case((new["at"] > sighting.c.at, new["at"]), else_=sighting.c.at)},
+        )
+        self._set_watermark = upsert(
+            usage_watermark,
+            ["segment", "credential_id"],
+            lambda new: {name: new[name] for name in _COUNTED},
+        )
 
     def flush(self, segment: str, tallies: Iterable[Tally], now: datetime) -> None:
         """Write down what a segment has counted beyond its watermarks.
@@ -111,11 +108,11 @@ class UsageStore:
             # Looked at without the lock first: what another process has just written down is no
             # reason to take it.
             with self._connections.reading() as connection:
-                marks = _watermarks(connection, segment, batch)
+                marks = self._watermarks(connection, segment, batch)
             ahead = [tally for tally in batch if _gain(tally, marks.get(tally.credential_id))]
             if ahead:
                 with self._connections.writing(upkeep=True) as connection:
-                    _write(connection, segment, ahead, now)
+                    self._write(connection, segment, ahead, now)
 
     def fold(self, before: datetime) -> int:
         """Put together the hours of each day that begins before ``before``, a midnight in UTC.
@@ -129,9 +126,15 @@ class UsageStore:
                 ids = list(connection.execute(_foldable(end)).scalars())
             if not ids:
                 return folded
-            old = _old_hours(end, ids)
+            old = (
+                self._dialect.one_of(usage.c.credential_id, ids),
+                *(usage.c.hour < end, usage.c.hour % _DAY != 0),
+            )
+            fold = self._dialect.upsert(
+                usage, ["credential_id", "hour"], _uses_on_top, rows=_days(old)
+            )
             with self._connections.writing(upkeep=True) as connection:
-                connection.execute(_fold_days(old))
+                connection.execute(fold)
                 folded += connection.execute(delete(usage).where(*old)).rowcount
 
     def record(self, credential_id: int, segment: str) -> UsageRecord:
@@ -145,15 +148,15 @@ class UsageStore:
         seen: list[Sighting] = []
         # One statement sees one state of the database, so that the parts fit together.
         with self._connections.reading() as connection:
-            for kind, hour, name, count in connection.execute(_record(credential_id, segment)):
-                if kind == "hour":
-                    written[from_milliseconds(hour)] = count
-                elif kind == "sighting":
-                    seen.append(Sighting(name, from_milliseconds(count)))
-                elif kind == "refusal":
-                    refused[name] = count
+            for row in connection.execute(_record(credential_id, segment)):
+                if row.kind == "hour":
+                    written[from_milliseconds(row.hour)] = row.number
+                elif row.kind == "sighting":
+                    seen.append(Sighting(row.name, from_milliseconds(row.number)))
+                elif row.kind == "refusal":
+                    refused[row.name] = row.number
                 else:
-                    marks[name] = count
+                    marks[row.name] = row.number
         return UsageRecord(
             dict(sorted(written.items())),
             refused,
@@ -178,14 +181,63 @@ class UsageStore:
         with self._connections.writing(upkeep=True) as connection:
             connection.execute(others)
 
+    def _watermarks(
+        self, connection: Connection, segment: str, tallies: list[Tally]
+    ) -> dict[int, dict[str, int]]:
+        """The segment's watermarks of these credentials, by their ids."""
+        query = select(usage_watermark).where(
+            usage_watermark.c.segment == segment,
+            self._dialect.one_of(
+                usage_watermark.c.credential_id, [tally.credential_id for tally in tallies]
+            ),
+        )
+        return {row["credential_id"]: dict(row) for row in connection.execute(query).mappings()}
 
-def _one_of(column: ColumnElement[int], numbers: Sequence[int]) -> ColumnElement[bool]:
-    """Whether a column has one of these numbers, however many: always the same SQL.
-
-    With a placeholder for each, every count of them would be a statement of its own, which each
-    connection prepares anew and keeps.
-    """
-    return column.in_(select(func.json_each(json.dumps(numbers)).table_valued("value").c.value))
+    def _write(
+        self, connection: Connection, segment: str, tallies: list[Tally], now: datetime
+    ) -> None:
+        marks = self._watermarks(connection, segment, tallies)
+        ids = select(credential.c.id).where(
+            self._dialect.one_of(credential.c.id, [tally.credential_id for tally in tallies])
+        )
+        known = set(connection.execute(ids).scalars())
+        uses, refusals, watermarks, last_uses, seen, seen_of = [], [], [], [], [], []
+        for tally in tallies:
+            mark = marks.get(tally.credential_id)
+            gain = _gain(tally, mark)
+            if not gain:
+                continue
+            of = {"credential_id": tally.credential_id}
+            # A restored backup may lack the newest rows, and will give their numbers to others: to
+            # whom only the uses to come belong.
+            if tally.credential_id not in known:
+                gain = {}
+            last_used = tally.last_used or to_milliseconds(now)
+            for name, amount in gain.items():
+                if name == "uses":
+                    uses.append({**of, "hour": last_used // _HOUR * _HOUR, "uses": amount})
+                    first_used = tally.first_used or last_used
+                    last_uses.append({**of, "moment": last_used, "first": first_used})
+                else:
+                    refusals.append({**of, "reason": name, "refusals": amount})
+            if tally.sightings and gain:
+                seen_of.append({"of": tally.credential_id})
+                for one in tally.sightings:
+                    seen.append({**of, "address": one.address, "at": to_milliseconds(one.at)})
+            reached = {name: getattr(tally, name) for name in _COUNTED}
+            if mark is not None:
+                reached = {name: max(count, mark[name]) for name, count in reached.items()}
+            watermarks.append({"segment": segment, **of, **reached})
+        for statement, rows in (
+            (self._add_uses, uses),
+            (_set_last_use, last_uses),
+            (self._add_refusals, refusals),
+            (self._see, seen),
+            (_forget_older_sightings, seen_of),
+            (self._set_watermark, watermarks),
+        ):
+            if rows:
+                connection.execute(statement, rows)
 
 
 def _foldable(end: int) -> Select[Any]:
@@ -194,28 +246,30 @@ def _foldable(end: int) -> Select[Any]:
     return select(usage.c.credential_id).where(*within).distinct().limit(_BATCH)
 
 
-def _old_hours(end: int, ids: Sequence[int]) -> tuple[ColumnElement[bool], ...]:
-    return (_one_of(usage.c.credential_id, ids), usage.c.hour < end, usage.c.hour % _DAY != 0)
+def _days(old: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    """The uses of these hours, by credential and day."""
+    days = select(
+        usage.c.credential_id,
+        (usage.c.hour - usage.c.hour % _DAY).label("hour"),
+        usage.c.uses,
+    ).where(*old)
+    by_day = days.subquery("days")
+    return select(
+        by_day.c.credential_id, by_day.c.hour, func.sum(by_day.c.uses).label("uses")
+    ).group_by(by_day.c.credential_id, by_day.c.hour)
 
 
-def _fold_days(old: tuple[ColumnElement[bool], ...]) -> Any:
-    day = usage.c.hour - usage.c.hour % _DAY
-    days = (
-        select(usage.c.credential_id, day, func.sum(usage.c.uses))
-        .where(*old)
-        .group_by(usage.c.credential_id, day)
-    )
-    added = insert(usage).from_select(["credential_id", "hour", "uses"], days)
-    return added.on_conflict_do_update(
-        index_elements=["credential_id", "hour"],
-        set_={"uses": usage.c.uses + added.excluded.uses},
-    )
+def _uses_on_top(new: Mapping[str, Any]) -> Mapping[str, ColumnElement[Any]]:
+    return {"uses": usage.c.uses + new["uses"]}
 
 
 def _record(credential_id: int, segment: str) -> Any:
-    hours = select(literal("hour"), usage.c.hour, cast(None, String), usage.c.uses).where(
-        usage.c.credential_id == credential_id
-    )
+    hours = select(
+        literal("hour").label("kind"),
+        usage.c.hour.label("hour"),
+        cast(None, String).label("name"),
+        usage.c.uses.label("number"),
+    ).where(usage.c.credential_id == credential_id)
     refusals = select(
         literal("refusal"), cast(None, BigInteger), refusal.c.reason, refusal.c.refusals
     ).where(refusal.c.credential_id == credential_id)
@@ -234,17 +288,6 @@ def _record(credential_id: int, segment: str) -> Any:
     return union_all(hours, refusals, seen, *marks)
 
 
-def _watermarks(
-    connection: Connection, segment: str, tallies: list[Tally]
-) -> dict[int, dict[str, int]]:
-    """The segment's watermarks of these credentials, by their ids; absent where there is none."""
-    query = select(usage_watermark).where(
-        usage_watermark.c.segment == segment,
-        _one_of(usage_watermark.c.credential_id, [tally.credential_id for tally in tallies]),
-    )
-    return {row["credential_id"]: dict(row) for row in connection.execute(query).mappings()}
-
-
 def _gain(tally: Tally, mark: dict[str, int] | None) -> dict[str, int]:
     """By how much a tally is ahead of its watermark, where it is.
 
@@ -252,48 +295,3 @@ def _gain(tally: Tally, mark: dict[str, int] | None) -> dict[str, int]:
     """
     gains = {name: getattr(tally, name) - (mark[name] if mark else 0) for name in _COUNTED}
     return {name: gain for name, gain in gains.items() if gain > 0}
-
-
-def _write(connection: Connection, segment: str, tallies: list[Tally], now: datetime) -> None:
-    marks = _watermarks(connection, segment, tallies)
-    ids = select(credential.c.id).where(
-        _one_of(credential.c.id, [tally.credential_id for tally in tallies])
-    )
-    known = set(connection.execute(ids).scalars())
-    uses, refusals, watermarks, last_uses, seen, seen_of = [], [], [], [], [], []
-    for tally in tallies:
-        mark = marks.get(tally.credential_id)
-        gain = _gain(tally, mark)
-        if not gain:
-            continue
-        of = {"credential_id": tally.credential_id}
-        # A restored backup may lack the newest rows, and will give their numbers to others: to
-        # whom only the uses to come belong.
-        if tally.credential_id not in known:
-            gain = {}
-        last_used = tally.last_used or to_milliseconds(now)
-        for name, amount in gain.items():
-            if name == "uses":
-                uses.append({**of, "hour": last_used // _HOUR * _HOUR, "uses": amount})
-                first_used = tally.first_used or last_used
-                last_uses.append({**of, "moment": last_used, "first": first_used})
-            else:
-                refusals.append({**of, "reason": name, "refusals": amount})
-        if tally.sightings and gain:
-            seen_of.append({"of": tally.credential_id})
-            for one in tally.sightings:
-                seen.append({**of, "address": one.address, "at": to_milliseconds(one.at)})
-        reached = {name: getattr(tally, name) for name in _COUNTED}
-        if mark is not None:
-            reached = {name: max(count, mark[name]) for name, count in reached.items()}
-        watermarks.append({"segment": segment, **of, **reached})
-    for statement, rows in (
-        (_add_uses, uses),
-        (_set_last_use, last_uses),
-        (_add_refusals, refusals),
-        (_see, seen),
-        (_forget_older_sightings, seen_of),
-        (_set_watermark, watermarks),
-    ):
-        if rows:
-            connection.execute(statement, rows)

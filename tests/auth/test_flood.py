@@ -18,7 +18,7 @@ from latchkey.check.headers import Presented
 from latchkey.config import load_settings
 from latchkey.credentials.tokens import compose_secret, lookup_key, new_api_key
 from latchkey.errors import InvalidCredential
-from latchkey.store.lookup import Lookup
+from latchkey.store.sqlite.lookup import SqliteLookup
 from tests.support.audited import TESTER, audit_files
 from tests.support.database import connections_of, new_database
 from tests.support.service import Pair, Service
@@ -34,15 +34,15 @@ ROUNDS = 20
 class Statements(list[str]):
     """The key of every read that the store makes."""
 
-    def watch(self, lookup: Lookup) -> Statements:
-        row = lookup._row
+    def watch(self, lookup: SqliteLookup) -> Statements:
+        find = lookup._find
 
         def read(statement: str, value: str | bytes) -> object:
             self.append(str(value))
-            return row(statement, value)
+            return find(statement, value)
 
         # Where every read comes by, whatever it is for.
-        lookup._row = read  # type: ignore[assignment,method-assign]
+        lookup._find = read  # type: ignore[assignment,method-assign]
         return self
 
 

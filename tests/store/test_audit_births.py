@@ -15,6 +15,7 @@ from latchkey.credentials.audit import Action, AuditFilter
 from latchkey.credentials.models import Credential, Rotation
 from latchkey.store.audit import filtered
 from latchkey.store.protocols import Store
+from latchkey.store.sqlite.dialect import SqliteDialect
 from latchkey.store.tables import audit
 from tests.support.audited import TESTER, add, revoke, rotate
 from tests.support.store.new_credentials import NOW, new_credential
@@ -101,7 +102,7 @@ def test_a_row_that_was_altered_names_no_key_and_breaks_nothing(
 @pytest.mark.parametrize("start", [None, 5])
 def test_no_row_is_looked_at_in_vain(store: Store, database: Path, start: int | None) -> None:
     """However many there are: SQLite says that it asks indexes only."""
-    query = filtered(select(audit), AuditFilter(subject=new_credential().api_key))
+    query = filtered(select(audit), AuditFilter(subject=new_credential().api_key), SqliteDialect())
     query = query.order_by(audit.c.number.desc()).limit(20)
     if start is not None:
         query = query.where(audit.c.number < start)

@@ -21,12 +21,12 @@ from sqlalchemy import create_engine
 from latchkey.credentials.times import utc_now
 from latchkey.errors import ConfigurationError
 from latchkey.store.lifecycle import MigrationReport
+from latchkey.store.sqlite.indexes import metadata
 from latchkey.store.sqlite.migrate import (
     migrate,
     migrate_in_child,
     newest_revision,
 )
-from latchkey.store.tables import metadata
 from tests.support.audited import add, open_store, revoke
 from tests.support.faults.service_processes import open_files, other_process
 from tests.support.store.new_credentials import new_credential

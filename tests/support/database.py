@@ -8,7 +8,7 @@ from pathlib import Path
 
 from latchkey.store.credentials import SqlStore
 from latchkey.store.protocols import Store
-from latchkey.store.sqlite.connections import Connections
+from latchkey.store.sqlite.connections import SqliteConnections
 from latchkey.store.sqlite.migrate import migrate
 
 
@@ -28,8 +28,8 @@ def new_database(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-def connections_of(store: Store) -> Connections:
+def connections_of(store: Store) -> SqliteConnections:
     """The connections of a store over SQLite, for a test that looks at them."""
     assert isinstance(store, SqlStore)
-    assert isinstance(store._connections, Connections)
+    assert isinstance(store._connections, SqliteConnections)
     return store._connections

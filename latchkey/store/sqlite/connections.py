@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import TracebackType
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 from latchkey.errors import StoreError
 from latchkey.forks import keep_forever, tell_after_fork
-from latchkey.store.lookup import Lookup
 from latchkey.store.places import ChangePlaces
+from latchkey.store.sqlite.dialect import SqliteDialect
 from latchkey.store.sqlite.engines import files_of, open_reader, open_writer
+from latchkey.store.sqlite.errors import translated
+from latchkey.store.sqlite.lookup import SqliteLookup
 from latchkey.store.sqlite.pinned import Files, PinnedFile
 
 
-class Connections:
+class SqliteConnections:
     """Two pools over one database file, and ``lookup``. For many threads; not across a fork.
 
     In a child that is forked after the first one was opened, all fail with StoreError.
@@ -42,7 +42,8 @@ class Connections:
         self._file = PinnedFile(path)
         self._reader = open_reader(self._file, busy_timeout=lookup_timeout, pool_size=pool_size)
         self._writer = open_writer(self._file, busy_timeout=write_timeout, pool_size=pool_size)
-        self.lookup = Lookup(self._file, busy_timeout=lookup_timeout)
+        self.dialect = SqliteDialect()
+        self.lookup = SqliteLookup(self._file, busy_timeout=lookup_timeout)
         tell_after_fork(self)
 
     def after_fork(self) -> None:
@@ -111,31 +112,6 @@ class Connections:
         self._reader.dispose()
         self._writer.dispose()
         self._file.close()
-
-
-class _Translation:
-    """Makes every failure of the database, or of what is in it, a StoreError.
-
-    A class, since a generator takes several times as long to enter, and lookups are many.
-    """
-
-    __slots__ = ()
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: object, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if isinstance(error, (SQLAlchemyError, sqlite3.Error)):
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            raise StoreError(f"{type(cause).__name__}: {cause}") from error
-        if isinstance(error, (TypeError, ValueError, AttributeError, OverflowError)):
-            # A value that somebody put there by hand, of a type that the column does not have.
-            raise StoreError(f"a row cannot be read: {type(error).__name__}: {error}") from None
-
-
-translated = _Translation()
 
 
 @contextmanager

@@ -85,9 +85,9 @@ class SqliteDatabase:
     ) -> Store:
         """A store over the file, which opens no connection yet."""
         from latchkey.store.credentials import SqlStore
-        from latchkey.store.sqlite.connections import Connections
+        from latchkey.store.sqlite.connections import SqliteConnections
 
-        connections = Connections(
+        connections = SqliteConnections(
             self._path,
             pool_size=pool_size,
             lookup_timeout=lookup_timeout,

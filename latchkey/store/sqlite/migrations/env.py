@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from latchkey.store.tables import metadata
+from latchkey.store.sqlite.indexes import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -1,0 +1,121 @@
+"""SQLite's way to say what databases spell differently."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    Select,
+    Table,
+    and_,
+    collate,
+    func,
+    insert,
+    literal_column,
+    select,
+)
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from latchkey.credentials.audit import text_of
+from latchkey.errors import StoreError
+from latchkey.store.connections import Merge
+
+# In KiB, below zero as SQLite has it: pages of the indexes, which change in no order, are written
+# once and not again and again.
+_PAGES_HELD = "PRAGMA cache_size = -65536"
+
+
+def detail_expression(name: str) -> str:
+    """One member of an audit row's detail; the index of it has the same text."""
+    # What somebody altered may be no JSON, which must not keep the log from being read.
+    return f"CASE WHEN json_valid(detail) THEN json_extract(detail, '$.{name}') END"
+
+
+class SqliteDialect:
+    """See ``latchkey.store.connections.Dialect``."""
+
+    def upsert(
+        self, table: Table, keys: Sequence[str], merge: Merge, rows: Select[Any] | None = None
+    ) -> Executable:
+        """By ON CONFLICT."""
+        added = sqlite_insert(table)
+        if rows is not None:
+            added = added.from_select(list(rows.selected_columns.keys()), rows)
+        return added.on_conflict_do_update(
+            index_elements=keys, set_=dict(merge(dict(added.excluded.items())))
+        )
+
+    def insert_many(
+        self,
+        connection: Connection,
+        table: Table,
+        columns: Sequence[str],
+        rows: Sequence[tuple[object, ...]],
+    ) -> None:
+        """As the driver takes them: SQLAlchemy's care for each costs more than SQLite."""
+        connection.exec_driver_sql(_PAGES_HELD)
+        connection.exec_driver_sql(_insertion(table, tuple(columns)), list(rows))
+
+    def one_of(self, column: ColumnElement[int], numbers: Collection[int]) -> ColumnElement[bool]:
+        """By a list in JSON.
+
+        With a placeholder for each, every count of them would be a statement of its own, which each
+        connection prepares anew and keeps.
+        """
+        listed = func.json_each(json.dumps(list(numbers))).table_valued("value")
+        return column.in_(select(listed.c.value))
+
+    def without_case(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """By a collation of SQLite's."""
+        return collate(column, "NOCASE")
+
+    def contains(self, column: ColumnElement[Any], text: str) -> ColumnElement[bool]:
+        """By LIKE, which takes ASCII letters in any case, and no others.
+
+        Where there are others, it finds few, and GLOB looks at those.
+        """
+        escaped = (f"\\{one}" if one in "\\%_" else one for one in text)
+        pattern = "".join(one if one.isascii() else "_" for one in escaped)
+        found = column.like(f"%{pattern}%", escape="\\")
+        if text.isascii():
+            return found
+        glob = f"*{''.join(map(_either_case, text))}*"
+        return and_(found, column.op("GLOB", is_comparison=True)(glob))
+
+    def in_detail(self, name: str) -> ColumnElement[Any]:
+        """Written out, as the index has it."""
+        return literal_column(detail_expression(name))
+
+    @contextmanager
+    def as_stored(self, connection: Connection) -> Iterator[None]:
+        """A text of SQLite's may be any bytes; that is an error everywhere else."""
+        driver = connection.connection.driver_connection
+        if driver is None:
+            raise StoreError("the connection is closed")
+        driver.text_factory = text_of
+        try:
+            yield
+        finally:
+            driver.text_factory = str
+
+
+@lru_cache(maxsize=8)
+def _insertion(table: Table, columns: tuple[str, ...]) -> str:
+    added = insert(table).compile(dialect=sqlite.dialect(), column_keys=list(columns))
+    if list(added.positiontup or ()) != list(columns):
+        raise ValueError("the columns are not in the table's order")
+    return str(added)
+
+
+def _either_case(character: str) -> str:
+    cases = {character, character.lower(), character.upper(), character.title()}
+    one = sorted(each for each in cases if len(each) == 1)
+    return f"[{''.join(one)}]" if len(one) > 1 or character in "*?[" else character

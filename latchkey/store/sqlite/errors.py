@@ -1,0 +1,35 @@
+"""Failures of SQLite, and of what is in its files, as the store's own error."""
+
+from __future__ import annotations
+
+import sqlite3
+from types import TracebackType
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from latchkey.errors import StoreError
+
+
+class _Translation:
+    """Makes every failure of the database, or of what is in it, a StoreError.
+
+    A class, since a generator takes several times as long to enter, and lookups are many.
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, (SQLAlchemyError, sqlite3.Error)):
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            raise StoreError(f"{type(cause).__name__}: {cause}") from error
+        if isinstance(error, (TypeError, ValueError, AttributeError, OverflowError)):
+            # A value that somebody put there by hand, of a type that the column does not have.
+            raise StoreError(f"a row cannot be read: {type(error).__name__}: {error}") from None
+
+
+translated = _Translation()
