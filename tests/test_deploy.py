@@ -1,0 +1,157 @@
+"""The files of deploy/, judged by the programs that read them, and used with a real service."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import time
+from http.client import HTTPConnection, HTTPSConnection
+from pathlib import Path
+
+import pytest
+
+from tests.support.service import LATCHKEY, Service, free_port
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+UNIT = DEPLOY / "systemd" / "latchkey.service"
+SITE = DEPLOY / "nginx" / "console-and-api.conf"
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="needs systemd-analyze"
+)
+needs_nginx = pytest.mark.skipif(
+    NGINX is None or shutil.which("openssl") is None, reason="needs nginx and openssl"
+)
+
+
+def ran(*command: str | Path) -> str:
+    """What a command prints; fails the test where it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@needs_systemd
+def test_the_unit_is_valid(tmp_path: Path) -> None:
+    unit = tmp_path / UNIT.name
+    text = UNIT.read_text()
+    assert "ExecStart=/opt/latchkey/bin/latchkey serve" in text
+    # systemd looks whether the program is there.
+    unit.write_text(text.replace("/opt/latchkey/bin/latchkey", str(LATCHKEY)))
+    assert UNIT.name not in ran("systemd-analyze", "verify", unit)
+
+
+@needs_systemd
+def test_the_unit_is_hardened() -> None:
+    ran("systemd-analyze", "security", "--offline=true", "--threshold=25", UNIT)
+
+
+class Nginx:
+    """nginx as a user would run it, with the site of deploy/ on free ports."""
+
+    def __init__(self, directory: Path, socket: Path) -> None:
+        self.http, self.https = free_port(), free_port()
+        certificate, key = directory / "certificate.pem", directory / "key.pem"
+        ran(
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-days", "1", "-subj", "/CN=keys.example.com"),
+            *("-addext", "subjectAltName=DNS:keys.example.com"),
+            *("-keyout", key, "-out", certificate),
+        )
+        site = SITE.read_text()
+        for given, here in (
+            ("/run/latchkey/http.sock", str(socket)),
+            ("/etc/ssl/certs/keys.example.com.pem", str(certificate)),
+            ("/etc/ssl/private/keys.example.com.key", str(key)),
+            ("listen 80;", f"listen 127.0.0.1:{self.http};"),
+            ("listen 443 ssl", f"listen 127.0.0.1:{self.https} ssl"),
+        ):
+            assert given in site
+            site = site.replace(given, here)
+        site = re.sub(r" *listen \[::\].*\n", "", site)
+        (directory / "site.conf").write_text(site)
+        # The workers have to reach the certificate and the socket of this test's user.
+        user = "user root;" if os.geteuid() == 0 else ""
+        self.config = directory / "nginx.conf"
+        self.config.write_text(
+            f"{user} daemon off; pid {directory}/nginx.pid; error_log stderr;"
+            f" events {{}} http {{ access_log off; client_body_temp_path {directory}/body;"
+            f" proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/fastcgi;"
+            f" uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;"
+            f" include {directory}/site.conf; }}"
+        )
+        self.certificate = certificate
+        assert NGINX is not None
+        ran(NGINX, "-t", "-c", self.config)
+        self.process = subprocess.Popen([NGINX, "-c", str(self.config)])
+
+    def connection(self) -> HTTPSConnection:
+        """A connection whose certificate is verified under the name of the site."""
+        context = ssl.create_default_context(cafile=str(self.certificate))
+        context.check_hostname = False
+        return HTTPSConnection("127.0.0.1", self.https, context=context, timeout=10)
+
+    def send(
+        self, path: str, headers: dict[str, str], method: str = "GET"
+    ) -> tuple[int, dict[str, str]]:
+        """The status and the headers of an answer, once nginx listens."""
+        deadline = time.monotonic() + 10
+        while True:
+            connection = self.connection()
+            try:
+                connection.request(method, path, headers={"Host": "keys.example.com", **headers})
+                answer = connection.getresponse()
+                answer.read()
+                return answer.status, {name.lower(): value for name, value in answer.getheaders()}
+            except ConnectionRefusedError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            finally:
+                connection.close()
+
+    def stop(self) -> None:
+        """End it, and wait for its end."""
+        self.process.terminate()
+        self.process.wait(10)
+
+
+@needs_nginx
+def test_the_site_serves_the_api_and_the_console(tmp_path: Path) -> None:
+    socket = tmp_path / "http.sock"
+    box = Service(
+        tmp_path,
+        LATCHKEY_TRUSTED_PROXIES="1",
+        LATCHKEY_CONSOLE_HOSTS="keys.example.com",
+        LATCHKEY_PUBLIC_URL="https://keys.example.com",
+    )
+    box.settings["LATCHKEY_BIND"] += f",unix:{socket}"
+    with box as service:
+        pair = service.create_key()
+        nginx = Nginx(tmp_path, socket)
+        try:
+            assert nginx.send("/v1/account", pair.bearer)[0] == 200
+            assert nginx.send("/v1/account", pair.headers)[0] == 200
+            assert nginx.send("/v1/account", {"Authorization": "Bearer nonsense"})[0] == 401
+            status, headers = nginx.send("/console/sign-in", {})
+            assert (status, "strict-transport-security" in headers) == (200, True)
+            assert nginx.send("/metrics", {"X-Forwarded-For": "203.0.113.9"})[0] == 200
+            redirected = HTTPConnection("127.0.0.1", nginx.http, timeout=10)
+            redirected.request("GET", "/v1/account?a=b", headers={"Host": "keys.example.com"})
+            answer = redirected.getresponse()
+            assert (answer.status, answer.getheader("Location")) == (
+                308,
+                "https://keys.example.com/v1/account?a=b",
+            )
+            redirected.close()
+            # The audit log has the address that nginx saw, not the one that the client claimed.
+            claimed = {**pair.bearer, "X-Forwarded-For": "203.0.113.9"}
+            assert nginx.send(f"/v1/api_keys/{pair.api_key}", claimed, "DELETE")[0] in (200, 204)
+        finally:
+            nginx.stop()
+        logged = service.command("audit", "list", "--key", pair.api_key, "--json").stdout
+        assert ('"address": "127.0.0.1"' in logged, "203.0.113.9" in logged) == (True, False)
