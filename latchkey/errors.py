@@ -50,6 +50,8 @@ class ApiError(LatchkeyError):
     pair_code: ClassVar[str] = "INTERNAL_ERROR"
     bearer_code: ClassVar[str | None] = None
     default_message: ClassVar[str] = "Something went wrong on our side"
+    retry_after: int | None = None
+    """After how many seconds a retry makes sense: the header Retry-After, unless None."""
 
     def __init__(self, message: str | None = None) -> None:
         self.message = message or self.default_message
@@ -63,7 +65,7 @@ class ApiError(LatchkeyError):
 
     def extra_headers(self) -> Mapping[str, str]:
         """Headers that belong to this answer, beside the common ones."""
-        return {}
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
 
     def challenge_parameters(self) -> str | None:
         """What a bearer challenge says beside the realm (RFC 6750 section 3)."""
@@ -282,9 +284,6 @@ class RateLimited(ApiError):
         self.retry_after = retry_after
         super().__init__()
 
-    def extra_headers(self) -> Mapping[str, str]:
-        return {"Retry-After": str(self.retry_after)}
-
 
 class InternalError(ApiError):
     """500: a fault of ours; the log has it, the answer does not."""
@@ -315,9 +314,7 @@ class ChangesBusy(ApiError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     pair_code = "UNAVAILABLE"
     default_message = "Other changes are waiting for the database. Try again in a moment"
-
-    def extra_headers(self) -> Mapping[str, str]:
-        return {"Retry-After": "1"}
+    retry_after = 1
 
 
 class PasswordsBusy(ApiError):
@@ -329,9 +326,7 @@ class PasswordsBusy(ApiError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     pair_code = "BUSY"
     default_message = "Others are being signed in at this moment. Try again in a moment"
-
-    def extra_headers(self) -> Mapping[str, str]:
-        return {"Retry-After": "1"}
+    retry_after = 1
 
 
 class ExportsBusy(ApiError):
@@ -340,9 +335,7 @@ class ExportsBusy(ApiError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     pair_code = "EXPORTS_BUSY"
     default_message = "Other exports are being sent at this moment. Try again when they are done"
-
-    def extra_headers(self) -> Mapping[str, str]:
-        return {"Retry-After": "10"}
+    retry_after = 10
 
 
 def envelope(error: ApiError, dialect: Dialect) -> bytes:

@@ -5,7 +5,6 @@ Each lies apart from the database: whoever copies that directory, as a backup do
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from latchkey.config import Settings, audit_key, derivation_keys, variable
 from latchkey.credentials.audit import AuditKey
 from latchkey.credentials.derivation import DerivationKey, DerivationKeys
 from latchkey.errors import ConfigurationError
-from latchkey.files.shared_places import create_private, make_directory, sync_directory
+from latchkey.files.shared_places import create_durably, make_directory
 from latchkey.store.audit_head import HeadFile, HeadUnusable, Seal
 from latchkey.store.databases import database_at
 
@@ -95,25 +94,14 @@ def make_next_audit_key_file(settings: Settings) -> Path:
 
 def make_key_file(what: str, path: Path) -> Path | None:
     """Make a file with one new key, mode 0600, durably; None where one has just been made."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         make_directory(path.parent)
-        with open(create_private(temporary), "w", encoding="ascii") as file:
-            file.write(f"{secrets.token_hex(32)}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        # A link, not a rename: it never replaces a key that another start has just made.
-        os.link(temporary, path)
-        sync_directory(path.parent)
-    except FileExistsError:
-        return None
+        made = create_durably(path, f"{secrets.token_hex(32)}\n".encode())
     except OSError as error:
         raise ConfigurationError(
             f"cannot make the {what} key file {path}: {error.strerror}"
         ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    return path if made else None
 
 
 def _require_apart(settings: Settings, field: str) -> None:

@@ -46,8 +46,8 @@ ELSEWHERE = {
         "app/latchkey_service/api/health.py: health.open",
         "app/latchkey_service/api/metrics.py: metrics.open",
         "app/latchkey_service/server/master.py: ServiceSegment.open",
-        "app/latchkey_service/cli/audit.py: seal.head.replace",
-        "app/latchkey_service/restoring.py: seal.head.replace",
+        "latchkey/credentials/publishing.py: self._heads.replace",
+        "latchkey/store/audit.py: self._seal.head.replace",
         "latchkey/assembly.py: ServiceSegment.open",
         "latchkey/flask/start_check.py: app.url_map.bind",
         "latchkey/store/sqlite/connections.py: self._reader.connect",
@@ -57,7 +57,6 @@ ELSEWHERE = {
         "app/latchkey_service/cli/streams.py: open(descriptor)",
         "app/latchkey_service/restoring.py: open(open_regular(path))",
         "latchkey/config.py: open(open_regular(path))",
-        "latchkey/key_files.py: open(create_private(temporary))",
         "latchkey/store/audit_head.py: open(open_regular(self.path))",
         "latchkey/store/sqlite/restore.py: open(open_regular(restored))",
         "latchkey/store/sqlite/backup.py: os.fchown",
@@ -78,14 +77,12 @@ ELSEWHERE = {
         "app/latchkey_service/server/listening.py: tried.bind",
     },
     "a new name for a draft of this process, given only where no file has it": {
-        "latchkey/key_files.py: os.link",
         "latchkey/store/sqlite/backup.py: os.link",
         "latchkey/store/sqlite/restore.py: os.link",
     },
     "a draft of this process under a random name, or a key file that it has just made": {
         "app/latchkey_service/cli/audit.py: path.unlink",
         "app/latchkey_service/restoring.py: draft.with_name(f'{draft.name}{suffix}').unlink",
-        "latchkey/key_files.py: temporary.unlink",
         "latchkey/store/sqlite/backup.py: draft.unlink",
     },
     "names in the database's directory, moved while no service runs; a link is moved as such": {

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latchkey.errors import ServiceUnreachable
-from latchkey.files.locks import LockHeld, lock_within
+from latchkey.files.locks import LockHeld, lock_within, try_lock
 from latchkey.files.shared_places import open_lock
 
 
@@ -45,11 +45,11 @@ class ServiceLock:
 
     def take(self) -> bool:
         """Have it alone, if nobody else holds it."""
-        return self._try(fcntl.LOCK_EX)
+        return try_lock(self._descriptor)
 
     def share(self) -> bool:
         """Hold it with other services, unless somebody has it alone."""
-        return self._try(fcntl.LOCK_SH)
+        return try_lock(self._descriptor, fcntl.LOCK_SH)
 
     def share_after_taking(self) -> None:
         """Let others in again; raises ServiceUnreachable where a command then keeps it for long."""
@@ -57,13 +57,6 @@ class ServiceLock:
             lock_within(self._descriptor, _PATIENCE, fcntl.LOCK_SH)
         except LockHeld:
             raise ServiceUnreachable("a command keeps the lock of the service") from None
-
-    def _try(self, kind: int) -> bool:
-        try:
-            fcntl.flock(self._descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
     def read(self) -> SegmentRecord | None:
         """What the service says of itself; None where that is nothing, or not written yet."""

@@ -16,7 +16,8 @@ import shlex
 import socket
 import stat
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PRIVATE = 0o600
@@ -156,6 +157,29 @@ def replace_durably(path: Path, content: bytes) -> None:
     former = _status(path)
     if former is not None and os.geteuid() not in (0, former.st_uid):
         raise UnsafeFile(path, f"belongs to user {user_name(former.st_uid)}: run this as that user")
+    with _draft_of(path, content, former) as draft:
+        draft.replace(path)
+        sync_directory(path.parent)
+
+
+def create_durably(path: Path, content: bytes) -> bool:
+    """Make a file with this content, mode 0600; False where a file has the name already.
+
+    A reader finds the whole file or none. Raises OSError.
+    """
+    with _draft_of(path, content) as draft:
+        try:
+            # A link, not a rename: it never replaces a file that another process has just made.
+            os.link(draft, path)
+        except FileExistsError:
+            return False
+        sync_directory(path.parent)
+    return True
+
+
+@contextmanager
+def _draft_of(path: Path, content: bytes, former: os.stat_result | None = None) -> Iterator[Path]:
+    """A synced file with this content beside a path, which is removed at the end."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         descriptor = create_private(draft)
@@ -165,8 +189,7 @@ def replace_durably(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(descriptor)
-        draft.replace(path)
-        sync_directory(path.parent)
+        yield draft
     finally:
         draft.unlink(missing_ok=True)
 

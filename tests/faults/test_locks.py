@@ -21,10 +21,11 @@ FLOCK = (
     "fcntl.flock(lock, fcntl.LOCK_EX)"
 )
 
-pytestmark = pytest.mark.attack
 WRITE_LOCK = "c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE')"
 THREADS = 6
 CHANGES = 14
+
+pytestmark = pytest.mark.attack
 
 
 def test_the_lock_of_the_audit_head(start_service: Callable[..., Service]) -> None:
