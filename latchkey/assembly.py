@@ -31,6 +31,7 @@ from latchkey.check.authenticator import Authenticator
 from latchkey.check.open_routes import NOTHING_OPEN, OpenRoutes
 from latchkey.config import Settings, load_settings
 from latchkey.credentials.derivation import DerivationKeys
+from latchkey.credentials.kinds import Sources
 from latchkey.credentials.models import Principal
 from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import CredentialService
@@ -95,13 +96,11 @@ class Latchkey:
         publisher = Publisher(store.audit, shared.invalidate, replay.note)
         flush = Flush(store.usage, store.invalidations, shared, tallies)
         authenticator = Authenticator(
-            store.verifier,
-            derivation,
+            Sources(derivation, store.verifier, store.imported.verifier, shared.may_be_imported),
             shared,
             backend=settings.cache_backend,
             cache_size=settings.cache_size,
             cache_ttl=settings.cache_ttl,
-            find_imported=store.imported.verifier,
         )
 
         def learn_imported() -> None:

@@ -17,10 +17,16 @@ from latchkey.check._check import Check
 from latchkey.check._gate import Gate
 from latchkey.check._latency import Latency
 from latchkey.check.authenticator import Authenticator
-from latchkey.check.headers import bearer_presented, dialect_of, dialect_of_path, read_credential
+from latchkey.check.headers import (
+    bearer_presented,
+    dialect_of,
+    dialect_of_path,
+    read_credential,
+    read_plain,
+)
 from latchkey.check.mistakes import explain
 from latchkey.check.open_routes import NOTHING_OPEN, OpenRoutes
-from latchkey.credentials.tokens import is_foreign_token, lookup_key
+from latchkey.credentials.kinds import kind_of_bearer
 from latchkey.errors import (
     ApiError,
     ConfigurationError,
@@ -158,14 +164,15 @@ class Policy:
     ) -> Iterable[bytes] | None:
         """The same for a secret that was read, and looked for in the caches, by compiled code."""
         authenticator = self._authenticator
-        if not authenticator.is_derived(secret):
-            if "HTTP_AUTHORIZATION" in environ and is_foreign_token(secret):
+        presented = read_plain(secret)
+        if not authenticator.is_proven(presented):
+            if "HTTP_AUTHORIZATION" in environ and kind_of_bearer(secret) is not presented.kind:
                 # Our form, but not our checksum: it may be another system's.
                 return self.examine(environ, start_response)
             # Told apart without raising anything: these come in floods.
             return self._refuse(_INVALID, environ, start_response)
         try:
-            principal = authenticator.ask_derived(lookup_key(secret), secret, digest)
+            principal = authenticator.ask(presented, digest)
         except ApiError as error:
             return self._refuse(error, environ, start_response)
         self._check.admit(environ, principal)

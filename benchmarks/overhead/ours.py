@@ -30,6 +30,7 @@ from latchkey.check.authenticator import Authenticator
 from latchkey.check.cache_levels import Backend
 from latchkey.credentials.audit import Actor, AuditKey
 from latchkey.credentials.derivation import DerivationKey, DerivationKeys
+from latchkey.credentials.kinds import Sources
 from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import CredentialService
 from latchkey.credentials.tokens import lookup_key, new_api_key
@@ -165,8 +166,7 @@ class Ours:
         cache_size: int = 100_000,
     ) -> Authenticator:
         return Authenticator(
-            self.store.verifier,
-            self._keys,
+            Sources(self._keys, self.store.verifier),
             shared or self._shared,
             backend=backend,
             cache_size=cache_size,

@@ -28,6 +28,7 @@ from latchkey.box.counted import Count
 from latchkey.box.shared import SMALLEST, SharedState
 from latchkey.check.authenticator import Authenticator
 from latchkey.credentials.derivation import DerivationKeys
+from latchkey.credentials.kinds import Sources
 from latchkey.store.databases import database_at
 
 ROOMY = 32 << 20
@@ -72,9 +73,8 @@ class _Subject:
         self._secrets = self._in_turn()
         self.store = database_at(f"sqlite:///{path}").open_store()
         self.shared = shared
-        authenticator = Authenticator(
-            self.store.verifier, DerivationKeys([self._maker], []), shared, cache_size=1
-        )
+        sources = Sources(DerivationKeys([self._maker], []), self.store.verifier)
+        authenticator = Authenticator(sources, shared, cache_size=1)
         self._application = wsgi.middleware(_answer, authenticator)
 
     def _in_turn(self) -> Iterator[str]:

@@ -11,7 +11,6 @@ import os
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from enum import IntEnum, auto
 
 from fastcache.shared import (
@@ -28,7 +27,7 @@ from fastcache.shared import (
 )
 from latchkey.box.counted import Count, Use
 from latchkey.box.worker_metrics import BLOCK_SIZE, Block, Blocks
-from latchkey.credentials.tokens import is_token_hash
+from latchkey.credentials.kinds import IMPORTED, kind_of_lookup
 
 STRIPES = 4_096
 SMALLEST = 5 << 20
@@ -168,15 +167,13 @@ class SharedState:
 
         That of an imported token, whose stripe ends what was known of it before, may be new.
         """
-        if is_token_hash(lookup):
-            # A row of the log that somebody wrote by hand may name anything.
-            with suppress(ValueError):
-                self.imported.add(bytes.fromhex(lookup))
+        if kind_of_lookup(lookup) is IMPORTED:
+            self.imported.add(bytes.fromhex(lookup))
         self.stripes.invalidate(lookup)
 
-    def may_be_imported(self, lookup: str) -> bool:
-        """Whether an imported token may have this lookup key; never no where one has."""
-        return not self.knows_imported or bytes.fromhex(lookup) in self.imported
+    def may_be_imported(self, token_hash: bytes) -> bool:
+        """Whether an imported token may have this SHA-256; never no where one has."""
+        return not self.knows_imported or token_hash in self.imported
 
     def learn_imported(self, token_hashes: Iterable[bytes]) -> None:
         """Have every imported token be told from others, by the SHA-256 of all there are."""

@@ -1,10 +1,10 @@
 """The authenticator: from a presented credential to a principal, or to a refusal.
 
 The order of its steps keeps the promises of the contract. A digest that matches a fresh entry is
-a hit, in the worker's own cache or in the one that the workers share. Everything else is checked
-against the derivation keys first, so a forged secret ends there, by the same steps whether or not
-its key exists, and never reaches the database. Only what a listed key really made may ask: first
-what is remembered as unknown, then the store, once for all threads.
+a hit, in the worker's own cache or in the one that the workers share. Everything else has to give
+the proof of its kind first: a secret is checked against the derivation keys, so a forged one ends
+there, by the same steps whether or not its key exists, and never reaches the database. Only what
+gave its proof may ask: first what is remembered as unknown, then the store, once for all threads.
 
 Coherence: every entry keeps the generation (ticket) that its stripe had *before* the database was
 read, in whatever cache it lies, and counts only while the stripe still has it. To invalidate is to
@@ -31,10 +31,9 @@ from latchkey.check.cache_levels import (
 )
 from latchkey.check.flights import SingleFlight
 from latchkey.check.headers import Presented
-from latchkey.credentials._proof import proof_in
-from latchkey.credentials.derivation import DerivationKeys
-from latchkey.credentials.models import Principal, Verifier
-from latchkey.credentials.tokens import api_key_of, hash_secret, is_token_hash, lookup_key
+from latchkey.credentials.kinds import Proof, Sources
+from latchkey.credentials.models import Principal
+from latchkey.credentials.tokens import hash_secret
 from latchkey.errors import ExpiredCredential, InvalidCredential, RevokedCredential, StoreError
 
 UNKNOWN_TTL = 10.0
@@ -50,32 +49,27 @@ class Authenticator:
 
     def __init__(
         self,
-        find: Callable[[str], Verifier | None],
-        derivation: DerivationKeys,
+        sources: Sources,
         shared: SharedState,
         *,
         backend: Backend = "fastcache",
         cache_size: int = 100_000,
         cache_ttl: float = 300.0,
-        find_imported: Callable[[bytes], Verifier | None] | None = None,
         timer: Callable[[], int] = time.monotonic_ns,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """``find`` reads what a key's secret is checked against, and may raise StoreError.
+        """``sources`` are what each kind of credentials is checked against.
 
-        ``find_imported`` does so by the SHA-256 of an imported token; without it there are none.
         ``cache_ttl`` is in seconds; ``timer`` gives nanoseconds of CLOCK_MONOTONIC, ``clock``
         nanoseconds since 1970. Only the backend ``fastcache`` uses the cache between workers.
         """
-        self._find = find
-        self._find_imported = find_imported
-        self._derivation = derivation
+        self._sources = sources
         self.shared = shared
         self._block = shared.claim_block()
         self.counters = self._block.counters
         self.counts_alone = self._block.alone
         self.latencies = self._block.latencies
-        self.digest = shared.digest_for(derivation.ids)
+        self.digest = shared.digest_for(sources.derivation.ids)
         self._cache_ttl = round(cache_ttl * _SECOND)
         self._unknown_ttl = min(round(UNKNOWN_TTL * _SECOND), self._cache_ttl)
         self._timer = timer
@@ -98,7 +92,7 @@ class Authenticator:
         Raises InvalidCredential, RevokedCredential or ExpiredCredential, and StoreError where the
         database was needed and failed; that is never remembered.
         """
-        lookup, secret = presented
+        kind, lookup, secret = presented
         digest = self.digest.digest(secret)
         entry = self.known.get(lookup)
         expected = _NO_DIGEST if entry is None else entry.digest
@@ -106,40 +100,30 @@ class Authenticator:
             if self._is_fresh(entry, lookup):
                 self.counters.add(Count.CACHE_HIT)
                 return self._judge(entry)
-        if is_token_hash(lookup):
-            if not self._may_be_imported(lookup):
-                raise InvalidCredential
-            return self.ask_derived(lookup, secret, digest)
-        if self._between is not None:
+        if self._between is not None and kind.is_shared:
             entry = self._between.get(lookup, digest)
             if entry is not None and self._is_fresh(entry, lookup):
                 self.known.put(lookup, entry)
                 self.counters.add(Count.SHARED_HIT)
                 return self._judge(entry)
-        return self.ask(lookup, secret, digest)
+        if not self.is_proven(presented):
+            raise InvalidCredential
+        return self.ask(presented, digest)
 
-    def ask(self, lookup: str, secret: str, digest: bytes) -> Principal:
-        """``authenticate`` for a secret that no cache of good ones has; it may be malformed.
+    def is_proven(self, presented: Presented) -> bool:
+        """Whether a credential gives the proof of its kind: if not, it is none."""
+        kind, lookup, secret = presented
+        proof = kind.proof(lookup, secret, self._sources)
+        if proof is Proof.FORGED:
+            self.counters.add(Count.FORGED)
+        return proof is Proof.GIVEN
+
+    def ask(self, presented: Presented, digest: bytes) -> Principal:
+        """``authenticate`` for what ``is_proven``, and no cache of good ones has.
 
         ``digest`` is that of ``self.digest``.
         """
-        if not self.is_derived(secret):
-            raise InvalidCredential
-        return self.ask_derived(lookup, secret, digest)
-
-    def is_derived(self, secret: str) -> bool:
-        """Whether one of the listed derivation keys made this text: if not, it is no credential."""
-        mac = proof_in(secret)
-        if mac is None:
-            return False
-        if self._derivation.maker_of_proof(api_key_of(lookup_key(secret)), mac) is None:
-            self.counters.add(Count.FORGED)
-            return False
-        return True
-
-    def ask_derived(self, lookup: str, secret: str, digest: bytes) -> Principal:
-        """``ask`` for what ``is_derived``, or may be imported."""
-        return self._judge(self._find_out(lookup, secret, digest))
+        return self._judge(self._find_out(presented, digest))
 
     def report(self) -> None:
         """Show in the worker's block what its caches hold and have pushed out until now."""
@@ -150,8 +134,9 @@ class Authenticator:
         """End everything remembered under a lookup key: the one function that invalidates."""
         self.shared.invalidate(lookup)
 
-    def _find_out(self, lookup: str, secret: str, digest: bytes) -> Entry:
-        """What no cache of good ones has and is derived: is it known to be unknown? The store."""
+    def _find_out(self, presented: Presented, digest: bytes) -> Entry:
+        """What no cache of good ones has and is proven: is it known to be unknown? The store."""
+        lookup = presented.lookup
         self.counters.add(Count.CACHE_MISS)
         if self._between is not None:
             self.counters.add(Count.SHARED_MISS)
@@ -163,18 +148,19 @@ class Authenticator:
         found = self._flights.fly(
             digest,
             lambda _: self._stripes.generation(lookup),
-            lambda _, ticket: self._load(lookup, secret, digest, ticket),
+            lambda _, ticket: self._load(presented, digest, ticket),
         )
         if isinstance(found, Unknown):
             raise InvalidCredential
         return found
 
-    def _load(self, lookup: str, secret: str, digest: bytes, ticket: int) -> Entry | Unknown:
+    def _load(self, presented: Presented, digest: bytes, ticket: int) -> Entry | Unknown:
         """What the store says of a secret, read after the ticket was loaded and the time taken.
 
         It is remembered before the flight lands, and looked for first: whoever missed the cache
         before that, and takes off after it, must not read again.
         """
+        kind, lookup, secret = presented
         entry = self.known.get(lookup)
         if entry is not None and entry.ticket == ticket and self._timer() < entry.deadline:
             if hmac.compare_digest(entry.digest, digest):
@@ -185,7 +171,7 @@ class Authenticator:
         read_at = self._timer()
         self.counters.add(Count.STORE_SELECT)
         try:
-            verifier = self._read(lookup)
+            verifier = kind.find(lookup, self._sources)
         except StoreError:
             self.counters.add(Count.STORE_ERROR)
             raise
@@ -201,19 +187,9 @@ class Authenticator:
             revoked=verifier.revoked,
         )
         self.known.put(lookup, entry)
-        # A record of the shared cache has a key's id for its name, which a token's hash is not.
-        if self._between is not None and not is_token_hash(lookup):
+        if self._between is not None and kind.is_shared:
             self._between.put(lookup, entry)
         return entry
-
-    def _may_be_imported(self, lookup: str) -> bool:
-        """Whether the store may know a foreign token; never no where it does."""
-        return self._find_imported is not None and self.shared.may_be_imported(lookup)
-
-    def _read(self, lookup: str) -> Verifier | None:
-        if not is_token_hash(lookup):
-            return self._find(api_key_of(lookup))
-        return None if self._find_imported is None else self._find_imported(bytes.fromhex(lookup))
 
     def _is_fresh(self, entry: Entry | Unknown, lookup: str) -> bool:
         return self._stripes.generation(lookup) == entry.ticket and self._timer() < entry.deadline

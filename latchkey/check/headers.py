@@ -10,27 +10,20 @@ from typing import NamedTuple
 from wsgiref.types import WSGIEnvironment
 
 from latchkey.check._headers import has_pair_family
-from latchkey.credentials.tokens import (
-    foreign_lookup_key,
-    has_api_key_shape,
-    has_secret_shape,
-    is_foreign_token,
-    lookup_key,
-)
+from latchkey.credentials.kinds import DERIVED, Kind, kind_of_bearer
+from latchkey.credentials.tokens import has_api_key_shape, has_secret_shape, lookup_key
 from latchkey.errors import Dialect, InvalidCredential, InvalidRequest, MissingCredential
 
 
 class Presented(NamedTuple):
-    """A credential as presented: well-shaped, so that ``lookup`` names an id; not verified.
+    """A credential as presented, not verified: its kind, what it is known by, and its secret."""
 
-    Of a bearer token that is none of ours, ``lookup`` is its SHA-256 in hex.
-    """
-
+    kind: Kind
     lookup: str
     secret: str
 
     def __repr__(self) -> str:
-        return f"Presented({self.lookup!r})"
+        return f"Presented({self.kind!r}, {self.lookup!r})"
 
 
 def read_credential(environ: WSGIEnvironment) -> Presented:
@@ -55,22 +48,23 @@ def read_credential(environ: WSGIEnvironment) -> Presented:
         raise MissingCredential
     if not has_secret_shape(secret) or not has_api_key_shape(api_key):
         raise InvalidCredential
-    lookup = lookup_key(secret)
-    if lookup_key(api_key) != lookup:
+    presented = read_plain(secret)
+    if lookup_key(api_key) != presented.lookup:
         raise InvalidCredential
-    return Presented(lookup, secret)
+    return presented
+
+
+def read_plain(secret: str) -> Presented:
+    """The secret of a key, of its length at least: what compiled code reads, and in a pair."""
+    return Presented(DERIVED, DERIVED.lookup(secret), secret)
 
 
 def read_bearer(token: str) -> Presented:
-    """What a bearer token may be: a secret of ours, or one that was imported, by its hash.
-
-    Raises InvalidCredential for what is neither.
-    """
-    if is_foreign_token(token):
-        return Presented(foreign_lookup_key(token), token)
-    if not has_secret_shape(token):
+    """What a bearer token is taken for; raises InvalidCredential for what is of no kind."""
+    kind = kind_of_bearer(token)
+    if kind is None:
         raise InvalidCredential
-    return Presented(lookup_key(token), token)
+    return Presented(kind, kind.lookup(token), token)
 
 
 def dialect_of(environ: WSGIEnvironment, bearer: bool) -> Dialect:

@@ -21,9 +21,9 @@ SIGHTINGS_KEPT = 4
 
 
 def lookup_of(origin: Origin, api_key: str, secret_hash: bytes) -> str:
-    """The public part of a key that its secret contains; of an imported one, its token's hash.
+    """What a stored credential is known by, as its kind has it for a token.
 
-    The two never meet: one has 27 characters, the other 64.
+    The public part of a key that its secret contains; of an imported one, its token's hash.
     """
     return api_key[3:] if origin == "derived" else secret_hash.hex()
 

@@ -21,12 +21,10 @@ from latchkey.credentials.models import Mode
 
 API_KEY_LENGTH = 30
 SECRET_LENGTH = 79
-LONGEST_FOREIGN = 512
 API_KEY_PATTERN = r"^ak_(live|test)_[0-9A-Za-z]{22}$"
 SECRET_PATTERN = r"^sk_(live|test)_[0-9A-Za-z]{71}$"  # noqa: S105 - a form, not a secret
 
 _SEED_LABEL = b"latchkey.v1.seed:"
-_FOREIGN_LOOKUP_LENGTH = 64
 _PREFIX_LENGTH = 8
 _ID_LENGTH = 22
 _ID_BYTES = 16
@@ -139,30 +137,6 @@ def read_secret(text: str) -> SecretParts:
     if mac is None:
         raise MalformedToken("not a well-formed API secret")
     return SecretParts(api_key_of(lookup_key(text)), mac)
-
-
-def is_foreign_token(text: str) -> bool:
-    """Whether a bearer token may be one that was imported: none of ours, but a fit text.
-
-    What has our form and a right checksum only ever is ours, whatever its hash.
-    """
-    return (
-        0 < len(text) <= LONGEST_FOREIGN
-        and text.isascii()
-        and text.isprintable()
-        and " " not in text
-        and (not has_secret_shape(text) or proof_in(text) is None)
-    )
-
-
-def foreign_lookup_key(token: str) -> str:
-    """What caches know an imported token by: its SHA-256, in 64 hex digits."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def is_token_hash(lookup: str) -> bool:
-    """Whether a lookup key is that of an imported token: its length tells it from one of ours."""
-    return len(lookup) == _FOREIGN_LOOKUP_LENGTH
 
 
 def redact_secrets(text: str) -> str:

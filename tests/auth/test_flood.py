@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from latchkey import Latchkey
-from latchkey.check.headers import Presented
 from latchkey.config import load_settings
-from latchkey.credentials.tokens import compose_secret, lookup_key, new_api_key
+from latchkey.credentials.tokens import compose_secret, new_api_key
 from latchkey.errors import InvalidCredential
 from latchkey.store.sqlite.lookup import SqliteLookup
 from tests.support.audited import TESTER, audit_files
+from tests.support.auth.worker import presented
 from tests.support.database import connections_of, new_database
 from tests.support.service import Pair, Service
 from tests.support.thread_switching import switching_every
@@ -73,10 +73,6 @@ def often_switching() -> Iterator[None]:
     """Threads that take turns every few instructions, so that each gap is met."""
     with switching_every(1e-6):
         yield
-
-
-def presented(secret: str) -> Presented:
-    return Presented(lookup_key(secret), secret)
 
 
 def at_once(act: Callable[[], object]) -> list[object]:

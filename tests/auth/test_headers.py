@@ -16,7 +16,7 @@ from latchkey.check.headers import (
     dialect_of_path,
     read_credential,
 )
-from latchkey.credentials.tokens import is_foreign_token
+from latchkey.credentials.kinds import DERIVED, IMPORTED
 from latchkey.errors import (
     ApiError,
     InvalidCredential,
@@ -29,7 +29,7 @@ KEY = reference.make_api_key("live", 2**100)
 SECRET = reference.make_secret(KEY, bytes(range(32)))
 OTHER_KEY = reference.make_api_key("live", 2**100 + 1)
 TEST_KEY = KEY.replace("live", "test")
-GOOD = Presented(KEY[3:], SECRET)
+GOOD = Presented(DERIVED, KEY[3:], SECRET)
 
 
 def environ(
@@ -149,7 +149,7 @@ WRONG_CHECKSUM = SECRET[:-1] + ("0" if SECRET[-1] != "0" else "1")
 )
 def test_a_bearer_that_is_none_of_ours_may_be_imported(token: str) -> None:
     """It is known by its SHA-256, as whoever imported it gave it to us."""
-    known = Presented(hashlib.sha256(token.encode()).hexdigest(), token)
+    known = Presented(IMPORTED, hashlib.sha256(token.encode()).hexdigest(), token)
     assert outcome(environ(f"Bearer {token}")) == known
     assert token not in repr(known)
 
@@ -244,7 +244,7 @@ def test_only_our_errors_come_out(
         message = refusal.message
     else:
         # What is presented is well-shaped, and was really there, once.
-        if is_foreign_token(presented.secret):
+        if presented.kind is IMPORTED:
             assert presented.lookup == hashlib.sha256(presented.secret.encode()).hexdigest()
         else:
             assert len(presented.secret) == 79

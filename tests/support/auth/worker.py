@@ -22,8 +22,9 @@ from latchkey.box.shared import SharedState
 from latchkey.box.throttle import FailureThrottle
 from latchkey.check.authenticator import Authenticator
 from latchkey.check.cache_levels import Backend
-from latchkey.check.headers import Presented
+from latchkey.check.headers import Presented, read_plain
 from latchkey.credentials.derivation import DerivationKey, DerivationKeys
+from latchkey.credentials.kinds import Sources
 from latchkey.credentials.models import Principal, Verifier
 from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import CredentialService
@@ -123,8 +124,7 @@ class Worker:
         self.timer = Time(1_000_000.0)
         self.clock = Time(time.time())
         self.authenticator = Authenticator(
-            self.reads,
-            self.keys,
+            Sources(self.keys, self.reads),
             shared or SharedState.private(),
             backend=backend,
             cache_size=cache_size,
@@ -233,7 +233,7 @@ def api_key(secret: str) -> str:
 
 
 def presented(secret: str) -> Presented:
-    return Presented(lookup_key(secret), secret)
+    return read_plain(secret)
 
 
 def derive(key: DerivationKey, of: str | None = None) -> str:

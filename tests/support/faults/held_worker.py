@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,12 +55,12 @@ def _hold(directory: Path, point: str, api_key: str) -> None:
 
 def hold_on_order(latchkey: Latchkey, directory: Path) -> None:
     """Have the parts of a worker stop at the points that are asked for."""
-    find, invalidate = latchkey.authenticator._find, latchkey.publisher._invalidate
+    sources, invalidate = latchkey.authenticator._sources, latchkey.publisher._invalidate
     assert invalidate is not None
 
     def held_find(api_key: str) -> Verifier | None:
         _hold(directory, BEFORE, api_key)
-        found = find(api_key)
+        found = sources.find(api_key)
         _hold(directory, AFTER, api_key)
         return found
 
@@ -68,13 +68,8 @@ def hold_on_order(latchkey: Latchkey, directory: Path) -> None:
         _hold(directory, COMMITTED, f"ak_{lookup}")
         invalidate(lookup)
 
-    _replace(latchkey.authenticator, "_find", held_find)
-    _replace(latchkey.publisher, "_invalidate", held_invalidate)
-
-
-def _replace(part: object, name: str, function: Callable[..., object]) -> None:
-    assert callable(getattr(part, name))
-    setattr(part, name, function)
+    latchkey.authenticator._sources = replace(sources, find=held_find)
+    latchkey.publisher._invalidate = held_invalidate
 
 
 class _Quiet(WSGIRequestHandler):
