@@ -280,6 +280,8 @@ class RateLimited(ApiError):
     pair_code = "RATE_LIMITED"
     default_message = "Too many invalid credentials from this address; try again later"
 
+    retry_after: int
+
     def __init__(self, retry_after: int) -> None:
         self.retry_after = retry_after
         super().__init__()
