@@ -9,6 +9,7 @@ import signal
 import stat
 import threading
 from collections.abc import Iterator
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -247,8 +248,8 @@ def test_removed_by_the_last_holder_only(path: Path) -> None:
 
 
 def test_of_two_that_leave_at_once_one_removes_it(path: Path) -> None:
-    """In every order of their two steps: letting go, and looking whether anybody else holds it."""
-    for order in ("aabb", "abab", "abba", "bbaa", "baba", "baab"):
+    """In every order of their steps: letting go, looking whether anybody else holds it, closing."""
+    for order in sorted({"".join(order) for order in permutations("aaabbb")}):
         first = Segment.create(path, REGIONS)
         handles = {"a": first, "b": Segment.attach(path)}
         left = {name: _leaving(handle) for name, handle in handles.items()}
@@ -260,7 +261,7 @@ def test_of_two_that_leave_at_once_one_removes_it(path: Path) -> None:
 
 
 def _leaving(segment: Segment) -> Iterator[bool | None]:
-    """`leave`, in its two steps, by a thread that waits between them."""
+    """`leave`, in its three steps, by a thread that waits between them."""
     step, done = threading.Semaphore(0), threading.Semaphore(0)
     result: list[bool] = []
     remove_alone = segment._remove_alone
@@ -268,7 +269,10 @@ def _leaving(segment: Segment) -> Iterator[bool | None]:
     def second_step() -> bool:
         done.release()
         step.acquire()
-        return remove_alone()
+        removed = remove_alone()
+        done.release()
+        step.acquire()
+        return removed
 
     segment._remove_alone = second_step  # type: ignore[method-assign]
 
@@ -279,7 +283,7 @@ def _leaving(segment: Segment) -> Iterator[bool | None]:
 
     thread = threading.Thread(target=work)
     thread.start()
-    for _ in range(2):
+    for _ in range(3):
         step.release()
         done.acquire()
         yield result[0] if result else None
