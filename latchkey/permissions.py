@@ -19,13 +19,15 @@ def weaknesses(settings: Settings) -> list[str]:
     files = _files(settings)
     addresses = parse_addresses(settings.bind)
     sockets = [Path(one.path) for one in addresses if isinstance(one, UnixAddress)]
-    places = [path.resolve().parent for path in (*files, *sockets)]
-    directories = dict.fromkeys(
-        directory
-        for place in (*places, settings.shared_memory.resolve())
-        for directory in (place, *place.parents)
-    )
-    found = [*map(file_weakness, files), *map(directory_weakness, directories)]
+    own = dict.fromkeys(path.resolve().parent for path in files)
+    # These may be sticky, as /dev/shm is: names there are random, or refused where they are taken.
+    others = [settings.shared_memory.resolve(), *(path.resolve().parent for path in sockets)]
+    above = [directory for place in (*own, *others) for directory in place.parents]
+    found = [
+        *map(file_weakness, files),
+        *(directory_weakness(place, may_be_sticky=False) for place in own),
+        *(directory_weakness(one) for one in dict.fromkeys((*others, *above)) if one not in own),
+    ]
     return [line for line in found if line is not None]
 
 

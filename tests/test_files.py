@@ -113,7 +113,7 @@ def test_a_planted_name_beside_a_database_is_not_opened(
 def test_a_pipe_is_no_backup(box: Service) -> None:
     os.mkfifo(box.directory / "pipe")
     line = one_line(fails(box, "restore", "pipe", "--yes"))
-    assert line.endswith("pipe is no backup: is not a regular file")
+    assert line.endswith("pipe: is not a regular file")
 
 
 @as_root
@@ -238,6 +238,15 @@ def test_a_directory_that_others_write_to_is_named(tmp_path: Path, mode: int, we
         assert said.endswith(f"chmod go-w {path}")
         path.chmod(0o755)
         assert directory_weakness(path) is None
+
+
+def test_a_sticky_directory_is_named_where_names_can_be_foreseen(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    said = directory_weakness(tmp_path, may_be_sticky=False)
+    assert said is not None
+    assert "others can put files into it" in said
+    tmp_path.chmod(0o1755)
+    assert directory_weakness(tmp_path, may_be_sticky=False) is None
 
 
 @as_root

@@ -100,6 +100,19 @@ def test_a_key_that_cannot_be_used_refuses_the_start_with_one_line(
         assert line.endswith(f"chmod 600 {path}")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+@pytest.mark.parametrize("name", ["audit.key", "derivation.key"])
+def test_a_key_that_another_user_could_have_put_there_is_not_used(box: Service, name: str) -> None:
+    path = box.directory / "secrets" / name
+    path.parent.chmod(0o1777)
+    os.chown(path, 65534, 65534)
+    done = box.command("serve", check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert f"{path}: belongs to user nobody" in line
+    assert line.endswith(f"chown root {path}")
+
+
 def test_an_audit_key_that_breaks_while_serving_does_not_stop_a_reload(box: Service) -> None:
     with box:
         box.issue()

@@ -56,7 +56,7 @@ ELSEWHERE = {
     "a descriptor, opened by the deciding module": {
         "app/latchkey_service/cli/streams.py: open(descriptor)",
         "app/latchkey_service/restoring.py: open(open_regular(path))",
-        "latchkey/config.py: open(open_regular(path))",
+        "latchkey/config.py: open(open_regular(path, trusted=True))",
         "latchkey/store/audit_head.py: open(open_regular(self.path))",
         "latchkey/store/sqlite/restore.py: open(open_regular(restored))",
         "latchkey/store/sqlite/backup.py: os.fchown",
@@ -89,11 +89,8 @@ ELSEWHERE = {
         "latchkey/store/sqlite/restore.py: beside.rename",
         "latchkey/store/sqlite/restore.py: restored.rename",
     },
-    "SQLite's own opening, of a regular file: made or looked at before by the deciding module": {
-        "latchkey/store/sqlite/backup.py: sqlite3.connect",
-        "latchkey/store/sqlite/engines.py: sqlite3.connect",
-        "latchkey/store/sqlite/migrate.py: sqlite3.connect",
-        "latchkey/store/sqlite/upgrade.py: sqlite3.connect",
+    "SQLite's own opening, of what the deciding module has looked at": {
+        "latchkey/store/sqlite/opening.py: sqlite3.connect",
     },
     "the name of a segment, while this process alone holds the file that it leads to": {
         "fastcache/shared/segment.py: os.unlink",

@@ -26,7 +26,7 @@ from latchkey.key_files import load_derivation, load_seal
 from latchkey.store.audit_head import HeadUnusable, Seal
 from latchkey.store.databases import database_at
 from latchkey.store.sqlite.backup import BackupFailed, back_up, check_backup
-from latchkey.store.sqlite.location import database_path, database_url
+from latchkey.store.sqlite.location import BESIDE, database_path, database_url
 from latchkey.store.sqlite.migrate import migrate
 from latchkey.store.sqlite.restore import (
     Carried,
@@ -107,7 +107,7 @@ def restore(settings: Settings, backup: Path, questions: Questions) -> Restored:
         except OSError as error:
             raise ConfigurationError(f"{error.filename or database}: {error.strerror}") from None
         finally:
-            for suffix in ("", "-wal", "-shm", ".migration-lock"):
+            for suffix in ("", *BESIDE, ".migration-lock"):
                 draft.with_name(f"{draft.name}{suffix}").unlink(missing_ok=True)
         _publish(settings, seal, written)
     return Restored(carried, aside if there else None)

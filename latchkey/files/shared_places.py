@@ -71,15 +71,20 @@ def create_private(path: Path) -> int:
     return descriptor
 
 
-def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
+def open_regular(path: Path, flags: int = os.O_RDONLY, *, trusted: bool = False) -> int:
     """Open a regular file that is there, also through links; for files that a setting names.
 
     ``flags`` are O_RDONLY or O_RDWR. Raises UnsafeFile for another kind of file, such as a pipe,
-    without waiting; OSError.
+    without waiting, and with ``trusted`` for a file that another user could have put there;
+    OSError.
     """
     descriptor = os.open(path, flags | (_OPEN & ~os.O_NOFOLLOW))
     try:
-        _require_regular(os.fstat(descriptor), path)
+        found = os.fstat(descriptor)
+        if trusted:
+            _require_trusted(found, path)
+        else:
+            _require_regular(found, path)
     except BaseException:
         os.close(descriptor)
         raise
@@ -283,10 +288,11 @@ def file_weakness(path: Path) -> str | None:
     return None
 
 
-def directory_weakness(path: Path) -> str | None:
+def directory_weakness(path: Path, *, may_be_sticky: bool = True) -> str | None:
     """What lets others replace the files in a directory, with the command that mends it.
 
-    A directory that is sticky keeps each user to their own files.
+    A directory that is sticky keeps each user to their own files. Where names are not random,
+    another user could still be the first to have one.
     """
     found = _status(path, follow=True)
     if found is None:
@@ -299,12 +305,15 @@ def directory_weakness(path: Path) -> str | None:
         )
     mode = stat.S_IMODE(found.st_mode)
     by_group = mode & 0o020 and found.st_gid not in (0, os.getegid())
-    if (mode & 0o002 or by_group) and not mode & stat.S_ISVTX:
-        return (
-            f"{path} has mode {mode:04o}, so others can replace the files in it: "
-            f"chmod go-w {_quoted(path)}"
-        )
-    return None
+    if not mode & 0o002 and not by_group:
+        return None
+    if mode & stat.S_ISVTX:
+        if may_be_sticky:
+            return None
+        danger = "put files into it that the service would use"
+    else:
+        danger = "replace the files in it"
+    return f"{path} has mode {mode:04o}, so others can {danger}: chmod go-w {_quoted(path)}"
 
 
 def _open(path: Path, flags: int) -> int:
@@ -343,14 +352,24 @@ def _require_trusted(found: os.stat_result, path: Path) -> None:
     if stat.S_ISLNK(found.st_mode):
         raise UnsafeFile(path, _IS_LINK)
     _require_regular(found, path)
+    if not _is_trusted(found, path):
+        raise UnsafeFile(
+            path,
+            f"belongs to user {user_name(found.st_uid)}, who may have put it there; if it is the "
+            f"instance's own: chown {user_name(os.geteuid())} {_quoted(path)}",
+        )
+
+
+def _is_trusted(found: os.stat_result, path: Path) -> bool:
     # The owner of the directory decides about its names in any case.
-    if found.st_uid not in (os.geteuid(), 0, path.absolute().parent.stat().st_uid):
-        raise UnsafeFile(path, _foreign(found))
+    return found.st_uid in (os.geteuid(), 0, path.absolute().parent.stat().st_uid)
 
 
 def _require_own(descriptor: int, path: Path) -> None:
     found = os.fstat(descriptor)
-    _require_trusted(found, path)
+    _require_regular(found, path)
+    if not _is_trusted(found, path):
+        raise UnsafeFile(path, _foreign(found))
     if found.st_nlink > 1:
         raise UnsafeFile(path, "is a file with several names (hard links): remove it")
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from latchkey.errors import LatchkeyError
-from latchkey.files.shared_places import create_private, require_regular, sync_directory
-from latchkey.store.sqlite.location import sqlite_uri
+from latchkey.files.shared_places import create_private, sync_directory
 from latchkey.store.sqlite.migrate import newest_revision
+from latchkey.store.sqlite.opening import open_database
 
 _BUSY_TIMEOUT = 30.0
 
@@ -69,7 +69,7 @@ def check_backup(copy: Path) -> None:
             require_whole(connection, copy)
             revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
     except OSError as error:
-        raise BackupFailed(f"{copy} is no backup: {error.strerror}") from None
+        raise BackupFailed(f"{error.filename or copy}: {error.strerror}") from None
     except sqlite3.Error as error:
         raise BackupFailed(f"{copy} is no backup: {error}") from None
     if len(revisions) != 1 or revisions[0][0] > newest_revision():
@@ -79,14 +79,9 @@ def check_backup(copy: Path) -> None:
 def connect(path: Path, mode: Literal["ro", "rw"] = "rw") -> sqlite3.Connection:
     """A connection of SQLite's own to a file that is there, in autocommit.
 
-    Raises UnsafeFile for a pipe, which SQLite would wait for; OSError; sqlite3.Error.
+    Raises as ``open_database``.
     """
-    require_regular(path)
-    connection = sqlite3.connect(
-        sqlite_uri(path, mode), uri=True, timeout=_BUSY_TIMEOUT, isolation_level=None
-    )
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
+    return open_database(path, sqlite3.Connection, timeout=_BUSY_TIMEOUT, mode=mode)
 
 
 def require_whole(connection: sqlite3.Connection, path: Path) -> None:

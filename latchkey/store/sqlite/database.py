@@ -13,11 +13,11 @@ from pathlib import Path
 from latchkey.store.audit_head import Seal
 from latchkey.store.lifecycle import MigrationReport
 from latchkey.store.protocols import Store
-from latchkey.store.sqlite.location import database_path, require_database
+from latchkey.store.sqlite.location import BESIDE, database_path, require_database
 from latchkey.store.sqlite.migrate import database_lock, migrate_in_child
 from latchkey.store.sqlite.wal import lost_log
 
-_BESIDE = ("", "-wal", "-shm", "-service", ".migration-lock")
+_FILES = ("", *BESIDE, "-service", ".migration-lock")
 
 
 class SqliteDatabase:
@@ -31,12 +31,12 @@ class SqliteDatabase:
     @property
     def identity(self) -> bytes:
         """The real path of the file."""
-        return os.fsencode(self._path.resolve())
+        return os.fsencode(self._path)
 
     @property
     def directory(self) -> Path:
         """The real directory of the file."""
-        return self._path.resolve().parent
+        return self._path.parent
 
     @property
     def place(self) -> Path:
@@ -46,13 +46,12 @@ class SqliteDatabase:
     @property
     def files(self) -> Sequence[Path]:
         """The file, and those that SQLite and Latchkey keep beside it."""
-        return [self._path.with_name(f"{self._path.name}{suffix}") for suffix in _BESIDE]
+        return [self._path.with_name(f"{self._path.name}{suffix}") for suffix in _FILES]
 
     @property
     def service_lock(self) -> Path:
         """A file beside the real one."""
-        path = self._path.resolve()
-        return path.with_name(f"{path.name}-service")
+        return self._path.with_name(f"{self._path.name}-service")
 
     def exists(self) -> bool:
         """Whether there is a file."""

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import QueuePool
 
 from latchkey.errors import StoreError
-from latchkey.store.sqlite.location import sqlite_uri
+from latchkey.store.sqlite.opening import open_database
 from latchkey.store.sqlite.pinned import Files, PinnedFile
 
 
@@ -68,19 +68,13 @@ def connect_pinned(file: PinnedFile, busy_timeout: float) -> PinnedConnection:
 
 
 def _open_connection(path: Path, busy_timeout: float) -> PinnedConnection:
-    # mode=rw: a missing database is an error, never a new empty one. The driver's own transaction
-    # handling is off; SQLAlchemy and the "begin" hook say what happens.
-    connection = sqlite3.connect(
-        sqlite_uri(path),
-        uri=True,
-        timeout=busy_timeout,
-        isolation_level=None,
-        check_same_thread=False,
-        factory=PinnedConnection,
-    )
+    # The driver's own transactions are off; SQLAlchemy and the "begin" hook say what happens.
+    try:
+        connection = open_database(path, PinnedConnection, timeout=busy_timeout)
+    except OSError as error:
+        raise StoreError(f"cannot use {error.filename or path}: {error.strerror}") from None
     try:
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = FULL")
     except BaseException:
         connection.close()
         raise

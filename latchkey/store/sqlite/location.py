@@ -14,12 +14,16 @@ from latchkey.errors import ConfigurationError
 
 _SETTING = "LATCHKEY_DATABASE_URL"
 
+BESIDE = ("-wal", "-shm", "-journal")
+"""The files that SQLite looks for beside a database, by the ends of their names."""
+
 
 def database_path(url: str) -> Path:
     """The file that a ``sqlite:///…`` URL names; raises ConfigurationError for anything else.
 
     As in any URL, ``%`` and two hex digits stand for a byte; a ``?`` would begin a query, and there
-    is none that has a meaning here. ``database_url`` is the way back.
+    is none that has a meaning here. ``database_url`` is the way back. Symbolic links are followed,
+    as SQLite does: its other files lie beside the one that they lead to.
     """
     scheme, separator, rest = url.partition("://")
     if not separator:
@@ -41,10 +45,10 @@ def database_path(url: str) -> Path:
             f"{_SETTING} must name a file: a database in memory cannot be shared between workers"
         )
     # Bytes, since a name need not be text in any encoding.
-    path = Path(os.fsdecode(unquote_to_bytes(os.fsencode(name)))).absolute()
+    path = Path(os.fsdecode(unquote_to_bytes(os.fsencode(name))))
     if "\0" in str(path) or not path.name:
         raise ConfigurationError(f"{_SETTING} must name a file, as sqlite:///path/to/latchkey.db")
-    return path
+    return Path(os.path.realpath(path))
 
 
 def database_url(path: Path) -> str:

@@ -30,6 +30,7 @@ from latchkey.files.shared_places import (
 )
 from latchkey.store.lifecycle import MigrationReport
 from latchkey.store.sqlite.location import database_path
+from latchkey.store.sqlite.opening import open_database, require_safe_files
 from latchkey.store.sqlite.pinned import is_sqlite
 
 _URL_VARIABLE = "LATCHKEY_DATABASE_URL"
@@ -79,7 +80,8 @@ def migrate(url: str) -> MigrationReport:
                 from latchkey.store.sqlite.upgrade import upgrade
 
                 upgrade(path, busy_timeout=_BUSY_TIMEOUT)
-                with closing(sqlite3.connect(path, timeout=_BUSY_TIMEOUT)) as connection:
+                opened = open_database(path, sqlite3.Connection, timeout=_BUSY_TIMEOUT)
+                with closing(opened) as connection:
                     found = _found(connection)
     except OSError as error:
         raise ConfigurationError(f"{error.filename or path}: {error.strerror}") from None
@@ -123,9 +125,8 @@ def refuse_what_is_broken(path: Path) -> None:
     over what another user put there. Raises ConfigurationError, and OSError where a file cannot be
     looked at or is not to be trusted.
     """
-    found = path.resolve()
-    for suffix in ("", "-wal", "-shm"):
-        require_beside(found.with_name(f"{found.name}{suffix}"))
+    require_beside(path)
+    require_safe_files(path)
     log = path.with_name(f"{path.name}-wal")
     if path.stat().st_size == 0:
         if log.exists():
@@ -141,7 +142,7 @@ def _found_if_current(path: Path) -> tuple[dict[str, int], int] | None:
     most starts load neither Alembic nor SQLAlchemy.
     """
     try:
-        with closing(sqlite3.connect(path, timeout=0)) as connection:
+        with closing(open_database(path, sqlite3.Connection, timeout=0)) as connection:
             revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
             mode = connection.execute("PRAGMA journal_mode").fetchone()
             if (mode, revisions) != (("wal",), [(newest_revision(),)]):

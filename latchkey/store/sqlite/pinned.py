@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from latchkey.errors import StoreError
-from latchkey.files.shared_places import open_beside, open_regular, require_beside
+from latchkey.files.shared_places import open_beside, open_regular
 from latchkey.forks import NOT_OURS
 from latchkey.store.sqlite import wal
 from latchkey.store.sqlite.held_files import hold, release
@@ -71,13 +71,18 @@ class PinnedFile:
         self.path = path
         # Each lookup asks for them, and a Path is made a text in Python.
         self._name = os.fspath(path)
-        self._log_name = f"{self._name}-wal"
-        self._index_name = f"{self._name}-shm"
+        self._locate()
         self._lock = threading.Lock()
         # The last is the file in use. The others are kept, with all their locks: closing any
         # descriptor of a file drops the process's locks on it, and its name may come back.
         self._pins: list[_Pin] = []
         self.is_inherited = False
+
+    def _locate(self) -> None:
+        """Find where SQLite keeps the other files: beside the one that links lead to."""
+        name = os.path.realpath(self._name)
+        self._log_name = f"{name}-wal"
+        self._index_name = f"{name}-shm"
 
     def disown(self) -> bool:
         """Refuse everything in a child after a fork, if the file is in use; tell whether it is."""
@@ -121,6 +126,7 @@ class PinnedFile:
         if not self._lock.acquire(timeout=patience):
             raise StoreError("another thread is still opening the database")
         try:
+            self._locate()
             files = self.identify()
             current = self._pins[-1] if self._pins else None
             if current is not None and current.files == files:
@@ -278,8 +284,6 @@ class PinnedFile:
                 if not _has_magic(descriptor):
                     raise StoreError("the database file is not a SQLite database")
                 self._refuse_a_foreign_log(descriptor)
-                for name in (self._log_name, self._index_name):
-                    require_beside(Path(name))
             except OSError as error:
                 raise StoreError(
                     f"cannot use {error.filename or self._name}: {error.strerror}"

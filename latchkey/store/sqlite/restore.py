@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from latchkey.errors import ConfigurationError, LatchkeyError
-from latchkey.files.shared_places import keep_owner, open_regular, sync_directory
+from latchkey.files.shared_places import UnsafeFile, keep_owner, open_regular, sync_directory
 from latchkey.store.rows import to_milliseconds
 from latchkey.store.sqlite.backup import BackupFailed, connect, require_whole
 from latchkey.store.sqlite.location import sqlite_uri
@@ -156,7 +156,7 @@ def require_readable(former: Path, restored: Path) -> None:
     """Raise FormerUnreadable unless a database can be opened and read, and is of our schema.
 
     ``restored`` has the schema of today; the former one may have an earlier. Raises sqlite3.Error
-    or PermissionError where that says nothing about what is in it, as that it is locked.
+    or OSError where that says nothing about what is in it, as that it is locked.
     """
     try:
         refuse_what_is_broken(former)
@@ -173,7 +173,7 @@ def require_readable(former: Path, restored: Path) -> None:
                     connection.execute(query)
     except FileNotFoundError:
         raise FormerUnreadable(f"there is no {former}") from None
-    except PermissionError:
+    except (PermissionError, UnsafeFile):
         raise
     except (OSError, ConfigurationError, BackupFailed) as error:
         raise FormerUnreadable(str(error)) from None

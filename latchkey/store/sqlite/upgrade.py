@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from latchkey.errors import ConfigurationError
 from latchkey.store.sqlite.engines import open_writer
+from latchkey.store.sqlite.opening import open_database
 from latchkey.store.sqlite.pinned import PinnedFile
 
 
@@ -22,7 +23,7 @@ def upgrade(path: Path, *, busy_timeout: float) -> None:
     ``busy_timeout`` in seconds bounds the wait for another's lock. Raises ConfigurationError for
     a database of another version or a failed migration, and sqlite3.Error.
     """
-    with closing(sqlite3.connect(path, timeout=busy_timeout)) as connection:
+    with closing(open_database(path, sqlite3.Connection, timeout=busy_timeout)) as connection:
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise ConfigurationError(f"{path}: the file system does not support SQLite's WAL")

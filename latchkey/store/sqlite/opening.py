@@ -1,0 +1,51 @@
+"""How each connection to a database file is opened: never creating, and safely for its place.
+
+SQLite reads a log or a journal beside the database, whoever put it there, and would wait for a
+pipe. So the files are looked at first.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from latchkey.files.shared_places import require_beside, require_regular
+from latchkey.store.sqlite.location import BESIDE, sqlite_uri
+
+_Connection = TypeVar("_Connection", bound=sqlite3.Connection)
+
+
+def open_database(
+    path: Path, factory: type[_Connection], *, timeout: float, mode: Literal["ro", "rw"] = "rw"
+) -> _Connection:
+    """A connection in autocommit to a file that is there; ``timeout`` in seconds, for locks.
+
+    Raises UnsafeFile for a database that is not a regular file, and where a file beside it is
+    another user's or a link; OSError; sqlite3.Error.
+    """
+    require_regular(path)
+    require_safe_files(path)
+    connection = sqlite3.connect(
+        sqlite_uri(path, mode),
+        uri=True,
+        timeout=timeout,
+        isolation_level=None,
+        check_same_thread=False,
+        factory=factory,
+    )
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def require_safe_files(path: Path) -> None:
+    """Raise UnsafeFile unless SQLite may read what is beside a database; OSError."""
+    # SQLite follows links of the database, and looks beside the file that they lead to.
+    name = os.path.realpath(path)
+    for suffix in BESIDE:
+        require_beside(Path(f"{name}{suffix}"))
