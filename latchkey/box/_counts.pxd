@@ -2,12 +2,7 @@
 
 from libc.stdint cimport uint64_t
 
-from latchkey.native._vector cimport expected
-
-
-cdef extern from "_atomics.h":
-    void fastcache_add_relaxed(uint64_t *word, uint64_t amount) noexcept nogil
-    void fastcache_add_alone(uint64_t *word, uint64_t amount) noexcept
+from latchkey.native._words cimport add
 
 
 cdef enum:                  # of a worker's block, as latchkey.box.counted.Count has them
@@ -26,7 +21,4 @@ cdef struct Block:
 
 cdef inline void count(Block *block, int index) noexcept:
     """Count in the worker's block."""
-    if expected(block.alone):
-        fastcache_add_alone(&block.words[index], 1)
-    else:
-        fastcache_add_relaxed(&block.words[index], 1)
+    add(block.alone, &block.words[index], 1)

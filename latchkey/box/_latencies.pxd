@@ -3,16 +3,11 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
-from latchkey.native._vector cimport expected
+from latchkey.native._words cimport add
 
 
 cdef extern from "_gil.h":
     const bint FASTCACHE_GIL
-
-
-cdef extern from "_atomics.h":
-    void fastcache_add_relaxed(uint64_t *word, uint64_t amount) noexcept nogil
-    void fastcache_add_alone(uint64_t *word, uint64_t amount) noexcept
 
 
 cdef extern from *:
@@ -71,9 +66,5 @@ cdef inline void observe(bint alone, uint64_t *series, uint64_t duration) noexce
     cdef int bucket = 0
     while bucket < BUCKETS - 1 and duration > BOUNDS[bucket]:
         bucket += 1
-    if expected(alone):
-        fastcache_add_alone(&series[bucket], 1)
-        fastcache_add_alone(&series[BUCKETS], duration)
-    else:
-        fastcache_add_relaxed(&series[bucket], 1)
-        fastcache_add_relaxed(&series[BUCKETS], duration)
+    add(alone, &series[bucket], 1)
+    add(alone, &series[BUCKETS], duration)

@@ -16,16 +16,11 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.string cimport memcpy, memset
 
-from latchkey.native._text cimport item_or_raise
+from latchkey.native._text cimport item
 from latchkey.native._vector cimport expected
+from latchkey.native._words cimport load, load_relaxed, store
 
 import threading
-
-
-cdef extern from "_atomics.h":
-    uint64_t fastcache_load(uint64_t *word) noexcept nogil
-    uint64_t fastcache_load_relaxed(uint64_t *word) noexcept nogil
-    void fastcache_store(uint64_t *word, uint64_t value) noexcept nogil
 
 
 cdef enum:
@@ -87,7 +82,7 @@ cdef class Latencies:
             if named is None:
                 continue
             words = self.words + <int>index * WIDTH
-            found[named] = tuple([fastcache_load_relaxed(&words[i]) for i in range(WIDTH)])
+            found[named] = tuple([load_relaxed(&words[i]) for i in range(WIDTH)])
         return found
 
     def observe(self, endpoint, int status, uint64_t duration):
@@ -97,7 +92,7 @@ cdef class Latencies:
     cdef tuple name_at(self, int index):
         """The endpoint and the status of a series; None for one that is not named."""
         cdef uint64_t *named = self.words + DIRECTORY + index * NAMED
-        cdef uint64_t first = fastcache_load(named)
+        cdef uint64_t first = load(named)
         cdef uint64_t status = first >> 32
         cdef uint64_t length = first & 0xFFFFFFFF
         if not 100 <= status < 600 or length > <uint64_t>NAME_SIZE:
@@ -106,7 +101,7 @@ cdef class Latencies:
         return (name or None, status)
 
     cdef Statuses statuses_of(self, object endpoint):
-        cdef PyObject *found = item_or_raise(<PyObject *>self.endpoints, endpoint)
+        cdef PyObject *found = item(<PyObject *>self.endpoints, endpoint)
         if found != NULL:
             return <Statuses>found
         return self.endpoints.setdefault(endpoint, Statuses.__new__(Statuses))
@@ -116,7 +111,7 @@ cdef class Latencies:
         cdef uint64_t index
         if not 100 <= status < 600:
             return 0
-        found = item_or_raise(<PyObject *>self.endpoints, endpoint)
+        found = item(<PyObject *>self.endpoints, endpoint)
         if found != NULL:
             index = (<Statuses>found).index[status - 100]
             if index != 0:
@@ -138,7 +133,7 @@ cdef class Latencies:
                 name = self.name_at(<int>index)
                 if name is None:
                     memcpy(named + 1, <const char *>text, len(text))
-                    fastcache_store(named, (<uint64_t>status << 32) | <uint64_t>len(text))
+                    store(named, (<uint64_t>status << 32) | <uint64_t>len(text))
                 elif name != (endpoint, status):
                     continue
                 statuses = self.statuses_of(endpoint)
@@ -165,7 +160,7 @@ cdef uint64_t *series_of(
     Latencies latencies, PyObject *environ, int status
 ) except NULL:
     """The series of a request that is being answered with `status`."""
-    cdef PyObject *request = item_or_raise(environ, REQUEST)
+    cdef PyObject *request = item(environ, REQUEST)
     cdef uint64_t place
     cdef Answered *answered
     if expected(request != NULL):

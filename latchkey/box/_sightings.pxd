@@ -3,14 +3,9 @@
 from cpython.object cimport PyObject, PyObject_Hash
 from libc.stdint cimport int64_t, uint64_t
 
-from latchkey.native._text cimport is_str, item_or_raise
 from fastcache.shared._tallies cimport Tallies
-
-
-cdef extern from "_atomics.h":
-    void fastcache_add_relaxed(uint64_t *word, uint64_t amount) noexcept nogil
-    uint64_t fastcache_load_relaxed(uint64_t *word) noexcept nogil
-    void fastcache_store_relaxed(uint64_t *word, uint64_t value) noexcept nogil
+from latchkey.native._text cimport is_str, item
+from latchkey.native._words cimport add_relaxed, load_relaxed, store_relaxed
 
 
 cdef extern from *:
@@ -32,9 +27,9 @@ cdef enum:
 
 cdef inline uint64_t count_use(uint64_t *row, int64_t now) noexcept nogil:
     """Count a use; when the one before it was."""
-    cdef uint64_t before = fastcache_load_relaxed(&row[LAST_USED])
-    fastcache_add_relaxed(&row[USES], 1)
-    fastcache_store_relaxed(&row[LAST_USED], <uint64_t>now)
+    cdef uint64_t before = load_relaxed(&row[LAST_USED])
+    add_relaxed(&row[USES], 1)
+    store_relaxed(&row[LAST_USED], <uint64_t>now)
     return before
 
 
@@ -50,7 +45,7 @@ cdef class Sources:
 
 cdef inline uint64_t hash_of(dict environ, object name) except? 0:
     """The interpreter's hash, which no client can foresee; workers that were forked share it."""
-    cdef PyObject *value = item_or_raise(<PyObject *>environ, name)
+    cdef PyObject *value = item(<PyObject *>environ, name)
     if value == NULL or not is_str(value):
         return 0
     return <uint64_t>PyObject_Hash(<object>value)
@@ -63,9 +58,9 @@ cdef inline int look(Sources sources, dict environ, uint64_t *row, uint64_t now)
         source = source * ODD ^ hash_of(environ, "HTTP_X_FORWARDED_FOR")
     # An empty row has 0.
     source |= 1
-    if fastcache_load_relaxed(&row[FIRST_USED]) == 0:
-        fastcache_store_relaxed(&row[FIRST_USED], now)
-    if fastcache_load_relaxed(&row[SOURCE]) != source:
+    if load_relaxed(&row[FIRST_USED]) == 0:
+        store_relaxed(&row[FIRST_USED], now)
+    if load_relaxed(&row[SOURCE]) != source:
         if sources.record(environ, sources.uses.number_of(row), now):
-            fastcache_store_relaxed(&row[SOURCE], source)
+            store_relaxed(&row[SOURCE], source)
     return 0

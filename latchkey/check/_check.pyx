@@ -41,7 +41,8 @@ from latchkey.native._clock cimport (
     milliseconds,
 )
 from latchkey.native._text cimport text_data
-from latchkey.native._vector cimport expected, unexpected
+from latchkey.native._vector cimport expected, refuse_second_setup, unexpected
+from latchkey.native._words cimport load
 
 from enum import Enum
 
@@ -53,10 +54,6 @@ cdef extern from "Python.h":
     object new_text "PyUnicode_New"(Py_ssize_t size, Py_UCS4 largest)
     bint PyDict_CheckExact(PyObject *mapping) noexcept
     int set_item "PyDict_SetItem"(PyObject *mapping, PyObject *key, PyObject *value) except -1
-
-
-cdef extern from "_atomics.h":
-    uint64_t fastcache_load(uint64_t *word) noexcept nogil
 
 
 cdef extern from "_fixed_hash.h":
@@ -97,8 +94,7 @@ cdef class Check:
 
         Once only: what a request that is under way reads is not replaced.
         """
-        if self.counters is not None:
-            raise RuntimeError("a check is set up once")
+        refuse_second_setup(self.counters is not None)
         self.known = known
         self.recent = Recent(0 if known is None else int(known.maxsize))
         self.pair_mask = self.recent.pairs - 1
@@ -157,7 +153,7 @@ cdef class Check:
         if found != NULL:
             entry = <Entry>fastcache_give(found)
             if fastcache_equal_digests(digest, entry.sum):
-                if fastcache_load(stripe) == entry.ticket:
+                if load(stripe) == entry.ticket:
                     return self.let_through(environ, entry, CACHE_HIT, hashed)
         else:
             fastcache_equal_digests(digest, NO_DIGEST)
@@ -184,7 +180,7 @@ cdef class Check:
             return None
         if not fastcache_equal_digests(digest, record + DIGEST_AT):
             return None
-        if fastcache_load(stripe) != ticket:
+        if load(stripe) != ticket:
             return None
         return entry_of_record(key, record, size, ticket, deadline)
 
@@ -289,7 +285,7 @@ cdef Decision decide(Check check, PyObject *environ, Request *request) except FA
         if (
             expected(fastcache_equal_digests(digest, place.digest))
             and expected(place.principal != NULL)
-            and expected(fastcache_load(stripe) == place.ticket)
+            and expected(load(stripe) == place.ticket)
             and expected(place.left != 0)
             and expected(is_running(place.deadline, 0))
         ):

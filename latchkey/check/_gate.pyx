@@ -16,10 +16,11 @@ from latchkey.check._headers cimport SECRET_SIZE
 from latchkey.native._vector cimport (
     PyObject_Vectorcall,
     PyVectorcall_Call,
-    PyVectorcall_NARGS,
     call_by_vector,
     expected,
-    raise_type_error,
+    is_wsgi_call,
+    refuse_call,
+    refuse_second_setup,
 )
 
 from types import MethodType
@@ -32,8 +33,7 @@ cdef class Gate:
 
     def __init__(self, application, Check check not None, policy, /):
         """`application` is what requests go on to, `policy` decides what `check` does not."""
-        if self.called != NULL:
-            raise RuntimeError("a gate is set up once")
+        refuse_second_setup(self.called != NULL)
         # A method's parts, or calling it would take them apart each time.
         bound = type(application) is MethodType
         self.function = application.__func__ if bound else application
@@ -80,8 +80,8 @@ cdef object called(Gate gate, PyObject **arguments, size_t flagged, PyObject *na
     """WSGI's call (PEP 3333), by PEP 590."""
     cdef Request request
     cdef Decision decision
-    if not expected(PyVectorcall_NARGS(flagged) == 2 and names == NULL):
-        return raise_type_error("a WSGI application is called with an environ and a start_response")
+    if not is_wsgi_call(flagged, names):
+        return refuse_call()
     decision = decide(gate.check, arguments[0], &request)
     if expected(decision == ADMITTED):
         return pass_on(gate, arguments[0], arguments[1])

@@ -31,7 +31,6 @@ cdef inline const char *plain_in(PyObject *environ, object name, Py_ssize_t size
     """The same, of a header."""
     cdef PyObject *found = item(environ, name)
     if unexpected(found == NULL):
-        # What calls this looks whether that was raised.
         return NULL
     return plain_of(found, size)
 

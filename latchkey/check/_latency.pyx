@@ -21,8 +21,10 @@ from latchkey.native._vector cimport (
     PyVectorcall_NARGS,
     call_by_vector,
     expected,
+    is_wsgi_call,
     raise_pending,
-    raise_type_error,
+    refuse_call,
+    refuse_second_setup,
     unexpected,
 )
 
@@ -135,8 +137,7 @@ cdef class Latency:
         self, application, Latencies latencies not None, Counters counters not None, alone, /
     ):
         """`counters` are those of the worker's block; `alone`: no other process counts there."""
-        if self.called != NULL:
-            raise RuntimeError("it is set up once")
+        refuse_second_setup(self.called != NULL)
         self.application = application
         self.latencies = latencies
         self.counters = counters
@@ -164,8 +165,8 @@ cdef object called(Latency latency, PyObject **arguments, size_t flagged, PyObje
     cdef Watch watching
     cdef PyObject *handed[3]
     cdef PyObject *answered
-    if not expected(PyVectorcall_NARGS(flagged) == 2 and names == NULL):
-        return raise_type_error("a WSGI application is called with an environ and a start_response")
+    if not is_wsgi_call(flagged, names):
+        return refuse_call()
     watching = latency.spare
     if expected(FASTCACHE_GIL and watching is not None):
         latency.spare = None

@@ -4,7 +4,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp
 
-from latchkey.native._text cimport is_str, item_or_raise, plain, text_size
+from latchkey.native._text cimport is_str, item, plain, text_size
 from latchkey.native._vector cimport expected, unexpected
 
 
@@ -45,7 +45,7 @@ cdef inline Open open_routes_of(dict methods, tuple areas, tuple prefixes) excep
 
 cdef inline bint is_open(Open *routes, PyObject *environ, bint *certain) except -1:
     """Whether the route needs no credential; `certain` where nothing odd was in the way."""
-    cdef PyObject *path = item_or_raise(environ, "PATH_INFO")
+    cdef PyObject *path = item(environ, "PATH_INFO")
     cdef PyObject *method
     cdef PyObject *methods
     cdef const char *text
@@ -57,9 +57,9 @@ cdef inline bint is_open(Open *routes, PyObject *environ, bint *certain) except 
         return False
     size = text_size(path)
     if unexpected(routes.sizes >> <int>min(size, 63) & 1):
-        methods = item_or_raise(routes.methods, <object>path)
+        methods = item(routes.methods, <object>path)
         if methods != NULL:
-            method = item_or_raise(environ, "REQUEST_METHOD")
+            method = item(environ, "REQUEST_METHOD")
             if method == NULL or not is_str(method):
                 return False
             if PySet_Contains(<object>methods, method):

@@ -7,11 +7,8 @@ from latchkey.native._vector cimport expected
 
 
 cdef extern from "Python.h":
-    # NULL also where it raised.
-    PyObject *item "PyDict_GetItemWithError"(PyObject *mapping, object key) noexcept
-    PyObject *item_or_raise "PyDict_GetItemWithError"(
-        PyObject *mapping, object key
-    ) except? NULL
+    # Borrowed; NULL where there is none.
+    PyObject *item "PyDict_GetItemWithError"(PyObject *mapping, object key) except? NULL
     bint is_str "PyUnicode_CheckExact"(PyObject *text) noexcept
     bint is_ascii "PyUnicode_IS_COMPACT_ASCII"(PyObject *text) noexcept
     Py_ssize_t text_size "PyUnicode_GET_LENGTH"(PyObject *text) noexcept

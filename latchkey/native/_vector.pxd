@@ -25,9 +25,11 @@ cdef extern from *:
         return NULL;
     }
 
-    static inline PyObject *latchkey_type_error(const char *message)
+    /* The refusal of a call that is not WSGI's. */
+    static inline PyObject *latchkey_refused_call(void)
     {
-        PyErr_SetString(PyExc_TypeError, message);
+        PyErr_SetString(PyExc_TypeError,
+                        "a WSGI application is called with an environ and a start_response");
         return NULL;
     }
     """
@@ -35,7 +37,7 @@ cdef extern from *:
     bint expected "latchkey_expected"(bint condition) noexcept nogil
     bint unexpected "latchkey_unexpected"(bint condition) noexcept nogil
     object raise_pending "latchkey_failed"()
-    object raise_type_error "latchkey_type_error"(const char *message)
+    object refuse_call "latchkey_refused_call"()
 
 
 cdef extern from "Python.h":
@@ -44,3 +46,15 @@ cdef extern from "Python.h":
         PyObject *callable, PyObject **arguments, size_t flagged, PyObject *names
     )
     object PyVectorcall_Call(object callable, object arguments, object named)
+
+
+cdef inline bint is_wsgi_call(size_t flagged, PyObject *names) noexcept:
+    """Whether a call has two arguments, neither by name (PEP 3333)."""
+    return expected(PyVectorcall_NARGS(flagged) == 2 and names == NULL)
+
+
+cdef inline int refuse_second_setup(bint done) except -1:
+    """Raise RuntimeError where __init__ is called again: requests under way read what it set."""
+    if done:
+        raise RuntimeError("this object is set up once")
+    return 0
