@@ -1,17 +1,25 @@
-# The counters of a worker's block that compiled code adds to.
+# What compiled code counts, and where: in a worker's block, and in a credential's row.
+#
+# Python has these numbers from _counts.pyx, and names those that follow in counted.py.
 
 from libc.stdint cimport uint64_t
 
 from latchkey.native._words cimport add
 
 
-cdef enum:                  # of a worker's block, as latchkey.box.counted.Count has them
+cpdef enum:                 # of a worker's block
     AUTHENTICATED = 0
     OPEN = 1
     CACHE_HIT = 2
     SHARED_HIT = 3
     STARTED = 4
     FINISHED = 5
+
+cpdef enum:                 # of a credential's row
+    USES = 0
+    LAST_USED = 1
+    FIRST_USED = 5
+    SOURCE = 6
 
 
 cdef struct Block:

@@ -4,6 +4,7 @@ from cpython.object cimport PyObject, PyObject_Hash
 from libc.stdint cimport int64_t, uint64_t
 
 from fastcache.shared._tallies cimport Tallies
+from latchkey.box._counts cimport FIRST_USED, LAST_USED, SOURCE, USES
 from latchkey.native._text cimport is_str, item
 from latchkey.native._words cimport add_relaxed, load_relaxed, store_relaxed
 
@@ -16,11 +17,6 @@ cdef extern from *:
 
 
 cdef enum:
-    # Of a credential's row, as latchkey.box.counted.Use has them.
-    USES = 0
-    LAST_USED = 1
-    FIRST_USED = 5
-    SOURCE = 6
     # Of milliseconds: 262.144 seconds. Less than half of what the table keeps an address for.
     SPAN_BITS = 18
 

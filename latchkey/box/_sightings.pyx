@@ -11,14 +11,6 @@ from libc.stdint cimport uint64_t
 
 from latchkey.native._clock cimport CLOCK_REALTIME_COARSE, milliseconds
 
-from latchkey.box.counted import Use
-
-
-if (USES, LAST_USED, FIRST_USED, SOURCE) != (
-    Use.USES, Use.LAST_USED, Use.FIRST_USED, Use.SOURCE
-):
-    raise ImportError("the fields of a row have other places: say so in _sightings.pxd")
-
 
 @cython.auto_pickle(False)
 cdef class Sources:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from enum import IntEnum, auto
+from enum import IntEnum, auto, unique
+
+from latchkey.box import _counts
 
 
+@unique
 class Count(IntEnum):
     """The index of each counter in a worker's block.
 
@@ -12,12 +15,12 @@ class Count(IntEnum):
     that are among the authenticated, and whose key lacks what the view requires.
     """
 
-    AUTHENTICATED = 0
-    OPEN = auto()
-    CACHE_HIT = auto()
-    SHARED_HIT = auto()
-    STARTED = auto()
-    FINISHED = auto()
+    AUTHENTICATED = _counts.AUTHENTICATED
+    OPEN = _counts.OPEN
+    CACHE_HIT = _counts.CACHE_HIT
+    SHARED_HIT = _counts.SHARED_HIT
+    STARTED = _counts.STARTED
+    FINISHED = _counts.FINISHED
     MISSING = auto()
     INVALID = auto()
     REVOKED = auto()
@@ -37,6 +40,7 @@ class Count(IntEnum):
     SCOPE = auto()
 
 
+@unique
 class Use(IntEnum):
     """The index of each field in a credential's row of ``Tallies``.
 
@@ -45,13 +49,13 @@ class Use(IntEnum):
     a hash of where the last use came from.
     """
 
-    USES = 0
-    LAST_USED = auto()
+    USES = _counts.USES
+    LAST_USED = _counts.LAST_USED
     REVOKED = auto()
     EXPIRED = auto()
     SCOPE = auto()
-    FIRST_USED = auto()
-    SOURCE = auto()
+    FIRST_USED = _counts.FIRST_USED
+    SOURCE = _counts.SOURCE
 
 
 class Gauge(IntEnum):

@@ -23,17 +23,17 @@ from fastcache.shared._digest cimport DIGEST_SIZE, fastcache_digest, fastcache_e
 from latchkey.box._counts cimport (
     AUTHENTICATED,
     CACHE_HIT,
-    FINISHED,
     OPEN,
     SHARED_HIT,
-    STARTED,
+    SOURCE,
     count,
 )
-from latchkey.box._sightings cimport SOURCE, count_use, in_another_second, look
-from latchkey.check._entry cimport DIGEST_AT, LOOKUP_SIZE, RECORD_HEAD, Entry, entry_of_record
-from latchkey.check._headers cimport MARK_SIZE, SECRET_SIZE, secret_in
+from latchkey.box._sightings cimport count_use, in_another_second, look
+from latchkey.check._entry cimport DIGEST_AT, RECORD_HEAD, Entry, entry_of_record
+from latchkey.check._headers cimport secret_in
 from latchkey.check._recent cimport Place, Recent, pair_in
 from latchkey.check._routes cimport ascii_of, is_open, open_routes_of
+from latchkey.credentials._proof cimport LOOKUP_SIZE, MARK_SIZE, SECRET_SIZE
 from latchkey.native._clock cimport (
     CLOCK_REALTIME_COARSE,
     has_expired,
@@ -45,8 +45,6 @@ from latchkey.native._vector cimport expected, refuse_second_setup, unexpected
 from latchkey.native._words cimport load
 
 from enum import Enum
-
-from latchkey.box.counted import Count
 
 
 cdef extern from "Python.h":
@@ -62,9 +60,6 @@ cdef extern from "_fixed_hash.h":
 
 cdef enum:
     SLOT_SIZE = 4096        # the longest record that is read from the shared cache
-
-if (AUTHENTICATED, OPEN, CACHE_HIT, SHARED_HIT, STARTED, FINISHED) != tuple(Count)[:6]:
-    raise ImportError("counters have other places: change _counts.pxd")
 
 cdef str PRINCIPAL = "latchkey.principal"
 cdef unsigned char[DIGEST_SIZE] NO_DIGEST

@@ -5,10 +5,9 @@ from libc.stdint cimport int64_t, uint64_t
 from fastcache.shared._digest cimport DIGEST_SIZE
 
 
-cdef enum:
-    LOOKUP_SIZE = 27        # "<mode>_<id>", what a key and its secret share
-    DIGEST_AT = 24          # in a record
-    RECORD_HEAD = 40        # what a record has before its texts
+cpdef enum:
+    DIGEST_AT = 24                          # in a record
+    RECORD_HEAD = DIGEST_AT + DIGEST_SIZE   # what a record has before its texts
 
 cdef extern from *:
     """

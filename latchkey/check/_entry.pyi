@@ -2,6 +2,9 @@ from typing import final
 
 from latchkey.credentials.models import Principal
 
+DIGEST_AT: int
+RECORD_HEAD: int
+
 @final
 class Entry:
     def __init__(

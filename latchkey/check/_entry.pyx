@@ -25,6 +25,8 @@ from cpython.unicode cimport (
 from libc.stdint cimport uint16_t, uint64_t
 from libc.string cimport memcpy
 
+from latchkey.credentials._proof cimport LOOKUP_SIZE, MARK_SIZE
+
 from datetime import UTC, datetime, timedelta
 
 from latchkey.credentials.models import Principal
@@ -66,7 +68,10 @@ cdef extern from "Python.h":
 
 cdef enum:
     VERSION = 1
-    MARK_SIZE = 3           # "ak_"
+    FLAGS_PLACE = 1         # in a record
+    LENGTHS_PLACE = 2
+    CREDENTIAL_PLACE = 8
+    EXPIRES_PLACE = 16
     FLAG_REVOKED = 1
     FLAG_TEST = 2
     FLAG_NAMED = 4
@@ -144,14 +149,14 @@ cdef class Entry:
             return None
         lengths[0], lengths[1], lengths[2] = len(account_id), len(name), len(scopes)
         head[0] = VERSION
-        head[1] = (
+        head[FLAGS_PLACE] = (
             (FLAG_REVOKED if self.revoked else 0)
             | (FLAG_TEST if principal.mode == "test" else 0)
             | (FLAG_NAMED if principal.name is not None else 0)
         )
-        memcpy(head + 2, lengths, 6)
-        memcpy(head + 8, &self.credential_id, 8)
-        memcpy(head + 16, &self.expires, 8)
+        memcpy(head + LENGTHS_PLACE, lengths, sizeof(lengths))
+        memcpy(head + CREDENTIAL_PLACE, &self.credential_id, sizeof(self.credential_id))
+        memcpy(head + EXPIRES_PLACE, &self.expires, sizeof(self.expires))
         memcpy(head + DIGEST_AT, self.sum, DIGEST_SIZE)
         return head[:RECORD_HEAD] + account_id + name + scopes
 
@@ -193,21 +198,21 @@ cdef Entry entry_of_record(
     cdef object expires_at = None
     if length < RECORD_HEAD or record[0] != VERSION:
         return None
-    memcpy(lengths, record + 2, 6)
+    memcpy(lengths, record + LENGTHS_PLACE, sizeof(lengths))
     if length != <size_t>RECORD_HEAD + lengths[0] + lengths[1] + lengths[2]:
         return None
     entry = Entry.__new__(Entry)
     entry.ticket = ticket
     entry.deadline = deadline
-    entry.revoked = record[1] & FLAG_REVOKED
-    memcpy(&entry.credential_id, record + 8, 8)
-    memcpy(&entry.expires, record + 16, 8)
+    entry.revoked = record[FLAGS_PLACE] & FLAG_REVOKED
+    memcpy(&entry.credential_id, record + CREDENTIAL_PLACE, sizeof(entry.credential_id))
+    memcpy(&entry.expires, record + EXPIRES_PLACE, sizeof(entry.expires))
     memcpy(entry.sum, record + DIGEST_AT, DIGEST_SIZE)
     try:
         if entry.expires != NEVER:
             expires_at = _EPOCH + entry.expires * _MILLISECOND
         account_id = PyUnicode_DecodeUTF8(texts, lengths[0], NULL)
-        if record[1] & FLAG_NAMED:
+        if record[FLAGS_PLACE] & FLAG_NAMED:
             name = PyUnicode_DecodeUTF8(texts + lengths[0], lengths[1], NULL)
         scopes = scope_set(texts[lengths[0] + lengths[1]:<Py_ssize_t>(length - RECORD_HEAD)])
     except (ValueError, OverflowError):
@@ -219,7 +224,7 @@ cdef Entry entry_of_record(
     fill(principal, CREDENTIAL_ID, entry.credential_id)
     fill(principal, ACCOUNT_ID, account_id)
     fill(principal, API_KEY, api_key)
-    fill(principal, MODE, "test" if record[1] & FLAG_TEST else "live")
+    fill(principal, MODE, "test" if record[FLAGS_PLACE] & FLAG_TEST else "live")
     fill(principal, NAME, name)
     fill(principal, SCOPES, scopes)
     fill(principal, EXPIRES_AT, expires_at)

@@ -12,7 +12,7 @@ from cpython.object cimport PyObject
 
 from fastcache.shared._digest cimport DIGEST_SIZE
 from latchkey.check._check cimport ADMITTED, UNKNOWN, Check, Decision, Request, decide
-from latchkey.check._headers cimport SECRET_SIZE
+from latchkey.credentials._proof cimport SECRET_SIZE
 from latchkey.native._vector cimport (
     PyObject_Vectorcall,
     PyVectorcall_Call,

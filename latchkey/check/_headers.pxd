@@ -3,15 +3,13 @@
 from cpython.object cimport PyObject
 from libc.string cimport memcmp
 
-from latchkey.check._entry cimport LOOKUP_SIZE
+from latchkey.credentials._proof cimport LOOKUP_SIZE, MARK_SIZE, SECRET_SIZE
 from latchkey.native._text cimport has, is_str, item, plain, text_size
 from latchkey.native._vector cimport expected, unexpected
 
 
 cdef enum:
     BEARER_SIZE = 7         # "Bearer "
-    MARK_SIZE = 3           # "ak_", "sk_"
-    SECRET_SIZE = 79
 
 
 cdef inline const char *plain_of(PyObject *text, Py_ssize_t size) noexcept:

@@ -11,15 +11,15 @@ import cachetools
 
 import fastcache
 from fastcache.shared import SharedCache
-from latchkey.check._entry import Entry
+from latchkey.check._entry import DIGEST_AT, RECORD_HEAD, Entry
 
 V = TypeVar("V")
 Backend = Literal["fastcache", "cachetools", "none"]
 
 _SHARDS = 8
-# Where a record, of an entry or of none, has its digest; see _entry.pyx.
-_DIGEST = slice(24, 40)
-_NO_RECORD = bytes(40)
+# Where a record, of an entry or of none, has its digest.
+_DIGEST = slice(DIGEST_AT, RECORD_HEAD)
+_NO_RECORD = bytes(RECORD_HEAD)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

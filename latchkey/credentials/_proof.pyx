@@ -1,5 +1,5 @@
 # cython: always_allow_keywords=False
-"""The proof that a secret carries, read in one go: form, checksum, numbers.
+"""The parts of a secret, by their sizes; and its proof, read in one go: form, checksum, numbers.
 
 Compiled because a forged secret is the one request that anybody can send as often as he likes.
 """
@@ -21,10 +21,6 @@ cdef extern from "Python.h":
 
 
 cdef enum:
-    SIZE = 79
-    ID_AT = 8
-    MAC_AT = 30
-    CRC_AT = 73
     LIMBS = 4               # of a number below 2**256
     DIGITS_AT_ONCE = 10     # 62**10 is below 2**64
     ZERO = 48               # where each kind of digit begins in ASCII
@@ -85,12 +81,12 @@ def proof_in(text):
     cdef int i
     if not PyUnicode_Check(text):
         raise TypeError(f"text must be a str, not {type(text).__name__}")
-    if PyUnicode_GET_LENGTH(text) != SIZE or not PyUnicode_IS_ASCII(text):
+    if PyUnicode_GET_LENGTH(text) != SECRET_SIZE or not PyUnicode_IS_ASCII(text):
         return None
     secret = PyUnicode_AsUTF8AndSize(text, &size)
     if memcmp(secret, b"sk_live_", ID_AT) != 0 and memcmp(secret, b"sk_test_", ID_AT) != 0:
         return None
-    if not read_number(secret + CRC_AT, secret + SIZE, &crc, 1):
+    if not read_number(secret + CRC_AT, secret + SECRET_SIZE, &crc, 1):
         return None
     if crc != <uint32_t>crc32(secret[:CRC_AT]):
         return None

@@ -16,23 +16,25 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from latchkey.credentials import base62
-from latchkey.credentials._proof import proof_in
+from latchkey.credentials._proof import (
+    API_KEY_SIZE,
+    CRC_SIZE,
+    ID_AT,
+    ID_SIZE,
+    MAC_SIZE,
+    MARK_SIZE,
+    SECRET_SIZE,
+    proof_in,
+)
 from latchkey.credentials.models import Mode
 
-API_KEY_LENGTH = 30
-SECRET_LENGTH = 79
-API_KEY_PATTERN = r"^ak_(live|test)_[0-9A-Za-z]{22}$"
-SECRET_PATTERN = r"^sk_(live|test)_[0-9A-Za-z]{71}$"  # noqa: S105 - a form, not a secret
+API_KEY_PATTERN = rf"^ak_(live|test)_[0-9A-Za-z]{{{API_KEY_SIZE - ID_AT}}}$"
+SECRET_PATTERN = rf"^sk_(live|test)_[0-9A-Za-z]{{{SECRET_SIZE - ID_AT}}}$"
 
 _SEED_LABEL = b"latchkey.v1.seed:"
-_PREFIX_LENGTH = 8
-_ID_LENGTH = 22
 _ID_BYTES = 16
-_MAC_LENGTH = 43
-_CRC_LENGTH = 6
-_ID_END = _PREFIX_LENGTH + _ID_LENGTH
 # Digits are in ASCII order, so texts of one width compare as the numbers that they write.
-_LARGEST_ID = base62.encode(2**128 - 1, _ID_LENGTH)
+_LARGEST_ID = base62.encode(2**128 - 1, ID_SIZE)
 _API_KEY_PREFIXES = frozenset({"ak_live_", "ak_test_"})
 _SECRET_PREFIXES = frozenset({"sk_live_", "sk_test_"})
 _SECRET_IN_TEXT = re.compile(r"sk_(live|test)_[0-9A-Za-z]+")
@@ -66,32 +68,32 @@ def new_ids(count: int) -> Iterator[str]:
     """So many of them, sooner than one by one."""
     data = secrets.token_bytes(count * _ID_BYTES)
     for start in range(0, len(data), _ID_BYTES):
-        yield base62.encode(int.from_bytes(data[start : start + _ID_BYTES]), _ID_LENGTH)
+        yield base62.encode(int.from_bytes(data[start : start + _ID_BYTES]), ID_SIZE)
 
 
 def api_key_from(mode: Mode, seed: bytes) -> str:
     """The public key that follows from a seed: nobody can choose a seed for a given key."""
     number = int.from_bytes(hashlib.sha256(_SEED_LABEL + seed).digest()[:16])
-    return f"ak_{mode}_{base62.encode(number, _ID_LENGTH)}"
+    return f"ak_{mode}_{base62.encode(number, ID_SIZE)}"
 
 
 def has_api_key_shape(text: str) -> bool:
     """Whether length, prefix and alphabet are those of an ``api_key``."""
     return (
-        len(text) == API_KEY_LENGTH
-        and text[:_PREFIX_LENGTH] in _API_KEY_PREFIXES
+        len(text) == API_KEY_SIZE
+        and text[:ID_AT] in _API_KEY_PREFIXES
         and text.isascii()
-        and text[_PREFIX_LENGTH:].isalnum()
+        and text[ID_AT:].isalnum()
     )
 
 
 def has_secret_shape(text: str) -> bool:
     """Whether length, prefix and alphabet are those of an ``api_secret``; cheap, and first."""
     return (
-        len(text) == SECRET_LENGTH
-        and text[:_PREFIX_LENGTH] in _SECRET_PREFIXES
+        len(text) == SECRET_SIZE
+        and text[:ID_AT] in _SECRET_PREFIXES
         and text.isascii()
-        and text[_PREFIX_LENGTH:].isalnum()
+        and text[ID_AT:].isalnum()
     )
 
 
@@ -100,7 +102,7 @@ def lookup_key(token: str) -> str:
 
     ``token`` is either of the two, of the right shape.
     """
-    return token[3:_ID_END]
+    return token[MARK_SIZE:API_KEY_SIZE]
 
 
 def api_key_of(lookup: str) -> str:
@@ -110,19 +112,19 @@ def api_key_of(lookup: str) -> str:
 
 def mode_of(token: str) -> Mode:
     """The mode that a key or secret of the right shape is for."""
-    return "live" if token[3:7] == "live" else "test"
+    return "live" if token[MARK_SIZE : ID_AT - 1] == "live" else "test"
 
 
 def check_api_key(text: str) -> str:
     """Return ``text`` if it is a well-formed ``api_key``; raises MalformedToken otherwise."""
-    if not has_api_key_shape(text) or text[_PREFIX_LENGTH:] > _LARGEST_ID:
+    if not has_api_key_shape(text) or text[ID_AT:] > _LARGEST_ID:
         raise MalformedToken("not a well-formed API key")
     return text
 
 
 def compose_secret(api_key: str, mac: bytes) -> str:
     """Write the secret for a well-formed ``api_key`` from its 32-byte ``mac``."""
-    body = f"sk_{api_key[3:]}{base62.encode(int.from_bytes(mac), _MAC_LENGTH)}"
+    body = f"sk_{api_key[MARK_SIZE:]}{base62.encode(int.from_bytes(mac), MAC_SIZE)}"
     return body + _checksum(body)
 
 
@@ -145,4 +147,4 @@ def redact_secrets(text: str) -> str:
 
 
 def _checksum(body: str) -> str:
-    return base62.encode(zlib.crc32(body.encode()), _CRC_LENGTH)
+    return base62.encode(zlib.crc32(body.encode()), CRC_SIZE)

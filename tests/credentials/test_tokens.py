@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latchkey.credentials import base62, tokens
+from latchkey.credentials._proof import API_KEY_SIZE, SECRET_SIZE
 from latchkey.credentials.models import MODES, Mode
 from tests.support.credentials import reference
 
@@ -63,10 +64,10 @@ def test_a_secret_is_read_as_it_was_written(mode: Mode, number: int, mac: bytes)
     api_key = reference.make_api_key(mode, number)
     secret = tokens.compose_secret(api_key, mac)
     assert secret == reference.make_secret(api_key, mac)
-    assert len(secret) == tokens.SECRET_LENGTH == 79
+    assert len(secret) == SECRET_SIZE == 79
     assert tokens.read_secret(secret) == tokens.SecretParts(api_key, mac)
     assert tokens.check_api_key(api_key) == api_key
-    assert len(api_key) == tokens.API_KEY_LENGTH == 30
+    assert len(api_key) == API_KEY_SIZE == 30
     assert tokens.lookup_key(secret) == tokens.lookup_key(api_key)
     assert tokens.api_key_of(tokens.lookup_key(secret)) == api_key
     assert tokens.mode_of(secret) == tokens.mode_of(api_key) == mode

@@ -1,0 +1,10 @@
+AUTHENTICATED: int
+OPEN: int
+CACHE_HIT: int
+SHARED_HIT: int
+STARTED: int
+FINISHED: int
+USES: int
+LAST_USED: int
+FIRST_USED: int
+SOURCE: int
