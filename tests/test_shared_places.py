@@ -47,7 +47,7 @@ ELSEWHERE = {
         "app/latchkey_service/api/metrics.py: metrics.open",
         "app/latchkey_service/server/master.py: ServiceSegment.open",
         "latchkey/credentials/publishing.py: self._heads.replace",
-        "latchkey/store/audit.py: self._seal.head.replace",
+        "latchkey/store/kept_head.py: self._seal.head.replace",
         "latchkey/assembly.py: ServiceSegment.open",
         "latchkey/flask/start_check.py: app.url_map.bind",
         "latchkey/store/sqlite/connections.py: self._reader.connect",

@@ -7,7 +7,6 @@ Rows are read whatever somebody put there: what is wrong has to be found, and st
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from typing import Any
@@ -23,12 +22,13 @@ from latchkey.credentials.audit import (
     Record,
     blob_of,
 )
-from latchkey.credentials.audit_check import Verification, verify
+from latchkey.credentials.audit_check import Verification
 from latchkey.credentials.publishing import Made, Outcome, Publication
 from latchkey.errors import StoreError
 from latchkey.store.audit_births import births_of
-from latchkey.store.audit_head import PATIENCE, HeadBusy, HeadUnusable, Seal
+from latchkey.store.audit_head import Seal
 from latchkey.store.connections import Connections, Dialect
+from latchkey.store.kept_head import KeptHead
 from latchkey.store.rows import to_milliseconds
 from latchkey.store.tables import audit
 from latchkey.store.transactions import commit
@@ -43,8 +43,6 @@ _LAST_FOLLOWED_BY_NONE = _LAST.where(
     audit.c.number < _LARGEST_NUMBER,
     ~select(_next.c.number).where(_next.c.number == audit.c.number + 1).exists(),
 )
-
-log = logging.getLogger("latchkey")
 
 
 def filtered(query: Select[Any], wanted: AuditFilter, dialect: Dialect) -> Select[Any]:
@@ -68,8 +66,7 @@ class SqlAuditLog:
         self._connections = connections
         self._dialect = connections.dialect
         self._seal = seal
-        # The head that could not be kept, because another process had locked its file.
-        self._owed: Head | None = None
+        self._kept = KeptHead(seal, connections.places, self._has)
 
     def record(self, record: Record) -> Outcome[None]:
         """Write down what changes nothing else in the database."""
@@ -113,79 +110,24 @@ class SqlAuditLog:
         return Head(entry.number, entry.mac)
 
     def keep(self, head: Head) -> None:
-        """Note after a commit, outside the database, how far the log goes.
+        """Keep a head after its commit; a failure is logged."""
+        self._kept.keep(head)
 
-        What was committed stands, whatever happens here: a fault is logged, and the next head
-        replaces the missing one. Where another process keeps the file locked, one round of changes
-        waits for it, and those after it do not until the lock can be had again.
-        """
-        if self._seal is None:
-            return
-        places = self._connections.places
-        place = places.take() if self._owed is None else None
-        try:
-            self._seal.head.advance(head, self._has, 0 if place is None else PATIENCE)
-            self._owed = None
-        except HeadBusy as error:
-            if self._owed is None:
-                log.error(
-                    "the head file of the audit log will be written by the next change: %s", error
-                )
-            self._owed = max(head, self._owed or head, key=lambda one: one.number)
-        except (HeadUnusable, StoreError) as error:
-            log.error(
-                "the head file of the audit log was not written (see: latchkey audit verify): %s",
-                error,
-            )
-        finally:
-            if place is not None:
-                places.release(place)
+    def replace(self, head: Head) -> None:
+        """Keep a head whatever is kept; raises HeadUnusable."""
+        self._kept.write(head)
 
     def catch_up(self) -> None:
         """Keep the head that had to be left, if there is one."""
-        if self._owed is not None:
-            self.keep(self._owed)
-
-    def replace(self, head: Head) -> None:
-        """Note a head that the one before need not lead to: the operator says that it holds.
-
-        Raises HeadUnusable where it cannot be written.
-        """
-        if self._seal is None:
-            raise StoreError("writing the head file needs the key of the audit log")
-        self._seal.head.replace(head)
+        self._kept.catch_up()
 
     def behind_head(self) -> str | None:
-        """What is wrong where the log lacks the row that the head names; None where it has it.
-
-        Then the database is older than the head: changes that were answered are missing.
-        """
-        if self._seal is None:
-            return None
-        try:
-            head = self._seal.head.read()
-        except HeadUnusable:
-            # For ``verify`` to say: it tells nothing about the database.
-            return None
-        if head.number == 0 or self._has(head):
-            return None
-        return (
-            f"the database lacks row {head.number} of the audit log, which the head file names: "
-            "it is older than its last changes, and keys that were revoked may work again; "
-            "see: latchkey audit verify"
-        )
+        """What is wrong where the log lacks the row that the head names."""
+        return self._kept.ahead_of_log()
 
     def verify(self) -> Verification:
         """Look through the whole log, as the key and the head outside the database have it."""
-        if self._seal is None:
-            raise StoreError("verifying needs the key of the audit log")
-        head: Head | str
-        # The head first: rows that are added meanwhile only make the log longer than it says.
-        try:
-            head = self._seal.head.read()
-        except HeadUnusable as error:
-            head = str(error)
-        return verify(self._seal.key, self.entries(), head)
+        return self._kept.verify(self.entries)
 
     def last(self) -> Head:
         """The last row as it is stored."""

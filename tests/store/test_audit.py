@@ -5,106 +5,37 @@ from __future__ import annotations
 import hashlib
 import hmac
 import itertools
-import json
 import logging
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from latchkey.credentials.audit import (
     NO_MAC,
-    Action,
-    Actor,
-    AuditFilter,
     AuditKey,
-    Entry,
-    Record,
     encode,
 )
 from latchkey.credentials.audit_check import verify
-from latchkey.credentials.models import Change
-from latchkey.errors import CredentialNotFound, DuplicateApiKey, StoreError
+from latchkey.errors import DuplicateApiKey, StoreError
 from latchkey.store.databases import database_at
 from latchkey.store.protocols import Store
 from tests.support.audited import (
     AUDIT_KEY,
-    TESTER,
     add,
-    change,
     new_seal,
     open_store,
-    record,
-    revoke,
 )
 from tests.support.store.audit_box import ROWS, AuditBox
-from tests.support.store.new_credentials import NOW, new_credential
+from tests.support.store.new_credentials import new_credential
 
 ROOT = Path(__file__).parents[2]
 
 
 # ---- What is written
-
-
-def entries(store: Store) -> list[Entry]:
-    return list(store.audit.entries())
-
-
-def test_each_change_writes_who_what_and_to_which(store: Store) -> None:
-    client = Actor.key("ak_live_x", "2001:db8::1")
-    end = NOW + timedelta(days=1)
-    one = add(
-        store,
-        new_credential(expires_at=end),
-        by=Actor.derivation("192.0.2.7"),
-        action=Action.KEY_REGISTER,
-    )
-    later = NOW + timedelta(minutes=1)
-    terms = Change(name="new", scopes=frozenset({"account:read", "*:read"}))
-    change(store, one.api_key, None, later, lambda _: terms, by=client)
-    revoke(store, one.api_key, "live", later)
-    rows = entries(store)
-    assert [row.number for row in rows] == [1, 2, 3]
-    assert [(row.action, row.actor_kind, row.actor, row.address) for row in rows] == [
-        ("key.register", "derivation", None, "192.0.2.7"),
-        ("key.change", "key", "ak_live_x", "2001:db8::1"),
-        ("key.revoke", "command line", "tester", None),
-    ]
-    assert {row.subject for row in rows} == {one.api_key}
-    assert rows[1].at - rows[0].at == 60_000
-    assert json.loads(rows[0].detail) == {
-        "name": "test",
-        "mode": "live",
-        "scopes": ["*"],
-        "derivation_id": one.derivation_id,
-        "expires_at": round(end.timestamp() * 1000),
-    }
-    assert json.loads(rows[1].detail) == {
-        "name": ["test", "new"],
-        "scopes": [["*"], ["*:read", "account:read"]],
-    }
-    assert rows[2].detail == "{}"
-
-
-def test_what_changes_nothing_writes_nothing(store: Store) -> None:
-    added = add(store, new_credential())
-    revoke(store, added.api_key, None, NOW)
-    with pytest.raises(CredentialNotFound):
-        revoke(store, added.api_key, None, NOW)
-    with pytest.raises(CredentialNotFound):
-        change(store, added.api_key, None, NOW, lambda _: Change())
-
-    def refuse(_: object) -> Change:
-        raise LookupError
-
-    other = add(store, new_credential())
-    with pytest.raises(LookupError):
-        change(store, other.api_key, None, NOW, refuse)
-    assert [row.number for row in entries(store)] == [1, 2, 3]
 
 
 def test_a_store_without_the_key_changes_nothing(database: Path) -> None:
@@ -162,37 +93,6 @@ def test_no_two_rows_are_encoded_alike() -> None:
     texts = ["", "-", ",", "1:a,", "a", None, "a,1:b"]
     seen = {encode(b"x", row) for row in itertools.product(texts, repeat=3)}
     assert len(seen) == len(texts) ** 3
-
-
-@pytest.mark.parametrize(
-    ("wanted", "numbers"),
-    [
-        (AuditFilter(), [4, 3, 2, 1]),
-        (AuditFilter(subject="ak_1"), [2, 1]),
-        (AuditFilter(actor="ann"), [3, 1]),
-        (AuditFilter(actor="command line"), [4, 2]),
-        (AuditFilter(action="key.revoke"), [4, 2]),
-        (AuditFilter(since=NOW + timedelta(hours=3)), [4, 3]),
-        (AuditFilter(subject="ak_1", actor="ann"), [1]),
-    ],
-)
-def test_filters(store: Store, wanted: AuditFilter, numbers: list[int]) -> None:
-    ann = Actor.administrator("ann", None)
-    for hour, (action, actor, subject) in enumerate(
-        [
-            (Action.KEY_ISSUE, ann, "ak_1"),
-            (Action.KEY_REVOKE, TESTER, "ak_1"),
-            (Action.KEY_ISSUE, ann, "ak_2"),
-            (Action.KEY_REVOKE, TESTER, "ak_2"),
-        ],
-        1,
-    ):
-        record(store, Record(NOW + timedelta(hours=hour), action, actor, subject))
-    assert [row.number for row in store.audit.page(wanted, 10)] == numbers
-    assert [row.number for row in store.audit.entries(wanted)] == numbers[::-1]
-    assert [row.number for row in store.audit.page(wanted, 1)] == numbers[:1]
-    before = store.audit.page(wanted, 10, before=numbers[0])
-    assert [row.number for row in before] == numbers[1:]
 
 
 # ---- Tampering

@@ -17,7 +17,7 @@ from latchkey.store.audit import filtered
 from latchkey.store.protocols import Store
 from latchkey.store.sqlite.dialect import SqliteDialect
 from latchkey.store.tables import audit
-from tests.support.audited import TESTER, add, revoke, rotate
+from tests.support.audited import TESTER, add, rotate
 from tests.support.store.new_credentials import NOW, new_credential
 
 
@@ -49,39 +49,6 @@ def import_some(store: Store, count: int, moment: timedelta = timedelta()) -> li
     ]
     store.imported.add_all(new, lambda present: (), {}, TESTER, lambda done: None)
     return [one.api_key for one in new]
-
-
-def test_a_successor_is_told_of_with_the_rotation_that_made_it(store: Store) -> None:
-    first = issue(store).api_key
-    other = issue(store).api_key
-    second = rotated(store, first)
-    revoke(store, second, None, NOW)
-    # Rotated once more, it has another successor; the first one was made all the same.
-    third = rotated(store, first)
-    fourth = rotated(store, third)
-    assert told(store, first) == [(1, "key.issue"), (3, "key.rotate"), (5, "key.rotate")]
-    assert told(store, second) == [(3, "key.rotate"), (4, "key.revoke")]
-    assert told(store, third) == [(5, "key.rotate"), (6, "key.rotate")]
-    assert told(store, fourth) == [(6, "key.rotate")]
-    assert told(store, other) == [(2, "key.issue")]
-    assert told(store, new_credential().api_key) == []
-    # Other conditions hold for those rows too.
-    assert store.audit.page(AuditFilter(second, action="key.issue"), 10) == []
-    assert [entry.number for entry in store.audit.page(AuditFilter(second), 10, before=4)] == [3]
-
-
-def test_an_imported_key_is_told_of_with_its_import_and_no_other(store: Store) -> None:
-    issued = issue(store).api_key
-    one = import_some(store, 3)
-    # The second begins in the same millisecond as the first, the third does not.
-    two, three = import_some(store, 2), import_some(store, 2, timedelta(seconds=1))
-    assert [told(store, api_key) for api_key in one] == [[(2, "key.import")]] * 3
-    assert [told(store, api_key) for api_key in two] == [[(3, "key.import")]] * 2
-    assert [told(store, api_key) for api_key in three] == [[(4, "key.import")]] * 2
-    assert told(store, issued) == [(1, "key.issue")]
-    successor = rotated(store, one[1])
-    assert told(store, one[1]) == [(2, "key.import"), (5, "key.rotate")]
-    assert told(store, successor) == [(5, "key.rotate")]
 
 
 def test_a_row_that_was_altered_names_no_key_and_breaks_nothing(

@@ -1,4 +1,4 @@
-"""Listings as a person asks for them, held against the same question asked of Python."""
+"""How SQLite goes about listings: along its indexes, or by one reading of the table."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import random
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from datetime import datetime, timedelta
-from itertools import product
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +15,15 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from latchkey.credentials.listing import (
-    CONCERNS,
     EXPIRING_WITHIN,
-    LONGEST_SEARCH,
-    SORTS,
-    STATUSES,
     UNUSED_AGE,
-    AsOf,
     Order,
     Selection,
 )
-from latchkey.credentials.models import MODES, Credential
+from latchkey.credentials.models import MODES
 from latchkey.store.protocols import Store
+from tests.support.store.listing_oracle import AS_OF, DAY, NAMES, is_selected
 from tests.support.store.new_credentials import NOW, new_credential
-
-DAY = timedelta(days=1)
-AS_OF = AsOf(NOW, rotation_age=30 * DAY)
-NAMES = ("alpha", "Beta", "beta", "Éclair", "50%", "under_score", "back\\slash", "a*b?[c]", None)
 
 
 def fill(database: Path, count: int) -> None:
@@ -70,101 +61,6 @@ def fill(database: Path, count: int) -> None:
             " VALUES (?, ?, '', '', ?, ?, '*', ?, ?, ?, ?, ?)",
             rows,
         )
-
-
-@pytest.fixture
-def rows(database: Path, store: Store) -> list[Credential]:
-    """A few hundred credentials, newest first."""
-    fill(database, 300)
-    return store.page(None, 1000, None)
-
-
-def is_selected(row: Credential, selection: Selection) -> bool:
-    """The oracle of a selection."""
-    search = selection.search
-    return (
-        selection.mode in (None, row.mode)
-        and selection.status in (None, row.status(NOW))
-        and (
-            selection.concern is None or selection.concern in AS_OF.concerns(row, row.last_used_at)
-        )
-        and (
-            search is None
-            or search.lower() in (row.name or "").lower()
-            or search.lower() in row.api_key.lower()
-        )
-    )
-
-
-def in_order(rows: list[Credential], order: Order) -> list[Credential]:
-    """The oracle of an order; ``rows`` are newest first."""
-    if order.by == "created":
-        return rows if order.descending else rows[::-1]
-    keys: dict[str, Callable[[Credential], Any]] = {
-        # As SQLite compares them: ASCII letters in any case, the others by their bytes.
-        "name": lambda row: row.name and row.name.encode().lower(),
-        "last_used": lambda row: row.last_used_at,
-        "expires": lambda row: row.expires_at,
-        "status": lambda row: STATUSES.index(row.status(NOW)),
-    }
-    key = keys[order.by]
-    rows = rows if order.descending else rows[::-1]
-    valued = [row for row in rows if key(row) is not None]
-    # Python keeps equal ones in their order also when it reverses.
-    valued.sort(key=key, reverse=order.descending)
-    return valued + [row for row in rows if key(row) is None]
-
-
-SELECTIONS = [
-    Selection(None, mode, status, concern)
-    for mode, status, concern in product((None, *MODES), (None, *STATUSES), (None, *CONCERNS))
-]
-ORDERS = list(product(SORTS, (True, False)))
-SEARCHES = [
-    Selection(search, mode, None, None)
-    for mode in (None, "live")
-    for search in ("BETA", "éclair", "ÉCLAIR S", "%", "_", "\\", "*", "?[", "]", "ak_TEST", "none")
-]
-
-
-def test_selections_and_orders(store: Store, rows: list[Credential]) -> None:
-    for number, selection in enumerate(SELECTIONS + SEARCHES):
-        expected = [row for row in rows if is_selected(row, selection)]
-        assert store.listing.count(selection, AS_OF) == len(expected), selection
-        # Each selection in some of the orders, and each order with many of the selections.
-        for by, descending in ORDERS[number % 4 :: 4]:
-            order = Order(by, descending)
-            offset = number % 7
-            page = store.listing.page(selection, order, AS_OF, limit=20, offset=offset)
-            assert page == in_order(expected, order)[offset : offset + 20], (selection, order)
-
-
-def test_every_concern_and_status_occurs(rows: list[Credential]) -> None:
-    """What the comparison above would otherwise not show."""
-    for selection in SELECTIONS:
-        impossible = selection.concern is not None and selection.status in ("revoked", "expired")
-        assert any(is_selected(row, selection) for row in rows) != impossible, selection
-    assert {concern for row in rows for concern in AS_OF.concerns(row, None)} == set(CONCERNS)
-
-
-def test_the_census_counts_each_once(store: Store, rows: list[Credential]) -> None:
-    census = store.listing.census(AS_OF)
-    for status in STATUSES:
-        assert census.statuses[status] == store.listing.count(Selection(status=status), AS_OF)
-    for concern in CONCERNS:
-        assert census.concerns[concern] == store.listing.count(Selection(concern=concern), AS_OF)
-    assert census.total == len(rows)
-
-
-def test_a_census_of_nothing(store: Store) -> None:
-    census = store.listing.census(AS_OF)
-    assert census.total == 0
-    assert set(census.concerns.values()) == {0}
-
-
-def test_a_search_that_no_name_can_have(store: Store, rows: list[Credential]) -> None:
-    assert store.listing.count(Selection("a" * LONGEST_SEARCH), AS_OF) == 0
-    assert store.listing.count(Selection("a" * 100_000), AS_OF) == 0
 
 
 @pytest.fixture
@@ -227,30 +123,3 @@ def test_a_long_list_is_paged_through_by_an_index(
     ]
     everything = store.page(None, count, None)
     assert sorted(pages) == sorted(row.api_key for row in everything if is_selected(row, searched))
-
-
-def test_a_mark_follows_the_last_use_that_is_only_counted() -> None:
-    """The page marks by the last request; the filter by what is written down."""
-
-    def credential(**times: datetime | None) -> Credential:
-        fields = {"created_at": NOW - 100 * DAY, "expires_at": None, "last_used_at": None, **times}
-        return Credential(
-            id=1,
-            api_key="ak_live_0",
-            secret_hash=bytes(32),
-            derivation_id="",
-            account_id="",
-            mode="live",
-            name=None,
-            scopes=frozenset({"*"}),
-            revoked_at=None,
-            rotated_to=None,
-            original_expires_at=None,
-            first_used_at=None,
-            **fields,  # type: ignore[arg-type]
-        )
-
-    assert AS_OF.concerns(credential(), None) == ["due", "unused"]
-    assert AS_OF.concerns(credential(), NOW) == ["due"]
-    ending = credential(created_at=NOW, expires_at=NOW + DAY)
-    assert AS_OF.concerns(ending, None) == ["expiring"]

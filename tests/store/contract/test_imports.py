@@ -1,4 +1,4 @@
-"""Imports: what needs no lock is done without it, and nothing slips in between."""
+"""Imports: all or none, and nothing slips in between."""
 
 from __future__ import annotations
 

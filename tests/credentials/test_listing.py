@@ -1,0 +1,36 @@
+"""What calls for attention about a credential, at a moment."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from latchkey.credentials.models import Credential
+from tests.support.store.listing_oracle import AS_OF, DAY
+from tests.support.store.new_credentials import NOW
+
+
+def test_a_mark_follows_the_last_use_that_is_only_counted() -> None:
+    """The page marks by the last request; the filter by what is written down."""
+
+    def credential(**times: datetime | None) -> Credential:
+        fields = {"created_at": NOW - 100 * DAY, "expires_at": None, "last_used_at": None, **times}
+        return Credential(
+            id=1,
+            api_key="ak_live_0",
+            secret_hash=bytes(32),
+            derivation_id="",
+            account_id="",
+            mode="live",
+            name=None,
+            scopes=frozenset({"*"}),
+            revoked_at=None,
+            rotated_to=None,
+            original_expires_at=None,
+            first_used_at=None,
+            **fields,  # type: ignore[arg-type]
+        )
+
+    assert AS_OF.concerns(credential(), None) == ["due", "unused"]
+    assert AS_OF.concerns(credential(), NOW) == ["due"]
+    ending = credential(created_at=NOW, expires_at=NOW + DAY)
+    assert AS_OF.concerns(ending, None) == ["expiring"]

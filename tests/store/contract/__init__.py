@@ -1,0 +1,1 @@
+"""The contract of ``latchkey.store.protocols``, held by every implementation of it."""

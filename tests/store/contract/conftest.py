@@ -1,0 +1,69 @@
+"""The stores that have to hold the contract. One more needs one more entry of ``OPENERS``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latchkey.store.audit_head import Seal
+from latchkey.store.databases import database_at
+from latchkey.store.protocols import Store
+from tests.support.audited import new_seal
+from tests.support.database import new_database
+from tests.support.store.memory_state import MemoryDatabase
+from tests.support.store.memory_store import open_memory_store
+from tests.support.store.new_credentials import NewStore
+
+Opener = Callable[..., Store]
+"""Opens one more store over the same database, with a seal and a ``write_timeout`` in seconds."""
+
+
+def _over_sqlite(directory: Path) -> Opener:
+    database = database_at(new_database(directory / "latchkey.db"))
+
+    def opened(seal: Seal | None, **options: Any) -> Store:
+        return database.open_store(seal=seal, **options)
+
+    return opened
+
+
+def _over_memory(directory: Path) -> Opener:
+    database = MemoryDatabase()
+
+    def opened(seal: Seal | None, **options: Any) -> Store:
+        return open_memory_store(database, seal, **options)
+
+    return opened
+
+
+OPENERS: dict[str, Callable[[Path], Opener]] = {"memory": _over_memory, "sqlite": _over_sqlite}
+
+
+@pytest.fixture
+def seal(tmp_path: Path) -> Seal:
+    """The key of the audit log, and the file of its head."""
+    return new_seal(tmp_path / "latchkey.db")
+
+
+@pytest.fixture(params=OPENERS)
+def new_store(request: pytest.FixtureRequest, tmp_path: Path, seal: Seal) -> Iterator[NewStore]:
+    """Make stores over one database, each as another process has it; ``sealed`` unless False."""
+    opener = OPENERS[request.param](tmp_path)
+    made: list[Store] = []
+
+    def make(*, sealed: bool = True, **options: Any) -> Store:
+        made.append(opener(seal if sealed else None, **options))
+        return made[-1]
+
+    yield make
+    for store in made:
+        store.close()
+
+
+@pytest.fixture
+def store(new_store: NewStore) -> Store:
+    """A store over an empty database."""
+    return new_store()

@@ -1,0 +1,74 @@
+"""What the audit log says of a key's own birth: the rotation or the import that made it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from latchkey.credentials.audit import Action, AuditFilter
+from latchkey.credentials.models import Credential, Rotation
+from latchkey.store.protocols import Store
+from tests.support.audited import TESTER, add, revoke, rotate
+from tests.support.store.new_credentials import NOW, new_credential
+
+
+def told(store: Store, api_key: str) -> list[tuple[int, str]]:
+    """Number and action of each row about a key, the oldest first, however they are asked for."""
+    wanted = AuditFilter(subject=api_key)
+    rows = [(entry.number, entry.action) for entry in store.audit.entries(wanted)]
+    paged = [(entry.number, entry.action) for entry in store.audit.page(wanted, 100)]
+    assert paged == rows[::-1]
+    return rows
+
+
+def issue(store: Store) -> Credential:
+    return add(store, new_credential(), action=Action.KEY_ISSUE)
+
+
+def rotated(store: Store, api_key: str) -> str:
+    """The successor."""
+    successor = new_credential()
+    made = rotate(store, api_key, None, NOW, lambda found, former: Rotation(successor, None))
+    return made.api_key
+
+
+def import_some(store: Store, count: int, moment: timedelta = timedelta()) -> list[str]:
+    """The keys of one import."""
+    new = [
+        new_credential(created_at=NOW + moment, origin="imported", derivation_id="")
+        for _ in range(count)
+    ]
+    store.imported.add_all(new, lambda present: (), {}, TESTER, lambda done: None)
+    return [one.api_key for one in new]
+
+
+def test_a_successor_is_told_of_with_the_rotation_that_made_it(store: Store) -> None:
+    first = issue(store).api_key
+    other = issue(store).api_key
+    second = rotated(store, first)
+    revoke(store, second, None, NOW)
+    # Rotated once more, it has another successor; the first one was made all the same.
+    third = rotated(store, first)
+    fourth = rotated(store, third)
+    assert told(store, first) == [(1, "key.issue"), (3, "key.rotate"), (5, "key.rotate")]
+    assert told(store, second) == [(3, "key.rotate"), (4, "key.revoke")]
+    assert told(store, third) == [(5, "key.rotate"), (6, "key.rotate")]
+    assert told(store, fourth) == [(6, "key.rotate")]
+    assert told(store, other) == [(2, "key.issue")]
+    assert told(store, new_credential().api_key) == []
+    # Other conditions hold for those rows too.
+    assert store.audit.page(AuditFilter(second, action="key.issue"), 10) == []
+    assert [entry.number for entry in store.audit.page(AuditFilter(second), 10, before=4)] == [3]
+
+
+def test_an_imported_key_is_told_of_with_its_import_and_no_other(store: Store) -> None:
+    issued = issue(store).api_key
+    one = import_some(store, 3)
+    # The second begins in the same millisecond as the first, the third does not.
+    two, three = import_some(store, 2), import_some(store, 2, timedelta(seconds=1))
+    assert [told(store, api_key) for api_key in one] == [[(2, "key.import")]] * 3
+    assert [told(store, api_key) for api_key in two] == [[(3, "key.import")]] * 2
+    assert [told(store, api_key) for api_key in three] == [[(4, "key.import")]] * 2
+    assert told(store, issued) == [(1, "key.issue")]
+    successor = rotated(store, one[1])
+    assert told(store, one[1]) == [(2, "key.import"), (5, "key.rotate")]
+    assert told(store, successor) == [(5, "key.rotate")]

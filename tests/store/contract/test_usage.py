@@ -1,0 +1,237 @@
+"""Uses persisted from cumulative counters: each one once, whatever is flushed again."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from latchkey.credentials.models import Tally
+from latchkey.store.protocols import Store
+from tests.support.audited import add
+from tests.support.store.new_credentials import NOW, NewStore, new_credential
+
+SEGMENT, OTHER = "1" * 32, "2" * 32
+HOUR = 3_600_000
+
+
+def milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+def tally(number: int, uses: int, moment: datetime = NOW, **refusals: Any) -> Tally:
+    return Tally(number, uses, milliseconds(moment), **refusals)
+
+
+def total(store: Store, number: int) -> int:
+    return sum(store.usage.record(number, SEGMENT).hours.values())
+
+
+@pytest.fixture
+def number(store: Store) -> int:
+    """The id of a credential."""
+    return add(store, new_credential()).id
+
+
+def test_a_credential_that_was_never_used(store: Store, number: int) -> None:
+    record = store.usage.record(number, SEGMENT)
+    assert (record.hours, record.refusals, record.watermark) == ({}, {}, Tally(number))
+
+
+def test_what_is_written_is_what_was_counted(store: Store, number: int) -> None:
+    store.usage.flush(SEGMENT, [tally(number, 7, revoked=1, expired=2, scope=3)], NOW)
+    record = store.usage.record(number, SEGMENT)
+    assert record.hours == {datetime(2026, 1, 15, 10, tzinfo=UTC): 7}
+    assert record.refusals == {"revoked": 1, "expired": 2, "scope": 3}
+    assert record.watermark == Tally(number, uses=7, revoked=1, expired=2, scope=3)
+    found = store.page(None, 1, None)[0]
+    assert found.last_used_at == NOW
+
+
+def test_the_same_again_counts_nothing(store: Store, number: int) -> None:
+    for _ in range(3):
+        store.usage.flush(SEGMENT, [tally(number, 7, scope=2)], NOW)
+    record = store.usage.record(number, SEGMENT)
+    assert (list(record.hours.values()), record.refusals) == ([7], {"scope": 2})
+
+
+def test_what_comes_on_top_is_added(store: Store, number: int) -> None:
+    for uses in (1, 5, 5, 20):
+        store.usage.flush(SEGMENT, [tally(number, uses, scope=uses)], NOW)
+    record = store.usage.record(number, SEGMENT)
+    assert (list(record.hours.values()), record.refusals) == ([20], {"scope": 20})
+
+
+def test_an_older_state_of_the_counters_counts_nothing(store: Store, number: int) -> None:
+    """One flusher reads, a second reads later and writes first."""
+    store.usage.flush(SEGMENT, [tally(number, 20, NOW + timedelta(seconds=2), scope=1)], NOW)
+    store.usage.flush(SEGMENT, [tally(number, 15, scope=4)], NOW)
+    record = store.usage.record(number, SEGMENT)
+    assert (list(record.hours.values()), record.refusals) == ([20], {"scope": 4})
+    assert record.watermark == Tally(number, uses=20, scope=4)
+    assert store.page(None, 1, None)[0].last_used_at == NOW + timedelta(seconds=2)
+
+
+def test_uses_belong_to_the_hour_of_the_last_one(store: Store, number: int) -> None:
+    start = datetime(2026, 1, 15, 10, tzinfo=UTC)
+    for uses, moment in (
+        (1, start),
+        (3, start + timedelta(minutes=59, milliseconds=59_999)),
+        (6, start + timedelta(hours=1)),
+        (10, start + timedelta(days=1)),
+    ):
+        store.usage.flush(SEGMENT, [tally(number, uses, moment)], start)
+    assert store.usage.record(number, SEGMENT).hours == {
+        start: 3,
+        start + timedelta(hours=1): 3,
+        start + timedelta(days=1): 4,
+    }
+
+
+def test_a_use_whose_time_is_not_there_yet_counts_for_now(store: Store, number: int) -> None:
+    """A use is counted, then its time is put down: a flusher may come in between."""
+    store.usage.flush(SEGMENT, [Tally(number, uses=1)], NOW)
+    assert list(store.usage.record(number, SEGMENT).hours) == [
+        datetime(2026, 1, 15, 10, tzinfo=UTC)
+    ]
+    assert store.page(None, 1, None)[0].last_used_at == NOW
+
+
+def test_refusals_are_no_use(store: Store, number: int) -> None:
+    store.usage.flush(SEGMENT, [Tally(number, revoked=3)], NOW)
+    assert store.usage.record(number, SEGMENT).hours == {}
+    assert store.page(None, 1, None)[0].last_used_at is None
+
+
+def test_the_last_use_never_goes_back(store: Store, number: int) -> None:
+    store.usage.flush(SEGMENT, [tally(number, 1, NOW)], NOW)
+    store.usage.flush(OTHER, [tally(number, 1, NOW - timedelta(days=1))], NOW)
+    assert store.page(None, 1, None)[0].last_used_at == NOW
+
+
+def test_each_segment_has_its_own_watermark(store: Store, number: int) -> None:
+    store.usage.flush(SEGMENT, [tally(number, 5)], NOW)
+    store.usage.flush(OTHER, [tally(number, 3)], NOW)
+    store.usage.flush(SEGMENT, [tally(number, 6)], NOW)
+    assert total(store, number) == 9
+    assert store.usage.record(number, OTHER).watermark.uses == 3
+
+
+def test_the_marks_of_segments_that_are_gone_are_forgotten(store: Store, number: int) -> None:
+    for segment in (SEGMENT, OTHER):
+        store.usage.flush(segment, [tally(number, 5)], NOW)
+    store.usage.forget_other_segments(OTHER)
+    assert store.usage.record(number, SEGMENT).watermark.uses == 0
+    assert store.usage.record(number, OTHER).watermark.uses == 5
+    store.usage.forget_other_segments(None)
+    assert store.usage.record(number, OTHER).watermark.uses == 0
+    assert total(store, number) == 10
+
+
+def test_a_row_that_is_not_there_holds_nothing_up(store: Store, number: int) -> None:
+    """After a restore the counters may know credentials that the database does not."""
+    store.usage.flush(SEGMENT, [tally(number + 1, 5), tally(number, 2)], NOW)
+    assert total(store, number) == 2
+    added = add(store, new_credential())
+    assert added.id == number + 1
+    assert total(store, added.id) == 0
+    # What comes to belong to that number are the uses from then on.
+    store.usage.flush(SEGMENT, [tally(added.id, 7)], NOW)
+    assert total(store, added.id) == 2
+
+
+def test_what_is_written_and_what_is_not_fit_together(new_store: NewStore) -> None:
+    """Written uses less the watermark stay the same while somebody writes."""
+    store, flusher = new_store(), new_store()
+    number = add(store, new_credential()).id
+    stop = threading.Event()
+
+    def flush() -> None:
+        for uses in range(1, 400):
+            if stop.is_set():
+                return
+            flusher.usage.flush(SEGMENT, [tally(number, uses)], NOW)
+
+    thread = threading.Thread(target=flush)
+    thread.start()
+    try:
+        while thread.is_alive():
+            record = store.usage.record(number, SEGMENT)
+            assert sum(record.hours.values()) == record.watermark.uses
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_old_hours_are_put_together_by_day(store: Store, number: int) -> None:
+    """Totals, newer hours and the hours of other credentials stay as they are."""
+    other = add(store, new_credential()).id
+    midnight = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
+    used = [midnight + timedelta(hours=hour) for hour in (-49, -48, -47, -1, 0, 1, 5)]
+    for credential in (number, other):
+        for uses, moment in enumerate(used, start=1):
+            store.usage.flush(SEGMENT, [tally(credential, uses * uses, moment)], moment)
+    before = {one: store.usage.record(one, SEGMENT) for one in (number, other)}
+    assert store.usage.fold(midnight) == 6
+    assert store.usage.fold(midnight) == 0
+    for one in (number, other):
+        record = store.usage.record(one, SEGMENT)
+        assert record.hours == {
+            midnight - timedelta(days=3): 1,
+            midnight - timedelta(days=2): 8,
+            midnight - timedelta(days=1): 7,
+            midnight: 9,
+            midnight + timedelta(hours=1): 11,
+            midnight + timedelta(hours=5): 13,
+        }
+        assert sum(record.hours.values()) == sum(before[one].hours.values())
+        assert record.watermark == before[one].watermark
+    # What is flushed late for a day that is folded already is folded in its turn.
+    late = midnight - timedelta(hours=30)
+    store.usage.flush(OTHER, [tally(number, 5, late)], late)
+    assert store.usage.fold(midnight) == 1
+    assert store.usage.record(number, SEGMENT).hours[midnight - timedelta(days=2)] == 13
+
+
+# Forks two flushers for each line, so that what they work with is loaded once; says when both died.
+_FLUSHERS = """
+import itertools, os, sys
+from datetime import UTC, datetime
+from latchkey.credentials.models import Tally
+from latchkey.store.databases import database_at
+from latchkey.store.protocols import Store
+
+def flush(start, count):
+    store = database_at(f"sqlite:///{sys.argv[1]}").open_store()
+    for uses in itertools.count(start):
+        now = datetime.now(UTC)
+        at = int(now.timestamp() * 1000)
+        store.usage.flush("1" * 32, [Tally(n, uses, at) for n in range(1, count + 1)], now)
+        os.write(1, b"%d %d\\n" % (os.getpid(), uses))
+
+for line in sys.stdin:
+    started = []
+    for _ in range(2):
+        started.append(os.fork())
+        if started[-1] == 0:
+            try:
+                flush(int(line), int(sys.argv[2]))
+            finally:
+                os._exit(1)
+    ended = [os.WTERMSIG(os.waitpid(pid, 0)[1]) for pid in started]
+    os.write(1, b"ended %d %d\\n" % tuple(ended))
+"""
+
+
+@contextmanager
+def killed(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Kill it at the end; what it forked ends when nobody reads it any more."""
+    try:
+        yield
+    finally:
+        process.kill()

@@ -1,0 +1,137 @@
+"""The audit log of a store in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+
+from latchkey.credentials.audit import (
+    ALL_ROWS,
+    NO_ROWS,
+    Action,
+    AuditFilter,
+    Entry,
+    Head,
+    Record,
+)
+from latchkey.credentials.audit_check import Verification
+from latchkey.credentials.publishing import Made, Outcome, Publication
+from latchkey.errors import StoreError
+from latchkey.store.audit_head import Seal
+from latchkey.store.kept_head import KeptHead
+from latchkey.store.places import ChangePlaces
+from tests.support.store.memory_state import MemoryDatabase, State, milliseconds
+
+
+class MemoryAuditLog:
+    """The log of one database."""
+
+    def __init__(self, database: MemoryDatabase, seal: Seal | None) -> None:
+        self._database = database
+        self._seal = seal
+        self._kept = KeptHead(seal, ChangePlaces(None), self._has)
+
+    def append(self, state: State, record: Record) -> Head:
+        """Add a row in a transaction."""
+        if self._seal is None:
+            raise StoreError("a change needs the key of the audit log")
+        last = _last(state)
+        entry = Entry(
+            number=last.number + 1,
+            at=milliseconds(record.at),
+            action=record.action.value,
+            actor_kind=record.actor.kind.value,
+            actor=record.actor.name,
+            address=record.actor.address,
+            subject=record.subject,
+            detail=record.detail_text,
+            mac="",
+        )
+        entry = replace(entry, mac=self._seal.key.mac(last.mac, entry.fields))
+        state.audit.append(entry)
+        return Head(entry.number, entry.mac)
+
+    def record(self, record: Record) -> Outcome[None]:
+        return self._database.publishable(
+            lambda state: Made(None, Publication(head=self.append(state, record)))
+        )
+
+    def record_new_end(self, decide: Callable[[], Record]) -> Outcome[Head]:
+        def transaction(state: State) -> Made[Head]:
+            head = self.append(state, decide())
+            return Made(head, Publication(head=head, replaces_head=True))
+
+        return self._database.publishable(transaction)
+
+    def keep(self, head: Head) -> None:
+        self._kept.keep(head)
+
+    def replace(self, head: Head) -> None:
+        self._kept.write(head)
+
+    def catch_up(self) -> None:
+        self._kept.catch_up()
+
+    def behind_head(self) -> str | None:
+        return self._kept.ahead_of_log()
+
+    def verify(self) -> Verification:
+        return self._kept.verify(self.entries)
+
+    def last(self) -> Head:
+        return _last(self._database.committed)
+
+    def page(self, wanted: AuditFilter, limit: int, before: int | None = None) -> list[Entry]:
+        rows = (row for row in self.newest(wanted, None) if before is None or row.number < before)
+        return list(islice(rows, limit))
+
+    def newest(self, wanted: AuditFilter, limit: int | None) -> Iterator[Entry]:
+        state = self._database.committed
+        found = (row.readable for row in reversed(state.audit) if _is_wanted(state, row, wanted))
+        return islice(found, limit)
+
+    def entries(self, wanted: AuditFilter = ALL_ROWS) -> Iterator[Entry]:
+        number = 0
+        while number < len(self._database.committed.audit):
+            state = self._database.committed
+            row = state.audit[number]
+            number += 1
+            if _is_wanted(state, row, wanted):
+                yield row
+
+    def count(self, wanted: AuditFilter) -> int:
+        return sum(1 for _ in self.newest(wanted, None))
+
+    def _has(self, head: Head) -> bool:
+        return any(Head(row.number, row.mac) == head for row in self._database.committed.audit)
+
+
+def _last(state: State) -> Head:
+    return Head(state.audit[-1].number, state.audit[-1].mac) if state.audit else NO_ROWS
+
+
+def _is_wanted(state: State, row: Entry, wanted: AuditFilter) -> bool:
+    return (
+        (wanted.subject in (None, row.subject) or _made(state, row, str(wanted.subject)))
+        and wanted.actor in (None, row.actor, row.actor_kind)
+        and wanted.action in (None, row.action)
+        and (wanted.since is None or row.at >= milliseconds(wanted.since))
+    )
+
+
+def _made(state: State, row: Entry, api_key: str) -> bool:
+    """Whether a row about another key, or about many, made this one."""
+    detail = json.loads(row.detail)
+    if row.action == Action.KEY_ROTATE.value:
+        return bool(detail["successor"] == api_key)
+    if row.action == Action.KEY_IMPORT.value:
+        found = state.find(api_key)
+        return (
+            found is not None
+            and found.origin == "imported"
+            and milliseconds(found.created_at) == row.at
+            and detail["first_id"] <= found.id <= detail["last_id"]
+        )
+    return False

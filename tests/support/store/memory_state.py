@@ -1,0 +1,150 @@
+"""What a store in memory has committed, and its transactions: for the contract suite alone.
+
+A transaction changes a copy, which takes the place of the committed state at its end. So a read
+sees one committed state, whatever is under way, and an exception leaves everything as it was.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from latchkey.credentials.administrators import Administrator
+from latchkey.credentials.audit import Entry
+from latchkey.credentials.models import Credential, Invalidation, Tally
+from latchkey.credentials.publishing import Made, Outcome, Publication, Refusal, Refused
+from latchkey.errors import StoreError
+
+T = TypeVar("T")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSession:
+    """One sign-in."""
+
+    administrator_id: int
+    created_at: datetime
+    seen_at: datetime
+    messages: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(slots=True)
+class State:
+    """All that is stored. What the collections hold is never changed in place."""
+
+    credentials: dict[int, Credential] = field(default_factory=dict)
+    # Their numbers, by public key, and by the hash of an imported token.
+    by_key: dict[str, int] = field(default_factory=dict)
+    by_token: dict[bytes, int] = field(default_factory=dict)
+    invalidations: list[Invalidation] = field(default_factory=list)
+    audit: list[Entry] = field(default_factory=list)
+    # By credential and hour, in milliseconds since 1970; by credential and reason; by credential
+    # and address; by segment and credential.
+    uses: dict[tuple[int, int], int] = field(default_factory=dict)
+    refusals: dict[tuple[int, str], int] = field(default_factory=dict)
+    sightings: dict[tuple[int, str], datetime] = field(default_factory=dict)
+    watermarks: dict[tuple[str, int], Tally] = field(default_factory=dict)
+    administrators: dict[int, Administrator] = field(default_factory=dict)
+    sessions: dict[bytes, StoredSession] = field(default_factory=dict)
+    # The hash of its token, and when it expires.
+    set_up_link: tuple[bytes, datetime] | None = None
+    # The last numbers that were given: none is given again.
+    last_credential: int = 0
+    last_invalidation: int = 0
+    last_administrator: int = 0
+
+    def copy(self) -> State:
+        """Another state with the same content, to be changed."""
+        return State(
+            dict(self.credentials),
+            dict(self.by_key),
+            dict(self.by_token),
+            list(self.invalidations),
+            list(self.audit),
+            dict(self.uses),
+            dict(self.refusals),
+            dict(self.sightings),
+            dict(self.watermarks),
+            dict(self.administrators),
+            dict(self.sessions),
+            self.set_up_link,
+            self.last_credential,
+            self.last_invalidation,
+            self.last_administrator,
+        )
+
+    def find(self, api_key: str) -> Credential | None:
+        """The credential with this public key."""
+        return self.credentials.get(self.by_key.get(api_key, 0))
+
+    def log(self, lookup: str, at: datetime) -> int:
+        """Add a row to the log of invalidations; its number."""
+        self.last_invalidation += 1
+        self.invalidations.append(Invalidation(self.last_invalidation, lookup, milliseconds(at)))
+        return self.last_invalidation
+
+
+class MemoryDatabase:
+    """What all stores over it have in common."""
+
+    def __init__(self) -> None:
+        self.committed = State()
+        self._turn = threading.Lock()
+
+    def change(self, transaction: Callable[[State], T], patience: float = 10.0) -> T:
+        """Run a transaction on a copy, and commit that; ``patience`` in seconds for the turn."""
+        if not self._turn.acquire(timeout=patience):
+            raise StoreError("another change is under way")
+        try:
+            draft = self.committed.copy()
+            result = transaction(draft)
+            self.committed = draft
+            return result
+        finally:
+            self._turn.release()
+
+    def publishable(
+        self, transaction: Callable[[State], Made[T]], patience: float = 10.0
+    ) -> Outcome[T]:
+        """The same for a transaction that leaves something to publish."""
+        made: Made[T] | None = None
+
+        def noted(draft: State) -> Made[T]:
+            nonlocal made
+            made = transaction(draft)
+            return made
+
+        try:
+            return self.change(noted, patience)
+        except Refusal as refusal:
+            return refusal.refused
+        except BaseException as error:
+            if made is None:
+                raise
+            return Refused(error, Publication(made.publication.lookups))
+
+
+def milliseconds(moment: datetime) -> int:
+    """Whole milliseconds since 1970."""
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def moment_of(number: int) -> datetime:
+    """The way back."""
+    return _EPOCH + number * _MILLISECOND
+
+
+def kept(moment: datetime) -> datetime:
+    """A time as it is stored: to the millisecond."""
+    return moment_of(milliseconds(moment))
+
+
+def kept_or_none(moment: datetime | None) -> datetime | None:
+    """The same where there may be none."""
+    return None if moment is None else kept(moment)

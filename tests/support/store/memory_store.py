@@ -1,0 +1,370 @@
+"""A store in memory, in plain Python: the second subject of the contract suite alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from itertools import islice
+
+from latchkey.credentials.audit import Action, Actor, Record
+from latchkey.credentials.callers import Author
+from latchkey.credentials.listing import (
+    CONCERNS,
+    LONGEST_SEARCH,
+    STATUSES,
+    AsOf,
+    Census,
+    Order,
+    Selection,
+)
+from latchkey.credentials.models import (
+    Change,
+    Credential,
+    Mode,
+    NewCredential,
+    Principal,
+    Rotation,
+    Verifier,
+)
+from latchkey.credentials.publishing import Made, Outcome, Publication, Refusal
+from latchkey.errors import (
+    AlreadyRotated,
+    AuthenticationError,
+    CredentialNotFound,
+    DuplicateApiKey,
+    InsufficientScope,
+    KeyExpired,
+)
+from latchkey.store.audit_head import Seal
+from latchkey.store.audited_terms import difference, terms_of
+from latchkey.store.protocols import Store
+from tests.support.store.memory_administrators import MemoryAdministratorStore
+from tests.support.store.memory_audit import MemoryAuditLog
+from tests.support.store.memory_state import MemoryDatabase, State, kept, kept_or_none
+from tests.support.store.memory_usage import MemoryInvalidationLog, MemoryUsageStore
+
+
+def open_memory_store(
+    database: MemoryDatabase, seal: Seal | None, *, write_timeout: float = 10.0
+) -> Store:
+    """One more store over the same database."""
+    return MemoryStore(database, seal, write_timeout)
+
+
+class MemoryStore:
+    """All aggregates of one database."""
+
+    def __init__(self, database: MemoryDatabase, seal: Seal | None, patience: float) -> None:
+        self._database = database
+        self._patience = patience
+        self.audit = MemoryAuditLog(database, seal)
+        self.invalidations = MemoryInvalidationLog(database)
+        self.usage = MemoryUsageStore(database)
+        self.administrators = MemoryAdministratorStore(database, self.audit)
+        self.imported = MemoryImportedCredentials(database, self.audit)
+        self.listing = MemoryListing(database)
+
+    def find(self, api_key: str) -> Credential | None:
+        return self._database.committed.find(api_key)
+
+    def verifier(self, api_key: str) -> Verifier | None:
+        return _verifier(self.find(api_key))
+
+    def page(self, mode: Mode | None, limit: int, before: int | None) -> list[Credential]:
+        newest = _newest(self._database.committed)
+        found = (
+            one
+            for one in newest
+            if mode in (None, one.mode) and (before is None or one.id < before)
+        )
+        return list(islice(found, limit))
+
+    def count(self, mode: Mode) -> int:
+        return sum(one.mode == mode for one in self._database.committed.credentials.values())
+
+    def check(self) -> None:
+        pass
+
+    def look_after(self) -> None:
+        self.audit.catch_up()
+
+    def close(self) -> None:
+        pass
+
+    def add(
+        self,
+        decide: Callable[[Principal | None], NewCredential],
+        action: Action,
+        author: Author,
+    ) -> Outcome[Credential]:
+        def transaction(state: State) -> Made[Credential]:
+            new = decide(_caller_now(state, author))
+            added = _add_unless_there(state, new)
+            record = Record(new.created_at, action, author.actor, added.api_key, terms_of(added))
+            return self._made(state, added, [added.lookup], new.created_at, record)
+
+        return self._database.publishable(transaction, self._patience)
+
+    def revoke(
+        self, api_key: str, mode: Mode | None, now: datetime, author: Author
+    ) -> Outcome[Credential]:
+        def transaction(state: State) -> Made[Credential]:
+            _caller_now(state, author)
+            found = _changeable(state, api_key, mode)
+            revoked = _put(state, replace(found, revoked_at=kept(now)))
+            record = Record(now, Action.KEY_REVOKE, author.actor, api_key)
+            return self._made(state, revoked, [found.lookup], now, record)
+
+        return self._database.publishable(transaction, self._patience)
+
+    def change(
+        self,
+        api_key: str,
+        mode: Mode | None,
+        now: datetime,
+        decide: Callable[[Principal | None, Credential], Change],
+        author: Author,
+    ) -> Outcome[Credential]:
+        def transaction(state: State) -> Made[Credential]:
+            caller = _caller_now(state, author)
+            found = _changeable(state, api_key, mode)
+            terms = decide(caller, found)
+            changed = replace(
+                found,
+                name=found.name if terms.name is None else terms.name,
+                scopes=found.scopes if terms.scopes is None else terms.scopes,
+                expires_at=kept_or_none(terms.expires_at)
+                if terms.sets_expiry
+                else found.expires_at,
+            )
+            _put(state, changed)
+            detail = difference(found, changed)
+            record = Record(now, Action.KEY_CHANGE, author.actor, api_key, detail)
+            return self._made(state, changed, [found.lookup], now, record)
+
+        return self._database.publishable(transaction, self._patience)
+
+    def rotate(
+        self,
+        api_key: str,
+        mode: Mode | None,
+        now: datetime,
+        decide: Callable[[Principal | None, Credential, Credential | None], Rotation],
+        author: Author,
+    ) -> Outcome[Credential]:
+        def transaction(state: State) -> Made[Credential]:
+            caller = _caller_now(state, author)
+            found = _changeable(state, api_key, mode)
+            former = None if found.rotated_to is None else state.find(found.rotated_to)
+            try:
+                rotation = decide(caller, found, former)
+            except (AlreadyRotated, KeyExpired) as error:
+                raise Refusal(error, [found.lookup]) from None
+            successor = _add_unless_there(state, rotation.successor)
+            original = found.expires_at if found.rotated_to is None else found.original_expires_at
+            ended = replace(
+                found,
+                expires_at=kept_or_none(rotation.expires_at),
+                rotated_to=successor.api_key,
+                original_expires_at=original,
+            )
+            _put(state, ended)
+            detail = {**difference(found, ended), "successor": successor.api_key}
+            record = Record(now, Action.KEY_ROTATE, author.actor, api_key, detail)
+            return self._made(state, successor, [successor.lookup, found.lookup], now, record)
+
+        return self._database.publishable(transaction, self._patience)
+
+    def _made(
+        self,
+        state: State,
+        result: Credential,
+        lookups: Sequence[str],
+        now: datetime,
+        record: Record,
+    ) -> Made[Credential]:
+        rows = [state.log(lookup, now) for lookup in lookups]
+        return Made(result, Publication(lookups, rows, self.audit.append(state, record)))
+
+
+class MemoryImportedCredentials:
+    """Those of one database that were imported."""
+
+    def __init__(self, database: MemoryDatabase, audit: MemoryAuditLog) -> None:
+        self._database = database
+        self._audit = audit
+
+    def verifier(self, token_hash: bytes) -> Verifier | None:
+        state = self._database.committed
+        return _verifier(state.credentials.get(state.by_token.get(token_hash, 0)))
+
+    def hashes(self) -> Iterator[bytes]:
+        return iter(self._database.committed.by_token)
+
+    def add_all(
+        self,
+        new: Sequence[NewCredential],
+        left_out: Callable[[Collection[bytes]], Collection[bytes]],
+        detail: dict[str, object],
+        actor: Actor,
+        progress: Callable[[int], None],
+    ) -> Outcome[list[NewCredential]]:
+        there = self._database.committed.credentials
+        try:
+            early = set(left_out({one.secret_hash for one in there.values()}))
+        except Refusal as refusal:
+            return refusal.refused
+        if early.issuperset(one.secret_hash for one in new):
+            return Made([], Publication([token_hash.hex() for token_hash in early]))
+
+        def transaction(state: State) -> Made[list[NewCredential]]:
+            since = [one for number, one in state.credentials.items() if number not in there]
+            out = early.union(left_out({one.secret_hash for one in since}))
+            added = [one for one in new if one.secret_hash not in out]
+            lookups = [token_hash.hex() for token_hash in out]
+            if not added:
+                return Made(added, Publication(lookups))
+            stored = [_add(state, one) for one in added]
+            progress(len(stored))
+            rows = [state.log(one.lookup, one.created_at) for one in stored]
+            ids = {"count": len(stored), "first_id": stored[0].id, "last_id": stored[-1].id}
+            record = Record(added[0].created_at, Action.KEY_IMPORT, actor, None, {**detail, **ids})
+            lookups += [one.lookup for one in stored]
+            return Made(added, Publication(lookups, rows, self._audit.append(state, record)))
+
+        return self._database.publishable(transaction)
+
+
+class MemoryListing:
+    """Finds, sorts and counts."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._database = database
+
+    def page(
+        self, selection: Selection, order: Order, as_of: AsOf, *, limit: int, offset: int = 0
+    ) -> list[Credential]:
+        oldest_first = list(self.newest(selection, as_of, None))[::-1]
+        key = _KEYS[order.by]
+        valued = [one for one in oldest_first if key(one, as_of) is not None]
+        without = [one for one in oldest_first if key(one, as_of) is None]
+        if order.descending:
+            valued.reverse()
+            without.reverse()
+        valued.sort(key=lambda one: key(one, as_of), reverse=order.descending)  # type: ignore[arg-type,return-value]
+        return [*valued, *without][offset : offset + limit]
+
+    def newest(self, selection: Selection, as_of: AsOf, limit: int | None) -> Iterator[Credential]:
+        newest = _newest(self._database.committed)
+        return islice((one for one in newest if _is_selected(one, selection, as_of)), limit)
+
+    def count(self, selection: Selection, as_of: AsOf) -> int:
+        return sum(1 for _ in self.newest(selection, as_of, None))
+
+    def census(self, as_of: AsOf) -> Census:
+        return Census(
+            {status: self.count(Selection(status=status), as_of) for status in STATUSES},
+            {concern: self.count(Selection(concern=concern), as_of) for concern in CONCERNS},
+        )
+
+
+_KEYS: dict[str, Callable[[Credential, AsOf], object]] = {
+    "created": lambda one, as_of: one.id,
+    "name": lambda one, as_of: None if one.name is None else _ascii_lower(one.name),
+    "last_used": lambda one, as_of: one.last_used_at,
+    "expires": lambda one, as_of: one.expires_at,
+    "status": lambda one, as_of: STATUSES.index(one.status(as_of.now)),
+}
+
+
+def _ascii_lower(text: str) -> str:
+    return "".join(one.lower() if one.isascii() else one for one in text)
+
+
+def _is_selected(one: Credential, selection: Selection, as_of: AsOf) -> bool:
+    concerns = as_of.concerns(one, one.last_used_at)
+    return (
+        selection.mode in (None, one.mode)
+        and selection.status in (None, one.status(as_of.now))
+        and (selection.concern is None or selection.concern in concerns)
+        and (selection.search is None or _has(one, selection.search))
+    )
+
+
+def _has(one: Credential, search: str) -> bool:
+    if len(search) > LONGEST_SEARCH:
+        return False
+    return any(search.lower() in text.lower() for text in (one.name or "", one.api_key))
+
+
+def _newest(state: State) -> Iterator[Credential]:
+    return iter(sorted(state.credentials.values(), key=lambda one: one.id, reverse=True))
+
+
+def _verifier(found: Credential | None) -> Verifier | None:
+    if found is None:
+        return None
+    return Verifier(found.secret_hash, found.revoked_at is not None, found.principal())
+
+
+def _caller_now(state: State, author: Author) -> Principal | None:
+    if author.caller is None:
+        return None
+    found = state.find(author.caller.api_key)
+    try:
+        return author.confirm(found)
+    except (AuthenticationError, InsufficientScope) as error:
+        raise Refusal(error, [] if found is None else [found.lookup]) from None
+
+
+def _changeable(state: State, api_key: str, mode: Mode | None) -> Credential:
+    found = state.find(api_key)
+    if found is None or mode not in (None, found.mode):
+        raise CredentialNotFound
+    if found.revoked_at is not None:
+        raise Refusal(CredentialNotFound(), [found.lookup])
+    return found
+
+
+def _add_unless_there(state: State, new: NewCredential) -> Credential:
+    try:
+        return _add(state, new)
+    except DuplicateApiKey as error:
+        raise Refusal(error, [new.lookup]) from None
+
+
+def _add(state: State, new: NewCredential) -> Credential:
+    imported = new.origin == "imported"
+    if new.api_key in state.by_key or (imported and new.secret_hash in state.by_token):
+        raise DuplicateApiKey
+    state.last_credential += 1
+    state.by_key[new.api_key] = state.last_credential
+    if imported:
+        state.by_token[new.secret_hash] = state.last_credential
+    return _put(
+        state,
+        Credential(
+            id=state.last_credential,
+            api_key=new.api_key,
+            secret_hash=new.secret_hash,
+            derivation_id=new.derivation_id,
+            account_id=new.account_id,
+            mode=new.mode,
+            name=new.name,
+            scopes=new.scopes,
+            created_at=kept(new.created_at),
+            expires_at=kept_or_none(new.expires_at),
+            revoked_at=None,
+            rotated_to=None,
+            original_expires_at=None,
+            last_used_at=None,
+            first_used_at=None,
+            origin=new.origin,
+        ),
+    )
+
+
+def _put(state: State, credential: Credential) -> Credential:
+    state.credentials[credential.id] = credential
+    return credential

@@ -1,0 +1,133 @@
+"""The use of credentials, and the log of invalidations, of a store in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from latchkey.credentials.models import (
+    REFUSAL_REASONS,
+    SIGHTINGS_KEPT,
+    Invalidation,
+    Sighting,
+    Tally,
+    UsageRecord,
+)
+from tests.support.store.memory_state import (
+    MemoryDatabase,
+    State,
+    kept,
+    milliseconds,
+    moment_of,
+)
+
+_HOUR = 3_600_000
+_DAY = 24 * _HOUR
+_MOST_ROWS = 10_000
+
+
+class MemoryInvalidationLog:
+    """The log of one database."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._database = database
+
+    def after(self, number: int) -> list[Invalidation]:
+        rows = [row for row in self._database.committed.invalidations if row.number > number]
+        return rows[:_MOST_ROWS]
+
+    def prune(self, before: datetime, below: int) -> int:
+        def transaction(state: State) -> int:
+            rows = state.invalidations
+            state.invalidations = [
+                row
+                for row in rows
+                if row.at >= milliseconds(before) or row.number >= below or row is rows[-1]
+            ]
+            return len(rows) - len(state.invalidations)
+
+        return self._database.change(transaction)
+
+
+class MemoryUsageStore:
+    """The use of credentials in one database."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._database = database
+
+    def flush(self, segment: str, tallies: Iterable[Tally], now: datetime) -> None:
+        def transaction(state: State) -> None:
+            for tally in tallies:
+                _flush(state, segment, tally, now)
+
+        self._database.change(transaction)
+
+    def fold(self, before: datetime) -> int:
+        end = milliseconds(before)
+
+        def transaction(state: State) -> int:
+            old = [key for key in state.uses if key[1] < end and key[1] % _DAY]
+            for number, hour in old:
+                day = (number, hour // _DAY * _DAY)
+                state.uses[day] = state.uses.get(day, 0) + state.uses.pop((number, hour))
+            return len(old)
+
+        return self._database.change(transaction)
+
+    def record(self, credential_id: int, segment: str) -> UsageRecord:
+        state = self._database.committed
+        hours = {hour: uses for (of, hour), uses in state.uses.items() if of == credential_id}
+        return UsageRecord(
+            {moment_of(hour): uses for hour, uses in sorted(hours.items())},
+            {name: count for (of, name), count in state.refusals.items() if of == credential_id},
+            state.watermarks.get((segment, credential_id), Tally(credential_id)),
+            tuple(_sightings(state, credential_id)),
+        )
+
+    def forget_other_segments(self, segment: str | None) -> None:
+        def transaction(state: State) -> None:
+            state.watermarks = {
+                key: mark for key, mark in state.watermarks.items() if key[0] == segment
+            }
+
+        self._database.change(transaction)
+
+
+def _flush(state: State, segment: str, tally: Tally, now: datetime) -> None:
+    number = tally.credential_id
+    mark = state.watermarks.get((segment, number), Tally(number))
+    names = ("uses", *REFUSAL_REASONS)
+    gain = {name: getattr(tally, name) - getattr(mark, name) for name in names}
+    if not any(amount > 0 for amount in gain.values()):
+        return
+    reached = {name: max(getattr(tally, name), getattr(mark, name)) for name in names}
+    state.watermarks[segment, number] = Tally(number, **reached)
+    credential = state.credentials.get(number)
+    if credential is None:
+        return
+    for reason in REFUSAL_REASONS:
+        if gain[reason] > 0:
+            key = (number, reason)
+            state.refusals[key] = state.refusals.get(key, 0) + gain[reason]
+    if gain["uses"] > 0:
+        last = tally.last_used or milliseconds(now)
+        hour = (number, last // _HOUR * _HOUR)
+        state.uses[hour] = state.uses.get(hour, 0) + gain["uses"]
+        if credential.last_used_at is None or credential.last_used_at < moment_of(last):
+            state.credentials[number] = replace(
+                credential,
+                last_used_at=moment_of(last),
+                first_used_at=credential.first_used_at or moment_of(tally.first_used or last),
+            )
+    for one in tally.sightings:
+        latest = state.sightings.get((number, one.address), one.at - timedelta(1))
+        state.sightings[number, one.address] = max(latest, kept(one.at))
+    for one in _sightings(state, number)[SIGHTINGS_KEPT:]:
+        del state.sightings[number, one.address]
+
+
+def _sightings(state: State, number: int) -> list[Sighting]:
+    """The addresses of a credential, newest first."""
+    found = [Sighting(where, at) for (of, where), at in state.sightings.items() if of == number]
+    return sorted(found, key=lambda one: one.at, reverse=True)
