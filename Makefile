@@ -138,8 +138,8 @@ test-sanitized: ## Run the compiled code's tests under the address and undefined
 
 # A fresh copy of fastcache and its tests in build/$(1), compiled in the mode $(2) by an
 # interpreter without the GIL; its .venv is kept while it is of that interpreter. Of the
-# constraints only that of the model, whose order of iteration the contract's tests compare:
-# hypothesis has no newer wheel for this one.
+# constraints only those of the model, whose order of iteration the contract's tests compare, and
+# of the fake clock: hypothesis has no newer wheel for this one.
 define copy-freethreaded
 	@"$(PYTHON)" -c "$$HAS_NO_GIL"
 	@mkdir -p build/$(1)
@@ -149,7 +149,7 @@ define copy-freethreaded
 	    { test "$$($(3) $(py) -c "$$ITS_PLACE" 2>&1)" = "$$($(3) "$(PYTHON)" -c "$$ITS_PLACE")" || \
 	        $(3) "$(PYTHON)" -m venv --clear .venv; } && \
 	    $(3) $(py) -m pip install --quiet 'Cython>=3.1' setuptools pytest \
-        $$(grep '^cachetools==' $(CURDIR)/constraints.txt) \
+        $$(grep -E '^(cachetools|freezegun)==' $(CURDIR)/constraints.txt) \
 	        pytest-timeout 'hypothesis<6.150' && \
 	    FASTCACHE_BUILD=$(2) $(3) $(py) setup.py --quiet build_ext --inplace
 endef
