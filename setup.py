@@ -36,6 +36,7 @@ MODULES = (
     "_cursor",
     "_hooks",
     "_store",
+    "_distances",
     "_views",
     "_cache",
     "_ttl",

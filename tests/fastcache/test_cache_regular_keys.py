@@ -1,56 +1,66 @@
-"""Keys whose hashes are regular: a shard's own are spread over the whole of its table."""
+"""Keys whose hashes are regular: spread over the shards, and over the table of each."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
 
 from fastcache import LRUCache
+from fastcache._distances import distances_in
 
-KEYS: list[Callable[[int], object]] = [
-    lambda i: i,
-    lambda i: -i,
-    lambda i: i << 16,
-    lambda i: i << 32,
-    lambda i: i << 40,
-    lambda i: i << 48,
-    lambda i: i * 4096 + 7,
-    lambda i: i * 10_000_019,
-    lambda i: i * 0.5,
-    lambda i: float(i << 32),
-    lambda i: (i, i << 32),
-    lambda i: -(i << 32),
-]
-
-
-def stored_in(key: Callable[[int], object], shards: int) -> float:
-    """The processor time that storing takes, of which the least of three."""
-    keys = [key(i) for i in range(60_000)]
-    times = []
-    for _ in range(3):
-        cache: LRUCache[object, int] = LRUCache(1_000_000, shards=shards)
-        start = time.thread_time()
-        for each in keys:
-            cache[each] = 1
-        times.append(time.thread_time() - start)
-        assert len(cache) == len(set(keys))
-    return min(times)
+FAMILIES: dict[str, Callable[[int], object]] = {
+    "negative": lambda i: -i,
+    "shifted and negative": lambda i: -(i << 32),
+    "every third": lambda i: i * 3,
+    "thousands": lambda i: i * 1000,
+    "pages": lambda i: i * 4096 + 7,
+    "a prime apart": lambda i: i * 10_000_019,
+    "milliards": lambda i: i * 10**9,
+    "a word apart and one": lambda i: i * (2**32 + 1),
+    "a word apart less one": lambda i: i * (2**32 - 1),
+    "the hash's modulus apart": lambda i: i * (2**61 - 1) + i,
+    "two words": lambda i: i << 64,
+    "halves": lambda i: i * 0.5,
+    "tenths": lambda i: i * 0.1,
+    "large floats": lambda i: float(i << 32),
+    "pairs": lambda i: (i, i << 32),
+    "pairs of one": lambda i: (7, i),
+    "a grid": lambda i: (i & 127, i >> 7),
+    # As CPython hashes objects by default: by their addresses.
+    "addresses": lambda i: (0x7F3A_1234_0000 + 16 * i) >> 4,
+    "addresses of large objects": lambda i: (0x7F3A_1234_0000 + 4096 * i) >> 4,
+    **{f"shifted by {by}": lambda i, by=by: i << by for by in range(61)},  # type: ignore[misc]
+}
+NUMBER = 3_000
+SHARDS = [1, 2, 7, 16, 64, 1000]
 
 
-@pytest.mark.parametrize("number", range(len(KEYS)))
-def test_regular_keys_are_no_slower_with_shards(number: int) -> None:
-    """A guard against a table that is searched from end to end: there, it would be hundredfold."""
-    alone = stored_in(KEYS[number], 1)
-    for shards in (3, 16, 64):
-        assert stored_in(KEYS[number], shards) < 8 * alone + 0.05
+def filled(family: str, shards: int, number: int = NUMBER) -> LRUCache[object, int]:
+    """A cache with room for all keys of the family, whatever shards they fall into."""
+    key = FAMILIES[family]
+    cache: LRUCache[object, int] = LRUCache(1_000_000, shards=shards)
+    for i in range(number):
+        cache[key(i)] = 1
+    assert len(cache) == number
+    return cache
 
 
-@pytest.mark.parametrize("number", range(len(KEYS)))
-@pytest.mark.parametrize("shards", [2, 7, 16, 64])
-def test_regular_keys_spread_over_the_shards(number: int, shards: int) -> None:
-    keys = {KEYS[number](i) for i in range(shards * 100)}
-    cache: LRUCache[object, int] = LRUCache(shards * 200, shards=shards)
-    cache.set_many((key, 1) for key in keys)
-    assert len(cache) > 0.97 * len(keys)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_keys_are_spread_over_the_shards_and_their_tables(family: str) -> None:
+    """For random hashes, entries lie 2 slots from their homes on average in a full table."""
+    for shards in SHARDS:
+        found = distances_in(filled(family, shards))
+        assert sum(each[0] for each in found) == NUMBER
+        assert sum(each[1] for each in found) / NUMBER < 6, shards
+        assert max(each[2] for each in found) < 100, shards
+        # Five standard deviations of a random spread.
+        part = NUMBER / shards
+        assert max(each[0] for each in found) < part + 5 * part**0.5 + 3, shards
+
+
+@pytest.mark.parametrize("family", ["shifted by 0", "shifted by 24", "shifted by 32", "pages"])
+def test_distances_do_not_grow_with_the_number(family: str) -> None:
+    for shards in (1, 16):
+        found = distances_in(filled(family, shards, 100_000))
+        assert sum(each[1] for each in found) / 100_000 < 10

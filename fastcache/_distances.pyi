@@ -1,0 +1,3 @@
+from fastcache._store import Store
+
+def distances_in(cache: Store) -> list[tuple[int, int, int]]: ...
