@@ -30,8 +30,14 @@ _RULES = {
 
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> InvalidField:
-    """The first thing that pydantic found wrong; it never repeats the value of a field."""
-    problem = error.errors(include_input=False, include_url=False)[0]
+    """The first thing that pydantic found wrong; it never repeats the value of a field.
+
+    An unknown field comes first: a misspelled one is also a missing one, under a name that the
+    caller did not write.
+    """
+    problems = error.errors(include_input=False, include_url=False)
+    unknown = (one for one in problems if one["type"] == "extra_forbidden")
+    problem = next(unknown, problems[0])
     place = problem["loc"]
     if problem["type"] == "extra_forbidden":
         return unknown_field(str(place[-1]), model)
