@@ -96,13 +96,15 @@ def _parse(text: str) -> Address | None:
 
 
 def _before_port(text: str) -> Address | None:
-    """An address with a port and no brackets: IPv4, or IPv6 where no group can be left out."""
+    """An address with a port and no brackets, where the port cannot be a group of IPv6.
+
+    That is IPv4, IPv6 that ends as IPv4 does, and IPv6 with all of its groups.
+    """
     host, colon, port = text.rpartition(":")
     if not colon or not _is_port(port):
         return None
-    if ":" in host and ("::" in host or host.count(":") != _IPV6_GROUPS - 1):
-        return None
-    return _plain(host)
+    is_whole = "::" not in host and host.count(":") == _IPV6_GROUPS - 1
+    return _plain(host) if is_whole or "." in host.rpartition(":")[2] else None
 
 
 def _is_port(text: str) -> bool:
