@@ -23,6 +23,7 @@ from latchkey.box.segment import segment_path
 from latchkey.config import Settings, load_settings, variable
 from latchkey.errors import ServiceUnreachable
 from latchkey.key_files import make_audit_key_file
+from latchkey.store.sqlite.location import database_url
 from latchkey.store.sqlite.migrate import migrate
 from latchkey_service.first_start import make_derivation_key_file
 
@@ -127,7 +128,7 @@ def running(
     with tempfile.TemporaryDirectory(prefix="latchkey-load-") as name:
         directory = Path(name)
         environment = {
-            variable("database_url"): f"sqlite:///{directory / 'data' / 'load.db'}",
+            variable("database_url"): database_url(directory / "data" / "load.db"),
             variable("derivation_key_file"): str(directory / "secrets" / "derivation.key"),
             variable("audit_key_file"): str(directory / "secrets" / "audit.key"),
             variable("audit_head_file"): str(directory / "audit" / "head"),

@@ -37,6 +37,7 @@ from latchkey.credentials.tokens import lookup_key, new_api_key
 from latchkey.flask.requirements import any_credential, enforce_requirements
 from latchkey.store.audit_head import HeadFile, Seal
 from latchkey.store.databases import database_at
+from latchkey.store.sqlite.location import database_url
 from latchkey.store.sqlite.migrate import migrate
 
 OPEN = OpenRoutes(
@@ -58,7 +59,7 @@ class Ours:
     def __init__(self, directory: Path, segment: Segment, keys: int, rng: random.Random) -> None:
         self._rng = rng
         self._keys = DerivationKeys([DerivationKey(os.urandom(32))], [])
-        url = f"sqlite:///{directory / 'ours.db'}"
+        url = database_url(directory / "ours.db")
         migrate(url)
         key = AuditKey(os.urandom(32))
         seal = Seal(key, HeadFile(directory / "audit.head", key))

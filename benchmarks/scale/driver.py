@@ -28,6 +28,7 @@ from benchmarks.scale.results import Memory, Misses, Results, Room, Shared, Soak
 from benchmarks.scale.slope import slope
 from benchmarks.scale.worker import Job
 from latchkey.config import Settings as ServiceSettings
+from latchkey.store.sqlite.location import database_url
 from latchkey.store.sqlite.migrate import migrate
 
 _WORKER_PATIENCE = 300
@@ -102,7 +103,7 @@ class _Databases:
         return self._directory / f"{count}.db"
 
     def make(self, count: int) -> None:
-        url = f"sqlite:///{self._path(count)}"
+        url = database_url(self._path(count))
         migrate(url)
         began = time.monotonic()
         maker = read_derivation_key(self._key_file)

@@ -30,6 +30,7 @@ from latchkey.check.authenticator import Authenticator
 from latchkey.credentials.derivation import DerivationKeys
 from latchkey.credentials.kinds import Sources
 from latchkey.store.databases import database_at
+from latchkey.store.sqlite.location import database_url
 
 ROOMY = 32 << 20
 """Bytes of a segment with room for every credential that is presented; the default setting."""
@@ -71,7 +72,7 @@ class _Subject:
         self._numbers = list(range(0, count, real_every(count)))
         rng.shuffle(self._numbers)
         self._secrets = self._in_turn()
-        self.store = database_at(f"sqlite:///{path}").open_store()
+        self.store = database_at(database_url(Path(path))).open_store()
         self.shared = shared
         sources = Sources(DerivationKeys([self._maker], []), self.store.verifier)
         authenticator = Authenticator(sources, shared, cache_size=1)
