@@ -31,6 +31,10 @@ class Database(Protocol):
     """
 
     @property
+    def shown(self) -> str:
+        """The URL as it may be shown and logged: without a password."""
+
+    @property
     def identity(self) -> bytes:
         """What tells this database from every other, for the processes of this box."""
 

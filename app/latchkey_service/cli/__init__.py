@@ -107,6 +107,7 @@ def init() -> None:
     The secrets of the new credentials are shown only once. If there is no administrator, a link to
     create the first one is shown.
     """
+    from latchkey.store.databases import database_at
     from latchkey_service.cli.instance import instance_settings
     from latchkey_service.first_start import (
         describe_link,
@@ -127,7 +128,7 @@ def init() -> None:
             with secret_shown(one):
                 _print_try_out(settings, one)
     else:
-        click.echo(f"ready: {settings.database_url}")
+        click.echo(f"ready: {database_at(settings.database_url).shown}")
     link = offer_set_up(settings)
     if link is not None:
         note = describe_link(settings)

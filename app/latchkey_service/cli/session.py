@@ -89,9 +89,10 @@ def database_is_there() -> bool:
 
 def _prepare(settings: Settings, migrate: bool) -> None:
     if migrate:
-        report = database_at(settings.database_url).prepare()
+        database = database_at(settings.database_url)
+        report = database.prepare()
         if report.created:
-            click.echo(f"made a new database, {settings.database_url}", err=True)
+            click.echo(f"made a new database, {database.shown}", err=True)
         make_audit_key_file(settings, report.audit_rows)
     else:
         with closing(database_at(settings.database_url).open_store()) as store:

@@ -224,7 +224,7 @@ class _Server(BaseApplication):
         for warning in self._warnings:
             log.error(warning)
         if self._report.created:
-            log.info("made a new database, %s", self.settings.database_url)
+            log.info("made a new database, %s", database_at(self.settings.database_url).shown)
         self._report_permissions(log)
         self._report_credentials(log)
 

@@ -15,8 +15,8 @@ from typing import Literal
 
 from latchkey.errors import LatchkeyError
 from latchkey.files.shared_places import create_private, sync_directory
-from latchkey.store.sqlite.migrate import newest_revision
-from latchkey.store.sqlite.opening import open_database
+from latchkey.store.sqlite.migrate import newest_revision, revisions_of
+from latchkey.store.sqlite.opening import open_database, rows_of
 
 _BUSY_TIMEOUT = 30.0
 
@@ -67,12 +67,12 @@ def check_backup(copy: Path) -> None:
     try:
         with closing(connect(copy, "ro")) as connection:
             require_whole(connection, copy)
-            revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+            revisions = revisions_of(connection)
     except OSError as error:
         raise BackupFailed(f"{error.filename or copy}: {error.strerror}") from None
     except sqlite3.Error as error:
         raise BackupFailed(f"{copy} is no backup: {error}") from None
-    if len(revisions) != 1 or revisions[0][0] > newest_revision():
+    if len(revisions) != 1 or revisions[0] > newest_revision():
         raise BackupFailed(f"{copy} is of another version")
 
 
@@ -86,6 +86,6 @@ def connect(path: Path, mode: Literal["ro", "rw"] = "rw") -> sqlite3.Connection:
 
 def require_whole(connection: sqlite3.Connection, path: Path) -> None:
     """Raise BackupFailed where SQLite finds the database damaged."""
-    (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-    if found != "ok":
-        raise BackupFailed(f"{path} is damaged: {found}")
+    (found,) = rows_of(connection, "PRAGMA integrity_check(1)")
+    if found["integrity_check"] != "ok":
+        raise BackupFailed(f"{path} is damaged: {found['integrity_check']}")

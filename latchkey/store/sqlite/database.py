@@ -29,6 +29,11 @@ class SqliteDatabase:
         self._path = database_path(url)
 
     @property
+    def shown(self) -> str:
+        """The URL, which has no password."""
+        return self._url
+
+    @property
     def identity(self) -> bytes:
         """The real path of the file."""
         return os.fsencode(self._path)

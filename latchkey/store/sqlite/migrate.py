@@ -30,14 +30,15 @@ from latchkey.files.shared_places import (
 )
 from latchkey.store.lifecycle import MigrationReport
 from latchkey.store.sqlite.location import database_path
-from latchkey.store.sqlite.opening import open_database, require_safe_files
+from latchkey.store.sqlite.opening import open_database, require_safe_files, rows_of
 from latchkey.store.sqlite.pinned import is_sqlite
 
 _URL_VARIABLE = "LATCHKEY_DATABASE_URL"
 _BUSY_TIMEOUT = 30.0
 _LOCK_PATIENCE = 60.0
+_REVISIONS = "SELECT version_num FROM alembic_version"
 _ACTIVE = """
-    SELECT derivation_id, count(*) FROM credential
+    SELECT derivation_id, count(*) AS keys FROM credential
     WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)
     GROUP BY derivation_id
 """
@@ -143,9 +144,9 @@ def _found_if_current(path: Path) -> tuple[dict[str, int], int] | None:
     """
     try:
         with closing(open_database(path, sqlite3.Connection, timeout=0)) as connection:
-            revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
-            mode = connection.execute("PRAGMA journal_mode").fetchone()
-            if (mode, revisions) != (("wal",), [(newest_revision(),)]):
+            revisions = revisions_of(connection)
+            (mode,) = rows_of(connection, "PRAGMA journal_mode")
+            if mode["journal_mode"] != "wal" or revisions != [newest_revision()]:
                 return None
             return _found(connection)
     except sqlite3.DatabaseError:
@@ -154,8 +155,13 @@ def _found_if_current(path: Path) -> tuple[dict[str, int], int] | None:
 
 def _found(connection: sqlite3.Connection) -> tuple[dict[str, int], int]:
     """The active credentials by the key that made them, and the audit log's last number."""
-    (rows,) = connection.execute("SELECT coalesce(max(number), 0) FROM audit").fetchone()
-    return active_by_derivation(connection, _now()), rows
+    (last,) = rows_of(connection, "SELECT coalesce(max(number), 0) AS number FROM audit")
+    return active_by_derivation(connection, _now()), last["number"]
+
+
+def revisions_of(connection: sqlite3.Connection) -> list[str]:
+    """What a database says of its schema: one revision, where it is one of ours."""
+    return [str(row["version_num"]) for row in rows_of(connection, _REVISIONS)]
 
 
 def newest_revision() -> str:
@@ -169,7 +175,8 @@ def active_by_derivation(connection: sqlite3.Connection, now: int) -> dict[str, 
 
     ``now`` in milliseconds since 1970, UTC, as the database has its times.
     """
-    return dict(connection.execute(_ACTIVE, (now,)).fetchall())
+    active = rows_of(connection, _ACTIVE, (now,))
+    return {row["derivation_id"]: row["keys"] for row in active}
 
 
 def _now() -> int:

@@ -43,6 +43,15 @@ def open_database(
     return connection
 
 
+def rows_of(
+    connection: sqlite3.Connection, statement: str, parameters: tuple[object, ...] = ()
+) -> list[sqlite3.Row]:
+    """The rows of a statement, to be read by the names of their columns; raises sqlite3.Error."""
+    cursor = connection.cursor()
+    cursor.row_factory = sqlite3.Row
+    return cursor.execute(statement, parameters).fetchall()
+
+
 def require_safe_files(path: Path) -> None:
     """Raise UnsafeFile unless SQLite may read what is beside a database; OSError."""
     # SQLite follows links of the database, and looks beside the file that they lead to.

@@ -26,6 +26,7 @@ from latchkey.files.shared_places import open_beside, open_regular
 from latchkey.forks import NOT_OURS
 from latchkey.store.sqlite import wal
 from latchkey.store.sqlite.held_files import hold, release
+from latchkey.store.sqlite.opening import rows_of
 
 log = logging.getLogger("latchkey")
 
@@ -221,10 +222,10 @@ class PinnedFile:
     def _checkpoint(self, pin: _Pin) -> bool:
         """Move the log into the database, and empty it; False where somebody is in the way."""
         try:
-            busy, *_ = pin.anchor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            (found,) = rows_of(pin.anchor, "PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
             raise StoreError(f"{self._log_name} is not in its place: {error}") from None
-        if busy:
+        if found["busy"]:
             return False
         log.error(
             "%s was removed or replaced while in use: what it held is saved in the database",
@@ -293,7 +294,8 @@ class PinnedFile:
             # Reads, and so takes the lock and opens the log.
             anchor.execute("PRAGMA schema_version").fetchone()
             log_descriptor = index_descriptor = None
-            if anchor.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+            (mode,) = rows_of(anchor, "PRAGMA journal_mode")
+            if mode["journal_mode"] == "wal":
                 try:
                     log_descriptor = open_beside(Path(self._log_name))
                     undo.callback(os.close, log_descriptor)

@@ -23,7 +23,9 @@ from latchkey.store.sqlite.migrate import (
     active_by_derivation,
     newest_revision,
     refuse_what_is_broken,
+    revisions_of,
 )
+from latchkey.store.sqlite.opening import rows_of
 
 # Failures that say nothing about what is in a file.
 _PASSING = (
@@ -79,7 +81,8 @@ _ROTATE = """
     RETURNING api_key
 """
 _SCOPES = """
-    SELECT c.id, c.api_key, c.scopes, f.id, CAST(f.scopes AS TEXT) FROM temp.counterpart AS p
+    SELECT c.id AS id, c.api_key AS api_key, c.scopes AS backed_up, f.id AS former_id,
+        CAST(f.scopes AS TEXT) AS present FROM temp.counterpart AS p
     JOIN main.credential AS c ON c.id = p.id JOIN former.credential AS f ON f.id = p.former_id
     WHERE f.scopes <> c.scopes ORDER BY c.id
 """
@@ -100,7 +103,7 @@ _CARRY = """
     ORDER BY former.credential.id
 """
 _LACKED = """
-    SELECT count(*) FROM former.credential
+    SELECT count(*) AS keys FROM former.credential
     WHERE id NOT IN (SELECT former_id FROM temp.counterpart)
 """
 # Numbers are never given again, also those of tables that had no rows yet.
@@ -123,6 +126,15 @@ _DISABLE_REMOVED = """
     UPDATE main.administrator SET disabled_at = coalesce(disabled_at, ?)
     WHERE name NOT IN (SELECT f.name FROM former.administrator AS f)
     RETURNING name
+"""
+
+_LAST_AUDITED = """
+    SELECT number, CAST(mac AS BLOB) AS mac FROM main.audit ORDER BY number DESC LIMIT 1
+"""
+_AUDITED_BY_FORMER = "SELECT CAST(mac AS BLOB) AS mac FROM former.audit WHERE number = ?"
+_CARRY_AUDITED = """
+    INSERT INTO main.audit ({columns}) SELECT {columns} FROM former.audit
+    WHERE number > ? ORDER BY number
 """
 
 ScopesWithin = Callable[[Collection[str], Collection[str]], bool]
@@ -162,10 +174,10 @@ def require_readable(former: Path, restored: Path) -> None:
         refuse_what_is_broken(former)
         with closing(connect(former)) as connection:
             require_whole(connection, former)
-            revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
-            if len(revisions) != 1 or not str(revisions[0][0]) <= newest_revision():
+            revisions = revisions_of(connection)
+            if len(revisions) != 1 or revisions[0] > newest_revision():
                 raise FormerUnreadable(f"{former} is of another version")
-            if revisions[0][0] == newest_revision():
+            if revisions == [newest_revision()]:
                 connection.execute("ATTACH ? AS restored", (sqlite_uri(restored),))
                 for table in _READ:
                     columns = ", ".join(_columns(connection, "restored", table))
@@ -201,20 +213,20 @@ def carry_over(restored: Path, former: Path, lies_within: ScopesWithin, now: dat
         # First: a number that is given below must be no other's.
         connection.execute(_RAISE_NUMBERS)
         connection.execute(_ADD_NUMBERS)
-        ended = [row[0] for row in connection.execute(_REVOKE).fetchall()]
-        ended += [row[0] for row in connection.execute(_END_SOONER).fetchall()]
-        rotated = [row[0] for row in connection.execute(_ROTATE).fetchall()]
+        ended = [row["api_key"] for row in rows_of(connection, _REVOKE)]
+        ended += [row["api_key"] for row in rows_of(connection, _END_SOONER)]
+        rotated = [row["api_key"] for row in rows_of(connection, _ROTATE)]
         narrowed = _carry_scopes(connection, lies_within)
-        (lacked,) = connection.execute(_LACKED).fetchone()
+        (lacked,) = rows_of(connection, _LACKED)
         kept = _carry_credentials(connection)
         connection.execute(_KEEP_OUT)
-        removed = connection.execute(_DISABLE_REMOVED, (to_milliseconds(now),)).fetchall()
+        removed = rows_of(connection, _DISABLE_REMOVED, (to_milliseconds(now),))
         audited = _carry_audit_log(connection)
         connection.execute("COMMIT")
     ended = list(dict.fromkeys(ended))
-    kept_out = sorted(row[0] for row in removed)
+    kept_out = sorted(row["name"] for row in removed)
     rotated = sorted(set(rotated).difference(ended))
-    return Carried(ended, rotated, narrowed, kept, lacked - kept, audited, kept_out)
+    return Carried(ended, rotated, narrowed, kept, lacked["keys"] - kept, audited, kept_out)
 
 
 def active_keys(restored: Path, now: datetime) -> dict[str, int]:
@@ -260,22 +272,23 @@ def put_in_place(restored: Path, database: Path, aside: Path) -> None:
 def _carry_scopes(connection: sqlite3.Connection, lies_within: ScopesWithin) -> list[str]:
     """Give keys whose scopes were narrowed, or became others, those of now; which they are."""
     narrowed = [
-        (number, former_number, api_key)
-        for number, api_key, backed_up, former_number, present in connection.execute(_SCOPES)
-        if not lies_within(backed_up.split(), present.split())
+        row
+        for row in rows_of(connection, _SCOPES)
+        if not lies_within(row["backed_up"].split(), row["present"].split())
     ]
-    connection.executemany(_NARROW, [(former, number) for number, former, _ in narrowed])
-    return [api_key for _, _, api_key in narrowed]
+    connection.executemany(_NARROW, [(row["former_id"], row["id"]) for row in narrowed])
+    return [row["api_key"] for row in narrowed]
 
 
 def _carry_credentials(connection: sqlite3.Connection) -> int:
-    columns = ", ".join(_columns(connection, "main", "credential")[1:])
+    names = _columns(connection, "main", "credential")
+    columns = ", ".join(name for name in names if name != "id")
     return connection.execute(_CARRY.format(columns=columns)).rowcount
 
 
 def _columns(connection: sqlite3.Connection, schema: str, table: str) -> list[str]:
-    """The columns of a table in their order; the first is the number of the row."""
-    return [row[1] for row in connection.execute(f"PRAGMA {schema}.table_info({table})")]
+    """The names of the columns of a table."""
+    return [row["name"] for row in rows_of(connection, f"PRAGMA {schema}.table_info({table})")]
 
 
 def _readable(text: bytes) -> str:
@@ -284,17 +297,12 @@ def _readable(text: bytes) -> str:
 
 def _carry_audit_log(connection: sqlite3.Connection) -> bool:
     """Add the former log's rows after the last common one; False where they have none."""
-    last = connection.execute(
-        "SELECT number, CAST(mac AS BLOB) FROM main.audit ORDER BY number DESC LIMIT 1"
-    ).fetchone()
-    if last is not None:
-        there = connection.execute(
-            "SELECT CAST(mac AS BLOB) FROM former.audit WHERE number = ?", (last[0],)
-        ).fetchone()
-        if there is None or there[0] != last[1]:
+    number = 0
+    for last in rows_of(connection, _LAST_AUDITED):
+        number = last["number"]
+        there = rows_of(connection, _AUDITED_BY_FORMER, (number,))
+        if [row["mac"] for row in there] != [last["mac"]]:
             return False
-    connection.execute(
-        "INSERT INTO main.audit SELECT * FROM former.audit WHERE number > ? ORDER BY number",
-        (0 if last is None else last[0],),
-    )
+    columns = ", ".join(_columns(connection, "main", "audit"))
+    connection.execute(_CARRY_AUDITED.format(columns=columns), (number,))
     return True

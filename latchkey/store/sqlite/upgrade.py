@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from latchkey.errors import ConfigurationError
 from latchkey.store.sqlite.engines import open_writer
-from latchkey.store.sqlite.opening import open_database
+from latchkey.store.sqlite.opening import open_database, rows_of
 from latchkey.store.sqlite.pinned import PinnedFile
 
 
@@ -24,8 +24,8 @@ def upgrade(path: Path, *, busy_timeout: float) -> None:
     a database of another version or a failed migration, and sqlite3.Error.
     """
     with closing(open_database(path, sqlite3.Connection, timeout=busy_timeout)) as connection:
-        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    if mode != "wal":
+        (mode,) = rows_of(connection, "PRAGMA journal_mode = WAL")
+    if mode["journal_mode"] != "wal":
         raise ConfigurationError(f"{path}: the file system does not support SQLite's WAL")
     config = Config()
     config.set_main_option("script_location", "latchkey.store.sqlite:migrations")
