@@ -19,7 +19,7 @@ cdef extern from "_atomics.h":
 
 
 cdef enum:
-    DIGEST_SIZE = 32
+    HASH_SIZE = 32
     PROBES = 4
     WORD_BITS = 64
 
@@ -48,8 +48,8 @@ cdef class BloomFilter(Words):
     cdef const unsigned char *digest_in(self, object digest) except NULL:
         if not PyBytes_Check(digest):
             raise TypeError(f"digest must be bytes, not {type(digest).__name__}")
-        if PyBytes_GET_SIZE(digest) != DIGEST_SIZE:
-            raise ValueError(f"a digest has {<int>DIGEST_SIZE} bytes, not {len(digest)}")
+        if PyBytes_GET_SIZE(digest) != HASH_SIZE:
+            raise ValueError(f"a digest has {<int>HASH_SIZE} bytes, not {len(digest)}")
         if self.words == NULL:
             raise RuntimeError("BloomFilter is not initialised")
         return <const unsigned char *>PyBytes_AS_STRING(digest)

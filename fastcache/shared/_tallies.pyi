@@ -5,6 +5,8 @@ from _typeshed import ReadableBuffer, WriteableBuffer
 
 from fastcache.shared._words import Words
 
+BOUND_UNIT: int
+
 @final
 class Tallies(Words):
     def __init__(

@@ -22,9 +22,11 @@ cdef extern from "_atomics.h":
     bint fastcache_raise_to(uint64_t *word, uint64_t value) noexcept nogil
 
 
+cpdef enum:
+    BOUND_UNIT = 4096   # the shared word counts what is backed in these many bytes
+
 cdef enum:
     FOUND_AT_ONCE = 1024
-    BOUND_UNIT = 4096   # as _segment_layout.py has it
 
 
 cdef enum Change:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from fastcache.shared._tallies import BOUND_UNIT
 from fastcache.shared.errors import SegmentUnusable
 from fastcache.shared.segment_file import boot_id
 
@@ -28,8 +29,6 @@ HEADER_SIZE = max(4096, mmap.PAGESIZE)
 # As the machine has its words: they are read and changed in place.
 WORD = struct.Struct("@Q")
 
-BOUND_UNIT = 4096
-"""A size in such a word is counted in these many bytes."""
 _HALF = (1 << 32) - 1
 # As the system counts the storage of a file.
 _STORAGE_UNIT = 512
