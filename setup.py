@@ -72,7 +72,7 @@ LATCHKEY_MODULES = (
     "check._entry",
     "check._recent",
     "flask._requirements",
-    "box._counts",
+    "box._counters",
     "box._latencies",
     "box._sightings",
     "check._check",

@@ -2,10 +2,10 @@
 #
 # `lookup(cache, key, True)` of _store is `get` for compiled code.
 
-from fastcache._store cimport Store
+from fastcache._store cimport ShardedStore
 
 
-cdef class Cache(Store):
+cdef class Cache(ShardedStore):
     cdef int assign_many(self, object items, object ttl) except -1
     cdef object pop_held(self, object key)
     cdef object popitem_held(self)

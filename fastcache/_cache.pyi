@@ -3,13 +3,13 @@ from types import GenericAlias
 from typing import Any, TypeVar, overload
 
 from fastcache._stats import CacheStats
-from fastcache._store import Store
+from fastcache._store import ShardedStore
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 _T = TypeVar("_T")
 
-class Cache(Store, MutableMapping[_K, _V]):
+class Cache(ShardedStore, MutableMapping[_K, _V]):
     def __getitem__(self, key: _K, /) -> _V: ...
     def __setitem__(self, key: _K, value: _V, /) -> None: ...
     def __delitem__(self, key: _K, /) -> None: ...

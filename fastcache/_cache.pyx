@@ -11,7 +11,7 @@ from fastcache._garbage cimport Garbage, garbage_release, garbage_start
 from fastcache._hooks cimport (
     HOOK_DELETE, HOOK_EXPIRE, HOOK_LOOKUP, HOOK_MISSING, HOOK_SIZE, HOOK_STORE
 )
-from fastcache._settings cimport Settings
+from fastcache._settings cimport CacheSettings
 from fastcache._shard cimport REMOVED, Counts, Item, Removal, Shard, fastcache_give
 from fastcache._sizes cimport Size, rounded_number, units_of
 from fastcache._slots cimport mix_of
@@ -19,7 +19,7 @@ from fastcache._snapshot cimport (
     Removals, add_counts, overtaken, removals_of, sum_of
 )
 from fastcache._store cimport (
-    Store, fastcache_hash, lookup, now_in, settings_of, shard_at, shards_of
+    ShardedStore, fastcache_hash, lookup, now_in, settings_of, shard_at, shards_of
 )
 from fastcache._views cimport NOTHING, holds, items_of, items_view, keys_of, look, values_view
 from fastcache._stats import CacheStats
@@ -51,7 +51,7 @@ def _one(value):
 @cython.no_gc_clear
 @cython.auto_pickle(False)
 @cython.trashcan(True)
-cdef class Cache(Store):
+cdef class Cache(ShardedStore):
     """A bounded mapping that drops the least recently used items; see LRUCache, TTLCache."""
 
     # -------------------------------------------------------------- looking up
@@ -135,9 +135,9 @@ cdef class Cache(Store):
         cdef Garbage garbage
         cdef uint64_t mix
         cdef double now
-        cdef Settings settings
+        cdef CacheSettings settings
         if self.hooks & (HOOK_LOOKUP | HOOK_DELETE):
-            settings = <Settings>settings_of(self)
+            settings = <CacheSettings>settings_of(self)
             settings.hold()
             try:
                 value = self.pop_held(key)
@@ -185,9 +185,9 @@ cdef class Cache(Store):
         cdef PyObject *found
         cdef uint64_t mix
         cdef Shard shard
-        cdef Settings settings
+        cdef CacheSettings settings
         if self.hooks & ~(HOOK_MISSING | HOOK_SIZE):
-            settings = <Settings>settings_of(self)
+            settings = <CacheSettings>settings_of(self)
             settings.hold()
             try:
                 value = look(self, key)
@@ -218,10 +218,10 @@ cdef class Cache(Store):
 
         With several shards, the one of the fullest shard.
         """
-        cdef Settings settings
+        cdef CacheSettings settings
         if not self.hooks & (HOOK_DELETE | HOOK_EXPIRE):
             return self.popitem_held()
-        settings = <Settings>settings_of(self)
+        settings = <CacheSettings>settings_of(self)
         settings.hold()
         try:
             return self.popitem_held()
@@ -267,7 +267,7 @@ cdef class Cache(Store):
     @property
     def maxsize(self):
         """The maximum size of the cache."""
-        return (<Settings>settings_of(self)).maxsize
+        return (<CacheSettings>settings_of(self)).maxsize
 
     @property
     def currsize(self):
@@ -283,7 +283,7 @@ cdef class Cache(Store):
     @property
     def getsizeof(self):
         """The measure of a value's size: what the cache was given, or 1 for each."""
-        measure = (<Settings>settings_of(self)).getsizeof
+        measure = (<CacheSettings>settings_of(self)).getsizeof
         return _one if measure is None else measure
 
     def stats(self):
@@ -331,7 +331,7 @@ cdef class Cache(Store):
             return "%s(%r, maxsize=%r, currsize=%r)" % (
                 type(self).__name__,
                 dict(items_of(self)),
-                (<Settings>settings_of(self)).maxsize,
+                (<CacheSettings>settings_of(self)).maxsize,
                 currsize,
             )
         finally:

@@ -8,7 +8,7 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
-from fastcache._entry cimport Entry
+from fastcache._entry cimport TableEntry
 from fastcache._shard cimport Shard
 
 
@@ -30,7 +30,7 @@ cdef Clear _clear_attributes = (<Type *>Shard).tp_clear
 @cython.linetrace(False)
 @cython.profile(False)
 cdef int _traverse(PyObject *self, Visit visit, void *arg) noexcept:
-    cdef Entry *entries = (<Shard>self).table.entries
+    cdef TableEntry *entries = (<Shard>self).table.entries
     cdef uint32_t used = (<Shard>self).table.used
     cdef uint32_t i
     cdef int stop = _traverse_attributes(self, visit, arg)

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint32_t
 
-from fastcache._settings cimport Settings
+from fastcache._settings cimport CacheSettings
 from fastcache._snapshot cimport Mark
 
 
@@ -13,7 +13,7 @@ cdef enum Part:
 
 
 cdef class Cursor:
-    cdef Settings settings
+    cdef CacheSettings settings
     cdef tuple shards
     cdef Py_ssize_t shard
     cdef Part part
@@ -24,4 +24,4 @@ cdef class Cursor:
     cdef bint advance(self) except -1
 
 
-cdef Cursor cursor(Settings settings, tuple shards, Part part)
+cdef Cursor cursor(CacheSettings settings, tuple shards, Part part)

@@ -10,7 +10,7 @@ from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
-from fastcache._settings cimport Settings, now_of
+from fastcache._settings cimport CacheSettings, now_of
 from fastcache._shard cimport Shard, fastcache_give
 from fastcache._snapshot cimport Mark, marks_of, read_mark
 
@@ -68,7 +68,7 @@ cdef class Cursor:
         return False
 
 
-cdef Cursor cursor(Settings settings, tuple shards, Part part):
+cdef Cursor cursor(CacheSettings settings, tuple shards, Part part):
     """A cursor at the start of the first shard."""
     cdef Cursor self = Cursor.__new__(Cursor)
     self.settings = settings

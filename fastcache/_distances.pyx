@@ -4,10 +4,10 @@ from libc.stdint cimport uint32_t
 
 from fastcache._shard cimport Shard, lock, unlock
 from fastcache._slots cimport Slots, home_of
-from fastcache._store cimport Store, shards_of
+from fastcache._store cimport ShardedStore, shards_of
 
 
-def distances_in(Store cache not None):
+def distances_in(ShardedStore cache not None):
     """For each shard: its entries, the sum of their distances in slots, and the longest."""
     return [distances_of(<Shard>shard) for shard in <tuple>shards_of(cache)]
 

@@ -4,7 +4,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
 
-cdef struct Entry:      # 32 bytes, within a cache line: all that a lookup touches
+cdef struct TableEntry:      # 32 bytes, within a cache line: all that a lookup touches
     PyObject *key       # owned; NULL while the entry is free
     PyObject *value     # owned
     double deadline     # absolute, in the timer's units

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint32_t
 
-from fastcache._entry cimport Entry
+from fastcache._entry cimport TableEntry
 
 
 cdef struct Heap:
@@ -13,6 +13,6 @@ cdef struct Heap:
 
 cdef void heap_free(Heap *heap) noexcept
 cdef int heap_resize(Heap *heap, uint32_t room) noexcept
-cdef void heap_push(Heap *heap, const Entry *entries, uint32_t index) noexcept nogil
-cdef void heap_update(Heap *heap, const Entry *entries, uint32_t index) noexcept nogil
-cdef void heap_remove(Heap *heap, const Entry *entries, uint32_t index) noexcept nogil
+cdef void heap_push(Heap *heap, const TableEntry *entries, uint32_t index) noexcept nogil
+cdef void heap_update(Heap *heap, const TableEntry *entries, uint32_t index) noexcept nogil
+cdef void heap_remove(Heap *heap, const TableEntry *entries, uint32_t index) noexcept nogil

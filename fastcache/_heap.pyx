@@ -31,7 +31,7 @@ cdef int heap_resize(Heap *heap, uint32_t room) noexcept:
     return 0
 
 
-cdef void heap_push(Heap *heap, const Entry *entries, uint32_t index) noexcept nogil:
+cdef void heap_push(Heap *heap, const TableEntry *entries, uint32_t index) noexcept nogil:
     """Add an entry, for which there is room."""
     cdef uint32_t place = heap.count
     heap.count += 1
@@ -39,13 +39,13 @@ cdef void heap_push(Heap *heap, const Entry *entries, uint32_t index) noexcept n
     rise(heap, entries, place)
 
 
-cdef void heap_update(Heap *heap, const Entry *entries, uint32_t index) noexcept nogil:
+cdef void heap_update(Heap *heap, const TableEntry *entries, uint32_t index) noexcept nogil:
     """Move an entry whose deadline has changed."""
     rise(heap, entries, heap.places[index])
     sink(heap, entries, heap.places[index])
 
 
-cdef void heap_remove(Heap *heap, const Entry *entries, uint32_t index) noexcept nogil:
+cdef void heap_remove(Heap *heap, const TableEntry *entries, uint32_t index) noexcept nogil:
     cdef uint32_t place = heap.places[index]
     cdef uint32_t last
     heap.count -= 1
@@ -60,7 +60,7 @@ cdef inline void put(Heap *heap, uint32_t place, uint32_t index) noexcept nogil:
     heap.places[index] = place
 
 
-cdef void rise(Heap *heap, const Entry *entries, uint32_t place) noexcept nogil:
+cdef void rise(Heap *heap, const TableEntry *entries, uint32_t place) noexcept nogil:
     cdef uint32_t index = heap.order[place]
     cdef double deadline = entries[index].deadline
     cdef uint32_t parent
@@ -73,7 +73,7 @@ cdef void rise(Heap *heap, const Entry *entries, uint32_t place) noexcept nogil:
     put(heap, place, index)
 
 
-cdef void sink(Heap *heap, const Entry *entries, uint32_t place) noexcept nogil:
+cdef void sink(Heap *heap, const TableEntry *entries, uint32_t place) noexcept nogil:
     cdef uint32_t index = heap.order[place]
     cdef double deadline = entries[index].deadline
     cdef uint32_t child

@@ -15,7 +15,7 @@
 #error "fastcache needs a compiler with GCC's atomic operations"
 #endif
 
-/* Of a Store, whose members Cython declares. */
+/* Of a ShardedStore, whose members Cython declares. */
 #define FASTCACHE_SETTINGS(store) FASTCACHE_PART(&(store)->settings)
 #define FASTCACHE_SHARDS(store) FASTCACHE_PART(&(store)->shards)
 #define FASTCACHE_EXCHANGE_SETTINGS(store, part) FASTCACHE_EXCHANGE(&(store)->settings, part)

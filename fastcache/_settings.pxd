@@ -14,7 +14,7 @@ cdef enum Clock:
     CLOCK_FROZEN    # stopped by `with cache.timer`
 
 
-cdef class Settings:
+cdef class CacheSettings:
     cdef object maxsize
     cdef object getsizeof   # None: every item counts 1
     cdef object ttl
@@ -38,13 +38,13 @@ cdef class Settings:
 
 
 cdef class Timer:
-    cdef Settings settings
+    cdef CacheSettings settings
 
 
 cdef object capacity_of(object maxsize, object shards, object number)
 
 
-cdef inline double now_of(Settings settings) except? -1.0:
+cdef inline double now_of(CacheSettings settings) except? -1.0:
     """The instant that the cache's timer shows. A timer of the user's runs Python code."""
     if settings.clock == CLOCK_NATIVE:
         return fastcache_monotonic()
@@ -53,7 +53,7 @@ cdef inline double now_of(Settings settings) except? -1.0:
     return settings.call_timer()
 
 
-cdef inline double deadline_of(Settings settings, double now, double span) except? -1.0:
+cdef inline double deadline_of(CacheSettings settings, double now, double span) except? -1.0:
     """When an item stored at `now` expires."""
     cdef double deadline = now + span
     if deadline > settings.latest:

@@ -4,7 +4,7 @@ from types import TracebackType
 from typing import Any, final
 
 @final
-class Settings:
+class CacheSettings:
     def __init__(
         self,
         maxsize: float,
@@ -16,7 +16,7 @@ class Settings:
 # The time is what the cache's own timer gives.
 @final
 class Timer:
-    def __init__(self, settings: Settings) -> None: ...
+    def __init__(self, settings: CacheSettings) -> None: ...
     def __call__(self) -> Any: ...
     def __enter__(self) -> Any: ...
     def __exit__(

@@ -26,7 +26,7 @@ cdef object _monotonic = monotonic if isinstance(monotonic, BuiltinFunctionType)
 
 @cython.final
 @cython.auto_pickle(False)
-cdef class Settings:
+cdef class CacheSettings:
     """Limits, timer and measure of one cache."""
 
     def __init__(self, object maxsize, object getsizeof=None, object ttl=None, object timer=None):
@@ -117,14 +117,14 @@ cdef class Timer:
     `with cache.timer as time:` freezes the cache's time, for all threads.
     """
 
-    def __init__(self, Settings settings not None):
+    def __init__(self, CacheSettings settings not None):
         self.settings = settings
 
     def __call__(self):
         return self.settings.read()
 
     def __enter__(self):
-        cdef Settings settings = self.settings
+        cdef CacheSettings settings = self.settings
         cdef object time = settings.read()
         with cython.critical_section(settings):
             if settings.nesting == 0:
@@ -135,7 +135,7 @@ cdef class Timer:
         return time
 
     def __exit__(self, kind, error, traceback):
-        cdef Settings settings = self.settings
+        cdef CacheSettings settings = self.settings
         with cython.critical_section(settings):
             if settings.nesting == 0:
                 raise RuntimeError("the timer is not frozen")

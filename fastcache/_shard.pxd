@@ -3,9 +3,9 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 
-from fastcache._entry cimport Entry
+from fastcache._entry cimport TableEntry
 from fastcache._garbage cimport Garbage
-from fastcache._settings cimport Settings, fastcache_monotonic
+from fastcache._settings cimport CacheSettings, fastcache_monotonic
 from fastcache._sizes cimport Size
 from fastcache._slots cimport Slot, slots_first
 from fastcache._table cimport Table, touch
@@ -50,7 +50,7 @@ cdef enum Removal:
 
 
 cdef class Shard:
-    cdef Settings settings      # the cache's; makes the collector visit shards at all
+    cdef CacheSettings settings      # the cache's; makes the collector visit shards at all
     # What each lookup writes lies side by side, from the hits to the table's first fields:
     # one cache line to fetch from the core that had the shard last.
     cdef Counts counts
@@ -105,8 +105,8 @@ cdef inline uint32_t find(Shard shard, PyObject *key, uint64_t mix) except? 0xFF
     lock is released.
     """
     cdef uint32_t tag = <uint32_t>mix
-    cdef Entry *entries = shard.table.entries
-    cdef Entry *entry
+    cdef TableEntry *entries = shard.table.entries
+    cdef TableEntry *entry
     cdef Slot *slot
     cdef int same
     # The ends of the order by use are written by every core, and are on their way
@@ -138,7 +138,7 @@ cdef inline PyObject *fetch(
     `bound` is the time, or where `native` a time that is not yet reached.
     """
     cdef PyObject *value = NULL
-    cdef Entry *entry
+    cdef TableEntry *entry
     cdef uint32_t index
     lock(&shard.mutex)
     index = find(shard, key, mix)

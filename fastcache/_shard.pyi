@@ -1,9 +1,9 @@
 from typing import final
 
-from fastcache._settings import Settings
+from fastcache._settings import CacheSettings
 
 @final
 class Shard:
     def __init__(
-        self, settings: Settings, capacity: float, sized: bool, reborn: bool, watched: bool
+        self, settings: CacheSettings, capacity: float, sized: bool, reborn: bool, watched: bool
     ) -> None: ...

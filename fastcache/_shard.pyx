@@ -18,7 +18,7 @@ import math
 import sys
 
 from fastcache._garbage cimport Garbage, garbage_add, garbage_make_room
-from fastcache._settings cimport Settings
+from fastcache._settings cimport CacheSettings
 from fastcache._sizes cimport Size, read_capacity, size_exceeds
 from fastcache._slots cimport Slot, slots_first, slots_home
 from fastcache._table cimport (
@@ -86,7 +86,7 @@ cdef class Shard:
     """A part of a cache, with its own table, its own orders and its own capacity."""
 
     def __cinit__(
-        self, Settings settings not None, capacity, bint sized, bint reborn, bint watched
+        self, CacheSettings settings not None, capacity, bint sized, bint reborn, bint watched
     ):
         self.settings = settings
         self.most = NO_LIMIT if sized or capacity >= NO_LIMIT else math.floor(capacity)

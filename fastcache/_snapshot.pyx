@@ -7,7 +7,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
-from fastcache._entry cimport Entry
+from fastcache._entry cimport TableEntry
 from fastcache._garbage cimport Garbage, garbage_add
 from fastcache._shard cimport Counts, Shard, fastcache_give, lock, unlock
 from fastcache._sizes cimport Size, exact_number, size_roughly
@@ -54,7 +54,7 @@ cdef bint read_mark(
 ) noexcept:
     """New references to the key and value of a marked entry, if it is there and live."""
     cdef Table *table = &shard.table
-    cdef Entry *entry
+    cdef TableEntry *entry
     cdef bint found = False
     lock(&shard.mutex)
     if mark.entry < table.used and table.births[mark.entry].serial == mark.serial:
@@ -140,7 +140,7 @@ cdef bint read_shard(Shard shard, list entries, list use) except -1:
 
 cdef bint peek_used(Shard shard, Garbage *garbage) noexcept:
     """New references to the least recently used key and value, in an empty garbage."""
-    cdef Entry *entry
+    cdef TableEntry *entry
     cdef bint found
     lock(&shard.mutex)
     found = shard.table.count != 0

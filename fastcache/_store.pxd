@@ -7,7 +7,7 @@ from fastcache._garbage cimport Garbage
 from fastcache._settings cimport (
     CLOCK_NATIVE,
     CLOCK_NONE,
-    Settings,
+    CacheSettings,
     fastcache_monotonic,
     fastcache_monotonic_coarse,
     fastcache_monotonic_soon,
@@ -34,15 +34,15 @@ cdef extern from "_keys.h":
     Py_hash_t fastcache_hash(PyObject *key) except? -1
 
 
-cdef class Store:
-    cdef Settings settings
+cdef class ShardedStore:
+    cdef CacheSettings settings
     cdef tuple shards
     cdef list retired       # settings and shards of earlier initialisations
     cdef int hooks
     cdef bint sized
     cdef object __weakref__
 
-    cdef int open(self, type base, Settings settings, object shards, bint reborn) except -1
+    cdef int open(self, type base, CacheSettings settings, object shards, bint reborn) except -1
     cdef Shard shard_for(self, uint64_t mix, Item *item)
     cdef int assign(self, object key, object value, object ttl) except -1
     cdef int assign_while(
@@ -62,17 +62,19 @@ cdef class Store:
 
 
 cdef extern from "_parts.h":
-    # What is read outside __cinit__ is read by these: another thread may be in Store.open.
-    PyObject *settings_of "FASTCACHE_SETTINGS"(Store store) noexcept
-    PyObject *shards_of "FASTCACHE_SHARDS"(Store store) noexcept
-    Settings exchange_settings "FASTCACHE_EXCHANGE_SETTINGS"(Store store, object settings)
-    tuple exchange_shards "FASTCACHE_EXCHANGE_SHARDS"(Store store, object shards)
+    # What is read outside __cinit__ is read by these: another thread may be in ShardedStore.open.
+    PyObject *settings_of "FASTCACHE_SETTINGS"(ShardedStore store) noexcept
+    PyObject *shards_of "FASTCACHE_SHARDS"(ShardedStore store) noexcept
+    CacheSettings exchange_settings "FASTCACHE_EXCHANGE_SETTINGS"(
+        ShardedStore store, object settings
+    )
+    tuple exchange_shards "FASTCACHE_EXCHANGE_SHARDS"(ShardedStore store, object shards)
 
 
 # Settings and shards are borrowed while a method runs, though Python code and other threads
-# run meanwhile: a cache keeps them for as long as it lives, see Store.open.
+# run meanwhile: a cache keeps them for as long as it lives, see ShardedStore.open.
 
-cdef inline PyObject *shard_at(Store self, uint64_t mix) noexcept:
+cdef inline PyObject *shard_at(ShardedStore self, uint64_t mix) noexcept:
     """The shard that a key's mix chooses; borrowed.
 
     Not by the bits that are the tag: a shard's tags are to be spread over all its homes.
@@ -84,31 +86,31 @@ cdef inline PyObject *shard_at(Store self, uint64_t mix) noexcept:
     return tuple_item(shards, <Py_ssize_t>((((mix * FASTCACHE_SPREAD) >> 32) * count) >> 32))
 
 
-cdef inline double now_in(Store self) except? -1.0:
+cdef inline double now_in(ShardedStore self) except? -1.0:
     """The instant that the cache's timer shows. A timer of the user's runs Python code."""
     cdef PyObject *settings = settings_of(self)
-    if (<Settings>settings).clock == CLOCK_NATIVE:
+    if (<CacheSettings>settings).clock == CLOCK_NATIVE:
         return fastcache_monotonic()
-    if (<Settings>settings).clock == CLOCK_NONE:
+    if (<CacheSettings>settings).clock == CLOCK_NONE:
         return 0.0
-    return (<Settings>settings).call_timer()
+    return (<CacheSettings>settings).call_timer()
 
 
-cdef inline double roughly_now_in(Store self) except? -1.0:
+cdef inline double roughly_now_in(ShardedStore self) except? -1.0:
     """`now_in`, or some ticks of the kernel's earlier where the ttl is a second or more."""
     cdef PyObject *settings = settings_of(self)
-    if (<Settings>settings).clock == CLOCK_NATIVE and (<Settings>settings).span >= 1.0:
+    if (<CacheSettings>settings).clock == CLOCK_NATIVE and (<CacheSettings>settings).span >= 1.0:
         return fastcache_monotonic_coarse()
     return now_in(self)
 
 
-cdef inline PyObject *lookup(Store self, PyObject *key, bint counted) except? NULL:
+cdef inline PyObject *lookup(ShardedStore self, PyObject *key, bint counted) except? NULL:
     """New reference to the live value of `key`; NULL without an exception for none.
 
     A lookup that is `counted` makes the key the most recently used.
     """
     cdef uint64_t mix = mix_of(fastcache_hash(key))
-    cdef bint native = (<Settings>settings_of(self)).clock == CLOCK_NATIVE
+    cdef bint native = (<CacheSettings>settings_of(self)).clock == CLOCK_NATIVE
     cdef double bound = fastcache_monotonic_soon() if native else now_in(self)
     if counted:
         return fetch(<Shard>shard_at(self, mix), key, mix, bound, native)

@@ -23,7 +23,7 @@ from fastcache._hooks cimport (
     HOOK_DELETE, HOOK_EXPIRE, HOOK_MISSING, HOOK_POPITEM, HOOK_SIZE, hooks_of
 )
 from fastcache._settings cimport (
-    CLOCK_CALL, CLOCK_NATIVE, CLOCK_NONE, Settings, capacity_of, deadline_of
+    CLOCK_CALL, CLOCK_NATIVE, CLOCK_NONE, CacheSettings, capacity_of, deadline_of
 )
 from fastcache._shard cimport Item, Shard
 from fastcache._sizes cimport Size, read_size, size_of
@@ -45,16 +45,16 @@ show_shards()
 @cython.no_gc_clear
 @cython.auto_pickle(False)
 @cython.trashcan(True)
-cdef class Store:
+cdef class ShardedStore:
     """The shards of one cache."""
 
     def __cinit__(self, *args, **kwargs):
         # A subclass may call methods before __init__, and copies are made without it.
-        self.settings = Settings(0)
+        self.settings = CacheSettings(0)
         self.shards = (Shard(self.settings, 0, False, False, False),)
         self.retired = []
 
-    cdef int open(self, type base, Settings settings, object shards, bint reborn) except -1:
+    cdef int open(self, type base, CacheSettings settings, object shards, bint reborn) except -1:
         """Make an empty cache; `base` is the class whose methods are not overrides.
 
         What it was before is kept for as long as the cache lives, emptied: another thread,
@@ -104,7 +104,7 @@ cdef class Store:
     cdef int measure(self, object value, Size *size) except -1:
         """The size of a value; 1 where none is measured."""
         if self.sized:
-            measure = (<Settings>settings_of(self)).getsizeof
+            measure = (<CacheSettings>settings_of(self)).getsizeof
             read_size(self.getsizeof(value) if measure is None else measure(value), size)
         else:
             size[0] = size_of(1)
@@ -170,7 +170,7 @@ cdef class Store:
         return 0
 
     cdef int set_deadline(self, Item *item, object ttl) except -1:
-        cdef Settings settings = <Settings>settings_of(self)
+        cdef CacheSettings settings = <CacheSettings>settings_of(self)
         item.own = ttl is not None
         item.deadline = deadline_of(
             settings, item.now, settings.span_of(ttl) if item.own else settings.span
@@ -183,7 +183,7 @@ cdef class Store:
 
     cdef int assign_hooked(self, object key, object value, object ttl) except -1:
         """Store an item where a subclass wants to see what has to go for it."""
-        cdef Settings settings = <Settings>settings_of(self)
+        cdef CacheSettings settings = <CacheSettings>settings_of(self)
         settings.hold()
         try:
             return self.assign_held(key, value, ttl)
@@ -198,9 +198,9 @@ cdef class Store:
         cdef uint64_t mix
         cdef Shard shard
         item.now = 0.0
-        if (<Settings>settings_of(self)).clock != CLOCK_NONE:
-            time = (<Settings>settings_of(self)).read()
-            item.now = (<Settings>settings_of(self)).instant(time)
+        if (<CacheSettings>settings_of(self)).clock != CLOCK_NONE:
+            time = (<CacheSettings>settings_of(self)).read()
+            item.now = (<CacheSettings>settings_of(self)).instant(time)
             self.expire(time)
         self.set_deadline(&item, ttl)
         item.value = <PyObject *>value
@@ -240,7 +240,7 @@ cdef class Store:
         """Remove what has expired, as everything does that counts items."""
         cdef Garbage garbage
         cdef double now
-        if (<Settings>settings_of(self)).clock == CLOCK_NONE:
+        if (<CacheSettings>settings_of(self)).clock == CLOCK_NONE:
             return 0
         if self.hooks & HOOK_EXPIRE:
             self.expire_hooked()
@@ -255,7 +255,7 @@ cdef class Store:
 
     cdef int expire_hooked(self) except -1:
         """Call the subclass's `expire`, for which the time stands still."""
-        cdef Settings settings = <Settings>settings_of(self)
+        cdef CacheSettings settings = <CacheSettings>settings_of(self)
         time = settings.hold()
         try:
             self.expire(time)
@@ -308,7 +308,7 @@ cdef class Store:
 
     def __copy__(self):
         cls = type(self)
-        cdef Store copy = cls.__new__(cls)
+        cdef ShardedStore copy = cls.__new__(cls)
         copy.restore(self.state())
         attributes = getattr(self, "__dict__", None)
         if attributes:
@@ -317,7 +317,7 @@ cdef class Store:
 
     def __deepcopy__(self, memo):
         cls = type(self)
-        cdef Store copy = cls.__new__(cls)
+        cdef ShardedStore copy = cls.__new__(cls)
         # Before its parts, which may lead back to it.
         memo[id(self)] = copy
         _restore(copy, deepcopy((self.__getstate__(), *self.state()), memo))
@@ -343,7 +343,7 @@ cdef class Store:
         The entries are `(key, value, size, deadline)`, oldest first; the use is their
         indices, least recently used first.
         """
-        cdef Settings settings = <Settings>settings_of(self)
+        cdef CacheSettings settings = <CacheSettings>settings_of(self)
         cdef tuple shards = <tuple>shards_of(self)
         cdef list entries = []
         cdef list use = []
@@ -366,7 +366,7 @@ cdef class Store:
         for base in type(self).__mro__:
             if base.__module__ == "fastcache._ttl":
                 break
-        self.open(base, Settings(maxsize, getsizeof, ttl, timer), parts, reborn)
+        self.open(base, CacheSettings(maxsize, getsizeof, ttl, timer), parts, reborn)
         for key, value, size, deadline in entries:
             mix = mix_of(hash(key))
             item.value = <PyObject *>value
@@ -391,7 +391,7 @@ cdef class Store:
         return 0
 
 
-def _restore(Store cache not None, tuple state not None):
+def _restore(ShardedStore cache not None, tuple state not None):
     """Make a new, empty cache what a pickle or a deep copy says."""
     attributes, *parts = state
     cache.restore(tuple(parts))

@@ -3,14 +3,14 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 
-from fastcache._entry cimport Birth, Entry
+from fastcache._entry cimport Birth, TableEntry
 from fastcache._heap cimport Heap
 from fastcache._sizes cimport Size, size_exceeds, size_minus, size_of, size_plus
 from fastcache._slots cimport Slots
 
 
 cdef struct Table:
-    Entry *entries      # entries[0] is the root of the ring by use
+    TableEntry *entries      # entries[0] is the root of the ring by use
     Slots slots
     Birth *births       # births[0] is the root of the ring by birth
     Size *sizes         # NULL where every item counts 1
@@ -31,8 +31,8 @@ cdef struct Table:
 
 cdef inline void touch(Table *table, uint32_t index) noexcept nogil:
     """Make the entry the most recently used."""
-    cdef Entry *entries = table.entries
-    cdef Entry *entry = &entries[index]
+    cdef TableEntry *entries = table.entries
+    cdef TableEntry *entry = &entries[index]
     cdef uint32_t last
     if entry.next_used == 0:
         return

@@ -14,7 +14,7 @@ from libc.math cimport INFINITY
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from libc.string cimport memmove
 
-from fastcache._entry cimport Birth, Entry
+from fastcache._entry cimport Birth, TableEntry
 from fastcache._heap cimport heap_free, heap_push, heap_remove, heap_resize, heap_update
 from fastcache._sizes cimport Size, size_minus, size_of, size_plus
 from fastcache._slots cimport (
@@ -104,7 +104,7 @@ cdef uint32_t table_add(
 ) noexcept nogil:
     """Add an entry, for which there is room, as the youngest and the most recently used."""
     cdef uint32_t index = table.free
-    cdef Entry *entry
+    cdef TableEntry *entry
     if index != 0:
         table.free = table.entries[index].next_used
     else:
@@ -134,7 +134,7 @@ cdef PyObject *table_replace(
     Table *table, uint32_t index, PyObject *value, Size *size, double deadline
 ) noexcept nogil:
     """Give an entry another value; returns the old one."""
-    cdef Entry *entry = &table.entries[index]
+    cdef TableEntry *entry = &table.entries[index]
     cdef Birth *birth = &table.births[index]
     cdef PyObject *before = entry.value
     entry.value = value
@@ -154,7 +154,7 @@ cdef PyObject *table_replace(
 
 cdef void table_take(Table *table, uint32_t index) noexcept:
     """Remove an entry, whose references the caller has read."""
-    cdef Entry *entry = &table.entries[index]
+    cdef TableEntry *entry = &table.entries[index]
     cdef Birth *birth = &table.births[index]
     slots_remove(&table.slots, birth.tag, index)
     if table.heap.order != NULL:
@@ -230,7 +230,7 @@ cdef int grow(Table *table, uint32_t most) noexcept:
     if move_entries(table, room) < 0:
         return -1
     if table.room == 0:
-        table.entries[0] = Entry(
+        table.entries[0] = TableEntry(
             key=NULL, value=NULL, deadline=-INFINITY, next_used=0, prev_used=0
         )
         table.births[0] = Birth(tag=0, serial=0, next_born=0, prev_born=0)
@@ -241,15 +241,15 @@ cdef int grow(Table *table, uint32_t most) noexcept:
 
 cdef int move_entries(Table *table, uint64_t room) noexcept:
     """Larger memory for the entries, each of which stays within one cache line."""
-    cdef size_t align = sizeof(Entry)
+    cdef size_t align = sizeof(TableEntry)
     cdef size_t before = <size_t>(<char *>table.entries - <char *>table.block)
     cdef size_t after
-    cdef char *block = <char *>PyMem_Realloc(table.block, room * sizeof(Entry) + align)
+    cdef char *block = <char *>PyMem_Realloc(table.block, room * sizeof(TableEntry) + align)
     if block == NULL:
         return -1
     after = (align - <uintptr_t>block % align) % align
     if after != before and table.used != 0:
-        memmove(block + after, block + before, table.used * sizeof(Entry))
+        memmove(block + after, block + before, table.used * sizeof(TableEntry))
     table.block = block
-    table.entries = <Entry *>(block + after)
+    table.entries = <TableEntry *>(block + after)
     return 0

@@ -6,7 +6,7 @@ from time import monotonic
 
 from fastcache._cache cimport Cache
 from fastcache._garbage cimport Garbage, garbage_pairs, garbage_release, garbage_start
-from fastcache._settings cimport Settings, Timer
+from fastcache._settings cimport CacheSettings, Timer
 from fastcache._store cimport now_in, settings_of
 
 cdef object _monotonic = monotonic
@@ -23,7 +23,7 @@ cdef class LRUCache(Cache):
     """
 
     def __init__(self, maxsize, getsizeof=None, *, shards=1):
-        self.open(LRUCache, Settings(maxsize, getsizeof), shards, False)
+        self.open(LRUCache, CacheSettings(maxsize, getsizeof), shards, False)
 
     def set_many(self, items, /):
         """Store the items of a mapping or of an iterable of pairs, in turn."""
@@ -46,7 +46,7 @@ cdef class TTLCache(Cache):
     def __init__(self, maxsize, ttl, timer=_monotonic, getsizeof=None, *, shards=1):
         if timer is None:
             raise TypeError("timer must be callable, not NoneType")
-        self.open(TTLCache, Settings(maxsize, getsizeof, ttl, timer), shards, True)
+        self.open(TTLCache, CacheSettings(maxsize, getsizeof, ttl, timer), shards, True)
 
     def set(self, key, value, *, ttl=None):
         """Store an item that lives for its own `ttl`; for None, the cache's.
@@ -62,12 +62,12 @@ cdef class TTLCache(Cache):
     @property
     def ttl(self):
         """The time-to-live of the cache's items."""
-        return (<Settings>settings_of(self)).ttl
+        return (<CacheSettings>settings_of(self)).ttl
 
     @property
     def timer(self):
         """The timer of the cache: a callable, and a context manager that freezes it."""
-        return Timer(<Settings>settings_of(self))
+        return Timer(<CacheSettings>settings_of(self))
 
     def expire(self, time=None):
         """Remove the items that have expired, at `time` or now, and return them as a list
@@ -78,7 +78,7 @@ cdef class TTLCache(Cache):
         if time is None:
             now = now_in(self)
         else:
-            now = (<Settings>settings_of(self)).instant(time)
+            now = (<CacheSettings>settings_of(self)).instant(time)
         garbage_start(&garbage)
         try:
             self.sweep(now, &garbage)

@@ -6,9 +6,9 @@ from collections.abc import ItemsView, ValuesView
 
 from fastcache._cursor cimport PART_ITEM, PART_KEY, PART_VALUE, Cursor, cursor
 from fastcache._hooks cimport HOOK_ITER, HOOK_LOOKUP, HOOK_MISSING
-from fastcache._settings cimport Settings
+from fastcache._settings cimport CacheSettings
 from fastcache._shard cimport fastcache_give
-from fastcache._store cimport Store, lookup, settings_of, shards_of
+from fastcache._store cimport ShardedStore, lookup, settings_of, shards_of
 
 
 cdef extern from "Python.h":
@@ -18,7 +18,7 @@ cdef extern from "Python.h":
 cdef object NOTHING = object()
 
 
-cdef bint holds(Store cache, object key) except -1:
+cdef bint holds(ShardedStore cache, object key) except -1:
     """`key in cache`, without asking a subclass."""
     cdef PyObject *value = lookup(cache, <PyObject *>key, False)
     if value == NULL:
@@ -27,9 +27,9 @@ cdef bint holds(Store cache, object key) except -1:
     return True
 
 
-cdef object look(Store cache, object key):
+cdef object look(ShardedStore cache, object key):
     """What a subclass's `__contains__` and `__getitem__` give at one time; else NOTHING."""
-    cdef Settings settings = <Settings>settings_of(cache)
+    cdef CacheSettings settings = <CacheSettings>settings_of(cache)
     settings.hold()
     try:
         return look_held(cache, key) if key in cache else NOTHING
@@ -37,7 +37,7 @@ cdef object look(Store cache, object key):
         settings.let_go()
 
 
-cdef object look_held(Store cache, object key):
+cdef object look_held(ShardedStore cache, object key):
     """`cache[key]`; NOTHING where the key was there and another thread removed it."""
     cdef bint there = holds(cache, key)
     try:
@@ -48,16 +48,16 @@ cdef object look_held(Store cache, object key):
         raise
 
 
-cdef Cursor keys_of(Store cache):
-    return cursor(<Settings>settings_of(cache), <tuple>shards_of(cache), PART_KEY)
+cdef Cursor keys_of(ShardedStore cache):
+    return cursor(<CacheSettings>settings_of(cache), <tuple>shards_of(cache), PART_KEY)
 
 
-cdef Cursor values_of(Store cache):
-    return cursor(<Settings>settings_of(cache), <tuple>shards_of(cache), PART_VALUE)
+cdef Cursor values_of(ShardedStore cache):
+    return cursor(<CacheSettings>settings_of(cache), <tuple>shards_of(cache), PART_VALUE)
 
 
-cdef Cursor items_of(Store cache):
-    return cursor(<Settings>settings_of(cache), <tuple>shards_of(cache), PART_ITEM)
+cdef Cursor items_of(ShardedStore cache):
+    return cursor(<CacheSettings>settings_of(cache), <tuple>shards_of(cache), PART_ITEM)
 
 
 class Values(ValuesView):
@@ -66,10 +66,10 @@ class Values(ValuesView):
     __slots__ = ()
 
     def __iter__(self):
-        return values_of(<Store>self._mapping)
+        return values_of(<ShardedStore>self._mapping)
 
     def __contains__(self, value):
-        for held in values_of(<Store>self._mapping):
+        for held in values_of(<ShardedStore>self._mapping):
             if held is value or held == value:
                 return True
         return False
@@ -81,14 +81,14 @@ class Items(ItemsView):
     __slots__ = ()
 
     def __iter__(self):
-        return items_of(<Store>self._mapping)
+        return items_of(<ShardedStore>self._mapping)
 
     def __contains__(self, item):
         key, value = item
-        cdef PyObject *found = lookup(<Store>self._mapping, <PyObject *>key, False)
+        cdef PyObject *found = lookup(<ShardedStore>self._mapping, <PyObject *>key, False)
         if found != NULL:
             held = fastcache_give(found)
-        elif (<Store>self._mapping).hooks & HOOK_MISSING:
+        elif (<ShardedStore>self._mapping).hooks & HOOK_MISSING:
             try:
                 held = self._mapping.__missing__(key)
             except KeyError:
@@ -120,12 +120,12 @@ class HookedItems(ItemsView):
         return looked_up(self._mapping)
 
 
-def looked_up(Store cache):
+def looked_up(ShardedStore cache):
     """The items of a cache by its `__iter__` and `__getitem__`, without what goes in between."""
-    cdef Settings settings
+    cdef CacheSettings settings
     keys = iter(cache)
     while True:
-        settings = <Settings>settings_of(cache)
+        settings = <CacheSettings>settings_of(cache)
         settings.hold()
         try:
             key = next(keys, NOTHING)
@@ -138,11 +138,11 @@ def looked_up(Store cache):
             yield (key, found)
 
 
-cdef object values_view(Store cache):
+cdef object values_view(ShardedStore cache):
     """A view of the values."""
     return (HookedValues if cache.hooks & (HOOK_LOOKUP | HOOK_ITER) else Values)(cache)
 
 
-cdef object items_view(Store cache):
+cdef object items_view(ShardedStore cache):
     """A view of the items."""
     return (HookedItems if cache.hooks & (HOOK_LOOKUP | HOOK_ITER) else Items)(cache)

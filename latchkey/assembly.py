@@ -18,7 +18,7 @@ from flask import Flask
 from fastcache.shared import SegmentError
 from latchkey import wsgi
 from latchkey.addresses import ClientAddresses
-from latchkey.box.counted import Count, Use
+from latchkey.box.counter_names import Count, Use
 from latchkey.box.flush import Flush
 from latchkey.box.replay import Replay
 from latchkey.box.segment import ServiceSegment

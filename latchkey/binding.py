@@ -63,10 +63,10 @@ class InheritedSocket:
         return f"fd://{self.descriptor}"
 
 
-Address = TcpAddress | UnixAddress | InheritedSocket
+ListenAddress = TcpAddress | UnixAddress | InheritedSocket
 
 
-def parse_addresses(text: str) -> tuple[Address, ...]:
+def parse_addresses(text: str) -> tuple[ListenAddress, ...]:
     """The addresses of a comma-separated list; raises ValueError for one that cannot be used."""
     addresses = tuple(_parse_address(part.strip()) for part in text.split(","))
     for index, one in enumerate(addresses):
@@ -99,7 +99,7 @@ def parse_origin(text: str) -> tuple[str, str]:
     return scheme, host
 
 
-def _parse_address(text: str) -> Address:
+def _parse_address(text: str) -> ListenAddress:
     if text.startswith("unix:"):
         return _parse_unix(text.removeprefix("unix:"))
     if text.startswith("fd://"):
@@ -142,7 +142,7 @@ def _parse_port(text: str) -> int:
     return int(text)
 
 
-def _overlap(one: Address, other: Address) -> bool:
+def _overlap(one: ListenAddress, other: ListenAddress) -> bool:
     """Whether the second could not be listened on beside the first."""
     if not isinstance(one, TcpAddress) or not isinstance(other, TcpAddress):
         return one == other

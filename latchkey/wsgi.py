@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from latchkey.box.counted import Count
+from latchkey.box.counter_names import Count
 from latchkey.box.sightings import Sightings
 from latchkey.box.throttle import FailureThrottle
 from latchkey.check._check import Check

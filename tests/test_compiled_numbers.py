@@ -10,12 +10,12 @@ import pytest
 
 import latchkey
 from fastcache.shared import _tallies
-from latchkey.box import _counts
+from latchkey.box import _counters
 from latchkey.check import _entry
 from latchkey.credentials import _proof
 
 ROOT = Path(latchkey.__file__).parent.parent
-MODULES = (_counts, _entry, _proof, _tallies)
+MODULES = (_counters, _entry, _proof, _tallies)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)

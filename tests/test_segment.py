@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from latchkey.box.counted import Use
+from latchkey.box.counter_names import Use
 from latchkey.box.segment import ServiceSegment, attached, changing_keys, segment_path
 from latchkey.box.service_lock import ServiceLock
 from latchkey.box.shared import SharedState, Word

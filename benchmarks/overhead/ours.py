@@ -20,7 +20,7 @@ from benchmarks.overhead.results import AGAIN, BARE, YARDSTICK
 from benchmarks.overhead.timing import Application, Environ, Subject
 from fastcache.shared import Segment
 from latchkey import OpenRoutes, wsgi
-from latchkey.box.counted import Count
+from latchkey.box.counter_names import Count
 from latchkey.box.shared import SMALLEST, SharedState
 from latchkey.box.sightings import Sightings
 from latchkey.box.throttle import FailureThrottle

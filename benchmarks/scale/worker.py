@@ -24,7 +24,7 @@ from benchmarks.load.processes import held
 from benchmarks.scale.plan import real_every
 from fastcache.shared import Segment
 from latchkey import wsgi
-from latchkey.box.counted import Count
+from latchkey.box.counter_names import Count
 from latchkey.box.shared import SMALLEST, SharedState
 from latchkey.check.authenticator import Authenticator
 from latchkey.credentials.derivation import DerivationKeys

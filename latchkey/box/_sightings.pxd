@@ -4,7 +4,7 @@ from cpython.object cimport PyObject, PyObject_Hash
 from libc.stdint cimport int64_t, uint64_t
 
 from fastcache.shared._tallies cimport Tallies
-from latchkey.box._counts cimport FIRST_USED, LAST_USED, SOURCE, USES
+from latchkey.box._counters cimport FIRST_USED, LAST_USED, SOURCE, USES
 from latchkey.native._text cimport is_str, item
 from latchkey.native._words cimport add_relaxed, load_relaxed, store_relaxed
 

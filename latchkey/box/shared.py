@@ -25,7 +25,7 @@ from fastcache.shared import (
     Tallies,
     WindowTable,
 )
-from latchkey.box.counted import Count, Use
+from latchkey.box.counter_names import Count, Use
 from latchkey.box.worker_metrics import BLOCK_SIZE, Block, Blocks
 from latchkey.credentials.kinds import IMPORTED, kind_of_lookup
 

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import replace
 
-from latchkey.box.counted import Use
+from latchkey.box.counter_names import Use
 from latchkey.box.shared import SharedState
 from latchkey.box.sightings import recent_sightings
 from latchkey.credentials.models import Sighting, Tally

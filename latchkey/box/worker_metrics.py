@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from fastcache.shared import Counters, Segment, SegmentFull
 from latchkey.box._latencies import LATENCY_SIZE, Latencies
-from latchkey.box.counted import Count, Gauge
+from latchkey.box.counter_names import Count, Gauge
 
 SHARED_BLOCK = 0
 

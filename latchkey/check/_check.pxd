@@ -8,7 +8,7 @@ from fastcache.shared._cache cimport SharedCache
 from fastcache.shared._digest cimport DIGEST_SIZE, DigestKey, KeyedDigest
 from fastcache.shared._tallies cimport Tallies
 from fastcache.shared._words cimport Counters, Stripes
-from latchkey.box._counts cimport Block
+from latchkey.box._counters cimport Block
 from latchkey.box._sightings cimport Sources
 from latchkey.check._entry cimport Entry
 from latchkey.check._recent cimport Place, Recent

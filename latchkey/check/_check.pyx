@@ -20,7 +20,7 @@ from libc.string cimport memcpy
 from fastcache._shard cimport fastcache_give, fastcache_prefetch
 from fastcache._store cimport lookup
 from fastcache.shared._digest cimport DIGEST_SIZE, fastcache_digest, fastcache_equal_digests
-from latchkey.box._counts cimport (
+from latchkey.box._counters cimport (
     AUTHENTICATED,
     CACHE_HIT,
     OPEN,

@@ -3,7 +3,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
-from latchkey.box._counts cimport Block
+from latchkey.box._counters cimport Block
 from latchkey.box._latencies cimport Latencies
 
 

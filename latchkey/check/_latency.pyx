@@ -11,7 +11,7 @@ from libc.stdint cimport uint64_t
 
 from fastcache._shard cimport fastcache_give
 from fastcache.shared._words cimport Counters
-from latchkey.box._counts cimport FINISHED, STARTED, count
+from latchkey.box._counters cimport FINISHED, STARTED, count
 from latchkey.box._latencies cimport FASTCACHE_GIL, Latencies, observe, series_of
 from latchkey.native._clock cimport CLOCK_MONOTONIC, nanoseconds
 from latchkey.native._text cimport plain, text_size

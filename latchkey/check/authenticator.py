@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 
 import fastcache
-from latchkey.box.counted import Count, Use
+from latchkey.box.counter_names import Count, Use
 from latchkey.box.shared import SharedState
 from latchkey.check._entry import Entry
 from latchkey.check.cache_levels import (

@@ -70,7 +70,7 @@ class IssuedCredential:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class CredentialPage:
     """One page of a listing; ``next_before`` continues it, None at the end."""
 
     credentials: list[Credential]
@@ -171,12 +171,12 @@ class CredentialService:
             raise CredentialNotFound
         return credential
 
-    def page(self, mode: Mode | None, limit: int, before: int | None = None) -> Page:
+    def page(self, mode: Mode | None, limit: int, before: int | None = None) -> CredentialPage:
         """A page of the credentials of ``mode``, newest first, ``limit`` at most."""
         rows = self._store.page(mode, limit + 1, before)
         more = len(rows) > limit
         rows = rows[:limit]
-        return Page(rows, rows[-1].id if more else None)
+        return CredentialPage(rows, rows[-1].id if more else None)
 
     def revoke(self, api_key: str, caller: Principal | None, *, by: Actor) -> None:
         """End a credential of the caller's mode for good; the operator, None, of either.

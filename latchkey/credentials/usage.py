@@ -22,7 +22,7 @@ from latchkey.store.protocols import UsageStore
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class LiveTallies(Protocol):
+class TallySource(Protocol):
     """Where use is counted: cumulative tallies of one segment of memory, named by its uuid."""
 
     @property
@@ -39,7 +39,7 @@ class LiveTallies(Protocol):
 class UsageReader:
     """Answers what a credential's use has come to, the last request included."""
 
-    def __init__(self, records: UsageStore, tallies: LiveTallies) -> None:
+    def __init__(self, records: UsageStore, tallies: TallySource) -> None:
         self._records = records
         self._tallies = tallies
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from latchkey.box.counted import Count
+from latchkey.box.counter_names import Count
 from latchkey.check import authenticator as authenticator_module
 from latchkey.credentials.models import Principal
 from latchkey.errors import ExpiredCredential, RevokedCredential, StoreError

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from latchkey.box.counted import Count, Use
+from latchkey.box.counter_names import Count, Use
 from latchkey.box.flush import Flush
 from latchkey.box.shared import Word
 from latchkey.box.sightings import Sightings, recent_sightings

@@ -16,7 +16,7 @@ import pytest
 
 import latchkey
 from fastcache.shared import KeyedDigest
-from latchkey.box.counted import Count
+from latchkey.box.counter_names import Count
 from latchkey.check import cache_levels
 from latchkey.credentials.derivation import DerivationKey
 from latchkey.errors import InvalidCredential

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latchkey import OpenRoutes, wsgi
-from latchkey.box.counted import Count, Use
+from latchkey.box.counter_names import Count, Use
 from latchkey.credentials.models import Principal
 from tests.support.auth.worker import Running, Worker, api_key, derive, forge
 

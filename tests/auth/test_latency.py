@@ -15,7 +15,7 @@ from flask import Flask, abort
 
 from latchkey import OpenRoutes, wsgi
 from latchkey.box._latencies import LATENCY_BOUNDS, LATENCY_SIZE, Latencies
-from latchkey.box.counted import Count
+from latchkey.box.counter_names import Count
 from tests.support.auth.worker import Running, Worker
 
 EVERYTHING = OpenRoutes(areas=("/",))

@@ -15,7 +15,7 @@ from wsgiref.validate import validator
 import pytest
 
 from latchkey import OpenRoutes, wsgi
-from latchkey.box.counted import Count
+from latchkey.box.counter_names import Count
 from latchkey.credentials.models import Principal
 from latchkey.errors import StoreError
 from tests.support.auth.plain_application import PlainApplication, bearer, call, pair

@@ -14,7 +14,7 @@ from werkzeug.routing import BaseConverter
 from werkzeug.test import TestResponse
 
 from latchkey import Latchkey, OpenRoutes, any_credential, principal_or_none, require_scope, wsgi
-from latchkey.box.counted import Count
+from latchkey.box.counter_names import Count
 from latchkey.errors import ConfigurationError
 from tests.support.audited import TESTER
 from tests.support.auth.plain_application import PlainApplication, bearer, call

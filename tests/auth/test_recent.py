@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from latchkey import wsgi
-from latchkey.box.counted import Count, Use
+from latchkey.box.counter_names import Count, Use
 from latchkey.check.cache_levels import CompiledLevel
 from latchkey.credentials.models import Principal
 from tests.support.auth.worker import Worker, api_key, forge

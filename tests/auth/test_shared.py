@@ -8,7 +8,7 @@ import time
 import pytest
 
 from fastcache.shared import Segment
-from latchkey.box.counted import Count, Gauge, Use
+from latchkey.box.counter_names import Count, Gauge, Use
 from latchkey.box.shared import SMALLEST, SharedState, Word
 from latchkey.box.worker_metrics import Totals
 from tests.support.auth.shared_box import SharedBox, through

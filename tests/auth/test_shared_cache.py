@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from latchkey.box.counted import Count, Use
+from latchkey.box.counter_names import Count, Use
 from latchkey.credentials.derivation import DerivationKey
 from latchkey.errors import StoreError
 from tests.support.audited import TESTER

@@ -12,7 +12,7 @@ import pytest
 
 from latchkey import wsgi
 from latchkey.addresses import ClientAddresses
-from latchkey.box.counted import Use
+from latchkey.box.counter_names import Use
 from latchkey.box.shared import SharedState
 from latchkey.box.sightings import UNKNOWN_ADDRESS, Sightings
 from latchkey.box.use_counts import LiveTallies

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from latchkey.box.counted import Use
+from latchkey.box.counter_names import Use
 from latchkey.box.flush import INTERVAL, Flush
 from latchkey.box.replay import Replay
 from latchkey.box.shared import Word

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from latchkey import OpenRoutes, wsgi
-from latchkey.box.counted import Count
+from latchkey.box.counter_names import Count
 from latchkey.box.shared import SharedState
 from latchkey.box.sightings import Sightings
 from latchkey.check._check import Check, Outcome

@@ -22,7 +22,7 @@ from latchkey.credentials.tokens import MalformedToken, check_api_key
 from latchkey.errors import CredentialNotFound, InvalidField, NotDerived
 from latchkey_service.api.json_request import optional_body
 from latchkey_service.api.openapi import Resource, answer, describe_open
-from latchkey_service.api.schemas import ApiKeyPath, CredentialList, ListQuery, Registered, Revoked
+from latchkey_service.api.schemas import ApiKeyPath, CredentialList, PageQuery, Registered, Revoked
 from latchkey_service.shapes.objects import CredentialObject, IssuedObject, UsageObject
 from latchkey_service.shapes.requests import ChangeBody, IssueBody, RegisterBody, RotateBody
 
@@ -64,7 +64,7 @@ def register_credential(body: RegisterBody) -> Response:
 
 @credentials.protected("GET", "/credentials", {200: CredentialList}, errors=(403,))
 @require_scope("credentials:read")
-def list_credentials(query: ListQuery) -> Response:
+def list_credentials(query: PageQuery) -> Response:
     """List the credentials of the caller's mode, newest first."""
     return _list(query)
 
@@ -87,7 +87,7 @@ def issue_api_key(body: IssueBody) -> Response:
 
 @credentials.protected("GET", "/v1/api_keys", {200: CredentialList}, errors=(403,))
 @require_scope("credentials:read")
-def list_api_keys(query: ListQuery) -> Response:
+def list_api_keys(query: PageQuery) -> Response:
     """List the credentials of the caller's mode, newest first."""
     return _list(query)
 
@@ -175,7 +175,7 @@ def _issued(issued: IssuedCredential) -> Response:
     )
 
 
-def _list(query: ListQuery) -> Response:
+def _list(query: PageQuery) -> Response:
     before = None if query.cursor is None else _read_cursor(query.cursor)
     page = _latchkey().credentials.page(current_principal.mode, query.limit, before)
     return answer(

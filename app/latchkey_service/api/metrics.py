@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from latchkey.assembly import Latchkey
 from latchkey.box._latencies import LATENCY_BOUNDS
-from latchkey.box.counted import Count, Gauge
+from latchkey.box.counter_names import Count, Gauge
 from latchkey.box.worker_metrics import Totals
 from latchkey_service.api.openapi import Resource, content
 

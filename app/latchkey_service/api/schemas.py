@@ -24,7 +24,7 @@ class ApiKeyPath(BaseModel):
     api_key: str = Field(description="The public key, ak_…")
 
 
-class ListQuery(BaseModel):
+class PageQuery(BaseModel):
     """Which part of a listing."""
 
     model_config = ConfigDict(extra="forbid")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from latchkey.box.counted import Count, Gauge
+from latchkey.box.counter_names import Count, Gauge
 from latchkey.box.segment import attached
 from latchkey.box.shared import SharedState
 from latchkey.store.databases import database_at

@@ -191,7 +191,7 @@ class RegisterForm(ConsoleForm):
         return {**given, "name": name} if name else given
 
 
-def read_body(body: type[Body], given: dict[str, Any]) -> Body:
+def validated_body(body: type[Body], given: dict[str, Any]) -> Body:
     """What was given, checked as the HTTP API checks it; raises InvalidField."""
     try:
         return body.model_validate(given)

@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 from latchkey.credentials.tokens import MalformedToken, api_key_from, check_api_key
 from latchkey.errors import DuplicateApiKey, InvalidField, NotDerived
 from latchkey_service.console.answers import page
-from latchkey_service.console.key_forms import CreateForm, RegisterForm, read_body, show_fault
+from latchkey_service.console.key_forms import CreateForm, RegisterForm, show_fault, validated_body
 from latchkey_service.console.keys import as_of, described_credential
 from latchkey_service.console.sessions import latchkey, signed_in_actor
 from latchkey_service.shapes.requests import IssueBody, RegisterBody
@@ -40,7 +40,7 @@ def create() -> Response:
         return page("key_create.html", 400, form_fields=form)
     seed = (form.form_id.data or "").encode()
     try:
-        body = read_body(IssueBody, {**form.terms(), "mode": form.mode.data})
+        body = validated_body(IssueBody, {**form.terms(), "mode": form.mode.data})
         issued = latchkey().credentials.issue(
             caller=None, by=signed_in_actor(), seed=seed, **body.terms()
         )
@@ -73,7 +73,7 @@ def register() -> Response:
         return page("key_register.html", 400, form_fields=form)
     parts = latchkey()
     try:
-        body = read_body(RegisterBody, form.body())
+        body = validated_body(RegisterBody, form.body())
         credential = parts.credentials.register(
             check_api_key(body.api_key), body.api_secret, body.name, by=signed_in_actor()
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flask import Blueprint, render_template
 
-from latchkey.box.counted import Count
+from latchkey.box.counter_names import Count
 from latchkey.box.worker_metrics import Totals
 from latchkey.credentials.listing import EXPIRING_WITHIN, UNUSED_AGE
 from latchkey_service.console.keys import as_of
@@ -31,7 +31,7 @@ _REFUSALS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class LookupLevel:
     """One level of the check: how many lookups came to it, and how many it could answer."""
 
     name: str
@@ -47,20 +47,20 @@ class Level:
         return f"{1000 * self.answered // self.lookups / 10:.1f} %"
 
 
-def levels_of(totals: Totals) -> list[Level]:
+def levels_of(totals: Totals) -> list[LookupLevel]:
     """The levels in the order in which a secret passes them."""
     count = totals.counts
     missed = count[Count.CACHE_MISS]
     here = count[Count.CACHE_HIT] + count[Count.SHARED_HIT] + missed
     return [
-        Level("Worker’s own cache", here, count[Count.CACHE_HIT]),
-        Level(
+        LookupLevel("Worker’s own cache", here, count[Count.CACHE_HIT]),
+        LookupLevel(
             "Cache shared between workers",
             count[Count.SHARED_HIT] + count[Count.SHARED_MISS],
             count[Count.SHARED_HIT],
         ),
-        Level("Cache of unknown keys", missed, count[Count.UNKNOWN_HIT]),
-        Level(
+        LookupLevel("Cache of unknown keys", missed, count[Count.UNKNOWN_HIT]),
+        LookupLevel(
             "Database",
             count[Count.STORE_SELECT],
             count[Count.STORE_SELECT] - count[Count.STORE_ERROR],

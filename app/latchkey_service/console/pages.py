@@ -15,7 +15,7 @@ from latchkey_service.console.overview import overview
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ConsolePage:
     """A blueprint of the console, under ``/console/``, and the link to it.
 
     ``title`` is the link's text and ``endpoint`` where it leads; without a title there is none.
@@ -28,11 +28,11 @@ class Page:
 
 
 # In the order of the navigation. The first one with a title is where /console/ leads.
-PAGES: tuple[Page, ...] = (
-    Page(keys, "API keys", "keys.show_list"),
-    Page(key_making),
-    Page(key_changes),
-    Page(overview, "Overview", "overview.show"),
-    Page(audit, "Audit log", "audit.show"),
-    Page(account, "Your account", "account.show"),
+PAGES: tuple[ConsolePage, ...] = (
+    ConsolePage(keys, "API keys", "keys.show_list"),
+    ConsolePage(key_making),
+    ConsolePage(key_changes),
+    ConsolePage(overview, "Overview", "overview.show"),
+    ConsolePage(audit, "Audit log", "audit.show"),
+    ConsolePage(account, "Your account", "account.show"),
 )

@@ -11,7 +11,7 @@ import os
 import socket
 from pathlib import Path
 
-from latchkey.binding import Address, InheritedSocket, TcpAddress, UnixAddress
+from latchkey.binding import InheritedSocket, ListenAddress, TcpAddress, UnixAddress
 from latchkey.config import variable
 from latchkey.errors import ConfigurationError
 from latchkey.files.shared_places import clear_socket
@@ -27,7 +27,7 @@ def are_inherited() -> bool:
     return "GUNICORN_FD" in os.environ or os.environ.get("LISTEN_PID") == str(os.getpid())
 
 
-def prepare(addresses: tuple[Address, ...]) -> None:
+def prepare(addresses: tuple[ListenAddress, ...]) -> None:
     """Remove the unix sockets that nobody listens on any more.
 
     Raises ConfigurationError for an address that cannot be listened on.
@@ -44,7 +44,7 @@ def prepare(addresses: tuple[Address, ...]) -> None:
             raise _refusal(address, error.strerror or str(error)) from None
 
 
-def _refusal(address: Address, reason: str) -> ConfigurationError:
+def _refusal(address: ListenAddress, reason: str) -> ConfigurationError:
     return ConfigurationError(f"{variable('bind')}: cannot listen on {address}: {reason}")
 
 

@@ -1,6 +1,6 @@
 # What compiled code counts, and where: in a worker's block, and in a credential's row.
 #
-# Python has these numbers from _counts.pyx, and names those that follow in counted.py.
+# Python has these numbers from _counters.pyx, and names those that follow in counter_names.py.
 
 from libc.stdint cimport uint64_t
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum, auto, unique
 
-from latchkey.box import _counts
+from latchkey.box import _counters
 
 
 @unique
@@ -15,12 +15,12 @@ class Count(IntEnum):
     that are among the authenticated, and whose key lacks what the view requires.
     """
 
-    AUTHENTICATED = _counts.AUTHENTICATED
-    OPEN = _counts.OPEN
-    CACHE_HIT = _counts.CACHE_HIT
-    SHARED_HIT = _counts.SHARED_HIT
-    STARTED = _counts.STARTED
-    FINISHED = _counts.FINISHED
+    AUTHENTICATED = _counters.AUTHENTICATED
+    OPEN = _counters.OPEN
+    CACHE_HIT = _counters.CACHE_HIT
+    SHARED_HIT = _counters.SHARED_HIT
+    STARTED = _counters.STARTED
+    FINISHED = _counters.FINISHED
     MISSING = auto()
     INVALID = auto()
     REVOKED = auto()
@@ -49,13 +49,13 @@ class Use(IntEnum):
     a hash of where the last use came from.
     """
 
-    USES = _counts.USES
-    LAST_USED = _counts.LAST_USED
+    USES = _counters.USES
+    LAST_USED = _counters.LAST_USED
     REVOKED = auto()
     EXPIRED = auto()
     SCOPE = auto()
-    FIRST_USED = _counts.FIRST_USED
-    SOURCE = _counts.SOURCE
+    FIRST_USED = _counters.FIRST_USED
+    SOURCE = _counters.SOURCE
 
 
 class Gauge(IntEnum):
