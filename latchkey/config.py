@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,6 +20,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
 )
@@ -33,6 +35,7 @@ MASK = "********"
 
 _HEX_KEY = re.compile(r"[0-9a-fA-F]{64}")
 _DIGITS = re.compile(r"[0-9]+")
+_DECIMAL_TEXT = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 _HOST_NAME = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
 # Names that other services use for a setting.
 _SYNONYMS = {"PORT": "BIND", "HOST": "BIND", "LISTEN": "BIND", "DATABASE": "DATABASE_URL"}
@@ -46,7 +49,30 @@ def _only_digits(value: object) -> object:
     return value
 
 
+def _only_decimal(value: object) -> object:
+    """Refuse texts such as ``1_0`` and ``+1``, which pydantic accepts as numbers."""
+    if isinstance(value, str) and not _DECIMAL_TEXT.fullmatch(value):
+        raise ValueError("not a number")
+    return value
+
+
+def _only_file(value: object) -> object:
+    """Refuse an empty text, and others that can only name a directory."""
+    if isinstance(value, str) and Path(value).name in ("", ".."):
+        raise ValueError("not the name of a file")
+    return value
+
+
+def _not_empty(value: object) -> object:
+    """Refuse an empty text, which as a path would be the working directory."""
+    if value == "":
+        raise ValueError("empty")
+    return value
+
+
 _WHOLE = BeforeValidator(_only_digits)
+_DECIMAL = BeforeValidator(_only_decimal)
+_FILE = Annotated[Path, BeforeValidator(_only_file)]
 
 
 def _checked_by(parse: Callable[[str], object]) -> AfterValidator:
@@ -64,6 +90,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    # The fields that options of the command line gave.
+    _by_option: frozenset[str] = PrivateAttr(default=frozenset())
+
     database_url: str = Field(
         default="sqlite:///data/latchkey.db",
         description="The database: `sqlite:///` and a path, absolute (four slashes) or relative to "
@@ -74,7 +103,7 @@ class Settings(BaseModel):
         description="The instance's derivation keys, each 64 hex digits, comma-separated, newest "
         "first, at most four. If empty, they are read from the file.",
     )
-    derivation_key_file: Path = Field(
+    derivation_key_file: _FILE = Field(
         default=Path("secrets/derivation.key"),
         description="A file with the derivation keys, one per line, newest first; mode 0600, and "
         "not in the database's directory. Not used if `LATCHKEY_DERIVATION_KEYS` is set.",
@@ -84,12 +113,12 @@ class Settings(BaseModel):
         description="Derivation keys whose pairs work but can no longer be registered, in the same "
         "format, at most four.",
     )
-    audit_key_file: Path = Field(
+    audit_key_file: _FILE = Field(
         default=Path("secrets/audit.key"),
         description="The file with the key of the audit log, 64 hex digits; mode 0600, and not in "
         "the database's directory.",
     )
-    audit_head_file: Path = Field(
+    audit_head_file: _FILE = Field(
         default=Path("secrets/audit.head"),
         description="The file that records the end of the audit log; not in the database's "
         "directory. The service writes it at each change.",
@@ -123,7 +152,7 @@ class Settings(BaseModel):
         description="The cache of checked credentials: `fastcache`, `cachetools` (for comparison), "
         "or `none` (a SELECT for each request).",
     )
-    cache_ttl: Annotated[float, Field(gt=0, le=300, allow_inf_nan=False)] = Field(
+    cache_ttl: Annotated[float, Field(gt=0, le=300), _DECIMAL] = Field(
         default=300.0,
         description="Seconds that a check stays valid, counted from the database read; more than "
         "0, at most 300.",
@@ -131,7 +160,7 @@ class Settings(BaseModel):
     cache_size: Annotated[int, Field(ge=1, le=100_000_000), _WHOLE] = Field(
         default=100_000, description="Entries of the cache in each worker, 1 to 100000000."
     )
-    shared_memory: Path = Field(
+    shared_memory: Annotated[Path, BeforeValidator(_not_empty)] = Field(
         default=Path("/dev/shm"),  # noqa: S108 - nobody else can open what is made there
         description="A directory in memory for the state that workers share. If it cannot be used, "
         "only one worker can run.",
@@ -171,11 +200,11 @@ class Settings(BaseModel):
         description="Whether browsers use HTTPS for the console; its cookie is then `Secure`, and "
         "HSTS is sent. `on`, or `auto` to trust `X-Forwarded-Proto` of trusted proxies.",
     )
-    console_idle: Annotated[float, Field(ge=1, le=2_592_000, allow_inf_nan=False)] = Field(
+    console_idle: Annotated[float, Field(ge=1, le=2_592_000), _DECIMAL] = Field(
         default=1_800.0,
         description="Seconds without use after which a console session expires, 1 to 2592000.",
     )
-    console_session: Annotated[float, Field(ge=1, le=2_592_000, allow_inf_nan=False)] = Field(
+    console_session: Annotated[float, Field(ge=1, le=2_592_000), _DECIMAL] = Field(
         default=43_200.0,
         description="Seconds after the sign-in at which a console session expires in any case, 1 "
         "to 2592000.",
@@ -187,7 +216,7 @@ class Settings(BaseModel):
         "`/minute`, `/hour` or `/day`, or `off`. For one name from all addresses, five times as "
         "many.",
     )
-    request_timeout: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)] = Field(
+    request_timeout: Annotated[float, Field(ge=1, le=3600), _DECIMAL] = Field(
         default=20.0,
         description="Seconds until a request must be read and its answer begun, 1 to 3600. From "
         "then on, the client must take part of the answer in each such period. The connection of a "
@@ -202,6 +231,10 @@ class Settings(BaseModel):
         description="The lowest level of log lines that are written: `debug`, `info`, `warning` or "
         "`error`.",
     )
+
+    def source(self, field: str) -> str:
+        """The name of what sets a field: the option that was given for it, or its variable."""
+        return _source(field, self._by_option)
 
 
 def load_settings(
@@ -224,12 +257,15 @@ def load_settings(
         raise ConfigurationError(
             f"set {variable('derivation_keys')} or {variable('derivation_key_file')}, not both"
         )
+    by_option = frozenset(overrides or ())
     try:
-        return Settings.model_validate(given)
+        settings = Settings.model_validate(given)
     except ValidationError as error:
         field = str(error.errors()[0]["loc"][0])
-    source = f"--{field.replace('_', '-')}" if field in (overrides or {}) else variable(field)
-    raise ConfigurationError(_problem(source, field))
+    else:
+        settings._by_option = by_option
+        return settings
+    raise ConfigurationError(_problem(_source(field, by_option), field))
 
 
 def variable(field: str) -> str:
@@ -253,8 +289,11 @@ def derivation_keys(settings: Settings) -> tuple[list[bytes], list[bytes]]:
         if retired_text
         else []
     )
-    if len({*current, *retired}) < len(current) + len(retired):
-        raise ConfigurationError("a derivation key is listed twice; list each one once")
+    if set(current) & set(retired):
+        raise ConfigurationError(
+            f"{variable('derivation_keys_retired')}: a derivation key is listed that is also a "
+            "current one; list each one once"
+        )
     return current, retired
 
 
@@ -264,26 +303,28 @@ def audit_key(settings: Settings) -> bytes | None:
     Raises ConfigurationError where it is malformed, or the file is not private.
     """
     path = settings.audit_key_file.absolute()
+    what = f"the audit key file {path} ({variable('audit_key_file')})"
     try:
-        lines = _read_private_lines("the audit key file", path)
+        lines = _read_private_lines(what, path)
     except FileNotFoundError:
         return None
     if len(lines) != 1 or not _HEX_KEY.fullmatch(lines[0]):
-        raise ConfigurationError(f"the audit key file {path}: one line of 64 hex digits is needed")
+        raise ConfigurationError(f"{what}: one line of 64 hex digits is needed")
     return bytes.fromhex(lines[0])
 
 
 def _read_key_file(settings: Settings) -> list[bytes]:
     path = settings.derivation_key_file.absolute()
+    what = f"the derivation key file {path} ({variable('derivation_key_file')})"
     try:
-        lines = _read_private_lines("the derivation key file", path)
+        lines = _read_private_lines(what, path)
     except FileNotFoundError:
         raise ConfigurationError(
             f"there is no derivation key: set {variable('derivation_keys')}, or "
             f"{variable('derivation_key_file')}, which names {path}, or change to the instance's "
             "directory; a new instance is made with: latchkey init"
         ) from None
-    return _parse_keys(f"the derivation key file {path}", lines)
+    return _parse_keys(what, lines)
 
 
 def _read_private_lines(what: str, path: Path) -> list[str]:
@@ -296,10 +337,10 @@ def _read_private_lines(what: str, path: Path) -> list[str]:
         raise
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not ASCII text"
-        raise ConfigurationError(f"{what} {path}: {reason}") from None
+        raise ConfigurationError(f"{what}: {reason}") from None
     if mode & 0o077:
         raise ConfigurationError(
-            f"{what} {path} has mode {mode:04o}; make it private: chmod 600 {path}"
+            f"{what} has mode {mode:04o}; make it private: chmod 600 {shlex.quote(str(path))}"
         )
     lines = [line.strip() for line in text.splitlines()]
     return [line for line in lines if line and not line.startswith("#")]
@@ -310,7 +351,14 @@ def _parse_keys(source: str, keys: list[str]) -> list[bytes]:
         raise ConfigurationError(f"{source}: 1 to {_MAX_KEYS} keys are allowed, not {len(keys)}")
     if not all(_HEX_KEY.fullmatch(key.strip()) for key in keys):
         raise ConfigurationError(f"{source}: a derivation key is 64 hex digits")
-    return [bytes.fromhex(key.strip()) for key in keys]
+    parsed = [bytes.fromhex(key.strip()) for key in keys]
+    if len(set(parsed)) < len(parsed):
+        raise ConfigurationError(f"{source}: a derivation key is listed twice; list each one once")
+    return parsed
+
+
+def _source(field: str, by_option: frozenset[str]) -> str:
+    return f"--{field.replace('_', '-')}" if field in by_option else variable(field)
 
 
 def _unknown(name: str, known: list[str]) -> str:

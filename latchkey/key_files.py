@@ -12,9 +12,16 @@ from latchkey.config import Settings, audit_key, derivation_keys, variable
 from latchkey.credentials.audit import AuditKey
 from latchkey.credentials.derivation import DerivationKey, DerivationKeys
 from latchkey.errors import ConfigurationError
-from latchkey.files.shared_places import create_durably, make_directory
+from latchkey.files.shared_places import (
+    create_durably,
+    make_directory,
+    real_path,
+    require_regular,
+)
 from latchkey.store.audit_head import HeadFile, HeadUnusable, Seal
 from latchkey.store.databases import database_at
+
+_FILES = ("derivation_key_file", "audit_key_file", "audit_head_file")
 
 
 def load_derivation(settings: Settings) -> DerivationKeys:
@@ -33,18 +40,22 @@ def require_key_file_apart(settings: Settings) -> None:
     """
     if settings.derivation_keys.get_secret_value():
         return
-    directory = database_at(settings.database_url).directory
-    if settings.derivation_key_file.resolve().parent == directory:
-        raise ConfigurationError(
-            f"{variable('derivation_key_file')} is in the database's directory, so a backup of "
-            "one would hold both: keep it in another directory"
-        )
+    _require_apart(settings, "derivation_key_file")
 
 
 def load_seal(settings: Settings) -> Seal:
     """What the audit log is written with; raises ConfigurationError where there is no key."""
     for field in ("audit_key_file", "audit_head_file"):
         _require_apart(settings, field)
+    head = settings.audit_head_file.absolute()
+    try:
+        require_regular(head)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise ConfigurationError(
+            f"the audit head file {head} ({variable('audit_head_file')}): {error.strerror}"
+        ) from None
     key = audit_key(settings)
     if key is None:
         raise ConfigurationError(
@@ -53,7 +64,7 @@ def load_seal(settings: Settings) -> Seal:
             "directory; a new instance is made with: latchkey init"
         )
     made = AuditKey(key)
-    return Seal(made, HeadFile(settings.audit_head_file.absolute(), made))
+    return Seal(made, HeadFile(head, made))
 
 
 def make_audit_key_file(settings: Settings, rows: int) -> Path | None:
@@ -64,11 +75,12 @@ def make_audit_key_file(settings: Settings, rows: int) -> Path | None:
     """
     path = settings.audit_key_file.absolute()
     made = None
-    if not path.exists():
+    if not is_there(path):
         if rows:
             raise ConfigurationError(
-                f"the audit log was written with a key that is not there: put {path} back, or, "
-                "where it is lost for good, begin a new chain: latchkey audit restart"
+                "the audit log was written with a key that is not there: put it back at "
+                f"{path} ({variable('audit_key_file')}), or, where it is lost for good, begin a "
+                "new chain: latchkey audit restart"
             )
         _require_apart(settings, "audit_key_file")
         made = make_key_file("audit", path)
@@ -92,6 +104,15 @@ def make_next_audit_key_file(settings: Settings) -> Path:
     return path
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is a file; what keeps it from being looked at is told where it is opened."""
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
+
+
 def make_key_file(what: str, path: Path) -> Path | None:
     """Make a file with one new key, mode 0600, durably; None where one has just been made."""
     try:
@@ -99,16 +120,28 @@ def make_key_file(what: str, path: Path) -> Path | None:
         made = create_durably(path, f"{secrets.token_hex(32)}\n".encode())
     except OSError as error:
         raise ConfigurationError(
-            f"cannot make the {what} key file {path}: {error.strerror}"
+            f"cannot make the {what} key file {path} ({variable(f'{what}_key_file')}): "
+            f"{error.strerror}"
         ) from None
     return path if made else None
 
 
 def _require_apart(settings: Settings, field: str) -> None:
     directory = database_at(settings.database_url).directory
-    path: Path = getattr(settings, field)
-    if path.resolve().parent == directory:
+    path = real_path(getattr(settings, field))
+    if path.parent == directory:
         raise ConfigurationError(
             f"{variable(field)} is in the database's directory, so a backup of one would hold "
             "both: keep it in another directory"
         )
+    for other in _files_before(settings, field):
+        if path == real_path(getattr(settings, other)):
+            raise ConfigurationError(
+                f"{variable(other)} and {variable(field)} name the same file, {path}: use two"
+            )
+
+
+def _files_before(settings: Settings, field: str) -> list[str]:
+    """The settings in front of a field that name files in use."""
+    unused = ["derivation_key_file"] if settings.derivation_keys.get_secret_value() else []
+    return [one for one in _FILES[: _FILES.index(field)] if one not in unused]

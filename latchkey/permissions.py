@@ -6,7 +6,7 @@ from pathlib import Path
 
 from latchkey.binding import UnixAddress, parse_addresses
 from latchkey.config import Settings
-from latchkey.files.shared_places import directory_weakness, file_weakness
+from latchkey.files.shared_places import directory_weakness, file_weakness, real_path
 from latchkey.store.databases import database_at
 
 
@@ -19,9 +19,9 @@ def weaknesses(settings: Settings) -> list[str]:
     files = _files(settings)
     addresses = parse_addresses(settings.bind)
     sockets = [Path(one.path) for one in addresses if isinstance(one, UnixAddress)]
-    own = dict.fromkeys(path.resolve().parent for path in files)
+    own = dict.fromkeys(real_path(path).parent for path in files)
     # These may be sticky, as /dev/shm is: names there are random, or refused where they are taken.
-    others = [settings.shared_memory.resolve(), *(path.resolve().parent for path in sockets)]
+    others = [real_path(settings.shared_memory), *(real_path(path).parent for path in sockets)]
     above = [directory for place in (*own, *others) for directory in place.parents]
     found = [
         *map(file_weakness, files),

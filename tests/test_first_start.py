@@ -179,8 +179,8 @@ def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path, command: str
     service, key_file = with_key_file(tmp_path, "ab" * 32)
     key_file.chmod(0o644)
     assert refused(service, command) == (
-        f"latchkey: the derivation key file {key_file} has mode 0644; make it private: "
-        f"chmod 600 {key_file}"
+        f"latchkey: the derivation key file {key_file} (LATCHKEY_DERIVATION_KEY_FILE) has mode "
+        f"0644; make it private: chmod 600 {key_file}"
     )
 
 
@@ -188,7 +188,8 @@ def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path, command: str
 def test_a_malformed_key_file_is_refused(tmp_path: Path, command: str) -> None:
     service, key_file = with_key_file(tmp_path, "no key at all")
     assert refused(service, command) == (
-        f"latchkey: the derivation key file {key_file}: a derivation key is 64 hex digits"
+        f"latchkey: the derivation key file {key_file} (LATCHKEY_DERIVATION_KEY_FILE): "
+        "a derivation key is 64 hex digits"
     )
     assert key_file.read_text() == "no key at all"
 
@@ -229,7 +230,8 @@ def test_a_directory_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     key_file = service.settings["LATCHKEY_DERIVATION_KEY_FILE"]
     assert (run.returncode, run.stdout) == (1, "")
     assert run.stderr == (
-        f"latchkey: cannot make the derivation key file {key_file}: Permission denied\n"
+        f"latchkey: cannot make the derivation key file {key_file} "
+        "(LATCHKEY_DERIVATION_KEY_FILE): Permission denied\n"
     )
 
 

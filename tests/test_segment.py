@@ -236,7 +236,7 @@ def test_several_workers_need_it(tmp_path: Path, obstacle: str) -> None:
     message = str(raised.value)
     assert message.startswith("no shared memory, which several workers need: ")
     assert "LATCHKEY_SHARED_MEMORY" in message
-    assert "LATCHKEY_WORKERS=1" in message
+    assert "or set LATCHKEY_WORKERS to 1" in message
     assert "\n" not in message
 
 

@@ -12,6 +12,7 @@ from latchkey.credentials.models import MODES
 from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import CredentialService, IssuedCredential
 from latchkey.key_files import (
+    is_there,
     load_derivation,
     load_seal,
     make_audit_key_file,
@@ -30,7 +31,7 @@ def make_derivation_key_file(settings: Settings) -> Path | None:
     Raises ConfigurationError where it would lie beside the database or cannot be written.
     """
     path = settings.derivation_key_file.absolute()
-    if settings.derivation_keys.get_secret_value() or path.exists():
+    if settings.derivation_keys.get_secret_value() or is_there(path):
         return None
     require_key_file_apart(settings)
     return make_key_file("derivation", path)

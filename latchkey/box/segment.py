@@ -118,7 +118,7 @@ class ServiceSegment:
                 raise ConfigurationError(
                     f"no shared memory, which several workers need: {error}; see "
                     f"{variable('shared_memory')} and {variable('shared_size')}, or set "
-                    f"{variable('workers')}=1"
+                    f"{settings.source('workers')} to 1"
                 ) from None
             opened = cls(
                 settings,

@@ -259,6 +259,11 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def real_path(path: Path) -> Path:
+    """The absolute path without links, as far as they can be followed: one may lead to itself."""
+    return Path(os.path.realpath(path))
+
+
 def user_name(number: int) -> str:
     """A user's name, or the number where it has none."""
     try:
@@ -272,8 +277,8 @@ def file_weakness(path: Path) -> str | None:
 
     None where nothing does, or there is no such file.
     """
-    found = _status(path, follow=True)
-    if found is None:
+    found = _seen(path)
+    if found is None or not stat.S_ISREG(found.st_mode):
         return None
     user = os.geteuid()
     if found.st_uid != user:
@@ -294,8 +299,8 @@ def directory_weakness(path: Path, *, may_be_sticky: bool = True) -> str | None:
     A directory that is sticky keeps each user to their own files. Where names are not random,
     another user could still be the first to have one.
     """
-    found = _status(path, follow=True)
-    if found is None:
+    found = _seen(path)
+    if found is None or not stat.S_ISDIR(found.st_mode):
         return None
     user = os.geteuid()
     if found.st_uid not in (0, user):
@@ -381,10 +386,18 @@ def _foreign(found: os.stat_result) -> str:
     )
 
 
-def _status(path: Path, *, follow: bool = False) -> os.stat_result | None:
+def _status(path: Path) -> os.stat_result | None:
     try:
-        return os.stat(path, follow_symlinks=follow)
+        return path.lstat()
     except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _seen(path: Path) -> os.stat_result | None:
+    """What a path leads to; None also where it cannot be followed: to open it will say so."""
+    try:
+        return path.stat()
+    except OSError:
         return None
 
 

@@ -312,7 +312,7 @@ def test_the_child_hands_its_line_over(path: Path, url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         migrate_in_child(url)
     assert str(caught.value) == (
-        f"the database could not be prepared: {path}: file is not a database"
+        f"LATCHKEY_DATABASE_URL: the database could not be prepared: {path}: file is not a database"
     )
 
 

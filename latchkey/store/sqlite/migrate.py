@@ -61,7 +61,9 @@ def migrate_in_child(url: str) -> MigrationReport:
         )
     if child.returncode != 0:
         lines = child.stderr.strip().splitlines() or [f"exit status {child.returncode}"]
-        raise ConfigurationError(f"the database could not be prepared: {lines[-1]}")
+        raise ConfigurationError(
+            f"{_URL_VARIABLE}: the database could not be prepared: {lines[-1]}"
+        )
     return MigrationReport(**json.loads(child.stdout))
 
 
