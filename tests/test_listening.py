@@ -168,5 +168,5 @@ def test_an_address_that_cannot_be_listened_on(box: Service, bind: str, reason: 
         live.listen()
         line = one_line(fails(box, "serve", "--bind", bind))
     unusable = bind.rpartition(",")[2]
-    assert line.startswith(f"latchkey: LATCHKEY_BIND: cannot listen on {unusable}: ")
+    assert line.startswith(f"latchkey: --bind: cannot listen on {unusable}: ")
     assert line.rstrip().endswith(reason)

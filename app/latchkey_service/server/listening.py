@@ -1,25 +1,30 @@
 """The addresses at the start: whether each can be listened on, and what earlier services left.
 
-gunicorn opens the sockets. What it would meet with a traceback, or only after several tries, is
-told here in one line; an address that is merely in use is left to its tries.
+gunicorn opens the sockets. An address that it would fail at, with a traceback or after several
+tries, is refused here in one line. An address in use is waited for: its service may be stopping.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
+import stat
+import time
 from pathlib import Path
 
-from latchkey.binding import InheritedSocket, ListenAddress, TcpAddress, UnixAddress
-from latchkey.config import variable
+from latchkey.binding import InheritedSocket, TcpAddress, UnixAddress, parse_addresses
+from latchkey.config import Settings
 from latchkey.errors import ConfigurationError
 from latchkey.files.shared_places import clear_socket
 
 _FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 # Workers whose master was killed notice sooner, and stop listening.
 _PATIENCE = 5.0
+_PAUSE = 0.1
 _BACKLOG = 2048
+_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 def are_inherited() -> bool:
@@ -27,12 +32,36 @@ def are_inherited() -> bool:
     return "GUNICORN_FD" in os.environ or os.environ.get("LISTEN_PID") == str(os.getpid())
 
 
-def prepare(addresses: tuple[ListenAddress, ...]) -> None:
+def forget_what_is_not_inherited() -> None:
+    """Remove gunicorn's and systemd's variables about sockets that were not handed to this process.
+
+    gunicorn would take them for numbers, or for sockets that are there.
+    """
+    is_ours = os.environ.get("LISTEN_PID") == str(os.getpid())
+    if not is_ours or not _NUMBER.fullmatch(os.environ.get("LISTEN_FDS", "")):
+        os.environ.pop("LISTEN_PID", None)
+        os.environ.pop("LISTEN_FDS", None)
+    given = os.environ.get("GUNICORN_FD", "")
+    are_there = "LISTEN_PID" in os.environ if not given else _are_sockets(given)
+    if not are_there or not _NUMBER.fullmatch(os.environ.get("GUNICORN_PID", "")):
+        os.environ.pop("GUNICORN_PID", None)
+        os.environ.pop("GUNICORN_FD", None)
+
+
+def _are_sockets(numbers: str) -> bool:
+    """Whether a comma-separated list names open sockets."""
+    try:
+        return all(stat.S_ISSOCK(os.fstat(int(one)).st_mode) for one in numbers.split(","))
+    except (ValueError, OverflowError, OSError):
+        return False
+
+
+def prepare(settings: Settings) -> None:
     """Remove the unix sockets that nobody listens on any more.
 
     Raises ConfigurationError for an address that cannot be listened on.
     """
-    for address in addresses:
+    for address in parse_addresses(settings.bind):
         try:
             if isinstance(address, TcpAddress):
                 _try(address)
@@ -41,28 +70,30 @@ def prepare(addresses: tuple[ListenAddress, ...]) -> None:
             else:
                 _look_at(address)
         except OSError as error:
-            raise _refusal(address, error.strerror or str(error)) from None
-
-
-def _refusal(address: ListenAddress, reason: str) -> ConfigurationError:
-    return ConfigurationError(f"{variable('bind')}: cannot listen on {address}: {reason}")
+            raise ConfigurationError(
+                f"{settings.source('bind')}: cannot listen on {address}: {error.strerror or error}"
+            ) from None
 
 
 def _try(address: TcpAddress) -> None:
     family = socket.AF_INET6 if address.is_ipv6 else socket.AF_INET
-    # A name is looked up as gunicorn does, for IPv4 only.
-    with socket.socket(family, socket.SOCK_STREAM) as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tried.bind((address.host, address.port))
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        # A name is looked up as gunicorn does, for IPv4 only.
+        with socket.socket(family, socket.SOCK_STREAM) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                tried.bind((address.host, address.port))
+                return
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                    raise
+        time.sleep(_PAUSE)
 
 
 def _look_at(address: InheritedSocket) -> None:
     with socket.socket(fileno=os.dup(address.descriptor)) as given:
         if given.family not in _FAMILIES or given.type != socket.SOCK_STREAM:
-            raise _refusal(address, "it is not a stream socket")
+            raise OSError(errno.ENOTSOCK, "it is not a stream socket")
         if not given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             given.listen(_BACKLOG)

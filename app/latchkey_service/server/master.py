@@ -40,7 +40,7 @@ from latchkey.store.databases import database_at
 from latchkey.store.lifecycle import Database, MigrationReport
 from latchkey.wording import counted
 from latchkey_service import create_app
-from latchkey_service.server.listening import are_inherited, prepare
+from latchkey_service.server.listening import are_inherited, forget_what_is_not_inherited, prepare
 from latchkey_service.server.open_files import connections_within, is_too_low, raise_limit
 from latchkey_service.server.service_log import RedactingLogger
 from latchkey_service.server.worker import EnvelopeWorker
@@ -58,9 +58,9 @@ def serve(settings: Settings) -> None:
     require_own(database.place)
     # gunicorn would have it set apart from every path.
     os.environ.pop("SCRIPT_NAME", None)
-    addresses = parse_addresses(settings.bind)
+    forget_what_is_not_inherited()
     if not are_inherited():
-        prepare(addresses)
+        prepare(settings)
     derivation = load_derivation(settings)
     # Before the database is opened, which removes the traces.
     missing = database.losses()

@@ -1,0 +1,257 @@
+"""Every setting against a real start: what is allowed starts, and what cannot start is one line.
+
+A new setting has to be listed here. The line names the setting, or the option that gave the value.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from latchkey.config import Settings, variable
+from tests.support.command_line import fails, one_line
+from tests.support.service import Service
+
+ONE, TWO, THREE = "1" * 64, "2" * 64, "3" * 64
+BIND = "127.0.0.1:{port}"
+
+
+class Row(NamedTuple):
+    """What a setting is given: values that start, None for the default; and values that do not.
+
+    ``{box}`` is the directory of the instance.
+    """
+
+    starts: tuple[str | None, ...]
+    refused: tuple[str, ...]
+
+
+def file_row(*starts: str | None) -> Row:
+    """A setting that names a file with a key, or one that the service writes."""
+    refused = ("", ".", "..", "/", "{box}", "secrets", "pipe", "loop", "/dev/null", "a" * 300)
+    return Row(starts, refused)
+
+
+SECONDS = ("", "0", "-1", "1_0", "+5", "\uff15", "0x5", "inf", "nan", "5s", "1 0")
+NUMBERS = ("", "-1", "+4", "4.0", "4e0", "1_0", "0x4", "\uff14", "9" * 400, "4 4")
+RATES = ("", "0/minute", "1", "1/week", "1/minute,", "OFF", "01/minute")
+
+ROWS = {
+    "database_url": Row(
+        (
+            None,
+            "sqlite:///./data/../linked.db",
+            "sqlite:///{box}/data%2Flatchkey.db",
+            "sqlite:///not/yet/made.db",
+        ),
+        (
+            "",
+            "data/latchkey.db",
+            "sqlite:data/latchkey.db",
+            "sqlite://data/latchkey.db",
+            "sqlite://",
+            "sqlite:///",
+            "sqlite:///:memory:",
+            "sqlite:///file:x",
+            "sqlite:///data/latchkey.db?mode=ro",
+            "sqlite+pysqlite:///data/latchkey.db",
+            "postgresql://localhost/latchkey",
+            "sqlite:///..",
+            "sqlite:///secrets",
+            "sqlite:////dev/null",
+            "sqlite:////proc/none/latchkey.db",
+            "sqlite:///pipe",
+            "sqlite:///loop",
+            "sqlite:///text",
+            "sqlite:///" + "a" * 300,
+        ),
+    ),
+    "derivation_keys": Row(
+        (None, ONE, f" {ONE} , {TWO} ", None),
+        (
+            ONE[:-1],
+            f"{ONE},",
+            "\uff11" * 64,
+            f"{ONE},{ONE}",
+            ",".join(map("{:064}".format, "12345")),
+        ),
+    ),
+    "derivation_key_file": file_row(None, None, None, "{box}/secrets/../secrets/derivation.key"),
+    "derivation_keys_retired": Row((None, THREE), (ONE[:-1], f"{ONE},", f"{ONE},{ONE}")),
+    "audit_key_file": file_row(None, "secrets/audit.key", "{box}/secrets/linked.key"),
+    "audit_head_file": file_row(None, "secrets/audit.head", "secrets/other/head"),
+    "bind": Row(
+        (BIND, f"tcp://{BIND}", "localhost:{port}, unix:a b:0,127.0.0.1:0"),
+        (
+            "",
+            "8080",
+            "http://127.0.0.1:8080",
+            "::1:8080",
+            "[fe80::1%lo]:8080",
+            "127.1:8080",
+            "127.0.0.1:8080,",
+            "127.0.0.1:8080,127.0.0.1:8080",
+            "192.0.2.1:8080",
+            "no-such-host.invalid:8080",
+            "unix:",
+            "unix:secrets",
+            "unix:none/socket",
+            "unix:" + "a" * 108,
+            "fd://0",
+            "fd://99",
+        ),
+    ),
+    "socket_mode": Row(
+        (None, "0600", "777"), ("", "0o660", "0060", "rw", "660 0", "\uff16\uff16\uff10")
+    ),
+    "public_url": Row(
+        (None, "", "HTTPS://a.example:8443/"),
+        ("a.example", "ftp://a.example", "https://", "https://a.example/x", "https://a b"),
+    ),
+    "workers": Row(("1", "01", " 1 "), (*NUMBERS, "0", "257")),
+    "threads": Row((None, "1", " 09"), (*NUMBERS, "0", "257")),
+    "cache_backend": Row((None, "cachetools", "none"), ("", "redis", "Fastcache")),
+    "cache_ttl": Row((None, "0.001", ".5", "3e2"), (*SECONDS, "301")),
+    "cache_size": Row((None, "1", "100000000"), (*NUMBERS, "0", "100000001")),
+    "shared_memory": Row((None, "none", "."), ("",)),
+    "shared_size": Row((None, "8", "65536"), (*NUMBERS, "7", "65537", "32M")),
+    "failure_limit": Row((None, "off", "999999/day"), RATES),
+    "registration": Row((None, "off"), ("", "closed", "Open")),
+    "trusted_proxies": Row((None, "16"), (*NUMBERS, "17")),
+    "console_hosts": Row(
+        (None, "a.example:8443 , [::1]", "localhost"), ("", ",", "a b", "https://a", "a:b", "*.a")
+    ),
+    "console_tls": Row((None, "on"), ("", "off", "1")),
+    "console_idle": Row((None, "1", "2592000"), (*SECONDS, "2592001")),
+    "console_session": Row((None, "1", "2592000"), (*SECONDS, "2592001")),
+    "sign_in_limit": Row((None, "off", "1/second"), RATES),
+    "request_timeout": Row((None, "1", "3600"), (*SECONDS, "0.9", "3601")),
+    "rotation_days": Row((None, "1", "3650"), (*NUMBERS, "0", "3651")),
+    "log_level": Row((None, "debug", "warning"), ("", "INFO", "trace")),
+}
+OPTIONS = ("bind", "workers", "threads")
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with an instance, and with files that cannot be used."""
+    directory = tmp_path_factory.mktemp("instance")
+    Service(directory).initialize()
+    os.mkfifo(directory / "pipe", 0o600)
+    (directory / "loop").symlink_to("loop")
+    (directory / "linked.db").symlink_to("data/latchkey.db")
+    (directory / "secrets" / "linked.key").symlink_to("audit.key")
+    (directory / "text").write_text("no database and no key\n")
+    return directory
+
+
+@pytest.fixture
+def box(instance: Path) -> Iterator[Service]:
+    """A service in that directory with the defaults, as far as a test does not set them."""
+    service = Service(instance)
+    service.settings = {}
+    yield service
+    service.stop()
+
+
+def test_every_setting_is_listed() -> None:
+    assert list(ROWS) == list(Settings.model_fields)
+
+
+def test_every_option_of_serve_is_listed() -> None:
+    from latchkey_service.cli import serve
+
+    assert {str(one.name) for one in serve.params} == set(OPTIONS)
+
+
+@pytest.mark.parametrize("number", range(max(len(row.starts) for row in ROWS.values())))
+def test_what_is_allowed_starts(box: Service, number: int) -> None:
+    """The values of one column, together."""
+    for field, row in ROWS.items():
+        value = row.starts[min(number, len(row.starts) - 1)]
+        if value is not None:
+            box.settings[variable(field)] = value.replace("{port}", str(box.port)).replace(
+                "{box}", str(box.directory)
+            )
+    box.log_path.unlink(missing_ok=True)
+    box.database.touch()
+    box.start()
+    box.stop()
+    assert "Traceback" not in box.log
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, value) for field, row in ROWS.items() for value in row.refused]
+)
+def test_what_cannot_start_is_refused_in_one_line(box: Service, field: str, value: str) -> None:
+    box.settings[variable(field)] = value.replace("{box}", str(box.directory))
+    if field == "derivation_keys_retired":
+        box.settings["LATCHKEY_DERIVATION_KEYS"] = TWO
+    line = one_line(fails(box, "serve"))
+    assert variable(field) in line
+    assert "unexpected fault" not in line
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, value) for field in OPTIONS for value in ROWS[field].refused]
+)
+def test_an_option_is_named_in_place_of_the_setting(box: Service, field: str, value: str) -> None:
+    line = one_line(fails(box, "serve", f"--{field}={value}"))
+    assert line.startswith(f"latchkey: --{field}")
+    assert variable(field) not in line
+
+
+def test_workers_by_option_without_shared_memory(box: Service) -> None:
+    box.settings["LATCHKEY_SHARED_MEMORY"] = "none"
+    line = one_line(fails(box, "serve", "--workers", "2"))
+    assert "LATCHKEY_SHARED_MEMORY" in line
+    assert line.endswith("or set --workers to 1")
+
+
+@pytest.mark.parametrize(
+    ("field", "other"),
+    [
+        ("audit_key_file", "derivation_key_file"),
+        ("audit_head_file", "derivation_key_file"),
+        ("audit_head_file", "audit_key_file"),
+    ],
+)
+def test_two_settings_do_not_name_one_file(box: Service, field: str, other: str) -> None:
+    name = Settings.model_fields[other].default
+    box.settings[variable(field)] = str(box.directory / "secrets" / ".." / name)
+    line = one_line(fails(box, "serve"))
+    assert f"{variable(other)} and {variable(field)} name the same file" in line
+
+
+def test_a_weakness_is_said_of_files_and_directories_only(box: Service) -> None:
+    """To change the mode of a device would harm the whole system."""
+    from latchkey.permissions import weaknesses
+
+    settings = Settings(audit_head_file=Path("/dev/null"), shared_memory=Path("/dev/zero"))
+    assert [line for line in weaknesses(settings) if "/dev/" in line] == []
+    assert weaknesses(Settings(audit_head_file=box.directory / ("a" * 300))) is not None
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"GUNICORN_PID": "1"},
+        {"GUNICORN_PID": "x", "GUNICORN_FD": "y"},
+        {"GUNICORN_PID": "1", "GUNICORN_FD": "0,99"},
+        {"GUNICORN_FD": "3"},
+        {"LISTEN_PID": "x", "LISTEN_FDS": "1"},
+        {"LISTEN_PID": "1", "LISTEN_FDS": "x"},
+    ],
+    ids=repr,
+)
+def test_sockets_that_were_not_handed_down(
+    start_service: Callable[..., Service], environment: dict[str, str]
+) -> None:
+    service = start_service(LATCHKEY_WORKERS="1", **environment)
+    service.stop()
+    assert "Traceback" not in service.log
+    assert "unexpected fault" not in service.log
