@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 
 from latchkey.credentials.audit import Actor
 from latchkey.credentials.models import Credential, Principal
+from latchkey.credentials.publishing import Refusal
 from latchkey.credentials.scopes import CHANGE_CREDENTIALS, permits
 from latchkey.errors import (
+    ApiError,
     ExpiredCredential,
     InsufficientScope,
     InvalidCredential,
@@ -36,16 +38,23 @@ class Author:
     def confirm(self, found: Credential | None) -> Principal:
         """The caller as ``found`` in the transaction, by its api_key.
 
-        Raises what a request with this key would be refused with by now: InvalidCredential,
-        RevokedCredential, ExpiredCredential or InsufficientScope.
+        Raises a Refusal where a request with this key would be refused by now, with the same error:
+        InvalidCredential, RevokedCredential, ExpiredCredential or InsufficientScope.
         """
         if self.caller is None or found is None or found.id != self.caller.credential_id:
-            raise InvalidCredential
+            raise Refusal(InvalidCredential())
+        error = self._objection(found)
+        if error is not None:
+            # The check let it pass, so what is remembered of it is older than its row.
+            raise Refusal(error, [found.lookup])
+        return found.principal()
+
+    def _objection(self, found: Credential) -> ApiError | None:
         status = found.status(datetime.now(UTC))
         if status == "revoked":
-            raise RevokedCredential
+            return RevokedCredential()
         if status == "expired":
-            raise ExpiredCredential
+            return ExpiredCredential()
         if self.needs is not None and not permits(found.scopes, self.needs):
-            raise InsufficientScope(self.needs)
-        return found.principal()
+            return InsufficientScope(self.needs)
+        return None

@@ -62,10 +62,11 @@ Outcome = Made[T] | Refused
 class Refusal(Exception):
     """Raised in a transaction to roll it back and answer with a ``Refused``.
 
-    For a change that is found already made: ``lookups`` are invalidated although nothing changes.
+    For a change that is found already made, and for a caller that may not make it any more:
+    ``lookups`` are invalidated although nothing changes.
     """
 
-    def __init__(self, error: Exception, lookups: Sequence[str]) -> None:
+    def __init__(self, error: Exception, lookups: Sequence[str] = ()) -> None:
         super().__init__(str(error))
         self.refused = Refused(error, Publication(lookups))
 

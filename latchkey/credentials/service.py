@@ -22,7 +22,7 @@ from latchkey.credentials.models import (
     Principal,
     Rotation,
 )
-from latchkey.credentials.publishing import Publisher
+from latchkey.credentials.publishing import Publisher, Refusal
 from latchkey.credentials.scopes import FULL_ACCESS, require_within
 from latchkey.credentials.times import utc_now
 from latchkey.credentials.tokens import (
@@ -249,9 +249,9 @@ class CredentialService:
             now = utc_now()
             _require_within_callers(found, caller)
             if found.status(now) == "expired":
-                raise KeyExpired(found.rotated_to)
+                raise Refusal(KeyExpired(found.rotated_to), [found.lookup])
             if former is not None and former.status(now) == "active":
-                raise AlreadyRotated(former.api_key)
+                raise Refusal(AlreadyRotated(former.api_key), [found.lookup])
             original = found.original_expires_at if found.rotated_to else found.expires_at
             # Last: a key that rotated itself, and lost the answer, is told of its successor.
             if caller is not None:

@@ -20,14 +20,7 @@ from latchkey.credentials.models import (
     Verifier,
 )
 from latchkey.credentials.publishing import Made, Outcome, Publication, Refusal
-from latchkey.errors import (
-    AlreadyRotated,
-    AuthenticationError,
-    CredentialNotFound,
-    DuplicateApiKey,
-    InsufficientScope,
-    KeyExpired,
-)
+from latchkey.errors import CredentialNotFound, DuplicateApiKey
 from latchkey.store.administrators import SqlAdministratorStore
 from latchkey.store.audit import SqlAuditLog
 from latchkey.store.audit_head import Seal
@@ -168,10 +161,7 @@ class SqlStore:
             caller = _caller_now(connection, author)
             found = _changeable(connection, api_key, mode)
             former = None if found.rotated_to is None else _find(connection, found.rotated_to)
-            try:
-                rotation = decide(caller, found, former)
-            except (AlreadyRotated, KeyExpired) as error:
-                raise Refusal(error, [found.lookup]) from None
+            rotation = decide(caller, found, former)
             successor = _add(connection, rotation.successor)
             values: dict[str, object] = {
                 "expires_at": to_milliseconds_or_none(rotation.expires_at),
@@ -228,12 +218,7 @@ def _caller_now(connection: Connection, author: Author) -> Principal | None:
     """The key that makes a change as it is in the transaction; None where none makes it."""
     if author.caller is None:
         return None
-    found = _find(connection, author.caller.api_key)
-    try:
-        return author.confirm(found)
-    except (AuthenticationError, InsufficientScope) as error:
-        # The check let it pass, so what is remembered of it is older than its row.
-        raise Refusal(error, [] if found is None else [found.lookup]) from None
+    return author.confirm(_find(connection, author.caller.api_key))
 
 
 def _find(connection: Connection, api_key: str, mode: Mode | None = None) -> Credential | None:

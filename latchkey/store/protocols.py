@@ -46,8 +46,9 @@ class CredentialStore(Protocol):
 
     Each change adds a row to the log of invalidations for each lookup key that it touches, and a
     row to the audit log. The key that makes it is read in the transaction before anything else, and
-    ``author.confirm`` decides whether it still may; where it may not, the Outcome is Refused.
-    ``decide`` is called in the transaction with that key as it is now, None where none makes it.
+    ``author.confirm`` decides whether it still may. ``decide`` is called in the transaction with
+    that key as it is now, None where none makes it. Where one of them raises a Refusal, the Outcome
+    is its Refused.
 
     A change raises CredentialNotFound where there is no credential of ``mode``, None for either.
     One that is revoked is Refused with the same error: its lookup key is published once more.
@@ -101,8 +102,7 @@ class CredentialStore(Protocol):
     ) -> Outcome[Credential]:
         """Replace a credential by a successor, which is the result; both or neither is stored.
 
-        ``decide`` is also called with the successor that it has already. With AlreadyRotated and
-        KeyExpired, which it raises, the change is Refused as found already made.
+        ``decide`` is also called with the successor that it has already.
         """
 
 

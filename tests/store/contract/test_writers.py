@@ -13,7 +13,7 @@ import pytest
 from latchkey.credentials.audit import Action, Actor, Record
 from latchkey.credentials.callers import Author
 from latchkey.credentials.models import Change, Credential, Principal, Rotation, Tally
-from latchkey.credentials.publishing import Made, Outcome, Refused
+from latchkey.credentials.publishing import Made, Outcome, Refusal, Refused
 from latchkey.errors import (
     AlreadyRotated,
     CredentialNotFound,
@@ -102,7 +102,7 @@ def test_one_rotation_wins(stores: list[Store], seal: Seal) -> None:
 
     def decide(_: object, found: Credential, former: Credential | None) -> Rotation:
         if former is not None:
-            raise AlreadyRotated(former.api_key)
+            raise Refusal(AlreadyRotated(former.api_key), [found.lookup])
         return Rotation(new_credential(), LATER)
 
     outcomes = at_once(stores, lambda store: store.rotate(old.api_key, None, NOW, decide, AUTHOR))

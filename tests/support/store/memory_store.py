@@ -29,12 +29,8 @@ from latchkey.credentials.models import (
 )
 from latchkey.credentials.publishing import Made, Outcome, Publication, Refusal
 from latchkey.errors import (
-    AlreadyRotated,
-    AuthenticationError,
     CredentialNotFound,
     DuplicateApiKey,
-    InsufficientScope,
-    KeyExpired,
 )
 from latchkey.store.audit_head import Seal
 from latchkey.store.audited_terms import difference, terms_of
@@ -157,10 +153,7 @@ class MemoryStore:
             caller = _caller_now(state, author)
             found = _changeable(state, api_key, mode)
             former = None if found.rotated_to is None else state.find(found.rotated_to)
-            try:
-                rotation = decide(caller, found, former)
-            except (AlreadyRotated, KeyExpired) as error:
-                raise Refusal(error, [found.lookup]) from None
+            rotation = decide(caller, found, former)
             successor = _add_unless_there(state, rotation.successor)
             original = found.expires_at if found.rotated_to is None else found.original_expires_at
             ended = replace(
@@ -311,11 +304,7 @@ def _verifier(found: Credential | None) -> Verifier | None:
 def _caller_now(state: State, author: Author) -> Principal | None:
     if author.caller is None:
         return None
-    found = state.find(author.caller.api_key)
-    try:
-        return author.confirm(found)
-    except (AuthenticationError, InsufficientScope) as error:
-        raise Refusal(error, [] if found is None else [found.lookup]) from None
+    return author.confirm(state.find(author.caller.api_key))
 
 
 def _changeable(state: State, api_key: str, mode: Mode | None) -> Credential:
