@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from http.client import HTTPException
@@ -17,6 +18,7 @@ import pytest
 from tests.support.faults import disk
 from tests.support.faults.outage import (
     SETTINGS,
+    Keys,
     assert_cache_serves,
     assert_internal_error,
     assert_outage,
@@ -290,11 +292,26 @@ def assert_writes_fail_while(service: Service, full: AbstractContextManager[None
     """On a full disk nothing can be added; what is there can be read."""
     keys = prepare(service)
     with full:
+        added = use_up(service, keys)
         assert_writes_fail(service, keys)
         assert {answer.status for answer in lookups(service, keys)} == {200, 401}
         assert service.get("/ready").status == 200
         assert_cache_serves(service, keys)
     assert_recovered(service, keys)
+    for pair in added:
+        assert service.get("/v1/account", pair.bearer).status == 200
+
+
+def use_up(service: Service, keys: Keys) -> list[Pair]:
+    """Fill what the database's files have left of the disk; the keys that were answered."""
+    added: list[Pair] = []
+    create = {"name": "x" * 100}
+    while True:
+        answer = service.request("POST", "/v1/api_keys", keys.cached.bearer, json_body=create)
+        if answer.status != 201:
+            return added
+        added.append(Pair(answer.json["api_key"], answer.json["api_secret"]))
+        assert len(added) < 1000
 
 
 def test_a_database_swapped_for_another(running: Service) -> None:
@@ -400,13 +417,35 @@ def test_a_log_that_is_removed_loses_nothing_that_was_answered(
     assert service.command("audit", "verify").returncode == 0
 
 
+def test_a_log_that_is_cut_costs_nothing(start_service: Callable[..., Service]) -> None:
+    """What was answered is in the database too: no key that was revoked comes back."""
+    service = start_service(LATCHKEY_FAILURE_LIMIT="off")
+    revoked = service.issue()
+    # Its end empties the log.
+    service.stop()
+    service.start()
+    issuer = service.issue()
+    assert service.get("/v1/account", revoked.bearer).status == 200
+    path = f"/credentials/{revoked.api_key}"
+    assert service.request("DELETE", path, issuer.headers).status == 200
+    os.truncate(service.database.with_name(f"{service.database.name}-wal"), 0)
+    wait_until(lambda: "was cut while in use" in service.log, "the cut to be noticed")
+    assert service.get("/v1/account", revoked.bearer).code == "key_revoked"
+    wait_until(lambda: service.get("/ready").status == 200, "the recovery")
+    assert service.issue().api_key
+    assert "nothing is lost" in service.log
+    assert service.command("audit", "verify").returncode == 0
+
+
 def test_a_log_that_is_cut_needs_no_restart(start_service: Callable[..., Service]) -> None:
+    """Where another process reads an older state, changes stay in the log alone."""
     service = start_service(LATCHKEY_FAILURE_LIMIT="off")
     issuer = service.issue()
-    with closing(sqlite3.connect(service.database)) as other:
-        other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    lost = service.issue()
-    os.truncate(service.database.with_name(f"{service.database.name}-wal"), 0)
+    with closing(sqlite3.connect(service.database, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM credential").fetchone()
+        lost = service.issue()
+        os.truncate(service.database.with_name(f"{service.database.name}-wal"), 0)
     wait_until(lambda: "was cut while in use" in service.log, "the cut to be noticed")
     create = {"name": "x"}
     wait_until(
@@ -440,8 +479,24 @@ def test_an_index_that_is_removed_stops_everything_but_the_cache(
 def test_a_log_that_was_removed_while_stopped(start_service: Callable[..., Service]) -> None:
     """Too late to save it: the start says what it finds."""
     service = start_service()
-    service.issue()
-    kill(service)
+    code = (
+        "import sqlite3, sys\n"
+        "connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "connection.execute('BEGIN')\n"
+        "print(connection.execute('SELECT count(*) FROM credential').fetchone(), flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    # While it reads an older state, changes stay in the log alone.
+    with subprocess.Popen(
+        [sys.executable, "-c", code, service.database],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline()
+        service.issue()
+        kill(service)
+        reader.kill()
     log = service.database.with_name(f"{service.database.name}-wal")
     assert log.stat().st_size
     log.unlink()

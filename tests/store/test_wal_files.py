@@ -152,16 +152,35 @@ def test_a_log_that_goes_during_a_change(store: Store, database: Path, tmp_path:
 
 
 @pytest.mark.parametrize("size", [0, 20, 32, 5000])
+def test_a_log_that_was_cut_after_it_was_copied(
+    store: Store, database: Path, caplog: pytest.LogCaptureFixture, size: int
+) -> None:
+    """Each change is in the database before it is answered."""
+    keys = []
+    for _ in range(5):
+        keys.append(add(store, new_credential()).api_key)
+        os.truncate(log_of(database), size)
+        store.look_after()
+    assert "nothing is lost" in caplog.text
+    assert "are lost" not in caplog.text
+    assert [row.api_key for row in store.page(None, 100, None)] == keys[::-1]
+
+
+@pytest.mark.parametrize("size", [0, 20, 32, 5000])
 def test_a_log_that_was_cut(
     store: Store, database: Path, caplog: pytest.LogCaptureFixture, size: int
 ) -> None:
-    """What was cut off is lost; changes after it are not, and no restart is needed."""
+    """What was cut off is lost; changes after it are not, and no restart is needed.
+
+    While another process reads an older state, changes stay in the log alone.
+    """
     kept = add(store, new_credential()).api_key
-    with closing(sqlite3.connect(database)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    for _ in range(5):
-        add(store, new_credential())
-    os.truncate(log_of(database), size)
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM credential").fetchone()
+        for _ in range(5):
+            add(store, new_credential())
+        os.truncate(log_of(database), size)
     # Not written to, which would leave a hole in it.
     with pytest.raises(StoreError):
         add(store, new_credential())

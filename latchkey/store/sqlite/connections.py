@@ -80,15 +80,19 @@ class SqliteConnections:
                     yield connection
             if not upkeep:
                 self._confirm(files)
+                self._file.copy_log()
 
     def look_after(self) -> None:
         """Notice within the upkeep's interval, also where nobody asks, that a file was replaced.
+
+        What a change has left in the log for want of a lock is copied into the database.
 
         Raises StoreError where that cannot be put right.
         """
         self._file.mend()
         with self.reading():
             pass
+        self._file.copy_log()
 
     def _confirm(self, files: Files) -> None:
         """Make sure of what was committed just now; raises StoreError where that fails.

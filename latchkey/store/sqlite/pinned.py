@@ -16,7 +16,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +32,7 @@ log = logging.getLogger("latchkey")
 
 _MAGIC = b"SQLite format 3\0"
 _CHUNK = 1 << 20
+_COPY_PATIENCE = 1.0
 _PAUSE = 0.01
 
 
@@ -172,6 +173,29 @@ class PinnedFile:
             if lost
             else "nothing is lost, since all of it was in the database already",
         )
+
+    def copy_log(self) -> None:
+        """Copy into the database what only the log has: a log that is cut later costs nothing.
+
+        Where another thread or process is at that, it is left to the next call. Nothing waits for
+        readers, and no failure matters: SQLite still has the log.
+        """
+        if not self._lock.acquire(timeout=_COPY_PATIENCE):
+            return
+        try:
+            pin = self._pins[-1] if self._pins else None
+            if pin is None or pin.index is None or self.identify() != pin.files:
+                return
+            index = wal.read_index(pin.index)
+            # The frames of a broken log would be copied unseen.
+            if index is not None and index.needs_log and _is_whole(pin):
+                with suppress(sqlite3.Error):
+                    pin.anchor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except StoreError:
+            # The next use of the database says it.
+            return
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """Let go of the file; every other connection of the store is closed before."""
