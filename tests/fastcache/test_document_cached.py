@@ -126,6 +126,13 @@ def test_a_plain_function_that_returns_a_coroutine() -> None:
         asyncio.run(twice())
 
 
+@holds("Arguments must be hashable, even with `maxsize=0`.")
+def test_unhashable_arguments() -> None:
+    for maxsize in (0, 8):
+        with pytest.raises(TypeError, match="unhashable"):
+            cached(maxsize)(len)([])
+
+
 @holds("After `cache_clear`, results of calls that began before it are not cached.")
 def test_cleared_during_a_call() -> None:
     @cached(8)
