@@ -96,7 +96,12 @@ class Latchkey:
         publisher = Publisher(store.audit, shared.invalidate, replay.note)
         flush = Flush(store.usage, store.invalidations, shared, tallies)
         authenticator = Authenticator(
-            Sources(derivation, store.verifier, store.imported.verifier, shared.may_be_imported),
+            Sources(
+                derivation,
+                store.verifier,
+                find_imported=store.imported.verifier,
+                may_be_imported=shared.may_be_imported,
+            ),
             shared,
             backend=settings.cache_backend,
             cache_size=settings.cache_size,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from typing import ClassVar, Final
 
@@ -47,6 +47,7 @@ class Sources:
 
     derivation: DerivationKeys
     find: Callable[[str], Verifier | None]
+    _: KW_ONLY
     find_imported: Callable[[bytes], Verifier | None] = lambda token_hash: None
     may_be_imported: Callable[[bytes], bool] = lambda token_hash: False
 

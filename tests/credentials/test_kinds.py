@@ -35,7 +35,12 @@ def nothing(asked: str | bytes) -> Verifier | None:
     raise AssertionError("the store is not asked for a proof")
 
 
-SOURCES = Sources(KEYS, nothing, nothing, lambda token_hash: token_hash.hex() == HASH)
+SOURCES = Sources(
+    KEYS,
+    nothing,
+    find_imported=nothing,
+    may_be_imported=lambda token_hash: token_hash.hex() == HASH,
+)
 
 
 def test_every_kind_has_a_name_of_its_own() -> None:
@@ -109,7 +114,7 @@ def test_each_kind_asks_the_store_by_what_that_has() -> None:
     def find(key: str | bytes) -> None:
         asked.append(key)
 
-    sources = Sources(KEYS, find, find)
+    sources = Sources(KEYS, find, find_imported=find)
     DERIVED.find(DERIVED.lookup(SECRET), sources)
     IMPORTED.find(IMPORTED.lookup("token"), sources)
     assert asked == [KEY, bytes.fromhex(HASH)]
