@@ -15,7 +15,7 @@ from latchkey.box.segment import without_service
 from latchkey.config import Settings
 from latchkey.credentials.audit import Action, Head, Record
 from latchkey.credentials.audit_check import LOG_GOES_ON, messages
-from latchkey.credentials.importing import IMPORTED
+from latchkey.credentials.importing import NO_DERIVATION_KEY
 from latchkey.credentials.publishing import Made, Publisher, Refused
 from latchkey.credentials.scopes import lies_within
 from latchkey.credentials.times import utc_now
@@ -121,7 +121,7 @@ def _ask_about_keys(settings: Settings, draft: Path, questions: Questions) -> No
         listed, reason = frozenset(), str(error)
     active = active_keys(draft, utc_now())
     # No key made what was imported.
-    ended = sum(count for key, count in active.items() if key not in listed | {IMPORTED})
+    ended = sum(count for key, count in active.items() if key not in listed | {NO_DERIVATION_KEY})
     if ended:
         questions.not_vouched(ended, sum(active.values()), reason)
 

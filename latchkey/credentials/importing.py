@@ -19,7 +19,7 @@ from latchkey.errors import LatchkeyError
 from latchkey.store.protocols import ImportedCredentials
 from latchkey.wording import counted
 
-IMPORTED = ""
+NO_DERIVATION_KEY = ""
 """What stands in place of a derivation key's id: none made it."""
 
 SHA256_OF_NO_TOKEN = {
@@ -113,7 +113,7 @@ def import_keys(
         NewCredential(
             api_key=f"ak_{key.mode}_{next(ids)}",
             secret_hash=key.token_hash,
-            derivation_id=IMPORTED,
+            derivation_id=NO_DERIVATION_KEY,
             account_id=f"acct_{next(ids)}",
             mode=key.mode,
             name=key.name,

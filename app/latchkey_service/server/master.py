@@ -29,7 +29,7 @@ from latchkey.binding import InheritedSocket, UnixAddress, parse_addresses
 from latchkey.box.segment import ServiceSegment
 from latchkey.config import Settings
 from latchkey.credentials.derivation import DerivationKeys
-from latchkey.credentials.importing import IMPORTED
+from latchkey.credentials.importing import NO_DERIVATION_KEY
 from latchkey.errors import ConfigurationError, StoreError
 from latchkey.files.owner import require_own
 from latchkey.files.shared_places import identity_of
@@ -237,7 +237,7 @@ class _Server(BaseApplication):
         """How many credentials are active, and how many the listed keys no longer vouch for."""
         active = self._report.active_by_derivation
         # No key made what was imported.
-        vouched = self._derivation.ids | {IMPORTED}
+        vouched = self._derivation.ids | {NO_DERIVATION_KEY}
         ended = sum(count for key, count in active.items() if key not in vouched)
         log.info(counted(sum(active.values()) - ended, "active credential"))
         if ended:
