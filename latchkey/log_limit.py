@@ -23,8 +23,8 @@ SPAN = 10.0
 _MOST_KINDS = 256
 _COUNTED = "latchkey_counted"
 
-Kind = tuple[str, int, str, type[BaseException] | None]
-_REST: Kind = ("latchkey", logging.WARNING, "", None)
+LineKind = tuple[str, int, str, type[BaseException] | None]
+_REST: LineKind = ("latchkey", logging.WARNING, "", None)
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class LogLimit(logging.Filter):
         super().__init__()
         self._timer = timer
         self._lock = threading.Lock()
-        self._spans: dict[Kind, _Span] = {}
+        self._spans: dict[LineKind, _Span] = {}
         self._reporter: threading.Timer | None = None
         os.register_at_fork(after_in_child=self._begin_anew)
 
@@ -105,12 +105,12 @@ class LogLimit(logging.Filter):
         self._reporter = None
 
 
-def _kind_of(record: logging.LogRecord) -> Kind:
+def _kind_of(record: logging.LogRecord) -> LineKind:
     raised = record.exc_info[0] if record.exc_info else None
     return record.name, record.levelno, str(record.msg), raised
 
 
-def _write_count(kind: Kind, span: _Span) -> None:
+def _write_count(kind: LineKind, span: _Span) -> None:
     if span.last is None:
         return
     name, level, _, _ = kind

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -478,6 +479,45 @@ def test_nothing_is_called_utils() -> None:
         for path in (ROOT / package).rglob("*"):
             words = set(path.stem.lower().strip("_").split("_"))
             assert not words & {"util", "utils", "helper", "helpers", "misc", "common"}, path
+
+
+# How compiled code defines a type.
+_COMPILED_TYPE = re.compile(
+    r"^(?:cdef (?:packed )?(?:class|struct|union)|ctypedef (?:struct|enum)|class)"
+    r" (?:\w+\.)*(\w+)",
+    re.MULTILINE,
+)
+
+
+def _types_in(path: Path) -> Iterator[str]:
+    """The types that a module defines: classes, structures, and aliases with the name of a type."""
+    text = path.read_text("utf-8")
+    if path.suffix != ".py":
+        yield from _COMPILED_TYPE.findall(text)
+        return
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            variable = isinstance(node.value, ast.Call)
+            name = node.targets[0].id
+            if not variable and not name.isupper() and re.fullmatch(r"_?[A-Z]\w*", name):
+                yield name
+
+
+def test_no_type_name_stands_for_two_things() -> None:
+    """Not in different packages either: what a name means should not depend on where one reads."""
+    places: dict[str, set[str]] = {}
+    for package, source in SOURCES.items():
+        for path in (source / package).rglob("*"):
+            if path.suffix in (".py", ".pyx", ".pxd"):
+                # A declaration and its definition are one module.
+                module = str(path.relative_to(source).with_suffix(""))
+                for name in _types_in(path):
+                    places.setdefault(name, set()).add(module)
+    assert len(places) > 200
+    twice = {name: sorted(found) for name, found in places.items() if len(found) > 1}
+    assert twice == {}
 
 
 def test_what_tests_share_is_in_support() -> None:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from latchkey.box.segment import without_service
 from latchkey.config import Settings
-from latchkey.credentials.audit import Action, Head, Record
+from latchkey.credentials.audit import Action, AuditEvent, Head
 from latchkey.credentials.audit_check import LOG_GOES_ON, messages
 from latchkey.credentials.importing import NO_DERIVATION_KEY
 from latchkey.credentials.publishing import Made, Publisher, Refused
@@ -162,7 +162,7 @@ def _write_down(
         detail |= {"kept": carried.kept, "lost": carried.lost, "kept_out": carried.kept_out}
     with closing(database_at(database_url(draft)).open_store(seal=seal)) as store:
         detail["rows"] = store.audit.last().number
-        record = Record(utc_now(), Action.STORE_RESTORE, command_line_user(), detail=detail)
+        record = AuditEvent(utc_now(), Action.STORE_RESTORE, command_line_user(), detail=detail)
         written = store.audit.record_new_end(lambda: record)
     if isinstance(written, Refused):
         # Nothing has to be published of it: the draft goes away.

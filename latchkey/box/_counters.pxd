@@ -22,11 +22,11 @@ cpdef enum:                 # of a credential's row
     SOURCE = 6
 
 
-cdef struct Block:
+cdef struct CounterBlock:
     uint64_t *words
     bint alone              # no other process counts there
 
 
-cdef inline void count(Block *block, int index) noexcept:
+cdef inline void count(CounterBlock *block, int index) noexcept:
     """Count in the worker's block."""
     add(block.alone, &block.words[index], 1)

@@ -34,7 +34,7 @@ cdef inline bint in_another_second(uint64_t before, uint64_t now) noexcept nogil
     return (before ^ now) >> 10 != 0
 
 
-cdef class Sources:
+cdef class AddressSources:
     cdef readonly Tallies uses
     cdef bint forwarded         # whether proxies say where a request comes from
 
@@ -47,7 +47,7 @@ cdef inline uint64_t hash_of(dict environ, object name) except? 0:
     return <uint64_t>PyObject_Hash(<object>value)
 
 
-cdef inline int look(Sources sources, dict environ, uint64_t *row, uint64_t now) except -1:
+cdef inline int look(AddressSources sources, dict environ, uint64_t *row, uint64_t now) except -1:
     """Look at the first use in a second; `row` is that of the credential."""
     cdef uint64_t source = hash_of(environ, "REMOTE_ADDR") ^ (now >> SPAN_BITS) * ODD
     if sources.forwarded:

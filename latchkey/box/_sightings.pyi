@@ -2,7 +2,7 @@ from wsgiref.types import WSGIEnvironment
 
 from fastcache.shared import Tallies
 
-class Sources:
+class AddressSources:
     uses: Tallies
     def __init__(self, uses: Tallies, forwarded: bool) -> None: ...
     def see(self, environ: WSGIEnvironment, credential_id: int, before: int, /) -> None: ...

@@ -13,7 +13,7 @@ from latchkey.native._clock cimport CLOCK_REALTIME_COARSE, milliseconds
 
 
 @cython.auto_pickle(False)
-cdef class Sources:
+cdef class AddressSources:
     """Tells uses from somewhere new; a subclass notes them.
 
     `record(environ, credential_id, now)` notes where a request came from, `now` in milliseconds

@@ -13,7 +13,7 @@ from wsgiref.types import WSGIEnvironment
 
 from fastcache.shared import SharedCache
 from latchkey.addresses import ClientAddresses, parse_address
-from latchkey.box._sightings import Sources
+from latchkey.box._sightings import AddressSources
 from latchkey.box.shared import SharedState
 from latchkey.credentials.models import SIGHTINGS_KEPT, Sighting
 
@@ -27,7 +27,7 @@ _DIGITS = 14
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Sightings(Sources):
+class Sightings(AddressSources):
     """Notes where uses come from; ``shared`` has the table, and the tallies beside it."""
 
     def __init__(

@@ -8,9 +8,9 @@ from fastcache.shared._cache cimport SharedCache
 from fastcache.shared._digest cimport DIGEST_SIZE, DigestKey, KeyedDigest
 from fastcache.shared._tallies cimport Tallies
 from fastcache.shared._words cimport Counters, Stripes
-from latchkey.box._counters cimport Block
-from latchkey.box._sightings cimport Sources
-from latchkey.check._entry cimport Entry
+from latchkey.box._counters cimport CounterBlock
+from latchkey.box._sightings cimport AddressSources
+from latchkey.check._entry cimport CacheEntry
 from latchkey.check._recent cimport Place, Recent
 from latchkey.check._routes cimport Open
 
@@ -35,7 +35,7 @@ cdef struct Request:
 cdef class Check:
     # What a hit reads, side by side and apart from the objects that keep it: between two
     # requests, an application has pushed out of the caches all that lies about.
-    cdef Block block            # the words of `counters`
+    cdef CounterBlock block            # the words of `counters`
     cdef bint decides           # False: nothing is decided here
     cdef uint64_t *stripe_words
     cdef uint64_t stripe_mask
@@ -52,7 +52,7 @@ cdef class Check:
     cdef Tallies uses
     cdef object count_use       # what to call where the tallies have no row yet
     cdef Counters counters
-    cdef Sources sightings
+    cdef AddressSources sightings
     cdef dict open_methods      # of each open path
     cdef tuple open_areas
     cdef tuple open_prefixes
@@ -60,11 +60,11 @@ cdef class Check:
     cdef Decision look_up(
         self, dict environ, const char *secret, const unsigned char *digest, uint64_t hashed
     ) except FAILED
-    cdef Entry recall(
+    cdef CacheEntry recall(
         self, const char *secret, const unsigned char *digest, uint64_t *stripe
     )
     cdef Decision let_through(
-        self, dict environ, Entry entry, int level, uint64_t hashed
+        self, dict environ, CacheEntry entry, int level, uint64_t hashed
     ) except FAILED
     cdef int count_and_admit(
         self, dict environ, object principal, uint64_t credential_id, uint64_t *row, int64_t now

@@ -3,12 +3,12 @@ from typing import Any
 from wsgiref.types import WSGIEnvironment
 
 from fastcache import TTLCache
-from latchkey.box._sightings import Sources
+from latchkey.box._sightings import AddressSources
 from latchkey.check.authenticator import Authenticator
 from latchkey.check.open_routes import OpenRoutes
 from latchkey.credentials.models import Principal
 
-class Outcome(Enum):
+class Verdict(Enum):
     OPEN = "open"
     UNDECIDED = "undecided"
 
@@ -19,10 +19,10 @@ class Check:
         *,
         known: TTLCache[Any, Any] | None,
         open_routes: OpenRoutes,
-        sightings: Sources,
+        sightings: AddressSources,
         waits: bool = False,
     ) -> None: ...
     def begin(self) -> None: ...
     def end(self) -> None: ...
-    def __call__(self, environ: WSGIEnvironment, /) -> Principal | Outcome: ...
+    def __call__(self, environ: WSGIEnvironment, /) -> Principal | Verdict: ...
     def admit(self, environ: WSGIEnvironment, principal: Principal) -> None: ...

@@ -29,7 +29,7 @@ from latchkey.box._counters cimport (
     count,
 )
 from latchkey.box._sightings cimport count_use, in_another_second, look
-from latchkey.check._entry cimport DIGEST_AT, RECORD_HEAD, Entry, entry_of_record
+from latchkey.check._entry cimport DIGEST_AT, RECORD_HEAD, CacheEntry, entry_of_record
 from latchkey.check._headers cimport secret_in
 from latchkey.check._recent cimport Place, Recent, pair_in
 from latchkey.check._routes cimport ascii_of, is_open, open_routes_of
@@ -65,7 +65,7 @@ cdef str PRINCIPAL = "latchkey.principal"
 cdef unsigned char[DIGEST_SIZE] NO_DIGEST
 
 
-class Outcome(Enum):
+class Verdict(Enum):
     """What a check came to where that is no principal."""
 
     OPEN = "open"
@@ -125,15 +125,15 @@ cdef class Check:
         self.decides = False
 
     def __call__(self, environ, /):
-        """The principal, `Outcome.OPEN`, or `Outcome.UNDECIDED`.
+        """The principal, `Verdict.OPEN`, or `Verdict.UNDECIDED`.
 
         A principal, or None for an open route, is also put into the environ, and its use counted.
         """
         cdef Request request
         if decide(self, <PyObject *>environ, &request) != ADMITTED:
-            return Outcome.UNDECIDED
+            return Verdict.UNDECIDED
         principal = environ[PRINCIPAL]
-        return Outcome.OPEN if principal is None else principal
+        return Verdict.OPEN if principal is None else principal
 
     cdef Decision look_up(
         self, dict environ, const char *secret, const unsigned char *digest, uint64_t hashed
@@ -141,12 +141,12 @@ cdef class Check:
         """What the caches say of a secret: the worker's own, then the one between the workers."""
         cdef uint64_t *stripe = stripe_of(self, hashed)
         cdef PyObject *found
-        cdef Entry entry
+        cdef CacheEntry entry
         named = new_text(LOOKUP_SIZE, 127)
         memcpy(text_data(<PyObject *>named), secret + MARK_SIZE, LOOKUP_SIZE)
         found = lookup(self.known, <PyObject *>named, True)
         if found != NULL:
-            entry = <Entry>fastcache_give(found)
+            entry = <CacheEntry>fastcache_give(found)
             if fastcache_equal_digests(digest, entry.sum):
                 if load(stripe) == entry.ticket:
                     return self.let_through(environ, entry, CACHE_HIT, hashed)
@@ -160,7 +160,7 @@ cdef class Check:
         self.known[named] = entry
         return self.let_through(environ, entry, SHARED_HIT, hashed)
 
-    cdef Entry recall(
+    cdef CacheEntry recall(
         self, const char *secret, const unsigned char *digest, uint64_t *stripe
     ):
         """What another worker remembers of this very secret, if it still counts; or None."""
@@ -180,7 +180,7 @@ cdef class Check:
         return entry_of_record(key, record, size, ticket, deadline)
 
     cdef Decision let_through(
-        self, dict environ, Entry entry, int level, uint64_t hashed
+        self, dict environ, CacheEntry entry, int level, uint64_t hashed
     ) except FAILED:
         """Count a use and hand the principal over, unless the entry or its credential has ended."""
         cdef int64_t now = milliseconds(CLOCK_REALTIME_COARSE)

@@ -17,7 +17,7 @@ cdef extern from *:
     const int64_t NEVER "LATCHKEY_NEVER"    # expires_at of what does not expire
 
 
-cdef class Entry:
+cdef class CacheEntry:
     cdef readonly uint64_t ticket
     cdef readonly uint64_t deadline         # CLOCK_MONOTONIC, nanoseconds
     cdef readonly uint64_t credential_id
@@ -27,7 +27,7 @@ cdef class Entry:
     cdef readonly object principal
 
 
-cdef Entry entry_of_record(
+cdef CacheEntry entry_of_record(
     const char *key, const unsigned char *record, size_t length, uint64_t ticket,
     uint64_t deadline
 )

@@ -101,7 +101,7 @@ if Principal.__slots__ != SLOTS or 0 in (
 @cython.final
 @cython.no_gc
 @cython.auto_pickle(False)
-cdef class Entry:
+cdef class CacheEntry:
     """The outcome of one database read.
 
     `ticket` is the stripe's generation from before the read, `deadline` the CLOCK_MONOTONIC
@@ -183,7 +183,7 @@ cdef const char *key_in(object lookup) except NULL:
     return PyUnicode_AsUTF8(lookup)
 
 
-cdef Entry entry_of_record(
+cdef CacheEntry entry_of_record(
     const char *key, const unsigned char *record, size_t length, uint64_t ticket,
     uint64_t deadline
 ):
@@ -192,7 +192,7 @@ cdef Entry entry_of_record(
     `key` is the lookup key, LOOKUP_SIZE characters of ASCII.
     """
     cdef uint16_t lengths[3]
-    cdef Entry entry
+    cdef CacheEntry entry
     cdef const char *texts = <const char *>record + RECORD_HEAD
     cdef object name = None
     cdef object expires_at = None
@@ -201,7 +201,7 @@ cdef Entry entry_of_record(
     memcpy(lengths, record + LENGTHS_PLACE, sizeof(lengths))
     if length != <size_t>RECORD_HEAD + lengths[0] + lengths[1] + lengths[2]:
         return None
-    entry = Entry.__new__(Entry)
+    entry = CacheEntry.__new__(CacheEntry)
     entry.ticket = ticket
     entry.deadline = deadline
     entry.revoked = record[FLAGS_PLACE] & FLAG_REVOKED

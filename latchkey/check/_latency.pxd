@@ -3,7 +3,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
-from latchkey.box._counters cimport Block
+from latchkey.box._counters cimport CounterBlock
 from latchkey.box._latencies cimport Latencies
 
 
@@ -24,5 +24,5 @@ cdef class Latency:
     cdef readonly object application
     cdef Latencies latencies
     cdef Watch spare            # one that was let go, to be used again; or None
-    cdef Block block            # the words of `counters`
+    cdef CounterBlock block            # the words of `counters`
     cdef object counters

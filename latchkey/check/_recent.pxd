@@ -3,7 +3,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 
-from latchkey.check._entry cimport Entry
+from latchkey.check._entry cimport CacheEntry
 from fastcache.shared._digest cimport DIGEST_SIZE
 
 
@@ -22,7 +22,7 @@ cdef class Recent:
     cdef Place *places      # two to a pair, line by line; NULL until something is remembered
 
     cdef bint has_places(self) noexcept
-    cdef void remember(self, uint64_t hashed, Entry entry, uint64_t *row) noexcept
+    cdef void remember(self, uint64_t hashed, CacheEntry entry, uint64_t *row) noexcept
 
 
 cdef inline Place *pair_in(Place *places, uint64_t mask, uint64_t hashed) noexcept nogil:

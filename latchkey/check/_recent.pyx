@@ -73,7 +73,7 @@ cdef class Recent:
                 memset(self.places, 0, sizeof(Place))
         return self.places != NULL
 
-    cdef void remember(self, uint64_t hashed, Entry entry, uint64_t *row) noexcept:
+    cdef void remember(self, uint64_t hashed, CacheEntry entry, uint64_t *row) noexcept:
         """Keep what an entry holds that was just let through, and is counted in `row`."""
         cdef Place *place
         cdef PyObject *former

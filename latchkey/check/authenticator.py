@@ -20,7 +20,7 @@ from collections.abc import Callable
 import fastcache
 from latchkey.box.counter_names import Count, Use
 from latchkey.box.shared import SharedState
-from latchkey.check._entry import Entry
+from latchkey.check._entry import CacheEntry
 from latchkey.check.cache_levels import (
     Backend,
     CompiledLevel,
@@ -75,13 +75,13 @@ class Authenticator:
         self._timer = timer
         self._clock = clock
         self._stripes = shared.stripes
-        self.known: Level[Entry] = new_level(backend, cache_size, cache_ttl)
+        self.known: Level[CacheEntry] = new_level(backend, cache_size, cache_ttl)
         self.unknown: Level[Unknown] = new_level(backend, UNKNOWN_SIZE, UNKNOWN_TTL)
         self.l2 = shared.l2 if isinstance(self.known, CompiledLevel) else None
         self._between: SharedLevel | None = None if self.l2 is None else SharedLevel(self.l2)
-        self._flights: SingleFlight[bytes, Entry | Unknown] = SingleFlight()
+        self._flights: SingleFlight[bytes, CacheEntry | Unknown] = SingleFlight()
         # What the compiled middleware looks into. It reads the system's clocks and no others.
-        self.compiled: fastcache.TTLCache[str | bytes, Entry] | None = None
+        self.compiled: fastcache.TTLCache[str | bytes, CacheEntry] | None = None
         if isinstance(self.known, CompiledLevel):
             if timer is time.monotonic_ns and clock is time.time_ns:
                 self.compiled = self.known.cache
@@ -134,7 +134,7 @@ class Authenticator:
         """End everything remembered under a lookup key: the one function that invalidates."""
         self.shared.invalidate(lookup)
 
-    def _find_out(self, presented: Presented, digest: bytes) -> Entry:
+    def _find_out(self, presented: Presented, digest: bytes) -> CacheEntry:
         """What no cache of good ones has and is proven: is it known to be unknown? The store."""
         lookup = presented.lookup
         self.counters.add(Count.CACHE_MISS)
@@ -154,7 +154,7 @@ class Authenticator:
             raise InvalidCredential
         return found
 
-    def _load(self, presented: Presented, digest: bytes, ticket: int) -> Entry | Unknown:
+    def _load(self, presented: Presented, digest: bytes, ticket: int) -> CacheEntry | Unknown:
         """What the store says of a secret, read after the ticket was loaded and the time taken.
 
         It is remembered before the flight lands, and looked for first: whoever missed the cache
@@ -179,7 +179,7 @@ class Authenticator:
             unknown = Unknown(ticket, read_at + self._unknown_ttl)
             self.unknown.put(digest, unknown)
             return unknown
-        entry = Entry(
+        entry = CacheEntry(
             ticket=ticket,
             deadline=read_at + self._cache_ttl,
             digest=digest,
@@ -191,10 +191,10 @@ class Authenticator:
             self._between.put(lookup, entry)
         return entry
 
-    def _is_fresh(self, entry: Entry | Unknown, lookup: str) -> bool:
+    def _is_fresh(self, entry: CacheEntry | Unknown, lookup: str) -> bool:
         return self._stripes.generation(lookup) == entry.ticket and self._timer() < entry.deadline
 
-    def _judge(self, entry: Entry) -> Principal:
+    def _judge(self, entry: CacheEntry) -> Principal:
         """What an entry means now: the wall clock decides about expiry, at every request."""
         if entry.revoked:
             self.shared.count_refusal(entry.credential_id, Use.REVOKED)

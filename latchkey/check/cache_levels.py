@@ -11,7 +11,7 @@ import cachetools
 
 import fastcache
 from fastcache.shared import SharedCache
-from latchkey.check._entry import DIGEST_AT, RECORD_HEAD, Entry
+from latchkey.check._entry import DIGEST_AT, RECORD_HEAD, CacheEntry
 
 V = TypeVar("V")
 Backend = Literal["fastcache", "cachetools", "none"]
@@ -136,15 +136,15 @@ class SharedLevel:
     def __init__(self, cache: SharedCache) -> None:
         self._cache = cache
 
-    def get(self, lookup: str, digest: bytes) -> Entry | None:
+    def get(self, lookup: str, digest: bytes) -> CacheEntry | None:
         """The entry of the secret that has this digest; the caller compares its ticket."""
         found = self._cache.get(lookup)
         record = _NO_RECORD if found is None else found.value
         if not hmac.compare_digest(record[_DIGEST], digest) or found is None:
             return None
-        return Entry.of_record(lookup, record, found.ticket, found.deadline)
+        return CacheEntry.of_record(lookup, record, found.ticket, found.deadline)
 
-    def put(self, lookup: str, entry: Entry) -> None:
+    def put(self, lookup: str, entry: CacheEntry) -> None:
         """Offer an entry to the others; one that is too large for a slot is not kept."""
         record = entry.record()
         if record is not None:

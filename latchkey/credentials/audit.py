@@ -109,7 +109,7 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class AuditEvent:
     """What is to be written down. ``detail`` is written as JSON; never a secret in it.
 
     ``at`` has whole milliseconds, in UTC.
@@ -146,7 +146,7 @@ ALL_ROWS = AuditFilter()
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AuditRow:
     """A row of the log as it is stored, not verified: somebody may have put anything there.
 
     ``at`` is in milliseconds since 1970; ``fields`` are what the MAC is of, beside the former one.
@@ -174,7 +174,7 @@ class Entry:
             return None
 
     @property
-    def readable(self) -> Entry:
+    def readable(self) -> AuditRow:
         """The row to be shown: bytes that are no text are spelled out, a blob as in SQL."""
         names = ("at", "action", "actor_kind", "actor", "address", "subject", "detail", "mac")
         stored: list[tuple[str, Any]] = [(name, getattr(self, name)) for name in names]
@@ -237,7 +237,7 @@ class RowsDigest:
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: AuditRow) -> None:
         """The next row."""
         self._digest.update(encode(_ROWS_LABEL, (*entry.fields, entry.mac)))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from latchkey.credentials.audit import NO_ROWS, Action, AuditKey, Entry, Head, RowsDigest
+from latchkey.credentials.audit import NO_ROWS, Action, AuditKey, AuditRow, Head, RowsDigest
 from latchkey.wording import counted
 
 LOG_GOES_ON = "goes on"
@@ -136,7 +136,7 @@ class Chain:
         # Whether the last row's MAC is what it has to be; one after a gap is only believed.
         self.proven = False
 
-    def follow(self, entry: Entry) -> Iterator[Finding]:
+    def follow(self, entry: AuditRow) -> Iterator[Finding]:
         """What is wrong with the next row, and with what should be before it."""
         self.rows += 1
         self.proven = False
@@ -159,7 +159,7 @@ class Chain:
         self.last = Head(number, entry.mac)
 
 
-def verify(key: AuditKey, entries: Iterable[Entry], head: Head | str) -> Verification:
+def verify(key: AuditKey, entries: Iterable[AuditRow], head: Head | str) -> Verification:
     """Look through a whole log, the oldest row first.
 
     ``head`` is what the head file says, read before the rows; or why there is none.
@@ -208,7 +208,7 @@ def messages(findings: list[Finding]) -> list[str]:
     return told
 
 
-def _when_and_who(entry: Entry) -> tuple[str, str]:
+def _when_and_who(entry: AuditRow) -> tuple[str, str]:
     shown = entry.readable
     return str(entry.json_fields["at"]), f"{shown.actor_kind} {shown.actor or ''}".rstrip()
 
@@ -223,7 +223,7 @@ def _accepted(detail: dict[str, Any]) -> list[str]:
     return reasons
 
 
-def _as_then(entry: Entry, before: RowsDigest) -> bool:
+def _as_then(entry: AuditRow, before: RowsDigest) -> bool:
     """Whether the rows before a genuine restart have not changed since."""
     return _equal(before.hexdigest(), json.loads(entry.detail).get("rows_sha256"))
 

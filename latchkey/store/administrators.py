@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 
 from latchkey.credentials.administrators import Administrator, ConsoleSession
-from latchkey.credentials.audit import Record
+from latchkey.credentials.audit import AuditEvent
 from latchkey.credentials.publishing import Made, Outcome, Publication
 from latchkey.store.audit import SqlAuditLog
 from latchkey.store.connections import Connections
@@ -74,7 +74,7 @@ class SqlAdministratorStore:
             return _any(connection)
 
     def add(
-        self, name: str, password_hash: str, now: datetime, record: Record
+        self, name: str, password_hash: str, now: datetime, record: AuditEvent
     ) -> Outcome[Administrator | None]:
         """A new administrator; None where the name is taken."""
         return commit(
@@ -82,7 +82,7 @@ class SqlAdministratorStore:
             lambda connection: self._add(connection, name, password_hash, now, record),
         )
 
-    def remove(self, name: str, record: Record) -> Outcome[bool]:
+    def remove(self, name: str, record: AuditEvent) -> Outcome[bool]:
         """Remove an administrator and end the sessions; False where there is none."""
         removal = (
             delete(administrator).where(administrator.c.name == name).returning(administrator.c.id)
@@ -97,16 +97,16 @@ class SqlAdministratorStore:
 
         return commit(self._connections, transaction)
 
-    def disable(self, name: str, now: datetime, record: Record) -> Outcome[bool]:
+    def disable(self, name: str, now: datetime, record: AuditEvent) -> Outcome[bool]:
         """Disable an administrator and end the sessions; False where there is none."""
         return self._set_disabled(name, to_milliseconds(now), record)
 
-    def enable(self, name: str, record: Record) -> Outcome[bool]:
+    def enable(self, name: str, record: AuditEvent) -> Outcome[bool]:
         """Enable an administrator again; False where there is none."""
         return self._set_disabled(name, None, record)
 
     def set_password(
-        self, administrator_id: int, password_hash: str, record: Record
+        self, administrator_id: int, password_hash: str, record: AuditEvent
     ) -> Outcome[bool]:
         """Replace a password and end the sessions; False if there is nobody."""
         change = (
@@ -144,7 +144,7 @@ class SqlAdministratorStore:
         *,
         oldest: datetime,
         unseen: datetime,
-        record: Record | None,
+        record: AuditEvent | None,
     ) -> Outcome[bool]:
         """Begin a session, and delete those that have ended: begun or last seen before then.
 
@@ -205,7 +205,7 @@ class SqlAdministratorStore:
         """Set what the next page of a session tells."""
         self._update_session(token_hash, messages=json.dumps(messages) if messages else "")
 
-    def end_session(self, token_hash: bytes, record: Record) -> Outcome[None]:
+    def end_session(self, token_hash: bytes, record: AuditEvent) -> Outcome[None]:
         """End one session, if it has not ended."""
         ended = delete(console_session).where(console_session.c.token_hash == token_hash)
 
@@ -216,7 +216,7 @@ class SqlAdministratorStore:
 
         return commit(self._connections, transaction)
 
-    def end_sessions(self, administrator_id: int, record: Record) -> Outcome[int]:
+    def end_sessions(self, administrator_id: int, record: AuditEvent) -> Outcome[int]:
         """End every session of an administrator; how many there were."""
 
         def transaction(connection: Connection) -> Made[int]:
@@ -225,7 +225,7 @@ class SqlAdministratorStore:
 
         return commit(self._connections, transaction)
 
-    def record(self, record: Record) -> Outcome[None]:
+    def record(self, record: AuditEvent) -> Outcome[None]:
         """Write down what changes nothing, as a sign-in that was refused."""
         return self._audit.record(record)
 
@@ -250,7 +250,7 @@ class SqlAdministratorStore:
             return _is_offered(connection, token_hash, now)
 
     def set_up(
-        self, token_hash: bytes, name: str, password_hash: str, now: datetime, record: Record
+        self, token_hash: bytes, name: str, password_hash: str, now: datetime, record: AuditEvent
     ) -> Outcome[Administrator | None]:
         """Use the set-up link up, for the first administrator; None where it cannot be used."""
 
@@ -262,7 +262,9 @@ class SqlAdministratorStore:
 
         return commit(self._connections, transaction)
 
-    def _set_disabled(self, name: str, disabled_at: int | None, record: Record) -> Outcome[bool]:
+    def _set_disabled(
+        self, name: str, disabled_at: int | None, record: AuditEvent
+    ) -> Outcome[bool]:
         change = (
             update(administrator)
             .where(administrator.c.name == name)
@@ -290,7 +292,12 @@ class SqlAdministratorStore:
             connection.execute(change)
 
     def _add(
-        self, connection: Connection, name: str, password_hash: str, now: datetime, record: Record
+        self,
+        connection: Connection,
+        name: str,
+        password_hash: str,
+        now: datetime,
+        record: AuditEvent,
     ) -> Made[Administrator | None]:
         # Nobody else adds one meanwhile.
         taken = select(administrator.c.id).where(administrator.c.name == name)
@@ -302,7 +309,7 @@ class SqlAdministratorStore:
         made = connection.execute(new.returning(administrator)).one()
         return Made(_administrator(made), self._recorded(connection, record))
 
-    def _recorded(self, connection: Connection, record: Record) -> Publication:
+    def _recorded(self, connection: Connection, record: AuditEvent) -> Publication:
         """Add a row of the audit log, in the transaction: what is to be published of it."""
         return Publication(head=self._audit.append(connection, record))
 

@@ -16,10 +16,10 @@ from sqlalchemy import Connection, Row, Select, func, insert, select
 from latchkey.credentials.audit import (
     ALL_ROWS,
     NO_ROWS,
+    AuditEvent,
     AuditFilter,
-    Entry,
+    AuditRow,
     Head,
-    Record,
     blob_of,
 )
 from latchkey.credentials.audit_check import Verification
@@ -27,7 +27,7 @@ from latchkey.credentials.publishing import Made, Outcome, Publication
 from latchkey.errors import StoreError
 from latchkey.store.audit_births import births_of
 from latchkey.store.audit_head import Seal
-from latchkey.store.connections import Connections, Dialect
+from latchkey.store.connections import Connections, SqlDialect
 from latchkey.store.kept_head import KeptHead
 from latchkey.store.rows import to_milliseconds
 from latchkey.store.tables import audit
@@ -45,7 +45,7 @@ _LAST_FOLLOWED_BY_NONE = _LAST.where(
 )
 
 
-def filtered(query: Select[Any], wanted: AuditFilter, dialect: Dialect) -> Select[Any]:
+def filtered(query: Select[Any], wanted: AuditFilter, dialect: SqlDialect) -> Select[Any]:
     """A query of the table, with the conditions of the filter."""
     if wanted.subject is not None:
         made = audit.c.number.in_(births_of(wanted.subject, dialect))
@@ -68,14 +68,14 @@ class SqlAuditLog:
         self._seal = seal
         self._kept = KeptHead(seal, connections.places, self._has)
 
-    def record(self, record: Record) -> Outcome[None]:
+    def record(self, record: AuditEvent) -> Outcome[None]:
         """Write down what changes nothing else in the database."""
         return commit(
             self._connections,
             lambda connection: Made(None, Publication(head=self.append(connection, record))),
         )
 
-    def record_new_end(self, decide: Callable[[], Record]) -> Outcome[Head]:
+    def record_new_end(self, decide: Callable[[], AuditEvent]) -> Outcome[Head]:
         """Write down that the log goes on otherwise than the head that is kept says.
 
         ``decide`` is called in the transaction, so no row is added meanwhile. The new head
@@ -88,13 +88,13 @@ class SqlAuditLog:
 
         return commit(self._connections, transaction)
 
-    def append(self, connection: Connection, record: Record) -> Head:
+    def append(self, connection: Connection, record: AuditEvent) -> Head:
         """Add a row in the transaction of a change; the head to publish."""
         if self._seal is None:
             raise StoreError("a change needs the key of the audit log")
         last = self._last(connection)
         actor = record.actor
-        entry = Entry(
+        entry = AuditRow(
             number=last.number + 1,
             at=to_milliseconds(record.at),
             action=record.action.value,
@@ -134,7 +134,7 @@ class SqlAuditLog:
         with self._connections.reading() as connection:
             return self._last(connection)
 
-    def page(self, wanted: AuditFilter, limit: int, before: int | None = None) -> list[Entry]:
+    def page(self, wanted: AuditFilter, limit: int, before: int | None = None) -> list[AuditRow]:
         """At most ``limit`` rows with numbers below ``before``, the newest first, to be shown."""
         query = self._filtered(select(audit), wanted).order_by(audit.c.number.desc()).limit(limit)
         if before is not None:
@@ -142,7 +142,7 @@ class SqlAuditLog:
         with self._connections.reading() as connection, self._dialect.as_stored(connection):
             return [_entry(row).readable for row in connection.execute(query)]
 
-    def newest(self, wanted: AuditFilter, limit: int | None) -> Iterator[Entry]:
+    def newest(self, wanted: AuditFilter, limit: int | None) -> Iterator[AuditRow]:
         """The rows that are asked for, the newest first, in batches of reads; None is no limit."""
         before = None
         while limit is None or limit > 0:
@@ -161,7 +161,7 @@ class SqlAuditLog:
             number: int = connection.execute(query).scalar_one()
         return number
 
-    def entries(self, wanted: AuditFilter = ALL_ROWS) -> Iterator[Entry]:
+    def entries(self, wanted: AuditFilter = ALL_ROWS) -> Iterator[AuditRow]:
         """Every row, the oldest first; those that are added meanwhile among them."""
         after = None
         while True:
@@ -191,8 +191,8 @@ class SqlAuditLog:
         return filtered(query, wanted, self._dialect)
 
 
-def _entry(row: Row[Any]) -> Entry:
-    return Entry(
+def _entry(row: Row[Any]) -> AuditRow:
+    return AuditRow(
         number=_stored(row.number),
         at=_stored(row.at),
         action=_stored(row.action),

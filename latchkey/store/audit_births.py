@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import Select, literal_column, select, union_all
 
 from latchkey.credentials.audit import Action
-from latchkey.store.connections import Dialect
+from latchkey.store.connections import SqlDialect
 from latchkey.store.tables import audit, credential
 
 # Written out and not bound: only so are indexes of just these rows used.
@@ -17,7 +17,7 @@ _IS_ROTATION = audit.c.action == literal_column(f"'{Action.KEY_ROTATE.value}'")
 _IS_IMPORT = audit.c.action == literal_column(f"'{Action.KEY_IMPORT.value}'")
 
 
-def births_of(api_key: str, dialect: Dialect) -> Select[int]:
+def births_of(api_key: str, dialect: SqlDialect) -> Select[int]:
     """The numbers of those rows, as a query."""
     successor = dialect.in_detail("successor")
     rotations = select(audit.c.number).where(_IS_ROTATION, successor == api_key)

@@ -28,7 +28,7 @@ class Lookup(Protocol):
         """The same of the imported credential whose token has this SHA-256."""
 
 
-class Dialect(Protocol):
+class SqlDialect(Protocol):
     """What databases spell differently, as SQLAlchemy Core."""
 
     def upsert(
@@ -68,7 +68,7 @@ class Connections(Protocol):
     """The connections of one store. For many threads; not across a fork."""
 
     @property
-    def dialect(self) -> Dialect:
+    def dialect(self) -> SqlDialect:
         """The database's way to say things."""
 
     @property

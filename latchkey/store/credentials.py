@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from latchkey.credentials.audit import Action, Record
+from latchkey.credentials.audit import Action, AuditEvent
 from latchkey.credentials.callers import Author
 from latchkey.credentials.models import (
     Change,
@@ -94,7 +94,9 @@ class SqlStore:
             new = decide(_caller_now(connection, author))
             added = _add(connection, new)
             rows = [log_invalidation(connection, added.lookup, new.created_at)]
-            record = Record(new.created_at, action, author.actor, added.api_key, terms_of(added))
+            record = AuditEvent(
+                new.created_at, action, author.actor, added.api_key, terms_of(added)
+            )
             return self._made(connection, added, [added.lookup], rows, record)
 
         return commit(self._connections, transaction)
@@ -109,7 +111,7 @@ class SqlStore:
             found = _changeable(connection, api_key, mode)
             revoked = _update(connection, found, {"revoked_at": to_milliseconds(now)})
             rows = [log_invalidation(connection, found.lookup, now)]
-            record = Record(now, Action.KEY_REVOKE, author.actor, api_key)
+            record = AuditEvent(now, Action.KEY_REVOKE, author.actor, api_key)
             return self._made(connection, revoked, [found.lookup], rows, record)
 
         return commit(self._connections, transaction)
@@ -137,7 +139,7 @@ class SqlStore:
                 values["expires_at"] = to_milliseconds_or_none(change.expires_at)
             changed = _update(connection, found, values)
             rows = [log_invalidation(connection, found.lookup, now)]
-            record = Record(
+            record = AuditEvent(
                 now, Action.KEY_CHANGE, author.actor, api_key, difference(found, changed)
             )
             return self._made(connection, changed, [found.lookup], rows, record)
@@ -173,7 +175,7 @@ class SqlStore:
             lookups = [successor.lookup, found.lookup]
             rows = [log_invalidation(connection, lookup, now) for lookup in lookups]
             detail = {**difference(found, changed), "successor": successor.api_key}
-            record = Record(now, Action.KEY_ROTATE, author.actor, api_key, detail)
+            record = AuditEvent(now, Action.KEY_ROTATE, author.actor, api_key, detail)
             return self._made(connection, successor, lookups, rows, record)
 
         return commit(self._connections, transaction)
@@ -207,7 +209,7 @@ class SqlStore:
         result: Credential,
         lookups: Sequence[str],
         rows: Sequence[int],
-        record: Record,
+        record: AuditEvent,
     ) -> Made[Credential]:
         """The end of each transaction: the row of the audit log, and what is to be published."""
         head = self.audit.append(connection, record)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, func, select
 from sqlalchemy.exc import IntegrityError
 
-from latchkey.credentials.audit import Action, Actor, Record
+from latchkey.credentials.audit import Action, Actor, AuditEvent
 from latchkey.credentials.models import NewCredential, Verifier
 from latchkey.credentials.publishing import Made, Outcome, Publication, Refusal
 from latchkey.errors import DuplicateApiKey
@@ -96,7 +96,9 @@ class SqlImportedCredentials:
             }
             logged = select(invalidation.c.id).where(invalidation.c.id > last_row_before)
             log_rows = connection.execute(logged.order_by(invalidation.c.id)).scalars().all()
-            record = Record(added[0].created_at, Action.KEY_IMPORT, actor, None, {**detail, **ids})
+            record = AuditEvent(
+                added[0].created_at, Action.KEY_IMPORT, actor, None, {**detail, **ids}
+            )
             head = self._audit.append(connection, record)
             return Made(added, Publication(lookups, log_rows, head))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
-from latchkey.credentials.audit import Entry, Head
+from latchkey.credentials.audit import AuditRow, Head
 from latchkey.credentials.audit_check import Verification, verify
 from latchkey.errors import StoreError
 from latchkey.store.audit_head import PATIENCE, HeadBusy, HeadUnusable, Seal
@@ -86,7 +86,7 @@ class KeptHead:
             "see: latchkey audit verify"
         )
 
-    def verify(self, entries: Callable[[], Iterable[Entry]]) -> Verification:
+    def verify(self, entries: Callable[[], Iterable[AuditRow]]) -> Verification:
         """Look through the whole log, as the key and the head outside the database have it."""
         if self._seal is None:
             raise StoreError("verifying needs the key of the audit log")

@@ -25,7 +25,7 @@ from latchkey.credentials.listing import (
     Selection,
 )
 from latchkey.credentials.models import Credential, Status
-from latchkey.store.connections import Connections, Dialect
+from latchkey.store.connections import Connections, SqlDialect
 from latchkey.store.rows import credential_of, to_milliseconds
 from latchkey.store.tables import credential
 
@@ -103,7 +103,9 @@ class SqlListing:
         )
 
 
-def _conditions(selection: Selection, as_of: AsOf, dialect: Dialect) -> list[ColumnElement[bool]]:
+def _conditions(
+    selection: Selection, as_of: AsOf, dialect: SqlDialect
+) -> list[ColumnElement[bool]]:
     conditions = []
     if selection.mode is not None:
         conditions.append(credential.c.mode == selection.mode)
@@ -116,7 +118,7 @@ def _conditions(selection: Selection, as_of: AsOf, dialect: Dialect) -> list[Col
     return conditions
 
 
-def _key(order: Order, as_of: AsOf, dialect: Dialect) -> ColumnElement[Any]:
+def _key(order: Order, as_of: AsOf, dialect: SqlDialect) -> ColumnElement[Any]:
     """What the order compares."""
     if order.by == "status":
         numbered = enumerate(STATUSES)
@@ -169,7 +171,7 @@ def _sum(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
 
 
-def _contains(search: str, dialect: Dialect) -> ColumnElement[bool]:
+def _contains(search: str, dialect: SqlDialect) -> ColumnElement[bool]:
     """Whether the name or the key has this text, in either case of its letters."""
     if len(search) > LONGEST_SEARCH:
         return false()

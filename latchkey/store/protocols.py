@@ -22,7 +22,15 @@ from datetime import datetime
 from typing import Protocol
 
 from latchkey.credentials.administrators import Administrator, ConsoleSession
-from latchkey.credentials.audit import ALL_ROWS, Action, Actor, AuditFilter, Entry, Head, Record
+from latchkey.credentials.audit import (
+    ALL_ROWS,
+    Action,
+    Actor,
+    AuditEvent,
+    AuditFilter,
+    AuditRow,
+    Head,
+)
 from latchkey.credentials.audit_check import Verification
 from latchkey.credentials.callers import Author
 from latchkey.credentials.listing import AsOf, Census, Order, Selection
@@ -223,10 +231,10 @@ class AuditLog(Protocol):
     without a seal reads the log; adding to it raises StoreError.
     """
 
-    def record(self, record: Record) -> Outcome[None]:
+    def record(self, record: AuditEvent) -> Outcome[None]:
         """Add a row about something that changes nothing else in the store."""
 
-    def record_new_end(self, decide: Callable[[], Record]) -> Outcome[Head]:
+    def record_new_end(self, decide: Callable[[], AuditEvent]) -> Outcome[Head]:
         """Add a row whose head replaces the one that is kept, whatever that one says.
 
         ``decide`` is called in the transaction, and may read this log: nobody else adds a row
@@ -254,13 +262,13 @@ class AuditLog(Protocol):
     def last(self) -> Head:
         """The last row as it is stored; number 0 for a log without rows."""
 
-    def page(self, wanted: AuditFilter, limit: int, before: int | None = None) -> list[Entry]:
+    def page(self, wanted: AuditFilter, limit: int, before: int | None = None) -> list[AuditRow]:
         """At most ``limit`` rows with numbers below ``before``, newest first, fit to be shown."""
 
-    def newest(self, wanted: AuditFilter, limit: int | None) -> Iterator[Entry]:
+    def newest(self, wanted: AuditFilter, limit: int | None) -> Iterator[AuditRow]:
         """The rows that are asked for, newest first, fit to be shown; None is no limit."""
 
-    def entries(self, wanted: AuditFilter = ALL_ROWS) -> Iterator[Entry]:
+    def entries(self, wanted: AuditFilter = ALL_ROWS) -> Iterator[AuditRow]:
         """The rows that are asked for, oldest first, as stored; those added meanwhile included."""
 
     def count(self, wanted: AuditFilter) -> int:
@@ -287,21 +295,21 @@ class AdministratorStore(Protocol):
         """Whether there is an administrator, disabled or not."""
 
     def add(
-        self, name: str, password_hash: str, now: datetime, record: Record
+        self, name: str, password_hash: str, now: datetime, record: AuditEvent
     ) -> Outcome[Administrator | None]:
         """A new administrator; None, and nothing changed, where the name is taken."""
 
-    def remove(self, name: str, record: Record) -> Outcome[bool]:
+    def remove(self, name: str, record: AuditEvent) -> Outcome[bool]:
         """Remove an administrator and end the sessions; False where there is none."""
 
-    def disable(self, name: str, now: datetime, record: Record) -> Outcome[bool]:
+    def disable(self, name: str, now: datetime, record: AuditEvent) -> Outcome[bool]:
         """Disable an administrator and end the sessions; False where there is none."""
 
-    def enable(self, name: str, record: Record) -> Outcome[bool]:
+    def enable(self, name: str, record: AuditEvent) -> Outcome[bool]:
         """Enable an administrator again; False where there is none."""
 
     def set_password(
-        self, administrator_id: int, password_hash: str, record: Record
+        self, administrator_id: int, password_hash: str, record: AuditEvent
     ) -> Outcome[bool]:
         """Replace a password and end the sessions; False where there is nobody."""
 
@@ -316,7 +324,7 @@ class AdministratorStore(Protocol):
         *,
         oldest: datetime,
         unseen: datetime,
-        record: Record | None,
+        record: AuditEvent | None,
     ) -> Outcome[bool]:
         """Begin a session, and delete those begun by ``oldest`` or last seen by ``unseen``.
 
@@ -336,13 +344,13 @@ class AdministratorStore(Protocol):
     def tell(self, token_hash: bytes, messages: Sequence[tuple[str, str]]) -> None:
         """Set what the next page of a session tells: categories and texts."""
 
-    def end_session(self, token_hash: bytes, record: Record) -> Outcome[None]:
+    def end_session(self, token_hash: bytes, record: AuditEvent) -> Outcome[None]:
         """End one session, if it has not ended."""
 
-    def end_sessions(self, administrator_id: int, record: Record) -> Outcome[int]:
+    def end_sessions(self, administrator_id: int, record: AuditEvent) -> Outcome[int]:
         """End every session of an administrator; how many there were. Always recorded."""
 
-    def record(self, record: Record) -> Outcome[None]:
+    def record(self, record: AuditEvent) -> Outcome[None]:
         """Record what changes nothing, as a sign-in that was refused."""
 
     def offer_set_up(self, token_hash: bytes, expires_at: datetime) -> bool:
@@ -352,7 +360,7 @@ class AdministratorStore(Protocol):
         """Whether this is the set-up link, and can still be used."""
 
     def set_up(
-        self, token_hash: bytes, name: str, password_hash: str, now: datetime, record: Record
+        self, token_hash: bytes, name: str, password_hash: str, now: datetime, record: AuditEvent
     ) -> Outcome[Administrator | None]:
         """Use the set-up link up, for the first administrator; None where it cannot be used."""
 

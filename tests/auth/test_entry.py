@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latchkey.check._entry import Entry
+from latchkey.check._entry import CacheEntry
 from latchkey.credentials.models import Principal
 
 LOOKUP = "live_0000000000000000000000"
@@ -37,9 +37,9 @@ def principals() -> st.SearchStrategy[Principal]:
     )
 
 
-def entry(principal: Principal, **fields: object) -> Entry:
+def entry(principal: Principal, **fields: object) -> CacheEntry:
     given = {"ticket": 3, "deadline": 4, "digest": DIGEST, "revoked": False, **fields}
-    return Entry(principal=principal, **given)  # type: ignore[arg-type]
+    return CacheEntry(principal=principal, **given)  # type: ignore[arg-type]
 
 
 @given(principals(), st.booleans(), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
@@ -49,7 +49,7 @@ def test_a_record_gives_the_entry_back(
     before = entry(principal, revoked=revoked, ticket=1, deadline=2)
     record = before.record()
     assert record is not None
-    after = Entry.of_record(LOOKUP, record, ticket, deadline)
+    after = CacheEntry.of_record(LOOKUP, record, ticket, deadline)
     assert after is not None
     assert after.principal == principal
     assert type(after.principal) is Principal
@@ -63,7 +63,7 @@ def test_a_record_gives_the_entry_back(
 
 @given(st.binary(max_size=100), st.booleans())
 def test_any_bytes_are_a_record_or_none(record: bytes, versioned: bool) -> None:
-    read = Entry.of_record(LOOKUP, b"\1" + record if versioned else record, 0, 0)
+    read = CacheEntry.of_record(LOOKUP, b"\1" + record if versioned else record, 0, 0)
     assert read is None or isinstance(read.principal, Principal)
 
 
@@ -94,10 +94,10 @@ def test_what_is_no_entry() -> None:
         with pytest.raises(OverflowError):
             entry(principal, **{field: -1})
     with pytest.raises(TypeError, match="record"):
-        Entry.of_record(LOOKUP, "text", 0, 0)  # type: ignore[arg-type]
+        CacheEntry.of_record(LOOKUP, "text", 0, 0)  # type: ignore[arg-type]
     for lookup in ("", LOOKUP + "x", LOOKUP[1:], LOOKUP[1:] + "é", LOOKUP.encode()):
         with pytest.raises(ValueError, match="lookup key"):
-            Entry.of_record(lookup, b"", 0, 0)  # type: ignore[arg-type]
+            CacheEntry.of_record(lookup, b"", 0, 0)  # type: ignore[arg-type]
 
 
 def test_it_shows_nothing() -> None:

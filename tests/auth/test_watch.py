@@ -15,7 +15,7 @@ from latchkey import OpenRoutes, wsgi
 from latchkey.box.counter_names import Count
 from latchkey.box.shared import SharedState
 from latchkey.box.sightings import Sightings
-from latchkey.check._check import Check, Outcome
+from latchkey.check._check import Check, Verdict
 from latchkey.check._gate import Gate
 from latchkey.check._latency import Latency
 from tests.support.auth.worker import Running, Worker
@@ -119,12 +119,12 @@ def test_a_check_by_itself_says_what_it_came_to(real_time_worker: Worker) -> Non
     )
     secret = real_time_worker.issue()
     presented = {"HTTP_AUTHORIZATION": f"Bearer {secret}"}
-    assert check(new_environ(PATH_INFO="/open")) is Outcome.OPEN
-    assert check(new_environ()) is Outcome.UNDECIDED
-    assert check(new_environ(**presented)) is Outcome.UNDECIDED
+    assert check(new_environ(PATH_INFO="/open")) is Verdict.OPEN
+    assert check(new_environ()) is Verdict.UNDECIDED
+    assert check(new_environ(**presented)) is Verdict.UNDECIDED
     principal = real_time_worker.authenticate(secret)
     assert check(new_environ(**presented)) is principal
-    assert check(new_environ(HTTP_AUTHORIZATION="Bearer x")) is Outcome.UNDECIDED
+    assert check(new_environ(HTTP_AUTHORIZATION="Bearer x")) is Verdict.UNDECIDED
 
 
 def test_sightings_of_other_memory_are_refused(real_time_worker: Worker) -> None:

@@ -50,9 +50,9 @@ def test_numbers_have_no_gaps_whoever_writes_and_whatever_fails(database: Path) 
     code = (
         "import sys; from pathlib import Path\n"
         "from tests.support.audited import *; from tests.support.store.new_credentials import NOW\n"
-        "from latchkey.credentials.audit import Record, Action\n"
+        "from latchkey.credentials.audit import AuditEvent, Action\n"
         "store = open_store(f'sqlite:///{sys.argv[1]}')\n"
-        "for _ in range(15): record(store, Record(NOW, Action.ADMIN_CREATE, TESTER))\n"
+        "for _ in range(15): record(store, AuditEvent(NOW, Action.ADMIN_CREATE, TESTER))\n"
         "store.close()\n"
     )
     children = [

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from latchkey.credentials.audit import NO_MAC, Action, AuditKey, Head, Record
+from latchkey.credentials.audit import NO_MAC, Action, AuditEvent, AuditKey, Head
 from latchkey.store.audit_head import HeadFile
 from latchkey.store.databases import database_at
 from tests.support.audited import TESTER, new_seal, record, result_of
@@ -23,7 +23,7 @@ from tests.support.store.new_credentials import NOW
 def test_a_crash_before_the_head_was_written_leaves_a_log_that_verifies(
     audit_box: AuditBox,
 ) -> None:
-    result_of(audit_box.store.audit.record(Record(NOW, Action.ADMIN_SIGN_IN, TESTER)))
+    result_of(audit_box.store.audit.record(AuditEvent(NOW, Action.ADMIN_SIGN_IN, TESTER)))
     assert audit_box.seal.head.read().number == ROWS
     assert audit_box.found() == []
     audit_box.record("the next one")
@@ -93,6 +93,6 @@ def test_what_was_committed_stands_where_the_head_cannot_be_written(
     os.mkdir(seal.head.path)
     with closing(database_at(f"sqlite:///{database}").open_store(seal=seal)) as store:
         with caplog.at_level(logging.ERROR, "latchkey"):
-            record(store, Record(NOW, Action.ADMIN_CREATE, TESTER, "ann"))
+            record(store, AuditEvent(NOW, Action.ADMIN_CREATE, TESTER, "ann"))
         assert store.audit.last().number == 1
     assert "the head file of the audit log was not written" in caplog.text

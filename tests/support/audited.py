@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from latchkey.config import load_settings
-from latchkey.credentials.audit import Action, Actor, AuditKey, Record
+from latchkey.credentials.audit import Action, Actor, AuditEvent, AuditKey
 from latchkey.credentials.callers import Author
 from latchkey.credentials.models import Change, Credential, Mode, NewCredential, Rotation
 from latchkey.credentials.publishing import Outcome, Publisher, Refused
@@ -24,7 +24,7 @@ TESTER = Actor.command_line("tester")
 AUDIT_KEY = AuditKey(b"\xad" * 32)
 
 
-def record(store: Store, made: Record) -> None:
+def record(store: Store, made: AuditEvent) -> None:
     """Add a row to the audit log, and keep the head."""
     Publisher(store.audit).publish(store.audit.record(made))
 

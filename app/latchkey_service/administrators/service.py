@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from latchkey.config import Settings
 from latchkey.credentials.administrators import Administrator, ConsoleSession
-from latchkey.credentials.audit import Action, Actor, Record
+from latchkey.credentials.audit import Action, Actor, AuditEvent
 from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.times import utc_now
 from latchkey.errors import InvalidField, PasswordsBusy
@@ -239,7 +239,7 @@ class Administrators:
         )
         return None if made is None else self._begin(made, None)
 
-    def _begin(self, found: Administrator, record: Record | None) -> str | None:
+    def _begin(self, found: Administrator, record: AuditEvent | None) -> str | None:
         token = new_token()
         now = utc_now()
         begun = self._store.begin_session(
@@ -281,8 +281,8 @@ def hash_token(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
-def _record(action: Action, by: Actor, name: str | None = None) -> Record:
-    return Record(at=utc_now(), action=action, actor=by, subject=name)
+def _record(action: Action, by: Actor, name: str | None = None) -> AuditEvent:
+    return AuditEvent(at=utc_now(), action=action, actor=by, subject=name)
 
 
 def _require_found(found: bool) -> None:

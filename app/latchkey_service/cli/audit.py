@@ -14,7 +14,7 @@ import click
 
 from latchkey.box.segment import without_service
 from latchkey.config import Settings
-from latchkey.credentials.audit import Action, AuditFilter, Entry, Head, Record, RowsDigest
+from latchkey.credentials.audit import Action, AuditEvent, AuditFilter, AuditRow, Head, RowsDigest
 from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.times import utc_now
 from latchkey.errors import ConfigurationError, LatchkeyError
@@ -200,13 +200,13 @@ def _restart(settings: Settings, seal: Seal, said: str) -> Head:
     """Add the row that begins a chain, with a digest of all earlier rows."""
     with closing(database_at(settings.database_url).open_store(seal=seal)) as store:
 
-        def decide() -> Record:
+        def decide() -> AuditEvent:
             # No row can be added meanwhile.
             rows = RowsDigest()
             for entry in store.audit.entries():
                 rows.add(entry)
             detail = {"rows_sha256": rows.hexdigest(), "head": said}
-            return Record(utc_now(), Action.AUDIT_RESTART, command_line_user(), detail=detail)
+            return AuditEvent(utc_now(), Action.AUDIT_RESTART, command_line_user(), detail=detail)
 
         return Publisher(store.audit).publish(store.audit.record_new_end(decide))
 
@@ -224,7 +224,7 @@ def accept(log: AuditLog, former: Head | str) -> None:
     detail: dict[str, object] = {"head": former}
     if isinstance(former, Head):
         detail = {"head": former.number, "mac": former.mac}
-    record = Record(utc_now(), Action.AUDIT_ACCEPT, command_line_user(), detail=detail)
+    record = AuditEvent(utc_now(), Action.AUDIT_ACCEPT, command_line_user(), detail=detail)
     try:
         Publisher(log).publish(log.record_new_end(lambda: record))
     except HeadUnusable as error:
@@ -256,7 +256,7 @@ def _read_head(seal: Seal) -> Head | str:
         return str(error)
 
 
-def _cells(entry: Entry) -> list[str]:
+def _cells(entry: AuditRow) -> list[str]:
     return [
         str(entry.number),
         str(entry.json_fields["at"]),

@@ -97,7 +97,7 @@ class Expiry(click.ParamType[Any]):
             self.fail(str(error), param, ctx)
 
 
-class ApiKey(click.ParamType[Any]):
+class ApiKeyType(click.ParamType[Any]):
     """A well-formed public key. An invalid text is not quoted: it may be a secret."""
 
     name = "api_key"
@@ -110,7 +110,7 @@ class ApiKey(click.ParamType[Any]):
             raise CredentialNotFound("that is not a well-formed API key (ak_…)") from None
 
 
-TEXT, MOMENT, EXPIRY, API_KEY = Text(), Moment(), Expiry(), ApiKey()
+TEXT, MOMENT, EXPIRY, API_KEY = Text(), Moment(), Expiry(), ApiKeyType()
 
 api_key_argument = click.argument("api_key", type=API_KEY)
 name_argument = click.argument("name", type=TEXT)

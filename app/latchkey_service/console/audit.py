@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, current_app, render_template, request
 from werkzeug.wrappers import Response
 
-from latchkey.credentials.audit import Action, AuditFilter, Entry
+from latchkey.credentials.audit import Action, AuditFilter, AuditRow
 from latchkey.credentials.tokens import redact_secrets
 from latchkey.errors import ExportsBusy
 from latchkey_service.console.answers import page
@@ -103,7 +103,7 @@ class Export:
     ``closed`` is called once, when the export ends or is given up.
     """
 
-    def __init__(self, entries: Iterator[Entry], closed: Callable[[], None]) -> None:
+    def __init__(self, entries: Iterator[AuditRow], closed: Callable[[], None]) -> None:
         self._closed: Callable[[], None] | None = closed
         try:
             blocks = _blocks(entries)
@@ -122,7 +122,7 @@ class Export:
             closed()
 
 
-def _blocks(entries: Iterator[Entry]) -> Iterator[bytes]:
+def _blocks(entries: Iterator[AuditRow]) -> Iterator[bytes]:
     lines: list[bytes] = []
     size = 0
     for entry in entries:

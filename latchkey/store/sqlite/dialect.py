@@ -40,7 +40,7 @@ def detail_expression(name: str) -> str:
 
 
 class SqliteDialect:
-    """See ``latchkey.store.connections.Dialect``."""
+    """See ``latchkey.store.connections.SqlDialect``."""
 
     def upsert(
         self, table: Table, keys: Sequence[str], merge: Merge, rows: Select[Any] | None = None

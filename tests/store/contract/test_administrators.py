@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from latchkey.credentials.administrators import Administrator
-from latchkey.credentials.audit import Action, Actor, Record
+from latchkey.credentials.audit import Action, Actor, AuditEvent
 from latchkey.store.protocols import Store
 from tests.support.audited import result_of
 from tests.support.store.new_credentials import NOW, NewStore
@@ -16,8 +16,8 @@ HOUR = timedelta(hours=1)
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-def noted(action: Action, name: str = "ann") -> Record:
-    return Record(NOW, action, Actor.command_line("tester"), name)
+def noted(action: Action, name: str = "ann") -> AuditEvent:
+    return AuditEvent(NOW, action, Actor.command_line("tester"), name)
 
 
 def add(store: Store, name: str = "ann") -> Administrator:

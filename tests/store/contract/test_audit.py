@@ -13,10 +13,10 @@ from latchkey.credentials.audit import (
     NO_ROWS,
     Action,
     Actor,
+    AuditEvent,
     AuditFilter,
-    Entry,
+    AuditRow,
     Head,
-    Record,
 )
 from latchkey.credentials.models import Change, Tally
 from latchkey.credentials.publishing import Publisher
@@ -37,7 +37,7 @@ from tests.support.store.new_credentials import NOW, NewStore, new_credential
 # ---- What is written
 
 
-def entries(store: Store) -> list[Entry]:
+def entries(store: Store) -> list[AuditRow]:
     return list(store.audit.entries())
 
 
@@ -117,7 +117,7 @@ def test_filters(store: Store, wanted: AuditFilter, numbers: list[int]) -> None:
         ],
         1,
     ):
-        record(store, Record(NOW + timedelta(hours=hour), action, actor, subject))
+        record(store, AuditEvent(NOW + timedelta(hours=hour), action, actor, subject))
     assert [row.number for row in store.audit.page(wanted, 10)] == numbers
     assert [row.number for row in store.audit.entries(wanted)] == numbers[::-1]
     assert [row.number for row in store.audit.page(wanted, 1)] == numbers[:1]
@@ -133,7 +133,7 @@ def test_filters(store: Store, wanted: AuditFilter, numbers: list[int]) -> None:
 
 def test_the_chain_is_of_what_is_stored(store: Store, seal: Seal) -> None:
     for number in range(3):
-        record(store, Record(NOW, Action.ADMIN_SIGN_IN, TESTER, f"admin {number}"))
+        record(store, AuditEvent(NOW, Action.ADMIN_SIGN_IN, TESTER, f"admin {number}"))
     rows = entries(store)
     former = NO_MAC
     for row in rows:
@@ -158,24 +158,24 @@ def test_a_log_without_rows(store: Store) -> None:
 
 
 def test_a_log_that_lacks_the_row_of_the_head_is_behind_it(store: Store, seal: Seal) -> None:
-    record(store, Record(NOW, Action.ADMIN_SIGN_IN, TESTER))
+    record(store, AuditEvent(NOW, Action.ADMIN_SIGN_IN, TESTER))
     seal.head.replace(Head(2, "ab" * 32))
     assert "lacks row 2" in (store.audit.behind_head() or "")
     assert [one.problem for one in store.audit.verify().findings] == ["cut off"]
     # What is written after that does not cover it.
-    record(store, Record(NOW, Action.ADMIN_SIGN_IN, TESTER))
+    record(store, AuditEvent(NOW, Action.ADMIN_SIGN_IN, TESTER))
     assert [one.problem for one in store.audit.verify().findings] == ["head"]
 
 
 def test_a_new_end_replaces_the_head_whatever_it_says(store: Store, seal: Seal) -> None:
-    record(store, Record(NOW, Action.ADMIN_SIGN_IN, TESTER))
+    record(store, AuditEvent(NOW, Action.ADMIN_SIGN_IN, TESTER))
     seal.head.replace(Head(9, "ab" * 32))
     seen: list[int] = []
 
-    def decide() -> Record:
+    def decide() -> AuditEvent:
         # It may read the log.
         seen.extend(row.number for row in store.audit.entries())
-        return Record(NOW, Action.AUDIT_ACCEPT, TESTER)
+        return AuditEvent(NOW, Action.AUDIT_ACCEPT, TESTER)
 
     outcome = store.audit.record_new_end(decide)
     assert outcome.publication.replaces_head
@@ -187,7 +187,7 @@ def test_a_new_end_replaces_the_head_whatever_it_says(store: Store, seal: Seal) 
 
 def test_the_head_follows_the_last_row_that_is_published(store: Store, seal: Seal) -> None:
     first, second = (
-        store.audit.record(Record(NOW, Action.ADMIN_SIGN_IN, TESTER)) for _ in range(2)
+        store.audit.record(AuditEvent(NOW, Action.ADMIN_SIGN_IN, TESTER)) for _ in range(2)
     )
     publisher = Publisher(store.audit)
     publisher.publish(second)
@@ -205,7 +205,7 @@ def test_a_store_without_the_key_reads_and_changes_nothing(
     acts: list[Callable[[], object]] = [
         lambda: add(unsealed, new_credential()),
         lambda: revoke(unsealed, added.api_key, None, NOW),
-        lambda: record(unsealed, Record(NOW, Action.ADMIN_SIGN_IN, TESTER)),
+        lambda: record(unsealed, AuditEvent(NOW, Action.ADMIN_SIGN_IN, TESTER)),
         unsealed.audit.verify,
     ]
     for act in acts:
@@ -222,10 +222,10 @@ def test_a_store_without_the_key_reads_and_changes_nothing(
 def test_a_log_of_many_rows_is_read_to_its_end(store: Store) -> None:
     count = 1_050
     for number in range(count):
-        result_of(store.audit.record(Record(NOW, Action.ADMIN_SIGN_IN, TESTER, str(number))))
+        result_of(store.audit.record(AuditEvent(NOW, Action.ADMIN_SIGN_IN, TESTER, str(number))))
     rows = store.audit.entries()
     first = next(rows)
-    result_of(store.audit.record(Record(NOW, Action.ADMIN_SIGN_OUT, TESTER, "meanwhile")))
+    result_of(store.audit.record(AuditEvent(NOW, Action.ADMIN_SIGN_OUT, TESTER, "meanwhile")))
     assert [first.number, *(row.number for row in rows)] == list(range(1, count + 2))
     newest = [row.number for row in store.audit.newest(AuditFilter(), None)]
     assert newest == list(range(count + 1, 0, -1))

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 
-from latchkey.credentials.audit import Action, Actor, Record
+from latchkey.credentials.audit import Action, Actor, AuditEvent
 from latchkey.credentials.callers import Author
 from latchkey.credentials.models import Change, Credential, Principal, Rotation, Tally
 from latchkey.credentials.publishing import Made, Outcome, Refusal, Refused
@@ -141,7 +141,7 @@ def test_rows_of_the_audit_log_are_numbered_by_turns(stores: list[Store], seal: 
         for _ in range(10):
             new = new_credential()
             add(store, new)
-            result_of(store.audit.record(Record(NOW, Action.ADMIN_SIGN_IN, TESTER)))
+            result_of(store.audit.record(AuditEvent(NOW, Action.ADMIN_SIGN_IN, TESTER)))
             with pytest.raises(DuplicateApiKey):
                 add(store, new)
 
@@ -154,7 +154,7 @@ def test_one_administrator_is_set_up(stores: list[Store], seal: Seal) -> None:
     names = {store: f"admin-{number}" for number, store in enumerate(stores)}
 
     def act(store: Store) -> object:
-        record = Record(NOW, Action.ADMIN_SET_UP, Actor.nobody(None), names[store])
+        record = AuditEvent(NOW, Action.ADMIN_SET_UP, Actor.nobody(None), names[store])
         return result_of(store.administrators.set_up(b"1" * 32, names[store], "hash", NOW, record))
 
     made = [one for one in at_once(stores, act) if one is not None]

@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from latchkey.credentials.audit import Action, Actor, AuditKey, Head, Record
+from latchkey.credentials.audit import Action, Actor, AuditEvent, AuditKey, Head
 from latchkey.credentials.audit_check import Verification, verify
 from latchkey.store.audit_head import HeadUnusable
 from tests.support.audited import AUDIT_KEY, new_seal, open_store, record
@@ -27,7 +27,7 @@ class AuditBox:
 
     def record(self, subject: str) -> None:
         actor = Actor.administrator("ann", "192.0.2.1")
-        record(self.store, Record(NOW, Action.ADMIN_SIGN_IN, actor, subject))
+        record(self.store, AuditEvent(NOW, Action.ADMIN_SIGN_IN, actor, subject))
 
     def edit(self, *statements: str) -> None:
         with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:

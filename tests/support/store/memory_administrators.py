@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import islice
 
 from latchkey.credentials.administrators import Administrator, ConsoleSession
-from latchkey.credentials.audit import Record
+from latchkey.credentials.audit import AuditEvent
 from latchkey.credentials.publishing import Made, Outcome, Publication
 from tests.support.store.memory_audit import MemoryAuditLog
 from tests.support.store.memory_state import MemoryDatabase, State, StoredSession, kept
@@ -35,34 +35,34 @@ class MemoryAdministratorStore:
         return bool(self._database.committed.administrators)
 
     def add(
-        self, name: str, password_hash: str, now: datetime, record: Record
+        self, name: str, password_hash: str, now: datetime, record: AuditEvent
     ) -> Outcome[Administrator | None]:
         return self._database.publishable(
             lambda state: self._add(state, name, password_hash, now, record)
         )
 
-    def remove(self, name: str, record: Record) -> Outcome[bool]:
+    def remove(self, name: str, record: AuditEvent) -> Outcome[bool]:
         def transaction(state: State, found: Administrator) -> None:
             del state.administrators[found.id]
             _end_all(state, found.id)
 
         return self._to_one(lambda state: _named(state, name), transaction, record)
 
-    def disable(self, name: str, now: datetime, record: Record) -> Outcome[bool]:
+    def disable(self, name: str, now: datetime, record: AuditEvent) -> Outcome[bool]:
         def transaction(state: State, found: Administrator) -> None:
             state.administrators[found.id] = replace(found, disabled_at=kept(now))
             _end_all(state, found.id)
 
         return self._to_one(lambda state: _named(state, name), transaction, record)
 
-    def enable(self, name: str, record: Record) -> Outcome[bool]:
+    def enable(self, name: str, record: AuditEvent) -> Outcome[bool]:
         def transaction(state: State, found: Administrator) -> None:
             state.administrators[found.id] = replace(found, disabled_at=None)
 
         return self._to_one(lambda state: _named(state, name), transaction, record)
 
     def set_password(
-        self, administrator_id: int, password_hash: str, record: Record
+        self, administrator_id: int, password_hash: str, record: AuditEvent
     ) -> Outcome[bool]:
         def transaction(state: State, found: Administrator) -> None:
             state.administrators[found.id] = replace(found, password_hash=password_hash)
@@ -88,7 +88,7 @@ class MemoryAdministratorStore:
         *,
         oldest: datetime,
         unseen: datetime,
-        record: Record | None,
+        record: AuditEvent | None,
     ) -> Outcome[bool]:
         def transaction(state: State) -> Made[bool]:
             current = state.administrators.get(found.id)
@@ -129,7 +129,7 @@ class MemoryAdministratorStore:
     def tell(self, token_hash: bytes, messages: Sequence[tuple[str, str]]) -> None:
         self._update_session(token_hash, lambda one: replace(one, messages=tuple(messages)))
 
-    def end_session(self, token_hash: bytes, record: Record) -> Outcome[None]:
+    def end_session(self, token_hash: bytes, record: AuditEvent) -> Outcome[None]:
         def transaction(state: State) -> Made[None]:
             if state.sessions.pop(token_hash, None) is None:
                 return Made(None)
@@ -137,12 +137,12 @@ class MemoryAdministratorStore:
 
         return self._database.publishable(transaction)
 
-    def end_sessions(self, administrator_id: int, record: Record) -> Outcome[int]:
+    def end_sessions(self, administrator_id: int, record: AuditEvent) -> Outcome[int]:
         return self._database.publishable(
             lambda state: Made(_end_all(state, administrator_id), self._recorded(state, record))
         )
 
-    def record(self, record: Record) -> Outcome[None]:
+    def record(self, record: AuditEvent) -> Outcome[None]:
         return self._audit.record(record)
 
     def offer_set_up(self, token_hash: bytes, expires_at: datetime) -> bool:
@@ -156,7 +156,7 @@ class MemoryAdministratorStore:
         return _is_offered(self._database.committed, token_hash, now)
 
     def set_up(
-        self, token_hash: bytes, name: str, password_hash: str, now: datetime, record: Record
+        self, token_hash: bytes, name: str, password_hash: str, now: datetime, record: AuditEvent
     ) -> Outcome[Administrator | None]:
         def transaction(state: State) -> Made[Administrator | None]:
             if not _is_offered(state, token_hash, now):
@@ -167,7 +167,7 @@ class MemoryAdministratorStore:
         return self._database.publishable(transaction)
 
     def _add(
-        self, state: State, name: str, password_hash: str, now: datetime, record: Record
+        self, state: State, name: str, password_hash: str, now: datetime, record: AuditEvent
     ) -> Made[Administrator | None]:
         if _named(state, name) is not None:
             return Made(None)
@@ -180,7 +180,7 @@ class MemoryAdministratorStore:
         self,
         find: Callable[[State], Administrator | None],
         change: Callable[[State, Administrator], None],
-        record: Record,
+        record: AuditEvent,
     ) -> Outcome[bool]:
         """Change one administrator; False where there is none."""
 
@@ -202,7 +202,7 @@ class MemoryAdministratorStore:
 
         self._database.change(transaction)
 
-    def _recorded(self, state: State, record: Record | None) -> Publication:
+    def _recorded(self, state: State, record: AuditEvent | None) -> Publication:
         return (
             Publication() if record is None else Publication(head=self._audit.append(state, record))
         )

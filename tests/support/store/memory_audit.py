@@ -11,10 +11,10 @@ from latchkey.credentials.audit import (
     ALL_ROWS,
     NO_ROWS,
     Action,
+    AuditEvent,
     AuditFilter,
-    Entry,
+    AuditRow,
     Head,
-    Record,
 )
 from latchkey.credentials.audit_check import Verification
 from latchkey.credentials.publishing import Made, Outcome, Publication
@@ -33,12 +33,12 @@ class MemoryAuditLog:
         self._seal = seal
         self._kept = KeptHead(seal, ChangePlaces(None), self._has)
 
-    def append(self, state: State, record: Record) -> Head:
+    def append(self, state: State, record: AuditEvent) -> Head:
         """Add a row in a transaction."""
         if self._seal is None:
             raise StoreError("a change needs the key of the audit log")
         last = _last(state)
-        entry = Entry(
+        entry = AuditRow(
             number=last.number + 1,
             at=milliseconds(record.at),
             action=record.action.value,
@@ -53,12 +53,12 @@ class MemoryAuditLog:
         state.audit.append(entry)
         return Head(entry.number, entry.mac)
 
-    def record(self, record: Record) -> Outcome[None]:
+    def record(self, record: AuditEvent) -> Outcome[None]:
         return self._database.publishable(
             lambda state: Made(None, Publication(head=self.append(state, record)))
         )
 
-    def record_new_end(self, decide: Callable[[], Record]) -> Outcome[Head]:
+    def record_new_end(self, decide: Callable[[], AuditEvent]) -> Outcome[Head]:
         def transaction(state: State) -> Made[Head]:
             head = self.append(state, decide())
             return Made(head, Publication(head=head, replaces_head=True))
@@ -83,16 +83,16 @@ class MemoryAuditLog:
     def last(self) -> Head:
         return _last(self._database.committed)
 
-    def page(self, wanted: AuditFilter, limit: int, before: int | None = None) -> list[Entry]:
+    def page(self, wanted: AuditFilter, limit: int, before: int | None = None) -> list[AuditRow]:
         rows = (row for row in self.newest(wanted, None) if before is None or row.number < before)
         return list(islice(rows, limit))
 
-    def newest(self, wanted: AuditFilter, limit: int | None) -> Iterator[Entry]:
+    def newest(self, wanted: AuditFilter, limit: int | None) -> Iterator[AuditRow]:
         state = self._database.committed
         found = (row.readable for row in reversed(state.audit) if _is_wanted(state, row, wanted))
         return islice(found, limit)
 
-    def entries(self, wanted: AuditFilter = ALL_ROWS) -> Iterator[Entry]:
+    def entries(self, wanted: AuditFilter = ALL_ROWS) -> Iterator[AuditRow]:
         number = 0
         while number < len(self._database.committed.audit):
             state = self._database.committed
@@ -112,7 +112,7 @@ def _last(state: State) -> Head:
     return Head(state.audit[-1].number, state.audit[-1].mac) if state.audit else NO_ROWS
 
 
-def _is_wanted(state: State, row: Entry, wanted: AuditFilter) -> bool:
+def _is_wanted(state: State, row: AuditRow, wanted: AuditFilter) -> bool:
     return (
         (wanted.subject in (None, row.subject) or _made(state, row, str(wanted.subject)))
         and wanted.actor in (None, row.actor, row.actor_kind)
@@ -121,7 +121,7 @@ def _is_wanted(state: State, row: Entry, wanted: AuditFilter) -> bool:
     )
 
 
-def _made(state: State, row: Entry, api_key: str) -> bool:
+def _made(state: State, row: AuditRow, api_key: str) -> bool:
     """Whether a row about another key, or about many, made this one."""
     detail = json.loads(row.detail)
     if row.action == Action.KEY_ROTATE.value:

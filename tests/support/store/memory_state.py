@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from latchkey.credentials.administrators import Administrator
-from latchkey.credentials.audit import Entry
+from latchkey.credentials.audit import AuditRow
 from latchkey.credentials.models import Credential, Invalidation, Tally
 from latchkey.credentials.publishing import Made, Outcome, Publication, Refusal, Refused
 from latchkey.errors import StoreError
@@ -43,7 +43,7 @@ class State:
     by_key: dict[str, int] = field(default_factory=dict)
     by_token: dict[bytes, int] = field(default_factory=dict)
     invalidations: list[Invalidation] = field(default_factory=list)
-    audit: list[Entry] = field(default_factory=list)
+    audit: list[AuditRow] = field(default_factory=list)
     # By credential and hour, in milliseconds since 1970; by credential and reason; by credential
     # and address; by segment and credential.
     uses: dict[tuple[int, int], int] = field(default_factory=dict)

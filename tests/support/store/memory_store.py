@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 
-from latchkey.credentials.audit import Action, Actor, Record
+from latchkey.credentials.audit import Action, Actor, AuditEvent
 from latchkey.credentials.callers import Author
 from latchkey.credentials.listing import (
     CONCERNS,
@@ -97,7 +97,9 @@ class MemoryStore:
         def transaction(state: State) -> Made[Credential]:
             new = decide(_caller_now(state, author))
             added = _add_unless_there(state, new)
-            record = Record(new.created_at, action, author.actor, added.api_key, terms_of(added))
+            record = AuditEvent(
+                new.created_at, action, author.actor, added.api_key, terms_of(added)
+            )
             return self._made(state, added, [added.lookup], new.created_at, record)
 
         return self._database.publishable(transaction, self._patience)
@@ -109,7 +111,7 @@ class MemoryStore:
             _caller_now(state, author)
             found = _changeable(state, api_key, mode)
             revoked = _put(state, replace(found, revoked_at=kept(now)))
-            record = Record(now, Action.KEY_REVOKE, author.actor, api_key)
+            record = AuditEvent(now, Action.KEY_REVOKE, author.actor, api_key)
             return self._made(state, revoked, [found.lookup], now, record)
 
         return self._database.publishable(transaction, self._patience)
@@ -136,7 +138,7 @@ class MemoryStore:
             )
             _put(state, changed)
             detail = difference(found, changed)
-            record = Record(now, Action.KEY_CHANGE, author.actor, api_key, detail)
+            record = AuditEvent(now, Action.KEY_CHANGE, author.actor, api_key, detail)
             return self._made(state, changed, [found.lookup], now, record)
 
         return self._database.publishable(transaction, self._patience)
@@ -164,7 +166,7 @@ class MemoryStore:
             )
             _put(state, ended)
             detail = {**difference(found, ended), "successor": successor.api_key}
-            record = Record(now, Action.KEY_ROTATE, author.actor, api_key, detail)
+            record = AuditEvent(now, Action.KEY_ROTATE, author.actor, api_key, detail)
             return self._made(state, successor, [successor.lookup, found.lookup], now, record)
 
         return self._database.publishable(transaction, self._patience)
@@ -175,7 +177,7 @@ class MemoryStore:
         result: Credential,
         lookups: Sequence[str],
         now: datetime,
-        record: Record,
+        record: AuditEvent,
     ) -> Made[Credential]:
         rows = [state.log(lookup, now) for lookup in lookups]
         return Made(result, Publication(lookups, rows, self.audit.append(state, record)))
@@ -222,7 +224,9 @@ class MemoryImportedCredentials:
             progress(len(stored))
             rows = [state.log(one.lookup, one.created_at) for one in stored]
             ids = {"count": len(stored), "first_id": stored[0].id, "last_id": stored[-1].id}
-            record = Record(added[0].created_at, Action.KEY_IMPORT, actor, None, {**detail, **ids})
+            record = AuditEvent(
+                added[0].created_at, Action.KEY_IMPORT, actor, None, {**detail, **ids}
+            )
             lookups += [one.lookup for one in stored]
             return Made(added, Publication(lookups, rows, self._audit.append(state, record)))
 
