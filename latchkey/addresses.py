@@ -55,11 +55,10 @@ class ClientAddresses:
 
         A peer without an address counts by the text that the server has for it.
         """
-        address = self.find(environ)
-        if address is None:
-            peer: str = environ.get("REMOTE_ADDR", "")
-            return peer
-        return counted_as(address)
+        forwarded = self.forwarded(environ)
+        if forwarded is not None:
+            return counted_as(forwarded)
+        return _peer_counted_as(environ.get("REMOTE_ADDR", ""))
 
 
 def parse_address(text: str) -> Address | None:
@@ -78,6 +77,13 @@ def counted_as(address: Address) -> str:
         return str(address)
     prefix = int(address) >> _IPV6_HOST_BITS << _IPV6_HOST_BITS
     return f"{IPv6Address(prefix)}/64"
+
+
+@lru_cache(maxsize=4_096)
+def _peer_counted_as(peer: str) -> str:
+    # By the text: the hash of an address is computed in Python, and refusals come in floods.
+    address = parse_address(peer)
+    return peer if address is None else counted_as(address)
 
 
 @lru_cache(maxsize=4_096)
