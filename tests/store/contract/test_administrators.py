@@ -237,6 +237,9 @@ def test_the_link_makes_the_first_administrator_once(store: Store) -> None:
     assert store.administrators.find("ann") == made
     assert result_of(store.administrators.set_up(b"2" * 32, "bob", "hash", NOW, record)) is None
     assert told(store) == [("admin.set_up", "ann")]
+    # Also where that one is removed: the link is used up.
+    assert result_of(store.administrators.remove("ann", noted(Action.ADMIN_REMOVE)))
+    assert not store.administrators.set_up_is_offered(b"2" * 32, NOW)
 
 
 def test_there_is_no_link_where_there_is_an_administrator(
