@@ -6,7 +6,8 @@ from pathlib import Path
 
 from latchkey.binding import UnixAddress, parse_addresses
 from latchkey.config import Settings
-from latchkey.files.shared_places import directory_weakness, file_weakness, real_path
+from latchkey.files.shared_places import real_path
+from latchkey.files.weaknesses import directory_weakness, file_weakness
 from latchkey.store.databases import database_at
 
 

@@ -17,13 +17,12 @@ from latchkey.files.shared_places import (
     UnsafeFile,
     clear_socket,
     create_private,
-    directory_weakness,
-    file_weakness,
     open_lock,
     open_output,
     open_regular,
     replace_durably,
 )
+from latchkey.files.weaknesses import directory_weakness, file_weakness
 from latchkey.store.sqlite.migrate import database_lock, migrate
 from tests.support.audited import new_seal
 from tests.support.command_line import fails, one_line

@@ -22,8 +22,6 @@ from pathlib import Path
 
 PRIVATE = 0o600
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
-_OTHERS = 0o077
-_WRITABLE = 0o022
 _IS_LINK = "is a symbolic link, which is not followed: remove it"
 _PAUSE = 0.1
 
@@ -264,61 +262,17 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def quoted(path: Path) -> str:
+    """A path as a shell takes it."""
+    return shlex.quote(os.fspath(path))
+
+
 def user_name(number: int) -> str:
     """A user's name, or the number where it has none."""
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:
         return str(number)
-
-
-def file_weakness(path: Path) -> str | None:
-    """What lets others use a file that only this user should, with the command that mends it.
-
-    None where nothing does, or there is no such file.
-    """
-    found = _seen(path)
-    if found is None or not stat.S_ISREG(found.st_mode):
-        return None
-    user = os.geteuid()
-    if found.st_uid != user:
-        return (
-            f"{path} belongs to user {user_name(found.st_uid)}, not to {user_name(user)}: "
-            f"chown {user_name(user)} {_quoted(path)}"
-        )
-    mode = stat.S_IMODE(found.st_mode)
-    if mode & _OTHERS:
-        verb = "change" if mode & _WRITABLE else "open"
-        return f"{path} has mode {mode:04o}, so others can {verb} it: chmod 600 {_quoted(path)}"
-    return None
-
-
-def directory_weakness(path: Path, *, may_be_sticky: bool = True) -> str | None:
-    """What lets others replace the files in a directory, with the command that mends it.
-
-    A directory that is sticky keeps each user to their own files. Where names are not random,
-    another user could still be the first to have one.
-    """
-    found = _seen(path)
-    if found is None or not stat.S_ISDIR(found.st_mode):
-        return None
-    user = os.geteuid()
-    if found.st_uid not in (0, user):
-        return (
-            f"{path} belongs to user {user_name(found.st_uid)}, who can replace the files in it: "
-            f"chown {user_name(user)} {_quoted(path)}"
-        )
-    mode = stat.S_IMODE(found.st_mode)
-    by_group = mode & 0o020 and found.st_gid not in (0, os.getegid())
-    if not mode & 0o002 and not by_group:
-        return None
-    if mode & stat.S_ISVTX:
-        if may_be_sticky:
-            return None
-        danger = "put files into it that the service would use"
-    else:
-        danger = "replace the files in it"
-    return f"{path} has mode {mode:04o}, so others can {danger}: chmod go-w {_quoted(path)}"
 
 
 def _open(path: Path, flags: int) -> int:
@@ -361,7 +315,7 @@ def _require_trusted(found: os.stat_result, path: Path) -> None:
         raise UnsafeFile(
             path,
             f"belongs to user {user_name(found.st_uid)}, who may have put it there; if it is the "
-            f"instance's own: chown {user_name(os.geteuid())} {_quoted(path)}",
+            f"instance's own: chown {user_name(os.geteuid())} {quoted(path)}",
         )
 
 
@@ -391,15 +345,3 @@ def _status(path: Path) -> os.stat_result | None:
         return path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return None
-
-
-def _seen(path: Path) -> os.stat_result | None:
-    """What a path leads to; None also where it cannot be followed: to open it will say so."""
-    try:
-        return path.stat()
-    except OSError:
-        return None
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(os.fspath(path))
