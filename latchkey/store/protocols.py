@@ -176,10 +176,7 @@ class InvalidationLog(Protocol):
     """
 
     def after(self, number: int) -> list[Invalidation]:
-        """Rows with numbers above ``number``, the oldest first.
-
-        At most 10,000; where there are as many, ask again.
-        """
+        """At most 10,000 rows with numbers above ``number``, the oldest first."""
 
     def prune(self, before: datetime, below: int) -> int:
         """Delete rows older than ``before`` with numbers below ``below``; how many there were.
@@ -396,10 +393,7 @@ class Store(CredentialStore, Protocol):
         """Read something, really; raises StoreError where that fails."""
 
     def look_after(self) -> None:
-        """Notice faults of the database, and keep a head that had to wait; called all the time.
-
-        Raises StoreError where the database is not as it should be.
-        """
+        """Keep a head that had to wait; StoreError where the database is not as it should be."""
 
     def close(self) -> None:
         """Close the connections, all idle by now; further calls open new ones."""
