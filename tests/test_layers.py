@@ -309,6 +309,27 @@ def test_only_the_store_knows_which_database_it_is(module: str) -> None:
             assert allowed, f"{where} imports {name}"
 
 
+@pytest.mark.parametrize("module", [one for one in MODULES if _within(one, "latchkey.store")])
+def test_rows_are_read_by_the_names_of_their_columns(module: str) -> None:
+    """A column that is added anywhere in a table must not become another one's value."""
+    rows = {"row", "rows", "found", "there", "last"}
+    for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
+        where = f"{module}:{getattr(node, 'lineno', 0)}"
+        match node:
+            case ast.Subscript(ast.Name("row"), ast.Constant(int())):
+                raise AssertionError(f"{where} reads a column by its place")
+            case ast.Subscript(ast.Subscript(ast.Name(name), _), ast.Constant(int())):
+                assert name not in rows, f"{where} reads a column by its place"
+            case ast.Starred(ast.Name("row")):
+                raise AssertionError(f"{where} hands a row on by its places")
+            case ast.For(ast.Tuple(), ast.Call(ast.Attribute(_, "execute"))) | ast.comprehension(
+                ast.Tuple(), ast.Call(ast.Attribute(_, "execute"))
+            ):
+                raise AssertionError(f"{where} takes rows apart by their places")
+            case _:
+                pass
+
+
 def test_every_exception_for_sqlite_is_still_needed() -> None:
     for module in WORKS_ON_SQLITE_FILES:
         named = [imported.module for imported in _imports(module)]

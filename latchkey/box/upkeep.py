@@ -16,7 +16,7 @@ TICK = 0.5
 """Seconds between two looks at what else is due."""
 
 _REPLAYING = "invalidations cannot be replayed"
-_WATCHING = "the files of the database are not as they should be"
+_WATCHING = "the database is not as it should be"
 _LEARNING = "the imported tokens cannot be read"
 _REPORTING = "the caches cannot be measured"
 _FLUSHING = "the use counts cannot be written down"
@@ -38,7 +38,7 @@ class Upkeep:
         """``report`` shows the metrics of the worker's own caches to the others.
 
         ``learn_imported`` reads which tokens were imported, where that is not known.
-        ``look_after`` watches the files of the store, and finishes what changes had to leave.
+        ``look_after`` watches the database, and finishes what changes had to leave.
         """
         self._replay = replay
         self._flush = flush

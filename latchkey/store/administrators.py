@@ -68,11 +68,6 @@ class SqlAdministratorStore:
             row = connection.execute(query).one_or_none()
             return None if row is None else _administrator(row)
 
-    def any(self) -> bool:
-        """Whether there is an administrator, disabled or not."""
-        with self._connections.reading() as connection:
-            return _any(connection)
-
     def add(
         self, name: str, password_hash: str, now: datetime, record: AuditEvent
     ) -> Outcome[Administrator | None]:

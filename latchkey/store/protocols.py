@@ -78,10 +78,7 @@ class CredentialStore(Protocol):
         """How many credentials of ``mode`` there are, revoked ones included."""
 
     def add(
-        self,
-        decide: Callable[[Principal | None], NewCredential],
-        action: Action,
-        author: Author,
+        self, decide: Callable[[Principal | None], NewCredential], action: Action, author: Author
     ) -> Outcome[Credential]:
         """Store a new credential; Refused with DuplicateApiKey where the key exists."""
 
@@ -247,9 +244,6 @@ class AuditLog(Protocol):
     def replace(self, head: Head) -> None:
         """Keep a head whatever is kept; raises HeadUnusable where that fails."""
 
-    def catch_up(self) -> None:
-        """Keep the head that ``keep`` had to leave, if there is one."""
-
     def behind_head(self) -> str | None:
         """What is wrong where the log lacks the row that the head names; None where it has it."""
 
@@ -287,9 +281,6 @@ class AdministratorStore(Protocol):
 
     def find(self, name: str) -> Administrator | None:
         """The administrator of this name, disabled or not."""
-
-    def any(self) -> bool:
-        """Whether there is an administrator, disabled or not."""
 
     def add(
         self, name: str, password_hash: str, now: datetime, record: AuditEvent

@@ -31,9 +31,6 @@ class MemoryAdministratorStore:
     def find(self, name: str) -> Administrator | None:
         return _named(self._database.committed, name)
 
-    def any(self) -> bool:
-        return bool(self._database.committed.administrators)
-
     def add(
         self, name: str, password_hash: str, now: datetime, record: AuditEvent
     ) -> Outcome[Administrator | None]:

@@ -1,0 +1,58 @@
+"""What is asked of a store besides its aggregates: to answer, to be looked after, to be closed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+import pytest
+
+from latchkey.credentials.audit import Action
+from latchkey.credentials.callers import Author
+from latchkey.credentials.publishing import Publisher
+from latchkey.store.audit_head import Seal
+from latchkey.store.protocols import Store
+from tests.support.audited import TESTER, add
+from tests.support.store.new_credentials import NewStore, new_credential
+
+
+def test_a_store_that_works(store: Store) -> None:
+    store.check()
+    store.look_after()
+    add(store, new_credential())
+    store.check()
+    store.look_after()
+
+
+def test_a_closed_store_is_used_again(store: Store, new_store: NewStore) -> None:
+    added = add(store, new_credential())
+    store.close()
+    assert store.find(added.api_key) == added
+    assert store.verifier(added.api_key) is not None
+    store.close()
+    store.close()
+    other = add(store, new_credential())
+    assert new_store().find(other.api_key) == other
+
+
+def test_a_head_that_had_to_wait_is_kept_later(
+    store: Store, seal: Seal, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another process has the lock of the head: the change is made and published all the same."""
+    invalidated: list[str] = []
+    publisher = Publisher(store.audit, invalidated.append)
+    lock = seal.head.path.with_name(f"{seal.head.path.name}.lock")
+    new = new_credential()
+    descriptor = os.open(lock, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        added = publisher.publish(store.add(lambda caller: new, Action.KEY_ISSUE, Author(TESTER)))
+        assert invalidated == [added.lookup]
+        assert seal.head.read().number == 0
+        store.look_after()
+        assert seal.head.read().number == 0
+    finally:
+        os.close(descriptor)
+    store.look_after()
+    assert seal.head.read() == store.audit.last()
+    assert len(caplog.records) == 1
