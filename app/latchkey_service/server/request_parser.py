@@ -28,6 +28,8 @@ _LARGEST_DISCARDED = 64 * 1024
 _LONGEST_METHOD = 20
 # For what is on its way already; a request that a thread gets has arrived, or is refused.
 _PAUSE_MS = 50
+# gunicorn copies all that it has got and not used for each chunk of a body.
+_PART = 4096
 
 
 class _Received(SocketUnreader):
@@ -41,6 +43,19 @@ class _Received(SocketUnreader):
         self.broke_off = False
         self._waits = waits
         self._may_wait = False
+        self._arrived = b""
+        self._used = 0
+
+    def give(self, arrived: bytes) -> None:
+        """Have the bytes of a request that were received already be read first."""
+        self._arrived = arrived
+        self._used = 0
+
+    def take_buffered(self) -> bytes:
+        """Take what was not read; it is of the next request."""
+        left = self._arrived[self._used :]
+        self.give(b"")
+        return bytes(super().take_buffered()) + left
 
     def begin_to_wait(self) -> None:
         """Have the rest of the request waited for, until its deadline.
@@ -59,6 +74,11 @@ class _Received(SocketUnreader):
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         """Called by gunicorn where it has used up what it was given."""
+        if self._used < len(self._arrived):
+            end = self._used + max(size_hint or 0, _PART)
+            part = self._arrived[self._used : end]
+            self._used += len(part)
+            return part
         data: bytes = b""
         if self._may_wait or self._has_come():
             data = super().chunk(size_hint)  # type: ignore[call-arg]

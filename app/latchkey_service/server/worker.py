@@ -330,7 +330,7 @@ class EnvelopeWorker(ThreadWorker):
             )
         try:
             connection.init()
-            connection.parser.unreader.unread(connection.take_arrival())
+            connection.parser.unreader.give(connection.take_arrival())
             return bool(super().handle(connection))
         finally:
             connection.parser.unreader.end_to_wait()
