@@ -160,20 +160,21 @@ cdef class Cache(ShardedStore):
 
     cdef object pop_held(self, object key):
         """Remove a key as a subclass's overrides do; the value, or NOTHING."""
-        cdef Shard shard = <Shard>shard_at(self, mix_of(fastcache_hash(<PyObject *>key)))
+        cdef tuple shards = <tuple>shards_of(self)
+        cdef Removals before = removals_of(shards)
+        cdef Removals looked
         cdef bint there = holds(self, key)
-        cdef Removals before = removals_of(shard)
         value = look(self, key)
         if value is NOTHING:
             return NOTHING
+        looked = removals_of(shards)
         if there and not holds(self, key):
             # Whoever removed it has the value: `__getitem__`, or another thread.
-            return NOTHING if overtaken(shard, before) else value
-        before = removals_of(shard)
+            return NOTHING if overtaken(shards, before) else value
         try:
             del self[key]
         except KeyError:
-            if not overtaken(shard, before):
+            if not overtaken(shards, looked):
                 raise
             return NOTHING
         return value

@@ -6,7 +6,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from fastcache._entry cimport TableEntry
 from fastcache._garbage cimport Garbage
 from fastcache._settings cimport CacheSettings, fastcache_monotonic
-from fastcache._sizes cimport Size
+from fastcache._sizes cimport Size, size_exceeds
 from fastcache._slots cimport Slot, slots_first
 from fastcache._table cimport Table, touch
 
@@ -71,7 +71,6 @@ cdef class Shard:
         self, object key, uint64_t mix, double now, bint counted, Garbage *garbage
     ) except *
     cdef bint lacks_room(self, object key, uint64_t mix, Size *size) except -1
-    cdef bint fits(self, Size *size) noexcept
     cdef int use(self, object key, uint64_t mix) except -1
     cdef int pop_used(self, Garbage *garbage) except -1
     cdef void count_eviction(self) noexcept
@@ -92,6 +91,11 @@ cdef class Shard:
 
 
 # What is asked for most is compiled into those who ask.
+
+cdef inline bint fits(Shard shard, Size *size) noexcept:
+    """Whether the shard could hold an item of this size at all."""
+    return not size_exceeds(size[0], shard.capacity) if shard.table.sized else shard.most >= 1
+
 
 cdef inline bint live(double deadline, double bound, bint native) noexcept:
     """Whether a deadline is still to come, at a time that `bound` is not before."""

@@ -19,7 +19,7 @@ import sys
 
 from fastcache._garbage cimport Garbage, garbage_add, garbage_make_room
 from fastcache._settings cimport CacheSettings
-from fastcache._sizes cimport Size, read_capacity, size_exceeds
+from fastcache._sizes cimport Size, read_capacity
 from fastcache._slots cimport Slot, slots_first, slots_home
 from fastcache._table cimport (
     Table,
@@ -335,10 +335,6 @@ cdef class Shard:
         lacks = exceeds(&self.table, index, size, self.most, &self.capacity)
         unlock(&self.mutex)
         return lacks
-
-    cdef bint fits(self, Size *size) noexcept:
-        """Whether the shard could hold an item of this size at all."""
-        return not size_exceeds(size[0], self.capacity) if self.table.sized else self.most >= 1
 
     cdef int pop_used(self, Garbage *garbage) except -1:
         """Remove the least recently used entry, if there is any."""

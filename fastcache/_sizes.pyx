@@ -21,6 +21,7 @@ cdef extern from "Python.h":
 
 cdef object _ONE = 1 << 128
 cdef object _BEYOND = 1 << 127
+cdef object _LIMIT = 2.0 ** 127
 cdef object _LEAST = 2.0 ** -128
 
 
@@ -62,8 +63,9 @@ cdef int read_capacity(object maxsize, Size *capacity) except -1:
 
 cdef tuple in_units(object number):
     """How many whole units a finite number has, 2**127 at most; and whether there is a rest."""
-    # First: a Decimal's exponent can make its ratio as long as it likes.
-    if number >= _BEYOND:
+    # First: a Decimal's exponent can make its ratio as long as it likes. With a float, since
+    # numpy's numbers do not all compare with long ints.
+    if number >= _LIMIT:
         return (_BEYOND * _ONE, False)
     if number < _LEAST:
         return (0, number != 0)

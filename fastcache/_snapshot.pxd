@@ -14,7 +14,7 @@ cdef struct Mark:       # remembers an entry without holding it
 
 
 cdef struct Removals:   # so far
-    uint32_t all        # from a shard, by any thread
+    uint32_t all        # from some shards, by any thread
     uint64_t own        # by this thread, from any table that is watched
 
 
@@ -26,6 +26,6 @@ cdef bint read_shard(Shard shard, list entries, list use) except -1
 cdef bint peek_used(Shard shard, Garbage *garbage) noexcept
 cdef uint32_t sum_of(Shard shard, Size *total) noexcept
 cdef double load_of(Shard shard, double *capacity) noexcept
-cdef Removals removals_of(Shard shard) noexcept
-cdef bint overtaken(Shard shard, Removals before) noexcept
+cdef Removals removals_of(tuple shards) noexcept
+cdef bint overtaken(tuple shards, Removals before) noexcept
 cdef void add_counts(Shard shard, Counts *counts) noexcept

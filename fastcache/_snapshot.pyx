@@ -174,20 +174,21 @@ cdef double load_of(Shard shard, double *capacity) noexcept:
     return total
 
 
-cdef Removals removals_of(Shard shard) noexcept:
-    cdef Removals found
-    lock(&shard.mutex)
-    found = Removals(all=removals_in(&shard.table), own=removals_here())
-    unlock(&shard.mutex)
+cdef Removals removals_of(tuple shards) noexcept:
+    cdef Removals found = Removals(all=0, own=removals_here())
+    for shard in shards:
+        lock(&(<Shard>shard).mutex)
+        found.all += removals_in(&(<Shard>shard).table)
+        unlock(&(<Shard>shard).mutex)
     return found
 
 
-cdef bint overtaken(Shard shard, Removals before) noexcept:
+cdef bint overtaken(tuple shards, Removals before) noexcept:
     """Whether other threads have removed items since, and this one none.
 
-    A KeyError of a method that was called meanwhile then tells of an item that was there.
+    A KeyError of what was called meanwhile then tells of an item that was there before.
     """
-    cdef Removals now = removals_of(shard)
+    cdef Removals now = removals_of(shards)
     return now.own == before.own and now.all != before.all
 
 

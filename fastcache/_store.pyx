@@ -25,7 +25,7 @@ from fastcache._hooks cimport (
 from fastcache._settings cimport (
     CLOCK_CALL, CLOCK_NATIVE, CLOCK_NONE, CacheSettings, capacity_of, deadline_of
 )
-from fastcache._shard cimport Item, Shard
+from fastcache._shard cimport Item, Shard, fits
 from fastcache._sizes cimport Size, read_size, size_of
 from fastcache._slots cimport mix_of
 from fastcache._snapshot cimport (
@@ -116,7 +116,7 @@ cdef class ShardedStore:
         The cache may have been initialised again since the size was taken.
         """
         cdef Shard shard = <Shard>shard_at(self, mix)
-        if shard.fits(&item.size):
+        if fits(shard, &item.size):
             return shard
         if not self.hooks & HOOK_EXPIRE:
             # As every store does, also one that is refused.
@@ -211,9 +211,9 @@ cdef class ShardedStore:
         mix = mix_of(fastcache_hash(<PyObject *>key))
         shard = self.shard_for(mix, &item)
         while now < item.deadline and self.hooks & (HOOK_DELETE | HOOK_POPITEM):
+            before = removals_of(<tuple>shards_of(self))
             if not shard.lacks_room(key, mix, &item.size):
                 break
-            before = removals_of(shard)
             try:
                 if self.hooks & HOOK_POPITEM:
                     self.popitem()
@@ -221,7 +221,7 @@ cdef class ShardedStore:
                     continue
                 shard.count_eviction()
             except KeyError:
-                if not overtaken(shard, before):
+                if not overtaken(<tuple>shards_of(self), before):
                     raise
         garbage_start(&garbage)
         try:
@@ -285,7 +285,7 @@ cdef class ShardedStore:
         cdef Shard shard = self.fullest()
         if shard is None:
             raise KeyError(f"{type(self).__name__} is empty") from None
-        before = removals_of(shard)
+        before = removals_of(<tuple>shards_of(self))
         garbage_start(&popped)
         try:
             if self.hooks & HOOK_DELETE:
@@ -301,7 +301,7 @@ cdef class ShardedStore:
             try:
                 del self[item[0]]
             except KeyError:
-                if not overtaken(shard, before):
+                if not overtaken(<tuple>shards_of(self), before):
                     raise
                 return None
         return item

@@ -8,6 +8,7 @@ from fastcache._cursor cimport PART_ITEM, PART_KEY, PART_VALUE, Cursor, cursor
 from fastcache._hooks cimport HOOK_ITER, HOOK_LOOKUP, HOOK_MISSING
 from fastcache._settings cimport CacheSettings
 from fastcache._shard cimport fastcache_give
+from fastcache._snapshot cimport Removals, overtaken, removals_of
 from fastcache._store cimport ShardedStore, lookup, settings_of, shards_of
 
 
@@ -30,20 +31,21 @@ cdef bint holds(ShardedStore cache, object key) except -1:
 cdef object look(ShardedStore cache, object key):
     """What a subclass's `__contains__` and `__getitem__` give at one time; else NOTHING."""
     cdef CacheSettings settings = <CacheSettings>settings_of(cache)
+    cdef Removals before = removals_of(<tuple>shards_of(cache))
     settings.hold()
     try:
-        return look_held(cache, key) if key in cache else NOTHING
+        return look_held(cache, key, before) if key in cache else NOTHING
     finally:
         settings.let_go()
 
 
-cdef object look_held(ShardedStore cache, object key):
-    """`cache[key]`; NOTHING where the key was there and another thread removed it."""
+cdef object look_held(ShardedStore cache, object key, Removals before):
+    """`cache[key]`; NOTHING where the key was there and has been removed, since `before`."""
     cdef bint there = holds(cache, key)
     try:
         return cache[key]
     except KeyError:
-        if there and not holds(cache, key):
+        if there and not holds(cache, key) or overtaken(<tuple>shards_of(cache), before):
             return NOTHING
         raise
 
@@ -126,12 +128,13 @@ def looked_up(ShardedStore cache):
     keys = iter(cache)
     while True:
         settings = <CacheSettings>settings_of(cache)
+        before = removals_of(<tuple>shards_of(cache))
         settings.hold()
         try:
             key = next(keys, NOTHING)
             if key is NOTHING:
                 return
-            found = look_held(cache, key)
+            found = look_held(cache, key, before)
         finally:
             settings.let_go()
         if found is not NOTHING:

@@ -114,6 +114,41 @@ def test_an_overridden_getitem_finds_nothing_any_more(kind: Kind) -> None:
     assert cache.get_many([0, 1]) == {0: "new", 1: "1"}
 
 
+def test_a_key_is_removed_between_contains_and_getitem(kind: Kind) -> None:
+    class Late(kind.base):  # type: ignore[misc, name-defined]
+        def __contains__(self, key: Any) -> bool:
+            found = bool(super().__contains__(key))
+            if armed:
+                armed.pop()
+                elsewhere(lambda: kind.base.__delitem__(self, key))
+            return found
+
+    armed: list[bool] = []
+    calls: list[Call] = [lambda cache: cache.get(1, "none"), lambda cache: cache.pop(1, "none")]
+    calls += [
+        lambda cache: cache.setdefault(1, "none"),
+        lambda cache: cache.get_many([1]) or "none",
+    ]
+    for call in calls:
+        cache = kind.make(2, subclass=Late)
+        cache[1] = "one"
+        armed.append(True)
+        assert call(cache) == "none"
+
+
+def test_a_key_is_removed_after_iter_gave_it(kind: Kind) -> None:
+    class Late(kind.base):  # type: ignore[misc, name-defined]
+        def __iter__(self) -> Any:
+            for key in super().__iter__():
+                if key == 2:
+                    elsewhere(lambda: kind.base.__delitem__(self, 2))
+                yield key
+
+    cache = kind.make(3, subclass=Late)
+    cache.update({1: 1, 2: 2, 3: 3})
+    assert list(cache.items()) == [(1, 1), (3, 3)]
+
+
 def test_a_value_that_was_looked_up_goes_to_who_removes_it(kind: Kind) -> None:
     """`pop` gives an item to one thread, also where `__getitem__` is overridden."""
 

@@ -160,6 +160,18 @@ class Number:
     __hash__ = None  # type: ignore[assignment]
 
 
+class Narrow(Number):
+    """As numpy's bool: it does not compare with ints that are longer than C's."""
+
+    def __ge__(self, other: float) -> bool:
+        if isinstance(other, int) and other > 2**63:
+            raise OverflowError
+        return self.number >= other
+
+    def __float__(self) -> float:
+        return float(self.number)
+
+
 class Whole(Number):
     def __index__(self) -> int:
         return int(self.number)
@@ -174,12 +186,13 @@ def test_numbers_of_other_types(kind: Kind) -> None:
     cache = kind.make(2**80, own)
     cache["whole"] = Whole(2**70 + 1)
     cache["real"] = Real(2**60)
-    assert cache.currsize == 2**70 + 1 + 2**60
+    cache["narrow"] = Narrow(1)
+    assert cache.currsize == 2**70 + 1 + 2**60 + 1
     with pytest.raises(ValueError, match="not exact"):
         cache["more"] = Real(2**60 + 1)
     with pytest.raises(TypeError):
         cache["more"] = Number(5)
-    assert len(cache) == 2
+    assert len(cache) == 3
 
 
 def test_sizes_are_copied_and_pickled_exactly(kind: Kind) -> None:
