@@ -40,5 +40,6 @@ def test_the_rest_is_of_the_next_request(requests: ServedRequests) -> None:
 def test_a_body_of_many_chunks_is_whole(requests: ServedRequests) -> None:
     requests.unreader.give(CHUNKED + b"1\r\nx\r\n" * 5_000 + b"0\r\n\r\n" + NEXT)
     request = next(requests)
+    assert request.body is not None
     assert request.body.read() == b"x" * 5_000
     assert requests.unreader.take_buffered() == NEXT
