@@ -67,7 +67,7 @@ def test_no_command_leaves_a_file_of_roots(box: Service, first: str) -> None:
     for arguments in CHANGES:
         done = box.command(*arguments)
         assert foreign(box.directory) == [], (arguments, done.stdout)
-    assert "whole" in box.command("audit", "verify").stdout
+    assert "intact" in box.command("audit", "verify").stdout
     log = box.command("audit", "list", "--json").stdout
     assert "cli:root" in log or '"root"' in log
 

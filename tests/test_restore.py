@@ -39,7 +39,7 @@ def test_the_instances_directory_may_have_any_name(tmp_path: Path, name: str) ->
     with closing(sqlite3.connect(box.database)) as connection:
         rows = connection.execute("SELECT action FROM audit ORDER BY number").fetchall()
     assert rows[-1] == ("store.restore",)
-    assert "whole" in run(box, "audit", "verify")
+    assert "intact" in run(box, "audit", "verify")
     assert [one.name for one in tmp_path.iterdir()] == [name]
     assert sorted(one.name for one in box.directory.iterdir()) == ["bk.db", "data", "secrets"]
     assert not [one for one in box.database.parent.iterdir() if "restoring" in one.name]
