@@ -30,12 +30,12 @@ def overhead_part(
     series: tuple[str, ...] = tuple(benchmarks.overhead.plan.SERIES),
     processes: int | None = None,
     calls: int | None = None,
-    settings: benchmarks.overhead.plan.Settings | None = None,
+    settings: benchmarks.overhead.plan.OverheadSettings | None = None,
 ) -> Part:
     """Single calls, in process; what is given takes the place of a whole or a quick run's."""
     every = tuple(benchmarks.overhead.plan.SERIES)
 
-    def measure(quick: bool, report: Report) -> benchmarks.overhead.results.Results:
+    def measure(quick: bool, report: Report) -> benchmarks.overhead.results.OverheadResults:
         chosen = settings or (
             benchmarks.overhead.plan.QUICK if quick else benchmarks.overhead.plan.FULL
         )
@@ -53,10 +53,10 @@ def overhead_part(
     )
 
 
-def load_part(settings: benchmarks.load.plan.Settings | None = None) -> Part:
+def load_part(settings: benchmarks.load.plan.LoadSettings | None = None) -> Part:
     """Locust against gunicorn; ``settings`` in place of a whole or a quick run's."""
 
-    def measure(quick: bool, report: Report) -> benchmarks.load.results.Results:
+    def measure(quick: bool, report: Report) -> benchmarks.load.results.LoadResults:
         chosen = settings or (benchmarks.load.plan.QUICK if quick else benchmarks.load.plan.FULL)
         return benchmarks.load.driver.run(chosen, report)
 
@@ -69,10 +69,10 @@ def load_part(settings: benchmarks.load.plan.Settings | None = None) -> Part:
     )
 
 
-def scale_part(settings: benchmarks.scale.plan.Settings | None = None) -> Part:
+def scale_part(settings: benchmarks.scale.plan.ScaleSettings | None = None) -> Part:
     """Misses, memory, throughput and a soak; ``settings`` in place of a whole or a quick run's."""
 
-    def measure(quick: bool, report: Report) -> benchmarks.scale.results.Results:
+    def measure(quick: bool, report: Report) -> benchmarks.scale.results.ScaleResults:
         chosen = settings or (benchmarks.scale.plan.QUICK if quick else benchmarks.scale.plan.FULL)
         return benchmarks.scale.driver.run(chosen, report)
 
@@ -92,7 +92,7 @@ def cache_part(
 ) -> Part:
     """The cache alone: scenarios, peers, and a Python without the GIL to measure threads on too."""
 
-    def measure(quick: bool, report: Report) -> benchmarks.micro.results.Results:
+    def measure(quick: bool, report: Report) -> benchmarks.micro.results.MicroResults:
         settings = benchmarks.micro.plan.QUICK if quick else benchmarks.micro.plan.FULL
         settings = replace(settings, parts=only, peers=peers)
         interpreters = {"default": sys.executable}

@@ -14,7 +14,7 @@ from benchmarks.load.equivalence import ratio_of_means, ratio_of_quantiles
 from benchmarks.load.paths import BARE, OPEN, OPEN_TOO, PROTECTED
 from benchmarks.load.processes import Cores
 from benchmarks.load.recording import Recording
-from benchmarks.load.results import Comparison, Loaded, Results, kinds_of
+from benchmarks.load.results import Comparison, Loaded, LoadResults, kinds_of
 from benchmarks.load.service import Service, running
 from benchmarks.parts import Report
 from latchkey import Latchkey
@@ -35,13 +35,13 @@ _OF_EVERY_SERVICE = (
 Measured = tuple[Loaded, Recording]
 
 
-def run(settings: plan.Settings, report: Report) -> Results:
+def run(settings: plan.LoadSettings, report: Report) -> LoadResults:
     """Measure every scenario; raises ServiceFailed or ClientFailed where one cannot be."""
     with client.ready() as clients:
         return _measure_all(settings, clients, report)
 
 
-def _measure_all(settings: plan.Settings, clients: Clients, report: Report) -> Results:
+def _measure_all(settings: plan.LoadSettings, clients: Clients, report: Report) -> LoadResults:
     groups = plan.groups(settings)
     expected = 5 + sum(len(group.steps) for group in groups)
     done = 0
@@ -76,7 +76,7 @@ def _measure_all(settings: plan.Settings, clients: Clients, report: Report) -> R
     for group in groups:
         scenarios += _measure_group(group, settings, clients, cores, next_step)
     report(expected, expected, "intervals")
-    return Results(
+    return LoadResults(
         cores=len(os.sched_getaffinity(0)),
         pinned=cores.server is not None,
         alike=alike[0],
@@ -173,7 +173,7 @@ def warm_up(service: Service, count: int) -> None:
 
 
 def _measure_ceiling(
-    settings: plan.Settings, clients: Clients, next_step: Callable[[str], None]
+    settings: plan.LoadSettings, clients: Clients, next_step: Callable[[str], None]
 ) -> list[Loaded]:
     """A trivial endpoint, by one process of clients and by two: what Locust can ask at most."""
     cores, about = Cores.together(), "a trivial endpoint"
@@ -191,7 +191,7 @@ def _measure_ceiling(
 
 def _measure_group(
     group: plan.Group,
-    settings: plan.Settings,
+    settings: plan.LoadSettings,
     clients: Clients,
     cores: Cores,
     next_step: Callable[[str], None],

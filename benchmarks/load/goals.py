@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.load.equivalence import MARGIN, is_void, judge
-from benchmarks.load.results import Comparison, Loaded, Results
+from benchmarks.load.results import Comparison, Loaded, LoadResults
 from benchmarks.parts import (
     MET,
     MISSED,
@@ -20,7 +20,7 @@ _VOID = f"{UNPROVED}: void"
 _STATES = {"proved": MET, "refuted": MISSED, "not proved": UNPROVED}
 
 
-def verdicts(results: Results) -> list[Verdict]:
+def verdicts(results: LoadResults) -> list[Verdict]:
     """All goals, in the order of the table."""
     return [
         _equivalence(results),
@@ -36,7 +36,7 @@ def ratio(comparison: Comparison) -> str:
     return "" if mean is None else f"{mean.value:.4f} ({mean.low:.4f}–{mean.high:.4f})"
 
 
-def _equivalence(results: Results) -> Verdict:
+def _equivalence(results: LoadResults) -> Verdict:
     compared = results.main_comparison
     found = judge(results.alike_comparison.mean, compared.mean)
     measured = f"{ratio(compared)}; the same with the same {ratio(results.alike_comparison)}"
@@ -49,7 +49,7 @@ def _equivalence(results: Results) -> Verdict:
     )
 
 
-def _tail(results: Results) -> Verdict:
+def _tail(results: LoadResults) -> Verdict:
     estimate = results.main_comparison.p99
     void = is_void(results.alike_comparison.mean)
     return Verdict(
@@ -60,7 +60,7 @@ def _tail(results: Results) -> Verdict:
     )
 
 
-def _none_after_revocation(results: Results) -> Verdict:
+def _none_after_revocation(results: LoadResults) -> Verdict:
     """A count and no estimate: one is enough to miss it, none proves nothing but this run."""
     what, goal = "requests let through after their key's revocation was answered", "none"
     found = _named(results, "revocations")
@@ -73,7 +73,7 @@ def _none_after_revocation(results: Results) -> Verdict:
     return Verdict(what, goal, measured, MISSED if found.violations else MET)
 
 
-def _selects(results: Results) -> Verdict:
+def _selects(results: LoadResults) -> Verdict:
     """Forged pairs end before the database."""
     what, goal = "SELECTs for forged secrets, beside good ones", "none"
     found = _named(results, "forged")
@@ -83,5 +83,5 @@ def _selects(results: Results) -> Verdict:
     return Verdict(what, goal, measured, MISSED if found.lookups["select"] else MET)
 
 
-def _named(results: Results, name: str) -> Loaded | None:
+def _named(results: LoadResults, name: str) -> Loaded | None:
     return next((each for each in results.scenarios if each.name == name), None)

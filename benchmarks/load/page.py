@@ -9,7 +9,7 @@ from benchmarks.load import goals, plots
 from benchmarks.load.equivalence import MARGIN, judge
 from benchmarks.load.paths import BARE, OPEN, OPEN_TOO, PROTECTED
 from benchmarks.load.requesting import REVOCATION_PAUSE
-from benchmarks.load.results import Comparison, Loaded, Results
+from benchmarks.load.results import Comparison, Loaded, LoadResults
 from benchmarks.parts import Table, View, format_estimate, format_figure
 
 _ARMS = {
@@ -21,7 +21,7 @@ _ARMS = {
 _HEAD = ("p50", "p90", "p99", "p99.9")
 
 
-def tables(results: Results) -> dict[str, Table]:
+def tables(results: LoadResults) -> dict[str, Table]:
     """Every table by its name."""
     runs = [results.main, results.alike, results.concurrent]
     return {
@@ -33,7 +33,7 @@ def tables(results: Results) -> dict[str, Table]:
     }
 
 
-def words(results: Results) -> dict[str, str]:
+def words(results: LoadResults) -> dict[str, str]:
     """What the prose says of this run."""
     main = results.main
     return {
@@ -67,7 +67,7 @@ def _arms(runs: Iterable[Loaded]) -> Table:
     return Table(["run", "view", "requests", "mean, µs", *(f"{each}, µs" for each in _HEAD)], rows)
 
 
-def _ratios(results: Results) -> Table:
+def _ratios(results: LoadResults) -> Table:
     compared = [
         (results.alike.about, results.alike_comparison),
         (results.main.about, results.main_comparison),
@@ -149,4 +149,6 @@ def _errors(runs: Iterable[Loaded]) -> str:
     return "; ".join(found) or "none"
 
 
-VIEW = View(Results, goals.verdicts, tables, words, plots.draw, Path(__file__).with_name("page.md"))
+VIEW = View(
+    LoadResults, goals.verdicts, tables, words, plots.draw, Path(__file__).with_name("page.md")
+)

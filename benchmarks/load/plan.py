@@ -13,7 +13,7 @@ MANY = 100_000
 
 
 @dataclass(frozen=True)
-class Settings:
+class LoadSettings:
     """How long is measured."""
 
     main_seconds: int = 480
@@ -35,8 +35,8 @@ class Settings:
     """Seconds between two replacements of all workers."""
 
 
-FULL = Settings()
-QUICK = Settings(
+FULL = LoadSettings()
+QUICK = LoadSettings(
     main_seconds=2,
     concurrent_seconds=1,
     seconds=1,
@@ -75,7 +75,7 @@ class Group:
     application: Application = "service"
 
 
-def groups(settings: Settings) -> list[Group]:
+def groups(settings: LoadSettings) -> list[Group]:
     """The scenarios beside the main one. Fresh credentials have the numbers after the known."""
     many = settings.many
     return [

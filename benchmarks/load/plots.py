@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from benchmarks import plots
 from benchmarks.load.equivalence import MARGIN
 from benchmarks.load.paths import BARE, OPEN, PROTECTED
-from benchmarks.load.results import Results
+from benchmarks.load.results import LoadResults
 
 
-def draw(results: Results, directory: Path) -> list[Path]:
+def draw(results: LoadResults, directory: Path) -> list[Path]:
     """Draw them all."""
     return plots.draw(
         {
@@ -23,7 +23,7 @@ def draw(results: Results, directory: Path) -> list[Path]:
     )
 
 
-def _ratios(results: Results) -> Figure:
+def _ratios(results: LoadResults) -> Figure:
     figure = Figure(figsize=(8, 2.6), layout="constrained")
     axes = figure.subplots()
     compared = [
@@ -45,7 +45,7 @@ def _ratios(results: Results) -> Figure:
     return figure
 
 
-def _latencies(results: Results) -> Figure | None:
+def _latencies(results: LoadResults) -> Figure | None:
     """Mean latency of each second, by arm."""
     figure = Figure(figsize=(8, 3), layout="constrained")
     axes = figure.subplots()

@@ -16,7 +16,7 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Kind(_Record):
+class RequestKind(_Record):
     """Requests of one kind in one scenario; latencies in microseconds."""
 
     count: int
@@ -39,7 +39,7 @@ class Loaded(_Record):
     workers: int
     threads: int
     settings: dict[str, str]
-    """Settings of the service that are not its defaults."""
+    """LoadSettings of the service that are not its defaults."""
     keys: int
     seconds: int
     """Seconds that were kept: full ones, after the warm-up."""
@@ -54,7 +54,7 @@ class Loaded(_Record):
     lookups: dict[str, int]
     """What answered for a credential: ``cache``, ``shared``, ``select``, ``forged``."""
     errors: dict[str, int]
-    kinds: dict[str, Kind]
+    kinds: dict[str, RequestKind]
     revocations: int = 0
     violations: int = 0
 
@@ -68,7 +68,7 @@ class Comparison(_Record):
     p99: Estimate | None
 
 
-class Results(_Record):
+class LoadResults(_Record):
     """The part's file."""
 
     version: int = 1
@@ -89,15 +89,15 @@ class Results(_Record):
     """The trivial endpoint, by processes of the client."""
 
 
-def kinds_of(kept: Recording) -> dict[str, Kind]:
+def kinds_of(kept: Recording) -> dict[str, RequestKind]:
     """What was kept, by kind of request."""
     return {name: _kind(kind) for name, kind in sorted(kept.latencies.items()) if kind}
 
 
-def _kind(seconds: dict[int, array[float]]) -> Kind:
+def _kind(seconds: dict[int, array[float]]) -> RequestKind:
     ordered = sorted(each for second in seconds.values() for each in second)
     p50, p90, p99, p999 = (round(quantile(ordered, share), 1) for share in (0.5, 0.9, 0.99, 0.999))
-    return Kind(
+    return RequestKind(
         count=len(ordered),
         mean=round(math.fsum(ordered) / len(ordered), 2),
         p50=p50,

@@ -32,7 +32,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Job:
+class MicroJob:
     """What one fresh process measures: several cases over caches that it fills once."""
 
     cases: tuple[Case, ...]
@@ -54,6 +54,6 @@ class Job:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Job:
+    def from_dict(cls, fields: dict[str, Any]) -> MicroJob:
         cases = tuple(Case(**case) for case in fields["cases"])
         return cls(**{**fields, "cases": cases, "peers": tuple(fields["peers"])})

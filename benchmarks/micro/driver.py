@@ -13,9 +13,9 @@ from typing import Any
 
 from benchmarks.machine import available_bytes
 from benchmarks.micro import plan, summary
-from benchmarks.micro.cases import Case, Job
+from benchmarks.micro.cases import Case, MicroJob
 from benchmarks.micro.peers import FLOOR, OURS, OURS_SHARDED
-from benchmarks.micro.results import Cell, Interpreter, Results
+from benchmarks.micro.results import Cell, Interpreter, MicroResults
 from benchmarks.parts import Report
 from benchmarks.processes import ProcessFailed
 from benchmarks.processes import run as run_process
@@ -36,7 +36,7 @@ class _Gathered:
     interpreters: dict[str, Interpreter] = field(default_factory=dict)
     left_out: dict[Case, list[str]] = field(default_factory=dict)
 
-    def add(self, job: Job, answer: Mapping[str, Any]) -> None:
+    def add(self, job: MicroJob, answer: Mapping[str, Any]) -> None:
         for one in answer["cases"]:
             place = (job.interpreter, Case(**one["case"]))
             self.processes[place].append(one["samples"])
@@ -44,7 +44,7 @@ class _Gathered:
                 self.kept[place][name] = min(share, self.kept[place].get(name, 1.0))
         self._add_interpreter(job, answer)
 
-    def _add_interpreter(self, job: Job, answer: Mapping[str, Any]) -> None:
+    def _add_interpreter(self, job: MicroJob, answer: Mapping[str, Any]) -> None:
         known = self.interpreters.get(job.interpreter)
         if known is None:
             known = Interpreter(
@@ -64,7 +64,9 @@ class _Gathered:
             ]
 
 
-def run(settings: plan.Settings, interpreters: Mapping[str, str], report: Report) -> Results:
+def run(
+    settings: plan.MicroSettings, interpreters: Mapping[str, str], report: Report
+) -> MicroResults:
     """Measure everything that the settings ask for, by the executable that each label names."""
     rng = random.Random(time.time_ns())
     gathered = _Gathered()
@@ -78,7 +80,7 @@ def run(settings: plan.Settings, interpreters: Mapping[str, str], report: Report
     expected = done + len(planned)
     _measure_all(planned, interpreters, gathered, report, done, expected)
     report(expected, expected, "intervals")
-    results = Results(
+    results = MicroResults(
         settings=json.loads(json.dumps(asdict(settings))),
         interpreters=gathered.interpreters,
         cells=_cells(gathered),
@@ -87,7 +89,7 @@ def run(settings: plan.Settings, interpreters: Mapping[str, str], report: Report
     return results
 
 
-def describe(job: Job) -> str:
+def describe(job: MicroJob) -> str:
     """What a process does, in some words."""
     case = job.cases[0]
     who = job.peers[0] if len(job.peers) == 1 else f"{len(job.peers)} peers"
@@ -95,7 +97,7 @@ def describe(job: Job) -> str:
 
 
 def _measure_all(
-    planned: list[Job],
+    planned: list[MicroJob],
     interpreters: Mapping[str, str],
     gathered: _Gathered,
     report: Report,
@@ -110,7 +112,7 @@ def _measure_all(
     return done
 
 
-def _measure(job: Job, python: str) -> Any:
+def _measure(job: MicroJob, python: str) -> Any:
     try:
         return json.loads(run_process([python, "-m", _WORKER], json.dumps(job.to_dict())))
     except ProcessFailed as error:

@@ -9,7 +9,7 @@ from benchmarks.bootstrap import Estimate
 from benchmarks.micro.cases import Case
 from benchmarks.micro.peers import FLOOR, LOCKED, NOT_COMPETITORS, OURS, OURS_SHARDED, PEERS
 from benchmarks.micro.plan import MAIN_ENTRIES
-from benchmarks.micro.results import Results
+from benchmarks.micro.results import MicroResults
 from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED, Verdict, format_estimate
 
 ZIPF = Case("get", MAIN_ENTRIES)
@@ -55,7 +55,7 @@ class _Comparison:
         return self.decisive.value if self.at_least else -self.decisive.value
 
 
-def verdicts(results: Results) -> list[Verdict]:
+def verdicts(results: MicroResults) -> list[Verdict]:
     """All goals, in the order of the table."""
     return [
         _faster(results, ZIPF, "`get` hit, Zipf over 100,000", "time"),
@@ -98,7 +98,7 @@ def _comparisons(
     ]
 
 
-def _faster(results: Results, case: Case, what: str, quantity: str) -> Verdict:
+def _faster(results: MicroResults, case: Case, what: str, quantity: str) -> Verdict:
     goal = "faster than every peer" if quantity == "time" else "less than every peer"
     cell = results.cell(case)
     if cell is None:
@@ -111,7 +111,7 @@ def _faster(results: Results, case: Case, what: str, quantity: str) -> Verdict:
     return Verdict(what, goal, measured, verdict.state)
 
 
-def _against(results: Results, case: Case, other: str, bound: float, what: str) -> Verdict:
+def _against(results: MicroResults, case: Case, other: str, bound: float, what: str) -> Verdict:
     """Ours against one other: so many times as slow at most, or as fast at least."""
     cell = results.cell(case)
     if other == FLOOR:
@@ -123,7 +123,7 @@ def _against(results: Results, case: Case, other: str, bound: float, what: str) 
     return _decide(what, goal, _comparisons(*ratios, [peer], bound, at_least), [peer])
 
 
-def _threads(results: Results) -> Verdict:
+def _threads(results: MicroResults) -> Verdict:
     what, goal = "free-threaded CPython, 2 threads on 2 cores", "≥ 1.8 × one thread"
     cell = results.cell(TWO_THREADS, FREE_THREADED)
     python = results.interpreters.get(FREE_THREADED)

@@ -7,7 +7,7 @@ import gc
 import re
 from pathlib import Path
 
-from benchmarks.micro.cases import Job
+from benchmarks.micro.cases import MicroJob
 from benchmarks.micro.keys import make_key, make_value
 from benchmarks.micro.peers import Found
 from benchmarks.micro.timing import fill
@@ -31,7 +31,7 @@ def anonymous_bytes() -> int:
     return int(found[1]) * 1024
 
 
-def measure(job: Job, found: Found) -> dict[str, list[float]]:
+def measure(job: MicroJob, found: Found) -> dict[str, list[float]]:
     """Bytes for one entry beyond its key and value: one figure for the job's one peer."""
     (case,), (name,) = job.cases, job.peers
     if name in found.missing:

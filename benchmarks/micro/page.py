@@ -10,13 +10,13 @@ from benchmarks.micro import goals, plots
 from benchmarks.micro.cases import Case
 from benchmarks.micro.peers import FLOOR, LOCKED, NOT_COMPETITORS, OURS, PEERS
 from benchmarks.micro.plan import MAIN_ENTRIES
-from benchmarks.micro.results import Cell, Interpreter, Results
+from benchmarks.micro.results import Cell, Interpreter, MicroResults
 from benchmarks.parts import Table, View, format_estimate
 
 _LABELS = ("default", goals.FREE_THREADED)
 
 
-def tables(results: Results) -> dict[str, Table]:
+def tables(results: MicroResults) -> dict[str, Table]:
     """Every table, by its name."""
     return {
         "figures": _columns(
@@ -36,7 +36,7 @@ def tables(results: Results) -> dict[str, Table]:
     }
 
 
-def words(results: Results) -> dict[str, str]:
+def words(results: MicroResults) -> dict[str, str]:
     """What else the page says of this measurement."""
     settings = results.settings
     return {
@@ -70,7 +70,7 @@ def _bold(name: str) -> str:
     return f"**{name}**" if name == OURS else name
 
 
-def _cells(results: Results, scenario: str, interpreter: str = "default") -> list[Cell]:
+def _cells(results: MicroResults, scenario: str, interpreter: str = "default") -> list[Cell]:
     return sorted(
         (
             cell
@@ -81,7 +81,7 @@ def _cells(results: Results, scenario: str, interpreter: str = "default") -> lis
     )
 
 
-def _by_size(results: Results) -> Table:
+def _by_size(results: MicroResults) -> Table:
     cells = [
         cell
         for cell in _cells(results, "get")
@@ -91,7 +91,7 @@ def _by_size(results: Results) -> Table:
     return _columns({f"{cell.case.entries:,}": cell for cell in cells}, without=LOCKED)
 
 
-def _too_large(results: Results) -> str:
+def _too_large(results: MicroResults) -> str:
     return "\n\n".join(
         f"{', '.join(cell.left_out)}: too large for this machine's memory at "
         f"{cell.case.entries:,} entries."
@@ -100,7 +100,7 @@ def _too_large(results: Results) -> str:
     )
 
 
-def _by_hit_ratio(results: Results) -> Table:
+def _by_hit_ratio(results: MicroResults) -> Table:
     cells = [
         cell
         for cell in _cells(results, "get")
@@ -109,7 +109,7 @@ def _by_hit_ratio(results: Results) -> Table:
     return _columns({f"{cell.case.hit_percent} %": cell for cell in cells})
 
 
-def _by_threads(results: Results) -> Table:
+def _by_threads(results: MicroResults) -> Table:
     """A row for each peer in each interpreter: times, then what more threads gain."""
     counts = sorted({cell.case.threads for cell in results.cells if cell.case.threads})
     counts = [count for count in counts if any(_at(results, name, count) for name in _LABELS)]
@@ -128,7 +128,7 @@ def _by_threads(results: Results) -> Table:
     return Table(["", "Python", *head], rows)
 
 
-def _at(results: Results, interpreter: str, threads: int) -> Cell | None:
+def _at(results: MicroResults, interpreter: str, threads: int) -> Cell | None:
     cells = _cells(results, "threads", interpreter)
     return next((cell for cell in cells if cell.case.threads == threads), None)
 
@@ -137,7 +137,7 @@ def _python(python: Interpreter) -> str:
     return f"{python.version}, {'GIL' if python.gil else 'no GIL'}"
 
 
-def _gil(results: Results) -> str:
+def _gil(results: MicroResults) -> str:
     return "\n\n".join(
         f"Without a GIL, it was on for these all the same: {', '.join(python.gil_turned_on_by)}."
         for python in results.interpreters.values()
@@ -149,7 +149,7 @@ def _threads(count: int) -> str:
     return "1 thread" if count == 1 else f"{count} threads"
 
 
-def _by_memory_size(results: Results) -> Table:
+def _by_memory_size(results: MicroResults) -> Table:
     cells = _cells(results, "memory")
     rows = [
         [
@@ -165,7 +165,7 @@ def _by_memory_size(results: Results) -> Table:
     return Table(["B per entry, at entries", *(f"{cell.case.entries:,}" for cell in cells)], rows)
 
 
-def _limits(results: Results) -> str:
+def _limits(results: MicroResults) -> str:
     """Every case in which some peer is not clearly behind, or the floor is far below."""
     behind, compared = [], 0
     far = []
@@ -205,7 +205,7 @@ def _say(cell: Cell) -> str:
     return said if cell.interpreter == "default" else f"{said}, {cell.interpreter}"
 
 
-def _peers(results: Results) -> Table:
+def _peers(results: MicroResults) -> Table:
     python = results.interpreters["default"]
     rows = []
     for name, peer in PEERS.items():
@@ -219,7 +219,7 @@ def _peers(results: Results) -> Table:
     return Table(["", "version", "what it is"], rows)
 
 
-def _kept(results: Results) -> str:
+def _kept(results: MicroResults) -> str:
     """Says who lost entries while it was filled, or that nobody did."""
     lost = [
         f"{name} found {share:.1%} of the present keys asked for ({_say(cell)})"
@@ -236,7 +236,7 @@ def _size_processes(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{count} at {entries:,}" for entries, count in settings["sizes"])
 
 
-def _pythons(results: Results) -> Table:
+def _pythons(results: MicroResults) -> Table:
     rows = []
     for label, python in results.interpreters.items():
         text = f"{python.implementation} {_python(python)}, {python.compiler}"
@@ -249,4 +249,6 @@ def _pythons(results: Results) -> Table:
     return Table(["Python", ""], rows)
 
 
-VIEW = View(Results, goals.verdicts, tables, words, plots.draw, Path(__file__).with_name("page.md"))
+VIEW = View(
+    MicroResults, goals.verdicts, tables, words, plots.draw, Path(__file__).with_name("page.md")
+)

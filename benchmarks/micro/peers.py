@@ -22,7 +22,7 @@ SHARDS = 64
 Setter = Callable[[str, object], object]
 
 
-class Cache(Protocol):
+class MeasuredCache(Protocol):
     """One cache, as the benchmarks use it."""
 
     def get_each(self, keys: Sequence[str]) -> None:
@@ -84,7 +84,7 @@ class _Asked:
     forget: Callable[[Sequence[str]], None] = _nothing
 
 
-def _mapping(cache: Any, **extra: Callable[..., None]) -> Cache:
+def _mapping(cache: Any, **extra: Callable[..., None]) -> MeasuredCache:
     return _Asked(
         partial(_own(_get_each), cache),
         partial(_own(_store_each), cache),
@@ -93,7 +93,7 @@ def _mapping(cache: Any, **extra: Callable[..., None]) -> Cache:
     )
 
 
-def _plain_dict(_: Any, capacity: int) -> Cache:
+def _plain_dict(_: Any, capacity: int) -> MeasuredCache:
     cache: dict[str, object] = {}
 
     def forget(keys: Sequence[str]) -> None:
@@ -103,21 +103,21 @@ def _plain_dict(_: Any, capacity: int) -> Cache:
     return _mapping(cache, forget=forget)
 
 
-def _fastcache(module: Any, capacity: int) -> Cache:
+def _fastcache(module: Any, capacity: int) -> MeasuredCache:
     return _mapping(module.TTLCache(capacity, TTL_SECONDS))
 
 
-def _fastcache_sharded(module: Any, capacity: int) -> Cache:
+def _fastcache_sharded(module: Any, capacity: int) -> MeasuredCache:
     # Room to spare: a shard that fills up before the others would evict.
     spare = capacity // 4 + 32 * SHARDS
     return _mapping(module.TTLCache(capacity + spare, TTL_SECONDS, shards=SHARDS))
 
 
-def _lru_dict(module: Any, capacity: int) -> Cache:
+def _lru_dict(module: Any, capacity: int) -> MeasuredCache:
     return _mapping(module.LRU(capacity))
 
 
-def _moka(module: Any, capacity: int) -> Cache:
+def _moka(module: Any, capacity: int) -> MeasuredCache:
     cache = module.Moka(capacity, ttl=TTL_SECONDS)
     return _Asked(
         partial(_own(_get_each), cache),
@@ -127,7 +127,7 @@ def _moka(module: Any, capacity: int) -> Cache:
     )
 
 
-def _theine(module: Any, capacity: int) -> Cache:
+def _theine(module: Any, capacity: int) -> MeasuredCache:
     cache, ttl = module.Cache(capacity), timedelta(seconds=TTL_SECONDS)
 
     def set_each(set_: Any, keys: Sequence[str], values: Iterable[object]) -> None:
@@ -157,7 +157,7 @@ class _Locked:
             self._cache[key] = value
 
 
-def _cachetools_locked(module: Any, capacity: int) -> Cache:
+def _cachetools_locked(module: Any, capacity: int) -> MeasuredCache:
     cache = _Locked(module.TTLCache(capacity, TTL_SECONDS))
     return _Asked(
         partial(_own(_get_each), cache),
@@ -195,7 +195,7 @@ class Peer:
     module: str
     distribution: str | None
     """What it is installed as; ``None`` for a part of Python."""
-    make: Callable[[Any, int], Cache]
+    make: Callable[[Any, int], MeasuredCache]
     """Makes a cache from the imported module and a capacity in entries."""
     about: str
     """What it is and does, where that bears on the comparison; ``$shards`` stands for a number."""
@@ -270,7 +270,7 @@ class Found:
     versions: dict[str, str]
     missing: dict[str, str]
 
-    def make(self, name: str, capacity: int) -> Cache:
+    def make(self, name: str, capacity: int) -> MeasuredCache:
         """A new, empty cache of the peer."""
         if name == LOOP:
             return EmptyLoop()

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.micro.cases import Case, Job
+from benchmarks.micro.cases import Case, MicroJob
 from benchmarks.micro.peers import FLOOR, LOCKED, OURS, OURS_SHARDED, PEERS, SHARDS
 
 MAIN_ENTRIES = 100_000
@@ -23,7 +23,7 @@ PARTS = ("get", "sizes", "set", "threads", "memory")
 
 
 @dataclass(frozen=True)
-class Settings:
+class MicroSettings:
     """How much is measured. Times are of one process on an idle machine."""
 
     quick: bool = False
@@ -67,11 +67,11 @@ class Settings:
     @property
     def whole(self) -> bool:
         """Whether nothing was left out, so that the result can stand in the documentation."""
-        return self == Settings()
+        return self == MicroSettings()
 
 
-FULL = Settings()
-QUICK = Settings(
+FULL = MicroSettings()
+QUICK = MicroSettings(
     quick=True,
     processes=1,
     main_processes=1,
@@ -88,13 +88,15 @@ QUICK = Settings(
 )
 
 
-def jobs(settings: Settings, rng: random.Random, free_threaded: bool = False) -> list[Job]:
+def jobs(
+    settings: MicroSettings, rng: random.Random, free_threaded: bool = False
+) -> list[MicroJob]:
     """All processes but those of the largest sizes, in the order in which they run.
 
     Cases take turns: each has a process before any has its second. Memory comes first, because
     the largest sizes are planned with it.
     """
-    ordered: list[Job] = []
+    ordered: list[MicroJob] = []
     planned = [*_memory(settings), *_times(settings), *_threads(settings, free_threaded)]
     for turn in range(max((count for count, _ in planned), default=0)):
         batch = [job for count, job in planned if count > turn]
@@ -103,12 +105,12 @@ def jobs(settings: Settings, rng: random.Random, free_threaded: bool = False) ->
     return sorted(ordered, key=lambda job: job.cases[0].scenario != "memory")
 
 
-def _seeded(job: Job, rng: random.Random) -> Job:
-    return Job(**{**vars(job), "seed": rng.getrandbits(32)})
+def _seeded(job: MicroJob, rng: random.Random) -> MicroJob:
+    return MicroJob(**{**vars(job), "seed": rng.getrandbits(32)})
 
 
-def _timed(settings: Settings, cases: Iterable[Case], peers: Iterable[str]) -> Job:
-    return Job(
+def _timed(settings: MicroSettings, cases: Iterable[Case], peers: Iterable[str]) -> MicroJob:
+    return MicroJob(
         cases=tuple(cases),
         peers=tuple(peers),
         rounds=settings.rounds,
@@ -119,17 +121,17 @@ def _timed(settings: Settings, cases: Iterable[Case], peers: Iterable[str]) -> J
     )
 
 
-def _single(settings: Settings) -> list[str]:
+def _single(settings: MicroSettings) -> list[str]:
     """The peers of everything but the threads: sharding changes nothing for one thread."""
     return [name for name in settings.peers if name != OURS_SHARDED]
 
 
-def _by_size(settings: Settings) -> list[str]:
+def _by_size(settings: MicroSettings) -> list[str]:
     """The peers of the plot by size: the lock's cost does not depend on it."""
     return [name for name in _single(settings) if name != LOCKED]
 
 
-def _times(settings: Settings) -> Iterable[tuple[int, Job]]:
+def _times(settings: MicroSettings) -> Iterable[tuple[int, MicroJob]]:
     if "get" in settings.parts:
         cases = [Case("get", settings.main_entries, "hot")]
         cases += [
@@ -152,17 +154,17 @@ def is_large(entries: int) -> bool:
 
 
 def large_jobs(
-    settings: Settings,
+    settings: MicroSettings,
     rng: random.Random,
     entry_bytes: Mapping[str, float],
     available: int,
-) -> tuple[list[Job], dict[int, list[str]]]:
+) -> tuple[list[MicroJob], dict[int, list[str]]]:
     """The processes of the largest sizes, and for each size the peers that do not fit at all.
 
     `entry_bytes` is what each peer adds to a key and its value. Peers are spread over as many
     processes as memory asks for; ``dict`` and ours are in each, as the yardsticks.
     """
-    planned: list[Job] = []
+    planned: list[MicroJob] = []
     too_large: dict[int, list[str]] = {}
     if "sizes" not in settings.parts:
         return planned, too_large
@@ -205,7 +207,7 @@ def pack(needs: Mapping[str, float], room: float) -> list[list[str]]:
     return groups
 
 
-def _threads(settings: Settings, free_threaded: bool) -> Iterable[tuple[int, Job]]:
+def _threads(settings: MicroSettings, free_threaded: bool) -> Iterable[tuple[int, MicroJob]]:
     if "threads" not in settings.parts:
         return
     # Threads and a cache that is not safe for them do not go together.
@@ -221,8 +223,8 @@ def _threads(settings: Settings, free_threaded: bool) -> Iterable[tuple[int, Job
             yield settings.processes, _thread_job(settings, group, interpreter)
 
 
-def _thread_job(settings: Settings, peers: Sequence[str], interpreter: str) -> Job:
-    return Job(
+def _thread_job(settings: MicroSettings, peers: Sequence[str], interpreter: str) -> MicroJob:
+    return MicroJob(
         cases=tuple(
             Case("threads", settings.main_entries, threads=count) for count in settings.threads
         ),
@@ -236,10 +238,10 @@ def _thread_job(settings: Settings, peers: Sequence[str], interpreter: str) -> J
     )
 
 
-def _memory(settings: Settings) -> Iterable[tuple[int, Job]]:
+def _memory(settings: MicroSettings) -> Iterable[tuple[int, MicroJob]]:
     if "memory" not in settings.parts:
         return
     for entries, count in settings.memory_sizes:
         for name in _single(settings):
             if name != LOCKED:
-                yield count, Job((Case("memory", entries, "new"),), (name,), 1, 0, 1, 0, 0)
+                yield count, MicroJob((Case("memory", entries, "new"),), (name,), 1, 0, 1, 0, 0)

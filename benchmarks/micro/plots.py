@@ -17,7 +17,7 @@ from benchmarks.micro.cases import Case
 from benchmarks.micro.goals import EVICTING, HOT, ZIPF
 from benchmarks.micro.peers import FLOOR, LOCKED, OURS, OURS_SHARDED, PEERS
 from benchmarks.micro.plan import MAIN_ENTRIES
-from benchmarks.micro.results import Cell, Results
+from benchmarks.micro.results import Cell, MicroResults
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ Points = Mapping[str, list[tuple[float, Estimate]]]
 """For each peer, its estimates along the horizontal axis."""
 
 
-def draw(results: Results, directory: Path) -> list[Path]:
+def draw(results: MicroResults, directory: Path) -> list[Path]:
     """Draw every plot that the results have figures for; the files that were written."""
-    drawn: dict[str, Callable[[Results], Figure | None]] = {
+    drawn: dict[str, Callable[[MicroResults], Figure | None]] = {
         "cache-main": _main,
         "cache-by-size": _by_size,
         "cache-by-hit-ratio": _by_hit_ratio,
@@ -115,7 +115,7 @@ def _one() -> tuple[Figure, Any]:
     return figure, figure.subplots()
 
 
-def _by_size(results: Results) -> Figure | None:
+def _by_size(results: MicroResults) -> Figure | None:
     cells = [
         cell
         for cell in results.cells
@@ -143,7 +143,7 @@ def _short(entries: float) -> str:
     return f"{entries:g}"
 
 
-def _by_hit_ratio(results: Results) -> Figure | None:
+def _by_hit_ratio(results: MicroResults) -> Figure | None:
     cells = [
         cell
         for cell in results.cells
@@ -164,7 +164,7 @@ def _by_hit_ratio(results: Results) -> Figure | None:
     return figure
 
 
-def _by_threads(results: Results) -> Figure | None:
+def _by_threads(results: MicroResults) -> Figure | None:
     found = [
         (label, [cell for cell in results.cells if _is_threads(cell, label)])
         for label in results.interpreters
@@ -193,7 +193,7 @@ def _is_threads(cell: Cell, interpreter: str) -> bool:
     return cell.case.scenario == "threads" and cell.interpreter == interpreter
 
 
-def _memory(results: Results) -> Figure | None:
+def _memory(results: MicroResults) -> Figure | None:
     cells = [cell for cell in results.cells if cell.case.scenario == "memory"]
     if len(cells) < 2:
         return None
@@ -214,7 +214,7 @@ def _memory(results: Results) -> Figure | None:
     return figure
 
 
-def _main(results: Results) -> Figure | None:
+def _main(results: MicroResults) -> Figure | None:
     """The three cases that the goals speak of: a dot for each peer, with its interval."""
     titles = {
         HOT: "get that hits, 64 hot keys",

@@ -55,7 +55,7 @@ class Cell(_Record):
     """By peer: calls per second of these threads as a multiple of one thread's."""
 
 
-class Results(_Record):
+class MicroResults(_Record):
     """One measurement of the cache."""
 
     version: Literal[1] = 1

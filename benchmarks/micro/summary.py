@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from benchmarks.bootstrap import RESAMPLES, Bootstrap, Estimate
 from benchmarks.micro.cases import Case
 from benchmarks.micro.peers import FLOOR, LOOP, OURS
-from benchmarks.micro.results import Cell, Results
+from benchmarks.micro.results import Cell, MicroResults
 
 RESOLUTION = 0.1
 """The least that a figure is divided by, in its unit: what is below is the loop's own noise."""
 
 
-def summarise(results: Results, resamples: int = RESAMPLES) -> None:
+def summarise(results: MicroResults, resamples: int = RESAMPLES) -> None:
     """Fill in everything that is computed, in place."""
     for cell in results.cells:
         # Threads wait for each other, and memory has no loop: those figures stand as they are.

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Iterable
 from time import perf_counter_ns
 
-from benchmarks.micro.cases import Case, Job
+from benchmarks.micro.cases import Case, MicroJob
 from benchmarks.micro.keys import Draws, make_key, make_value
-from benchmarks.micro.peers import LOOP, Cache, Found
+from benchmarks.micro.peers import LOOP, Found, MeasuredCache
 
 FILL_BLOCK = 10_000
 CHECKED = 2_000
@@ -18,7 +18,7 @@ Samples = dict[str, list[float]]
 """For each peer, nanoseconds for one call, one figure a round."""
 
 
-def fill(cache: Cache, entries: int) -> None:
+def fill(cache: MeasuredCache, entries: int) -> None:
     """Store `entries` keys with values, all of them objects of this cache's own."""
     for start in range(0, entries, FILL_BLOCK):
         numbers = range(start, min(start + FILL_BLOCK, entries))
@@ -26,7 +26,7 @@ def fill(cache: Cache, entries: int) -> None:
     cache.settle()
 
 
-def filled(job: Job, found: Found) -> dict[str, Cache]:
+def filled(job: MicroJob, found: Found) -> dict[str, MeasuredCache]:
     """A full cache of each peer of the job that can be had; all cases have the same size."""
     (entries,) = {case.entries for case in job.cases}
     caches = {name: found.make(name, entries) for name in job.peers if name in found.modules}
@@ -35,7 +35,7 @@ def filled(job: Job, found: Found) -> dict[str, Cache]:
     return caches
 
 
-def kept(caches: dict[str, Cache], case: Case, rng: random.Random) -> dict[str, float]:
+def kept(caches: dict[str, MeasuredCache], case: Case, rng: random.Random) -> dict[str, float]:
     """The share of present keys that each peer finds: 1, unless it dropped or refused some."""
     present = Case("get", case.entries, case.pattern)
     numbers = Draws(present, rng, CHECKED).take(CHECKED)
@@ -45,7 +45,9 @@ def kept(caches: dict[str, Cache], case: Case, rng: random.Random) -> dict[str, 
     }
 
 
-def _rounds(job: Job, caches: dict[str, Cache], rng: random.Random) -> Iterable[list[str]]:
+def _rounds(
+    job: MicroJob, caches: dict[str, MeasuredCache], rng: random.Random
+) -> Iterable[list[str]]:
     """The order of the peers in each round."""
     for _ in range(job.warm_rounds + job.rounds):
         order = list(caches)
@@ -53,7 +55,7 @@ def _rounds(job: Job, caches: dict[str, Cache], rng: random.Random) -> Iterable[
         yield order
 
 
-def _without_warm_up(job: Job, samples: dict[Case, Samples]) -> dict[Case, Samples]:
+def _without_warm_up(job: MicroJob, samples: dict[Case, Samples]) -> dict[Case, Samples]:
     return {
         case: {
             name: [round(one, 3) for one in each[job.warm_rounds :]] for name, each in by.items()
@@ -62,7 +64,9 @@ def _without_warm_up(job: Job, samples: dict[Case, Samples]) -> dict[Case, Sampl
     }
 
 
-def time_gets(job: Job, caches: dict[str, Cache], rng: random.Random) -> dict[Case, Samples]:
+def time_gets(
+    job: MicroJob, caches: dict[str, MeasuredCache], rng: random.Random
+) -> dict[Case, Samples]:
     """Time lookups by one thread; the empty loop takes its turn like a peer."""
     asked = {**caches, LOOP: Found({}, {}, {}).make(LOOP, 0)}
     count = job.prelude + job.block
@@ -82,7 +86,9 @@ def time_gets(job: Job, caches: dict[str, Cache], rng: random.Random) -> dict[Ca
     return _without_warm_up(job, samples)
 
 
-def time_sets(job: Job, caches: dict[str, Cache], rng: random.Random) -> dict[Case, Samples]:
+def time_sets(
+    job: MicroJob, caches: dict[str, MeasuredCache], rng: random.Random
+) -> dict[Case, Samples]:
     """Time the storing of keys never seen before in full caches: each must evict (or refuse)."""
     (case,) = job.cases
     asked = {**caches, LOOP: Found({}, {}, {}).make(LOOP, 0)}
@@ -105,7 +111,9 @@ def time_sets(job: Job, caches: dict[str, Cache], rng: random.Random) -> dict[Ca
     return _without_warm_up(job, {case: samples})
 
 
-def time_threads(job: Job, caches: dict[str, Cache], rng: random.Random) -> dict[Case, Samples]:
+def time_threads(
+    job: MicroJob, caches: dict[str, MeasuredCache], rng: random.Random
+) -> dict[Case, Samples]:
     """Time lookups by several threads: wall time from the first start to the last end, per call.
 
     Each thread makes its own keys, as a request does.
@@ -121,7 +129,7 @@ def time_threads(job: Job, caches: dict[str, Cache], rng: random.Random) -> dict
     return _without_warm_up(job, samples)
 
 
-def _together(cache: Cache, threads: int, job: Job, draws: Draws) -> float:
+def _together(cache: MeasuredCache, threads: int, job: MicroJob, draws: Draws) -> float:
     """Nanoseconds for one call when `threads` threads each make `job.block` of them."""
     barrier = threading.Barrier(threads)
     slices = [draws.take(job.prelude + job.block) for _ in range(threads)]

@@ -11,11 +11,11 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmarks.micro import memory, timing
-from benchmarks.micro.cases import Case, Job
+from benchmarks.micro.cases import Case, MicroJob
 from benchmarks.micro.peers import Found, find
 
 
-def run(job: Job) -> dict[str, Any]:
+def run(job: MicroJob) -> dict[str, Any]:
     """Measure all cases of the job, and say with what."""
     found = find(job.peers)
     rng = random.Random(job.seed)
@@ -42,7 +42,7 @@ def run(job: Job) -> dict[str, Any]:
     }
 
 
-def _memory(job: Job, found: Found) -> timing.Samples:
+def _memory(job: MicroJob, found: Found) -> timing.Samples:
     return memory.measure(job, found)
 
 
@@ -61,7 +61,7 @@ def main() -> None:
     """Read a job, measure, write the samples as JSON."""
     if os.environ.get("PYTHONHASHSEED") != "0":
         sys.exit("PYTHONHASHSEED must be 0: keys would hash differently in each process")
-    json.dump(run(Job.from_dict(json.load(sys.stdin))), sys.stdout)
+    json.dump(run(MicroJob.from_dict(json.load(sys.stdin))), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from benchmarks.overhead import plan
 from benchmarks.overhead.instructions import NoTool, count, digest_under, find_tool
-from benchmarks.overhead.results import Instructions, Results
+from benchmarks.overhead.results import Instructions, OverheadResults
 from benchmarks.parts import Report
 from benchmarks.processes import run as run_process
 from fastcache.shared import KeyedDigest
@@ -17,16 +17,18 @@ from fastcache.shared import KeyedDigest
 _WORKER = "benchmarks.overhead.worker"
 
 
-def run(settings: plan.Settings, series: Sequence[str], quick: bool, report: Report) -> Results:
+def run(
+    settings: plan.OverheadSettings, series: Sequence[str], quick: bool, report: Report
+) -> OverheadResults:
     """Measure every series in each process; ``quick`` is only noted in the results."""
     steps = settings.processes + 1
     measured = []
     for turn in range(settings.processes):
         report(turn, steps, f"process {turn + 1}, calls in random order")
-        job = plan.Job(settings.calls, time.time_ns(), settings.keys, tuple(series))
+        job = plan.OverheadJob(settings.calls, time.time_ns(), settings.keys, tuple(series))
         measured.append(json.loads(run_process([sys.executable, "-m", _WORKER], job.to_json())))
     report(settings.processes, steps, "instructions")
-    results = Results(
+    results = OverheadResults(
         settings={
             "quick": quick,
             "processes": settings.processes,

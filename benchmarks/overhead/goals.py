@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from benchmarks.bootstrap import Estimate
-from benchmarks.overhead.results import BARE, Results
+from benchmarks.overhead.results import BARE, OverheadResults
 from benchmarks.parts import Verdict, decide, format_estimate
 
 HIT = "the check on a hit, bearer scheme, over an application that does nothing"
 
 
-def verdicts(results: Results) -> list[Verdict]:
+def verdicts(results: OverheadResults) -> list[Verdict]:
     """All goals, in the order of the table."""
 
     def within(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.overhead import goals, plots
 from benchmarks.overhead.goals import in_microseconds
-from benchmarks.overhead.results import AGAIN, BARE, GOAL_YARDSTICK, YARDSTICK, Results
+from benchmarks.overhead.results import AGAIN, BARE, GOAL_YARDSTICK, YARDSTICK, OverheadResults
 from benchmarks.parts import Table, View, format_estimate, format_figure
 
 ABOUT = {
@@ -31,7 +31,7 @@ ABOUT = {
 """What each subject is, in words."""
 
 
-def tables(results: Results) -> dict[str, Table]:
+def tables(results: OverheadResults) -> dict[str, Table]:
     """Every table, by its name."""
     return {
         "over_nothing": _over_nothing(results),
@@ -42,7 +42,7 @@ def tables(results: Results) -> dict[str, Table]:
     }
 
 
-def words(results: Results) -> dict[str, str]:
+def words(results: OverheadResults) -> dict[str, str]:
     """What else the page says of this measurement."""
     settings = results.settings
     taken = results.added("hits", YARDSTICK)
@@ -65,7 +65,7 @@ def words(results: Results) -> dict[str, str]:
     }
 
 
-def _over_nothing(results: Results) -> Table:
+def _over_nothing(results: OverheadResults) -> Table:
     rows = []
     for series, subject in [
         *(("hits", name) for name in results.subjects("hits")),
@@ -82,7 +82,7 @@ def _over_nothing(results: Results) -> Table:
     return Table(["", "added, ns", "of a bare Flask request, %"], rows)
 
 
-def _over_view(results: Results, series: str, bare: str) -> Table:
+def _over_view(results: OverheadResults, series: str, bare: str) -> Table:
     rows = []
     for subject in (BARE, *results.subjects(series)):
         call, added = results.call(series, subject), results.added(series, subject)
@@ -98,7 +98,7 @@ def _over_view(results: Results, series: str, bare: str) -> Table:
     return Table(["", "call, µs", "added, µs", "added, %"], rows)
 
 
-def _instructions(results: Results) -> Table:
+def _instructions(results: OverheadResults) -> Table:
     rows = []
     for series, counts in results.instructions.counts.items():
         for subject, figure in counts.items():
@@ -113,7 +113,7 @@ def _instructions(results: Results) -> Table:
     return Table(["", "instructions of a call", "added"], rows)
 
 
-def _counted(results: Results) -> str:
+def _counted(results: OverheadResults) -> str:
     """With what they were counted, or why they were not."""
     found = results.instructions
     if found.tool is None:
@@ -130,7 +130,7 @@ def _counted(results: Results) -> str:
     return said
 
 
-def _python_path(results: Results) -> str:
+def _python_path(results: OverheadResults) -> str:
     """What the compiled check saves, where both were measured."""
     compiled, python = results.added("hits", "bearer"), results.added("ways", "Python path")
     if compiled is None or python is None:
@@ -143,7 +143,7 @@ def _python_path(results: Results) -> str:
     )
 
 
-def _limits(results: Results) -> str:
+def _limits(results: OverheadResults) -> str:
     """What costs more than next to nothing, as measured."""
     lines = []
     for series, subject in (
@@ -173,4 +173,6 @@ def _limits(results: Results) -> str:
     return "\n".join(lines)
 
 
-VIEW = View(Results, goals.verdicts, tables, words, plots.draw, Path(__file__).with_name("page.md"))
+VIEW = View(
+    OverheadResults, goals.verdicts, tables, words, plots.draw, Path(__file__).with_name("page.md")
+)

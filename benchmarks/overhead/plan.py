@@ -19,7 +19,7 @@ SERIES: Mapping[str, int] = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class OverheadSettings:
     """How much is measured."""
 
     processes: int = 16
@@ -29,12 +29,12 @@ class Settings:
     """Calls of which instructions are counted; with 0, none are."""
 
 
-FULL = Settings()
-QUICK = Settings(processes=2, calls=2_000, keys=200, counted_calls=0)
+FULL = OverheadSettings()
+QUICK = OverheadSettings(processes=2, calls=2_000, keys=200, counted_calls=0)
 
 
 @dataclass(frozen=True)
-class Job:
+class OverheadJob:
     """What one process measures."""
 
     calls: int
@@ -49,6 +49,6 @@ class Job:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Job:
+    def from_json(cls, text: str) -> OverheadJob:
         fields: dict[str, Any] = json.loads(text)
         return cls(**{**fields, "series": tuple(fields["series"])})

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from benchmarks import plots
 from benchmarks.bootstrap import Estimate
-from benchmarks.overhead.results import Results
+from benchmarks.overhead.results import OverheadResults
 from benchmarks.parts import format_figure
 
 _PEERS = {
@@ -32,19 +32,19 @@ _WAYS = {
 }
 
 
-def draw(results: Results, directory: Path) -> list[Path]:
+def draw(results: OverheadResults, directory: Path) -> list[Path]:
     """Draw every plot that the results have figures for; the files that were written."""
     drawn = {"overhead-peers": lambda: _peers(results), "overhead-ways": lambda: _ways(results)}
     return plots.draw(drawn, directory)
 
 
-def _peers(results: Results) -> Figure | None:
+def _peers(results: OverheadResults) -> Figure | None:
     """What each adds to a bare request of its own framework."""
     shares = {name: results.share(*place) for place, name in _PEERS.items()}
     return _dots(shares, "%", "Added to a bare request that answers a small JSON", "percent of it")
 
 
-def _ways(results: Results) -> Figure | None:
+def _ways(results: OverheadResults) -> Figure | None:
     """What a check takes, whichever way it goes."""
     added = {name: results.added(*place) for place, name in _WAYS.items()}
     return _dots(added, "ns", "Added by the check to an application that does nothing", "ns")

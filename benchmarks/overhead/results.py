@@ -44,7 +44,7 @@ class Instructions(BaseModel):
         return None if bare is None or subject not in counts else counts[subject] - bare
 
 
-class Results(BaseModel):
+class OverheadResults(BaseModel):
     """One measurement."""
 
     model_config = ConfigDict(extra="forbid")

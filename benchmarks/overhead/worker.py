@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.overhead.flask_peers import FlaskPeers
 from benchmarks.overhead.ours import Ours, new_flask, new_ours
-from benchmarks.overhead.plan import SERIES, Job
+from benchmarks.overhead.plan import SERIES, OverheadJob
 from benchmarks.overhead.results import BARE
 from benchmarks.overhead.timing import Subject, time_calls
 
@@ -56,7 +56,7 @@ class Bench:
         return peer.subjects()
 
 
-def run(job: Job) -> dict[str, dict[str, dict[str, float]]]:
+def run(job: OverheadJob) -> dict[str, dict[str, dict[str, float]]]:
     """The fields of each subject's `Timing`, by series."""
     rng = random.Random(job.seed)
     with ExitStack() as stack:
@@ -76,7 +76,7 @@ def main() -> None:
     """Read a job, measure, write the medians as JSON."""
     if os.environ.get("PYTHONHASHSEED") != "0":
         sys.exit("PYTHONHASHSEED must be 0: keys would hash differently in each process")
-    json.dump(run(Job.from_json(sys.stdin.read())), sys.stdout)
+    json.dump(run(OverheadJob.from_json(sys.stdin.read())), sys.stdout)
 
 
 if __name__ == "__main__":

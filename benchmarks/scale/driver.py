@@ -23,11 +23,11 @@ from benchmarks.load.results import Loaded
 from benchmarks.load.seeding import seed
 from benchmarks.load.service import Service, clean_environment, running
 from benchmarks.parts import Report
-from benchmarks.scale.plan import Settings, real_every
-from benchmarks.scale.results import Memory, Misses, Results, Room, Shared, Soak
+from benchmarks.scale.plan import ScaleSettings, real_every
+from benchmarks.scale.results import Memory, Misses, Room, ScaleResults, Shared, Soak
 from benchmarks.scale.slope import slope
-from benchmarks.scale.worker import Job
-from latchkey.config import Settings as ServiceSettings
+from benchmarks.scale.worker import ScaleJob
+from latchkey.config import Settings
 from latchkey.store.sqlite.location import database_url
 from latchkey.store.sqlite.migrate import migrate
 
@@ -41,7 +41,7 @@ class WorkerFailed(RuntimeError):
     """A measuring process ended with an error, which is the message."""
 
 
-def run(settings: Settings, report: Report) -> Results:
+def run(settings: ScaleSettings, report: Report) -> ScaleResults:
     """Measure everything; raises where a process or a service fails."""
     grid = [(workers, threads) for workers in settings.workers for threads in settings.threads]
     sizes = settings.credentials
@@ -79,7 +79,7 @@ def run(settings: Settings, report: Report) -> Results:
         next_step("soak")
         soak = _soak(settings, clients)
     report(expected, expected, "done")
-    return Results(
+    return ScaleResults(
         cores=len(os.sched_getaffinity(0)),
         misses=_misses(sizes, misses, seeding),
         memory=memory,
@@ -110,9 +110,9 @@ class _Databases:
         seed(url, maker, range(count), real_every(count))
         self.seconds[str(count)] = round(time.monotonic() - began, 2)
 
-    def job(self, kind: Any, sizes: Sequence[int], settings: Settings) -> Job:
-        memory: Path = ServiceSettings.model_fields["shared_memory"].default
-        return Job(
+    def job(self, kind: Any, sizes: Sequence[int], settings: ScaleSettings) -> ScaleJob:
+        memory: Path = Settings.model_fields["shared_memory"].default
+        return ScaleJob(
             kind=kind,
             databases={str(self._path(count)): count for count in sizes},
             key_file=str(self._key_file),
@@ -124,7 +124,7 @@ class _Databases:
         )
 
 
-def _work(job: Job) -> dict[str, Any]:
+def _work(job: ScaleJob) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.scale.worker"],
         input=job.to_json(),
@@ -200,7 +200,7 @@ def _over(name: str, base: str) -> Callable[[Mapping[str, float]], float]:
     return lambda medians: medians[name] / medians[base]
 
 
-def _throughput(workers: int, threads: int, settings: Settings, clients: Clients) -> Loaded:
+def _throughput(workers: int, threads: int, settings: ScaleSettings, clients: Clients) -> Loaded:
     """Hits, with client and server on all cores: two workers need both."""
     cores = Cores.together()
     given = {"workers": workers, "threads": threads}
@@ -211,7 +211,7 @@ def _throughput(workers: int, threads: int, settings: Settings, clients: Clients
         return measure(about, "hits over 1,000 keys", load, service, clients, cores, 1)[0]
 
 
-def _soak(settings: Settings, clients: Clients) -> Soak:
+def _soak(settings: ScaleSettings, clients: Clients) -> Soak:
     """A mixture of everything, with caches that are too small for it: entries come and go."""
     cores = Cores.apart()
     times: list[float] = []

@@ -11,14 +11,14 @@ from benchmarks.parts import (
     format_estimate,
 )
 from benchmarks.scale.plan import LARGE, SMALL
-from benchmarks.scale.results import Results
+from benchmarks.scale.results import ScaleResults
 
 MISS_BOUND = 1.3
 GROWTH_BOUND = 1.0
 """Bytes for each request; the smallest object that Python could lose has 16."""
 
 
-def verdicts(results: Results) -> list[Verdict]:
+def verdicts(results: ScaleResults) -> list[Verdict]:
     """All goals, in the order of the table."""
     ratio = results.misses.over_smallest.get(str(LARGE))
     growth = results.soak.growth
@@ -39,7 +39,7 @@ def verdicts(results: Results) -> list[Verdict]:
     ]
 
 
-def _steady(results: Results) -> Verdict:
+def _steady(results: ScaleResults) -> Verdict:
     """Counts, which need no interval: the most at the end against the most before."""
     soak = results.soak
     what, goal = "file descriptors and shared memory in the soak", "no more at its end"

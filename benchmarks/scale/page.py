@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.parts import Table, View, format_estimate, format_figure
 from benchmarks.scale import goals, plots
-from benchmarks.scale.results import Results
+from benchmarks.scale.results import ScaleResults
 
 _MEBIBYTE = 1 << 20
 _ROOMS = {
@@ -16,7 +16,7 @@ _ROOMS = {
 }
 
 
-def tables(results: Results) -> dict[str, Table]:
+def tables(results: ScaleResults) -> dict[str, Table]:
     """Every table by its name."""
     return {
         "misses": _misses(results),
@@ -27,7 +27,7 @@ def tables(results: Results) -> dict[str, Table]:
     }
 
 
-def words(results: Results) -> dict[str, str]:
+def words(results: ScaleResults) -> dict[str, str]:
     """What the prose says of this run."""
     soak = results.soak
     return {
@@ -43,7 +43,7 @@ def words(results: Results) -> dict[str, str]:
     }
 
 
-def _misses(results: Results) -> Table:
+def _misses(results: ScaleResults) -> Table:
     misses = results.misses
     rows = [
         [
@@ -60,7 +60,7 @@ def _misses(results: Results) -> Table:
     return Table([*head, "SELECTs each", "stored in, s"], rows)
 
 
-def _memory(results: Results) -> Table:
+def _memory(results: ScaleResults) -> Table:
     rows = [
         [
             f"{one.credentials:,}",
@@ -73,7 +73,7 @@ def _memory(results: Results) -> Table:
     return Table([*head, "the worker's own, MiB"], rows)
 
 
-def _rooms(results: Results) -> Table:
+def _rooms(results: ScaleResults) -> Table:
     rows = [
         [
             _ROOMS[room.name],
@@ -89,7 +89,7 @@ def _rooms(results: Results) -> Table:
     return Table([*head, "evictions each", "SELECTs each"], rows)
 
 
-def _grid(results: Results) -> Table:
+def _grid(results: ScaleResults) -> Table:
     rows = []
     for run in results.grid:
         kind = run.kinds.get("hit")
@@ -108,7 +108,7 @@ def _grid(results: Results) -> Table:
     return Table([*head, "of a core, server", "of a core, client", "errors"], rows)
 
 
-def _soak(results: Results) -> Table:
+def _soak(results: ScaleResults) -> Table:
     """Four moments of it."""
     soak = results.soak
     last = len(soak.times) - 1
@@ -128,4 +128,6 @@ def _soak(results: Results) -> Table:
     return Table([*head, "descriptors"], rows)
 
 
-VIEW = View(Results, goals.verdicts, tables, words, plots.draw, Path(__file__).with_name("page.md"))
+VIEW = View(
+    ScaleResults, goals.verdicts, tables, words, plots.draw, Path(__file__).with_name("page.md")
+)

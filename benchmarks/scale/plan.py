@@ -10,7 +10,7 @@ SMALL, MIDDLE, LARGE = 1_000, 100_000, 1_000_000
 
 
 @dataclass(frozen=True)
-class Settings:
+class ScaleSettings:
     """Counts and seconds of a run."""
 
     credentials: tuple[int, int, int] = (SMALL, MIDDLE, LARGE)
@@ -35,8 +35,8 @@ class Settings:
     """Share of the soak after which memory is looked at: until then, caches fill."""
 
 
-FULL = Settings()
-QUICK = Settings(
+FULL = ScaleSettings()
+QUICK = ScaleSettings(
     credentials=(SMALL, 10_000, 30_000),
     processes=1,
     rounds=4,

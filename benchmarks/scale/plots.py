@@ -7,12 +7,12 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from benchmarks import plots
-from benchmarks.scale.results import Results
+from benchmarks.scale.results import ScaleResults
 
 _MEBIBYTE = 1 << 20
 
 
-def draw(results: Results, directory: Path) -> list[Path]:
+def draw(results: ScaleResults, directory: Path) -> list[Path]:
     """Draw them all."""
     return plots.draw(
         {"scale-misses": lambda: _misses(results), "scale-soak": lambda: _soak(results)},
@@ -20,7 +20,7 @@ def draw(results: Results, directory: Path) -> list[Path]:
     )
 
 
-def _misses(results: Results) -> Figure:
+def _misses(results: ScaleResults) -> Figure:
     figure = Figure(figsize=(8, 2.2), layout="constrained")
     axes = figure.subplots()
     misses = results.misses
@@ -36,7 +36,7 @@ def _misses(results: Results) -> Figure:
     return figure
 
 
-def _soak(results: Results) -> Figure | None:
+def _soak(results: ScaleResults) -> Figure | None:
     soak = results.soak
     if len(soak.times) < 2:
         return None

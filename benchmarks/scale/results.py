@@ -80,7 +80,7 @@ class Soak(_Record):
     """Bytes of the workers' own memory, for each request."""
 
 
-class Results(_Record):
+class ScaleResults(_Record):
     """The part's file."""
 
     version: int = 1

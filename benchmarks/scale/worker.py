@@ -40,7 +40,7 @@ _Subjects = dict[str, "_Subject"]
 
 
 @dataclass(frozen=True)
-class Job:
+class ScaleJob:
     """What to measure over which databases; they all have the same derivation key."""
 
     kind: Literal["misses", "shared", "memory"]
@@ -58,7 +58,7 @@ class Job:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Job:
+    def from_json(cls, text: str) -> ScaleJob:
         return cls(**json.loads(text))
 
 
@@ -66,7 +66,7 @@ class _Subject:
     """A middleware that remembers one entry by itself, over one database, and secrets in turn."""
 
     def __init__(
-        self, job: Job, path: str, count: int, shared: SharedState, rng: random.Random
+        self, job: ScaleJob, path: str, count: int, shared: SharedState, rng: random.Random
     ) -> None:
         self._maker = read_derivation_key(Path(job.key_file))
         self._numbers = list(range(0, count, real_every(count)))
@@ -112,14 +112,14 @@ class _Subject:
         return 0 if self.shared.l2 is None else self.shared.l2.stats().evictions
 
 
-def run(job: Job) -> dict[str, Any]:
+def run(job: ScaleJob) -> dict[str, Any]:
     """Measure what the job says."""
     measure = {"misses": _misses, "shared": _shared, "memory": _memory}[job.kind]
     with ExitStack() as stack:
         return measure(job, stack)
 
 
-def _misses(job: Job, stack: ExitStack) -> dict[str, Any]:
+def _misses(job: ScaleJob, stack: ExitStack) -> dict[str, Any]:
     """The median of each round, by the number of credentials."""
     rng = random.Random(job.seed)
     subjects = {
@@ -139,7 +139,7 @@ def _misses(job: Job, stack: ExitStack) -> dict[str, Any]:
     return {"figures": figures, "selects": selects}
 
 
-def _shared(job: Job, stack: ExitStack) -> dict[str, Any]:
+def _shared(job: ScaleJob, stack: ExitStack) -> dict[str, Any]:
     """The mean of each round, since a lookup may end in a SELECT or not, by the room there is."""
     rng = random.Random(job.seed)
     ((path, count),) = job.databases.items()
@@ -177,7 +177,7 @@ def _counts(subject: _Subject) -> dict[str, int]:
     }
 
 
-def _memory(job: Job, stack: ExitStack) -> dict[str, Any]:
+def _memory(job: ScaleJob, stack: ExitStack) -> dict[str, Any]:
     """Bytes of the database's file, of the segment, and of the process's own memory."""
     ((path, count),) = job.databases.items()
     shared = _state(job, "memory", ROOMY, stack)
@@ -204,14 +204,14 @@ def _round(subjects: _Subjects, calls: int, rng: random.Random) -> dict[str, lis
 
 
 def _subject(
-    job: Job, path: str, count: int, shared: SharedState, rng: random.Random, stack: ExitStack
+    job: ScaleJob, path: str, count: int, shared: SharedState, rng: random.Random, stack: ExitStack
 ) -> _Subject:
     subject = _Subject(job, path, count, shared, rng)
     stack.callback(subject.store.close)
     return subject
 
 
-def _state(job: Job, name: str, size: int, stack: ExitStack) -> SharedState:
+def _state(job: ScaleJob, name: str, size: int, stack: ExitStack) -> SharedState:
     path = Path(job.directory) / f"latchkey-scale-{os.getpid()}-{name}"
     segment = Segment.create(path, SharedState.regions(size), prepare=SharedState.prepare)
     stack.callback(path.unlink, missing_ok=True)
@@ -235,4 +235,4 @@ def _write(data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    json.dump(run(Job.from_json(sys.stdin.read())), sys.stdout)
+    json.dump(run(ScaleJob.from_json(sys.stdin.read())), sys.stdout)

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.micro import driver, plan
-from benchmarks.micro.results import Results
+from benchmarks.micro.results import MicroResults
 from tests.support.benchmarks.rounds import ALWAYS, SHORTEST, measure
 
 
 @pytest.fixture(scope="session")
-def measured() -> Results:
+def measured() -> MicroResults:
     """A run of every part, in processes, with the peers that are always there.
 
     The same interpreter stands in for a free-threaded one. Memory is too small for ten million
@@ -30,6 +30,6 @@ def measured() -> Results:
 
 
 @pytest.fixture
-def results(measured: Results) -> Results:
+def results(measured: MicroResults) -> MicroResults:
     """A copy of that run, to change."""
     return measured.model_copy(deep=True)

@@ -19,7 +19,7 @@ from benchmarks.load import plan
 from benchmarks.load.client import ClientFailed, Load, ready
 from benchmarks.load.paths import BARE, OPEN, OPEN_TOO, PROTECTED
 from benchmarks.load.processes import Cores, children
-from benchmarks.load.results import Results
+from benchmarks.load.results import LoadResults
 from benchmarks.load.service import ServiceFailed, running
 from benchmarks.parts import MET
 from benchmarks.suite import load_part
@@ -56,17 +56,17 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def measured(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
+def measured(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> LoadResults:
     into = tmp_path_factory.mktemp("run")
     seen: list[tuple[int, int]] = []
     part = load_part(settings=SHORTEST)
     part.run(True, into, lambda done, expected, _: seen.append((done, expected)))
     done, expected = seen[-1]
     assert done == expected == len(seen) - 1
-    return Results.model_validate(json.loads((into / "load.json").read_text()))
+    return LoadResults.model_validate(json.loads((into / "load.json").read_text()))
 
 
-def test_each_arm_is_asked_for(measured: Results) -> None:
+def test_each_arm_is_asked_for(measured: LoadResults) -> None:
     assert measured.alike.kinds.keys() <= {OPEN, OPEN_TOO}
     assert measured.main.kinds.keys() <= {OPEN, PROTECTED, BARE}
     for run_ in (measured.alike, measured.main, measured.concurrent, *measured.ceiling):
@@ -77,7 +77,7 @@ def test_each_arm_is_asked_for(measured: Results) -> None:
     assert [run_.client_processes for run_ in measured.ceiling] == [1, 2]
 
 
-def test_each_scenario_is_answered_by_the_level_that_it_is_about(measured: Results) -> None:
+def test_each_scenario_is_answered_by_the_level_that_it_is_about(measured: LoadResults) -> None:
     found = {run_.name: run_ for run_ in measured.scenarios}
     assert len(found) == sum(len(group.steps) for group in plan.groups(SHORTEST))
     for name, run_ in found.items():
@@ -101,7 +101,7 @@ def test_each_scenario_is_answered_by_the_level_that_it_is_about(measured: Resul
     assert found["revocations"].violations == 0
 
 
-def test_goals_tables_and_page_are_made_of_it(measured: Results) -> None:
+def test_goals_tables_and_page_are_made_of_it(measured: LoadResults) -> None:
     part = load_part()
     fields = measured.model_dump(mode="json")
     rows = part.goals(fields)

@@ -10,10 +10,10 @@ import pytest
 
 from benchmarks.bootstrap import Bootstrap, Estimate
 from benchmarks.micro import goals, plan
-from benchmarks.micro.cases import HOT_KEYS, Case, Job
+from benchmarks.micro.cases import HOT_KEYS, Case, MicroJob
 from benchmarks.micro.keys import KEY_LENGTH, Draws, make_key
 from benchmarks.micro.peers import FLOOR, LOCKED, OURS, OURS_SHARDED, PEERS
-from benchmarks.micro.results import Results
+from benchmarks.micro.results import MicroResults
 from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED
 from latchkey.credentials.tokens import lookup_key, new_api_key
 
@@ -42,7 +42,7 @@ def test_draws_follow_their_case() -> None:
 
 def test_a_job_survives_the_way_to_its_process() -> None:
     for job in plan.jobs(plan.FULL, random.Random(1), free_threaded=True):
-        assert Job.from_dict(job.to_dict()) == job
+        assert MicroJob.from_dict(job.to_dict()) == job
 
 
 def test_the_full_plan_follows_the_protocol() -> None:
@@ -109,7 +109,7 @@ def test_ratios_are_of_figures_from_the_same_rounds() -> None:
     ],
 )
 def test_a_goal_is_met_by_the_whole_interval(
-    results: Results, low: float, value: float, high: float, state: str
+    results: MicroResults, low: float, value: float, high: float, state: str
 ) -> None:
     cell = results.cell(goals.HOT)
     assert cell is not None
@@ -121,7 +121,7 @@ def test_a_goal_is_met_by_the_whole_interval(
     assert goals.verdicts(results)[3].state == MISSED
 
 
-def test_a_peer_that_is_missing_is_not_beaten(results: Results) -> None:
+def test_a_peer_that_is_missing_is_not_beaten(results: MicroResults) -> None:
     cell = results.cell(goals.ZIPF)
     assert cell is not None
     far = Estimate(value=9, low=8, high=10)
@@ -134,7 +134,7 @@ def test_a_peer_that_is_missing_is_not_beaten(results: Results) -> None:
     assert "without theine" in verdict.measured
 
 
-def test_threads_count_only_without_the_gil(results: Results) -> None:
+def test_threads_count_only_without_the_gil(results: MicroResults) -> None:
     cell = results.cell(goals.TWO_THREADS, goals.FREE_THREADED)
     assert cell is not None
     cell.speed_up[OURS_SHARDED] = Estimate(value=1.9, low=1.85, high=1.95)

@@ -14,8 +14,8 @@ from statistics import median
 import pytest
 
 from benchmarks.overhead import goals, instructions
-from benchmarks.overhead.plan import SERIES, Job, Settings
-from benchmarks.overhead.results import AGAIN, BARE, YARDSTICK, Instructions, Results
+from benchmarks.overhead.plan import SERIES, OverheadJob, OverheadSettings
+from benchmarks.overhead.results import AGAIN, BARE, YARDSTICK, Instructions, OverheadResults
 from benchmarks.overhead.timing import Environ, Subject, Timing, WrongWay, compare, time_calls
 from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED, format_figure
 from benchmarks.processes import run as run_process
@@ -24,17 +24,17 @@ from fastcache.shared import KeyedDigest
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+def results(tmp_path_factory: pytest.TempPathFactory) -> OverheadResults:
     """The shortest run of every series, in a process as always, without counting."""
     directory = tmp_path_factory.mktemp("overhead")
     steps: list[tuple[int, int]] = []
-    part = overhead_part(settings=Settings(processes=1, calls=20, keys=10, counted_calls=0))
+    part = overhead_part(settings=OverheadSettings(processes=1, calls=20, keys=10, counted_calls=0))
     part.run(False, directory, lambda done, expected, what: steps.append((done, expected)))
     assert steps == [(0, 2), (1, 2), (2, 2)]
-    return Results.model_validate_json((directory / "overhead.json").read_text())
+    return OverheadResults.model_validate_json((directory / "overhead.json").read_text())
 
 
-def test_every_subject_runs(results: Results) -> None:
+def test_every_subject_runs(results: OverheadResults) -> None:
     (process,) = results.processes
     assert process.keys() == SERIES.keys()
     assert {name: len(subjects) for name, subjects in process.items()} == {
@@ -51,7 +51,7 @@ def test_every_subject_runs(results: Results) -> None:
         assert all(measured.ratio > 0 for measured in subjects.values())
 
 
-def test_it_is_shown_with_every_figure(results: Results) -> None:
+def test_it_is_shown_with_every_figure(results: OverheadResults) -> None:
     part, measured = overhead_part(), results.model_dump(mode="json")
     assert len(part.goals(measured)) == 8
     tables = part.tables(measured)
@@ -103,12 +103,12 @@ def timing(bare: float, added: float) -> Timing:
     return Timing(call=bare + added, added=added, ratio=1 + added / bare)
 
 
-def processes_of(hits: Sequence[float], taken: float) -> Results:
+def processes_of(hits: Sequence[float], taken: float) -> OverheadResults:
     """A process for each figure, by which a hit takes longer than a bare call.
 
     ``taken`` is that of the yardstick.
     """
-    return Results(
+    return OverheadResults(
         settings={},
         digest="sha256",
         processes=[
@@ -212,8 +212,8 @@ def test_a_call_is_compared_with_the_bare_one_of_its_round() -> None:
 
 
 def test_a_job_survives_the_way_to_its_process() -> None:
-    job = Job(calls=3, seed=1, keys=2, series=("hits",))
-    assert Job.from_json(job.to_json()) == job
+    job = OverheadJob(calls=3, seed=1, keys=2, series=("hits",))
+    assert OverheadJob.from_json(job.to_json()) == job
 
 
 # ---- Instructions

@@ -17,7 +17,7 @@ from benchmarks.machine import Source
 from benchmarks.micro import goals, page, plan, plots
 from benchmarks.micro.cases import Case
 from benchmarks.micro.peers import PEERS
-from benchmarks.micro.results import Results
+from benchmarks.micro.results import MicroResults
 from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED, Part, Table, Verdict
 from benchmarks.plots import Dot, dots, draw
 from benchmarks.runs import Ended
@@ -28,7 +28,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 
 
 @pytest.fixture(scope="module")
-def shown(measured: Results, tmp_path_factory: pytest.TempPathFactory) -> report.Shown:
+def shown(measured: MicroResults, tmp_path_factory: pytest.TempPathFactory) -> report.Shown:
     """The short measurement of the cache, in the directory of a quick run, reported."""
     directory = tmp_path_factory.mktemp("run")
     run = new_run()
@@ -114,7 +114,7 @@ def test_tables_are_whole(shown: report.Shown) -> None:
             assert f"| {name} |" in text or f"| **{name}** |" in text
 
 
-def test_each_goal_has_its_row(shown: report.Shown, results: Results) -> None:
+def test_each_goal_has_its_row(shown: report.Shown, results: MicroResults) -> None:
     rows = goals.verdicts(results)
     text = report.documentation(shown, shown.directory)
     assert len(rows) == 7
@@ -131,7 +131,7 @@ def sure() -> Part:
     return replace(part, view=replace(part.view, goals=lambda results: verdicts))
 
 
-def test_a_short_run_proves_nothing(shown: report.Shown, measured: Results) -> None:
+def test_a_short_run_proves_nothing(shown: report.Shown, measured: MicroResults) -> None:
     figures = {"cache": (sure(), measured.model_dump(mode="json"))}
     assert "**Not proved**" in (shown.directory / report.TABLES).read_text()
     quick = report.Shown(shown.run, shown.directory, figures)
@@ -153,7 +153,7 @@ def test_a_part_that_failed_is_named(shown: report.Shown) -> None:
     assert "`overhead` could not be measured" in text
 
 
-def test_what_is_missing_or_was_lost_is_named(results: Results) -> None:
+def test_what_is_missing_or_was_lost_is_named(results: MicroResults) -> None:
     assert "too large for this machine's memory" in page.words(results)["too_large"]
     assert "found every key" in page.words(results)["kept"]
     results.interpreters["default"].missing["cachetools"] = "No module named 'cachetools'"
@@ -182,7 +182,7 @@ def test_a_long_name_is_not_cut_off(name: str, tmp_path: Path) -> None:
     assert at_the_left.min() == 1.0
 
 
-def test_a_run_without_a_part_still_has_a_page(results: Results) -> None:
+def test_a_run_without_a_part_still_has_a_page(results: MicroResults) -> None:
     results.cells = [cell for cell in results.cells if cell.case == Case("get", 64)]
     empty = [table for table in page.tables(results).values() if not table.rows]
     assert len(empty) >= 3

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from benchmarks.micro import goals, plan
 from benchmarks.micro.cases import Case
 from benchmarks.micro.peers import FLOOR, LOCKED, LOOP, OURS, OURS_SHARDED
-from benchmarks.micro.results import Results
+from benchmarks.micro.results import MicroResults
 from benchmarks.micro.summary import peers_of, summarise
 from benchmarks.parts import write_json
 from benchmarks.processes import ProcessFailed
@@ -24,7 +24,7 @@ from tests.support.benchmarks.rounds import ALWAYS, ROOT, SHORTEST, job, measure
 SINGLE = set(ALWAYS) - {OURS_SHARDED}
 
 
-def test_every_case_has_every_peer(results: Results) -> None:
+def test_every_case_has_every_peer(results: MicroResults) -> None:
     for case in (goals.ZIPF, goals.HOT, goals.EVICTING):
         cell = results.cell(case)
         assert cell is not None
@@ -40,7 +40,7 @@ def test_every_case_has_every_peer(results: Results) -> None:
         assert threads.speed_up.keys() == set(ALWAYS) - {"cachetools"}
 
 
-def test_samples_are_kept_and_the_warm_up_is_not(results: Results) -> None:
+def test_samples_are_kept_and_the_warm_up_is_not(results: MicroResults) -> None:
     cell = results.cell(goals.ZIPF)
     assert cell is not None
     (process,) = cell.processes
@@ -49,24 +49,24 @@ def test_samples_are_kept_and_the_warm_up_is_not(results: Results) -> None:
     assert LOOP not in peers_of(cell)
 
 
-def test_what_does_not_fit_into_memory_is_named(results: Results) -> None:
+def test_what_does_not_fit_into_memory_is_named(results: MicroResults) -> None:
     cell = results.cell(Case("get", 10_000_000))
     assert cell is not None
     assert set(cell.left_out) == SINGLE - {LOCKED}
     assert not cell.estimates
 
 
-def test_an_import_that_turns_the_gil_on_is_named(results: Results) -> None:
+def test_an_import_that_turns_the_gil_on_is_named(results: MicroResults) -> None:
     # The stand-in has a GIL all the time.
     python = results.interpreters["free-threaded"]
     assert python.gil is getattr(sys, "_is_gil_enabled", lambda: True)()
     assert results.interpreters["default"].gil_turned_on_by == []
 
 
-def test_it_is_written_and_read_as_it_is(results: Results, tmp_path: Path) -> None:
+def test_it_is_written_and_read_as_it_is(results: MicroResults, tmp_path: Path) -> None:
     path = tmp_path / "cache.json"
     write_json(results.model_dump(mode="json"), path)
-    assert Results.model_validate_json(path.read_text()) == results
+    assert MicroResults.model_validate_json(path.read_text()) == results
     text = path.read_text()
     assert max(map(len, text.splitlines())) < 2_000
     # Neither the machine's name nor anybody's directory.
@@ -76,7 +76,7 @@ def test_it_is_written_and_read_as_it_is(results: Results, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("change", ["an unknown field", "a missing one", "another version"])
-def test_another_form_is_refused(results: Results, change: str) -> None:
+def test_another_form_is_refused(results: MicroResults, change: str) -> None:
     fields = json.loads(results.model_dump_json())
     if change == "an unknown field":
         fields["cells"][0]["mode"] = "fast"
@@ -85,10 +85,10 @@ def test_another_form_is_refused(results: Results, change: str) -> None:
     else:
         fields["version"] = 2
     with pytest.raises(ValidationError):
-        Results.model_validate_json(json.dumps(fields))
+        MicroResults.model_validate_json(json.dumps(fields))
 
 
-def test_what_is_computed_can_be_computed_again(results: Results) -> None:
+def test_what_is_computed_can_be_computed_again(results: MicroResults) -> None:
     again = results.model_copy(deep=True)
     for cell in again.cells:
         cell.estimates = {}

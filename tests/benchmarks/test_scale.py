@@ -12,7 +12,7 @@ import pytest
 from benchmarks.bootstrap import Estimate
 from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED
 from benchmarks.scale import goals, plan
-from benchmarks.scale.results import Results
+from benchmarks.scale.results import ScaleResults
 from benchmarks.scale.slope import slope
 from benchmarks.suite import scale_part
 
@@ -33,7 +33,7 @@ SHORTEST = replace(
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Results:
+def measured(tmp_path_factory: pytest.TempPathFactory) -> ScaleResults:
     into = tmp_path_factory.mktemp("run")
     seen: list[tuple[int, int]] = []
     scale_part(settings=SHORTEST).run(
@@ -41,16 +41,18 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Results:
     )
     done, expected = seen[-1]
     assert done == expected == len(seen) - 1
-    return Results.model_validate(json.loads((into / "scale.json").read_text()))
+    return ScaleResults.model_validate(json.loads((into / "scale.json").read_text()))
 
 
-def test_each_miss_is_one_select(measured: Results) -> None:
+def test_each_miss_is_one_select(measured: ScaleResults) -> None:
     assert measured.misses.selects == dict.fromkeys(("100", "7500", "17000"), 1.0)
     assert measured.misses.presented == {"100": 100, "7500": 7_500, "17000": 17_000}
     assert all(len(rounds) == 2 for rounds in measured.misses.processes[0].values())
 
 
-def test_what_a_shared_cache_has_no_room_for_is_evicted_and_selected(measured: Results) -> None:
+def test_what_a_shared_cache_has_no_room_for_is_evicted_and_selected(
+    measured: ScaleResults,
+) -> None:
     rooms = {room.name: room for room in measured.shared.rooms}
     assert (rooms["roomy"].hits, rooms["roomy"].evictions) == (1.0, 0.0)
     assert (rooms["none"].hits, rooms["none"].selects) == (0.0, 1.0)
@@ -58,7 +60,7 @@ def test_what_a_shared_cache_has_no_room_for_is_evicted_and_selected(measured: R
     assert rooms["full"].hits + rooms["full"].selects == pytest.approx(1)
 
 
-def test_memory_is_seen(measured: Results) -> None:
+def test_memory_is_seen(measured: ScaleResults) -> None:
     few, _, many = measured.memory
     # The bytes of a credential and its place in two indexes.
     assert many.database - few.database > 150 * (many.credentials - few.credentials)
@@ -66,7 +68,7 @@ def test_memory_is_seen(measured: Results) -> None:
     assert min(each.private for each in measured.memory) > 1 << 20
 
 
-def test_services_answer_and_are_looked_at(measured: Results) -> None:
+def test_services_answer_and_are_looked_at(measured: ScaleResults) -> None:
     for run in (*measured.grid, measured.soak.load):
         assert run.requests > 0
         assert not run.errors
@@ -78,7 +80,7 @@ def test_services_answer_and_are_looked_at(measured: Results) -> None:
     assert all(0 < own < all_ for own, all_ in zip(soak.private, soak.resident, strict=True))
 
 
-def test_goals_tables_and_page_are_made_of_it(measured: Results) -> None:
+def test_goals_tables_and_page_are_made_of_it(measured: ScaleResults) -> None:
     part = scale_part()
     fields = measured.model_dump(mode="json")
     assert part.goals(fields)[0].state == UNMEASURED
@@ -95,7 +97,7 @@ def test_goals_tables_and_page_are_made_of_it(measured: Results) -> None:
     [((1.2, 1.1, 1.25), MET), ((1.2, 1.1, 1.4), UNPROVED), ((1.5, 1.4, 1.6), MISSED)],
 )
 def test_a_miss_among_many_is_judged_by_its_interval(
-    measured: Results, ratio: tuple[float, float, float], state: str
+    measured: ScaleResults, ratio: tuple[float, float, float], state: str
 ) -> None:
     value, low, high = ratio
     results = measured.model_copy(deep=True)
@@ -103,7 +105,7 @@ def test_a_miss_among_many_is_judged_by_its_interval(
     assert goals.verdicts(results)[0].state == state
 
 
-def test_growth_has_a_slope(measured: Results) -> None:
+def test_growth_has_a_slope(measured: ScaleResults) -> None:
     rng = random.Random(1)
     flat = [(float(second), 1e6 + rng.uniform(-500, 500)) for second in range(120)]
     grown = [(when, held + 100 * when) for when, held in flat]
@@ -122,7 +124,7 @@ def test_growth_has_a_slope(measured: Results) -> None:
 
 
 @pytest.mark.parametrize(("last", "state"), [(40, MET), (41, MISSED)])
-def test_descriptors_may_not_become_more(measured: Results, last: int, state: str) -> None:
+def test_descriptors_may_not_become_more(measured: ScaleResults, last: int, state: str) -> None:
     results = measured.model_copy(deep=True)
     soak = results.soak
     soak.warm = 2

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from benchmarks.machine import Machine
 from benchmarks.micro import driver, plan
-from benchmarks.micro.cases import Case, Job
+from benchmarks.micro.cases import Case, MicroJob
 from benchmarks.micro.peers import FLOOR, LOCKED, OURS, OURS_SHARDED
-from benchmarks.micro.results import Results
+from benchmarks.micro.results import MicroResults
 
 ROOT = Path(__file__).parents[3]
 
@@ -46,12 +46,12 @@ MACHINE = Machine(
 )
 
 
-def job(*cases: Case, peers: Sequence[str]) -> Job:
+def job(*cases: Case, peers: Sequence[str]) -> MicroJob:
     """A job of one short round and one thrown away."""
-    return Job(cases, tuple(peers), rounds=1, warm_rounds=1, block=10, prelude=5, seed=1)
+    return MicroJob(cases, tuple(peers), rounds=1, warm_rounds=1, block=10, prelude=5, seed=1)
 
 
-def measure(settings: plan.Settings, **interpreters: str) -> Results:
+def measure(settings: plan.MicroSettings, **interpreters: str) -> MicroResults:
     """Carry out a plan, in processes."""
     seen: list[str] = []
     results = driver.run(
