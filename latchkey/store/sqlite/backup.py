@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from latchkey.errors import LatchkeyError
-from latchkey.files.shared_places import create_private, sync_directory
+from latchkey.files.shared_places import UnsafeFile, create_private, sync_directory
 from latchkey.store.sqlite.migrate import newest_revision, revisions_of
 from latchkey.store.sqlite.opening import open_database, rows_of
 
@@ -56,8 +56,10 @@ def back_up(database: Path, copy: Path, *, owner: int | None = None) -> None:
             draft.unlink(missing_ok=True)
     except FileExistsError:
         raise BackupFailed(f"{copy} already exists; choose another file") from None
+    except UnsafeFile as error:
+        raise BackupFailed(f"{error.filename}: {error.strerror}") from None
     except OSError as error:
-        raise BackupFailed(f"{error.filename or copy}: {error.strerror}") from None
+        raise BackupFailed(f"{copy}: {error.strerror}") from None
     except sqlite3.Error as error:
         raise BackupFailed(f"{database} cannot be copied: {error}") from None
 
