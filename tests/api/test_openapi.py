@@ -14,6 +14,7 @@ import pytest
 
 from latchkey.config import load_settings
 from latchkey_service import create_app
+from tests.support.api.shapes import FIELDS
 from tests.support.service import Pair, Service
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
@@ -43,20 +44,7 @@ ROUTES: dict[tuple[str, str], tuple[set[str], bool]] = {
     ),
     ("get", "/v1/api_keys/{api_key}/usage"): ({"200", "404", *PROTECTED}, False),
 }
-CREDENTIAL_FIELDS = {
-    "api_key",
-    "name",
-    "mode",
-    "scopes",
-    "status",
-    "created_at",
-    "expires_at",
-    "revoked_at",
-    "last_used_at",
-    "rotate_by",
-    "rotated_to",
-    "origin",
-}
+CREDENTIAL_FIELDS = set(FIELDS)
 
 
 @pytest.fixture(scope="module")

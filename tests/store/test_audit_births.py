@@ -4,51 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.dialects import sqlite
 
-from latchkey.credentials.audit import Action, AuditFilter
-from latchkey.credentials.models import Credential, Rotation
+from latchkey.credentials.audit import AuditFilter
 from latchkey.store.audit import filtered
 from latchkey.store.protocols import Store
 from latchkey.store.sqlite.dialect import SqliteDialect
 from latchkey.store.tables import audit
-from tests.support.audited import TESTER, add, rotate
-from tests.support.store.new_credentials import NOW, new_credential
-
-
-def told(store: Store, api_key: str) -> list[tuple[int, str]]:
-    """Number and action of each row about a key, the oldest first, however they are asked for."""
-    wanted = AuditFilter(subject=api_key)
-    rows = [(entry.number, entry.action) for entry in store.audit.entries(wanted)]
-    paged = [(entry.number, entry.action) for entry in store.audit.page(wanted, 100)]
-    assert paged == rows[::-1]
-    return rows
-
-
-def issue(store: Store) -> Credential:
-    return add(store, new_credential(), action=Action.KEY_ISSUE)
-
-
-def rotated(store: Store, api_key: str) -> str:
-    """The successor."""
-    successor = new_credential()
-    made = rotate(store, api_key, None, NOW, lambda found, former: Rotation(successor, None))
-    return made.api_key
-
-
-def import_some(store: Store, count: int, moment: timedelta = timedelta()) -> list[str]:
-    """The keys of one import."""
-    new = [
-        new_credential(created_at=NOW + moment, origin="imported", derivation_id="")
-        for _ in range(count)
-    ]
-    store.imported.add_all(new, lambda present: (), {}, TESTER, lambda done: None)
-    return [one.api_key for one in new]
+from tests.support.store.births import import_some, issue, rotated
+from tests.support.store.new_credentials import new_credential
 
 
 def test_a_row_that_was_altered_names_no_key_and_breaks_nothing(

@@ -4,41 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from latchkey.credentials.audit import Action, AuditFilter
-from latchkey.credentials.models import Credential, Rotation
+from latchkey.credentials.audit import AuditFilter
 from latchkey.store.protocols import Store
-from tests.support.audited import TESTER, add, revoke, rotate
+from tests.support.audited import revoke
+from tests.support.store.births import import_some, issue, rotated, told
 from tests.support.store.new_credentials import NOW, new_credential
-
-
-def told(store: Store, api_key: str) -> list[tuple[int, str]]:
-    """Number and action of each row about a key, the oldest first, however they are asked for."""
-    wanted = AuditFilter(subject=api_key)
-    rows = [(entry.number, entry.action) for entry in store.audit.entries(wanted)]
-    paged = [(entry.number, entry.action) for entry in store.audit.page(wanted, 100)]
-    assert paged == rows[::-1]
-    return rows
-
-
-def issue(store: Store) -> Credential:
-    return add(store, new_credential(), action=Action.KEY_ISSUE)
-
-
-def rotated(store: Store, api_key: str) -> str:
-    """The successor."""
-    successor = new_credential()
-    made = rotate(store, api_key, None, NOW, lambda found, former: Rotation(successor, None))
-    return made.api_key
-
-
-def import_some(store: Store, count: int, moment: timedelta = timedelta()) -> list[str]:
-    """The keys of one import."""
-    new = [
-        new_credential(created_at=NOW + moment, origin="imported", derivation_id="")
-        for _ in range(count)
-    ]
-    store.imported.add_all(new, lambda present: (), {}, TESTER, lambda done: None)
-    return [one.api_key for one in new]
 
 
 def test_a_successor_is_told_of_with_the_rotation_that_made_it(store: Store) -> None:

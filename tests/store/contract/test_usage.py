@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -196,42 +193,3 @@ def test_old_hours_are_put_together_by_day(store: Store, number: int) -> None:
     store.usage.flush(OTHER, [tally(number, 5, late)], late)
     assert store.usage.fold(midnight) == 1
     assert store.usage.record(number, SEGMENT).hours[midnight - timedelta(days=2)] == 13
-
-
-# Forks two flushers for each line, so that what they work with is loaded once; says when both died.
-_FLUSHERS = """
-import itertools, os, sys
-from datetime import UTC, datetime
-from latchkey.credentials.models import Tally
-from latchkey.store.databases import database_at
-from latchkey.store.protocols import Store
-
-def flush(start, count):
-    store = database_at(f"sqlite:///{sys.argv[1]}").open_store()
-    for uses in itertools.count(start):
-        now = datetime.now(UTC)
-        at = int(now.timestamp() * 1000)
-        store.usage.flush("1" * 32, [Tally(n, uses, at) for n in range(1, count + 1)], now)
-        os.write(1, b"%d %d\\n" % (os.getpid(), uses))
-
-for line in sys.stdin:
-    started = []
-    for _ in range(2):
-        started.append(os.fork())
-        if started[-1] == 0:
-            try:
-                flush(int(line), int(sys.argv[2]))
-            finally:
-                os._exit(1)
-    ended = [os.WTERMSIG(os.waitpid(pid, 0)[1]) for pid in started]
-    os.write(1, b"ended %d %d\\n" % tuple(ended))
-"""
-
-
-@contextmanager
-def killed(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Kill it at the end; what it forked ends when nobody reads it any more."""
-    try:
-        yield
-    finally:
-        process.kill()
