@@ -17,6 +17,7 @@ from latchkey.files.shared_places import (
     UnsafeFile,
     clear_socket,
     create_private,
+    make_directory,
     open_lock,
     open_output,
     open_regular,
@@ -161,6 +162,23 @@ def test_what_is_made_is_private_whatever_the_umask(tmp_path: Path) -> None:
         finally:
             os.umask(before)
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize("umask", [0, 0o177, 0o777])
+def test_directories_are_private_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        make_directory(tmp_path / "one" / "two")
+        make_directory(tmp_path / "one" / "two")
+    finally:
+        os.umask(before)
+    made = (tmp_path / "one", tmp_path / "one" / "two")
+    assert {stat.S_IMODE(path.stat().st_mode) for path in made} == {0o700}
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        make_directory(tmp_path / "file")
+    with pytest.raises(NotADirectoryError):
+        make_directory(tmp_path / "file" / "one")
 
 
 @pytest.mark.parametrize("kind", OBSTACLES)

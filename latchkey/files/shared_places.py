@@ -244,8 +244,22 @@ def keep_owner(descriptor: int, former: os.stat_result) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory for this user alone, and those above it, where they are missing."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make a directory for this user alone, and those above it, where they are missing.
+
+    Each has mode 0700 whatever the umask. Raises OSError.
+    """
+    try:
+        path.mkdir(mode=0o700)
+    except FileNotFoundError:
+        if path.parent == path:
+            raise
+        make_directory(path.parent)
+        make_directory(path)
+    except OSError:
+        if not path.is_dir():
+            raise
+    else:
+        path.chmod(0o700)
 
 
 def sync_directory(path: Path) -> None:
