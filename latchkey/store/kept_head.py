@@ -69,15 +69,15 @@ class KeptHead:
     def ahead_of_log(self) -> str | None:
         """What is wrong where the log lacks the row that the head names; None where it has it.
 
-        Then the database is older than the head: changes that were answered are missing.
+        Then the database is older than the head: changes that were answered are missing. A head
+        that cannot be read is wrong as well: no change would be noted in it.
         """
         if self._seal is None:
             return None
         try:
             head = self._seal.head.read()
-        except HeadUnusable:
-            # For ``verify`` to say: it tells nothing about the database.
-            return None
+        except HeadUnusable as error:
+            return f"the end of the audit log is not kept: {error}; see: latchkey audit verify"
         if head.number == 0 or self._has(head):
             return None
         return (

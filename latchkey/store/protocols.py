@@ -245,7 +245,10 @@ class AuditLog(Protocol):
         """Keep a head whatever is kept; raises HeadUnusable where that fails."""
 
     def behind_head(self) -> str | None:
-        """What is wrong where the log lacks the row that the head names; None where it has it."""
+        """What is wrong where the log lacks the row that the head names; None where it has it.
+
+        A head that cannot be read is wrong as well.
+        """
 
     def verify(self) -> Verification:
         """Check every row against the chain, and the last one against the head."""
