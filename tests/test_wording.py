@@ -18,7 +18,8 @@ _FIXED_PLURAL = re.compile(
 # Never one, or not a number at all.
 _ALLOWED = (
     "{_MAX_KEYS} keys",
-    "{KEY_LENGTH} bytes",
+    "{AUDIT_KEY_LENGTH} bytes",
+    "{DERIVATION_KEY_LENGTH} bytes",
     "{{ plot.unit }} with",
     "{caller.mode} key cannot create {mode} keys",
 )

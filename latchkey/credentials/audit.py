@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-KEY_LENGTH = 32
+AUDIT_KEY_LENGTH = 32
 """Bytes of an audit key."""
 
 NO_MAC = "0" * 64
@@ -252,8 +252,8 @@ class AuditKey:
     __slots__ = ("_key",)
 
     def __init__(self, key: bytes) -> None:
-        if len(key) != KEY_LENGTH:
-            raise ValueError(f"an audit key has {KEY_LENGTH} bytes, not {len(key)}")
+        if len(key) != AUDIT_KEY_LENGTH:
+            raise ValueError(f"an audit key has {AUDIT_KEY_LENGTH} bytes, not {len(key)}")
         self._key = key
 
     def mac(self, previous: str, fields: Sequence[Value]) -> str:

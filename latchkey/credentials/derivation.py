@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from latchkey.credentials.tokens import SecretParts, compose_secret
 
-KEY_LENGTH = 32
+DERIVATION_KEY_LENGTH = 32
 
 _BLOCK_LENGTH = 64
 _PAIR_LABEL = b"latchkey.v1:"
@@ -32,8 +32,8 @@ class DerivationKey:
     __slots__ = ("_inner", "_outer", "console_key", "id")
 
     def __init__(self, key: bytes) -> None:
-        if len(key) != KEY_LENGTH:
-            raise ValueError(f"a derivation key has {KEY_LENGTH} bytes, not {len(key)}")
+        if len(key) != DERIVATION_KEY_LENGTH:
+            raise ValueError(f"a derivation key has {DERIVATION_KEY_LENGTH} bytes, not {len(key)}")
         # HMAC (RFC 2104) with both of its key blocks hashed once: forged secrets come in floods,
         # and setting a new HMAC up costs the library more than all else.
         block = key.ljust(_BLOCK_LENGTH, b"\0")
@@ -112,7 +112,9 @@ def instance_key(master: bytes, name: str) -> bytes:
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-    if len(master) < KEY_LENGTH:
-        raise ValueError(f"a master key has at least {KEY_LENGTH} bytes")
+    if len(master) < DERIVATION_KEY_LENGTH:
+        raise ValueError(f"a master key has at least {DERIVATION_KEY_LENGTH} bytes")
     info = _INSTANCE_LABEL + name.encode()
-    return HKDF(algorithm=SHA256(), length=KEY_LENGTH, salt=None, info=info).derive(master)
+    return HKDF(algorithm=SHA256(), length=DERIVATION_KEY_LENGTH, salt=None, info=info).derive(
+        master
+    )

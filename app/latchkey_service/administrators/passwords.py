@@ -16,8 +16,8 @@ from argon2.low_level import ARGON2_VERSION
 
 from latchkey.errors import InvalidField
 
-SHORTEST = 12
-LONGEST = 1_000
+SHORTEST_PASSWORD = 12
+LONGEST_PASSWORD = 1_000
 
 _hasher = PasswordHasher()
 _one_at_a_time = threading.Lock()
@@ -29,8 +29,10 @@ def require_acceptable(password: str) -> str:
     Length is what makes one hard to guess (NIST SP 800-63B, section 3.1.1); no kinds of
     characters are asked for.
     """
-    if not SHORTEST <= len(password) <= LONGEST:
-        raise InvalidField("password", f"must have {SHORTEST} to {LONGEST} characters")
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        raise InvalidField(
+            "password", f"must have {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters"
+        )
     return password
 
 
@@ -42,7 +44,7 @@ def hash_password(password: str) -> str:
 
 def matches(password_hash: str, password: str) -> bool:
     """Whether this is the password; the work is the same if it is not."""
-    if len(password) > LONGEST:
+    if len(password) > LONGEST_PASSWORD:
         password = ""
     with _one_at_a_time:
         try:

@@ -15,12 +15,11 @@ from werkzeug.wrappers import Response
 from latchkey.credentials.audit import Action, AuditFilter, AuditRow
 from latchkey.credentials.tokens import redact_secrets
 from latchkey.errors import ExportsBusy
-from latchkey_service.console.answers import page
+from latchkey_service.console.answers import ROWS_OF_A_PAGE, page
 from latchkey_service.console.sessions import latchkey
 
 audit = Blueprint("audit", __name__, url_prefix="/console/audit")
 
-PAGE_SIZE = 50
 _LONGEST = 100
 _BLOCK = 64 * 1024
 _LARGEST_NUMBER = 2**63 - 1
@@ -63,12 +62,12 @@ class AuditQuery:
 def show() -> str:
     """The log, the latest first."""
     query = AuditQuery.of(request.args)
-    rows = latchkey().store.audit.page(query.filter, PAGE_SIZE + 1, query.before)
+    rows = latchkey().store.audit.page(query.filter, ROWS_OF_A_PAGE + 1, query.before)
     return render_template(
         "audit.html",
         query=query,
-        entries=rows[:PAGE_SIZE],
-        older=rows[PAGE_SIZE - 1].number if len(rows) > PAGE_SIZE else None,
+        entries=rows[:ROWS_OF_A_PAGE],
+        older=rows[ROWS_OF_A_PAGE - 1].number if len(rows) > ROWS_OF_A_PAGE else None,
         actions=[action.value for action in Action],
     )
 

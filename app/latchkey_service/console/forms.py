@@ -14,14 +14,14 @@ from latchkey.credentials.tokens import redact_secrets
 from latchkey.errors import InvalidField
 from latchkey_service.administrators import passwords
 
-_NEW = {"autocomplete": "new-password", "minlength": passwords.SHORTEST}
+_NEW = {"autocomplete": "new-password", "minlength": passwords.SHORTEST_PASSWORD}
 _CURRENT = {"autocomplete": "current-password"}
 _NAME = {"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}
 _TAKEN_OUT = "Contained what looks like an API secret. It has been removed."
 _NEW_LENGTH = Length(
-    min=passwords.SHORTEST,
-    max=passwords.LONGEST,
-    message=f"Use {passwords.SHORTEST} characters or more.",
+    min=passwords.SHORTEST_PASSWORD,
+    max=passwords.LONGEST_PASSWORD,
+    message=f"Use {passwords.SHORTEST_PASSWORD} characters or more.",
 )
 
 

@@ -13,7 +13,8 @@ from latchkey.credentials.models import MODES, Credential
 from latchkey.credentials.times import utc_now
 from latchkey.credentials.tokens import MalformedToken, check_api_key
 from latchkey.errors import CredentialNotFound
-from latchkey_service.console.list_query import PAGE_SIZE, ListQuery
+from latchkey_service.console.answers import ROWS_OF_A_PAGE
+from latchkey_service.console.list_query import ListQuery
 from latchkey_service.console.plots import plot_days, plot_hours
 from latchkey_service.console.sessions import latchkey
 
@@ -37,10 +38,14 @@ def show_list() -> str:
     query = ListQuery.of(request.args)
     parts, now = latchkey(), as_of()
     total = parts.store.listing.count(query.selection, now)
-    pages = max(1, -(-total // PAGE_SIZE))
+    pages = max(1, -(-total // ROWS_OF_A_PAGE))
     query = query.on_page(min(query.page, pages))
     credentials = parts.store.listing.page(
-        query.selection, query.order, now, limit=PAGE_SIZE, offset=(query.page - 1) * PAGE_SIZE
+        query.selection,
+        query.order,
+        now,
+        limit=ROWS_OF_A_PAGE,
+        offset=(query.page - 1) * ROWS_OF_A_PAGE,
     )
     return render_template(
         "keys.html",

@@ -24,8 +24,6 @@ from latchkey.credentials.listing import (
 from latchkey.credentials.models import MODES, Mode, Status
 from latchkey.credentials.tokens import redact_secrets
 
-PAGE_SIZE = 50
-
 Choice = TypeVar("Choice", bound=str)
 _LARGEST_PAGE = 10**6
 _DESCENDING: dict[SortBy, bool] = {
