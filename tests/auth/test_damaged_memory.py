@@ -62,7 +62,7 @@ def test_any_content_of_a_segment(box: SharedBox, long: bool) -> None:
             flushes[number % 2].run()
             worker.store.usage.record(1, box.segment.uuid)
 
-    survives(work)
+    survives(work, 1_000 if long else 100)
 
 
 @pytest.mark.parametrize(

@@ -138,8 +138,9 @@ def test_expiry_changes_in_every_worker_at_once(box: Service, long: bool) -> Non
 
     for _ in range(ROUNDS // (2 * len(pairs)) if long else 1):
         assert [answers(box, pair, 4) for pair in pairs] == [{200}] * len(pairs)
-        end = datetime.now(UTC) + timedelta(seconds=1)
         for pair in pairs:
+            # Each its own, long enough for one change on a busy machine.
+            end = datetime.now(UTC) + timedelta(seconds=2)
             change(pair, end)
         time.sleep(max(0, (end - datetime.now(UTC)).total_seconds()) + 0.001)
         for pair in pairs:

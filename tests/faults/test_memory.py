@@ -77,7 +77,9 @@ def test_one_worker_serves_without(full: Callable[..., Service]) -> None:
     assert "nothing was changed" in refused.stderr
     assert service.get("/v1/account", pair.bearer).status == 200
     os.kill(master(service), signal.SIGTTIN)
-    wait_until(lambda: "one worker only" in service.log, "the refusal of a second worker")
+    wait_until(
+        lambda: "only one worker is allowed" in service.log, "the refusal of a second worker"
+    )
     assert len(workers(service)) == 1
 
 

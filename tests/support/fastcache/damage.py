@@ -15,6 +15,8 @@ def survives(work: Callable[[], object], seconds: int = 100) -> None:
     """Run it in a child that a hang ends."""
 
     def bounded() -> None:
+        # pytest-timeout, in the parent, has a handler of its own.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(seconds)
         work()
 
