@@ -57,6 +57,28 @@ static inline int fastcache_size_exceeds(fastcache_size left, fastcache_size rig
     return left.words[0] > right.words[0];
 }
 
+/* Out of line: most caches keep no sizes, and their way is to stay short. */
+#define FASTCACHE_APART static __attribute__((noinline, unused))
+
+FASTCACHE_APART void fastcache_size_add(fastcache_size *total, const fastcache_size *size)
+{
+    *total = fastcache_size_plus(*total, *size);
+}
+
+FASTCACHE_APART void fastcache_size_take(fastcache_size *total, const fastcache_size *size)
+{
+    *total = fastcache_size_minus(*total, *size);
+}
+
+/* Whether `total`, with `size` in place of `before` where there is one, exceeds a capacity. */
+FASTCACHE_APART int fastcache_size_lacks(const fastcache_size *total, const fastcache_size *before,
+                                         const fastcache_size *size,
+                                         const fastcache_size *capacity)
+{
+    fastcache_size left = before == 0 ? *total : fastcache_size_minus(*total, *before);
+    return fastcache_size_exceeds(fastcache_size_plus(left, *size), *capacity);
+}
+
 /* To compare by proportion. */
 static inline double fastcache_size_roughly(fastcache_size size)
 {

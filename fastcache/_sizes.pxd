@@ -8,8 +8,11 @@ cdef extern from "_sizes.h":
     ctypedef struct Size "fastcache_size":
         uint64_t words[4]
     Size size_of "fastcache_size_of"(uint64_t whole) noexcept nogil
-    Size size_plus "fastcache_size_plus"(Size left, Size right) noexcept nogil
-    Size size_minus "fastcache_size_minus"(Size left, Size right) noexcept nogil
+    void size_add "fastcache_size_add"(Size *total, const Size *size) noexcept nogil
+    void size_take "fastcache_size_take"(Size *total, const Size *size) noexcept nogil
+    bint size_lacks "fastcache_size_lacks"(
+        const Size *total, const Size *before, const Size *size, const Size *capacity
+    ) noexcept nogil
     bint size_exceeds "fastcache_size_exceeds"(Size left, Size right) noexcept nogil
     double size_roughly "fastcache_size_roughly"(Size size) noexcept nogil
 

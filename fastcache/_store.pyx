@@ -103,18 +103,14 @@ cdef class ShardedStore:
 
     cdef int measure(self, object value, Size *size) except -1:
         """The size of a value; 1 where none is measured."""
+        size[0] = size_of(1)
         if self.sized:
             measure = (<CacheSettings>settings_of(self)).getsizeof
             read_size(self.getsizeof(value) if measure is None else measure(value), size)
-        else:
-            size[0] = size_of(1)
         return 0
 
     cdef Shard shard_for(self, uint64_t mix, Item *item):
-        """The shard that is to store an item, which fits in.
-
-        The cache may have been initialised again since the size was taken.
-        """
+        """The shard that an item fits into; the cache may be another since it was measured."""
         cdef Shard shard = <Shard>shard_at(self, mix)
         if fits(shard, &item.size):
             return shard
@@ -135,7 +131,9 @@ cdef class ShardedStore:
         # Before the size is taken, which may last.
         item.now = now_in(self) if ttl is not None else roughly_now_in(self)
         self.set_deadline(&item, ttl)
-        self.measure(value, &item.size)
+        item.size = size_of(1)
+        if self.sized:
+            self.measure(value, &item.size)
         mix = mix_of(fastcache_hash(<PyObject *>key))
         shard = self.shard_for(mix, &item)
         garbage_start(&garbage)

@@ -5,7 +5,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from fastcache._entry cimport Birth, TableEntry
 from fastcache._heap cimport Heap
-from fastcache._sizes cimport Size, size_exceeds, size_minus, size_of, size_plus
+from fastcache._sizes cimport Size, size_lacks, size_of
 from fastcache._slots cimport Slots
 
 
@@ -66,13 +66,11 @@ cdef inline bint exceeds(
 
     Where no sizes are kept there are `most` entries at most, elsewhere `capacity` of sizes.
     """
-    cdef Size total
     if not table.sized:
         return table.count + <uint64_t>(index == 0) > most
-    total = table.total
-    if index != 0:
-        total = size_minus(total, table.sizes[index])
-    return size_exceeds(size_plus(total, size[0]), capacity[0])
+    return size_lacks(
+        &table.total, &table.sizes[index] if index != 0 else NULL, size, capacity
+    )
 
 
 cdef inline uint32_t removals_in(Table *table) noexcept nogil:

@@ -16,7 +16,7 @@ from libc.string cimport memmove
 
 from fastcache._entry cimport Birth, TableEntry
 from fastcache._heap cimport heap_free, heap_push, heap_remove, heap_resize, heap_update
-from fastcache._sizes cimport Size, size_minus, size_of, size_plus
+from fastcache._sizes cimport Size, size_add, size_of, size_take
 from fastcache._slots cimport (
     slots_add,
     slots_free,
@@ -119,7 +119,7 @@ cdef uint32_t table_add(
     table.births[index].serial = table.serial
     if table.sized:
         table.sizes[index] = size[0]
-        table.total = size_plus(table.total, size[0])
+        size_add(&table.total, size)
     table.count += 1
     table.version += 1
     link_used(table, index)
@@ -140,7 +140,8 @@ cdef PyObject *table_replace(
     entry.value = value
     entry.deadline = deadline
     if table.sized:
-        table.total = size_plus(size_minus(table.total, table.sizes[index]), size[0])
+        size_take(&table.total, &table.sizes[index])
+        size_add(&table.total, size)
         table.sizes[index] = size[0]
     if table.reborn:
         table.births[birth.prev_born].next_born = birth.next_born
@@ -164,7 +165,7 @@ cdef void table_take(Table *table, uint32_t index) noexcept:
     table.births[birth.prev_born].next_born = birth.next_born
     table.births[birth.next_born].prev_born = birth.prev_born
     if table.sized:
-        table.total = size_minus(table.total, table.sizes[index])
+        size_take(&table.total, &table.sizes[index])
     table.count -= 1
     table.version += 1
     if table.watched:
