@@ -6,6 +6,7 @@ a refused request never pays for routing, and a forgotten route is a closed one.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -32,6 +33,7 @@ from latchkey.errors import (
     ConfigurationError,
     Dialect,
     ExpiredCredential,
+    InternalError,
     InvalidCredential,
     InvalidRequest,
     MissingCredential,
@@ -45,6 +47,8 @@ from latchkey.errors import (
 from latchkey.forks import NOT_OURS, tell_after_fork
 
 PRINCIPAL_KEY = "latchkey.principal"
+
+log = logging.getLogger("latchkey")
 
 Answer = tuple[bytes, list[tuple[str, str]]]
 """The body of an error's answer, and its headers."""
@@ -83,7 +87,7 @@ def middleware(
     placeholders. ``before_first`` is called before the first request is looked at; what it raises
     is raised, and it is called again by the next one.
 
-    In a child that is forked afterwards, every request raises ConfigurationError.
+    In a child that is forked afterwards, every request is answered 500, and the first one logs why.
     """
     if open_routes.rules and router is None:
         raise ConfigurationError(
@@ -131,18 +135,21 @@ class Policy:
         self._router = router
         self._before_first = before_first
         self._first = threading.Lock()
+        self._forked = False
+        self._told = False
         tell_after_fork(self)
 
     def after_fork(self) -> None:
         """Let no request through in a child: nothing would tell it of revocations."""
-        self._first = threading.Lock()
-        self._before_first = _refuse_to_serve
+        self._forked = True
         self._check.end()
 
     def examine(
         self, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes] | None:
         """Decide about any request: None to go on to the application, else the refusal's body."""
+        if self._forked:
+            return self._refuse_to_serve(environ, start_response)
         if self._before_first is not None:
             self._begin()
         authenticator = self._authenticator
@@ -186,6 +193,15 @@ class Policy:
                 self._before_first = None
                 self._check.begin()
 
+    def _refuse_to_serve(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer 500 in a child. The log has one line, however many requests there are."""
+        if not self._told:
+            self._told = True
+            log.error(NOT_OURS)
+        return answer_error(InternalError(), environ, start_response)
+
     def _refuse(
         self, error: ApiError, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
@@ -207,10 +223,6 @@ class Policy:
     ) -> Iterable[bytes]:
         self._authenticator.counters.add(_OUTCOMES[type(error)])
         return answer_error(error, environ, start_response)
-
-
-def _refuse_to_serve() -> None:
-    raise ConfigurationError(NOT_OURS)
 
 
 def _explained(error: ApiError, environ: WSGIEnvironment) -> ApiError:
