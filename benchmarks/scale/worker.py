@@ -105,7 +105,7 @@ class _Subject:
         return taken
 
     def count_of(self, count: Count) -> int:
-        return self.shared.blocks.totals().counts[count]
+        return self.shared.worker_metrics.totals().counts[count]
 
     @property
     def evictions(self) -> int:

@@ -26,7 +26,7 @@ from fastcache.shared import (
     WindowTable,
 )
 from latchkey.box.counter_names import Count, Use
-from latchkey.box.worker_metrics import BLOCK_SIZE, Block, Blocks
+from latchkey.box.worker_metrics import BLOCK_SIZE, Block, WorkerMetrics
 from latchkey.credentials.kinds import IMPORTED, kind_of_lookup
 
 STRIPES = 4_096
@@ -77,7 +77,7 @@ class SharedState:
         uses: Tallies,
         words: Counters,
         failures: WindowTable,
-        blocks: Blocks,
+        worker_metrics: WorkerMetrics,
         sightings: SharedCache,
         imported: BloomFilter,
         key: bytes,
@@ -88,7 +88,7 @@ class SharedState:
         self.uses = uses
         self.words = words
         self.failures = failures
-        self.blocks = blocks
+        self.worker_metrics = worker_metrics
         self.sightings = sightings
         self.imported = imported
         # In a segment, whoever makes it fills it in.
@@ -140,7 +140,7 @@ class SharedState:
             ),
             words=_words(segment.memory("words")),
             failures=WindowTable(_FAILURES, memory=segment.memory("failures")),
-            blocks=Blocks(segment.memory("blocks"), segment, "blocks"),
+            worker_metrics=WorkerMetrics(segment.memory("blocks"), segment, "blocks"),
             sightings=SharedCache(segment.memory("sightings")),
             imported=BloomFilter(_IMPORTED_BITS, memory=segment.memory("imported")),
             key=bytes(segment.memory("key")[:_KEY_SIZE]),
@@ -156,7 +156,7 @@ class SharedState:
             uses=Tallies(_USE_FIELDS, _PRIVATE_USES),
             words=_words(None),
             failures=WindowTable(_FAILURES),
-            blocks=Blocks(memoryview(mmap.mmap(-1, BLOCK_SIZE)), None, "blocks"),
+            worker_metrics=WorkerMetrics(memoryview(mmap.mmap(-1, BLOCK_SIZE)), None, "blocks"),
             sightings=SharedCache(slot_size=_SLOT_SIZE, ways=_WAYS, size=_SIGHTINGS),
             imported=BloomFilter(_IMPORTED_BITS),
             key=os.urandom(_KEY_SIZE),
@@ -200,7 +200,7 @@ class SharedState:
 
     def claim_block(self) -> Block:
         """The block in which this worker counts."""
-        return self.blocks.claim()
+        return self.worker_metrics.claim()
 
     def count_use(self, credential_id: int) -> None:
         """Count one use of a credential, now."""

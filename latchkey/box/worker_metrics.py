@@ -91,7 +91,7 @@ class Totals:
                 self.gauges[gauge] += block.gauge(gauge)
 
 
-class Blocks:
+class WorkerMetrics:
     """The blocks in ``memory``; with a segment they are the box's, and a worker claims one."""
 
     def __init__(self, memory: memoryview, segment: Segment | None, region: str) -> None:

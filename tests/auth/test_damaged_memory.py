@@ -57,7 +57,7 @@ def test_any_content_of_a_segment(box: SharedBox, long: bool) -> None:
             shared.count_use(1)
             shared.count_refusal(1, Use.SCOPE)
             shared.invalidate(api_key(secret)[3:])
-            shared.blocks.totals()
+            shared.worker_metrics.totals()
             shared.claim_block().counters.add(Count.STARTED)
             flushes[number % 2].run()
             worker.store.usage.record(1, box.segment.uuid)

@@ -120,7 +120,7 @@ def call(middleware: Any, path: str = "/x", **more: Any) -> Any:
 
 
 def in_flight(worker: Worker) -> int:
-    return worker.authenticator.shared.blocks.totals().in_flight
+    return worker.authenticator.shared.worker_metrics.totals().in_flight
 
 
 def counted(worker: Worker) -> dict[tuple[str | None, int], int]:

@@ -51,7 +51,7 @@ def test_what_is_private_needs_no_segment() -> None:
     state.count_refusal(3, Use.SCOPE)
     assert state.uses.row(3)[Use.USES] == state.uses.row(3)[Use.SCOPE] == 1
     state.count_use(1 << 40)
-    assert state.blocks.totals().counts[Count.UNCOUNTED] == 1
+    assert state.worker_metrics.totals().counts[Count.UNCOUNTED] == 1
     assert [state.words.value(word) for word in Word] == [0] * len(Word)
 
 
@@ -80,7 +80,7 @@ def _work_in_a_block_and_end(box: SharedBox, other: SharedState) -> Totals:
         block.show_held(10, 20)
         block.show_evicted(4, 6)
         block.latencies.observe("account", 200, 70_000)
-        return other.blocks.totals()
+        return other.worker_metrics.totals()
 
 
 def test_a_successor_goes_on_with_a_block(box: SharedBox) -> None:
@@ -96,7 +96,7 @@ def test_a_successor_goes_on_with_a_block(box: SharedBox) -> None:
     assert (series[1], series[-2], series[-1]) == (1, 1, 10**12 + 70_000)
     # What it counted stays; what it was doing, and what it held, does not.
     gc.collect()
-    ended = other.blocks.totals()
+    ended = other.worker_metrics.totals()
     assert (ended.counts, ended.series) == (before.counts, before.series)
     assert (ended.in_flight, ended.gauges[Gauge.KNOWN]) == (0, 0)
     successor = box.attach()
@@ -106,7 +106,7 @@ def test_a_successor_goes_on_with_a_block(box: SharedBox) -> None:
     block.show_evicted(1, 0)
     block.latencies.observe("account", 200, 1)
     block.latencies.observe("account", 404, 1)
-    after = other.blocks.totals()
+    after = other.worker_metrics.totals()
     assert after.counts[Count.EVICTED_KNOWN] == 5
     assert after.counts[Count.EVICTED_UNKNOWN] == 6
     assert after.in_flight == 0
@@ -119,10 +119,12 @@ def test_workers_beyond_the_blocks_share_one(
 ) -> None:
     states = [box.attach() for _ in range(3)]
     for state in states:
-        monkeypatch.setattr(state.blocks, "_claim", lambda state=state: state.blocks._block(0))
+        monkeypatch.setattr(
+            state.worker_metrics, "_claim", lambda state=state: state.worker_metrics._block(0)
+        )
         state.claim_block().counters.add(Count.OPEN, 2)
         state.claim_block().counters.add(Count.STARTED)
-    totals = box.attach().blocks.totals()
+    totals = box.attach().worker_metrics.totals()
     assert totals.counts[Count.OPEN] == 6
     # Nobody can tell whether who began them lives.
     assert totals.in_flight == 0

@@ -171,7 +171,7 @@ def test_what_a_key_of_the_environ_raises_is_raised(
     environ = {Hostile(name): "x", "REQUEST_METHOD": "GET", **plain}
     with pytest.raises(ValueError, match="a bug"):
         wsgi.middleware(good, real_time_worker.authenticator)(environ, ignore)
-    assert real_time_worker.authenticator.shared.blocks.totals().in_flight == 0
+    assert real_time_worker.authenticator.shared.worker_metrics.totals().in_flight == 0
 
 
 def test_a_watch_knows_nothing_of_the_request_before(real_time_worker: Worker) -> None:

@@ -68,7 +68,7 @@ class _BoxCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The metric families, read now."""
-        totals = self._latchkey.shared.blocks.totals()
+        totals = self._latchkey.shared.worker_metrics.totals()
         yield from _requests(totals)
         yield from _caches(totals)
         yield from self._shared_cache()

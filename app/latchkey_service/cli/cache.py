@@ -55,7 +55,7 @@ def _attached() -> AbstractContextManager[SharedState]:
 
 
 def _stats(shared: SharedState) -> dict[str, Any]:
-    totals = shared.blocks.totals()
+    totals = shared.worker_metrics.totals()
     return {
         "segment": "" if shared.segment is None else shared.segment.path,
         "workers": {

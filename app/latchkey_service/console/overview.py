@@ -72,7 +72,7 @@ def levels_of(totals: Totals) -> list[LookupLevel]:
 def show() -> str:
     """The page."""
     parts, now = latchkey(), as_of()
-    totals = parts.shared.blocks.totals()
+    totals = parts.shared.worker_metrics.totals()
     return render_template(
         "overview.html",
         census=parts.store.listing.census(now),
