@@ -171,7 +171,7 @@ class Authenticator:
         read_at = self._timer()
         self.counters.add(Count.STORE_SELECT)
         try:
-            verifier = kind.find(lookup, self._sources)
+            verifier = kind.find(lookup, secret, self._sources)
         except StoreError:
             self.counters.add(Count.STORE_ERROR)
             raise

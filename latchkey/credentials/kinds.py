@@ -79,8 +79,11 @@ class Kind(ABC):
         """What a token of this kind proves, by the same steps whether or not it exists."""
 
     @abstractmethod
-    def find(self, lookup: str, sources: Sources) -> Verifier | None:
-        """What to check a token against, read from the store; None where it has none."""
+    def find(self, lookup: str, token: str, sources: Sources) -> Verifier | None:
+        """What to check a token against, read from the store; None where it has none.
+
+        ``token`` gave its proof. Only a kind whose tokens have no hash in the store needs it.
+        """
 
     def __repr__(self) -> str:
         return f"<kind {self.name}>"
@@ -110,7 +113,7 @@ class _Derived(Kind):
             return Proof.FORGED
         return Proof.GIVEN
 
-    def find(self, lookup: str, sources: Sources) -> Verifier | None:
+    def find(self, lookup: str, token: str, sources: Sources) -> Verifier | None:
         return sources.find(api_key_of(lookup))
 
 
@@ -141,7 +144,7 @@ class _Imported(Kind):
     def proof(self, lookup: str, token: str, sources: Sources) -> Proof:
         return Proof.GIVEN if sources.may_be_imported(bytes.fromhex(lookup)) else Proof.MISSING
 
-    def find(self, lookup: str, sources: Sources) -> Verifier | None:
+    def find(self, lookup: str, token: str, sources: Sources) -> Verifier | None:
         return sources.find_imported(bytes.fromhex(lookup))
 
 

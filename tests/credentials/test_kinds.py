@@ -115,6 +115,6 @@ def test_each_kind_asks_the_store_by_what_that_has() -> None:
         asked.append(key)
 
     sources = Sources(KEYS, find, find_imported=find)
-    DERIVED.find(DERIVED.lookup(SECRET), sources)
-    IMPORTED.find(IMPORTED.lookup("token"), sources)
+    DERIVED.find(DERIVED.lookup(SECRET), SECRET, sources)
+    IMPORTED.find(IMPORTED.lookup("token"), "token", sources)
     assert asked == [KEY, bytes.fromhex(HASH)]
