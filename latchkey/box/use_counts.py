@@ -6,15 +6,21 @@ import secrets
 from array import array
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import attrgetter
+from typing import Any
 
 from latchkey.box.counter_names import Use
 from latchkey.box.shared import SharedState
 from latchkey.box.sightings import recent_sightings
-from latchkey.credentials.models import Sighting, Tally
+from latchkey.credentials.models import COUNTED, Sighting, Tally
 
 # No count and no time of a row passes these: the database could not hold their sums.
 _MOST = 1 << 53
 _LATEST = 253_402_300_799_000
+
+_FIELDS = tuple(use.name.lower() for use in Use)
+_COUNTS = tuple(_FIELDS.index(name) for name in COUNTED)
+_row_of = attrgetter(*_FIELDS)
 
 
 class LiveTallies:
@@ -37,10 +43,11 @@ class LiveTallies:
         """What is counted for a credential; zeros where that is nothing, or the row is damaged."""
         row = self._tallies.row(credential_id)
         times = (row[Use.LAST_USED], row[Use.FIRST_USED])
-        counts = (row[Use.USES], row[Use.REVOKED], row[Use.EXPIRED], row[Use.SCOPE])
+        counts = [row[place] for place in _COUNTS]
         if max(times) > _LATEST or max(counts) > _MOST:
             return Tally(credential_id)
-        return Tally(credential_id, *row)
+        fields: dict[str, Any] = dict(zip(_FIELDS, row, strict=True))
+        return Tally(credential_id, **fields)
 
     def sightings(self, tally: Tally) -> tuple[Sighting, ...]:
         """The last addresses that the workers noted of a tally's credential, newest first."""
@@ -74,18 +81,7 @@ class LiveTallies:
             written.frombytes(bytes(missing * written.itemsize))
         for tally in tallies:
             start = tally.credential_id * width
-            written[start : start + width] = array(
-                "Q",
-                (
-                    tally.uses,
-                    tally.last_used,
-                    tally.revoked,
-                    tally.expired,
-                    tally.scope,
-                    tally.first_used,
-                    tally.source,
-                ),
-            )
+            written[start : start + width] = array("Q", _row_of(tally))
 
     def forget_written(self) -> None:
         """Have everything that ever moved written down again, in another database.

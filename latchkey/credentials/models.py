@@ -17,6 +17,8 @@ Origin = Literal["derived", "imported"]
 MODES: tuple[Mode, ...] = ("live", "test")
 
 REFUSAL_REASONS = ("revoked", "expired", "scope")
+COUNTED = ("uses", *REFUSAL_REASONS)
+"""What is counted of each credential: the fields of a Tally that are numbers of requests."""
 SIGHTINGS_KEPT = 4
 
 

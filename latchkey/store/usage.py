@@ -7,6 +7,7 @@ that segment's count the tables already have; it moves in the same transaction a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -30,7 +31,7 @@ from sqlalchemy import (
 )
 
 from latchkey.credentials.models import (
-    REFUSAL_REASONS,
+    COUNTED,
     SIGHTINGS_KEPT,
     Sighting,
     Tally,
@@ -44,8 +45,6 @@ _HOUR = 3_600_000
 _DAY = 24 * _HOUR
 # Credentials in one transaction: other writers wait for no longer than that takes.
 _BATCH = 500
-
-_COUNTED = ("uses", *REFUSAL_REASONS)
 
 _set_last_use = (
     update(credential)
@@ -94,7 +93,7 @@ class SqlUsageStore:
         self._set_watermark = upsert(
             usage_watermark,
             ["segment", "credential_id"],
-            lambda new: {name: new[name] for name in _COUNTED},
+            lambda new: {name: new[name] for name in COUNTED},
         )
 
     def flush(self, segment: str, tallies: Iterable[Tally], now: datetime) -> None:
@@ -144,7 +143,7 @@ class SqlUsageStore:
         """
         written: dict[datetime, int] = {}
         refused: dict[str, int] = {}
-        marks: dict[str, int] = {}
+        marks: dict[str, Any] = {}
         seen: list[Sighting] = []
         # One statement sees one state of the database, so that the parts fit together.
         with self._connections.reading() as connection:
@@ -160,13 +159,7 @@ class SqlUsageStore:
         return UsageRecord(
             dict(sorted(written.items())),
             refused,
-            Tally(
-                credential_id,
-                marks.get("uses", 0),
-                revoked=marks.get("revoked", 0),
-                expired=marks.get("expired", 0),
-                scope=marks.get("scope", 0),
-            ),
+            replace(Tally(credential_id), **marks),
             tuple(sorted(seen, key=lambda one: one.at, reverse=True)),
         )
 
@@ -224,7 +217,7 @@ class SqlUsageStore:
                 seen_of.append({"of": tally.credential_id})
                 for one in tally.sightings:
                     seen.append({**of, "address": one.address, "at": to_milliseconds(one.at)})
-            reached = {name: getattr(tally, name) for name in _COUNTED}
+            reached = {name: getattr(tally, name) for name in COUNTED}
             if mark is not None:
                 reached = {name: max(count, mark[name]) for name, count in reached.items()}
             watermarks.append({"segment": segment, **of, **reached})
@@ -283,7 +276,7 @@ def _record(credential_id: int, segment: str) -> Any:
             usage_watermark.c.segment == segment,
             usage_watermark.c.credential_id == credential_id,
         )
-        for name in _COUNTED
+        for name in COUNTED
     ]
     return union_all(hours, refusals, seen, *marks)
 
@@ -293,5 +286,5 @@ def _gain(tally: Tally, mark: dict[str, int] | None) -> dict[str, int]:
 
     It can be behind: another process, which read the counters later, was quicker.
     """
-    gains = {name: getattr(tally, name) - (mark[name] if mark else 0) for name in _COUNTED}
+    gains = {name: getattr(tally, name) - (mark[name] if mark else 0) for name in COUNTED}
     return {name: gain for name, gain in gains.items() if gain > 0}

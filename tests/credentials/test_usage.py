@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from latchkey.credentials.models import Credential, Sighting, Tally
+from latchkey.credentials.models import REFUSAL_REASONS, Credential, Sighting, Tally
 from latchkey.credentials.usage import UsageReader
 from latchkey.store.protocols import Store
 from tests.support.audited import add, open_store
@@ -58,7 +58,7 @@ def test_a_credential_that_was_never_used(
     reader = UsageReader(store.usage, counted)
     usage = reader.usage(credential)
     assert (usage.uses, usage.hours, usage.last_used_at) == (0, {}, None)
-    assert usage.refusals == {"revoked": 0, "expired": 0, "scope": 0}
+    assert usage.refusals == dict.fromkeys(REFUSAL_REASONS, 0)
     assert reader.last_used_at(credential) is None
     store.close()
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from latchkey.credentials.models import (
+    COUNTED,
     REFUSAL_REASONS,
     SIGHTINGS_KEPT,
     Invalidation,
@@ -97,11 +98,10 @@ class MemoryUsageStore:
 def _flush(state: State, segment: str, tally: Tally, now: datetime) -> None:
     number = tally.credential_id
     mark = state.watermarks.get((segment, number), Tally(number))
-    names = ("uses", *REFUSAL_REASONS)
-    gain = {name: getattr(tally, name) - getattr(mark, name) for name in names}
+    gain = {name: getattr(tally, name) - getattr(mark, name) for name in COUNTED}
     if not any(amount > 0 for amount in gain.values()):
         return
-    reached = {name: max(getattr(tally, name), getattr(mark, name)) for name in names}
+    reached = {name: max(getattr(tally, name), getattr(mark, name)) for name in COUNTED}
     state.watermarks[segment, number] = Tally(number, **reached)
     credential = state.credentials.get(number)
     if credential is None:
