@@ -337,13 +337,8 @@ def test_a_database_of_the_first_version_keeps_what_it_has(path: Path, url: str)
             "uq_credential_imported_hash",
         ):
             connection.execute(f"DROP INDEX {index}")
-        for column in (
-            "rotated_to",
-            "original_expires_at",
-            "last_used_at",
-            "first_used_at",
-            "origin",
-        ):
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(credential)")]
+        for column in columns[columns.index("revoked_at") + 1 :]:
             connection.execute(f"ALTER TABLE credential DROP COLUMN {column}")
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
         connection.execute(

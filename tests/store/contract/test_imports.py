@@ -14,7 +14,7 @@ from latchkey.credentials.publishing import Made, Outcome, Publication, Publishe
 from latchkey.errors import DuplicateApiKey
 from latchkey.store.protocols import Store
 from tests.support.audited import TESTER, add, result_of, revoke
-from tests.support.store.new_credentials import NOW, NewStore, new_credential
+from tests.support.store.new_credentials import NOW, NewStore, new_credential, verifier_of
 
 
 def token_hash(number: int) -> bytes:
@@ -65,7 +65,8 @@ def test_others_write_while_it_is_prepared(store: Store, new_store: NewStore) ->
         found = store.find(verifier.principal.api_key)
         assert found is not None
         assert found.origin == "imported"
-        assert verifier == (token_hash(number), False, found.principal())
+        assert found.secret_hash == token_hash(number)
+        assert verifier == verifier_of(found)
     revoked = store.find(others[0].api_key)
     assert revoked is not None
     assert revoked.revoked_at == NOW

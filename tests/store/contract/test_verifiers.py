@@ -10,15 +10,14 @@ import pytest
 from latchkey.credentials.models import Credential, Verifier
 from latchkey.store.protocols import Store
 from tests.support.audited import add, revoke
-from tests.support.store.new_credentials import NOW, new_credential
+from tests.support.store.new_credentials import NOW, new_credential, verifier_of
 
 HOUR = timedelta(hours=1)
 
 
 def of(credential: Credential | None) -> Verifier:
     assert credential is not None
-    revoked = credential.revoked_at is not None
-    return Verifier(credential.secret_hash, revoked, credential.principal())
+    return verifier_of(credential)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ from tests.support.store.memory_administrators import MemoryAdministratorStore
 from tests.support.store.memory_audit import MemoryAuditLog
 from tests.support.store.memory_state import MemoryDatabase, State, kept, kept_or_none
 from tests.support.store.memory_usage import MemoryInvalidationLog, MemoryUsageStore
+from tests.support.store.new_credentials import verifier_of
 
 
 def open_memory_store(
@@ -300,9 +301,7 @@ def _newest(state: State) -> Iterator[Credential]:
 
 
 def _verifier(found: Credential | None) -> Verifier | None:
-    if found is None:
-        return None
-    return Verifier(found.secret_hash, found.revoked_at is not None, found.principal())
+    return None if found is None else verifier_of(found)
 
 
 def _caller_now(state: State, author: Author) -> Principal | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from latchkey.credentials.models import NewCredential
+from latchkey.credentials.models import Credential, NewCredential, Verifier
 from latchkey.store.protocols import Store
 
 NewStore = Callable[..., Store]
@@ -34,3 +34,9 @@ def new_credential(**fields: Any) -> NewCredential:
         **fields,
     }
     return NewCredential(**complete)
+
+
+def verifier_of(credential: Credential) -> Verifier:
+    """What a secret is checked against, made of the whole credential."""
+    revoked = credential.revoked_at is not None
+    return Verifier(credential.secret_hash, revoked, credential.principal())
