@@ -8,8 +8,10 @@ import shutil
 import ssl
 import subprocess
 import time
+from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -120,9 +122,16 @@ class Nginx:
         self.process.wait(10)
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A directory whose sockets have a path that is short enough."""
+    with TemporaryDirectory(prefix="latchkey-") as directory:
+        yield Path(directory)
+
+
 @needs_nginx
-def test_the_site_serves_the_api_and_the_console(tmp_path: Path) -> None:
-    socket = tmp_path / "http.sock"
+def test_the_site_serves_the_api_and_the_console(tmp_path: Path, short_path: Path) -> None:
+    socket = short_path / "http.sock"
     box = Service(
         tmp_path,
         LATCHKEY_TRUSTED_PROXIES="1",
