@@ -7,12 +7,12 @@ nothing behind, so it is read again inside the transaction of each change that i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from latchkey.credentials.audit import Actor
 from latchkey.credentials.models import Credential, Principal
 from latchkey.credentials.publishing import Refusal
 from latchkey.credentials.scopes import CHANGE_CREDENTIALS, permits
+from latchkey.credentials.times import utc_now
 from latchkey.errors import (
     ApiError,
     ExpiredCredential,
@@ -50,7 +50,7 @@ class Author:
         return found.principal()
 
     def _objection(self, found: Credential) -> ApiError | None:
-        status = found.status(datetime.now(UTC))
+        status = found.status(utc_now())
         if status == "revoked":
             return RevokedCredential()
         if status == "expired":

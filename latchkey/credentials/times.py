@@ -13,8 +13,7 @@ _RFC3339 = re.compile(
 
 def utc_now() -> datetime:
     """The wall clock in UTC, cut to the millisecond that the store keeps."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+    return _to_the_millisecond(datetime.now(UTC))
 
 
 def parse_time(value: object) -> datetime:
@@ -27,9 +26,13 @@ def parse_time(value: object) -> datetime:
         moment = datetime.fromisoformat(value.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError("must be a time that exists") from None
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    return _to_the_millisecond(moment)
 
 
 def format_time(moment: datetime) -> str:
     """RFC 3339 in UTC with milliseconds: ``2026-01-15T10:30:00.123Z``."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _to_the_millisecond(moment: datetime) -> datetime:
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
