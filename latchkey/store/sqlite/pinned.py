@@ -130,7 +130,7 @@ class PinnedFile:
         try:
             self._locate()
             files = self.identify()
-            current = self._pins[-1] if self._pins else None
+            current = self._current
             if current is not None and current.files == files:
                 return files
             if current is not None and current.files.database == files.database:
@@ -150,7 +150,7 @@ class PinnedFile:
         """
         if self.identify() != files:
             raise StoreError("a file of the database was replaced before the transaction began")
-        pin = self._pins[-1] if self._pins else None
+        pin = self._current
         if pin is not None and pin.files == files and not _is_whole(pin):
             raise StoreError(f"{self._log_name} was cut")
 
@@ -160,8 +160,8 @@ class PinnedFile:
         It would otherwise go by its index, which says more than there is. Raises StoreError.
         """
         with self._lock:
-            pin = self._pins[-1] if self._pins else None
-            if pin is None or pin.index is None or self.identify() != pin.files or _is_whole(pin):
+            pin = self._in_place()
+            if pin is None or pin.index is None or _is_whole(pin):
                 return
             said = wal.read_index(pin.index)
             wal.reset(pin.index)
@@ -183,8 +183,8 @@ class PinnedFile:
         if not self._lock.acquire(timeout=_COPY_PATIENCE):
             return
         try:
-            pin = self._pins[-1] if self._pins else None
-            if pin is None or pin.index is None or self.identify() != pin.files:
+            pin = self._in_place()
+            if pin is None or pin.index is None:
                 return
             index = wal.read_index(pin.index)
             # The frames of a broken log would be copied unseen.
@@ -196,6 +196,16 @@ class PinnedFile:
             return
         finally:
             self._lock.release()
+
+    @property
+    def _current(self) -> _Pin | None:
+        """The pin of the file in use."""
+        return self._pins[-1] if self._pins else None
+
+    def _in_place(self) -> _Pin | None:
+        """The pin of the file in use, if its files are still in place."""
+        pin = self._current
+        return None if pin is None or self.identify() != pin.files else pin
 
     def close(self) -> None:
         """Let go of the file; every other connection of the store is closed before."""
