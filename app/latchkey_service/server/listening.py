@@ -29,7 +29,7 @@ _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 def are_inherited() -> bool:
     """Whether the sockets are there already: from the former master, or from systemd."""
-    return "GUNICORN_FD" in os.environ or os.environ.get("LISTEN_PID") == str(os.getpid())
+    return "GUNICORN_FD" in os.environ or _from_systemd()
 
 
 def forget_what_is_not_inherited() -> None:
@@ -37,8 +37,7 @@ def forget_what_is_not_inherited() -> None:
 
     gunicorn would take them for numbers, or for sockets that are there.
     """
-    is_ours = os.environ.get("LISTEN_PID") == str(os.getpid())
-    if not is_ours or not _NUMBER.fullmatch(os.environ.get("LISTEN_FDS", "")):
+    if not _from_systemd() or not _NUMBER.fullmatch(os.environ.get("LISTEN_FDS", "")):
         os.environ.pop("LISTEN_PID", None)
         os.environ.pop("LISTEN_FDS", None)
     given = os.environ.get("GUNICORN_FD", "")
@@ -46,6 +45,10 @@ def forget_what_is_not_inherited() -> None:
     if not are_there or not _NUMBER.fullmatch(os.environ.get("GUNICORN_PID", "")):
         os.environ.pop("GUNICORN_PID", None)
         os.environ.pop("GUNICORN_FD", None)
+
+
+def _from_systemd() -> bool:
+    return os.environ.get("LISTEN_PID") == str(os.getpid())
 
 
 def _are_sockets(numbers: str) -> bool:
