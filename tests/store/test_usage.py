@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +25,7 @@ from latchkey.store.protocols import Store
 from tests.support.audited import add
 from tests.support.faults.service_processes import other_process
 from tests.support.store.new_credentials import NOW, NewStore, new_credential
-
-SEGMENT, OTHER = "1" * 32, "2" * 32
-HOUR = 3_600_000
-
-
-def milliseconds(moment: datetime) -> int:
-    return round(moment.timestamp() * 1000)
-
-
-def tally(number: int, uses: int, moment: datetime = NOW, **refusals: Any) -> Tally:
-    return Tally(number, uses, milliseconds(moment), **refusals)
-
-
-def total(store: Store, number: int) -> int:
-    return sum(store.usage.record(number, SEGMENT).hours.values())
+from tests.support.store.tallies import HOUR, SEGMENT, tally, total
 
 
 def test_many_credentials_at_once(store: Store, database: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
@@ -12,21 +11,7 @@ from latchkey.credentials.models import Tally
 from latchkey.store.protocols import Store
 from tests.support.audited import add
 from tests.support.store.new_credentials import NOW, NewStore, new_credential
-
-SEGMENT, OTHER = "1" * 32, "2" * 32
-HOUR = 3_600_000
-
-
-def milliseconds(moment: datetime) -> int:
-    return round(moment.timestamp() * 1000)
-
-
-def tally(number: int, uses: int, moment: datetime = NOW, **refusals: Any) -> Tally:
-    return Tally(number, uses, milliseconds(moment), **refusals)
-
-
-def total(store: Store, number: int) -> int:
-    return sum(store.usage.record(number, SEGMENT).hours.values())
+from tests.support.store.tallies import OTHER, SEGMENT, tally, total
 
 
 @pytest.fixture
