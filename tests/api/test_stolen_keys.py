@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -73,13 +73,11 @@ def contents(database: sqlite3.Connection) -> list[list[Any]]:
     return [database.execute(query).fetchall() for query in tables]
 
 
-@pytest.mark.parametrize("act", ACTS)
-@pytest.mark.parametrize("loss", LOSSES)
-def test_a_request_that_waits_while_its_key_loses_authority(
-    service: Service, act: Act, loss: str
-) -> None:
-    thief, victim = service.issue(), service.issue()
-    statement, row = LOSSES[loss]
+@contextmanager
+def waiting(
+    service: Service, act: Act, thief: Pair, victim: Pair
+) -> Iterator[tuple[sqlite3.Connection, Future[Answer]]]:
+    """A request that was let in and waits, and the transaction that it waits for."""
     with (
         ThreadPoolExecutor(1) as pool,
         closing(sqlite3.connect(service.database, isolation_level=None)) as database,
@@ -87,6 +85,17 @@ def test_a_request_that_waits_while_its_key_loses_authority(
         database.execute("BEGIN IMMEDIATE")
         answering = pool.submit(act, service, thief, victim)
         wait_until(lambda: service.usage(thief)["requests"] == 1, "the request to be let in")
+        yield database, answering
+
+
+@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_request_that_waits_while_its_key_loses_authority(
+    service: Service, act: Act, loss: str
+) -> None:
+    thief, victim = service.issue(), service.issue()
+    statement, row = LOSSES[loss]
+    with waiting(service, act, thief, victim) as (database, answering):
         database.execute(statement, {"now": int(time.time() * 1000), "key": thief.api_key})
         before = contents(database)
         database.execute("COMMIT")
@@ -120,13 +129,7 @@ def test_a_refused_caller_is_not_remembered_as_it_was(service: Service, loss: st
 def test_inherited_terms_are_those_of_the_key_in_the_transaction(service: Service) -> None:
     """A key that is narrowed while it makes another one hands on what it has left."""
     thief = service.issue(scopes=["credentials:write", "account:write"])
-    with (
-        ThreadPoolExecutor(1) as pool,
-        closing(sqlite3.connect(service.database, isolation_level=None)) as database,
-    ):
-        database.execute("BEGIN IMMEDIATE")
-        answering = pool.submit(create, service, thief, thief)
-        wait_until(lambda: service.usage(thief)["requests"] == 1, "the request to be let in")
+    with waiting(service, create, thief, thief) as (database, answering):
         database.execute(
             "UPDATE credential SET scopes = 'credentials:write' WHERE api_key = ?", [thief.api_key]
         )
