@@ -45,7 +45,7 @@ from latchkey.key_files import load_derivation, load_seal
 from latchkey.log_limit import LOG_LIMIT, limit_log
 from latchkey.permissions import weaknesses
 from latchkey.store.audit_head import Seal
-from latchkey.store.databases import database_at
+from latchkey.store.database_urls import database_at
 from latchkey.store.places import places_for
 from latchkey.store.protocols import Store
 

@@ -19,7 +19,7 @@ from latchkey.files.shared_places import (
     require_regular,
 )
 from latchkey.store.audit_head import HeadFile, HeadUnusable, Seal
-from latchkey.store.databases import database_at
+from latchkey.store.database_urls import database_at
 
 _FILES = ("derivation_key_file", "audit_key_file", "audit_head_file")
 

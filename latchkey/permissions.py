@@ -8,7 +8,7 @@ from latchkey.binding import UnixAddress, parse_addresses
 from latchkey.config import Settings
 from latchkey.files.shared_places import real_path
 from latchkey.files.weaknesses import directory_weakness, file_weakness
-from latchkey.store.databases import database_at
+from latchkey.store.database_urls import database_at
 
 
 def weaknesses(settings: Settings) -> list[str]:

@@ -39,7 +39,7 @@ _LIBRARY = ("latchkey", "fastcache")
 # The store as everything else knows it: what it promises, how it is opened, and the audit head.
 _STORE = (
     "latchkey.store.audit_head",
-    "latchkey.store.databases",
+    "latchkey.store.database_urls",
     "latchkey.store.lifecycle",
     "latchkey.store.places",
     "latchkey.store.protocols",
@@ -101,10 +101,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "latchkey.forks",
     ),
     "latchkey.key_files": (
-        *("latchkey.store.audit_head", "latchkey.store.databases"),
+        *("latchkey.store.audit_head", "latchkey.store.database_urls"),
         *_FOUNDATION,
     ),
-    "latchkey.permissions": ("latchkey.store.databases", *_FOUNDATION),
+    "latchkey.permissions": ("latchkey.store.database_urls", *_FOUNDATION),
     "latchkey.addresses": (),
     "latchkey.box": (
         *("latchkey.addresses", "latchkey.native", "latchkey.store.protocols", "fastcache"),
@@ -289,7 +289,7 @@ def test_imports_point_downward(module: str) -> None:
 
 # Who else works on the files of SQLite, and why.
 WORKS_ON_SQLITE_FILES = {
-    "latchkey.store.databases": "the one place that knows which kinds of database there are",
+    "latchkey.store.database_urls": "the one place that knows which kinds of database there are",
     "latchkey_service.cli.backup": "copies a SQLite file",
     "latchkey_service.restoring": "puts a copy of a SQLite file in its place",
 }

@@ -35,7 +35,7 @@ def create_app(
     from latchkey.config import load_settings
     from latchkey.flask.start_check import check_declarations
     from latchkey.key_files import load_derivation, make_audit_key_file
-    from latchkey.store.databases import database_at
+    from latchkey.store.database_urls import database_at
     from latchkey_service.api.routes import build_api, open_routes
     from latchkey_service.console.mount import mount_console
 

@@ -19,7 +19,7 @@ from latchkey.key_files import (
     make_key_file,
     require_key_file_apart,
 )
-from latchkey.store.databases import database_at
+from latchkey.store.database_urls import database_at
 from latchkey_service.administrators.service import Administrators
 from latchkey_service.command_user import command_line_user
 from latchkey_service.console.transport import AllowedHosts

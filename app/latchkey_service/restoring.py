@@ -24,7 +24,7 @@ from latchkey.files.owner import require_replaceable
 from latchkey.files.shared_places import open_regular
 from latchkey.key_files import load_derivation, load_seal
 from latchkey.store.audit_head import HeadUnusable, Seal
-from latchkey.store.databases import database_at
+from latchkey.store.database_urls import database_at
 from latchkey.store.sqlite.backup import BackupFailed, back_up, check_backup
 from latchkey.store.sqlite.location import BESIDE, database_path, database_url
 from latchkey.store.sqlite.migrate import migrate

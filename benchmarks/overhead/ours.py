@@ -36,7 +36,7 @@ from latchkey.credentials.service import CredentialService
 from latchkey.credentials.tokens import lookup_key, new_api_key
 from latchkey.flask.requirements import any_credential, enforce_requirements
 from latchkey.store.audit_head import HeadFile, Seal
-from latchkey.store.databases import database_at
+from latchkey.store.database_urls import database_at
 from latchkey.store.sqlite.location import database_url
 from latchkey.store.sqlite.migrate import migrate
 

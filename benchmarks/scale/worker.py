@@ -29,7 +29,7 @@ from latchkey.box.shared import SMALLEST, SharedState
 from latchkey.check.authenticator import Authenticator
 from latchkey.credentials.derivation import DerivationKeys
 from latchkey.credentials.kinds import Sources
-from latchkey.store.databases import database_at
+from latchkey.store.database_urls import database_at
 from latchkey.store.sqlite.location import database_url
 
 ROOMY = 32 << 20

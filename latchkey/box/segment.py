@@ -24,7 +24,7 @@ from latchkey.box.use_counts import LiveTallies
 from latchkey.config import Settings, variable
 from latchkey.errors import ConfigurationError, ServiceUnreachable, StoreError
 from latchkey.files.owner import owner_of, require_own
-from latchkey.store.databases import database_at
+from latchkey.store.database_urls import database_at
 from latchkey.store.protocols import Store
 
 log = logging.getLogger("latchkey")

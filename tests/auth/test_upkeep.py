@@ -18,7 +18,7 @@ from latchkey.box.upkeep import Upkeep
 from latchkey.box.use_counts import LiveTallies
 from latchkey.credentials.models import Tally
 from latchkey.credentials.times import utc_now
-from latchkey.store.databases import database_at
+from latchkey.store.database_urls import database_at
 from tests.support.audited import add, revoke
 from tests.support.auth.upkeep_box import UpkeepBox
 from tests.support.auth.worker import PATIENCE, Running, Time

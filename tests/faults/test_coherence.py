@@ -198,7 +198,7 @@ from latchkey.credentials.service import CredentialService
 from latchkey.key_files import load_derivation
 from latchkey.key_files import load_seal
 from latchkey.box.segment import changing_keys
-from latchkey.store.databases import database_at
+from latchkey.store.database_urls import database_at
 settings = load_settings()
 def die(lookup):
     print(time.monotonic(), flush=True)

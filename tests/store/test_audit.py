@@ -21,7 +21,7 @@ from latchkey.credentials.audit import (
 )
 from latchkey.credentials.audit_check import verify
 from latchkey.errors import DuplicateApiKey, StoreError
-from latchkey.store.databases import database_at
+from latchkey.store.database_urls import database_at
 from latchkey.store.protocols import Store
 from tests.support.audited import (
     AUDIT_KEY,

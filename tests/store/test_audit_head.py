@@ -14,7 +14,7 @@ import pytest
 
 from latchkey.credentials.audit import NO_MAC, Action, AuditEvent, AuditKey, Head
 from latchkey.store.audit_head import HeadFile
-from latchkey.store.databases import database_at
+from latchkey.store.database_urls import database_at
 from tests.support.audited import TESTER, new_seal, record, result_of
 from tests.support.store.audit_box import ROWS, AuditBox
 from tests.support.store.new_credentials import NOW

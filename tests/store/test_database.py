@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from latchkey.errors import ConfigurationError
-from latchkey.store.databases import database_at
+from latchkey.store.database_urls import database_at
 from latchkey.store.lifecycle import Database, MigrationReport
 from tests.support.database import new_database
 
@@ -80,7 +80,7 @@ def test_one_at_a_time_prepares_it(tmp_path: Path) -> None:
 
 def test_what_asks_no_store_loads_no_sqlalchemy(tmp_path: Path) -> None:
     code = (
-        "import sys; from latchkey.store.databases import database_at\n"
+        "import sys; from latchkey.store.database_urls import database_at\n"
         "database = database_at(sys.argv[1]); database.exists(); database.losses()\n"
         "sys.exit('sqlalchemy' in sys.modules)\n"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from latchkey.errors import ConfigurationError, StoreError
-from latchkey.store.databases import database_at
+from latchkey.store.database_urls import database_at
 from latchkey.store.sqlite.backup import BackupFailed, back_up, check_backup
 from latchkey.store.sqlite.location import BESIDE, database_url
 from latchkey.store.sqlite.migrate import migrate

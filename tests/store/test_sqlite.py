@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from latchkey.errors import ConfigurationError, StoreError
-from latchkey.store.databases import database_at
+from latchkey.store.database_urls import database_at
 from latchkey.store.protocols import Store
 from latchkey.store.sqlite.backup import back_up, check_backup
 from latchkey.store.sqlite.engines import _open_connection, open_reader, open_writer

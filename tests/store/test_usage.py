@@ -98,7 +98,7 @@ _FLUSHERS = """
 import itertools, os, sys
 from datetime import UTC, datetime
 from latchkey.credentials.models import Tally
-from latchkey.store.databases import database_at
+from latchkey.store.database_urls import database_at
 from latchkey.store.protocols import Store
 
 def flush(start, count):

@@ -15,7 +15,7 @@ from latchkey.credentials.publishing import Outcome, Publisher, Refused
 from latchkey.key_files import make_audit_key_file
 from latchkey.store.audit_head import HeadFile, Seal
 from latchkey.store.credentials import SqlStore
-from latchkey.store.databases import database_at
+from latchkey.store.database_urls import database_at
 from latchkey.store.protocols import Store
 
 T = TypeVar("T")

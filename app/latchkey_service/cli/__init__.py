@@ -107,7 +107,7 @@ def init() -> None:
     The secrets of the new credentials are shown only once. If there is no administrator, a link to
     create the first one is shown.
     """
-    from latchkey.store.databases import database_at
+    from latchkey.store.database_urls import database_at
     from latchkey_service.cli.instance import instance_settings
     from latchkey_service.first_start import (
         describe_link,

@@ -20,7 +20,7 @@ from latchkey.credentials.times import utc_now
 from latchkey.errors import ConfigurationError, LatchkeyError
 from latchkey.key_files import load_seal, make_next_audit_key_file
 from latchkey.store.audit_head import HeadUnusable, Seal
-from latchkey.store.databases import database_at
+from latchkey.store.database_urls import database_at
 from latchkey.store.protocols import AuditLog
 from latchkey.wording import counted
 from latchkey_service.cli.asking import confirm

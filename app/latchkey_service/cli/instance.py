@@ -6,7 +6,7 @@ import click
 
 from latchkey.config import Settings, load_settings
 from latchkey.files.owner import acting_as_owner
-from latchkey.store.databases import database_at
+from latchkey.store.database_urls import database_at
 
 
 def instance_settings() -> Settings:

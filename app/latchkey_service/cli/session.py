@@ -19,7 +19,7 @@ from latchkey.credentials.usage import UsageReader
 from latchkey.errors import ServiceUnreachable
 from latchkey.key_files import load_derivation, load_seal, make_audit_key_file
 from latchkey.store.audit_head import Seal
-from latchkey.store.databases import database_at
+from latchkey.store.database_urls import database_at
 from latchkey.store.protocols import AuditLog, Listing, Store
 from latchkey_service.administrators.service import Administrators
 from latchkey_service.cli.instance import instance_settings

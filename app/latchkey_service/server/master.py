@@ -36,7 +36,7 @@ from latchkey.files.shared_places import identity_of
 from latchkey.key_files import load_derivation, load_seal, make_audit_key_file
 from latchkey.permissions import weaknesses
 from latchkey.store.audit_head import Seal
-from latchkey.store.databases import database_at
+from latchkey.store.database_urls import database_at
 from latchkey.store.lifecycle import Database, MigrationReport
 from latchkey.wording import counted
 from latchkey_service import create_app

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from latchkey.store.audit_head import Seal
-from latchkey.store.databases import database_at
+from latchkey.store.database_urls import database_at
 from latchkey.store.protocols import Store
 from tests.support.audited import new_seal
 from tests.support.database import new_database
