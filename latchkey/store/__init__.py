@@ -1,1 +1,1 @@
-"""What is stored: the protocols of a store, and their implementations in SQL."""
+"""The store: its protocols, and their implementations in SQL."""

@@ -1,7 +1,7 @@
 """The store of administrators: every query about them, their sessions and the set-up link.
 
-What happens is written to the audit log in its transaction, by the record that comes with it, and
-is returned to be published.
+Each change writes the record that it is given to the audit log, in its own transaction, and returns
+what has to be published.
 """
 
 from __future__ import annotations
@@ -71,14 +71,14 @@ class SqlAdministratorStore:
     def add(
         self, name: str, password_hash: str, now: datetime, record: AuditEvent
     ) -> Outcome[Administrator | None]:
-        """A new administrator; None where the name is taken."""
+        """Add an administrator; None if the name is taken."""
         return commit(
             self._connections,
             lambda connection: self._add(connection, name, password_hash, now, record),
         )
 
     def remove(self, name: str, record: AuditEvent) -> Outcome[bool]:
-        """Remove an administrator and end the sessions; False where there is none."""
+        """Remove an administrator and end the sessions; False if there is none."""
         removal = (
             delete(administrator).where(administrator.c.name == name).returning(administrator.c.id)
         )
@@ -93,17 +93,17 @@ class SqlAdministratorStore:
         return commit(self._connections, transaction)
 
     def disable(self, name: str, now: datetime, record: AuditEvent) -> Outcome[bool]:
-        """Disable an administrator and end the sessions; False where there is none."""
+        """Disable an administrator and end the sessions; False if there is none."""
         return self._set_disabled(name, to_milliseconds(now), record)
 
     def enable(self, name: str, record: AuditEvent) -> Outcome[bool]:
-        """Enable an administrator again; False where there is none."""
+        """Enable an administrator again; False if there is none."""
         return self._set_disabled(name, None, record)
 
     def set_password(
         self, administrator_id: int, password_hash: str, record: AuditEvent
     ) -> Outcome[bool]:
-        """Replace a password and end the sessions; False if there is nobody."""
+        """Replace a password and end the sessions; False if there is no such administrator."""
         change = (
             update(administrator)
             .where(administrator.c.id == administrator_id)
@@ -119,7 +119,7 @@ class SqlAdministratorStore:
         return commit(self._connections, transaction)
 
     def renew_hash(self, found: Administrator, password_hash: str) -> None:
-        """Replace a hash by another of the same password, unless that has changed since."""
+        """Replace a hash by another of the same password, unless the password has changed since."""
         change = (
             update(administrator)
             .where(administrator.c.id == found.id)
@@ -141,9 +141,9 @@ class SqlAdministratorStore:
         unseen: datetime,
         record: AuditEvent | None,
     ) -> Outcome[bool]:
-        """Begin a session, and delete those that have ended: begun or last seen before then.
+        """Begin a session, and delete expired ones: those begun or last seen before these times.
 
-        False where the administrator is gone or disabled, or has another password by now.
+        False if the administrator was removed or disabled, or has a new password.
         """
         moment = to_milliseconds(now)
         signed_in = (
@@ -186,18 +186,18 @@ class SqlAdministratorStore:
             return None if row is None else _session(row)
 
     def sessions(self, administrator_id: int) -> list[ConsoleSession]:
-        """The sessions of an administrator, those included that have run out; newest first."""
+        """The sessions of an administrator, including expired ones; newest first."""
         query = _SESSIONS.where(administrator.c.id == administrator_id)
         query = query.order_by(console_session.c.seen_at.desc())
         with self._connections.reading() as connection:
             return [_session(row) for row in connection.execute(query)]
 
     def see_session(self, token_hash: bytes, now: datetime) -> None:
-        """Note that a session is in use."""
+        """Update the time at which a session was last used."""
         self._update_session(token_hash, seen_at=to_milliseconds(now))
 
     def tell(self, token_hash: bytes, messages: Sequence[tuple[str, str]]) -> None:
-        """Set what the next page of a session tells."""
+        """Set the messages that the next page of a session shows."""
         self._update_session(token_hash, messages=json.dumps(messages) if messages else "")
 
     def end_session(self, token_hash: bytes, record: AuditEvent) -> Outcome[None]:
@@ -212,7 +212,7 @@ class SqlAdministratorStore:
         return commit(self._connections, transaction)
 
     def end_sessions(self, administrator_id: int, record: AuditEvent) -> Outcome[int]:
-        """End every session of an administrator; how many there were."""
+        """End every session of an administrator; returns their number."""
 
         def transaction(connection: Connection) -> Made[int]:
             ended = _end_all(connection, administrator_id)
@@ -221,13 +221,13 @@ class SqlAdministratorStore:
         return commit(self._connections, transaction)
 
     def record(self, record: AuditEvent) -> Outcome[None]:
-        """Write down what changes nothing, as a sign-in that was refused."""
+        """Record an event that changes nothing else, such as a refused sign-in."""
         return self._audit.record(record)
 
     # ---- The set-up link
 
     def offer_set_up(self, token_hash: bytes, expires_at: datetime) -> bool:
-        """Make this the one set-up link; False, and none, where there is an administrator."""
+        """Make this the only set-up link; False, and no link, if there is an administrator."""
         with self._connections.writing() as connection:
             connection.execute(delete(set_up_link))
             if _any(connection):
@@ -240,14 +240,14 @@ class SqlAdministratorStore:
             return True
 
     def set_up_is_offered(self, token_hash: bytes, now: datetime) -> bool:
-        """Whether this is the set-up link, and can still be used."""
+        """Whether this is the current set-up link and has not expired."""
         with self._connections.reading() as connection:
             return _is_offered(connection, token_hash, now)
 
     def set_up(
         self, token_hash: bytes, name: str, password_hash: str, now: datetime, record: AuditEvent
     ) -> Outcome[Administrator | None]:
-        """Use the set-up link up, for the first administrator; None where it cannot be used."""
+        """Use up the set-up link to add the first administrator; None if it is not valid."""
 
         def transaction(connection: Connection) -> Made[Administrator | None]:
             if not _is_offered(connection, token_hash, now):
@@ -305,7 +305,7 @@ class SqlAdministratorStore:
         return Made(_administrator(made), self._recorded(connection, record))
 
     def _recorded(self, connection: Connection, record: AuditEvent) -> Publication:
-        """Add a row of the audit log, in the transaction: what is to be published of it."""
+        """Add a row to the audit log, in the transaction; returns what has to be published."""
         return Publication(head=self._audit.append(connection, record))
 
 

@@ -1,8 +1,8 @@
-"""The audit log: rows that are only ever added, each in the transaction of what it tells of.
+"""The audit log: append-only rows, each written in the transaction of its change.
 
-They are numbered without gaps, since the number is taken in that transaction, and changes take
-turns. A store without a seal reads the log, and cannot change anything that has to be in it.
-Rows are read whatever somebody put there: what is wrong has to be found, and stops nobody.
+Rows are numbered without gaps: the number is read in that transaction, and changes take turns. A
+store without a seal can read the log, but cannot make changes that the log records. Altered rows
+are read without an error, so that verification can report them and changes continue.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _BATCH = 1_000
 _LARGEST_NUMBER = 2**63 - 1
 _LAST = select(audit.c.number, audit.c.mac).order_by(audit.c.number.desc()).limit(1)
 _next = audit.alias("next")
-# Where somebody put a row under the largest number, or others up to it: the one that is followed by
-# none, so that changes go on. Verifying tells of the gap.
+# Rows may have been inserted up to the largest number. Take the last row that no row follows, so
+# that changes continue; verification reports the gap.
 _LAST_FOLLOWED_BY_NONE = _LAST.where(
     audit.c.number < _LARGEST_NUMBER,
     ~select(_next.c.number).where(_next.c.number == audit.c.number + 1).exists(),
@@ -69,17 +69,17 @@ class SqlAuditLog:
         self._kept = KeptHead(seal, connections.places, self._has)
 
     def record(self, record: AuditEvent) -> Outcome[None]:
-        """Write down what changes nothing else in the database."""
+        """Record an event that changes nothing else in the database."""
         return commit(
             self._connections,
             lambda connection: Made(None, Publication(head=self.append(connection, record))),
         )
 
     def record_new_end(self, decide: Callable[[], AuditEvent]) -> Outcome[Head]:
-        """Write down that the log goes on otherwise than the head that is kept says.
+        """Add a row after an end of the log that differs from the kept head.
 
-        ``decide`` is called in the transaction, so no row is added meanwhile. The new head
-        replaces the one that is kept.
+        ``decide`` is called in the transaction, so no row is added meanwhile. The new head replaces
+        the kept one.
         """
 
         def transaction(connection: Connection) -> Made[Head]:
@@ -114,19 +114,19 @@ class SqlAuditLog:
         self._kept.keep(head)
 
     def replace(self, head: Head) -> None:
-        """Keep a head whatever is kept; raises HeadUnusable."""
+        """Replace the kept head without comparing the two; raises HeadUnusable."""
         self._kept.write(head)
 
     def catch_up(self) -> None:
-        """Keep the head that had to be left, if there is one."""
+        """Write the head whose write was postponed, if there is one."""
         self._kept.catch_up()
 
     def behind_head(self) -> str | None:
-        """What is wrong where the log lacks the row that the head names."""
+        """Describe the fault if the log lacks the row that the head names, else None."""
         return self._kept.ahead_of_log()
 
     def verify(self) -> Verification:
-        """Look through the whole log, as the key and the head outside the database have it."""
+        """Verify the whole log with the key, and its end with the head file."""
         return self._kept.verify(self.entries)
 
     def last(self) -> Head:
@@ -143,7 +143,7 @@ class SqlAuditLog:
             return [_entry(row).readable for row in connection.execute(query)]
 
     def newest(self, wanted: AuditFilter, limit: int | None) -> Iterator[AuditRow]:
-        """The rows that are asked for, the newest first, in batches of reads; None is no limit."""
+        """The selected rows, newest first, read in batches; None is no limit."""
         before = None
         while limit is None or limit > 0:
             size = _BATCH if limit is None else min(_BATCH, limit)
@@ -155,14 +155,14 @@ class SqlAuditLog:
             limit = None if limit is None else limit - size
 
     def count(self, wanted: AuditFilter) -> int:
-        """How many rows are asked for."""
+        """The number of selected rows."""
         query = self._filtered(select(func.count()).select_from(audit), wanted)
         with self._connections.reading() as connection:
             number: int = connection.execute(query).scalar_one()
         return number
 
     def entries(self, wanted: AuditFilter = ALL_ROWS) -> Iterator[AuditRow]:
-        """Every row, the oldest first; those that are added meanwhile among them."""
+        """Every row, oldest first, including rows that are added meanwhile."""
         after = None
         while True:
             query = self._filtered(select(audit), wanted).order_by(audit.c.number).limit(_BATCH)
@@ -206,5 +206,5 @@ def _entry(row: Row[Any]) -> AuditRow:
 
 
 def _stored(value: Any) -> Any:
-    """What a column holds, whatever somebody put there."""
+    """The value of a column, which may be of any type if the row was altered."""
     return blob_of(value) if isinstance(value, bytes) else value

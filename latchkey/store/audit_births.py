@@ -1,7 +1,7 @@
-"""The rows of the audit log that made a key and are about another, or about many.
+"""Audit rows that created a key but have another subject: rotations and imports.
 
-A successor is named in the detail of its predecessor's rotation; imported keys are those of the
-moment and the range of ids that the row of their import records.
+The row of a rotation names the successor in its detail. The row of an import records the time and
+the range of ids of its keys.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from latchkey.credentials.audit import Action
 from latchkey.store.connections import SqlDialect
 from latchkey.store.tables import audit, credential
 
-# Written out and not bound: only so are indexes of just these rows used.
+# Literal, not bound: otherwise SQLite would not use the partial indexes of these rows.
 _IS_ROTATION = audit.c.action == literal_column(f"'{Action.KEY_ROTATE.value}'")
 _IS_IMPORT = audit.c.action == literal_column(f"'{Action.KEY_IMPORT.value}'")
 

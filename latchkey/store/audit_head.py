@@ -1,8 +1,8 @@
 """The head of the audit log, kept in a file outside the database.
 
-The log alone cannot tell that its end was cut off. The file says how far it went: it is replaced
-after each commit, by a whole new one that has been synced, and only by one that lies ahead. Where
-the process dies in between, the log is longer than the file says, never shorter.
+The log alone cannot show that its end was removed. The file records the last row. After each commit
+it is replaced by a new, synced file, and never by an earlier head. If the process dies before that,
+the log is longer than the file says, never shorter.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COMMAND_PATIENCE = 10.0
 
 
 class HeadUnusable(Exception):
-    """The head file is not there, cannot be read or written, or is not what was written."""
+    """The head file is missing, cannot be read or written, or was altered."""
 
 
 class HeadBusy(HeadUnusable):
@@ -53,7 +53,7 @@ class HeadFile:
         return head
 
     def claim(self) -> Head:
-        """What the file says, whichever key it was written with; raises HeadUnusable."""
+        """The head in the file, without verifying its seal; raises HeadUnusable."""
         return self._read()[0]
 
     def _read(self) -> tuple[Head, str]:
@@ -78,9 +78,9 @@ class HeadFile:
 
         ``patience`` is how many seconds to wait for the lock; raises HeadBusy after that.
 
-        ``is_in_log`` says whether the log has the row that the file names. Where it has not, its
-        end was cut off, and the file stays as it is: it is what tells. Raises HeadUnusable then,
-        and where the file cannot be used.
+        ``is_in_log`` says whether the log has the row that the file names. If not, the end of the
+        log was removed: the file stays as it is, as evidence, and HeadUnusable is raised. It is
+        also raised if the file cannot be used.
         """
         with self._lock(patience):
             kept = self.read()
@@ -92,19 +92,19 @@ class HeadFile:
                 self._write(head)
 
     def make(self) -> None:
-        """Write the head of a log without rows where there is no file; raises HeadUnusable."""
+        """Write the head of a log without rows if there is no file; raises HeadUnusable."""
         with self._lock():
             if not self.path.exists():
                 self._write(NO_ROWS)
 
     def replace(self, head: Head) -> None:
-        """Write a head whatever is there: for an operator who says so. Raises HeadUnusable."""
+        """Replace the head unconditionally, on request of the operator. Raises HeadUnusable."""
         with self._lock():
             self._write(head)
 
     @contextmanager
     def _lock(self, patience: float = COMMAND_PATIENCE) -> Iterator[None]:
-        # Of a file of its own: the head itself is replaced.
+        # The lock has its own file, because the head file is replaced.
         lock = self.path.with_name(f"{self.path.name}.lock")
         try:
             make_directory(self.path.parent)
@@ -129,7 +129,7 @@ class HeadFile:
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What a log is written with: the key of its chain, and the file of its head."""
+    """What is needed to write a log: the key of its chain, and the file of its head."""
 
     key: AuditKey
     head: HeadFile

@@ -1,4 +1,4 @@
-"""What the audit log says of a credential's terms: all of them, or what became different."""
+"""The terms of a credential in the audit log: all of them, or the changed ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def terms_of(credential: Credential) -> dict[str, object]:
 
 
 def difference(before: Credential, after: Credential) -> dict[str, object]:
-    """Each term that is not what it was, as a list of the former value and the new one."""
+    """Each changed term as a list of the previous and the new value."""
     old, new = _terms(before), _terms(after)
     return {name: [old[name], new[name]] for name in _CHANGING if old[name] != new[name]}
 

@@ -1,4 +1,4 @@
-"""What the SQL of this package needs of a database: connections, and what each spells differently.
+"""What this package's SQL needs of a database: connections, and a dialect for the differences.
 
 Everything else is SQLAlchemy Core that every database runs unchanged.
 """
@@ -19,13 +19,13 @@ Merge = Callable[[Mapping[str, Any]], Mapping[str, ColumnElement[Any]]]
 
 
 class Lookup(Protocol):
-    """The reads that a request waits for, each of one row as committed when it began."""
+    """The reads that a request waits for: single rows, as committed when the read began."""
 
     def verifier(self, api_key: str) -> Verifier | None:
-        """What to check a secret of this key against."""
+        """The verifier of the credential with this key."""
 
     def imported_verifier(self, token_hash: bytes) -> Verifier | None:
-        """The same of the imported credential whose token has this SHA-256."""
+        """The verifier of the imported credential whose token has this SHA-256."""
 
 
 class SqlDialect(Protocol):
@@ -34,7 +34,7 @@ class SqlDialect(Protocol):
     def upsert(
         self, table: Table, keys: Sequence[str], merge: Merge, rows: Select[Any] | None = None
     ) -> Executable:
-        """Insert a row, or where there is one with the same keys, set what ``merge`` says.
+        """Insert a row; if there is one with the same keys, update it with ``merge``.
 
         ``rows`` are inserted in place of values; its columns have the names of the table's.
         """
@@ -52,16 +52,16 @@ class SqlDialect(Protocol):
         """Whether a column has one of these numbers: the same SQL however many there are."""
 
     def without_case(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
-        """A text to sort by without regard to the case of ASCII letters."""
+        """An expression to sort text by, ignoring the case of ASCII letters."""
 
     def contains(self, column: ColumnElement[Any], text: str) -> ColumnElement[bool]:
-        """Whether a text has this in it, in either case of its letters."""
+        """Whether a text contains this one, ignoring the case of letters."""
 
     def in_detail(self, name: str) -> ColumnElement[Any]:
-        """One text or number of an audit row's detail; NULL where it has none, or is no JSON."""
+        """One text or number of an audit row's detail; NULL if it is missing or not in JSON."""
 
     def as_stored(self, connection: Connection) -> AbstractContextManager[None]:
-        """Read within the block what is no text in UTF-8 too, as ``audit.text_of`` makes it."""
+        """Within the block, also read text that is not UTF-8, decoded by ``audit.text_of``."""
 
 
 class Connections(Protocol):
@@ -69,7 +69,7 @@ class Connections(Protocol):
 
     @property
     def dialect(self) -> SqlDialect:
-        """The database's way to say things."""
+        """The dialect of this database."""
 
     @property
     def lookup(self) -> Lookup:
@@ -88,17 +88,17 @@ class Connections(Protocol):
     def writing(self, *, upkeep: bool = False) -> AbstractContextManager[Connection]:
         """A connection in a transaction, committed durably at the end of the block.
 
-        Transactions that are no upkeep take turns: the turn is taken before anything is read, and
-        every statement sees what the ones before it have committed. Those of upkeep take turns too;
-        they take no place among changes, and change no column that a change reads.
+        Transactions take turns: each gets its turn before it reads anything, and every statement
+        sees what earlier transactions have committed. Transactions of the ``upkeep`` take turns
+        too, but occupy no place for changes, and change no column that a change reads.
 
-        Failures become StoreError; an exception of the block rolls the transaction back. What is
-        raised after the block leaves it unknown whether it was committed. Raises ChangesBusy where
-        too many changes are waiting already.
+        Failures become StoreError; an exception of the block rolls the transaction back. After an
+        error that is raised after the block, it is unknown whether the transaction was committed.
+        Raises ChangesBusy if too many changes are waiting already.
         """
 
     def look_after(self) -> None:
-        """Notice faults of the database; raises StoreError where one cannot be put right."""
+        """Detect faults of the database; raises StoreError if one cannot be repaired."""
 
     def close(self) -> None:
-        """Close the connections, all idle by now; new ones are opened where they are needed."""
+        """Close the connections, which must be idle; later calls open new ones."""

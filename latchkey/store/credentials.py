@@ -63,7 +63,7 @@ class SqlStore:
             return _find(connection, api_key)
 
     def verifier(self, api_key: str) -> Verifier | None:
-        """What to check a secret of this key against, read as ``find`` reads."""
+        """The verifier of the credential with this key, read as by ``find``."""
         return self._connections.lookup.verifier(api_key)
 
     def page(self, mode: Mode | None, limit: int, before: int | None) -> list[Credential]:
@@ -124,7 +124,7 @@ class SqlStore:
         decide: Callable[[Principal | None, Credential], Change],
         author: Author,
     ) -> Outcome[Credential]:
-        """Give an unrevoked credential of ``mode`` the terms that ``decide`` says."""
+        """Give an unrevoked credential of ``mode`` the terms that ``decide`` returns."""
 
         def transaction(connection: Connection) -> Made[Credential]:
             caller = _caller_now(connection, author)
@@ -154,9 +154,9 @@ class SqlStore:
         decide: Callable[[Principal | None, Credential, Credential | None], Rotation],
         author: Author,
     ) -> Outcome[Credential]:
-        """Replace an unrevoked credential of ``mode``: the successor.
+        """Replace an unrevoked credential of ``mode``; returns the successor.
 
-        It survives a power cut as the old one's new end does.
+        The successor and the new expiry of the old key are committed together.
         """
 
         def transaction(connection: Connection) -> Made[Credential]:
@@ -187,20 +187,20 @@ class SqlStore:
             return connection.execute(query).scalar_one()
 
     def check(self) -> None:
-        """Read from the credentials table, really; raises StoreError if that fails."""
+        """Run a query on the credentials table; raises StoreError if it fails."""
         with self._connections.reading() as connection:
             connection.execute(select(credential.c.id).limit(1)).all()
 
     def look_after(self) -> None:
-        """Watch the files of the database, and keep a head of the audit log that had to wait.
+        """Check the files of the database, and write a head of the audit log that was postponed.
 
-        Raises StoreError where the files are not as they should be.
+        Raises StoreError if the files have a fault that cannot be repaired.
         """
         self._connections.look_after()
         self.audit.catch_up()
 
     def close(self) -> None:
-        """Close the connections, all idle by now; the store opens new ones if it is used again."""
+        """Close the connections, which must be idle; later calls open new ones."""
         self._connections.close()
 
     def _made(
@@ -211,13 +211,13 @@ class SqlStore:
         rows: Sequence[int],
         record: AuditEvent,
     ) -> Made[Credential]:
-        """The end of each transaction: the row of the audit log, and what is to be published."""
+        """End a transaction: add its row to the audit log; returns the outcome to publish."""
         head = self.audit.append(connection, record)
         return Made(result, Publication(lookups, rows, head))
 
 
 def _caller_now(connection: Connection, author: Author) -> Principal | None:
-    """The key that makes a change as it is in the transaction; None where none makes it."""
+    """The key that makes a change, as read in the transaction; None for other callers."""
     if author.caller is None:
         return None
     return author.confirm(_find(connection, author.caller.api_key))
@@ -232,7 +232,7 @@ def _find(connection: Connection, api_key: str, mode: Mode | None = None) -> Cre
 
 
 def _changeable(connection: Connection, api_key: str, mode: Mode | None) -> Credential:
-    """The unrevoked credential of ``mode`` that is to be changed."""
+    """The unrevoked credential of ``mode`` to change."""
     found = _find(connection, api_key, mode)
     if found is None:
         raise CredentialNotFound

@@ -1,4 +1,4 @@
-"""The databases that a URL can name: the one place that knows which kinds there are."""
+"""The kinds of database that a URL can name; no other module knows them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from latchkey.store.sqlite.database import SqliteDatabase
 def database_at(url: str) -> Database:
     """The database that ``LATCHKEY_DATABASE_URL`` names; opens nothing.
 
-    Raises ConfigurationError for a URL that names none.
+    Raises ConfigurationError for any other URL.
     """
     return SqliteDatabase(url)

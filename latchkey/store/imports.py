@@ -1,4 +1,4 @@
-"""Credentials that were imported: stored all at once, found by the hash of their token."""
+"""Imported credentials: stored in one transaction, found by the hash of their token."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ _HASHES = select(credential.c.id, credential.c.secret_hash)
 
 
 class SqlImportedCredentials:
-    """The imported ones of one database. Its methods raise StoreError when the database fails."""
+    """The imported credentials of one database. Its methods raise StoreError when it fails."""
 
     def __init__(self, connections: Connections, audit: SqlAuditLog) -> None:
         self._connections = connections
         self._audit = audit
 
     def verifier(self, token_hash: bytes) -> Verifier | None:
-        """That of the imported credential whose token has this SHA-256, as committed at the call.
+        """The verifier of the imported credential whose token has this SHA-256, as of the call.
 
         None where there is none.
         """
         return self._connections.lookup.imported_verifier(token_hash)
 
     def hashes(self) -> Iterator[bytes]:
-        """The SHA-256 of the token of each, in batches of reads."""
+        """The SHA-256 of each token, read in batches."""
         for row in self._read(_HASHES.where(credential.c.origin == "imported")):
             yield row.secret_hash
 
@@ -57,10 +57,10 @@ class SqlImportedCredentials:
     ) -> Outcome[list[NewCredential]]:
         """Store them in one transaction, or none; see ``protocols.ImportedCredentials``.
 
-        The audit log gets one row: ``detail``, how many there are, and their ids.
+        The audit log gets one row with ``detail``, the number of credentials and their ids.
         """
-        # No other change is made during the transaction, and a revocation may be waiting: all that
-        # can be done before is done before.
+        # No other change is made during the transaction, and a revocation may be waiting. So
+        # everything possible is done before it begins.
         there = list(self._read(_HASHES))
         last_seen = there[-1].id if there else 0
         try:
@@ -75,7 +75,7 @@ class SqlImportedCredentials:
 
         def transaction(connection: Connection) -> Made[list[NewCredential]]:
             added, rows = remaining, prepared
-            # Rows are never deleted, and a hash does not change: what came since is enough.
+            # Rows are never deleted, and hashes do not change: newer rows are enough.
             since = connection.execute(_HASHES.where(credential.c.id > last_seen))
             if late := left_out({row.secret_hash for row in since}):
                 added = _without(remaining, late)
@@ -87,7 +87,7 @@ class SqlImportedCredentials:
             before = connection.execute(_LAST_ID).scalar_one()
             last_row_before = connection.execute(_LAST_LOG_ROW).scalar_one()
             self._insert(connection, *rows, progress)
-            # No other change adds rows meanwhile: all above those are these.
+            # No other change adds rows meanwhile: all rows with larger ids are from this import.
             first_id = select(func.min(credential.c.id)).where(credential.c.id > before)
             ids = {
                 "count": len(added),
@@ -142,6 +142,6 @@ def _without(new: Sequence[NewCredential], hashes: Collection[bytes]) -> list[Ne
 def _rows_of(
     new: Sequence[NewCredential],
 ) -> tuple[list[tuple[object, ...]], list[tuple[str, int]]]:
-    """What is inserted for each: its values, and its row of the log of invalidations."""
+    """The values to insert for each credential, and its row in the log of invalidations."""
     rows = [_values(values_of(one)) for one in new]
     return rows, [(one.lookup, to_milliseconds(one.created_at)) for one in new]

@@ -1,7 +1,7 @@
-"""The log of invalidations: what has changed, for whoever was not told by the one who changed it.
+"""The log of invalidations: changes that a worker replays if their process did not publish them.
 
-Each change adds a row in its own transaction. A process that remembers credentials reads the rows
-after the last that it has seen, and invalidates what they name.
+Each change adds a row in its own transaction. A process that caches credentials reads the rows
+after the last one it has seen, and invalidates their lookup keys.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BATCH = 10_000
 
 
 def log_invalidation(connection: Connection, lookup: str, now: datetime) -> int:
-    """Add a row for a lookup key, in the transaction that changes what it stands for; its number.
+    """Add a row for a lookup key, in the transaction of its change; returns the row's number.
 
     Changes take turns, so the numbers are in the order of the commits.
     """
@@ -38,7 +38,7 @@ class SqlInvalidationLog:
     def after(self, number: int) -> list[Invalidation]:
         """Rows with numbers above ``number``, the oldest first.
 
-        At most 10,000; where there are as many, ask again.
+        At most 10,000. If there are that many, call again for more.
         """
         query = (
             select(invalidation.c.id, invalidation.c.lookup, invalidation.c.at)
@@ -50,9 +50,9 @@ class SqlInvalidationLog:
             return [Invalidation(row.id, row.lookup, row.at) for row in connection.execute(query)]
 
     def prune(self, before: datetime, below: int) -> int:
-        """Delete rows older than ``before`` with numbers below ``below``; how many there were.
+        """Delete rows older than ``before`` with numbers below ``below``; returns how many.
 
-        Never the last row: whoever has seen it tells by it that this is still the same log.
+        The last row is kept: a reader that has seen it recognises the same log by it.
         """
         last = select(func.max(invalidation.c.id)).scalar_subquery()
         old = delete(invalidation).where(

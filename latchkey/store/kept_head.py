@@ -1,4 +1,4 @@
-"""Keeping the head of the audit log in its file, after commits: what a store does with its seal."""
+"""Writing the head of the audit log to its file after each commit, with the store's seal."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ log = logging.getLogger("latchkey")
 
 
 class KeptHead:
-    """The head of one store's log. Without a seal nothing is kept, since nothing is written."""
+    """The head of one store's log. A store without a seal writes no rows, so no head either."""
 
     def __init__(
         self, seal: Seal | None, places: ChangePlaces, has: Callable[[Head], bool]
     ) -> None:
-        """``places`` bound the threads that wait for the file; ``has`` asks the log for a row."""
+        """``places`` limits the threads that wait for the file; ``has`` looks a row up."""
         self._seal = seal
         self._places = places
         self._has = has
-        # The head that could not be kept, because another process had locked its file.
+        # The postponed head: another process had locked the file.
         self._owed: Head | None = None
 
     def keep(self, head: Head) -> None:
-        """Note after a commit, outside the database, how far the log goes.
+        """After a commit, record the end of the log outside the database.
 
-        What was committed stands, whatever happens here: a fault is logged, and the next head
-        replaces the missing one. Where another process keeps the file locked, one round of changes
-        waits for it, and those after it do not until the lock can be had again.
+        The change stays committed if this fails: the failure is logged, and the next head replaces
+        the missing one. While another process keeps the file locked, one round of changes waits for
+        it; later changes do not wait until the lock is available again.
         """
         if self._seal is None:
             return
@@ -56,21 +56,21 @@ class KeptHead:
                 self._places.release(place)
 
     def catch_up(self) -> None:
-        """Keep the head that had to be left, if there is one."""
+        """Write the head whose write was postponed, if there is one."""
         if self._owed is not None:
             self.keep(self._owed)
 
     def write(self, head: Head) -> None:
-        """Keep a head that the one before need not lead to; raises HeadUnusable."""
+        """Replace the kept head without comparing the two; raises HeadUnusable."""
         if self._seal is None:
             raise StoreError("writing the head file needs the key of the audit log")
         self._seal.head.replace(head)
 
     def ahead_of_log(self) -> str | None:
-        """What is wrong where the log lacks the row that the head names; None where it has it.
+        """Describe the fault if the log lacks the row that the head names; None if it has it.
 
-        Then the database is older than the head: changes that were answered are missing. A head
-        that cannot be read is wrong as well: no change would be noted in it.
+        Then the database is older than the head: acknowledged changes are missing. A head that
+        cannot be read is a fault too, because no change would update it.
         """
         if self._seal is None:
             return None
@@ -87,11 +87,11 @@ class KeptHead:
         )
 
     def verify(self, entries: Callable[[], Iterable[AuditRow]]) -> Verification:
-        """Look through the whole log, as the key and the head outside the database have it."""
+        """Verify the whole log with the key, and its end with the head file."""
         if self._seal is None:
             raise StoreError("verifying needs the key of the audit log")
         head: Head | str
-        # The head first: rows that are added meanwhile only make the log longer than it says.
+        # Read the head first: rows that are added meanwhile make the log longer, which is no fault.
         try:
             head = self._seal.head.read()
         except HeadUnusable as error:

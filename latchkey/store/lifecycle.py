@@ -1,4 +1,4 @@
-"""What Latchkey asks of a database before and around its use: one protocol, Database."""
+"""The protocol Database: preparing, locating and opening a database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from latchkey.store.protocols import Store
 
 @dataclass(frozen=True, slots=True)
 class MigrationReport:
-    """What preparing a database found: was it made just now, and what is in it.
+    """The result of preparing a database: whether it was created, and its content.
 
     Active credentials are counted by key id; ``audit_rows`` is the audit log's last number.
     """
@@ -25,9 +25,9 @@ class MigrationReport:
 
 
 class Database(Protocol):
-    """The database that a URL names, before and around its use: its place, its schema, its store.
+    """The database that a URL names: its place, its schema, and how its store is opened.
 
-    Where it raises ConfigurationError, the message says what to do.
+    The message of a ConfigurationError says what to do.
     """
 
     @property
@@ -36,49 +36,49 @@ class Database(Protocol):
 
     @property
     def identity(self) -> bytes:
-        """What tells this database from every other, for the processes of this box."""
+        """An identity of this database that all processes of this box compute alike."""
 
     @property
     def directory(self) -> Path | None:
-        """The directory that a copy of the database is a copy of; no key may lie there.
+        """The directory that a backup of the database would copy; no key may be stored there.
 
-        None for a database that lies in no directory of this box.
+        None for a database without a directory on this box.
         """
 
     @property
     def place(self) -> Path:
-        """The path whose owner, or that of the nearest directory, is the user of the instance."""
+        """The path that the instance's user owns; if it is missing, the nearest directory."""
 
     @property
     def files(self) -> Sequence[Path]:
-        """The files of this box that only the instance's user should reach, there or not."""
+        """The files that only the instance's user should be able to access, existing or not."""
 
     @property
     def service_lock(self) -> Path:
         """The lock file by which the processes of this box that use it find each other."""
 
     def exists(self) -> bool:
-        """Whether the database has been made."""
+        """Whether the database exists."""
 
     def require(self) -> None:
-        """Raise ConfigurationError unless the database has been made."""
+        """Raise ConfigurationError unless the database exists."""
 
     def losses(self) -> str | None:
-        """What was lost since the database was last used; None where that is nothing.
+        """Describe what was lost since the database was last used; None if nothing was.
 
-        Asked before it is opened, which may remove the traces.
+        Call this before opening the database, which may remove the traces.
         """
 
     def prepare(self) -> MigrationReport:
-        """Make the database where it is missing, and bring it to the current schema.
+        """Create the database if it is missing, and migrate it to the current schema.
 
-        No connection of this process is opened by it. Raises ConfigurationError.
+        Opens no connection in this process. Raises ConfigurationError.
         """
 
     def preparing(self) -> AbstractContextManager[None]:
-        """Keep others from preparing the database until the end of the block.
+        """Keep other processes from preparing the database until the end of the block.
 
-        Raises ConfigurationError where another one takes longer than a migration does.
+        Raises ConfigurationError if another process keeps the lock longer than a migration takes.
         """
 
     def open_store(
@@ -90,9 +90,9 @@ class Database(Protocol):
         change_places: int | None = None,
         seal: Seal | None = None,
     ) -> Store:
-        """A store over the database, which opens no connection yet.
+        """A store over the database; opens no connection yet.
 
-        The timeouts, in seconds, bound the wait for another's lock. ``change_places`` is how many
-        threads may change something at once, further ones get ChangesBusy; None is any number.
-        Without ``seal`` nothing that the audit log records can be changed.
+        The timeouts, in seconds, limit the wait for locks. ``change_places`` is how many threads
+        may make a change at once, None for any number; further ones get ChangesBusy. Without
+        ``seal``, changes that the audit log records fail.
         """

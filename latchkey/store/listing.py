@@ -1,8 +1,8 @@
 """Listing credentials for a person: searched, filtered, sorted, page by page, and counted.
 
-Where there is a search, all rows are read: no index finds the middle of a name. Otherwise there is
-an index in the order of the names, and one in that of the ends, with what the filters look at
-beside it. There is none for the last use: it would be changed with every use that is written down.
+A search reads all rows, because no index finds the middle of a name. Otherwise there is an index in
+name order and one in expiry order; both contain the columns that the filters read. The last use has
+no index, because every flush of use counts would have to update it.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class SqlListing:
         """At most ``limit`` of the selected credentials, after the first ``offset`` of them."""
         number: ColumnElement[int] = credential.c.id
         by = _key(order, as_of, self._dialect)
-        # The numbers first: what is sorted, and passed over, is small then.
+        # Select only ids first: sorted and skipped rows are then small.
         numbers = select(number).where(*_conditions(selection, as_of, self._dialect))
         if selection.search is not None or selection.concern is not None:
-            # Found in the table's own order: by an index of another order, each row would have to
-            # be looked up for what the index lacks.
+            # Search in the table's own order: an index would need a lookup of each row for the
+            # columns that it lacks.
             found = select(number, by.label("by")).where(
                 *_conditions(selection, as_of, self._dialect)
             )
@@ -65,7 +65,7 @@ class SqlListing:
             return [credential_of(row) for row in connection.execute(query)]
 
     def newest(self, selection: Selection, as_of: AsOf, limit: int | None) -> Iterator[Credential]:
-        """The selected credentials, newest first, in batches of reads; None is no limit."""
+        """The selected credentials, newest first, read in batches; None is no limit."""
         query = select(credential).where(*_conditions(selection, as_of, self._dialect))
         query = query.order_by(credential.c.id.desc())
         before = None
@@ -90,7 +90,7 @@ class SqlListing:
             return connection.execute(query).scalar_one()
 
     def census(self, as_of: AsOf) -> Census:
-        """All credentials, by status and by what calls for attention: one reading of them all."""
+        """Counts of all credentials by status and by concern, from one read."""
         query = select(
             *(_sum(_has_status(status, as_of)).label(status) for status in STATUSES),
             *(_sum(_has_concern(concern, as_of)).label(concern) for concern in CONCERNS),
@@ -137,14 +137,14 @@ def _ordering(
 ) -> list[ColumnElement[Any]]:
     if order.by == "created":
         return [number.desc() if order.descending else number.asc()]
-    # Last either way: databases disagree about what has no value.
+    # Last in both directions: databases order NULL differently.
     if order.descending:
         return [by.desc().nulls_last(), number.desc()]
     return [by.asc().nulls_last(), number.asc()]
 
 
 def _has_status(status: Status, as_of: AsOf) -> ColumnElement[bool]:
-    """As ``Credential.status`` says it."""
+    """``Credential.status`` in SQL."""
     now = to_milliseconds(as_of.now)
     if status == "revoked":
         return credential.c.revoked_at.is_not(None)
@@ -155,7 +155,7 @@ def _has_status(status: Status, as_of: AsOf) -> ColumnElement[bool]:
 
 
 def _has_concern(concern: Concern, as_of: AsOf) -> ColumnElement[bool]:
-    """As ``AsOf.concerns`` says it, by the last use that is written down."""
+    """``AsOf.concerns`` in SQL, by the persisted last use."""
     active = _has_status("active", as_of)
     if concern == "due":
         latest = to_milliseconds(as_of.now - as_of.rotation_age)
@@ -172,7 +172,7 @@ def _sum(condition: ColumnElement[bool]) -> ColumnElement[int]:
 
 
 def _contains(search: str, dialect: SqlDialect) -> ColumnElement[bool]:
-    """Whether the name or the key has this text, in either case of its letters."""
+    """Whether the name or the key contains this text, ignoring the case of letters."""
     if len(search) > LONGEST_SEARCH:
         return false()
     found = dialect.contains(credential.c.name, search)

@@ -1,7 +1,7 @@
 """Places for changes: how many threads of a process may wait for the database's write lock.
 
-While another process keeps the lock, each change holds a thread until its wait times out. Changes
-have a part of the threads for that; the others stay free for requests that change nothing.
+While another process keeps the lock, each change holds a thread until its wait times out. So
+changes get only part of the threads; the others stay free for requests that change nothing.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ STALLED_AFTER = 1.0
 
 
 class ChangePlaces:
-    """The places of one store. Without a limit, as for a command, there is always one."""
+    """The places of one store. Without a limit, as for a command, a place is always free."""
 
     def __init__(self, limit: int | None) -> None:
         """``limit`` is how many threads may be in a change at once; None for any number."""
         self._limit = limit
         self._changed = threading.Condition()
-        # When each change that is under way got its place.
+        # The time at which each change under way got its place.
         self._taken: list[float] = []
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """A place for one change; raises ChangesBusy where changes do not get on."""
+        """A place for one change; raises ChangesBusy if changes make no progress."""
         taken = self.take()
         if taken is None:
             raise ChangesBusy
@@ -39,9 +39,9 @@ class ChangePlaces:
             self.release(taken)
 
     def take(self) -> float | None:
-        """Wait for a place while changes get on; None as soon as one of them does not.
+        """Wait for a place while changes make progress; None as soon as one takes too long.
 
-        The result is for ``release``.
+        Pass the result to ``release``.
         """
         with self._changed:
             while self._limit is not None and len(self._taken) >= self._limit:

@@ -1,16 +1,16 @@
-"""What Latchkey asks of a store: one protocol for each aggregate, with the contract of its methods.
+"""The protocols of a store: one for each aggregate, with the contract of its methods.
 
-Nothing outside ``latchkey.store`` knows which database is behind them. For all of them:
+Code outside ``latchkey.store`` does not know which database implements them. For all of them:
 
-- Every method raises StoreError when the database fails, whatever the reason. The fault is never
-  remembered, so the next call tries again.
+- Every method raises StoreError when the database fails, for any reason. A failure is never cached,
+  so the next call tries again.
 - A read sees everything that was committed when it began.
 - A change is one transaction: all of it is committed durably when the method returns. An exception
-  that is raised within it, also by a function that was handed in, leaves everything as it was.
-- Changes take turns: from its first read to its commit, no other change is committed. A method that
-  has too many changes before it may raise ChangesBusy, and then has not begun.
-- What has to be published of a change is in its Outcome, also where it was found already made, and
-  where its commit failed but may have reached the database. Everything else is raised.
+  that is raised within it, also by a function that was passed in, changes nothing.
+- Changes take turns: from its first read to its commit, no other change is committed. If too many
+  changes are waiting, a method may raise ChangesBusy before it begins.
+- The Outcome of a change has everything to publish, also if the change was already made, or if its
+  commit failed but may have reached the database. All other failures are raised.
 - Times are timezone-aware in UTC and kept to the millisecond.
 - A store may be used from many threads, and not across a fork.
 """
@@ -55,18 +55,19 @@ class CredentialStore(Protocol):
     Each change adds a row to the log of invalidations for each lookup key that it touches, and a
     row to the audit log. The key that makes it is read in the transaction before anything else, and
     ``author.confirm`` decides whether it still may. ``decide`` is called in the transaction with
-    that key as it is now, None where none makes it. Where one of them raises a Refusal, the Outcome
-    is its Refused.
+    that key as just read, or None if no key makes the change. If one of the two raises a Refusal,
+    the Outcome is its Refused.
 
-    A change raises CredentialNotFound where there is no credential of ``mode``, None for either.
-    One that is revoked is Refused with the same error: its lookup key is published once more.
+    A change raises CredentialNotFound if there is no such credential of ``mode`` (None: either
+    mode). A revoked credential is Refused with the same error, and its lookup key is published once
+    more.
     """
 
     def find(self, api_key: str) -> Credential | None:
         """The credential with this public key, revoked or not."""
 
     def verifier(self, api_key: str) -> Verifier | None:
-        """What to check a secret of this key against; None without the key."""
+        """The verifier of the credential with this key, or None."""
 
     def page(self, mode: Mode | None, limit: int, before: int | None) -> list[Credential]:
         """At most ``limit`` credentials of ``mode`` (None: both) with ids below ``before``.
@@ -80,7 +81,7 @@ class CredentialStore(Protocol):
     def add(
         self, decide: Callable[[Principal | None], NewCredential], action: Action, author: Author
     ) -> Outcome[Credential]:
-        """Store a new credential; Refused with DuplicateApiKey where the key exists."""
+        """Store a new credential; Refused with DuplicateApiKey if the key exists."""
 
     def revoke(
         self, api_key: str, mode: Mode | None, now: datetime, author: Author
@@ -95,7 +96,7 @@ class CredentialStore(Protocol):
         decide: Callable[[Principal | None, Credential], Change],
         author: Author,
     ) -> Outcome[Credential]:
-        """Give a credential the terms that ``decide`` returns for it as it is then."""
+        """Give a credential the terms that ``decide`` returns for its present state."""
 
     def rotate(
         self,
@@ -105,9 +106,9 @@ class CredentialStore(Protocol):
         decide: Callable[[Principal | None, Credential, Credential | None], Rotation],
         author: Author,
     ) -> Outcome[Credential]:
-        """Replace a credential by a successor, which is the result; both or neither is stored.
+        """Replace a credential by a successor, the result; both changes are stored, or none.
 
-        ``decide`` is also called with the successor that it has already.
+        ``decide`` also gets the successor that the credential already has, or None.
         """
 
 
@@ -115,7 +116,7 @@ class ImportedCredentials(Protocol):
     """Credentials that another system made, found by the SHA-256 of their token."""
 
     def verifier(self, token_hash: bytes) -> Verifier | None:
-        """What to check the token with this SHA-256 against; None where it was not imported."""
+        """The verifier of the imported token with this SHA-256, or None."""
 
     def hashes(self) -> Iterator[bytes]:
         """The SHA-256 of each token, read in batches."""
@@ -128,15 +129,16 @@ class ImportedCredentials(Protocol):
         actor: Actor,
         progress: Callable[[int], None],
     ) -> Outcome[list[NewCredential]]:
-        """Store all of them that are not left out, or none where it raises: those stored.
+        """Store all credentials that are not left out, or none if it raises; returns those stored.
 
-        ``left_out`` is called before the transaction with the hash of every credential that is
-        there, and in it with those that came since. It returns which hashes are not to be stored;
-        they are published too, since an import that died after its commit may have stored them. A
-        Refusal that it raises is the answer. ``progress`` is called with how many more are stored.
+        ``left_out`` is called before the transaction with the hashes of all existing credentials,
+        and within it with those added since. It returns the hashes to leave out; they are published
+        too, since an import that died after its commit may have stored them. A Refusal that it
+        raises becomes the Outcome. ``progress`` is called with the number of further stored
+        credentials.
 
-        One row of the audit log has ``detail``, how many there are, and the first and the last of
-        their ids, between which there are no others. Raises DuplicateApiKey.
+        One row of the audit log has ``detail``, the number of credentials, and the first and the
+        last of their ids; no other credential has an id between them. Raises DuplicateApiKey.
         """
 
 
@@ -155,7 +157,7 @@ class Listing(Protocol):
     def newest(self, selection: Selection, as_of: AsOf, limit: int | None) -> Iterator[Credential]:
         """The selected credentials, newest first; None is no limit.
 
-        They are read in batches: those that are added meanwhile are not among them.
+        They are read in batches; credentials that are added meanwhile are not included.
         """
 
     def count(self, selection: Selection, as_of: AsOf) -> int:
@@ -168,17 +170,17 @@ class Listing(Protocol):
 class InvalidationLog(Protocol):
     """The log of changes: each change adds a row for each lookup key, in its own transaction.
 
-    Numbers increase in the order in which changes become visible: whoever has read a number never
-    finds a smaller one later that it has not read. They need not be without gaps.
+    Numbers increase in the order in which changes become visible: after a number has been read, no
+    smaller one appears. There may be gaps.
     """
 
     def after(self, number: int) -> list[Invalidation]:
         """At most 10,000 rows with numbers above ``number``, the oldest first."""
 
     def prune(self, before: datetime, below: int) -> int:
-        """Delete rows older than ``before`` with numbers below ``below``; how many there were.
+        """Delete rows older than ``before`` with numbers below ``below``; returns how many.
 
-        Never the last row: whoever has seen it tells by it that this is still the same log.
+        The last row is kept: a reader that has seen it recognises the same log by it.
         """
 
 
@@ -192,34 +194,35 @@ class UsageStore(Protocol):
     def flush(self, segment: str, tallies: Iterable[Tally], now: datetime) -> None:
         """Persist what a segment has counted beyond its watermarks, in batches of transactions.
 
-        ``segment`` is its uuid in hex. The same or older tallies may come again, from several
-        processes at once, and any of them may die anywhere: nothing is counted twice, no watermark
-        moves back. Uses count for the hour of the last one; ``now`` stands in for a time that is
-        not there yet. A credential that the store does not have only gets a watermark. Of the
-        addresses, the SIGHTINGS_KEPT latest of each credential are kept.
+        ``segment`` is its UUID in hex. Several processes may pass the same or older tallies, and
+        may die at any point: nothing is counted twice, and no watermark moves back. Uses count for
+        the hour of the last one; ``now`` replaces a missing time. A credential that the store does
+        not have only gets a watermark. The SIGHTINGS_KEPT latest addresses of each credential are
+        kept.
         """
 
     def fold(self, before: datetime) -> int:
-        """Add up the hours of each day that begins before ``before``, a midnight in UTC.
+        """Merge the hours of each day that begins before ``before``, a midnight in UTC.
 
-        A day's uses then count for its first hour. How many rows of other hours there were.
+        A day's uses then count for its first hour. Returns the number of merged rows of other
+        hours.
         """
 
     def record(self, credential_id: int, segment: str) -> UsageRecord:
-        """What is persisted of one credential, and the segment's watermark of it.
+        """The persisted use of one credential, and the segment's watermark for it.
 
-        All as of one state of the store: a tally less the watermark is what is not persisted yet.
+        All from one state of the store: a tally less the watermark is not persisted yet.
         """
 
     def forget_other_segments(self, segment: str | None) -> None:
         """Delete the watermarks of every segment but this one (None: of all).
 
-        The others must be gone: flushed again, they would be counted twice.
+        The other segments must no longer exist: flushed again, they would be counted twice.
         """
 
 
 class AuditLog(Protocol):
-    """The chained log of who did what. Rows are only ever added, numbered from 1 without gaps.
+    """The chained log of changes and their actors: append-only, numbered from 1 without gaps.
 
     The end of the log is also kept outside the database, as its head. A store that was opened
     without a seal reads the log; adding to it raises StoreError.
@@ -229,25 +232,25 @@ class AuditLog(Protocol):
         """Add a row about something that changes nothing else in the store."""
 
     def record_new_end(self, decide: Callable[[], AuditEvent]) -> Outcome[Head]:
-        """Add a row whose head replaces the one that is kept, whatever that one says.
+        """Add a row whose head replaces the kept head without comparing the two.
 
-        ``decide`` is called in the transaction, and may read this log: nobody else adds a row
+        ``decide`` is called in the transaction, and may read this log: no other row is added
         between those reads and the new row.
         """
 
     def keep(self, head: Head) -> None:
-        """Keep a head that follows the one that is kept, after its commit.
+        """Write a head that follows the kept one, after its commit.
 
-        What was committed stands whatever happens here: a failure is logged and not raised.
+        A failure is logged and not raised, because the change is already committed.
         """
 
     def replace(self, head: Head) -> None:
-        """Keep a head whatever is kept; raises HeadUnusable where that fails."""
+        """Replace the kept head without comparing the two; raises HeadUnusable."""
 
     def behind_head(self) -> str | None:
-        """What is wrong where the log lacks the row that the head names; None where it has it.
+        """Describe the fault if the log lacks the row that the head names; None if it has it.
 
-        A head that cannot be read is wrong as well.
+        A head that cannot be read is a fault too.
         """
 
     def verify(self) -> Verification:
@@ -257,20 +260,20 @@ class AuditLog(Protocol):
         """The last row as it is stored; number 0 for a log without rows."""
 
     def page(self, wanted: AuditFilter, limit: int, before: int | None = None) -> list[AuditRow]:
-        """At most ``limit`` rows with numbers below ``before``, newest first, fit to be shown."""
+        """At most ``limit`` rows with numbers below ``before``, newest first, readable."""
 
     def newest(self, wanted: AuditFilter, limit: int | None) -> Iterator[AuditRow]:
-        """The rows that are asked for, newest first, fit to be shown; None is no limit."""
+        """The selected rows, newest first, readable; None is no limit."""
 
     def entries(self, wanted: AuditFilter = ALL_ROWS) -> Iterator[AuditRow]:
-        """The rows that are asked for, oldest first, as stored; those added meanwhile included."""
+        """The selected rows, oldest first, as stored, including rows that are added meanwhile."""
 
     def count(self, wanted: AuditFilter) -> int:
-        """How many rows are asked for."""
+        """The number of selected rows."""
 
 
 class AdministratorStore(Protocol):
-    """Who may sign in to the console, their sessions, and the set-up link.
+    """The administrators of the console, their sessions, and the set-up link.
 
     A method that takes a record adds it to the audit log in its transaction, if it changes
     something. The others change nothing that is recorded.
@@ -288,24 +291,24 @@ class AdministratorStore(Protocol):
     def add(
         self, name: str, password_hash: str, now: datetime, record: AuditEvent
     ) -> Outcome[Administrator | None]:
-        """A new administrator; None, and nothing changed, where the name is taken."""
+        """Add an administrator; None, without a change, if the name is taken."""
 
     def remove(self, name: str, record: AuditEvent) -> Outcome[bool]:
-        """Remove an administrator and end the sessions; False where there is none."""
+        """Remove an administrator and end the sessions; False if there is none."""
 
     def disable(self, name: str, now: datetime, record: AuditEvent) -> Outcome[bool]:
-        """Disable an administrator and end the sessions; False where there is none."""
+        """Disable an administrator and end the sessions; False if there is none."""
 
     def enable(self, name: str, record: AuditEvent) -> Outcome[bool]:
-        """Enable an administrator again; False where there is none."""
+        """Enable an administrator again; False if there is none."""
 
     def set_password(
         self, administrator_id: int, password_hash: str, record: AuditEvent
     ) -> Outcome[bool]:
-        """Replace a password and end the sessions; False where there is nobody."""
+        """Replace a password and end the sessions; False if there is no such administrator."""
 
     def renew_hash(self, found: Administrator, password_hash: str) -> None:
-        """Replace a hash by another of the same password, unless that has changed since."""
+        """Replace a hash by another of the same password, unless the password has changed since."""
 
     def begin_session(
         self,
@@ -319,7 +322,7 @@ class AdministratorStore(Protocol):
     ) -> Outcome[bool]:
         """Begin a session, and delete those begun by ``oldest`` or last seen by ``unseen``.
 
-        False, and nothing changed, where the administrator is gone or disabled, or has another
+        False, without a change, if the administrator was removed or disabled, or has another
         password than ``found``.
         """
 
@@ -327,33 +330,33 @@ class AdministratorStore(Protocol):
         """The session with this hash, of an administrator who is not disabled."""
 
     def sessions(self, administrator_id: int) -> list[ConsoleSession]:
-        """The sessions of an administrator, also those that have run out; the last seen first."""
+        """The sessions of an administrator, including expired ones; the last seen first."""
 
     def see_session(self, token_hash: bytes, now: datetime) -> None:
-        """Note that a session is in use."""
+        """Update the time at which a session was last used."""
 
     def tell(self, token_hash: bytes, messages: Sequence[tuple[str, str]]) -> None:
-        """Set what the next page of a session tells: categories and texts."""
+        """Set the messages that the next page of a session shows: categories and texts."""
 
     def end_session(self, token_hash: bytes, record: AuditEvent) -> Outcome[None]:
         """End one session, if it has not ended."""
 
     def end_sessions(self, administrator_id: int, record: AuditEvent) -> Outcome[int]:
-        """End every session of an administrator; how many there were. Always recorded."""
+        """End every session of an administrator; returns their number. Always recorded."""
 
     def record(self, record: AuditEvent) -> Outcome[None]:
-        """Record what changes nothing, as a sign-in that was refused."""
+        """Record an event that changes nothing else, such as a refused sign-in."""
 
     def offer_set_up(self, token_hash: bytes, expires_at: datetime) -> bool:
-        """Make this the one set-up link; False, and none, where there is an administrator."""
+        """Make this the only set-up link; False, and no link, if there is an administrator."""
 
     def set_up_is_offered(self, token_hash: bytes, now: datetime) -> bool:
-        """Whether this is the set-up link, and can still be used."""
+        """Whether this is the current set-up link and has not expired."""
 
     def set_up(
         self, token_hash: bytes, name: str, password_hash: str, now: datetime, record: AuditEvent
     ) -> Outcome[Administrator | None]:
-        """Use the set-up link up, for the first administrator; None where it cannot be used."""
+        """Use up the set-up link to add the first administrator; None if it is not valid."""
 
 
 class Store(CredentialStore, Protocol):
@@ -361,11 +364,11 @@ class Store(CredentialStore, Protocol):
 
     @property
     def imported(self) -> ImportedCredentials:
-        """Credentials that were imported."""
+        """The imported credentials."""
 
     @property
     def listing(self) -> Listing:
-        """Credentials, searched and sorted."""
+        """Searched and sorted listings of credentials."""
 
     @property
     def usage(self) -> UsageStore:
@@ -384,10 +387,10 @@ class Store(CredentialStore, Protocol):
         """The console's administrators."""
 
     def check(self) -> None:
-        """Read something, really; raises StoreError where that fails."""
+        """Run a query on the database; raises StoreError if it fails."""
 
     def look_after(self) -> None:
-        """Keep a head that had to wait; StoreError where the database is not as it should be."""
+        """Write a postponed head; raises StoreError if the database has a fault."""
 
     def close(self) -> None:
-        """Close the connections, all idle by now; further calls open new ones."""
+        """Close the connections, which must be idle; later calls open new ones."""

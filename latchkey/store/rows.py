@@ -1,4 +1,4 @@
-"""Rows and the domain's models, each as the other: times, scopes, credentials."""
+"""Conversion between rows and the domain's models: times, scopes, credentials."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 def credential_of(row: Row[Any]) -> Credential:
     """The credential that a row of the table holds.
 
-    Raises ValueError, TypeError or AttributeError where it cannot be one.
+    Raises ValueError, TypeError or AttributeError if the row is not valid.
     """
     return Credential(
         id=row.id,
@@ -56,14 +56,14 @@ def values_of(new: NewCredential) -> dict[str, Any]:
 
 
 def checked_hash(number: int, secret_hash: object) -> bytes:
-    """The hash of a row, which somebody may have changed; raises ValueError where it is none."""
+    """The hash of a row, which may have been altered; raises ValueError if it is not a hash."""
     if not isinstance(secret_hash, bytes) or len(secret_hash) != _HASH_LENGTH:
         raise ValueError(f"credential {number} has a hash that is none")
     return secret_hash
 
 
 def scopes_text(scopes: frozenset[str]) -> str:
-    """Scopes as the one column holds them."""
+    """Scopes as the text of their column."""
     return " ".join(sorted(scopes))
 
 

@@ -44,8 +44,8 @@ credential = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
-    # The key of the successor. What ``expires_at`` was before the first rotation counts only
-    # where there is one.
+    # The key of the successor. The original ``expires_at``, before the first rotation, is
+    # meaningful only if there is a successor.
     Column("rotated_to", String(30)),
     Column("original_expires_at", BigInteger),
     Column("last_used_at", BigInteger),
@@ -60,14 +60,14 @@ credential = Table(
         sqlite_where=text("origin = 'imported'"),
         postgresql_where=text("origin = 'imported'"),
     ),
-    # In the order of a sorted listing, with what it is filtered by.
+    # In the order of a sorted listing, with the columns that its filters read.
     Index("ix_credential_expires_at", "expires_at", "id", "mode", "revoked_at"),
     sqlite_autoincrement=True,
 )
 
-# One row for each change, made in its transaction: what whoever remembers credentials replays
-# where the process that changed them could not say so. AUTOINCREMENT: a reader goes on from the
-# last number it has seen.
+# One row for each change, added in its transaction. Processes that cache credentials replay the
+# rows whose process could not invalidate. AUTOINCREMENT: a reader continues from the last number it
+# has seen.
 invalidation = Table(
     "invalidation",
     metadata,
@@ -77,8 +77,8 @@ invalidation = Table(
     sqlite_autoincrement=True,
 )
 
-# Uses of a credential by hour, named by its beginning. No foreign key: what was counted for a row
-# that a restored backup does not have must not hold up the counts of the others.
+# Uses of a credential by hour, named by its beginning. No foreign key: counts of a row that a
+# restored backup lacks must not block the counts of other rows.
 usage = Table(
     "usage",
     metadata,
@@ -88,7 +88,7 @@ usage = Table(
     sqlite_with_rowid=False,
 )
 
-# How often a credential was refused although its secret was right, by reason.
+# The refusals of a credential despite a correct secret, by reason.
 refusal = Table(
     "refusal",
     metadata,
@@ -98,7 +98,7 @@ refusal = Table(
     sqlite_with_rowid=False,
 )
 
-# The addresses that a credential was last used from, a few of each.
+# The last few addresses from which a credential was used.
 sighting = Table(
     "sighting",
     metadata,
@@ -108,8 +108,8 @@ sighting = Table(
     sqlite_with_rowid=False,
 )
 
-# How much of a segment's cumulative counters the tables above contain: written in the same
-# transaction, so that nothing is counted twice or lost, whenever the one who counts dies.
+# The part of a segment's cumulative counters that the tables above contain. It is written in the
+# same transaction, so that nothing is lost or counted twice if the flushing process dies.
 usage_watermark = Table(
     "usage_watermark",
     metadata,
@@ -122,7 +122,7 @@ usage_watermark = Table(
     sqlite_with_rowid=False,
 )
 
-# Who may sign in to the console. AUTOINCREMENT: a session must never come to belong to another.
+# The administrators of the console. AUTOINCREMENT: a session must never belong to another one.
 administrator = Table(
     "administrator",
     metadata,
@@ -135,8 +135,8 @@ administrator = Table(
     sqlite_autoincrement=True,
 )
 
-# Sign-ins that have not ended, by SHA-256 of the token that only the browser has. ``messages`` is
-# what the next page tells, as JSON; empty for nothing.
+# Sessions, by the SHA-256 of the token that only the browser has. ``messages`` are those that the
+# next page shows, as JSON; empty for none.
 console_session = Table(
     "console_session",
     metadata,
@@ -148,7 +148,7 @@ console_session = Table(
     Index(None, "administrator_id"),
 )
 
-# The link that makes the first administrator, by SHA-256 of its token: one at most.
+# The link that creates the first administrator, by the SHA-256 of its token: one at most.
 set_up_link = Table(
     "set_up_link",
     metadata,
@@ -156,8 +156,8 @@ set_up_link = Table(
     Column("expires_at", BigInteger, nullable=False),
 )
 
-# Who did what: only ever added to, numbered without gaps, so by the change itself and not by the
-# database. ``mac`` is in hex, and chains the row to the one before it.
+# The audit log: append-only, and numbered without gaps, so by the change and not by the database.
+# ``mac`` is in hex, and chains the row to the previous one.
 audit = Table(
     "audit",
     metadata,
@@ -171,7 +171,7 @@ audit = Table(
     Column("detail", String, nullable=False),
     Column("mac", String(64), nullable=False),
     Index(None, "subject", "number"),
-    # The rows that made keys.
+    # The rows that created keys.
     Index(
         "ix_audit_import",
         "at",

@@ -1,4 +1,4 @@
-"""Transactions of changes: what one returns is what has to be published of it."""
+"""Transactions of changes: each returns the outcome to publish."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 
 def commit(connections: Connections, transaction: Callable[[Connection], Made[T]]) -> Outcome[T]:
-    """Run a transaction and commit it: what it returned, for the caller to publish.
+    """Run a transaction and commit it; returns its outcome, for the caller to publish.
 
-    What the transaction raises rolls it back, and is raised; a Refusal is returned. Once it has
-    returned, the change may have been committed whatever fails then: the failure is returned with
-    the lookup keys that have to be invalidated. Its log rows are left to the replay. Raises
-    StoreError where the transaction could not begin or was rolled back.
+    An error of the transaction rolls it back and is raised; a Refusal is returned. If the commit
+    fails, the change may have been committed nevertheless: the failure is returned with the lookup
+    keys to invalidate, and its log rows are left to the replay. Raises StoreError if the
+    transaction could not begin or was rolled back.
     """
     made: Made[T] | None = None
     try:

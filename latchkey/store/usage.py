@@ -1,7 +1,7 @@
-"""The use of credentials: counted in shared memory, written down here, each use exactly once.
+"""The use of credentials: counted in shared memory, persisted here, each use exactly once.
 
 A segment of shared memory counts cumulatively. For each credential a watermark says how much of
-that segment's count the tables already have; it moves in the same transaction as they do.
+that segment's count the tables already have; it moves in the same transaction.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from latchkey.store.tables import credential, refusal, sighting, usage, usage_wa
 
 _HOUR = 3_600_000
 _DAY = 24 * _HOUR
-# Credentials in one transaction: other writers wait for no longer than that takes.
+# Credentials per transaction: it limits how long other writers wait.
 _BATCH = 500
 
 _set_last_use = (
@@ -97,15 +97,15 @@ class SqlUsageStore:
         )
 
     def flush(self, segment: str, tallies: Iterable[Tally], now: datetime) -> None:
-        """Write down what a segment has counted beyond its watermarks.
+        """Persist the counts of a segment beyond its watermarks.
 
-        ``segment`` is its uuid in hex. It may be called with the same or older tallies again, by
-        several processes at once, and may die anywhere. Uses count for the hour of the last one.
+        ``segment`` is its UUID in hex. Several processes may pass the same or older tallies at the
+        same time, and may die at any point. Uses count for the hour of the last one.
         """
         remaining = iter(tallies)
         while batch := list(islice(remaining, _BATCH)):
-            # Looked at without the lock first: what another process has just written down is no
-            # reason to take it.
+            # Compare without the lock first: counts that another process has just persisted need no
+            # write.
             with self._connections.reading() as connection:
                 marks = self._watermarks(connection, segment, batch)
             ahead = [tally for tally in batch if _gain(tally, marks.get(tally.credential_id))]
@@ -114,9 +114,10 @@ class SqlUsageStore:
                     self._write(connection, segment, ahead, now)
 
     def fold(self, before: datetime) -> int:
-        """Put together the hours of each day that begins before ``before``, a midnight in UTC.
+        """Merge the hours of each day that begins before ``before``, a midnight in UTC.
 
-        A day's uses then count for its first hour. How many rows there were of other hours.
+        A day's uses then count for its first hour. Returns the number of merged rows of other
+        hours.
         """
         end = to_milliseconds(before)
         folded = 0
@@ -137,15 +138,15 @@ class SqlUsageStore:
                 folded += connection.execute(delete(usage).where(*old)).rowcount
 
     def record(self, credential_id: int, segment: str) -> UsageRecord:
-        """What is written down of one credential, and the segment's watermark of it.
+        """The persisted use of one credential, and the segment's watermark for it.
 
-        All as of one moment: a tally less the watermark is what is not written down yet.
+        All from one state of the database: a tally less the watermark is not persisted yet.
         """
         written: dict[datetime, int] = {}
         refused: dict[str, int] = {}
         marks: dict[str, Any] = {}
         seen: list[Sighting] = []
-        # One statement sees one state of the database, so that the parts fit together.
+        # One statement sees one state of the database, so the parts are consistent.
         with self._connections.reading() as connection:
             for row in connection.execute(_record(credential_id, segment)):
                 if row.kind == "hour":
@@ -166,7 +167,7 @@ class SqlUsageStore:
     def forget_other_segments(self, segment: str | None) -> None:
         """Delete the watermarks of every segment but this one (None: of all).
 
-        The others must be gone: flushed again, they would be counted twice.
+        The other segments must no longer exist: flushed again, they would be counted twice.
         """
         others = delete(usage_watermark)
         if segment is not None:
@@ -201,8 +202,8 @@ class SqlUsageStore:
             if not gain:
                 continue
             of = {"credential_id": tally.credential_id}
-            # A restored backup may lack the newest rows, and will give their numbers to others: to
-            # whom only the uses to come belong.
+            # A restored backup may lack the newest rows, and will assign their numbers to new
+            # credentials, for which only later uses count.
             if tally.credential_id not in known:
                 gain = {}
             last_used = tally.last_used or to_milliseconds(now)
@@ -282,9 +283,9 @@ def _record(credential_id: int, segment: str) -> Any:
 
 
 def _gain(tally: Tally, mark: dict[str, int] | None) -> dict[str, int]:
-    """By how much a tally is ahead of its watermark, where it is.
+    """The difference of a tally and its watermark, if the tally is ahead.
 
-    It can be behind: another process, which read the counters later, was quicker.
+    It can be behind: another process may have read the counters later and flushed earlier.
     """
     gains = {name: getattr(tally, name) - (mark[name] if mark else 0) for name in COUNTED}
     return {name: gain for name, gain in gains.items() if gain > 0}

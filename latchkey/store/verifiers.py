@@ -1,4 +1,4 @@
-"""The statements that a check runs, and their rows, which have no column that it does not need."""
+"""The statements of a check, and their rows, which have only the columns that it needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from latchkey.store.tables import credential
 
 
 class VerifierRow(NamedTuple):
-    """What a check needs of a credential, under the names of its columns."""
+    """The columns of a credential that a check needs, under their names."""
 
     id: int
     api_key: str
@@ -29,14 +29,14 @@ _VERIFIER = select(*(credential.c[name] for name in VerifierRow._fields))
 
 FIND_VERIFIER = _VERIFIER.where(credential.c.api_key == bindparam("api_key"))
 FIND_IMPORTED_VERIFIER = _VERIFIER.where(
-    # Written out, as the index has it: it is used only under the same condition.
+    # Literal, as in the index: SQLite uses the index only for the same condition.
     literal_column("origin") == literal_column("'imported'"),
     credential.c.secret_hash == bindparam("secret_hash"),
 )
 
 
 def verifier_of(row: VerifierRow) -> Verifier:
-    """The verifier in a row; raises ValueError, TypeError or AttributeError where it is none."""
+    """The verifier in a row; raises ValueError, TypeError or AttributeError if it is not valid."""
     principal = Principal(
         credential_id=row.id,
         account_id=row.account_id,
