@@ -58,6 +58,7 @@ def writing(database: Path) -> Iterator[sqlite3.Connection]:
         ("foreign_keys", 1),
         ("journal_mode", "wal"),
         ("busy_timeout", 750),
+        ("wal_autocheckpoint", 0),
     ],
 )
 def test_the_pragmas_of_a_connection(connection: Connection, pragma: str, value: object) -> None:

@@ -75,6 +75,8 @@ def _open_connection(path: Path, busy_timeout: float) -> PinnedConnection:
         raise StoreError(f"cannot use {error.filename or path}: {error.strerror}") from None
     try:
         connection.execute("PRAGMA foreign_keys = ON")
+        # The log is copied by ``log_copy`` alone, which is safe with every version of SQLite.
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
     except BaseException:
         connection.close()
         raise

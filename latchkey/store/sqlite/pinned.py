@@ -16,7 +16,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from typing import NamedTuple
 from latchkey.errors import StoreError
 from latchkey.files.shared_places import open_beside, open_regular
 from latchkey.forks import NOT_OURS
-from latchkey.store.sqlite import wal
+from latchkey.store.sqlite import log_copy, wal
 from latchkey.store.sqlite.held_files import hold, release
 from latchkey.store.sqlite.opening import rows_of
 
@@ -55,11 +55,13 @@ class Files(NamedTuple):
 class _Pin:
     """A file in use: ``anchor`` keeps its log alive, the descriptors the content readable.
 
-    ``log`` and ``index`` are None for a database that is not in WAL mode.
+    ``reader`` keeps the log from being begun anew while it is copied. ``log`` and ``index`` are
+    None for a database that is not in WAL mode.
     """
 
     files: Files
     anchor: sqlite3.Connection
+    reader: sqlite3.Connection
     descriptor: int
     log: int | None
     index: int | None
@@ -189,8 +191,7 @@ class PinnedFile:
             index = wal.read_index(pin.index)
             # The frames of a broken log would be copied unseen.
             if index is not None and index.needs_log and _is_whole(pin):
-                with suppress(sqlite3.Error):
-                    pin.anchor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                log_copy.copy(pin.anchor, pin.reader)
         except StoreError:
             # The next use of the database says it.
             return
@@ -211,6 +212,7 @@ class PinnedFile:
         """Let go of the file; every other connection of the store is closed before."""
         with self._lock:
             for pin in self._pins:
+                pin.reader.close()
                 pin.anchor.close()
                 if pin.log is not None:
                     os.close(pin.log)
@@ -288,6 +290,8 @@ class PinnedFile:
         with ExitStack() as undo:
             anchor = open_anchor()
             undo.callback(anchor.close)
+            reader = open_anchor()
+            undo.callback(reader.close)
             anchor.execute("BEGIN IMMEDIATE")
             index = wal.read_index(pin.index)
             try:
@@ -300,9 +304,10 @@ class PinnedFile:
             anchor.execute("ROLLBACK")
             files = self.identify()
             undo.pop_all()
+        pin.reader.close()
         pin.anchor.close()
         os.close(pin.log)
-        return _Pin(files, anchor, pin.descriptor, descriptor, pin.index)
+        return _Pin(files, anchor, reader, pin.descriptor, descriptor, pin.index)
 
     def _former_pin(self, files: Files) -> _Pin | None:
         """Take out the pin of a file that has come back as it was, with its log."""
@@ -327,6 +332,8 @@ class PinnedFile:
             undo.callback(anchor.close)
             # Reads, and so takes the lock and opens the log.
             anchor.execute("PRAGMA schema_version").fetchone()
+            reader = open_anchor()
+            undo.callback(reader.close)
             log_descriptor = index_descriptor = None
             (mode,) = rows_of(anchor, "PRAGMA journal_mode")
             if mode["journal_mode"] == "wal":
@@ -342,7 +349,7 @@ class PinnedFile:
             if found.database != files.database:
                 raise StoreError("the database file was replaced while it was being opened")
             undo.pop_all()
-        return _Pin(found, anchor, descriptor, log_descriptor, index_descriptor)
+        return _Pin(found, anchor, reader, descriptor, log_descriptor, index_descriptor)
 
     def _refuse_a_foreign_log(self, descriptor: int) -> None:
         found = _identity(self._log_name)

@@ -1,0 +1,85 @@
+"""Copying the log into the database while others copy it and write."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latchkey.store.sqlite import log_copy
+
+CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
+
+
+class Interrupted(sqlite3.Connection):
+    """A connection before whose checkpoint others come first."""
+
+    others: Callable[[], object]
+
+    def execute(self, statement: str, *arguments: Any) -> sqlite3.Cursor:
+        if statement == CHECKPOINT:
+            self.others()
+        return super().execute(statement, *arguments)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "some.db"
+
+
+@pytest.fixture
+def other(path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE number (value)")
+        yield connection
+
+
+def salt(path: Path) -> bytes:
+    """It changes whenever the log is begun anew."""
+    return path.with_name(f"{path.name}-wal").read_bytes()[16:24]
+
+
+def copied_while(path: Path, others: Callable[[], object]) -> None:
+    with (
+        closing(sqlite3.connect(path, isolation_level=None, factory=Interrupted)) as anchor,
+        closing(sqlite3.connect(path, isolation_level=None)) as reader,
+    ):
+        anchor.execute("SELECT * FROM number").fetchall()
+        anchor.others = others
+        log_copy.copy(anchor, reader)
+        assert not reader.in_transaction
+
+
+def test_the_log_is_not_begun_anew_during_a_copy(path: Path, other: sqlite3.Connection) -> None:
+    """A second copy would otherwise take the frames of the new log for copied ones."""
+    before = salt(path)
+
+    def copy_and_write() -> None:
+        busy, frames, copied = other.execute(CHECKPOINT).fetchone()
+        assert (busy, frames) == (0, copied)
+        other.execute("INSERT INTO number VALUES (1)")
+        assert salt(path) == before
+
+    copied_while(path, copy_and_write)
+    # Not kept any longer than that.
+    other.execute(CHECKPOINT).fetchone()
+    other.execute("INSERT INTO number VALUES (2)")
+    assert salt(path) != before
+    assert other.execute("SELECT value FROM number").fetchall() == [(1,), (2,)]
+
+
+def test_a_log_that_is_copied_already_is_not_copied_again(
+    path: Path, other: sqlite3.Connection
+) -> None:
+    """Nobody is kept from beginning it anew then."""
+    other.execute(CHECKPOINT).fetchone()
+    copied = path.read_bytes()
+    copied_while(path, lambda: other.execute("INSERT INTO number VALUES (1)"))
+    assert path.read_bytes() == copied
+    assert other.execute("SELECT value FROM number").fetchall() == [(1,)]
+    assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
