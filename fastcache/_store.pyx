@@ -279,14 +279,15 @@ cdef class ShardedStore:
     cdef object pop_first(self):
         """Remove and return the least recently used item; None where another thread did."""
         cdef Garbage popped
-        cdef Removals before
+        cdef Removals before = Removals(all=0, own=0)
+        cdef bint hooked = (self.hooks & HOOK_DELETE) != 0
         cdef Shard shard = self.fullest()
         if shard is None:
             raise KeyError(f"{type(self).__name__} is empty") from None
-        before = removals_of(<tuple>shards_of(self))
         garbage_start(&popped)
         try:
-            if self.hooks & HOOK_DELETE:
+            if hooked:
+                before = removals_of(<tuple>shards_of(self))
                 peek_used(shard, &popped)
             else:
                 shard.pop_used(&popped)
@@ -295,7 +296,7 @@ cdef class ShardedStore:
             item = garbage_pairs(&popped)[0]
         finally:
             garbage_release(&popped)
-        if self.hooks & HOOK_DELETE:
+        if hooked:
             try:
                 del self[item[0]]
             except KeyError:
