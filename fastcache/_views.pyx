@@ -71,7 +71,7 @@ class Values(ValuesView):
         return values_of(<ShardedStore>self._mapping)
 
     def __contains__(self, value):
-        for held in values_of(<ShardedStore>self._mapping):
+        for held in self:
             if held is value or held == value:
                 return True
         return False
@@ -100,7 +100,7 @@ class Items(ItemsView):
         return held is value or held == value
 
 
-class HookedValues(ValuesView):
+class HookedValues(Values):
     """The values of a cache, as a subclass's overrides give them."""
 
     __slots__ = ()
@@ -108,9 +108,6 @@ class HookedValues(ValuesView):
     def __iter__(self):
         for _, value in looked_up(self._mapping):
             yield value
-
-    def __contains__(self, value):
-        return any(held is value or held == value for held in self)
 
 
 class HookedItems(ItemsView):
