@@ -20,8 +20,8 @@ cdef extern from "Python.h":
 
 
 cdef object _ONE = 1 << 128
-cdef object _BEYOND = 1 << 127
 cdef object _LIMIT = 2.0 ** 127
+cdef object _LIMIT_UNITS = 1 << 255
 cdef object _LEAST = 2.0 ** -128
 
 
@@ -54,11 +54,8 @@ cdef int read_size(object measured, Size *size) except -1:
 
 cdef int read_capacity(object maxsize, Size *capacity) except -1:
     """Take over a capacity, rounded down: sums of sizes are within both or neither."""
-    if maxsize == math.inf:
-        units = _BEYOND * _ONE
-    else:
-        units, _ = in_units(maxsize)
-    return put_units(min(units, _BEYOND * _ONE - 1), capacity)
+    units, _ = in_units(maxsize)
+    return put_units(min(units, _LIMIT_UNITS - 1), capacity)
 
 
 cdef tuple in_units(object number):
@@ -66,7 +63,7 @@ cdef tuple in_units(object number):
     # First: a Decimal's exponent can make its ratio as long as it likes. With a float, since
     # numpy's numbers do not all compare with long ints.
     if number >= _LIMIT:
-        return (_BEYOND * _ONE, False)
+        return (_LIMIT_UNITS, False)
     if number < _LEAST:
         return (0, number != 0)
     if hasattr(number, "as_integer_ratio"):
