@@ -159,7 +159,7 @@ cdef class Cache(ShardedStore):
         return default
 
     cdef object pop_held(self, object key):
-        """Remove a key as a subclass's overrides do; the value, or NOTHING."""
+        """Remove a key through a subclass's overrides; returns its value, or NOTHING."""
         cdef tuple shards = <tuple>shards_of(self)
         cdef Removals before = removals_of(shards)
         cdef Removals looked
@@ -169,7 +169,7 @@ cdef class Cache(ShardedStore):
             return NOTHING
         looked = removals_of(shards)
         if there and not holds(self, key):
-            # Whoever removed it has the value: `__getitem__`, or another thread.
+            # The remover returns the value: `__getitem__` itself, or another thread.
             return NOTHING if overtaken(shards, before) else value
         try:
             del self[key]

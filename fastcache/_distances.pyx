@@ -1,4 +1,4 @@
-"""How far entries lie from where a lookup begins: what tests hold against regular keys."""
+"""Distances of entries from their home slots, for tests with keys of regular hashes."""
 
 from libc.stdint cimport uint32_t
 
@@ -8,7 +8,7 @@ from fastcache._store cimport ShardedStore, shards_of
 
 
 def distances_in(ShardedStore cache not None):
-    """For each shard: its entries, the sum of their distances in slots, and the longest."""
+    """For each shard: the number of entries, the sum of their distances in slots, the longest."""
     return [distances_of(<Shard>shard) for shard in <tuple>shards_of(cache)]
 
 

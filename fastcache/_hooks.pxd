@@ -1,7 +1,7 @@
 # What a subclass overrides, as other compiled modules see it.
 
 cdef enum:
-    # What a Python subclass overrides, so that it has to be called.
+    # Methods that a Python subclass overrides, and that must be called therefore.
     HOOK_MISSING = 1    # __missing__
     HOOK_LOOKUP = 2     # __getitem__ or __contains__
     HOOK_STORE = 4      # __setitem__

@@ -149,7 +149,7 @@ cdef class Timer:
 
 
 cdef object capacity_of(object maxsize, object shards, object number):
-    """The capacity of the shard of that number; together they are maxsize at most."""
+    """The capacity of shard `number`. Finite capacities add up to at most `maxsize`."""
     if shards == 1 or math.isinf(maxsize):
         return maxsize
     whole, rest = divmod(math.floor(maxsize), shards)

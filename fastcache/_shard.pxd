@@ -37,7 +37,7 @@ cdef struct Counts:
 
 cdef struct Item:       # what is stored under a key
     PyObject *value     # borrowed
-    Size size           # where sizes are kept
+    Size size           # ignored by a shard that keeps no sizes
     double now          # what has expired by then makes room
     double deadline
     bint own            # the deadline is not the cache's ttl from now
@@ -56,8 +56,8 @@ cdef class Shard:
     cdef Counts counts
     cdef Mutex mutex
     cdef Table table
-    cdef uint64_t most          # entries there may be
-    cdef Size capacity          # of the sum of the sizes, where they are kept
+    cdef uint64_t most          # the maximum number of entries
+    cdef Size capacity          # the maximum sum of the sizes, if sizes are kept
 
     cdef int put(self, object key, uint64_t mix, Item *item, Garbage *garbage) except -1
     cdef int put_while(

@@ -1,7 +1,8 @@
-/* Sizes as fixed-point numbers of 256 bits, half of them behind the point.
+/* Sizes as unsigned fixed-point numbers: 128 bits of integer, 128 bits of fraction.
  *
- * Sums and differences of them are exact, in any order and of any mixture of whole numbers and
- * fractions. Each is less than 2**127, so that no sum of two overflows.
+ * Sums and differences are exact, in any order and for any mixture of integers and fractions.
+ * Only numbers less than 2**127 are added, so a sum does not overflow. The number 2**127 itself
+ * stands for a size that no shard holds.
  */
 #ifndef FASTCACHE_SIZES_H
 #define FASTCACHE_SIZES_H
@@ -33,7 +34,7 @@ static inline fastcache_size fastcache_size_plus(fastcache_size left, fastcache_
     return left;
 }
 
-/* `left` is not less than `right`. */
+/* `left` must not be less than `right`. */
 static inline fastcache_size fastcache_size_minus(fastcache_size left, fastcache_size right)
 {
     uint64_t borrow = 0;
@@ -57,7 +58,7 @@ static inline int fastcache_size_exceeds(fastcache_size left, fastcache_size rig
     return left.words[0] > right.words[0];
 }
 
-/* Out of line: most caches keep no sizes, and their way is to stay short. */
+/* Not inlined: most caches keep no sizes, and their code path must stay short. */
 #define FASTCACHE_APART static __attribute__((noinline, unused))
 
 FASTCACHE_APART void fastcache_size_add(fastcache_size *total, const fastcache_size *size)
@@ -70,7 +71,7 @@ FASTCACHE_APART void fastcache_size_take(fastcache_size *total, const fastcache_
     *total = fastcache_size_minus(*total, *size);
 }
 
-/* Whether `total`, with `size` in place of `before` where there is one, exceeds a capacity. */
+/* Whether `total` would exceed `capacity` with `size` in place of `before`, NULL for none. */
 FASTCACHE_APART int fastcache_size_lacks(const fastcache_size *total, const fastcache_size *before,
                                          const fastcache_size *size,
                                          const fastcache_size *capacity)
@@ -79,7 +80,7 @@ FASTCACHE_APART int fastcache_size_lacks(const fastcache_size *total, const fast
     return fastcache_size_exceeds(fastcache_size_plus(left, *size), *capacity);
 }
 
-/* To compare by proportion. */
+/* Rounded, to compare how full shards are. */
 static inline double fastcache_size_roughly(fastcache_size size)
 {
     double sum = 0.0;

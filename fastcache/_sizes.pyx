@@ -1,7 +1,7 @@
-"""Sizes of values between Python's numbers and the fixed point in which shards sum them.
+"""Conversion of sizes between Python's numbers and the fixed point that shards sum.
 
-A size is counted in units of 2**-128. Every whole number below 2**127 has a whole number of
-them, and so has every float below it that is 0 or at least 2**-76.
+A size is a number of units of 2**-128. Every non-negative integer below 2**127 is a whole
+number of units, and so is every float below 2**127 that is 0 or at least 2**-76.
 """
 
 from libc.math cimport floor
@@ -26,9 +26,9 @@ cdef object _LEAST = 2.0 ** -128
 
 
 cdef int read_size(object measured, Size *size) except -1:
-    """Take over a size that was measured; ValueError for one that cannot be summed exactly.
+    """Convert a measured size; ValueError if it cannot be summed exactly.
 
-    One that is beyond every capacity becomes 2**127.
+    A size beyond every capacity becomes 2**127.
     """
     cdef int overflow = 0
     cdef long long whole = -1
@@ -53,15 +53,15 @@ cdef int read_size(object measured, Size *size) except -1:
 
 
 cdef int read_capacity(object maxsize, Size *capacity) except -1:
-    """Take over a capacity, rounded down: sums of sizes are within both or neither."""
+    """Convert a capacity. Rounding down to whole units is exact for sums of whole units."""
     units, _ = in_units(maxsize)
     return put_units(min(units, _LIMIT_UNITS - 1), capacity)
 
 
 cdef tuple in_units(object number):
-    """How many whole units a finite number has, 2**127 at most; and whether there is a rest."""
-    # First: a Decimal's exponent can make its ratio as long as it likes. With a float, since
-    # numpy's numbers do not all compare with long ints.
+    """The whole units in a number, 2**255 at most, and whether a remainder is left."""
+    # Checked before the ratio, which is huge for a Decimal with a large exponent. The limits
+    # are floats, because not all of numpy's numbers compare with long ints.
     if number >= _LIMIT:
         return (_LIMIT_UNITS, False)
     if number < _LEAST:
@@ -87,7 +87,7 @@ cdef int put_units(object units, Size *size) except -1:
 
 
 cdef object units_of(Size size):
-    """How many units a size has."""
+    """The number of units in a size."""
     cdef int i
     units = 0
     for i in range(SIZE_WORDS - 1, -1, -1):
@@ -96,7 +96,7 @@ cdef object units_of(Size size):
 
 
 cdef object exact_number(Size size):
-    """An int, a float or a Fraction that is just this size."""
+    """This size exactly, as an int, a float or a Fraction."""
     if size.words[0] == 0 and size.words[1] == 0 and size.words[3] == 0:
         return size.words[2]
     units = units_of(size)
@@ -105,6 +105,6 @@ cdef object exact_number(Size size):
 
 
 cdef object rounded_number(object units):
-    """An int for a whole number, else the nearest float."""
+    """Units as a number: an int if it is whole, else the nearest float."""
     whole, rest = divmod(units, _ONE)
     return units / _ONE if rest else whole

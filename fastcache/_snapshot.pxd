@@ -13,9 +13,9 @@ cdef struct Mark:       # remembers an entry without holding it
     uint32_t serial
 
 
-cdef struct Removals:   # so far
-    uint32_t all        # from some shards, by any thread
-    uint64_t own        # by this thread, from any table that is watched
+cdef struct Removals:   # numbers of entries removed so far
+    uint32_t all        # from the shards of a cache, by any thread
+    uint64_t own        # by this thread, from the watched tables of any cache
 
 
 cdef Mark *marks_of(Shard shard, uint32_t *count) except? NULL

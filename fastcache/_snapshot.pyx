@@ -155,7 +155,7 @@ cdef bint peek_used(Shard shard, Garbage *garbage) noexcept:
 
 
 cdef uint32_t sum_of(Shard shard, Size *total) noexcept:
-    """The number of entries; and the sum of their sizes."""
+    """Set `total` to the sum of the sizes; returns the number of entries."""
     cdef uint32_t entries
     lock(&shard.mutex)
     total[0] = sum_in(&shard.table)
@@ -165,7 +165,7 @@ cdef uint32_t sum_of(Shard shard, Size *total) noexcept:
 
 
 cdef double load_of(Shard shard, double *capacity) noexcept:
-    """The sum of the sizes, and the capacity, roughly; -1 for a shard without entries."""
+    """The sum of the sizes, -1.0 without entries; sets `capacity`. Both are rounded."""
     cdef double total
     lock(&shard.mutex)
     total = size_roughly(sum_in(&shard.table)) if shard.table.count != 0 else -1.0
@@ -175,6 +175,7 @@ cdef double load_of(Shard shard, double *capacity) noexcept:
 
 
 cdef Removals removals_of(tuple shards) noexcept:
+    """The removals so far from these shards, and by this thread."""
     cdef Removals found = Removals(all=0, own=removals_here())
     for shard in shards:
         lock(&(<Shard>shard).mutex)
@@ -184,15 +185,16 @@ cdef Removals removals_of(tuple shards) noexcept:
 
 
 cdef bint overtaken(tuple shards, Removals before) noexcept:
-    """Whether other threads have removed items since, and this one none.
+    """Whether other threads have removed items since `before`, and this thread has not.
 
-    A KeyError of what was called meanwhile then tells of an item that was there before.
+    An override's KeyError is then attributed to an item that another thread removed.
     """
     cdef Removals now = removals_of(shards)
     return now.own == before.own and now.all != before.all
 
 
 cdef void add_counts(Shard shard, Counts *counts) noexcept:
+    """Add a shard's counts to `counts`."""
     lock(&shard.mutex)
     counts.hits += shard.counts.hits
     counts.misses += shard.counts.misses

@@ -102,7 +102,7 @@ cdef class ShardedStore:
         return 0
 
     cdef int measure(self, object value, Size *size) except -1:
-        """The size of a value; 1 where none is measured."""
+        """Measure a value. Its size is 1 if the cache has no `getsizeof`."""
         size[0] = size_of(1)
         if self.sized:
             measure = (<CacheSettings>settings_of(self)).getsizeof
@@ -110,7 +110,10 @@ cdef class ShardedStore:
         return 0
 
     cdef Shard shard_for(self, uint64_t mix, Item *item):
-        """The shard that an item fits into; the cache may be another since it was measured."""
+        """The shard for an item; ValueError if the item does not fit into it.
+
+        The cache may have been initialised again since the item was measured.
+        """
         cdef Shard shard = <Shard>shard_at(self, mix)
         if fits(shard, &item.size):
             return shard
@@ -128,7 +131,7 @@ cdef class ShardedStore:
         if self.hooks & (HOOK_DELETE | HOOK_POPITEM | HOOK_EXPIRE):
             return self.assign_hooked(key, value, ttl)
         item.value = <PyObject *>value
-        # Before the size is taken, which may last.
+        # Read before `getsizeof` is called, which may take time.
         item.now = now_in(self) if ttl is not None else roughly_now_in(self)
         self.set_deadline(&item, ttl)
         item.size = size_of(1)
@@ -277,7 +280,7 @@ cdef class ShardedStore:
         return best
 
     cdef object pop_first(self):
-        """Remove and return the least recently used item; None where another thread did."""
+        """Remove and return the least recently used item; None if another thread took it."""
         cdef Garbage popped
         cdef Removals before = Removals(all=0, own=0)
         cdef bint hooked = (self.hooks & HOOK_DELETE) != 0

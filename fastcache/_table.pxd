@@ -10,7 +10,7 @@ from fastcache._slots cimport Slots
 
 
 cdef struct Table:
-    TableEntry *entries      # entries[0] is the root of the ring by use
+    TableEntry *entries # entries[0] is the root of the ring by use
     Slots slots
     Birth *births       # births[0] is the root of the ring by birth
     Size *sizes         # NULL where every item counts 1
@@ -22,11 +22,11 @@ cdef struct Table:
     uint32_t count      # live entries
     uint32_t serial
     bint sized
-    bint watched        # what each thread removes is counted
+    bint watched        # each thread counts the entries that it removes
     bint reborn         # storing an existing key makes its entry the youngest
     bint mixed          # an item came with a ttl of its own since the table was empty
     uint64_t version    # changes whenever the slots do
-    Size total          # sum of the sizes, where they are kept
+    Size total          # sum of the sizes, if sizes are kept
 
 
 cdef inline void touch(Table *table, uint32_t index) noexcept nogil:
@@ -62,9 +62,9 @@ cdef inline Size sum_in(Table *table) noexcept nogil:
 cdef inline bint exceeds(
     Table *table, uint32_t index, Size *size, uint64_t most, Size *capacity
 ) noexcept nogil:
-    """Whether `size` in place of the entry at `index`, 0 for none, would be too much.
+    """Whether storing `size` in the entry at `index`, 0 for a new one, exceeds the limit.
 
-    Where no sizes are kept there are `most` entries at most, elsewhere `capacity` of sizes.
+    The limit is `most` entries if no sizes are kept, else `capacity` for their sum.
     """
     if not table.sized:
         return table.count + <uint64_t>(index == 0) > most
@@ -74,7 +74,7 @@ cdef inline bint exceeds(
 
 
 cdef inline uint32_t removals_in(Table *table) noexcept nogil:
-    """How many entries were removed, ever. It wraps: each one added has a serial."""
+    """The number of entries ever removed, modulo 2**32. Each entry added took a serial."""
     return table.serial - table.count
 
 

@@ -70,7 +70,7 @@ cdef void table_free(Table *table) noexcept:
 cdef int table_reserve(Table *table, uint64_t most) noexcept:
     """Room for one more entry, so that adding it cannot fail; -1 without memory.
 
-    There will never be more than `most`.
+    `most` is the maximum number of entries.
     """
     cdef uint32_t room = <uint32_t>min(most, <uint64_t>MOST_ENTRIES)
     if table.free == 0 and table.used >= table.room and grow(table, room) < 0:
@@ -181,13 +181,13 @@ cdef void table_take(Table *table, uint32_t index) noexcept:
 
 
 cdef void add_removals(uint64_t count) noexcept nogil:
-    """Count what this thread has removed from a table that is watched."""
+    """Count entries that this thread removes from a watched table."""
     global removals_of_thread
     removals_of_thread += count
 
 
 cdef uint64_t removals_here() noexcept nogil:
-    """How many entries this thread has removed, ever, from tables that are watched."""
+    """The number of entries that this thread has ever removed from watched tables."""
     return removals_of_thread
 
 

@@ -4,7 +4,7 @@ from fastcache._cursor cimport Cursor
 from fastcache._snapshot cimport Removals
 from fastcache._store cimport ShardedStore
 
-cdef object NOTHING     # what a lookup gives where there is nothing
+cdef object NOTHING     # the result of a lookup that finds nothing
 
 cdef bint holds(ShardedStore cache, object key) except -1
 cdef object look(ShardedStore cache, object key)

@@ -1,4 +1,4 @@
-"""The views of a cache, and lookups as a subclass's overrides give them."""
+"""The views of a cache, and lookups through a subclass's overrides."""
 
 from cpython.object cimport PyObject
 
@@ -20,7 +20,7 @@ cdef object NOTHING = object()
 
 
 cdef bint holds(ShardedStore cache, object key) except -1:
-    """`key in cache`, without asking a subclass."""
+    """`key in cache`, without calling an override."""
     cdef PyObject *value = lookup(cache, <PyObject *>key, False)
     if value == NULL:
         return False
@@ -29,7 +29,7 @@ cdef bint holds(ShardedStore cache, object key) except -1:
 
 
 cdef object look(ShardedStore cache, object key):
-    """What a subclass's `__contains__` and `__getitem__` give at one time; else NOTHING."""
+    """Look up `key` by a subclass's `__contains__` and `__getitem__`, at one time; or NOTHING."""
     cdef CacheSettings settings = <CacheSettings>settings_of(cache)
     cdef Removals before = removals_of(<tuple>shards_of(cache))
     settings.hold()
@@ -40,7 +40,7 @@ cdef object look(ShardedStore cache, object key):
 
 
 cdef object look_held(ShardedStore cache, object key, Removals before):
-    """`cache[key]`; NOTHING where the key was there and has been removed, since `before`."""
+    """`cache[key]`; NOTHING if the key was removed meanwhile, since `before`."""
     cdef bint there = holds(cache, key)
     try:
         return cache[key]
@@ -101,7 +101,7 @@ class Items(ItemsView):
 
 
 class HookedValues(Values):
-    """The values of a cache, as a subclass's overrides give them."""
+    """The values of a cache, looked up through a subclass's overrides."""
 
     __slots__ = ()
 
@@ -111,7 +111,7 @@ class HookedValues(Values):
 
 
 class HookedItems(ItemsView):
-    """The items of a cache, as a subclass's overrides give them."""
+    """The items of a cache, looked up through a subclass's overrides."""
 
     __slots__ = ()
 
@@ -120,7 +120,7 @@ class HookedItems(ItemsView):
 
 
 def looked_up(ShardedStore cache):
-    """The items of a cache by its `__iter__` and `__getitem__`, without what goes in between."""
+    """The items of a cache by its `__iter__` and `__getitem__`, without keys removed meanwhile."""
     cdef CacheSettings settings
     keys = iter(cache)
     while True:

@@ -23,7 +23,7 @@ cdef extern from "_atomics.h":
 
 
 cpdef enum:
-    BOUND_UNIT = 4096   # the shared word counts what is backed in these many bytes
+    BOUND_UNIT = 4096   # bytes in a unit of the shared word that counts backed memory
 
 cdef enum:
     FOUND_AT_ONCE = 1024
