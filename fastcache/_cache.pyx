@@ -19,7 +19,7 @@ from fastcache._snapshot cimport (
     Removals, add_counts, overtaken, removals_of, sum_of
 )
 from fastcache._store cimport (
-    ShardedStore, fastcache_hash, lookup, now_in, settings_of, shard_at, shards_of
+    ShardedStore, fastcache_hash, lookup, measure, now_in, settings_of, shard_at, shards_of
 )
 from fastcache._views cimport NOTHING, holds, items_of, items_view, keys_of, look, values_view
 from fastcache._stats import CacheStats
@@ -203,7 +203,7 @@ cdef class Cache(ShardedStore):
         item.value = <PyObject *>default
         item.now = now_in(self)
         self.set_deadline(&item, None)
-        self.measure(default, &item.size)
+        measure(self, default, &item.size)
         mix = mix_of(fastcache_hash(<PyObject *>key))
         shard = self.shard_for(mix, &item)
         garbage_start(&garbage)

@@ -13,7 +13,7 @@ from fastcache._settings cimport (
     fastcache_monotonic_soon,
 )
 from fastcache._shard cimport Item, Shard, fetch, peek
-from fastcache._sizes cimport Size
+from fastcache._sizes cimport Size, size_of
 from fastcache._slots cimport mix_of
 
 
@@ -51,7 +51,7 @@ cdef class ShardedStore:
     cdef int assign_hooked(self, object key, object value, object ttl) except -1
     cdef int assign_held(self, object key, object value, object ttl) except -1
     cdef int set_deadline(self, Item *item, object ttl) except -1
-    cdef int measure(self, object value, Size *size) except -1
+    cdef int call_measure(self, object value, Size *size) except -1
     cdef int tidy(self) except -1
     cdef int expire_hooked(self) except -1
     cdef int sweep(self, double now, Garbage *garbage) except -1
@@ -102,6 +102,14 @@ cdef inline double roughly_now_in(ShardedStore self) except? -1.0:
     if (<CacheSettings>settings).clock == CLOCK_NATIVE and (<CacheSettings>settings).span >= 1.0:
         return fastcache_monotonic_coarse()
     return now_in(self)
+
+
+cdef inline int measure(ShardedStore self, object value, Size *size) except -1:
+    """Measure a value, which runs Python code. The size is 1 if the cache has no `getsizeof`."""
+    size[0] = size_of(1)
+    if self.sized:
+        self.call_measure(value, size)
+    return 0
 
 
 cdef inline PyObject *lookup(ShardedStore self, PyObject *key, bint counted) except? NULL:

@@ -26,7 +26,7 @@ from fastcache._settings cimport (
     CLOCK_CALL, CLOCK_NATIVE, CLOCK_NONE, CacheSettings, capacity_of, deadline_of
 )
 from fastcache._shard cimport Item, Shard, fits
-from fastcache._sizes cimport Size, read_size, size_of
+from fastcache._sizes cimport Size, read_size
 from fastcache._slots cimport mix_of
 from fastcache._snapshot cimport (
     Removals, load_of, overtaken, peek_used, read_shard, removals_of
@@ -101,13 +101,10 @@ cdef class ShardedStore:
             (<Shard>shard).clear()
         return 0
 
-    cdef int measure(self, object value, Size *size) except -1:
-        """Measure a value. Its size is 1 if the cache has no `getsizeof`."""
-        size[0] = size_of(1)
-        if self.sized:
-            measure = (<CacheSettings>settings_of(self)).getsizeof
-            read_size(self.getsizeof(value) if measure is None else measure(value), size)
-        return 0
+    cdef int call_measure(self, object value, Size *size) except -1:
+        """Measure a value by the cache's `getsizeof` or by a subclass's."""
+        given = (<CacheSettings>settings_of(self)).getsizeof
+        return read_size(self.getsizeof(value) if given is None else given(value), size)
 
     cdef Shard shard_for(self, uint64_t mix, Item *item):
         """The shard for an item; ValueError if the item does not fit into it.
@@ -134,9 +131,7 @@ cdef class ShardedStore:
         # Read before `getsizeof` is called, which may take time.
         item.now = now_in(self) if ttl is not None else roughly_now_in(self)
         self.set_deadline(&item, ttl)
-        item.size = size_of(1)
-        if self.sized:
-            self.measure(value, &item.size)
+        measure(self, value, &item.size)
         mix = mix_of(fastcache_hash(<PyObject *>key))
         shard = self.shard_for(mix, &item)
         garbage_start(&garbage)
@@ -160,7 +155,7 @@ cdef class ShardedStore:
         item.value = <PyObject *>value
         item.now = roughly_now_in(self)
         self.set_deadline(&item, None)
-        self.measure(value, &item.size)
+        measure(self, value, &item.size)
         mix = mix_of(fastcache_hash(<PyObject *>key))
         shard = self.shard_for(mix, &item)
         garbage_start(&garbage)
@@ -205,7 +200,7 @@ cdef class ShardedStore:
             self.expire(time)
         self.set_deadline(&item, ttl)
         item.value = <PyObject *>value
-        self.measure(value, &item.size)
+        measure(self, value, &item.size)
         now = item.now
         # Nothing is left to expire, unless the subclass wants to keep it.
         item.now = -INFINITY if now < item.deadline else item.deadline
