@@ -9,22 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.fastcache.cache_kinds import FAST_KINDS, KINDS, Kind
+from tests.support.fastcache.cache_kinds import KINDS, Kind
+from tests.support.fastcache.callers import elsewhere
 
 Call = Callable[[Any], Any]
-
-
-@pytest.fixture(params=FAST_KINDS, ids=str)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    found: Kind = request.param
-    return found
-
-
-def elsewhere(call: Callable[[], object]) -> None:
-    """Make a call in another thread, and wait for its end."""
-    thread = threading.Thread(target=call)
-    thread.start()
-    thread.join()
 
 
 def interrupted(kind: Kind, method: str, between: Callable[..., object], maxsize: int = 2) -> Any:

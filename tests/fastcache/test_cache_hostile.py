@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fastcache import TTLCache
-from tests.support.fastcache.cache_kinds import FAST_KINDS, Kind, check
+from tests.support.fastcache.cache_kinds import Kind, check
 from tests.support.thread_switching import switching_every
 
 pytestmark = pytest.mark.attack
@@ -21,12 +21,6 @@ pytestmark = pytest.mark.attack
 
 class Broken(Exception):
     """What a misbehaving object raises."""
-
-
-@pytest.fixture(params=FAST_KINDS, ids=str)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    found: Kind = request.param
-    return found
 
 
 class Key:

@@ -8,13 +8,7 @@ from typing import Any
 import pytest
 
 from fastcache import LRUCache
-from tests.support.fastcache.cache_kinds import FAST_KINDS, Kind, check
-
-
-@pytest.fixture(params=FAST_KINDS, ids=str)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    found: Kind = request.param
-    return found
+from tests.support.fastcache.cache_kinds import Kind, check
 
 
 def test_changing_while_iterating(kind: Kind) -> None:

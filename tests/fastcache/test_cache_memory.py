@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from fastcache import TTLCache
-from tests.support.fastcache.cache_kinds import FAST_KINDS, Kind
+from tests.support.fastcache.cache_kinds import Kind
 
 
 class Node:
@@ -27,12 +27,6 @@ class Node:
 
     def measure(self, value: object) -> int:
         return 1
-
-
-@pytest.fixture(params=FAST_KINDS, ids=str)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    found: Kind = request.param
-    return found
 
 
 def test_collector_sees_what_a_cache_holds(kind: Kind) -> None:

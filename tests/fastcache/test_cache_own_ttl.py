@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fastcache import LRUCache, TTLCache
-from tests.support.fastcache.cache_kinds import FAST_KINDS, Kind, check, pickled
+from tests.support.fastcache.cache_kinds import Kind, check, pickled
 from tests.support.fastcache.fake_clock import Clock
 
 
@@ -24,12 +24,6 @@ def clock() -> Clock:
 def cache(clock: Clock) -> TTLCache[Any, Any]:
     """Empty, with a ttl of 10."""
     return TTLCache(100, 10, clock)
-
-
-@pytest.fixture(params=FAST_KINDS, ids=str)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    found: Kind = request.param
-    return found
 
 
 # ---- set

@@ -13,18 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.fastcache.cache_kinds import FAST_KINDS, KINDS, Kind, pickled
+from tests.support.fastcache.cache_kinds import KINDS, Kind, pickled
 
 UNIT = Fraction(1, 2**128)
 """What every size is a multiple of."""
 MOST = 2**127 - UNIT
 """The largest size, and the largest sum in one shard."""
-
-
-@pytest.fixture(params=FAST_KINDS, ids=str)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    found: Kind = request.param
-    return found
 
 
 def own(value: Any) -> Any:

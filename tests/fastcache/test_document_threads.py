@@ -14,15 +14,9 @@ import pytest
 
 import fastcache
 from fastcache import TTLCache
-from tests.support.fastcache.cache_kinds import FAST_KINDS, Kind
+from tests.support.fastcache.cache_kinds import Kind
 from tests.support.fastcache.callers import at_once, elsewhere
 from tests.support.fastcache.document import holds
-
-
-@pytest.fixture(params=FAST_KINDS, ids=str)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    found: Kind = request.param
-    return found
 
 
 @holds(
