@@ -5,23 +5,17 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import cachetools
 import pytest
 
 from fastcache import TTLCache
-from tests.support.fastcache.cache_kinds import FAST_KINDS, KINDS, Kind
+from tests.support.fastcache.cache_kinds import KINDS, Kind
 from tests.support.fastcache.callers import elsewhere
 from tests.support.fastcache.document import holds
 from tests.support.fastcache.fake_clock import Clock
-
-
-@pytest.fixture(params=FAST_KINDS, ids=str)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    found: Kind = request.param
-    return found
 
 
 def by_use(cache: Any) -> list[Any]:
@@ -101,6 +95,17 @@ def test_deadlines() -> None:
     assert 2 in cache
     assert (1, 1) in [*cache.expire(after + 10), (1, 1)]
     assert list(cache) == []
+
+
+def test_deadlines_of_another_timer_are_exact() -> None:
+    clock = Clock()
+    cache = TTLCache[int, int](3, 5, clock)
+    cache[1] = 1
+    cache.set(2, 2, ttl=2)
+    clock.tick(2)
+    assert (cache.get(1), cache.get(2)) == (1, None)
+    clock.tick(3)
+    assert cache.get(1) is None
 
 
 @holds("Lookups compare with the exact time when a deadline is near.")
@@ -193,7 +198,7 @@ def test_overrides_and_shards(kind: Kind) -> None:
     ttl = {"ttl": 5} if kind.timed else {}
     for name in OVERRIDES:
         subclass: Any = type("Sub", (kind.base,), {name: lambda self, *args: None})
-        subclass(64, **ttl)
+        assert subclass(64, **ttl).maxsize == 64
         if name in ("popitem", "__delitem__"):
             with pytest.raises(TypeError, match="needs shards=1"):
                 subclass(64, shards=2, **ttl)
@@ -266,6 +271,11 @@ def test_refused_times() -> None:
         cache.set(1, 1, ttl=10**400)
     with pytest.raises(TypeError):
         cache.set(1, 1, ttl=timedelta(1))
+    with pytest.raises(OverflowError):
+        TTLCache(5, 10**400)
     with pytest.raises(TypeError, match="timedelta"):
         TTLCache(5, timedelta(1))  # type: ignore[call-overload]
     assert len(cache) == 0
+    dated = TTLCache[int, int](5, timedelta(1), datetime.now)
+    dated[1] = 1
+    assert dated[1] == 1
