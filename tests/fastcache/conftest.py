@@ -30,6 +30,6 @@ def no_descriptor_stays_open() -> Iterator[None]:
     """Check that a test closes every descriptor that it opens, also when it fails."""
     before = os.listdir("/proc/self/fd")
     yield
-    # Without the GIL, what several threads had may be released later.
+    # Without the GIL, objects that several threads used may be released later.
     gc.collect()
     assert os.listdir("/proc/self/fd") == before

@@ -1,4 +1,4 @@
-"""Subclasses with any overrides, alone and together: each call gives what cachetools gives."""
+"""Subclasses with overrides, alone and combined: each call returns what cachetools returns."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ METHODS = [
     *("__getitem__", "__setitem__", "__delitem__", "__contains__", "__missing__"),
     *("pop", "popitem", "get", "setdefault", "getsizeof", "__iter__", "expire"),
 ]
-# No call of the test's own uses it.
+# A key that only the overrides use.
 ANOTHER = "another"
 
 
 class HookError(Exception):
-    """What an override raises of its own."""
+    """An error that an override itself raises."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Watched:
     quiet: bool = False
 
     def outcome(self, call: Callable[[Any], Any]) -> Any:
-        """What a call returns, or the type of what it raises."""
+        """The result of a call, or the type of the error that it raises."""
         try:
             return call(self.cache)
         except (KeyError, ValueError, HookError) as error:
@@ -61,7 +61,7 @@ class Watched:
 
 
 def act(watched: Watched, cache: Any, manner: str) -> None:
-    """What an override does besides calling the method of its class."""
+    """Do what the manner adds to a call of the original method."""
     if manner == READS:
         cache.get(ANOTHER)
         assert len(cache) >= 0
@@ -72,7 +72,7 @@ def act(watched: Watched, cache: Any, manner: str) -> None:
 
 
 def override(watched: Watched, kind: Kind, method: str, manner: str) -> Callable[..., Any]:
-    """A method that notes its call, and behaves in a manner around the method of its class."""
+    """An override that records its call and wraps the original method in a manner."""
 
     def original(cache: Any, *args: Any) -> Any:
         if method == "getsizeof":
@@ -183,13 +183,13 @@ def test_hooks_as_cachetools_calls_them(timed: bool, long: bool) -> None:
     )
     def same(maxsize: int, ttl: float, hooks: dict[str, str], calls: list[tuple[Any, ...]]) -> None:
         if hooks.get("__getitem__") in (STORES, DELETES):
-            # A key that goes during its lookup is not found; cachetools lets a KeyError through.
+            # A key that is removed during its lookup is missing; cachetools raises KeyError.
             hooks["__getitem__"] = READS
         if hooks.get("expire") not in (None, RAISES):
-            # It is not called as often: see below.
+            # A store calls it less often than in cachetools; see below.
             hooks["expire"] = PLAIN
         if hooks.get("getsizeof") == STORES:
-            # cachetools raises for the other item where that has expired already.
+            # cachetools raises KeyError if the other item has expired already.
             ttl = max(ttl, 1)
         model = watch(MODELS[timed], maxsize, ttl, hooks)
         fast = watch(FASTS[timed], maxsize, ttl, hooks)

@@ -16,7 +16,7 @@ Call = Callable[[Any], Any]
 
 
 def interrupted(kind: Kind, method: str, between: Callable[..., object], maxsize: int = 2) -> Any:
-    """A full cache whose next call of a method has `between` run before it, once."""
+    """A full cache that runs `between` before the first call of an overridden method."""
 
     def hook(cache: Any, *args: Any) -> Any:
         if armed:
@@ -33,7 +33,7 @@ def interrupted(kind: Kind, method: str, between: Callable[..., object], maxsize
 
 
 def remove(kind: Kind) -> Callable[[Any, int], object]:
-    """What takes the item that an override was called for away from it, in another thread."""
+    """A function that removes an override's key in another thread before the override runs."""
     return lambda cache, key: elsewhere(lambda: kind.base.__delitem__(cache, key))
 
 
@@ -137,7 +137,7 @@ def test_a_key_is_removed_after_iter_gave_it(kind: Kind) -> None:
     assert list(cache.items()) == [(1, 1), (3, 3)]
 
 
-def test_a_value_that_was_looked_up_goes_to_who_removes_it(kind: Kind) -> None:
+def test_a_looked_up_value_goes_to_the_thread_that_removes_it(kind: Kind) -> None:
     """`pop` gives an item to one thread, also where `__getitem__` is overridden."""
 
     class Slow(kind.base):  # type: ignore[misc, name-defined]
@@ -156,12 +156,12 @@ def test_a_value_that_was_looked_up_goes_to_who_removes_it(kind: Kind) -> None:
     assert taken == ["one"]
 
 
-# ---- the override removes it, or raises a KeyError of its own
+# ---- the override itself removes the item, or raises a KeyError
 
 
 @pytest.mark.parametrize("each", KINDS, ids=str)
 @pytest.mark.parametrize("method", ["__delitem__", "popitem"])
-def test_a_key_error_of_the_overrides_own_goes_to_the_caller(each: Kind, method: str) -> None:
+def test_a_key_error_that_an_override_raises_reaches_the_caller(each: Kind, method: str) -> None:
     def fail(cache: Any, *args: Any) -> None:
         raise KeyError("mine")
 
@@ -175,7 +175,7 @@ def test_a_key_error_of_the_overrides_own_goes_to_the_caller(each: Kind, method:
 
 @pytest.mark.parametrize("each", KINDS, ids=str)
 def test_a_key_that_the_override_removed_first(each: Kind) -> None:
-    """No other thread did, so it is an error of the override."""
+    """No other thread removed the key, so the KeyError is raised."""
 
     def own(cache: Any, key: int) -> None:
         each.base.__delitem__(cache, key)

@@ -45,7 +45,7 @@ VALUES = st.integers(0, 4)
 
 
 def outcome(call: Callable[[], Any]) -> Any:
-    """What a call returns, or the type of what it raises."""
+    """The result of a call, or the type of the error that it raises."""
     try:
         return call()
     except (KeyError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Keys whose hashes are regular: spread over the shards, and over the table of each."""
+"""Keys with regular hashes are spread over the shards and over each shard's table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FAMILIES: dict[str, Callable[[int], object]] = {
     "thousands": lambda i: i * 1000,
     "pages": lambda i: i * 4096 + 7,
     "a prime apart": lambda i: i * 10_000_019,
-    "milliards": lambda i: i * 10**9,
+    "billions": lambda i: i * 10**9,
     "a word apart and one": lambda i: i * (2**32 + 1),
     "a word apart less one": lambda i: i * (2**32 - 1),
     "the hash's modulus apart": lambda i: i * (2**61 - 1) + i,
@@ -27,7 +27,7 @@ FAMILIES: dict[str, Callable[[int], object]] = {
     "pairs": lambda i: (i, i << 32),
     "pairs of one": lambda i: (7, i),
     "a grid": lambda i: (i & 127, i >> 7),
-    # As CPython hashes objects by default: by their addresses.
+    # CPython hashes objects by their addresses by default.
     "addresses": lambda i: (0x7F3A_1234_0000 + 16 * i) >> 4,
     "addresses of large objects": lambda i: (0x7F3A_1234_0000 + 4096 * i) >> 4,
     **{f"shifted by {by}": lambda i, by=by: i << by for by in range(61)},  # type: ignore[misc]
@@ -37,7 +37,7 @@ SHARDS = [1, 2, 7, 16, 64, 1000]
 
 
 def filled(family: str, shards: int, number: int = NUMBER) -> LRUCache[object, int]:
-    """A cache with room for all keys of the family, whatever shards they fall into."""
+    """A cache with keys of the family, large enough that no shard evicts any."""
     key = FAMILIES[family]
     cache: LRUCache[object, int] = LRUCache(1_000_000, shards=shards)
     for i in range(number):
@@ -48,7 +48,7 @@ def filled(family: str, shards: int, number: int = NUMBER) -> LRUCache[object, i
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_keys_are_spread_over_the_shards_and_their_tables(family: str) -> None:
-    """For random hashes, entries lie 2 slots from their homes on average in a full table."""
+    """With random hashes, the mean distance from the home slot is 2 in a full table."""
     for shards in SHARDS:
         found = distances_in(filled(family, shards))
         assert sum(each[0] for each in found) == NUMBER

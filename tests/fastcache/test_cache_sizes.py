@@ -1,4 +1,4 @@
-"""Sizes of any numbers: their sums are exact, or they are refused when stored."""
+"""Sizes of any numeric type: their sums are exact, or the size is refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.support.fastcache.cache_kinds import KINDS, Kind, pickled
 
 UNIT = Fraction(1, 2**128)
-"""What every size is a multiple of."""
+"""Every size is a multiple of this unit."""
 MOST = 2**127 - UNIT
 """The largest size, and the largest sum in one shard."""
 
@@ -25,7 +25,7 @@ def own(value: Any) -> Any:
     return value
 
 
-# ---- numbers that a sum cannot hold
+# ---- refused sizes
 
 REFUSED: list[tuple[Any, str]] = [
     (-1, "size must be non-negative"),
@@ -137,7 +137,7 @@ def test_whole_sums_are_ints(kind: Kind) -> None:
 
 
 class Number:
-    """It compares as numbers do, and has no ratio."""
+    """A number that compares with others and has no `as_integer_ratio`."""
 
     def __init__(self, number: float) -> None:
         self.number = number
@@ -155,7 +155,7 @@ class Number:
 
 
 class Narrow(Number):
-    """As numpy's bool: it does not compare with ints that are longer than C's."""
+    """Like numpy's bool: it does not compare with ints beyond C's range."""
 
     def __ge__(self, other: float) -> bool:
         if isinstance(other, int) and other > 2**63:
@@ -234,7 +234,7 @@ ANY = st.one_of(
 
 
 def summable(size: Any) -> bool:
-    """Whether sums can hold it; what is too large for any cache is refused as too large."""
+    """Whether sums can hold a size. Sizes beyond every capacity are refused as too large."""
     return not math.isnan(size) and 0 <= size < math.inf and Fraction(size) % UNIT == 0
 
 
@@ -244,7 +244,7 @@ def exact(size: Any) -> Any:
 
 @pytest.mark.parametrize("timed", [False, True])
 def test_any_sizes_as_cachetools_sums_them_exactly(timed: bool, long: bool) -> None:
-    """The model measures in fractions, which cachetools adds without rounding."""
+    """The model's sizes are Fractions, which cachetools adds without rounding."""
     model_kind, fast_kind = KINDS[2 * timed], KINDS[2 * timed + 1]
 
     @settings(max_examples=5000 if long else 400, deadline=None)

@@ -1,7 +1,7 @@
-"""Iterators and views that live on while the cache changes, in any sequence of steps.
+"""Iterators and views of a changing cache, in any sequence of steps.
 
-Views are those of cachetools' classes. Iterators follow dict's rules, and never fail: each key
-comes once at most; what was there all the time comes; what is not there any more does not.
+Views agree with those of cachetools. Iterators never fail: they return each key at most once,
+every key that stays, and no key after its removal.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ PARTS = ["keys", "values", "items", "cache"]
 
 @dataclass
 class Iteration:
-    """An iterator of the cache, and what it may and must give."""
+    """An iterator of the cache, and the keys that it must return."""
 
     iterator: Iterator[Any]
     part: str
     always: set[int]
-    """The keys that have been there since it was made, by the same storing."""
+    """The keys that have been present since the iterator was created."""
     seen: list[Any] = field(default_factory=list)
 
 
@@ -52,11 +52,11 @@ class Views(RuleBasedStateMachine):
         self.iterations: list[Iteration] = []
 
     def contents(self) -> dict[int, int]:
-        """The live items by the model, which stays as it is: its views would count as a use."""
+        """The live items of a copy of the model, whose own views would count as a use."""
         return dict(copy.copy(self.model).items())
 
     def changed(self) -> None:
-        """What is not there any more is no longer there all the time."""
+        """Drop missing keys from those that an iterator must return."""
         there = set(self.contents())
         for iteration in self.iterations:
             iteration.always &= there
@@ -125,7 +125,7 @@ class Views(RuleBasedStateMachine):
 
     @rule(others=st.sets(KEYS, max_size=4), value=VALUES)
     def compare(self, others: set[int], value: int) -> None:
-        """What the views say, as those of a dict with the same items do."""
+        """Views compare and combine like those of a dict with the same items."""
         like = self.contents()
         keys, values, items = (self.views[part] for part in PARTS[:3])
         assert keys == like.keys()
@@ -145,7 +145,7 @@ class Views(RuleBasedStateMachine):
 
     @rule()
     def views_of_a_changing_cache(self) -> None:
-        """Removing all of it in a loop is allowed, unlike with a dict."""
+        """Removing keys during iteration is allowed, unlike with a dict."""
         for key in list(self.contents())[:2]:
             for each in self.fast:
                 if each == key:
@@ -158,7 +158,7 @@ class Views(RuleBasedStateMachine):
         if not hasattr(self, "views"):
             return
         like = self.contents()
-        # Which of those with one deadline comes first, is not said.
+        # The order of items with equal deadlines is not specified.
         assert sorted(self.views["items"]) == sorted(like.items())
         assert sorted(self.views["values"]) == sorted(like.values())
         assert sorted(self.views["keys"]) == sorted(like)

@@ -1,4 +1,4 @@
-"""`cached` in any sequence of calls: what functools.lru_cache and cachetools.cached give."""
+"""`cached` in any sequence of calls, against functools.lru_cache and cachetools.cached."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.fastcache.fake_clock import Clock
 
 
 class FailureError(Exception):
-    """What a function raises."""
+    """An error that a decorated function raises."""
 
 
 class Side:
@@ -45,7 +45,7 @@ class Side:
             if arg == "fail":
                 raise FailureError(args)
             if isinstance(arg, tuple) and arg[:1] == ("calls",):
-                # Re-entered with other arguments, which may be under way no more.
+                # A nested call has other arguments: a call must not wait for itself.
                 self.function(*arg[1:])
         return len(self.calls)
 
@@ -67,7 +67,7 @@ SETTINGS = settings(
 
 
 def outcome(call: Callable[..., Any], *args: Any, **named: Any) -> Any:
-    """What a call returns, or the type of what it raises."""
+    """The result of a call, or the type of the error that it raises."""
     try:
         return call(*args, **named)
     except (FailureError, TypeError) as error:
@@ -75,12 +75,12 @@ def outcome(call: Callable[..., Any], *args: Any, **named: Any) -> Any:
 
 
 def hashed(args: tuple[Any, ...]) -> bool:
-    """Whether they can be hashed, which functools does not ask for if nothing is kept."""
+    """Whether the arguments are hashable, which functools does not require for maxsize=0."""
     return not any(isinstance(arg, list) for arg in args)
 
 
 class Functools(RuleBasedStateMachine):
-    """Against functools.lru_cache."""
+    """Functions and methods, against functools.lru_cache."""
 
     sides: list[Side]
 
@@ -133,9 +133,9 @@ TestFunctools.settings = SETTINGS
 
 
 class Awaited(RuleBasedStateMachine):
-    """Coroutine functions, one call after the other, as functools.lru_cache has functions.
+    """Coroutine functions, against functions with functools.lru_cache.
 
-    Several at once: those of one key share one call.
+    Concurrent calls with equal arguments share one call.
     """
 
     def __init__(self) -> None:
@@ -177,11 +177,11 @@ class Awaited(RuleBasedStateMachine):
 
         before = len(self.side.calls)
         results = self.loop.run_until_complete(several())
-        # Of one key all get one result, of different keys different ones.
+        # Equal keys get the same result, different keys different results.
         assert len(set(zip(keys, results, strict=True))) == len(set(keys))
         made = self.side.calls[before:]
         assert len(made) == len(set(made)) <= len(set(keys))
-        # The model begins anew: which results a small cache keeps is not said.
+        # The model starts again: which results a small cache keeps is not specified.
         self.function.cache_clear()
         self.plain.function.cache_clear()
         self.plain.calls[:] = self.side.calls
@@ -203,7 +203,7 @@ TestAwaited.settings = SETTINGS
 
 
 class Expiring(RuleBasedStateMachine):
-    """With a ttl and a measure of size, against cachetools.cached over its TTLCache.
+    """With a TTL and sizes, against cachetools.cached over a cachetools.TTLCache.
 
     Two arguments to each call: cachetools takes f(1) and f(1.0) for the same.
     """
@@ -253,7 +253,7 @@ TestExpiring.settings = SETTINGS
 
 
 class Decorated(RuleBasedStateMachine):
-    """cachetools.cached over our classes and over its own, with key functions and locks."""
+    """cachetools.cached over caches of both libraries, with key functions and locks."""
 
     sides: list[Side]
 

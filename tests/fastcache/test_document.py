@@ -1,4 +1,4 @@
-"""docs/fastcache.md, introduction, arguments and additions: each sentence beside the code."""
+"""Check every sentence of docs/fastcache.md: introduction, arguments and additions."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_nanoseconds() -> None:
     cache[1] = 1
     now[0] += 896 - 129
     assert 1 in cache
-    # To a multiple of 256: 100 nanoseconds early.
+    # The time is rounded to a multiple of 256, so the item expires 100 nanoseconds early.
     now[0] += 1024 - 100 - (896 - 129)
     assert 1 not in cache
 
@@ -178,7 +178,7 @@ def test_getsizeof() -> None:
     assert measured == [2**70 + 1, 0.1, 0.9]
     assert cache.currsize == float(2**70 + 2)
     del cache[1]
-    # 0.1 and 0.9 as doubles are a little more than 1 together, and 1.0 is the nearest.
+    # The doubles 0.1 and 0.9 add up to slightly more than 1; the nearest float is 1.0.
     assert (cache.currsize, type(cache.currsize)) == (1.0, float)
     cache.update({2: 0.25, 3: 0.75})
     assert (cache.currsize, type(cache.currsize)) == (1, int)
@@ -221,7 +221,7 @@ def test_shards() -> None:
     sized.update((number, 1) for number in range(100, 150))
     sized[1] = 100
     assert sized.popitem() == (1, 100), "its shard is the only full one"
-    # A key's comparison that waits for another thread: a lock of the whole cache would hang.
+    # A comparison that waits for another thread would hang under a lock of the whole cache.
     holder = LRUCache[Any, int](64, shards=4)
 
     class Key:

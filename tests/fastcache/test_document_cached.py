@@ -1,4 +1,4 @@
-"""docs/fastcache.md, `cached`: each sentence beside the code."""
+"""Check every sentence of docs/fastcache.md: `cached`."""
 
 from __future__ import annotations
 

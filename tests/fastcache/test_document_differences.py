@@ -1,4 +1,4 @@
-"""docs/fastcache.md, differences from cachetools: each sentence beside the code."""
+"""Check every sentence of docs/fastcache.md: differences from cachetools."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_deadlines() -> None:
     cache[1] = 1
     cache.set(2, 2, ttl=10)
     after = time.monotonic()
-    # A kernel's tick is 10 ms at most; and it may be given late.
+    # The kernel's clock ticks at least every 10 ms, and ticks may be delayed.
     assert cache.expire(before + 10 - 1) == []
     assert (2, 2) not in cache.expire(before + 10)
     assert 2 in cache
@@ -254,7 +254,7 @@ def test_slow_overrides() -> None:
 )
 def test_inheritance(kind: Kind) -> None:
     assert not issubclass(kind.base, cachetools.Cache)
-    # In a class of its own: registering lasts.
+    # A new subclass each time, because registration is permanent.
     subclass = type("Sub", (kind.base,), {})
     cache = kind.make(5, subclass=subclass)
     assert cachetools.cached(cache, info=True)(len).cache_info().maxsize is None

@@ -1,4 +1,4 @@
-"""docs/fastcache.md, state between processes: each sentence beside the code."""
+"""Check every sentence of docs/fastcache.md: state between processes."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_shared_cache() -> None:
     with Child(write) as child:
         while cache.get("other") is None:
             pass
-        # A stopped writer may hold a lock; readers do not ask.
+        # A stopped writer may hold a lock, which readers do not take.
         child.stop()
         assert cache.get("kept") == (b"value", 1, FAR)
         child.go_on()

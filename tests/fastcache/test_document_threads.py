@@ -1,4 +1,4 @@
-"""docs/fastcache.md, threads: each sentence beside the code."""
+"""Check every sentence of docs/fastcache.md: threads."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_python_code_may_use_the_cache() -> None:
 
     class Value:
         def __del__(self) -> None:
-            # What replaces it is there already.
+            # The new value is already stored.
             assert cache.get("value") == "next"
             use("del")
 

@@ -248,7 +248,7 @@ def test_removed_by_the_last_holder_only(path: Path) -> None:
 
 
 def test_of_two_that_leave_at_once_one_removes_it(path: Path) -> None:
-    """In every order of their steps: letting go, looking whether anybody else holds it, closing."""
+    """Cover every order of their steps: release, check for other holders, close."""
     for order in sorted({"".join(order) for order in permutations("aaabbb")}):
         first = Segment.create(path, REGIONS)
         handles = {"a": first, "b": Segment.attach(path)}
@@ -261,7 +261,7 @@ def test_of_two_that_leave_at_once_one_removes_it(path: Path) -> None:
 
 
 def _leaving(segment: Segment) -> Iterator[bool | None]:
-    """`leave`, in its three steps, by a thread that waits between them."""
+    """Run `leave` in a thread that waits between its three steps."""
     step, done = threading.Semaphore(0), threading.Semaphore(0)
     result: list[bool] = []
     remove_alone = segment._remove_alone

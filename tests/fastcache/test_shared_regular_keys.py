@@ -1,4 +1,4 @@
-"""Regular keys in shared tables: spread over stripes and over sets, which one hash chooses."""
+"""Regular keys in shared tables are spread evenly over stripes and over sets."""
 
 from __future__ import annotations
 
@@ -50,24 +50,24 @@ def test_stripes(family: str, count: int) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("sets", [2, 100, 1000, 1500])
 def test_sets(family: str, sets: int) -> None:
-    """A cache that is filled to a half displaces few keys, whatever they are."""
+    """A half-full cache evicts few keys of any family."""
     cache = SharedCache(size=192 + sets * (64 + 64 + 8 * 64), slot_size=64)
     assert cache.capacity == 8 * sets
     number = min(NUMBER, 4 * sets)
     key = FAMILIES[family]
     if len(key(number)) > 32:
-        # The same hash of it all, in a slot that has room for it.
+        # Long keys need larger slots; the hash still covers the whole key.
         cache = SharedCache(size=192 + sets * (64 + 64 + 8 * 8192), slot_size=8192)
     for i in range(number):
         assert cache.put(key(i), b"", ticket=i, deadline=2**63)
-    # 2 % is what random hashes would lose.
+    # Random hashes would lose about 2 %.
     assert cache.stats().evictions <= 0.04 * number + 8
     found = sum(cache.get(key(i)) is not None for i in range(number))
     assert found == number - cache.stats().evictions
 
 
 def test_windows_and_filters_are_given_digests() -> None:
-    """Their keys are digests, of which they take different bits for different choices."""
+    """Their keys are digests; each choice uses different bits of the digest."""
     table = WindowTable(4096)
     bloom = BloomFilter(1 << 15)
     digests = [hashlib.sha256(b"%d" % i).digest() for i in range(1000)]

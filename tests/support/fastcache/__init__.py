@@ -1,1 +1,1 @@
-"""What the tests of fastcache are written with."""
+"""Support for the tests of fastcache."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def elsewhere(call: Callable[[], object]) -> None:
-    """Make a call in another thread, and wait for its end."""
+    """Make a call in another thread and wait until it ends."""
     thread = threading.Thread(target=call)
     thread.start()
     thread.join(60)
@@ -15,7 +15,7 @@ def elsewhere(call: Callable[[], object]) -> None:
 
 
 def at_once(function: Callable[[], object], callers: int = 4) -> list[object]:
-    """What several threads get that call it while the first of them is in it."""
+    """Call a function from several threads at once; returns the results and the errors."""
     results: list[object] = []
 
     def call() -> None:

@@ -1,4 +1,4 @@
-"""Damage to shared memory, and children that must outlive what it does."""
+"""Damage to shared memory, and child processes that must survive it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SEED = 20261129
 
 
 def survives(work: Callable[[], object], seconds: int = 100) -> None:
-    """Run it in a child that a hang ends."""
+    """Run `work` in a child process, which an alarm ends if it hangs."""
 
     def bounded() -> None:
         # pytest-timeout, in the parent, has a handler of its own.

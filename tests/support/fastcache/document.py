@@ -1,4 +1,4 @@
-"""The sentences of docs/fastcache.md, and which test holds which."""
+"""The sentences of docs/fastcache.md, and the tests that check them."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def sentences() -> list[str]:
 
 
 def holds(*texts: str) -> Callable[[Test], Test]:
-    """Mark a test as the one that shows these sentences of the document."""
+    """Mark a test as the check of these sentences of the document."""
     return lambda test: test
 
 
 def held() -> list[str]:
-    """The sentences that tests are marked with, by the source of the tests."""
+    """The sentences that tests are marked with, read from their source."""
     found = []
     for path in (ROOT / "tests/fastcache").glob("test_document*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
