@@ -284,8 +284,8 @@ cdef class Cache(ShardedStore):
     @property
     def getsizeof(self):
         """The measure of a value's size: what the cache was given, or 1 for each."""
-        measure = (<CacheSettings>settings_of(self)).getsizeof
-        return _one if measure is None else measure
+        given = (<CacheSettings>settings_of(self)).getsizeof
+        return _one if given is None else given
 
     def stats(self):
         """CacheStats: hits, misses, evictions, expirations, entries."""

@@ -10,7 +10,7 @@ from fastcache._slots cimport Slots
 
 
 cdef struct Table:
-    TableEntry *entries # entries[0] is the root of the ring by use
+    TableEntry *entries  # entries[0] is the root of the ring by use
     Slots slots
     Birth *births       # births[0] is the root of the ring by birth
     Size *sizes         # NULL where every item counts 1
