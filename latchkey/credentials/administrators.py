@@ -1,4 +1,4 @@
-"""The values that the console's administrators are made of."""
+"""The data of the console's administrators and their sessions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Administrator:
-    """Somebody who may sign in to the console. Times are in UTC.
+    """A person who may sign in to the console. Times are in UTC.
 
     ``password_hash`` is Argon2's, with its salt and its parameters; it is in no repr.
     """
@@ -28,9 +28,9 @@ class Administrator:
 
 @dataclass(frozen=True, slots=True)
 class ConsoleSession:
-    """One sign-in that has not ended. Times are in UTC; ``token_hash`` is SHA-256 of its token.
+    """A session of the console. Times are in UTC; ``token_hash`` is the SHA-256 of its token.
 
-    ``messages`` are what the next page tells, each with its category.
+    ``messages`` are shown by the next page, each with its category.
     """
 
     token_hash: bytes = field(repr=False)

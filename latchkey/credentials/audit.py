@@ -1,8 +1,8 @@
-"""The audit log's data: who did what to which key, and the chain that no row leaves unnoticed.
+"""The data of the audit log: its rows, and the chain of MACs that makes changes detectable.
 
 A row's MAC is HMAC-SHA256, under a key of the log's own, of everything in the row and of the MAC of
 the row before it. docs/audit.md has the encoding, so that others can verify an exported log.
-Imports nothing of ours: the store writes these, commands and the console read them.
+Imports nothing of the project: the store writes these values, commands and the console read them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ROW_LABEL = b"latchkey.audit.v1"
 _HEAD_LABEL = b"latchkey.audit.head.v1"
 _ROWS_LABEL = b"latchkey.audit.rows.v1"
 
-# Stands before what was stored as a blob. Neither a text nor a byte that is no UTF-8 becomes this.
+# The prefix of a stored blob. No decoded text begins with it.
 _BLOB = "\udc00"
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -36,7 +36,7 @@ Value = str | int | None
 
 
 class ActorKind(StrEnum):
-    """What somebody who does something is. DERIVATION: whoever proves it by a derived secret."""
+    """The kind of an actor. DERIVATION: a client that proved itself by a derived secret."""
 
     ADMINISTRATOR = "administrator"
     KEY = "key"
@@ -47,10 +47,10 @@ class ActorKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who does something, and from which address where there is one.
+    """The actor of a change, and the client's address if there is one.
 
     ``name`` is an administrator's name, an ``api_key``, the user of the command line, or the id of
-    a derivation key; None where nobody has been recognised.
+    a derivation key; None if the caller could not be identified.
     """
 
     kind: ActorKind
@@ -59,7 +59,7 @@ class Actor:
 
     @classmethod
     def administrator(cls, name: str, address: str | None) -> Actor:
-        """Somebody who is signed in to the console."""
+        """An administrator who is signed in to the console."""
         return cls(ActorKind.ADMINISTRATOR, name, address)
 
     @classmethod
@@ -69,7 +69,7 @@ class Actor:
 
     @classmethod
     def command_line(cls, user: str) -> Actor:
-        """Somebody at the box, as this user of the system."""
+        """A command on the box, run by this user of the system."""
         return cls(ActorKind.COMMAND_LINE, user)
 
     @classmethod
@@ -79,12 +79,12 @@ class Actor:
 
     @classmethod
     def nobody(cls, address: str | None) -> Actor:
-        """Somebody who was not recognised. What he called himself may be a password: no name."""
+        """A caller that could not be identified. No name: the text entered may be a password."""
         return cls(ActorKind.NOBODY, None, address)
 
 
 class Action(StrEnum):
-    """What can be done. The subject of a ``key.`` is an api_key, of an ``admin.`` a name."""
+    """The actions. The subject of ``key.`` actions is an api_key, of ``admin.`` ones a name."""
 
     KEY_REGISTER = "key.register"
     KEY_ISSUE = "key.issue"
@@ -110,7 +110,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """What is to be written down. ``detail`` is written as JSON; never a secret in it.
+    """An event to record. ``detail`` is written as JSON and never contains a secret.
 
     ``at`` has whole milliseconds, in UTC.
     """
@@ -123,7 +123,7 @@ class AuditEvent:
 
     @property
     def detail_text(self) -> str:
-        """The detail as the one column holds it."""
+        """The detail as the text of its column."""
         return json.dumps(
             self.detail, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str
         )
@@ -131,9 +131,9 @@ class AuditEvent:
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """Which rows are asked for; None is no condition. ``since`` is a time, inclusive.
+    """A selection of rows; None is no condition. ``since`` is a time, inclusive.
 
-    Those of a key are those that are about it, and the rotation or the import that made it.
+    The rows of a key are those about it, and the rotation or the import that made it.
     """
 
     subject: str | None = None
@@ -147,11 +147,11 @@ ALL_ROWS = AuditFilter()
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """A row of the log as it is stored, not verified: somebody may have put anything there.
+    """A row of the log as stored, not verified: it may have been altered.
 
-    ``at`` is in milliseconds since 1970; ``fields`` are what the MAC is of, beside the former one.
-    What is no text in UTF-8, also in place of a number, is as ``text_of`` and ``blob_of`` make it,
-    so equal to nothing of ours.
+    ``at`` is in milliseconds since 1970; the MAC covers ``fields`` and the previous MAC. Values
+    that are not text in UTF-8, also in place of numbers, are as ``text_of`` and ``blob_of`` return
+    them, so they equal no value that Latchkey writes.
     """
 
     number: int
@@ -166,16 +166,16 @@ class AuditRow:
 
     @property
     def moment(self) -> datetime | None:
-        """When it was, in UTC; None where what is stored is no time."""
+        """The time in UTC; None if the stored value is not a time."""
         try:
             return datetime.fromtimestamp(self.at / 1000, UTC)
         except (TypeError, ValueError, OverflowError, OSError):
-            # Somebody may have put anything there: verifying says so.
+            # The value may have been altered: verification reports it.
             return None
 
     @property
     def readable(self) -> AuditRow:
-        """The row to be shown: bytes that are no text are spelled out, a blob as in SQL."""
+        """The row for display: bytes that are not text are escaped, a blob is written as in SQL."""
         names = ("at", "action", "actor_kind", "actor", "address", "subject", "detail", "mac")
         stored: list[tuple[str, Any]] = [(name, getattr(self, name)) for name in names]
         spelled: dict[str, Any] = {
@@ -185,7 +185,7 @@ class AuditRow:
 
     @property
     def json_fields(self) -> dict[str, object]:
-        """The row as JSON shows it: readable, and ``at`` as a time beside the milliseconds."""
+        """The row for JSON: readable, with ``at`` as a time in addition to the milliseconds."""
         shown = self.readable
         milliseconds: object = shown.at
         at = str(milliseconds)
@@ -232,22 +232,22 @@ NO_ROWS = Head(0, NO_MAC)
 
 
 class RowsDigest:
-    """SHA-256 of rows one after the other, each with its MAC: they need no key to be compared."""
+    """The SHA-256 of a sequence of rows with their MACs: comparing it needs no key."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
 
     def add(self, entry: AuditRow) -> None:
-        """The next row."""
+        """Add the next row."""
         self._digest.update(encode(_ROWS_LABEL, (*entry.fields, entry.mac)))
 
     def hexdigest(self) -> str:
-        """That of the rows until now."""
+        """The digest of the rows added so far."""
         return self._digest.hexdigest()
 
 
 class AuditKey:
-    """The key of the chain, 32 bytes. Whoever has it can write a log that verifies."""
+    """The key of the chain, 32 bytes. With it, anybody can write a log that verifies."""
 
     __slots__ = ("_key",)
 
@@ -261,7 +261,7 @@ class AuditKey:
         return self._hex(_ROW_LABEL, (previous, *fields))
 
     def seal(self, head: Head) -> str:
-        """The MAC in hex by which a head that is kept elsewhere is known to be ours."""
+        """The MAC, in hex, that authenticates a head stored outside the database."""
         return self._hex(_HEAD_LABEL, (head.number, head.mac))
 
     def _hex(self, label: bytes, fields: Sequence[Value]) -> str:
@@ -272,12 +272,12 @@ class AuditKey:
 
 
 def text_of(data: bytes) -> str:
-    """A stored text; bytes that are no UTF-8 become lone surrogates, which no text of ours has."""
+    """A stored text; bytes that are not UTF-8 become lone surrogates, which are never written."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def blob_of(data: bytes) -> str:
-    """What was stored as bytes where a text or a number should be: equal to no text."""
+    """A value stored as bytes in place of a text or a number: it equals no text."""
     return f"{_BLOB}x'{data.hex()}'"
 
 
@@ -288,7 +288,7 @@ def _spell_out(text: str) -> str:
 
 
 def encode(label: bytes, fields: Sequence[Value]) -> bytes:
-    """Fields as one text that can be read in one way only: each a netstring, None a ``-``.
+    """An unambiguous encoding of fields: each is a netstring, None is ``-``.
 
     A netstring is the length in bytes, in decimal, then ``:``, the bytes, and ``,``. Numbers are
     in decimal, texts in UTF-8.
@@ -298,7 +298,7 @@ def encode(label: bytes, fields: Sequence[Value]) -> bytes:
         if value is None:
             parts.append(b"-")
         else:
-            # What somebody put there by other means may be no text that UTF-8 allows.
+            # An altered text may not be encodable in UTF-8.
             parts.append(_netstring(str(value).encode("utf-8", "surrogatepass")))
     return b"".join(parts)
 

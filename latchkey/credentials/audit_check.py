@@ -1,4 +1,4 @@
-"""Verifying the audit log: that every row is what was written, in its place, to the end."""
+"""Verification of the audit log: every row is unchanged, in its place, and none is missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from latchkey.credentials.audit import NO_ROWS, Action, AuditKey, AuditRow, Head
 from latchkey.wording import counted
 
 LOG_GOES_ON = "goes on"
-"""What the row of a restore says of a log that goes on where that of the former database ended."""
+"""The value in the row of a restore whose log continues from the end of the previous one."""
 
 _MOST_TOLD = 20
 
@@ -123,21 +123,21 @@ class Verification:
 
 
 class Chain:
-    """Follows a log row by row, the oldest first."""
+    """Verifies a log row by row, oldest first."""
 
     def __init__(self, key: AuditKey) -> None:
         self._key = key
         self._number = 0
-        # What the next row's MAC may begin with: the stored MAC of the row before it, and the one
-        # that belongs to its content where the two differ; none after a gap.
+        # The MACs that the next row may continue: the stored MAC of the row before it, and the MAC
+        # of that row's content if it differs; none after a gap.
         self._former: tuple[str, ...] = (NO_ROWS.mac,)
         self.rows = 0
         self.last = NO_ROWS
-        # Whether the last row's MAC is what it has to be; one after a gap is only believed.
+        # Whether the last row's MAC was verified; the first one after a gap is taken as given.
         self.proven = False
 
     def follow(self, entry: AuditRow) -> Iterator[Finding]:
-        """What is wrong with the next row, and with what should be before it."""
+        """The findings about the next row, and about missing rows before it."""
         self.rows += 1
         self.proven = False
         number = entry.number
@@ -149,7 +149,7 @@ class Chain:
             self._former = ()
         expected = [self._key.mac(former, entry.fields) for former in self._former]
         self._former = (entry.mac,)
-        # After a gap nothing says what the row should be: it is believed, as the gap is told.
+        # After a gap the row cannot be verified. It is taken as given, because the gap is reported.
         if expected and not any(_equal(mac, entry.mac) for mac in expected):
             yield Finding("altered", number, number)
             self._former = (entry.mac, expected[0])
@@ -160,9 +160,9 @@ class Chain:
 
 
 def verify(key: AuditKey, entries: Iterable[AuditRow], head: Head | str) -> Verification:
-    """Look through a whole log, the oldest row first.
+    """Verify a whole log, oldest row first.
 
-    ``head`` is what the head file says, read before the rows; or why there is none.
+    ``head`` is the head file's content, read before the rows; or the reason why it is unusable.
     """
     chain = Chain(key)
     findings: list[Finding] = []
@@ -179,7 +179,7 @@ def verify(key: AuditKey, entries: Iterable[AuditRow], head: Head | str) -> Veri
         if entry.action == Action.AUDIT_RESTART.value:
             restarts.append(Restart(entry.number, *_when_and_who(entry), chain.proven))
             if chain.proven:
-                # No row before it was written with this key.
+                # No earlier row was written with this key.
                 findings = [one for one in findings if one.problem != "altered"]
                 if not _as_then(entry, before):
                     reason = f"changed since row {entry.number} started a new chain"
@@ -224,12 +224,12 @@ def _accepted(detail: dict[str, Any]) -> list[str]:
 
 
 def _as_then(entry: AuditRow, before: RowsDigest) -> bool:
-    """Whether the rows before a genuine restart have not changed since."""
+    """Whether the rows before a genuine restart are unchanged since."""
     return _equal(before.hexdigest(), json.loads(entry.detail).get("rows_sha256"))
 
 
 def _joined(before: Finding, new: Finding) -> Finding | None:
-    """Neighbours of one kind as one finding; None where they are not."""
+    """Two adjacent findings of one kind as one; None if they cannot be joined."""
     if before.problem != new.problem or new.problem == "missing" or new.first != before.last + 1:
         return None
     return Finding(new.problem, before.first, new.last)

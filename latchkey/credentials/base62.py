@@ -5,7 +5,7 @@ from __future__ import annotations
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 _BASE = len(ALPHABET)
-# Ten digits at a time: such a number, unlike a longer one, is divided by the machine in one step.
+# Ten digits at a time: the processor divides such a number in one step.
 _TEN = 10
 _TEN_DIGITS = _BASE**_TEN
 _PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
@@ -16,7 +16,7 @@ _DIGITS = {digit: value for value, digit in enumerate(ALPHABET)}
 def encode(number: int, width: int) -> str:
     """Write a non-negative ``number`` in exactly ``width`` digits.
 
-    Raises OverflowError where it does not fit.
+    Raises OverflowError if it does not fit.
     """
     texts = []
     for _ in range(width // _TEN):
@@ -38,7 +38,7 @@ def encode(number: int, width: int) -> str:
 
 
 def decode(text: str) -> int:
-    """Read the number that ``text`` writes; raises ValueError at a character that is no digit."""
+    """Read the number in ``text``; raises ValueError for a character that is not a digit."""
     number = 0
     try:
         for character in text:

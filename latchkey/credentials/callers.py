@@ -1,7 +1,7 @@
-"""Who makes a change, and whether they still may when its transaction has begun.
+"""The callers of changes, and the check of their rights within the transaction.
 
-A request is checked before it waits for the database. A key that is revoked meanwhile must leave
-nothing behind, so it is read again inside the transaction of each change that it makes.
+A request is checked before it waits for the database. A key that is revoked meanwhile must not
+change anything, so it is read again inside the transaction of each change that it makes.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from latchkey.errors import (
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who makes a change.
+    """The author of a change.
 
-    ``actor`` is how the audit log names them. ``caller`` is the key that makes it, as it was
-    authenticated; None for the operator, and for whoever registers a pair. ``needs`` is the scope
-    that the change takes; None where a key changes itself without one.
+    ``actor`` is the author's name in the audit log. ``caller`` is the key that makes the change, as
+    authenticated; None for the operator, and for the registration of a pair. ``needs`` is the
+    required scope; None if a key changes itself without one.
     """
 
     actor: Actor
@@ -38,14 +38,14 @@ class Author:
     def confirm(self, found: Credential | None) -> Principal:
         """The caller as ``found`` in the transaction, by its api_key.
 
-        Raises a Refusal where a request with this key would be refused by now, with the same error:
+        Raises a Refusal if a request with this key would now be refused, with the same error:
         InvalidCredential, RevokedCredential, ExpiredCredential or InsufficientScope.
         """
         if self.caller is None or found is None or found.id != self.caller.credential_id:
             raise Refusal(InvalidCredential())
         error = self._objection(found)
         if error is not None:
-            # The check let it pass, so what is remembered of it is older than its row.
+            # The check admitted it, so the cached entry is older than the row.
             raise Refusal(error, [found.lookup])
         return found.principal()
 

@@ -1,4 +1,4 @@
-"""Derivation keys: how a secret follows from its key, and who may have made a pair.
+"""Derivation keys: how secrets are derived, and which key made a pair.
 
 A secret's ``mac`` is HMAC-SHA256(derivation key, ``"latchkey.v1:" + api_key``). Each instance has
 its own derivation key, HKDF-SHA256 (RFC 5869) of the vendor's master key with an empty salt and
@@ -23,10 +23,10 @@ _CONSOLE_LABEL = b"latchkey.v1.console"
 
 
 class DerivationKey:
-    """One 32-byte derivation key. ``id`` names it in the store and tells nothing about it.
+    """One 32-byte derivation key. ``id`` names it in the store and reveals nothing about it.
 
-    ``console_key``, 32 bytes, is what the console signs its forms with: HKDF-Expand of RFC 5869,
-    which asks for a uniformly random key, as a derivation key is.
+    The console signs its forms with ``console_key``, 32 bytes from HKDF-Expand of RFC 5869. That
+    requires a uniformly random key, which a derivation key is.
     """
 
     __slots__ = ("_inner", "_outer", "console_key", "id")
@@ -35,7 +35,7 @@ class DerivationKey:
         if len(key) != DERIVATION_KEY_LENGTH:
             raise ValueError(f"a derivation key has {DERIVATION_KEY_LENGTH} bytes, not {len(key)}")
         # HMAC (RFC 2104) with both of its key blocks hashed once: forged secrets come in floods,
-        # and setting a new HMAC up costs the library more than all else.
+        # and most of the cost would be setting up a new HMAC.
         block = key.ljust(_BLOCK_LENGTH, b"\0")
         self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block) + _PAIR_LABEL)
         self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
@@ -89,7 +89,7 @@ class DerivationKeys:
     def maker_of_proof(self, api_key: str, mac: bytes) -> DerivationKey | None:
         """``maker_of`` for a secret's parts by themselves.
 
-        Every key is tried whatever the earlier ones gave, so the time tells nothing.
+        Every key is always tried, so the time reveals nothing.
         """
         maker = None
         for key in self._all:
@@ -108,7 +108,7 @@ def instance_key(master: bytes, name: str) -> bytes:
 
     HKDF-SHA256 of RFC 5869. ``master`` needs at least 32 bytes; raises ValueError otherwise.
     """
-    # Only the vendor's command line needs it: a serving worker never loads it.
+    # Only the vendor's commands need it: a worker never loads it.
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 

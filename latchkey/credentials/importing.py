@@ -1,6 +1,6 @@
-"""Keys that another system made: only the SHA-256 of each token is known, never the token.
+"""Import of another system's keys: only the SHA-256 of each token is known, never the token.
 
-All or nothing: where one of them cannot be taken, none is, and each that cannot is named.
+All or nothing: if one key is invalid, none is imported, and each invalid one is named.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SHA256_OF_NO_TOKEN = {
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """A key of another system, from line ``line`` of what is imported."""
+    """A key of another system, from line ``line`` of the import."""
 
     line: int
     name: str
@@ -61,7 +61,7 @@ class Foreign:
 
 @dataclass(frozen=True, slots=True)
 class RefusedLine:
-    """A line that cannot be imported, and why; never what it says."""
+    """A line that cannot be imported, and the reason; never its content."""
 
     line: int
     reason: str
@@ -88,10 +88,10 @@ def import_keys(
 ) -> list[NewCredential]:
     """Store the keys, each under a new ``api_key``; in effect before it returns.
 
-    ``refused`` are lines that could not be read. ``source_digest`` is the SHA-256, in hex, of what
-    was imported, for the audit log, which gets one row for all of them. ``progress`` is told how
-    many more keys are stored. With ``skip_existing`` a key whose hash is there is left out. Raises
-    ImportRefused, with these and every other line that cannot be taken. The keys that were stored.
+    ``refused`` are lines that could not be read. ``source_digest`` is the SHA-256, in hex, of the
+    imported file, for the audit log, which gets one row for all keys. ``progress`` is called with
+    the number of further stored keys. With ``skip_existing``, a key whose hash exists is left out.
+    Returns the stored keys. Raises ImportRefused, with ``refused`` and every other invalid line.
     """
     now = utc_now()
     problems = [*refused, *_repeated(keys)]
@@ -104,7 +104,7 @@ def import_keys(
             refused_lines += [RefusedLine(key.line, reason) for key in there]
         if refused_lines:
             error = ImportRefused(sorted(refused_lines, key=lambda one: one.line))
-            # An import that died after its commit may have stored them without invalidating.
+            # An import that died after its commit may have stored them without invalidation.
             raise Refusal(error, [key.token_hash.hex() for key in there])
         return {key.token_hash for key in there}
 

@@ -1,7 +1,7 @@
-"""The kinds of credentials: how each is recognised, proved, and looked up.
+"""The kinds of credentials: how each is recognised, proven and looked up.
 
-A new kind joins ``KINDS``. Where a token or a lookup key comes in as a text, in a header or in the
-log of invalidations, the kinds say whose it is; from there on the kind goes with it.
+A new kind is added to ``KINDS``. The kinds recognise a token in a header, and a lookup key in the
+log of invalidations; from there on, the kind is passed along.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HASH_LENGTH = 32
 
 
 class Proof(Enum):
-    """What a token proves before the store is asked."""
+    """The proof that a token gives without the store."""
 
     GIVEN = "given"
     """Only the store knows more about it."""
@@ -37,12 +37,12 @@ class Proof(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What credentials are checked against.
+    """The sources that credentials are checked against.
 
     ``derivation`` are the listed keys. ``find`` reads the verifier of a derived credential by its
     api_key, ``find_imported`` that of an imported one by the SHA-256 of its token; both may raise
-    StoreError. ``may_be_imported`` says of such a hash whether the store may have it, without
-    asking: it is never wrong where it says no.
+    StoreError. ``may_be_imported`` says whether the store may have such a hash, without a query; it
+    has no false negatives.
     """
 
     derivation: DerivationKeys
@@ -55,8 +55,8 @@ class Sources:
 class Kind(ABC):
     """One kind of credentials.
 
-    ``name`` is how logs and the store call it. ``is_shared`` says whether what is known of it is
-    kept in the cache between the workers, whose records are named by a key's id.
+    ``name`` is its name in logs and in the store. ``is_shared`` says whether its entries are kept
+    in the cache between the workers, whose records are named by a key's id.
     """
 
     name: ClassVar[str]
@@ -64,25 +64,25 @@ class Kind(ABC):
 
     @abstractmethod
     def claims(self, token: str) -> bool:
-        """Whether a bearer token can be of this kind; the first of ``KINDS`` to claim it has it."""
+        """Whether a bearer token can be of this kind; the first of ``KINDS`` to claim it wins."""
 
     @abstractmethod
     def lookup(self, token: str) -> str:
-        """What caches and stripes know a token of this kind by, whether or not it is genuine."""
+        """The lookup key of a token in caches and stripes; the token may be forged."""
 
     @abstractmethod
     def owns(self, lookup: str) -> bool:
-        """Whether a lookup key is of this kind. No two kinds own the same one."""
+        """Whether a lookup key is of this kind. No two kinds own the same key."""
 
     @abstractmethod
     def proof(self, lookup: str, token: str, sources: Sources) -> Proof:
-        """What a token of this kind proves, by the same steps whether or not it exists."""
+        """The proof that a token gives, by the same steps whether or not its credential exists."""
 
     @abstractmethod
     def find(self, lookup: str, token: str, sources: Sources) -> Verifier | None:
-        """What to check a token against, read from the store; None where it has none.
+        """The verifier of a token, read from the store; None if there is none.
 
-        ``token`` gave its proof. Only a kind whose tokens have no hash in the store needs it.
+        ``token`` is proven. Only a kind whose tokens have no hash in the store needs it.
         """
 
     def __repr__(self) -> str:
@@ -90,13 +90,13 @@ class Kind(ABC):
 
 
 class _Derived(Kind):
-    """Secrets of ours, ``sk_…``: derived from their key by one of the derivation keys."""
+    """Secrets of Latchkey, ``sk_…``: derived from their key by one of the derivation keys."""
 
     name = "derived"
     is_shared = True
 
     def claims(self, token: str) -> bool:
-        # With a wrong checksum it may be another system's, whatever it looks like.
+        # With a wrong checksum it may be another system's token of the same form.
         return proof_in(token) is not None
 
     def lookup(self, token: str) -> str:
@@ -151,17 +151,17 @@ class _Imported(Kind):
 DERIVED: Final = _Derived()
 IMPORTED: Final = _Imported()
 KINDS: Final[tuple[Kind, ...]] = (DERIVED, IMPORTED)
-"""All kinds. The last one claims what is left."""
+"""All kinds. The last one claims every other token."""
 
 
 def kind_of_bearer(token: str) -> Kind | None:
-    """The kind that a bearer token is taken for; None for what is none."""
+    """The kind of a bearer token; None if no kind claims it."""
     return next((kind for kind in KINDS if kind.claims(token)), None)
 
 
 def kind_of_lookup(lookup: str) -> Kind | None:
-    """The kind that a lookup key of the log of invalidations is of.
+    """The kind of a lookup key in the log of invalidations.
 
-    None for one that somebody wrote there by hand, and for one of another version of Latchkey.
+    None for a key that was written by hand, or by another version of Latchkey.
     """
     return next((kind for kind in KINDS if kind.owns(lookup)), None)

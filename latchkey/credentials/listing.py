@@ -1,6 +1,6 @@
-"""What a person asks a long list of credentials for: which of them, in which order, how many.
+"""Queries on a list of credentials: selection, order and counts.
 
-A status, and what calls for attention, depend on the moment: a question carries its own.
+Status and concerns depend on the time, so each query carries its own.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ LONGEST_SEARCH = 100
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which credentials; None leaves a criterion out.
+    """A selection of credentials; None is no condition.
 
-    ``search`` is part of a name or of a key, in any case. A ``concern`` is about active ones only.
+    ``search`` is part of a name or of a key, ignoring case. A ``concern`` selects only active ones.
     """
 
     search: str | None = None
@@ -39,9 +39,9 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """By what credentials are sorted, equal ones by when they were made, in the same direction.
+    """The sort order; equal credentials are sorted by creation time, in the same direction.
 
-    Those without a value come last either way. The last use is the one that is written down.
+    Credentials without a value come last in both directions. The last use is the persisted one.
     """
 
     by: SortBy = "created"
@@ -50,16 +50,16 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class AsOf:
-    """The moment that a question is asked for, and how old a key may be then."""
+    """The time of a query, and the age at which a key is due for rotation."""
 
     now: datetime
     rotation_age: timedelta
 
     def concerns(self, credential: Credential, last_used_at: datetime | None) -> list[Concern]:
-        """What calls for attention about a credential that was last used at ``last_used_at``.
+        """The concerns about a credential that was last used at ``last_used_at``.
 
-        An active one is due when it is past its rotation age and has no successor yet; unused when
-        nobody has used it for UNUSED_AGE; expiring when it ends within EXPIRING_WITHIN.
+        An active credential is due if it is past its rotation age and has no successor; unused if
+        it was not used for UNUSED_AGE; expiring if it expires within EXPIRING_WITHIN.
         """
         if credential.status(self.now) != "active":
             return []
@@ -76,7 +76,7 @@ class AsOf:
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """How many credentials there are by status, and active ones by what calls for attention."""
+    """The number of credentials by status, and of active ones by concern."""
 
     statuses: dict[Status, int] = field(default_factory=dict)
     concerns: dict[Concern, int] = field(default_factory=dict)

@@ -1,6 +1,6 @@
-"""The domain's data: a credential as it is stored, and the principal a request acts as.
+"""The domain's data: stored credentials, and the principal of a request.
 
-Plain frozen values that import nothing of ours: the store returns them, the cache holds them,
+Plain frozen values without imports of the project: the store returns them, the cache holds them,
 views read them. Times are timezone-aware datetimes in UTC with millisecond precision.
 """
 
@@ -23,19 +23,19 @@ SIGHTINGS_KEPT = 4
 
 
 def lookup_of(origin: Origin, api_key: str, secret_hash: bytes) -> str:
-    """What a stored credential is known by, as its kind has it for a token.
+    """The lookup key of a stored credential, as its kind computes it for a token.
 
-    The public part of a key that its secret contains; of an imported one, its token's hash.
+    It is the public part that a key and its secret share; for an imported one, the token's hash.
     """
     return api_key[3:] if origin == "derived" else secret_hash.hex()
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who a request acts as, once its credential has been found good.
+    """The identity of a request whose credential is valid.
 
-    ``credential_id`` is the row's number in the store, ``account_id`` names whom the key speaks
-    for and outlives a rotation, ``expires_at`` is None for a key without an end.
+    ``credential_id`` is the row's number in the store, ``account_id`` names the party that the key
+    speaks for and is kept by rotations, ``expires_at`` is None for a key that does not expire.
     """
 
     credential_id: int
@@ -48,7 +48,7 @@ class Principal:
 
 
 class Verifier(NamedTuple):
-    """What a secret is checked against, and whom it stands for where it is the right one.
+    """The stored hash that a secret is checked against, and the principal of the correct secret.
 
     ``secret_hash`` is SHA-256 of the secret, 32 bytes.
     """
@@ -86,10 +86,9 @@ class NewCredential:
 class Credential:
     """A stored credential. Rows are never deleted and their ids never used again.
 
-    ``rotated_to`` is the key of its successor, and ``original_expires_at`` means something only
-    where there is one: when the credential was to end before it was rotated. ``last_used_at`` and
-    ``first_used_at`` are what has been written down so far; what is counted but not written yet
-    comes on top.
+    ``rotated_to`` is the key of its successor. ``original_expires_at``, meaningful only with a
+    successor, is the expiry before the rotation. ``last_used_at`` and ``first_used_at`` are the
+    persisted times; uses that are counted but not yet persisted are not included.
     """
 
     id: int
@@ -115,7 +114,7 @@ class Credential:
         return lookup_of(self.origin, self.api_key, self.secret_hash)
 
     def status(self, now: datetime) -> Status:
-        """What the credential is at ``now``; a revoked one stays revoked past its expiry."""
+        """The status at ``now``; a revoked credential stays revoked after its expiry."""
         if self.revoked_at is not None:
             return "revoked"
         if self.expires_at is not None and now >= self.expires_at:
@@ -139,7 +138,7 @@ class Credential:
         )
 
     def __repr__(self) -> str:
-        # The hash of a secret is no secret, but it has no business in a log either.
+        # The hash of a secret is not a secret, but does not belong in a log either.
         return f"Credential(id={self.id}, api_key={self.api_key!r}, mode={self.mode!r})"
 
 
@@ -147,7 +146,7 @@ class Credential:
 class Change:
     """New terms of a credential. None leaves the name or the scopes as they are.
 
-    ``expires_at`` counts where ``sets_expiry``; None is then no end.
+    ``expires_at`` counts only with ``sets_expiry``; None then means no expiry.
     """
 
     name: str | None = None
@@ -158,16 +157,16 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """A credential's replacement: its successor, and when the old one ends (None: never)."""
+    """A credential's replacement: its successor, and when the old one expires (None: never)."""
 
     successor: NewCredential
     expires_at: datetime | None
 
 
 class Invalidation(NamedTuple):
-    """A row of the log of changes: what was remembered under ``lookup`` has ended.
+    """A row of the log of invalidations: entries cached under ``lookup`` are invalid.
 
-    ``at`` is in milliseconds since 1970, by the clock of whoever made the change.
+    ``at`` is in milliseconds since 1970, by the clock of the process that made the change.
     """
 
     number: int
@@ -185,11 +184,11 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a segment has counted for one credential since it was made: cumulative.
+    """The cumulative counts of a segment for one credential.
 
-    ``last_used`` and ``first_used`` are in milliseconds since 1970, 0 where it was never used;
-    ``revoked``, ``expired`` and ``scope`` are refusals although the secret was right. ``source``
-    is a hash of where the last use came from, and ``sightings`` the last addresses, newest first.
+    ``last_used`` and ``first_used`` are in milliseconds since 1970, 0 if it was never used;
+    ``revoked``, ``expired`` and ``scope`` are refusals despite a correct secret. ``source`` is a
+    hash of the address of the last use, and ``sightings`` are the last addresses, newest first.
     """
 
     credential_id: int
@@ -205,7 +204,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class UsageRecord:
-    """What is written down of a credential's use, and how much of one segment's tally that has.
+    """The persisted use of a credential, and the part of one segment's tally that it includes.
 
     ``hours`` maps the beginning of an hour to the uses in it, ``refusals`` a reason to how many;
     ``sightings`` are the last addresses, newest first.
@@ -221,10 +220,9 @@ class UsageRecord:
 class Usage:
     """The use of a credential up to the last request.
 
-    ``hours`` maps the beginning of an hour to the uses in it, hours without any left out;
-    ``refusals`` each reason to how often, although the secret was right. ``sightings`` are the
-    SIGHTINGS_KEPT addresses it was last used from, newest first; several within a second count as
-    one.
+    ``hours`` maps the beginning of an hour to the uses in it, without empty hours; ``refusals``
+    maps each reason to the refusals despite a correct secret. ``sightings`` are the SIGHTINGS_KEPT
+    addresses it was last used from, newest first; several within a second count as one.
     """
 
     hours: dict[datetime, int]
@@ -235,5 +233,5 @@ class Usage:
 
     @property
     def uses(self) -> int:
-        """All uses there ever were."""
+        """The total number of uses."""
         return sum(self.hours.values())

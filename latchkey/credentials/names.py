@@ -1,4 +1,4 @@
-"""What a credential may be called: something that a person sees on a page and in a terminal."""
+"""Rules for names of credentials: they must be visible on a page and in a terminal."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import unicodedata
 
 LONGEST_NAME = 100
 
-# Control characters, those that end a line, and those that turn the direction of writing could
-# make a terminal or a page show something else.
+# Control characters, line breaks and marks of the writing direction could make a terminal or a page
+# show something else.
 _FORBIDDEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
 # Spaces, Unicode's Default_Ignorable_Code_Point, and the few characters that are blank by design.
 _INVISIBLE = (
@@ -27,7 +27,7 @@ _ANY_INVISIBLE = re.compile(
 
 
 def check_name(name: str) -> str:
-    """The name; raises ValueError, which says the rule, for one that will not do."""
+    """Return the name if it is valid; otherwise raises ValueError with the rule."""
     if not 1 <= len(name) <= LONGEST_NAME:
         raise ValueError(f"must have 1 to {LONGEST_NAME} characters")
     if _ANY_SURROGATE.search(name):
@@ -52,7 +52,7 @@ def _is_drawn(character: str) -> bool:
     if _ANY_INVISIBLE.match(character):
         return False
     category = unicodedata.category(character)
-    # Unassigned here may be a new emoji; a mark alone is drawn on nothing.
+    # An unassigned character may be a new emoji. A mark alone is not visible.
     return category[0] in "LNPS" or (category == "Cn" and not _is_noncharacter(character))
 
 

@@ -1,7 +1,7 @@
-"""What a change leaves to be published, and the one function that publishes it.
+"""Outcomes of changes, and the function that publishes them.
 
-Every change follows one order: commit, then publish, then answer. A store returns what has to be
-published, as a frozen value; nothing is handed down to collect it.
+Every change follows one order: commit, then publish, then answer. A store returns the data to
+publish as a frozen value.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ T_co = TypeVar("T_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What others have to be told of a change.
+    """The data of a change that other processes need.
 
-    ``lookups`` are the lookup keys under which nothing remembered counts any longer, ``log_rows``
+    ``lookups`` are the lookup keys whose cached entries are no longer valid, ``log_rows``
     the numbers of the change's rows in the log of invalidations, and ``head`` is its last row of
-    the audit log. ``replaces_head``: the head that is kept may not be one that this one follows.
+    the audit log. ``replaces_head``: the kept head may not be a predecessor of this one.
     """
 
     lookups: Sequence[str] = ()
@@ -37,7 +37,7 @@ NOTHING = Publication()
 
 @dataclass(frozen=True, slots=True)
 class Made(Generic[T_co]):
-    """A transaction that was committed: its result, and what has to be published."""
+    """A committed transaction: its result, and the data to publish."""
 
     result: T_co
     publication: Publication = NOTHING
@@ -45,10 +45,10 @@ class Made(Generic[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A change that cannot be reported as made, although something has to be published.
+    """A change that is answered with an error, although there is something to publish.
 
-    Either it was found already made, perhaps by a process that died before it published, or its
-    commit failed and may have reached the database all the same. ``error`` is the answer.
+    Either the change was already made, perhaps by a process that died before it published, or its
+    commit failed and may have reached the database nevertheless. ``error`` is the answer.
     """
 
     error: BaseException
@@ -62,8 +62,8 @@ Outcome = Made[T] | Refused
 class Refusal(Exception):
     """Raised in a transaction to roll it back and answer with a ``Refused``.
 
-    For a change that is found already made, and for a caller that may not make it any more:
-    ``lookups`` are invalidated although nothing changes.
+    For a change that was already made, and for a caller that may no longer make it: ``lookups`` are
+    invalidated although nothing changes.
     """
 
     def __init__(self, error: Exception, lookups: Sequence[str] = ()) -> None:
@@ -75,14 +75,14 @@ class HeadKeeper(Protocol):
     """Keeps the head of the audit log outside the database."""
 
     def keep(self, head: Head) -> None:
-        """Keep a head that follows the one that is kept; a fault is logged."""
+        """Write a head that follows the kept one; a failure is logged."""
 
     def replace(self, head: Head) -> None:
-        """Keep a head whatever is kept; raises where that fails."""
+        """Replace the kept head without comparing the two; raises an error if that fails."""
 
 
 class Publisher:
-    """Publishes what changes leave, for one process."""
+    """Publishes the outcomes of changes, for one process."""
 
     def __init__(
         self,
@@ -90,20 +90,20 @@ class Publisher:
         invalidate: Callable[[str], None] | None = None,
         note: Callable[[int], None] | None = None,
     ) -> None:
-        """``invalidate`` takes a lookup key and ends every cached result under it.
+        """``invalidate`` takes a lookup key and invalidates every result cached under it.
 
-        None is for a process that changes nothing that is cached. ``note`` is told the number of
-        each row of the log of invalidations for which that has been done, so that no other process
-        needs to do it; None leaves them to the replay.
+        None is for a process that changes nothing that is cached. ``note`` receives the number of
+        each row of the log of invalidations that was applied, so that no other process needs to
+        apply it; None leaves them to the replay.
         """
         self._heads = heads
         self._invalidate = invalidate
         self._note = note
 
     def publish(self, outcome: Outcome[T]) -> T:
-        """Publish what a change left, and return its result, or raise the error of one refused.
+        """Publish the outcome of a change, and return its result, or raise the error of a Refused.
 
-        For the moment between the change and its answer. Invalidates first; the head of the audit
+        Call it between the change and its answer. Invalidates first; the head of the audit
         log is kept last, because it takes longest.
         """
         published = outcome.publication

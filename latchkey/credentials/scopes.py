@@ -1,7 +1,7 @@
-"""Scopes: what a credential may do, and when one set of them lies within another.
+"""Scopes: the rights of a credential, and when one set of them lies within another.
 
-A scope is ``<resource>:<read|write>``; ``write`` includes ``read``. ``*`` is everything, also what
-later versions add, and ``*:read`` is reading everything.
+A scope is ``<resource>:<read|write>``; ``write`` includes ``read``. ``*`` is everything, including
+the scopes of later versions, and ``*:read`` is reading everything.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def parse_scopes(asked: Iterable[str]) -> frozenset[str]:
 
 
 def permits(granted: Collection[str], needed: str) -> bool:
-    """Whether somebody with the ``granted`` scopes has the one ``needed``."""
+    """Whether the ``granted`` scopes include the one ``needed``."""
     if needed in granted or EVERYTHING in granted:
         return True
     resource, _, action = needed.partition(":")
@@ -44,7 +44,7 @@ def permits(granted: Collection[str], needed: str) -> bool:
 
 
 def lies_within(asked: Iterable[str], granted: Collection[str]) -> bool:
-    """Whether somebody with the ``granted`` scopes has all that are ``asked``."""
+    """Whether the ``granted`` scopes include all that are ``asked``."""
     return all(permits(granted, scope) for scope in asked)
 
 

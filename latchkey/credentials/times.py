@@ -1,23 +1,23 @@
-"""Moments in UTC, to the millisecond: the time now, and RFC 3339."""
+"""Times in UTC, to the millisecond: the current time, and RFC 3339."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
 
-# RFC 3339 section 5.6. A time without an offset names no moment, so it is refused.
+# RFC 3339 section 5.6. A time without an offset is ambiguous, so it is refused.
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
 
 
 def utc_now() -> datetime:
-    """The wall clock in UTC, cut to the millisecond that the store keeps."""
+    """The wall clock in UTC, truncated to the milliseconds that the store keeps."""
     return _to_the_millisecond(datetime.now(UTC))
 
 
 def parse_time(value: object) -> datetime:
-    """A moment in UTC, cut to the millisecond, from RFC 3339 text."""
+    """A time in UTC, truncated to milliseconds, from RFC 3339 text."""
     if isinstance(value, datetime):
         return value
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):

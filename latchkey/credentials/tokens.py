@@ -1,4 +1,4 @@
-"""The form of a key and of a secret: making, reading and checking them without asking anybody.
+"""The form of keys and secrets: making, reading and checking them without a lookup.
 
 ``api_key`` is ``ak_<mode>_<id>``, 30 characters; ``api_secret`` is ``sk_<mode>_<id><mac><crc>``,
 79 characters. ``id`` is 22 base62 digits of a random number below 2**128, ``mac`` 43 digits of an
@@ -33,7 +33,7 @@ SECRET_PATTERN = rf"^sk_(live|test)_[0-9A-Za-z]{{{SECRET_SIZE - ID_AT}}}$"
 
 _SEED_LABEL = b"latchkey.v1.seed:"
 _ID_BYTES = 16
-# Digits are in ASCII order, so texts of one width compare as the numbers that they write.
+# Digits are in ASCII order, so texts of equal width compare like their numbers.
 _LARGEST_ID = base62.encode(2**128 - 1, ID_SIZE)
 _API_KEY_PREFIXES = frozenset({"ak_live_", "ak_test_"})
 _SECRET_PREFIXES = frozenset({"sk_live_", "sk_test_"})
@@ -41,11 +41,11 @@ _SECRET_IN_TEXT = re.compile(r"sk_(live|test)_[0-9A-Za-z]+")
 
 
 class MalformedToken(ValueError):
-    """The text is no key or secret of ours. The message never repeats the text."""
+    """The text is not a Latchkey key or secret. The message never repeats the text."""
 
 
 class SecretParts(NamedTuple):
-    """A well-formed secret taken apart: whom it claims to be, and the proof. Not yet verified."""
+    """The parts of a well-formed secret: its key and its proof, not yet verified."""
 
     api_key: str
     mac: bytes
@@ -65,14 +65,14 @@ def new_id() -> str:
 
 
 def new_ids(count: int) -> Iterator[str]:
-    """So many of them, sooner than one by one."""
+    """``count`` ids, faster than one by one."""
     data = secrets.token_bytes(count * _ID_BYTES)
     for start in range(0, len(data), _ID_BYTES):
         yield base62.encode(int.from_bytes(data[start : start + _ID_BYTES]), ID_SIZE)
 
 
 def api_key_from(mode: Mode, seed: bytes) -> str:
-    """The public key that follows from a seed: nobody can choose a seed for a given key."""
+    """The public key of a seed: a seed for a given key cannot be found."""
     number = int.from_bytes(hashlib.sha256(_SEED_LABEL + seed).digest()[:16])
     return f"ak_{mode}_{base62.encode(number, ID_SIZE)}"
 
@@ -88,7 +88,7 @@ def has_api_key_shape(text: str) -> bool:
 
 
 def has_secret_shape(text: str) -> bool:
-    """Whether length, prefix and alphabet are those of an ``api_secret``; cheap, and first."""
+    """Whether length, prefix and alphabet are those of an ``api_secret``; the cheap first check."""
     return (
         len(text) == SECRET_SIZE
         and text[:ID_AT] in _SECRET_PREFIXES
@@ -98,7 +98,7 @@ def has_secret_shape(text: str) -> bool:
 
 
 def lookup_key(token: str) -> str:
-    """The public part that a key and its secret share, ``<mode>_<id>``: what caches are keyed by.
+    """The public part that a key and its secret share, ``<mode>_<id>``: the key in caches.
 
     ``token`` is either of the two, of the right shape.
     """
@@ -106,7 +106,7 @@ def lookup_key(token: str) -> str:
 
 
 def api_key_of(lookup: str) -> str:
-    """The ``api_key`` that a lookup key stands for."""
+    """The ``api_key`` of a lookup key."""
     return f"ak_{lookup}"
 
 
@@ -129,7 +129,7 @@ def compose_secret(api_key: str, mac: bytes) -> str:
 
 
 def hash_secret(secret: str) -> bytes:
-    """SHA-256 of a secret: all that is stored of it. 256 random bits need no slow hash."""
+    """SHA-256 of a secret, the only stored form. 256 random bits need no slow hash."""
     return hashlib.sha256(secret.encode()).digest()
 
 
@@ -142,7 +142,7 @@ def read_secret(text: str) -> SecretParts:
 
 
 def redact_secrets(text: str) -> str:
-    """``text`` without anything that looks like a secret, or like the beginning of one."""
+    """``text`` with everything redacted that looks like a secret, or like the beginning of one."""
     return _SECRET_IN_TEXT.sub(r"sk_\1_[redacted]", text)
 
 

@@ -1,7 +1,7 @@
-"""The use of credentials as it is at this moment: what is written down, and what is only counted.
+"""The current use of credentials: persisted counts plus those that are not yet persisted.
 
-A running box counts in memory and writes the counts down every few seconds. Whoever asks gets both
-together, each use once.
+The workers count in memory, and one of them persists the counts every few seconds. A reader gets
+the sum of both, each use once.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class TallySource(Protocol):
-    """Where use is counted: cumulative tallies of one segment of memory, named by its uuid."""
+    """The cumulative tallies of one segment of memory, named by its UUID."""
 
     @property
     def segment(self) -> str:
         """The uuid, in hex."""
 
     def tally(self, credential_id: int) -> Tally:
-        """What the segment has counted for a credential; zeros where that is nothing."""
+        """The segment's counts for a credential; zeros if there are none."""
 
     def sightings(self, tally: Tally) -> tuple[Sighting, ...]:
-        """The last addresses that the segment remembers of a tally, newest first."""
+        """The last addresses that the segment has for a tally, newest first."""
 
 
 class UsageReader:
-    """Answers what a credential's use has come to, the last request included."""
+    """Reads the use of credentials, including the last request."""
 
     def __init__(self, records: UsageStore, tallies: TallySource) -> None:
         self._records = records
@@ -67,7 +67,7 @@ class UsageReader:
         )
 
     def last_used_at(self, credential: Credential) -> datetime | None:
-        """When a credential was last used, None for never; asks no database."""
+        """When a credential was last used, None for never; reads no database."""
         return _latest(credential.last_used_at, self._tallies.tally(credential.id))
 
 
