@@ -139,7 +139,7 @@ class UnsupportedTransferCoding(InvalidRequest):
 
     status = HTTPStatus.NOT_IMPLEMENTED
     pair_code = "NOT_IMPLEMENTED"
-    default_message = "The only transfer coding that the server knows is chunked"
+    default_message = "The only supported transfer coding is chunked"
 
 
 class MethodNotAllowed(InvalidRequest):
@@ -327,7 +327,7 @@ class PasswordsBusy(ApiError):
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     pair_code = "BUSY"
-    default_message = "Others are being signed in at this moment. Try again in a moment"
+    default_message = "Other sign-ins are in progress. Try again in a moment"
     retry_after = 1
 
 
@@ -336,7 +336,7 @@ class ExportsBusy(ApiError):
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     pair_code = "EXPORTS_BUSY"
-    default_message = "Other exports are being sent at this moment. Try again when they are done"
+    default_message = "Other exports are in progress. Try again when they have finished"
     retry_after = 10
 
 

@@ -78,8 +78,8 @@ def make_audit_key_file(settings: Settings, rows: int) -> Path | None:
     if not is_there(path):
         if rows:
             raise ConfigurationError(
-                "the audit log was written with a key that is not there: put it back at "
-                f"{path} ({variable('audit_key_file')}), or, where it is lost for good, begin a "
+                "the key with which the audit log was written is missing: put it back at "
+                f"{path} ({variable('audit_key_file')}), or, if it is lost permanently, begin a "
                 "new chain: latchkey audit restart"
             )
         _require_apart(settings, "audit_key_file")
@@ -98,8 +98,8 @@ def make_next_audit_key_file(settings: Settings) -> Path:
     path = settings.audit_key_file.absolute()
     if make_key_file("audit", path) is None:
         raise ConfigurationError(
-            f"nothing was changed: there is a key, {path}; if the log was written with another, "
-            "which is lost for good, move this one away first"
+            f"nothing was changed: a key exists, {path}; if the log was written with another key, "
+            "which is lost permanently, move this one away first"
         )
     return path
 

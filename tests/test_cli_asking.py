@@ -138,8 +138,8 @@ def test_what_cannot_be_done_is_not_asked_about(kept: Service) -> None:
         (["admin", "remove", "bob"], "latchkey: name: there is no such administrator"),
         (["admin", "password", "bob"], "latchkey: name: there is no such administrator"),
         (create, "latchkey: name: is taken"),
-        (["restore", str(no_backup)], f"latchkey: {no_backup} is no backup: "),
-        (["audit", "restart"], "latchkey: nothing was changed: there is a key, "),
+        (["restore", str(no_backup)], f"latchkey: {no_backup} is not a backup: "),
+        (["audit", "restart"], "latchkey: nothing was changed: a key exists, "),
     ):
         # Each would say that there is no terminal, were it to ask.
         assert one_line(fails(kept, *command)).startswith(line)

@@ -179,7 +179,7 @@ def test_who_was_removed_since_does_not_sign_in_again(box: Service) -> None:
     run(box, "admin", "remove", "bob", "--yes")
     run(box, "admin", "remove", "eve", "--yes")
     said = restore(box, file)
-    gone = "disabled, because this administrator is not in the former database: "
+    gone = "disabled, because this administrator is not in the previous database: "
     assert f"{gone}bob\n{gone}eve\n" in said
     assert "ada" not in said
     assert detail_of_the_last(box)["kept_out"] == ["bob", "eve"]

@@ -251,7 +251,7 @@ def test_one_worker_does_without_and_says_so(tmp_path: Path) -> None:
     opened.for_worker().count_use(3)
     assert opened.for_worker().uses.value(3, Use.USES) == 1
     # Whoever changes keys elsewhere, or would serve beside it, cannot reach that memory.
-    with pytest.raises(ServiceUnreachable, match="it keeps its memory to itself"):
+    with pytest.raises(ServiceUnreachable, match="its memory is private"):
         with changing_keys(settings):
             raise AssertionError("not to be had")
     opened.close()

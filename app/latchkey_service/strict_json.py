@@ -35,4 +35,4 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError("not a number of JSON")
+    raise ValueError("not a JSON number")

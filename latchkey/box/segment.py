@@ -376,13 +376,13 @@ def _write_down(segment: Segment, store: Store) -> None:
 def _attach(record: SegmentRecord | None, settings: Settings, owner: int) -> Segment:
     """Attach to the segment that a service says it shares, of this user; raises SegmentError."""
     if record is None or (record.path is not None and not record.uuid):
-        raise SegmentMissing("it has not said yet where that is")
+        raise SegmentMissing("it has not recorded its memory yet")
     if record.path is None:
-        raise SegmentMissing("it keeps its memory to itself")
+        raise SegmentMissing("its memory is private")
     segment = Segment.attach(record.path, identity=_identity(settings), owner=owner)
     if segment.uuid != record.uuid:
         segment.close()
-        raise SegmentMissing(f"{record.path} is of another service")
+        raise SegmentMissing(f"{record.path} belongs to another service")
     return segment
 
 

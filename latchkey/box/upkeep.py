@@ -16,10 +16,10 @@ TICK = 0.5
 """Seconds between two looks at what else is due."""
 
 _REPLAYING = "invalidations cannot be replayed"
-_WATCHING = "the database is not as it should be"
+_WATCHING = "the database has a fault"
 _LEARNING = "the imported tokens cannot be read"
 _REPORTING = "the caches cannot be measured"
-_FLUSHING = "the use counts cannot be written down"
+_FLUSHING = "the use counts cannot be persisted"
 
 log = logging.getLogger("latchkey")
 

@@ -1,7 +1,7 @@
-"""What can be done to credentials: register, issue, find, list, change, rotate, revoke.
+"""The operations on credentials: register, issue, find, list, change, rotate, revoke.
 
-Every change follows one order: commit, then publish, then answer. A path that finds the change
-already made publishes too, so that a retry after a crash finishes the job.
+Every change follows one order: commit, then publish, then answer. If the change was already made,
+it is published too, so that a retry after a crash finishes the work.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ LONGEST_OVERLAP = timedelta(days=30)
 
 
 class Inherited(Enum):
-    """The mark for what a request leaves out; None means "no expiry", which is not the same."""
+    """The marker for a field that a request leaves out; None means "no expiry"."""
 
     INHERITED = "the caller's own"
 
@@ -60,7 +60,7 @@ INHERITED: Final = Inherited.INHERITED
 
 @dataclass(frozen=True, slots=True, repr=False)
 class IssuedCredential:
-    """A credential just made, with its secret: the only moment at which we know it."""
+    """A new credential with its secret, which is known only now."""
 
     credential: Credential
     secret: str
@@ -80,10 +80,10 @@ class CredentialPage:
 class CredentialService:
     """The life of credentials, over a store, the derivation keys and the one publisher.
 
-    Every change says by whom it is made, for the audit log. A ``caller`` is the key that makes it,
+    Every change names its actor, for the audit log. A ``caller`` is the key that makes the change,
     None for the operator. The key is read again inside the transaction of the change, which is
-    refused if it may no longer make it: InvalidCredential, RevokedCredential, ExpiredCredential,
-    or InsufficientScope without the scope credentials:write.
+    refused if it may no longer make it: InvalidCredential, RevokedCredential, ExpiredCredential, or
+    InsufficientScope without the scope credentials:write.
     """
 
     def __init__(
@@ -125,12 +125,12 @@ class CredentialService:
     ) -> IssuedCredential:
         """Make a new pair for ``caller``, or for the box's operator where that is None.
 
-        What is INHERITED is the caller's own; the operator has everything, without expiry, and
-        makes live keys. Raises InsufficientScope for more than the caller has, InvalidField for
-        an expiry in the past and for a name that holds a secret.
+        INHERITED fields get the caller's own values; the operator's are all scopes, no expiry and
+        live mode. Raises InsufficientScope for more than the caller has, InvalidField for an expiry
+        in the past and for a name that holds a secret.
 
-        A ``seed``, which nobody can foresee, makes a request that comes twice be refused the second
-        time: the public key follows from it, so DuplicateApiKey is raised.
+        With an unpredictable ``seed``, a repeated request is refused: the public key is computed
+        from the seed, so DuplicateApiKey is raised.
         """
         _require_no_secret(name)
         if isinstance(expires_at, datetime):
@@ -154,13 +154,13 @@ class CredentialService:
                 _require_no_later(caller, end)
             return _new_credential(maker, api_key, secret, name, given, end)
 
-        # What cannot be granted is refused before anything waits for the database.
+        # Refuse rights that cannot be granted before waiting for the database.
         decide(caller)
         outcome = self._store.add(decide, Action.KEY_ISSUE, Author(by, caller))
         return IssuedCredential(self._publisher.publish(outcome), secret)
 
     def derive_pair(self, mode: Mode) -> tuple[str, str]:
-        """A derived pair that is stored nowhere: what the vendor's side does."""
+        """A derived pair that is not stored, for the vendor."""
         api_key = new_api_key(mode)
         return api_key, self._derivation.newest.derive(api_key)
 
@@ -179,10 +179,10 @@ class CredentialService:
         return CredentialPage(rows, rows[-1].id if more else None)
 
     def revoke(self, api_key: str, caller: Principal | None, *, by: Actor) -> None:
-        """End a credential of the caller's mode for good; the operator, None, of either.
+        """Revoke a credential of the caller's mode; None, the operator: of either mode.
 
-        Raises CredentialNotFound if there is none to end. A key may end itself without the scope.
-        Effective before it returns.
+        Raises CredentialNotFound if there is none to revoke. A key may revoke itself without the
+        scope. Effective before it returns.
         """
         author = Author(by, caller)
         if caller is not None and caller.api_key == api_key:
@@ -192,7 +192,7 @@ class CredentialService:
     def change(
         self, api_key: str, terms: Change, caller: Principal | None, *, by: Actor
     ) -> Credential:
-        """Give a credential of the caller's mode new terms; the operator, None, of either.
+        """Give a credential of the caller's mode new terms; None, the operator: of either mode.
 
         Raises InvalidField for a name that holds a secret, an expiry in the past, and a later one
         for a key that was rotated; InsufficientScope for more than the caller has, and for a key
@@ -211,11 +211,11 @@ class CredentialService:
                     _require_no_later(caller, terms.expires_at)
             if found.rotated_to is not None and terms.sets_expiry:
                 if _is_later(terms.expires_at, found.expires_at):
-                    raise InvalidField("expires_at", "a rotated key's end cannot be put off")
+                    raise InvalidField("expires_at", "a rotated key's expiry cannot be postponed")
             return terms
 
         if terms == Change():
-            # Nothing is asked for, so there is nothing to write down or to forget.
+            # Nothing is requested, so there is nothing to record or to invalidate.
             unchanged = self.get(api_key, _mode_for(caller))
             if unchanged.revoked_at is not None:
                 raise CredentialNotFound
@@ -235,9 +235,9 @@ class CredentialService:
     ) -> IssuedCredential:
         """Replace a credential of the caller's mode by a successor on the same terms.
 
-        The old one ends after ``overlap``, or when it would have ended anyway. Raises
-        InsufficientScope for a key that has more, or ends later, than the caller; KeyExpired;
-        AlreadyRotated; CredentialNotFound. Effective before it returns.
+        The old one expires after ``overlap``, or at its own expiry if that is earlier. Raises
+        InsufficientScope for a key that has more scopes, or expires later, than the caller;
+        KeyExpired; AlreadyRotated; CredentialNotFound. Effective before it returns.
         """
         maker = self._derivation.newest
         successor_key = new_api_key(mode_of(api_key))
@@ -253,7 +253,7 @@ class CredentialService:
             if former is not None and former.status(now) == "active":
                 raise Refusal(AlreadyRotated(former.api_key), [found.lookup])
             original = found.original_expires_at if found.rotated_to else found.expires_at
-            # Last: a key that rotated itself, and lost the answer, is told of its successor.
+            # Last: a key that rotated itself and lost the answer still learns its successor.
             if caller is not None:
                 _require_no_later(caller, original)
             successor = NewCredential(
@@ -300,13 +300,13 @@ def _new_credential(
 
 
 def _require_no_secret(name: str | None) -> None:
-    """Refuse a name into which a secret was pasted: names are stored, listed and shown."""
+    """Refuse a name that contains a secret: names are stored, listed and shown."""
     if name is not None and redact_secrets(name) != name:
         raise InvalidField("name", "contains what looks like an API secret")
 
 
 def _mode_for(caller: Principal | None) -> Mode | None:
-    """The mode whose credentials a caller may change: its own; None, of either, the operator."""
+    """The mode whose credentials a caller may change; None, either mode, for the operator."""
     return None if caller is None else caller.mode
 
 
@@ -316,17 +316,17 @@ def _require_in_the_future(expires_at: datetime) -> None:
 
 
 def _require_within_callers(found: Credential, caller: Principal | None) -> None:
-    """Raise InsufficientScope where the key that is to be changed has more than the caller."""
+    """Raise InsufficientScope if the key to change has more scopes than the caller."""
     if caller is not None:
         require_within(found.scopes, caller.scopes)
 
 
 def _require_no_later(caller: Principal, expires_at: datetime | None) -> None:
-    """Raise InsufficientScope where a caller would give a later expiry than it has."""
+    """Raise InsufficientScope if a caller would give a later expiry than its own."""
     if _is_later(expires_at, caller.expires_at):
         raise InsufficientScope(None, "A key cannot give a later expiry than its own")
 
 
 def _is_later(one: datetime | None, other: datetime | None) -> bool:
-    """Whether one end comes after the other; None is no end at all."""
+    """Whether one expiry is later than the other; None is no expiry."""
     return other is not None and (one is None or one > other)

@@ -207,7 +207,7 @@ def clear_socket(path: Path, patience: float) -> None:
     deadline = time.monotonic() + patience
     while (found := _status(path)) is not None:
         if not stat.S_ISSOCK(found.st_mode):
-            raise UnsafeFile(path, "something that is no socket has this name")
+            raise UnsafeFile(path, "a file that is not a socket has this name")
         if found.st_uid != os.geteuid():
             raise UnsafeFile(path, _foreign(found))
         if not _is_listened_on(path):

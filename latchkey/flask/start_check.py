@@ -76,7 +76,7 @@ def _faults_of_names(app: Flask, open_routes: OpenRoutes) -> Iterator[str]:
     """Open routes that lead nowhere, or elsewhere than their name says."""
     for method, path in sorted(open_routes.rules):
         if not any(rule.rule == path and _has(rule, method) for rule in app.url_map.iter_rules()):
-            yield f"no rule of the application is {method} {path}, which is open by name"
+            yield f"{method} {path} is open by name, but the application has no such rule"
     if app.url_map.host_matching:
         return
     adapter = app.url_map.bind("localhost", subdomain=app.url_map.default_subdomain)

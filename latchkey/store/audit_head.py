@@ -64,11 +64,11 @@ class HeadFile:
             if [type(value) for value in (head.number, head.mac, seal)] != [int, str, str]:
                 raise TypeError
         except FileNotFoundError:
-            raise HeadUnusable(f"the head file {self.path} is not there") from None
+            raise HeadUnusable(f"the head file {self.path} is missing") from None
         except OSError as error:
             raise HeadUnusable(f"the head file {self.path}: {error.strerror}") from None
         except (ValueError, KeyError, TypeError):
-            raise HeadUnusable(f"the head file {self.path} cannot be understood") from None
+            raise HeadUnusable(f"the head file {self.path} is malformed") from None
         return head, seal
 
     def advance(
@@ -86,7 +86,8 @@ class HeadFile:
             kept = self.read()
             if kept.number and not is_in_log(kept):
                 raise HeadUnusable(
-                    f"the log does not have row {kept.number} as the head file {self.path} has it"
+                    f"row {kept.number} of the log is missing or differs from the head file "
+                    f"{self.path}"
                 )
             if kept.number < head.number:
                 self._write(head)

@@ -77,7 +77,7 @@ class KeptHead:
         try:
             head = self._seal.head.read()
         except HeadUnusable as error:
-            return f"the end of the audit log is not kept: {error}; see: latchkey audit verify"
+            return f"the audit log's end cannot be recorded: {error}; see: latchkey audit verify"
         if head.number == 0 or self._has(head):
             return None
         return (

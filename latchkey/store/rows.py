@@ -58,7 +58,7 @@ def values_of(new: NewCredential) -> dict[str, Any]:
 def checked_hash(number: int, secret_hash: object) -> bytes:
     """The hash of a row, which may have been altered; raises ValueError if it is not a hash."""
     if not isinstance(secret_hash, bytes) or len(secret_hash) != _HASH_LENGTH:
-        raise ValueError(f"credential {number} has a hash that is none")
+        raise ValueError(f"credential {number} has an invalid hash")
     return secret_hash
 
 

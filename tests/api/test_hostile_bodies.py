@@ -289,7 +289,7 @@ def test_a_secret_in_place_of_a_name_is_not_sent_back(service: Service, live: Pa
         ("limit=1&limit=2", "limit: is given twice"),
         ("limit=1&limit=1", "limit: is given twice"),
         ("x=1&x=2", "x: is given twice"),
-        ("cursor=x", "cursor: must be the next_cursor of the page before"),
+        ("cursor=x", "cursor: must be the next_cursor of the previous page"),
     ],
 )
 def test_a_message_names_the_parameter_and_the_rule(

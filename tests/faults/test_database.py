@@ -357,7 +357,7 @@ def test_the_log_of_a_database_that_was_replaced(start_service: Callable[..., Se
     assert running.database.read_bytes() == content
     answer = running.get("/v1/account", made.bearer)
     assert_internal_error(answer, "internal_error")
-    assert "latchkey.db-wal belongs to the former one: remove it" in running.log
+    assert "latchkey.db-wal belongs to the previous one: remove it" in running.log
 
     # Either the former database comes back, and its log has everything that is not in it yet ...
     os.link(running.database, new)
@@ -406,7 +406,7 @@ def test_a_log_that_is_removed_loses_nothing_that_was_answered(
     else:
         log.unlink()
     wait_until(
-        lambda: "what it held is saved in the database" in service.log, "the log to be missed"
+        lambda: "its content was saved to the database" in service.log, "the log to be missed"
     )
     assert service.get("/ready").status == 200
     kill(service)
@@ -429,7 +429,7 @@ def test_a_log_that_is_cut_costs_nothing(start_service: Callable[..., Service]) 
     path = f"/credentials/{revoked.api_key}"
     assert service.request("DELETE", path, issuer.headers).status == 200
     os.truncate(service.database.with_name(f"{service.database.name}-wal"), 0)
-    wait_until(lambda: "was cut while in use" in service.log, "the cut to be noticed")
+    wait_until(lambda: "was truncated while in use" in service.log, "the cut to be noticed")
     assert service.get("/v1/account", revoked.bearer).code == "key_revoked"
     wait_until(lambda: service.get("/ready").status == 200, "the recovery")
     assert service.issue().api_key
@@ -446,7 +446,7 @@ def test_a_log_that_is_cut_needs_no_restart(start_service: Callable[..., Service
         other.execute("SELECT count(*) FROM credential").fetchone()
         lost = service.issue()
         os.truncate(service.database.with_name(f"{service.database.name}-wal"), 0)
-    wait_until(lambda: "was cut while in use" in service.log, "the cut to be noticed")
+    wait_until(lambda: "was truncated while in use" in service.log, "the cut to be noticed")
     create = {"name": "x"}
     wait_until(
         lambda: (

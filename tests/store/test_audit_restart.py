@@ -98,7 +98,7 @@ def test_a_restart_is_told_of_ever_after(box: RestartedBox) -> None:
 def test_only_where_the_key_is_gone_and_nobody_serves(box: RestartedBox) -> None:
     code, _, error = box.run("audit", "restart", "--yes")
     assert code == 1
-    assert "nothing was changed: there is a key" in error
+    assert "nothing was changed: a key exists" in error
     assert box.verify() == ([], [])
     kept = box.key.read_bytes()
     with box.service:

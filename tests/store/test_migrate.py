@@ -286,7 +286,7 @@ def empty_with_a_log(path: Path) -> None:
         (damaged, "malformed"),
         (a_directory, "is not a regular file"),
         (below_a_file, "exists"),
-        (empty_with_a_log, "the file is empty, but latchkey.db-wal is not gone"),
+        (empty_with_a_log, "the file is empty, but latchkey.db-wal still exists"),
     ],
 )
 def test_what_cannot_be_migrated_is_refused_in_one_line(

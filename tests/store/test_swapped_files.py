@@ -43,9 +43,9 @@ def test_a_file_that_was_swapped_keeps_its_content(
     database.rename(aside)
     other_path.rename(database)
     for _ in range(3):
-        with pytest.raises(StoreError, match=r"latchkey\.db-wal belongs to the former one"):
+        with pytest.raises(StoreError, match=r"latchkey\.db-wal belongs to the previous one"):
             store.find(added.api_key)
-        with pytest.raises(StoreError, match=r"latchkey\.db-wal belongs to the former one"):
+        with pytest.raises(StoreError, match=r"latchkey\.db-wal belongs to the previous one"):
             add(store, new_credential())
     assert database.read_bytes() == content
     database.unlink()

@@ -185,7 +185,7 @@ def test_a_log_that_was_cut(
     with pytest.raises(StoreError):
         add(store, new_credential())
     store.look_after()
-    assert "was cut while in use: the changes in it are lost" in caplog.text
+    assert "was truncated while in use: the changes in it are lost" in caplog.text
     new = add(store, new_credential()).api_key
     found = [row.api_key for row in store.page(None, 100, None)]
     assert {kept, new} <= set(found)

@@ -209,5 +209,5 @@ def _read_cursor(cursor: str) -> int:
     except (ValueError, binascii.Error):
         raw = b""
     if len(raw) != _CURSOR_LENGTH or raw[0] > 0x7F:
-        raise InvalidField("cursor", "must be the next_cursor of the page before")
+        raise InvalidField("cursor", "must be the next_cursor of the previous page")
     return int.from_bytes(raw)

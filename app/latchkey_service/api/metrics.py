@@ -85,7 +85,7 @@ class _BoxCollector(Collector):
         yield entries
         puts = CounterMetricFamily(
             "latchkey_shared_cache_puts",
-            "Entries offered to the other workers, by what became of them",
+            "Entries offered to the other workers, by outcome",
             labels=["result"],
         )
         for result in ("puts", "oversized", "busy"):
@@ -93,9 +93,9 @@ class _BoxCollector(Collector):
             puts.add_metric([label], getattr(stats, result))
         yield puts
         for name, text in (
-            ("evictions", "Entries that made room for others"),
-            ("retries", "Further looks at an entry that changed under the first"),
-            ("recovered", "Sets emptied because a process died while it changed them"),
+            ("evictions", "Entries evicted to make room for others"),
+            ("retries", "Repeated reads of an entry that changed during the first"),
+            ("recovered", "Sets emptied because a process died while changing them"),
         ):
             counter = CounterMetricFamily(f"latchkey_shared_cache_{name}", text)
             counter.add_metric([], getattr(stats, name))
@@ -104,7 +104,7 @@ class _BoxCollector(Collector):
 
 def _requests(totals: Totals) -> Iterable[Metric]:
     requests = CounterMetricFamily(
-        "latchkey_requests", "Requests by what their credential came to", labels=["outcome"]
+        "latchkey_requests", "Requests by the result of the credential check", labels=["outcome"]
     )
     for outcome in _OUTCOMES:
         requests.add_metric([outcome.name.lower()], totals.counts[outcome])
@@ -151,14 +151,14 @@ def _caches(totals: Totals) -> Iterable[Metric]:
     yield entries
 
     evictions = CounterMetricFamily(
-        "latchkey_cache_evictions", "Entries that made room for others", labels=["level"]
+        "latchkey_cache_evictions", "Entries evicted to make room for others", labels=["level"]
     )
     evictions.add_metric(["cache"], totals.counts[Count.EVICTED_KNOWN])
     evictions.add_metric(["unknown"], totals.counts[Count.EVICTED_UNKNOWN])
     yield evictions
 
     uncounted = CounterMetricFamily(
-        "latchkey_uses_not_counted", "Uses of keys for which there was no memory to count them"
+        "latchkey_uses_not_counted", "Uses of keys that were not counted for lack of memory"
     )
     uncounted.add_metric([], totals.counts[Count.UNCOUNTED])
     yield uncounted

@@ -30,9 +30,9 @@ class PageQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(_parse_digits)] = Field(
-        default=50, description="How many, at most."
+        default=50, description="The maximum number of items."
     )
-    cursor: str | None = Field(default=None, description="The next_cursor of the page before.")
+    cursor: str | None = Field(default=None, description="The next_cursor of the previous page.")
 
 
 class Registered(BaseModel):

@@ -142,7 +142,7 @@ def accept_end(yes: bool) -> None:
     """Accept the present end of the log, although the head file says otherwise.
 
     Use this after the database was put back by hand, or the head file was lost. A row records the
-    former head and the user. Altered rows are still found.
+    previous head and the user. Altered rows are still found.
     """
     settings = instance_settings()
     database_at(settings.database_url).require()

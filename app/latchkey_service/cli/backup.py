@@ -84,14 +84,14 @@ def restore_command(file: Path, yes: bool, every: bool) -> None:
     """Replace the database with the backup FILE. The service must be stopped.
 
     Revocations, rotations, earlier expiries and removed scopes since the backup stay in effect.
-    Other changes and keys since then are lost. The former database is kept beside the new one.
+    Other changes and keys since then are lost. The previous database is kept beside the new one.
     """
     done = restore(instance_settings(), file, _Questions(file, yes))
     click.echo(f"restored {file}; all administrators must sign in again")
     if done.carried is not None:
         _print_carried(done.carried, None if every else SHOWN)
     if done.aside is not None:
-        click.echo(f"the former database is {done.aside}")
+        click.echo(f"the previous database is {done.aside}")
 
 
 def _print_carried(carried: Carried, shown: int | None) -> None:
@@ -103,13 +103,13 @@ def _print_carried(carried: Carried, shown: int | None) -> None:
     if carried.lost:
         click.echo(f"lost: {counted(carried.lost, 'key')} made since the backup")
     _print_each(
-        "disabled, because this administrator is not in the former database",
+        "disabled, because this administrator is not in the previous database",
         carried.kept_out,
         shown,
         "administrator",
     )
     if not carried.audited:
-        click.echo("the audit log begins at the backup; it does not continue the former one")
+        click.echo("the audit log begins at the backup; it does not continue the previous one")
 
 
 def _print_each(what: str, names: list[str], shown: int | None, noun: str) -> None:

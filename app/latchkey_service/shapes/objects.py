@@ -77,10 +77,10 @@ class UsageObject(BaseModel):
     """The use of a credential, up to the last request."""
 
     api_key: ApiKey
-    requests: int = Field(description="All there ever were.")
+    requests: int = Field(description="The total number.")
     last_used_at: Time | None
-    hours: list[UsedPeriod] = Field(description="Of the last 7 days, without those of no request.")
-    days: list[UsedPeriod] = Field(description="Of the last 90 days, without those of no request.")
+    hours: list[UsedPeriod] = Field(description="The last 7 days, without empty hours.")
+    days: list[UsedPeriod] = Field(description="The last 90 days, without empty days.")
     refusals: Refusals
 
     @classmethod

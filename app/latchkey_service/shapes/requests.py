@@ -53,12 +53,12 @@ class IssueBody(RequestModel):
     scopes: Annotated[list[Scope], Field(min_length=1)] = Field(
         default_factory=list,
         json_schema_extra=_without_default,
-        description="The caller's own if left out; nobody can give more than they have.",
+        description="The caller's own if left out; a key cannot give more than it has.",
     )
     expires_at: Time | None = Field(
         default=None,
         json_schema_extra=_without_default,
-        description="The caller's own if left out; null for no end.",
+        description="The caller's own if left out; null for no expiry.",
     )
 
     def terms(self) -> IssueTerms:
@@ -80,12 +80,12 @@ class ChangeBody(RequestModel):
     scopes: Annotated[list[Scope], Field(min_length=1)] = Field(
         default_factory=list,
         json_schema_extra=_without_default,
-        description="Nobody can give more than they have, or change a key that has more.",
+        description="A key cannot give more than it has, or change a key that has more.",
     )
     expires_at: Time | None = Field(
         default=None,
         json_schema_extra=_without_default,
-        description="Null for no end; a rotated key's end cannot be put off.",
+        description="Null for no expiry; a rotated key's expiry cannot be postponed.",
     )
 
     def change(self) -> Change:
@@ -103,7 +103,7 @@ class RotateBody(RequestModel):
 
     overlap_seconds: Annotated[int, Field(ge=0, le=round(LONGEST_OVERLAP.total_seconds()))] = Field(
         default=round(DEFAULT_OVERLAP.total_seconds()),
-        description="For how long the old key goes on working; never past its own end.",
+        description="How long the old key keeps working; never past its own expiry.",
     )
 
     @property

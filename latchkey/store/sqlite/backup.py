@@ -1,4 +1,4 @@
-"""Copies of a whole database: made and checked while it is in use.
+"""Backups of a database, made and checked while it is in use.
 
 SQLite's own backup copies what was committed at one moment, page by page. A copy is one file, in no
 need of a log beside it.
@@ -22,17 +22,17 @@ _BUSY_TIMEOUT = 30.0
 
 
 class BackupFailed(LatchkeyError):
-    """A copy could not be made, or is not what it should be; nothing was changed."""
+    """A copy could not be made, or failed its check; nothing was changed."""
 
 
 def back_up(database: Path, copy: Path, *, owner: int | None = None) -> None:
     """Copy a database to a new file, mode 0600, durably, and check it; raises BackupFailed.
 
-    The file must not be there. It is whole when it gets its name. Where root makes it, it belongs
-    to ``owner``.
+    The file must not exist. It is complete when it gets its name. If root makes it, it belongs to
+    ``owner``.
     """
     if not copy.name:
-        raise BackupFailed(f"{copy} names no file")
+        raise BackupFailed(f"{copy} is not the name of a file")
     draft = copy.with_name(f".{copy.name}.draft-{secrets.token_hex(8)}")
     try:
         descriptor = create_private(draft)
@@ -41,14 +41,14 @@ def back_up(database: Path, copy: Path, *, owner: int | None = None) -> None:
                 raise FileExistsError
             with closing(connect(database, "ro")) as source, closing(connect(draft)) as target:
                 source.backup(target)
-                # One file, which whoever opens it need not be able to write beside.
+                # A single file, so that reading it needs no write permission in its directory.
                 target.execute("PRAGMA journal_mode = DELETE")
                 require_whole(target, database)
             if owner is not None and os.geteuid() == 0:
                 # Only now: the name of a file of root's leads to no other in the meantime.
                 os.fchown(descriptor, owner, -1)
             os.fsync(descriptor)
-            # A link, not a rename: it never replaces a file that somebody has just made.
+            # A link, not a rename: it never replaces a file that was made in the meantime.
             os.link(draft, copy)
             sync_directory(copy.absolute().parent)
         finally:
@@ -65,7 +65,7 @@ def back_up(database: Path, copy: Path, *, owner: int | None = None) -> None:
 
 
 def check_backup(copy: Path) -> None:
-    """Raise BackupFailed unless the file is a whole database of ours, of no later version."""
+    """Raise BackupFailed unless the file is a complete Latchkey database of a known version."""
     try:
         with closing(connect(copy, "ro")) as connection:
             require_whole(connection, copy)
@@ -73,13 +73,13 @@ def check_backup(copy: Path) -> None:
     except OSError as error:
         raise BackupFailed(f"{error.filename or copy}: {error.strerror}") from None
     except sqlite3.Error as error:
-        raise BackupFailed(f"{copy} is no backup: {error}") from None
+        raise BackupFailed(f"{copy} is not a backup: {error}") from None
     if len(revisions) != 1 or revisions[0] > newest_revision():
         raise BackupFailed(f"{copy} is of another version")
 
 
 def connect(path: Path, mode: Literal["ro", "rw"] = "rw") -> sqlite3.Connection:
-    """A connection of SQLite's own to a file that is there, in autocommit.
+    """A connection of the sqlite3 module to an existing file, in autocommit.
 
     Raises as ``open_database``.
     """
@@ -87,7 +87,7 @@ def connect(path: Path, mode: Literal["ro", "rw"] = "rw") -> sqlite3.Connection:
 
 
 def require_whole(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise BackupFailed where SQLite finds the database damaged."""
+    """Raise BackupFailed if SQLite finds the database damaged."""
     (found,) = rows_of(connection, "PRAGMA integrity_check(1)")
     if found["integrity_check"] != "ok":
         raise BackupFailed(f"{path} is damaged: {found['integrity_check']}")

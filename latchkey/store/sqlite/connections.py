@@ -22,7 +22,7 @@ from latchkey.store.sqlite.pinned import Files, PinnedFile
 class SqliteConnections:
     """Two pools over one database file, and ``lookup``. For many threads; not across a fork.
 
-    In a child that is forked after the first one was opened, all fail with StoreError.
+    In a child that is forked after the first connection was opened, every use raises StoreError.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class SqliteConnections:
         write_timeout: float,
         change_places: int | None = None,
     ) -> None:
-        """Open nothing yet. The timeouts, in seconds, bound the wait for another's lock.
+        """Open nothing yet. The timeouts, in seconds, limit the wait for locks.
 
         ``change_places`` is how many threads may write at once; None for any number.
         """
@@ -49,7 +49,7 @@ class SqliteConnections:
     def after_fork(self) -> None:
         """Leave the connections alone in a child.
 
-        SQLite must not even close them there: it would end in the log what the parent has begun.
+        They must not even be closed there: SQLite would interfere with the parent's use of the log.
         """
         if self._file.disown():
             keep_forever(self)
@@ -66,10 +66,10 @@ class SqliteConnections:
     def writing(self, *, upkeep: bool = False) -> Iterator[Connection]:
         """A connection in a BEGIN IMMEDIATE transaction, committed at the end of the block.
 
-        Faults become StoreError; an exception of the block rolls the transaction back. What is
-        raised after the block leaves it unknown whether the transaction was committed. Raises
-        ChangesBusy where too many changes are waiting already; ``upkeep`` takes no place among
-        them.
+        Faults become StoreError; an exception of the block rolls the transaction back. After an
+        error that is raised after the block, it is unknown whether the transaction was committed.
+        Raises ChangesBusy if too many changes are waiting already; ``upkeep`` occupies no place for
+        changes.
         """
         self._file.require_own()
         place = nullcontext() if upkeep else self.places.place()
@@ -83,11 +83,11 @@ class SqliteConnections:
                 self._file.copy_log()
 
     def look_after(self) -> None:
-        """Notice within the upkeep's interval, also where nobody asks, that a file was replaced.
+        """Notice a replaced file within the upkeep's interval, even without requests.
 
-        What a change has left in the log for want of a lock is copied into the database.
+        Changes that could not be copied for lack of a lock are copied into the database.
 
-        Raises StoreError where that cannot be put right.
+        Raises StoreError if a fault cannot be repaired.
         """
         self._file.mend()
         with self.reading():
@@ -95,12 +95,12 @@ class SqliteConnections:
         self._file.copy_log()
 
     def _confirm(self, files: Files) -> None:
-        """Make sure of what was committed just now; raises StoreError where that fails.
+        """Confirm that the last commit is durable; raises StoreError if it may not be.
 
-        The log may have been taken away during the transaction; then it is saved before the answer.
+        If the log was removed during the transaction, it is saved before the answer.
         """
         if self._file.identify() != files:
-            # The next connection saves the log, and fails where it cannot.
+            # The next connection saves the log, or fails if it cannot.
             with self.reading() as connection:
                 found = files_of(connection)
             if found.database != files.database:
@@ -109,7 +109,7 @@ class SqliteConnections:
             self._file.require(files)
 
     def close(self) -> None:
-        """Close the connections, all idle by now; new ones are opened where they are needed."""
+        """Close the connections, which must be idle; later calls open new ones."""
         if self._file.is_inherited:
             return
         self.lookup.close()
@@ -120,7 +120,7 @@ class SqliteConnections:
 
 @contextmanager
 def _discarded_on_fault(connection: Connection) -> Iterator[None]:
-    """Close a connection that failed: one that met a broken file may not see it mended."""
+    """Close a connection that failed: it may not notice that a broken file was repaired."""
     try:
         yield
     except DBAPIError:

@@ -1,6 +1,6 @@
-"""A SQLite file as Latchkey's database: where it lies, what is beside it, and its store.
+"""A SQLite file as Latchkey's database: its place, the files beside it, and its store.
 
-Until the store is opened it loads no SQLAlchemy, which would take most of a command's time.
+SQLAlchemy is loaded only when the store is opened, because loading takes most of a command's time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class SqliteDatabase:
     """The file that a ``sqlite:///…`` URL names."""
 
     def __init__(self, url: str) -> None:
-        """Look at nothing yet; raises ConfigurationError for any other URL."""
+        """Access no file yet; raises ConfigurationError for any other URL."""
         self._url = url
         self._path = database_path(url)
 
@@ -50,7 +50,7 @@ class SqliteDatabase:
 
     @property
     def files(self) -> Sequence[Path]:
-        """The file, and those that SQLite and Latchkey keep beside it."""
+        """The database file, and the files that SQLite and Latchkey keep beside it."""
         return [self._path.with_name(f"{self._path.name}{suffix}") for suffix in _FILES]
 
     @property
@@ -67,15 +67,15 @@ class SqliteDatabase:
         require_database(self._url)
 
     def losses(self) -> str | None:
-        """What is lost where the write-ahead log is gone, but not its index."""
+        """Describe the loss if the write-ahead log is missing, but its index exists."""
         return lost_log(self._path)
 
     def prepare(self) -> MigrationReport:
-        """Make the file and migrate it, in a child process."""
+        """Create the file if it is missing, and migrate it, in a child process."""
         return migrate_in_child(self._url)
 
     def preparing(self) -> AbstractContextManager[None]:
-        """Hold the lock file of the processes that make a database."""
+        """Hold the migration lock."""
         return database_lock(self._path)
 
     def open_store(

@@ -1,4 +1,4 @@
-"""SQLite's way to say what databases spell differently."""
+"""The SQL dialect of SQLite."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _PAGES_HELD = "PRAGMA cache_size = -65536"
 
 
 def detail_expression(name: str) -> str:
-    """One member of an audit row's detail; the index of it has the same text."""
-    # What somebody altered may be no JSON, which must not keep the log from being read.
+    """One member of an audit row's detail; its index is defined with the same text."""
+    # An altered detail may not be JSON; the log must still be readable.
     return f"CASE WHEN json_valid(detail) THEN json_extract(detail, '$.{name}') END"
 
 
@@ -60,15 +60,15 @@ class SqliteDialect:
         columns: Sequence[str],
         rows: Sequence[tuple[object, ...]],
     ) -> None:
-        """As the driver takes them: SQLAlchemy's care for each costs more than SQLite."""
+        """Through the driver: SQLAlchemy's processing of each row costs more than the insert."""
         connection.exec_driver_sql(_PAGES_HELD)
         connection.exec_driver_sql(_insertion(table, tuple(columns)), list(rows))
 
     def one_of(self, column: ColumnElement[int], numbers: Collection[int]) -> ColumnElement[bool]:
         """By a list in JSON.
 
-        With a placeholder for each, every count of them would be a statement of its own, which each
-        connection prepares anew and keeps.
+        With a placeholder for each, every length would be a statement of its own, which each
+        connection prepares and keeps.
         """
         listed = func.json_each(json.dumps(list(numbers))).table_valued("value")
         return column.in_(select(listed.c.value))
@@ -78,9 +78,9 @@ class SqliteDialect:
         return collate(column, "NOCASE")
 
     def contains(self, column: ColumnElement[Any], text: str) -> ColumnElement[bool]:
-        """By LIKE, which takes ASCII letters in any case, and no others.
+        """By LIKE, which ignores the case of ASCII letters only.
 
-        Where there are others, it finds few, and GLOB looks at those.
+        For other letters, LIKE preselects rows and GLOB compares them.
         """
         escaped = (f"\\{one}" if one in "\\%_" else one for one in text)
         pattern = "".join(one if one.isascii() else "_" for one in escaped)
@@ -91,12 +91,12 @@ class SqliteDialect:
         return and_(found, column.op("GLOB", is_comparison=True)(glob))
 
     def in_detail(self, name: str) -> ColumnElement[Any]:
-        """Written out, as the index has it."""
+        """Literal, as in the index."""
         return literal_column(detail_expression(name))
 
     @contextmanager
     def as_stored(self, connection: Connection) -> Iterator[None]:
-        """A text of SQLite's may be any bytes; that is an error everywhere else."""
+        """SQLite allows any bytes in a text; outside of the block they are an error."""
         driver = connection.connection.driver_connection
         if driver is None:
             raise StoreError("the connection is closed")

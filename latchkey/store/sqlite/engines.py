@@ -1,8 +1,8 @@
-"""SQLite as Latchkey opens it: never creating, always durable, never a file that was replaced.
+"""The SQLAlchemy engines: they never create a file, are always durable, and detect replaced files.
 
-Two engines share one file. The reader is in autocommit, so a SELECT sees what was committed when
-it ran and nothing older; the writer begins every transaction with BEGIN IMMEDIATE, so a write
-either has the lock or fails before it has read anything.
+Two engines share one file. The reader is in autocommit, so a SELECT sees the latest commit and
+nothing older. The writer begins every transaction with BEGIN IMMEDIATE, so a write has the lock, or
+fails before it has read anything.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ def open_writer(file: PinnedFile, *, busy_timeout: float, pool_size: int) -> Eng
 
 
 class PinnedConnection(sqlite3.Connection):
-    """A connection that remembers which files it has open."""
+    """A connection that records which files it has open."""
 
     files: Files
 
 
 def files_of(connection: Connection) -> Files:
-    """Which files a connection of an engine has open."""
+    """The files that a connection of an engine has open."""
     driver = connection.connection.driver_connection
     if not isinstance(driver, PinnedConnection):
         raise StoreError("the connection is closed")
@@ -52,7 +52,7 @@ def files_of(connection: Connection) -> Files:
 
 
 def connect_pinned(file: PinnedFile, busy_timeout: float) -> PinnedConnection:
-    """Open the file; raises StoreError where that fails or the file is swapped meanwhile."""
+    """Open the file; raises StoreError if that fails or the file is replaced meanwhile."""
     files = file.pin(lambda: _open_connection(file.path, busy_timeout), busy_timeout)
     connection = _open_connection(file.path, busy_timeout)
     try:
@@ -68,7 +68,7 @@ def connect_pinned(file: PinnedFile, busy_timeout: float) -> PinnedConnection:
 
 
 def _open_connection(path: Path, busy_timeout: float) -> PinnedConnection:
-    # The driver's own transactions are off; SQLAlchemy and the "begin" hook say what happens.
+    # The driver's own transactions are off; SQLAlchemy and the "begin" hook control them.
     try:
         connection = open_database(path, PinnedConnection, timeout=busy_timeout)
     except OSError as error:
@@ -91,7 +91,7 @@ def _open(file: PinnedFile, busy_timeout: float, pool_size: int, **options: Any)
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=2 * busy_timeout,
-        # What is bound is never a secret, but it has no business in a log either.
+        # Bound values are never secrets, but do not belong in a log either.
         hide_parameters=True,
         **options,
     )
@@ -99,7 +99,7 @@ def _open(file: PinnedFile, busy_timeout: float, pool_size: int, **options: Any)
     @event.listens_for(engine, "checkout")
     def _compare(connection: PinnedConnection, record: object, proxy: object) -> None:
         if connection.files != file.identify():
-            # SQLAlchemy answers this by opening a new connection in place of the old one.
+            # SQLAlchemy then replaces the connection by a new one.
             raise DisconnectionError
 
     return engine

@@ -1,4 +1,4 @@
-"""Failures of SQLite, and of what is in its files, as the store's own error."""
+"""Translation of SQLite's failures, and of invalid content, into StoreError."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from latchkey.errors import StoreError
 
 
 class _Translation:
-    """Makes every failure of the database, or of what is in it, a StoreError.
+    """Turns every failure of the database, and every invalid row, into a StoreError.
 
     A class, since a generator takes several times as long to enter, and lookups are many.
     """
@@ -28,7 +28,7 @@ class _Translation:
             cause = error.orig if isinstance(error, DBAPIError) else error
             raise StoreError(f"{type(cause).__name__}: {cause}") from error
         if isinstance(error, (TypeError, ValueError, AttributeError, OverflowError)):
-            # A value that somebody put there by hand, of a type that the column does not have.
+            # A value that was written by other means, of a type that the column does not have.
             raise StoreError(f"a row cannot be read: {type(error).__name__}: {error}") from None
 
 

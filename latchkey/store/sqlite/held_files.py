@@ -1,4 +1,4 @@
-"""Descriptors of files that SQLite has open too, shared by the whole process.
+"""Descriptors of files that SQLite also has open, shared by the whole process.
 
 SQLite's locks are POSIX locks: closing any descriptor of a file drops every lock that the process
 has on it, also those of another connection. So there is one descriptor for each file, which is
@@ -35,15 +35,15 @@ def hold(name: str, flags: int, open_file: Callable[[Path, int], int]) -> int:
         if found is None:
             descriptor = open_file(Path(name), flags)
             status = os.fstat(descriptor)
-            # Where the name was given to another file in between, which is held already, the second
-            # descriptor stays open: closing it would drop the locks.
+            # The name may have been given in between to another file that is already held. Then the
+            # second descriptor stays open: closing it would drop the locks.
             found = _held.setdefault((status.st_dev, status.st_ino), _Held(descriptor, 0))
         found.users += 1
         return found.descriptor
 
 
 def release(descriptor: int) -> None:
-    """Give a descriptor back that ``hold`` gave."""
+    """Give back a descriptor of ``hold``."""
     with _lock:
         for key, held in _held.items():
             if held.descriptor == descriptor:

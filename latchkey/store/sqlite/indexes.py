@@ -1,4 +1,4 @@
-"""The tables with the indexes that only SQLite can use: what its migrations make."""
+"""The tables with SQLite's own indexes, as its migrations make them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from latchkey.store.tables import audit, credential, metadata
 
 __all__ = ["metadata"]
 
-# In the order of a sorted listing, with what it is filtered by.
+# In the order of a sorted listing, with the columns that its filters read.
 Index(
     "ix_credential_name",
     text("name COLLATE NOCASE"),
@@ -18,7 +18,7 @@ Index(
     credential.c.revoked_at,
     credential.c.expires_at,
 ).ddl_if(dialect="sqlite")
-# The rows that made a key and are about another.
+# The rows that created a key but have another subject.
 audit.append_constraint(
     Index(
         "ix_audit_successor",

@@ -1,6 +1,6 @@
-"""Where the database is: the file that its URL names, and what names a file, each way.
+"""The location of the database: from URLs to paths, and back.
 
-Read without SQLAlchemy, which takes longer to load than most of those who ask need altogether.
+Works without SQLAlchemy, which would take longer to load than most callers run.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ BESIDE = ("-wal", "-shm", "-journal")
 def database_path(url: str) -> Path:
     """The file that a ``sqlite:///…`` URL names; raises ConfigurationError for anything else.
 
-    As in any URL, ``%`` and two hex digits stand for a byte; a ``?`` would begin a query, and there
-    is none that has a meaning here. ``database_url`` is the way back. Symbolic links are followed,
-    as SQLite does: its other files lie beside the one that they lead to.
+    As in any URL, ``%`` and two hex digits stand for a byte. A ``?`` would begin a query, which is
+    not supported. ``database_url`` is the inverse. Symbolic links are followed, as SQLite does: its
+    other files lie beside the one that they lead to.
     """
     scheme, separator, rest = url.partition("://")
     if not separator:
@@ -44,7 +44,7 @@ def database_path(url: str) -> Path:
         raise ConfigurationError(
             f"{_SETTING} must name a file: a database in memory cannot be shared between workers"
         )
-    # Bytes, since a name need not be text in any encoding.
+    # Bytes, because a file name need not be text in any encoding.
     path = Path(os.fsdecode(unquote_to_bytes(os.fsencode(name))))
     if "\0" in str(path) or not path.name:
         raise ConfigurationError(f"{_SETTING} must name a file, as sqlite:///path/to/latchkey.db")
@@ -52,19 +52,19 @@ def database_path(url: str) -> Path:
 
 
 def database_url(path: Path) -> str:
-    """The URL that names a file, whatever characters its path has."""
+    """The URL that names a file; its path may contain any characters."""
     return f"sqlite:///{quote(os.fsencode(path.absolute()))}"
 
 
 def sqlite_uri(path: Path, mode: Literal["ro", "rw"] = "rw") -> str:
-    """The file as SQLite's own URI, to be opened and never made."""
+    """The file as a URI of SQLite that opens an existing file and never creates one."""
     return f"file://{quote(os.fsencode(path.absolute()))}?mode={mode}"
 
 
 def require_database(url: str) -> Path:
-    """The file that a URL names, for those that make none; raises ConfigurationError without it.
+    """The existing file that a URL names; raises ConfigurationError if it is missing.
 
-    The error says what to do. That it can be opened and read is for the store to say.
+    The message says what to do. Whether the file can be opened is left to the store.
     """
     path = database_path(url)
     try:

@@ -1,7 +1,7 @@
-"""Looking one credential up in SQLite: the read that a request may have to wait for.
+"""The lookup of one credential in SQLite: the read that a request may have to wait for.
 
-The shared statements are run on connections of the driver, since taking one from SQLAlchemy's pool
-and wrapping its result costs several times what SQLite does.
+The shared statements run on connections of the driver, because SQLAlchemy's pool and result objects
+cost several times what SQLite needs.
 """
 
 from __future__ import annotations
@@ -29,31 +29,32 @@ _BY_TOKEN = str(FIND_IMPORTED_VERIFIER.compile(dialect=_DIALECT))
 class SqliteLookup:
     """Reads of single rows, each in autocommit on a connection with no open statement.
 
-    Safe to use from many threads; there are as many connections as were ever needed at once.
+    Safe to use from many threads; it keeps as many connections as were ever in use at once.
     """
 
     def __init__(self, file: PinnedFile, *, busy_timeout: float) -> None:
-        """Open nothing yet. ``busy_timeout`` in seconds bounds the wait for another's lock."""
+        """Open nothing yet. ``busy_timeout``, in seconds, limits the wait for locks."""
         self._file = file
         self._busy_timeout = busy_timeout
         self._idle: deque[PinnedConnection] = deque()
 
     def verifier(self, api_key: str) -> Verifier | None:
-        """What to check a secret of this key against; raises StoreError."""
+        """The verifier of the credential with this key; raises StoreError."""
         return self._find(_BY_KEY, api_key)
 
     def imported_verifier(self, token_hash: bytes) -> Verifier | None:
-        """The same of the imported credential whose token has this SHA-256."""
+        """The verifier of the imported credential whose token has this SHA-256."""
         return self._find(_BY_TOKEN, token_hash)
 
     def _find(self, statement: str, value: str | bytes) -> Verifier | None:
         with translated:
             connection = self._take()
             try:
-                # All of it, though there is one at most: what is not exhausted keeps its snapshot.
+                # Fetch all rows, although there is at most one: an unfinished cursor keeps its
+                # snapshot.
                 rows = connection.execute(statement, (value,)).fetchall()
             except BaseException:
-                # One that met a broken file may not see it mended.
+                # A connection that met a broken file may not notice that it was repaired.
                 connection.close()
                 raise
             self._idle.append(connection)
@@ -62,7 +63,7 @@ class SqliteLookup:
             return None
 
     def close(self) -> None:
-        """Close the connections, all idle by now."""
+        """Close the connections, which must be idle."""
         while self._idle:
             self._idle.pop().close()
 

@@ -1,7 +1,7 @@
-"""Bringing the database to the current schema: once, under a file lock, in a child process.
+"""Migration to the current schema: once, under a file lock, in a child process.
 
-The child opens the connections, so that none crosses the fork of the workers. It also makes the
-directory and the file where they are missing, switches the file to WAL, and counts the active
+The child opens the connections, so that none crosses the fork of the workers. It also creates the
+directory and the file if they are missing, switches the file to WAL, and counts the active
 credentials for the report at the start.
 """
 
@@ -47,12 +47,12 @@ _ACTIVE = """
 def migrate_in_child(url: str) -> MigrationReport:
     """Migrate in a fresh process and wait for it; raises ConfigurationError with its reason."""
     database_path(url)
-    # As the caller, who can reach the interpreter in any case; it becomes the owner by itself.
+    # Run as the caller, who can access the interpreter; the child becomes the owner itself.
     with as_caller():
         child = subprocess.run(
-            # -P: the working directory is the operator's, and no place to load modules from.
+            # -P: do not load modules from the working directory.
             [sys.executable, "-P", "-m", "latchkey.store.sqlite.migrate"],
-            # What it says is read as UTF-8, whatever the locale is.
+            # Its output is read as UTF-8 in every locale.
             env={**os.environ, _URL_VARIABLE: url, "PYTHONIOENCODING": "utf-8:backslashreplace"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -68,9 +68,9 @@ def migrate_in_child(url: str) -> MigrationReport:
 
 
 def migrate(url: str) -> MigrationReport:
-    """Bring the database to the current schema, in this process; see the module's first lines.
+    """Migrate the database to the current schema, in this process; see the module's docstring.
 
-    Raises ConfigurationError where the file or its directory cannot be made or used.
+    Raises ConfigurationError if the file or its directory cannot be created or used.
     """
     path = database_path(url)
     try:
@@ -95,9 +95,9 @@ def migrate(url: str) -> MigrationReport:
 
 @contextmanager
 def database_lock(path: Path) -> Iterator[None]:
-    """Hold the lock of the processes that make a database; it ends with the process.
+    """Hold the migration lock; it is released when the process ends.
 
-    Raises ConfigurationError where another one keeps it for longer than a migration takes.
+    Raises ConfigurationError if another process keeps it longer than a migration takes.
     """
     descriptor = open_lock(path.with_name(f"{path.name}.migration-lock"))
     try:
@@ -112,7 +112,7 @@ def database_lock(path: Path) -> Iterator[None]:
 
 
 def _create(path: Path) -> bool:
-    """Make an empty database file for the owner alone, durably; False if there is one."""
+    """Create an empty database file with mode 0600, durably; False if it exists."""
     try:
         os.close(create_private(path))
     except FileExistsError:
@@ -122,27 +122,27 @@ def _create(path: Path) -> bool:
 
 
 def refuse_what_is_broken(path: Path) -> None:
-    """Keep SQLite away from a broken file whose log may still have what was in it.
+    """Refuse a broken file before SQLite opens it: its log may still have the content.
 
-    It would delete the log of an empty file, and move that of any other into it. It would also take
-    over what another user put there. Raises ConfigurationError, and OSError where a file cannot be
-    looked at or is not to be trusted.
+    SQLite would delete the log of an empty file, and copy the log of any other file into it, even a
+    log that another user put there. Raises ConfigurationError, and OSError if a file cannot be
+    examined or trusted.
     """
     require_beside(path)
     require_safe_files(path)
     log = path.with_name(f"{path.name}-wal")
     if path.stat().st_size == 0:
         if log.exists():
-            raise ConfigurationError(f"{path}: the file is empty, but {log.name} is not gone")
+            raise ConfigurationError(f"{path}: the file is empty, but {log.name} still exists")
     elif not is_sqlite(path):
         raise ConfigurationError(f"{path}: file is not a database")
 
 
 def _found_if_current(path: Path) -> tuple[dict[str, int], int] | None:
-    """What the report says of a current database; None where migrations may be to run.
+    """The report for a database with the current schema; None if migrations may be needed.
 
-    What is wrong with a database is for the migrations to say. SQLite alone answers this, so that
-    most starts load neither Alembic nor SQLAlchemy.
+    Faults of the database are left to the migrations. This uses SQLite alone, so most starts do not
+    load Alembic or SQLAlchemy.
     """
     try:
         with closing(open_database(path, sqlite3.Connection, timeout=0)) as connection:
@@ -162,20 +162,20 @@ def _found(connection: sqlite3.Connection) -> tuple[dict[str, int], int]:
 
 
 def revisions_of(connection: sqlite3.Connection) -> list[str]:
-    """What a database says of its schema: one revision, where it is one of ours."""
+    """The revisions recorded in a database: one, if Latchkey made it."""
     return [str(row["version_num"]) for row in rows_of(connection, _REVISIONS)]
 
 
 def newest_revision() -> str:
-    """The revision that the last of the migrations leads to, by the numbers of their files."""
+    """The revision of the last migration, by the numbers of the files."""
     migrations = Path(__file__).with_name("migrations") / "versions"
     return max(file.name.partition("_")[0] for file in migrations.glob("[0-9]*.py"))
 
 
 def active_by_derivation(connection: sqlite3.Connection, now: int) -> dict[str, int]:
-    """How many credentials are neither revoked nor expired, by the key that made them.
+    """The number of active credentials, by the derivation key that made them.
 
-    ``now`` in milliseconds since 1970, UTC, as the database has its times.
+    ``now`` is in milliseconds since 1970, as are the times in the database.
     """
     active = rows_of(connection, _ACTIVE, (now,))
     return {row["derivation_id"]: row["keys"] for row in active}
@@ -186,7 +186,7 @@ def _now() -> int:
 
 
 def main() -> int:
-    """Run in the child: migrate what the environment names, print the report as JSON."""
+    """Run in the child: migrate the database of the environment, print the report as JSON."""
     try:
         url = os.environ[_URL_VARIABLE]
         with acting_as_owner(database_path(url)):

@@ -1,7 +1,7 @@
-"""How each connection to a database file is opened: never creating, and safely for its place.
+"""Opening a database file: never creating it, and safely in directories of other users.
 
-SQLite reads a log or a journal beside the database, whoever put it there, and would wait for a
-pipe. So the files are looked at first.
+SQLite reads any log or journal beside the database, even one that another user put there, and would
+wait for a pipe. So the files are checked first.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _Connection = TypeVar("_Connection", bound=sqlite3.Connection)
 def open_database(
     path: Path, factory: type[_Connection], *, timeout: float, mode: Literal["ro", "rw"] = "rw"
 ) -> _Connection:
-    """A connection in autocommit to a file that is there; ``timeout`` in seconds, for locks.
+    """A connection in autocommit to an existing file; ``timeout`` in seconds, for locks.
 
-    Raises UnsafeFile for a database that is not a regular file, and where a file beside it is
-    another user's or a link; OSError; sqlite3.Error.
+    Raises UnsafeFile if the database is not a regular file, or a file beside it is a link or
+    belongs to another user; OSError; sqlite3.Error.
     """
     require_regular(path)
     require_safe_files(path)
@@ -53,8 +53,8 @@ def rows_of(
 
 
 def require_safe_files(path: Path) -> None:
-    """Raise UnsafeFile unless SQLite may read what is beside a database; OSError."""
-    # SQLite follows links of the database, and looks beside the file that they lead to.
+    """Raise UnsafeFile unless SQLite may read the files beside a database; OSError."""
+    # SQLite follows links to the database, and uses the files beside the link's target.
     name = os.path.realpath(path)
     for suffix in BESIDE:
         require_beside(Path(f"{name}{suffix}"))

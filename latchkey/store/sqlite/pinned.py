@@ -1,10 +1,10 @@
-"""The database file that is in use, held on to: so that a fault of the file costs no data.
+"""The database file in use, kept open so that a fault of the file loses no data.
 
-SQLite finds the write-ahead log by its name. Where the file was replaced and its log left behind,
-SQLite would read and write the new file through it, serving what was deleted and spoiling what is
-new. And the last connection to be closed moves the log into the file and deletes it, even while
-that file is full of garbage that is about to be mended. So one connection stays open, and a file
-that the log does not belong to is refused.
+SQLite finds the write-ahead log by its name. If the file is replaced and its log is left behind,
+SQLite would read and write the new file through that log, return deleted rows and corrupt new ones.
+And when the last connection is closed, SQLite copies the log into the file and deletes it, even if
+the file is damaged and about to be repaired. So one connection stays open, and a file to which the
+log does not belong is refused.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _PAUSE = 0.01
 
 
 class FileIdentity(NamedTuple):
-    """Which file it is, whatever its name: the device and the inode."""
+    """The identity of a file, independent of its name: the device and the inode."""
 
     device: int
     inode: int
 
 
 class Files(NamedTuple):
-    """The files that make up a database in use; None for one that is not there."""
+    """The files of a database in use; None for a missing one."""
 
     database: FileIdentity
     log: FileIdentity | None
@@ -53,7 +53,7 @@ class Files(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Pin:
-    """A file in use: ``anchor`` keeps its log alive, the descriptors the content readable.
+    """A file in use: ``anchor`` keeps its log, the descriptors keep the content readable.
 
     ``reader`` keeps the log from being begun anew while it is copied. ``log`` and ``index`` are
     None for a database that is not in WAL mode.
@@ -73,7 +73,7 @@ class PinnedFile:
     def __init__(self, path: Path) -> None:
         """Open nothing yet."""
         self.path = path
-        # Each lookup asks for them, and a Path is made a text in Python.
+        # Kept as texts: each lookup needs them, and converting a Path takes Python code.
         self._name = os.fspath(path)
         self._locate()
         self._lock = threading.Lock()
@@ -83,26 +83,26 @@ class PinnedFile:
         self.is_inherited = False
 
     def _locate(self) -> None:
-        """Find where SQLite keeps the other files: beside the one that links lead to."""
+        """Find where SQLite keeps the other files: beside the target of links."""
         name = os.path.realpath(self._name)
         self._log_name = f"{name}-wal"
         self._index_name = f"{name}-shm"
 
     def disown(self) -> bool:
-        """Refuse everything in a child after a fork, if the file is in use; tell whether it is."""
+        """In a child after a fork, refuse all use if the file is in use; returns whether it is."""
         self.is_inherited = self.is_inherited or bool(self._pins)
         return self.is_inherited
 
     def require_own(self) -> None:
-        """Raise StoreError where a process uses what its parent has opened."""
+        """Raise StoreError in a child of the process that opened the file."""
         if self.is_inherited:
             raise StoreError(NOT_OURS)
 
     def identify(self) -> Files:
-        """The identity of the files at the path; the database must be there and usable.
+        """The identities of the files at the path; the database must exist and be usable.
 
-        An open file stays usable after its name or its permissions have gone: what the operator
-        took away must not go on being served, so the name is what counts. Raises StoreError.
+        An open file stays usable after its name or its permissions are removed. A file that the
+        operator removed must not be served, so the path decides. Raises StoreError.
         """
         self.require_own()
         try:
@@ -114,18 +114,18 @@ class PinnedFile:
         if not os.access(self._name, os.R_OK | os.W_OK):
             raise StoreError("no permission to read and write the database file")
         if status.st_size == 0:
-            # SQLite would take it for a new database, and delete the log.
+            # SQLite would treat it as a new database, and delete the log.
             raise StoreError("the database file is empty")
         identity = FileIdentity(status.st_dev, status.st_ino)
         return Files(identity, _identity(self._log_name), _identity(self._index_name))
 
     def pin(self, open_anchor: Callable[[], sqlite3.Connection], patience: float) -> Files:
-        """Hold on to the files at the path, if they are not the ones held already.
+        """Pin the files at the path, unless they are pinned already.
 
-        Where only the log was taken away, what it held is saved first. ``patience`` bounds, in
-        seconds, the wait for another thread that does. Raises StoreError after that, for a file
-        that is no database, for one that the log beside it does not belong to, which nothing of
-        SQLite's has touched then, and where the log or its index cannot be replaced safely.
+        If only the log was removed, its content is saved first. ``patience``, in seconds, limits
+        the wait for another thread that does this; then StoreError is raised. StoreError is also
+        raised for a file that is not a database, for one to which the log beside it does not belong
+        (before SQLite opens either), and if the log or its index cannot be replaced safely.
         """
         if not self._lock.acquire(timeout=patience):
             raise StoreError("another thread is still opening the database")
@@ -146,9 +146,9 @@ class PinnedFile:
             self._lock.release()
 
     def require(self, files: Files) -> None:
-        """Raise StoreError unless these files are still in place, and the log is whole.
+        """Raise StoreError unless these files are still in place, and the log is complete.
 
-        Within a write transaction: nobody else changes the log meanwhile.
+        Call it within a write transaction: the log does not change meanwhile.
         """
         if self.identify() != files:
             raise StoreError("a file of the database was replaced before the transaction began")
@@ -157,9 +157,10 @@ class PinnedFile:
             raise StoreError(f"{self._log_name} was cut")
 
     def mend(self) -> None:
-        """Have SQLite read a log anew that somebody has cut; what was cut off is lost.
+        """Make SQLite read a truncated log again; the removed part is lost.
 
-        It would otherwise go by its index, which says more than there is. Raises StoreError.
+        Otherwise SQLite would trust the index, which lists more than the log has. Raises
+        StoreError.
         """
         with self._lock:
             pin = self._in_place()
@@ -169,18 +170,18 @@ class PinnedFile:
             wal.reset(pin.index)
         lost = said is not None and said.needs_log
         log.error(
-            "%s was cut while in use: %s",
+            "%s was truncated while in use: %s",
             self._log_name,
             "the changes in it are lost; compare with: latchkey audit verify"
             if lost
-            else "nothing is lost, since all of it was in the database already",
+            else "nothing is lost: the database already contained all of it",
         )
 
     def copy_log(self) -> None:
-        """Copy into the database what only the log has: a log that is cut later costs nothing.
+        """Copy the log into the database, so that truncating the log later loses nothing.
 
-        Where another thread or process is at that, it is left to the next call. Nothing waits for
-        readers, and no failure matters: SQLite still has the log.
+        If another thread or process is copying, this is left to the next call. It does not wait for
+        readers, and a failure is harmless: SQLite still has the log.
         """
         if not self._lock.acquire(timeout=_COPY_PATIENCE):
             return
@@ -189,11 +190,11 @@ class PinnedFile:
             if pin is None or pin.index is None:
                 return
             index = wal.read_index(pin.index)
-            # The frames of a broken log would be copied unseen.
+            # The frames of a broken log would be copied unnoticed.
             if index is not None and index.needs_log and _is_whole(pin):
                 log_copy.copy(pin.anchor, pin.reader)
         except StoreError:
-            # The next use of the database says it.
+            # The next use of the database reports it.
             return
         finally:
             self._lock.release()
@@ -209,7 +210,7 @@ class PinnedFile:
         return None if pin is None or self.identify() != pin.files else pin
 
     def close(self) -> None:
-        """Let go of the file; every other connection of the store is closed before."""
+        """Release the file; every other connection of the store must be closed before."""
         with self._lock:
             for pin in self._pins:
                 pin.reader.close()
@@ -222,23 +223,23 @@ class PinnedFile:
             self._pins.clear()
 
     def _save_log(self, pin: _Pin, files: Files, patience: float) -> None:
-        """Have everything in the database that a log holds which is no longer in its place.
+        """Copy a log that is no longer in its place into the database.
 
-        The anchor still has that log open, and shares the index with every other connection, so
-        its checkpoint excludes all of them. It leaves an empty log: a connection that still has
-        the old one cannot find anything in it later, and the next writer begins a new one.
+        The anchor still has that log open, and shares the index with every other connection, so its
+        checkpoint excludes all of them. It leaves the log empty: a connection that still has the
+        old log finds nothing in it, and the next writer begins a new one.
         """
         assert pin.log is not None  # noqa: S101
         assert pin.index is not None  # noqa: S101
-        # Where another index is in its place, its connections would not be excluded.
+        # If another index is in its place, connections that use it would not be excluded.
         if files.log_index in (None, pin.files.log_index):
             until = time.monotonic() + patience
             while (index := wal.read_index(pin.index)) is not None:
                 if not index.last_frame or not wal.holds(pin.log, index) or self._checkpoint(pin):
                     break
-                # Most often another process is saving the same log, which SQLite does not wait for.
+                # Usually another process is saving the same log, and SQLite does not wait for that.
                 if time.monotonic() > until:
-                    raise StoreError(f"{self._log_name} is not in its place, and cannot be saved")
+                    raise StoreError(f"{self._log_name} was replaced in use and cannot be saved")
                 time.sleep(_PAUSE)
         if files.log_index != pin.files.log_index:
             raise StoreError(
@@ -251,12 +252,12 @@ class PinnedFile:
         # Another process has saved the log, and a change has begun the new one.
         if not self._log_in_place_holds(index):
             raise StoreError(
-                f"{self._log_name} was replaced while in use, and the former one cannot be saved: "
+                f"{self._log_name} was replaced in use, and the previous one cannot be saved: "
                 "stop all processes that use the database, and compare it with a backup"
             )
 
     def _checkpoint(self, pin: _Pin) -> bool:
-        """Move the log into the database, and empty it; False where somebody is in the way."""
+        """Copy the log into the database, and empty it; False if another connection prevents it."""
         try:
             (found,) = rows_of(pin.anchor, "PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
@@ -264,7 +265,7 @@ class PinnedFile:
         if found["busy"]:
             return False
         log.error(
-            "%s was removed or replaced while in use: what it held is saved in the database",
+            "%s was removed or replaced while in use: its content was saved to the database",
             self._log_name,
         )
         return True
@@ -280,10 +281,10 @@ class PinnedFile:
             os.close(descriptor)
 
     def _renewed(self, pin: _Pin, open_anchor: Callable[[], sqlite3.Connection]) -> _Pin:
-        """The pin of the same file with the log that is in place now, which may be a foreign one.
+        """A pin of the same file with the log now in its place, which may be a foreign one.
 
-        What a foreign one holds must not be taken for ours after a crash: it is emptied while it
-        is not in use yet.
+        SQLite must not use the content of a foreign log after a crash, so it is emptied before it
+        is used.
         """
         assert pin.log is not None  # noqa: S101
         assert pin.index is not None  # noqa: S101
@@ -310,7 +311,7 @@ class PinnedFile:
         return _Pin(files, anchor, reader, pin.descriptor, descriptor, pin.index)
 
     def _former_pin(self, files: Files) -> _Pin | None:
-        """Take out the pin of a file that has come back as it was, with its log."""
+        """Remove and return the pin of a file that was put back unchanged, with its log."""
         for number, pin in enumerate(self._pins):
             if pin.files == files:
                 return self._pins.pop(number)
@@ -340,7 +341,7 @@ class PinnedFile:
                 try:
                     log_descriptor = open_beside(Path(self._log_name))
                     undo.callback(os.close, log_descriptor)
-                    # To write: a log that was cut is read anew.
+                    # Opened for writing: a truncated log is read again.
                     index_descriptor = hold(self._index_name, os.O_RDWR, open_beside)
                     undo.callback(release, index_descriptor)
                 except OSError as error:
@@ -359,7 +360,7 @@ class PinnedFile:
             if pin.files.log == found and not _same_content(pin.descriptor, descriptor):
                 raise StoreError(
                     f"the database file was replaced, and {self.path.name}-wal belongs to the "
-                    "former one: remove it, and the -shm file beside it"
+                    "previous one: remove it, and the -shm file beside it"
                 )
 
 
@@ -376,7 +377,7 @@ def _is_whole(pin: _Pin) -> bool:
 
 
 def is_sqlite(path: Path) -> bool:
-    """Whether the file begins as a SQLite database does; for one that nobody has open here."""
+    """Whether the file begins like a SQLite database; not for a file that this process has open."""
     descriptor = open_regular(path)
     try:
         return _has_magic(descriptor)

@@ -1,7 +1,8 @@
-"""Putting a backup in a database's place, without undoing what has been ended since.
+"""Restoring a backup without undoing revocations and other restrictions made since.
 
-The new database is made beside the former one, and gets from it how keys have ended, what the
-audit log says since, and who may no longer sign in. Only then it takes its name, in one step.
+The new database is made beside the previous one. It takes over from it how keys have ended, the
+later rows of the audit log, and which administrators may no longer sign in. Only then does it
+replace the previous one, in one step.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from latchkey.store.sqlite.migrate import (
 )
 from latchkey.store.sqlite.opening import rows_of
 
-# Failures that say nothing about what is in a file.
+# Failures that are independent of a file's content.
 _PASSING = (
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -37,11 +38,11 @@ _PASSING = (
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_INTERRUPT,
 )
-# What is read of the former database.
+# The parts of the previous database that are read.
 _READ = ("credential", "administrator", "audit")
 
-# Which credential of the former database is which of the restored one: the same key, or the same
-# imported token, which gets another key where it is imported once more.
+# Pairs of the same credential in the previous and in the restored database: the same key, or the
+# same imported token, which has another key if it was imported again.
 _COUNTERPARTS = """
     CREATE TEMP TABLE counterpart AS
     SELECT c.id AS id, f.id AS former_id FROM main.credential AS c
@@ -67,8 +68,8 @@ _END_SOONER = """
     AND (credential.expires_at IS NULL OR there.expires_at < credential.expires_at)
     RETURNING api_key
 """
-# Also where the overlap did not bring the end forward: a rotated key is not rotated once more, and
-# its end is not put off.
+# Also if the overlap did not shorten the expiry: a rotated key is not rotated again, and its expiry
+# is not postponed.
 _ROTATE = """
     UPDATE main.credential SET (rotated_to, original_expires_at) =
         (there.rotated_to, there.original_expires_at)
@@ -90,9 +91,9 @@ _NARROW = """
     UPDATE main.credential SET scopes = (SELECT scopes FROM former.credential WHERE id = ?)
     WHERE id = ?
 """
-# Keys that the backup lacks: those that have ended, or a pair could be registered, or a token
-# imported, once more; and the successors of others, which are all that their clients have. Of
-# another database's descent, a number may be in use: it gets one of its own.
+# Keys that the backup lacks. Ended ones are taken over, so that their pairs cannot be registered,
+# nor their tokens imported, again; successors, because their clients have no other key. If the two
+# databases have no common history, an id may be in use: the key gets a new one.
 _CARRY = """
     INSERT INTO main.credential (id, {columns})
     SELECT CASE WHEN id IN (SELECT id FROM main.credential) THEN NULL ELSE id END, {columns}
@@ -106,7 +107,7 @@ _LACKED = """
     SELECT count(*) AS keys FROM former.credential
     WHERE id NOT IN (SELECT former_id FROM temp.counterpart)
 """
-# Numbers are never given again, also those of tables that had no rows yet.
+# Ids are never reused, including those of tables that had no rows yet.
 _RAISE_NUMBERS = """
     UPDATE main.sqlite_sequence SET seq = max(seq, coalesce(
         (SELECT f.seq FROM former.sqlite_sequence AS f WHERE f.name = sqlite_sequence.name), 0))
@@ -121,7 +122,7 @@ _KEEP_OUT = """
          FROM former.administrator AS f WHERE f.name = administrator.name)
     WHERE name IN (SELECT f.name FROM former.administrator AS f)
 """
-# Who was removed since may be let in again by name; nobody comes back by a restore.
+# Administrators that were removed since come back disabled; the operator may enable them.
 _DISABLE_REMOVED = """
     UPDATE main.administrator SET disabled_at = coalesce(disabled_at, ?)
     WHERE name NOT IN (SELECT f.name FROM former.administrator AS f)
@@ -142,17 +143,18 @@ ScopesWithin = Callable[[Collection[str], Collection[str]], bool]
 
 
 class FormerUnreadable(LatchkeyError):
-    """The database in use is not there, or cannot be read: what ended in it cannot be known."""
+    """The database in use is missing or cannot be read: its revocations are unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What a restored database took over from the former one.
+    """The state that a restored database took over from the previous one.
 
-    ``ended`` are keys that would otherwise have come back, or ended later; ``rotated`` others that
-    were rotated; ``narrowed`` those that could otherwise do more; ``kept`` how many were taken over
-    that the backup lacks, ``lost`` how many were not. ``audited`` says that the log goes on where
-    the former one ended. ``kept_out`` are administrators whom the former one lacks.
+    ``ended``: keys that the backup would have revived or extended; ``rotated``: other keys that
+    were rotated; ``narrowed``: keys to which the backup would have given more scopes; ``kept`` and
+    ``lost``: how many keys that the backup lacks were and were not taken over. ``audited``: the log
+    continues from the end of the previous one. ``kept_out``: administrators that the previous one
+    lacks.
     """
 
     ended: list[str]
@@ -165,10 +167,10 @@ class Carried:
 
 
 def require_readable(former: Path, restored: Path) -> None:
-    """Raise FormerUnreadable unless a database can be opened and read, and is of our schema.
+    """Raise FormerUnreadable unless a database can be opened and read, and has a known schema.
 
-    ``restored`` has the schema of today; the former one may have an earlier. Raises sqlite3.Error
-    or OSError where that says nothing about what is in it, as that it is locked.
+    ``restored`` has the current schema; the previous one may have an earlier schema. Raises
+    sqlite3.Error or OSError for failures that are independent of its content, such as a lock.
     """
     try:
         refuse_what_is_broken(former)
@@ -190,27 +192,27 @@ def require_readable(former: Path, restored: Path) -> None:
     except (OSError, ConfigurationError, BackupFailed) as error:
         raise FormerUnreadable(str(error)) from None
     except sqlite3.Error as error:
-        # Python's own errors, as of text that is none, have no code.
+        # Python's own errors, such as those for invalid text, have no code.
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING:
             raise
         raise FormerUnreadable(f"{former}: {error}") from None
 
 
 def carry_over(restored: Path, former: Path, lies_within: ScopesWithin, now: datetime) -> Carried:
-    """Have what ended in the former database be ended in the restored one; in one transaction.
+    """Carry everything that ended in the previous database over to the restored one.
 
-    No key may do more than in the former one either: where what it may do there is not all that
-    the backup gives it, which ``lies_within`` says, it keeps the scopes that it has there.
-    Administrators whom the former one lacks are disabled, as of ``now`` in UTC. Both have the
-    current schema, and nobody else uses the restored one. Raises sqlite3.Error.
+    It is one transaction. A key whose scopes in the backup do not lie within its present ones,
+    according to ``lies_within``, keeps the present ones. Administrators that the previous database
+    lacks are disabled as of ``now``, in UTC. Both databases have the current schema, and no other
+    process uses the restored one. Raises sqlite3.Error.
     """
     with closing(connect(restored)) as connection:
-        # What somebody put there by other means is no scope, and no reason to stop.
+        # Text that was put there by other means is not a scope, and not a reason to stop.
         connection.text_factory = _readable
         connection.execute("ATTACH ? AS former", (sqlite_uri(former),))
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(_COUNTERPARTS)
-        # First: a number that is given below must be no other's.
+        # First: an id that is assigned below must not be in use.
         connection.execute(_RAISE_NUMBERS)
         connection.execute(_ADD_NUMBERS)
         ended = [row["api_key"] for row in rows_of(connection, _REVOKE)]
@@ -230,33 +232,33 @@ def carry_over(restored: Path, former: Path, lies_within: ScopesWithin, now: dat
 
 
 def active_keys(restored: Path, now: datetime) -> dict[str, int]:
-    """How many credentials of it are active, by the derivation key that made them."""
+    """The number of active credentials, by the derivation key that made them."""
     with closing(connect(restored)) as connection:
         return active_by_derivation(connection, to_milliseconds(now))
 
 
 def end_sessions(restored: Path) -> None:
-    """Sign everybody out of the console: sessions that were ended since must not come back."""
+    """End all sessions of the console: sessions that were ended since must not come back."""
     with closing(connect(restored)) as connection:
         connection.execute("DELETE FROM console_session")
         connection.execute("DELETE FROM set_up_link")
 
 
 def put_in_place(restored: Path, database: Path, aside: Path) -> None:
-    """Give the restored database its name, and the former one, with what is its own, another.
+    """Rename the previous database and its files, and give the restored one their name.
 
-    For who has made sure that nobody else uses them. At every moment one of the two is whole in
-    its place. Raises OSError, and sqlite3.Error before anything is changed.
+    The caller ensures that no other process uses them. At every moment one of the two is complete
+    in its place. Raises OSError, and sqlite3.Error before anything is changed.
     """
     with closing(connect(restored)) as connection:
-        # Whatever its log still had is in the file that gets the name.
+        # The content of its log is now in the file that gets the name.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     if database.exists():
         try:
             with closing(connect(database)) as former:
                 former.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error:
-            # It is damaged: its log goes with it, as it is.
+            # It is damaged: its log is moved with it, unchanged.
             pass
         with open(open_regular(restored), "rb") as file:
             keep_owner(file.fileno(), database.stat())
@@ -270,7 +272,7 @@ def put_in_place(restored: Path, database: Path, aside: Path) -> None:
 
 
 def _carry_scopes(connection: sqlite3.Connection, lies_within: ScopesWithin) -> list[str]:
-    """Give keys whose scopes were narrowed, or became others, those of now; which they are."""
+    """Give keys whose scopes were narrowed or replaced their present ones; returns these keys."""
     narrowed = [
         row
         for row in rows_of(connection, _SCOPES)
@@ -296,7 +298,7 @@ def _readable(text: bytes) -> str:
 
 
 def _carry_audit_log(connection: sqlite3.Connection) -> bool:
-    """Add the former log's rows after the last common one; False where they have none."""
+    """Add the previous log's rows after the last common one; False if there is no common row."""
     number = 0
     for last in rows_of(connection, _LAST_AUDITED):
         number = last["number"]

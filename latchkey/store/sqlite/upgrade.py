@@ -1,4 +1,4 @@
-"""The migrations themselves, run by Alembic on a database file that is there."""
+"""Running the migrations by Alembic on an existing database file."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from latchkey.store.sqlite.pinned import PinnedFile
 
 
 def upgrade(path: Path, *, busy_timeout: float) -> None:
-    """Switch the file to WAL, which it keeps, and run the migrations in one transaction.
+    """Switch the file to WAL permanently, and run the migrations in one transaction.
 
-    ``busy_timeout`` in seconds bounds the wait for another's lock. Raises ConfigurationError for
+    ``busy_timeout``, in seconds, limits the wait for locks. Raises ConfigurationError for
     a database of another version or a failed migration, and sqlite3.Error.
     """
     with closing(open_database(path, sqlite3.Connection, timeout=busy_timeout)) as connection:

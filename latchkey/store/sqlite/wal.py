@@ -1,7 +1,7 @@
-"""SQLite's write-ahead log and its index, looked at from outside SQLite.
+"""SQLite's write-ahead log and its index, read without SQLite.
 
-The index says which frames of which log are committed. Comparing the two tells whether a file is
-the log in use and whole. The format is that of https://sqlite.org/walformat.html.
+The index records which frames of which log are committed. Comparing the two shows whether a file is
+the log in use, and complete. The format is that of https://sqlite.org/walformat.html.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """What the index says of the log: its last committed frame, and which log it is of.
+    """The index's view of the log: its last committed frame, and the log's identity.
 
-    ``copied`` frames are in the database file already.
+    The first ``copied`` frames are already in the database file.
     """
 
     last_frame: int
@@ -37,7 +37,7 @@ class Index:
 
     @property
     def needs_log(self) -> bool:
-        """Whether anything that was committed is in the log alone."""
+        """Whether any committed change is only in the log."""
         return self.last_frame > self.copied
 
 
@@ -57,7 +57,7 @@ def read_index(descriptor: int) -> Index | None:
 
 
 def holds(log: int, index: Index) -> bool:
-    """Whether an open file is the log that the index is of, up to its last committed frame."""
+    """Whether an open file is the log of the index, up to its last committed frame."""
     if index.last_frame == 0:
         return True
     start = _LOG_HEADER + (index.last_frame - 1) * (_FRAME_HEADER + index.page_size)
@@ -72,9 +72,9 @@ def holds(log: int, index: Index) -> bool:
 
 
 def is_whole(log: int, index: int) -> bool:
-    """Whether the open log has all that the open index says; a restart of the log may be going on.
+    """Whether the open log has all frames of the open index; the log may be restarting.
 
-    An index that is being written says nothing, so it counts as whole.
+    If the index is being written, the log counts as complete.
     """
     for _ in range(_TRIES):
         said = read_index(index)
@@ -86,14 +86,14 @@ def is_whole(log: int, index: int) -> bool:
 
 
 def reset(index: int) -> None:
-    """Have SQLite read the log anew: the next connection finds no valid index, and recovers."""
+    """Make SQLite read the log again: the next connection finds no valid index, and recovers."""
     os.pwrite(index, bytes(2 * _COPY), 0)
 
 
 def lost_log(database: Path) -> str | None:
-    """What is missing where an index was left without its log; None where nothing is.
+    """Describe what is lost if an index was left without its log; None if nothing is.
 
-    For a database that this process does not have open: closing the file drops all locks on it.
+    Only for a database that this process has not open: closing the file drops all locks on it.
     """
     try:
         descriptor = open_beside(database.with_name(f"{database.name}-shm"))

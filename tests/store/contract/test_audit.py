@@ -160,9 +160,9 @@ def test_a_log_without_rows(store: Store) -> None:
 def test_a_head_that_cannot_be_read_is_told(store: Store, seal: Seal) -> None:
     record(store, AuditEvent(NOW, Action.ADMIN_SIGN_IN, TESTER))
     seal.head.path.write_text("nothing of ours")
-    assert "cannot be understood" in (store.audit.behind_head() or "")
+    assert "is malformed" in (store.audit.behind_head() or "")
     seal.head.path.unlink()
-    assert "is not there" in (store.audit.behind_head() or "")
+    assert "is missing" in (store.audit.behind_head() or "")
 
 
 def test_a_log_that_lacks_the_row_of_the_head_is_behind_it(store: Store, seal: Seal) -> None:
