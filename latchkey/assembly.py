@@ -1,7 +1,7 @@
 """The parts of one worker, built from its settings and tied together.
 
-``Latchkey`` is what ``app.extensions["latchkey"]`` holds, and what protects a Flask or WSGI
-application of your own.
+``Latchkey`` protects a Flask or WSGI application of your own; ``app.extensions["latchkey"]`` holds
+it.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ class Latchkey:
         shared: SharedState | None = None,
         seal: Seal | None = None,
     ) -> Latchkey:
-        """Build the parts; None reads the settings, and the keys that they name.
+        """Build the parts; None reads the settings and the keys that they name.
 
-        ``shared`` None shares nothing with other processes.
-        Opens no connection yet. Raises ConfigurationError where a setting does not fit.
+        With ``shared`` None, nothing is shared with other processes. Opens no connection yet.
+        Raises ConfigurationError for an invalid setting.
         """
         settings = settings or load_settings()
         derivation = derivation or load_derivation(settings)
-        # Two connections more than threads, for those of the upkeep.
+        # Two connections more than threads, for the upkeep's threads.
         store = database_at(settings.database_url).open_store(
             pool_size=settings.threads + 2,
             seal=seal or load_seal(settings),
@@ -130,11 +130,11 @@ class Latchkey:
 
     @classmethod
     def join(cls, settings: Settings | None = None) -> Latchkey:
-        """Build the parts in a worker of your own server, and share with the others of the box.
+        """Build the parts in a worker of your own server, sharing state with other workers.
 
-        The database is there and migrated. What this starts ends with the process, and is of no use
-        in a child that is forked later: call it after the fork. Raises ConfigurationError where a
-        setting does not fit, or the memory cannot be had.
+        The database must exist and be migrated. The threads end with the process and do not exist
+        in a child that is forked later: call it after the fork. Raises ConfigurationError for an
+        invalid setting, or if the memory cannot be shared.
         """
         settings = settings or load_settings()
         database_at(settings.database_url).require()
@@ -150,16 +150,16 @@ class Latchkey:
     def middleware(
         self, wsgi_app: WSGIApplication, open_routes: OpenRoutes | None = None
     ) -> WSGIApplication:
-        """The middleware before any WSGI application; nothing is open unless named."""
+        """The middleware in front of any WSGI application; nothing is open unless listed."""
         return self._middleware(wsgi_app, open_routes or NOTHING_OPEN)
 
     def protect(self, app: Flask, open_routes: OpenRoutes | None = None) -> None:
-        """Put the middleware before a Flask application and enforce what its views declare.
+        """Put the middleware in front of a Flask application and enforce its views' declarations.
 
-        Our refusals are answered in the envelope; the application's own errors stay its own. Raises
-        ConfigurationError where a view that is there already declares nothing or contradicts the
-        open routes. Views that are added later are checked before the first request is answered,
-        which raises the same.
+        Refusals are answered in the JSON envelope; the application's own errors are unchanged.
+        Raises ConfigurationError if a registered view declares nothing or contradicts the open
+        routes. Views that are added later are checked before the first request is answered, which
+        raises the same.
         """
         routes = open_routes or NOTHING_OPEN
         check_declarations(app, routes, complete=False)
@@ -197,7 +197,7 @@ class Latchkey:
 
 
 class _Membership:
-    """What ``join`` started: it ends with this process, and is not its children's."""
+    """The threads and locks of ``join``: they end with this process; children do not own them."""
 
     def __init__(self, latchkey: Latchkey, segment: ServiceSegment) -> None:
         self._latchkey = latchkey
@@ -208,7 +208,7 @@ class _Membership:
         atexit.register(self.end)
 
     def end(self) -> None:
-        """Write counts down, and let go of the memory."""
+        """Persist the counts, and release the memory."""
         self._latchkey.upkeep.stop()
         LOG_LIMIT.report(all_of_them=True)
         try:
@@ -218,11 +218,11 @@ class _Membership:
         self._latchkey.store.close()
 
     def after_fork(self) -> None:
-        """Leave all of it to the parent, in a child."""
+        """In a child, leave everything to the parent."""
         atexit.unregister(self.end)
         self._segment.disown()
 
 
 def log_fault(error: StoreError) -> None:
-    """Log a database failure; the caller only hears that something went wrong."""
+    """Log a database failure; the answer does not reveal the reason."""
     log.error("database failure: %s", error.detail)

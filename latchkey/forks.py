@@ -1,7 +1,7 @@
-"""Forks: what belongs to the process that made it is told in each child that it is not the child's.
+"""Forks: objects that belong to one process are notified in each child that is forked from it.
 
 A child has the memory of its parent, but none of its threads, and shares its descriptors, locks
-and database connections, so it cannot go on with them.
+and database connections, so it cannot use them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 
 class Owned(Protocol):
-    """What one process owns."""
+    """An object that one process owns."""
 
     def after_fork(self) -> None:
         """Called in the child, which has one thread, before anything else runs there."""
@@ -28,12 +28,12 @@ _owned: WeakSet[Owned] = WeakSet()
 
 
 def tell_after_fork(owned: Owned) -> None:
-    """Call ``after_fork`` in each child, for as long as this is in use."""
+    """Call ``after_fork`` in each child, as long as the object is in use."""
     _owned.add(owned)
 
 
 def keep_forever(kept: object) -> None:
-    """Never delete this and what it refers to, not even when the interpreter ends."""
+    """Never delete the object and its references, not even when the interpreter exits."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
 
 

@@ -1,6 +1,7 @@
 """The files of keys: the derivation keys, and the key and the head of the audit log.
 
-Each lies apart from the database: whoever copies that directory, as a backup does, would hold both.
+They must not be in the database's directory, because a copy of it, such as a backup, would then
+contain both.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ def load_derivation(settings: Settings) -> DerivationKeys:
 
 
 def require_key_file_apart(settings: Settings) -> None:
-    """Raise ConfigurationError where the derivation key file lies in the database's directory.
+    """Raise ConfigurationError if the derivation key file is in the database's directory.
 
-    Whoever copies that directory, as a backup does, would hold both.
+    A copy of that directory, such as a backup, would contain both.
     """
     if settings.derivation_keys.get_secret_value():
         return
@@ -44,7 +45,7 @@ def require_key_file_apart(settings: Settings) -> None:
 
 
 def load_seal(settings: Settings) -> Seal:
-    """What the audit log is written with; raises ConfigurationError where there is no key."""
+    """The seal of the audit log; raises ConfigurationError if there is no key."""
     for field in ("audit_key_file", "audit_head_file"):
         _require_apart(settings, field)
     head = settings.audit_head_file.absolute()
@@ -68,10 +69,10 @@ def load_seal(settings: Settings) -> Seal:
 
 
 def make_audit_key_file(settings: Settings, rows: int) -> Path | None:
-    """Make the key of the audit log, and the head of an empty one; None where there is a key.
+    """Make the key of the audit log, and the head of an empty log; None if there is a key.
 
-    ``rows`` is how many the log has: raises ConfigurationError where those have lost their key,
-    and where a file cannot be made.
+    ``rows`` is the number of rows in the log. Raises ConfigurationError if there are rows but no
+    key, or if a file cannot be created.
     """
     path = settings.audit_key_file.absolute()
     made = None
@@ -93,7 +94,7 @@ def make_audit_key_file(settings: Settings, rows: int) -> Path | None:
 
 
 def make_next_audit_key_file(settings: Settings) -> Path:
-    """Make a key for a log that has lost its own; raises ConfigurationError where there is one."""
+    """Make a new key for a log whose key is lost; raises ConfigurationError if there is a key."""
     _require_apart(settings, "audit_key_file")
     path = settings.audit_key_file.absolute()
     if make_key_file("audit", path) is None:
@@ -105,7 +106,7 @@ def make_next_audit_key_file(settings: Settings) -> Path:
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is a file; what keeps it from being looked at is told where it is opened."""
+    """Whether a file exists; permission errors are reported when it is opened."""
     try:
         path.stat()
     except OSError:
@@ -114,7 +115,7 @@ def is_there(path: Path) -> bool:
 
 
 def make_key_file(what: str, path: Path) -> Path | None:
-    """Make a file with one new key, mode 0600, durably; None where one has just been made."""
+    """Make a file with one new key, mode 0600, durably; None if the file exists."""
     try:
         make_directory(path.parent)
         made = create_durably(path, f"{secrets.token_hex(32)}\n".encode())
@@ -142,6 +143,6 @@ def _require_apart(settings: Settings, field: str) -> None:
 
 
 def _files_before(settings: Settings, field: str) -> list[str]:
-    """The settings in front of a field that name files in use."""
+    """The settings before this one that name files in use."""
     unused = ["derivation_key_file"] if settings.derivation_keys.get_secret_value() else []
     return [one for one in _FILES[: _FILES.index(field)] if one not in unused]

@@ -1,4 +1,4 @@
-"""What lets other users at the files of an instance, said at each start with what mends it."""
+"""Warnings about weak permissions of an instance's files, given at each start."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from latchkey.store.database_urls import database_at
 
 
 def weaknesses(settings: Settings) -> list[str]:
-    """A line for each file that is open to others, and each directory that they can change.
+    """A line for each file that others can access, and each directory that they can change.
 
-    Each names the command that mends it. The files are all that the service depends on, the
-    directories all above them and above its unix sockets.
+    Each names the command that corrects it. These are all files that the service depends on, and
+    all directories above them and above its unix sockets.
     """
     files = _files(settings)
     addresses = parse_addresses(settings.bind)
     sockets = [Path(one.path) for one in addresses if isinstance(one, UnixAddress)]
     own = dict.fromkeys(real_path(path).parent for path in files)
-    # These may be sticky, as /dev/shm is: names there are random, or refused where they are taken.
+    # These may be sticky, as /dev/shm is: names there are random, or refused if they are taken.
     others = [real_path(settings.shared_memory), *(real_path(path).parent for path in sockets)]
     above = [directory for place in (*own, *others) for directory in place.parents]
     found = [

@@ -1,7 +1,7 @@
-"""The WSGI middleware that stands before the application: default deny.
+"""The WSGI middleware in front of the application: default deny.
 
-Whatever is not open by name needs a valid credential before the application sees the request, so
-a refused request never pays for routing, and a forgotten route is a closed one.
+A route that is not open by name needs a valid credential before the application sees the request.
+So a refused request is never routed, and a forgotten route is closed.
 """
 
 from __future__ import annotations
@@ -77,17 +77,18 @@ def middleware(
     router: Callable[[WSGIEnvironment], bool] | None = None,
     before_first: Callable[[], None] | None = None,
 ) -> Gate | Latency:
-    """The WSGI application before ``wsgi_app``: latency, gate and check, which hold each other.
+    """The WSGI callable in front of ``wsgi_app``: latency, gate and check, which hold each other.
 
     A request goes on with its principal at ``environ["latchkey.principal"]``: a Principal, or None
     on an open route. Without ``open_routes`` everything needs a credential; without ``throttle``
-    no 429. ``on_fault`` is told of a database failure, for the log. ``metrics`` measures how long
-    requests take, and how many are in flight. ``sightings`` notes where uses come from; None
-    trusts no proxy about that. ``router`` tells whether a request is led to an open rule that has
-    placeholders. ``before_first`` is called before the first request is looked at; what it raises
-    is raised, and it is called again by the next one.
+    no 429. ``on_fault`` receives database failures, for the log. ``metrics`` measures durations and
+    the number of requests in flight. ``sightings`` records the addresses of uses; None trusts no
+    proxy. ``router`` tells whether a request leads to an open rule with placeholders.
+    ``before_first`` is called before the first request is examined; its exception is raised, and
+    the next request calls it again.
 
-    In a child that is forked afterwards, every request is answered 500, and the first one logs why.
+    In a child that is forked afterwards, every request is answered 500, and the first logs the
+    reason.
     """
     if open_routes.rules and router is None:
         raise ConfigurationError(
@@ -111,9 +112,9 @@ def middleware(
 
 
 class Policy:
-    """Decides about any request, in Python, by itself: open, admitted, or refused.
+    """The policy in Python, which can decide any request by itself: open, admitted, or refused.
 
-    The gate asks it about what the compiled check leaves undecided.
+    The gate calls it for requests that the compiled check leaves undecided.
     """
 
     def __init__(
@@ -140,14 +141,14 @@ class Policy:
         tell_after_fork(self)
 
     def after_fork(self) -> None:
-        """Let no request through in a child: nothing would tell it of revocations."""
+        """Refuse all requests in a child, because it would not learn of revocations."""
         self._forked = True
         self._check.end()
 
     def examine(
         self, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes] | None:
-        """Decide about any request: None to go on to the application, else the refusal's body."""
+        """Decide about any request: None to pass it to the application, else the refusal's body."""
         if self._forked:
             return self._refuse_to_serve(environ, start_response)
         if self._before_first is not None:
@@ -169,14 +170,15 @@ class Policy:
     def examine_unknown(
         self, environ: WSGIEnvironment, start_response: StartResponse, secret: str, digest: bytes
     ) -> Iterable[bytes] | None:
-        """The same for a secret that was read, and looked for in the caches, by compiled code."""
+        """The same for a secret that compiled code has parsed and not found in the caches."""
         authenticator = self._authenticator
         presented = read_plain(secret)
         if not authenticator.is_proven(presented):
             if "HTTP_AUTHORIZATION" in environ and kind_of_bearer(secret) is not presented.kind:
-                # Our form, but not our checksum: it may be another system's.
+                # The form of a Latchkey secret with a wrong checksum: it may be another system's
+                # token.
                 return self.examine(environ, start_response)
-            # Told apart without raising anything: these come in floods.
+            # Decided without an exception: these come in floods.
             return self._refuse(_INVALID, environ, start_response)
         try:
             principal = authenticator.ask(presented, digest)
@@ -186,7 +188,7 @@ class Policy:
         return None
 
     def _begin(self) -> None:
-        """Before the first request, in which everything comes to ``examine``."""
+        """Runs before the first request; until then every request comes to ``examine``."""
         with self._first:
             if self._before_first is not None:
                 self._before_first()
@@ -196,7 +198,7 @@ class Policy:
     def _refuse_to_serve(
         self, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        """Answer 500 in a child. The log has one line, however many requests there are."""
+        """Answer 500 in a child. Only the first request logs a line."""
         if not self._told:
             self._told = True
             log.error(NOT_OURS)
@@ -226,7 +228,7 @@ class Policy:
 
 
 def _explained(error: ApiError, environ: WSGIEnvironment) -> ApiError:
-    """The same refusal, with what is wrong with the form where that can be told."""
+    """The same refusal, with the mistake in the form if there is one."""
     told = explain(environ)
     return error if told is None else type(error)(told)
 
@@ -234,7 +236,7 @@ def _explained(error: ApiError, environ: WSGIEnvironment) -> ApiError:
 def answer_error(
     error: ApiError, environ: WSGIEnvironment, start_response: StartResponse
 ) -> Iterable[bytes]:
-    """Answer a WSGI request with an error, in the dialect and with the challenge it calls for."""
+    """Answer a WSGI request with an error, in the request's dialect and with its challenge."""
     body, headers = error_answer(error, environ)
     start_response(status_line(error), headers)
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
@@ -245,7 +247,7 @@ def error_answer(error: ApiError, environ: WSGIEnvironment) -> Answer:
     on_open_route = environ.get(PRINCIPAL_KEY, ...) is None
     dialect: Dialect
     if on_open_route:
-        # What an open route was sent beside its body is not looked at.
+        # Credentials sent to an open route are ignored.
         dialect, bearer = dialect_of_path(environ.get("PATH_INFO", "")), False
     else:
         bearer = bearer_presented(environ)
@@ -262,7 +264,7 @@ def _made_answer(error: ApiError, dialect: Dialect, bearer: bool) -> Answer:
     return body, error_headers(error, body, bearer_presented=bearer)
 
 
-# What floods consist of, made once: nothing in it depends on the request.
+# The answer to floods, built once: nothing in it depends on the request.
 _DIALECTS: tuple[Dialect, ...] = ("pair", "bearer")
 _CONSTANT: dict[tuple[type[ApiError], Dialect, bool], Answer] = {
     (kind, dialect, bearer): _made_answer(kind(), dialect, bearer)

@@ -1,1 +1,1 @@
-"""The check itself: headers, the authenticator, its caches, and the compiled path of a hit."""
+"""The check: headers, the authenticator, its caches, and the compiled path of a hit."""

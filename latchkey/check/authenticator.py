@@ -1,14 +1,14 @@
-"""The authenticator: from a presented credential to a principal, or to a refusal.
+"""The authenticator: it turns a presented credential into a principal or a refusal.
 
-The order of its steps keeps the promises of the contract. A digest that matches a fresh entry is
-a hit, in the worker's own cache or in the one that the workers share. Everything else has to give
-the proof of its kind first: a secret is checked against the derivation keys, so a forged one ends
-there, by the same steps whether or not its key exists, and never reaches the database. Only what
-gave its proof may ask: first what is remembered as unknown, then the store, once for all threads.
+The order of its steps matters. A digest that matches a fresh entry is a hit, in the worker's own
+cache or in the one that the workers share. Every other credential is proven first, according to its
+kind: a secret is verified with the derivation keys, so a forged one is refused there, by the same
+steps whether or not its key exists, and never reaches the database. A proven credential is looked
+up in the cache of unknown keys, then in the store, once for all threads.
 
-Coherence: every entry keeps the generation (ticket) that its stripe had *before* the database was
-read, in whatever cache it lies, and counts only while the stripe still has it. To invalidate is to
-increment the stripe.
+Coherence: in every cache, an entry keeps the generation (ticket) that its stripe had *before* the
+database was read, and is valid only while the stripe still has that generation. To invalidate, the
+stripe is incremented.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Authenticator:
         timer: Callable[[], int] = time.monotonic_ns,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """``sources`` are what each kind of credentials is checked against.
+        """``sources`` are those that each kind of credential is checked against.
 
         ``cache_ttl`` is in seconds; ``timer`` gives nanoseconds of CLOCK_MONOTONIC, ``clock``
         nanoseconds since 1970. Only the backend ``fastcache`` uses the cache between workers.
@@ -80,17 +80,17 @@ class Authenticator:
         self.l2 = shared.l2 if isinstance(self.known, CompiledLevel) else None
         self._between: SharedLevel | None = None if self.l2 is None else SharedLevel(self.l2)
         self._flights: SingleFlight[bytes, CacheEntry | Unknown] = SingleFlight()
-        # What the compiled middleware looks into. It reads the system's clocks and no others.
+        # For the compiled check, which reads the system's clocks and no others.
         self.compiled: fastcache.TTLCache[str | bytes, CacheEntry] | None = None
         if isinstance(self.known, CompiledLevel):
             if timer is time.monotonic_ns and clock is time.time_ns:
                 self.compiled = self.known.cache
 
     def authenticate(self, presented: Presented) -> Principal:
-        """The principal that the credential stands for.
+        """The principal of a credential.
 
-        Raises InvalidCredential, RevokedCredential or ExpiredCredential, and StoreError where the
-        database was needed and failed; that is never remembered.
+        Raises InvalidCredential, RevokedCredential or ExpiredCredential, and StoreError if the
+        database was needed and failed; that is never cached.
         """
         kind, lookup, secret = presented
         digest = self.digest.digest(secret)
@@ -111,7 +111,7 @@ class Authenticator:
         return self.ask(presented, digest)
 
     def is_proven(self, presented: Presented) -> bool:
-        """Whether a credential gives the proof of its kind: if not, it is none."""
+        """Whether a credential is proven, according to its kind; otherwise it is invalid."""
         kind, lookup, secret = presented
         proof = kind.proof(lookup, secret, self._sources)
         if proof is Proof.FORGED:
@@ -119,28 +119,28 @@ class Authenticator:
         return proof is Proof.GIVEN
 
     def ask(self, presented: Presented, digest: bytes) -> Principal:
-        """``authenticate`` for what ``is_proven``, and no cache of good ones has.
+        """``authenticate`` for a credential that ``is_proven`` and is in no cache of valid ones.
 
-        ``digest`` is that of ``self.digest``.
+        ``digest`` was computed by ``self.digest``.
         """
         return self._judge(self._find_out(presented, digest))
 
     def report(self) -> None:
-        """Show in the worker's block what its caches hold and have pushed out until now."""
+        """Report the entries and evictions of the worker's caches in its block of counters."""
         self._block.show_held(len(self.known), len(self.unknown))
         self._block.show_evicted(self.known.evictions(), self.unknown.evictions())
 
     def invalidate(self, lookup: str) -> None:
-        """End everything remembered under a lookup key: the one function that invalidates."""
+        """Invalidate everything cached under a lookup key; no other function invalidates."""
         self.shared.invalidate(lookup)
 
     def _find_out(self, presented: Presented, digest: bytes) -> CacheEntry:
-        """What no cache of good ones has and is proven: is it known to be unknown? The store."""
+        """Look up a proven credential in the cache of unknown keys, then in the store."""
         lookup = presented.lookup
         self.counters.add(Count.CACHE_MISS)
         if self._between is not None:
             self.counters.add(Count.SHARED_MISS)
-        # By digest, not by key: two secrets of one key, from two derivation keys, differ here.
+        # By digest, not by key: one key has a secret for each derivation key.
         unknown = self.unknown.get(digest)
         if unknown is not None and self._is_fresh(unknown, lookup):
             self.counters.add(Count.UNKNOWN_HIT)
@@ -155,10 +155,10 @@ class Authenticator:
         return found
 
     def _load(self, presented: Presented, digest: bytes, ticket: int) -> CacheEntry | Unknown:
-        """What the store says of a secret, read after the ticket was loaded and the time taken.
+        """The store's result for a secret, read after the ticket and the time.
 
-        It is remembered before the flight lands, and looked for first: whoever missed the cache
-        before that, and takes off after it, must not read again.
+        It is cached before the flight lands, and the cache is read again first: a thread that
+        missed the cache before that and starts a flight afterwards must not read the store again.
         """
         kind, lookup, secret = presented
         entry = self.known.get(lookup)
@@ -195,7 +195,7 @@ class Authenticator:
         return self._stripes.generation(lookup) == entry.ticket and self._timer() < entry.deadline
 
     def _judge(self, entry: CacheEntry) -> Principal:
-        """What an entry means now: the wall clock decides about expiry, at every request."""
+        """The result of an entry now: each request compares the expiry with the wall clock."""
         if entry.revoked:
             self.shared.count_refusal(entry.credential_id, Use.REVOKED)
             raise RevokedCredential

@@ -1,4 +1,4 @@
-"""Where earlier checks are remembered: in the worker, and between the workers of a box."""
+"""The caches of earlier checks: in the worker, and between the workers of a box."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ V = TypeVar("V")
 Backend = Literal["fastcache", "cachetools", "none"]
 
 _SHARDS = 8
-# Where a record, of an entry or of none, has its digest.
+# The position of the digest in a record, also in one for an unknown key.
 _DIGEST = slice(DIGEST_AT, RECORD_HEAD)
 _NO_RECORD = bytes(RECORD_HEAD)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Unknown:
-    """A derived secret that the store did not know when it was asked under ``ticket``.
+    """A derived secret that was not in the store when it was read under ``ticket``.
 
     ``deadline`` is in nanoseconds of CLOCK_MONOTONIC.
     """
@@ -34,16 +34,16 @@ class Unknown:
 
 
 class Level(Protocol[V]):
-    """A bounded cache of one worker. Entries that ran out may stay; the caller checks them."""
+    """A bounded cache of one worker. It may hold expired entries; the caller checks them."""
 
     def get(self, key: str | bytes) -> V | None:
         """The value, or None."""
 
     def put(self, key: str | bytes, value: V) -> None:
-        """Remember the value, in place of the least recently used one if there is no room."""
+        """Cache the value, and evict the least recently used one if there is no room."""
 
     def evictions(self) -> int:
-        """How many entries made room for others, since the start."""
+        """The number of evictions since the start."""
 
     def __len__(self) -> int: ...
 
@@ -72,7 +72,7 @@ class CompiledLevel(Generic[V]):
 
 
 class _CountingTTLCache(cachetools.TTLCache[str | bytes, V]):
-    """cachetools' cache, counting what it pushes out."""
+    """cachetools' cache, with a counter of evictions."""
 
     evictions = 0
 
@@ -83,7 +83,7 @@ class _CountingTTLCache(cachetools.TTLCache[str | bytes, V]):
 
 
 class PlainLevel(Generic[V]):
-    """A level over ``cachetools.TTLCache`` with a lock: the yardstick under load."""
+    """A level over ``cachetools.TTLCache`` with a lock, for comparison."""
 
     def __init__(self, maxsize: int, ttl: float) -> None:
         """``ttl`` in seconds."""
@@ -110,14 +110,14 @@ class PlainLevel(Generic[V]):
 
 
 class NoLevel(Generic[V]):
-    """A level that remembers nothing: a SELECT for each request."""
+    """A level that caches nothing: each request causes a SELECT."""
 
     def get(self, key: str | bytes) -> V | None:
         """Always None."""
         return None
 
     def put(self, key: str | bytes, value: V) -> None:
-        """Forget the value at once."""
+        """Discard the value."""
 
     def evictions(self) -> int:
         """Always 0."""
@@ -128,9 +128,9 @@ class NoLevel(Generic[V]):
 
 
 class SharedLevel:
-    """What the workers of a box remember together, over ``fastcache.shared.SharedCache``.
+    """The cache between the workers of a box, over ``fastcache.shared.SharedCache``.
 
-    Every slot keeps the ticket under which its value was read, and the time at which it ends.
+    Every slot keeps the ticket under which its value was read, and its deadline.
     """
 
     def __init__(self, cache: SharedCache) -> None:
@@ -145,7 +145,7 @@ class SharedLevel:
         return CacheEntry.of_record(lookup, record, found.ticket, found.deadline)
 
     def put(self, lookup: str, entry: CacheEntry) -> None:
-        """Offer an entry to the others; one that is too large for a slot is not kept."""
+        """Offer an entry to the other workers; one that is too large for a slot is not stored."""
         record = entry.record()
         if record is not None:
             self._cache.put(lookup, record, ticket=entry.ticket, deadline=entry.deadline)

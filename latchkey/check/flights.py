@@ -17,38 +17,38 @@ T = TypeVar("T")
 
 
 class _Flight(Generic[T]):
-    """One read under way, under the ticket that was loaded before it began."""
+    """A database read in progress, with the ticket that was loaded before it began."""
 
     __slots__ = ("_aloft", "error", "result", "ticket")
 
     def __init__(self, ticket: int) -> None:
         self.ticket = ticket
-        # Held until the flight has landed. An Event would be slower to make, and each miss has one.
+        # Held until the flight has landed. An Event would be slower to create for each miss.
         self._aloft = threading.Lock()
         self._aloft.acquire()
         self.result: T | None = None
         self.error: Exception | None = None
 
     def land(self) -> None:
-        """Let everybody go on who waits, or comes to wait; the outcome is there."""
+        """Wake all waiters, and let later ones pass: the outcome is available."""
         self._aloft.release()
 
     def await_landing(self) -> None:
-        """Return once there is a result or an error; raises StoreError after ``PATIENCE``."""
+        """Wait for a result or an error; raises StoreError after ``PATIENCE``."""
         if not self._aloft.acquire(timeout=PATIENCE):
             raise StoreError(f"a read of the database has taken longer than {PATIENCE:.0f} s")
         self._aloft.release()
 
 
 class FlightAborted(Exception):
-    """The thread that led a flight was torn down in the middle of it."""
+    """The thread that led a flight was terminated during it."""
 
 
 class SingleFlight(Generic[K, T]):
     """Flights by key. A waiter takes a flight's result only under the flight's own ticket.
 
-    Were it to take one that began under an older ticket, it could hand out what was read before
-    a revocation that it has already seen.
+    With an older ticket, it could return a row that was read before a revocation that it has
+    already seen.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class SingleFlight(Generic[K, T]):
     def fly(self, key: K, ticket_of: Callable[[K], int], load: Callable[[K, int], T]) -> T:
         """The result of ``load(key, ticket)``, shared with every caller under the same ticket.
 
-        Whatever the leader's ``load`` raises, its waiters get too: they are never left behind.
+        Every exception of the leader's ``load`` is also raised in its waiters, which never hang.
         """
         ticket = ticket_of(key)
         with self._lock:
@@ -66,15 +66,15 @@ class SingleFlight(Generic[K, T]):
             if flight is not None and flight.ticket == ticket:
                 waiting = True
             else:
-                # The place may belong to a flight that an invalidation overtook: its own
-                # waiters hold on to it, newcomers find this one.
+                # The place may belong to a flight that an invalidation overtook: its waiters keep
+                # that flight, later callers find this one.
                 flight = self._flights[key] = _Flight(ticket)
                 waiting = False
         if not waiting:
             return self._lead(key, flight, load)
         flight.await_landing()
         if flight.error is not None:
-            # A copy: one exception raised by many threads would share one traceback.
+            # A copy, because one exception raised in many threads would share one traceback.
             raise copy(flight.error)
         return cast(T, flight.result)
 

@@ -1,7 +1,7 @@
-"""Reading a credential out of hostile headers; nothing here decides whether it is good.
+"""Parsing a credential from hostile headers; its validity is decided elsewhere.
 
-The environ is WSGI's (PEP 3333): header values are latin-1 strings, and a header that came twice
-has been joined with a comma by the server. No part of a credential contains a comma.
+The environ is WSGI's (PEP 3333): header values are latin-1 strings, and the server joins repeated
+headers with a comma. No part of a credential contains a comma.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from latchkey.errors import Dialect, InvalidCredential, InvalidRequest, MissingC
 
 
 class Presented(NamedTuple):
-    """A credential as presented, not verified: its kind, what it is known by, and its secret."""
+    """A credential as presented, not verified: its kind, its lookup key and its secret."""
 
     kind: Kind
     lookup: str
@@ -29,8 +29,8 @@ class Presented(NamedTuple):
 def read_credential(environ: WSGIEnvironment) -> Presented:
     """The one credential that the request presents.
 
-    Raises InvalidRequest for two of them, MissingCredential for none or half of a pair, and
-    InvalidCredential for one that is malformed or whose halves do not belong together.
+    Raises InvalidRequest for two credentials, MissingCredential for none or half of a pair, and
+    InvalidCredential if it is malformed or its halves do not belong together.
     """
     authorization = environ.get("HTTP_AUTHORIZATION", "")
     api_key = environ.get("HTTP_X_API_KEY", "")
@@ -55,12 +55,12 @@ def read_credential(environ: WSGIEnvironment) -> Presented:
 
 
 def read_plain(secret: str) -> Presented:
-    """The secret of a key, of its length at least: what compiled code reads, and in a pair."""
+    """A derived secret of the right length, as compiled code reads it and as pairs have it."""
     return Presented(DERIVED, DERIVED.lookup(secret), secret)
 
 
 def read_bearer(token: str) -> Presented:
-    """What a bearer token is taken for; raises InvalidCredential for what is of no kind."""
+    """The credential in a bearer token; raises InvalidCredential if it is of no kind."""
     kind = kind_of_bearer(token)
     if kind is None:
         raise InvalidCredential
@@ -68,11 +68,11 @@ def read_bearer(token: str) -> Presented:
 
 
 def dialect_of(environ: WSGIEnvironment, bearer: bool) -> Dialect:
-    """How this request's errors are spelled: by what it presents, else by its path.
+    """The dialect of this request's errors: by its credential, otherwise by its path.
 
-    ``bearer`` is what ``bearer_presented`` says of it.
+    ``bearer`` is the result of ``bearer_presented``.
     """
-    # Any header of the family, also an empty one: who sends it speaks the pair dialect.
+    # Any header of the family, even an empty one, selects the pair dialect.
     if bearer != has_pair_family(environ):
         return "bearer" if bearer else "pair"
     return dialect_of_path(environ.get("PATH_INFO", ""))
@@ -84,16 +84,16 @@ def dialect_of_path(path: str) -> Dialect:
 
 
 def bearer_presented(environ: WSGIEnvironment) -> bool:
-    """Whether an ``Authorization: Bearer`` with something behind it was sent."""
+    """Whether an ``Authorization: Bearer`` with a token was sent."""
     scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     return scheme.lower() == "bearer" and bool(token.strip(" "))
 
 
 def _bearer_token(authorization: str) -> str:
-    """What follows the ``Bearer`` scheme (RFC 6750 section 2.1), "" for any other scheme.
+    """The token of the ``Bearer`` scheme (RFC 6750 section 2.1), "" for any other scheme.
 
-    Raises InvalidRequest where the header was given twice. Another scheme may have commas of its
-    own, so there only a second element that is a bearer counts.
+    Raises InvalidRequest if the header was given twice. Other schemes may contain commas, so there
+    only a second element with the bearer scheme counts.
     """
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() == "bearer":

@@ -1,7 +1,7 @@
-"""Credentials presented almost right: what is wrong with the form, for whoever is refused.
+"""Explanations for refused requests whose credential has almost the right form.
 
-Asked only when a request is refused. The answer depends on how the headers are written and on
-nothing else: not on whether a key exists. It never repeats a value.
+Called only when a request is refused. The answer depends only on the form of the headers, not on
+whether a key exists. It never repeats a value.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ALONE = f"There is something before the credential: {_BY_PAIR}, each alone"
 
 
 def explain(environ: WSGIEnvironment) -> str | None:
-    """What is wrong with the form of a refused request's credential; None where nothing is."""
+    """The mistake in the form of a refused request's credential; None if there is none."""
     api_key: str = environ.get("HTTP_X_API_KEY", "")
     secret: str = environ.get("HTTP_X_API_SECRET", "")
     if api_key and secret:
@@ -94,7 +94,7 @@ def _about_pair(api_key: str, secret: str) -> str | None:
 
 
 def _decoded(scheme: str, token: str) -> str:
-    """What the Basic scheme has encoded, as of ``curl -u``."""
+    """The decoded value of the Basic scheme, as sent by ``curl -u``."""
     if scheme.lower() != "basic":
         return ""
     try:

@@ -1,4 +1,4 @@
-"""The routes that need no credential, named one by one; everything else is closed."""
+"""The routes that need no credential, listed one by one; everything else is closed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _contains(routes: Set[tuple[str, str]], method: str, path: str) -> bool:
 
 
 def _on_the_wire(path: str) -> str:
-    """A path as PATH_INFO has it (PEP 3333): the bytes of its UTF-8, each a character."""
+    """A path as in PATH_INFO (PEP 3333): each byte of its UTF-8 is a character."""
     return path.encode().decode("latin-1")
 
 
@@ -24,7 +24,8 @@ class OpenRoutes:
 
     A path is a rule of the application: the path itself, or one with placeholders as
     ``/orders/<int:id>``, spelled as the rule is. HEAD counts as GET. An area is open for every
-    method: it denies by itself what it must. Raises ValueError for a pair that could never match.
+    method: the application must deny requests itself. Raises ValueError for a pair that could never
+    match.
     """
 
     routes: Set[tuple[str, str]] = frozenset()
@@ -36,7 +37,7 @@ class OpenRoutes:
     """How the paths of rules with placeholders begin, as the environ has them."""
 
     def __post_init__(self) -> None:
-        # A text would be taken apart into characters, "/" among them.
+        # A string would be iterated by character, and "/" would be an area.
         if str in map(type, (self.routes, self.areas)):
             raise ValueError("open routes are a set, and areas a tuple, not a text")
         for method, path in self.routes:
@@ -68,7 +69,7 @@ class OpenRoutes:
 
     @property
     def rules(self) -> frozenset[tuple[str, str]]:
-        """The pairs whose path has placeholders: what they match, only the router knows."""
+        """The pairs whose path has placeholders, which only the router can match."""
         return frozenset(pair for pair in self.routes if "<" in pair[1])
 
     def admits(self, method: str, path: str) -> bool:
@@ -78,11 +79,11 @@ class OpenRoutes:
     def may_admit(self, path: str) -> bool:
         """Whether the router may lead this PATH_INFO to an open rule.
 
-        That is a rule with placeholders, or one that the router takes with or without a last
+        That is a rule with placeholders, or one that the router matches with or without a final
         slash.
         """
         if path.startswith("//"):
-            # The router would skip all slashes but one.
+            # The router would ignore repeated slashes.
             return False
         return path in self._slashed or path.startswith(self.prefixes)
 
@@ -98,7 +99,7 @@ class OpenRoutes:
     def methods(self) -> dict[str, frozenset[str]]:
         """The methods that each path is open for, HEAD spelled out.
 
-        With MAYBE for a path that lacks the last slash of an open one.
+        With MAYBE for a path that lacks the final slash of an open one.
         """
         methods: dict[str, set[str]] = {}
         for method, path in self._paths:
@@ -111,7 +112,7 @@ class OpenRoutes:
 
     @property
     def beginnings(self) -> tuple[str, ...]:
-        """The areas as the environ has them."""
+        """The areas as they appear in the environ."""
         return self._beginnings
 
 

@@ -1,1 +1,1 @@
-"""Files of an instance: who may open them, who owns them, and how long a lock is waited for."""
+"""Files of an instance: safe opening, ownership, and locks with a timeout."""

@@ -1,4 +1,4 @@
-"""Locks on files, each waited for during a bounded time."""
+"""File locks with a timeout."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _PAUSE = 0.01
 
 
 class LockHeld(Exception):
-    """Another process, or another thread, held the lock for longer than the caller waits."""
+    """Another process or thread held the lock longer than the caller waits."""
 
 
 def try_lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
-    """Take a flock if nobody else holds one that excludes it; whether it was taken."""
+    """Try to take a flock without waiting; returns whether it was taken."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -24,7 +24,7 @@ def try_lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
 def lock_within(descriptor: int, patience: float, kind: int = fcntl.LOCK_EX) -> None:
     """Take a flock, waiting at most ``patience`` seconds; raises LockHeld.
 
-    It ends with the descriptor, and so with the process.
+    The lock is released with the descriptor, and so at the end of the process.
     """
     until = time.monotonic() + patience
     while not try_lock(descriptor, kind):

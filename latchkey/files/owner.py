@@ -18,13 +18,13 @@ from pathlib import Path
 from latchkey.errors import ConfigurationError
 from latchkey.files.shared_places import user_name
 
-# From linux/capability.h: the version of the structures, and the right to read every file.
+# From linux/capability.h: the version of the structures, and the capability to read every file.
 _CAPABILITY_VERSION = 0x20080522
 _CAP_DAC_READ_SEARCH = 2
 
 
 def owner_of(database: Path) -> int:
-    """The user's number; this process's where nothing of the instance can be looked at."""
+    """The user's number; this process's user if no file of the instance can be examined."""
     try:
         return _nearest(database).st_uid
     except OSError:
@@ -32,7 +32,7 @@ def owner_of(database: Path) -> int:
 
 
 def require_own(database: Path) -> None:
-    """For a service: raise ConfigurationError where root would serve another user's database."""
+    """For a service: raise ConfigurationError if root would serve another user's database."""
     owner = owner_of(database)
     if os.geteuid() == 0 and owner != 0:
         raise ConfigurationError(
@@ -43,7 +43,7 @@ def require_own(database: Path) -> None:
 
 
 def require_replaceable(database: Path) -> None:
-    """Raise ConfigurationError where a file in the database's place could not keep its owner."""
+    """Raise ConfigurationError if a file that replaces the database could not keep its owner."""
     owner = owner_of(database)
     if database.exists() and os.geteuid() not in (0, owner):
         raise ConfigurationError(
@@ -56,10 +56,10 @@ def require_replaceable(database: Path) -> None:
 def acting_as_owner(database: Path) -> Iterator[None]:
     """For a command: as root, work as the instance's owner until the end of the block.
 
-    What it makes or replaces then belongs to that user, also what SQLite makes. It still reads what
-    root can, such as the interpreter's own files. The real user stays root, and is the one that the
-    audit log names. Raises ConfigurationError where root may not change its user, and where the
-    database may be one that another user put there.
+    Files that the command or SQLite creates or replaces then belong to that user. It can still read
+    all files, such as the interpreter's own. The real user stays root, and the audit log names it.
+    Raises ConfigurationError if root may not change its user, or if another user may have put the
+    database there.
     """
     owner = owner_of(database)
     if os.geteuid() != 0 or owner == 0:
@@ -83,7 +83,7 @@ def acting_as_owner(database: Path) -> Iterator[None]:
 
 @contextmanager
 def as_caller() -> Iterator[None]:
-    """Within ``acting_as_owner``: the rights of the user whose command it is, for their files."""
+    """Within ``acting_as_owner``: the rights of the calling user, for the files that they named."""
     user = os.geteuid()
     if user == 0 or os.getuid() != 0:
         yield
@@ -97,7 +97,7 @@ def as_caller() -> Iterator[None]:
 
 
 def _require_not_planted(database: Path) -> None:
-    """Raise ConfigurationError for a file of a third user in a directory that all can write to."""
+    """Raise ConfigurationError for a file of a third user in a world-writable directory."""
     directory = database.parent
     try:
         owner, place = database.stat().st_uid, directory.stat()
@@ -125,12 +125,12 @@ def _become(user: int, group: int, groups: list[int]) -> None:
 
 
 def _keep_reading() -> None:
-    """Of root's rights, keep the one to read: modules are loaded when they are first used.
+    """Keep root's right to read, because modules are loaded when they are first used.
 
-    A system that does not allow it leaves what the user can read, which is most often enough.
+    If the system does not allow it, the user's own read permissions are usually sufficient.
     """
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
-    # Effective, permitted and inheritable, each in two parts; the permitted ones stay.
+    # Effective, permitted and inheritable, each in two parts; the permitted ones are kept.
     data = (ctypes.c_uint32 * 6)()
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.capget(header, data) == 0:

@@ -1,8 +1,8 @@
-"""Files in places that other users can reach: their owner, mode, kind and creation.
+"""Files in places that other users can reach: checks of owner, mode and kind, and creation.
 
-Every lock, key, head, draft, copy and socket of an instance is opened here. A name in a directory
-that others can write to may be a link, a pipe or a file of theirs: none of these is used, and
-opening one never waits. A file that replaces another keeps its owner and its mode.
+Every lock, key, head, draft, copy and socket of an instance is opened here. In a directory that
+others can write to, a name may be a link, a pipe or another user's file: such a file is refused,
+and opening one never waits. A file that replaces another keeps its owner and its mode.
 tests/test_shared_places.py lists the calls that are made elsewhere, each with the reason.
 """
 
@@ -27,14 +27,14 @@ _PAUSE = 0.1
 
 
 class UnsafeFile(OSError):
-    """A file that another user could have put there, or could change; ``strerror`` says why."""
+    """A file that another user may have put there, or can change; ``strerror`` says why."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(errno.EPERM, reason, os.fspath(path))
 
 
 def open_lock(path: Path, *, create: bool = True) -> int:
-    """Open a lock file to read and write, made with mode 0600 where it is missing.
+    """Open a lock file for reading and writing; if it is missing, create it with mode 0600.
 
     Raises UnsafeFile for a link, anything but a regular file, and another user's file; OSError.
     """
@@ -56,9 +56,9 @@ def open_lock(path: Path, *, create: bool = True) -> int:
 
 
 def create_private(path: Path) -> int:
-    """Make a file that is not there yet, mode 0600 whatever the umask; open to read and write.
+    """Create a new file with mode 0600, ignoring the umask; open for reading and writing.
 
-    Raises FileExistsError where the name is taken, also by a link; OSError.
+    Raises FileExistsError if the name is taken, also by a link; OSError.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN, PRIVATE)
     try:
@@ -70,11 +70,10 @@ def create_private(path: Path) -> int:
 
 
 def open_regular(path: Path, flags: int = os.O_RDONLY, *, trusted: bool = False) -> int:
-    """Open a regular file that is there, also through links; for files that a setting names.
+    """Open an existing regular file, also through links; for files that a setting names.
 
     ``flags`` are O_RDONLY or O_RDWR. Raises UnsafeFile for another kind of file, such as a pipe,
-    without waiting, and with ``trusted`` for a file that another user could have put there;
-    OSError.
+    without waiting, and with ``trusted`` for a file that another user may have put there; OSError.
     """
     descriptor = os.open(path, flags | (_OPEN & ~os.O_NOFOLLOW))
     try:
@@ -106,16 +105,16 @@ def open_beside(path: Path, flags: int = os.O_RDONLY) -> int:
 def require_regular(path: Path) -> None:
     """Raise UnsafeFile unless a path leads to a regular file, before SQLite opens it; OSError.
 
-    It is not opened: closing a descriptor would drop the locks that this process has on the file.
+    The file is not opened: closing a descriptor would drop this process's locks on it.
     """
     _require_regular(path.stat(), path)
 
 
 def require_beside(path: Path) -> None:
-    """The same for a database, and for a file that SQLite finds beside it by its name.
+    """Like ``require_regular``, for a database and for a file that SQLite finds beside it.
 
-    It is no link to another place, and belongs to this user, to root or to the owner of the
-    directory. A missing file is fine.
+    The file must not be a link, and must belong to this user, to root or to the owner of the
+    directory. A missing file is accepted.
     """
     found = _status(path)
     if found is not None:
@@ -123,11 +122,11 @@ def require_beside(path: Path) -> None:
 
 
 def open_output(path: Path) -> int:
-    """Open a file that a command writes to, emptied, or made with mode 0600.
+    """Open a command's output file: an existing one is emptied, a new one has mode 0600.
 
-    Where everybody can write to its directory, a link, a pipe or another user's file is refused,
-    as the kernel does for those that are sticky. One that root makes belongs to the owner of the
-    directory. Raises UnsafeFile; OSError.
+    In a world-writable directory, a link, a pipe or another user's file is refused, as the kernel
+    does in sticky ones. A file that root creates belongs to the owner of the directory. Raises
+    UnsafeFile; OSError.
     """
     directory = path.absolute().parent.stat()
     try:
@@ -139,7 +138,7 @@ def open_output(path: Path) -> int:
             os.fchown(descriptor, directory.st_uid, directory.st_gid)
         return descriptor
     if not directory.st_mode & stat.S_IWOTH:
-        # Also a device, or a pipe, which is then waited for.
+        # It may be a device, or a pipe, which may wait.
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE)
     descriptor = _open(path, os.O_WRONLY)
     try:
@@ -152,10 +151,10 @@ def open_output(path: Path) -> int:
 
 
 def replace_durably(path: Path, content: bytes) -> None:
-    """Put a new file with this content in the place of another, which may be missing.
+    """Replace a file, which may be missing, by a new one with this content.
 
-    Readers find the one or the other, whole. Owner, group and mode stay those of the former file.
-    Raises UnsafeFile where the owner cannot stay the same; OSError.
+    Readers find the old or the new file, complete. Owner, group and mode are kept. Raises
+    UnsafeFile if the owner cannot be kept; OSError.
     """
     former = _status(path)
     if former is not None and os.geteuid() not in (0, former.st_uid):
@@ -166,13 +165,13 @@ def replace_durably(path: Path, content: bytes) -> None:
 
 
 def create_durably(path: Path, content: bytes) -> bool:
-    """Make a file with this content, mode 0600; False where a file has the name already.
+    """Create a file with this content and mode 0600; False if the name is taken.
 
-    A reader finds the whole file or none. Raises OSError.
+    Readers find the complete file or none. Raises OSError.
     """
     with _draft_of(path, content) as draft:
         try:
-            # A link, not a rename: it never replaces a file that another process has just made.
+            # A link, not a rename: it never replaces a file that another process has just created.
             os.link(draft, path)
         except FileExistsError:
             return False
@@ -182,7 +181,7 @@ def create_durably(path: Path, content: bytes) -> bool:
 
 @contextmanager
 def _draft_of(path: Path, content: bytes, former: os.stat_result | None = None) -> Iterator[Path]:
-    """A synced file with this content beside a path, which is removed at the end."""
+    """A synced file with this content beside a path; it is removed at the end."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         descriptor = create_private(draft)
@@ -198,11 +197,11 @@ def _draft_of(path: Path, content: bytes, former: os.stat_result | None = None) 
 
 
 def clear_socket(path: Path, patience: float) -> None:
-    """Prepare a path for a unix socket: remove a socket of this user that nobody listens on.
+    """Prepare a path for a unix socket: remove a socket of this user without a listener.
 
     ``patience`` is how many seconds to wait for a process that stops listening. Raises UnsafeFile
-    for a socket that is still in use then, another user's socket and any other file; OSError
-    where no socket can be made.
+    for a socket that is still in use then, another user's socket and any other file; OSError if no
+    socket can be created there.
     """
     deadline = time.monotonic() + patience
     while (found := _status(path)) is not None:
@@ -216,14 +215,14 @@ def clear_socket(path: Path, patience: float) -> None:
         if time.monotonic() > deadline:
             raise UnsafeFile(path, "another process listens on it")
         time.sleep(_PAUSE)
-    # The directory has to exist, and to be writable.
+    # The directory must exist and be writable.
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as tried:
         tried.bind(os.fspath(path))
     path.unlink()
 
 
 def identity_of(path: Path) -> tuple[int, int] | None:
-    """Which file has a name, by device and inode, without following a link; None for none."""
+    """The device and inode of a file, without following a link; None if it is missing."""
     try:
         found = path.lstat()
     except OSError:
@@ -232,21 +231,21 @@ def identity_of(path: Path) -> tuple[int, int] | None:
 
 
 def keep_owner(descriptor: int, former: os.stat_result) -> None:
-    """Give an open file the owner, group and mode of another, as far as this user may."""
+    """Give an open file the owner, group and mode of another, as far as permitted."""
     found = os.fstat(descriptor)
     if found.st_uid != former.st_uid:
         os.fchown(descriptor, former.st_uid, former.st_gid)
     elif found.st_gid != former.st_gid:
-        # A group that this user is not a member of: its own stays.
+        # This user is not a member of the group: the file keeps its own.
         with suppress(PermissionError):
             os.fchown(descriptor, -1, former.st_gid)
     os.fchmod(descriptor, stat.S_IMODE(former.st_mode) & 0o777)
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory for this user alone, and those above it, where they are missing.
+    """Create a directory for this user alone, and its parents, if they are missing.
 
-    Each has mode 0700 whatever the umask. Raises OSError.
+    Each has mode 0700, ignoring the umask. Raises OSError.
     """
     try:
         path.mkdir(mode=0o700)
@@ -263,7 +262,7 @@ def make_directory(path: Path) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Have the names in a directory survive a power cut; raises OSError."""
+    """Sync a directory, so that the names in it survive a power cut; raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -272,17 +271,17 @@ def sync_directory(path: Path) -> None:
 
 
 def real_path(path: Path) -> Path:
-    """The absolute path without links, as far as they can be followed: one may lead to itself."""
+    """The absolute path without links, as far as they can be followed: there may be a loop."""
     return Path(os.path.realpath(path))
 
 
 def quoted(path: Path) -> str:
-    """A path as a shell takes it."""
+    """A path quoted for a shell."""
     return shlex.quote(os.fspath(path))
 
 
 def user_name(number: int) -> str:
-    """A user's name, or the number where it has none."""
+    """A user's name, or the number if it has no name."""
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:
@@ -334,7 +333,7 @@ def _require_trusted(found: os.stat_result, path: Path) -> None:
 
 
 def _is_trusted(found: os.stat_result, path: Path) -> bool:
-    # The owner of the directory decides about its names in any case.
+    # The owner of the directory controls its names in any case.
     return found.st_uid in (os.geteuid(), 0, path.absolute().parent.stat().st_uid)
 
 

@@ -1,4 +1,4 @@
-"""What lets other users at a file or a directory, with the command that mends it."""
+"""Weak permissions of files and directories, with the command that corrects them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _WRITABLE = 0o022
 
 
 def file_weakness(path: Path) -> str | None:
-    """What lets others use a file that only this user should, with the command that mends it.
+    """Describe how others can use a private file, with the command that corrects it.
 
-    None where nothing does, or there is no such file.
+    None if they cannot, or if there is no such file.
     """
     found = _seen(path)
     if found is None or not stat.S_ISREG(found.st_mode):
@@ -34,10 +34,10 @@ def file_weakness(path: Path) -> str | None:
 
 
 def directory_weakness(path: Path, *, may_be_sticky: bool = True) -> str | None:
-    """What lets others replace the files in a directory, with the command that mends it.
+    """Describe how others can replace the files in a directory, with the command that corrects it.
 
-    A directory that is sticky keeps each user to their own files. Where names are not random,
-    another user could still be the first to have one.
+    In a sticky directory, users can change only their own files. If names are not random, another
+    user could still create one first.
     """
     found = _seen(path)
     if found is None or not stat.S_ISDIR(found.st_mode):
@@ -62,7 +62,7 @@ def directory_weakness(path: Path, *, may_be_sticky: bool = True) -> str | None:
 
 
 def _seen(path: Path) -> os.stat_result | None:
-    """What a path leads to; None also where it cannot be followed: to open it will say so."""
+    """The status of a path's target; None also if it cannot be followed: opening reports that."""
     try:
         return path.stat()
     except OSError:
