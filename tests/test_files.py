@@ -338,7 +338,7 @@ def test_a_socket_that_nobody_listens_on_is_removed(directory: Path) -> None:
 def test_a_planted_name_is_no_socket(directory: Path, kind: str) -> None:
     path = directory / "http.sock"
     obstacles(directory)[kind](path)
-    with pytest.raises(UnsafeFile, match="no socket has this name"):
+    with pytest.raises(UnsafeFile, match="not a socket has this name"):
         clear_socket(path, 0)
     assert path.lstat()
     assert not (directory / "nowhere").exists()
