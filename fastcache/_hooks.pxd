@@ -1,7 +1,7 @@
-# What a subclass overrides, as other compiled modules see it.
+# The hooks of a cache class, as other compiled modules see them.
 
 cdef enum:
-    # Methods that a Python subclass overrides, and that must be called therefore.
+    # Each stands for the methods that a Python subclass overrides.
     HOOK_MISSING = 1    # __missing__
     HOOK_LOOKUP = 2     # __getitem__ or __contains__
     HOOK_STORE = 4      # __setitem__

@@ -62,7 +62,7 @@ cdef class ShardedStore:
 
 
 cdef extern from "_parts.h":
-    # What is read outside __cinit__ is read by these: another thread may be in ShardedStore.open.
+    # Reads outside __cinit__ go through these: another thread may be in ShardedStore.open.
     PyObject *settings_of "FASTCACHE_SETTINGS"(ShardedStore store) noexcept
     PyObject *shards_of "FASTCACHE_SHARDS"(ShardedStore store) noexcept
     CacheSettings exchange_settings "FASTCACHE_EXCHANGE_SETTINGS"(
