@@ -48,7 +48,7 @@ cdef int _traverse(PyObject *self, Visit visit, void *arg) noexcept:
 
 
 cdef int _clear(PyObject *self) noexcept:
-    (<Shard>self).clear()
+    (<Shard>self).discard()
     return _clear_attributes(self)
 
 

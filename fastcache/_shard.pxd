@@ -76,6 +76,7 @@ cdef class Shard:
     cdef void count_eviction(self) noexcept
     cdef int expire(self, double now, Garbage *garbage) except -1
     cdef void clear(self) noexcept
+    cdef void discard(self) noexcept
     cdef void reset(self) noexcept
 
     # With the lock held:

@@ -98,7 +98,7 @@ cdef class Shard:
         table_start(&self.table)
 
     def __dealloc__(self):
-        self.clear()
+        self.discard()
 
     # -------------------------------------------------------------- looking up
 
@@ -360,6 +360,15 @@ cdef class Shard:
                 decref(table.entries[i].key)
                 decref(table.entries[i].value)
         table_free(&table)
+
+    cdef void discard(self) noexcept:
+        """Drop everything of a cache that no caller can reach any more.
+
+        A collection may run in any thread, inside a lookup in another cache: these removals
+        are not that thread's.
+        """
+        self.table.watched = False
+        self.clear()
 
     # -------------------------------------------------------------- counting
 

@@ -126,27 +126,25 @@ def test_a_long_answer_is_not_cut_off(console: Service, ada: Visitor) -> None:
 
 
 def test_every_row_is_whole(console: Service, ada: Visitor) -> None:
-    client = Connection(ada, f"{EXPORT}?action=key.change")
-    body = b"".join(client.chunks())
-    client.close()
+    with closing(Connection(ada, f"{EXPORT}?action=key.change")) as client:
+        body = b"".join(client.chunks())
     numbers = [json.loads(line)["number"] for line in body.splitlines()]
     assert numbers == list(range(1000, 1000 + ROWS))
 
 
 def test_a_client_that_stops_reading_is_cut_off(console: Service, ada: Visitor) -> None:
-    stopped = Connection(ada)
-    assert stopped.status == 200
-    # One thread is left for everything else, and is not given to another export.
-    refused = ada.get(EXPORT)
-    assert (refused.status, refused.headers["Retry-After"]) == (503, "10")
-    assert "Other exports are being sent" in refused.text
-    assert console.get("/health").status == 200
-    assert ada.request("HEAD", EXPORT, None, {}).status == 503
-    wait_until(lambda: ada.request("HEAD", EXPORT, None, {}).status == 200, "the thread")
-    with pytest.raises((HTTPException, OSError, ValueError)):
-        for _ in stopped.chunks():
-            pass
-    stopped.close()
+    with closing(Connection(ada)) as stopped:
+        assert stopped.status == 200
+        # One thread is left for everything else, and is not given to another export.
+        refused = ada.get(EXPORT)
+        assert (refused.status, refused.headers["Retry-After"]) == (503, "10")
+        assert "Other exports are in progress" in refused.text
+        assert console.get("/health").status == 200
+        assert ada.request("HEAD", EXPORT, None, {}).status == 503
+        wait_until(lambda: ada.request("HEAD", EXPORT, None, {}).status == 200, "the thread")
+        with pytest.raises((HTTPException, OSError, ValueError)):
+            for _ in stopped.chunks():
+                pass
 
 
 def test_a_client_that_leaves_gives_its_place_up(console: Service, ada: Visitor) -> None:

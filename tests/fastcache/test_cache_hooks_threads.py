@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import threading
 from collections.abc import Callable
@@ -122,6 +123,27 @@ def test_a_key_is_removed_between_contains_and_getitem(kind: Kind) -> None:
         cache[1] = "one"
         armed.append(True)
         assert call(cache) == "none"
+
+
+def test_a_collected_cache_is_not_taken_for_a_removal_by_this_thread(kind: Kind) -> None:
+    class Late(kind.base):  # type: ignore[misc, name-defined]
+        def __contains__(self, key: Any) -> bool:
+            found = bool(super().__contains__(key))
+            if armed:
+                armed.pop()
+                elsewhere(lambda: kind.base.__delitem__(self, key))
+                gc.collect()
+                other.clear()  # the reference to a cache outside any cycle
+            return found
+
+    armed = [True]
+    cache = kind.make(2, subclass=Late)
+    cyclic, last = kind.make(2, subclass=Late), kind.make(2, subclass=Late)
+    cache[1] = last[1] = "one"
+    cyclic[1] = cyclic
+    other = [last]
+    del cyclic, last
+    assert cache.get(1, "none") == "none"
 
 
 def test_a_key_is_removed_after_iter_gave_it(kind: Kind) -> None:
