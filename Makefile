@@ -144,7 +144,7 @@ define copy-freethreaded
 	@"$(PYTHON)" -c "$$HAS_NO_GIL"
 	@mkdir -p build/$(1)
 	@find build/$(1) -mindepth 1 -maxdepth 1 ! -name .venv -exec rm -rf {} +
-	@tar $(copied) -cf - fastcache tests docs/fastcache.md setup.py pyproject.toml | tar -xf - -C build/$(1)
+	@tar $(copied) -cf - fastcache tests docs/reference/fastcache.md setup.py pyproject.toml | tar -xf - -C build/$(1)
 	@cd build/$(1) && \
 	    { test "$$($(3) $(py) -c "$$ITS_PLACE" 2>&1)" = "$$($(3) "$(PYTHON)" -c "$$ITS_PLACE")" || \
 	        $(3) "$(PYTHON)" -m venv --clear .venv; } && \

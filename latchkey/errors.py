@@ -1,6 +1,6 @@
 """Every error of Latchkey, in one tree, and the one place that turns them into JSON.
 
-The table in the HTTP contract (docs/using-keys.md) lists what a client sees. An error has two
+The table in the HTTP contract (docs/how-to/use-a-key.md) lists what a client sees. An error has two
 spellings of its code, one for each dialect: the pair dialect writes ``UNAUTHORIZED``, the bearer
 dialect ``invalid_api_key``. Nothing here ever carries the value of a secret.
 """

@@ -1,4 +1,4 @@
-"""Write docs/configuration.md from the table of settings in latchkey/config.py."""
+"""Write docs/reference/settings.md from the table of settings in latchkey/config.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "configuration.md"
+PAGE = ROOT / "docs" / "reference" / "settings.md"
 
 sys.path.insert(0, str(ROOT))
 

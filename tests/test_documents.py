@@ -22,7 +22,7 @@ from latchkey_service.cli import cli
 from tests.support.service import LATCHKEY, Pair, Service
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = {str(page.relative_to(ROOT)): page.read_text("utf-8") for page in PAGES}
 
 COMMAND = re.compile(
@@ -47,7 +47,7 @@ def commands(page: str) -> list[str]:
 
 def test_every_page_with_commands_is_run() -> None:
     pages = {page for page in TEXTS if commands(page)}
-    assert pages == {"README.md", "docs/audit.md", *RUN_ELSEWHERE}
+    assert pages == {"README.md", "docs/reference/audit-format.md", *RUN_ELSEWHERE}
 
 
 def shell(directory: Path, script: str, **variables: str) -> str:
@@ -112,8 +112,11 @@ def test_the_commands_of_the_audit_page(served: Service) -> None:
     pair = served.issue()
     served.stop()
     key = served.directory / "secrets" / "audit.key"
-    for line in commands("docs/audit.md"):
-        if "only if the key file is gone" in TEXTS["docs/audit.md"] and "restart" in line:
+    for line in commands("docs/reference/audit-format.md"):
+        if (
+            "only if the key file is gone" in TEXTS["docs/reference/audit-format.md"]
+            and "restart" in line
+        ):
             key.unlink()
         (served.directory / "log.jsonl").unlink(missing_ok=True)
         shell(served.directory, filled(line, pair, 0))
@@ -162,11 +165,11 @@ assert status("GET", "/orders", key) == 200
             "assert callable(application)",
         ),
     ],
-    "docs/fastcache.md": [
+    "docs/reference/fastcache.md": [
         ("value = 1", "assert cache.get('key') == 1"),
         ("", "assert Segment and Counters and SharedCache and Stripes"),
     ],
-    "docs/library.md": [
+    "docs/how-to/protect-an-application.md": [
         (
             "",
             f"""{ASKED}

@@ -1,4 +1,4 @@
-"""Check every sentence of docs/fastcache.md: `cached`."""
+"""Check every sentence of docs/reference/fastcache.md: `cached`."""
 
 from __future__ import annotations
 

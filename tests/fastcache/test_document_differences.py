@@ -1,4 +1,4 @@
-"""Check every sentence of docs/fastcache.md: differences from cachetools."""
+"""Check every sentence of docs/reference/fastcache.md: differences from cachetools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check every sentence of docs/fastcache.md: state between processes."""
+"""Check every sentence of docs/reference/fastcache.md: state between processes."""
 
 from __future__ import annotations
 

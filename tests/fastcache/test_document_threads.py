@@ -1,4 +1,4 @@
-"""Check every sentence of docs/fastcache.md: threads."""
+"""Check every sentence of docs/reference/fastcache.md: threads."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def list_entries(
 def export_entries(file: Path) -> None:
     """Write every row to FILE as a line of JSON, oldest first. The default is standard output (-).
 
-    A line has all fields that the row's MAC covers; docs/audit.md has the format.
+    A line has all fields that the row's MAC covers; docs/reference/audit-format.md has the format.
     """
     with _reading() as log, output_to(file) as output:
         for entry in log.entries():

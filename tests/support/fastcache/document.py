@@ -1,4 +1,4 @@
-"""The sentences of docs/fastcache.md, and the tests that check them."""
+"""The sentences of docs/reference/fastcache.md, and the tests that check them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 ROOT = Path(__file__).parents[3]
-PATH = ROOT / "docs/fastcache.md"
+PATH = ROOT / "docs/reference/fastcache.md"
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 
