@@ -25,7 +25,7 @@ parallel = --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-long attack lint format screenshots coverage test-sanitized \
+.PHONY: help serve test test-long attack lint format docs screenshots coverage test-sanitized \
         test-freethreaded test-thread-sanitized wheel test-wheel bench bench-cache bench-overhead bench-load \
         bench-scale clean prerequisites ready
 
@@ -113,6 +113,17 @@ define copy
 	@tar $(copied) -cf - . | tar -xf - -C build/$(1)
 	@$(MAKE) --no-print-directory -C build/$(1) FASTCACHE_BUILD=$(1) ready
 endef
+
+docs: .venv/.docs $(built) ## Build the documentation as a site, in build/site
+	@NO_MKDOCS_2_WARNING=1 $(py) -m mkdocs build --strict --quiet
+	@$(py) scripts/check_site.py build/site
+	@echo "Open build/site/index.html"
+
+# Not among the tools: only the site needs it.
+.venv/.docs: .venv/.runtime
+	@echo "Installing the tools for the documentation ..."
+	@$(call requirements,docs)
+	@touch $@
 
 screenshots: ready ## Take the pictures of the console that docs/ shows, with Debian's chromium
 	@$(py) -m tests.support.browser.screenshots

@@ -1,7 +1,7 @@
 """Every setting: its name, type, default and help, in one table, read from ``LATCHKEY_*``.
 
-The fields of ``Settings`` are the table; docs/reference/settings.md is made from it. An unknown name
-or an invalid value stops the start with one line that names it and says what is allowed.
+The fields of ``Settings`` are the table; docs/reference/settings.md is made from it. An unknown
+name or an invalid value stops the start with one line that names it and says what is allowed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The data of the audit log: its rows, and the chain of MACs that makes changes detectable.
 
 A row's MAC is HMAC-SHA256, under a key of the log's own, of everything in the row and of the MAC of
-the row before it. docs/reference/audit-format.md has the encoding, so that others can verify an exported log.
+the row before it. docs/reference/audit-format.md has the encoding, so that others can verify an
+exported log.
 Imports nothing of the project: the store writes these values, commands and the console read them.
 """
 

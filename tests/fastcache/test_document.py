@@ -23,7 +23,8 @@ from tests.support.fastcache.fake_clock import Clock
 
 PROMISE_NOTHING = {
     "`fastcache` is the cache in which Latchkey keeps checked keys.",
-    "`make bench-cache` compares their speed with other caches ([benchmarks.md](../benchmarks.md)).",
+    "`make bench-cache` compares their speed with other caches "
+    "([benchmarks.md](../benchmarks.md)).",
     "The package is part of the distribution `latchkey-auth`.",
     "There, give a cache that several threads use constantly about 64 shards; with 16, two threads "
     "still contend now and then.",

@@ -77,7 +77,7 @@ def test_numbers_have_no_gaps_whoever_writes_and_whatever_fails(database: Path) 
 
 
 def test_the_encoding_is_as_documented() -> None:
-    """Computed here from docs/reference/audit-format.md alone, by other means than the application's."""
+    """Computed here from docs/reference/audit-format.md alone, without the application's code."""
     fields = (1, 1_768_473_000_123, "key.revoke", "key", "ü", None, "ak_live_x", "{}")
     encoded = (
         b"17:latchkey.audit.v1,64:" + b"0" * 64 + b",1:1,13:1768473000123,10:key.revoke,3:key,"
