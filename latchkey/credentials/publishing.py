@@ -1,7 +1,7 @@
 """Outcomes of changes, and the function that publishes them.
 
 Every change follows one order: commit, then publish, then answer. A store returns the data to
-publish as a frozen value.
+publish as a frozen value. A commit is durable already, so nothing delays the invalidation.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Refusal(Exception):
 
 
 class HeadKeeper(Protocol):
-    """Keeps the head of the audit log outside the database."""
+    """Keeps the head of the audit log outside the database, once its commit is secure in it."""
 
     def keep(self, head: Head) -> None:
         """Write a head that follows the kept one; a failure is logged."""
@@ -104,7 +104,7 @@ class Publisher:
         """Publish the outcome of a change, and return its result, or raise the error of a Refused.
 
         Call it between the change and its answer. Invalidates first; the head of the audit
-        log is kept last, because it takes longest.
+        log is kept last, because that waits for the disk.
         """
         published = outcome.publication
         if published.lookups:

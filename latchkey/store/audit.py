@@ -110,11 +110,13 @@ class SqlAuditLog:
         return Head(entry.number, entry.mac)
 
     def keep(self, head: Head) -> None:
-        """Keep a head after its commit; a failure is logged."""
+        """Make the commit secure, and keep its head; a failure is logged."""
+        self._connections.secure()
         self._kept.keep(head)
 
     def replace(self, head: Head) -> None:
-        """Replace the kept head without comparing the two; raises HeadUnusable."""
+        """Make the commit secure, and replace the kept head by its own; raises HeadUnusable."""
+        self._connections.secure()
         self._kept.write(head)
 
     def catch_up(self) -> None:

@@ -85,7 +85,9 @@ class Connections(Protocol):
         Failures become StoreError.
         """
 
-    def writing(self, *, upkeep: bool = False) -> AbstractContextManager[Connection]:
+    def writing(
+        self, *, upkeep: bool = False, secured: bool = True
+    ) -> AbstractContextManager[Connection]:
         """A connection in a transaction, committed durably at the end of the block.
 
         Transactions take turns: each gets its turn before it reads anything, and every statement
@@ -94,7 +96,15 @@ class Connections(Protocol):
 
         Failures become StoreError; an exception of the block rolls the transaction back. After an
         error that is raised after the block, it is unknown whether the transaction was committed.
-        Raises ChangesBusy if too many changes are waiting already.
+        Raises ChangesBusy if too many changes are waiting already. The commit is also made secure,
+        as by ``secure``, unless it is one of the upkeep or ``secured`` is False: then the caller
+        publishes the change first, and calls ``secure``.
+        """
+
+    def secure(self) -> None:
+        """Protect what is committed, and therefore durable, against later faults of the files.
+
+        If changes make no progress, this is left to ``look_after``.
         """
 
     def look_after(self) -> None:

@@ -16,6 +16,8 @@ T = TypeVar("T")
 def commit(connections: Connections, transaction: Callable[[Connection], Made[T]]) -> Outcome[T]:
     """Run a transaction and commit it; returns its outcome, for the caller to publish.
 
+    The commit is durable. It is made secure after its publication, by ``AuditLog.keep``.
+
     An error of the transaction rolls it back and is raised; a Refusal is returned. If the commit
     fails, the change may have been committed nevertheless: the failure is returned with the lookup
     keys to invalidate, and its log rows are left to the replay. Raises StoreError if the
@@ -23,7 +25,7 @@ def commit(connections: Connections, transaction: Callable[[Connection], Made[T]
     """
     made: Made[T] | None = None
     try:
-        with connections.writing() as connection:
+        with connections.writing(secured=False) as connection:
             made = transaction(connection)
     except Refusal as refusal:
         return refusal.refused

@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 
-from latchkey.store.sqlite import log_copy
+from latchkey.credentials.callers import Author
+from latchkey.credentials.publishing import Publisher
+from latchkey.store.protocols import Store
+from latchkey.store.sqlite import log_copy, wal
+from tests.support.audited import TESTER, add
+from tests.support.store.new_credentials import NOW, new_credential
 
 CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
 
@@ -83,3 +88,25 @@ def test_a_log_that_is_copied_already_is_not_copied_again(
     assert path.read_bytes() == copied
     assert other.execute("SELECT value FROM number").fetchall() == [(1,)]
     assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_change_is_published_before_it_is_copied_and_copied_before_it_is_answered(
+    store: Store, database: Path
+) -> None:
+    """Copying waits for the disk; a revoked key must not be valid that long."""
+    added = add(store, new_credential())
+    store.look_after()
+    # Open to the end: closing it drops the locks that this process has on it.
+    with database.with_name(f"{database.name}-shm").open("rb") as file:
+
+        def is_in_the_log_alone() -> bool:
+            index = wal.read_index(file.fileno())
+            assert index is not None
+            return index.needs_log
+
+        assert not is_in_the_log_alone()
+        seen: list[bool] = []
+        publisher = Publisher(store.audit, lambda lookup: seen.append(is_in_the_log_alone()))
+        publisher.publish(store.revoke(added.api_key, None, NOW, Author(TESTER)))
+        assert seen == [True]
+        assert not is_in_the_log_alone()

@@ -13,16 +13,24 @@ from pathlib import Path
 
 import pytest
 
+from latchkey.credentials.audit import Action
+from latchkey.credentials.callers import Author
 from latchkey.errors import StoreError
 from latchkey.store.protocols import Store
 from latchkey.store.sqlite import wal
-from tests.support.audited import add, open_store, revoke
+from tests.support.audited import TESTER, add, answered, open_store, revoke
 from tests.support.database import connections_of
 from tests.support.store.new_credentials import NOW, new_credential
 
 REFUSED = "-shm was removed or replaced"
 
 Fault = Callable[[Path], None]
+
+
+def issue(store: Store) -> str:
+    """Make a key and answer it; returns its public part."""
+    outcome = store.add(lambda caller: new_credential(), Action.KEY_ISSUE, Author(TESTER))
+    return answered(store, outcome).api_key
 
 
 def log_of(database: Path) -> Path:
@@ -158,7 +166,7 @@ def test_a_log_that_was_cut_after_it_was_copied(
     """Each change is in the database before it is answered."""
     keys = []
     for _ in range(5):
-        keys.append(add(store, new_credential()).api_key)
+        keys.append(issue(store))
         os.truncate(log_of(database), size)
         store.look_after()
     assert "nothing is lost" in caplog.text
@@ -174,7 +182,7 @@ def test_a_log_that_was_cut(
 
     While another process reads an older state, changes stay in the log alone.
     """
-    kept = add(store, new_credential()).api_key
+    kept = issue(store)
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("BEGIN")
         connection.execute("SELECT count(*) FROM credential").fetchone()
@@ -186,7 +194,7 @@ def test_a_log_that_was_cut(
         add(store, new_credential())
     store.look_after()
     assert "was truncated while in use: the changes in it are lost" in caplog.text
-    new = add(store, new_credential()).api_key
+    new = issue(store)
     found = [row.api_key for row in store.page(None, 100, None)]
     assert {kept, new} <= set(found)
     store.close()

@@ -36,6 +36,11 @@ def result_of(outcome: Outcome[T]) -> T:
     return outcome.result
 
 
+def answered(store: Store, outcome: Outcome[T]) -> T:
+    """The result of a change that was published to nobody, and answered."""
+    return Publisher(store.audit, lambda lookup: None).publish(outcome)
+
+
 def add(
     store: Store, new: NewCredential, *, by: Actor = TESTER, action: Action = Action.KEY_ISSUE
 ) -> Credential:

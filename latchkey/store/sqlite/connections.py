@@ -63,13 +63,13 @@ class SqliteConnections:
                 yield connection
 
     @contextmanager
-    def writing(self, *, upkeep: bool = False) -> Iterator[Connection]:
+    def writing(self, *, upkeep: bool = False, secured: bool = True) -> Iterator[Connection]:
         """A connection in a BEGIN IMMEDIATE transaction, committed at the end of the block.
 
         Faults become StoreError; an exception of the block rolls the transaction back. After an
         error that is raised after the block, it is unknown whether the transaction was committed.
         Raises ChangesBusy if too many changes are waiting already; ``upkeep`` occupies no place for
-        changes.
+        changes. The upkeep, and a caller that asks for ``secured`` to be False, copy the log later.
         """
         self._file.require_own()
         place = nullcontext() if upkeep else self.places.place()
@@ -80,7 +80,18 @@ class SqliteConnections:
                     yield connection
             if not upkeep:
                 self._confirm(files)
-                self._file.copy_log()
+                if secured:
+                    self._file.copy_log()
+
+    def secure(self) -> None:
+        """Copy the log into the database, in a place for changes: copying may wait for the disk."""
+        taken = self.places.take()
+        if taken is None:
+            return
+        try:
+            self._file.copy_log()
+        finally:
+            self.places.release(taken)
 
     def look_after(self) -> None:
         """Notice a replaced file within the upkeep's interval, even without requests.
