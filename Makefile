@@ -25,7 +25,7 @@ parallel = --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-long attack lint format docs screenshots coverage test-sanitized \
+.PHONY: help serve test test-long attack lint format docs reference screenshots coverage test-sanitized \
         test-freethreaded test-thread-sanitized wheel test-wheel bench bench-cache bench-overhead bench-load \
         bench-scale clean prerequisites ready
 
@@ -124,6 +124,9 @@ docs: .venv/.docs $(built) ## Build the documentation as a site, in build/site
 	@echo "Installing the tools for the documentation ..."
 	@$(call requirements,docs)
 	@touch $@
+
+reference: ready ## Write the pages of docs/reference/ that are made from the code
+	@$(py) scripts/write_reference.py
 
 screenshots: ready ## Take the pictures of the console that docs/ shows, with Debian's chromium
 	@$(py) -m tests.support.browser.screenshots

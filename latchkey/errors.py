@@ -12,6 +12,43 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import ClassVar, Literal
 
+__all__ = [
+    "AlreadyRotated",
+    "ApiError",
+    "AuthenticationError",
+    "ChangesBusy",
+    "ConfigurationError",
+    "CredentialNotFound",
+    "DuplicateApiKey",
+    "ExpectationFailed",
+    "ExpiredCredential",
+    "ExportsBusy",
+    "HeadersTooLarge",
+    "InsufficientScope",
+    "InternalError",
+    "InvalidCredential",
+    "InvalidField",
+    "InvalidRequest",
+    "KeyExpired",
+    "LatchkeyError",
+    "MethodNotAllowed",
+    "MissingCredential",
+    "NoPrincipal",
+    "NotDerived",
+    "NotFound",
+    "NotReady",
+    "PasswordsBusy",
+    "PayloadTooLarge",
+    "PermissionDenied",
+    "RateLimited",
+    "RevokedCredential",
+    "ServiceUnreachable",
+    "StoreError",
+    "TargetTooLong",
+    "UnsupportedMediaType",
+    "UnsupportedTransferCoding",
+]
+
 Dialect = Literal["pair", "bearer"]
 
 REALM = "latchkey"

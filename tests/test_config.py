@@ -1,16 +1,14 @@
-"""The settings: defaults, what is read, what is refused in one line, and their page in docs/."""
+"""The settings: defaults, what is read, and what is refused in one line."""
 
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 import pytest
 
 from latchkey.config import PREFIX, Settings, derivation_keys, load_settings, variable
 from latchkey.errors import ConfigurationError
-from scripts.write_configuration_page import PAGE, page
 
 ONE, TWO, THREE = "1" * 64, "2" * 64, "3" * 64
 OVERLONG = "9" * 400
@@ -378,18 +376,3 @@ def test_a_missing_key_file(tmp_path: Path) -> None:
 def test_a_directory_is_no_key_file(tmp_path: Path) -> None:
     message = refusal({"LATCHKEY_DERIVATION_KEY_FILE": str(tmp_path)})
     assert message == f"the derivation key file {tmp_path} ({FILE_SETTING}): is not a regular file"
-
-
-def test_the_page_is_what_the_table_says() -> None:
-    """After a change: .venv/bin/python scripts/write_configuration_page.py"""
-    assert PAGE.read_text(encoding="utf-8") == page()
-
-
-def test_the_page_has_every_setting_with_its_default_and_its_help() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (.+) \| (.+) \| (.+) \|$", PAGE.read_text(), re.MULTILINE)
-    assert [row[0] for row in rows] == [variable(field) for field in Settings.model_fields]
-    for (_, _, default, text), (field, info) in zip(
-        rows, Settings.model_fields.items(), strict=True
-    ):
-        assert text == info.description
-        assert default == (f"`{TABLE[field][0]}`" if TABLE[field][0] else default)
