@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         require_scope,
     )
 
+    __version__: str
+
 __all__ = [
     "Latchkey",
     "OpenRoutes",
@@ -53,7 +55,12 @@ if getattr(fastcache, "__distribution__", None) != "latchkey-auth":
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name with what it needs when it is first used."""
+    """Load a public name with what it needs when it is first used.
+
+    ``__version__`` is the version of the installed distribution.
+    """
+    if name == "__version__":
+        return import_module("importlib.metadata").version(fastcache.__distribution__)
     try:
         module = _MODULES[name]
     except KeyError:

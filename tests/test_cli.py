@@ -31,10 +31,6 @@ def test_help_names_every_command(box: Service) -> None:
             assert f"\n  {command} " in text
 
 
-def test_the_version(box: Service) -> None:
-    assert box.executed("--version").stdout.startswith("latchkey, version ")
-
-
 @pytest.mark.parametrize("mode", ["live", "test"])
 def test_keys_create_json_is_one_object(box: Service, mode: str) -> None:
     run = run_here(box, "keys", "create", "--name", "N", "--mode", mode, "--json")

@@ -14,10 +14,12 @@ from prometheus_client.metrics_core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
+    InfoMetricFamily,
     Metric,
 )
 from prometheus_client.registry import Collector
 
+from latchkey import __version__
 from latchkey.assembly import Latchkey
 from latchkey.box._latencies import LATENCY_BOUNDS
 from latchkey.box.counter_names import Count, Gauge
@@ -68,6 +70,9 @@ class _BoxCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The metric families, read now."""
+        yield InfoMetricFamily(
+            "latchkey_build", "The version of this service", {"version": __version__}
+        )
         totals = self._latchkey.shared.worker_metrics.totals()
         yield from _requests(totals)
         yield from _caches(totals)

@@ -12,6 +12,7 @@ from flask_openapi3.openapi import OpenAPI
 from flask_openapi3.scaffold import APIScaffold
 from pydantic import BaseModel, ValidationError
 
+from latchkey import __version__
 from latchkey_service.api import schemas
 from latchkey_service.api.json_request import JsonRequest
 from latchkey_service.api.schemas import ErrorEnvelope
@@ -23,7 +24,6 @@ View = TypeVar("View", bound=Callable[..., object])
 Described = type[BaseModel] | dict[str, Any]
 Answers = Mapping[int, Described]
 
-API_VERSION = "1"
 SECURITY_SCHEMES: dict[str, Any] = {
     "bearer": {
         "type": "http",
@@ -51,7 +51,7 @@ def new_app() -> OpenAPI:
         __name__,
         info=Info(
             title="Latchkey",
-            version=API_VERSION,
+            version=__version__,
             description="API keys for one box: made, checked, limited and revoked.",
         ),
         security_schemes=SECURITY_SCHEMES,

@@ -75,7 +75,7 @@ def _redacted_errors() -> Iterator[None]:
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="latchkey")
+@click.version_option(package_name="latchkey-auth", prog_name="latchkey")
 def cli() -> None:
     """API keys for one box. Settings come from LATCHKEY_* variables; see: latchkey config."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -21,6 +21,12 @@ SHOWN = 50
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _MOST_ROWS = 1_000_000_000
 _ForTime = TypeVar("_ForTime", bound=Callable[..., Any])
+
+# Only newer releases of click have a generic ParamType.
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType
 
 
 class Never:
@@ -56,7 +62,7 @@ def read_expiry(text: str) -> datetime | None:
         raise ValueError(f"{error}, or {NEVER}") from None
 
 
-class Text(click.ParamType[Any]):
+class Text(_ParamType):
     """A text; bytes that are invalid in the terminal's encoding are refused."""
 
     name = "text"
@@ -69,7 +75,7 @@ class Text(click.ParamType[Any]):
         return text
 
 
-class Moment(click.ParamType[Any]):
+class Moment(_ParamType):
     """A time, as ``read_moment`` parses it."""
 
     name = "time"
@@ -82,7 +88,7 @@ class Moment(click.ParamType[Any]):
             self.fail(str(error), param, ctx)
 
 
-class Expiry(click.ParamType[Any]):
+class Expiry(_ParamType):
     """A time, or NO_END for ``never``; None means that the option was not given."""
 
     name = "time"
@@ -97,7 +103,7 @@ class Expiry(click.ParamType[Any]):
             self.fail(str(error), param, ctx)
 
 
-class ApiKeyType(click.ParamType[Any]):
+class ApiKeyType(_ParamType):
     """A well-formed public key. An invalid text is not quoted: it may be a secret."""
 
     name = "api_key"
