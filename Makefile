@@ -116,7 +116,7 @@ define copy
 endef
 
 docs: .venv/.docs $(built) ## Build the documentation as a site, in build/site
-	@NO_MKDOCS_2_WARNING=1 $(py) -m mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(py) -m mkdocs build --strict
 	@$(py) scripts/check_site.py build/site
 	@echo "Open build/site/index.html"
 
