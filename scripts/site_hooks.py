@@ -1,6 +1,7 @@
 """MkDocs hooks: the tags of code blocks are removed, and links to files outside docs/ are kept.
 
-A comment such as ``<!-- ::: latchkey.Latchkey -->`` becomes the docstring of that name.
+A comment ``<!-- ::: NAME members=ONE,TWO -->`` becomes the docstring of that name, and of those of
+its members.
 
 The Markdown is written for a reader of the repository: a link leads to a file of the repository.
 In the site, CONTRIBUTING.md and CHANGELOG.md become pages, the README is the home page, and every
@@ -26,7 +27,7 @@ HOME = {"README.md": "index.md"}
 
 _LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^()#\s:]+)(#[^()\s]*)?\)")
 _FENCE = re.compile(r"^( *(?:```+|~~~+))[ \t]*([\w+-]*)[^\n`]*$", re.MULTILINE)
-_DOCSTRING = re.compile(r"^<!-- (::: [\w.]+) -->$", re.MULTILINE)
+_DOCSTRING = re.compile(r"^<!-- ::: ([\w.]+) members=([\w,]*) -->$", re.MULTILINE)
 _BLOCK = re.compile(r"^( *)(```+|~~~+).*?^ *\2[ \t]*$", re.MULTILINE | re.DOTALL)
 
 
@@ -71,7 +72,12 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         parts.append(f"{_FENCE.sub(lambda found: found[1] + found[2], fence)}\n{rest}")
         end = block.end()
     parts.append(_LINK.sub(relinked, markdown[end:]))
-    return _DOCSTRING.sub(r"\1\n", "".join(parts))
+    return _DOCSTRING.sub(_docstring, "".join(parts))
+
+
+def _docstring(found: re.Match[str]) -> str:
+    """The directive of mkdocstrings that a comment stands for."""
+    return f"::: {found[1]}\n    options:\n      members: [{found[2]}]\n"
 
 
 def _origin(place: str) -> str:

@@ -352,3 +352,15 @@ def test_every_public_name_has_a_docstring() -> None:
         for public in module.__all__:
             if public != "current_principal":
                 assert getattr(module, public).__doc__, (name, public)
+
+
+def test_the_names_whose_docstrings_the_site_shows() -> None:
+    listed = re.findall(
+        r"^<!-- ::: ([\w.]+) members=([\w,]*) -->$", text("python-api.md"), re.MULTILINE
+    )
+    assert len(listed) == text("python-api.md").count("<!-- :::")
+    for path, members in listed:
+        module, _, name = path.rpartition(".")
+        assert name in import_module(module).__all__
+        for member in filter(None, members.split(",")):
+            assert getattr(getattr(import_module(module), name), member).__doc__, (path, member)
