@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -27,19 +26,23 @@ from pydantic import (
 
 from latchkey.binding import parse_addresses, parse_origin
 from latchkey.errors import ConfigurationError
-from latchkey.files.shared_places import open_regular
 from latchkey.platform_variables import is_injected
 
 PREFIX = "LATCHKEY_"
 MASK = "********"
 
-_HEX_KEY = re.compile(r"[0-9a-fA-F]{64}")
 _DIGITS = re.compile(r"[0-9]+")
 _DECIMAL_TEXT = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 _HOST_NAME = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
+# The secrets that the environment may have, and the settings that name a file with them instead.
+SECRET_FILES = {
+    "derivation_keys": "derivation_keys_file",
+    "derivation_keys_retired": "derivation_keys_retired_file",
+}
+# Names of settings in version 0.1, which are still accepted.
+_FORMER = {"LATCHKEY_DERIVATION_KEY_FILE": "derivation_keys_file"}
 # Names that other services use for a setting.
 _SYNONYMS = {"PORT": "BIND", "HOST": "BIND", "LISTEN": "BIND", "DATABASE": "DATABASE_URL"}
-_MAX_KEYS = 4
 
 
 def _only_digits(value: object) -> object:
@@ -61,6 +64,11 @@ def _only_file(value: object) -> object:
     if isinstance(value, str) and Path(value).name in ("", ".."):
         raise ValueError("not the name of a file")
     return value
+
+
+def _file_or_none(value: object) -> object:
+    """Refuse what ``_only_file`` refuses, except an empty text."""
+    return value if value == "" else _only_file(value)
 
 
 def _not_empty(value: object) -> object:
@@ -103,19 +111,26 @@ class Settings(BaseModel):
         description="The instance's derivation keys, each 64 hex digits, comma-separated, newest "
         "first, at most four. If empty, they are read from the file.",
     )
-    derivation_key_file: _FILE = Field(
+    derivation_keys_file: _FILE = Field(
         default=Path("secrets/derivation.key"),
-        description="A file with the derivation keys, one per line, newest first; mode 0600, and "
-        "not in the database's directory. Not used if `LATCHKEY_DERIVATION_KEYS` is set.",
+        description="A file with the derivation keys, one per line, newest first; private, and not "
+        "in the database's directory. Not used if `LATCHKEY_DERIVATION_KEYS` is set.",
     )
     derivation_keys_retired: SecretStr = Field(
         default=SecretStr(""),
         description="Derivation keys whose pairs work but can no longer be registered, in the same "
         "format, at most four.",
     )
+    derivation_keys_retired_file: Annotated[str, BeforeValidator(_file_or_none)] = Field(
+        default="",
+        json_schema_extra={"format": "path"},
+        description="A file with the retired derivation keys, instead of "
+        "`LATCHKEY_DERIVATION_KEYS_RETIRED`: one per line; private, and not in the database's "
+        "directory.",
+    )
     audit_key_file: _FILE = Field(
         default=Path("secrets/audit.key"),
-        description="The file with the key of the audit log, 64 hex digits; mode 0600, and not in "
+        description="The file with the key of the audit log, 64 hex digits; private, and not in "
         "the database's directory.",
     )
     audit_head_file: _FILE = Field(
@@ -247,16 +262,14 @@ def load_settings(
     """
     values = os.environ if environ is None else environ
     known = {variable(name): name for name in Settings.model_fields}
-    unknown = sorted(key for key in values if key.startswith(PREFIX) and key not in known)
+    accepted = {**_FORMER, **known}
+    unknown = sorted(key for key in values if key.startswith(PREFIX) and key not in accepted)
     for name in unknown:
         if not is_injected(name, values):
             raise ConfigurationError(_unknown(name, sorted(known)))
-    given = {field: values[key].strip() for key, field in known.items() if key in values}
+    _require_one_of(values)
+    given = {field: values[key].strip() for key, field in accepted.items() if key in values}
     given.update({field: value.strip() for field, value in (overrides or {}).items()})
-    if given.get("derivation_keys") and "derivation_key_file" in given:
-        raise ConfigurationError(
-            f"set {variable('derivation_keys')} or {variable('derivation_key_file')}, not both"
-        )
     by_option = frozenset(overrides or ())
     try:
         settings = Settings.model_validate(given)
@@ -273,88 +286,15 @@ def variable(field: str) -> str:
     return PREFIX + field.upper()
 
 
-def derivation_keys(settings: Settings) -> tuple[list[bytes], list[bytes]]:
-    """The current and the retired derivation keys, 32 bytes each, newest first.
-
-    Raises ConfigurationError where there is none, one is malformed, or the file is not private.
-    """
-    inline = settings.derivation_keys.get_secret_value()
-    if inline:
-        current = _parse_keys(variable("derivation_keys"), inline.split(","))
-    else:
-        current = _read_key_file(settings)
-    retired_text = settings.derivation_keys_retired.get_secret_value()
-    retired = (
-        _parse_keys(variable("derivation_keys_retired"), retired_text.split(","))
-        if retired_text
-        else []
-    )
-    if set(current) & set(retired):
-        raise ConfigurationError(
-            f"{variable('derivation_keys_retired')}: a derivation key is listed that is also a "
-            "current one; list each one once"
-        )
-    return current, retired
-
-
-def audit_key(settings: Settings) -> bytes | None:
-    """The 32-byte key of the audit log; None where there is no file.
-
-    Raises ConfigurationError where it is malformed, or the file is not private.
-    """
-    path = settings.audit_key_file.absolute()
-    what = f"the audit key file {path} ({variable('audit_key_file')})"
-    try:
-        lines = _read_private_lines(what, path)
-    except FileNotFoundError:
-        return None
-    if len(lines) != 1 or not _HEX_KEY.fullmatch(lines[0]):
-        raise ConfigurationError(f"{what}: one line of 64 hex digits is needed")
-    return bytes.fromhex(lines[0])
-
-
-def _read_key_file(settings: Settings) -> list[bytes]:
-    path = settings.derivation_key_file.absolute()
-    what = f"the derivation key file {path} ({variable('derivation_key_file')})"
-    try:
-        lines = _read_private_lines(what, path)
-    except FileNotFoundError:
-        raise ConfigurationError(
-            f"there is no derivation key: set {variable('derivation_keys')}, or "
-            f"{variable('derivation_key_file')}, which names {path}, or change to the instance's "
-            "directory; a new instance is made with: latchkey init"
-        ) from None
-    return _parse_keys(what, lines)
-
-
-def _read_private_lines(what: str, path: Path) -> list[str]:
-    """The lines of a key file without empty lines and comments; raises FileNotFoundError."""
-    try:
-        with open(open_regular(path, trusted=True), encoding="ascii") as file:
-            mode = os.fstat(file.fileno()).st_mode & 0o777
-            text = file.read(64 * 1024)
-    except FileNotFoundError:
-        raise
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not ASCII text"
-        raise ConfigurationError(f"{what}: {reason}") from None
-    if mode & 0o077:
-        raise ConfigurationError(
-            f"{what} has mode {mode:04o}; make it private: chmod 600 {shlex.quote(str(path))}"
-        )
-    lines = [line.strip() for line in text.splitlines()]
-    return [line for line in lines if line and not line.startswith("#")]
-
-
-def _parse_keys(source: str, keys: list[str]) -> list[bytes]:
-    if not 1 <= len(keys) <= _MAX_KEYS:
-        raise ConfigurationError(f"{source}: 1 to {_MAX_KEYS} keys are allowed, not {len(keys)}")
-    if not all(_HEX_KEY.fullmatch(key.strip()) for key in keys):
-        raise ConfigurationError(f"{source}: a derivation key is 64 hex digits")
-    parsed = [bytes.fromhex(key.strip()) for key in keys]
-    if len(set(parsed)) < len(parsed):
-        raise ConfigurationError(f"{source}: a derivation key is listed twice; list each one once")
-    return parsed
+def _require_one_of(values: Mapping[str, str]) -> None:
+    """Refuse a setting under two names, and a secret both in the environment and in a file."""
+    pairs = [(former, variable(field)) for former, field in _FORMER.items()]
+    for secret, file in SECRET_FILES.items():
+        names = [variable(file), *(former for former, field in _FORMER.items() if field == file)]
+        pairs += [(variable(secret), name) for name in names]
+    for one, other in pairs:
+        if values.get(one, "").strip() and values.get(other, "").strip():
+            raise ConfigurationError(f"set {one} or {other}, not both")
 
 
 def _source(field: str, by_option: frozenset[str]) -> str:

@@ -6,23 +6,31 @@ contain both.
 
 from __future__ import annotations
 
+import os
+import re
 import secrets
 from pathlib import Path
 
-from latchkey.config import Settings, audit_key, derivation_keys, variable
+from latchkey.config import SECRET_FILES, Settings, variable
 from latchkey.credentials.audit import AuditKey
 from latchkey.credentials.derivation import DerivationKey, DerivationKeys
 from latchkey.errors import ConfigurationError
+from latchkey.files.readers import exposure
 from latchkey.files.shared_places import (
     create_durably,
     make_directory,
+    open_regular,
+    quoted,
     real_path,
     require_regular,
+    user_name,
 )
 from latchkey.store.audit_head import HeadFile, HeadUnusable, Seal
 from latchkey.store.database_urls import database_at
 
-_FILES = ("derivation_key_file", "audit_key_file", "audit_head_file")
+_FILES = (*SECRET_FILES.values(), "audit_key_file", "audit_head_file")
+_HEX_KEY = re.compile(r"[0-9a-fA-F]{64}")
+_MAX_KEYS = 4
 
 
 def load_derivation(settings: Settings) -> DerivationKeys:
@@ -35,13 +43,56 @@ def load_derivation(settings: Settings) -> DerivationKeys:
 
 
 def require_key_file_apart(settings: Settings) -> None:
-    """Raise ConfigurationError if the derivation key file is in the database's directory.
+    """Raise ConfigurationError if a file of derivation keys is in the database's directory.
 
     A copy of that directory, such as a backup, would contain both.
     """
-    if settings.derivation_keys.get_secret_value():
-        return
-    _require_apart(settings, "derivation_key_file")
+    for field in SECRET_FILES.values():
+        if field in fields_of_files(settings):
+            _require_apart(settings, field)
+
+
+def derivation_keys(settings: Settings) -> tuple[list[bytes], list[bytes]]:
+    """The current and the retired derivation keys, 32 bytes each, newest first.
+
+    Raises ConfigurationError if there is none, one is malformed, or a file is not private.
+    """
+    current, retired = (_listed_keys(settings, field) for field in SECRET_FILES)
+    if set(current) & set(retired):
+        raise ConfigurationError(
+            f"{_place_of(settings, 'derivation_keys_retired')}: a derivation key is listed that is "
+            "also a current one; list each one once"
+        )
+    return current, retired
+
+
+def audit_key(settings: Settings) -> bytes | None:
+    """The 32-byte key of the audit log; None if there is no file.
+
+    Raises ConfigurationError if it is malformed, or the file is not private.
+    """
+    path = settings.audit_key_file.absolute()
+    what = f"the audit key file {path} ({variable('audit_key_file')})"
+    try:
+        lines = _read_private_lines(what, path)
+    except FileNotFoundError:
+        return None
+    if len(lines) != 1 or not _HEX_KEY.fullmatch(lines[0]):
+        raise ConfigurationError(f"{what}: one line of 64 hex digits is needed")
+    return bytes.fromhex(lines[0])
+
+
+def fields_of_files(settings: Settings) -> list[str]:
+    """The settings that name files in use: of the derivation keys, of the audit key and its head.
+
+    A file of derivation keys is not in use if they are in the environment, or if it has no name.
+    """
+    unused = {
+        file
+        for secret, file in SECRET_FILES.items()
+        if getattr(settings, secret).get_secret_value() or not getattr(settings, file)
+    }
+    return [field for field in _FILES if field not in unused]
 
 
 def load_seal(settings: Settings) -> Seal:
@@ -84,7 +135,7 @@ def make_audit_key_file(settings: Settings, rows: int) -> Path | None:
                 "new chain: latchkey audit restart"
             )
         _require_apart(settings, "audit_key_file")
-        made = make_key_file("audit", path)
+        made = make_key_file("audit", path, "audit_key_file")
     if rows == 0:
         try:
             load_seal(settings).head.make()
@@ -97,7 +148,7 @@ def make_next_audit_key_file(settings: Settings) -> Path:
     """Make a new key for a log whose key is lost; raises ConfigurationError if there is a key."""
     _require_apart(settings, "audit_key_file")
     path = settings.audit_key_file.absolute()
-    if make_key_file("audit", path) is None:
+    if make_key_file("audit", path, "audit_key_file") is None:
         raise ConfigurationError(
             f"nothing was changed: a key exists, {path}; if the log was written with another key, "
             "which is lost permanently, move this one away first"
@@ -114,35 +165,102 @@ def is_there(path: Path) -> bool:
     return True
 
 
-def make_key_file(what: str, path: Path) -> Path | None:
-    """Make a file with one new key, mode 0600, durably; None if the file exists."""
+def make_key_file(what: str, path: Path, field: str) -> Path | None:
+    """Make a file with one new key, mode 0600, durably; None if the file exists.
+
+    ``field`` is the setting that names the file. Raises ConfigurationError.
+    """
     try:
         make_directory(path.parent)
         made = create_durably(path, f"{secrets.token_hex(32)}\n".encode())
     except OSError as error:
         raise ConfigurationError(
-            f"cannot make the {what} key file {path} ({variable(f'{what}_key_file')}): "
-            f"{error.strerror}"
+            f"cannot make the {what} key file {path} ({variable(field)}): {error.strerror}"
         ) from None
     return path if made else None
 
 
 def _require_apart(settings: Settings, field: str) -> None:
     directory = database_at(settings.database_url).directory
-    path = real_path(getattr(settings, field))
+    path = real_path(Path(getattr(settings, field)))
     if path.parent == directory:
         raise ConfigurationError(
             f"{variable(field)} is in the database's directory, so a backup of one would hold "
             "both: keep it in another directory"
         )
-    for other in _files_before(settings, field):
-        if path == real_path(getattr(settings, other)):
+    fields = fields_of_files(settings)
+    for other in fields[: fields.index(field)]:
+        if path == real_path(Path(getattr(settings, other))):
             raise ConfigurationError(
                 f"{variable(other)} and {variable(field)} name the same file, {path}: use two"
             )
 
 
-def _files_before(settings: Settings, field: str) -> list[str]:
-    """The settings before this one that name files in use."""
-    unused = ["derivation_key_file"] if settings.derivation_keys.get_secret_value() else []
-    return [one for one in _FILES[: _FILES.index(field)] if one not in unused]
+def _listed_keys(settings: Settings, field: str) -> list[bytes]:
+    """The derivation keys of a setting, or of the file that takes its place."""
+    inline = getattr(settings, field).get_secret_value()
+    if inline:
+        return _parse_keys(variable(field), inline.split(","))
+    if not getattr(settings, SECRET_FILES[field]):
+        return []
+    what = _place_of(settings, field)
+    path = Path(getattr(settings, SECRET_FILES[field])).absolute()
+    try:
+        return _parse_keys(what, _read_private_lines(what, path))
+    except FileNotFoundError:
+        if field == "derivation_keys":
+            raise ConfigurationError(
+                f"there is no derivation key: set {variable('derivation_keys')}, or "
+                f"{variable('derivation_keys_file')}, which names {path}, or change to the "
+                "instance's directory; a new instance is made with: latchkey init"
+            ) from None
+        raise ConfigurationError(f"{what}: there is no such file") from None
+
+
+def _place_of(settings: Settings, field: str) -> str:
+    """Where derivation keys are read from, for a message: the variable, or the file."""
+    file = SECRET_FILES[field]
+    if getattr(settings, field).get_secret_value() or not getattr(settings, file):
+        return variable(field)
+    kind = "derivation key file" if field == "derivation_keys" else "file of retired keys"
+    return f"the {kind} {Path(getattr(settings, file)).absolute()} ({variable(file)})"
+
+
+def _parse_keys(source: str, keys: list[str]) -> list[bytes]:
+    if not 1 <= len(keys) <= _MAX_KEYS:
+        raise ConfigurationError(f"{source}: 1 to {_MAX_KEYS} keys are allowed, not {len(keys)}")
+    if not all(_HEX_KEY.fullmatch(key.strip()) for key in keys):
+        raise ConfigurationError(f"{source}: a derivation key is 64 hex digits")
+    parsed = [bytes.fromhex(key.strip()) for key in keys]
+    if len(set(parsed)) < len(parsed):
+        raise ConfigurationError(f"{source}: a derivation key is listed twice; list each one once")
+    return parsed
+
+
+def _read_private_lines(what: str, path: Path) -> list[str]:
+    """The lines of a key file without empty lines and comments; raises FileNotFoundError."""
+    try:
+        with open(open_regular(path, trusted=True), encoding="ascii") as file:
+            exposed = exposure(file.fileno())
+            owner = os.fstat(file.fileno()).st_uid
+            text = file.read(64 * 1024)
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not ASCII text"
+        raise ConfigurationError(f"{what}: {reason}") from None
+    if exposed is not None:
+        raise ConfigurationError(f"{what} {exposed}; make it private: {_remedy(path, owner)}")
+    lines = [line.strip() for line in text.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _remedy(path: Path, owner: int) -> str:
+    """The command that makes a key file private, and keeps it readable for this process."""
+    user = os.geteuid()
+    if user in (0, owner):
+        return f"chmod 600 {quoted(path)}"
+    return (
+        f"chown {user_name(user)} {quoted(path)} && chmod 400 {quoted(path)}, or, for a secret of "
+        "a container, mount it with this user and mode 0400"
+    )

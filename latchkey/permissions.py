@@ -8,6 +8,7 @@ from latchkey.binding import UnixAddress, parse_addresses
 from latchkey.config import Settings
 from latchkey.files.shared_places import real_path
 from latchkey.files.weaknesses import directory_weakness, file_weakness
+from latchkey.key_files import fields_of_files
 from latchkey.store.database_urls import database_at
 
 
@@ -15,12 +16,14 @@ def weaknesses(settings: Settings) -> list[str]:
     """A line for each file that others can access, and each directory that they can change.
 
     Each names the command that corrects it. These are all files that the service depends on, and
-    all directories above them and above its unix sockets.
+    all directories above them and above its unix sockets. The key files themselves are not among
+    them: they are checked when they are read.
     """
     files = _files(settings)
+    keys = [Path(getattr(settings, field)).absolute() for field in fields_of_files(settings)]
     addresses = parse_addresses(settings.bind)
     sockets = [Path(one.path) for one in addresses if isinstance(one, UnixAddress)]
-    own = dict.fromkeys(real_path(path).parent for path in files)
+    own = dict.fromkeys(real_path(path).parent for path in (*files, *keys))
     # These may be sticky, as /dev/shm is: names there are random, or refused if they are taken.
     others = [real_path(settings.shared_memory), *(real_path(path).parent for path in sockets)]
     above = [directory for place in (*own, *others) for directory in place.parents]
@@ -34,12 +37,8 @@ def weaknesses(settings: Settings) -> list[str]:
 
 def _files(settings: Settings) -> list[Path]:
     head = settings.audit_head_file.absolute()
-    files = [*database_at(settings.database_url).files]
-    if not settings.derivation_keys.get_secret_value():
-        files.append(settings.derivation_key_file.absolute())
     return [
-        *files,
-        settings.audit_key_file.absolute(),
+        *database_at(settings.database_url).files,
         head,
         head.with_name(f"{head.name}.lock"),
     ]

@@ -19,8 +19,11 @@ file of Latchkey's own. systemd reads the variables from a file with `Environmen
 - `latchkey config` shows every setting with its value and its source. Secrets are masked.
 - The options `--bind`, `--workers` and `--threads` of `latchkey serve` take precedence over the
   environment.
-- A changed setting takes effect when the service is started again. Only the file of the derivation
-  keys is also read again at SIGHUP.
+- A changed setting takes effect when the service is started again. Only the key files are also
+  read again at SIGHUP.
+- A secret can be given in a file: `LATCHKEY_X_FILE` names a file with the value of `LATCHKEY_X`.
+  If both are given, the start stops with a line that names both. A line break at the end of the
+  file is ignored. [Key files](../operations.md#key-files) has the permissions of these files.
 - Relative paths start at the working directory. In production, use absolute paths.
 """
 
@@ -57,7 +60,7 @@ SUBJECTS = (
                 "start.",
                 "",
             ),
-            "derivation_key_file": Note(
+            "derivation_keys_file": Note(
                 "",
                 "`latchkey init` creates a missing file. A start without any derivation key fails. "
                 "So does a start with a file that other users can access.",
@@ -67,6 +70,11 @@ SUBJECTS = (
                 "",
                 "A fifth key stops the start. Pairs of a key in neither list are refused.",
                 "",
+            ),
+            "derivation_keys_retired_file": Note(
+                "",
+                "A missing file stops the start, and so does a file that other users can access.",
+                "/var/lib/latchkey/secrets/retired.keys",
             ),
             "audit_key_file": Note(
                 "",

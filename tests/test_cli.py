@@ -184,7 +184,7 @@ def test_keys_revoke_after_a_yes(box: Service) -> None:
 def test_config_shows_every_value_and_where_it_is_from(tmp_path: Path) -> None:
     secret = "ab" * 32
     box = Service(tmp_path, LATCHKEY_DERIVATION_KEYS=secret, LATCHKEY_WORKERS="3")
-    del box.settings["LATCHKEY_DERIVATION_KEY_FILE"]
+    del box.settings["LATCHKEY_DERIVATION_KEYS_FILE"]
     run = box.command("config", "--json")
     rows = {row["name"]: row for row in json.loads(run.stdout)["settings"]}
     assert list(rows) == [variable(field) for field in Settings.model_fields]
@@ -312,7 +312,7 @@ def test_a_missing_key_stops_before_a_database_is_made(tmp_path: Path, command: 
 
 def test_commands_that_only_look_make_no_database(tmp_path: Path) -> None:
     box = Service(tmp_path, LATCHKEY_DERIVATION_KEYS="ab" * 32)
-    del box.settings["LATCHKEY_DERIVATION_KEY_FILE"]
+    del box.settings["LATCHKEY_DERIVATION_KEYS_FILE"]
     api_key = "ak_live_0000000000000000000000"
     for command in (["list"], ["show", api_key], ["revoke", api_key, "--yes"]):
         said = one_line(fails(box, "keys", *command))
@@ -322,7 +322,7 @@ def test_commands_that_only_look_make_no_database(tmp_path: Path) -> None:
 
 def test_keys_create_says_that_it_made_the_database(tmp_path: Path) -> None:
     box = Service(tmp_path, LATCHKEY_DERIVATION_KEYS="ab" * 32)
-    del box.settings["LATCHKEY_DERIVATION_KEY_FILE"]
+    del box.settings["LATCHKEY_DERIVATION_KEYS_FILE"]
     run = run_here(box, "keys", "create", "--name", "x", "--json")
     assert run.stderr == f"made a new database, {box.settings['LATCHKEY_DATABASE_URL']}\n"
     assert json.loads(run.stdout)["name"] == "x"

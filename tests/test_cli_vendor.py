@@ -50,7 +50,7 @@ def test_vendor_generate_for_a_person(box: Service) -> None:
 
 def test_vendor_generate_touches_no_database(tmp_path: Path) -> None:
     vendor = Service(tmp_path, LATCHKEY_DERIVATION_KEYS="ab" * 32)
-    del vendor.settings["LATCHKEY_DERIVATION_KEY_FILE"]
+    del vendor.settings["LATCHKEY_DERIVATION_KEYS_FILE"]
     vendor.command("vendor", "generate")
     assert list(tmp_path.iterdir()) == []
 

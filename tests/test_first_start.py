@@ -27,7 +27,7 @@ class FirstStart:
     def __init__(self, directory: Path) -> None:
         self.service = Service(directory)
         self.printed = self.service.command("init").stdout
-        self.key_file = Path(self.service.settings["LATCHKEY_DERIVATION_KEY_FILE"])
+        self.key_file = Path(self.service.settings["LATCHKEY_DERIVATION_KEYS_FILE"])
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def test_a_bare_serve_makes_the_database_but_prints_no_secret(tmp_path: Path) ->
 
 def test_an_instance_with_its_key_in_the_environment_gets_no_file(tmp_path: Path) -> None:
     service = Service(tmp_path, LATCHKEY_DERIVATION_KEYS="ab" * 32)
-    del service.settings["LATCHKEY_DERIVATION_KEY_FILE"]
+    del service.settings["LATCHKEY_DERIVATION_KEYS_FILE"]
     printed = service.command("init").stdout
     assert "derivation key file" not in printed
     assert len(pairs(printed)) == 2
@@ -179,8 +179,8 @@ def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path, command: str
     service, key_file = with_key_file(tmp_path, "ab" * 32)
     key_file.chmod(0o644)
     assert refused(service, command) == (
-        f"latchkey: the derivation key file {key_file} (LATCHKEY_DERIVATION_KEY_FILE) has mode "
-        f"0644; make it private: chmod 600 {key_file}"
+        f"latchkey: the derivation key file {key_file} (LATCHKEY_DERIVATION_KEYS_FILE) has mode "
+        f"0644, so every user can access it; make it private: chmod 600 {key_file}"
     )
 
 
@@ -188,7 +188,7 @@ def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path, command: str
 def test_a_malformed_key_file_is_refused(tmp_path: Path, command: str) -> None:
     service, key_file = with_key_file(tmp_path, "no key at all")
     assert refused(service, command) == (
-        f"latchkey: the derivation key file {key_file} (LATCHKEY_DERIVATION_KEY_FILE): "
+        f"latchkey: the derivation key file {key_file} (LATCHKEY_DERIVATION_KEYS_FILE): "
         "a derivation key is 64 hex digits"
     )
     assert key_file.read_text() == "no key at all"
@@ -196,7 +196,7 @@ def test_a_malformed_key_file_is_refused(tmp_path: Path, command: str) -> None:
 
 def with_key_file(directory: Path, content: str) -> tuple[Service, Path]:
     service = Service(directory)
-    key_file = Path(service.settings["LATCHKEY_DERIVATION_KEY_FILE"])
+    key_file = Path(service.settings["LATCHKEY_DERIVATION_KEYS_FILE"])
     key_file.parent.mkdir()
     key_file.touch(mode=0o600)
     key_file.write_text(content)
@@ -211,11 +211,11 @@ def test_a_key_file_beside_the_database_is_refused(
 ) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "secrets").mkdir()
-    service = Service(tmp_path, LATCHKEY_DERIVATION_KEY_FILE=str(tmp_path / place))
+    service = Service(tmp_path, LATCHKEY_DERIVATION_KEYS_FILE=str(tmp_path / place))
     if exists:
         (tmp_path / place).touch(mode=0o600)
         (tmp_path / place).write_text("ab" * 32)
-    assert refused(service, command).startswith("latchkey: LATCHKEY_DERIVATION_KEY_FILE ")
+    assert refused(service, command).startswith("latchkey: LATCHKEY_DERIVATION_KEYS_FILE ")
     assert not service.database.exists()
     assert (tmp_path / place).exists() == exists
 
@@ -227,11 +227,11 @@ def test_a_directory_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         run = service.command("init", check=False)
     finally:
         tmp_path.chmod(0o700)
-    key_file = service.settings["LATCHKEY_DERIVATION_KEY_FILE"]
+    key_file = service.settings["LATCHKEY_DERIVATION_KEYS_FILE"]
     assert (run.returncode, run.stdout) == (1, "")
     assert run.stderr == (
         f"latchkey: cannot make the derivation key file {key_file} "
-        "(LATCHKEY_DERIVATION_KEY_FILE): Permission denied\n"
+        "(LATCHKEY_DERIVATION_KEYS_FILE): Permission denied\n"
     )
 
 
@@ -260,7 +260,7 @@ def test_two_first_starts_at_once(tmp_path: Path) -> None:
 def test_derivation_keys_are_rotated_retired_and_removed(tmp_path: Path) -> None:
     old, new = "aa" * 32, "bb" * 32
     service = Service(tmp_path, LATCHKEY_DERIVATION_KEYS=old, LATCHKEY_WORKERS="1")
-    del service.settings["LATCHKEY_DERIVATION_KEY_FILE"]
+    del service.settings["LATCHKEY_DERIVATION_KEYS_FILE"]
     first, _ = pairs(service.command("init").stdout)
     by_old = [derived(old) for _ in range(3)]
     by_new = [derived(new) for _ in range(2)]

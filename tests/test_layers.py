@@ -75,10 +75,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "latchkey.files": ("latchkey.errors",),
     "latchkey.binding": (),
     "latchkey.platform_variables": (),
-    "latchkey.config": (
-        *("latchkey.binding", "latchkey.errors", "latchkey.files.shared_places"),
-        "latchkey.platform_variables",
-    ),
+    "latchkey.config": (*("latchkey.binding", "latchkey.errors", "latchkey.platform_variables"),),
     "latchkey.credentials": ("latchkey.errors", "latchkey.wording"),
     "latchkey.credentials.importing": _OVER_A_STORE,
     "latchkey.credentials.service": _OVER_A_STORE,
@@ -104,7 +101,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("latchkey.store.audit_head", "latchkey.store.database_urls"),
         *_FOUNDATION,
     ),
-    "latchkey.permissions": ("latchkey.store.database_urls", *_FOUNDATION),
+    "latchkey.permissions": (
+        *("latchkey.key_files", "latchkey.store.database_urls"),
+        *_FOUNDATION,
+    ),
     "latchkey.addresses": (),
     "latchkey.box": (
         *("latchkey.addresses", "latchkey.native", "latchkey.store.protocols", "fastcache"),

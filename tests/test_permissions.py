@@ -109,7 +109,7 @@ def test_a_key_that_another_user_could_have_put_there_is_not_used(box: Service, 
     done = box.command("serve", check=False)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    setting = f"LATCHKEY_{name.replace('.', '_').upper()}_FILE"
+    setting = f"LATCHKEY_{'AUDIT_KEY' if name == 'audit.key' else 'DERIVATION_KEYS'}_FILE"
     assert f"{path} ({setting}): belongs to user nobody" in line
     assert line.endswith(f"chown root {path}")
 

@@ -32,7 +32,7 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnvelopeWorker]
     """A worker as gunicorn makes it, before its fork; its log is in ``worker.log``."""
     directory = tmp_path_factory.mktemp("worker")
     prepared = Service(directory, LATCHKEY_WORKERS="1", LATCHKEY_DERIVATION_KEYS="ab" * 32)
-    del prepared.settings["LATCHKEY_DERIVATION_KEY_FILE"]
+    del prepared.settings["LATCHKEY_DERIVATION_KEYS_FILE"]
     settings = load_settings(prepared.settings)
     report = migrate_in_child(settings.database_url)
     make_audit_key_file(settings, report.audit_rows)

@@ -30,10 +30,12 @@ class Row(NamedTuple):
     refused: tuple[str, ...]
 
 
+KEY_FILES_REFUSED = (".", "..", "/", "{box}", "secrets", "pipe", "loop", "/dev/null", "a" * 300)
+
+
 def file_row(*starts: str | None) -> Row:
     """A setting that names a file with a key, or one that the service writes."""
-    refused = ("", ".", "..", "/", "{box}", "secrets", "pipe", "loop", "/dev/null", "a" * 300)
-    return Row(starts, refused)
+    return Row(starts, ("", *KEY_FILES_REFUSED))
 
 
 SECONDS = ("", "0", "-1", "1_0", "+5", "\uff15", "0x5", "inf", "nan", "5s", "1 0")
@@ -80,8 +82,11 @@ ROWS = {
             ",".join(map("{:064}".format, "12345")),
         ),
     ),
-    "derivation_key_file": file_row(None, None, None, "{box}/secrets/../secrets/derivation.key"),
+    "derivation_keys_file": file_row(None, None, None, "{box}/secrets/../secrets/derivation.key"),
     "derivation_keys_retired": Row((None, THREE), (ONE[:-1], f"{ONE},", f"{ONE},{ONE}")),
+    "derivation_keys_retired_file": Row(
+        (None, ""), (*KEY_FILES_REFUSED, "secrets/derivation.key", "secrets/none.key")
+    ),
     "audit_key_file": file_row(None, "secrets/audit.key", "{box}/secrets/linked.key"),
     "audit_head_file": file_row(None, "secrets/audit.head", "secrets/other/head"),
     "bind": Row(
@@ -215,8 +220,8 @@ def test_workers_by_option_without_shared_memory(box: Service) -> None:
 @pytest.mark.parametrize(
     ("field", "other"),
     [
-        ("audit_key_file", "derivation_key_file"),
-        ("audit_head_file", "derivation_key_file"),
+        ("audit_key_file", "derivation_keys_file"),
+        ("audit_head_file", "derivation_keys_file"),
         ("audit_head_file", "audit_key_file"),
     ],
 )

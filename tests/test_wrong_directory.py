@@ -96,7 +96,7 @@ def test_a_command_with_an_absolute_path(nowhere: Service) -> None:
 def test_what_makes_a_database_asks_for_the_keys(nowhere: Service, command: list[str]) -> None:
     said = one_line(fails(nowhere, *command))
     assert "LATCHKEY_DERIVATION_KEYS" in said
-    assert f"LATCHKEY_DERIVATION_KEY_FILE, which names {nowhere.directory}/secrets/" in said
+    assert f"LATCHKEY_DERIVATION_KEYS_FILE, which names {nowhere.directory}/secrets/" in said
     assert list(nowhere.directory.iterdir()) == []
 
 

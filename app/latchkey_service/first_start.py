@@ -30,11 +30,11 @@ def make_derivation_key_file(settings: Settings) -> Path | None:
 
     Raises ConfigurationError where it would lie beside the database or cannot be written.
     """
-    path = settings.derivation_key_file.absolute()
+    path = settings.derivation_keys_file.absolute()
     if settings.derivation_keys.get_secret_value() or is_there(path):
         return None
     require_key_file_apart(settings)
-    return make_key_file("derivation", path)
+    return make_key_file("derivation", path, "derivation_keys_file")
 
 
 def make_first_credentials(settings: Settings) -> list[IssuedCredential]:

@@ -181,7 +181,7 @@ def _arguments(load: Load, service: Service, recordings: Path) -> list[str]:
         f"--scenario={load.scenario}",
         *(f"--keys={load.keys}", f"--fresh-keys={load.fresh_keys}"),
         *(f"--fresh-from={load.fresh_from}", f"--most={load.most}"),
-        f"--derivation-key-file={service.settings.derivation_key_file}",
+        f"--derivation-key-file={service.settings.derivation_keys_file}",
         f"--recordings={recordings}",
     ]
 

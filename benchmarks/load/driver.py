@@ -29,7 +29,7 @@ _LOOKUPS = {
 }
 _OF_EVERY_SERVICE = (
     *("workers", "failure_limit", "log_level", "bind"),
-    *("database_url", "derivation_key_file", "audit_key_file", "audit_head_file"),
+    *("database_url", "derivation_keys_file", "audit_key_file", "audit_head_file"),
 )
 
 Measured = tuple[Loaded, Recording]
@@ -160,7 +160,7 @@ def warm_up(service: Service, count: int) -> None:
 
     Asked for one after another over HTTP, they would take longer than what is measured then.
     """
-    maker = read_derivation_key(service.settings.derivation_key_file)
+    maker = read_derivation_key(service.settings.derivation_keys_file)
     segment = ServiceSegment.open(service.settings)
     latchkey = Latchkey.from_settings(service.settings, shared=segment.for_worker())
     try:

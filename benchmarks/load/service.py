@@ -129,7 +129,7 @@ def running(
         directory = Path(name)
         environment = {
             variable("database_url"): database_url(directory / "data" / "load.db"),
-            variable("derivation_key_file"): str(directory / "secrets" / "derivation.key"),
+            variable("derivation_keys_file"): str(directory / "secrets" / "derivation.key"),
             variable("audit_key_file"): str(directory / "secrets" / "audit.key"),
             variable("audit_head_file"): str(directory / "audit" / "head"),
             variable("bind"): f"127.0.0.1:{_free_port()}",
@@ -141,7 +141,7 @@ def running(
         loaded = load_settings(environment)
         make_derivation_key_file(loaded)
         make_audit_key_file(loaded, migrate(loaded.database_url).audit_rows)
-        maker = read_derivation_key(loaded.derivation_key_file)
+        maker = read_derivation_key(loaded.derivation_keys_file)
         seed(loaded.database_url, maker, numbers, real_every)
         log = directory / "service.log"
         with log.open("wb") as output, running_on(cores.server):

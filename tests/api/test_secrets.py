@@ -307,7 +307,7 @@ def test_no_secret_is_found(run: Run, searched: dict[str, bytes], where: str) ->
 
 
 def test_derivation_key_is_found_nowhere(run: Run, searched: dict[str, bytes]) -> None:
-    key = Path(run.service.settings["LATCHKEY_DERIVATION_KEY_FILE"]).read_text().strip()
+    key = Path(run.service.settings["LATCHKEY_DERIVATION_KEYS_FILE"]).read_text().strip()
     for where, text in searched.items():
         assert key.encode() not in text, where
         assert bytes.fromhex(key) not in text, where

@@ -124,7 +124,7 @@ def test_whatever_ends_a_block_ends_the_service(directory: Path) -> None:
             processes.extend([service.process.pid, *service.workers])
             segments.append(service.segment)
             assert service.segment.exists()
-            key_file = service.settings.derivation_key_file
+            key_file = service.settings.derivation_keys_file
             key_file.rename(key_file.with_name("away"))
             with ready() as clients, pytest.raises(ClientFailed, match=key_file.name):
                 clients.run(Load("hits", 5, users=1), service, Cores.apart())

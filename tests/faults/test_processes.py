@@ -115,7 +115,7 @@ def test_workers_keep_to_one_set_of_derivation_keys(
     """What happens to the key file meanwhile counts at the next HUP, for all workers alike."""
     service = start_service()
     pair = service.issue()
-    key_file = Path(service.settings["LATCHKEY_DERIVATION_KEY_FILE"])
+    key_file = Path(service.settings["LATCHKEY_DERIVATION_KEYS_FILE"])
     original = key_file.read_text()
 
     def replace_a_worker() -> None:

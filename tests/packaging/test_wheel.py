@@ -161,7 +161,7 @@ def instance(tmp_path_factory: pytest.TempPathFactory, service: Environment) -> 
     memory.mkdir()
     settings = {
         "LATCHKEY_DATABASE_URL": f"sqlite:///{directory / 'data' / 'latchkey.db'}",
-        "LATCHKEY_DERIVATION_KEY_FILE": str(directory / "secrets" / "derivation.key"),
+        "LATCHKEY_DERIVATION_KEYS_FILE": str(directory / "secrets" / "derivation.key"),
         "LATCHKEY_AUDIT_KEY_FILE": str(directory / "secrets" / "audit.key"),
         "LATCHKEY_AUDIT_HEAD_FILE": str(directory / "secrets" / "audit.head"),
         "LATCHKEY_SHARED_MEMORY": str(memory),

@@ -80,7 +80,7 @@ class Service:
         self.port = free_port()
         self.settings = {
             "LATCHKEY_DATABASE_URL": f"sqlite:///{self.database}",
-            "LATCHKEY_DERIVATION_KEY_FILE": str(directory / "secrets" / "derivation.key"),
+            "LATCHKEY_DERIVATION_KEYS_FILE": str(directory / "secrets" / "derivation.key"),
             "LATCHKEY_AUDIT_KEY_FILE": str(directory / "secrets" / "audit.key"),
             "LATCHKEY_AUDIT_HEAD_FILE": str(directory / "secrets" / "audit.head"),
             "LATCHKEY_BIND": f"127.0.0.1:{self.port}",

@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from latchkey.config import load_settings
 from latchkey.credentials.derivation import instance_key
 from latchkey.credentials.models import Mode
 from latchkey.credentials.names import is_visible
 from latchkey.credentials.tokens import new_api_key
 from latchkey.key_files import load_derivation
 from latchkey_service.cli.asking import ask_secret
+from latchkey_service.cli.instance import instance_settings
 from latchkey_service.cli.options import TEXT, json_option, mode_option
 from latchkey_service.cli.printing import print_fields, print_json
 
@@ -28,7 +28,7 @@ def vendor() -> None:
 def generate_pair(mode: Mode, as_json: bool) -> None:
     """Derive a pair with the newest derivation key. It is not registered."""
     api_key = new_api_key(mode)
-    api_secret = load_derivation(load_settings()).newest.derive(api_key)
+    api_secret = load_derivation(instance_settings()).newest.derive(api_key)
     pair = {"api_key": api_key, "api_secret": api_secret}
     if as_json:
         print_json(pair)

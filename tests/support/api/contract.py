@@ -111,7 +111,7 @@ def forged(pair: Pair) -> Pair:
 
 def derived(service: Service, mode: Mode = "live") -> Pair:
     """A pair that the service's derivation key makes, registered nowhere."""
-    text = Path(service.settings["LATCHKEY_DERIVATION_KEY_FILE"]).read_text()
+    text = Path(service.settings["LATCHKEY_DERIVATION_KEYS_FILE"]).read_text()
     api_key = new_api_key(mode)
     return Pair(api_key, DerivationKey(bytes.fromhex(text.strip())).derive(api_key))
 

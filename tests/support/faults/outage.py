@@ -56,7 +56,7 @@ def prepare(service: Service) -> Keys:
 
 def derived(service: Service) -> Pair:
     """A pair as the vendor makes it, registered nowhere."""
-    key_file = Path(service.settings["LATCHKEY_DERIVATION_KEY_FILE"])
+    key_file = Path(service.settings["LATCHKEY_DERIVATION_KEYS_FILE"])
     api_key = new_api_key("live")
     vendor = DerivationKey(bytes.fromhex(key_file.read_text().strip()))
     return Pair(api_key, vendor.derive(api_key))
