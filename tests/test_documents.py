@@ -1,246 +1,131 @@
-"""The commands and the code of all documents, as they stand there.
+"""The blocks of all documents: each has a tag, and is run, compared or checked as the tag says.
 
-A block that is new, or of another page, has to be listed here: with what it needs, or with the
-reason why no test runs it.
+tests/support/documents/blocks.py describes the tags.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import click
 import pytest
 
 from latchkey_service.cli import cli
+from tests.support.documents.blocks import ROOT, TEXTS, BadBlock, Block, blocks
+from tests.support.documents.checkers import Rejected, check, missing
+from tests.support.documents.contexts import CONTEXTS
+from tests.support.documents.pages import Page
+from tests.support.documents.shell import Failed
 from tests.support.service import LATCHKEY, Pair, Service
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-TEXTS = {str(page.relative_to(ROOT)): page.read_text("utf-8") for page in PAGES}
-
-COMMAND = re.compile(
-    r"^    ((?:\.venv/bin/)?(?:latchkey|curl|make|export|locust|flask|gunicorn|pip|sudo)\b.*)$",
-    re.MULTILINE,
-)
-PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(latchkey(?: +[^`\n]+)?)`")
 
-RUN_ELSEWHERE = {
-    "docs/operations.md": "tests/test_recipes.py",
-    "docs/benchmarks.md": "tests/benchmarks: they take hours",
+# Blocks with the tag `show`, by page and first line, each with the reason why nothing runs it.
+SHOWN: dict[str, dict[str, str]] = {
+    "docs/benchmarks.md": {
+        "export LIVE_API_SECRET=…               # the line that `latchkey init` shows": "endless",
+    },
+    "docs/architecture.md": {
+        "request ─ Latency   latchkey/check/_latency.pyx   counts and measures requests; "
+        "knows no check": "a diagram",
+    },
 }
-# The lines of the README that only a checkout has: tests/test_makefile.py.
-MAKE = ["make serve", "make test"]
+# Pages whose blocks have no tags yet.
+UNTAGGED = {
+    "README.md",
+    "docs/how-to/protect-an-application.md",
+    "docs/how-to/use-a-key.md",
+    "docs/reference/audit-format.md",
+    "docs/reference/fastcache.md",
+}
 
 
-def commands(page: str) -> list[str]:
-    """The commands of a page, without their comments."""
-    return [line.partition("  #")[0].rstrip() for line in COMMAND.findall(TEXTS[page])]
+@lru_cache
+def parsed(page: str) -> list[Block]:
+    """The blocks of a page."""
+    try:
+        return blocks(page, TEXTS[page])
+    except BadBlock:
+        if page in UNTAGGED:
+            return []
+        raise
 
 
-def test_every_page_with_commands_is_run() -> None:
-    pages = {page for page in TEXTS if commands(page)}
-    assert pages == {"README.md", "docs/reference/audit-format.md", *RUN_ELSEWHERE}
+def tagged(page: str, *tags: str) -> bool:
+    """Whether a page has a block with one of the tags; a wrong block is for its own test."""
+    try:
+        return any(block.tag in tags for block in parsed(page))
+    except BadBlock:
+        return False
 
 
-def shell(directory: Path, script: str, **variables: str) -> str:
-    """What a script prints that runs in a directory, with nothing of this environment but PATH."""
-    done = subprocess.run(
-        ["bash", "-euc", script],
-        cwd=directory,
-        env={
-            "PATH": f"{LATCHKEY.parent}:{os.environ['PATH']}",
-            "HOME": str(directory),
-            "LANG": "C.UTF-8",
-            **variables,
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, (script, done.stdout, done.stderr)
-    return done.stdout
+def of_contexts(page: str) -> list[Block]:
+    """The blocks that run in a context that is listed for their page."""
+    return [
+        block
+        for block in parsed(page)
+        if page in CONTEXTS and (block.language, block.tag) == ("python", "run")
+    ]
 
 
-@pytest.fixture
-def served(start_service: Callable[..., Service]) -> Service:
-    """A service whose files lie where the defaults of its directory are."""
-    return start_service(LATCHKEY_WORKERS="1")
+@pytest.mark.parametrize("page", TEXTS)
+def test_every_block_has_a_tag(page: str) -> None:
+    parsed(page)
 
 
-def filled(line: str, pair: Pair, port: int) -> str:
-    """A command with this key in place of the page's placeholder, and what skips a question."""
-    line = line.replace(".venv/bin/", "").replace("ak_live_…", pair.api_key)
-    line = line.replace("sk_live_…", pair.api_secret).replace(":8080", f":{port}")
-    return (
-        f"{line} --yes"
-        if re.match("latchkey (keys revoke|audit accept|audit restart)", line)
-        else line
-    )
+def test_shown_blocks_are_few_and_listed() -> None:
+    every = [block for page in TEXTS for block in parsed(page)]
+    shown = [block for block in every if block.tag == "show"]
+    listed = {(page, line) for page, lines in SHOWN.items() for line in lines}
+    assert {(block.page, block.first_line) for block in shown} == listed
+    assert UNTAGGED or len(shown) * 10 <= len(every), [str(block) for block in shown]
 
 
-def test_the_commands_of_the_readme(served: Service) -> None:
-    pair = served.issue()
-    lines = [line for line in commands("README.md") if line not in MAKE]
-    assert len(lines) + len(MAKE) == len(commands("README.md"))
-    script = "\n".join(filled(line, pair, served.port) for line in lines)
-    printed = shell(served.directory, script)
-    assert printed.count(pair.api_key) >= 3
-    assert f"revoked {pair.api_key}" in printed
-    assert '"error"' not in printed
-    assert served.get("/v1/account", pair.bearer).status == 401
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("page", [page for page in TEXTS if tagged(page, "run", "serve")])
+def test_the_blocks_of_a_page_work(page: str) -> None:
+    """In their order, in one shell and one directory."""
+    elsewhere = of_contexts(page)
+    followed = [
+        block
+        for block in parsed(page)
+        if block not in elsewhere and block.tag in ("run", "serve", "output", "check")
+    ]
+    for block in followed:
+        if block.tag == "check" and (program := missing(block.options["by"])):
+            pytest.skip(f"needs {program}")
+    with Page() as reader:
+        for number, block in enumerate(followed):
+            rest = "\n".join(later.text for later in followed[number + 1 :])
+            try:
+                reader.follow(block, rest)
+            except (Failed, Rejected) as failure:
+                pytest.fail(f"{block}: {failure}", pytrace=False)
 
 
-def test_the_commands_about_keys_take_json(served: Service) -> None:
-    pair = served.issue()
-    lines = [line for line in commands("README.md") if " keys " in line]
-    assert len(lines) == 5
-    for line in lines:
-        json.loads(shell(served.directory, f"{filled(line, pair, 0)} --json"))
-
-
-def test_the_commands_of_the_audit_page(served: Service) -> None:
-    pair = served.issue()
-    served.stop()
-    key = served.directory / "secrets" / "audit.key"
-    for line in commands("docs/reference/audit-format.md"):
-        if (
-            "only if the key file is gone" in TEXTS["docs/reference/audit-format.md"]
-            and "restart" in line
-        ):
-            key.unlink()
-        (served.directory / "log.jsonl").unlink(missing_ok=True)
-        shell(served.directory, filled(line, pair, 0))
-    assert key.exists()
-
-
-# What the blocks of each page find when they run, in their order. Each runs in a new process.
-IMPORTS = """
-import logging
-from collections import Counter
-from flask import Flask, Response
-from flask.views import MethodView
-from latchkey import *
-"""
-SITE = f"""{IMPORTS}
-site = Flask("site")
-class Statistics(Counter):
-    def add(self, name): self[name] += 1
-statistics = Statistics()
-"""
-VIEWS = """
-def view(path, declared=lambda function: function):
-    def answer(**arguments): return path
-    answer.__name__ = "".join(filter(str.isalnum, path)) or "home"
-    site.get(path)(declared(answer))
-"""
-ASKED = (
-    VIEWS
-    + """
-key = {"Authorization": "Bearer " + SECRET}
-def status(method, path, headers=()):
-    return site.test_client().open(path, method=method, headers=dict(headers)).status_code
-"""
+@pytest.mark.parametrize(
+    "page",
+    [page for page in TEXTS if tagged(page, "check") and not tagged(page, "run", "serve")],
 )
-BLOCKS: dict[str, list[tuple[str, str]]] = {
-    "README.md": [
-        (
-            "",
-            f"""{ASKED}
-assert status("GET", "/orders") == 401
-assert status("GET", "/orders", key) == 200
-""",
-        ),
-        (
-            "from latchkey import Latchkey\ndef application(environ, start_response): ...",
-            "assert callable(application)",
-        ),
-    ],
-    "docs/reference/fastcache.md": [
-        ("value = 1", "assert cache.get('key') == 1"),
-        ("", "assert Segment and Counters and SharedCache and Stripes"),
-    ],
-    "docs/how-to/protect-an-application.md": [
-        (
-            "",
-            f"""{ASKED}
-view("/")
-view("/orders", any_credential)
-assert [status("GET", path) for path in ("/", "/orders")] == [200, 401]
-assert status("GET", "/orders", key) == 200
-""",
-        ),
-        (IMPORTS, ""),
-        (SITE, 'Orders.as_view("orders")'),
-        (
-            SITE,
-            f"""{ASKED}
-view("/")
-view("/orders", any_credential)
-Latchkey.join().protect(site, OpenRoutes({{("GET", "/")}}))
-logging.getLogger("site").addFilter(AddKey())
-assert status("GET", "/") == 200
-assert "X-Key" not in site.test_client().get("/").headers
-assert site.test_client().get("/orders", headers=key).headers["X-Key"].startswith("ak_")
-assert sorted(statistics.values()) == [1, 2], statistics
-""",
-        ),
-        (
-            f"""{SITE}{VIEWS}
-view("/orders", any_credential)
-view("/orders/<int:id>", any_credential)
-""",
-            f"""{ASKED}
-asked = {{"Origin": "https://shop.example", "Access-Control-Request-Method": "GET"}}
-for path in ("/orders", "/orders/5"):
-    assert status("OPTIONS", path, asked) == 200
-    assert status("GET", path) == 401
-    assert status("GET", path, key) == 200
-""",
-        ),
-        (
-            f"""{SITE}{VIEWS}
-view("/orders", any_credential)
-""",
-            f"""{ASKED}
-Latchkey.join().protect(site, OpenRoutes(preflights))
-assert status("OPTIONS", "/orders") == 200
-assert status("GET", "/orders") == 401
-""",
-        ),
-        (
-            """
-from latchkey import *
-def application(environ, start_response):
-    start_response("200 OK", [])
-    return [repr(environ["latchkey.principal"]).encode()]
-""",
-            """
-from werkzeug.test import Client
-assert Client(application).get("/health").data == b"None"
-assert Client(application).get("/x").status_code == 401
-pair = {"X-Api-Key": KEY, "X-Api-Secret": SECRET}
-assert Client(application).get("/x", headers=pair).data != b"None"
-""",
-        ),
-    ],
-}
+def test_the_blocks_of_a_page_are_accepted(page: str, tmp_path: Path) -> None:
+    """By the programs that read them, on pages with nothing to run."""
+    for block in parsed(page):
+        if block.tag == "check":
+            if program := missing(block.options["by"]):
+                pytest.skip(f"needs {program}")
+            check(block.options["by"], block.text, tmp_path)
 
 
-def test_every_block_of_code_is_listed() -> None:
-    found = {page: len(PYTHON.findall(text)) for page, text in TEXTS.items()}
-    assert {page: len(blocks) for page, blocks in BLOCKS.items()} == {
-        page: count for page, count in found.items() if count
-    }
+def test_every_context_has_a_block() -> None:
+    for page, contexts in CONTEXTS.items():
+        if page not in UNTAGGED:
+            assert len(of_contexts(page)) == len(contexts), page
 
 
 @pytest.fixture(scope="module")
@@ -253,16 +138,31 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pair]:
 
 @pytest.mark.parametrize(
     ("page", "number"),
-    [(page, number) for page, blocks in BLOCKS.items() for number in range(len(blocks))],
+    [
+        (page, number)
+        for page, contexts in CONTEXTS.items()
+        for number in range(len(contexts))
+        if parsed(page)
+    ],
 )
 def test_a_block_of_code(instance: tuple[Path, Pair], page: str, number: int) -> None:
     directory, pair = instance
-    before, after = BLOCKS[page][number]
-    block = PYTHON.findall(TEXTS[page])[number]
+    before, after = CONTEXTS[page][number]
     known = f"KEY, SECRET = {pair.api_key!r}, {pair.api_secret!r}\n"
     script = directory / "site_of_the_page.py"
-    script.write_text(f"from __future__ import annotations\n{before}\n{block}\n{known}{after}\n")
-    shell(directory, f"{shlex.quote(sys.executable)} -W error {script.name}")
+    text = of_contexts(page)[number].text
+    script.write_text(f"from __future__ import annotations\n{before}\n{text}\n{known}{after}\n")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script.name],
+        cwd=directory,
+        env={"PATH": f"{LATCHKEY.parent}:{os.environ['PATH']}", "HOME": str(directory)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, (done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize("page", TEXTS)
@@ -289,7 +189,7 @@ def test_the_targets_that_a_text_names_are_there(page: str) -> None:
         re.findall(r"^([a-z-]+(?: [a-z-]+)*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     )
     known = {name for names in targets for name in names.split()}
-    named = set(re.findall(r"(?:`|^    )make ([a-z-]+)", TEXTS[page], re.MULTILINE))
+    named = set(re.findall(r"(?:`|^)make ([a-z-]+)", TEXTS[page], re.MULTILINE))
     assert named <= known
 
 
@@ -297,3 +197,131 @@ def test_the_table_of_users_names_every_command() -> None:
     table = re.findall(r"^\| (`\S.*?) \| (?:yes|no)\b", TEXTS["docs/operations.md"], re.MULTILINE)
     named = {text.split()[0] for row in table for text in re.findall(r"`([a-z][^`]*)`", row)}
     assert named == set(cli.list_commands(click.Context(cli)))
+
+
+# ---- The runner itself
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```\nx\n```\n",
+        "```sh\nx\n```\n",
+        "```sh unknown\nx\n```\n",
+        "```sh run output\nx\n```\n",
+        "```sh run sometimes\nx\n```\n",
+        "a\n\n    indented\n",
+        "- a\n\n  ```sh\n  x\n  ```\n",
+    ],
+)
+def test_a_block_without_a_plain_tag_is_found(text: str) -> None:
+    with pytest.raises(BadBlock):
+        blocks("page", text)
+
+
+PAGE = """
+```sh run
+mkdir made && cd made
+export GREETING=hello
+```
+
+```python run
+# greet.py
+import os
+print(os.environ["GREETING"], "world")
+```
+
+```sh run
+python3 greet.py
+pwd
+```
+
+```text output
+hello world
+/…/made
+```
+
+```sh run exit=3
+exit_with() { return "$1"; }
+exit_with 3
+```
+
+```python run
+number = 20
+print("not shown again")
+```
+
+```python run
+print(number + 1)
+```
+
+```text output
+21
+```
+"""
+
+
+def follow(text: str) -> None:
+    """Run a page of a test's own."""
+    with Page() as reader:
+        found = blocks("page", text)
+        for number, block in enumerate(found):
+            reader.follow(block, "\n".join(later.text for later in found[number + 1 :]))
+
+
+def test_a_page_runs_in_one_shell() -> None:
+    follow(PAGE)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("hello world", "hello nobody"),
+        ("python3 greet.py", "python3 gone.py"),
+        ("run exit=3", "run exit=4"),
+        ("run exit=3", "run"),
+        ("mkdir made", "false && mkdir made"),
+        ("```text output\n21", "```text output\n22"),
+        ("# greet.py", "# other.py"),
+        ("print(number + 1)", "print(nothing)"),
+    ],
+)
+def test_a_page_that_is_wrong_is_found(right: str, wrong: str) -> None:
+    assert right in PAGE
+    with pytest.raises(Failed):
+        follow(PAGE.replace(right, wrong, 1))
+
+
+def test_a_server_serves_the_blocks_behind_it_and_is_stopped() -> None:
+    served = (
+        "```sh run\nlatchkey init >/dev/null\n```\n```sh serve\nlatchkey serve\n```\n"
+        '```sh run\ncurl -H "Authorization: Bearer sk_live_…" http://127.0.0.1:8080/v1/account\n```\n'
+        '```json output\n{"object": "account", "id": "…", "name": "test", "mode": "live",'
+        ' "api_key": "ak_live_…", "scopes": ["*"]}\n```\n'
+    )
+    follow(served)
+    asks = "```sh run exit=7\ncurl http://127.0.0.1:8080/health\n```\n"
+    with pytest.raises(Failed):
+        follow(served + asks)
+    follow(served + asks.replace("run ", "run stopped "))
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("json", '{"a": 1}', "{a: 1}"),
+        ("toml", "a = 1", "a: 1"),
+        ("yaml", "a: [1]", "a: [1"),
+        ("python", "a = 1", "a = "),
+        ("make", "make test", "make nothing-of-this-name"),
+        ("settings", "LATCHKEY_WORKERS=2", "LATCHKEY_WORKER=2"),
+        ("nginx", "location / { return 204; }", "location / { retur 204; }"),
+        ("systemd", "[Service]\nExecStart=/bin/true\n", "[Service]\nExecStart=/nowhere\n"),
+    ],
+)
+def test_a_check_rejects_what_is_wrong(name: str, right: str, wrong: str, tmp_path: Path) -> None:
+    if program := missing(name):
+        pytest.skip(f"needs {program}")
+    check(name, right, tmp_path)
+    with pytest.raises(Rejected):
+        check(name, wrong, tmp_path)

@@ -37,6 +37,10 @@ class Forked:
         # It has not been waited for, so the number is still its own.
         self._handle = os.pidfd_open(pid)
 
+    def fileno(self) -> int:
+        """A descriptor that is readable once it has ended, while it has not been waited for."""
+        return self._handle
+
     def poll(self) -> int | None:
         """The exit status, minus a signal's number, or None while it runs."""
         if self.returncode is None and select.select([self._handle], [], [], 0)[0]:

@@ -1,0 +1,178 @@
+"""What checks a block that cannot be run as it stands: the program that would read it.
+
+``missing`` names a program that is not here, so that a test can be skipped; `.ci/run` installs all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from latchkey.config import load_settings
+from latchkey.errors import ConfigurationError
+from tests.support.service import LATCHKEY
+
+_PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
+_NEEDED = {
+    "nginx": ("nginx", "openssl"),
+    "systemd": ("systemd-analyze",),
+    "hadolint": ("hadolint",),
+}
+
+
+class Rejected(AssertionError):
+    """The program that reads such a text rejects it."""
+
+
+def missing(name: str) -> str | None:
+    """A program that a check needs and this machine lacks."""
+    for program in _NEEDED.get(name, ()):
+        if shutil.which(program, path=_PATH) is None:
+            return program
+    return None
+
+
+def check(name: str, text: str, root: Path) -> None:
+    """Have a text checked; raises Rejected. ``root`` is where its absolute paths lie."""
+    if name not in CHECKS:
+        raise Rejected(f"there is no check {name!r}: {', '.join(sorted(CHECKS))}")
+    try:
+        CHECKS[name](text, root)
+    except (ValueError, SyntaxError, yaml.YAMLError, ConfigurationError) as error:
+        raise Rejected(str(error)) from error
+
+
+def _ran(*command: str | Path) -> str:
+    done = subprocess.run(
+        command,
+        env={"PATH": _PATH, "LANG": "C.UTF-8", "HOME": tempfile.gettempdir()},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    if done.returncode != 0:
+        raise Rejected(done.stdout + done.stderr)
+    return done.stdout + done.stderr
+
+
+def _nginx(text: str, root: Path) -> None:
+    """A site, or the content of one: with a certificate wherever one is named."""
+    directory = Path(tempfile.mkdtemp(dir=root))
+    for kind, path in re.findall(r"ssl_(certificate|certificate_key)\s+(\S+);", text):
+        place = Path(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        certificate, key = _certificate(directory)
+        shutil.copy(certificate if kind == "certificate" else key, place)
+    if re.search(r"^\s*http\s*{", text, re.MULTILINE):
+        http = text
+    else:
+        if not re.search(r"^\s*(server|upstream|map|limit_req_zone)\b", text, re.MULTILINE):
+            text = f"server {{ {text} }}"
+        http = f"http {{ {text} }}"
+    places = "".join(
+        f"{kind}_temp_path {directory}/{kind};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    http = http.replace("http {", f"http {{ access_log off; {places}", 1)
+    config = directory / "nginx.conf"
+    events = "" if re.search(r"^\s*events\b", http, re.MULTILINE) else "events {}"
+    config.write_text(f"pid {directory}/pid; error_log stderr; {events} {http}")
+    nginx = shutil.which("nginx", path=_PATH)
+    assert nginx is not None
+    _ran(nginx, "-t", "-c", config)
+
+
+def _certificate(directory: Path) -> tuple[Path, Path]:
+    certificate, key = directory / "certificate.pem", directory / "key.pem"
+    if not key.exists():
+        _ran(
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-days", "1", "-subj", "/CN=keys.example.com"),
+            *("-keyout", key, "-out", certificate),
+        )
+    return certificate, key
+
+
+def _systemd(text: str, root: Path) -> None:
+    """A unit, or a drop-in for the service's unit; systemd looks whether its programs are there."""
+    kind = next((kind for kind in ("Timer", "Socket", "Path") if f"[{kind}]" in text), "Service")
+    text = re.sub(r"(?m)^(Exec\w+=[-+!@]*)\S*/latchkey\b", rf"\g<1>{LATCHKEY}", text)
+    directory = Path(tempfile.mkdtemp(dir=root))
+    if kind == "Service" and "ExecStart=" not in text:
+        text = f"[Service]\nExecStart=/bin/true\n{text}"
+    if kind == "Timer" or (kind == "Socket" and "Service=" not in text):
+        (directory / "page.service").write_text("[Service]\nExecStart=/bin/true\n")
+    unit = directory / f"page.{kind.lower()}"
+    unit.write_text(text)
+    if "page." in (said := _ran("systemd-analyze", "verify", unit)):
+        raise Rejected(said)
+
+
+def _hadolint(text: str, root: Path) -> None:
+    file = Path(tempfile.mkdtemp(dir=root)) / "Dockerfile"
+    file.write_text(text)
+    _ran("hadolint", file)
+
+
+def _settings(text: str, root: Path) -> None:
+    """Variables in a file that systemd or a shell reads, which the service has to accept."""
+    values = dict(re.findall(r"(?m)^(?:export )?(LATCHKEY_\w+)=\"?([^\"\n]*)\"?$", text))
+    if not values:
+        raise Rejected(f"no settings: {text}")
+    load_settings(
+        {**values, "LATCHKEY_DERIVATION_KEYS": values.get("LATCHKEY_DERIVATION_KEYS", "")}
+    )
+
+
+def _json(text: str, root: Path) -> None:
+    json.loads(text)
+
+
+def _toml(text: str, root: Path) -> None:
+    tomllib.loads(text)
+
+
+def _yaml(text: str, root: Path) -> None:
+    yaml.safe_load(text)
+
+
+def _python(text: str, root: Path) -> None:
+    compile(text, "page", "exec")
+
+
+def _make(text: str, root: Path) -> None:
+    """Lines of `make`, whose targets and variables the Makefile has to have."""
+    here = Path(__file__).parents[3]
+    for line in text.splitlines():
+        command = shlex.split(line, comments=True)
+        if not command:
+            continue
+        if command[0] != "make":
+            raise Rejected(f"not a line of make: {line}")
+        _ran("make", "-C", here, "--dry-run", "--always-make", *command[1:])
+
+
+CHECKS: dict[str, Callable[[str, Path], None]] = {
+    "hadolint": _hadolint,
+    "json": _json,
+    "make": _make,
+    "nginx": _nginx,
+    "python": _python,
+    "settings": _settings,
+    "systemd": _systemd,
+    "toml": _toml,
+    "yaml": _yaml,
+}

@@ -1,0 +1,118 @@
+"""What the blocks of code of some pages find, in their order, and what has to hold behind them.
+
+A page that is not listed runs by itself: its blocks follow each other in one program.
+"""
+
+from __future__ import annotations
+
+# Each block runs in a new process, in the directory of an instance.
+IMPORTS = """
+import logging
+from collections import Counter
+from flask import Flask, Response
+from flask.views import MethodView
+from latchkey import *
+"""
+SITE = f"""{IMPORTS}
+site = Flask("site")
+class Statistics(Counter):
+    def add(self, name): self[name] += 1
+statistics = Statistics()
+"""
+VIEWS = """
+def view(path, declared=lambda function: function):
+    def answer(**arguments): return path
+    answer.__name__ = "".join(filter(str.isalnum, path)) or "home"
+    site.get(path)(declared(answer))
+"""
+ASKED = (
+    VIEWS
+    + """
+key = {"Authorization": "Bearer " + SECRET}
+def status(method, path, headers=()):
+    return site.test_client().open(path, method=method, headers=dict(headers)).status_code
+"""
+)
+CONTEXTS: dict[str, list[tuple[str, str]]] = {
+    "README.md": [
+        (
+            "",
+            f"""{ASKED}
+assert status("GET", "/orders") == 401
+assert status("GET", "/orders", key) == 200
+""",
+        ),
+        (
+            "from latchkey import Latchkey\ndef application(environ, start_response): ...",
+            "assert callable(application)",
+        ),
+    ],
+    "docs/reference/fastcache.md": [
+        ("value = 1", "assert cache.get('key') == 1"),
+        ("", "assert Segment and Counters and SharedCache and Stripes"),
+    ],
+    "docs/how-to/protect-an-application.md": [
+        (
+            "",
+            f"""{ASKED}
+view("/")
+view("/orders", any_credential)
+assert [status("GET", path) for path in ("/", "/orders")] == [200, 401]
+assert status("GET", "/orders", key) == 200
+""",
+        ),
+        (IMPORTS, ""),
+        (SITE, 'Orders.as_view("orders")'),
+        (
+            SITE,
+            f"""{ASKED}
+view("/")
+view("/orders", any_credential)
+Latchkey.join().protect(site, OpenRoutes({{("GET", "/")}}))
+logging.getLogger("site").addFilter(AddKey())
+assert status("GET", "/") == 200
+assert "X-Key" not in site.test_client().get("/").headers
+assert site.test_client().get("/orders", headers=key).headers["X-Key"].startswith("ak_")
+assert sorted(statistics.values()) == [1, 2], statistics
+""",
+        ),
+        (
+            f"""{SITE}{VIEWS}
+view("/orders", any_credential)
+view("/orders/<int:id>", any_credential)
+""",
+            f"""{ASKED}
+asked = {{"Origin": "https://shop.example", "Access-Control-Request-Method": "GET"}}
+for path in ("/orders", "/orders/5"):
+    assert status("OPTIONS", path, asked) == 200
+    assert status("GET", path) == 401
+    assert status("GET", path, key) == 200
+""",
+        ),
+        (
+            f"""{SITE}{VIEWS}
+view("/orders", any_credential)
+""",
+            f"""{ASKED}
+Latchkey.join().protect(site, OpenRoutes(preflights))
+assert status("OPTIONS", "/orders") == 200
+assert status("GET", "/orders") == 401
+""",
+        ),
+        (
+            """
+from latchkey import *
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [repr(environ["latchkey.principal"]).encode()]
+""",
+            """
+from werkzeug.test import Client
+assert Client(application).get("/health").data == b"None"
+assert Client(application).get("/x").status_code == 401
+pair = {"X-Api-Key": KEY, "X-Api-Secret": SECRET}
+assert Client(application).get("/x", headers=pair).data != b"None"
+""",
+        ),
+    ],
+}

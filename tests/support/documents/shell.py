@@ -1,0 +1,137 @@
+"""A shell in which the blocks of a page run one after another, as a reader types them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_SHORTLY = 20.0
+# An interactive shell stays after a failed command; here it ends, which is how a test notices.
+_STRICT = "set -e"
+
+
+class Failed(AssertionError):
+    """A command of a block failed; the message has what was printed."""
+
+
+@dataclass
+class Server:
+    """What a `serve` block started: a process group, and the file that it prints into."""
+
+    group: int
+    output: Path
+
+    def is_running(self) -> bool:
+        """Whether any process of it is left; one that has ended may wait for its parent."""
+        for process in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                state, _, group = process.read_text().rpartition(")")[2].split()[:3]
+                if int(group) == self.group and state not in "ZX":
+                    return True
+        return False
+
+    def stop(self) -> None:
+        """End it as Ctrl+C does not: each of its processes, politely, and after a while not."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(self.group, number)
+            deadline = time.monotonic() + _SHORTLY
+            while self.is_running() and time.monotonic() < deadline:
+                time.sleep(0.05)
+
+
+class Shell:
+    """One bash; its directory, its variables and its virtual environment stay between blocks."""
+
+    def __init__(self, directory: Path, files: Path, environment: dict[str, str]) -> None:
+        self._files = files
+        self._number = 0
+        self._said, written = os.pipe()
+        self._process = subprocess.Popen(
+            ["bash", "--noprofile", "--norc"],
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(written,),
+            text=True,
+        )
+        self._answers = f"/dev/fd/{written}"
+        # A server that outlives the shell must not keep its answers open.
+        self._closed = f"{written}>&-"
+        os.close(written)
+
+    def run(self, script: str, status: int = 0) -> str:
+        """What a script prints that has to end with this status, in a file of its own."""
+        file, output = self._write(script)
+        guard = f"{_STRICT}\n" if status == 0 else ""
+        answer = self._ask(f"{guard}. {file} >{output} 2>&1 </dev/null\n", "$?")
+        printed = output.read_text("utf-8", "replace")
+        if answer != str(status):
+            ended = f"ended with {answer}" if answer else "failed"
+            raise Failed(f"{ended}:\n{script}\n--- printed:\n{printed}")
+        return printed
+
+    def serve(self, script: str) -> Server:
+        """Start a script in the background, in a process group of its own.
+
+        It is given the variables that are exported.
+        """
+        file, output = self._write(script)
+        started = f"setsid bash --norc {file} >{output} 2>&1 </dev/null {self._closed} &\n"
+        return Server(int(self._ask(started, "$!")), output)
+
+    def directory(self) -> Path:
+        """The directory in which the next block runs."""
+        return Path(self._ask("", "$PWD"))
+
+    def python(self) -> str:
+        """The interpreter that a reader starts by `python` or, without one, `python3`."""
+        return self._ask("", '"$(command -v python || command -v python3)"')
+
+    def environment(self) -> dict[str, str]:
+        """The variables that the next block's programs are given."""
+        _, output = self._write("")
+        self._ask(f"env -0 >{output}\n", "$?")
+        pairs = output.read_text("utf-8").rstrip("\0").split("\0")
+        return dict(pair.split("=", 1) for pair in pairs)
+
+    def close(self) -> None:
+        """End the shell itself; servers are ended by their owner."""
+        assert self._process.stdin is not None
+        with suppress(OSError):
+            self._process.stdin.close()
+        self._process.wait(_SHORTLY)
+        os.close(self._said)
+
+    def _write(self, script: str) -> tuple[Path, Path]:
+        self._number += 1
+        file = self._files / f"block-{self._number}.sh"
+        file.write_text(script, "utf-8")
+        return file, file.with_suffix(".out")
+
+    def _ask(self, script: str, question: str) -> str:
+        """Run lines in the shell itself; the value of a variable after them, or nothing."""
+        assert self._process.stdin is not None
+        asked = f"{script}{{ set +e; printf '%s\\n' {question}; }} 2>/dev/null >{self._answers}\n"
+        # "$?" is that of the script, not that of `set`.
+        if question == "$?":
+            asked = f"{script}__status=$?; set +e; printf '%s\\n' $__status >{self._answers}\n"
+        try:
+            self._process.stdin.write(asked)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return ""
+        answer = b""
+        while not answer.endswith(b"\n"):
+            chunk = os.read(self._said, 4096)
+            if not chunk:
+                return ""
+            answer += chunk
+        return answer.decode().strip()
