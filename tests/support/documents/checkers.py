@@ -17,7 +17,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from latchkey.config import load_settings
 from latchkey.errors import ConfigurationError

@@ -130,7 +130,10 @@ def _answer(connection: socket.socket) -> None:
         for stream in streams:
             os.close(stream)
         while process.poll() is None:
-            if not select.select([connection, process], [], [])[0] or process.poll() is not None:
+            if (
+                not select.select([connection.fileno(), process.fileno()], [], [])[0]
+                or process.poll() is not None
+            ):
                 continue
             signalled = connection.recv(64)
             if not signalled:
