@@ -74,7 +74,7 @@ class Page:
         self.ports = {port: str(free_port()) for port in _PORTS}
         self.programs = Programs(self._kept)
         self.shell = Shell(self.directory, self._kept / "blocks", self._environment())
-        self.servers: list[Server] = []
+        self.servers: dict[int, Server] = {}
         self.secrets: dict[str, tuple[str, str]] = {}
         self.printed = ""
         self._following: Path | None = None
@@ -131,9 +131,9 @@ class Page:
 
     def stop(self) -> None:
         """Stop every server that the page started."""
-        for server in self.servers:
+        for server in self.servers.values():
             server.stop()
-        self.servers = []
+        self.servers = {}
 
     def _typed(self, script: str) -> str:
         script = _PLACEHOLDER.sub(self._own, script)
@@ -173,11 +173,9 @@ class Page:
 
     def _serve(self, text: str) -> None:
         port = self._port(text)
-        for server in self.servers:
-            server.stop()
-        self.servers = []
-        server = self.shell.serve(self._typed(text))
-        self.servers.append(server)
+        if port in self.servers:
+            self.servers.pop(port).stop()
+        server = self.servers[port] = self.shell.serve(self._typed(text))
         deadline = time.monotonic() + 60
         while not _answers(port):
             if not server.is_running() or time.monotonic() > deadline:

@@ -55,7 +55,7 @@ from pathlib import Path
 environment = Path(sys.argv[1] or os.environ["VIRTUAL_ENV"])
 for name in sys.argv[2:]:
     if not name.startswith("-"):
-        distribution(re.split("[[<>=!~]", name)[0])
+        distribution(re.split(r"[\\[<>=!~]", name)[0])
 (packages,) = environment.glob("lib/python*/site-packages")
 (packages / "checkout.pth").write_text("import site; site.addsitedir({packages!r})\\n")
 for program in Path({programs!r}).iterdir():
