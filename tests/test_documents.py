@@ -98,7 +98,7 @@ def test_the_blocks_of_a_page_work(page: str) -> None:
         if block not in elsewhere and block.tag in ("run", "serve", "output", "check")
     ]
     for block in followed:
-        if block.tag == "check" and (program := missing(block.options["by"])):
+        if program := missing(block):
             pytest.skip(f"needs {program}")
     with Page() as reader:
         for number, block in enumerate(followed):
@@ -117,7 +117,7 @@ def test_the_blocks_of_a_page_are_accepted(page: str, tmp_path: Path) -> None:
     """By the programs that read them, on pages with nothing to run."""
     for block in parsed(page):
         if block.tag == "check":
-            if program := missing(block.options["by"]):
+            if program := missing(block):
                 pytest.skip(f"needs {program}")
             check(block.options["by"], block.text, tmp_path)
 
@@ -320,7 +320,7 @@ def test_a_server_serves_the_blocks_behind_it_and_is_stopped() -> None:
     ],
 )
 def test_a_check_rejects_what_is_wrong(name: str, right: str, wrong: str, tmp_path: Path) -> None:
-    if program := missing(name):
+    if program := missing(Block("page", 1, "text", "check", {"by": name}, right)):
         pytest.skip(f"needs {program}")
     check(name, right, tmp_path)
     with pytest.raises(Rejected):

@@ -21,6 +21,7 @@ import yaml  # type: ignore[import-untyped]
 
 from latchkey.config import load_settings
 from latchkey.errors import ConfigurationError
+from tests.support.documents.blocks import Block
 from tests.support.service import LATCHKEY
 
 _PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -29,15 +30,20 @@ _NEEDED = {
     "systemd": ("systemd-analyze",),
     "hadolint": ("hadolint",),
 }
+# Programs of a reader that not every machine has.
+_TYPED = ("curl", "jq", "openssl", "sqlite3")
 
 
 class Rejected(AssertionError):
     """The program that reads such a text rejects it."""
 
 
-def missing(name: str) -> str | None:
-    """A program that a check needs and this machine lacks."""
-    for program in _NEEDED.get(name, ()):
+def missing(block: Block) -> str | None:
+    """A program that a block needs and this machine lacks."""
+    needed = _NEEDED.get(block.options.get("by", ""), ())
+    if block.language == "sh":
+        needed = tuple(name for name in _TYPED if re.search(rf"(?:^|[|(;&]) *{name}\b", block.text))
+    for program in needed:
         if shutil.which(program, path=_PATH) is None:
             return program
     return None
