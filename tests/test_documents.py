@@ -39,10 +39,7 @@ SHOWN: dict[str, dict[str, str]] = {
 # Pages whose blocks have no tags yet.
 UNTAGGED = {
     "README.md",
-    "docs/how-to/protect-an-application.md",
     "docs/how-to/use-a-key.md",
-    "docs/reference/audit-format.md",
-    "docs/reference/fastcache.md",
 }
 
 

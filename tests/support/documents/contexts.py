@@ -47,10 +47,6 @@ assert status("GET", "/orders", key) == 200
             "assert callable(application)",
         ),
     ],
-    "docs/reference/fastcache.md": [
-        ("value = 1", "assert cache.get('key') == 1"),
-        ("", "assert Segment and Counters and SharedCache and Stripes"),
-    ],
     "docs/how-to/protect-an-application.md": [
         (
             "",
