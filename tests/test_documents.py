@@ -172,6 +172,9 @@ def test_the_commands_that_a_text_names_are_there(page: str) -> None:
             name = words.pop(0)
             if "|" in name:
                 break
+            if name.startswith("--"):
+                assert name in {option for one in command.params for option in one.opts}, text
+                break
             found = command.get_command(click.Context(command), name)
             assert found is not None, (text, name)
             command = found
