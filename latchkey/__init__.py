@@ -44,7 +44,7 @@ _MODULES = {
     "require_scope": "latchkey.flask.requirements",
 }
 
-# Another distribution on PyPI has the same name; a module of the application may have it too.
+# Another distribution on PyPI has the same name, and an application may have a module of that name.
 if getattr(fastcache, "__distribution__", None) != "latchkey-auth":
     raise ImportError(
         f"the package fastcache at {fastcache.__file__ or fastcache.__path__[0]} "
@@ -55,7 +55,7 @@ if getattr(fastcache, "__distribution__", None) != "latchkey-auth":
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name with what it needs when it is first used.
+    """Load a public name, and the modules it needs, on first use.
 
     ``__version__`` is the version of the installed distribution.
     """

@@ -1,7 +1,6 @@
-"""Where a request comes from: the peer's address, or the one that trusted proxies pass on.
+"""The client's address: that of the connection, or the one that trusted proxies forward.
 
-Every part that needs a caller's address asks here: the throttles, the audit log, the last
-addresses of a key.
+The throttles, the audit log and the last addresses of a key all get addresses from this module.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from wsgiref.types import WSGIEnvironment
 
 Address = IPv4Address | IPv6Address
 
-# Longer than the longest form below: an IPv6 address with a zone and a port, in quotes.
+# Longer than the longest accepted form: a quoted IPv6 address with a zone and a port.
 _LONGEST = 128
-# A port, or what RFC 7239 section 6 lets a proxy write in its place.
+# A port, or the obfuscated port that RFC 7239 section 6 allows in its place.
 _PORT = re.compile(r"[0-9]{1,5}|_[A-Za-z0-9._-]{1,32}", re.ASCII)
 _LARGEST_PORT = 65_535
 _IPV6_GROUPS = 8
@@ -23,17 +22,17 @@ _IPV6_HOST_BITS = 64
 
 
 class ClientAddresses:
-    """Tells callers apart behind a known number of proxies."""
+    """Identifies callers by address behind a known number of proxies."""
 
     def __init__(self, trusted_proxies: int = 0) -> None:
-        """``trusted_proxies`` is how many proxies in front are ours; without any, no header counts.
+        """``trusted_proxies`` is the number of our proxies in front; with 0, headers are ignored.
 
-        The caller's address is that many from the right of ``X-Forwarded-For``.
+        The caller's address is that many entries from the right of ``X-Forwarded-For``.
         """
         self.trusted_proxies = trusted_proxies
 
     def forwarded(self, environ: WSGIEnvironment) -> Address | None:
-        """The address that the proxies pass on; None where the list is shorter or it is none."""
+        """The forwarded address; None if the list is too short or the entry is not an address."""
         if not self.trusted_proxies:
             return None
         entries: list[str] = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
@@ -42,18 +41,18 @@ class ClientAddresses:
         return parse_address(entries[-self.trusted_proxies])
 
     def find(self, environ: WSGIEnvironment) -> Address | None:
-        """The caller's address, else the peer's; None behind a socket that has none."""
+        """The forwarded address, else the peer's; None for a peer without one (a unix socket)."""
         return self.forwarded(environ) or parse_address(environ.get("REMOTE_ADDR", ""))
 
     def written(self, environ: WSGIEnvironment) -> str | None:
-        """The same as text, in the one way of writing it."""
+        """The same address as text in its canonical form."""
         address = self.find(environ)
         return None if address is None else str(address)
 
     def counted(self, environ: WSGIEnvironment) -> str:
-        """What stands for the caller where callers are counted: an IPv6 address by its /64.
+        """The text by which the caller is counted: an IPv6 address is counted by its /64.
 
-        A peer without an address counts by the text that the server has for it.
+        A peer without an address is counted by the text that the server reports for it.
         """
         forwarded = self.forwarded(environ)
         if forwarded is not None:
@@ -62,17 +61,17 @@ class ClientAddresses:
 
 
 def parse_address(text: str) -> Address | None:
-    """An address as servers and proxies write it; None if it is none.
+    """Parse an address in the forms that servers and proxies use; None if it is not an address.
 
-    IPv6 may be in brackets and have a zone, which is left out. A port may follow, and quotation
-    marks may enclose all of it (RFC 7239). An IPv4-mapped address is the IPv4 one.
+    IPv6 may be in brackets and may have a zone, which is dropped. A port may follow, and the whole
+    may be quoted (RFC 7239). An IPv4-mapped address is returned as IPv4.
     """
     return _parse(text) if len(text) <= _LONGEST else None
 
 
 @lru_cache(maxsize=4_096)
 def counted_as(address: Address) -> str:
-    """An IPv4 address itself, of an IPv6 one the /64: one caller has all of that."""
+    """The IPv4 address, or the /64 of an IPv6 address: one caller usually controls all of it."""
     if isinstance(address, IPv4Address):
         return str(address)
     prefix = int(address) >> _IPV6_HOST_BITS << _IPV6_HOST_BITS
@@ -81,7 +80,7 @@ def counted_as(address: Address) -> str:
 
 @lru_cache(maxsize=4_096)
 def _peer_counted_as(peer: str) -> str:
-    # By the text: the hash of an address is computed in Python, and refusals come in floods.
+    # Cached by text: the hash of an address object is computed in Python, and refusals can be many.
     address = parse_address(peer)
     return peer if address is None else counted_as(address)
 
@@ -96,15 +95,15 @@ def _parse(text: str) -> Address | None:
         if not bracket or (rest and not (rest[0] == ":" and _is_port(rest[1:]))):
             return None
         address = _plain(host)
-        # What was mapped was written as IPv6.
+        # An IPv4-mapped address is written as IPv6, so what follows the last colon is not a port.
         return address if ":" in host else None
     return _plain(text) or _before_port(text)
 
 
 def _before_port(text: str) -> Address | None:
-    """An address with a port and no brackets, where the port cannot be a group of IPv6.
+    """Parse an address with a port and without brackets, if the port cannot be an IPv6 group.
 
-    That is IPv4, IPv6 that ends as IPv4 does, and IPv6 with all of its groups.
+    That is the case for IPv4, for IPv6 with an embedded IPv4 address, and for IPv6 with all groups.
     """
     host, colon, port = text.rpartition(":")
     if not colon or not _is_port(port):
@@ -118,7 +117,7 @@ def _is_port(text: str) -> bool:
 
 
 def _plain(text: str) -> Address | None:
-    """An address without a port."""
+    """Parse an address without a port."""
     host, percent, zone = text.partition("%")
     if percent and not zone:
         return None

@@ -1,7 +1,7 @@
-"""The parts of one worker, built from its settings and tied together.
+"""The parts of one worker, built from its settings and connected.
 
-``Latchkey`` protects a Flask or WSGI application of your own; ``app.extensions["latchkey"]`` holds
-it.
+``Latchkey`` protects a Flask or WSGI application; Flask applications have it in
+``app.extensions["latchkey"]``.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ log = logging.getLogger("latchkey")
 
 @dataclass(frozen=True, slots=True)
 class Latchkey:
-    """One worker's parts. ``credentials`` changes what ``authenticator`` checks."""
+    """The parts of one worker. ``credentials`` changes what ``authenticator`` checks."""
 
     settings: Settings
     store: Store
@@ -76,14 +76,14 @@ class Latchkey:
         shared: SharedState | None = None,
         seal: Seal | None = None,
     ) -> Latchkey:
-        """Build the parts; None reads the settings and the keys that they name.
+        """Build the parts; with None, the settings are read from the environment.
 
-        With ``shared`` None, nothing is shared with other processes. Opens no connection yet.
+        With ``shared`` None, no state is shared with other processes. No connection is opened yet.
         Raises ConfigurationError for an invalid setting.
         """
         settings = settings or load_settings()
         derivation = derivation or load_derivation(settings)
-        # Two connections more than threads, for the upkeep's threads.
+        # Two more connections than threads, for the upkeep threads.
         store = database_at(settings.database_url).open_store(
             pool_size=settings.threads + 2,
             seal=seal or load_seal(settings),
@@ -130,11 +130,11 @@ class Latchkey:
 
     @classmethod
     def join(cls, settings: Settings | None = None) -> Latchkey:
-        """Build the parts in a worker of your own server, sharing state with other workers.
+        """Build the parts in a worker of your own server, sharing state with the other workers.
 
-        The database must exist and be migrated. The threads end with the process and do not exist
-        in a child that is forked later: call it after the fork. Raises ConfigurationError for an
-        invalid setting, or if the memory cannot be shared.
+        The database must exist and be migrated. Call this after the fork: the background threads
+        do not exist in a process that is forked later. Raises ConfigurationError for an invalid
+        setting, or if the memory cannot be shared.
         """
         settings = settings or load_settings()
         database_at(settings.database_url).require()
@@ -150,7 +150,7 @@ class Latchkey:
     def middleware(
         self, wsgi_app: WSGIApplication, open_routes: OpenRoutes | None = None
     ) -> WSGIApplication:
-        """The middleware in front of any WSGI application; nothing is open unless listed."""
+        """Wrap any WSGI application in the middleware; only listed routes are open."""
         return self._middleware(wsgi_app, open_routes or NOTHING_OPEN)
 
     def protect(self, app: Flask, open_routes: OpenRoutes | None = None) -> None:
@@ -197,7 +197,7 @@ class Latchkey:
 
 
 class _Membership:
-    """The threads and locks of ``join``: they end with this process; children do not own them."""
+    """The threads and locks of ``join``. They end with this process; children do not own them."""
 
     def __init__(self, latchkey: Latchkey, segment: ServiceSegment) -> None:
         self._latchkey = latchkey
@@ -218,7 +218,7 @@ class _Membership:
         self._latchkey.store.close()
 
     def after_fork(self) -> None:
-        """In a child, leave everything to the parent."""
+        """In a child, leave the threads and locks to the parent."""
         atexit.unregister(self.end)
         self._segment.disown()
 

@@ -1,6 +1,6 @@
-"""Addresses: where the service listens, and the one at which browsers find it.
+"""Addresses: where the service listens, and the public URL by which browsers reach it.
 
-What is taken here, gunicorn takes, and in the same sense.
+An accepted address is also accepted by gunicorn, with the same meaning.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}")
 _LARGEST_PORT = 65535
 _STANDARD_PORTS = {"http": 80, "https": 443}
 _LONGEST_NAME = 253
-# What the kernel has room for, with the byte that ends it.
+# The kernel's limit for a socket path, without the terminating zero byte.
 _LONGEST_PATH = 107
 _IPV4_WILDCARD, _IPV6_WILDCARD = "0.0.0.0", "::"  # noqa: S104 - to tell that it is one
 _LOOPBACK = {_IPV4_WILDCARD: "127.0.0.1", _IPV6_WILDCARD: "::1"}
@@ -24,7 +24,7 @@ _LOOPBACK = {_IPV4_WILDCARD: "127.0.0.1", _IPV6_WILDCARD: "::1"}
 
 @dataclass(frozen=True, slots=True)
 class TcpAddress:
-    """A host name or an IP address, an IPv6 one without brackets, and a port."""
+    """A host name or IP address (IPv6 without brackets) and a port."""
 
     host: str
     port: int
@@ -35,7 +35,7 @@ class TcpAddress:
 
     @property
     def url(self) -> str | None:
-        """Where a program on the same machine finds it; None where the port is chosen later."""
+        """The URL for programs on the same machine; None if the port is chosen when listening."""
         host = _bracketed(_LOOPBACK.get(self.host, self.host))
         return f"http://{host}:{self.port}" if self.port else None
 
@@ -55,7 +55,7 @@ class UnixAddress:
 
 @dataclass(frozen=True, slots=True)
 class InheritedSocket:
-    """The number of a descriptor that whatever starts the service has opened."""
+    """The number of a descriptor that the parent process, such as systemd, has opened."""
 
     descriptor: int
 
@@ -67,21 +67,21 @@ ListenAddress = TcpAddress | UnixAddress | InheritedSocket
 
 
 def parse_addresses(text: str) -> tuple[ListenAddress, ...]:
-    """The addresses of a comma-separated list; raises ValueError for one that cannot be used."""
+    """Parse a comma-separated list of addresses; raises ValueError for an unusable one."""
     addresses = tuple(_parse_address(part.strip()) for part in text.split(","))
     for index, one in enumerate(addresses):
         if any(_overlap(one, other) for other in addresses[:index]):
             raise ValueError("two addresses overlap")
     if len({isinstance(address, InheritedSocket) for address in addresses}) > 1:
-        # gunicorn would ignore the others.
+        # gunicorn would ignore the other addresses.
         raise ValueError("inherited sockets cannot be combined with other addresses")
     return addresses
 
 
 def parse_origin(text: str) -> tuple[str, str]:
-    """The scheme and the host of a URL without a path, with the port if it is not the scheme's own.
+    """The scheme and the host of a URL without a path; the host includes a non-default port.
 
-    Of an empty text, both are empty. Raises ValueError for anything else.
+    Both are empty for an empty text. Raises ValueError for anything else.
     """
     if not text:
         return "", ""
@@ -105,7 +105,7 @@ def _parse_address(text: str) -> ListenAddress:
     if text.startswith("fd://"):
         number = text.removeprefix("fd://")
         if not _DESCRIPTOR.fullmatch(number):
-            raise ValueError("not the number of a descriptor")
+            raise ValueError("not a descriptor number")
         return InheritedSocket(int(number))
     host, separator, port = text.removeprefix("tcp://").rpartition(":")
     if not separator:
@@ -114,12 +114,12 @@ def _parse_address(text: str) -> ListenAddress:
 
 
 def _parse_unix(path: str) -> UnixAddress:
-    # As gunicorn reads it, which looks for its prefix everywhere.
+    # As in gunicorn, which searches the whole text for its prefix.
     path = path.removeprefix("//")
     if not path or path.endswith("/") or "unix:" in path or "\0" in path:
         raise ValueError("not a path for a socket")
     if len(os.fsencode(path)) > _LONGEST_PATH:
-        raise ValueError("a socket's path is shorter")
+        raise ValueError("the path is too long for a socket")
     return UnixAddress(path)
 
 
@@ -127,7 +127,7 @@ def _parse_host(text: str) -> str:
     """The host, in lower case and without brackets."""
     if text.startswith("[") and text.endswith("]"):
         if "%" in text:
-            raise ValueError("a zone cannot be listened on")
+            raise ValueError("cannot listen on an address with a zone")
         return str(ipaddress.IPv6Address(text[1:-1]))
     if not text.strip("0123456789."):
         return str(ipaddress.IPv4Address(text))
@@ -143,14 +143,14 @@ def _parse_port(text: str) -> int:
 
 
 def _overlap(one: ListenAddress, other: ListenAddress) -> bool:
-    """Whether the second could not be listened on beside the first."""
+    """Whether listening on the second address fails while the first is in use."""
     if not isinstance(one, TcpAddress) or not isinstance(other, TcpAddress):
         return one == other
     if one.port != other.port or not one.port:
         return False
     if one.host == other.host:
         return True
-    # The IPv6 wildcard takes IPv4 connections, too.
+    # The IPv6 wildcard also accepts IPv4 connections.
     both = {one.host, other.host}
     if _IPV6_WILDCARD in both:
         return True

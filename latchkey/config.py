@@ -1,7 +1,8 @@
 """Every setting: its name, type, default and help, in one table, read from ``LATCHKEY_*``.
 
-The fields of ``Settings`` are the table; docs/reference/settings.md is made from it. An unknown
-name or an invalid value stops the start with one line that names it and says what is allowed.
+The fields of ``Settings`` are the table, and docs/reference/settings.md is generated from it. An
+unknown name or an invalid value stops the start with a one-line error that names the
+setting and the allowed values.
 """
 
 from __future__ import annotations
@@ -34,45 +35,45 @@ MASK = "********"
 _DIGITS = re.compile(r"[0-9]+")
 _DECIMAL_TEXT = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 _HOST_NAME = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
-# The secrets that the environment may have, and the settings that name a file with them instead.
+# The settings that are secrets, and those that name a file with the secret instead.
 SECRET_FILES = {
     "derivation_keys": "derivation_keys_file",
     "derivation_keys_retired": "derivation_keys_retired_file",
 }
 # Names of settings in version 0.1, which are still accepted.
 _FORMER = {"LATCHKEY_DERIVATION_KEY_FILE": "derivation_keys_file"}
-# Names that other services use for a setting.
+# Common names of settings in other services, and our names for them.
 _SYNONYMS = {"PORT": "BIND", "HOST": "BIND", "LISTEN": "BIND", "DATABASE": "DATABASE_URL"}
 
 
 def _only_digits(value: object) -> object:
-    """Refuse texts such as ``4.0`` and ``1_0``, which pydantic accepts as whole numbers."""
+    """Reject texts such as ``4.0`` and ``1_0``, which pydantic accepts as integers."""
     if isinstance(value, str) and not _DIGITS.fullmatch(value):
         raise ValueError("not a whole number")
     return value
 
 
 def _only_decimal(value: object) -> object:
-    """Refuse texts such as ``1_0`` and ``+1``, which pydantic accepts as numbers."""
+    """Reject texts such as ``1_0`` and ``+1``, which pydantic accepts as numbers."""
     if isinstance(value, str) and not _DECIMAL_TEXT.fullmatch(value):
         raise ValueError("not a number")
     return value
 
 
 def _only_file(value: object) -> object:
-    """Refuse an empty text, and others that can only name a directory."""
+    """Reject an empty text, and a text that can only name a directory."""
     if isinstance(value, str) and Path(value).name in ("", ".."):
         raise ValueError("not the name of a file")
     return value
 
 
 def _file_or_none(value: object) -> object:
-    """Refuse what ``_only_file`` refuses, except an empty text."""
+    """Reject what ``_only_file`` rejects, except an empty text."""
     return value if value == "" else _only_file(value)
 
 
 def _not_empty(value: object) -> object:
-    """Refuse an empty text, which as a path would be the working directory."""
+    """Reject an empty text, which as a path would mean the working directory."""
     if value == "":
         raise ValueError("empty")
     return value
@@ -84,7 +85,7 @@ _FILE = Annotated[Path, BeforeValidator(_only_file)]
 
 
 def _checked_by(parse: Callable[[str], object]) -> AfterValidator:
-    """Refuse the text that ``parse`` refuses, and keep any other as it is."""
+    """Reject a text that ``parse`` rejects, and keep any other unchanged."""
 
     def check(text: str) -> str:
         parse(text)
@@ -98,7 +99,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # The fields that options of the command line gave.
+    # The fields that were set by command-line options.
     _by_option: frozenset[str] = PrivateAttr(default=frozenset())
 
     database_url: str = Field(
@@ -248,17 +249,17 @@ class Settings(BaseModel):
     )
 
     def source(self, field: str) -> str:
-        """The name of what sets a field: the option that was given for it, or its variable."""
+        """The name of the option or variable that sets a field, for error messages."""
         return _source(field, self._by_option)
 
 
 def load_settings(
     environ: Mapping[str, str] | None = None, *, overrides: Mapping[str, str] | None = None
 ) -> Settings:
-    """Read the settings from ``environ`` (the process's own where None).
+    """Read the settings from ``environ``; None means the environment of the process.
 
-    ``overrides``, by field name, come from the command line's options and take precedence.
-    Raises ConfigurationError, one line, for an unknown name or a value that is not allowed.
+    ``overrides``, by field name, come from command-line options and take precedence. Raises
+    ConfigurationError with a one-line message for an unknown name or an invalid value.
     """
     values = os.environ if environ is None else environ
     known = {variable(name): name for name in Settings.model_fields}
@@ -282,12 +283,12 @@ def load_settings(
 
 
 def variable(field: str) -> str:
-    """The environment's name for a field: ``cache_ttl`` is ``LATCHKEY_CACHE_TTL``."""
+    """The environment variable of a field: ``cache_ttl`` is ``LATCHKEY_CACHE_TTL``."""
     return PREFIX + field.upper()
 
 
 def _require_one_of(values: Mapping[str, str]) -> None:
-    """Refuse a setting under two names, and a secret both in the environment and in a file."""
+    """Reject a setting under two names, and a secret both in the environment and in a file."""
     pairs = [(former, variable(field)) for former, field in _FORMER.items()]
     for secret, file in SECRET_FILES.items():
         names = [variable(file), *(former for former, field in _FORMER.items() if field == file)]
@@ -302,20 +303,20 @@ def _source(field: str, by_option: frozenset[str]) -> str:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    """The one line about an unknown name."""
+    """The one-line error for an unknown name."""
     fields = [setting.removeprefix(PREFIX) for setting in known]
     field = name.upper().removeprefix(PREFIX)
     similar = _SYNONYMS.get(field) or next(iter(difflib.get_close_matches(field, fields, 1)), None)
     suggestion = f" (did you mean {PREFIX}{similar}?)" if similar else ""
-    # A name may have any character in it.
+    # A name can contain any character.
     shown = name.encode("unicode_escape").decode()
     return f"unknown setting {shown}{suggestion}; allowed are {', '.join(known)}"
 
 
 def _problem(source: str, field: str) -> str:
-    """The one line about an invalid value. It never repeats the value, which may be a secret.
+    """The one-line error for an invalid value. It never repeats the value, which may be secret.
 
-    ``source`` names the variable, or the option of the command line.
+    ``source`` is the environment variable or the command-line option.
     """
     help_text = (Settings.model_fields[field].description or "").replace("`", "")
     return f"{source} has a value that is not allowed. {help_text}"

@@ -1,8 +1,8 @@
-"""Every error of Latchkey, in one tree, and the one place that turns them into JSON.
+"""Every error of Latchkey in one hierarchy, and the only place that turns errors into JSON.
 
 The table in the HTTP contract (docs/how-to/use-a-key.md) lists what a client sees. An error has two
-spellings of its code, one for each dialect: the pair dialect writes ``UNAUTHORIZED``, the bearer
-dialect ``invalid_api_key``. Nothing here ever carries the value of a secret.
+spellings of its code: the pair dialect writes ``UNAUTHORIZED``, the bearer dialect
+``invalid_api_key``. No error contains the value of a secret.
 """
 
 from __future__ import annotations
@@ -55,17 +55,17 @@ REALM = "latchkey"
 
 
 class LatchkeyError(Exception):
-    """The root of the tree."""
+    """The base class of all errors of Latchkey."""
 
 
 class ConfigurationError(LatchkeyError):
-    """A setting, a file or the environment is wrong: the start stops with this one line."""
+    """A setting, a file or the environment is wrong: the start fails with this one line."""
 
 
 class NoPrincipal(LatchkeyError, RuntimeError, AttributeError):
     """`current_principal` was used on an open route, or outside of a request.
 
-    An AttributeError too, so that ``getattr(current_principal, name, default)`` has its default.
+    Also an AttributeError, so that ``getattr(current_principal, name, default)`` works.
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class ServiceUnreachable(LatchkeyError):
 
 
 class ApiError(LatchkeyError):
-    """An error with an HTTP answer: the base of everything a client can be told."""
+    """An error with an HTTP response: the base class of all errors that a client can get."""
 
     status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
     type: ClassVar[str] = "api_error"
@@ -88,29 +88,29 @@ class ApiError(LatchkeyError):
     bearer_code: ClassVar[str | None] = None
     default_message: ClassVar[str] = "Something went wrong on our side"
     retry_after: int | None = None
-    """After how many seconds a retry makes sense: the header Retry-After, unless None."""
+    """Seconds after which a retry makes sense, for Retry-After; None omits the header."""
 
     def __init__(self, message: str | None = None) -> None:
         self.message = message or self.default_message
         super().__init__(self.message)
 
     def code(self, dialect: Dialect) -> str:
-        """The code as the dialect spells it."""
+        """The code in the spelling of the dialect."""
         if dialect == "pair":
             return self.pair_code
         return self.bearer_code or self.pair_code.lower()
 
     def extra_headers(self) -> Mapping[str, str]:
-        """Headers that belong to this answer, beside the common ones."""
+        """Headers of this error in addition to the common ones."""
         return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
 
     def challenge_parameters(self) -> str | None:
-        """What a bearer challenge says beside the realm (RFC 6750 section 3)."""
+        """The parameters of a bearer challenge after the realm (RFC 6750 section 3)."""
         return None
 
 
 class InvalidRequest(ApiError):
-    """400: the request as a whole cannot be read."""
+    """400: the request as a whole cannot be parsed."""
 
     status = HTTPStatus.BAD_REQUEST
     type = "invalid_request_error"
@@ -122,7 +122,7 @@ class InvalidRequest(ApiError):
 
 
 class InvalidField(InvalidRequest):
-    """400: one field is wrong; ``field`` names it, the message never repeats its value."""
+    """400: a field is invalid; ``field`` names it, and the message never repeats its value."""
 
     pair_code = "INVALID_FIELD"
 
@@ -140,7 +140,7 @@ class PayloadTooLarge(InvalidRequest):
 
 
 class TargetTooLong(InvalidRequest):
-    """414: the request line, which has the path and the query, is over the server's limit."""
+    """414: the request line, with the path and the query, exceeds the server's limit."""
 
     status = HTTPStatus.REQUEST_URI_TOO_LONG
     pair_code = "URI_TOO_LONG"
@@ -148,7 +148,7 @@ class TargetTooLong(InvalidRequest):
 
 
 class UnsupportedMediaType(InvalidRequest):
-    """415: the body is not announced as JSON."""
+    """415: the Content-Type of the body is not JSON."""
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     pair_code = "UNSUPPORTED_MEDIA_TYPE"
@@ -156,7 +156,7 @@ class UnsupportedMediaType(InvalidRequest):
 
 
 class ExpectationFailed(InvalidRequest):
-    """417: an ``Expect`` that is not ``100-continue``, or one that no thread can wait for."""
+    """417: the server does not support the ``Expect`` header, or has no free thread to wait."""
 
     status = HTTPStatus.EXPECTATION_FAILED
     pair_code = "EXPECTATION_FAILED"
@@ -164,7 +164,7 @@ class ExpectationFailed(InvalidRequest):
 
 
 class HeadersTooLarge(InvalidRequest):
-    """431: the headers are over the server's limit."""
+    """431: the headers exceed the server's limit."""
 
     status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
     pair_code = "HEADERS_TOO_LARGE"
@@ -172,7 +172,7 @@ class HeadersTooLarge(InvalidRequest):
 
 
 class UnsupportedTransferCoding(InvalidRequest):
-    """501: a ``Transfer-Encoding`` that the server does not know."""
+    """501: the server does not support the ``Transfer-Encoding``."""
 
     status = HTTPStatus.NOT_IMPLEMENTED
     pair_code = "NOT_IMPLEMENTED"
@@ -180,7 +180,7 @@ class UnsupportedTransferCoding(InvalidRequest):
 
 
 class MethodNotAllowed(InvalidRequest):
-    """405: the route exists, this method does not."""
+    """405: the route exists, but not with this method."""
 
     status = HTTPStatus.METHOD_NOT_ALLOWED
     pair_code = "METHOD_NOT_ALLOWED"
@@ -195,7 +195,7 @@ class MethodNotAllowed(InvalidRequest):
 
 
 class AuthenticationError(ApiError):
-    """401: the base of every refusal of a credential."""
+    """401: the base class of all refusals of a credential."""
 
     status = HTTPStatus.UNAUTHORIZED
     type = "authentication_error"
@@ -206,35 +206,35 @@ class AuthenticationError(ApiError):
 
 
 class MissingCredential(AuthenticationError):
-    """401: nothing was presented, or half of a pair."""
+    """401: no credential, or only half of a pair, was presented."""
 
     bearer_code = "missing_api_key"
     default_message = "No API key provided"
 
 
 class InvalidCredential(AuthenticationError):
-    """401: malformed, unknown, or a wrong secret; which of them is not said."""
+    """401: malformed, unknown, or a wrong secret; the response does not say which."""
 
     bearer_code = "invalid_api_key"
     default_message = "Invalid API key provided"
 
 
 class RevokedCredential(AuthenticationError):
-    """401: revoked, and the full secret was right."""
+    """401: the credential is revoked, and its secret was correct."""
 
     bearer_code = "key_revoked"
     default_message = "API key has been revoked"
 
 
 class ExpiredCredential(AuthenticationError):
-    """401: past its expiry, and the full secret was right."""
+    """401: the credential has expired, and its secret was correct."""
 
     bearer_code = "key_expired"
     default_message = "API key has expired"
 
 
 class PermissionDenied(ApiError):
-    """403: the base of what a valid caller may not do."""
+    """403: the base class for requests that a valid caller may not make."""
 
     status = HTTPStatus.FORBIDDEN
     type = "permission_error"
@@ -242,14 +242,14 @@ class PermissionDenied(ApiError):
 
 
 class NotDerived(PermissionDenied):
-    """403: registration with a secret that none of the current derivation keys made."""
+    """403: the secret to register was not made with a current derivation key."""
 
     pair_code = "INVALID_CREDENTIAL"
     default_message = "The secret does not belong to this key"
 
 
 class InsufficientScope(PermissionDenied):
-    """403: the caller lacks ``scope``, or, where that is None, something no scope would give."""
+    """403: the caller lacks ``scope``; None if no scope would permit the request."""
 
     def __init__(self, scope: str | None, message: str | None = None) -> None:
         self.scope = scope
@@ -262,7 +262,7 @@ class InsufficientScope(PermissionDenied):
 
 
 class NotFound(ApiError):
-    """404: no such route or object."""
+    """404: the route or object does not exist."""
 
     status = HTTPStatus.NOT_FOUND
     type = "not_found_error"
@@ -271,14 +271,14 @@ class NotFound(ApiError):
 
 
 class CredentialNotFound(NotFound):
-    """404: unknown, of the other mode, or already revoked."""
+    """404: the credential is unknown, of the other mode, or already revoked."""
 
     pair_code = "CREDENTIAL_NOT_FOUND"
     default_message = "No such credential"
 
 
 class DuplicateApiKey(ApiError):
-    """409: the key is registered already; a revoked one stays revoked."""
+    """409: the key is already registered; a revoked key stays revoked."""
 
     status = HTTPStatus.CONFLICT
     type = "conflict_error"
@@ -287,7 +287,7 @@ class DuplicateApiKey(ApiError):
 
 
 class KeyExpired(ApiError):
-    """409: what has expired is not rotated; ``successor`` is the key that it was rotated to."""
+    """409: an expired key cannot be rotated; ``successor`` is the key it was rotated to."""
 
     status = HTTPStatus.CONFLICT
     type = "conflict_error"
@@ -310,7 +310,7 @@ class AlreadyRotated(ApiError):
 
 
 class RateLimited(ApiError):
-    """429: too many refused credentials from one address; ``retry_after`` is in whole seconds."""
+    """429: too many refused credentials from one address; ``retry_after`` is in seconds."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     type = "rate_limit_error"
@@ -325,11 +325,11 @@ class RateLimited(ApiError):
 
 
 class InternalError(ApiError):
-    """500: a fault of ours; the log has it, the answer does not."""
+    """500: an internal fault, described in the log and not in the response."""
 
 
 class StoreError(InternalError):
-    """500: the database failed, reading or writing. ``detail`` is for the log only."""
+    """500: the database failed, reading or writing. ``detail`` is only for the log."""
 
     def __init__(self, detail: str) -> None:
         self.detail = detail
@@ -348,7 +348,7 @@ class NotReady(ApiError):
 
 
 class ChangesBusy(ApiError):
-    """503: as many changes as may wait for the database do so; this one did not begin."""
+    """503: too many changes are waiting for the database; this one was not started."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     pair_code = "UNAVAILABLE"
@@ -357,9 +357,9 @@ class ChangesBusy(ApiError):
 
 
 class PasswordsBusy(ApiError):
-    """503: so many passwords are being looked at that one more would hold the others up.
+    """503: too many passwords are being verified; this one would delay the others.
 
-    For pages of the console; nothing of the request was looked at or counted.
+    For pages of the console. Nothing of the request was checked or counted.
     """
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
@@ -369,7 +369,7 @@ class PasswordsBusy(ApiError):
 
 
 class ExportsBusy(ApiError):
-    """503: one more export of the console would leave too few threads for everything else."""
+    """503: another export would leave too few threads for other requests."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     pair_code = "EXPORTS_BUSY"
@@ -384,9 +384,9 @@ def envelope(error: ApiError, dialect: Dialect) -> bytes:
 
 
 def error_headers(error: ApiError, body: bytes, *, bearer_presented: bool) -> list[tuple[str, str]]:
-    """The headers of an error answer, the challenge of RFC 6750 section 3 among them.
+    """The headers of an error response, including the challenge of RFC 6750 section 3.
 
-    Every 401 carries a challenge; other statuses only where a bearer credential was presented.
+    Every 401 has a challenge. Other statuses have one only if a bearer credential was presented.
     """
     headers = [
         ("Content-Type", "application/json"),
@@ -403,7 +403,7 @@ def error_headers(error: ApiError, body: bytes, *, bearer_presented: bool) -> li
 
 
 def status_line(error: ApiError) -> str:
-    """The status as WSGI wants it: ``401 Unauthorized``."""
+    """The status line for WSGI: ``401 Unauthorized``."""
     return _STATUS_LINES[error.status]
 
 

@@ -1,7 +1,7 @@
-"""Forks: objects that belong to one process are notified in each child that is forked from it.
+"""Forks: notifies objects that belong to one process in each child that is forked from it.
 
-A child has the memory of its parent, but none of its threads, and shares its descriptors, locks
-and database connections, so it cannot use them.
+A child has a copy of its parent's memory but none of its threads. It shares the parent's
+descriptors, locks and database connections, so it cannot use them.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from weakref import WeakSet
 
 
 class Owned(Protocol):
-    """An object that one process owns."""
+    """An object that belongs to one process."""
 
     def after_fork(self) -> None:
-        """Called in the child, which has one thread, before anything else runs there."""
+        """Called in the child before any other code runs there; the child has one thread."""
 
 
 NOT_OURS = (

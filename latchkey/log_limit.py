@@ -1,7 +1,7 @@
-"""Limits how many log lines callers can cause: so many of a kind in a span of time, then a count.
+"""Limits the log lines that callers can cause: some lines of each kind per period, then a count.
 
-Anybody who reaches the service can cause a line for each request, and fill the disk. A kind is the
-text of a line before its values are put in, and the class of its exception.
+A caller can cause a log line with each request, and so fill the disk. The kind of a line is its
+message before the values are inserted, and the class of its exception.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from latchkey.wording import counted
 
 MOST = 10
-"""Lines of one kind in a span that are written as they are."""
+"""Lines of one kind that are written in each period; further ones are counted."""
 SPAN = 10.0
 """Seconds."""
 
@@ -29,7 +29,7 @@ _REST: LineKind = ("latchkey", logging.WARNING, "", None)
 
 @dataclass(slots=True)
 class _Span:
-    """What was logged of one kind since ``begin``; ``last`` is the text of one not written."""
+    """The lines of one kind since ``begin``; ``last`` is the last line that was not written."""
 
     begin: float
     lines: int = 0
@@ -37,19 +37,19 @@ class _Span:
 
 
 class LogLimit(logging.Filter):
-    """A filter for loggers, of lines by all threads of a process."""
+    """A logging filter that limits the lines of all threads of a process."""
 
     def __init__(self, timer: Callable[[], float] = time.monotonic) -> None:
-        """``timer`` is in seconds."""
+        """``timer`` returns seconds."""
         super().__init__()
         self._timer = timer
         self._lock = threading.Lock()
         self._spans: dict[LineKind, _Span] = {}
         self._reporter: threading.Timer | None = None
-        os.register_at_fork(after_in_child=self._begin_anew)
+        os.register_at_fork(after_in_child=self._reset)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Called with each line: whether it is written."""
+        """Decide whether a line is written; called by logging."""
         if hasattr(record, _COUNTED):
             return True
         kind = _kind_of(record)
@@ -72,9 +72,9 @@ class LogLimit(logging.Filter):
         return written
 
     def report(self, *, all_of_them: bool = False) -> None:
-        """Write how many lines there were beside those written, in each span that has ended.
+        """Write the number of suppressed lines for each period that has ended.
 
-        ``all_of_them`` is for the end of the process.
+        ``all_of_them`` includes current periods, for the end of the process.
         """
         now = self._timer()
         with self._lock:
@@ -92,14 +92,14 @@ class LogLimit(logging.Filter):
             _write_count(kind, span)
 
     def _report_later(self) -> None:
-        """Have the counts written, also where no other line follows."""
+        """Schedule the report, because no other line may follow."""
         if self._reporter is None:
             self._reporter = threading.Timer(SPAN, self.report)
             self._reporter.daemon = True
             self._reporter.start()
 
-    def _begin_anew(self) -> None:
-        """Called in a child after a fork: the parent writes what it counted."""
+    def _reset(self) -> None:
+        """Clear the counts in a child after a fork: the parent reports them."""
         self._lock = threading.Lock()
         self._spans = {}
         self._reporter = None
@@ -124,9 +124,9 @@ def _write_count(kind: LineKind, span: _Span) -> None:
 
 
 LOG_LIMIT = LogLimit()
-"""The one of this process."""
+"""The filter of this process."""
 
 
 def limit_log(name: str) -> None:
-    """Limit the lines of a logger from now on."""
+    """Limit the lines of a logger."""
     logging.getLogger(name).addFilter(LOG_LIMIT)

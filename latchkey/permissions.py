@@ -24,7 +24,7 @@ def weaknesses(settings: Settings) -> list[str]:
     addresses = parse_addresses(settings.bind)
     sockets = [Path(one.path) for one in addresses if isinstance(one, UnixAddress)]
     own = dict.fromkeys(real_path(path).parent for path in (*files, *keys))
-    # These may be sticky, as /dev/shm is: names there are random, or refused if they are taken.
+    # These may be sticky like /dev/shm: names there are random, or refused if they exist.
     others = [real_path(settings.shared_memory), *(real_path(path).parent for path in sockets)]
     above = [directory for place in (*own, *others) for directory in place.parents]
     found = [

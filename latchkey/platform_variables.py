@@ -1,7 +1,8 @@
-"""Environment variables that a platform injects under our prefix, for a service of our name.
+"""Environment variables that a platform injects with our prefix, for a service of our name.
 
-Kubernetes gives every pod variables for each Service of its namespace, and Docker gave a container
-variables for each link. Names and values have fixed forms; what differs is a setting, or a typo.
+Kubernetes gives every pod variables for each Service in its namespace, and Docker gave a container
+variables for each link. Their names and values have fixed forms. Any other variable with our prefix
+is a setting, or a typing error.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _LINK_NAME = re.compile(r"(/[A-Za-z0-9_.-]+){2}")
 
 
 def is_injected(name: str, environ: Mapping[str, str]) -> bool:
-    """Whether a platform gave this variable, by its name, its value and those beside it."""
+    """Whether a platform injected this variable: decided by name, value and related variables."""
     value = environ[name]
     for service in _SERVICE.finditer(name):
         host = environ.get(f"{name[: service.start()]}_SERVICE_HOST", "")

@@ -1,7 +1,7 @@
 """The WSGI middleware in front of the application: default deny.
 
 A route that is not open by name needs a valid credential before the application sees the request.
-So a refused request is never routed, and a forgotten route is closed.
+So a refused request is never routed, and a route that was forgotten is closed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ PRINCIPAL_KEY = "latchkey.principal"
 log = logging.getLogger("latchkey")
 
 Answer = tuple[bytes, list[tuple[str, str]]]
-"""The body of an error's answer, and its headers."""
+"""The body and the headers of an error response."""
 
 _INVALID = InvalidCredential()
 _OUTCOMES: dict[type[ApiError], Count] = {
@@ -77,17 +77,17 @@ def middleware(
     router: Callable[[WSGIEnvironment], bool] | None = None,
     before_first: Callable[[], None] | None = None,
 ) -> Gate | Latency:
-    """The WSGI callable in front of ``wsgi_app``: latency, gate and check, which hold each other.
+    """Wrap ``wsgi_app`` in the latency measurement, the gate and the check.
 
-    A request goes on with its principal at ``environ["latchkey.principal"]``: a Principal, or None
-    on an open route. Without ``open_routes`` everything needs a credential; without ``throttle``
-    no 429. ``on_fault`` receives database failures, for the log. ``metrics`` measures durations and
-    the number of requests in flight. ``sightings`` records the addresses of uses; None trusts no
-    proxy. ``router`` tells whether a request leads to an open rule with placeholders.
-    ``before_first`` is called before the first request is examined; its exception is raised, and
-    the next request calls it again.
+    A request is passed on with its principal in ``environ["latchkey.principal"]``: a Principal, or
+    None on an open route. Without ``open_routes``, every request needs a credential; without
+    ``throttle``, no request is answered with 429. ``on_fault`` receives database failures, for the
+    log. ``metrics`` measures durations and the number of requests in flight. ``sightings`` records
+    the addresses of uses; with None, no proxy is trusted. ``router`` tells whether a request leads
+    to an open rule with placeholders. ``before_first`` is called before the first request is
+    examined; if it raises, the next request calls it again.
 
-    In a child that is forked afterwards, every request is answered 500, and the first logs the
+    In a child that is forked afterwards, every request is answered with 500, and the first logs the
     reason.
     """
     if open_routes.rules and router is None:
@@ -112,7 +112,7 @@ def middleware(
 
 
 class Policy:
-    """The policy in Python, which can decide any request by itself: open, admitted, or refused.
+    """The policy in Python, which can decide any request: open, admitted or refused.
 
     The gate calls it for requests that the compiled check leaves undecided.
     """
@@ -148,7 +148,7 @@ class Policy:
     def examine(
         self, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes] | None:
-        """Decide about any request: None to pass it to the application, else the refusal's body."""
+        """Decide any request: None passes it to the application, otherwise the refusal's body."""
         if self._forked:
             return self._refuse_to_serve(environ, start_response)
         if self._before_first is not None:
@@ -170,13 +170,13 @@ class Policy:
     def examine_unknown(
         self, environ: WSGIEnvironment, start_response: StartResponse, secret: str, digest: bytes
     ) -> Iterable[bytes] | None:
-        """The same for a secret that compiled code has parsed and not found in the caches."""
+        """The same for a secret that compiled code has parsed but not found in the caches."""
         authenticator = self._authenticator
         presented = read_plain(secret)
         if not authenticator.is_proven(presented):
             if "HTTP_AUTHORIZATION" in environ and kind_of_bearer(secret) is not presented.kind:
-                # The form of a Latchkey secret with a wrong checksum: it may be another system's
-                # token.
+                # It has the form of a Latchkey secret but a wrong checksum: it may be a token of
+                # another system.
                 return self.examine(environ, start_response)
             # Decided without an exception: these come in floods.
             return self._refuse(_INVALID, environ, start_response)
@@ -188,7 +188,7 @@ class Policy:
         return None
 
     def _begin(self) -> None:
-        """Runs before the first request; until then every request comes to ``examine``."""
+        """Run before the first request; until then ``examine`` gets every request."""
         with self._first:
             if self._before_first is not None:
                 self._before_first()
@@ -228,7 +228,7 @@ class Policy:
 
 
 def _explained(error: ApiError, environ: WSGIEnvironment) -> ApiError:
-    """The same refusal, with the mistake in the form if there is one."""
+    """The same refusal, with the formal mistake in the credential if there is one."""
     told = explain(environ)
     return error if told is None else type(error)(told)
 
@@ -264,7 +264,7 @@ def _made_answer(error: ApiError, dialect: Dialect, bearer: bool) -> Answer:
     return body, error_headers(error, body, bearer_presented=bearer)
 
 
-# The answer to floods, built once: nothing in it depends on the request.
+# The response in floods, built once: it does not depend on the request.
 _DIALECTS: tuple[Dialect, ...] = ("pair", "bearer")
 _CONSTANT: dict[tuple[type[ApiError], Dialect, bool], Answer] = {
     (kind, dialect, bearer): _made_answer(kind(), dialect, bearer)

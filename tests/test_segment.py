@@ -234,7 +234,7 @@ def test_several_workers_need_it(tmp_path: Path, obstacle: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         ServiceSegment.open(settings)
     message = str(raised.value)
-    assert message.startswith("no shared memory, which several workers need: ")
+    assert message.startswith("several workers need shared memory, which is unavailable: ")
     assert "LATCHKEY_SHARED_MEMORY" in message
     assert "or set LATCHKEY_WORKERS to 1" in message
     assert "\n" not in message
@@ -246,7 +246,7 @@ def test_one_worker_does_without_and_says_so(tmp_path: Path) -> None:
     opened = ServiceSegment.open(settings)
     assert opened.is_private
     assert opened.warning is not None
-    assert opened.warning.startswith("no shared memory, so one worker at most: ")
+    assert opened.warning.startswith("shared memory is unavailable, so only one worker can run: ")
     # A worker and its successor share what nobody else can reach.
     opened.for_worker().count_use(3)
     assert opened.for_worker().uses.value(3, Use.USES) == 1

@@ -120,7 +120,7 @@ def test_without_shared_memory_there_is_one_worker(
     memory = tmp_path / "nowhere"
     service = start_service(LATCHKEY_WORKERS="1", LATCHKEY_SHARED_MEMORY=str(memory))
     (only,) = workers(service)
-    assert "no shared memory, so one worker at most" in service.log
+    assert "shared memory is unavailable, so only one worker can run" in service.log
     assert service.process is not None
     service.process.send_signal(signal.SIGTTIN)
     wait_until(lambda: "only one worker is allowed" in service.log, "the refusal")

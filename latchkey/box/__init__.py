@@ -1,1 +1,1 @@
-"""What the workers of a box share: the segment, counters, flush, replay and upkeep."""
+"""State that the workers on a machine share: the segment, counters, flush, replay and upkeep."""

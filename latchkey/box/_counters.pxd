@@ -1,6 +1,6 @@
-# What compiled code counts, and where: in a worker's block, and in a credential's row.
+# The counters and fields that compiled code writes: in a worker's block and in a credential's row.
 #
-# Python has these numbers from _counters.pyx, and names those that follow in counter_names.py.
+# _counters.pyx gives Python these numbers; counter_names.py names the counters that follow them.
 
 from libc.stdint cimport uint64_t
 
@@ -24,9 +24,9 @@ cpdef enum:                 # of a credential's row
 
 cdef struct CounterBlock:
     uint64_t *words
-    bint alone              # no other process counts there
+    bint alone              # no other process writes to the block
 
 
 cdef inline void count(CounterBlock *block, int index) noexcept:
-    """Count in the worker's block."""
+    """Increment a counter of the worker's block."""
     add(block.alone, &block.words[index], 1)

@@ -1,4 +1,4 @@
-# Latencies by endpoint and status, as compiled code observes them.
+# Latency histograms by endpoint and status, as compiled code updates them.
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
@@ -12,7 +12,7 @@ cdef extern from "_gil.h":
 
 cdef extern from *:
     """
-    /* Of an answer's time, in nanoseconds. */
+    /* Upper bounds of the buckets, in nanoseconds. */
     static const uint64_t latchkey_latency_bounds[] = {
         50000, 100000, 250000, 500000,
         1000000, 2500000, 5000000, 10000000, 25000000, 50000000,
@@ -24,7 +24,7 @@ cdef extern from *:
 
 
 cdef enum:
-    BUCKETS = 18            # the last has no bound
+    BUCKETS = 18            # the last bucket has no upper bound
 
 
 cdef class Statuses:
@@ -32,11 +32,11 @@ cdef class Statuses:
 
 
 cdef enum:
-    PLACES = 16             # of routes and statuses that are found without a name
+    PLACES = 16             # routes and statuses that are found without a lookup by name
 
 
-cdef struct Answered:       # a route that was answered with a status, and where that is counted
-    PyObject *rule          # kept alive by the list beside it; NULL for none yet
+cdef struct Answered:       # a route answered with a status, and the place of its series
+    PyObject *rule          # kept alive by `rules`; NULL in an unused place
     uint64_t status
     uint64_t *series
 
@@ -44,11 +44,11 @@ cdef struct Answered:       # a route that was answered with a status, and where
 cdef class Latencies:
     cdef object memory          # keeps the words alive
     cdef uint64_t *words
-    cdef bint alone             # no other process writes to them
-    cdef dict endpoints         # an endpoint's Statuses; None is what no route answered
+    cdef bint alone             # no other process writes to the words
+    cdef dict endpoints         # each endpoint's Statuses; None stands for unrouted requests
     cdef object lock
-    cdef Answered[PLACES] answered  # found by rule and status
-    cdef list rules             # those in `answered`
+    cdef Answered[PLACES] answered  # by rule and status
+    cdef list rules             # keeps the rules in `answered` alive
 
     cdef tuple name_at(self, int index)
     cdef Statuses statuses_of(self, object endpoint)

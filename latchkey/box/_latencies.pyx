@@ -1,14 +1,17 @@
 # cython: always_allow_keywords=False
 """How long requests took, by endpoint and status: histograms of one worker in shared memory.
 
-A worker writes into its own memory, under its own lock; whoever shows the numbers reads all
-workers'. The memory is an array of 64-bit words: SERIES + 1 series, each of WIDTH words (the
-buckets' counts, then the sum in nanoseconds), and a directory of what the series stand for, each
-of NAMED words (the status in the upper half of the first and the length of the endpoint in the
-lower, then the endpoint in UTF-8). The first word is written last: what a process that was killed
-began to name is not named. Series 0 stands for all that found no room.
+A worker writes to its own memory under its own lock. The metrics page reads the memory of all
+workers. The memory is an array of 64-bit words:
 
-The endpoint is read from the request that werkzeug leaves in the environ.
+- SERIES + 1 series, each of WIDTH words: the buckets' counts, then the sum in nanoseconds.
+- A directory with an entry of NAMED words for each series: the status in the upper half of the
+  first word and the length of the endpoint in the lower half, then the endpoint in UTF-8.
+
+The first word of an entry is written last, so an entry that a killed process left incomplete is
+ignored. Series 0 counts the requests for which there was no free series.
+
+The endpoint is read from the request object that werkzeug stores in the environ.
 """
 
 cimport cython
@@ -50,7 +53,7 @@ cdef class Statuses:
 cdef class Latencies:
     """The histograms in `memory`, LATENCY_SIZE bytes, 8-byte aligned.
 
-    It goes on with what is there. `alone` says that no other process writes to it.
+    Counts that are already there are kept. `alone`: no other process writes to the memory.
     """
 
     def __init__(self, memory, *, alone=False):
@@ -70,10 +73,11 @@ cdef class Latencies:
                 self.statuses_of(named[0]).index[<int>named[1] - 100] = index
 
     def series(self):
-        """`{(endpoint, status): counts}` of all that was observed, counts as `WIDTH` numbers.
+        """`{(endpoint, status): counts}` of all observations, where counts has `WIDTH` numbers.
 
-        The counts are of the buckets that LATENCY_BOUNDS end, of what is above, and the sum in
-        nanoseconds. Endpoint None is what no route answered; ("", 0) is what found no room.
+        The numbers are the buckets up to each of LATENCY_BOUNDS, the bucket above the last bound,
+        and the sum in nanoseconds. Endpoint None counts unrouted requests; ("", 0) counts requests
+        for which there was no free series.
         """
         cdef uint64_t *words
         found = {}
@@ -90,7 +94,7 @@ cdef class Latencies:
         observe(self.alone, self.words + self.index_of(endpoint, status) * WIDTH, duration)
 
     cdef tuple name_at(self, int index):
-        """The endpoint and the status of a series; None for one that is not named."""
+        """The endpoint and the status of a series; None if the series is unnamed."""
         cdef uint64_t *named = self.words + DIRECTORY + index * NAMED
         cdef uint64_t first = load(named)
         cdef uint64_t status = first >> 32
@@ -119,7 +123,7 @@ cdef class Latencies:
         return self.add_series(endpoint, status)
 
     cdef uint64_t add_series(self, object endpoint, int status) except? 0:
-        """Name a series that is new; 0 where there is no room for it."""
+        """Name a new series and return its index; 0 if there is no free series."""
         cdef uint64_t *named
         cdef uint64_t index
         cdef Statuses statuses
@@ -127,7 +131,7 @@ cdef class Latencies:
         if len(text) > <Py_ssize_t>NAME_SIZE:
             return 0
         with self.lock:
-            # Endpoints come from the routes, so there are few; but each is only kept with a series.
+            # The routes bound the number of endpoints; one is stored only if it gets a series.
             for index in range(1, <uint64_t>SERIES + 1):
                 named = self.words + DIRECTORY + index * NAMED
                 name = self.name_at(<int>index)
@@ -142,13 +146,13 @@ cdef class Latencies:
         return 0
 
     cdef uint64_t *add_rule(self, object rule, int status, uint64_t place) except NULL:
-        """The series of a route of werkzeug's, asked of it; found by itself from then on."""
+        """The series of one of werkzeug's routes. Later requests find it in `answered`."""
         endpoint = rule.endpoint
         if type(endpoint) is not str:
             endpoint = None
         cdef uint64_t *series = self.words + self.index_of(endpoint, status) * WIDTH
         if FASTCACHE_GIL:
-            # Kept until the place is another's: what ends with a route may run Python code.
+            # Released only when the place is reused: destroying a route may run Python code.
             former = self.rules[place]
             self.rules[place] = rule
             self.answered[place] = Answered(<PyObject *>rule, status, series)
@@ -166,7 +170,7 @@ cdef uint64_t *series_of(
     if expected(request != NULL):
         rule = getattr(<object>request, "url_rule", None)
         if expected(rule is not None):
-            # Of a route, the endpoint is asked once.
+            # The endpoint of a route is looked up once.
             place = (<uintptr_t><PyObject *>rule >> 4 ^ <uint64_t>status) % PLACES
             answered = &latencies.answered[place]
             if (

@@ -1,4 +1,4 @@
-# Uses, and where they come from, as the way of a hit counts and asks it.
+# Counts of uses and checks of their source addresses, as the path of a cache hit needs them.
 
 from cpython.object cimport PyObject, PyObject_Hash
 from libc.stdint cimport int64_t, uint64_t
@@ -17,12 +17,12 @@ cdef extern from *:
 
 
 cdef enum:
-    # Of milliseconds: 262.144 seconds. Less than half of what the table keeps an address for.
+    # In milliseconds: 262.144 seconds, less than half of the time that the table keeps an address.
     SPAN_BITS = 18
 
 
 cdef inline uint64_t count_use(uint64_t *row, int64_t now) noexcept nogil:
-    """Count a use; when the one before it was."""
+    """Count a use; return the time of the use before it."""
     cdef uint64_t before = load_relaxed(&row[LAST_USED])
     add_relaxed(&row[USES], 1)
     store_relaxed(&row[LAST_USED], <uint64_t>now)
@@ -30,29 +30,31 @@ cdef inline uint64_t count_use(uint64_t *row, int64_t now) noexcept nogil:
 
 
 cdef inline bint in_another_second(uint64_t before, uint64_t now) noexcept nogil:
-    """Whether two times in milliseconds lie in different seconds, of 1,024 milliseconds."""
+    """Whether two times in milliseconds lie in different periods of 1,024 milliseconds."""
     return (before ^ now) >> 10 != 0
 
 
 cdef class AddressSources:
     cdef readonly Tallies uses
-    cdef bint forwarded         # whether proxies say where a request comes from
+    cdef bint forwarded         # whether proxies forward the client's address
 
 
 cdef inline uint64_t hash_of(dict environ, object name) except? 0:
-    """The interpreter's hash, which no client can foresee; workers that were forked share it."""
+    """The interpreter's hash: clients cannot predict it, and forked workers share it."""
     cdef PyObject *value = item(<PyObject *>environ, name)
     if value == NULL or not is_str(value):
         return 0
     return <uint64_t>PyObject_Hash(<object>value)
 
 
-cdef inline int look(AddressSources sources, dict environ, uint64_t *row, uint64_t now) except -1:
-    """Look at the first use in a second; `row` is that of the credential."""
+cdef inline int check_source(
+    AddressSources sources, dict environ, uint64_t *row, uint64_t now
+) except -1:
+    """Record the source of the first use in a second if it changed; `row` is the credential's."""
     cdef uint64_t source = hash_of(environ, "REMOTE_ADDR") ^ (now >> SPAN_BITS) * ODD
     if sources.forwarded:
         source = source * ODD ^ hash_of(environ, "HTTP_X_FORWARDED_FOR")
-    # An empty row has 0.
+    # 0 marks an empty row.
     source |= 1
     if load_relaxed(&row[FIRST_USED]) == 0:
         store_relaxed(&row[FIRST_USED], now)

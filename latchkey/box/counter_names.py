@@ -1,4 +1,4 @@
-"""What authentication counts, by name: for each worker, and for each credential. Never reset."""
+"""The names of the counters, for each worker and for each credential. They are never reset."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from latchkey.box import _counters
 class Count(IntEnum):
     """The index of each counter in a worker's block.
 
-    Those that a hit counts come first: they lie in one line of memory. ``SCOPE`` counts requests
-    that are among the authenticated, and whose key lacks what the view requires.
+    The counters of the hit path come first, in one cache line. ``SCOPE`` counts authenticated
+    requests whose key lacks a scope that the view requires.
     """
 
     AUTHENTICATED = _counters.AUTHENTICATED
@@ -45,8 +45,8 @@ class Use(IntEnum):
     """The index of each field in a credential's row of ``Tallies``.
 
     ``LAST_USED`` and ``FIRST_USED`` are wall-clock milliseconds since 1970, 0 for never;
-    ``REVOKED``, ``EXPIRED`` and ``SCOPE`` are refusals in which the secret was right; ``SOURCE`` is
-    a hash of where the last use came from.
+    ``REVOKED``, ``EXPIRED`` and ``SCOPE`` count refusals of a correct secret; ``SOURCE`` is a hash
+    of the address of the last use.
     """
 
     USES = _counters.USES
@@ -59,7 +59,7 @@ class Use(IntEnum):
 
 
 class Gauge(IntEnum):
-    """What a worker holds now: entries of its own caches."""
+    """Current numbers of entries in a worker's own caches."""
 
     KNOWN = 0
     UNKNOWN = auto()

@@ -1,7 +1,7 @@
-"""Writing use counts down: one worker of the box at a time, chosen anew each time.
+"""Persisting use counts: one worker at a time, whichever is first when a flush is due.
 
-Counting never waits for it. A worker that is killed or stopped while it writes leaves a whole
-transaction or none, and holds up one interval at most.
+Counting never waits for a flush. A worker that is killed or stopped during a flush leaves a
+complete transaction or none, and delays the next flush by at most one interval.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from latchkey.box.use_counts import LiveTallies
 from latchkey.store.protocols import InvalidationLog, UsageStore
 
 INTERVAL = 2.0
-"""Seconds between two flushes: what the loss of the machine can cost."""
+"""Seconds between two flushes: the counts that can be lost if the machine fails."""
 
 _LOG_KEPT = timedelta(hours=1)
 _HOURS_KEPT = timedelta(days=90)
@@ -24,7 +24,7 @@ _FOLD_INTERVAL = 86_400.0
 
 
 class Flush:
-    """Writes down what a shared state has counted, and shortens what is written."""
+    """Persists what a shared state has counted, and removes old rows."""
 
     def __init__(
         self,
@@ -35,22 +35,22 @@ class Flush:
         *,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``timer`` is CLOCK_MONOTONIC in seconds: every process of a box reads the same."""
+        """``timer`` is CLOCK_MONOTONIC in seconds, the same in all processes on the machine."""
         self._records = records
         self._log = invalidations
         self._shared = shared
         self._tallies = tallies
         self._timer = timer
         self._prune_due = timer() + _PRUNE_INTERVAL
-        # Not a day from now: a worker may not live that long.
+        # First due together with pruning, and not after a day: a worker may not live that long.
         self._fold_due = self._prune_due
 
     def run_if_due(self) -> None:
-        """Flush if nobody has within the interval; raises StoreError."""
+        """Flush unless a worker has done so within the interval; raises StoreError."""
         now = round(self._timer() * 1000)
         due = self._shared.words.value(Word.FLUSH_DUE)
         later = now + round(INTERVAL * 1000)
-        # A time that no flush can have set is damage, and would put all flushes off.
+        # A time that no flush can have set is damage, and would postpone all flushes.
         if now < due <= later or not self._shared.words.compare_exchange(
             Word.FLUSH_DUE, due, later
         ):
@@ -66,7 +66,7 @@ class Flush:
             self._records.fold(midnight - _HOURS_KEPT)
 
     def run(self) -> None:
-        """Write down everything that is counted by now; raises StoreError."""
+        """Persist all counts now; raises StoreError."""
         tallies = self._tallies.unwritten()
         if tallies:
             self._records.flush(self._tallies.segment, tallies, datetime.now(UTC))

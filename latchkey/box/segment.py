@@ -1,8 +1,8 @@
-"""The life of a service's shared memory: who makes it, who attaches to it, who takes it away.
+"""The life cycle of a service's shared memory: creation, attaching and removal.
 
-Where the lock of the service is held, it says which segment the service shares, and a command that
-changes keys reaches that, or leaves the keys as they are. A segment's name cannot be foreseen, so
-nobody can be there first; and none is used that does not belong to the service's user.
+The lock file of the service records which segment the service shares. A command that changes keys
+attaches to that segment, or changes nothing. The name of a segment is random, so that another user
+cannot create it first. A segment that belongs to another user is never used.
 """
 
 from __future__ import annotations
@@ -29,22 +29,23 @@ from latchkey.store.protocols import Store
 
 log = logging.getLogger("latchkey")
 
-# Part of the identity: a version that lays the memory out otherwise takes another number.
+# Part of the identity: increased whenever the layout of the memory changes.
 _LAYOUT = 5
 _MEBIBYTE = 1 << 20
-# A command that is changing a key, or a service that is about to end, is done sooner.
+# Longer than a command that changes a key, or a service that is stopping, needs.
 _START_PATIENCE = 10.0
 _COMMAND_PATIENCE = 2.0
 _PAUSE = 0.05
-# Another process that looks at a segment which is no longer used lets go of it sooner.
+# Longer than another process that still reads an old segment needs to close it.
 _LEFTOVER_PATIENCE = 1.0
 
 
 class ServiceSegment:
     """What a serving process holds: the lock, and the segment.
 
-    Where shared memory cannot be had, a single worker, those before and after a reload, share a
-    segment that nobody else can reach; ``warning`` then says why, and is None otherwise.
+    If shared memory is unavailable, a single worker and its successors after a reload use a
+    private segment, which no other process can reach. ``warning`` then gives the reason; it is
+    None otherwise.
     """
 
     def __init__(
@@ -58,16 +59,16 @@ class ServiceSegment:
 
     @property
     def is_private(self) -> bool:
-        """Whether nobody else can reach the segment, so that there can be one worker only."""
+        """Whether other processes cannot reach the segment, so that only one worker can run."""
         return self.warning is not None
 
     @classmethod
     def open(cls, settings: Settings) -> ServiceSegment:
-        """Make the memory of a service, or join the one that serves the same database.
+        """Create the memory of a service, or join a service that uses the same database.
 
-        For the process that forks the workers, before it does, or for each worker; the database
-        is migrated. Raises ConfigurationError where it cannot be had and there are several workers,
-        and where root would serve another user's database.
+        Call it after migrating the database: once in the process that forks the workers, before the
+        fork, or in each worker. Raises ConfigurationError if several workers are configured and
+        shared memory is unavailable, and if root would serve another user's database.
         """
         require_own(database_at(settings.database_url).place)
         lock = _lock_of(settings)
@@ -86,7 +87,7 @@ class ServiceSegment:
                 lock.share_after_taking()
                 if lock.read() == opened._record:
                     return opened
-                # Another service began in between, with memory of its own: join that.
+                # Another service started in between, with its own memory: join it.
                 opened.segment.close()
                 continue
             reason = "a command has locked it"
@@ -96,7 +97,7 @@ class ServiceSegment:
                 except SegmentError as error:
                     reason = str(error)
                 else:
-                    # What was remembered may be of another version, or another's settings.
+                    # Cached entries may be from another version or from other settings.
                     SharedState.over(segment).invalidate_all()
                     return cls(settings, lock, segment, None)
             if time.monotonic() > until:
@@ -107,7 +108,7 @@ class ServiceSegment:
 
     @classmethod
     def _make(cls, settings: Settings, lock: ServiceLock) -> ServiceSegment:
-        """Nobody else serves: write down what an earlier service left, and begin anew."""
+        """Without another service: persist what an earlier one counted, and create the memory."""
         try:
             with _store(settings) as store:
                 segment = _renewed(settings, lock, store)
@@ -116,7 +117,7 @@ class ServiceSegment:
         except SegmentError as error:
             if settings.workers > 1:
                 raise ConfigurationError(
-                    f"no shared memory, which several workers need: {error}; see "
+                    f"several workers need shared memory, which is unavailable: {error}; check "
                     f"{variable('shared_memory')} and {variable('shared_size')}, or set "
                     f"{settings.source('workers')} to 1"
                 ) from None
@@ -124,15 +125,15 @@ class ServiceSegment:
                 settings,
                 lock,
                 _nameless(settings),
-                f"no shared memory, so one worker at most: {error}",
+                f"shared memory is unavailable, so only one worker can run: {error}",
             )
             _learn_imported(settings, opened.segment)
             lock.write(opened._record)
             return opened
         if not segment.created:
-            # Somebody looks at it, who may have seen it before a change.
+            # A process that still uses the segment may have cached entries before a change.
             SharedState.over(segment).invalidate_all()
-        # Also where somebody looks at an older one: imports go past it while nobody serves.
+        # Needed for an earlier segment, too: commands import without it while no service runs.
         _learn_imported(settings, segment)
         opened = cls(settings, lock, segment, None)
         lock.write(opened._record)
@@ -143,7 +144,7 @@ class ServiceSegment:
         return SegmentRecord(None if self.is_private else self.segment.path, self.segment.uuid)
 
     def for_worker(self) -> SharedState:
-        """The state of a worker; in the child after a fork, held and claimed apart."""
+        """The state for a worker. In a child after a fork, the segment is attached separately."""
         if os.getpid() == self._process:
             return SharedState.over(self.segment)
         own = self.segment.reopened()
@@ -151,19 +152,19 @@ class ServiceSegment:
         return SharedState.over(own)
 
     def disown(self) -> None:
-        """Let go in a child after a fork, which serves nothing; the parent goes on holding it."""
+        """Close the lock and the segment in a child that does not serve; the parent keeps them."""
         self._lock.close()
         self.segment.close()
 
     def close(self) -> None:
-        """For the end of a clean stop, when no worker of ours is left.
+        """Persist the counts and release the memory, after the last worker has stopped.
 
-        Writes down what is counted. The last who holds the segment takes it away. Raises
-        StoreError where nothing could be written; then the segment stays, for the next start.
+        The last process that uses the segment removes it. Raises StoreError if the counts cannot be
+        persisted; the segment then stays for the next start.
         """
         try:
             with self.segment, _store(self._settings) as store:
-                _write_down(self.segment, store)
+                _persist(self.segment, store)
                 if self.segment.leave():
                     store.usage.forget_other_segments(None)
         finally:
@@ -171,23 +172,23 @@ class ServiceSegment:
 
 
 def segment_path(settings: Settings) -> Path:
-    """Where the segment of the service lies, or lay; raises ServiceUnreachable without one."""
+    """The path of the service's current or last segment; raises ServiceUnreachable without one."""
     lock = _lock_of(settings, create=False)
     try:
         record = lock.read()
     finally:
         lock.close()
     if record is None or record.path is None:
-        raise ServiceUnreachable("no service has shared its memory")
+        raise ServiceUnreachable("no service shares its memory; start one first")
     return Path(record.path)
 
 
 @contextmanager
 def changing_keys(settings: Settings) -> Iterator[SharedState]:
-    """For a command that changes keys: a state whose invalidations reach whoever serves.
+    """For a command that changes keys: a state whose invalidations reach a running service.
 
-    Nobody serves, and nobody begins to before the end of the block; or the service's own memory
-    is attached. Raises ServiceUnreachable where there is a service and that fails.
+    Without a service, none can start before the end of the block. With one, the state is in the
+    service's memory. Raises ServiceUnreachable if that memory cannot be attached.
     """
     lock = _lock_of(settings)
     try:
@@ -200,12 +201,12 @@ def changing_keys(settings: Settings) -> Iterator[SharedState]:
                 segment = _attach(lock.read(), settings, _owner(settings))
                 break
             except SegmentError as error:
-                # It may be starting or ending just now, or another command may be at work.
+                # A service may be starting or stopping, or another command may be running.
                 if time.monotonic() > until:
                     raise ServiceUnreachable(
                         f"nothing was changed: a service uses this database, and its memory "
                         f"cannot be reached ({error}); use its HTTP API, run this as its user and "
-                        "in its container, or stop it first"
+                        "in its container, or stop the service first"
                     ) from None
             time.sleep(_PAUSE)
     finally:
@@ -216,13 +217,13 @@ def changing_keys(settings: Settings) -> Iterator[SharedState]:
 
 @contextmanager
 def without_service(settings: Settings) -> Iterator[None]:
-    """For a command that nobody may serve beside; raises ServiceUnreachable where somebody does."""
+    """For a command that needs the database alone; raises ServiceUnreachable if a service runs."""
     lock = _lock_of(settings)
     try:
         if not lock.take():
             raise ServiceUnreachable(
-                "nothing was changed: a service uses this database, or another command is at "
-                "work; stop it first"
+                "nothing was changed: a service uses this database, or another command is "
+                "running; stop it first"
             )
         yield
     finally:
@@ -231,7 +232,7 @@ def without_service(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def attached(settings: Settings) -> Iterator[SharedState]:
-    """The memory of the service, or what an ended one left; raises ServiceUnreachable."""
+    """The memory of a running service, or of the last one; raises ServiceUnreachable."""
     lock = _lock_of(settings, create=False)
     try:
         segment = _attach(lock.read(), settings, _owner(settings))
@@ -248,13 +249,13 @@ def _lock_of(settings: Settings, *, create: bool = True) -> ServiceLock:
 
 
 def _owner(settings: Settings) -> int:
-    """The user of the instance, by number."""
+    """The numeric id of the user that owns the instance."""
     return owner_of(database_at(settings.database_url).place)
 
 
 @contextmanager
 def _store(settings: Settings) -> Iterator[Store]:
-    """The database, in the process that forks the workers: nothing of it is left open."""
+    """The database, for the process that forks the workers: it is closed before the fork."""
     store = database_at(settings.database_url).open_store()
     try:
         yield store
@@ -263,9 +264,9 @@ def _store(settings: Settings) -> Iterator[Store]:
 
 
 def _renewed(settings: Settings, lock: ServiceLock, store: Store) -> Segment:
-    """A segment that begins with nothing, unless somebody still holds an earlier one.
+    """A new segment, or an earlier one that another process still uses.
 
-    A command that changes keys may hold it: what it invalidates there has to reach this service.
+    That may be a command that changes keys: its invalidations must reach this service.
     """
     regions = SharedState.regions(settings.shared_size * _MEBIBYTE)
     until = time.monotonic() + _LEFTOVER_PATIENCE
@@ -274,10 +275,12 @@ def _renewed(settings: Settings, lock: ServiceLock, store: Store) -> Segment:
             return held
         held.close()
         if time.monotonic() > until:
-            raise SegmentUnusable(f"{held.path} has another size; stop what still uses it")
+            raise SegmentUnusable(
+                f"{held.path} has another size; stop the processes that still use it"
+            )
         time.sleep(_PAUSE)
     path = settings.shared_memory.absolute() / (_names(settings) + secrets.token_hex(16))
-    # Before the segment is there: whatever kills this process, the next start finds it.
+    # Recorded before the segment exists: if this process is killed, the next start removes it.
     lock.write(SegmentRecord(str(path), ""))
     segment = Segment.create(
         path, regions, identity=_identity(settings), prepare=SharedState.prepare
@@ -287,9 +290,9 @@ def _renewed(settings: Settings, lock: ServiceLock, store: Store) -> Segment:
 
 
 def _take_leftovers(settings: Settings, lock: ServiceLock, store: Store) -> Segment | None:
-    """Write down what earlier services counted that did not get to it, and remove their segments.
+    """Persist the remaining counts of earlier services, and remove their segments.
 
-    One that somebody still holds is returned instead.
+    Returns the first segment that another process still uses, or None.
     """
     record = lock.read()
     paths = [] if record is None or record.path is None else [record.path]
@@ -303,7 +306,7 @@ def _take_leftovers(settings: Settings, lock: ServiceLock, store: Store) -> Segm
                 log.warning("the shared memory of an earlier service was not removed: %s", error)
             continue
         try:
-            _write_down(leftover, store)
+            _persist(leftover, store)
             removed = leftover.remove()
         except BaseException:
             leftover.close()
@@ -315,7 +318,7 @@ def _take_leftovers(settings: Settings, lock: ServiceLock, store: Store) -> Segm
 
 
 def _discarded(path: str, error: SegmentError) -> bool:
-    """Remove a segment of this user's that cannot be read, such as another version's."""
+    """Remove an unreadable segment of this user, such as one of another version."""
     if not isinstance(error, SegmentUnusable):
         return False
     if not Path(path).name.startswith(f"latchkey-{os.geteuid()}-"):
@@ -327,7 +330,7 @@ def _discarded(path: str, error: SegmentError) -> bool:
 
 
 def _found_in_memory(settings: Settings) -> list[str]:
-    """Segments of this user and database, also where the lock file that named them is gone."""
+    """Segments of this user and database, including those that no lock file names."""
     names = _names(settings)
     try:
         with os.scandir(settings.shared_memory.absolute()) as entries:
@@ -338,17 +341,17 @@ def _found_in_memory(settings: Settings) -> list[str]:
                 and entry.stat(follow_symlinks=False).st_uid == os.geteuid()
             )
     except OSError:
-        # What is wrong with the directory is for the making of a segment to say.
+        # Creating a segment reports what is wrong with the directory.
         return []
 
 
 def _names(settings: Settings) -> str:
-    """How the names of all segments begin that this user makes for a database, by its real path."""
+    """The common prefix of all segment names of this user for a database, by its real path."""
     return f"latchkey-{os.geteuid()}-{_database_digest(settings).hex()[:16]}-"
 
 
 def _learn_imported(settings: Settings, segment: Segment) -> None:
-    """Have the memory know which tokens were imported, before anybody is served by it."""
+    """Load the imported tokens into the memory before the first request uses it."""
     try:
         with _store(settings) as store:
             SharedState.over(segment).learn_imported(store.imported.hashes())
@@ -357,7 +360,7 @@ def _learn_imported(settings: Settings, segment: Segment) -> None:
 
 
 def _nameless(settings: Settings) -> Segment:
-    """The segment of a single worker and its successors; raises ConfigurationError."""
+    """A private segment for a single worker and its successors; raises ConfigurationError."""
     try:
         return Segment.create_nameless(
             SharedState.regions(SMALLEST),
@@ -365,16 +368,16 @@ def _nameless(settings: Settings) -> Segment:
             prepare=SharedState.prepare,
         )
     except SegmentError as error:
-        raise ConfigurationError(f"no memory for counters: {error}") from None
+        raise ConfigurationError(f"cannot allocate memory for counters: {error}") from None
 
 
-def _write_down(segment: Segment, store: Store) -> None:
+def _persist(segment: Segment, store: Store) -> None:
     tallies = LiveTallies(SharedState.over(segment))
     store.usage.flush(segment.uuid, tallies.unwritten(), datetime.now(UTC))
 
 
 def _attach(record: SegmentRecord | None, settings: Settings, owner: int) -> Segment:
-    """Attach to the segment that a service says it shares, of this user; raises SegmentError."""
+    """Attach to the recorded segment of a service, which this user owns; raises SegmentError."""
     if record is None or (record.path is not None and not record.uuid):
         raise SegmentMissing("it has not recorded its memory yet")
     if record.path is None:

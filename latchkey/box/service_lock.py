@@ -1,7 +1,7 @@
-"""The lock file of a service: who serves a database, and which memory they share.
+"""The lock file of a service: shows whether a service runs, and names the memory that it shares.
 
-Every process of a service holds it. A process that has it alone knows that nobody serves, and that
-nobody can begin to. The segment's name is random, so the file is the only place that has it.
+Every process of a service holds the lock. A process with the exclusive lock knows that no service
+runs, and that none can start. The segment's name is random, and only this file contains it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from latchkey.files.shared_places import open_lock
 
 @dataclass(frozen=True, slots=True)
 class SegmentRecord:
-    """What the lock file says of the service: its segment, without a path where it shares none.
+    """The record of a service's segment in the lock file; ``path`` is None for a private segment.
 
-    Without a ``uuid``, a segment was about to be made at the path.
+    ``uuid`` is empty while the segment at ``path`` is being created.
     """
 
     path: str | None
@@ -32,10 +32,10 @@ _PATIENCE = 10.0
 
 
 class ServiceLock:
-    """The lock file of one database's service. It ends with the last process that has it open."""
+    """The lock file of one database's service. The lock ends with the last process holding it."""
 
     def __init__(self, path: Path, *, create: bool) -> None:
-        """Open the file; ServiceUnreachable where that cannot be, or another user put it there."""
+        """Open the file; raises ServiceUnreachable if that fails or another user created it."""
         try:
             self._descriptor = open_lock(path, create=create)
         except OSError as error:
@@ -44,22 +44,24 @@ class ServiceLock:
             ) from None
 
     def take(self) -> bool:
-        """Have it alone, if nobody else holds it."""
+        """Take the exclusive lock if no other process holds the lock."""
         return try_lock(self._descriptor)
 
     def share(self) -> bool:
-        """Hold it with other services, unless somebody has it alone."""
+        """Take the shared lock unless a process holds the exclusive one."""
         return try_lock(self._descriptor, fcntl.LOCK_SH)
 
     def share_after_taking(self) -> None:
-        """Let others in again; raises ServiceUnreachable where a command then keeps it for long."""
+        """Change to the shared lock; raises ServiceUnreachable if a command holds it too long."""
         try:
             lock_within(self._descriptor, _PATIENCE, fcntl.LOCK_SH)
         except LockHeld:
-            raise ServiceUnreachable("a command keeps the lock of the service") from None
+            raise ServiceUnreachable(
+                "a command holds the lock of the service; try again when it has finished"
+            ) from None
 
     def read(self) -> SegmentRecord | None:
-        """What the service says of itself; None where that is nothing, or not written yet."""
+        """Read the service's record; None if there is none, or it is incomplete."""
         try:
             fields = json.loads(os.pread(self._descriptor, 4096, 0))
             path, uuid = fields["segment"], fields["uuid"]
@@ -70,11 +72,11 @@ class ServiceLock:
         return SegmentRecord(path, uuid)
 
     def write(self, record: SegmentRecord) -> None:
-        """Say which segment the service shares; only for a process that has the lock alone."""
+        """Record the service's segment; requires the exclusive lock."""
         text = json.dumps({"segment": record.path, "uuid": record.uuid}).encode()
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, text, 0)
 
     def close(self) -> None:
-        """Let go, in this process."""
+        """Release the lock of this process."""
         os.close(self._descriptor)

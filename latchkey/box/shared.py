@@ -1,6 +1,6 @@
-"""What the workers of one box share: stripes, the cache between them, use counts, metrics.
+"""The state that workers share: stripes, the cache between workers, use counts and metrics.
 
-It lies in one segment of shared memory, or, where a single worker does without, in private memory.
+It lies in a segment of shared memory, or in private memory if there is a single worker.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ class Word(IntEnum):
 
 
 class SharedState:
-    """All that is shared, each part ready to use. Made by ``over`` or ``private``.
+    """All shared state, with each part ready to use. Created by ``over`` or ``private``.
 
     ``segment`` and ``l2`` are None in private memory. ``sightings`` holds the last addresses of
-    credentials by their ids, ``imported`` has the hash of each imported token.
+    credentials by id; ``imported`` contains the hash of each imported token.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class SharedState:
         self.worker_metrics = worker_metrics
         self.sightings = sightings
         self.imported = imported
-        # In a segment, whoever makes it fills it in.
+        # The creator of a segment initialises it.
         self.knows_imported = segment is not None
         self._key = key
         self._growing = threading.Lock()
@@ -100,7 +100,7 @@ class SharedState:
     def regions(size: int) -> dict[str, Region]:
         """The regions of a segment of ``size`` bytes, at least SMALLEST.
 
-        What is left over by the others is the cache's. Use counts and metrics may grow past it.
+        The cache gets the remaining space. Use counts and metrics may grow beyond their regions.
         """
         regions = {
             "words": Region(_PAGE),
@@ -120,14 +120,14 @@ class SharedState:
 
     @staticmethod
     def prepare(segment: Segment) -> None:
-        """Fill in a new segment, before anybody can attach to it."""
+        """Initialise a new segment before other processes can attach to it."""
         segment.memory("key")[:_KEY_SIZE] = os.urandom(_KEY_SIZE)
         for region in ("l2", "sightings"):
             SharedCache.format(segment.memory(region), slot_size=_SLOT_SIZE, ways=_WAYS)
 
     @classmethod
     def over(cls, segment: Segment) -> SharedState:
-        """The state in a segment that ``prepare`` filled in."""
+        """The state in a segment that ``prepare`` has initialised."""
         return cls(
             segment=segment,
             stripes=Stripes(STRIPES, memory=segment.memory("stripes")),
@@ -148,7 +148,7 @@ class SharedState:
 
     @classmethod
     def private(cls) -> SharedState:
-        """A state of one process's own, without a cache between workers."""
+        """The state of a single process, without a cache between workers."""
         return cls(
             segment=None,
             stripes=Stripes(STRIPES),
@@ -163,43 +163,44 @@ class SharedState:
         )
 
     def invalidate(self, lookup: str) -> None:
-        """End everything remembered under a lookup key, in every worker.
+        """Invalidate all cached results for a lookup key, in every worker.
 
-        That of an imported token, whose stripe ends what was known of it before, may be new.
+        The lookup key may be that of a new imported token: it is added to the filter, and cached
+        refusals of it become invalid.
         """
         if kind_of_lookup(lookup) is IMPORTED:
             self.imported.add(bytes.fromhex(lookup))
         self.stripes.invalidate(lookup)
 
     def may_be_imported(self, token_hash: bytes) -> bool:
-        """Whether an imported token may have this SHA-256; never no where one has."""
+        """Whether this may be the SHA-256 of an imported token; there are no false negatives."""
         return not self.knows_imported or token_hash in self.imported
 
     def learn_imported(self, token_hashes: Iterable[bytes]) -> None:
-        """Have every imported token be told from others, by the SHA-256 of all there are."""
+        """Load the SHA-256 of all imported tokens, so that others can be told from them."""
         for token_hash in token_hashes:
             self.imported.add(token_hash)
         self.knows_imported = True
 
     def invalidate_all(self) -> None:
-        """End everything remembered, in every worker."""
+        """Invalidate all cached results, in every worker."""
         self.stripes.invalidate_all()
 
     def digest_for(self, derivation_ids: Iterable[str]) -> KeyedDigest:
-        """The digest by which workers that list the same derivation keys know a secret.
+        """The digest of secrets for workers that list the same derivation keys.
 
-        Others' are different: what one of them let in under a key that this one no longer lists
-        does not match here, and ends in the derivation check.
+        Workers with other derivation keys have another digest. So an entry does not match here if
+        its worker lists a derivation key that this one does not, and the derivation is checked.
         """
         listed = " ".join(sorted(derivation_ids)).encode()
         return KeyedDigest(hashlib.blake2b(listed, key=self._key, digest_size=32).digest())
 
     def failure_digest(self) -> KeyedDigest:
-        """The digest by which callers' addresses are counted, unknown to them."""
+        """The digest by which callers' addresses are counted; callers cannot predict it."""
         return KeyedDigest(hashlib.blake2b(b"failures", key=self._key, digest_size=32).digest())
 
     def claim_block(self) -> Block:
-        """The block in which this worker counts."""
+        """The block of this worker's counters."""
         return self.worker_metrics.claim()
 
     def count_use(self, credential_id: int) -> None:
@@ -208,11 +209,11 @@ class SharedState:
             self.uses.put(credential_id, Use.LAST_USED, time.time_ns() // 1_000_000)
 
     def count_refusal(self, credential_id: int, reason: Use) -> None:
-        """Count one refusal of a credential whose secret was right."""
+        """Count one refusal of a credential with a correct secret."""
         self._count(credential_id, reason)
 
     def make_room(self, credential_id: int) -> bool:
-        """Have a row for this credential, and some to come; False where there is no memory."""
+        """Allocate a row for this credential and some more; False if there is no memory."""
         if self.uses.backed_rows > credential_id:
             return True
         if self.segment is None or credential_id >= _MOST_USES:

@@ -1,7 +1,7 @@
 """The last addresses that credentials were used from, in memory that the workers share.
 
-The table is bounded, and may lose what it holds: it is what the next flush writes down. It takes
-one address a second for each credential.
+The table is bounded and may lose entries. The next flush persists it. It records one address per
+second for each credential.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from latchkey.box.shared import SharedState
 from latchkey.credentials.models import SIGHTINGS_KEPT, Sighting
 
 UNKNOWN_ADDRESS = "unknown"
-"""What stands for a peer without an address, such as that of a Unix socket."""
+"""The text for a peer without an address, such as that of a unix socket."""
 
-# More than twice the span after which an address that stays the same is noted again.
+# More than twice the period after which an unchanged address is recorded again.
 _KEPT = 600_000_000_000
-# Of a time in milliseconds: those with more digits are after the year 5000.
+# The digits of a time in milliseconds: a longer number is after the year 5000.
 _DIGITS = 14
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Sightings(AddressSources):
-    """Notes where uses come from; ``shared`` has the table, and the tallies beside it."""
+    """Records the addresses of uses; ``shared`` has the table and the tallies."""
 
     def __init__(
         self,
@@ -36,9 +36,9 @@ class Sightings(AddressSources):
         addresses: ClientAddresses | None = None,
         timer: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """``addresses`` tells callers apart; None trusts no proxy.
+        """``addresses`` identifies callers; None trusts no proxy.
 
-        ``timer`` is CLOCK_MONOTONIC in nanoseconds: every process of a box reads the same.
+        ``timer`` is CLOCK_MONOTONIC in nanoseconds, the same in all processes on the machine.
         """
         addresses = addresses or ClientAddresses()
         super().__init__(shared.uses, addresses.trusted_proxies > 0)
@@ -47,7 +47,7 @@ class Sightings(AddressSources):
         self._timer = timer
 
     def record(self, environ: WSGIEnvironment, credential_id: int, now: int) -> bool:
-        """Note the caller's address; False where another is writing just there."""
+        """Record the caller's address; False if another worker is writing to the same slot."""
         address = self._addresses.written(environ) or UNKNOWN_ADDRESS
         lines = [f"{now} {address}"]
         lines += [line for line in _lines(self._table, credential_id) if _address(line) != address]
@@ -59,10 +59,10 @@ class Sightings(AddressSources):
 def recent_sightings(
     table: SharedCache, credential_id: int, last_used: int
 ) -> tuple[Sighting, ...]:
-    """What the table has of a credential, newest first.
+    """The recorded addresses of a credential, newest first.
 
-    The newest address is where uses have come from since, until ``last_used``, in milliseconds
-    since 1970.
+    Uses have come from the newest address since it was recorded, until ``last_used`` (in
+    milliseconds since 1970).
     """
     lines = _lines(table, credential_id)
     times = [int(line.partition(" ")[0]) for line in lines]
@@ -75,7 +75,7 @@ def recent_sightings(
 
 
 def _lines(table: SharedCache, credential_id: int) -> list[str]:
-    """The lines that ``record`` wrote; those that are damaged are left out."""
+    """The lines that ``record`` wrote, without damaged ones."""
     entry = table.get(_key(credential_id))
     if entry is None:
         return []

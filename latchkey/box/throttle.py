@@ -1,6 +1,6 @@
-"""Throttling: of refused credentials, by the caller's address. A good key is never held up.
+"""Throttles refused credentials by the caller's address. A valid key is never throttled.
 
-The workers of a box count together, in windows of fixed length that begin for everybody at once.
+All workers count together, in fixed windows that start at the same time in every worker.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from latchkey.addresses import ClientAddresses
 from latchkey.errors import RateLimited
 
 LARGEST_LIMIT = 999_999
-"""The most failures that a window can be told to allow: what a slot of the table can count."""
+"""The largest count that a limit can have: what a slot of the table can store."""
 
 _LIMIT = re.compile(r"([1-9][0-9]{0,5})/(second|minute|hour|day)")
 _SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 
 
 class WindowLimit:
-    """So many in a window of time, and counts of what there was, by anything.
+    """A limit on events per window of time, counted by name.
 
-    What is counted by is digested with a key, so that nobody can choose names that share a place
-    in the table.
+    Names are hashed with a secret key, so that callers cannot choose names that share a place in
+    the table.
     """
 
     def __init__(
@@ -40,8 +40,8 @@ class WindowLimit:
     ) -> None:
         """``limit`` is ``COUNT/second``, ``/minute``, ``/hour`` or ``/day``, or ``off``.
 
-        COUNT is LARGEST_LIMIT at most; ValueError for anything else. ``times`` as many are
-        allowed. ``timer`` gives seconds that are the same in all processes.
+        COUNT is at most LARGEST_LIMIT; anything else raises ValueError. ``times`` multiplies the
+        limit. ``timer`` gives seconds that are the same in all processes.
         """
         self._limit = self._window = 0
         if limit != "off":
@@ -55,15 +55,15 @@ class WindowLimit:
         self._timer = timer
 
     def count(self, name: str) -> None:
-        """Count one of this name; raises RateLimited where that was one too many."""
+        """Count one event of this name; raises RateLimited if that exceeds the limit."""
         self.count_at(self.place_of(name))
 
     def place_of(self, name: str) -> int:
-        """Where those of this name are counted."""
+        """The place in the table where events of this name are counted."""
         return int.from_bytes(self._digest.digest(_encoded(name))[:8])
 
     def count_at(self, place: int) -> None:
-        """``count``, where the place of the name is known."""
+        """``count`` for a place that ``place_of`` returned."""
         if not self._limit:
             return
         window, elapsed = divmod(int(self._timer()), self._window)
@@ -72,7 +72,7 @@ class WindowLimit:
 
 
 class FailureThrottle:
-    """Counts failures by address, and says when an address has had too many."""
+    """Counts failures by address, and reports when an address exceeds the limit."""
 
     def __init__(
         self,
@@ -82,18 +82,18 @@ class FailureThrottle:
         addresses: ClientAddresses | None = None,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """As a WindowLimit, for callers that ``addresses`` tells apart; None trusts no proxy."""
+        """As in WindowLimit; ``addresses`` identifies callers, and None trusts no proxy."""
         by_address = WindowLimit(limit, table, digest, timer)
         self._count_at = by_address.count_at
-        # Floods come from few addresses.
+        # Cached: floods come from few addresses.
         self._place_of = lru_cache(maxsize=4_096)(by_address.place_of)
         self._counted = (addresses or ClientAddresses()).counted
 
     def count_failure(self, environ: WSGIEnvironment) -> None:
-        """Count one failure of the caller; raises RateLimited where that was one too many."""
+        """Count one failure of the caller; raises RateLimited if that exceeds the limit."""
         self._count_at(self._place_of(self._counted(environ)))
 
 
 def _encoded(address: str) -> bytes:
-    # What a server hands over as the peer's address may be any text.
+    # The server may report any text as the peer's address.
     return address.encode("utf-8", "surrogatepass")

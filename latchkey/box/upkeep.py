@@ -1,4 +1,4 @@
-"""The upkeep of what is shared: threads in each worker that replay, and write counts down."""
+"""Threads in each worker that replay invalidations and persist use counts."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from latchkey.box.replay import Replay
 from latchkey.errors import StoreError
 
 REPLAY_TICK = 0.2
-"""Seconds between two looks at the log: the promise is one second, on a busy machine too."""
+"""Seconds between two reads of the log: the promise is one second, on a busy machine too."""
 TICK = 0.5
-"""Seconds between two looks at what else is due."""
+"""Seconds between two checks of the other periodic tasks."""
 
 _REPLAYING = "invalidations cannot be replayed"
 _WATCHING = "the database has a fault"
@@ -25,7 +25,7 @@ log = logging.getLogger("latchkey")
 
 
 class Upkeep:
-    """Runs the replay, the flush and the report until it is stopped; it outlives their failures."""
+    """Runs the replay, the flush and the report until it is stopped. Failures do not stop it."""
 
     def __init__(
         self,
@@ -35,10 +35,10 @@ class Upkeep:
         learn_imported: Callable[[], None] = lambda: None,
         look_after: Callable[[], None] = lambda: None,
     ) -> None:
-        """``report`` shows the metrics of the worker's own caches to the others.
+        """``report`` publishes the metrics of the worker's own caches.
 
-        ``learn_imported`` reads which tokens were imported, where that is not known.
-        ``look_after`` watches the database, and finishes what changes had to leave.
+        ``learn_imported`` loads the imported tokens if they are not known yet. ``look_after``
+        monitors the database, and finishes what changes had to postpone.
         """
         self._replay = replay
         self._flush = flush
@@ -50,9 +50,9 @@ class Upkeep:
         self._failing: set[str] = set()
 
     def start(self) -> None:
-        """Catch up with the log, then start the threads; in a worker, after the fork."""
+        """Replay the log once, then start the threads; call it in a worker, after the fork."""
         self.replay()
-        # Apart: a flush may wait for the lock of whoever writes for longer than the promise is.
+        # Separate threads: a flush may wait for the database longer than the replay promises.
         for tick, action in ((REPLAY_TICK, self.replay), (TICK, self.tidy)):
             thread = threading.Thread(
                 target=self._repeat, args=(tick, action), name="latchkey-upkeep", daemon=True
@@ -61,20 +61,20 @@ class Upkeep:
             self._threads.append(thread)
 
     def stop(self) -> None:
-        """End the threads and write down what is counted by now; for the worker's end."""
+        """Stop the threads and persist the current counts, before the worker exits."""
         self._stopping.set()
         while self._threads:
             self._threads.pop().join()
         self._attempt(_FLUSHING, self._flush.run)
 
     def replay(self) -> None:
-        """Look at the log now. A failure is logged once, and tried again at the next tick."""
+        """Replay the log now. A failure is logged once, and the next tick retries."""
         self._attempt(_REPLAYING, self._replay.run)
         self._attempt(_LEARNING, self._learn_imported)
         self._attempt(_WATCHING, self._look_after)
 
     def tidy(self) -> None:
-        """Write counts down if that is due, and report. A failure is as one of ``replay``."""
+        """Flush if that is due, and report. Failures are handled as in ``replay``."""
         self._attempt(_FLUSHING, self._flush.run_if_due)
         self._attempt(_REPORTING, self._report)
 
@@ -90,7 +90,7 @@ class Upkeep:
                 self._failing.add(what)
                 log.error("%s; it will be retried: %s", what, error.detail)
         except Exception:
-            # The thread must not end of anything: nobody would notice, and nobody replay.
+            # No exception may end the thread: invalidations would silently stop being replayed.
             if what not in self._failing:
                 self._failing.add(what)
                 log.exception("%s; it will be retried", what)

@@ -1,4 +1,4 @@
-"""The use of credentials as shared memory counts it: cumulative, by the number of their row."""
+"""The use counts of credentials in shared memory: cumulative, by the number of the row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from latchkey.box.shared import SharedState
 from latchkey.box.sightings import recent_sightings
 from latchkey.credentials.models import COUNTED, Sighting, Tally
 
-# No count and no time of a row passes these: the database could not hold their sums.
+# Larger counts and times are damage: the database could not store their sums.
 _MOST = 1 << 53
 _LATEST = 253_402_300_799_000
 
@@ -24,23 +24,23 @@ _row_of = attrgetter(*_FIELDS)
 
 
 class LiveTallies:
-    """The tallies of one state as the domain reads them.
+    """The tallies of one shared state, in the form that the credentials use.
 
-    ``segment`` is the uuid in hex under which they are written down: that of the segment, or for
-    private memory one of its own.
+    ``segment`` identifies the counts in the database: it is the segment's uuid in hex, or a random
+    one for private memory.
     """
 
     def __init__(self, shared: SharedState) -> None:
         self.segment = secrets.token_hex(16) if shared.segment is None else shared.segment.uuid
         self._tallies = shared.uses
         self._sightings = shared.sightings
-        # The rows as they were when this object last heard that they were written down; and the
-        # same, unless they were forgotten since they were last compared with.
+        # The rows as last persisted, by what this object knows; and a copy for comparison, which is
+        # empty after `forget_written`.
         self._written = array("Q")
         self._compared = self._written
 
     def tally(self, credential_id: int) -> Tally:
-        """What is counted for a credential; zeros where that is nothing, or the row is damaged."""
+        """The counts of a credential; zeros if there are none, or the row is damaged."""
         row = self._tallies.row(credential_id)
         times = (row[Use.LAST_USED], row[Use.FIRST_USED])
         counts = [row[place] for place in _COUNTS]
@@ -50,14 +50,14 @@ class LiveTallies:
         return Tally(credential_id, **fields)
 
     def sightings(self, tally: Tally) -> tuple[Sighting, ...]:
-        """The last addresses that the workers noted of a tally's credential, newest first."""
+        """The last addresses that the workers recorded for a tally's credential, newest first."""
         return recent_sightings(self._sightings, tally.credential_id, tally.last_used)
 
     def unwritten(self) -> list[Tally]:
-        """Every tally that has moved since it was last ``written`` by this object, now read.
+        """Every tally that has changed since this object last marked it as ``written``.
 
-        The first time these are all that ever moved; who writes them down finds out what is new.
-        Its addresses are with a tally where their source has moved: once in five minutes at least.
+        The first call returns all tallies; the flush compares them with the database. A tally has
+        its addresses if its source has changed, which happens at least once in five minutes.
         """
         self._compared = compared = self._written
         width = len(self._tallies.fields)
@@ -71,7 +71,7 @@ class LiveTallies:
         return tallies
 
     def written(self, tallies: Sequence[Tally]) -> None:
-        """Take note of what has been written down."""
+        """Mark tallies as persisted."""
         written = self._compared
         if not tallies:
             return
@@ -84,8 +84,8 @@ class LiveTallies:
             written[start : start + width] = array("Q", _row_of(tally))
 
     def forget_written(self) -> None:
-        """Have everything that ever moved written down again, in another database.
+        """Have all tallies persisted again, because the database was replaced.
 
-        From any thread, also while some of it is being written to the former.
+        Safe in any thread, and during a flush to the former database.
         """
         self._written = array("Q")

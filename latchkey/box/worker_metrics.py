@@ -1,7 +1,7 @@
-"""What each worker counts, in a block of shared memory of its own, and the sum over all of them.
+"""Counters of each worker, in its own block of shared memory, and the totals of all workers.
 
-A block outlives its worker: the next one to claim it goes on with it, so that a sum never goes
-backwards. Block 0 is nobody's: workers that find no other share it.
+A block outlives its worker: the next worker that claims it continues its counters, so that a total
+never decreases. Block 0 has no owner: workers that find no free block share it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SHARED_BLOCK = 0
 
 _GAUGES_AT = 64 * 8
 _LATENCIES_AT = _GAUGES_AT + 8 * 8
-# Whole cache lines: no two workers write to the same one.
+# Whole cache lines: two workers never write to the same one.
 _LINE = 64
 BLOCK_SIZE = -(-(_LATENCIES_AT + LATENCY_SIZE) // _LINE) * _LINE
 
@@ -27,7 +27,7 @@ Series = dict[tuple[str | None, int], tuple[int, ...]]
 class Block:
     """One worker's counters, gauges and latencies in ``memory``, BLOCK_SIZE bytes.
 
-    ``alone`` says that no other process counts in it.
+    ``alone``: no other process writes to it.
     """
 
     def __init__(self, memory: memoryview, *, alone: bool = False) -> None:
@@ -35,32 +35,32 @@ class Block:
         self.counters = Counters([count.name.lower() for count in Count], memory=memory)
         self.latencies = Latencies(memory[_LATENCIES_AT:], alone=alone)
         self._gauges = memory[_GAUGES_AT:_LATENCIES_AT].cast("Q")
-        # What the block's earlier workers have pushed out of caches that are gone.
+        # Evictions that earlier workers of this block counted, from caches that no longer exist.
         self._evicted = [self.counters.value(count) for count in _EVICTED]
 
     def show_held(self, known: int, unknown: int) -> None:
-        """Say how many entries the worker's own caches hold now."""
+        """Set how many entries the worker's own caches hold now."""
         self._gauges[Gauge.KNOWN] = known
         self._gauges[Gauge.UNKNOWN] = unknown
 
     def show_evicted(self, known: int, unknown: int) -> None:
-        """Say how many entries they have pushed out since the worker began."""
+        """Set how many entries they have evicted since the worker started."""
         for count, before, now in zip(_EVICTED, self._evicted, (known, unknown), strict=True):
             self.counters.raise_to(count, before + now)
 
     def gauge(self, index: Gauge) -> int:
-        """What the worker last said."""
+        """The value that the worker last set."""
         return self._gauges[index]
 
     @property
     def in_flight(self) -> int:
         """How many requests are being answered."""
-        # In this order: one that ends in between is counted, not subtracted.
+        # Read in this order: a request that finishes in between does not make the number negative.
         finished = self.counters.value(Count.FINISHED)
         return max(0, self.counters.value(Count.STARTED) - finished)
 
     def take_over(self) -> None:
-        """Begin where another worker ended: what it was answering then, nobody answers now."""
+        """Continue the block of a worker that has ended, whose requests are no longer in flight."""
         self.counters.raise_to(Count.FINISHED, self.counters.value(Count.STARTED))
         self.show_held(0, 0)
 
@@ -70,7 +70,7 @@ _EVICTED = (Count.EVICTED_KNOWN, Count.EVICTED_UNKNOWN)
 
 @dataclass
 class Totals:
-    """The sum over all blocks. What is there now is summed over the workers that live."""
+    """The totals of all blocks. Current values are summed over living workers only."""
 
     counts: dict[Count, int] = field(default_factory=lambda: dict.fromkeys(Count, 0))
     gauges: dict[Gauge, int] = field(default_factory=lambda: dict.fromkeys(Gauge, 0))
@@ -79,7 +79,7 @@ class Totals:
     """By endpoint and status; see ``Latencies.series``."""
 
     def add(self, block: Block, living: bool) -> None:
-        """Add what a block counted; and what it holds, where its worker is ``living``."""
+        """Add a block's counters, and its current values if its worker is ``living``."""
         for count in Count:
             self.counts[count] += block.counters.value(count)
         for name, values in block.latencies.series().items():
@@ -92,7 +92,7 @@ class Totals:
 
 
 class WorkerMetrics:
-    """The blocks in ``memory``; with a segment they are the box's, and a worker claims one."""
+    """The blocks in ``memory``; in a segment all workers share them, and each claims one."""
 
     def __init__(self, memory: memoryview, segment: Segment | None, region: str) -> None:
         self._memory = memory
@@ -101,13 +101,13 @@ class WorkerMetrics:
         self._mine: Block | None = None
 
     def claim(self) -> Block:
-        """A block for this worker, the same at each call."""
+        """This worker's block, the same at each call."""
         if self._mine is None:
             self._mine = self._claim()
         return self._mine
 
     def totals(self) -> Totals:
-        """The sums over the blocks that were ever in use."""
+        """The totals of all blocks that were ever used."""
         totals = Totals()
         for index in self._usable():
             living = self._segment is None or (

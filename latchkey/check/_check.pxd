@@ -1,4 +1,4 @@
-# The check of one request, as the gate that calls it sees it.
+# The check of a request, as declared for the gate that calls it.
 
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
@@ -17,15 +17,15 @@ from latchkey.check._routes cimport Open
 
 cdef enum Decision:
     UNCERTAIN
-    UNKNOWN         # one secret was presented, and no cache has it
+    UNKNOWN         # one secret was presented, and it is in no cache
     ADMITTED
     FAILED          # an exception is raised
 
 
-# `secret` lies in a text of the environ. No client can take that away meanwhile: only code of the
-# server's own could, in the comparison of a name that is no plain str.
+# `secret` points into a str of the environ. A client cannot make it invalid; only code of the
+# server could, in the comparison of a header name that is no plain str.
 cdef struct Request:
-    const char *secret  # NULL for none that is plain
+    const char *secret  # NULL if there is no secret in a plain form
     uint64_t hashed
     uint64_t *stripe
     Place *place
@@ -33,10 +33,10 @@ cdef struct Request:
 
 
 cdef class Check:
-    # What a hit reads, side by side and apart from the objects that keep it: between two
-    # requests, an application has pushed out of the caches all that lies about.
+    # The fields that a hit reads lie together, apart from the objects that own them: between two
+    # requests, the application evicts everything else from the processor's caches.
     cdef CounterBlock block            # the words of `counters`
-    cdef bint decides           # False: nothing is decided here
+    cdef bint decides           # False: every request is left undecided
     cdef uint64_t *stripe_words
     cdef uint64_t stripe_mask
     cdef Place *places          # those of `recent`, or NULL
@@ -45,12 +45,12 @@ cdef class Check:
     cdef DigestKey key          # that of `digest`
 
     cdef TTLCache known         # or None
-    cdef Recent recent          # what is looked at before it
+    cdef Recent recent          # read before `known`
     cdef SharedCache l2         # or None
     cdef KeyedDigest digest
     cdef Stripes stripes
     cdef Tallies uses
-    cdef object count_use       # what to call where the tallies have no row yet
+    cdef object count_use       # counts a use if the tallies have no row yet
     cdef Counters counters
     cdef AddressSources sightings
     cdef dict open_methods      # of each open path
@@ -60,10 +60,10 @@ cdef class Check:
     cdef Decision look_up(
         self, dict environ, const char *secret, const unsigned char *digest, uint64_t hashed
     ) except FAILED
-    cdef CacheEntry recall(
+    cdef CacheEntry fetch_shared(
         self, const char *secret, const unsigned char *digest, uint64_t *stripe
     )
-    cdef Decision let_through(
+    cdef Decision admit_entry(
         self, dict environ, CacheEntry entry, int level, uint64_t hashed
     ) except FAILED
     cdef int count_and_admit(

@@ -1,15 +1,15 @@
 # cython: always_allow_keywords=False
-"""The check of a request, compiled: it lets a hit through, and leaves all else undecided.
+"""The compiled check of a request: admits hits, and leaves all other requests undecided.
 
-Only what is certain is decided here: an open route, and a credential in its plainest form whose
-entry is fresh, not revoked, not expired, and has the digest of the secret that was presented. All
-else (other forms, malformed values, misses, refusals) is left to the policy, which decides it in
-Python by the same rules. So this lets through what that would let through, and refuses nothing.
+It decides only two cases: an open route, and a credential in its plain form whose entry is fresh,
+not revoked, not expired, and has the digest of the presented secret. All other requests (other
+forms, malformed values, misses, refusals) are left to the policy, which applies the same rules in
+Python. So this code never admits a request that the policy would refuse, and refuses none itself.
 
-The form of a secret is not looked at beyond its length: what has the digest of the registered
-secret is that secret. The caches are asked, and the digest is taken and compared, for a wrong
-secret as for a right one, and whether or not its key is known. What comes again soon is found
-without the caches, in a small table of what was let through last (_recent.pyx).
+Only the length of a secret is checked, not its form: a secret with the digest of the registered one
+is that secret. For every secret, wrong or right, with a known key or not, the same steps are done:
+the caches are read, and the digest is computed and compared. A secret that was admitted recently is
+found in a small table before the caches (_recent.pyx).
 """
 
 cimport cython
@@ -28,7 +28,7 @@ from latchkey.box._counters cimport (
     SOURCE,
     count,
 )
-from latchkey.box._sightings cimport count_use, in_another_second, look
+from latchkey.box._sightings cimport check_source, count_use, in_another_second
 from latchkey.check._entry cimport DIGEST_AT, RECORD_HEAD, CacheEntry, entry_of_record
 from latchkey.check._headers cimport secret_in
 from latchkey.check._recent cimport Place, Recent, pair_in
@@ -48,7 +48,7 @@ from enum import Enum
 
 
 cdef extern from "Python.h":
-    # Without the references that Cython would take and drop.
+    # Declared without the reference counting that Cython would add.
     object new_text "PyUnicode_New"(Py_ssize_t size, Py_UCS4 largest)
     bint PyDict_CheckExact(PyObject *mapping) noexcept
     int set_item "PyDict_SetItem"(PyObject *mapping, PyObject *key, PyObject *value) except -1
@@ -66,28 +66,28 @@ cdef unsigned char[DIGEST_SIZE] NO_DIGEST
 
 
 class Verdict(Enum):
-    """What a check came to where that is no principal."""
+    """The result of a check without a principal."""
 
     OPEN = "open"
     """The route needs no credential."""
     UNDECIDED = "undecided"
-    """The policy decides."""
+    """Left to the policy."""
 
 
 @cython.final
 @cython.auto_pickle(False)
 cdef class Check:
-    """Decides about requests of one worker, as far as that is certain.
+    """Decides requests of one worker in the cases that the module describes.
 
-    It is called with a WSGI environ, and knows no answers, no metrics and no refusals.
+    Call it with a WSGI environ. It contains no responses, metrics or refusals.
     """
 
     def __init__(self, authenticator, *, known, open_routes, sightings, waits=False):
-        """`known` is the cache of entries by lookup key, None to decide nothing here.
+        """`known` is the cache of entries by lookup key; with None, nothing is decided here.
 
-        Nor does a check that `waits` decide anything before `begin` is called.
+        With `waits`, nothing is decided before `begin` is called.
 
-        Once only: what a request that is under way reads is not replaced.
+        An instance cannot be initialised again: current requests read its fields.
         """
         refuse_second_setup(self.counters is not None)
         self.known = known
@@ -113,21 +113,22 @@ cdef class Check:
         self.counters = authenticator.counters
         self.block.words = self.counters.words
         self.block.alone = authenticator.counts_alone
-        # Last: what is not set up as a whole decides nothing.
+        # Assigned last: a partly initialised check decides nothing.
         self.decides = known is not None and not waits
 
     def begin(self):
-        """Decide what is certain from now on, where the check waited for that."""
+        """Start to decide, if the check was created with `waits`."""
         self.decides = self.known is not None
 
     def end(self):
-        """Decide nothing any more: in a child after a fork, while no request is under way."""
+        """Stop to decide: in a child after a fork, while it has no requests."""
         self.decides = False
 
     def __call__(self, environ, /):
         """The principal, `Verdict.OPEN`, or `Verdict.UNDECIDED`.
 
-        A principal, or None for an open route, is also put into the environ, and its use counted.
+        A principal, or None for an open route, is also stored in the environ, and its use is
+        counted.
         """
         cdef Request request
         if decide(self, <PyObject *>environ, &request) != ADMITTED:
@@ -138,7 +139,7 @@ cdef class Check:
     cdef Decision look_up(
         self, dict environ, const char *secret, const unsigned char *digest, uint64_t hashed
     ) except FAILED:
-        """What the caches say of a secret: the worker's own, then the one between the workers."""
+        """Look a secret up in the worker's own cache, then in the one between the workers."""
         cdef uint64_t *stripe = stripe_of(self, hashed)
         cdef PyObject *found
         cdef CacheEntry entry
@@ -149,21 +150,21 @@ cdef class Check:
             entry = <CacheEntry>fastcache_give(found)
             if fastcache_equal_digests(digest, entry.sum):
                 if load(stripe) == entry.ticket:
-                    return self.let_through(environ, entry, CACHE_HIT, hashed)
+                    return self.admit_entry(environ, entry, CACHE_HIT, hashed)
         else:
             fastcache_equal_digests(digest, NO_DIGEST)
         if self.l2 is None:
             return UNKNOWN
-        entry = self.recall(secret, digest, stripe)
+        entry = self.fetch_shared(secret, digest, stripe)
         if entry is None:
             return UNKNOWN
         self.known[named] = entry
-        return self.let_through(environ, entry, SHARED_HIT, hashed)
+        return self.admit_entry(environ, entry, SHARED_HIT, hashed)
 
-    cdef CacheEntry recall(
+    cdef CacheEntry fetch_shared(
         self, const char *secret, const unsigned char *digest, uint64_t *stripe
     ):
-        """What another worker remembers of this very secret, if it still counts; or None."""
+        """The entry of this secret in the cache between the workers, if it is valid; else None."""
         cdef unsigned char record[SLOT_SIZE]
         cdef size_t size = 0
         cdef uint64_t ticket = 0
@@ -179,10 +180,10 @@ cdef class Check:
             return None
         return entry_of_record(key, record, size, ticket, deadline)
 
-    cdef Decision let_through(
+    cdef Decision admit_entry(
         self, dict environ, CacheEntry entry, int level, uint64_t hashed
     ) except FAILED:
-        """Count a use and hand the principal over, unless the entry or its credential has ended."""
+        """Count a use and store the principal, unless the entry or its credential has expired."""
         cdef int64_t now = milliseconds(CLOCK_REALTIME_COARSE)
         cdef uint64_t *row
         if not is_running(entry.deadline, 0) or entry.revoked or has_expired(entry.expires, now):
@@ -196,7 +197,7 @@ cdef class Check:
         return ADMITTED
 
     def admit(self, dict environ not None, principal):
-        """Count a use, and hand a principal over whose credential was found good elsewhere."""
+        """Count a use and store the principal of a credential that was verified elsewhere."""
         cdef uint64_t credential_id = principal.credential_id
         cdef int64_t now = milliseconds(CLOCK_REALTIME_COARSE)
         self.count_and_admit(
@@ -206,7 +207,7 @@ cdef class Check:
     cdef int count_and_admit(
         self, dict environ, object principal, uint64_t credential_id, uint64_t *row, int64_t now
     ) except -1:
-        """The same for one whose uses are counted in `row`, NULL where it has none yet."""
+        """The same for a credential whose uses are counted in `row`; NULL if it has no row yet."""
         cdef uint64_t before
         if row == NULL:
             self.count_use(credential_id)
@@ -214,7 +215,7 @@ cdef class Check:
         else:
             before = count_use(row, now)
             if in_another_second(before, <uint64_t>now):
-                look(self.sightings, environ, row, <uint64_t>now)
+                check_source(self.sightings, environ, row, <uint64_t>now)
         count(&self.block, AUTHENTICATED)
         set_item(<PyObject *>environ, <PyObject *>PRINCIPAL, <PyObject *>principal)
         return 0
@@ -224,8 +225,8 @@ cdef inline uint64_t *stripe_of(Check check, uint64_t hashed) noexcept nogil:
     return &check.stripe_words[hashed & check.stripe_mask]
 
 
-cdef inline int look_ahead(Check check, PyObject *environ, Request *request) except -1:
-    """Read the one secret; what is needed next arrives from memory while something else is done."""
+cdef inline int prefetch_entry(Check check, PyObject *environ, Request *request) except -1:
+    """Read the secret, and prefetch the memory that the next steps read."""
     cdef const char *secret = secret_in(environ)
     request.secret = secret
     if unexpected(secret == NULL):
@@ -244,9 +245,9 @@ cdef inline int look_ahead(Check check, PyObject *environ, Request *request) exc
 
 
 cdef Decision decide(Check check, PyObject *environ, Request *request) except FAILED:
-    """What is certain about a request, and for an UNKNOWN secret its digest.
+    """Decide a request if possible; for an UNKNOWN secret, compute its digest.
 
-    An admitted request has its principal in the environ, and its use is counted.
+    For an admitted request, the principal is stored in the environ, and its use is counted.
     """
     cdef bint certain = False
     cdef const char *secret
@@ -259,7 +260,7 @@ cdef Decision decide(Check check, PyObject *environ, Request *request) except FA
     request.secret = NULL
     if not (expected(check.decides) and expected(PyDict_CheckExact(environ))):
         return UNCERTAIN
-    look_ahead(check, environ, request)
+    prefetch_entry(check, environ, request)
     secret = request.secret
     stripe = request.stripe
     place = request.place
@@ -291,9 +292,10 @@ cdef Decision decide(Check check, PyObject *environ, Request *request) except FA
                 before = count_use(row, now)
                 count(&check.block, CACHE_HIT)
                 count(&check.block, AUTHENTICATED)
-                # May run Python code, of a hostile key: from here on the place may be another's.
+                # The insertion may run a key's Python code, after which the place may hold another
+                # entry.
                 set_item(environ, <PyObject *>PRINCIPAL, place.principal)
                 if unexpected(in_another_second(before, <uint64_t>now)):
-                    look(check.sightings, <dict>environ, row, <uint64_t>now)
+                    check_source(check.sightings, <dict>environ, row, <uint64_t>now)
                 return ADMITTED
     return check.look_up(<dict>environ, secret, digest, request.hashed)

@@ -1,4 +1,4 @@
-# One remembered check, as other compiled modules see it.
+# A cached result of a check, as declared for other compiled modules.
 
 from libc.stdint cimport int64_t, uint64_t
 
@@ -7,14 +7,14 @@ from fastcache.shared._digest cimport DIGEST_SIZE
 
 cpdef enum:
     DIGEST_AT = 24                          # in a record
-    RECORD_HEAD = DIGEST_AT + DIGEST_SIZE   # what a record has before its texts
+    RECORD_HEAD = DIGEST_AT + DIGEST_SIZE   # the size of a record without its texts
 
 cdef extern from *:
     """
     #include <stdint.h>
     #define LATCHKEY_NEVER INT64_MAX
     """
-    const int64_t NEVER "LATCHKEY_NEVER"    # expires_at of what does not expire
+    const int64_t NEVER "LATCHKEY_NEVER"    # expires_at of a credential that does not expire
 
 
 cdef class CacheEntry:
@@ -23,7 +23,7 @@ cdef class CacheEntry:
     cdef readonly uint64_t credential_id
     cdef int64_t expires                    # wall clock, milliseconds since 1970, or NEVER
     cdef readonly bint revoked
-    cdef unsigned char sum[DIGEST_SIZE]     # the keyed digest of the right secret
+    cdef unsigned char sum[DIGEST_SIZE]     # the keyed digest of the correct secret
     cdef readonly object principal
 
 

@@ -1,8 +1,8 @@
 # cython: always_allow_keywords=False
-"""One remembered check: all that decides whether it still counts, and the principal, ready to use.
+"""A cached result of a check: what decides whether it is still valid, and the principal.
 
-Between workers an entry travels as a record of bytes, in a slot that holds its ticket and its
-deadline beside it:
+Workers share an entry as a record of bytes. The slot of the record also stores the ticket and the
+deadline:
 
     0   version                     8   credential_id, 64 bits
     1   flags                       16  expires_at, 64 bits, signed
@@ -10,8 +10,8 @@ deadline beside it:
     4   length of name              40  account_id, name, scopes: UTF-8, one after the other
     6   length of scopes
 
-Numbers are in the machine's byte order. A record of another version is one of another release,
-which runs beside this one during an upgrade: it is no entry.
+Numbers are in the machine's byte order. A record of another version is treated as a miss: workers
+of another release run at the same time during an upgrade.
 """
 
 cimport cython
@@ -36,8 +36,8 @@ cdef extern from *:
     """
     #include <structmember.h>
 
-    /* Where in an instance the slot lies that a descriptor of its class stands for; 0 for
-     * what is no descriptor of a slot. */
+    /* The offset of the slot that a member descriptor of a class describes; 0 for anything
+     * else. */
     static inline Py_ssize_t latchkey_slot(PyObject *descriptor)
     {
         PyMemberDef *member;
@@ -48,7 +48,7 @@ cdef extern from *:
         return member->type == T_OBJECT_EX ? member->offset : 0;
     }
 
-    /* Sets a slot of an instance that is new and that nobody else has seen. */
+    /* Sets a slot of a new instance that no other code can reach yet. */
     static inline void latchkey_fill(PyObject *instance, Py_ssize_t slot, PyObject *value)
     {
         Py_INCREF(value);
@@ -80,13 +80,13 @@ cdef enum:
 cdef object _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 cdef object _MILLISECOND = timedelta(milliseconds=1)
 cdef type _Principal = Principal
-# Sets of scopes by how records write them: there are few, and each is made once.
+# Sets of scopes by their text in records. There are few, and each is created once.
 cdef dict _scope_sets = {}
 
 cdef tuple SLOTS = (
     "credential_id", "account_id", "api_key", "mode", "name", "scopes", "expires_at"
 )
-# Past a frozen dataclass's __init__, which sets its fields one by one through its own refusal.
+# Bypasses the __init__ of a frozen dataclass, which would set the fields one by one.
 cdef Py_ssize_t CREDENTIAL_ID, ACCOUNT_ID, API_KEY, MODE, NAME, SCOPES, EXPIRES_AT
 CREDENTIAL_ID, ACCOUNT_ID, API_KEY, MODE, NAME, SCOPES, EXPIRES_AT = (
     [slot_of(Principal.__dict__[name]) for name in Principal.__slots__]
@@ -94,19 +94,19 @@ CREDENTIAL_ID, ACCOUNT_ID, API_KEY, MODE, NAME, SCOPES, EXPIRES_AT = (
 if Principal.__slots__ != SLOTS or 0 in (
     CREDENTIAL_ID, ACCOUNT_ID, API_KEY, MODE, NAME, SCOPES, EXPIRES_AT
 ):
-    raise ImportError("records do not hold what a Principal holds: give them a new version")
+    raise ImportError("the fields of Principal changed: give the records a new version")
 
 
-# no_gc: a principal is made of texts and numbers, and never leads back to an entry.
+# no_gc: a principal consists of strings and numbers, and never refers back to an entry.
 @cython.final
 @cython.no_gc
 @cython.auto_pickle(False)
 cdef class CacheEntry:
     """The outcome of one database read.
 
-    `ticket` is the stripe's generation from before the read, `deadline` the CLOCK_MONOTONIC
-    nanosecond at which the entry ends, `digest` the keyed digest of the right secret. The
-    principal's own `expires_at` is compared with the wall clock at each use.
+    `ticket` is the stripe's generation before the read, `deadline` the CLOCK_MONOTONIC nanosecond
+    at which the entry expires, `digest` the keyed digest of the correct secret. The principal's
+    own `expires_at` is compared with the wall clock at each use.
     """
 
     def __init__(self, *, ticket, deadline, digest, principal, revoked):
@@ -126,18 +126,18 @@ cdef class CacheEntry:
 
     @property
     def digest(self):
-        """The keyed digest of the right secret."""
+        """The keyed digest of the correct secret."""
         return self.sum[:DIGEST_SIZE]
 
     @property
     def expires_at(self):
-        """When the credential expires, in milliseconds since 1970; None for never."""
+        """When the credential expires, in milliseconds since 1970; None if it does not expire."""
         return None if self.expires == NEVER else self.expires
 
     def record(self):
-        """The entry without its ticket and its deadline, for other workers.
+        """The entry without its ticket and deadline, as a record for other workers.
 
-        None for a principal with a text that is too long for a record.
+        None if a text of the principal is too long for a record.
         """
         cdef object principal = self.principal
         cdef bytes account_id = principal.account_id.encode()
@@ -162,7 +162,7 @@ cdef class CacheEntry:
 
     @staticmethod
     def of_record(lookup, record, ticket, deadline):
-        """The entry that a record of `lookup` holds; None where it is no record of this version."""
+        """The entry in a record of `lookup`; None if it is not a record of this version."""
         if not PyBytes_Check(record):
             raise TypeError(f"record must be bytes, not {type(record).__name__}")
         return entry_of_record(
@@ -175,7 +175,7 @@ cdef class CacheEntry:
 
 
 cdef const char *key_in(object lookup) except NULL:
-    """The characters of a lookup key, which is borrowed."""
+    """The characters of a lookup key; the pointer is borrowed."""
     if not PyUnicode_Check(lookup) or PyUnicode_GET_LENGTH(lookup) != LOOKUP_SIZE:
         raise ValueError(f"a lookup key is a str of {LOOKUP_SIZE} characters")
     if not lookup.isascii():
@@ -187,9 +187,9 @@ cdef CacheEntry entry_of_record(
     const char *key, const unsigned char *record, size_t length, uint64_t ticket,
     uint64_t deadline
 ):
-    """The entry of a record, or None where it is none of this version.
+    """The entry in a record; None if it is not a record of this version.
 
-    `key` is the lookup key, LOOKUP_SIZE characters of ASCII.
+    `key` is the lookup key, LOOKUP_SIZE ASCII characters.
     """
     cdef uint16_t lengths[3]
     cdef CacheEntry entry
@@ -233,7 +233,7 @@ cdef CacheEntry entry_of_record(
 
 
 cdef object scope_set(bytes written):
-    """The set of scopes that a record writes with spaces between them."""
+    """The set of scopes in a record's text, where they are separated by spaces."""
     found = _scope_sets.get(written)
     if found is None:
         found = frozenset(written.decode().split())

@@ -1,4 +1,4 @@
-# What a request passes before the application: the WSGI call around the check.
+# The WSGI callable in front of the application, which runs the check.
 
 from cpython.object cimport PyObject
 
@@ -6,10 +6,10 @@ from latchkey.check._check cimport Check
 
 
 cdef class Gate:
-    # What it does when it is called; see PEP 590.
+    # The function that a call runs; see PEP 590.
     cdef object (*called)(Gate, PyObject **, size_t, PyObject *)
     cdef Check check
-    cdef object function        # the application; of a method, its function,
-    cdef object first           # and what that is called with first
+    cdef object function        # the application, or the function of a bound method
+    cdef object first           # the instance of a bound method
     cdef bint bound             # whether it is a method
     cdef readonly object policy

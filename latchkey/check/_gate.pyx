@@ -1,10 +1,10 @@
 # cython: always_allow_keywords=False
-"""The gate before an application: a WSGI callable that asks the check, then the policy.
+"""The gate in front of an application: a WSGI callable that runs the check, then the policy.
 
-What the check lets through goes on to the application. What it leaves undecided goes to the
-policy, which is Python: `examine(environ, start_response)` returns None to go on, or the body of
-an answer that it started. `examine_unknown(environ, start_response, secret, digest)` does so for a
-protected route and one secret, not yet known to be well-formed, that no cache has.
+Requests that the check admits are passed to the application. Undecided requests go to the policy,
+which is Python: `examine(environ, start_response)` returns None to admit a request, or the body of
+a response that it has started. `examine_unknown(environ, start_response, secret, digest)` does the
+same for a protected route with one secret that no cache has, and whose form is not checked yet.
 """
 
 cimport cython
@@ -29,28 +29,28 @@ from types import MethodType
 @cython.final
 @cython.auto_pickle(False)
 cdef class Gate:
-    """A WSGI application that lets requests through to another one."""
+    """A WSGI application that passes admitted requests to another one."""
 
     def __init__(self, application, Check check not None, policy, /):
-        """`application` is what requests go on to, `policy` decides what `check` does not."""
+        """`application` gets the admitted requests; `policy` decides what `check` does not."""
         refuse_second_setup(self.called != NULL)
-        # A method's parts, or calling it would take them apart each time.
+        # The parts of a bound method are stored, because each call would take them apart.
         bound = type(application) is MethodType
         self.function = application.__func__ if bound else application
         self.bound = bound
         self.first = application.__self__ if bound else None
         self.check = check
         self.policy = policy
-        # Last: what is not set up as a whole cannot be called.
+        # Assigned last: a partly initialised gate cannot be called.
         self.called = &called
 
     def __call__(self, *arguments, **named):
-        """WSGI's call (PEP 3333)."""
+        """Handle a WSGI call (PEP 3333)."""
         return PyVectorcall_Call(self, arguments, named)
 
 
 cdef inline object pass_on(Gate gate, PyObject *environ, PyObject *start_response):
-    """The application's answer."""
+    """Call the application and return its response."""
     cdef PyObject *arguments[3]
     arguments[0] = <PyObject *>gate.first
     arguments[1] = environ
@@ -63,7 +63,7 @@ cdef inline object pass_on(Gate gate, PyObject *environ, PyObject *start_respons
 cdef object examined(
     Gate gate, object environ, object start_response, Request *request, Decision decision
 ):
-    """The policy's answer, or the application's where the policy lets the request through."""
+    """The policy's response, or the application's if the policy admits the request."""
     if decision == UNKNOWN:
         refusal = gate.policy.examine_unknown(
             environ, start_response, request.secret[:SECRET_SIZE].decode("ascii"),
@@ -77,7 +77,7 @@ cdef object examined(
 
 
 cdef object called(Gate gate, PyObject **arguments, size_t flagged, PyObject *names):
-    """WSGI's call (PEP 3333), by PEP 590."""
+    """Handle a WSGI call (PEP 3333), called by PEP 590."""
     cdef Request request
     cdef Decision decision
     if not is_wsgi_call(flagged, names):

@@ -1,4 +1,4 @@
-# Headers in their plainest form, as the compiled middleware reads them.
+# The headers of a credential in their plain form, as the compiled check reads them.
 
 from cpython.object cimport PyObject
 from libc.string cimport memcmp
@@ -13,7 +13,7 @@ cdef enum:
 
 
 cdef inline const char *plain_of(PyObject *text, Py_ssize_t size) noexcept:
-    """As `plain`, of a str of so many characters."""
+    """As `plain`, for a str with this number of characters."""
     if expected(is_str(text)) and expected(text_size(text) == size):
         return plain(text)
     return NULL
@@ -26,7 +26,7 @@ cdef inline bint is_bearer(const char *text) noexcept nogil:
 
 
 cdef inline const char *plain_in(PyObject *environ, object name, Py_ssize_t size) except? NULL:
-    """The same, of a header."""
+    """The same for the value of a header."""
     cdef PyObject *found = item(environ, name)
     if unexpected(found == NULL):
         return NULL
@@ -34,9 +34,9 @@ cdef inline const char *plain_in(PyObject *environ, object name, Py_ssize_t size
 
 
 cdef inline const char *secret_in(PyObject *environ) except? NULL:
-    """The one secret that the headers present in a plain form; NULL for anything else.
+    """The secret that the headers present in a plain form; NULL for anything else.
 
-    What must be absent is asked for first, by what says by itself whether it failed.
+    Headers that must be missing are checked first, by a function that cannot fail unnoticed.
     """
     cdef const char *key
     cdef const char *secret

@@ -1,8 +1,7 @@
 # cython: always_allow_keywords=False
-"""Headers, as compiled code reads them: the plain forms of a credential are in the .pxd file.
+"""Header checks in compiled code; the .pxd file reads the plain forms of a credential.
 
-Whether a request has any header of the pair scheme's family is asked by every refusal of every
-header, and refusals come in floods.
+Every refusal checks all header names for the pair scheme, and refusals come in floods.
 """
 
 from cpython.object cimport PyObject
@@ -20,7 +19,7 @@ cdef enum:
 
 
 def has_pair_family(environ):
-    """Whether a name in a WSGI environ begins with HTTP_X_API_."""
+    """Whether any name in a WSGI environ begins with HTTP_X_API_."""
     cdef PyObject *text
     for name in environ:
         text = <PyObject *>name

@@ -1,4 +1,4 @@
-# Around an application: how long its requests take.
+# Measures how long an application takes to answer.
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
@@ -8,7 +8,7 @@ from latchkey.box._latencies cimport Latencies
 
 
 cdef class Watch:
-    # What it does when it is called; see PEP 590.
+    # The function that a call runs; see PEP 590.
     cdef object (*called)(Watch, PyObject **, size_t, PyObject *)
     cdef object start_response
     cdef object environ
@@ -19,10 +19,10 @@ cdef class Watch:
 
 
 cdef class Latency:
-    # What it does when it is called; see PEP 590.
+    # The function that a call runs; see PEP 590.
     cdef object (*called)(Latency, PyObject **, size_t, PyObject *)
     cdef readonly object application
     cdef Latencies latencies
-    cdef Watch spare            # one that was let go, to be used again; or None
+    cdef Watch spare            # an unused watch, for the next request; or None
     cdef CounterBlock block            # the words of `counters`
     cdef object counters

@@ -1,8 +1,8 @@
 # cython: always_allow_keywords=False
-"""How long an application takes: the outermost WSGI callable, which counts and measures requests.
+"""Request latency: the outermost WSGI callable, which counts and measures requests.
 
-It knows nothing of the check: what it stands around is any WSGI application. Time is measured
-until the application has returned, or begun to answer.
+It wraps any WSGI application and does not depend on the check. It measures the time until the
+application has returned and the response has started.
 """
 
 cimport cython
@@ -31,7 +31,7 @@ from latchkey.native._vector cimport (
 
 cdef extern from "Python.h":
     Py_ssize_t reference_count "Py_REFCNT"(object counted) noexcept
-    # NULL where it raised.
+    # NULL if the call raised.
     const size_t PY_VECTORCALL_ARGUMENTS_OFFSET
     PyObject *call_unraised "PyObject_Vectorcall"(
         PyObject *callable, PyObject **arguments, size_t flagged, PyObject *names
@@ -47,7 +47,7 @@ cdef inline Watch new_watch(Latencies latencies):
 cdef inline void begin(
     Watch watching, PyObject *environ, PyObject *start_response, uint64_t start
 ) noexcept:
-    """Begin to watch a request that came in at `start`."""
+    """Start to measure a request that arrived at `start`."""
     watching.called = start_watched
     watching.environ = <object>environ
     watching.start_response = <object>start_response
@@ -55,7 +55,7 @@ cdef inline void begin(
 
 
 cdef inline void end(Watch watching) noexcept:
-    """The application returned; what is counted ends here, or where the answer starts."""
+    """Record that the application returned, and observe the time if the response has started."""
     watching.returned = True
     if expected(watching.series != NULL):
         observe(
@@ -64,11 +64,11 @@ cdef inline void end(Watch watching) noexcept:
         )
 
 
-cdef inline bint let_go(Watch watching) noexcept:
-    """Whether nobody else holds a watch: then it has forgotten its request, for the next one."""
+cdef inline bint reset_unused(Watch watching) noexcept:
+    """Reset a watch for the next request; False if another object still refers to it."""
     if not expected(FASTCACHE_GIL and reference_count(watching) == 1):
         return False
-    # Until then nobody can call it.
+    # Until the next request, the watch cannot be called.
     watching.called = NULL
     watching.series = NULL
     watching.returned = False
@@ -77,26 +77,26 @@ cdef inline bint let_go(Watch watching) noexcept:
     return True
 
 
-# Cycles run through it: an application may keep it in the environ.
+# Tracked by the garbage collector: an application may store it in the environ, which is a cycle.
 @cython.final
 @cython.freelist(64)
 @cython.auto_pickle(False)
 cdef class Watch:
-    """WSGI's start_response, which sees the status, and knows when the request began."""
+    """WSGI's start_response, which records the status and the time of the request."""
 
     def __call__(self, *arguments, **named):
         return PyVectorcall_Call(self, arguments, named)
 
 
 cdef int fail(Watch watching) except -1:
-    """The application raised: the server answers 500."""
+    """Count an application that raised: the server answers with 500."""
     watching.series = series_of(watching.latencies, <PyObject *>watching.environ, 500)
     end(watching)
     return 0
 
 
 cdef PyObject *status_named(PyObject **arguments, tuple names) except? NULL:
-    """The status where all arguments are named, as PEP 3333 says that they should not be."""
+    """The status among keyword arguments, which PEP 3333 forbids but some callers use."""
     for index, name in enumerate(names):
         if name == "status":
             return arguments[<Py_ssize_t>index]
@@ -106,7 +106,7 @@ cdef PyObject *status_named(PyObject **arguments, tuple names) except? NULL:
 cdef object start_watched(
     Watch watching, PyObject **arguments, size_t flagged, PyObject *names
 ):
-    """The call of a Watch, by PEP 590: all that it is given goes on to the server's function."""
+    """The call of a Watch, by PEP 590: passes its arguments to the server's start_response."""
     cdef const char *digits = NULL
     cdef PyObject *status = NULL
     cdef int number = 0
@@ -121,7 +121,7 @@ cdef object start_watched(
         number = (digits[0] - 48) * 100 + (digits[1] - 48) * 10 + digits[2] - 48
     watching.series = series_of(watching.latencies, <PyObject *>watching.environ, number)
     if unexpected(late):
-        # A generator: it starts its answer when it is first asked for a part of it.
+        # A generator starts its response when the first part of it is read.
         end(watching)
     return PyObject_Vectorcall(
         <PyObject *>watching.start_response, arguments, flagged, names
@@ -131,28 +131,28 @@ cdef object start_watched(
 @cython.final
 @cython.auto_pickle(False)
 cdef class Latency:
-    """A WSGI application around another one, whose latencies are observed."""
+    """A WSGI application that measures the latencies of another one."""
 
     def __init__(
         self, application, Latencies latencies not None, Counters counters not None, alone, /
     ):
-        """`counters` are those of the worker's block; `alone`: no other process counts there."""
+        """`counters` is the worker's block; `alone`: no other process writes to it."""
         refuse_second_setup(self.called != NULL)
         self.application = application
         self.latencies = latencies
         self.counters = counters
         self.block.words = counters.words
         self.block.alone = alone
-        # Last: what is not set up as a whole cannot be called.
+        # Assigned last: a partly initialised instance cannot be called.
         self.called = &called
 
     def __call__(self, *arguments, **named):
-        """WSGI's call (PEP 3333)."""
+        """Handle a WSGI call (PEP 3333)."""
         return PyVectorcall_Call(self, arguments, named)
 
 
 cdef object failed(Watch watching):
-    """Raise what the application has raised, once it is counted."""
+    """Count a failure, and raise the application's exception."""
     try:
         raise_pending()
     except BaseException:
@@ -161,7 +161,7 @@ cdef object failed(Watch watching):
 
 
 cdef object called(Latency latency, PyObject **arguments, size_t flagged, PyObject *names):
-    """WSGI's call (PEP 3333), by PEP 590."""
+    """Handle a WSGI call (PEP 3333), called by PEP 590."""
     cdef Watch watching
     cdef PyObject *handed[3]
     cdef PyObject *answered
@@ -173,12 +173,12 @@ cdef object called(Latency latency, PyObject **arguments, size_t flagged, PyObje
     else:
         watching = new_watch(latency.latencies)
     begin(watching, arguments[0], arguments[1], nanoseconds(CLOCK_MONOTONIC))
-    # The first place is the callee's, for what a method is called with first.
+    # The first place is reserved for the callee, which may insert an argument there (`self`).
     handed[1] = arguments[0]
     handed[2] = <PyObject *>watching
-    # Nothing can fail between this and the other end of it.
+    # Nothing between here and the count of FINISHED can raise.
     count(&latency.block, STARTED)
-    # A try statement would be prepared for at each request.
+    # Called without a try statement, which would cost time in each request.
     answered = call_unraised(
         <PyObject *>latency.application, handed + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL
     )
@@ -186,7 +186,7 @@ cdef object called(Latency latency, PyObject **arguments, size_t flagged, PyObje
     if unexpected(answered == NULL):
         return failed(watching)
     end(watching)
-    if expected(let_go(watching)):
+    if expected(reset_unused(watching)):
         latency.spare = watching
     return fastcache_give(answered)
 

@@ -1,12 +1,12 @@
 # cython: always_allow_keywords=False
-"""What was let through last: a small table before the caches, read without a key being made.
+"""Recently admitted credentials: a small table before the caches, read without creating a key.
 
-A place holds what decides about a hit in one line of memory, and is taken for the digest in it,
-which only the secret has. It counts under the same ticket, deadline and expiry as the entry that
-it was made from. A key may be in two places side by side; the one that came later pushes the
-other on, and that one's former holder out.
+A place holds everything that decides a hit in one cache line, and is identified by the digest in
+it, which only the secret has. It is valid under the same ticket, deadline and expiry as the entry
+from which it was filled. A key has two adjacent places: a new entry moves the first one to the
+second place, and evicts the second.
 
-So that the cache knows what is in use, it is asked again after some hits.
+After some hits the cache is read again, so that it knows which entries are in use.
 """
 
 cimport cython
@@ -31,18 +31,18 @@ cdef extern from "Python.h":
 
 
 cdef enum:
-    MOST_PLACES = 32768     # a huge page of them
-    HITS = 256              # of a place, before the cache is asked again
+    MOST_PLACES = 32768     # they fill one huge page
+    HITS = 256              # hits of a place until the cache is read again
 
 
-# no_gc: a principal is made of texts and numbers, and never leads back to this.
+# no_gc: a principal consists of strings and numbers, and never refers back to this table.
 @cython.final
 @cython.no_gc
 @cython.auto_pickle(False)
 cdef class Recent:
-    """Places for as many entries as `size` says, some ten thousands at most.
+    """Places for `size` entries, at most MOST_PLACES.
 
-    Without the GIL, which keeps other threads out while a place is read, it remembers nothing.
+    Without the GIL it stores nothing: only the GIL keeps other threads out while a place is read.
     """
 
     def __cinit__(self, size):
@@ -61,9 +61,9 @@ cdef class Recent:
             fastcache_unmap_pages(self.places, 2 * self.pairs * sizeof(Place))
 
     cdef bint has_places(self) noexcept:
-        """Map the memory where there is none yet: in the process that serves, not before a fork.
+        """Map the memory on first use: in the process that serves, not before a fork.
 
-        It is written to before it is read, or a kernel could split a huge page of zeros.
+        It is written before it is read: for reads, a kernel could split a huge page of zeros.
         """
         if self.places == NULL and self.pairs != 0:
             self.places = <Place *>fastcache_map_pages(2 * self.pairs * sizeof(Place))
@@ -74,7 +74,7 @@ cdef class Recent:
         return self.places != NULL
 
     cdef void remember(self, uint64_t hashed, CacheEntry entry, uint64_t *row) noexcept:
-        """Keep what an entry holds that was just let through, and is counted in `row`."""
+        """Store an entry that was just admitted, and whose uses are counted in `row`."""
         cdef Place *place
         cdef PyObject *former
         if not self.has_places():

@@ -1,4 +1,4 @@
-# The routes that need no credential, as the compiled middleware looks at them.
+# The open routes, as the compiled check reads them.
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
@@ -9,16 +9,16 @@ from latchkey.native._vector cimport expected, unexpected
 
 
 cdef extern from "Python.h":
-    # Without the references that Cython would take and drop.
+    # Declared without the reference counting that Cython would add.
     bint PySet_Contains(object collection, PyObject *key) except -1
 
 
 cdef struct Open:
     uint64_t sizes          # a bit for each length of an open path
-    uint64_t marks          # a bit for each second character of those below, by its last bits
+    uint64_t marks          # a bit for each second character of these prefixes, by its last bits
     PyObject *methods       # a dict: a set of methods for each open path, and MAYBE
-    PyObject *areas         # a tuple of bytes: how the paths of open areas begin
-    PyObject *prefixes      # the same of open rules with placeholders: the router has to be asked
+    PyObject *areas         # a tuple of bytes: prefixes of the paths in open areas
+    PyObject *prefixes      # the same for open rules with placeholders: only the router can decide
 
 
 cdef inline uint64_t mark_of(char character) noexcept nogil:
@@ -26,25 +26,25 @@ cdef inline uint64_t mark_of(char character) noexcept nogil:
 
 
 cdef inline tuple ascii_of(tuple paths):
-    """Beginnings of paths. What is no ASCII is never certain, so it is left out."""
+    """The ASCII prefixes of paths. Other prefixes never give a certain result and are left out."""
     return tuple([path.encode() for path in paths if path.isascii()])
 
 
 cdef inline Open open_routes_of(dict methods, tuple areas, tuple prefixes) except *:
-    """What is looked at; the caller keeps all of it alive."""
+    """Build the structure; the caller keeps the arguments alive."""
     cdef Open routes = Open(
         0, 0, <PyObject *>methods, <PyObject *>areas, <PyObject *>prefixes
     )
     for path in methods:
         routes.sizes |= <uint64_t>1 << <int>min(len(path), 63)
     for area in areas + prefixes:
-        # What is shorter than two characters may be met by any path.
+        # A shorter prefix may match any path.
         routes.marks |= mark_of((<const char *><bytes>area)[1]) if len(<bytes>area) > 1 else ~0
     return routes
 
 
 cdef inline bint is_open(Open *routes, PyObject *environ, bint *certain) except -1:
-    """Whether the route needs no credential; `certain` where nothing odd was in the way."""
+    """Whether the route is open; `certain` is set unless only the router can decide."""
     cdef PyObject *path = item(environ, "PATH_INFO")
     cdef PyObject *method
     cdef PyObject *methods

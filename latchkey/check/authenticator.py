@@ -58,7 +58,7 @@ class Authenticator:
         timer: Callable[[], int] = time.monotonic_ns,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """``sources`` are those that each kind of credential is checked against.
+        """``sources`` are the sources that each kind of credential is checked against.
 
         ``cache_ttl`` is in seconds; ``timer`` gives nanoseconds of CLOCK_MONOTONIC, ``clock``
         nanoseconds since 1970. Only the backend ``fastcache`` uses the cache between workers.
@@ -80,7 +80,7 @@ class Authenticator:
         self.l2 = shared.l2 if isinstance(self.known, CompiledLevel) else None
         self._between: SharedLevel | None = None if self.l2 is None else SharedLevel(self.l2)
         self._flights: SingleFlight[bytes, CacheEntry | Unknown] = SingleFlight()
-        # For the compiled check, which reads the system's clocks and no others.
+        # For the compiled check, which reads only the system's clocks.
         self.compiled: fastcache.TTLCache[str | bytes, CacheEntry] | None = None
         if isinstance(self.known, CompiledLevel):
             if timer is time.monotonic_ns and clock is time.time_ns:

@@ -1,4 +1,4 @@
-"""The caches of earlier checks: in the worker, and between the workers of a box."""
+"""The caches of earlier checks: in the worker, and between the workers."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ class CompiledLevel(Generic[V]):
         self.get = self.cache.get
 
     def put(self, key: str | bytes, value: V) -> None:
-        """Remember the value."""
+        """Cache the value."""
         self.cache[key] = value
 
     def evictions(self) -> int:
-        """How many entries made room for others."""
+        """The number of evictions since the start."""
         return self.cache.stats().evictions
 
     def __len__(self) -> int:
@@ -72,7 +72,7 @@ class CompiledLevel(Generic[V]):
 
 
 class _CountingTTLCache(cachetools.TTLCache[str | bytes, V]):
-    """cachetools' cache, with a counter of evictions."""
+    """cachetools' TTLCache with a counter of evictions."""
 
     evictions = 0
 
@@ -96,12 +96,12 @@ class PlainLevel(Generic[V]):
             return self._cache.get(key)
 
     def put(self, key: str | bytes, value: V) -> None:
-        """Remember the value."""
+        """Cache the value."""
         with self._lock:
             self._cache[key] = value
 
     def evictions(self) -> int:
-        """How many entries made room for others."""
+        """The number of evictions since the start."""
         return self._cache.evictions
 
     def __len__(self) -> int:
@@ -128,9 +128,9 @@ class NoLevel(Generic[V]):
 
 
 class SharedLevel:
-    """The cache between the workers of a box, over ``fastcache.shared.SharedCache``.
+    """The cache between the workers, over ``fastcache.shared.SharedCache``.
 
-    Every slot keeps the ticket under which its value was read, and its deadline.
+    Every slot stores the ticket under which its value was read, and its deadline.
     """
 
     def __init__(self, cache: SharedCache) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 
 MAYBE = ""
-"""Stands among the methods of a path for which the router has to be asked."""
+"""A mark among the methods of a path for which only the router can decide."""
 
 
 def _contains(routes: Set[tuple[str, str]], method: str, path: str) -> bool:
@@ -34,7 +34,7 @@ class OpenRoutes:
     _slashed: frozenset[str] = field(init=False, repr=False, compare=False)
     _beginnings: tuple[str, ...] = field(init=False, repr=False, compare=False)
     prefixes: tuple[str, ...] = field(init=False, repr=False, compare=False)
-    """How the paths of rules with placeholders begin, as the environ has them."""
+    """The prefixes of rules with placeholders, as they appear in the environ."""
 
     def __post_init__(self) -> None:
         # A string would be iterated by character, and "/" would be an area.
@@ -97,9 +97,9 @@ class OpenRoutes:
 
     @property
     def methods(self) -> dict[str, frozenset[str]]:
-        """The methods that each path is open for, HEAD spelled out.
+        """The methods for which each path is open, with HEAD listed.
 
-        With MAYBE for a path that lacks the final slash of an open one.
+        MAYBE is added for a path that lacks the trailing slash of an open one.
         """
         methods: dict[str, set[str]] = {}
         for method, path in self._paths:

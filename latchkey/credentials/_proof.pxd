@@ -1,4 +1,5 @@
-# The parts of a key and of a secret by their sizes, for compiled code; _proof has them for Python.
+# The parts of a key and of a secret by their sizes, for compiled code; _proof exports them to
+# Python.
 
 cpdef enum:
     MARK_SIZE = 3           # "ak_", "sk_"
@@ -11,4 +12,4 @@ cpdef enum:
     CRC_AT = MAC_AT + MAC_SIZE
     API_KEY_SIZE = MAC_AT
     SECRET_SIZE = CRC_AT + CRC_SIZE
-    LOOKUP_SIZE = MODE_SIZE + ID_SIZE   # "<mode>_<id>", what a key and its secret share
+    LOOKUP_SIZE = MODE_SIZE + ID_SIZE   # "<mode>_<id>", which a key and its secret share

@@ -1,7 +1,7 @@
 # cython: always_allow_keywords=False
-"""The parts of a secret, by their sizes; and its proof, read in one go: form, checksum, numbers.
+"""The proof in a secret, parsed in one pass: form, checksum and numbers.
 
-Compiled because a forged secret is the one request that anybody can send as often as he likes.
+Compiled because anybody can send any number of requests with forged secrets.
 """
 
 from cpython.unicode cimport PyUnicode_Check, PyUnicode_GET_LENGTH
@@ -23,13 +23,13 @@ cdef extern from "Python.h":
 cdef enum:
     LIMBS = 4               # of a number below 2**256
     DIGITS_AT_ONCE = 10     # 62**10 is below 2**64
-    ZERO = 48               # where each kind of digit begins in ASCII
+    ZERO = 48               # where each kind of digit starts in ASCII
     UPPER_A = 65
     LOWER_A = 97
 
 
 cdef inline int digit_of(char character) noexcept nogil:
-    """The value of a base62 digit, -1 for anything else."""
+    """The value of a base62 digit; -1 for any other character."""
     if ZERO <= character < ZERO + 10:
         return character - ZERO
     if UPPER_A <= character < UPPER_A + 26:
@@ -42,7 +42,7 @@ cdef inline int digit_of(char character) noexcept nogil:
 cdef inline bint read_number(
     const char *digits, const char *end, uint64_t *limbs, int count
 ) noexcept nogil:
-    """Read base62 into `count` limbs, the least significant first; False where that is not it."""
+    """Read base62 into `count` limbs, least significant first; False if it is not a number."""
     cdef uint128_t carry
     cdef uint64_t several, factor
     cdef const char *stop
@@ -51,7 +51,7 @@ cdef inline bint read_number(
     for i in range(count):
         limbs[i] = 0
     while digits < end:
-        # As many digits at a time as 64 bits have room for.
+        # As many digits at a time as fit into 64 bits.
         several, factor = 0, 1
         stop = digits + min(end - digits, <Py_ssize_t>DIGITS_AT_ONCE)
         while digits < stop:
@@ -72,7 +72,7 @@ cdef inline bint read_number(
 
 
 def proof_in(text):
-    """The 32 bytes of the `mac` in a well-formed secret, checksum included; None for any other."""
+    """The 32 bytes of the `mac` in a well-formed secret with a valid checksum; else None."""
     cdef const char *secret
     cdef uint64_t limbs[LIMBS]
     cdef uint64_t crc = 0

@@ -22,7 +22,7 @@ AUDIT_KEY_LENGTH = 32
 """Bytes of an audit key."""
 
 NO_MAC = "0" * 64
-"""What stands in place of a former row's MAC in the first row's."""
+"""The predecessor's MAC for the first row."""
 
 _ROW_LABEL = b"latchkey.audit.v1"
 _HEAD_LABEL = b"latchkey.audit.head.v1"

@@ -20,7 +20,7 @@ from latchkey.store.protocols import ImportedCredentials
 from latchkey.wording import counted
 
 NO_DERIVATION_KEY = ""
-"""What stands in place of a derivation key's id: none made it."""
+"""The id that imported credentials have in place of a derivation key's."""
 
 SHA256_OF_NO_TOKEN = {
     **{bytes([byte] * 32): "nothing (a placeholder)" for byte in (0x00, 0xFF)},
@@ -44,7 +44,7 @@ SHA256_OF_NO_TOKEN = {
         ]
     },
 }
-"""What a mistake makes hashes of, by SHA-256: anybody could guess such a token."""
+"""Hashes that result from mistakes, by SHA-256: anybody could guess such a token."""
 
 
 @dataclass(frozen=True, slots=True)

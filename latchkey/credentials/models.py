@@ -18,7 +18,7 @@ MODES: tuple[Mode, ...] = ("live", "test")
 
 REFUSAL_REASONS = ("revoked", "expired", "scope")
 COUNTED = ("uses", *REFUSAL_REASONS)
-"""What is counted of each credential: the fields of a Tally that are numbers of requests."""
+"""The counted fields of a Tally: numbers of requests."""
 SIGHTINGS_KEPT = 4
 
 
@@ -78,7 +78,7 @@ class NewCredential:
 
     @property
     def lookup(self) -> str:
-        """What caches and stripes know the credential by; see ``lookup_of``."""
+        """The key of the credential in caches and stripes; see ``lookup_of``."""
         return lookup_of(self.origin, self.api_key, self.secret_hash)
 
 
@@ -110,7 +110,7 @@ class Credential:
 
     @property
     def lookup(self) -> str:
-        """What caches and stripes know the credential by; see ``lookup_of``."""
+        """The key of the credential in caches and stripes; see ``lookup_of``."""
         return lookup_of(self.origin, self.api_key, self.secret_hash)
 
     def status(self, now: datetime) -> Status:

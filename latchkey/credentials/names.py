@@ -16,7 +16,7 @@ _INVISIBLE = (
     r"\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
 )
 NAME_PATTERN = rf"^(?! )(?=[^{_FORBIDDEN}]*[^{_FORBIDDEN}{_INVISIBLE}])[^{_FORBIDDEN}]*(?<! )$"
-"""The rule as far as a regular expression says it, for the OpenAPI document."""
+"""The rule as far as a regular expression can state it, for the OpenAPI document."""
 
 _ANY_FORBIDDEN = re.compile(rf"[{_FORBIDDEN}]")
 _ANY_SURROGATE = re.compile(r"[\ud800-\udfff]")

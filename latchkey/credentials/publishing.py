@@ -32,7 +32,7 @@ class Publication:
 
 
 NOTHING = Publication()
-"""What a transaction leaves that changed nothing."""
+"""The publication of a transaction that changed nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Refused:
 
 
 Outcome = Made[T] | Refused
-"""What a store answers to a change. What leaves nothing to publish is raised instead."""
+"""A store's answer to a change. If there is nothing to publish, an error is raised instead."""
 
 
 class Refusal(Exception):

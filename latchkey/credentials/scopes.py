@@ -1,4 +1,4 @@
-"""Scopes: the rights of a credential, and when one set of them lies within another.
+"""Scopes: the rights of a credential, and whether one set of them includes another.
 
 A scope is ``<resource>:<read|write>``; ``write`` includes ``read``. ``*`` is everything, including
 the scopes of later versions, and ``*:read`` is reading everything.
@@ -20,14 +20,14 @@ KNOWN_SCOPES = (
 )
 FULL_ACCESS = frozenset({EVERYTHING})
 CHANGE_CREDENTIALS = "credentials:write"
-"""What a key needs to make or change keys."""
+"""The scope that a key needs to create or change keys."""
 
 
 def parse_scopes(asked: Iterable[str]) -> frozenset[str]:
     """The set that ``asked`` names; raises InvalidField if it is empty or names an unknown one."""
     scopes = frozenset(asked)
     if not scopes:
-        raise InvalidField("scopes", "name at least one scope, or leave the field out")
+        raise InvalidField("scopes", "name at least one scope, or omit the field")
     if not scopes.issubset(KNOWN_SCOPES):
         raise InvalidField("scopes", f"allowed are {', '.join(KNOWN_SCOPES)}")
     return scopes

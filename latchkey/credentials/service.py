@@ -78,7 +78,7 @@ class CredentialPage:
 
 
 class CredentialService:
-    """The life of credentials, over a store, the derivation keys and the one publisher.
+    """The operations on credentials, over a store, the derivation keys and a publisher.
 
     Every change names its actor, for the audit log. A ``caller`` is the key that makes the change,
     None for the operator. The key is read again inside the transaction of the change, which is

@@ -21,11 +21,11 @@ def parse_time(value: object) -> datetime:
     if isinstance(value, datetime):
         return value
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
-        raise ValueError("must be a time as in 2026-01-15T10:30:00Z")
+        raise ValueError("must be an RFC 3339 time such as 2026-01-15T10:30:00Z")
     try:
         moment = datetime.fromisoformat(value.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError("must be a time that exists") from None
+        raise ValueError("must be an existing date and time") from None
     return _to_the_millisecond(moment)
 
 

@@ -142,7 +142,7 @@ def read_secret(text: str) -> SecretParts:
 
 
 def redact_secrets(text: str) -> str:
-    """``text`` with everything redacted that looks like a secret, or like the beginning of one."""
+    """``text`` with every secret, and every beginning of a secret, redacted."""
     return _SECRET_IN_TEXT.sub(r"sk_\1_[redacted]", text)
 
 

@@ -23,7 +23,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class TallySource(Protocol):
-    """The cumulative tallies of one segment of memory, named by its UUID."""
+    """The cumulative tallies of one segment of memory, identified by its UUID."""
 
     @property
     def segment(self) -> str:

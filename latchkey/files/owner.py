@@ -1,8 +1,8 @@
-"""The user that an instance belongs to: the owner of its database, or of the directory for one.
+"""The user that owns an instance: the owner of its database, or of the database's directory.
 
-All files of an instance belong to this user. Root can work on it without leaving files of its own:
-a command works as the owner, and has root's rights only to read, and for the files that the
-operator named.
+All files of an instance belong to this user. Root can work on an instance without leaving files of
+its own: a command runs as the owner, and uses root's rights only to read files, and for files that
+the operator named.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _keep_reading() -> None:
     If the system does not allow it, the user's own read permissions are usually sufficient.
     """
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
-    # Effective, permitted and inheritable, each in two parts; the permitted ones are kept.
+    # The sets are effective, permitted and inheritable, in two words each; only permitted is kept.
     data = (ctypes.c_uint32 * 6)()
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.capget(header, data) == 0:

@@ -1,9 +1,9 @@
 """Files in places that other users can reach: checks of owner, mode and kind, and creation.
 
 Every lock, key, head, draft, copy and socket of an instance is opened here. In a directory that
-others can write to, a name may be a link, a pipe or another user's file: such a file is refused,
-and opening one never waits. A file that replaces another keeps its owner and its mode.
-tests/test_shared_places.py lists the calls that are made elsewhere, each with the reason.
+others can write to, a name may be a link, a pipe or another user's file. Such a file is refused
+without waiting for it. A file that replaces another keeps its owner and its mode.
+tests/test_shared_places.py lists the calls outside of this module, each with the reason.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def open_output(path: Path) -> int:
             os.fchown(descriptor, directory.st_uid, directory.st_gid)
         return descriptor
     if not directory.st_mode & stat.S_IWOTH:
-        # It may be a device, or a pipe, which may wait.
+        # The path may be a device or a pipe, on which opening may wait.
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE)
     descriptor = _open(path, os.O_WRONLY)
     try:
@@ -308,7 +308,7 @@ def _is_listened_on(path: Path) -> bool:
         try:
             tried.connect(os.fspath(path))
         except BlockingIOError:
-            # Its queue is full.
+            # The queue of the listener is full.
             return True
         except (ConnectionRefusedError, FileNotFoundError):
             return False

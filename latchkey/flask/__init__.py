@@ -1,1 +1,1 @@
-"""Flask: what views require of their callers, and how errors are answered in the envelope."""
+"""Flask: what views require of their callers, and error responses in the JSON envelope."""

@@ -1,8 +1,8 @@
 # cython: always_allow_keywords=False
-"""What stands around Flask's preprocess_request: a view's requirement, where it is plainly met.
+"""Wraps Flask's preprocess_request to enforce the requirements of views.
 
-Every request that was routed comes through here, so that is compiled; all else is examined in
-Python, by the same rules. So this lets through what that would let through, and refuses nothing.
+Every routed request passes through here, so the common case is compiled. Compiled code only lets
+requests through; Python code with the same rules examines all others and refuses.
 """
 
 cimport cython
@@ -15,17 +15,17 @@ cdef str PRINCIPAL = "latchkey.principal"
 @cython.final
 @cython.auto_pickle(False)
 cdef class Enforcement:
-    """A callable in place of an application's `preprocess_request`, which `proceed` is.
+    """A callable that replaces an application's `preprocess_request`, passed as `proceed`.
 
-    `current_request()` is the request that is being handled, `views` are the functions of the
-    application by endpoint. `examine(request)` raises what there is to be raised.
+    `current_request()` returns the current request; `views` maps endpoints to the application's
+    view functions. `examine(request)` raises an error if the request must be refused.
     """
 
     cdef object proceed
     cdef object current_request
     cdef dict views
     cdef object examine
-    cdef dict learned       # by endpoint: a view, and by method what is enough for it
+    cdef dict learned       # endpoint: (view, {method: sufficient scopes})
 
     def __init__(self, proceed, current_request, dict views not None, examine, /):
         self.proceed = proceed
@@ -35,9 +35,9 @@ cdef class Enforcement:
         self.learned = {}
 
     def learn(self, endpoint, view, method, sufficient, /):
-        """Let through from now on who has one of the `sufficient` scopes; None: any credential.
+        """Let callers with one of the `sufficient` scopes through; None: with any credential.
 
-        For the view's requests of this method, as long as the endpoint has that view.
+        This applies to requests of this method while the endpoint has this view.
         """
         known = self.learned.get(endpoint)
         by_method = {} if known is None or known[0] is not view else dict(known[1])
@@ -45,10 +45,10 @@ cdef class Enforcement:
         self.learned[endpoint] = (view, by_method)
 
     def __call__(self):
-        """What `proceed` returns, for a request that may go on."""
+        """Call `proceed` and return its result, unless the request must be refused."""
         handled = self.current_request()
         if PRINCIPAL not in handled.environ:
-            # Past the middleware: no hook is to see it.
+            # The request bypassed the middleware: refuse it before any hook runs.
             self.examine(handled)
         answer = self.proceed()
         rule = handled.url_rule
@@ -57,7 +57,7 @@ cdef class Enforcement:
         return answer
 
     cdef bint is_met(self, object handled, object endpoint) except -1:
-        """Whether the view declares what its caller plainly has."""
+        """Whether the caller has a scope that is known to be sufficient for the view."""
         cdef tuple known = <tuple>self.learned.get(endpoint)
         principal = handled.environ[PRINCIPAL]
         if principal is None or known is None or known[0] is not self.views[endpoint]:

@@ -1,8 +1,8 @@
-"""What a view requires of its caller: how that is declared, and found for a request's method.
+"""What a view requires of its caller: declarations, and their lookup for a request's method.
 
 A view declares ``@require_scope("credentials:read")`` or ``@any_credential``. On a class, or in its
-``decorators``, that holds for all its methods; on a method of a class, for that one. Where several
-are declared, each must be met.
+``decorators``, a declaration applies to all methods; on a method of a class, to that method. If
+there are several declarations, each must be met.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _ATTRIBUTE = "__latchkey_requirements__"
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """A scope, or None where any credential will do.
+    """A required scope, or None if any credential is sufficient.
 
-    ``own`` names a view argument: where that is the caller's own key, no scope is needed.
-    ``sufficient`` are the known scopes each of which is enough.
+    ``own`` names a view argument: if it is the caller's own key, no scope is needed.
+    ``sufficient`` are the known scopes of which one is enough.
     """
 
     scope: str | None
@@ -51,13 +51,13 @@ class Requirement:
 
 
 Requirements = tuple[Requirement, ...]
-"""All of them must be met; none is declared where it is empty."""
+"""All of them must be met. Empty means that nothing is declared."""
 
 
 def require_scope(scope: str, *, or_own: str | None = None) -> Callable[[Declared], Declared]:
-    """Declare that a view needs ``scope``; raises ValueError for one that is not known.
+    """Declare that a view needs ``scope``; raises ValueError for an unknown scope.
 
-    With ``or_own="api_key"`` a caller may also act on its own key, named by that view argument.
+    With ``or_own="api_key"``, a caller may also act on its own key, named by that view argument.
     """
     if scope not in KNOWN_SCOPES:
         raise ValueError(f"unknown scope {scope!r}; known are {', '.join(KNOWN_SCOPES)}")
@@ -65,7 +65,7 @@ def require_scope(scope: str, *, or_own: str | None = None) -> Callable[[Declare
 
 
 def any_credential(view: Declared) -> Declared:
-    """Declare that a view needs a valid credential and no particular scope."""
+    """Declare that a view needs a valid credential but no scope."""
     return _declare(Requirement(None), view)
 
 
@@ -78,13 +78,13 @@ def requirements_of(view: Callable[..., object], method: str) -> Requirements:
 
 
 def sufficient_scopes(requirements: Requirements) -> frozenset[str] | None:
-    """The scopes each of which meets all requirements; None where any credential does."""
+    """The scopes that meet all requirements by themselves; None if any credential does."""
     scoped = [one.sufficient for one in requirements if one.scope is not None]
     return functools.reduce(frozenset.intersection, scoped) if scoped else None
 
 
 def place_of(view: Callable[..., object], method: str) -> str:
-    """Where a declaration is to be added, as a programmer finds it."""
+    """The qualified name of the function or class that needs a declaration, for messages."""
     view_class = _class_of(view)
     if view_class is not None:
         handler, _ = _handlers(view_class, method)
@@ -97,7 +97,7 @@ def place_of(view: Callable[..., object], method: str) -> str:
 
 
 def declares_for_method(view: Callable[..., object], method: str) -> bool:
-    """Whether a class has a method of its own for this HTTP method, which declares something."""
+    """Whether a class has its own method for this HTTP method, with a declaration."""
     view_class = _class_of(view)
     return view_class is not None and any(map(_declared, _handlers(view_class, method)))
 
@@ -109,7 +109,7 @@ def _declare(requirement: Requirement, view: Declared) -> Declared:
     try:
         setattr(view, _ATTRIBUTE, declared)
     except AttributeError:
-        # A bound method, or an object without a __dict__, takes no attribute.
+        # A bound method and an object without a __dict__ do not accept attributes.
         made = functools.update_wrapper(functools.partial(view), view)
         setattr(made, _ATTRIBUTE, declared)
         return cast(Declared, made)
@@ -117,7 +117,7 @@ def _declare(requirement: Requirement, view: Declared) -> Declared:
 
 
 def _declared(part: object) -> Requirements:
-    """What was declared on one function, class or object; a partial has what its function has."""
+    """The declarations of one function, class or object; a partial has those of its function."""
     own = getattr(part, _ATTRIBUTE, ())
     found: Requirements = own if isinstance(own, tuple) else ()
     if isinstance(part, functools.partial | functools.partialmethod):
@@ -144,7 +144,7 @@ def _class_of(view: Callable[..., object]) -> type[View] | None:
 
 
 def _handlers(view_class: type[View], method: str) -> tuple[object, object]:
-    """What a class calls for an HTTP method, and as what it is defined, such as a staticmethod.
+    """What a class calls for an HTTP method, and its definition, such as a staticmethod.
 
     HEAD falls back to GET, as in MethodView.
     """

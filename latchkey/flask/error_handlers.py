@@ -1,4 +1,4 @@
-"""Answering a Flask application's errors in the one envelope."""
+"""Error responses of a Flask application in the JSON envelope."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ log = logging.getLogger("latchkey")
 
 
 def answer_our_errors(app: Flask) -> None:
-    """Have ``app`` answer what Latchkey raises; its own errors stay as they are."""
+    """Have ``app`` answer Latchkey's errors in the envelope; its own errors are unchanged."""
     app.register_error_handler(ApiError, _answer)
 
 
 def answer_every_error(app: Flask) -> None:
-    """Have ``app`` answer whatever goes wrong in the envelope, as the API promises."""
+    """Have ``app`` answer every error in the envelope, as the API promises."""
     answer_our_errors(app)
     app.register_error_handler(HTTPException, lambda error: _answer(_translate(error)))
     app.register_error_handler(Exception, _answer_unexpected)
@@ -47,7 +47,7 @@ def _answer_unexpected(error: Exception) -> Response:
 
 
 def _translate(error: HTTPException) -> ApiError:
-    """What werkzeug raised, as one of ours."""
+    """The error of Latchkey for an exception of werkzeug."""
     if isinstance(error, WerkzeugMethodNotAllowed):
         return MethodNotAllowed(frozenset(error.valid_methods or ()))
     if isinstance(error, RequestEntityTooLarge):

@@ -1,7 +1,7 @@
-"""What a Flask view requires of its caller, enforced before it is called.
+"""Enforcement of what a Flask view requires of its caller, before the view is called.
 
-A view behind the middleware declares what it requires (declarations.py). One that declares nothing
-stops the start, and is refused if it gets that far.
+A view behind the middleware declares its requirement (declarations.py). A view without a
+declaration stops the start. If it is added later, its requests are refused.
 """
 
 from __future__ import annotations
@@ -42,10 +42,9 @@ _current_request: Callable[[], Request] = request._get_current_object  # type: i
 
 
 def principal_or_none() -> Principal | None:
-    """The principal of the request that is being handled; None where there is none.
+    """The principal of the current request; None on an open route and outside of a request.
 
-    That is on an open route, and outside of a request. For hooks, error handlers and log filters,
-    which run in every case.
+    For hooks, error handlers and log filters, which also run in those cases.
     """
     if not has_request_context():
         return None
@@ -53,7 +52,7 @@ def principal_or_none() -> Principal | None:
 
 
 class _CurrentPrincipal(LocalProxy[Principal]):
-    """The proxy, which can be shown also where there is no principal."""
+    """The proxy; unlike LocalProxy, it has a text form even without a principal."""
 
     __slots__ = ()
 
@@ -76,7 +75,7 @@ def _current_principal() -> Principal:
 
 
 current_principal = cast(Principal, _CurrentPrincipal(_current_principal))
-"""The principal of the request that is being handled; NoPrincipal where there is none."""
+"""The principal of the current request; raises NoPrincipal if there is none."""
 
 
 def enforce_requirements(
@@ -84,11 +83,11 @@ def enforce_requirements(
     on_refusal: Callable[[Principal], None] | None = None,
     open_routes: OpenRoutes = NOTHING_OPEN,
 ) -> None:
-    """Have every view's declared requirement checked after routing and before its body is read.
+    """Check every view's declared requirement after routing and before the body is read.
 
-    A route or method that does not exist answers 404 or 405 first, as Flask does by itself; so do
-    the hooks that run before requests, and where one of them answers, the caller must meet the
-    requirement too. ``on_refusal`` is told of a caller that lacks a scope.
+    A missing route or method is answered with 404 or 405 first, as in any Flask application. Hooks
+    that run before requests also come first. If one of them answers, the caller must meet the
+    requirement as well. ``on_refusal`` is called with a caller that lacks a scope.
     """
     views = app.view_functions
 
@@ -103,24 +102,25 @@ def enforce_requirements(
         view = views[rule.endpoint]
         requirements = requirements_of(view, method)
         if principal is None:
-            # Open by its path: the rule that it leads to must be open too. A preflight that is
-            # open by name meets no requirement; elsewhere a declared one is the stricter.
+            # The path is open, so the matched rule must be open, too. A preflight request of a rule
+            # that is open by name needs nothing else; otherwise a declared requirement takes
+            # precedence.
             preflight = method == "OPTIONS" and open_routes.names(method, rule.rule)
             if preflight or (open_routes.opens(method, rule.rule) and not requirements):
                 return
             raise MissingCredential
         if method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
-            # Flask answers, and does not call the view.
+            # Flask answers without calling the view.
             return
         if not requirements:
             if open_routes.opens(method, rule.rule):
-                # By another path than the middleware knows: then the credential was looked at.
+                # The middleware did not recognise the path as open, so it checked the credential.
                 return
             if is_flasks_own(view):
                 raise NotFound
             raise ConfigurationError(f"the view {rule.endpoint} declares no requirement")
         if rule.methods is not None:
-            # Otherwise callers could have any number of methods learned.
+            # Only methods of the rule: callers could send any number of others.
             enforcement.learn(rule.endpoint, view, method, sufficient_scopes(requirements))
         try:
             for requirement in requirements:
@@ -130,16 +130,16 @@ def enforce_requirements(
                 on_refusal(principal)
             raise
 
-    # Flask's own hooks cost more than the check: it asks of each, at each request, what it is.
+    # Flask's own hooks cost more than the check: it inspects each hook at each request.
     enforcement = Enforcement(app.preprocess_request, _current_request, views, examine)
     app.preprocess_request = enforcement  # type: ignore[method-assign]
 
 
 def router_of(app: Flask, open_routes: OpenRoutes) -> Callable[[WSGIEnvironment], bool]:
-    """A function that tells whether the application's router leads a request to an open rule.
+    """A function that tells whether the application routes a request to an open rule.
 
-    For what its path alone does not tell: rules with placeholders, and the redirect that adds the
-    last slash of a rule.
+    The path alone is not sufficient for rules with placeholders, and for the redirect that adds the
+    trailing slash of a rule.
     """
 
     def is_open(environ: WSGIEnvironment) -> bool:
@@ -150,7 +150,7 @@ def router_of(app: Flask, open_routes: OpenRoutes) -> Callable[[WSGIEnvironment]
             adapter = app.create_url_adapter(app.request_class(environ, populate_request=False))
             rule = None if adapter is None else _route(adapter)
         except HTTPException:
-            # Not found, another method, another redirect, or a host that is not trusted.
+            # Not found, another method, another redirect, or an untrusted host.
             return False
         return rule is not None and open_routes.names(method, rule.rule)
 

@@ -1,4 +1,4 @@
-"""Whether what is open and what views declare fit together: checked before anything is served."""
+"""Checks at the start that the open routes and the views' declarations are consistent."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _ADD = "add @require_scope(...) or @any_credential to"
 
 
 def check_declarations(app: Flask, open_routes: OpenRoutes, *, complete: bool = True) -> None:
-    """Raise ConfigurationError where what is open and what views declare do not fit together.
+    """Raise ConfigurationError unless open routes and views' declarations are consistent.
 
-    A protected route declares what it requires, and an open one declares nothing. ``complete`` is
-    False while views may still be added: open routes without a view are then no fault.
+    A protected route declares what it requires; an open one declares nothing. ``complete`` is False
+    while views may still be added: an open route without a view is then accepted.
     """
     faults = [
         fault for rule in app.url_map.iter_rules() for fault in _faults(app, rule, open_routes)
@@ -33,7 +33,7 @@ def check_declarations(app: Flask, open_routes: OpenRoutes, *, complete: bool = 
 
 
 def is_flasks_own(view: Callable[..., object]) -> bool:
-    """Whether a view is what Flask itself adds for static files: closed unless it is opened."""
+    """Whether a view is Flask's own, for static files: it is closed unless a route opens it."""
     return getattr(view, "__module__", None) in ("flask.app", "flask.blueprints")
 
 
@@ -43,12 +43,12 @@ def _faults(app: Flask, rule: Rule, open_routes: OpenRoutes) -> Iterator[str]:
         return
     methods = set(_ALL_METHODS if rule.methods is None else rule.methods)
     if getattr(rule, "provide_automatic_options", False):
-        # Flask answers by itself, without the view.
+        # Flask answers without calling the view.
         methods.discard("OPTIONS")
     protected = {method for method in methods if not open_routes.opens(method, rule.rule)}
     for method in sorted(methods):
         if method == "HEAD" and "GET" in methods and ("GET" in protected) == ("HEAD" in protected):
-            # Said of GET, unless the class has a method of its own for it.
+            # Reported for GET, unless the class has its own HEAD method.
             if requirements_of(view, "HEAD") == requirements_of(view, "GET"):
                 continue
         declared = requirements_of(view, method)
@@ -66,14 +66,14 @@ def _faults(app: Flask, rule: Rule, open_routes: OpenRoutes) -> Iterator[str]:
             )
             if not preflight:
                 yield (
-                    f"{method} {rule.rule} declares a requirement, but it is open: take it out of "
-                    f"the open routes, or the declaration from {place_of(view, method)} "
+                    f"{method} {rule.rule} declares a requirement, but it is open: remove it from "
+                    f"the open routes, or remove the declaration from {place_of(view, method)} "
                     f"(the view {rule.endpoint})"
                 )
 
 
 def _faults_of_names(app: Flask, open_routes: OpenRoutes) -> Iterator[str]:
-    """Open routes that lead nowhere, or elsewhere than their name says."""
+    """Open routes that match no rule, or another rule than their name says."""
     for method, path in sorted(open_routes.rules):
         if not any(rule.rule == path and _has(rule, method) for rule in app.url_map.iter_rules()):
             yield f"{method} {path} is open by name, but the application has no such rule"

@@ -1,1 +1,1 @@
-"""Declarations that the compiled modules share: calls, clocks and texts of CPython."""
+"""Declarations that the compiled modules share: calls, clocks and strings of CPython."""

@@ -1,5 +1,5 @@
-# The clocks of the check, in whole numbers. The coarse ones lag by some ticks of the kernel's, and
-# are read in a fraction of the time.
+# Clocks for the check, as integers. The coarse clocks lag by a few kernel ticks, and are much
+# faster to read.
 
 from libc.stdint cimport int64_t, uint64_t
 
@@ -17,12 +17,12 @@ cdef extern from "_clock.h":
 
 
 cdef enum:
-    LAG_MS = 100            # how far a coarse clock is trusted not to lag: many ticks
+    LAG_MS = 100            # upper bound of the lag of a coarse clock: many ticks
     LAG_NS = 100_000_000
 
 
 cdef inline bint is_running(uint64_t deadline, uint64_t now) noexcept nogil:
-    """Whether a deadline is still to come, `now` being the time or 0."""
+    """Whether a deadline is in the future; `now` is the time, or 0 to read the clock."""
     if expected(now != 0):
         return now < deadline
     return (
@@ -32,5 +32,5 @@ cdef inline bint is_running(uint64_t deadline, uint64_t now) noexcept nogil:
 
 
 cdef inline bint has_expired(int64_t expires, int64_t now) noexcept nogil:
-    """Whether that time has come, where the coarse clock shows `now`."""
+    """Whether `expires` has passed; `now` is the time of the coarse clock."""
     return unexpected(expires <= now + LAG_MS) and expires <= milliseconds(CLOCK_REALTIME)

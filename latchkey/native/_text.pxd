@@ -1,13 +1,13 @@
-# Texts and dicts of CPython, without the references that Cython would take and drop.
+# Strings and dicts of CPython, without the reference counting that Cython would add.
 
 from cpython.object cimport PyObject
 
-# What `plain` expects is declared there.
+# The C code below uses latchkey_expected from _vector.pxd.
 from latchkey.native._vector cimport expected
 
 
 cdef extern from "Python.h":
-    # Borrowed; NULL where there is none.
+    # Borrowed references; NULL if there is none.
     PyObject *item "PyDict_GetItemWithError"(PyObject *mapping, object key) except? NULL
     bint is_str "PyUnicode_CheckExact"(PyObject *text) noexcept
     bint is_ascii "PyUnicode_IS_COMPACT_ASCII"(PyObject *text) noexcept
@@ -18,8 +18,8 @@ cdef extern from "Python.h":
 
 cdef extern from *:
     """
-    /* The characters of a str that is exactly that, and ASCII; NULL for anything else. CPython's
-     * own functions would ask again where the characters are. */
+    /* The characters of an ASCII str that is no subclass; NULL for anything else. CPython's own
+     * functions would determine again where the characters are. */
     static inline const char *latchkey_plain(PyObject *text)
     {
         if (latchkey_expected(PyUnicode_CheckExact(text)) &&

@@ -1,31 +1,31 @@
-# Calls without a tuple being made (PEP 590), and the layout of code that is run once in a while.
+# Calls without an argument tuple (PEP 590), and branch hints.
 
 from cpython.object cimport PyObject
 
 
 cdef extern from *:
     """
-    /* Has instances of a type called by the function that each keeps at that offset. Cython
-     * cannot say so of a class, and of a class that Python code derives, CPython before 3.12
-     * does not say it either. */
+    /* Set where instances of a type store the function that calls them. Cython cannot declare
+     * this for a class, and CPython before 3.12 does not inherit it in a subclass written in
+     * Python. */
     static inline void latchkey_call_by_vector(PyObject *type, Py_ssize_t offset)
     {
         ((PyTypeObject *)type)->tp_vectorcall_offset = offset;
         ((PyTypeObject *)type)->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
     }
 
-    /* What is as good as always so: the code for it comes next, without a jump, and shares lines
-     * of memory with what is run before it. Of several conditions, each has to say so. */
+    /* Branch hints: the compiler places the expected code without a jump, next to the code that
+     * runs before it. Each operand of && and || needs its own hint. */
     #define latchkey_expected(condition) __builtin_expect(!!(condition), 1)
     #define latchkey_unexpected(condition) __builtin_expect(!!(condition), 0)
 
-    /* What a call returns that failed: the exception is the thread's already. */
+    /* For a call that failed: the exception is already set. */
     static inline PyObject *latchkey_failed(void)
     {
         return NULL;
     }
 
-    /* The refusal of a call that is not WSGI's. */
+    /* For a call that does not follow WSGI. */
     static inline PyObject *latchkey_refused_call(void)
     {
         PyErr_SetString(PyExc_TypeError,
@@ -49,12 +49,12 @@ cdef extern from "Python.h":
 
 
 cdef inline bint is_wsgi_call(size_t flagged, PyObject *names) noexcept:
-    """Whether a call has two arguments, neither by name (PEP 3333)."""
+    """Whether a call has two positional arguments and no keyword arguments (PEP 3333)."""
     return expected(PyVectorcall_NARGS(flagged) == 2 and names == NULL)
 
 
 cdef inline int refuse_second_setup(bint done) except -1:
-    """Raise RuntimeError where __init__ is called again: requests under way read what it set."""
+    """Raise RuntimeError if __init__ is called again: current requests read what it set."""
     if done:
-        raise RuntimeError("this object is set up once")
+        raise RuntimeError("this object is already initialised; create another one")
     return 0

@@ -1,4 +1,4 @@
-# Words of memory that threads, and other processes, read and write at the same time.
+# Words of memory that threads and other processes read and write concurrently.
 
 from libc.stdint cimport uint64_t
 
@@ -15,7 +15,7 @@ cdef extern from "_atomics.h":
 
 
 cdef inline void add(bint alone, uint64_t *word, uint64_t amount) noexcept:
-    """Add to a word; `alone`: no other process, and no thread without the GIL, writes to it."""
+    """Add to a word; `alone`: no other process and no thread without the GIL writes to it."""
     if expected(alone):
         add_alone(word, amount)
     else:

@@ -1,4 +1,4 @@
-"""What this package's SQL needs of a database: connections, and a dialect for the differences.
+"""What the SQL of this package requires of a database: connections, and a dialect.
 
 Everything else is SQLAlchemy Core that every database runs unchanged.
 """
@@ -15,7 +15,7 @@ from latchkey.credentials.models import Verifier
 from latchkey.store.places import ChangePlaces
 
 Merge = Callable[[Mapping[str, Any]], Mapping[str, ColumnElement[Any]]]
-"""From the columns of a row that cannot be inserted to what becomes of the row that is there."""
+"""Maps the columns of a row that cannot be inserted to new values for the existing row."""
 
 
 class Lookup(Protocol):

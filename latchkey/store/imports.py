@@ -1,4 +1,4 @@
-"""Imported credentials: stored in one transaction, found by the hash of their token."""
+"""Imported credentials: stored in one transaction, and looked up by the hash of their token."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SqlImportedCredentials:
     def verifier(self, token_hash: bytes) -> Verifier | None:
         """The verifier of the imported credential whose token has this SHA-256, as of the call.
 
-        None where there is none.
+        None if there is no such credential.
         """
         return self._connections.lookup.imported_verifier(token_hash)
 

@@ -238,7 +238,10 @@ TOO_LONG = "a" * 5_000
         (b'{"name":"x","scopes":"*"}', "scopes: must be a list"),
         (b'{"name":"x","scopes":[]}', "scopes: must have at least 1 item"),
         (b'{"name":"x","scopes":["*",1]}', "scopes.1: must be a string"),
-        (b'{"name":"x","expires_at":1}', "expires_at: must be a time as in 2026-01-15T10:30:00Z"),
+        (
+            b'{"name":"x","expires_at":1}',
+            "expires_at: must be an RFC 3339 time such as 2026-01-15T10:30:00Z",
+        ),
     ],
 )
 def test_a_message_names_the_field_and_the_rule(

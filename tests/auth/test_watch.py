@@ -104,7 +104,7 @@ def test_each_part_is_set_up_once(real_time_worker: Worker) -> None:
         ),
     ]
     for initialize in again:
-        with pytest.raises(RuntimeError, match="set up once"):
+        with pytest.raises(RuntimeError, match="already initialised"):
             initialize()
     assert latency(new_environ(), ignore) == [b"good"]
 

@@ -60,7 +60,9 @@ def full(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..
 @pytest.mark.parametrize("full", ["tmpfs", "limit"], indirect=True)
 def test_several_workers_do_not_start(full: Callable[..., Service]) -> None:
     service = full(LATCHKEY_WORKERS="2")
-    with pytest.raises(RuntimeError, match="no shared memory, which several workers need"):
+    with pytest.raises(
+        RuntimeError, match="several workers need shared memory, which is unavailable"
+    ):
         service.start()
 
 
@@ -71,7 +73,7 @@ def test_one_worker_serves_without(full: Callable[..., Service]) -> None:
     pair = service.create_key()
     service.start()
     assert service.get("/v1/account", pair.bearer).status == 200
-    assert "no shared memory, so one worker at most" in service.log
+    assert "shared memory is unavailable, so only one worker can run" in service.log
     refused = service.command("keys", "revoke", "--yes", pair.api_key, check=False)
     assert refused.returncode == 1
     assert "nothing was changed" in refused.stderr

@@ -1,7 +1,7 @@
-"""Backups of a database, made and checked while it is in use.
+"""Backups of a database, created and checked while it is in use.
 
-SQLite's own backup copies what was committed at one moment, page by page. A copy is one file, in no
-need of a log beside it.
+SQLite's backup API copies one committed state, page by page. A copy is a single file without a log
+beside it.
 """
 
 from __future__ import annotations
@@ -45,10 +45,11 @@ def back_up(database: Path, copy: Path, *, owner: int | None = None) -> None:
                 target.execute("PRAGMA journal_mode = DELETE")
                 require_whole(target, database)
             if owner is not None and os.geteuid() == 0:
-                # Only now: the name of a file of root's leads to no other in the meantime.
+                # Only now: until then, the name of a file that belongs to root cannot lead to
+                # another file.
                 os.fchown(descriptor, owner, -1)
             os.fsync(descriptor)
-            # A link, not a rename: it never replaces a file that was made in the meantime.
+            # A link, not a rename: it never replaces a file that was created in the meantime.
             os.link(draft, copy)
             sync_directory(copy.absolute().parent)
         finally:

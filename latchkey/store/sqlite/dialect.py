@@ -28,8 +28,8 @@ from latchkey.credentials.audit import text_of
 from latchkey.errors import StoreError
 from latchkey.store.connections import Merge
 
-# In KiB, below zero as SQLite has it: pages of the indexes, which change in no order, are written
-# once and not again and again.
+# In KiB; SQLite expects a negative number. With this cache, index pages, which change in random
+# order, are written once and not repeatedly.
 _PAGES_HELD = "PRAGMA cache_size = -65536"
 
 
@@ -67,14 +67,14 @@ class SqliteDialect:
     def one_of(self, column: ColumnElement[int], numbers: Collection[int]) -> ColumnElement[bool]:
         """By a list in JSON.
 
-        With a placeholder for each, every length would be a statement of its own, which each
-        connection prepares and keeps.
+        With a placeholder for each number, every length would be a different statement, which each
+        connection would prepare and cache.
         """
         listed = func.json_each(json.dumps(list(numbers))).table_valued("value")
         return column.in_(select(listed.c.value))
 
     def without_case(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
-        """By a collation of SQLite's."""
+        """By SQLite's NOCASE collation."""
         return collate(column, "NOCASE")
 
     def contains(self, column: ColumnElement[Any], text: str) -> ColumnElement[bool]:
@@ -91,7 +91,7 @@ class SqliteDialect:
         return and_(found, column.op("GLOB", is_comparison=True)(glob))
 
     def in_detail(self, name: str) -> ColumnElement[Any]:
-        """Literal, as in the index."""
+        """A literal expression, as in the index."""
         return literal_column(detail_expression(name))
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""The tables with SQLite's own indexes, as its migrations make them."""
+"""The tables with SQLite's own indexes, as the migrations create them."""
 
 from __future__ import annotations
 

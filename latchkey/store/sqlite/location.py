@@ -15,7 +15,7 @@ from latchkey.errors import ConfigurationError
 _SETTING = "LATCHKEY_DATABASE_URL"
 
 BESIDE = ("-wal", "-shm", "-journal")
-"""The files that SQLite looks for beside a database, by the ends of their names."""
+"""The suffixes of the files that SQLite looks for beside a database."""
 
 
 def database_path(url: str) -> Path:

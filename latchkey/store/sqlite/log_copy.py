@@ -1,8 +1,8 @@
 """Copying SQLite's write-ahead log into the database, safely with every version of SQLite.
 
-SQLite before 3.51.3 has a race (https://sqlite.org/wal.html#walresetbug): where one process begins
-the log anew while another looks at what there is to copy, frames of the new log count as copied
-that are not, and changes are lost. A log that somebody reads is not begun anew.
+SQLite before 3.51.3 has a race (https://sqlite.org/wal.html#walresetbug): if one process restarts
+the log while another determines what to copy, frames of the new log are marked as copied although
+they are not, and changes are lost. A log that a connection is reading is not restarted.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from contextlib import suppress
 
 
 def copy(anchor: sqlite3.Connection, reader: sqlite3.Connection) -> None:
-    """Copy as much as nobody is in the way of; two connections to one database, both idle.
+    """Copy as many frames as other connections permit. Both connections must be idle.
 
-    No writer waits for it. Where all is copied already, ``reader`` does not keep the log, but keeps
-    SQLite from copying at all. No failure matters: SQLite still has the log.
+    No writer waits for the copy. If everything is already copied, ``reader`` does not prevent a
+    restart of the log, but prevents SQLite from copying. Failures are ignored: SQLite keeps the
+    log.
     """
     with suppress(sqlite3.Error):
         reader.execute("BEGIN")

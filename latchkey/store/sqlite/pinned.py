@@ -55,7 +55,7 @@ class Files(NamedTuple):
 class _Pin:
     """A file in use: ``anchor`` keeps its log, the descriptors keep the content readable.
 
-    ``reader`` keeps the log from being begun anew while it is copied. ``log`` and ``index`` are
+    ``reader`` prevents a restart of the log while it is copied. ``log`` and ``index`` are
     None for a database that is not in WAL mode.
     """
 

@@ -1,8 +1,8 @@
 """Restoring a backup without undoing revocations and other restrictions made since.
 
-The new database is made beside the previous one. It takes over from it how keys have ended, the
-later rows of the audit log, and which administrators may no longer sign in. Only then does it
-replace the previous one, in one step.
+The new database is created beside the previous one. It takes over from the previous one the
+revocations and expiries of keys, the later rows of the audit log, and which administrators may no
+longer sign in. Only then does it replace the previous one, in one step.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def require_readable(former: Path, restored: Path) -> None:
 
 
 def carry_over(restored: Path, former: Path, lies_within: ScopesWithin, now: datetime) -> Carried:
-    """Carry everything that ended in the previous database over to the restored one.
+    """Carry revocations and other restrictions of the previous database over to the restored one.
 
     It is one transaction. A key whose scopes in the backup do not lie within its present ones,
     according to ``lies_within``, keeps the present ones. Administrators that the previous database

@@ -1,4 +1,4 @@
-"""Rotation, the log of invalidations, and what the use of credentials comes to."""
+"""Rotation, the log of invalidations, and the use counts of credentials."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
-    """Make the change. Columns are only added, so that no row of credentials is written."""
+    """Add the tables and columns. No existing row of credentials is rewritten."""
     op.add_column("credential", sa.Column("rotated_to", sa.String(30)))
     op.add_column("credential", sa.Column("original_expires_at", sa.BigInteger))
     op.add_column("credential", sa.Column("last_used_at", sa.BigInteger))

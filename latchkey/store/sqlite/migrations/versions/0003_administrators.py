@@ -14,7 +14,7 @@ _ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
-    """Make the change."""
+    """Create the tables."""
     op.create_table(
         "administrator",
         sa.Column("id", _ID, primary_key=True),

@@ -1,4 +1,4 @@
-"""What a listing is sorted by, and where and since when credentials are used."""
+"""Indexes for sorted listings, the addresses of uses, and the time of the first use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
-    """Make the change. The first use is known to the hour where it was before."""
+    """Add them. For earlier uses, the first use is known only to the hour."""
     op.add_column("credential", sa.Column("first_used_at", sa.BigInteger))
     op.create_table(
         "sighting",

@@ -1,4 +1,4 @@
-"""The audit log, which begins empty; and credentials that were imported."""
+"""The audit log, which starts empty, and the origin of imported credentials."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
-    """Make the change. The column is only added, so that no row of credentials is written."""
+    """Add the table and the column. No existing row of credentials is rewritten."""
     op.add_column(
         "credential", sa.Column("origin", sa.String(8), nullable=False, server_default="derived")
     )

@@ -1,4 +1,4 @@
-"""What finds the rows of the audit log that made a key, however many rows there are."""
+"""Indexes for the audit rows that created a key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the change. No row of the log is written."""
+    """Create the indexes. No row of the log is rewritten."""
     op.create_index(
         "ix_audit_successor",
         "audit",
