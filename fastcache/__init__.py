@@ -1,4 +1,4 @@
-"""A compiled, thread-safe TTL and LRU cache; ``fastcache.shared`` has what processes share."""
+"""A compiled, thread-safe TTL and LRU cache; ``fastcache.shared`` is for processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ except ModuleNotFoundError as error:
 
 from fastcache._stats import CacheInfo, CacheStats
 
-# How `latchkey` tells this package from another one of the same name.
+# By this attribute, `latchkey` distinguishes this package from another one of the same name.
 __distribution__ = "latchkey-auth"
 
 __all__ = (

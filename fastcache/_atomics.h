@@ -1,27 +1,27 @@
 /* Atomic operations on 64-bit words that threads and processes share.
  *
- * Three orderings are all that is used; a name without one has the strongest that its
- * users need:
- *
- * - fastcache_fetch_add and fastcache_compare_exchange are sequentially consistent. An
- *   invalidation is one such increment: whatever the invalidator did before it (a database
- *   commit) is visible to whoever sees the new generation, and all threads agree on one
- *   order of all increments. Each is one instruction, so it never waits and cannot be left
- *   half done by a process that dies.
- *
- * - fastcache_load is an acquire, fastcache_store a release. Nothing that follows the load
- *   in program order (reading the database under the generation just loaded as a ticket)
- *   can move before it; nothing that precedes the store can move after it. A load that
- *   sees what a store wrote sees everything that was written before that store. Readers
- *   of a generation need no more, since they only ever compare for equality.
- *
- * - fastcache_load_relaxed, fastcache_store_relaxed, fastcache_add_relaxed and
- *   fastcache_add_alone are atomic and no more: for statistics, which nothing is concluded
- *   from, and for words whose order is settled by others beside them.
- *
- * Words are plain uint64_t in private or shared memory, 8-byte aligned, and are only
- * touched through these functions.
- */
+  * Only three orderings are used. A function without an ordering in its name has the
+  * strongest one that its callers need:
+  *
+  * - fastcache_fetch_add and fastcache_compare_exchange are sequentially consistent. An
+  *   invalidation is one such increment: everything that was done before it (a database
+  *   commit) is visible to a thread that reads the new generation, and all threads agree on
+  *   one order of all increments. Each is one instruction, so it never waits, and a process
+  *   that dies cannot leave it half done.
+  *
+  * - fastcache_load is an acquire, fastcache_store a release. Code that follows the load in
+  *   program order (such as a database read under the loaded generation) cannot move before
+  *   it. Code that precedes the store cannot move after it. A load that reads a stored value
+  *   sees everything that was written before the store. This is enough for readers of a
+  *   generation, because they only compare for equality.
+  *
+  * - fastcache_load_relaxed, fastcache_store_relaxed, fastcache_add_relaxed and
+  *   fastcache_add_alone are atomic without any ordering: for statistics, and for words
+  *   whose order is determined by other words.
+  *
+  * Words are plain uint64_t in private or shared memory, 8-byte aligned, and are accessed
+  * only through these functions.
+  */
 #ifndef FASTCACHE_ATOMICS_H
 #define FASTCACHE_ATOMICS_H
 
@@ -64,8 +64,8 @@ static inline void fastcache_add_relaxed(uint64_t *word, uint64_t amount)
     (void)atomic_fetch_add_explicit((_Atomic uint64_t *)word, amount, memory_order_relaxed);
 }
 
-/* For a word that one process adds to, always with the GIL held, so that nothing comes in
- * between. Without a GIL, as fastcache_add_relaxed. */
+/* For a word that only one process adds to, always with the GIL held, so that no other
+ * thread interferes. Without a GIL, the same as fastcache_add_relaxed. */
 static inline void fastcache_add_alone(uint64_t *word, uint64_t amount)
 {
 #if FASTCACHE_GIL
@@ -75,13 +75,13 @@ static inline void fastcache_add_alone(uint64_t *word, uint64_t amount)
 #endif
 }
 
-/* As strong: whoever sees the bits sees what was written before them. */
+/* Release: a thread that reads the bits sees everything that was written before them. */
 static inline void fastcache_set_bits(uint64_t *word, uint64_t bits)
 {
     (void)atomic_fetch_or_explicit((_Atomic uint64_t *)word, bits, memory_order_seq_cst);
 }
 
-/* 1: the word was `expected` and is now `desired`. 0: it was not, and is unchanged. */
+/* 1: the word was `expected` and is now `desired`. 0: it had another value, and is unchanged. */
 static inline int fastcache_compare_exchange(uint64_t *word, uint64_t expected, uint64_t desired)
 {
     return atomic_compare_exchange_strong_explicit(
@@ -89,8 +89,8 @@ static inline int fastcache_compare_exchange(uint64_t *word, uint64_t expected, 
         memory_order_seq_cst, memory_order_acquire);
 }
 
-/* Makes the word `value` where it is less. 1: it was less. Only as many tries as others
- * raise it meanwhile. */
+/* Raises the word to `value`. 1: it was less. 0: it is unchanged. Retries only as often as
+ * other threads raise it at the same time. */
 static inline int fastcache_raise_to(uint64_t *word, uint64_t value)
 {
     uint64_t seen = fastcache_load(word);

@@ -1,7 +1,7 @@
-/* Keyed BLAKE2b (RFC 7693), with the block that holds the key hashed once for all messages.
+/* Keyed BLAKE2b (RFC 7693), with the key block hashed once for all messages.
  *
- * The rounds are a loop: what is called once in a while, between other code, waits longer for
- * its instructions than for its arithmetic.
+ * The rounds are a loop and not unrolled: in code that runs between other code, fetching
+ * instructions takes longer than the arithmetic.
  */
 #ifndef FASTCACHE_BLAKE2B_H
 #define FASTCACHE_BLAKE2B_H
@@ -12,10 +12,10 @@
 
 #define FASTCACHE_BLAKE2B_BLOCK 128
 
-/* The key, as the chaining values of what comes after it. */
+/* The key, as the chaining values after its block. */
 typedef struct {
-    uint64_t after_key[8]; /* the block of the key, with more to come */
-    uint64_t only_key[8];  /* the block of the key as the last one: the empty message */
+    uint64_t after_key[8]; /* for messages: the key block is not the last one */
+    uint64_t only_key[8];  /* for the empty message: the key block is the last one */
 } fastcache_blake2b_key;
 
 static const uint64_t fastcache_blake2b_start[8] = {
@@ -25,7 +25,7 @@ static const uint64_t fastcache_blake2b_start[8] = {
     UINT64_C(0x1f83d9abfb41bd6b), UINT64_C(0x5be0cd19137e2179),
 };
 
-/* The order of the message words in each round; the last two are the first two again. */
+/* The order of the message words in each round; the last two rounds repeat the first two. */
 static const unsigned char fastcache_blake2b_order[12][16] = {
     {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
     {14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3},
@@ -41,7 +41,7 @@ static const unsigned char fastcache_blake2b_order[12][16] = {
     {14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3},
 };
 
-/* Compilers make one load of this, and one store of the next, where bytes are in this order. */
+/* On little-endian machines, compilers reduce this to one load, and the next to one store. */
 static inline uint64_t fastcache_blake2b_load(const unsigned char *bytes)
 {
     return (uint64_t)bytes[0] | (uint64_t)bytes[1] << 8 | (uint64_t)bytes[2] << 16 |
@@ -73,8 +73,8 @@ static inline uint64_t fastcache_blake2b_rotate(uint64_t word, int by)
         b = fastcache_blake2b_rotate(b ^ c, 63);             \
     } while (0)
 
-/* Takes one block into the chaining values; `total` is the number of bytes so far, the key's
- * block included. Totals of 2**64 and more are out of reach of what lies in memory. */
+/* Adds one block to the chaining values; `total` is the number of bytes so far, including the
+ * key block. Totals of 2**64 and more cannot occur. */
 static inline void fastcache_blake2b_compress(uint64_t chain[8], const unsigned char *block,
                                               uint64_t total, int last)
 {
@@ -115,7 +115,7 @@ static inline void fastcache_blake2b_compress(uint64_t chain[8], const unsigned 
     chain[7] ^= v7 ^ vf;
 }
 
-/* `length` is 1 to 64; `size`, of a digest in bytes, is 8 or a multiple of it up to 64. */
+/* `length` of the key is 1 to 64; `size` of a digest in bytes is a multiple of 8 up to 64. */
 static inline void fastcache_blake2b_init(fastcache_blake2b_key *key, const unsigned char *bytes,
                                           size_t length, size_t size)
 {
@@ -128,7 +128,7 @@ static inline void fastcache_blake2b_init(fastcache_blake2b_key *key, const unsi
     fastcache_blake2b_compress(key->only_key, block, FASTCACHE_BLAKE2B_BLOCK, 1);
 }
 
-/* Writes the digest of a message to `out`, of the size that the key was made for. */
+/* Writes the digest of a message to `out`, in the size that was passed to the init function. */
 static inline void fastcache_blake2b(const fastcache_blake2b_key *key, const unsigned char *data,
                                      size_t length, unsigned char *out, size_t size)
 {

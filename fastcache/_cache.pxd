@@ -1,4 +1,4 @@
-# The mapping that LRUCache and TTLCache share, as other compiled modules see it.
+# Declarations for other compiled modules: the mapping that LRUCache and TTLCache share.
 #
 # `lookup(cache, key, True)` of _store is `get` for compiled code.
 
@@ -7,5 +7,5 @@ from fastcache._store cimport ShardedStore
 
 cdef class Cache(ShardedStore):
     cdef int assign_many(self, object items, object ttl) except -1
-    cdef object pop_held(self, object key)
-    cdef object popitem_held(self)
+    cdef object pop_pinned(self, object key)
+    cdef object popitem_pinned(self)

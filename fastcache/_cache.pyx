@@ -16,12 +16,14 @@ from fastcache._shard cimport REMOVED, Counts, Item, Removal, Shard, fastcache_g
 from fastcache._sizes cimport Size, rounded_number, units_of
 from fastcache._slots cimport mix_of
 from fastcache._snapshot cimport (
-    Removals, add_counts, overtaken, removals_of, sum_of
+    Removals, add_counts, removed_by_others, removals_of, sum_of
 )
 from fastcache._store cimport (
     ShardedStore, fastcache_hash, lookup, measure, now_in, settings_of, shard_at, shards_of
 )
-from fastcache._views cimport NOTHING, holds, items_of, items_view, keys_of, look, values_view
+from fastcache._views cimport (
+    NOTHING, holds, hooked_lookup, items_of, items_view, keys_of, values_view
+)
 from fastcache._stats import CacheStats
 
 
@@ -44,7 +46,7 @@ cdef extern from "Python.h":
 
 
 def _one(value):
-    """The size of a value where none is measured."""
+    """The default size of a value."""
     return 1
 
 
@@ -52,9 +54,9 @@ def _one(value):
 @cython.auto_pickle(False)
 @cython.trashcan(True)
 cdef class Cache(ShardedStore):
-    """A bounded mapping that drops the least recently used items; see LRUCache, TTLCache."""
+    """A bounded mapping that evicts the least recently used items; see LRUCache and TTLCache."""
 
-    # -------------------------------------------------------------- looking up
+    # -------------------------------------------------------------- lookups
 
     def __getitem__(self, key):
         cdef PyObject *value = lookup(self, <PyObject *>key, True)
@@ -65,7 +67,7 @@ cdef class Cache(ShardedStore):
         raise KeyError(key)
 
     def __missing__(self, key):
-        """What `cache[key]` gives for a missing key: a KeyError, unless overridden."""
+        """Called by `cache[key]` for a missing key: raises KeyError unless overridden."""
         raise KeyError(key)
 
     def __contains__(self, key):
@@ -79,7 +81,7 @@ cdef class Cache(ShardedStore):
         """The value of `key`, which becomes the most recently used; else `default`."""
         cdef PyObject *value
         if self.hooks & HOOK_LOOKUP:
-            found = look(self, key)
+            found = hooked_lookup(self, key)
             return default if found is NOTHING else found
         value = lookup(self, <PyObject *>key, True)
         if value == NULL:
@@ -87,12 +89,12 @@ cdef class Cache(ShardedStore):
         return fastcache_give(value)
 
     def get_many(self, keys, /):
-        """`{key: value}` of those of the keys that are there, each as by `get`."""
+        """`{key: value}` for the keys that are found, each looked up as by `get`."""
         cdef PyObject *value
         cdef dict found = {}
         for key in keys:
             if self.hooks & HOOK_LOOKUP:
-                looked = look(self, key)
+                looked = hooked_lookup(self, key)
                 if looked is not NOTHING:
                     found[key] = looked
                 continue
@@ -101,13 +103,13 @@ cdef class Cache(ShardedStore):
                 found[key] = fastcache_give(value)
         return found
 
-    # -------------------------------------------------------------- changing
+    # -------------------------------------------------------------- changes
 
     def __setitem__(self, key, value):
         self.assign(key, value, None)
 
     cdef int assign_many(self, object items, object ttl) except -1:
-        """Store what a mapping or an iterable of pairs holds, one after the other."""
+        """Store the items of a mapping or of an iterable of pairs, in order."""
         if isinstance(items, Mapping):
             items = items.items()
         for key, value in items:
@@ -131,20 +133,20 @@ cdef class Cache(ShardedStore):
             raise KeyError(key)
 
     def pop(self, key, default=NOTHING):
-        """Remove `key` and return its value; else `default`, or a KeyError without one."""
+        """Remove `key` and return its value; if it is missing, `default` or a KeyError."""
         cdef Garbage garbage
         cdef uint64_t mix
         cdef double now
         cdef CacheSettings settings
         if self.hooks & (HOOK_LOOKUP | HOOK_DELETE):
             settings = <CacheSettings>settings_of(self)
-            settings.hold()
+            settings.pin_time()
             try:
-                value = self.pop_held(key)
+                value = self.pop_pinned(key)
                 if value is not NOTHING:
                     return value
             finally:
-                settings.let_go()
+                settings.unpin_time()
         else:
             mix = mix_of(fastcache_hash(<PyObject *>key))
             now = now_in(self)
@@ -158,29 +160,29 @@ cdef class Cache(ShardedStore):
             raise KeyError(key)
         return default
 
-    cdef object pop_held(self, object key):
+    cdef object pop_pinned(self, object key):
         """Remove a key through a subclass's overrides; returns its value, or NOTHING."""
         cdef tuple shards = <tuple>shards_of(self)
         cdef Removals before = removals_of(shards)
         cdef Removals looked
         cdef bint there = holds(self, key)
-        value = look(self, key)
+        value = hooked_lookup(self, key)
         if value is NOTHING:
             return NOTHING
         looked = removals_of(shards)
         if there and not holds(self, key):
             # The remover returns the value: `__getitem__` itself, or another thread.
-            return NOTHING if overtaken(shards, before) else value
+            return NOTHING if removed_by_others(shards, before) else value
         try:
             del self[key]
         except KeyError:
-            if not overtaken(shards, looked):
+            if not removed_by_others(shards, looked):
                 raise
             return NOTHING
         return value
 
     def setdefault(self, key, default=None):
-        """The value of `key`; where there is none, `default`, which is stored."""
+        """The value of `key`; if it is missing, store and return `default`."""
         cdef Garbage garbage
         cdef Item item
         cdef PyObject *found
@@ -189,14 +191,14 @@ cdef class Cache(ShardedStore):
         cdef CacheSettings settings
         if self.hooks & ~(HOOK_MISSING | HOOK_SIZE):
             settings = <CacheSettings>settings_of(self)
-            settings.hold()
+            settings.pin_time()
             try:
-                value = look(self, key)
+                value = hooked_lookup(self, key)
                 if value is NOTHING:
                     self[key] = value = default
                 return value
             finally:
-                settings.let_go()
+                settings.unpin_time()
         found = lookup(self, <PyObject *>key, True)
         if found != NULL:
             return fastcache_give(found)
@@ -208,7 +210,7 @@ cdef class Cache(ShardedStore):
         shard = self.shard_for(mix, &item)
         garbage_start(&garbage)
         try:
-            # Somebody may have stored it while the size was taken.
+            # Another thread may have stored the key while the size was measured.
             found = shard.put_new(key, mix, &item, &garbage)
         finally:
             garbage_release(&garbage)
@@ -217,23 +219,23 @@ cdef class Cache(ShardedStore):
     def popitem(self):
         """Remove and return the least recently used `(key, value)` that has not expired.
 
-        With several shards, the one of the fullest shard.
+        With several shards, it comes from the fullest shard.
         """
         cdef CacheSettings settings
         if not self.hooks & (HOOK_DELETE | HOOK_EXPIRE):
-            return self.popitem_held()
+            return self.popitem_pinned()
         settings = <CacheSettings>settings_of(self)
-        settings.hold()
+        settings.pin_time()
         try:
-            return self.popitem_held()
+            return self.popitem_pinned()
         finally:
-            settings.let_go()
+            settings.unpin_time()
 
-    cdef object popitem_held(self):
+    cdef object popitem_pinned(self):
         cdef Garbage expired
         cdef double now
         if self.hooks & HOOK_EXPIRE:
-            self.tidy()
+            self.expire_all()
         now = now_in(self)
         garbage_start(&expired)
         try:
@@ -247,7 +249,7 @@ cdef class Cache(ShardedStore):
             garbage_release(&expired)
 
     def clear(self):
-        """Remove everything."""
+        """Remove all items."""
         for shard in <tuple>shards_of(self):
             (<Shard>shard).clear()
 
@@ -255,12 +257,12 @@ cdef class Cache(ShardedStore):
         """Store many items, as MutableMapping.update does."""
         MutableMapping.update(self, *args, **kwargs)
 
-    # -------------------------------------------------------------- counting
+    # -------------------------------------------------------------- sizes and statistics
 
     def __len__(self):
         cdef Size total
         cdef Py_ssize_t count = 0
-        self.tidy()
+        self.expire_all()
         for shard in <tuple>shards_of(self):
             count += sum_of(<Shard>shard, &total)
         return count
@@ -274,7 +276,7 @@ cdef class Cache(ShardedStore):
     def currsize(self):
         """The current size of the cache: the sum of the sizes of its items."""
         cdef Size total
-        self.tidy()
+        self.expire_all()
         units = 0
         for shard in <tuple>shards_of(self):
             sum_of(<Shard>shard, &total)
@@ -283,7 +285,7 @@ cdef class Cache(ShardedStore):
 
     @property
     def getsizeof(self):
-        """The measure of a value's size: what the cache was given, or 1 for each."""
+        """The function that measures a value's size: the given one, or 1 for each value."""
         given = (<CacheSettings>settings_of(self)).getsizeof
         return _one if given is None else given
 
@@ -299,7 +301,7 @@ cdef class Cache(ShardedStore):
             counts.hits, counts.misses, counts.evictions, counts.expirations, entries
         )
 
-    # -------------------------------------------------------------- being a mapping
+    # -------------------------------------------------------------- mapping protocol
 
     def __iter__(self):
         return keys_of(self)
@@ -316,7 +318,7 @@ cdef class Cache(ShardedStore):
         """A view of the items."""
         return items_view(self)
 
-    # As Mapping has it: what has items by key is in no order to be reversed.
+    # As in Mapping: items in several shards have no common order that could be reversed.
     __reversed__ = None
 
     def __eq__(self, other):
@@ -343,8 +345,8 @@ cdef class Cache(ShardedStore):
         return GenericAlias(cls, item)
 
 
-# `get` is called far more often than anything else: plain calls go past the parsing of
-# keywords, and all others to what Cython made of the method.
+# `get` is called far more often than any other method. Simple calls skip the parsing of keyword
+# arguments; all others use the method that Cython generated.
 
 ctypedef object (*Method)(
     object self, PyObject *const *args, Py_ssize_t count, PyObject *names
@@ -368,5 +370,5 @@ if _get.ml_flags != METH_FASTCALL | METH_KEYWORDS:
 _get.ml_meth = <void *>get_plainly
 
 MutableMapping.register(Cache)
-# What registering does for classes made in Python: `match` takes the instances for mappings.
+# What register() does for classes written in Python: `match` treats instances as mappings.
 (<PyTypeObject *>Cache).tp_flags |= Py_TPFLAGS_MAPPING

@@ -58,7 +58,7 @@ class Cached(Generic[_P, _R_co]):
     def cache_clear(self) -> None: ...
     def cache_parameters(self) -> _Parameters: ...
 
-# What getsizeof measures are the results, which are not known here.
+# `getsizeof` measures the results, whose type is unknown here.
 @overload
 def cached(
     maxsize: float | None,

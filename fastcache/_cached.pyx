@@ -1,4 +1,4 @@
-"""`cached`: a function that remembers its results, with one call for each key in flight."""
+"""`cached`: a decorator that caches results, with one call in flight for each key."""
 
 cimport cython
 from libc.stdint cimport uint64_t
@@ -60,14 +60,14 @@ cdef object _asyncio = None
 @cython.final
 @cython.auto_pickle(False)
 cdef class Cached:
-    """A function with a cache of its results; what `cached` makes."""
+    """A function with a cache of its results, as `cached` returns it."""
 
     cdef Vectorcall vectorcall
     cdef object function
     cdef Cache cache
     cdef dict parameters
-    cdef object flying          # a dict: marks of keys, and the flights that will answer them
-    cdef uint64_t generation    # of the cache's contents, ended by cache_clear
+    cdef object flying          # a dict: marks of keys, and their flights
+    cdef uint64_t generation    # of the cache's contents; cache_clear starts another one
     cdef bint typed
     cdef dict __dict__
     cdef object __weakref__
@@ -98,11 +98,11 @@ cdef class Cached:
         )
 
     def cache_clear(self):
-        """Forget all results and begin to count anew.
+        """Remove all results and reset the statistics.
 
-        A call that is under way still answers those who wait for it; it is not remembered.
+        The result of a call in progress is returned to its waiters, but not cached.
         """
-        # First: what is stored from now on was asked for before, and is not.
+        # First: from now on, the results of earlier calls are not cached.
         fastcache_fetch_add(&self.generation, 1)
         self.cache.clear()
         for shard in self.cache.shards:
@@ -112,12 +112,12 @@ cdef class Cached:
         """A dict of maxsize, ttl and typed."""
         return dict(self.parameters)
 
-    cdef object look(self, object key, bint counted):
+    cdef object find(self, object key, bint counted):
         cdef PyObject *value = lookup(self.cache, <PyObject *>key, counted)
         return _ABSENT if value == NULL else fastcache_give(value)
 
-    cdef int keep(self, object key, object value, uint64_t generation) except -1:
-        """Remember a result, unless it is too large or was asked for before a clearing."""
+    cdef int store(self, object key, object value, uint64_t generation) except -1:
+        """Cache a result, unless it is too large or the call began before a clear."""
         if generation != fastcache_load(&self.generation):
             return 0
         try:
@@ -129,16 +129,16 @@ cdef class Cached:
     cdef object call(
         self, object key, PyObject *const *args, size_t count, PyObject *names
     ):
-        """Call the function and remember its result."""
+        """Call the function and cache its result."""
         cdef uint64_t generation = fastcache_load(&self.generation)
         value = PyObject_Vectorcall(self.function, args, count, names)
-        self.keep(key, value, generation)
+        self.store(key, value, generation)
         return value
 
     cdef object fill(
         self, object key, PyObject *const *args, size_t count, PyObject *names
     ):
-        """The value of a missing key, by a call of this thread's or of another's."""
+        """The value of a missing key, from a call by this thread or by another one."""
         cdef tuple mark
         cdef Flight mine
         cdef Flight flight
@@ -149,7 +149,7 @@ cdef class Cached:
             if flight is mine:
                 break
             if not may_wait(mine.owner, flight):
-                value = self.look(key, False)
+                value = self.find(key, False)
                 return self.call(key, args, count, names) if value is _ABSENT else value
             try:
                 with flight.done:
@@ -162,11 +162,11 @@ cdef class Cached:
                 error = error_of_its_own(flight, False)
                 if error is not None:
                     raise error
-            # The call was broken off, by KeyboardInterrupt for one, or its exception cannot
-            # be raised by two threads: somebody else makes it.
+            # The other call was aborted, such as by KeyboardInterrupt, or its exception cannot be
+            # raised in two threads: call again.
         try:
             # A flight may have landed between the miss and the start of this one.
-            mine.value = self.look(key, False)
+            mine.value = self.find(key, False)
             if mine.value is _ABSENT:
                 mine.value = self.call(key, args, count, names)
             mine.landed = True
@@ -178,7 +178,7 @@ cdef class Cached:
             self.land(mark, mine)
 
     cdef int land(self, tuple mark, Flight flight) except -1:
-        """End a flight; whatever the key's comparison does, its waiters are released."""
+        """Finish a flight. Its waiters are released even if the key's comparison raises."""
         try:
             self.flying.pop(mark, None)
         finally:
@@ -186,10 +186,10 @@ cdef class Cached:
         return 0
 
 
-# ------------------------------------------------------------------ calling
+# ------------------------------------------------------------------ calls
 
 cdef object key_of(PyObject *const *args, Py_ssize_t count, PyObject *names, bint typed):
-    """What calls with equal arguments have in common, as functools.lru_cache sees it."""
+    """The cache key for the arguments of a call, equal where functools.lru_cache's would be."""
     cdef Py_ssize_t named = 0 if names == NULL else tuple_size(names)
     cdef Py_ssize_t size = count + named
     cdef Py_ssize_t place = 0
@@ -244,7 +244,7 @@ cdef object call_coroutine(object self, PyObject *const *args, size_t count, PyO
 @cython.final
 @cython.auto_pickle(False)
 cdef class _Released:
-    """A future in a lock's place: released once, for all who wait for it."""
+    """A future in place of a lock: released once, which wakes all waiters."""
 
     cdef object future
 
@@ -252,17 +252,17 @@ cdef class _Released:
         self.future = future
 
     def release(self):
-        """Wake those who wait; a loop that was closed has none."""
+        """Wake the waiters; a closed loop has none."""
         if not self.future.done() and not self.future.get_loop().is_closed():
             self.future.set_result(None)
 
 
 async def _answer(Cached self, key, tuple args, dict named):
-    """Await the value of a key. Flights are those of one event loop."""
+    """Await the value of a key. Flights are separate for each event loop."""
     cdef Flight mine
     cdef Flight flight
     cdef uint64_t generation
-    value = self.look(key, True)
+    value = self.find(key, True)
     if value is not _ABSENT:
         return value
     loop = _asyncio.get_running_loop()
@@ -278,7 +278,7 @@ async def _answer(Cached self, key, tuple args, dict named):
             break
         if not may_wait(task, flight):
             value = await self.function(*args, **named)
-            self.keep(key, value, generation)
+            self.store(key, value, generation)
             return value
         try:
             await _asyncio.wait([(<_Released>flight.done).future])
@@ -289,10 +289,10 @@ async def _answer(Cached self, key, tuple args, dict named):
         if flight.error is not None:
             raise error_of_its_own(flight, True)
     try:
-        mine.value = self.look(key, False)
+        mine.value = self.find(key, False)
         if mine.value is _ABSENT:
             mine.value = await self.function(*args, **named)
-            self.keep(key, mine.value, generation)
+            self.store(key, mine.value, generation)
         mine.landed = True
         return mine.value
     except Exception as error:
@@ -302,31 +302,31 @@ async def _answer(Cached self, key, tuple args, dict named):
         self.land(mark, mine)
 
 
-# Called without a tuple of arguments, and found on instances without a bound method.
+# Called without an argument tuple, and as a method without creating a bound method.
 cdef Cached _some = Cached.__new__(Cached)
 (<Type *>Cached).tp_vectorcall_offset = <char *>&_some.vectorcall - <char *><PyObject *>_some
 (<Type *>Cached).tp_call = <Call>PyVectorcall_Call
 (<Type *>Cached).tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR
 
 
-# ------------------------------------------------------------------ making one
+# ------------------------------------------------------------------ the decorator
 
 def cached(
     maxsize, ttl=None, *, typed=False, timer=_monotonic, getsizeof=None, shards=1
 ):
-    """A decorator that keeps up to `maxsize` results of a function, each for `ttl` seconds.
+    """A decorator that caches up to `maxsize` results of a function, each for `ttl` seconds.
 
-    As functools.lru_cache, and besides: results expire unless `ttl` is None, and while a
-    call is under way others with equal arguments wait for its result. An exception is
-    raised in all of them, a copy for each, and not remembered; where it cannot be copied, all
-    raise the same, or without the GIL call one after the other. `timer`, `getsizeof` and
-    `shards` are those of TTLCache; None for `maxsize` sets no limit.
+    It works like functools.lru_cache, with two additions: results expire unless `ttl` is None,
+    and while a call is in progress, other calls with equal arguments wait for its result. An
+    exception is not cached; every waiting call raises a copy of it. If it cannot be copied, all
+    raise the same object, or, without the GIL, call the function one after the other. `timer`,
+    `getsizeof` and `shards` are those of TTLCache; `maxsize=None` means no limit.
 
-    Arguments must be hashable. On a method the instance is one of them, and is kept alive
-    by the cache. A coroutine function stays one: its results are remembered, not its
-    coroutines, and its callers wait for each other within one event loop. Generator
-    functions are refused with a TypeError. A call that needs its own result, directly or
-    through other threads that wait for each other, is made again instead of waiting.
+    Arguments must be hashable. On a method, the instance is one of the arguments, and the cache
+    keeps it alive. A coroutine function stays one: its results are cached, not its coroutines,
+    and its callers wait for each other within one event loop. Generator functions are rejected
+    with a TypeError. A call that needs its own result, directly or through threads that wait for
+    each other, calls the function again instead of waiting.
     """
     if callable(maxsize):
         raise TypeError("cached needs a maxsize: @cached(128)")
@@ -341,7 +341,7 @@ def cached(
     def decorate(function):
         return _decorated(function, new_cache(), parameters)
 
-    new_cache()     # so that wrong arguments are refused here
+    new_cache()     # raises now for invalid arguments
     return decorate
 
 
@@ -352,7 +352,7 @@ def _decorated(function, cache, parameters):
         raise TypeError(f"cached decorates functions, not {type(function).__name__}")
     core = _core(function)
     if inspect.isgeneratorfunction(core) or inspect.isasyncgenfunction(core):
-        raise TypeError("cached cannot decorate a generator function: what it gives is used up")
+        raise TypeError("cached cannot decorate a generator function: its results are used once")
     made = Cached.__new__(Cached)
     made.function = function
     made.cache = cache
@@ -369,7 +369,7 @@ def _decorated(function, cache, parameters):
         if hasattr(inspect, "markcoroutinefunction"):
             inspect.markcoroutinefunction(made)
         else:
-            # Python 3.11 looks at what functions have.
+            # Python 3.11 inspects the attributes of functions.
             made._is_coroutine = asyncio.coroutines._is_coroutine
             names = {}
             exec("async def function(*args, **kwargs): pass", names)
@@ -381,7 +381,7 @@ def _decorated(function, cache, parameters):
 
 
 def _core(function):
-    """What is called in the end, or the method `__call__` of its class."""
+    """The function that a callable finally calls, or the `__call__` method of its class."""
     while isinstance(function, (partial, staticmethod, MethodType)):
         function = function.func if isinstance(function, partial) else function.__func__
     if isinstance(function, (FunctionType, Cached)) or inspect.isclass(function):

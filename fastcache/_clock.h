@@ -1,11 +1,11 @@
-/* The system's clocks, read without a Python call. None that is read can fail where it exists. */
+/* The system's clocks, read without a Python call. Reading a clock that exists cannot fail. */
 #ifndef FASTCACHE_CLOCK_H
 #define FASTCACHE_CLOCK_H
 
 #include <stdint.h>
 #include <time.h>
 
-/* Only Linux is known to give time.monotonic and CLOCK_MONOTONIC the same origin. */
+/* Only on Linux are time.monotonic and CLOCK_MONOTONIC known to have the same origin. */
 #if defined(__linux__)
 #define FASTCACHE_NATIVE_CLOCK 1
 #else
@@ -14,7 +14,7 @@
 
 #define fastcache_gettime clock_gettime
 
-/* How far the coarse clock is trusted not to lag, in seconds: many ticks of any kernel. */
+/* Upper bound of the coarse clock's lag, in seconds: many ticks of any kernel. */
 #define FASTCACHE_LAG 0.1
 
 /* Seconds since the origin of CLOCK_MONOTONIC, the clock behind time.monotonic. */
@@ -29,7 +29,7 @@ static inline double fastcache_monotonic(void)
 #endif
 }
 
-/* The same, some ticks of the kernel's ago at most, without reading the hardware. */
+/* The same, up to some kernel ticks earlier, without reading the hardware clock. */
 static inline double fastcache_monotonic_coarse(void)
 {
 #if FASTCACHE_NATIVE_CLOCK
@@ -63,7 +63,7 @@ static inline uint64_t fastcache_monotonic_ns(void)
     return fastcache_nanoseconds(CLOCK_MONOTONIC);
 }
 
-/* A time that fastcache_monotonic has not reached yet: what is not due by then is not due. */
+/* A time that fastcache_monotonic has not reached yet: a later deadline cannot have passed. */
 static inline double fastcache_monotonic_soon(void)
 {
     return fastcache_monotonic_coarse() + FASTCACHE_LAG;

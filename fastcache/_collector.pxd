@@ -1,3 +1,3 @@
-# How the cyclic collector sees a shard.
+# Traversal of shards by the cyclic garbage collector.
 
-cdef void show_shards() noexcept
+cdef void install_traversal() noexcept

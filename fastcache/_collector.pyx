@@ -1,7 +1,7 @@
-"""How the cyclic collector sees a shard: the keys and values in its entries.
+"""Traversal of shards by the cyclic garbage collector: the keys and values of their entries.
 
-It visits without the shard's lock: where threads run at once it has stopped them all, none
-of them within a change.
+It does not take the shard's lock: on builds without the GIL, the collector has stopped all
+threads, and no thread can be stopped within a change.
 """
 
 cimport cython
@@ -13,7 +13,7 @@ from fastcache._shard cimport Shard
 
 
 cdef extern from "Python.h":
-    # Cython's own declarations of these let exceptions through, which none of them may.
+    # Cython declares these with exceptions, but none of them may raise.
     ctypedef int (*Visit "visitproc")(PyObject *item, void *arg) noexcept
     ctypedef int (*Traverse "traverseproc")(PyObject *self, Visit visit, void *arg) noexcept
     ctypedef int (*Clear "inquiry")(PyObject *self) noexcept
@@ -22,7 +22,7 @@ cdef extern from "Python.h":
         Clear tp_clear
 
 
-# Cython's own traverse and clear know `settings` only; these go on into the entries.
+# The functions that Cython generates visit `settings` only; these also visit the entries.
 cdef Traverse _traverse_attributes = (<Type *>Shard).tp_traverse
 cdef Clear _clear_attributes = (<Type *>Shard).tp_clear
 
@@ -52,7 +52,7 @@ cdef int _clear(PyObject *self) noexcept:
     return _clear_attributes(self)
 
 
-cdef void show_shards() noexcept:
-    """Let the collector see into shards; those that exist are seen too."""
+cdef void install_traversal() noexcept:
+    """Install these functions in the type; they also apply to existing shards."""
     (<Type *>Shard).tp_traverse = _traverse
     (<Type *>Shard).tp_clear = _clear

@@ -1,4 +1,4 @@
-# Iteration over a cache, as other compiled modules see it.
+# Declarations for other compiled modules: iteration over a cache.
 
 from libc.stdint cimport uint32_t
 

@@ -1,8 +1,9 @@
-"""Iteration over a cache that may change meanwhile.
+"""Iteration over a cache that may change during the iteration.
 
-A cursor marks the entries of one shard at a time, then visits those that are still there.
-It gives each entry at most once and none that was removed or has expired, and may leave out
-what came later; it never raises because the cache changed, and never touches recency or statistics.
+A cursor marks the entries of one shard at a time, then visits those that still exist. It
+returns each entry at most once, and no entry that was removed or has expired. Entries that are
+added later may be left out. A change of the cache never raises an error. Iteration does not
+affect recency or statistics.
 """
 
 cimport cython
@@ -42,7 +43,7 @@ cdef class Cursor:
             shard = <Shard>self.shards[self.shard]
             if read_mark(shard, mark, now, &key, &value):
                 break
-        # Both are held before the tuple is made, which may start the collector.
+        # Both references are owned before the tuple is created, which may start the collector.
         held = fastcache_give(key)
         found = fastcache_give(value)
         if self.part == PART_KEY:
@@ -50,12 +51,12 @@ cdef class Cursor:
         return found if self.part == PART_VALUE else (held, found)
 
     cdef bint advance(self) except -1:
-        """Mark the next shard that has entries; false at the end."""
+        """Mark the entries of the next shard that has any; false at the end."""
         cdef uint32_t count = 0
         cdef Mark *marks
         cdef Py_ssize_t following
         while self.shard + 1 < len(self.shards):
-            # Another thread may take over this very cursor while a shard's lock is awaited.
+            # While this waits for a shard's lock, another thread may advance the same cursor.
             following = self.shard + 1
             marks = marks_of(<Shard>self.shards[following], &count)
             PyMem_Free(self.marks)

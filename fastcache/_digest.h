@@ -1,11 +1,11 @@
-/* Digests of 16 bytes under a key, by what this processor is quickest at.
+/* Keyed digests of 16 bytes, by the algorithm that is fastest on this processor.
  *
- * Where it has SHA-256 in its instructions (_sha256_x86.h), a digest is the first 16 bytes of
- * SHA-256 over the key, filled up with zeros to a block, and the message. What is left out of it
- * keeps anybody from going on with a digest to a longer message, so that no outer hash is needed.
- * Everywhere else, and with FASTCACHE_PORTABLE, it is BLAKE2b's own keyed digest of 16 bytes
- * (_blake2b.h). Either way, the block of the key is hashed once for all messages. What one
- * machine digested is not compared on another.
+ * On a processor with SHA-256 instructions (_sha256_x86.h), a digest is the first 16 bytes of
+ * SHA-256 over the key, padded with zeros to a block, and the message. The truncation prevents
+ * length extension, so no outer hash is needed. On any other processor, and with
+ * FASTCACHE_PORTABLE, it is the keyed digest of BLAKE2b with 16 bytes (_blake2b.h). In both
+ * cases the key block is hashed once for all messages. Digests of different machines must not
+ * be compared.
  */
 #ifndef FASTCACHE_DIGEST_H
 #define FASTCACHE_DIGEST_H
@@ -32,7 +32,7 @@ typedef union {
 #endif
 } fastcache_digest_key;
 
-/* Whether digests are SHA-256's. */
+/* Whether digests use SHA-256. */
 static inline int fastcache_digests_by_sha256(void)
 {
 #if FASTCACHE_MAY_HAVE_SHA256
@@ -42,7 +42,7 @@ static inline int fastcache_digests_by_sha256(void)
 #endif
 }
 
-/* `length` is 1 to 64. */
+/* `length` of the key is 1 to 64. */
 static inline void fastcache_digest_init(fastcache_digest_key *key, const unsigned char *bytes,
                                          size_t length)
 {
@@ -55,7 +55,7 @@ static inline void fastcache_digest_init(fastcache_digest_key *key, const unsign
     fastcache_blake2b_init(&key->blake2b, bytes, length, FASTCACHE_DIGEST);
 }
 
-/* Apart from the code around it, which most often goes past it. */
+/* Not inlined, because callers rarely need it. */
 __attribute__((noinline, unused)) static void
 fastcache_digest_portable(const fastcache_digest_key *key, const unsigned char *data,
                           size_t length, unsigned char out[FASTCACHE_DIGEST])
@@ -76,14 +76,14 @@ static inline void fastcache_digest(const fastcache_digest_key *key, const unsig
     fastcache_digest_portable(key, data, length, out);
 }
 
-/* 1: equal. Takes the same time wherever two digests differ. */
+/* 1: equal. The time does not depend on where two digests differ. */
 static inline int fastcache_equal_digests(const unsigned char left[FASTCACHE_DIGEST],
                                           const unsigned char right[FASTCACHE_DIGEST])
 {
     uint64_t words[4];
     memcpy(words, left, FASTCACHE_DIGEST);
     memcpy(words + 2, right, FASTCACHE_DIGEST);
-    /* The compiler must not know the difference, or it could stop at the first one. */
+        /* Hide the difference from the compiler, which could otherwise stop at the first byte. */
     volatile uint64_t opaque = (words[0] ^ words[2]) | (words[1] ^ words[3]);
     return opaque == 0;
 }

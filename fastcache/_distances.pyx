@@ -1,4 +1,4 @@
-"""Distances of entries from their home slots, for tests with keys of regular hashes."""
+"""Distances of entries from their home slots, for tests with regular hash values."""
 
 from libc.stdint cimport uint32_t
 
@@ -8,7 +8,7 @@ from fastcache._store cimport ShardedStore, shards_of
 
 
 def distances_in(ShardedStore cache not None):
-    """For each shard: the number of entries, the sum of their distances in slots, the longest."""
+    """For each shard: the number of entries, the sum of their distances in slots, the maximum."""
     return [distances_of(<Shard>shard) for shard in <tuple>shards_of(cache)]
 
 

@@ -1,7 +1,7 @@
-"""Copies of exceptions, for threads that are to raise the same one at once.
+"""Copies of exceptions, for threads that raise the same one at the same time.
 
-Not compiled: Cython makes a code object for each traceback, and CPython 3.13 interns the names of
-a new one without a lock, so that without the GIL threads that fail at once would meet there.
+Not compiled: Cython creates a code object for each traceback, and CPython 3.13 interns its names
+without a lock. Without the GIL, threads that fail at the same time would race there.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from types import MemberDescriptorType
 from typing import Any
 
 _UNSET = object()
-_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class that was made by a class statement
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class created by a class statement
 
 
 def copy_of(error: Exception, origin: tuple[Any, ...]) -> Exception | None:
-    """A copy of an exception, or None where none can be made.
+    """A copy of an exception, or None if it cannot be copied.
 
-    ``origin`` has the traceback, cause and context it is to have, and whether that is hidden.
+    ``origin`` has the traceback, cause and context of the copy, and whether the context is hidden.
     """
     try:
         own = _copied(error)
@@ -34,11 +34,11 @@ def copy_of(error: Exception, origin: tuple[Any, ...]) -> Exception | None:
 
 
 def _copied(error: Exception) -> Exception:
-    """A copy, made without the exception's own `__init__`.
+    """A copy, created without calling the exception's own `__init__`.
 
-    `copy.copy` would call it with `args`, which are what it gave to its base: `class
-    Refused(Exception)` whose `__init__(self, code)` calls `super().__init__(f"refused: {code}")`
-    would say "refused: refused: 5". Where the class says how it is copied, that is done.
+    `copy.copy` would call it with `args`, which are the arguments of the base class: for `class
+    Refused(Exception)` whose `__init__(self, code)` calls `super().__init__(f"refused: {code}")`,
+    the copy would say "refused: refused: 5". If the class defines how it is copied, that is used.
     """
     kind = type(error)
     builtin: Any = kind
@@ -56,20 +56,20 @@ def _copied(error: Exception) -> Exception:
     own: Any = kind.__new__(kind, *args)
     builtin.__init__(own, *args)
     if state:
-        # Of a copy: whoever made the call may be changing the error already.
+        # Copied: the thread that made the call may already be changing the error.
         own.__setstate__(dict(*state))
     _copy_members(kind, error, own)
     return own  # type: ignore[no-any-return]
 
 
 def _copy_members(kind: type, error: Exception, own: Exception) -> None:
-    """Take over slots and the fields of built-in classes, which `args` need not tell."""
+    """Copy slots and the fields of built-in classes, which `args` may not contain."""
     for base in kind.__mro__:
         for member in list(vars(base).values()):
             if isinstance(member, MemberDescriptorType):
                 value = _member(member, error)
                 if value is not _UNSET and _member(member, own) is not value:
-                    # What is read-only is made of `args`.
+                    # Read-only members are computed from `args`.
                     with suppress(AttributeError, TypeError):
                         member.__set__(own, value)
 

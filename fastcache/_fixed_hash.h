@@ -1,13 +1,14 @@
 /* The hash that maps a key to its stripe: the same in every process and every version.
  *
- * The key's bytes are read as little-endian 64-bit words, the last one filled up with
- * zeros. From state = 0x9E3779B97F4A7C15 ^ length, each word w does
+ * The bytes of the key are read as little-endian 64-bit words; the last one is padded with
+ * zeros. The state starts as 0x9E3779B97F4A7C15 ^ length. Each word w is added by
  *
  *     state = (state ^ w) * 0xD6E8FEB86659FD93, then state ^= state >> 32
  *
- * and one more such round with w = 0 ends it. The stripe is state & (count - 1).
+ * and one more such round with w = 0 completes the hash. The stripe is state & (count - 1).
  *
- * It resists accident, not intent: two keys on one stripe cost a needless miss, no more.
+ * It protects against accidental collisions, not against chosen keys: two keys with the same
+ * stripe only cause an unnecessary miss.
  */
 #ifndef FASTCACHE_FIXED_HASH_H
 #define FASTCACHE_FIXED_HASH_H

@@ -1,15 +1,15 @@
-# Calls that others wait for, as other compiled modules see them.
+# Declarations for other compiled modules: calls with waiters.
 
 from libc.stdint cimport uint64_t
 
 
 cdef class Flight:
-    cdef object owner       # the thread's id, or the asyncio task, that makes the call
-    cdef object done        # a lock that is held, or a future without result, until it is over
+    cdef object owner       # the id of the thread, or the asyncio task, that makes the call
+    cdef object done        # a locked lock or a pending future until the call is over
     cdef object value
-    cdef object error       # an Exception that the call raised
-    cdef tuple origin       # the error's traceback, cause and context, as they were then
-    cdef bint landed        # it gave a value
+    cdef object error       # the Exception that the call raised
+    cdef tuple origin       # the traceback, cause and context of the error when it was raised
+    cdef bint landed        # the call returned a value
     cdef bint over
 
 

@@ -1,1 +1,1 @@
-"""Nothing here can be seen from Python."""
+"""This module has no names for Python."""

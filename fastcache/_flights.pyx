@@ -1,7 +1,7 @@
-"""Calls that others wait for: one in flight for a key, however many want its value.
+"""Calls with waiters: one call in flight for a key, however many callers need its value.
 
-Who waits for whom is known, so that nobody begins to wait in a circle: a function that
-needs its own value calls itself, and so do two that need each other's.
+The module records which caller waits for which call, so that callers never wait in a circle: a
+function may call itself with the same arguments, and two functions may need each other's results.
 """
 
 cimport cython
@@ -18,23 +18,23 @@ cdef extern from "_gil.h":
 
 
 cdef object _gate = allocate_lock()
-cdef dict _waiting = {}     # the flight that each thread or task waits for
+cdef dict _waiting = {}     # the flight that each waiting thread or task waits for
 cdef Py_ssize_t _forks = 0
 
 
 @cython.final
 @cython.auto_pickle(False)
 cdef class Flight:
-    """One call, and what came of it. Without value and error it was broken off."""
+    """One call and its result. Without a value and without an error, it was aborted."""
 
 
 cdef tuple mark_of(uint64_t generation, object loop, object key):
-    """Names the flights of a key; those before a fork or a clearing are others."""
+    """The name of a key's flights; it changes with a fork and with a clear."""
     return (generation, _forks, loop, key)
 
 
 cdef Flight flight_of_thread():
-    """A flight that this thread begins."""
+    """A new flight of this thread."""
     cdef Flight flight = Flight.__new__(Flight)
     flight.owner = get_ident()
     flight.done = allocate_lock()
@@ -43,8 +43,8 @@ cdef Flight flight_of_thread():
 
 
 cdef bint may_wait(object waiter, Flight flight) except -1:
-    """Begin to wait, to be ended by `waited`; false if the flight is over already, or if
-    that would close a circle.
+    """Start to wait; `waited` ends the wait. False if the flight is already over, or if waiting
+    would close a circle.
     """
     cdef Flight following = flight
     with _gate:
@@ -73,11 +73,11 @@ cdef int failed(Flight flight, object error) except -1:
 
 
 cdef object error_of_its_own(Flight flight, bint alone):
-    """A copy of a flight's error for one of those who waited.
+    """A copy of a flight's error for one of the waiters.
 
-    One exception raised by several threads would have one traceback for all of them, which
-    without the GIL they would write at once. Where none can be made: the error itself if the
-    GIL is there or the waiters are `alone` in one thread, else None.
+    One exception object raised by several threads would have one traceback for all of them, which
+    they would write concurrently without the GIL. If the error cannot be copied: the error itself
+    with the GIL, or if the waiters are `alone` in one thread; otherwise None.
     """
     error = flight.error
     own = copy_of(error, flight.origin)
@@ -87,7 +87,7 @@ cdef object error_of_its_own(Flight flight, bint alone):
 
 
 cdef int end(Flight flight) except -1:
-    """Release those who wait."""
+    """Release the waiters."""
     with _gate:
         flight.over = True
     flight.done.release()
@@ -95,7 +95,7 @@ cdef int end(Flight flight) except -1:
 
 
 def _forked():
-    """The threads of the parent are not in the child, and wait for nothing there."""
+    """In a child after a fork: the parent's threads do not exist there and wait for nothing."""
     global _gate, _waiting, _forks
     _gate = allocate_lock()
     _waiting = {}

@@ -1,4 +1,4 @@
-# References to be released later, as other compiled modules see them.
+# Declarations for other compiled modules: references that a change drops.
 
 from cpython.object cimport PyObject
 
@@ -7,10 +7,10 @@ cdef enum:
     FEW = 8
 
 
-cdef struct Garbage:    # owned references, key and value in turn
+cdef struct Garbage:    # owned references, alternately keys and values
     Py_ssize_t count
     Py_ssize_t room
-    PyObject **many     # NULL until `few` is too small
+    PyObject **many     # NULL while `few` is large enough
     PyObject *few[FEW]
 
 

@@ -1,7 +1,7 @@
-"""References that a change of a cache lets go, collected to be released after it.
+"""References that a change of a cache drops, collected and released after the change.
 
-Releasing a reference can run any Python code, which must not find a cache half changed.
-Most changes let go of little, so that the first few references need no memory.
+Releasing a reference can run any Python code, which must not find a cache in the middle of a
+change. Most changes drop only a few references, so the first few need no allocation.
 """
 
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
@@ -13,7 +13,7 @@ cdef extern from "Python.h":
 
 
 cdef int garbage_make_room(Garbage *garbage) noexcept:
-    """Make room for one more pair, so that adding it cannot fail; -1 without memory."""
+    """Make room for one more pair, so that adding it cannot fail; -1 if there is no memory."""
     cdef PyObject **many
     cdef Py_ssize_t room
     cdef Py_ssize_t i
@@ -32,7 +32,7 @@ cdef int garbage_make_room(Garbage *garbage) noexcept:
 
 
 cdef void garbage_release(Garbage *garbage) noexcept:
-    """Let go of all that was collected; runs finalizers."""
+    """Release everything that was collected; this runs finalizers."""
     cdef PyObject **refs = garbage_refs(garbage)
     cdef Py_ssize_t i
     for i in range(garbage.count):
@@ -42,8 +42,9 @@ cdef void garbage_release(Garbage *garbage) noexcept:
 
 
 cdef list garbage_pairs(Garbage *garbage):
-    """The collected references as a list of (key, value), which stay in the garbage too."""
-    # No comprehension: Cython 3.3 releases twice what it cannot append for want of memory.
+    """The collected references as a list of (key, value); the garbage keeps them, too."""
+    # No comprehension: Cython 3.3 releases an object twice if it cannot append it for lack of
+    # memory.
     cdef PyObject **refs = garbage_refs(garbage)
     cdef list pairs = []
     cdef Py_ssize_t i

@@ -1,4 +1,4 @@
-/* Whether threads take turns at running Python: what CPython was built for, asked here alone. */
+/* Whether CPython was built with the GIL; the only place that checks this. */
 #ifndef FASTCACHE_GIL_H
 #define FASTCACHE_GIL_H
 

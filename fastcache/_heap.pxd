@@ -1,4 +1,4 @@
-# Deadlines in order, as other compiled modules see them.
+# Declarations for other compiled modules: entries by deadline.
 
 from libc.stdint cimport uint32_t
 
@@ -6,8 +6,8 @@ from fastcache._entry cimport TableEntry
 
 
 cdef struct Heap:
-    uint32_t *order     # indices of entries, the first to expire at 0; NULL while not in use
-    uint32_t *places    # of each entry within `order`
+    uint32_t *order     # indices of entries, the first to expire at 0; NULL if unused
+    uint32_t *places    # the position of each entry in `order`
     uint32_t count
 
 

@@ -1,7 +1,7 @@
-"""The entries of a shard by deadline, for items with a ttl of their own.
+"""The entries of a shard by deadline, for items with their own TTL.
 
-A binary heap of indices, with the place of each entry in it. A shard has one only when
-deadlines are not in the order of birth; see _table.
+A binary heap of indices, with the position of each entry in it. A shard has one only while its
+deadlines are not in the order of insertion; see _table.
 """
 
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
@@ -9,7 +9,7 @@ from libc.stdint cimport uint32_t
 
 
 cdef void heap_free(Heap *heap) noexcept:
-    """An empty heap that is not in use."""
+    """Free the memory; the heap is then empty and unused."""
     PyMem_Free(heap.order)
     PyMem_Free(heap.places)
     heap.order = NULL
@@ -18,7 +18,7 @@ cdef void heap_free(Heap *heap) noexcept:
 
 
 cdef int heap_resize(Heap *heap, uint32_t room) noexcept:
-    """Room for entries with indices below `room`; -1 without memory."""
+    """Make room for entries with indices below `room`; -1 if there is no memory."""
     cdef void *places = PyMem_Realloc(heap.places, room * sizeof(uint32_t))
     cdef void *order
     if places == NULL:
@@ -32,7 +32,7 @@ cdef int heap_resize(Heap *heap, uint32_t room) noexcept:
 
 
 cdef void heap_push(Heap *heap, const TableEntry *entries, uint32_t index) noexcept nogil:
-    """Add an entry, for which there is room."""
+    """Add an entry; there must be room for it."""
     cdef uint32_t place = heap.count
     heap.count += 1
     put(heap, place, index)

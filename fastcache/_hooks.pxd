@@ -1,7 +1,7 @@
-# The hooks of a cache class, as other compiled modules see them.
+# Declarations for other compiled modules: the hooks of a cache class.
 
 cdef enum:
-    # Each stands for the methods that a Python subclass overrides.
+    # Each flag stands for methods that a Python subclass overrides.
     HOOK_MISSING = 1    # __missing__
     HOOK_LOOKUP = 2     # __getitem__ or __contains__
     HOOK_STORE = 4      # __setitem__

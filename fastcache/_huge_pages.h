@@ -1,6 +1,7 @@
-/* Memory for tables that are looked into at random: between two looks into such a table a processor
- * forgets where its pages are, and finding that out again takes as long as reading them. So a large
- * table is laid into huge pages, where the kernel has them (madvise(2), MADV_HUGEPAGE).
+/* Memory for tables with random access. A processor caches few page addresses, and between two
+ * accesses to such a table they are evicted; finding them again takes as long as reading the data.
+ So
+ * a large table is placed in huge pages if the kernel has them (madvise(2), MADV_HUGEPAGE).
  */
 #ifndef FASTCACHE_HUGE_PAGES_H
 #define FASTCACHE_HUGE_PAGES_H
@@ -11,8 +12,8 @@
 
 #define FASTCACHE_HUGE_PAGE ((size_t)2 << 20)
 
-/* `size` bytes of zeros that begin a page, a huge one where the size is one or several; NULL where
- * there is no memory. A page that is not touched takes none. */
+/* Maps `size` zero bytes, page-aligned; huge-page-aligned if the size is a multiple of one. NULL if
+ * there is no memory. Untouched pages take none. */
 static inline void *fastcache_map_pages(size_t size)
 {
     const int huge = size > 0 && size % FASTCACHE_HUGE_PAGE == 0;
@@ -41,7 +42,7 @@ static inline void *fastcache_map_pages(size_t size)
     return begin;
 }
 
-/* Gives back what fastcache_map_pages gave, of the same size. */
+/* Unmaps memory that fastcache_map_pages returned for the same size. */
 static inline void fastcache_unmap_pages(void *pages, size_t size)
 {
     if (pages != NULL) {

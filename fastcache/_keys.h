@@ -1,4 +1,4 @@
-/* Comparing keys, and handing over references, without calling Python code. */
+/* Comparing keys and passing references without calling Python code. */
 #ifndef FASTCACHE_KEYS_H
 #define FASTCACHE_KEYS_H
 
@@ -6,14 +6,14 @@
 #include <stdint.h>
 #include <string.h>
 
-/* CPython 3.12 dropped the strings that are not yet in their final form. */
+/* CPython 3.12 removed strings that are not in their final form. */
 #if PY_VERSION_HEX < 0x030C0000
 #define FASTCACHE_READY(text) PyUnicode_IS_READY(text)
 #else
 #define FASTCACHE_READY(text) 1
 #endif
 
-/* Keys are short: a word at a time is sooner done than a call of memcmp. */
+/* Keys are short: comparing word by word is faster than calling memcmp. */
 static inline int fastcache_same(const void *left, const void *right, size_t size)
 {
     const char *one = left;
@@ -32,14 +32,14 @@ static inline int fastcache_same(const void *left, const void *right, size_t siz
         if (at == size - sizeof(word)) {
             return 1;
         }
-        /* The last word may overlap the one before it. */
+                /* The last word may overlap the previous one. */
         at += sizeof(word);
         at = at < size - sizeof(word) ? at : size - sizeof(word);
     }
 }
 
-/* 1: equal, 0: not equal, -1: only Python's own comparison can tell.
- * Exact types only: a subclass may have an __eq__ of its own. */
+/* 1: equal, 0: not equal, -1: only a comparison in Python can decide.
+ * Only exact types are compared here: a subclass may define its own __eq__. */
 static inline int fastcache_equal(PyObject *left, PyObject *right)
 {
     if (PyUnicode_CheckExact(left) && PyUnicode_CheckExact(right)) {
@@ -67,7 +67,7 @@ static inline int fastcache_equal(PyObject *left, PyObject *right)
     return -1;
 }
 
-/* As PyObject_Hash; a string that knows its hash is not asked for it. */
+/* Like PyObject_Hash, but reads a hash that a string has already stored. */
 static inline Py_hash_t fastcache_hash(PyObject *key)
 {
 #if defined(__GNUC__)
@@ -79,7 +79,7 @@ static inline Py_hash_t fastcache_hash(PyObject *key)
     return PyObject_Hash(key);
 }
 
-/* Lookups know which memory they will touch before they need it. */
+/* Starts to load memory that will be needed soon. */
 static inline void fastcache_prefetch(const void *memory)
 {
 #if defined(__GNUC__)
@@ -89,7 +89,7 @@ static inline void fastcache_prefetch(const void *memory)
 #endif
 }
 
-/* Gives a reference that C code owns to Cython, which takes it as a new one. */
+/* Passes an owned reference from C code to Cython, which treats it as a new one. */
 static inline PyObject *fastcache_give(PyObject *owned)
 {
     return owned;

@@ -1,9 +1,9 @@
-/* The lock of a shard: a mutex where threads run Python at once, nothing where the GIL does.
+/* The lock of a shard: a mutex on builds without the GIL, nothing on builds with it.
  *
- * It is held for as long as a shard is read or changed and never while Python code can run:
- * no comparison of any but exact types, no release of a reference, no exception raised.
- * Waiting for it lets the collector stop the world, so that the collector, which visits a
- * shard without the lock, never finds one half changed.
+ * It is held while a shard is read or changed, and never while Python code can run: only exact
+ * types are compared, no reference is released and no exception is raised. A thread that waits
+ * for the lock can be stopped by the collector, and a thread that holds it cannot. So the
+ * collector, which visits shards without the lock, never finds a shard in the middle of a change.
  */
 #ifndef FASTCACHE_LOCK_H
 #define FASTCACHE_LOCK_H
@@ -16,8 +16,8 @@
 
 typedef PyMutex fastcache_mutex;
 
-/* How often a held lock is looked at before its holder is taken for one that does not run. */
-#define FASTCACHE_LOOKS 100
+/* How often a taken lock is checked before its owner is assumed not to be running. */
+#define FASTCACHE_POLLS 100
 
 static inline int fastcache_is_locked(fastcache_mutex *mutex)
 {
@@ -37,11 +37,11 @@ static inline void fastcache_pause(void)
 #endif
 }
 
-/* PyMutex asks the system to run another thread at its first look that finds it locked. What
- * is done here under the lock is over before the system could, so it is waited for first. */
+/* PyMutex yields to the scheduler as soon as it finds the lock taken. What is done under this
+ * lock takes less time than that, so the lock is polled first. */
 static inline void fastcache_lock(fastcache_mutex *mutex)
 {
-    for (int look = 0; look < FASTCACHE_LOOKS && fastcache_is_locked(mutex); look++) {
+    for (int poll = 0; poll < FASTCACHE_POLLS && fastcache_is_locked(mutex); poll++) {
         fastcache_pause();
     }
     PyMutex_Lock(mutex);

@@ -1,13 +1,13 @@
-/* The parts of a cache, which one thread may replace while others read them. */
+/* The parts of a cache, which one thread may replace while other threads read them. */
 #ifndef FASTCACHE_PARTS_H
 #define FASTCACHE_PARTS_H
 
 #include <Python.h>
 
 #if defined(__GNUC__)
-/* Borrowed. What was written into a part before it took its place is seen through this. */
+/* Borrowed reference. Everything that was written to a part before it was installed is visible. */
 #define FASTCACHE_PART(word) ((PyObject *)__atomic_load_n(word, __ATOMIC_ACQUIRE))
-/* Puts a part into its place, and gives the reference to the one that was there. */
+/* Installs a part, and returns the reference to the previous one. */
 #define FASTCACHE_EXCHANGE(word, part) \
     (Py_INCREF(part),                  \
      (PyObject *)__atomic_exchange_n(word, (__typeof__(*(word)))(part), __ATOMIC_ACQ_REL))
@@ -15,7 +15,7 @@
 #error "fastcache needs a compiler with GCC's atomic operations"
 #endif
 
-/* Of a ShardedStore, whose members Cython declares. */
+/* For a ShardedStore, whose members Cython declares. */
 #define FASTCACHE_SETTINGS(store) FASTCACHE_PART(&(store)->settings)
 #define FASTCACHE_SHARDS(store) FASTCACHE_PART(&(store)->shards)
 #define FASTCACHE_EXCHANGE_SETTINGS(store, part) FASTCACHE_EXCHANGE(&(store)->settings, part)

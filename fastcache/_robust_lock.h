@@ -1,14 +1,15 @@
-/* A lock in shared memory that is only ever tried, and that survives the death of its owner.
+/* A lock in shared memory that is only tried and never waited for, and that survives the death
+ * of its owner.
  *
- * The lock is one word: 0 while it is free, else the owner's thread id with its complement in
- * the other half. While a thread takes, holds or releases a lock, it names the lock in the
- * `list_op_pending` field of its robust list, which is the thread's own memory. When a thread
- * ends, the kernel looks there, and marks a lock that the thread still owns as orphaned. A
- * stopped owner keeps the lock.
+ * The lock is one word: 0 if it is free, otherwise the owner's thread id, with its complement in
+ * the other half. While a thread takes, holds or releases a lock, the `list_op_pending` field of
+ * its robust list, which is in its own memory, points to the lock. When a thread ends, the kernel
+ * reads this field, and marks a lock that the thread still owns as orphaned. A stopped thread keeps
+ * its lock.
  *
- * The shared memory holds no pointer, and no content of the word is invalid: a word that is
- * neither free nor a thread id with its complement is either orphaned or damaged, and the next
- * thread takes it over in both cases. A mutex of the C library has neither property.
+ * The shared memory contains no pointers, and every content of the word is valid: if it is not 0
+ * and not a thread id with its complement, the lock is orphaned or damaged, and the next thread
+ * takes it over in both cases. The mutexes of the C library do not have these two properties.
  */
 #ifndef FASTCACHE_ROBUST_LOCK_H
 #define FASTCACHE_ROBUST_LOCK_H
@@ -24,7 +25,7 @@
 
 #define FASTCACHE_BUSY 0
 #define FASTCACHE_TAKEN 1
-#define FASTCACHE_ORPHANED 2 /* taken; what it guards may be half changed */
+#define FASTCACHE_ORPHANED 2 /* taken; the protected data may be in the middle of a change */
 
 typedef struct {
     uint64_t *word;
@@ -33,7 +34,7 @@ typedef struct {
     struct robust_list *pending;
 } fastcache_hold;
 
-/* The robust list of this thread, which the C library registers; NULL where there is none. */
+/* The robust list of this thread, as registered by the C library; NULL if there is none. */
 static inline struct robust_list_head *fastcache_robust_list(void)
 {
     struct robust_list_head *list = NULL;
@@ -49,14 +50,14 @@ static inline int fastcache_robust_supported(void)
     return fastcache_robust_list() != NULL;
 }
 
-/* What a thread knows of itself. A forked child has its parent's copy, with another thread id. */
+/* A thread's cached data. A forked child has a copy of its parent's, but another thread id. */
 static _Thread_local struct {
     unsigned long forks;
     uint32_t thread;
     struct robust_list_head *list;
 } fastcache_robust_self;
 
-/* 0 until the handler below is registered; nothing is remembered before. */
+/* 0 until the handler below is registered; before that, nothing is cached. */
 static _Atomic unsigned long fastcache_robust_forks;
 
 static void fastcache_robust_forked(void)
@@ -64,7 +65,7 @@ static void fastcache_robust_forked(void)
     atomic_fetch_add(&fastcache_robust_forks, 1);
 }
 
-/* To be called once, when the module is loaded. */
+/* Call once, when the module is loaded. */
 static inline void fastcache_robust_start(void)
 {
     if (pthread_atfork(NULL, NULL, fastcache_robust_forked) == 0) {
@@ -97,7 +98,7 @@ static inline uint64_t fastcache_robust_owned_by(uint32_t thread)
     return (uint64_t)~thread << 32 | thread;
 }
 
-/* The kernel reads the list of this very thread: the compiler alone has to keep the order. */
+/* The kernel reads the list in this thread, so only the compiler must preserve the order. */
 static inline void fastcache_robust_name(struct robust_list_head *list, struct robust_list *entry)
 {
     atomic_signal_fence(memory_order_seq_cst);
@@ -105,8 +106,8 @@ static inline void fastcache_robust_name(struct robust_list_head *list, struct r
     atomic_signal_fence(memory_order_seq_cst);
 }
 
-/* Whoever gets FASTCACHE_ORPHANED has to make what the lock guards whole again. An owner that
- * dies before it has done so leaves the lock orphaned again. */
+/* A caller that gets FASTCACHE_ORPHANED must repair the protected data. If it dies before, the
+ * lock is orphaned again. */
 static inline int fastcache_robust_try(fastcache_hold *hold, uint64_t *word)
 {
     fastcache_robust_know_self();

@@ -1,15 +1,15 @@
-/* A run of words that one writer at a time changes while others read it without a lock.
+/* A sequence lock: words that one writer at a time changes, and that others read without a lock.
  *
- * The first word counts: it is odd while the run is being changed, and grows with every
- * change. A reader takes the count, then the words, then the count again; what it took
- * holds where both counts are the same and even.
+ * The first word is a counter: it is odd during a change, and every change increases it. A
+ * reader loads the counter, the words, and the counter again. The words are valid if both values
+ * of the counter are equal and even.
  *
- * Every word between is stored by a release and loaded by an acquire. A reader that took
- * any word of a change therefore sees, at its second look, that the count had become odd
- * before; and its second look cannot come before its last word. That needs no fence, is no
- * race in the sense of C, and costs nothing on x86.
+ * Every word in between is stored with release and loaded with acquire semantics. So a reader
+ * that loaded any word of a change also sees, when it loads the counter again, that the counter
+ * became odd before; and that second load cannot happen before the load of the last word. This
+ * needs no fence, is not a data race in C, and costs nothing on x86.
  *
- * Bytes lie in words as memory has them; the last word is filled up with zeros.
+ * Bytes are stored in the words in memory order; the last word is padded with zeros.
  */
 #ifndef FASTCACHE_SEQLOCK_H
 #define FASTCACHE_SEQLOCK_H
@@ -20,8 +20,8 @@
 
 #include "_atomics.h"
 
-/* For writers, who exclude each other by a lock. A writer that died has left the count odd;
- * whoever follows goes on from there. */
+/* For writers, which exclude each other by a lock. A writer that died left the counter odd; the
+ * next writer continues from there. */
 static inline void fastcache_seq_begin(uint64_t *count)
 {
     fastcache_store_relaxed(count, fastcache_load_relaxed(count) | 1);

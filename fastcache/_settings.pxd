@@ -1,4 +1,4 @@
-# What a cache was made with, as other compiled modules see it.
+# Declarations for other compiled modules: the settings of a cache.
 
 cdef extern from "_clock.h":
     const bint FASTCACHE_NATIVE_CLOCK
@@ -16,21 +16,21 @@ cdef enum Clock:
 
 cdef class CacheSettings:
     cdef object maxsize
-    cdef object getsizeof   # None: every item counts 1
+    cdef object getsizeof   # None: the size of every item is 1
     cdef object ttl
     cdef object timer
     cdef double span        # the ttl in the units of instant()
-    cdef double latest      # the last deadline that the timer's type can express
-    cdef bint calendar      # the timer gives datetimes, the ttl is a timedelta
+    cdef double latest      # the latest deadline that the timer's type can represent
+    cdef bint calendar      # the timer returns datetimes, and the ttl is a timedelta
     cdef Clock clock
-    cdef Clock running      # the clock to go back to from CLOCK_FROZEN
-    cdef Py_ssize_t nesting  # of `with cache.timer`
+    cdef Clock running      # the clock to return to from CLOCK_FROZEN
+    cdef Py_ssize_t nesting  # the depth of `with cache.timer`
     cdef object frozen
-    cdef dict held          # by thread: [the time it goes by, nesting], see hold
+    cdef dict pinned          # by thread: [pinned time, depth]; see pin_time
 
     cdef object read(self)
-    cdef object hold(self)
-    cdef int let_go(self) except -1
+    cdef object pin_time(self)
+    cdef int unpin_time(self) except -1
     cdef double instant(self, object time) except? -1.0
     cdef double call_timer(self) except? -1.0
     cdef double span_of(self, object ttl) except? -1.0
@@ -45,7 +45,7 @@ cdef object capacity_of(object maxsize, object shards, object number)
 
 
 cdef inline double now_of(CacheSettings settings) except? -1.0:
-    """The instant that the cache's timer shows. A timer of the user's runs Python code."""
+    """The current time of the cache's timer. A custom timer runs Python code."""
     if settings.clock == CLOCK_NATIVE:
         return fastcache_monotonic()
     if settings.clock == CLOCK_NONE:
@@ -54,7 +54,7 @@ cdef inline double now_of(CacheSettings settings) except? -1.0:
 
 
 cdef inline double deadline_of(CacheSettings settings, double now, double span) except? -1.0:
-    """When an item stored at `now` expires."""
+    """The deadline of an item that is stored at `now`."""
     cdef double deadline = now + span
     if deadline > settings.latest:
         settings.overflow()

@@ -13,7 +13,7 @@ class CacheSettings:
         timer: Callable[[], float] | Callable[[], datetime] | None = None,
     ) -> None: ...
 
-# The time is what the cache's own timer gives.
+# The time has the type that the cache's timer returns.
 @final
 class Timer:
     def __init__(self, settings: CacheSettings) -> None: ...

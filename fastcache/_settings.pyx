@@ -1,10 +1,10 @@
-"""What a cache was made with: its limits, its timer and its measure of size.
+"""The settings of a cache: its limits, its timer and its measure of size.
 
-Apart from the cache, so that the cyclic collector may clear it (a timer can be a method
-of the cache's owner) while the cache itself stays usable.
+They are separate from the cache, so that the cyclic collector can clear them (a timer can be a
+method of the cache's owner) while the cache stays usable.
 
-Instants are C doubles. A number that the timer gives is taken as it is, exact up to 2**53;
-a datetime becomes whole microseconds, so that its ttl is a timedelta.
+Instants are C doubles. A number from the timer is used unchanged, exact up to 2**53. A datetime
+is converted to whole microseconds; its ttl is a timedelta.
 """
 
 cimport cython
@@ -20,7 +20,7 @@ _EPOCH = datetime(1970, 1, 1)
 _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 _LATEST = (datetime.max - _EPOCH) // _MICROSECOND
-# No attribute of the module: freezegun replaces those, and its clock is not the system's.
+# Not the module's attribute: freezegun replaces that, and its clock is not the system's.
 cdef object _monotonic = monotonic if isinstance(monotonic, BuiltinFunctionType) else None
 
 
@@ -34,7 +34,7 @@ cdef class CacheSettings:
         self.getsizeof = getsizeof
         self.ttl = ttl
         self.timer = timer
-        self.held = {}
+        self.pinned = {}
         if timer is None:
             self.clock = CLOCK_NONE
             self.span = INFINITY
@@ -51,7 +51,7 @@ cdef class CacheSettings:
         self.latest = _LATEST if self.calendar else INFINITY
 
     cdef double instant(self, object time) except? -1.0:
-        """The C form of a time that the timer gave."""
+        """A time of the timer as a C double."""
         if self.calendar:
             if not isinstance(time, datetime):
                 raise TypeError(f"the timer gave {type(time).__name__} for a ttl of timedelta")
@@ -64,40 +64,40 @@ cdef class CacheSettings:
         return ttl // _MICROSECOND if self.calendar else ttl
 
     cdef object read(self):
-        """The time that the timer gives, or gave when it was frozen."""
+        """The current time of the timer, or its frozen time."""
         with cython.critical_section(self):
             if self.clock == CLOCK_FROZEN:
                 return self.frozen
-        if self.held:
-            held = self.held.get(get_ident())
-            if held is not None:
-                return held[0]
+        if self.pinned:
+            pinned = self.pinned.get(get_ident())
+            if pinned is not None:
+                return pinned[0]
         return self.timer()
 
-    cdef object hold(self):
-        """The time; this thread goes by it until `let_go`. Calls may be nested.
+    cdef object pin_time(self):
+        """Pin the time for this thread until `unpin_time`, and return it. Calls may be nested.
 
-        For steps that call a subclass, so that all of them see the same time.
+        For operations that call a subclass, so that all its methods see the same time.
         """
         if self.timer is None:
             return None
         thread = get_ident()
-        held = self.held.get(thread)
-        if held is None:
+        pinned = self.pinned.get(thread)
+        if pinned is None:
             time = self.read()
-            # The timer may have run a step of the same cache, which has ended.
-            held = self.held[thread] = [time, 0]
-        held[1] += 1
-        return held[0]
+            # The timer may have used the same cache in this thread; that operation is over.
+            pinned = self.pinned[thread] = [time, 0]
+        pinned[1] += 1
+        return pinned[0]
 
-    cdef int let_go(self) except -1:
+    cdef int unpin_time(self) except -1:
         if self.timer is None:
             return 0
         thread = get_ident()
-        held = self.held[thread]
-        held[1] -= 1
-        if held[1] == 0:
-            del self.held[thread]
+        pinned = self.pinned[thread]
+        pinned[1] -= 1
+        if pinned[1] == 0:
+            del self.pinned[thread]
         return 0
 
     cdef double call_timer(self) except? -1.0:
@@ -107,14 +107,14 @@ cdef class CacheSettings:
         raise OverflowError("date value out of range")
 
 
-# no_gc_clear: what a timer reads is never taken away from it.
+# no_gc_clear: the settings are never cleared while a timer can be used.
 @cython.final
 @cython.no_gc_clear
 @cython.auto_pickle(False)
 cdef class Timer:
-    """A cache's timer: calls the timer that the cache was given, and has its attributes.
+    """A cache's timer: calls the timer that was passed to the cache, and has its attributes.
 
-    `with cache.timer as time:` freezes the cache's time, for all threads.
+    `with cache.timer as time:` freezes the time of the cache, for all threads.
     """
 
     def __init__(self, CacheSettings settings not None):

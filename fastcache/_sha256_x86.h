@@ -1,9 +1,10 @@
-/* SHA-256 (FIPS 180-4) in the instructions of x86-64 processors that have it, with the block
- * that holds a key hashed once for all messages.
+/* SHA-256 (FIPS 180-4) with the SHA instructions of x86-64 processors, with the key block hashed
+ * once for all messages.
  *
  * The instructions keep the eight chaining values in two registers, as a b e f and c d g h with
- * `a` and `c` on top, and do two rounds at a time. The rounds are a loop: what is called once in
- * a while, between other code, waits longer for its instructions than for its arithmetic.
+ * `a` and `c` in the highest lane, and do two rounds at a time. The rounds are a loop and not
+ * unrolled: in code that runs between other code, fetching instructions takes longer than the
+ * arithmetic.
  */
 #ifndef FASTCACHE_SHA256_X86_H
 #define FASTCACHE_SHA256_X86_H
@@ -15,9 +16,9 @@
 #include <string.h>
 
 #define FASTCACHE_SHA256_BLOCK 64
-#define FASTCACHE_SHA256_LENGTH 8 /* what a message's length takes at its end */
+#define FASTCACHE_SHA256_LENGTH 8 /* bytes of the message length in the padding */
 
-/* The key, as the chaining values of what comes after it. */
+/* The key, as the chaining values after its block. */
 typedef struct {
     uint32_t after_key[8];
 } fastcache_sha256_key;
@@ -37,8 +38,8 @@ static const uint32_t fastcache_sha256_constants[64] = {
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
 };
 
-/* Whether this processor has the instructions: CPUID, leaf 7, EBX bit 29, and of leaf 1 those
- * that are used beside them. */
+/* Whether this processor has the instructions: CPUID, leaf 7, EBX bit 29; and in leaf 1, the
+ * other extensions that are used. */
 static int fastcache_has_sha256 = 0;
 
 __attribute__((constructor)) static void fastcache_find_sha256(void)
@@ -49,7 +50,7 @@ __attribute__((constructor)) static void fastcache_find_sha256(void)
                         __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (ebx & bit_SHA);
 }
 
-/* Four rounds, with four words of the message that have their constants added. */
+/* Four rounds, with four message words to which their constants are already added. */
 #define FASTCACHE_SHA256_ROUNDS(words, constants)                                          \
     do {                                                                                 \
         const __m128i sum = _mm_add_epi32(words, _mm_loadu_si128(constants));            \
@@ -57,13 +58,13 @@ __attribute__((constructor)) static void fastcache_find_sha256(void)
         high = _mm_sha256rnds2_epu32(high, low, _mm_shuffle_epi32(sum, 0x0e));           \
     } while (0)
 
-/* The sixteen words after these four by four ones, in the place of the first four. */
+/* Computes four words of the message schedule from the previous sixteen, in place. */
 #define FASTCACHE_SHA256_WORDS(first, second, third, fourth)                               \
     (first) = _mm_sha256msg2_epu32(                                                      \
         _mm_add_epi32(_mm_sha256msg1_epu32(first, second), _mm_alignr_epi8(fourth, third, 4)), \
         fourth)
 
-/* Takes blocks of 64 bytes into the chaining values; only where fastcache_has_sha256. */
+/* Adds blocks of 64 bytes to the chaining values; requires fastcache_has_sha256. */
 __attribute__((target("sha,sse4.1,ssse3"), noinline, unused)) static void
 fastcache_sha256_compress(uint32_t chain[8], const unsigned char *data, size_t blocks)
 {
@@ -110,7 +111,7 @@ fastcache_sha256_compress(uint32_t chain[8], const unsigned char *data, size_t b
     _mm_storeu_si128(halves + 1, _mm_alignr_epi8(dchg, feba, 8));
 }
 
-/* `length` is 1 to 64. */
+/* `length` of the key is 1 to 64. */
 static inline void fastcache_sha256_init(fastcache_sha256_key *key, const unsigned char *bytes,
                                          size_t length)
 {
@@ -126,13 +127,13 @@ static inline void fastcache_sha256_store(unsigned char *bytes, uint32_t word)
     memcpy(bytes, &big_endian, sizeof big_endian);
 }
 
-/* Writes the first `size` bytes of the digest of a message to `out`: 4 or a multiple, up to 32.
- * Lengths of 2**61 and more are out of reach of what lies in memory. */
+/* Writes the first `size` bytes of the digest of a message to `out`: a multiple of 4 up to 32.
+ * Messages of 2**61 bytes and more cannot occur. */
 static inline void fastcache_sha256(const fastcache_sha256_key *key, const unsigned char *data,
                                     size_t length, unsigned char *out, size_t size)
 {
     uint32_t chain[8];
-    unsigned char end[2 * FASTCACHE_SHA256_BLOCK]; /* what is left, and what fills it up */
+    unsigned char end[2 * FASTCACHE_SHA256_BLOCK]; /* the rest of the message and the padding */
     const size_t whole = length / FASTCACHE_SHA256_BLOCK;
     const size_t left = length % FASTCACHE_SHA256_BLOCK;
     const size_t blocks = left + 1 + FASTCACHE_SHA256_LENGTH <= FASTCACHE_SHA256_BLOCK ? 1 : 2;

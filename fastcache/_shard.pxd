@@ -1,4 +1,4 @@
-# One shard of a cache, as other compiled modules see it.
+# Declarations for other compiled modules: one shard of a cache.
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
@@ -35,12 +35,12 @@ cdef struct Counts:
     uint64_t hits
 
 
-cdef struct Item:       # what is stored under a key
+cdef struct Item:       # an item to store
     PyObject *value     # borrowed
-    Size size           # ignored by a shard that keeps no sizes
-    double now          # what has expired by then makes room
+    Size size           # ignored by a shard without sizes
+    double now          # entries that have expired by then are removed first
     double deadline
-    bint own            # the deadline is not the cache's ttl from now
+    bint own            # the item has its own TTL
 
 
 cdef enum Removal:
@@ -50,14 +50,14 @@ cdef enum Removal:
 
 
 cdef class Shard:
-    cdef CacheSettings settings      # the cache's; makes the collector visit shards at all
-    # What each lookup writes lies side by side, from the hits to the table's first fields:
-    # one cache line to fetch from the core that had the shard last.
+    cdef CacheSettings settings      # the cache's; as an object, it makes the type traversable
+    # The fields that each lookup writes lie together, from the hits to the first fields of the
+    # table: one cache line to fetch from the core that used the shard last.
     cdef Counts counts
     cdef Mutex mutex
     cdef Table table
     cdef uint64_t most          # the maximum number of entries
-    cdef Size capacity          # the maximum sum of the sizes, if sizes are kept
+    cdef Size capacity          # the maximum sum of the sizes, in a shard with sizes
 
     cdef int put(self, object key, uint64_t mix, Item *item, Garbage *garbage) except -1
     cdef int put_while(
@@ -86,36 +86,36 @@ cdef class Shard:
     cdef int store(
         self, uint32_t index, object key, uint64_t mix, Item *item, Garbage *garbage
     ) noexcept
-    cdef void foresee(self) noexcept
+    cdef void prefetch_eviction(self) noexcept
     cdef int take(self, uint32_t index, Garbage *garbage) noexcept
     cdef int expire_held(self, double now, Garbage *garbage) noexcept
 
 
-# What is asked for most is compiled into those who ask.
+# The most frequent operations are inline.
 
 cdef inline bint fits(Shard shard, Size *size) noexcept:
-    """Whether the shard could hold an item of this size at all."""
+    """Whether an item of this size could fit into an empty shard."""
     return not size_exceeds(size[0], shard.capacity) if shard.table.sized else shard.most >= 1
 
 
 cdef inline bint live(double deadline, double bound, bint native) noexcept:
-    """Whether a deadline is still to come, at a time that `bound` is not before."""
+    """Whether a deadline is in the future; `bound` is the time, or later than it."""
     return bound < deadline or (native and fastcache_monotonic() < deadline)
 
 
 cdef inline uint32_t find(Shard shard, PyObject *key, uint64_t mix) except? 0xFFFFFFFF:
-    """Index of the entry of `key`, expired or not; 0 where there is none.
+    """Index of the entry of `key`, expired or not; 0 if there is none.
 
-    The lock is held, and has been since the answer became true. When this raises, the
-    lock is released.
+    The caller holds the lock. It was not released after the result became true. If this raises,
+    the lock has been released.
     """
     cdef uint32_t tag = <uint32_t>mix
     cdef TableEntry *entries = shard.table.entries
     cdef TableEntry *entry
     cdef Slot *slot
     cdef int same
-    # The ends of the order by use are written by every core, and are on their way
-    # while the index is searched and the key compared.
+    # Every core writes the ends of the order by use: they are prefetched while the index is
+    # searched and the key is compared.
     fastcache_prefetch(entries)
     slot = slots_first(&shard.table.slots, tag)
     while slot.tag == tag and slot.entry != 0:
@@ -138,9 +138,9 @@ cdef inline uint32_t find(Shard shard, PyObject *key, uint64_t mix) except? 0xFF
 cdef inline PyObject *fetch(
     Shard shard, PyObject *key, uint64_t mix, double bound, bint native
 ) except? NULL:
-    """New reference to the live value of `key`, now the most recently used; or NULL.
+    """New reference to the live value of `key`, which becomes the most recently used; or NULL.
 
-    `bound` is the time, or where `native` a time that is not yet reached.
+    `bound` is the time or, with `native`, a later time.
     """
     cdef PyObject *value = NULL
     cdef TableEntry *entry
@@ -162,7 +162,7 @@ cdef inline PyObject *fetch(
 cdef inline PyObject *peek(
     Shard shard, PyObject *key, uint64_t mix, double bound, bint native
 ) except? NULL:
-    """As `fetch`, without touching recency or statistics."""
+    """Like `fetch`, without an effect on recency and statistics."""
     cdef PyObject *value = NULL
     cdef uint32_t index
     lock(&shard.mutex)

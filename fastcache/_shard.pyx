@@ -1,13 +1,13 @@
 """One shard of a cache: a table of entries, a capacity, and a lock.
 
-Each method takes the lock, does one whole step and lets it go. No Python code runs under
-the lock, nothing is raised and no reference is released: what a step lets go is moved into
-a `Garbage`, which the caller releases afterwards. The one thing that has to ask Python in
-the middle of a search, whether two keys are equal, lets the lock go for it and starts again
-behind the entry that it compared if the table was changed meanwhile.
+Each method takes the lock, does one complete operation and releases the lock. Under the lock, no
+Python code runs, nothing is raised and no reference is released: dropped references are moved to
+a `Garbage`, which the caller releases afterwards. Only one operation needs Python in the middle of
+a search: the comparison of two keys. It releases the lock, and if the table was changed during the
+comparison, the search continues after the compared entry.
 
-Keys are given with their `mix`: the lower half is the tag in the table, and what the whole
-is multiplied to has chosen the shard.
+Keys are passed with their `mix`: its lower half is the tag in the table, and the whole has chosen
+the shard.
 """
 
 cimport cython
@@ -58,22 +58,22 @@ cdef extern from *:
 cdef enum Comparison:
     DIFFERENT = 0
     EQUAL = 1
-    CHANGED = 2     # the table was, meanwhile; added to the others
+    CHANGED = 2     # the table was changed during the comparison; added to the others
 
 cdef enum:
-    MOST_LATE = 1000    # keys that are compared though they came after the search began
+    MOST_LATE = 1000    # limit of compared keys that were added after the search began
 
 
 cdef uint64_t NO_LIMIT = <uint64_t>1 << 62
 
 
 cdef inline bint born_after(uint32_t serial, uint32_t other) noexcept nogil:
-    """Whether a serial was given after another. They wrap."""
+    """Whether a serial was assigned after another; serials wrap around."""
     return serial != other and serial - other < <uint32_t>0x80000000
 
 
 cdef int done(int failed) except -1:
-    """End a step, without the lock."""
+    """Finish an operation, after the lock was released."""
     if failed:
         raise MemoryError
     return 0
@@ -83,7 +83,7 @@ cdef int done(int failed) except -1:
 @cython.auto_pickle(False)
 @cython.trashcan(True)
 cdef class Shard:
-    """A part of a cache, with its own table, its own orders and its own capacity."""
+    """A part of a cache, with its own table, orders and capacity."""
 
     def __cinit__(
         self, CacheSettings settings not None, capacity, bint sized, bint reborn, bint watched
@@ -100,13 +100,13 @@ cdef class Shard:
     def __dealloc__(self):
         self.discard()
 
-    # -------------------------------------------------------------- looking up
+    # -------------------------------------------------------------- lookups
 
     cdef uint32_t search(self, object key, uint64_t mix) except? 0xFFFFFFFF:
         """`find` for keys that only Python can compare.
 
-        The slots of a tag are in the order of birth, so that the search goes on behind the
-        entry it has compared, whatever a comparison or another thread changed.
+        The slots of a tag are in the order of insertion. So the search can continue after the entry
+        that it has compared, whatever the comparison or another thread changed.
         """
         cdef uint32_t tag = <uint32_t>mix
         cdef uint32_t newest = self.table.serial
@@ -127,7 +127,7 @@ cdef class Shard:
                 late += born_after(serial, newest)
                 if late > MOST_LATE:
                     unlock(&self.mutex)
-                    raise RuntimeError("keys are added for as long as one is compared")
+                    raise RuntimeError("keys are added faster than they can be compared")
                 same = self.compare(held, key)
                 if same & CHANGED:
                     if same & EQUAL and self.lives(index, serial):
@@ -145,7 +145,7 @@ cdef class Shard:
         return 0
 
     cdef bint lives(self, uint32_t index, uint32_t serial) noexcept:
-        """Whether the entry is still the one of that serial."""
+        """Whether the entry is still the one with that serial."""
         return (
             index < self.table.used
             and self.table.entries[index].key != NULL
@@ -153,7 +153,7 @@ cdef class Shard:
         )
 
     cdef int compare(self, PyObject *held, object key) except -1:
-        """A `Comparison` by Python's own means, for which the lock is let go."""
+        """A `Comparison` by Python, during which the lock is released."""
         cdef uint64_t version = self.table.version
         cdef int same
         incref(held)
@@ -165,10 +165,10 @@ cdef class Shard:
         lock(&self.mutex)
         return same if version == self.table.version else same | CHANGED
 
-    # -------------------------------------------------------------- changing
+    # -------------------------------------------------------------- changes
 
     cdef int put(self, object key, uint64_t mix, Item *item, Garbage *garbage) except -1:
-        """Store one item, after dropping what has expired and what must make room."""
+        """Store one item, after removing expired entries and evicting others to make room."""
         cdef int failed
         lock(&self.mutex)
         failed = self.store(find(self, <PyObject *>key, mix), key, mix, item, garbage)
@@ -179,9 +179,10 @@ cdef class Shard:
         self, object key, uint64_t mix, Item *item, Garbage *garbage, uint64_t *generation,
         uint64_t expected,
     ) except -1:
-        """`put` while `generation` is as expected: compared when no Python code can run any more.
+        """`put` if `generation` is still as expected, compared after the last Python code has run.
 
-        Who first changes it and then clears the shard finds the item, or it is not stored.
+        A thread that changes the generation and then clears the shard also removes this item, or
+        the item is not stored.
         """
         cdef int failed = 0
         cdef uint32_t index
@@ -195,7 +196,7 @@ cdef class Shard:
     cdef PyObject *put_new(
         self, object key, uint64_t mix, Item *item, Garbage *garbage
     ) except? NULL:
-        """`put` unless the key is there; then a new reference to its value."""
+        """`put` if the key is missing; otherwise return a new reference to its value."""
         cdef PyObject *value = NULL
         cdef int failed = 0
         cdef uint32_t index
@@ -214,20 +215,20 @@ cdef class Shard:
     cdef int store(
         self, uint32_t index, object key, uint64_t mix, Item *item, Garbage *garbage
     ) noexcept:
-        """`put` for a key that was just found at `index`; -1 without memory."""
+        """`put` for a key that was just found at `index`; -1 if there is no memory."""
         cdef Table *table = &self.table
-        self.foresee()
+        self.prefetch_eviction()
         if self.expire_held(item.now, garbage) < 0:
             return -1
         if not (item.now < item.deadline):
-            # It would have expired at once: nothing has to make room for it.
+            # The item would expire immediately, so nothing needs to be evicted for it.
             if index != 0 and table.entries[index].key != NULL:
                 if self.take(index, garbage) < 0:
                     return -1
                 self.counts.expirations += 1
             return 0
         while True:
-            # Expiry and eviction may both have taken the entry that is to be replaced.
+            # Expiry or eviction may have removed the entry that is to be replaced.
             if index != 0 and table.entries[index].key == NULL:
                 index = 0
             if table.count == 0 or not exceeds(
@@ -255,10 +256,10 @@ cdef class Shard:
         fastcache_prefetch(&table.births[table.entries[0].next_used])
         return 0
 
-    cdef void foresee(self) noexcept:
-        """Ask for the memory that the next eviction will touch, long before it does.
+    cdef void prefetch_eviction(self) noexcept:
+        """Prefetch the memory that the next eviction will use.
 
-        The entry itself was asked for by the store before this one.
+        The entry itself was prefetched by the previous store.
         """
         cdef uint32_t index
         if self.table.count != 0 and self.table.count >= self.most:
@@ -268,7 +269,7 @@ cdef class Shard:
             fastcache_prefetch(slots_home(&self.table.slots, self.table.births[index].tag))
 
     cdef int take(self, uint32_t index, Garbage *garbage) noexcept:
-        """Remove one entry; its key and value go to the garbage. -1 without memory."""
+        """Remove one entry; its key and value go to the garbage. -1 if there is no memory."""
         if garbage_make_room(garbage) < 0:
             return -1
         garbage_add(garbage, self.table.entries[index].key)
@@ -277,7 +278,7 @@ cdef class Shard:
         return 0
 
     cdef int expire_held(self, double now, Garbage *garbage) noexcept:
-        """`expire` with the lock held; -1 without memory."""
+        """`expire` with the lock held; -1 if there is no memory."""
         cdef uint32_t index
         while self.table.count != 0:
             index = oldest(&self.table)
@@ -289,7 +290,7 @@ cdef class Shard:
         return 0
 
     cdef int expire(self, double now, Garbage *garbage) except -1:
-        """Remove what is past its deadline at `now`."""
+        """Remove the entries whose deadline has passed at `now`."""
         cdef int failed
         lock(&self.mutex)
         failed = self.expire_held(now, garbage)
@@ -299,7 +300,7 @@ cdef class Shard:
     cdef Removal remove(
         self, object key, uint64_t mix, double now, bint counted, Garbage *garbage
     ) except *:
-        """Remove a key. Where `counted` this is a lookup, which leaves the expired alone."""
+        """Remove a key. With `counted`, it counts as a lookup, and leaves an expired entry."""
         cdef Removal removal = ABSENT
         cdef int failed = 0
         cdef uint32_t index
@@ -346,7 +347,7 @@ cdef class Shard:
         return done(failed)
 
     cdef void clear(self) noexcept:
-        """Drop everything. The shard is empty before the first reference is released."""
+        """Remove all entries. The shard is empty before the first reference is released."""
         cdef Table table
         cdef uint32_t i
         lock(&self.mutex)
@@ -362,15 +363,15 @@ cdef class Shard:
         table_free(&table)
 
     cdef void discard(self) noexcept:
-        """Drop everything of a cache that no caller can reach any more.
+        """Remove all entries of a cache that is being destroyed.
 
-        A collection may run in any thread, inside a lookup in another cache: these removals
-        are not that thread's.
+        A collection may run in any thread, within a lookup in another cache: these removals must
+        not be attributed to that thread.
         """
         self.table.watched = False
         self.clear()
 
-    # -------------------------------------------------------------- counting
+    # -------------------------------------------------------------- statistics
 
     cdef void count_eviction(self) noexcept:
         lock(&self.mutex)
@@ -378,13 +379,13 @@ cdef class Shard:
         unlock(&self.mutex)
 
     cdef void reset(self) noexcept:
-        """Begin to count anew."""
+        """Reset the statistics."""
         lock(&self.mutex)
         self.counts = Counts(hits=0, misses=0, evictions=0, expirations=0)
         unlock(&self.mutex)
 
 
-# In a coverage build the tracer runs Python code at every line, inside a change too. No
-# thread may take over there, so threads switch only where they wait.
+# In a coverage build, the tracer runs Python code at every line, also within a change. Other
+# threads must not run there, so threads switch only when they wait.
 if FASTCACHE_TRACED:
     sys.setswitchinterval(3600)

@@ -1,4 +1,4 @@
-# Sizes whose sums are exact, as other compiled modules see them.
+# Declarations for other compiled modules: sizes with exact sums.
 
 from libc.stdint cimport uint64_t
 

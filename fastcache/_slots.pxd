@@ -1,11 +1,11 @@
-# The index of a shard: tags in order, as other compiled modules see it.
+# Declarations for other compiled modules: the index of a shard, with tags in order.
 
 from libc.stdint cimport uint32_t, uint64_t
 
 
 cdef enum:
-    NO_TAG = 0xFFFFFFFF     # of an empty slot; a key may have it too
-    NEAR = 4                # slots that may be read from any home on
+    NO_TAG = 0xFFFFFFFF     # of an empty slot; a key may also have it
+    NEAR = 4                # slots that may be read from any home onwards
 
 
 cdef struct Slot:
@@ -15,18 +15,18 @@ cdef struct Slot:
 
 cdef struct Slots:
     Slot *table
-    uint32_t homes      # positions that tags are mapped to
-    uint32_t end        # slots in all, with those that overflow the homes; the last is empty
+    uint32_t homes      # number of positions that tags are mapped to
+    uint32_t end        # number of slots, with the overflow; the last one is always empty
 
 
-# The full period of a 64-bit word over the golden ratio: it spreads hash(int) == int.
+# Multiplication by 2**64 divided by the golden ratio: it spreads hash(int) == int.
 cdef inline uint64_t mix_of(Py_hash_t hash_value) noexcept nogil:
     cdef uint64_t mixed = <uint64_t>hash_value * <uint64_t>0x9E3779B97F4A7C15
     return mixed ^ (mixed >> 32)
 
 
 cdef inline uint32_t home_of(uint32_t homes, uint32_t tag) noexcept nogil:
-    """Where a tag belongs. It grows with the tag, so that a table in order stays in order."""
+    """The home of a tag. It increases with the tag, so the table stays in order."""
     return <uint32_t>((<uint64_t>tag * homes) >> 32)
 
 
@@ -39,7 +39,7 @@ cdef inline Slot *slots_first(Slots *slots, uint32_t tag) noexcept nogil:
     cdef Slot *slot = slots_home(slots, tag)
     cdef uint32_t before = 0
     cdef int i
-    # How far a tag is from its home cannot be predicted: the near ones without a branch.
+    # A tag's distance from its home is unpredictable: near slots are checked without a branch.
     for i in range(NEAR):
         before += slot[i].tag < tag
     slot += before

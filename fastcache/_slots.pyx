@@ -1,12 +1,11 @@
 """The index of a shard: open addressing by tags, in the order of the tags.
 
-A tag is mapped to its home by multiplication, so that the homes are in the order of the
-tags, and slots are kept in that order too: what is displaced lies behind its home, before
-the first larger tag. A search ends at a larger tag, a miss as soon as a hit; any number of
-homes will do, so that the table is as large as it has to be; and it is made larger by
-walking along it once.
+A tag is mapped to its home by multiplication, so the homes are in the order of the tags. The slots
+are kept in that order, too: a displaced slot lies after its home and before the first larger tag.
+This has three advantages. A search stops at a larger tag, so a miss is as fast as a hit. The number
+of homes is arbitrary, so the table is only as large as needed. And it is enlarged in one pass.
 
-What does not fit behind the last home overflows into further slots. The very last slot is
+Slots that do not fit after the last home overflow into additional slots. The very last slot is
 always empty, so that every walk ends.
 """
 
@@ -19,13 +18,13 @@ cdef enum:
     FIRST_HOMES = 16
     OVERFLOW = 8
 
-# What an index without memory points to.
+# The table of an index that has no memory yet.
 cdef Slot[NEAR] _NONE
 blank(_NONE, 0, NEAR)
 
 
 cdef void slots_start(Slots *slots) noexcept nogil:
-    """An empty index, which needs no memory."""
+    """Make an empty index, which needs no memory."""
     slots.table = _NONE
     slots.homes = 0
     slots.end = NEAR
@@ -38,9 +37,9 @@ cdef void slots_free(Slots *slots) noexcept:
 
 
 cdef int slots_reserve(Slots *slots, uint32_t count, uint32_t most) noexcept:
-    """Room for one more than `count`, so that adding it cannot fail; -1 without memory.
+    """Make room for one more than `count`, so that adding it cannot fail; -1 if there is no memory.
 
-    `most` is how many there will ever be: no more is taken than they need.
+    `most` is the maximum number of entries: no more memory is allocated than they need.
     """
     cdef uint64_t homes = slots.homes
     if <uint64_t>count * 5 + 5 > homes * 4:
@@ -54,7 +53,7 @@ cdef int slots_reserve(Slots *slots, uint32_t count, uint32_t most) noexcept:
 
 
 cdef int extend(Slots *slots) noexcept:
-    """More slots behind the last home."""
+    """Add overflow slots after the last home."""
     cdef uint32_t end = slots.end + max(slots.end - slots.homes, <uint32_t>OVERFLOW)
     cdef Slot *table = <Slot *>PyMem_Realloc(slots.table, end * sizeof(Slot))
     if table == NULL:
@@ -66,7 +65,7 @@ cdef int extend(Slots *slots) noexcept:
 
 
 cdef int widen(Slots *slots, uint32_t homes) noexcept:
-    """More homes. The tags are enough to place them: no entry is touched."""
+    """Increase the number of homes. The tags are enough to place them: no entry is read."""
     cdef Slot *old = slots.table
     cdef Slot *table
     cdef uint32_t end = 0
@@ -100,7 +99,7 @@ cdef void blank(Slot *table, uint32_t start, uint32_t end) noexcept nogil:
 
 
 cdef void slots_add(Slots *slots, uint32_t tag, uint32_t entry) noexcept nogil:
-    """Add a slot, for which there is room, behind those of the same tag."""
+    """Add a slot after those of the same tag; there must be room for it."""
     cdef Slot *place = slots_first(slots, tag)
     cdef Slot *last
     while place.tag == tag and place.entry != 0:
@@ -114,7 +113,7 @@ cdef void slots_add(Slots *slots, uint32_t tag, uint32_t entry) noexcept nogil:
 
 
 cdef void slots_remove(Slots *slots, uint32_t tag, uint32_t entry) noexcept nogil:
-    """Remove the slot of an entry; what it had displaced moves back."""
+    """Remove the slot of an entry; slots that it had displaced move back."""
     cdef Slot *place = slots_first(slots, tag)
     cdef Slot *last
     while place.entry != entry:

@@ -1,4 +1,4 @@
-# What a shard holds at one moment, as other compiled modules see it.
+# Declarations for other compiled modules: the state of a shard at one moment.
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
@@ -8,7 +8,7 @@ from fastcache._shard cimport Counts, Shard
 from fastcache._sizes cimport Size
 
 
-cdef struct Mark:       # remembers an entry without holding it
+cdef struct Mark:       # identifies an entry without a reference to it
     uint32_t entry
     uint32_t serial
 
@@ -27,5 +27,5 @@ cdef bint peek_used(Shard shard, Garbage *garbage) noexcept
 cdef uint32_t sum_of(Shard shard, Size *total) noexcept
 cdef double load_of(Shard shard, double *capacity) noexcept
 cdef Removals removals_of(tuple shards) noexcept
-cdef bint overtaken(tuple shards, Removals before) noexcept
+cdef bint removed_by_others(tuple shards, Removals before) noexcept
 cdef void add_counts(Shard shard, Counts *counts) noexcept

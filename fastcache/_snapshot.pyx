@@ -1,6 +1,6 @@
-"""What a shard holds at one moment: its counts, marks to iterate by, whole copies to pickle.
+"""The state of a shard at one moment: its statistics, marks for iteration, copies for pickling.
 
-All is taken in one go under the shard's lock.
+Each is read completely under the shard's lock.
 """
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
@@ -19,7 +19,7 @@ cdef extern from "Python.h":
     void incref "Py_INCREF"(PyObject *reference) noexcept
 
 
-cdef struct Copy:       # an item as it was, with references of its own
+cdef struct Copy:       # an item with its own references
     PyObject *key
     PyObject *value
     Size size
@@ -52,7 +52,7 @@ cdef Mark *marks_of(Shard shard, uint32_t *count) except? NULL:
 cdef bint read_mark(
     Shard shard, Mark mark, double now, PyObject **key, PyObject **value
 ) noexcept:
-    """New references to the key and value of a marked entry, if it is there and live."""
+    """New references to the key and value of a marked entry, if it still exists and is live."""
     cdef Table *table = &shard.table
     cdef TableEntry *entry
     cdef bint found = False
@@ -184,10 +184,10 @@ cdef Removals removals_of(tuple shards) noexcept:
     return found
 
 
-cdef bint overtaken(tuple shards, Removals before) noexcept:
+cdef bint removed_by_others(tuple shards, Removals before) noexcept:
     """Whether other threads have removed items since `before`, and this thread has not.
 
-    An override's KeyError is then attributed to an item that another thread removed.
+    If so, a KeyError of an override is attributed to an item that another thread removed.
     """
     cdef Removals now = removals_of(shards)
     return now.own == before.own and now.all != before.all

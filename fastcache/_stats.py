@@ -8,28 +8,28 @@ __all__ = ("CacheInfo", "CacheStats")
 
 
 class CacheStats(NamedTuple):
-    """What a cache did since it was made, and how many entries it holds."""
+    """The statistics of a cache since it was created, and its number of entries."""
 
     hits: int
-    """Lookups that found a live item: `cache[key]`, `get`, `setdefault` and `pop`."""
+    """Lookups that returned a live item: `cache[key]`, `get`, `setdefault` and `pop`."""
     misses: int
-    """Lookups that found none, or an expired one."""
+    """Lookups of a missing or expired key."""
     evictions: int
     """Items removed to make room for others."""
     expirations: int
-    """Items removed because their time was over."""
+    """Items removed because they had expired."""
     entries: int
-    """Entries held, with those that have expired and are not yet removed."""
+    """Entries in the cache, including expired ones that are not yet removed."""
 
 
 class CacheInfo(NamedTuple):
-    """What `cache_info` tells, as that of functools.lru_cache does."""
+    """The result of `cache_info`, as in functools.lru_cache."""
 
     hits: int
     """Calls that were answered from the cache."""
     misses: int
-    """Calls that were not: those that waited for another's result are among them."""
+    """Calls that were not, including those that waited for another call's result."""
     maxsize: float | None
-    """The limit that the function was decorated with; None for no limit."""
+    """The limit that was passed to the decorator; None for no limit."""
     currsize: float
-    """The sum of the sizes of the results held: their number, unless they are measured."""
+    """The sum of the sizes of the cached results; without `getsizeof`, their number."""

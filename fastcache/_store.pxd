@@ -1,4 +1,4 @@
-# The shards of a cache, as other compiled modules see them.
+# Declarations for other compiled modules: the shards of a cache.
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
@@ -18,7 +18,7 @@ from fastcache._slots cimport mix_of
 
 
 cdef extern from "Python.h":
-    # Without the references that Cython would take and drop.
+    # Declared without the reference counting that Cython would add.
     Py_ssize_t tuple_size "PyTuple_GET_SIZE"(PyObject *items) noexcept
     PyObject *tuple_item "PyTuple_GET_ITEM"(PyObject *items, Py_ssize_t index) noexcept
 
@@ -49,10 +49,10 @@ cdef class ShardedStore:
         self, object key, object value, uint64_t *generation, uint64_t expected
     ) except -1
     cdef int assign_hooked(self, object key, object value, object ttl) except -1
-    cdef int assign_held(self, object key, object value, object ttl) except -1
+    cdef int assign_pinned(self, object key, object value, object ttl) except -1
     cdef int set_deadline(self, Item *item, object ttl) except -1
     cdef int call_measure(self, object value, Size *size) except -1
-    cdef int tidy(self) except -1
+    cdef int expire_all(self) except -1
     cdef int expire_hooked(self) except -1
     cdef int sweep(self, double now, Garbage *garbage) except -1
     cdef Shard fullest(self)
@@ -62,7 +62,8 @@ cdef class ShardedStore:
 
 
 cdef extern from "_parts.h":
-    # Reads outside __cinit__ go through these: another thread may be in ShardedStore.open.
+    # Outside of __cinit__, read the parts through these: another thread may be in
+    # ShardedStore.open.
     PyObject *settings_of "FASTCACHE_SETTINGS"(ShardedStore store) noexcept
     PyObject *shards_of "FASTCACHE_SHARDS"(ShardedStore store) noexcept
     CacheSettings exchange_settings "FASTCACHE_EXCHANGE_SETTINGS"(
@@ -71,13 +72,13 @@ cdef extern from "_parts.h":
     tuple exchange_shards "FASTCACHE_EXCHANGE_SHARDS"(ShardedStore store, object shards)
 
 
-# Settings and shards are borrowed while a method runs, though Python code and other threads
-# run meanwhile: a cache keeps them for as long as it lives, see ShardedStore.open.
+# The settings and shards are borrowed while a method runs, even while Python code and other threads
+# run: a cache keeps all its earlier parts alive, see ShardedStore.open.
 
 cdef inline PyObject *shard_at(ShardedStore self, uint64_t mix) noexcept:
-    """The shard that a key's mix chooses; borrowed.
+    """The shard that a key's mix selects; borrowed.
 
-    Not by the bits that are the tag: a shard's tags are to be spread over all its homes.
+    It does not use the bits of the tag: the tags of a shard must be spread over all its homes.
     """
     cdef PyObject *shards = shards_of(self)
     cdef uint64_t count = <uint64_t>tuple_size(shards)
@@ -87,7 +88,7 @@ cdef inline PyObject *shard_at(ShardedStore self, uint64_t mix) noexcept:
 
 
 cdef inline double now_in(ShardedStore self) except? -1.0:
-    """The instant that the cache's timer shows. A timer of the user's runs Python code."""
+    """The current time of the cache's timer. A custom timer runs Python code."""
     cdef PyObject *settings = settings_of(self)
     if (<CacheSettings>settings).clock == CLOCK_NATIVE:
         return fastcache_monotonic()
@@ -97,7 +98,7 @@ cdef inline double now_in(ShardedStore self) except? -1.0:
 
 
 cdef inline double roughly_now_in(ShardedStore self) except? -1.0:
-    """`now_in`, or some ticks of the kernel's earlier where the ttl is a second or more."""
+    """`now_in`, or up to some kernel ticks earlier if the ttl is a second or more."""
     cdef PyObject *settings = settings_of(self)
     if (<CacheSettings>settings).clock == CLOCK_NATIVE and (<CacheSettings>settings).span >= 1.0:
         return fastcache_monotonic_coarse()
@@ -113,9 +114,9 @@ cdef inline int measure(ShardedStore self, object value, Size *size) except -1:
 
 
 cdef inline PyObject *lookup(ShardedStore self, PyObject *key, bint counted) except? NULL:
-    """New reference to the live value of `key`; NULL without an exception for none.
+    """New reference to the live value of `key`; NULL without an exception if there is none.
 
-    A lookup that is `counted` makes the key the most recently used.
+    With `counted`, the lookup is counted and makes the key the most recently used.
     """
     cdef uint64_t mix = mix_of(fastcache_hash(key))
     cdef bint native = (<CacheSettings>settings_of(self)).clock == CLOCK_NATIVE

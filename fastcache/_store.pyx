@@ -1,11 +1,11 @@
-"""The shards of a cache and what is asked of all of them, behind the mapping.
+"""The shards of a cache, and the operations on all of them, below the mapping interface.
 
-A cache is a tuple of shards, of which a key's hash picks one. All that can run Python code
-(hashing, the timer, the measure of size) is asked before a shard is locked; what a change
-lets go is released after it.
+A cache is a tuple of shards; the hash of a key selects one. Everything that can run Python code
+(hashing, the timer, the measure of size) is called before a shard is locked, and dropped references
+are released after a change.
 
-A subclass that overrides a method is called where cachetools would call it; `hooks` tells
-which, so that the classes themselves take the short way.
+A method that a subclass overrides is called where cachetools would call it. `hooks` records the
+overridden methods, so that the classes themselves take the fast path.
 """
 
 cimport cython
@@ -17,7 +17,7 @@ import copyreg
 import math
 from copy import deepcopy
 
-from fastcache._collector cimport show_shards
+from fastcache._collector cimport install_traversal
 from fastcache._garbage cimport Garbage, garbage_pairs, garbage_release, garbage_start
 from fastcache._hooks cimport (
     HOOK_DELETE, HOOK_EXPIRE, HOOK_MISSING, HOOK_POPITEM, HOOK_SIZE, hooks_of
@@ -29,19 +29,19 @@ from fastcache._shard cimport Item, Shard, fits
 from fastcache._sizes cimport Size, read_size
 from fastcache._slots cimport mix_of
 from fastcache._snapshot cimport (
-    Removals, load_of, overtaken, peek_used, read_shard, removals_of
+    Removals, load_of, removed_by_others, peek_used, read_shard, removals_of
 )
 
 
 cdef enum:
     MOST_SHARDS = 1024
-    SHARD_ROOM = 16     # the least capacity of one shard of several
+    SHARD_ROOM = 16     # the minimum capacity of a shard, if there are several
 
 
-show_shards()
+install_traversal()
 
 
-# no_gc_clear: the shards and the settings break cycles; a cache never loses its parts.
+# no_gc_clear: clearing the shards and the settings breaks cycles; a cache never loses its parts.
 @cython.no_gc_clear
 @cython.auto_pickle(False)
 @cython.trashcan(True)
@@ -49,16 +49,16 @@ cdef class ShardedStore:
     """The shards of one cache."""
 
     def __cinit__(self, *args, **kwargs):
-        # A subclass may call methods before __init__, and copies are made without it.
+        # A subclass may call methods before __init__, and copies are created without it.
         self.settings = CacheSettings(0)
         self.shards = (Shard(self.settings, 0, False, False, False),)
         self.retired = []
 
     cdef int open(self, type base, CacheSettings settings, object shards, bint reborn) except -1:
-        """Make an empty cache; `base` is the class whose methods are not overrides.
+        """Make an empty cache; `base` is the class whose methods do not count as overrides.
 
-        What it was before is kept for as long as the cache lives, emptied: another thread,
-        or a method that is running, may be using it.
+        The previous parts are emptied and kept for the lifetime of the cache: another thread, or a
+        method that is running, may be using them.
         """
         cdef int hooks = hooks_of(type(self), base)
         cdef list made = []
@@ -77,10 +77,11 @@ cdef class ShardedStore:
                 f"{type(self).__name__} overrides popitem or __delitem__, which needs shards=1"
             )
         if shards > 1 and maxsize < shards * SHARD_ROOM:
-            # Keys do not spread evenly: a small shard would drop items of a cache far from full.
+            # Keys are not spread evenly: a small shard would evict items although the cache is not
+            # full.
             shards = max(1, math.floor(maxsize) // SHARD_ROOM)
         if hooks & ~(HOOK_MISSING | HOOK_SIZE) and settings.clock == CLOCK_NATIVE:
-            # The native clock is read without a look at the times that threads hold.
+            # The native clock would ignore the times that threads have pinned.
             settings.clock = CLOCK_CALL
         sized = settings.getsizeof is not None or (hooks & HOOK_SIZE) != 0
         watched = (hooks & ~(HOOK_MISSING | HOOK_SIZE)) != 0
@@ -90,8 +91,8 @@ cdef class ShardedStore:
         parts = tuple(made)
         self.hooks = hooks
         self.sized = sized
-        # Nothing may fail between a part's leaving its place and its being kept. Not [None, None]:
-        # without the GIL, CPython 3.13 breaks where there is no memory for a new list's items.
+        # Nothing may fail between replacing a part and keeping the old one. Not [None, None]:
+        # without the GIL, CPython 3.13 crashes if there is no memory for the items of a new list.
         kept.append(None)
         kept.append(None)
         self.retired.append(kept)
@@ -102,7 +103,7 @@ cdef class ShardedStore:
         return 0
 
     cdef int call_measure(self, object value, Size *size) except -1:
-        """Measure a value by the cache's `getsizeof` or by a subclass's."""
+        """Measure a value by the `getsizeof` of the cache or of a subclass."""
         given = (<CacheSettings>settings_of(self)).getsizeof
         return read_size(self.getsizeof(value) if given is None else given(value), size)
 
@@ -115,12 +116,12 @@ cdef class ShardedStore:
         if fits(shard, &item.size):
             return shard
         if not self.hooks & HOOK_EXPIRE:
-            # As every store does, also one that is refused.
-            self.tidy()
+            # As every store does, even if it is rejected.
+            self.expire_all()
         raise ValueError("value too large")
 
     cdef int assign(self, object key, object value, object ttl) except -1:
-        """Store an item, with the cache's ttl for None."""
+        """Store an item; `ttl` None means the cache's TTL."""
         cdef Garbage garbage
         cdef Item item
         cdef uint64_t mix
@@ -144,7 +145,7 @@ cdef class ShardedStore:
     cdef int assign_while(
         self, object key, object value, uint64_t *generation, uint64_t expected
     ) except -1:
-        """`assign` without hooks, unless `generation` is no longer `expected` when it is stored.
+        """`assign` without hooks, if `generation` is still `expected` when the item is stored.
 
         The timer, the measure of size and the key may run any code, which may clear the cache.
         """
@@ -178,15 +179,15 @@ cdef class ShardedStore:
         return 0
 
     cdef int assign_hooked(self, object key, object value, object ttl) except -1:
-        """Store an item where a subclass wants to see what has to go for it."""
+        """Store an item in a cache whose subclass overrides methods that remove items."""
         cdef CacheSettings settings = <CacheSettings>settings_of(self)
-        settings.hold()
+        settings.pin_time()
         try:
-            return self.assign_held(key, value, ttl)
+            return self.assign_pinned(key, value, ttl)
         finally:
-            settings.let_go()
+            settings.unpin_time()
 
-    cdef int assign_held(self, object key, object value, object ttl) except -1:
+    cdef int assign_pinned(self, object key, object value, object ttl) except -1:
         cdef Garbage garbage
         cdef Removals before
         cdef double now
@@ -202,7 +203,7 @@ cdef class ShardedStore:
         item.value = <PyObject *>value
         measure(self, value, &item.size)
         now = item.now
-        # Nothing is left to expire, unless the subclass wants to keep it.
+        # Expired items are already removed, unless the subclass keeps them.
         item.now = -INFINITY if now < item.deadline else item.deadline
         mix = mix_of(fastcache_hash(<PyObject *>key))
         shard = self.shard_for(mix, &item)
@@ -217,7 +218,7 @@ cdef class ShardedStore:
                     continue
                 shard.count_eviction()
             except KeyError:
-                if not overtaken(<tuple>shards_of(self), before):
+                if not removed_by_others(<tuple>shards_of(self), before):
                     raise
         garbage_start(&garbage)
         try:
@@ -227,13 +228,13 @@ cdef class ShardedStore:
         return 0
 
     cdef int sweep(self, double now, Garbage *garbage) except -1:
-        """Remove what has expired in all shards. Runs no Python code."""
+        """Remove expired entries from all shards. Runs no Python code."""
         for shard in <tuple>shards_of(self):
             (<Shard>shard).expire(now, garbage)
         return 0
 
-    cdef int tidy(self) except -1:
-        """Remove what has expired, as everything does that counts items."""
+    cdef int expire_all(self) except -1:
+        """Remove expired entries, as every operation does that counts items."""
         cdef Garbage garbage
         cdef double now
         if (<CacheSettings>settings_of(self)).clock == CLOCK_NONE:
@@ -250,17 +251,17 @@ cdef class ShardedStore:
         return 0
 
     cdef int expire_hooked(self) except -1:
-        """Call the subclass's `expire`, for which the time stands still."""
+        """Call the subclass's `expire` with the time pinned."""
         cdef CacheSettings settings = <CacheSettings>settings_of(self)
-        time = settings.hold()
+        time = settings.pin_time()
         try:
             self.expire(time)
         finally:
-            settings.let_go()
+            settings.unpin_time()
         return 0
 
     cdef Shard fullest(self):
-        """The shard nearest to its capacity, of those that hold anything; or None."""
+        """The shard that is closest to its capacity, among those with entries; or None."""
         cdef Shard best = None
         cdef double total
         cdef double capacity = 0.0
@@ -298,7 +299,7 @@ cdef class ShardedStore:
             try:
                 del self[item[0]]
             except KeyError:
-                if not overtaken(<tuple>shards_of(self), before):
+                if not removed_by_others(<tuple>shards_of(self), before):
                     raise
                 return None
         return item
@@ -315,18 +316,18 @@ cdef class ShardedStore:
     def __deepcopy__(self, memo):
         cls = type(self)
         cdef ShardedStore copy = cls.__new__(cls)
-        # Before its parts, which may lead back to it.
+        # Registered before its parts are copied, because they may refer back to it.
         memo[id(self)] = copy
         _restore(copy, deepcopy((self.__getstate__(), *self.state()), memo))
         return copy
 
     def __reduce__(self):
-        # What of a subclass's attributes is kept, it may say itself.
+        # A subclass may define which of its attributes are pickled.
         state = (self.__getstate__(), *self.state())
         return (copyreg.__newobj__, (type(self),), state, None, None, _restore)
 
     def __setstate__(self, state):
-        """Take over a subclass's attributes, in the form that `object.__getstate__` gives them."""
+        """Restore a subclass's attributes, in the form that `object.__getstate__` returns."""
         attributes, slots = state if isinstance(state, tuple) else (state, None)
         if attributes:
             self.__dict__.update(attributes)
@@ -335,9 +336,9 @@ cdef class ShardedStore:
                 setattr(self, name, value)
 
     cdef tuple state(self):
-        """Everything that makes the cache, but for attributes: settings, entries and their use.
+        """The full state of the cache except attributes: settings, entries and their order of use.
 
-        The entries are `(key, value, size, deadline)`, oldest first; the use is their
+        The entries are `(key, value, size, deadline)`, oldest first; the order of use is their
         indices, least recently used first.
         """
         cdef CacheSettings settings = <CacheSettings>settings_of(self)
@@ -374,7 +375,8 @@ cdef class ShardedStore:
                 read_size(size, &item.size)
                 shard = self.shard_for(mix, &item)
             except ValueError:
-                # Strings hash otherwise in another process: its shard there was larger.
+                # Strings have another hash in another process, so the item may belong to a smaller
+                # shard.
                 continue
             garbage_start(&garbage)
             try:
@@ -389,9 +391,9 @@ cdef class ShardedStore:
 
 
 def _restore(ShardedStore cache not None, tuple state not None):
-    """Make a new, empty cache what a pickle or a deep copy says."""
+    """Fill a new, empty cache with the state from a pickle or a deep copy."""
     attributes, *parts = state
     cache.restore(tuple(parts))
     if attributes is not None:
         cache.__setstate__(attributes)
-    cache.tidy()
+    cache.expire_all()

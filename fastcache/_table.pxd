@@ -1,4 +1,4 @@
-# The entries of a shard, as other compiled modules see them.
+# Declarations for other compiled modules: the entries of a shard.
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
@@ -13,20 +13,20 @@ cdef struct Table:
     TableEntry *entries  # entries[0] is the root of the ring by use
     Slots slots
     Birth *births       # births[0] is the root of the ring by birth
-    Size *sizes         # NULL where every item counts 1
-    void *block         # the memory that `entries` is aligned in
-    Heap heap           # in use while deadlines are not in the order of birth
+    Size *sizes         # NULL if the size of every item is 1
+    void *block         # the allocated memory, in which `entries` is aligned
+    Heap heap           # used while deadlines are not in the order of insertion
     uint32_t room       # entries allocated
-    uint32_t used       # entries ever handed out, the root included
-    uint32_t free       # the first free entry, 0 for none
+    uint32_t used       # entries ever used, including the root
+    uint32_t free       # the first free entry; 0 if there is none
     uint32_t count      # live entries
     uint32_t serial
     bint sized
     bint watched        # each thread counts the entries that it removes
     bint reborn         # storing an existing key makes its entry the youngest
-    bint mixed          # an item came with a ttl of its own since the table was empty
-    uint64_t version    # changes whenever the slots do
-    Size total          # sum of the sizes, if sizes are kept
+    bint mixed          # an item with its own TTL was stored since the table was empty
+    uint64_t version    # changes whenever the slots change
+    Size total          # sum of the sizes, in a table with sizes
 
 
 cdef inline void touch(Table *table, uint32_t index) noexcept nogil:
@@ -46,7 +46,7 @@ cdef inline void touch(Table *table, uint32_t index) noexcept nogil:
 
 
 cdef inline uint32_t oldest(Table *table) noexcept nogil:
-    """The entry of a table with any that is the first to expire."""
+    """The entry that expires first; the table must not be empty."""
     return table.heap.order[0] if table.heap.order != NULL else table.births[0].next_born
 
 
@@ -62,9 +62,9 @@ cdef inline Size sum_in(Table *table) noexcept nogil:
 cdef inline bint exceeds(
     Table *table, uint32_t index, Size *size, uint64_t most, Size *capacity
 ) noexcept nogil:
-    """Whether storing `size` in the entry at `index`, 0 for a new one, exceeds the limit.
+    """Whether storing `size` in the entry at `index` (0: a new one) exceeds the limit.
 
-    The limit is `most` entries if no sizes are kept, else `capacity` for their sum.
+    The limit is `most` entries in a table without sizes, otherwise `capacity` for their sum.
     """
     if not table.sized:
         return table.count + <uint64_t>(index == 0) > most
@@ -74,7 +74,7 @@ cdef inline bint exceeds(
 
 
 cdef inline uint32_t removals_in(Table *table) noexcept nogil:
-    """The number of entries ever removed, modulo 2**32. Each entry added took a serial."""
+    """The number of entries ever removed, modulo 2**32. Each added entry used up one serial."""
     return table.serial - table.count
 
 

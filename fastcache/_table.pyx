@@ -1,9 +1,9 @@
-"""The entries of a shard: C arrays, an index to find them, and the orders they are kept in.
+"""The entries of a shard: C arrays, an index to find them, and their orders.
 
-Entries are linked into two rings by index, both rooted at index 0: one by use (the next of
-the root is the least recently used) and one by birth (the next of the root is the oldest).
-Under one ttl the order of birth is the order of expiry. When an item comes with a ttl of
-its own and would break that, a heap takes over, until the table is empty again.
+Entries are linked into two rings by index, both rooted at index 0: one by use (the next of the root
+is the least recently used) and one by birth (the next of the root is the oldest). With a single
+TTL, the order of birth is the order of expiry. When an item with its own TTL would break that
+order, a heap is used until the table is empty again.
 
 Nothing here runs Python code, takes a lock or counts references: the callers do.
 """
@@ -39,7 +39,7 @@ cdef enum:
 
 
 cdef void table_start(Table *table) noexcept nogil:
-    """Make an empty table, which needs no memory; what kind it is stays as it was."""
+    """Make an empty table, which needs no memory; its kind (such as `sized`) is unchanged."""
     table.entries = NULL
     table.births = NULL
     table.sizes = NULL
@@ -58,7 +58,7 @@ cdef void table_start(Table *table) noexcept nogil:
 
 
 cdef void table_free(Table *table) noexcept:
-    """Free the arrays. The references in them are the caller's."""
+    """Free the arrays. The caller owns the references in them."""
     PyMem_Free(table.block)
     PyMem_Free(table.births)
     PyMem_Free(table.sizes)
@@ -68,7 +68,7 @@ cdef void table_free(Table *table) noexcept:
 
 
 cdef int table_reserve(Table *table, uint64_t most) noexcept:
-    """Room for one more entry, so that adding it cannot fail; -1 without memory.
+    """Make room for one more entry, so that adding it cannot fail; -1 if there is no memory.
 
     `most` is the maximum number of entries.
     """
@@ -79,10 +79,10 @@ cdef int table_reserve(Table *table, uint64_t most) noexcept:
 
 
 cdef int table_order(Table *table, double deadline, bint own) noexcept:
-    """See that an item with this deadline can be stored in order; -1 without memory.
+    """Prepare to store an item with this deadline; -1 if there is no memory.
 
-    `own` tells that the item has a ttl of its own. Without one, deadlines out of order
-    mean that threads overtook each other or the timer went back, and the ring will do.
+    `own`: the item has its own TTL. Without one, deadlines are out of order only because of a race
+    between threads or because the timer went back; then the ring is still used.
     """
     cdef uint32_t index
     table.mixed = table.mixed or own
@@ -102,7 +102,7 @@ cdef int table_order(Table *table, double deadline, bint own) noexcept:
 cdef uint32_t table_add(
     Table *table, uint32_t tag, PyObject *key, PyObject *value, Size *size, double deadline
 ) noexcept nogil:
-    """Add an entry, for which there is room, as the youngest and the most recently used."""
+    """Add an entry as the youngest and the most recently used; there must be room for it."""
     cdef uint32_t index = table.free
     cdef TableEntry *entry
     if index != 0:
@@ -133,7 +133,7 @@ cdef uint32_t table_add(
 cdef PyObject *table_replace(
     Table *table, uint32_t index, PyObject *value, Size *size, double deadline
 ) noexcept nogil:
-    """Give an entry another value; returns the old one."""
+    """Replace the value of an entry; returns the old one."""
     cdef TableEntry *entry = &table.entries[index]
     cdef Birth *birth = &table.births[index]
     cdef PyObject *before = entry.value
@@ -154,7 +154,7 @@ cdef PyObject *table_replace(
 
 
 cdef void table_take(Table *table, uint32_t index) noexcept:
-    """Remove an entry, whose references the caller has read."""
+    """Remove an entry; the caller has already read its references."""
     cdef TableEntry *entry = &table.entries[index]
     cdef Birth *birth = &table.births[index]
     slots_remove(&table.slots, birth.tag, index)
@@ -191,7 +191,7 @@ cdef uint64_t removals_here() noexcept nogil:
     return removals_of_thread
 
 
-# ------------------------------------------------------------------ the parts
+# ------------------------------------------------------------------ helpers
 
 cdef void link_used(Table *table, uint32_t index) noexcept nogil:
     cdef uint32_t last = table.entries[0].prev_used
@@ -210,7 +210,7 @@ cdef void link_born(Table *table, uint32_t index) noexcept nogil:
 
 
 cdef int grow(Table *table, uint32_t most) noexcept:
-    """Room for more entries, and not for more than there will ever be."""
+    """Make room for more entries, up to the maximum number of entries."""
     cdef uint64_t room = <uint64_t>table.room + table.room // 4 + FIRST_ROOM
     cdef void *births
     cdef void *sizes
@@ -241,7 +241,7 @@ cdef int grow(Table *table, uint32_t most) noexcept:
 
 
 cdef int move_entries(Table *table, uint64_t room) noexcept:
-    """Larger memory for the entries, each of which stays within one cache line."""
+    """Allocate larger memory for the entries, each within one cache line."""
     cdef size_t align = sizeof(TableEntry)
     cdef size_t before = <size_t>(<char *>table.entries - <char *>table.block)
     cdef size_t after

@@ -15,18 +15,18 @@ cdef object _monotonic = monotonic
 @cython.no_gc_clear
 @cython.auto_pickle(False)
 cdef class LRUCache(Cache):
-    """A mapping of bounded size that drops the least recently used items.
+    """A mapping of bounded size that evicts the least recently used items.
 
-    `maxsize` is a number of items, or of whatever unit `getsizeof(value)` returns. With
-    `shards=n` the capacity is divided among n independent parts, each with an order of its
-    own; 1 keeps one exact order.
+    `maxsize` is a number of items, or of the unit that `getsizeof(value)` returns. With `shards=n`
+    the capacity is divided among n independent parts, each with its own order of use; the default,
+    1, keeps one exact order.
     """
 
     def __init__(self, maxsize, getsizeof=None, *, shards=1):
         self.open(LRUCache, CacheSettings(maxsize, getsizeof), shards, False)
 
     def set_many(self, items, /):
-        """Store the items of a mapping or of an iterable of pairs, in turn."""
+        """Store the items of a mapping or of an iterable of pairs, in order."""
         self.assign_many(items, None)
 
 
@@ -35,12 +35,12 @@ cdef class LRUCache(Cache):
 cdef class TTLCache(Cache):
     """An LRUCache whose items also expire, `ttl` after they were stored.
 
-    `ttl` is in the unit of `timer()`: seconds by default, a timedelta where the timer
-    gives datetimes. An expired item is never returned; it is removed when an item is
-    stored, when items are counted, and by `expire`. `set` gives an item a ttl of its own.
+    `ttl` is in the unit of `timer()`: seconds by default, a timedelta if the timer returns
+    datetimes. An expired item is never returned. It is removed when an item is stored, when items
+    are counted, and by `expire`. `set` stores an item with its own TTL.
 
-    With the default timer and a ttl of a second or more, an item stored without a ttl of
-    its own may expire some milliseconds early (a tick of the kernel's clock), never late.
+    With the default timer and a ttl of a second or more, an item may expire a few milliseconds
+    early (a tick of the kernel's clock), but never late; per-item TTLs are exact.
     """
 
     def __init__(self, maxsize, ttl, timer=_monotonic, getsizeof=None, *, shards=1):
@@ -49,9 +49,9 @@ cdef class TTLCache(Cache):
         self.open(TTLCache, CacheSettings(maxsize, getsizeof, ttl, timer), shards, True)
 
     def set(self, key, value, *, ttl=None):
-        """Store an item that lives for its own `ttl`; for None, the cache's.
+        """Store an item with its own `ttl`; None means the cache's.
 
-        As `cache[key] = value` of this class, also where a subclass overrides that.
+        It works like `cache[key] = value` of this class, even if a subclass overrides that.
         """
         self.assign(key, value, ttl)
 
@@ -70,8 +70,8 @@ cdef class TTLCache(Cache):
         return Timer(<CacheSettings>settings_of(self))
 
     def expire(self, time=None):
-        """Remove the items that have expired, at `time` or now, and return them as a list
-        of `(key, value)`.
+        """Remove the items that have expired at `time`, or now, and return them as a list of
+        `(key, value)`.
         """
         cdef Garbage garbage
         cdef double now

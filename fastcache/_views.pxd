@@ -1,4 +1,4 @@
-# The views of a cache, as other compiled modules see them.
+# Declarations for other compiled modules: the views of a cache.
 
 from fastcache._cursor cimport Cursor
 from fastcache._snapshot cimport Removals
@@ -7,8 +7,8 @@ from fastcache._store cimport ShardedStore
 cdef object NOTHING     # the result of a lookup that finds nothing
 
 cdef bint holds(ShardedStore cache, object key) except -1
-cdef object look(ShardedStore cache, object key)
-cdef object look_held(ShardedStore cache, object key, Removals before)
+cdef object hooked_lookup(ShardedStore cache, object key)
+cdef object read_pinned(ShardedStore cache, object key, Removals before)
 cdef Cursor keys_of(ShardedStore cache)
 cdef Cursor items_of(ShardedStore cache)
 cdef object values_view(ShardedStore cache)

@@ -8,7 +8,7 @@ from fastcache._cursor cimport PART_ITEM, PART_KEY, PART_VALUE, Cursor, cursor
 from fastcache._hooks cimport HOOK_ITER, HOOK_LOOKUP, HOOK_MISSING
 from fastcache._settings cimport CacheSettings
 from fastcache._shard cimport fastcache_give
-from fastcache._snapshot cimport Removals, overtaken, removals_of
+from fastcache._snapshot cimport Removals, removed_by_others, removals_of
 from fastcache._store cimport ShardedStore, lookup, settings_of, shards_of
 
 
@@ -28,24 +28,24 @@ cdef bint holds(ShardedStore cache, object key) except -1:
     return True
 
 
-cdef object look(ShardedStore cache, object key):
+cdef object hooked_lookup(ShardedStore cache, object key):
     """Look up `key` by a subclass's `__contains__` and `__getitem__`, at one time; or NOTHING."""
     cdef CacheSettings settings = <CacheSettings>settings_of(cache)
     cdef Removals before = removals_of(<tuple>shards_of(cache))
-    settings.hold()
+    settings.pin_time()
     try:
-        return look_held(cache, key, before) if key in cache else NOTHING
+        return read_pinned(cache, key, before) if key in cache else NOTHING
     finally:
-        settings.let_go()
+        settings.unpin_time()
 
 
-cdef object look_held(ShardedStore cache, object key, Removals before):
-    """`cache[key]`; NOTHING if the key was removed meanwhile, since `before`."""
+cdef object read_pinned(ShardedStore cache, object key, Removals before):
+    """`cache[key]`; NOTHING if another thread has removed the key since `before`."""
     cdef bint there = holds(cache, key)
     try:
         return cache[key]
     except KeyError:
-        if there and not holds(cache, key) or overtaken(<tuple>shards_of(cache), before):
+        if there and not holds(cache, key) or removed_by_others(<tuple>shards_of(cache), before):
             return NOTHING
         raise
 
@@ -63,7 +63,7 @@ cdef Cursor items_of(ShardedStore cache):
 
 
 class Values(ValuesView):
-    """The values of a cache, read without touching their recency."""
+    """The values of a cache, read without an effect on their recency."""
 
     __slots__ = ()
 
@@ -78,7 +78,7 @@ class Values(ValuesView):
 
 
 class Items(ItemsView):
-    """The items of a cache, each read at once and without touching its recency."""
+    """The items of a cache, each read atomically and without an effect on its recency."""
 
     __slots__ = ()
 
@@ -120,20 +120,20 @@ class HookedItems(ItemsView):
 
 
 def looked_up(ShardedStore cache):
-    """The items of a cache by its `__iter__` and `__getitem__`, without keys removed meanwhile."""
+    """The items of a cache by its `__iter__` and `__getitem__`, except keys removed meanwhile."""
     cdef CacheSettings settings
     keys = iter(cache)
     while True:
         settings = <CacheSettings>settings_of(cache)
         before = removals_of(<tuple>shards_of(cache))
-        settings.hold()
+        settings.pin_time()
         try:
             key = next(keys, NOTHING)
             if key is NOTHING:
                 return
-            found = look_held(cache, key, before)
+            found = read_pinned(cache, key, before)
         finally:
-            settings.let_go()
+            settings.unpin_time()
         if found is not NOTHING:
             yield (key, found)
 

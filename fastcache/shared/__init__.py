@@ -1,4 +1,4 @@
-"""State that processes share: a segment of memory, and the tables of atomic words in it."""
+"""State that processes share: a segment of memory, and tables of atomic words in it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # cython: always_allow_keywords=False, cdivision=True
-"""BloomFilter: whether a digest may be in a set, asked of a few bits.
+"""BloomFilter: tells from a few bits whether a digest may be in a set.
 
-Bits are only ever set, each by one atomic instruction, so that a process may die or stop anywhere,
-and whoever sees a bit has all that was written before it was set.
+Bits are only ever set, each by one atomic instruction, so a process may die or stop at any point. A
+process that reads a bit also sees everything that was written before the bit was set.
 """
 
 cimport cython
@@ -28,12 +28,12 @@ cdef enum:
 @cython.auto_pickle(False)
 @cython.no_gc_clear
 cdef class BloomFilter(Words):
-    """A set of digests that never says no to a member; `bits` is a power of two, 64 or more.
+    """A set of digests with false positives but without false negatives.
 
-    A digest is 32 bytes that look random, such as those of SHA-256: each of its four 64-bit words
-    chooses one bit. With 20 bits or more to a member, about one stranger in a thousand is taken for
-    one; with 40, one in ten thousand. Members cannot be taken out. `memory` needs bits / 8 bytes;
-    zeros are an empty set.
+    `bits` is a power of two, 64 or more. A digest has 32 random-looking bytes, such as those of
+    SHA-256; each of its four 64-bit words selects one bit. With 20 bits per member, about one in a
+    thousand lookups of other digests is a false positive; with 40 bits, one in ten thousand.
+    Members cannot be removed. `memory` needs bits / 8 bytes; zeros are an empty set.
     """
 
     def __init__(self, bits=4194304, *, memory=None):
@@ -55,13 +55,13 @@ cdef class BloomFilter(Words):
         return <const unsigned char *>PyBytes_AS_STRING(digest)
 
     cdef uint64_t bit_of(self, const unsigned char *digest, int number) noexcept nogil:
-        """The number of the bit that one word of the digest chooses."""
+        """The number of the bit that one word of the digest selects."""
         cdef uint64_t word
         memcpy(&word, digest + 8 * number, sizeof(word))
         return word & self.mask
 
     def add(self, digest):
-        """Make a digest a member."""
+        """Add a digest to the set."""
         cdef const unsigned char *data = self.digest_in(digest)
         cdef uint64_t bit
         cdef int number
@@ -70,7 +70,7 @@ cdef class BloomFilter(Words):
             fastcache_set_bits(&self.words[bit // WORD_BITS], <uint64_t>1 << bit % WORD_BITS)
 
     def __contains__(self, digest):
-        """Whether a digest may be a member; False where it is certainly none."""
+        """Whether a digest may be a member; False means that it is not."""
         cdef const unsigned char *data = self.digest_in(digest)
         cdef uint64_t bit
         cdef int number

@@ -1,4 +1,4 @@
-# The cache that processes share, as other compiled modules see it.
+# Declarations for other compiled modules: the cache that processes share.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t

@@ -1,15 +1,15 @@
 # cython: always_allow_keywords=False, cdivision=True
 """SharedCache: a set-associative table of bytes that all processes of a machine share.
 
-A key belongs to one set by its hash; a tag says in which of the set's slots it may be, and
-the slot has the whole key. Readers take no lock: a slot's words are read as _seqlock.h
-says, and are only ever believed when they were not being changed.
+The hash of a key selects a set. A tag for each slot of the set shows whether the key may be there,
+and the slot stores the complete key. Readers take no lock: they read the words of a slot as
+described in _seqlock.h, and use them only if they were not being changed.
 
-A process may die or stop at any instruction. A writer that died leaves its set's lock
-orphaned, and the next writer empties the set; a damaged lock is treated in the same way. A
-writer that is stopped keeps others from writing to its set, and readers of the slot in hand
-miss. What the memory says about lengths is checked before it is used, so that no content of
-it leads outside.
+A process may die or stop at any instruction. If a writer dies, the lock of its set is orphaned, and
+the next writer empties the set; a damaged lock is handled in the same way. While a writer is
+stopped, other processes cannot write to its set, and reads of the slot that it was changing are
+misses. Lengths in the memory are checked before they are used, so that no content of the memory
+leads outside of it.
 """
 
 cimport cython
@@ -92,7 +92,7 @@ fastcache_robust_start()
 
 
 cdef enum:
-    LOOKS = 8           # at a slot that changes, before it counts as a miss
+    READS = 8           # attempts to read a changing slot, before it counts as a miss
     ON_STACK = 1024
 
 
@@ -100,13 +100,13 @@ cdef enum:
 @cython.auto_pickle(False)
 @cython.no_gc_clear
 cdef class SharedCache(SharedTable):
-    """A bounded table of `bytes` to `bytes` that may lose anything at any time.
+    """A bounded table of `bytes` to `bytes` that may lose any entry at any time.
 
-    `memory` has been formatted by `format`, once, before others got to see it; without it,
-    the cache has private memory of `size` bytes, with slots as `format` makes them.
+    `memory` must have been formatted by `format` once, before other processes use it. Without
+    `memory`, the cache has private memory of `size` bytes, formatted as by `format`.
 
-    Each value is kept with a ticket, which the caller compares, and a deadline, an instant
-    of time.monotonic_ns after which it is never returned. A str counts as its UTF-8 bytes.
+    Each value is stored with a ticket, which the caller compares, and a deadline: a time of
+    time.monotonic_ns after which it is never returned. A str stands for its UTF-8 bytes.
     """
 
     def __init__(self, memory=None, *, slot_size=None, ways=None, size=None):
@@ -117,20 +117,20 @@ cdef class SharedCache(SharedTable):
             lay_out(area, slot_size, ways)
         else:
             if slot_size is not None or ways is not None or size is not None:
-                raise TypeError("memory has the geometry that format gave it")
+                raise TypeError("memory already has the geometry that format() gave it")
             area = area_of(memory)
         with cython.critical_section(self):
             if self.words != NULL:
-                raise RuntimeError("SharedCache is initialised already")
+                raise RuntimeError("SharedCache is already initialised")
             self.open(area)
 
     @staticmethod
     def format(memory, *, slot_size=None, ways=None):
-        """Make an empty cache of memory that nobody uses.
+        """Make an empty cache in memory that no process uses.
 
-        A slot takes `slot_size` bytes, 256 unless told, a multiple of 8; key and value
-        share what is left of that by 32. A set has `ways` slots, 8 unless told: that many
-        keys whose hashes meet can be kept at once.
+        `slot_size` is the number of bytes of a slot, a multiple of 8, by default 256: 32 for the
+        slot itself, and the rest for the key and the value. `ways` is the number of slots of a set,
+        by default 8: how many keys with colliding hashes can be stored at the same time.
         """
         lay_out(area_of(memory), slot_size, ways)
 
@@ -140,7 +140,7 @@ cdef class SharedCache(SharedTable):
         self, const char *key, size_t length, unsigned char *value, size_t *value_length,
         uint64_t *ticket, uint64_t *deadline,
     ) noexcept nogil:
-        """Copy the value of a key, and what it was stored with; 0 where there is none."""
+        """Copy the value of a key with its ticket and deadline; 0 for a miss."""
         cdef uint64_t hashed, way
         cdef uint64_t *group
         if self.words == NULL:
@@ -160,12 +160,12 @@ cdef class SharedCache(SharedTable):
         self, uint64_t *slot, const char *key, size_t length, unsigned char *value,
         size_t *value_length, uint64_t *ticket, uint64_t *deadline,
     ) noexcept nogil:
-        """The same of one slot."""
+        """The same for one slot."""
         cdef uint64_t count, meta
         cdef size_t key_words = fastcache_words_for(length), size
-        cdef int look
-        for look in range(LOOKS):
-            if look > 0:
+        cdef int attempt
+        for attempt in range(READS):
+            if attempt > 0:
                 fastcache_add_relaxed(&self.words[H_RETRIES], 1)
             count = fastcache_load(&slot[S_COUNT])
             if count & 1:
@@ -184,7 +184,7 @@ cdef class SharedCache(SharedTable):
                     value_length[0] = size
                     return self.is_live(meta, deadline[0], fastcache_monotonic_ns())
             elif fastcache_load_relaxed(&slot[S_COUNT]) == count:
-                # Another key with this one's tag.
+                # Another key with the same tag.
                 return False
         return False
 
@@ -203,7 +203,7 @@ cdef class SharedCache(SharedTable):
             if not self.fetch(text, length, value, &size, &ticket, &deadline):
                 return None
             made = PyBytes_FromStringAndSize(<char *>value, <Py_ssize_t>size)
-            # As SharedEntry(...), without the call of a Python function.
+            # The same as SharedEntry(...), without calling a Python function.
             return _new_tuple(SharedEntry, (made, ticket, deadline))
         finally:
             if value != small:
@@ -215,7 +215,7 @@ cdef class SharedCache(SharedTable):
         self, const char *key, size_t length, const unsigned char *value, size_t value_length,
         uint64_t ticket, uint64_t deadline,
     ) noexcept nogil:
-        """Keep a value in place of what the key had, or of the set's most dispensable one."""
+        """Store a value in place of the key's previous one, or of the one that the set evicts."""
         cdef size_t key_words = fastcache_words_for(length)
         cdef uint64_t hashed, epoch
         cdef uint64_t *group
@@ -224,7 +224,7 @@ cdef class SharedCache(SharedTable):
         cdef int taken
         if self.words == NULL:
             return False
-        # Each by itself first: no sum of these can overflow.
+        # Each is checked separately first: their sum could overflow.
         if (
             length > 0xFFFF
             or value_length > 0xFFFF
@@ -257,10 +257,10 @@ cdef class SharedCache(SharedTable):
     cdef uint64_t *place_for(
         self, uint64_t *group, uint64_t tag, const char *key, size_t length
     ) noexcept nogil:
-        """The slot that a key goes to, tagged for it; by the owner of the set's lock.
+        """The slot for a key, with its tag set; the caller holds the lock of the set.
 
-        That which has the key; else one that is empty or has expired; else the one that
-        expires first. Of those that expire at once, each is the first in turn.
+        The slot with this key; otherwise an empty or expired one; otherwise the one that expires
+        first. If several expire at the same time, they are chosen in turn.
         """
         cdef uint64_t now = fastcache_monotonic_ns()
         cdef uint64_t hand = fastcache_load_relaxed(&group[G_HAND]) % self.ways
@@ -280,7 +280,7 @@ cdef class SharedCache(SharedTable):
             deadline = fastcache_load_relaxed(&slot[S_DEADLINE])
             live = self.is_live(meta, deadline, now)
             if not live:
-                # Sooner than any that is live.
+                # Preferred to every live slot.
                 deadline = 0
             if not chosen or deadline < soonest:
                 chosen = True
@@ -291,12 +291,12 @@ cdef class SharedCache(SharedTable):
             fastcache_add_relaxed(&self.words[H_EVICTIONS], 1)
             fastcache_store(&group[G_HAND], (best + 1) % self.ways)
         slot = self.slot_of(group, best)
-        # A reader of either key meets the other's in the slot, and misses.
+        # A reader of either key finds the other one in the slot, which is a miss.
         fastcache_store(&group[G_TAGS + best], tag)
         return slot
 
     cdef void empty(self, uint64_t *group) noexcept nogil:
-        """Forget a whole set, in whatever state it is; by the owner of its lock."""
+        """Empty a whole set, whatever its state; the caller holds its lock."""
         cdef uint64_t way
         cdef uint64_t *slot
         for way in range(self.ways):
@@ -308,9 +308,9 @@ cdef class SharedCache(SharedTable):
             fastcache_store(&group[G_TAGS + way], 0)
 
     def put(self, key, value, *, ticket, deadline):
-        """Keep `value`; False where it is too large, or its set is being written to.
+        """Store `value`; False if it is too large, or another process is writing to its set.
 
-        `ticket` and `deadline` are numbers from 0 to 2**64 - 1.
+        `ticket` and `deadline` are integers from 0 to 2**64 - 1.
         """
         cdef size_t length = 0
         cdef const char *text = text_of(key, &length, "key")
@@ -326,14 +326,14 @@ cdef class SharedCache(SharedTable):
         )
 
     def clear(self):
-        """Forget everything, by one increment: it waits for nobody."""
+        """Remove all entries by one atomic increment; it never waits."""
         if self.words != NULL:
             fastcache_fetch_add(&self.words[H_EPOCH], 1)
 
     # -------------------------------------------------------------- statistics
 
     def stats(self):
-        """SharedCacheStats: what all processes did since `format`, and what it holds."""
+        """SharedCacheStats: counts of all processes since `format`, and the current content."""
         cdef uint64_t *words = self.words
         cdef uint64_t now = fastcache_monotonic_ns(), entries
         if words == NULL:

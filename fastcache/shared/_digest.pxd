@@ -1,4 +1,4 @@
-# Keyed digests, as other compiled modules use them.
+# Declarations for other compiled modules: keyed digests.
 
 cdef extern from "_digest.h":
     enum:

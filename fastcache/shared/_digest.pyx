@@ -1,5 +1,5 @@
 # cython: always_allow_keywords=False
-"""Digests of 16 bytes under a key, by what this processor is quickest at."""
+"""Keyed digests of 16 bytes, by the algorithm that is fastest on this processor."""
 
 cimport cython
 from cpython.bytes cimport (
@@ -17,9 +17,9 @@ from fastcache.shared._words cimport text_of
 cdef class KeyedDigest:
     """Digests of many messages under one secret key of 1 to 64 bytes, which is hashed once.
 
-    They have 16 bytes and are to be compared on the machine that made them: where `algorithm`
-    is "sha256", because the processor has instructions for it, a digest is the beginning of
-    sha256(key.ljust(64, bytes(1)) + data); where it is "blake2b", the digest is
+    A digest has 16 bytes, and must be compared only on the machine that computed it. If
+    `algorithm` is "sha256", because the processor has instructions for it, a digest is the
+    beginning of sha256(key.ljust(64, bytes(1)) + data). If it is "blake2b", a digest is
     blake2b(data, key=key, digest_size=16).
     """
 
@@ -37,7 +37,7 @@ cdef class KeyedDigest:
         )
 
     def digest(self, data):
-        """The digest of bytes, or of a str as its UTF-8 bytes."""
+        """The digest of bytes, or of the UTF-8 bytes of a str."""
         cdef size_t length = 0
         cdef const char *text = text_of(data, &length, "data")
         cdef bytes made = PyBytes_FromStringAndSize(NULL, DIGEST_SIZE)

@@ -1,18 +1,18 @@
-# The memory of a SharedCache, as the code that reads and writes it sees it.
+# Declarations for other compiled modules: the memory of a SharedCache.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 
 from fastcache.shared._words cimport Words
 
-# The header, by words: what does not change, then what readers count and what writers
-# count, each in a cache line of its own.
+# The header, by words: the constants, the counters of readers, and the counters of writers, each
+# group in its own cache lines.
 cdef enum:
     H_MAGIC = 0
     H_LAYOUT = 1
     H_GEOMETRY = 2      # slot size, ways
     H_SETS = 3
-    H_EPOCH = 4         # grows when the cache is cleared
+    H_EPOCH = 4         # incremented when the cache is cleared
     H_HITS = 8
     H_MISSES = 9
     H_RETRIES = 10
@@ -23,15 +23,15 @@ cdef enum:
     H_RECOVERED = 20
     HEADER = 24
 
-# A set: the lock, in a cache line with the way that the next eviction begins at; the tags;
-# the slots.
+# A set: a cache line with the lock and the way at which the next eviction starts; the tags; the
+# slots.
 cdef enum:
     G_LOCK = 0
     G_HAND = 7
     G_TAGS = 8
 
-# A slot: see _seqlock.h for the first word. The second is 0 for an empty one, else the
-# epoch in 32 bits, the key's length in 16 and the value's in 16.
+# A slot: the first word is described in _seqlock.h. The second is 0 in an empty slot; otherwise it
+# has the epoch in 32 bits, the key's length in 16 and the value's length in 16.
 cdef enum:
     S_COUNT = 0
     S_META = 1
@@ -50,8 +50,8 @@ cdef int lay_out(Words area, object slot_size, object ways) except -1
 
 
 cdef class SharedTable:
-    cdef Words area             # keeps the memory
-    cdef uint64_t *words        # where it begins: the header
+    cdef Words area             # owns the memory
+    cdef uint64_t *words        # the start of the memory: the header
     cdef uint64_t sets
     cdef uint64_t ways
     cdef size_t set_words

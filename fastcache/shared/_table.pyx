@@ -1,8 +1,8 @@
 # cython: cdivision=True
-"""The memory of a SharedCache: its header, its sets and slots, and how it is laid out.
+"""The memory of a SharedCache: its header, sets and slots, and their layout.
 
-A header comes first, then sets. A set has a lock for those who write to it, a tag for each
-of its slots, and the slots. What the header says is checked before it is used.
+The header comes first, followed by the sets. A set has a lock for writers, a tag for each of its
+slots, and the slots. The values in the header are checked before they are used.
 """
 
 cimport cython
@@ -41,7 +41,7 @@ cdef uint64_t checked(object number, str name, uint64_t least, uint64_t most) ex
 
 
 cdef Words area_of(object memory):
-    """The memory given, as words."""
+    """The passed memory, as words."""
     cdef Words area = Words.__new__(Words)
     with memoryview(memory) as view:
         area.map(view.nbytes // WORD, memory)
@@ -49,7 +49,7 @@ cdef Words area_of(object memory):
 
 
 cdef int lay_out(Words area, object slot_size, object ways) except -1:
-    """Format memory as the caller wants it; None for what is usual."""
+    """Format memory with the caller's geometry; None means the default."""
     cdef uint64_t slot = checked(256 if slot_size is None else slot_size, "slot_size", 48, 65536)
     if slot % WORD != 0:
         raise ValueError(f"slot_size must be a multiple of {WORD}, not {slot}")
@@ -57,7 +57,7 @@ cdef int lay_out(Words area, object slot_size, object ways) except -1:
 
 
 cdef int write_format(Words area, uint64_t slot_size, uint64_t ways) except -1:
-    """Make an empty cache of the memory; the magic number comes last."""
+    """Write an empty cache to the memory; the magic number is written last."""
     cdef uint64_t *words = area.words
     cdef size_t set_words = words_of_set(slot_size, ways)
     cdef uint64_t sets
@@ -68,7 +68,7 @@ cdef int write_format(Words area, uint64_t slot_size, uint64_t ways) except -1:
         )
     sets = min((<uint64_t>area.count - HEADER) // set_words, 0xFFFFFFFFU)
     if not fastcache_robust_supported():
-        raise OSError(ENOSYS, "the system has no robust locks (get_robust_list)")
+        raise OSError(ENOSYS, "the kernel has no robust locks (get_robust_list)")
     memset(words, 0, <size_t>area.count * WORD)
     words[H_LAYOUT] = LAYOUT
     words[H_GEOMETRY] = slot_size << 32 | ways
@@ -81,18 +81,18 @@ cdef int write_format(Words area, uint64_t slot_size, uint64_t ways) except -1:
 @cython.auto_pickle(False)
 @cython.no_gc_clear
 cdef class SharedTable:
-    """Memory that is formatted, and where everything lies in it."""
+    """Formatted memory, and the layout of its parts."""
 
     # no_gc_clear: `words` must not outlive the memory.
 
     cdef int open(self, Words area) except -1:
-        """Take over memory that is formatted."""
+        """Use formatted memory."""
         cdef uint64_t *words = area.words
         cdef uint64_t geometry, slot_size, ways, sets
         if area.count < HEADER or fastcache_load(&words[H_MAGIC]) != MAGIC:
-            raise ValueError("memory holds no SharedCache: format it first")
+            raise ValueError("memory contains no SharedCache: format it first")
         if fastcache_load(&words[H_LAYOUT]) != LAYOUT:
-            raise ValueError("memory holds a SharedCache of another layout")
+            raise ValueError("memory contains a SharedCache of another layout")
         # Each word is read once: another process may change the memory after the check.
         geometry = fastcache_load(&words[H_GEOMETRY])
         sets = fastcache_load(&words[H_SETS])
@@ -105,7 +105,7 @@ cdef class SharedTable:
             and 1 <= sets <= 0xFFFFFFFFU
             and sets <= (<uint64_t>area.count - HEADER) // words_of_set(slot_size, ways)
         ):
-            raise ValueError("memory holds a damaged SharedCache, or is too small for it")
+            raise ValueError("memory contains a damaged SharedCache, or is too small for it")
         self.area = area
         self.ways = ways
         self.slot_words = slot_size // WORD
@@ -117,7 +117,7 @@ cdef class SharedTable:
 
     @property
     def slot_size(self):
-        """The bytes of a slot: of a key and a value, and 32 more."""
+        """The number of bytes of a slot: 32 more than those for the key and the value."""
         return self.slot_words * WORD
 
     @property
@@ -136,7 +136,7 @@ cdef class SharedTable:
         return meta != 0 and meta >> 32 == epoch and deadline > now
 
     cdef uint64_t live_slots(self, uint64_t now) noexcept nogil:
-        """The number of slots that hold a value which has not expired."""
+        """The number of slots with a value that has not expired."""
         cdef uint64_t live = 0, number, way
         cdef uint64_t *group
         cdef uint64_t *slot

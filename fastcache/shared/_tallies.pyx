@@ -1,10 +1,10 @@
 # cython: always_allow_keywords=False
-"""Rows of cumulative counters, found by number: what is counted for each of many things.
+"""Rows of cumulative counters, by number: the counts of many things of one kind.
 
-A row is `len(fields)` 64-bit words side by side, each changed by single atomic
-instructions. The memory may be larger than what is backed by storage yet: rows are usable
-up to a bound that lies in shared memory too and only ever rises, so that every process
-sees a row become usable at once, and none touches memory that the system cannot give.
+A row is `len(fields)` adjacent 64-bit words, each changed by single atomic instructions. The
+address range may be larger than the memory that is backed by storage so far. Rows are usable up to
+a bound in shared memory, which only ever increases. So every process sees at once when a row
+becomes usable, and no process touches memory that the system cannot provide.
 """
 
 cimport cython
@@ -23,7 +23,7 @@ cdef extern from "_atomics.h":
 
 
 cpdef enum:
-    BOUND_UNIT = 4096   # bytes in a unit of the shared word that counts backed memory
+    BOUND_UNIT = 4096   # bytes per unit of the shared word that counts backed memory
 
 cdef enum:
     FOUND_AT_ONCE = 1024
@@ -42,9 +42,9 @@ cdef class Tallies(Words):
     """`rows` rows of the named counters; row 0 is the first.
 
     `memory` needs `rows * row_size` bytes of address space. `backed`, a word of shared memory
-    that Segment.backed_word gives, says how many of those bytes may be touched; without it,
-    all of them. Rows beyond it count as zeros, and what would change them says False. While
-    that word is damaged, the last valid value holds. IndexError for a field that there is not.
+    from Segment.backed_word, is the number of those bytes that may be used; without it, all may
+    be used. Rows beyond it read as zeros, and changing them returns False. While that word is
+    damaged, its last valid value applies. An invalid field raises IndexError.
     """
 
     def __init__(self, fields, rows, *, memory=None, backed=None):
@@ -52,13 +52,13 @@ cdef class Tallies(Words):
             raise TypeError("fields must be a sequence of names, not one string")
         named = Counters(fields)
         if not named.names:
-            raise ValueError("there must be a field")
+            raise ValueError("fields must have at least one name")
         if not isinstance(rows, int):
             raise TypeError(f"rows must be an int, not {type(rows).__name__}")
         if rows < 0:
             raise ValueError(f"rows must be >= 0, not {rows}")
         if memory is None and backed is not None:
-            raise ValueError("backed says how much of a memory is backed: give that too")
+            raise ValueError("backed requires memory: pass the memory that it describes")
         bound = None if backed is None else Counters(("backed",), memory=backed)
         with cython.critical_section(self):
             self.map(rows * len(named.names), memory)
@@ -74,21 +74,21 @@ cdef class Tallies(Words):
 
     @property
     def row_size(self):
-        """The bytes that a row takes."""
+        """The number of bytes of a row."""
         return self.width * sizeof(uint64_t)
 
     @property
     def backed_rows(self):
-        """How many rows are usable now."""
+        """The number of rows that are usable now."""
         return self.bounded()
 
     cdef uint64_t bounded(self) noexcept nogil:
         if self.width == 0:
             return 0
-        return min(<uint64_t>self.rows, self.look() // (self.width * sizeof(uint64_t)))
+        return min(<uint64_t>self.rows, self.read_bound() // (self.width * sizeof(uint64_t)))
 
-    cdef uint64_t look(self) noexcept nogil:
-        """How many bytes are backed now; the bound only rises, and a damaged one is ignored."""
+    cdef uint64_t read_bound(self) noexcept nogil:
+        """The number of backed bytes; it only increases, and a damaged word is ignored."""
         cdef uint64_t word, units
         if self.bound != NULL:
             word = fastcache_load(self.bound)
@@ -98,17 +98,17 @@ cdef class Tallies(Words):
         return fastcache_load(&self.backed)
 
     cdef uint64_t *row_at(self, uint64_t row) noexcept nogil:
-        """The words of a row, or NULL where it is not backed."""
-        # First: no product of what comes after it can overflow.
+        """The words of a row; NULL if it is not backed."""
+        # Checked first, so that the product below cannot overflow.
         if row >= <uint64_t>self.rows:
             return NULL
         cdef uint64_t end = (row + 1) * self.width * sizeof(uint64_t)
-        if end > fastcache_load_relaxed(&self.backed) and end > self.look():
+        if end > fastcache_load_relaxed(&self.backed) and end > self.read_bound():
             return NULL
         return &self.words[row * self.width]
 
     cdef uint64_t number_of(self, uint64_t *words) noexcept nogil:
-        """The number of the row that has these words."""
+        """The number of the row with these words."""
         return <uint64_t>(words - self.words) // self.width
 
     cdef uint64_t *word_at(self, object row, Py_ssize_t field) except? NULL:
@@ -121,7 +121,7 @@ cdef class Tallies(Words):
     cdef bint change(
         self, object row, Py_ssize_t field, object number, str name, int change
     ) except -1:
-        """Change a counter by a number, which errors call `name`; False where there is none."""
+        """Change a counter by `number`, called `name` in errors; False if the row is not backed."""
         cdef uint64_t whole = word_from(number, name)
         cdef uint64_t *word = self.word_at(row, field)
         if word == NULL:
@@ -135,15 +135,15 @@ cdef class Tallies(Words):
         return True
 
     def add(self, row, Py_ssize_t field, amount=1):
-        """Add `amount`, from 0 to 2**64 - 1; False where the row is not backed."""
+        """Add `amount`, from 0 to 2**64 - 1; False if the row is not backed."""
         return self.change(row, field, amount, "amount", ADD)
 
     def put(self, row, Py_ssize_t field, value):
-        """Store a value, whatever was there; False where the row is not backed."""
+        """Store a value unconditionally; False if the row is not backed."""
         return self.change(row, field, value, "value", PUT)
 
     def raise_to(self, row, Py_ssize_t field, value):
-        """Store a value where less was there; False where the row is not backed."""
+        """Store a value if the present one is smaller; False if the row is not backed."""
         return self.change(row, field, value, "value", RAISE)
 
     def value(self, row, Py_ssize_t field):
@@ -152,7 +152,7 @@ cdef class Tallies(Words):
         return 0 if word == NULL else fastcache_load(word)
 
     def row(self, row):
-        """All counters of a row. Each is read atomically, though not all at one moment."""
+        """All counters of a row. Each is read atomically, but not all at the same moment."""
         cdef uint64_t *words = self.row_at(word_from(row, "row"))
         cdef uint64_t i
         if words == NULL:
@@ -162,9 +162,9 @@ cdef class Tallies(Words):
     def changes(self, since, field=None):
         """The numbers of the backed rows that differ from those in `since`, in order.
 
-        `since` is a buffer of 64-bit words, such as an array of type "Q": the rows as they
-        were, or with a `field` only that word of each. Rows that it is too short for are
-        compared with zeros.
+        `since` is a buffer of 64-bit words, such as an array of type "Q", with the earlier rows;
+        with `field`, it has only that word of each row. Rows beyond its end are compared with
+        zeros.
         """
         cdef Py_buffer view
         cdef uint64_t found[FOUND_AT_ONCE]
@@ -180,7 +180,7 @@ cdef class Tallies(Words):
         PyObject_GetBuffer(since, &view, PyBUF_SIMPLE)
         try:
             known = <uint64_t>view.len // sizeof(uint64_t) // each
-            # An empty buffer may lie anywhere.
+            # The address of an empty buffer is arbitrary.
             if known > 0 and <uintptr_t>view.buf % sizeof(uint64_t) != 0:
                 raise ValueError("since must be 8-byte aligned")
             end = self.bounded()
@@ -200,7 +200,7 @@ cdef class Tallies(Words):
         self, const uint64_t *since, uint64_t known, uint64_t first, uint64_t each,
         uint64_t *row, uint64_t end, uint64_t *found, uint64_t room,
     ) noexcept nogil:
-        """Go on from `row` until `end`, or until `room` rows are found; their number."""
+        """Continue from `row` until `end`, or until `room` rows are found; returns their number."""
         cdef uint64_t count = 0, i
         cdef uint64_t *words
         while row[0] < end and count < room:

@@ -1,12 +1,12 @@
 # cython: always_allow_keywords=False, cdivision=True
-"""WindowTable: how often each of many keys came within the current window of time.
+"""WindowTable: counts events per key within the current window of time.
 
-The table is fixed: a key belongs to one group of eight slots, and each slot is one word,
-changed by compare-exchange alone. There is no state between two such changes, so that a
-process may die or stop anywhere.
+The table has a fixed size: a key belongs to one group of eight slots, and each slot is one word,
+changed only by compare-exchange. There is no intermediate state between two such changes, so a
+process may die or stop at any point.
 
-A word is, from the top: 32 bits of the key's hash, 12 bits of the window's number, 20 bits
-of the count. An unused one is 0, since a count in use is at least 1.
+A word consists of, from the highest bits: 32 bits of the key's hash, 12 bits of the window's
+number, 20 bits of the count. An unused word is 0, because a count in use is at least 1.
 """
 
 cimport cython
@@ -30,14 +30,15 @@ cdef enum:
 
 cdef uint64_t COUNT_MASK = (1 << COUNT_BITS) - 1
 cdef uint64_t WINDOW_MASK = (1 << WINDOW_BITS) - 1
-# One less than fits, for the count that says "more than the limit".
+# One less than the maximum, because limit + 1 is returned for "more than the limit".
 cdef uint64_t MAX_LIMIT = COUNT_MASK - 1
-# How far ahead of the caller a slot's window may be: clocks are read before they are used.
+# How far a slot's window may be ahead of the caller's: time passes between reading the clock and
+# use.
 cdef uint64_t AHEAD = 2
 
 
 cdef inline uint64_t age_of(uint64_t word, uint64_t window) noexcept nogil:
-    """How many windows ago a slot was counted in; 0 for the current one, or one ahead."""
+    """How many windows ago a slot was last counted; 0 for the current window or one ahead."""
     cdef uint64_t age = (window - (word >> COUNT_BITS)) & WINDOW_MASK
     return 0 if age > WINDOW_MASK - AHEAD else age
 
@@ -46,16 +47,16 @@ cdef inline uint64_t age_of(uint64_t word, uint64_t window) noexcept nogil:
 @cython.auto_pickle(False)
 @cython.no_gc_clear
 cdef class WindowTable(Words):
-    """Counts of keys within windows, for limits; `slots` is a power of two, 8 or more.
+    """Counts of keys within windows, for rate limits; `slots` is a power of two, 8 or more.
 
-    Windows are numbered by the caller, such as by a clock divided by their length; a count
-    is that of one window, and begins anew with the next. Where more keys come than there
-    is room for, those of the oldest window and then of the smallest count are forgotten.
+    The caller numbers the windows, for instance by a clock divided by their length. A count belongs
+    to one window, and starts from zero in the next. If there are more keys than slots, the keys of
+    the oldest window are evicted first, then those with the smallest count.
 
-    A key is a 64-bit hash; whoever chooses keys must not be able to foresee it. Two keys
-    that share a group and 32 bits of the hash are counted as one. A count that was last
-    added to 4,094 to 4,096 windows ago, and was not forgotten since, may be taken for one
-    of now. `memory` needs 8 * slots bytes; zeros are an empty table.
+    A key is a 64-bit hash; callers who choose keys must not be able to predict it. Two keys in the
+    same group with 32 equal bits of the hash are counted as one. A count that was last changed
+    4,094 to 4,096 windows ago, and was not evicted since, may be mistaken for a current one.
+    `memory` needs 8 * slots bytes; zeros are an empty table.
     """
 
     def __init__(self, slots=4096, *, memory=None):
@@ -68,9 +69,9 @@ cdef class WindowTable(Words):
             self.mask = <uint64_t>slots // WAYS - 1
 
     def hit(self, key_hash, window, limit):
-        """Count a key once more in a window, and return its count there.
+        """Count a key once in a window, and return its count there.
 
-        What is over `limit` (0 to 1,048,574) is not counted: the answer is then limit + 1.
+        Events beyond `limit` (0 to 1,048,574) are not counted; limit + 1 is then returned.
         """
         cdef uint64_t hashed = word_from(key_hash, "key_hash")
         cdef uint64_t number = word_from(window, "window")
@@ -81,7 +82,7 @@ cdef class WindowTable(Words):
         return self.hit_hash(hashed, number, most)
 
     def count(self, key_hash, window):
-        """The count of a key in a window, which stays as it is."""
+        """The count of a key in a window, without changing it."""
         cdef uint64_t hashed = word_from(key_hash, "key_hash")
         cdef uint64_t number = word_from(window, "window")
         self.check()
@@ -93,11 +94,11 @@ cdef class WindowTable(Words):
         return 0
 
     cdef uint64_t *group_of(self, uint64_t hashed) noexcept nogil:
-        """The slots of a key; by other bits of the hash than its tag."""
+        """The slots of a key, selected by other bits of the hash than its tag."""
         return &self.words[(hashed & self.mask) * WAYS]
 
     cdef uint64_t hit_hash(self, uint64_t hashed, uint64_t window, uint64_t limit) noexcept nogil:
-        """As `hit`; for a table that is initialised, and a limit that fits."""
+        """Like `hit`, for an initialised table and a valid limit."""
         cdef uint64_t *group = self.group_of(hashed)
         cdef uint64_t tag = hashed >> TAG_SHIFT
         cdef uint64_t word = 0, found, count, new
@@ -107,7 +108,7 @@ cdef class WindowTable(Words):
                 count = word & COUNT_MASK
                 if count > limit:
                     return limit + 1
-                # In the window of the slot, where that is ahead.
+                # Count in the window of the slot, which may be ahead.
                 count += 1
                 new = word + 1
             else:
@@ -117,7 +118,7 @@ cdef class WindowTable(Words):
                 return count
 
     cdef uint64_t count_hash(self, uint64_t hashed, uint64_t window) noexcept nogil:
-        """As `count`; for a table that is initialised."""
+        """Like `count`, for an initialised table."""
         cdef uint64_t *group = self.group_of(hashed)
         cdef uint64_t word, way
         for way in range(<uint64_t>WAYS):
@@ -130,10 +131,11 @@ cdef class WindowTable(Words):
 cdef uint64_t slot_for(
     uint64_t *group, uint64_t tag, uint64_t window, uint64_t *word
 ) noexcept nogil:
-    """The slot of a key, or the one that gives way: an unused one, the oldest, the least counted.
+    """The slot of a key, or the slot to evict: an unused one, the oldest, or the least counted.
 
-    Both by one look, so that of two that bring a key at once, one finds its slot changed and
-    looks again. Where the group changes between their looks each may count in a slot of its own.
+    Both are determined in one pass. So if two threads add the same key at the same time, one of
+    them finds its slot changed and starts again. If the group changes between their passes, each
+    may use another slot.
     """
     cdef uint64_t best = 0, oldest = 0, least = 0, seen, age, count, way
     for way in range(<uint64_t>WAYS):
@@ -141,7 +143,7 @@ cdef uint64_t slot_for(
         if seen != 0 and seen >> TAG_SHIFT == tag:
             word[0] = seen
             return way
-        # Older than any that is in use.
+        # Older than any slot in use.
         age = WINDOW_MASK + 1 if seen == 0 else age_of(seen, window)
         count = seen & COUNT_MASK
         if way == 0 or age > oldest or age == oldest and count < least:

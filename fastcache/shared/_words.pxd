@@ -1,4 +1,4 @@
-# What threads and processes share, as other compiled modules see it.
+# Declarations for other compiled modules: arrays of words that threads and processes share.
 
 from cpython.buffer cimport Py_buffer
 from libc.stdint cimport uint64_t
@@ -11,7 +11,7 @@ cdef uint64_t word_from(object number, str name) except? 0
 cdef class Words:
     cdef uint64_t *words
     cdef Py_ssize_t count
-    cdef bint given         # the words lie in `view`, not in private memory
+    cdef bint given         # the words are in `view`, and not in private memory
     cdef Py_buffer view
 
     cdef int map(self, Py_ssize_t count, object memory) except -1

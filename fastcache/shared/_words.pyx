@@ -1,11 +1,10 @@
 # cython: always_allow_keywords=False
-"""What threads and processes share: stripe generations and cumulative counters.
+"""Arrays of words that threads and processes share: stripe generations and cumulative counters.
 
-Both are arrays of 64-bit words, changed by single atomic instructions, that by their use only
-ever grow.
-The words lie in private memory, or in memory that the caller gives: any writable,
-contiguous buffer that is 8-byte aligned, such as a shared mmap. Memory that is given keeps
-what it holds, so that another process can attach to it; new memory starts at zero.
+Both are arrays of 64-bit words, which are changed by single atomic instructions, and normally only
+increase. The words are in private memory or in memory of the caller: any writable, contiguous
+buffer that is 8-byte aligned, such as a shared mmap. Passed memory keeps its content, so that
+another process can attach to it; new memory starts with zeros.
 """
 
 cimport cython
@@ -40,7 +39,7 @@ cdef extern from "_fixed_hash.h":
 
 
 cdef const char *text_of(object text, size_t *length, str name) except NULL:
-    """The bytes of a bytes, or of a str in UTF-8, which lie in it; `name` is for errors."""
+    """The bytes of a bytes object, or the UTF-8 bytes of a str; `name` is used in errors."""
     cdef const char *found
     cdef Py_ssize_t size = 0
     if PyUnicode_Check(text):
@@ -55,7 +54,7 @@ cdef const char *text_of(object text, size_t *length, str name) except NULL:
 
 
 cdef uint64_t word_from(object number, str name) except? 0:
-    """An int from 0 to 2**64 - 1 as a word; `name` is what an error calls it."""
+    """An int from 0 to 2**64 - 1 as a word; `name` is used in errors."""
     cdef object whole = PyNumber_Index(number)
     if whole < 0:
         raise ValueError(f"{name} must be >= 0, not {whole}")
@@ -65,17 +64,17 @@ cdef uint64_t word_from(object number, str name) except? 0:
 @cython.auto_pickle(False)
 @cython.no_gc_clear
 cdef class Words:
-    """An array of 64-bit words in private or given memory."""
+    """An array of 64-bit words in private or passed memory."""
 
-    # no_gc_clear: the words must not outlive the buffer that they lie in.
+    # no_gc_clear: the words must not outlive the buffer that contains them.
 
     cdef int map(self, Py_ssize_t count, object memory) except -1:
-        """Take `count` words of `memory`, or new private ones for None."""
+        """Use the first `count` words of `memory`, or new private ones for None."""
         cdef Py_buffer view
         if self.words != NULL:
-            raise RuntimeError(f"{type(self).__name__} is initialised already")
+            raise RuntimeError(f"{type(self).__name__} is already initialised")
         if memory is None:
-            # At least one word: NULL means that the object is not initialised.
+            # At least one word, because NULL means that the object is not initialised.
             self.words = <uint64_t *>PyMem_Calloc(<size_t>max(count, 1), sizeof(uint64_t))
             if self.words == NULL:
                 raise MemoryError
@@ -113,14 +112,14 @@ cdef class Words:
 @cython.auto_pickle(False)
 @cython.no_gc_clear
 cdef class Stripes(Words):
-    """Generations by which cached values are known to be current.
+    """Generations that show whether cached values are current.
 
-    Each key belongs to one of `count` stripes, a power of two, by a fixed hash (see
-    _fixed_hash.h). Whoever caches a value stores the stripe's generation, loaded before
-    the value was read; the cached value holds while the two are equal. To invalidate is
-    one wait-free increment; generations only ever increase.
+    A fixed hash (see _fixed_hash.h) assigns each key to one of `count` stripes, a power of two. To
+    cache a value, load the generation of its stripe before reading the value, and store both. The
+    cached value is valid while the stripe still has that generation. Invalidation is one
+    wait-free increment; generations only ever increase.
 
-    A str counts as its UTF-8 bytes. `memory` needs 8 * count bytes.
+    A str stands for its UTF-8 bytes. `memory` needs 8 * count bytes.
     """
 
     def __init__(self, count=65536, *, memory=None):
@@ -139,7 +138,7 @@ cdef class Stripes(Words):
         return self.word_at(text, length)
 
     cdef uint64_t *word_at(self, const char *key, size_t length) noexcept nogil:
-        """The generation of the stripe of a key; for stripes that are initialised."""
+        """The generation of a key's stripe; the object must be initialised."""
         return &self.words[fastcache_fixed_hash(key, length) & <uint64_t>(self.count - 1)]
 
     def generation(self, key):
@@ -147,11 +146,11 @@ cdef class Stripes(Words):
         return fastcache_load(self.word_of(key))
 
     def invalidate(self, key):
-        """End the validity of whatever is cached for the key; and for its whole stripe."""
+        """Invalidate everything cached for the key, and for all keys of its stripe."""
         fastcache_fetch_add(self.word_of(key), 1)
 
     def invalidate_all(self):
-        """End the validity of everything cached, by incrementing each generation."""
+        """Invalidate everything cached, by incrementing each generation."""
         cdef Py_ssize_t i
         for i in range(self.count):
             fastcache_fetch_add(&self.words[i], 1)
@@ -161,11 +160,11 @@ cdef class Stripes(Words):
 @cython.auto_pickle(False)
 @cython.no_gc_clear
 cdef class Counters(Words):
-    """Named cumulative counters, of 64 bits each, that many threads may add to.
+    """Named cumulative 64-bit counters that many threads may add to.
 
-    A counter is addressed by its index in `names`; IndexError for any other. `memory` needs
-    8 * len(names) bytes. `raise_to` and `compare_exchange` are for words that are no sums:
-    the highest of something, or whose turn it is.
+    A counter is addressed by its index in `names`; another index raises IndexError. `memory` needs
+    8 * len(names) bytes. `raise_to` and `compare_exchange` are for words that are not sums, such
+    as a maximum or the owner of a task.
     """
 
     def __init__(self, names, *, memory=None):
@@ -191,13 +190,13 @@ cdef class Counters(Words):
         fastcache_fetch_add(self.word_at(index), word_from(amount, "amount"))
 
     def raise_to(self, Py_ssize_t index, value):
-        """Make the counter at `index` `value` where it is less; tell whether it was."""
+        """Set the counter at `index` to `value` if it is smaller; returns whether it was."""
         return fastcache_raise_to(self.word_at(index), word_from(value, "value"))
 
     def compare_exchange(self, Py_ssize_t index, expected, new):
-        """Make the counter at `index` `new` where it is `expected`; tell whether it was.
+        """Set the counter at `index` to `new` if it equals `expected`; returns whether it did.
 
-        Of several that try at once with the same `expected`, one succeeds.
+        If several threads try this with the same `expected`, one succeeds.
         """
         cdef uint64_t before = word_from(expected, "expected")
         return fastcache_compare_exchange(self.word_at(index), before, word_from(new, "new"))
@@ -207,6 +206,6 @@ cdef class Counters(Words):
         return fastcache_load(self.word_at(index))
 
     def snapshot(self):
-        """All values by name. Each is read atomically, though not all at one moment."""
+        """All values by name. Each is read atomically, but not all at the same moment."""
         cdef Py_ssize_t i
         return {self.names[i]: fastcache_load(&self.words[i]) for i in range(self.count)}

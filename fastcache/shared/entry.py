@@ -1,4 +1,4 @@
-"""What a SharedCache gives for a key, and what it counts."""
+"""The result of a lookup in a SharedCache, and its statistics."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ __all__ = ("SharedCacheStats", "SharedEntry")
 
 
 class SharedEntry(NamedTuple):
-    """A value, and what it was stored with."""
+    """A value, with the ticket and the deadline that it was stored with."""
 
     value: bytes
     ticket: int
-    """The generation that it was read under, for the caller to compare."""
+    """The generation under which it was read, for the caller to compare."""
     deadline: int
-    """Until when it holds, in nanoseconds of time.monotonic_ns."""
+    """When it expires, in nanoseconds of time.monotonic_ns."""
 
 
 class SharedCacheStats(NamedTuple):
-    """What all processes did with a SharedCache since it was formatted, and what it holds."""
+    """The statistics of all processes since a SharedCache was formatted, and its content."""
 
     hits: int
-    """Lookups that found a live value."""
+    """Lookups that returned a live value."""
     misses: int
-    """Lookups that found none, an expired one, or one that was being changed for too long."""
+    """Lookups without a live value, or of a slot that was being changed for too long."""
     retries: int
-    """Lookups' further looks at a slot that changed under the first."""
+    """Repeated reads of a slot that changed during the previous read."""
     puts: int
     """Values stored."""
     oversized: int
-    """Values not stored, because with their key they are larger than a slot."""
+    """Values not stored because they are, with their key, larger than a slot."""
     busy: int
-    """Values not stored, because another process was changing the same set."""
+    """Values not stored because another process was changing the same set."""
     evictions: int
-    """Live values that gave way to others."""
+    """Live values that were evicted."""
     recovered: int
-    """Sets emptied because a process died while it changed them."""
+    """Sets that were emptied because a process died while it changed them."""
     entries: int
-    """Live values held now."""
+    """The present number of live values."""
     capacity: int
     """The number of slots."""

@@ -1,4 +1,4 @@
-"""Why a segment of shared memory cannot be had: one error, and a kind for each way out."""
+"""Errors of segments of shared memory: a base class, and a class for each remedy."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ __all__ = (
 
 
 class SegmentError(Exception):
-    """A segment cannot be made, attached or grown; the message says why and what to do."""
+    """A segment cannot be created, attached or grown; the message gives the reason and a remedy."""
 
 
 class SegmentMissing(SegmentError):
-    """There is no segment of that name, or no directory to make it in."""
+    """There is no segment of that name, or no directory to create it in."""
 
 
 class SegmentUnusable(SegmentError):
-    """There is something else: truncated, damaged, foreign, or of another layout or boot."""
+    """Another file has the name: truncated, damaged, foreign, or of another layout or boot."""
 
 
 class SegmentForbidden(SegmentError):
-    """It belongs to another user, or this one may not open or make it."""
+    """The segment belongs to another user, or this user may not open or create it."""
 
 
 class SegmentFull(SegmentError):
-    """The system has no room for it, or it has grown to all the room it reserved."""
+    """The system has no memory for it, or it has used all the address space that it reserved."""

@@ -1,4 +1,4 @@
-"""Segment: a file in shared memory, made whole, attached by many processes, and let go."""
+"""Segment: a file in shared memory, created completely, and attached by many processes."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ _NAMELESS = "memory without a name"
 class Segment:
     """Memory that processes share by the name of a file, in named regions.
 
-    It is made by `create`, `attach` or `open`. What is in use of it is backed by storage,
-    so that touching it cannot fail; it is attached only where it is this user's, whole,
-    of this boot and of this layout. Whoever has it open holds it; what nobody holds may be
-    removed, or made anew under the same name, which is never done in place.
+    It is created by `create`, `attach` or `open`. The used part of it is backed by storage, so that
+    accessing it cannot fail. It is attached only if it belongs to this user, is complete, and has
+    the current boot and layout. Every process that has it open holds it. A segment without holders
+    may be removed, or replaced by a new one with the same name; it is never changed in place.
 
-    A forked child shares its parent's hold and claims; to have its own it calls `reopened`.
+    A forked child shares its parent's hold and claims. To have its own, it calls `reopened`.
     """
 
     def __init__(self, path: str, fd: int, *, created: bool) -> None:
-        """Map what a locked descriptor leads to, which the segment then owns."""
-        # The descriptor goes with the segment, also where it is never closed.
+        """Map the file of a locked descriptor, which the segment then owns."""
+        # The descriptor is closed with the segment, even if `close` is never called.
         self._release = weakref.finalize(self, os.close, fd)
         self._release.atexit = False
         self._path = path
@@ -69,10 +69,10 @@ class Segment:
         self._indexes = {name: index for index, name in enumerate(self._header.extents)}
         words = self._view[WORDS_AT : WORDS_AT + WORD.size * len(self._indexes)]
         self._words = Counters(tuple(self._indexes), memory=words)
-        # As far as this process knows; a word that is damaged later is made good from it.
+        # The last known numbers; damaged words are restored from them.
         self._known = {name: extent.size for name, extent in self._header.extents.items()}
 
-    # -------------------------------------------------------------- making and attaching
+    # -------------------------------------------------------------- creating and attaching
 
     @classmethod
     def create(
@@ -83,15 +83,15 @@ class Segment:
         identity: bytes = b"",
         prepare: Callable[[Segment], None] | None = None,
     ) -> Self:
-        """Make a segment of zeros that nobody sees before it is whole.
+        """Create a segment of zeros that other processes cannot see before it is complete.
 
-        `prepare` is called with it before it gets its name. `identity`, up to 64 bytes,
-        says whose it is. SegmentError where the name is taken, or it cannot be made.
+        `prepare` is called with it before it gets its name. `identity`, up to 64 bytes, identifies
+        its owner. Raises SegmentError if the name is taken, or the segment cannot be created.
         """
         try:
             return cls._create(os.path.abspath(path), regions, identity, prepare)
         except FileExistsError as error:
-            raise SegmentError(f"{os.path.abspath(path)} exists already") from error
+            raise SegmentError(f"{os.path.abspath(path)} already exists") from error
 
     @classmethod
     def create_nameless(
@@ -101,10 +101,10 @@ class Segment:
         identity: bytes = b"",
         prepare: Callable[[Segment], None] | None = None,
     ) -> Self:
-        """Make a segment that nobody can attach to, of this process and its children.
+        """Create a segment without a name, for this process and its children.
 
-        It lies in no directory, so none has to have room for it. As `create` otherwise;
-        `path` then only says that it has none.
+        It is in no directory, so no file system needs to have room for it. Otherwise like
+        `create`; `path` is only a text for messages.
         """
         fd = file.open_in_memory("fastcache")
         return cls._made(fd, _NAMELESS, regions, identity, prepare)
@@ -117,11 +117,11 @@ class Segment:
         identity: bytes | None = None,
         owner: int | None = None,
     ) -> Self:
-        """Attach to a segment that another process of this user made, and hold it.
+        """Attach to a segment that another process of this user created, and hold it.
 
-        With an `identity`, only to one that was made with the same; with an `owner`, only to one
-        of that user, which root can open too. SegmentMissing, SegmentUnusable or SegmentForbidden
-        where that cannot be.
+        With `identity`, the segment must have been created with the same; with `owner`, it must
+        belong to that user, which root can open too. Raises SegmentMissing, SegmentUnusable or
+        SegmentForbidden if that is not the case.
         """
         name = os.path.abspath(path)
         fd = file.open_held(name, owner)
@@ -140,10 +140,10 @@ class Segment:
         identity: bytes = b"",
         prepare: Callable[[Segment], None] | None = None,
     ) -> Self:
-        """Attach, or make it where there is none, or anew where it is unusable and unheld.
+        """Attach to the segment; create it if it is missing, or if it is unusable and not held.
 
-        One with other regions or another identity is unusable too. Of several processes
-        that do this at once, one makes it and the others attach to that.
+        A segment with other regions or another identity is unusable, too. If several processes do
+        this at the same time, one creates it and the others attach to it.
         """
         name = os.path.abspath(path)
         until = time.monotonic() + file.PATIENCE
@@ -154,22 +154,22 @@ class Segment:
                     return segment
                 segment.close()
                 raise SegmentUnusable(
-                    f"{name} has other regions than this version; stop what uses it"
+                    f"{name} has other regions than this version; stop the processes that use it"
                 )
             except SegmentMissing:
                 with contextlib.suppress(FileExistsError):
                     return cls._create(name, regions, identity, prepare)
             except SegmentUnusable as error:
-                # A lock that is in the way may be that of another process that looks at it.
+                # The lock may be held briefly by another process that examines the file.
                 if not file.remove_unheld(name) and time.monotonic() > until:
                     raise SegmentUnusable(
-                        f"{error}; it is in use, so it is not made anew"
+                        f"{error}; it is in use, so it is not replaced"
                     ) from error
             time.sleep(file.PAUSE)
 
     @staticmethod
     def discard(path: str | os.PathLike[str]) -> bool:
-        """Remove a file of this user's that is no usable segment; False where somebody holds it."""
+        """Remove a file of this user that is not a usable segment; False if it is held."""
         return file.remove_unheld(os.path.abspath(path))
 
     @classmethod
@@ -197,7 +197,7 @@ class Segment:
         identity: bytes,
         prepare: Callable[[Segment], None] | None,
     ) -> Self:
-        """Make a segment of an empty file, which it then owns; closed where that fails."""
+        """Make a segment of an empty file, which it then owns; the file is closed on failure."""
         try:
             if len(identity) > MAX_IDENTITY:
                 raise ValueError(f"identity has up to {MAX_IDENTITY} bytes, not {len(identity)}")
@@ -224,68 +224,69 @@ class Segment:
         return segment
 
     def reopened(self) -> Self:
-        """The same segment, held and claimed apart from this one, also when its name is gone.
+        """The same segment with its own hold and claims, even if its name was removed.
 
-        For a child after its fork, which then closes this one.
+        For a child after a fork, which then closes this one.
         """
         fd = file.open_again(self._fd, self._path)
         try:
-            # False only where it was removed by way of this one: then nobody else can.
+            # False only if it was removed through this object; then no other process can attach to
+            # it.
             file.lock(fd, file.SHARED, file.HOLDERS)
         except SegmentError:
             os.close(fd)
             raise
         return type(self)(self._path, fd, created=False)
 
-    # -------------------------------------------------------------- what it is
+    # -------------------------------------------------------------- properties
 
     @property
     def path(self) -> str:
-        """The absolute path it was made or found at."""
+        """The absolute path at which it was created or found."""
         return self._path
 
     @property
     def uuid(self) -> str:
-        """Which segment this is, of all that ever had the name: 32 hexadecimal digits."""
+        """32 hexadecimal digits that distinguish it from other segments with the same name."""
         return self._header.uuid.hex()
 
     @property
     def identity(self) -> bytes:
-        """Whose it is, in the words of who made it."""
+        """The identity that was passed when it was created."""
         return self._header.identity
 
     @property
     def created(self) -> bool:
-        """Whether this call made it, rather than found it."""
+        """Whether this object created it; False if it was attached."""
         return self._created
 
     @property
     def regions(self) -> dict[str, Region]:
-        """Its regions, in whole pages."""
+        """Its regions; their sizes are multiples of a page."""
         return {
             name: Region(extent.size, extent.reserved)
             for name, extent in self._header.extents.items()
         }
 
     def fits(self, regions: Mapping[str, Region]) -> bool:
-        """Whether it was made with regions of these names and sizes."""
+        """Whether it has regions with these names and sizes."""
         extents, _ = laid_out(regions)
         return self._header.extents == extents
 
     # -------------------------------------------------------------- memory
 
     def memory(self, name: str) -> memoryview:
-        """The memory of a region, page-aligned: all that it reserved.
+        """The memory of a region, page-aligned, with all of its reserved size.
 
-        Only the first `backed` bytes of it may be touched.
+        Only the first `backed` bytes may be used.
         """
         extent = self._header.extents[name]
         return self._view[extent.offset : extent.offset + extent.reserved]
 
     def backed(self, name: str) -> int:
-        """How many bytes of a region are backed by storage; this only ever rises.
+        """The number of bytes of a region that are backed by storage; it only ever increases.
 
-        A damaged word is set to what this process knows.
+        A damaged word is restored to the last known value.
         """
         extent = self._header.extents[name]
         word = self._words.value(self._indexes[name])
@@ -297,22 +298,22 @@ class Segment:
         return self._known[name]
 
     def backed_word(self, name: str) -> memoryview:
-        """The word that `backed` reads, for those that look at it at each use."""
+        """The word that `backed` reads, for code that checks it at each use."""
         at = WORDS_AT + WORD.size * self._indexes[name]
         return self._view[at : at + WORD.size]
 
     def grow(self, name: str, size: int) -> None:
-        """Back at least `size` bytes of a region, for all processes at once.
+        """Back at least `size` bytes of a region, for all processes.
 
-        Any process may, more than once and at the same time. SegmentFull where the region
-        reserved less, or the system has no room; then nothing has changed.
+        Several processes may do this repeatedly and at the same time. Raises SegmentFull, without a
+        change, if the region has reserved less or the system has no memory.
         """
         extent = self._header.extents[name]
         wanted = whole_pages(size)
         if wanted > extent.reserved:
             raise SegmentFull(
                 f"region {name} of {self._path} reserved {extent.reserved} bytes, "
-                f"{size} are needed; make the segment larger"
+                f"but {size} are needed; create a larger segment"
             )
         if wanted > self.backed(name):
             file.back(self._fd, extent.offset, wanted, self._path)
@@ -324,9 +325,9 @@ class Segment:
     # -------------------------------------------------------------- holding
 
     def claim(self, index: int) -> bool:
-        """Take a number, from 0, for as long as this segment is open.
+        """Claim a number, from 0, while this segment is open; False if it is already claimed.
 
-        False where another holds it. It comes free at whatever death of its process.
+        A claim ends with its process, however the process dies.
         """
         self._check_process()
         if file.lock(self._fd, file.EXCLUSIVE, file.claim_byte(index)):
@@ -335,15 +336,15 @@ class Segment:
         return False
 
     def claimed(self, index: int) -> bool:
-        """Whether anybody has claimed a number, this segment included."""
+        """Whether a number is claimed, including by this object."""
         self._check_process()
         return index in self._claims or file.is_locked(self._fd, file.claim_byte(index))
 
     def remove(self) -> bool:
-        """Take its name away where nobody else holds it; tell whether that was done.
+        """Remove its name if no other process holds it; returns whether it was removed.
 
-        What is mapped stays usable, and held where it was not removed. Nobody can attach to it any
-        more.
+        The mapping stays usable. The segment is still held if it was not removed. After the
+        removal, no process can attach to it.
         """
         self._check_process()
         removed = False
@@ -355,13 +356,14 @@ class Segment:
         return removed
 
     def leave(self) -> bool:
-        """Close it, and take its name away where nobody else holds it; tell whether that was done.
+        """Close it, and remove its name if no other process holds it; returns whether it did.
 
-        Of several holders that leave at the same moment, one removes it.
+        If several holders leave at the same moment, one of them removes it.
         """
         self._check_process()
         with self:
-            # Let go first: of two that still held it, each would find the other in its way.
+            # Release the hold first: otherwise two leaving holders would prevent each other's
+            # removal.
             file.lock(self._fd, file.UNLOCKED, file.HOLDERS)
             return self._remove_alone()
 
@@ -377,12 +379,12 @@ class Segment:
         return True
 
     def close(self) -> None:
-        """Let go. While memory of it is in use elsewhere, it stays mapped and held."""
+        """Release the segment. It stays mapped and held while its memory is in use elsewhere."""
         if not self._release.alive:
             return
         del self._words
         self._view.release()
-        # Whoever uses the memory keeps the map, which goes with the last of them.
+        # The users of the memory keep the mapping; it is removed with the last of them.
         with contextlib.suppress(BufferError):
             self._map.close()
         self._release()

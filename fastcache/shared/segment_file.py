@@ -1,9 +1,9 @@
-"""The file of a segment: opened safely, locked by ranges of bytes, given a name when whole.
+"""The file of a segment: opened safely, locked by byte ranges, and named when it is complete.
 
-Locks are those of open file descriptions (F_OFD_SETLK): the kernel releases them when the
-last descriptor of the description is closed, so also at any death; and a lock that is to
-become exclusive stays a shared one where that fails, which flock does not promise. They
-lie on bytes far beyond the data.
+Locks are those of open file descriptions (F_OFD_SETLK). The kernel releases them when the last
+descriptor of the description is closed, and so when a process dies. If changing a shared lock to an
+exclusive one fails, the shared lock is kept, which flock does not guarantee. The locked bytes are
+far beyond the data.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from fastcache.shared.errors import (
 )
 
 HOLDERS = 1 << 62
-"""The byte that whoever uses a segment holds a shared lock on."""
+"""The byte on which every user of a segment holds a shared lock."""
 CLAIMS = HOLDERS + 1
-"""The first of the bytes that are claimed, by one each."""
+"""The first of the bytes for claims, one for each number."""
 
 PATIENCE = 1.0
-"""How long to wait, in seconds, for another process that makes or removes a segment."""
+"""How long to wait, in seconds, for another process that creates or removes a segment."""
 PAUSE = 0.01
 
 SHARED = fcntl.F_RDLCK
 EXCLUSIVE = fcntl.F_WRLCK
 UNLOCKED = fcntl.F_UNLCK
 
-# struct flock: type, whence, start, length, process (0 for these locks), and its padding.
+# struct flock: type, whence, start, length, process (0 for these locks), and padding.
 _LOCK = struct.Struct("@hhqqi4x")
 
 _FLAGS = os.O_RDWR | os.O_CLOEXEC
@@ -46,14 +46,14 @@ _UNSUPPORTED = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 
 
 def open_existing(path: str, owner: int | None = None) -> int:
-    """Open a segment's file: a regular file of this user's that nobody else may open.
+    """Open a segment's file: a regular file of this user that no other user may open.
 
-    With an `owner`, a file of that user's. Whoever can write a segment decides what is in it, so
-    root trusts no other user's unless it is told to. SegmentMissing, SegmentForbidden or
-    SegmentUnusable otherwise.
+    With `owner`, it must belong to that user. A user who can write to a segment decides what is in
+    it, so even root accepts another user's only if `owner` says so. Otherwise raises
+    SegmentMissing, SegmentForbidden or SegmentUnusable.
     """
     try:
-        # Not waiting: it could be a pipe.
+        # Without waiting: the file may be a pipe.
         fd = os.open(path, _FLAGS | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         raise _explained(error, path) from error
@@ -66,7 +66,7 @@ def open_existing(path: str, owner: int | None = None) -> int:
 
 
 def open_again(fd: int, path: str) -> int:
-    """Open the file of a descriptor by a description of its own, whatever its name leads to."""
+    """Open the file of a descriptor again, independent of its name."""
     try:
         return os.open(f"/proc/self/fd/{fd}", _FLAGS)
     except FileNotFoundError as error:
@@ -76,9 +76,9 @@ def open_again(fd: int, path: str) -> int:
 
 
 def open_nameless(path: str) -> int:
-    """Make a file that has no name yet, in the directory of `path`.
+    """Create a file without a name, in the directory of `path`.
 
-    Nothing stays of it when this process dies.
+    It disappears if this process dies.
     """
     directory = os.path.dirname(path)
     try:
@@ -86,28 +86,28 @@ def open_nameless(path: str) -> int:
     except OSError as error:
         if error.errno in _UNSUPPORTED:
             raise SegmentError(
-                f"the file system of {directory} cannot hold a segment: it has no nameless files; "
-                "use a tmpfs, such as /dev/shm"
+                f"the file system of {directory} does not support nameless files "
+                "(O_TMPFILE), which a segment needs; use a tmpfs, such as /dev/shm"
             ) from error
         raise _explained(error, path) from error
-    # Whatever the umask.
+    # Independent of the umask.
     os.fchmod(fd, 0o600)
     return fd
 
 
 def open_in_memory(name: str) -> int:
-    """Make a file that lies in no directory, and that only this process and its children have."""
+    """Create a file in no directory, for this process and its children."""
     try:
         fd = os.memfd_create(name, os.MFD_CLOEXEC)
     except OSError as error:
-        raise SegmentError(f"the system has no memory files: {error.strerror}") from error
+        raise SegmentError(f"the kernel cannot create memory files: {error.strerror}") from error
     os.fchmod(fd, 0o600)
     return fd
 
 
 def give_name(fd: int, path: str) -> None:
-    """Link a nameless file to its name; FileExistsError where that is taken."""
-    # With a descriptor of a directory, so that the link of /proc is followed.
+    """Link a nameless file to its name; raises FileExistsError if the name is taken."""
+    # With the descriptor of a directory, so that the link in /proc is followed.
     directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.link(f"/proc/self/fd/{fd}", os.path.basename(path), dst_dir_fd=directory)
@@ -120,7 +120,7 @@ def give_name(fd: int, path: str) -> None:
 
 
 def leads_to(path: str, fd: int) -> bool:
-    """Whether a name is that of the file of a descriptor."""
+    """Whether a name leads to the file of a descriptor."""
     try:
         named = os.stat(path, follow_symlinks=False)
     except OSError:
@@ -129,9 +129,9 @@ def leads_to(path: str, fd: int) -> bool:
 
 
 def back(fd: int, offset: int, size: int, path: str) -> None:
-    """Have the system set storage aside, so that the range can be used without a fault.
+    """Allocate storage for a range, so that using it cannot fail.
 
-    What is there already stays. SegmentFull where there is not enough.
+    The content is unchanged. Raises SegmentFull if there is not enough storage.
     """
     try:
         os.posix_fallocate(fd, offset, size)
@@ -145,7 +145,7 @@ def back(fd: int, offset: int, size: int, path: str) -> None:
 
 
 def extend(fd: int, total: int, path: str) -> None:
-    """Give a file its length, with nothing behind it yet."""
+    """Set the length of a file, without allocating storage."""
     try:
         os.ftruncate(fd, total)
     except OSError as error:
@@ -157,7 +157,7 @@ def extend(fd: int, total: int, path: str) -> None:
 
 
 def lock(fd: int, kind: int, byte: int) -> bool:
-    """Take a lock without waiting; False where another description has one against it."""
+    """Take a lock without waiting; False if another description has a conflicting lock."""
     try:
         fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _LOCK.pack(kind, os.SEEK_SET, byte, 1, 0))
     except (BlockingIOError, PermissionError):
@@ -182,16 +182,16 @@ def claim_byte(index: int) -> int:
 
 
 def boot_id() -> bytes:
-    """16 bytes that are drawn each time the machine starts."""
+    """16 random bytes that the kernel chooses at each boot."""
     try:
         text = Path("/proc/sys/kernel/random/boot_id").read_text("ascii")
     except OSError as error:
-        raise SegmentError("the boot of the machine is not known: /proc is not mounted") from error
+        raise SegmentError("the boot id cannot be read: /proc is not mounted") from error
     return bytes.fromhex(text.strip().replace("-", ""))
 
 
 def open_held(path: str, owner: int | None = None) -> int:
-    """A descriptor of the file that the name leads to, with the lock of a holder."""
+    """A descriptor of the file at a path, with a holder's lock."""
     until = time.monotonic() + PATIENCE
     while True:
         fd = open_existing(path, owner)
@@ -203,14 +203,14 @@ def open_held(path: str, owner: int | None = None) -> int:
                 os.close(fd)
         if held:
             return fd
-        # Somebody is removing it: the name will be gone, or lead to another.
+        # Another process is removing it: soon, the name is gone or leads to another file.
         if time.monotonic() > until:
             raise SegmentError(f"{path} is being removed by a process that does not finish")
         time.sleep(PAUSE)
 
 
 def remove_unheld(path: str) -> bool:
-    """Take the name of an unusable file away; False where somebody holds it."""
+    """Remove the name of an unusable file; False if a process holds it."""
     try:
         fd = open_existing(path)
     except SegmentMissing:
@@ -241,18 +241,18 @@ def _check_ownership(fd: int, path: str, owner: int) -> None:
 
 
 def _explained(error: OSError, path: str) -> SegmentError:
-    """What an error of the system means for a segment."""
+    """Translate an error of the system into the error of a segment."""
     directory = os.path.dirname(path)
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         if not os.path.isdir(directory):
-            return SegmentMissing(f"there is no directory {directory}: make it, or use another")
+            return SegmentMissing(f"there is no directory {directory}: create it, or use another")
         return SegmentMissing(f"there is no segment {path}")
     if error.errno == errno.ELOOP:
         return SegmentForbidden(f"{path} is a symbolic link, which is not followed; remove it")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return SegmentForbidden(
-            f"{path} cannot be opened or made by user {os.geteuid()}: {error.strerror}; "
-            "run as the user it belongs to, or use another directory"
+            f"user {os.geteuid()} cannot open or create {path}: {error.strerror}; "
+            "run as the user that owns it, or use another directory"
         )
     if error.errno in (errno.EISDIR, errno.ENXIO, errno.ENODEV):
         return SegmentUnusable(f"{path} is not a regular file; move it away, or use another name")

@@ -1,8 +1,8 @@
-"""The layout of a segment: a header that says what lies where, then regions of whole pages.
+"""The layout of a segment: a header that describes the layout, then regions of whole pages.
 
-The header is written once, before the segment has a name, and is covered by a checksum.
-Behind it, in the same page, is one 64-bit word for each region: how many of its bytes are
-backed by storage. That number only ever rises, and those words are the only part that changes.
+The header is written once, before the segment has a name, and has a checksum. After it, in the same
+page, is one 64-bit word for each region: the number of its bytes that are backed by storage. Only
+these words change, and the numbers only increase.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ MAGIC = b"fastcseg"
 LAYOUT = 2
 
 WORDS_AT = 2048
-"""Where the words of the regions begin."""
+"""The position of the first region's word."""
 HEADER_SIZE = max(4096, mmap.PAGESIZE)
 
-# As the machine has its words: they are read and changed in place.
+# Native byte order: the words are read and changed in place.
 WORD = struct.Struct("@Q")
 
 _HALF = (1 << 32) - 1
-# As the system counts the storage of a file.
+# The unit in which the kernel counts the storage of a file.
 _STORAGE_UNIT = 512
 
 _CHECKSUM = struct.Struct("<I")
 _CHECKSUM_AT = WORDS_AT - _CHECKSUM.size
-# Magic, layout, header size, total size, uuid, boot id, length of the identity, identity,
-# number of regions; then for each its name, offset, size and reserved size.
+# Magic, layout, header size, total size, uuid, boot id, length of the identity, identity, number of
+# regions; then, for each region, its name, offset, size and reserved size.
 _FIXED = struct.Struct("<8sIIQ16s16sI64sI")
 _REGION = struct.Struct("<32sQQQ")
 
@@ -49,13 +49,13 @@ class Region(NamedTuple):
     """A part of a segment."""
 
     size: int
-    """How many bytes are backed by storage from the start."""
+    """The number of bytes that are backed by storage from the start."""
     reserved: int | None = None
-    """How many it may grow to: room among addresses that costs no memory. None: `size`."""
+    """The maximum number of bytes, reserved as address space only. None: `size`."""
 
 
 class Extent(NamedTuple):
-    """Where a region lies, in bytes from the start of the segment."""
+    """The position of a region, in bytes from the start of the segment."""
 
     offset: int
     size: int
@@ -64,19 +64,19 @@ class Extent(NamedTuple):
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of a segment without looking into its regions."""
+    """The description of a segment, without the content of its regions."""
 
     uuid: bytes
-    """16 random bytes, drawn when it was made."""
+    """16 random bytes, chosen when it was created."""
     boot: bytes
-    """Which boot of the machine made it, in 16 bytes."""
+    """The boot of the machine in which it was created, in 16 bytes."""
     identity: bytes
-    """Whose segment it is, in the words of who made it."""
+    """The identity that was passed when it was created."""
     extents: Mapping[str, Extent]
     total: int
 
     def packed(self) -> bytes:
-        """The bytes that a segment begins with, before the words of its regions."""
+        """The bytes at the start of a segment, up to the words of its regions."""
         parts = [
             _FIXED.pack(
                 MAGIC,
@@ -96,19 +96,19 @@ class Header:
 
 
 def bound_word(size: int) -> int:
-    """The word for a size: its units, with their complement in the upper half."""
+    """The word for a size: the number of units, and its complement in the upper half."""
     units = size // BOUND_UNIT
     return (units ^ _HALF) << 32 | units
 
 
 def bound_size(word: int) -> int | None:
-    """The size that a word is for; None where the word is damaged."""
+    """The size that a word stands for; None if the word is damaged."""
     units = word & _HALF
     return units * BOUND_UNIT if word >> 32 == units ^ _HALF else None
 
 
 def laid_out(regions: Mapping[str, Region]) -> tuple[dict[str, Extent], int]:
-    """Where each region lies, and the size of the whole. ValueError for what cannot be."""
+    """The position of each region, and the total size. Raises ValueError if that is impossible."""
     if not 1 <= len(regions) <= MAX_REGIONS:
         raise ValueError(f"a segment has 1 to {MAX_REGIONS} regions, not {len(regions)}")
     extents = {}
@@ -125,17 +125,17 @@ def laid_out(regions: Mapping[str, Region]) -> tuple[dict[str, Extent], int]:
 
 
 def whole_pages(size: int) -> int:
-    """The size of the pages that hold `size` bytes."""
+    """The size of the pages that contain `size` bytes."""
     return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
 def unpacked(data: bytes, path: str) -> Header:
-    """The header that `data` begins with; SegmentUnusable where it is not one.
+    """The header at the start of `data`; raises SegmentUnusable if there is none.
 
-    Nothing of it is believed before the checksum was right.
+    Nothing in it is used before its checksum is verified.
     """
     if len(data) < HEADER_SIZE:
-        raise SegmentUnusable(f"{path} is truncated: it has less than a header; remove it")
+        raise SegmentUnusable(f"{path} is truncated: its header is incomplete; remove it")
     magic, layout, header_size, total, uuid, boot, length, identity, count = _FIXED.unpack_from(
         data
     )
@@ -143,8 +143,8 @@ def unpacked(data: bytes, path: str) -> Header:
         raise SegmentUnusable(f"{path} is not a segment; move it away, or use another name")
     if (layout, header_size) != (LAYOUT, HEADER_SIZE):
         raise SegmentUnusable(
-            f"{path} has layout {layout} with a header of {header_size} bytes, this version needs "
-            f"layout {LAYOUT} with {HEADER_SIZE}; stop what uses it, or remove it"
+            f"{path} has layout {layout} with a header of {header_size} bytes, but this version "
+            f"needs layout {LAYOUT} with {HEADER_SIZE}; stop the processes using it, or remove it"
         )
     (checksum,) = _CHECKSUM.unpack_from(data, _CHECKSUM_AT)
     if checksum != zlib.crc32(data[:_CHECKSUM_AT]):
@@ -157,7 +157,7 @@ def unpacked(data: bytes, path: str) -> Header:
 
 
 def checked(fd: int, path: str) -> Header:
-    """The header of a segment that is fit for use; SegmentUnusable otherwise."""
+    """The header of a usable segment; raises SegmentUnusable otherwise."""
     data = os.pread(fd, HEADER_SIZE, 0)
     header = unpacked(data, path)
     if header.boot != boot_id():
@@ -170,7 +170,7 @@ def checked(fd: int, path: str) -> Header:
         if size is None or not extent.size <= size <= extent.reserved:
             raise SegmentUnusable(f"{path} is damaged: region {name} has a wrong size; remove it")
         backed += size
-    # A file that was cut, and one that was made long again without storage.
+    # The file may have been truncated, and extended again without storage.
     if found.st_size < header.total or found.st_blocks * _STORAGE_UNIT < backed:
         raise SegmentUnusable(
             f"{path} is truncated: {header.total} bytes, {backed} of them backed, are expected; "

@@ -78,7 +78,7 @@ def test_wrong_arguments() -> None:
             assert digest in some
     with pytest.raises(TypeError, match="digest must be bytes, not str"):
         some.add("x" * 32)  # type: ignore[arg-type]
-    with pytest.raises(RuntimeError, match="initialised already"):
+    with pytest.raises(RuntimeError, match="already initialised"):
         some.__init__(64)
 
 

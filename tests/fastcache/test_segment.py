@@ -146,7 +146,7 @@ def test_without_a_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_taken_name(path: Path) -> None:
     path.write_bytes(b"something else")
-    with pytest.raises(SegmentError, match="exists already"):
+    with pytest.raises(SegmentError, match="already exists"):
         Segment.create(path, REGIONS)
     assert path.read_bytes() == b"something else"
 
@@ -154,7 +154,9 @@ def test_a_taken_name(path: Path) -> None:
 def test_missing(path: Path) -> None:
     with pytest.raises(SegmentMissing, match="there is no segment"):
         Segment.attach(path)
-    with pytest.raises(SegmentMissing, match=r"there is no directory .*: make it, or use another"):
+    with pytest.raises(
+        SegmentMissing, match=r"there is no directory .*: create it, or use another"
+    ):
         Segment.open(path / "deeper", REGIONS)
 
 
@@ -403,7 +405,9 @@ def test_grows_within_what_it_reserved(path: Path) -> None:
         assert segment.backed("rows") == 5 * PAGE
         segment.grow("rows", 64 * PAGE)
         assert tallies.value(5 * PAGE // 8 - 1, 0) == 1
-        with pytest.raises(SegmentFull, match=f"reserved {64 * PAGE} bytes, {64 * PAGE + 1} are"):
+        with pytest.raises(
+            SegmentFull, match=f"reserved {64 * PAGE} bytes, but {64 * PAGE + 1} are"
+        ):
             segment.grow("rows", 64 * PAGE + 1)
         with pytest.raises(SegmentFull):
             segment.grow("words", PAGE + 1)

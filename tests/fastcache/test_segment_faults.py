@@ -125,7 +125,9 @@ def test_a_bound_that_is_damaged_while_in_use(path: Path) -> None:
 def test_another_layout(path: Path) -> None:
     made(path)
     overwrite(path, 8, (1).to_bytes(4, "little"))
-    refused_then_made_anew(path, "has layout 1 with a header of .*, this version needs layout 2")
+    refused_then_made_anew(
+        path, "has layout 1 with a header of .*, but this version needs layout 2"
+    )
 
 
 def test_another_boot(path: Path) -> None:
@@ -151,7 +153,7 @@ def test_another_identity(path: Path) -> None:
 def test_damaged_while_in_use_is_not_made_anew(path: Path) -> None:
     with Segment.create(path, REGIONS):
         overwrite(path, 20, b"\xff")
-        with pytest.raises(SegmentUnusable, match=r"is damaged: .* in use, so it is not made anew"):
+        with pytest.raises(SegmentUnusable, match=r"is damaged: .* in use, so it is not replaced"):
             Segment.open(path, REGIONS)
         assert path.exists()
     refused_then_made_anew(path, "is damaged")
@@ -244,7 +246,7 @@ def test_a_directory_that_is_not_writable(open_directory: Path) -> None:
 
     def work() -> None:
         os.setuid(NOBODY)
-        with pytest.raises(SegmentForbidden, match="cannot be opened or made by user 65534"):
+        with pytest.raises(SegmentForbidden, match="user 65534 cannot open or create"):
             Segment.open(open_directory / "segment", REGIONS)
 
     all_end_well([Child(work)])

@@ -180,9 +180,9 @@ def test_given_memory_is_shared_and_kept(memory: mmap.mmap) -> None:
 def test_unformatted_or_foreign_memory(memory: mmap.mmap) -> None:
     for content in (bytes(HEADER_SIZE), b"\xff" * HEADER_SIZE, bytes(range(HEADER_SIZE))):
         memory[:HEADER_SIZE] = content
-        with pytest.raises(ValueError, match="memory holds no SharedCache: format it first"):
+        with pytest.raises(ValueError, match="memory contains no SharedCache: format it first"):
             SharedCache(memory)
-    with pytest.raises(ValueError, match="memory holds no SharedCache"):
+    with pytest.raises(ValueError, match="memory contains no SharedCache"):
         SharedCache(bytearray(8))
 
 
@@ -204,7 +204,7 @@ def test_unformatted_or_foreign_memory(memory: mmap.mmap) -> None:
 def test_damaged_header(memory: mmap.mmap, word: int, value: int) -> None:
     SharedCache.format(memory)
     memory[word * 8 : word * 8 + 8] = value.to_bytes(8, "little")
-    with pytest.raises(ValueError, match=r"memory holds a (damaged )?SharedCache"):
+    with pytest.raises(ValueError, match=r"memory contains a (damaged )?SharedCache"):
         SharedCache(memory)
 
 
@@ -244,7 +244,7 @@ def test_memory_must_fit() -> None:
 def test_wrong_arguments(memory: mmap.mmap) -> None:
     SharedCache.format(memory)
     for geometry in ({"slot_size": 256}, {"ways": 8}, {"size": 1 << 16}):
-        with pytest.raises(TypeError, match="memory has the geometry that format gave it"):
+        with pytest.raises(TypeError, match="memory already has the geometry that format"):
             SharedCache(memory, **geometry)
     for slot_size in (0, -8, 40, 65544):
         with pytest.raises(ValueError, match=f"slot_size must be 48 to 65536, not {slot_size}"):
@@ -281,7 +281,7 @@ def test_not_initialised() -> None:
 
 def test_initialised_once() -> None:
     cache = SharedCache()
-    with pytest.raises(RuntimeError, match="initialised already"):
+    with pytest.raises(RuntimeError, match="already initialised"):
         cache.__init__()
 
 

@@ -128,7 +128,7 @@ def test_not_initialised() -> None:
 
 def test_initialised_once() -> None:
     stripes = Stripes(8)
-    with pytest.raises(RuntimeError, match="initialised already"):
+    with pytest.raises(RuntimeError, match="already initialised"):
         stripes.__init__(16)
 
 

@@ -175,7 +175,7 @@ def test_changes_takes_a_buffer_of_words() -> None:
 def test_wrong_arguments() -> None:
     with pytest.raises(TypeError, match="not one string"):
         Tallies("uses", 1)
-    with pytest.raises(ValueError, match="there must be a field"):
+    with pytest.raises(ValueError, match="at least one name"):
         Tallies((), 1)
     with pytest.raises(ValueError, match="distinct"):
         Tallies(("a", "a"), 1)
@@ -185,7 +185,7 @@ def test_wrong_arguments() -> None:
         Tallies(FIELDS, -1)
     with pytest.raises(ValueError, match="memory has 24 bytes, 6 words need 48"):
         Tallies(FIELDS, 2, memory=bytearray(24))
-    with pytest.raises(ValueError, match="give that too"):
+    with pytest.raises(ValueError, match="backed requires memory"):
         Tallies(FIELDS, 2, backed=bytearray(8))
     with pytest.raises(ValueError, match="memory has 7 bytes"):
         Tallies(FIELDS, 1, memory=bytearray(24), backed=bytearray(7))
@@ -205,7 +205,7 @@ def test_not_initialised() -> None:
 
 def test_initialised_once() -> None:
     tallies = Tallies(FIELDS, 1)
-    with pytest.raises(RuntimeError, match="initialised already"):
+    with pytest.raises(RuntimeError, match="already initialised"):
         tallies.__init__(FIELDS, 2)
     assert tallies.rows == 1
 
