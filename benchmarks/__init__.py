@@ -1,1 +1,1 @@
-"""What Latchkey costs, measured: the programs whose results docs/benchmarks.md is made from."""
+"""Measurements of what Latchkey costs; docs/benchmarks.md is generated from their results."""

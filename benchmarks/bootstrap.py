@@ -1,9 +1,9 @@
-"""Medians of several processes, and how far they can be trusted.
+"""Medians over several processes, with confidence intervals.
 
-Each process gives one figure a round. Its own estimate is the median of its rounds; the result is
-the median of the processes. The 95 % interval is a bootstrap over both levels: processes are drawn
-with replacement, then rounds within each. Whatever is compared is drawn together, so that a ratio
-is always one of figures from the same rounds of the same processes.
+Each process gives one figure per round. The estimate of a process is the median of its rounds, and
+the result is the median of the processes. The 95 % interval is a bootstrap over both levels:
+processes are drawn with replacement, then rounds within each. Figures that are compared are drawn
+together, so that a ratio always has figures from the same rounds of the same processes.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class Estimate(BaseModel):
 
 
 Process = Mapping[str, Sequence[float]]
-"""Each subject's figures in one process; all are equally long."""
+"""The figures of each subject in one process; all have the same length."""
 Statistic = Callable[[Mapping[str, float]], float]
 """Computes a figure from the subjects' medians in one process."""
 
 
 class Bootstrap:
-    """The medians of one set of processes, as measured and resampled."""
+    """The medians of a set of processes, as measured and as resampled."""
 
     def __init__(self, processes: Sequence[Process], resamples: int = RESAMPLES) -> None:
         self._measured = [_medians(process) for process in processes]
@@ -43,9 +43,9 @@ class Bootstrap:
         self._resampled = [_resample(processes, rng) for _ in range(resamples)]
 
     def estimate(self, statistic: Statistic, *subjects: str) -> Estimate | None:
-        """A statistic of these subjects, over the processes that have them all.
+        """A statistic of these subjects, over the processes that have all of them.
 
-        The same subject is drawn alike in each statistic. ``None`` if no process has them.
+        A subject is drawn in the same way for every statistic. ``None`` if no process has them.
         """
         value = _over(self._measured, statistic, subjects)
         if value is None:
@@ -54,7 +54,7 @@ class Bootstrap:
         ordered = sorted(one for one in drawn if one is not None)
         edge = len(ordered) // 40
         ends = (value, ordered[edge], ordered[-1 - edge])
-        # Five digits: more than any interval leaves certain.
+        # Five digits: more than the width of any interval justifies.
         shown, low, high = (float(f"{figure:.5g}") for figure in ends)
         return Estimate(value=shown, low=low, high=high)
 

@@ -1,4 +1,4 @@
-"""The command ``latchkey-bench``: measures into a run's directory, and shows what was found."""
+"""The command ``latchkey-bench``: measures into the directory of a run, and shows the results."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ Command = Callable[..., None]
 
 @click.group()
 def main() -> None:
-    """Measure what Latchkey costs, beside what else would do the same."""
+    """Measure what Latchkey costs, in comparison with alternatives."""
 
 
 def _options(command: Command) -> Command:
-    """The options of everything that measures."""
+    """The options of every measuring command."""
     for option in (
         click.option(
             "--quick",
             is_flag=True,
-            help="Few rounds, all parts in under two minutes: shows figures, proves nothing.",
+            help="Few rounds, all parts in under two minutes: a smoke test that proves nothing.",
         ),
         click.option(
             "--into",
             type=click.Path(path_type=Path, file_okay=False),
-            help="The run's directory, in place of one named by date and commit.",
+            help="The directory of the run; by default, its name is the date and the commit.",
         ),
         click.option(
             "--root",
             type=click.Path(path_type=Path, exists=True, file_okay=False),
             default=Path(),
-            help="The checkout that is measured; the working directory, by default.",
+            help="The checkout to measure; by default, the working directory.",
         ),
         click.option(
-            "--any-build", is_flag=True, help="Measure even what is not installed from a wheel."
+            "--any-build", is_flag=True, help="Also measure packages not installed from a wheel."
         ),
     ):
         command = option(command)
@@ -64,7 +64,7 @@ def _options(command: Command) -> Command:
 _free_threaded = click.option(
     "--free-threaded",
     metavar="PYTHON",
-    help="A free-threaded interpreter that has fastcache; it measures threads as well.",
+    help="A free-threaded interpreter with fastcache, for the measurements with threads.",
 )
 
 
@@ -74,12 +74,12 @@ _free_threaded = click.option(
 @click.option(
     "--resume",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Go on with this run: measure only the parts that it has no figures of.",
+    help="Continue this run: measure only the parts without figures.",
 )
 def measure_all(free_threaded: str | None, resume: Path | None, **options: Any) -> None:
-    """Measure every part. One that fails is reported, and the others go on.
+    """Measure every part. If one fails, it is reported, and the others continue.
 
-    When all of it was measured in full, docs/benchmarks.md is written anew.
+    If everything was measured in full, docs/benchmarks.md is written again.
     """
     parts = [
         cache_part(free_threaded=free_threaded) if free_threaded and part.name == "cache" else part
@@ -98,7 +98,7 @@ def measure_all(free_threaded: str | None, resume: Path | None, **options: Any) 
 def measure_cache(
     only: tuple[str, ...], peer: tuple[str, ...], free_threaded: str | None, **options: Any
 ) -> None:
-    """Measure the cache alone, beside others."""
+    """Measure the cache by itself, in comparison with others."""
     part = cache_part(only or plan.PARTS, peer or tuple(PEERS), free_threaded)
     _measure([part], **options)
 
@@ -107,17 +107,17 @@ def measure_cache(
 @_options
 @click.option("--only", multiple=True, type=click.Choice(list(SERIES)), help="Only this series.")
 @click.option("--processes", type=click.IntRange(min=1), help="Processes, one after another.")
-@click.option("--calls", type=click.IntRange(min=1), help="Calls of each subject in each.")
+@click.option("--calls", type=click.IntRange(min=1), help="Calls of each subject per process.")
 def measure_overhead(
     only: tuple[str, ...], processes: int | None, calls: int | None, **options: Any
 ) -> None:
-    """Measure what a check adds to a call, in process."""
+    """Measure what a check adds to a call, within one process."""
     part = overhead_part(only or tuple(SERIES), processes=processes, calls=calls)
     _measure([part], **options)
 
 
 def _add(part: Part) -> None:
-    """A command for a part without options of its own."""
+    """Add a command for a part without its own options."""
 
     @main.command(part.name, help=f"Measure {part.about}.")
     @_options
@@ -135,14 +135,14 @@ for _part in PARTS:
 @click.option(
     "--docs",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="A checkout whose docs/benchmarks.md is written too; the run must be whole.",
+    help="A checkout whose docs/benchmarks.md is also written; requires a complete run.",
 )
 def report(directory: Path, docs: Path | None) -> None:
-    """Make tables, plots and report of a run again, from its JSON alone."""
+    """Write the tables, plots and report of a run again, from its JSON files."""
     shown = _show(directory)
     if docs is not None:
         if not _is_whole(shown.run):
-            raise click.ClickException("the documentation is made from whole runs only")
+            raise click.ClickException("the documentation needs a complete run")
         _document(shown, docs)
 
 
@@ -164,7 +164,7 @@ def _measure(
         if run.continues(earlier):
             run = earlier
         elif resume:
-            raise click.ClickException(f"{directory} was measured on or with something else")
+            raise click.ClickException(f"{directory} has another setup; start a new run")
     if resume:
         parts = [part for part in parts if not _is_there(run, part, directory)]
     run.write(directory)
@@ -178,11 +178,11 @@ def _measure(
         _document(shown, root)
     failed = [part.name for part in parts if run.parts[part.name].failure is not None]
     if failed:
-        raise click.ClickException(f"not measured: {', '.join(failed)}; the reason is above")
+        raise click.ClickException(f"failed: {', '.join(failed)}; see the errors above")
 
 
 def _directory(run: runs.Run, root: Path, parts: Sequence[Part]) -> Path:
-    """Where a run belongs: what is quick or partial lies where git ignores it."""
+    """The directory of a run; quick and partial runs go to one that git ignores."""
     whole = not run.quick and all(part.whole for part in parts)
     return root / ("benchmarks/results" if whole else "build/bench/results") / run.name
 
@@ -198,7 +198,7 @@ def _is_whole(run: runs.Run) -> bool:
 
 
 def _expected(root: Path) -> dict[PartName, float]:
-    """How many seconds each part took in the newest whole run."""
+    """The number of seconds that each part took in the newest complete run."""
     latest = runs.latest_whole(root / "benchmarks/results", tuple(part.name for part in PARTS))
     return {} if latest is None else runs.read_run(latest).seconds
 
@@ -206,7 +206,7 @@ def _expected(root: Path) -> dict[PartName, float]:
 def _measure_part(part: Part, quick: bool, directory: Path, course: progress.Course) -> runs.Ended:
     started = runs.now()
     failure = None
-    # What was measured before must not be taken for what this run measured.
+    # Figures of an earlier run must not be mistaken for those of this run.
     (directory / f"{part.name}.json").unlink(missing_ok=True)
     with progress.shown(course, part.name, console) as report:
         try:
@@ -225,23 +225,23 @@ def _show(directory: Path) -> reports.Shown:
         reports.write(shown)
     except ValidationError as error:
         raise click.ClickException(
-            f"{directory} holds figures in another form than this version reads: report it with "
-            "the one that measured it, whose commit run.json names"
+            f"the figures in {directory} have another form than this version reads: use the "
+            "version that measured them, whose commit is in run.json"
         ) from error
     console.print(Markdown(reports.goal_table(shown).markdown()))
     if not shown.whole:
-        console.print("[bold]Not proved:[/] a quick or partial run. The docs stay as they are.")
-    console.print(f"Written to {directory}; look at {reports.REPORT}.", highlight=False)
+        console.print("[bold]Not proved:[/] a quick or partial run. The docs are unchanged.")
+    console.print(f"Written to {directory}; see {reports.REPORT}.", highlight=False)
     return shown
 
 
 def _document(shown: reports.Shown, root: Path) -> None:
     page = reports.write_documentation(shown, root)
-    console.print(f"{page} and its plots are of this run.", highlight=False)
+    console.print(f"{page} and its plots now show this run.", highlight=False)
 
 
 def _refuse_editable() -> None:
-    """Stop unless what is imported lies in this interpreter's own environment."""
+    """Stop if an imported package is not in this interpreter's own environment."""
     for package in ("fastcache", "latchkey", "latchkey_service"):
         found = importlib.util.find_spec(package)
         if found is None or found.origin is None:

@@ -1,4 +1,4 @@
-"""What a result was measured on and with. Nothing that names the machine, its user or its paths."""
+"""The machine and the source of a result, without names of the machine, its user or its paths."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Machine(BaseModel):
     cores: int
     """Cores that the run may use."""
     caches: dict[str, str]
-    """Size of each of the first core's caches."""
+    """The size of each cache of the first core."""
     memory_gib: float
     virtual: bool
-    """Whether the processor says that it is a virtual machine's."""
+    """Whether the processor reports a virtual machine."""
     system: str
     """Kernel, architecture and C library."""
     details: dict[str, str]
-    """More that pyperf reads before the run: load, frequency, clock, address layout."""
+    """Further details from pyperf before the run: load, frequency, clock, address layout."""
 
 
 class Source(BaseModel):
@@ -34,10 +34,10 @@ class Source(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     commit: str
-    """Abbreviated, with a ``+`` where the working tree held changes."""
+    """Abbreviated, with a ``+`` if the working tree had changes."""
 
 
-# What decides the figures: results and prose may change without them.
+# Only these files affect the figures; results and prose do not.
 _MEASURED = (
     *("benchmarks/*.py", "app", "fastcache", "latchkey"),
     *("setup.py", "pyproject.toml", "constraints.txt"),
@@ -45,7 +45,7 @@ _MEASURED = (
 
 
 def describe_source(root: Path) -> Source:
-    """Ask git about the checkout at `root`."""
+    """Read the state of the checkout at `root` from git."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(root), *arguments]
@@ -56,7 +56,7 @@ def describe_source(root: Path) -> Source:
 
 
 def available_bytes() -> int:
-    """Memory that programs can take now, in bytes."""
+    """The memory that is available to programs now, in bytes."""
     found = re.search(r"^MemAvailable: +(\d+) kB$", Path("/proc/meminfo").read_text(), re.M)
     if found is None:
         raise RuntimeError("/proc/meminfo has no line 'MemAvailable'")

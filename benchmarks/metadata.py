@@ -1,4 +1,4 @@
-"""Reads what the machine is, with pyperf. Nothing that names it, its user or its paths."""
+"""Describes the machine with pyperf, without its name, its user or its paths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyperf
 
 from benchmarks.machine import Machine
 
-# What is left out says who or where: hostname, python_executable, and the like.
+# Omitted keys would identify the machine or the user: hostname, python_executable, and others.
 _DETAILS = (
     "aslr",
     "cpu_affinity",
@@ -39,7 +39,7 @@ def describe_machine() -> Machine:
 
 
 def _caches() -> dict[str, str]:
-    """The first core's caches, as ``{"L1d": "32K"}``; none where the system does not say."""
+    """The first core's caches, as ``{"L1d": "32K"}``; empty if the system does not list them."""
     found = {}
     for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         kind = {"Data": "d", "Instruction": "i"}.get((index / "type").read_text().strip(), "")

@@ -1,7 +1,7 @@
-"""What a part of the benchmarks is: it measures into one JSON file, and shows what that says.
+"""A part of the benchmarks: it measures into one JSON file, and shows the results.
 
 A run is a directory with ``run.json`` (`benchmarks.runs`) and the JSON of each part. Verdicts,
-tables, plots and pages are made from these files alone, at any time afterwards.
+tables, plots and pages are generated from these files alone, at any later time.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from pydantic import BaseModel
 from benchmarks.bootstrap import Estimate
 
 Report = Callable[[int, int, str], None]
-"""Told how many steps of a part are done, of how many, and what comes next."""
+"""Called with the number of finished steps of a part, their total, and the next step."""
 
 Measured = Any
-"""What a part's JSON file holds, as `json.loads` gives it."""
+"""The content of a part's JSON file, as `json.loads` returns it."""
 
 PartName = Literal["cache", "overhead", "load", "scale"]
 
@@ -33,25 +33,25 @@ UNMEASURED = "not measured"
 
 @dataclass(frozen=True)
 class Verdict:
-    """A goal of the project, and whether the figures reach it."""
+    """A goal of the project, and whether the figures meet it."""
 
     what: str
     goal: str
     measured: str
-    """The figure with its interval, in words; empty if there is none."""
+    """The figure with its interval, as text; empty if there is none."""
     state: str
-    """`MET`, `MISSED`, `UNPROVED` or `UNMEASURED`; a few more words may follow."""
+    """`MET`, `MISSED`, `UNPROVED` or `UNMEASURED`; more words may follow."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells below a header; cells are Markdown of one line, figures already formatted."""
+    """Rows of cells below a header. Cells are single-line Markdown with formatted figures."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
 
     def markdown(self) -> str:
-        """The table in Markdown, or a word instead of a table without rows."""
+        """The table in Markdown; for a table without rows, a word instead."""
         if not self.rows:
             return "Not measured."
         lines = [list(self.head), ["---"] * len(self.head), *map(list, self.rows)]
@@ -63,7 +63,7 @@ ResultsT = TypeVar("ResultsT", bound=BaseModel)
 
 @dataclass(frozen=True)
 class View(Generic[ResultsT]):
-    """How a part's results are shown."""
+    """How the results of a part are shown."""
 
     results: type[ResultsT]
     """The form of the part's JSON."""
@@ -72,58 +72,58 @@ class View(Generic[ResultsT]):
     tables: Callable[[ResultsT], Mapping[str, Table]]
     """Every table by its name."""
     words: Callable[[ResultsT], Mapping[str, str]]
-    """What else the part's page has a place for: settings, counts, sentences, lists."""
+    """The other placeholders of the part's page: settings, counts, sentences, lists."""
     draw: Callable[[ResultsT, Path], list[Path]]
-    """Draws every plot with `benchmarks.plots.draw`: the same figures give the same bytes."""
+    """Draws every plot with `benchmarks.plots.draw`: equal figures give identical files."""
     page: Path
     """The part's section in Markdown, a `string.Template`.
 
-    It has level-two headings and below, and the places that `tables` (``$table_<name>``) and
-    `words` (``$<name>``) fill. A plot is an image without directory and ending:
-    ``![What it shows](overhead-main)``; a line with one that was not drawn is left out. So is the
-    whole section where the part's JSON is not there.
+    It has headings of level two and below, and placeholders for `tables` (``$table_<name>``) and
+    `words` (``$<name>``). A plot is an image without a directory and an extension:
+    ``![What it shows](overhead-main)``. A line with a plot that was not drawn is omitted. The whole
+    section is omitted if the part's JSON does not exist.
     """
 
 
 @dataclass(frozen=True)
 class Part:
-    """One kind of measurement, and how its figures are shown."""
+    """One kind of measurement, and how its results are shown."""
 
     name: PartName
-    """The name of the sub-command and, with ``.json``, of the file."""
+    """The name of the sub-command, and of the file without ``.json``."""
     about: str
-    """What it measures, to stand after the word "Measure" in the command's help."""
+    """What it measures, as it follows the word "Measure" in the command's help."""
     measure: Callable[[bool, Report], BaseModel]
     """Measures, quickly or in full, and reports its steps.
 
-    A quick measurement takes some tens of seconds and proves nothing. Raises whatever stops it.
+    A quick measurement takes less than a minute and proves nothing. Any exception stops it.
     """
     view: View[Any]
     whole: bool = True
-    """Whether ``measure`` leaves nothing out."""
+    """Whether ``measure`` measures everything."""
 
     def run(self, quick: bool, directory: Path, report: Report) -> None:
-        """Measure, and write ``<name>.json`` into an existing directory.
+        """Measure, and write ``<name>.json`` to an existing directory.
 
-        Raises whatever stops the measurement; then no file is written.
+        If the measurement raises an exception, no file is written.
         """
         results = self.measure(quick, report)
         write_json(results.model_dump(mode="json"), directory / f"{self.name}.json")
 
     def goals(self, measured: Measured) -> list[Verdict]:
-        """The verdicts of a part's JSON.
+        """The verdicts on a part's JSON.
 
-        A quick run's are shown as not proved whatever this returns. Raises pydantic's
-        ValidationError for JSON of another form, as ``tables``, ``words`` and ``draw`` do.
+        For a quick run they are shown as not proved. Raises pydantic's ValidationError for JSON of
+        another form, as do ``tables``, ``words`` and ``draw``.
         """
         return self.view.goals(self.view.results.model_validate(measured))
 
     def tables(self, measured: Measured) -> Mapping[str, Table]:
-        """Every table of a part's JSON, by its name."""
+        """Every table of a part's JSON, by name."""
         return self.view.tables(self.view.results.model_validate(measured))
 
     def words(self, measured: Measured) -> Mapping[str, str]:
-        """What else the part's page has a place for."""
+        """The other placeholders of the part's page."""
         return self.view.words(self.view.results.model_validate(measured))
 
     def page(self) -> str:
@@ -131,12 +131,12 @@ class Part:
         return self.view.page.read_text()
 
     def draw(self, measured: Measured, directory: Path) -> list[Path]:
-        """Draw every plot; the files that were written."""
+        """Draw every plot; returns the written files."""
         return self.view.draw(self.view.results.model_validate(measured), directory)
 
 
 def decide(estimate: Estimate | None, bound: float, *, at_least: bool = False) -> str:
-    """Whether a figure keeps to a bound: met if its whole interval does, missed if it does not."""
+    """Whether a bound is met: by the whole interval (met), or not even by the figure (missed)."""
     if estimate is None:
         return UNMEASURED
 
@@ -149,7 +149,7 @@ def decide(estimate: Estimate | None, bound: float, *, at_least: bool = False) -
 
 
 def format_estimate(estimate: Estimate | None, unit: str = "") -> str:
-    """A figure with its interval, to three digits; nothing for none."""
+    """A figure with its interval, to three digits; empty for None."""
     if estimate is None:
         return ""
     low, high = format_figure(estimate.low), format_figure(estimate.high)
@@ -160,12 +160,12 @@ def format_figure(figure: float) -> str:
     """A figure to three digits, in plain notation."""
     if abs(figure) >= 99.95:
         return f"{figure:,.0f}"
-    # z: what is rounded to zero has no sign.
+    # z: a value that is rounded to zero has no sign.
     return f"{figure:.1f}" if abs(figure) >= 9.995 else f"{figure:z.2f}"
 
 
 def write_json(measured: Measured, path: Path) -> None:
-    """Write a part's file, each list of figures on one line: whole or not at all."""
+    """Write a part's file atomically, with each list of figures on one line."""
     text = json.dumps(measured, indent=1, ensure_ascii=False)
     text = re.sub(r"\[[-\d.,\se]*\]", lambda found: re.sub(r"\s+", " ", found[0]), text)
     draft = path.with_suffix(".unfinished")

@@ -1,4 +1,4 @@
-"""How all plots look, and how they are written: SVG for the report, PNG for the documentation."""
+"""The style of all plots, and their output: SVG for the report, PNG for the documentation."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from benchmarks.bootstrap import Estimate
 from benchmarks.parts import format_figure
 
 INK = "#111111"
-"""Of text and axes. The report gives it the colour of its own text; use it for nothing else."""
+"""The colour of text and axes. The report replaces it by its own, so use it for nothing else."""
 
-# Okabe and Ito's colours, which the colour-blind can tell apart.
+# The palette of Okabe and Ito, suitable for colour-blind readers.
 VERMILION = "#D55E00"
 BLUE = "#0072B2"
 SKY = "#56B4E9"
@@ -27,13 +27,13 @@ ORANGE = "#E69F00"
 GREY = "#7F7F7F"
 
 OURS = VERMILION
-"""Of whatever is ours, in every plot."""
+"""The colour of our results, in every plot."""
 
 _DOTS_PER_INCH = 144
-"""Of a PNG."""
+"""The resolution of a PNG."""
 
 _SETTINGS: dict[Any, Any] = {
-    # Laid out at the PNG's: hinting makes text wider there than at another.
+    # The layout is computed at the PNG's resolution, because hinting makes text wider there.
     "figure.dpi": _DOTS_PER_INCH,
     "font.size": 9.5,
     "text.color": INK,
@@ -45,22 +45,22 @@ _SETTINGS: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    # Seen on white and on black.
+    # Visible on white and on black.
     "grid.color": "#80808050",
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
     "axes.facecolor": "none",
     "legend.frameon": False,
     "svg.fonttype": "path",
-    # The same figures give the same file.
+    # Equal figures must give identical files.
     "svg.hashsalt": "latchkey",
 }
 
 
 def draw(plots: Mapping[str, Callable[[], Figure | None]], directory: Path) -> list[Path]:
-    """Draw each plot as ``<name>.svg`` and ``<name>.png``; the files that were written.
+    """Draw each plot as ``<name>.svg`` and ``<name>.png``; returns the written files.
 
-    A plot without figures returns ``None`` and is left out.
+    A plot without figures returns ``None`` and is omitted.
     """
     directory.mkdir(parents=True, exist_ok=True)
     written = []
@@ -70,7 +70,7 @@ def draw(plots: Mapping[str, Callable[[], Figure | None]], directory: Path) -> l
             if figure is None:
                 continue
             drawn, painted = directory / f"{name}.svg", directory / f"{name}.png"
-            # Laid out once for both.
+            # The layout is computed once for both.
             figure.draw_without_rendering()
             figure.set_layout_engine("none")
             figure.savefig(drawn, metadata={"Date": None}, facecolor="none")
@@ -87,14 +87,14 @@ class Dot:
 
     name: str
     estimate: Estimate | None
-    """``None`` leaves the row empty, for plots side by side with the same rows."""
+    """``None`` leaves the row empty, for adjacent plots with the same rows."""
     color: str = BLUE
     shown: str | None = None
-    """What stands beside the dot; the figure by itself, unless said otherwise."""
+    """The text beside the dot; by default, the figure."""
 
 
 def dots(axes: Any, rows: Sequence[Dot]) -> None:
-    """A dot for each row from the top down, its interval as a line, and its figure beside it."""
+    """A dot for each row from top to bottom, with its interval as a line, and its figure."""
     for place, row in enumerate(reversed(rows)):
         estimate = row.estimate
         if estimate is None:
@@ -114,13 +114,13 @@ def dots(axes: Any, rows: Sequence[Dot]) -> None:
 
 
 def plain(axis: Any) -> None:
-    """Label an axis in plain numbers, a logarithmic one at its decades."""
+    """Label an axis in plain numbers; a logarithmic one at its decades."""
     axis.set_major_formatter(FuncFormatter(lambda figure, _: f"{figure:,.10g}"))
     axis.set_minor_formatter(NullFormatter())
 
 
 def title(axes: Any, text: str, across: str, up: str = "") -> None:
-    """The title at the left, and what the axes show."""
+    """Set the title, left-aligned, and the labels of the axes."""
     axes.set_title(text, loc="left", fontsize=11)
     axes.set_xlabel(across)
     axes.set_ylabel(up)

@@ -1,4 +1,4 @@
-"""The processes that measure: fresh ones, with nothing of the caller's that changes Python."""
+"""Fresh processes for measurements, without settings of the caller that affect Python."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ _PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
 
 
 class ProcessFailed(RuntimeError):
-    """A measuring process ended with an error; the message ends with what it said."""
+    """A measuring process failed; the message ends with its output."""
 
 
 def environment() -> dict[str, str]:
-    """What a measuring process is started with.
+    """The environment of a measuring process.
 
-    It finds these benchmarks where they are, and everything else where it is installed.
+    It finds these benchmarks in their place, and everything else where it is installed.
     """
     passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    # Not resolved: a link to the benchmarks may stand in a directory that holds nothing else.
+    # Not resolved: the directory may contain only a link to the benchmarks.
     path = str(Path(__file__).absolute().parents[1])
     return {**passed_on, "PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1", "PYTHONPATH": path}
 
 
 def run(command: Sequence[str], text: str = "") -> str:
-    """Run a command with this text as its input; what it printed. Raises ProcessFailed."""
+    """Run a command with this text as input; returns its output. Raises ProcessFailed."""
     done = subprocess.run(
         command, input=text, env=environment(), capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""Shows how far a run is: the part, its step, the time since its begin, and how long is left."""
+"""Shows the progress of a run: the part, its step, the elapsed and the remaining time."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from benchmarks.parts import PartName, Report
 
 @dataclass
 class Course:
-    """The parts of a run in their order, and what is known of how long each takes."""
+    """The parts of a run in their order, and how long each is expected to take."""
 
     names: Sequence[PartName]
     expected: Mapping[PartName, float] = field(default_factory=dict)
-    """Seconds that each part took in an earlier run in full; empty where there was none."""
+    """Seconds that each part took in an earlier complete run; empty if there was none."""
     timer: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
@@ -28,24 +28,24 @@ class Course:
         self._part_begun = self._begun
 
     def begin(self, name: PartName) -> None:
-        """Note that this part begins now."""
+        """Record that this part starts now."""
         self._name = name
         self._part_begun = self.timer()
 
     @property
     def part(self) -> str:
-        """The part under way, and which of how many it is."""
+        """The current part and its position."""
         return f"part {self.names.index(self._name) + 1} of {len(self.names)}, {self._name}"
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the run began."""
+        """Seconds since the start of the run."""
         return self.timer() - self._begun
 
     def left(self, done: int, steps: int) -> float | None:
-        """How many seconds the run will probably take from now on; None where nothing tells.
+        """The expected remaining seconds of the run; None if they cannot be estimated.
 
-        ``done`` of the ``steps`` of the part under way have ended.
+        ``done`` of the ``steps`` of the current part are finished.
         """
         taken = self.timer() - self._part_begun
         later = self.names[self.names.index(self._name) + 1 :]
@@ -59,9 +59,9 @@ class Course:
 
 @contextmanager
 def shown(course: Course, name: PartName, console: Console) -> Iterator[Report]:
-    """Show the progress of a part: in one line that changes, or by a line for each step.
+    """Show the progress of a part: one line that changes, or a line for each step.
 
-    It changes where the console is a terminal. Gives what the part reports its steps to.
+    The line changes if the console is a terminal. Yields the function for reporting steps.
     """
     course.begin(name)
     if not console.is_terminal:
@@ -87,7 +87,7 @@ def shown(course: Course, name: PartName, console: Console) -> Iterator[Report]:
 
 
 class _Times(ProgressColumn):
-    """How many steps have ended, and the times."""
+    """The number of finished steps, and the times."""
 
     def __init__(self, course: Course) -> None:
         super().__init__()

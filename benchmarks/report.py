@@ -1,6 +1,6 @@
-"""Writes the page about a run, as Markdown for the documentation and as one file of HTML.
+"""Writes the page about a run, as Markdown for the documentation and as a single HTML file.
 
-Both are the same text, made of the run's JSON and of the templates beside the parts.
+Both have the same text, generated from the run's JSON and the parts' templates.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TITLE = re.compile(r"^## (?P<title>.+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Shown:
-    """A run as it was read: what is known of it, and the figures of the parts that have any."""
+    """A run that was read: its description, and the figures of its parts."""
 
     run: Run
     directory: Path
@@ -38,7 +38,7 @@ class Shown:
 
     @property
     def whole(self) -> bool:
-        """Whether what is here was measured in full."""
+        """Whether every part in it was measured in full."""
         return bool(self.figures) and all(
             (ended := self.run.parts.get(part.name)) is not None and ended.whole
             for part, _ in self.figures.values()
@@ -46,7 +46,7 @@ class Shown:
 
 
 def read(directory: Path, parts: Sequence[Part]) -> Shown:
-    """Read a run's directory."""
+    """Read the directory of a run."""
     found = {}
     for part in parts:
         measured = runs.read_part(directory, part.name)
@@ -56,7 +56,7 @@ def read(directory: Path, parts: Sequence[Part]) -> Shown:
 
 
 def verdicts(shown: Shown) -> dict[str, list[Verdict]]:
-    """Each part's goals. Nothing is proved by a part that was not measured in full."""
+    """The goals of each part. A part that was not measured in full proves nothing."""
     found = {}
     for name, (part, measured) in shown.figures.items():
         goals = part.goals(measured)
@@ -81,7 +81,7 @@ def goal_table(shown: Shown) -> Table:
 
 
 def write(shown: Shown) -> list[Path]:
-    """Draw the plots, and write the report and the tables beside the JSON; the files written."""
+    """Draw the plots, and write the report and the tables beside the JSON; returns the files."""
     written = []
     for part, measured in shown.figures.values():
         written += part.draw(measured, shown.directory)
@@ -100,7 +100,7 @@ def write(shown: Shown) -> list[Path]:
 
 
 def write_documentation(shown: Shown, root: Path) -> Path:
-    """Write docs/benchmarks.md with its plots, below the root of the checkout; the page."""
+    """Write docs/benchmarks.md and its plots in the checkout at ``root``; returns the page."""
     plotted = root / "docs" / "benchmarks"
     plotted.mkdir(parents=True, exist_ok=True)
     for stale in plotted.glob("*.png"):
@@ -114,7 +114,7 @@ def write_documentation(shown: Shown, root: Path) -> Path:
 
 
 def documentation(shown: Shown, plotted: Path) -> str:
-    """The text of docs/benchmarks.md, whose plots are in the directory ``plotted``."""
+    """The text of docs/benchmarks.md, with plots in the directory ``plotted``."""
     note = (
         f"<!-- Made by `make bench` from benchmarks/results/{shown.run.name}: change the templates "
         "in benchmarks, not this. -->"
@@ -129,7 +129,7 @@ def documentation(shown: Shown, plotted: Path) -> str:
 
 
 def _markdown(shown: Shown, raw: str) -> str:
-    """The whole page with a link to the raw figures, images still without directory and ending."""
+    """The whole page with a link to the raw figures; images have no directory and extension yet."""
     sections = []
     for part, measured in shown.figures.values():
         tables = {f"table_{name}": each.markdown() for name, each in part.tables(measured).items()}
@@ -149,12 +149,12 @@ def _markdown(shown: Shown, raw: str) -> str:
         virtual="virtual" if shown.run.machine.virtual else "shared",
         machine=_machine(shown.run).markdown(),
     )
-    # Places that had nothing to say leave no gap.
+    # Empty placeholders must leave no gap.
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
 def _duration(run: Run) -> str:
-    """How long the parts took, in minutes."""
+    """The duration of the parts, in minutes."""
     minutes = {name: round(seconds / 60) for name, seconds in run.seconds.items()}
     parts = ", ".join(f"`{name}` {each}" for name, each in minutes.items())
     return f"{round(sum(run.seconds.values()) / 60)} minutes ({parts})"
@@ -196,7 +196,7 @@ def _ended(run: Run, name: str) -> str:
 
 
 def _with_images(drawn: Collection[str], text: str, show: Callable[[str, str], str]) -> str:
-    """Replace each image that was drawn, and take out the others."""
+    """Replace each image that was drawn, and remove the others."""
 
     def image(found: re.Match[str]) -> str:
         name = found["name"]
@@ -211,15 +211,15 @@ def _with_images(drawn: Collection[str], text: str, show: Callable[[str, str], s
 
 
 def _html(shown: Shown, text: str) -> str:
-    """One page that needs nothing else: tables, and plots in the colours of the text."""
+    """A self-contained page: tables, and plots in the colours of the text."""
 
     def inline(about: str, name: str) -> str:
         drawing = (shown.directory / f"{name}.svg").read_text()
         drawing = drawing[drawing.index("<svg") :].replace(plots.INK, "currentColor")
-        # Every drawing numbers its shapes in the same way.
+        # All drawings use the same ids for their shapes.
         drawing = re.sub(r'\bid="', f'id="{name}-', drawing)
         drawing = re.sub(r'((?:xlink:)?href="#|url\(#)', rf"\g<1>{name}-", drawing)
-        # HTML names no namespaces, and a blank line would end the block within Markdown.
+        # HTML has no namespace prefixes, and a blank line would end the block within Markdown.
         drawing = re.sub(
             r"\n\s*\n", "\n", re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.S)
         )
@@ -254,7 +254,7 @@ def _anchor(title: str) -> str:
 
 
 def _marked(body: str) -> str:
-    """Verdicts in colours."""
+    """Colour the verdicts."""
     for word, cell in {
         "met": r"<td><strong>met</strong>",
         "missed": r"<td><strong>missed</strong>",

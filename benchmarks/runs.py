@@ -1,4 +1,4 @@
-"""``run.json``: what a run was measured on and with, and how each of its parts ended."""
+"""``run.json``: the machine and the source of a run, and the result of each part."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class _Record(BaseModel):
 
 
 class Ended(_Record):
-    """How a part ended, and when; UTC, to the second."""
+    """How and when a part ended; UTC, to the second."""
 
     started: str
     finished: str
     whole: bool
-    """Whether all of it was measured at the full figures. Otherwise nothing is proved."""
+    """Whether everything was measured in full. Otherwise nothing is proved."""
     failure: str | None = None
-    """What stopped it; then there are no figures."""
+    """The error that stopped it; then there are no figures."""
 
 
 class Python(_Record):
-    """The interpreter that drives the run, and the packages that are installed there."""
+    """The interpreter of the driver, and the packages installed in it."""
 
     implementation: str
     version: str
@@ -59,7 +59,7 @@ class Run(_Record):
         return f"{self.started[:10]}-{self.source.commit}"
 
     def is_whole(self, names: tuple[PartName, ...]) -> bool:
-        """Whether all of these parts have been measured in full."""
+        """Whether all of these parts were measured in full."""
         return all(
             (ended := self.parts.get(name)) is not None and ended.whole and ended.failure is None
             for name in names
@@ -67,7 +67,7 @@ class Run(_Record):
 
     @property
     def seconds(self) -> dict[PartName, float]:
-        """How long each part took that did not fail."""
+        """The duration of each part that did not fail."""
         return {
             name: (
                 datetime.fromisoformat(ended.finished) - datetime.fromisoformat(ended.started)
@@ -77,10 +77,10 @@ class Run(_Record):
         }
 
     def continues(self, earlier: Run) -> bool:
-        """Whether its parts belong with those of an earlier one: same source, machine, packages."""
+        """Whether its parts fit those of an earlier run: same source, machine and packages."""
         same = ("source", "quick", "python")
         return all(getattr(self, field) == getattr(earlier, field) for field in same) and (
-            # Its details change from one minute to the next.
+            # These details change from minute to minute.
             self.machine.model_copy(update={"details": {}})
             == earlier.machine.model_copy(update={"details": {}})
         )
@@ -92,7 +92,7 @@ class Run(_Record):
 
 
 def new_run(source: Source, machine: Machine, *, quick: bool) -> Run:
-    """A run that begins now, in this interpreter."""
+    """A run that starts now, in this interpreter."""
     python = Python(
         implementation=platform.python_implementation(),
         version=platform.python_version(),
@@ -104,7 +104,7 @@ def new_run(source: Source, machine: Machine, *, quick: bool) -> Run:
 
 @cache
 def _packages() -> tuple[tuple[str, str], ...]:
-    """What is installed here, by name, and its version. Reading all of it takes a while."""
+    """The installed packages and their versions. Reading all of them takes a while."""
     found = {
         distribution.metadata["Name"]: distribution.version
         for distribution in importlib.metadata.distributions()
@@ -113,18 +113,18 @@ def _packages() -> tuple[tuple[str, str], ...]:
 
 
 def read_run(directory: Path) -> Run:
-    """Read and check a directory's ``run.json``."""
+    """Read and validate ``run.json`` of a directory."""
     return Run.model_validate_json((directory / FILE_NAME).read_text())
 
 
 def read_part(directory: Path, name: PartName) -> Measured | None:
-    """A part's figures; ``None`` if it was not measured."""
+    """The figures of a part; ``None`` if it was not measured."""
     path = directory / f"{name}.json"
     return json.loads(path.read_text()) if path.exists() else None
 
 
 def latest_whole(directory: Path, names: tuple[PartName, ...]) -> Path | None:
-    """The newest run below a directory of runs that has all of these parts in full."""
+    """The newest run in a directory of runs that has all of these parts in full."""
     found = [path.parent for path in directory.glob(f"*/{FILE_NAME}")]
     whole = [(run.started, path) for path in found if (run := read_run(path)).is_whole(names)]
     return max(whole)[1] if whole else None

@@ -1,4 +1,4 @@
-"""Every part of the benchmarks: what it measures, with which options, and how it is shown."""
+"""Every part of the benchmarks: its measurements, options and presentation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def overhead_part(
     calls: int | None = None,
     settings: benchmarks.overhead.plan.OverheadSettings | None = None,
 ) -> Part:
-    """Single calls, in process; what is given takes the place of a whole or a quick run's."""
+    """Single calls in one process; arguments override the defaults of full and quick runs."""
     every = tuple(benchmarks.overhead.plan.SERIES)
 
     def measure(quick: bool, report: Report) -> benchmarks.overhead.results.OverheadResults:
@@ -54,7 +54,7 @@ def overhead_part(
 
 
 def load_part(settings: benchmarks.load.plan.LoadSettings | None = None) -> Part:
-    """Locust against gunicorn; ``settings`` in place of a whole or a quick run's."""
+    """Locust against gunicorn; ``settings`` overrides the defaults of full and quick runs."""
 
     def measure(quick: bool, report: Report) -> benchmarks.load.results.LoadResults:
         chosen = settings or (benchmarks.load.plan.QUICK if quick else benchmarks.load.plan.FULL)
@@ -70,7 +70,7 @@ def load_part(settings: benchmarks.load.plan.LoadSettings | None = None) -> Part
 
 
 def scale_part(settings: benchmarks.scale.plan.ScaleSettings | None = None) -> Part:
-    """Misses, memory, throughput and a soak; ``settings`` in place of a whole or a quick run's."""
+    """Misses, memory, throughput and a soak test; ``settings`` overrides the defaults."""
 
     def measure(quick: bool, report: Report) -> benchmarks.scale.results.ScaleResults:
         chosen = settings or (benchmarks.scale.plan.QUICK if quick else benchmarks.scale.plan.FULL)
@@ -90,7 +90,7 @@ def cache_part(
     peers: tuple[str, ...] = tuple(PEERS),
     free_threaded: str | None = None,
 ) -> Part:
-    """The cache alone: scenarios, peers, and a Python without the GIL to measure threads on too."""
+    """The cache by itself: scenarios, peers, and a Python without the GIL for threads."""
 
     def measure(quick: bool, report: Report) -> benchmarks.micro.results.MicroResults:
         settings = benchmarks.micro.plan.QUICK if quick else benchmarks.micro.plan.FULL
@@ -110,4 +110,4 @@ def cache_part(
 
 
 PARTS = (overhead_part(), load_part(), scale_part(), cache_part())
-"""Each with all that it can measure, in the order in which the page shows them and they run."""
+"""All parts with their default measurements, in the order of the page and of the run."""

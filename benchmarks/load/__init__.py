@@ -1,1 +1,1 @@
-"""Under load: Locust asks a real gunicorn, protected beside open, and every way a check can end."""
+"""Under load: Locust sends requests to gunicorn, to open and protected views and every outcome."""

@@ -1,4 +1,4 @@
-"""Runs Locust against a service, in processes of its own, and brings back what it noted."""
+"""Runs Locust against a service, in its own processes, and returns what it recorded."""
 
 from __future__ import annotations
 
@@ -33,32 +33,32 @@ _DURING_PAUSE = 0.25
 
 
 class ClientFailed(RuntimeError):
-    """Locust did not run to its end; the last lines of its output are the message."""
+    """Locust did not finish; the message has the last lines of its output."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What the clients do."""
+    """The work of the clients."""
 
     scenario: Scenario
     seconds: int
-    """How long they ask, at most."""
+    """The maximum duration in seconds."""
     users: int
-    """Clients, each on a connection of its own and with one request at a time."""
+    """The number of clients, each with its own connection and one request at a time."""
     keys: int = 1
-    """Credentials in use."""
+    """The number of credentials in use."""
     fresh_keys: int = 0
-    """Credentials that each process may present once, or revoke."""
+    """The number of credentials that each process may present once, or revoke."""
     fresh_from: int = 0
-    """The first number of those."""
+    """The first number of these credentials."""
     processes: int = 1
-    """Processes of Locust; more than one are driven by one more that sends nothing."""
+    """The number of Locust processes; several are controlled by another one that sends nothing."""
     most: int = 0
-    """Requests after which each process ends; 0 for no such limit."""
+    """The number of requests after which each process ends; 0 for no limit."""
 
 
 class Clients:
-    """Locust, imported and ready: each load gets processes of its own, forked from one."""
+    """A process that has imported Locust, from which the processes of each load are forked."""
 
     def __init__(self, launcher: subprocess.Popen[bytes], log: Path) -> None:
         self._launcher = launcher
@@ -71,9 +71,9 @@ class Clients:
         cores: Cores,
         during: Callable[[float], None] | None = None,
     ) -> Recording:
-        """Load the service, and return what was noted. Raises ClientFailed, ServiceFailed.
+        """Load the service, and return the recordings. Raises ClientFailed or ServiceFailed.
 
-        ``during`` is called again and again while clients ask, with the seconds since the start.
+        ``during`` is called repeatedly during the load, with the seconds since the start.
         """
         with tempfile.TemporaryDirectory(prefix="latchkey-clients-") as name:
             directory = Path(name)
@@ -87,15 +87,15 @@ class Clients:
             finally:
                 self._end(process, ended=status is not None)
             if status is None:
-                raise ClientFailed(f"it does not end:\n{_last_lines(log)}")
+                raise ClientFailed(f"Locust does not end:\n{_last_lines(log)}")
             service.require_alive()
             recording, count = read_all(recordings)
             if status != 0 or count != load.processes:
-                raise ClientFailed(f"it ended with {status}:\n{_last_lines(log)}")
+                raise ClientFailed(f"Locust ended with status {status}:\n{_last_lines(log)}")
             return recording
 
     def _start(self, arguments: list[str], directory: Path, log: Path, cores: Cores) -> int:
-        """The number of the process that leads the new group."""
+        """Start Locust; returns the id of the process that leads its process group."""
         job = {
             "arguments": arguments,
             "directory": str(directory),
@@ -106,11 +106,11 @@ class Clients:
         self._launcher.stdin.write(json.dumps(job).encode() + b"\n")
         process = self._answer(_START_PATIENCE)
         if process is None:
-            raise ClientFailed("it does not start")
+            raise ClientFailed("Locust does not start")
         return process
 
     def _await_end(self, patience: float, during: Callable[[float], None] | None) -> int | None:
-        """The exit status; None where there is none in time."""
+        """The exit status; None if it does not end in time."""
         if during is None:
             return self._answer(patience)
         began = time.monotonic()
@@ -122,7 +122,7 @@ class Clients:
         return None
 
     def _end(self, process: int, *, ended: bool) -> None:
-        """End what still runs of a group: as asked, or by force."""
+        """End the remaining processes of a group: by a signal first, then by force."""
         try:
             if not ended:
                 with suppress(ProcessLookupError):
@@ -135,19 +135,19 @@ class Clients:
             self._answer(_STOP_PATIENCE)
 
     def _answer(self, patience: float) -> int | None:
-        """The launcher's next line; None where there is none in time."""
+        """The launcher's next line; None if there is none in time."""
         assert self._launcher.stdout is not None
         if not select.select([self._launcher.stdout], [], [], patience)[0]:
             return None
         line = self._launcher.stdout.readline()
         if not line:
-            raise ClientFailed(f"what starts Locust ended:\n{_last_lines(self._log)}")
+            raise ClientFailed(f"the launcher of Locust ended:\n{_last_lines(self._log)}")
         return int(line)
 
 
 @contextmanager
 def ready() -> Iterator[Clients]:
-    """Import Locust in a process of its own; that and what it started is gone after the block."""
+    """Import Locust in its own process, which ends with the block, with all that it started."""
     with tempfile.TemporaryDirectory(prefix="latchkey-launcher-") as name:
         log = Path(name) / "launcher.log"
         with (
@@ -159,9 +159,9 @@ def ready() -> Iterator[Clients]:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
-                # Each answer is waited for by itself.
+                # Without buffering, because each answer is awaited separately.
                 bufsize=0,
-                # Ctrl-C is for whoever measures; that ends this in turn.
+                # Ctrl-C interrupts the measuring process, which then ends this one.
                 start_new_session=True,
             ) as launcher,
         ):
@@ -187,7 +187,7 @@ def _arguments(load: Load, service: Service, recordings: Path) -> list[str]:
 
 
 def _time(load: Load) -> list[str]:
-    """One process counts from its first answer; several are told to end by the one above them."""
+    """A single process counts from its first answer; several are ended by their controller."""
     if load.processes == 1:
         return [f"--seconds={load.seconds}"]
     several = [f"--processes={load.processes}", "--master-bind-host=127.0.0.1"]

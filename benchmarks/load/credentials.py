@@ -1,7 +1,7 @@
-"""Numbered credentials: who knows the derivation key can make any of them, so none is written down.
+"""Numbered credentials: all are derived from the derivation key, so no list of them is needed.
 
-The service's database gets their hashes (`benchmarks.load.seeding`); the client derives the same
-secrets for itself. It imports this, and starts often, so nothing here needs SQL.
+The service's database gets their hashes (`benchmarks.load.seeding`), and the client derives the
+same secrets. Clients import this module and start often, so it must not import SQL.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _FORGER = DerivationKey(b"\xee" * 32)
 
 
 def api_key_of(number: int) -> str:
-    """The public key with this number; ids are spread as evenly as random ones.
+    """The public key with this number; ids are distributed as evenly as random ones.
 
-    Hexadecimal digits are base62 digits too, and sooner written; with a zero before them the id is
-    small enough.
+    Hexadecimal digits are also base62 digits, and are faster to write. The leading zero keeps the
+    id below its maximum.
     """
     digest = hashlib.blake2b(number.to_bytes(8, "big"), digest_size=11).hexdigest()
     return f"ak_live_0{digest[1:]}"
@@ -30,10 +30,10 @@ def read_derivation_key(path: Path) -> DerivationKey:
 
 
 def secret_of(number: int, maker: DerivationKey) -> str:
-    """The secret that belongs to `api_key_of(number)`."""
+    """The secret of `api_key_of(number)`."""
     return maker.derive(api_key_of(number))
 
 
 def forged_secret_of(number: int) -> str:
-    """A well-formed secret of the same key that no service's derivation key made."""
+    """A well-formed secret of the same key, not made with the service's derivation key."""
     return _FORGER.derive(api_key_of(number))

@@ -1,4 +1,4 @@
-"""Starts each service, has clients ask it, and gathers what they and the workers say."""
+"""Starts each service and its clients, and collects the figures of clients and workers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Measured = tuple[Loaded, Recording]
 
 
 def run(settings: plan.LoadSettings, report: Report) -> LoadResults:
-    """Measure every scenario; raises ServiceFailed or ClientFailed where one cannot be."""
+    """Measure every scenario; raises ServiceFailed or ClientFailed if one cannot be measured."""
     with client.ready() as clients:
         return _measure_all(settings, clients, report)
 
@@ -101,13 +101,13 @@ def measure(
     warm: int,
     during: Callable[[float], None] | None = None,
 ) -> Measured:
-    """Load a service; what came of it, and the latencies of the seconds that count."""
+    """Load a service; returns the result, and the latencies of the counted seconds."""
     cpu, counters = service.cpu_seconds(), service.counters()
     noted = clients.run(load, service, cores, during)
     cpu, after = service.cpu_seconds() - cpu, service.counters()
     kept = noted.without_edges(warm)
     if not kept.seconds:
-        # Too short for a second that is full.
+        # The run was too short for a complete second.
         kept = noted
     seconds = len(kept.seconds)
     requests = max(noted.requests, 1)
@@ -145,7 +145,7 @@ def measure(
 
 
 def compare(kept: Recording, arm: str, base: str) -> Comparison:
-    """One kind of request over another of the same run."""
+    """Compare one kind of request with another of the same run."""
     seconds, others = kept.latencies.get(arm, {}), kept.latencies.get(base, {})
     return Comparison(
         arm=arm,
@@ -156,9 +156,9 @@ def compare(kept: Recording, arm: str, base: str) -> Comparison:
 
 
 def warm_up(service: Service, count: int) -> None:
-    """Have the box remember the credentials below this number, as if another worker had used them.
+    """Cache the credentials below this number, as if another worker had used them.
 
-    Asked for one after another over HTTP, they would take longer than what is measured then.
+    Presenting them one after another over HTTP would take longer than the measurement.
     """
     maker = read_derivation_key(service.settings.derivation_keys_file)
     segment = ServiceSegment.open(service.settings)
@@ -175,7 +175,7 @@ def warm_up(service: Service, count: int) -> None:
 def _measure_ceiling(
     settings: plan.LoadSettings, clients: Clients, next_step: Callable[[str], None]
 ) -> list[Loaded]:
-    """A trivial endpoint, by one process of clients and by two: what Locust can ask at most."""
+    """Load a trivial endpoint with one and with two client processes: the maximum of Locust."""
     cores, about = Cores.together(), "a trivial endpoint"
     load = Load("trivial", settings.ceiling_seconds, users=2 * plan.USERS, most=settings.requests)
     found = []
@@ -225,7 +225,7 @@ def _measure_group(
 
 
 def _recycling(service: Service, pause: float) -> Callable[[float], None]:
-    """Replaces the workers every `pause` seconds."""
+    """A function that replaces the workers every `pause` seconds."""
     due = pause
 
     def recycle(elapsed: float) -> None:

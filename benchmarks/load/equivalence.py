@@ -1,10 +1,10 @@
-"""Whether two arms of one run take equally long: a block bootstrap over seconds, and two tests.
+"""Whether two arms of a run take equally long: a block bootstrap over seconds, and two tests.
 
-What disturbs a machine lasts longer than a request, so requests near each other are not
-independent. Whole seconds are drawn with replacement, with the requests of both arms in them.
-Equivalence within a margin is proved where both one-sided tests reject; that is where the
+Disturbances of a machine last longer than a request, so requests close to each other are not
+independent. Therefore whole seconds are drawn with replacement, with the requests of both arms.
+Equivalence within a margin is proved if both one-sided tests reject. That is the case if the
 interval of the ratio lies between 1 - margin and 1 + margin (Schuirmann 1987). With the 95 %
-interval, each test is at 2.5 %.
+interval, each test has a level of 2.5 %.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Equivalence = Literal["proved", "not proved", "refuted"]
 
 _SEED = 20_240_229
 _STEP = math.log(1.005)
-"""Buckets of half a percent: no wider than what a quantile of so many samples leaves certain."""
+"""The width of a bucket, half a percent: not wider than the uncertainty of a quantile."""
 
 
 def ratio_of_means(seconds: Seconds, base: Seconds) -> Estimate | None:
-    """The mean latency of one arm over the other's, None without a second that has both."""
+    """The mean latency of one arm over that of the other; None if no second has both."""
     shared = sorted(seconds.keys() & base.keys())
     totals = [
         (math.fsum(seconds[each]), len(seconds[each]), math.fsum(base[each]), len(base[each]))
@@ -48,7 +48,7 @@ def ratio_of_means(seconds: Seconds, base: Seconds) -> Estimate | None:
 
 
 def ratio_of_quantiles(seconds: Seconds, base: Seconds, share: float) -> Estimate | None:
-    """The same of a quantile, such as 0.99."""
+    """The same ratio of a quantile, such as 0.99."""
     shared = sorted(seconds.keys() & base.keys())
     arms = [[_buckets(arm[each]) for each in shared] for arm in (seconds, base)]
 
@@ -60,14 +60,14 @@ def ratio_of_quantiles(seconds: Seconds, base: Seconds, share: float) -> Estimat
 
 
 def is_void(alike: Estimate | None) -> bool:
-    """Whether a run says nothing: the same, compared with the same in it, came out different."""
+    """Whether a run is unusable: two identical arms differ significantly."""
     return alike is None or not alike.low <= 1 <= alike.high
 
 
 def judge(alike: Estimate | None, compared: Estimate | None) -> Equivalence | Literal["void"]:
-    """What a comparison says, beside one of the same with the same.
+    """The result of a comparison, given the comparison of two identical arms.
 
-    Void if that does not contain 1: then something else than the arms makes a difference.
+    It is void if the latter does not contain 1: then another cause makes a difference.
     """
     if is_void(alike):
         return "void"
@@ -80,7 +80,7 @@ def judge(alike: Estimate | None, compared: Estimate | None) -> Equivalence | Li
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The least of the ordered samples that this share of them does not exceed."""
+    """The smallest ordered sample that is not exceeded by this share of them."""
     return ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)]
 
 
@@ -113,7 +113,7 @@ def _quantile_of(
     below = 0
     for bucket in sorted(total):
         if below + total[bucket] >= wanted:
-            # As if the samples were spread evenly over their bucket.
+            # As if the samples were distributed evenly within their bucket.
             return math.exp((bucket + (wanted - below) / total[bucket]) * _STEP)
         below += total[bucket]
-    raise ValueError("a quantile of nothing")
+    raise ValueError("a quantile needs at least one sample")

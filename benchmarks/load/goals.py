@@ -1,4 +1,4 @@
-"""The goals that concern the service under load, each decided by the results alone."""
+"""The goals for the service under load, each decided by the results alone."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _tail(results: LoadResults) -> Verdict:
 
 
 def _none_after_revocation(results: LoadResults) -> Verdict:
-    """A count and no estimate: one is enough to miss it, none proves nothing but this run."""
+    """A count, not an estimate: a single one misses the goal; zero is proved for this run only."""
     what, goal = "requests let through after their key's revocation was answered", "none"
     found = _named(results, "revocations")
     if found is None or not found.revocations or "revoked" not in found.kinds:
@@ -74,7 +74,7 @@ def _none_after_revocation(results: LoadResults) -> Verdict:
 
 
 def _selects(results: LoadResults) -> Verdict:
-    """Forged pairs end before the database."""
+    """Forged pairs must not reach the database."""
     what, goal = "SELECTs for forged secrets, beside good ones", "none"
     found = _named(results, "forged")
     if found is None or not found.lookups["forged"]:

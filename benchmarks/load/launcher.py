@@ -1,9 +1,9 @@
-"""The program that starts Locust: imports it once, and forks for each command line that it reads.
+"""The program that starts Locust: it imports Locust once, and forks for each command line it reads.
 
 Each line of its input is a JSON object: the ``arguments`` of Locust, the ``directory`` to run in,
-the ``log`` for what it prints, and the ``cores`` to run on by number, or null for all. It answers
-with two lines: at once the number of the process, which leads a process group of its own, and its
-exit status when it has ended. What runs while this is told to end is killed.
+the ``log`` for its output, and the ``cores`` to run on, by number, or null for all. It answers with
+two lines: immediately the id of the new process, which leads its own process group, and later its
+exit status. When the launcher is told to end, it kills the running process.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import Any
 import locust.main
 from gevent.os import fork_gevent
 
-# What the locustfile imports; itself it is loaded by Locust, in each process anew.
+# The imports of the locustfile. Locust loads the locustfile itself in each process.
 from benchmarks.load import credentials, recording, requesting
 
 __all__ = ["credentials", "main", "recording", "requesting"]
 
 
 def main() -> None:
-    """Start what is asked for, one after another, until the input ends."""
+    """Start the requested processes, one after another, until the input ends."""
     gc.collect()
-    # Pages with what was imported stay shared, as Locust itself does it for several processes.
+    # Keep the pages of imported modules shared, as Locust does for several processes.
     gc.freeze()
     for line in sys.stdin.buffer:
         process = fork_gevent()
@@ -36,7 +36,7 @@ def main() -> None:
             _become(json.loads(line))
             locust.main.main()
             return
-        # Here too: it must be so before anybody is told the number.
+        # Also in the parent: the group must exist before the id is reported.
         with suppress(PermissionError, ProcessLookupError):
             os.setpgid(process, process)
         signal.signal(signal.SIGTERM, lambda *_, process=process: _end_with(process))
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _become(job: dict[str, Any]) -> None:
-    """Make a forked process what the job says."""
+    """Set up a forked process for the job."""
     os.setpgid(0, 0)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.chdir(job["directory"])

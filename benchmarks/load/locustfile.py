@@ -1,8 +1,9 @@
 """Clients for Locust: ``locust -f benchmarks/load/locustfile.py``, from the root of the checkout.
 
-By hand, against ``make serve``: it needs a secret in ``LIVE_API_SECRET``, which ``latchkey init``
-shows as a line to paste, and asks http://127.0.0.1:8080 for ``/v1/account``. The benchmarks' driver
-gives ``--derivation-key-file`` instead, from which the secrets of numbered credentials follow.
+To run it by hand against ``make serve``, set ``LIVE_API_SECRET``, which ``latchkey init`` shows as
+a line to paste. It then requests ``/v1/account`` of http://127.0.0.1:8080. The driver of the
+benchmarks passes ``--derivation-key-file`` instead, from which the secrets of numbered credentials
+are derived.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ recorder = Recorder()
 
 
 class Client(FastHttpUser):  # type: ignore[misc]
-    """One caller on a connection of its own, who asks again as soon as it is answered."""
+    """A client with its own connection, which sends the next request after each answer."""
 
     host = "http://127.0.0.1:8080"
     wait_time = constant(0)
@@ -41,7 +42,7 @@ class Client(FastHttpUser):  # type: ignore[misc]
 
     @task  # type: ignore[untyped-decorator]
     def ask(self) -> None:
-        """Whatever the scenario asks for next."""
+        """Send the next request of the scenario."""
         try:
             self.requests.send(self._send)
         except OutOfCredentials:
@@ -51,13 +52,13 @@ class Client(FastHttpUser):  # type: ignore[misc]
             self._end()
 
     def _end(self) -> None:
-        """End the run, once for all clients, and wait to be ended oneself.
+        """End the run, once for all clients, and wait until this client is ended.
 
-        One process of several only waits: the one above them ends them all.
+        With several processes, it only waits: their controller ends all of them.
         """
         if not Client.ending and not isinstance(self.environment.runner, WorkerRunner):
             Client.ending = True
-            # Not from within a client: it would have to end the very one that asks for it.
+            # In another greenlet: the runner would have to end the client that calls it.
             gevent.spawn(self.environment.runner.quit)
         gevent.sleep(_END_PATIENCE)
 
@@ -77,12 +78,12 @@ class Client(FastHttpUser):  # type: ignore[misc]
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def add_arguments(parser: ArgumentParser) -> None:
-    """What can be said on the command line, in the environment, or in the web interface."""
+    """Add the options of the command line, the environment and the web interface."""
     parser.add_argument(
         "--scenario",
         choices=get_args(Scenario),
         default="hits",
-        help="what is asked for",
+        help="the scenario",
         **_in_environment("LOAD_SCENARIO"),
     )
     parser.add_argument(
@@ -92,40 +93,40 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--fresh-keys",
         type=int,
         default=0,
-        help="credentials that are presented once",
+        help="number of credentials that are presented once",
         **_in_environment("LOAD_FRESH_KEYS"),
     )
     parser.add_argument(
         "--fresh-from",
         type=int,
         default=0,
-        help="the first number of those",
+        help="the first number of these credentials",
         **_in_environment("LOAD_FRESH_FROM", shown=False),
     )
     parser.add_argument(
         "--derivation-key-file",
         default="",
-        help="the service's; numbered credentials are made from it",
+        help="the service's derivation key file, from which numbered credentials are derived",
         **_in_environment("LOAD_DERIVATION_KEY_FILE", shown=False),
     )
     parser.add_argument(
         "--recordings",
         default="",
-        help="a directory for what each process notes",
+        help="a directory for the recordings of each process",
         **_in_environment("LOAD_RECORDINGS", shown=False),
     )
     parser.add_argument(
         "--seconds",
         type=int,
         default=0,
-        help="seconds after the first answer at which it ends, where one process asks",
+        help="seconds after the first answer at which a single process ends",
         **_in_environment("LOAD_SECONDS", shown=False),
     )
     parser.add_argument(
         "--most",
         type=int,
         default=0,
-        help="requests after which a process sends no more",
+        help="number of requests after which a process sends no more",
         env_var="LOAD_MOST",
     )
 
@@ -136,14 +137,14 @@ def _in_environment(name: str, *, shown: bool = True) -> Any:
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
 def prepare_early(environment: Any, **_: Any) -> None:
-    """Before the time of a run begins to count: what clients present takes a while to make."""
+    """Derive the presented credentials before the duration of a run starts to count."""
     if environment.parsed_options.headless and not _is_distributed(environment):
         _prepare(environment, 0)
 
 
 @events.test_start.add_listener  # type: ignore[untyped-decorator]
 def prepare(environment: Any, **_: Any) -> None:
-    """Make what the clients present, in each process that runs some; the clients begin."""
+    """Prepare the credentials in each process with clients, which then start."""
     if isinstance(environment.runner, WorkerRunner):
         _prepare(environment, environment.runner.worker_index)
     elif not _is_distributed(environment) and not environment.parsed_options.headless:
@@ -162,13 +163,13 @@ def _prepare(environment: Any, index: int) -> None:
 
 @events.request.add_listener  # type: ignore[untyped-decorator]
 def note(name: str, response_time: float, exception: Exception | None, **_: Any) -> None:
-    """Called by Locust after each request; the time is in milliseconds."""
+    """Record a request; called by Locust after each one, with the time in milliseconds."""
     recorder.note(name, response_time, None if exception is None else str(exception))
 
 
 @events.test_stop.add_listener  # type: ignore[untyped-decorator]
 def write(environment: Any, **_: Any) -> None:
-    """Leave what was noted for the driver."""
+    """Write the recording for the driver."""
     directory = environment.parsed_options.recordings
     if directory and not isinstance(environment.runner, MasterRunner):
         recorder.write(Path(directory))
@@ -179,10 +180,10 @@ def _is_distributed(environment: Any) -> bool:
 
 
 def _credentials(options: Namespace, index: int) -> Credentials:
-    """Numbered credentials of a known service, or the one whose secret is in the environment."""
+    """Numbered credentials of a known service, or the one with the secret in the environment."""
     if options.derivation_key_file:
         maker = read_derivation_key(Path(options.derivation_key_file))
-        # Each process presents others of those that are presented once.
+        # Each process presents different ones of the credentials that are presented once.
         first = options.fresh_from + index * options.fresh_keys
         fresh = range(first, first + options.fresh_keys)
         return Credentials(
@@ -191,8 +192,8 @@ def _credentials(options: Namespace, index: int) -> Credentials:
     given = os.environ.get(SECRET, "")
     if not given:
         raise SystemExit(
-            f"\nlocust: no credential to present. Set {SECRET}: `make serve`, at its first start, "
-            "and `latchkey init` show the line to paste; or `latchkey keys create --name load "
-            "--mode live`. --host says where the service is, http://127.0.0.1:8080 by default.\n"
+            f"\nlocust: no credential to present. Set {SECRET}: `latchkey init`, and `make serve` "
+            "at its first start, show the line to paste; or use `latchkey keys create --name load "
+            "--mode live`. --host is the service's URL, by default http://127.0.0.1:8080.\n"
         )
     return Credentials(1, range(0), lambda _: given, forged_secret_of)

@@ -34,7 +34,7 @@ def tables(results: LoadResults) -> dict[str, Table]:
 
 
 def words(results: LoadResults) -> dict[str, str]:
-    """What the prose says of this run."""
+    """The figures in the prose about this run."""
     main = results.main
     return {
         "verdict": judge(results.alike_comparison.mean, results.main_comparison.mean),

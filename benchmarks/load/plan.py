@@ -1,4 +1,4 @@
-"""What is asked of which service, and for how long."""
+"""The requests for each service, and their duration."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ MANY = 100_000
 
 @dataclass(frozen=True)
 class LoadSettings:
-    """How long is measured."""
+    """The duration of the measurements."""
 
     main_seconds: int = 480
-    """Of each of the main scenario's two runs."""
+    """Seconds of each of the main scenario's two runs."""
     main_requests: int = 450_000
-    """Requests after which such a run ends, if it comes first: 150,000 of each of three arms."""
+    """Requests after which such a run ends, if that is earlier: 150,000 of each of three arms."""
     concurrent_seconds: int = 30
     seconds: int = 25
-    """Of every other scenario."""
+    """Seconds of every other scenario."""
     ceiling_seconds: int = 12
     requests: int = 0
-    """Requests after which each client process of those ends, if it comes first; 0 for no limit."""
+    """Requests after which each client process of those ends, if that is earlier; 0: no limit."""
     warm_seconds: int = 2
-    """Full seconds that are thrown away, after the first one that is not full."""
+    """Complete seconds that are discarded, after the first, incomplete one."""
     many: int = MANY
     fresh: int = 60_000
-    """Credentials that may be presented once, or revoked, in each scenario that does so."""
+    """Credentials that may be presented once, or revoked, in each scenario that does this."""
     recycle_pause: float = 6
     """Seconds between two replacements of all workers."""
 
@@ -48,9 +48,9 @@ QUICK = LoadSettings(
 )
 
 MAIN_USERS = 1
-"""One client: no request waits for another, so the difference between two is not hidden."""
+"""One client: no request waits for another, so a difference is not hidden by waiting."""
 USERS = 8
-"""Clients of every other scenario: more than one worker's threads."""
+"""Clients of every other scenario: more than the threads of one worker."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ class Step:
     keys: int
     fresh: bool = False
     recycled: bool = False
-    """Whether all workers are replaced again and again meanwhile."""
+    """Whether all workers are replaced repeatedly during the step."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Scenarios that one service answers, one after another."""
+    """Scenarios for one service, one after another."""
 
     steps: tuple[Step, ...]
     settings: Mapping[str, object] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class Group:
 
 
 def groups(settings: LoadSettings) -> list[Group]:
-    """The scenarios beside the main one. Fresh credentials have the numbers after the known."""
+    """The scenarios except the main one. Fresh credentials are numbered after the known ones."""
     many = settings.many
     return [
         Group(

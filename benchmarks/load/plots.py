@@ -13,7 +13,7 @@ from benchmarks.load.results import LoadResults
 
 
 def draw(results: LoadResults, directory: Path) -> list[Path]:
-    """Draw them all."""
+    """Draw all plots."""
     return plots.draw(
         {
             "load-ratios": lambda: _ratios(results),
@@ -46,7 +46,7 @@ def _ratios(results: LoadResults) -> Figure:
 
 
 def _latencies(results: LoadResults) -> Figure | None:
-    """Mean latency of each second, by arm."""
+    """The mean latency of each second, by arm."""
     figure = Figure(figsize=(8, 3), layout="constrained")
     axes = figure.subplots()
     arms = ((BARE, "without Latchkey", plots.GREY), (OPEN, "open", plots.BLUE))

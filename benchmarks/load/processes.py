@@ -1,4 +1,4 @@
-"""What Linux says of processes, and on which cores they run."""
+"""Information from Linux about processes, and the cores that they run on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _fields(process: int) -> list[str]:
 
 
 def children(process: int) -> list[int]:
-    """The processes that this one started and that run now."""
+    """The running child processes of a process."""
     try:
         listed = Path(f"/proc/{process}/task/{process}/children").read_text()
     except FileNotFoundError:
@@ -29,20 +29,20 @@ def children(process: int) -> list[int]:
 
 
 def workers_cpu_seconds(master: int) -> float:
-    """CPU that the children of a process have used, user and system, those that ended included."""
+    """CPU seconds of a process's children, user and system, including those that have ended."""
     ticks = sum(map(int, _fields(master)[_ENDED_TIMES]))
     for worker in children(master):
         try:
             ticks += sum(map(int, _fields(worker)[_OWN_TIMES]))
         except (FileNotFoundError, ProcessLookupError):
-            # It has just ended, and its parent is about to count it.
+            # It has just ended, and its parent will count it.
             continue
     return ticks * _TICK
 
 
 @dataclass(frozen=True)
 class Held:
-    """What a process holds: memory in bytes that is its own or shared, and file descriptors."""
+    """The resources of a process: own and shared memory in bytes, and file descriptors."""
 
     resident: int
     private: int
@@ -50,7 +50,7 @@ class Held:
 
 
 def held(process: int) -> Held:
-    """What it holds now. ``private`` leaves out what lies in shared memory and mapped files."""
+    """The present resources. ``private`` excludes shared memory and mapped files."""
     _, resident, shared, *_ = map(int, Path(f"/proc/{process}/statm").read_text().split())
     descriptors = len(os.listdir(f"/proc/{process}/fd"))
     return Held(resident * _PAGE, (resident - shared) * _PAGE, descriptors)
@@ -58,26 +58,26 @@ def held(process: int) -> Held:
 
 @dataclass(frozen=True)
 class Cores:
-    """Which cores server and client run on; None for each of them where they want."""
+    """The cores of server and client; None for any core."""
 
     server: frozenset[int] | None
     client: frozenset[int] | None
 
     @classmethod
     def apart(cls) -> Cores:
-        """The client on the first core and the server on the others, if there are two at least."""
+        """The client on the first core and the server on the others, if there are at least two."""
         first, *rest = sorted(os.sched_getaffinity(0))
         return cls(frozenset(rest), frozenset([first])) if rest else cls(None, None)
 
     @classmethod
     def together(cls) -> Cores:
-        """Wherever the system puts them."""
+        """Both on any core."""
         return cls(None, None)
 
 
 @contextmanager
 def running_on(cores: Collection[int] | None) -> Iterator[None]:
-    """Whatever this thread starts within the block runs on these cores."""
+    """Run the processes that this thread starts within the block on these cores."""
     if cores is None:
         yield
         return

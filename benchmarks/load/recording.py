@@ -1,7 +1,7 @@
-"""What a client notes of each request, and what several of them noted together.
+"""The requests that clients record, and the sum of several recordings.
 
-A client process writes one file: for each kind of request the seconds in which it was sent, and
-the latencies in them.
+Each client process writes one file: for each kind of request, the seconds in which requests ended,
+and their latencies.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 Seconds = dict[int, "array[float]"]
-"""Latencies in microseconds by the second of the system's monotonic clock in which they ended."""
+"""Latencies in microseconds, by the second of the monotonic clock in which they ended."""
 
 
 @dataclass
 class Recording:
-    """What one or several clients have seen."""
+    """The requests of one or several clients."""
 
     latencies: dict[str, Seconds] = field(default_factory=dict)
-    """By kind of request; answers as they were expected, and nothing else."""
+    """By kind of request, only expected answers."""
     errors: dict[str, int] = field(default_factory=dict)
-    """Answers that were not expected, and requests without one, by what it was."""
+    """Unexpected answers, and requests without an answer, by description."""
     violations: int = 0
-    """Requests begun after a revocation had been answered, and answered 200 all the same."""
+    """Requests sent after a revocation was answered, but still answered with 200."""
     revocations: int = 0
     cpu_seconds: float = 0.0
-    """CPU that the clients used while they sent requests."""
+    """CPU seconds of the clients while they sent requests."""
 
     @property
     def requests(self) -> int:
-        """All requests, errors included."""
+        """All requests, including errors."""
         answered = sum(len(each) for kind in self.latencies.values() for each in kind.values())
         return answered + sum(self.errors.values())
 
     def add_error(self, what: str) -> None:
-        """Count what was not expected."""
+        """Count an unexpected answer."""
         self.errors[what] = self.errors.get(what, 0) + 1
 
     def without_edges(self, warm: int) -> Recording:
-        """Only the full seconds after the first `warm` of them, for what is computed from these."""
+        """The recording of complete seconds only, without the first `warm` of them."""
         every = sorted({second for kind in self.latencies.values() for second in kind})
         kept = set(every[max(warm, 1) : -1])
         latencies = {
@@ -59,7 +59,7 @@ class Recording:
 
 
 class Recorder:
-    """Notes requests in one client process."""
+    """Records the requests of one client process."""
 
     def __init__(self) -> None:
         self.recording = Recording()
@@ -68,13 +68,13 @@ class Recorder:
         self._cpu = time.process_time()
 
     def start(self) -> None:
-        """Forget what was before; the clients begin now."""
+        """Discard everything recorded so far; the clients start now."""
         self.recording = Recording()
         self.count = 0
         self._cpu = time.process_time()
 
     def note(self, kind: str, milliseconds: float, error: str | None) -> None:
-        """One request and its latency; `error` where the answer was not expected."""
+        """Record a request and its latency; with `error` if the answer was not expected."""
         self.count += 1
         if self.count == 1:
             self.began = time.monotonic()
@@ -89,7 +89,7 @@ class Recorder:
         found.append(milliseconds * 1000)
 
     def write(self, directory: Path) -> None:
-        """Write what was noted since the start into a file of this process's own."""
+        """Write the recording since the start to a file of this process."""
         noted = self.recording
         noted.cpu_seconds = time.process_time() - self._cpu
         latencies = {
@@ -102,13 +102,13 @@ class Recorder:
 
 
 def read_all(directory: Path) -> tuple[Recording, int]:
-    """What all clients wrote into a directory, as one, and how many they were."""
+    """The sum of the recordings in a directory, and their number."""
     paths = sorted(directory.glob("*.json"))
     return merge(_read(path) for path in paths), len(paths)
 
 
 def merge(recordings: Iterable[Recording]) -> Recording:
-    """Several clients' recordings as one."""
+    """The sum of several recordings."""
     whole = Recording()
     for one in recordings:
         for name, kind in one.latencies.items():

@@ -1,6 +1,6 @@
-"""What the clients of each scenario ask for, one request after another. Knows no Locust.
+"""The sequence of requests of each scenario, independent of Locust.
 
-`Asker` is what they ask through; the locustfile makes one of Locust's client.
+Requests are sent by an `Asker`; the locustfile creates one from Locust's client.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _IN_CIRCULATION = 32
 
 
 class Asker(Protocol):
-    """Sends one request, has it noted under `kind`, and returns the answer's status, 0 for none."""
+    """Sends a request, records it under `kind`, and returns the status of the answer (0: none)."""
 
     def __call__(
         self, method: str, path: str, kind: str, headers: Headers, expected: Collection[int]
@@ -43,18 +43,18 @@ class Asker(Protocol):
 
 @dataclass
 class Credentials:
-    """The numbers that a scenario may present, and how to make what belongs to them."""
+    """The numbers of a scenario's credentials, and how to derive their keys and secrets."""
 
     count: int
-    """Those in steady use are the numbers below this one."""
+    """Credentials below this number are in regular use."""
     fresh: range
-    """Those that are presented once, or used until they are revoked."""
+    """Credentials that are presented once, or used until they are revoked."""
     secret: Secret
     forged: Secret
 
 
 class Requests:
-    """One process's clients. ``send`` is called by each of them in turn, again and again."""
+    """The clients of one process. Each client calls ``send`` repeatedly."""
 
     def __init__(
         self, scenario: Scenario, credentials: Credentials, recorder: Recorder, seed: int
@@ -65,8 +65,8 @@ class Requests:
         self._known = [_bearer(credentials.secret(each)) for each in range(credentials.count)]
         self._fresh = iter(credentials.fresh)
         self._drawn = self._draws(zipf=scenario != "uniform")
-        # Credentials that every client uses until they are revoked, those that one of them is
-        # revoking or has revoked, and those whose revocation has been answered, and when.
+        # Credentials that all clients use until they are revoked; those that a client is revoking
+        # or has revoked; and those whose revocation was answered, with the time.
         self._circulating: deque[int] = deque()
         self._condemned: set[int] = set()
         self._revoked: dict[int, float] = {}
@@ -85,14 +85,14 @@ class Requests:
         self.send = self._send[scenario]
 
     def _draws(self, *, zipf: bool) -> Iterator[Headers]:
-        """Headers of credentials in use, by Zipf's law or with equal chances."""
+        """Headers of credentials in use, by Zipf's law or with equal probability."""
         count = self._credentials.count
         weights = [1 / (rank + 1) ** (ZIPF_EXPONENT if zipf else 0) for rank in range(count)]
         drawn = self._rng.choices(self._known, cum_weights=list(accumulate(weights)), k=_DRAWS)
         return cycle(drawn)
 
     def _arms(self, *paths: str) -> Callable[[Asker], None]:
-        """Each request takes one of the paths at random; all carry the same kind of headers."""
+        """Each request uses one of the paths at random; all have the same kind of headers."""
 
         def send(ask: Asker) -> None:
             path = paths[int(self._rng.random() * len(paths))]
@@ -104,7 +104,7 @@ class Requests:
         ask("GET", ACCOUNT, "hit", next(self._drawn), (200,))
 
     def _miss(self, ask: Asker) -> None:
-        """A credential that was never presented before."""
+        """Present a credential that was never presented before."""
         headers = _bearer(self._credentials.secret(self._next_fresh()))
         ask("GET", ACCOUNT, "miss", headers, (200,))
 
@@ -115,7 +115,7 @@ class Requests:
             raise OutOfCredentials from None
 
     def _forge(self, ask: Asker) -> None:
-        """Forged and good in turn at random; a forged one for a key that is in use."""
+        """Present forged and valid secrets at random; forged ones are for keys in use."""
         if self._rng.random() < 0.5:
             self._hit(ask)
             return
@@ -124,7 +124,7 @@ class Requests:
         ask("GET", ACCOUNT, "forged", headers, (401,))
 
     def _revoke_and_use(self, ask: Asker) -> None:
-        """Use credentials; now and then, one of the clients revokes one that all of them use."""
+        """Use credentials; from time to time, one client revokes a credential that all use."""
         now = time.monotonic()
         if now >= self._next_revocation:
             self._next_revocation = now + REVOCATION_PAUSE
@@ -137,7 +137,7 @@ class Requests:
             self._present(ask, self._rng.choice(self._circulating))
 
     def _revoke(self, ask: Asker) -> None:
-        """Revoke what has been in circulation longest: the workers have it in their caches."""
+        """Revoke the credential that has been used longest: all workers have cached it."""
         while len(self._circulating) < _IN_CIRCULATION:
             self._circulating.append(self._next_fresh())
         number = self._circulating.popleft()
@@ -149,7 +149,7 @@ class Requests:
             self._present(ask, number)
 
     def _present(self, ask: Asker, number: int) -> None:
-        """Present a credential that may have been revoked, or be so before it is looked up."""
+        """Present a credential that may be revoked before or during the request."""
         begun = time.monotonic()
         ended = number in self._revoked
         headers = _bearer(self._credentials.secret(number))
@@ -162,7 +162,7 @@ class Requests:
             self._recorder.recording.violations += 1
 
     def _mix(self, ask: Asker) -> None:
-        """What a service meets in a day: most are good, some forged, now and then a revocation."""
+        """A realistic mixture: most secrets are valid, some are forged, revocations are rare."""
         draw = self._rng.random()
         if draw < 0.05:
             self._forge(ask)
@@ -173,7 +173,7 @@ class Requests:
 
 
 class OutOfCredentials(Exception):
-    """Every credential that may be presented once has been."""
+    """All credentials that may be presented once have been presented."""
 
 
 def _bearer(secret: str) -> Headers:

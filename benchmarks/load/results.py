@@ -1,4 +1,4 @@
-"""The form of ``load.json``: what each scenario came to. Tables and plots need nothing else."""
+"""The form of ``load.json``: the results of each scenario, from which tables and plots are made."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class RequestKind(_Record):
     p99: float
     p999: float
     by_second: list[list[float]]
-    """Count and mean of each second that was kept."""
+    """The count and the mean of each counted second."""
 
 
 class Loaded(_Record):
-    """One scenario, as its clients and the service's workers have it."""
+    """The results of one scenario, from its clients and from the service's workers."""
 
     name: str
     about: str
@@ -39,20 +39,20 @@ class Loaded(_Record):
     workers: int
     threads: int
     settings: dict[str, str]
-    """LoadSettings of the service that are not its defaults."""
+    """Settings of the service that differ from LoadSettings' defaults."""
     keys: int
     seconds: int
-    """Seconds that were kept: full ones, after the warm-up."""
+    """The number of counted seconds: complete ones after the warm-up."""
     requests: int
-    """All that were sent, also outside those seconds, and those of which nothing is kept."""
+    """All requests that were sent, including those outside of the counted seconds."""
     rate: float
-    """Requests in a second, over the seconds kept."""
+    """Requests per second, over the counted seconds."""
     server_cpu: float
-    """CPU seconds of all workers for 1,000 requests, over all requests."""
+    """CPU seconds of all workers per 1,000 requests, over all requests."""
     client_cpu: float
-    """The same of the client's processes."""
+    """The same for the processes of the client."""
     lookups: dict[str, int]
-    """What answered for a credential: ``cache``, ``shared``, ``select``, ``forged``."""
+    """How lookups were answered: ``cache``, ``shared``, ``select``, ``forged``."""
     errors: dict[str, int]
     kinds: dict[str, RequestKind]
     revocations: int = 0
@@ -60,7 +60,7 @@ class Loaded(_Record):
 
 
 class Comparison(_Record):
-    """One arm's latencies over the other's in one run."""
+    """The ratio of the latencies of two arms of one run."""
 
     arm: str
     base: str
@@ -74,7 +74,7 @@ class LoadResults(_Record):
     version: int = 1
     cores: int
     pinned: bool
-    """Whether client and server had cores of their own."""
+    """Whether client and server had separate cores."""
     alike: Loaded
     alike_comparison: Comparison
     main: Loaded
@@ -83,14 +83,14 @@ class LoadResults(_Record):
     """Protected over the same view without Latchkey."""
     concurrent: Loaded
     concurrent_comparison: Comparison
-    """The main scenario again, with more clients than the server can serve at a time."""
+    """The main scenario again, with more clients than the server can serve at the same time."""
     scenarios: list[Loaded]
     ceiling: list[Loaded]
-    """The trivial endpoint, by processes of the client."""
+    """The trivial endpoint, by the number of client processes."""
 
 
 def kinds_of(kept: Recording) -> dict[str, RequestKind]:
-    """What was kept, by kind of request."""
+    """The recorded requests, by kind."""
     return {name: _kind(kind) for name, kind in sorted(kept.latencies.items()) if kind}
 
 

@@ -1,4 +1,4 @@
-"""Fills a service's database with numbered credentials, in bulk."""
+"""Fills the database of a service with numbered credentials."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def seed(url: str, maker: DerivationKey, numbers: Iterable[int], real_every: int
     now = int(time.time() * 1000)
     try:
         with engine.begin() as connection:
-            # Keys come in no order: without room for their index, each would read and write pages.
+            # Keys are in random order: without room for their index, each insert would access the
+            # disk.
             connection.exec_driver_sql("PRAGMA cache_size = -262144")
             remaining = iter(numbers)
             while rows := list(_rows(islice(remaining, _CHUNK), maker, real_every, now)):

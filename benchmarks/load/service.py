@@ -1,4 +1,4 @@
-"""A service to load: gunicorn's processes over a database, a key file and a port of its own."""
+"""A service for load tests: gunicorn with its own database, key file and port."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _PAUSE = 0.02
 
 
 class ServiceFailed(RuntimeError):
-    """The service did not start, or ended by itself; the last lines of its log are the message."""
+    """The service did not start, or ended unexpectedly; the message has its last log lines."""
 
 
 class Service:
-    """One running service. ``settings`` are those that it was started with."""
+    """A running service. ``settings`` are those with which it was started."""
 
     def __init__(self, settings: Settings, process: subprocess.Popen[bytes], log: Path) -> None:
         self.settings = settings
@@ -53,7 +53,7 @@ class Service:
 
     @property
     def workers(self) -> list[int]:
-        """The worker processes that run now."""
+        """The running worker processes."""
         return children(self.process.pid)
 
     @property
@@ -62,15 +62,15 @@ class Service:
         return segment_path(self.settings)
 
     def cpu_seconds(self) -> float:
-        """CPU that all workers have used since the start, those that ended included."""
+        """CPU seconds of all workers since the start, including those that have ended."""
         return workers_cpu_seconds(self.process.pid)
 
     def recycle(self) -> None:
-        """Have every worker replaced, as after a change of settings."""
+        """Replace every worker, as after a change of settings."""
         self.process.send_signal(signal.SIGHUP)
 
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
-        """One request on a connection of its own: status and body."""
+        """Send a request on its own connection; returns the status and the body."""
         host, _, port = self.address.rpartition(":")
         connection = HTTPConnection(host, int(port), timeout=10)
         try:
@@ -81,7 +81,7 @@ class Service:
             connection.close()
 
     def counters(self) -> dict[str, float]:
-        """Every sample of ``/metrics`` by its name and labels as printed."""
+        """Every sample of ``/metrics``, by its printed name and labels."""
         status, text = self.get("/metrics")
         if status != 200:
             raise ServiceFailed(f"/metrics answered {status}")
@@ -89,7 +89,7 @@ class Service:
         return {name: float(figure) for name, _, figure in lines}
 
     def await_start(self) -> None:
-        """Return once it answers; raises ServiceFailed after a while."""
+        """Wait until it answers; raises ServiceFailed after a timeout."""
         until = time.monotonic() + _START_PATIENCE
         while True:
             try:
@@ -99,14 +99,14 @@ class Service:
                 pass
             self.require_alive()
             if time.monotonic() > until:
-                raise ServiceFailed(f"it does not answer:\n{self._last_lines()}")
+                raise ServiceFailed(f"the service does not answer:\n{self._last_lines()}")
             time.sleep(_PAUSE)
 
     def require_alive(self) -> None:
-        """Raise ServiceFailed where it has ended by itself."""
+        """Raise ServiceFailed if it has ended unexpectedly."""
         status = self.process.poll()
         if status is not None:
-            raise ServiceFailed(f"it ended with status {status}:\n{self._last_lines()}")
+            raise ServiceFailed(f"the service ended with status {status}:\n{self._last_lines()}")
 
     def _last_lines(self) -> str:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
@@ -121,9 +121,9 @@ def running(
     real_every: int = 1,
     settings: Mapping[str, object] | None = None,
 ) -> Iterator[Service]:
-    """Start a service that has the credentials with these numbers; it is gone after the block.
+    """Start a service with the credentials of these numbers; it ends with the block.
 
-    ``settings`` have their names in `latchkey.config.Settings`.
+    ``settings`` are named as in `latchkey.config.Settings`.
     """
     with tempfile.TemporaryDirectory(prefix="latchkey-load-") as name:
         directory = Path(name)
@@ -152,7 +152,7 @@ def running(
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                # Ctrl-C is for whoever measures; that ends this in turn.
+                # Ctrl-C interrupts the measuring process, which then ends this one.
                 start_new_session=True,
             )
         service = Service(loaded, process, log)
@@ -166,22 +166,22 @@ def running(
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment for what is measured: nothing of the caller's settings, our import path."""
+    """The environment for measured programs: our import path, without the caller's settings."""
     kept = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
     found = {name: os.environ[name] for name in kept if name in os.environ}
-    # Not resolved: a link to the benchmarks may stand in a directory that holds nothing else.
+    # Not resolved: the directory may contain only a link to the benchmarks.
     path = str(Path(__file__).absolute().parents[2])
     return {**found, "PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1", "PYTHONPATH": path}
 
 
 def ending_with_us() -> list[str]:
-    """What to put before a command so that it is told to end when this process is killed."""
+    """The start of a command that is ended when this process is killed."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "TERM"] if setpriv else []
 
 
 def end_group(process: subprocess.Popen[bytes], patience: float) -> None:
-    """End a process that leads a session: as asked, or by force, with all that it started."""
+    """End a process that leads a session and all that it started: by a signal, then by force."""
     try:
         process.terminate()
         process.wait(patience)

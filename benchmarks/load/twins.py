@@ -1,4 +1,4 @@
-"""The application of the main scenario: one view, open and protected, for a server to import."""
+"""The application of the main scenario: the same view, open and protected."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ROUTES = OpenRoutes(frozenset({("GET", OPEN), ("GET", OPEN_TOO), ("GET", "/metr
 
 
 def _new_view() -> Callable[[], dict[str, str]]:
-    """The view of each path: the same work, and nothing about who asks."""
+    """The view of each path: the same work, independent of the caller."""
 
     def show_account() -> dict[str, str]:
         return {"object": "account", "id": "acct_0", "name": "load", "mode": "live"}
@@ -45,7 +45,7 @@ _bare = _new_bare().wsgi_app
 
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """WSGI's call (PEP 3333)."""
+    """Handle a WSGI call (PEP 3333)."""
     path = environ["PATH_INFO"]
     if path == BARE:
         return _bare(environ, start_response)

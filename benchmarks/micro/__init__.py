@@ -1,1 +1,1 @@
-"""The cache alone: ``fastcache`` beside ``dict`` and other caches, in one run."""
+"""The cache by itself: ``fastcache`` compared with ``dict`` and other caches, in one run."""

@@ -1,6 +1,6 @@
-"""What is measured: a case is one point of a plot, a job is what one process measures.
+"""What is measured: a case is one point of a plot, a job is the work of one process.
 
-Plain dataclasses, so that a worker needs nothing but the standard library and the peers.
+Plain dataclasses, so that a worker needs only the standard library and the peers.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ ZIPF_EXPONENT = 0.99
 
 @dataclass(frozen=True, order=True)
 class Case:
-    """One question asked of every peer."""
+    """One measurement that is made for every peer."""
 
     scenario: Scenario
-    """``get`` and ``threads`` look up, ``set`` evicts, ``memory`` fills."""
+    """``get`` and ``threads`` do lookups, ``set`` evicts, ``memory`` fills a cache."""
     entries: int
-    """Entries that the cache holds; also its capacity."""
+    """The number of entries, and the capacity of the cache."""
     pattern: Pattern = "zipf"
     """How keys are drawn: by Zipf's law, from 64 hot ones, or keys never seen before."""
     hit_percent: int = 100
-    """Share of lookups whose key is in the cache."""
+    """The percentage of lookups whose key is in the cache."""
     threads: int = 1
-    """Threads that look up at the same time."""
+    """The number of threads that do lookups at the same time."""
 
 
 @dataclass(frozen=True)
 class MicroJob:
-    """What one fresh process measures: several cases over caches that it fills once."""
+    """The work of one fresh process: several cases, with caches that are filled once."""
 
     cases: tuple[Case, ...]
     peers: tuple[str, ...]
     rounds: int
-    """Rounds that are kept: in each, every peer answers every case once, in random order."""
+    """Counted rounds: in each, every peer is measured once for every case, in random order."""
     warm_rounds: int
-    """Rounds before them that are thrown away."""
+    """Warm-up rounds that are discarded."""
     block: int
-    """Calls timed together; for ``threads``, the calls of each thread."""
+    """Calls that are timed together; for ``threads``, the calls of each thread."""
     prelude: int
-    """Calls made just before them and not timed."""
+    """Untimed calls immediately before them."""
     seed: int
-    """Decides the order of the peers and the keys drawn."""
+    """Determines the order of the peers and the drawn keys."""
     interpreter: str = "default"
-    """Label of the interpreter that runs it."""
+    """The label of the interpreter that runs the job."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

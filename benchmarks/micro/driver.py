@@ -1,4 +1,4 @@
-"""Runs the processes of a plan one after another, and gathers what they measure."""
+"""Runs the processes of a plan one after another, and collects their measurements."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WORKER = "benchmarks.micro.worker"
 
 @dataclass
 class _Gathered:
-    """What all processes have said so far."""
+    """The results of all processes so far."""
 
     processes: dict[tuple[str, Case], list[dict[str, list[float]]]] = field(
         default_factory=lambda: defaultdict(list)
@@ -67,7 +67,7 @@ class _Gathered:
 def run(
     settings: plan.MicroSettings, interpreters: Mapping[str, str], report: Report
 ) -> MicroResults:
-    """Measure everything that the settings ask for, by the executable that each label names."""
+    """Measure everything in the settings; each label names the executable of an interpreter."""
     rng = random.Random(time.time_ns())
     gathered = _Gathered()
     large = [count for size, count in settings.sizes if plan.is_large(size)]
@@ -90,7 +90,7 @@ def run(
 
 
 def describe(job: MicroJob) -> str:
-    """What a process does, in some words."""
+    """A short description of a job."""
     case = job.cases[0]
     who = job.peers[0] if len(job.peers) == 1 else f"{len(job.peers)} peers"
     return f"{case.scenario}, {case.entries:,} entries, {who}"
@@ -104,7 +104,7 @@ def _measure_all(
     done: int,
     expected: int,
 ) -> int:
-    """Run these processes one by one; how many have ended since the start."""
+    """Run these jobs one by one; returns the number of jobs since the start."""
     for job in planned:
         report(done, expected, describe(job))
         gathered.add(job, _measure(job, interpreters[job.interpreter]))
@@ -120,7 +120,7 @@ def _measure(job: MicroJob, python: str) -> Any:
 
 
 def _entry_bytes(gathered: _Gathered, entries: int) -> dict[str, float]:
-    """Bytes for each entry of the peers whose memory has been measured at this size."""
+    """Bytes per entry of the peers whose memory was measured at this size."""
     processes = gathered.processes.get(("default", Case("memory", entries, "new")), [])
     figures: dict[str, list[float]] = defaultdict(list)
     for process in processes:
@@ -149,7 +149,7 @@ def _cells(gathered: _Gathered) -> list[Cell]:
 
 
 def _merged(processes: list[dict[str, list[float]]]) -> list[dict[str, list[float]]]:
-    """The processes of one peer each, put beside those of the others in the order they ran."""
+    """Join the processes of single peers, in the order in which they ran."""
     by_peer: dict[str, list[list[float]]] = defaultdict(list)
     for process in processes:
         for name, figures in process.items():

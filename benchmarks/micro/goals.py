@@ -1,4 +1,4 @@
-"""The goals that concern the cache, each decided by the results alone."""
+"""The goals for the cache, each decided by the results alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FREE_THREADED = "free-threaded"
 
 @dataclass(frozen=True)
 class _Comparison:
-    """A figure that must lie on one side of a bound; `gross` is it with the empty loop left in."""
+    """A figure with a bound on one side; `gross` is the figure including the empty loop."""
 
     peer: str
     net: Estimate
@@ -33,7 +33,7 @@ class _Comparison:
     at_least: bool
 
     def state(self) -> str:
-        """Met if the whole interval is on the right side, missed if the figure itself is not."""
+        """Met if the whole interval is on the right side, missed if the figure is not."""
         both = [each for each in (self.net, self.gross) if each is not None]
         if all(self._right(each.value) for each in both):
             ends = [each.low if self.at_least else each.high for each in both]
@@ -45,13 +45,13 @@ class _Comparison:
 
     @property
     def decisive(self) -> Estimate:
-        """The less favourable one: the one to show."""
+        """The less favourable figure, which is shown."""
         least = min if self.at_least else max
         return least([self.net, *filter(None, [self.gross])], key=lambda each: each.value)
 
     @property
     def distance(self) -> float:
-        """How far inside the bound it is; the least of several is the one to show."""
+        """The distance to the bound; of several comparisons, the closest is shown."""
         return self.decisive.value if self.at_least else -self.decisive.value
 
 
@@ -103,7 +103,7 @@ def _faster(results: MicroResults, case: Case, what: str, quantity: str) -> Verd
     cell = results.cell(case)
     if cell is None:
         return Verdict(what, goal, "", UNMEASURED)
-    # The lock adds nothing to the memory and is not measured there.
+    # The lock uses no memory of its own and is not measured there.
     wanted = [name for name in COMPETITORS if quantity == "time" or name != LOCKED]
     found = _comparisons(cell.over_ours, cell.gross_over_ours, wanted, 1.0, at_least=True)
     verdict = _decide(what, goal, found, wanted)
@@ -112,7 +112,7 @@ def _faster(results: MicroResults, case: Case, what: str, quantity: str) -> Verd
 
 
 def _against(results: MicroResults, case: Case, other: str, bound: float, what: str) -> Verdict:
-    """Ours against one other: so many times as slow at most, or as fast at least."""
+    """Compare fastcache with another peer: a maximum ratio of times, or a minimum speed-up."""
     cell = results.cell(case)
     if other == FLOOR:
         goal, at_least, peer = f"≤ {bound} × `dict.get` (1.4 is the stretch)", False, OURS

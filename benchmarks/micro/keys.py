@@ -1,4 +1,4 @@
-"""Keys like the service's lookup keys, made afresh each time, and the order they are asked in."""
+"""Keys like the lookup keys of the service, newly created each time, and their order of lookup."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ _LARGEST_POOL = 1 << 20
 
 
 def make_key(index: int) -> str:
-    """The key of an index, a new object at each call: ``live_`` and 22 digits, no two alike."""
+    """The key of an index, a new object at each call: ``live_`` and 22 digits, all distinct."""
     return f"live_{index * _ODD & _MASK:022x}"
 
 
 def make_value(index: int) -> int:
-    """A value of its own for each index: an integer too large for CPython to share."""
+    """A distinct value for each index: an integer too large to be shared by CPython."""
     return index + (1 << 40)
 
 
 class Draws:
-    """An endless stream of the indices that a case asks for.
+    """An endless stream of indices for the lookups of a case.
 
-    They are drawn once, before anything is timed, and handed out in slices from random places.
-    An index of `entries` or more is a key that the cache does not hold.
+    They are drawn before the measurement, and returned in slices from random positions. An index of
+    `entries` or more is a key that the cache does not contain.
     """
 
     def __init__(self, case: Case, rng: random.Random, longest: int, slices: int = 1) -> None:
-        """`longest` is the longest slice that will be taken, `slices` how many are, roughly.
+        """`longest` is the length of the longest slice, `slices` roughly their number.
 
-        Fewer draws would ask for the same rare keys again and again, and find them warm.
+        With fewer draws, the same rare keys would be looked up repeatedly and be in the CPU caches.
         """
         self._rng = rng
         size = max(min(slices * longest, _LARGEST_POOL), 2 * longest)
@@ -47,7 +47,7 @@ class Draws:
         else:
             weights = array("d", accumulate(rank**-ZIPF_EXPONENT for rank in _ranks(case.entries)))
             ranks = rng.choices(range(case.entries), cum_weights=weights, k=size)
-        # Popular keys are strewn over the order of insertion. A prime hits every index once.
+        # Popular keys are scattered over the order of insertion. A prime reaches every index once.
         self._pool = array("q", (rank * _PRIME % case.entries for rank in ranks))
         if case.hit_percent < 100:
             share = case.hit_percent / 100

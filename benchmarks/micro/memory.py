@@ -1,4 +1,4 @@
-"""Measures what a cache adds to a process that already holds the keys and the values."""
+"""Measures the memory that a cache adds to a process that already has the keys and values."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ WARM_ENTRIES = 1_000
 
 
 def anonymous_bytes() -> int:
-    """Resident memory of this process that is not a file's, in bytes, after a clean-up.
+    """The anonymous resident memory of this process, in bytes, after a clean-up.
 
-    Garbage is collected and free memory is given back first. The kernel's sum over the mappings
-    is exact, where its running count is kept in batches.
+    First, garbage is collected and free memory is returned. The kernel's sum over the mappings is
+    exact; its running counter is updated only in batches.
     """
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
@@ -32,11 +32,11 @@ def anonymous_bytes() -> int:
 
 
 def measure(job: MicroJob, found: Found) -> dict[str, list[float]]:
-    """Bytes for one entry beyond its key and value: one figure for the job's one peer."""
+    """Bytes per entry in addition to its key and value: one figure for the job's single peer."""
     (case,), (name,) = job.cases, job.peers
     if name in found.missing:
         return {}
-    # What a library allocates once, whatever the size, is allocated here.
+    # Warm-up: a library's one-time allocations happen here, whatever the size.
     fill(found.make(name, WARM_ENTRIES), WARM_ENTRIES)
     keys = [make_key(number) for number in range(case.entries)]
     values = [make_value(number) for number in range(case.entries)]

@@ -1,4 +1,4 @@
-"""The tables of the cache, and the words that page.md has places for."""
+"""The tables of the cache, and the values for the placeholders in page.md."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def tables(results: MicroResults) -> dict[str, Table]:
 
 
 def words(results: MicroResults) -> dict[str, str]:
-    """What else the page says of this measurement."""
+    """The other values on the page about this measurement."""
     settings = results.settings
     return {
         "too_large": _too_large(results),
@@ -87,7 +87,7 @@ def _by_size(results: MicroResults) -> Table:
         for cell in _cells(results, "get")
         if cell.case == Case("get", cell.case.entries) and cell.processes
     ]
-    # The lock is measured at one size.
+    # The lock is measured at one size only.
     return _columns({f"{cell.case.entries:,}": cell for cell in cells}, without=LOCKED)
 
 
@@ -110,7 +110,7 @@ def _by_hit_ratio(results: MicroResults) -> Table:
 
 
 def _by_threads(results: MicroResults) -> Table:
-    """A row for each peer in each interpreter: times, then what more threads gain."""
+    """A row for each peer in each interpreter: times, then the gain from more threads."""
     counts = sorted({cell.case.threads for cell in results.cells if cell.case.threads})
     counts = [count for count in counts if any(_at(results, name, count) for name in _LABELS)]
     head = [f"ns/get, {_threads(count)}" for count in counts]
@@ -166,7 +166,7 @@ def _by_memory_size(results: MicroResults) -> Table:
 
 
 def _limits(results: MicroResults) -> str:
-    """Every case in which some peer is not clearly behind, or the floor is far below."""
+    """All cases in which a peer is not clearly slower, or ``dict`` is much faster."""
     behind, compared = [], 0
     far = []
     for cell in sorted(results.cells, key=lambda cell: (cell.interpreter, cell.case)):
@@ -193,7 +193,7 @@ def _limits(results: MicroResults) -> str:
 
 
 def _say(cell: Cell) -> str:
-    """A case in words."""
+    """A case, described in words."""
     case = cell.case
     keys = {"zipf": "Zipf", "hot": "64 hot keys", "new": "new keys"}[case.pattern]
     said = {
@@ -220,7 +220,7 @@ def _peers(results: MicroResults) -> Table:
 
 
 def _kept(results: MicroResults) -> str:
-    """Says who lost entries while it was filled, or that nobody did."""
+    """Which peers lost entries while they were filled, or that none did."""
     lost = [
         f"{name} found {share:.1%} of the present keys asked for ({_say(cell)})"
         for cell in results.cells

@@ -1,7 +1,7 @@
-"""The caches that are compared, each behind the same few calls.
+"""The caches that are compared, behind a common interface.
 
-Each is used as its own documentation does, with its defaults: a mapping by subscript, the others
-by their `set`. `get` is the library's own bound method, with nothing of ours in between.
+Each is used as its own documentation shows, with its defaults: mappings by subscript, others by
+their `set`. `get` is the library's own bound method, without a wrapper.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Setter = Callable[[str, object], object]
 
 
 class MeasuredCache(Protocol):
-    """One cache, as the benchmarks use it."""
+    """A cache, as the benchmarks use it."""
 
     def get_each(self, keys: Sequence[str]) -> None:
-        """Look up each key and drop what comes back."""
+        """Look up each key and discard the result."""
 
     def set_each(self, keys: Sequence[str], values: Iterable[object]) -> None:
         """Store each key with its value."""
@@ -35,15 +35,15 @@ class MeasuredCache(Protocol):
         """Whether a lookup finds the key."""
 
     def settle(self) -> None:
-        """Finish what the library has put off. Never timed."""
+        """Finish the work that the library has postponed. Never timed."""
 
     def forget(self, keys: Sequence[str]) -> None:
-        """Make room again, where the library does not do so itself. Never timed."""
+        """Make room if the library does not do so itself. Never timed."""
 
 
 def _get_each(cache: Any, keys: Sequence[str]) -> None:
-    # A bound method for this thread alone: without the GIL each call counts a reference to it,
-    # and threads that share one do little else than wait for each other there.
+    # Each thread gets its own bound method: without the GIL, every call counts a reference to it,
+    # and threads that share one mostly wait for each other.
     get = cache.get
     for key in keys:
         get(key)
@@ -64,10 +64,10 @@ def _nothing(*_: object) -> None:
 
 
 def _own(function: Callable[..., None]) -> Callable[..., None]:
-    """A copy of a loop with bytecode of its own.
+    """A copy of a loop with its own bytecode.
 
-    The interpreter specialises a call for the type that it has seen there; were the loop shared,
-    each peer would find it specialised for another.
+    The interpreter specialises a call for the types that it has seen. In a shared loop, each peer
+    would find the code specialised for another one.
     """
     code = function.__code__.replace()
     return FunctionType(code, function.__globals__, function.__name__)
@@ -75,7 +75,7 @@ def _own(function: Callable[..., None]) -> Callable[..., None]:
 
 @dataclass(frozen=True)
 class _Asked:
-    """A cache put together from its library's calls."""
+    """A cache composed of its library's functions."""
 
     get_each: Callable[[Sequence[str]], None]
     set_each: Callable[[Sequence[str], Iterable[object]], None]
@@ -108,7 +108,7 @@ def _fastcache(module: Any, capacity: int) -> MeasuredCache:
 
 
 def _fastcache_sharded(module: Any, capacity: int) -> MeasuredCache:
-    # Room to spare: a shard that fills up before the others would evict.
+    # With a margin, because a shard that is full before the others would evict.
     spare = capacity // 4 + 32 * SHARDS
     return _mapping(module.TTLCache(capacity + spare, TTL_SECONDS, shards=SHARDS))
 
@@ -167,7 +167,7 @@ def _cachetools_locked(module: Any, capacity: int) -> MeasuredCache:
 
 
 class EmptyLoop:
-    """The loops that the others are called in, with nothing in them."""
+    """The same loops with an empty body."""
 
     def get_each(self, keys: Sequence[str]) -> None:
         for _key in keys:
@@ -189,16 +189,16 @@ class EmptyLoop:
 
 @dataclass(frozen=True)
 class Peer:
-    """One library, how it is imported, and how a cache of it is made."""
+    """A library, how it is imported, and how one of its caches is created."""
 
     name: str
     module: str
     distribution: str | None
-    """What it is installed as; ``None`` for a part of Python."""
+    """The name of its distribution; ``None`` for a part of Python."""
     make: Callable[[Any, int], MeasuredCache]
-    """Makes a cache from the imported module and a capacity in entries."""
+    """Creates a cache from the imported module and a capacity in entries."""
     about: str
-    """What it is and does, where that bears on the comparison; ``$shards`` stands for a number."""
+    """What it is, as far as it matters for the comparison; ``$shards`` is replaced by a number."""
 
 
 OURS = "fastcache"
@@ -259,12 +259,12 @@ PEERS: dict[str, Peer] = {
 }
 
 NOT_COMPETITORS = frozenset({FLOOR, OURS, OURS_SHARDED, LOOP})
-"""Everything else has to be beaten."""
+"""The peers to compare with; the others are reference values."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Which peers this interpreter can import, and why it cannot import the others."""
+    """The peers that this interpreter can import, and the errors for the others."""
 
     modules: dict[str, Any]
     versions: dict[str, str]
@@ -278,7 +278,7 @@ class Found:
 
 
 def find(names: Iterable[str]) -> Found:
-    """Import the peers of these names."""
+    """Import the named peers."""
     found = Found({}, {}, {})
     for name in names:
         peer = PEERS[name]

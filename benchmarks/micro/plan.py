@@ -1,4 +1,4 @@
-"""Which processes a run consists of."""
+"""The processes of a run."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from benchmarks.micro.cases import Case, MicroJob
 from benchmarks.micro.peers import FLOOR, LOCKED, OURS, OURS_SHARDED, PEERS, SHARDS
 
 MAIN_ENTRIES = 100_000
-"""The size that the goals speak of."""
+"""The number of entries in the goals."""
 
 ENTRY_BYTES = 150
-"""A key, its value, and the pointers to them, roughly."""
+"""Approximate bytes of a key, its value, and the pointers to them."""
 UNKNOWN_BYTES = 600
-"""What is reckoned for an entry of a peer whose memory has not been measured."""
+"""The assumed bytes per entry of a peer whose memory was not measured."""
 MEMORY_SHARE = 0.7
-"""Share of the available memory that a process may use."""
+"""The share of the available memory that a process may use."""
 
 PARTS = ("get", "sizes", "set", "threads", "memory")
 
 
 @dataclass(frozen=True)
 class MicroSettings:
-    """How much is measured. Times are of one process on an idle machine."""
+    """The extent of the measurements. Times are of one process on an idle machine."""
 
     quick: bool = False
     main_entries: int = MAIN_ENTRIES
     processes: int = 5
-    """Processes for each case, unless said otherwise."""
+    """Processes per case, with the exceptions below."""
     main_processes: int = 6
-    """Processes for the cases that the goals speak of."""
+    """Processes for the cases of the goals."""
     rounds: int = 20
     warm_rounds: int = 4
     block: int = 2_000
-    """Calls timed together."""
+    """Calls that are timed together."""
     prelude: int = 1_000
-    """Calls before them, not timed, in which the block's cache becomes warm again."""
+    """Untimed calls before them, which warm the CPU caches for the block."""
     sizes: tuple[tuple[int, int], ...] = (
         (64, 3),
         (1_000, 3),
@@ -45,7 +45,7 @@ class MicroSettings:
         (1_000_000, 2),
         (10_000_000, 1),
     )
-    """Entries and processes of the plot by size, beside the 100,000 that is measured anyway."""
+    """Entries and processes of the plot by size, in addition to 100,000 entries."""
     hit_percents: tuple[int, ...] = (0, 50, 90, 99, 100)
     threads: tuple[int, ...] = (1, 2, 4)
     thread_rounds: int = 6
@@ -62,11 +62,11 @@ class MicroSettings:
     parts: tuple[str, ...] = PARTS
     peers: tuple[str, ...] = tuple(PEERS)
     shards: int = SHARDS
-    """Those of ours that has several: a part of what was measured, and no choice."""
+    """The shards of our sharded peer: recorded with the results, not an option."""
 
     @property
     def whole(self) -> bool:
-        """Whether nothing was left out, so that the result can stand in the documentation."""
+        """Whether everything was measured, so that the result may be documented."""
         return self == MicroSettings()
 
 
@@ -91,10 +91,10 @@ QUICK = MicroSettings(
 def jobs(
     settings: MicroSettings, rng: random.Random, free_threaded: bool = False
 ) -> list[MicroJob]:
-    """All processes but those of the largest sizes, in the order in which they run.
+    """All processes except those of the largest sizes, in their order.
 
-    Cases take turns: each has a process before any has its second. Memory comes first, because
-    the largest sizes are planned with it.
+    Cases take turns: each has a process before any has its second. Memory comes first, because the
+    plan of the largest sizes depends on it.
     """
     ordered: list[MicroJob] = []
     planned = [*_memory(settings), *_times(settings), *_threads(settings, free_threaded)]
@@ -122,12 +122,12 @@ def _timed(settings: MicroSettings, cases: Iterable[Case], peers: Iterable[str])
 
 
 def _single(settings: MicroSettings) -> list[str]:
-    """The peers of everything but the threads: sharding changes nothing for one thread."""
+    """The peers for everything without threads: sharding makes no difference for one thread."""
     return [name for name in settings.peers if name != OURS_SHARDED]
 
 
 def _by_size(settings: MicroSettings) -> list[str]:
-    """The peers of the plot by size: the lock's cost does not depend on it."""
+    """The peers in the plot by size: the cost of the lock does not depend on it."""
     return [name for name in _single(settings) if name != LOCKED]
 
 
@@ -149,7 +149,7 @@ def _times(settings: MicroSettings) -> Iterable[tuple[int, MicroJob]]:
 
 
 def is_large(entries: int) -> bool:
-    """Whether the peers may not fit into memory together."""
+    """Whether the peers may not fit into memory at the same time."""
     return entries > 1_000_000
 
 
@@ -159,10 +159,10 @@ def large_jobs(
     entry_bytes: Mapping[str, float],
     available: int,
 ) -> tuple[list[MicroJob], dict[int, list[str]]]:
-    """The processes of the largest sizes, and for each size the peers that do not fit at all.
+    """The processes for the largest sizes, and for each size the peers that do not fit at all.
 
-    `entry_bytes` is what each peer adds to a key and its value. Peers are spread over as many
-    processes as memory asks for; ``dict`` and ours are in each, as the yardsticks.
+    `entry_bytes` is what each peer adds to a key and its value. Peers are distributed over as many
+    processes as memory requires; ``dict`` and fastcache are in each, as reference values.
     """
     planned: list[MicroJob] = []
     too_large: dict[int, list[str]] = {}
@@ -170,7 +170,7 @@ def large_jobs(
         return planned, too_large
 
     def need(name: str, entries: int) -> float:
-        # The growth of a table holds the old one and the new one for a moment.
+        # A growing table needs memory for its old and its new array at the same time.
         return entries * (ENTRY_BYTES + 1.5 * entry_bytes.get(name, UNKNOWN_BYTES))
 
     for entries, count in settings.sizes:
@@ -194,7 +194,7 @@ def large_jobs(
 
 
 def pack(needs: Mapping[str, float], room: float) -> list[list[str]]:
-    """Put what fits together into groups, the largest first; at least one group."""
+    """Pack peers that fit together into groups, the largest first; at least one group."""
     groups: list[list[str]] = [[]]
     left = [room]
     for name in sorted(needs, key=lambda name: -needs[name]):
@@ -210,11 +210,11 @@ def pack(needs: Mapping[str, float], room: float) -> list[list[str]]:
 def _threads(settings: MicroSettings, free_threaded: bool) -> Iterable[tuple[int, MicroJob]]:
     if "threads" not in settings.parts:
         return
-    # Threads and a cache that is not safe for them do not go together.
+    # A cache that is not thread-safe is not measured with threads.
     names = [name for name in settings.peers if name != "cachetools"]
     groups = {"default": [names]}
     if free_threaded:
-        # A peer whose import turns the GIL on must not do so for the others.
+        # If importing a peer enables the GIL, the others must not be affected.
         ours = [name for name in names if name in (FLOOR, OURS, OURS_SHARDED)]
         rest = [name for name in names if name not in ours]
         groups["free-threaded"] = [ours, *([name] for name in rest)]

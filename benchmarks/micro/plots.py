@@ -1,4 +1,4 @@
-"""Draws the plots of a run, from its JSON."""
+"""Draws the plots of a run from its JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Style:
     line: str = "-"
 
 
-# Markers differ as well as colours.
+# Markers differ, not only colours.
 STYLES = {
     OURS: _Style(plots.OURS, "o"),
     OURS_SHARDED: _Style(plots.OURS, "o", ":"),
@@ -41,11 +41,11 @@ STYLES = {
 }
 
 Points = Mapping[str, list[tuple[float, Estimate]]]
-"""For each peer, its estimates along the horizontal axis."""
+"""The estimates of each peer along the horizontal axis."""
 
 
 def draw(results: MicroResults, directory: Path) -> list[Path]:
-    """Draw every plot that the results have figures for; the files that were written."""
+    """Draw every plot for which there are results; returns the written files."""
     drawn: dict[str, Callable[[MicroResults], Figure | None]] = {
         "cache-main": _main,
         "cache-by-size": _by_size,
@@ -67,7 +67,7 @@ def _points(
 
 
 def _lines(axes: Any, points: Points, figure_of: Callable[[float], float] = lambda y: y) -> None:
-    """One line for each peer, its interval a shade around it."""
+    """One line for each peer, with its interval as a shaded area."""
     for name, estimates in points.items():
         style = STYLES[name]
         across = [place for place, _ in estimates]
@@ -93,13 +93,13 @@ def _lines(axes: Any, points: Points, figure_of: Callable[[float], float] = lamb
 
 
 def _log(axis: Any) -> None:
-    """Decades in plain numbers, with 2 and 5 between them."""
+    """A logarithmic axis with plain numbers at decades, and at 2 and 5 between them."""
     axis.get_major_locator().set_params(subs=(1.0, 2.0, 5.0))
     plots.plain(axis)
 
 
 def _legend(axes: Any) -> None:
-    """Beside the plot, ordered as the lines end: what stands on top is named on top."""
+    """A legend beside the plot, in the vertical order of the lines' ends."""
     lines, names = axes.get_legend_handles_labels()
     order = sorted(range(len(lines)), key=lambda at: -float(lines[at].get_ydata()[-1]))
     axes.legend(
@@ -152,7 +152,7 @@ def _by_hit_ratio(results: MicroResults) -> Figure | None:
     if len(cells) < 2:
         return None
     figure, axes = _one()
-    # Side by side, since what is of interest lies between 90 and 100.
+    # Equally spaced, because the interesting range is 90 to 100.
     percents = sorted(cell.case.hit_percent for cell in cells)
     _lines(axes, _points(cells, lambda case: percents.index(case.hit_percent)))
     axes.set_yscale("log")
@@ -176,7 +176,7 @@ def _by_threads(results: MicroResults) -> Figure | None:
     columns = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (label, cells) in zip(columns, panels, strict=True):
         python = results.interpreters[label]
-        # A call's time, in ns, as millions of calls a second.
+        # From nanoseconds per call to millions of calls per second.
         _lines(axes, _points(cells, lambda case: case.threads), lambda figure: 1_000 / figure)
         axes.set_yscale("log")
         _log(axes.yaxis)
@@ -215,7 +215,7 @@ def _memory(results: MicroResults) -> Figure | None:
 
 
 def _main(results: MicroResults) -> Figure | None:
-    """The three cases that the goals speak of: a dot for each peer, with its interval."""
+    """The three cases of the goals: a dot for each peer, with its interval."""
     titles = {
         HOT: "get that hits, 64 hot keys",
         ZIPF: "get that hits, Zipf 0.99",
@@ -233,6 +233,6 @@ def _main(results: MicroResults) -> Figure | None:
         axes.set_xscale("log")
         plots.plain(axes.xaxis)
         plots.title(axes, title, "ns per call, 100,000 entries", "")
-    # Room for the figure beside the dot that is farthest to the right.
+    # Room for the number beside the rightmost dot.
     columns[0].set_xlim(right=columns[0].get_xlim()[1] * 3)
     return figure

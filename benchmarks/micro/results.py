@@ -1,4 +1,4 @@
-"""The form of ``cache.json``: everything that was measured, and what was computed from it."""
+"""The form of ``cache.json``: all measurements, and the figures computed from them."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ class _Record(BaseModel):
 
 
 class Interpreter(_Record):
-    """A Python that measured, and the packages that it found."""
+    """A Python interpreter that measured, and the packages in it."""
 
     implementation: str
     version: str
     compiler: str
     gil: bool
-    """Whether the GIL was on in a process that imported only ``dict`` and ours."""
+    """Whether the GIL was enabled in a process that imported only ``dict`` and fastcache."""
     packages: dict[str, str]
-    """Version of each distribution that was measured."""
+    """The version of each measured distribution."""
     missing: dict[str, str]
-    """Peers that could not be imported, and the error."""
+    """Peers that could not be imported, with the error."""
     gil_turned_on_by: list[str]
-    """Peers in whose processes the GIL was on, though it is off otherwise."""
+    """Peers in whose processes the GIL was enabled, although it is normally disabled."""
 
 
 class Cell(_Record):
-    """One case, as all processes measured it."""
+    """One case, as measured by all processes."""
 
     case: Case
     interpreter: str
     unit: Literal["ns/call", "B/entry"]
     processes: list[dict[str, list[float]]]
-    """Each process's figures by peer, one a round; times are as measured, with the empty loop."""
+    """The figures of each process by peer, one per round; times include the empty loop."""
     kept: dict[str, float]
-    """Share of the present keys that each peer found, the least of all processes."""
+    """The share of the present keys that each peer found, as the minimum of all processes."""
     left_out: list[str] = []
-    """Peers for which memory was too small."""
+    """Peers for which there was not enough memory."""
     estimates: dict[str, Estimate] = {}
     """By peer, in `unit`; the empty loop is subtracted from ``get`` and ``set``."""
     over_floor: dict[str, Estimate] = {}
-    """By peer: its time as a multiple of ``dict``'s."""
+    """By peer: its time as a multiple of that of ``dict``."""
     over_ours: dict[str, Estimate] = {}
-    """By peer: its time, or memory, as a multiple of fastcache's."""
+    """By peer: its time or memory as a multiple of that of fastcache."""
     gross_over_floor: dict[str, Estimate] = {}
-    """The same with the empty loop left in."""
+    """The same including the empty loop."""
     gross_over_ours: dict[str, Estimate] = {}
     speed_up: dict[str, Estimate] = {}
-    """By peer: calls per second of these threads as a multiple of one thread's."""
+    """By peer: calls per second of these threads, as a multiple of one thread's."""
 
 
 class MicroResults(_Record):
@@ -64,7 +64,7 @@ class MicroResults(_Record):
     cells: list[Cell]
 
     def cell(self, case: Case, interpreter: str = "default") -> Cell | None:
-        """The cell of a case, if it was measured."""
+        """The cell of a case; None if it was not measured."""
         for cell in self.cells:
             if cell.case == case and cell.interpreter == interpreter:
                 return cell

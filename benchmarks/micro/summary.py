@@ -1,4 +1,4 @@
-"""Computes each cell's estimates, ratios and intervals from its samples."""
+"""Computes the estimates, ratios and intervals of each cell from its samples."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from benchmarks.micro.peers import FLOOR, LOOP, OURS
 from benchmarks.micro.results import Cell, MicroResults
 
 RESOLUTION = 0.1
-"""The least that a figure is divided by, in its unit: what is below is the loop's own noise."""
+"""The smallest divisor, in the figure's unit: smaller values are noise of the loop."""
 
 
 def summarise(results: MicroResults, resamples: int = RESAMPLES) -> None:
-    """Fill in everything that is computed, in place."""
+    """Compute all estimates, in place."""
     for cell in results.cells:
-        # Threads wait for each other, and memory has no loop: those figures stand as they are.
+        # With threads, the loop is hidden by waiting, and memory has no loop: nothing is
+        # subtracted.
         loop = LOOP if cell.case.scenario in ("get", "set") else None
         drawn = Bootstrap(cell.processes, resamples)
         cell.estimates = _net(drawn, peers_of(cell), loop)
@@ -32,7 +33,7 @@ def summarise(results: MicroResults, resamples: int = RESAMPLES) -> None:
 
 
 def peers_of(cell: Cell) -> list[str]:
-    """The peers that a cell has figures of, in the order in which they first appear."""
+    """The peers with figures in a cell, in the order in which they first appear."""
     names: dict[str, None] = {}
     for process in cell.processes:
         names.update(dict.fromkeys(name for name in process if name != LOOP))
@@ -40,7 +41,7 @@ def peers_of(cell: Cell) -> list[str]:
 
 
 def _net(drawn: Bootstrap, names: list[str], loop: str | None) -> dict[str, Estimate]:
-    """Each peer's figure, without the loop's."""
+    """Each peer's figure, without that of the loop."""
     found = {}
     for name in names:
 
@@ -52,7 +53,7 @@ def _net(drawn: Bootstrap, names: list[str], loop: str | None) -> dict[str, Esti
 
 
 def _over(drawn: Bootstrap, names: list[str], base: str, loop: str | None) -> dict[str, Estimate]:
-    """Each peer's figure as a multiple of the base's, both without the loop's."""
+    """Each peer's figure as a multiple of the base's, both without that of the loop."""
     found = {}
     for name in names:
         if name == base:
@@ -67,7 +68,7 @@ def _over(drawn: Bootstrap, names: list[str], base: str, loop: str | None) -> di
 
 
 def _speed_up(cell: Cell, one: Cell, resamples: int) -> dict[str, Estimate]:
-    """Each peer's calls per second as a multiple of one thread's in the same process."""
+    """Each peer's calls per second, as a multiple of one thread's in the same process."""
     both = [
         {f"{name} together": figures for name, figures in process.items()}
         | {f"{name} alone": figures for name, figures in alone.items()}

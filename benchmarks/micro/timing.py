@@ -1,4 +1,4 @@
-"""Times calls in short blocks, the peers taking turns in random order within one process."""
+"""Times calls in short blocks; the peers take turns in random order within one process."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ FILL_BLOCK = 10_000
 CHECKED = 2_000
 
 Samples = dict[str, list[float]]
-"""For each peer, nanoseconds for one call, one figure a round."""
+"""For each peer, the nanoseconds of one call, one figure per round."""
 
 
 def fill(cache: MeasuredCache, entries: int) -> None:
-    """Store `entries` keys with values, all of them objects of this cache's own."""
+    """Store `entries` keys with values; all objects belong to this cache only."""
     for start in range(0, entries, FILL_BLOCK):
         numbers = range(start, min(start + FILL_BLOCK, entries))
         cache.set_each([make_key(number) for number in numbers], map(make_value, numbers))
@@ -27,7 +27,7 @@ def fill(cache: MeasuredCache, entries: int) -> None:
 
 
 def filled(job: MicroJob, found: Found) -> dict[str, MeasuredCache]:
-    """A full cache of each peer of the job that can be had; all cases have the same size."""
+    """A full cache of each available peer of the job; all cases have the same size."""
     (entries,) = {case.entries for case in job.cases}
     caches = {name: found.make(name, entries) for name in job.peers if name in found.modules}
     for cache in caches.values():
@@ -36,7 +36,7 @@ def filled(job: MicroJob, found: Found) -> dict[str, MeasuredCache]:
 
 
 def kept(caches: dict[str, MeasuredCache], case: Case, rng: random.Random) -> dict[str, float]:
-    """The share of present keys that each peer finds: 1, unless it dropped or refused some."""
+    """The share of present keys that each peer finds: 1, unless it dropped or rejected some."""
     present = Case("get", case.entries, case.pattern)
     numbers = Draws(present, rng, CHECKED).take(CHECKED)
     return {
@@ -67,7 +67,7 @@ def _without_warm_up(job: MicroJob, samples: dict[Case, Samples]) -> dict[Case, 
 def time_gets(
     job: MicroJob, caches: dict[str, MeasuredCache], rng: random.Random
 ) -> dict[Case, Samples]:
-    """Time lookups by one thread; the empty loop takes its turn like a peer."""
+    """Time lookups in one thread; the empty loop takes its turn like a peer."""
     asked = {**caches, LOOP: Found({}, {}, {}).make(LOOP, 0)}
     count = job.prelude + job.block
     slices = len(asked) * (job.warm_rounds + job.rounds)
@@ -89,7 +89,7 @@ def time_gets(
 def time_sets(
     job: MicroJob, caches: dict[str, MeasuredCache], rng: random.Random
 ) -> dict[Case, Samples]:
-    """Time the storing of keys never seen before in full caches: each must evict (or refuse)."""
+    """Time stores of new keys in full caches: each must evict an entry (or reject the key)."""
     (case,) = job.cases
     asked = {**caches, LOOP: Found({}, {}, {}).make(LOOP, 0)}
     samples: Samples = {name: [] for name in asked}
@@ -114,9 +114,9 @@ def time_sets(
 def time_threads(
     job: MicroJob, caches: dict[str, MeasuredCache], rng: random.Random
 ) -> dict[Case, Samples]:
-    """Time lookups by several threads: wall time from the first start to the last end, per call.
+    """Time lookups in several threads: wall time from the first start to the last end, per call.
 
-    Each thread makes its own keys, as a request does.
+    Each thread creates its own keys, as a request does.
     """
     samples: dict[Case, Samples] = {case: {name: [] for name in caches} for case in job.cases}
     turns = [(case, name) for case in job.cases for name in caches]
@@ -130,7 +130,7 @@ def time_threads(
 
 
 def _together(cache: MeasuredCache, threads: int, job: MicroJob, draws: Draws) -> float:
-    """Nanoseconds for one call when `threads` threads each make `job.block` of them."""
+    """Nanoseconds per call when `threads` threads make `job.block` calls each."""
     barrier = threading.Barrier(threads)
     slices = [draws.take(job.prelude + job.block) for _ in range(threads)]
     spans: list[tuple[int, int]] = []
@@ -150,6 +150,6 @@ def _together(cache: MeasuredCache, threads: int, job: MicroJob, draws: Draws) -
     for worker in workers:
         worker.join()
     if len(spans) != threads:
-        raise RuntimeError("a thread failed; its error is above")
+        raise RuntimeError("a thread failed; see the error above")
     elapsed = max(end for _, end in spans) - min(start for start, _ in spans)
     return elapsed / (threads * job.block)

@@ -1,4 +1,4 @@
-"""The program that one measuring process runs: a job on standard input, its samples on output."""
+"""The program of one measuring process: reads a job from standard input, writes its samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.micro.peers import Found, find
 
 
 def run(job: MicroJob) -> dict[str, Any]:
-    """Measure all cases of the job, and say with what."""
+    """Measure all cases of the job; returns the samples and the versions."""
     found = find(job.peers)
     rng = random.Random(job.seed)
     kept: dict[str, float] = {}
@@ -47,7 +47,7 @@ def _memory(job: MicroJob, found: Found) -> timing.Samples:
 
 
 def _interpreter() -> dict[str, Any]:
-    """The interpreter as it is now: a peer that was imported may have turned the GIL on."""
+    """The present state of the interpreter: importing a peer may have enabled the GIL."""
     gil = getattr(sys, "_is_gil_enabled", lambda: True)()
     return {
         "implementation": platform.python_implementation(),
@@ -58,9 +58,9 @@ def _interpreter() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read a job, measure, write the samples as JSON."""
+    """Read a job, measure, and write the samples as JSON."""
     if os.environ.get("PYTHONHASHSEED") != "0":
-        sys.exit("PYTHONHASHSEED must be 0: keys would hash differently in each process")
+        sys.exit("set PYTHONHASHSEED=0: otherwise keys hash differently in each process")
     json.dump(run(MicroJob.from_dict(json.load(sys.stdin))), sys.stdout)
 
 

@@ -1,1 +1,1 @@
-"""What the check adds to a request, measured in process: call by call, beside doing without it."""
+"""What the check adds to a request, measured in one process, call by call, against no check."""

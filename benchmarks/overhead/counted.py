@@ -1,4 +1,4 @@
-"""The program whose instructions are counted: so many calls of each subject, between marks."""
+"""The program whose instructions are counted: a number of calls per subject, between marks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from benchmarks.overhead.timing import Subject, ignore
 from benchmarks.overhead.worker import Bench
 
 KEYS = 20
-"""Credentials; as few as will do, since all is slow here."""
+"""The number of credentials; small, because everything is slow here."""
 
 
 def run(calls: int, rounds: int, subjects: Mapping[str, Sequence[str]]) -> None:
-    """Call each subject: `calls` times, and in each further round as many times more."""
+    """Call each subject `calls` times, and `calls` times more in each further round."""
     rng = random.Random(0)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -37,7 +37,7 @@ def _call(name: str, subject: Subject, counts: Sequence[int]) -> None:
     subject.check(name)
     application, start_response = subject.application, ignore
     batches = [[subject.environ() for _ in range(count)] for count in counts]
-    # Whether one collection more falls into these calls is chance, and more than a check takes.
+    # A garbage collection during these calls would be random, and costs more than a check.
     gc.collect()
     gc.disable()
     _mark()
@@ -49,7 +49,7 @@ def _call(name: str, subject: Subject, counts: Sequence[int]) -> None:
 
 
 def _mark() -> None:
-    """The system call at which callgrind writes its count down; see `instructions.MARK`."""
+    """The system call at which callgrind writes its count; see `instructions.MARK`."""
     os.getpgid(0)
 
 

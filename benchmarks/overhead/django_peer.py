@@ -1,6 +1,6 @@
-"""djangorestframework-api-key before a view of Django REST framework, and the same view bare.
+"""djangorestframework-api-key for a view of Django REST framework, and the same view without it.
 
-Configures Django for the process, once.
+It configures Django for the whole process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchmarks.overhead.timing import Environ, Subject
 
 
 class DjangoPeer:
-    """A site over a database in ``directory``."""
+    """A site with a database in ``directory``."""
 
     def __init__(self, directory: Path, keys: int, rng: random.Random) -> None:
         self._rng = rng
@@ -32,7 +32,7 @@ class DjangoPeer:
         self._application = get_wsgi_application()
 
     def subjects(self) -> dict[str, Subject]:
-        """The bare view, and the protected one."""
+        """The open view and the protected one."""
         return {
             BARE: self._subject(f"{PATH}/bare"),
             "djangorestframework-api-key": self._subject(PATH),
@@ -53,7 +53,7 @@ class DjangoPeer:
 
 
 def _configure(database: Path) -> None:
-    """As little of Django as there can be, and a connection that is kept between requests."""
+    """A minimal Django with a persistent database connection."""
     settings.configure(
         ALLOWED_HOSTS=["127.0.0.1"],
         DATABASES={

@@ -1,4 +1,4 @@
-"""The views of the Django site; imported by Django itself, once it is configured."""
+"""The views of the Django site; Django imports this module after it is configured."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.overhead.environs import PATH
 
 
 class Bare(APIView):  # type: ignore[misc]
-    """Open to everybody."""
+    """An open view."""
 
     permission_classes: tuple[type, ...] = ()
 
@@ -20,7 +20,7 @@ class Bare(APIView):  # type: ignore[misc]
 
 
 class Protected(Bare):
-    """For those who have a key."""
+    """A view that requires a key."""
 
     permission_classes = (HasAPIKey,)
 

@@ -20,7 +20,7 @@ _WORKER = "benchmarks.overhead.worker"
 def run(
     settings: plan.OverheadSettings, series: Sequence[str], quick: bool, report: Report
 ) -> OverheadResults:
-    """Measure every series in each process; ``quick`` is only noted in the results."""
+    """Measure every series in each process; ``quick`` is only recorded in the results."""
     steps = settings.processes + 1
     measured = []
     for turn in range(settings.processes):

@@ -1,4 +1,4 @@
-"""Requests as gunicorn hands them over, each made afresh."""
+"""Requests as gunicorn passes them to an application, newly created each time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PATH = "/v1/account"
 
 
 def new_environ(**headers: str) -> Environ:
-    """A GET request; the headers' names are made for it, as they are out of a socket."""
+    """A GET request; header names are new strings, as if they came from a socket."""
     environ: Environ = {
         "REQUEST_METHOD": "GET",
         "PATH_INFO": PATH,
@@ -42,7 +42,7 @@ def new_environ(**headers: str) -> Environ:
 
 
 def turns(texts: Sequence[str], rng: random.Random) -> Iterator[str]:
-    """Each of the texts once, then each again, always in a new random order; as new objects."""
+    """Each text once per pass, in a new random order; always as new objects."""
     while True:
         for text in rng.sample(texts, len(texts)):
             yield text.encode().decode()

@@ -1,7 +1,7 @@
-"""What else protects a Flask view, each written as briefly as its documentation allows.
+"""Other ways to protect a Flask view, each written as briefly as its documentation allows.
 
-All know the same secrets, by their SHA-256 in a SQLite table with an index. What a cache holds is
-found by the secret itself, and nothing looks at expiry or revocation: that favours them.
+All store the same secrets, as SHA-256 in a SQLite table with an index. Their caches use the secret
+itself as the key, and they do not check expiry or revocation, which is in their favour.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SCHEME = "Bearer "
 
 
 class FlaskPeers:
-    """A database of the given secrets in ``directory``, and the applications that ask it."""
+    """A database of the given secrets in ``directory``, and the applications that use it."""
 
     def __init__(self, directory: Path, secrets: Sequence[str]) -> None:
         self._selects = 0
@@ -32,12 +32,12 @@ class FlaskPeers:
         self._connection = sqlite3.connect(path, isolation_level=None)
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("CREATE TABLE account (secret_hash BLOB PRIMARY KEY, id INTEGER)")
-        # Flask-HTTPAuth takes an account of 0 for none.
+        # Flask-HTTPAuth treats account 0 as a refusal.
         rows = [(_hash(secret), number) for number, secret in enumerate(secrets, 1)]
         self._connection.executemany("INSERT INTO account VALUES (?, ?)", rows)
 
     def subjects(self, bearer: Callable[[], Callable[[], Environ]]) -> dict[str, Subject]:
-        """Every peer by its name, with requests of its own."""
+        """Every peer by name, each with its own requests."""
         return {
             "before_request, TTLCache": Subject(self._hook().wsgi_app, bearer()),
             "Flask-HTTPAuth, TTLCache": Subject(self._httpauth(cached=True).wsgi_app, bearer()),

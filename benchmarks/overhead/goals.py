@@ -1,4 +1,4 @@
-"""The goals that concern one call, each decided by the results alone."""
+"""The goals for a single call, each decided by the results alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def verdicts(results: OverheadResults) -> list[Verdict]:
         scaled = in_microseconds(results.by_yardstick(series, subject, over))
         goal = f"≤ {microseconds:.2f} µs" if microseconds < 1 else f"≤ {microseconds:g} µs"
         measured, state = format_estimate(figure, " µs"), decide(figure, microseconds)
-        # A machine's speed is no merit and no fault: only ratios of one run can be compared.
+        # The speed of the machine must not decide: only ratios within one run can be compared.
         if scaled is not None:
             measured += f"; by the yardstick {format_estimate(scaled)}"
             state += f"; by the yardstick {decide(scaled, microseconds)}"
@@ -52,7 +52,7 @@ def verdicts(results: OverheadResults) -> list[Verdict]:
 
 
 def in_microseconds(estimate: Estimate | None) -> Estimate | None:
-    """The same figure, from nanoseconds."""
+    """The same figure, converted from nanoseconds."""
     if estimate is None:
         return None
     return Estimate(

@@ -1,9 +1,9 @@
-"""Counts the instructions of one call, which no neighbour on the machine can change.
+"""Counts the instructions of one call, which other load on the machine does not change.
 
-Each subject is called N times and then 2N times; an Nth of the difference is one call, and what
-surrounds the calls is gone. Under valgrind's callgrind one process does so for all subjects, with
-a system call around each series of calls, at which callgrind writes its count down. Under perf,
-each count is that of a whole process.
+Each subject is called N times and then 2N times. The difference divided by N is one call; the cost
+of everything around the calls cancels out. Under callgrind (valgrind), one process does this for
+all subjects, with a system call around each series of calls at which callgrind writes its count.
+Under perf, each count is that of a whole process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmarks.overhead.results import BARE
 from benchmarks.processes import run
 
 Subjects = Mapping[str, Sequence[str]]
-"""Names of subjects, by the series that they are in."""
+"""Names of subjects, by series."""
 
 Counts = dict[str, dict[str, float]]
 """Instructions of one call, by series and subject."""
@@ -45,7 +45,7 @@ _SHOW_DIGEST = "from fastcache.shared import KeyedDigest; print(KeyedDigest.algo
 
 
 class NoTool(RuntimeError):
-    """This machine has nothing that counts instructions; the message says what was looked for."""
+    """This machine has no tool that counts instructions; the message lists what was tried."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Tool:
 
 
 def find_tool() -> Tool:
-    """Perf, where it can read the processor's counters; callgrind otherwise. Raises NoTool."""
+    """Perf, if it can read the processor's counters; otherwise callgrind. Raises NoTool."""
     absent = []
     if shutil.which("perf") is None:
         absent.append("perf is not installed")
@@ -83,7 +83,7 @@ def count(tool: Tool, calls: int, subjects: Subjects = SUBJECTS) -> Counts:
 def _by_callgrind(calls: int, subjects: Subjects) -> Counts:
     with tempfile.TemporaryDirectory() as directory:
         blocks = dump_at_marks(_worker(calls, subjects), Path(directory))
-    # Before each subject something is prepared; then come its calls, once and twice as many.
+    # For each subject there are preparations, then its calls, then twice as many.
     counted = iter(blocks)
     found: Counts = {}
     for series, names in subjects.items():
@@ -95,16 +95,16 @@ def _by_callgrind(calls: int, subjects: Subjects) -> Counts:
 
 
 def digest_under(tool: Tool) -> str:
-    """By what a secret is digested in what is counted: callgrind hides some instructions."""
+    """The digest algorithm under the tool: callgrind hides some processor instructions."""
     under = ["valgrind", "--tool=none"] if tool.name == "valgrind" else []
     return run([*under, sys.executable, "-c", _SHOW_DIGEST]).strip()
 
 
 def dump_at_marks(command: Sequence[str], directory: Path) -> list[int]:
-    """Run a command under callgrind: the instructions up to each `MARK`, from the one before."""
+    """Run a command under callgrind; returns the instructions between successive `MARK`s."""
     dump = directory / "dump"
     tool = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={dump}"]
-    # Some builds of the C library know a function by its other name.
+    # Some builds of the C library have the function under its other name.
     tool += [f"--dump-before={name}" for name in (MARK, f"__{MARK}")]
     run([*tool, *command])
     places = sorted(int(path.suffix[1:]) for path in directory.glob("dump.*"))
@@ -124,12 +124,12 @@ def _by_perf(calls: int, series: str, name: str) -> float:
         for times in (1, 2)
     )
     if once is None or twice is None:
-        raise RuntimeError("perf could read the processor's counters before, and now cannot")
+        raise RuntimeError("perf can no longer read the processor's counters")
     return (twice - once) / calls
 
 
 def count_by_perf(command: Sequence[str], event: str) -> float | None:
-    """How often an event happened in a command, or ``None`` where perf cannot see it."""
+    """How often an event occurred in a command; ``None`` if perf cannot count it."""
     done = run(["perf", "stat", "-x;", "-e", event, "-o", "/dev/stdout", *command])
     for line in done.splitlines():
         figure, _, rest = line.partition(";")

@@ -1,4 +1,4 @@
-"""Ours in each of its states, over an application that does nothing and over Flask.
+"""Latchkey in each of its states, over an empty application and over Flask.
 
 Everything is real: a migrated SQLite database, a segment of shared memory, stored credentials.
 """
@@ -46,7 +46,7 @@ OPEN = OpenRoutes(
     ),
     ("/docs/", "/console/"),
 )
-"""As many routes as the service leaves open."""
+"""The number of routes that the service leaves open."""
 
 _FORGER = DerivationKey(b"\xee" * 32)
 _MESSAGE = b"x" * 79
@@ -54,7 +54,7 @@ _FAILURES = "999999/minute"
 
 
 class Ours:
-    """One worker's parts over a database in ``directory``, and the applications around them."""
+    """The parts of one worker with a database in ``directory``, and applications around them."""
 
     def __init__(self, directory: Path, segment: Segment, keys: int, rng: random.Random) -> None:
         self._rng = rng
@@ -75,7 +75,7 @@ class Ours:
         self._unknown = [newest.derive(new_api_key("live")) for _ in range(keys)]
 
     def hits(self) -> dict[str, Subject]:
-        """A hit in the worker's own cache, over nothing."""
+        """A hit in the worker's own cache, over an empty application."""
         warm = self._authenticator()
         return {
             BARE: Subject(_nothing, self.bearer(), None),
@@ -85,11 +85,11 @@ class Ours:
         }
 
     def ways(self) -> dict[str, Subject]:
-        """Every other way that a check can go, over nothing."""
+        """Every other outcome of a check, over an empty application."""
         warm = self._authenticator()
         # With room for one entry, every key comes from the cache between workers ...
         cold = self._authenticator(cache_size=1)
-        # ... or, where there is none, from the database.
+        # ... or, without that cache, from the database.
         colder = self._authenticator(SharedState.private(), cache_size=1)
         slow = self._authenticator(backend="cachetools")
         return {
@@ -113,10 +113,10 @@ class Ours:
         }
 
     def flask(self) -> dict[str, Subject]:
-        """A hit in front of Flask, of one and the same application as far as that goes.
+        """A hit in front of Flask, as far as possible with the same application object.
 
-        Two applications that are alike lie elsewhere in memory: their times differ by as much as
-        is measured here.
+        Two identical applications have different addresses in memory; their times differ by as much
+        as is measured here.
         """
         warm = self._authenticator()
 
@@ -135,7 +135,7 @@ class Ours:
         }
 
     def whole(self) -> Subject:
-        """All that the service does to a request that it lets through to a Flask view."""
+        """Everything that the service does for a request that reaches a Flask view."""
         return self._checked(
             _requiring_flask().wsgi_app,
             self._authenticator(),
@@ -146,7 +146,7 @@ class Ours:
         )
 
     def bearer(self, secrets: Sequence[str] | None = None) -> Callable[[], Environ]:
-        """Requests with these secrets, or with the good ones."""
+        """Requests with these secrets; by default, with the valid ones."""
         drawn = turns(self.secrets if secrets is None else secrets, self._rng)
         return lambda: new_environ(AUTHORIZATION=f"Bearer {next(drawn)}")
 
@@ -189,7 +189,7 @@ class Ours:
     def _decided_in_python(
         self, authenticator: Authenticator, environ: Callable[[], Environ], way: Count
     ) -> Subject:
-        """The policy over the same cache, before which the compiled check decides nothing."""
+        """The policy over the same cache, with the compiled check disabled."""
         sightings = Sightings(authenticator.shared)
         check = Check(authenticator, known=None, open_routes=OPEN, sightings=sightings)
         policy = wsgi.Policy(authenticator, check, OPEN, None, None, None, None)
@@ -207,7 +207,7 @@ class Ours:
 
 @contextmanager
 def new_ours(directory: Path, keys: int, rng: random.Random) -> Iterator[Ours]:
-    """Ours in an empty directory, with as many credentials."""
+    """Latchkey in an empty directory, with this number of credentials."""
     regions = SharedState.regions(SMALLEST * 2)
     with Segment.create(directory / "segment", regions, prepare=SharedState.prepare) as segment:
         ours = Ours(directory, segment, keys, rng)
@@ -216,7 +216,7 @@ def new_ours(directory: Path, keys: int, rng: random.Random) -> Iterator[Ours]:
 
 
 def new_flask() -> Flask:
-    """A view that answers a small JSON, open to everybody."""
+    """An open view that answers with a small JSON object."""
     app = Flask("bench")
 
     @app.get(PATH)
@@ -227,7 +227,7 @@ def new_flask() -> Flask:
 
 
 def _requiring_flask() -> Flask:
-    """The same view, and the hook that looks at what views declare."""
+    """The same view, with the hook that checks the declarations of views."""
     app = Flask("bench")
     enforce_requirements(app)
 

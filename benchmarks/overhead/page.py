@@ -1,4 +1,4 @@
-"""The tables of the overhead, and the words that page.md has places for."""
+"""The tables of the overhead, and the values for the placeholders in page.md."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ABOUT = {
     "Flask-HTTPAuth, SQLite": "Flask-HTTPAuth, SQLite each time",
     "djangorestframework-api-key": "djangorestframework-api-key, SQLite each time",
 }
-"""What each subject is, in words."""
+"""Each subject, described in words."""
 
 
 def tables(results: OverheadResults) -> dict[str, Table]:
@@ -43,7 +43,7 @@ def tables(results: OverheadResults) -> dict[str, Table]:
 
 
 def words(results: OverheadResults) -> dict[str, str]:
-    """What else the page says of this measurement."""
+    """The other values on the page about this measurement."""
     settings = results.settings
     taken = results.added("hits", YARDSTICK)
     yardstick = ""
@@ -114,7 +114,7 @@ def _instructions(results: OverheadResults) -> Table:
 
 
 def _counted(results: OverheadResults) -> str:
-    """With what they were counted, or why they were not."""
+    """How instructions were counted, or why they were not."""
     found = results.instructions
     if found.tool is None:
         return f"Not available: {found.absent}."
@@ -131,7 +131,7 @@ def _counted(results: OverheadResults) -> str:
 
 
 def _python_path(results: OverheadResults) -> str:
-    """What the compiled check saves, where both were measured."""
+    """How much the compiled check saves, if both were measured."""
     compiled, python = results.added("hits", "bearer"), results.added("ways", "Python path")
     if compiled is None or python is None:
         return ""
@@ -144,7 +144,7 @@ def _python_path(results: OverheadResults) -> str:
 
 
 def _limits(results: OverheadResults) -> str:
-    """What costs more than next to nothing, as measured."""
+    """The cases with a noticeable cost, as measured."""
     lines = []
     for series, subject in (
         ("flask", "check, metrics, requirement"),

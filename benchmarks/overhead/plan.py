@@ -1,4 +1,4 @@
-"""What is compared with what, and what one process measures of it."""
+"""The comparisons, and the measurements of one process."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ SERIES: Mapping[str, int] = {
     "peers": 3,
     "django": 10,
 }
-"""Each series of subjects, and by how much its rounds are fewer, since they take longer."""
+"""Each series of subjects, and the divisor of its rounds, because some take longer."""
 
 
 @dataclass(frozen=True)
 class OverheadSettings:
-    """How much is measured."""
+    """The extent of the measurements."""
 
     processes: int = 16
     calls: int = 20_000
     keys: int = 1_000
     counted_calls: int = 100
-    """Calls of which instructions are counted; with 0, none are."""
+    """The number of calls for counting instructions; 0 disables counting."""
 
 
 FULL = OverheadSettings()
@@ -35,14 +35,14 @@ QUICK = OverheadSettings(processes=2, calls=2_000, keys=200, counted_calls=0)
 
 @dataclass(frozen=True)
 class OverheadJob:
-    """What one process measures."""
+    """The measurements of one process."""
 
     calls: int
-    """Calls of each subject; a series with longer ones divides it."""
+    """Calls of each subject; series with longer calls divide it."""
     seed: int
-    """Decides the order of the calls, and who makes them."""
+    """Determines the order of the calls and of the credentials."""
     keys: int
-    """Credentials in use, each as often as any other."""
+    """The number of credentials in use, each with equal probability."""
     series: tuple[str, ...] = tuple(SERIES)
 
     def to_json(self) -> str:

@@ -33,19 +33,19 @@ _WAYS = {
 
 
 def draw(results: OverheadResults, directory: Path) -> list[Path]:
-    """Draw every plot that the results have figures for; the files that were written."""
+    """Draw every plot for which there are results; returns the written files."""
     drawn = {"overhead-peers": lambda: _peers(results), "overhead-ways": lambda: _ways(results)}
     return plots.draw(drawn, directory)
 
 
 def _peers(results: OverheadResults) -> Figure | None:
-    """What each adds to a bare request of its own framework."""
+    """What each peer adds to a request without it in the same framework."""
     shares = {name: results.share(*place) for place, name in _PEERS.items()}
     return _dots(shares, "%", "Added to a bare request that answers a small JSON", "percent of it")
 
 
 def _ways(results: OverheadResults) -> Figure | None:
-    """What a check takes, whichever way it goes."""
+    """What a check costs, for each of its outcomes."""
     added = {name: results.added(*place) for place, name in _WAYS.items()}
     return _dots(added, "ns", "Added by the check to an application that does nothing", "ns")
 
@@ -53,7 +53,7 @@ def _ways(results: OverheadResults) -> Figure | None:
 def _dots(
     estimates: dict[str, Estimate | None], unit: str, title: str, across: str
 ) -> Figure | None:
-    # On a logarithmic axis there is no place for what is lost in the noise.
+    # A logarithmic axis cannot show values that are lost in the noise.
     shown = {name: each for name, each in estimates.items() if each is not None and each.low > 0}
     if not shown:
         return None

@@ -1,4 +1,4 @@
-"""The form of ``overhead.json``, and the figures that are computed from it."""
+"""The form of ``overhead.json``, and the figures computed from it."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from benchmarks.overhead.timing import Timing
 
 BARE = "bare"
 AGAIN = "bare, again"
-"""The bare call as a subject of its own: what it adds is what the method makes of nothing."""
+"""The bare call as its own subject: what it adds is the error of the method."""
 YARDSTICK = "SHA-256 of 79 bytes"
 GOAL_YARDSTICK = 325
-"""What it takes, in nanoseconds, on the machine for which the goals in microseconds were set."""
+"""Its time in nanoseconds on the machine for which the goals in microseconds were set."""
 
 _BARE_OF = {"ways": "hits", "peers": "flask"}
-"""The series that has the bare call of another, in which it is not counted again."""
+"""A series that shares the bare call of another one, where it is not counted again."""
 
 
 class Instructions(BaseModel):
-    """What counted the instructions of a call, and how many there were by series and subject."""
+    """The tool that counted instructions, and the counts by series and subject."""
 
     model_config = ConfigDict(extra="forbid")
 
     tool: str | None
-    """With its version; ``None`` where there is none."""
+    """With its version; ``None`` if there is no tool."""
     absent: str | None
-    """Why there is none."""
+    """The reason if there is no tool."""
     calls: int
     digest: str | None
-    """By what a secret was digested there; in the calls that were timed it may be another."""
+    """The digest algorithm under the tool; the timed calls may use another one."""
     counts: dict[str, dict[str, float]]
 
     def added(self, series: str, subject: str) -> float | None:
-        """Instructions of a call beyond those of the bare one."""
+        """Instructions of a call in addition to those of the bare call."""
         counts = self.counts.get(series, {})
         bare = self.counts.get(_BARE_OF.get(series, series), {}).get(BARE)
         return None if bare is None or subject not in counts else counts[subject] - bare
@@ -52,9 +52,9 @@ class OverheadResults(BaseModel):
     version: Literal[2] = 2
     settings: dict[str, Any]
     digest: str
-    """By what a secret was digested: it depends on the processor."""
+    """The digest algorithm, which depends on the processor."""
     processes: list[dict[str, dict[str, Timing]]]
-    """Of each process, what it found of each subject by series."""
+    """For each process, the result for each subject, by series."""
     instructions: Instructions
 
     @cached_property
@@ -72,25 +72,26 @@ class OverheadResults(BaseModel):
         )
 
     def subjects(self, series: str) -> list[str]:
-        """The subjects of a series, in their order, without the bare one."""
+        """The subjects of a series in order, without the bare one."""
         found = self.processes[0].get(series, {}) if self.processes else {}
         return [name for name in found if name not in (BARE, YARDSTICK)]
 
     def call(self, series: str, subject: str) -> Estimate | None:
-        """A whole call, in nanoseconds, with what the clock itself takes."""
+        """The time of a whole call in nanoseconds, including the cost of the clock."""
         one = f"{series}: {subject}: call"
         return self._drawn.estimate(lambda figures: figures[one], one)
 
     def added(self, series: str, subject: str, over: str = BARE) -> Estimate | None:
-        """What a call takes more than another of the same series, in nanoseconds.
+        """The additional time of a call compared with another of the same series, in nanoseconds.
 
-        Over another than the bare one it is the difference of what both add to that.
+        If the other one is not the bare call, it is the difference of what both add to the bare
+        call.
         """
         one, other = f"{series}: {subject}: added", f"{series}: {over}: added"
         return self._drawn.estimate(lambda figures: figures[one] - figures[other], one, other)
 
     def by_yardstick(self, series: str, subject: str, over: str = BARE) -> Estimate | None:
-        """``added``, where the yardstick would take `GOAL_YARDSTICK`: as on the goals' machine."""
+        """``added``, scaled to a machine on which the yardstick takes `GOAL_YARDSTICK`."""
         one, other = f"{series}: {subject}: added", f"{series}: {over}: added"
         yardstick = f"hits: {YARDSTICK}: added"
 
@@ -100,10 +101,10 @@ class OverheadResults(BaseModel):
         return self._drawn.estimate(scaled, one, other, yardstick)
 
     def share(self, series: str, subject: str, of: str | None = None) -> Estimate | None:
-        """What it takes more, in percent of the bare call of its own or of another series.
+        """The additional time, in percent of the bare call of its own or of another series.
 
-        Of its own it is the median over the rounds; of another series, what it adds in percent of
-        the median bare call there.
+        For its own series, it is the median over the rounds; for another series, the additional
+        time in percent of the median bare call there.
         """
         if of is None or of == series:
             ratio = f"{series}: {subject}: ratio"

@@ -1,9 +1,9 @@
-"""Times single calls of several WSGI applications, round by round, and takes medians.
+"""Times single calls of several WSGI applications, round by round, and computes medians.
 
-Blocks of calls drift by more than what is measured here, and so does the machine itself, for
-seconds at a time. So each call is timed by itself, and is compared with the bare call of its own
-round, beside it: of all the rounds' differences, and of their ratios, the median is taken. What
-the clock costs cancels out in a difference.
+Blocks of calls drift by more than what is measured here, and so does the machine, for seconds at a
+time. So each call is timed separately and compared with the bare call of its own round. The result
+is the median of all rounds' differences, and of their ratios. The cost of the clock cancels out in
+a difference.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ Application = Callable[[Environ, Any], Iterable[bytes]]
 
 CHECKED = 40
 _MOST = 0.8
-"""Share of the calls that must go the way they should: a few keys come twice in a row."""
+"""The share of calls that must have the expected outcome: a few keys occur twice in a row."""
 
 
 class WrongWay(RuntimeError):
-    """A subject answered something else, or went another way, than what it is here for."""
+    """A subject gave another answer, or had another outcome, than expected."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What one series of calls calls: ``environ`` is made afresh for each, as a server does."""
+    """The calls of one kind; ``environ`` creates a new environ for each, as a server does."""
 
     application: Application
     environ: Callable[[], Environ]
     status: str | None = "200"
-    """How its answers begin; ``None`` for an application that answers nothing."""
+    """The start of its answers; ``None`` for an application with an empty answer."""
     went: Callable[[], int] | None = None
-    """Counts the calls that went the way that this subject is here for."""
+    """Counts the calls with the expected outcome."""
 
     def call(self) -> None:
-        """One whole request, as a server makes it, without looking at the time."""
+        """Make one whole request, as a server does, without timing it."""
         finish(self.application(self.environ(), ignore))
 
     def check(self, name: str) -> None:
-        """Call it some times, and see that it does what it should; raises WrongWay."""
+        """Call it several times, and check the outcomes; raises WrongWay."""
         before = self.went() if self.went is not None else 0
         for _ in range(CHECKED):
             said: list[str] = []
@@ -58,7 +58,7 @@ class Subject:
             if said != ([] if self.status is None else [self.status]):
                 raise WrongWay(f"{name} answered {said}")
         if self.went is not None and self.went() - before < CHECKED * _MOST:
-            raise WrongWay(f"{name}: {self.went() - before} of {CHECKED} calls went that way")
+            raise WrongWay(f"{name}: {self.went() - before} of {CHECKED} calls went as expected")
 
 
 def ignore(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
@@ -76,23 +76,23 @@ def finish(body: Iterable[bytes]) -> None:
 
 @dataclass(frozen=True)
 class Timing:
-    """Medians over all rounds: of the calls of one subject, and of how they compare."""
+    """Medians over all rounds: of the calls of one subject, and of their comparison."""
 
     call: float
-    """Nanoseconds, with what the clock takes."""
+    """Nanoseconds, including the cost of the clock."""
     added: float
-    """Nanoseconds more than the bare call of the same round."""
+    """Nanoseconds in addition to the bare call of the same round."""
     ratio: float
-    """To the bare call of the same round."""
+    """The ratio to the bare call of the same round."""
 
 
 def time_calls(
     subjects: Mapping[str, Subject], bare: str, calls: int, warm: int, rng: random.Random
 ) -> dict[str, Timing]:
-    """Time every subject once a round, in an order that is drawn anew for each.
+    """Time every subject once per round, in a new random order each time.
 
-    There are ``calls`` rounds, after ``warm`` calls of each that are not counted. ``bare`` names
-    the subject that the others are compared with. Raises WrongWay.
+    There are ``calls`` rounds, after ``warm`` uncounted calls of each subject. ``bare`` names the
+    subject that the others are compared with. Raises WrongWay.
     """
     for name, subject in subjects.items():
         for _ in range(warm):
@@ -112,7 +112,7 @@ def time_calls(
 
 
 def compare(taken: Sequence[int], bare: Sequence[int]) -> Timing:
-    """What the calls of one subject took beside the bare ones, both by round, in nanoseconds."""
+    """Compare the calls of one subject with the bare ones, by round, in nanoseconds."""
     return Timing(
         call=float(median(taken)),
         added=float(median(map(sub, taken, bare))),

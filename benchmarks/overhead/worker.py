@@ -1,4 +1,4 @@
-"""The program that one measuring process runs: a job on standard input, its medians on output."""
+"""The program of one measuring process: reads a job from standard input, writes its medians."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from benchmarks.overhead.timing import Subject, time_calls
 
 
 class Bench:
-    """Everything that can be called, made when it is first asked for."""
+    """All subjects, created on first use."""
 
     def __init__(self, directory: Path, keys: int, rng: random.Random, stack: ExitStack) -> None:
         self._keys = keys
@@ -30,7 +30,7 @@ class Bench:
         self.ours: Ours = stack.enter_context(new_ours(directory, keys, rng))
 
     def series(self, name: str) -> Mapping[str, Subject]:
-        """The subjects of one of `SERIES`, one of them called `BARE`."""
+        """The subjects of one of `SERIES`, of which one is called `BARE`."""
         made: dict[str, Callable[[], Mapping[str, Subject]]] = {
             "hits": self.ours.hits,
             "ways": self.ours.ways,
@@ -47,10 +47,10 @@ class Bench:
         return {BARE: bare, "Latchkey": self.ours.whole(), **peers.subjects(self.ours.bearer)}
 
     def _django(self) -> Mapping[str, Subject]:
-        # Takes long to import, and whoever counts instructions does without it.
+        # It is slow to import, and counting instructions does not need it.
         from benchmarks.overhead.django_peer import DjangoPeer
 
-        # A hundred keys: making one is slow, and each is found by its prefix, in an index.
+        # Only a hundred keys: creating one is slow, and each is found by its indexed prefix.
         keys = min(self._keys, 100)
         peer = self._stack.enter_context(closing(DjangoPeer(self._directory, keys, self._rng)))
         return peer.subjects()
@@ -65,7 +65,7 @@ def run(job: OverheadJob) -> dict[str, dict[str, dict[str, float]]]:
         measured = {}
         for name in job.series:
             calls = max(1, job.calls // SERIES[name])
-            # Every credential has been seen before anything is timed.
+            # Every credential is used once before the measurement.
             warm = job.keys + calls // 10
             timed = time_calls(bench.series(name), BARE, calls, warm, rng)
             measured[name] = {subject: asdict(timing) for subject, timing in timed.items()}
@@ -73,9 +73,9 @@ def run(job: OverheadJob) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def main() -> None:
-    """Read a job, measure, write the medians as JSON."""
+    """Read a job, measure, and write the medians as JSON."""
     if os.environ.get("PYTHONHASHSEED") != "0":
-        sys.exit("PYTHONHASHSEED must be 0: keys would hash differently in each process")
+        sys.exit("set PYTHONHASHSEED=0: otherwise keys hash differently in each process")
     json.dump(run(OverheadJob.from_json(sys.stdin.read())), sys.stdout)
 
 

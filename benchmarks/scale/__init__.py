@@ -1,1 +1,1 @@
-"""With more of everything: credentials, workers, threads, working set, and time."""
+"""Scaling: more credentials, workers, threads, a larger working set, and longer runs."""

@@ -1,4 +1,4 @@
-"""Makes the databases, runs the measuring processes and the services, and gathers the figures."""
+"""Creates the databases, runs the measuring processes and services, and collects the figures."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ _SAMPLE_PAUSE = 1.0
 
 
 class WorkerFailed(RuntimeError):
-    """A measuring process ended with an error, which is the message."""
+    """A measuring process failed; the message is its error."""
 
 
 def run(settings: ScaleSettings, report: Report) -> ScaleResults:
-    """Measure everything; raises where a process or a service fails."""
+    """Measure everything; raises an error if a process or a service fails."""
     grid = [(workers, threads) for workers in settings.workers for threads in settings.threads]
     sizes = settings.credentials
     expected = 2 * len(sizes) + 2 * settings.processes + len(grid) + 1
@@ -90,7 +90,7 @@ def run(settings: ScaleSettings, report: Report) -> ScaleResults:
 
 
 class _Databases:
-    """Databases of different sizes under one derivation key."""
+    """Databases of different sizes with the same derivation key."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -201,7 +201,7 @@ def _over(name: str, base: str) -> Callable[[Mapping[str, float]], float]:
 
 
 def _throughput(workers: int, threads: int, settings: ScaleSettings, clients: Clients) -> Loaded:
-    """Hits, with client and server on all cores: two workers need both."""
+    """Hits, with client and server on all cores, because two workers need both."""
     cores = Cores.together()
     given = {"workers": workers, "threads": threads}
     with running(range(HOT), cores=cores, settings=given) as service:
@@ -212,7 +212,7 @@ def _throughput(workers: int, threads: int, settings: ScaleSettings, clients: Cl
 
 
 def _soak(settings: ScaleSettings, clients: Clients) -> Soak:
-    """A mixture of everything, with caches that are too small for it: entries come and go."""
+    """A mixture of all requests, with caches that are too small: entries are evicted constantly."""
     cores = Cores.apart()
     times: list[float] = []
     samples: list[tuple[int, int, int, int]] = []

@@ -1,4 +1,4 @@
-"""The goals that concern growth, each decided by the results alone."""
+"""The goals for growth, each decided by the results alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.scale.results import ScaleResults
 
 MISS_BOUND = 1.3
 GROWTH_BOUND = 1.0
-"""Bytes for each request; the smallest object that Python could lose has 16."""
+"""Bytes per request; the smallest object that Python could leak has 16."""
 
 
 def verdicts(results: ScaleResults) -> list[Verdict]:
@@ -40,7 +40,7 @@ def verdicts(results: ScaleResults) -> list[Verdict]:
 
 
 def _steady(results: ScaleResults) -> Verdict:
-    """Counts, which need no interval: the most at the end against the most before."""
+    """Counts without an interval: the maximum at the end against the maximum before."""
     soak = results.soak
     what, goal = "file descriptors and shared memory in the soak", "no more at its end"
     counted = [

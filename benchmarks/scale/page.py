@@ -28,7 +28,7 @@ def tables(results: ScaleResults) -> dict[str, Table]:
 
 
 def words(results: ScaleResults) -> dict[str, str]:
-    """What the prose says of this run."""
+    """The figures in the prose about this run."""
     soak = results.soak
     return {
         "processes": f"{len(results.misses.processes)}",
@@ -109,7 +109,7 @@ def _grid(results: ScaleResults) -> Table:
 
 
 def _soak(results: ScaleResults) -> Table:
-    """Four moments of it."""
+    """Four moments of the soak test."""
     soak = results.soak
     last = len(soak.times) - 1
     places = sorted({0, last // 3, 2 * last // 3, last}) if soak.times else []

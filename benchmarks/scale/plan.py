@@ -1,38 +1,38 @@
-"""How much of everything is measured."""
+"""The extent of the measurements."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 REAL = 20_000
-"""Credentials of each database, spread over all of it, that are presented."""
+"""The number of presented credentials of each database, spread over all of it."""
 SMALL, MIDDLE, LARGE = 1_000, 100_000, 1_000_000
 
 
 @dataclass(frozen=True)
 class ScaleSettings:
-    """Counts and seconds of a run."""
+    """The counts and seconds of a run."""
 
     credentials: tuple[int, int, int] = (SMALL, MIDDLE, LARGE)
-    """Sizes of databases; the shared cache is measured with the second."""
+    """Sizes of databases; the shared cache is measured with the second one."""
     processes: int = 6
     """Measuring processes, one after another."""
     rounds: int = 20
     calls: int = 200
     """Single calls of each subject in a round."""
     shared_turns: int = 2
-    """How often each credential is looked up in a shared cache before anything is timed."""
+    """How often each credential is looked up in a shared cache before the measurement."""
     workers: tuple[int, ...] = (1, 2)
     threads: tuple[int, ...] = (1, 2, 4, 8)
     seconds: int = 9
-    """Of each number of workers and threads."""
+    """Seconds for each number of workers and threads."""
     soak_seconds: int = 240
     soak_fresh: int = 20_000
-    """Credentials that may be revoked in it."""
+    """Credentials that may be revoked during the soak test."""
     requests: int = 0
-    """Requests after which each of those ends, if it comes first; 0 for no such limit."""
+    """Requests after which each of these ends, if that is earlier; 0 for no limit."""
     soak_warm: float = 1 / 2
-    """Share of the soak after which memory is looked at: until then, caches fill."""
+    """The share of the soak test before memory is measured, because caches fill until then."""
 
 
 FULL = ScaleSettings()
@@ -50,5 +50,5 @@ QUICK = ScaleSettings(
 
 
 def real_every(count: int) -> int:
-    """The distance between the credentials that are presented, of so many."""
+    """The distance between presented credentials, if there are `count`."""
     return max(1, count // REAL)

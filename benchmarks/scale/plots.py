@@ -13,7 +13,7 @@ _MEBIBYTE = 1 << 20
 
 
 def draw(results: ScaleResults, directory: Path) -> list[Path]:
-    """Draw them all."""
+    """Draw all plots."""
     return plots.draw(
         {"scale-misses": lambda: _misses(results), "scale-soak": lambda: _soak(results)},
         directory,

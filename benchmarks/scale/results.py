@@ -1,4 +1,4 @@
-"""The form of ``scale.json``: what was measured, and what was computed from it."""
+"""The form of ``scale.json``: the measurements, and the figures computed from them."""
 
 from __future__ import annotations
 
@@ -13,75 +13,75 @@ class _Record(BaseModel):
 
 
 class Misses(_Record):
-    """A miss by the number of credentials; microseconds."""
+    """A miss, by the number of credentials; microseconds."""
 
     credentials: list[int]
     presented: dict[str, int]
-    """How many of them were presented, by their number."""
+    """The number of presented credentials, by the number of credentials."""
     seeding: dict[str, float]
-    """Seconds that it took to store them."""
+    """Seconds for storing them."""
     processes: list[dict[str, list[float]]]
-    """Each process's rounds, by the number of credentials."""
+    """The rounds of each process, by the number of credentials."""
     selects: dict[str, float]
-    """SELECTs for each call."""
+    """SELECTs per call."""
     estimates: dict[str, Estimate]
     over_smallest: dict[str, Estimate]
-    """As a multiple of a miss among the fewest."""
+    """As a multiple of a miss with the fewest credentials."""
 
 
 class Memory(_Record):
-    """Bytes, by the number of credentials, after those that are presented have been used."""
+    """Bytes, by the number of credentials, after the presented ones were used."""
 
     credentials: int
     presented: int
     database: int
     segment: int
-    """Of the shared memory, use counts included."""
+    """Shared memory, including use counts."""
     private: int
-    """Of the process that checked them, beyond what is shared."""
+    """Own memory of the process that checked them, without shared memory."""
 
 
 class Room(_Record):
-    """A lookup in a shared cache of some size; microseconds, the mean of hits and misses."""
+    """A lookup in a shared cache of one size; microseconds, the mean of hits and misses."""
 
     name: str
     estimate: Estimate
     over_roomy: Estimate | None
     hits: float
-    """Share of the lookups that it answered."""
+    """The share of lookups that it answered."""
     selects: float
     evictions: float
-    """Evictions for each lookup."""
+    """Evictions per lookup."""
 
 
 class Shared(_Record):
-    """Shared caches with room for all of the working set, for a part of it, and none."""
+    """Shared caches with room for the whole working set, for a part of it, and for none of it."""
 
     distinct: int
-    """Credentials in the working set."""
+    """The number of credentials in the working set."""
     processes: list[dict[str, list[float]]]
     rooms: list[Room]
 
 
 class Soak(_Record):
-    """What a service held, second by second, while it was asked for a mixture of everything."""
+    """The resources of a service, second by second, under a mixture of all requests."""
 
     load: Loaded
     warm: float
-    """Seconds after which samples count."""
+    """Seconds after which samples are counted."""
     times: list[float]
     private: list[int]
-    """Bytes of all workers that are their own."""
+    """Own bytes of all workers."""
     resident: list[int]
     segment: list[int]
     descriptors: list[int]
-    """Open in all workers; each client's connection is one."""
+    """Open descriptors in all workers; each client connection is one."""
     growth: Estimate | None
-    """Bytes of the workers' own memory, for each request."""
+    """Own bytes of the workers, per request."""
 
 
 class ScaleResults(_Record):
-    """The part's file."""
+    """The results of the part."""
 
     version: int = 1
     cores: int

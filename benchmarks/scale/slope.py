@@ -1,4 +1,4 @@
-"""Whether something grows with time: a line through samples, and how far its slope is certain."""
+"""Growth over time: a line fitted to samples, and the confidence interval of its slope."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from benchmarks.bootstrap import Estimate
 
 RESAMPLES = 1_000
 BLOCK = 10
-"""Samples drawn together: what a process holds changes in steps that last."""
+"""The number of samples in a block, drawn together, because resources change in lasting steps."""
 
 _SEED = 20_240_229
 
 Sample = tuple[float, float]
-"""When, and how much."""
+"""The time and the value."""
 
 
 def slope(samples: Sequence[Sample]) -> Estimate | None:
-    """Growth for each unit of time with its 95 % interval; None for fewer than three blocks.
+    """Growth per unit of time with its 95 % interval; None for fewer than three blocks.
 
     Least squares; the interval is a bootstrap that draws blocks of samples with their times.
     """
@@ -35,7 +35,7 @@ def slope(samples: Sequence[Sample]) -> Estimate | None:
 
 
 def _fit(samples: Sequence[Sample]) -> float:
-    """The least-squares slope; 0 where all samples are of one moment."""
+    """The least-squares slope; 0 if all samples have the same time."""
     count = len(samples)
     middle = sum(time for time, _ in samples) / count
     level = sum(figure for _, figure in samples) / count

@@ -1,8 +1,8 @@
-"""The program that one measuring process runs: a job on standard input, its figures on output.
+"""The program of one measuring process: reads a job from standard input, writes its figures.
 
-Times single checks through the middleware, in random order: misses against databases of different
-sizes, and lookups in shared caches with and without enough room. Or measures what a worker and its
-shared memory take, over one database.
+It times single checks through the middleware, in random order: misses with databases of different
+sizes, and lookups in shared caches with and without enough room. Or it measures the memory of a
+worker and its shared memory, with one database.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from latchkey.store.database_urls import database_at
 from latchkey.store.sqlite.location import database_url
 
 ROOMY = 32 << 20
-"""Bytes of a segment with room for every credential that is presented; the default setting."""
+"""Bytes of a segment with room for every presented credential; the default setting."""
 
 _ANSWER: list[bytes] = []
 _Subjects = dict[str, "_Subject"]
@@ -41,14 +41,14 @@ _Subjects = dict[str, "_Subject"]
 
 @dataclass(frozen=True)
 class ScaleJob:
-    """What to measure over which databases; they all have the same derivation key."""
+    """What to measure with which databases; all have the same derivation key."""
 
     kind: Literal["misses", "shared", "memory"]
     databases: dict[str, int]
-    """Paths, and how many credentials each has; one only, but for misses."""
+    """Paths and numbers of credentials; except for misses, only one."""
     key_file: str
     directory: str
-    """In memory, for segments."""
+    """A directory in memory, for segments."""
     rounds: int
     calls: int
     shared_turns: int
@@ -63,7 +63,7 @@ class ScaleJob:
 
 
 class _Subject:
-    """A middleware that remembers one entry by itself, over one database, and secrets in turn."""
+    """A middleware with a cache of one entry, over one database, with secrets in turn."""
 
     def __init__(
         self, job: ScaleJob, path: str, count: int, shared: SharedState, rng: random.Random
@@ -79,18 +79,18 @@ class _Subject:
         self._application = wsgi.middleware(_answer, authenticator)
 
     def _in_turn(self) -> Iterator[str]:
-        """Each secret of this database, again and again; no two beside each other are the same."""
+        """Each secret of this database in turn, endlessly; two successive ones always differ."""
         while True:
             for number in self._numbers:
                 yield secret_of(number, self._maker)
 
     @property
     def distinct(self) -> int:
-        """How many credentials are presented."""
+        """The number of presented credentials."""
         return len(self._numbers)
 
     def call(self) -> int:
-        """Nanoseconds of one check that lets a request through."""
+        """Time one check that admits a request, in nanoseconds."""
         environ: dict[str, Any] = {
             "REQUEST_METHOD": "GET",
             "PATH_INFO": "/v1/account",
@@ -101,7 +101,7 @@ class _Subject:
         answer = self._application(environ, _start_response)
         taken = perf_counter_ns() - start
         if answer is not _ANSWER:
-            raise RuntimeError("a good credential was refused")
+            raise RuntimeError("a valid credential was refused")
         return taken
 
     def count_of(self, count: Count) -> int:
@@ -113,7 +113,7 @@ class _Subject:
 
 
 def run(job: ScaleJob) -> dict[str, Any]:
-    """Measure what the job says."""
+    """Run the measurement of the job."""
     measure = {"misses": _misses, "shared": _shared, "memory": _memory}[job.kind]
     with ExitStack() as stack:
         return measure(job, stack)
@@ -140,7 +140,7 @@ def _misses(job: ScaleJob, stack: ExitStack) -> dict[str, Any]:
 
 
 def _shared(job: ScaleJob, stack: ExitStack) -> dict[str, Any]:
-    """The mean of each round, since a lookup may end in a SELECT or not, by the room there is."""
+    """The mean of each round, because only some lookups need a SELECT, by the available room."""
     rng = random.Random(job.seed)
     ((path, count),) = job.databases.items()
     rooms = {
@@ -178,7 +178,7 @@ def _counts(subject: _Subject) -> dict[str, int]:
 
 
 def _memory(job: ScaleJob, stack: ExitStack) -> dict[str, Any]:
-    """Bytes of the database's file, of the segment, and of the process's own memory."""
+    """Bytes of the database file, of the segment, and of the process's own memory."""
     ((path, count),) = job.databases.items()
     shared = _state(job, "memory", ROOMY, stack)
     subject = _subject(job, path, count, shared, random.Random(job.seed), stack)
@@ -194,7 +194,7 @@ def _memory(job: ScaleJob, stack: ExitStack) -> dict[str, Any]:
 
 
 def _round(subjects: _Subjects, calls: int, rng: random.Random) -> dict[str, list[int]]:
-    """So many calls of each subject, one by one in random order."""
+    """A number of calls of each subject, one by one in random order."""
     order = [name for name in subjects for _ in range(calls)]
     rng.shuffle(order)
     taken: dict[str, list[int]] = {name: [] for name in subjects}

@@ -1,4 +1,4 @@
-"""One short run, which all tests of what is made from a run share."""
+"""One short run, shared by all tests of its results."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.support.benchmarks.rounds import ALWAYS, SHORTEST, measure
 
 @pytest.fixture(scope="session")
 def measured() -> MicroResults:
-    """A run of every part, in processes, with the peers that are always there.
+    """A run of every part, in processes, with the peers that are always installed.
 
-    The same interpreter stands in for a free-threaded one. Memory is too small for ten million
-    entries. What was measured at a hundredth of the main size is taken for the main size.
+    The same interpreter replaces a free-threaded one. Memory is too small for ten million entries.
+    Results for a hundredth of the main size are used as those for the main size.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(driver, "available_bytes", lambda: 1 << 20)
@@ -31,5 +31,5 @@ def measured() -> MicroResults:
 
 @pytest.fixture
 def results(measured: MicroResults) -> MicroResults:
-    """A copy of that run, to change."""
+    """A copy of that run that a test may change."""
     return measured.model_copy(deep=True)

@@ -1,4 +1,4 @@
-"""``latchkey-bench``: what a run leaves behind, what it survives, and where it goes on."""
+"""``latchkey-bench``: the files of a run, failures, and resuming."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmarks.suite import PARTS
 
 
 class Figures(BaseModel):
-    """What a small part measures."""
+    """The figures of a small part."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -25,7 +25,7 @@ class Figures(BaseModel):
 
 
 class Small:
-    """A part that is done at once, or fails as often as it is told to."""
+    """A part that is finished immediately, or fails as often as requested."""
 
     def __init__(self, name: PartName, page: Path) -> None:
         page.write_text(f"## The part {name}\n\nMeasured $times times.\n\n$table_figures\n")
@@ -59,7 +59,7 @@ class Small:
 
 @dataclass(frozen=True)
 class Bench:
-    """The command over two small parts, in a checkout of its own."""
+    """The command with two small parts, in its own checkout."""
 
     root: Path
     first: Small
@@ -109,7 +109,7 @@ def commit(root: Path) -> None:
     subprocess.run(command, check=True)
 
 
-def test_a_whole_run_writes_everything(bench: Bench) -> None:
+def test_a_complete_run_writes_everything(bench: Bench) -> None:
     done = bench.all()
     assert done.exit_code == 0, done.output
     directory = bench.run_directory()
@@ -125,7 +125,7 @@ def test_a_whole_run_writes_everything(bench: Bench) -> None:
     assert text.index("## The part overhead") < text.index("## The part load")
 
 
-def test_a_quick_run_proves_nothing_and_leaves_the_docs(bench: Bench) -> None:
+def test_a_quick_run_proves_nothing_and_does_not_change_the_docs(bench: Bench) -> None:
     done = bench.all("--quick")
     assert done.exit_code == 0, done.output
     assert "Not proved" in done.output
@@ -141,7 +141,7 @@ def test_a_part_that_fails_does_not_stop_the_others(bench: Bench) -> None:
     done = bench.all()
     assert done.exit_code == 1
     assert "no room left" in done.output
-    assert "not measured: overhead" in done.output
+    assert "failed: overhead" in done.output
     directory = bench.run_directory()
     run = runs.read_run(directory)
     assert run.parts["overhead"].failure == "OSError: no room left"
@@ -151,7 +151,7 @@ def test_a_part_that_fails_does_not_stop_the_others(bench: Bench) -> None:
     assert not bench.page.exists()
 
 
-def test_a_run_is_resumed_where_it_failed(bench: Bench) -> None:
+def test_a_failed_run_can_be_resumed(bench: Bench) -> None:
     bench.second.failures.append("no room left")
     assert bench.all().exit_code == 1
     directory = bench.run_directory()
@@ -163,7 +163,7 @@ def test_a_run_is_resumed_where_it_failed(bench: Bench) -> None:
     assert bench.page.exists()
 
 
-def test_another_commit_is_not_a_run_to_resume(bench: Bench) -> None:
+def test_a_run_of_another_commit_cannot_be_resumed(bench: Bench) -> None:
     assert bench.all("--into", str(bench.root / "run")).exit_code == 0
     git = [
         "git",
@@ -177,17 +177,17 @@ def test_another_commit_is_not_a_run_to_resume(bench: Bench) -> None:
     subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", "Next"], check=True)
     done = bench.all("--resume", str(bench.root / "run"))
     assert done.exit_code == 1
-    assert "was measured on or with something else" in done.output
+    assert "has another setup; start a new run" in done.output
     assert bench.first.measured == [False]
 
 
-def test_without_resume_all_is_measured_again(bench: Bench) -> None:
+def test_without_resume_everything_is_measured_again(bench: Bench) -> None:
     assert bench.all().exit_code == bench.all().exit_code == 0
     assert bench.first.measured == [False, False]
     assert "Measured 2 times." in bench.page.read_text()
 
 
-def test_the_report_is_made_again_from_the_json(bench: Bench) -> None:
+def test_the_report_is_written_again_from_the_json(bench: Bench) -> None:
     assert bench.all().exit_code == 0
     directory = bench.run_directory()
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
@@ -206,18 +206,18 @@ def test_a_run_in_another_form_is_not_shown(bench: Bench, monkeypatch: pytest.Mo
     monkeypatch.setattr(command, "PARTS", PARTS)
     done = bench("report", str(bench.run_directory()))
     assert done.exit_code == 1
-    assert "report it with the one that measured it, whose commit run.json names" in done.output
+    assert "use the version that measured them, whose commit is in run.json" in done.output
 
 
-def test_the_docs_are_made_from_whole_runs_only(bench: Bench) -> None:
+def test_the_docs_need_a_complete_run(bench: Bench) -> None:
     assert bench.all("--quick").exit_code == 0
     directory = bench.run_directory("build")
     done = bench("report", str(directory), "--docs", str(bench.root))
     assert done.exit_code == 1
-    assert "from whole runs only" in done.output
+    assert "needs a complete run" in done.output
 
 
-def test_the_working_tree_is_not_measured_unless_asked(bench: Bench) -> None:
+def test_the_working_tree_is_measured_only_on_request(bench: Bench) -> None:
     done = bench("all", "--root", str(bench.root))
     assert done.exit_code == 1
     assert "not installed from a wheel" in done.output
@@ -233,11 +233,11 @@ def test_each_part_has_its_command() -> None:
 def test_each_step_is_shown_with_the_part_and_the_times(bench: Bench) -> None:
     said = bench.all().output
     assert "part 1 of 2, overhead: 0/1, measuring; 0:00 elapsed" in said
-    # The first run has said how long each part takes.
+    # The first run has recorded how long each part takes.
     assert "part 2 of 2, load: 0/1, measuring; 0:00 elapsed, about 0:00 left" in bench.all().output
 
 
-def test_what_is_left_is_taken_from_an_earlier_run() -> None:
+def test_the_remaining_time_is_estimated_from_an_earlier_run() -> None:
     now = 0.0
     course = Course(("overhead", "load"), {"overhead": 100.0, "load": 1_000.0}, lambda: now)
     course.begin("overhead")
@@ -251,7 +251,7 @@ def test_what_is_left_is_taken_from_an_earlier_run() -> None:
     assert course.left(1, 10) == 800
 
 
-def test_what_is_left_of_the_last_part_is_reckoned_from_its_steps() -> None:
+def test_the_remaining_time_of_the_last_part_is_estimated_from_its_steps() -> None:
     now = 0.0
     course = Course(("overhead", "load"), timer=lambda: now)
     course.begin("overhead")

@@ -1,4 +1,4 @@
-"""Every scenario under load, one short round: real gunicorn, real Locust. Figures are no matter."""
+"""Every scenario under load, in one short round with real gunicorn and Locust."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from benchmarks.suite import load_part
 from tests.support.benchmarks.rounds import ROOT
 
 REQUESTS = 150
-"""Of each client process: enough for every kind of request of a scenario."""
+"""Requests of each client process: enough for every kind of request of a scenario."""
 
 SHORTEST = replace(
     plan.QUICK,
@@ -44,7 +44,7 @@ SHORTEST = replace(
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where temporary files go; nothing may be left there, or running."""
+    """The directory for temporary files; no files and no processes may be left."""
     directory = tmp_path_factory.mktemp("load")
     before = tempfile.tempdir
     tempfile.tempdir = str(directory)
@@ -66,7 +66,7 @@ def measured(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> LoadR
     return LoadResults.model_validate(json.loads((into / "load.json").read_text()))
 
 
-def test_each_arm_is_asked_for(measured: LoadResults) -> None:
+def test_each_arm_gets_requests(measured: LoadResults) -> None:
     assert measured.alike.kinds.keys() <= {OPEN, OPEN_TOO}
     assert measured.main.kinds.keys() <= {OPEN, PROTECTED, BARE}
     for run_ in (measured.alike, measured.main, measured.concurrent, *measured.ceiling):
@@ -77,12 +77,12 @@ def test_each_arm_is_asked_for(measured: LoadResults) -> None:
     assert [run_.client_processes for run_ in measured.ceiling] == [1, 2]
 
 
-def test_each_scenario_is_answered_by_the_level_that_it_is_about(measured: LoadResults) -> None:
+def test_each_scenario_uses_its_cache_level(measured: LoadResults) -> None:
     found = {run_.name: run_ for run_ in measured.scenarios}
     assert len(found) == sum(len(group.steps) for group in plan.groups(SHORTEST))
     for name, run_ in found.items():
         assert run_.requests > 0, name
-        # A worker that is replaced closes connections on which a request may be under way.
+        # A worker that is replaced closes connections, possibly during a request.
         assert not run_.errors or name == "recycled", (name, run_.errors)
     for name in ("hits, 1 key", "hits, 1,000 keys", "hits, 1,200 keys"):
         assert found[name].lookups["select"] == 0
@@ -92,7 +92,7 @@ def test_each_scenario_is_answered_by_the_level_that_it_is_about(measured: LoadR
     assert found["forged"].lookups["forged"] > 0
     assert found["forged"].lookups["select"] == 0
     for name in ("misses", "no cache"):
-        # Requests for one key at one moment share a SELECT.
+        # Concurrent requests for one key share a SELECT.
         asked = sum(kind.count for kind in found[name].kinds.values())
         assert found[name].lookups["select"] > 0.9 * asked
     assert found["cachetools"].settings == {"cache_backend": "cachetools"}
@@ -101,7 +101,7 @@ def test_each_scenario_is_answered_by_the_level_that_it_is_about(measured: LoadR
     assert found["revocations"].violations == 0
 
 
-def test_goals_tables_and_page_are_made_of_it(measured: LoadResults) -> None:
+def test_goals_tables_and_page_are_generated(measured: LoadResults) -> None:
     part = load_part()
     fields = measured.model_dump(mode="json")
     rows = part.goals(fields)
@@ -115,7 +115,7 @@ def test_goals_tables_and_page_are_made_of_it(measured: LoadResults) -> None:
     assert places == {f"table_{name}" for name in tables} | part.words(fields).keys()
 
 
-def test_whatever_ends_a_block_ends_the_service(directory: Path) -> None:
+def test_the_service_ends_with_its_block(directory: Path) -> None:
     processes: list[int] = []
     segments: list[Path] = []
 
@@ -147,7 +147,7 @@ def test_a_service_that_dies_is_not_measured(directory: Path) -> None:
             service.require_alive()
 
 
-def test_the_locustfile_by_hand_says_what_it_needs(tmp_path: Path) -> None:
+def test_the_locustfile_reports_what_it_needs(tmp_path: Path) -> None:
     locustfile = ROOT / "benchmarks" / "load" / "locustfile.py"
     environment = {name: each for name, each in os.environ.items() if name != "LIVE_API_SECRET"}
     done = subprocess.run(
@@ -163,6 +163,6 @@ def test_the_locustfile_by_hand_says_what_it_needs(tmp_path: Path) -> None:
     assert "Set LIVE_API_SECRET" in done.stderr
 
 
-def test_locust_is_no_part_of_this_process() -> None:
+def test_locust_is_not_imported_in_this_process() -> None:
     assert "gevent" not in sys.modules
     assert "locust" not in sys.modules

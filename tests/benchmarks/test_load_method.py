@@ -1,4 +1,4 @@
-"""What the load benchmark's figures depend on: samples, ratios, verdicts, and what is asked."""
+"""What the figures of the load benchmark depend on: samples, ratios, verdicts, and requests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAKER = DerivationKey(b"1" * 32)
 
 
 def _arm(factor: float, seed: int, *, seconds: int = 60, count: int = 200) -> Seconds:
-    """Latencies that drift from second to second, as a shared machine's do, times a factor."""
+    """Latencies that drift from second to second, as on a shared machine, times a factor."""
     drift = random.Random(1)
     rng = random.Random(seed)
     levels = [drift.uniform(300, 900) for _ in range(seconds)]
@@ -52,7 +52,7 @@ def test_a_difference_is_judged_by_its_whole_interval(factor: float, verdict: st
     assert judge(alike, compared) == verdict
 
 
-def test_a_run_is_void_where_the_same_differs_from_the_same() -> None:
+def test_a_run_is_void_if_identical_arms_differ() -> None:
     compared = ratio_of_means(_arm(1, 2), _arm(1, 3))
     biased = ratio_of_means(_arm(0.99, 4), _arm(1, 3))
     assert judge(biased, compared) == "void"
@@ -66,7 +66,7 @@ def test_a_wide_interval_proves_nothing() -> None:
     assert judge(alike, None) == "not proved"
 
 
-def test_the_tail_has_a_ratio_of_its_own() -> None:
+def test_the_tail_has_its_own_ratio() -> None:
     base = _arm(1, 2)
     slow = {
         second: array("d", [each * (1 if place % 20 else 3) for place, each in enumerate(found)])
@@ -81,7 +81,7 @@ def test_the_tail_has_a_ratio_of_its_own() -> None:
     assert same == Estimate(value=1, low=1, high=1)
 
 
-def test_without_a_second_that_has_both_there_is_no_ratio() -> None:
+def test_without_a_common_second_there_is_no_ratio() -> None:
     one: Seconds = {1: array("d", [1.0])}
     other: Seconds = {2: array("d", [1.0])}
     assert ratio_of_means(one, other) is None
@@ -94,7 +94,7 @@ def test_a_quantile_is_one_of_the_samples() -> None:
     assert quantile([7.0], 0.5) == 7.0
 
 
-def test_what_several_clients_wrote_is_one_recording(tmp_path: Path) -> None:
+def test_the_recordings_of_several_clients_are_merged(tmp_path: Path) -> None:
     for turn in range(2):
         recorder = Recorder()
         recorder.start()
@@ -116,7 +116,7 @@ def test_what_several_clients_wrote_is_one_recording(tmp_path: Path) -> None:
     ]
 
 
-def test_only_full_seconds_after_the_warm_up_count() -> None:
+def test_only_complete_seconds_after_the_warm_up_count() -> None:
     one: Seconds = {second: array("d", [1.0]) for second in range(10, 16)}
     other: Seconds = {12: array("d", [1.0])}
     noted = Recording({"hit": one, "miss": other}, {"hit: 500": 1})
@@ -138,7 +138,7 @@ def test_numbered_secrets_belong_to_their_keys() -> None:
 
 
 class Answers:
-    """A service as the clients see it: which secrets it knows, and what it was asked."""
+    """A service for the clients: the secrets that it accepts, and the requests that it received."""
 
     def __init__(self, *, forgets_revocations: bool = False) -> None:
         self.asked: list[tuple[str, str, str]] = []
@@ -166,7 +166,7 @@ def _requests(scenario: str, keys: int = 20, fresh: range = range(0)) -> tuple[R
     return Requests(scenario, credentials, recorder, seed=1), recorder  # type: ignore[arg-type]
 
 
-def test_each_request_takes_an_arm_at_random() -> None:
+def test_each_request_uses_a_random_arm() -> None:
     assert len({len(path) for path in (OPEN, OPEN_TOO, PROTECTED, BARE)}) == 1
     for scenario, paths in {
         "twins": {OPEN, PROTECTED, BARE},

@@ -1,4 +1,4 @@
-"""The parts that the figures depend on: keys, draws, plans, medians and verdicts."""
+"""What the figures depend on: keys, draws, plans, medians and verdicts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_draws_follow_their_case() -> None:
     assert min(none) >= 1_000
 
 
-def test_a_job_survives_the_way_to_its_process() -> None:
+def test_a_job_can_be_serialised() -> None:
     for job in plan.jobs(plan.FULL, random.Random(1), free_threaded=True):
         assert MicroJob.from_dict(job.to_dict()) == job
 
@@ -52,19 +52,19 @@ def test_the_full_plan_follows_the_protocol() -> None:
     )
     for (_, cases, _), count in counts.items():
         if cases[0].scenario != "memory" or cases == (goals.MEMORY,):
-            # Sizes that no goal speaks of show where a curve bends.
+            # Sizes that are in no goal show where a curve bends.
             assert count >= (5 if cases[0].entries == plan.MAIN_ENTRIES else 2)
     asked = {case for _, cases, _ in counts for case in cases}
     assert {goals.ZIPF, goals.HOT, goals.EVICTING, goals.MEMORY, goals.TWO_THREADS} <= asked
 
 
-def test_without_the_gil_a_peer_has_a_process_of_its_own() -> None:
+def test_without_the_gil_a_peer_has_its_own_process() -> None:
     for job in plan.jobs(plan.FULL, random.Random(1), free_threaded=True):
         if job.interpreter == "free-threaded":
             assert len(job.peers) == 1 or set(job.peers) == {FLOOR, OURS, OURS_SHARDED}
 
 
-def test_large_sizes_are_spread_over_what_memory_holds() -> None:
+def test_large_sizes_are_distributed_over_processes_by_memory() -> None:
     huge = replace(plan.FULL, sizes=((10_000_000, 1),))
     entry_bytes = dict.fromkeys(PEERS, 100.0)
     roomy, left_out = plan.large_jobs(huge, random.Random(1), entry_bytes, 64 << 30)
@@ -91,7 +91,7 @@ def test_an_estimate_is_the_median_of_the_processes_medians() -> None:
     assert again == found
 
 
-def test_ratios_are_of_figures_from_the_same_rounds() -> None:
+def test_ratios_use_figures_from_the_same_rounds() -> None:
     rng = random.Random(1)
     drift = [[rng.uniform(50, 500) for _ in range(20)] for _ in range(5)]
     processes = [{"a": each, "b": [2 * figure for figure in each]} for each in drift]
@@ -116,7 +116,7 @@ def test_a_goal_is_met_by_the_whole_interval(
     cell.over_ours[LOCKED] = Estimate(value=value, low=low, high=high)
     cell.gross_over_ours[LOCKED] = Estimate(value=99, low=99, high=99)
     assert goals.verdicts(results)[3].state == state
-    # With the loop left in it has to hold as well.
+    # The same must hold with the empty loop included.
     cell.gross_over_ours[LOCKED] = Estimate(value=5, low=5, high=5)
     assert goals.verdicts(results)[3].state == MISSED
 
@@ -134,7 +134,7 @@ def test_a_peer_that_is_missing_is_not_beaten(results: MicroResults) -> None:
     assert "without theine" in verdict.measured
 
 
-def test_threads_count_only_without_the_gil(results: MicroResults) -> None:
+def test_threads_are_judged_only_without_the_gil(results: MicroResults) -> None:
     cell = results.cell(goals.TWO_THREADS, goals.FREE_THREADED)
     assert cell is not None
     cell.speed_up[OURS_SHARDED] = Estimate(value=1.9, low=1.85, high=1.95)

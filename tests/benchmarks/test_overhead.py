@@ -1,4 +1,4 @@
-"""The overhead of single calls: every subject runs, and what a run of them is shown as."""
+"""The overhead of single calls: every subject runs, and the results are shown."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fastcache.shared import KeyedDigest
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> OverheadResults:
-    """The shortest run of every series, in a process as always, without counting."""
+    """The shortest run of every series, in a process, without counting instructions."""
     directory = tmp_path_factory.mktemp("overhead")
     steps: list[tuple[int, int]] = []
     part = overhead_part(settings=OverheadSettings(processes=1, calls=20, keys=10, counted_calls=0))
@@ -51,7 +51,7 @@ def test_every_subject_runs(results: OverheadResults) -> None:
         assert all(measured.ratio > 0 for measured in subjects.values())
 
 
-def test_it_is_shown_with_every_figure(results: OverheadResults) -> None:
+def test_every_figure_is_shown(results: OverheadResults) -> None:
     part, measured = overhead_part(), results.model_dump(mode="json")
     assert len(part.goals(measured)) == 8
     tables = part.tables(measured)
@@ -69,7 +69,7 @@ def test_it_is_shown_with_every_figure(results: OverheadResults) -> None:
     assert words["counted"].startswith("Not available: ")
 
 
-def test_what_was_measured_is_drawn(tmp_path: Path) -> None:
+def test_every_measured_series_is_drawn(tmp_path: Path) -> None:
     results = processes_of([100.0] * 5, 325.0).model_dump(mode="json")
     drawn = {path.name for path in overhead_part().draw(results, tmp_path)}
     ways = {"overhead-ways.svg", "overhead-ways.png"}
@@ -104,9 +104,9 @@ def timing(bare: float, added: float) -> Timing:
 
 
 def processes_of(hits: Sequence[float], taken: float) -> OverheadResults:
-    """A process for each figure, by which a hit takes longer than a bare call.
+    """A process for each figure, which is the additional time of a hit over a bare call.
 
-    ``taken`` is that of the yardstick.
+    ``taken`` is the time of the yardstick.
     """
     return OverheadResults(
         settings={},
@@ -166,7 +166,7 @@ def test_a_share_of_its_own_series_is_the_median_of_ratios() -> None:
         assert share.value == pytest.approx(0.6)
 
 
-def test_next_to_nothing_has_no_sign() -> None:
+def test_a_value_rounded_to_zero_has_no_sign() -> None:
     around = [format_figure(figure) for figure in (-0.004, 0.004, -0.006)]
     assert around == ["0.00", "0.00", "-0.01"]
 
@@ -175,19 +175,19 @@ def nothing(environ: Environ, start_response: object) -> list[bytes]:
     return []
 
 
-def test_a_subject_that_answers_something_else_stops_the_run() -> None:
+def test_an_unexpected_answer_stops_the_run() -> None:
     silent = Subject(nothing, dict, "200")
     with pytest.raises(WrongWay, match="silent answered"):
         time_calls({"silent": silent}, "silent", 1, 1, random.Random(1))
 
 
-def test_a_subject_that_goes_another_way_stops_the_run() -> None:
+def test_an_unexpected_outcome_stops_the_run() -> None:
     missed = Subject(nothing, dict, None, went=lambda: 0)
     with pytest.raises(WrongWay, match="missed: 0 of 40"):
         time_calls({"missed": missed}, "missed", 1, 1, random.Random(1))
 
 
-def test_each_subject_is_called_once_a_round_in_an_order_of_its_own() -> None:
+def test_each_subject_is_called_once_per_round_in_random_order() -> None:
     order: list[str] = []
 
     def named(name: str) -> Subject:
@@ -203,15 +203,15 @@ def test_each_subject_is_called_once_a_round_in_an_order_of_its_own() -> None:
     assert len(set(rounds)) == 6
 
 
-def test_a_call_is_compared_with_the_bare_one_of_its_round() -> None:
-    """A neighbour makes most rounds twice as slow: medians of calls would see 10, not 20."""
+def test_a_call_is_compared_with_the_bare_call_of_its_round() -> None:
+    """Other load makes most rounds twice as slow: medians of calls would give 10, not 20."""
     bare = [100, 200, 100, 200, 200]
     taken = [120, 240, 120, 210, 240]
     assert compare(taken, bare) == Timing(call=210, added=20, ratio=1.2)
     assert compare(bare, bare) == Timing(call=200, added=0, ratio=1)
 
 
-def test_a_job_survives_the_way_to_its_process() -> None:
+def test_a_job_can_be_serialised() -> None:
     job = OverheadJob(calls=3, seed=1, keys=2, series=("hits",))
     assert OverheadJob.from_json(job.to_json()) == job
 
@@ -232,12 +232,12 @@ os.getpgid(0)
 
 
 def test_counted_subjects_run(tmp_path: Path) -> None:
-    """All that is counted, without what counts: under callgrind it would take a minute."""
+    """Run everything that is counted, without a counting tool: callgrind would take a minute."""
     job = {"calls": 1, "rounds": 2, "subjects": instructions.SUBJECTS}
     run_process([sys.executable, "-m", "benchmarks.overhead.counted", json.dumps(job)])
 
 
-def test_what_counts_is_found_or_named() -> None:
+def test_a_counting_tool_is_found_or_its_absence_explained() -> None:
     if not shutil.which("perf") and not shutil.which("valgrind"):
         with pytest.raises(instructions.NoTool, match="valgrind is not installed"):
             instructions.find_tool()
@@ -248,7 +248,7 @@ def test_what_counts_is_found_or_named() -> None:
 
 
 def test_callgrind_counts_between_marks(tmp_path: Path) -> None:
-    """The mechanism itself, on a program that starts at once."""
+    """The mechanism itself, with a program that starts immediately."""
     if not shutil.which("valgrind"):
         with pytest.raises(FileNotFoundError):
             instructions.dump_at_marks([sys.executable], tmp_path)
@@ -256,10 +256,10 @@ def test_callgrind_counts_between_marks(tmp_path: Path) -> None:
     blocks = instructions.dump_at_marks([sys.executable, "-S", "-E", "-c", COUNTED], tmp_path)
     _, nothing, once, twice = blocks
     assert nothing < once < twice
-    # A thousand calls more take as much as the first thousand, but for larger numbers.
+    # Another thousand calls take as long as the first thousand, except for larger numbers.
     assert (twice - once) == pytest.approx(once - nothing, rel=0.2)
     assert 20 < (twice - once) / 1_000 < 2_000
 
 
-def test_the_digest_of_what_is_counted_is_named() -> None:
+def test_the_digest_of_counted_calls_is_named() -> None:
     assert instructions.digest_under(instructions.Tool("perf", "6")) == KeyedDigest.algorithm

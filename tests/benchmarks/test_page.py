@@ -1,4 +1,4 @@
-"""What is made from a run: tables, plots, the report, and docs/benchmarks.md."""
+"""The output of a run: tables, plots, the report, and docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 
 @pytest.fixture(scope="module")
 def shown(measured: MicroResults, tmp_path_factory: pytest.TempPathFactory) -> report.Shown:
-    """The short measurement of the cache, in the directory of a quick run, reported."""
+    """The short measurement of the cache, as a report of a quick run."""
     directory = tmp_path_factory.mktemp("run")
     run = new_run()
     run.parts["cache"] = Ended(started=run.started, finished=run.started, whole=False)
@@ -45,7 +45,7 @@ def new_run() -> runs.Run:
 
 
 class Outline(HTMLParser):
-    """The tags of a page, and every address that it names."""
+    """The tags of a page, and all its addresses."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ def test_the_report_is_one_file(shown: report.Shown) -> None:
     assert len(outline.ids) == len(set(outline.ids))
     inside = [address for address in outline.addresses if address.startswith("#")]
     assert {address[1:] for address in inside} <= set(outline.ids)
-    # What is left are links that somebody may follow: to the raw measurements.
+    # The remaining addresses are links to the raw measurements.
     rest = [address for address in outline.addresses if not address.startswith("#")]
     assert rest == ["run.json"]
     assert "url(http" not in text
@@ -90,7 +90,9 @@ def test_the_same_json_gives_the_same_files(shown: report.Shown, tmp_path: Path)
     assert report.documentation(again, tmp_path) == report.documentation(shown, shown.directory)
 
 
-def test_the_documentation_has_its_plots_beside_it(shown: report.Shown, tmp_path: Path) -> None:
+def test_the_plots_are_written_beside_the_documentation(
+    shown: report.Shown, tmp_path: Path
+) -> None:
     (tmp_path / "docs" / "benchmarks").mkdir(parents=True)
     (tmp_path / "docs" / "benchmarks" / "of-an-earlier-run.png").touch()
     text = report.write_documentation(shown, tmp_path).read_text()
@@ -101,7 +103,7 @@ def test_the_documentation_has_its_plots_beside_it(shown: report.Shown, tmp_path
     assert f"benchmarks/results/{shown.run.name}" in text
 
 
-def test_tables_are_whole(shown: report.Shown) -> None:
+def test_tables_are_complete(shown: report.Shown) -> None:
     for text in (
         report.documentation(shown, shown.directory),
         (shown.directory / report.TABLES).read_text(),
@@ -124,7 +126,7 @@ def test_each_goal_has_its_row(shown: report.Shown, results: MicroResults) -> No
 
 
 def sure() -> Part:
-    """A part that is certain of what it found, whatever that is."""
+    """A part whose verdicts are fixed."""
     states = (MET, MISSED, f"{UNMEASURED}: no such machine")
     verdicts = [Verdict("what", "goal", "1 ns", state) for state in states]
     part = cache_part()
@@ -153,7 +155,7 @@ def test_a_part_that_failed_is_named(shown: report.Shown) -> None:
     assert "`overhead` could not be measured" in text
 
 
-def test_what_is_missing_or_was_lost_is_named(results: MicroResults) -> None:
+def test_missing_peers_and_lost_entries_are_named(results: MicroResults) -> None:
     assert "too large for this machine's memory" in page.words(results)["too_large"]
     assert "found every key" in page.words(results)["kept"]
     results.interpreters["default"].missing["cachetools"] = "No module named 'cachetools'"
@@ -165,7 +167,7 @@ def test_what_is_missing_or_was_lost_is_named(results: MicroResults) -> None:
     assert "**not measured**: No module named 'cachetools'" in peers
 
 
-def test_every_peer_has_a_colour_of_its_own() -> None:
+def test_every_peer_has_its_own_colour() -> None:
     assert plots.STYLES.keys() == PEERS.keys()
 
 
@@ -195,7 +197,7 @@ def test_cells_line_up() -> None:
     assert table.markdown() == "|  | ns |\n| --- | --- |\n| a | 1 |\n| b | 2 |"
 
 
-def test_the_documentation_is_made_from_the_committed_run(tmp_path: Path) -> None:
+def test_the_documentation_is_generated_from_the_committed_run(tmp_path: Path) -> None:
     newest = runs.latest_whole(ROOT / "benchmarks" / "results", tuple(part.name for part in PARTS))
     if newest is None:
         assert not PAGE.exists(), "docs/benchmarks.md shows a run that is not there"

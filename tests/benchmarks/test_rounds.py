@@ -17,7 +17,7 @@ GETS = (Case("get", ENTRIES), Case("get", ENTRIES, "hot"), Case("get", ENTRIES, 
 
 @pytest.fixture(params=PEERS)
 def peer(request: pytest.FixtureRequest) -> str:
-    """Each peer; one that is not installed is skipped by name."""
+    """Each peer; a peer that is not installed is skipped with its name."""
     name = str(request.param)
     missing = find([name]).missing
     if missing:
@@ -26,13 +26,13 @@ def peer(request: pytest.FixtureRequest) -> str:
     return name
 
 
-def test_every_peer_finds_what_it_was_given(peer: str) -> None:
+def test_every_peer_finds_its_entries(peer: str) -> None:
     answer = worker.run(job(*GETS, peers=[peer]))
     assert answer["kept"] == {peer: 1.0}
     assert not answer["missing"]
 
 
-def test_gets_are_timed_beside_the_empty_loop(peer: str) -> None:
+def test_gets_are_timed_together_with_the_empty_loop(peer: str) -> None:
     answer = worker.run(job(*GETS, peers=[peer]))
     assert [Case(**one["case"]) for one in answer["cases"]] == list(GETS)
     for one in answer["cases"]:
@@ -41,7 +41,7 @@ def test_gets_are_timed_beside_the_empty_loop(peer: str) -> None:
         assert all(figure > 0 for figures in one["samples"].values() for figure in figures)
 
 
-def test_sets_are_timed_beside_the_empty_loop(peer: str) -> None:
+def test_sets_are_timed_together_with_the_empty_loop(peer: str) -> None:
     (one,) = worker.run(job(Case("set", ENTRIES, "new"), peers=[peer]))["cases"]
     assert {name: len(figures) for name, figures in one["samples"].items()} == {peer: 1, LOOP: 1}
 

@@ -1,4 +1,4 @@
-"""A short measurement of the cache in processes of its own: what it records, and its JSON."""
+"""A short measurement of the cache in its own processes: what it records, and its JSON."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_every_case_has_every_peer(results: MicroResults) -> None:
         assert threads.speed_up.keys() == set(ALWAYS) - {"cachetools"}
 
 
-def test_samples_are_kept_and_the_warm_up_is_not(results: MicroResults) -> None:
+def test_samples_are_kept_without_the_warm_up(results: MicroResults) -> None:
     cell = results.cell(goals.ZIPF)
     assert cell is not None
     (process,) = cell.processes
@@ -49,27 +49,27 @@ def test_samples_are_kept_and_the_warm_up_is_not(results: MicroResults) -> None:
     assert LOOP not in peers_of(cell)
 
 
-def test_what_does_not_fit_into_memory_is_named(results: MicroResults) -> None:
+def test_peers_that_do_not_fit_into_memory_are_named(results: MicroResults) -> None:
     cell = results.cell(Case("get", 10_000_000))
     assert cell is not None
     assert set(cell.left_out) == SINGLE - {LOCKED}
     assert not cell.estimates
 
 
-def test_an_import_that_turns_the_gil_on_is_named(results: MicroResults) -> None:
-    # The stand-in has a GIL all the time.
+def test_an_import_that_enables_the_gil_is_named(results: MicroResults) -> None:
+    # The stand-in always has a GIL.
     python = results.interpreters["free-threaded"]
     assert python.gil is getattr(sys, "_is_gil_enabled", lambda: True)()
     assert results.interpreters["default"].gil_turned_on_by == []
 
 
-def test_it_is_written_and_read_as_it_is(results: MicroResults, tmp_path: Path) -> None:
+def test_results_can_be_written_and_read(results: MicroResults, tmp_path: Path) -> None:
     path = tmp_path / "cache.json"
     write_json(results.model_dump(mode="json"), path)
     assert MicroResults.model_validate_json(path.read_text()) == results
     text = path.read_text()
     assert max(map(len, text.splitlines())) < 2_000
-    # Neither the machine's name nor anybody's directory.
+    # Without the name of the machine and the directories of users.
     for private in (socket.gethostname(), str(ROOT), str(Path.home()), sys.prefix):
         assert f"{private}/" not in text
         assert f'"{private}' not in text
@@ -88,7 +88,7 @@ def test_another_form_is_refused(results: MicroResults, change: str) -> None:
         MicroResults.model_validate_json(json.dumps(fields))
 
 
-def test_what_is_computed_can_be_computed_again(results: MicroResults) -> None:
+def test_estimates_can_be_computed_again(results: MicroResults) -> None:
     again = results.model_copy(deep=True)
     for cell in again.cells:
         cell.estimates = {}
@@ -97,7 +97,7 @@ def test_what_is_computed_can_be_computed_again(results: MicroResults) -> None:
     assert again == results
 
 
-def test_only_the_full_settings_are_whole() -> None:
+def test_only_the_full_settings_are_complete() -> None:
     assert plan.FULL.whole
     assert not plan.QUICK.whole
     assert not replace(plan.FULL, parts=("get",)).whole
@@ -106,12 +106,12 @@ def test_only_the_full_settings_are_whole() -> None:
     assert not cache_part(only=("get",)).whole
 
 
-def test_a_part_can_be_run_alone() -> None:
+def test_a_part_can_be_run_by_itself() -> None:
     results = measure(replace(SHORTEST, peers=(FLOOR, OURS), parts=("set",)))
     assert [cell.case.scenario for cell in results.cells] == ["set"]
 
 
-def test_a_process_that_fails_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_process_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = job(Case("get", 10), peers=["no such peer"])
     monkeypatch.setattr(plan, "jobs", lambda *_, **__: [broken])
     with pytest.raises(ProcessFailed, match="no such peer"):

@@ -1,4 +1,4 @@
-"""More of everything, one short round: real databases, processes, gunicorn and Locust."""
+"""Scaling, in one short round: real databases, processes, gunicorn and Locust."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from benchmarks.suite import scale_part
 
 SHORTEST = replace(
     plan.QUICK,
-    # The second is more than the smallest shared cache has room for, the third more than there
-    # is room for counts of use at first.
+    # The second size exceeds the smallest shared cache, the third the initial room for use
+    # counts.
     credentials=(100, 7_500, 17_000),
     processes=1,
     rounds=2,
@@ -50,7 +50,7 @@ def test_each_miss_is_one_select(measured: ScaleResults) -> None:
     assert all(len(rounds) == 2 for rounds in measured.misses.processes[0].values())
 
 
-def test_what_a_shared_cache_has_no_room_for_is_evicted_and_selected(
+def test_a_full_shared_cache_evicts_and_causes_selects(
     measured: ScaleResults,
 ) -> None:
     rooms = {room.name: room for room in measured.shared.rooms}
@@ -60,15 +60,15 @@ def test_what_a_shared_cache_has_no_room_for_is_evicted_and_selected(
     assert rooms["full"].hits + rooms["full"].selects == pytest.approx(1)
 
 
-def test_memory_is_seen(measured: ScaleResults) -> None:
+def test_memory_is_measured_by_credentials(measured: ScaleResults) -> None:
     few, _, many = measured.memory
-    # The bytes of a credential and its place in two indexes.
+    # The bytes of a credential and its entries in two indexes.
     assert many.database - few.database > 150 * (many.credentials - few.credentials)
     assert many.segment > few.segment
     assert min(each.private for each in measured.memory) > 1 << 20
 
 
-def test_services_answer_and_are_looked_at(measured: ScaleResults) -> None:
+def test_services_answer_and_are_measured(measured: ScaleResults) -> None:
     for run in (*measured.grid, measured.soak.load):
         assert run.requests > 0
         assert not run.errors
@@ -80,7 +80,7 @@ def test_services_answer_and_are_looked_at(measured: ScaleResults) -> None:
     assert all(0 < own < all_ for own, all_ in zip(soak.private, soak.resident, strict=True))
 
 
-def test_goals_tables_and_page_are_made_of_it(measured: ScaleResults) -> None:
+def test_goals_tables_and_page_are_generated(measured: ScaleResults) -> None:
     part = scale_part()
     fields = measured.model_dump(mode="json")
     assert part.goals(fields)[0].state == UNMEASURED
@@ -124,7 +124,9 @@ def test_growth_has_a_slope(measured: ScaleResults) -> None:
 
 
 @pytest.mark.parametrize(("last", "state"), [(40, MET), (41, MISSED)])
-def test_descriptors_may_not_become_more(measured: ScaleResults, last: int, state: str) -> None:
+def test_the_number_of_descriptors_must_not_grow(
+    measured: ScaleResults, last: int, state: str
+) -> None:
     results = measured.model_copy(deep=True)
     soak = results.soak
     soak.warm = 2

@@ -1,1 +1,1 @@
-"""What the tests of benchmarks are written with."""
+"""Support for the tests of the benchmarks."""

@@ -1,4 +1,4 @@
-"""The shortest rounds that still go through everything, and a run made of them."""
+"""The shortest rounds that still cover everything, and a run made of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.micro.results import MicroResults
 ROOT = Path(__file__).parents[3]
 
 ALWAYS = (FLOOR, OURS, OURS_SHARDED, "cachetools", LOCKED)
-"""What every environment of the tests has."""
+"""The peers that every test environment has."""
 
 SHORTEST = replace(
     plan.FULL,
@@ -47,12 +47,12 @@ MACHINE = Machine(
 
 
 def job(*cases: Case, peers: Sequence[str]) -> MicroJob:
-    """A job of one short round and one thrown away."""
+    """A job with one short round and one warm-up round."""
     return MicroJob(cases, tuple(peers), rounds=1, warm_rounds=1, block=10, prelude=5, seed=1)
 
 
 def measure(settings: plan.MicroSettings, **interpreters: str) -> MicroResults:
-    """Carry out a plan, in processes."""
+    """Run a plan, in processes."""
     seen: list[str] = []
     results = driver.run(
         settings,
