@@ -1,4 +1,4 @@
-"""BloomFilter: never no to a member, whoever added it, and seldom yes to a stranger."""
+"""BloomFilter: no false negatives, whoever adds a member, and few false positives."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ def digests(name: str, count: int) -> list[bytes]:
     st.lists(st.binary(min_size=32, max_size=32), max_size=100),
     st.sampled_from([64, 128, 4096, 1 << 16]),
 )
-def test_every_member_is_one(members: list[bytes], bits: int) -> None:
+def test_every_member_is_found(members: list[bytes], bits: int) -> None:
     some = BloomFilter(bits)
     for number, member in enumerate(members):
         some.add(member)
         assert all(member in some for member in members[: number + 1])
 
 
-def test_an_empty_one_has_no_member() -> None:
+def test_an_empty_filter_has_no_members() -> None:
     empty = BloomFilter()
     assert len(empty) == 65_536
     assert not any(digest in empty for digest in digests("stranger", 1000))
     assert bytes(32) not in empty
 
 
-def test_strangers_are_seldom_taken_for_members() -> None:
+def test_false_positives_are_rare() -> None:
     some = BloomFilter(1 << 16)
     for member in digests("member", 3000):
         some.add(member)
     taken = sum(digest in some for digest in digests("stranger", 20_000))
-    # 21.8 bits to a member: 8 in 10,000. The digests are fixed, and so is the count.
+    # 21.8 bits per member: 8 in 10,000. The digests are fixed, and so is the count.
     assert 0 < taken < 40
 
 
-def test_a_full_one_says_yes_to_all() -> None:
+def test_a_full_filter_contains_everything() -> None:
     memory = bytearray(b"\xff" * 8)
     assert all(digest in BloomFilter(64, memory=memory) for digest in digests("x", 100))
 
 
-def test_bits_are_where_the_words_of_the_digest_say() -> None:
+def test_bits_are_selected_by_the_words_of_the_digest() -> None:
     memory = bytearray(16)
     words = [3, 64, 127, 128 + 5]
     BloomFilter(128, memory=memory).add(b"".join(word.to_bytes(8, "little") for word in words))
@@ -96,7 +96,7 @@ def test_cannot_be_pickled() -> None:
 
 
 def test_processes_and_threads_lose_no_member() -> None:
-    """All in few words, which they change at once."""
+    """All change the same few words at the same time."""
     memory = mmap.mmap(-1, 512)
     some = BloomFilter(4096, memory=memory)
     members = [digests(f"writer {number}", 60) for number in range(6)]

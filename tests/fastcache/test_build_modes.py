@@ -36,7 +36,7 @@ for path in ("tests/conftest.py", *map(str, pathlib.Path("tests/fastcache").glob
 
 
 def test_these_tests_need_nothing_but_fastcache() -> None:
-    """An interpreter without the GIL has fastcache and pytest, not all that the service needs."""
+    """An interpreter without the GIL has only fastcache and pytest."""
     subprocess.run(
         [sys.executable, "-c", _IMPORTED_WITHOUT_THE_APPLICATION],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""The contract of a cache, held by cachetools' classes and by ours alike."""
+"""The contract of a cache, which the classes of cachetools and fastcache both obey."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_negative_maxsize(kind: Kind) -> None:
         kind.make(-1)
 
 
-def test_maxsize_zero_takes_nothing(kind: Kind) -> None:
+def test_maxsize_zero_stores_nothing(kind: Kind) -> None:
     cache = kind.make(0)
     with pytest.raises(ValueError, match="value too large"):
         cache[1] = 1
@@ -78,7 +78,7 @@ def test_bad_arguments(kind: Kind) -> None:
 # ---- recency
 
 
-def test_the_least_recently_used_goes(kind: Kind) -> None:
+def test_the_least_recently_used_item_is_evicted(kind: Kind) -> None:
     cache = filled(kind, 3, 3)
     assert cache[1] == 10
     cache[4] = 40
@@ -95,7 +95,7 @@ def test_storing_again_is_a_use(kind: Kind) -> None:
     assert drain(cache) == [2, 3, 1]
 
 
-def test_what_is_no_use(kind: Kind) -> None:
+def test_operations_that_do_not_count_as_a_use(kind: Kind) -> None:
     cache = filled(kind, 3, 3)
     assert 1 in cache
     assert next(iter(cache)) == 1
@@ -137,7 +137,7 @@ def test_lookup(kind: Kind) -> None:
     assert caught.value.args == (3,)
 
 
-def test_equal_keys_are_one(kind: Kind) -> None:
+def test_equal_keys_are_the_same_key(kind: Kind) -> None:
     cache = kind.make(10)
     for key in ["text", "tëxt", "Ω", b"bytes", (1, "a"), 1, 2.5, None, frozenset({1})]:
         cache[key] = repr(key)
@@ -225,7 +225,7 @@ def test_sizes_are_summed(kind: Kind) -> None:
     assert cache.currsize == 0
 
 
-def test_one_large_value_drives_out_many(kind: Kind) -> None:
+def test_one_large_value_evicts_many(kind: Kind) -> None:
     cache = kind.make(20, lambda value: value)
     for number in range(20):
         cache[number] = 1
@@ -235,7 +235,7 @@ def test_one_large_value_drives_out_many(kind: Kind) -> None:
     assert list(cache) == ["larger"]
 
 
-def test_growing_value_may_drive_out_itself(kind: Kind) -> None:
+def test_a_value_that_grows_may_evict_its_own_item(kind: Kind) -> None:
     cache = kind.make(3, lambda value: value)
     cache.update({1: 1, 2: 1, 3: 1})
     cache[2] = 2
@@ -281,7 +281,7 @@ def test_getsizeof_that_raises(kind: Kind) -> None:
     assert len(cache) == 0
 
 
-# ---- being a mapping
+# ---- mapping protocol
 
 
 def test_is_a_mutable_mapping(kind: Kind) -> None:
@@ -295,7 +295,7 @@ def test_is_a_mutable_mapping(kind: Kind) -> None:
             pytest.fail("a cache must match as a mapping")
 
 
-def test_is_in_no_order_to_be_reversed(kind: Kind) -> None:
+def test_cannot_be_reversed(kind: Kind) -> None:
     with pytest.raises(TypeError):
         reversed(filled(kind, 3, 2))
 

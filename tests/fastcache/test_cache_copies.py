@@ -1,4 +1,4 @@
-"""Copying and pickling, by the contract that cachetools' classes and ours share."""
+"""Copying and pickling, by the contract of cachetools' and fastcache's classes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SUBCLASSES: dict[Any, Any] = {
 
 
 class _Locked:
-    """What a class with a lock in it says about its copies."""
+    """The state of a class with a lock: the lock is not copied."""
 
     lock: Any
 
@@ -99,7 +99,7 @@ LOCKED: dict[Any, Any] = {
 SLOTTED: dict[Any, Any] = {
     fastcache.LRUCache: SlottedFastLRU,
     fastcache.TTLCache: SlottedFastTTL,
-    # These keep their insides in a __dict__, and so the attribute too.
+    # These store their internals, and so the attribute, in a __dict__.
     cachetools.LRUCache: PlainLRU,
     cachetools.TTLCache: PlainTTL,
 }
@@ -127,7 +127,7 @@ def duplicate(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
 
 
 def test_same_items_in_the_same_order_of_use(kind: Kind, duplicate: Callable[[Any], Any]) -> None:
-    # deadlines that differ: cachetools unpickles equal ones in another order
+    # Deadlines differ, because cachetools unpickles equal ones in another order.
     source = kind.make(4, ttl=1000, clock=Clock(step=0.01))
     source.update({1: 10, 2: 20, 3: 30, 4: 40})
     source.get(1)
@@ -184,7 +184,7 @@ def test_deadlines_are_kept(kind: Kind, duplicate: Callable[[Any], Any]) -> None
 
 
 @pytest.mark.parametrize("kind", TIMED_KINDS, ids=str)
-def test_the_expired_are_not_unpickled(kind: Kind) -> None:
+def test_expired_items_are_not_unpickled(kind: Kind) -> None:
     clock = Clock()
     source = kind.make(3, ttl=3, clock=clock)
     source[1] = 1
@@ -209,14 +209,14 @@ def test_native_timer_is_kept() -> None:
     assert made.ttl == 3600
 
 
-def test_a_subclass_says_what_is_kept(kind: Kind, duplicate: Callable[[Any], Any]) -> None:
-    """By ``__getstate__`` and ``__setstate__``, as a class with a lock in it has to."""
+def test_a_subclass_decides_what_is_copied(kind: Kind, duplicate: Callable[[Any], Any]) -> None:
+    """With ``__getstate__`` and ``__setstate__``, which a class with a lock needs."""
     source = kind.make(3, subclass=LOCKED[kind.base])
     source.lock = threading.Lock()
     source[1] = 1
     made = duplicate(source)
     assert dict(made) == {1: 1}
-    # What copy.copy makes shares all attributes with the original.
+    # copy.copy shares all attributes with the original.
     assert (made.lock is source.lock) == (duplicate is copy.copy)
 
 
@@ -229,7 +229,7 @@ def test_slots_of_a_subclass(kind: Kind) -> None:
         assert made[1] is made.name
 
 
-def test_bad_state_is_refused() -> None:
+def test_invalid_state_is_rejected() -> None:
     cache: Any = fastcache.LRUCache(3)
     restore = cache.__reduce__()[5]
     states: list[Any] = [(), (None, (), [], []), (None, (-1, None, None, None, 1, False), [], [])]
@@ -244,7 +244,7 @@ def test_bad_state_is_refused() -> None:
 
 @pytest.mark.parametrize("size", [5, -1, float("nan")])
 def test_state_whose_items_do_not_fit(size: float) -> None:
-    """As after unpickling where strings hash otherwise, into shards that are smaller."""
+    """As after unpickling in another process with other string hashes and smaller shards."""
     cache: Any = fastcache.LRUCache(3)
     made = (4, lambda value: value, None, None, 1, False)
     restore = cache.__reduce__()[5]

@@ -12,7 +12,7 @@ from tests.support.fastcache.cache_kinds import TIMED_KINDS, Kind
 
 
 @pytest.mark.parametrize("kind", TIMED_KINDS, ids=str)
-def test_a_frozen_clock_is_what_items_expire_by(kind: Kind) -> None:
+def test_items_expire_by_a_frozen_clock(kind: Kind) -> None:
     with freezegun.freeze_time("2030-01-01") as frozen:
         cache: Any = kind.base(10, 60, timer=time.monotonic)
         cache[1] = 1
@@ -24,7 +24,7 @@ def test_a_frozen_clock_is_what_items_expire_by(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", TIMED_KINDS, ids=str)
-def test_the_default_timer_is_the_system_s(kind: Kind) -> None:
+def test_the_default_timer_is_the_system_clock(kind: Kind) -> None:
     with freezegun.freeze_time("2030-01-01") as frozen:
         cache: Any = kind.base(10, 60)
         cache[1] = 1

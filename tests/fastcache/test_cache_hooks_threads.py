@@ -41,7 +41,7 @@ def remove(kind: Kind) -> Callable[[Any, int], object]:
 # ---- another thread removes the item
 
 
-def test_the_evicted_item_is_removed_meanwhile(kind: Kind) -> None:
+def test_the_item_to_evict_is_removed_meanwhile(kind: Kind) -> None:
     cache = interrupted(kind, "__delitem__", remove(kind))
     cache["new"] = 1
     assert dict(cache.items()) == {1: "1", "new": 1}
@@ -51,7 +51,7 @@ def test_the_evicted_item_is_removed_meanwhile(kind: Kind) -> None:
     assert dict(cache.items()) == {"new": 1}
 
 
-def test_the_popped_item_is_removed_meanwhile(kind: Kind) -> None:
+def test_the_item_to_pop_is_removed_meanwhile(kind: Kind) -> None:
     cache = interrupted(kind, "__delitem__", remove(kind))
     assert cache.popitem() == (1, "1")
     cache = interrupted(kind, "__delitem__", lambda cache, key: elsewhere(cache.clear))
@@ -67,7 +67,7 @@ def test_the_popped_item_is_removed_meanwhile(kind: Kind) -> None:
         del cache[0]
 
 
-def test_an_overridden_popitem_finds_nothing_any_more(kind: Kind) -> None:
+def test_an_overridden_popitem_finds_an_empty_cache(kind: Kind) -> None:
     cache = interrupted(kind, "popitem", lambda cache: elsewhere(cache.clear))
     cache["new"] = 1
     assert dict(cache.items()) == {"new": 1}
@@ -90,7 +90,7 @@ def test_an_overridden_popitem_that_chooses_its_item(kind: Kind) -> None:
     assert dict(cache.items()) == {1: 1, 4: 4}
 
 
-def test_an_overridden_getitem_finds_nothing_any_more(kind: Kind) -> None:
+def test_an_overridden_getitem_finds_its_key_removed(kind: Kind) -> None:
     calls: list[Call] = [lambda cache: cache.get(0, "none"), lambda cache: cache.pop(0, "none")]
     for call in calls:
         cache = interrupted(kind, "__getitem__", remove(kind))
@@ -125,7 +125,7 @@ def test_a_key_is_removed_between_contains_and_getitem(kind: Kind) -> None:
         assert call(cache) == "none"
 
 
-def test_a_collected_cache_is_not_taken_for_a_removal_by_this_thread(kind: Kind) -> None:
+def test_a_collected_cache_does_not_count_as_a_removal_by_this_thread(kind: Kind) -> None:
     class Late(kind.base):  # type: ignore[misc, name-defined]
         def __contains__(self, key: Any) -> bool:
             found = bool(super().__contains__(key))
@@ -146,7 +146,7 @@ def test_a_collected_cache_is_not_taken_for_a_removal_by_this_thread(kind: Kind)
     assert cache.get(1, "none") == "none"
 
 
-def test_a_key_is_removed_after_iter_gave_it(kind: Kind) -> None:
+def test_a_key_is_removed_after_iter_returned_it(kind: Kind) -> None:
     class Late(kind.base):  # type: ignore[misc, name-defined]
         def __iter__(self) -> Any:
             for key in super().__iter__():
@@ -159,8 +159,8 @@ def test_a_key_is_removed_after_iter_gave_it(kind: Kind) -> None:
     assert list(cache.items()) == [(1, 1), (3, 3)]
 
 
-def test_a_looked_up_value_goes_to_the_thread_that_removes_it(kind: Kind) -> None:
-    """`pop` gives an item to one thread, also where `__getitem__` is overridden."""
+def test_a_value_is_popped_by_the_thread_that_removes_it(kind: Kind) -> None:
+    """`pop` returns an item to one thread, even if `__getitem__` is overridden."""
 
     class Slow(kind.base):  # type: ignore[misc, name-defined]
         def __getitem__(self, key: Any) -> Any:
@@ -196,7 +196,7 @@ def test_a_key_error_that_an_override_raises_reaches_the_caller(each: Kind, meth
 
 
 @pytest.mark.parametrize("each", KINDS, ids=str)
-def test_a_key_that_the_override_removed_first(each: Kind) -> None:
+def test_a_key_that_the_override_removed_itself(each: Kind) -> None:
     """No other thread removed the key, so the KeyError is raised."""
 
     def own(cache: Any, key: int) -> None:
@@ -215,7 +215,7 @@ def test_a_key_that_the_override_removed_first(each: Kind) -> None:
 
 
 @pytest.mark.parametrize("each", KINDS, ids=str)
-def test_a_key_that_was_never_there_ends_a_store(each: Kind) -> None:
+def test_deleting_a_missing_key_fails_a_store(each: Kind) -> None:
     class Wrong(each.base):  # type: ignore[misc, name-defined]
         def __delitem__(self, key: Any) -> None:
             super().__delitem__("another")

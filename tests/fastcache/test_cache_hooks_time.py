@@ -1,4 +1,4 @@
-"""Hooks and views of caches whose time moves while a method runs; cachetools is the model."""
+"""Hooks and views of caches whose time advances while a method runs, compared with cachetools."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 def slow(kind: Kind, method: str, clock: Clock) -> Any:
-    """A subclass in which the time passes within one method, before and after the class's own."""
+    """A subclass in which time passes within one method, before and after the original method."""
 
     def hook(self: Any, *args: Any) -> Any:
         clock.tick(2)
@@ -61,12 +61,12 @@ def answer(kind: Kind, method: str, call: str) -> Any:
 
 @pytest.mark.parametrize("method", [*HOOKS, "expire"])
 @pytest.mark.parametrize("call", CALLS)
-def test_a_method_goes_by_one_time(method: str, call: str) -> None:
+def test_a_method_uses_one_time(method: str, call: str) -> None:
     model, fast = (answer(kind, method, call) for kind in TIMED_KINDS)
     assert fast == model
 
 
-def test_the_evicted_may_expire_on_its_way(kind: Kind) -> None:
+def test_an_item_may_expire_while_it_is_evicted(kind: Kind) -> None:
     clock = Clock()
     cache = kind.make(1, ttl=1, clock=clock, subclass=slow(kind, "__delitem__", clock))
     cache["old"] = 1
@@ -75,7 +75,7 @@ def test_the_evicted_may_expire_on_its_way(kind: Kind) -> None:
     assert list(cache) == ["new"]
 
 
-def test_views_of_what_expires_meanwhile(kind: Kind) -> None:
+def test_views_of_items_that_expire_meanwhile(kind: Kind) -> None:
     for view in ("keys", "values", "items"):
         cache: Any = kind.base(3, 2.5, itertools.count().__next__)
         cache[1] = 1
@@ -84,7 +84,7 @@ def test_views_of_what_expires_meanwhile(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("ttl", [0, -1, 1e-320, -float("inf")])
-def test_what_would_expire_at_once_drives_out_nothing(ttl: float) -> None:
+def test_an_item_that_expires_at_once_evicts_nothing(ttl: float) -> None:
     cache: TTLCache[Any, Any] = TTLCache(2, 10, Clock(1.0))
     cache.update({1: 1, 2: 2})
     cache.set(3, 3, ttl=ttl)
@@ -94,7 +94,7 @@ def test_what_would_expire_at_once_drives_out_nothing(ttl: float) -> None:
     assert list(cache.items()) == [(2, 2)]
 
 
-def test_a_hooked_cache_drives_out_nothing_for_what_expires_at_once() -> None:
+def test_an_item_that_expires_at_once_evicts_nothing_with_hooks() -> None:
     class Hooked(TTLCache[Any, Any]):
         def popitem(self) -> Any:
             return super().popitem()
@@ -138,12 +138,12 @@ def test_changes_elsewhere_do_not_restart_a_lookup(fast: Kind, call: str) -> Non
     else:
         with pytest.raises(KeyError):
             del cache[key]
-    # setdefault looks twice: before the size is taken and after.
+    # setdefault makes two lookups: before the size is measured and after.
     assert len(compared) <= 6
 
 
 @pytest.mark.parametrize("fast", FAST_KINDS, ids=str)
-def test_keys_that_are_added_without_end(fast: Kind) -> None:
+def test_keys_added_endlessly_during_a_lookup(fast: Kind) -> None:
     class Key:
         def __hash__(self) -> int:
             return 1
@@ -166,7 +166,7 @@ def test_keys_that_are_added_without_end(fast: Kind) -> None:
 
 
 @pytest.mark.parametrize("fast", FAST_KINDS, ids=str)
-def test_one_key_that_is_stored_again_without_end(fast: Kind) -> None:
+def test_one_key_stored_endlessly_during_a_lookup(fast: Kind) -> None:
     class Key:
         def __hash__(self) -> int:
             return 1
@@ -179,6 +179,6 @@ def test_one_key_that_is_stored_again_without_end(fast: Kind) -> None:
     cache = fast.make(10)
     key = Key()
     cache[key] = 1
-    with pytest.raises(RuntimeError, match="added for as long as"):
+    with pytest.raises(RuntimeError, match="added faster than"):
         cache.get(Key())
     assert cache[key] == 1

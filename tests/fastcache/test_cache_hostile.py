@@ -1,4 +1,4 @@
-"""Objects that misbehave: whatever they do, the cache stays whole and the process alive."""
+"""Misbehaving objects: whatever they do, the cache stays consistent and the process alive."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ pytestmark = pytest.mark.attack
 
 
 class Broken(Exception):
-    """What a misbehaving object raises."""
+    """The error that a misbehaving object raises."""
 
 
 class Key:
-    """A key whose hash and equality call `act` first; all have one hash."""
+    """A key whose hash and equality call `act` first; all keys have the same hash."""
 
     act: Callable[[], object] | None = None
 
@@ -42,7 +42,7 @@ class Key:
 
 
 class Finalised:
-    """A value that calls `act` when it goes."""
+    """A value that calls `act` when it is destroyed."""
 
     def __init__(self, act: Callable[[], object]) -> None:
         self.act = act
@@ -88,7 +88,7 @@ ACTS: list[Callable[[Any, list[Key]], object]] = [
 @pytest.mark.parametrize("use", range(len(USES)))
 @pytest.mark.parametrize("act", range(len(ACTS)))
 def test_eq_changes_the_cache(kind: Kind, use: int, act: int) -> None:
-    """In the middle of each operation, __eq__ does each harm to the same cache."""
+    """In the middle of each operation, __eq__ does each kind of harm to the same cache."""
     for name in (0, 3, 7, "absent"):
         cache = kind.make(10)
         keys = [Key(n) for n in range(8)]
@@ -140,7 +140,7 @@ def test_hash_empties_the_cache(kind: Kind, use: int) -> None:
     check(cache)
 
 
-def test_the_entry_in_hand_is_deleted_and_stored_again(kind: Kind) -> None:
+def test_the_compared_entry_is_deleted_and_stored_again(kind: Kind) -> None:
     cache = kind.make(5)
     cache[Key("a")] = "old"
 
@@ -155,7 +155,7 @@ def test_the_entry_in_hand_is_deleted_and_stored_again(kind: Kind) -> None:
 
 
 def test_eq_stores_the_key_that_is_being_stored(kind: Kind) -> None:
-    """The key must not come to be there twice."""
+    """The key must not be stored twice."""
     cache = kind.make(10)
     cache[Key("other")] = 0
     Key.act = lambda: cache.__setitem__(Key("a"), "inner")
@@ -169,7 +169,7 @@ def test_eq_stores_the_key_that_is_being_stored(kind: Kind) -> None:
 
 
 def test_eq_frees_the_stored_key(kind: Kind) -> None:
-    """The compared key is held, though the cache lets it go while it is compared."""
+    """The compared key stays alive, although the cache drops it during the comparison."""
     cache = kind.make(10)
     for _ in range(50):
         cache[Key("a")] = "value"
@@ -213,7 +213,7 @@ def test_finalisers_use_the_cache(kind: Kind) -> None:
     check(cache)
 
 
-def test_finalisers_run_when_the_change_is_done(kind: Kind) -> None:
+def test_finalisers_run_after_the_change(kind: Kind) -> None:
     seen: list[list[Any]] = []
     cache = kind.make(10, lambda value: 8 if value == "large" else 1)
     for number in range(10):
@@ -262,7 +262,7 @@ def test_getsizeof_uses_the_cache(kind: Kind) -> None:
     assert dict(cache) == {"inner": 1, "outer": 3}
 
 
-def test_getsizeof_stores_what_setdefault_is_about_to(kind: Kind) -> None:
+def test_getsizeof_stores_the_key_of_setdefault(kind: Kind) -> None:
     def measure(value: int) -> int:
         if value == 2:
             cache["key"] = 1
@@ -273,7 +273,7 @@ def test_getsizeof_stores_what_setdefault_is_about_to(kind: Kind) -> None:
     assert dict(cache) == {"key": 1}
 
 
-def test_getsizeof_is_no_number(kind: Kind) -> None:
+def test_getsizeof_returns_no_number(kind: Kind) -> None:
     cache = kind.make(5, lambda value: value)
     for size in ("1", None, 1j):
         with pytest.raises(TypeError):
@@ -331,7 +331,7 @@ def test_overrides_that_empty_the_cache(kind: Kind) -> None:
 
 
 def test_eq_switches_threads(kind: Kind) -> None:
-    """Other threads change the cache while one is in the middle of a comparison."""
+    """Other threads change the cache while one thread is in the middle of a comparison."""
 
     class Slow:
         def __init__(self, number: int) -> None:

@@ -1,4 +1,4 @@
-"""Iterators, initialisation and the end of a cache."""
+"""Iterators, initialisation and destruction of a cache."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_used_before_init(kind: Kind) -> None:
     assert cache.stats().misses == 1
 
 
-def test_init_again_starts_anew(kind: Kind) -> None:
+def test_init_again_empties_the_cache(kind: Kind) -> None:
     cache = kind.make(3)
     cache[1] = 1
     cache.__init__(*((5, 60.0) if kind.timed else (5,)))
@@ -63,10 +63,10 @@ def test_init_again_starts_anew(kind: Kind) -> None:
 @pytest.mark.parametrize(
     ("maxsize", "size", "kept"), [(0, 0.0, 0), (0.5, 0.25, 0), (2, 0.0, 2), (2, 9.0, 2)]
 )
-def test_init_again_while_a_size_is_taken(
+def test_init_again_while_a_size_is_measured(
     kind: Kind, use: str, maxsize: float, size: float, kept: int
 ) -> None:
-    """The size of another cache's item is nothing to a cache that counts items."""
+    """A measured size has no effect in a cache that counts items."""
 
     def measure(value: int) -> float:
         cache.__init__(*((maxsize, 60.0) if kind.timed else (maxsize,)))

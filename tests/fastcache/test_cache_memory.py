@@ -18,7 +18,7 @@ from tests.support.fastcache.cache_kinds import Kind
 
 
 class Node:
-    """Anything that can be in a cycle."""
+    """An object that can be part of a cycle."""
 
     cache: Any = None
 
@@ -29,7 +29,7 @@ class Node:
         return 1
 
 
-def test_collector_sees_what_a_cache_holds(kind: Kind) -> None:
+def test_the_collector_visits_keys_and_values(kind: Kind) -> None:
     cache = kind.make(3)
     key, value = (1, "key"), Node()
     cache[key] = value
@@ -118,7 +118,7 @@ def test_finaliser_may_use_a_cache_that_is_being_collected(kind: Kind) -> None:
 
 
 def run_alone(script: str, *arguments: str, timeout: float = 100) -> None:
-    """In a process of its own, where nothing else allocates: not measured for coverage either."""
+    """Run a script in its own process, where nothing else allocates, and without coverage."""
     environment = {name: value for name, value in os.environ.items() if name[:9] != "COVERAGE_"}
     root = Path(__file__).parents[2]
     subprocess.run(
@@ -136,14 +136,14 @@ def test_nothing_leaks(tmp_path: Path, long: bool) -> None:
 
 
 def test_no_memory() -> None:
-    """A MemoryError at any point leaves the cache whole."""
+    """A MemoryError at any point leaves the cache consistent."""
     pytest.importorskip("_testcapi", reason="this Python comes without its own tests' module")
     run_alone("no_memory_script")
 
 
 @pytest.mark.parametrize("use", ["replace", "evict", "expire", "own ttl", "resize"])
 def test_a_cache_in_use_does_not_grow(use: str, long: bool) -> None:
-    """Its own memory is bounded by what it holds, however long it is used."""
+    """Its own memory is bounded by its content, however long it is used."""
     now = [0.0]
     cache: TTLCache[int, int] = TTLCache(1000, 100, lambda: now[0])
     operations = 1_000_000 if long else 30_000

@@ -1,4 +1,4 @@
-"""Model-based tests: any sequence of operations gives what the plain reference gives."""
+"""Model-based tests: any sequence of operations gives the same results as a plain reference."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.fastcache.reference_cache import ReferenceCache
 
 
 class Colliding:
-    """A key with few hashes and an equality of its own."""
+    """A key with few distinct hashes and its own equality."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -128,7 +128,7 @@ class CacheMachine(RuleBasedStateMachine):
     @rule()
     def expire(self) -> None:
         if self.reference.timed:
-            # Those with one deadline may come in any order.
+            # Items with the same deadline may be in any order.
             assert Counter(self.cache.expire()) == Counter(self.reference.expire())
 
     @rule()
@@ -155,7 +155,7 @@ class CacheMachine(RuleBasedStateMachine):
     def same_items_and_statistics(self) -> None:
         if not hasattr(self, "cache"):
             return
-        # list() of the cache itself would ask for its length, which expires items.
+        # list() of the cache would call len(), which expires items.
         assert list(iter(self.cache.items())) == self.reference.live_items()
         assert list(iter(self.cache.values())) == [
             value for _, value in self.reference.live_items()

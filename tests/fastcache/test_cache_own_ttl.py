@@ -1,4 +1,4 @@
-"""Items with a ttl of their own, and many at once: what ours have beyond cachetools'."""
+"""Items with their own TTL, and operations on many items: additions to cachetools."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_each_item_expires_by_its_own_ttl(cache: TTLCache[Any, Any], clock: Cloc
     assert len(cache) == 0
 
 
-def test_expired_come_in_the_order_of_their_deadlines(
+def test_expired_items_are_returned_in_the_order_of_their_deadlines(
     cache: TTLCache[Any, Any], clock: Clock
 ) -> None:
     numbers = list(range(1, 60))
@@ -60,7 +60,7 @@ def test_expired_come_in_the_order_of_their_deadlines(
     assert cache.expire() == [(number, number) for number in range(21, 60)]
 
 
-def test_storing_again_takes_the_new_ttl(cache: TTLCache[Any, Any], clock: Clock) -> None:
+def test_storing_again_applies_the_new_ttl(cache: TTLCache[Any, Any], clock: Clock) -> None:
     cache.set("a", 1, ttl=2)
     cache.set("b", 1, ttl=50)
     cache.set("b", 2, ttl=1)
@@ -81,7 +81,7 @@ def test_no_time_to_live(cache: TTLCache[Any, Any], ttl: float) -> None:
     assert 1 not in cache
 
 
-def test_no_end(cache: TTLCache[Any, Any], clock: Clock) -> None:
+def test_infinite_ttl(cache: TTLCache[Any, Any], clock: Clock) -> None:
     cache.set(1, 1, ttl=math.inf)
     cache[2] = 2
     clock.tick(1e9)
@@ -101,7 +101,7 @@ def test_wrong_ttl_changes_nothing(
     assert dict(cache) == {1: 1}
 
 
-def test_ttl_is_named(cache: TTLCache[Any, Any]) -> None:
+def test_ttl_is_a_keyword_argument(cache: TTLCache[Any, Any]) -> None:
     with pytest.raises(TypeError):
         cache.set(1, 1, 5)  # type: ignore[call-arg]
 
@@ -119,7 +119,7 @@ def test_datetimes() -> None:
     assert dict(cache) == {1: 1}
 
 
-def test_eviction_goes_by_use_not_by_deadline(clock: Clock) -> None:
+def test_eviction_is_by_use_not_by_deadline(clock: Clock) -> None:
     cache: TTLCache[int, int] = TTLCache(3, 10, clock)
     cache.set(1, 1, ttl=50)
     cache.set(2, 2, ttl=40)
@@ -130,7 +130,7 @@ def test_eviction_goes_by_use_not_by_deadline(clock: Clock) -> None:
     check(cache)
 
 
-def test_the_expired_make_room_first(clock: Clock) -> None:
+def test_expired_items_are_removed_first(clock: Clock) -> None:
     cache: TTLCache[int, int] = TTLCache(3, 10, clock)
     for number, ttl in ((1, 50), (2, 5), (3, 20)):
         cache.set(number, number, ttl=ttl)
@@ -169,7 +169,7 @@ def test_subclass_that_sees_expirations(clock: Clock) -> None:
 
 
 def test_many_turns_with_mixed_deadlines(clock: Clock) -> None:
-    """The order survives growth, eviction, replacement and removal."""
+    """The order is kept through growth, eviction, replacement and removal."""
     rng = random.Random(3)
     cache: TTLCache[int, int] = TTLCache(200, 10, clock, shards=2)
     deadlines: dict[int, float] = {}
@@ -207,7 +207,7 @@ def test_get_many(kind: Kind) -> None:
         cache.get_many(5)
 
 
-def test_get_many_asks_an_override(kind: Kind) -> None:
+def test_get_many_calls_an_override(kind: Kind) -> None:
     class Doubling(kind.base):  # type: ignore[misc, name-defined]
         def __getitem__(self, key: int) -> int:
             return int(super().__getitem__(key)) * 2
@@ -229,7 +229,7 @@ def test_set_many(kind: Kind) -> None:
     assert dict(cache) == {2: 21, 3: 30, 4: 0}
 
 
-def test_set_many_asks_an_override(kind: Kind) -> None:
+def test_set_many_calls_an_override(kind: Kind) -> None:
     class Texts(kind.base):  # type: ignore[misc, name-defined]
         def __setitem__(self, key: int, value: object) -> None:
             super().__setitem__(key, str(value))
@@ -246,7 +246,7 @@ def test_set_many_with_a_ttl(cache: TTLCache[Any, Any], clock: Clock) -> None:
     assert dict(cache) == {1: 1, 2: 2}
 
 
-def test_a_cache_without_expiry_takes_no_ttl() -> None:
+def test_a_cache_without_expiry_has_no_ttl_argument() -> None:
     cache: Any = LRUCache(3)
     assert not hasattr(cache, "set")
     with pytest.raises(TypeError):

@@ -1,4 +1,4 @@
-"""Sharded caches: capacity, statistics, and what shards rule out."""
+"""Sharded caches: capacity, statistics, and restrictions."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def test_shards_must_be_an_int() -> None:
 
 
 @pytest.mark.parametrize("maxsize", [0, 1, 3, 16, 31])
-def test_a_cache_too_small_for_two_shards_keeps_one_order(maxsize: int) -> None:
+def test_a_cache_too_small_for_two_shards_has_one(maxsize: int) -> None:
     cache: TTLCache[int, int] = TTLCache(maxsize, 60.0, shards=1024)
     for number in range(maxsize):
         cache[number] = number
     assert list(cache) == list(range(maxsize))
 
 
-def test_no_shard_holds_fewer_than_sixteen() -> None:
+def test_a_shard_has_a_capacity_of_at_least_sixteen() -> None:
     cache: LRUCache[int, int] = LRUCache(64, lambda value: value, shards=64)
     cache[1] = 16
     with pytest.raises(ValueError, match="value too large"):

@@ -1,4 +1,4 @@
-"""Sizes of any numeric type: their sums are exact, or the size is refused."""
+"""Sizes of any numeric type: their sums are exact, or the size is rejected."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def own(value: Any) -> Any:
     return value
 
 
-# ---- refused sizes
+# ---- rejected sizes
 
 REFUSED: list[tuple[Any, str]] = [
     (-1, "size must be non-negative"),
@@ -51,7 +51,7 @@ REFUSED: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("size", "words"), REFUSED, ids=lambda each: str(each)[:20])
-def test_a_size_that_is_refused_changes_nothing(kind: Kind, size: Any, words: str) -> None:
+def test_a_rejected_size_changes_nothing(kind: Kind, size: Any, words: str) -> None:
     cache = kind.make(10**18, own)
     cache.update(dict.fromkeys(range(5), 1))
     with pytest.raises(ValueError, match=f"value {words}"):
@@ -63,7 +63,7 @@ def test_a_size_that_is_refused_changes_nothing(kind: Kind, size: Any, words: st
     assert (cache.currsize, list(cache.items())) == (5, [(key, 1) for key in range(5)])
 
 
-def test_without_a_limit_a_size_is_below_two_to_the_127(kind: Kind) -> None:
+def test_without_a_limit_sizes_are_below_two_to_the_127(kind: Kind) -> None:
     cache = kind.make(math.inf, own)
     cache["most"] = 2**127 - 1
     assert cache.currsize == 2**127 - 1
@@ -77,7 +77,7 @@ def test_without_a_limit_a_size_is_below_two_to_the_127(kind: Kind) -> None:
 # ---- sums
 
 
-def test_a_large_size_that_comes_and_goes(kind: Kind) -> None:
+def test_a_large_size_that_is_stored_and_removed(kind: Kind) -> None:
     cache = kind.make(10**18, own)
     cache["h"] = 10**17
     cache.update(dict.fromkeys(range(5), 1))
@@ -243,7 +243,7 @@ def exact(size: Any) -> Any:
 
 
 @pytest.mark.parametrize("timed", [False, True])
-def test_any_sizes_as_cachetools_sums_them_exactly(timed: bool, long: bool) -> None:
+def test_any_sizes_sum_as_fractions_in_cachetools(timed: bool, long: bool) -> None:
     """The model's sizes are Fractions, which cachetools adds without rounding."""
     model_kind, fast_kind = KINDS[2 * timed], KINDS[2 * timed + 1]
 
@@ -275,7 +275,7 @@ def test_any_sizes_as_cachetools_sums_them_exactly(timed: bool, long: bool) -> N
 
 
 @pytest.mark.parametrize("timed", [False, True])
-def test_whole_sizes_as_cachetools_measures_them(timed: bool) -> None:
+def test_whole_sizes_sum_as_in_cachetools(timed: bool) -> None:
     @settings(max_examples=200, deadline=None)
     @given(
         maxsize=st.integers(0, 2**71),

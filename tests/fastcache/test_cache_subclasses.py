@@ -1,4 +1,4 @@
-"""What a subclass may override, by the contract that cachetools' classes and ours share."""
+"""What a subclass may override, by the contract of cachetools' and fastcache's classes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_getsizeof_by_subclass(kind: Kind) -> None:
         cache.update({1: 2, 2: 2})
         assert dict(cache) == {2: 2}
         assert cache.currsize == 2
-        # a measure that is given goes before the class's own
+        # An argument takes precedence over the class's method.
         cache = kind.make(3, lambda value: 1, subclass=subclass)
         cache.update({1: 2, 2: 2})
         assert cache.currsize == 2

@@ -1,4 +1,4 @@
-"""Threads on one cache: what they see is never wrong, and it is whole afterwards."""
+"""Threads on one cache: results are never wrong, and the cache stays consistent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastcache import LRUCache, TTLCache
 from tests.support.thread_switching import switching_every
 
 SECONDS = 0.6
-# A sanitizer on a busy machine gets to little in that time.
+# With a sanitizer on a busy machine, threads do little in that time.
 AT_LEAST = 300
 
 
@@ -25,7 +25,7 @@ def eager_switching() -> Iterator[None]:
 
 
 def work(cache: Any, seed: int, until: float, errors: list[Exception]) -> None:
-    """Every operation, at random; a value always tells its key."""
+    """Run every operation at random; a value always identifies its key."""
     rng = random.Random(seed)
     done = 0
     try:
@@ -81,7 +81,7 @@ def test_stress(ttl: float | None, shards: int) -> None:
         thread.join()
     assert errors == []
     stats = cache.stats()
-    assert stats.hits > 0 or ttl is not None  # a slow machine finds all expired
+    assert stats.hits > 0 or ttl is not None  # on a slow machine, all may have expired
     assert stats.misses > 0
     keys = list(cache)
     assert len(set(keys)) == len(keys) <= 100
@@ -91,7 +91,7 @@ def test_stress(ttl: float | None, shards: int) -> None:
     assert len(cache) <= 100
 
 
-def test_one_wins_setdefault() -> None:
+def test_setdefault_stores_once() -> None:
     cache: LRUCache[int, object] = LRUCache(1000)
     barrier = threading.Barrier(4)
     results: list[list[object]] = [[], [], [], []]
@@ -130,7 +130,7 @@ def test_each_item_is_popped_once() -> None:
 
 
 class Compared:
-    """A key that only Python can compare, which takes a moment."""
+    """A key that only Python can compare, which takes some time."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -143,7 +143,7 @@ class Compared:
 
 
 @pytest.mark.parametrize("ttl", [None, 0.002])
-def test_keys_are_compared_while_others_change_the_table(ttl: float | None) -> None:
+def test_keys_are_compared_while_other_threads_change_the_table(ttl: float | None) -> None:
     cache: Any = LRUCache(20) if ttl is None else TTLCache(20, ttl)
     until = time.monotonic() + SECONDS
     errors: list[Exception] = []
@@ -190,13 +190,13 @@ def test_initialised_again_while_in_use() -> None:
             cache[number] = number
             assert cache.get(number, number) == number
 
-    def begin_anew() -> None:
+    def initialise_again() -> None:
         while time.monotonic() < until:
             cache.__init__(50, 60.0, shards=4)  # type: ignore[misc]
             time.sleep(0.001)
 
     using = [threading.Thread(target=use, args=(1,))]
-    run(using + [threading.Thread(target=begin_anew) for _ in range(2)])
+    run(using + [threading.Thread(target=initialise_again) for _ in range(2)])
     assert len(cache) <= 50
 
 

@@ -1,4 +1,4 @@
-"""The contract of a cache whose items expire, held by cachetools' class and by ours."""
+"""The contract of a cache with expiry, which cachetools' and fastcache's classes both obey."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def test_settings(kind: Kind, cache: Any, clock: Clock) -> None:
     assert kind.base(1, 5).timer() == pytest.approx(time.monotonic(), abs=60)
 
 
-def test_what_is_too_large_makes_room_for_itself_first(kind: Kind, clock: Clock) -> None:
-    """The expired go before it is refused."""
+def test_expired_items_are_removed_before_a_value_is_rejected(kind: Kind, clock: Clock) -> None:
+    """Expired items are removed before the value is rejected."""
     cache = kind.make(3, lambda value: value, ttl=3, clock=clock)
     cache[1] = 1
     clock.tick(3)
@@ -52,7 +52,7 @@ def test_what_is_too_large_makes_room_for_itself_first(kind: Kind, clock: Clock)
     assert cache.expire() == []
 
 
-def test_expires_when_its_time_has_come(cache: Any, clock: Clock) -> None:
+def test_an_item_expires_at_its_deadline(cache: Any, clock: Clock) -> None:
     clock.tick(0.5)
     assert cache[1] == 10
     clock.tick(0.5)
@@ -70,7 +70,7 @@ def test_expires_when_its_time_has_come(cache: Any, clock: Clock) -> None:
     assert dict(cache) == {2: 20, 1: 11}
 
 
-def test_counts_leave_out_the_expired(cache: Any, clock: Clock) -> None:
+def test_counts_exclude_expired_items(cache: Any, clock: Clock) -> None:
     assert (len(cache), cache.currsize) == (2, 2)
     clock.tick(1)
     assert list(iter(cache)) == [2]
@@ -81,7 +81,7 @@ def test_counts_leave_out_the_expired(cache: Any, clock: Clock) -> None:
     assert not cache
 
 
-def test_deleting_the_expired(cache: Any, clock: Clock) -> None:
+def test_deleting_an_expired_item(cache: Any, clock: Clock) -> None:
     clock.tick(1)
     with pytest.raises(KeyError):
         del cache[1]
@@ -100,7 +100,7 @@ def test_expire_returns_what_it_removes(cache: Any, clock: Clock) -> None:
     assert len(cache) == 0
 
 
-def test_storing_again_starts_anew(cache: Any, clock: Clock) -> None:
+def test_storing_again_restarts_the_ttl(cache: Any, clock: Clock) -> None:
     cache[1] = 11
     assert list(cache) == [2, 1]
     clock.tick(2)
@@ -110,14 +110,14 @@ def test_storing_again_starts_anew(cache: Any, clock: Clock) -> None:
     assert 1 not in cache
 
 
-def test_popitem_leaves_out_the_expired(cache: Any, clock: Clock) -> None:
+def test_popitem_skips_expired_items(cache: Any, clock: Clock) -> None:
     clock.tick(1)
     assert cache.popitem() == (2, 20)
     with pytest.raises(KeyError, match="TTLCache is empty"):
         cache.popitem()
 
 
-def test_the_expired_make_room_first(cache: Any, clock: Clock) -> None:
+def test_expired_items_are_removed_first(cache: Any, clock: Clock) -> None:
     cache[3] = 30
     cache.get(1)
     clock.tick(1)
@@ -137,7 +137,7 @@ def test_no_time_to_live(kind: Kind, clock: Clock, ttl: int) -> None:
 
 
 def test_one_operation_reads_one_time(kind: Kind) -> None:
-    """A clock that moves at each reading must not let an item expire within a call."""
+    """A clock that advances at each reading must not let an item expire within a call."""
     cache = kind.make(1, ttl=1.5, clock=Clock(step=1))
     cache[1] = 1
     assert cache.get(1) == 1
@@ -159,7 +159,7 @@ def test_frozen_timer(cache: Any, clock: Clock) -> None:
     assert len(cache) == 0
 
 
-def test_missing_for_the_expired(kind: Kind, clock: Clock) -> None:
+def test_missing_is_called_for_an_expired_key(kind: Kind, clock: Clock) -> None:
     class Computing(kind.base):  # type: ignore[misc, name-defined]
         def __missing__(self, key: int) -> str:
             return f"missing {key}"
@@ -267,7 +267,7 @@ def test_default_timer_is_monotonic_seconds(kind: Kind) -> None:
     assert kind.base(2, 3600).expire(time.monotonic()) == []
 
 
-# ---- ours alone
+# ---- fastcache only
 
 
 def test_wrong_settings() -> None:

@@ -1,4 +1,4 @@
-"""`cached`: what functools.lru_cache does, results that expire, and one call for each key."""
+"""`cached`: the behaviour of functools.lru_cache, expiry, and one call for each key."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def at_module_level(number: int) -> int:
 # ---- as functools.lru_cache
 
 
-def test_results_are_remembered(make: Callable[..., Any]) -> None:
+def test_results_are_cached(make: Callable[..., Any]) -> None:
     calls = Calls()
     function = make(2)(calls)
     assert [function(key) for key in "abacab"] == [1, 2, 1, 3, 1, 4]
@@ -69,7 +69,7 @@ ARGUMENTS: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
 ]
 
 
-def test_arguments_are_told_apart(make: Callable[..., Any]) -> None:
+def test_arguments_are_distinguished(make: Callable[..., Any]) -> None:
     function = make(100)(Calls())
     for _ in range(2):
         results = [function(*args, **kwargs) for args, kwargs in ARGUMENTS]
@@ -87,7 +87,7 @@ def test_typed(make: Callable[..., Any], typed: bool) -> None:
     assert function(1, 2) == function(1, 2)
 
 
-def test_no_limit_and_no_room(make: Callable[..., Any]) -> None:
+def test_no_limit_and_no_capacity(make: Callable[..., Any]) -> None:
     unlimited = make(None)(Calls())
     for number in range(500):
         unlimited(number)
@@ -144,7 +144,7 @@ def test_methods(make: Callable[..., Any]) -> None:
     assert Owner.static(3) == one.static(3) == 3
 
 
-def test_exceptions_are_not_remembered(make: Callable[..., Any]) -> None:
+def test_exceptions_are_not_cached(make: Callable[..., Any]) -> None:
     calls = Calls()
 
     @make(3)  # type: ignore[untyped-decorator]
@@ -189,7 +189,7 @@ def test_cycle_is_collected(make: Callable[..., Any]) -> None:
     assert gone() is None
 
 
-# ---- ours alone
+# ---- fastcache only
 
 
 def test_results_expire() -> None:
@@ -236,7 +236,7 @@ def test_wrong_arguments(arguments: Any) -> None:
         cached(3)(5)  # type: ignore[arg-type]
 
 
-def test_generator_functions_are_refused() -> None:
+def test_generator_functions_are_rejected() -> None:
     def generator() -> Iterator[int]:
         yield 1
 

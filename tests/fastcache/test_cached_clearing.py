@@ -1,4 +1,4 @@
-"""cache_clear while a result is being stored: what was asked for before it is not remembered."""
+"""cache_clear while a result is being stored: results of earlier calls are not cached."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastcache import Cached, cached
 class Source:
     """A value that changes, and a cached function that reads it.
 
-    `interrupt` runs once, at the place under test; it changes the value and clears the cache.
+    `interrupt` runs once, at the tested step; it changes the value and clears the cache.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Source:
 
 
 class Key:
-    """A key whose hash and comparison run what a test gives it."""
+    """A key whose hash and comparison call functions of a test."""
 
     def __init__(self, on_hash: Callable[[], None], on_equal: Callable[[], None]) -> None:
         self.on_hash = on_hash
@@ -55,7 +55,7 @@ PLACES = ["getsizeof", "timer", "hash", "comparison"]
 
 
 def made(source: Source, place: str, function: Callable[..., Any]) -> tuple[Any, Any]:
-    """A cached function that clears itself at a place while it stores, and the key to ask for."""
+    """A cached function that is cleared at a step of its storing, and the key of the call."""
     key: Any = 5
 
     def size(value: object) -> int:
@@ -91,7 +91,7 @@ def test_cleared_while_a_result_is_stored(place: str) -> None:
 
     function, key = made(source, place, read)
     if place == "comparison":
-        # Something to compare with, of the same hash.
+        # A key with the same hash, to compare with.
         function(Key(nothing, source.interrupt))
         source.armed = False
     assert function(key) == "old"
@@ -137,7 +137,7 @@ def test_cleared_during_the_call() -> None:
 
 
 def test_stored_and_cleared_by_many_threads(long: bool) -> None:
-    """After a clearing no thread is given what was read before it."""
+    """After a clear, no thread gets a value that was read before it."""
     version = [0]
 
     @cached(64, 60, shards=4)
@@ -150,7 +150,7 @@ def test_stored_and_cleared_by_many_threads(long: bool) -> None:
     def ask() -> None:
         while not stop.is_set():
             for key in range(20):
-                # What the function reads from now on is at least this.
+                # The function reads at least this value from now on.
                 least = version[0] - 1
                 found = read(key)
                 if found < least:

@@ -1,4 +1,4 @@
-"""Every form of a coroutine function: `cached` remembers its results, not its coroutines."""
+"""Every form of a coroutine function: `cached` caches its results, not its coroutines."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ FORMS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_results_are_remembered(form: str) -> None:
+def test_results_are_cached(form: str) -> None:
     async def work() -> None:
         function = cached(8)(FORMS[form]())
         for _ in range(3):
@@ -86,7 +86,7 @@ def test_results_are_remembered(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_it_is_known_as_a_coroutine_function(form: str) -> None:
+def test_inspect_recognises_a_coroutine_function(form: str) -> None:
     function = cached(8)(FORMS[form]())
     assert inspect.iscoroutinefunction(function)
     assert inspect.iscoroutinefunction(functools.partial(function, 1))
@@ -96,25 +96,25 @@ def test_it_is_known_as_a_coroutine_function(form: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*asyncio.iscoroutinefunction.*:DeprecationWarning")
-def test_asyncio_knows_it_too() -> None:
+def test_asyncio_recognises_a_coroutine_function() -> None:
     assert asyncio.iscoroutinefunction(cached(8)(plain))
     assert asyncio.iscoroutinefunction(cached(8)(cached(8)(plain)))
     assert not asyncio.iscoroutinefunction(cached(8)(len))
 
 
-def test_what_is_no_coroutine_function() -> None:
+def test_other_functions_are_not_coroutine_functions() -> None:
     functions: list[Callable[..., Any]] = [len, functools.partial(len), int, Callee, cached(8)(len)]
     for function in functions:
         assert not inspect.iscoroutinefunction(cached(8)(function))
 
 
-def test_signatures_stay() -> None:
+def test_signatures_are_kept() -> None:
     assert str(inspect.signature(cached(8)(plain))) == "(x: 'int') -> 'int'"
     assert cached(8)(plain).__wrapped__ is plain
     assert list(inspect.signature(KEPT.cached_method).parameters) == ["x"]
 
 
-def test_generator_functions_in_any_form_are_refused() -> None:
+def test_generator_functions_in_any_form_are_rejected() -> None:
     class Generating:
         def __call__(self) -> Any:
             yield 1

@@ -61,7 +61,7 @@ def test_callers_wait_for_the_first() -> None:
 
 
 def errors_of_waiters(gate: Gate, count: int) -> list[BaseException]:
-    """What `count` callers of one key raise, all but one of whom waited."""
+    """The errors of `count` callers of one key, of which all but one wait."""
     function = cached(10)(gate)
     with ThreadPoolExecutor(count) as pool:
         calls = [pool.submit(function, "key") for _ in range(count)]
@@ -78,7 +78,7 @@ def test_waiters_get_the_exception() -> None:
     assert gate.calls == 1
 
 
-def test_an_exception_is_not_remembered() -> None:
+def test_an_exception_is_not_cached() -> None:
     gate = Gate(LookupError("no"))
     gate.opened.set()
     function = cached(10)(gate)
@@ -89,7 +89,7 @@ def test_an_exception_is_not_remembered() -> None:
 
 
 class Refused(Exception):
-    """Its `args` are not what its `__init__` takes."""
+    """An exception whose `args` differ from the arguments of `__init__`."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"{code}: {reason}")
@@ -97,7 +97,7 @@ class Refused(Exception):
 
 
 class Described(Exception):
-    """Says itself how it is copied."""
+    """An exception that defines how it is copied."""
 
     def __init__(self, *, code: int) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class Described(Exception):
 
 
 class Slotted(Exception):
-    """What it is about is in no dict."""
+    """An exception whose field is not in a __dict__."""
 
     __slots__ = ("code", "unset")
 
@@ -123,7 +123,7 @@ class Slotted(Exception):
 
 
 class Unreachable(OSError):
-    """Has other `args` than those that its base was made with."""
+    """An exception whose `args` differ from those of its base class."""
 
     def __init__(self, host: str) -> None:
         super().__init__(111, "refused")
@@ -159,7 +159,7 @@ class Undecodable(UnicodeDecodeError):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_each_waiter_gets_an_exception_of_its_own(error: Exception) -> None:
+def test_each_waiter_gets_its_own_exception(error: Exception) -> None:
     error.add_note("seen")
     error.__cause__ = KeyError("cause")
     gate = Gate(error)
@@ -183,14 +183,14 @@ def test_each_waiter_gets_an_exception_of_its_own(error: Exception) -> None:
 
 
 class Alone(Exception):
-    """There is one of it."""
+    """A singleton exception."""
 
     def __copy__(self) -> Alone:
         return self
 
 
 class Uncopied(Exception):
-    """Cannot be copied."""
+    """An exception that cannot be copied."""
 
     def __reduce__(self) -> Any:
         raise TypeError("not to be copied")
@@ -198,14 +198,14 @@ class Uncopied(Exception):
 
 @pytest.mark.parametrize("error", [Alone(), Uncopied()], ids=lambda error: type(error).__name__)
 def test_an_exception_that_cannot_be_copied(error: Exception) -> None:
-    """With the GIL all raise it; without, no two threads do so at once: each calls."""
+    """With the GIL, all callers raise it. Without the GIL, each makes its own call."""
     gate = Gate(error)
     errors = errors_of_waiters(gate, 4)
     assert all(own is error for own in errors)
     assert gate.calls == (4 if sysconfig.get_config_var("Py_GIL_DISABLED") else 1)
 
 
-def test_waiters_call_again_where_a_call_was_broken_off() -> None:
+def test_waiters_call_again_after_an_aborted_call() -> None:
     gate = Gate(SystemExit())
     function = cached(10)(gate)
 
@@ -236,7 +236,7 @@ def test_keys_do_not_wait_for_each_other() -> None:
         assert slow.result(20) == "result"
 
 
-def test_a_call_that_needs_itself_is_made_again() -> None:
+def test_a_call_that_needs_its_own_result_is_made_again() -> None:
     depth = 0
 
     @cached(10)
@@ -250,7 +250,7 @@ def test_a_call_that_needs_itself_is_made_again() -> None:
     assert depth == 4
 
 
-def test_two_that_need_each_other_do_not_wait_in_a_circle() -> None:
+def test_two_calls_that_need_each_other_do_not_wait_in_a_circle() -> None:
     barrier = threading.Barrier(2, timeout=20)
     met = threading.local()
 
@@ -267,7 +267,7 @@ def test_two_that_need_each_other_do_not_wait_in_a_circle() -> None:
         assert all(result.result(20) in ("ab", "ba", "aba", "bab") for result in results)
 
 
-def test_a_clearing_ends_what_is_under_way() -> None:
+def test_a_clear_discards_the_results_of_current_calls() -> None:
     gate = Gate("old")
     function = cached(10)(gate)
     with ThreadPoolExecutor(2) as pool:
@@ -374,7 +374,7 @@ def test_a_cancelled_call_is_made_by_another() -> None:
     asyncio.run(main())
 
 
-def test_a_coroutine_that_needs_itself() -> None:
+def test_a_coroutine_that_needs_its_own_result() -> None:
     depth = 0
 
     @cached(10)

@@ -1,4 +1,4 @@
-"""What tools ask of a function that `cached` made: as they find it of functools.lru_cache."""
+"""Introspection of a function decorated with `cached`: the same as with functools.lru_cache."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class OurOwner:
 
 
 def cached_above_static(decorate: Callable[..., Any]) -> Any:
-    """Of a staticmethod object, which is callable."""
+    """Applied to a staticmethod object, which is callable."""
 
     class Owner:
         @decorate(8)  # type: ignore[untyped-decorator]
@@ -102,7 +102,7 @@ def cached_above_static(decorate: Callable[..., Any]) -> Any:
 
 
 def of_abstract(decorate: Callable[..., Any]) -> Any:
-    """Of an abstract method."""
+    """Applied to an abstract method."""
     return decorate(8)(abc.abstractmethod(lambda self: None))
 
 
@@ -179,7 +179,7 @@ QUESTIONS: dict[str, Callable[[Any, Any], object]] = {
 
 
 def answer(ask: Callable[[Any, Any], object], function: Any, owner: type) -> object:
-    """Also where functools.lru_cache has none."""
+    """The answer, or the type of the error if functools.lru_cache raises one."""
     try:
         return ask(function, owner)
     except TypeError as error:
@@ -192,8 +192,8 @@ def test_as_functools(question: str) -> None:
     assert answer(ask, ours, OurOwner) == answer(ask, plain, PlainOwner)
 
 
-def test_answers_are_the_useful_ones() -> None:
-    """Not merely the same: both could be wrong."""
+def test_answers_are_useful() -> None:
+    """Equal answers are not enough: both could be wrong."""
     assert isinstance(cached(8)(len), CALLABLE)
     assert ours.__call__(2, name="z") == "zz"
     assert str(inspect.signature(ours)) == "(number: 'int', *, name: 'str' = 'x') -> 'str'"
@@ -224,7 +224,7 @@ def test_patched_with_autospec(name: str) -> None:
         assert owner.static(1) == 6  # type: ignore[attr-defined]
 
 
-def test_an_object_that_cached_did_not_make() -> None:
+def test_an_object_that_cached_did_not_create() -> None:
     bare = Cached.__new__(Cached)
     with pytest.raises(TypeError):
         bare(1)

@@ -205,7 +205,7 @@ TestAwaited.settings = SETTINGS
 class Expiring(RuleBasedStateMachine):
     """With a TTL and sizes, against cachetools.cached over a cachetools.TTLCache.
 
-    Two arguments to each call: cachetools takes f(1) and f(1.0) for the same.
+    Each call has two arguments, because cachetools treats f(1) and f(1.0) as the same call.
     """
 
     sides: list[Side]

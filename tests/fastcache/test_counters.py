@@ -124,7 +124,7 @@ def test_not_initialised() -> None:
         counters.add(0)
 
 
-def test_given_memory_goes_on() -> None:
+def test_passed_memory_keeps_its_counts() -> None:
     memory = bytearray(16)
     Counters(["a", "b"], memory=memory).add(1, 7)
     assert Counters(["a", "b"], memory=memory).snapshot() == {"a": 0, "b": 7}
@@ -152,7 +152,7 @@ def test_threads_add_exactly() -> None:
     assert counters.snapshot() == {"a": 60_000, "b": 40_000}
 
 
-def test_processes_take_turns_and_agree_on_the_highest() -> None:
+def test_processes_take_turns_and_agree_on_the_maximum() -> None:
     memory = mmap.mmap(-1, 16)
     counters = Counters(["turn", "highest"], memory=memory)
 

@@ -1,6 +1,6 @@
-"""Shared memory with any content: no operation crashes, hangs or leaves its memory.
+"""Shared memory with any content: no operation crashes, hangs or accesses other memory.
 
-Each round runs in a child process, since a failure would end the process or never return.
+Each round runs in a child process, because a failure would end the process or never return.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def formatted() -> tuple[memoryview, SharedCache]:
 
 
 def works(cache: SharedCache) -> None:
-    """Every set takes a value and gives it back."""
+    """Check that every set stores and returns a value."""
     for number in range(60):
         key, value = f"key {number}", b"%d" % number
         assert cache.put(key, value, ticket=number, deadline=FAR)
@@ -47,7 +47,7 @@ def works(cache: SharedCache) -> None:
 
 
 def test_any_damaged_byte_of_a_lock() -> None:
-    """The set is emptied, as that of a writer who died, and used on."""
+    """The set is emptied, as after the death of a writer, and can be used again."""
 
     def work() -> None:
         memory, cache = formatted()
@@ -69,7 +69,7 @@ def test_any_damaged_byte_of_a_lock() -> None:
 
 
 def test_any_content_of_a_cache(long: bool) -> None:
-    """Also of the header, which is read once: later damage of it moves nothing."""
+    """Including the header, which is read once: later damage to it has no effect."""
 
     def work() -> None:
         chosen = random.Random(SEED)
@@ -88,7 +88,7 @@ def test_any_content_of_a_cache(long: bool) -> None:
 
 
 def test_any_header_of_a_cache(long: bool) -> None:
-    """It is refused, or describes a cache that lies within its memory."""
+    """The header is rejected, or describes a cache within its memory."""
 
     def work() -> None:
         chosen = random.Random(SEED)
@@ -110,7 +110,7 @@ def test_any_header_of_a_cache(long: bool) -> None:
 
 
 def test_damage_while_a_cache_is_used(long: bool) -> None:
-    """The locks are damaged while they are held, as are the slots that are being read."""
+    """Locks are damaged while they are held, and slots while they are read."""
     memory, cache = formatted()
     seconds = 30.0 if long else 1.0
     gate = Gate()
@@ -136,7 +136,7 @@ def test_damage_while_a_cache_is_used(long: bool) -> None:
     children = [Child(use), Child(use), Child(disturb)]
     gate.open()
     assert [child.wait() for child in children] == [0, 0, 0]
-    # Damage can also restore the word of an owner that has ended since: the set then stays busy.
+    # Damage can restore the word of an owner that has ended: the set then stays busy.
     for lock in LOCKS:
         memory[lock : lock + 8] = bytes(8)
     works(cache)
@@ -176,7 +176,7 @@ def use_filter(memory: memoryview) -> None:
 
 
 def use_tallies(memory: memoryview) -> None:
-    """Its bound lies in the memory too: no damage makes it pass the rows there are."""
+    """Its bound is in the memory, too: no damage raises it beyond the existing rows."""
     tallies = Tallies(["a", "b", "c"], 21, memory=memory[8:], backed=memory[:8])
     for row in (0, 20, 21, 1 << 63):
         tallies.add(row, 2)

@@ -1,4 +1,4 @@
-"""KeyedDigest: hashlib is the oracle, of SHA-256 or BLAKE2b, by what the processor has."""
+"""KeyedDigest, compared with hashlib: SHA-256 or BLAKE2b, depending on the processor."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ oracle = ORACLES[KeyedDigest.algorithm]
 
 
 @given(st.binary(max_size=600), st.binary(min_size=1, max_size=64))
-def test_as_hashlib(data: bytes, key: bytes) -> None:
+def test_digests_equal_those_of_hashlib(data: bytes, key: bytes) -> None:
     assert KeyedDigest(key).digest(data) == oracle(data, key)
 
 
@@ -70,7 +70,7 @@ def test_every_length_around_the_blocks() -> None:
     ids=["as built", "portable"],
 )
 def test_every_algorithm(tmp_path: Path, macros: list[str], algorithm: str) -> None:
-    """Whatever this processor has: what is for any is compiled alone, as others would use it."""
+    """The portable code is compiled separately, so it is tested on every processor."""
     (tmp_path / "digests.c").write_text(PROGRAM)
     compiler = shlex.split(sysconfig.get_config_var("CC"))
     options = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{HEADERS}", *macros]
@@ -83,10 +83,10 @@ def test_every_algorithm(tmp_path: Path, macros: list[str], algorithm: str) -> N
     assert printed == [algorithm, *expected]
 
 
-def test_the_processors_instructions_are_used() -> None:
+def test_the_sha_instructions_are_used() -> None:
     described = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
     flags = next((line for line in described.splitlines() if line.startswith("flags")), "").split()
-    # A kernel may keep the flag from programs that the processor would tell.
+    # A kernel may hide the flag that the processor reports.
     assert KeyedDigest.algorithm == "sha256" or "sha_ni" not in flags
 
 
@@ -96,7 +96,7 @@ def test_a_message_of_many_blocks() -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_text_counts_as_its_utf8_bytes(text: str) -> None:
+def test_a_str_stands_for_its_utf8_bytes(text: str) -> None:
     digest = KeyedDigest(b"key")
     assert digest.digest(text) == digest.digest(text.encode())
 
@@ -125,6 +125,6 @@ def test_wrong_types() -> None:
 
 
 def test_cannot_be_pickled() -> None:
-    """The key stays where it is."""
+    """The key must stay in the process."""
     with pytest.raises(TypeError):
         pickle.dumps(KeyedDigest(b"key"))

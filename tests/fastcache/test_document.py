@@ -32,14 +32,14 @@ PROMISE_NOTHING = {
 }
 
 
-def test_every_sentence_is_held_by_a_test() -> None:
+def test_every_sentence_is_checked_by_a_test() -> None:
     found = sentences()
     assert len(found) > 60
     known = {*held(), *PROMISE_NOTHING}
     assert [each for each in found if each not in known] == []
 
 
-def test_what_the_tests_hold_is_in_the_document() -> None:
+def test_every_checked_sentence_is_in_the_document() -> None:
     assert [each for each in [*held(), *PROMISE_NOTHING] if each not in sentences()] == []
 
 
@@ -49,7 +49,7 @@ def test_what_the_tests_hold_is_in_the_document() -> None:
 @holds(
     "It is also a library in its own right, without any knowledge of API keys, HTTP or SQL.",
 )
-def test_it_loads_nothing_of_the_rest() -> None:
+def test_it_imports_no_other_package() -> None:
     code = "import sys, fastcache, fastcache.shared; print(*sorted(sys.modules))"
     loaded = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True

@@ -27,7 +27,7 @@ def test_concurrent_calls() -> None:
     calls: list[int] = []
 
     def enter() -> None:
-        """The first call lasts until the others wait, or have had the time to."""
+        """The first call waits until the others are waiting, or have had the time to."""
         calls.append(1)
         if len(calls) == 1:
             started.wait(0.3)

@@ -211,7 +211,7 @@ def test_overrides_and_shards(kind: Kind) -> None:
     "gave.",
     "If it raises `KeyError` for a key that has been removed meanwhile, the key counts as missing.",
 )
-def test_getitem_of_a_key_that_goes(kind: Kind) -> None:
+def test_getitem_of_a_key_that_is_removed(kind: Kind) -> None:
     class Once(kind.base):  # type: ignore[misc, name-defined]
         def __getitem__(self, key: Any) -> Any:
             value = super().__getitem__(key)

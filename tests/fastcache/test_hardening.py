@@ -1,4 +1,4 @@
-"""The hardening of the compiled modules, read from what was built, and how setup.py chooses it."""
+"""The hardening of the compiled modules: read from the binaries, and chosen by setup.py."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MODULES = sorted(path for package in PACKAGES for path in package.rglob("*.so"))
 _DYNAMIC, _RELRO = 2, 0x6474E552
 _FLAGS, _FLAGS_1, _BIND_NOW = 30, 0x6FFFFFFB, 24
 
-# The stamp of what the Makefile compiled last.
+# The stamp of the Makefile's last build.
 MODE = next((path.name[7:] for path in ROOT.glob(".venv/.built-*")), "release")
 released = pytest.mark.skipif(MODE != "release", reason=f"a build for {MODE} is not hardened")
 
 
 @dataclass
 class Elf:
-    """What the loader is told of a 64-bit module."""
+    """The information for the loader in a 64-bit module."""
 
     segments: set[int]
     binds_at_once: bool
@@ -62,20 +62,20 @@ def read(path: Path) -> Elf:
 @pytest.mark.parametrize(
     "path", MODULES, ids=lambda path: f"{path.parent.name}.{path.name.partition('.')[0]}"
 )
-def test_each_module_is_bound_and_then_read_only(path: Path) -> None:
+def test_each_module_is_relocated_and_then_read_only(path: Path) -> None:
     module = read(path)
     assert module.binds_at_once
     assert _RELRO in module.segments
 
 
-def test_every_compiled_module_is_looked_at() -> None:
+def test_every_compiled_module_is_checked() -> None:
     sources = {path.with_suffix("") for package in PACKAGES for path in package.rglob("*.pyx")}
     assert {path.with_name(path.name.partition(".")[0]) for path in MODULES} == sources
 
 
 @released
 def test_stacks_are_protected() -> None:
-    """Of every module that has an array on the stack; these do."""
+    """Only modules with an array on the stack are protected, such as these."""
     for name in ("_cache", "_digest", "_tallies"):
         (path,) = ROOT.glob(f"fastcache/shared/{name}.*.so")
         assert b"\0__stack_chk_fail\0" in read(path).names
@@ -90,8 +90,8 @@ print(json.dumps([names["hardening"](task, task + ["-shared"]) for task in tasks
 """
 
 
-def test_options_are_those_that_the_compiler_takes(tmp_path: Path) -> None:
-    """Not all compilers know them, and some come with a level of their own."""
+def test_only_supported_compiler_options_are_used(tmp_path: Path) -> None:
+    """Not all compilers support them, and some have their own defaults."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("there is no compiler")

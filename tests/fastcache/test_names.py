@@ -1,4 +1,4 @@
-"""The public names, and that the package stands alone."""
+"""The public names, and that the package is independent of others."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def test_each_module_imports_alone(module: str) -> None:
     )
 
 
-def test_importing_leaves_the_gil_as_it_was() -> None:
-    """No module makes a free-threaded interpreter take its lock."""
+def test_importing_does_not_enable_the_gil() -> None:
+    """No module makes a free-threaded interpreter enable the GIL."""
     code = "import sys, fastcache; print(getattr(sys, '_is_gil_enabled', lambda: True)())"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],

@@ -1,4 +1,4 @@
-"""Segment: made whole, attached by name, held, claimed, grown and let go."""
+"""Segment: created completely, attached by name, held, claimed, grown and released."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def words_of(segment: Segment) -> Counters:
     return Counters(["a", "b"], memory=segment.memory("words"))
 
 
-def test_made_of_zeros_in_whole_pages(path: Path) -> None:
+def test_a_new_segment_has_zeros_in_whole_pages(path: Path) -> None:
     with Segment.create(path, REGIONS, identity=b"mine") as segment:
         assert segment.created
         assert segment.path == str(path)
@@ -52,7 +52,7 @@ def test_made_of_zeros_in_whole_pages(path: Path) -> None:
     assert found.st_blocks * 512 < found.st_size
 
 
-def test_no_umask_changes_its_mode(path: Path) -> None:
+def test_the_umask_does_not_change_its_mode(path: Path) -> None:
     before = os.umask(0o777)
     try:
         Segment.create(path, REGIONS).close()
@@ -61,7 +61,7 @@ def test_no_umask_changes_its_mode(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_attached_is_the_same_memory(path: Path) -> None:
+def test_attaching_maps_the_same_memory(path: Path) -> None:
     with Segment.create(path, REGIONS, identity=b"mine") as one:
         with Segment.attach(path, identity=b"mine") as other:
             assert not other.created
@@ -92,13 +92,13 @@ def test_prepared_before_it_has_a_name(path: Path) -> None:
 
     with Segment.open(path, REGIONS, prepare=prepare) as segment:
         assert words_of(segment).value(0) == 7
-    # Not again where it is there already.
+    # Not called again if the segment exists.
     with Segment.open(path, REGIONS, prepare=prepare) as segment:
         assert not segment.created
         assert words_of(segment).value(0) == 7
 
 
-def test_nothing_is_left_where_preparing_fails(path: Path) -> None:
+def test_nothing_is_left_if_preparing_fails(path: Path) -> None:
     def prepare(segment: Segment) -> None:
         raise LookupError
 
@@ -107,7 +107,7 @@ def test_nothing_is_left_where_preparing_fails(path: Path) -> None:
     assert list(path.parent.iterdir()) == []
 
 
-def test_nothing_is_left_of_a_creator_that_was_killed(path: Path) -> None:
+def test_nothing_is_left_of_a_killed_creator(path: Path) -> None:
     def prepare(segment: Segment) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -117,7 +117,7 @@ def test_nothing_is_left_of_a_creator_that_was_killed(path: Path) -> None:
 
 
 def test_without_a_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What children share with each other, where no directory has room for it."""
+    """Children share it, even if no directory has room for it."""
     monkeypatch.chdir(path.parent)
     with Segment.create_nameless(REGIONS, identity=b"mine") as segment:
         assert segment.created
@@ -190,11 +190,11 @@ def test_wrong_arguments(path: Path) -> None:
             segment.claim(-1)
 
 
-# ---------------------------------------------------------------- several at once
+# ---------------------------------------------------------------- concurrent creation
 
 
 @pytest.mark.parametrize("before", [None, b"no segment"])
-def test_creators_at_once_get_one_segment(path: Path, before: bytes | None, long: bool) -> None:
+def test_concurrent_creators_get_one_segment(path: Path, before: bytes | None, long: bool) -> None:
     for _ in range(200 if long else 10):
         if before is not None:
             path.write_bytes(before)
@@ -214,7 +214,7 @@ def test_creators_at_once_get_one_segment(path: Path, before: bytes | None, long
         gate.open()
         os.close(write)
         with os.fdopen(read) as lines:
-            # They hold it until all have said what they got.
+            # They hold it until all have reported their result.
             said = [lines.readline().split() for _ in children]
         assert len({uuid for uuid, _ in said}) == 1
         assert sorted(created for _, created in said) == ["False"] * 5 + ["True"]
@@ -234,7 +234,7 @@ def test_removed_by_the_last_holder_only(path: Path) -> None:
     assert not first.remove()
     assert not second.remove()
     second.close()
-    # What could not become exclusive is a hold as before.
+    # A shared hold that could not become exclusive stays a shared one.
     third = Segment.attach(path)
     assert not third.remove()
     third.close()
@@ -249,7 +249,7 @@ def test_removed_by_the_last_holder_only(path: Path) -> None:
     first.close()
 
 
-def test_of_two_that_leave_at_once_one_removes_it(path: Path) -> None:
+def test_one_of_two_leaving_holders_removes_it(path: Path) -> None:
     """Cover every order of their steps: release, check for other holders, close."""
     for order in sorted({"".join(order) for order in permutations("aaabbb")}):
         first = Segment.create(path, REGIONS)
@@ -292,7 +292,7 @@ def _leaving(segment: Segment) -> Iterator[bool | None]:
     thread.join()
 
 
-def test_another_under_its_name_is_not_removed(path: Path) -> None:
+def test_another_segment_with_its_name_is_not_removed(path: Path) -> None:
     with Segment.create(path, REGIONS) as segment:
         path.unlink()
         with Segment.create(path, REGIONS) as other:
@@ -301,7 +301,7 @@ def test_another_under_its_name_is_not_removed(path: Path) -> None:
     assert path.exists()
 
 
-def test_a_holder_that_dies_lets_go(path: Path) -> None:
+def test_the_hold_ends_with_its_process(path: Path) -> None:
     holds = Signal()
 
     def work() -> None:
@@ -359,7 +359,7 @@ def test_a_forked_child_reopens(path: Path) -> None:
 
         all_end_well([Child(work)])
         assert words_of(segment).value(0) == 1
-        # The child's closing took nothing from its parent.
+        # Closing it in the child releases nothing of the parent.
         with Segment.attach(path) as other:
             assert not other.remove()
             assert other.claimed(0)
@@ -373,7 +373,7 @@ def test_closed_while_its_memory_is_in_use(path: Path) -> None:
     words.add(0, 3)
     with Segment.attach(path) as other:
         assert words_of(other).value(0) == 3
-        # Whoever can still write there holds it.
+        # A process that can still write to the memory holds the segment.
         assert not other.remove()
         del words
         assert not hasattr(segment, "_words")
@@ -381,7 +381,7 @@ def test_closed_while_its_memory_is_in_use(path: Path) -> None:
         assert other.remove()
 
 
-def test_a_segment_that_is_dropped_is_closed(path: Path) -> None:
+def test_an_unreferenced_segment_is_closed(path: Path) -> None:
     Segment.create(path, REGIONS)
     with Segment.attach(path) as other:
         assert other.remove()
@@ -390,7 +390,7 @@ def test_a_segment_that_is_dropped_is_closed(path: Path) -> None:
 # ---------------------------------------------------------------- growing
 
 
-def test_grows_within_what_it_reserved(path: Path) -> None:
+def test_a_region_grows_up_to_its_reserved_size(path: Path) -> None:
     with Segment.create(path, REGIONS) as segment, Segment.attach(path) as other:
         word = segment.backed_word("rows")
         tallies = Tallies(["uses"], 64 * PAGE // 8, memory=segment.memory("rows"), backed=word)
@@ -417,7 +417,7 @@ def test_grows_within_what_it_reserved(path: Path) -> None:
         assert later.backed("rows") == 64 * PAGE
 
 
-def test_many_grow_it_at_once(path: Path) -> None:
+def test_processes_grow_it_at_the_same_time(path: Path) -> None:
     with Segment.create(path, REGIONS) as segment:
 
         def work() -> None:

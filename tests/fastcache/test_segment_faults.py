@@ -1,4 +1,4 @@
-"""Segments that are broken, foreign, forbidden, or find no room: refused, or made anew."""
+"""Segments that are damaged, foreign, forbidden or too large: refused, or replaced."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.attack, pytest.mark.usefixtures("no_descriptor_stays_o
 
 
 def made(path: Path) -> str:
-    """Make a segment that nobody holds; its uuid."""
+    """Create a segment without holders; returns its uuid."""
     with Segment.create(path, REGIONS, identity=b"mine") as segment:
         return segment.uuid
 
@@ -50,8 +50,8 @@ def overwrite(path: Path, at: int, data: bytes) -> None:
         file.write(data)
 
 
-def refused_then_made_anew(path: Path, match: str) -> None:
-    """Attaching says why not; opening makes another, since nobody holds this one."""
+def refused_then_replaced(path: Path, match: str) -> None:
+    """Attaching reports the reason; opening replaces the segment, because it is not held."""
     with pytest.raises(SegmentUnusable, match=match):
         Segment.attach(path)
     with Segment.open(path, REGIONS) as segment:
@@ -66,16 +66,16 @@ def refused_then_made_anew(path: Path, match: str) -> None:
 def test_truncated(path: Path, length: int) -> None:
     made(path)
     os.truncate(path, length)
-    refused_then_made_anew(path, "is truncated")
+    refused_then_replaced(path, "is truncated")
 
 
 @pytest.mark.parametrize("length", [PAGE, PAGE * 2, PAGE * 3])
-def test_truncated_and_made_long_again(path: Path, length: int) -> None:
-    """Its length is right, but touching it could fail."""
+def test_truncated_and_extended_again(path: Path, length: int) -> None:
+    """Its length is right, but accessing the memory could fail."""
     made(path)
     os.truncate(path, length)
     os.truncate(path, SIZE)
-    refused_then_made_anew(path, "is truncated")
+    refused_then_replaced(path, "is truncated")
 
 
 @settings(max_examples=60)
@@ -88,7 +88,7 @@ def test_any_damaged_byte_of_the_header(
     made(path)
     data = path.read_bytes()[at]
     overwrite(path, at, bytes([data ^ byte]))
-    refused_then_made_anew(path, "is not a segment|has layout|is damaged")
+    refused_then_replaced(path, "is not a segment|has layout|is damaged")
 
 
 @pytest.mark.parametrize(
@@ -97,18 +97,18 @@ def test_any_damaged_byte_of_the_header(
 def test_damaged_size_of_a_region(path: Path, word: int) -> None:
     made(path)
     overwrite(path, 2048 + 8, word.to_bytes(8, sys.byteorder))
-    refused_then_made_anew(path, "is damaged: region rows has a wrong size")
+    refused_then_replaced(path, "is damaged: region rows has a wrong size")
 
 
 @pytest.mark.parametrize("content", [b"", b"hello\n", os.urandom(SIZE)])
-def test_something_else(path: Path, content: bytes) -> None:
+def test_another_file(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     path.chmod(0o600)
-    refused_then_made_anew(path, "is truncated|is not a segment")
+    refused_then_replaced(path, "is truncated|is not a segment")
 
 
 def test_a_bound_that_is_damaged_while_in_use(path: Path) -> None:
-    """Each process goes on with what it knows, and the next that looks makes the word good."""
+    """Each process uses its last known value, and the next reader restores the word."""
     with Segment.create(path, REGIONS) as segment, Segment.attach(path) as other:
         segment.grow("rows", 5 * PAGE)
         assert other.backed("rows") == 5 * PAGE
@@ -125,16 +125,14 @@ def test_a_bound_that_is_damaged_while_in_use(path: Path) -> None:
 def test_another_layout(path: Path) -> None:
     made(path)
     overwrite(path, 8, (1).to_bytes(4, "little"))
-    refused_then_made_anew(
-        path, "has layout 1 with a header of .*, but this version needs layout 2"
-    )
+    refused_then_replaced(path, "has layout 1 with a header of .*, but this version needs layout 2")
 
 
 def test_another_boot(path: Path) -> None:
     made(path)
     extents, total = laid_out(REGIONS)
     overwrite(path, 0, Header(os.urandom(16), os.urandom(16), b"mine", extents, total).packed())
-    refused_then_made_anew(path, "is of another boot of this machine")
+    refused_then_replaced(path, "is of another boot of this machine")
 
 
 def test_another_identity(path: Path) -> None:
@@ -150,13 +148,13 @@ def test_another_identity(path: Path) -> None:
         assert segment.identity == b"other"
 
 
-def test_damaged_while_in_use_is_not_made_anew(path: Path) -> None:
+def test_damaged_while_in_use_is_not_replaced(path: Path) -> None:
     with Segment.create(path, REGIONS):
         overwrite(path, 20, b"\xff")
         with pytest.raises(SegmentUnusable, match=r"is damaged: .* in use, so it is not replaced"):
             Segment.open(path, REGIONS)
         assert path.exists()
-    refused_then_made_anew(path, "is damaged")
+    refused_then_replaced(path, "is damaged")
 
 
 @pytest.mark.parametrize("kind", ["directory", "pipe", "device"])
@@ -209,18 +207,18 @@ def open_directory() -> Iterator[Path]:
 
 
 @as_root
-def test_another_users(open_directory: Path) -> None:
+def test_another_users_segment(open_directory: Path) -> None:
     path = open_directory / "segment"
     made(path)
 
     def work() -> None:
         os.setuid(NOBODY)
         for call in ways_to(path):
-            with pytest.raises(SegmentForbidden, match="run as the user it belongs to"):
+            with pytest.raises(SegmentForbidden, match="run as the user that owns it"):
                 call()
 
     all_end_well([Child(work)])
-    # Whatever its mode: what others made is not trusted.
+    # A segment of another user is not trusted, whatever its mode.
     os.chown(path, NOBODY, -1)
     path.chmod(0o600)
 
@@ -230,8 +228,8 @@ def test_another_users(open_directory: Path) -> None:
             Segment.attach(path)
 
     all_end_well([Child(other)])
-    # Root could open it, and does where it is told whose it is; never by itself, since that user
-    # could then write what root trusts.
+    # Root could open it, but does so only if the caller names the owner: that user could write to a
+    # segment that root trusts.
     for call in ways_to(path):
         with pytest.raises(SegmentForbidden, match="belongs to user 65534, not to 0"):
             call()
@@ -253,8 +251,8 @@ def test_a_directory_that_is_not_writable(open_directory: Path) -> None:
 
 
 @as_root
-def test_reopened_without_the_right_to(open_directory: Path) -> None:
-    """A process that gave up its user after it attached."""
+def test_reopened_without_permission(open_directory: Path) -> None:
+    """A process that changed its user after attaching."""
     with Segment.create(open_directory / "segment", REGIONS) as segment:
 
         def work() -> None:
@@ -265,7 +263,7 @@ def test_reopened_without_the_right_to(open_directory: Path) -> None:
         all_end_well([Child(work)])
 
 
-# ---------------------------------------------------------------- no room
+# ---------------------------------------------------------------- no space
 
 
 def test_a_limit_on_the_size_of_files(path: Path) -> None:
@@ -327,7 +325,7 @@ print("done")
 
 
 def test_a_full_file_system(tmp_path: Path) -> None:
-    """On a tmpfs of 1 MiB, in a mount namespace of its own."""
+    """On a tmpfs of 1 MiB in its own mount namespace."""
     mounted = tmp_path / "mounted"
     mounted.mkdir()
     unshare = ["unshare", "--map-root-user", "--mount"]

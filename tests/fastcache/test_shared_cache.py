@@ -1,4 +1,4 @@
-"""SharedCache in one process: what it keeps, what gives way, what it refuses."""
+"""SharedCache in one process: what it stores, evicts and rejects."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def memory() -> mmap.mmap:
 
 
 def one_set() -> SharedCache:
-    """A cache in which all keys compete."""
+    """A cache with a single set, so that all keys compete for it."""
     cache = SharedCache(size=ONE_SET)
     assert cache.capacity == 8
     return cache
@@ -56,7 +56,7 @@ def test_any_bytes(items: dict[bytes, bytes]) -> None:
 
 
 @pytest.mark.parametrize("key_length", [0, 1, 7, 8, 9, 100, 224])
-def test_every_length_up_to_a_slot(key_length: int) -> None:
+def test_every_length_that_fits_into_a_slot(key_length: int) -> None:
     cache = SharedCache(size=1 << 16)
     key = b"k" * key_length
     room = 224 - (key_length + 7) // 8 * 8
@@ -66,7 +66,7 @@ def test_every_length_up_to_a_slot(key_length: int) -> None:
         assert cache.get(key) == (value, length, FAR)
     assert not cache.put(key, bytes(room + 1), ticket=0, deadline=FAR)
     assert cache.stats().oversized == 1
-    # What was there stays: the caller's ticket says whether it still counts.
+    # The previous value stays: the caller compares its ticket.
     assert cache.get(key) == (value, room, FAR)
 
 
@@ -84,7 +84,7 @@ def test_too_large() -> None:
     assert cache.stats().oversized == 3
 
 
-def test_expired_is_a_miss() -> None:
+def test_an_expired_value_is_a_miss() -> None:
     cache = SharedCache()
     cache.put("past", b"", ticket=0, deadline=time.monotonic_ns() - 1)
     cache.put("never", b"", ticket=0, deadline=0)
@@ -98,7 +98,7 @@ def test_expired_is_a_miss() -> None:
     assert cache.stats().entries == 0
 
 
-def test_the_first_to_expire_gives_way() -> None:
+def test_the_first_value_to_expire_is_evicted() -> None:
     cache = one_set()
     for number in range(8):
         cache.put(f"{number}", b"", ticket=0, deadline=FAR + number * 7 % 8)
@@ -110,7 +110,7 @@ def test_the_first_to_expire_gives_way() -> None:
         assert cache.stats().evictions == count
 
 
-def test_expired_gives_way_before_live() -> None:
+def test_an_expired_value_is_evicted_before_live_ones() -> None:
     cache = one_set()
     for number in range(8):
         cache.put(f"{number}", b"", ticket=0, deadline=1 if number == 5 else FAR)
@@ -119,7 +119,7 @@ def test_expired_gives_way_before_live() -> None:
     assert cache.stats().evictions == 0
 
 
-def test_of_equals_each_gives_way_in_turn() -> None:
+def test_values_with_equal_deadlines_are_evicted_in_turn() -> None:
     cache = one_set()
     for number in range(24):
         cache.put(f"{number}", b"", ticket=0, deadline=FAR)
@@ -127,7 +127,7 @@ def test_of_equals_each_gives_way_in_turn() -> None:
     assert cache.stats().evictions == 16
 
 
-def test_a_put_of_what_is_there_replaces_it() -> None:
+def test_put_replaces_the_value_of_its_key() -> None:
     cache = one_set()
     for number in range(100):
         cache.put("key", b"v" * number, ticket=number, deadline=FAR)
@@ -163,7 +163,7 @@ def test_stats() -> None:
 # ---------------------------------------------------------------- memory
 
 
-def test_given_memory_is_shared_and_kept(memory: mmap.mmap) -> None:
+def test_passed_memory_is_shared_and_kept(memory: mmap.mmap) -> None:
     SharedCache.format(memory, slot_size=128, ways=4)
     first, second = SharedCache(memory), SharedCache(memory)
     assert (first.slot_size, first.capacity) == (128, 4 * ((65536 - 192) // (128 + 4 * 128)))
@@ -210,7 +210,7 @@ def test_damaged_header(memory: mmap.mmap, word: int, value: int) -> None:
 
 @given(st.data())
 def test_no_content_of_the_sets_leads_outside(data: st.DataObject) -> None:
-    """Only the locks are the system's: whatever else is there, lookups and puts go on."""
+    """Only the locks must be intact: with any other content, lookups and puts still work."""
     memory = mmap.mmap(-1, ONE_SET)
     SharedCache.format(memory)
     cache = SharedCache(memory)
@@ -279,7 +279,7 @@ def test_not_initialised() -> None:
     assert cache.capacity == 0
 
 
-def test_initialised_once() -> None:
+def test_cannot_be_initialised_again() -> None:
     cache = SharedCache()
     with pytest.raises(RuntimeError, match="already initialised"):
         cache.__init__()

@@ -1,4 +1,4 @@
-"""SharedCache between processes that are killed and stopped wherever they happen to be."""
+"""SharedCache between processes that are killed and stopped at arbitrary points."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ pytestmark = pytest.mark.attack
 
 FAR = time.monotonic_ns() + 10**15
 LOCK_AT = 192
-"""Where the lock of the first set lies: behind the header."""
+"""The position of the first set's lock: after the header."""
 FIRST_SLOT = LOCK_AT + 128
 
 
 def shared(size: int = LOCK_AT + 128 + 8 * 256) -> tuple[mmap.mmap, SharedCache]:
-    """A cache of one set, unless larger, for this process and its children."""
+    """A cache with one set by default, for this process and its children."""
     memory = mmap.mmap(-1, size)
     SharedCache.format(memory)
     return memory, SharedCache(memory)
@@ -43,7 +43,7 @@ def is_whole(value: bytes) -> bool:
 
 
 class RobustList(ctypes.Structure):
-    """The kernel's struct robust_list_head: of each thread, what it holds when it ends."""
+    """The kernel's struct robust_list_head, which lists the locks that a thread holds."""
 
     _fields_ = (
         ("first", ctypes.c_void_p),
@@ -56,7 +56,7 @@ GET_ROBUST_LIST = {"x86_64": 274, "aarch64": 100}[platform.machine()]
 
 
 def lock_first_set(memory: mmap.mmap) -> None:
-    """Take the lock as a writer would that gets no further."""
+    """Take the lock like a writer that does not continue."""
     found = ctypes.POINTER(RobustList)()
     size = ctypes.c_size_t()
     assert (
@@ -69,7 +69,7 @@ def lock_first_set(memory: mmap.mmap) -> None:
 
 
 def half_change(memory: mmap.mmap, slot: int) -> None:
-    """Leave a slot as a writer does that ends in the middle of it."""
+    """Leave a slot like a writer that ends in the middle of a change."""
     count = ctypes.c_uint64.from_buffer(memory, FIRST_SLOT + slot * 256)
     count.value += 1
     assert count.value & 1
@@ -89,7 +89,7 @@ def test_processes_share_values() -> None:
     assert cache.stats().puts == 50
 
 
-def test_killed_with_the_lock_of_a_set() -> None:
+def test_a_writer_is_killed_with_the_lock_of_a_set() -> None:
     memory, cache = shared()
     for number in range(8):
         cache.put(f"{number}", b"old", ticket=0, deadline=FAR)
@@ -100,7 +100,7 @@ def test_killed_with_the_lock_of_a_set() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     assert Child(work).wait() == -signal.SIGKILL
-    # Readers go on: the slot in hand is missed, the others are whole.
+    # Readers continue: the slot being changed is a miss, the others are intact.
     assert [number for number in range(8) if cache.get(f"{number}") is None] == [3]
     assert cache.put("new", b"new", ticket=1, deadline=FAR)
     assert [cache.get(f"{number}") for number in range(8)] == [None] * 8
@@ -111,7 +111,7 @@ def test_killed_with_the_lock_of_a_set() -> None:
     assert (stats.recovered, stats.busy, stats.entries) == (1, 0, 2)
 
 
-def test_stopped_with_the_lock_of_a_set() -> None:
+def test_a_writer_is_stopped_with_the_lock_of_a_set() -> None:
     memory, cache = shared()
     for number in range(8):
         cache.put(f"{number}", b"old", ticket=0, deadline=FAR)
@@ -137,8 +137,8 @@ def test_stopped_with_the_lock_of_a_set() -> None:
     assert cache.stats().recovered == 1
 
 
-def test_killed_again_while_recovering() -> None:
-    """An orphaned set that is taken and left once more is as good as the first time."""
+def test_a_writer_is_killed_while_recovering() -> None:
+    """An orphaned set can be abandoned again while it is recovered."""
     memory, cache = shared()
 
     def take() -> None:
@@ -153,10 +153,10 @@ def test_killed_again_while_recovering() -> None:
 
 
 @pytest.mark.parametrize("how", ["killed", "stopped"])
-def test_writers_that_end_anywhere_tear_nothing(how: str, long: bool) -> None:
-    """Readers verify every value while writers are killed, or stopped for a while, at random.
+def test_writers_that_end_anywhere_leave_no_torn_values(how: str, long: bool) -> None:
+    """Readers verify every value while writers are killed or stopped at random.
 
-    All keys meet in one set and outnumber its slots, so that every put changes one in use.
+    There is one set with more keys than slots, so every put changes a slot in use.
     """
     verified = 10_000_000 if long else 100_000
     rounds = 300 if long else 30
@@ -183,7 +183,7 @@ def test_writers_that_end_anywhere_tear_nothing(how: str, long: bool) -> None:
                     words.add(0)
 
     def disturb(writer: Child) -> Child:
-        """End a writer, or hold it for a while in which nothing waits for it."""
+        """Kill a writer, or stop it for a while, during which nothing may wait for it."""
         if how == "killed":
             writer.kill()
             return Child(write)
@@ -208,6 +208,6 @@ def test_writers_that_end_anywhere_tear_nothing(how: str, long: bool) -> None:
                 writer.kill()
         words.add(1)
         assert reader.wait() == 0
-    # Whatever was left behind, the cache is as good as new.
+    # Whatever was left behind, the cache works like a new one.
     assert cache.put("key", b"value", ticket=0, deadline=FAR)
     assert cache.get("key") == (b"value", 0, FAR)

@@ -66,7 +66,7 @@ def test_sets(family: str, sets: int) -> None:
     assert found == number - cache.stats().evictions
 
 
-def test_windows_and_filters_are_given_digests() -> None:
+def test_windows_and_filters_use_digests() -> None:
     """Their keys are digests; each choice uses different bits of the digest."""
     table = WindowTable(4096)
     bloom = BloomFilter(1 << 15)

@@ -49,14 +49,14 @@ def test_index_is_the_documented_hash(key: bytes) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_text_counts_as_its_utf8_bytes(key: str) -> None:
+def test_a_str_stands_for_its_utf8_bytes(key: str) -> None:
     stripes = Stripes()
     stripes.invalidate(key)
     assert stripes.generation(key) == stripes.generation(key.encode()) == 1
 
 
 def test_known_answers() -> None:
-    """Fixed for good: processes of different versions share one array."""
+    """These must never change: processes of different versions share one array."""
     assert stripe_of(b"", 65536) == 10929
     assert stripe_of(b"key_id", 65536) == 56752
     assert stripe_of(b"0123456789abcdef", 65536) == 19650
@@ -68,7 +68,7 @@ def test_length_and_start() -> None:
     assert Stripes(8).generation("key") == 0
 
 
-def test_invalidate_is_one_step_on_one_stripe() -> None:
+def test_invalidate_increments_one_stripe() -> None:
     stripes = Stripes(2)
     keys = {stripe_of(str(n).encode(), 2): str(n) for n in range(20)}
     for expected in range(1, 6):
@@ -126,7 +126,7 @@ def test_not_initialised() -> None:
         stripes.generation("key")
 
 
-def test_initialised_once() -> None:
+def test_cannot_be_initialised_again() -> None:
     stripes = Stripes(8)
     with pytest.raises(RuntimeError, match="already initialised"):
         stripes.__init__(16)
@@ -143,7 +143,7 @@ def test_memory_must_fit() -> None:
         Stripes(8, memory=5)  # type: ignore[arg-type]
 
 
-def test_memory_is_held_while_in_use() -> None:
+def test_memory_is_kept_while_in_use() -> None:
     memory = bytearray(64)
     stripes = Stripes(8, memory=memory)
     with pytest.raises(BufferError):
@@ -152,7 +152,7 @@ def test_memory_is_held_while_in_use() -> None:
     memory.clear()
 
 
-def test_given_memory_is_shared_and_kept() -> None:
+def test_passed_memory_is_shared_and_kept() -> None:
     memory = bytearray(64)
     first = Stripes(8, memory=memory)
     first.invalidate("key")

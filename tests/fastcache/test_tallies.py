@@ -1,4 +1,4 @@
-"""Tallies: rows of counters, bounded by what is backed."""
+"""Tallies: rows of counters, limited to the backed memory."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_rows_become_usable_as_the_bound_rises() -> None:
 
 
 def test_a_damaged_bound_is_ignored() -> None:
-    """No single byte of it makes a row usable, or takes one away."""
+    """Damage to any single byte makes no row usable or unusable."""
     memory, backed = bytearray(24 * 500), bytearray(8)
     tallies = Tallies(FIELDS, 500, memory=memory, backed=backed)
     whole = bound_word(4096).to_bytes(8, sys.byteorder)
@@ -89,8 +89,8 @@ def test_a_damaged_bound_is_ignored() -> None:
         assert tallies.backed_rows == 170
 
 
-def test_what_is_not_backed_is_not_touched() -> None:
-    """What lies there would otherwise be seen, or changed."""
+def test_unbacked_rows_are_not_accessed() -> None:
+    """Otherwise, the content of unbacked memory would be read or changed."""
     with mmap.mmap(-1, mmap.PAGESIZE) as memory:
         tallies = Tallies(FIELDS, 10, memory=memory, backed=bytearray(8))
         memory[:] = b"\xff" * len(memory)
@@ -203,7 +203,7 @@ def test_not_initialised() -> None:
         tallies.row(0)
 
 
-def test_initialised_once() -> None:
+def test_cannot_be_initialised_again() -> None:
     tallies = Tallies(FIELDS, 1)
     with pytest.raises(RuntimeError, match="already initialised"):
         tallies.__init__(FIELDS, 2)
@@ -215,7 +215,7 @@ def test_cannot_be_pickled() -> None:
         pickle.dumps(Tallies(FIELDS, 1))
 
 
-def test_processes_and_threads_lose_nothing() -> None:
+def test_processes_and_threads_lose_no_counts() -> None:
     memory = mmap.mmap(-1, 24 * 4)
     tallies = Tallies(FIELDS, 4, memory=memory)
 

@@ -1,4 +1,4 @@
-"""WindowTable: counts of one window each, in a table that never grows."""
+"""WindowTable: counts per window, in a table of fixed size."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def test_counts_within_a_window() -> None:
     assert table.count(5 << 32, 2) == 1
 
 
-def test_what_is_over_the_limit_is_not_counted() -> None:
+def test_hits_over_the_limit_are_not_counted() -> None:
     table = WindowTable()
     assert [table.hit(7, 1, 3) for _ in range(6)] == [1, 2, 3, 4, 4, 4]
     assert table.count(7, 1) == 4
-    # A limit that was lowered or raised meanwhile.
+    # The limit may be lowered or raised during a window.
     assert table.hit(7, 1, 2) == 3
     assert table.hit(7, 1, 5) == 5
     assert table.hit(8, 1, 0) == 1
@@ -54,11 +54,11 @@ def test_the_largest_limit() -> None:
 
 
 @given(st.lists(st.tuples(HASHES, st.integers(0, 3)), max_size=200))
-def test_as_a_counter_where_there_is_room(hits: list[tuple[int, int]]) -> None:
+def test_counts_are_exact_while_there_is_room(hits: list[tuple[int, int]]) -> None:
     table = WindowTable(1 << 16)
     reference: Counter[tuple[int, int, int]] = Counter()
     for key, window in sorted(hits, key=lambda hit: hit[1]):
-        # Keys that agree in the upper half and in the place of their slots are one.
+        # Keys with the same upper half and the same group are counted as one.
         known = (key >> 32, key % (1 << 13), window)
         reference[known] += 1
         assert table.hit(key, window, 1000) == reference[known]
@@ -76,7 +76,7 @@ def test_windows_of_any_number(key: int, window: int) -> None:
     assert table.hit(key, window + 4000, 10) == 1
 
 
-def test_who_read_the_clock_before_is_counted_in_the_window_of_now() -> None:
+def test_an_older_clock_reading_counts_in_the_current_window() -> None:
     table = WindowTable()
     assert table.hit(7, 4096, 10) == 1
     assert table.hit(7, 4095, 10) == 2
@@ -84,7 +84,7 @@ def test_who_read_the_clock_before_is_counted_in_the_window_of_now() -> None:
     assert table.count(7, 4095) == 2
 
 
-def test_the_oldest_then_the_least_counted_give_way() -> None:
+def test_the_oldest_then_the_least_counted_key_is_evicted() -> None:
     table = WindowTable(8)
     for number in range(8):
         window = 1 if number in (2, 5) else 2
@@ -92,7 +92,7 @@ def test_the_oldest_then_the_least_counted_give_way() -> None:
             table.hit(number << 32, window, 100)
     counts = {number: table.count(number << 32, 2) for number in range(8)}
     assert counts == {0: 1, 1: 2, 2: 0, 3: 4, 4: 5, 5: 0, 6: 7, 7: 8}
-    # The two of the window before, the smaller one first; then by count.
+    # First the two of the previous window, the smaller count first; then by count.
     for new, gone in enumerate([2, 5, 0, 1], 100):
         for _ in range(50):
             table.hit(new << 32, 2, 100)
@@ -101,7 +101,7 @@ def test_the_oldest_then_the_least_counted_give_way() -> None:
         assert kept == [3, 4, 6, 7]
 
 
-def test_a_flood_of_keys_does_not_push_out_who_is_over_the_limit() -> None:
+def test_a_flood_of_keys_does_not_evict_a_key_over_the_limit() -> None:
     table = WindowTable(64)
     generator = random.Random(4)
     blocked = [generator.getrandbits(64) for _ in range(8)]
@@ -151,7 +151,7 @@ def test_cannot_be_pickled() -> None:
         pickle.dumps(WindowTable())
 
 
-def test_given_memory_is_shared_and_kept() -> None:
+def test_passed_memory_is_shared_and_kept() -> None:
     memory = bytearray(64)
     first, second = WindowTable(8, memory=memory), WindowTable(8, memory=memory)
     first.hit(3, 1, 10)
@@ -180,7 +180,7 @@ def test_processes_and_threads_lose_no_count() -> None:
     assert [table.count(key, 9) for key in keys] == [3000] * 8
 
 
-def test_who_comes_first_at_once_shares_one_slot() -> None:
+def test_concurrent_first_hits_share_one_slot() -> None:
     for attempt in range(20):
         memory = mmap.mmap(-1, 64)
         table = WindowTable(8, memory=memory)
@@ -197,7 +197,7 @@ def test_who_comes_first_at_once_shares_one_slot() -> None:
         assert sum(1 for at in range(0, 64, 8) if any(memory[at : at + 8])) == 1
 
 
-def test_a_killed_one_leaves_whole_counts() -> None:
+def test_a_killed_process_leaves_consistent_counts() -> None:
     memory = mmap.mmap(-1, 8 * 8)
     table = WindowTable(8, memory=memory)
 

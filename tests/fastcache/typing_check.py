@@ -1,4 +1,4 @@
-"""What the stubs say, checked by `mypy --strict` alone; never run."""
+"""The types in the stubs, checked only by `mypy --strict`; never executed."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ async def decorated() -> None:
 
 
 class Computing(TTLCache[str, int]):
-    """A subclass overrides what it could of cachetools' classes."""
+    """A subclass may override the same methods as with cachetools."""
 
     def __missing__(self, key: str) -> int:
         return len(key)

@@ -1,7 +1,7 @@
-"""``latchkey`` in processes forked from one that has loaded it: to load it is most of a start.
+"""``latchkey`` in processes that are forked from one that has loaded it, which saves the load time.
 
-From the fork on they are what the command would be, with settings, a directory and an output of
-their own, with gunicorn's own forks, sockets and signals. Only the ``exec`` is left out.
+After the fork they behave like the command, with their own settings, directory and output, and with
+gunicorn's own forks, sockets and signals. Only the ``exec`` is left out.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _LATCHKEY = Path(sys.executable).with_name("latchkey")
 _LARGEST = 1 << 20
 
 COMMAND = "from latchkey_service.cli import main; main()"
-"""What the executable runs."""
+"""The code that the executable runs."""
 
 
 class Forked:
-    """One process, with as much of ``subprocess.Popen`` as a service needs."""
+    """A process with the part of ``subprocess.Popen``'s interface that services need."""
 
     def __init__(self, template: _Template, pid: int) -> None:
         self.pid = pid
         self.returncode: int | None = None
         self._template = template
-        # It has not been waited for, so the number is still its own.
+        # It was not waited for, so its process id is not reused.
         self._handle = os.pidfd_open(pid)
 
     def fileno(self) -> int:
@@ -42,13 +42,13 @@ class Forked:
         return self._handle
 
     def poll(self) -> int | None:
-        """The exit status, minus a signal's number, or None while it runs."""
+        """The exit status (negative for a signal), or None while it runs."""
         if self.returncode is None and select.select([self._handle], [], [], 0)[0]:
             self._reap()
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end, ``timeout`` seconds at most; raises subprocess.TimeoutExpired."""
+        """Wait until it ends, at most ``timeout`` seconds; raises subprocess.TimeoutExpired."""
         if self.returncode is None:
             if not select.select([self._handle], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired("latchkey", timeout or 0)
@@ -57,7 +57,7 @@ class Forked:
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """Send a signal, unless it has ended."""
+        """Send a signal, unless the process has ended."""
         if self.poll() is None:
             signal.pidfd_send_signal(self._handle, number)
 
@@ -80,7 +80,7 @@ def start(
     environment: dict[str, str],
     streams: tuple[int, int, int],
 ) -> Forked:
-    """Run ``latchkey``, or other code of the application's, as if these were its arguments.
+    """Run ``latchkey``, or other code of the application, with these arguments.
 
     ``streams`` are the descriptors of its standard input, output and error.
     """
@@ -95,7 +95,7 @@ def start(
 
 
 class _Template:
-    """The process that has loaded it, which forks when it is asked to, and waits when it may."""
+    """The process that has loaded everything, which forks on request."""
 
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -106,7 +106,7 @@ class _Template:
                 stdin=theirs.fileno(),
                 cwd=Path(__file__).parents[2],
             )
-        # It ends, by itself, when nobody can ask any more.
+        # It ends by itself when its socket is closed.
         atexit.register(self._end)
 
     def ask(self, question: dict[str, Any], *descriptors: int) -> int:
@@ -128,7 +128,7 @@ def _template() -> _Template:
 
 
 def _stand() -> str:
-    """Load everything, then fork for each question; in the children, return what is to be run."""
+    """Load everything, then fork for each request; in a child, return the request."""
     import latchkey_service.cli
     import latchkey_service.server.master  # noqa: F401 - what `latchkey serve` loads
 
@@ -137,7 +137,7 @@ def _stand() -> str:
     asking = socket.socket(fileno=0)
     running: set[int] = set()
     while True:
-        # The environment of a test run comes with it.
+        # The environment of the test run is part of the request.
         data, streams, _, _ = socket.recv_fds(asking, _LARGEST, 3)
         if not data:
             for pid in running:
@@ -161,7 +161,7 @@ def _stand() -> str:
 
 
 def _become(asked: dict[str, Any], streams: list[int]) -> None:
-    """Give a fork what ``subprocess.Popen`` gives a new process."""
+    """Set up a forked process as ``subprocess.Popen`` does a new one."""
     for wanted, given in enumerate(streams):
         os.dup2(given, wanted)
         os.close(given)

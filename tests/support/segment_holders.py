@@ -1,4 +1,4 @@
-"""Processes that hold a service's memory, or change its keys, without serving anything."""
+"""Processes that hold a service's memory, or change its keys, without serving requests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def settings_for(directory: Path, **more: str) -> Settings:
     )
 
 
-# What another process does with the settings: hold a service's memory until it is let go.
+# Code for another process with the settings: hold the memory of a service until it is released.
 SERVE = """
 import json, sys
 from latchkey.config import load_settings
@@ -74,21 +74,21 @@ class Other:
         self._output = os.fdopen(answers)
 
     def says(self) -> str:
-        """Its next line."""
+        """Its next line of output."""
         return self._output.readline().strip()
 
     def let_go(self) -> None:
-        """Let it go on, without waiting for its end."""
+        """Let it continue, without waiting until it ends."""
         self._input.write("\n")
         self._input.flush()
 
     def errors(self) -> str:
-        """What it wrote to standard error."""
+        """Its standard error."""
         self._errors.seek(0)
         return self._errors.read()
 
     def end(self) -> None:
-        """Let it go on to its end."""
+        """Let it continue and end."""
         self.let_go()
         status = self.process.wait(60)
         assert status == 0, self.errors()

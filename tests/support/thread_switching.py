@@ -1,4 +1,4 @@
-"""Threads that take turns more often than usual, so that more of their interleavings come about."""
+"""More frequent thread switches, so that tests cover more interleavings."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def switching_every(seconds: float) -> Iterator[None]:
-    """Have threads take turns at this interval for the time of a block.
+    """Use this interval for thread switches within a block.
 
-    A coverage build keeps the interval of its own, see fastcache/_shard.pyx.
+    A coverage build keeps its own interval, see fastcache/_shard.pyx.
     """
     before = sys.getswitchinterval()
     if sys.gettrace() is None:

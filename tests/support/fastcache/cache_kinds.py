@@ -1,4 +1,4 @@
-"""The classes that obey one contract: cachetools' and fastcache's, with and without a clock."""
+"""The classes with a common contract: cachetools' and fastcache's, with and without expiry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.fastcache.fake_clock import Clock
 
 @dataclass(frozen=True)
 class Kind:
-    """A cache class, and how to make one of it or of a subclass.
+    """A cache class, and how to create an instance of it or of a subclass.
 
     The caches are `Any`: the tests call methods that subclasses of both libraries override.
     """
@@ -34,7 +34,7 @@ class Kind:
         clock: Clock | None = None,
         subclass: Any = None,
     ) -> Any:
-        """A cache that nothing expires from, unless a ttl is given."""
+        """A cache without expiry, unless a ttl is given."""
         cls = subclass or self.base
         if self.timed:
             return cls(maxsize, ttl, clock or Clock(), getsizeof)
@@ -45,7 +45,7 @@ class Kind:
 
 
 def check(cache: Any) -> None:
-    """Assert that the cache's parts agree with each other."""
+    """Assert that the parts of a cache are consistent."""
     keys = list(cache)
     assert len(keys) == len(cache) == len(set(map(id, keys)))
     assert len(cache) <= cache.maxsize
@@ -58,7 +58,7 @@ def check(cache: Any) -> None:
 
 
 def pickled(cache: Any, protocol: int = pickle.HIGHEST_PROTOCOL) -> Any:
-    """What is left of a cache that goes through a file."""
+    """The cache after pickling and unpickling."""
     return pickle.loads(pickle.dumps(cache, protocol))  # noqa: S301
 
 

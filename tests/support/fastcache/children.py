@@ -1,4 +1,4 @@
-"""Child processes of a test, by fork: each runs one function and is never left behind."""
+"""Forked child processes of a test: each runs one function and is always ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Child:
     def __init__(self, work: Callable[[], object]) -> None:
         sys.stderr.flush()
         with warnings.catch_warnings():
-            # Other threads are those of the test runner, which the child does not use.
+            # The other threads belong to the test runner; the child does not need them.
             warnings.simplefilter("ignore", DeprecationWarning)
             self.pid = os.fork()
         self.status: int | None = None
@@ -32,13 +32,13 @@ class Child:
                 os._exit(status)
 
     def wait(self) -> int:
-        """The exit status; less than zero for the signal that ended it."""
+        """The exit status; negative for the number of the signal that ended it."""
         if self.status is None:
             self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return self.status
 
     def kill(self) -> None:
-        """End it by SIGKILL, and wait until it has ended."""
+        """Kill it by SIGKILL, and wait until it has ended."""
         if self.status is None:
             os.kill(self.pid, signal.SIGKILL)
             self.wait()
@@ -49,7 +49,7 @@ class Child:
         os.waitpid(self.pid, os.WUNTRACED)
 
     def go_on(self) -> None:
-        """Let a stopped one go on."""
+        """Continue a stopped process."""
         os.kill(self.pid, signal.SIGCONT)
 
     def __enter__(self) -> Child:
@@ -60,40 +60,40 @@ class Child:
 
 
 def all_end_well(children: Iterable[Child]) -> None:
-    """Wait for all; none may have failed."""
+    """Wait for all children; none may have failed."""
     statuses = [child.wait() for child in children]
     assert statuses == [0] * len(statuses)
 
 
 class Gate:
-    """What children wait at until the test opens it, all at once."""
+    """A gate at which children wait until the test opens it."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
 
     def wait(self) -> None:
-        """In a child: until the gate is open."""
+        """In a child: wait until the gate is open."""
         os.close(self._write)
         os.read(self._read, 1)
 
     def open(self) -> None:
-        """In the test: once, when the children have been started."""
+        """In the test: open it, once, after starting the children."""
         os.close(self._write)
         os.close(self._read)
 
 
 class Signal:
-    """One word from a child to the test, at a point that it has reached."""
+    """One message from a child to the test."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
 
     def send(self, word: bytes = b"!") -> None:
-        """In the child."""
+        """Send it, in the child."""
         os.write(self._write, word)
 
     def receive(self) -> bytes:
-        """In the test: the word, or nothing where the child ended without one."""
+        """Receive it, in the test; empty if the child ended without sending one."""
         os.close(self._write)
         word = os.read(self._read, 1024)
         os.close(self._read)

@@ -15,7 +15,7 @@ def survives(work: Callable[[], object], seconds: int = 100) -> None:
     """Run `work` in a child process, which an alarm ends if it hangs."""
 
     def bounded() -> None:
-        # pytest-timeout, in the parent, has a handler of its own.
+        # pytest-timeout has its own handler in the parent.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(seconds)
         work()

@@ -1,10 +1,10 @@
-"""A clock that tests move by hand."""
+"""A clock that tests control."""
 
 from __future__ import annotations
 
 
 class Clock:
-    """Callable that gives its `time`; `step` is added after each call."""
+    """A callable that returns `time`; `step` is added after each call."""
 
     def __init__(self, time: float = 0.0, step: float = 0.0) -> None:
         self.time = time
@@ -13,10 +13,10 @@ class Clock:
     def __call__(self) -> float:
         time = self.time
         if self.step:
-            # Not without need: several threads may be reading it.
+            # Only if needed: several threads may be reading it.
             self.time += self.step
         return time
 
     def tick(self, by: float = 1.0) -> None:
-        """Move the clock."""
+        """Advance the clock."""
         self.time += by

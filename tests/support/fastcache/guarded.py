@@ -1,4 +1,4 @@
-"""Memory between two pages that nobody may touch: an access outside it ends the process."""
+"""Memory between two inaccessible pages: an access outside of it ends the process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PAGE = mmap.PAGESIZE
 
 
 def guarded(size: int) -> memoryview:
-    """`size` bytes of zeros, a multiple of 8, that end where a forbidden page begins."""
+    """`size` zero bytes, a multiple of 8, that end at an inaccessible page."""
     pages = -(-size // PAGE)
     memory = mmap.mmap(-1, (pages + 2) * PAGE)
     start = ctypes.addressof(ctypes.c_char.from_buffer(memory))

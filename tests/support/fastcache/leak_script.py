@@ -1,4 +1,4 @@
-"""Uses caches in every way, again and again, and fails if memory or objects add up.
+"""Uses caches in every way, repeatedly, and fails if memory or objects accumulate.
 
 The arguments are the number of rounds, of some 9,000 operations each, and a directory.
 """
@@ -34,7 +34,7 @@ ALLOWED_BYTES = 4096
 
 
 class Value:
-    """Counts its living instances."""
+    """A value that counts its living instances."""
 
     alive = 0
 
@@ -56,7 +56,7 @@ class BadKey:
 
 
 class Computing(LRUCache[Any, Any]):
-    """A subclass that stores what is missing, and sees evictions."""
+    """A subclass that stores missing keys, and overrides popitem."""
 
     def __missing__(self, key: Any) -> Any:
         self[key] = value = Value()
@@ -67,7 +67,7 @@ class Computing(LRUCache[Any, Any]):
 
 
 def use(cache: Any) -> None:
-    """Every operation, those that fail included."""
+    """Every operation, including those that fail."""
     for number in range(300):
         cache[f"key {number}"] = Value()
         cache.get(f"key {number // 2}")
@@ -93,7 +93,7 @@ def use(cache: Any) -> None:
 
 
 def use_own_ttl(cache: TTLCache[Any, Any], now: list[float]) -> None:
-    """Deadlines out of order, many at once, and what is refused."""
+    """Deadlines out of order, operations on many items, and rejected items."""
     for number in range(300):
         cache.set(number % 150, Value(), ttl=float(number * 7 % 40))
         cache.set_many({f"{number}": Value(), number: Value()}, ttl=3.0)
@@ -108,7 +108,7 @@ def use_own_ttl(cache: TTLCache[Any, Any], now: list[float]) -> None:
 
 @cached(50, 60.0)
 def remembered(key: Any, *, by: int = 1) -> Value:
-    """A result, or an error, or a call within the call."""
+    """A cached function that returns, raises, or calls itself."""
     if by == 2:
         raise LookupError
     if by == 3:
@@ -118,7 +118,7 @@ def remembered(key: Any, *, by: int = 1) -> Value:
 
 @cached(50)
 async def awaited(key: Any) -> Value:
-    """A result that others wait for."""
+    """A cached coroutine function whose result others wait for."""
     await asyncio.sleep(0)
     if key == 3:
         raise LookupError
@@ -126,7 +126,7 @@ async def awaited(key: Any) -> Value:
 
 
 def use_cached() -> None:
-    """Functions that remember."""
+    """Cached functions."""
     for number in range(200):
         remembered(f"key {number % 70}")
         remembered((number, "x"), by=1)
@@ -147,7 +147,7 @@ def use_cached() -> None:
 
 
 def use_memory(memory: Any, backed: Any) -> None:
-    """Whatever lies in given memory, with what it refuses."""
+    """All tables in passed memory, with rejected operations."""
     SharedCache.format(memory, slot_size=2048, ways=2)
     table = SharedCache(memory)
     for number in range(200):
@@ -180,7 +180,7 @@ def use_memory(memory: Any, backed: Any) -> None:
 
 
 def use_segment(path: Path) -> None:
-    """Made, attached, refused, removed."""
+    """Segments that are created, attached, refused and removed."""
     with Segment.open(path, {"a": Region(1 << 16, 1 << 20)}) as segment:
         with segment.reopened() as again, Segment.attach(path) as other:
             use_memory(again.memory("a"), again.backed_word("a"))

@@ -1,6 +1,6 @@
-"""Every operation without memory: each single allocation in it fails once. Run by a test.
+"""Runs every operation while each single allocation in it fails once; a test runs this.
 
-A program of its own, since nothing else in the process gets memory then either.
+It is a separate program, because nothing else in the process can allocate memory then.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAKE: list[Callable[[], Any]] = [
 
 
 def uses(cache: Any) -> Iterator[Callable[[], object]]:
-    """What is done to a cache of numbers up to 64 at most."""
+    """The operations on a cache of up to 64 numbers."""
     some = dict.fromkeys(range(300, 350), 1)
     yield lambda: cache.__setitem__("new", 5)
     yield lambda: cache.__setitem__(3, 5)
@@ -40,7 +40,7 @@ def uses(cache: Any) -> Iterator[Callable[[], object]]:
 
 
 def failures(make: Callable[[], Any], number: int, entries: int) -> int:
-    """How often one use raised a MemoryError, one allocation after another failing."""
+    """How often an operation raised MemoryError, as one allocation after the other failed."""
     seen = 0
     for start in range(1, 50):
         cache = make()
@@ -63,7 +63,7 @@ def failures(make: Callable[[], Any], number: int, entries: int) -> int:
 
 
 def main() -> None:
-    """Run all of it, and see that memory was refused at all."""
+    """Run all operations, and check that allocations failed at all."""
     seen = 0
     for make in MAKE:
         for entries in (0, 8, 64):

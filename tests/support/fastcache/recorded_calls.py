@@ -1,4 +1,4 @@
-"""What the tests of fastcache.cached have it remember."""
+"""A function for the tests of fastcache.cached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reference that fastcache is held against: plain lists, no cleverness."""
+"""The reference for the tests of fastcache: plain lists, without optimisation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Item:
 
 
 class ReferenceCache:
-    """What LRUCache (`timer` None) and TTLCache must do, in the plainest way."""
+    """The specified behaviour of LRUCache (`timer` None) and TTLCache, in the simplest form."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class ReferenceCache:
         return item
 
     def size(self) -> float:
-        """Sum of the sizes, expired items included."""
+        """The sum of the sizes, including expired items."""
         return sum(item.size for item in self.by_use)
 
     def expire(self, time: float | None = None) -> list[tuple[Hashable, Any]]:
