@@ -28,9 +28,9 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 @pytest.fixture
 def new_worker(tmp_path: Path, backend: Backend) -> Iterator[NewWorker]:
-    """Make workers over the test's backend, each with a database of its own.
+    """Create workers with the test's backend, each with its own database.
 
-    ``restarted=worker`` makes another over that one's database.
+    With ``restarted=worker``, the new worker uses that worker's database.
     """
     made: list[Worker] = []
 
@@ -46,13 +46,13 @@ def new_worker(tmp_path: Path, backend: Backend) -> Iterator[NewWorker]:
 
 @pytest.fixture
 def worker(new_worker: NewWorker) -> Worker:
-    """A worker over the test's backend."""
+    """A worker with the test's backend."""
     return new_worker()
 
 
 @pytest.fixture
 def real_time_worker(tmp_path: Path) -> Iterator[Worker]:
-    """A worker that reads the system's clocks, as compiled code must."""
+    """A worker that uses the system's clocks, as compiled code requires."""
     with closing(Worker(tmp_path / "latchkey.db", real_time=True)) as worker:
         yield worker
 
@@ -66,20 +66,20 @@ def box(tmp_path: Path) -> Iterator[SharedBox]:
 
 @pytest.fixture
 def upkeep_box(tmp_path: Path) -> Iterator[UpkeepBox]:
-    """A database with what its workers share, to flush and to replay."""
+    """A database and the state that its workers share, for flushes and replays."""
     with closing(UpkeepBox(tmp_path / "upkeep.db")) as box:
         yield box
 
 
 @pytest.fixture
 def plain() -> PlainApplication:
-    """An application that remembers what it was called with."""
+    """An application that records its calls."""
     return PlainApplication()
 
 
 @pytest.fixture
 def latchkey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Latchkey]:
-    """Built from the environment, as somebody's own service builds it."""
+    """Built from the environment, as in a service of one's own."""
     monkeypatch.setenv("LATCHKEY_DATABASE_URL", new_database(tmp_path / "latchkey.db"))
     monkeypatch.setenv("LATCHKEY_DERIVATION_KEYS", "1f" * 32)
     for name, value in audit_files(tmp_path / "secrets").items():

@@ -1,4 +1,4 @@
-"""Where a request comes from, in every form in which servers and proxies write an address."""
+"""Client addresses, in every form in which servers and proxies write them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def environ(peer: str = "", forwarded: str | None = None) -> dict[str, str]:
         ("[2001:db8::5]:_hidden", "2001:db8::5"),
         ("[::1]:443", "::1"),
         ("[::]:1", "::"),
-        # Without brackets a port can be told from a group only behind all eight of them.
+        # Without brackets, a port can be distinguished from a group only after all eight groups.
         ("2001:db8:1:2:3:4:5:6:443", "2001:db8:1:2:3:4:5:6"),
         ("2001:db8::1:443", "2001:db8::1:443"),
         ("fe80::1%eth0", "fe80::1"),
@@ -54,7 +54,7 @@ def environ(peer: str = "", forwarded: str | None = None) -> dict[str, str]:
         (" [2001:db8::5]:443 ", "2001:db8::5"),
     ],
 )
-def test_what_is_an_address(text: str, address: str) -> None:
+def test_valid_addresses(text: str, address: str) -> None:
     assert str(parse_address(text)) == address
 
 
@@ -84,7 +84,7 @@ def test_what_is_an_address(text: str, address: str) -> None:
         *("[" * 100_000, ":" * 100_000, '"' * 100_000, "[::1%" + "x" * 100_000 + "]:1"),
     ],
 )
-def test_what_is_no_address(text: str) -> None:
+def test_invalid_addresses(text: str) -> None:
     assert parse_address(text) is None
 
 
@@ -106,13 +106,13 @@ def test_what_is_no_address(text: str) -> None:
         # An IPv4 client of a server that listens on both.
         ("::ffff:192.0.2.7", "192.0.2.7", "192.0.2.7"),
         ("::ffff:c000:207", "192.0.2.7", "192.0.2.7"),
-        # A unix socket: all its callers are one.
+        # A unix socket: all its callers are counted as one.
         ("", "", None),
         ("not an address", "not an address", None),
     ],
 )
-def test_the_peers_address(peer: str, counted: str, written: str | None) -> None:
-    # Nobody is believed unless a proxy of ours is in front.
+def test_the_address_of_the_peer(peer: str, counted: str, written: str | None) -> None:
+    # Forwarded headers are ignored unless there is a trusted proxy.
     for headers in (environ(peer), environ(peer, "203.0.113.9")):
         addresses = ClientAddresses()
         assert addresses.counted(headers) == counted
@@ -120,7 +120,7 @@ def test_the_peers_address(peer: str, counted: str, written: str | None) -> None
         assert addresses.forwarded(headers) is None
 
 
-def test_no_peer_at_all() -> None:
+def test_no_peer() -> None:
     for proxies in (0, 1):
         addresses = ClientAddresses(proxies)
         assert (addresses.counted({}), addresses.find({})) == ("", None)
@@ -136,7 +136,7 @@ def test_no_peer_at_all() -> None:
         ("  198.51.100.1  ,\t203.0.113.9 ", 2, "198.51.100.1"),
         ("198.51.100.1:1234, 203.0.113.9:5678", 2, "198.51.100.1"),
         ("1.2.3.4:5678", 1, "1.2.3.4"),
-        # What a client wrote itself stands further left, and counts for nothing.
+        # Entries that a client wrote itself are further left and ignored.
         ("6.6.6.6, 203.0.113.9", 1, "203.0.113.9"),
         ("garbage, 203.0.113.9", 1, "203.0.113.9"),
         ('"6.6.6.6, 203.0.113.9', 1, "203.0.113.9"),
@@ -146,7 +146,7 @@ def test_no_peer_at_all() -> None:
         ("[fe80::5%25eth0]:443", 1, "fe80::/64"),
         ("::ffff:203.0.113.9", 1, "203.0.113.9"),
         ("[::ffff:203.0.113.9]:443", 1, "203.0.113.9"),
-        # Shorter than it must be, or no address there: the peer's.
+        # The list is too short, or the entry is not an address: the peer's address is used.
         ("203.0.113.9", 2, "192.0.2.7"),
         ("", 1, "192.0.2.7"),
         (None, 1, "192.0.2.7"),

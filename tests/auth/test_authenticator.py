@@ -1,7 +1,7 @@
-"""The authenticator over a real database: what is remembered, how long, and what is never asked.
+"""The authenticator with a real database: what is cached, for how long, and what is not read.
 
-Each test runs with every cache backend. Where a backend remembers nothing, each check that passes
-the derivation reads the database, and everything else must come out the same.
+Each test runs with every cache backend. With a backend that caches nothing, every check that passes
+the derivation reads the database, and everything else must be the same.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from latchkey.credentials.models import Principal
 from latchkey.errors import ExpiredCredential, RevokedCredential, StoreError
 from tests.support.auth.worker import EXPIRY, NewWorker, Worker, api_key, derive, forge, presented
 
-# ---- What is remembered
+# ---- Cached entries
 
 
-def test_a_good_key_is_read_once(worker: Worker) -> None:
+def test_a_valid_key_is_read_once(worker: Worker) -> None:
     secret = worker.issue()
     principals = [worker.authenticate(secret) for _ in range(5)]
     assert all(one == principals[0] for one in principals)
@@ -27,8 +27,8 @@ def test_a_good_key_is_read_once(worker: Worker) -> None:
     assert worker.reads.count == (1 if worker.cached else 5)
 
 
-def test_a_hit_hands_over_the_same_principal(worker: Worker) -> None:
-    """Ready to use: nothing is built at a hit."""
+def test_a_hit_returns_the_same_principal(worker: Worker) -> None:
+    """Nothing is built in a hit."""
     secret = worker.issue()
     first = worker.authenticate(secret)
     assert isinstance(first, Principal)
@@ -36,7 +36,9 @@ def test_a_hit_hands_over_the_same_principal(worker: Worker) -> None:
         assert worker.authenticate(secret) is first
 
 
-def test_an_entry_lasts_exactly_its_time_from_the_database_read(new_worker: NewWorker) -> None:
+def test_an_entry_expires_exactly_after_its_ttl_from_the_database_read(
+    new_worker: NewWorker,
+) -> None:
     worker = new_worker(cache_ttl=120.0)
     secret = worker.issue()
     read_at = worker.timer.now
@@ -46,14 +48,14 @@ def test_an_entry_lasts_exactly_its_time_from_the_database_read(new_worker: NewW
 
     worker.reads.before = slow_read
     worker.authenticate(secret)
-    # Counted from before the read began, and no hit prolongs it.
+    # The time starts before the read, and hits do not extend it.
     for moment in (60.0, 100.0, 119.0, 119.999):
         worker.timer.now = read_at + moment
         assert worker.reads_of(lambda: worker.authenticate(secret)) == (0 if worker.cached else 1)
         worker.timer.now = read_at + moment
     worker.timer.now = read_at + 120
     assert worker.reads_of(lambda: worker.authenticate(secret)) == 1
-    # The new entry counts from its own read.
+    # The new entry expires by the time of its own read.
     worker.timer.now = read_at + 239.999
     assert worker.reads_of(lambda: worker.authenticate(secret)) == (0 if worker.cached else 1)
     worker.timer.now = read_at + 240
@@ -71,7 +73,7 @@ def test_an_expiry_is_compared_with_the_wall_clock_at_every_hit(worker: Worker) 
     worker.clock.now = end + 86_400
     with pytest.raises(ExpiredCredential):
         worker.authenticate(secret)
-    # The clock was wrong and is set back.
+    # The clock was wrong and is corrected.
     worker.clock.now = end - 0.001
     assert worker.outcome(secret) == "ok"
     assert worker.reads.count == (1 if worker.cached else 4)
@@ -88,7 +90,7 @@ def test_the_store_and_the_entry_agree_on_the_millisecond_of_the_expiry(worker: 
             assert worker.outcome(secret) == status
 
 
-def test_an_expired_record_is_remembered_with_its_status(worker: Worker) -> None:
+def test_an_expired_record_is_cached_with_its_status(worker: Worker) -> None:
     secret = worker.issue(EXPIRY)
     worker.clock.now = EXPIRY.timestamp()
     for _ in range(3):
@@ -97,7 +99,7 @@ def test_an_expired_record_is_remembered_with_its_status(worker: Worker) -> None
     assert worker.reads.count == (1 if worker.cached else 3)
 
 
-def test_a_revoked_record_is_remembered_with_its_status(worker: Worker) -> None:
+def test_a_revoked_record_is_cached_with_its_status(worker: Worker) -> None:
     secret = worker.issue()
     worker.revoke(secret)
     for _ in range(3):
@@ -106,7 +108,7 @@ def test_a_revoked_record_is_remembered_with_its_status(worker: Worker) -> None:
     assert worker.reads.count == (1 if worker.cached else 3)
 
 
-def test_revoked_outweighs_expired(worker: Worker) -> None:
+def test_revoked_takes_precedence_over_expired(worker: Worker) -> None:
     secret = worker.issue(EXPIRY)
     worker.revoke(secret)
     worker.clock.now = EXPIRY.timestamp() + 1
@@ -114,7 +116,7 @@ def test_revoked_outweighs_expired(worker: Worker) -> None:
         assert worker.outcome(secret) == "RevokedCredential"
 
 
-def test_a_revocation_ends_what_is_remembered(worker: Worker) -> None:
+def test_a_revocation_invalidates_cached_entries(worker: Worker) -> None:
     secret = worker.issue()
     other = worker.issue()
     assert worker.outcome(secret) == worker.outcome(other) == "ok"
@@ -130,12 +132,12 @@ def test_the_cache_is_bounded(new_worker: NewWorker) -> None:
     assert {worker.outcome(secret) for secret in secrets} == {"ok"}
     assert len(worker.authenticator.known) == (8 if worker.cached else 0)
     assert worker.authenticator.known.evictions() == (12 if worker.cached else 0)
-    # The least recently used have gone, the others are there.
+    # The least recently used entries are evicted, the others are still cached.
     assert worker.reads_of(lambda: worker.authenticate(secrets[-1])) == (0 if worker.cached else 1)
     assert worker.reads_of(lambda: worker.authenticate(secrets[0])) == 1
 
 
-def test_nothing_remembered_holds_a_secret(worker: Worker) -> None:
+def test_no_cached_entry_contains_a_secret(worker: Worker) -> None:
     secret = worker.issue()
     unknown = derive(worker.keys.newest)
     assert (worker.outcome(secret), worker.outcome(unknown)) == ("ok", "InvalidCredential")
@@ -153,7 +155,7 @@ def test_nothing_remembered_holds_a_secret(worker: Worker) -> None:
 # ---- Unknown keys
 
 
-def test_an_unknown_key_is_remembered_for_ten_seconds(worker: Worker) -> None:
+def test_an_unknown_key_is_cached_for_ten_seconds(worker: Worker) -> None:
     unknown = derive(worker.keys.newest)
     start = worker.timer.now
     for moment, expected in ((0.0, 1), (0.0, 0), (9.999, 0), (10.0, 1), (19.999, 0), (20.0, 1)):
@@ -164,7 +166,7 @@ def test_an_unknown_key_is_remembered_for_ten_seconds(worker: Worker) -> None:
         worker.reads.keys.clear()
 
 
-def test_an_unknown_key_is_never_remembered_longer_than_a_known_one(new_worker: NewWorker) -> None:
+def test_an_unknown_key_is_never_cached_longer_than_a_known_one(new_worker: NewWorker) -> None:
     worker = new_worker(cache_ttl=4.0)
     unknown = derive(worker.keys.newest)
     assert worker.outcome(unknown) == "InvalidCredential"
@@ -172,17 +174,17 @@ def test_an_unknown_key_is_never_remembered_longer_than_a_known_one(new_worker: 
     assert worker.reads_of(lambda: worker.authenticate(unknown)) == 1
 
 
-def test_a_registration_is_effective_at_once(worker: Worker) -> None:
+def test_a_registration_takes_effect_immediately(worker: Worker) -> None:
     secret = derive(worker.keys.newest)
     assert worker.outcome(secret) == worker.outcome(secret) == "InvalidCredential"
     worker.register(secret)
     assert worker.outcome(secret) == "ok"
 
 
-def test_a_flood_of_unknown_keys_does_not_push_good_ones_out(
+def test_a_flood_of_unknown_keys_does_not_evict_valid_ones(
     new_worker: NewWorker, monkeypatch: pytest.MonkeyPatch, long: bool
 ) -> None:
-    """Derived pairs that were never registered: only the vendor's side could send them."""
+    """Derived pairs that were never registered: only the vendor could send them."""
     if not long:
         monkeypatch.setattr(authenticator_module, "UNKNOWN_SIZE", 600)
     bound = authenticator_module.UNKNOWN_SIZE
@@ -205,8 +207,8 @@ def test_a_flood_of_unknown_keys_does_not_push_good_ones_out(
 # ---- The database fails
 
 
-def test_a_failing_database_is_never_an_answer_about_the_key(worker: Worker) -> None:
-    """The real file, renamed away and back."""
+def test_a_database_failure_is_not_a_refusal_of_the_key(worker: Worker) -> None:
+    """The real file is renamed, and renamed back."""
     warm, cold, revoked, unknown = worker.issue(), worker.issue(), worker.issue(), forge()
     not_registered = derive(worker.keys.newest)
     worker.revoke(revoked)
@@ -217,7 +219,7 @@ def test_a_failing_database_is_never_an_answer_about_the_key(worker: Worker) -> 
         for secret in (cold, revoked, not_registered):
             with pytest.raises(StoreError):
                 worker.authenticate(secret)
-        # What needs no database is answered as before.
+        # Requests that need no database are answered as before.
         assert worker.outcome(unknown) == "InvalidCredential"
         if worker.cached:
             assert worker.outcome(warm) == "ok"
@@ -225,12 +227,12 @@ def test_a_failing_database_is_never_an_answer_about_the_key(worker: Worker) -> 
     assert len(worker.authenticator.known) == (1 if worker.cached else 0)
     assert len(worker.authenticator.unknown) == 0
     away.rename(worker.path)
-    # Nothing of the failure is remembered: it works again at once.
+    # The failure is not cached: requests work again immediately.
     outcomes = [worker.outcome(secret) for secret in (cold, warm, revoked, not_registered)]
     assert outcomes == ["ok", "ok", "RevokedCredential", "InvalidCredential"]
 
 
-def test_what_is_remembered_ends_also_while_the_database_fails(worker: Worker) -> None:
+def test_cached_entries_expire_while_the_database_fails(worker: Worker) -> None:
     secret = worker.issue()
     assert worker.outcome(secret) == "ok"
     away = worker.path.with_name("away.db")
@@ -242,10 +244,10 @@ def test_what_is_remembered_ends_also_while_the_database_fails(worker: Worker) -
     assert worker.outcome(secret) == "ok"
 
 
-# ---- Counting
+# ---- Counters
 
 
-def test_what_is_counted(worker: Worker) -> None:
+def test_counters(worker: Worker) -> None:
     good, unknown = worker.issue(), derive(worker.keys.newest)
     for secret in (good, good, unknown, unknown, forge(good)):
         worker.outcome(secret)

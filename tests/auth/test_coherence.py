@@ -1,8 +1,8 @@
-"""The ticket rules, each forced at its worst moment: once ``revoke`` has returned, no check passes.
+"""The ticket rules, each forced at its worst moment: after ``revoke`` returned, no check passes.
 
-A check that began before the revocation ended may come out either way; one that begins afterwards
-may not. The threads, the stripes, the database and its commits are real; the store's own read is
-only held up, just before or just after its SELECT.
+A check that started before the end of the revocation may pass or not; one that starts afterwards
+must not. The threads, the stripes, the database and its commits are real; only the store's read is
+delayed, just before or just after its SELECT.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ FAR = datetime(2199, 1, 1, tzinfo=UTC)
 
 
 def _check_stopped(worker: Worker, secret: str, where: str) -> tuple[Running, Gate]:
-    """A cold check in a thread of its own, stopped before or after its SELECT, or in its end."""
+    """A check of an uncached key in a thread, stopped before or after its SELECT, or at its end."""
     gate = Gate()
     thread = Running(lambda: worker.outcome(secret), start=False)
     gate.only(thread)
     if where == "use":
-        # The wall clock is asked last, when the entry has been filled in, about an expiry.
+        # The wall clock is read last, for the expiry, after the entry was filled.
         now = worker.clock.now
 
         def clock() -> float:
@@ -51,14 +51,14 @@ def test_revoked_between_ticket_and_select(worker: Worker) -> None:
     worker.revoke(secret)
     assert worker.outcome(secret) == "RevokedCredential"
     gate.open()
-    # It had not read yet, so it reads the revocation.
+    # It has not read the row yet, so it reads the revocation.
     assert check.value() == "RevokedCredential"
     for _ in range(3):
         assert worker.outcome(secret) == "RevokedCredential"
 
 
-def test_what_was_read_under_an_old_ticket_is_read_again(worker: Worker) -> None:
-    """Also where it happens to be current: the ticket decides, not the value."""
+def test_an_entry_read_under_an_old_ticket_is_read_again(worker: Worker) -> None:
+    """Even if it happens to be current: the ticket decides, not the value."""
     secret = worker.issue()
     check, gate = _check_stopped(worker, secret, "before")
     worker.authenticator.invalidate(presented(secret).lookup)
@@ -73,14 +73,14 @@ def test_revoked_between_select_and_fill(worker: Worker) -> None:
     check, gate = _check_stopped(worker, secret, "after")
     worker.revoke(secret)
     gate.open()
-    # It began before the revocation, and read before it.
+    # It started before the revocation, and read the row before it.
     assert check.value() == "ok"
     for _ in range(3):
         assert worker.outcome(secret) == "RevokedCredential"
 
 
-def test_revoked_between_select_and_fill_while_others_come(worker: Worker) -> None:
-    """A newcomer does not join the stale flight, nor does the stale fill undo the newcomer's."""
+def test_revoked_between_select_and_fill_with_concurrent_requests(worker: Worker) -> None:
+    """A new request does not join the stale flight, and the stale fill does not undo its entry."""
     secret = worker.issue()
     check, gate = _check_stopped(worker, secret, "after")
     worker.revoke(secret)
@@ -92,7 +92,7 @@ def test_revoked_between_select_and_fill_while_others_come(worker: Worker) -> No
         assert worker.outcome(secret) == "RevokedCredential"
 
 
-def test_waiters_from_before_the_revocation_do_not_pass_theirs_on(worker: Worker) -> None:
+def test_waiters_from_before_the_revocation_do_not_share_their_result(worker: Worker) -> None:
     secret = worker.issue()
     check, gate = _check_stopped(worker, secret, "after")
     waiters = [Running(lambda: worker.outcome(secret)) for _ in range(5)]
@@ -130,7 +130,7 @@ def test_revoked_during_a_hit(worker: Worker) -> None:
 
 @pytest.mark.parametrize("checked_meanwhile", [False, True])
 @pytest.mark.parametrize("where", ["before", "after"])
-def test_registered_while_it_is_being_found_unknown(
+def test_registered_while_it_is_looked_up_as_unknown(
     worker: Worker, where: str, checked_meanwhile: bool
 ) -> None:
     secret = derive(worker.keys.newest)
@@ -152,8 +152,8 @@ def test_an_invalidation_reaches_both_places(worker: Worker) -> None:
         assert worker.reads_of(lambda secret=secret: worker.outcome(secret)) == 1  # type: ignore[misc]
 
 
-def test_a_read_sees_what_another_connection_has_just_committed(worker: Worker) -> None:
-    """No snapshot is left open on the connection that looks keys up."""
+def test_a_read_sees_the_last_commit_of_another_connection(worker: Worker) -> None:
+    """The connection for lookups keeps no snapshot open."""
     secret = worker.issue()
     assert worker.outcome(secret) == "ok"
     for _ in range(5):
@@ -162,13 +162,13 @@ def test_a_read_sees_what_another_connection_has_just_committed(worker: Worker) 
     other = Worker(worker.path, fresh=False)
     other.revoke(secret)
     other.close()
-    # That worker has stripes of its own here, so this one is told by hand.
+    # That worker has its own stripes here, so this one is invalidated explicitly.
     worker.authenticator.invalidate(presented(secret).lookup)
     assert worker.outcome(secret) == "RevokedCredential"
 
 
 def let_others_run() -> None:
-    """Give the interpreter up: in a coverage build nothing takes it from a thread that is busy."""
+    """Release the GIL: in a coverage build, a busy thread is not interrupted."""
     time.sleep(1e-5)
 
 
@@ -183,10 +183,10 @@ def many_switches() -> Iterator[None]:
 def test_under_load_no_check_passes_after_the_revocation(
     tmp_path: Path, backend: Backend, torn: bool, long: bool
 ) -> None:
-    """Threads check one key without pause; it is revoked; whoever begins after that is refused.
+    """Threads check one key constantly; after its revocation, each new check is refused.
 
-    Meanwhile others are registered and revoked. ``torn`` invalidates the key all the time, so
-    that reads, flights and fills are always under way.
+    Meanwhile, other keys are registered and revoked. With ``torn``, the key is invalidated all the
+    time, so that reads, flights and fills are always in progress.
     """
     worker = Worker(tmp_path / "latchkey.db", backend=backend)
     rounds = (2_000 if long else 30) // (1 if backend == "fastcache" else 3)

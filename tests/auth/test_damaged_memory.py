@@ -1,4 +1,4 @@
-"""A segment with any content: workers go on, and what they write to the database is sane."""
+"""A segment with any content: workers continue, and write only valid values to the database."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.attack
 
 
 def test_any_content_of_a_segment(box: SharedBox, long: bool) -> None:
-    """Every region is damaged while two workers check, count, flush and show their metrics."""
+    """Every region is damaged while two workers check, count, flush and report their metrics."""
 
     def work() -> None:
         chosen = random.Random(SEED)
@@ -77,7 +77,7 @@ def test_any_content_of_a_segment(box: SharedBox, long: bool) -> None:
         b"",
     ],
 )
-def test_damaged_addresses_are_left_out(upkeep_box: UpkeepBox, content: bytes) -> None:
+def test_damaged_addresses_are_ignored(upkeep_box: UpkeepBox, content: bytes) -> None:
     table = upkeep_box.shared.sightings
     key = (1).to_bytes(8)
     table.put(key, content, ticket=0, deadline=(1 << 64) - 1)
@@ -88,7 +88,7 @@ def test_damaged_addresses_are_left_out(upkeep_box: UpkeepBox, content: bytes) -
 
 @pytest.mark.parametrize("field", list(Use))
 @pytest.mark.parametrize("value", [(1 << 64) - 1, 1 << 63])
-def test_a_damaged_row_does_not_keep_others_from_the_database(
+def test_a_damaged_row_does_not_prevent_the_flush_of_others(
     upkeep_box: UpkeepBox, field: Use, value: int
 ) -> None:
     damaged, whole = (add(upkeep_box.store, new_credential()) for _ in range(2))
@@ -99,7 +99,7 @@ def test_a_damaged_row_does_not_keep_others_from_the_database(
     assert upkeep_box.written(damaged) == 0
 
 
-def test_a_damaged_time_does_not_put_flushes_off(upkeep_box: UpkeepBox) -> None:
+def test_a_damaged_time_does_not_postpone_flushes(upkeep_box: UpkeepBox) -> None:
     added = add(upkeep_box.store, new_credential())
     upkeep_box.shared.count_use(added.id)
     upkeep_box.shared.words.raise_to(Word.FLUSH_DUE, (1 << 64) - 1)
@@ -107,8 +107,8 @@ def test_a_damaged_time_does_not_put_flushes_off(upkeep_box: UpkeepBox) -> None:
     assert upkeep_box.written(added) == 1
 
 
-def test_a_damaged_place_in_the_log_is_noticed(upkeep_box: UpkeepBox) -> None:
-    """What a killed process changed is still invalidated."""
+def test_a_damaged_position_in_the_log_is_detected(upkeep_box: UpkeepBox) -> None:
+    """Changes of a killed process are still invalidated."""
     added = add(upkeep_box.store, new_credential())
     upkeep_box.replay.run()
     upkeep_box.shared.words.raise_to(Word.REPLAYED, 1 << 40)

@@ -1,4 +1,4 @@
-"""What views declare, in every form that Flask has for a view; and what is refused at the start."""
+"""Declarations of views, in every form that Flask has for a view, and errors at the start."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.auth.plain_application import bearer
 
 
 def secret(latchkey: Latchkey, *scopes: str) -> dict[str, str]:
-    """The header of a new key with these scopes; with all, where none is named."""
+    """The header of a new key with these scopes; by default, with all."""
     held = frozenset(scopes or {"*"})
     issued = latchkey.credentials.issue(name="x", caller=None, scopes=held, by=TESTER)
     return bearer(issued.secret)
@@ -33,7 +33,7 @@ def hello(**arguments: object) -> str:
 
 
 class Orders(MethodView):
-    """Each method with a declaration of its own."""
+    """Each method has its own declaration."""
 
     @require_scope("account:read")
     def get(self) -> str:
@@ -45,7 +45,7 @@ class Orders(MethodView):
 
 
 class Inherited(Orders):
-    """With methods of its base, and one more."""
+    """Inherits methods, and has one more."""
 
     @any_credential
     def delete(self) -> str:
@@ -96,7 +96,7 @@ def test_a_method_without_a_declaration_is_refused(latchkey: Latchkey) -> None:
         assert "GET" not in str(refused.value)
 
 
-def test_what_a_class_declares_holds_for_all_its_methods(latchkey: Latchkey) -> None:
+def test_a_declaration_on_a_class_applies_to_all_its_methods(latchkey: Latchkey) -> None:
     class Listed(MethodView):
         decorators: ClassVar = [require_scope("account:read")]
 
@@ -133,7 +133,7 @@ def test_what_a_class_declares_holds_for_all_its_methods(latchkey: Latchkey) -> 
         for path in ("/Listed", "/Marked"):
             assert status(site, "GET", path, reader) == 200
             assert status(site, "GET", path, writer) == 403
-            # Both are declared, so both are needed.
+            # Both are declared, so both are required.
             assert status(site, "POST", path, reader) == 403
             assert status(site, "POST", path, writer) == 403
             assert status(site, "POST", path, both) == 200
@@ -173,7 +173,7 @@ def test_every_kind_of_method_keeps_its_declaration(latchkey: Latchkey) -> None:
             assert status(site, method, "/x", secret(latchkey, "credentials:read")) == 403
 
 
-def test_a_plain_class_that_declares_nothing_is_refused(latchkey: Latchkey) -> None:
+def test_a_view_class_that_declares_nothing_is_refused(latchkey: Latchkey) -> None:
     class Forgotten(View):
         def dispatch_request(self) -> str:
             return "x"
@@ -185,7 +185,7 @@ def test_a_plain_class_that_declares_nothing_is_refused(latchkey: Latchkey) -> N
 
 
 class Office:
-    """With a bound method as a view, and an object that is called."""
+    """A class with a bound method as a view, and one with a callable instance."""
 
     def orders(self) -> str:
         return "orders"
@@ -196,7 +196,7 @@ class Office:
 
 
 class Callee:
-    """No view takes an attribute here."""
+    """Instances do not accept attributes."""
 
     __slots__ = ()
 
@@ -264,7 +264,7 @@ def test_several_declarations_must_all_be_met(latchkey: Latchkey) -> None:
         functools.partial(hello),
         Office().orders,
         Callee(),
-        # A decorator that keeps nothing of what it is put around.
+        # A decorator that keeps no attribute of the decorated function.
         lambda: require_scope("account:read")(lambda: "x")(),
     ],
 )
@@ -291,7 +291,7 @@ def test_a_view_that_is_added_later_is_refused_at_the_first_request(latchkey: La
     site.register_blueprint(outer, url_prefix="/outer")
     headers = secret(latchkey)
     said = r"GET /outer/inner/orders/<int:number> declares no .* \(the view outer\.inner\.show\)"
-    # Whatever is asked for, and however often.
+    # For any request, every time.
     for path in ("/", "/nowhere", "/outer/inner/orders/5"):
         for sent in ({}, headers):
             with pytest.raises(ConfigurationError, match=said):
@@ -302,7 +302,7 @@ def test_a_view_that_is_added_later_is_refused_at_the_first_request(latchkey: La
     assert status(site, "GET", "/outer/inner/orders/5") == 401
 
 
-def test_a_view_that_is_exchanged_while_serving_is_refused(
+def test_a_view_that_is_replaced_while_serving_is_refused(
     latchkey: Latchkey, caplog: pytest.LogCaptureFixture
 ) -> None:
     site = Flask("site")
@@ -398,7 +398,7 @@ def test_an_open_method_beside_a_protected_one(latchkey: Latchkey) -> None:
         ((), ("/<name>/",)),
     ],
 )
-def test_what_opens_nothing_or_too_much_is_no_open_route(routes: Any, areas: Any) -> None:
+def test_open_routes_that_match_nothing_or_too_much_are_invalid(routes: Any, areas: Any) -> None:
     with pytest.raises(ValueError, match=r"opens nothing|is not an area|not a text"):
         OpenRoutes(routes, areas)
 
@@ -415,8 +415,8 @@ def test_flasks_own_static_files_are_closed_unless_opened(latchkey: Latchkey) ->
         assert status(site, "GET", "/static/x.css", secret(latchkey)) == 404
 
 
-def test_a_function_that_is_a_response_is_no_view(latchkey: Latchkey) -> None:
-    """A rule without a function of its own is the router's: a redirect."""
+def test_a_rule_without_a_view_needs_no_declaration(latchkey: Latchkey) -> None:
+    """A rule without a view function is the router's: a redirect."""
     site = Flask("site")
     site.add_url_rule("/new", "new", any_credential(lambda: Response("new")))
     site.add_url_rule("/old", "old", redirect_to="/new")

@@ -1,4 +1,4 @@
-"""The derivation in the authenticator: before the database, by the same steps whatever a key is.
+"""The derivation check comes before the database, with the same steps for every key.
 
 Each test runs with every cache backend.
 """
@@ -91,10 +91,10 @@ STATES = (
     [forge, lambda secret: secret[:-1] + ("0" if secret[-1] != "0" else "1")],
     ids=["wrong mac", "wrong checksum"],
 )
-def test_a_wrong_secret_takes_the_same_steps_whatever_its_key_is(
+def test_a_wrong_secret_takes_the_same_steps_for_every_key(
     new_worker: NewWorker, wrong: Callable[[str], str]
 ) -> None:
-    """No oracle. A real trace: every call that authentication makes, in its order."""
+    """There must be no oracle. This traces every call of an authentication, in order."""
     traces = {}
     for state in STATES:
         worker = new_worker(current=[FIRST, SECOND], retired=[RETIRED])
@@ -104,15 +104,15 @@ def test_a_wrong_secret_takes_the_same_steps_whatever_its_key_is(
         assert worker.reads.count == 0
     first, *others = traces.values()
     assert all(other == first for other in others), traces
-    # Every derivation key was tried, or none where the checksum is wrong.
+    # Every derivation key was tried, or none if the checksum is wrong.
     assert first.count("DerivationKey.mac") == (3 if wrong is forge else 0)
     assert first.count("KeyedDigest.digest") == 1
-    # The comparison with the entry's digest, and one with each key's proof.
+    # The comparison with the digest of the entry, and one with the proof of each key.
     assert first.count("compare_digest") == (4 if wrong is forge else 1)
 
 
-def test_the_trace_sees_a_hit_and_a_read(worker: Worker) -> None:
-    """That the trace of the test above can tell paths apart."""
+def test_the_trace_distinguishes_a_hit_and_a_read(worker: Worker) -> None:
+    """Shows that the trace of the previous test can distinguish paths."""
     secret = worker.issue()
     cold, warm = _trace(worker, secret), _trace(worker, secret)
     assert "Authenticator._load" in cold
@@ -121,9 +121,9 @@ def test_the_trace_sees_a_hit_and_a_read(worker: Worker) -> None:
 
 
 def _trace(worker: Worker, secret: str) -> list[str]:
-    """The functions of ours that an authentication calls, and the digests it takes."""
+    """The functions of Latchkey that an authentication calls, and the digests it computes."""
     ours = str(Path(latchkey.__file__).parent)
-    # How a backend looks something up is its own; whether it was asked is seen from the caller.
+    # The lookup within a backend is not traced; the caller shows whether there was one.
     backend = cache_levels.__file__
     watched = {hmac.compare_digest, hmac.digest}
     called: list[str] = []
@@ -158,7 +158,7 @@ def test_every_listed_key_accepts_use(new_worker: NewWorker, maker: DerivationKe
     assert before.outcome(secret) == after.outcome(secret) == "ok"
 
 
-def test_a_key_taken_out_of_both_lists_ends_its_pairs_without_a_select(
+def test_pairs_of_an_unlisted_key_are_refused_without_a_select(
     new_worker: NewWorker,
 ) -> None:
     before = new_worker(current=[OUTSIDER])
@@ -169,8 +169,8 @@ def test_a_key_taken_out_of_both_lists_ends_its_pairs_without_a_select(
     assert after.reads.count == 0
 
 
-def test_a_secret_from_another_listed_key_is_refused_and_remembered(new_worker: NewWorker) -> None:
-    """Derived all right, but not what is registered under this key."""
+def test_a_secret_from_another_listed_key_is_refused_and_cached(new_worker: NewWorker) -> None:
+    """It is derived correctly, but is not the secret that is registered for this key."""
     worker = new_worker(current=[FIRST, SECOND], retired=[RETIRED])
     secret = derive(FIRST)
     worker.register(secret)
@@ -181,11 +181,11 @@ def test_a_secret_from_another_listed_key_is_refused_and_remembered(new_worker: 
             assert worker.outcome(other) == "InvalidCredential"
         assert worker.reads.count == (1 if worker.cached else 3)
         worker.reads.keys.clear()
-        # And the right one was not pushed out.
+        # The correct secret was not evicted.
         assert worker.outcome(secret) == "ok"
         assert worker.reads.count == (0 if worker.cached else 1)
         worker.reads.keys.clear()
     worker.revoke(secret)
-    # It proves nothing: whether the key is revoked is not said.
+    # It proves nothing, so the response does not reveal whether the key is revoked.
     assert worker.outcome(derive(SECOND, secret)) == "InvalidCredential"
     assert worker.outcome(secret) == "RevokedCredential"

@@ -1,4 +1,4 @@
-"""Entries, and the records in which they travel between workers."""
+"""Cache entries, and the records by which workers share them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def entry(principal: Principal, **fields: object) -> CacheEntry:
 
 
 @given(principals(), st.booleans(), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
-def test_a_record_gives_the_entry_back(
+def test_a_record_restores_the_entry(
     principal: Principal, revoked: bool, ticket: int, deadline: int
 ) -> None:
     before = entry(principal, revoked=revoked, ticket=1, deadline=2)
@@ -62,7 +62,7 @@ def test_a_record_gives_the_entry_back(
 
 
 @given(st.binary(max_size=100), st.booleans())
-def test_any_bytes_are_a_record_or_none(record: bytes, versioned: bool) -> None:
+def test_any_bytes_are_a_record_or_rejected(record: bytes, versioned: bool) -> None:
     read = CacheEntry.of_record(LOOKUP, b"\1" + record if versioned else record, 0, 0)
     assert read is None or isinstance(read.principal, Principal)
 
@@ -81,7 +81,7 @@ def test_a_text_too_long_for_a_record() -> None:
     assert entry(Principal(1, "a" * 65_535, "ak_x", "live", None, frozenset(), None)).record()
 
 
-def test_what_is_no_entry() -> None:
+def test_invalid_entries() -> None:
     principal = Principal(1, "acct", "ak_x", "live", None, frozenset(), None)
     for digest in (b"", b"x" * 15, "x" * 16):
         with pytest.raises(ValueError, match="digest"):
@@ -100,7 +100,7 @@ def test_what_is_no_entry() -> None:
             CacheEntry.of_record(lookup, b"", 0, 0)  # type: ignore[arg-type]
 
 
-def test_it_shows_nothing() -> None:
+def test_its_repr_shows_nothing() -> None:
     principal = Principal(1, "acct", "ak_x", "live", None, frozenset(), None)
     assert "acct" not in repr(entry(principal))
     with pytest.raises(AttributeError):

@@ -1,4 +1,4 @@
-"""Whatever goes wrong in a view, in the envelope: ours, werkzeug's, and what nobody foresaw."""
+"""Errors of a view in the JSON envelope: those of Latchkey and werkzeug, and unexpected ones."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def app() -> Flask:
 
 def ask(app: Flask, path: str, bearer: bool, method: str = "GET") -> TestResponse:
     headers = {"Authorization": "Bearer x"} if bearer else {"X-Api-Key": "x"}
-    # An account that came through the middleware, whoever it is.
+    # Any account that passed the middleware.
     return app.test_client().open(
         path, method=method, headers=headers, environ_overrides={PRINCIPAL_KEY: object()}
     )
@@ -79,7 +79,7 @@ def ask(app: Flask, path: str, bearer: bool, method: str = "GET") -> TestRespons
         ("/v1/nowhere", 404, "not_found"),
     ],
 )
-def test_each_is_an_error_of_ours(
+def test_each_error_is_answered_in_the_envelope(
     app: Flask, path: str, status: int, code: str, bearer: bool
 ) -> None:
     answer = ask(app, path, bearer)
@@ -90,7 +90,7 @@ def test_each_is_an_error_of_ours(
     assert CONFIDENTIAL not in answer.text
 
 
-def test_a_method_that_is_not_there(app: Flask, bearer: bool) -> None:
+def test_a_method_that_does_not_exist(app: Flask, bearer: bool) -> None:
     answer = ask(app, "/v1/raise/ours", bearer, "POST")
     assert answer.status_code == 405
     assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
@@ -104,12 +104,12 @@ def test_the_log_says_what_happened(app: Flask, caplog: pytest.LogCaptureFixture
     assert unforeseen.getMessage() == "unexpected failure in fail"
     assert unforeseen.exc_info is not None
     assert unforeseen.exc_info[1] is RAISED["unforeseen"]
-    # A fault of the disk needs no traceback of ours.
+    # A disk fault needs no traceback of Latchkey.
     assert store.getMessage() == f"database failure: {CONFIDENTIAL}"
     assert store.exc_info is None
 
 
-def test_an_application_of_ones_own_answers_its_own_errors(bearer: bool) -> None:
+def test_an_own_application_answers_its_own_errors(bearer: bool) -> None:
     app = views()
     answer_our_errors(app)
     assert ask(app, "/v1/raise/ours", bearer).get_json()["error"]["type"] == "conflict_error"

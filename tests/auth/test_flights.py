@@ -1,4 +1,4 @@
-"""Single flight: one load for many callers, nobody stranded, nobody given what is too old."""
+"""Single flight: one load for many callers; no caller hangs or gets a stale result."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KEY = "live_0000000000000000000000"
 
 
 class Airport:
-    """Flights under real stripes. Each load stops at a gate of its own, in the order of loads."""
+    """Flights with real stripes. Each load stops at its own gate, in the order of loads."""
 
     def __init__(self) -> None:
         self.flights: SingleFlight[str, str] = SingleFlight()
@@ -50,14 +50,14 @@ class Airport:
         return self.flights.fly(KEY, self.stripes.generation, load or self.load)
 
     def lead(self) -> Running:
-        """Start a thread, and return once it leads a flight and is in its load."""
+        """Start a thread, and return when it leads a flight and is in its load."""
         number = len(self.loads)
         thread = Running(self.fly)
         self.gates[number].await_arrival()
         return thread
 
     def join(self, count: int) -> list[Running]:
-        """Start threads, and return once they all wait for somebody's flight."""
+        """Start threads, and return when all of them wait for a flight."""
         threads = [Running(self.fly) for _ in range(count)]
         await_waiting(threads, "fly")
         return threads
@@ -77,7 +77,7 @@ def test_many_callers_make_one_load() -> None:
     assert airport.loads == [(KEY, 0)]
 
 
-def test_a_landed_flight_is_forgotten() -> None:
+def test_a_landed_flight_is_removed() -> None:
     airport = Airport()
     for gate in airport.gates:
         gate.open()
@@ -86,7 +86,7 @@ def test_a_landed_flight_is_forgotten() -> None:
     assert airport.flights._flights == {}
 
 
-def test_keys_fly_apart() -> None:
+def test_flights_of_different_keys_are_independent() -> None:
     airport = Airport()
     leader = airport.lead()
     other = airport.flights.fly("other", airport.stripes.generation, lambda key, ticket: key)
@@ -95,7 +95,7 @@ def test_keys_fly_apart() -> None:
     leader.value()
 
 
-def test_a_result_of_none_is_shared_too() -> None:
+def test_none_is_shared_as_a_result() -> None:
     flights: SingleFlight[str, None] = SingleFlight()
     gate = Gate()
     loads: list[str] = []
@@ -138,13 +138,13 @@ def test_a_loader_that_raises_releases_its_waiters_with_the_error() -> None:
         assert type(waiter.error) is StoreError
         assert waiter.error.detail == "disk full"
         assert waiter.error.message == error.message
-    # The next caller begins anew.
+    # The next caller starts another flight.
     airport.gates[1].open()
     assert airport.fly() == "result 1 under ticket 0"
 
 
-def test_each_has_a_traceback_of_its_own() -> None:
-    """One exception raised in many threads would grow one traceback with everybody's frames."""
+def test_each_waiter_has_its_own_traceback() -> None:
+    """One exception raised in many threads would collect the frames of all of them."""
     leader, waiters, _ = _land_with(StoreError("disk full"))
     errors = [leader.error, *(waiter.error for waiter in waiters)]
     assert len({id(error) for error in errors}) == 9
@@ -157,25 +157,25 @@ def test_each_has_a_traceback_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("torn_by", [SystemExit, KeyboardInterrupt, GeneratorExit])
-def test_a_loader_that_is_torn_down_releases_its_waiters(torn_by: type[BaseException]) -> None:
+def test_an_aborted_loader_releases_its_waiters(torn_by: type[BaseException]) -> None:
     leader, waiters, airport = _land_with(torn_by())
     assert type(leader.error) is torn_by
-    # Not with the leader's own: a SystemExit would end threads that nobody told to.
+    # Not with the leader's own exception: a SystemExit would end other threads.
     assert [type(waiter.error) for waiter in waiters] == [FlightAborted] * 8
     airport.gates[1].open()
     assert airport.fly() == "result 1 under ticket 0"
 
 
-# ---- Overtaken by an invalidation
+# ---- Stale after an invalidation
 
 
-def test_newcomers_after_an_invalidation_start_another() -> None:
+def test_requests_after_an_invalidation_start_another_flight() -> None:
     airport = Airport()
     old_leader, old_waiters = airport.lead(), airport.join(3)
     airport.stripes.invalidate(KEY)
     new_leader, new_waiters = airport.lead(), airport.join(3)
     assert airport.loads == [(KEY, 0), (KEY, 1)]
-    # The newer lands first, and its callers do not wait for the older.
+    # The newer flight lands first, and its callers do not wait for the older one.
     airport.gates[1].open()
     assert values([new_leader, *new_waiters]) == ["result 1 under ticket 1"] * 4
     assert old_leader.is_alive()
@@ -183,21 +183,21 @@ def test_newcomers_after_an_invalidation_start_another() -> None:
     assert values([old_leader, *old_waiters]) == ["result 0 under ticket 0"] * 4
 
 
-def test_an_overtaken_flight_that_lands_leaves_the_newer_one_in_place() -> None:
+def test_a_stale_flight_that_lands_does_not_remove_the_newer_one() -> None:
     airport = Airport()
     old_leader, old_waiters = airport.lead(), airport.join(3)
     airport.stripes.invalidate(KEY)
     new_leader = airport.lead()
     airport.gates[0].open()
     assert values([old_leader, *old_waiters]) == ["result 0 under ticket 0"] * 4
-    # Whoever comes now joins the newer flight and starts no third.
+    # Callers now join the newer flight and do not start a third one.
     late = airport.join(3)
     airport.gates[1].open()
     assert values([new_leader, *late]) == ["result 1 under ticket 1"] * 4
     assert len(airport.loads) == 2
 
 
-def test_an_overtaken_flight_that_fails_leaves_the_newer_one_in_place() -> None:
+def test_a_stale_flight_that_fails_does_not_remove_the_newer_one() -> None:
     airport = Airport()
 
     def fail(key: str, ticket: int) -> str:
@@ -217,7 +217,7 @@ def test_an_overtaken_flight_that_fails_leaves_the_newer_one_in_place() -> None:
     assert values([new_leader, *late]) == ["result 1 under ticket 1"] * 3
 
 
-def test_each_invalidation_starts_another() -> None:
+def test_each_invalidation_starts_another_flight() -> None:
     airport = Airport()
     leaders = []
     for _ in range(4):
@@ -229,8 +229,8 @@ def test_each_invalidation_starts_another() -> None:
     assert airport.flights._flights == {}
 
 
-def test_who_took_its_ticket_before_the_invalidation_keeps_to_it() -> None:
-    """Stopped between its ticket and the flights, it finds a newer flight, and does not board."""
+def test_a_ticket_from_before_the_invalidation_starts_its_own_flight() -> None:
+    """Stopped between its ticket and its flight, it finds a newer flight and does not join it."""
     airport = Airport()
     stopped = Gate()
 
@@ -251,7 +251,7 @@ def test_who_took_its_ticket_before_the_invalidation_keeps_to_it() -> None:
     assert late.value() == "result 1 under ticket 0"
 
 
-# ---- The authenticator's flights, over the real store
+# ---- The authenticator's flights, with the real store
 
 
 def test_many_threads_on_one_cold_key_make_one_select(worker: Worker) -> None:
@@ -267,8 +267,8 @@ def test_many_threads_on_one_cold_key_make_one_select(worker: Worker) -> None:
     assert worker.reads.count == 1
 
 
-def test_secrets_of_one_key_fly_and_are_judged_each_by_itself(new_worker: NewWorker) -> None:
-    """Two listed keys derive two secrets of one api_key; one of them is registered."""
+def test_secrets_of_one_key_have_separate_flights_and_results(new_worker: NewWorker) -> None:
+    """Two listed keys derive two secrets for one api_key; one of them is registered."""
     first, second = (DerivationKey(bytes([number]) * 32) for number in (1, 2))
     worker = new_worker(current=[first, second])
     right = derive(first)
@@ -288,7 +288,7 @@ def test_secrets_of_one_key_fly_and_are_judged_each_by_itself(new_worker: NewWor
 
 
 def miss_and_wait(worker: Worker, secret: str) -> tuple[Running, Gate]:
-    """A check in a thread of its own that has missed the cache, held before it takes off."""
+    """A check in a thread that has missed the cache and is stopped before its flight."""
     flights = worker.authenticator._flights
     fly = flights.fly
     late = Running(partial(worker.outcome, secret), start=False)
@@ -304,8 +304,8 @@ def miss_and_wait(worker: Worker, secret: str) -> tuple[Running, Gate]:
     return late, gate
 
 
-def test_who_missed_the_cache_before_a_flight_landed_does_not_read_again(worker: Worker) -> None:
-    """Stopped between its miss and its flight; meanwhile somebody else fills the cache."""
+def test_a_miss_before_a_flight_landed_does_not_read_again(worker: Worker) -> None:
+    """It is stopped between its miss and its flight, while another thread fills the cache."""
     unknown = derive(worker.keys.newest)
     for secret, outcome in ((worker.issue(), "ok"), (unknown, "InvalidCredential")):
         late, gate = miss_and_wait(worker, secret)
@@ -315,8 +315,8 @@ def test_who_missed_the_cache_before_a_flight_landed_does_not_read_again(worker:
         assert worker.reads.keys.count(api_key(secret)) == (1 if worker.cached else 2)
 
 
-def test_who_takes_off_late_reads_again_what_is_no_longer_fresh(worker: Worker) -> None:
-    """What is found there counts under the flight's own ticket, in its time, for its secret."""
+def test_a_late_flight_reads_a_stale_entry_again(worker: Worker) -> None:
+    """A cached entry is used only if its ticket, time and secret fit the flight."""
     first_known, first_unknown = worker.issue(), derive(worker.keys.newest)
 
     def invalidate(secret: str) -> None:
@@ -337,7 +337,7 @@ def test_who_takes_off_late_reads_again_what_is_no_longer_fresh(worker: Worker) 
             assert worker.reads.count == before + 1
 
 
-def test_waiters_hear_of_a_failing_database(worker: Worker) -> None:
+def test_waiters_get_the_error_of_a_failing_database(worker: Worker) -> None:
     secret = worker.issue()
     away = worker.path.with_name("away.db")
     worker.path.rename(away)

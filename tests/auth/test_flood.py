@@ -1,6 +1,6 @@
-"""Floods: many at once on one cold key make one SELECT, and forged pairs make none.
+"""Floods: many requests for one uncached key make one SELECT, and forged pairs make none.
 
-In process the reads are counted at the store; over HTTP by what the service counts itself.
+In process, reads are counted at the store; over HTTP, by the metrics of the service.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ROUNDS = 20
 
 
 class Statements(list[str]):
-    """The key of every read that the store makes."""
+    """The key of every read of the store."""
 
     def watch(self, lookup: SqliteLookup) -> Statements:
         find = lookup._find
@@ -41,14 +41,14 @@ class Statements(list[str]):
             self.append(str(value))
             return find(statement, value)
 
-        # Where every read comes by, whatever it is for.
+        # Every read calls this.
         lookup._find = read  # type: ignore[assignment,method-assign]
         return self
 
 
 @pytest.fixture(params=["fastcache", "cachetools"])
 def latchkey(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Latchkey]:
-    """One worker's parts over a real, migrated database."""
+    """The parts of one worker with a real, migrated database."""
     settings = load_settings(
         {
             "LATCHKEY_DATABASE_URL": new_database(tmp_path / "latchkey.db"),
@@ -70,13 +70,13 @@ def statements(latchkey: Latchkey) -> Statements:
 
 @pytest.fixture
 def often_switching() -> Iterator[None]:
-    """Threads that take turns every few instructions, so that each gap is met."""
+    """Threads switch every few instructions, so that every race is hit."""
     with switching_every(1e-6):
         yield
 
 
 def at_once(act: Callable[[], object]) -> list[object]:
-    """What ``act`` came to in each of the threads, an exception as itself."""
+    """The results of ``act`` in each thread; exceptions are returned."""
     barrier = threading.Barrier(THREADS)
     outcomes: list[object] = []
 
@@ -97,7 +97,7 @@ def at_once(act: Callable[[], object]) -> list[object]:
 
 
 def forged() -> str:
-    """A secret that is well-formed, checksum included, and made with no key of ours."""
+    """A well-formed secret with a valid checksum, not made with a key of the instance."""
     return compose_secret(new_api_key("live"), os.urandom(32))
 
 
@@ -127,23 +127,23 @@ def test_forged_pairs_make_no_select(
     count = FORGED if long or latchkey.settings.cache_backend == "fastcache" else 1_000
     issued = latchkey.credentials.issue(name="attacked", caller=None, by=TESTER)
     for number in range(count):
-        # Every second one is for a key that exists.
+        # Every second secret is for an existing key.
         secret = (
             compose_secret(issued.credential.api_key, os.urandom(32)) if number % 2 else forged()
         )
         with pytest.raises(InvalidCredential):
             latchkey.authenticator.authenticate(presented(secret))
     assert statements == []
-    # The counter counts: the good one is a statement.
+    # The counter works: the valid secret causes a statement.
     latchkey.authenticator.authenticate(presented(issued.secret))
     assert len(statements) == 1
 
 
-# Over HTTP.
+# ---- Over HTTP
 
 
 def barrage(service: Service, requests: list[dict[str, str]], connections: int) -> list[int]:
-    """The statuses of the requests, sent over so many kept connections at once."""
+    """The statuses of the requests, sent over this number of kept connections at the same time."""
     barrier = threading.Barrier(connections)
     statuses: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Reading credentials out of hostile headers: every shape, and nothing but our errors comes out."""
+"""Parsing credentials from hostile headers in any form; only Latchkey's errors are raised."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def environ(
 
 
 def spelled(headers: dict[str, str]) -> str:
-    """The dialect, as a refusal asks for it."""
+    """The dialect of a refusal."""
     return dialect_of(headers, bearer_presented(headers))
 
 
@@ -97,9 +97,9 @@ def test_pair() -> None:
         "Negotiate",
     ],
 )
-def test_other_schemes_and_an_empty_bearer_are_no_credential(authorization: str) -> None:
+def test_other_schemes_and_an_empty_bearer_present_no_credential(authorization: str) -> None:
     assert outcome(environ(authorization)) is MissingCredential
-    # And they do not stand in a pair's way.
+    # They do not prevent the use of a pair.
     assert outcome(environ(authorization, KEY, SECRET)) == GOOD
 
 
@@ -107,7 +107,7 @@ def test_other_schemes_and_an_empty_bearer_are_no_credential(authorization: str)
     ("api_key", "api_secret"),
     [(None, None), (KEY, None), (None, SECRET), ("", ""), (KEY, ""), ("", SECRET), ("x", None)],
 )
-def test_nothing_and_half_a_pair(api_key: str | None, api_secret: str | None) -> None:
+def test_no_credential_and_half_a_pair(api_key: str | None, api_secret: str | None) -> None:
     assert outcome(environ(None, api_key, api_secret)) is MissingCredential
 
 
@@ -147,8 +147,8 @@ WRONG_CHECKSUM = SECRET[:-1] + ("0" if SECRET[-1] != "0" else "1")
         *("x", "~!", "a=b;c", "y" * 512),
     ],
 )
-def test_a_bearer_that_is_none_of_ours_may_be_imported(token: str) -> None:
-    """It is known by its SHA-256, as whoever imported it gave it to us."""
+def test_a_foreign_bearer_token_may_be_imported(token: str) -> None:
+    """It is looked up by its SHA-256, as it was imported."""
     known = Presented(IMPORTED, hashlib.sha256(token.encode()).hexdigest(), token)
     assert outcome(environ(f"Bearer {token}")) == known
     assert token not in repr(known)
@@ -157,7 +157,7 @@ def test_a_bearer_that_is_none_of_ours_may_be_imported(token: str) -> None:
 @pytest.mark.parametrize(
     "token", [SECRET[:-1] + "é", f"{SECRET} x", "x y", "x\ty", "x\x7f", "é", "y" * 513]
 )
-def test_a_bearer_that_nobody_can_have(token: str) -> None:
+def test_an_impossible_bearer_token(token: str) -> None:
     assert outcome(environ(f"Bearer {token}")) is InvalidCredential
 
 
@@ -170,7 +170,7 @@ def test_a_bearer_that_nobody_can_have(token: str) -> None:
         environ("Bearer x", "x"),
     ],
 )
-def test_two_schemes_at_once(headers: dict[str, str]) -> None:
+def test_two_schemes_in_one_request(headers: dict[str, str]) -> None:
     assert outcome(headers) is InvalidRequest
 
 
@@ -194,7 +194,7 @@ def test_two_schemes_at_once(headers: dict[str, str]) -> None:
     ],
 )
 def test_a_credential_header_given_twice(headers: dict[str, str]) -> None:
-    """Servers join them with a comma, which no part of a credential contains."""
+    """Servers join repeated headers with a comma, which no part of a credential contains."""
     assert outcome(headers) is InvalidRequest
 
 
@@ -232,7 +232,7 @@ PATH = st.one_of(st.sampled_from(["/", "/v1", "/v1/account", "/v11"]), st.text(m
 @example(f"Bearer {SECRET}", None, None, "/")
 @example("Bearer Bearer ", None, None, "/")
 @example(None, KEY, SECRET, "/")
-def test_only_our_errors_come_out(
+def test_only_errors_of_latchkey_are_raised(
     authorization: str | None, api_key: str | None, api_secret: str | None, path: str
 ) -> None:
     headers = environ(authorization, api_key, api_secret, path)
@@ -243,7 +243,7 @@ def test_only_our_errors_come_out(
     except (MissingCredential, InvalidCredential, InvalidRequest) as refusal:
         message = refusal.message
     else:
-        # What is presented is well-shaped, and was really there, once.
+        # A presented credential is well-formed, and was sent exactly once.
         if presented.kind is IMPORTED:
             assert presented.lookup == hashlib.sha256(presented.secret.encode()).hexdigest()
         else:
@@ -259,7 +259,7 @@ def test_only_our_errors_come_out(
             assert api_secret == presented.secret
             assert dialect == "pair"
         return
-    # An error never repeats what was sent.
+    # An error never repeats a sent value.
     for value in filter(None, (authorization, api_key, api_secret)):
         assert len(value) < 30 or value not in message
 
@@ -305,6 +305,6 @@ def test_the_dialect_of_a_request(
 
 
 @pytest.mark.parametrize("name", ["HTTP_X_API_KEY", "HTTP_X_API_SECRET", "HTTP_X_API_VERSION"])
-def test_any_header_of_the_family_speaks_the_pair_dialect(name: str) -> None:
+def test_any_header_of_the_family_selects_the_pair_dialect(name: str) -> None:
     for value, path in itertools.product(("", "x"), ("/v1/account", "/credentials")):
         assert spelled({name: value, "PATH_INFO": path}) == "pair"

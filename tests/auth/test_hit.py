@@ -1,7 +1,7 @@
-"""The compiled way of a hit: it answers as the way through Python does, whatever the headers hold.
+"""The compiled check of a hit has the same outcome as the policy in Python, for any headers.
 
-Both are one middleware's: called, its gate asks the compiled check first; its policy by itself is
-the other.
+Both belong to one middleware: when it is called, its gate runs the compiled check first; the policy
+can also be called by itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PRINCIPAL = "latchkey.principal"
 
 
 class Text(str):
-    """A str that is not exactly one, and lies about itself."""
+    """A subclass of str with misleading methods."""
 
     __slots__ = ()
 
@@ -47,7 +47,7 @@ class Text(str):
 
 
 class Stage:
-    """A worker in real time with credentials of every kind, and an application that looks on."""
+    """A worker in real time with all kinds of credentials; its application records calls."""
 
     def __init__(self, directory: Path) -> None:
         self.worker = Worker(directory / "latchkey.db", real_time=True)
@@ -70,12 +70,12 @@ class Stage:
         return [b"through"]
 
     def plainly(self, environ: Any, start_response: Any) -> Any:
-        """The middleware's call, without the compiled part."""
+        """Call the middleware without its compiled part."""
         answer = self.middleware.application.policy.examine(environ, start_response)
         return self.application(environ, start_response) if answer is None else answer
 
     def came_to(self, call: Callable[..., Any], environ: Any) -> tuple[Any, ...]:
-        """What a call came to: the answer, the error, and with whom the application was called."""
+        """The outcome of a call: the response, the error, and the application's principal."""
         started: list[Any] = []
         self.seen.clear()
 
@@ -89,7 +89,7 @@ class Stage:
         return started, body, [seen[PRINCIPAL] for seen in self.seen]
 
     def both(self, environ: dict[str, Any]) -> tuple[Any, ...]:
-        """What both ways came to, which must be the same."""
+        """The outcome of both paths, which must be the same."""
         compiled = self.came_to(self.middleware, dict(environ))
         plain = self.came_to(self.plainly, dict(environ))
         assert compiled == plain
@@ -122,7 +122,7 @@ def hits(stage: Stage) -> int:
 
 
 @pytest.mark.parametrize("scheme", [bearer, pair])
-def test_a_hit_does_not_come_to_python(
+def test_a_hit_runs_no_python_code(
     stage: Stage, scheme: Callable[[str], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: object) -> None:
@@ -136,7 +136,7 @@ def test_a_hit_does_not_come_to_python(
     assert [type(one) for one in principals] == [Principal]
     assert principals[0].api_key == api_key(stage.good)
     assert hits(stage) == before + 1
-    # Nor does what is open.
+    # The same holds for open routes.
     assert stage.came_to(stage.middleware, request("/health"))[2] == [None]
     assert stage.came_to(stage.middleware, request("/docs/x", "PUT"))[2] == [None]
 
@@ -167,7 +167,7 @@ def test_every_kind_of_credential(stage: Stage, scheme: Callable[[str], dict[str
 def test_open_routes(stage: Stage, method: str, path: str) -> None:
     _, _, principals = stage.both(request(path, method))
     assert principals == ([None] if OPEN.admits(method, path) else [])
-    # A credential does not change what is open, and is handed over where it is not.
+    # A credential does not change an open route, and its principal is not passed on.
     _, _, [principal] = stage.both(bearer(stage.good, path=path, method=method))
     assert (principal is None) == OPEN.admits(method, path)
 
@@ -195,7 +195,7 @@ def _values(stage: Stage) -> st.SearchStrategy[Any]:
 
 @settings(max_examples=400, deadline=None)
 @given(data=st.data())
-def test_any_soup_of_headers_comes_to_the_same(stage: Stage, data: st.DataObject) -> None:
+def test_any_headers_have_the_same_outcome(stage: Stage, data: st.DataObject) -> None:
     environ = request(
         data.draw(st.sampled_from(["/v1/x", "/x", "/health", "/docs/", "/é", "/\udc80", ""])),
         data.draw(st.sampled_from(["GET", "POST", "HEAD"])),
@@ -207,7 +207,7 @@ def test_any_soup_of_headers_comes_to_the_same(stage: Stage, data: st.DataObject
             environ[name] = data.draw(values)
     _, _, principals = stage.both(environ)
     if principals and principals[0] is not None:
-        # Nobody but the good one gets through, and only by its secret.
+        # Only the valid credential is admitted, and only with its secret.
         assert principals[0].api_key == api_key(stage.good)
         assert any(stage.good in value for value in environ.values() if isinstance(value, str))
 
@@ -219,7 +219,7 @@ def test_hostile_paths_and_methods(stage: Stage, value: Any) -> None:
     stage.both(request("/health") | {"REQUEST_METHOD": value})
 
 
-def test_an_environ_that_is_no_dict_is_not_for_compiled_code(stage: Stage) -> None:
+def test_an_environ_that_is_no_dict_is_left_to_python(stage: Stage) -> None:
     class Environ(dict[str, Any]):
         pass
 
@@ -235,7 +235,7 @@ def test_without_a_path_nothing_is_open(stage: Stage) -> None:
     assert stage.came_to(closed, environ)[0][0][0] == "401 Unauthorized"
 
 
-def test_uses_are_counted_by_every_way(stage: Stage) -> None:
+def test_uses_are_counted_on_every_path(stage: Stage) -> None:
     secret = stage.worker.issue()
     principal = stage.worker.authenticate(secret)
     uses = stage.worker.authenticator.shared.uses
@@ -248,7 +248,7 @@ def test_uses_are_counted_by_every_way(stage: Stage) -> None:
     assert uses.row(principal.credential_id)[2:5] == (0, 0, 0)
 
 
-def test_refusals_are_counted_by_key_where_the_secret_was_right(stage: Stage) -> None:
+def test_refusals_of_correct_secrets_are_counted_by_key(stage: Stage) -> None:
     worker = stage.worker
     uses = worker.authenticator.shared.uses
 
@@ -265,8 +265,8 @@ def test_refusals_are_counted_by_key_where_the_secret_was_right(stage: Stage) ->
     assert refusals(stage.good) == (0, 0, 0)
 
 
-def test_an_entry_ends_at_its_deadline_and_a_key_at_its_expiry(tmp_path: Path) -> None:
-    """In real time, near both ends, where the coarse clocks are not trusted."""
+def test_an_entry_expires_at_its_deadline_and_a_key_at_its_expiry(tmp_path: Path) -> None:
+    """In real time, close to both limits, where the coarse clocks are not precise enough."""
     worker = Worker(tmp_path / "latchkey.db", real_time=True, cache_ttl=0.3)
     seen: list[str] = []
     middleware: Any = wsgi.middleware(lambda environ, start_response: [], worker.authenticator)
@@ -286,12 +286,12 @@ def test_an_entry_ends_at_its_deadline_and_a_key_at_its_expiry(tmp_path: Path) -
             assert came_to == "401 Unauthorized"
         elif datetime.now(UTC) < expires_at:
             assert came_to == "through"
-    # 0.3 seconds each, and one more where it was read when the key had expired.
+    # 0.3 seconds each, and one more read when the key had expired.
     assert 2 <= worker.reads.count <= 5
     worker.close()
 
 
-def test_a_revocation_reaches_the_compiled_way(stage: Stage) -> None:
+def test_a_revocation_reaches_the_compiled_check(stage: Stage) -> None:
     for _ in range(50):
         secret = stage.worker.issue()
         assert stage.both(bearer(secret))[1] == [b"through"]
@@ -300,8 +300,8 @@ def test_a_revocation_reaches_the_compiled_way(stage: Stage) -> None:
         assert (status, principals) == ("401 Unauthorized", [])
 
 
-def test_what_was_read_under_an_older_ticket_is_not_let_through(stage: Stage) -> None:
-    """Whether or not it happens to be current: the ticket decides."""
+def test_an_entry_read_under_an_older_ticket_is_not_admitted(stage: Stage) -> None:
+    """Even if it happens to be current: the ticket decides."""
     secret = stage.worker.issue()
     stage.worker.outcome(secret)
     stage.worker.authenticator.invalidate(secret[3:30])
@@ -331,7 +331,7 @@ def test_many_threads_at_once(stage: Stage, long: bool) -> None:
 
 
 def test_nothing_leaks(stage: Stage) -> None:
-    """Neither objects that the collector sees, nor references to what all calls share."""
+    """No objects that the collector tracks, and no references to objects that all calls share."""
     shapes = [
         bearer(stage.good), pair(stage.good), bearer(stage.forged), bearer(stage.unknown),
         bearer(stage.revoked), bearer(stage.expired), request("/health"), request(),
@@ -357,7 +357,7 @@ def test_nothing_leaks(stage: Stage) -> None:
     assert all(abs(now - before) < 50 for now, before in zip(after, references, strict=True))
 
 
-def test_no_secret_is_in_what_an_error_shows(stage: Stage) -> None:
+def test_no_error_contains_a_secret(stage: Stage) -> None:
     assert stage.good not in repr(stage.middleware)
     entry = stage.worker.authenticator.known.get(stage.good[3:30])
     assert stage.good not in repr(entry)

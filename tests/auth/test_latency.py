@@ -1,4 +1,4 @@
-"""Latencies: by endpoint and status, in buckets, by a start_response that only looks."""
+"""Latencies by endpoint and status, in buckets, measured without changing the response."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def memory() -> memoryview:
 
 
 def seen(latencies: Latencies) -> dict[tuple[str | None, int], int]:
-    """How many answers each series has."""
+    """The number of responses of each series."""
     counts = {name: sum(values[:-1]) for name, values in latencies.series().items()}
     return {name: count for name, count in counts.items() if count}
 
@@ -44,7 +44,7 @@ def test_each_duration_has_its_bucket() -> None:
     assert list(LATENCY_BOUNDS) == sorted(set(LATENCY_BOUNDS))
 
 
-def test_series_are_found_again_in_the_same_memory() -> None:
+def test_series_are_kept_in_the_same_memory() -> None:
     shared = memory()
     first = Latencies(shared)
     names = [("one", 200), ("one", 404), (None, 401), ("zwei.ü", 599), ("one", 100)]
@@ -57,7 +57,7 @@ def test_series_are_found_again_in_the_same_memory() -> None:
     assert seen(first) == dict.fromkeys(names, 2)
 
 
-def test_what_finds_no_room_is_together() -> None:
+def test_requests_without_a_free_series_are_counted_together() -> None:
     latencies = Latencies(memory())
     for number in range(128):
         latencies.observe(f"e{number}", 200, 1)
@@ -71,8 +71,8 @@ def test_what_finds_no_room_is_together() -> None:
     assert seen(Latencies(memory())) == {}
 
 
-def test_a_name_that_was_begun_is_not_there() -> None:
-    """Its first word is written last: who was killed before that has named nothing."""
+def test_an_incomplete_name_is_ignored() -> None:
+    """The first word is written last: a process that was killed before has named nothing."""
     shared = memory()
     Latencies(shared).observe("endpoint", 200, 1)
     words = shared.cast("Q")
@@ -161,7 +161,7 @@ def test_flask_s_answers_by_endpoint_and_status(real_time_worker: Worker) -> Non
     assert real_time_worker.authenticator.counters.value(Count.STARTED) == 6
 
 
-def test_the_time_is_that_until_the_application_returns(real_time_worker: Worker) -> None:
+def test_the_time_is_measured_until_the_application_returns(real_time_worker: Worker) -> None:
     def application(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [])
         time.sleep(0.03)
@@ -171,7 +171,7 @@ def test_the_time_is_that_until_the_application_returns(real_time_worker: Worker
     assert 30_000_000 <= real_time_worker.authenticator.latencies.series()[None, 200][-1] < 10**10
 
 
-def test_an_application_that_raises_is_a_500(real_time_worker: Worker) -> None:
+def test_an_application_that_raises_counts_as_500(real_time_worker: Worker) -> None:
     def application(environ: Any, start_response: Any) -> list[bytes]:
         raise KeyboardInterrupt
 
@@ -184,7 +184,7 @@ def test_an_application_that_raises_is_a_500(real_time_worker: Worker) -> None:
     assert in_flight(real_time_worker) == 0
 
 
-def test_what_fails_while_a_failure_is_counted_is_raised(real_time_worker: Worker) -> None:
+def test_an_error_while_a_failure_is_counted_is_raised(real_time_worker: Worker) -> None:
     class Broken:
         @property
         def url_rule(self) -> None:
@@ -204,7 +204,7 @@ def test_what_fails_while_a_failure_is_counted_is_raised(real_time_worker: Worke
     assert real_time_worker.authenticator.counters.value(Count.STARTED) == 1
 
 
-def test_a_generator_is_counted_where_its_answer_starts(real_time_worker: Worker) -> None:
+def test_a_generator_is_counted_when_its_response_starts(real_time_worker: Worker) -> None:
     def application(environ: Any, start_response: Any) -> Iterator[bytes]:
         start_response("200 OK", [])
         yield b"a"
@@ -234,7 +234,7 @@ def test_the_last_status_counts(real_time_worker: Worker) -> None:
 
 
 def test_start_response_is_the_servers_own(real_time_worker: Worker) -> None:
-    """What it is given, what it returns and what it refuses goes through untouched."""
+    """Arguments, results and errors of the server's start_response are passed through unchanged."""
     given: list[tuple[Any, ...]] = []
 
     def start_response(status: Any, headers: Any, exc_info: Any = None) -> str:
@@ -276,9 +276,7 @@ def test_start_response_is_the_servers_own(real_time_worker: Worker) -> None:
     "status",
     ["", "2", "20", "abc", "200", "2000 x", "099 x", "600 x", "２００ OK", b"200 OK", None, 200],
 )
-def test_a_status_that_is_none_is_counted_and_passed_on(
-    real_time_worker: Worker, status: Any
-) -> None:
+def test_an_invalid_status_is_counted_and_passed_on(real_time_worker: Worker, status: Any) -> None:
     given: list[Any] = []
 
     def application(environ: Any, start_response: Any) -> list[bytes]:
@@ -298,7 +296,7 @@ def test_a_status_that_is_none_is_counted_and_passed_on(
 
 
 class Hostile:
-    """Stands where werkzeug's request stands, and is none."""
+    """An object in the place of werkzeug's request that is none."""
 
     def __init__(self, rule: Any) -> None:
         self.url_rule = rule
@@ -309,7 +307,7 @@ class Rule:
 
 
 @pytest.mark.parametrize("request_", [None, 5, Hostile(None), Hostile(Rule())])
-def test_what_is_not_werkzeugs_request(real_time_worker: Worker, request_: Any) -> None:
+def test_an_object_that_is_not_werkzeugs_request(real_time_worker: Worker, request_: Any) -> None:
     def application(environ: Any, start_response: Any) -> list[bytes]:
         environ["werkzeug.request"] = request_
         start_response("200 OK", [])
@@ -319,7 +317,7 @@ def test_what_is_not_werkzeugs_request(real_time_worker: Worker, request_: Any) 
     assert counted(real_time_worker) == {(None, 200): 1}
 
 
-def test_more_routes_than_are_remembered_are_told_apart(real_time_worker: Worker) -> None:
+def test_more_routes_than_places_are_distinguished(real_time_worker: Worker) -> None:
     app = Flask("test")
     statuses = (200, 201, 404)
     for number in range(20):
@@ -336,10 +334,10 @@ def test_more_routes_than_are_remembered_are_told_apart(real_time_worker: Worker
     }
 
 
-def test_a_route_s_name_is_asked_for_once_and_no_other_has_its_place(
+def test_the_name_of_a_route_is_read_once_and_never_mixed_up(
     real_time_worker: Worker,
 ) -> None:
-    """Also where a route has gone, and another has come to lie where it lay."""
+    """Even if a route is destroyed and another one gets its address in memory."""
     asked: list[int] = []
 
     class Named:
@@ -367,14 +365,14 @@ def test_a_route_s_name_is_asked_for_once_and_no_other_has_its_place(
         addresses.add(id(rules[0]))
         call(middleware)
         call(middleware)
-    # As many as are remembered live on, and then their places in memory are taken again: but for a
-    # sanitizer, which keeps what is free from being used, and tells of it.
+    # Routes in use are kept alive; afterwards their addresses are reused. A sanitizer prevents the
+    # reuse of freed memory.
     assert len(addresses) < 100 or os.environ.get("PYTHONMALLOC") == "malloc"
     assert counted(real_time_worker) == {(f"view{number}", 200): 2 for number in range(100)}
     assert asked == list(range(100))
 
 
-def test_a_remembered_route_is_no_leak(real_time_worker: Worker) -> None:
+def test_a_cached_route_does_not_leak(real_time_worker: Worker) -> None:
     class Named:
         endpoint = "view"
 
@@ -385,7 +383,7 @@ def test_a_remembered_route_is_no_leak(real_time_worker: Worker) -> None:
 
     latencies = Latencies(memory())
     rules: list[Any] = [Named()]
-    # A cycle: the route leads to what remembers it.
+    # A cycle: the route refers to the object that stores it.
     rules[0].latencies = latencies
     real_time_worker.authenticator.latencies = latencies
     call(wsgi.middleware(application, real_time_worker.authenticator, open_routes=EVERYTHING))
@@ -397,8 +395,8 @@ def test_a_remembered_route_is_no_leak(real_time_worker: Worker) -> None:
     assert gone() is None
 
 
-def test_a_kept_start_response_is_no_leak(real_time_worker: Worker) -> None:
-    """Some applications put it into the environ, which it leads back to."""
+def test_a_stored_start_response_does_not_leak(real_time_worker: Worker) -> None:
+    """Some applications store it in the environ, to which it refers back."""
 
     class Environ(dict[str, Any]):
         __slots__ = ("__weakref__",)
@@ -419,7 +417,7 @@ def test_a_kept_start_response_is_no_leak(real_time_worker: Worker) -> None:
     assert kept() is None
 
 
-def test_metrics_can_be_off(real_time_worker: Worker) -> None:
+def test_metrics_can_be_disabled(real_time_worker: Worker) -> None:
     def application(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [])
         return []

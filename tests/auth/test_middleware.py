@@ -1,6 +1,6 @@
-"""The middleware before plain WSGI applications, held to PEP 3333 on both sides.
+"""The middleware in front of plain WSGI applications, checked against PEP 3333 on both sides.
 
-``wsgiref.validate`` stands outside the middleware and inside it, so that a slip of either
+``wsgiref.validate`` wraps the middleware and the application, so that a violation of either
 interface is an error.
 """
 
@@ -24,14 +24,14 @@ from tests.support.auth.worker import Worker, api_key, derive, forge, new_thrott
 
 @pytest.fixture(params=[False, True], ids=["plain", "compiled"])
 def worker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Worker]:
-    """With clocks of the test's own the middleware takes the way through Python."""
+    """With the clocks of a test, the middleware uses the path through Python."""
     worker = Worker(tmp_path / "latchkey.db", real_time=request.param)
     yield worker
     worker.close()
 
 
 def counted(worker: Worker) -> dict[str, int]:
-    """What was counted besides the requests themselves."""
+    """The counters except the number of requests."""
     requests = ("started", "finished")
     return {
         name: value
@@ -40,11 +40,11 @@ def counted(worker: Worker) -> dict[str, int]:
     }
 
 
-# ---- Before a plain WSGI application
+# ---- In front of a plain WSGI application
 
 
 @pytest.mark.parametrize("scheme", [bearer, pair])
-def test_a_good_credential_gets_through_with_its_principal(
+def test_a_valid_credential_is_admitted_with_its_principal(
     worker: Worker, plain: PlainApplication, scheme: Callable[[str], dict[str, str]]
 ) -> None:
     secret = worker.issue()
@@ -82,7 +82,7 @@ def test_open_routes_carry_no_principal(worker: Worker, plain: PlainApplication)
         ("DELETE", "/docs/any/thing"),
     ]
     for method, path in admitted:
-        # Not even a bad credential is looked at.
+        # Invalid credentials are not checked either.
         assert call(middleware, path, bearer("nonsense"), method).status == 200
     assert plain.principals == [None] * len(admitted)
     assert counted(worker) == {"open": len(admitted)}
@@ -103,9 +103,7 @@ def test_open_routes_carry_no_principal(worker: Worker, plain: PlainApplication)
     assert plain.environs == []
 
 
-def test_a_principal_from_outside_counts_for_nothing(
-    worker: Worker, plain: PlainApplication
-) -> None:
+def test_a_principal_sent_by_a_client_is_ignored(worker: Worker, plain: PlainApplication) -> None:
     open_routes = OpenRoutes(frozenset({("GET", "/open")}))
     middleware = wsgi.middleware(plain, worker.authenticator, open_routes=open_routes)
     headers = {"latchkey.principal": "me", "Latchkey-Principal": "me"}
@@ -188,7 +186,7 @@ def test_only_invalid_credentials_are_throttled(worker: Worker, plain: PlainAppl
     assert limited.error["type"] == "rate_limit_error"
     assert 1 <= int(limited.headers["Retry-After"]) <= 3600
     assert "WWW-Authenticate" not in limited.headers
-    # Nothing but another invalid one is held up, and nobody else's.
+    # Only further invalid credentials of the same caller are throttled.
     for headers, status in harmless:
         assert call(middleware, "/v1/x", headers).status == status
     assert call(middleware, "/", bearer(forge()), peer="192.0.2.8").status == 401
@@ -196,7 +194,7 @@ def test_only_invalid_credentials_are_throttled(worker: Worker, plain: PlainAppl
     assert counted(worker)["rate_limited"] == 2
 
 
-def test_a_database_failure_is_told_and_answered_500(
+def test_a_database_failure_is_reported_and_answered_with_500(
     worker: Worker, plain: PlainApplication
 ) -> None:
     faults: list[StoreError] = []
@@ -221,4 +219,4 @@ def test_a_database_failure_is_told_and_answered_500(
     assert call(middleware, "/v1/x", bearer(secret)).status == 200
 
 
-# ---- Before an application of one's own, as the README shows it
+# ---- In front of an own application, as in the README

@@ -1,4 +1,4 @@
-"""Rules with placeholders that are open, with the router's meaning; and preflights."""
+"""Open rules with placeholders, as the router matches them, and preflight requests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Even(BaseConverter):
 
 
 def named(view: str) -> Callable[..., str]:
-    """A view that says which it is, and whether anybody was authenticated."""
+    """A view that returns its name, and whether the caller is authenticated."""
 
     def show(**arguments: object) -> str:
         assert principal_or_none() is None or view.startswith("closed")
@@ -59,7 +59,7 @@ def headers(latchkey: Latchkey) -> dict[str, str]:
 
 @pytest.fixture
 def site(latchkey: Latchkey) -> Flask:
-    """With open rules, and closed ones that look like them."""
+    """A site with open rules, and closed ones that look similar."""
     site = Flask("site")
     site.url_map.converters["even"] = Even
     latchkey.protect(site, OpenRoutes({("GET", rule) for rule in RULES}))
@@ -79,7 +79,7 @@ def site(latchkey: Latchkey) -> Flask:
     return site
 
 
-def test_open_rules_open_what_the_router_gives_them(
+def test_open_rules_open_what_the_router_leads_to_them(
     site: Flask, latchkey: Latchkey, headers: dict[str, str]
 ) -> None:
     client = site.test_client()
@@ -104,7 +104,7 @@ def test_open_rules_open_what_the_router_gives_them(
     counters = latchkey.authenticator.counters
     for path, view in admitted.items():
         before = counters.value(Count.OPEN)
-        # With a credential or a bad one as without: an open route does not look at it.
+        # The same with a valid and an invalid credential: an open route ignores it.
         for sent in ({}, headers, bearer("nonsense"), headers):
             answer = client.get(path, headers=sent)
             assert (answer.status_code, answer.text) == (200, view), path
@@ -114,7 +114,7 @@ def test_open_rules_open_what_the_router_gives_them(
         assert client.options(path).status_code == 401
 
 
-def test_what_only_looks_alike_stays_closed(site: Flask, headers: dict[str, str]) -> None:
+def test_similar_paths_stay_closed(site: Flask, headers: dict[str, str]) -> None:
     client = site.test_client()
     protected = {
         "/orders/new": 200,
@@ -143,7 +143,7 @@ def test_what_only_looks_alike_stays_closed(site: Flask, headers: dict[str, str]
             answer = client.get(path, headers=headers)
             assert answer.status_code == status, path
             assert status != 200 or answer.text.startswith("closed")
-    # The test client would take what follows two slashes for a host.
+    # The test client would treat the text after two slashes as a host.
     for path in ("//orders/7", "///orders/7", "//files/a", "/orders//7", "//de/about", "//"):
         assert call(site, path).status == 401, path
     assert client.delete("/orders/7").status_code == 401
@@ -180,12 +180,12 @@ def test_rules_that_are_not_strict_about_the_last_slash(
         assert client.post(path).status_code == 401
     for path in ("/closed", "/closed/", "/leaf/x", "/leafs/"):
         assert client.get(path).status_code == 401
-    # With a credential, all that the router leads there is served: it is open, after all.
+    # With a credential, everything that the router leads there is served, because it is open.
     assert call(site, "//leaf", headers).status == 200
     assert call(site, "//leaf").status == 401
 
 
-def test_hosts_that_are_not_trusted_open_nothing(site: Flask) -> None:
+def test_untrusted_hosts_open_nothing(site: Flask) -> None:
     site.config["TRUSTED_HOSTS"] = ["example.org"]
     client = site.test_client()
     assert client.get("/orders/7").status_code == 401
@@ -213,10 +213,10 @@ def test_placeholders_need_a_router(tmp_path: Path, latchkey: Latchkey) -> None:
     worker.close()
 
 
-def test_an_inner_middleware_cannot_lead_elsewhere(
+def test_an_inner_middleware_cannot_reach_closed_rules(
     latchkey: Latchkey, headers: dict[str, str]
 ) -> None:
-    """What is open by its path must be open by its rule too."""
+    """A rule must be open, not only its path."""
     site = Flask("site")
     site.add_url_rule("/open", "open", named("open"))
     site.add_url_rule("/closed", "closed", any_credential(named("closed")))
@@ -252,14 +252,14 @@ class OrdersView(MethodView):
 
 
 class OwnPreflight(OrdersView):
-    """With an answer of its own."""
+    """With its own preflight view."""
 
     def options(self) -> str:
         return "own"
 
 
 class Covered(MethodView):
-    """What is declared for all methods does not keep a preflight out that was opened."""
+    """A declaration for all methods does not close a preflight that was opened."""
 
     decorators: ClassVar = [require_scope("account:read")]
 
@@ -344,7 +344,7 @@ def test_a_preflight_to_a_route_that_was_opened_for_it(
         name="x", caller=None, scopes=frozenset({"credentials:read"}), by=TESTER
     )
     assert site.test_client().get("/orders", headers=bearer(other.secret)).status_code == 403
-    # A credential changes nothing about an open route.
+    # A credential makes no difference on an open route.
     assert site.test_client().options("/orders", headers=bearer(other.secret)).status_code == 200
 
 
@@ -353,7 +353,7 @@ def test_preflights_of_rules_with_placeholders(latchkey: Latchkey) -> None:
     CORS(site)
     site.add_url_rule("/orders/<int:id>", "order", require_scope("account:read")(named("closed")))
     site.add_url_rule("/other", "other", any_credential(named("closed")))
-    # As the documentation opens every preflight.
+    # The way in which the documentation opens every preflight.
     rules = {("OPTIONS", rule.rule) for rule in site.url_map.iter_rules()}
     latchkey.protect(site, OpenRoutes(rules))
     assert [preflight(site, path).status_code for path in ("/orders/7", "/other")] == [200, 200]
@@ -369,7 +369,7 @@ def test_a_preflight_that_was_not_opened_is_refused(latchkey: Latchkey) -> None:
     assert preflight(site, "/orders").status_code == 401
 
 
-def test_a_preflight_of_its_own_declares_something_or_is_open(latchkey: Latchkey) -> None:
+def test_an_own_preflight_view_declares_something_or_is_open(latchkey: Latchkey) -> None:
     site = Flask("site")
     view_of_its_own(site, "/orders")
     with pytest.raises(ConfigurationError, match="OPTIONS /orders declares no requirement"):

@@ -1,4 +1,4 @@
-"""The middleware before an application of one's own, as the README shows it."""
+"""The middleware in front of an own application, as in the README."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.database import new_database
 
 
 def shop() -> Flask:
-    """Somebody's own Flask application, not yet protected."""
+    """A Flask application that is not protected yet."""
     flask = Flask("shop")
 
     @flask.get("/orders")
@@ -67,7 +67,7 @@ def shop() -> Flask:
 OPEN = OpenRoutes(frozenset({("GET", "/open")}))
 
 
-def test_an_application_of_ones_own(latchkey: Latchkey) -> None:
+def test_an_own_application(latchkey: Latchkey) -> None:
     flask = shop()
     latchkey.protect(flask, OPEN)
     assert flask.extensions["latchkey"] is latchkey
@@ -106,7 +106,7 @@ def test_an_application_of_ones_own(latchkey: Latchkey) -> None:
     assert _code(client.get("/orders", headers=reader)) == "key_revoked"
 
 
-def test_errors_of_ones_own_application_stay_its_own(latchkey: Latchkey) -> None:
+def test_errors_of_an_own_application_are_unchanged(latchkey: Latchkey) -> None:
     flask = shop()
     flask.register_error_handler(409, lambda error: ("taken, sorry", 409))
     latchkey.protect(flask, OPEN)
@@ -118,7 +118,7 @@ def test_errors_of_ones_own_application_stay_its_own(latchkey: Latchkey) -> None
     assert (broken.status_code, broken.mimetype) == (500, "text/html")
 
 
-def test_nothing_is_served_past_the_middleware(latchkey: Latchkey) -> None:
+def test_nothing_is_served_without_the_middleware(latchkey: Latchkey) -> None:
     flask = shop()
     inner = flask.wsgi_app
     latchkey.protect(flask, OPEN)
@@ -127,7 +127,7 @@ def test_nothing_is_served_past_the_middleware(latchkey: Latchkey) -> None:
         assert flask.test_client().get(path).status_code == 500
 
 
-def test_a_wsgi_application_of_ones_own(latchkey: Latchkey, plain: PlainApplication) -> None:
+def test_an_own_wsgi_application(latchkey: Latchkey, plain: PlainApplication) -> None:
     protected = latchkey.middleware(validator(plain))
     secret = latchkey.credentials.issue(name="all", caller=None, by=TESTER).secret
     assert call(protected, "/any").status == 401
@@ -135,7 +135,7 @@ def test_a_wsgi_application_of_ones_own(latchkey: Latchkey, plain: PlainApplicat
     assert plain.principals[0].name == "all"
 
 
-def test_the_log_hears_of_a_database_failure(
+def test_a_database_failure_is_logged(
     latchkey: Latchkey, plain: PlainApplication, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     secret = latchkey.credentials.issue(name="all", caller=None, by=TESTER).secret
@@ -146,12 +146,12 @@ def test_the_log_hears_of_a_database_failure(
     assert secret not in caplog.text
 
 
-def test_an_unknown_scope_is_a_mistake_of_the_programmer() -> None:
+def test_an_unknown_scope_raises_value_error() -> None:
     with pytest.raises(ValueError, match="unknown scope 'orders:fly'"):
         require_scope("orders:fly")
 
 
-def test_settings_may_be_given_instead_of_the_environment(tmp_path: Path) -> None:
+def test_settings_can_be_passed_instead_of_the_environment(tmp_path: Path) -> None:
     audit_files(tmp_path / "secrets")
     settings = Settings(
         database_url=new_database(tmp_path / "latchkey.db"),

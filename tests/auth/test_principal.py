@@ -1,4 +1,4 @@
-"""The principal of a request: in views, in hooks, in logs, and where there is none."""
+"""The principal of a request: in views, hooks and logs, and without a principal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.auth.plain_application import bearer
 
 
 class Hooked:
-    """An application that asks for the principal in every place that Flask calls."""
+    """An application that uses the principal in every place that Flask calls."""
 
     def __init__(self, latchkey: Latchkey) -> None:
         self.seen: dict[str, str | None] = {}
@@ -91,7 +91,7 @@ HOOKS = ("before_request", "after_request", "teardown_request")
     ("path", "status", "place"),
     [("/", 200, "view"), ("/broken", 500, "error_handler"), ("/stream", 200, "stream")],
 )
-def test_hooks_ask_for_the_principal_or_none(
+def test_hooks_get_the_principal_or_none(
     hooked: Hooked, path: str, status: int, place: str
 ) -> None:
     for known, prefix in ((False, ""), (True, "/closed")):
@@ -99,7 +99,7 @@ def test_hooks_ask_for_the_principal_or_none(
         name = "shop" if known else None
         assert answered == status
         assert {seen[hook] for hook in (*HOOKS, place)} == {name}
-        # No request is left there.
+        # There is no request any more.
         assert seen["teardown_appcontext"] is None
 
 
@@ -145,7 +145,7 @@ def test_a_log_filter_works_everywhere(
     assert hooked.key.secret not in caplog.text
 
 
-def test_where_there_is_none_the_proxy_is_strict(hooked: Hooked) -> None:
+def test_the_proxy_is_strict_without_a_principal(hooked: Hooked) -> None:
     for context in (hooked.site.app_context(), hooked.site.test_request_context("/")):
         with context:
             absent()
@@ -160,14 +160,14 @@ def absent() -> None:
         assert getattr(current_principal, name, None) is None
         assert not hasattr(current_principal, name)
     assert issubclass(NoPrincipal, RuntimeError)
-    # What a log line or a template may do with it.
+    # Operations of log lines and templates.
     assert bool(current_principal) is False
     assert repr(current_principal) == str(current_principal) == "<no principal>"
     assert f"{current_principal:>40}" == f"{current_principal!s:>40}"
     assert dir(current_principal) == []
 
 
-def test_where_there_is_one_the_proxy_is_it(hooked: Hooked) -> None:
+def test_the_proxy_behaves_like_the_principal(hooked: Hooked) -> None:
     principal = Principal(1, "acct", "ak_live_x", "live", "n", frozenset({"*"}), None)
     environ = {"latchkey.principal": principal}
     with hooked.site.test_request_context("/", environ_overrides=environ):

@@ -1,4 +1,4 @@
-"""What was let through last: found without the caches, and good for no longer than they are."""
+"""The table of recently admitted credentials: read before the caches, valid as long as they are."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def new_middleware(worker: Worker) -> Any:
 
 
 def ask(middleware: Any, secret: str) -> Any:
-    """The principal that a request acts as, or the status that refuses it."""
+    """The principal of an admitted request, or the status of a refusal."""
     said: list[str] = []
     environ = {
         "REQUEST_METHOD": "GET",
@@ -46,8 +46,8 @@ def asked_of_the_cache(worker: Worker) -> int:
     return known.cache.stats().hits
 
 
-def test_the_cache_is_asked_now_and_then(real_time_worker: Worker) -> None:
-    """So that it does not take for unused what is used all the time."""
+def test_the_cache_is_read_from_time_to_time(real_time_worker: Worker) -> None:
+    """Otherwise the cache would treat a key in constant use as unused."""
     middleware, secret = new_middleware(real_time_worker), real_time_worker.issue()
     for _ in range(2_000):
         assert ask(middleware, secret).api_key == api_key(secret)
@@ -57,7 +57,7 @@ def test_the_cache_is_asked_now_and_then(real_time_worker: Worker) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 100])
-def test_keys_that_share_a_place(tmp_path: Path, size: int) -> None:
+def test_keys_with_the_same_place(tmp_path: Path, size: int) -> None:
     worker = Worker(tmp_path / "latchkey.db", real_time=True, cache_size=size)
     middleware = new_middleware(worker)
     secrets = [worker.issue() for _ in range(20)]
@@ -67,8 +67,8 @@ def test_keys_that_share_a_place(tmp_path: Path, size: int) -> None:
     worker.close()
 
 
-def test_a_place_that_is_taken_while_its_principal_is_handed_over(tmp_path: Path) -> None:
-    """A key of an environ is asked whether it is another, and may answer by other requests."""
+def test_a_place_that_is_reused_while_its_principal_is_stored(tmp_path: Path) -> None:
+    """The comparison of an environ's key may run code that makes other requests."""
     worker = Worker(tmp_path / "latchkey.db", real_time=True, cache_size=2)
     middleware = new_middleware(worker)
     secret, *others = [worker.issue() for _ in range(6)]
@@ -101,7 +101,7 @@ def test_a_place_that_is_taken_while_its_principal_is_handed_over(tmp_path: Path
     worker.close()
 
 
-def test_what_ends_an_entry_ends_it_there(real_time_worker: Worker) -> None:
+def test_an_invalidated_entry_is_invalid_there_too(real_time_worker: Worker) -> None:
     middleware = new_middleware(real_time_worker)
     expiring = real_time_worker.issue(datetime.now(UTC) + timedelta(seconds=0.5))
     revoked, invalidated = real_time_worker.issue(), real_time_worker.issue()
@@ -119,7 +119,7 @@ def test_what_ends_an_entry_ends_it_there(real_time_worker: Worker) -> None:
     assert ask(middleware, expiring) == "401 Unauthorized"
 
 
-def test_a_place_ends_with_its_deadline(tmp_path: Path) -> None:
+def test_a_place_expires_at_its_deadline(tmp_path: Path) -> None:
     worker = Worker(tmp_path / "latchkey.db", real_time=True, cache_ttl=0.3)
     middleware, secret = new_middleware(worker), worker.issue()
     for _ in range(2):
@@ -130,7 +130,7 @@ def test_a_place_ends_with_its_deadline(tmp_path: Path) -> None:
     worker.close()
 
 
-def test_principals_are_let_go(real_time_worker: Worker) -> None:
+def test_principals_are_released(real_time_worker: Worker) -> None:
     secret = real_time_worker.issue()
     principal = real_time_worker.authenticate(secret)
     gc.collect()

@@ -1,4 +1,4 @@
-"""Replaying the log of invalidations, over a real store and real shared words."""
+"""Replaying the log of invalidations, with a real store and real shared words."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.support.credentials.office import KEYS, NEW
 from tests.support.store.new_credentials import new_credential
 
 
-def test_what_was_only_committed_is_invalidated(upkeep_box: UpkeepBox) -> None:
-    """As by a revoker that was killed before it came to that."""
+def test_a_committed_change_is_invalidated(upkeep_box: UpkeepBox) -> None:
+    """As after a process that was killed before it invalidated."""
     added = add(upkeep_box.store, new_credential())
     before = upkeep_box.generation(added.lookup)
     upkeep_box.replay.run()
@@ -33,7 +33,7 @@ def test_what_was_only_committed_is_invalidated(upkeep_box: UpkeepBox) -> None:
     assert upkeep_box.replayed == 2
 
 
-def test_what_is_replayed_is_not_replayed_again(upkeep_box: UpkeepBox) -> None:
+def test_a_replayed_row_is_not_replayed_again(upkeep_box: UpkeepBox) -> None:
     added = add(upkeep_box.store, new_credential())
     upkeep_box.replay.run()
     before = upkeep_box.generation(added.lookup)
@@ -42,7 +42,7 @@ def test_what_is_replayed_is_not_replayed_again(upkeep_box: UpkeepBox) -> None:
     assert upkeep_box.generation(added.lookup) == before
 
 
-def test_what_its_maker_invalidated_is_not_replayed(upkeep_box: UpkeepBox) -> None:
+def test_a_row_invalidated_by_its_process_is_not_replayed(upkeep_box: UpkeepBox) -> None:
     upkeep_box.replay.run()
     made = upkeep_box.service.issue(name="x", caller=None, by=TESTER).credential
     upkeep_box.service.change(made.api_key, Change(name="y"), None, by=TESTER)
@@ -53,20 +53,20 @@ def test_what_its_maker_invalidated_is_not_replayed(upkeep_box: UpkeepBox) -> No
     assert upkeep_box.generation(made.lookup) == before
 
 
-def test_a_gap_is_replayed_with_all_that_follows(upkeep_box: UpkeepBox) -> None:
+def test_a_gap_is_replayed_with_all_later_rows(upkeep_box: UpkeepBox) -> None:
     upkeep_box.replay.run()
     silent = add(upkeep_box.store, new_credential())
     spoken = upkeep_box.service.issue(name="x", caller=None, by=TESTER).credential
     assert upkeep_box.replayed == 0
     before = upkeep_box.generation(silent.lookup), upkeep_box.generation(spoken.lookup)
     upkeep_box.replay.run()
-    # One more each, or both where their keys belong to one stripe.
+    # One more each, or both if their keys have the same stripe.
     assert upkeep_box.generation(silent.lookup) > before[0]
     assert upkeep_box.generation(spoken.lookup) > before[1]
     assert upkeep_box.replayed == 2
 
 
-def test_a_log_that_is_longer_than_one_part(upkeep_box: UpkeepBox) -> None:
+def test_a_log_longer_than_one_batch(upkeep_box: UpkeepBox) -> None:
     with closing(sqlite3.connect(upkeep_box.path, isolation_level=None)) as connection:
         connection.execute("BEGIN")
         connection.executemany(
@@ -79,7 +79,7 @@ def test_a_log_that_is_longer_than_one_part(upkeep_box: UpkeepBox) -> None:
     assert upkeep_box.generation("live_24999") >= 1
 
 
-def test_a_log_that_was_shortened_goes_on(upkeep_box: UpkeepBox) -> None:
+def test_a_pruned_log_is_continued(upkeep_box: UpkeepBox) -> None:
     for _ in range(5):
         add(upkeep_box.store, new_credential())
     upkeep_box.replay.run()
@@ -94,10 +94,10 @@ def test_a_log_that_was_shortened_goes_on(upkeep_box: UpkeepBox) -> None:
     assert upkeep_box.generation(added.lookup) >= 1
 
 
-def test_an_older_database_in_its_place_ends_everything(
+def test_an_older_database_in_its_place_invalidates_everything(
     upkeep_box: UpkeepBox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its log ends before what is replayed already, so none of its next rows would be."""
+    """Its log ends before the last replayed row, so none of its next rows would be replayed."""
     kept = add(upkeep_box.store, new_credential())
     for _ in range(3):
         add(upkeep_box.store, new_credential())
@@ -118,12 +118,10 @@ def test_an_older_database_in_its_place_ends_everything(
 
 
 @pytest.mark.parametrize("rows", [2, 4, 9])
-def test_a_log_that_took_the_place_of_the_former_and_went_on(
-    upkeep_box: UpkeepBox, rows: int
-) -> None:
-    """However far it has come before anybody looked; its own rows are the sign, not their number.
+def test_a_log_that_replaced_the_former_and_continued(upkeep_box: UpkeepBox, rows: int) -> None:
+    """However many rows it has by then: the content of the rows shows it, not their number.
 
-    What was changed there by somebody who was killed is heard of, too.
+    Changes that a killed process made there are replayed, too.
     """
     for _ in range(4):
         add(upkeep_box.store, new_credential())
@@ -141,8 +139,8 @@ def test_a_log_that_took_the_place_of_the_former_and_went_on(
         assert upkeep_box.generation(one.lookup) > generation
 
 
-def test_a_place_in_the_log_that_was_deleted_meanwhile(upkeep_box: UpkeepBox) -> None:
-    """A worker was stopped for longer than the log is kept; others went on."""
+def test_a_position_in_the_log_that_was_deleted_meanwhile(upkeep_box: UpkeepBox) -> None:
+    """A worker was stopped longer than rows of the log are kept; other workers continued."""
     stopped = Replay(upkeep_box.store.invalidations, upkeep_box.shared)
     add(upkeep_box.store, new_credential())
     stopped.run()
@@ -163,8 +161,8 @@ def test_an_empty_log(upkeep_box: UpkeepBox) -> None:
     assert upkeep_box.replayed == 0
 
 
-def test_what_is_registered_elsewhere_is_no_longer_unknown(upkeep_box: UpkeepBox) -> None:
-    """The row of a registration names what was remembered as unknown."""
+def test_a_key_registered_elsewhere_is_no_longer_unknown(upkeep_box: UpkeepBox) -> None:
+    """The row of a registration names a lookup key that was cached as unknown."""
     secret = derive(NEW)
     upkeep_box.replay.run()
     before = upkeep_box.generation(secret[3:30])

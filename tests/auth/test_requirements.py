@@ -1,4 +1,4 @@
-"""Requirements of views: checked before anything answers, for every request that was routed."""
+"""Requirements of views: checked before anything answers, for every routed request."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def post(app: Flask, path: str, *scopes: str) -> int:
 
 
 @pytest.mark.parametrize("needed", KNOWN_SCOPES)
-def test_what_is_sufficient_is_what_the_domain_permits(needed: str) -> None:
+def test_sufficient_scopes_are_those_that_the_domain_permits(needed: str) -> None:
     requirement = Requirement(needed)
     for scope in KNOWN_SCOPES:
         assert (scope in requirement.sufficient) == permits({scope}, needed)
     assert not Requirement(None).sufficient
 
 
-def test_a_view_that_was_added_later_is_held_to_it_too(app: Flask) -> None:
+def test_a_view_that_was_added_later_is_checked_too(app: Flask) -> None:
     app.add_url_rule("/later", view_func=any_credential(lambda: "later"), endpoint="later")
     app.add_url_rule("/forgotten", view_func=lambda: "open to all?", endpoint="forgotten")
     assert app.test_client().get("/later").status_code == 500
@@ -59,16 +59,14 @@ def test_a_view_that_was_added_later_is_held_to_it_too(app: Flask) -> None:
     assert client.get("/forgotten", environ_overrides=environ).status_code == 500
 
 
-def test_a_hook_that_answers_answers_nobody_who_may_not_ask(
-    app: Flask, refused: list[Principal]
-) -> None:
+def test_a_hook_that_answers_requires_the_scope_too(app: Flask, refused: list[Principal]) -> None:
     app.before_request(lambda: ("from the hook", 202))
     assert post(app, "/write", "account:write") == 202
     assert post(app, "/write", "account:read") == 403
     assert refused == [principal("account:read")]
 
 
-def test_what_a_hook_raises_comes_first(app: Flask, refused: list[Principal]) -> None:
+def test_an_error_of_a_hook_takes_precedence(app: Flask, refused: list[Principal]) -> None:
     @app.before_request
     def refuse() -> None:
         request.on_json_loading_failed(None)
@@ -79,9 +77,7 @@ def test_what_a_hook_raises_comes_first(app: Flask, refused: list[Principal]) ->
 
 
 @pytest.mark.parametrize("held", KNOWN_SCOPES)
-def test_each_scope_lets_through_what_it_permits(
-    app: Flask, refused: list[Principal], held: str
-) -> None:
+def test_each_scope_admits_what_it_permits(app: Flask, refused: list[Principal], held: str) -> None:
     allowed = permits({held}, "account:write")
     assert post(app, "/write", held) == (200 if allowed else 403)
     assert post(app, "/write", "credentials:read", held) == (200 if allowed else 403)

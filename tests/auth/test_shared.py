@@ -1,4 +1,4 @@
-"""What workers share: counts of use, and blocks that a successor goes on with."""
+"""State that workers share: use counts, and blocks that a successor continues."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from latchkey.box.worker_metrics import Totals
 from tests.support.auth.shared_box import SharedBox, through
 from tests.support.auth.worker import api_key
 
-# ---- Counting
+# ---- Use counts
 
 
-def test_uses_are_counted_together_and_outlive_a_worker(box: SharedBox) -> None:
+def test_uses_are_summed_and_outlive_a_worker(box: SharedBox) -> None:
     first, second = box.worker(), box.worker()
     secret = first.issue()
     row = first.service.get(api_key(secret), None).id
@@ -29,7 +29,7 @@ def test_uses_are_counted_together_and_outlive_a_worker(box: SharedBox) -> None:
     assert time.time() - uses.value(row, Use.LAST_USED) / 1000 < 60
 
 
-def test_rows_are_made_as_they_are_needed(box: SharedBox) -> None:
+def test_rows_are_allocated_as_needed(box: SharedBox) -> None:
     state, other = box.attach(), box.attach()
     beyond = state.uses.backed_rows
     assert state.make_room(beyond - 1)
@@ -37,13 +37,13 @@ def test_rows_are_made_as_they_are_needed(box: SharedBox) -> None:
     state.count_use(beyond + 5)
     assert other.uses.backed_rows > beyond + 5
     assert other.uses.value(beyond + 5, Use.USES) == 1
-    # There is an end, which costs counts and nothing else.
+    # Beyond the maximum, only counts are lost.
     assert not state.make_room(state.uses.rows)
     state.count_use(state.uses.rows)
     assert state.claim_block().counters.value(Count.UNCOUNTED) == 1
 
 
-def test_what_is_private_needs_no_segment() -> None:
+def test_private_state_needs_no_segment() -> None:
     state = SharedState.private()
     assert state.l2 is None
     assert state.segment is None
@@ -55,7 +55,7 @@ def test_what_is_private_needs_no_segment() -> None:
     assert [state.words.value(word) for word in Word] == [0] * len(Word)
 
 
-def test_a_segment_that_is_too_small() -> None:
+def test_a_segment_that_is_too_small_is_refused() -> None:
     with pytest.raises(ValueError, match="at least"):
         SharedState.regions(SMALLEST - 1)
     for size in (SMALLEST, 32 << 20):
@@ -69,7 +69,7 @@ def test_a_segment_that_is_too_small() -> None:
 
 
 def _work_in_a_block_and_end(box: SharedBox, other: SharedState) -> Totals:
-    """What the blocks come to while a worker has requests in flight; then it ends."""
+    """The totals of the blocks while a worker has requests in flight; then it ends."""
     with Segment.attach(box.segment.path) as segment:
         state = SharedState.over(segment)
         block = state.claim_block()
@@ -83,7 +83,7 @@ def _work_in_a_block_and_end(box: SharedBox, other: SharedState) -> Totals:
         return other.worker_metrics.totals()
 
 
-def test_a_successor_goes_on_with_a_block(box: SharedBox) -> None:
+def test_a_successor_continues_a_block(box: SharedBox) -> None:
     other = box.attach()
     theirs = other.claim_block()
     theirs.counters.add(Count.AUTHENTICATED, 7)
@@ -94,7 +94,7 @@ def test_a_successor_goes_on_with_a_block(box: SharedBox) -> None:
     assert before.gauges == {Gauge.KNOWN: 10, Gauge.UNKNOWN: 20}
     series = before.series["account", 200]
     assert (series[1], series[-2], series[-1]) == (1, 1, 10**12 + 70_000)
-    # What it counted stays; what it was doing, and what it held, does not.
+    # Its counters stay; its requests in flight and its cache entries do not.
     gc.collect()
     ended = other.worker_metrics.totals()
     assert (ended.counts, ended.series) == (before.counts, before.series)
@@ -126,5 +126,5 @@ def test_workers_beyond_the_blocks_share_one(
         state.claim_block().counters.add(Count.STARTED)
     totals = box.attach().worker_metrics.totals()
     assert totals.counts[Count.OPEN] == 6
-    # Nobody can tell whether who began them lives.
+    # It is unknown whether the workers that started them are alive.
     assert totals.in_flight == 0

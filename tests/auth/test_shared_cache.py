@@ -1,4 +1,4 @@
-"""The cache between workers, and its coherence: two authenticators over one real segment."""
+"""The cache between workers, and its coherence: two authenticators with one real segment."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ Check = Callable[[Worker, str], str]
 
 
 def in_python(worker: Worker, secret: str) -> str:
-    """As ``through``, without compiled code."""
+    """The same as ``through``, without compiled code."""
     return "ok" if (came_to := worker.outcome(secret)) == "ok" else f"401 {came_to}"
 
 
 @pytest.fixture(params=[through, in_python], ids=["compiled", "plain"])
 def check(request: pytest.FixtureRequest) -> Check:
-    """A check by either way."""
+    """A check, compiled or in Python."""
     way: Check = request.param
     return way
 
@@ -41,7 +41,7 @@ def check(request: pytest.FixtureRequest) -> Check:
 # ---- The cache between workers
 
 
-def test_a_new_worker_warms_itself_without_the_database(box: SharedBox, check: Check) -> None:
+def test_a_new_worker_fills_its_cache_without_the_database(box: SharedBox, check: Check) -> None:
     first, second = box.worker(), box.worker()
     secret = first.issue()
     assert first.outcome(secret) == "ok"
@@ -63,9 +63,7 @@ def test_a_wrong_secret_finds_nothing_there(box: SharedBox, check: Check) -> Non
     assert len(second.authenticator.known) == 0
 
 
-def test_an_entry_from_there_keeps_its_ticket_and_its_deadline(
-    box: SharedBox, check: Check
-) -> None:
+def test_a_shared_entry_keeps_its_ticket_and_its_deadline(box: SharedBox, check: Check) -> None:
     first, second = box.worker(cache_ttl=200.0), box.worker(cache_ttl=200.0)
     secret = first.issue()
     first.outcome(secret)
@@ -79,7 +77,7 @@ def test_an_entry_from_there_keeps_its_ticket_and_its_deadline(
     assert theirs.record() == ours.record()
 
 
-def test_an_entry_from_there_ends_when_the_first_read_says(box: SharedBox, check: Check) -> None:
+def test_a_shared_entry_expires_by_the_first_read(box: SharedBox, check: Check) -> None:
     first, second = box.worker(cache_ttl=0.4), box.worker(cache_ttl=0.4)
     secret = first.issue()
     read_at = time.monotonic()
@@ -88,13 +86,13 @@ def test_an_entry_from_there_ends_when_the_first_read_says(box: SharedBox, check
     check(second, secret)
     while time.monotonic() < read_at + 0.45:
         time.sleep(0.01)
-    # Were it counted from when the second worker had it, it would last until 0.6.
+    # If it were counted from the second worker's read, it would last until 0.6.
     check(second, secret)
     assert second.reads.count == 1
 
 
 @pytest.mark.parametrize("change", ["revoke", "invalidate", "all"])
-def test_a_change_ends_it_everywhere(box: SharedBox, check: Check, change: str) -> None:
+def test_a_change_invalidates_it_everywhere(box: SharedBox, check: Check, change: str) -> None:
     first, second, third = box.worker(), box.worker(), box.worker()
     secret = first.issue()
     assert [check(one, secret) for one in (first, second)] == ["ok", "ok"]
@@ -110,7 +108,7 @@ def test_a_change_ends_it_everywhere(box: SharedBox, check: Check, change: str) 
     assert first.reads.count + second.reads.count + third.reads.count == 2
 
 
-def test_revoked_and_expired_are_known_there_too(box: SharedBox, check: Check) -> None:
+def test_revoked_and_expired_entries_are_shared_too(box: SharedBox, check: Check) -> None:
     first, second = box.worker(), box.worker()
     secret = first.issue()
     first.revoke(secret)
@@ -122,7 +120,7 @@ def test_revoked_and_expired_are_known_there_too(box: SharedBox, check: Check) -
     assert box.attach().uses.row(row)[Use.REVOKED] == 3
 
 
-def test_an_unregistered_key_is_not_kept_there(box: SharedBox, check: Check) -> None:
+def test_an_unregistered_key_is_not_shared(box: SharedBox, check: Check) -> None:
     first, second = box.worker(), box.worker()
     secret = derive(first.keys.newest)
     assert [check(one, secret)[:3] for one in (first, second)] == ["401", "401"]
@@ -130,7 +128,7 @@ def test_an_unregistered_key_is_not_kept_there(box: SharedBox, check: Check) -> 
     assert [check(one, secret) for one in (first, second)] == ["ok", "ok"]
 
 
-def test_what_an_older_list_of_derivation_keys_let_in_does_not_count(
+def test_entries_of_an_older_list_of_derivation_keys_do_not_match(
     box: SharedBox, check: Check
 ) -> None:
     old, new = DerivationKey(b"o" * 32), DerivationKey(b"n" * 32)
@@ -156,11 +154,11 @@ def test_other_backends_obey_the_same_stripes(box: SharedBox, backend: str) -> N
     assert first_reads == (2 if backend == "cachetools" else 3)
 
 
-# ---- The races, at their worst points
+# ---- Races, at their worst moments
 
 
 def _stopped(worker: Worker, secret: str, where: str) -> tuple[Running, Gate]:
-    """A cold check in a thread, stopped just before or just after its SELECT."""
+    """A check of an uncached key in a thread, stopped just before or just after its SELECT."""
     gate = Gate()
     thread = Running(lambda: worker.outcome(secret), start=False)
     setattr(worker.reads, where, gate.only(thread))
@@ -170,10 +168,10 @@ def _stopped(worker: Worker, secret: str, where: str) -> tuple[Running, Gate]:
 
 
 @pytest.mark.parametrize("where", ["before", "after"])
-def test_a_fill_that_a_revocation_overtook_is_nobodys_hit(
+def test_a_stale_fill_after_a_revocation_is_never_a_hit(
     box: SharedBox, check: Check, where: str
 ) -> None:
-    """The worker stopped between its ticket and its SELECT, or between its SELECT and its fill."""
+    """The worker is stopped between its ticket and its SELECT, or between SELECT and fill."""
     first, second, third = box.worker(), box.worker(), box.worker()
     secret = first.issue()
     thread, gate = _stopped(first, secret, where)
@@ -187,7 +185,7 @@ def test_a_fill_that_a_revocation_overtook_is_nobodys_hit(
 
 
 @pytest.mark.parametrize("where", ["before", "after"])
-def test_a_registration_that_overtakes_a_search(box: SharedBox, check: Check, where: str) -> None:
+def test_a_registration_during_a_lookup(box: SharedBox, check: Check, where: str) -> None:
     first, second = box.worker(), box.worker()
     secret = derive(first.keys.newest)
     thread, gate = _stopped(first, secret, where)
@@ -197,7 +195,7 @@ def test_a_registration_that_overtakes_a_search(box: SharedBox, check: Check, wh
     assert check(first, secret) == check(second, secret) == "ok"
 
 
-def test_a_flight_that_another_worker_s_revocation_overtakes(box: SharedBox) -> None:
+def test_a_flight_during_a_revocation_by_another_worker(box: SharedBox) -> None:
     first, second = box.worker(), box.worker()
     secret = first.issue()
     leader, gate = _stopped(first, secret, "after")
@@ -212,7 +210,7 @@ def test_a_flight_that_another_worker_s_revocation_overtakes(box: SharedBox) -> 
 
 
 def test_an_older_fill_does_not_outlive_a_newer_one(box: SharedBox, check: Check) -> None:
-    """The slot then holds what was read first, under its own ticket: a miss, and no more."""
+    """The slot then has the older entry with its own ticket, which is a miss."""
     first, second = box.worker(), box.worker()
     secret = first.issue()
     thread, gate = _stopped(first, secret, "after")
@@ -225,7 +223,7 @@ def test_an_older_fill_does_not_outlive_a_newer_one(box: SharedBox, check: Check
     assert fresh.reads.count == 1
 
 
-def test_a_failing_database_is_remembered_nowhere(box: SharedBox, check: Check) -> None:
+def test_a_database_failure_is_cached_nowhere(box: SharedBox, check: Check) -> None:
     first, second = box.worker(), box.worker()
     warm, cold = first.issue(), first.issue()
     assert first.outcome(warm) == "ok"
@@ -238,7 +236,7 @@ def test_a_failing_database_is_remembered_nowhere(box: SharedBox, check: Check) 
     assert check(second, cold) == check(first, cold) == "ok"
 
 
-# ---- Records that cannot be used
+# ---- Invalid records
 
 
 @pytest.mark.parametrize(
@@ -254,7 +252,7 @@ def test_a_failing_database_is_remembered_nowhere(box: SharedBox, check: Check) 
     ],
     ids=["empty", "cut", "shorter", "longer", "other version", "not UTF-8", "year 10^8"],
 )
-def test_a_record_that_is_none_is_a_miss(
+def test_an_invalid_record_is_a_miss(
     box: SharedBox, check: Check, spoil: Callable[[bytes], bytes]
 ) -> None:
     first, second = box.worker(), box.worker()
@@ -270,7 +268,9 @@ def test_a_record_that_is_none_is_a_miss(
     assert second.reads.count == 1
 
 
-def test_a_name_too_long_for_a_slot_is_kept_by_each_worker(box: SharedBox, check: Check) -> None:
+def test_an_entry_too_long_for_a_slot_is_cached_by_each_worker(
+    box: SharedBox, check: Check
+) -> None:
     first, second = box.worker(), box.worker()
     secret = first.service.issue(name="ü" * 100, caller=None, by=TESTER).secret
     assert [check(one, secret) for one in (first, first, second, second)] == ["ok"] * 4

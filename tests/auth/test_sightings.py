@@ -1,4 +1,4 @@
-"""Where credentials are used from: noted by every worker, once a second, and written down."""
+"""Addresses that credentials are used from: recorded by every worker, and persisted."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from latchkey.credentials.usage import UsageReader
 from tests.support.auth.worker import Worker, api_key
 
 PRINCIPAL = "latchkey.principal"
-# In milliseconds: what the check takes for a second, and how far its clock may be behind.
+# In milliseconds: a second of the check, and the maximum lag of its clock.
 SECOND = 1024
 LAG = 100
 
 
 class SightedWorker:
-    """A worker in real time with one credential, and what it is used from."""
+    """A worker in real time with one credential, and the addresses of its uses."""
 
     def __init__(self, directory: Path, proxies: int = 0) -> None:
         self.worker = Worker(directory / "latchkey.db", real_time=True)
@@ -55,7 +55,7 @@ class SightedWorker:
         return [sighting.address for sighting in self.usage.sightings]
 
     def use(self, address: object, forwarded: object = None, *, compiled: bool = True) -> None:
-        """One request, compiled or through Python; the first is a miss."""
+        """Make one request, compiled or through Python; the first is a miss."""
         environ: dict[str, Any] = {
             "REQUEST_METHOD": "GET",
             "PATH_INFO": "/v1/account",
@@ -73,7 +73,7 @@ class SightedWorker:
         assert isinstance(environ[PRINCIPAL], Principal)
 
     def age(self) -> None:
-        """Have the last use be longer ago than a second."""
+        """Make the last use older than a second."""
         self.shared.uses.put(self.credential.id, Use.LAST_USED, round(time.time() * 1000) - 5_000)
 
     def flush(self) -> None:
@@ -83,12 +83,12 @@ class SightedWorker:
 
 
 def milliseconds() -> int:
-    """Since 1970, as the time of a use is counted."""
+    """The time since 1970, as for use counts."""
     return time.time_ns() // 1_000_000
 
 
 def await_a_second() -> int:
-    """Wait for a second that every clock has come to and that has time left; its number."""
+    """Wait for the start of a second on all clocks; returns its number."""
     while not LAG < milliseconds() % SECOND < SECOND - 300:
         time.sleep(0.05)
     return milliseconds() // SECOND
@@ -114,8 +114,8 @@ def test_the_last_addresses_newest_first(sighted: SightedWorker, compiled: bool)
 
 
 @pytest.mark.parametrize("compiled", [True, False])
-def test_once_a_second_at_most(sighted: SightedWorker, compiled: bool) -> None:
-    # A machine that stops for a while lets the second go by: then another key begins anew.
+def test_at_most_once_per_second(sighted: SightedWorker, compiled: bool) -> None:
+    # If the machine stops for a while, the second passes: then another key is tried.
     for _ in range(20):
         second = await_a_second()
         for number in range(1, 50):
@@ -127,8 +127,8 @@ def test_once_a_second_at_most(sighted: SightedWorker, compiled: bool) -> None:
     pytest.fail("no second was long enough for 49 uses")
 
 
-def test_where_nothing_changes_the_time_of_the_address_moves_on(sighted: SightedWorker) -> None:
-    """Without the table being written: the row of the tallies has the time."""
+def test_the_time_of_an_unchanged_address_advances(sighted: SightedWorker) -> None:
+    """The table is not written: the row of the tallies has the time."""
     sighted.use("192.0.2.1")
     puts = sighted.shared.sightings.stats().puts
     for _ in range(3):
@@ -136,17 +136,17 @@ def test_where_nothing_changes_the_time_of_the_address_moves_on(sighted: Sighted
         before = datetime.now(UTC) - timedelta(seconds=1)
         sighted.use("192.0.2.1")
         assert sighted.usage.sightings[0].at > before
-    # Once more where another span of time began in between.
+    # Once more if another period began in between.
     assert sighted.shared.sightings.stats().puts <= puts + 1
 
 
-def test_behind_proxies_the_address_is_the_one_they_name(tmp_path: Path) -> None:
+def test_behind_proxies_the_forwarded_address_is_recorded(tmp_path: Path) -> None:
     sighted = SightedWorker(tmp_path, proxies=1)
     sighted.use("192.0.2.1", "203.0.113.9")
     sighted.age()
     sighted.use("192.0.2.1", "198.51.100.7, 203.0.113.10")
     assert sighted.addresses == ["203.0.113.10", "203.0.113.9"]
-    # The same address from another port is the same address.
+    # The port does not matter.
     for forwarded in ("203.0.113.9:5678", "[2001:db8::5%25eth0]:443", "203.0.113.9:5679"):
         sighted.age()
         sighted.use("192.0.2.1", forwarded)
@@ -154,7 +154,7 @@ def test_behind_proxies_the_address_is_the_one_they_name(tmp_path: Path) -> None
     sighted.worker.store.close()
 
 
-def test_without_proxies_what_the_client_says_is_not_heard(sighted: SightedWorker) -> None:
+def test_without_proxies_forwarded_headers_are_ignored(sighted: SightedWorker) -> None:
     sighted.use("192.0.2.1", "203.0.113.9")
     sighted.age()
     sighted.use("192.0.2.1", "203.0.113.10")
@@ -168,7 +168,7 @@ def test_a_peer_without_an_address(sighted: SightedWorker, address: object, comp
     assert sighted.addresses == [UNKNOWN_ADDRESS]
 
 
-def test_what_is_flushed_outlives_the_memory(sighted: SightedWorker) -> None:
+def test_flushed_addresses_outlive_the_memory(sighted: SightedWorker) -> None:
     for number in range(1, SIGHTINGS_KEPT + 2):
         sighted.use(f"192.0.2.{number}")
         sighted.flush()
@@ -179,13 +179,13 @@ def test_what_is_flushed_outlives_the_memory(sighted: SightedWorker) -> None:
     after = newer.usage(sighted.credential)
     assert [one.address for one in after.sightings] == sighted.addresses
     assert after.first_used_at == before.first_used_at
-    # Addresses seen since come on top of those that are written down.
+    # New addresses are merged with the persisted ones.
     sighted.use("198.51.100.1")
     assert sighted.addresses[0] == "198.51.100.1"
     assert len(sighted.addresses) == SIGHTINGS_KEPT
 
 
-def test_addresses_are_written_down_where_they_changed(sighted: SightedWorker) -> None:
+def test_changed_addresses_are_persisted(sighted: SightedWorker) -> None:
     sighted.use("192.0.2.1")
     sighted.flush()
     before = sighted.tallies.tally(sighted.credential.id)
@@ -198,12 +198,12 @@ def test_addresses_are_written_down_where_they_changed(sighted: SightedWorker) -
     sighted.use("192.0.2.2")
     (other,) = sighted.tallies.unwritten()
     assert [sighting.address for sighting in other.sightings] == ["192.0.2.2", "192.0.2.1"]
-    # Whoever has written nothing down yet writes everything.
+    # An object that has persisted nothing yet returns everything.
     (fresh,) = LiveTallies(sighted.shared).unwritten()
     assert fresh == other
 
 
-def test_the_first_use_stays_the_first(sighted: SightedWorker) -> None:
+def test_the_first_use_is_kept(sighted: SightedWorker) -> None:
     never = sighted.usage
     assert never.first_used_at is None
     before = datetime.now(UTC) - timedelta(seconds=1)
@@ -216,7 +216,7 @@ def test_the_first_use_stays_the_first(sighted: SightedWorker) -> None:
     assert sighted.usage.first_used_at == first
     sighted.flush()
     assert sighted.credential.first_used_at == first
-    # Another segment counts anew: what is written down is earlier.
+    # Another segment starts counting from zero; the persisted use is earlier.
     sighted.shared.uses.put(
         sighted.credential.id, Use.FIRST_USED, round(time.time() * 1000) + 5_000
     )

@@ -1,4 +1,4 @@
-"""Throttling by address: whose failure it is, and when there have been too many."""
+"""Throttling by address: how failures are attributed, and when the limit is exceeded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def environ(peer: str = "", forwarded: str | None = None) -> dict[str, str]:
     return headers
 
 
-def test_the_limit_is_for_each_address() -> None:
+def test_the_limit_applies_to_each_address() -> None:
     throttle = new_throttle("3/hour")
     for peer in ("192.0.2.7", "192.0.2.8", "2001:db8::1", ""):
         for _ in range(3):
@@ -25,13 +25,13 @@ def test_the_limit_is_for_each_address() -> None:
         with pytest.raises(RateLimited) as raised:
             throttle.count_failure(environ(peer))
         assert 1 <= raised.value.retry_after <= 3600
-    # A whole /64 is one caller.
+    # A whole /64 is counted as one caller.
     with pytest.raises(RateLimited):
         throttle.count_failure(environ("2001:db8::ffff"))
     throttle.count_failure(environ("2001:db8:0:1::1"))
 
 
-def test_behind_a_proxy_its_callers_are_told_apart() -> None:
+def test_callers_behind_a_proxy_are_distinguished() -> None:
     throttle = new_throttle("1/hour", trusted_proxies=1)
     throttle.count_failure(environ("192.0.2.7", "203.0.113.1"))
     throttle.count_failure(environ("192.0.2.7", "203.0.113.2"))
@@ -46,7 +46,7 @@ def test_off_counts_nothing() -> None:
         throttle.count_failure(environ("192.0.2.7"))
 
 
-def test_a_window_ends_for_everybody_at_once() -> None:
+def test_a_window_ends_for_all_callers_at_once() -> None:
     timer = Time(119.0)
     throttle = new_throttle("2/minute", timer=timer)
     for _ in range(2):
@@ -60,7 +60,7 @@ def test_a_window_ends_for_everybody_at_once() -> None:
     throttle.count_failure(environ("192.0.2.7"))
 
 
-def test_what_time_is_left_is_told_in_whole_seconds() -> None:
+def test_the_remaining_time_is_in_whole_seconds() -> None:
     for moment, left in ((0.0, 60), (0.5, 60), (1.0, 59), (59.999, 1), (60.0, 60)):
         throttle = new_throttle("1/minute", timer=Time(moment))
         throttle.count_failure(environ("192.0.2.7"))
@@ -70,7 +70,7 @@ def test_what_time_is_left_is_told_in_whole_seconds() -> None:
 
 
 @pytest.mark.parametrize("limit", ["", "0/minute", "3", "3/week", "1000000/minute", "3/minute "])
-def test_a_limit_that_is_none(limit: str) -> None:
+def test_an_invalid_limit(limit: str) -> None:
     with pytest.raises(ValueError, match="COUNT/second"):
         new_throttle(limit)
 

@@ -1,4 +1,4 @@
-"""Writing counts down, and the threads that do that and replay, over a real store."""
+"""Flushing counts, and the threads that flush and replay, with a real store."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def nothing() -> None:
 # ---- Flush
 
 
-def test_one_worker_writes_in_each_interval(upkeep_box: UpkeepBox) -> None:
+def test_one_worker_flushes_in_each_interval(upkeep_box: UpkeepBox) -> None:
     added = add(upkeep_box.store, new_credential())
     workers = [upkeep_box.flush() for _ in range(3)]
     for interval in range(1, 4):
@@ -41,7 +41,7 @@ def test_one_worker_writes_in_each_interval(upkeep_box: UpkeepBox) -> None:
         for worker in workers:
             worker.run_if_due()
         assert upkeep_box.written(added) == interval
-        # Counted after this interval's flush.
+        # Counted after the flush of this interval.
         upkeep_box.shared.count_use(added.id)
         for worker in workers:
             worker.run_if_due()
@@ -50,8 +50,8 @@ def test_one_worker_writes_in_each_interval(upkeep_box: UpkeepBox) -> None:
         upkeep_box.timer.now += INTERVAL
 
 
-def test_a_flusher_that_never_comes_back_costs_one_interval(upkeep_box: UpkeepBox) -> None:
-    """It was killed, or stopped, after it was elected."""
+def test_a_flusher_that_never_returns_delays_one_interval(upkeep_box: UpkeepBox) -> None:
+    """It was killed or stopped after it had started."""
     added = add(upkeep_box.store, new_credential())
     upkeep_box.shared.count_use(added.id)
     elected_until = round(upkeep_box.timer.now * 1000) + round(INTERVAL * 1000)
@@ -64,7 +64,7 @@ def test_a_flusher_that_never_comes_back_costs_one_interval(upkeep_box: UpkeepBo
     assert upkeep_box.written(added) == 1
 
 
-def test_only_what_moved_is_written(upkeep_box: UpkeepBox) -> None:
+def test_only_changed_tallies_are_flushed(upkeep_box: UpkeepBox) -> None:
     one, other = (add(upkeep_box.store, new_credential()) for _ in range(2))
     upkeep_box.shared.count_use(one.id)
     assert [tally.credential_id for tally in upkeep_box.tallies.unwritten()] == [one.id]
@@ -81,7 +81,7 @@ def test_only_what_moved_is_written(upkeep_box: UpkeepBox) -> None:
     assert upkeep_box.tallies.tally(10**6) == Tally(10**6)
 
 
-def test_a_failed_flush_is_made_up_for(upkeep_box: UpkeepBox) -> None:
+def test_a_failed_flush_is_retried(upkeep_box: UpkeepBox) -> None:
     added = add(upkeep_box.store, new_credential())
     upkeep_box.store.close()
     upkeep_box.store = database_at(f"sqlite:///{upkeep_box.path}").open_store(write_timeout=0.05)
@@ -97,8 +97,8 @@ def test_a_failed_flush_is_made_up_for(upkeep_box: UpkeepBox) -> None:
     assert upkeep_box.written(added) == 1
 
 
-def test_a_backup_that_is_restored_while_serving(upkeep_box: UpkeepBox) -> None:
-    """What was used since it was made is written down there too, to whom it belongs."""
+def test_a_backup_restored_while_serving(upkeep_box: UpkeepBox) -> None:
+    """Uses since the backup are persisted there, too, for the correct credentials."""
     tallies = LiveTallies(upkeep_box.shared)
     upkeep_box.replay = Replay(
         upkeep_box.store.invalidations, upkeep_box.shared, tallies.forget_written
@@ -143,7 +143,7 @@ def test_a_backup_that_is_restored_while_serving(upkeep_box: UpkeepBox) -> None:
     assert (upkeep_box.written(kept), upkeep_box.written(heir)) == (6, 1)
 
 
-def test_the_log_is_shortened_after_a_while(upkeep_box: UpkeepBox) -> None:
+def test_the_log_is_pruned_after_a_while(upkeep_box: UpkeepBox) -> None:
     worker = upkeep_box.flush()
     old = utc_now() - timedelta(hours=2)
     for created_at in (old, old, old, utc_now()):
@@ -152,14 +152,14 @@ def test_the_log_is_shortened_after_a_while(upkeep_box: UpkeepBox) -> None:
         upkeep_box.timer.now = 1_000_000 + now
         worker.run_if_due()
         if now == 400:
-            # Nobody has replayed them yet.
+            # They have not been replayed yet.
             assert len(upkeep_box.store.invalidations.after(0)) == 4
             upkeep_box.replay.run()
     assert [row.number for row in upkeep_box.store.invalidations.after(0)] == [4]
 
 
-def test_old_hours_are_put_together_after_a_while(upkeep_box: UpkeepBox) -> None:
-    """Once a day, by a worker that has lived for some minutes."""
+def test_old_hours_are_folded_after_a_while(upkeep_box: UpkeepBox) -> None:
+    """Once per day, by a worker that has run for some minutes."""
     added = add(upkeep_box.store, new_credential())
     worker = upkeep_box.flush()
     day = utc_now().replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=92)
@@ -187,7 +187,7 @@ def test_old_hours_are_put_together_after_a_while(upkeep_box: UpkeepBox) -> None
 # ---- The threads
 
 
-def test_the_thread_replays_and_writes_until_it_is_stopped(upkeep_box: UpkeepBox) -> None:
+def test_the_threads_replay_and_flush_until_they_are_stopped(upkeep_box: UpkeepBox) -> None:
     upkeep_box.timer = Time(0)
     added = add(upkeep_box.store, new_credential())
     upkeep = Upkeep(upkeep_box.replay, upkeep_box.flush(), nothing)
@@ -201,8 +201,8 @@ def test_the_thread_replays_and_writes_until_it_is_stopped(upkeep_box: UpkeepBox
     assert not [thread for thread in threading.enumerate() if thread.name == "latchkey-upkeep"]
 
 
-def test_a_flush_that_waits_does_not_hold_the_replay_up(upkeep_box: UpkeepBox) -> None:
-    """Somebody writes for long: reading goes on, and what was changed before is heard of."""
+def test_a_waiting_flush_does_not_delay_the_replay(upkeep_box: UpkeepBox) -> None:
+    """Another process writes for a long time: reads continue, and earlier changes are replayed."""
     added = add(upkeep_box.store, new_credential())
     upkeep_box.store.close()
     upkeep_box.store = database_at(f"sqlite:///{upkeep_box.path}").open_store(
@@ -231,7 +231,7 @@ def test_a_flush_that_waits_does_not_hold_the_replay_up(upkeep_box: UpkeepBox) -
     assert upkeep_box.written(added) == 1
 
 
-def test_a_fault_is_logged_once_and_the_thread_goes_on(
+def test_a_fault_is_logged_once_and_the_thread_continues(
     upkeep_box: UpkeepBox, caplog: pytest.LogCaptureFixture
 ) -> None:
     upkeep = Upkeep(upkeep_box.replay, upkeep_box.flush(), nothing)

@@ -1,4 +1,4 @@
-"""How the middleware is called, and what watches a request: used again, never mixed up."""
+"""Calls of the middleware, and watches of requests: they are reused and never mixed up."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def new_environ(**more: Any) -> dict[str, Any]:
 
 
 def ignore(status: str, headers: Any, exc_info: Any = None) -> Any:
-    """A server's start_response."""
+    """The start_response of a server."""
 
 
 def counted(worker: Worker) -> dict[int, int]:
-    """How many answers each status has."""
+    """The number of responses of each status."""
     series = worker.authenticator.latencies.series()
     return {status: sum(values[:-1]) for (_, status), values in series.items() if any(values)}
 
@@ -57,7 +57,7 @@ def good(environ: Any, start_response: Any) -> list[bytes]:
         lambda middleware: middleware.__call__(new_environ()),
     ],
 )
-def test_a_call_that_is_not_wsgi_s_is_refused(
+def test_a_call_that_does_not_follow_wsgi_is_refused(
     real_time_worker: Worker, call: Callable[[Any], Any]
 ) -> None:
     middleware = new_middleware(real_time_worker, good)
@@ -66,14 +66,14 @@ def test_a_call_that_is_not_wsgi_s_is_refused(
     assert real_time_worker.authenticator.counters.value(Count.STARTED) == 0
 
 
-def test_every_way_to_call(real_time_worker: Worker) -> None:
+def test_every_form_of_a_call(real_time_worker: Worker) -> None:
     middleware = new_middleware(real_time_worker, good)
     for call in (middleware, middleware.__call__):
         assert list(call(new_environ(), ignore)) == [b"good"]
     assert counted(real_time_worker) == {200: 2}
 
 
-def test_none_is_a_base_class_of_another(real_time_worker: Worker) -> None:
+def test_the_classes_cannot_be_subclassed(real_time_worker: Worker) -> None:
     middleware = new_middleware(real_time_worker, good)
     kinds = [type(middleware), type(middleware.application), type(middleware.application.policy)]
     for kind in (*kinds, Check):
@@ -83,7 +83,7 @@ def test_none_is_a_base_class_of_another(real_time_worker: Worker) -> None:
             type("Derived", (kind,), {})
 
 
-def test_each_part_is_set_up_once(real_time_worker: Worker) -> None:
+def test_each_part_is_initialised_once(real_time_worker: Worker) -> None:
     latency = new_middleware(real_time_worker, good)
     gate = latency.application
     authenticator = real_time_worker.authenticator
@@ -109,7 +109,7 @@ def test_each_part_is_set_up_once(real_time_worker: Worker) -> None:
     assert latency(new_environ(), ignore) == [b"good"]
 
 
-def test_a_check_by_itself_says_what_it_came_to(real_time_worker: Worker) -> None:
+def test_a_check_by_itself_returns_its_verdict(real_time_worker: Worker) -> None:
     authenticator = real_time_worker.authenticator
     check = Check(
         authenticator,
@@ -133,7 +133,7 @@ def test_sightings_of_other_memory_are_refused(real_time_worker: Worker) -> None
         wsgi.middleware(good, real_time_worker.authenticator, sightings=elsewhere)
 
 
-def test_what_was_not_set_up_cannot_be_called() -> None:
+def test_an_uninitialised_part_cannot_be_called() -> None:
     with pytest.raises(TypeError):
         Gate.__new__(Gate)(new_environ(), ignore)
     with pytest.raises(TypeError):
@@ -158,7 +158,7 @@ KEY = {"HTTP_X_API_KEY": f"ak_{'x' * 27}"}
         ("PATH_INFO", BEARER),
     ],
 )
-def test_what_a_key_of_the_environ_raises_is_raised(
+def test_an_error_of_an_environ_key_is_raised(
     real_time_worker: Worker, name: str, plain: dict[str, str]
 ) -> None:
     class Hostile(str):
@@ -174,7 +174,7 @@ def test_what_a_key_of_the_environ_raises_is_raised(
     assert real_time_worker.authenticator.shared.worker_metrics.totals().in_flight == 0
 
 
-def test_a_watch_knows_nothing_of_the_request_before(real_time_worker: Worker) -> None:
+def test_a_watch_is_reset_between_requests(real_time_worker: Worker) -> None:
 
     def application(environ: Any, start_response: Any) -> list[bytes]:
         if environ["PATH_INFO"] == "/fails":
@@ -192,7 +192,7 @@ def test_a_watch_knows_nothing_of_the_request_before(real_time_worker: Worker) -
     assert counted(real_time_worker) == {201: 3, 500: 1}
 
 
-def test_a_watch_is_used_again_and_cannot_be_called_meanwhile(real_time_worker: Worker) -> None:
+def test_a_watch_is_reused_and_cannot_be_called_in_between(real_time_worker: Worker) -> None:
     watches: list[str] = []
 
     def application(environ: Any, start_response: Any) -> list[bytes]:
@@ -216,7 +216,7 @@ def test_a_watch_is_used_again_and_cannot_be_called_meanwhile(real_time_worker: 
     assert counted(real_time_worker) == {}
 
 
-def test_a_watch_that_is_kept_stays_its_request_s(real_time_worker: Worker) -> None:
+def test_a_stored_watch_belongs_to_its_request(real_time_worker: Worker) -> None:
     kept: list[Any] = []
     said: list[tuple[str, str]] = []
 
@@ -237,12 +237,12 @@ def test_a_watch_that_is_kept_stays_its_request_s(real_time_worker: Worker) -> N
     assert counted(real_time_worker) == {200: 1, 404: 1, 503: 1}
 
 
-def test_nothing_of_a_request_outlives_it(real_time_worker: Worker) -> None:
+def test_no_object_of_a_request_outlives_it(real_time_worker: Worker) -> None:
     class Value:
-        """Something of a request's environ, and of its server."""
+        """An object of a request's environ, and its server."""
 
         def __call__(self, status: str, headers: Any, exc_info: Any = None) -> None:
-            """Start the answer."""
+            """Start the response."""
 
     middleware = new_middleware(real_time_worker, good)
     for _ in range(3):
@@ -253,7 +253,7 @@ def test_nothing_of_a_request_outlives_it(real_time_worker: Worker) -> None:
         assert [reference() for reference in gone] == [None, None]
 
 
-def test_one_in_another_is_two_requests(real_time_worker: Worker) -> None:
+def test_nested_applications_are_two_requests(real_time_worker: Worker) -> None:
     inner = new_middleware(real_time_worker, good)
 
     def application(environ: Any, start_response: Any) -> list[bytes]:
@@ -268,7 +268,7 @@ def test_one_in_another_is_two_requests(real_time_worker: Worker) -> None:
     assert real_time_worker.authenticator.counters.value(Count.FINISHED) == 9
 
 
-def test_requests_at_once_are_told_apart(real_time_worker: Worker) -> None:
+def test_concurrent_requests_are_distinguished(real_time_worker: Worker) -> None:
     met = threading.Barrier(8)
     said: dict[str, list[str]] = {}
 

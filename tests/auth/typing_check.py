@@ -1,4 +1,4 @@
-"""What an application of one's own writes, checked by `mypy --strict` alone; never run."""
+"""The types in an own application, checked only by `mypy --strict`; never executed."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def called() -> None:
 
 
 class Orders(MethodView):
-    """Declared by method, and for all of them."""
+    """Declared by method, and for all methods."""
 
     decorators: ClassVar = [any_credential]
 

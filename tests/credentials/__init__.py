@@ -1,1 +1,1 @@
-"""Tests of the domain."""
+"""Tests of the credentials."""

@@ -1,4 +1,4 @@
-"""An office for each test of the service, closed at its end."""
+"""The service of credentials for each test, closed at its end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.credentials.office import Office
 
 @pytest.fixture
 def office(tmp_path: Path) -> Iterator[Office]:
-    """The service over a database of its own."""
+    """The service with its own database."""
     office = Office(tmp_path / "latchkey.db")
     yield office
     office.store.close()

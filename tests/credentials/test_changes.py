@@ -1,4 +1,4 @@
-"""Changing and rotating credentials over a real store: who may, and what comes of it."""
+"""Changing and rotating credentials with a real store: permissions and results."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ def test_a_change_is_committed_then_invalidated(office: Office) -> None:
     assert [lookup for lookup, _ in office.seen] == [old.lookup]
 
 
-def test_a_change_that_is_made_already_invalidates_too(office: Office) -> None:
-    """It may come from a call that died between its commit and its invalidation."""
+def test_a_change_that_was_already_made_invalidates_too(office: Office) -> None:
+    """The first call may have died between its commit and its invalidation."""
     old = issue(office)
     for _ in range(2):
         office.service.change(old.api_key, Change(scopes=READER), None, by=TESTER)
     assert [lookup for lookup, _ in office.seen] == [old.lookup] * 2
 
 
-def test_only_what_is_unrevoked_and_of_the_callers_mode_changes(office: Office) -> None:
+def test_only_unrevoked_keys_of_the_callers_mode_change(office: Office) -> None:
     revoked, other = issue(office), issue(office, mode="test")
     office.service.revoke(revoked.api_key, None, by=TESTER)
     for api_key in (revoked.api_key, other.api_key, new_api_key("live")):
@@ -74,7 +74,7 @@ def test_only_what_is_unrevoked_and_of_the_callers_mode_changes(office: Office) 
     assert found(office, other.api_key) == other
 
 
-def test_a_revoked_key_is_invalidated_by_whoever_finds_it_so(office: Office) -> None:
+def test_a_revoked_key_is_invalidated_by_every_change(office: Office) -> None:
     revoked = issue(office)
     office.service.revoke(revoked.api_key, None, by=TESTER)
     office.seen.clear()
@@ -87,7 +87,7 @@ def test_a_revoked_key_is_invalidated_by_whoever_finds_it_so(office: Office) -> 
     assert [lookup for lookup, _ in office.seen].count(revoked.lookup) == 2
 
 
-def test_an_expired_key_can_be_given_a_new_end(office: Office) -> None:
+def test_an_expired_key_can_get_a_new_expiry(office: Office) -> None:
     old = issue(office, expires_at=utc_now() + timedelta(milliseconds=30))
     while found(office, old.api_key).status(utc_now()) != "expired":
         pass
@@ -97,7 +97,7 @@ def test_an_expired_key_can_be_given_a_new_end(office: Office) -> None:
 
 
 @pytest.mark.parametrize("past", [timedelta(0), DAY])
-def test_a_new_end_lies_in_the_future(office: Office, past: timedelta) -> None:
+def test_a_new_expiry_must_be_in_the_future(office: Office, past: timedelta) -> None:
     old = issue(office)
     with pytest.raises(InvalidField) as raised:
         office.service.change(old.api_key, until(utc_now() - past), None, by=TESTER)
@@ -105,7 +105,7 @@ def test_a_new_end_lies_in_the_future(office: Office, past: timedelta) -> None:
     assert found(office, old.api_key) == old
 
 
-def test_a_secret_is_no_name(office: Office) -> None:
+def test_a_name_must_not_contain_a_secret(office: Office) -> None:
     old = issue(office)
     secret = NEW.derive(new_api_key("live"))
     with pytest.raises(InvalidField) as raised:
@@ -114,14 +114,14 @@ def test_a_secret_is_no_name(office: Office) -> None:
     assert secret not in str(raised.value)
 
 
-def test_no_later_end_than_the_callers_own(office: Office) -> None:
+def test_no_later_expiry_than_the_callers(office: Office) -> None:
     end = utc_now() + DAY
     who = office.caller(expires_at=end)
     old = issue(office, expires_at=end + DAY)
     for refused in (None, end + timedelta(milliseconds=1), end + DAY):
         with pytest.raises(InsufficientScope):
             office.service.change(old.api_key, until(refused), who, by=TESTER)
-    # What is left as it is, is not set.
+    # Unchanged terms are not checked.
     assert (
         office.service.change(old.api_key, Change(name="new"), who, by=TESTER).expires_at
         == end + DAY
@@ -199,7 +199,7 @@ def test_the_successor_takes_the_terms_and_the_account(office: Office) -> None:
 
 @pytest.mark.parametrize("own", [None, timedelta(minutes=1), timedelta(days=365)])
 @pytest.mark.parametrize("overlap", [timedelta(0), HOUR, timedelta(days=30)])
-def test_the_old_key_ends_at_the_earlier_of_the_two(
+def test_the_old_key_expires_at_the_earlier_of_the_two(
     office: Office, own: timedelta | None, overlap: timedelta
 ) -> None:
     end = None if own is None else utc_now() + own
@@ -215,7 +215,7 @@ def test_the_old_key_ends_at_the_earlier_of_the_two(
         assert before + overlap <= ended <= utc_now() + overlap
 
 
-def test_a_rotated_keys_end_is_not_put_off(office: Office) -> None:
+def test_the_expiry_of_a_rotated_key_cannot_be_postponed(office: Office) -> None:
     old = issue(office)
     office.service.rotate(old.api_key, None, HOUR, by=TESTER)
     end = found(office, old.api_key).expires_at
@@ -232,7 +232,7 @@ def test_a_rotated_keys_end_is_not_put_off(office: Office) -> None:
         office.service.change(old.api_key, until(end), None, by=TESTER)
 
 
-def test_what_cannot_be_rotated(office: Office) -> None:
+def test_keys_that_cannot_be_rotated(office: Office) -> None:
     old = issue(office)
     successor = office.service.rotate(old.api_key, None, HOUR, by=TESTER).credential
     with pytest.raises(AlreadyRotated, match=successor.api_key):
@@ -248,8 +248,8 @@ def test_what_cannot_be_rotated(office: Office) -> None:
         office.service.rotate(expired.api_key, None, by=TESTER)
 
 
-def test_a_successor_that_has_ended_can_be_replaced(office: Office) -> None:
-    """With the original end again, and without a later one for the old key."""
+def test_an_expired_or_revoked_successor_can_be_replaced(office: Office) -> None:
+    """It gets the original expiry, and the old key no later one."""
     end = utc_now() + timedelta(days=60)
     old = issue(office, expires_at=end)
     first = office.service.rotate(old.api_key, None, HOUR, by=TESTER).credential
@@ -263,7 +263,7 @@ def test_a_successor_that_has_ended_can_be_replaced(office: Office) -> None:
         office.service.rotate(old.api_key, None, by=TESTER)
 
 
-def test_a_successor_is_rotated_as_any_other(office: Office) -> None:
+def test_a_successor_can_be_rotated(office: Office) -> None:
     first = issue(office)
     second = office.service.rotate(first.api_key, None, by=TESTER).credential
     third = office.service.rotate(second.api_key, None, by=TESTER).credential
@@ -271,7 +271,7 @@ def test_a_successor_is_rotated_as_any_other(office: Office) -> None:
     assert third.expires_at is None
 
 
-def test_rotating_gives_no_later_end_than_the_callers_own(office: Office) -> None:
+def test_rotating_gives_no_later_expiry_than_the_callers(office: Office) -> None:
     end = utc_now() + DAY
     who = office.caller(expires_at=end)
     for own in (None, end + DAY):
@@ -283,8 +283,8 @@ def test_rotating_gives_no_later_end_than_the_callers_own(office: Office) -> Non
     assert office.service.rotate(fits.api_key, who, by=TESTER).credential.expires_at == end
 
 
-def test_a_key_rotates_itself_and_asks_again(office: Office) -> None:
-    """After a lost answer it hears which its successor is, though it now ends sooner than that."""
+def test_a_key_rotates_itself_and_retries(office: Office) -> None:
+    """After a lost response, a retry returns the successor, although the old key expires sooner."""
     old = issue(office)
     successor = office.service.rotate(old.api_key, old.principal(), HOUR, by=TESTER).credential
     now_itself: Principal = found(office, old.api_key).principal()
@@ -292,10 +292,10 @@ def test_a_key_rotates_itself_and_asks_again(office: Office) -> None:
         office.service.rotate(old.api_key, now_itself, by=TESTER)
 
 
-# ---- What the store does not answer
+# ---- Failures of the store
 
 
-def test_a_change_of_unknown_outcome_invalidates_and_is_not_noted(
+def test_a_change_of_unknown_outcome_invalidates_and_is_not_marked(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = issue(office)
@@ -311,7 +311,7 @@ def test_a_change_of_unknown_outcome_invalidates_and_is_not_noted(
     assert noted == []
 
 
-def test_each_row_of_the_log_is_noted_after_its_invalidation(office: Office) -> None:
+def test_each_row_of_the_log_is_marked_after_its_invalidation(office: Office) -> None:
     events: list[object] = []
     publisher = Publisher(office.store.audit, events.append, events.append)
     service = CredentialService(office.store, KEYS, publisher)

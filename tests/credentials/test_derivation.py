@@ -1,4 +1,4 @@
-"""Derivation keys: current, retired, several at once, and nothing of them shown."""
+"""Derivation keys: current, retired and several at once; they are never shown."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _parts(key: DerivationKey) -> SecretParts:
 
 
 @given(st.binary(min_size=32, max_size=32), st.integers(0, 2**128 - 1))
-def test_a_secret_is_derived_as_the_reference_derives_it(key: bytes, number: int) -> None:
+def test_a_secret_is_derived_as_in_the_reference(key: bytes, number: int) -> None:
     api_key = reference.make_api_key("test", number)
     expected = reference.make_secret(api_key, reference.make_mac(key, api_key))
     assert DerivationKey(key).derive(api_key) == expected
@@ -46,7 +46,7 @@ def test_each_listed_key_is_found_in_every_order_and_division() -> None:
 
 @pytest.mark.parametrize("maker", [*KEYS, OUTSIDER])
 def test_every_key_is_tried_whichever_fits(maker: DerivationKey) -> None:
-    """A real trace: one HMAC and one constant-time comparison for each listed key, always."""
+    """A trace: one HMAC and one constant-time comparison for each listed key, in every case."""
     keys = DerivationKeys(KEYS[:2], KEYS[2:])
     parts = _parts(maker)
     called: list[object] = []
@@ -65,7 +65,7 @@ def test_every_key_is_tried_whichever_fits(maker: DerivationKey) -> None:
     assert called == ["mac", "compare"] * 4
 
 
-def test_a_proof_is_for_one_key_and_one_mode() -> None:
+def test_a_proof_is_valid_for_one_key_and_one_mode() -> None:
     parts = _parts(KEYS[0])
     twin = parts.api_key.replace("live", "test")
     keys = DerivationKeys(KEYS, [])
@@ -97,7 +97,7 @@ def test_nothing_shows_a_key() -> None:
 
 
 @given(st.binary(min_size=32, max_size=80), st.text(max_size=40))
-def test_instance_keys_are_the_references(master: bytes, name: str) -> None:
+def test_instance_keys_are_derived_as_in_the_reference(master: bytes, name: str) -> None:
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -21,7 +21,7 @@ READER = frozenset({"account:read"})
 
 
 class Changes:
-    """Every kind of change, made to one stored key or to a new one."""
+    """Every kind of change, applied to one stored key or to a new one."""
 
     def __init__(self, office: Office) -> None:
         self.office = office
@@ -71,7 +71,7 @@ def invalidated(office: Office) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_change_that_cannot_begin_invalidates_nothing(
+def test_a_change_that_cannot_start_invalidates_nothing(
     office: Office, kind: Callable[[Changes], None]
 ) -> None:
     changes = Changes(office)
@@ -85,11 +85,11 @@ def test_a_change_that_cannot_begin_invalidates_nothing(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_change_that_the_lock_refuses_invalidates_nothing(
+def test_a_change_that_times_out_on_the_lock_invalidates_nothing(
     office: Office, kind: Callable[[Changes], None]
 ) -> None:
     changes = Changes(office)
-    # The same store with less patience.
+    # The same store with a shorter timeout.
     impatient = open_store(f"sqlite:///{office.path}", write_timeout=0.01)
     office.store.close()
     office.store = impatient
@@ -105,7 +105,7 @@ def test_a_change_that_the_lock_refuses_invalidates_nothing(
 def test_a_change_that_is_rolled_back_invalidates_nothing(
     office: Office, kind: Callable[[Changes], None]
 ) -> None:
-    """The last statement of the transaction fails, after the log of invalidations is written."""
+    """The last statement of the transaction fails, after the log of invalidations was written."""
     changes = Changes(office)
     execute(
         office,
@@ -118,7 +118,7 @@ def test_a_change_that_is_rolled_back_invalidates_nothing(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_commit_that_fails_invalidates(office: Office, kind: Callable[[Changes], None]) -> None:
-    """COMMIT itself reports an error: here by a constraint that SQLite checks only then."""
+    """COMMIT itself fails, by a constraint that SQLite checks only then."""
     changes = Changes(office)
     execute(
         office,
@@ -138,7 +138,7 @@ def execute(office: Office, *statements: str) -> None:
 
 
 def test_a_change_that_is_refused_invalidates_nothing(office: Office) -> None:
-    """Refused within the transaction, by the terms of the key."""
+    """It is refused within the transaction, because of the key's terms."""
     changes = Changes(office)
     reader = office.caller(READER | {"credentials:write"})
     for act in (
@@ -169,7 +169,7 @@ def test_a_rotation_that_was_made_before_invalidates(office: Office) -> None:
 
 
 def test_a_rotation_without_overlap_that_was_made_before_invalidates(office: Office) -> None:
-    """A worker that was not told still has the old end."""
+    """A worker that missed the first invalidation still has the old expiry."""
     changes = Changes(office)
     changes.service.rotate(changes.old.api_key, None, timedelta(0), by=TESTER)
     office.seen.clear()

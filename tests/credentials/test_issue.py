@@ -1,4 +1,4 @@
-"""Issuing credentials over a real store: the terms, and that nobody gives more than they have."""
+"""Issuing credentials with a real store: their terms, which never exceed those of the caller."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.audited import TESTER
 from tests.support.credentials.office import KEYS, NEW, Office
 
 
-def test_the_operator_has_everything(office: Office) -> None:
+def test_the_operator_has_all_rights(office: Office) -> None:
     issued = office.service.issue(name="first", caller=None, by=TESTER)
     credential = issued.credential
     assert (credential.mode, credential.scopes, credential.expires_at) == (
@@ -36,7 +36,7 @@ def test_the_operator_has_everything(office: Office) -> None:
     assert issued.secret not in repr(issued)
 
 
-def test_a_seed_makes_one_key_however_often_it_is_sent(office: Office) -> None:
+def test_a_seed_creates_one_key_however_often_it_is_sent(office: Office) -> None:
     def issue(seed: bytes, mode: Mode = "live") -> str:
         issued = office.service.issue(name="x", caller=None, by=TESTER, seed=seed, mode=mode)
         assert check_api_key(issued.credential.api_key) == api_key_from(mode, seed)
@@ -45,21 +45,21 @@ def test_a_seed_makes_one_key_however_often_it_is_sent(office: Office) -> None:
     first = issue(b"one")
     with pytest.raises(DuplicateApiKey):
         issue(b"one")
-    # It stays used up.
+    # The seed stays used.
     office.service.revoke(first, None, by=TESTER)
     with pytest.raises(DuplicateApiKey):
         issue(b"one")
     assert len({first, issue(b"two"), issue(b""), issue(b"one", "test")}) == 4
 
 
-def test_what_is_inherited_is_the_callers_own(office: Office) -> None:
+def test_inherited_terms_are_those_of_the_caller(office: Office) -> None:
     until = utc_now() + timedelta(hours=1)
     who = office.caller(frozenset({"account:read", "credentials:write"}), "test", until)
     made = office.service.issue(name="same", caller=who, by=TESTER).credential
     assert (made.mode, made.scopes, made.expires_at) == ("test", who.scopes, until)
 
 
-def test_no_expiry_is_not_the_same_as_the_callers_own(office: Office) -> None:
+def test_no_expiry_differs_from_the_callers_expiry(office: Office) -> None:
     until = utc_now() + timedelta(hours=1)
     with pytest.raises(InsufficientScope):
         office.service.issue(
@@ -76,13 +76,13 @@ def test_no_expiry_is_not_the_same_as_the_callers_own(office: Office) -> None:
 
 
 @pytest.mark.parametrize("past", [timedelta(0), timedelta(milliseconds=1), timedelta(days=9000)])
-def test_an_expiry_lies_in_the_future(office: Office, past: timedelta) -> None:
+def test_an_expiry_must_be_in_the_future(office: Office, past: timedelta) -> None:
     with pytest.raises(InvalidField) as raised:
         office.service.issue(name="late", caller=None, expires_at=utc_now() - past, by=TESTER)
     assert raised.value.field == "expires_at"
 
 
-def test_no_later_expiry_than_the_callers_own(office: Office) -> None:
+def test_no_later_expiry_than_the_callers(office: Office) -> None:
     until = utc_now() + timedelta(hours=1)
     millisecond = timedelta(milliseconds=1)
     for allowed in (until, until - millisecond):
@@ -110,9 +110,7 @@ def test_no_key_of_the_other_mode(office: Office) -> None:
 @settings(
     max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
-def test_whatever_is_asked_nobody_gets_more_than_they_have(
-    office: Office, data: st.DataObject
-) -> None:
+def test_no_request_grants_more_than_the_caller_has(office: Office, data: st.DataObject) -> None:
     now = utc_now()
     some_scopes = st.frozensets(st.sampled_from(KNOWN_SCOPES), min_size=1)
     some_expiry = st.one_of(
@@ -148,7 +146,7 @@ def test_whatever_is_asked_nobody_gets_more_than_they_have(
         }
 
 
-def test_a_derived_pair_is_stored_nowhere(office: Office) -> None:
+def test_a_derived_pair_is_not_stored(office: Office) -> None:
     api_key, secret = office.service.derive_pair("test")
     assert KEYS.maker_of(read_secret(secret)) is NEW
     assert read_secret(secret).api_key == api_key
@@ -156,7 +154,7 @@ def test_a_derived_pair_is_stored_nowhere(office: Office) -> None:
     assert office.service.register(api_key, secret, None, by=TESTER).mode == "test"
 
 
-def test_times_are_cut_to_the_stores_millisecond(office: Office) -> None:
+def test_times_are_truncated_to_milliseconds(office: Office) -> None:
     for _ in range(50):
         assert utc_now().microsecond % 1000 == 0
     until = datetime(2199, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)

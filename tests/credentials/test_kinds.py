@@ -1,4 +1,4 @@
-"""The kinds of credentials: whose a token is, what it is known by, and what it proves."""
+"""The kinds of credentials: which kind a token is, its lookup key, and its proof."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SOURCES = Sources(
 )
 
 
-def test_every_kind_has_a_name_of_its_own() -> None:
+def test_every_kind_has_its_own_name() -> None:
     assert len({kind.name for kind in KINDS}) == len(KINDS)
 
 
@@ -63,12 +63,12 @@ def test_every_kind_has_a_name_of_its_own() -> None:
         ("a\n", None),
     ],
 )
-def test_whose_a_bearer_token_is(token: str, kind: Kind | None) -> None:
+def test_the_kind_of_a_bearer_token(token: str, kind: Kind | None) -> None:
     assert kind_of_bearer(token) is kind
 
 
 @given(token=tokens)
-def test_a_token_is_known_by_a_key_of_its_own_kind(token: str) -> None:
+def test_a_tokens_lookup_key_is_of_its_kind(token: str) -> None:
     kind = kind_of_bearer(token)
     if kind is not None:
         assert kind_of_lookup(kind.lookup(token)) is kind
@@ -84,7 +84,7 @@ def test_no_two_kinds_own_a_lookup_key(lookup: str) -> None:
 @pytest.mark.parametrize(
     "lookup", ["", KEY, HASH.upper(), f" {HASH[1:]}", HASH[:-2], f"{HASH}00", "acct_1", "live_é"]
 )
-def test_what_somebody_wrote_by_hand_is_of_no_kind(lookup: str) -> None:
+def test_an_arbitrary_text_is_of_no_kind(lookup: str) -> None:
     assert kind_of_lookup(lookup) is None
 
 
@@ -101,14 +101,14 @@ def test_a_malformed_secret_proves_nothing() -> None:
     assert DERIVED.proof(lookup, WRONG_CHECKSUM, SOURCES) is Proof.MISSING
 
 
-def test_an_imported_token_is_asked_for_only_where_it_may_be_there() -> None:
+def test_an_imported_token_is_looked_up_only_if_it_may_exist() -> None:
     for token, proof in (("token", Proof.GIVEN), ("other", Proof.MISSING)):
         assert IMPORTED.proof(IMPORTED.lookup(token), token, SOURCES) is proof
     without = Sources(KEYS, nothing)
     assert IMPORTED.proof(IMPORTED.lookup("token"), "token", without) is Proof.MISSING
 
 
-def test_each_kind_asks_the_store_by_what_that_has() -> None:
+def test_each_kind_looks_up_its_own_column() -> None:
     asked: list[str | bytes] = []
 
     def find(key: str | bytes) -> None:

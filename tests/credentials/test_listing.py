@@ -1,4 +1,4 @@
-"""What calls for attention about a credential, at a moment."""
+"""The concerns about a credential at a given time."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from tests.support.store.listing_oracle import AS_OF, DAY
 from tests.support.store.new_credentials import NOW
 
 
-def test_a_mark_follows_the_last_use_that_is_only_counted() -> None:
-    """The page marks by the last request; the filter by what is written down."""
+def test_a_mark_includes_uses_that_are_not_yet_persisted() -> None:
+    """The page uses the last request; the filter uses the persisted last use."""
 
     def credential(**times: datetime | None) -> Credential:
         fields = {"created_at": NOW - 100 * DAY, "expires_at": None, "last_used_at": None, **times}

@@ -1,4 +1,4 @@
-"""The domain's values: status at the exact millisecond, and what is shown of them."""
+"""The data of the domain: the status at the exact millisecond, and reprs without secrets."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ CREDENTIAL = Credential(
 )
 
 
-def test_without_an_expiry_it_stays_active() -> None:
+def test_a_credential_without_an_expiry_stays_active() -> None:
     assert CREDENTIAL.status(NOON) == "active"
     assert CREDENTIAL.status(datetime.max.replace(tzinfo=UTC)) == "active"
 
 
-def test_it_expires_at_the_very_millisecond() -> None:
+def test_it_expires_at_the_exact_millisecond() -> None:
     expiring = replace(CREDENTIAL, expires_at=NOON)
     assert expiring.status(NOON - MILLISECOND) == "active"
     assert expiring.status(NOON - timedelta(microseconds=1)) == "active"
     assert expiring.status(NOON) == "expired"
     assert expiring.status(NOON + MILLISECOND) == "expired"
-    # Moments are compared, not what a zone's clock shows.
+    # Instants are compared, not local times.
     west = timezone(timedelta(hours=-5))
     assert expiring.status(NOON.astimezone(west)) == "expired"
     assert expiring.status((NOON - MILLISECOND).astimezone(west)) == "active"
 
 
 @pytest.mark.parametrize("expires_at", [None, NOON - MILLISECOND, NOON, NOON + MILLISECOND])
-def test_revoked_outweighs_expired(expires_at: datetime | None) -> None:
+def test_revoked_takes_precedence_over_expired(expires_at: datetime | None) -> None:
     revoked = replace(CREDENTIAL, expires_at=expires_at, revoked_at=NOON - MILLISECOND)
     assert revoked.status(NOON) == "revoked"
 
 
-def test_the_principal_is_what_the_row_says() -> None:
+def test_the_principal_has_the_fields_of_the_row() -> None:
     credential = replace(CREDENTIAL, expires_at=NOON)
     assert credential.principal() == Principal(
         credential_id=7,
@@ -68,11 +68,11 @@ def test_the_principal_is_what_the_row_says() -> None:
     )
 
 
-def test_it_should_be_replaced_by_its_age() -> None:
+def test_the_rotation_age_gives_rotate_by() -> None:
     assert CREDENTIAL.rotate_by(timedelta(days=90)) == NOON + timedelta(days=90)
 
 
-def test_values_do_not_change() -> None:
+def test_values_are_immutable() -> None:
     for value in (CREDENTIAL, CREDENTIAL.principal()):
         for field in fields(value):
             with pytest.raises(FrozenInstanceError):
@@ -96,7 +96,7 @@ def test_no_repr_shows_the_hash_of_a_secret() -> None:
         assert CREDENTIAL.api_key in shown
 
 
-def test_the_lookup_key_is_what_a_key_and_its_secret_share() -> None:
+def test_the_lookup_key_is_the_shared_part_of_a_key_and_its_secret() -> None:
     for mode in MODES:
         api_key = new_api_key(mode)
         secret = DerivationKey(bytes(32)).derive(api_key)

@@ -1,4 +1,4 @@
-"""What a credential may be called."""
+"""The rules for names of credentials."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ INVISIBLE = [
 
 
 @pytest.mark.parametrize("character", INVISIBLE, ids=ascii)
-def test_a_name_has_a_visible_character(character: str) -> None:
+def test_a_name_needs_a_visible_character(character: str) -> None:
     for name in (character, character * 3, f"{character}\u200b{character}"):
         with pytest.raises(ValueError, match="must have a visible character"):
             check_name(name)
-    # Beside one that is, most of them have their place.
+    # Together with a visible character, most of them are valid.
     if not character.isspace():
         assert check_name(f"a{character}b") == f"a{character}b"
 
@@ -40,7 +40,7 @@ def test_a_name_has_a_visible_character(character: str) -> None:
         ("a\ud800", "valid Unicode"),
     ],
 )
-def test_the_rule_is_said(name: str, rule: str) -> None:
+def test_the_error_states_the_rule(name: str, rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         check_name(name)
 

@@ -1,4 +1,4 @@
-"""Publishing what a change leaves: what, in which order, and what of a change that was refused."""
+"""Publishing the outcome of a change: its content, its order, and refused changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ALL = Publication(["one", "two", "one"], range(4, 6), HEAD)
 
 
 class Heads:
-    """What is kept as the head of the audit log."""
+    """The kept head of the audit log."""
 
     def __init__(self, events: list[object]) -> None:
         self._events = events
@@ -26,7 +26,7 @@ class Heads:
 
 
 def publish(outcome: Outcome[str]) -> tuple[str | None, list[object]]:
-    """The result, and what was done in its order."""
+    """The result, and the actions in their order."""
     events: list[object] = []
     publisher = Publisher(Heads(events), events.append, events.append)
     try:
@@ -35,22 +35,22 @@ def publish(outcome: Outcome[str]) -> tuple[str | None, list[object]]:
         return None, events
 
 
-def test_lookups_come_first_and_once_and_the_head_last() -> None:
+def test_lookups_are_published_first_and_once_and_the_head_last() -> None:
     assert publish(Made("result", ALL)) == ("result", ["one", "two", 4, 5, ("keep", HEAD)])
 
 
-def test_a_head_that_does_not_follow_replaces_the_one_that_is_kept() -> None:
+def test_a_head_that_does_not_follow_replaces_the_kept_head() -> None:
     made = Made("result", Publication(head=HEAD, replaces_head=True))
     assert publish(made) == ("result", [("replace", HEAD)])
 
 
-def test_what_changed_nothing_publishes_nothing() -> None:
+def test_an_unchanged_state_publishes_nothing() -> None:
     assert publish(Made("result")) == ("result", [])
 
 
 @pytest.mark.parametrize("error", [DuplicateApiKey(), StoreError("the commit failed")])
-def test_of_a_refused_change_only_lookups_are_published(error: Exception) -> None:
-    """Its rows, where it has any, are left to the replay."""
+def test_a_refused_change_publishes_only_lookups(error: Exception) -> None:
+    """Its log rows, if there are any, are left to the replay."""
     assert publish(Refused(error, ALL)) == (None, ["one", "two"])
 
 

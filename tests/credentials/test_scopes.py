@@ -1,4 +1,4 @@
-"""The algebra of scopes, exhaustively: what permits what, and when one set lies within another."""
+"""Scopes, tested exhaustively: which scope permits which, and inclusion of sets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SUBSETS = [
 
 
 def rights(scope: str) -> frozenset[tuple[str, str]]:
-    """A scope spelled out, as a model: (resource, action), "…" for what later versions add."""
+    """The rights of a scope, as a model: (resource, action); "…" stands for later additions."""
     resource, _, action = scope.partition(":")
     resources = (*RESOURCES, "…") if resource == "*" else (resource,)
     actions = ("read",) if action == "read" else ("read", "write")
@@ -50,24 +50,24 @@ def test_the_known_scopes() -> None:
 
 @pytest.mark.parametrize("granted", KNOWN_SCOPES)
 @pytest.mark.parametrize("needed", KNOWN_SCOPES)
-def test_one_scope_permits_another_where_its_rights_include_them(granted: str, needed: str) -> None:
+def test_one_scope_permits_another_if_its_rights_include_it(granted: str, needed: str) -> None:
     assert permits({granted}, needed) == (rights(needed) <= rights(granted))
 
 
-def test_a_set_permits_what_one_of_its_scopes_does() -> None:
+def test_a_set_permits_what_one_of_its_scopes_permits() -> None:
     for granted in SUBSETS:
         for needed in KNOWN_SCOPES:
             assert permits(granted, needed) == any(permits({one}, needed) for one in granted)
 
 
-def test_within_is_reflexive_transitive_and_grows_with_what_is_granted() -> None:
+def test_lies_within_is_reflexive_transitive_and_monotonic() -> None:
     within = {(asked, granted): _within(asked, granted) for asked in SUBSETS for granted in SUBSETS}
     for one in SUBSETS:
         assert within[one, one]
         assert within[one, FULL_ACCESS]
         assert within[one, frozenset()] == (not one)
     for (asked, granted), inside in within.items():
-        # Nobody gains a right by giving scopes away.
+        # Giving scopes to another key never adds a right.
         if inside:
             assert rights_of(asked) <= rights_of(granted)
             for more in KNOWN_SCOPES:
@@ -80,14 +80,14 @@ def test_within_is_reflexive_transitive_and_grows_with_what_is_granted() -> None
         assert above[granted] <= above[asked]
 
 
-def test_the_error_names_the_first_scope_that_is_missing() -> None:
+def test_the_error_names_the_first_missing_scope() -> None:
     with pytest.raises(InsufficientScope) as raised:
         require_within({"credentials:write", "account:write", "account:read"}, {"*:read"})
     assert raised.value.scope == "account:write"
     assert "account:write" in raised.value.message
 
 
-def test_parsing_takes_known_scopes_and_nothing_else() -> None:
+def test_parsing_accepts_only_known_scopes() -> None:
     for subset in SUBSETS[1:]:
         assert parse_scopes([*subset, *subset]) == subset
     for asked in (

@@ -1,7 +1,7 @@
-"""The life of credentials over a real SQLite store: what is allowed, and the order of effects.
+"""The operations on credentials with a real SQLite store: permissions, and the order of effects.
 
-Every change commits, then invalidates, then answers; what finds the change already made, or does
-not know whether it was, invalidates too.
+Every change commits, then invalidates, then answers. A change that was already made, or whose
+outcome is unknown, invalidates, too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.support.credentials.office import NEW, OLD, OUTSIDER, RETIRED, Office
 
 @pytest.mark.parametrize("maker", [NEW, OLD])
 @pytest.mark.parametrize("mode", ["live", "test"])
-def test_register_stores_what_a_current_key_made(
+def test_register_stores_a_pair_made_with_a_current_key(
     office: Office, maker: DerivationKey, mode: Mode
 ) -> None:
     api_key, secret = derived(maker, mode)
@@ -65,8 +65,8 @@ def test_register_refuses_halves_that_do_not_belong_together(office: Office) -> 
         office.service.register(f"ak_test{secret[7:30]}", secret, None, by=TESTER)
 
 
-def test_register_says_the_same_of_a_mistyped_secret(office: Office) -> None:
-    """Well-shaped but with a wrong checksum, or too large for its fields."""
+def test_register_answers_the_same_for_a_mistyped_secret(office: Office) -> None:
+    """It has the right shape but a wrong checksum, or a number that is too large for its field."""
     api_key, secret = derived(NEW)
     mistyped = secret[:-1] + ("0" if secret[-1] != "0" else "1")
     too_large = reference.with_checksum(secret[:30] + "z" * 43)
@@ -75,8 +75,8 @@ def test_register_says_the_same_of_a_mistyped_secret(office: Office) -> None:
             office.service.register(api_key, wrong, None, by=TESTER)
 
 
-def test_not_derived_comes_before_duplicate(office: Office) -> None:
-    """Who cannot prove possession does not learn that the key exists."""
+def test_not_derived_takes_precedence_over_duplicate(office: Office) -> None:
+    """A caller without proof of possession does not learn that the key exists."""
     api_key, secret = derived(NEW)
     office.service.register(api_key, secret, None, by=TESTER)
     with pytest.raises(NotDerived):
@@ -114,7 +114,7 @@ def test_register_invalidates_after_the_commit(office: Office) -> None:
 
 
 def test_a_duplicate_invalidates_too(office: Office) -> None:
-    """The row may come from a call that died between its commit and its invalidation."""
+    """The first call may have died between its commit and its invalidation."""
     api_key, secret = derived(NEW)
     office.service.register(api_key, secret, None, by=TESTER)
     office.seen.clear()
@@ -139,7 +139,7 @@ def test_revoke_invalidates_after_the_commit(office: Office) -> None:
     assert row[1] is not None
 
 
-def test_revoking_what_is_revoked_invalidates_too(office: Office) -> None:
+def test_revoking_a_revoked_key_invalidates_too(office: Office) -> None:
     api_key = office.service.issue(name="new", caller=None, by=TESTER).credential.api_key
     office.service.revoke(api_key, office.caller(), by=TESTER)
     first = office.service.get(api_key, None).revoked_at
@@ -147,7 +147,7 @@ def test_revoking_what_is_revoked_invalidates_too(office: Office) -> None:
     with pytest.raises(CredentialNotFound):
         office.service.revoke(api_key, office.caller(), by=TESTER)
     assert [lookup for lookup, _ in office.seen] == [lookup_key(api_key)]
-    # The moment at which it ended is the first one.
+    # The time of the revocation is that of the first one.
     assert office.service.get(api_key, None).revoked_at == first
 
 
@@ -166,7 +166,7 @@ def test_a_change_of_unknown_outcome_invalidates_too(
     assert all(row is not None for _, row in office.seen)
 
 
-def test_nothing_that_was_refused_invalidates(office: Office) -> None:
+def test_a_refused_change_does_not_invalidate(office: Office) -> None:
     api_key, secret = derived(OUTSIDER)
     with pytest.raises(NotDerived):
         office.service.register(api_key, secret, None, by=TESTER)
@@ -183,7 +183,7 @@ def test_nothing_that_was_refused_invalidates(office: Office) -> None:
 # ---- Revoke, find, list
 
 
-def test_revoke_is_for_the_callers_mode(office: Office) -> None:
+def test_revoke_is_limited_to_the_callers_mode(office: Office) -> None:
     api_key = office.service.issue(
         name="new", caller=None, mode="test", by=TESTER
     ).credential.api_key
@@ -204,7 +204,7 @@ def test_an_unknown_key_is_not_found(office: Office) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8, 100])
-def test_pages_together_are_everything_newest_first(office: Office, limit: int) -> None:
+def test_pages_together_have_all_credentials_newest_first(office: Office, limit: int) -> None:
     made = [
         office.service.issue(name=f"{number}", caller=None, mode=mode, by=TESTER).credential
         for number, mode in zip(range(14), itertools.cycle(MODES), strict=False)

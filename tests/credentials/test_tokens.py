@@ -1,4 +1,4 @@
-"""The form of keys and secrets: what is written can be read, and nothing else can."""
+"""The form of keys and secrets: everything that is written can be parsed, and nothing else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def secrets(draw: st.DrawFn) -> str:
 
 @st.composite
 def hostile_texts(draw: st.DrawFn) -> str:
-    """Arbitrary text, or something near a key or a secret."""
+    """Arbitrary text, or a text similar to a key or a secret."""
     near = draw(st.one_of(secrets(), st.builds(reference.make_api_key, MODE, ID)))
     start, end = sorted([draw(st.integers(0, 80)), draw(st.integers(0, 80))])
     spliced = near[:start] + draw(st.text(max_size=5)) + near[end:]
@@ -35,7 +35,7 @@ def hostile_texts(draw: st.DrawFn) -> str:
 
 
 @given(st.integers(0, 62**43 - 1), st.integers(0, 50))
-def test_base62_writes_exactly_what_fits(number: int, width: int) -> None:
+def test_base62_encodes_exactly_the_numbers_that_fit(number: int, width: int) -> None:
     if number < 62**width:
         text = base62.encode(number, width)
         assert len(text) == width
@@ -46,12 +46,12 @@ def test_base62_writes_exactly_what_fits(number: int, width: int) -> None:
 
 
 @given(st.integers(0, 62**10 - 1), st.integers(0, 62**10 - 1))
-def test_base62_sorts_as_its_numbers(one: int, other: int) -> None:
+def test_base62_texts_sort_like_their_numbers(one: int, other: int) -> None:
     assert (one < other) == (base62.encode(one, 10) < base62.encode(other, 10))
 
 
 @given(st.text())
-def test_base62_reads_its_own_digits_only(text: str) -> None:
+def test_base62_accepts_only_its_digits(text: str) -> None:
     if set(text) <= set(base62.ALPHABET):
         assert base62.encode(base62.decode(text), len(text)) == text
     else:
@@ -60,7 +60,7 @@ def test_base62_reads_its_own_digits_only(text: str) -> None:
 
 
 @given(MODE, ID, MAC)
-def test_a_secret_is_read_as_it_was_written(mode: Mode, number: int, mac: bytes) -> None:
+def test_a_secret_can_be_parsed_again(mode: Mode, number: int, mac: bytes) -> None:
     api_key = reference.make_api_key(mode, number)
     secret = tokens.compose_secret(api_key, mac)
     assert secret == reference.make_secret(api_key, mac)
@@ -74,7 +74,7 @@ def test_a_secret_is_read_as_it_was_written(mode: Mode, number: int, mac: bytes)
 
 
 @given(secrets(), st.integers(0, 78), CHARACTER)
-def test_any_one_changed_character_is_noticed(secret: str, place: int, character: str) -> None:
+def test_any_changed_character_is_detected(secret: str, place: int, character: str) -> None:
     changed = secret[:place] + character + secret[place + 1 :]
     if changed == secret:
         return
@@ -82,8 +82,8 @@ def test_any_one_changed_character_is_noticed(secret: str, place: int, character
         tokens.read_secret(changed)
 
 
-def test_every_other_character_at_every_place_is_noticed() -> None:
-    """Exhaustive for one secret, over the alphabet and what could be taken for it."""
+def test_every_other_character_at_every_position_is_detected() -> None:
+    """Exhaustive for one secret, with the alphabet and look-alike characters."""
     secret = reference.make_secret(reference.make_api_key("live", 2**127 + 1), bytes(range(32)))
     alphabet = base62.ALPHABET + "_-+/=., \t\n\r\0²Ａа"
     for place in range(len(secret)):
@@ -93,7 +93,7 @@ def test_every_other_character_at_every_place_is_noticed() -> None:
 
 
 @given(hostile_texts())
-def test_no_text_crashes_and_only_the_wellformed_is_taken(text: str) -> None:
+def test_no_text_crashes_and_only_well_formed_ones_are_accepted(text: str) -> None:
     try:
         parts = tokens.read_secret(text)
     except tokens.MalformedToken:
@@ -113,7 +113,7 @@ def test_no_text_crashes_and_only_the_wellformed_is_taken(text: str) -> None:
 @given(hostile_texts())
 def test_the_shapes_are_the_published_patterns(text: str) -> None:
     """The OpenAPI document shows the patterns; the code checks the shapes."""
-    # fullmatch without the anchors: in Python "$" would let a final newline pass.
+    # fullmatch without the anchors: in Python, "$" would accept a final newline.
     assert tokens.has_secret_shape(text) == bool(
         re.fullmatch(tokens.SECRET_PATTERN.strip("^$"), text)
     )
@@ -123,11 +123,11 @@ def test_the_shapes_are_the_published_patterns(text: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_new_keys_are_wellformed_and_never_the_same(mode: Mode) -> None:
+def test_new_keys_are_well_formed_and_distinct(mode: Mode) -> None:
     made = {tokens.new_api_key(mode) for _ in range(1000)}
     assert len(made) == 1000
     assert all(tokens.check_api_key(api_key)[3:7] == mode for api_key in made)
-    # 128 random bits reach past any shorter number: the top digit is used.
+    # 128 random bits need all digits: the top digit is used.
     assert len({api_key[8] for api_key in made}) > 3
 
 
@@ -140,14 +140,14 @@ def test_repr_of_the_parts_shows_no_proof() -> None:
 
 @pytest.mark.parametrize("odd", ["\udc80", "é", "\0", "/", ":", "@", "[", "`", "{", "\U0001f511"])
 @pytest.mark.parametrize("at", [0, 7, 8, 29, 30, 72, 73, 78])
-def test_a_character_that_is_no_digit_is_malformed_anywhere(odd: str, at: int) -> None:
+def test_a_character_that_is_no_digit_is_rejected_anywhere(odd: str, at: int) -> None:
     secret = reference.make_secret(reference.make_api_key("live", 5), bytes(32))
     assert tokens.read_secret(secret).mac == bytes(32)
     with pytest.raises(tokens.MalformedToken):
         tokens.read_secret(secret[:at] + odd + secret[at + 1 :])
 
 
-def test_only_text_is_read() -> None:
+def test_only_a_str_is_accepted() -> None:
     for wrong in (None, 5, b"x" * 79):
         with pytest.raises(TypeError):
             tokens.read_secret(wrong)  # type: ignore[arg-type]

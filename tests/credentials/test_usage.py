@@ -1,4 +1,4 @@
-"""Use as it is at this moment: what is written down and what is only counted, each use once."""
+"""The current use: persisted counts plus those in memory, each use exactly once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEN = datetime(2026, 1, 15, 10, tzinfo=UTC)
 
 
 class Counted:
-    """What a segment has counted, as tests say."""
+    """A segment's counts, as set by tests."""
 
     segment = SEGMENT
 
@@ -63,7 +63,7 @@ def test_a_credential_that_was_never_used(
     store.close()
 
 
-def test_written_and_counted_are_one_sum(
+def test_persisted_and_counted_uses_are_summed(
     store: Store, counted: Counted, credential: Credential
 ) -> None:
     reader = UsageReader(store.usage, counted)
@@ -73,7 +73,7 @@ def test_written_and_counted_are_one_sum(
         fresh = store.find(credential.api_key)
         assert fresh is not None
         for _ in range(2):
-            # Before it is written down, and after: nothing changes.
+            # The sum is the same before and after the flush.
             usage = reader.usage(fresh)
             assert (usage.uses, usage.last_used_at) == (uses, moment)
             assert usage.refusals["scope"] == uses
@@ -83,7 +83,7 @@ def test_written_and_counted_are_one_sum(
     store.close()
 
 
-def test_what_an_earlier_segment_counted_stays(
+def test_counts_of_an_earlier_segment_are_kept(
     store: Store, counted: Counted, credential: Credential
 ) -> None:
     number = credential.id
@@ -95,7 +95,7 @@ def test_what_an_earlier_segment_counted_stays(
 
 
 def test_the_later_of_two_last_uses(store: Store, counted: Counted, credential: Credential) -> None:
-    """A clock that was set back makes no last use earlier than one that was written down."""
+    """If a clock was set back, the last use is not earlier than the persisted one."""
     number = credential.id
     store.usage.flush("2" * 32, [Tally(number, 1, milliseconds(NOW))], NOW)
     counted.tallies[number] = Tally(number, 1, milliseconds(NOW - timedelta(days=1)))
@@ -105,7 +105,7 @@ def test_the_later_of_two_last_uses(store: Store, counted: Counted, credential: 
     store.close()
 
 
-def test_a_mark_ahead_of_the_tally_subtracts_nothing(
+def test_a_watermark_ahead_of_the_tally_subtracts_nothing(
     store: Store, counted: Counted, credential: Credential
 ) -> None:
     number = credential.id

@@ -1,1 +1,1 @@
-"""What the tests of auth are written with."""
+"""Support for the tests of authentication."""

@@ -1,4 +1,4 @@
-"""A plain WSGI application, and requests to it that wsgiref.validate looks at on both sides."""
+"""A plain WSGI application, and requests to it that wsgiref.validate checks on both sides."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Answer:
 
 
 class PlainApplication:
-    """A WSGI application of somebody's own; remembers what it was called with."""
+    """A WSGI application that records its calls."""
 
     def __init__(self) -> None:
         self.environs: list[WSGIEnvironment] = []
@@ -48,7 +48,7 @@ def call(
     method: str = "GET",
     peer: str = "192.0.2.7",
 ) -> Answer:
-    """One request through the validator, as a server makes it."""
+    """Make one request through the validator, as a server does."""
     environ: dict[str, Any] = {
         "REQUEST_METHOD": method,
         "PATH_INFO": path,

@@ -1,4 +1,4 @@
-"""Workers over one real segment: what several processes have, without the processes.
+"""Workers with one real segment: the state of several processes in one process.
 
 Each has its own attachment, its own cache and its own connections.
 """
@@ -14,7 +14,7 @@ from tests.support.auth.worker import Worker
 
 
 class SharedBox:
-    """A segment, and workers over one database that share it."""
+    """A segment, and workers with one database that share it."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -25,12 +25,12 @@ class SharedBox:
         self._segments: list[Segment] = []
 
     def attach(self) -> SharedState:
-        """The state as another process has it."""
+        """The state, as another process attaches to it."""
         self._segments.append(Segment.attach(self.segment.path))
         return SharedState.over(self._segments[-1])
 
     def worker(self, **options: object) -> Worker:
-        """Another worker; in real time, so that deadlines mean the same to all."""
+        """Another worker, in real time, so that deadlines have the same meaning for all."""
         path = self.directory / "latchkey.db"
         self._workers.append(
             Worker(
@@ -50,7 +50,7 @@ class SharedBox:
 
 
 def through(worker: Worker, secret: str) -> str:
-    """A check by the compiled middleware: "ok", or the status."""
+    """Check a secret with the compiled middleware: "ok", or the status."""
     came_to: list[str] = []
 
     def application(environ: object, start_response: object) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""A database and what its workers share, for those that keep both up: replay and flush."""
+"""A database and the shared state of its workers, for tests of the replay and the flush."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.database import new_database
 
 
 class UpkeepBox:
-    """A database and the shared state of its workers; each call of ``flush`` is one more worker."""
+    """A database and the shared state of its workers; each ``flush`` belongs to another worker."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

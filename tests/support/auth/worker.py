@@ -1,7 +1,7 @@
-"""One worker's parts over a real migrated database, with clocks that tests move by hand.
+"""The parts of one worker with a real migrated database, and clocks that tests control.
 
-Nothing is replaced: the store's own ``verifier`` runs its own SELECT. ``Reads`` stands around it,
-to count the reads and to hold them up at their worst moment.
+Nothing is mocked: the store's own ``verifier`` runs its own SELECT. ``Reads`` wraps it, to count
+the reads and to delay them at their worst moment.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from tests.support.audited import TESTER, open_store
 from tests.support.database import new_database
 
 BACKENDS: tuple[Backend, ...] = ("fastcache", "cachetools", "none")
-# No test waits so long; it only turns a hang into a failure.
+# No test waits that long; the limit only turns a hang into a failure.
 PATIENCE = 30.0
-# Far enough away that clocks come to it only where a test moves them.
+# So far in the future that clocks reach it only if a test advances them.
 EXPIRY = datetime(2199, 1, 15, 10, 30, 0, 123000, tzinfo=UTC)
 
 
 class Time:
-    """A clock that stands still until it is moved."""
+    """A clock that only moves when a test sets it."""
 
     def __init__(self, now: float) -> None:
         self.now = now
@@ -51,7 +51,7 @@ class Time:
 
 
 class Reads:
-    """The store's ``verifier``, counted, with something to do before and after its real SELECT."""
+    """The store's ``verifier`` with a counter, and hooks before and after its real SELECT."""
 
     def __init__(self, find: Callable[[str], Verifier | None]) -> None:
         self._find = find
@@ -72,7 +72,7 @@ class Reads:
 
 
 class Gate:
-    """Where threads stop until they are let on; as a hook it stops only those named."""
+    """A gate that stops threads until it is opened; as a hook, it stops only the named threads."""
 
     def __init__(self) -> None:
         self._reached = threading.Event()
@@ -80,7 +80,7 @@ class Gate:
         self._stopped: list[threading.Thread] | None = None
 
     def only(self, *threads: threading.Thread) -> Gate:
-        """Stop these threads and nobody else."""
+        """Stop only these threads."""
         self._stopped = list(threads)
         return self
 
@@ -97,7 +97,7 @@ class Gate:
 
 
 class Worker:
-    """The parts of one worker. ``cached`` says whether its backend remembers anything."""
+    """The parts of one worker. ``cached`` is whether its backend caches anything."""
 
     def __init__(
         self,
@@ -112,9 +112,9 @@ class Worker:
         shared: SharedState | None = None,
         real_time: bool = False,
     ) -> None:
-        """Over a new database at ``path``, or over the one that is there.
+        """Use a new database at ``path``, or the existing one.
 
-        In ``real_time`` it reads the system's clocks, as the compiled middleware must.
+        With ``real_time``, it uses the system's clocks, as the compiled middleware requires.
         """
         self.path = path
         self.cached = backend != "none"
@@ -130,14 +130,14 @@ class Worker:
             cache_size=cache_size,
             cache_ttl=cache_ttl,
             timer=time.monotonic_ns if real_time else lambda: round(self.timer() * 1e9),
-            # Looked up at each call: tests stop a thread there.
+            # Looked up at each call, because tests replace it to stop a thread.
             clock=time.time_ns if real_time else lambda: round(self.clock() * 1e6) * 1000,
         )
         publisher = Publisher(self.store.audit, self.authenticator.invalidate)
         self.service = CredentialService(self.store, self.keys, publisher)
 
     def issue(self, expires_at: datetime | None = None) -> str:
-        """Store a new credential; its secret."""
+        """Store a new credential; returns its secret."""
         return self.service.issue(name="test", caller=None, expires_at=expires_at, by=TESTER).secret
 
     def register(self, secret: str) -> None:
@@ -150,7 +150,7 @@ class Worker:
         return self.authenticator.authenticate(presented(secret))
 
     def outcome(self, secret: str) -> str:
-        """What an authentication comes to: "ok", or the refusal's name."""
+        """The outcome of an authentication: "ok", or the name of the refusal."""
         try:
             principal = self.authenticate(secret)
         except AuthenticationError as error:
@@ -159,7 +159,7 @@ class Worker:
         return "ok"
 
     def reads_of(self, action: Callable[[], object]) -> int:
-        """How many SELECTs the action makes; refusals are part of it."""
+        """The number of SELECTs of an action, including refusals."""
         before = self.reads.count
         with suppress(AuthenticationError):
             action()
@@ -170,19 +170,19 @@ class Worker:
 
 
 NewWorker = Callable[..., Worker]
-"""Makes one more worker over a test's backend."""
+"""Creates a worker with the test's backend."""
 
 
 @dataclass
 class Outcome:
-    """What a thread came to: its value or what it raised."""
+    """The outcome of a thread: its result, or its exception."""
 
     value: Any = None
     error: BaseException | None = None
 
 
 class Running(threading.Thread):
-    """A thread whose outcome can be asked for; started at once unless told otherwise."""
+    """A thread with an outcome; started immediately by default."""
 
     def __init__(self, action: Callable[[], object], *, start: bool = True) -> None:
         super().__init__(daemon=True)
@@ -198,7 +198,7 @@ class Running(threading.Thread):
             self._outcome.error = error
 
     def outcome(self) -> Outcome:
-        """Wait for the end; what came of it."""
+        """Wait for the end of the thread; returns its outcome."""
         self.join(PATIENCE)
         assert not self.is_alive(), "the thread does not end"
         return self._outcome
@@ -211,7 +211,7 @@ class Running(threading.Thread):
 
 
 def await_waiting(threads: Sequence[threading.Thread], function: str) -> None:
-    """Return once each thread waits for a flight that ``function`` has it wait for."""
+    """Return when each thread waits for a flight in ``function``."""
     deadline = time.monotonic() + PATIENCE
     for thread in threads:
         while not _waits_in(thread, function):
@@ -247,7 +247,7 @@ def forge(of: str | None = None) -> str:
 
 
 def new_throttle(limit: str, trusted_proxies: int = 0, **options: Any) -> FailureThrottle:
-    """A throttle over a table of its own."""
+    """A throttle with its own table."""
     digest = KeyedDigest(b"a test's own")
     return FailureThrottle(
         limit, WindowTable(), digest, ClientAddresses(trusted_proxies), **options

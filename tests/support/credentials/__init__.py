@@ -1,1 +1,1 @@
-"""What the tests of credentials are written with."""
+"""Support for the tests of the credentials."""

@@ -1,4 +1,4 @@
-"""The service of credentials over a real store, and its keys and callers."""
+"""The service of credentials with a real store, its keys and its callers."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ KEYS = DerivationKeys([NEW, OLD], [RETIRED])
 
 
 class Office:
-    """The service over a real store, and a record of each invalidation with what was committed.
+    """The service with a real store, and a record of each invalidation.
 
-    ``seen`` holds, for each invalidation, the key and its row as another connection finds it at
-    that very moment: what is not committed yet is not there.
+    ``seen`` has, for each invalidation, the key and its row as another connection reads it at that
+    moment: uncommitted changes are not included.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,7 +48,7 @@ class Office:
         mode: Mode = "live",
         expires_at: datetime | None = None,
     ) -> Principal:
-        """The principal of a stored key; what is done to store it is not among ``seen``."""
+        """The principal of a stored key; storing it is not recorded in ``seen``."""
         new = NewCredential(
             api_key=new_api_key(mode),
             secret_hash=secrets.token_bytes(32),
@@ -63,7 +63,7 @@ class Office:
         return add(self.store, new).principal()
 
     def lose_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Have what the store does after each commit fail, as when the disk fails then."""
+        """Make the store fail after each commit, as if the disk failed then."""
 
         def lost(files: object) -> None:
             raise StoreError("the answer is lost")
