@@ -1,1 +1,1 @@
-"""The store over real SQLite files: what it keeps, how it opens them, how they are made."""
+"""Tests of the store with real SQLite files."""

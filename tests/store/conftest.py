@@ -1,4 +1,4 @@
-"""Stores over migrated databases, closed at the end of each test."""
+"""Stores with migrated databases, closed at the end of each test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def database(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def new_store(database: Path) -> Iterator[NewStore]:
-    """Make stores over the test's database; options as for ``Store``."""
+    """Create stores with the test's database; options as for ``Store``."""
     made: list[Store] = []
 
     def make(**options: Any) -> Store:
@@ -40,12 +40,12 @@ def new_store(database: Path) -> Iterator[NewStore]:
 
 @pytest.fixture
 def store(new_store: NewStore) -> Store:
-    """A store over the test's database."""
+    """A store with the test's database."""
     return new_store()
 
 
 @pytest.fixture
 def audit_box(database: Path) -> Iterator[AuditBox]:
-    """An audit log of some rows."""
+    """An audit log with some rows."""
     with closing(AuditBox(database)) as box:
         yield box

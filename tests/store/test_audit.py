@@ -1,4 +1,4 @@
-"""The audit log over a real database: written with each change, and every tampering found."""
+"""The audit log with a real database: it is written with each change, and tampering is detected."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.support.store.new_credentials import new_credential
 ROOT = Path(__file__).parents[2]
 
 
-# ---- What is written
+# ---- Rows
 
 
 def test_a_store_without_the_key_changes_nothing(database: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_store_without_the_key_changes_nothing(database: Path) -> None:
         assert store.page(None, 10, None) == []
 
 
-def test_numbers_have_no_gaps_whoever_writes_and_whatever_fails(database: Path) -> None:
+def test_numbers_have_no_gaps_with_several_writers_and_failures(database: Path) -> None:
     """Writers in threads and processes, and transactions that are rolled back."""
     code = (
         "import sys; from pathlib import Path\n"
@@ -76,8 +76,8 @@ def test_numbers_have_no_gaps_whoever_writes_and_whatever_fails(database: Path) 
         assert verify(AUDIT_KEY, store.audit.entries(), head).findings == []
 
 
-def test_the_encoding_is_as_documented() -> None:
-    """Computed here from docs/reference/audit-format.md alone, without the application's code."""
+def test_the_encoding_is_the_documented_one() -> None:
+    """Computed from docs/reference/audit-format.md only, without the application's code."""
     fields = (1, 1_768_473_000_123, "key.revoke", "key", "ü", None, "ak_live_x", "{}")
     encoded = (
         b"17:latchkey.audit.v1,64:" + b"0" * 64 + b",1:1,13:1768473000123,10:key.revoke,3:key,"
@@ -89,7 +89,7 @@ def test_the_encoding_is_as_documented() -> None:
     assert "k" * 8 not in repr(AuditKey(b"k" * 32))
 
 
-def test_no_two_rows_are_encoded_alike() -> None:
+def test_different_rows_have_different_encodings() -> None:
     texts = ["", "-", ",", "1:a,", "a", None, "a,1:b"]
     seen = {encode(b"x", row) for row in itertools.product(texts, repeat=3)}
     assert len(seen) == len(texts) ** 3
@@ -98,7 +98,7 @@ def test_no_two_rows_are_encoded_alike() -> None:
 # ---- Tampering
 
 
-def test_an_untouched_log_is_whole(audit_box: AuditBox) -> None:
+def test_an_unchanged_log_is_intact(audit_box: AuditBox) -> None:
     found = audit_box.verify()
     assert (found.rows, found.last.number, found.findings) == (ROWS, ROWS, [])
 
@@ -132,7 +132,7 @@ def test_an_untouched_log_is_whole(audit_box: AuditBox) -> None:
     ],
 )
 @pytest.mark.parametrize("number", [1, 5, ROWS])
-def test_a_changed_row_is_found(audit_box: AuditBox, change: str, number: int) -> None:
+def test_a_changed_row_is_detected(audit_box: AuditBox, change: str, number: int) -> None:
     audit_box.edit(f"UPDATE audit SET {change} WHERE number = {number}")
     found = audit_box.found()
     assert ("altered", number, number) in found
@@ -142,12 +142,12 @@ def test_a_changed_row_is_found(audit_box: AuditBox, change: str, number: int) -
 
 
 @pytest.mark.parametrize(("first", "last"), [(1, 1), (5, 5), (3, 7)])
-def test_a_removed_row_is_found(audit_box: AuditBox, first: int, last: int) -> None:
+def test_a_removed_row_is_detected(audit_box: AuditBox, first: int, last: int) -> None:
     audit_box.edit(f"DELETE FROM audit WHERE number BETWEEN {first} AND {last}")
     assert audit_box.found() == [("missing", first, last)]
 
 
-def test_a_removed_row_is_found_where_the_others_close_up(audit_box: AuditBox) -> None:
+def test_a_removed_row_is_detected_after_renumbering(audit_box: AuditBox) -> None:
     audit_box.edit(
         "DELETE FROM audit WHERE number = 5",
         *(
@@ -158,7 +158,7 @@ def test_a_removed_row_is_found_where_the_others_close_up(audit_box: AuditBox) -
     assert audit_box.found() == [("altered", 5, 8), ("cut off", 9, 9)]
 
 
-def test_reordered_rows_are_found(audit_box: AuditBox) -> None:
+def test_reordered_rows_are_detected(audit_box: AuditBox) -> None:
     audit_box.edit(
         "UPDATE audit SET number = 100 WHERE number = 4",
         "UPDATE audit SET number = 4 WHERE number = 7",
@@ -169,7 +169,7 @@ def test_reordered_rows_are_found(audit_box: AuditBox) -> None:
 
 
 @pytest.mark.parametrize("columns", ["subject, detail", "at, action, subject, detail, mac"])
-def test_exchanged_contents_are_found(audit_box: AuditBox, columns: str) -> None:
+def test_exchanged_contents_are_detected(audit_box: AuditBox, columns: str) -> None:
     names = columns.split(", ")
     audit_box.edit("CREATE TABLE former AS SELECT * FROM audit")
     for one, other in ((4, 5), (5, 4)):
@@ -182,7 +182,7 @@ def test_exchanged_contents_are_found(audit_box: AuditBox, columns: str) -> None
 
 
 @pytest.mark.parametrize("number", [0, -3])
-def test_a_row_before_the_first_is_found(audit_box: AuditBox, number: int) -> None:
+def test_a_row_before_the_first_is_detected(audit_box: AuditBox, number: int) -> None:
     audit_box.edit(
         f"INSERT INTO audit SELECT {number}, at, action, actor_kind, actor, address, subject, "
         "detail, mac FROM audit WHERE number = 1"
@@ -191,7 +191,7 @@ def test_a_row_before_the_first_is_found(audit_box: AuditBox, number: int) -> No
 
 
 @pytest.mark.parametrize("mac", ["mac", "'" + "ab" * 32 + "'"])
-def test_a_row_put_at_the_end_is_found(audit_box: AuditBox, mac: str) -> None:
+def test_a_row_inserted_at_the_end_is_detected(audit_box: AuditBox, mac: str) -> None:
     audit_box.edit(
         "INSERT INTO audit SELECT 10, at, action, actor_kind, actor, address, subject, detail, "
         f"{mac} FROM audit WHERE number = 9"
@@ -199,7 +199,7 @@ def test_a_row_put_at_the_end_is_found(audit_box: AuditBox, mac: str) -> None:
     assert audit_box.found() == [("altered", 10, 10)]
 
 
-def test_a_row_put_between_others_is_found(audit_box: AuditBox) -> None:
+def test_a_row_inserted_between_others_is_detected(audit_box: AuditBox) -> None:
     for number in range(ROWS, 4, -1):
         audit_box.edit(f"UPDATE audit SET number = {number + 1} WHERE number = {number}")
     audit_box.edit(
@@ -210,9 +210,7 @@ def test_a_row_put_between_others_is_found(audit_box: AuditBox) -> None:
 
 
 @pytest.mark.parametrize("put", [2**63 - 1, 2**63 - 2])
-def test_a_row_under_the_last_number_that_there_is_stops_nobody(
-    audit_box: AuditBox, put: int
-) -> None:
+def test_a_row_with_the_largest_number_does_not_stop_changes(audit_box: AuditBox, put: int) -> None:
     columns = "at, action, actor_kind, actor, address, subject, detail, mac"
     audit_box.edit(f"INSERT INTO audit SELECT {put}, {columns} FROM audit WHERE number = 9")
     for number in range(3):
@@ -221,16 +219,16 @@ def test_a_row_under_the_last_number_that_there_is_stops_nobody(
 
 
 @pytest.mark.parametrize("kept", [0, 1, 8])
-def test_a_cut_off_end_is_found(audit_box: AuditBox, kept: int) -> None:
+def test_a_cut_off_end_is_detected(audit_box: AuditBox, kept: int) -> None:
     audit_box.edit(f"DELETE FROM audit WHERE number > {kept}")
     assert audit_box.found() == [("cut off", kept + 1, ROWS)]
 
 
 @pytest.mark.parametrize("more", [1, 3, 6])
-def test_a_cut_off_end_stays_found_while_the_log_goes_on(
+def test_a_cut_off_end_is_still_detected_after_further_rows(
     audit_box: AuditBox, more: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is written after that does not cover it: the head stays where it was."""
+    """Rows that are added later do not hide it: the head stays unchanged."""
     audit_box.edit("DELETE FROM audit WHERE number > 6")
     with caplog.at_level(logging.ERROR, "latchkey"):
         for number in range(more):
@@ -241,7 +239,7 @@ def test_a_cut_off_end_stays_found_while_the_log_goes_on(
     assert audit_box.found() == [("cut off", 6 + more + 1, 9)] if more < 3 else [("head", 9, 9)]
 
 
-def test_everything_in_the_log_of_another_key_is_found(audit_box: AuditBox) -> None:
+def test_a_log_of_another_key_is_detected(audit_box: AuditBox) -> None:
     other = AuditKey(b"other key".ljust(32))
     found = verify(other, audit_box.store.audit.entries(), audit_box.store.audit.last())
     assert [(one.problem, one.first, one.last) for one in found.findings] == [("altered", 1, ROWS)]

@@ -1,4 +1,4 @@
-"""What the audit log says of a key's own birth: the rotation or the import that made it."""
+"""Audit rows about the creation of a key: the rotation or the import that created it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ from tests.support.store.births import import_some, issue, rotated
 from tests.support.store.new_credentials import new_credential
 
 
-def test_a_row_that_was_altered_names_no_key_and_breaks_nothing(
-    store: Store, database: Path
-) -> None:
+def test_an_altered_row_names_no_key_and_causes_no_error(store: Store, database: Path) -> None:
     first = issue(store).api_key
     second = rotated(store, first)
     (imported,) = import_some(store, 1)
@@ -35,8 +33,8 @@ def test_a_row_that_was_altered_names_no_key_and_breaks_nothing(
 
 
 @pytest.mark.parametrize("start", [None, 5])
-def test_no_row_is_looked_at_in_vain(store: Store, database: Path, start: int | None) -> None:
-    """However many there are: SQLite says that it asks indexes only."""
+def test_only_indexes_are_read(store: Store, database: Path, start: int | None) -> None:
+    """However many rows there are: SQLite's query plan has only indexes."""
     query = filtered(select(audit), AuditFilter(subject=new_credential().api_key), SqliteDialect())
     query = query.order_by(audit.c.number.desc()).limit(20)
     if start is not None:

@@ -1,4 +1,4 @@
-"""The head of the audit log outside the database: it tells of a cut end, and only goes forward."""
+"""The head of the audit log outside of the database: it shows a cut-off end, and only advances."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _other_types(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [_remove, _empty, _lower, _other_key, _other_types])
-def test_a_head_that_is_gone_or_forged_is_found_and_stays_so(
+def test_a_missing_or_forged_head_is_detected_permanently(
     audit_box: AuditBox, harm: Callable[[Path], None]
 ) -> None:
     harm(audit_box.seal.head.path)
@@ -78,14 +78,14 @@ def test_the_head_never_goes_backwards(audit_box: AuditBox) -> None:
     assert audit_box.seal.head.read() == heads[-1]
 
 
-def test_the_head_is_private_and_whole(audit_box: AuditBox) -> None:
+def test_the_head_is_private_and_complete(audit_box: AuditBox) -> None:
     head = audit_box.seal.head.path
     assert head.stat().st_mode & 0o777 == 0o600
     names = {path.name for path in head.parent.iterdir()}
     assert {name for name in names if "head" in name} == {"audit.head", "audit.head.lock"}
 
 
-def test_what_was_committed_stands_where_the_head_cannot_be_written(
+def test_a_change_stays_committed_if_the_head_cannot_be_written(
     database: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     seal = new_seal(database)

@@ -1,4 +1,4 @@
-"""A log that lost its key begins a new chain, says so for ever, and what is done to it is found."""
+"""A log whose key was lost starts a new chain, which is always reported; tampering is detected."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BEFORE = 3
 
 
 class RestartedBox:
-    """A database whose audit key was lost after three rows, and what its commands say."""
+    """A database whose audit key was lost after three rows, and the output of its commands."""
 
     def __init__(self, directory: Path) -> None:
         self.service = Service(directory)
@@ -43,7 +43,7 @@ class RestartedBox:
             connection.execute(statement)
 
     def verify(self) -> tuple[list[tuple[str, int, int]], list[tuple[int, bool]]]:
-        """What is found, and the restarts with whether they are genuine."""
+        """The findings, and the restarts with whether they are genuine."""
         code, printed, _ = self.run("audit", "verify", "--json")
         said = json.loads(printed)
         assert code == (1 if said["findings"] else 0)
@@ -55,10 +55,10 @@ class RestartedBox:
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a box whose log has its three rows: each test has a copy."""
+    """The directory of a box whose log has its three rows; each test has a copy."""
     box = RestartedBox(tmp_path_factory.mktemp("begun"))
     box.service.initialize()
-    # The start wrote the others.
+    # The other rows were written by the start.
     box.make("before")
     assert box.rows() == BEFORE
     return box.service.directory
@@ -73,7 +73,7 @@ def box(begun: Path, tmp_path: Path) -> RestartedBox:
 RESTART = BEFORE + 1
 
 
-def test_a_restart_is_told_of_ever_after(box: RestartedBox) -> None:
+def test_a_restart_is_always_reported(box: RestartedBox) -> None:
     box.key.unlink()
     code, _, error = box.run("keys", "create", "--name", "refused")
     assert code == 1
@@ -95,7 +95,7 @@ def test_a_restart_is_told_of_ever_after(box: RestartedBox) -> None:
     assert f"says row {BEFORE}" in json.loads(entry["detail"])["head"]
 
 
-def test_only_where_the_key_is_gone_and_nobody_serves(box: RestartedBox) -> None:
+def test_a_restart_needs_a_lost_key_and_no_running_service(box: RestartedBox) -> None:
     code, _, error = box.run("audit", "restart", "--yes")
     assert code == 1
     assert "nothing was changed: a key exists" in error
@@ -107,7 +107,7 @@ def test_only_where_the_key_is_gone_and_nobody_serves(box: RestartedBox) -> None
         assert code == 1
         assert "a service uses this database" in error
         assert not box.key.exists()
-    # Not confirmed: the key that was made for it is gone again.
+    # Not confirmed: the key that was created for it is removed again.
     assert box.run("audit", "restart")[0] == 1
     assert not box.key.exists()
     box.key.write_bytes(kept)
@@ -125,7 +125,7 @@ def test_only_where_the_key_is_gone_and_nobody_serves(box: RestartedBox) -> None
         (f"DELETE FROM audit WHERE number > {RESTART}", [("cut off", RESTART + 1, RESTART + 2)]),
     ],
 )
-def test_what_is_done_after_a_restart_is_found(
+def test_changes_after_a_restart_are_detected(
     box: RestartedBox, statement: str, found: list[tuple[str, int, int]] | None
 ) -> None:
     box.restart()
@@ -146,9 +146,7 @@ def test_what_is_done_after_a_restart_is_found(
         f"DELETE FROM audit WHERE number <= {BEFORE}",
     ],
 )
-def test_a_restart_that_was_tampered_with_excuses_nothing(
-    box: RestartedBox, statement: str
-) -> None:
+def test_an_altered_restart_hides_nothing(box: RestartedBox, statement: str) -> None:
     box.restart()
     box.make("after")
     box.edit(statement)
@@ -159,8 +157,8 @@ def test_a_restart_that_was_tampered_with_excuses_nothing(
 
 
 @pytest.mark.parametrize("gap", [False, True])
-def test_who_can_only_write_to_the_database_restarts_nothing(box: RestartedBox, gap: bool) -> None:
-    """A row that says so covers no change, also not after a gap, where rows are only believed."""
+def test_a_forged_restart_hides_nothing(box: RestartedBox, gap: bool) -> None:
+    """A row that claims a restart hides no change, even after a gap, where rows are unverified."""
     box.edit("UPDATE audit SET subject = 'x' WHERE number = 1")
     box.edit("UPDATE audit SET action = 'audit.restart' WHERE number = 3")
     if gap:
@@ -185,7 +183,7 @@ def test_a_second_restart_names_the_first(box: RestartedBox) -> None:
     assert box.verify()[0] == [("altered", 1, RESTART + 1)]
 
 
-def test_a_log_without_rows_needs_none(box: RestartedBox) -> None:
+def test_a_log_without_rows_needs_no_restart(box: RestartedBox) -> None:
     box.edit("DELETE FROM audit")
     box.key.unlink()
     code, _, error = box.run("audit", "restart", "--yes")

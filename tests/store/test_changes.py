@@ -1,4 +1,4 @@
-"""Changes of stored credentials: new terms, rotation, and the log of what has changed."""
+"""Changes of stored credentials: new terms, rotation, and the log of invalidations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LATER = NOW + timedelta(hours=1)
 
 
 def logged(store: Store, after: int = 0) -> list[str]:
-    """The lookup keys in the log, the oldest first."""
+    """The lookup keys in the log, oldest first."""
     return [row.lookup for row in store.invalidations.after(after)]
 
 
@@ -55,8 +55,8 @@ def test_a_change_that_is_not_committed_is_not_logged(new_store: NewStore, datab
     assert store.find(added.api_key) == added
 
 
-def test_old_rows_are_deleted_but_for_the_last(store: Store, database: Path) -> None:
-    """The log never goes back: the last number stays, and numbers are not given again."""
+def test_old_rows_are_deleted_except_the_last(store: Store, database: Path) -> None:
+    """The log never goes back: the last number stays, and numbers are not reused."""
     keys = [new_credential(created_at=NOW + timedelta(hours=hour)) for hour in range(5)]
     for new in keys:
         add(store, new)
@@ -73,7 +73,7 @@ def test_old_rows_are_deleted_but_for_the_last(store: Store, database: Path) -> 
     assert [row.number for row in store.invalidations.after(0)] == [6]
 
 
-def test_a_long_log_is_read_in_parts(store: Store, database: Path) -> None:
+def test_a_long_log_is_read_in_batches(store: Store, database: Path) -> None:
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("BEGIN")
         connection.executemany(
@@ -88,7 +88,7 @@ def test_a_long_log_is_read_in_parts(store: Store, database: Path) -> None:
     )
 
 
-def test_the_log_is_read_along_its_numbers(database: Path) -> None:
+def test_the_log_is_read_by_its_numbers(database: Path) -> None:
     with closing(sqlite3.connect(database)) as connection:
         plan = connection.execute(
             "EXPLAIN QUERY PLAN SELECT id, lookup FROM invalidation WHERE id > 9 ORDER BY id"

@@ -1,4 +1,4 @@
-"""What the store keeps of credentials, and gives back."""
+"""How credentials are stored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.store.new_credentials import NOW, new_credential
 MILLISECOND = timedelta(milliseconds=1)
 
 
-def test_a_page_is_read_along_an_index(database: Path) -> None:
+def test_a_page_is_read_by_an_index(database: Path) -> None:
     with closing(sqlite3.connect(database)) as connection:
         plan = connection.execute(
             "EXPLAIN QUERY PLAN SELECT * FROM credential WHERE mode = 'live' AND id < 9 "
@@ -49,7 +49,7 @@ def test_active_credentials_are_counted_by_their_derivation_key(
     assert active(NOW + MILLISECOND) == {one: 1, other: 1}
 
 
-def test_every_millisecond_of_a_second_is_kept(store: Store, database: Path) -> None:
+def test_every_millisecond_of_a_second_is_stored_exactly(store: Store, database: Path) -> None:
     added = add(store, new_credential())
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         for millisecond in range(0, 1000, 37):
@@ -61,10 +61,10 @@ def test_every_millisecond_of_a_second_is_kept(store: Store, database: Path) -> 
             assert found.created_at == moment
 
 
-def test_the_id_of_a_row_is_never_given_again(store: Store, database: Path) -> None:
+def test_the_id_of_a_row_is_never_reused(store: Store, database: Path) -> None:
     rows = [add(store, new_credential()) for _ in range(3)]
     assert [row.id for row in rows] == [1, 2, 3]
-    # Rows are never deleted by us; somebody with a shell may.
+    # Latchkey never deletes rows, but an operator may.
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("DELETE FROM credential WHERE id >= 2")
         assert add(store, new_credential()).id == 4

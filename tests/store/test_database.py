@@ -1,4 +1,4 @@
-"""A SQLite file as the database of an instance: what it says of itself before it is opened."""
+"""A SQLite file as the database of an instance, before it is opened."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from latchkey.store.lifecycle import Database, MigrationReport
 from tests.support.database import new_database
 
 
-def test_a_database_that_is_not_made_yet(tmp_path: Path) -> None:
+def test_a_database_that_does_not_exist_yet(tmp_path: Path) -> None:
     database = database_at(f"sqlite:///{tmp_path}/data/latchkey.db")
     assert not database.exists()
     assert database.losses() is None
@@ -28,7 +28,7 @@ def test_a_database_that_is_not_made_yet(tmp_path: Path) -> None:
     assert not database.prepare().created
 
 
-def test_where_it_is(tmp_path: Path) -> None:
+def test_its_location(tmp_path: Path) -> None:
     path = tmp_path.resolve() / "data" / "latchkey.db"
     database = database_at(f"sqlite:///{path}")
     assert database.shown == f"sqlite:///{path}"
@@ -38,8 +38,8 @@ def test_where_it_is(tmp_path: Path) -> None:
     assert {"", "-wal", "-shm", "-service", ".migration-lock"} <= names
 
 
-def test_one_database_is_known_under_each_of_its_names(tmp_path: Path) -> None:
-    """Its services must find each other, whichever name they were given."""
+def test_a_database_has_one_identity_under_all_its_names(tmp_path: Path) -> None:
+    """Services of one database must find each other, whichever of its names they use."""
     real, link = tmp_path / "real", tmp_path / "link"
     real.mkdir()
     link.symlink_to(real)
@@ -60,7 +60,7 @@ def test_a_url_that_names_no_database(url: str) -> None:
         database_at(url)
 
 
-def test_one_at_a_time_prepares_it(tmp_path: Path) -> None:
+def test_only_one_process_at_a_time_prepares_it(tmp_path: Path) -> None:
     database: Database = database_at(new_database(tmp_path / "latchkey.db"))
     order: list[str] = []
     entered = threading.Event()
@@ -78,7 +78,7 @@ def test_one_at_a_time_prepares_it(tmp_path: Path) -> None:
     assert order == ["first", "second"]
 
 
-def test_what_asks_no_store_loads_no_sqlalchemy(tmp_path: Path) -> None:
+def test_sqlalchemy_is_loaded_only_for_a_store(tmp_path: Path) -> None:
     code = (
         "import sys; from latchkey.store.database_urls import database_at\n"
         "database = database_at(sys.argv[1]); database.exists(); database.losses()\n"

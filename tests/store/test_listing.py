@@ -1,4 +1,4 @@
-"""How SQLite goes about listings: along its indexes, or by one reading of the table."""
+"""How SQLite executes listings: by its indexes, or by one scan of the table."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.store.new_credentials import NOW, new_credential
 
 
 def fill(database: Path, count: int) -> None:
-    """Rows of every kind, written beside the store: times lie on both sides of each bound."""
+    """Insert rows of every kind directly, with times on both sides of each bound."""
     draw = random.Random(20260115)
     milliseconds = round(NOW.timestamp() * 1000)
 
@@ -65,7 +65,7 @@ def fill(database: Path, count: int) -> None:
 
 @pytest.fixture
 def plans(database: Path, store: Store) -> Callable[..., str]:
-    """How SQLite goes about the statements of a call."""
+    """A function that returns SQLite's query plans for the statements of a call."""
     statements: list[tuple[str, Any]] = []
 
     def note(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -89,10 +89,10 @@ def plans(database: Path, store: Store) -> Callable[..., str]:
     return plan
 
 
-def test_a_long_list_is_paged_through_by_an_index(
+def test_a_long_list_is_paged_by_an_index(
     database: Path, store: Store, plans: Callable[..., str], long: bool
 ) -> None:
-    """What is not on the page is passed over in an index, or sorted by its number alone."""
+    """Rows before the page are skipped in an index, or sorted with their numbers only."""
     count = 100_000 if long else 2_000
     fill(database, count)
     last: dict[str, Any] = {"limit": 50, "offset": count - 50}
@@ -111,7 +111,7 @@ def test_a_long_list_is_paged_through_by_an_index(
     assert "USING COVERING INDEX ix_credential_name" in plan, plan
     plan = plans(store.listing.count, filtered, AS_OF)
     assert "USING COVERING INDEX" in plan, plan
-    # A search reads the table once, in its own order, whatever the order asked for.
+    # A search scans the table once in its own order, for every sort order.
     plan = plans(store.listing.page, Selection("beta"), Order("expires"), AS_OF, **last)
     assert "MATERIALIZE found" in plan, plan
     assert "USING INDEX" not in plan, plan

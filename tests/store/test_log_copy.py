@@ -1,4 +1,4 @@
-"""Copying the log into the database while others copy it and write."""
+"""Copying the log into the database while other processes copy and write."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
 
 
 class Interrupted(sqlite3.Connection):
-    """A connection before whose checkpoint others come first."""
+    """A connection that lets others act before its checkpoint."""
 
     others: Callable[[], object]
 
@@ -45,7 +45,7 @@ def other(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def salt(path: Path) -> bytes:
-    """It changes whenever the log is begun anew."""
+    """The salt changes whenever the log is restarted."""
     return path.with_name(f"{path.name}-wal").read_bytes()[16:24]
 
 
@@ -60,8 +60,8 @@ def copied_while(path: Path, others: Callable[[], object]) -> None:
         assert not reader.in_transaction
 
 
-def test_the_log_is_not_begun_anew_during_a_copy(path: Path, other: sqlite3.Connection) -> None:
-    """A second copy would otherwise take the frames of the new log for copied ones."""
+def test_the_log_is_not_restarted_during_a_copy(path: Path, other: sqlite3.Connection) -> None:
+    """Otherwise a second copy would treat the frames of the new log as already copied."""
     before = salt(path)
 
     def copy_and_write() -> None:
@@ -71,17 +71,15 @@ def test_the_log_is_not_begun_anew_during_a_copy(path: Path, other: sqlite3.Conn
         assert salt(path) == before
 
     copied_while(path, copy_and_write)
-    # Not kept any longer than that.
+    # It is not kept longer than that.
     other.execute(CHECKPOINT).fetchone()
     other.execute("INSERT INTO number VALUES (2)")
     assert salt(path) != before
     assert other.execute("SELECT value FROM number").fetchall() == [(1,), (2,)]
 
 
-def test_a_log_that_is_copied_already_is_not_copied_again(
-    path: Path, other: sqlite3.Connection
-) -> None:
-    """Nobody is kept from beginning it anew then."""
+def test_a_copied_log_is_not_copied_again(path: Path, other: sqlite3.Connection) -> None:
+    """Then other connections are not prevented from restarting it."""
     other.execute(CHECKPOINT).fetchone()
     copied = path.read_bytes()
     copied_while(path, lambda: other.execute("INSERT INTO number VALUES (1)"))
@@ -93,7 +91,7 @@ def test_a_log_that_is_copied_already_is_not_copied_again(
 def test_a_change_is_published_before_it_is_copied_and_copied_before_it_is_answered(
     store: Store, database: Path
 ) -> None:
-    """Copying waits for the disk; a revoked key must not be valid that long."""
+    """Copying waits for the disk; a revoked key must not stay valid for that time."""
     added = add(store, new_credential())
     store.look_after()
     # Open to the end: closing it drops the locks that this process has on it.

@@ -1,4 +1,4 @@
-"""Bringing databases to the current schema: new, current, newer and foreign ones, by several."""
+"""Migration to the current schema: of new, current, newer and foreign databases, concurrently."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where a database is to be made, in a directory that is to be made as well."""
+    """The path of a database that does not exist yet; its directory does not exist either."""
     return tmp_path / "made" / "for it" / "latchkey.db"
 
 
@@ -50,7 +50,7 @@ def content(path: Path) -> list[str]:
         return list(connection.iterdump())
 
 
-def test_from_nothing(path: Path, url: str) -> None:
+def test_a_new_database(path: Path, url: str) -> None:
     assert migrate_in_child(url) == MigrationReport(True, active_by_derivation={}, audit_rows=0)
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
@@ -72,7 +72,7 @@ def test_the_file_is_private_whatever_the_umask(path: Path, url: str) -> None:
     assert {"latchkey.db", "latchkey.db-wal", "latchkey.db-shm"} < set(modes)
 
 
-def test_it_is_in_wal_mode_for_good(path: Path, url: str) -> None:
+def test_it_is_in_wal_mode_permanently(path: Path, url: str) -> None:
     migrate(url)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -82,12 +82,12 @@ _BY_EXPRESSION = ("ix_credential_name", "ix_audit_successor")
 
 
 @pytest.mark.filterwarnings("ignore:.*expression-based index .?ix_audit_successor")
-def test_the_schema_is_what_the_tables_say(path: Path, url: str) -> None:
+def test_the_schema_equals_the_tables(path: Path, url: str) -> None:
     migrate(url)
     engine = create_engine(url)
     try:
         with engine.connect() as connection:
-            # What lies in an index that is no plain column, Alembic cannot compare: see below.
+            # Alembic cannot compare expressions in an index; the next test does.
             options = {
                 "compare_type": True,
                 "compare_server_default": True,
@@ -99,8 +99,10 @@ def test_the_schema_is_what_the_tables_say(path: Path, url: str) -> None:
         engine.dispose()
 
 
-def test_the_schema_is_what_the_tables_would_make(path: Path, url: str, tmp_path: Path) -> None:
-    """Also where alembic's comparison is blind: AUTOINCREMENT, the names of constraints."""
+def test_the_schema_equals_that_created_from_the_tables(
+    path: Path, url: str, tmp_path: Path
+) -> None:
+    """Including what alembic does not compare: AUTOINCREMENT and the names of constraints."""
     migrate(url)
     plain = tmp_path / "plain.db"
     engine = create_engine(f"sqlite:///{plain}")
@@ -113,7 +115,7 @@ def test_the_schema_is_what_the_tables_would_make(path: Path, url: str, tmp_path
 
 
 def schema(path: Path) -> dict[str, str]:
-    """The statements that make each table and index but alembic's, without their line breaks."""
+    """The statements that create the tables and indexes, except alembic's, without line breaks."""
     with closing(sqlite3.connect(path)) as connection:
         made = connection.execute(
             "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name != ?",
@@ -122,7 +124,7 @@ def schema(path: Path) -> dict[str, str]:
         return {name: " ".join(sql.split()) for name, sql in made}
 
 
-def test_twice_is_once(path: Path, url: str) -> None:
+def test_a_second_migration_changes_nothing(path: Path, url: str) -> None:
     migrate(url)
     with closing(open_store(url)) as store:
         add(store, new_credential())
@@ -144,7 +146,7 @@ def test_the_report_counts_active_credentials(url: str) -> None:
 
 
 def test_the_newest_revision_is_alembics(path: Path, url: str) -> None:
-    """The one is read off the files' names, the other out of the files."""
+    """One is taken from the names of the files, the other from their content."""
     config = Config()
     config.set_main_option("script_location", "latchkey.store.sqlite:migrations")
     config.set_main_option("path_separator", "os")
@@ -166,7 +168,7 @@ def test_the_newest_revision_is_alembics(path: Path, url: str) -> None:
         ("PRAGMA journal_mode = DELETE", True),
     ],
 )
-def test_alembic_is_loaded_only_where_it_may_be_needed(
+def test_alembic_is_loaded_only_if_it_may_be_needed(
     path: Path, url: str, undo: str | None, needs: bool
 ) -> None:
     migrate(url)
@@ -186,7 +188,7 @@ def test_alembic_is_loaded_only_where_it_may_be_needed(
     assert ("alembic" in loaded, "sqlalchemy" in loaded) == (needs, needs)
 
 
-def test_four_processes_at_once(path: Path, url: str) -> None:
+def test_four_concurrent_processes(path: Path, url: str) -> None:
     starting = [
         subprocess.Popen(
             [sys.executable, "-m", "latchkey.store.sqlite.migrate"],
@@ -208,7 +210,7 @@ def test_four_processes_at_once(path: Path, url: str) -> None:
     ]
 
 
-def test_one_waits_for_the_other(path: Path, url: str) -> None:
+def test_a_second_migration_waits_for_the_first(path: Path, url: str) -> None:
     path.parent.mkdir(parents=True)
     hold = "f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX)"
     environment = {**os.environ, "LATCHKEY_DATABASE_URL": url}
@@ -231,8 +233,8 @@ def test_nothing_is_opened_in_the_calling_process(path: Path, url: str) -> None:
     assert open_files(os.getpid(), path) == []
 
 
-def test_an_unfinished_start_is_taken_up(path: Path, url: str) -> None:
-    """What a start leaves that was killed before it had made the schema: an empty file."""
+def test_an_interrupted_start_is_continued(path: Path, url: str) -> None:
+    """A start that was killed before it created the schema leaves an empty file."""
     path.parent.mkdir(parents=True)
     path.touch(mode=0o600)
     assert migrate(url).created is False
@@ -289,7 +291,7 @@ def empty_with_a_log(path: Path) -> None:
         (empty_with_a_log, "the file is empty, but latchkey.db-wal still exists"),
     ],
 )
-def test_what_cannot_be_migrated_is_refused_in_one_line(
+def test_a_database_that_cannot_be_migrated_is_refused_in_one_line(
     path: Path, url: str, spoil: object, reason: str
 ) -> None:
     path.parent.mkdir(parents=True)
@@ -306,7 +308,7 @@ def test_what_cannot_be_migrated_is_refused_in_one_line(
         assert file.read_bytes() == was, f"{file.name} was changed"
 
 
-def test_the_child_hands_its_line_over(path: Path, url: str) -> None:
+def test_the_line_of_the_child_is_passed_on(path: Path, url: str) -> None:
     path.parent.mkdir(parents=True)
     no_database(path)
     with pytest.raises(ConfigurationError) as caught:
@@ -321,8 +323,8 @@ def test_a_url_that_names_no_file_is_refused_before_any_child_starts() -> None:
         migrate_in_child("postgresql://localhost/latchkey")
 
 
-def test_a_database_of_the_first_version_keeps_what_it_has(path: Path, url: str) -> None:
-    """Its rows get the new columns, empty, and nothing of them is written anew."""
+def test_a_database_of_the_first_version_keeps_its_content(path: Path, url: str) -> None:
+    """Its rows get the new columns, empty, and are not rewritten."""
     migrate(url)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         tables = connection.execute(

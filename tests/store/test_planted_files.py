@@ -1,4 +1,4 @@
-"""What another user puts beside a database is not read; a linked database is used whole."""
+"""Files that another user puts beside a database are not read; a linked database can be used."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOBODY = 65534
 
 
 def uses(database: Path) -> dict[type[Exception], Callable[[], object]]:
-    """What opens a database, by the error that it raises."""
+    """The operations that open a database, by the error that they raise."""
 
     def read() -> None:
         with closing(database_at(database_url(database)).open_store()) as store:
@@ -42,7 +42,7 @@ def uses(database: Path) -> dict[type[Exception], Callable[[], object]]:
 
 @pytest.mark.parametrize("suffix", BESIDE)
 @pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
-def test_what_is_no_file_is_refused_at_once(database: Path, suffix: str, kind: str) -> None:
+def test_anything_but_a_file_is_refused_immediately(database: Path, suffix: str, kind: str) -> None:
     planted = database.with_name(f"{database.name}{suffix}")
     if kind == "link":
         planted.symlink_to(database.with_name("nowhere"))
@@ -59,7 +59,7 @@ def test_what_is_no_file_is_refused_at_once(database: Path, suffix: str, kind: s
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
 def test_a_log_of_another_user_is_not_read(database: Path, tmp_path: Path) -> None:
-    """SQLite would put what is in it into the database."""
+    """SQLite would copy its content into the database."""
     other = tmp_path / "other"
     other.mkdir()
     new_database(other / "latchkey.db")
@@ -91,7 +91,7 @@ def test_a_log_of_the_directorys_owner_is_read(database: Path) -> None:
         use()
 
 
-def test_a_copy_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_backup_that_is_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "copy.db")
     with pytest.raises(BackupFailed, match="not a regular file"):
         check_backup(tmp_path / "copy.db")
@@ -105,7 +105,7 @@ def test_the_files_beside_a_linked_database_are_found(database: Path, tmp_path: 
     with closing(open_store(f"sqlite:///{database}")) as store:
         add(store, new_credential())
         assert Path(f"{real}-wal").exists()
-        # It moves while it is in use.
+        # It is moved while it is in use.
         moved = tmp_path / "moved.db"
         add(store, new_credential())
         with closing(sqlite3.connect(real)) as connection:

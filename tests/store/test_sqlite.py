@@ -1,4 +1,4 @@
-"""How the store opens SQLite: durably, never creating, always what was committed last."""
+"""How the store opens SQLite: durably, without creating files, and reading the latest commit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BEGIN = "c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGI
 
 @pytest.fixture(params=[open_reader, open_writer])
 def connection(request: pytest.FixtureRequest, database: Path) -> Iterator[Connection]:
-    """A connection of each engine in turn."""
+    """A connection of each engine."""
     file = PinnedFile(database)
     engine = request.param(file, busy_timeout=0.75, pool_size=1)
     try:
@@ -68,7 +68,7 @@ def test_the_pragmas_of_a_connection(connection: Connection, pragma: str, value:
 def test_the_store_writes_with_synchronous_full_and_begin_immediate(
     store: Store, database: Path
 ) -> None:
-    """Seen from SQLite's side: what statements the store's own connections run, and how set."""
+    """The statements and settings of the store's own connections, as seen by SQLite."""
     statements: list[str] = []
     with connections_of(store)._writer.connect() as connection:
         driver = connection.connection.driver_connection
@@ -114,7 +114,7 @@ def test_a_writer_fails_before_it_has_read_anything(new_store: NewStore, databas
     assert add(store, new_credential()).id == 2
 
 
-def test_a_reader_sees_the_newest_commit_at_once(store: Store, database: Path) -> None:
+def test_a_reader_sees_the_latest_commit_immediately(store: Store, database: Path) -> None:
     added = add(store, new_credential())
     for number in range(20):
         with writing(database) as other:
@@ -138,7 +138,7 @@ def test_reads_leave_no_open_statement(store: Store, database: Path) -> None:
     ]
     for read in reads:
         read()
-        # With a reader still in its snapshot the log could not be cut to nothing.
+        # While a reader holds its snapshot, the log could not be truncated.
         with closing(sqlite3.connect(database, timeout=0)) as other:
             other.execute("UPDATE credential SET name = 'changed'")
             other.commit()
@@ -155,7 +155,7 @@ def test_connections_are_reused(store: Store, database: Path) -> None:
     assert open_files(os.getpid(), database) == before
 
 
-def test_nothing_is_open_before_the_first_use_or_after_the_end(
+def test_nothing_is_open_before_the_first_use_or_after_closing(
     new_store: NewStore, database: Path
 ) -> None:
     store = new_store()
@@ -175,13 +175,13 @@ def test_more_threads_than_connections_wait_for_each_other(new_store: NewStore) 
     assert found == [added] * 200
 
 
-def test_a_file_that_vanishes_at_the_last_moment_is_not_made(tmp_path: Path) -> None:
+def test_a_file_that_disappears_at_the_last_moment_is_not_created(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"latchkey\.db: No such file or directory"):
         _open_connection(tmp_path / "latchkey.db", 0.1)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_file_is_never_made(tmp_path: Path) -> None:
+def test_a_missing_file_is_never_created(tmp_path: Path) -> None:
     path = tmp_path / "latchkey.db"
     with closing(database_at(f"sqlite:///{path}").open_store()) as store:
         for use in every_use(store):
@@ -190,7 +190,7 @@ def test_a_missing_file_is_never_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_vanished_is_never_made_again(store: Store, database: Path) -> None:
+def test_a_file_that_disappeared_is_never_created_again(store: Store, database: Path) -> None:
     store.find(add(store, new_credential()).api_key)
     database.unlink()
     for use in every_use(store):
@@ -275,13 +275,13 @@ def test_a_row_that_cannot_be_read_is_a_store_error(
         store.find(added.api_key)
     with pytest.raises(StoreError):
         store.page(None, 10, None)
-    # A check does not read when a credential was made.
+    # A check does not read the creation time.
     if column != "created_at":
         with pytest.raises(StoreError):
             store.verifier(added.api_key)
 
 
-def test_errors_do_not_show_what_was_bound(new_store: NewStore, database: Path) -> None:
+def test_errors_do_not_show_bound_values(new_store: NewStore, database: Path) -> None:
     store = new_store(write_timeout=0.05)
     new = new_credential(name="bound to be hidden", secret_hash=b"hidden hash".ljust(32))
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
@@ -319,7 +319,7 @@ def test_errors_do_not_show_what_was_bound(new_store: NewStore, database: Path) 
         "sqlite://host/latchkey.db",
     ],
 )
-def test_what_is_no_url_of_a_sqlite_file_is_refused(url: str) -> None:
+def test_an_invalid_url_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^LATCHKEY_DATABASE_URL ") as caught:
         database_path(url)
     assert "confidential" not in str(caught.value)
@@ -327,7 +327,7 @@ def test_what_is_no_url_of_a_sqlite_file_is_refused(url: str) -> None:
 
 
 NAMES = ["a b", "my%20app", "50%", "a?b", "a#b", "it's", 'say "so"', "é\u65e5", "a&b=c;d", "file:x"]
-# No text in any encoding.
+# Not text in any encoding.
 NAMES.append(os.fsdecode(b"\xff\xfe"))
 
 

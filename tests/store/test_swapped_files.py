@@ -1,4 +1,4 @@
-"""A file that takes the place of the database: what is read, and whose log is whose."""
+"""A file that replaces the database: which content is read, and which log belongs to it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.database import new_database
 from tests.support.store.new_credentials import new_credential
 
 
-def test_a_swapped_file_is_opened_anew(store: Store, database: Path, tmp_path: Path) -> None:
+def test_a_replaced_file_is_opened_again(store: Store, database: Path, tmp_path: Path) -> None:
     former = add(store, new_credential())
     other_path = tmp_path / "other.db"
     with closing(open_store(new_database(other_path))) as other:
@@ -30,10 +30,10 @@ def test_a_swapped_file_is_opened_anew(store: Store, database: Path, tmp_path: P
     assert add(store, new_credential()).id == added.id + 1
 
 
-def test_a_file_that_was_swapped_keeps_its_content(
+def test_a_file_put_in_place_keeps_its_content(
     store: Store, database: Path, tmp_path: Path
 ) -> None:
-    """The log of the former file has its name, and must not be read or written through."""
+    """The log of the former file has its name, and must not be used for it."""
     add(store, new_credential())
     other_path = tmp_path / "other.db"
     with closing(open_store(new_database(other_path))) as other:
@@ -53,10 +53,8 @@ def test_a_file_that_was_swapped_keeps_its_content(
     assert [row.id for row in store.page(None, 10, None)] == [1]
 
 
-def test_a_copy_takes_the_place_of_its_original(
-    store: Store, database: Path, tmp_path: Path
-) -> None:
-    """The log belongs to the content, so what is in the log only is not lost."""
+def test_a_copy_replaces_its_original(store: Store, database: Path, tmp_path: Path) -> None:
+    """The log belongs to the content, so changes that are only in the log are not lost."""
     added = add(store, new_credential())
     copy = tmp_path / "copy.db"
     copy.write_bytes(database.read_bytes())
@@ -67,7 +65,7 @@ def test_a_copy_takes_the_place_of_its_original(
     assert store.find(added.api_key) == added
 
 
-def test_two_files_that_change_places(store: Store, database: Path, tmp_path: Path) -> None:
+def test_two_files_are_exchanged(store: Store, database: Path, tmp_path: Path) -> None:
     one = add(store, new_credential())
     other_directory = tmp_path / "other"
     other_directory.mkdir()
@@ -81,7 +79,7 @@ def test_two_files_that_change_places(store: Store, database: Path, tmp_path: Pa
 
 
 def swap(one: Path, other: Path) -> None:
-    """Let two databases change places, each with its log and index."""
+    """Exchange two databases, each with its log and index."""
     for suffix in ("", "-wal", "-shm"):
         mine, yours = (path.with_name(path.name + suffix) for path in (one, other))
         held = mine.with_name("held")
@@ -94,7 +92,7 @@ def swap(one: Path, other: Path) -> None:
 def test_a_log_outlives_the_failure_of_its_file(
     store: Store, database: Path, content: bytes
 ) -> None:
-    """SQLite moves the log into the file when the last connection closes, whatever the file is."""
+    """When the last connection closes, SQLite copies the log into the file, even a damaged one."""
     added = add(store, new_credential())
     good = database.read_bytes()
     log = database.with_name("latchkey.db-wal").read_bytes()

@@ -1,4 +1,4 @@
-"""Uses written down from cumulative counters: each one once, whoever writes and however it dies."""
+"""Uses persisted from cumulative counters: each exactly once, even if flushers are killed."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def test_many_credentials_at_once(store: Store, database: Path) -> None:
         assert dict(written.fetchall()) == {number: number * 3 for number in numbers}
 
 
-def test_any_number_of_credentials_is_written_by_the_same_statements(store: Store) -> None:
-    """Each connection keeps every statement that it prepared."""
+def test_any_number_of_credentials_is_persisted_by_the_same_statements(store: Store) -> None:
+    """Each connection caches every statement that it has prepared."""
     numbers = [add(store, new_credential()).id for _ in range(4)]
     seen: list[set[str]] = []
 
@@ -66,7 +66,7 @@ def test_any_number_of_credentials_is_written_by_the_same_statements(store: Stor
 
 
 def test_nothing_new_takes_no_lock(new_store: NewStore, database: Path) -> None:
-    """Whoever writes for long, as a backup does, is not in the way, nor are we in theirs."""
+    """A long write, such as a backup, is not blocked by it, and does not block it."""
     store = new_store(write_timeout=0.05)
     number = add(store, new_credential()).id
     store.usage.flush(SEGMENT, [tally(number, 5)], NOW)
@@ -80,7 +80,7 @@ def test_nothing_new_takes_no_lock(new_store: NewStore, database: Path) -> None:
     assert total(store, number) == 6
 
 
-def test_hours_of_many_credentials_are_put_together(store: Store, database: Path) -> None:
+def test_hours_of_many_credentials_are_folded(store: Store, database: Path) -> None:
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("BEGIN")
         connection.executemany(
@@ -93,7 +93,7 @@ def test_hours_of_many_credentials_are_put_together(store: Store, database: Path
         assert written.fetchone() == (1_200, 3_600, 0)
 
 
-# Forks two flushers for each line, so that what they work with is loaded once; says when both died.
+# Forks two flushers for each line, so that modules are loaded once; reports the end of both.
 _FLUSHERS = """
 import itertools, os, sys
 from datetime import UTC, datetime
@@ -125,17 +125,17 @@ for line in sys.stdin:
 
 @contextmanager
 def killed(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Kill it at the end; what it forked ends when nobody reads it any more."""
+    """Kill it at the end; its children end when their output is no longer read."""
     try:
         yield
     finally:
         process.kill()
 
 
-def test_flushers_at_once_and_one_killed_after_another(
+def test_concurrent_flushers_are_killed_one_after_another(
     store: Store, database: Path, long: bool
 ) -> None:
-    """Two processes flush the same growing counters; they are killed at any moment."""
+    """Two processes flush the same growing counters; they are killed at random moments."""
     generator = random.Random(4)
     numbers = [add(store, new_credential()).id for _ in range(20)]
     reached = 1
@@ -163,7 +163,7 @@ def test_flushers_at_once_and_one_killed_after_another(
             while not (line := flushers.stdout.readline()).startswith("ended"):
                 reached = max(reached, int(line.split()[1]))
             assert line == "ended 9 9\n"
-    # What a killed process committed and did not say is in the counters too.
+    # Commits that a killed process did not report are in the counters, too.
     reached += 2
     store.usage.flush(SEGMENT, [tally(number, reached) for number in numbers], NOW)
     for number in numbers:

@@ -1,4 +1,4 @@
-"""The write-ahead log or its index removed, replaced or cut while the database is in use."""
+"""The write-ahead log or its index is removed, replaced or truncated while it is in use."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Fault = Callable[[Path], None]
 
 
 def issue(store: Store) -> str:
-    """Make a key and answer it; returns its public part."""
+    """Create a key; returns its public part."""
     outcome = store.add(lambda caller: new_credential(), Action.KEY_ISSUE, Author(TESTER))
     return answered(store, outcome).api_key
 
@@ -58,7 +58,7 @@ def replaced_by_garbage(log: Path) -> None:
 
 
 def replaced_by_a_part_of_itself(log: Path) -> None:
-    """A valid log, of which SQLite would take what it holds after a crash."""
+    """A valid log, whose content SQLite would use after a crash."""
     content = log.read_bytes()
     put(log, content[: len(content) // 2])
 
@@ -84,7 +84,7 @@ FAULTS: list[Fault] = [
 
 
 def content_after_a_crash(database: Path, directory: Path) -> list[str]:
-    """The keys that a process finds which opens what is on the disk at this moment."""
+    """The keys that a process finds if it opens the present files."""
     directory.mkdir()
     for suffix in ("", "-wal"):
         file = database.with_name(database.name + suffix)
@@ -96,10 +96,10 @@ def content_after_a_crash(database: Path, directory: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_nothing_that_was_answered_is_lost(
+def test_no_acknowledged_change_is_lost(
     store: Store, database: Path, tmp_path: Path, fault: Fault
 ) -> None:
-    """Several stores, as of several workers, each with connections in its pools."""
+    """Several stores, as in several workers, each with connections in its pools."""
     with closing(open_store(f"sqlite:///{database}")) as other:
         keys = [add(store, new_credential()).api_key for _ in range(5)]
         assert other.find(keys[0]) is not None
@@ -118,7 +118,7 @@ def test_nothing_that_was_answered_is_lost(
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_log_that_is_lost_again_and_again(store: Store, database: Path, fault: Fault) -> None:
+def test_a_log_that_is_lost_repeatedly(store: Store, database: Path, fault: Fault) -> None:
     keys = []
     for _ in range(5):
         keys.append(add(store, new_credential()).api_key)
@@ -126,7 +126,7 @@ def test_a_log_that_is_lost_again_and_again(store: Store, database: Path, fault:
     assert [row.api_key for row in store.page(None, 100, None)] == keys[::-1]
 
 
-# Holds the lock of a checkpoint for a moment, as another worker does that saves the same log.
+# Holds the lock of a checkpoint briefly, like another worker that saves the same log.
 _CHECKPOINT = """
 import fcntl, sys, time
 with open(sys.argv[1], "r+b") as index:
@@ -137,7 +137,7 @@ with open(sys.argv[1], "r+b") as index:
 
 
 def test_a_log_that_another_process_is_saving(store: Store, database: Path) -> None:
-    """SQLite does not wait for that lock; a request does, instead of failing."""
+    """SQLite does not wait for that lock; the request waits instead of failing."""
     kept = add(store, new_credential()).api_key
     log_of(database).unlink()
     with subprocess.Popen(
@@ -149,8 +149,8 @@ def test_a_log_that_another_process_is_saving(store: Store, database: Path) -> N
     assert [row.api_key for row in store.page(None, 100, None)] == [new, kept]
 
 
-def test_a_log_that_goes_during_a_change(store: Store, database: Path, tmp_path: Path) -> None:
-    """The change is committed to the file that is gone, and saved before the answer."""
+def test_a_log_removed_during_a_change(store: Store, database: Path, tmp_path: Path) -> None:
+    """The change is committed to the removed file, and saved before the answer."""
     with connections_of(store).writing() as connection:
         connection.exec_driver_sql("CREATE TABLE made (x)")
         log_of(database).unlink()
@@ -160,7 +160,7 @@ def test_a_log_that_goes_during_a_change(store: Store, database: Path, tmp_path:
 
 
 @pytest.mark.parametrize("size", [0, 20, 32, 5000])
-def test_a_log_that_was_cut_after_it_was_copied(
+def test_a_log_truncated_after_it_was_copied(
     store: Store, database: Path, caplog: pytest.LogCaptureFixture, size: int
 ) -> None:
     """Each change is in the database before it is answered."""
@@ -175,12 +175,12 @@ def test_a_log_that_was_cut_after_it_was_copied(
 
 
 @pytest.mark.parametrize("size", [0, 20, 32, 5000])
-def test_a_log_that_was_cut(
+def test_a_truncated_log(
     store: Store, database: Path, caplog: pytest.LogCaptureFixture, size: int
 ) -> None:
-    """What was cut off is lost; changes after it are not, and no restart is needed.
+    """The truncated changes are lost; later ones are not, and no restart is needed.
 
-    While another process reads an older state, changes stay in the log alone.
+    While another process reads an older state, changes stay only in the log.
     """
     kept = issue(store)
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
@@ -189,7 +189,7 @@ def test_a_log_that_was_cut(
         for _ in range(5):
             add(store, new_credential())
         os.truncate(log_of(database), size)
-    # Not written to, which would leave a hole in it.
+    # Writing would leave a hole in the file.
     with pytest.raises(StoreError):
         add(store, new_credential())
     store.look_after()
@@ -203,8 +203,8 @@ def test_a_log_that_was_cut(
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_a_log_that_is_emptied_by_a_checkpoint(store: Store, database: Path) -> None:
-    """Other processes may do that: it is no damage."""
+def test_a_log_emptied_by_a_checkpoint(store: Store, database: Path) -> None:
+    """Other processes may do this: it is no damage."""
     for _ in range(3):
         add(store, new_credential())
         with closing(sqlite3.connect(database)) as connection:
@@ -216,7 +216,7 @@ def test_a_log_that_is_emptied_by_a_checkpoint(store: Store, database: Path) -> 
 
 @pytest.mark.parametrize("also_the_log", [False, True])
 @pytest.mark.parametrize("replace", [False, True])
-def test_an_index_that_goes(
+def test_a_removed_index(
     store: Store, database: Path, *, also_the_log: bool, replace: bool
 ) -> None:
     """Processes could no longer exclude each other: nothing is read or written until a restart."""
@@ -239,7 +239,7 @@ def test_an_index_that_goes(
     assert store.find(added.api_key) == added
 
 
-def test_a_log_that_was_removed_while_nobody_served(database: Path) -> None:
+def test_a_log_removed_while_no_service_ran(database: Path) -> None:
     code = (
         "import os, sqlite3, sys\n"
         "c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
@@ -254,7 +254,7 @@ def test_a_log_that_was_removed_while_nobody_served(database: Path) -> None:
 
 
 def test_closing_a_store_keeps_the_locks_of_another(store: Store, database: Path) -> None:
-    """Else the next process to close the database would take the log away from the first."""
+    """Otherwise the next process to close the database would remove the log of the first."""
     added = add(store, new_credential())
     with closing(open_store(f"sqlite:///{database}")) as other:
         other.check()

@@ -1,1 +1,1 @@
-"""The contract of ``latchkey.store.protocols``, held by every implementation of it."""
+"""The contract of ``latchkey.store.protocols``, which every implementation must meet."""

@@ -1,4 +1,4 @@
-"""The stores that have to hold the contract. One more needs one more entry of ``OPENERS``."""
+"""The stores that must meet the contract. A further one needs an entry in ``OPENERS``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.store.memory_store import open_memory_store
 from tests.support.store.new_credentials import NewStore
 
 Opener = Callable[..., Store]
-"""Opens one more store over the same database, with a seal and a ``write_timeout`` in seconds."""
+"""Opens another store with the same database, with a seal and a ``write_timeout`` in seconds."""
 
 
 def _over_sqlite(directory: Path) -> Opener:
@@ -50,7 +50,7 @@ def seal(tmp_path: Path) -> Seal:
 
 @pytest.fixture(params=OPENERS)
 def new_store(request: pytest.FixtureRequest, tmp_path: Path, seal: Seal) -> Iterator[NewStore]:
-    """Make stores over one database, each as another process has it; ``sealed`` unless False."""
+    """Create stores with one database, as in several processes; ``sealed`` unless False."""
     opener = OPENERS[request.param](tmp_path)
     made: list[Store] = []
 
@@ -65,5 +65,5 @@ def new_store(request: pytest.FixtureRequest, tmp_path: Path, seal: Seal) -> Ite
 
 @pytest.fixture
 def store(new_store: NewStore) -> Store:
-    """A store over an empty database."""
+    """A store with an empty database."""
     return new_store()

@@ -1,4 +1,4 @@
-"""Administrators, their sessions and the set-up link: each change with its row of the audit log."""
+"""Administrators, their sessions and the set-up link; each change adds a row to the audit log."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def told(store: Store) -> list[tuple[str, str | None]]:
 # ---- Administrators
 
 
-def test_what_is_added_is_found(store: Store) -> None:
+def test_an_added_administrator_is_found(store: Store) -> None:
     assert store.administrators.count() == 0
     made = add(store)
     assert (made.name, made.password_hash, made.created_at) == ("ann", "hash", NOW)
@@ -76,7 +76,7 @@ def test_they_are_listed_by_name(store: Store) -> None:
     assert store.administrators.count() == 5
 
 
-def test_whoever_is_removed_is_gone_with_the_sessions(store: Store) -> None:
+def test_removing_an_administrator_ends_the_sessions(store: Store) -> None:
     ann, bob = add(store, "ann"), add(store, "bob")
     assert begin(store, ann, b"a" * 32)
     assert begin(store, bob, b"b" * 32)
@@ -87,11 +87,11 @@ def test_whoever_is_removed_is_gone_with_the_sessions(store: Store) -> None:
     assert store.administrators.session(b"b" * 32) is not None
     assert told(store)[-1] == ("admin.remove", "ann")
     assert [action for action, _ in told(store)].count("admin.remove") == 1
-    # A session must never come to belong to another.
+    # A session must never belong to another administrator.
     assert add(store, "ann").id > bob.id
 
 
-def test_whoever_is_disabled_has_no_session(store: Store) -> None:
+def test_disabling_an_administrator_ends_the_sessions(store: Store) -> None:
     ann = add(store)
     assert begin(store, ann, b"a" * 32)
     later = NOW + HOUR
@@ -119,7 +119,7 @@ def test_a_new_password_ends_the_sessions(store: Store) -> None:
     assert result_of(store.administrators.set_password(ann.id, "new", record))
     assert not result_of(store.administrators.set_password(ann.id + 1, "new", record))
     assert store.administrators.session(b"a" * 32) is None
-    # Whoever was checked against the former password comes too late.
+    # A sign-in that was checked with the former password is too late.
     assert not begin(store, ann, b"b" * 32)
     found = store.administrators.find("ann")
     assert found is not None
@@ -129,11 +129,11 @@ def test_a_new_password_ends_the_sessions(store: Store) -> None:
 
 def test_a_hash_is_renewed_unless_the_password_changed(store: Store) -> None:
     ann = add(store)
-    store.administrators.renew_hash(ann, "the same, made anew")
+    store.administrators.renew_hash(ann, "the same, hashed again")
     store.administrators.renew_hash(ann, "too late")
     found = store.administrators.find("ann")
     assert found is not None
-    assert found.password_hash == "the same, made anew"
+    assert found.password_hash == "the same, hashed again"
     assert told(store) == [("admin.create", "ann")]
 
 
@@ -153,7 +153,7 @@ def test_a_session_is_found_by_its_token(store: Store) -> None:
     assert told(store)[-1] == ("admin.sign_in", "ann")
 
 
-def test_sessions_are_those_of_one_and_the_last_seen_first(store: Store) -> None:
+def test_sessions_of_one_administrator_are_listed_last_seen_first(store: Store) -> None:
     ann, bob = add(store, "ann"), add(store, "bob")
     for number, owner in enumerate((ann, bob, ann, ann)):
         assert begin(store, owner, bytes([number]) * 32, NOW + number * HOUR)
@@ -163,7 +163,7 @@ def test_sessions_are_those_of_one_and_the_last_seen_first(store: Store) -> None
     assert [one.seen_at for one in sessions] == [NOW + 9 * HOUR, NOW + 3 * HOUR, NOW + 2 * HOUR]
 
 
-def test_what_has_run_out_is_deleted_by_the_next_sign_in(store: Store) -> None:
+def test_expired_sessions_are_deleted_by_the_next_sign_in(store: Store) -> None:
     ann = add(store)
     for number in range(4):
         assert begin(store, ann, bytes([number]) * 32, NOW + number * HOUR)
@@ -179,13 +179,13 @@ def test_what_has_run_out_is_deleted_by_the_next_sign_in(store: Store) -> None:
         )
     )
     left = {one.token_hash[0] for one in store.administrators.sessions(ann.id)}
-    # The first began at the bound, and the third was seen at it.
+    # The first began exactly at the bound, and the third was last seen exactly at it.
     assert left == {1, 3, ord("n")}
     assert [action for action, _ in told(store)].count("admin.sign_in") == 4
 
 
 @pytest.mark.parametrize("messages", [[("success", "Key revoked — ключ")], [("a", "b")] * 3, []])
-def test_what_the_next_page_tells(store: Store, messages: list[tuple[str, str]]) -> None:
+def test_the_messages_of_the_next_page(store: Store, messages: list[tuple[str, str]]) -> None:
     ann = add(store)
     assert begin(store, ann, b"a" * 32)
     store.administrators.tell(b"a" * 32, [("old", "news")])
@@ -193,7 +193,7 @@ def test_what_the_next_page_tells(store: Store, messages: list[tuple[str, str]])
     session = store.administrators.session(b"a" * 32)
     assert session is not None
     assert session.messages == tuple(messages)
-    # One that has ended is told nothing.
+    # An ended session gets no messages.
     store.administrators.tell(b"b" * 32, messages)
 
 
@@ -212,7 +212,7 @@ def test_ending_sessions(store: Store) -> None:
     assert told(store)[-2:] == [("admin.sign_out_everywhere", "ann")] * 2
 
 
-def test_what_changes_nothing_is_recorded(store: Store) -> None:
+def test_events_without_a_change_are_recorded(store: Store) -> None:
     outcome = store.administrators.record(noted(Action.ADMIN_SIGN_IN_REFUSED))
     assert outcome.publication.head == store.audit.last()
     assert told(store) == [("admin.sign_in_refused", "ann")]
@@ -221,11 +221,11 @@ def test_what_changes_nothing_is_recorded(store: Store) -> None:
 # ---- The set-up link
 
 
-def test_the_link_makes_the_first_administrator_once(store: Store) -> None:
+def test_the_link_creates_the_first_administrator_once(store: Store) -> None:
     record = noted(Action.ADMIN_SET_UP)
     assert store.administrators.offer_set_up(b"1" * 32, NOW + HOUR)
     assert store.administrators.offer_set_up(b"2" * 32, NOW + HOUR)
-    # The one before is void, and this one lasts until its end.
+    # The previous link is void, and this one is valid until it expires.
     assert not store.administrators.set_up_is_offered(b"1" * 32, NOW)
     assert store.administrators.set_up_is_offered(b"2" * 32, NOW)
     assert not store.administrators.set_up_is_offered(b"2" * 32, NOW + HOUR)
@@ -237,14 +237,12 @@ def test_the_link_makes_the_first_administrator_once(store: Store) -> None:
     assert store.administrators.find("ann") == made
     assert result_of(store.administrators.set_up(b"2" * 32, "bob", "hash", NOW, record)) is None
     assert told(store) == [("admin.set_up", "ann")]
-    # Also where that one is removed: the link is used up.
+    # Even after the administrator is removed, the link stays used.
     assert result_of(store.administrators.remove("ann", noted(Action.ADMIN_REMOVE)))
     assert not store.administrators.set_up_is_offered(b"2" * 32, NOW)
 
 
-def test_there_is_no_link_where_there_is_an_administrator(
-    store: Store, new_store: NewStore
-) -> None:
+def test_there_is_no_link_if_there_is_an_administrator(store: Store, new_store: NewStore) -> None:
     assert store.administrators.offer_set_up(b"1" * 32, NOW + HOUR)
     add(new_store())
     assert not store.administrators.set_up_is_offered(b"1" * 32, NOW)

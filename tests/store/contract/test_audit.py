@@ -1,4 +1,4 @@
-"""The audit log: a row with each change, chained, filtered, and its head."""
+"""The audit log: a row for each change, the chain, filters, and the head."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from tests.support.audited import (
 )
 from tests.support.store.new_credentials import NOW, NewStore, new_credential
 
-# ---- What is written
+# ---- Rows
 
 
 def entries(store: Store) -> list[AuditRow]:
     return list(store.audit.entries())
 
 
-def test_each_change_writes_who_what_and_to_which(store: Store) -> None:
+def test_each_change_records_its_actor_action_and_subject(store: Store) -> None:
     client = Actor.key("ak_live_x", "2001:db8::1")
     end = NOW + timedelta(days=1)
     one = add(
@@ -77,7 +77,7 @@ def test_each_change_writes_who_what_and_to_which(store: Store) -> None:
     assert rows[2].detail == "{}"
 
 
-def test_what_changes_nothing_writes_nothing(store: Store) -> None:
+def test_an_unchanged_state_is_not_recorded(store: Store) -> None:
     added = add(store, new_credential())
     revoke(store, added.api_key, None, NOW)
     with pytest.raises(CredentialNotFound):
@@ -131,7 +131,7 @@ def test_filters(store: Store, wanted: AuditFilter, numbers: list[int]) -> None:
 # ---- The chain and its head
 
 
-def test_the_chain_is_of_what_is_stored(store: Store, seal: Seal) -> None:
+def test_the_chain_covers_the_stored_values(store: Store, seal: Seal) -> None:
     for number in range(3):
         record(store, AuditEvent(NOW, Action.ADMIN_SIGN_IN, TESTER, f"admin {number}"))
     rows = entries(store)
@@ -157,7 +157,7 @@ def test_a_log_without_rows(store: Store) -> None:
     )
 
 
-def test_a_head_that_cannot_be_read_is_told(store: Store, seal: Seal) -> None:
+def test_an_unreadable_head_is_reported(store: Store, seal: Seal) -> None:
     record(store, AuditEvent(NOW, Action.ADMIN_SIGN_IN, TESTER))
     seal.head.path.write_text("nothing of ours")
     assert "is malformed" in (store.audit.behind_head() or "")
@@ -165,17 +165,17 @@ def test_a_head_that_cannot_be_read_is_told(store: Store, seal: Seal) -> None:
     assert "is missing" in (store.audit.behind_head() or "")
 
 
-def test_a_log_that_lacks_the_row_of_the_head_is_behind_it(store: Store, seal: Seal) -> None:
+def test_a_log_without_the_row_of_the_head_is_behind_it(store: Store, seal: Seal) -> None:
     record(store, AuditEvent(NOW, Action.ADMIN_SIGN_IN, TESTER))
     seal.head.replace(Head(2, "ab" * 32))
     assert "lacks row 2" in (store.audit.behind_head() or "")
     assert [one.problem for one in store.audit.verify().findings] == ["cut off"]
-    # What is written after that does not cover it.
+    # Rows that are added later do not hide it.
     record(store, AuditEvent(NOW, Action.ADMIN_SIGN_IN, TESTER))
     assert [one.problem for one in store.audit.verify().findings] == ["head"]
 
 
-def test_a_new_end_replaces_the_head_whatever_it_says(store: Store, seal: Seal) -> None:
+def test_a_new_end_replaces_any_head(store: Store, seal: Seal) -> None:
     record(store, AuditEvent(NOW, Action.ADMIN_SIGN_IN, TESTER))
     seal.head.replace(Head(9, "ab" * 32))
     seen: list[int] = []
@@ -193,7 +193,7 @@ def test_a_new_end_replaces_the_head_whatever_it_says(store: Store, seal: Seal) 
     assert store.audit.verify().findings == []
 
 
-def test_the_head_follows_the_last_row_that_is_published(store: Store, seal: Seal) -> None:
+def test_the_head_follows_the_last_published_row(store: Store, seal: Seal) -> None:
     first, second = (
         store.audit.record(AuditEvent(NOW, Action.ADMIN_SIGN_IN, TESTER)) for _ in range(2)
     )
@@ -205,9 +205,7 @@ def test_the_head_follows_the_last_row_that_is_published(store: Store, seal: Sea
     assert second.publication.head.number == 2
 
 
-def test_a_store_without_the_key_reads_and_changes_nothing(
-    store: Store, new_store: NewStore
-) -> None:
+def test_a_store_without_the_key_is_read_only(store: Store, new_store: NewStore) -> None:
     added = add(store, new_credential())
     unsealed = new_store(sealed=False)
     acts: list[Callable[[], object]] = [
@@ -222,12 +220,12 @@ def test_a_store_without_the_key_reads_and_changes_nothing(
     assert unsealed.find(added.api_key) == added
     assert list(unsealed.audit.entries()) == entries(store)
     assert unsealed.audit.behind_head() is None
-    # What is not audited needs no key.
+    # Changes that are not recorded need no key.
     unsealed.usage.flush("1" * 32, [Tally(added.id, 1)], NOW)
     assert unsealed.invalidations.prune(NOW, below=9) == 0
 
 
-def test_a_log_of_many_rows_is_read_to_its_end(store: Store) -> None:
+def test_a_log_of_many_rows_is_read_completely(store: Store) -> None:
     count = 1_050
     for number in range(count):
         result_of(store.audit.record(AuditEvent(NOW, Action.ADMIN_SIGN_IN, TESTER, str(number))))

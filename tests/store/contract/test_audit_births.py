@@ -1,4 +1,4 @@
-"""What the audit log says of a key's own birth: the rotation or the import that made it."""
+"""Audit rows about the creation of a key: the rotation or the import that created it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.support.store.births import import_some, issue, rotated, told
 from tests.support.store.new_credentials import NOW, new_credential
 
 
-def test_a_successor_is_told_of_with_the_rotation_that_made_it(store: Store) -> None:
+def test_the_rows_of_a_successor_include_its_rotation(store: Store) -> None:
     first = issue(store).api_key
     other = issue(store).api_key
     second = rotated(store, first)
     revoke(store, second, None, NOW)
-    # Rotated once more, it has another successor; the first one was made all the same.
+    # After another rotation it has another successor, but the first one was created all the same.
     third = rotated(store, first)
     fourth = rotated(store, third)
     assert told(store, first) == [(1, "key.issue"), (3, "key.rotate"), (5, "key.rotate")]
@@ -25,15 +25,15 @@ def test_a_successor_is_told_of_with_the_rotation_that_made_it(store: Store) -> 
     assert told(store, fourth) == [(6, "key.rotate")]
     assert told(store, other) == [(2, "key.issue")]
     assert told(store, new_credential().api_key) == []
-    # Other conditions hold for those rows too.
+    # Other conditions of the filter apply to those rows, too.
     assert store.audit.page(AuditFilter(second, action="key.issue"), 10) == []
     assert [entry.number for entry in store.audit.page(AuditFilter(second), 10, before=4)] == [3]
 
 
-def test_an_imported_key_is_told_of_with_its_import_and_no_other(store: Store) -> None:
+def test_the_rows_of_an_imported_key_include_only_its_import(store: Store) -> None:
     issued = issue(store).api_key
     one = import_some(store, 3)
-    # The second begins in the same millisecond as the first, the third does not.
+    # The second import begins in the same millisecond as the first, the third does not.
     two, three = import_some(store, 2), import_some(store, 2, timedelta(seconds=1))
     assert [told(store, api_key) for api_key in one] == [[(2, "key.import")]] * 3
     assert [told(store, api_key) for api_key in two] == [[(3, "key.import")]] * 2

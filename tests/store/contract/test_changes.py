@@ -1,4 +1,4 @@
-"""Changes of credentials: new terms, rotation, and what they leave to be published."""
+"""Changes of credentials: new terms, rotation, and what they publish."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LATER = NOW + timedelta(hours=1)
 
 
 def logged(store: Store, after: int = 0) -> list[str]:
-    """The lookup keys in the log, the oldest first."""
+    """The lookup keys in the log, oldest first."""
     return [row.lookup for row in store.invalidations.after(after)]
 
 
@@ -41,7 +41,7 @@ def logged(store: Store, after: int = 0) -> list[str]:
         (Change(expires_at=LATER), {}),
     ],
 )
-def test_what_is_given_changes_and_nothing_else(
+def test_only_the_given_terms_change(
     store: Store, terms: Change, fields: dict[str, object]
 ) -> None:
     added = add(store, new_credential(expires_at=NOW + timedelta(days=1)))
@@ -53,7 +53,7 @@ def test_what_is_given_changes_and_nothing_else(
     assert store.find(other.api_key) == other
 
 
-def test_the_decision_sees_the_credential_as_it_is(store: Store) -> None:
+def test_the_decision_gets_the_current_credential(store: Store) -> None:
     added = add(store, new_credential())
     seen: list[Credential] = []
 
@@ -66,7 +66,7 @@ def test_the_decision_sees_the_credential_as_it_is(store: Store) -> None:
     assert [found.name for found in seen] == ["test", "test+"]
 
 
-def test_a_refused_change_leaves_everything_as_it_was(store: Store) -> None:
+def test_a_refused_change_has_no_effect(store: Store) -> None:
     added = add(store, new_credential())
     before = logged(store)
 
@@ -79,11 +79,11 @@ def test_a_refused_change_leaves_everything_as_it_was(store: Store) -> None:
         rotate(store, added.api_key, None, NOW, refuse)  # type: ignore[arg-type]
     assert store.find(added.api_key) == added
     assert logged(store) == before
-    # The lock is not left behind either.
+    # The lock is released, too.
     revoke(store, added.api_key, None, NOW)
 
 
-def test_what_cannot_be_changed(store: Store) -> None:
+def test_keys_that_cannot_be_changed(store: Store) -> None:
     revoked, other_mode = (
         add(store, new_credential()),
         add(store, new_credential(mode="test")),
@@ -107,7 +107,7 @@ def rotation(successor: NewCredential, until: object = LATER) -> object:
     return lambda found, former: Rotation(successor, until)  # type: ignore[arg-type]
 
 
-def test_a_rotation_is_two_rows_at_once(store: Store) -> None:
+def test_a_rotation_changes_two_rows_atomically(store: Store) -> None:
     end = NOW + timedelta(days=9)
     old, new = (
         add(store, new_credential(expires_at=end)),
@@ -126,7 +126,7 @@ def test_a_rotation_is_two_rows_at_once(store: Store) -> None:
     assert (made.rotated_to, made.original_expires_at) == (None, None)
 
 
-def test_the_original_end_is_that_before_the_first_rotation(store: Store) -> None:
+def test_the_original_expiry_is_that_before_the_first_rotation(store: Store) -> None:
     old = add(store, new_credential(expires_at=None))
     formers: list[Credential | None] = []
     made: list[NewCredential] = []
@@ -164,7 +164,7 @@ def test_a_rotation_whose_successor_is_taken_changes_nothing(store: Store) -> No
 # ---- The log of invalidations
 
 
-def test_each_change_is_logged_in_its_order(store: Store) -> None:
+def test_changes_are_logged_in_order(store: Store) -> None:
     one, other, successor = (new_credential() for _ in range(3))
     add(store, one)
     add(store, other)
@@ -182,7 +182,7 @@ def test_each_change_is_logged_in_its_order(store: Store) -> None:
     assert logged(store, after=7) == []
 
 
-def test_what_changes_nothing_is_not_logged(store: Store) -> None:
+def test_an_unchanged_state_is_not_logged(store: Store) -> None:
     added = add(store, new_credential())
     revoke(store, added.api_key, None, NOW)
     before = logged(store)
@@ -193,7 +193,7 @@ def test_what_changes_nothing_is_not_logged(store: Store) -> None:
     assert logged(store) == before
 
 
-def test_an_outcome_says_what_is_to_be_published(store: Store) -> None:
+def test_an_outcome_has_everything_to_publish(store: Store) -> None:
     author = Author(TESTER)
     new, successor = new_credential(), new_credential(name="successor")
     key = new.api_key
@@ -214,8 +214,8 @@ def test_an_outcome_says_what_is_to_be_published(store: Store) -> None:
     assert not any(one.replaces_head for one in published)
 
 
-def test_a_change_that_is_found_made_is_published_too(store: Store) -> None:
-    """Whoever made it may have died before the others were told."""
+def test_a_change_that_was_already_made_is_published_too(store: Store) -> None:
+    """The process that made it may have died before it published it."""
     author = Author(TESTER)
     new = new_credential()
     add(store, new)
@@ -228,8 +228,8 @@ def test_a_change_that_is_found_made_is_published_too(store: Store) -> None:
         assert outcome.publication == Publication([new.lookup])
 
 
-def test_a_key_of_the_other_mode_is_as_unknown(store: Store) -> None:
-    """Also one that is revoked already: nothing has to be published of it."""
+def test_a_key_of_the_other_mode_is_treated_as_unknown(store: Store) -> None:
+    """Even if it is already revoked: nothing needs to be published."""
     other = add(store, new_credential(mode="test"))
     for _ in range(2):
         with pytest.raises(CredentialNotFound):

@@ -1,4 +1,4 @@
-"""Credentials: what is added, found, listed and revoked."""
+"""Credentials that are added, found, listed and revoked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.store.new_credentials import NOW, new_credential
 MILLISECOND = timedelta(milliseconds=1)
 
 
-def test_what_is_added_is_found_as_it_was(store: Store) -> None:
+def test_an_added_credential_is_found_unchanged(store: Store) -> None:
     new = new_credential(
         mode="test",
         name="Übermut – ключ",
@@ -43,7 +43,7 @@ def test_an_unknown_key_is_not_found(store: Store) -> None:
     assert store.find("") is None
 
 
-def test_keys_are_told_apart_by_case(store: Store) -> None:
+def test_keys_are_case_sensitive(store: Store) -> None:
     added = add(store, new_credential(api_key="ak_live_000000000000000000000A"))
     assert store.find(added.api_key.lower()) is None
     add(store, new_credential(api_key="ak_live_000000000000000000000a"))
@@ -67,7 +67,7 @@ def test_a_revoked_key_stays_taken(store: Store) -> None:
         add(store, new)
 
 
-def test_what_follows_a_duplicate_is_added(store: Store) -> None:
+def test_a_key_after_a_duplicate_is_added(store: Store) -> None:
     new = new_credential()
     add(store, new)
     with pytest.raises(DuplicateApiKey):
@@ -96,7 +96,7 @@ def test_a_second_revocation_changes_nothing(store: Store) -> None:
     assert found.revoked_at == NOW
 
 
-def test_revoking_keeps_to_the_mode(store: Store) -> None:
+def test_revoking_is_limited_to_the_mode(store: Store) -> None:
     added = add(store, new_credential(mode="test"))
     with pytest.raises(CredentialNotFound):
         revoke(store, added.api_key, "live", NOW)
@@ -106,7 +106,7 @@ def test_revoking_keeps_to_the_mode(store: Store) -> None:
         revoke(store, new_credential().api_key, None, NOW)
 
 
-def test_pages_go_from_the_newest_to_the_oldest(store: Store) -> None:
+def test_pages_are_sorted_from_newest_to_oldest(store: Store) -> None:
     added = [add(store, new_credential(mode=mode)) for mode in ("live", "test") * 5]
     newest_first = added[::-1]
     assert store.page(None, 100, None) == newest_first
@@ -117,7 +117,7 @@ def test_pages_go_from_the_newest_to_the_oldest(store: Store) -> None:
     assert store.page("live", 2, newest_first[5].id) == [newest_first[7], newest_first[9]]
 
 
-def test_counting_includes_what_was_revoked(store: Store) -> None:
+def test_counts_include_revoked_credentials(store: Store) -> None:
     for mode in ("live", "live", "test"):
         added = add(store, new_credential(mode=mode))
         revoke(store, added.api_key, None, NOW)
@@ -131,7 +131,7 @@ def test_counting_includes_what_was_revoked(store: Store) -> None:
         datetime(1970, 1, 1, microsecond=1000, tzinfo=UTC),
         datetime(1969, 12, 31, 23, 59, 59, 999000, tzinfo=UTC),
         datetime(2038, 1, 19, 3, 14, 8, 1000, tzinfo=UTC),
-        # In binary fractions of a second most milliseconds are not exact.
+        # Most milliseconds have no exact binary fraction of a second.
         datetime(2026, 3, 29, 1, 0, 0, 57000, tzinfo=UTC),
         datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC),
     ],

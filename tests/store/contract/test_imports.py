@@ -1,4 +1,4 @@
-"""Imports: all or none, and nothing slips in between."""
+"""Imports: all keys or none, without gaps between check and transaction."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def token_hash(number: int) -> bytes:
 
 
 def imported(number: int) -> NewCredential:
-    """One of another system's, as importing makes them."""
+    """A credential of another system, as the import creates it."""
     return new_credential(secret_hash=token_hash(number), derivation_id="", origin="imported")
 
 
 def add_all(store: Store, new: list[NewCredential]) -> list[int]:
-    """Store them; how many hashes each check was given."""
+    """Store them; returns the number of hashes in each check."""
     checked = []
 
     def check(present: Collection[bytes]) -> Collection[bytes]:
@@ -41,7 +41,9 @@ def add_all(store: Store, new: list[NewCredential]) -> list[int]:
     return checked
 
 
-def test_others_write_while_it_is_prepared(store: Store, new_store: NewStore) -> None:
+def test_other_changes_are_possible_during_the_preparation(
+    store: Store, new_store: NewStore
+) -> None:
     other = new_store(write_timeout=0.05)
     others = [add(other, new_credential()) for _ in range(3)]
     seen: list[int] = []
@@ -56,7 +58,7 @@ def test_others_write_while_it_is_prepared(store: Store, new_store: NewStore) ->
     new = [imported(number) for number in range(5)]
     progress: list[int] = []
     store.imported.add_all(new, check, {}, TESTER, progress.append)
-    # All of them first, then what came since: that is looked at under the lock.
+    # First all existing keys; then, under the lock, only those added since.
     assert seen == [3, 1]
     assert sum(progress) == 5
     for number in range(5):
@@ -72,10 +74,10 @@ def test_others_write_while_it_is_prepared(store: Store, new_store: NewStore) ->
     assert revoked.revoked_at == NOW
 
 
-def test_what_is_imported_meanwhile_is_found(
+def test_keys_imported_meanwhile_are_detected(
     store: Store, new_store: NewStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody imports the same between the first check and the transaction."""
+    """The same keys are imported between the first check and the transaction."""
     other = new_store()
     add_all_at_once = store.imported.add_all
 
@@ -119,7 +121,7 @@ def test_more_than_a_batch(store: Store) -> None:
     assert store.count("live") == count + 1
 
 
-def test_a_key_that_is_there_leaves_all_as_it_was(store: Store) -> None:
+def test_an_existing_key_prevents_the_import(store: Store) -> None:
     there = add(store, new_credential())
     new = [imported(1), imported(2)]
     fields = {name: getattr(new[1], name) for name in NewCredential.__slots__}
@@ -130,7 +132,7 @@ def test_a_key_that_is_there_leaves_all_as_it_was(store: Store) -> None:
     assert store.count("live") == 1
 
 
-def test_what_came_meanwhile_is_left_out(store: Store, new_store: NewStore) -> None:
+def test_keys_added_meanwhile_are_left_out(store: Store, new_store: NewStore) -> None:
     other = new_store()
     new = [imported(number) for number in range(3)]
     looks: list[int] = []
@@ -144,11 +146,11 @@ def test_what_came_meanwhile_is_left_out(store: Store, new_store: NewStore) -> N
     outcome = store.imported.add_all(new, left_out, {}, TESTER, lambda done: None)
     assert looks == [0, 1]
     assert result_of(outcome) == [new[0], new[2]]
-    # The one that was left out may have been stored by a process that died before it told of it.
+    # The key that was left out may be from a process that died before it published it.
     assert set(outcome.publication.lookups) == {one.lookup for one in new}
     assert len(outcome.publication.log_rows) == 2
     assert sorted(store.imported.hashes()) == sorted(token_hash(number) for number in range(3))
-    # Where nothing is left, nothing is written down.
+    # If no key is left, nothing is stored.
     last = store.audit.last()
     outcome = store.imported.add_all(new, left_out, {}, TESTER, lambda done: None)
     assert outcome == Made([], Publication(outcome.publication.lookups))

@@ -1,4 +1,4 @@
-"""The log of invalidations: in the order of the changes, read in parts, and pruned."""
+"""The log of invalidations: in the order of the changes, read in batches, and pruned."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_an_empty_log(store: Store) -> None:
     assert store.invalidations.prune(NOW, below=9) == 0
 
 
-def test_rows_say_what_changed_and_when(store: Store) -> None:
+def test_rows_have_the_lookup_key_and_the_time(store: Store) -> None:
     new = new_credential(created_at=NOW - HOUR)
     add(store, new)
     revoke(store, new.api_key, None, NOW)
@@ -39,9 +39,7 @@ def test_rows_say_what_changed_and_when(store: Store) -> None:
     assert store.invalidations.after(second.number) == []
 
 
-def test_the_number_of_a_row_is_what_the_change_publishes(
-    store: Store, new_store: NewStore
-) -> None:
+def test_a_change_publishes_the_number_of_its_row(store: Store, new_store: NewStore) -> None:
     other = new_store()
     outcomes = [
         writer.add(lambda caller: new_credential(), Action.KEY_ISSUE, Author(TESTER))
@@ -52,7 +50,7 @@ def test_the_number_of_a_row_is_what_the_change_publishes(
     assert published == sorted(published)
 
 
-def test_what_is_rolled_back_is_not_logged(store: Store) -> None:
+def test_a_rolled_back_change_is_not_logged(store: Store) -> None:
     added = add(store, new_credential())
     revoke(store, added.api_key, None, NOW)
     before = store.invalidations.after(0)
@@ -63,8 +61,8 @@ def test_what_is_rolled_back_is_not_logged(store: Store) -> None:
     assert store.invalidations.after(0)[: len(before)] == before
 
 
-def test_old_rows_are_deleted_but_for_the_last(store: Store) -> None:
-    """The log never goes back: the last row stays, and numbers are not given again."""
+def test_old_rows_are_deleted_except_the_last(store: Store) -> None:
+    """The log never goes back: the last row stays, and numbers are not reused."""
     keys = [new_credential(created_at=NOW + hour * HOUR) for hour in range(5)]
     for new in keys:
         add(store, new)
@@ -78,7 +76,7 @@ def test_old_rows_are_deleted_but_for_the_last(store: Store) -> None:
     assert store.invalidations.after(numbers[4])[0].number > numbers[4]
 
 
-def test_a_long_log_is_read_in_parts(store: Store) -> None:
+def test_a_long_log_is_read_in_batches(store: Store) -> None:
     count = 10_500
     new = [new_credential(origin="imported", derivation_id="") for _ in range(count)]
     result_of(store.imported.add_all(new, lambda there: (), {}, TESTER, lambda done: None))

@@ -1,4 +1,4 @@
-"""Listings as a person asks for them, held against the same question asked of Python."""
+"""Listings for a person, compared with the same query in Python."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SEARCHES = [
 
 
 def fill(store: Store, count: int) -> None:
-    """Credentials of every kind: times lie on both sides of each bound."""
+    """Credentials of every kind, with times on both sides of each bound."""
     draw = random.Random(20260115)
 
     def around(*ages: timedelta) -> datetime | None:
@@ -88,7 +88,7 @@ def test_selections_and_orders(store: Store, rows: list[Credential]) -> None:
     for number, selection in enumerate(SELECTIONS + SEARCHES):
         expected = [row for row in rows if is_selected(row, selection)]
         assert store.listing.count(selection, AS_OF) == len(expected), selection
-        # Each selection in some of the orders, and each order with many of the selections.
+        # Each selection with some of the orders, and each order with many of the selections.
         for by, descending in ORDERS[number % 4 :: 4]:
             order = Order(by, descending)
             offset = number % 7
@@ -97,7 +97,7 @@ def test_selections_and_orders(store: Store, rows: list[Credential]) -> None:
 
 
 def test_every_concern_and_status_occurs(rows: list[Credential]) -> None:
-    """What the comparison above would otherwise not show."""
+    """Otherwise the comparison above would not cover them."""
     for selection in SELECTIONS:
         impossible = selection.concern is not None and selection.status in ("revoked", "expired")
         assert any(is_selected(row, selection) for row in rows) != impossible, selection
@@ -124,7 +124,7 @@ def test_a_search_that_no_name_can_have(store: Store, rows: list[Credential]) ->
     assert store.listing.count(Selection("a" * 100_000), AS_OF) == 0
 
 
-def test_a_list_that_is_read_to_the_end(store: Store, rows: list[Credential]) -> None:
+def test_a_list_is_read_to_the_end(store: Store, rows: list[Credential]) -> None:
     selection = Selection(mode="live", status="active")
     expected = [row for row in rows if is_selected(row, selection)]
     assert list(store.listing.newest(selection, AS_OF, None)) == expected
@@ -132,7 +132,7 @@ def test_a_list_that_is_read_to_the_end(store: Store, rows: list[Credential]) ->
     assert list(store.listing.newest(selection, AS_OF, 0)) == []
 
 
-def test_what_is_added_while_a_list_is_read_is_not_in_it(store: Store) -> None:
+def test_credentials_added_while_a_list_is_read_are_not_in_it(store: Store) -> None:
     new = [new_credential(origin="imported", derivation_id="") for _ in range(1_100)]
     result_of(store.imported.add_all(new, lambda there: (), {}, TESTER, lambda done: None))
     found = store.listing.newest(Selection(), AS_OF, None)

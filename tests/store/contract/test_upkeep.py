@@ -1,4 +1,4 @@
-"""What is asked of a store besides its aggregates: to answer, to be looked after, to be closed."""
+"""Other methods of a store: the check, the upkeep and closing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_store_that_works(store: Store) -> None:
     store.look_after()
 
 
-def test_a_closed_store_is_used_again(store: Store, new_store: NewStore) -> None:
+def test_a_closed_store_can_be_used_again(store: Store, new_store: NewStore) -> None:
     added = add(store, new_credential())
     store.close()
     assert store.find(added.api_key) == added
@@ -35,10 +35,10 @@ def test_a_closed_store_is_used_again(store: Store, new_store: NewStore) -> None
     assert new_store().find(other.api_key) == other
 
 
-def test_a_head_that_had_to_wait_is_kept_later(
+def test_a_postponed_head_is_kept_later(
     store: Store, seal: Seal, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Another process has the lock of the head: the change is made and published all the same."""
+    """While another process holds the lock of the head, changes are still made and published."""
     invalidated: list[str] = []
     publisher = Publisher(store.audit, invalidated.append)
     lock = seal.head.path.with_name(f"{seal.head.path.name}.lock")

@@ -1,4 +1,4 @@
-"""Uses persisted from cumulative counters: each one once, whatever is flushed again."""
+"""Uses persisted from cumulative counters: each exactly once, whatever is flushed again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_credential_that_was_never_used(store: Store, number: int) -> None:
     assert (record.hours, record.refusals, record.watermark) == ({}, {}, Tally(number))
 
 
-def test_what_is_written_is_what_was_counted(store: Store, number: int) -> None:
+def test_counted_uses_are_persisted(store: Store, number: int) -> None:
     store.usage.flush(SEGMENT, [tally(number, 7, revoked=1, expired=2, scope=3)], NOW)
     record = store.usage.record(number, SEGMENT)
     assert record.hours == {datetime(2026, 1, 15, 10, tzinfo=UTC): 7}
@@ -35,22 +35,22 @@ def test_what_is_written_is_what_was_counted(store: Store, number: int) -> None:
     assert found.last_used_at == NOW
 
 
-def test_the_same_again_counts_nothing(store: Store, number: int) -> None:
+def test_flushing_the_same_tally_again_adds_nothing(store: Store, number: int) -> None:
     for _ in range(3):
         store.usage.flush(SEGMENT, [tally(number, 7, scope=2)], NOW)
     record = store.usage.record(number, SEGMENT)
     assert (list(record.hours.values()), record.refusals) == ([7], {"scope": 2})
 
 
-def test_what_comes_on_top_is_added(store: Store, number: int) -> None:
+def test_further_uses_are_added(store: Store, number: int) -> None:
     for uses in (1, 5, 5, 20):
         store.usage.flush(SEGMENT, [tally(number, uses, scope=uses)], NOW)
     record = store.usage.record(number, SEGMENT)
     assert (list(record.hours.values()), record.refusals) == ([20], {"scope": 20})
 
 
-def test_an_older_state_of_the_counters_counts_nothing(store: Store, number: int) -> None:
-    """One flusher reads, a second reads later and writes first."""
+def test_an_older_tally_adds_nothing(store: Store, number: int) -> None:
+    """One flusher reads; a second one reads later and writes first."""
     store.usage.flush(SEGMENT, [tally(number, 20, NOW + timedelta(seconds=2), scope=1)], NOW)
     store.usage.flush(SEGMENT, [tally(number, 15, scope=4)], NOW)
     record = store.usage.record(number, SEGMENT)
@@ -75,8 +75,8 @@ def test_uses_belong_to_the_hour_of_the_last_one(store: Store, number: int) -> N
     }
 
 
-def test_a_use_whose_time_is_not_there_yet_counts_for_now(store: Store, number: int) -> None:
-    """A use is counted, then its time is put down: a flusher may come in between."""
+def test_a_use_without_a_time_counts_for_now(store: Store, number: int) -> None:
+    """A use is counted before its time is stored: a flusher may read in between."""
     store.usage.flush(SEGMENT, [Tally(number, uses=1)], NOW)
     assert list(store.usage.record(number, SEGMENT).hours) == [
         datetime(2026, 1, 15, 10, tzinfo=UTC)
@@ -84,7 +84,7 @@ def test_a_use_whose_time_is_not_there_yet_counts_for_now(store: Store, number: 
     assert store.page(None, 1, None)[0].last_used_at == NOW
 
 
-def test_refusals_are_no_use(store: Store, number: int) -> None:
+def test_refusals_are_not_uses(store: Store, number: int) -> None:
     store.usage.flush(SEGMENT, [Tally(number, revoked=3)], NOW)
     assert store.usage.record(number, SEGMENT).hours == {}
     assert store.page(None, 1, None)[0].last_used_at is None
@@ -104,7 +104,7 @@ def test_each_segment_has_its_own_watermark(store: Store, number: int) -> None:
     assert store.usage.record(number, OTHER).watermark.uses == 3
 
 
-def test_the_marks_of_segments_that_are_gone_are_forgotten(store: Store, number: int) -> None:
+def test_the_watermarks_of_removed_segments_are_deleted(store: Store, number: int) -> None:
     for segment in (SEGMENT, OTHER):
         store.usage.flush(segment, [tally(number, 5)], NOW)
     store.usage.forget_other_segments(OTHER)
@@ -115,20 +115,20 @@ def test_the_marks_of_segments_that_are_gone_are_forgotten(store: Store, number:
     assert total(store, number) == 10
 
 
-def test_a_row_that_is_not_there_holds_nothing_up(store: Store, number: int) -> None:
-    """After a restore the counters may know credentials that the database does not."""
+def test_a_missing_row_does_not_block_others(store: Store, number: int) -> None:
+    """After a restore, the counters may have credentials that the database does not."""
     store.usage.flush(SEGMENT, [tally(number + 1, 5), tally(number, 2)], NOW)
     assert total(store, number) == 2
     added = add(store, new_credential())
     assert added.id == number + 1
     assert total(store, added.id) == 0
-    # What comes to belong to that number are the uses from then on.
+    # A credential that gets that number later has only the uses from then on.
     store.usage.flush(SEGMENT, [tally(added.id, 7)], NOW)
     assert total(store, added.id) == 2
 
 
-def test_what_is_written_and_what_is_not_fit_together(new_store: NewStore) -> None:
-    """Written uses less the watermark stay the same while somebody writes."""
+def test_persisted_and_unpersisted_uses_are_consistent(new_store: NewStore) -> None:
+    """Persisted uses less the watermark stay the same during flushes."""
     store, flusher = new_store(), new_store()
     number = add(store, new_credential()).id
     stop = threading.Event()
@@ -150,8 +150,8 @@ def test_what_is_written_and_what_is_not_fit_together(new_store: NewStore) -> No
         thread.join()
 
 
-def test_old_hours_are_put_together_by_day(store: Store, number: int) -> None:
-    """Totals, newer hours and the hours of other credentials stay as they are."""
+def test_old_hours_are_folded_by_day(store: Store, number: int) -> None:
+    """Totals, newer hours and the hours of other credentials are unchanged."""
     other = add(store, new_credential()).id
     midnight = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
     used = [midnight + timedelta(hours=hour) for hour in (-49, -48, -47, -1, 0, 1, 5)]
@@ -173,7 +173,7 @@ def test_old_hours_are_put_together_by_day(store: Store, number: int) -> None:
         }
         assert sum(record.hours.values()) == sum(before[one].hours.values())
         assert record.watermark == before[one].watermark
-    # What is flushed late for a day that is folded already is folded in its turn.
+    # Late flushes for a day that is already folded are folded the next time.
     late = midnight - timedelta(hours=30)
     store.usage.flush(OTHER, [tally(number, 5, late)], late)
     assert store.usage.fold(midnight) == 1

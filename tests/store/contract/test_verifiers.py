@@ -1,4 +1,4 @@
-"""What the store gives to check a secret against: the same as the credential, in every state."""
+"""Verifiers: their data is that of the credential, in every state."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def of(credential: Credential | None) -> Verifier:
         {"expires_at": NOW + HOUR},
     ],
 )
-def test_a_verifier_says_what_the_credential_does(store: Store, terms: dict[str, Any]) -> None:
+def test_a_verifier_has_the_fields_of_the_credential(store: Store, terms: dict[str, Any]) -> None:
     added = add(store, new_credential(**terms))
     other = add(store, new_credential())
     assert store.verifier(added.api_key) == of(added)
@@ -43,7 +43,7 @@ def test_an_unknown_key_has_none(store: Store) -> None:
     added = add(store, new_credential())
     for key in (new_credential().api_key, added.api_key[:-1], f"{added.api_key}0", ""):
         assert store.verifier(key) is None
-    # Only an imported one is found by its hash.
+    # Only an imported credential is found by its hash.
     assert store.imported.verifier(added.secret_hash) is None
 
 

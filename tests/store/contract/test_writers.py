@@ -1,4 +1,4 @@
-"""Several writers at once, in stores of their own: both effects, or one refused; never one lost."""
+"""Concurrent writers with their own stores: both take effect, or one is refused; none is lost."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LATER = NOW + timedelta(hours=1)
 
 
 def at_once(stores: Sequence[Store], act: Callable[[Store], T]) -> list[T]:
-    """What each of them comes to, all begun together."""
+    """The results of all stores, which start at the same time."""
     start = threading.Barrier(len(stores))
 
     def one(store: Store) -> T:
@@ -50,7 +50,7 @@ def at_once(stores: Sequence[Store], act: Callable[[Store], T]) -> list[T]:
 
 @pytest.fixture
 def stores(new_store: NewStore) -> list[Store]:
-    """Stores over one database, which wait for each other."""
+    """Stores with one database, which wait for each other."""
     return [new_store(write_timeout=60.0) for _ in range(WRITERS)]
 
 
@@ -59,7 +59,7 @@ def refused(outcomes: Sequence[Outcome[T]]) -> list[Refused]:
 
 
 def require_whole(store: Store, seal: Seal, rows: int) -> None:
-    """The audit log has so many rows, and nothing is wrong with it."""
+    """Check that the audit log has this number of rows and is intact."""
     assert [row.number for row in store.audit.entries()] == list(range(1, rows + 1))
     seal.head.replace(store.audit.last())
     assert store.audit.verify().findings == []
@@ -77,7 +77,7 @@ def test_one_key_is_added_once(stores: list[Store], seal: Seal) -> None:
 
 
 def test_no_change_is_lost(stores: list[Store], seal: Seal) -> None:
-    """Each decides by what it finds, which is what the one before it has left."""
+    """Each decides by the state that the previous one has left."""
     added = add(stores[0], new_credential(name="0"))
 
     def count_up(store: Store) -> None:
@@ -136,7 +136,7 @@ def test_one_revocation_wins_and_all_publish(stores: list[Store], seal: Seal) ->
     require_whole(stores[0], seal, 2)
 
 
-def test_rows_of_the_audit_log_are_numbered_by_turns(stores: list[Store], seal: Seal) -> None:
+def test_rows_of_the_audit_log_are_numbered_without_gaps(stores: list[Store], seal: Seal) -> None:
     def write(store: Store) -> None:
         for _ in range(10):
             new = new_credential()
@@ -149,7 +149,7 @@ def test_rows_of_the_audit_log_are_numbered_by_turns(stores: list[Store], seal: 
     require_whole(stores[0], seal, 20 * WRITERS)
 
 
-def test_one_administrator_is_set_up(stores: list[Store], seal: Seal) -> None:
+def test_only_one_administrator_is_set_up(stores: list[Store], seal: Seal) -> None:
     assert stores[0].administrators.offer_set_up(b"1" * 32, LATER)
     names = {store: f"admin-{number}" for number, store in enumerate(stores)}
 
@@ -203,7 +203,7 @@ def test_a_flush_and_a_change_of_the_same_credential(stores: list[Store]) -> Non
 # ---- Turns
 
 
-def test_what_is_not_committed_is_not_seen(store: Store, new_store: NewStore) -> None:
+def test_uncommitted_changes_are_not_visible(store: Store, new_store: NewStore) -> None:
     other = new_store()
     old = add(store, new_credential())
     new = new_credential()
@@ -221,7 +221,7 @@ def test_what_is_not_committed_is_not_seen(store: Store, new_store: NewStore) ->
     assert verifier.principal.expires_at == LATER
 
 
-def test_a_change_that_gets_no_turn_changes_nothing(new_store: NewStore) -> None:
+def test_a_change_that_times_out_changes_nothing(new_store: NewStore) -> None:
     store, impatient = new_store(), new_store(write_timeout=0.05)
     one, other = (add(store, new_credential()) for _ in range(2))
     tried: list[str] = []
@@ -243,13 +243,11 @@ def test_a_change_that_gets_no_turn_changes_nothing(new_store: NewStore) -> None
 
 
 class _Interrupted(Exception):
-    """What nobody expects."""
+    """An unexpected error."""
 
 
 @pytest.mark.parametrize("error", [_Interrupted, CredentialNotFound, KeyboardInterrupt])
-def test_whatever_is_raised_in_a_change_leaves_all_as_it_was(
-    store: Store, error: type[BaseException]
-) -> None:
+def test_any_error_in_a_change_rolls_it_back(store: Store, error: type[BaseException]) -> None:
     added = add(store, new_credential())
     before = store.audit.last()
 
@@ -268,7 +266,7 @@ def test_whatever_is_raised_in_a_change_leaves_all_as_it_was(
     assert store.find(added.api_key) == added
     assert store.audit.last() == before
     assert len(store.invalidations.after(0)) == 1
-    # The turn is not left behind either.
+    # The turn is released, too.
     revoke(store, added.api_key, None, NOW)
 
 
@@ -291,7 +289,7 @@ def changes(store: Store, victim: Credential, author: Author) -> list[Outcome[Cr
 def test_the_key_that_makes_a_change_is_read_in_it(
     store: Store, new_store: NewStore, fault: str
 ) -> None:
-    """It was checked before; what has become of it since counts."""
+    """It was checked before; changes since then count."""
     other = new_store()
     caller, victim = (add(store, new_credential()) for _ in range(2))
     principal = caller.principal()
@@ -316,7 +314,7 @@ def test_the_key_that_makes_a_change_is_read_in_it(
 
 
 def new_principal(known: Principal) -> Principal:
-    """One whose key is not there."""
+    """A principal whose key does not exist."""
     return Principal(
         credential_id=known.credential_id + 99,
         account_id=known.account_id,
@@ -328,7 +326,7 @@ def new_principal(known: Principal) -> Principal:
     )
 
 
-def test_decide_is_given_the_key_as_it_is_now(store: Store) -> None:
+def test_decide_gets_the_current_key(store: Store) -> None:
     caller, other = (add(store, new_credential()) for _ in range(2))
     principal = caller.principal()
     change(store, caller.api_key, None, NOW, lambda _: Change(name="renamed"))

@@ -1,1 +1,1 @@
-"""What the tests of store are written with."""
+"""Support for the tests of the store."""

@@ -1,4 +1,4 @@
-"""An audit log of nine rows in a real database, and whoever can write to that with other tools."""
+"""An audit log of nine rows in a real database, and writing to it with other tools."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROWS = 9
 
 
 class AuditBox:
-    """A log of nine rows, and whoever can write to the database with other tools."""
+    """A log of nine rows, whose database can be changed with other tools."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

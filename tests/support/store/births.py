@@ -1,4 +1,4 @@
-"""Keys that were issued, rotated and imported, and what the audit log tells of them."""
+"""Keys that were issued, rotated and imported, and their rows in the audit log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.store.new_credentials import NOW, new_credential
 
 
 def told(store: Store, api_key: str) -> list[tuple[int, str]]:
-    """Number and action of each row about a key, the oldest first, however they are asked for."""
+    """Number and action of each row about a key, oldest first; checks every way to read them."""
     wanted = AuditFilter(subject=api_key)
     rows = [(entry.number, entry.action) for entry in store.audit.entries(wanted)]
     paged = [(entry.number, entry.action) for entry in store.audit.page(wanted, 100)]

@@ -1,4 +1,4 @@
-"""What a listing has to answer, asked of Python."""
+"""The expected results of listings, computed in Python."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def in_order(rows: list[Credential], order: Order) -> list[Credential]:
     if order.by == "created":
         return rows if order.descending else rows[::-1]
     keys: dict[str, Callable[[Credential], Any]] = {
-        # ASCII letters in any case, the others by their bytes.
+        # ASCII letters without regard to case, others by their bytes.
         "name": lambda row: row.name and row.name.encode().lower(),
         "last_used": lambda row: row.last_used_at,
         "expires": lambda row: row.expires_at,
@@ -46,6 +46,6 @@ def in_order(rows: list[Credential], order: Order) -> list[Credential]:
     key = keys[order.by]
     rows = rows if order.descending else rows[::-1]
     valued = [row for row in rows if key(row) is not None]
-    # Python keeps equal ones in their order also when it reverses.
+    # Python keeps the order of equal elements even when it sorts in reverse.
     valued.sort(key=key, reverse=order.descending)
     return valued + [row for row in rows if key(row) is None]

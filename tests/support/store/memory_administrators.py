@@ -179,7 +179,7 @@ class MemoryAdministratorStore:
         change: Callable[[State, Administrator], None],
         record: AuditEvent,
     ) -> Outcome[bool]:
-        """Change one administrator; False where there is none."""
+        """Change one administrator; False if there is none."""
 
         def transaction(state: State) -> Made[bool]:
             found = find(state)

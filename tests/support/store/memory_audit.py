@@ -122,7 +122,7 @@ def _is_wanted(state: State, row: AuditRow, wanted: AuditFilter) -> bool:
 
 
 def _made(state: State, row: AuditRow, api_key: str) -> bool:
-    """Whether a row about another key, or about many, made this one."""
+    """Whether a row about another key, or about several keys, created this one."""
     detail = json.loads(row.detail)
     if row.action == Action.KEY_ROTATE.value:
         return bool(detail["successor"] == api_key)

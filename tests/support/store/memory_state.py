@@ -1,7 +1,7 @@
-"""What a store in memory has committed, and its transactions: for the contract suite alone.
+"""The committed state of a store in memory, and its transactions; only for the contract suite.
 
-A transaction changes a copy, which takes the place of the committed state at its end. So a read
-sees one committed state, whatever is under way, and an exception leaves everything as it was.
+A transaction changes a copy, which replaces the committed state at its end. So a read sees one
+committed state, whatever is in progress, and an exception changes nothing.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class StoredSession:
 
 @dataclass(slots=True)
 class State:
-    """All that is stored. What the collections hold is never changed in place."""
+    """Everything that is stored. The elements of the collections are never changed in place."""
 
     credentials: dict[int, Credential] = field(default_factory=dict)
-    # Their numbers, by public key, and by the hash of an imported token.
+    # The numbers, by public key and by the hash of an imported token.
     by_key: dict[str, int] = field(default_factory=dict)
     by_token: dict[bytes, int] = field(default_factory=dict)
     invalidations: list[Invalidation] = field(default_factory=list)
@@ -54,13 +54,13 @@ class State:
     sessions: dict[bytes, StoredSession] = field(default_factory=dict)
     # The hash of its token, and when it expires.
     set_up_link: tuple[bytes, datetime] | None = None
-    # The last numbers that were given: none is given again.
+    # The last assigned numbers, which are never reused.
     last_credential: int = 0
     last_invalidation: int = 0
     last_administrator: int = 0
 
     def copy(self) -> State:
-        """Another state with the same content, to be changed."""
+        """A copy that can be changed."""
         return State(
             dict(self.credentials),
             dict(self.by_key),
@@ -84,21 +84,21 @@ class State:
         return self.credentials.get(self.by_key.get(api_key, 0))
 
     def log(self, lookup: str, at: datetime) -> int:
-        """Add a row to the log of invalidations; its number."""
+        """Add a row to the log of invalidations; returns its number."""
         self.last_invalidation += 1
         self.invalidations.append(Invalidation(self.last_invalidation, lookup, milliseconds(at)))
         return self.last_invalidation
 
 
 class MemoryDatabase:
-    """What all stores over it have in common."""
+    """The common part of all stores with this database."""
 
     def __init__(self) -> None:
         self.committed = State()
         self._turn = threading.Lock()
 
     def change(self, transaction: Callable[[State], T], patience: float = 10.0) -> T:
-        """Run a transaction on a copy, and commit that; ``patience`` in seconds for the turn."""
+        """Run a transaction on a copy and commit it; ``patience`` limits the wait, in seconds."""
         if not self._turn.acquire(timeout=patience):
             raise StoreError("another change is under way")
         try:
@@ -112,7 +112,7 @@ class MemoryDatabase:
     def publishable(
         self, transaction: Callable[[State], Made[T]], patience: float = 10.0
     ) -> Outcome[T]:
-        """The same for a transaction that leaves something to publish."""
+        """The same for a transaction with something to publish."""
         made: Made[T] | None = None
 
         def noted(draft: State) -> Made[T]:
@@ -136,15 +136,15 @@ def milliseconds(moment: datetime) -> int:
 
 
 def moment_of(number: int) -> datetime:
-    """The way back."""
+    """The inverse of ``milliseconds``."""
     return _EPOCH + number * _MILLISECOND
 
 
 def kept(moment: datetime) -> datetime:
-    """A time as it is stored: to the millisecond."""
+    """A time as it is stored: truncated to milliseconds."""
     return moment_of(milliseconds(moment))
 
 
 def kept_or_none(moment: datetime | None) -> datetime | None:
-    """The same where there may be none."""
+    """The same for an optional time."""
     return None if moment is None else kept(moment)

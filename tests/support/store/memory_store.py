@@ -1,4 +1,4 @@
-"""A store in memory, in plain Python: the second subject of the contract suite alone."""
+"""A store in memory in plain Python, only as a second implementation for the contract suite."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from tests.support.store.new_credentials import verifier_of
 def open_memory_store(
     database: MemoryDatabase, seal: Seal | None, *, write_timeout: float = 10.0
 ) -> Store:
-    """One more store over the same database."""
+    """Another store with the same database."""
     return MemoryStore(database, seal, write_timeout)
 
 
@@ -185,7 +185,7 @@ class MemoryStore:
 
 
 class MemoryImportedCredentials:
-    """Those of one database that were imported."""
+    """The imported credentials of one database."""
 
     def __init__(self, database: MemoryDatabase, audit: MemoryAuditLog) -> None:
         self._database = database
@@ -235,7 +235,7 @@ class MemoryImportedCredentials:
 
 
 class MemoryListing:
-    """Finds, sorts and counts."""
+    """Finds, sorts and counts credentials."""
 
     def __init__(self, database: MemoryDatabase) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""Credentials for the tests of a store, each of them different."""
+"""Distinct credentials for the tests of a store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from latchkey.credentials.models import Credential, NewCredential, Verifier
 from latchkey.store.protocols import Store
 
 NewStore = Callable[..., Store]
-"""Makes one more store over the database of a test."""
+"""Creates another store with the database of a test."""
 
 NOW = datetime(2026, 1, 15, 10, 30, 0, 123000, tzinfo=UTC)
 
@@ -19,7 +19,7 @@ _numbers = itertools.count()
 
 
 def new_credential(**fields: Any) -> NewCredential:
-    """A credential that differs from every other in its key, with the given fields."""
+    """A credential with a unique key and the given fields."""
     number = next(_numbers)
     complete = {
         "api_key": f"ak_{fields.get('mode', 'live')}_{number:022}",
@@ -37,6 +37,6 @@ def new_credential(**fields: Any) -> NewCredential:
 
 
 def verifier_of(credential: Credential) -> Verifier:
-    """What a secret is checked against, made of the whole credential."""
+    """The expected verifier of a credential."""
     revoked = credential.revoked_at is not None
     return Verifier(credential.secret_hash, revoked, credential.principal())
