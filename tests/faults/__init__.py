@@ -1,1 +1,1 @@
-"""What the service does while something below it is broken, and after it has been mended."""
+"""The behaviour of the service during a fault, and after its repair."""

@@ -1,4 +1,4 @@
-"""A change is in effect in every worker before whoever made it hears so; and soon, if it died."""
+"""A change takes effect in every worker before its caller gets the answer, or soon if it died."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ pytestmark = pytest.mark.attack
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = 2_000
-"""Of each kind of change, at the full figures."""
+"""The number of changes of each kind, in a full run."""
 
 
 @pytest.fixture(scope="module", params=["fastcache", "cachetools"])
 def box(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """Four workers over each kind of cache."""
+    """Four workers with each kind of cache."""
     directory = tmp_path_factory.mktemp("coherence")
     settings = {
         "LATCHKEY_WORKERS": "4",
@@ -70,7 +70,7 @@ def by_rotation(box: Service, command: StandingCommand, issuer: Pair, api_key: s
 
 
 def answers(box: Service, pair: Pair, requests: int = 8) -> set[int]:
-    """What several requests are answered, by whichever workers take them."""
+    """The answers to several requests, by any workers."""
     return {box.get("/v1/account", pair.bearer).status for _ in range(requests)}
 
 
@@ -83,10 +83,10 @@ def answers(box: Service, pair: Pair, requests: int = 8) -> set[int]:
         (by_rotation, 3, ROUNDS),
     ],
 )
-def test_no_request_passes_that_begins_after_the_end_of_a_key(
+def test_no_request_passes_after_the_end_of_a_key(
     box: Service, command: StandingCommand, long: bool, end: End, rounds: int, long_rounds: int
 ) -> None:
-    """Clients ask without pause; whatever they asked after the end of a key was refused."""
+    """Clients send requests constantly; those after the end of a key must be refused."""
     issuer = box.issue()
     current = [box.issue()]
     ended: dict[str, float] = {}
@@ -98,7 +98,7 @@ def test_no_request_passes_that_begins_after_the_end_of_a_key(
             ended[pair.api_key] = time.monotonic()
             assert answers(box, pair, 4) == {401}
             current[0] = box.issue()
-    # Now that the last answers are in, too.
+    # Now the last answers have arrived.
     assert set(ended) <= set(load.last_good)
     assert [key for key, moment in ended.items() if load.last_good[key] >= moment] == []
     assert set(load.statuses) <= {200, 401}
@@ -108,7 +108,7 @@ def test_no_request_passes_that_begins_after_the_end_of_a_key(
 @pytest.mark.parametrize(
     ("by", "rounds", "long_rounds"), [("api", 3, ROUNDS), ("command", 3, ROUNDS)]
 )
-def test_scopes_change_in_every_worker_at_once(
+def test_scopes_change_immediately_in_every_worker(
     box: Service, command: StandingCommand, long: bool, by: str, rounds: int, long_rounds: int
 ) -> None:
     issuer, pair = box.issue(), box.issue()
@@ -126,8 +126,8 @@ def test_scopes_change_in_every_worker_at_once(
             before = status
 
 
-def test_expiry_changes_in_every_worker_at_once(box: Service, long: bool) -> None:
-    """An end that is near is kept to by workers that remember a later one; and back."""
+def test_the_expiry_changes_immediately_in_every_worker(box: Service, long: bool) -> None:
+    """Workers that have cached a later expiry apply an earlier one, and the other way round."""
     issuer, pairs = box.issue(), [box.issue() for _ in range(10)]
 
     def change(pair: Pair, expires_at: datetime | None) -> None:
@@ -139,7 +139,7 @@ def test_expiry_changes_in_every_worker_at_once(box: Service, long: bool) -> Non
     for _ in range(ROUNDS // (2 * len(pairs)) if long else 1):
         assert [answers(box, pair, 4) for pair in pairs] == [{200}] * len(pairs)
         for pair in pairs:
-            # Each its own, long enough for one change on a busy machine.
+            # Each change has its own key, valid long enough for one change on a busy machine.
             end = datetime.now(UTC) + timedelta(seconds=2)
             change(pair, end)
         time.sleep(max(0, (end - datetime.now(UTC)).total_seconds()) + 0.001)
@@ -149,7 +149,7 @@ def test_expiry_changes_in_every_worker_at_once(box: Service, long: bool) -> Non
             assert answers(box, pair) == {200}
 
 
-def test_what_was_unknown_is_known_in_every_worker_at_once(box: Service, long: bool) -> None:
+def test_a_new_key_is_known_immediately_in_every_worker(box: Service, long: bool) -> None:
     for _ in range(ROUNDS if long else 5):
         pair = derived(box)
         assert answers(box, pair) == {401}
@@ -158,7 +158,7 @@ def test_what_was_unknown_is_known_in_every_worker_at_once(box: Service, long: b
         assert answers(box, pair) == {200}
 
 
-def test_what_the_command_line_makes_is_known_at_once(
+def test_keys_from_the_command_line_are_known_immediately(
     box: Service, command: StandingCommand, long: bool
 ) -> None:
     for _ in range(100 if long else 2):
@@ -184,11 +184,11 @@ def test_clearing_loses_nothing(box: Service, command: StandingCommand) -> None:
     assert command("cache", "clear") == "cleared\n"
     assert answers(box, pair) == {200}
     assert "workers.hits" in command("cache", "stats")
-    # Named for the user.
+    # The name contains the user.
     assert f"/dev/shm/latchkey-{os.geteuid()}-" in command("cache", "stats", "--json")
 
 
-# Revokes as the service does, and dies on the way: after the commit, before the increment.
+# Revokes like the service, and dies on the way: after the commit, before the increment.
 _KILLED = """
 import os, signal, sys, time
 from latchkey.config import load_settings
@@ -226,11 +226,11 @@ def revoke_and_die(box: Service, api_key: str) -> float:
     return float(done.stdout)
 
 
-def test_a_revocation_whose_maker_was_killed_is_soon_in_effect(box: Service, long: bool) -> None:
-    """No worker lets a request pass that begins a second after the kill, or ever again.
+def test_a_revocation_by_a_killed_process_takes_effect_soon(box: Service, long: bool) -> None:
+    """No worker admits a request that starts a second after the kill or later.
 
-    Each worker has the key cached, and each is asked by itself: one that had to read the database
-    would refuse in any case.
+    Each worker has cached the key, and each gets its own request: a worker that had to read the
+    database would refuse in any case.
     """
     for _ in range(50 if long else 1):
         pair = box.issue()
@@ -244,7 +244,7 @@ def test_a_revocation_whose_maker_was_killed_is_soon_in_effect(box: Service, lon
 
 
 def asked_of_each(box: Service, pair: Pair) -> list[int]:
-    """What each of the workers answers, one after the other."""
+    """The answer of each of the workers, one after the other."""
     statuses = []
     for pid in workers(box):
         with alone(box, pid):

@@ -1,4 +1,4 @@
-"""Use counts are exact whatever happens to the processes: killed, replaced, upgraded, restarted."""
+"""Use counts are exact, even if processes are killed, replaced, upgraded and restarted."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ pytestmark = pytest.mark.attack
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Three workers, which a test leaves running, whatever it did to them."""
+    """Three workers; a test must leave them running."""
     directory = tmp_path_factory.mktemp("counts")
     with Service(directory, LATCHKEY_WORKERS="3", LATCHKEY_FAILURE_LIMIT="off") as service:
         yield service
 
 
 def counted(service: Service, pair: Pair) -> int:
-    """The requests that the service has counted for a key, which the question does not change."""
+    """The number of requests that the service has counted for a key; reading it adds none."""
     if service.process is None:
         asked = service.command("keys", "usage", pair.api_key, "--json").stdout
         return int(json.loads(asked)["requests"])
@@ -41,13 +41,13 @@ def counted(service: Service, pair: Pair) -> int:
 
 
 def check_counts(service: Service, pair: Pair, load: Load) -> None:
-    """As many as were answered; what was broken off may have been counted or not."""
+    """As many as were answered; aborted requests may have been counted or not."""
     assert set(load.statuses) == {200}
     assert load.statuses[200] <= counted(service, pair) <= load.statuses[200] + load.broken
 
 
 def written(service: Service) -> int:
-    """The uses that are in the database, of all credentials."""
+    """The uses in the database, of all credentials."""
     with closing(sqlite3.connect(service.database)) as connection:
         found = connection.execute("SELECT coalesce(sum(uses), 0) FROM usage").fetchone()
     return int(found[0])
@@ -66,14 +66,14 @@ def kill(*pids: int) -> None:
 
 
 def await_flush(service: Service) -> None:
-    """Until some worker has just begun to write the counts down."""
+    """Wait until a worker has just started to flush the counts."""
     with attached(load_settings(service.settings)) as shared:
         due = shared.words.value(Word.FLUSH_DUE)
         wait_until(lambda: shared.words.value(Word.FLUSH_DUE) != due, "a flush", pause=0.0005)
 
 
 def test_workers_and_the_flusher_are_killed_at_random(box: Service, long: bool) -> None:
-    """Now one of them at any moment, now all while one of them writes the counts down."""
+    """One of them at a random moment, or all of them while one flushes the counts."""
     pair, ended = box.issue(), box.issue()
     assert box.request("DELETE", f"/credentials/{ended.api_key}", box.issue().headers).status == 200
     generator = random.Random(7)
@@ -105,8 +105,8 @@ def test_workers_and_the_flusher_are_killed_at_random(box: Service, long: bool) 
     assert "Traceback" not in box.log
 
 
-def test_a_stopped_worker_holds_nobody_up(box: Service) -> None:
-    """Not the others' answers, nor the counting, nor a revocation."""
+def test_a_stopped_worker_delays_no_other(box: Service) -> None:
+    """It delays no answers, counts or revocations of other workers."""
     pair, other = box.issue(), box.issue()
     for _ in range(20):
         assert box.get("/v1/account", pair.bearer).status == 200
@@ -142,7 +142,7 @@ def test_a_reload_loses_no_request_and_no_count(box: Service, long: bool) -> Non
     check_counts(box, pair, load)
 
 
-def test_more_and_fewer_workers(box: Service, long: bool) -> None:
+def test_workers_are_added_and_removed(box: Service, long: bool) -> None:
     pair = box.issue()
     steps = ((signal.SIGTTIN, 4), (signal.SIGTTOU, 3), (signal.SIGTTOU, 2), (signal.SIGTTIN, 3))
     with under_load(box, lambda: pair, pause=0 if long else 0.01) as load:
@@ -154,7 +154,7 @@ def test_more_and_fewer_workers(box: Service, long: bool) -> None:
 
 
 def test_every_process_is_killed(box: Service, long: bool) -> None:
-    """What was counted and not written down yet is, by the next start."""
+    """The next start persists the counts that were not flushed."""
     pair = box.issue()
     total = broken = 0
     for _ in range(20 if long else 1):
@@ -167,7 +167,7 @@ def test_every_process_is_killed(box: Service, long: bool) -> None:
         box.process = None
         box.start()
         total, broken = total + load.statuses[200], broken + load.broken
-        # Until the clients stopped there was nobody to answer them.
+        # After that, no process answered the clients until they stopped.
         assert total <= counted(box, pair) <= total + broken
 
 
@@ -182,9 +182,9 @@ def test_a_clean_stop_leaves_nothing_in_memory(box: Service) -> None:
 
 
 def test_an_upgrade_loses_no_request_and_no_count(box: Service, long: bool) -> None:
-    """USR2: a second master joins the first one's memory, and goes on when that has ended.
+    """USR2: a second master joins the memory of the first one, and continues after its end.
 
-    The last test of the module, since the second master is not the fixture's.
+    This is the last test of the module, because the second master is not the fixture's.
     """
     if box.process is None:
         box.start()

@@ -1,4 +1,4 @@
-"""The database unreadable, locked, deleted, replaced, full: never a 401, and a way back."""
+"""The database unreadable, locked, deleted, replaced or full: never a 401, and a recovery."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def directory_renamed_away(database: Path) -> Iterator[None]:
 
 
 def deleted_and_restored(database: Path) -> Iterator[None]:
-    """Deleted with its log and index, and brought back from a backup made while it served."""
+    """Deleted with its log and index, and restored from a backup that was made while serving."""
     backup = database.with_name("backup")
     copy_database(database, backup)
     remove(database)
@@ -84,7 +84,7 @@ def deleted_and_restored(database: Path) -> Iterator[None]:
 
 
 def deleted_and_copied_back(database: Path) -> Iterator[None]:
-    """Deleted, its log left behind, and brought back byte by byte under another inode."""
+    """Deleted without its log, and restored byte by byte with another inode."""
     content = database.read_bytes()
     database.unlink()
     yield
@@ -114,13 +114,13 @@ def replaced_by_a_directory(database: Path) -> Iterator[None]:
 
 
 def overwritten_with_garbage(database: Path) -> Iterator[None]:
-    """The same file, its pages overwritten; and then the good ones written back."""
+    """The same file with its pages overwritten, and then the original pages restored."""
     with closing(sqlite3.connect(database)) as other:
-        # What is in the log only would go on being served, and rightly.
+        # Content that is only in the log would still be served, which is correct.
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     content = database.read_bytes()
-    # Connections go by their cached pages until somebody commits, so somebody does: a process
-    # that has what it needs in its own cache, and changes what no index holds.
+    # Connections use their cached pages until another process commits, so one does: a process that
+    # has everything in its own cache, and changes a column without an index.
     commit = (
         "c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
         "c.execute('SELECT * FROM credential WHERE id = 1').fetchone()\n"
@@ -134,7 +134,7 @@ def overwritten_with_garbage(database: Path) -> Iterator[None]:
 
 
 def cut_to_nothing(database: Path) -> Iterator[None]:
-    """The same file, empty: no table in it, and none is to be made."""
+    """The same file, empty: it has no table, and none may be created."""
     content = database.read_bytes()
     os.truncate(database, 0)
     yield
@@ -154,14 +154,14 @@ def remove(database: Path) -> None:
 
 
 def copy_database(database: Path, target: Path) -> None:
-    """A consistent copy, made as an operator makes a backup of a database in use."""
+    """A consistent copy, as in a backup of a database in use."""
     with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(target)) as copy:
         source.backup(copy)
 
 
 @contextmanager
 def under(fault: Fault, database: Path) -> Iterator[None]:
-    """The fault, undone also where the block fails."""
+    """Cause the fault, and repair it even if the block fails."""
     steps = fault(database)
     next(steps)
     try:
@@ -185,15 +185,15 @@ def under(fault: Fault, database: Path) -> Iterator[None]:
         cut_to_nothing,
     ],
 )
-def test_a_database_out_of_reach(running: Service, fault: Fault) -> None:
+def test_an_unavailable_database(running: Service, fault: Fault) -> None:
     keys = prepare(running)
     with under(fault, running.database):
         assert_outage(running, keys)
     assert_recovered(running, keys)
 
 
-def test_changes_that_fail_end_nothing_that_is_cached(running: Service, long: bool) -> None:
-    """No change began, so no cached key is looked up again in the database that is not there."""
+def test_failed_changes_invalidate_nothing(running: Service, long: bool) -> None:
+    """No change starts, so no cached key is looked up again in the missing database."""
     caller = running.issue()
     warm = [running.issue() for _ in range(40)]
     for pair in (caller, *warm):
@@ -228,11 +228,11 @@ def test_a_database_that_another_process_writes_to(running: Service) -> None:
     assert_recovered(running, keys)
 
 
-def test_a_database_that_another_process_has_for_itself(
+def test_a_database_that_another_process_has_locked_exclusively(
     start_service: Callable[..., Service],
 ) -> None:
-    # Such a lock is only to be had while nobody has the database open, as a worker has from its
-    # start: one starts while there is none, and finds it with the lock.
+    # The lock requires that no other process has the database open. A worker opens it at its start,
+    # so this one starts while there is no worker, and takes the lock.
     service = start_service(LATCHKEY_WORKERS="1", LATCHKEY_THREADS="16")
     hold = (
         "c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
@@ -289,7 +289,7 @@ def test_a_full_disk(tmp_path: Path, running: Service, kind: str) -> None:
 
 
 def assert_writes_fail_while(service: Service, full: AbstractContextManager[None]) -> None:
-    """On a full disk nothing can be added; what is there can be read."""
+    """On a full disk nothing can be added, but existing rows can be read."""
     keys = prepare(service)
     with full:
         added = use_up(service, keys)
@@ -303,7 +303,7 @@ def assert_writes_fail_while(service: Service, full: AbstractContextManager[None
 
 
 def use_up(service: Service, keys: Keys) -> list[Pair]:
-    """Fill what the database's files have left of the disk; the keys that were answered."""
+    """Fill the remaining space of the disk by creating keys; returns the acknowledged ones."""
     added: list[Pair] = []
     create = {"name": "x" * 100}
     while True:
@@ -324,8 +324,8 @@ def test_a_database_swapped_for_another(running: Service) -> None:
 
     answer = running.get("/v1/account", made.bearer)
     assert (answer.status, answer.json["api_key"]) == (200, made.api_key)
-    # Not in the new database, so they are known to nobody: what was remembered is checked again
-    # when its log is found to be another one.
+    # They are unknown in the new database. Cached entries are checked again when its log is found
+    # to be another one.
     assert {answer.status for answer in lookups(running, keys)} == {401}
     wait_until(
         lambda: running.get("/v1/account", keys.cached.bearer).status == 401,
@@ -342,9 +342,9 @@ def test_a_database_swapped_for_another(running: Service) -> None:
 
 
 def test_the_log_of_a_database_that_was_replaced(start_service: Callable[..., Service]) -> None:
-    """SQLite takes whatever log has the right name: it must not be laid over another database.
+    """SQLite uses any log with the right name: it must not be applied to another database.
 
-    In a service that knew no other database before: soon after one it checks everything again.
+    The service has not seen a replacement before: soon after one, it checks everything again.
     """
     running = start_service(unprivileged=True, **SETTINGS)
     keys = prepare(running)
@@ -359,12 +359,12 @@ def test_the_log_of_a_database_that_was_replaced(start_service: Callable[..., Se
     assert_internal_error(answer, "internal_error")
     assert "latchkey.db-wal belongs to the previous one: remove it" in running.log
 
-    # Either the former database comes back, and its log has everything that is not in it yet ...
+    # Either the former database is restored, and its log has everything that is not in it yet ...
     os.link(running.database, new)
     aside.rename(running.database)
     assert_recovered(running, keys)
 
-    # ... or the log goes, and the new database is served.
+    # ... or the log is removed, and the new database is served.
     old = running.database.with_name("old")
     copy_database(running.database, old)
     remove(running.database)
@@ -376,7 +376,7 @@ def test_the_log_of_a_database_that_was_replaced(start_service: Callable[..., Se
 
 
 def another_database(service: Service) -> tuple[Path, Pair]:
-    """Another database, made by the command line with the same derivation key, and its one key."""
+    """Another database with one key, created by the command line with the same derivation key."""
     new = service.database.with_name("new.db")
     made = subprocess.run(
         [LATCHKEY, "keys", "create", "--name", "new", "--mode", "live", "--json"],
@@ -390,10 +390,10 @@ def another_database(service: Service) -> tuple[Path, Pair]:
 
 
 @pytest.mark.parametrize("replace", [False, True])
-def test_a_log_that_is_removed_loses_nothing_that_was_answered(
+def test_removing_the_log_loses_no_acknowledged_change(
     start_service: Callable[..., Service], *, replace: bool
 ) -> None:
-    """Noticed also where nobody asks: what it held outlives the death of every process."""
+    """It is detected even without requests: the log's content survives the end of all processes."""
     service = start_service()
     issuer, revoked, kept = (service.issue() for _ in range(3))
     path = f"/credentials/{revoked.api_key}"
@@ -417,11 +417,11 @@ def test_a_log_that_is_removed_loses_nothing_that_was_answered(
     assert service.command("audit", "verify").returncode == 0
 
 
-def test_a_log_that_is_cut_costs_nothing(start_service: Callable[..., Service]) -> None:
-    """What was answered is in the database too: no key that was revoked comes back."""
+def test_truncating_the_log_loses_nothing(start_service: Callable[..., Service]) -> None:
+    """Acknowledged changes are in the database, too: no revoked key works again."""
     service = start_service(LATCHKEY_FAILURE_LIMIT="off")
     revoked = service.issue()
-    # Its end empties the log.
+    # Stopping it empties the log.
     service.stop()
     service.start()
     issuer = service.issue()
@@ -437,8 +437,8 @@ def test_a_log_that_is_cut_costs_nothing(start_service: Callable[..., Service]) 
     assert service.command("audit", "verify").returncode == 0
 
 
-def test_a_log_that_is_cut_needs_no_restart(start_service: Callable[..., Service]) -> None:
-    """Where another process reads an older state, changes stay in the log alone."""
+def test_truncating_the_log_needs_no_restart(start_service: Callable[..., Service]) -> None:
+    """While another process reads an older state, changes stay only in the log."""
     service = start_service(LATCHKEY_FAILURE_LIMIT="off")
     issuer = service.issue()
     with closing(sqlite3.connect(service.database, isolation_level=None)) as other:
@@ -458,12 +458,12 @@ def test_a_log_that_is_cut_needs_no_restart(start_service: Callable[..., Service
     wait_until(
         lambda: service.get("/v1/account", lost.bearer).status == 401, "the end of what is lost"
     )
-    # What was lost is said, by the service at once and by the audit log from then on.
+    # The loss is reported by the service immediately and by the audit log from then on.
     assert "the changes in it are lost" in service.log
     assert service.command("audit", "verify", check=False).returncode != 0
 
 
-def test_an_index_that_is_removed_stops_everything_but_the_cache(
+def test_without_its_index_only_the_cache_works(
     start_service: Callable[..., Service],
 ) -> None:
     service = start_service(**SETTINGS)
@@ -477,7 +477,7 @@ def test_an_index_that_is_removed_stops_everything_but_the_cache(
 
 
 def test_a_log_that_was_removed_while_stopped(start_service: Callable[..., Service]) -> None:
-    """Too late to save it: the start says what it finds."""
+    """It is too late to save it: the start reports it."""
     service = start_service()
     code = (
         "import sqlite3, sys\n"
@@ -486,7 +486,7 @@ def test_a_log_that_was_removed_while_stopped(start_service: Callable[..., Servi
         "print(connection.execute('SELECT count(*) FROM credential').fetchone(), flush=True)\n"
         "sys.stdin.read()\n"
     )
-    # While it reads an older state, changes stay in the log alone.
+    # While it reads an older state, changes stay only in the log.
     with subprocess.Popen(
         [sys.executable, "-c", code, service.database],
         stdin=subprocess.PIPE,
@@ -506,7 +506,7 @@ def test_a_log_that_was_removed_while_stopped(start_service: Callable[..., Servi
 
 
 def kill(service: Service) -> None:
-    """Every process of a service at once, as a power cut does."""
+    """Kill every process of a service at the same time, as a power failure does."""
     pids = [master(service), *workers(service)]
     for pid in pids:
         os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Locks that another process keeps: each wait ends, and other routes keep a thread."""
+"""Locks held by another process: each wait ends, and other routes still have a thread."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.attack
 
 
 def test_the_lock_of_the_audit_head(start_service: Callable[..., Service]) -> None:
-    """Changes are answered, the head is left behind, and it catches up when it can."""
+    """Changes are answered, the head is postponed, and it is written when the lock is free."""
     service = start_service(LATCHKEY_WORKERS="1", LATCHKEY_THREADS=str(THREADS))
     issuer = service.issue()
     head = service.directory / service.settings["LATCHKEY_AUDIT_HEAD_FILE"]
@@ -41,10 +41,10 @@ def test_the_lock_of_the_audit_head(start_service: Callable[..., Service]) -> No
         changes = [pool.submit(create) for _ in range(CHANGES)]
         assert service.get("/health").status == 200
         assert {change.result().status for change in changes} <= {201, 503}
-        # The one round that waited is over: further changes do not wait.
+        # The single waiting round is over: further changes do not wait.
         assert create().status == 201
         assert head.read_bytes() == before
-        # The log is longer than the head says, which is no sign of tampering.
+        # The log is longer than the head records, which is no sign of tampering.
         assert service.command("audit", "verify").returncode == 0
     wait_until(lambda: head.read_bytes() != before, "the head that was left behind")
     assert service.command("audit", "verify").returncode == 0
@@ -73,7 +73,9 @@ def test_a_crash_while_the_head_lags_behind(start_service: Callable[..., Service
     assert service.command("audit", "verify").returncode == 0
 
 
-def test_changes_that_wait_leave_threads_to_others(start_service: Callable[..., Service]) -> None:
+def test_waiting_changes_leave_threads_for_other_requests(
+    start_service: Callable[..., Service],
+) -> None:
     service = start_service(LATCHKEY_WORKERS="1", LATCHKEY_THREADS=str(THREADS))
     issuer = service.issue()
     create = partial(
@@ -86,7 +88,7 @@ def test_changes_that_wait_leave_threads_to_others(start_service: Callable[..., 
         waiting.wait(0.2)
         assert service.get("/health").status == 200
         assert service.get("/v1/account", issuer.bearer).status == 200
-        # Long before the wait for the lock of the database is over.
+        # Long before the timeout of the database lock.
         assert not changes[0].done() or time.monotonic() - begun > 5
         answers = [change.result() for change in changes]
         assert {answer.status for answer in answers} == {500, 503}
@@ -94,6 +96,6 @@ def test_changes_that_wait_leave_threads_to_others(start_service: Callable[..., 
         assert {(answer.code, answer.headers["retry-after"]) for answer in refused} == {
             ("unavailable", "1")
         }
-        # Half of the threads wait at a time; those that could not wait were told at once.
+        # Half of the threads wait at a time; further changes were refused immediately.
         assert len(answers) - len(refused) <= THREADS
     assert create().status == 201

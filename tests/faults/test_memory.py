@@ -1,4 +1,4 @@
-"""Shared memory that cannot be had: several workers do not start, one goes without and says so."""
+"""Shared memory is unavailable: several workers do not start, one runs without it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ NO_MOUNTS = (
     "needs the permission to mount a tmpfs (root with CAP_SYS_ADMIN), which there is not here"
 )
 LIMIT = 6 << 20
-"""Bytes of a file: enough for a database, not for a segment."""
+"""The maximum size of a file: enough for a database, not for a segment."""
 
 
 @pytest.fixture(params=["tmpfs"])
 def full(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Service]]:
-    """Make a service, not started yet, whose directory for memory is full; by two kinds of full."""
+    """Creates a service whose directory for memory is full, in two ways; it is not started."""
     with ExitStack() as undo:
         memory = tmp_path / "memory"
         memory.mkdir()
@@ -66,9 +66,9 @@ def test_several_workers_do_not_start(full: Callable[..., Service]) -> None:
         service.start()
 
 
-def test_one_worker_serves_without(full: Callable[..., Service]) -> None:
+def test_one_worker_serves_without_shared_memory(full: Callable[..., Service]) -> None:
     service = full(LATCHKEY_WORKERS="1")
-    # Made while nobody serves: the command line will not reach the one that does.
+    # Created while no service runs: later, commands cannot reach the service.
     service.initialize()
     pair = service.create_key()
     service.start()
@@ -117,7 +117,7 @@ def used(service: Service, issuer: Pair, pair: Pair) -> int:
 
 
 def test_the_worker_before_a_reload_and_the_one_after_agree(single: tuple[Service, Pair]) -> None:
-    """A change that the old one finishes when the new one serves already."""
+    """The old worker finishes a change when the new one is already serving."""
     service, issuer = single
     pair = issue(service, issuer)
     (old,) = workers(service)
@@ -128,7 +128,7 @@ def test_the_worker_before_a_reload_and_the_one_after_agree(single: tuple[Servic
             connection.putheader(name, value)
         connection.putheader("Content-Type", "application/json")
         connection.putheader("Content-Length", str(len(body)))
-        # A body that is asked for is read by the thread that answers.
+        # The thread that answers reads the body.
         connection.putheader("Expect", "100-continue")
         connection.endheaders(body[:5])
         wait_until(lambda: service.metric("latchkey_requests_in_flight") == 2, "the change")
@@ -148,8 +148,8 @@ def await_successor(service: Service, former: int) -> None:
     wait_until(lambda: not is_alive(former), "the end of the old one")
 
 
-def test_nothing_is_lost_by_a_reload_or_a_kill(single: tuple[Service, Pair], long: bool) -> None:
-    """What a killed worker counted is in the memory that its successor goes on with."""
+def test_a_reload_or_a_kill_loses_nothing(single: tuple[Service, Pair], long: bool) -> None:
+    """The counts of a killed worker are in the memory that its successor continues."""
     service, issuer = single
     pair = issue(service, issuer)
     authenticated = service.metric("latchkey_requests_total", outcome="authenticated")

@@ -1,4 +1,4 @@
-"""Processes that are killed, restarted, reloaded and ended while requests go on."""
+"""Processes that are killed, restarted, reloaded and stopped while requests are in progress."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.attack
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service that these tests leave running, whatever they did to its processes."""
+    """A service that these tests must leave running."""
     directory = tmp_path_factory.mktemp("processes")
     with Service(directory, LATCHKEY_FAILURE_LIMIT="off") as service:
         yield service
@@ -65,7 +65,7 @@ def test_a_killed_worker_is_replaced(running: Service) -> None:
     assert running.issue().api_key
 
 
-def test_what_was_answered_survives_the_death_of_every_process(running: Service) -> None:
+def test_acknowledged_changes_survive_the_death_of_every_process(running: Service) -> None:
     pair, revoked = derived(running), running.issue()
     body = {"api_key": pair.api_key, "api_secret": pair.api_secret}
     issued = running.issue()
@@ -109,10 +109,10 @@ def test_sigterm_lets_a_request_in_flight_finish(running: Service) -> None:
     assert running.command("keys", "show", answer.json["api_key"]).returncode == 0
 
 
-def test_workers_keep_to_one_set_of_derivation_keys(
+def test_all_workers_use_the_same_derivation_keys(
     start_service: Callable[..., Service],
 ) -> None:
-    """What happens to the key file meanwhile counts at the next HUP, for all workers alike."""
+    """A change of the key file takes effect at the next HUP, for all workers at the same time."""
     service = start_service()
     pair = service.issue()
     key_file = Path(service.settings["LATCHKEY_DERIVATION_KEYS_FILE"])
@@ -151,8 +151,8 @@ def test_workers_keep_to_one_set_of_derivation_keys(
     assert service.get("/v1/account", pair.bearer).status == 200
 
 
-def test_a_slow_client_is_cut_off(start_service: Callable[..., Service]) -> None:
-    """Those that hold every thread with half a header or half a body do not hold them for good."""
+def test_a_slow_client_is_disconnected(start_service: Callable[..., Service]) -> None:
+    """Clients that block every thread with half of a header or body are disconnected."""
     service = start_service(
         LATCHKEY_WORKERS="1", LATCHKEY_THREADS="2", LATCHKEY_REQUEST_TIMEOUT="2"
     )

@@ -1,7 +1,7 @@
-"""Races between processes, forced at their worst points: a worker is stopped there by SIGSTOP.
+"""Races between processes, forced at their worst moments, at which SIGSTOP stops a worker.
 
-A check that began before a change ended may come out either way; one that begins afterwards, in
-whatever process, may not.
+A check that started before the end of a change may pass or not; one that starts afterwards, in any
+process, must not.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from tests.support.service import Pair, Process, Service
 pytestmark = pytest.mark.attack
 
 HELD = 120.0
-"""Seconds for which a held request may wait: for a command that starts on a busy machine."""
+"""Seconds that a held request may wait, because a command starts slowly on a busy machine."""
 
 
 class HeldWorker(Service):
-    """A worker of its own process and port, which stops where it is told to."""
+    """A worker with its own process and port, which stops where a test requests it."""
 
     @property
     def stops(self) -> Path:
@@ -46,7 +46,7 @@ class HeldWorker(Service):
         return self.process.pid
 
     def hold(self, point: str, pair: Pair, how: str) -> Path:
-        """Ask whoever gets to the point with this key next to be held there."""
+        """Hold the next thread that reaches the point with this key."""
         file = held_worker.order(self.stops, point, pair.api_key)
         file.write_text(how)
         return held_worker.held(file)
@@ -59,7 +59,7 @@ class HeldWorker(Service):
 
 
 class Workers:
-    """Two workers of one box. The second changes what the first is held with."""
+    """Two workers that share memory. The second changes the key with which the first is held."""
 
     def __init__(self, directory: Path, **settings: str) -> None:
         self.first = HeldWorker(directory, unprivileged=False, **settings)
@@ -78,7 +78,7 @@ class Workers:
                 worker.process = None
 
     def statuses(self, pair: Pair) -> list[int]:
-        """What both answer, twice: the second first, which has only what the first shares."""
+        """The statuses of both, twice; the second first, which has only the shared entries."""
         return [one.status(pair) for one in (self.second, self.first, self.second, self.first)]
 
 
@@ -113,7 +113,7 @@ def by_command(workers: Workers, issuer: Pair, pair: Pair) -> None:
 
 
 def stopped_check(worker: HeldWorker, pair: Pair, point: str) -> Running:
-    """A request whose worker is stopped, with all that it is doing, at the point."""
+    """A request whose worker is stopped completely at the point."""
     worker.hold(point, pair, STOP)
     request = Running(lambda: worker.status(pair))
     wait_until(lambda: is_stopped(worker.pid), "the worker to stop")
@@ -148,7 +148,7 @@ def test_a_worker_is_stopped_while_another_revokes(
 def test_a_worker_is_stopped_while_another_registers(
     workers: Workers, point: str, answer: int, long: bool
 ) -> None:
-    """What it finds to be unknown is known when it goes on."""
+    """A key that it found to be unknown is known when it continues."""
     for _ in range(100 if long else 1):
         pair = derived(workers.second)
         request = stopped_check(workers.first, pair, point)
@@ -161,8 +161,8 @@ def test_a_worker_is_stopped_while_another_registers(
 
 
 @pytest.mark.parametrize("point", [BEFORE, AFTER])
-def test_a_revocation_overtakes_a_flight(workers: Workers, point: str, long: bool) -> None:
-    """Who begins after it neither joins the flight nor waits for it."""
+def test_a_revocation_during_a_flight(workers: Workers, point: str, long: bool) -> None:
+    """A request that starts after it does not join the flight and does not wait for it."""
     issuer = workers.second.issue()
     for _ in range(100 if long else 1):
         pair = workers.second.issue()
@@ -184,7 +184,7 @@ def test_a_revocation_overtakes_a_flight(workers: Workers, point: str, long: boo
 
 
 def test_a_revoker_is_killed_between_commit_and_increment(workers: Workers, long: bool) -> None:
-    """Whoever tries again ends the key at once, though nothing is left to change."""
+    """A retry ends the key immediately, although nothing is left to change."""
     issuer = workers.second.issue()
     for _ in range(20 if long else 1):
         pair = workers.second.issue()
@@ -192,7 +192,7 @@ def test_a_revoker_is_killed_between_commit_and_increment(workers: Workers, long
         workers.second.hold(COMMITTED, pair, STOP)
         revoking = Running(lambda: revoke(workers.second, issuer, pair))  # noqa: B023
         wait_until(lambda: is_stopped(workers.second.pid), "the revoker to stop")
-        # Committed, and nobody told: this is the moment that the log is for.
+        # Committed but not invalidated: the log exists for this case.
         assert workers.first.status(pair) == 200
         os.kill(workers.second.pid, signal.SIGKILL)
         assert revoking.outcome().error is not None
@@ -203,7 +203,7 @@ def test_a_revoker_is_killed_between_commit_and_increment(workers: Workers, long
 
 
 @pytest.mark.parametrize("again", ["api", "command"])
-def test_a_revoker_is_stopped_and_another_tries_again(workers: Workers, again: str) -> None:
+def test_a_revoker_is_stopped_and_another_retries(workers: Workers, again: str) -> None:
     issuer = workers.second.issue()
     pair = workers.second.issue()
     assert workers.statuses(pair) == [200] * 4

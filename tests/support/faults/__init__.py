@@ -1,1 +1,1 @@
-"""What the tests of faults are written with."""
+"""Support for the tests of faults."""

@@ -1,4 +1,4 @@
-"""A disk that is full: a small file system where one can be mounted, a limit everywhere."""
+"""A full disk: a small file system if one can be mounted, otherwise a limit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIZE = 2 * 1024 * 1024
 
 
 def can_mount() -> bool:
-    """Whether this user, on this machine, may mount a file system."""
+    """Whether this user may mount a file system on this machine."""
     try:
         with tempfile.TemporaryDirectory() as name, mounted(Path(name)):
             return True
@@ -39,7 +39,7 @@ def mounted(directory: Path) -> Iterator[None]:
 
 @contextmanager
 def filled(directory: Path) -> Iterator[None]:
-    """Fill the file system of the directory to the last byte, until the block's end."""
+    """Fill the file system of the directory completely, until the end of the block."""
     ballast = directory / "ballast"
     descriptor = os.open(ballast, os.O_WRONLY | os.O_CREAT)
     try:
@@ -57,7 +57,7 @@ def filled(directory: Path) -> Iterator[None]:
 
 @contextmanager
 def limited(service: Service) -> Iterator[None]:
-    """Let the workers' files grow no further than the database's log is now."""
+    """Limit the workers' files to the present size of the database's log."""
     log = service.database.with_name(f"{service.database.name}-wal")
     limits = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in workers(service)}
     for pid, (_, hard) in limits.items():

@@ -1,10 +1,10 @@
-"""A worker of a test's own, which can be held at the worst points of a check and of a change.
+"""A worker for tests, which can be held at the worst moments of a check and of a change.
 
 ``python -m tests.support.faults.held_worker PORT DIRECTORY`` serves the real application, in a
-process that shares memory with the others over the same settings. It is the product as it is, with
-one addition: at a point that a file in the directory asks for, the thread that gets there stops its
-whole process, as SIGSTOP from outside would, or waits alone. Nothing is replayed here: a test sees
-only what the process that made the change has done.
+process that shares memory with others that have the same settings. It has one addition to the
+product: at a point that a file in the directory names, the thread that reaches it stops its whole
+process, like SIGSTOP from outside, or waits by itself. Nothing is replayed here: a test sees only
+the effects of the process that made the change.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ STOP, WAIT = "stop", "wait"
 
 
 def order(directory: Path, point: str, api_key: str) -> Path:
-    """The file that asks to be held, once; it says how. A WAIT lasts until it is renamed back."""
+    """The file that requests one hold; it says how. A WAIT lasts until it is renamed back."""
     return directory / f"{point}-{api_key}"
 
 
 def held(file: Path) -> Path:
-    """What the order is renamed to once somebody is held by it."""
+    """The new name of the file once a thread is held."""
     return file.with_suffix(".held")
 
 
@@ -46,7 +46,7 @@ def _hold(directory: Path, point: str, api_key: str) -> None:
     except FileNotFoundError:
         return
     if how == STOP:
-        # This thread is stopped before it returns from the call, and all others with it.
+        # This thread is stopped before it returns from the call, together with all others.
         signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
     else:
         while held(file).exists():
@@ -54,7 +54,7 @@ def _hold(directory: Path, point: str, api_key: str) -> None:
 
 
 def hold_on_order(latchkey: Latchkey, directory: Path) -> None:
-    """Have the parts of a worker stop at the points that are asked for."""
+    """Make the parts of a worker stop at the requested points."""
     sources, invalidate = latchkey.authenticator._sources, latchkey.publisher._invalidate
     assert invalidate is not None
 
@@ -74,7 +74,7 @@ def hold_on_order(latchkey: Latchkey, directory: Path) -> None:
 
 class _Quiet(WSGIRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say nothing of each request."""
+        """Do not log requests."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Clients that ask without pause, and what they were answered."""
+"""Clients that send requests constantly, and the answers that they got."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.support.service import Pair, Service
 
 
 class Load:
-    """Several clients that present one pair, each on a connection of its own for each request.
+    """Several clients that present one pair, with a new connection for each request.
 
-    ``statuses`` counts the answers, ``broken`` the requests that got none: they may have been
-    counted by the service, or not.
+    ``statuses`` counts the answers, ``broken`` the requests without an answer, which the service
+    may have counted or not.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Load:
         self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(clients)]
         self.statuses: Counter[int] = Counter()
         self.broken = 0
-        # By key, when the last request began that was answered 200.
+        # By key, the start of the last request that was answered with 200.
         self.last_good: dict[str, float] = {}
 
     def start(self) -> None:
@@ -68,7 +68,7 @@ class Load:
 def under_load(
     service: Service, pair: Callable[[], Pair], clients: int = 3, pause: float = 0.0
 ) -> Iterator[Load]:
-    """Clients that ask from the beginning of the block to its end, ``pause`` seconds apart."""
+    """Clients that send requests during the block, ``pause`` seconds apart."""
     load = Load(service, pair, clients, pause)
     load.start()
     try:

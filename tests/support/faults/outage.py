@@ -1,4 +1,4 @@
-"""What holds during every fault of the database, asked of the service over HTTP."""
+"""What must hold during every fault of the database, checked over HTTP."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ SETTINGS = {
     "LATCHKEY_THREADS": "16",
     "LATCHKEY_FAILURE_LIMIT": "off",
 }
-"""Of a service whose database is to fail.
+"""Settings of a service whose database will fail.
 
-One worker: what is cached in it is cached for every request. Threads enough that requests which
-wait for a lock do so at the same time.
+One worker: what it has cached is cached for every request. There are enough threads for several
+requests to wait for a lock at the same time.
 """
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Credentials of one test: one that the worker has checked already, and others."""
+    """Credentials of one test: one that the worker has already checked, and others."""
 
     cached: Pair
     cold: list[Pair]
@@ -42,7 +42,7 @@ class Keys:
 
 
 def prepare(service: Service) -> Keys:
-    """Make fresh credentials, and let the worker check one of them."""
+    """Create new credentials, and let the worker check one of them."""
     cached, *cold = (service.issue() for _ in range(1 + _COLD_KEYS))
     keys = Keys(
         cached,
@@ -55,7 +55,7 @@ def prepare(service: Service) -> Keys:
 
 
 def derived(service: Service) -> Pair:
-    """A pair as the vendor makes it, registered nowhere."""
+    """A pair as the vendor creates it, which is not registered."""
     key_file = Path(service.settings["LATCHKEY_DERIVATION_KEYS_FILE"])
     api_key = new_api_key("live")
     vendor = DerivationKey(bytes.fromhex(key_file.read_text().strip()))
@@ -63,7 +63,7 @@ def derived(service: Service) -> Pair:
 
 
 def at_once(*requests: Callable[[], Answer]) -> list[Answer]:
-    """The answers to requests made at the same time, in their order."""
+    """The answers to concurrent requests, in their order."""
     with ThreadPoolExecutor(len(requests)) as pool:
         return [future.result() for future in [pool.submit(one) for one in requests]]
 
@@ -85,9 +85,9 @@ def assert_internal_error(answer: Answer, code: str) -> None:
 
 
 def lookups(service: Service, keys: Keys) -> list[Answer]:
-    """Every key that is not cached, in both schemes, and one that is registered nowhere.
+    """Look up every uncached key, with both schemes, and one that is not registered.
 
-    The answers to the bearer scheme come first, as many as those to the pair after them.
+    The answers to the bearer scheme come first, then as many to the pair scheme.
     """
     asked = [*keys.cold, keys.unregistered[0]]
     return at_once(
@@ -106,7 +106,7 @@ def assert_lookups_fail(service: Service, keys: Keys) -> None:
 
 
 def assert_writes_fail(service: Service, keys: Keys) -> None:
-    """Registering, issuing and revoking, by a caller who is cached."""
+    """Register, issue and revoke, with a cached caller."""
     victim, new = keys.cold[0], keys.unregistered[0]
     body = {"api_key": new.api_key, "api_secret": new.api_secret}
     issue = {"name": "during an outage"}
@@ -123,7 +123,7 @@ def assert_writes_fail(service: Service, keys: Keys) -> None:
 
 
 def assert_cache_serves(service: Service, keys: Keys) -> None:
-    """What needs no database goes on: cached keys, refusals of forged ones, /health."""
+    """Requests without the database still work: cached keys, refusals of forged ones, /health."""
     assert service.get("/v1/account", keys.cached.bearer).status == 200
     answer = service.get("/v1/account", keys.cached.headers)
     assert (answer.status, answer.json["api_key"]) == (200, keys.cached.api_key)
@@ -132,7 +132,7 @@ def assert_cache_serves(service: Service, keys: Keys) -> None:
 
 
 def assert_outage(service: Service, keys: Keys) -> None:
-    """Everything that holds while the database can be neither read nor written."""
+    """Everything that must hold while the database cannot be read or written."""
     assert_lookups_fail(service, keys)
     assert_writes_fail(service, keys)
     assert_internal_error(service.get("/credentials", keys.cached.headers), "INTERNAL_ERROR")
@@ -142,7 +142,7 @@ def assert_outage(service: Service, keys: Keys) -> None:
 
 
 def assert_recovered(service: Service, keys: Keys) -> None:
-    """The service is what it was before the fault, and remembers nothing of it."""
+    """The service works as before the fault, and has cached nothing of it."""
     assert service.get("/ready").status == 200
     for pair in keys.cold:
         assert service.get("/v1/account", pair.bearer).status == 200

@@ -1,4 +1,4 @@
-"""The service's processes as /proc shows them, and other processes that get in its way."""
+"""The service's processes in /proc, and other processes that interfere with it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pathlib import Path
 
 from tests.support.service import Service
 
-# Longer than the 30 s after which gunicorn kills a worker that missed its signal while it started.
+# Longer than the 30 s after which gunicorn kills a worker that missed its signal at its start.
 _PATIENCE = 60.0
 
 
 def wait_until(condition: Callable[[], bool], what: str, pause: float = 0.02) -> None:
-    """Wait for something that is sure to come; fail, naming it, where it does not.
+    """Wait for a condition; fails with its name if it does not become true.
 
-    ``pause`` is in seconds, between two looks.
+    ``pause`` is in seconds, between two checks.
     """
     deadline = time.monotonic() + _PATIENCE
     while not condition():
@@ -37,14 +37,14 @@ def master(service: Service) -> int:
 
 
 def workers(service: Service) -> list[int]:
-    """The process ids of the workers that live now."""
+    """The process ids of the living workers."""
     pid = master(service)
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(child) for child in children if is_alive(int(child))]
 
 
 def is_alive(pid: int) -> bool:
-    """Whether the process runs; one that ended and was not waited for does not."""
+    """Whether the process runs; a zombie does not."""
     try:
         return _state(Path(f"/proc/{pid}/stat")) not in "ZX"
     except OSError:
@@ -53,7 +53,7 @@ def is_alive(pid: int) -> bool:
 
 @contextmanager
 def alone(service: Service, pid: int) -> Iterator[None]:
-    """Stop every worker but one until the block's end: what is asked, that one answers."""
+    """Stop all workers but one during the block, so that it answers every request."""
     others = [worker for worker in workers(service) if worker != pid]
     try:
         for other in others:
@@ -67,7 +67,7 @@ def alone(service: Service, pid: int) -> Iterator[None]:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether every thread of the process is: a signal takes its time."""
+    """Whether every thread of the process is stopped: delivering a signal takes time."""
     threads = Path(f"/proc/{pid}/task").iterdir()
     return all(_state(thread / "stat") == "T" for thread in threads)
 
@@ -77,7 +77,7 @@ def _state(stat: Path) -> str:
 
 
 def open_files(pid: int, path: Path) -> list[str]:
-    """Which of a database's files a process has open: the file itself, its log, its index."""
+    """The files of a database that a process has open: the file itself, its log, its index."""
     names = {str(path), f"{path}-wal", f"{path}-shm"}
     found = []
     for link in Path(f"/proc/{pid}/fd").iterdir():
@@ -92,9 +92,9 @@ def open_files(pid: int, path: Path) -> list[str]:
 
 @contextmanager
 def other_process(code: str, *arguments: str) -> Iterator[None]:
-    """Another process that runs ``code`` and then stays as it is until the block's end.
+    """Another process that runs ``code`` and then waits until the end of the block.
 
-    It is a real one: locks of one process do not stop itself.
+    It must be another process, because locks of one process do not exclude itself.
     """
     stay = "\nprint('ready', flush=True)\nsys.stdin.read()\n"
     process = subprocess.Popen(
@@ -112,9 +112,9 @@ def other_process(code: str, *arguments: str) -> Iterator[None]:
 
 
 class Stalls(threading.Thread):
-    """Watches for how long the machine lets nobody run, by a thread that only sleeps.
+    """Measures how long the machine does not run a thread that only sleeps.
 
-    A promise in seconds is one of a machine that runs. ``longest`` is in seconds.
+    Promises in seconds assume a machine that runs. ``longest`` is in seconds.
     """
 
     _NAP = 0.005
