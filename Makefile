@@ -44,11 +44,12 @@ test-long: ready ## Run the same tests at full figures
 attack: ready ## Run the hostile tests alone: kills, races, faults, damage, fuzzing
 	@$(py) -m pytest $(parallel) --long --timeout=3600 -m attack $(ARGS)
 
-lint: ready ## Check style, types, Cython and the subjects of commits
+lint: ready ## Check style, types, Cython, the Dockerfile and the subjects of commits
 	@$(py) -m ruff check $(checked)
 	@$(py) -m ruff format --check $(checked)
 	@$(py) -m mypy $(checked)
 	@PATH=.venv/bin:"$$PATH" cython-lint $(filter %.pyx %.pxd,$(sources))
+	@.venv/bin/hadolint deploy/Dockerfile
 	@$(py) scripts/check_subjects.py
 
 format: ready ## Rewrite the code in the project's format

@@ -19,6 +19,7 @@ from tests.support.service import LATCHKEY, Service, free_port
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 UNIT = DEPLOY / "systemd" / "latchkey.service"
+CREDENTIALS = DEPLOY / "systemd" / "credentials.conf"
 SITE = DEPLOY / "nginx" / "console-and-api.conf"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 
@@ -50,6 +51,19 @@ def test_the_unit_is_valid(tmp_path: Path) -> None:
 @needs_systemd
 def test_the_unit_is_hardened() -> None:
     ran("systemd-analyze", "security", "--offline=true", "--threshold=25", UNIT)
+
+
+@needs_systemd
+def test_the_unit_is_valid_with_credentials(tmp_path: Path) -> None:
+    """Also as the text after its drop-in, since the program must exist."""
+    program = "/opt/latchkey/bin/latchkey"
+    unit = tmp_path / UNIT.name
+    text = f"{UNIT.read_text()}\n{CREDENTIALS.read_text()}"
+    unit.write_text(text.replace(program, str(LATCHKEY)))
+    assert UNIT.name not in ran("systemd-analyze", "verify", unit)
+    ran("systemd-analyze", "security", "--offline=true", "--threshold=25", unit)
+    named = re.findall(r"LoadCredential=(\S+):/etc/latchkey/\1", text)
+    assert named == re.findall(r"_FILE=\$\{CREDENTIALS_DIRECTORY\}/(\S+)", text)
 
 
 class Nginx:
