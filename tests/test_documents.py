@@ -292,6 +292,7 @@ def test_a_page_that_is_wrong_is_found(right: str, wrong: str) -> None:
         follow(PAGE.replace(right, wrong, 1))
 
 
+@pytest.mark.timeout(300)
 def test_a_server_serves_the_blocks_behind_it_and_is_stopped() -> None:
     served = (
         "```sh run\nlatchkey init >/dev/null\n```\n```sh serve\nlatchkey serve\n```\n"

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import shutil
 import socket
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,6 @@ from tests.support.documents.blocks import Block
 from tests.support.documents.checkers import check
 from tests.support.documents.programs import Programs
 from tests.support.documents.shell import Failed, Server, Shell
-from tests.support.service import free_port
 
 _PORTS = ("80", "443", "5000", "8000", "8080", "8081", "8443")
 _PORT = re.compile(rf"(:|--port[ =]|-p |listen |PORT=)({'|'.join(_PORTS)})\b")
@@ -71,7 +72,7 @@ class Page:
         (self._kept / "blocks").mkdir()
         # As at a terminal: no progress in the output.
         (self.directory / ".curlrc").write_text("silent\nshow-error\n")
-        self.ports = {port: str(free_port()) for port in _PORTS}
+        self.ports = {port: str(_port_that_stays_free()) for port in _PORTS}
         self.programs = Programs(self._kept)
         self.shell = Shell(self.directory, self._kept / "blocks", self._environment())
         self.servers: dict[int, Server] = {}
@@ -177,9 +178,10 @@ class Page:
             self.servers.pop(port).stop()
         server = self.servers[port] = self.shell.serve(self._typed(text))
         deadline = time.monotonic() + 60
-        while not _answers(port):
+        while not (server.output.exists() and _answers(port)):
             if not server.is_running() or time.monotonic() > deadline:
-                raise Failed(f"does not serve on {port}:\n{text}\n{server.output.read_text()}")
+                said = server.output.read_text() if server.output.exists() else ""
+                raise Failed(f"does not serve on {port}:\n{text}\n{said}")
             time.sleep(0.05)
         self._keep(server.output.read_text("utf-8", "replace"))
         self._following = server.output
@@ -202,6 +204,14 @@ class Page:
                 raise Failed(f"expected:\n{expected}\n--- printed:\n{self.printed}")
             time.sleep(0.05)
             self.printed = self._following.read_text("utf-8", "replace")
+
+
+def _port_that_stays_free() -> int:
+    """A free port that the kernel gives to no connection while a page has stopped its server."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def _matches(expected: str, printed: str, language: str) -> bool:
