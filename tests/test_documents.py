@@ -36,22 +36,12 @@ SHOWN: dict[str, dict[str, str]] = {
         "knows no check": "a diagram",
     },
 }
-# Pages whose blocks have no tags yet.
-UNTAGGED = {
-    "README.md",
-    "docs/how-to/use-a-key.md",
-}
 
 
 @lru_cache
 def parsed(page: str) -> list[Block]:
     """The blocks of a page."""
-    try:
-        return blocks(page, TEXTS[page])
-    except BadBlock:
-        if page in UNTAGGED:
-            return []
-        raise
+    return blocks(page, TEXTS[page])
 
 
 def tagged(page: str, *tags: str) -> bool:
@@ -81,7 +71,7 @@ def test_shown_blocks_are_few_and_listed() -> None:
     shown = [block for block in every if block.tag == "show"]
     listed = {(page, line) for page, lines in SHOWN.items() for line in lines}
     assert {(block.page, block.first_line) for block in shown} == listed
-    assert UNTAGGED or len(shown) * 10 <= len(every), [str(block) for block in shown]
+    assert len(shown) * 10 <= len(every), [str(block) for block in shown]
 
 
 @pytest.mark.timeout(300)

@@ -36,15 +36,11 @@ def status(method, path, headers=()):
 CONTEXTS: dict[str, list[tuple[str, str]]] = {
     "README.md": [
         (
-            "",
+            "from flask import Flask\napp = site = Flask('app')",
             f"""{ASKED}
 assert status("GET", "/orders") == 401
 assert status("GET", "/orders", key) == 200
 """,
-        ),
-        (
-            "from latchkey import Latchkey\ndef application(environ, start_response): ...",
-            "assert callable(application)",
         ),
     ],
     "docs/how-to/protect-an-application.md": [
