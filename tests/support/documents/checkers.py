@@ -31,7 +31,7 @@ _NEEDED = {
     "hadolint": ("hadolint",),
 }
 # Programs of a reader that not every machine has.
-_TYPED = ("curl", "jq", "openssl", "sqlite3")
+_TYPED = ("curl", "jq", "nginx", "openssl", "sqlite3")
 
 
 class Rejected(AssertionError):

@@ -24,6 +24,7 @@ from tests.support.documents.blocks import Block
 from tests.support.documents.checkers import check
 from tests.support.documents.programs import Programs
 from tests.support.documents.shell import Failed, Server, Shell
+from tests.support.documents.system import stop_units, write_programs
 
 _PORTS = ("80", "443", "5000", "8000", "8080", "8081", "8443")
 _PORT = re.compile(rf"(:|--port[ =]|-p |listen |PORT=)({'|'.join(_PORTS)})\b")
@@ -74,6 +75,7 @@ class Page:
         (self.directory / ".curlrc").write_text("silent\nshow-error\n")
         self.ports = {port: str(_port_that_stays_free()) for port in _PORTS}
         self.programs = Programs(self._kept)
+        write_programs(self.programs.directory, self.root)
         self.shell = Shell(self.directory, self._kept / "blocks", self._environment())
         self.servers: dict[int, Server] = {}
         self.secrets: dict[str, tuple[str, str]] = {}
@@ -135,6 +137,7 @@ class Page:
         for server in self.servers.values():
             server.stop()
         self.servers = {}
+        stop_units(self.root)
 
     def _typed(self, script: str) -> str:
         script = _PLACEHOLDER.sub(self._own, script)
@@ -157,7 +160,7 @@ class Page:
 
     def _write(self, name: str, text: str, rest: str) -> None:
         named = Path(name)
-        if named.stem not in rest:
+        if not named.is_absolute() and named.stem not in rest:
             raise Failed(f"{name} is written, and no later block uses it")
         file = named if named.is_absolute() else self.shell.directory() / named
         file.parent.mkdir(parents=True, exist_ok=True)
