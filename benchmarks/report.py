@@ -116,8 +116,8 @@ def write_documentation(shown: Shown, root: Path) -> Path:
 def documentation(shown: Shown, plotted: Path) -> str:
     """The text of docs/benchmarks.md, with plots in the directory ``plotted``."""
     note = (
-        f"<!-- Made by `make bench` from benchmarks/results/{shown.run.name}: change the templates "
-        "in benchmarks, not this. -->"
+        f"<!-- Made by `make bench` from benchmarks/results/{shown.run.name}: edit the "
+        "templates in benchmarks, not this file. -->"
     )
     raw = f"../benchmarks/results/{shown.run.name}"
     title, _, text = _markdown(shown, raw).partition("\n\n")
@@ -163,7 +163,7 @@ def _duration(run: Run) -> str:
 def _warning(shown: Shown) -> str:
     if shown.whole:
         return ""
-    return "**Not proved**: this run was quick, or a part of one. It shows that everything runs."
+    return "**Not proved**: this run was quick or partial. It only shows that everything runs."
 
 
 def _name(shown: Shown) -> str:
@@ -176,7 +176,7 @@ def _machine(run: Run) -> Table:
     versions = {name.lower(): f"{name} {each}" for name, each in run.python.packages.items()}
     rows = [
         ["processor", f"{machine.cpu}, {machine.cores} cores{' (virtual)' * machine.virtual}"],
-        ["its caches", ", ".join(f"{name} {size}" for name, size in machine.caches.items())],
+        ["processor caches", ", ".join(f"{name} {size}" for name, size in machine.caches.items())],
         ["memory", f"{machine.memory_gib} GiB"],
         ["system", machine.system],
         *([name.replace("_", " "), text] for name, text in machine.details.items()),
@@ -192,7 +192,7 @@ def _ended(run: Run, name: str) -> str:
     said = f"{ended.started} to {ended.finished}"
     if ended.failure is not None:
         return f"{said}: failed"
-    return said if ended.whole else f"{said}: not in full"
+    return said if ended.whole else f"{said}: not measured in full"
 
 
 def _with_images(drawn: Collection[str], text: str, show: Callable[[str, str], str]) -> str:

@@ -39,10 +39,10 @@ def ratio(comparison: Comparison) -> str:
 def _equivalence(results: LoadResults) -> Verdict:
     compared = results.main_comparison
     found = judge(results.alike_comparison.mean, compared.mean)
-    measured = f"{ratio(compared)}; the same with the same {ratio(results.alike_comparison)}"
+    measured = f"{ratio(compared)}; identical arms {ratio(results.alike_comparison)}"
     state = _VOID if found == "void" else _STATES[found]
     return Verdict(
-        "mean latency under Locust, protected over open, the same view",
+        "mean latency under Locust, ratio of protected to open",
         f"within {MARGIN:.0%}, proved",
         measured,
         state,
@@ -53,7 +53,7 @@ def _tail(results: LoadResults) -> Verdict:
     estimate = results.main_comparison.p99
     void = is_void(results.alike_comparison.mean)
     return Verdict(
-        "its p99, protected over open",
+        "p99 latency under Locust, ratio of protected to open",
         f"≤ {TAIL_BOUND:g}",
         format_estimate(estimate),
         _VOID if void else decide(estimate, TAIL_BOUND),
@@ -62,7 +62,7 @@ def _tail(results: LoadResults) -> Verdict:
 
 def _none_after_revocation(results: LoadResults) -> Verdict:
     """A count, not an estimate: a single one misses the goal; zero is proved for this run only."""
-    what, goal = "requests let through after their key's revocation was answered", "none"
+    what, goal = "requests admitted after the response to their key's revocation", "none"
     found = _named(results, "revocations")
     if found is None or not found.revocations or "revoked" not in found.kinds:
         return Verdict(what, goal, "", UNMEASURED)
@@ -75,7 +75,7 @@ def _none_after_revocation(results: LoadResults) -> Verdict:
 
 def _selects(results: LoadResults) -> Verdict:
     """Forged pairs must not reach the database."""
-    what, goal = "SELECTs for forged secrets, beside good ones", "none"
+    what, goal = "SELECTs for forged secrets, mixed with valid ones", "none"
     found = _named(results, "forged")
     if found is None or not found.lookups["forged"]:
         return Verdict(what, goal, "", UNMEASURED)

@@ -44,9 +44,9 @@ def words(results: LoadResults) -> dict[str, str]:
         "users": f"{main.users}",
         "crowd": f"{results.concurrent.users}",
         "pinned": (
-            "The client has the first core to itself and the service the others"
+            "The client runs on the first core and the service on the others"
             if results.pinned
-            else "Client and service share the one core"
+            else "Client and service share a single core"
         ),
         "busy": f"{main.server_cpu * main.rate / 1000:.0%}",
         "client_busy": f"{main.client_cpu * main.rate / 1000:.0%}",
@@ -115,7 +115,7 @@ def _lookups(scenarios: Iterable[Loaded]) -> Table:
         ]
         for run in scenarios
     ]
-    head = ["scenario", "what is asked", "workers × threads", "requests"]
+    head = ["scenario", "requests for", "workers × threads", "requests"]
     return Table([*head, "own cache", "shared cache", "forged", "SELECTs"], rows)
 
 
@@ -135,8 +135,8 @@ def _ceiling(ceiling: Iterable[Loaded]) -> Table:
         [
             "Locust processes",
             "requests/s",
-            "of a core, client",
-            "of a core, server",
+            "client CPU, of a core",
+            "server CPU, of a core",
             "client CPU s / 1,000",
             "server CPU s / 1,000",
         ],

@@ -139,7 +139,7 @@ def _python(python: Interpreter) -> str:
 
 def _gil(results: MicroResults) -> str:
     return "\n\n".join(
-        f"Without a GIL, it was on for these all the same: {', '.join(python.gil_turned_on_by)}."
+        f"On the Python without a GIL, these enabled it: {', '.join(python.gil_turned_on_by)}."
         for python in results.interpreters.values()
         if python.gil_turned_on_by
     )
@@ -175,19 +175,19 @@ def _limits(results: MicroResults) -> str:
                 continue
             compared += 1
             if ratio.low <= 1:
-                behind.append(f"{name} is at {format_estimate(ratio, ' ×')}: {_say(cell)}")
+                behind.append(f"{name} at {format_estimate(ratio, ' ×')}: {_say(cell)}")
         floor = cell.over_floor.get(OURS)
         if cell.case.scenario == "get" and floor is not None and floor.high > 1.6:
             far.append(f"{format_estimate(floor, ' ×')}: {_say(cell)}")
     lines = [
-        f"- fastcache is shown to be ahead in {compared - len(behind)} of {compared} comparisons "
-        "with a peer, in all cases above."
+        f"- fastcache is significantly faster or smaller in {compared - len(behind)} of {compared} "
+        "comparisons with a peer, over all cases above."
     ]
     if behind:
-        lines[0] += " These are the others, as multiples of fastcache's time, or memory:"
+        lines[0] += " The others, as multiples of fastcache's time or memory:"
         lines += [f"    - {each}" for each in behind]
     if far:
-        lines.append(f"- `get` takes more than 1.6 times what `{FLOOR}` takes in these:")
+        lines.append(f"- `get` takes more than 1.6 times as long as `{FLOOR}` in these cases:")
         lines += [f"    - {each}" for each in far]
     return "\n".join(lines)
 
@@ -216,20 +216,20 @@ def _peers(results: MicroResults) -> Table:
             )
             about = peer.about.replace("$shards", str(results.settings["shards"]))
             rows.append([_bold(name), state, about])
-    return Table(["", "version", "what it is"], rows)
+    return Table(["", "version", "description"], rows)
 
 
 def _kept(results: MicroResults) -> str:
     """Which peers lost entries while they were filled, or that none did."""
     lost = [
-        f"{name} found {share:.1%} of the present keys asked for ({_say(cell)})"
+        f"{name} found {share:.1%} of the present keys ({_say(cell)})"
         for cell in results.cells
         for name, share in cell.kept.items()
         if share < 1
     ]
     if not lost:
-        return "After the filling, each of them found every key that it was asked for."
-    return f"After the filling, {'; '.join(lost)}; every other found all that it was asked for."
+        return "After they were filled, all of them found every key."
+    return f"After they were filled, {'; '.join(lost)}; all others found every key."
 
 
 def _size_processes(settings: Mapping[str, Any]) -> str:
@@ -242,10 +242,10 @@ def _pythons(results: MicroResults) -> Table:
         text = f"{python.implementation} {_python(python)}, {python.compiler}"
         rows.append([label, text])
         versions = ", ".join(f"{name} {each}" for name, each in sorted(python.packages.items()))
-        rows.append([f"its packages ({label})", versions])
+        rows.append([f"packages of {label}", versions])
         if python.missing:
             absent = "; ".join(f"{name}: {error}" for name, error in python.missing.items())
-            rows.append([f"missing ({label})", absent])
+            rows.append([f"missing in {label}", absent])
     return Table(["Python", ""], rows)
 
 

@@ -6,7 +6,7 @@ from benchmarks.bootstrap import Estimate
 from benchmarks.overhead.results import BARE, OverheadResults
 from benchmarks.parts import Verdict, decide, format_estimate
 
-HIT = "the check on a hit, bearer scheme, over an application that does nothing"
+HIT = "a hit, bearer scheme, in front of an application that does nothing"
 
 
 def verdicts(results: OverheadResults) -> list[Verdict]:
@@ -31,10 +31,10 @@ def verdicts(results: OverheadResults) -> list[Verdict]:
 
     return [
         within(HIT, 0.30, "hits", "bearer"),
-        below("the same, of a bare Flask request", 0.75, results.share("hits", "bearer", "flask")),
-        within("the same, pair scheme", 0.40, "hits", "pair"),
+        below("its share of a bare Flask request", 0.75, results.share("hits", "bearer", "flask")),
+        within("a hit, pair scheme", 0.40, "hits", "pair"),
         within(
-            "metrics on top of the check, over an application that calls `start_response`",
+            "metrics in addition, in front of an application that calls `start_response`",
             0.20,
             "metrics",
             "check, metrics",

@@ -15,18 +15,18 @@ ABOUT = {
     "shared cache": "a hit in the cache between workers",
     "miss": "a miss: one SELECT of SQLite",
     "forged pair": "a forged pair: no database access",
-    "unknown key": "a key of ours that nobody registered",
-    "Python path": "a hit, decided in Python alone over `fastcache`",
-    "cachetools backend": "a hit, decided in Python over the backend `cachetools`",
+    "unknown key": "a valid key that is not registered",
+    "Python path": "a hit, decided in Python with `fastcache`",
+    "cachetools backend": "a hit, decided in Python with the backend `cachetools`",
     AGAIN: "the same view, measured again",
     "check": "the check",
-    "check, metrics": "the check, and metrics",
-    "check, metrics, requirement": "the same, and the view's `@any_credential`",
-    "Latchkey": "**Latchkey**, all of it",
+    "check, metrics": "check and metrics",
+    "check, metrics, requirement": "check, metrics, and `@any_credential` on the view",
+    "Latchkey": "**Latchkey**, complete",
     "before_request, TTLCache": "a `before_request` hook, `cachetools.TTLCache`",
     "Flask-HTTPAuth, TTLCache": "Flask-HTTPAuth, `cachetools.TTLCache`",
-    "Flask-HTTPAuth, SQLite": "Flask-HTTPAuth, SQLite each time",
-    "djangorestframework-api-key": "djangorestframework-api-key, SQLite each time",
+    "Flask-HTTPAuth, SQLite": "Flask-HTTPAuth, SQLite for each request",
+    "djangorestframework-api-key": "djangorestframework-api-key, SQLite for each request",
 }
 """Each subject, described in words."""
 
@@ -49,10 +49,10 @@ def words(results: OverheadResults) -> dict[str, str]:
     yardstick = ""
     if taken is not None:
         yardstick = (
-            f"`hashlib.sha256(79 bytes).digest()` took {format_figure(taken.value)} ns this time, "
-            f"{taken.value / GOAL_YARDSTICK:.2f} times the {GOAL_YARDSTICK} ns of the machine for "
-            "which the goals in microseconds were set. Beside such a goal stands first what was "
-            "measured, then what it comes to at that machine's speed, and a verdict of each."
+            f"`hashlib.sha256(79 bytes).digest()` took {format_figure(taken.value)} ns in this "
+            f"run, {taken.value / GOAL_YARDSTICK:.2f} times the {GOAL_YARDSTICK} ns of the machine for "
+            "which the goals in microseconds were set. For each of these goals, the table shows "
+            "the measured time and the time scaled to that machine, with a verdict for each."
         )
     return {
         "processes": str(settings["processes"]),
@@ -103,14 +103,14 @@ def _instructions(results: OverheadResults) -> Table:
     for series, counts in results.instructions.counts.items():
         for subject, figure in counts.items():
             if subject == BARE:
-                what = "a bare Flask view" if series == "flask" else "an application of nothing"
+                what = "a bare Flask view" if series == "flask" else "an empty application"
                 if series in ("hits", "flask"):
                     rows.append([what, f"{figure:,.0f}", ""])
                 continue
             added = results.instructions.added(series, subject)
             shown = "" if added is None else f"{added:,.0f}"
             rows.append([ABOUT[subject], f"{figure:,.0f}", shown])
-    return Table(["", "instructions of a call", "added"], rows)
+    return Table(["", "instructions per call", "added"], rows)
 
 
 def _counted(results: OverheadResults) -> str:
@@ -120,12 +120,12 @@ def _counted(results: OverheadResults) -> str:
         return f"Not available: {found.absent}."
     said = (
         f"Counted by {found.tool}, in user space: {found.calls} calls, and twice as many; "
-        "an N-th of the difference is one call. No garbage is collected meanwhile."
+        "the difference divided by their number is one call. Garbage collection is disabled."
     )
     if found.digest != results.digest:
         said += (
-            f" Here a secret is digested by {found.digest}, since what counts hides from programs "
-            f"that this processor has instructions for {results.digest}; those take far fewer."
+            f" Secrets are digested with {found.digest} here, because the tool hides the "
+            f"processor's instructions for {results.digest}, which would need far fewer."
         )
     return said
 
@@ -137,7 +137,7 @@ def _python_path(results: OverheadResults) -> str:
         return ""
     return (
         "The compiled check is an optimisation of the policy in Python, which decides every "
-        "request by itself. Without it, a hit in the same cache adds "
+        "request without it. In Python alone, a hit in the same cache adds "
         f"{format_estimate(in_microseconds(python), ' µs')}: "
         f"{python.value / compiled.value:.1f} times as much."
     )
@@ -166,9 +166,9 @@ def _limits(results: OverheadResults) -> str:
     if hook is not None and ours is not None:
         times = ours.value / hook.value
         lines.append(
-            f"- All that Latchkey does before a Flask view takes {times:.2f} times what a plain "
-            "`before_request` hook with `cachetools.TTLCache` takes, which counts and measures "
-            "nothing and goes on letting in whom you revoked"
+            f"- Everything that Latchkey does before a Flask view takes {times:.2f} times as long "
+            "as a plain `before_request` hook with `cachetools.TTLCache`, which has no counters "
+            "and no metrics, and still admits revoked keys"
         )
     return "\n".join(lines)
 

@@ -24,14 +24,14 @@ def verdicts(results: ScaleResults) -> list[Verdict]:
     growth = results.soak.growth
     return [
         Verdict(
-            f"a miss among {LARGE:,} credentials, over one among {SMALL:,}",
+            f"a miss among {LARGE:,} credentials, relative to {SMALL:,}",
             f"≤ {MISS_BOUND:g} ×",
             format_estimate(ratio, " ×"),
             decide(ratio, MISS_BOUND),
         ),
         Verdict(
-            "growth of the workers' memory in the soak",
-            f"≤ {GROWTH_BOUND:g} byte for each request",
+            "growth of the workers' memory in the soak test",
+            f"≤ {GROWTH_BOUND:g} byte per request",
             format_estimate(growth, " B"),
             decide(growth, GROWTH_BOUND),
         ),
@@ -42,7 +42,7 @@ def verdicts(results: ScaleResults) -> list[Verdict]:
 def _steady(results: ScaleResults) -> Verdict:
     """Counts without an interval: the maximum at the end against the maximum before."""
     soak = results.soak
-    what, goal = "file descriptors and shared memory in the soak", "no more at its end"
+    what, goal = "file descriptors and shared memory in the soak test", "no growth"
     counted = [
         place for place, when in enumerate(soak.times) if soak.warm <= when <= soak.times[-1] - 2
     ]

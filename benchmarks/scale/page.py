@@ -56,8 +56,8 @@ def _misses(results: ScaleResults) -> Table:
         ]
         for count in misses.credentials
     ]
-    head = ["credentials", "of which asked for", "a miss, µs", "over the fewest"]
-    return Table([*head, "SELECTs each", "stored in, s"], rows)
+    head = ["credentials", "of which requested", "a miss, µs", "relative to the smallest"]
+    return Table([*head, "SELECTs per lookup", "stored in, s"], rows)
 
 
 def _memory(results: ScaleResults) -> Table:
@@ -70,7 +70,7 @@ def _memory(results: ScaleResults) -> Table:
         for one in results.memory
     ]
     head = ["credentials", "of which used", "database, MiB", "shared memory, MiB"]
-    return Table([*head, "the worker's own, MiB"], rows)
+    return Table([*head, "worker's own memory, MiB"], rows)
 
 
 def _rooms(results: ScaleResults) -> Table:
@@ -85,8 +85,8 @@ def _rooms(results: ScaleResults) -> Table:
         ]
         for room in results.shared.rooms
     ]
-    head = ["shared cache", "a lookup, µs", "over room for all", "answered"]
-    return Table([*head, "evictions each", "SELECTs each"], rows)
+    head = ["shared cache", "a lookup, µs", "relative to room for all", "answered"]
+    return Table([*head, "evictions per lookup", "SELECTs per lookup"], rows)
 
 
 def _grid(results: ScaleResults) -> Table:
@@ -105,7 +105,7 @@ def _grid(results: ScaleResults) -> Table:
             ]
         )
     head = ["workers", "threads each", "requests/s", "p50, µs", "p99, µs"]
-    return Table([*head, "of a core, server", "of a core, client", "errors"], rows)
+    return Table([*head, "server CPU, of a core", "client CPU, of a core", "errors"], rows)
 
 
 def _soak(results: ScaleResults) -> Table:
