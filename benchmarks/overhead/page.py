@@ -50,9 +50,10 @@ def words(results: OverheadResults) -> dict[str, str]:
     if taken is not None:
         yardstick = (
             f"`hashlib.sha256(79 bytes).digest()` took {format_figure(taken.value)} ns in this "
-            f"run, {taken.value / GOAL_YARDSTICK:.2f} times the {GOAL_YARDSTICK} ns of the machine "
-            "for which the goals in microseconds were set. For each of these goals, the table shows "
-            "the measured time and the time scaled to that machine, with a verdict for each."
+            f"run, {taken.value / GOAL_YARDSTICK:.2f} times the {GOAL_YARDSTICK} ns of the "
+            "machine for which the goals in microseconds were set. For each of these goals, the "
+            "table shows the measured time and the time scaled to that machine, with a verdict "
+            "for each."
         )
     return {
         "processes": str(settings["processes"]),
