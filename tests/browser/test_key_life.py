@@ -44,13 +44,13 @@ def live(console: Service, page: Page, name: str) -> None:
     pair = create(page, name)
     assert status(console, pair) == 200
     assert console.get("/v1/account", pair.headers).status == 200
-    page.get_by_role("link", name="I have copied it").click()
+    page.get_by_role("link", name="I have copied the secret").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(name)
     assert pair.api_secret not in page.content()
     uses = page.locator("dt:text-is('Requests') + dd")
     expect(uses).to_have_text("2")
     page.get_by_role("link", name="Rotate", exact=True).click()
-    page.get_by_label("An hour").check()
+    page.get_by_label("1 hour").check()
     page.get_by_role("button", name="Rotate", exact=True).click()
     successor = shown_pair(page)
     assert successor.api_key != pair.api_key

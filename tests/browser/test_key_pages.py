@@ -24,14 +24,14 @@ def test_a_fault_is_tied_to_its_field_and_nothing_is_lost(ada: Visit) -> None:
     page = ada.page
     page.goto("/console/keys/new")
     page.get_by_label("Test", exact=True).check()
-    page.get_by_label("Only the scopes chosen below").check()
+    page.get_by_label("Only the scopes selected below").check()
     page.get_by_label("account:read").check()
     page.get_by_role("button", name="Create").click()
     expect(page.get_by_text("Enter a name.")).to_be_visible()
     name = page.get_by_label("Name")
     expect(name).to_have_attribute("aria-invalid", "true")
     expect(name).to_have_attribute("aria-describedby", re.compile("error"))
-    for kept in ("Test", "Only the scopes chosen below", "account:read"):
+    for kept in ("Test", "Only the scopes selected below", "account:read"):
         expect(page.get_by_label(kept, exact=True)).to_be_checked()
     require_accessible(page)
 
@@ -41,7 +41,7 @@ def test_filling_a_field_in_selects_its_radio_button(console: Service, ada: Visi
     page.goto("/console/keys/new")
     page.get_by_label("Name").fill("narrow")
     page.get_by_label("account:read").check()
-    expect(page.get_by_label("Only the scopes chosen below")).to_be_checked()
+    expect(page.get_by_label("Only the scopes selected below")).to_be_checked()
     page.get_by_label("Date and time, in UTC").fill("2099-12-31T23:59")
     expect(page.get_by_label("On a date")).to_be_checked()
     page.get_by_role("button", name="Create").click()
@@ -55,7 +55,7 @@ def test_filling_a_field_in_selects_its_radio_button(console: Service, ada: Visi
     # Another choice clears what belongs to the first; the way back restores it.
     page.get_by_label("Full access").check()
     expect(page.get_by_label("account:read")).not_to_be_checked()
-    page.get_by_label("Only the scopes chosen below").check()
+    page.get_by_label("Only the scopes selected below").check()
     expect(page.get_by_label("account:read")).to_be_checked()
     page.get_by_label("Unchanged").check()
     expect(page.get_by_label("Date and time, in UTC")).to_have_value("")
@@ -81,8 +81,10 @@ def test_a_contradiction_is_refused_without_javascript(
     page.get_by_label("Name").fill("narrow without scripts")
     page.get_by_label("account:read").check()
     page.get_by_role("button", name="Create").click()
-    expect(page.get_by_text("Choose “Only the scopes chosen below”, or clear it.")).to_be_visible()
-    page.get_by_label("Only the scopes chosen below").check()
+    expect(
+        page.get_by_text("Choose “Only the scopes selected below”, or clear this field.")
+    ).to_be_visible()
+    page.get_by_label("Only the scopes selected below").check()
     page.get_by_role("button", name="Create").click()
     expect(page.get_by_text("Copy the secret now.")).to_be_visible()
     key = page.locator("#api-key").text_content() or ""
@@ -97,7 +99,7 @@ def test_a_reload_says_which_key_the_form_made(ada: Visit) -> None:
     page.get_by_role("button", name="Create").click()
     key = page.locator("#api-key").text_content() or ""
     page.reload()
-    expect(page.get_by_role("heading", level=1)).to_have_text("This form was sent before")
+    expect(page.get_by_role("heading", level=1)).to_have_text("This key was already created")
     expect(page.get_by_role("link", name=key)).to_be_visible()
     require_accessible(page)
 
@@ -108,7 +110,7 @@ def test_the_numbers_of_a_plot_open_by_keyboard(console: Service, ada: Visit) ->
         assert console.get("/v1/account", pair.bearer).status == 200
     page = ada.page
     page.goto(f"/console/keys/{pair.api_key}")
-    expect(page.get_by_role("img", name="Requests per hour, the last 48 hours")).to_be_visible()
+    expect(page.get_by_role("img", name="Requests per hour in the last 48 hours")).to_be_visible()
     for details in page.locator("details").all():
         details.locator("summary").press("Enter")
         expect(details.locator("tbody .number")).to_have_text("3")

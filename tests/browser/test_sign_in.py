@@ -121,7 +121,7 @@ def test_by_keyboard_alone(visit: Visit) -> None:
     page = visit.page
     page.goto("/console/sign-in")
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     expect(page.get_by_label("Name")).to_be_focused()

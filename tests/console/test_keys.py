@@ -91,7 +91,7 @@ def test_a_key_shows_its_use_at_once(console: Service, ada: Visitor) -> None:
         assert console.get("/v1/account", pair.bearer).status == 200
     assert console.get("/v1/api_keys", pair.bearer).status == 403
     text = ada.get(path).text
-    assert "Requests per hour, the last 48 hours: 4, at most 4 per hour" in text
+    assert "Requests per hour in the last 48 hours: 4, at most 4 per hour" in text
     assert "<code>127.0.0.1</code>" in text
     assert re.search(r"A scope was missing</div></td>\s*<td[^>]*><div>1</div>", text)
     assert '<svg role="img"' in text

@@ -1,4 +1,4 @@
-"""What an administrator does with the own account: another password, and where it is signed in."""
+"""The administrator's own account: the password, and the active sessions."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _TOO_MANY = "Too many attempts. Wait a moment, then try again."
 
 @account.get("/")
 def show() -> AnyResponse:
-    """Where one is signed in, and the form for another password."""
+    """Show the active sessions and the form to change the password."""
     return _page(PasswordForm())
 
 
 @account.post("/")
 def change_password() -> AnyResponse:
-    """Replace the password. Every other session ends, and this one goes on under a new token."""
+    """Change the password. All other sessions end; this one continues with a new token."""
     form = PasswordForm()
     if not form.validate():
         return _page(form, 400)
     parts = latchkey()
     try:
         with administrator_service().place():
-            # Whoever found a browser signed in may not guess on.
+            # Also limit guesses by somebody who uses the signed-in browser of an administrator.
             SignInThrottle(parts.settings, parts.shared, parts.addresses).count(
                 request.environ, signed_in().name
             )
@@ -60,7 +60,7 @@ def change_password() -> AnyResponse:
 
 
 def _later(form: PasswordForm, fault: str, error: ApiError) -> Response:
-    """The form once more, for a try that was not looked at."""
+    """The form again, for an attempt that was not processed."""
     form.current.errors = [fault]
     page = _page(form, error.status)
     page.headers.update(error.extra_headers())

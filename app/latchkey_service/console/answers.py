@@ -1,4 +1,4 @@
-"""A page of the console: with a status of its own, and with how many rows."""
+"""Pages of the console: rendering with a status code, and the number of rows."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 from flask import Response, render_template, request
 
 ROWS_OF_A_PAGE = 50
-"""How many rows a page of a listing has at most."""
+"""The maximum number of rows on a page of a listing."""
 
 
 def page(template: str, code: int = 200, /, **context: Any) -> Response:
-    """The page that a template makes; ``origin`` is where this service is reached."""
+    """Render a template; ``origin`` is the URL of this service, without a path."""
     origin = request.host_url.rstrip("/")
     return Response(render_template(template, origin=origin, **context), status=int(code))

@@ -1,4 +1,4 @@
-"""The console's Flask application: its hooks in their order, its pages, its errors."""
+"""The Flask application of the console: its hooks, in order, its pages and its error pages."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ _YEAR = 365 * 24 * 3600
 
 
 class FormRequest(Request):
-    """A request whose body is read as a whole, up to a limit, before a form is made of it."""
+    """A request whose body is read completely, up to a limit, before the form is parsed."""
 
     max_content_length = _LARGEST_BODY
 
-    # Werkzeug's, since the one of Python before 3.12 has all threads wait for the slowest body.
+    # Not functools.cached_property: before Python 3.12, it makes all threads wait for one body.
     @cached_property
     def stream(self) -> IO[bytes]:
-        """The body; PayloadTooLarge over the limit, InvalidRequest where it is broken."""
+        """The body; raises PayloadTooLarge, or InvalidRequest if it is incomplete."""
         return BytesIO(read_body(self.environ, self.content_length, _LARGEST_BODY))
 
 
 class Console(Flask):
-    """The class of the application: bounded bodies, plain routes."""
+    """The application class, with limited bodies and routing by method and path."""
 
     request_class = FormRequest
     url_map_class = PlainMap
 
 
 def build_console(latchkey: Latchkey) -> Flask:
-    """The console over one worker's parts, which its views find in ``extensions["latchkey"]``."""
+    """Create the console for a worker; its views use ``extensions["latchkey"]``."""
     app = Console("latchkey_service.console", static_url_path="/console/static")
     app.url_map.merge_slashes = False
     app.extensions["latchkey"] = latchkey
@@ -82,7 +82,7 @@ def _show_home() -> Response:
 
 
 def _navigation() -> dict[str, Any]:
-    """What every page has: the links of the navigation, and who is signed in."""
+    """The variables of all templates: the navigation links and the administrator."""
     return {
         "pages": [page for page in PAGES if page.title],
         "signed_in": current_administrator(),
@@ -90,7 +90,7 @@ def _navigation() -> dict[str, Any]:
 
 
 def _name_version(endpoint: str, values: dict[str, Any]) -> None:
-    """Give static files an address that changes with what is in them: they are kept for a year."""
+    """Add a hash of the content to the URLs of static files, which are cached for a year."""
     if endpoint == STATIC and "filename" in values:
         values["v"] = _version(values["filename"])
 

@@ -1,4 +1,4 @@
-"""The audit log: who did what to which key, filtered, exported, and verified on demand."""
+"""The pages of the audit log: the filtered list, the export and the verification."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LARGEST_NUMBER = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class AuditQuery:
-    """Which rows an address asks for; an empty text is no condition."""
+    """The filter in the URL of a page. An empty text is no condition."""
 
     key: str = ""
     actor: str = ""
@@ -36,7 +36,7 @@ class AuditQuery:
 
     @classmethod
     def of(cls, arguments: Mapping[str, str]) -> AuditQuery:
-        """The query that the arguments of an address make; what makes no sense is left out."""
+        """Parse the arguments of a URL; invalid ones are ignored."""
         action, before = arguments.get("action", ""), arguments.get("before", "")
         number = int(before) if before.isascii() and before.isdigit() and len(before) < 20 else None
         return cls(
@@ -48,11 +48,11 @@ class AuditQuery:
 
     @property
     def filter(self) -> AuditFilter:
-        """The same as the log takes it."""
+        """The filter for the audit log."""
         return AuditFilter(self.key or None, self.actor or None, self.action or None)
 
     def address(self, before: int | None = None) -> str:
-        """The arguments of this query's address, for the rows before a number."""
+        """The arguments of a URL for this query, for the rows before a number."""
         given = {"key": self.key, "actor": self.actor, "action": self.action}
         given["before"] = "" if before is None else str(before)
         return f"?{urlencode({name: value for name, value in given.items() if value})}"
@@ -60,7 +60,7 @@ class AuditQuery:
 
 @audit.get("/")
 def show() -> str:
-    """The log, the latest first."""
+    """List the rows, newest first."""
     query = AuditQuery.of(request.args)
     rows = latchkey().store.audit.page(query.filter, ROWS_OF_A_PAGE + 1, query.before)
     return render_template(
@@ -74,10 +74,10 @@ def show() -> str:
 
 @audit.get("/export")
 def export() -> Response:
-    """What the filter leaves of the log as JSON lines, the oldest first.
+    """Export the filtered rows as JSON lines, oldest first.
 
-    It is read page by page as the client takes it. Each export holds a thread, so that half of
-    them at most do.
+    Rows are read while the client receives them. Each export occupies a thread, so exports are
+    limited to half of the threads.
     """
     query = AuditQuery.of(request.args)
     exports: BoundedSemaphore = current_app.extensions["exports"]
@@ -92,14 +92,14 @@ def export() -> Response:
 
 @audit.post("/verify")
 def verify() -> Response:
-    """Look through the whole log, and say what was changed, moved, put there or taken away."""
+    """Verify the complete log, and show which rows were changed, moved, inserted or removed."""
     return page("audit_verified.html", found=latchkey().store.audit.verify())
 
 
 class Export:
-    """The blocks of an export; the first is read at once, so that a fault has an error page.
+    """The blocks of an export. The first block is read immediately, so that an error gets a page.
 
-    ``closed`` is called once, when the export ends or is given up.
+    ``closed`` is called once, when the export ends or is aborted.
     """
 
     def __init__(self, entries: Iterator[AuditRow], closed: Callable[[], None]) -> None:
@@ -115,7 +115,7 @@ class Export:
         return self._blocks
 
     def close(self) -> None:
-        """Called by the server after the last block, and where the client left."""
+        """Called by the server after the last block, or when the client disconnects."""
         closed, self._closed = self._closed, None
         if closed is not None:
             closed()

@@ -1,4 +1,4 @@
-"""The console's errors, as pages: what went wrong, and nothing that only the log should say."""
+"""Error pages of the console. Details that only the log may contain are left out."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _MESSAGES = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request is too large.",
 }
 _FORGED = (
-    "The form did not come from a page that the console gave to this browser, or that page is too "
-    "old. Nothing was changed: go back, reload the page, and try again."
+    "This form has expired or does not belong to this browser session. Nothing was changed. Go "
+    "back, reload the page, and try again."
 )
 _DATABASE = "The database is not available. See the service log for details."
 _OURS = "Internal error. See the service log for details."
 
 
 def answer_errors(app: Flask) -> None:
-    """Have the console answer whatever goes wrong with a page."""
+    """Register error pages for all exceptions."""
     app.register_error_handler(ApiError, _answer_ours)
     app.register_error_handler(CSRFError, _answer_forged)
     app.register_error_handler(HTTPException, _answer_http)
@@ -48,7 +48,7 @@ def _answer_ours(error: ApiError) -> Response:
     elif isinstance(error, InternalError):
         message = _OURS
     else:
-        # The API's own words are about its limits.
+        # The messages of the API for these statuses describe its own limits.
         message = _MESSAGES.get(error.status, f"{error.message}.")
     page = error_page(error.status, message)
     page.headers.update(error.extra_headers())
@@ -62,7 +62,7 @@ def _answer_forged(error: CSRFError) -> Response:
 def _answer_http(error: HTTPException) -> Response:
     status = HTTPStatus(error.code or 500)
     if status < 400:
-        # A redirect of the router's own.
+        # A redirect by the router.
         return Response(error.get_body(), status=status.value, headers=error.get_headers())
     if status >= 500:
         return error_page(status, _OURS)
@@ -74,5 +74,5 @@ def _answer_http(error: HTTPException) -> Response:
 
 
 def _answer_unexpected(error: Exception) -> Response:
-    log.error("unexpected failure in the console's %s", request.endpoint, exc_info=error)
+    log.error("unexpected error in the console view %s", request.endpoint, exc_info=error)
     return error_page(HTTPStatus.INTERNAL_SERVER_ERROR, _OURS)

@@ -1,4 +1,4 @@
-"""The console's forms: fields, and how their hints and faults are tied to them."""
+"""The forms of the console: fields, and the links to their hints and error messages."""
 
 from __future__ import annotations
 
@@ -17,52 +17,52 @@ from latchkey_service.administrators import passwords
 _NEW = {"autocomplete": "new-password", "minlength": passwords.SHORTEST_PASSWORD}
 _CURRENT = {"autocomplete": "current-password"}
 _NAME = {"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}
-_TAKEN_OUT = "Contained what looks like an API secret. It has been removed."
+_REMOVED = "This contained an API secret, which has been removed. Enter another text."
 _NEW_LENGTH = Length(
     min=passwords.SHORTEST_PASSWORD,
     max=passwords.LONGEST_PASSWORD,
-    message=f"Use {passwords.SHORTEST_PASSWORD} characters or more.",
+    message=f"Use {passwords.SHORTEST_PASSWORD} to {passwords.LONGEST_PASSWORD} characters.",
 )
 
 
 class Tie(NamedTuple):
-    """A radio button that a field belongs to: the field counts only while it is selected."""
+    """The radio button of a field: the field is used only while the button is selected."""
 
     group: str
     choice: str
 
     @property
     def attributes(self) -> dict[str, str]:
-        """What console.js reads: it selects the button when the field is filled in."""
+        """The attributes for console.js, which selects the button when the field is filled in."""
         return {"data-group": self.group, "data-choice": self.choice}
 
 
 class ConsoleForm(FlaskForm):  # type: ignore[misc]
-    """What every form is: no field sends a secret back that was pasted into it.
+    """The base of all forms. A page never shows a secret that was pasted into a field.
 
-    The page that says what is wrong stands on a screen, and may be kept. ``ties`` names the fields
-    that belong to a radio button: one that is filled in while another is selected is an error.
+    The page with the error messages is visible on a screen and may be saved. ``ties`` lists fields
+    that belong to a radio button: filling them in while another button is selected is an error.
     """
 
     ties: ClassVar[Mapping[str, Tie]] = {}
 
     def validate(self, extra_validators: Mapping[str, Any] | None = None) -> bool:
-        """Whether all fields will do; one with text that holds a secret does not."""
-        does: bool = super().validate(extra_validators)
+        """Whether all fields are valid. A text field that contains a secret is invalid."""
+        is_valid: bool = super().validate(extra_validators)
         for name, tie in self.ties.items():
             field, group = self[name], self[tie.group]
             if _is_filled_in(field) and group.data != tie.choice:
-                does = False
+                is_valid = False
                 if not field.errors and not group.errors:
                     field.errors = [_contradiction(group, tie.choice)]
         for field in self:
             if field.type == "StringField" and _holds_secret(field):
-                field.errors = [*field.errors, _TAKEN_OUT]
-                does = False
-        return does
+                field.errors = [*field.errors, _REMOVED]
+                is_valid = False
+        return is_valid
 
     class Meta(FlaskForm.Meta):  # type: ignore[misc]
-        """How fields are turned into elements."""
+        """Rendering of the fields."""
 
         def render_field(self, field: Field, render_kw: dict[str, Any]) -> Markup:
             """Called for each element of the form."""
@@ -73,7 +73,7 @@ class ConsoleForm(FlaskForm):  # type: ignore[misc]
 
 
 class SignInForm(ConsoleForm):
-    """Who it is; ``next`` is the page that was asked for."""
+    """The sign-in form; ``next`` is the page to show after it."""
 
     name = StringField("Name", [InputRequired("Enter your name.")], render_kw=_NAME)
     password = PasswordField(
@@ -83,7 +83,7 @@ class SignInForm(ConsoleForm):
 
 
 class SetUpForm(ConsoleForm):
-    """The first administrator; ``token`` is the set-up link's."""
+    """The form for the first administrator; ``token`` comes from the set-up link."""
 
     token = HiddenField()
     name = StringField("Name", [InputRequired("Choose a name.")], render_kw=_NAME)
@@ -96,7 +96,7 @@ class SetUpForm(ConsoleForm):
 
 
 class PasswordForm(ConsoleForm):
-    """Another password for oneself."""
+    """The form to change the own password."""
 
     current = PasswordField(
         "Current password", [InputRequired("Enter your current password.")], render_kw=_CURRENT
@@ -110,7 +110,7 @@ class PasswordForm(ConsoleForm):
 
 
 def add_fault(form: FlaskForm, error: InvalidField) -> None:
-    """Show what is wrong with a field beside it; with a field that is not there, with the form."""
+    """Show an error at its field, or at the top of the form if the form has no such field."""
     problem = error.message.partition(": ")[2]
     text = f"{problem[:1].upper()}{problem[1:]}."
     field: Field | None = form._fields.get(error.field)
@@ -121,7 +121,7 @@ def add_fault(form: FlaskForm, error: InvalidField) -> None:
 
 
 def described(field: Field, hint: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes of a field's element: those given, and which texts of the page describe it."""
+    """The attributes of a field's element, including the references to its hint and error."""
     described_by = [f"{field.id}-hint"] if hint else []
     made: dict[str, Any] = dict(attributes)
     if field.errors:
@@ -133,15 +133,15 @@ def described(field: Field, hint: str, attributes: Mapping[str, Any]) -> dict[st
 
 
 def _is_filled_in(field: Field) -> bool:
-    """Whether something was sent for a field; blanks are nothing."""
+    """Whether a field was sent with more than blanks."""
     return any(str(value).strip() for value in field.raw_data or ())
 
 
 def _contradiction(group: RadioField, needed: str) -> str:
     labels = {option.data: option.label.text for option in group}
     return (
-        f"This is filled in, but {group.label.text} is “{labels.get(group.data, '')}”. "
-        f"Choose “{labels[needed]}”, or clear it."
+        f"This field is filled in, but {group.label.text} is “{labels.get(group.data, '')}”. "
+        f"Choose “{labels[needed]}”, or clear this field."
     )
 
 

@@ -1,7 +1,7 @@
-"""What stands before and behind every page of the console: default deny, and headers.
+"""The checks before every view of the console, and the headers of every response.
 
-Every request without a session leads to the sign-in, also one for a page that does not exist,
-except for what is marked by ``open_to_all`` and the static files.
+A request without a session is redirected to the sign-in page, even if the requested page does not
+exist. Exceptions are static files and views that are marked with ``open_to_all``.
 """
 
 from __future__ import annotations
@@ -27,11 +27,10 @@ STATIC = "static"
 
 _HSTS = f"max-age={365 * 24 * 3600}"
 _FOREIGN_HOST = (
-    "The console does not answer to this host name. LATCHKEY_CONSOLE_HOSTS lists those that it "
-    "answers to."
+    "The console does not accept this host name. To allow it, add it to LATCHKEY_CONSOLE_HOSTS."
 )
 _OPEN = "__latchkey_open_to_all__"
-# Nothing inline, nothing from elsewhere, no page of others around it.
+# No inline code, no resources of other origins, no embedding in other pages.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -48,24 +47,24 @@ _HEADERS = {
 
 
 def open_to_all(view: View) -> View:
-    """Let a view be asked without a session."""
+    """Allow requests to this view without a session."""
     setattr(view, _OPEN, True)
     return view
 
 
 def is_open(app: Flask, endpoint: str | None) -> bool:
-    """Whether a view, or what there is in place of one, needs no session."""
+    """Whether an endpoint needs no session."""
     if endpoint is None:
         return False
     return endpoint == STATIC or hasattr(app.view_functions[endpoint], _OPEN)
 
 
 def guard(app: Flask, settings: Settings) -> None:
-    """Put the checks before every view of the console, in their order, and the headers behind."""
+    """Register the checks before every view, in their order, and the headers of responses."""
     hosts = AllowedHosts(settings.console_hosts, settings.public_url)
     csrf = CSRFProtect()
     app.config["WTF_CSRF_CHECK_DEFAULT"] = False
-    # As long as the session.
+    # A token is valid as long as its session.
     app.config["WTF_CSRF_TIME_LIMIT"] = None
     csrf.init_app(app)
 
@@ -77,7 +76,7 @@ def guard(app: Flask, settings: Settings) -> None:
             return None
         browser_session().load(administrator_service())
         if not is_open(app, request.endpoint) and not current_user.is_authenticated:
-            return _lead_to_sign_in()
+            return _redirect_to_sign_in()
         if request.endpoint is not None:
             csrf.protect()
         return None
@@ -86,7 +85,7 @@ def guard(app: Flask, settings: Settings) -> None:
 
 
 def _add_headers(response: Response) -> Response:
-    """What every answer of the console carries; pages are kept by no cache."""
+    """Add the headers of all responses of the console. Pages are not cached."""
     response.headers.update(_HEADERS)
     if is_tls(request.environ, latchkey().settings):
         response.headers["Strict-Transport-Security"] = _HSTS
@@ -95,8 +94,8 @@ def _add_headers(response: Response) -> Response:
     return response
 
 
-def _lead_to_sign_in() -> AnyResponse:
-    """To the sign-in, and from there back to the page, where that was only to be shown."""
+def _redirect_to_sign_in() -> AnyResponse:
+    """Redirect to the sign-in page, which leads back to the requested page after a GET."""
     path = request.full_path.removesuffix("?")
     shown = request.method == "GET" and request.endpoint not in (None, "home")
     back = path if shown and redact_secrets(path) == path else None

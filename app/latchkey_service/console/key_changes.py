@@ -1,4 +1,4 @@
-"""What happens to a key after it is made: new terms, a successor, the end."""
+"""The pages that edit, rotate and revoke a key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ key_changes = Blueprint("key_changes", __name__, url_prefix="/console/keys")
 
 @key_changes.get("/<api_key>/edit")
 def show_edit(api_key: str) -> Response:
-    """The form for a key's name, scopes and expiry."""
+    """Show the form for the name, scopes and expiry of a key."""
     credential = _changeable(api_key)
     form = ChangeForm()
     form.offer(credential)
@@ -29,7 +29,7 @@ def show_edit(api_key: str) -> Response:
 
 @key_changes.post("/<api_key>/edit")
 def edit(api_key: str) -> Response:
-    """Give a key new terms, in effect before the answer."""
+    """Change a key. The change takes effect before the response."""
     credential, form = _changeable(api_key), ChangeForm()
     form.offer(credential)
     if not form.validate():
@@ -47,15 +47,15 @@ def edit(api_key: str) -> Response:
 
 @key_changes.get("/<api_key>/rotate")
 def show_rotate(api_key: str) -> Response:
-    """The form for a successor."""
+    """Show the form for a successor."""
     return _page("key_rotate.html", _changeable(api_key), form_fields=RotateForm())
 
 
 @key_changes.post("/<api_key>/rotate")
 def rotate(api_key: str) -> Response:
-    """Make a successor and show its secret, in this answer and in no other.
+    """Create a successor and show its secret, only in this response.
 
-    Sent again, it finds the key rotated already.
+    If the form is sent again, the key has already been rotated.
     """
     credential, form = _changeable(api_key), RotateForm()
     if not form.validate():
@@ -81,13 +81,13 @@ def rotate(api_key: str) -> Response:
 
 @key_changes.get("/<api_key>/revoke")
 def show_revoke(api_key: str) -> Response:
-    """What is about to end, and when it was last used."""
+    """Show the key to be revoked, and when it was last used."""
     return _page("key_revoke.html", _changeable(api_key), form_fields=FlaskForm())
 
 
 @key_changes.post("/<api_key>/revoke")
 def revoke(api_key: str) -> Response:
-    """End a key, in effect before the answer. Who sends it twice is told so the second time."""
+    """Revoke a key, before the response. If the form is sent again, the page reports that."""
     try:
         latchkey().credentials.revoke(find_credential(api_key).api_key, None, by=signed_in_actor())
     except CredentialNotFound:
@@ -100,7 +100,7 @@ def revoke(api_key: str) -> Response:
 
 
 def _changeable(api_key: str) -> Credential:
-    """A key that is not revoked: of one that is, only the page is left."""
+    """The credential; raises CredentialNotFound also if it is revoked."""
     credential = find_credential(api_key)
     if credential.revoked_at is not None:
         raise CredentialNotFound

@@ -1,4 +1,4 @@
-"""The forms about keys. What is sent is checked as the API checks a body, by the same shapes."""
+"""The forms for keys. Values are validated by the same models as the bodies of the API."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ _EXPIRIES = [
 ]
 _OVERLAPS = [
     ("0", "None: the old key expires immediately"),
-    ("3600", "An hour"),
-    ("86400", "A day"),
-    ("604800", "A week"),
+    ("3600", "1 hour"),
+    ("86400", "1 day"),
+    ("604800", "7 days"),
     ("2592000", "30 days"),
     ("custom", "A number of hours"),
 ]
@@ -56,7 +56,7 @@ _CUSTOM = Tie("overlap", "custom")
 
 
 class TermsForm(ConsoleForm):
-    """A key's terms, to be made or changed."""
+    """The terms of a key, to create or change it."""
 
     ties: ClassVar = {"scopes": _CHOSEN, "expires_at": _DATE}
 
@@ -66,7 +66,7 @@ class TermsForm(ConsoleForm):
         choices=[
             ("full", "Full access"),
             ("read", "Read only"),
-            ("chosen", "Only the scopes chosen below"),
+            ("chosen", "Only the scopes selected below"),
         ],
         default="full",
     )
@@ -87,27 +87,27 @@ class TermsForm(ConsoleForm):
     )
 
     may_be_nameless = False
-    """Whether the name may be left out; true of a key that has none."""
+    """Whether the name can be empty; true for an existing key without a name."""
 
     def terms(self) -> dict[str, Any]:
-        """The name and the scopes as a body of the API has them, the end where one is set."""
+        """The name, the scopes and, unless it is unchanged, the expiry, as a body of the API."""
         given: dict[str, Any] = {"name": (self.name.data or "").strip(), "scopes": self._scopes()}
         if not given["name"] and not self.may_be_nameless:
             raise InvalidField("name", "enter a name")
         if not given["name"]:
             del given["name"]
         if self.expiry.data != "keep":
-            given["expires_at"] = self._end()
+            given["expires_at"] = self._expires_at()
         return given
 
     def _scopes(self) -> list[str]:
         whole = {"full": [EVERYTHING], "read": [READ_EVERYTHING]}
         scopes: list[str] = whole.get(self.access.data or "", self.scopes.data or [])
         if not scopes:
-            raise InvalidField("scopes", "choose at least one, or another access")
+            raise InvalidField("scopes", "select at least one scope, or another access")
         return scopes
 
-    def _end(self) -> str | None:
+    def _expires_at(self) -> str | None:
         choice = self.expiry.data or ""
         if choice == "never":
             return None
@@ -115,41 +115,41 @@ class TermsForm(ConsoleForm):
             return format_time(utc_now() + timedelta(days=int(choice)))
         moment: datetime | None = self.expires_at.data
         if moment is None:
-            raise InvalidField("expires_at", "choose a time, or another expiry")
+            raise InvalidField("expires_at", "enter a date and time, or choose another expiry")
         return format_time(moment.replace(tzinfo=UTC))
 
 
 class CreateForm(TermsForm):
-    """A new key. ``form_id`` is drawn for the page: sent twice, it makes one key."""
+    """The form for a new key. ``form_id`` is random: if sent twice, the form creates one key."""
 
     form_id = HiddenField(validators=[Length(_FORM_ID_LENGTH, _FORM_ID_LENGTH)])
     mode = RadioField("Mode", choices=[("live", "Live"), ("test", "Test")], default="live")
 
     def draw(self) -> None:
-        """Give the form an id of its own, where it has none."""
+        """Generate the form's id, unless it has one."""
         self.form_id.data = self.form_id.data or secrets.token_urlsafe(16)
 
 
 class ChangeForm(TermsForm):
-    """New terms of a key that is there."""
+    """The form to change an existing key."""
 
     expiry = RadioField("Expires", choices=[("keep", "Unchanged"), *_EXPIRIES], default="keep")
 
     def offer(self, credential: Credential) -> None:
-        """Offer what the key has beside what every key may have, so that nothing is lost."""
+        """Also offer other scopes that the key has, so that saving does not remove them."""
         if credential.scopes not in _WHOLE:
             more = sorted(credential.scopes.difference(CHOSEN_SCOPES))
             self.scopes.choices = [(scope, scope) for scope in [*CHOSEN_SCOPES, *more]]
 
     def show(self, credential: Credential) -> None:
-        """Fill in what the key has."""
+        """Fill in the current terms of the key."""
         self.name.data = credential.name
         self.scopes.data = sorted(credential.scopes)
         self.access.data = _WHOLE.get(credential.scopes, "chosen")
 
 
 class RotateForm(ConsoleForm):
-    """For how long the old key goes on working."""
+    """The form for a rotation: how long the old key keeps working."""
 
     ties: ClassVar = {"overlap_seconds": _CUSTOM}
 
@@ -159,32 +159,34 @@ class RotateForm(ConsoleForm):
     )
 
     def body(self) -> dict[str, Any]:
-        """What a body of the API has."""
+        """The body for the API."""
         choice = self.overlap.data or ""
         if choice != "custom":
             return {"overlap_seconds": int(choice)}
         if self.overlap_seconds.data is None:
-            raise InvalidField("overlap_seconds", "enter how many hours, or choose another overlap")
+            raise InvalidField(
+                "overlap_seconds", "enter a number of hours, or choose another overlap"
+            )
         return {"overlap_seconds": self.overlap_seconds.data * _HOUR}
 
 
 class RegisterForm(ConsoleForm):
-    """A pair that was made elsewhere. The secret is never sent back."""
+    """The form to register a pair that was created elsewhere. A page never shows the secret."""
 
     name = StringField("Name", render_kw=_NAME)
     api_key = StringField(
         "API key",
-        [InputRequired("Enter the key, ak_….")],
+        [InputRequired("Enter the API key (ak_…).")],
         render_kw={"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"},
     )
     api_secret = PasswordField(
         "API secret",
-        [InputRequired("Enter the secret, sk_….")],
+        [InputRequired("Enter the API secret (sk_…).")],
         render_kw={"autocomplete": "off"},
     )
 
     def body(self) -> dict[str, Any]:
-        """What a body of the API has."""
+        """The body for the API."""
         name = (self.name.data or "").strip()
         given = {"api_key": (self.api_key.data or "").strip()}
         given["api_secret"] = (self.api_secret.data or "").strip()
@@ -192,7 +194,7 @@ class RegisterForm(ConsoleForm):
 
 
 def validated_body(body: type[Body], given: dict[str, Any]) -> Body:
-    """What was given, checked as the HTTP API checks it; raises InvalidField."""
+    """Validate the given values like a body of the HTTP API; raises InvalidField."""
     try:
         return body.model_validate(given)
     except ValidationError as error:
@@ -200,6 +202,6 @@ def validated_body(body: type[Body], given: dict[str, Any]) -> Body:
 
 
 def show_fault(form: FlaskForm, error: InvalidField) -> None:
-    """Say at its field what is wrong; of a list, the field is named with a number after it."""
+    """Show an error at its field. For an item of a list, the name ends with its number."""
     field, _, _ = error.field.partition(".")
     add_fault(form, InvalidField(field, error.message.partition(": ")[2]))

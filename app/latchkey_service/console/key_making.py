@@ -1,4 +1,4 @@
-"""Making keys: a new pair, whose secret is shown once, and a pair that was made elsewhere."""
+"""The pages that create a key, whose secret is shown once, and register an existing pair."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ key_making = Blueprint("key_making", __name__, url_prefix="/console/keys")
 
 @key_making.get("/new")
 def show_create() -> Response:
-    """The form for a new key."""
+    """Show the form for a new key."""
     form = CreateForm()
     form.draw()
     return page("key_create.html", form_fields=form)
@@ -26,10 +26,10 @@ def show_create() -> Response:
 
 @key_making.post("/new")
 def create() -> Response:
-    """Make a key and show its secret, in this answer and in no other.
+    """Create a key and show its secret, only in this response.
 
-    A form makes one key: sent again, as a browser does that loads the answer anew, it is told
-    which key it made.
+    A form creates one key. If it is sent again, as when the response is reloaded, the page names
+    the key that it created.
     """
     form = CreateForm()
     if not form.validate():
@@ -61,13 +61,13 @@ def create() -> Response:
 
 @key_making.get("/register")
 def show_register() -> Response:
-    """The form for a pair that was made elsewhere."""
+    """Show the form to register a pair that was created elsewhere."""
     return page("key_register.html", form_fields=RegisterForm())
 
 
 @key_making.post("/register")
 def register() -> Response:
-    """Store a pair that the vendor made. Whoever tries secrets here is held up as elsewhere."""
+    """Register a pair that the vendor created. Wrong secrets count as failures of the client."""
     form = RegisterForm()
     if not form.validate():
         return page("key_register.html", 400, form_fields=form)

@@ -1,4 +1,4 @@
-"""Settings → API Keys: the list of all keys, and the page of one."""
+"""The list of keys, and the page of one key."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COLUMNS = (
 
 @keys.get("/")
 def show_list() -> str:
-    """All keys, or those that the address asks for."""
+    """List all keys, or those that match the search and the filters."""
     query = ListQuery.of(request.args)
     parts, now = latchkey(), as_of()
     total = parts.store.listing.count(query.selection, now)
@@ -62,7 +62,7 @@ def show_list() -> str:
 
 @keys.get("/<api_key>")
 def show_key(api_key: str) -> str:
-    """All there is to say about one key."""
+    """Show one key with its usage and history."""
     credential = find_credential(api_key)
     now, usage = as_of(), latchkey().usage.usage(credential)
     return render_template(
@@ -76,7 +76,7 @@ def show_key(api_key: str) -> str:
 
 
 def find_credential(api_key: str) -> Credential:
-    """The credential of a page's address; raises CredentialNotFound."""
+    """The credential in the URL of a page; raises CredentialNotFound."""
     try:
         return latchkey().credentials.get(check_api_key(api_key), None)
     except MalformedToken:
@@ -84,12 +84,12 @@ def find_credential(api_key: str) -> Credential:
 
 
 def as_of() -> AsOf:
-    """This moment, and the age at which a key should be replaced."""
+    """The current time, and the age at which a key is due for rotation."""
     return AsOf(utc_now(), timedelta(days=latchkey().settings.rotation_days))
 
 
 def described_credential(credential: Credential, now: AsOf) -> dict[str, Any]:
-    """What the pages say about a credential, its last request included."""
+    """The template variables of a credential, including its last use."""
     last_used_at = latchkey().usage.last_used_at(credential)
     return {
         "credential": credential,

@@ -1,7 +1,7 @@
-"""What the address of a list page asks for: the search, the filters, the order, the page.
+"""The query in the URL of the key list: search, filters, order and page.
 
-All of it stands in the address, so that a list can be kept as a bookmark, and pages and sorting
-are links. What makes no sense is left out, and so is a secret that was pasted into the search.
+The complete state is in the URL, so that a list can be bookmarked, and pages and sorting are links.
+Invalid arguments are ignored, and a secret that was pasted into the search is removed.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _DESCENDING: dict[SortBy, bool] = {
     "expires": False,
     "status": False,
 }
-"""Which way a column is sorted first."""
+"""Whether the first click on a column sorts it in descending order."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """One list of keys; ``page`` counts from 1."""
+    """The query of one list of keys. ``page`` counts from 1."""
 
     search: str = ""
     mode: Mode | None = None
@@ -49,7 +49,7 @@ class ListQuery:
 
     @classmethod
     def of(cls, arguments: Mapping[str, str]) -> ListQuery:
-        """The query that the arguments of an address make."""
+        """Parse the arguments of a URL."""
         sort = arguments.get("sort", "")
         by = _one_of(SORTS, sort.removeprefix("-"))
         page = arguments.get("page", "")
@@ -65,21 +65,21 @@ class ListQuery:
 
     @property
     def selection(self) -> Selection:
-        """Which keys these are."""
+        """The selection of keys."""
         return Selection(self.search or None, self.mode, self.status, self.concern)
 
     @property
     def is_filtered(self) -> bool:
-        """Whether this is less than all keys."""
+        """Whether the list is filtered."""
         return self.selection != Selection()
 
     @property
     def sort(self) -> str:
-        """The order as an address has it."""
+        """The order, as an argument of a URL."""
         return f"{'-' if self.order.descending else ''}{self.order.by}"
 
     def address(self) -> str:
-        """The arguments of this list's address, with their question mark; empty for all keys."""
+        """The arguments of the URL of this list, after a question mark."""
         given = {
             "q": self.search,
             "mode": self.mode,
@@ -96,13 +96,13 @@ class ListQuery:
         return replace(self, page=page)
 
     def sorted_by(self, by: SortBy) -> ListQuery:
-        """The list by another column; by the same one, the other way round."""
+        """The list sorted by a column; if it already is, in the opposite direction."""
         same = self.order.by == by
         descending = not self.order.descending if same else _DESCENDING[by]
         return replace(self, order=Order(by, descending), page=1)
 
     def direction(self, by: SortBy) -> Literal["ascending", "descending"] | None:
-        """Which way the list is sorted by a column; None where it is by another."""
+        """The direction of sorting by a column; None if the list is sorted by another."""
         if self.order.by != by:
             return None
         return "descending" if self.order.descending else "ascending"

@@ -1,7 +1,7 @@
-"""The console's place in the service: one view, which hands the request on to it.
+"""Mounting the console in the service, as one view that forwards requests to it.
 
-The console is a Flask application of its own, so that its sessions, forms, hooks and error pages
-exist for its own requests only: the API's pay for none of them.
+The console is a separate Flask application. Its sessions, forms, hooks and error pages therefore
+apply to its own requests only, and do not slow requests to the API.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ AREA = "/console/"
 
 
 def mount_console(app: Flask, latchkey: Latchkey) -> None:
-    """Have ``app`` answer everything under ``/console/`` by the console."""
+    """Mount the console in ``app`` under ``/console/``."""
     console = build_console(latchkey)
 
     def show_console(path: str = "") -> WSGIApplication:
-        """What Flask calls as a WSGI application, with the request's own environ."""
+        """Return the WSGI application that Flask then calls with the environ of the request."""
         return console.wsgi_app
 
     for rule in (AREA, f"{AREA}<path:path>"):

@@ -1,4 +1,4 @@
-"""What there is to see over all keys: those that call for attention, and what the check did."""
+"""The overview page: keys that need attention, cache hit rates and request counts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ overview = Blueprint("overview", __name__, url_prefix="/console/overview")
 _OUTCOMES = (
     (Count.AUTHENTICATED, "Authenticated"),
     (Count.OPEN, "Open routes"),
-    (Count.SCOPE, "Authenticated, then refused: missing scope"),
+    (Count.SCOPE, "Authenticated, but refused because of a missing scope"),
 )
 _REFUSALS = (
     (Count.MISSING, "No credential"),
@@ -32,7 +32,7 @@ _REFUSALS = (
 
 @dataclass(frozen=True, slots=True)
 class LookupLevel:
-    """One level of the check: how many lookups came to it, and how many it could answer."""
+    """One level of the check: the number of lookups, and how many of them it answered."""
 
     name: str
     lookups: int
@@ -40,15 +40,15 @@ class LookupLevel:
 
     @property
     def rate(self) -> str:
-        """The part that it answered, in per cent with one decimal; a dash without lookups."""
+        """The percentage of answered lookups, with one decimal; a dash without lookups."""
         if not self.lookups:
             return "–"
-        # Cut, not rounded: 100 per cent is all of them.
+        # Rounded down, so that 100 % means all lookups.
         return f"{1000 * self.answered // self.lookups / 10:.1f} %"
 
 
 def levels_of(totals: Totals) -> list[LookupLevel]:
-    """The levels in the order in which a secret passes them."""
+    """The levels, in the order in which the check uses them."""
     count = totals.counts
     missed = count[Count.CACHE_MISS]
     here = count[Count.CACHE_HIT] + count[Count.SHARED_HIT] + missed
@@ -70,7 +70,7 @@ def levels_of(totals: Totals) -> list[LookupLevel]:
 
 @overview.get("/")
 def show() -> str:
-    """The page."""
+    """Show the overview."""
     parts, now = latchkey(), as_of()
     totals = parts.shared.worker_metrics.totals()
     return render_template(

@@ -1,4 +1,4 @@
-"""Where the console's pages register: each a blueprint, and its place in the navigation."""
+"""The registry of the console's pages: their blueprints, in the order of the navigation."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from latchkey_service.console.overview import overview
 
 @dataclass(frozen=True, slots=True)
 class ConsolePage:
-    """A blueprint of the console, under ``/console/``, and the link to it.
+    """A blueprint of the console, under ``/console/``, and its link in the navigation.
 
-    ``title`` is the link's text and ``endpoint`` where it leads; without a title there is none.
-    Every view of the blueprint needs a session; one that does not is marked ``open_to_all``.
+    ``title`` and ``endpoint`` are the text and the target of the link; without a title, there is no
+    link. All views of the blueprint need a session, except those marked with ``open_to_all``.
     """
 
     blueprint: Blueprint
@@ -27,7 +27,7 @@ class ConsolePage:
     endpoint: str = ""
 
 
-# In the order of the navigation. The first one with a title is where /console/ leads.
+# In the order of the navigation. /console/ redirects to the first page with a title.
 PAGES: tuple[ConsolePage, ...] = (
     ConsolePage(keys, "API keys", "keys.show_list"),
     ConsolePage(key_making),

@@ -1,4 +1,4 @@
-"""Requests over time as bars: what a plot's SVG is drawn from, in whole units of its own."""
+"""Bar charts of requests over time: the geometry of the SVG, in whole units."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HEIGHT = 120
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One period: when it begins, the requests in it, and where its bar stands."""
+    """One period: its start, its requests, and the position of its bar."""
 
     start: datetime
     requests: int
@@ -28,19 +28,19 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """The bars of a time, oldest first. ``unit`` is hour or day."""
+    """A bar chart, oldest period first. ``unit`` is hour or day."""
 
     unit: str
     bars: list[Bar]
 
     @property
     def width(self) -> int:
-        """The drawing's width, in its units."""
+        """The width of the drawing, in its units."""
         return len(self.bars) * _STEP
 
     @property
     def height(self) -> int:
-        """The height of the highest bar that fits, in the drawing's units."""
+        """The height of the drawing, in its units."""
         return _HEIGHT
 
     @property
@@ -50,7 +50,7 @@ class Plot:
 
     @property
     def total(self) -> int:
-        """The requests in all of them."""
+        """The requests in all periods."""
         return sum(bar.requests for bar in self.bars)
 
     @property
@@ -60,13 +60,13 @@ class Plot:
 
 
 def plot_hours(hours: dict[datetime, int], now: datetime) -> Plot:
-    """The last 48 hours; ``hours`` has the requests by the beginning of their hour."""
+    """The last 48 hours; ``hours`` maps the start of an hour to its requests."""
     latest = now.replace(minute=0, second=0, microsecond=0)
     return _plot("hour", hours, [latest - number * _HOUR for number in reversed(range(HOURS))])
 
 
 def plot_days(hours: dict[datetime, int], now: datetime) -> Plot:
-    """The last 90 days, in UTC, of the same."""
+    """The last 90 days, in UTC, from the same numbers."""
     days: dict[datetime, int] = {}
     for hour, requests in hours.items():
         day = hour.replace(hour=0)
@@ -80,7 +80,7 @@ def _plot(unit: str, periods: dict[datetime, int], starts: list[datetime]) -> Pl
     bars = []
     for index, start in enumerate(starts):
         requests = periods.get(start, 0)
-        # What was used at all can be seen.
+        # A period with requests always has a visible bar.
         height = max(1 if requests == 0 else 3, round(_HEIGHT * requests / highest))
         bars.append(Bar(start, requests, index * _STEP, _HEIGHT - height, _STEP - _GAP, height))
     return Plot(unit, bars)

@@ -1,8 +1,8 @@
-"""The console's sessions: a token in a cookie, all else in the database.
+"""The sessions of the console: a random token in a cookie, and the state in the database.
 
-Flask's own interface is replaced, so that nothing about a session is in the browser but a random
-token, and nothing is read before the request has passed what needs no session. Somebody who is not
-signed in has a token too, which nothing is stored for: it only ties forms to their browser.
+This replaces Flask's session interface. The browser stores only the token, and the database is not
+read before the checks that need no session. A browser that is not signed in has a token too, which
+is not stored; it only binds forms to this browser.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = logging.getLogger("latchkey")
 
 _AREA = "/console/"
 _COOKIE = "latchkey_console"
-# A browser takes a cookie of this name only by HTTPS, for this host alone, and for every path.
+# Browsers accept this prefix only over HTTPS, for this host alone, and for all paths.
 _COOKIE_UNDER_TLS = f"__Host-{_COOKIE}"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 _CSRF_LABEL = "latchkey.v1.console.csrf:"
@@ -37,7 +37,7 @@ _MESSAGES = "_flashes"
 
 
 class SignedIn(UserMixin):  # type: ignore[misc]
-    """An administrator as Flask-Login knows one."""
+    """An administrator, as a user of Flask-Login."""
 
     def __init__(self, administrator: Administrator) -> None:
         self.id = str(administrator.id)
@@ -45,7 +45,7 @@ class SignedIn(UserMixin):  # type: ignore[misc]
 
 
 class BrowserSession(CallbackDict[str, Any], SessionMixin):
-    """What one browser's token stands for. ``found`` is the session of one who is signed in."""
+    """The session of a browser. ``found`` is the stored session if somebody is signed in."""
 
     def __init__(self, token: str | None) -> None:
         super().__init__(on_update=BrowserSession._note_change)
@@ -57,7 +57,7 @@ class BrowserSession(CallbackDict[str, Any], SessionMixin):
         self._take(new_token() if token is None else token)
 
     def load(self, administrators: Administrators) -> None:
-        """Find out who is signed in; raises StoreError."""
+        """Load the stored session of the token, if there is one; raises StoreError."""
         if not self.presented:
             return
         self.found = administrators.session(self._token)
@@ -69,7 +69,7 @@ class BrowserSession(CallbackDict[str, Any], SessionMixin):
         self.modified = False
 
     def renew(self, token: str, administrators: Administrators) -> None:
-        """Go on under the token of a session that has just begun: nobody can have known it."""
+        """Continue with the token of a new session, which nobody can have known before."""
         self.clear()
         self.presented = True
         self._take(token)
@@ -79,7 +79,7 @@ class BrowserSession(CallbackDict[str, Any], SessionMixin):
             login_user(SignedIn(self.found.administrator))
 
     def forget(self) -> None:
-        """Have the browser forget its token."""
+        """Delete the cookie of the browser."""
         self.clear()
         self.found = None
         self.forgets_cookie = True
@@ -96,7 +96,7 @@ class BrowserSession(CallbackDict[str, Any], SessionMixin):
 
     def _take(self, token: str) -> None:
         self._token = token
-        # What forms are signed over. It follows from the token, so that it need not be stored.
+        # The CSRF token of forms. It is derived from the session token, so it need not be stored.
         self[_CSRF] = hashlib.sha256(f"{_CSRF_LABEL}{token}".encode()).hexdigest()
 
     def _note_change(self) -> None:
@@ -104,15 +104,15 @@ class BrowserSession(CallbackDict[str, Any], SessionMixin):
 
 
 class ConsoleSessions(SessionInterface):
-    """Flask's interface to sessions, over ours. ``load_session`` does what takes a database."""
+    """Flask's interface to sessions. Reading the database is left to ``BrowserSession.load``."""
 
     def open_session(self, app: Flask, request: Request) -> BrowserSession:
-        """The session of the token that the browser sent, if it can be one."""
+        """The session of the cookie's token, or a new one if the token is malformed."""
         token = request.cookies.get(_cookie_name())
         return BrowserSession(token if token is not None and _TOKEN.fullmatch(token) else None)
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        """Send or end the cookie, and store what the next page tells."""
+        """Set or delete the cookie, and store the messages for the next page."""
         session = cast(BrowserSession, session)
         if session.forgets_cookie:
             response.delete_cookie(_cookie_name(), **_cookie_terms())
@@ -123,12 +123,12 @@ class ConsoleSessions(SessionInterface):
                 try:
                     administrator_service().tell(session.found, session.messages)
                 except StoreError as error:
-                    # The page is made, and true; only a message is lost.
+                    # The page itself is complete and correct; only a message is lost.
                     log.error("database failure: %s", error.detail)
 
 
 def add_sessions(app: Flask) -> None:
-    """Have the console keep sessions, and Flask-Login say who is signed in."""
+    """Register the sessions and Flask-Login."""
     app.session_interface = ConsoleSessions()
     manager = LoginManager()
     manager.session_protection = None
@@ -144,13 +144,13 @@ def browser_session() -> BrowserSession:
 
 
 def current_administrator() -> Administrator | None:
-    """Who is signed in, None where nobody is."""
+    """The administrator who is signed in; None if nobody is."""
     found: Administrator | None = getattr(current_user, "administrator", None)
     return found
 
 
 def signed_in() -> Administrator:
-    """Who is signed in, in a view that needs a session."""
+    """The administrator who is signed in, for views that need a session."""
     found = current_administrator()
     if found is None:
         raise RuntimeError("nobody is signed in: the view is open to all")
@@ -158,29 +158,29 @@ def signed_in() -> Administrator:
 
 
 def latchkey() -> Latchkey:
-    """The worker's parts, for the console's views."""
+    """The parts of the worker, for views of the console."""
     parts: Latchkey = current_app.extensions["latchkey"]
     return parts
 
 
 def administrator_service() -> Administrators:
-    """The administrators of the console, who sign in to it."""
+    """The service for the administrators of the console."""
     service: Administrators = current_app.extensions["latchkey_administrators"]
     return service
 
 
 def caller_address() -> str | None:
-    """The address that a request came from, for the audit log; None behind a socket without any."""
+    """The client's address, for the audit log; None if a unix socket provides none."""
     return latchkey().addresses.written(request.environ)
 
 
 def signed_in_actor() -> Actor:
-    """Who is signed in, as the audit log says it."""
+    """The administrator who is signed in, as an actor in the audit log."""
     return Actor.administrator(signed_in().name, caller_address())
 
 
 def _user(user_id: str) -> SignedIn | None:
-    """Called by Flask-Login for the id in the session, which has the administrator already."""
+    """Called by Flask-Login for the id in the session, which already has the administrator."""
     found = browser_session().found
     if found is None or str(found.administrator.id) != user_id:
         return None

@@ -1,4 +1,4 @@
-"""Signing in and out, and the link that makes the first administrator."""
+"""Sign-in, sign-out, and the set-up link for the first administrator."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _IN_QUERY = _IN_SEGMENT | frozenset("~%&=+,:")
 @sign_in.get("/sign-in")
 @open_to_all
 def show() -> AnyResponse:
-    """The form."""
+    """Show the sign-in form."""
     if current_administrator() is not None:
         return redirect(url_for("home"), 303)
     form = SignInForm()
@@ -45,14 +45,14 @@ def show() -> AnyResponse:
 @sign_in.post("/sign-in")
 @open_to_all
 def begin() -> AnyResponse:
-    """Begin a session. The answer to a wrong name is that to a wrong password, with equal work."""
+    """Start a session. The response and the work are the same for a wrong name or password."""
     form = SignInForm()
     if not form.validate():
         return _page(form, status=400)
     name, password = form.name.data or "", form.password.data or ""
     parts = latchkey()
     try:
-        # The place first: a try that nobody looks at counts against nobody.
+        # Reserve the place first: an attempt that is not processed must not count.
         with administrator_service().place():
             SignInThrottle(parts.settings, parts.shared, parts.addresses).count(
                 request.environ, name
@@ -80,7 +80,7 @@ def sign_out() -> AnyResponse:
 
 @sign_in.post("/sign-out-everywhere")
 def sign_out_everywhere() -> AnyResponse:
-    """End every session of one's own."""
+    """End all sessions of the administrator."""
     administrator_service().sign_out_everywhere(signed_in(), caller_address())
     browser_session().forget()
     return redirect(url_for("sign_in.show"), 303)
@@ -89,7 +89,7 @@ def sign_out_everywhere() -> AnyResponse:
 @sign_in.get("/set-up")
 @open_to_all
 def show_set_up() -> AnyResponse:
-    """The form for the first administrator, to whoever has the link."""
+    """Show the form for the first administrator, if the link is valid."""
     form = SetUpForm()
     form.token.data = request.args.get("token", "")
     return _set_up_page(form)
@@ -98,7 +98,7 @@ def show_set_up() -> AnyResponse:
 @sign_in.post("/set-up")
 @open_to_all
 def set_up() -> AnyResponse:
-    """Make the first administrator, who is then signed in. The link is used up."""
+    """Create the first administrator and sign in. The link is no longer valid."""
     form = SetUpForm()
     if not form.validate():
         return _set_up_page(form, 400)
@@ -122,10 +122,10 @@ def set_up() -> AnyResponse:
 
 
 def own_page(path: str | None) -> str | None:
-    """The path if it is one of the console's pages, and holds no secret, else None."""
+    """The path if it is a page of the console without a secret in it, otherwise None."""
     if path is None or len(path) > _LONGEST_PAGE or not path.startswith(_HOME):
         return None
-    # Split by hand: a regular expression of this form can backtrack exponentially.
+    # No regular expression: one for this syntax can backtrack exponentially.
     place, _, query = path[len(_HOME) :].partition("?")
     segments = place.removesuffix("/").split("/") if place else []
     if not all(map(_is_segment, segments)) or not _IN_QUERY.issuperset(query):
@@ -134,7 +134,7 @@ def own_page(path: str | None) -> str | None:
 
 
 def _is_segment(segment: str) -> bool:
-    """Whether a segment of a path leads nowhere else: not empty, and neither `.` nor `..`."""
+    """Whether a path segment is safe: not empty, no leading dot, only plain characters."""
     return segment[:1] not in ("", ".") and _IN_SEGMENT.issuperset(segment)
 
 
@@ -145,14 +145,14 @@ def _page(form: SignInForm, fault: str | None = None, status: int = 200) -> Resp
 
 
 def _later(form: SignInForm, fault: str, error: ApiError) -> Response:
-    """The form once more, for a try that was not looked at."""
+    """The form again, for an attempt that was not processed."""
     page = _page(form, fault, error.status)
     page.headers.update(error.extra_headers())
     return page
 
 
 def _set_up_page(form: SetUpForm, status: int = 200) -> Response:
-    """The form, or, to whoever has no link that can be used, why there is none."""
+    """The set-up form, or an explanation if the link is not valid."""
     offered = administrator_service().set_up_is_offered(form.token.data or "")
     page = render_template("set_up.html", form=form, offered=offered)
     return Response(page, status=status if offered else 403)

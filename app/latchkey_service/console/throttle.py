@@ -1,4 +1,4 @@
-"""Throttling of tries to sign in: by address, and by name, for all workers of the box together."""
+"""Rate limits for sign-in attempts, by address and by name, shared by all workers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _TIMES_FOR_A_NAME = 5
 
 
 class SignInThrottle:
-    """Counts every try, before the password is looked at.
+    """Counts every attempt before the password is verified.
 
-    By name more are allowed than by address, and what an address has too many of is not counted
-    by name: nobody alone can keep an administrator out.
+    The limit by name is higher than the limit by address, and an attempt over the limit of its
+    address does not count for the name. One client therefore cannot lock out an administrator.
     """
 
     def __init__(self, settings: Settings, shared: SharedState, addresses: ClientAddresses) -> None:
@@ -28,8 +28,8 @@ class SignInThrottle:
         self._addresses = addresses
 
     def count(self, environ: WSGIEnvironment, name: str) -> None:
-        """Count one try; raises RateLimited where that was one too many."""
-        # The marks keep these apart from each other, and from the failures of credentials.
+        """Count an attempt; raises RateLimited if it exceeds a limit."""
+        # The prefixes separate these counts from each other, and from those of credentials.
         address = self._addresses.counted(environ)
         self._by_address.count(f"sign-in from {address}")
         self._by_name.count(f"sign-in as {name.strip().lower()}")

@@ -1,7 +1,8 @@
-// What the console does beyond HTML: local times, copying, and fields that belong to a radio button. All of it is extra.
+// Enhancements of the console: local times, copy buttons, and fields that belong to a radio button.
+// The console works without them.
 "use strict";
 
-// Times are written in UTC; the viewer's zone is put in their place, UTC stays on hover.
+// Pages contain times in UTC. Show them in the viewer's time zone; the tooltip keeps UTC.
 const local = new Intl.DateTimeFormat(undefined, {
   year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit",
 });
@@ -10,8 +11,8 @@ for (const time of document.querySelectorAll("time[datetime]")) {
   if (!Number.isNaN(moment.getTime())) time.textContent = local.format(moment);
 }
 
-// A field that belongs to a radio button: filling it in selects the button. Selecting another button
-// clears the field, and coming back restores it.
+// Filling in a field that belongs to a radio button selects the button. Selecting another button
+// clears the field, and selecting the first one again restores it.
 const isFilled = (field) =>
   field.type === "checkbox" ? field.checked : field.value !== "" || field.validity.badInput;
 for (const form of document.forms) {
@@ -44,11 +45,11 @@ for (const form of document.forms) {
   });
 }
 
-// Copying needs a secure context; where there is none the button selects the text.
+// Copying needs a secure context. Without one, the button selects the text.
 for (const button of document.querySelectorAll("button[data-copy]")) {
   const source = document.getElementById(button.dataset.copy);
   if (source === null) continue;
-  const said = button.innerHTML;
+  const label = button.innerHTML;
   button.hidden = false;
   button.setAttribute("aria-live", "polite");
   button.addEventListener("click", async () => {
@@ -57,8 +58,8 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
       button.textContent = "Copied";
     } catch {
       getSelection().selectAllChildren(source);
-      button.textContent = "Selected: copy it with the keyboard";
+      button.textContent = "Selected: copy with the keyboard";
     }
-    setTimeout(() => { button.innerHTML = said; }, 2500);
+    setTimeout(() => { button.innerHTML = label; }, 2500);
   });
 }
