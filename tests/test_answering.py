@@ -15,7 +15,7 @@ from threading import Thread
 
 import pytest
 
-from latchkey_service.server.answering import LEAST, Answering, Deadline, _untaken
+from latchkey_service.server.answering import LEAST, Answering, Deadline, _unread
 from tests.support.console.visitor import Visitor, make_administrator
 from tests.support.fastcache.fake_clock import Clock
 from tests.support.faults.service_processes import wait_until, workers
@@ -276,7 +276,7 @@ def test_an_answer_that_waits_for_the_application_goes_on(sockets: Sockets) -> N
     answering.sock.sendall(b"x")
     assert client.recv(10) == b"x"
     # By TCP, the client's system confirms that a moment later.
-    wait_until(lambda: _untaken(served) == 0, "the confirmation")
+    wait_until(lambda: _unread(served) == 0, "the confirmation")
     for _ in range(3):
         clock.tick(11)
         assert not deadline.has_passed(served)

@@ -120,7 +120,7 @@ def test_an_audit_key_that_breaks_while_serving_does_not_stop_a_reload(box: Serv
         (box.directory / "secrets" / "audit.key").chmod(0o644)
         assert box.process is not None
         box.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "the settings were not reloaded" in box.log, "the reload")
+        wait_until(lambda: "the key files were not reloaded" in box.log, "the reload")
         wait_until(lambda: "Worker exiting" in box.log, "the end of a worker")
         assert box.issue().api_key
         assert "Traceback" not in box.log

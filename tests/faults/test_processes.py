@@ -138,13 +138,13 @@ def test_all_workers_use_the_same_derivation_keys(
     replace_a_worker()
     reload()
     assert {service.get("/v1/account", pair.bearer).status for _ in range(12)} == {200}
-    assert "the settings were not reloaded" in service.log
+    assert "the key files were not reloaded" in service.log
     assert "not a key" not in service.log
 
     key_file.write_text("ab" * 32 + "\n")
     reload()
     assert {service.get("/v1/account", pair.bearer).status for _ in range(12)} == {401}
-    assert "active credentials made with derivation keys that are no longer listed" in (service.log)
+    assert "active credentials, because their derivation keys are not listed" in service.log
 
     key_file.write_text(original)
     reload()

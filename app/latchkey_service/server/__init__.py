@@ -1,9 +1,9 @@
-"""gunicorn as the server: its settings, its worker, and what it answers by itself."""
+"""The gunicorn server: its settings, its worker, and the errors that it answers itself."""
 
 from __future__ import annotations
 
 import os
 
-# gunicorn reads it when it is imported, and raises ValueError where it is no number. The service
-# sets the number of workers by LATCHKEY_WORKERS.
+# gunicorn reads this variable at import, and raises ValueError unless it is a number. The setting
+# LATCHKEY_WORKERS determines the number of workers.
 os.environ.pop("WEB_CONCURRENCY", None)

@@ -1,8 +1,8 @@
-"""How long a request may hold a thread: until its answer begins, and while the answer is taken.
+"""The time limits of a request: until its response starts, and while the client reads it.
 
-A request has one timeout to be read and to have its answer begun. From then on the client has to
-take some of what is sent within each timeout. So a long answer is not cut off, and a client that
-stops reading is.
+A request must arrive and its response must start within one timeout. After that, the client must
+read part of the response within each timeout. A long response is therefore not cut off, but the
+connection of a client that stops reading is.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
 
 LEAST = 4096
-"""The bytes of an answer that a client has to take within each timeout."""
+"""The bytes of a response that a client must read within each timeout."""
 
 _PART = 64 * 1024
 
 
 class Deadline:
-    """The deadline of one request. The thread of the request notes what it sends."""
+    """The deadline of one request. The thread of the request reports the bytes that it sends."""
 
-    __slots__ = ("_due", "_sent", "_taken", "_timeout", "_timer")
+    __slots__ = ("_due", "_read", "_sent", "_timeout", "_timer")
 
     def __init__(self, timeout: float, timer: Callable[[], float] = time.monotonic) -> None:
         self._timeout = timeout
         self._timer = timer
         self._due = timer() + timeout
         self._sent = 0
-        self._taken = 0
+        self._read = 0
 
     def note(self, sent: int) -> None:
         """Count bytes that were handed to the kernel."""
@@ -40,22 +40,22 @@ class Deadline:
         self._sent += sent
 
     def has_passed(self, client: socket.socket) -> bool:
-        """Whether the request is to be cut off; called by another thread, from time to time."""
+        """Whether to close the connection; called periodically by another thread."""
         now = self._timer()
         if now <= self._due:
             return False
-        untaken = _untaken(client)
-        taken = self._sent - untaken
-        # Where nothing is left to take, it is not the client that the answer waits for.
-        if not self._sent or (untaken and taken - self._taken < LEAST):
+        unread = _unread(client)
+        read = self._sent - unread
+        # If the client has read everything, it is not the cause of the delay.
+        if not self._sent or (unread and read - self._read < LEAST):
             return True
-        self._taken = taken
+        self._read = read
         self._due = now + self._timeout
         return False
 
 
 class Answering(NamedTuple):
-    """A connection as gunicorn needs it to answer a request; what is sent is noted."""
+    """The parts of a connection that gunicorn needs to answer a request; counts sent bytes."""
 
     sock: Any
     client: Any
@@ -63,13 +63,13 @@ class Answering(NamedTuple):
 
     @classmethod
     def of(cls, connection: Any, deadline: Deadline) -> Answering:
-        """That of a connection, for one request."""
-        sock = _NotedSocket(connection.sock, deadline)
+        """The parts of a connection, for one request."""
+        sock = _CountingSocket(connection.sock, deadline)
         return cls(sock, connection.client, connection.server)
 
 
-class _NotedSocket:
-    """A socket whose sending notes how far it got; all else is the socket's own."""
+class _CountingSocket:
+    """A socket that reports the bytes that it sends; other methods are those of the socket."""
 
     __slots__ = ("_deadline", "_socket")
 
@@ -78,7 +78,7 @@ class _NotedSocket:
         self._deadline = deadline
 
     def sendall(self, data: bytes) -> None:
-        """Send all of it, part by part."""
+        """Send the data in parts."""
         size = len(data)
         if size <= _PART:
             self._socket.sendall(data)
@@ -89,7 +89,7 @@ class _NotedSocket:
                 self.sendall(view[begin : begin + _PART])  # type: ignore[arg-type]
 
     def sendfile(self, file: BinaryIO, offset: int = 0, count: int | None = None) -> int:
-        """Send a file from ``offset`` on, part by part."""
+        """Send a file from ``offset`` on, in parts."""
         begin = offset
         while count is None or offset - begin < count:
             left = _PART if count is None else min(_PART, count - (offset - begin))
@@ -104,10 +104,10 @@ class _NotedSocket:
         return getattr(self._socket, name)
 
 
-def _untaken(client: socket.socket) -> int:
-    """The bytes that the kernel still holds for a client."""
+def _unread(client: socket.socket) -> int:
+    """The bytes in the send queue of the kernel, which the client has not yet received."""
     try:
-        # The same number is SIOCOUTQ for sockets: tcp(7), unix(7).
+        # For sockets, the same number is SIOCOUTQ: tcp(7), unix(7).
         answer = fcntl.ioctl(client.fileno(), termios.TIOCOUTQ, bytes(4))
     except (OSError, ValueError):
         # The connection is gone.

@@ -1,7 +1,7 @@
-"""How much of a request has arrived: whether a thread could read all of it without waiting.
+"""Tracking how much of a request has arrived: whether a thread could read it without waiting.
 
-gunicorn's parser decides what a request is. This only decides when the parser is asked: at once
-where it has something to refuse, and otherwise when the head and a body of ordinary size are there.
+This module only decides when to call gunicorn's parser: immediately if the parser will refuse the
+request, and otherwise when the head and a body of ordinary size have arrived.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 
 MOST_BODY = 1 << 17
-"""Bytes of a body that are waited for; of a longer one, a thread reads the rest."""
+"""Bytes of a body to wait for. A thread reads the rest of a longer body."""
 _MOST_CHUNK_LINE = 1024
 _MOST_DIGITS = 18
-# As gunicorn counts: a request line, then 100 fields of 8,190 with their line ends.
+# The limits of gunicorn: a request line, then 100 fields of 8,190 bytes with their line ends.
 _MOST_LINE = 8190
 _MOST_HEAD = 100 * (8190 + 2) + 4 + _MOST_LINE
 
@@ -25,20 +25,20 @@ _CHUNK = re.compile(rb"([0-9a-fA-F]+)[ \t]*(?:;[^\r\n]*)?")
 
 
 class Arrival:
-    """The bytes of one request as they come; ``data`` is all of them, and what follows it."""
+    """The bytes of one request as they arrive; ``data`` may also contain bytes that follow it."""
 
     __slots__ = ("_at", "_chunked", "_is_line_read", "_needed", "data")
 
     def __init__(self) -> None:
         self.data = bytearray()
         self._is_line_read = False
-        # How long the request is, as soon as that is known; where its next chunk begins.
+        # The length of the request, once it is known, and the position of its next chunk.
         self._needed = 0
         self._chunked = False
         self._at = 0
 
     def add(self, received: bytes) -> bool:
-        """Take what was received; whether the request is ready for the parser."""
+        """Add received bytes; returns whether the request is ready for the parser."""
         before = len(self.data)
         self.data += received
         if self._chunked:
@@ -51,11 +51,11 @@ class Arrival:
         return len(self.data) >= self._needed
 
     def _is_refused(self, before: int) -> bool:
-        """Whether the parser refuses a head that has not ended, and need not wait for its end."""
+        """Whether the parser refuses the incomplete head, so that its end need not be awaited."""
         if len(self.data) > _MOST_HEAD or _BARE_LINE_FEED.search(self.data, before):
             return True
         if not self._is_line_read:
-            # One empty line may come first.
+            # One empty line may precede the request line.
             start = 2 if self.data.startswith(b"\r\n") else 0
             end = self.data.find(b"\r\n", start)
             if end < 0:
@@ -66,19 +66,19 @@ class Arrival:
         return False
 
     def _read_head(self, end: int) -> bool:
-        """Whether nothing has to be waited for behind the head, which ends there."""
+        """Whether the request is ready once its head has arrived; the head ends at ``end``."""
         head = bytes(self.data[: end + 2])
         lengths = _LENGTH.findall(head)
         codings = _CODING.findall(head)
         if bool(lengths) == bool(codings) or len(lengths) > 1 or _EXPECTATION.search(head):
-            # No body, a contradiction, or a body that comes only when it is asked for.
+            # No body, contradictory headers, or a body that the client sends only on request.
             return True
         if lengths:
             digits = lengths[0].lstrip(b"0") or b"0"
             length = int(digits[:_MOST_DIGITS])
             self._needed = end + len(_END) + length
             return length > MOST_BODY or len(self.data) >= self._needed
-        # Several are applied one after the other, the last of them to the whole.
+        # Codings are applied in the listed order; only the last one delimits the body.
         if b",".join(codings).rpartition(b",")[2].strip(b" \t").lower() != b"chunked":
             return True
         self._chunked = True
@@ -87,9 +87,9 @@ class Arrival:
         return self._has_last_chunk(self._at)
 
     def _has_last_chunk(self, before: int) -> bool:
-        """Whether the last chunk and its trailers are there, or what the parser refuses.
+        """Whether the last chunk and its trailers have arrived, or the parser will refuse the body.
 
-        ``before`` is where what is new begins.
+        ``before`` is the position of the new bytes.
         """
         while self._at < self._needed:
             end = self.data.find(b"\r\n", self._at, self._at + _MOST_CHUNK_LINE)

@@ -1,8 +1,8 @@
-"""Closing connections so that the last answer arrives (RFC 9112 section 9.6).
+"""Lingering close: close connections so that the last response arrives (RFC 9112 section 9.6).
 
-A socket that is closed while its client still sends is reset, and the client loses an answer that
-it has not read yet. So the server ends its own side first, and discards what comes until the client
-ends too: for a bounded time, and up to a bounded number of bytes. No thread waits for that.
+Closing a socket while the client is still sending resets the connection, and the client may lose
+the response. The server therefore closes only its own side first, and discards received bytes until
+the client closes too. The time and the number of bytes are limited. No thread waits for this.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from functools import partial
 LONGEST = 10.0
 """Seconds after which a connection is closed in any case."""
 LONGEST_IDLE = 2.0
-"""Seconds after which one is closed that sends nothing."""
+"""Seconds without received bytes after which a connection is closed."""
 MOST_BYTES = 64 * 1024 * 1024
-"""What is discarded of one connection at most."""
+"""The most bytes to discard from one connection."""
 
 _AT_ONCE = 256 * 1024
 
@@ -34,19 +34,19 @@ class _Ending:
 
 
 class Lingering:
-    """The connections of one worker that are being closed. For the thread of the poller only."""
+    """The connections of one worker that are being closed. Only for the thread of the poller."""
 
     def __init__(
         self, poller: selectors.BaseSelector, timer: Callable[[], float] = time.monotonic
     ) -> None:
-        """The loop of ``poller`` calls the data of a socket that is ready, with the socket."""
+        """The loop of ``poller`` must call the data of each ready socket, with the socket."""
         self._poller = poller
         self._timer = timer
         self._ending: dict[socket.socket, _Ending] = {}
         self._discarded = bytearray(_AT_ONCE)
 
     def add(self, client: socket.socket, closed: Callable[[], None]) -> None:
-        """End our side of a connection, and the rest in time; ``closed`` is called then."""
+        """Shut down the sending side, and later close the connection and call ``closed``."""
         now = self._timer()
         ending = _Ending(closed, now + LONGEST, now + LONGEST_IDLE)
         try:
@@ -58,28 +58,28 @@ class Lingering:
             _close(client, ending)
             return
         self._ending[client] = ending
-        # Most clients have sent everything, and many have ended too.
+        # Most clients have sent everything, and many have already closed their side.
         self._discard(client)
 
     def close_late(self) -> None:
-        """Close those whose time is up; to be called about once a second."""
+        """Close connections whose time has expired; call this about once a second."""
         now = self._timer()
         for client, ending in list(self._ending.items()):
             if now > ending.deadline or now > ending.idle_deadline:
                 self._close(client)
 
     def close_oldest(self) -> bool:
-        """Close the one that has lingered for longest, to make room; whether there was one."""
+        """Close the connection that has lingered longest; returns whether there was one."""
         oldest = next(iter(self._ending), None)
         if oldest is not None:
             self._close(oldest)
         return oldest is not None
 
     def _discard(self, client: socket.socket) -> None:
-        """Read what has come; called when there is something."""
+        """Read and discard received bytes; called when the socket is readable."""
         ending = self._ending.get(client)
         if ending is None:
-            # Closed for another's sake, after the poller had found it readable.
+            # Closed to make room, after the poller had reported it as readable.
             return
         try:
             size = client.recv_into(self._discarded)

@@ -1,7 +1,8 @@
-"""The addresses at the start: whether each can be listened on, and what earlier services left.
+"""Checks of the listen addresses at the start, and the removal of stale unix sockets.
 
-gunicorn opens the sockets. An address that it would fail at, with a traceback or after several
-tries, is refused here in one line. An address in use is waited for: its service may be stopping.
+gunicorn opens the sockets, but fails with a traceback or after several attempts. These checks
+report an unusable address in one line. If an address is in use, they wait a few seconds, because
+the service that uses it may be stopping.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from latchkey.errors import ConfigurationError
 from latchkey.files.shared_places import clear_socket
 
 _FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
-# Workers whose master was killed notice sooner, and stop listening.
+# Seconds. Workers whose master was killed stop listening sooner than that.
 _PATIENCE = 5.0
 _PAUSE = 0.1
 _BACKLOG = 2048
@@ -28,14 +29,14 @@ _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 def are_inherited() -> bool:
-    """Whether the sockets are there already: from the former master, or from systemd."""
+    """Whether the sockets are inherited from the previous master or from systemd."""
     return "GUNICORN_FD" in os.environ or _from_systemd()
 
 
-def forget_what_is_not_inherited() -> None:
-    """Remove gunicorn's and systemd's variables about sockets that were not handed to this process.
+def remove_foreign_variables() -> None:
+    """Remove variables of gunicorn and systemd about sockets that this process did not inherit.
 
-    gunicorn would take them for numbers, or for sockets that are there.
+    gunicorn would use them, and fail.
     """
     if not _from_systemd() or not _NUMBER.fullmatch(os.environ.get("LISTEN_FDS", "")):
         os.environ.pop("LISTEN_PID", None)
@@ -60,9 +61,9 @@ def _are_sockets(numbers: str) -> bool:
 
 
 def prepare(settings: Settings) -> None:
-    """Remove the unix sockets that nobody listens on any more.
+    """Check all addresses, and remove stale unix sockets.
 
-    Raises ConfigurationError for an address that cannot be listened on.
+    Raises ConfigurationError if the service cannot listen on an address.
     """
     for address in parse_addresses(settings.bind):
         try:
@@ -71,7 +72,7 @@ def prepare(settings: Settings) -> None:
             elif isinstance(address, UnixAddress):
                 clear_socket(Path(address.path), _PATIENCE)
             else:
-                _look_at(address)
+                _check_inherited(address)
         except OSError as error:
             raise ConfigurationError(
                 f"{settings.source('bind')}: cannot listen on {address}: {error.strerror or error}"
@@ -82,7 +83,7 @@ def _try(address: TcpAddress) -> None:
     family = socket.AF_INET6 if address.is_ipv6 else socket.AF_INET
     deadline = time.monotonic() + _PATIENCE
     while True:
-        # A name is looked up as gunicorn does, for IPv4 only.
+        # gunicorn resolves a host name for IPv4 only, so this does too.
         with socket.socket(family, socket.SOCK_STREAM) as tried:
             tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -94,7 +95,7 @@ def _try(address: TcpAddress) -> None:
         time.sleep(_PAUSE)
 
 
-def _look_at(address: InheritedSocket) -> None:
+def _check_inherited(address: InheritedSocket) -> None:
     with socket.socket(fileno=os.dup(address.descriptor)) as given:
         if given.family not in _FAMILIES or given.type != socket.SOCK_STREAM:
             raise OSError(errno.ENOTSOCK, "it is not a stream socket")

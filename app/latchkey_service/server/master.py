@@ -40,7 +40,7 @@ from latchkey.store.database_urls import database_at
 from latchkey.store.lifecycle import Database, MigrationReport
 from latchkey.wording import counted
 from latchkey_service import create_app
-from latchkey_service.server.listening import are_inherited, forget_what_is_not_inherited, prepare
+from latchkey_service.server.listening import are_inherited, prepare, remove_foreign_variables
 from latchkey_service.server.open_files import connections_within, is_too_low, raise_limit
 from latchkey_service.server.service_log import RedactingLogger
 from latchkey_service.server.worker import EnvelopeWorker
@@ -50,37 +50,37 @@ _KEEPALIVE = 30
 
 
 def serve(settings: Settings) -> None:
-    """Prepare the database, then run gunicorn in the foreground until it is told to stop.
+    """Prepare the database, then run gunicorn in the foreground until it receives a signal.
 
-    Raises ConfigurationError where the start cannot succeed.
+    Raises ConfigurationError if the service cannot start.
     """
     database = database_at(settings.database_url)
     require_own(database.place)
-    # gunicorn would have it set apart from every path.
+    # gunicorn would remove this prefix from every path.
     os.environ.pop("SCRIPT_NAME", None)
-    forget_what_is_not_inherited()
+    remove_foreign_variables()
     if not are_inherited():
         prepare(settings)
     derivation = load_derivation(settings)
-    # Before the database is opened, which removes the traces.
+    # Check for lost files first: opening the database removes the evidence.
     missing = database.losses()
     report = database.prepare()
     make_audit_key_file(settings, report.audit_rows)
     seal = load_seal(settings)
-    found = (missing, _behind_its_head(database, seal))
+    found = (missing, _check_audit_head(database, seal))
     warnings = [warning for warning in found if warning is not None]
     segment = ServiceSegment.open(settings)
     master = os.getpid()
     try:
         _Server(settings, derivation, seal, report, segment, warnings).run()
     finally:
-        # However the run ended, also where it never listened; the workers come by here too.
+        # Also after a failed start. Workers pass here too, but only the master closes the segment.
         if os.getpid() == master:
-            _let_go(segment)
+            _close(segment)
 
 
-def _behind_its_head(database: Database, seal: Seal) -> str | None:
-    """What the audit head says against the database; nothing of that is left open."""
+def _check_audit_head(database: Database, seal: Seal) -> str | None:
+    """A warning if the audit log ends before its head file; closes the database again."""
     with closing(database.open_store(seal=seal)) as store:
         try:
             return store.audit.behind_head()
@@ -88,8 +88,8 @@ def _behind_its_head(database: Database, seal: Seal) -> str | None:
             raise ConfigurationError(f"the database cannot be used: {error.detail}") from None
 
 
-def _let_go(segment: ServiceSegment) -> None:
-    """For the master, when no worker is left."""
+def _close(segment: ServiceSegment) -> None:
+    """Close the shared memory; called by the master when all workers have exited."""
     try:
         segment.close()
     except (StoreError, SegmentError) as error:
@@ -98,7 +98,7 @@ def _let_go(segment: ServiceSegment) -> None:
 
 
 class _Server(BaseApplication):
-    """gunicorn, told everything by our settings and nothing by its own files or environment."""
+    """gunicorn, configured only by our settings, not by its own files or variables."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class _Server(BaseApplication):
         self._file_limit = raise_limit()
         addresses = parse_addresses(settings.bind)
         if are_inherited():
-            # gunicorn would take the numbers for more sockets, which the former master has closed.
+            # gunicorn would open these numbers too, but the previous master has closed them.
             addresses = tuple(one for one in addresses if not isinstance(one, InheritedSocket))
         self._addresses = [str(address) for address in addresses]
         super().__init__(prog="latchkey")
@@ -139,8 +139,8 @@ class _Server(BaseApplication):
             "proc_name": "latchkey",
             "keepalive": _KEEPALIVE,
             "worker_connections": connections_within(self._file_limit, settings.threads),
-            # Headers from outside set nothing in the environ but HTTP_ names. gunicorn would
-            # believe every client of a unix socket.
+            # Request headers must set only HTTP_ names in the environ. By default, gunicorn trusts
+            # all clients of a unix socket.
             "forwarder_headers": "",
             "forwarded_allow_ips": "",
             "secure_scheme_headers": {},
@@ -150,24 +150,24 @@ class _Server(BaseApplication):
             "http_parser": "python",
             "worker_tmp_dir": _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None,
             "on_starting": self._report_start,
-            "when_ready": _freeze_what_is_loaded,
-            "nworkers_changed": self._keep_to_one,
+            "when_ready": _freeze_loaded_objects,
+            "nworkers_changed": self._limit_to_one,
             "worker_exit": self._end_worker,
-            "pre_request": _say_nothing,
+            "pre_request": _log_nothing,
         }.items():
             self.cfg.set(name, value)
 
     def reload(self) -> None:
-        """Called at each HUP: read the key file again, and keep what is in use if it is broken.
+        """Called at each HUP: read the key files again; keep the current keys if they are invalid.
 
-        Only here, for all workers to come: were each to read it, they could disagree.
+        Only the master reads them, so that all new workers use the same keys.
         """
         log = logging.getLogger("latchkey")
         try:
             derivation, seal = load_derivation(self.settings), load_seal(self.settings)
             self._report = database_at(self.settings.database_url).prepare()
         except ConfigurationError as error:
-            log.error("the settings were not reloaded: %s", error)
+            log.error("the key files were not reloaded; the current keys stay in use: %s", error)
         else:
             self._derivation, self._seal = derivation, seal
             self._report_permissions(log)
@@ -190,18 +190,18 @@ class _Server(BaseApplication):
         return app
 
     def _end_worker(self, arbiter: Arbiter, worker: object) -> None:
-        """Called in a worker at its end, when its requests are answered."""
+        """Called in a worker that exits, after its requests have been answered."""
         if self._latchkey is not None:
             self._latchkey.upkeep.stop()
 
-    def _keep_to_one(self, arbiter: Arbiter, count: int, before: int | None) -> None:
-        """Called when the number of workers changes: without shared memory there is one."""
+    def _limit_to_one(self, arbiter: Arbiter, count: int, before: int | None) -> None:
+        """Called when the number of workers changes. Without shared memory, only one may run."""
         if count > 1 and self._segment.is_private:
             cast(Logger, arbiter.log).error("no shared memory, so only one worker is allowed")
             arbiter.num_workers = 1
 
     def run(self) -> None:
-        """Run gunicorn's master until it is told to stop."""
+        """Run gunicorn's master until it receives a signal."""
         _Master(self).run()
 
     def _report_start(self, arbiter: Arbiter) -> None:
@@ -214,8 +214,8 @@ class _Server(BaseApplication):
         )
         if is_too_low(self._file_limit, threads):
             log.warning(
-                "the limit of open files, %d, is too low for %s in each worker: raise it (ulimit "
-                "-Hn, or LimitNOFILE= of systemd)",
+                "the limit of open files, %d, is too low for %s in each worker; raise it with "
+                "ulimit -Hn or LimitNOFILE= of systemd",
                 self._file_limit,
                 counted(threads, "thread"),
             )
@@ -224,31 +224,31 @@ class _Server(BaseApplication):
         for warning in self._warnings:
             log.error(warning)
         if self._report.created:
-            log.info("made a new database, %s", database_at(self.settings.database_url).shown)
+            log.info("created the database %s", database_at(self.settings.database_url).shown)
         self._report_permissions(log)
         self._report_credentials(log)
 
     def _report_permissions(self, log: Logger | logging.Logger) -> None:
-        """What lets other users at the instance's files; nothing of it stops the service."""
+        """Log warnings about files that other users can access."""
         for line in weaknesses(self.settings):
             log.warning("%s", line)
 
     def _report_credentials(self, log: Logger | logging.Logger) -> None:
-        """How many credentials are active, and how many the listed keys no longer vouch for."""
+        """Log how many credentials are active, and how many lack a listed derivation key."""
         active = self._report.active_by_derivation
-        # No key made what was imported.
+        # Imported keys have no derivation key.
         vouched = self._derivation.ids | {NO_DERIVATION_KEY}
         ended = sum(count for key, count in active.items() if key not in vouched)
         log.info(counted(sum(active.values()) - ended, "active credential"))
         if ended:
             log.warning(
-                "%s made with derivation keys that are no longer listed: refused",
+                "the service refuses %s, because their derivation keys are not listed",
                 counted(ended, "active credential"),
             )
 
 
 class _Master(Arbiter):
-    """gunicorn's master, which at its end removes the unix sockets that it made, and no others."""
+    """gunicorn's master. On exit, it removes only the unix sockets that it created."""
 
     def __init__(self, server: _Server) -> None:
         super().__init__(server)
@@ -262,17 +262,17 @@ class _Master(Arbiter):
         self._made = {path: identity_of(Path(path)) for path in paths}
 
     def stop(self, graceful: bool = True) -> None:
-        """Called by gunicorn for every end."""
+        """Called by gunicorn on every exit."""
         kept = [listener for listener in self.LISTENERS if not self._is_foreign(listener)]
         for listener in self.LISTENERS:
             if listener not in kept:
                 listener.close()
-        # What gunicorn would remove, or fail to.
+        # gunicorn removes the sockets in this list.
         self.LISTENERS[:] = kept
         super().stop(graceful)
 
     def _is_foreign(self, listener: BaseSocket) -> bool:
-        """Whether it is a unix socket whose path is not this service's, or no longer."""
+        """Whether it is a unix socket whose path does not, or no longer, belong to this service."""
         if listener.FAMILY != socket.AF_UNIX:
             return False
         path = listener.getsockname()
@@ -280,17 +280,17 @@ class _Master(Arbiter):
         return made is None or made != identity_of(Path(path))
 
 
-def _freeze_what_is_loaded(arbiter: Arbiter) -> None:
-    """Called in the master before its first fork: what it loaded lives as long as the workers do.
+def _freeze_loaded_objects(arbiter: Arbiter) -> None:
+    """Called in the master before the first fork: exempt all loaded objects from collection.
 
-    Their collector then neither walks it nor writes to its pages, which stay shared.
+    The garbage collectors of the workers then skip them, and their memory pages stay shared.
     """
     gc.collect()
     gc.freeze()
 
 
-def _say_nothing(worker: object, request: object) -> None:
-    """In place of gunicorn's hook, which writes each path to the log at its debug level.
+def _log_nothing(worker: object, request: object) -> None:
+    """Replaces gunicorn's hook, which logs the path of each request at the debug level.
 
-    A secret that was put into a path may be encoded there in ways that no redaction knows.
+    A path may contain a secret in an encoding that the redaction does not recognise.
     """

@@ -1,4 +1,4 @@
-"""What the server refuses before the application sees it, and its answer: the same envelope."""
+"""Responses to requests that the server refuses before they reach the application."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from latchkey.errors import (
 )
 
 _SEND_TIMEOUT = 2.0
-# Kinds of ParseException, by their class, that are about what the application sent.
+# Subclasses of ParseException that are about the response of the application.
 _OUR_FAULTS = (
     http_errors.InvalidResponseHeader,  # type: ignore[attr-defined]
     http_errors.InvalidResponseHeaderName,  # type: ignore[attr-defined]
@@ -32,7 +32,7 @@ _OUR_FAULTS = (
 
 
 def refusal(exc: BaseException) -> ApiError:
-    """What the client is told of an exception that gunicorn met."""
+    """The error for the client after an exception in gunicorn."""
     if isinstance(exc, _OUR_FAULTS):
         return InternalError()
     match exc:
@@ -50,10 +50,9 @@ def refusal(exc: BaseException) -> ApiError:
 
 
 def message_of(traceback: TracebackType | None) -> Message | None:
-    """The message that was being parsed, None if it was not begun; parts of it may be missing.
+    """The possibly incomplete message that was being parsed; None if parsing had not started.
 
-    gunicorn hands a message over only when all of it is parsed; until then it is found in the
-    frames of its parser.
+    gunicorn passes a message only after parsing it, so this searches the frames of the parser.
     """
     while traceback is not None:
         message = traceback.tb_frame.f_locals.get("self")
@@ -64,11 +63,11 @@ def message_of(traceback: TracebackType | None) -> Message | None:
 
 
 def send_refusal(client: socket.socket, error: ApiError, message: Message | None) -> None:
-    """Answer on the connection itself, in the dialect of the path if that is known.
+    """Send the error directly on the connection, in the dialect of the path if that is known.
 
-    Raises OSError where the client has left.
+    Raises OSError if the client has closed the connection.
     """
-    # As the application would have seen it.
+    # The path in the form that the application would receive.
     path = unquote_to_wsgi_str(getattr(message, "path", None) or "")
     body = envelope(error, dialect_of_path(path))
     headers = [

@@ -1,8 +1,9 @@
-"""gunicorn's parser of requests, where RFC 9110 and 9112 ask for more than it does.
+"""gunicorn's request parser, with additions that RFC 9110 and RFC 9112 require.
 
-It remembers the target of a request that it refuses, asks for a body only where somebody reads it
-(``Expect: 100-continue``), says truly whether the connection is used again, and waits for the
-client only in a bounded number of threads.
+- It records the target of a request that it refuses.
+- It sends ``100 Continue`` only if the body is read.
+- Its ``Connection`` header matches what the server does.
+- Only a limited number of threads wait for clients.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ from gunicorn.util import split_request_uri
 
 from latchkey.errors import ExpectationFailed
 
-# What gunicorn reads at most of a body that nobody read, before the next request.
+# The most that gunicorn reads of an unread body before the next request.
 _LARGEST_DISCARDED = 64 * 1024
 _LONGEST_METHOD = 20
-# For what is on its way already; a request that a thread gets has arrived, or is refused.
+# For bytes in transit: a request that is handed to a thread has arrived or will be refused.
 _PAUSE_MS = 50
-# gunicorn copies all that it has got and not used for each chunk of a body.
+# For each chunk of a body, gunicorn copies all bytes that it has received and not yet used.
 _PART = 4096
 
 
 class _Received(SocketUnreader):
-    """What a client sends. A thread takes what is there, and waits only for a body it asked for.
+    """The bytes that a client sends. A thread waits only for a body after ``100 Continue``.
 
-    A client that sends nothing more is taken for one that ended.
+    A client that sends nothing more is treated as one that has closed the connection.
     """
 
     def __init__(self, client: socket.socket, waits: threading.Semaphore) -> None:
@@ -47,33 +48,33 @@ class _Received(SocketUnreader):
         self._used = 0
 
     def give(self, arrived: bytes) -> None:
-        """Have the bytes of a request that were received already be read first."""
+        """Set the bytes of the request that were already received; they are read first."""
         self._arrived = arrived
         self._used = 0
 
     def take_buffered(self) -> bytes:
-        """Take what was not read; it is of the next request."""
+        """Return and clear the unread bytes, which belong to the next request."""
         left = self._arrived[self._used :]
         self.give(b"")
         return bytes(super().take_buffered()) + left
 
     def begin_to_wait(self) -> None:
-        """Have the rest of the request waited for, until its deadline.
+        """Allow reads to wait for the rest of the request, until its deadline.
 
-        Raises ExpectationFailed where enough threads wait already.
+        Raises ExpectationFailed if too many threads already wait.
         """
         if not self._waits.acquire(blocking=False):
             raise ExpectationFailed
         self._may_wait = True
 
     def end_to_wait(self) -> None:
-        """At the end of each request."""
+        """Undo ``begin_to_wait``; called at the end of each request."""
         if self._may_wait:
             self._may_wait = False
             self._waits.release()
 
     def chunk(self, size_hint: int | None = None) -> bytes:
-        """Called by gunicorn where it has used up what it was given."""
+        """Called by gunicorn when it needs more bytes."""
         if self._used < len(self._arrived):
             end = self._used + max(size_hint or 0, _PART)
             part = self._arrived[self._used : end]
@@ -93,7 +94,7 @@ class _Received(SocketUnreader):
 
 
 class _AskedFor:
-    """A body that the client holds back until it is asked for, which the first read does."""
+    """A body that the client sends only after ``100 Continue``, which the first read sends."""
 
     def __init__(self, reader: Any, received: _Received) -> None:
         self.reader = reader
@@ -101,7 +102,7 @@ class _AskedFor:
         self._received = received
 
     def read(self, size: int) -> bytes:
-        """As the reader of the body."""
+        """Read from the body, like the reader that this replaces."""
         if not self.asked:
             self._received.begin_to_wait()
             self.asked = True
@@ -111,7 +112,7 @@ class _AskedFor:
 
 
 class ServedRequest(Request):
-    """One request. ``path`` is known from the moment it was received, whatever is wrong with it."""
+    """One request. ``path`` is set as soon as it was received, also if the request is refused."""
 
     body: Any
     unreader: Any
@@ -120,7 +121,7 @@ class ServedRequest(Request):
     _is_last: bool | None = None
 
     def read_line(self, unreader: Any, buf: bytearray, limit: int = 0) -> tuple[bytes, bytearray]:
-        """Called by gunicorn for the request line, as far as it was received."""
+        """Called by gunicorn for the request line, which may be incomplete."""
         try:
             line: tuple[bytes, bytearray] = super().read_line(unreader, buf, limit)
         except ParseException:
@@ -129,7 +130,7 @@ class ServedRequest(Request):
         return line
 
     def parse_request_line(self, line_bytes: bytes) -> None:
-        """Called by gunicorn with the whole line."""
+        """Called by gunicorn with the complete line."""
         self._note_target(line_bytes)
         super().parse_request_line(line_bytes)
 
@@ -137,24 +138,24 @@ class ServedRequest(Request):
         """Called by gunicorn when the headers are read."""
         super().set_body_reader()
         if self._expected_100_continue:
-            # gunicorn would ask for every body, also for one that is refused by its headers.
+            # gunicorn would send 100 Continue also for a request that is refused by its headers.
             self._expected_100_continue = False
             if not _is_at_end(self.body.reader):
                 self.body.reader = _AskedFor(self.body.reader, self.unreader)
 
     def should_close(self) -> bool:
-        """Whether this is the last request of the connection; asked when the answer begins.
+        """Whether to close the connection after this request; called when the response starts.
 
-        It is, where the client says so, and where more of the body is left than is worth reading.
+        True if the client requests it, or if too much of the body is unread.
         """
         if self._is_last is None:
             self._is_last = self._read_connection()
-        # Behind a body that broke off, the next request would begin anywhere.
+        # After an incomplete body, the start of the next request is unknown.
         broke_off: bool = self.unreader.broke_off
         return self._is_last or self.must_close or broke_off or not self._is_body_short()
 
     def _read_connection(self) -> bool:
-        """Whether the client wants the connection closed, or expects it (RFC 9112 section 9.3)."""
+        """Whether the client requests or expects the close (RFC 9112 section 9.3)."""
         keep_alive = self.version > (1, 0)
         for name, value in self.headers:
             if name == "CONNECTION":
@@ -162,11 +163,11 @@ class ServedRequest(Request):
                 if "close" in options:
                     return True
                 keep_alive = keep_alive or "keep-alive" in options
-        # What follows a CONNECT is never another request.
+        # The bytes after a CONNECT are never another request.
         return not keep_alive or self.method == "CONNECT"
 
     def _is_body_short(self) -> bool:
-        """Whether what is left of the body is known to be short, and already on its way."""
+        """Whether the unread part of the body is known to be short and already in transit."""
         reader = self.body.reader
         if isinstance(reader, _AskedFor):
             if not reader.asked:
@@ -177,7 +178,7 @@ class ServedRequest(Request):
         return _is_at_end(reader)
 
     def _note_target(self, line: bytes) -> None:
-        """Take the path from a line that may be cut off, or refused."""
+        """Set the path from a line that may be incomplete or refused."""
         method, _, rest = line.partition(b" ")
         target = rest.partition(b" ")[0].partition(b"\r")[0].decode("latin-1")
         if method.isalpha() and len(method) <= _LONGEST_METHOD:
@@ -207,6 +208,6 @@ class ServedRequests(RequestParser):
     def finish_body(  # type: ignore[override]
         self, deadline: float | None = None, max_bytes: int | None = None
     ) -> bool:
-        """Called by gunicorn after the answer; whether the next request can follow."""
+        """Called by gunicorn after the response; returns whether another request can follow."""
         finished = bool(super().finish_body(deadline, max_bytes))
         return finished and not self.unreader.broke_off

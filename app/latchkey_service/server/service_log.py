@@ -1,4 +1,4 @@
-"""The log of the service: gunicorn's, in which nothing that looks like a secret remains."""
+"""The log of the service: gunicorn's log, with everything that looks like a secret redacted."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from gunicorn.glogging import Logger
 from latchkey.credentials.tokens import redact_secrets
 
 OURS = "latchkey"
-"""The name of the logger that the service writes to by itself."""
+"""The name of the service's own logger."""
 GUNICORNS = "gunicorn.error"
 
 
 class RedactingFormatter(logging.Formatter):
-    """A formatter in whose output nothing that looks like a secret remains, tracebacks included.
+    """A formatter that redacts everything that looks like a secret, also in tracebacks.
 
-    The last line of defence: no code of ours logs one in the first place.
+    This is the last line of defence: our own code never logs a secret.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -27,7 +27,7 @@ class RedactingFormatter(logging.Formatter):
 
 
 class RedactingLogger(Logger):
-    """gunicorn's logger, redacting, and shared by the service's own log lines."""
+    """gunicorn's logger with redaction. The service's own logger uses the same handlers."""
 
     def setup(self, cfg: Config) -> None:
         """Called by gunicorn at the start and at each HUP."""
@@ -40,9 +40,9 @@ class RedactingLogger(Logger):
         ours.propagate = False
 
     def debug(self, msg: object, *args: object, **options: Any) -> None:
-        """Called by gunicorn with what it met, which may quote all that a client sent.
+        """Log exceptions by their type only: their text may quote the request.
 
-        A secret that is no longer in its own form is there, and no redaction knows it.
+        The quote may contain a secret in an encoding that the redaction does not recognise.
         """
         named = (type(one).__name__ if isinstance(one, BaseException) else one for one in args)
         super().debug(msg, *named, **options)

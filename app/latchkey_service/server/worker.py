@@ -1,4 +1,4 @@
-"""The gunicorn worker: what of a connection holds a thread, and what it answers by itself."""
+"""The gunicorn worker: accepts connections, and gives a thread only to requests that arrived."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from latchkey_service.server.request_parser import ServedRequests
 from latchkey_service.server.service_log import GUNICORNS, OURS
 
 _RECEIVED_AT_ONCE = 8192
-# A body that nobody read is discarded where it has arrived; else the connection is closed.
+# An unread body is discarded if it arrives in this time; otherwise, the connection is closed.
 _DRAIN_TIMEOUT = 0.05
-# Of a worker that ends, a client may be sending its next request already.
+# While a worker stops, a client may already be sending its next request.
 _STOP_LINGER = 2.0
-# Bytes of requests that have not arrived in full, all connections of a worker together.
+# The most bytes of incomplete requests, of all connections of a worker together.
 _MOST_WAITING = 32 << 20
 _CROWDED_PAUSE = 1.0
 _CROWDED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-# What Linux's accept() reports of a connection that failed while it was queued.
+# Errors of accept() on Linux for a connection that failed while it was queued.
 _FAILED_BEFORE = (
     *(errno.EAGAIN, errno.EINTR, errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.ENOPROTOOPT),
     *(errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EOPNOTSUPP),
@@ -44,7 +44,7 @@ _FAILED_BEFORE = (
 
 
 class _Queue:
-    """Connections in the order in which they time out; as much of a deque as gunicorn uses."""
+    """Connections in the order of their timeouts, with the deque methods that gunicorn uses."""
 
     def __init__(self) -> None:
         self._connections: OrderedDict[_Connection, None] = OrderedDict()
@@ -57,7 +57,7 @@ class _Queue:
 
     def __getitem__(self, index: int) -> _Connection:
         if index:
-            raise IndexError("only the first connection can be looked at")
+            raise IndexError("only the first connection can be read")
         return next(iter(self._connections))
 
     def append(self, connection: _Connection) -> None:
@@ -71,7 +71,7 @@ class _Queue:
 
 
 class _Connection(TConn):
-    """A connection, and what of its next request has come."""
+    """A connection, and the received bytes of its next request."""
 
     parser: Any
     timeout: float
@@ -79,27 +79,28 @@ class _Connection(TConn):
     def __init__(self, cfg: Config, client: socket.socket, address: Any, server: Any) -> None:
         super().__init__(cfg, client, address, server)
         self.timeout = 0.0
-        # Only what is readable comes to a thread: gunicorn need not wait there.
+        # A thread only gets readable connections, so gunicorn does not need to wait.
         self.data_ready = True
         self.queue: _Queue | None = None
         self.arrival: Arrival | None = None
         self.deadline = Deadline(0.0)
 
     def take_arrival(self) -> bytes:
-        """What has come of the request; the next one begins with what comes now."""
+        """Return and clear the received bytes of the request."""
         data = b"" if self.arrival is None else bytes(self.arrival.data)
         self.arrival = None
         return data
 
 
 class EnvelopeWorker(ThreadWorker):
-    """A threaded worker whose own refusals are answered in the envelope, and logged by kind only.
+    """A threaded worker that answers invalid requests with the error envelope.
 
-    gunicorn would quote the offending header to the log, and that may hold a secret.
+    Refusals are logged by kind only: gunicorn would quote the invalid header, which may contain a
+    secret.
 
-    A connection waits in the poller, and holds no thread, until its request has arrived. A request
-    that misses its deadline is cut off: see answering.py. Methods are called in the main thread,
-    but ``handle``, what that calls, and ``handle_error``.
+    A connection waits in the poller, without a thread, until its request has arrived. A request
+    that misses its deadline is cut off: see answering.py. ``handle`` and ``handle_error`` run in
+    the threads of the pool, all other methods in the main thread.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -110,15 +111,15 @@ class EnvelopeWorker(ThreadWorker):
         self._most_connections = self.worker_connections
         self._crowded_until = 0.0
         self._waiting_bytes = 0
-        # The other threads stay free of clients that ask before they send.
+        # The other threads never wait for clients that send ``Expect: 100-continue``.
         self._body_waits = threading.Semaphore(self.cfg.threads // 2)
-        self._kept = _Queue()  # between two requests; gunicorn's own loop looks at it
+        self._kept = _Queue()  # between two requests; also read by gunicorn's own loop
         self.keepalived_conns = cast("deque[TConn]", self._kept)
-        self._quiet = _Queue()  # accepted, and nothing came yet
+        self._quiet = _Queue()  # accepted, but nothing received yet
         self._arriving = _Queue()
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
-        """Called by gunicorn in the new worker: one that cannot have its threads does not start."""
+        """Called by gunicorn in a new worker, which must not start unless all threads do."""
         pool = super().get_thread_pool()
         begun = threading.Event()
         for _ in range(self.cfg.threads):
@@ -128,12 +129,12 @@ class EnvelopeWorker(ThreadWorker):
 
     def handle_request(self, req: Request, conn: TConn) -> bool:
         """Called by gunicorn in a thread, when the head of a request has been read."""
-        # All that gunicorn needs of a connection here.
+        # The parts of a connection that gunicorn needs here.
         answering: Any = Answering.of(conn, cast("_Connection", conn).deadline)
         return super().handle_request(req, answering)
 
     def run(self) -> None:
-        """Called by gunicorn in the main thread: accept and hand over until the end."""
+        """Called by gunicorn in the main thread: accept connections until the worker stops."""
         self._lingering = Lingering(self.poller)
         for logger in (OURS, GUNICORNS):
             limit_log(logger)
@@ -145,7 +146,7 @@ class EnvelopeWorker(ThreadWorker):
     # Accepting.
 
     def accept(self, listener: socket.socket) -> None:
-        """Take a new connection; the worker outlives every way in which that fails."""
+        """Accept a connection. A failure never stops the worker."""
         try:
             client, address = listener.accept()
         except OSError as error:
@@ -155,7 +156,7 @@ class EnvelopeWorker(ThreadWorker):
                 raise
             return
         if not isinstance(address, tuple):
-            # A client of a unix socket chooses its name, which would pass for an address.
+            # The client of a unix socket chooses this name, so it must not count as an address.
             address = ""
         self.nr_conns += 1
         connection = _Connection(self.cfg, client, address, listener.getsockname())
@@ -164,16 +165,16 @@ class EnvelopeWorker(ThreadWorker):
             self._make_room()
 
     def _be_crowded(self, error: OSError) -> None:
-        """No descriptor or memory is left for a connection: close an idle one, or wait."""
+        """Handle a lack of file descriptors or memory: close an idle connection, or pause."""
         if time.monotonic() > self._crowded_until:
             self.log.warning("a connection could not be accepted: %s", error.strerror)
         self._crowded_until = time.monotonic() + _CROWDED_PAUSE
         if not self._make_room():
-            # Until then gunicorn's loop does not listen.
+            # gunicorn's loop does not accept connections until one is closed.
             self.worker_connections = min(self.worker_connections, self.nr_conns)
 
     def _make_room(self) -> bool:
-        """Close the connection that is missed least, if there is one that no thread holds."""
+        """Close the least important connection without a thread; returns whether there was one."""
         if self._lingering.close_oldest():
             return True
         for queue in (self._quiet, self._kept, self._arriving):
@@ -183,9 +184,9 @@ class EnvelopeWorker(ThreadWorker):
         return False
 
     def set_accept_enabled(self, enabled: bool | None) -> None:
-        """Called by gunicorn's loop; a worker that ends stops listening at once.
+        """Called by gunicorn's loop. A stopping worker closes its listening sockets immediately.
 
-        Its own copies of the sockets would keep the address in use while it answers the rest.
+        They would keep the address in use while the worker answers the remaining requests.
         """
         super().set_accept_enabled(enabled)
         if not enabled and not self.alive:
@@ -193,7 +194,7 @@ class EnvelopeWorker(ThreadWorker):
                 listener.close()
 
     def is_parent_alive(self) -> bool:
-        """Called by gunicorn at least once a second: without a master, the worker ends."""
+        """Called by gunicorn at least once a second. Without a master, the worker stops."""
         if super().is_parent_alive():
             return True
         self.alive = False
@@ -203,7 +204,7 @@ class EnvelopeWorker(ThreadWorker):
     # Waiting, without a thread.
 
     def _wait(self, connection: _Connection, queue: _Queue, seconds: float) -> None:
-        """Have the poller watch the connection, and close it if nothing comes in time."""
+        """Have the poller watch the connection; it is closed if nothing arrives in time."""
         connection.timeout = time.monotonic() + seconds
         if connection.queue is None:
             try:
@@ -219,7 +220,7 @@ class EnvelopeWorker(ThreadWorker):
         queue.append(connection)
 
     def _forget(self, connection: _Connection) -> None:
-        """Take the connection out of the poller and its queue."""
+        """Remove the connection from the poller and its queue."""
         if connection.queue is not None:
             connection.queue.remove(connection)
             connection.queue = None
@@ -235,12 +236,12 @@ class EnvelopeWorker(ThreadWorker):
         connection.close()
 
     def _on_readable(self, connection: _Connection, client: socket.socket) -> None:
-        # Else it was closed for another's sake, after the poller had found it readable.
+        # Without a queue, it was closed to make room after the poller had reported it.
         if connection.queue is not None:
             self._receive(connection)
 
     def _receive(self, connection: _Connection) -> None:
-        """Read what has come, and give the request to a thread if that is all of it."""
+        """Read the received bytes, and give the request to a thread if it is complete."""
         try:
             received = connection.sock.recv(_RECEIVED_AT_ONCE)
         except (BlockingIOError, InterruptedError):
@@ -253,7 +254,7 @@ class EnvelopeWorker(ThreadWorker):
         if received:
             self._take(connection, received)
         elif connection.arrival is not None:
-            # What the client of half a request is told, the parser and the application decide.
+            # The client stopped within a request: the parser decides on the response.
             self._hand_over(connection)
         else:
             self._drop(connection)
@@ -278,20 +279,20 @@ class EnvelopeWorker(ThreadWorker):
         self.enqueue_req(connection)
 
     def murder_pending(self) -> None:
-        """Called by gunicorn at least once a second: close what has waited for too long."""
+        """Called by gunicorn at least once a second: close connections that timed out."""
         now = time.monotonic()
         for queue in (self._quiet, self._arriving):
             while queue and queue[0].timeout <= now:
                 self._drop(queue[0])
 
     def murder_keepalived(self, force: bool = False) -> None:
-        """The same for what waits between two requests; all of it where the worker ends."""
+        """The same for connections between two requests; ``force`` closes all of them."""
         now = time.monotonic()
         while self._kept and (force or self._kept[0].timeout <= now):
             self._drop(self._kept[0])
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """Called by gunicorn when the worker begins to end."""
+        """Called by gunicorn when the worker begins to stop."""
         for queue in (self._kept, self._quiet):
             for connection in queue:
                 connection.timeout = min(connection.timeout, deadline)
@@ -299,14 +300,14 @@ class EnvelopeWorker(ThreadWorker):
     # After the answer.
 
     def finish_request(self, conn: TConn, fs: Future[bool]) -> None:
-        """Called in the main thread when ``handle`` has ended."""
+        """Called in the main thread when ``handle`` has returned."""
         connection = cast("_Connection", conn)
         if fs.cancelled() or fs.exception() is not None or not fs.result():
-            # gunicorn would wait here for the client, and nobody else would be served meanwhile.
+            # gunicorn would wait here for the client, and block all other connections.
             self._lingering.add(connection.sock, self._count_closed)
             return
         connection.sock.setblocking(False)
-        # The parser may have read into the next request.
+        # The parser may have read bytes of the next request.
         following = connection.parser.unreader.take_buffered()
         if following:
             self._take(connection, following)
@@ -315,13 +316,13 @@ class EnvelopeWorker(ThreadWorker):
             self._wait(connection, self._kept, seconds)
 
     def _count_closed(self) -> None:
-        """One connection fewer."""
+        """Count a closed connection."""
         self.nr_conns -= 1
 
     # In a thread.
 
     def handle(self, conn: TConn) -> bool:
-        """Answer a request that has arrived; whether the connection is kept."""
+        """Answer a request that has arrived; returns whether to keep the connection."""
         connection = cast("_Connection", conn)
         self._deadlines[connection] = connection.deadline
         if connection.parser is None:
@@ -337,7 +338,7 @@ class EnvelopeWorker(ThreadWorker):
             self._deadlines.pop(connection, None)
 
     def _keepalive_after(self, conn: _Connection, keepalive: bool) -> bool:
-        """Called by gunicorn after the answer; a body that is still to come is not waited for."""
+        """Called by gunicorn after the response. It does not wait for an unread body."""
         deadline = time.monotonic() + _DRAIN_TIMEOUT
         return keepalive and bool(conn.parser.finish_body(deadline=deadline))
 
@@ -363,9 +364,9 @@ class EnvelopeWorker(ThreadWorker):
         else:
             self.log.info("refused to parse a request: %s", type(exc).__name__)
             if req is not None:
-                # A body found broken after its request had been answered: only close.
+                # The body turned out to be invalid after the response was sent: only close.
                 return
         try:
             send_refusal(client, error, req or message_of(exc.__traceback__))
         except OSError:
-            self.log.debug("the client closed the connection before it was answered")
+            self.log.debug("the client closed the connection before the response was sent")
