@@ -1,11 +1,14 @@
-"""Latchkey: API-key authentication for one box. This module only wires the parts together."""
+"""The Latchkey service: the API, the console, the server and the command line.
+
+This module only connects the parts.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-# Every module of the package imports this one first: it loads nothing, so that the domain and the
-# migrations do without Flask.
+# All modules of the package import this one first. It imports nothing at run time, so that commands
+# without Flask do not load it.
 if TYPE_CHECKING:
     from flask import Flask
 
@@ -23,13 +26,13 @@ def create_app(
     seal: Seal | None = None,
     migrate: bool = True,
 ) -> Flask:
-    """The Flask application, protected; WSGI servers call ``app.wsgi_app`` through it.
+    """Create the protected Flask application.
 
-    ``settings`` None reads them from the environment, ``derivation`` None the derivation keys from
-    where the settings say, and ``seal`` None the key of the audit log; ``shared`` None shares
-    nothing with other processes. ``migrate`` brings the database to the current schema first, and
-    makes the key of an empty audit log; a server that did so before it forked passes False.
-    Raises ConfigurationError where something does not fit.
+    If they are None, ``settings`` are read from the environment, and ``derivation`` and ``seal``
+    are loaded as the settings specify. Without ``shared``, nothing is shared with other processes.
+    ``migrate`` migrates the database to the current schema, and creates the key of an empty audit
+    log; a server that did this before the fork passes False. Raises ConfigurationError if a setting
+    or a file is invalid.
     """
     from latchkey.assembly import Latchkey
     from latchkey.config import load_settings

@@ -1,4 +1,4 @@
-"""Reading a request's body up to a limit, whatever was announced and whatever came."""
+"""Reading the body of a request, up to a limit and in full."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from latchkey.errors import ExpectationFailed, InvalidRequest, PayloadTooLarge
 
 
 def read_body(environ: WSGIEnvironment, announced: int | None, limit: int) -> bytes:
-    """All of the body; raises PayloadTooLarge, or InvalidRequest where it is not all there.
+    """The complete body; ``announced`` is its ``Content-Length``.
 
-    Werkzeug's own stream, where no length is announced, cuts a body that is too large off at the
-    limit, and takes one that broke off for a whole one.
+    Raises PayloadTooLarge, or InvalidRequest if the body is incomplete. Werkzeug's stream does
+    neither for a body without a length: it truncates a large one, and accepts a partial one.
     """
     if announced is not None and announced > limit:
         raise PayloadTooLarge
-    # Only a server that ends the stream with the request lets one read to its end (PEP 3333).
+    # Reading to the end is safe only if the server terminates the stream (PEP 3333).
     size = limit + 1 if "wsgi.input_terminated" in environ else announced or 0
     try:
         body: bytes = environ["wsgi.input"].read(size)
     except ExpectationFailed:
         raise
-    except Exception:  # noqa: BLE001 - each server has its own; all mean that it was sent broken
+    except Exception:  # noqa: BLE001 - each server has its own errors for a broken body
         raise InvalidRequest("The body is broken or incomplete") from None
     if len(body) > limit:
         raise PayloadTooLarge

@@ -1,4 +1,4 @@
-"""JSON as the service takes it: what the format leaves open, or is no JSON, is refused."""
+"""A strict JSON parser: refuses repeated names, and everything that is not JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class RepeatedName(ValueError):
-    """An object has ``name`` twice: readers differ in which value counts (RFC 8259 section 4)."""
+    """An object has ``name`` twice; parsers differ in which value they use (RFC 8259 section 4)."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -15,10 +15,10 @@ class RepeatedName(ValueError):
 
 
 def loads(text: str) -> Any:
-    """The value of a text.
+    """Parse a text.
 
-    Raises RepeatedName, ValueError for what is no JSON (NaN and Infinity among it), and
-    RecursionError for what is nested too deeply.
+    Raises RepeatedName, ValueError for invalid JSON (including NaN and Infinity), and
+    RecursionError for values that are nested too deeply.
     """
     return json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_refuse)
 

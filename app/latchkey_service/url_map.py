@@ -1,4 +1,4 @@
-"""Routing that looks at the method and the path only."""
+"""Routing by method and path only."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from werkzeug.routing import Map, MapAdapter
 
 
 class PlainMap(Map):
-    """A map of routes for which a request to upgrade the connection is an ordinary request.
+    """A URL map that treats a request with ``Upgrade`` as an ordinary request.
 
-    A server that does not know the protocol ignores ``Upgrade`` (RFC 9110 section 7.8); werkzeug
-    would look for a route of WebSockets.
+    A server ignores ``Upgrade`` to a protocol that it does not support (RFC 9110 section 7.8).
+    Werkzeug would search for a WebSocket route.
     """
 
     def bind_to_environ(

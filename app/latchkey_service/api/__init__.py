@@ -1,1 +1,1 @@
-"""The HTTP API: its routes, one file a resource, and the shapes of what they take and give."""
+"""The HTTP API: the routes, one module per resource, and the models of requests and responses."""

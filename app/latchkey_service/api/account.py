@@ -1,4 +1,4 @@
-"""``/v1/account``: whom the presented key speaks for."""
+"""``/v1/account``: the account of the presented key."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ account = Resource("account")
 @account.protected("GET", "/v1/account", {200: Account}, errors=(403,))
 @require_scope("account:read")
 def show_account() -> Response:
-    """Show the account.
+    """Show the account of the presented key.
 
-    Touches no database: what it says is what the check of the key found.
+    Does not access the database: the check of the key has found all of it.
     """
     return answer(
         Account(

@@ -1,6 +1,6 @@
-"""``/credentials`` and ``/v1/api_keys``: the same credentials under their two addresses.
+"""``/credentials`` and ``/v1/api_keys``: the same credentials at two addresses.
 
-The root address registers what the vendor made; the versioned one makes new pairs.
+``POST /credentials`` registers pairs that the vendor derived, ``POST /v1/api_keys`` creates pairs.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ _CURSOR_LENGTH = 8
 
 
 def add_registration(app: OpenAPI) -> None:
-    """Add the one route that a setting can take away."""
+    """Add the registration route, which a setting can disable."""
     describe_open(app, "POST", "/credentials", {201: Registered}, errors=(403, 409, 413, 415, 429))(
         register_credential
     )
 
 
 def register_credential(body: RegisterBody) -> Response:
-    """Register a pair.
+    """Register a key pair.
 
-    The derivation of the secret is the proof of authority. The credential gets full scope and no
-    expiry.
+    A secret that was derived from the key proves the authority to register it. The credential gets
+    full access and does not expire.
     """
     try:
         check_api_key(body.api_key)
@@ -72,14 +72,14 @@ def list_credentials(query: PageQuery) -> Response:
 @credentials.protected("DELETE", "/credentials/<api_key>", {200: Revoked}, errors=(403, 404))
 @require_scope("credentials:write")
 def revoke_credential(path: ApiKeyPath) -> Response:
-    """Revoke a credential. In effect before the answer; 404 to a repeated call means done."""
+    """Revoke a credential. It takes effect before the response; a repeated call returns 404."""
     return _revoke(path.api_key)
 
 
 @credentials.protected("POST", "/v1/api_keys", {201: IssuedObject}, errors=(403, 413, 415))
 @require_scope("credentials:write")
 def issue_api_key(body: IssueBody) -> Response:
-    """Make a new pair. The answer has the secret, this once."""
+    """Create a key pair. The secret is only in this response."""
     return _issued(
         _latchkey().credentials.issue(caller=current_principal, by=_actor(), **body.terms())
     )
@@ -105,7 +105,7 @@ def show_api_key(path: ApiKeyPath) -> Response:
 )
 @require_scope("credentials:write")
 def change_api_key(path: ApiKeyPath, body: ChangeBody) -> Response:
-    """Give a credential another name, other scopes or another end. In effect before the answer."""
+    """Change the name, scopes or expiry of a credential. Takes effect before the response."""
     terms = body.change()
     changed = _latchkey().credentials.change(
         _well_formed(path.api_key), terms, current_principal, by=_actor()
@@ -122,9 +122,9 @@ def change_api_key(path: ApiKeyPath, body: ChangeBody) -> Response:
 @require_scope("credentials:write")
 @optional_body
 def rotate_api_key(path: ApiKeyPath, body: RotateBody) -> Response:
-    """Replace a credential by a successor on the same terms, with a secret of its own.
+    """Replace a credential by a successor with the same terms and a new secret.
 
-    The answer has that secret, this once. Both work until the overlap is over.
+    The new secret is only in this response. Both keys work until the overlap ends.
     """
     api_key = _well_formed(path.api_key)
     return _issued(
@@ -135,7 +135,7 @@ def rotate_api_key(path: ApiKeyPath, body: RotateBody) -> Response:
 @credentials.protected("GET", "/v1/api_keys/<api_key>/usage", {200: UsageObject}, errors=(403, 404))
 @require_scope("credentials:read")
 def show_usage(path: ApiKeyPath) -> Response:
-    """Show how much a credential has been used, up to the last request."""
+    """Show the usage of a credential, up to the last request."""
     latchkey = _latchkey()
     credential = latchkey.credentials.get(_well_formed(path.api_key), current_principal.mode)
     usage = latchkey.usage.usage(credential)
@@ -145,7 +145,7 @@ def show_usage(path: ApiKeyPath) -> Response:
 @credentials.protected("DELETE", "/v1/api_keys/<api_key>", {200: Revoked}, errors=(403, 404))
 @require_scope("credentials:write", or_own="api_key")
 def revoke_api_key(path: ApiKeyPath) -> Response:
-    """Revoke a credential; a key may always revoke itself. In effect before the answer."""
+    """Revoke a credential. It takes effect before the response. A key can always revoke itself."""
     return _revoke(path.api_key)
 
 
@@ -155,7 +155,7 @@ def _latchkey() -> Latchkey:
 
 
 def _actor() -> Actor:
-    """Whoever makes this request, as the audit log says it."""
+    """The caller of this request, as an actor in the audit log."""
     address = _latchkey().addresses.written(request.environ)
     return Actor.key(current_principal.api_key, address)
 
@@ -192,7 +192,7 @@ def _revoke(api_key: str) -> Response:
 
 
 def _well_formed(api_key: str) -> str:
-    """A malformed key names no credential, so it is answered as an unknown one is."""
+    """Return the key. A malformed key is answered like an unknown one."""
     try:
         return check_api_key(api_key)
     except MalformedToken:

@@ -1,7 +1,7 @@
-"""``/openapi.json`` and ``/docs/``: the contract, for programs and for people.
+"""``/openapi.json`` and ``/docs/``: the OpenAPI document, and a page that renders it.
 
-The page's script and style come from files in an installed package; nothing is fetched from
-anywhere else.
+The script and the style of the page are files of an installed package. The page loads nothing from
+other hosts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _POLICY = (
 
 @docs.open("GET", "/openapi.json", {200: content("application/json", "object")})
 def show_openapi() -> Response:
-    """The OpenAPI 3.1 document, made from the routes."""
+    """The OpenAPI 3.1 document, generated from the routes."""
     return jsonify(current_app.api_doc)  # type: ignore[attr-defined]
 
 
@@ -43,5 +43,5 @@ def show_page() -> Response:
 
 @docs.get("/docs/start.js", doc_ui=False)
 def show_script() -> Response:
-    """The few lines that start the page, apart from it so that no script is inline."""
+    """The lines that start the page. They are a separate file, so that no script is inline."""
     return Response(render_template("docs.js"), content_type="text/javascript; charset=utf-8")

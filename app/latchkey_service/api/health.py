@@ -1,4 +1,4 @@
-"""``/health`` and ``/ready``: is the process there, and can it do its work."""
+"""``/health`` and ``/ready``: whether the process responds, and can read the database."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ health = Resource("health")
 
 @health.open("GET", "/health", {200: HealthStatus})
 def show_health() -> Response:
-    """Say that the process answers. Touches no database."""
+    """Report that the process responds. Does not access the database."""
     return answer(HealthStatus())
 
 
 @health.open("GET", "/ready", {200: HealthStatus}, errors=(503,))
 def show_readiness() -> Response:
-    """Say whether the database answers, by reading from it."""
+    """Report whether the service can read from the database."""
     try:
         current_app.extensions["latchkey"].store.check()
     except StoreError as error:

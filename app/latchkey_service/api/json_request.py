@@ -1,4 +1,4 @@
-"""Reading a request's JSON body strictly, whatever was sent."""
+"""Strict reading of the JSON body and the query of a request."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _OPTIONAL = "__latchkey_body_optional__"
 
 
 def optional_body(view: View) -> View:
-    """Let a view be asked without a body at all, as with an empty object."""
+    """Allow requests to this view without a body, as if it were an empty object."""
     setattr(view, _OPTIONAL, True)
     return view
 
 
 class JsonRequest(Request):
-    """A request whose ``get_json`` takes one strict JSON object, or raises one of our errors."""
+    """A request whose ``get_json`` returns one strictly parsed object, or raises an ApiError."""
 
     max_content_length = MAX_BODY
 
     @cached_property
     def args(self) -> MultiDict[str, str]:
-        """The query; raises InvalidField where a parameter is given twice."""
+        """The query; raises InvalidField if a parameter is given twice."""
         found = super().args
         for name, values in found.lists():
             if len(values) > 1:
@@ -45,8 +45,9 @@ class JsonRequest(Request):
     def get_json(self, *arguments: object, **options: object) -> Any:
         """The body as a dict.
 
-        In the order of the checks: PayloadTooLarge over 16 KiB, UnsupportedMediaType unless it is
-        announced as JSON in UTF-8, InvalidRequest unless it is one object without repeated names.
+        Raises, in this order: PayloadTooLarge for more than 16 KiB, UnsupportedMediaType unless
+        the content type is JSON in UTF-8, InvalidRequest unless the body is one object without
+        repeated names.
         """
         body = read_body(self.environ, self.content_length, MAX_BODY)
         if not body and "Content-Type" not in self.headers and self._may_lack_body():
@@ -77,7 +78,7 @@ def _parse_object(body: bytes) -> dict[str, Any]:
 
 
 def _require_shallow(value: dict[str, Any]) -> None:
-    """Refuse what is nested too deeply by a limit of ours: the parser's differs by its version."""
+    """Refuse deep nesting. The limit of the parser differs between versions, so this is our own."""
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
         level = [child for item in level for child in _children(item)]

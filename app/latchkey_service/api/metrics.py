@@ -1,6 +1,6 @@
-"""``/metrics``: what the workers of the box have counted, as Prometheus text.
+"""``/metrics``: the counters of all workers, as Prometheus text.
 
-Whichever worker is asked sums over all of them, those that ended included.
+The worker that handles the request adds up the counters of all workers, including exited ones.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _NANOSECOND = 1e-9
 
 @metrics.open("GET", "/metrics", {200: content("text/plain")})
 def show_metrics() -> Response:
-    """Show the counters of all workers together."""
+    """Show the totals of all workers as Prometheus text."""
     latchkey: Latchkey = current_app.extensions["latchkey"]
     latchkey.authenticator.report()
     registry = CollectorRegistry(auto_describe=False)
@@ -63,13 +63,13 @@ def show_metrics() -> Response:
 
 
 class _BoxCollector(Collector):
-    """Reads the counters at the moment of the scrape."""
+    """Reads the counters when Prometheus scrapes them."""
 
     def __init__(self, latchkey: Latchkey) -> None:
         self._latchkey = latchkey
 
     def collect(self) -> Iterable[Metric]:
-        """The metric families, read now."""
+        """The metric families with their current values."""
         yield InfoMetricFamily(
             "latchkey_build", "The version of this service", {"version": __version__}
         )
@@ -83,14 +83,12 @@ class _BoxCollector(Collector):
         if cache is None:
             return
         stats = cache.stats()
-        entries = GaugeMetricFamily(
-            "latchkey_shared_cache_entries", "Entries that the workers hold together now"
-        )
+        entries = GaugeMetricFamily("latchkey_shared_cache_entries", "Entries in the shared cache")
         entries.add_metric([], stats.entries)
         yield entries
         puts = CounterMetricFamily(
             "latchkey_shared_cache_puts",
-            "Entries offered to the other workers, by outcome",
+            "Entries offered to the shared cache, by result",
             labels=["result"],
         )
         for result in ("puts", "oversized", "busy"):
@@ -99,8 +97,8 @@ class _BoxCollector(Collector):
         yield puts
         for name, text in (
             ("evictions", "Entries evicted to make room for others"),
-            ("retries", "Repeated reads of an entry that changed during the first"),
-            ("recovered", "Sets emptied because a process died while changing them"),
+            ("retries", "Repeated reads of an entry that changed during the first read"),
+            ("recovered", "Sets of entries cleared because a process died while changing them"),
         ):
             counter = CounterMetricFamily(f"latchkey_shared_cache_{name}", text)
             counter.add_metric([], getattr(stats, name))
@@ -116,20 +114,18 @@ def _requests(totals: Totals) -> Iterable[Metric]:
     yield requests
 
     scopes = CounterMetricFamily(
-        "latchkey_scope_refusals", "Authenticated requests whose key lacked the scope they need"
+        "latchkey_scope_refusals", "Authenticated requests refused because the key lacks the scope"
     )
     scopes.add_metric([], totals.counts[Count.SCOPE])
     yield scopes
 
-    in_flight = GaugeMetricFamily(
-        "latchkey_requests_in_flight", "Requests that are being answered now"
-    )
+    in_flight = GaugeMetricFamily("latchkey_requests_in_flight", "Requests in progress")
     in_flight.add_metric([], totals.in_flight)
     yield in_flight
 
     durations = HistogramMetricFamily(
         "latchkey_request_duration_seconds",
-        "Time from the middleware's call to the start of the answer",
+        "Time from the call of the middleware to the start of the response",
         labels=["endpoint", "status"],
     )
     for (endpoint, status), values in sorted(totals.series.items(), key=_by_name):
@@ -149,7 +145,7 @@ def _caches(totals: Totals) -> Iterable[Metric]:
     yield lookups
 
     entries = GaugeMetricFamily(
-        "latchkey_cache_entries", "Entries that the workers hold now", labels=["level"]
+        "latchkey_cache_entries", "Entries in the caches of the workers", labels=["level"]
     )
     entries.add_metric(["cache"], totals.gauges[Gauge.KNOWN])
     entries.add_metric(["unknown"], totals.gauges[Gauge.UNKNOWN])
@@ -163,7 +159,7 @@ def _caches(totals: Totals) -> Iterable[Metric]:
     yield evictions
 
     uncounted = CounterMetricFamily(
-        "latchkey_uses_not_counted", "Uses of keys that were not counted for lack of memory"
+        "latchkey_uses_not_counted", "Uses of keys not counted because the shared memory was full"
     )
     uncounted.add_metric([], totals.counts[Count.UNCOUNTED])
     yield uncounted
@@ -175,7 +171,7 @@ def _by_name(item: tuple[tuple[str | None, int], tuple[int, ...]]) -> tuple[str,
 
 
 def _buckets(counts: list[int]) -> list[tuple[str, float]]:
-    """Cumulative counts by upper bound in seconds, as Prometheus has them."""
+    """Cumulative counts by upper bound in seconds, in the format of Prometheus."""
     bounds = [f"{bound * _NANOSECOND:.6g}" for bound in LATENCY_BOUNDS]
     total = 0
     buckets = []

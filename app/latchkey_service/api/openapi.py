@@ -1,4 +1,4 @@
-"""How the routes are described: one blueprint class, the common answers, the error envelope."""
+"""The description of the routes: a blueprint class, the common responses, the error envelope."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ SECURITY_SCHEMES: dict[str, Any] = {
     "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
     "secret": {"type": "apiKey", "in": "header", "name": "X-Api-Secret"},
 }
-# The modules in which routes find the models of their paths, queries and bodies.
+# The models of paths, queries and bodies, by name.
 _MODELS: dict[str, type[BaseModel]] = {**vars(schemas), **vars(requests)}
 _EITHER_SCHEME: list[dict[str, list[str]]] = [{"bearer": []}, {"key": [], "secret": []}]
 
 
 class Api(OpenAPI):
-    """The class of the application: strict bodies, plain routes."""
+    """The application class, with strict JSON bodies and routing by method and path."""
 
     request_class = JsonRequest
     url_map_class = PlainMap
 
 
 def new_app() -> OpenAPI:
-    """The application object: no static files, no automatic OPTIONS, strict bodies."""
+    """The application object, without static files and automatic OPTIONS."""
     app = Api(
         __name__,
         info=Info(
             title="Latchkey",
             version=__version__,
-            description="API keys for one box: made, checked, limited and revoked.",
+            description="Create, list, change, rotate and revoke API keys.",
         ),
         security_schemes=SECURITY_SCHEMES,
         doc_ui=False,
-        # Every operation lists its own 400, so the library adds none of its own shape.
+        # Every operation lists its own 400, so that the library does not add its own format.
         validation_error_status=400,
         validation_error_model=ErrorEnvelope,
         validation_error_callback=_refuse,
@@ -71,7 +71,7 @@ class Resource(APIBlueprint):
     """The routes of one resource, each described for the OpenAPI document."""
 
     def __init__(self, name: str, **options: Any) -> None:
-        """``options`` are those of a Flask blueprint, for its templates and files."""
+        """``options`` are those of a Flask blueprint, for templates and static files."""
         super().__init__(name, __name__, **options)
 
     def protected(
@@ -82,7 +82,7 @@ class Resource(APIBlueprint):
         *,
         errors: tuple[int, ...] = (),
     ) -> Callable[[View], View]:
-        """A route that needs a credential; ``errors`` are the statuses beside the common ones."""
+        """A route that needs a credential. ``errors``: its statuses besides the common ones."""
         described = _responses(method, answers, (401, 429, *errors))
         return _route(self, method, rule, responses=described, security=_EITHER_SCHEME)
 
@@ -113,13 +113,13 @@ def describe_open(
 def _route(
     scaffold: APIScaffold, method: str, rule: str, **description: object
 ) -> Callable[[View], View]:
-    # The library types its decorators as bare callables; this gives them their type back.
+    # The library types its decorators as plain callables; this restores the type.
     decorator: Callable[[View], View] = getattr(scaffold, method.lower())(rule, **description)
     return decorator
 
 
 def answer(model: BaseModel, status: int = 200) -> Response:
-    """A model as a JSON answer that no cache keeps."""
+    """A model as a JSON response with ``Cache-Control: no-store``."""
     return Response(
         model.model_dump_json(),
         status=status,
@@ -129,27 +129,27 @@ def answer(model: BaseModel, status: int = 200) -> Response:
 
 
 def content(media_type: str, json_type: str = "string") -> dict[str, Any]:
-    """The description of an answer that no model has the shape of."""
+    """The description of a response that has no model."""
     return {"content": {media_type: {"schema": {"type": json_type}}}}
 
 
 def _responses(method: str, answers: Answers, errors: tuple[int, ...]) -> dict[int, Described]:
-    """``answers``, the errors of the route, and those that any request can meet.
+    """``answers``, the errors of the route, and the errors that every request can get.
 
-    A change is refused with 503 while too many others wait for the database.
+    A change gets 503 while too many other changes wait for the database.
     """
     busy = () if method == "GET" else (503,)
     first, *others = sorted({400, 431, 500, *busy, *errors})
-    # The first brings the model into the document; to work it out for each would delay the start.
-    return {**answers, first: ErrorEnvelope, **{status: _as_the_first() for status in others}}
+    # The first adds the model to the document. Deriving it for each status would slow the start.
+    return {**answers, first: ErrorEnvelope, **{status: _envelope_reference() for status in others}}
 
 
-def _as_the_first() -> Described:
+def _envelope_reference() -> Described:
     schema = {"$ref": f"#/components/schemas/{ErrorEnvelope.__name__}"}
     return {"content": {"application/json": {"schema": schema}}}
 
 
 def _refuse(error: ValidationError) -> Response:
-    """What the library calls with a request that does not fit its models."""
-    # Its title is the name of the model.
+    """Called by the library for a request that does not match the models."""
+    # The title is the name of the model.
     raise first_problem(error, _MODELS[error.title]) from None

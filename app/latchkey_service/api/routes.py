@@ -1,4 +1,4 @@
-"""The routes together: one blueprint for each resource, and what of it is open."""
+"""All routes: a blueprint for each resource, and the list of open routes."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ _OPEN = frozenset(
     }
 )
 _REGISTRATION = ("POST", "/credentials")
-# The console has its own login and denies by default in turn.
+# The console has its own sign-in, and also denies by default.
 _AREAS = ("/docs/", "/console/")
 
 
 def build_api(settings: Settings) -> Flask:
     """The application with its routes, not yet protected."""
     app = new_app()
-    # One spelling of each path: what the middleware compares is what the router sees.
+    # One spelling of each path, so that the middleware and the router compare the same text.
     app.url_map.merge_slashes = False
     for resource in (health, metrics, account, credentials, docs):
         app.register_api(resource)
     if settings.registration == "open":
         add_registration(app)
     for area in _AREAS:
-        app.add_url_rule(area.removesuffix("/"), "into", _lead_into, methods=["GET"])
+        app.add_url_rule(area.removesuffix("/"), "into", _redirect_into, methods=["GET"])
     answer_every_error(app)
     app.before_request(_refuse_other_spellings)
     return app
 
 
-def _lead_into() -> Response:
-    """Lead to the same address with a slash, where an open area begins.
+def _redirect_into() -> Response:
+    """Redirect to the same path with a slash, where an open area begins.
 
-    Only to the path: the host is what the caller says.
+    The target is a path without a host, because the caller controls the ``Host`` header.
     """
     query = request.query_string.decode("latin-1")
     target = f"{request.script_root}{request.path}/"
@@ -57,14 +57,14 @@ def _lead_into() -> Response:
 
 
 def _refuse_other_spellings() -> None:
-    """Answer 404 where the router would be lenient: leading slashes, a missing last one."""
+    """Answer 404 where the router would be lenient: extra leading slashes, a missing last slash."""
     lenient = isinstance(request.routing_exception, RequestRedirect)
     if lenient or request.environ.get("PATH_INFO", "").startswith("//"):
         raise NotFound
 
 
 def open_routes(settings: Settings) -> OpenRoutes:
-    """What needs no credential; a closed registration is a route that is not there."""
+    """The routes that need no credential. A disabled registration is not among them."""
     routes = {*_OPEN, *(("GET", area.removesuffix("/")) for area in _AREAS)}
     if settings.registration == "open":
         routes.add(_REGISTRATION)

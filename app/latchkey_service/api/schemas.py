@@ -1,4 +1,4 @@
-"""The shapes that the API alone has; the OpenAPI document is made from them."""
+"""The models that only the API uses. The OpenAPI document is generated from them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from latchkey_service.shapes.objects import CredentialObject
 
 
 def _parse_digits(value: object) -> object:
-    """Plain digits only: pydantic would also take ``1_0`` and ``1.0`` for whole numbers."""
+    """Accept plain digits only; pydantic also accepts ``1_0`` and ``1.0`` as whole numbers."""
     if isinstance(value, str) and not (value.isascii() and value.isdigit()):
         raise ValueError("must be a whole number")
     return value
 
 
 class ApiKeyPath(BaseModel):
-    """The key that a route is about."""
+    """The key in the path of a route."""
 
     api_key: str = Field(description="The public key, ak_…")
 
 
 class PageQuery(BaseModel):
-    """Which part of a listing."""
+    """The page of a listing."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -36,20 +36,20 @@ class PageQuery(BaseModel):
 
 
 class Registered(BaseModel):
-    """The answer to a registration."""
+    """The response to a registration."""
 
     api_key: ApiKey
 
 
 class Revoked(BaseModel):
-    """The answer to a revocation, which is in effect."""
+    """The response to a revocation. The revocation is in effect."""
 
     api_key: ApiKey
     revoked: Literal[True] = True
 
 
 class Account(BaseModel):
-    """Whom the presented key speaks for."""
+    """The account and the terms of the presented key."""
 
     object: Literal["account"] = "account"
     id: str = Field(description="Stays the same when the key is rotated.")
@@ -60,20 +60,20 @@ class Account(BaseModel):
 
 
 class CredentialList(BaseModel):
-    """A page of credentials, newest first; next_cursor is null at the end."""
+    """A page of credentials, newest first. On the last page, next_cursor is null."""
 
     credentials: list[CredentialObject]
     next_cursor: str | None
 
 
 class HealthStatus(BaseModel):
-    """The service answers."""
+    """The service responds."""
 
     status: Literal["ok"] = "ok"
 
 
 class ErrorFields(BaseModel):
-    """What went wrong: for programs by type and code, for people by message."""
+    """An error: type and code are for programs, the message is for people."""
 
     type: str
     code: str
@@ -81,6 +81,6 @@ class ErrorFields(BaseModel):
 
 
 class ErrorEnvelope(BaseModel):
-    """The one shape of every error."""
+    """The format of all errors."""
 
     error: ErrorFields

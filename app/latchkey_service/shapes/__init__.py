@@ -1,1 +1,1 @@
-"""The shapes of what is asked and answered, which the API, the console and the command share."""
+"""The models of requests and objects that the API, the console and the command line share."""

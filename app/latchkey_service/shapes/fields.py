@@ -1,4 +1,4 @@
-"""The fields that requests and objects have in common, with their rules."""
+"""The field types that requests and objects share, with their validation."""
 
 from __future__ import annotations
 

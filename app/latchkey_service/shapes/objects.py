@@ -1,4 +1,4 @@
-"""Credentials and their use as JSON shows them, over HTTP and on the command line."""
+"""The JSON form of credentials and their usage, over HTTP and on the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from latchkey.credentials.tokens import SECRET_PATTERN
 from latchkey_service.shapes.fields import ApiKey, Scope, Time
 
 _DAY = timedelta(days=1)
-# For how long back uses are answered by hour, and by day.
+# How many days usage is reported by hour, and by day.
 _DAYS_BY_HOUR = 7
 _DAYS = 90
 
@@ -28,10 +28,12 @@ class CredentialObject(BaseModel):
     created_at: Time
     expires_at: Time | None
     revoked_at: Time | None
-    last_used_at: Time | None = Field(description="Up to the last request; null for never.")
-    rotate_by: Time | None = Field(description="When it should have been replaced by a new one.")
-    rotated_to: ApiKey | None = Field(description="The key that replaces it.")
-    origin: Origin = Field(description="Imported: the hash of another system's token.")
+    last_used_at: Time | None = Field(description="The time of the last request; null for never.")
+    rotate_by: Time | None = Field(description="When the key is due for rotation.")
+    rotated_to: ApiKey | None = Field(description="The successor of a rotated key.")
+    origin: Origin = Field(
+        description="derived, or imported for a token that another system issued."
+    )
 
     @classmethod
     def of(
@@ -41,12 +43,12 @@ class CredentialObject(BaseModel):
         now: datetime,
         rotation_age: timedelta,
     ) -> CredentialObject:
-        """The object that clients see of a stored credential at ``now``."""
+        """The object for a stored credential at ``now``."""
         return cls(**_fields(credential, last_used_at, now, rotation_age))
 
 
 class IssuedObject(CredentialObject):
-    """A new credential with its secret, this once."""
+    """A new credential with its secret, which no other response contains."""
 
     api_secret: Annotated[str, Field(pattern=SECRET_PATTERN, repr=False)]
 
@@ -54,19 +56,19 @@ class IssuedObject(CredentialObject):
     def with_secret(
         cls, credential: Credential, secret: str, now: datetime, rotation_age: timedelta
     ) -> IssuedObject:
-        """The object that the creating call answers."""
+        """The object for the response that creates the credential."""
         return cls(api_secret=secret, **_fields(credential, None, now, rotation_age))
 
 
 class UsedPeriod(BaseModel):
-    """An hour or a day in UTC, by its beginning, and the requests in it."""
+    """The requests in one hour or day in UTC. ``start`` is its beginning."""
 
     start: Time
     requests: int
 
 
 class Refusals(BaseModel):
-    """How often the key was refused although its secret was right."""
+    """How often requests with the correct secret were refused, by reason."""
 
     revoked: int
     expired: int
@@ -74,10 +76,10 @@ class Refusals(BaseModel):
 
 
 class UsageObject(BaseModel):
-    """The use of a credential, up to the last request."""
+    """The usage of a credential, up to the last request."""
 
     api_key: ApiKey
-    requests: int = Field(description="The total number.")
+    requests: int = Field(description="The total number of requests.")
     last_used_at: Time | None
     hours: list[UsedPeriod] = Field(description="The last 7 days, without empty hours.")
     days: list[UsedPeriod] = Field(description="The last 90 days, without empty days.")
@@ -85,7 +87,7 @@ class UsageObject(BaseModel):
 
     @classmethod
     def of(cls, api_key: str, usage: Usage, now: datetime) -> UsageObject:
-        """The object that clients see at ``now``."""
+        """The object for the usage of a credential at ``now``."""
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
         days: dict[datetime, int] = {}
         for hour, uses in usage.hours.items():

@@ -1,4 +1,4 @@
-"""What is wrong with a request's fields, in the caller's own words: the field, and the rule."""
+"""Messages about invalid fields: the name that the caller wrote, and the rule."""
 
 from __future__ import annotations
 
@@ -30,10 +30,9 @@ _RULES = {
 
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> InvalidField:
-    """The first thing that pydantic found wrong; it never repeats the value of a field.
+    """The first problem that pydantic found. The message never repeats the value of a field.
 
-    An unknown field comes first: a misspelled one is also a missing one, under a name that the
-    caller did not write.
+    Unknown fields come first: a misspelled field would otherwise be reported as a missing one.
     """
     problems = error.errors(include_input=False, include_url=False)
     unknown = (one for one in problems if one["type"] == "extra_forbidden")
@@ -47,13 +46,13 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> InvalidFiel
 
 
 def unknown_field(name: str, model: type[BaseModel]) -> InvalidField:
-    """The error for a field that the model has not."""
+    """The error for a field that the model does not have."""
     known = ", ".join(model.model_fields)
     return InvalidField(shown_name(name), f"is unknown here; allowed are {known}")
 
 
 def shown_name(name: str) -> str:
-    """A name as the caller wrote it, where it can be shown: it may be a secret put in its place."""
+    """The name that the caller wrote, or a description if it is long or looks like a secret."""
     if redact_secrets(name) != name:
         return "body"
     if len(name) > _LONGEST_NAME:

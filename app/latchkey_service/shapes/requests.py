@@ -1,4 +1,4 @@
-"""What a credential is requested, changed and rotated with: bodies, forms and options alike."""
+"""The models for creating, changing and rotating credentials: bodies, forms and options."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from latchkey_service.shapes.fields import ApiKey, Name, Scope, Time
 
 
 def _without_default(schema: JsonDict) -> None:
-    """What a field left out means depends on the caller, so the document names no default."""
+    """Omit the default from the document: the effective value depends on the caller."""
     schema.pop("default", None)
 
 
 class RequestModel(BaseModel):
-    """A request's part: unknown fields are refused, types are not bent."""
+    """The base of request models: refuses unknown fields, and does not convert types."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class RegisterBody(RequestModel):
-    """A pair that the vendor derived, to be registered."""
+    """A key pair that the vendor derived, to be registered."""
 
     api_key: ApiKey
     api_secret: Annotated[str, Field(pattern=SECRET_PATTERN, repr=False)]
@@ -35,7 +35,7 @@ class RegisterBody(RequestModel):
 
 
 class IssueTerms(TypedDict, total=False):
-    """What a new pair is asked for with; a term left out is the caller's own."""
+    """The terms of a new key pair. An omitted term is copied from the caller."""
 
     name: Required[str]
     mode: Mode
@@ -44,25 +44,27 @@ class IssueTerms(TypedDict, total=False):
 
 
 class IssueBody(RequestModel):
-    """A new pair; what is left out is the caller's own."""
+    """A new key pair. Omitted fields are copied from the caller's key."""
 
     name: Name
     mode: Mode = Field(
-        default="live", json_schema_extra=_without_default, description="The caller's own."
+        default="live",
+        json_schema_extra=_without_default,
+        description="Must be the mode of the caller's key.",
     )
     scopes: Annotated[list[Scope], Field(min_length=1)] = Field(
         default_factory=list,
         json_schema_extra=_without_default,
-        description="The caller's own if left out; a key cannot give more than it has.",
+        description="If omitted, those of the caller's key. A key cannot grant more than it has.",
     )
     expires_at: Time | None = Field(
         default=None,
         json_schema_extra=_without_default,
-        description="The caller's own if left out; null for no expiry.",
+        description="If omitted, that of the caller's key. Null for no expiry.",
     )
 
     def terms(self) -> IssueTerms:
-        """What was given, as the service takes it; raises InvalidField for an unknown scope."""
+        """The given terms, for the credential service; raises InvalidField for an unknown scope."""
         terms = IssueTerms(name=self.name)
         if "mode" in self.model_fields_set:
             terms["mode"] = self.mode
@@ -74,22 +76,22 @@ class IssueBody(RequestModel):
 
 
 class ChangeBody(RequestModel):
-    """New terms of a credential; what is left out stays as it is."""
+    """New terms of a credential. Omitted fields are not changed."""
 
     name: Name = Field(default="", json_schema_extra=_without_default)
     scopes: Annotated[list[Scope], Field(min_length=1)] = Field(
         default_factory=list,
         json_schema_extra=_without_default,
-        description="A key cannot give more than it has, or change a key that has more.",
+        description="A key cannot grant more than it has, or change a key that has more.",
     )
     expires_at: Time | None = Field(
         default=None,
         json_schema_extra=_without_default,
-        description="Null for no expiry; a rotated key's expiry cannot be postponed.",
+        description="Null for no expiry. The expiry of a rotated key cannot be postponed.",
     )
 
     def change(self) -> Change:
-        """What was given, as the service takes it; raises InvalidField for an unknown scope."""
+        """The given terms, for the credential service; raises InvalidField for an unknown scope."""
         return Change(
             name=self.name if "name" in self.model_fields_set else None,
             scopes=parse_scopes(self.scopes) if "scopes" in self.model_fields_set else None,
@@ -99,11 +101,11 @@ class ChangeBody(RequestModel):
 
 
 class RotateBody(RequestModel):
-    """How a key is replaced."""
+    """The terms of a rotation."""
 
     overlap_seconds: Annotated[int, Field(ge=0, le=round(LONGEST_OVERLAP.total_seconds()))] = Field(
         default=round(DEFAULT_OVERLAP.total_seconds()),
-        description="How long the old key keeps working; never past its own expiry.",
+        description="Seconds for which the old key keeps working, but not past its own expiry.",
     )
 
     @property

@@ -2,6 +2,6 @@ SwaggerUIBundle({
   url: "{{ url_for('docs.show_openapi') }}",
   dom_id: "#page",
   deepLinking: true,
-  // Its online checker would send the document to somebody else.
+  // The default validator would send the document to a third party.
   validatorUrl: null,
 });
