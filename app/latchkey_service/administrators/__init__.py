@@ -1,1 +1,1 @@
-"""The administrators of the console: who they are, their passwords and their sessions."""
+"""The administrators of the console, their passwords and their sessions."""

@@ -1,7 +1,7 @@
-"""Passwords: Argon2id hashes, made and verified one at a time in each process.
+"""Passwords: Argon2id hashes, computed and verified one at a time in each process.
 
-The parameters are argon2-cffi's, which are the second recommendation of RFC 9106: 64 MiB. So much
-memory for each is why there is only one at a time, however many ask to sign in at once.
+The parameters are the defaults of argon2-cffi, the second recommendation of RFC 9106. A hash needs
+64 MiB, so only one is computed at a time, however many sign-ins arrive.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _one_at_a_time = threading.Lock()
 
 
 def require_acceptable(password: str) -> str:
-    """The password; raises InvalidField where it is too short or too long.
+    """Return the password, or raise InvalidField if it is too short or too long.
 
-    Length is what makes one hard to guess (NIST SP 800-63B, section 3.1.1); no kinds of
-    characters are asked for.
+    Length makes a password hard to guess (NIST SP 800-63B, section 3.1.1), so there are no rules
+    about kinds of characters.
     """
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         raise InvalidField(
@@ -43,7 +43,7 @@ def hash_password(password: str) -> str:
 
 
 def matches(password_hash: str, password: str) -> bool:
-    """Whether this is the password; the work is the same if it is not."""
+    """Whether the password matches. A wrong password takes the same work."""
     if len(password) > LONGEST_PASSWORD:
         password = ""
     with _one_at_a_time:
@@ -54,25 +54,25 @@ def matches(password_hash: str, password: str) -> bool:
 
 
 def is_outdated(password_hash: str) -> bool:
-    """Whether a hash was made with other parameters than a new one would be."""
+    """Whether the parameters of a hash differ from those of a new hash."""
     return _hasher.check_needs_rehash(password_hash)
 
 
 def unknown_hash() -> str:
-    """A hash that belongs to no password: what a name that nobody has is compared with.
+    """A hash that no password matches, for sign-ins with an unknown name.
 
-    It is drawn and not computed, and costs as much to compare with as any other.
+    It consists of random bytes. Comparing a password with it costs as much as with a real hash.
     """
     terms = f"m={_hasher.memory_cost},t={_hasher.time_cost},p={_hasher.parallelism}"
-    salt, digest = _drawn(_hasher.salt_len), _drawn(_hasher.hash_len)
+    salt, digest = _random_bytes(_hasher.salt_len), _random_bytes(_hasher.hash_len)
     return f"$argon2id$v={ARGON2_VERSION}${terms}${salt}${digest}"
 
 
-def _drawn(length: int) -> str:
-    """Random bytes as an encoded hash has them: base64 without padding."""
+def _random_bytes(length: int) -> str:
+    """Random bytes in the encoding of a hash: base64 without padding."""
     return b64encode(os.urandom(length)).decode().rstrip("=")
 
 
 def _bytes(password: str) -> bytes:
-    # A form may hold halves of surrogate pairs, which are no UTF-8.
+    # A form may contain lone surrogates, which UTF-8 cannot encode.
     return password.encode("utf-8", "surrogatepass")

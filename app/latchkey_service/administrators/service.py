@@ -1,7 +1,7 @@
-"""What administrators of the console do and have done to them: sign in, change, set up.
+"""The administrators of the console: management, sign-in, sessions and the set-up link.
 
-Sessions are random tokens that only the browser has; the store knows their SHA-256. Whether one is
-good is asked of the database at each request, so that ending one is in effect at once.
+A session token is random and known only to the browser; the store holds its SHA-256. Every request
+reads the session from the database, so ending a session takes effect immediately.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from latchkey_service.administrators.passwords import (
 SET_UP_LASTS = timedelta(hours=1)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
-# One is computing, and one waits: the next one's turn is soon.
+# One thread computes a hash, and one waits for it.
 _PLACES = 2
 _SEEN_AT_MOST_EVERY = timedelta(minutes=1)
 
 
 class Administrators:
-    """The administrators of one database. For many threads. Raises StoreError where it fails."""
+    """The administrators of one database. Thread-safe. Methods raise StoreError."""
 
     def __init__(
         self,
@@ -49,9 +49,9 @@ class Administrators:
         longest: timedelta,
         places: int = _PLACES,
     ) -> None:
-        """Sessions end when they were not used for ``idle``, and ``longest`` after their begin.
+        """``idle`` and ``longest``: a session expires after this time unused, or since sign-in.
 
-        ``places`` is how many threads may work with passwords, or wait for it, at once.
+        ``places``: how many threads may compute a password hash, or wait for that, at once.
         """
         self._store = store
         self._publish = publisher.publish
@@ -64,9 +64,9 @@ class Administrators:
     def over(
         cls, store: AdministratorStore, publisher: Publisher, settings: Settings
     ) -> Administrators:
-        """Those of a store, with sessions that end as the settings say.
+        """The administrators of a store, with the session limits of the settings.
 
-        Of several threads, one at least is never taken by passwords.
+        If there are several threads, at least one is never occupied by passwords.
         """
         return cls(
             store,
@@ -78,10 +78,10 @@ class Administrators:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """A place for one request that works with a password; raises PasswordsBusy at once.
+        """Reserve a place for a request with a password, or raise PasswordsBusy immediately.
 
-        Hashes take long and are made one at a time: whoever may send such requests could else
-        have every thread of the process wait.
+        Hashes are slow and computed one at a time. Without this limit, a client could make all
+        threads of the process wait.
         """
         if not self._places.acquire(blocking=False):
             raise PasswordsBusy
@@ -91,19 +91,19 @@ class Administrators:
             self._places.release()
 
     def by_name(self, limit: int | None = None) -> Iterator[Administrator]:
-        """The administrators in the order of their names, while they are read; None: all."""
+        """At most ``limit`` administrators by name (None: all), streamed."""
         return self._store.by_name(limit)
 
     def count(self) -> int:
-        """How many there are."""
+        """The number of administrators."""
         return self._store.count()
 
     def find(self, name: str) -> Administrator | None:
-        """The administrator of this name, disabled or not."""
+        """The administrator with this name, enabled or disabled."""
         return self._store.find(name.lower())
 
     def create(self, name: str, password: str, by: Actor) -> Administrator:
-        """Make an administrator; raises InvalidField for a name or password that will not do."""
+        """Create an administrator; raises InvalidField for an invalid name or password."""
         name = acceptable_name(name)
         password_hash = hash_password(require_acceptable(password))
         record = _record(Action.ADMIN_CREATE, by, name)
@@ -113,25 +113,25 @@ class Administrators:
         return made
 
     def remove(self, name: str, by: Actor) -> None:
-        """Remove an administrator, whose sessions end; raises InvalidField where there is none."""
+        """Remove an administrator and end the sessions; raises InvalidField if there is none."""
         name = name.lower()
         record = _record(Action.ADMIN_REMOVE, by, name)
         _require_found(self._publish(self._store.remove(name, record)))
 
     def disable(self, name: str, by: Actor) -> None:
-        """Keep an administrator from signing in, and end the sessions."""
+        """Disable an administrator and end the sessions; raises InvalidField if there is none."""
         name = name.lower()
         record = _record(Action.ADMIN_DISABLE, by, name)
         _require_found(self._publish(self._store.disable(name, record.at, record)))
 
     def enable(self, name: str, by: Actor) -> None:
-        """Let an administrator sign in again."""
+        """Enable a disabled administrator; raises InvalidField if there is none."""
         name = name.lower()
         record = _record(Action.ADMIN_ENABLE, by, name)
         _require_found(self._publish(self._store.enable(name, record)))
 
     def set_password(self, name: str, password: str, by: Actor) -> None:
-        """Replace a password, and end the sessions; raises InvalidField."""
+        """Replace a password and end the sessions; raises InvalidField."""
         found = self._store.find(name.lower())
         if found is None:
             raise InvalidField("name", "there is no such administrator")
@@ -142,9 +142,9 @@ class Administrators:
     # ---- Signing in
 
     def sign_in(self, name: str, password: str, address: str | None) -> str | None:
-        """Begin a session: its token, or None where anything was wrong, with the same work.
+        """Start a session and return its token, or return None, after the same amount of work.
 
-        ``address`` is where from, for the audit log.
+        ``address`` is the address of the client, for the audit log.
         """
         found = self._store.find(name.lower())
         password_hash = self._hash_of_nobody if found is None else found.password_hash
@@ -162,9 +162,9 @@ class Administrators:
     def change_password(
         self, signed_in: Administrator, current: str, new: str, address: str | None
     ) -> str | None:
-        """Replace one's own password and end every session: the token of a new one.
+        """Replace the own password, end all sessions and return the token of a new session.
 
-        None where ``current`` is wrong; raises InvalidField where ``new`` will not do.
+        Returns None if ``current`` is wrong. Raises InvalidField if ``new`` is invalid.
         """
         require_acceptable(new)
         if not matches(signed_in.password_hash, current):
@@ -176,23 +176,23 @@ class Administrators:
         return None if found is None else self._begin(found, None)
 
     def session(self, token: str) -> ConsoleSession | None:
-        """The session that has this token and has not ended; that it is in use is noted."""
+        """The session with this token, unless it has expired; updates its time of last use."""
         found = self._store.session(hash_token(token))
         now = utc_now()
-        if found is None or self._has_ended(found, now):
+        if found is None or self._has_expired(found, now):
             return None
         if now - found.seen_at >= min(_SEEN_AT_MOST_EVERY, self._idle / 10):
             self._store.see_session(found.token_hash, now)
         return found
 
     def sessions(self, administrator: Administrator) -> list[ConsoleSession]:
-        """The sessions of an administrator that have not ended, the last used first."""
+        """The active sessions of an administrator, the most recently used first."""
         now = utc_now()
         every = self._store.sessions(administrator.id)
-        return [one for one in every if not self._has_ended(one, now)]
+        return [one for one in every if not self._has_expired(one, now)]
 
     def tell(self, session: ConsoleSession, messages: Sequence[tuple[str, str]]) -> None:
-        """Set what the next page of a session tells: categories and texts."""
+        """Store the messages, categories and texts, for the next page of a session."""
         self._store.tell(session.token_hash, messages)
 
     def sign_out(self, session: ConsoleSession, address: str | None) -> None:
@@ -202,7 +202,7 @@ class Administrators:
         self._publish(self._store.end_session(session.token_hash, record))
 
     def sign_out_everywhere(self, administrator: Administrator, address: str | None) -> int:
-        """End every session of an administrator; how many that were, ones run out among them."""
+        """End all sessions of an administrator; returns their number, including expired ones."""
         by = Actor.administrator(administrator.name, address)
         record = _record(Action.ADMIN_SIGN_OUT_EVERYWHERE, by, administrator.name)
         return self._publish(self._store.end_sessions(administrator.id, record))
@@ -210,22 +210,22 @@ class Administrators:
     # ---- The set-up link
 
     def offer_set_up(self) -> str | None:
-        """A token that makes the first administrator, once and within the hour.
+        """A token to create the first administrator, valid once and for an hour.
 
-        The one offered before is void. None where there is an administrator.
+        It invalidates the previous token. None if there is an administrator.
         """
         token = new_token()
         offered = self._store.offer_set_up(hash_token(token), utc_now() + SET_UP_LASTS)
         return token if offered else None
 
     def set_up_is_offered(self, token: str) -> bool:
-        """Whether ``set_up`` would do with this token."""
+        """Whether ``set_up`` accepts this token."""
         return self._store.set_up_is_offered(hash_token(token), utc_now())
 
     def set_up(self, token: str, name: str, password: str, address: str | None) -> str | None:
-        """Use the token up, and make the first administrator: the token of a session.
+        """Consume the token, create the first administrator and return the token of a session.
 
-        None where the token cannot be used; raises InvalidField as ``create`` does.
+        Returns None if the token is not valid. Raises InvalidField, like ``create``.
         """
         name = acceptable_name(name)
         require_acceptable(password)
@@ -252,11 +252,11 @@ class Administrators:
         )
         return token if self._publish(begun) else None
 
-    def _has_ended(self, session: ConsoleSession, now: datetime) -> bool:
+    def _has_expired(self, session: ConsoleSession, now: datetime) -> bool:
         return (
             now - session.created_at >= self._longest
             or now - session.seen_at >= self._idle
-            # The clock was set back: nothing can be said about its age.
+            # The clock was set back, so the age of the session is unknown.
             or now < session.created_at
         )
 
@@ -277,7 +277,7 @@ def new_token() -> str:
 
 
 def hash_token(token: str) -> bytes:
-    """SHA-256 of a token: all that is stored of it."""
+    """The SHA-256 of a token. Only this is stored."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
