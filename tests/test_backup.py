@@ -25,7 +25,7 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def back_up(box: Service, name: str) -> Path:
     file = box.directory / name
     done = run_here(box, "backup", str(file))
-    assert (done.returncode, done.stdout) == (0, f"made {file}\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, f"created {file}\n"), done.stderr
     return file
 
 
@@ -129,9 +129,9 @@ def test_what_was_ended_since_stays_ended(box: Service) -> None:
     # A pair that was registered and revoked since is not registered anew.
     assert code(box, registered) == "key_revoked"
     assert box.request("POST", "/credentials", json_body=body).status == 409
-    # What was only made since is gone.
+    # A key that was created after the backup and is still active is lost.
     assert code(box, since) == "invalid_api_key"
-    assert "lost: 1 key made since the backup\n" in said
+    assert "lost: 1 key created since the backup\n" in said
     entry = last_entry(box)
     detail = json.loads(str(entry["detail"]))
     # The log lost nothing: it goes on where it was.
@@ -169,7 +169,7 @@ def test_no_key_may_do_more_than_before(box: Service) -> None:
 
     said = restore(box, file)
     for pair in (narrowed, write_to_read, others):
-        assert f"keeps its present scopes: {pair.api_key}" in said
+        assert f"keeps its current scopes: {pair.api_key}" in said
     for pair in (widened, spelled, live):
         assert pair.api_key not in said
     assert scopes(narrowed) == ["account:read"]

@@ -119,7 +119,7 @@ def test_keys_list_goes_past_one_page(box: Service) -> None:
 def test_keys_list_for_a_person_cuts_nothing_off(box: Service) -> None:
     pair = made(box, "live", name="n" * 100)
     lines = run_here(box, "keys", "list", "--limit", "1").stdout.splitlines()
-    assert lines[0].split() == ["key", "name", "mode", "scopes", "status", "made", "expires"]
+    assert lines[0].split() == ["key", "name", "mode", "scopes", "status", "created", "expires"]
     assert lines[1].split()[:5] == [pair.api_key, "n" * 100, "live", "*", "active"]
     assert lines[1].split()[6] == "never"
 
@@ -144,9 +144,12 @@ def test_keys_show(box: Service) -> None:
     ("api_key", "line"),
     [
         ("ak_live_0000000000000000000000", "latchkey: No such credential"),
-        ("ak_live_tooshort", "latchkey: that is not a well-formed API key (ak_…)"),
-        ("ak_live_zzzzzzzzzzzzzzzzzzzzzz", "latchkey: that is not a well-formed API key (ak_…)"),
-        ("", "latchkey: that is not a well-formed API key (ak_…)"),
+        ("ak_live_tooshort", "latchkey: the argument is not a well-formed API key (ak_…)"),
+        (
+            "ak_live_zzzzzzzzzzzzzzzzzzzzzz",
+            "latchkey: the argument is not a well-formed API key (ak_…)",
+        ),
+        ("", "latchkey: the argument is not a well-formed API key (ak_…)"),
     ],
 )
 def test_a_key_that_is_not_there(box: Service, command: list[str], api_key: str, line: str) -> None:
@@ -208,9 +211,13 @@ def test_config_shows_every_value_and_where_it_is_from(tmp_path: Path) -> None:
     ("arguments", "status", "line"),
     [
         (["config"], 0, ""),
-        (["keys", "show", MISTAKEN], 1, "latchkey: that is not a well-formed API key (ak_…)"),
+        (
+            ["keys", "show", MISTAKEN],
+            1,
+            "latchkey: the argument is not a well-formed API key (ak_…)",
+        ),
         (["keys", "create"], 2, "Error: Missing option '--name'."),
-        (["serve", "--workers", "0"], 1, "latchkey: --workers has a value that is not allowed. "),
+        (["serve", "--workers", "0"], 1, "latchkey: --workers has an invalid value. "),
     ],
 )
 def test_the_status_of_a_process(
@@ -324,7 +331,7 @@ def test_keys_create_says_that_it_made_the_database(tmp_path: Path) -> None:
     box = Service(tmp_path, LATCHKEY_DERIVATION_KEYS="ab" * 32)
     del box.settings["LATCHKEY_DERIVATION_KEYS_FILE"]
     run = run_here(box, "keys", "create", "--name", "x", "--json")
-    assert run.stderr == f"made a new database, {box.settings['LATCHKEY_DATABASE_URL']}\n"
+    assert run.stderr == f"created the database {box.settings['LATCHKEY_DATABASE_URL']}\n"
     assert json.loads(run.stdout)["name"] == "x"
 
 

@@ -86,7 +86,7 @@ def test_keys_rotate(box: Service) -> None:
 def test_a_key_that_is_not_there(box: Service, command: list[str]) -> None:
     for api_key, line in (
         ("ak_live_0000000000000000000000", "latchkey: No such credential"),
-        ("ak_live_short", "latchkey: that is not a well-formed API key (ak_…)"),
+        ("ak_live_short", "latchkey: the argument is not a well-formed API key (ak_…)"),
     ):
         assert refused(box, "keys", command[0], api_key, *command[1:]) == (1, line)
 

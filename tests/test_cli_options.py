@@ -1,4 +1,4 @@
-"""Options that mean the same take the same values in every command."""
+"""Options with the same meaning accept the same values in every command."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_key_that_is_none_is_an_error_everywhere(box: Service, text: str) -> N
         ["keys", "change", text, "--name", "x"],
     ):
         said = one_line(fails(box, *command))
-        assert said == "latchkey: that is not a well-formed API key (ak_…)", command
+        assert said == "latchkey: the argument is not a well-formed API key (ak_…)", command
 
 
 def test_a_key_of_which_nothing_is_told_is_no_error(box: Service) -> None:

@@ -126,7 +126,9 @@ def test_a_secret_that_could_not_be_printed(
     newest = json.loads(run_here(named, "keys", "list", "--limit", "1", "--json").stdout)
     api_key = newest["credentials"][0]["api_key"]
     said = done.stderr.decode()
-    assert said.startswith(f"latchkey: {api_key} was made, but its secret could not be printed (")
+    assert said.startswith(
+        f"latchkey: {api_key} was created, but its secret could not be printed ("
+    )
     assert said.count("\n") == 1
     assert "sk_" not in said
 

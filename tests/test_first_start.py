@@ -77,7 +77,7 @@ def test_the_key_file_is_private_and_not_beside_the_database(first: FirstStart) 
     assert {path.stat().st_mode & 0o777 for path in made.values()} == {0o600}
     assert first.key_file.parent != first.service.database.parent
     assert re.fullmatch(r"[0-9a-f]{64}\n", first.key_file.read_text())
-    assert f"made the derivation key file {first.key_file}; keep it out" in first.printed
+    assert f"created the derivation key file {first.key_file}; keep it out" in first.printed
 
 
 def test_it_makes_one_live_and_one_test_credential(first: FirstStart) -> None:
@@ -135,7 +135,8 @@ def test_a_second_start_prints_no_secret_and_changes_nothing(first: FirstStart) 
     ready = f"ready: {first.service.settings['LATCHKEY_DATABASE_URL']}\n"
     # Nobody has set up the console yet: there is a new link, in place of the first.
     assert re.sub(r"\S+/console/set-up\?token=\S+", "LINK", again.stdout) == (
-        f"{ready}The console has no administrator. Open this within an hour; it works once:\nLINK\n"
+        f"{ready}The console has no administrator. To create one, open this link within an hour; "
+        "it works once:\nLINK\n"
         "(LATCHKEY_PUBLIC_URL is not set: this is the address that the service listens on.)\n\n"
     )
     assert again.stderr == ""
@@ -189,7 +190,7 @@ def test_a_malformed_key_file_is_refused(tmp_path: Path, command: str) -> None:
     service, key_file = with_key_file(tmp_path, "no key at all")
     assert refused(service, command) == (
         f"latchkey: the derivation key file {key_file} (LATCHKEY_DERIVATION_KEYS_FILE): "
-        "a derivation key is 64 hex digits"
+        "a derivation key must have 64 hex digits"
     )
     assert key_file.read_text() == "no key at all"
 
@@ -246,7 +247,7 @@ def test_two_first_starts_at_once(tmp_path: Path) -> None:
     printed = [start.communicate()[0] for start in starts]
     assert [start.returncode for start in starts] == [0, 0]
     # One of them made the file, and both went on with it; no draft of it is left.
-    assert sum("made the derivation key file" in text for text in printed) == 1
+    assert sum("created the derivation key file" in text for text in printed) == 1
     names = sorted(path.name for path in (tmp_path / "secrets").iterdir())
     assert names == ["audit.head", "audit.head.lock", "audit.key", "derivation.key"]
     made = [pair for text in printed for pair in pairs(text)]
@@ -274,7 +275,7 @@ def test_derivation_keys_are_rotated_retired_and_removed(tmp_path: Path) -> None
         issued = service.request("POST", "/v1/api_keys", first.bearer, json_body={"name": "new"})
         issued_pair = Pair(issued.json["api_key"], issued.json["api_secret"])
         assert issued_pair.api_secret == derived(new, issued_pair.api_key).api_secret
-        assert "no longer listed" not in service.log
+        assert "keys are not listed" not in service.log
 
     # Retired: what is there works on, nothing is added.
     service.settings["LATCHKEY_DERIVATION_KEYS"] = new
@@ -286,7 +287,7 @@ def test_derivation_keys_are_rotated_retired_and_removed(tmp_path: Path) -> None
         assert register(service, by_new[1]) == 201
         path = f"/credentials/{by_old[0].api_key}"
         assert service.request("DELETE", path, first.headers).status == 200
-        assert "no longer listed" not in service.log
+        assert "keys are not listed" not in service.log
 
     # Removed: all that it made ends, and the start says how many that is: the first two.
     del service.settings["LATCHKEY_DERIVATION_KEYS_RETIRED"]
@@ -296,7 +297,7 @@ def test_derivation_keys_are_rotated_retired_and_removed(tmp_path: Path) -> None
         assert service.get("/v1/account", by_old[0].bearer).code == "invalid_api_key"
         assert register(service, by_old[2]) == 403
         assert service.get("/v1/account", by_new[0].bearer).status == 200
-    assert "2 active credentials made with derivation keys that are no longer" in service.log
+    assert "the service refuses 2 active credentials, because their" in service.log
     assert "3 active credentials\n" in service.log
 
 

@@ -270,13 +270,13 @@ def test_lines_of_json_end_only_where_json_says(box: Service, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "there are no keys in the file"),
-        (b"name,sha256\n", "there are no keys in the file"),
+        (b"", "the file contains no keys"),
+        (b"name,sha256\n", "the file contains no keys"),
         (b"\xff\xfe", "the file is not UTF-8"),
-        (b"name,hash\na,b\n", "the first line must name the columns, of name, sha256"),
+        (b"name,hash\na,b\n", "the first line must name the columns: name and sha256 are required"),
         (b"name,sha256,name\na,b,c\n", "the first line must name the columns"),
         (b"name,sha256\na,b,c\n", "has 3 columns instead of 2"),
-        (b'name,sha256\n"a"b,c\n', "not CSV"),
+        (b'name,sha256\n"a"b,c\n', "not valid CSV"),
     ],
 )
 def test_a_file_that_cannot_be_read(

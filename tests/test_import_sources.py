@@ -44,7 +44,7 @@ def test_standard_input(box: Service, start: str) -> None:
     line = json.dumps({"name": "n", "sha256": sha(f"input 2 {start}".encode())})
     assert take(box, f"{start}{line}\r\n")["imported"] == 1
     assert len(listed(box)) == before + 2
-    assert reasons(box, "") == [(1, "there are no keys in the file")]
+    assert reasons(box, "") == [(1, "the file contains no keys")]
 
 
 def test_what_is_there_is_skipped(box: Service, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_what_is_there_is_skipped(box: Service, tmp_path: Path) -> None:
     file = tmp_path / "again.csv"
     file.write_text(csv_of("skip 1"))
     assert run_here(box, "keys", "import", str(file), "--skip-existing").stdout == (
-        "imported 0 keys\nskipped 1 key whose SHA-256 is already there\n"
+        "imported 0 keys\nskipped 1 key imported before\n"
     )
 
 

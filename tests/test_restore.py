@@ -133,7 +133,7 @@ def test_an_imported_token_may_do_no_more_under_another_key(box: Service) -> Non
     end = ["--expires-at", "2040-01-01T00:00:00Z"]
     run(box, "keys", "change", made.second, "--scope", "account:read", *end)
     said = restore(box, made.with_first)
-    assert f"keeps its present scopes: {made.first}" in said
+    assert f"keeps its current scopes: {made.first}" in said
     shown = json.loads(run(box, "keys", "show", made.first, "--json"))
     assert (shown["scopes"], shown["expires_at"]) == (["account:read"], "2040-01-01T00:00:00.000Z")
 
@@ -179,7 +179,7 @@ def test_who_was_removed_since_does_not_sign_in_again(box: Service) -> None:
     run(box, "admin", "remove", "bob", "--yes")
     run(box, "admin", "remove", "eve", "--yes")
     said = restore(box, file)
-    gone = "disabled, because this administrator is not in the previous database: "
+    gone = "disabled, because the previous database does not contain this administrator: "
     assert f"{gone}bob\n{gone}eve\n" in said
     assert "ada" not in said
     assert detail_of_the_last(box)["kept_out"] == ["bob", "eve"]
@@ -298,7 +298,7 @@ def test_a_failure_that_is_not_of_reading_leaves_all_as_it_was(box: Service) -> 
     rows = len(run(box, "audit", "export").splitlines())
     done = run_here(box, "restore", str(before), "--yes")
     assert done.returncode == 1
-    assert f"nothing was restored, and {box.database} is as it was: UNIQUE" in done.stderr
+    assert f"nothing was restored, and {box.database} is unchanged: UNIQUE" in done.stderr
     assert "cannot be read" not in done.stderr
     assert sorted(path.name for path in box.database.parent.iterdir()) == names
     assert box.database.stat().st_ino == identity
@@ -357,6 +357,6 @@ def test_numbers_of_another_descent_are_not_mixed_up(tmp_path: Path) -> None:
     for api_key in others:
         run(box, "keys", "revoke", api_key, "--yes")
     said = restore(box, backed_up)
-    assert "taken over: 3 keys missing in the backup" in said
+    assert "kept: 3 keys missing from the backup" in said
     for api_key in others:
         assert json.loads(run(box, "keys", "show", api_key, "--json"))["status"] == "revoked"

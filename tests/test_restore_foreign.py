@@ -1,4 +1,4 @@
-"""Restoring the backup of another instance: its keys would be refused, so it is asked about."""
+"""Restoring the backup of another instance: its keys would be refused, so the command asks."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ def backup_of_another(tmp_path: Path, revoked: int = 0) -> Path:
     return tmp_path / "other.db"
 
 
-def test_it_says_how_many_keys_and_asks(here: Service, tmp_path: Path) -> None:
+def test_restore_prints_the_number_of_keys_and_asks(here: Service, tmp_path: Path) -> None:
     file = backup_of_another(tmp_path, revoked=1)
     before = listed(here)
     for typed, status in (("y\nn\n", 1), ("y\ny\n", 0)):
         done, screen = at_terminal(here, "restore", str(file), prompt="[y/N]", typed=typed)
         assert done == status
         assert (
-            "2 of 2 active keys in the restored database would be refused: of other derivation "
-            "keys than those listed." in screen
+            "The service would refuse 2 of 2 active keys in the backup: their derivation keys are "
+            "not listed." in screen
         )
         assert screen.count("[y/N]") == 2
         assert (listed(here) == before) == (status == 1)
 
 
-def test_yes_is_told_too(here: Service, tmp_path: Path) -> None:
+def test_yes_prints_the_warning_too(here: Service, tmp_path: Path) -> None:
     run = run_here(here, "restore", str(backup_of_another(tmp_path)), "--yes")
     assert run.returncode == 0
-    assert "2 of 2 active keys in the restored database would be refused" in run.stderr
+    assert "The service would refuse 2 of 2 active keys in the backup" in run.stderr
 
 
 def test_its_own_backup_is_not_asked_about(here: Service, tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_listed_key_of_another_instance_vouches(here: Service, tmp_path: Path)
     ours = here.directory / "secrets" / "derivation.key"
     ours.write_text(ours.read_text() + key.read_text())
     run = run_here(here, "restore", str(file), "--yes")
-    assert (run.returncode, "would be refused" in run.stderr) == (0, False)
+    assert (run.returncode, "would refuse" in run.stderr) == (0, False)
 
 
 def test_without_derivation_keys_it_says_why(here: Service, tmp_path: Path) -> None:
@@ -73,6 +73,6 @@ def test_without_derivation_keys_it_says_why(here: Service, tmp_path: Path) -> N
     (here.directory / "secrets" / "derivation.key").unlink()
     run = run_here(here, "restore", str(own), "--yes")
     assert run.returncode == 0
-    assert "2 of 2 active keys in the restored database would be refused: there is no deri" in (
+    assert "The service would refuse 2 of 2 active keys in the backup: there is no deri" in (
         run.stderr
     )

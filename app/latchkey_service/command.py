@@ -1,4 +1,4 @@
-"""The `latchkey` command: the command line, or a line that says what has to be installed for it."""
+"""The entry point of the `latchkey` command, which names missing packages in one line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; without the extra `service`, say how to install it."""
+    """Run the command line. Without the extra `service`, print how to install it."""
     try:
         from latchkey_service.cli import main as run
 
@@ -15,11 +15,11 @@ def main() -> None:
         if error.name is None or error.name.partition(".")[0] in ("latchkey", "latchkey_service"):
             raise
         sys.exit(
-            f"latchkey: the package {error.name} is missing; the command and the service need: "
+            f"latchkey: the package {error.name} is missing; to install the service, run: "
             "pip install 'latchkey-auth[service]'"
         )
     except ImportError as error:
-        # The line by which `latchkey` refuses another distribution's package.
+        # `latchkey` raises this if `fastcache` is the package of another distribution.
         if error.name != "fastcache":
             raise
         sys.exit(f"latchkey: {error}")

@@ -1,4 +1,4 @@
-"""Who is at the command line, as the audit log says it."""
+"""The user of a command, as an actor in the audit log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from latchkey.credentials.audit import Actor
 
 
 def command_line_user() -> Actor:
-    """The user of the system whose command this is: the real one, by name where it has one."""
+    """The real user of this process, by name, or by number if the user has no name."""
     number = os.getuid()
     try:
         name = pwd.getpwuid(number).pw_name

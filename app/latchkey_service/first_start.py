@@ -1,4 +1,4 @@
-"""What the first start makes: database, key files, one credential a mode, a set-up link."""
+"""The first start: creates the database, the key files, a key per mode and a set-up link."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from latchkey_service.console.transport import AllowedHosts
 
 
 def make_derivation_key_file(settings: Settings) -> Path | None:
-    """Make the file with one new key, mode 0600, durably; None where keys are there already.
+    """Create the file with one new key, mode 0600, durably. Return None if there are keys already.
 
-    Raises ConfigurationError where it would lie beside the database or cannot be written.
+    Raises ConfigurationError if the file would be in the database's directory or cannot be written.
     """
     path = settings.derivation_keys_file.absolute()
     if settings.derivation_keys.get_secret_value() or is_there(path):
@@ -38,13 +38,13 @@ def make_derivation_key_file(settings: Settings) -> Path | None:
 
 
 def make_first_credentials(settings: Settings) -> list[IssuedCredential]:
-    """Migrate the database, and issue a full-access credential in each mode that has none."""
+    """Migrate the database, and create a full-access key in each mode that has none."""
     derivation = load_derivation(settings)
     database = database_at(settings.database_url)
     make_audit_key_file(settings, database.prepare().audit_rows)
     store = database.open_store(seal=load_seal(settings))
     try:
-        # Of two starts at once, the second finds what the first has made.
+        # If two commands start at once, the second finds the keys that the first created.
         with database.preparing():
             missing = [mode for mode in MODES if store.count(mode) == 0]
             if not missing:
@@ -63,11 +63,11 @@ def make_first_credentials(settings: Settings) -> list[IssuedCredential]:
 
 
 def offer_set_up(settings: Settings) -> str | None:
-    """A link that makes the console's first administrator, once, within the hour.
+    """A link to create the first administrator of the console, valid once and for an hour.
 
-    None where there is one. The link before it is void; only a hash of either is stored. The
-    database is there. Without the public URL it names the address that the service listens on, or
-    none where no browser could open that.
+    None if there is an administrator. A new link invalidates the previous one; only hashes of them
+    are stored. The database must exist. The link begins with the public URL or, without one, with
+    the address of the service, or is only a path if a browser cannot open that address.
     """
     with closing(database_at(settings.database_url).open_store()) as store:
         token = Administrators.over(
@@ -81,14 +81,14 @@ def offer_set_up(settings: Settings) -> str | None:
 
 
 def local_url(settings: Settings) -> str | None:
-    """Where a program on this machine finds the service; None if not by HTTP at a known port."""
+    """The URL of the service on this machine; None unless it is HTTP at a known port."""
     addresses = parse_addresses(settings.bind)
     urls = [address.url for address in addresses if isinstance(address, TcpAddress)]
     return next((url for url in urls if url), None)
 
 
 def describe_link(settings: Settings) -> str | None:
-    """What has to be said of the set-up link's address; None where it is the public one."""
+    """A note on the address in the set-up link; None if it is the public URL."""
     if settings.public_url:
         return None
     url = local_url(settings)
@@ -98,11 +98,11 @@ def describe_link(settings: Settings) -> str | None:
             f"{public} is not set, and the service listens on {settings.bind}: put the address of "
             "your proxy before this path."
         )
-    said = f"{public} is not set: this is the address that the service listens on."
+    note = f"{public} is not set: this is the address that the service listens on."
     hosts = AllowedHosts(settings.console_hosts)
     if settings.console_tls == "on" or not hosts.allow(url.removeprefix("http://")):
-        said += (
-            " Open the console through your proxy, by a host name of "
+        note += (
+            " Open the console through your proxy, with one of the host names in "
             f"{variable('console_hosts')}: {settings.console_hosts}."
         )
-    return said
+    return note

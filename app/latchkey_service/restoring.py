@@ -1,4 +1,4 @@
-"""Restoring a backup: with the service stopped, and nothing that was ended comes back."""
+"""Restoring a backup, while the service is stopped, without undoing revocations."""
 
 from __future__ import annotations
 
@@ -42,35 +42,39 @@ from latchkey_service.command_user import command_line_user
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore did: what it took over (None: there was nothing), and where the former is."""
+    """The result of a restore.
+
+    ``carried``: the state taken over from the previous database, None if it could not be read.
+    ``aside``: the path of the previous database, None if there was none.
+    """
 
     carried: Carried | None
     aside: Path | None
 
 
 class Questions(Protocol):
-    """What a restore asks before it changes anything. Each returns to go on, or raises."""
+    """The confirmations of a restore. Each method returns to continue, or raises to cancel."""
 
     def begin(self) -> None:
-        """Whether to restore at all: the backup is whole, and no service runs."""
+        """Confirm the restore. The backup is intact, and no service runs."""
 
     def unknown(self, reason: str) -> None:
-        """Although the database in use cannot be read."""
+        """Confirm although the database in use cannot be read."""
 
     def findings(self, messages: list[str]) -> None:
-        """Although the audit log of the database in use is not whole, for these reasons."""
+        """Confirm although the audit log of the database in use has findings."""
 
     def not_vouched(self, keys: int, active: int, reason: str) -> None:
-        """Although of so many active keys some were made with no key that is listed."""
+        """Confirm although the service would refuse ``keys`` of the ``active`` keys."""
 
 
 def restore(settings: Settings, backup: Path, questions: Questions) -> Restored:
-    """Put a backup in the database's place; the former one stays beside it under another name.
+    """Replace the database with a backup; the previous database stays beside it, renamed.
 
-    What was revoked, rotated, or given a sooner end or fewer scopes since the backup stays so.
-    The ``questions`` are asked before anything is changed; what is wrong with the audit log is
-    written down. Any other failure leaves all as it was. Raises ServiceUnreachable while a service
-    runs, BackupFailed, and ConfigurationError.
+    Restrictions since the backup stay in effect: revocations, rotations, earlier expiries, removed
+    scopes. The ``questions`` are asked before anything is changed. Findings in the audit log are
+    recorded in a row. A failure leaves everything unchanged. Raises ServiceUnreachable while a
+    service runs, BackupFailed, and ConfigurationError.
     """
     database = database_path(settings.database_url)
     require_replaceable(database)
@@ -85,9 +89,9 @@ def restore(settings: Settings, backup: Path, questions: Questions) -> Restored:
             findings: list[str] = []
             carried = None
             if _is_readable(database, draft, questions):
-                # It may be of an older version than the program.
+                # The database in use may have an older schema.
                 migrate(settings.database_url)
-                # Its log goes on, with a head that is true of it: a cut would be covered.
+                # The restored log continues this one, so missing rows must be found now.
                 findings = _verify(settings, seal)
                 if findings:
                     questions.findings(findings)
@@ -100,9 +104,9 @@ def restore(settings: Settings, backup: Path, questions: Questions) -> Restored:
             there = database.exists()
             put_in_place(draft, database, aside)
         except sqlite3.Error as error:
-            # What the database in use knows is not given up for it: that is for who moves it away.
+            # Never discard the state of the database in use; the user can move it away and retry.
             raise BackupFailed(
-                f"nothing was restored, and {database} is as it was: {error}"
+                f"nothing was restored, and {database} is unchanged: {error}"
             ) from None
         except OSError as error:
             raise ConfigurationError(f"{error.filename or database}: {error.strerror}") from None
@@ -114,13 +118,14 @@ def restore(settings: Settings, backup: Path, questions: Questions) -> Restored:
 
 
 def _ask_about_keys(settings: Settings, draft: Path, questions: Questions) -> None:
-    """Ask where the service would refuse active keys: no listed derivation key made them."""
+    """Ask if the service would refuse active keys, because no listed derivation key made them."""
     try:
-        listed, reason = load_derivation(settings).ids, "of other derivation keys than those listed"
+        listed = load_derivation(settings).ids
+        reason = "their derivation keys are not listed"
     except ConfigurationError as error:
         listed, reason = frozenset(), str(error)
     active = active_keys(draft, utc_now())
-    # No key made what was imported.
+    # Imported keys have no derivation key.
     ended = sum(count for key, count in active.items() if key not in listed | {NO_DERIVATION_KEY})
     if ended:
         questions.not_vouched(ended, sum(active.values()), reason)
@@ -136,7 +141,7 @@ def _is_readable(database: Path, draft: Path, questions: Questions) -> bool:
 
 
 def _verify(settings: Settings, seal: Seal) -> list[str]:
-    """What is wrong with the log of the database in use, in words."""
+    """The findings in the log of the database in use, as messages."""
     with closing(database_at(settings.database_url).open_store(seal=seal)) as store:
         return messages(store.audit.verify().findings)
 
@@ -144,7 +149,7 @@ def _verify(settings: Settings, seal: Seal) -> list[str]:
 def _write_down(
     draft: Path, backup: Path, carried: Carried | None, findings: list[str], seal: Seal
 ) -> Made[Head]:
-    """Add a row to the restored log: the head says how far the former one went."""
+    """Add a row to the restored log. It records the previous head, the end of the previous log."""
     try:
         head: Head | str = seal.head.read()
     except HeadUnusable as error:
@@ -165,18 +170,20 @@ def _write_down(
         record = AuditEvent(utc_now(), Action.STORE_RESTORE, command_line_user(), detail=detail)
         written = store.audit.record_new_end(lambda: record)
     if isinstance(written, Refused):
-        # Nothing has to be published of it: the draft goes away.
+        # Nothing has to be published, because the draft is deleted.
         raise written.error
     return written
 
 
 def _publish(settings: Settings, seal: Seal, written: Made[Head]) -> None:
-    """Have the head be that of the restored log, which the row above tells of."""
+    """Write the head of the restored log, which ends with the row of this restore."""
     with closing(database_at(settings.database_url).open_store(seal=seal)) as store:
         try:
             Publisher(store.audit).publish(written)
         except HeadUnusable as error:
-            raise ConfigurationError(f"restored, but {error}: latchkey audit accept") from None
+            raise ConfigurationError(
+                f"restored, but {error}; to correct this, run: latchkey audit accept"
+            ) from None
 
 
 def _digest(path: Path) -> str:

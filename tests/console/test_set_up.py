@@ -103,7 +103,7 @@ def test_a_bare_serve_prints_no_link(start_service: StartService) -> None:
         (
             {"BIND": "127.0.0.1:9204", "CONSOLE_HOSTS": "keys.example"},
             "http://127.0.0.1:9204",
-            "through your proxy, by a host name of LATCHKEY_CONSOLE_HOSTS: keys.example",
+            "proxy, with one of the host names in LATCHKEY_CONSOLE_HOSTS: keys.example",
         ),
         ({"BIND": "a:1", "CONSOLE_TLS": "on"}, "http://a:1", "through your proxy"),
         # No browser opens these, or nobody knows the port.
@@ -134,7 +134,7 @@ def test_the_console_answers_to_the_public_name(start_service: StartService) -> 
 
 def test_the_commands(empty: Service) -> None:
     made = admin(empty, "create", "Ada", password=PASSWORD)
-    assert (made.returncode, made.stdout) == (0, "made the administrator ada\n")
+    assert (made.returncode, made.stdout) == (0, "created the administrator ada\n")
     refused = {
         ("create", "ada"): "name: is taken",
         ("create", "a b"): "name: must have",

@@ -1,7 +1,7 @@
-"""The ``latchkey`` command: for a person at a terminal, and with ``--json`` for a script.
+"""The ``latchkey`` command, for people at a terminal and, with ``--json``, for scripts.
 
-The exit status is 0 for success, 1 for a failure and 2 for wrong usage. A failure is explained in
-one line on standard error, unless the reader of a pipe has gone.
+The exit status is 0 for success, 1 for a failure and 2 for incorrect usage. One line on standard
+error explains a failure, unless the reader of the pipe has closed it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from latchkey.credentials.service import IssuedCredential
 
 
-# Where further commands are defined. Each needs other libraries, so it is loaded when it is used.
+# Where other commands are defined. Each needs more libraries, so it is loaded only when it is used.
 _ELSEWHERE = {
     "admin": ("latchkey_service.cli.admin", "admin"),
     "audit": ("latchkey_service.cli.audit", "audit"),
@@ -38,12 +38,12 @@ _ELSEWHERE = {
     "restore": ("latchkey_service.cli.backup", "restore_command"),
     "vendor": ("latchkey_service.cli.vendor", "vendor"),
 }
-# Former names, which still work and are not listed.
+# Former names. They still work, but the help does not list them.
 _FORMER = {"console": "vendor"}
 
 
 class _Commands(click.Group):
-    """Commands whose usage errors do not repeat a secret that was put in the wrong place."""
+    """Commands whose usage errors never repeat a secret that was typed in the wrong place."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *_ELSEWHERE])
@@ -77,16 +77,21 @@ def _redacted_errors() -> Iterator[None]:
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="latchkey-auth", prog_name="latchkey")
 def cli() -> None:
-    """API keys for one box. Settings come from LATCHKEY_* variables; see: latchkey config."""
+    """Create, check and revoke API keys.
+
+    Settings are environment variables named LATCHKEY_*. To list them, run: latchkey config
+    """
 
 
 @cli.command()
 @click.option(
-    "--bind", type=TEXT, metavar="HOST:PORT", help="Where to listen, instead of LATCHKEY_BIND."
+    "--bind", type=TEXT, metavar="HOST:PORT", help="Where to listen. Overrides LATCHKEY_BIND."
 )
-@click.option("--workers", type=TEXT, metavar="N", help="Processes, instead of LATCHKEY_WORKERS.")
 @click.option(
-    "--threads", type=TEXT, metavar="N", help="Threads in each, instead of LATCHKEY_THREADS."
+    "--workers", type=TEXT, metavar="N", help="Worker processes. Overrides LATCHKEY_WORKERS."
+)
+@click.option(
+    "--threads", type=TEXT, metavar="N", help="Threads per worker. Overrides LATCHKEY_THREADS."
 )
 def serve(bind: str | None, workers: str | None, threads: str | None) -> None:
     """Run the service in the foreground."""
@@ -103,9 +108,9 @@ def serve(bind: str | None, workers: str | None, threads: str | None) -> None:
 def init() -> None:
     """Set up an instance.
 
-    Creates the database, the derivation key and a first credential in each mode, if missing.
-    The secrets of the new credentials are shown only once. If there is no administrator, a link to
-    create the first one is shown.
+    Creates the database, the derivation key and a first key in each mode, unless they exist. The
+    secrets of the new keys are shown only once. If the console has no administrator, also prints a
+    link for creating the first one.
     """
     from latchkey.store.database_urls import database_at
     from latchkey_service.cli.instance import instance_settings
@@ -119,11 +124,11 @@ def init() -> None:
     settings = instance_settings()
     made = make_derivation_key_file(settings)
     if made is not None:
-        click.echo(f"made the derivation key file {made}; keep it out of backups of the database")
+        click.echo(f"created the derivation key file {made}; keep it out of database backups")
     issued = make_first_credentials(settings)
     if issued:
-        click.echo("\nNew credentials. Their secrets are shown only once; keep them.")
-        click.echo("Paste to try:\n")
+        click.echo("\nCreated the first keys. Their secrets are shown only once: store them now.")
+        click.echo("To try the keys, paste these lines:\n")
         for one in issued:
             with secret_shown(one):
                 _print_try_out(settings, one)
@@ -133,7 +138,8 @@ def init() -> None:
     if link is not None:
         note = describe_link(settings)
         click.echo(
-            f"The console has no administrator. Open this within an hour; it works once:\n{link}"
+            "The console has no administrator. To create one, open this link within an hour; it "
+            f"works once:\n{link}"
         )
         click.echo(f"({note})\n" if note else "")
 
@@ -155,12 +161,12 @@ def show_config(as_json: bool) -> None:
         print_json({"settings": rows})
         return
     print_table(
-        ["name", "value", "from"], [[row["name"], row["value"], row["source"]] for row in rows]
+        ["name", "value", "source"], [[row["name"], row["value"], row["source"]] for row in rows]
     )
 
 
 def main() -> None:
-    """Run the command; every failure becomes one line and exit status 1."""
+    """Run the command. Every failure becomes one line and exit status 1."""
     streams.prepare()
     status: object = 0
     try:
@@ -176,7 +182,7 @@ def main() -> None:
     except OSError as error:
         status = _fail(streams.reason_of(error))
     except ModuleNotFoundError:
-        # `latchkey_service.command` explains what has to be installed.
+        # `latchkey_service.command` explains what to install.
         raise
     except Exception as error:
         if _is_debugging():
@@ -189,7 +195,7 @@ def main() -> None:
 
 
 def _fail(reason: str | None) -> int:
-    """Print why the command failed, if standard error can be written; the exit status."""
+    """Print the reason of a failure, if standard error is writable; return the exit status."""
     streams.abandon_if_broken()
     if reason is not None:
         line = " ".join(redact_secrets(reason).split())
@@ -204,7 +210,7 @@ def _is_debugging() -> bool:
 
 def _print_try_out(settings: Settings, issued: IssuedCredential) -> None:
     """Print lines to paste: the secret as a shell variable, then one request in each scheme."""
-    # Not LATCHKEY_…: a variable of that form is a setting.
+    # Not LATCHKEY_…: such variables are settings.
     secret = f"{issued.credential.mode.upper()}_API_SECRET"
     from latchkey_service.first_start import local_url
 

@@ -49,14 +49,17 @@ def create_administrator(name: str, password_stdin: bool) -> None:
     password = _password(password_stdin)
     with administering(migrate=True) as administrators:
         made = administrators.create(name, password, command_line_user())
-    click.echo(f"made the administrator {made.name}")
+    click.echo(f"created the administrator {made.name}")
 
 
 @admin.command("list")
 @length_options
 @json_option
 def list_administrators(limit: int | None, every: bool, as_json: bool) -> None:
-    """List the administrators by name: 50 of them, or all with --all or --json."""
+    """List the administrators by name.
+
+    The first 50 are listed, or all with --all or --json.
+    """
     shown = rows_shown(limit, every, as_json)
     with administering() as administrators:
         rows = (_fields(one) for one in administrators.by_name(shown))
@@ -73,17 +76,17 @@ def list_administrators(limit: int | None, every: bool, as_json: bool) -> None:
 @name_argument
 @password_option
 def set_password(name: str, password_stdin: bool) -> None:
-    """Change a password, and end the sessions of that administrator."""
+    """Change a password and end all sessions."""
     with administering() as administrators:
         _require(administrators, name)
         administrators.set_password(name, _password(password_stdin), command_line_user())
-    click.echo(f"changed the password of {name}; all of their sessions are ended")
+    click.echo(f"changed the password of {name} and ended all of their sessions")
 
 
 @admin.command("disable")
 @name_argument
 def disable_administrator(name: str) -> None:
-    """Disable an administrator and end their sessions."""
+    """Disable an administrator and end all sessions."""
     with administering() as administrators:
         administrators.disable(name, command_line_user())
     click.echo(f"disabled {name}")
@@ -102,7 +105,7 @@ def enable_administrator(name: str) -> None:
 @name_argument
 @yes_option
 def remove_administrator(name: str, yes: bool) -> None:
-    """Remove an administrator and end their sessions."""
+    """Remove an administrator and end all sessions."""
     with administering() as administrators:
         _require(administrators, name)
         confirm(f"Remove the administrator {name}? This cannot be undone.", yes)

@@ -43,22 +43,23 @@ _ACTIONS = [action.value for action in Action]
 
 @click.group()
 def audit() -> None:
-    """Show, export and verify the audit log. It records who changed which key, and when."""
+    """Show, export, verify and repair the audit log.
+
+    The log records every change of a key or an administrator, with its actor and time.
+    """
 
 
 @audit.command("list")
-@click.option(
-    "--key", type=API_KEY, metavar="API_KEY", help="Only rows that made or changed this key."
-)
+@click.option("--key", type=API_KEY, metavar="API_KEY", help="Only rows about this key.")
 @click.option(
     "--actor", type=TEXT, metavar="NAME", help="Only rows of this actor, by name or kind."
 )
-@click.option("--action", type=click.Choice(_ACTIONS), help="Only this action.")
+@click.option("--action", type=click.Choice(_ACTIONS), help="Only rows of this action.")
 @click.option(
     "--since",
     type=MOMENT,
     metavar="TIME",
-    help="2030-01-15 (the start of that day in UTC) or 2030-01-15T10:30:00Z.",
+    help="Only rows since 2030-01-15 (the start of that day in UTC) or 2030-01-15T10:30:00Z.",
 )
 @length_options
 @json_option
@@ -71,7 +72,10 @@ def list_entries(
     every: bool,
     as_json: bool,
 ) -> None:
-    """List the rows, newest first: 50 of them, or all with --all or --json."""
+    """List the rows, newest first.
+
+    The latest 50 are listed, or all with --all or --json.
+    """
     shown = rows_shown(limit, every, as_json)
     wanted = AuditFilter(key, actor, action, since)
     with _reading() as log:
@@ -80,7 +84,8 @@ def list_entries(
             print_json_list("entries", (entry.json_fields for entry in entries))
             return
         print_table(
-            ["number", "at", "action", "by", "from", "what", "detail"], map(_cells, entries)
+            ["number", "time", "action", "actor", "address", "subject", "detail"],
+            map(_cells, entries),
         )
         if shown is not None:
             print_rest(log.count(wanted) - shown, "row")
@@ -89,9 +94,9 @@ def list_entries(
 @audit.command("export")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default="-")
 def export_entries(file: Path) -> None:
-    """Write every row to FILE as a line of JSON, oldest first. The default is standard output (-).
+    """Write all rows to FILE as JSON lines, oldest first. The default is standard output (-).
 
-    A line has all fields that the row's MAC covers; docs/reference/audit-format.md has the format.
+    A line has all fields that the row's MAC covers.
     """
     with _reading() as log, output_to(file) as output:
         for entry in log.entries():
@@ -101,10 +106,11 @@ def export_entries(file: Path) -> None:
 @audit.command("verify")
 @json_option
 def verify_log(as_json: bool) -> None:
-    """Check that no row was changed, moved, added or removed, including at the end.
+    """Check that the log is intact.
 
-    Each finding is one line, and the exit status is then 1. Restarts of the chain after a lost key,
-    and restores over a log with findings, are always reported too.
+    Finds rows that were changed, moved, added or removed, also at the end of the log. Each finding
+    is printed in one line, and the exit status is then 1. Every restart of the chain after a lost
+    key and every restore over a log that had findings is reported too.
     """
     with _reading(sealed=True) as log:
         found = log.verify()
@@ -139,10 +145,11 @@ def verify_log(as_json: bool) -> None:
 @audit.command("accept")
 @yes_option
 def accept_end(yes: bool) -> None:
-    """Accept the present end of the log, although the head file says otherwise.
+    """Accept the current end of the log.
 
-    Use this after the database was put back by hand, or the head file was lost. A row records the
-    previous head and the user. Altered rows are still found.
+    Use this if the head file disagrees, because you replaced the database by hand or lost the head
+    file. A new row records the previous head and the user. The verify command still reports altered
+    rows.
     """
     settings = instance_settings()
     database_at(settings.database_url).require()
@@ -162,11 +169,12 @@ def accept_end(yes: bool) -> None:
 @audit.command("restart")
 @yes_option
 def restart_chain(yes: bool) -> None:
-    """Begin a new chain with a new key, if the key of the log is lost permanently.
+    """Begin a new chain after a lost key.
 
-    The service must be stopped, and the key file must be missing. The rows stay, but can no longer
-    be verified, only compared with their present state: export them first. A row records the user
-    and the time, and verify always reports it.
+    Use this if the key of the log is lost permanently: it creates a new one. The service must be
+    stopped, and the key file must be missing. Export the log first: existing rows are kept, but can
+    no longer be verified; only later changes to them are found. A new row records the user and the
+    time, and the verify command always reports it.
     """
     settings = instance_settings()
     database_at(settings.database_url).require()
@@ -174,7 +182,9 @@ def restart_chain(yes: bool) -> None:
         with closing(database_at(settings.database_url).open_store()) as store:
             last = store.audit.last()
         if not last.number:
-            raise ConfigurationError("the audit log has no rows yet: latchkey init makes its key")
+            raise ConfigurationError(
+                "the audit log has no rows yet; to create its key, run: latchkey init"
+            )
         path = make_next_audit_key_file(settings)
         try:
             seal = load_seal(settings)
@@ -189,10 +199,10 @@ def restart_chain(yes: bool) -> None:
         except HeadUnusable as error:
             raise _without_head(error) from None
         except BaseException:
-            # No row was written with it.
+            # No row was written with the new key.
             path.unlink(missing_ok=True)
             raise
-    click.echo(f"made {path}")
+    click.echo(f"created {path}")
     click.echo(f"row {head.number} begins a new chain")
 
 
@@ -201,7 +211,7 @@ def _restart(settings: Settings, seal: Seal, said: str) -> Head:
     with closing(database_at(settings.database_url).open_store(seal=seal)) as store:
 
         def decide() -> AuditEvent:
-            # No row can be added meanwhile.
+            # No row can be added while this runs.
             rows = RowsDigest()
             for entry in store.audit.entries():
                 rows.add(entry)
@@ -212,7 +222,7 @@ def _restart(settings: Settings, seal: Seal, said: str) -> Head:
 
 
 def _read_claim(seal: Seal) -> str:
-    """What the head file claims, in words. It cannot be verified without the key."""
+    """What the head file claims, in words. The claim cannot be verified without the key."""
     try:
         return f"the head file, which cannot be verified, says row {seal.head.claim().number}"
     except HeadUnusable as error:
@@ -232,12 +242,12 @@ def accept(log: AuditLog, former: Head | str) -> None:
 
 
 def _without_head(error: HeadUnusable) -> LatchkeyError:
-    return LatchkeyError(f"{error}; then: latchkey audit accept")
+    return LatchkeyError(f"{error}; then run: latchkey audit accept")
 
 
 @contextmanager
 def _reading(*, sealed: bool = False) -> Iterator[AuditLog]:
-    """The log. Verifying needs ``sealed``."""
+    """Open the log; ``sealed`` also loads its key, which verification needs."""
     settings = instance_settings()
     database_at(settings.database_url).require()
     store = database_at(settings.database_url).open_store(

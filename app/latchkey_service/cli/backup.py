@@ -20,14 +20,14 @@ from latchkey_service.restoring import restore
 @click.command("backup")
 @click.argument("file", type=click.Path(path_type=Path))
 def backup_command(file: Path) -> None:
-    """Copy the database to a new FILE. The service may run.
+    """Copy the database to a new FILE. The service can keep running.
 
-    The copy does not contain the key files: back them up separately.
+    The copy does not contain the key files. Back them up separately.
     """
     database = require_database(instance_settings().database_url)
     with as_caller():
         back_up(database, file, owner=owner_of(database))
-    click.echo(f"made {file}")
+    click.echo(f"created {file}")
 
 
 class _Questions:
@@ -38,10 +38,10 @@ class _Questions:
         self._yes = yes
 
     def begin(self) -> None:
-        """Called when the backup is whole, and no service runs."""
+        """Called when the backup is intact and no service runs."""
         confirm(
-            f"Restore {self._file}? Keys and changes since the backup are lost, but revoked and "
-            "expired keys stay so, and no key gains rights.",
+            f"Restore {self._file}? Changes and new keys since the backup will be lost. Revoked "
+            "and expired keys stay revoked or expired, and no key gains scopes.",
             self._yes,
         )
 
@@ -49,25 +49,26 @@ class _Questions:
         """Called if the database in use cannot be read."""
         self._ask(
             f"The database in use cannot be read: {reason}",
-            "Changes since the backup are unknown: revoked keys would work again, removed scopes "
-            "would come back, and removed administrators could sign in.",
+            "Changes since the backup are unknown: keys that were revoked would work again, "
+            "removed scopes would return, and removed administrators could sign in.",
         )
 
     def findings(self, messages: list[str]) -> None:
-        """Called if its audit log has findings."""
+        """Called if the audit log of the database in use has findings."""
         self._ask(
             "The audit log of the database in use has been altered:",
             *messages,
-            "The row of this restore will record this, and latchkey audit verify will report it.",
+            "The audit row of this restore will record this, and latchkey audit verify will always "
+            "report it.",
         )
 
     def not_vouched(self, keys: int, active: int, reason: str) -> None:
         """Called if the service would refuse active keys."""
         self._ask(
-            f"{keys} of {counted(active, 'active key')} in the restored database would be refused: "
+            f"The service would refuse {keys} of {counted(active, 'active key')} in the backup: "
             f"{reason}.",
-            "If this is the backup of another instance, restore it there, or list its derivation "
-            "keys first.",
+            "If this is the backup of another instance, restore it there, or add the derivation "
+            "keys of that instance first.",
         )
 
     def _ask(self, *lines: str) -> None:
@@ -79,12 +80,15 @@ class _Questions:
 @click.command("restore")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @yes_option
-@click.option("--all", "every", is_flag=True, help=f"Name every key, not just {SHOWN} of a kind.")
+@click.option(
+    "--all", "every", is_flag=True, help=f"Name every key, not only {SHOWN} of each kind."
+)
 def restore_command(file: Path, yes: bool, every: bool) -> None:
     """Replace the database with the backup FILE. The service must be stopped.
 
-    Revocations, rotations, earlier expiries and removed scopes since the backup stay in effect.
-    Other changes and keys since then are lost. The previous database is kept beside the new one.
+    Restrictions since the backup stay in effect: revocations, rotations, earlier expiries and
+    removed scopes. Other changes and new keys are lost. The previous database is kept beside the
+    new one.
     """
     done = restore(instance_settings(), file, _Questions(file, yes))
     click.echo(f"restored {file}; all administrators must sign in again")
@@ -97,13 +101,13 @@ def restore_command(file: Path, yes: bool, every: bool) -> None:
 def _print_carried(carried: Carried, shown: int | None) -> None:
     _print_each("stays revoked or expired", carried.ended, shown, "key")
     _print_each("stays rotated", carried.rotated, shown, "key")
-    _print_each("keeps its present scopes", carried.narrowed, shown, "key")
+    _print_each("keeps its current scopes", carried.narrowed, shown, "key")
     if carried.kept:
-        click.echo(f"taken over: {counted(carried.kept, 'key')} missing in the backup")
+        click.echo(f"kept: {counted(carried.kept, 'key')} missing from the backup")
     if carried.lost:
-        click.echo(f"lost: {counted(carried.lost, 'key')} made since the backup")
+        click.echo(f"lost: {counted(carried.lost, 'key')} created since the backup")
     _print_each(
-        "disabled, because this administrator is not in the previous database",
+        "disabled, because the previous database does not contain this administrator",
         carried.kept_out,
         shown,
         "administrator",

@@ -24,7 +24,7 @@ def cache() -> None:
 @cache.command("stats")
 @json_option
 def show_stats(as_json: bool) -> None:
-    """Show statistics of the workers' own caches and of the shared one."""
+    """Show statistics of the workers' caches and of the shared cache."""
     with _attached() as shared:
         fields = _stats(shared)
     if as_json:

@@ -1,4 +1,4 @@
-"""``latchkey keys export``: every credential, without its secret or its hash."""
+"""``latchkey keys export``: all credentials, without secrets and hashes."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from latchkey_service.shapes.objects import CredentialObject
     type=click.Choice(["jsonl", "csv"]),
     default="jsonl",
     show_default=True,
-    help="One line of JSON per key, or CSV with scopes separated by spaces.",
+    help="One JSON object per line, or CSV with scopes separated by spaces.",
 )
 def export_command(file: Path, form: str) -> None:
-    """Write every credential to FILE, newest first. The default is standard output (-).
+    """Write all keys to FILE, newest first. The default is standard output (-).
 
     The output contains no secrets and no hashes.
     """
@@ -67,7 +67,7 @@ def _write_csv(file: TextIO, rows: Iterator[dict[str, Any]]) -> None:
 
 
 def _cell(value: Any) -> Any:
-    """A value for CSV. A text that a spreadsheet would take for a formula gets a quote."""
+    """A value for CSV. A text that a spreadsheet would run as a formula is prefixed by a quote."""
     text = " ".join(value) if isinstance(value, list) else value
     if isinstance(text, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r"):
         return f"'{text}"

@@ -1,7 +1,7 @@
-"""``latchkey keys import``: keys of another system, which go on working as bearer tokens.
+"""``latchkey keys import``: keys of another system, which keep working as bearer tokens.
 
-What is read is the SHA-256 of each token, never the token; a line that is refused is named by its
-number and by what is wrong, and never repeated: somebody may have put a token there.
+The file holds the SHA-256 of each token, never the token. An error message names an invalid line
+by its number and never quotes it, because the line may contain a token by mistake.
 """
 
 from __future__ import annotations
@@ -50,14 +50,15 @@ _SHOWN = 100
 @click.argument(
     "file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 )
-@click.option("--skip-existing", is_flag=True, help="Skip tokens that are already there.")
+@click.option("--skip-existing", is_flag=True, help="Skip tokens that were already imported.")
 @json_option
 def import_command(file: Path, skip_existing: bool, as_json: bool) -> None:
-    """Import keys of another system from FILE: CSV with a header line, or JSON lines.
+    """Import keys of another system from FILE.
 
-    - is standard input. Each key has a name and the SHA-256 of its token in hex (sha256), and may
-    have mode, scopes (in CSV separated by spaces) and expires_at. If a line is invalid, nothing is
-    imported, each invalid line is listed, and the exit status is 1.
+    FILE is CSV with a header line, or JSON lines; - is standard input. Required fields are name and
+    sha256, the SHA-256 of the token in hex. Optional fields are mode, scopes (in CSV separated by
+    spaces) and expires_at. If a line is invalid, nothing is imported, all invalid lines are listed,
+    and the exit status is 1.
     """
     data = input_from(file)
     quiet = as_json or not sys.stderr.isatty()
@@ -89,7 +90,7 @@ def import_command(file: Path, skip_existing: bool, as_json: bool) -> None:
         return
     click.echo(f"imported {counted(len(made), 'key')}")
     if skipped:
-        click.echo(f"skipped {counted(skipped, 'key')} whose SHA-256 is already there")
+        click.echo(f"skipped {counted(skipped, 'key')} imported before")
 
 
 def _report(problems: list[RefusedLine], as_json: bool) -> None:
@@ -125,12 +126,12 @@ def _read(data: bytes, progress: Progress) -> tuple[list[Foreign], list[RefusedL
         except InvalidField as error:
             refused.append(RefusedLine(line, error.message))
     if not keys and not refused:
-        refused.append(RefusedLine(1, "there are no keys in the file"))
+        refused.append(RefusedLine(1, "the file contains no keys"))
     return keys, refused
 
 
 def _json_lines(text: str) -> Iterator[tuple[int, dict[str, object] | str]]:
-    # Of all that ends a line elsewhere, JSON has only \n and \r stand outside its texts.
+    # Not splitlines(): it would also split at characters that JSON strings may contain.
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -152,7 +153,7 @@ def _csv_lines(text: str) -> Iterator[tuple[int, dict[str, object] | str]]:
         try:
             row = next(reader, None)
         except csv.Error:
-            yield reader.line_num, "not CSV"
+            yield reader.line_num, "not valid CSV"
             return
         if row is None:
             return
@@ -162,7 +163,12 @@ def _csv_lines(text: str) -> Iterator[tuple[int, dict[str, object] | str]]:
             names = [cell.strip() for cell in row]
             if not set(_NEEDED) <= set(names) <= set(_COLUMNS) or len(set(names)) < len(names):
                 allowed = ", ".join(_COLUMNS)
-                yield reader.line_num, f"the first line must name the columns, of {allowed}"
+                needed = " and ".join(_NEEDED)
+                yield (
+                    reader.line_num,
+                    f"the first line must name the columns: {needed} are required, allowed are "
+                    f"{allowed}",
+                )
                 return
             continue
         if len(row) != len(names):
@@ -177,7 +183,7 @@ def _csv_lines(text: str) -> Iterator[tuple[int, dict[str, object] | str]]:
 
 
 def _key(line: int, fields: dict[str, object]) -> Foreign:
-    """One key; raises InvalidField, which names the field and never its value."""
+    """Parse one key. Raises InvalidField, which names the field and never its value."""
     token_hash = fields.pop("sha256", None)
     if not isinstance(token_hash, str) or not _HASH.fullmatch(token_hash):
         raise InvalidField("sha256", "must be the SHA-256 of the token, 64 hex digits")

@@ -1,4 +1,4 @@
-"""The instance that a command works on, as the user it belongs to."""
+"""The settings of the instance that a command works on, and the change to its owner."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from latchkey.store.database_urls import database_at
 
 
 def instance_settings() -> Settings:
-    """The settings; from here on, a command that root runs works as the instance's owner."""
+    """Load the settings. From then on, a command run by root acts as the instance's owner."""
     settings = load_settings()
     owner = acting_as_owner(database_at(settings.database_url).place)
     click.get_current_context().with_resource(owner)

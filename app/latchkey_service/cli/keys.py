@@ -1,7 +1,7 @@
-"""``latchkey keys``: make, list, show, change, rotate and revoke credentials.
+"""``latchkey keys``: create, list, show, change, rotate and revoke keys.
 
-A change takes effect in every worker of a running service before the command returns. Otherwise the
-command changes nothing and says why.
+A change takes effect in every worker of a running service before the command returns. If that is
+impossible, the command changes nothing and prints the reason.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ Body = TypeVar("Body", bound=BaseModel)
 
 @click.group()
 def keys() -> None:
-    """Manage the credentials in the database."""
+    """Manage the keys in the database."""
 
 
 keys.add_command(import_command)
@@ -61,7 +61,7 @@ keys.add_command(export_command)
 
 
 @keys.command("create")
-@click.option("--name", type=TEXT, required=True, help="A name to recognise the key by.")
+@click.option("--name", type=TEXT, required=True, help="A name that tells what the key is for.")
 @mode_option
 @scope_option("default: full access")
 @expiry_option("; default: never")
@@ -73,7 +73,10 @@ def create_key(
     expires_at: datetime | Never | None,
     as_json: bool,
 ) -> None:
-    """Make a new pair and print its secret, once."""
+    """Create a key.
+
+    Prints the key with its secret. The secret is shown only once.
+    """
     given: dict[str, object] = {"name": name, "mode": mode}
     if scopes:
         given["scopes"] = list(scopes)
@@ -88,13 +91,14 @@ def create_key(
 
 @keys.command("list")
 @only_mode_option
-@click.option("--due", is_flag=True, help="Only active keys past their rotation age.")
+@click.option("--due", is_flag=True, help="Only active keys that are due for rotation.")
 @length_options
 @json_option
 def list_keys(mode: Mode | None, due: bool, limit: int | None, every: bool, as_json: bool) -> None:
-    """List credentials, newest first: 50 of them, or all with --all or --json.
+    """List keys, newest first.
 
-    A rotated key is no longer due. The output is a table at a terminal, otherwise lines with tabs.
+    The latest 50 are listed, or all with --all or --json. A rotated key is no longer due. At a
+    terminal, the output is a table; otherwise, it has tab-separated lines.
     """
     shown = rows_shown(limit, every, as_json)
     selection = Selection(mode=mode, concern="due" if due else None)
@@ -106,7 +110,7 @@ def list_keys(mode: Mode | None, due: bool, limit: int | None, every: bool, as_j
             print_json_list("credentials", rows)
             return
         print_table(
-            ["key", "name", "mode", "scopes", "status", "made", "expires"], map(_cells, rows)
+            ["key", "name", "mode", "scopes", "status", "created", "expires"], map(_cells, rows)
         )
         if shown is not None:
             print_rest(session.listing.count(selection, as_of) - shown, "key")
@@ -116,7 +120,7 @@ def list_keys(mode: Mode | None, due: bool, limit: int | None, every: bool, as_j
 @api_key_argument
 @json_option
 def show_key(api_key: str, as_json: bool) -> None:
-    """Show one credential."""
+    """Show one key."""
     with reading() as session:
         fields = _fields(session, session.credentials.get(api_key, None))
     if as_json:
@@ -129,7 +133,7 @@ def show_key(api_key: str, as_json: bool) -> None:
 @api_key_argument
 @json_option
 def show_usage(api_key: str, as_json: bool) -> None:
-    """Show the use counts of a credential, up to the last request."""
+    """Show how often a key was used and refused."""
     with reading() as session:
         credential = session.credentials.get(api_key, None)
         usage = UsageObject.of(api_key, session.usage.usage(credential), utc_now())
@@ -157,7 +161,7 @@ def show_usage(api_key: str, as_json: bool) -> None:
 @keys.command("change")
 @api_key_argument
 @click.option("--name", type=TEXT, help="The new name.")
-@scope_option("replaces all present scopes")
+@scope_option("replaces all current scopes")
 @expiry_option()
 @json_option
 def change_key(
@@ -167,7 +171,7 @@ def change_key(
     expires_at: datetime | Never | None,
     as_json: bool,
 ) -> None:
-    """Change the name, the scopes or the expiry of a credential."""
+    """Change the name, the scopes or the expiry of a key."""
     given: dict[str, object] = {}
     if name is not None:
         given["name"] = name
@@ -195,11 +199,15 @@ def change_key(
     type=click.IntRange(0, round(LONGEST_OVERLAP.total_seconds())),
     default=round(DEFAULT_OVERLAP.total_seconds()),
     show_default=True,
-    help="Seconds for which the old key still works.",
+    help="Seconds for which the old key keeps working.",
 )
 @json_option
 def rotate_key(api_key: str, overlap: int, as_json: bool) -> None:
-    """Make a successor of a credential, and print its secret, once."""
+    """Replace a key by a successor with a new secret.
+
+    Prints the successor with its secret. The secret is shown only once. Both keys work until the
+    overlap ends.
+    """
     with changing() as session:
         issued = session.credentials.rotate(
             api_key, None, timedelta(seconds=overlap), by=command_line_user()
@@ -213,9 +221,9 @@ def rotate_key(api_key: str, overlap: int, as_json: bool) -> None:
 @yes_option
 @json_option
 def revoke_key(api_key: str, yes: bool, as_json: bool) -> None:
-    """Revoke a credential permanently."""
+    """Revoke a key permanently."""
     if not yes:
-        # Ask outside the block, so that a starting service does not wait for the answer.
+        # Ask outside the block: a service that starts meanwhile must not wait for the answer.
         with changing() as session:
             credential = session.credentials.get(api_key, None)
         if credential.revoked_at is None:
@@ -230,7 +238,7 @@ def revoke_key(api_key: str, yes: bool, as_json: bool) -> None:
 
 
 def _revoke(session: Session, api_key: str) -> None:
-    """Revoke again if revoked: the first call may have died before it invalidated."""
+    """Revoke also a revoked key: an earlier call may have died before the invalidation."""
     try:
         session.credentials.revoke(api_key, None, by=command_line_user())
     except CredentialNotFound:

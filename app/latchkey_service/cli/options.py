@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, with the same values in each."""
+"""Options and arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Text(_ParamType):
     name = "text"
 
     def convert(self, value: Any, param: Any, ctx: click.Context | None) -> str:
-        """The text as it is."""
+        """The unchanged text."""
         text = str(value)
         if not text.isprintable() and any("\ud800" <= one <= "\udfff" for one in text):
             self.fail("contains bytes that are not text", param, ctx)
@@ -109,19 +109,19 @@ class ApiKeyType(_ParamType):
     name = "api_key"
 
     def convert(self, value: Any, param: Any, ctx: click.Context | None) -> str:
-        """The key as it is."""
+        """The unchanged key."""
         try:
             return check_api_key(str(value))
         except MalformedToken:
-            raise CredentialNotFound("that is not a well-formed API key (ak_…)") from None
+            raise CredentialNotFound("the argument is not a well-formed API key (ak_…)") from None
 
 
 TEXT, MOMENT, EXPIRY, API_KEY = Text(), Moment(), Expiry(), ApiKeyType()
 
 api_key_argument = click.argument("api_key", type=API_KEY)
 name_argument = click.argument("name", type=TEXT)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-yes_option = click.option("--yes", is_flag=True, help="Skip the confirmation.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 mode_option = click.option(
     "--mode",
     type=click.Choice(MODES),
@@ -135,13 +135,16 @@ only_mode_option = click.option("--mode", type=click.Choice(MODES), help="Only k
 def scope_option(meaning: str) -> Callable[[_ForTime], _ForTime]:
     """The option of a key's scopes."""
     return click.option(
-        "--scope", "scopes", type=TEXT, multiple=True, help=f"May be repeated; {meaning}."
+        "--scope", "scopes", type=TEXT, multiple=True, help=f"Can be repeated; {meaning}."
     )
 
 
 def expiry_option(meaning: str = "") -> Callable[[_ForTime], _ForTime]:
     """The option of a key's expiry."""
-    help_text = "2030-01-15 (the start of that day in UTC), 2030-01-15T10:30:00Z, or never"
+    help_text = (
+        "When the key expires: 2030-01-15 (the start of that day in UTC), 2030-01-15T10:30:00Z, or "
+        "never"
+    )
     return click.option("--expires-at", type=EXPIRY, metavar="TIME", help=f"{help_text}{meaning}.")
 
 

@@ -22,7 +22,7 @@ from latchkey.wording import counted
 if TYPE_CHECKING:
     from latchkey.credentials.service import IssuedCredential
 
-# Rows that are aligned with each other. Memory holds at most that many.
+# Rows that are aligned with each other, and the most that are held in memory.
 _ALIGNED = 1_000
 # Characters that move the cursor, end the line or change the text direction.
 _CONTROL = re.compile(
@@ -56,7 +56,7 @@ def print_table(titles: list[str], rows: Iterable[list[str]]) -> None:
 
 
 def print_rest(more: int, noun: str, plural: str | None = None) -> None:
-    """Print the number of rows that a listing left out."""
+    """Print how many more rows there are than the listing shows."""
     if more > 0:
         click.echo(
             f"and {counted(more, f'more {noun}', plural and f'more {plural}')}; "
@@ -76,7 +76,7 @@ def secret_shown(issued: IssuedCredential) -> Iterator[None]:
         sys.stdout.flush()
     except OSError as error:
         raise LatchkeyError(
-            f"{issued.credential.api_key} was made, but its secret could not be printed "
+            f"{issued.credential.api_key} was created, but its secret could not be printed "
             f"({error.strerror}) and is lost: rotate or revoke that key"
         ) from None
 

@@ -1,4 +1,4 @@
-"""What a command works with: the database, and the shared memory of a running service."""
+"""The parts that a command needs: the database, and the shared memory of a running service."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Session:
 
 @contextmanager
 def reading() -> Iterator[Session]:
-    """For a command that only reads. Use counts include shared memory if it can be reached."""
+    """For a command that only reads. Use counts include those in shared memory, if reachable."""
     settings = instance_settings()
     database_at(settings.database_url).require()
     with ExitStack() as stack:
@@ -55,8 +55,8 @@ def reading() -> Iterator[Session]:
 def changing(*, migrate: bool = False) -> Iterator[Session]:
     """For a command that changes keys. A running service sees the changes before the block ends.
 
-    With ``migrate`` a missing database is created; without, it is an error. Raises
-    ServiceUnreachable if a service runs whose memory cannot be reached.
+    With ``migrate``, a missing database is created. Without it, a missing database is an error.
+    Raises ServiceUnreachable if the shared memory of a running service cannot be reached.
     """
     settings = instance_settings()
     if not migrate:
@@ -72,7 +72,7 @@ def changing(*, migrate: bool = False) -> Iterator[Session]:
 def administering(*, migrate: bool = False) -> Iterator[Administrators]:
     """For a command about the console's administrators, which are not cached.
 
-    With ``migrate`` a missing database is created; without, it is an error.
+    With ``migrate``, a missing database is created. Without it, a missing database is an error.
     """
     settings = instance_settings()
     if not migrate:
@@ -92,7 +92,7 @@ def _prepare(settings: Settings, migrate: bool) -> None:
         database = database_at(settings.database_url)
         report = database.prepare()
         if report.created:
-            click.echo(f"made a new database, {database.shown}", err=True)
+            click.echo(f"created the database {database.shown}", err=True)
         make_audit_key_file(settings, report.audit_rows)
     else:
         with closing(database_at(settings.database_url).open_store()) as store:

@@ -1,4 +1,4 @@
-"""The standard streams of a command: whatever they are, no output ends in a traceback."""
+"""The standard streams of a command: closed and broken streams never cause a traceback."""
 
 from __future__ import annotations
 
@@ -16,46 +16,47 @@ from latchkey.files.owner import as_caller
 from latchkey.files.shared_places import open_output
 
 _NUMBERS = (0, 1, 2)
-# Of a failure without a file: what a device says that takes no output.
+# Errors without a file name that mean that a device accepts no output.
 _OUTPUT_FAILED = (errno.ENOSPC, errno.EBADF, errno.EIO, errno.EDQUOT, errno.EFBIG)
 
 
 def prepare() -> None:
     """Make the streams usable, before anything is opened or printed.
 
-    A closed one is opened: else a file of ours would get its number. To write to a closed standard
-    output fails, as everywhere; what standard error cannot take is lost.
+    Closed streams are opened; otherwise, one of our files would get their number. Writing to a
+    closed standard output fails, as in other programs. Text that standard error cannot accept is
+    lost.
     """
     for number in _NUMBERS:
         try:
             os.fstat(number)
         except OSError:
             flags = os.O_RDWR if number == 2 else os.O_RDONLY
-            # The lowest number that is free, which is this one.
+            # open() returns the lowest free number, which is this one.
             os.set_inheritable(os.open(os.devnull, flags), True)
     if sys.stdin is None:
-        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for good
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - stays open
     if sys.stdout is None:
         sys.stdout = _unbuffered_open(1)
     if sys.stderr is None:
         sys.stderr = _unbuffered_open(2)
     for stream in (sys.stdout, sys.stderr):
-        # One that was given another file since it was opened may not be able to.
+        # Fails if the stream was redirected to another file after it was opened.
         with suppress(OSError):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")
 
 
 def finish() -> None:
-    """Write what is still held, and leave nothing for the interpreter to fail at.
+    """Flush standard output, so that the interpreter does not fail to do so when it exits.
 
-    Raises OSError where standard output cannot take it.
+    Raises OSError if the output fails.
     """
     sys.stdout.flush()
 
 
 def abandon_if_broken() -> None:
-    """Give standard output up where it fails: the interpreter would complain of it at its end."""
+    """Redirect a broken standard output to /dev/null; the interpreter would report it at exit."""
     try:
         sys.stdout.flush()
         return
@@ -68,7 +69,7 @@ def abandon_if_broken() -> None:
 
 
 def reason_of(error: OSError) -> str | None:
-    """What to say of a failure of the system, in one line; None where a reader has gone."""
+    """The message for an error of the operating system; None if the reader closed the pipe."""
     if error.errno == errno.EPIPE:
         return None
     if error.filename is None and error.errno in _OUTPUT_FAILED:
@@ -82,9 +83,9 @@ def reason_of(error: OSError) -> str | None:
 
 @contextmanager
 def output_to(file: Path) -> Iterator[TextIO]:
-    """A file to write to in UTF-8, new or instead of what it held; - is standard output.
+    """Open a file for writing in UTF-8, replacing its contents; - is standard output.
 
-    It is opened with the caller's rights, also by a command that works as the instance's owner.
+    The caller's permissions apply, even if the command acts as the instance's owner.
     """
     if str(file) == "-":
         if isinstance(sys.stdout, io.TextIOWrapper):
@@ -101,7 +102,7 @@ def output_to(file: Path) -> Iterator[TextIO]:
 
 
 def input_from(file: Path) -> bytes:
-    """All of a file; - is standard input."""
+    """The contents of a file; - is standard input."""
     if str(file) == "-":
         return sys.stdin.buffer.read()
     try:

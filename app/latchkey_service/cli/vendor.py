@@ -19,14 +19,20 @@ from latchkey_service.cli.printing import print_fields, print_json
 
 @click.group()
 def vendor() -> None:
-    """Derive pairs and keys for other instances. The database is not used."""
+    """Derive key pairs and instance keys for other instances.
+
+    These commands do not use the database.
+    """
 
 
 @vendor.command("generate")
 @mode_option
 @json_option
 def generate_pair(mode: Mode, as_json: bool) -> None:
-    """Derive a pair with the newest derivation key. It is not registered."""
+    """Derive a key pair without registering it.
+
+    The newest derivation key is used.
+    """
     api_key = new_api_key(mode)
     api_secret = load_derivation(instance_settings()).newest.derive(api_key)
     pair = {"api_key": api_key, "api_secret": api_secret}
@@ -41,18 +47,21 @@ def generate_pair(mode: Mode, as_json: bool) -> None:
     "--name",
     type=TEXT,
     required=True,
-    help="The instance's name. The same name gives the same key.",
+    help="The name of the instance. The same name always gives the same key.",
 )
 @click.option(
     "--master-key-file",
     type=click.File("rb"),
-    help="The file of the master key in hex; - is standard input. The default is to ask.",
+    help="A file with the master key in hex; - is standard input. Without it, you are asked.",
 )
 @json_option
 def derive_instance_key(name: str, master_key_file: Any, as_json: bool) -> None:
-    """Derive an instance's key from the master key."""
+    """Derive the key of an instance.
+
+    The result is the derivation key for that instance, computed from the master key and the name.
+    """
     if not is_visible(name):
-        raise click.BadParameter("must have a visible character", param_hint="--name")
+        raise click.BadParameter("must contain a visible character", param_hint="--name")
     if master_key_file is not None:
         text = master_key_file.read().decode("ascii", "replace")
     else:
