@@ -1,4 +1,4 @@
-"""Every setting: its name, type, default and help, in one table, read from ``LATCHKEY_*``.
+"""All settings in one table: name, type, default and help. Values come from ``LATCHKEY_*``.
 
 The fields of ``Settings`` are the table, and docs/reference/settings.md is generated from it. An
 unknown name or an invalid value stops the start with a one-line error that names the
@@ -95,7 +95,7 @@ def _checked_by(parse: Callable[[str], object]) -> AfterValidator:
 
 
 class Settings(BaseModel):
-    """The settings of one Latchkey, as the environment gives them."""
+    """The settings of one instance, from the environment."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -115,12 +115,12 @@ class Settings(BaseModel):
     derivation_keys_file: _FILE = Field(
         default=Path("secrets/derivation.key"),
         description="A file with the derivation keys, one per line, newest first; private, and not "
-        "in the database's directory. Not used if `LATCHKEY_DERIVATION_KEYS` is set.",
+        "in the database's directory. Ignored if `LATCHKEY_DERIVATION_KEYS` is set.",
     )
     derivation_keys_retired: SecretStr = Field(
         default=SecretStr(""),
-        description="Derivation keys whose pairs work but can no longer be registered, in the same "
-        "format, at most four.",
+        description="Retired derivation keys, in the same format, at most four. Pairs made with "
+        "them keep working, but can no longer be registered.",
     )
     derivation_keys_retired_file: Annotated[str, BeforeValidator(_file_or_none)] = Field(
         default="",
@@ -148,8 +148,8 @@ class Settings(BaseModel):
     socket_mode: str = Field(
         default="0660",
         pattern=r"^0?[67][0-7]{2}$",
-        description="The mode of a unix socket that the service makes, in octal, `0600` to `0777`: "
-        "a proxy needs write permission.",
+        description="The mode of a unix socket that the service creates, in octal, `0600` to "
+        "`0777`. A proxy needs write permission.",
     )
     public_url: Annotated[str, _checked_by(parse_origin)] = Field(
         default="",
@@ -177,9 +177,9 @@ class Settings(BaseModel):
         default=100_000, description="Entries of the cache in each worker, 1 to 100000000."
     )
     shared_memory: Annotated[Path, BeforeValidator(_not_empty)] = Field(
-        default=Path("/dev/shm"),  # noqa: S108 - nobody else can open what is made there
-        description="A directory in memory for the state that workers share. If it cannot be used, "
-        "only one worker can run.",
+        default=Path("/dev/shm"),  # noqa: S108 - other users cannot open the files created there
+        description="A directory in memory for the state that the workers share. If it is not "
+        "usable, only one worker can run.",
     )
     shared_size: Annotated[int, Field(ge=8, le=65536), _WHOLE] = Field(
         default=32,
@@ -195,8 +195,8 @@ class Settings(BaseModel):
     )
     registration: Literal["open", "off"] = Field(
         default="open",
-        description="Whether `POST /credentials` registers pairs that the vendor made: `open` or "
-        "`off`.",
+        description="Whether `POST /credentials` registers pairs that the vendor generated: `open` "
+        "or `off`.",
     )
     trusted_proxies: Annotated[int, Field(ge=0, le=16), _WHOLE] = Field(
         default=0,
@@ -218,25 +218,25 @@ class Settings(BaseModel):
     )
     console_idle: Annotated[float, Field(ge=1, le=2_592_000), _DECIMAL] = Field(
         default=1_800.0,
-        description="Seconds without use after which a console session expires, 1 to 2592000.",
+        description="Seconds of inactivity after which a console session expires, 1 to 2592000.",
     )
     console_session: Annotated[float, Field(ge=1, le=2_592_000), _DECIMAL] = Field(
         default=43_200.0,
-        description="Seconds after the sign-in at which a console session expires in any case, 1 "
-        "to 2592000.",
+        description="Seconds after sign-in at which a console session expires even if it is used, "
+        "1 to 2592000.",
     )
     sign_in_limit: str = Field(
         default="10/minute",
         pattern=r"^(off|[1-9][0-9]{0,5}/(second|minute|hour|day))$",
         description="Sign-in attempts from one address, successful or not: `COUNT/second`, "
-        "`/minute`, `/hour` or `/day`, or `off`. For one name from all addresses, five times as "
-        "many.",
+        "`/minute`, `/hour` or `/day`, or `off`. For one name from all addresses, the limit is "
+        "five times as high.",
     )
     request_timeout: Annotated[float, Field(ge=1, le=3600), _DECIMAL] = Field(
         default=20.0,
-        description="Seconds until a request must be read and its answer begun, 1 to 3600. From "
-        "then on, the client must take part of the answer in each such period. The connection of a "
-        "slower client is closed.",
+        description="Seconds within which a request must arrive and its response must start, 1 to "
+        "3600. After that, the client must read part of the response in each such period. The "
+        "connection of a slower client is closed.",
     )
     rotation_days: Annotated[int, Field(ge=1, le=3650), _WHOLE] = Field(
         default=90,
@@ -319,4 +319,4 @@ def _problem(source: str, field: str) -> str:
     ``source`` is the environment variable or the command-line option.
     """
     help_text = (Settings.model_fields[field].description or "").replace("`", "")
-    return f"{source} has a value that is not allowed. {help_text}"
+    return f"{source} has an invalid value. {help_text}"

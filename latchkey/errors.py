@@ -71,12 +71,12 @@ class NoPrincipal(LatchkeyError, RuntimeError, AttributeError):
     def __init__(self) -> None:
         super().__init__(
             "there is no principal: the route is open, or no request is being handled; "
-            "principal_or_none() answers None in that case"
+            "principal_or_none() returns None in that case"
         )
 
 
 class ServiceUnreachable(LatchkeyError):
-    """A command cannot do its work without a running service that it cannot reach."""
+    """A command needs the shared memory of a service, and cannot reach it."""
 
 
 class ApiError(LatchkeyError):
@@ -86,7 +86,7 @@ class ApiError(LatchkeyError):
     type: ClassVar[str] = "api_error"
     pair_code: ClassVar[str] = "INTERNAL_ERROR"
     bearer_code: ClassVar[str | None] = None
-    default_message: ClassVar[str] = "Something went wrong on our side"
+    default_message: ClassVar[str] = "Internal error: the service could not process the request"
     retry_after: int | None = None
     """Seconds after which a retry makes sense, for Retry-After; None omits the header."""
 
@@ -132,7 +132,7 @@ class InvalidField(InvalidRequest):
 
 
 class PayloadTooLarge(InvalidRequest):
-    """413: the body is larger than the service reads."""
+    """413: the body exceeds the limit of the service."""
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     pair_code = "PAYLOAD_TOO_LARGE"
@@ -160,7 +160,7 @@ class ExpectationFailed(InvalidRequest):
 
     status = HTTPStatus.EXPECTATION_FAILED
     pair_code = "EXPECTATION_FAILED"
-    default_message = "The server cannot meet this expectation: send the request without it"
+    default_message = "The server cannot meet this expectation: send the request without Expect"
 
 
 class HeadersTooLarge(InvalidRequest):
@@ -184,7 +184,7 @@ class MethodNotAllowed(InvalidRequest):
 
     status = HTTPStatus.METHOD_NOT_ALLOWED
     pair_code = "METHOD_NOT_ALLOWED"
-    default_message = "This route does not answer that method"
+    default_message = "This route does not support this method"
 
     def __init__(self, allowed: frozenset[str] = frozenset()) -> None:
         self.allowed = allowed
@@ -253,7 +253,7 @@ class InsufficientScope(PermissionDenied):
 
     def __init__(self, scope: str | None, message: str | None = None) -> None:
         self.scope = scope
-        super().__init__(message or f"This needs the scope {scope}")
+        super().__init__(message or f"This request needs the scope {scope}")
 
     def challenge_parameters(self) -> str | None:
         if self.scope is None:
@@ -299,7 +299,7 @@ class KeyExpired(ApiError):
 
 
 class AlreadyRotated(ApiError):
-    """409: the key has an active successor, which the message names."""
+    """409: the key has an active successor. The message names it."""
 
     status = HTTPStatus.CONFLICT
     type = "conflict_error"

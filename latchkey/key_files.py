@@ -113,7 +113,7 @@ def load_seal(settings: Settings) -> Seal:
         raise ConfigurationError(
             f"there is no key for the audit log: {variable('audit_key_file')} names "
             f"{settings.audit_key_file.absolute()}; correct that, or change to the instance's "
-            "directory; a new instance is made with: latchkey init"
+            "directory; to create a new instance, run: latchkey init"
         )
     made = AuditKey(key)
     return Seal(made, HeadFile(head, made))

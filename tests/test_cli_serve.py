@@ -94,11 +94,11 @@ def test_serve_waits_for_a_port_that_becomes_free(
 @pytest.mark.parametrize(
     ("option", "value", "line"),
     [
-        ("--bind", "127.0.0.1:65536", "latchkey: --bind has a value that is not allowed."),
-        ("--bind", "nowhere", "latchkey: --bind has a value that is not allowed."),
-        ("--workers", "0", "latchkey: --workers has a value that is not allowed."),
-        ("--threads", "many", "latchkey: --threads has a value that is not allowed."),
-        ("--threads", "", "latchkey: --threads has a value that is not allowed."),
+        ("--bind", "127.0.0.1:65536", "latchkey: --bind has an invalid value."),
+        ("--bind", "nowhere", "latchkey: --bind has an invalid value."),
+        ("--workers", "0", "latchkey: --workers has an invalid value."),
+        ("--threads", "many", "latchkey: --threads has an invalid value."),
+        ("--threads", "", "latchkey: --threads has an invalid value."),
     ],
 )
 def test_serve_refuses_bad_options(box: Service, option: str, value: str, line: str) -> None:

@@ -206,7 +206,7 @@ def test_what_the_environment_says(field: str, text: str, value: object) -> None
 )
 def test_a_value_that_is_not_allowed(field: str, text: str) -> None:
     message = refusal({variable(field): text})
-    assert message.startswith(f"{variable(field)} has a value that is not allowed. ")
+    assert message.startswith(f"{variable(field)} has an invalid value. ")
     for allowed in ALLOWED[field]:
         assert allowed in message
 

@@ -209,7 +209,7 @@ def test_a_database_failure_is_reported_and_answered_with_500(
         assert answer.error == {
             "type": "api_error",
             "code": "internal_error",
-            "message": "Something went wrong on our side",
+            "message": "Internal error: the service could not process the request",
         }
         assert "WWW-Authenticate" not in answer.headers
     assert [type(fault) for fault in faults] == [StoreError]

@@ -188,5 +188,5 @@ def test_a_log_without_rows_needs_no_restart(box: RestartedBox) -> None:
     box.key.unlink()
     code, _, error = box.run("audit", "restart", "--yes")
     assert code == 1
-    assert "latchkey init makes its key" in error
+    assert "to create its key, run: latchkey init" in error
     assert not box.key.exists()

@@ -75,7 +75,7 @@ def assert_internal_error(answer: Answer, code: str) -> None:
             "error": {
                 "type": "api_error",
                 "code": code,
-                "message": "Something went wrong on our side",
+                "message": "Internal error: the service could not process the request",
             }
         },
     )
