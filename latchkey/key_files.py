@@ -55,21 +55,21 @@ def require_key_file_apart(settings: Settings) -> None:
 def derivation_keys(settings: Settings) -> tuple[list[bytes], list[bytes]]:
     """The current and the retired derivation keys, 32 bytes each, newest first.
 
-    Raises ConfigurationError if there is none, one is malformed, or a file is not private.
+    Raises ConfigurationError if there is no key, a key is malformed, or a file is not private.
     """
     current, retired = (_listed_keys(settings, field) for field in SECRET_FILES)
     if set(current) & set(retired):
         raise ConfigurationError(
             f"{_place_of(settings, 'derivation_keys_retired')}: a derivation key is listed that is "
-            "also a current one; list each one once"
+            "also a current one; list each key once"
         )
     return current, retired
 
 
 def audit_key(settings: Settings) -> bytes | None:
-    """The 32-byte key of the audit log; None if there is no file.
+    """The 32-byte key of the audit log; None if the file does not exist.
 
-    Raises ConfigurationError if it is malformed, or the file is not private.
+    Raises ConfigurationError if the key is malformed or the file is not private.
     """
     path = settings.audit_key_file.absolute()
     what = f"the audit key file {path} ({variable('audit_key_file')})"
@@ -78,7 +78,7 @@ def audit_key(settings: Settings) -> bytes | None:
     except FileNotFoundError:
         return None
     if len(lines) != 1 or not _HEX_KEY.fullmatch(lines[0]):
-        raise ConfigurationError(f"{what}: one line of 64 hex digits is needed")
+        raise ConfigurationError(f"{what} must contain one line of 64 hex digits")
     return bytes.fromhex(lines[0])
 
 
@@ -212,7 +212,7 @@ def _listed_keys(settings: Settings, field: str) -> list[bytes]:
             raise ConfigurationError(
                 f"there is no derivation key: set {variable('derivation_keys')}, or "
                 f"{variable('derivation_keys_file')}, which names {path}, or change to the "
-                "instance's directory; a new instance is made with: latchkey init"
+                "instance's directory; to create a new instance, run: latchkey init"
             ) from None
         raise ConfigurationError(f"{what}: there is no such file") from None
 
@@ -230,10 +230,10 @@ def _parse_keys(source: str, keys: list[str]) -> list[bytes]:
     if not 1 <= len(keys) <= _MAX_KEYS:
         raise ConfigurationError(f"{source}: 1 to {_MAX_KEYS} keys are allowed, not {len(keys)}")
     if not all(_HEX_KEY.fullmatch(key.strip()) for key in keys):
-        raise ConfigurationError(f"{source}: a derivation key is 64 hex digits")
+        raise ConfigurationError(f"{source}: a derivation key must have 64 hex digits")
     parsed = [bytes.fromhex(key.strip()) for key in keys]
     if len(set(parsed)) < len(parsed):
-        raise ConfigurationError(f"{source}: a derivation key is listed twice; list each one once")
+        raise ConfigurationError(f"{source}: a derivation key is listed twice; list each key once")
     return parsed
 
 

@@ -295,7 +295,7 @@ def test_a_secret_in_the_wrong_place_is_not_repeated(box: Service, arguments: li
     ("name", "value", "line"),
     [
         ("LATCHKEY_UNKNOWN", "confidential", "latchkey: unknown setting LATCHKEY_UNKNOWN; allowed"),
-        ("LATCHKEY_WORKERS", "confidential", "latchkey: LATCHKEY_WORKERS has a value that is not"),
+        ("LATCHKEY_WORKERS", "confidential", "latchkey: LATCHKEY_WORKERS has an invalid value"),
     ],
 )
 def test_a_bad_setting_stops_every_command(

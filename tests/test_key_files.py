@@ -50,7 +50,7 @@ def test_derivation_keys(current: str, retired: str, keys: tuple[list[str], list
 @pytest.mark.parametrize("field", ["derivation_keys", "derivation_keys_retired"])
 def test_a_malformed_derivation_key_is_refused(field: str, value: str) -> None:
     message = refusal({"LATCHKEY_DERIVATION_KEYS": THREE, variable(field): value})
-    assert message == f"{variable(field)}: a derivation key is 64 hex digits"
+    assert message == f"{variable(field)}: a derivation key must have 64 hex digits"
 
 
 @pytest.mark.parametrize("field", ["derivation_keys", "derivation_keys_retired"])
@@ -116,9 +116,9 @@ def test_retired_keys_from_a_file(key_file: Path, end: str) -> None:
     ("content", "problem"),
     [
         (None, "there is no such file"),
-        ("confidential\n", "a derivation key is 64 hex digits"),
-        (f"{TWO}\n{TWO}\n", "a derivation key is listed twice; list each one once"),
-        (f"{ONE}\n", "a derivation key is listed that is also a current one; list each one once"),
+        ("confidential\n", "a derivation key must have 64 hex digits"),
+        (f"{TWO}\n{TWO}\n", "a derivation key is listed twice; list each key once"),
+        (f"{ONE}\n", "a derivation key is listed that is also a current one; list each key once"),
     ],
 )
 def test_a_file_of_retired_keys_that_cannot_be_used(
@@ -155,8 +155,8 @@ def test_a_key_file_with_comments_and_empty_lines(key_file: Path) -> None:
     [
         (b"", "1 to 4 keys are allowed, not 0"),
         (b"# none yet\n", "1 to 4 keys are allowed, not 0"),
-        (b"confidential\n", "a derivation key is 64 hex digits"),
-        (f"{ONE},{TWO}\n".encode(), "a derivation key is 64 hex digits"),
+        (b"confidential\n", "a derivation key must have 64 hex digits"),
+        (f"{ONE},{TWO}\n".encode(), "a derivation key must have 64 hex digits"),
         ("".join(f"{n:064}\n" for n in range(5)).encode(), "1 to 4 keys are allowed, not 5"),
         (b"\xff" * 64, "not ASCII text"),
     ],
@@ -192,7 +192,7 @@ def test_a_missing_key_file(tmp_path: Path) -> None:
     assert message == (
         "there is no derivation key: set LATCHKEY_DERIVATION_KEYS, or "
         f"LATCHKEY_DERIVATION_KEYS_FILE, which names {path}, or change to the instance's "
-        "directory; a new instance is made with: latchkey init"
+        "directory; to create a new instance, run: latchkey init"
     )
 
 
