@@ -1,15 +1,15 @@
-# Latchkey's commands. `make` alone lists them.
+# The development commands of Latchkey. `make` without a target lists them.
 #
-# PYTHON           the interpreter that .venv is made with   make serve PYTHON=python3.13
+# PYTHON           the interpreter for .venv                 make serve PYTHON=python3.13
 # ARGS             more arguments for pytest                 make test ARGS='-x -k revoke'
 # FASTCACHE_BUILD  another build mode, see setup.py          make test FASTCACHE_BUILD=debug
-# FREE_THREADED    a Python without the GIL, to measure too  make bench FREE_THREADED=python3.13t
+# FREE_THREADED    also measure a Python without the GIL     make bench FREE_THREADED=python3.13t
 
 PYTHON = python3
 ARGS   =
 export FASTCACHE_BUILD ?= release
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
-# Tests start many processes: each would compile the whole application anew.
+# Tests start many processes; without bytecode files, each would compile the application again.
 unexport PYTHONDONTWRITEBYTECODE
 
 py      = .venv/bin/python
@@ -19,8 +19,8 @@ sources = setup.py $(wildcard fastcache/*.pyx fastcache/*.pxd fastcache/*.h fast
           fastcache/*/*.pxd latchkey/*/*.pyx latchkey/*/*.pxd)
 checked = $(wildcard app fastcache latchkey tests benchmarks scripts/*.py setup.py)
 
-# A module's tests share what they started. Twice as many processes as the smallest box has cores,
-# since tests wait for services; in the order of the files, of which the longest are not the last.
+# --dist=loadfile: the tests of a module share services. Four processes also on a machine with two
+# cores, since tests mostly wait. In the order of the files, where the longest ones are not last.
 parallel = --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .NOTPARALLEL:
@@ -30,18 +30,18 @@ parallel = --numprocesses=4 --dist=loadfile --no-loadscope-reorder
         bench-scale clean prerequisites ready
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-21s %s\n", $$1, $$2 }' Makefile
 
-serve: $(built) ## Set up, make the first keys, and serve on 127.0.0.1:8080
+serve: $(built) ## Set up, create the first keys, and serve on 127.0.0.1:8080
 	@.venv/bin/latchkey init && exec .venv/bin/latchkey serve
 
 test: ready ## Set up, and run the tests with bounded rounds
 	@$(py) -m pytest $(parallel) $(ARGS)
 
-test-long: ready ## Run the same tests at full figures
+test-long: ready ## Run the same tests with the full number of rounds
 	@$(py) -m pytest $(parallel) --long --timeout=3600 $(ARGS)
 
-attack: ready ## Run the hostile tests alone: kills, races, faults, damage, fuzzing
+attack: ready ## Run only the hostile tests: kills, races, faults, damage, fuzzing
 	@$(py) -m pytest $(parallel) --long --timeout=3600 -m attack $(ARGS)
 
 lint: ready ## Check style, types, Cython, the Dockerfile and the subjects of commits
@@ -52,16 +52,16 @@ lint: ready ## Check style, types, Cython, the Dockerfile and the subjects of co
 	@.venv/bin/hadolint deploy/Dockerfile
 	@$(py) scripts/check_subjects.py
 
-format: ready ## Rewrite the code in the project's format
+format: ready ## Format the code
 	@$(py) -m ruff check --fix-only $(checked)
 	@$(py) -m ruff format $(checked)
 
-# ---- Set-up: stamps in .venv say what is done, so that a step runs again only when it has to.
+# ---- Set-up: stamp files in .venv record finished steps, so that a step runs again only if needed.
 
 prerequisites:
 	@scripts/prerequisites.sh "$(PYTHON)"
 
-# No stamp, or an interpreter that has gone, is an unfinished or broken .venv: it is made anew.
+# Without the stamp or the interpreter, .venv is unfinished or broken, and is created again.
 .venv/.runtime: pyproject.toml constraints.txt .venv/bin/python | prerequisites
 	@echo "Installing into .venv ..."
 	@"$(PYTHON)" -m venv --clear .venv
@@ -76,7 +76,7 @@ $(built): .venv/.runtime $(sources) | prerequisites
 	@$(install) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# While this runs the other stamp is away: an interrupted installation is never taken for a whole one.
+# The other stamp is moved away meanwhile, so that an interrupted installation starts again.
 .venv/.tools: .venv/.runtime
 	@echo "Installing the tools for tests, lint and benchmarks ..."
 	@mv .venv/.runtime .venv/.unfinished
@@ -86,7 +86,7 @@ $(built): .venv/.runtime $(sources) | prerequisites
 
 ready: .venv/.tools $(built)
 
-# Installs what pyproject.toml lists under the names given: build, runtime, or an extra.
+# Installs the requirements that pyproject.toml lists: build, runtime, or the name of an extra.
 requirements = $(py) -c "$$LISTED" $(1) > .venv/.listed && $(install) --requirement .venv/.listed
 
 define LISTED
@@ -101,13 +101,13 @@ for name in sys.argv[1:]:
 endef
 export LISTED
 
-# ---- Other builds: each in a copy of this tree with a .venv of its own, so that this one stays as it is.
+# ---- Other builds: each in a copy of this tree with its own .venv, so that this one is unchanged.
 
 copied = --exclude=./.git --exclude='./.venv' --exclude='./.*_cache' --exclude=./.hypothesis \
          --exclude=./build --exclude=./dist --exclude=./data --exclude=./secrets \
          --exclude='*.so' --exclude=__pycache__
 
-# A fresh copy in build/$(1), compiled in that mode; only its .venv is kept.
+# Creates a fresh copy in build/$(1), compiled in that mode. Only the .venv of the copy is kept.
 define copy
 	@mkdir -p build/$(1)
 	@find build/$(1) -mindepth 1 -maxdepth 1 ! -name .venv -exec rm -rf {} +
@@ -121,19 +121,19 @@ docs: .venv/.docs $(built) ## Build the documentation as a site, in build/site
 	@$(py) scripts/check_site.py build/site
 	@echo "Open build/site/index.html"
 
-# Not among the tools: only the site needs it.
+# Separate from the other tools, because only the site needs them.
 .venv/.docs: .venv/.runtime
 	@echo "Installing the tools for the documentation ..."
 	@$(call requirements,docs)
 	@touch $@
 
-reference: ready ## Write the pages of docs/reference/ that are made from the code
+reference: ready ## Write the generated pages of docs/reference/
 	@$(py) scripts/write_reference.py
 
-screenshots: ready ## Take the pictures of the console that docs/ shows, with Debian's chromium
+screenshots: ready ## Take the screenshots of the console in docs/, with Debian's chromium
 	@$(py) -m tests.support.browser.screenshots
 
-coverage: ## Run the tests on a traced build; the Python code and .pyx must each reach 95 %
+coverage: ## Measure the coverage of the tests; Python and Cython must each reach 95 %
 	$(call copy,coverage)
 	@cd build/coverage/build/cython/coverage && find . -name '*.c' -exec cp --parents {} ../../.. \;
 	@cd build/coverage && { failed=0; \
@@ -144,7 +144,7 @@ coverage: ## Run the tests on a traced build; the Python code and .pyx must each
 	    exit $$failed; }
 
 # pytest must not capture the sanitizers' output.
-test-sanitized: ## Run the compiled code's tests under the address and undefined-behaviour sanitizers
+test-sanitized: ## Run the tests of compiled code under AddressSanitizer and UBSan
 	$(call copy,sanitize)
 	@cd build/sanitize && \
 	    LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
@@ -152,10 +152,10 @@ test-sanitized: ## Run the compiled code's tests under the address and undefined
 	    UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
 	    $(py) -m pytest --capture=sys --timeout=600 tests/fastcache tests/auth $(ARGS)
 
-# A fresh copy of fastcache and its tests in build/$(1), compiled in the mode $(2) by an
-# interpreter without the GIL; its .venv is kept while it is of that interpreter. Of the
-# constraints only those of the model, whose order of iteration the contract's tests compare, and
-# of the fake clock: hypothesis has no newer wheel for this one.
+# Creates a fresh copy of fastcache and its tests in build/$(1), compiled in the mode $(2) for an
+# interpreter without the GIL. The .venv of the copy is kept if it has the same interpreter. Only
+# cachetools, the model for the order of iteration, and the fake clock have fixed versions;
+# hypothesis has no newer wheel for this interpreter.
 define copy-freethreaded
 	@"$(PYTHON)" -c "$$HAS_NO_GIL"
 	@mkdir -p build/$(1)
@@ -174,10 +174,10 @@ test-freethreaded: ## Run fastcache's tests without the GIL: PYTHON=.../python3.
 	$(call copy-freethreaded,freethreaded,release,)
 	@cd build/freethreaded && $(py) -m pytest --timeout=600 tests/fastcache $(ARGS)
 
-# ThreadSanitizer of older compilers cannot do with addresses as random as Linux makes them.
+# The ThreadSanitizer of older compilers fails with the address randomization of recent kernels.
 fixed = setarch --addr-no-randomize
 
-test-thread-sanitized: ## Run the threaded tests of fastcache under the thread sanitizer: PYTHON=…
+test-thread-sanitized: ## Run the threaded tests of fastcache under ThreadSanitizer: PYTHON=…
 	@"$(PYTHON)" -c "$$IS_THREAD_SANITIZED"
 	$(call copy-freethreaded,threads,threads,$(fixed))
 	@cd build/threads && TSAN_OPTIONS="suppressions=$(CURDIR)/tests/fastcache/tsan.supp" \
@@ -187,11 +187,11 @@ test-thread-sanitized: ## Run the threaded tests of fastcache under the thread s
 
 HAS_NO_GIL = import sys, sysconfig; \
     sysconfig.get_config_var("Py_GIL_DISABLED") or sys.exit( \
-        sys.executable + " has the GIL: give PYTHON=/path/to/python3.13t, or a later one")
+        sys.executable + " has the GIL: set PYTHON=/path/to/python3.13t, or a later version")
 ITS_PLACE = import sys; print(sys.base_prefix)
 IS_THREAD_SANITIZED = import sys, sysconfig; \
     "--with-thread-sanitizer" in (sysconfig.get_config_var("CONFIG_ARGS") or "") or sys.exit( \
-        sys.executable + " is not made --with-thread-sanitizer: see CONTRIBUTING.md")
+        sys.executable + " was not built --with-thread-sanitizer: see CONTRIBUTING.md")
 export HAS_NO_GIL ITS_PLACE IS_THREAD_SANITIZED
 
 wheel: .venv/.runtime ## Build the wheel into dist/
@@ -199,18 +199,18 @@ wheel: .venv/.runtime ## Build the wheel into dist/
 	@FASTCACHE_BUILD=release $(py) -m pip --quiet wheel --no-deps --no-build-isolation -w dist .
 	@ls dist/*.whl
 
-test-wheel: ready ## Build the wheel, install it into empty environments, serve applications from it
+test-wheel: ready ## Test the wheel in empty environments
 	@$(py) -m pytest --long --timeout=3600 tests/packaging $(ARGS)
 
-# ---- Benchmarks: of the wheel, in environments of their own; what is imported is what is installed.
+# ---- Benchmarks: they measure the installed wheel, in separate environments.
 
 bench      = build/bench/default
 bench_free = $(if $(FREE_THREADED),build/bench/free-threaded)
 
-bench: prerequisites ## Measure everything, report it, and write docs/benchmarks.md; ARGS=--quick
+bench: prerequisites ## Run all benchmarks and write docs/benchmarks.md; ARGS=--quick
 	$(call run-bench,all $(given_free))
 
-bench-cache: prerequisites ## Measure the cache alone; or bench-overhead, bench-load, bench-scale
+bench-cache: prerequisites ## Run one benchmark: bench-cache, -overhead, -load or -scale
 	$(call run-bench,cache $(given_free))
 
 bench-overhead bench-load bench-scale: bench-%: prerequisites
@@ -224,7 +224,7 @@ define run-bench
 	@$(bench)/bin/latchkey-bench $(1) $(ARGS)
 endef
 
-clean: ## Remove .venv and everything built; keys and data stay
+clean: ## Remove .venv and all build results, but not keys and data
 	@rm -rf .venv build dist *.egg-info .coverage .coverage.* .hypothesis .*_cache
 	@rm -f fastcache/*.so fastcache/*/*.so latchkey/*/*.so
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,7 +8,7 @@ coverage   line tracing, for the Cython.Coverage plugin
 sanitize   AddressSanitizer and UndefinedBehaviorSanitizer, assertions on
 threads    ThreadSanitizer, for an interpreter that was built with it, without the GIL
 
-Each mode keeps its C files and objects in a directory of its own under build/.
+Each mode has its own directory for C files and objects under build/.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ LATCHKEY_MODULES = (
 
 @dataclass(frozen=True)
 class Mode:
-    """How the C compiler and Cython are called in one build mode."""
+    """The options for the C compiler and Cython in one build mode."""
 
     compile_args: list[str]
     link_args: list[str] = field(default_factory=list)
@@ -127,7 +127,7 @@ DIRECTIVES: dict[str, bool | int] = {
 
 
 def chosen_mode() -> str:
-    """The mode that FASTCACHE_BUILD names; an unknown one stops the build."""
+    """The mode that FASTCACHE_BUILD names. An unknown name stops the build."""
     name = os.environ.get("FASTCACHE_BUILD", "release")
     if name not in MODES:
         sys.exit(f"FASTCACHE_BUILD={name}: unknown build mode; choose one of {', '.join(MODES)}")
@@ -135,9 +135,9 @@ def chosen_mode() -> str:
 
 
 def extensions(mode: Mode) -> list[Extension]:
-    """The extension modules, compiled as `mode` says: fastcache's, and those of the check."""
+    """The extension modules of fastcache and latchkey, compiled with the options of `mode`."""
     modules = [f"fastcache.{module}" for module in MODULES]
-    # The cache is also built by itself, where the rest of the library is not there.
+    # Some builds contain only fastcache.
     if os.path.isdir("latchkey"):
         modules += [f"latchkey.{module}" for module in LATCHKEY_MODULES]
     return [
@@ -155,9 +155,9 @@ def extensions(mode: Mode) -> list[Extension]:
 
 
 def hardening(compiler: list[str], linker: list[str]) -> tuple[list[str], list[str]]:
-    """The options for hardening that this compiler and this linker take.
+    """The hardening options that this compiler and linker support.
 
-    A level of _FORTIFY_SOURCE that the distribution or CFLAGS set is left as it is.
+    A level of _FORTIFY_SOURCE from the distribution or CFLAGS is not changed.
     """
     with tempfile.TemporaryDirectory() as directory:
         source = os.path.join(directory, "probe.c")
@@ -166,7 +166,7 @@ def hardening(compiler: list[str], linker: list[str]) -> tuple[list[str], list[s
             file.write("#include <string.h>\nint probe(void) { return 0; }\n")
 
         def runs(*command: str) -> bool:
-            done = subprocess.run(  # noqa: S603 - the compiler that builds all the rest
+            done = subprocess.run(  # noqa: S603 - the compiler of the build
                 command, capture_output=True, check=False
             )
             return done.returncode == 0
@@ -193,15 +193,15 @@ def hardening(compiler: list[str], linker: list[str]) -> tuple[list[str], list[s
 
 
 class BuildExt(build_ext):
-    """build_ext with the objects of each mode apart, so that none is taken for another's."""
+    """build_ext with a separate directory for the objects of each mode."""
 
     def finalize_options(self) -> None:
-        """Put the objects beside the mode's C files."""
+        """Use a directory named after the mode."""
         super().finalize_options()
         self.build_temp = os.path.join(self.build_temp, MODE)
 
     def build_extensions(self) -> None:
-        """Harden what is built, as far as the compiler can."""
+        """Add the hardening options that the compiler supports."""
         if MODES[MODE].hardened and self.compiler.compiler_type == "unix":
             compile_args, link_args = hardening(self.compiler.compiler_so, self.compiler.linker_so)
             for extension in self.extensions:

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Makes an environment to measure in: this checkout's release wheel, and what it is compared with.
-# A package of the extra `bench` that cannot be installed is named, and the others are.
+# Creates an environment for benchmarks: the release wheel of this checkout, and the packages that it
+# is compared with. If a package of the extra `bench` cannot be installed, its name is printed and
+# the other packages are installed.
 #
 # usage: bench-environment.sh PYTHON DIRECTORY [peers]
 #
-# With `peers`, only the caches themselves: enough for an interpreter that another one drives.
+# With `peers`, only the caches are installed: another interpreter then runs the benchmark.
 #
-# The benchmarks are read from the checkout; all else is what is installed. DIRECTORY/bin/latchkey-bench
-# sees to that.
+# DIRECTORY/bin/latchkey-bench runs the benchmarks of the checkout against the installed packages.
 
 set -eu
 
@@ -21,12 +21,12 @@ pip() {
     "$directory/bin/python" -m pip --quiet "$@"
 }
 
-# The pins are for what is installed, not for what a package from source is built with.
+# The constraints apply to the installed packages, not to the build requirements of source packages.
 install() {
     pip install --constraint constraints.txt "$@"
 }
 
-# What pyproject.toml lists for building, or under an extra.
+# The requirements that pyproject.toml lists for the build, or for an extra.
 listed() {
     "$directory/bin/python" -c 'import sys, tomllib
 table = tomllib.load(open("pyproject.toml", "rb"))
@@ -35,7 +35,7 @@ print(*({"build": table["build-system"]["requires"]} | extras)[sys.argv[1]], sep
 }
 
 if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ] || [ constraints.txt -nt "$stamp" ]; then
-    echo "Making $directory ..."
+    echo "Creating $directory ..."
     "$python" -m venv --clear "$directory"
     listed build | install --requirement /dev/stdin
 fi
@@ -47,7 +47,7 @@ set -- "$directory"/wheel/latchkey_auth-*.whl
 install --no-deps --force-reinstall "$1"
 
 if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ] || [ constraints.txt -nt "$stamp" ]; then
-    echo "Installing what it is compared with ..."
+    echo "Installing the packages to compare with ..."
     if [ "$which" = peers ] || ! install "$1[service,bench]"; then
         for package in cachetools $(listed service) $(listed bench); do
             case $which:$package in

@@ -1,6 +1,8 @@
-"""Check a built site: no page, style or font of it is loaded from another host.
+"""Check that the pages of a built site load nothing from other hosts.
 
-Usage: ``check_site.py DIRECTORY``. Links that a reader may follow can lead anywhere.
+usage: check_site.py DIRECTORY
+
+Links that a reader may follow are not checked.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ class _Loads(HTMLParser):
 
 
 def foreign(site: Path) -> list[str]:
-    """What pages and styles load from other hosts, each with the file that does."""
+    """The addresses on other hosts that pages and styles load, each with its file."""
     found = []
     for path in sorted(site.rglob("*.html")):
         loads = _Loads()
@@ -43,7 +45,7 @@ def foreign(site: Path) -> list[str]:
 
 
 def main() -> int:
-    """Print what is loaded from elsewhere; the exit status is 1 if there is anything."""
+    """Print the addresses on other hosts; the exit status is 1 if there are any."""
     site = Path(sys.argv[1])
     if not (site / "index.html").exists():
         sys.stderr.write(f"{site} has no index.html: build the site first\n")

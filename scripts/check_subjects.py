@@ -2,7 +2,7 @@
 
 usage: check_subjects.py [DIRECTORY]
 
-Without git, without a history or without a tag `v*` there is nothing to check.
+Without git, a history or a tag `v*`, nothing is checked.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ why wip with without you your
 
 
 def faults(subject: str) -> list[str]:
-    """What is wrong with one subject; empty if nothing is."""
+    """The faults of a subject; empty if it is valid."""
     found = []
     if len(subject) > LONGEST:
         found.append(f"has {len(subject)} characters, more than {LONGEST}")
@@ -61,7 +61,7 @@ def subjects(directory: Path) -> Iterator[tuple[str, str]]:
 
 
 def _git(directory: Path, *arguments: str) -> str | None:
-    """What git prints; None without git, or if it fails."""
+    """The output of git; None if git is missing or fails."""
     try:
         done = subprocess.run(  # noqa: S603 - fixed arguments
             ["git", "-C", str(directory), *arguments],  # noqa: S607 - the developer's git

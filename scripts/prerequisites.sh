@@ -1,6 +1,6 @@
 #!/bin/sh
-# Names everything that Latchkey needs from the system and this machine lacks,
-# one line each with its Debian package. Exit status 1 if anything is missing.
+# Lists the system packages that Latchkey needs and this machine lacks: one line each, with the name
+# of the Debian package. The exit status is 1 if a package is missing.
 #
 # usage: prerequisites.sh [PYTHON]
 
@@ -16,7 +16,7 @@ ask() {
     "$python" -c "$1" 2>/dev/null
 }
 
-# An interpreter that is absent or broken cannot be asked for the rest, and lacks it too.
+# If the interpreter is missing or broken, the checks below report the other packages as missing too.
 if ! ask 'pass'; then
     missing "Python 3.11 or later, as '$python'" python3
 elif ! ask 'import sys; sys.exit(sys.version_info < (3, 11))'; then
@@ -30,10 +30,10 @@ ask 'import os, sys, sysconfig
 sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' ||
     missing "Python's C headers (Python.h)" python3-dev
 
-# Extensions are built by the compiler that Python itself was built with, unless CC says otherwise.
+# Extensions are built with the compiler that built Python itself, unless CC is set.
 compiler=${CC:-$(ask 'import sysconfig; print((sysconfig.get_config_var("CC") or "cc").split()[0])')}
 compiler=${compiler:-cc}
-# shellcheck disable=SC2086  # CC may hold options after the command
+# shellcheck disable=SC2086  # CC may contain options after the command
 if ! command -v ${compiler%% *} >/dev/null 2>&1; then
     missing "a C compiler ('${compiler%% *}')" gcc
 elif ! echo '#include <stdlib.h>' | $compiler -fsyntax-only -x c - 2>/dev/null; then
@@ -41,5 +41,5 @@ elif ! echo '#include <stdlib.h>' | $compiler -fsyntax-only -x c - 2>/dev/null; 
 fi
 
 [ -z "$packages" ] && exit 0
-echo "on Debian and Ubuntu: apt-get install$packages" >&2
+echo "on Debian and Ubuntu, run: apt-get install$packages" >&2
 exit 1

@@ -1,11 +1,11 @@
-"""MkDocs hooks: the tags of code blocks are removed, and links to files outside docs/ are kept.
+"""MkDocs hooks: remove the tags of code blocks, and keep links to files outside docs/ valid.
 
-A comment ``<!-- ::: NAME members=ONE,TWO -->`` becomes the docstring of that name, and of those of
-its members.
+A comment ``<!-- ::: NAME members=ONE,TWO -->`` is replaced by the docstrings of the name and of the
+listed members.
 
-The Markdown is written for a reader of the repository: a link leads to a file of the repository.
-In the site, CONTRIBUTING.md and CHANGELOG.md become pages, the README is the home page, and every
-other linked file is copied below ``source/``. A directory has no page, so its link becomes text.
+Links in the Markdown lead to files of the repository. In the site, CONTRIBUTING.md and CHANGELOG.md
+become pages, links to the README lead to the home page, and all other linked files are copied below
+``source/``. A directory has no page, so its link becomes text.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BLOCK = re.compile(r"^( *)(```+|~~~+).*?^ *\2[ \t]*$", re.MULTILINE | re.DOTALL
 
 
 def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
-    """Add the pages that lie outside docs/, and the files that pages lead to."""
+    """Add the pages outside docs/, and the files that pages link to."""
     from mkdocs.structure.files import File
 
     for path, name in PAGES.items():
@@ -51,7 +51,7 @@ def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """The page with plain fences, and links between the places that files have in the site."""
+    """The page with plain fences, and with links to the places of files in the site."""
     here = page.file.src_uri
     origin = _origin(here)
 
@@ -76,7 +76,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 
 def _docstring(found: re.Match[str]) -> str:
-    """The directive of mkdocstrings that a comment stands for."""
+    """The directive of mkdocstrings for a comment."""
     return f"::: {found[1]}\n    options:\n      members: [{found[2]}]\n"
 
 

@@ -1,4 +1,4 @@
-"""Write the pages of docs/reference/ that are made from the code: settings, command line."""
+"""Write the generated pages of docs/reference/: the settings and the command line."""
 
 from __future__ import annotations
 
