@@ -1,1 +1,1 @@
-"""Latchkey's tests, laid out as the packages they are about."""
+"""Latchkey's tests, in the same structure as the packages that they test."""

@@ -1,4 +1,4 @@
-"""What every test can ask for: the ``--long`` figures, fresh settings, a running service."""
+"""Fixtures for all tests: ``--long`` rounds, fresh settings, a running service."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from hypothesis import settings
 
 from tests.support.service import Service
 
-# How long an example takes says more of the machine than of what is tested.
+# The duration of an example depends on the machine more than on the tested code.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 
-# What shares services, a browser, or a measurement, by how the names of its tests begin.
+# Tests that share services, a browser or a measurement, by the prefix of their node ids.
 _SHARING = {
     "tests/api/": "services",
     "tests/browser/": "browser",
@@ -45,9 +45,9 @@ _WRITTEN = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have what tests write kept in memory where there is room: none of it outlives the power.
+    """Store temporary files in memory if there is room; they need not survive a power loss.
 
-    Else they wait for the disk, at each of the many commits.
+    Otherwise, tests wait for the disk at each of their many commits.
     """
     given = config.option.basetemp or "PYTEST_DEBUG_TEMPROOT" in os.environ
     with suppress(OSError):
@@ -58,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Keep it where a test failed only; with ``--no-skips``, a skipped test is a failure."""
+    """Keep temporary files only after a failure; with ``--no-skips``, skipped tests fail."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if session.config.getoption("--no-skips") and reporter and reporter.stats.get("skipped"):
         session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -68,7 +68,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """Leave the thousands of tests, which stay to the end, out of every later collection."""
+    """Exclude the collected tests from garbage collection, because they live until the end."""
     gc.disable()
     try:
         yield
@@ -80,7 +80,7 @@ def pytest_collection() -> Iterator[None]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give each process whole modules, and together those that share what they started."""
+    """Give each process complete modules, and modules that share fixtures together."""
     from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
     class ByWhatIsShared(LoadFileScheduling):  # type: ignore[misc]
@@ -94,7 +94,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Say clearly where the browser tests did not run, and where what tests wrote is kept."""
+    """Report skipped browser tests, and where temporary files were kept."""
     if _WRITTEN in config.stash and config.stash[_WRITTEN].exists():
         terminalreporter.write_line(f"what the tests wrote is kept in {config.stash[_WRITTEN]}")
     skipped = terminalreporter.stats.get("skipped", [])
@@ -109,15 +109,15 @@ def pytest_terminal_summary(
 
 @pytest.fixture(scope="session")
 def long(request: pytest.FixtureRequest) -> bool:
-    """Whether tests run at their full figures (``make test-long``) or in bounded rounds."""
+    """Whether tests run with the full number of rounds (``make test-long``)."""
     return bool(request.config.getoption("--long"))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_in_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Take away the memory of services whose every process a test killed, when all tests are done.
+    """Remove the memory of services whose processes were all killed, after the last test.
 
-    Not where a service is stopped: whether it leaves anything is for tests to see.
+    A stopped service must remove its memory itself; tests check that.
     """
     yield
     for record in tmp_path_factory.getbasetemp().rglob("*-service"):
@@ -127,10 +127,10 @@ def nothing_left_in_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One running service for every test that leaves it as it was: real gunicorn, real SQLite.
+    """One running service for all tests that do not change it: real gunicorn, real SQLite.
 
-    One worker, so that a test knows which one answers; no failure limit, so that tests of refusals
-    do not meet each other's 429.
+    It has one worker, so that a test knows which worker responds, and no failure limit, so that
+    tests of refusals do not get each other's 429.
     """
     directory = tmp_path_factory.mktemp("service")
     with Service(directory, LATCHKEY_FAILURE_LIMIT="off", LATCHKEY_WORKERS="1") as running:
@@ -147,10 +147,10 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Service:
 
 @pytest.fixture
 def start_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
-    """Start services of a test's own, each in its directory; they are stopped at its end.
+    """Start services for one test, each in its own directory; they are stopped at its end.
 
-    Call it with settings (``LATCHKEY_WORKERS="1"``), ``name=`` for a second one,
-    and ``unprivileged=`` where permissions are to count.
+    Call it with settings (``LATCHKEY_WORKERS="1"``), ``name=`` for a second service, and
+    ``unprivileged=`` if file permissions must apply.
     """
     started: list[Service] = []
 

@@ -1,4 +1,4 @@
-"""How long a request holds a thread: long answers, and clients that take them slowly or never."""
+"""How long a request occupies a thread: long responses, and slow or stalled clients."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EXPORT = "/console/audit/export"
 
 
 class Connection:
-    """A client that reads by hand, with a small buffer: little is taken at once."""
+    """A client with a small receive buffer, which reads the response in small parts."""
 
     def __init__(self, visitor: Visitor, path: str = EXPORT) -> None:
         self.socket = socket.socket()
@@ -44,7 +44,7 @@ class Connection:
             pass
 
     def chunks(self) -> Iterator[bytes]:
-        """The chunks of the body (RFC 9112 section 7.1), to the last one."""
+        """The chunks of the body (RFC 9112 section 7.1), up to the last one."""
         while True:
             line = self.received.readline()
             size = int(line, 16)
@@ -62,7 +62,7 @@ class Connection:
 
 @pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One worker with two threads, one second for a request, and a long audit log."""
+    """A service with one worker, two threads, a timeout of one second, and a long audit log."""
     directory = tmp_path_factory.mktemp("long")
     with Service(
         directory,
@@ -90,7 +90,7 @@ def ada(console: Service) -> Visitor:
 
 
 def memory_of(pid: int, name: str) -> int:
-    """Kibibytes, of a line of a process's status."""
+    """The kibibytes in a line of a process's status."""
     (line,) = [
         line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if name in line
     ]
@@ -99,7 +99,7 @@ def memory_of(pid: int, name: str) -> int:
 
 def test_a_long_answer_is_not_cut_off(console: Service, ada: Visitor) -> None:
     (worker,) = workers(console)
-    Path(f"/proc/{worker}/clear_refs").write_text("5")  # VmHWM begins anew
+    Path(f"/proc/{worker}/clear_refs").write_text("5")  # Reset VmHWM.
     before = memory_of(worker, "VmRSS")
     client = Connection(ada)
     assert client.status == 200
@@ -108,24 +108,24 @@ def test_a_long_answer_is_not_cut_off(console: Service, ada: Visitor) -> None:
         for chunk in client.chunks():
             count += chunk.count(b"\n")
             size += len(chunk)
-            # Slowly enough for the answer to take several timeouts, whatever the box.
+            # Slow enough for the response to take several timeouts on any machine.
             if time.monotonic() - began < 3.5 * TIMEOUT:
                 time.sleep(0.02)
             if count // 10_000 > checkpoints:
                 checkpoints += 1
                 assert console.get("/health").status == 200
-                # No snapshot is held, so the WAL can be written back as a whole.
+                # No snapshot is open, so the WAL can be checkpointed completely.
                 busy, _, _ = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
                 assert busy == 0
     client.close()
     assert time.monotonic() - began > 2 * TIMEOUT
     assert count >= ROWS
     assert checkpoints >= 2
-    # Read page by page, whatever the length.
+    # Rows are read page by page, so the memory does not depend on the length of the log.
     assert memory_of(worker, "VmHWM") - before < size / 1024 / 2
 
 
-def test_every_row_is_whole(console: Service, ada: Visitor) -> None:
+def test_every_row_is_complete(console: Service, ada: Visitor) -> None:
     with closing(Connection(ada, f"{EXPORT}?action=key.change")) as client:
         body = b"".join(client.chunks())
     numbers = [json.loads(line)["number"] for line in body.splitlines()]
@@ -135,7 +135,7 @@ def test_every_row_is_whole(console: Service, ada: Visitor) -> None:
 def test_a_client_that_stops_reading_is_cut_off(console: Service, ada: Visitor) -> None:
     with closing(Connection(ada)) as stopped:
         assert stopped.status == 200
-        # One thread is left for everything else, and is not given to another export.
+        # One thread stays free for other requests, and is not used for another export.
         refused = ada.get(EXPORT)
         assert (refused.status, refused.headers["Retry-After"]) == (503, "10")
         assert "Other exports are in progress" in refused.text
@@ -147,13 +147,13 @@ def test_a_client_that_stops_reading_is_cut_off(console: Service, ada: Visitor) 
                 pass
 
 
-def test_a_client_that_leaves_gives_its_place_up(console: Service, ada: Visitor) -> None:
+def test_a_client_that_disconnects_frees_its_place(console: Service, ada: Visitor) -> None:
     for _ in range(3):
         Connection(ada).close()
         wait_until(lambda: ada.request("HEAD", EXPORT, None, {}).status == 200, "the place")
 
 
-def test_a_fault_of_the_first_page_has_an_error_page(console: Service, ada: Visitor) -> None:
+def test_a_failure_in_the_first_page_shows_an_error_page(console: Service, ada: Visitor) -> None:
     away = console.database.with_name("away.db")
     for _ in range(3):
         console.database.rename(away)
@@ -164,7 +164,7 @@ def test_a_fault_of_the_first_page_has_an_error_page(console: Service, ada: Visi
     assert ada.request("HEAD", EXPORT, None, {}).status == 200
 
 
-# ---- The deadline itself, over real sockets and with a clock of the test's own
+# ---- The deadline itself, over real sockets and with a fake clock
 
 Sockets = tuple[socket.socket, socket.socket]
 
@@ -187,14 +187,14 @@ def sockets(request: pytest.FixtureRequest) -> Iterator[Sockets]:
 
 
 class Served:
-    """What gunicorn hands over of a connection."""
+    """The parts of a connection that gunicorn passes on."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock, self.client, self.server = sock, "client", "server"
 
 
 def fill(served: socket.socket, answering: Answering) -> int:
-    """Send until nothing more fits; how many bytes that were."""
+    """Send until the buffers are full; returns the number of bytes."""
     served.setblocking(False)
     sent = 0
     while True:
@@ -205,7 +205,7 @@ def fill(served: socket.socket, answering: Answering) -> int:
         sent += 1024
 
 
-def test_the_deadline_moves_while_the_client_takes_something(sockets: Sockets) -> None:
+def test_the_deadline_moves_while_the_client_reads(sockets: Sockets) -> None:
     served, client = sockets
     clock = Clock()
     deadline = Deadline(10, clock)
@@ -214,7 +214,7 @@ def test_the_deadline_moves_while_the_client_takes_something(sockets: Sockets) -
     assert answering.sock.fileno() == served.fileno()
     clock.tick(9)
     assert not deadline.has_passed(served)
-    # The answer begins: from here on, it is about that.
+    # The response starts. From now on, the deadline is about the client.
     assert fill(served, answering) > 4 * LEAST
     clock.tick(10)
     assert not deadline.has_passed(served)
@@ -227,12 +227,12 @@ def test_the_deadline_moves_while_the_client_takes_something(sockets: Sockets) -
         assert not deadline.has_passed(served)
     clock.tick(9)
     assert not deadline.has_passed(served)
-    # Nothing was taken since.
+    # The client has read nothing since.
     clock.tick(2)
     assert deadline.has_passed(served)
 
 
-def test_an_answer_that_does_not_begin_is_late(sockets: Sockets) -> None:
+def test_a_response_that_does_not_start_misses_the_deadline(sockets: Sockets) -> None:
     served, _ = sockets
     clock = Clock()
     deadline = Deadline(10, clock)
@@ -242,7 +242,7 @@ def test_an_answer_that_does_not_begin_is_late(sockets: Sockets) -> None:
     assert deadline.has_passed(served)
 
 
-def test_what_is_sent_arrives_as_it_is(sockets: Sockets, tmp_path: Path) -> None:
+def test_sent_data_arrives_unchanged(sockets: Sockets, tmp_path: Path) -> None:
     served, client = sockets
     deadline = Deadline(10)
     answering = Answering.of(Served(served), deadline)
@@ -268,27 +268,27 @@ def test_what_is_sent_arrives_as_it_is(sockets: Sockets, tmp_path: Path) -> None
         assert received == data[10:]
 
 
-def test_an_answer_that_waits_for_the_application_goes_on(sockets: Sockets) -> None:
+def test_a_response_that_waits_for_the_application_continues(sockets: Sockets) -> None:
     served, client = sockets
     clock = Clock()
     deadline = Deadline(10, clock)
     answering = Answering.of(Served(served), deadline)
     answering.sock.sendall(b"x")
     assert client.recv(10) == b"x"
-    # By TCP, the client's system confirms that a moment later.
+    # Over TCP, the client's kernel confirms the bytes a moment later.
     wait_until(lambda: _unread(served) == 0, "the confirmation")
     for _ in range(3):
         clock.tick(11)
         assert not deadline.has_passed(served)
     fill(served, answering)
     clock.tick(11)
-    # What the client's system buffers counts as taken, once.
+    # Bytes in the client's receive buffer count as read, once.
     deadline.has_passed(served)
     clock.tick(11)
     assert deadline.has_passed(served)
 
 
-def test_a_connection_that_is_gone_is_left_to_its_thread(sockets: Sockets) -> None:
+def test_a_closed_connection_is_left_to_its_thread(sockets: Sockets) -> None:
     served, client = sockets
     clock = Clock()
     deadline = Deadline(10, clock)

@@ -1,4 +1,4 @@
-"""docs/architecture.md and CONTRIBUTING.md name files and modules: each of them exists."""
+"""docs/architecture.md and CONTRIBUTING.md name only files and modules that exist."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("docs/architecture.md", "CONTRIBUTING.md")
-# A path may begin in the repository, or in one of the packages that the page is about.
+# A path may begin in the repository, or in one of the packages that the page describes.
 BASES = (ROOT, ROOT / "app", ROOT / "latchkey", ROOT / "app/latchkey_service")
-# What is made by a command, or is on a system, or is a path of HTTP.
+# Names of generated files, system paths and HTTP paths.
 ELSEWHERE = re.compile(
     r"^(/|build/|\.venv/|data/|secrets/|PYTHON=|POST |GET |PUT |DELETE )|[<>{}*…]"
 )
@@ -41,7 +41,7 @@ def modules_of(page: str) -> list[str]:
 
 
 def links_of(page: str) -> list[str]:
-    """The files that a page leads to."""
+    """The files that a page links to."""
     return sorted(set(_LINK.findall((ROOT / page).read_text("utf-8"))))
 
 
@@ -50,7 +50,7 @@ def _each(read: object) -> list[tuple[str, str]]:
     return [(page, name) for page in PAGES for name in read(page)]
 
 
-def test_there_is_something_to_hold() -> None:
+def test_the_pages_name_files_and_modules() -> None:
     assert len(files_of(PAGES[0])) > 40
     assert len(modules_of(PAGES[0])) > 15
     assert links_of(PAGES[0])
@@ -77,5 +77,5 @@ def test_a_module_that_the_page_names_exists(page: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("page", "name"), _each(links_of))
-def test_a_link_leads_to_a_file(page: str, name: str) -> None:
+def test_links_lead_to_existing_files(page: str, name: str) -> None:
     assert ((ROOT / page).parent / name).exists(), f"{page} leads to {name}"

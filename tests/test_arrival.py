@@ -1,4 +1,4 @@
-"""When a request is given to a thread: as soon as no part of it has to be waited for."""
+"""When a request is given to a thread: as soon as no part of it is missing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WHOLE = {
     "trailers": CHUNKED + b"1\r\nx\r\n0;last\r\nDigest: 1\r\n\r\n",
     "a last chunk within a chunk": CHUNKED + b"7\r\n\r\n0\r\n\r\n\r\n0\r\n\r\n",
 }
-# What gunicorn's parser refuses, or answers, without what would follow.
+# Requests that gunicorn's parser answers or refuses before the rest arrives.
 ENOUGH = {
     "no request line": b"hello\r\n",
     "another protocol": b"GET / FTP/1.1\r\n",
@@ -50,7 +50,7 @@ ENOUGH = {
 
 
 def bytes_until_ready(data: bytes, step: int) -> int | None:
-    """After how many bytes of those, in pieces, the request is ready; None for never."""
+    """The number of bytes after which the request is ready; None if it never is."""
     arrival = Arrival()
     for start in range(0, len(data), step):
         if arrival.add(data[start : start + step]):
@@ -61,17 +61,17 @@ def bytes_until_ready(data: bytes, step: int) -> int | None:
 
 @pytest.mark.parametrize("name", WHOLE)
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 8192])
-def test_a_whole_request_is_ready_with_its_last_byte(name: str, step: int) -> None:
+def test_a_complete_request_is_ready_with_its_last_byte(name: str, step: int) -> None:
     assert bytes_until_ready(WHOLE[name], step) == len(WHOLE[name])
 
 
 @pytest.mark.parametrize("name", ENOUGH)
 @pytest.mark.parametrize("step", [7, 8192])
-def test_what_is_answered_at_once_is_not_waited_for(name: str, step: int) -> None:
+def test_a_request_that_is_answered_early_is_ready_early(name: str, step: int) -> None:
     assert bytes_until_ready(ENOUGH[name], step) is not None
 
 
-def test_what_follows_a_request_stays_with_it() -> None:
+def test_bytes_after_a_request_are_kept() -> None:
     arrival = Arrival()
     assert arrival.add(WHOLE["a body"] + GET)
     assert arrival.data.endswith(b"body" + GET)

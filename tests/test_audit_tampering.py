@@ -1,4 +1,4 @@
-"""Rows of the audit log that are no text: located, shown as something harmless, in nobody's way."""
+"""Audit rows that are not text: verification finds them, and they are displayed safely."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service whose log has some rows, and an administrator."""
+    """A service with some rows in its log, and an administrator."""
     with Service(tmp_path_factory.mktemp("tampering"), LATCHKEY_WORKERS="1") as running:
         make_administrator(running)
         for _ in range(4):
@@ -40,7 +40,7 @@ def ada(box: Service) -> Visitor:
 
 
 def put(box: Service, number: int, column: str, value: object) -> object:
-    """Put what SQL says, or a value, into a row; what was there."""
+    """Write a value or an SQL expression into a row; returns the previous value."""
     with closing(sqlite3.connect(box.database, isolation_level=None)) as connection:
         query = f"SELECT {column} FROM audit WHERE number = ?"
         (before,) = connection.execute(query, [number]).fetchone()
@@ -67,7 +67,7 @@ def findings(box: Service) -> list[tuple[str, int, int]]:
 
 
 @pytest.mark.parametrize(("column", "value", "shown"), CASES)
-def test_what_is_no_text_is_located_and_shown(
+def test_values_that_are_not_text_are_found_and_displayed(
     box: Service, ada: Visitor, column: str, value: str, shown: str
 ) -> None:
     before = put(box, 3, column, value)
@@ -98,8 +98,8 @@ def test_what_is_no_text_is_located_and_shown(
 
 
 @pytest.mark.parametrize("value", [NO_TEXT, BLOB])
-def test_changes_go_on_after_a_row_that_is_no_text(box: Service, value: str) -> None:
-    """The last row's MAC is part of the next one's: over HTTP and at the command line alike."""
+def test_changes_continue_after_a_row_that_is_not_text(box: Service, value: str) -> None:
+    """The MAC of the last row is an input of the next one, over HTTP and on the command line."""
     kept = box.create_key()
     number = last_number(box)
     before = put(box, number, "mac", value)
@@ -109,12 +109,12 @@ def test_changes_go_on_after_a_row_that_is_no_text(box: Service, value: str) -> 
     assert done.returncode == 0, done.stderr
     assert box.get("/v1/account", revoked.bearer).code == "key_revoked"
     assert box.get("/v1/account", kept.bearer).status == 200
-    # The row itself is named, none after it; and the head stays, so that nothing is covered.
+    # Only the row itself is reported, and the head is unchanged, so that nothing is hidden.
     assert findings(box) == [("altered", number, number), ("head", number, number)]
     assert run_here(box, "audit", "accept", "--yes").returncode == 0
     assert findings(box) == [("altered", number, number)]
     assert isinstance(before, str)
-    # What follows was chained to what was found there.
+    # The next row was chained to the altered content.
     put_back(box, number, "mac", before)
     assert findings(box) == [("altered", number + 1, number + 1)]
     put(box, number, "mac", value)

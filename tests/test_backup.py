@@ -1,4 +1,4 @@
-"""Backups made while serving, and restored without undoing what was ended since."""
+"""Backups of a running service, and restores that do not undo revocations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.service import Pair, Service
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service that runs between the tests; those that restore stop it meanwhile."""
+    """A running service; tests that restore stop it in between."""
     directory = tmp_path_factory.mktemp("backup")
     with Service(directory, LATCHKEY_FAILURE_LIMIT="off") as running:
         yield running
@@ -30,7 +30,7 @@ def back_up(box: Service, name: str) -> Path:
 
 
 def restore(box: Service, file: Path) -> str:
-    """Restore with the service stopped, and start it again; what the command said."""
+    """Stop the service, restore, and start it again; returns the output of the command."""
     box.stop()
     done = run_here(box, "restore", str(file), "--yes")
     assert done.returncode == 0, done.stderr
@@ -60,7 +60,7 @@ def last_entry(box: Service) -> dict[str, object]:
 # ---- Backup
 
 
-def test_a_backup_is_private_whole_and_has_no_key_in_it(box: Service) -> None:
+def test_a_backup_is_private_and_complete_and_contains_no_key(box: Service) -> None:
     pair = box.create_key()
     file = back_up(box, "whole.db")
     assert file.stat().st_mode & 0o777 == 0o600
@@ -76,7 +76,7 @@ def test_a_backup_is_private_whole_and_has_no_key_in_it(box: Service) -> None:
     assert pair.api_secret.encode() not in data
 
 
-def test_a_backup_replaces_nothing(box: Service) -> None:
+def test_a_backup_does_not_replace_a_file(box: Service) -> None:
     file = box.directory / "there.db"
     file.write_text("precious")
     done = run_here(box, "backup", str(file))
@@ -92,7 +92,7 @@ def test_a_backup_replaces_nothing(box: Service) -> None:
 # ---- Restore
 
 
-def test_what_was_ended_since_stays_ended(box: Service) -> None:
+def test_keys_revoked_or_expired_since_the_backup_stay_so(box: Service) -> None:
     live = box.create_key(name="operator")
     revoked, rotated, sooner, kept = (box.issue() for _ in range(4))
     revoked_before = box.issue()
@@ -126,7 +126,7 @@ def test_what_was_ended_since_stays_ended(box: Service) -> None:
     assert shown["expires_at"] == "2040-01-01T00:00:00.000Z"
     assert box.get(f"/v1/api_keys/{kept.api_key}", live.bearer).json["name"] == "test"
     assert works(box, kept)
-    # A pair that was registered and revoked since is not registered anew.
+    # A pair that was registered and revoked since the backup cannot be registered again.
     assert code(box, registered) == "key_revoked"
     assert box.request("POST", "/credentials", json_body=body).status == 409
     # A key that was created after the backup and is still active is lost.
@@ -134,7 +134,7 @@ def test_what_was_ended_since_stays_ended(box: Service) -> None:
     assert "lost: 1 key created since the backup\n" in said
     entry = last_entry(box)
     detail = json.loads(str(entry["detail"]))
-    # The log lost nothing: it goes on where it was.
+    # The log lost no rows and continues from its end.
     assert (entry["action"], entry["number"]) == ("store.restore", rows + 1)
     assert (detail["log"], detail["head"], detail["rows"]) == ("goes on", rows, rows)
     aside = [name for name in beside(box) if "before-restore" in name]
@@ -144,8 +144,8 @@ def test_what_was_ended_since_stays_ended(box: Service) -> None:
         assert found.fetchone() == (1,)
 
 
-def test_no_key_may_do_more_than_before(box: Service) -> None:
-    """Scopes that were narrowed stay narrow, those that were widened since are the backup's."""
+def test_no_key_gains_scopes(box: Service) -> None:
+    """Removed scopes stay removed; scopes that were added since are lost."""
     live = box.create_key(name="operator")
 
     def scopes(pair: Pair, *wanted: str) -> list[str]:
@@ -180,7 +180,7 @@ def test_no_key_may_do_more_than_before(box: Service) -> None:
     assert json.loads(str(last_entry(box)["detail"]))["narrowed"] == 3
 
 
-def test_numbers_are_not_given_again(box: Service) -> None:
+def test_numbers_are_not_reused(box: Service) -> None:
     file = back_up(box, "numbers.db")
     since = box.issue()
     with closing(sqlite3.connect(box.database)) as connection:
@@ -195,8 +195,8 @@ def test_numbers_are_not_given_again(box: Service) -> None:
         ).fetchone() == (1,)
 
 
-def test_who_was_kept_out_since_stays_out(box: Service) -> None:
-    """Passwords and disablings are those of the former database; sessions are those of none."""
+def test_disabled_and_removed_administrators_stay_out(box: Service) -> None:
+    """Passwords and disabled states come from the previous database; all sessions end."""
     insert = "INSERT INTO administrator (name, password_hash, created_at) VALUES (?, 'old hash', 1)"
     with closing(sqlite3.connect(box.database, isolation_level=None)) as connection:
         connection.execute(insert, ["ann"])
@@ -225,7 +225,7 @@ def test_nothing_is_restored_beside_a_service(box: Service) -> None:
 
 
 @pytest.mark.parametrize("harm", ["empty", "text", "cut", "spoilt", "later"])
-def test_what_is_no_backup_is_refused(box: Service, harm: str) -> None:
+def test_a_file_that_is_not_a_backup_is_refused(box: Service, harm: str) -> None:
     file = back_up(box, f"{harm}.db")
     data = file.read_bytes()
     if harm == "later":
@@ -247,9 +247,7 @@ def test_what_is_no_backup_is_refused(box: Service, harm: str) -> None:
 
 
 @pytest.mark.parametrize("missing", [True, False])
-def test_where_the_database_cannot_be_read_it_says_so_and_asks(
-    tmp_path: Path, missing: bool
-) -> None:
+def test_an_unreadable_database_needs_a_confirmation(tmp_path: Path, missing: bool) -> None:
     box = Service(tmp_path, LATCHKEY_WORKERS="1")
     box.initialize()
     pair = box.create_key()

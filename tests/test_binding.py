@@ -1,4 +1,4 @@
-"""The addresses that are taken: gunicorn takes them too, and in the same sense."""
+"""Listen addresses: gunicorn accepts the same ones, with the same meaning."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("text", TAKEN)
-def test_gunicorn_reads_an_address_as_we_do(text: str) -> None:
+def test_gunicorn_parses_an_address_the_same_way(text: str) -> None:
     addresses = parse_addresses(text)
     config = Config()
     config.set("bind", [str(address) for address in addresses])
@@ -62,7 +62,7 @@ def test_gunicorn_reads_an_address_as_we_do(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", REFUSED)
-def test_an_address_that_is_refused(text: str) -> None:
+def test_an_invalid_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the setting's line says what is allowed
         parse_addresses(text)
 
@@ -76,7 +76,7 @@ def test_an_address_that_is_refused(text: str) -> None:
         ("a:0", None),
     ],
 )
-def test_where_a_program_on_the_machine_finds_it(text: str, url: str | None) -> None:
+def test_the_url_for_local_programs(text: str, url: str | None) -> None:
     (address,) = parse_addresses(text)
     assert isinstance(address, TcpAddress)
     assert address.url == url

@@ -1,4 +1,4 @@
-"""The ``latchkey`` command, as people and scripts run it: a process, its streams, its status."""
+"""The ``latchkey`` command as people and scripts run it: process, streams and exit status."""
 
 from __future__ import annotations
 
@@ -84,9 +84,7 @@ def test_keys_create_with_scopes_and_an_expiry(box: Service) -> None:
         (["--name", "x", "--expires-at", "2020-01-01T00:00:00Z"], "latchkey: expires_at: must lie"),
     ],
 )
-def test_keys_create_refuses_what_cannot_be_stored(
-    box: Service, options: list[str], line: str
-) -> None:
+def test_keys_create_refuses_invalid_values(box: Service, options: list[str], line: str) -> None:
     before = len(listed(box))
     assert one_line(fails(box, "keys", "create", *options)).startswith(line)
     assert len(listed(box)) == before
@@ -116,7 +114,7 @@ def test_keys_list_goes_past_one_page(box: Service) -> None:
     assert len(listed(box, "--limit", "200")) == 200
 
 
-def test_keys_list_for_a_person_cuts_nothing_off(box: Service) -> None:
+def test_keys_list_for_a_person_truncates_nothing(box: Service) -> None:
     pair = made(box, "live", name="n" * 100)
     lines = run_here(box, "keys", "list", "--limit", "1").stdout.splitlines()
     assert lines[0].split() == ["key", "name", "mode", "scopes", "status", "created", "expires"]
@@ -124,7 +122,7 @@ def test_keys_list_for_a_person_cuts_nothing_off(box: Service) -> None:
     assert lines[1].split()[6] == "never"
 
 
-def test_a_name_that_looks_like_markup_is_shown_as_it_is(box: Service) -> None:
+def test_a_name_that_looks_like_markup_is_shown_unchanged(box: Service) -> None:
     made(box, "live", name="[red]alert[/red]")
     assert "[red]alert[/red]" in run_here(box, "keys", "list", "--limit", "1").stdout
 
@@ -152,7 +150,7 @@ def test_keys_show(box: Service) -> None:
         ("", "latchkey: the argument is not a well-formed API key (ak_…)"),
     ],
 )
-def test_a_key_that_is_not_there(box: Service, command: list[str], api_key: str, line: str) -> None:
+def test_an_unknown_key(box: Service, command: list[str], api_key: str, line: str) -> None:
     assert one_line(fails(box, "keys", *command, api_key)) == line
 
 
@@ -167,7 +165,7 @@ def test_keys_revoke_with_yes(box: Service) -> None:
 
 
 @pytest.mark.parametrize("typed", ["n\n", "\n", "\x04"])
-def test_keys_revoke_does_nothing_after_a_no(box: Service, typed: str) -> None:
+def test_keys_revoke_changes_nothing_after_no(box: Service, typed: str) -> None:
     pair = made(box, name="kept")
     status, screen = at_terminal(box, "keys", "revoke", pair.api_key, prompt="[y/N]", typed=typed)
     assert status == 1
@@ -176,7 +174,7 @@ def test_keys_revoke_does_nothing_after_a_no(box: Service, typed: str) -> None:
     assert shown(box, pair.api_key)["status"] == "active"
 
 
-def test_keys_revoke_after_a_yes(box: Service) -> None:
+def test_keys_revoke_after_yes(box: Service) -> None:
     pair = made(box)
     status, screen = at_terminal(box, "keys", "revoke", pair.api_key, prompt="[y/N]", typed="y\n")
     assert status == 0
@@ -184,7 +182,7 @@ def test_keys_revoke_after_a_yes(box: Service) -> None:
     assert shown(box, pair.api_key)["status"] == "revoked"
 
 
-def test_config_shows_every_value_and_where_it_is_from(tmp_path: Path) -> None:
+def test_config_shows_every_value_and_its_source(tmp_path: Path) -> None:
     secret = "ab" * 32
     box = Service(tmp_path, LATCHKEY_DERIVATION_KEYS=secret, LATCHKEY_WORKERS="3")
     del box.settings["LATCHKEY_DERIVATION_KEYS_FILE"]
@@ -220,9 +218,7 @@ def test_config_shows_every_value_and_where_it_is_from(tmp_path: Path) -> None:
         (["serve", "--workers", "0"], 1, "latchkey: --workers has an invalid value. "),
     ],
 )
-def test_the_status_of_a_process(
-    box: Service, arguments: list[str], status: int, line: str
-) -> None:
+def test_the_exit_status(box: Service, arguments: list[str], status: int, line: str) -> None:
     run = box.executed(*arguments, check=False)
     assert run.returncode == status
     assert "Traceback" not in run.stderr
@@ -310,14 +306,16 @@ def test_a_bad_setting_stops_every_command(
 
 
 @pytest.mark.parametrize("command", [["serve"], ["keys", "create", "--name", "x"]])
-def test_a_missing_key_stops_before_a_database_is_made(tmp_path: Path, command: list[str]) -> None:
+def test_a_missing_key_stops_before_a_database_is_created(
+    tmp_path: Path, command: list[str]
+) -> None:
     box = Service(tmp_path)
     said = one_line(fails(box, *command))
     assert said.startswith("latchkey: there is no derivation key: set LATCHKEY_DERIVATION_KEYS")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_commands_that_only_look_make_no_database(tmp_path: Path) -> None:
+def test_commands_that_only_read_create_no_database(tmp_path: Path) -> None:
     box = Service(tmp_path, LATCHKEY_DERIVATION_KEYS="ab" * 32)
     del box.settings["LATCHKEY_DERIVATION_KEYS_FILE"]
     api_key = "ak_live_0000000000000000000000"
@@ -327,7 +325,7 @@ def test_commands_that_only_look_make_no_database(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_keys_create_says_that_it_made_the_database(tmp_path: Path) -> None:
+def test_keys_create_reports_that_it_created_the_database(tmp_path: Path) -> None:
     box = Service(tmp_path, LATCHKEY_DERIVATION_KEYS="ab" * 32)
     del box.settings["LATCHKEY_DERIVATION_KEYS_FILE"]
     run = run_here(box, "keys", "create", "--name", "x", "--json")
@@ -335,7 +333,7 @@ def test_keys_create_says_that_it_made_the_database(tmp_path: Path) -> None:
     assert json.loads(run.stdout)["name"] == "x"
 
 
-def test_a_locked_database_is_one_line(box: Service) -> None:
+def test_a_locked_database_is_reported_in_one_line(box: Service) -> None:
     from tests.support.faults.service_processes import other_process
 
     hold = "c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE')"

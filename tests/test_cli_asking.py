@@ -1,4 +1,4 @@
-"""Commands that ask: only at a terminal, only about what can be done, and --yes answers."""
+"""Commands that ask for confirmation: only at a terminal, only if possible, unless --yes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REFUSED = (
 
 
 def contents(box: Service) -> dict[str, bytes]:
-    """What a command may not change, by the names of the files."""
+    """The contents of the files that a command must not change, by name."""
     run_here(box, "keys", "list")
     found = [path for name in ("data", "secrets") for path in (box.directory / name).iterdir()]
     return {path.name: path.read_bytes() for path in sorted(found)}
@@ -34,7 +34,7 @@ def contents(box: Service) -> dict[str, bytes]:
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Service:
-    """A service's files with an administrator and a backup."""
+    """The files of a service with an administrator and a backup."""
     box = Service(tmp_path)
     box.initialize()
     create = ["admin", "create", "ada", "--password-stdin"]
@@ -49,7 +49,7 @@ def state(process: subprocess.Popen[bytes]) -> str:
 
 @contextmanager
 def asked(box: Service, *command: str, prompt: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A command that has just asked at a terminal; nothing that it shows is a traceback."""
+    """Run a command at a terminal until it asks; its output contains no traceback."""
     ours, theirs = os.openpty()
     with (
         os.fdopen(ours, "rb", buffering=0) as terminal,
@@ -68,10 +68,10 @@ def asked(box: Service, *command: str, prompt: str) -> Iterator[subprocess.Popen
         try:
             while prompt.encode() not in screen:
                 screen += terminal.read(4096)
-            # Until it reads: a signal between the prompt and that would only be noted.
+            # Until the command reads: a signal between the prompt and the read is handled too late.
             wait_until(lambda: state(process) == "S", "the command waits for an answer")
             yield process
-            with suppress(OSError):  # what Linux answers when the other end has been closed
+            with suppress(OSError):  # the error of Linux when the other end is closed
                 while chunk := terminal.read(4096):
                     screen += chunk
         finally:
@@ -90,7 +90,7 @@ def destructive(box: Service) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("standard_input", ["", "y\n", "yes\n" * 10])
-def test_nothing_is_done_without_a_terminal(kept: Service, standard_input: str) -> None:
+def test_nothing_changes_without_a_terminal(kept: Service, standard_input: str) -> None:
     commands = destructive(kept)
     before = contents(kept)
     for command in commands:
@@ -100,14 +100,14 @@ def test_nothing_is_done_without_a_terminal(kept: Service, standard_input: str) 
     assert contents(kept) == before
 
 
-def test_yes_does_it_without_asking(kept: Service) -> None:
+def test_yes_skips_the_question(kept: Service) -> None:
     for command in destructive(kept):
         run = run_here(kept, *command, "--yes")
         assert run.returncode == 0, (command, run.stderr)
 
 
 @pytest.mark.parametrize("typed", ["n\n", "\x04"])
-def test_nothing_is_done_after_a_no(kept: Service, typed: str) -> None:
+def test_nothing_changes_after_no(kept: Service, typed: str) -> None:
     commands = destructive(kept)
     before = contents(kept)
     for command in commands:
@@ -118,7 +118,7 @@ def test_nothing_is_done_after_a_no(kept: Service, typed: str) -> None:
     assert contents(kept) == before
 
 
-def test_a_new_chain_is_asked_about_too(kept: Service) -> None:
+def test_a_new_chain_needs_a_confirmation_too(kept: Service) -> None:
     (kept.directory / "secrets" / "audit.key").unlink()
     assert one_line(fails(kept, "audit", "restart")) == REFUSED
     assert not (kept.directory / "secrets" / "audit.key").exists()
@@ -126,7 +126,7 @@ def test_a_new_chain_is_asked_about_too(kept: Service) -> None:
     assert (status, "begins a new chain" in screen) == (0, True)
 
 
-def test_what_cannot_be_done_is_not_asked_about(kept: Service) -> None:
+def test_no_question_about_an_impossible_action(kept: Service) -> None:
     revoked = made(kept).api_key
     assert run_here(kept, "keys", "revoke", revoked, "--yes").returncode == 0
     no_backup = kept.directory / "no-backup.db"
@@ -141,21 +141,21 @@ def test_what_cannot_be_done_is_not_asked_about(kept: Service) -> None:
         (["restore", str(no_backup)], f"latchkey: {no_backup} is not a backup: "),
         (["audit", "restart"], "latchkey: nothing was changed: a key exists, "),
     ):
-        # Each would say that there is no terminal, were it to ask.
+        # If it asked, each command would report that there is no terminal.
         assert one_line(fails(kept, *command)).startswith(line)
 
 
-def test_a_restore_beside_a_service_is_not_asked_about(service: Service, tmp_path: Path) -> None:
+def test_no_question_about_a_restore_while_a_service_runs(service: Service, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     assert run_here(service, "backup", str(copy)).returncode == 0
     said = one_line(fails(service, "restore", str(copy)))
     assert said.startswith("latchkey: nothing was changed: a service uses this database")
 
 
-def test_a_service_can_start_while_a_revocation_is_asked_about(kept: Service) -> None:
+def test_a_service_can_start_during_the_question_of_a_revocation(kept: Service) -> None:
     pair = made(kept)
     with asked(kept, "keys", "revoke", pair.api_key, prompt="[y/N]") as process:
-        # The lock that a start takes is free.
+        # The lock that a starting service takes is free.
         with without_service(load_settings(kept.settings)):
             pass
         process.send_signal(signal.SIGINT)
@@ -163,7 +163,7 @@ def test_a_service_can_start_while_a_revocation_is_asked_about(kept: Service) ->
     assert shown(kept, pair.api_key)["status"] == "active"
 
 
-def test_nothing_is_done_after_an_interrupt(kept: Service) -> None:
+def test_nothing_changes_after_an_interrupt(kept: Service) -> None:
     commands = destructive(kept)
     before = contents(kept)
     for command in commands:
@@ -181,10 +181,10 @@ def test_nothing_is_done_after_an_interrupt(kept: Service) -> None:
         (["vendor", "instance-key", "--name", "x"], "--master-key-file"),
     ],
 )
-def test_a_secret_is_asked_for_at_a_terminal_only(
+def test_a_secret_is_prompted_for_only_at_a_terminal(
     kept: Service, command: list[str], instead: str
 ) -> None:
-    # A session of its own has no terminal to open.
+    # A new session has no controlling terminal.
     run = subprocess.run(
         [LATCHKEY, *command],
         cwd=kept.directory,
@@ -200,7 +200,7 @@ def test_a_secret_is_asked_for_at_a_terminal_only(
     assert "there is no terminal to ask for the" in run.stderr
 
 
-def test_a_database_is_not_made_before_the_password_is_typed(tmp_path: Path) -> None:
+def test_no_database_is_created_before_the_password_is_typed(tmp_path: Path) -> None:
     box = Service(tmp_path)
     with asked(box, "admin", "create", "ada", prompt="Password") as process:
         process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Changing, rotating and the use of keys on the command line, with and without a service."""
+"""Changing, rotating and usage of keys on the command line, with and without a service."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_keys_rotate(box: Service) -> None:
 
 
 @pytest.mark.parametrize("command", [["change", "--name", "x"], ["rotate"], ["usage"]])
-def test_a_key_that_is_not_there(box: Service, command: list[str]) -> None:
+def test_an_unknown_key(box: Service, command: list[str]) -> None:
     for api_key, line in (
         ("ak_live_0000000000000000000000", "latchkey: No such credential"),
         ("ak_live_short", "latchkey: the argument is not a well-formed API key (ak_…)"),
@@ -103,7 +103,7 @@ def test_usage_of_a_key_that_was_never_used(box: Service) -> None:
 
 
 @pytest.mark.parametrize("command", ["stats", "clear"])
-def test_the_cache_of_no_service(box: Service, command: str) -> None:
+def test_the_cache_commands_without_a_service(box: Service, command: str) -> None:
     status, line = refused(box, "cache", command)
     assert status == 1
     assert line.startswith("latchkey: ")
@@ -132,7 +132,7 @@ def test_with_a_service(box: Service) -> None:
     )
 
 
-# An application of one's own: each worker joins the box by itself.
+# A user's own application: each worker attaches to the shared memory by itself.
 _JOINED = """
 import sys
 from wsgiref.util import setup_testing_defaults
@@ -155,7 +155,7 @@ for line in sys.stdin:
 
 @pytest.fixture
 def joined(box: Service) -> Iterator[list[subprocess.Popen[str]]]:
-    """Two workers of an application of one's own."""
+    """Two workers of a user's own application."""
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", _JOINED],
@@ -183,7 +183,7 @@ def ask(process: subprocess.Popen[str], pair: Pair) -> str:
     return process.stdout.readline().strip()
 
 
-def test_workers_of_an_application_of_ones_own(
+def test_workers_of_a_users_own_application(
     box: Service, joined: list[subprocess.Popen[str]]
 ) -> None:
     pair = made(box)

@@ -64,7 +64,7 @@ def test_an_expiry_in_every_command(tmp_path: Path, text: str, stored: str | Non
 
 
 @pytest.mark.parametrize("text", REFUSED)
-def test_what_is_no_expiry_is_refused_everywhere(box: Service, tmp_path: Path, text: str) -> None:
+def test_an_invalid_expiry_is_refused_everywhere(box: Service, tmp_path: Path, text: str) -> None:
     api_key = made(box).api_key
     for command in (create(box), ["keys", "change", api_key]):
         said = fails(box, *command, "--expires-at", text, status=2).splitlines()[-1]
@@ -78,7 +78,7 @@ def test_what_is_no_expiry_is_refused_everywhere(box: Service, tmp_path: Path, t
         assert run.stderr.startswith("line 2: expires_at: must be a time ")
 
 
-def test_since_takes_what_an_expiry_takes(box: Service) -> None:
+def test_since_accepts_the_same_times_as_an_expiry(box: Service) -> None:
     made(box)
     for text in ("2020-01-01", "2020-01-01T00:00:00Z", "0001-01-01"):
         listed = json.loads(run_here(box, "audit", "list", "--since", text, "--json").stdout)
@@ -90,7 +90,7 @@ def test_since_takes_what_an_expiry_takes(box: Service) -> None:
 
 
 @pytest.mark.parametrize("text", ["nonsense", "", "ak_live_short", "ak_live_" + "z" * 22])
-def test_a_key_that_is_none_is_an_error_everywhere(box: Service, text: str) -> None:
+def test_a_malformed_key_is_an_error_everywhere(box: Service, text: str) -> None:
     for command in (
         ["audit", "list", "--key", text],
         ["audit", "list", "--key", text, "--json"],
@@ -101,7 +101,7 @@ def test_a_key_that_is_none_is_an_error_everywhere(box: Service, text: str) -> N
         assert said == "latchkey: the argument is not a well-formed API key (ak_…)", command
 
 
-def test_a_key_of_which_nothing_is_told_is_no_error(box: Service) -> None:
+def test_a_key_without_rows_is_not_an_error(box: Service) -> None:
     run = run_here(box, "audit", "list", "--key", "ak_live_" + "0" * 22, "--json")
     assert (run.returncode, run.stdout) == (0, '{"entries": []}\n')
 
@@ -122,8 +122,8 @@ def parameters() -> list[tuple[str, click.Parameter]]:
     return found
 
 
-def test_every_parameter_has_a_type_of_ours() -> None:
-    """A text of click's own type takes bytes that are none, and every other form."""
+def test_every_parameter_has_one_of_our_types() -> None:
+    """Click's own text type accepts bytes that are not text."""
     for path, one in parameters():
         assert not isinstance(one.type, click.types.StringParamType), (path, one.name)
     types = {"api_key": API_KEY, "key": API_KEY, "expires_at": EXPIRY, "since": MOMENT}
@@ -133,7 +133,7 @@ def test_every_parameter_has_a_type_of_ours() -> None:
             assert one.type is types[str(one.name)], (path, one.name)
 
 
-def test_options_of_one_name_are_described_alike() -> None:
+def test_options_with_one_name_have_one_description() -> None:
     forms: dict[str, set[str]] = {}
     for _, one in parameters():
         if isinstance(one, click.Option) and one.name in ("as_json", "yes", "limit", "scopes"):

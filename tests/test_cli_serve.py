@@ -1,4 +1,4 @@
-"""latchkey serve as a person runs it: where it listens, how it ends, what it refuses."""
+"""latchkey serve as a person runs it: addresses, shutdown, and refused options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.service import LATCHKEY, Service, free_port
 
 @pytest.fixture
 def serving(box: Service) -> Iterator[Callable[..., Service]]:
-    """Serve over the module's database with more arguments for ``latchkey serve``."""
+    """Serve the database of the module with additional arguments for ``latchkey serve``."""
     started: list[subprocess.Popen[bytes]] = []
 
     def serve(*arguments: str) -> Service:
@@ -52,11 +52,11 @@ def answers(service: Service) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_serve_takes_bind_and_workers_and_ends_cleanly(
+def test_serve_accepts_bind_and_workers_and_exits_cleanly(
     serving: Callable[..., Service], number: signal.Signals
 ) -> None:
     service = serving("--workers", "3", "--threads", "1")
-    # A worker that has not come so far as to start its threads does not hear the signal yet.
+    # A worker that has not started its threads yet ignores the signal.
     wait_until(
         lambda: (
             [len(list(Path(f"/proc/{pid}/task").iterdir())) > 1 for pid in workers(service)]
@@ -71,7 +71,7 @@ def test_serve_takes_bind_and_workers_and_ends_cleanly(
     assert not answers(service)
 
 
-def test_serve_on_a_port_in_use_says_so(box: Service) -> None:
+def test_serve_reports_a_port_in_use(box: Service) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         bind = f"127.0.0.1:{taken.getsockname()[1]}"
         run = box.command("serve", "--bind", bind, check=False)

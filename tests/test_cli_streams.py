@@ -1,4 +1,4 @@
-"""Commands in every environment: one line, or the output, and never a traceback."""
+"""Commands in every environment print one line or their output, never a traceback."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EMOJI = "\N{SNOWMAN} \N{GRINNING FACE}"
 
 @pytest.fixture(scope="module")
 def named(box: Service) -> Service:
-    """A database with a name that few encodings have, and more keys than a pipe holds."""
+    """A database with a name that few encodings contain, and more keys than a pipe can buffer."""
     made(box, name=EMOJI)
     file = box.directory / "many.csv"
     lines = (f"{'x' * 90},{number:064x}" for number in range(1, 2_000))
@@ -37,7 +37,7 @@ def run(
     redirection: str = "",
     environment: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """A command in a process of its own, perhaps by a shell that redirects its streams."""
+    """Run a command in its own process, optionally by a shell that redirects its streams."""
     command = [str(LATCHKEY), *arguments]
     if redirection:
         command = ["bash", "-c", f'"$0" "$@" {redirection}', *command]
@@ -75,7 +75,7 @@ def test_encodings_and_terminals(named: Service, environment: dict[str, str]) ->
     assert done.stdout.count(b"\n") == 3
     assert b"\xe2\x98\x83" in done.stdout or b"? ?" in done.stdout
     printed = said("keys", "list", "--json", "--limit", "1").stdout
-    # JSON loses nothing: what has no place is escaped.
+    # JSON loses nothing: characters outside the encoding are escaped.
     assert json.loads(printed)["credentials"][0]["name"] == EMOJI
     assert said("keys", "create", "--help").returncode == 0
 
@@ -92,7 +92,7 @@ def test_encodings_and_terminals(named: Service, environment: dict[str, str]) ->
     ],
     ids=" ".join,
 )
-def test_an_output_that_takes_nothing(named: Service, arguments: list[str]) -> None:
+def test_an_output_that_accepts_nothing(named: Service, arguments: list[str]) -> None:
     for redirection, reason in ((">/dev/full", b"No space left"), (">&-", b"Bad file descriptor")):
         done = run(named, *arguments, redirection=redirection)
         assert done.returncode == 1, (redirection, done)
@@ -101,12 +101,12 @@ def test_an_output_that_takes_nothing(named: Service, arguments: list[str]) -> N
 
 
 @pytest.mark.parametrize("arguments", [["keys", "list", "--all"], ["keys", "export"]])
-def test_a_reader_that_leaves(named: Service, arguments: list[str]) -> None:
+def test_a_reader_that_closes_the_pipe(named: Service, arguments: list[str]) -> None:
     done = run(named, *arguments, redirection="| head -1")
     assert (done.stdout.count(b"\n"), done.stderr) == (1, b"")
 
 
-def test_streams_that_are_closed(named: Service) -> None:
+def test_closed_streams(named: Service) -> None:
     before = named.database.read_bytes()[:16]
     for closed in ("<&- >&- 2>&-", "2>&-", "<&-", "2>/dev/full", ">&- 2>&-"):
         assert run(named, "keys", "show", "nonsense", redirection=closed).returncode == 1
@@ -137,7 +137,7 @@ HOSTILE = [b"\xff", b"\xf0\x9f", "\u202e".encode(), b"9" * 5_000, b"-" * 300, b"
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_arguments_that_are_nothing_of_ours(named: Service, text: bytes) -> None:
+def test_arguments_that_are_not_text(named: Service, text: bytes) -> None:
     key = "ak_live_" + "0" * 22
     commands: list[list[str | bytes]] = [
         ["keys", "create", "--name", text],
@@ -156,7 +156,7 @@ def test_arguments_that_are_nothing_of_ours(named: Service, text: bytes) -> None
     for arguments in commands:
         if text == b"-" * 300 and arguments[0] == "backup":
             continue
-        # As the interpreter hands them over, without a new one for each.
+        # As the interpreter passes them, without a new process for each.
         done = named.command(*[os.fsdecode(one) for one in arguments], check=False)
         assert done.returncode in (0, 1, 2), arguments
         assert "Traceback" not in done.stderr, done.stderr
@@ -167,7 +167,7 @@ def test_arguments_that_are_nothing_of_ours(named: Service, text: bytes) -> None
 
 
 @pytest.mark.parametrize("url", ["sqlite:////", "sqlite:///a%00b", "sqlite:///data", "sqlite:///."])
-def test_paths_that_name_no_file(named: Service, url: str) -> None:
+def test_paths_that_cannot_name_a_file(named: Service, url: str) -> None:
     for arguments in (["keys", "list"], ["keys", "create", "--name", "x"], ["cache", "stats"]):
         settings = {**named.settings, "LATCHKEY_DATABASE_URL": url}
         box = Service(named.directory)
@@ -177,7 +177,7 @@ def test_paths_that_name_no_file(named: Service, url: str) -> None:
         assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
 
 
-def test_a_working_directory_that_is_gone(named: Service, tmp_path: Path) -> None:
+def test_a_deleted_working_directory(named: Service, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
 
@@ -196,7 +196,7 @@ def test_a_working_directory_that_is_gone(named: Service, tmp_path: Path) -> Non
     assert done.stderr == b"latchkey: the working directory: No such file or directory\n"
 
 
-def test_bytes_that_are_no_text_on_standard_input(named: Service) -> None:
+def test_bytes_that_are_not_text_on_standard_input(named: Service) -> None:
     for arguments in (
         ["admin", "create", "ada", "--password-stdin"],
         ["keys", "import", "-"],

@@ -1,4 +1,4 @@
-"""latchkey vendor: pairs and instance keys on the vendor's side."""
+"""latchkey vendor: key pairs and instance keys, as a vendor derives them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_vendor_generate_for_a_person(box: Service) -> None:
     assert lines[0].split()[1][:8] == "ak_live_"
 
 
-def test_vendor_generate_touches_no_database(tmp_path: Path) -> None:
+def test_vendor_generate_does_not_use_a_database(tmp_path: Path) -> None:
     vendor = Service(tmp_path, LATCHKEY_DERIVATION_KEYS="ab" * 32)
     del vendor.settings["LATCHKEY_DERIVATION_KEYS_FILE"]
     vendor.command("vendor", "generate")
@@ -105,7 +105,7 @@ def test_vendor_instance_key_refuses_a_bad_master_key(
     assert line == "Error: the master key must be at least 64 hex digits"
 
 
-def test_the_former_name_still_works_and_is_not_listed(box: Service, tmp_path: Path) -> None:
+def test_the_former_name_still_works_but_is_not_listed(box: Service, tmp_path: Path) -> None:
     master = tmp_path / "master.key"
     master.write_text(MASTER.hex())
     command = ["instance-key", "--name", "x", "--master-key-file", str(master)]

@@ -1,4 +1,4 @@
-"""The check of commit subjects: what it refuses, and that it needs neither git nor a tag."""
+"""The check of commit subjects. It works without git and without a tag."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_refused_subjects(subject: str, fault: str) -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository whose one commit, before any tag, has a bad subject."""
+    """A repository with one commit before any tag, whose subject is invalid."""
     git(tmp_path, "init", "--quiet")
     commit(tmp_path, "Everything was made.")
     return tmp_path
@@ -87,7 +87,7 @@ def test_a_machine_without_git_checks_nothing(repository: Path) -> None:
 
 
 def check(directory: Path) -> subprocess.CompletedProcess[str]:
-    """Run the script as make does."""
+    """Run the script in the way of the Makefile."""
     return subprocess.run(
         [sys.executable, SCRIPT, directory], capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""Sizes, offsets and places that Python and compiled code share: each is defined once."""
+"""Sizes, offsets and positions that Python and compiled code share are defined once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODULES = (_counters, _entry, _proof, _tallies)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
-def test_a_number_is_written_in_one_declaration(module: ModuleType) -> None:
+def test_a_number_is_in_only_one_declaration(module: ModuleType) -> None:
     names = [name for name, value in vars(module).items() if name.isupper() and type(value) is int]
     assert names
     place = ROOT / module.__name__.replace(".", "/")
@@ -32,7 +32,7 @@ def test_a_number_is_written_in_one_declaration(module: ModuleType) -> None:
     ]
     own = "".join(path.read_text("utf-8") for path in declared if path.exists())
     for name in names:
-        # Constants of Python were also called lengths, and may be private.
+        # Constants of Python were formerly called lengths, and may be private.
         again = rf"^\s*_?{name.replace('SIZE', '(SIZE|LENGTH)')} = \d"
         found = [path for path in others if re.search(again, path.read_text("utf-8"), re.MULTILINE)]
         assert found == []

@@ -1,4 +1,4 @@
-"""The settings: defaults, what is read, and what is refused in one line."""
+"""The settings: defaults, accepted values, and refusals in one line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OVERLONG = "9" * 400
 NO_FILES = ["", ".", "..", "/", "a/.."]
 NO_DECIMALS = ["1_0", "+1", "\uff11", "0x1p3", "_1", "1.2.3", "e5", "."]
 
-# Name: the default; other values that are allowed, with what they come to; values that are not.
+# Name: the default; other valid values, with their results; invalid values.
 TABLE: dict[str, tuple[object, dict[str, object], list[str]]] = {
     "database_url": (
         "sqlite:///data/latchkey.db",
@@ -132,7 +132,7 @@ TABLE: dict[str, tuple[object, dict[str, object], list[str]]] = {
     ),
 }
 
-# What the line about a bad value says is allowed.
+# The rule in the message about an invalid value.
 ALLOWED = {
     "bind": ["HOST:PORT", "unix:PATH", "fd://NUMBER", "commas"],
     "socket_mode": ["octal", "0600 to 0777"],
@@ -171,7 +171,7 @@ def refusal(environ: dict[str, str]) -> str:
     """The line with which the settings are refused."""
     with pytest.raises(ConfigurationError) as caught:
         load_settings(environ)
-    # Neither a cause nor a context that a traceback would show the value in.
+    # Neither a cause nor a context with which a traceback would show the value.
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
     message = str(caught.value)
@@ -195,7 +195,7 @@ def test_the_default(field: str) -> None:
     ("field", "text", "value"),
     [(field, text, value) for field, row in TABLE.items() for text, value in row[1].items()],
 )
-def test_what_the_environment_says(field: str, text: str, value: object) -> None:
+def test_values_from_the_environment(field: str, text: str, value: object) -> None:
     settings = load_settings({variable(field): text, "PATH": "/bin", "latchkey_workers": "x"})
     assert value_of(settings, field) == value
     assert settings.model_fields_set == {field}
@@ -204,7 +204,7 @@ def test_what_the_environment_says(field: str, text: str, value: object) -> None
 @pytest.mark.parametrize(
     ("field", "text"), [(field, text) for field, row in TABLE.items() for text in row[2]]
 )
-def test_a_value_that_is_not_allowed(field: str, text: str) -> None:
+def test_an_invalid_value(field: str, text: str) -> None:
     message = refusal({variable(field): text})
     assert message.startswith(f"{variable(field)} has an invalid value. ")
     for allowed in ALLOWED[field]:
@@ -220,7 +220,7 @@ def test_a_value_that_is_not_allowed(field: str, text: str) -> None:
     ],
 )
 def test_the_line_never_repeats_the_value(field: str) -> None:
-    # A word alone could be the name of a host.
+    # A single word could be a host name.
     message = refusal({variable(field): "confidential, and more"})
     assert message.startswith(variable(field))
     assert "confidential" not in message
@@ -233,7 +233,7 @@ def test_the_process_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> Non
     assert load_settings().workers == 7
 
 
-def test_the_command_line_wins_over_the_environment() -> None:
+def test_the_command_line_takes_precedence_over_the_environment() -> None:
     environ = {"LATCHKEY_WORKERS": "2", "LATCHKEY_THREADS": "3"}
     settings = load_settings(environ, overrides={"workers": "5"})
     assert (settings.workers, settings.threads) == (5, 3)
@@ -261,7 +261,7 @@ def test_an_unknown_name_is_refused(name: str, meant: str | None) -> None:
     assert "confidential" not in message
 
 
-def test_settings_do_not_change_and_do_not_show_secrets() -> None:
+def test_settings_are_immutable_and_hide_secrets() -> None:
     settings = load_settings({"LATCHKEY_DERIVATION_KEYS": ONE})
     with pytest.raises(ValueError, match="frozen"):
         settings.workers = 3  # type: ignore[misc]

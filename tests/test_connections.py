@@ -1,4 +1,4 @@
-"""What of a connection holds a thread, and what becomes of those that hold none."""
+"""Which connections occupy a thread, and how the server treats idle and slow ones."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import pytest
 from tests.support.faults.service_processes import is_alive, master, wait_until, workers
 from tests.support.service import Service
 
-# Far less than requests may take here, and far more than an answer takes.
+# Much less than the timeout of requests here, and much more than a response takes.
 _PATIENCE = 10.0
 SOCKET = "latchkey.sock"
 """From the directory of the service: a longer path has no room in an address."""
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 POST = b"POST /console/sign-in HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
-# Beginnings of requests, with what is missing from each.
+# Incomplete requests, by what is missing.
 UNFINISHED = {
     b"": HEALTH,
     b"GET /hea": b"lth HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -34,7 +34,7 @@ UNFINISHED = {
     POST + b"Transfer-Encoding: identity, chunked\r\n\r\n": b"5\r\nname=\r\n0\r\n\r\n",
     CHUNKED + b"0" * 30 + b"5\r\nna": b"me=\r\n0\r\n\r\n",
 }
-# More than is waited for, of bodies that are short.
+# More than the server waits for, of bodies that are incomplete.
 ENDLESS = {
     "a chunk line": CHUNKED + b"5;" + b"a" * 2000,
     "extensions of chunks": CHUNKED + (b"1;" + b"a" * 1000 + b"\r\nx\r\n") * 140,
@@ -45,7 +45,7 @@ EXPECTING = b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\n"
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One worker with one thread, and an hour for each request."""
+    """One worker with one thread, and a timeout of one hour."""
     directory = tmp_path_factory.mktemp("narrow")
     settings = {"LATCHKEY_WORKERS": "1", "LATCHKEY_THREADS": "1"}
     with Service(directory, False, LATCHKEY_REQUEST_TIMEOUT="3600", **settings) as running:
@@ -57,7 +57,7 @@ def connect(service: Service) -> socket.socket:
 
 
 def connect_unix(path: Path) -> socket.socket:
-    """A connection to a socket whose path may be longer than an address of one."""
+    """A connection to a socket whose path may be too long for an address."""
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(_PATIENCE)
     directory = os.open(path.parent, os.O_PATH)
@@ -72,7 +72,7 @@ def connect_unix(path: Path) -> socket.socket:
 
 
 def status(connection: socket.socket) -> int:
-    """The status of the next answer, which is read to its end."""
+    """The status of the next response, which is read completely."""
     received = b""
     while b"\r\n\r\n" not in received:
         more = connection.recv(65536)
@@ -95,7 +95,7 @@ def ask(service: Service) -> int:
         return status(connection)
 
 
-def test_what_has_not_arrived_holds_no_thread(narrow: Service) -> None:
+def test_an_incomplete_request_occupies_no_thread(narrow: Service) -> None:
     with ExitStack() as stack:
         begun = {}
         for start in UNFINISHED:
@@ -107,12 +107,14 @@ def test_what_has_not_arrived_holds_no_thread(narrow: Service) -> None:
             assert ask(narrow) == 200
         for connection, rest in begun.items():
             connection.sendall(rest)
-            # The sign-in lacks its token; it was read, and that is what counts here.
+            # The sign-in lacks its token. It was read, which is sufficient here.
             assert status(connection) in (200, 400)
 
 
 @pytest.mark.parametrize("kind", ENDLESS)
-def test_no_thread_waits_for_the_end_of_what_is_too_long(narrow: Service, kind: str) -> None:
+def test_no_thread_waits_for_the_rest_of_a_body_that_is_too_large(
+    narrow: Service, kind: str
+) -> None:
     with ExitStack() as stack:
         begun = [stack.enter_context(connect(narrow)) for _ in range(3)]
         for connection in begun:
@@ -123,7 +125,7 @@ def test_no_thread_waits_for_the_end_of_what_is_too_long(narrow: Service, kind: 
             assert connection.recv(1) == b""
 
 
-def test_half_of_the_threads_wait_for_bodies_that_they_asked_for(
+def test_at_most_half_of_the_threads_wait_for_bodies_after_100_continue(
     start_service: Callable[..., Service],
 ) -> None:
     service = start_service(
@@ -146,7 +148,7 @@ def test_half_of_the_threads_wait_for_bodies_that_they_asked_for(
             assert ask(service) == 200
             for connection in waiting:
                 connection.sendall(b"name=")
-                # The connection is used again, and so is the thread.
+                # The connection is used again, and the thread too.
                 assert status(connection) == 400
                 connection.sendall(HEALTH)
                 assert status(connection) == 200
@@ -158,7 +160,7 @@ def test_a_request_byte_by_byte_and_two_at_once(narrow: Service) -> None:
         for byte in HEALTH:
             connection.sendall(bytes([byte]))
         assert status(connection) == 200
-        # The second half of the last comes later, on a connection that is used again.
+        # The second half of the last request arrives later, on a connection in use.
         connection.sendall(HEALTH + HEALTH[:20])
         assert status(connection) == 200
         assert ask(narrow) == 200
@@ -166,7 +168,7 @@ def test_a_request_byte_by_byte_and_two_at_once(narrow: Service) -> None:
         assert status(connection) == 200
 
 
-def test_a_client_that_does_not_close_holds_nobody_up(narrow: Service) -> None:
+def test_a_client_that_does_not_close_delays_nobody(narrow: Service) -> None:
     with ExitStack() as stack:
         for _ in range(8):
             connection = stack.enter_context(connect(narrow))
@@ -175,7 +177,7 @@ def test_a_client_that_does_not_close_holds_nobody_up(narrow: Service) -> None:
         assert ask(narrow) == 200
 
 
-def test_half_a_request_is_cut_off_in_time(start_service: Callable[..., Service]) -> None:
+def test_an_incomplete_request_times_out(start_service: Callable[..., Service]) -> None:
     service = start_service(LATCHKEY_WORKERS="1", LATCHKEY_REQUEST_TIMEOUT="1")
     for start in (b"GET /hea", POST + b"Content-Length: 5\r\n\r\nna"):
         with connect(service) as connection:
@@ -184,7 +186,7 @@ def test_half_a_request_is_cut_off_in_time(start_service: Callable[..., Service]
 
 
 def test_a_low_limit_of_open_files(start_service: Callable[..., Service], tmp_path: Path) -> None:
-    """More idle connections than the worker may have open; and no descriptor left for any."""
+    """More idle connections than the worker may have open, and no free file descriptor."""
     directory = tmp_path / "service"
     directory.mkdir()
     service = Service(directory, LATCHKEY_WORKERS="1", LATCHKEY_THREADS="2")
@@ -201,7 +203,7 @@ def test_a_low_limit_of_open_files(start_service: Callable[..., Service], tmp_pa
             stack.enter_context(connect(service))
         for _ in range(3):
             assert ask(service) == 200
-        # What is between two requests is missed more than what never sent any.
+        # A connection that sent nothing is closed before one between two requests.
         kept.sendall(HEALTH)
         assert status(kept) == 200
 
@@ -210,7 +212,7 @@ def test_a_low_limit_of_open_files(start_service: Callable[..., Service], tmp_pa
         for _ in range(20):
             stack.enter_context(connect(service))
         assert ask(service) == 200
-        # Not even those that could be closed are enough.
+        # Closing connections frees too few descriptors.
         resource.prlimit(worker, resource.RLIMIT_NOFILE, (4, 200))
         refused = stack.enter_context(connect(service))
         refused.sendall(HEALTH)
@@ -222,7 +224,7 @@ def test_a_low_limit_of_open_files(start_service: Callable[..., Service], tmp_pa
 
 
 def kill_master(service: Service) -> list[int]:
-    """Kill the master as the kernel does when memory is short; the workers that it leaves."""
+    """Kill the master as the kernel does when memory is short; returns the remaining workers."""
     orphans = workers(service)
     assert service.process is not None
     service.process.kill()
@@ -245,11 +247,11 @@ def test_a_start_after_the_master_was_killed(
             for _ in range(4):
                 connection = stack.enter_context(connect(service))
                 connection.sendall(start)
-        # The first worker answers while the second is still starting.
+        # The first worker responds while the second is still starting.
         wait_until(lambda: len(workers(service)) == 2, "both workers")
         orphans = kill_master(service)
         begun = service.log.count("Listening at")
-        # The workers that are left may still answer, so that this returns before it listens.
+        # The remaining workers may still respond, so this returns before the new service listens.
         service.start()
         wait_until(lambda: service.log.count("Listening at") > begun, "the start")
         assert ask(service) == 200
@@ -262,10 +264,10 @@ def test_a_start_after_the_master_was_killed(
     assert "Traceback" not in service.log
 
 
-def test_workers_of_an_upgrade_outlive_the_first_master(
+def test_workers_of_an_upgrade_survive_the_first_master(
     start_service: Callable[..., Service],
 ) -> None:
-    """The second master is its child, so its own parent changes; its workers' does not."""
+    """The second master is a child of the first: its parent changes, but not its workers' one."""
     service = start_service(LATCHKEY_WORKERS="1")
     path = service.directory / SOCKET
     service.stop()

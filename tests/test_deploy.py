@@ -1,4 +1,4 @@
-"""The files of deploy/, judged by the programs that read them, and used with a real service."""
+"""The files of deploy/, checked by the programs that read them, and used with a service."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ needs_nginx = pytest.mark.skipif(
 
 
 def ran(*command: str | Path) -> str:
-    """What a command prints; fails the test where it fails."""
+    """The output of a command that must succeed."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -43,7 +43,7 @@ def test_the_unit_is_valid(tmp_path: Path) -> None:
     unit = tmp_path / UNIT.name
     text = UNIT.read_text()
     assert "ExecStart=/opt/latchkey/bin/latchkey serve" in text
-    # systemd looks whether the program is there.
+    # systemd checks that the program exists.
     unit.write_text(text.replace("/opt/latchkey/bin/latchkey", str(LATCHKEY)))
     assert UNIT.name not in ran("systemd-analyze", "verify", unit)
 
@@ -67,7 +67,7 @@ def test_the_unit_is_valid_with_credentials(tmp_path: Path) -> None:
 
 
 class Nginx:
-    """nginx as a user would run it, with the site of deploy/ on free ports."""
+    """nginx in the way of a user, with the site of deploy/ on free ports."""
 
     def __init__(self, directory: Path, socket: Path) -> None:
         self.http, self.https = free_port(), free_port()
@@ -90,7 +90,7 @@ class Nginx:
             site = site.replace(given, here)
         site = re.sub(r" *listen \[::\].*\n", "", site)
         (directory / "site.conf").write_text(site)
-        # The workers have to reach the certificate and the socket of this test's user.
+        # The workers must be able to read the certificate and the socket of this user.
         user = "user root;" if os.geteuid() == 0 else ""
         self.config = directory / "nginx.conf"
         self.config.write_text(
@@ -106,7 +106,7 @@ class Nginx:
         self.process = subprocess.Popen([NGINX, "-c", str(self.config)])
 
     def connection(self) -> HTTPSConnection:
-        """A connection whose certificate is verified under the name of the site."""
+        """A connection whose certificate is verified for the name of the site."""
         context = ssl.create_default_context(cafile=str(self.certificate))
         context.check_hostname = False
         return HTTPSConnection("127.0.0.1", self.https, context=context, timeout=10)
@@ -114,7 +114,7 @@ class Nginx:
     def send(
         self, path: str, headers: dict[str, str], method: str = "GET"
     ) -> tuple[int, dict[str, str]]:
-        """The status and the headers of an answer, once nginx listens."""
+        """The status and the headers of a response, once nginx listens."""
         deadline = time.monotonic() + 10
         while True:
             connection = self.connection()
@@ -131,14 +131,14 @@ class Nginx:
                 connection.close()
 
     def stop(self) -> None:
-        """End it, and wait for its end."""
+        """Stop nginx and wait for its exit."""
         self.process.terminate()
         self.process.wait(10)
 
 
 @pytest.fixture
 def short_path() -> Iterator[Path]:
-    """A directory whose sockets have a path that is short enough."""
+    """A directory in which paths of sockets are short enough."""
     with TemporaryDirectory(prefix="latchkey-") as directory:
         yield Path(directory)
 
@@ -171,7 +171,7 @@ def test_the_site_serves_the_api_and_the_console(tmp_path: Path, short_path: Pat
                 "https://keys.example.com/v1/account?a=b",
             )
             redirected.close()
-            # The audit log has the address that nginx saw, not the one that the client claimed.
+            # The audit log has the address that nginx saw, not the one that the client sent.
             claimed = {**pair.bearer, "X-Forwarded-For": "203.0.113.9"}
             assert nginx.send(f"/v1/api_keys/{pair.api_key}", claimed, "DELETE")[0] in (200, 204)
         finally:

@@ -1,4 +1,4 @@
-"""The tree of errors: one root, one JSON form, two spellings, and no two that look the same."""
+"""The exceptions: one root, one JSON form, two spellings, and all distinguishable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from latchkey.errors import ApiError, Dialect, LatchkeyError, envelope, error_he
 
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 
-# Classes that a client cannot tell from another, and why that is meant.
+# Errors that a client cannot tell from another one, with the reason.
 SAME_AS: dict[type[ApiError], str] = {
     errors.ApiError: "the base; what it says by itself is InternalError",
     errors.InternalError: "what a client hears of every fault of ours",
@@ -26,7 +26,7 @@ SAME_AS: dict[type[ApiError], str] = {
     errors.PermissionDenied: "the base of the 403s, never raised itself",
 }
 
-# The table of the contract: status, type, pair code, bearer code.
+# The table of the specification: status, type, pair code, bearer code.
 TABLE: dict[type[ApiError], tuple[int, str, str, str]] = {
     errors.MissingCredential: (401, "authentication_error", "UNAUTHORIZED", "missing_api_key"),
     errors.InvalidCredential: (401, "authentication_error", "UNAUTHORIZED", "invalid_api_key"),
@@ -99,7 +99,7 @@ def _below(kind: type[ApiError]) -> Iterator[type[ApiError]]:
         yield from _below(child)
 
 
-# Of the application's own module; tests derive errors too.
+# Only those of the module: tests derive errors too.
 ALL: list[type[ApiError]] = [
     ApiError,
     *(kind for kind in _below(ApiError) if kind.__module__ == errors.__name__),
@@ -107,7 +107,7 @@ ALL: list[type[ApiError]] = [
 
 
 def make(kind: type[ApiError]) -> ApiError:
-    """One error of the class, with made-up arguments where it needs some."""
+    """An error of the class, with made-up arguments if it needs some."""
     arguments: dict[type[ApiError], tuple[object, ...]] = {
         errors.InvalidField: ("name", "must be shorter"),
         errors.MethodNotAllowed: (frozenset({"POST", "GET"}),),
@@ -119,20 +119,20 @@ def make(kind: type[ApiError]) -> ApiError:
     return kind(*arguments.get(kind, ()))  # type: ignore[arg-type]
 
 
-def test_all_of_them_are_in_one_tree_and_one_module() -> None:
+def test_all_errors_are_in_one_hierarchy_and_one_module() -> None:
     for _, kind in inspect.getmembers(errors, inspect.isclass):
         if issubclass(kind, BaseException):
             assert issubclass(kind, LatchkeyError)
     assert len(ALL) == len(set(ALL))
 
 
-def test_the_table_of_the_contract_is_complete() -> None:
+def test_the_table_of_the_specification_is_complete() -> None:
     bases = {errors.ApiError, errors.AuthenticationError, errors.PermissionDenied}
     assert TABLE.keys() | bases == set(ALL)
 
 
 @pytest.mark.parametrize("kind", TABLE)
-def test_each_row_of_the_contract(kind: type[ApiError]) -> None:
+def test_each_row_of_the_specification(kind: type[ApiError]) -> None:
     error = make(kind)
     assert (
         error.status.value,
@@ -142,7 +142,7 @@ def test_each_row_of_the_contract(kind: type[ApiError]) -> None:
     ) == TABLE[kind]
 
 
-def test_no_two_look_the_same_to_a_client() -> None:
+def test_a_client_can_tell_all_errors_apart() -> None:
     seen: dict[tuple[object, ...], type[ApiError]] = {}
     for kind in ALL:
         if kind in SAME_AS:
@@ -151,8 +151,8 @@ def test_no_two_look_the_same_to_a_client() -> None:
         look = (error.status, *(error.code(dialect) for dialect in DIALECTS))
         assert look not in seen, f"{kind.__name__} looks like {seen[look].__name__}"
         seen[look] = kind
-    # The pair dialect tells them apart by status and code, but for the refusals of a credential:
-    # there its one code is UNAUTHORIZED, and the message says which.
+    # The pair dialect tells them apart by status and code, except for refusals of a credential.
+    # Their code is always UNAUTHORIZED, and the message tells them apart.
     pairs = [
         (kind.status, kind.pair_code)
         for kind in ALL
@@ -212,7 +212,7 @@ def test_the_headers(kind: type[ApiError], bearer_presented: bool) -> None:
     }.get(error.status.value)
     if not bearer_presented or wanted is None:
         wanted = "" if error.status == HTTPStatus.UNAUTHORIZED else None
-    # The bases are never answered.
+    # Base classes are never answered.
     if kind not in (errors.AuthenticationError, errors.PermissionDenied):
         suffix = f", {wanted}" if wanted else ""
         assert challenge == (None if wanted is None else f'Bearer realm="latchkey"{suffix}')
@@ -226,7 +226,7 @@ def test_the_headers(kind: type[ApiError], bearer_presented: bool) -> None:
     assert headers.get("Retry-After") == waits.get(kind)
 
 
-def test_a_scope_that_none_would_give_is_not_named() -> None:
+def test_no_scope_is_named_if_none_would_suffice() -> None:
     error = errors.InsufficientScope(None, "A live key cannot create test keys")
     assert error.challenge_parameters() == 'error="insufficient_scope"'
     assert "None" not in error.message
@@ -246,7 +246,7 @@ def test_an_invalid_field_is_named() -> None:
 
 
 def test_a_store_error_can_be_copied() -> None:
-    """Threads that share a flight each raise a copy of its error."""
+    """Threads that share a flight each raise their own copy of the error."""
     error = errors.StoreError("disk I/O error")
     twin = copy.copy(error)
     assert twin is not error

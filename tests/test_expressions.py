@@ -1,4 +1,4 @@
-"""Every regular expression of the product is listed here, and is linear in its worst input.
+"""Every regular expression of the product is listed here, and is linear on its worst input.
 
 An expression that backtracks holds the GIL, so that one request stops a whole worker. A new one
 fails `test_each_is_listed` until its near misses are listed: inputs that match for as long as
@@ -21,14 +21,14 @@ pytestmark = pytest.mark.attack
 Worst = list[tuple[str, str, str]]
 
 LISTED: dict[str, Worst] = {
-    # Tokens and secrets: of headers, paths, bodies, and of texts that are searched for secrets.
+    # Tokens and secrets, in headers, paths, bodies and texts that are searched for secrets.
     r"^ak_(live|test)_[0-9A-Za-z]{22}$": [("ak_live_", "a", "!")],
     r"^sk_(live|test)_[0-9A-Za-z]{71}$": [("sk_live_", "a", "!")],
     r"sk_(live|test)_[0-9A-Za-z]+": [("", "sk_live_", "!"), ("sk_live_", "a", "!"), ("", "s", "")],
     r"sk_(?:live|test)_[0-9A-Za-z]": [("", "sk_live_", "!"), ("sk_", "live_", "!")],
     r"ak_(?:live|test)_[0-9A-Za-z]": [("", "ak_live_", "!"), ("ak_", "live_", "!")],
     r"[0-9a-fA-F]{64}": [("", "a", "g"), ("", "a" * 63 + "g", "")],
-    # Bodies: names, times, names of fields.
+    # Bodies: names, times, field names.
     NAME_PATTERN: [("a", " ", ""), ("a", " a", "\n"), ("a", "a", "\x7f"), ("", "\u200b", "")],
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)": [
         ("2026-01-15T10:30:00.", "1", "Z"),
@@ -76,7 +76,7 @@ LISTED: dict[str, Worst] = {
     r"[0-9]{1,5}": [("", "1", "a")],
     r"[0-9]{1,7}": [("", "1", "a")],
     r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}": [("", "a", "!"), ("a", "-", "!")],
-    # What a platform injects.
+    # Variables that a platform injects.
     r"_SERVICE_(HOST$|PORT(?=_|$))": [("", "_SERVICE_", ""), ("", "_SERVICE_PORT", "!")],
     ENDPOINT: [("A", "_PORT", "!"), ("A", "_PORT_1_TCP_", "!"), ("A", "_PORT_1_TCP_PORT_", "!")],
     r"(tcp|udp|sctp)://(?P<host>[0-9.]+|\[[0-9a-f:.]+\]):[0-9]{1,5}": [
@@ -104,7 +104,7 @@ LISTED: dict[str, Worst] = {
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, list[str]]:
-    """The places of each expression, but for those that match one character by its class."""
+    """The places of each expression, except those that match a single character class."""
     places: dict[str, list[str]] = {}
     for expression in in_python():
         if not is_one_character(expression.pattern):
@@ -138,7 +138,7 @@ def test_is_linear(pattern: str, long: bool) -> None:
         (r"[a-z]*[a-z0-9]*[a-z]*x", [("", "a", "!")]),
     ],
 )
-def test_one_that_backtracks_is_caught(pattern: str, worst: Worst) -> None:
+def test_an_expression_that_backtracks_is_found(pattern: str, worst: Worst) -> None:
     assert not is_linear(pattern, worst, patience=1)
 
 
@@ -159,7 +159,7 @@ def test_every_form_is_found(tmp_path: Path, source: str, monkeypatch: pytest.Mo
     package = tmp_path / f"made_for_a_test_{tmp_path.name}"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    # What is evaluated is evaluated in the module.
+    # Evaluated expressions are evaluated in the module.
     stubs = "def Field(**_): pass\nStringConstraints = Field\ndef Regexp(*_): pass\n"
     (package / "module.py").write_text(f"{stubs}class BaseConverter: pass\n{source}\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -176,7 +176,7 @@ def test_every_form_is_found(tmp_path: Path, source: str, monkeypatch: pytest.Mo
         "import re\ndef f(p, t):\n    return re.match(p, t)",
     ],
 )
-def test_what_cannot_be_listed_is_refused(tmp_path: Path, source: str) -> None:
+def test_an_expression_that_cannot_be_listed_is_refused(tmp_path: Path, source: str) -> None:
     (tmp_path / "latchkey").mkdir()
     (tmp_path / "latchkey" / "errors.py").write_text(source)
     with pytest.raises(LookupError):

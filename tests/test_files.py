@@ -1,4 +1,4 @@
-"""Files in places that other users can reach: what is opened, made, replaced and warned about."""
+"""Files in places that other users can reach: opening, creating, replacing, and warnings."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a fil
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """One with a short name: a longer path has no room in the address of a socket."""
+    """A directory with a short name: socket addresses cannot contain a longer path."""
     with tempfile.TemporaryDirectory() as name:
         yield Path(name)
 
 
 def obstacles(directory: Path) -> dict[str, Callable[[Path], object]]:
-    """What another user can plant under a name in a directory that everybody writes to."""
+    """Objects that another user can plant under a name in a world-writable directory."""
     target = directory / "target"
     target.write_text("not yours")
 
@@ -62,8 +62,8 @@ OBSTACLES = ("link", "dangling link", "hard link", "pipe", "directory")
 
 
 @pytest.mark.parametrize("kind", OBSTACLES)
-def test_a_planted_name_is_no_lock(tmp_path: Path, kind: str) -> None:
-    """It is refused at once: opening a pipe to write would wait for a reader."""
+def test_a_planted_name_is_not_used_as_a_lock(tmp_path: Path, kind: str) -> None:
+    """It is refused immediately: opening a pipe for writing would wait for a reader."""
     path = tmp_path / "lock"
     obstacles(tmp_path)[kind](path)
     with pytest.raises(UnsafeFile, match=r"remove it|not a regular file"):
@@ -88,7 +88,7 @@ def test_a_planted_name_stops_a_migration_with_one_line(tmp_path: Path, kind: st
 def test_a_planted_name_beside_a_database_is_not_opened(
     box: Service, suffix: str, kind: str
 ) -> None:
-    """SQLite would take over what another user's log holds, and wait for a pipe."""
+    """SQLite would apply another user's log, and wait for a pipe."""
     directory = box.directory / f"{kind}{suffix}"
     directory.mkdir(mode=0o700)
     settings = {**box.settings, "LATCHKEY_DATABASE_URL": f"sqlite:///{directory}/latchkey.db"}
@@ -110,15 +110,15 @@ def test_a_planted_name_beside_a_database_is_not_opened(
     assert not (directory / "nowhere").exists()
 
 
-def test_a_pipe_is_no_backup(box: Service) -> None:
+def test_a_pipe_is_not_accepted_as_a_backup(box: Service) -> None:
     os.mkfifo(box.directory / "pipe")
     line = one_line(fails(box, "restore", "pipe", "--yes"))
     assert line.endswith("pipe: is not a regular file")
 
 
 @as_root
-def test_root_does_not_work_for_a_user_who_put_a_database_there(box: Service) -> None:
-    """In a directory of everybody's, the owner of the file is whoever came first."""
+def test_root_does_not_act_for_a_user_who_planted_a_database(box: Service) -> None:
+    """In a world-writable directory, any user can create the file first."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o1777)
         database = Path(name) / "latchkey.db"
@@ -135,7 +135,7 @@ def test_root_does_not_work_for_a_user_who_put_a_database_there(box: Service) ->
 
 
 @as_root
-def test_a_file_of_another_user_is_no_lock(tmp_path: Path) -> None:
+def test_a_file_of_another_user_is_not_used_as_a_lock(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.touch()
     os.chown(path, NOBODY, NOBODY)
@@ -153,7 +153,7 @@ def test_root_uses_the_lock_of_the_directorys_owner(tmp_path: Path) -> None:
         pass
 
 
-def test_what_is_made_is_private_whatever_the_umask(tmp_path: Path) -> None:
+def test_created_files_are_private_with_any_umask(tmp_path: Path) -> None:
     for umask in (0, 0o777):
         before = os.umask(umask)
         try:
@@ -165,7 +165,7 @@ def test_what_is_made_is_private_whatever_the_umask(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("umask", [0, 0o177, 0o777])
-def test_directories_are_private_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+def test_created_directories_are_private_with_any_umask(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
         make_directory(tmp_path / "one" / "two")
@@ -182,14 +182,14 @@ def test_directories_are_private_whatever_the_umask(tmp_path: Path, umask: int) 
 
 
 @pytest.mark.parametrize("kind", OBSTACLES)
-def test_nothing_is_made_through_a_planted_name(tmp_path: Path, kind: str) -> None:
+def test_nothing_is_created_through_a_planted_name(tmp_path: Path, kind: str) -> None:
     obstacles(tmp_path)[kind](tmp_path / "new")
     with pytest.raises(FileExistsError):
         create_private(tmp_path / "new")
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "key")
     with pytest.raises(UnsafeFile, match="not a regular file"):
         open_regular(tmp_path / "key")
@@ -215,7 +215,7 @@ def test_a_replaced_file_keeps_its_mode_and_group(tmp_path: Path) -> None:
 
 
 @as_root
-def test_root_leaves_a_replaced_file_to_its_owner(tmp_path: Path) -> None:
+def test_a_file_that_root_replaces_keeps_its_owner(tmp_path: Path) -> None:
     head = new_seal(tmp_path / "latchkey.db").head
     head.make()
     os.chown(head.path, NOBODY, NOBODY)
@@ -223,7 +223,7 @@ def test_root_leaves_a_replaced_file_to_its_owner(tmp_path: Path) -> None:
     assert (head.path.stat().st_uid, head.path.stat().st_gid) == (NOBODY, NOBODY)
 
 
-def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(tmp_path: Path) -> None:
+def test_a_link_in_place_of_a_file_is_replaced_and_not_followed(tmp_path: Path) -> None:
     (tmp_path / "target").write_text("not yours")
     (tmp_path / "head").symlink_to(tmp_path / "target")
     replace_durably(tmp_path / "head", b"new")
@@ -232,7 +232,7 @@ def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o620, 0o666, 0o601])
-def test_a_file_open_to_others_is_named_with_its_remedy(tmp_path: Path, mode: int) -> None:
+def test_the_warning_about_an_exposed_file_has_the_remedy(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "a file"
     path.touch()
     path.chmod(mode)
@@ -245,7 +245,9 @@ def test_a_file_open_to_others_is_named_with_its_remedy(tmp_path: Path, mode: in
 
 
 @pytest.mark.parametrize(("mode", "weak"), [(0o777, True), (0o757, True), (0o1777, False)])
-def test_a_directory_that_others_write_to_is_named(tmp_path: Path, mode: int, weak: bool) -> None:
+def test_a_warning_names_a_directory_that_others_can_write_to(
+    tmp_path: Path, mode: int, weak: bool
+) -> None:
     path = tmp_path / "data"
     path.mkdir()
     path.chmod(mode)
@@ -257,7 +259,7 @@ def test_a_directory_that_others_write_to_is_named(tmp_path: Path, mode: int, we
         assert directory_weakness(path) is None
 
 
-def test_a_sticky_directory_is_named_where_names_can_be_foreseen(tmp_path: Path) -> None:
+def test_a_warning_names_a_sticky_directory_with_predictable_names(tmp_path: Path) -> None:
     tmp_path.chmod(0o1777)
     said = directory_weakness(tmp_path, may_be_sticky=False)
     assert said is not None
@@ -267,7 +269,7 @@ def test_a_sticky_directory_is_named_where_names_can_be_foreseen(tmp_path: Path)
 
 
 @as_root
-def test_what_belongs_to_another_user_is_named(tmp_path: Path) -> None:
+def test_a_warning_names_files_of_another_user(tmp_path: Path) -> None:
     (tmp_path / "file").touch(mode=0o600)
     (tmp_path / "data").mkdir()
     for name in ("file", "data"):
@@ -281,8 +283,8 @@ def test_what_belongs_to_another_user_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", OBSTACLES)
-def test_an_export_writes_through_nothing_planted(tmp_path: Path, kind: str) -> None:
-    """In a directory that everybody can write to; elsewhere a link is the caller's own."""
+def test_an_export_does_not_write_through_a_planted_link(tmp_path: Path, kind: str) -> None:
+    """Only in a world-writable directory; elsewhere, a link is the caller's own."""
     shared = tmp_path / "shared"
     shared.mkdir()
     path = shared / "keys.csv"
@@ -307,7 +309,7 @@ def test_an_export_does_not_write_to_another_users_file(tmp_path: Path) -> None:
         open_output(path)
 
 
-def test_an_export_is_private_and_keeps_the_mode_of_what_was_there(tmp_path: Path) -> None:
+def test_an_export_is_private_or_keeps_the_mode_of_an_existing_file(tmp_path: Path) -> None:
     path = tmp_path / "keys.csv"
     os.close(open_output(path))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -319,7 +321,7 @@ def test_an_export_is_private_and_keeps_the_mode_of_what_was_there(tmp_path: Pat
     os.close(open_output(Path("/dev/null")))
 
 
-def test_a_socket_that_nobody_listens_on_is_removed(directory: Path) -> None:
+def test_a_stale_socket_is_removed(directory: Path) -> None:
     path = directory / "http.sock"
     clear_socket(path, 0)
     with socket.socket(socket.AF_UNIX) as left_over:
@@ -335,7 +337,7 @@ def test_a_socket_that_nobody_listens_on_is_removed(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", OBSTACLES)
-def test_a_planted_name_is_no_socket(directory: Path, kind: str) -> None:
+def test_a_planted_name_is_not_used_as_a_socket(directory: Path, kind: str) -> None:
     path = directory / "http.sock"
     obstacles(directory)[kind](path)
     with pytest.raises(UnsafeFile, match="not a socket has this name"):

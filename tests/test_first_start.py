@@ -1,4 +1,4 @@
-"""The first start: from nothing to lines that can be pasted; and the derivation keys' rotation."""
+"""The first start, from nothing to lines that can be pasted, and rotation of derivation keys."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECRET = re.compile(r"sk_(?:live|test)_[0-9A-Za-z]{71}")
 
 
 class FirstStart:
-    """A service after its first ``latchkey init``, and what that printed."""
+    """A service after its first ``latchkey init``, and the output of that command."""
 
     def __init__(self, directory: Path) -> None:
         self.service = Service(directory)
@@ -32,20 +32,20 @@ class FirstStart:
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstStart]:
-    """One first start, and the service that runs on what it made."""
+    """One first start, and the service that runs on its files."""
     made = FirstStart(tmp_path_factory.mktemp("first"))
     with made.service:
         yield made
 
 
 def pairs(printed: str) -> list[Pair]:
-    """The credentials that the lines to paste hold, in their order."""
+    """The key pairs in the printed lines, in their order."""
     keys = re.findall(r"X-Api-Key: (ak_\w+)", printed)
     return [Pair(key, secret) for key, secret in zip(keys, SECRET.findall(printed), strict=True)]
 
 
 def paste(lines: str, home: Path) -> list[str]:
-    """Run lines in a real shell, as somebody who pastes them; the status that each curl got."""
+    """Run lines in a real shell, like a user who pastes them; returns the status of each curl."""
     home.joinpath(".curlrc").write_text(
         'silent\nfail\noutput = /dev/null\nwrite-out = "%{http_code} "'
     )
@@ -62,14 +62,14 @@ def paste(lines: str, home: Path) -> list[str]:
 
 
 def refused(service: Service, command: str) -> str:
-    """The one line with which a command refuses to start."""
+    """The line with which a command refuses to start."""
     run = run_here(service, command)
     assert (run.returncode, run.stdout) == (1, "")
     assert run.stderr.count("\n") == 1
     return run.stderr.strip()
 
 
-def test_the_key_file_is_private_and_not_beside_the_database(first: FirstStart) -> None:
+def test_the_key_file_is_private_and_not_in_the_databases_directory(first: FirstStart) -> None:
     assert first.key_file.stat().st_mode & 0o777 == 0o600
     assert first.key_file.parent.stat().st_mode & 0o777 == 0o700
     made = {path.name: path for path in first.key_file.parent.iterdir()}
@@ -80,7 +80,7 @@ def test_the_key_file_is_private_and_not_beside_the_database(first: FirstStart) 
     assert f"created the derivation key file {first.key_file}; keep it out" in first.printed
 
 
-def test_it_makes_one_live_and_one_test_credential(first: FirstStart) -> None:
+def test_it_creates_one_live_and_one_test_key(first: FirstStart) -> None:
     live, test = pairs(first.printed)
     assert live.api_secret.startswith("sk_live_")
     assert test.api_secret.startswith("sk_test_")
@@ -95,18 +95,18 @@ def test_the_printed_lines_can_be_pasted(first: FirstStart, tmp_path: Path) -> N
     lines = [line for line in first.printed.splitlines() if line.startswith(("export", "curl"))]
     assert [line.split()[0] for line in lines] == ["export", "curl", "curl"] * 2
     assert paste("\n".join(lines), tmp_path) == ["200"] * 4
-    # The shell's history then has the secret only where it was exported.
+    # The shell's history contains the secret only in the export.
     assert all(bool(SECRET.search(line)) == line.startswith("export") for line in lines)
 
 
-def test_the_exported_names_are_no_settings(first: FirstStart) -> None:
+def test_the_exported_variables_are_not_settings(first: FirstStart) -> None:
     names = re.findall(r"^export (\w+)=", first.printed, re.MULTILINE)
     load_settings(dict.fromkeys(names, "anything"))
 
 
 @pytest.fixture
 def socket_path() -> Iterator[Path]:
-    """A name that is short enough for a socket, wherever the other files of the tests are."""
+    """A path that is short enough for a socket, independent of the directory of the tests."""
     with tempfile.TemporaryDirectory() as directory:
         yield Path(directory) / "latchkey.sock"
 
@@ -133,7 +133,7 @@ def test_a_second_start_prints_no_secret_and_changes_nothing(first: FirstStart) 
     before = run_here(first.service, "keys", "list", "--json").stdout
     again = first.service.command("init")
     ready = f"ready: {first.service.settings['LATCHKEY_DATABASE_URL']}\n"
-    # Nobody has set up the console yet: there is a new link, in place of the first.
+    # There is no administrator yet, so a new link replaces the first one.
     assert re.sub(r"\S+/console/set-up\?token=\S+", "LINK", again.stdout) == (
         f"{ready}The console has no administrator. To create one, open this link within an hour; "
         "it works once:\nLINK\n"
@@ -152,7 +152,7 @@ def test_no_secret_is_logged(first: FirstStart) -> None:
     assert first.key_file.read_text().strip() not in first.service.log
 
 
-def test_a_bare_serve_makes_the_database_but_prints_no_secret(tmp_path: Path) -> None:
+def test_serve_alone_creates_the_database_but_prints_no_secret(tmp_path: Path) -> None:
     service = Service(tmp_path)
     settings = load_settings({**service.settings})
     assert make_derivation_key_file(settings) is not None
@@ -207,7 +207,7 @@ def with_key_file(directory: Path, content: str) -> tuple[Service, Path]:
 @pytest.mark.parametrize("command", ["init", "serve"])
 @pytest.mark.parametrize("exists", [False, True])
 @pytest.mark.parametrize("place", ["data/derivation.key", "secrets/../data/derivation.key"])
-def test_a_key_file_beside_the_database_is_refused(
+def test_a_key_file_in_the_databases_directory_is_refused(
     tmp_path: Path, command: str, exists: bool, place: str
 ) -> None:
     (tmp_path / "data").mkdir()
@@ -221,7 +221,7 @@ def test_a_key_file_beside_the_database_is_refused(
     assert (tmp_path / place).exists() == exists
 
 
-def test_a_directory_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_an_unwritable_directory_is_reported_in_one_line(tmp_path: Path) -> None:
     service = Service(tmp_path, unprivileged=True)
     tmp_path.chmod(0o500)
     try:
@@ -246,7 +246,7 @@ def test_two_first_starts_at_once(tmp_path: Path) -> None:
     ]
     printed = [start.communicate()[0] for start in starts]
     assert [start.returncode for start in starts] == [0, 0]
-    # One of them made the file, and both went on with it; no draft of it is left.
+    # One of them created the file, both used it, and no draft remains.
     assert sum("created the derivation key file" in text for text in printed) == 1
     names = sorted(path.name for path in (tmp_path / "secrets").iterdir())
     assert names == ["audit.head", "audit.head.lock", "audit.key", "derivation.key"]
@@ -266,7 +266,7 @@ def test_derivation_keys_are_rotated_retired_and_removed(tmp_path: Path) -> None
     by_old = [derived(old) for _ in range(3)]
     by_new = [derived(new) for _ in range(2)]
 
-    # Rotated: the old key still does everything.
+    # Rotated: the old key still works for everything.
     service.settings["LATCHKEY_DERIVATION_KEYS"] = f"{new},{old}"
     with service:
         assert register(service, by_old[0]) == 201
@@ -277,7 +277,7 @@ def test_derivation_keys_are_rotated_retired_and_removed(tmp_path: Path) -> None
         assert issued_pair.api_secret == derived(new, issued_pair.api_key).api_secret
         assert "keys are not listed" not in service.log
 
-    # Retired: what is there works on, nothing is added.
+    # Retired: existing pairs keep working, but no more can be registered.
     service.settings["LATCHKEY_DERIVATION_KEYS"] = new
     service.settings["LATCHKEY_DERIVATION_KEYS_RETIRED"] = old
     with service:
@@ -289,7 +289,7 @@ def test_derivation_keys_are_rotated_retired_and_removed(tmp_path: Path) -> None
         assert service.request("DELETE", path, first.headers).status == 200
         assert "keys are not listed" not in service.log
 
-    # Removed: all that it made ends, and the start says how many that is: the first two.
+    # Removed: its pairs are refused, and the log of the start has their number.
     del service.settings["LATCHKEY_DERIVATION_KEYS_RETIRED"]
     service.log_path.unlink()
     with service:
@@ -302,7 +302,7 @@ def test_derivation_keys_are_rotated_retired_and_removed(tmp_path: Path) -> None
 
 
 def derived(key: str, api_key: str | None = None) -> Pair:
-    """A pair as the vendor makes it with a derivation key in hex."""
+    """The pair that a vendor derives with a derivation key in hex."""
     api_key = api_key or new_api_key("live")
     return Pair(api_key, DerivationKey(bytes.fromhex(key)).derive(api_key))
 
@@ -313,11 +313,11 @@ def register(service: Service, pair: Pair) -> int:
 
 
 def test_no_module_is_loaded_from_the_working_directory(tmp_path: Path) -> None:
-    """An application of one's own is often called app.py, and others may write to that place."""
+    """A user's application is often called app.py, and the directory may be writable for others."""
     service = Service(tmp_path)
     for name in ("app.py", "json.py", "sqlite3.py"):
         (tmp_path / name).write_text("raise SystemExit('loaded from the working directory')\n")
-    # Nothing is loaded by a process that is forked.
+    # A new process: a forked one would not import anything.
     service.prefix = ["env"]
     made = service.command("init")
     assert "export LIVE_API_SECRET=sk_live_" in made.stdout

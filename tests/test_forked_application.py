@@ -1,4 +1,4 @@
-"""An application of one's own, however its processes are started: served, or refused."""
+"""A user's own application under several process models: served, or refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ latchkey = Latchkey.join()
 latchkey.protect(app, OpenRoutes({("GET", "/health")}))
 """
 
-# What a child does with what its parent built: each is told no, and none of it waits.
+# A child uses what its parent created: each call is refused, and none blocks.
 FORKED = """
 import os, sys, time, multiprocessing, threading
 from datetime import UTC, datetime
@@ -89,7 +89,7 @@ print("done", flush=True)
 
 @pytest.fixture
 def box(tmp_path: Path) -> Service:
-    """A database and keys, which nobody serves."""
+    """A database and keys, without a service."""
     memory = tmp_path / "memory"
     memory.mkdir()
     box = Service(tmp_path, LATCHKEY_SHARED_MEMORY=str(memory), LATCHKEY_SHARED_SIZE="8")
@@ -105,7 +105,7 @@ def environment(box: Service, **more: str) -> dict[str, str]:
 
 @contextmanager
 def running(box: Service, *command: str) -> Iterator[None]:
-    """A server of one's own that answers; at the end it is told to stop, and must end by itself."""
+    """Run a user's own server until it responds; at the end, it must exit by itself."""
     with box.log_path.open("ab") as log:
         process = subprocess.Popen(
             command,
@@ -130,7 +130,7 @@ def running(box: Service, *command: str) -> Iterator[None]:
         if "gunicorn" in command[0]:
             process.terminate()
         else:
-            # As a terminal does it: all processes at once.
+            # Like a terminal: the signal goes to all processes at once.
             os.killpg(process.pid, signal.SIGINT)
         process.wait(30)
     finally:
@@ -151,7 +151,7 @@ def left_in_memory(box: Service) -> list[str]:
     ],
     ids=["gunicorn", "flask run --debug"],
 )
-def test_built_after_the_fork_it_serves(box: Service, server: list[str]) -> None:
+def test_an_application_created_after_the_fork_serves(box: Service, server: list[str]) -> None:
     pair = box.create_key()
     address = f"--bind=127.0.0.1:{box.port}" if "gunicorn" in server[0] else f"--port={box.port}"
     with running(box, *server, address):
@@ -162,21 +162,21 @@ def test_built_after_the_fork_it_serves(box: Service, server: list[str]) -> None
     assert left_in_memory(box) == []
 
 
-def test_preloaded_it_is_refused(box: Service) -> None:
+def test_a_preloaded_application_is_refused(box: Service) -> None:
     pair = box.create_key()
     address = f"--bind=127.0.0.1:{box.port}"
     with running(box, *GUNICORN, "--preload", address, "site_of_ones_own:app"):
         for headers in (pair.bearer, {}):
             for path in ("/orders", "/health"):
                 assert box.get(path, headers).status == 500
-    # A line for each worker that was asked, and no traceback, neither then nor at the end.
+    # One line for each worker, and no traceback, also at the end.
     assert 1 <= box.log.count(REFUSAL) <= 2
     assert "Traceback" not in box.log
     assert left_in_memory(box) == []
 
 
 @pytest.mark.parametrize("child", CHILDREN)
-def test_a_child_cannot_use_what_its_parent_built(box: Service, child: str) -> None:
+def test_a_child_cannot_use_the_application_of_its_parent(box: Service, child: str) -> None:
     code = FORKED + CHILDREN[child] + AFTERWARDS
     secret = box.create_key().api_secret
     run = subprocess.run(
@@ -195,7 +195,7 @@ def test_a_child_cannot_use_what_its_parent_built(box: Service, child: str) -> N
     assert left_in_memory(box) == []
 
 
-def test_a_child_that_outlives_its_parent_holds_nothing(box: Service) -> None:
+def test_a_child_that_outlives_its_parent_holds_no_lock(box: Service) -> None:
     code = FORKED + "if not os.fork():\n    sys.stdin.read()\n    sys.exit(0)\nprint('parent')\n"
     with subprocess.Popen(
         [sys.executable, "-c", code],
@@ -208,7 +208,7 @@ def test_a_child_that_outlives_its_parent_holds_nothing(box: Service) -> None:
     ) as process:
         assert process.wait(60) == 0
         assert left_in_memory(box) == []
-        # A command would be refused beside a service that it cannot reach.
+        # A command is refused while a service runs that it cannot reach.
         box.create_key()
         output, errors = process.communicate(timeout=60)
     assert (output, errors) == ("parent\n", "")

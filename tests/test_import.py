@@ -1,4 +1,4 @@
-"""Keys of another system: imported all or none, and used as bearer tokens from then on."""
+"""Keys of another system: imported all or none, and then used as bearer tokens."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COUNT = 100_000
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service of two workers, which import while it runs."""
+    """A service with two workers, which runs during the imports."""
     directory = tmp_path_factory.mktemp("import")
     with Service(directory, LATCHKEY_FAILURE_LIMIT="off") as running:
         yield running
@@ -33,7 +33,7 @@ def sha(token: str) -> str:
 
 
 def import_lines(box: Service, *lines: object, check: bool = True) -> dict[str, object]:
-    """Import JSON lines; what the command said."""
+    """Import JSON lines; returns the output of the command."""
     file = box.directory / "keys.jsonl"
     texts = (line if isinstance(line, str) else json.dumps(line) for line in lines)
     file.write_text("\n".join(texts) + "\n")
@@ -58,7 +58,7 @@ def imported(box: Service, token: str, **terms: object) -> str:
     return str(made[0])
 
 
-# ---- What works
+# ---- Successful imports
 
 
 @pytest.mark.parametrize(
@@ -68,13 +68,13 @@ def imported(box: Service, token: str, **terms: object) -> str:
         "ghp_0123456789abcdefghijABCDEFGHIJ012345",
         "!#$%&'()*+-./:;<=>?@[]^_`{|}~\"\\",
         "x" * 512,
-        # Our form, but not our checksum.
+        # A token with the form of our secrets, but not their checksum.
         "sk_live_" + "0" * 71,
         "sk_test_" + "z" * 71,
         "sk_live_short",
     ],
 )
-def test_an_imported_token_works_at_once_in_every_worker(box: Service, token: str) -> None:
+def test_an_imported_token_works_immediately_in_every_worker(box: Service, token: str) -> None:
     for _ in range(4):
         INVALID.check(use(box, token), "bearer", bearer=True)
     api_key = imported(box, token, scopes=["account:read"])
@@ -114,7 +114,7 @@ def test_csv(box: Service, tmp_path: Path) -> None:
     assert (use(box, "csv-2").json["name"], use(box, "csv-2").json["mode"]) == ("ü", "test")
 
 
-def test_an_imported_key_is_revoked_changed_rotated_and_counted_by_its_key(box: Service) -> None:
+def test_an_imported_key_is_changed_counted_and_revoked_by_its_api_key(box: Service) -> None:
     live = box.create_key()
     api_key = imported(box, "whole-life", scopes=["account:read"])
     path = f"/v1/api_keys/{api_key}"
@@ -146,8 +146,8 @@ def test_it_expires_to_the_second(box: Service) -> None:
         EXPIRED.check(use(box, "ends"), "bearer", bearer=True)
 
 
-def test_what_our_key_made_never_takes_the_imported_path(box: Service) -> None:
-    """Also where somebody imported its hash: derived and unregistered stays invalid."""
+def test_a_derived_secret_is_never_looked_up_as_an_imported_token(box: Service) -> None:
+    """Even if its hash was imported: a derived secret that is not registered stays invalid."""
     ours = box.derive_pair()
     forged = DerivationKey(b"\xee" * 32).derive(new_api_key("live"))
     for secret in (ours.api_secret, forged):
@@ -165,13 +165,13 @@ def test_only_a_bearer_is_looked_up(box: Service) -> None:
 
 
 @pytest.mark.parametrize("token", ["x" * 513, "caf\xe9", "tab\tbed", "two words", "del\x7f"])
-def test_what_can_be_no_token(box: Service, token: str) -> None:
+def test_text_that_cannot_be_a_token(box: Service, token: str) -> None:
     imported(box, token)
     assert use(box, token).status in (400, 401)
 
 
-def test_foreign_tokens_touch_no_database(box: Service) -> None:
-    """Where none was imported no SELECT at all, else next to none."""
+def test_foreign_tokens_cause_no_database_access(box: Service) -> None:
+    """No SELECT at all if no key was imported; otherwise almost none."""
     imported(box, "one of few")
     before = box.metric("latchkey_lookups_total", result="select")
     for number in range(300):
@@ -179,7 +179,7 @@ def test_foreign_tokens_touch_no_database(box: Service) -> None:
     assert box.metric("latchkey_lookups_total", result="select") - before <= 3
 
 
-def test_after_a_restart_and_while_nobody_served(box: Service) -> None:
+def test_imports_while_no_service_runs_and_after_a_restart(box: Service) -> None:
     imported(box, "before-the-restart")
     box.stop()
     imported(box, "while-it-was-stopped")
@@ -197,7 +197,7 @@ def test_a_single_worker_without_shared_memory_knows_them_too(tmp_path: Path) ->
         assert use(box, "stranger").status == 401
 
 
-# ---- What is refused
+# ---- Refused imports
 
 
 def test_all_or_nothing_with_a_reason_for_each_line(box: Service) -> None:
@@ -242,7 +242,7 @@ def test_all_or_nothing_with_a_reason_for_each_line(box: Service) -> None:
 
 
 def test_lines_of_json_end_only_where_json_says(box: Service, tmp_path: Path) -> None:
-    # U+2028 and U+0085 may stand in a text of JSON; a name may not have them, and says so.
+    # U+2028 and U+0085 are valid in JSON strings, but not in names, which the message reports.
     file = tmp_path / "keys.jsonl"
     lines = [
         {"name": "a", "sha256": sha("line 1")},
@@ -262,7 +262,7 @@ def test_lines_of_json_end_only_where_json_says(box: Service, tmp_path: Path) ->
     assert reasons[6] == "not a JSON object"
     file.write_bytes(texts[0].encode() + b"\r\n\r\n")
     assert run_import(box, file)["imported"] == 1
-    # Which of two values would count is not for us to choose.
+    # Readers of JSON differ in which of two values they use.
     file.write_text(twice)
     assert run_import(box, file, check=False)["imported"] == 0
 
@@ -290,7 +290,7 @@ def test_a_file_that_cannot_be_read(
     assert refused[0]["reason"].startswith(reason)
 
 
-def test_people_read_the_report_too(box: Service, tmp_path: Path) -> None:
+def test_the_report_for_people(box: Service, tmp_path: Path) -> None:
     file = tmp_path / "keys.csv"
     file.write_text("name,sha256\n" + "a,b\n" * 120)
     done = run_here(box, "keys", "import", str(file))
@@ -336,7 +336,7 @@ def test_an_export_has_every_key_and_no_secret_or_hash(box: Service, form: str) 
         assert shown["origin"] == row["origin"]
 
 
-# ---- The log, and how many
+# ---- The audit log, and large imports
 
 
 def test_an_import_is_one_row_of_the_audit_log(box: Service) -> None:
@@ -351,8 +351,8 @@ def test_an_import_is_one_row_of_the_audit_log(box: Service) -> None:
     assert run_here(box, "audit", "verify").returncode == 0
 
 
-def test_many_at_once(tmp_path: Path, long: bool) -> None:
-    """A hundred thousand with ``--long``; in one transaction."""
+def test_a_large_import(tmp_path: Path, long: bool) -> None:
+    """A hundred thousand keys with ``--long``, in one transaction."""
     count = COUNT if long else 3_000
     with Service(tmp_path, LATCHKEY_FAILURE_LIMIT="off") as box:
         file = tmp_path / "many.jsonl"
@@ -365,8 +365,8 @@ def test_many_at_once(tmp_path: Path, long: bool) -> None:
         INVALID.check(use(box, f"many-{count}"), "bearer", bearer=True)
 
 
-def test_writes_are_answered_while_others_import(tmp_path: Path, long: bool) -> None:
-    """Two imports at once, of a hundred thousand each with ``--long``: no revocation fails."""
+def test_changes_succeed_during_imports(tmp_path: Path, long: bool) -> None:
+    """Two imports at once, of a hundred thousand keys each with ``--long``."""
     count = COUNT if long else 2_000
     files = [tmp_path / f"{which}.jsonl" for which in "ab"]
     for file in files:

@@ -1,4 +1,4 @@
-"""Importing from standard input, again, and what is the hash of no token."""
+"""Imports from standard input, repeated imports, and hashes that belong to no token."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def csv_of(*tokens: str) -> str:
 
 
 def take(box: Service, text: str, *options: str) -> Any:
-    """Import a text from standard input; it has to succeed."""
+    """Import a text from standard input; the command must succeed."""
     run = run_here(box, "keys", "import", "-", "--json", *options, standard_input=text)
     assert run.returncode == 0, run.stdout
     return json.loads(run.stdout)
@@ -47,7 +47,7 @@ def test_standard_input(box: Service, start: str) -> None:
     assert reasons(box, "") == [(1, "the file contains no keys")]
 
 
-def test_what_is_there_is_skipped(box: Service, tmp_path: Path) -> None:
+def test_existing_tokens_are_skipped(box: Service, tmp_path: Path) -> None:
     take(box, csv_of("skip 1", "skip 2"))
     again = csv_of("skip 1", "skip 2", "skip 3")
     there = "a key with this SHA-256 already exists"
@@ -58,7 +58,7 @@ def test_what_is_there_is_skipped(box: Service, tmp_path: Path) -> None:
     assert listed(box)[1:] == before
     audited = json.loads(run_here(box, "audit", "list", "--limit", "1", "--json").stdout)
     assert json.loads(audited["entries"][0]["detail"])["count"] == 1
-    # Once more, nothing is left to import, and nothing is written down.
+    # The second time, nothing is left to import, and no row is added.
     said = take(box, again, "--skip-existing")
     assert (said["imported"], said["skipped"], said["api_keys"]) == (0, 3, [])
     assert json.loads(run_here(box, "audit", "list", "--limit", "1", "--json").stdout) == audited
@@ -69,7 +69,7 @@ def test_what_is_there_is_skipped(box: Service, tmp_path: Path) -> None:
     )
 
 
-def test_skipping_forgives_nothing_else(box: Service) -> None:
+def test_skipping_does_not_hide_other_errors(box: Service) -> None:
     take(box, csv_of("once"))
     text = csv_of("once", "twice", "twice") + "\r\nn,short\r\n"
     assert reasons(box, text, "--skip-existing") == [
@@ -86,7 +86,7 @@ def test_skipping_forgives_nothing_else(box: Service) -> None:
     ],
 )
 @pytest.mark.parametrize("upper", [False, True])
-def test_the_hash_of_no_token(box: Service, content: bytes, upper: bool) -> None:
+def test_a_hash_that_belongs_to_no_token(box: Service, content: bytes, upper: bool) -> None:
     digest = sha(content).upper() if upper else sha(content)
     for options in ([], ["--skip-existing"]):
         ((line, reason),) = reasons(box, f"name,sha256\nn,{digest}\n", *options)
@@ -96,6 +96,6 @@ def test_the_hash_of_no_token(box: Service, content: bytes, upper: bool) -> None
 
 
 @pytest.mark.parametrize("digest", ["0" * 64, "f" * 64, "F" * 64])
-def test_a_placeholder_is_no_hash(box: Service, digest: str) -> None:
+def test_a_placeholder_is_not_a_hash(box: Service, digest: str) -> None:
     ((_, reason),) = reasons(box, json.dumps({"name": "n", "sha256": digest}))
     assert reason == "sha256: is the hash of nothing (a placeholder), not of a token"

@@ -1,4 +1,4 @@
-"""Root at work on another user's instance: every file stays that user's, with its mode."""
+"""Commands run by root on another user's instance: all files stay that user's."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def box() -> Iterator[Service]:
 
 
 def give(directory: Path) -> None:
-    """Give a directory and all that is in it to ``nobody``."""
+    """Give a directory and its contents to ``nobody``."""
     for path in (directory, *directory.rglob("*")):
         os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
 
 
 def foreign(directory: Path) -> list[str]:
-    """The files in a directory that are not this user's."""
+    """The files in a directory that do not belong to this user."""
     return [
         str(path.relative_to(directory))
         for path in sorted(directory.rglob("*"))
@@ -60,7 +60,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("first", ["as it is", "without locks"])
-def test_no_command_leaves_a_file_of_roots(box: Service, first: str) -> None:
+def test_no_command_leaves_a_file_owned_by_root(box: Service, first: str) -> None:
     if first == "without locks":
         for path in box.directory.rglob("*lock"):
             path.unlink()
@@ -72,7 +72,7 @@ def test_no_command_leaves_a_file_of_roots(box: Service, first: str) -> None:
     assert "cli:root" in log or '"root"' in log
 
 
-def test_the_real_executable_leaves_none_either(box: Service) -> None:
+def test_the_executable_leaves_no_file_owned_by_root(box: Service) -> None:
     box.executed("keys", "create", "--name", "more")
     box.executed("admin", "list")
     assert foreign(box.directory) == []
@@ -94,8 +94,8 @@ def test_a_restored_database_keeps_owner_group_and_mode(box: Service) -> None:
     assert action == "store.restore"
 
 
-def test_backups_lie_where_only_root_may_write(box: Service) -> None:
-    """The copy belongs to the instance's owner all the same."""
+def test_root_can_write_a_backup_where_the_owner_cannot(box: Service) -> None:
+    """The copy nevertheless belongs to the instance's owner."""
     with tempfile.TemporaryDirectory() as name:
         copy = Path(name) / "bk.db"
         assert Path(name).stat().st_mode & 0o777 == 0o700
@@ -108,7 +108,7 @@ def test_backups_lie_where_only_root_may_write(box: Service) -> None:
     assert foreign(box.directory) == []
 
 
-def test_init_in_another_users_directory_makes_that_users_instance() -> None:
+def test_init_in_another_users_directory_creates_an_instance_of_that_user() -> None:
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         directory = Path(name) / "instance"
@@ -120,7 +120,7 @@ def test_init_in_another_users_directory_makes_that_users_instance() -> None:
         assert box.database.exists()
 
 
-def test_root_does_not_serve_it_and_says_who_should(box: Service) -> None:
+def test_root_does_not_serve_it_and_names_the_user_who_should(box: Service) -> None:
     done = box.command("serve", check=False)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1

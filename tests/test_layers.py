@@ -1,6 +1,6 @@
-"""The architecture, held by what the source says: who imports whom, how long, under what name.
+"""The architecture, checked in the source: imports, sizes and names of modules.
 
-Imports point downward only. An import inside a function counts as any other: it would hide a
+Imports point downward only. An import inside a function counts like any other: it would hide a
 cycle, not remove it.
 """
 
@@ -23,7 +23,7 @@ import latchkey
 
 ROOT = Path(latchkey.__file__).parent.parent
 MAX_LINES = 400
-# Each package, and the directory that it is imported from.
+# Each package, and the directory from which it is imported.
 SOURCES = {"fastcache": ROOT, "latchkey": ROOT, "latchkey_service": ROOT / "app"}
 PACKAGES = tuple(SOURCES)
 
@@ -36,7 +36,7 @@ _FOUNDATION = (
     "latchkey.wording",
 )
 _LIBRARY = ("latchkey", "fastcache")
-# The store as everything else knows it: what it promises, how it is opened, and the audit head.
+# The public side of the store: its protocols, how it is opened, and the audit head.
 _STORE = (
     "latchkey.store.audit_head",
     "latchkey.store.database_urls",
@@ -44,28 +44,28 @@ _STORE = (
     "latchkey.store.places",
     "latchkey.store.protocols",
 )
-# The parts of the domain that work on what is stored.
+# The parts of the domain that work on stored objects.
 _OVER_A_STORE = (
     "latchkey.credentials",
     "latchkey.errors",
     "latchkey.store.protocols",
     "latchkey.wording",
 )
-# What the packages of the service have in common.
+# The modules that the packages of the service share.
 _SHARED_BY_SURFACES = (
     "latchkey_service.bodies",
     "latchkey_service.shapes",
     "latchkey_service.strict_json",
     "latchkey_service.url_map",
 )
-# What people and programs use. None of them imports another.
+# The surfaces for people and programs. None of them imports another.
 SURFACES = ("latchkey_service.api", "latchkey_service.console", "latchkey_service.cli")
 
-# What each part may import of ours: modules, or whole packages. The longest name that fits decides;
-# a module that fits none is not allowed to exist. Each part may import itself.
+# The imports within the project that each part may have: modules, or complete packages. The longest
+# matching name decides; a module without a match is not allowed. Each part may import itself.
 LAYERS: dict[str, tuple[str, ...]] = {
     "fastcache": (),
-    # Only the public names, each loaded when it is first used.
+    # Only the public names; each module is loaded when its name is first used.
     "latchkey": ("latchkey", "fastcache"),
     "latchkey.native": (),
     "latchkey.errors": (),
@@ -124,7 +124,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("latchkey.forks", "latchkey.log_limit", "latchkey.permissions", "fastcache"),
         *_FOUNDATION,
     ),
-    # The factory: the one thing of the package itself that others call.
+    # The factory: the only object of the package itself that others call.
     "latchkey_service": ("latchkey_service.api", "latchkey_service.console", *_LIBRARY),
     "latchkey_service.bodies": ("latchkey.errors",),
     "latchkey_service.shapes": _FOUNDATION,
@@ -159,7 +159,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
 }
 
-# Imports of ours inside a function, and why they are there.
+# Imports within the project inside a function, with the reason.
 DEFERRED = {
     "latchkey_service": "each of its modules imports it first: it must not import them in turn",
     "latchkey_service.cli": "a command loads what it works with only where it runs",
@@ -168,7 +168,7 @@ DEFERRED = {
     "latchkey.store.sqlite.migrate": "Alembic is loaded only where something may be to migrate",
 }
 
-# Packages that a part must not know, in any of its modules.
+# Packages that a part must not import, in any of its modules.
 _WEB = {"flask", "werkzeug"}
 _DATABASE = {"sqlalchemy", "alembic"}
 FOREIGN = {
@@ -199,7 +199,7 @@ FOREIGN = {
 
 @dataclass(frozen=True)
 class Import:
-    """One import statement's module, as a full name; ``deferred`` inside a function."""
+    """The module of an import statement, as a full name; ``deferred`` inside a function."""
 
     module: str
     line: int
@@ -259,8 +259,8 @@ def _named(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, int]]:
 
 
 def _part_of(module: str) -> str:
-    """The part of the table that decides about a module: the longest name that fits."""
-    # Of these only the package itself is meant: its modules must be listed.
+    """The entry of the table for a module: the longest matching name."""
+    # For these, the name means only the package itself; its modules must be listed.
     packages = ("latchkey", "latchkey_service")
     fits = [
         part
@@ -280,14 +280,14 @@ def test_imports_point_downward(module: str) -> None:
         name = imported.module
         allowed = _within(name, part)
         for below in LAYERS[part]:
-            # The service's factory alone, not all that lies in its package.
+            # Only the factory of the service, not its whole package.
             alone = below == "latchkey_service"
             allowed = allowed or (name == below if alone else _within(name, below))
-        # The values that everything may pass around.
+        # Values that all modules may use.
         assert allowed, f"{module}:{imported.line} imports {name}, which is not below it"
 
 
-# Who else works on the files of SQLite, and why.
+# Other modules that work on the files of SQLite, with the reason.
 WORKS_ON_SQLITE_FILES = {
     "latchkey.store.database_urls": "the one place that knows which kinds of database there are",
     "latchkey_service.cli.backup": "copies a SQLite file",
@@ -311,7 +311,7 @@ def test_only_the_store_knows_which_database_it_is(module: str) -> None:
 
 @pytest.mark.parametrize("module", [one for one in MODULES if _within(one, "latchkey.store")])
 def test_rows_are_read_by_the_names_of_their_columns(module: str) -> None:
-    """A column that is added anywhere in a table must not become another one's value."""
+    """A column that is added to a table must not become the value of another one."""
     rows = {"row", "rows", "found", "there", "last"}
     for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
         where = f"{module}:{getattr(node, 'lineno', 0)}"
@@ -338,7 +338,7 @@ def test_every_exception_for_sqlite_is_still_needed() -> None:
 
 @pytest.mark.parametrize("surface", SURFACES)
 def test_no_surface_imports_another(surface: str) -> None:
-    """Whatever the table above allows: what two of them need belongs to neither."""
+    """Independent of the table above: code that two surfaces need belongs to neither."""
     modules = [module for module in MODULES if _within(module, surface)]
     assert modules
     for module in modules:
@@ -362,7 +362,7 @@ def test_every_exception_is_still_needed() -> None:
 
 
 @pytest.mark.parametrize("part", FOREIGN)
-def test_a_part_does_not_know_what_it_should_not(part: str) -> None:
+def test_a_part_does_not_import_forbidden_packages(part: str) -> None:
     modules = [module for module in MODULES if _within(module, part)]
     assert modules
     for module in modules:
@@ -378,11 +378,11 @@ def test_there_are_no_cycles() -> None:
         }
         for module in MODULES
     }
-    # Raises CycleError, which names the cycle.
+    # Raises CycleError, which contains the cycle.
     assert list(TopologicalSorter(graph).static_order())
 
 
-def test_the_compiled_modules_know_nothing_of_the_application() -> None:
+def test_the_compiled_cache_does_not_import_the_application() -> None:
     for path in sorted((ROOT / "fastcache").rglob("*.p[yx][xd]")):
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
             words = line.split()
@@ -395,7 +395,7 @@ def test_the_compiled_modules_know_nothing_of_the_application() -> None:
 
 
 def test_the_compiled_check_imports_downward() -> None:
-    """Compiled modules of the library are held to the layer that they lie in."""
+    """Compiled modules of the library must follow the layer of their package."""
     paths = sorted((ROOT / "latchkey").rglob("*.p[yx]*"))
     for path in (path for path in paths if path.suffix in (".pyx", ".pxd")):
         parts = path.relative_to(ROOT).with_suffix("").parts
@@ -407,10 +407,10 @@ def test_the_compiled_check_imports_downward() -> None:
                 assert below, f"{path.name}:{number}"
 
 
-# ---- Each alone
+# ---- Each module alone
 
-# A fresh interpreter loads what the arguments before "--" name, and then, for each of the others, a
-# fork of it imports that one and nothing of ours before it.
+# A new interpreter imports the modules before "--". For each other module, it forks a child that
+# imports this module first.
 _IMPORT_EACH = """
 import gc, importlib, json, os, sys, traceback
 split = sys.argv.index("--")
@@ -435,12 +435,12 @@ for module in sys.argv[split + 1:]:
 sys.exit("cannot be imported alone: " + ", ".join(failed) if failed else 0)
 """
 
-# It runs within Alembic, and asks it for a connection at once.
+# It runs within Alembic, and needs a connection immediately.
 _NOT_ALONE = "latchkey.store.sqlite.migrations.env"
 
 
 def _import_each(modules: list[str], first: list[str]) -> dict[str, set[str]]:
-    """Import each of ``modules`` alone; the packages that are loaded afterwards."""
+    """Import each of ``modules`` alone; returns the packages that were loaded afterwards."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", _IMPORT_EACH, *first, "--", *modules],
         cwd=ROOT,
@@ -453,13 +453,13 @@ def _import_each(modules: list[str], first: list[str]) -> dict[str, set[str]]:
 
 
 def test_each_module_imports_alone_without_a_warning(long: bool) -> None:
-    """In bounded rounds those that no other imports, which load all the others."""
+    """In bounded rounds, only modules that no other imports; they load all the others."""
     imported = {one.module for module in MODULES for one in _imports(module)}
     modules = [
         module for module in MODULES if module != _NOT_ALONE and (long or module not in imported)
     ]
     assert modules
-    # What others wrote is loaded once, before: that makes it quick, and changes nothing for ours.
+    # Third-party packages are loaded once before: that is fast, and does not affect our modules.
     foreign = {
         imported.module
         for module in modules
@@ -469,16 +469,16 @@ def test_each_module_imports_alone_without_a_warning(long: bool) -> None:
     assert _import_each(modules, sorted(foreign)).keys() == set(modules)
 
 
-def test_the_domain_and_the_cache_load_nothing_foreign() -> None:
-    """Not through anything they import either."""
+def test_the_domain_and_the_cache_load_no_third_party_package() -> None:
+    """Also not through other imports."""
     domain = [module for module in MODULES if _within(module, "latchkey.credentials")]
     cache = [module for module in MODULES if _within(module, "fastcache")]
     loaded = _import_each([*domain, "latchkey.errors", *cache], [])
-    # What a venv's start-up hooks load is there in every process.
+    # Packages that the start-up hooks of a venv load are in every process.
     (always,) = _import_each(["json"], []).values()
     for module, packages in loaded.items():
         ours = {"fastcache"} if module in cache else {"fastcache", "latchkey"}
-        # Compiled modules bring Cython's own, which are no packages.
+        # Compiled modules load modules of Cython, which are not packages.
         foreign = {name for name in packages - always - ours if "cython" not in name}
         assert not foreign, module
 
@@ -486,7 +486,7 @@ def test_the_domain_and_the_cache_load_nothing_foreign() -> None:
 # ---- Sizes and names
 
 
-def test_no_module_is_longer_than_can_be_read() -> None:
+def test_no_module_is_too_long() -> None:
     paths = [path for package in SOURCES for path in (SOURCES[package] / package).rglob("*.py*")]
     sources = [path for path in paths if path.suffix in (".py", ".pyx", ".pyi")]
     assert sources
@@ -502,7 +502,7 @@ def test_nothing_is_called_utils() -> None:
             assert not words & {"util", "utils", "helper", "helpers", "misc", "common"}, path
 
 
-# How compiled code defines a type.
+# The forms of a type definition in compiled code.
 _COMPILED_TYPE = re.compile(
     r"^(?:cdef (?:packed )?(?:class|struct|union)|ctypedef (?:struct|enum)|class)"
     r" (?:\w+\.)*(\w+)",
@@ -527,12 +527,12 @@ def _types_in(path: Path) -> Iterator[str]:
 
 
 def test_no_type_name_stands_for_two_things() -> None:
-    """Not in different packages either: what a name means should not depend on where one reads."""
+    """Also in different packages: the meaning of a name must not depend on the place."""
     places: dict[str, set[str]] = {}
     for package, source in SOURCES.items():
         for path in (source / package).rglob("*"):
             if path.suffix in (".py", ".pyx", ".pxd"):
-                # A declaration and its definition are one module.
+                # A declaration file and its definition are one module.
                 module = str(path.relative_to(source).with_suffix(""))
                 for name in _types_in(path):
                     places.setdefault(name, set()).add(module)
@@ -541,8 +541,8 @@ def test_no_type_name_stands_for_two_things() -> None:
     assert twice == {}
 
 
-def test_what_tests_share_is_in_support() -> None:
-    """No test imports another, but for the parts of one; mypy alone reads those of types."""
+def test_code_that_tests_share_is_in_support() -> None:
+    """No test module imports another, except for type tests, which only mypy reads."""
     for path in (ROOT / "tests").rglob("*.py"):
         if (ROOT / "tests/support") not in path.parents:
             named = path.stem.startswith("test_")
@@ -555,14 +555,14 @@ def test_what_tests_share_is_in_support() -> None:
                 assert _within(words[1], "tests.support"), f"{path}: {line}"
 
 
-def test_each_module_says_what_it_is() -> None:
+def test_each_module_has_a_docstring() -> None:
     for module, path in MODULES.items():
         said = ast.get_docstring(ast.parse(path.read_text("utf-8")))
         assert said, module
         assert said.splitlines()[0].endswith((".", "``")), module
 
 
-def test_the_package_only_wires() -> None:
+def test_the_package_contains_only_the_factory() -> None:
     tree = ast.parse(MODULES["latchkey_service"].read_text("utf-8"))
     defined = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
     assert [node.name for node in defined] == ["create_app"]
@@ -580,7 +580,7 @@ def test_the_public_names() -> None:
         "principal_or_none",
         "require_scope",
     ]
-    # Those of fastcache are pinned in tests/fastcache/test_names.py.
+    # The names of fastcache are pinned in tests/fastcache/test_names.py.
     for package in (latchkey, fastcache):
         for name in package.__all__:
             assert hasattr(package, name)

@@ -1,4 +1,4 @@
-"""Connections that are being closed: what is discarded, for how long, and what ends it."""
+"""Lingering close: discarded bytes, time limits, and how it ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PATIENCE = 20.0
 
 
 class Closing:
-    """One connection that is being closed, and the loop that would close it."""
+    """A connection that is being closed, and the loop that closes it."""
 
     def __init__(self) -> None:
         self.timer = Time(1_000.0)
@@ -34,7 +34,7 @@ class Closing:
         self.closed += 1
 
     def turn(self) -> None:
-        """One turn of the loop, as gunicorn makes it."""
+        """One iteration of the loop, as in gunicorn."""
         for key, _ in self.poller.select(0.01):
             key.data(key.fileobj)
         self.lingering.close_late()
@@ -56,7 +56,7 @@ def closing() -> Iterator[Closing]:
     made.poller.close()
 
 
-def test_the_client_reads_the_answer_while_it_still_sends(closing: Closing) -> None:
+def test_a_client_that_still_sends_can_read_the_response(closing: Closing) -> None:
     closing.served.sendall(b"answer")
     closing.add()
     for _ in range(50):
@@ -71,14 +71,14 @@ def test_the_client_reads_the_answer_while_it_still_sends(closing: Closing) -> N
     assert not closing.poller.get_map()
 
 
-def test_one_that_has_ended_is_closed_at_once(closing: Closing) -> None:
+def test_a_connection_that_the_client_closed_is_closed_immediately(closing: Closing) -> None:
     closing.client.shutdown(socket.SHUT_WR)
     closing.add()
     closing.wait()
     assert closing.client.recv(100) == b""
 
 
-def test_one_that_is_gone_is_closed_at_once(closing: Closing) -> None:
+def test_a_reset_connection_is_closed_immediately(closing: Closing) -> None:
     closing.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     closing.client.close()
     closing.add()
@@ -87,7 +87,7 @@ def test_one_that_is_gone_is_closed_at_once(closing: Closing) -> None:
     assert not closing.poller.get_map()
 
 
-def test_one_that_sends_nothing_is_closed_in_time(closing: Closing) -> None:
+def test_a_silent_connection_times_out(closing: Closing) -> None:
     closing.add()
     closing.timer.now += LONGEST_IDLE
     closing.turn()
@@ -97,12 +97,12 @@ def test_one_that_sends_nothing_is_closed_in_time(closing: Closing) -> None:
     assert closing.closed == 1
 
 
-def test_one_that_sends_without_end_is_closed_in_time(closing: Closing) -> None:
+def test_a_client_that_never_stops_sending_times_out(closing: Closing) -> None:
     closing.add()
     start = closing.timer.now
     while closing.timer.now - start < LONGEST:
         closing.client.sendall(b"x")
-        # What arrived counts as a sign of life, once it is read.
+        # Received bytes extend the idle deadline once they are read.
         closing.poller.select(_PATIENCE)
         closing.turn()
         assert closing.closed == 0
@@ -112,7 +112,7 @@ def test_one_that_sends_without_end_is_closed_in_time(closing: Closing) -> None:
     assert closing.closed == 1
 
 
-def test_one_that_sends_too_much_is_closed(closing: Closing) -> None:
+def test_a_client_that_sends_too_much_is_disconnected(closing: Closing) -> None:
     closing.add()
     chunk = memoryview(bytes(1024 * 1024))
     sent = 0

@@ -1,4 +1,4 @@
-"""The addresses at the start, and what is believed of a client of a unix socket."""
+"""Checks of the listen addresses, and the trust in clients of a unix socket."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOCKET = "latchkey.sock"
 
 
 class UnixConnection(HTTPConnection):
-    """A client of a unix socket; ``name`` is what it calls its own one, where that is given."""
+    """A client of a unix socket; ``name`` is the name of its own socket, if given."""
 
     def __init__(self, path: Path, name: bytes | None = None) -> None:
         super().__init__("localhost", timeout=20)
@@ -43,7 +43,7 @@ class UnixConnection(HTTPConnection):
 
 @pytest.fixture(scope="module")
 def on_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service on a port and on a unix socket, with no trusted proxies."""
+    """A service on a port and a unix socket, without trusted proxies."""
     service = Service(tmp_path_factory.mktemp("socket"), LATCHKEY_WORKERS="1")
     service.settings["LATCHKEY_BIND"] += f",unix:{SOCKET}"
     service.settings["SCRIPT_NAME"] = "/elsewhere"
@@ -61,7 +61,7 @@ def on_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         {"SCRIPT_NAME": "/console", "Script-Name": "/console", "X-Forwarded-Prefix": "/console"},
     ],
 )
-def test_a_client_of_a_unix_socket_is_not_believed(
+def test_a_client_of_a_unix_socket_is_not_trusted(
     on_socket: Service, claims: dict[str, str]
 ) -> None:
     with closing(UnixConnection(on_socket.directory / SOCKET)) as client:
@@ -75,7 +75,7 @@ def test_a_client_of_a_unix_socket_is_not_believed(
 
 
 @pytest.mark.parametrize("name", [b"\x00192.0.2.77 of %d", b"\x00\xff\xfe %d"])
-def test_its_own_name_is_not_its_address(on_socket: Service, name: bytes) -> None:
+def test_the_name_of_a_clients_socket_is_not_its_address(on_socket: Service, name: bytes) -> None:
     pair = on_socket.issue()
     with closing(UnixConnection(on_socket.directory / SOCKET, name % os.getpid())) as client:
         client.request("GET", "/v1/account", headers=pair.bearer)
@@ -98,8 +98,10 @@ def test_the_mode_of_the_socket(start_service: Callable[..., Service]) -> None:
         assert stat.S_IMODE((service.directory / SOCKET).stat().st_mode) == mode
 
 
-def test_a_socket_that_is_gone_at_the_end(start_service: Callable[..., Service]) -> None:
-    """Nothing is removed in its place, and the end is a clean one."""
+def test_a_socket_that_was_replaced_is_not_removed_at_exit(
+    start_service: Callable[..., Service],
+) -> None:
+    """Whatever replaced the socket stays, and the exit is clean."""
     service = start_service(LATCHKEY_WORKERS="1")
     path = service.directory / SOCKET
     for other in (False, True):
@@ -117,7 +119,7 @@ def test_a_socket_that_is_gone_at_the_end(start_service: Callable[..., Service])
     assert "Traceback" not in service.log
 
 
-def test_a_socket_that_is_handed_down(start_service: Callable[..., Service]) -> None:
+def test_an_inherited_socket(start_service: Callable[..., Service]) -> None:
     service = start_service(LATCHKEY_WORKERS="1")
     service.stop()
     with socket.create_server(("127.0.0.1", service.port)) as listener:
@@ -150,7 +152,7 @@ def test_a_socket_that_is_handed_down(start_service: Callable[..., Service]) -> 
         ("fd://1", "Socket operation on non-socket"),
     ],
 )
-def test_an_address_that_cannot_be_listened_on(box: Service, bind: str, reason: str) -> None:
+def test_an_unusable_address(box: Service, bind: str, reason: str) -> None:
     directory = box.directory
     (directory / "file").touch()
     (directory / "directory").mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Log lines that callers can cause: some of each kind are written, and the others are counted."""
+"""Log lines that clients can cause: some of each kind are written, the others counted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Lines(logging.Handler):
 
 
 class Limited:
-    """A logger with a limit of its own, and a clock that is moved by hand."""
+    """A logger with its own limit and a fake clock."""
 
     def __init__(self) -> None:
         self.timer = Time(1_000.0)
@@ -55,7 +55,7 @@ def limited() -> Iterator[Limited]:
     made.log.removeFilter(made.limit)
 
 
-def test_so_many_of_a_kind_then_a_count(limited: Limited) -> None:
+def test_a_limited_number_of_lines_of_a_kind_then_a_count(limited: Limited) -> None:
     for number in range(1_000):
         limited.log.warning("refused: %s", number)
     assert limited.lines == [f"refused: {number}" for number in range(MOST)]
@@ -65,14 +65,14 @@ def test_so_many_of_a_kind_then_a_count(limited: Limited) -> None:
         f"{1_000 - MOST} more lines like: refused: 999",
         "refused: next",
     ]
-    # A span in which nothing was left out has no count.
+    # A period without suppressed lines has no count.
     limited.timer.now += SPAN
     limited.log.warning("refused: %s", "again")
     assert limited.lines[-1:] == ["refused: again"]
     assert len(limited.lines) == MOST + 3
 
 
-def test_a_count_is_written_where_no_other_line_follows(limited: Limited) -> None:
+def test_a_count_is_written_if_no_other_line_follows(limited: Limited) -> None:
     for _ in range(MOST + 1):
         limited.log.warning("refused")
     limited.limit.report()
@@ -83,7 +83,7 @@ def test_a_count_is_written_where_no_other_line_follows(limited: Limited) -> Non
     assert limited.lines[MOST:] == ["1 more line like: refused"]
 
 
-def test_kinds_are_counted_apart(limited: Limited) -> None:
+def test_kinds_are_counted_separately(limited: Limited) -> None:
     for _ in range(MOST + 5):
         limited.log.info("one")
         limited.log.info("other")
@@ -102,13 +102,13 @@ def test_kinds_are_counted_apart(limited: Limited) -> None:
     ]
 
 
-def test_kinds_without_end_are_bounded(limited: Limited) -> None:
+def test_the_number_of_kinds_is_limited(limited: Limited) -> None:
     for number in range(10_000):
         limited.log.warning(f"kind {number}")  # noqa: G004 - as careless code would
     assert len(limited.lines) < 300
 
 
-def test_a_child_begins_anew(limited: Limited) -> None:
+def test_a_child_starts_with_its_own_counts(limited: Limited) -> None:
     for _ in range(MOST + 5):
         limited.log.warning("refused")
     child = os.fork()
@@ -121,7 +121,7 @@ def test_a_child_begins_anew(limited: Limited) -> None:
 
 
 def flood(service: Service, data: bytes, times: int) -> None:
-    """Send the same bytes on so many connections."""
+    """Send the same bytes on many connections."""
 
     def send(_: int) -> None:
         with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
@@ -133,7 +133,7 @@ def flood(service: Service, data: bytes, times: int) -> None:
 
 
 def written_and_counted(service: Service, words: str) -> tuple[int, int]:
-    """How many lines with these words there are, and how many more they say there were."""
+    """How many lines contain these words, and how many more the counts report."""
     lines = [line for line in service.log.splitlines() if words in line]
     counts = [int(found[1]) for found in map(COUNTED.search, lines) if found]
     return len(lines), len(lines) - len(counts) + sum(counts)
@@ -154,7 +154,7 @@ def test_refused_requests_are_counted_in_the_log(start_service: Callable[..., Se
 def test_failures_of_the_database_are_counted_in_the_log(
     start_service: Callable[..., Service],
 ) -> None:
-    """By routes that need no credential."""
+    """On routes that need no credential."""
     service = start_service(LATCHKEY_WORKERS="1")
     pair = service.derive_pair()
     away = service.database.with_suffix(".away")
@@ -176,7 +176,7 @@ def test_failures_of_the_database_are_counted_in_the_log(
 
 
 def test_at_the_debug_level_no_request_is_quoted(start_service: Callable[..., Service]) -> None:
-    """A foreign token has no form that a redaction could know."""
+    """A token of another system has no form that the redaction could recognise."""
     service = start_service(LATCHKEY_WORKERS="1", LATCHKEY_LOG_LEVEL="debug")
     token = "opaque-token-of-another-system"
     head = f"GET /v1/account HTTP/1.1\r\nAuthorization: Bearer {token}\r\n".encode()

@@ -1,4 +1,4 @@
-"""Listings and exports of many rows: 50 by default, streamed, in memory that does not grow."""
+"""Listings and exports of many rows: 50 by default, streamed with constant memory."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _MAKE_ADMINISTRATORS = """
 
 
 def filled(directory: Path, number: int) -> Service:
-    """A database with so many of everything."""
+    """A database with many keys, administrators and audit rows."""
     directory.mkdir()
     box = Service(directory)
     box.initialize()
@@ -59,7 +59,7 @@ def many(tmp_path_factory: pytest.TempPathFactory, long: bool) -> Service:
     return filled(tmp_path_factory.mktemp("many") / "box", 1_000_000 if long else _MANY)
 
 
-# The peak since the exec: what wait4 tells includes the memory of this process before it.
+# The peak since the exec: wait4 would include the memory of this process before it.
 _MEASURED = """
 import atexit, re, sys
 from pathlib import Path
@@ -73,7 +73,7 @@ main()
 
 
 def peak_memory(box: Service, *arguments: str) -> int:
-    """The most memory that a command held, in bytes; it writes to a file."""
+    """The peak memory of a command, in bytes; its output goes to a file."""
     with (box.directory / "output").open("wb") as output:
         done = subprocess.run(
             [sys.executable, "-c", _MEASURED, *arguments],
@@ -128,7 +128,7 @@ def test_a_table_at_a_terminal(few: Service) -> None:
     assert "\t" not in screen
 
 
-def test_what_a_terminal_would_obey_is_spelled_out(few: Service) -> None:
+def test_control_characters_are_escaped_at_a_terminal(few: Service) -> None:
     with closing(sqlite3.connect(few.database)) as connection, connection:
         change = "UPDATE audit SET actor = ? WHERE number = (SELECT max(number) FROM audit)"
         connection.execute(change, ("\x1b[2J\u202e\tx\ny",))

@@ -1,4 +1,4 @@
-"""The Makefile: it documents itself, and does a step of the set-up again only when it has to."""
+"""The Makefile documents itself, and repeats a step of the set-up only if needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 MAKEFILE = (ROOT / "Makefile").read_text()
 DOCUMENTED = re.findall(r"^([a-z-]+):.*?## (.+)$", MAKEFILE, re.MULTILINE)
 
-# Stands in for an interpreter: notes what it is asked, and makes a .venv that does the same.
+# A fake interpreter: records its calls, and creates a .venv with a copy of itself.
 PYTHON = """\
 #!/bin/sh
 echo "$*" | head -n 1 >> "$NOTES"
@@ -32,7 +32,7 @@ esac
 def make(
     *arguments: str, directory: Path = ROOT, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run make as from a fresh shell, not as a part of the make that runs the tests."""
+    """Run make as from a new shell, not as a part of the make that runs the tests."""
     inherited = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "FASTCACHE_BUILD"}
     environment = {name: value for name, value in os.environ.items() if name not in inherited}
     return subprocess.run(
@@ -48,7 +48,7 @@ def make(
 
 @dataclass(frozen=True)
 class Checkout:
-    """A copy of the Makefile whose interpreter only notes what it is asked to do."""
+    """A copy of the Makefile with an interpreter that only records its calls."""
 
     directory: Path
 
@@ -57,7 +57,7 @@ class Checkout:
         return self.directory / ".venv"
 
     def test(self, *, failing: str = "nothing", **variables: str) -> list[str]:
-        """The steps that `make test` took; a step whose command holds `failing` fails."""
+        """The steps that `make test` took; a step whose command contains `failing` fails."""
         notes = self.directory / "notes"
         notes.write_text("")
         interpreter = f"PYTHON={self.directory / 'python'}"
@@ -73,13 +73,13 @@ class Checkout:
         return [name_step(line) for line in notes.read_text().splitlines()]
 
     def change(self, name: str) -> None:
-        """Give a file a time later than every stamp's."""
+        """Set the time of a file after that of every stamp."""
         later = max(stamp.stat().st_mtime for stamp in self.venv.iterdir()) + 1
         os.utime(self.directory / name, (later, later))
 
 
 def name_step(command: str) -> str:
-    """What a command is for."""
+    """The purpose of a command."""
     for part, step in {
         "-m venv": "venv",
         "import sys, tomllib": "list",
@@ -94,7 +94,7 @@ def name_step(command: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
-    """A checkout in a directory with a space in its name, where nothing has been made yet."""
+    """A checkout in a directory with a space in its name, before any step."""
     directory = tmp_path / "a checkout"
     (directory / "scripts").mkdir(parents=True)
     (directory / "fastcache").mkdir()
@@ -122,12 +122,12 @@ def test_make_alone_lists_every_target_with_its_purpose() -> None:
 
 
 @pytest.mark.parametrize("target", [name for name, _ in DOCUMENTED])
-def test_every_target_can_be_planned(target: str) -> None:
+def test_every_target_has_a_valid_recipe(target: str) -> None:
     outcome = make("--dry-run", target)
     assert outcome.returncode == 0, outcome.stderr
 
 
-def test_attack_runs_every_hostile_module_at_full_figures() -> None:
+def test_attack_runs_every_hostile_module_with_the_full_number_of_rounds() -> None:
     planned = make("--dry-run", "attack").stdout
     assert re.search(r"-m pytest .*--long .*-m attack", planned)
     modules = [
@@ -153,7 +153,7 @@ def test_a_changed_source_is_compiled_again(checkout: Checkout, name: str) -> No
 
 
 @pytest.mark.parametrize("name", ["constraints.txt", "pyproject.toml"])
-def test_changed_requirements_make_the_environment_anew(checkout: Checkout, name: str) -> None:
+def test_changed_requirements_recreate_the_environment(checkout: Checkout, name: str) -> None:
     checkout.test()
     checkout.change(name)
     (checkout.venv / "left behind").touch()
@@ -169,36 +169,36 @@ def test_another_build_mode_is_compiled_again_each_time_it_changes(checkout: Che
     assert checkout.test() == ["compile", "test"]
 
 
-def test_an_installation_that_failed_is_not_taken_for_a_whole_one(checkout: Checkout) -> None:
+def test_a_failed_installation_is_repeated(checkout: Checkout) -> None:
     assert checkout.test(failing="--requirement") == ["venv", "list", "install"]
     assert checkout.test() == WHOLE
 
 
-def test_tools_that_were_half_installed_are_installed_afresh(checkout: Checkout) -> None:
+def test_an_interrupted_installation_of_tools_is_repeated(checkout: Checkout) -> None:
     checkout.test()
     (checkout.venv / ".tools").unlink()
     assert checkout.test(failing="--requirement") == ["list", "install"]
     assert checkout.test() == WHOLE
 
 
-def test_a_compilation_that_failed_is_done_again(checkout: Checkout) -> None:
+def test_a_failed_compilation_is_repeated(checkout: Checkout) -> None:
     assert checkout.test(failing="--editable") == WHOLE[:-1]
     assert checkout.test() == ["compile", "test"]
 
 
-def test_an_environment_whose_interpreter_has_gone_is_made_anew(checkout: Checkout) -> None:
+def test_an_environment_without_its_interpreter_is_recreated(checkout: Checkout) -> None:
     checkout.test()
     (checkout.venv / "bin" / "python").unlink()
     (checkout.venv / "bin" / "python").symlink_to("/nonexistent/python")
     assert checkout.test() == WHOLE
 
 
-def test_an_environment_from_elsewhere_is_made_anew(checkout: Checkout) -> None:
+def test_an_environment_that_was_copied_is_recreated(checkout: Checkout) -> None:
     (checkout.venv / "bin").mkdir(parents=True)
     assert checkout.test() == WHOLE
 
 
-def test_missing_prerequisites_stop_the_run_before_anything_is_made(checkout: Checkout) -> None:
+def test_missing_prerequisites_stop_the_run_before_the_first_step(checkout: Checkout) -> None:
     (checkout.directory / "scripts/prerequisites.sh").write_text("#!/bin/sh\nexit 1\n")
     assert make("serve", directory=checkout.directory).returncode != 0
     assert not checkout.venv.exists()
@@ -209,7 +209,7 @@ def test_integration_runs_the_linters_and_then_the_tests() -> None:
     assert steps[:2] == ["lint", "test"]
 
 
-def test_everything_that_is_required_is_pinned() -> None:
+def test_all_requirements_are_pinned() -> None:
     pins = {}
     for line in (ROOT / "constraints.txt").read_text().splitlines():
         if not line.startswith("#"):

@@ -1,4 +1,4 @@
-"""Permissions that are too wide: refused with one line, or served with a warning for each."""
+"""Excessive permissions: refused in one line, or served with a warning for each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def box(tmp_path: Path) -> Service:
 
 
 def wide_open(box: Service) -> dict[Path, int]:
-    """Files and directories with a mode that each must be warned of."""
+    """Files and directories whose mode must cause a warning."""
     return {
         box.database: 0o666,
         box.database.with_name("latchkey.db-service"): 0o644,
@@ -39,7 +39,7 @@ def wide_open(box: Service) -> dict[Path, int]:
     }
 
 
-def test_each_is_warned_of_at_the_start_and_mended_by_what_it_says(box: Service) -> None:
+def test_each_has_a_warning_at_the_start_whose_remedy_works(box: Service) -> None:
     for path, mode in wide_open(box).items():
         path.chmod(mode)
     with box:
@@ -47,7 +47,7 @@ def test_each_is_warned_of_at_the_start_and_mended_by_what_it_says(box: Service)
         for path, mode in wide_open(box).items():
             (line,) = [line for line in said if f" {path} has mode {mode:04o}" in line]
             subprocess.run(shlex.split(line.rpartition(": ")[2]), check=True)
-        # Made while it serves, with the mode that the database had.
+        # Created while the service runs, with the mode of the database.
         for suffix in ("-wal", "-shm"):
             box.database.with_name(f"latchkey.db{suffix}").chmod(0o600)
         assert weaknesses(load_settings(box.settings)) == []
@@ -58,7 +58,7 @@ def test_each_is_warned_of_at_the_start_and_mended_by_what_it_says(box: Service)
         assert "[WARNING]" not in box.log[started:]
 
 
-def test_the_log_beside_the_database_counts_too(box: Service) -> None:
+def test_the_write_ahead_log_is_checked_too(box: Service) -> None:
     for suffix in ("-wal", "-shm"):
         path = box.database.with_name(f"latchkey.db{suffix}")
         path.touch(mode=0o600)
@@ -68,8 +68,8 @@ def test_the_log_beside_the_database_counts_too(box: Service) -> None:
         path.chmod(0o600)
 
 
-def test_the_directory_of_a_socket_counts_too(box: Service) -> None:
-    """Whoever can replace the socket gets the requests, with their secrets."""
+def test_the_directory_of_a_socket_is_checked_too(box: Service) -> None:
+    """A user who can replace the socket receives the requests, with their secrets."""
     directory = box.directory / "run"
     directory.mkdir()
     directory.chmod(0o777)
@@ -81,9 +81,7 @@ def test_the_directory_of_a_socket_counts_too(box: Service) -> None:
 
 @pytest.mark.parametrize("name", ["audit.key", "derivation.key"])
 @pytest.mark.parametrize("spoil", ["0644", "0000 content", "a pipe", "a directory"])
-def test_a_key_that_cannot_be_used_refuses_the_start_with_one_line(
-    box: Service, name: str, spoil: str
-) -> None:
+def test_an_unusable_key_stops_the_start_with_one_line(box: Service, name: str, spoil: str) -> None:
     path = box.directory / "secrets" / name
     if spoil == "0644":
         path.chmod(0o644)
@@ -102,7 +100,7 @@ def test_a_key_that_cannot_be_used_refuses_the_start_with_one_line(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
 @pytest.mark.parametrize("name", ["audit.key", "derivation.key"])
-def test_a_key_that_another_user_could_have_put_there_is_not_used(box: Service, name: str) -> None:
+def test_a_key_that_another_user_could_have_planted_is_not_used(box: Service, name: str) -> None:
     path = box.directory / "secrets" / name
     path.parent.chmod(0o1777)
     os.chown(path, 65534, 65534)

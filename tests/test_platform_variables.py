@@ -1,4 +1,4 @@
-"""Variables that Kubernetes and Docker inject for a service of our name, and typos beside them."""
+"""Variables that Kubernetes and Docker inject for a service with our name, and typos."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from latchkey.platform_variables import is_injected
 
 
 def kubernetes(prefix: str, host: str = "10.96.0.7", url_host: str = "10.96.0.7") -> dict[str, str]:
-    """What a pod gets for one Service with two ports."""
+    """The variables of a pod for one Service with two ports."""
     variables = {
         "SERVICE_HOST": host,
         "SERVICE_PORT": "8080",
@@ -55,7 +55,7 @@ DOCKER = {
         DOCKER,
     ],
 )
-def test_what_a_platform_injects_is_ignored(injected: dict[str, str]) -> None:
+def test_injected_variables_are_ignored(injected: dict[str, str]) -> None:
     settings = load_settings({**injected, "LATCHKEY_WORKERS": "2"})
     assert settings.model_fields_set == {"workers"}
     with pytest.raises(ConfigurationError, match=r"unknown setting LATCHKEY_WORKER \(did"):
@@ -79,13 +79,13 @@ def test_what_a_platform_injects_is_ignored(injected: dict[str, str]) -> None:
         ("LATCHKEY_A\nB", "x"),
     ],
 )
-def test_what_only_resembles_it_is_refused(name: str, value: str) -> None:
+def test_similar_variables_are_refused(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^unknown setting LATCHKEY_") as caught:
         load_settings({name: value})
     assert "\n" not in str(caught.value)
     assert value not in str(caught.value).replace(name, "")
 
 
-def test_no_setting_is_taken_for_one() -> None:
+def test_no_setting_looks_like_an_injected_variable() -> None:
     everything = {variable(field): "tcp://10.0.0.1:80" for field in Settings.model_fields}
     assert not any(is_injected(name, everything) for name in everything)

@@ -1,4 +1,4 @@
-"""scripts/prerequisites.sh, run for real on systems that lack something."""
+"""scripts/prerequisites.sh, run on systems that lack something."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "prerequisites.sh"
 
-# What a stub interpreter runs first: it takes from the real one what the system is to lack.
+# A fake interpreter runs this first: it removes what the system is supposed to lack.
 LACKS_ENSUREPIP = "import sys; sys.modules['ensurepip'] = None"
 LACKS_HEADERS = "import sysconfig; sysconfig.get_path = lambda name: '/nonexistent'"
 IS_OLD = (
@@ -34,27 +34,27 @@ def run(path: Path, *arguments: str, **environment: str) -> subprocess.Completed
 
 
 def put_command(directory: Path, name: str, body: str) -> None:
-    """Make an executable shell script."""
+    """Create an executable shell script."""
     command = directory / name
     command.write_text(f"#!/bin/sh\n{body}\n")
     command.chmod(0o755)
 
 
 def put_python(directory: Path, *lacking: str) -> None:
-    """Make a `python3` that is this interpreter, less what `lacking` takes away."""
+    """Create a `python3` that is this interpreter without what `lacking` removes."""
     preamble = "; ".join(lacking) or "pass"
     body = f'test "$1" = -c && exec "{sys.executable}" -c "{preamble}\n$2"'
     put_command(directory, "python3", body)
 
 
 def put_compiler(directory: Path, *, has_libc: bool = True) -> None:
-    """Make a `cc` that reads what it is given and succeeds, or finds no headers."""
+    """Create a `cc` that reads its input and succeeds, or finds no headers."""
     outcome = "true" if has_libc else "false"
     put_command(directory, "cc", f"while read -r line; do :; done; {outcome}")
 
 
 def missing(outcome: subprocess.CompletedProcess[str]) -> list[str]:
-    """The packages named, one for each line that starts with `missing:`."""
+    """The packages in the lines that start with `missing:`."""
     lines = [line for line in outcome.stderr.splitlines() if line.startswith("missing: ")]
     return [line.rpartition("(Debian package: ")[2].removesuffix(")") for line in lines]
 
@@ -66,7 +66,7 @@ def test_a_complete_system_passes_in_silence(tmp_path: Path) -> None:
     assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, "", "")
 
 
-def test_an_empty_system_is_told_of_everything_in_one_run(tmp_path: Path) -> None:
+def test_an_empty_system_gets_all_packages_in_one_run(tmp_path: Path) -> None:
     outcome = run(tmp_path)
     assert outcome.returncode == 1
     assert missing(outcome) == ["python3", "python3-venv", "python3-dev", "gcc"]
@@ -82,7 +82,9 @@ def test_an_empty_system_is_told_of_everything_in_one_run(tmp_path: Path) -> Non
     ],
     ids=["version", "venv", "headers"],
 )
-def test_what_python_lacks_is_named_in_one_line(tmp_path: Path, lacking: str, package: str) -> None:
+def test_a_missing_part_of_python_is_named_in_one_line(
+    tmp_path: Path, lacking: str, package: str
+) -> None:
     put_python(tmp_path, lacking)
     put_compiler(tmp_path)
     outcome = run(tmp_path, CC="cc")
@@ -90,7 +92,7 @@ def test_what_python_lacks_is_named_in_one_line(tmp_path: Path, lacking: str, pa
     assert missing(outcome) == [package]
 
 
-def test_an_old_python_is_told_its_version(tmp_path: Path) -> None:
+def test_the_version_of_an_old_python_is_reported(tmp_path: Path) -> None:
     put_python(tmp_path, IS_OLD)
     put_compiler(tmp_path)
     outcome = run(tmp_path, CC="cc")
@@ -103,20 +105,20 @@ def test_several_missing_parts_of_python_are_named_together(tmp_path: Path) -> N
     assert missing(outcome) == ["python3-venv", "python3-dev", "gcc"]
 
 
-def test_without_cc_the_compiler_of_python_itself_is_looked_for(tmp_path: Path) -> None:
+def test_without_cc_the_compiler_of_python_is_required(tmp_path: Path) -> None:
     put_python(tmp_path, "import sysconfig; sysconfig.get_config_var = lambda name: 'odd-cc -O2'")
     outcome = run(tmp_path)
     assert missing(outcome) == ["gcc"]
     assert "a C compiler ('odd-cc')" in outcome.stderr
 
 
-def test_a_compiler_without_the_c_library_is_told_apart(tmp_path: Path) -> None:
+def test_a_compiler_without_the_c_library_is_detected(tmp_path: Path) -> None:
     put_python(tmp_path)
     put_compiler(tmp_path, has_libc=False)
     assert missing(run(tmp_path, CC="cc -std=c11")) == ["libc6-dev"]
 
 
-def test_a_python_that_does_not_start_is_no_python(tmp_path: Path) -> None:
+def test_a_python_that_does_not_start_counts_as_missing(tmp_path: Path) -> None:
     put_command(tmp_path, "python3", "exit 1")
     put_compiler(tmp_path)
     assert missing(run(tmp_path, CC="cc")) == ["python3", "python3-venv", "python3-dev"]

@@ -1,4 +1,4 @@
-"""What a restored database takes over from the one in use, and when nothing is restored at all."""
+"""What a restored database takes over from the one in use, and failures without effect."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.service import Service
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A box whose service runs only where a test starts it."""
+    """A service that runs only if a test starts it."""
     made = Service(
         tmp_path_factory.mktemp("restore"), LATCHKEY_FAILURE_LIMIT="off", LATCHKEY_WORKERS="1"
     )
@@ -32,7 +32,7 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.mark.parametrize("name", ["my%20app", "50% of#it?", 'it\'s "é"'])
 def test_the_instances_directory_may_have_any_name(tmp_path: Path, name: str) -> None:
-    """The row of the restore is in the restored database, and no other file is made anywhere."""
+    """The row of the restore is in the restored database, and no other file is created."""
     box = Service(tmp_path / name, LATCHKEY_DATABASE_URL="sqlite:///data/latchkey.db")
     box.initialize()
     run(box, "restore", str(back_up(box, "bk.db")), "--yes")
@@ -46,7 +46,7 @@ def test_the_instances_directory_may_have_any_name(tmp_path: Path, name: str) ->
 
 
 def run(box: Service, *arguments: str) -> str:
-    """A command that has to succeed; what it printed."""
+    """Run a command that must succeed; returns its output."""
     done = run_here(box, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -63,14 +63,14 @@ def restore(box: Service, file: Path) -> str:
 
 
 def edit(box: Service, *statements: str) -> None:
-    """What somebody does to the database with other tools."""
+    """Change the database with other tools."""
     with closing(sqlite3.connect(box.database, isolation_level=None)) as connection:
         for statement in statements:
             connection.execute(statement)
 
 
 def import_token(box: Service, token: str) -> str:
-    """Import a token of another system; the key that it got."""
+    """Import a token of another system; returns its API key."""
     file = box.directory / "keys.jsonl"
     digest = hashlib.sha256(token.encode()).hexdigest()
     file.write_text(json.dumps({"name": "theirs", "sha256": digest}) + "\n")
@@ -78,7 +78,7 @@ def import_token(box: Service, token: str) -> str:
 
 
 class ImportedTwice(NamedTuple):
-    """The keys that one token got, and backups from before both and from between them."""
+    """The API keys of one token, and backups from before and between the imports."""
 
     before: Path
     first: str
@@ -87,7 +87,7 @@ class ImportedTwice(NamedTuple):
 
 
 def import_twice(box: Service, token: str) -> ImportedTwice:
-    """Import a token, and once more after a restore: it has another key then."""
+    """Import a token, and again after a restore, which gives it another API key."""
     before = back_up(box, f"{token}-0.db")
     first = import_token(box, token)
     with_first = back_up(box, f"{token}-1.db")
@@ -96,7 +96,7 @@ def import_twice(box: Service, token: str) -> ImportedTwice:
 
 
 def last_number(box: Service) -> int:
-    """The number of the audit log's last row."""
+    """The number of the last row of the audit log."""
     with closing(sqlite3.connect(box.database)) as connection:
         return int(connection.execute("SELECT max(number) FROM audit").fetchone()[0])
 
@@ -111,7 +111,7 @@ def detail_of_the_last(box: Service) -> dict[str, object]:
 # ---- Imported keys
 
 
-def test_an_imported_token_stays_revoked_under_whichever_key(box: Service) -> None:
+def test_an_imported_token_stays_revoked_under_any_api_key(box: Service) -> None:
     made = import_twice(box, "their-token")
     assert made.first != made.second
     run(box, "keys", "revoke", made.second, "--yes")
@@ -120,7 +120,7 @@ def test_an_imported_token_stays_revoked_under_whichever_key(box: Service) -> No
     with box:
         answer = box.get("/v1/account", {"Authorization": "Bearer their-token"})
         assert (answer.status, answer.code) == (401, "key_revoked")
-    # The other way, where the backup has neither, it comes along as it is.
+    # In the other direction: if the backup has none of them, the key is taken over unchanged.
     restore(box, made.before)
     with box:
         answer = box.get("/v1/account", {"Authorization": "Bearer their-token"})
@@ -128,7 +128,7 @@ def test_an_imported_token_stays_revoked_under_whichever_key(box: Service) -> No
     assert run_here(box, "audit", "verify").returncode == 0
 
 
-def test_an_imported_token_may_do_no_more_under_another_key(box: Service) -> None:
+def test_an_imported_token_gains_no_scopes_under_another_api_key(box: Service) -> None:
     made = import_twice(box, "narrowed-token")
     end = ["--expires-at", "2040-01-01T00:00:00Z"]
     run(box, "keys", "change", made.second, "--scope", "account:read", *end)
@@ -141,8 +141,8 @@ def test_an_imported_token_may_do_no_more_under_another_key(box: Service) -> Non
 # ---- Rotated keys
 
 
-def test_a_rotated_key_stays_rotated_where_its_end_did_not_move(box: Service) -> None:
-    """Its own end comes before the overlap's: it may be neither rotated again nor put off."""
+def test_a_rotated_key_stays_rotated_if_its_expiry_did_not_change(box: Service) -> None:
+    """Its own expiry is before the end of the overlap; it must not be rotated again or extended."""
     near = (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="seconds")
     made = [box.create_key("live", "--expires-at", near) for _ in range(2)]
     rotated, plain = (pair.api_key for pair in made)
@@ -161,7 +161,7 @@ def test_a_rotated_key_stays_rotated_where_its_end_did_not_move(box: Service) ->
     put_off = run_here(box, "keys", "change", rotated, "--expires-at", "2040-01-01T00:00:00Z")
     assert put_off.returncode == 1
     run(box, "keys", "change", plain, "--expires-at", "2040-01-01T00:00:00Z")
-    # What the successor's successor gets is the end that the first one had.
+    # The successor of the successor gets the original expiry.
     run(box, "keys", "revoke", successor, "--yes")
     last = json.loads(run(box, "keys", "rotate", rotated, *days, "--json"))["api_key"]
     shown = json.loads(run(box, "keys", "show", last, "--json"))
@@ -171,7 +171,7 @@ def test_a_rotated_key_stays_rotated_where_its_end_did_not_move(box: Service) ->
 # ---- Administrators
 
 
-def test_who_was_removed_since_does_not_sign_in_again(box: Service) -> None:
+def test_a_removed_administrator_cannot_sign_in_after_a_restore(box: Service) -> None:
     for name in ("ada", "bob", "eve"):
         make_administrator(box, name)
     run(box, "admin", "disable", "eve")
@@ -187,7 +187,7 @@ def test_who_was_removed_since_does_not_sign_in_again(box: Service) -> None:
         assert Visitor(box).sign_in("bob").status == 403
         assert Visitor(box).sign_in("eve").status == 403
         assert Visitor(box).sign_in("ada").status == 303
-        # Whoever keeps him after all says so.
+        # An administrator can enable the account again explicitly.
         run(box, "admin", "enable", "bob")
         assert Visitor(box).sign_in("bob").status == 303
 
@@ -195,7 +195,7 @@ def test_who_was_removed_since_does_not_sign_in_again(box: Service) -> None:
 # ---- The audit log
 
 
-def test_a_cut_is_told_before_the_restore_and_after_it(box: Service) -> None:
+def test_a_truncated_log_is_reported_before_and_after_the_restore(box: Service) -> None:
     file = back_up(box, "cut.db")
     for _ in range(3):
         box.create_key()
@@ -212,7 +212,7 @@ def test_a_cut_is_told_before_the_restore_and_after_it(box: Service) -> None:
     assert accepted.returncode == 0, accepted.stderr
     assert cut in accepted.stderr
     assert detail_of_the_last(box)["findings"] == [cut]
-    # The row is the restore's, and later ones do not cover it; nor does another restore.
+    # The finding belongs to the restore; later rows and restores do not hide it.
     make_administrator(box, "grace")
     restore(box, file)
     told = run(box, "audit", "verify").splitlines()
@@ -231,14 +231,14 @@ def test_a_cut_is_told_before_the_restore_and_after_it(box: Service) -> None:
         page = visitor.post("/console/audit/verify", fields).text
     assert cut in page
     assert "Apart from that, the log is intact" in page
-    # Nor can the row be made to say less.
+    # The row cannot be altered to report less.
     edit(box, f"UPDATE audit SET detail = '{{}}' WHERE number = {last - 1}")
     assert run_here(box, "audit", "verify").returncode == 1
 
 
 @pytest.mark.parametrize("since", [True, False])
-def test_what_else_is_wrong_with_the_log_is_told(tmp_path: Path, since: bool) -> None:
-    """A row that the backup has as it was is mended by it, a later one stays what it is."""
+def test_other_findings_in_the_log_are_reported(tmp_path: Path, since: bool) -> None:
+    """A row that is unaltered in the backup is corrected; a later one stays altered."""
     box = Service(tmp_path)
     box.initialize()
     box.create_key()
@@ -256,8 +256,8 @@ def test_what_else_is_wrong_with_the_log_is_told(tmp_path: Path, since: bool) ->
     assert (f"\n{found}\n" in verified.stdout) is since
 
 
-def test_rows_that_a_restore_cannot_know_of_are_named(tmp_path: Path) -> None:
-    """Where the database is gone, the head says how far its log went."""
+def test_rows_that_are_missing_after_a_restore_are_reported(tmp_path: Path) -> None:
+    """If the database is missing, the head file has the number of its last row."""
     box = Service(tmp_path)
     box.initialize()
     file = back_up(box, "before.db")
@@ -271,11 +271,11 @@ def test_rows_that_a_restore_cannot_know_of_are_named(tmp_path: Path) -> None:
     ) in run(box, "audit", "verify")
 
 
-# ---- Where nothing is restored
+# ---- Failures without effect
 
 
-def test_a_failure_that_is_not_of_reading_leaves_all_as_it_was(box: Service) -> None:
-    """Even with --yes: what was revoked is not given up because it could not be written."""
+def test_a_failure_to_write_changes_nothing(box: Service) -> None:
+    """Even with --yes: revocations are never discarded because they could not be written."""
     before = back_up(box, "failure.db")
     revoked = import_token(box, "twice")
     run(box, "keys", "revoke", revoked, "--yes")
@@ -283,7 +283,7 @@ def test_a_failure_that_is_not_of_reading_leaves_all_as_it_was(box: Service) -> 
         "secret_hash, derivation_id, account_id, mode, name, scopes, created_at, expires_at, "
         "revoked_at, origin"
     )
-    # A database without one of its indexes, that has a token twice: what is carried over cannot be.
+    # A database without an index, which has a token twice: it cannot be taken over.
     with closing(sqlite3.connect(box.database)) as connection:
         query = "SELECT sql FROM sqlite_master WHERE name = 'uq_credential_imported_hash'"
         (index,) = connection.execute(query).fetchone()
@@ -309,7 +309,7 @@ def test_a_failure_that_is_not_of_reading_leaves_all_as_it_was(box: Service) -> 
     assert json.loads(run(box, "keys", "show", revoked, "--json"))["status"] == "revoked"
 
 
-def test_a_user_who_may_not_read_the_database_restores_nothing(tmp_path: Path) -> None:
+def test_a_user_who_cannot_read_the_database_restores_nothing(tmp_path: Path) -> None:
     box = Service(tmp_path, unprivileged=True)
     box.initialize()
     file = back_up(box, "before.db")
@@ -332,7 +332,7 @@ def test_a_user_who_may_not_read_the_database_restores_nothing(tmp_path: Path) -
         "DROP TABLE alembic_version",
     ],
 )
-def test_a_database_that_is_not_ours_is_asked_about(tmp_path: Path, harm: str) -> None:
+def test_a_foreign_database_needs_a_confirmation(tmp_path: Path, harm: str) -> None:
     box = Service(tmp_path)
     box.initialize()
     file = back_up(box, "before.db")
@@ -344,8 +344,8 @@ def test_a_database_that_is_not_ours_is_asked_about(tmp_path: Path, harm: str) -
     assert detail_of_the_last(box)["log"] == "begins at the backup"
 
 
-def test_numbers_of_another_descent_are_not_mixed_up(tmp_path: Path) -> None:
-    """Where both have rows under one number, each that is taken over gets one of its own."""
+def test_row_numbers_of_an_unrelated_database_are_not_mixed_up(tmp_path: Path) -> None:
+    """If both have rows with the same number, the rows taken over get new numbers."""
     box = Service(tmp_path)
     box.initialize()
     empty = back_up(box, "empty.db")

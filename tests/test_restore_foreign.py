@@ -20,7 +20,7 @@ def here(tmp_path: Path) -> Service:
 
 
 def backup_of_another(tmp_path: Path, revoked: int = 0) -> Path:
-    """A backup of an instance with two active keys, and perhaps revoked ones."""
+    """A backup of an instance with two active keys, and optionally revoked ones."""
     (tmp_path / "there").mkdir()
     other = Service(tmp_path / "there")
     other.initialize()
@@ -50,7 +50,7 @@ def test_yes_prints_the_warning_too(here: Service, tmp_path: Path) -> None:
     assert "The service would refuse 2 of 2 active keys in the backup" in run.stderr
 
 
-def test_its_own_backup_is_not_asked_about(here: Service, tmp_path: Path) -> None:
+def test_its_own_backup_needs_no_such_confirmation(here: Service, tmp_path: Path) -> None:
     own = tmp_path / "own.db"
     assert run_here(here, "backup", str(own)).returncode == 0
     made(here)
@@ -58,7 +58,7 @@ def test_its_own_backup_is_not_asked_about(here: Service, tmp_path: Path) -> Non
     assert (run.returncode, run.stderr) == (0, "")
 
 
-def test_a_listed_key_of_another_instance_vouches(here: Service, tmp_path: Path) -> None:
+def test_the_listed_key_of_another_instance_is_sufficient(here: Service, tmp_path: Path) -> None:
     file = backup_of_another(tmp_path)
     key = tmp_path / "there" / "secrets" / "derivation.key"
     ours = here.directory / "secrets" / "derivation.key"
@@ -67,7 +67,7 @@ def test_a_listed_key_of_another_instance_vouches(here: Service, tmp_path: Path)
     assert (run.returncode, "would refuse" in run.stderr) == (0, False)
 
 
-def test_without_derivation_keys_it_says_why(here: Service, tmp_path: Path) -> None:
+def test_without_derivation_keys_the_reason_is_printed(here: Service, tmp_path: Path) -> None:
     own = tmp_path / "own.db"
     assert run_here(here, "backup", str(own)).returncode == 0
     (here.directory / "secrets" / "derivation.key").unlink()

@@ -1,4 +1,4 @@
-"""The life of the shared memory, by real processes: who makes it, joins it, and takes it away."""
+"""The life of the shared memory in real processes: creation, attaching and removal."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from tests.support.store.new_credentials import new_credential
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """Over a new database, with a directory of its own for memory."""
+    """Settings for a new database, with a separate directory for shared memory."""
     return settings_for(tmp_path)
 
 
 def count(settings: Settings, number: int, uses: int) -> None:
-    """Count uses and one refusal of a credential, as a worker does.
+    """Count uses and a refusal of a credential, like a worker.
 
-    Apart, since whoever still refers to the memory holds it.
+    In a separate process, because a reference to the memory would keep it open.
     """
     with attached(settings) as shared:
         for _ in range(uses):
@@ -40,10 +40,10 @@ def count(settings: Settings, number: int, uses: int) -> None:
         shared.count_refusal(number, Use.SCOPE)
 
 
-# ---- Making and taking away
+# ---- Creation and removal
 
 
-def test_it_is_made_private_and_taken_away(settings: Settings) -> None:
+def test_it_is_created_private_and_removed(settings: Settings) -> None:
     opened = ServiceSegment.open(settings)
     path = segment_path(settings)
     assert files(settings) == [path.name]
@@ -54,7 +54,7 @@ def test_it_is_made_private_and_taken_away(settings: Settings) -> None:
     assert files(settings) == []
 
 
-def test_two_databases_never_meet(tmp_path: Path) -> None:
+def test_two_databases_do_not_share_memory(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     one = settings_for(tmp_path / "one")
     (tmp_path / "two").mkdir()
@@ -69,7 +69,7 @@ def test_two_databases_never_meet(tmp_path: Path) -> None:
     mine.count_use(1)
     assert theirs.stripes.generation("live_x") == before
     assert set(theirs.uses.row(1)) == {0}
-    # Nor does a secret that both know leave the same digest in memory.
+    # The digests of a secret that both know differ in memory, too.
     assert mine.digest_for(["a"]).digest("x") != theirs.digest_for(["a"]).digest("x")
     with changing_keys(one) as shared:
         assert shared.segment is not None
@@ -79,7 +79,7 @@ def test_two_databases_never_meet(tmp_path: Path) -> None:
     second.close()
 
 
-def test_two_names_of_one_database_are_one(tmp_path: Path, settings: Settings) -> None:
+def test_two_names_of_one_database_share_memory(tmp_path: Path, settings: Settings) -> None:
     link = tmp_path / "link.db"
     link.symlink_to(tmp_path / "latchkey.db")
     linked = settings.model_copy(update={"database_url": f"sqlite:///{link}"})
@@ -90,8 +90,8 @@ def test_two_names_of_one_database_are_one(tmp_path: Path, settings: Settings) -
             assert shared.segment.uuid == uuid
 
 
-def test_a_second_service_joins_and_the_last_takes_it_away(settings: Settings) -> None:
-    """As a binary upgrade does: a second master while the first still serves."""
+def test_a_second_service_joins_and_the_last_one_removes_it(settings: Settings) -> None:
+    """Like a binary upgrade: a second master starts while the first still serves."""
     with other(SERVE, settings) as first, other(SERVE, settings) as second:
         uuid = first.says()
         assert second.says() == uuid
@@ -104,7 +104,7 @@ def test_a_second_service_joins_and_the_last_takes_it_away(settings: Settings) -
         assert files(settings) == []
 
 
-def test_joining_forgets_what_was_remembered(settings: Settings) -> None:
+def test_joining_clears_the_cache(settings: Settings) -> None:
     with other(SERVE, settings) as first:
         first.says()
         with attached(settings) as shared:
@@ -114,8 +114,8 @@ def test_joining_forgets_what_was_remembered(settings: Settings) -> None:
             joined.close()
 
 
-def test_what_a_killed_service_counted_is_written_down(settings: Settings) -> None:
-    """At the next start, once, and the next segment begins with nothing."""
+def test_counts_of_a_killed_service_are_persisted(settings: Settings) -> None:
+    """By the next start, once; its new segment starts with empty counts."""
     store = open_store(settings.database_url)
     number = add(store, new_credential()).id
     for _ in range(2):
@@ -134,7 +134,7 @@ def test_what_a_killed_service_counted_is_written_down(settings: Settings) -> No
     store.close()
 
 
-def test_what_was_partly_written_down_is_completed(settings: Settings) -> None:
+def test_partly_persisted_counts_are_completed(settings: Settings) -> None:
     store = open_store(settings.database_url)
     number = add(store, new_credential()).id
     with other(SERVE, settings) as killed:
@@ -150,7 +150,7 @@ def test_what_was_partly_written_down_is_completed(settings: Settings) -> None:
     store.close()
 
 
-def test_a_clean_stop_writes_down_what_is_counted(settings: Settings) -> None:
+def test_a_clean_stop_persists_the_counts(settings: Settings) -> None:
     store = open_store(settings.database_url)
     number = add(store, new_credential()).id
     with other(SERVE, settings) as serving:
@@ -180,8 +180,8 @@ def test_counts_that_cannot_be_written_stay_for_the_next_start(settings: Setting
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage" * 1000, bytes(100_000)])
-def test_what_is_no_segment_gives_way(settings: Settings, content: bytes) -> None:
-    """What a damaged or an older service left is removed, and does not pile up."""
+def test_damaged_and_outdated_segments_are_replaced(settings: Settings, content: bytes) -> None:
+    """Files of a damaged or older service are removed, and do not accumulate."""
     with other(SERVE, settings) as killed:
         killed.says()
         killed.kill()
@@ -194,7 +194,7 @@ def test_what_is_no_segment_gives_way(settings: Settings, content: bytes) -> Non
     assert files(settings) == []
 
 
-def test_a_workers_hold_is_its_own(settings: Settings) -> None:
+def test_each_worker_has_its_own_hold(settings: Settings) -> None:
     opened = ServiceSegment.open(settings)
     child = os.fork()
     if child == 0:
@@ -220,7 +220,7 @@ def test_a_workers_hold_is_its_own(settings: Settings) -> None:
     assert files(settings) == []
 
 
-# ---- Where it cannot be had
+# ---- Without usable shared memory
 
 
 @pytest.mark.parametrize("obstacle", ["missing", "a file", "unwritable"])
@@ -240,7 +240,7 @@ def test_several_workers_need_it(tmp_path: Path, obstacle: str) -> None:
     assert "\n" not in message
 
 
-def test_one_worker_does_without_and_says_so(tmp_path: Path) -> None:
+def test_one_worker_runs_without_it_and_logs_that(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, LATCHKEY_WORKERS="1")
     settings.shared_memory.rmdir()
     opened = ServiceSegment.open(settings)
@@ -250,7 +250,7 @@ def test_one_worker_does_without_and_says_so(tmp_path: Path) -> None:
     # A worker and its successor share what nobody else can reach.
     opened.for_worker().count_use(3)
     assert opened.for_worker().uses.value(3, Use.USES) == 1
-    # Whoever changes keys elsewhere, or would serve beside it, cannot reach that memory.
+    # Commands that change keys, and other services, cannot reach that memory.
     with pytest.raises(ServiceUnreachable, match="its memory is private"):
         with changing_keys(settings):
             raise AssertionError("not to be had")
@@ -259,10 +259,10 @@ def test_one_worker_does_without_and_says_so(tmp_path: Path) -> None:
         assert shared.segment is None
 
 
-def test_a_service_that_begins_in_between_is_joined(
+def test_a_service_that_starts_meanwhile_is_joined(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A lock that is to be shared with others is let go of for a moment."""
+    """A lock that becomes a shared one is released for a moment."""
     nowhere = settings.model_copy(update={"shared_memory": tmp_path / "nowhere", "workers": 1})
     share_after_taking = ServiceLock.share_after_taking
     with ExitStack() as stack:
@@ -280,7 +280,7 @@ def test_a_service_that_begins_in_between_is_joined(
         opened.close()
 
 
-def test_the_words_begin_at_zero(settings: Settings) -> None:
+def test_the_words_start_at_zero(settings: Settings) -> None:
     opened = ServiceSegment.open(settings)
     words = SharedState.over(opened.segment).words
     assert [words.value(word) for word in Word] == [0] * len(Word)

@@ -1,4 +1,4 @@
-"""Commands that change keys: they reach whoever serves, or leave the keys as they are."""
+"""Commands that change keys reach the running service, or change nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.segment_holders import CHANGE, SERVE, files, other, settings_
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """Over a new database, with a directory of its own for memory."""
+    """Settings for a new database, with a separate directory for shared memory."""
     return settings_for(tmp_path)
 
 
@@ -44,7 +44,7 @@ def test_no_service_starts_while_a_command_changes_keys(settings: Settings) -> N
             assert len(serving.says()) == 32
 
 
-def test_a_command_that_was_killed_holds_nobody_up(settings: Settings) -> None:
+def test_a_killed_command_blocks_nobody(settings: Settings) -> None:
     with other(CHANGE, settings) as command:
         assert command.says() == "alone"
         command.kill()
@@ -62,8 +62,8 @@ def test_a_command_waits_for_another(settings: Settings) -> None:
             second.end()
 
 
-def test_a_service_that_cannot_be_reached_is_left_alone(settings: Settings) -> None:
-    """As from another container: the lock is there, its memory is not."""
+def test_an_unreachable_service_stops_the_command(settings: Settings) -> None:
+    """As from another container: the lock exists, but not the memory."""
     with other(SERVE, settings) as serving:
         serving.says()
         segment_path(settings).unlink()
@@ -78,7 +78,7 @@ def test_a_service_that_cannot_be_reached_is_left_alone(settings: Settings) -> N
     assert "\n" not in message
 
 
-def test_another_segment_under_the_name_is_not_the_services(settings: Settings) -> None:
+def test_another_segment_with_the_name_is_not_used(settings: Settings) -> None:
     with other(SERVE, settings) as serving:
         serving.says()
         path = segment_path(settings)
@@ -95,8 +95,8 @@ def test_another_segment_under_the_name_is_not_the_services(settings: Settings) 
         impostor.close()
 
 
-def test_a_service_that_is_starting_is_waited_for(settings: Settings) -> None:
-    """It has the lock, and has not said yet where its memory is."""
+def test_a_command_waits_for_a_starting_service(settings: Settings) -> None:
+    """The service has the lock, but has not recorded its memory yet."""
     with other(SERVE, settings) as serving:
         uuid = serving.says()
         record = Path(f"{settings.database_url.removeprefix('sqlite:///')}-service")
@@ -110,7 +110,7 @@ def test_a_service_that_is_starting_is_waited_for(settings: Settings) -> None:
 
 
 def test_the_lock_outlives_the_master(settings: Settings) -> None:
-    """Workers whose master was killed still serve for a moment: that is a service too."""
+    """Workers whose master was killed still serve for a moment, and count as a service."""
     code = SERVE.replace(
         "sys.stdin.readline()",
         "import os, time\nif os.fork():\n    os._exit(0)\ntime.sleep(60)",
@@ -129,7 +129,7 @@ def test_the_lock_outlives_the_master(settings: Settings) -> None:
                 os.kill(int(pid), signal.SIGKILL)
 
 
-def test_looking_without_a_service(settings: Settings) -> None:
+def test_reading_without_a_service(settings: Settings) -> None:
     with pytest.raises(ServiceUnreachable):
         with attached(settings):
             raise AssertionError("there is nothing")

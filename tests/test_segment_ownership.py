@@ -1,4 +1,4 @@
-"""Shared memory that another user prepared is never used, and cannot stop a start."""
+"""Shared memory that another user prepared is never used, and cannot prevent a start."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as ano
 
 @pytest.fixture
 def settings() -> Iterator[Settings]:
-    """Over a new database, with a directory for memory that everybody can write to."""
+    """Settings for a new database, with a world-writable directory for shared memory."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         directory.chmod(0o755)
@@ -44,8 +44,8 @@ def settings() -> Iterator[Settings]:
 
 
 def plant(settings: Settings, path: Path) -> None:
-    """Have another user make a segment with the right layout and identity at a path."""
-    # Loaded before: the other user may not reach the interpreter's own files.
+    """Let another user create a segment with the correct layout and identity at a path."""
+    # Imported before: the other user may be unable to read the interpreter's files.
     codecs.lookup("ascii")
 
     def work() -> None:
@@ -67,7 +67,7 @@ def digest_part(settings: Settings) -> str:
 
 @as_root
 @pytest.mark.parametrize("at", ["the former name", "a name like ours", "the recorded name"])
-def test_a_service_does_not_join_what_another_user_planted(settings: Settings, at: str) -> None:
+def test_a_service_does_not_join_a_planted_segment(settings: Settings, at: str) -> None:
     name = {"the former name": "", "a name like ours": f"-{'0' * 32}", "the recorded name": "-1"}
     path = settings.shared_memory / f"{digest_part(settings)}{name[at]}"
     plant(settings, path)
@@ -86,7 +86,7 @@ def test_a_service_does_not_join_what_another_user_planted(settings: Settings, a
 
 @as_root
 def test_a_service_refuses_to_join_a_running_one_of_another_user(settings: Settings) -> None:
-    """The lock is held, and its record names a segment that is not of this user."""
+    """The lock is held, and its record names a segment of another user."""
     with other(SERVE, settings) as serving:
         serving.says()
         os.chown(segment_path(settings), NOBODY, NOBODY)
@@ -136,7 +136,7 @@ def test_the_name_differs_at_each_start(settings: Settings) -> None:
 
 @pytest.mark.parametrize("lost", ["nothing", "the record", "the lock file"])
 def test_killed_services_leave_one_segment_at_most(settings: Settings, lost: str) -> None:
-    """Also where what named the last one is gone."""
+    """Also if the record of the last segment is missing."""
     database = Path(settings.database_url.removeprefix("sqlite:///"))
     for _ in range(3):
         with other(SERVE, settings) as killed:
@@ -151,7 +151,7 @@ def test_killed_services_leave_one_segment_at_most(settings: Settings, lost: str
     assert files(settings) == []
 
 
-# Killed after the segment has its name, and before the lock file has its number.
+# Killed after the segment has its name, but before the lock file has its number.
 _KILLED_WHILE_MAKING = (
     """
 import os
@@ -166,7 +166,7 @@ Segment.create = killed
 )
 
 
-def test_a_start_that_was_killed_while_it_made_one_leaves_none(settings: Settings) -> None:
+def test_a_start_that_was_killed_during_creation_leaves_none(settings: Settings) -> None:
     with other(_KILLED_WHILE_MAKING, settings) as killed:
         assert killed.process.wait(60) == 9
     assert files(settings) == [segment_path(settings).name]
@@ -177,8 +177,8 @@ def test_a_start_that_was_killed_while_it_made_one_leaves_none(settings: Setting
     assert files(settings) == []
 
 
-def test_a_leftover_that_a_command_holds_is_used_on(settings: Settings) -> None:
-    """What that command invalidates reaches the next service."""
+def test_a_leftover_segment_that_a_command_holds_is_reused(settings: Settings) -> None:
+    """The invalidations of that command reach the next service."""
     with other(SERVE, settings) as killed:
         uuid = killed.says()
         with attached(settings) as shared:
@@ -194,12 +194,12 @@ def test_a_leftover_that_a_command_holds_is_used_on(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_two_services_that_end_at_once_leave_nothing(settings: Settings, killed: bool) -> None:
+def test_two_services_that_stop_at_once_leave_nothing(settings: Settings, killed: bool) -> None:
     with other(SERVE, settings) as first, other(SERVE, settings) as second:
         assert first.says() == second.says()
         if killed:
             first.process.send_signal(signal.SIGKILL)
-            # Until it is gone, the kernel has not released its lock.
+            # Until the process has exited, the kernel has not released its lock.
             first.process.wait(60)
         else:
             first.let_go()
@@ -212,7 +212,7 @@ def test_two_services_that_end_at_once_leave_nothing(settings: Settings, killed:
 def test_a_service_killed_while_the_other_stops_leaves_its_memory_to_the_next_start(
     settings: Settings,
 ) -> None:
-    """The one that stops still finds a holder, and the other removes nothing any more."""
+    """The stopping service still finds a holder; the killed one removes nothing."""
     with other(SERVE, settings) as first, other(SERVE, settings) as second:
         assert first.says() == second.says()
         first.process.send_signal(signal.SIGSTOP)

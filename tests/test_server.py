@@ -1,4 +1,4 @@
-"""gunicorn as we run it: a worker's refusals, the number of workers, the end of a run."""
+"""gunicorn with our settings: refusals of a worker, number of workers, exit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.service import LATCHKEY, Service
 
 @pytest.fixture(scope="module")
 def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnvelopeWorker]:
-    """A worker as gunicorn makes it, before its fork; its log is in ``worker.log``."""
+    """A worker as gunicorn creates it before the fork; its log is in ``worker.log``."""
     directory = tmp_path_factory.mktemp("worker")
     prepared = Service(directory, LATCHKEY_WORKERS="1", LATCHKEY_DERIVATION_KEYS="ab" * 32)
     del prepared.settings["LATCHKEY_DERIVATION_KEYS_FILE"]
@@ -54,7 +54,7 @@ def log_of(worker: EnvelopeWorker) -> str:
 
 
 def refusal(worker: EnvelopeWorker, fault: BaseException) -> tuple[int, dict[str, str]]:
-    """The status and the error that a client gets where nothing of its request was parsed."""
+    """The status and the error for a client whose request was not parsed at all."""
     client, served = socket.socketpair()
     with client, served:
         worker.handle_error(None, served, ("127.0.0.1", 1), fault)
@@ -77,33 +77,33 @@ def refusal(worker: EnvelopeWorker, fault: BaseException) -> tuple[int, dict[str
         (http_errors.InvalidHTTPVersion("sk_live_x"), 400, "INVALID_REQUEST"),
         (http_errors.InvalidRequestLine("sk_live_x"), 400, "INVALID_REQUEST"),
         (http_errors.InvalidHeader("sk_live_x"), 400, "INVALID_REQUEST"),
-        # These two are about what the application sent.
+        # These two are about the response of the application.
         (http_errors.InvalidResponseHeader("x"), 500, "INTERNAL_ERROR"),  # type: ignore[attr-defined]
         (http_errors.InvalidResponseHeaderName("x"), 500, "INTERNAL_ERROR"),  # type: ignore[attr-defined]
         (ValueError("x"), 500, "INTERNAL_ERROR"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
-def test_what_a_worker_refuses_by_itself(
+def test_a_worker_answers_its_own_refusals(
     worker: EnvelopeWorker, fault: Exception, status: int, code: str
 ) -> None:
     before = len(log_of(worker))
     answered, error = refusal(worker, fault)
     assert (answered, error["code"]) == (status, code)
-    # By its kind only, where it is the client's; with all that is known, where it is ours.
+    # Errors of a client are logged by kind only, our own with all details.
     said = log_of(worker)[before:]
     assert type(fault).__name__ in said
     assert "sk_live_x" not in said
     assert ("a request failed outside the application" in said) == (status == 500)
 
 
-def test_a_client_that_left_is_not_answered(worker: EnvelopeWorker) -> None:
+def test_a_disconnected_client_gets_no_response(worker: EnvelopeWorker) -> None:
     before = len(log_of(worker))
     client, served = socket.socketpair()
     client.close()
     with served:
         worker.handle_error(None, served, None, http_errors.InvalidRequestLine("x"))
-    # To a peer that resets what it opened, as one over the network does.
+    # A peer that resets the connection, as over a network.
     with socket.create_server(("127.0.0.1", 0)) as listener:
         away = socket.create_connection(listener.getsockname())
         away.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -114,7 +114,7 @@ def test_a_client_that_left_is_not_answered(worker: EnvelopeWorker) -> None:
     assert "Traceback" not in log_of(worker)[before:]
 
 
-def test_without_shared_memory_there_is_one_worker(
+def test_without_shared_memory_only_one_worker_runs(
     start_service: Callable[..., Service], tmp_path: Path
 ) -> None:
     memory = tmp_path / "nowhere"
@@ -130,7 +130,7 @@ def test_without_shared_memory_there_is_one_worker(
     assert "Traceback" not in service.log
 
 
-def test_what_cannot_be_written_down_at_the_end_is_left_for_the_next_start(
+def test_counts_that_cannot_be_persisted_at_exit_are_left_for_the_next_start(
     start_service: Callable[..., Service],
 ) -> None:
     service = start_service(LATCHKEY_WORKERS="1")
@@ -147,7 +147,7 @@ def test_what_cannot_be_written_down_at_the_end_is_left_for_the_next_start(
     away.rename(service.database)
     service.start()
     used = service.get(f"/v1/api_keys/{pair.api_key}/usage", pair.bearer).json
-    # With this request itself.
+    # Including this request.
     assert used["requests"] == 4
 
 

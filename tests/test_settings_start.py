@@ -1,6 +1,6 @@
-"""Every setting against a real start: what is allowed starts, and what cannot start is one line.
+"""Every setting in a real start: valid values start, invalid ones are refused in one line.
 
-A new setting has to be listed here. The line names the setting, or the option that gave the value.
+A new setting has to be listed here. The line names the setting, or the option with the value.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ KEY_FILES_REFUSED = (".", "..", "/", "{box}", "secrets", "pipe", "loop", "/dev/n
 
 
 def file_row(*starts: str | None) -> Row:
-    """A setting that names a file with a key, or one that the service writes."""
+    """A setting that names a key file, or a file that the service writes."""
     return Row(starts, ("", *KEY_FILES_REFUSED))
 
 
@@ -143,7 +143,7 @@ OPTIONS = ("bind", "workers", "threads")
 
 @pytest.fixture(scope="module")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with an instance, and with files that cannot be used."""
+    """A directory with an instance, and with unusable files."""
     directory = tmp_path_factory.mktemp("instance")
     Service(directory).initialize()
     os.mkfifo(directory / "pipe", 0o600)
@@ -156,7 +156,7 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def box(instance: Path) -> Iterator[Service]:
-    """A service in that directory with the defaults, as far as a test does not set them."""
+    """A service in that directory, with defaults unless a test sets a value."""
     service = Service(instance)
     service.settings = {}
     yield service
@@ -174,8 +174,8 @@ def test_every_option_of_serve_is_listed() -> None:
 
 
 @pytest.mark.parametrize("number", range(max(len(row.starts) for row in ROWS.values())))
-def test_what_is_allowed_starts(box: Service, number: int) -> None:
-    """The values of one column, together."""
+def test_valid_values_start(box: Service, number: int) -> None:
+    """The values of one column are set together."""
     for field, row in ROWS.items():
         value = row.starts[min(number, len(row.starts) - 1)]
         if value is not None:
@@ -192,7 +192,7 @@ def test_what_is_allowed_starts(box: Service, number: int) -> None:
 @pytest.mark.parametrize(
     ("field", "value"), [(field, value) for field, row in ROWS.items() for value in row.refused]
 )
-def test_what_cannot_start_is_refused_in_one_line(box: Service, field: str, value: str) -> None:
+def test_invalid_values_are_refused_in_one_line(box: Service, field: str, value: str) -> None:
     box.settings[variable(field)] = value.replace("{box}", str(box.directory))
     if field == "derivation_keys_retired":
         box.settings["LATCHKEY_DERIVATION_KEYS"] = TWO
@@ -204,7 +204,9 @@ def test_what_cannot_start_is_refused_in_one_line(box: Service, field: str, valu
 @pytest.mark.parametrize(
     ("field", "value"), [(field, value) for field in OPTIONS for value in ROWS[field].refused]
 )
-def test_an_option_is_named_in_place_of_the_setting(box: Service, field: str, value: str) -> None:
+def test_the_line_names_the_option_instead_of_the_setting(
+    box: Service, field: str, value: str
+) -> None:
     line = one_line(fails(box, "serve", f"--{field}={value}"))
     assert line.startswith(f"latchkey: --{field}")
     assert variable(field) not in line
@@ -232,8 +234,8 @@ def test_two_settings_do_not_name_one_file(box: Service, field: str, other: str)
     assert f"{variable(other)} and {variable(field)} name the same file" in line
 
 
-def test_a_weakness_is_said_of_files_and_directories_only(box: Service) -> None:
-    """To change the mode of a device would harm the whole system."""
+def test_warnings_are_only_about_files_and_directories(box: Service) -> None:
+    """Changing the mode of a device would damage the whole system."""
     from latchkey.permissions import weaknesses
 
     settings = Settings(audit_head_file=Path("/dev/null"), shared_memory=Path("/dev/zero"))
@@ -253,7 +255,7 @@ def test_a_weakness_is_said_of_files_and_directories_only(box: Service) -> None:
     ],
     ids=repr,
 )
-def test_sockets_that_were_not_handed_down(
+def test_sockets_that_were_not_inherited(
     start_service: Callable[..., Service], environment: dict[str, str]
 ) -> None:
     service = start_service(LATCHKEY_WORKERS="1", **environment)

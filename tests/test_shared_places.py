@@ -1,4 +1,4 @@
-"""Every call that opens, makes or changes a file by its name is in one module, or listed here."""
+"""Every call that opens, creates or changes a file by name is in one module, or listed here."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ SOURCES = ("latchkey", "app/latchkey_service", "fastcache")
 
 DECIDING = {
     "latchkey/files/shared_places.py",
-    # The same for segments: fastcache imports nothing of latchkey.
+    # The same for segments: fastcache does not import latchkey.
     "fastcache/shared/segment_file.py",
 }
 
-# Attributes of these modules that take a name of a file, or give a file away.
+# Attributes of these modules that take a file name or change the owner of a file.
 _OF_MODULES = {
     "os": {
         *("open", "mkdir", "makedirs", "mkfifo", "mknod", "link", "symlink", "memfd_create"),
@@ -29,7 +29,7 @@ _OF_MODULES = {
     "tempfile": None,
     "shared_memory": None,
 }
-# Methods of paths and sockets. Those of other objects that have the same name are listed, too.
+# Methods of paths and sockets. Methods of other objects with the same name are listed too.
 _METHODS = {
     *("open", "touch", "mkdir", "unlink", "rmdir", "rename", "chmod", "lchmod"),
     *("symlink_to", "hardlink_to", "read_text", "read_bytes", "write_text", "write_bytes"),
@@ -110,13 +110,13 @@ def _named(node: ast.expr) -> str:
 
 
 def _calls(tree: ast.Module) -> Iterator[str]:
-    """What may open a file: calls of ``open`` and of methods, and any mention of a function."""
+    """Possible openings of files: calls of ``open`` and of methods, and all uses of a function."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             yield from _called(node)
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             functions = _OF_MODULES.get(node.value.id, set())
-            # os.open is told by what it opens, above.
+            # os.open is covered by its arguments, above.
             if (functions is None or node.attr in functions) and _named(node) != "os.open":
                 yield _named(node)
         elif isinstance(node, ast.ImportFrom) and node.module in _OF_MODULES:
@@ -137,7 +137,7 @@ def _called(node: ast.Call) -> Iterator[str]:
             pass
         case ast.Attribute(_, name) if name in _METHODS:
             yield _named(node.func)
-        # Of a path; that of a text takes two, that of a time takes names.
+        # The method of a path; that of a str has two arguments, that of a datetime named ones.
         case ast.Attribute(_, "replace") if len(node.args) == 1 and not node.keywords:
             yield _named(node.func)
 
@@ -161,7 +161,7 @@ def test_files_are_opened_by_one_module_or_for_a_listed_reason() -> None:
     assert listed - found == set()
 
 
-def test_an_opening_is_found_however_it_is_written() -> None:
+def test_openings_are_found_in_every_notation() -> None:
     for code in (
         "open(path)",
         "os.open(path, os.O_RDONLY)",

@@ -1,4 +1,4 @@
-"""The version: written in pyproject.toml alone, and the same wherever it is shown."""
+"""The version is defined only in pyproject.toml, and is the same wherever it is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Singular and plural, in the function itself and where it is easily forgotten: in the sources."""
+"""Singular and plural: the function, and a search for fixed plurals in the sources."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 from latchkey.credentials.audit_check import Finding, Restart, messages
 from latchkey.wording import counted
 
-# A number that is put before a noun in the plural without a look at the number.
+# A number before a plural noun, independent of the number.
 _FIXED_PLURAL = re.compile(
     r"(?:%d|\{[^{}\"']*\}|\}\}) (?:\w+ )?(?:keys|lines|rows|columns|credentials|administrators|"
     r"sessions|requests|entries|findings|workers|days|hours|minutes|seconds|files)\b"
 )
-# Never one, or not a number at all.
+# Never one, or not a number.
 _ALLOWED = (
     "{_MAX_KEYS} keys",
     "{AUDIT_KEY_LENGTH} bytes",

@@ -1,4 +1,4 @@
-"""Commands and applications where no database is: one line that says where, by which setting."""
+"""Commands and applications without a database: one line that names the place and the setting."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LOOKING = [
     ["keys", "show", KEY],
     ["keys", "usage", KEY],
 ]
-# What makes a database, or is about a backup, or needs none.
+# Commands that create a database, are about a backup, or need none.
 OTHERS = {
     *("admin create", "config", "vendor generate", "vendor instance-key", "init"),
     *("keys create", "keys import", "restore", "serve"),
@@ -58,7 +58,7 @@ def leaves(group: click.Group, *path: str) -> set[str]:
     return found
 
 
-def test_every_command_is_here() -> None:
+def test_every_command_is_listed() -> None:
     looking = {" ".join(command[: 1 if command[0] == "backup" else 2]) for command in LOOKING}
     assert looking | OTHERS == leaves(cli)
     assert not looking & OTHERS
@@ -66,7 +66,7 @@ def test_every_command_is_here() -> None:
 
 @pytest.fixture
 def nowhere(tmp_path: Path) -> Service:
-    """A directory with nothing in it, and no setting."""
+    """An empty directory, and no settings."""
     box = Service(tmp_path)
     box.settings.clear()
     return box
@@ -93,7 +93,9 @@ def test_a_command_with_an_absolute_path(nowhere: Service) -> None:
 
 
 @pytest.mark.parametrize("command", [["serve"], ["keys", "create", "--name", "x"]])
-def test_what_makes_a_database_asks_for_the_keys(nowhere: Service, command: list[str]) -> None:
+def test_commands_that_create_a_database_need_the_keys(
+    nowhere: Service, command: list[str]
+) -> None:
     said = one_line(fails(nowhere, *command))
     assert "LATCHKEY_DERIVATION_KEYS" in said
     assert f"LATCHKEY_DERIVATION_KEYS_FILE, which names {nowhere.directory}/secrets/" in said
@@ -108,7 +110,7 @@ def test_the_key_of_the_audit_log_elsewhere(box: Service, tmp_path: Path) -> Non
     assert f"LATCHKEY_AUDIT_KEY_FILE names {tmp_path}/secrets/audit.key" in said
 
 
-def test_an_application_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_users_own_application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigurationError, match=f"there is no database at {tmp_path}/data/lat"):
         Latchkey.join(load_settings({}))
