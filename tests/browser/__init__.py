@@ -1,1 +1,1 @@
-"""The web console in Debian's Chromium, driven by Playwright against a real service."""
+"""Tests of the web console in Debian's Chromium, by Playwright against a real service."""

@@ -1,6 +1,7 @@
-"""One browser and one service for all tests in it; each test has a profile of its own.
+"""One browser and one service for all tests of the package; each test has its own profile.
 
-Both end with the package: the browser runs an event loop in this process, which others want too.
+Both end with the package, because the browser runs an event loop in this process, which other tests
+need too.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with the administrator ada; signing in is not limited."""
+    """A service with the administrator ada, without a limit on sign-ins."""
     directory = tmp_path_factory.mktemp("browser")
     with Service(directory, LATCHKEY_SIGN_IN_LIMIT="off", LATCHKEY_WORKERS="2") as running:
         make_administrator(running)
@@ -42,7 +43,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture
 def new_visit(browser: Browser, console: Service) -> Iterator[NewVisit]:
-    """Open the browser at the console; options as of a browser's context. None may have faults."""
+    """Open the console in the browser, with options of a browser context. Faults fail the test."""
     opened: list[Visit] = []
 
     def open_visit(**options: Any) -> Visit:
@@ -57,7 +58,7 @@ def new_visit(browser: Browser, console: Service) -> Iterator[NewVisit]:
 
 @pytest.fixture
 def visit(new_visit: NewVisit) -> Visit:
-    """Somebody who is not signed in."""
+    """A visitor who is not signed in."""
     return new_visit()
 
 

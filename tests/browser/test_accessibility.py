@@ -1,4 +1,4 @@
-"""axe-core finds nothing wrong with any page, in light and in dark, on a desktop and a phone."""
+"""axe-core finds no fault in any page, in light and dark mode, on a desktop and a phone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.browser.demonstration import Demonstration
 from tests.support.browser.shown import PAGES, Shown
 from tests.support.service import Service
 
-# Only what is said of it: the whole answer is large.
+# Only a summary: the complete result is large.
 _LOOK = """async options => {
     const found = await axe.run(document, options)
     return {
@@ -30,8 +30,8 @@ def demonstration(console: Service) -> Demonstration:
 
 @pytest.fixture(scope="module")
 def visits(browser: Browser, console: Service) -> Iterator[dict[bool, Visit]]:
-    """Two visits for all pages: of the administrator, and of nobody."""
-    # Colours change at once: none is looked at on its way.
+    """Two visits for all pages: an administrator, and a visitor who is not signed in."""
+    # Without transitions, so that colours are not measured while they change.
     opened = {
         signed_in: Visit(browser, console, reduced_motion="reduce") for signed_in in (False, True)
     }
@@ -42,7 +42,7 @@ def visits(browser: Browser, console: Service) -> Iterator[dict[bool, Visit]]:
 
 
 @pytest.mark.parametrize("shown", PAGES, ids=lambda shown: shown.name)
-def test_axe_finds_nothing(
+def test_axe_finds_no_fault(
     visits: dict[bool, Visit], demonstration: Demonstration, shown: Shown
 ) -> None:
     visit = visits[shown.signed_in]
@@ -52,7 +52,7 @@ def test_axe_finds_nothing(
         visit.page.set_viewport_size(viewport)  # type: ignore[arg-type]
         for scheme in ("light", "dark"):
             visit.page.emulate_media(color_scheme=scheme)
-            # Nothing but colours differs between the schemes.
+            # The colour schemes differ only in colours.
             rules = {} if scheme == "light" else {"runOnly": ["color-contrast"]}
             found = visit.page.evaluate(_LOOK, {"resultTypes": ["violations"], **rules})
             assert found["violations"] == []

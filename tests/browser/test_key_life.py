@@ -1,4 +1,4 @@
-"""A key's whole life in the browser: made, used, seen in use, rotated, revoked, refused at once."""
+"""The life of a key in the browser: created, used, rotated, revoked and refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NewVisit = Callable[..., Visit]
 
 
 def create(page: Page, name: str) -> Pair:
-    """Make a key by the form; the pair that the answer shows."""
+    """Create a key with the form; returns the pair in the response."""
     page.goto("/console/keys/")
     page.get_by_role("link", name="Create API key").click()
     page.get_by_label("Name", exact=True).fill(name)
@@ -23,7 +23,7 @@ def create(page: Page, name: str) -> Pair:
 
 
 def shown_pair(page: Page) -> Pair:
-    """The pair on the page that shows a secret, this once."""
+    """The pair on the page that shows a secret."""
     expect(page.get_by_text("Copy the secret now.")).to_be_visible()
     key, secret = (
         page.locator("#api-key").text_content(),
@@ -35,12 +35,12 @@ def shown_pair(page: Page) -> Pair:
 
 
 def status(service: Service, pair: Pair) -> int:
-    """How the API answers the pair, by the bearer scheme."""
+    """The status of an API request with the pair, as a bearer token."""
     return service.get("/v1/account", pair.bearer).status
 
 
 def live(console: Service, page: Page, name: str) -> None:
-    """From being made to being gone."""
+    """The complete life of a key."""
     pair = create(page, name)
     assert status(console, pair) == 200
     assert console.get("/v1/account", pair.headers).status == 200
@@ -82,10 +82,10 @@ def test_the_secret_is_shown_once(console: Service, ada: Visit) -> None:
     pair = create(page, "Once")
     page.reload()
     assert pair.api_secret not in page.content()
-    # One form has made one key.
+    # One form has created one key.
     page.goto("/console/keys/?q=Once")
     expect(page.locator("tbody tr")).to_have_count(1)
-    # No copy of the answer is there to go back to.
+    # The browser has no copy of the response to go back to.
     with pytest.raises(Error, match="ERR_CACHE_MISS"):
         page.go_back()
 
@@ -99,7 +99,7 @@ def test_copying(console: Service, new_visit: NewVisit) -> None:
     assert visit.page.evaluate("navigator.clipboard.readText()") == pair.api_secret
 
 
-def test_markup_in_a_name_is_text(console: Service, ada: Visit) -> None:
+def test_markup_in_a_name_is_escaped(console: Service, ada: Visit) -> None:
     name = "<img src=x onerror=alert(1)><script>alert(2)</script>'\"{{ 7 * 7 }}"
     asked: list[str] = []
 
@@ -125,7 +125,7 @@ def test_markup_in_a_name_is_text(console: Service, ada: Visit) -> None:
     assert asked == []
 
 
-def test_by_keyboard_alone(console: Service, ada: Visit) -> None:
+def test_with_the_keyboard_only(console: Service, ada: Visit) -> None:
     page = ada.page
     page.goto("/console/keys/new")
     page.get_by_label("Name", exact=True).focus()

@@ -1,4 +1,4 @@
-"""What the pages about keys say when something is wrong, and what only opens on demand."""
+"""Errors on the pages about keys, and parts that open on demand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def require_accessible(page: Page) -> None:
     assert [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]] == []
 
 
-def test_a_fault_is_tied_to_its_field_and_nothing_is_lost(ada: Visit) -> None:
+def test_an_error_is_linked_to_its_field_and_other_fields_are_kept(ada: Visit) -> None:
     page = ada.page
     page.goto("/console/keys/new")
     page.get_by_label("Test", exact=True).check()
@@ -52,7 +52,7 @@ def test_filling_a_field_in_selects_its_radio_button(console: Service, ada: Visi
     page.goto(f"/console/keys/{key}/edit")
     page.get_by_label("Date and time, in UTC").fill("2098-12-31T23:59")
     expect(page.get_by_label("On a date")).to_be_checked()
-    # Another choice clears what belongs to the first; the way back restores it.
+    # Another choice clears the field; the first choice restores it.
     page.get_by_label("Full access").check()
     expect(page.get_by_label("account:read")).not_to_be_checked()
     page.get_by_label("Only the scopes selected below").check()
@@ -92,7 +92,7 @@ def test_a_contradiction_is_refused_without_javascript(
     assert terms["scopes"] == ["account:read"]
 
 
-def test_a_reload_says_which_key_the_form_made(ada: Visit) -> None:
+def test_a_reload_names_the_key_that_the_form_created(ada: Visit) -> None:
     page = ada.page
     page.goto("/console/keys/new")
     page.get_by_label("Name").fill("reloaded")
@@ -104,7 +104,9 @@ def test_a_reload_says_which_key_the_form_made(ada: Visit) -> None:
     require_accessible(page)
 
 
-def test_the_numbers_of_a_plot_open_by_keyboard(console: Service, ada: Visit) -> None:
+def test_the_numbers_of_a_chart_can_be_opened_with_the_keyboard(
+    console: Service, ada: Visit
+) -> None:
     pair = console.issue(name="looked at")
     for _ in range(3):
         assert console.get("/v1/account", pair.bearer).status == 200
@@ -117,7 +119,7 @@ def test_the_numbers_of_a_plot_open_by_keyboard(console: Service, ada: Visit) ->
     require_accessible(page)
 
 
-def test_the_audit_log_is_verified_by_a_button(ada: Visit) -> None:
+def test_a_button_verifies_the_audit_log(ada: Visit) -> None:
     page = ada.page
     page.goto("/console/audit/")
     page.get_by_role("button", name="Verify").click()

@@ -1,4 +1,4 @@
-"""Signing in, in the browser: by mouse, by keyboard alone, without JavaScript."""
+"""Sign-in in the browser: with the mouse, with the keyboard only, without JavaScript."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ACCOUNT = "/console/account/"
 
 
 def fill_in(page: Page, password: str = PASSWORD) -> None:
-    """Fill the sign-in's form in and send it."""
+    """Fill in the sign-in form and submit it."""
     page.get_by_label("Name").fill("ada")
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
@@ -32,13 +32,13 @@ def test_signing_in_and_out(visit: Visit) -> None:
     expect(page.get_by_role("heading", name="Your account")).to_be_visible()
     page.get_by_role("button", name="Sign out", exact=True).click()
     expect(page).to_have_title("Sign in – Latchkey")
-    # What is shown by going back is not from a cache.
+    # Going back does not show a cached page.
     page.goto(ACCOUNT)
     expect(page).to_have_title("Sign in – Latchkey")
 
 
 def test_setting_up(console: Service, visit: Visit) -> None:
-    """The first administrator, by the link: ada, as she was before."""
+    """The first administrator is created with the link: ada, as before."""
     assert admin(console, "remove", "ada", "--yes").returncode == 0
     page = visit.page
     page.goto(set_up_path(console))
@@ -87,7 +87,9 @@ def test_an_expired_session(console: Service, ada: Visit) -> None:
     expect(ada.page.get_by_role("heading", name="Your account")).to_be_visible()
 
 
-def test_another_password_ends_the_other_sessions(console: Service, new_visit: NewVisit) -> None:
+def test_changing_the_password_ends_the_other_sessions(
+    console: Service, new_visit: NewVisit
+) -> None:
     here = new_visit()
     here.sign_in()
     other = Visitor(console)
@@ -117,7 +119,7 @@ def test_without_javascript(new_visit: NewVisit) -> None:
     expect(page).to_have_title("Sign in – Latchkey")
 
 
-def test_by_keyboard_alone(visit: Visit) -> None:
+def test_with_the_keyboard_only(visit: Visit) -> None:
     page = visit.page
     page.goto("/console/sign-in")
     page.keyboard.press("Tab")
@@ -140,7 +142,7 @@ def test_by_keyboard_alone(visit: Visit) -> None:
     expect(page).to_have_title("Sign in – Latchkey")
 
 
-def test_times_are_the_viewers(new_visit: NewVisit) -> None:
+def test_times_are_in_the_viewers_time_zone(new_visit: NewVisit) -> None:
     here = new_visit(timezone_id="Asia/Tokyo")
     here.sign_in()
     here.page.goto(ACCOUNT)

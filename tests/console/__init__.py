@@ -1,1 +1,1 @@
-"""The web console: over HTTP against a real service."""
+"""Tests of the web console, over HTTP against a real service."""

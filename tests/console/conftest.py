@@ -1,4 +1,4 @@
-"""One service with an administrator for every test of the console that leaves both as they were."""
+"""A service with an administrator, for tests of the console that change neither."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.service import Service
 
 @pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with two workers and the administrator ada; signing in is not limited."""
+    """A service with two workers and the administrator ada, without a limit on sign-ins."""
     directory = tmp_path_factory.mktemp("console")
     with Service(directory, LATCHKEY_SIGN_IN_LIMIT="off") as running:
         make_administrator(running)
@@ -21,7 +21,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture
 def visitor(console: Service) -> Visitor:
-    """Somebody who is not signed in."""
+    """A client that is not signed in."""
     return Visitor(console)
 
 

@@ -1,4 +1,4 @@
-"""The audit log in the console: shown, filtered, exported, verified, and hostile rows in it."""
+"""The audit log in the console: list, filters, export, verification, and hostile rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AUDIT = "/console/audit/"
 
 @pytest.fixture(scope="module")
 def revoked(console: Service, ada: Visitor) -> Pair:
-    """A key that a client made and ada revoked."""
+    """A key that a client created and ada revoked."""
     pair = console.issue(name="audited")
     path = f"/console/keys/{pair.api_key}/revoke"
     assert ada.post(path, ada.get(path).fields("")).status == 303
@@ -35,14 +35,14 @@ def rows(text: str) -> list[str]:
     ]
 
 
-def test_who_did_what_to_a_key(ada: Visitor, revoked: Pair) -> None:
+def test_the_rows_about_a_key(ada: Visitor, revoked: Pair) -> None:
     page = ada.get(f"{AUDIT}?key={revoked.api_key}")
     assert page.status == 200
     last, first = rows(page.text)
     assert "key.revoke ada administrator 127.0.0.1" in last
     assert "key.issue" in first
     assert revoked.api_key in first
-    # The key's own page tells the same.
+    # The page of the key has the same rows.
     key = ada.get(f"/console/keys/{revoked.api_key}").text
     assert "key.revoke" in key
     assert f"{AUDIT}?key={revoked.api_key}" in key
@@ -61,7 +61,7 @@ def test_filters(ada: Visitor, revoked: Pair) -> None:
 
 
 def test_details_break_after_commas(console: Service, ada: Visitor) -> None:
-    """And nowhere else in what is shown: it can be copied as it is stored."""
+    """The copied text is the stored one, without additional characters."""
     name = '<wbr>, "5, 6"'
     issued = console.issue(name=name, scopes=["account:read", "credentials:read"])
     cells = re.findall(
@@ -74,7 +74,7 @@ def test_details_break_after_commas(console: Service, ada: Visitor) -> None:
     assert json.loads("".join(parts))["name"] == name
 
 
-def test_older_rows_are_pages_further(console: Service, ada: Visitor) -> None:
+def test_older_rows_are_on_the_next_pages(console: Service, ada: Visitor) -> None:
     for number in range(51):
         console.issue(name=f"row {number}")
     first = ada.get(f"{AUDIT}?action=key.issue")
@@ -85,7 +85,7 @@ def test_older_rows_are_pages_further(console: Service, ada: Visitor) -> None:
     assert len(rows(first.text)) == 50
 
 
-def test_the_export_is_lines_of_json(ada: Visitor, revoked: Pair) -> None:
+def test_the_export_has_json_lines(ada: Visitor, revoked: Pair) -> None:
     page = ada.get(f"{AUDIT}export?key={revoked.api_key}")
     assert page.status == 200
     assert page.headers["Content-Type"] == "application/jsonl"
@@ -97,7 +97,7 @@ def test_the_export_is_lines_of_json(ada: Visitor, revoked: Pair) -> None:
     assert numbers == list(range(1, len(numbers) + 1))
 
 
-def test_verifying_finds_what_was_changed(console: Service, ada: Visitor, revoked: Pair) -> None:
+def test_verification_finds_a_changed_row(console: Service, ada: Visitor, revoked: Pair) -> None:
     def verify() -> str:
         fields = ada.get(AUDIT).fields(f"{AUDIT}verify")
         answer = ada.post(f"{AUDIT}verify", fields)
@@ -126,8 +126,8 @@ def test_verifying_finds_what_was_changed(console: Service, ada: Visitor, revoke
     assert "The log is intact" in verify()
 
 
-def test_a_key_is_told_of_from_its_birth_on(console: Service, ada: Visitor) -> None:
-    """Everywhere where one asks by key: a successor's rotation, and an imported key's import."""
+def test_the_rows_about_a_key_start_with_its_creation(console: Service, ada: Visitor) -> None:
+    """In all filters by key: also the rotation that created a successor, and the import."""
     first = console.issue(name="replaced")
     issuer = console.issue(name="rotating")
     rotated = console.request("POST", f"/v1/api_keys/{first.api_key}/rotate", issuer.bearer)

@@ -1,4 +1,4 @@
-"""What administrators do is in the audit log, with who did it and from where."""
+"""The actions of administrators are in the audit log, with actor and address."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ ACCOUNT = "/console/account/"
 
 
 def entries(service: Service) -> list[dict[str, Any]]:
-    """The log, the oldest first."""
+    """The rows of the log, oldest first."""
     listed = json.loads(run_here(service, "audit", "list", "--json").stdout)["entries"]
     return sorted(listed, key=lambda entry: int(entry["number"]))
 
 
-def test_each_event_is_written_down_once(console: Service) -> None:
+def test_each_event_is_recorded_once(console: Service) -> None:
     before = len(entries(console))
     make_administrator(console, "mary")
     visitor = Visitor(console)
@@ -53,7 +53,7 @@ def test_each_event_is_written_down_once(console: Service) -> None:
         refused = entry["actor_kind"] == nobody
         assert entry["subject"] == (None if refused else "mary")
         assert entry["address"] == (None if entry["actor_kind"] == command else "127.0.0.1")
-    # What somebody typed as a name may have been a password.
+    # The text that was entered as a name may be a password.
     written = json.dumps(new)
     for typed in ("elsewhere", 'password": "', "my other", PASSWORD, "another horse"):
         assert typed not in written

@@ -1,4 +1,4 @@
-"""Default deny within the console: without a session everything leads to the sign-in."""
+"""Default deny in the console: without a session, all requests lead to the sign-in page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from latchkey.config import load_settings
 from latchkey_service.console.application import build_console
 from tests.support.service import Service
 
-# What a stranger is answered there: the form, or that it lacks its token, its link, its file.
+# The responses to a client without a session: a form, a missing token, link or file.
 OPEN = {
     ("GET", "/console/sign-in"): 200,
     ("POST", "/console/sign-in"): 400,
@@ -30,18 +30,18 @@ NOWHERE = (
 
 @pytest.fixture(scope="module")
 def routes(service: Service) -> list[tuple[str, str]]:
-    """Each path that the console routes, with a method that it answers."""
+    """Each route of the console, with a method that it supports."""
     console = build_console(Latchkey.from_settings(load_settings(service.settings)))
     return [
         (method, re.sub(r"<[^>]+>", "x", rule.rule))
         for rule in console.url_map.iter_rules()
         for method in sorted(rule.methods or ())
-        # Which the service's router lets through to no page.
+        # Paths that the router of the service forwards, but that have no page.
         if method != "OPTIONS"
     ]
 
 
-def test_every_route_without_a_session_leads_to_the_sign_in(
+def test_every_route_redirects_to_the_sign_in_page_without_a_session(
     service: Service, routes: list[tuple[str, str]]
 ) -> None:
     asked = 0
@@ -57,7 +57,7 @@ def test_every_route_without_a_session_leads_to_the_sign_in(
     assert asked > len(NOWHERE)
 
 
-def test_a_credential_of_the_api_is_none_here(service: Service) -> None:
+def test_a_credential_of_the_api_is_not_accepted(service: Service) -> None:
     answer = service.get("/console/account/", service.issue().bearer)
     assert answer.status == 303
     assert answer.headers["location"] == "/console/sign-in?next=/console/account/"

@@ -1,4 +1,4 @@
-"""What the console does to keys: each form, what it does, and what it says when it cannot."""
+"""Creating, editing, rotating, revoking and registering keys in the console's forms."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ NEW, REGISTER = "/console/keys/new", "/console/keys/register"
 
 
 def send(visitor: Visitor, path: str, **fields: str) -> Page:
-    """Look at a page, fill its form in, and send it."""
+    """Open a page, fill in its form, and submit it."""
     return visitor.post(path, {**visitor.get(path).fields(""), **fields})
 
 
 def pair_in(text: str) -> Pair:
-    """The pair that a page shows."""
+    """The key pair on a page."""
     key = re.search(r'id="api-key">(ak_\w+)<', text)
     secret = re.search(r'id="api-secret">(sk_\w+)<', text)
     assert key is not None
@@ -33,7 +33,7 @@ def account(service: Service, pair: Pair) -> Answer:
 
 
 def shown(service: Service, pair: Pair) -> dict[str, object]:
-    """The key as the API shows it to a key of its mode."""
+    """The key in the API, as a key of its mode sees it."""
     issuer = service.issue("live" if "_live_" in pair.api_key else "test")
     answer: dict[str, object] = service.get(f"/v1/api_keys/{pair.api_key}", issuer.bearer).json
     return answer
@@ -46,7 +46,7 @@ def path_of(pair: Pair, page: str = "") -> str:
 TERMS = {"access": "full", "expiry": "never", "mode": "live", "name": "made here"}
 
 
-def test_the_secret_is_shown_in_the_answer_and_nowhere_else(console: Service, ada: Visitor) -> None:
+def test_the_secret_is_only_in_the_response(console: Service, ada: Visitor) -> None:
     made = send(ada, NEW, **TERMS)
     assert made.status == 201
     assert made.headers["Cache-Control"] == "no-store"
@@ -63,7 +63,7 @@ def test_the_secret_is_shown_in_the_answer_and_nowhere_else(console: Service, ad
     assert pair.api_secret not in console.log
 
 
-def test_a_form_sent_twice_makes_one_key(console: Service, ada: Visitor) -> None:
+def test_a_form_sent_twice_creates_one_key(console: Service, ada: Visitor) -> None:
     fields = {**ada.get(NEW).fields(""), **TERMS, "name": "sent twice"}
     pair = pair_in(ada.post(NEW, fields).text)
     again = ada.post(NEW, fields)
@@ -71,11 +71,11 @@ def test_a_form_sent_twice_makes_one_key(console: Service, ada: Visitor) -> None
     assert pair.api_key in again.text
     assert "sk_" not in again.text
     assert ada.get("/console/keys/?q=sent+twice").text.count("/console/keys/ak_") == 1
-    # Another look at the form is another form.
+    # Opening the form again gives another form.
     assert send(ada, NEW, **{**TERMS, "name": "sent twice"}).status == 201
 
 
-def test_a_form_without_its_id_gets_another(ada: Visitor) -> None:
+def test_a_form_without_an_id_gets_one(ada: Visitor) -> None:
     for form_id in ("", "x", "x" * 100):
         answer = send(ada, NEW, **TERMS, form_id=form_id)
         assert answer.status == 400
@@ -92,7 +92,7 @@ def test_a_form_without_its_id_gets_another(ada: Visitor) -> None:
         ({"access": "full", "expiry": "365"}, ["*"], 365),
     ],
 )
-def test_the_terms_are_those_of_the_form(
+def test_the_key_has_the_terms_of_the_form(
     console: Service, ada: Visitor, fields: dict[str, str], scopes: list[str], expires: int | None
 ) -> None:
     pair = pair_in(send(ada, NEW, **{**TERMS, "mode": "test", **fields}).text)
@@ -106,7 +106,7 @@ def test_the_terms_are_those_of_the_form(
         assert abs(left - timedelta(days=expires)) < timedelta(minutes=5)
 
 
-def test_a_time_of_ones_choice_is_in_utc(console: Service, ada: Visitor) -> None:
+def test_an_entered_time_is_in_utc(console: Service, ada: Visitor) -> None:
     chosen = {**TERMS, "expiry": "date", "expires_at": "2099-12-31T23:59"}
     pair = pair_in(send(ada, NEW, **chosen).text)
     assert shown(console, pair)["expires_at"] == "2099-12-31T23:59:00.000Z"
@@ -136,7 +136,7 @@ def test_a_time_of_ones_choice_is_in_utc(console: Service, ada: Visitor) -> None
         ({"expires_at": "soon"}, "Not a valid datetime"),
     ],
 )
-def test_what_is_wrong_is_said_at_its_field_and_nothing_is_lost(
+def test_an_error_is_at_its_field_and_other_fields_are_kept(
     ada: Visitor, fields: dict[str, str], said: str
 ) -> None:
     sent = {**TERMS, "name": "kept <name>", **fields}
@@ -154,15 +154,15 @@ def test_a_filled_in_field_is_never_ignored(console: Service, ada: Visitor) -> N
     answer = send(ada, NEW, **{**TERMS, "name": "contradictory"}, **filled)
     assert answer.status == 400
     assert len(re.findall(r'class="error" id="(scopes|expires_at)-error"', answer.text)) == 2
-    # What was filled in is still there.
+    # The filled-in values are kept.
     assert 'value="2099-12-31T23:59"' in answer.text
     assert re.search(r'<input[^>]* checked[^>]* value="account:read"', answer.text)
     assert "No keys match" in ada.get("/console/keys/?q=contradictory").text
-    # A form that was made by hand may lack the radio buttons: their defaults are no permission.
+    # A hand-made request may lack the radio buttons; their defaults must not permit this.
     bare = {"name": "contradictory", "mode": "live"}
     assert send(ada, NEW, **bare, scopes="account:read").status == 400
     assert send(ada, NEW, **bare, expires_at="2099-12-31T23:59").status == 400
-    # Blanks are nothing.
+    # Blanks do not count.
     assert send(ada, NEW, **TERMS, expires_at=" ").status == 201
 
     pair = console.issue(name="kept", scopes=["account:read"])
@@ -210,7 +210,7 @@ def test_edit(console: Service, ada: Visitor) -> None:
     assert wrong.status == 400
 
 
-def test_scopes_beside_read_only_are_not_lost(console: Service, ada: Visitor) -> None:
+def test_scopes_in_addition_to_read_only_are_kept(console: Service, ada: Visitor) -> None:
     pair = console.issue(name="both", scopes=["*:read", "account:write"])
     page = ada.get(path_of(pair, "/edit")).text
     ticked = re.findall(r'<input[^>]* checked[^>]* name="scopes"[^>]* value="([^"]+)"', page)
@@ -222,7 +222,7 @@ def test_scopes_beside_read_only_are_not_lost(console: Service, ada: Visitor) ->
     assert sorted(str(one) for one in shown(console, pair)["scopes"]) == sorted(ticked)  # type: ignore[attr-defined]
 
 
-def test_a_key_without_a_name_stays_without(console: Service, ada: Visitor) -> None:
+def test_a_key_without_a_name_can_stay_unnamed(console: Service, ada: Visitor) -> None:
     pair = console.derive_pair()
     assert console.request("POST", "/credentials", json_body=vars(pair)).status == 201
     edited = send(ada, path_of(pair, "/edit"), name="", access="read", expiry="keep")
@@ -248,14 +248,14 @@ def test_rotate(console: Service, ada: Visitor, fields: dict[str, str], seconds:
     page = ada.get(path_of(old))
     assert path_of(new) in page.text
     assert ">rotated</span>" in page.text
-    # Sent again, it names the successor and shows no secret.
+    # If sent again, the page names the successor and shows no secret.
     again = ada.post(path_of(old, "/rotate"), {**ada.get(NEW).fields(""), **fields})
     assert again.status == 409
     assert new.api_key in again.text
     assert "sk_" not in again.text
 
 
-def test_an_overlap_of_nothing_ends_the_old_key_at_once(console: Service, ada: Visitor) -> None:
+def test_without_an_overlap_the_old_key_expires_immediately(console: Service, ada: Visitor) -> None:
     old = console.issue(name="ended")
     assert account(console, old).status == 200
     new = pair_in(send(ada, path_of(old, "/rotate"), overlap="0").text)
@@ -266,7 +266,7 @@ def test_an_overlap_of_nothing_ends_the_old_key_at_once(console: Service, ada: V
 
 
 @pytest.mark.parametrize("hours", ["", "721", "-1", "x", "1.5"])
-def test_an_overlap_that_cannot_be(console: Service, ada: Visitor, hours: str) -> None:
+def test_an_invalid_overlap(console: Service, ada: Visitor, hours: str) -> None:
     old = console.issue(name="kept")
     answer = send(ada, path_of(old, "/rotate"), overlap="custom", overlap_seconds=hours)
     assert answer.status == 400
@@ -281,7 +281,7 @@ def test_revoke(console: Service, ada: Visitor) -> None:
     assert "to be revoked" in asked.text
     assert pair.api_key in asked.text
     assert re.search(r"<dt>Last used</dt><dd><time", asked.text)
-    # A look at the question changes nothing.
+    # Opening the question changes nothing.
     assert account(console, pair).status == 200
     fields = asked.fields("")
     done = ada.post(path_of(pair, "/revoke"), fields)
@@ -323,7 +323,7 @@ def test_register(console: Service, ada: Visitor) -> None:
         {"api_key": "ak_live_" + "0" * 22, "api_secret": "wrong-form"},
     ],
 )
-def test_a_pair_that_cannot_be_one(ada: Visitor, fields: dict[str, str]) -> None:
+def test_an_invalid_pair(ada: Visitor, fields: dict[str, str]) -> None:
     answer = send(ada, REGISTER, **fields)
     assert answer.status == 400
     assert 'class="error"' in answer.text

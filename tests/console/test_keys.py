@@ -1,4 +1,4 @@
-"""The list of keys and the page of one, over HTTP."""
+"""The list of keys and the page of a key, over HTTP."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ HOSTILE = "<script>alert('x')</script>&\"'"
 
 
 def names(text: str) -> list[str]:
-    """The names in a list, in its order."""
+    """The names in a list, in their order."""
     return [unescape(name) for name in re.findall(r'class="named" href="[^"]+">([^<]+)</a>', text)]
 
 
 @pytest.fixture(scope="module")
 def pairs(console: Service) -> dict[str, Pair]:
-    """Keys of several kinds, by their names."""
+    """Keys of several kinds, by name."""
     return {
         name: console.issue(mode, name=name, **terms)
         for name, mode, terms in (
@@ -60,7 +60,7 @@ def test_search_filters_and_order(ada: Visitor, pairs: dict[str, Pair]) -> None:
     assert listed("?sort=expires")[0] == "gamma"
     assert listed("?status=revoked") == []
     assert "No keys match" in ada.get("/console/keys/?q=nothing").text
-    # What is asked for stands in the form again, and in the links.
+    # The form and the links contain the current query.
     page = ada.get("/console/keys/?q=%22%3E%3Cb%3E&mode=live&sort=name")
     assert 'value="&#34;&gt;&lt;b&gt;"' in page.text
     assert '<option value="live" selected>' in page.text
@@ -77,11 +77,11 @@ def test_pages(console: Service, ada: Visitor, pairs: dict[str, Pair]) -> None:
     second = ada.get(f"/console/keys/{unescape(following)}")
     assert names(second.text) == ["page 50"]
     assert 'rel="prev"' in second.text
-    # Past the end is the end.
+    # A page number past the end shows the last page.
     assert names(ada.get("/console/keys/?q=page+&page=99").text) == ["page 00"]
 
 
-def test_a_key_shows_its_use_at_once(console: Service, ada: Visitor) -> None:
+def test_the_page_of_a_key_shows_its_use_immediately(console: Service, ada: Visitor) -> None:
     pair = console.issue(name="watched", scopes=["account:read"])
     path = f"/console/keys/{pair.api_key}"
     page = ada.get(path)
@@ -115,12 +115,12 @@ def test_marks(console: Service, ada: Visitor) -> None:
     overview = ada.get("/console/overview/")
     assert overview.status == 200
     assert re.search(r'concern=due"><span class="figure">1</span>', overview.text)
-    # A use is a use at once, also where it is not written down yet.
+    # A use counts immediately, even if it has not been persisted.
     assert console.get("/v1/account", pair.bearer).status == 200
     assert ">unused</span>" not in ada.get("/console/keys/?q=neglected").text
 
 
-def test_a_hostile_name_is_text_everywhere(ada: Visitor, pairs: dict[str, Pair]) -> None:
+def test_a_hostile_name_is_escaped_everywhere(ada: Visitor, pairs: dict[str, Pair]) -> None:
     path = f"/console/keys/{pairs[HOSTILE].api_key}"
     for page in ("", "/edit", "/rotate", "/revoke"):
         answer = ada.get(path + page)
@@ -131,7 +131,7 @@ def test_a_hostile_name_is_text_everywhere(ada: Visitor, pairs: dict[str, Pair])
 
 
 @pytest.mark.parametrize("key", ["ak_live_" + "0" * 22, "ak_live_x", "x", "%00", "<b>", "ä"])
-def test_an_unknown_key_is_a_page_not_found(ada: Visitor, key: str) -> None:
+def test_an_unknown_key_gets_404(ada: Visitor, key: str) -> None:
     for page in ("", "/edit", "/rotate", "/revoke"):
         answer = ada.get(f"/console/keys/{quote(key, safe='%')}{page}")
         assert answer.status == 404
@@ -149,7 +149,7 @@ def test_the_overview_counts_the_levels(console: Service, ada: Visitor) -> None:
     assert "Revoked key" in text
 
 
-def test_an_imported_key_says_so(console: Service, ada: Visitor) -> None:
+def test_the_page_of_an_imported_key_says_so(console: Service, ada: Visitor) -> None:
     digest = hashlib.sha256(b"token-of-another-system").hexdigest()
     file = console.directory / "tokens.csv"
     file.write_text(f"name,sha256\nfrom elsewhere,{digest}\n")
@@ -161,7 +161,7 @@ def test_an_imported_key_says_so(console: Service, ada: Visitor) -> None:
     assert "imported" in page.text
     assert digest not in page.text
     assert "<code>127.0.0.1</code>" in page.text
-    # Known by its digest, it ends as at once as any other.
+    # It is looked up by its digest, and its revocation takes effect as fast as any other.
     path = f"/console/keys/{key}/revoke"
     assert ada.post(path, ada.get(path).fields("")).status == 303
     assert console.get("/v1/account", bearer).code == "key_revoked"

@@ -1,4 +1,4 @@
-"""The address of a list: read, written, and never trusted."""
+"""The query in the URL of the key list: parsed, written, and never trusted."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ queries = st.builds(
 
 
 @given(queries)
-def test_an_address_names_the_list_that_it_was_made_of(query: ListQuery) -> None:
+def test_a_query_is_the_same_after_writing_and_parsing(query: ListQuery) -> None:
     assert read(query.address()) == query
 
 
@@ -47,13 +47,13 @@ def test_an_address_names_the_list_that_it_was_made_of(query: ListQuery) -> None
         st.text(max_size=200),
     )
 )
-def test_any_address_names_a_list(arguments: dict[str, str]) -> None:
+def test_any_arguments_are_a_valid_query(arguments: dict[str, str]) -> None:
     query = ListQuery.of(arguments)
     assert read(query.address()) == query or not query.search.isprintable()
     assert len(query.search) <= LONGEST_SEARCH
 
 
-def test_what_makes_no_sense_is_left_out() -> None:
+def test_invalid_arguments_are_ignored() -> None:
     plain = ListQuery()
     for address in ("?mode=both", "?status=1", "?concern=x", "?sort=secret_hash", "?page=-1"):
         assert read(address) == plain, address
@@ -66,7 +66,7 @@ def test_what_makes_no_sense_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("by", SORTS)
-def test_a_column_is_sorted_one_way_and_then_the_other(by: SortBy) -> None:
+def test_sorting_a_column_again_reverses_it(by: SortBy) -> None:
     query = ListQuery(search="x", page=3)
     first = query.sorted_by(by)
     again = first.sorted_by(by)

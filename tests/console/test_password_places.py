@@ -1,4 +1,4 @@
-"""Many sign-ins at once: a few are looked at, the others hear so at once, and the API goes on."""
+"""Many sign-ins at once: a few are processed, the others get 503, and the API responds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SOON = "Try again in a moment."
 
 @contextmanager
 def nobody_writes(service: Service) -> Iterator[None]:
-    """Hold the database's write lock: what is looked at cannot be written down, and waits."""
+    """Hold the write lock of the database, so that a processed sign-in must wait."""
     with closing(sqlite3.connect(service.database, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -38,7 +38,7 @@ def nobody_writes(service: Service) -> Iterator[None]:
 
 
 def ready(service: Service, address: str, name: str) -> Callable[[], Page]:
-    """What sends the form of the sign-in, which is filled in already."""
+    """Send the sign-in form, filled in."""
     visitor = Visitor(service, X_Forwarded_For=address)
     fields = {**visitor.get(SIGN_IN).fields(SIGN_IN), "name": name, "password": PASSWORD}
     return lambda: visitor.post(SIGN_IN, fields)
@@ -69,7 +69,7 @@ def test_sign_ins_leave_threads_to_the_api(
                 refused[sent.pop(answered)] = answered.result()
                 if len(refused) == MANY - places:
                     break
-            # The others are still being looked at, and cannot end before the lock does.
+            # The others are still being processed, and cannot finish before the lock is released.
             assert {page.status for page in refused.values()} == {503}
             for _ in range(20):
                 assert service.get("/v1/account", pair.bearer).status == 200
@@ -77,7 +77,7 @@ def test_sign_ins_leave_threads_to_the_api(
     assert len(sent) == places
     for name, page in looked_at.items():
         assert page.status == (303 if name == "ada" else 403)
-    # The same for a name that nobody has; and it says when to come again.
+    # The same for an unknown name. The response has Retry-After.
     told = {names[address]: page for address, page in refused.items()}
     assert set(told) == {"ada", "nobody"}
     pages = set()
@@ -87,13 +87,13 @@ def test_sign_ins_leave_threads_to_the_api(
         shown = page.text.replace(f'value="{name}"', 'value=""').partition("<main")[2]
         pages.add(shown.partition("csrf_token")[0])
     assert len(pages) == 1
-    # It was no try, so two are left to that address.
+    # It did not count as an attempt, so this address has two left.
     again = next(address for address in refused if names[address] == "ada")
     visitor = Visitor(service, X_Forwarded_For=again)
     assert [visitor.sign_in(password="wrong").status for _ in range(3)] == [403, 403, 429]
 
 
-def test_the_other_forms_with_a_password_wait_no_longer(start_service: StartService) -> None:
+def test_the_other_forms_with_a_password_do_not_wait_either(start_service: StartService) -> None:
     service = start_service(LATCHKEY_WORKERS="1", LATCHKEY_THREADS="2")
     link = set_up_path(service)
     visitor = Visitor(service)
@@ -107,7 +107,7 @@ def test_the_other_forms_with_a_password_wait_no_longer(start_service: StartServ
     other |= {"password": "another horse battery", "again": "another horse battery"}
     with ThreadPoolExecutor(2) as pool:
         with nobody_writes(service):
-            # Of two at once one waits for the lock, whichever it is; then there is no place.
+            # One of two requests waits for the lock; after that, there is no place.
             one, two = (
                 pool.submit(ready(service, f"192.0.2.{number}", "nobody")) for number in (1, 2)
             )
@@ -122,7 +122,7 @@ def test_the_other_forms_with_a_password_wait_no_longer(start_service: StartServ
     assert signed_in.post(account, other).status == 303
 
 
-def test_the_hash_of_nobody_costs_as_any_other_and_fits_nothing() -> None:
+def test_the_hash_for_unknown_names_costs_the_same_and_matches_nothing() -> None:
     drawn = unknown_hash()
     assert extract_parameters(drawn) == extract_parameters(hash_password(PASSWORD))
     assert not is_outdated(drawn)

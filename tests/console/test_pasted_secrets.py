@@ -1,4 +1,4 @@
-"""A secret that was pasted into the wrong field: no page sends it back, and it is said where."""
+"""A secret that was pasted into the wrong field is never sent back, and gets an error."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def test_the_name_of_a_new_key(ada: Visitor, pair: Pair, around: str) -> None:
 
 @pytest.mark.parametrize("field", ["form_id", "access", "scopes", "expiry", "expires_at", "mode"])
 def test_any_field_of_a_new_key(ada: Visitor, pair: Pair, field: str) -> None:
-    # Something else is wrong too, so that the form comes back in any case.
+    # Another field is invalid too, so that the form is always shown again.
     pasted = {**TERMS, "expiry": "date", field: pair.api_secret}
     answer = ada.post(NEW, {**ada.get(NEW).fields(""), **pasted})
     assert answer.status == 400
     assert pair.api_secret not in answer.text
-    # What else was entered is still there.
+    # The other values are kept.
     assert 'value="kept"' in answer.text
 
 
 @pytest.mark.parametrize("field", ["api_key", "name", "api_secret"])
-def test_a_pair_that_is_registered(console: Service, ada: Visitor, pair: Pair, field: str) -> None:
+def test_the_registration_of_a_pair(console: Service, ada: Visitor, pair: Pair, field: str) -> None:
     other = console.derive_pair()
     entered = {"api_key": other.api_key, "api_secret": "wrong", "name": "kept"}
     pasted = {**entered, field: pair.api_secret}
@@ -69,7 +69,7 @@ def test_the_sign_in(console: Service, pair: Pair, field: str) -> None:
     answer = Visitor(console).send(SIGN_IN, SIGN_IN, **{**entered, field: pair.api_secret})
     assert answer.status == (400 if field == "name" else 403)
     assert pair.api_secret not in answer.text
-    # Where it leads to is none of the console's pages.
+    # The target is not a page of the console.
     if field == "next":
         signed_in = Visitor(console).send(
             SIGN_IN, SIGN_IN, **{**entered, "password": PASSWORD, "next": pair.api_secret}
@@ -77,7 +77,7 @@ def test_the_sign_in(console: Service, pair: Pair, field: str) -> None:
         assert signed_in.location == "/console/"
 
 
-def test_one_is_led_back_to_no_address_with_a_secret(console: Service, pair: Pair) -> None:
+def test_no_redirect_to_a_url_with_a_secret(console: Service, pair: Pair) -> None:
     for path in (f"/console/keys/?q={pair.api_secret}", f"/console/keys/{pair.api_secret}"):
         asked = Visitor(console).get(path)
         assert (asked.status, asked.location) == (303, SIGN_IN)
@@ -98,12 +98,12 @@ def test_searches(ada: Visitor, pair: Pair) -> None:
         page = ada.get(path)
         assert page.status == 200, path
         assert pair.api_secret not in page.text, path
-    # It is not taken for a search for everything.
+    # It is not treated as an empty search, which finds everything.
     assert ListQuery.of({"q": pair.api_secret}).is_filtered
     assert "No keys match" in ada.get(f"/console/keys/?q={pair.api_secret}").text
 
 
-def test_addresses_that_are_none(ada: Visitor, pair: Pair) -> None:
+def test_urls_of_no_page(ada: Visitor, pair: Pair) -> None:
     for path in (
         f"/console/keys/{pair.api_secret}",
         f"/console/keys/{pair.api_secret}/edit",

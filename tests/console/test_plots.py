@@ -1,4 +1,4 @@
-"""What a plot is drawn from: every period of its time, empty ones too, none twice."""
+"""The data of a bar chart: every period once, including empty ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HOUR = timedelta(hours=1)
 THIS = datetime(2026, 3, 1, 13, tzinfo=UTC)
 
 
-def test_hours_from_the_oldest_to_this_one() -> None:
+def test_hours_from_the_oldest_to_the_current_one() -> None:
     plot = plot_hours({THIS: 40, THIS - 47 * HOUR: 10, THIS - 48 * HOUR: 99}, NOW)
     assert [bar.start for bar in plot.bars] == [THIS - n * HOUR for n in range(HOURS)][::-1]
     assert (plot.bars[0].requests, plot.bars[-1].requests) == (10, 40)
@@ -27,13 +27,13 @@ def test_days_are_sums_of_their_hours() -> None:
     assert plot.bars[-2].start == datetime(2026, 2, 28, tzinfo=UTC)
 
 
-def test_bars_stand_on_the_ground_within_the_drawing() -> None:
+def test_bars_start_at_the_bottom_and_fit_the_drawing() -> None:
     plot = plot_hours({THIS: 1_000_000, THIS - HOUR: 1}, NOW)
     for bar in plot.bars:
         assert bar.y + bar.height == plot.height
         assert 0 <= bar.x < bar.x + bar.width <= plot.width
     assert plot.bars[-1].height == plot.height
-    # One request among a million can be seen, and told from none.
+    # One request among a million is visible, and differs from none.
     assert plot.bars[-2].height > plot.bars[-3].height > 0
 
 

@@ -1,4 +1,4 @@
-"""What every request of the console is held to: its host, its token, and the headers it gets."""
+"""Checks of every request to the console: host, CSRF token, and headers of the response."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_form_without_its_token_changes_nothing(console: Service, ada: Visitor
         assert "Nothing was changed" in answer.text
     assert ada.is_signed_in()
     assert other.is_signed_in()
-    # Nor can somebody be signed in by another's form.
+    # A form of another browser cannot sign somebody in either.
     forged = {"csrf_token": foreign, "name": "ada", "password": "correct horse battery"}
     assert Visitor(console).post("/console/sign-in", forged).status == 400
 
@@ -51,14 +51,14 @@ def test_the_headers_of_a_page(ada: Visitor, path: str) -> None:
     assert "Strict-Transport-Security" not in headers
 
 
-def test_no_page_has_anything_inline_or_from_elsewhere(ada: Visitor) -> None:
+def test_no_page_has_inline_code_or_foreign_resources(ada: Visitor) -> None:
     for path in (ACCOUNT, "/console/sign-in", "/console/nowhere", "/console/set-up"):
         text = ada.get(path).text
         for word in ("<style", "style=", " onclick", " onload", "javascript:", "http:", "https:"):
             assert word not in text, path
 
 
-def test_static_files_are_kept_and_need_no_session(visitor: Visitor) -> None:
+def test_static_files_are_cached_and_need_no_session(visitor: Visitor) -> None:
     page = visitor.get("/console/sign-in")
     for name in ("console.css", "console.js", "icon.svg"):
         address = page.text.partition(f'"/console/static/{name}?')[2].partition('"')[0]
@@ -81,11 +81,11 @@ def test_another_host_name_is_refused(ada: Visitor, host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:1234", "LOCALHOST", "[::1]:8080"])
-def test_this_machines_names_are_allowed_with_any_port(ada: Visitor, host: str) -> None:
+def test_names_of_this_machine_are_allowed_with_any_port(ada: Visitor, host: str) -> None:
     assert ada.get(ACCOUNT, Host=host).status == 200
 
 
-def test_the_api_answers_to_any_name_and_sets_no_cookie(ada: Visitor) -> None:
+def test_the_api_accepts_any_host_name_and_sets_no_cookie(ada: Visitor) -> None:
     for path in ("/health", "/v1/account", "/openapi.json"):
         answer = ada.get(path, Host="elsewhere.example")
         assert answer.status in (200, 401)
@@ -105,7 +105,7 @@ def test_listed_hosts_and_https_behind_a_proxy(start_service: StartService) -> N
     assert set(cookie.split("; ")[1:]) == {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"}
     assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
     assert secure.is_signed_in()
-    # The same cookie by HTTP is none.
+    # The same cookie is not accepted over HTTP.
     assert secure.get(ACCOUNT, X_Forwarded_Proto="http").status == 303
     for host, status in {
         "other.example:8443": 200,
@@ -117,7 +117,7 @@ def test_listed_hosts_and_https_behind_a_proxy(start_service: StartService) -> N
         assert secure.get(ACCOUNT, Host=host).status == status, host
 
 
-def test_a_callers_word_for_https_is_not_taken(ada: Visitor) -> None:
+def test_a_clients_claim_of_https_is_not_trusted(ada: Visitor) -> None:
     answer = ada.get(ACCOUNT, X_Forwarded_Proto="https")
     assert answer.status == 200
     assert "Strict-Transport-Security" not in answer.headers
@@ -142,7 +142,7 @@ def test_errors_are_pages(ada: Visitor) -> None:
         ("Transfer-Encoding: chunked", b"nonsense\r\n", 400),
     ],
 )
-def test_a_form_that_is_too_large_or_broken_is_refused(
+def test_a_form_that_is_too_large_or_incomplete_is_refused(
     console: Service, framing: str, body: bytes, status: int
 ) -> None:
     head = (

@@ -1,4 +1,4 @@
-"""The link that makes the first administrator, and the command that makes any."""
+"""The set-up link for the first administrator, and the commands for administrators."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIRST = {"name": "Ada", "password": PASSWORD, "again": PASSWORD}
 
 
 def use(service: Service, path: str, **fields: str) -> tuple[Visitor, int]:
-    """Open a link, send its form; who did, and the status."""
+    """Open a link and submit its form; returns the client and the status."""
     visitor = Visitor(service)
     page = visitor.get(path)
     if page.status != 200:
@@ -29,7 +29,7 @@ def use(service: Service, path: str, **fields: str) -> tuple[Visitor, int]:
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Service:
-    """A service's directory, initialised once."""
+    """The directory of a service, initialised once."""
     return Service(tmp_path_factory.mktemp("set-up"))
 
 
@@ -38,7 +38,7 @@ def test_the_link_works_once(start_service: StartService) -> None:
     path = set_up_path(service)
     page = Visitor(service).get(path)
     assert (page.status, page.headers["Cache-Control"]) == (200, "no-store")
-    # What does not fit leaves the link as it was.
+    # An invalid form does not consume the link.
     assert use(service, path, again="different horse")[1] == 400
     assert use(service, path, password="short", again="short")[1] == 400
     assert use(service, path, name="no spaces")[1] == 400
@@ -47,7 +47,7 @@ def test_the_link_works_once(start_service: StartService) -> None:
     assert "You are the first administrator" in visitor.get("/console/account/").text
     assert use(service, path)[1] == 403
     assert Visitor(service).sign_in("ada").status == 303
-    # With an administrator there are no more links.
+    # As soon as there is an administrator, no more links are printed.
     assert "set-up" not in run_here(service, "init").stdout
     token = path.partition("=")[2]
     kept = b"".join(one.read_bytes() for one in service.database.parent.iterdir())
@@ -56,7 +56,7 @@ def test_the_link_works_once(start_service: StartService) -> None:
     assert "set-up" not in service.log
 
 
-def test_two_at_once_make_one_administrator(start_service: StartService) -> None:
+def test_two_forms_at_once_create_one_administrator(start_service: StartService) -> None:
     service = start_service()
     path = set_up_path(service)
     visitors = [Visitor(service), Visitor(service)]
@@ -70,7 +70,7 @@ def test_two_at_once_make_one_administrator(start_service: StartService) -> None
     assert ("one" in listed, "two" in listed) == (True, False)
 
 
-def test_a_link_ends_by_a_newer_one_by_time_and_by_an_administrator(
+def test_a_link_expires_or_is_replaced_or_is_no_longer_needed(
     start_service: StartService,
 ) -> None:
     service = start_service()
@@ -89,7 +89,7 @@ def test_a_link_ends_by_a_newer_one_by_time_and_by_an_administrator(
         assert Visitor(service).get(f"/console/set-up{nonsense}").status == 403
 
 
-def test_a_bare_serve_prints_no_link(start_service: StartService) -> None:
+def test_serve_alone_prints_no_link(start_service: StartService) -> None:
     service = start_service()
     assert "set-up" not in service.log
 
@@ -106,7 +106,7 @@ def test_a_bare_serve_prints_no_link(start_service: StartService) -> None:
             "proxy, with one of the host names in LATCHKEY_CONSOLE_HOSTS: keys.example",
         ),
         ({"BIND": "a:1", "CONSOLE_TLS": "on"}, "http://a:1", "through your proxy"),
-        # No browser opens these, or nobody knows the port.
+        # Addresses that a browser cannot open, or without a known port.
         ({"BIND": "unix:/run/a.sock"}, "", "listens on unix:/run/a.sock: put the address of your"),
         ({"BIND": "127.0.0.1:0"}, "", "put the address of your proxy before this path"),
         ({"BIND": "unix:/run/a", "PUBLIC_URL": "https://keys.example"}, "https://keys.example", ""),
@@ -126,7 +126,7 @@ def test_the_address_of_the_link(
     assert (note in said) if note else not said.strip()
 
 
-def test_the_console_answers_to_the_public_name(start_service: StartService) -> None:
+def test_the_console_accepts_the_public_host_name(start_service: StartService) -> None:
     service = start_service(LATCHKEY_WORKERS="1", LATCHKEY_PUBLIC_URL="https://keys.example")
     for host, status in (("keys.example", 200), ("keys.example:9204", 200), ("else.example", 400)):
         assert service.get("/console/sign-in", {"Host": host}).status == status

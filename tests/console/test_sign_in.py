@@ -1,4 +1,4 @@
-"""Signing in and out: sessions, their cookie, their end, and what a wrong try is told."""
+"""Sign-in and sign-out: sessions, cookies, expiry, and responses to wrong attempts."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ COOKIE = "latchkey_console"
 
 @pytest.fixture
 def ada(console: Service) -> Visitor:
-    """The administrator, signed in for one test: some end the session."""
+    """The administrator, signed in for one test, because some tests end the session."""
     signed_in = Visitor(console)
     assert signed_in.sign_in().status == 303
     return signed_in
 
 
-def test_signing_in_begins_a_session_under_a_new_token(console: Service, visitor: Visitor) -> None:
+def test_signing_in_starts_a_session_with_a_new_token(console: Service, visitor: Visitor) -> None:
     visitor.get("/console/sign-in")
     before = visitor.cookies[COOKIE]
     answer = visitor.sign_in()
@@ -32,17 +32,15 @@ def test_signing_in_begins_a_session_under_a_new_token(console: Service, visitor
     (cookie,) = answer.cookies
     assert visitor.cookies[COOKIE] not in (before, "")
     terms = set(cookie.split("; ")[1:])
-    # A cookie without an age ends with the browser.
+    # A cookie without an age is deleted when the browser is closed.
     assert terms == {"HttpOnly", "Path=/console/", "SameSite=Lax"}
     assert visitor.is_signed_in()
-    # What was known before the sign-in is nobody's.
+    # The token from before the sign-in is not signed in.
     visitor.cookies[COOKIE] = before
     assert not visitor.is_signed_in()
 
 
-def test_the_token_and_the_password_are_nowhere_in_the_files(
-    console: Service, ada: Visitor
-) -> None:
+def test_no_file_contains_the_token_or_the_password(console: Service, ada: Visitor) -> None:
     ada.get("/console/account/")
     kept = b"".join(path.read_bytes() for path in console.database.parent.iterdir())
     for secret in (ada.cookies[COOKIE], PASSWORD):
@@ -53,7 +51,9 @@ def test_the_token_and_the_password_are_nowhere_in_the_files(
     assert hashed.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
 
 
-def test_a_wrong_try_does_not_say_what_was_wrong(console: Service, visitor: Visitor) -> None:
+def test_the_response_does_not_tell_a_wrong_name_from_a_wrong_password(
+    console: Service, visitor: Visitor
+) -> None:
     make_administrator(console, "gone")
     assert admin(console, "disable", "gone").returncode == 0
     tries = {
@@ -74,12 +74,12 @@ def test_a_wrong_try_does_not_say_what_was_wrong(console: Service, visitor: Visi
     assert "Wrong name or password." in pages.pop()
 
 
-def test_names_are_found_in_any_case(visitor: Visitor) -> None:
+def test_names_are_case_insensitive(visitor: Visitor) -> None:
     assert visitor.sign_in(" ADA").status in (303, 403)
     assert visitor.sign_in("ADA").status == 303
 
 
-def test_one_is_led_back_to_the_page_that_was_asked_for(visitor: Visitor) -> None:
+def test_the_sign_in_returns_to_the_requested_page(visitor: Visitor) -> None:
     asked = visitor.get("/console/account/")
     assert asked.location == "/console/sign-in?next=/console/account/"
     page = visitor.get(asked.location)
@@ -109,7 +109,7 @@ def test_one_is_led_back_to_the_page_that_was_asked_for(visitor: Visitor) -> Non
         "/console/" + "a/" * 2_000,
     ],
 )
-def test_no_page_elsewhere_is_one_of_ours(elsewhere: str) -> None:
+def test_foreign_urls_are_not_pages_of_the_console(elsewhere: str) -> None:
     assert own_page(elsewhere) is None
 
 
@@ -123,22 +123,22 @@ def test_no_page_elsewhere_is_one_of_ours(elsewhere: str) -> None:
         "/console/keys/?q=%20",
     ],
 )
-def test_pages_of_the_console_are_ours(page: str) -> None:
+def test_urls_of_the_console_are_pages_of_the_console(page: str) -> None:
     assert own_page(page) == page
 
 
-def test_a_hostile_page_does_not_hold_up_a_worker(console: Service, visitor: Visitor) -> None:
+def test_a_hostile_url_does_not_block_a_worker(console: Service, visitor: Visitor) -> None:
     for length in (40, 3_000):
         answer = visitor.get("/console/sign-in?next=/console/" + "a" * length + "!")
         assert answer.status == 200
     assert console.get("/health").status == 200
 
 
-def test_one_is_led_nowhere_else(visitor: Visitor) -> None:
+def test_the_sign_in_never_redirects_to_a_foreign_url(visitor: Visitor) -> None:
     assert visitor.sign_in(next="https://elsewhere.example/").location == "/console/"
 
 
-def test_signing_out_ends_the_session_itself(ada: Visitor) -> None:
+def test_signing_out_ends_the_stored_session(ada: Visitor) -> None:
     token = ada.cookies[COOKIE]
     answer = ada.send("/console/account/", "/console/sign-out")
     assert (answer.status, answer.location) == (303, "/console/sign-in")
@@ -181,7 +181,7 @@ def test_a_changed_password_ends_the_other_sessions(console: Service) -> None:
     assert there.sign_in("grace", "another horse battery").status == 303
 
 
-def test_whoever_is_disabled_or_removed_is_out_at_once(console: Service) -> None:
+def test_a_disabled_or_removed_administrator_is_signed_out_immediately(console: Service) -> None:
     make_administrator(console, "joan")
     visitor = Visitor(console)
     visitor.sign_in("joan")
@@ -198,20 +198,22 @@ def test_whoever_is_disabled_or_removed_is_out_at_once(console: Service) -> None
     assert visitor.sign_in("joan", "new horse battery").status == 403
 
 
-def test_a_session_ends_without_use_and_in_any_case(start_service: StartService) -> None:
+def test_a_session_expires_without_use_and_after_its_maximum_age(
+    start_service: StartService,
+) -> None:
     service = start_service(LATCHKEY_CONSOLE_IDLE="1000", LATCHKEY_CONSOLE_SESSION="5000")
     make_administrator(service)
     visitor = Visitor(service)
 
     def age(*columns: str, by: int) -> None:
-        """Have the session begun, or last been used, so many seconds before."""
+        """Change the start or the last use of the session to this many seconds ago."""
         change = ", ".join(f"{column} = {column} - {by * 1000}" for column in columns)
         with closing(sqlite3.connect(service.database)) as connection, connection:
             connection.execute(f"UPDATE console_session SET {change}")
 
     visitor.sign_in()
     for _ in range(2):
-        # Each use puts the end off.
+        # Each use extends the session.
         age("seen_at", by=900)
         assert visitor.is_signed_in()
     age("seen_at", by=1001)
@@ -221,18 +223,20 @@ def test_a_session_ends_without_use_and_in_any_case(start_service: StartService)
     assert visitor.is_signed_in()
     age("created_at", by=201)
     assert not visitor.is_signed_in()
-    # The clock of the one that is begun was set back since.
+    # The clock was set back after the start of the session.
     visitor.sign_in()
     age("created_at", "seen_at", by=-500)
     assert not visitor.is_signed_in()
-    # Those that have ended are deleted with the next sign-in.
+    # Expired sessions are deleted at the next sign-in.
     age("created_at", by=6000)
     visitor.sign_in()
     with closing(sqlite3.connect(service.database)) as connection:
         assert connection.execute("SELECT count(*) FROM console_session").fetchone() == (1,)
 
 
-def test_sessions_survive_a_restart_and_are_every_workers(start_service: StartService) -> None:
+def test_sessions_survive_a_restart_and_are_valid_in_every_worker(
+    start_service: StartService,
+) -> None:
     service = start_service(LATCHKEY_WORKERS="2")
     make_administrator(service)
     visitor = Visitor(service)
@@ -245,7 +249,7 @@ def test_sessions_survive_a_restart_and_are_every_workers(start_service: StartSe
     assert not visitor.is_signed_in()
 
 
-def test_tries_are_limited_by_address_and_by_name(start_service: StartService) -> None:
+def test_attempts_are_limited_by_address_and_by_name(start_service: StartService) -> None:
     service = start_service(
         LATCHKEY_SIGN_IN_LIMIT="1/hour", LATCHKEY_TRUSTED_PROXIES="1", LATCHKEY_WORKERS="2"
     )
@@ -255,25 +259,25 @@ def test_tries_are_limited_by_address_and_by_name(start_service: StartService) -
         return Visitor(service, X_Forwarded_For=address).sign_in(name, password).status
 
     assert [tries("192.0.2.1", "ada", "wrong") for _ in range(2)] == [403, 429]
-    # Too many is too many, right or wrong, and for any name.
+    # Over the limit, correct passwords and other names are refused too.
     assert tries("192.0.2.1", "ada", PASSWORD) == 429
     assert tries("192.0.2.1", "nobody", "wrong") == 429
-    # In whatever form the proxy writes the address.
+    # In all notations of the address that a proxy may use.
     for form in ("192.0.2.1:5678", '"[::ffff:192.0.2.1]:80"'):
         assert tries(form, "nobody", "wrong") == 429
     assert tries("192.0.2.2", "ada", PASSWORD) == 303
-    # Five times as many for one name, from wherever; what was refused by address does not count.
+    # For one name, five times as many from any addresses; attempts refused by address do not count.
     assert [tries(f"192.0.2.{number}", "Ada", "wrong") for number in range(10, 13)] == [403] * 3
     limited = Visitor(service, X_Forwarded_For="192.0.2.99").sign_in("ada", PASSWORD)
     assert limited.status == 429
     assert 0 < int(limited.headers["Retry-After"]) <= 3600
     assert "Too many attempts" in limited.text
     assert tries("192.0.2.98", "nobody", "wrong") == 403
-    # A credential of the API is none of this.
+    # Credentials of the API are not affected.
     assert service.get("/v1/account", service.issue().bearer).status == 200
 
 
-def test_a_failing_database_is_said_on_a_page(start_service: StartService) -> None:
+def test_a_database_failure_shows_an_error_page(start_service: StartService) -> None:
     service = start_service(LATCHKEY_WORKERS="1")
     make_administrator(service)
     visitor = Visitor(service)

@@ -1,1 +1,1 @@
-"""What the tests are written with: servers, clients, fakes, faults."""
+"""Helpers for the tests: servers, clients, fakes, faults."""

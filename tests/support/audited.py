@@ -1,4 +1,4 @@
-"""Stores whose changes are written down, and who makes them in tests."""
+"""Stores with an audit log, and the actors of changes in tests."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ def record(store: Store, made: AuditEvent) -> None:
 
 
 def result_of(outcome: Outcome[T]) -> T:
-    """The result of a change where nothing is cached, so that nothing has to be published."""
+    """The result of a change; nothing is cached in the test, so it is not published."""
     if isinstance(outcome, Refused):
         raise outcome.error
     return outcome.result
 
 
 def answered(store: Store, outcome: Outcome[T]) -> T:
-    """The result of a change that was published to nobody, and answered."""
+    """The result of a change, published without subscribers."""
     return Publisher(store.audit, lambda lookup: None).publish(outcome)
 
 
 def add(
     store: Store, new: NewCredential, *, by: Actor = TESTER, action: Action = Action.KEY_ISSUE
 ) -> Credential:
-    """Store a credential and publish nothing, as a process that is killed after its commit."""
+    """Store a credential without publishing it, like a process that is killed after its commit."""
     return result_of(store.add(lambda caller: new, action, Author(by)))
 
 
 def revoke(
     store: Store, api_key: str, mode: Mode | None, now: datetime, *, by: Actor = TESTER
 ) -> Credential:
-    """Revoke a credential, and publish nothing."""
+    """Revoke a credential without publishing it."""
     return result_of(store.revoke(api_key, mode, now, Author(by)))
 
 
@@ -64,7 +64,7 @@ def change(
     *,
     by: Actor = TESTER,
 ) -> Credential:
-    """Change a credential, and publish nothing."""
+    """Change a credential without publishing it."""
     author = Author(by)
     return result_of(store.change(api_key, mode, now, lambda caller, found: decide(found), author))
 
@@ -78,7 +78,7 @@ def rotate(
     *,
     by: Actor = TESTER,
 ) -> Credential:
-    """Replace a credential, and publish nothing: the successor."""
+    """Rotate a credential without publishing it; returns the successor."""
     author = Author(by)
     return result_of(
         store.rotate(
@@ -88,14 +88,14 @@ def rotate(
 
 
 def new_seal(database: Path) -> Seal:
-    """A key, and a head beside the database: for tests that nobody attacks."""
+    """A key, and a head in the database's directory: for tests without an attacker."""
     seal = Seal(AUDIT_KEY, HeadFile(database.with_name("audit.head"), AUDIT_KEY))
     seal.head.make()
     return seal
 
 
 def audit_files(directory: Path) -> dict[str, str]:
-    """Make the key and the head of an empty log in a directory; the settings that name them."""
+    """Create the key and the head of an empty log in a directory; returns the settings for them."""
     made = {
         "LATCHKEY_AUDIT_KEY_FILE": str(directory / "audit.key"),
         "LATCHKEY_AUDIT_HEAD_FILE": str(directory / "audit.head"),
@@ -106,7 +106,7 @@ def audit_files(directory: Path) -> dict[str, str]:
 
 
 def open_store(url: str, **options: Any) -> SqlStore:
-    """A store over the database at ``sqlite:///…`` that can be changed."""
+    """A store for the database at ``sqlite:///…``, which accepts changes."""
     made = database_at(url).open_store(
         seal=new_seal(Path(url.removeprefix("sqlite:///"))), **options
     )

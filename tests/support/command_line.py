@@ -1,4 +1,4 @@
-"""Runs of the command line against a service's files, and what was said and made."""
+"""Runs of the command line with the files of a service, and checks of their output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.service import Pair, Service
 
 
 def fails(box: Service, *arguments: str, status: int = 1) -> str:
-    """What a command says that fails: on standard error only, and without a traceback."""
+    """The message of a command that must fail: only on standard error, without a traceback."""
     run = run_here(box, *arguments)
     assert (run.returncode, run.stdout) == (status, "")
     return run.stderr
@@ -26,7 +26,7 @@ def one_line(text: str) -> str:
 
 
 def made(box: Service, mode: str = "live", *options: str, name: str = "test") -> Pair:
-    """A credential, made without a process of its own."""
+    """Create a credential without a new process."""
     run = run_here(box, "keys", "create", "--name", name, "--mode", mode, "--json", *options)
     fields = json.loads(run.stdout)
     return Pair(fields["api_key"], fields["api_secret"])
@@ -45,7 +45,7 @@ def shown(box: Service, api_key: str) -> dict[str, Any]:
 
 
 def at_terminal(box: Service, *arguments: str, prompt: str, typed: str) -> tuple[int, str]:
-    """Run a command at a pseudo-terminal, type once it asks; its status and what is shown."""
+    """Run a command at a pseudo-terminal and type when it asks; returns status and output."""
     ours, theirs = pty.openpty()
     screen = b""
     process = forked.start(
@@ -62,7 +62,7 @@ def at_terminal(box: Service, *arguments: str, prompt: str, typed: str) -> tuple
         while chunk := os.read(ours, 4096):
             screen += chunk
     except OSError:
-        pass  # what Linux answers when the other end has been closed
+        pass  # the error of Linux when the other end is closed
     finally:
         os.close(ours)
         try:

@@ -1,4 +1,4 @@
-"""A migrated SQLite database for tests in this process: the real schema, made once and copied."""
+"""Migrated SQLite databases for tests in this process: the real schema, created once and copied."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def _migrated() -> bytes:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "latchkey.db"
         migrate(f"sqlite:///{path}")
-        # The last connection has closed: all of it is in the one file, which stays in WAL mode.
+        # The last connection is closed: all data is in the one file, which stays in WAL mode.
         return path.read_bytes()
 
 
 def new_database(path: Path) -> str:
-    """Put a migrated, empty database at ``path``; its URL."""
+    """Create a migrated, empty database at ``path``; returns its URL."""
     path.touch(mode=0o600)
     path.write_bytes(_migrated())
     return f"sqlite:///{path}"
 
 
 def connections_of(store: Store) -> SqliteConnections:
-    """The connections of a store over SQLite, for a test that looks at them."""
+    """The connections of a store over SQLite, for a test that inspects them."""
     assert isinstance(store, SqlStore)
     assert isinstance(store._connections, SqliteConnections)
     return store._connections

@@ -1,4 +1,4 @@
-"""Finds every regular expression in the source, and asks each for inputs that take it long."""
+"""Finds every regular expression in the source, and generates its worst inputs."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _FUNCTIONS = {
     "template",
 }  # fmt: skip
 _OTHER_ENGINES = {"regex", "re2", "fnmatch", "glob", "sre_compile"}
-# What a slash begins an expression after, in JavaScript.
+# The characters before a slash that starts an expression in JavaScript.
 _SCRIPT = re.compile(r"(?:[=(,:;!&|?{}\[]|\breturn)\s*/(?![/*])|\bRegExp\b|\bpattern\s*=")
 _HTML = re.compile(r"\bpattern\s*=")
 
 
 @dataclass(frozen=True)
 class Expression:
-    """One expression as it is written, and where."""
+    """An expression and its place in the source."""
 
     pattern: str
     place: str
@@ -43,7 +43,7 @@ class Expression:
 def in_python(
     root: Path = ROOT, packages: Sequence[str] = ("app", "fastcache", "latchkey")
 ) -> list[Expression]:
-    """Every expression in the Python source; LookupError for one that is no constant."""
+    """Every expression in the Python source; raises LookupError for one that is not constant."""
     found = []
     for package in packages:
         for path in sorted((root / package).rglob("*.py")):
@@ -52,7 +52,7 @@ def in_python(
 
 
 def in_pages(root: Path = ROOT) -> list[str]:
-    """The lines of scripts and templates with something that may be an expression."""
+    """Lines of scripts and templates that may contain an expression."""
     found = []
     for kind, looks in ((".js", _SCRIPT), (".html", _HTML)):
         for path in sorted((root / "app").rglob(f"*{kind}")):
@@ -63,7 +63,7 @@ def in_pages(root: Path = ROOT) -> list[str]:
 
 
 def in_compiled(root: Path = ROOT) -> list[str]:
-    """The compiled modules that could use one."""
+    """The compiled modules that may use an expression."""
     return [
         f"{path.relative_to(root)}: {line}"
         for package in ("app", "fastcache", "latchkey")
@@ -82,7 +82,7 @@ def _of_module(source: str, place: str) -> Iterator[Expression]:
             for argument in _arguments(node):
                 yield Expression(_text_of(argument, place, at), at)
         elif isinstance(node, ast.ClassDef):
-            # A converter of werkzeug's has its expression as an attribute.
+            # A converter of werkzeug has its expression in an attribute.
             for line in node.body:
                 if isinstance(line, ast.Assign) and any(
                     isinstance(target, ast.Name) and target.id in _NAMED for target in line.targets
@@ -95,7 +95,7 @@ def _of_module(source: str, place: str) -> Iterator[Expression]:
 
 
 def _check_import(node: ast.Import | ast.ImportFrom, at: str) -> None:
-    """`import re` alone: under another name its uses would not be found."""
+    """Permit only `import re`: uses under another name would not be found."""
     if isinstance(node, ast.ImportFrom):
         names = [node.module or ""]
         if node.module == "re":
@@ -123,7 +123,7 @@ def _arguments(call: ast.Call) -> Iterator[ast.expr]:
 
 
 def _text_of(node: ast.expr, place: str, at: str) -> str:
-    """The text of an expression, of constants of its module."""
+    """The text of an expression, from constants of its module."""
     value: Any
     if isinstance(node, ast.Constant):
         value = node.value
@@ -138,23 +138,23 @@ def _text_of(node: ast.expr, place: str, at: str) -> str:
     if isinstance(value, re.Pattern):
         value = value.pattern
     if isinstance(value, bytes):
-        # Its bytes are the characters of the same numbers.
+        # The bytes have the same numbers as the characters.
         value = value.decode("latin-1")
     if not isinstance(value, str):
         raise LookupError(f"{at}: the expression is {value!r}, no text")
     return value
 
 
-# ---------------------------------------------------------------- what takes long
+# ---------------------------------------------------------------- worst inputs
 
 
 def is_one_character(pattern: str) -> bool:
-    """Whether it is a class of characters and nothing else: there is nothing to go back to."""
+    """Whether it is only a class of characters, which cannot backtrack."""
     return re.fullmatch(r"\[(?:[^\]\\]|\\.)+\]", pattern, re.DOTALL) is not None
 
 
 def units(pattern: str, thorough: bool) -> list[str]:
-    """Characters that the expression tells apart, alone and in pairs: what a near miss repeats."""
+    """Characters that the expression distinguishes, alone and in pairs: near misses repeat them."""
     written = re.sub(r"\\[a-zA-Z]|[\\^$*+?()\[\]{}|]", "", pattern)
     most = 24 if thorough else 8
     kept = list(dict.fromkeys(f"a0 /{written}.:-\n"))[:most]
@@ -183,11 +183,11 @@ for start, unit, end in task["worst"]:
 def is_linear(
     pattern: str, worst: Sequence[tuple[str, str, str]], patience: int = 20, thorough: bool = False
 ) -> bool:
-    """Whether an expression is through with its worst inputs in time.
+    """Whether an expression handles its worst inputs in time.
 
-    An input is a start, a unit that is repeated, and an end. They are asked in a process of their
-    own, since an expression that backtracks holds the GIL and cannot be interrupted. The starts
-    of the inputs given are also combined with what the expression itself is made of.
+    An input is a start, a repeated unit, and an end. A separate process tests them, because an
+    expression that backtracks holds the GIL and cannot be interrupted. The starts of the given
+    inputs are also combined with parts of the expression itself.
     """
     task: dict[str, Any] = {
         "pattern": pattern,

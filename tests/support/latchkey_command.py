@@ -1,4 +1,4 @@
-"""The ``latchkey`` command without a new process for each run: for many cases, or many rounds."""
+"""Run the ``latchkey`` command without a new process, for tests with many runs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def run_here(
     service: Service, *arguments: str, standard_input: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``latchkey`` with the service's settings; a process of its own only starts slower."""
-    # Not above: fastcache's tests also run where nothing but fastcache is built.
+    """Run ``latchkey`` in this process with the settings of a service."""
+    # Imported here, because fastcache's tests also run without the other packages.
     from latchkey_service.cli import main
 
     output, error = io.StringIO(), io.StringIO()
@@ -58,16 +58,16 @@ for line in sys.stdin:
 
 
 class StandingCommand:
-    """A process that runs one command after the other: each attaches, commits, tells and lets go.
+    """A process that runs one command after the other, without restarting the interpreter.
 
-    What it spares is the start of the interpreter.
+    Each command attaches to the shared memory, commits, publishes and detaches.
     """
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     def __call__(self, *arguments: str) -> str:
-        """Run ``latchkey`` to its end; its output. It must succeed."""
+        """Run ``latchkey``, which must succeed; returns its output."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(json.dumps(arguments), file=self._process.stdin, flush=True)
@@ -78,7 +78,7 @@ class StandingCommand:
 
 @contextlib.contextmanager
 def standing_command(service: Service) -> Iterator[StandingCommand]:
-    """The command with the settings of a service, until the end of the block."""
+    """A StandingCommand with the settings of a service, until the end of the block."""
     with subprocess.Popen(
         [sys.executable, "-c", _STANDING],
         cwd=service.directory,

@@ -1,4 +1,4 @@
-"""A real Latchkey for tests: the ``latchkey`` command, gunicorn's processes, SQLite, sockets."""
+"""A real service for tests: the ``latchkey`` command, gunicorn, SQLite, sockets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Process = subprocess.Popen[bytes] | forked.Forked
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer: the status, the headers by lower-case name, the body's bytes."""
+    """An HTTP response: the status, the headers by lower-case name, the bytes of the body."""
 
     status: int
     headers: dict[str, str]
@@ -40,13 +40,13 @@ class Answer:
 
     @property
     def code(self) -> str:
-        """The code of an error in the envelope."""
+        """The code of the error in the envelope."""
         return str(self.json["error"]["code"])
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A key and its secret, as a client holds them."""
+    """A key and its secret, for a client."""
 
     api_key: str
     api_secret: str
@@ -63,16 +63,16 @@ class Pair:
 
 
 class Service:
-    """One service in a directory of its own. ``settings`` are LATCHKEY_* names and values.
+    """A service in its own directory. ``settings`` are LATCHKEY_* names and values.
 
-    ``unprivileged`` runs it so that permissions count, also where the tests run as root.
-    The log, standard output and error together, is in ``log_path``.
+    ``unprivileged`` runs it so that file permissions apply, even if the tests run as root.
+    ``log_path`` is its log: standard output and standard error.
     """
 
     def __init__(self, directory: Path, unprivileged: bool = False, **settings: str) -> None:
         self.directory = directory
-        # Without root's capabilities rather than as another user, who could perhaps not even
-        # reach the interpreter.
+        # Drop root's capabilities instead of changing the user: another user may be unable to reach
+        # the interpreter.
         drop = unprivileged and os.geteuid() == 0
         self.prefix = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if drop else []
         self.database = directory / "data" / "latchkey.db"
@@ -98,7 +98,7 @@ class Service:
         self.stop()
 
     def start(self) -> None:
-        """Make what is missing (once), serve, and wait until it answers."""
+        """Create the missing files (once), serve, and wait until the service responds."""
         if not self.database.exists():
             self.initialize()
         with self.log_path.open("ab") as log:
@@ -116,11 +116,11 @@ class Service:
             time.sleep(0.05)
 
     def initialize(self) -> str:
-        """Have ``init`` make the rest around a database that a test run migrates once; its output.
+        """Run ``init`` over a database that a test run migrates once; returns its output.
 
-        That is the keys, the first credentials and the set-up link.
+        This creates the keys, the first credentials and the set-up link.
         """
-        # Not above: these are of the application, which not every run of the tests has.
+        # Imported here, because not all test runs have the application.
         from tests.support.database import new_database
 
         self.database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ class Service:
         return self._prepare("init")
 
     def serve(self, log: BinaryIO) -> Process:
-        """Start what serves."""
+        """Start the server process."""
         if not self.prefix:
             return self.run(forked.COMMAND, ["serve"], log)
         return subprocess.Popen(
@@ -141,7 +141,7 @@ class Service:
         )
 
     def run(self, code: str, arguments: list[str], log: BinaryIO) -> Process:
-        """Run code with the service's settings."""
+        """Run code with the settings of the service."""
         with open(os.devnull, "rb") as nothing:
             return forked.start(
                 arguments,
@@ -152,7 +152,7 @@ class Service:
             )
 
     def stop(self) -> None:
-        """End it as an operator does, and insist after a while."""
+        """Stop it like an operator, and kill it after a while."""
         if self.process is None:
             return
         self.process.send_signal(signal.SIGTERM)
@@ -172,12 +172,12 @@ class Service:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     def environment(self) -> dict[str, str]:
-        """The environment of the service's processes: ours, with its settings and no others."""
+        """The environment of the service's processes: the inherited one, with these settings."""
         ours = {name: value for name, value in os.environ.items() if name[:9] != "LATCHKEY_"}
         return {**ours, **self.settings}
 
     def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run ``latchkey`` with the service's settings, in a process of its own, to its end."""
+        """Run ``latchkey`` with the settings of the service, in a new process."""
         if self.prefix:
             return self.executed(*arguments, check=check)
         with (
@@ -197,7 +197,7 @@ class Service:
                 process.kill()
                 process.wait()
                 raise
-            # The process wrote by the same offsets.
+            # The process wrote with the same file offsets.
             for file in (output, error):
                 file.seek(0)
             done = subprocess.CompletedProcess(arguments, status, output.read(), error.read())
@@ -206,7 +206,7 @@ class Service:
         return done
 
     def executed(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """The same as a shell does it: it takes longer, and all from ``exec`` on is real."""
+        """The same as an executable, started by a shell: slower, but completely real."""
         return subprocess.run(
             [*self.prefix, LATCHKEY, *arguments],
             cwd=self.directory,
@@ -219,13 +219,13 @@ class Service:
         )
 
     def create_key(self, mode: str = "live", *options: str, name: str = "test") -> Pair:
-        """Make a credential as the command line does; ``options`` as ``--scope``."""
+        """Create a credential on the command line; ``options`` such as ``--scope``."""
         return _pair(
             self._prepare("keys", "create", "--name", name, "--mode", mode, "--json", *options)
         )
 
     def issue(self, mode: str = "live", **terms: object) -> Pair:
-        """Make a credential over HTTP, by a full-access key; quicker than a command."""
+        """Create a credential over HTTP with a full-access key, which is faster than a command."""
         made = self.request(
             "POST", "/v1/api_keys", self._issuer(mode).bearer, json_body={"name": "test", **terms}
         )
@@ -234,7 +234,7 @@ class Service:
         return Pair(made.json["api_key"], made.json["api_secret"])
 
     def usage(self, pair: Pair) -> Any:
-        """What a live key was used for, as the issuer of live keys is told."""
+        """The usage of a live key, as the API reports it."""
         asked = self.get(f"/v1/api_keys/{pair.api_key}/usage", self._issuer("live").bearer)
         if asked.status != 200:
             raise RuntimeError(f"no usage: {asked}")
@@ -246,11 +246,11 @@ class Service:
         return self._issuers[mode]
 
     def derive_pair(self, mode: str = "live") -> Pair:
-        """A pair as the vendor makes it, registered nowhere."""
+        """A key pair as a vendor derives it, without registering it."""
         return _pair(self._prepare("vendor", "generate", "--mode", mode, "--json"))
 
     def _prepare(self, *arguments: str) -> str:
-        """What a command prints that a test only needs done; it takes no process to do it."""
+        """Run a command without a new process; returns its output."""
         run = run_here(self, *arguments)
         if run.returncode != 0:
             raise RuntimeError(f"latchkey {' '.join(arguments)}: {run.stderr}")
@@ -269,7 +269,7 @@ class Service:
         body: bytes | None = None,
         timeout: float = 20.0,
     ) -> Answer:
-        """One request on a connection of its own; ``json_body`` is sent as JSON."""
+        """Send one request on a new connection; ``json_body`` is sent as JSON."""
         headers = dict(headers or {})
         if json_body is not None:
             body = json.dumps(json_body).encode()
@@ -284,10 +284,10 @@ class Service:
             connection.close()
 
     def send_raw(self, data: bytes, timeout: float = 20.0) -> Answer:
-        """Send bytes as they are and read one answer to its end; for what no client would send."""
+        """Send raw bytes that no client library would send, and read one complete response."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as connection:
             connection.sendall(data)
-            # Whoever was refused early may find the connection closed already.
+            # After an early refusal, the connection may already be closed.
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_WR)
             received = b""
@@ -300,7 +300,7 @@ class Service:
         return Answer(int(status_line.split()[1]), named, body[: int(named["content-length"])])
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of a metric's samples that have these labels, over all workers."""
+        """The sum of the samples of a metric with these labels, over all workers."""
         total = 0.0
         for line in self.get("/metrics").body.decode().splitlines():
             if line.startswith((f"{name}{{", f"{name} ")) and all(
@@ -311,7 +311,7 @@ class Service:
 
 
 def free_port() -> int:
-    """A port on 127.0.0.1 that nobody listens on now."""
+    """A port on 127.0.0.1 that is currently free."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port

@@ -1,1 +1,1 @@
-"""What the tests of browser are written with."""
+"""Helpers for the browser tests."""

@@ -1,4 +1,4 @@
-"""The browser: which one, how it is started, and what a page of the console may not do in it."""
+"""The browser: which program, how it is started, and faults that no page may have."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from tests.support.console.visitor import Visitor
 from tests.support.service import Service
 
-# Without the parts that draw windows it takes a third of the time; it shows the same.
+# The headless shell needs a third of the time, and renders the same.
 CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 
 _TIMEOUT_MS = 15_000
-# Nothing that a browser does on its own: no request but those of the pages.
+# No requests by the browser itself, only those of the pages.
 _FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -44,10 +44,10 @@ def chromium() -> Iterator[Browser]:
 
 
 class Visit:
-    """One profile of the browser at the console of a service, with one page open.
+    """A browser profile with one open page of the console.
 
-    ``faults`` are what no page may do: to fail in a script, to break its own policy, to ask for
-    anything elsewhere.
+    ``faults`` lists what no page may do: fail in a script, violate its own policy, or request a
+    resource elsewhere.
     """
 
     def __init__(self, browser: Browser, service: Service, **options: Any) -> None:
@@ -63,7 +63,7 @@ class Visit:
         self.page.on("console", lambda message: self._note(message.type, message.text))
 
     def sign_in(self, visitor: Visitor | None = None) -> None:
-        """Go on in the session of a visitor; of ada, in a new one, without. The form has tests."""
+        """Use the session of a visitor, or a new one of ada. The form itself has its own tests."""
         if visitor is None:
             visitor = Visitor(self.service)
             if visitor.sign_in().status != 303:
@@ -74,7 +74,7 @@ class Visit:
             )
 
     def close(self) -> None:
-        """Close the profile, and forget it."""
+        """Close the profile and delete it."""
         self.context.close()
 
     def _require_ours(self, url: str) -> None:
@@ -82,6 +82,6 @@ class Visit:
             self.faults.append(f"asked for {url}")
 
     def _note(self, kind: str, text: str) -> None:
-        # That a page was answered by an error status is no fault of the page's.
+        # An error status of a page is not a fault of the page.
         if kind == "error" and not text.startswith("Failed to load resource"):
             self.faults.append(f"console: {text}")

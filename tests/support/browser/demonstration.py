@@ -1,4 +1,4 @@
-"""What the pages show in pictures: keys made and used through the real service."""
+"""The data in the screenshots: keys created and used through the real service."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HOURS = 40 * 24
 
 
 class Demonstration:
-    """The demonstration's data in a service; nothing of it is of use when that has ended."""
+    """Demonstration data in a service; its secrets are useless after the service has stopped."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -41,16 +41,16 @@ class Demonstration:
         self._names = {name: pair.api_key for name, pair in keys.items()}
 
     def path(self, shown: Shown) -> str:
-        """A page's path, with the demonstration's keys in the place of their names."""
+        """The path of a page, with the demonstration's keys in place of their names."""
         return shown.path.format(**self._names)
 
     def _issue(self, name: str, mode: str = "live", **terms: object) -> Pair:
         return self._service.issue(mode, name=name, **terms)
 
     def _make_up_the_past(self, peaks: dict[str, int]) -> None:
-        """Uses of earlier days, more by day than by night; ``peaks`` has a key's highest hour.
+        """Insert uses of earlier days, more by day than by night.
 
-        Real requests would all belong to this hour.
+        ``peaks`` has the peak hour of each key. Real requests would all be in the current hour.
         """
         this_hour = round(datetime.now(UTC).timestamp() * 1000) // _HOUR * _HOUR
         began = this_hour - _HOURS * _HOUR
@@ -82,7 +82,7 @@ class Demonstration:
 
 
 def _uses_at(hour: int, peak: int) -> int:
-    """How often a key was used in one hour since 1970: by day, and less on each seventh day."""
+    """The uses of a key in one hour since 1970: by day, and fewer on each seventh day."""
     of_day, day = hour % 24, hour // 24
     light = max(0.0, math.sin(math.pi * (of_day - 5) / 17))
     rest = 0.3 if day % 7 == 3 else 0.75 + 0.25 * math.sin(day * 2.4)

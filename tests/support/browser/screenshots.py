@@ -1,4 +1,4 @@
-"""``make screenshots``: the pictures of the console that pages of the documentation show."""
+"""``make screenshots``: the screenshots of the console in the documentation."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _SIZES = {"desktop": DESKTOP, "phone": PHONE}
 
 
 def shown_by_pages() -> set[str]:
-    """The names of the pictures that the README or a page of docs/ shows."""
+    """The names of the pictures in the README and the pages of docs/."""
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     found = (re.findall(r"screenshots/([a-z-]+\.png)", page.read_text()) for page in pages)
     return {name for names in found for name in names}
 
 
 def main() -> int:
-    """Start a service of its own, show its pages, and end it."""
+    """Start a service, take the screenshots, and stop it."""
     if CHROMIUM is None:
         sys.stderr.write("there is no chromium: apt-get install chromium-headless-shell\n")
         return 1

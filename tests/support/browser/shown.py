@@ -1,4 +1,4 @@
-"""The pages that are looked at: by axe for who cannot see them, and in screenshots for who can."""
+"""The pages that are checked by axe and shown in screenshots."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from playwright.sync_api import Page
 
 @dataclass(frozen=True)
 class Shown:
-    """One page: its name, its path, and whether one is signed in there.
+    """A page: its name, its path, and whether it needs a session.
 
-    The path may have names of the demonstration's keys in it, as ``{billing}``. With ``press``
-    the page is the answer to that button, the field Name filled in.
+    The path may contain names of the demonstration's keys, as ``{billing}``. With ``press``, the
+    page is the response to that button, with the field Name filled in.
     """
 
     name: str
@@ -21,7 +21,7 @@ class Shown:
     press: str | None = None
 
     def open(self, page: Page, path: str) -> None:
-        """Have the browser show it; ``path`` is this path with its keys."""
+        """Open the page in the browser; ``path`` is its path with the keys inserted."""
         page.goto(path)
         if self.press is not None:
             page.get_by_label("Name", exact=True).fill("Nightly export")
