@@ -240,7 +240,7 @@ def test_an_instance_works_with_read_only_credentials(box: Service) -> None:
     before = {path: path.stat().st_ctime_ns for path in credentials.iterdir()}
     status, printed = run_as_service(box, "init")
     assert status == 0, printed
-    assert "made the derivation key file" not in printed
+    assert "created the derivation key file" not in printed
     assert printed.count("sk_") >= 2
     status, printed = run_as_service(box, "keys", "create", "--name", "more")
     assert status == 0, printed

@@ -1,1 +1,1 @@
-"""What the tests of api are written with."""
+"""Helpers for the tests of the API."""

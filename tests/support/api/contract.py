@@ -1,4 +1,4 @@
-"""The contract's table of errors as data, and what every test of it needs to say."""
+"""The specified table of errors as data, and helpers that check errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REALM = 'Bearer realm="latchkey"'
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table of errors; without ``bearer`` the code is the same in lower case."""
+    """A row of the table. Without ``bearer``, the bearer code is the pair code in lower case."""
 
     status: int
     type: str
@@ -40,9 +40,9 @@ class Row:
     def check(
         self, answer: Answer, dialect: Dialect, *, bearer: bool = False, scope: str | None = None
     ) -> None:
-        """Assert everything the contract says of this error's answer.
+        """Assert everything that is specified for the response with this error.
 
-        ``bearer`` says that a bearer credential was presented, ``scope`` which one it lacks.
+        ``bearer``: a bearer credential was presented. ``scope``: the missing scope.
         """
         assert answer.status == self.status, answer
         assert list(answer.json) == ["error"]
@@ -72,7 +72,7 @@ _REQUEST = "invalid_request_error"
 
 MISSING = Row(401, _AUTHENTICATION, "UNAUTHORIZED", "missing_api_key", "No API key provided")
 INVALID = Row(401, _AUTHENTICATION, "UNAUTHORIZED", "invalid_api_key", "Invalid API key provided")
-# The same two where the message says what is wrong with the form.
+# The same two, with a message about the form of the credential.
 MISSING_BY_FORM = Row(401, _AUTHENTICATION, "UNAUTHORIZED", "missing_api_key")
 INVALID_BY_FORM = Row(401, _AUTHENTICATION, "UNAUTHORIZED", "invalid_api_key")
 REVOKED = Row(401, _AUTHENTICATION, "UNAUTHORIZED", "key_revoked", "API key has been revoked")
@@ -100,24 +100,24 @@ INTERNAL_ERROR = Row(500, "api_error", "INTERNAL_ERROR")
 
 
 def present(pair: Pair, dialect: Dialect) -> dict[str, str]:
-    """The headers that present a pair in the scheme of the dialect's name."""
+    """The headers that present a pair in the scheme of a dialect."""
     return pair.bearer if dialect == "bearer" else pair.headers
 
 
 def forged(pair: Pair) -> Pair:
-    """The same key with a secret that is well-formed, checksum included, and wrong."""
+    """The same key with a secret that is well-formed, including its checksum, but wrong."""
     return Pair(pair.api_key, compose_secret(pair.api_key, os.urandom(32)))
 
 
 def derived(service: Service, mode: Mode = "live") -> Pair:
-    """A pair that the service's derivation key makes, registered nowhere."""
+    """A pair that the service's derivation key derives, without registering it."""
     text = Path(service.settings["LATCHKEY_DERIVATION_KEYS_FILE"]).read_text()
     api_key = new_api_key(mode)
     return Pair(api_key, DerivationKey(bytes.fromhex(text.strip())).derive(api_key))
 
 
 def register(service: Service, pair: Pair, **more: object) -> Answer:
-    """Send a pair to the route that registers it."""
+    """Send a pair to the registration route."""
     body = {"api_key": pair.api_key, "api_secret": pair.api_secret, **more}
     return service.request("POST", "/credentials", json_body=body)
 
@@ -127,16 +127,16 @@ def revoke(service: Service, by: Pair, api_key: str) -> Answer:
 
 
 def wire(request: str, *headers: str, body: bytes | str = b"", version: str = "HTTP/1.1") -> bytes:
-    """A request as bytes, with nothing that an HTTP library would add, correct or refuse.
+    """A request as bytes, without additions, corrections or refusals of an HTTP library.
 
-    ``request`` is the method and the target; text is sent as latin-1.
+    ``request`` is the method and the target; text is encoded as latin-1.
     """
     head = "\r\n".join([f"{request} {version}", "Host: localhost", *headers, "", ""])
     return head.encode("latin-1") + (body.encode() if isinstance(body, str) else body)
 
 
 def lines(headers: dict[str, str]) -> list[str]:
-    """Headers as the lines that ``wire`` takes."""
+    """Headers as lines for ``wire``."""
     return [f"{name}: {value}" for name, value in headers.items()]
 
 
@@ -146,17 +146,17 @@ def chunked(*chunks: bytes) -> bytes:
 
 
 def nested(depth: int) -> bytes:
-    """JSON that is nothing but depth."""
+    """JSON that consists only of nested lists or objects."""
     return b'{"name":' + b"[" * depth + b"]" * depth + b"}"
 
 
 def create(service: Service, by: Pair, **terms: object) -> Answer:
-    """Issue a key as somebody's; whatever is answered."""
+    """Create a key as a caller; returns the response."""
     return service.request("POST", "/v1/api_keys", by.bearer, json_body={"name": "x", **terms})
 
 
 def show(service: Service, by: Pair, api_key: str) -> Any:
-    """A key as somebody is shown it."""
+    """A key, as a caller sees it."""
     answer = service.get(f"/v1/api_keys/{api_key}", by.bearer)
     assert answer.status == 200
     return answer.json

@@ -1,4 +1,4 @@
-"""What the tests of hostile requests send, and how the service is to be afterwards."""
+"""Hostile requests, and a check of the service after them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CHUNKED = "Transfer-Encoding: chunked"
 
 
 def create(service: Service, key: Pair, *headers: str, body: bytes = b"") -> Answer:
-    """Send raw bytes to the route that makes a key."""
+    """Send raw bytes to the route that creates a key."""
     return service.send_raw(wire(CREATE, *lines(key.bearer), *headers, body=body))
 
 
@@ -25,7 +25,7 @@ def length(body: bytes) -> str:
 def send_and_read(
     request: str, headers: list[str], service: Service, version: str = "HTTP/1.1"
 ) -> Answer:
-    """Send without half-closing, and read what comes, as an ordinary client does."""
+    """Send without half-closing, and read the response, like an ordinary client."""
     with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
         connection.sendall(wire(request, *headers, version=version))
         answer = http.client.HTTPResponse(connection)
@@ -35,7 +35,7 @@ def send_and_read(
 
 
 def is_well(service: Service, live: Pair) -> bool:
-    """Whether the service does what it should, and nothing in it failed."""
+    """Whether the service works as specified, and its log has no failure."""
     return (
         service.get("/v1/account", live.bearer).status == 200
         and service.get("/ready").status == 200

@@ -1,4 +1,4 @@
-"""The fields of a credential as the API shows it, and its times."""
+"""The fields of a credential in the API, and the format of its times."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Workers with one real segment: the state of several processes in one process.
 
-Each has its own attachment, its own cache and its own connections.
+Each worker has its own attachment, cache and connections.
 """
 
 from __future__ import annotations

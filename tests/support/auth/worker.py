@@ -237,7 +237,7 @@ def presented(secret: str) -> Presented:
 
 
 def derive(key: DerivationKey, of: str | None = None) -> str:
-    """A secret that ``key`` derives, for the api_key of another secret or for a new one."""
+    """A secret derived from ``key``, for the api_key of another secret or a new one."""
     return key.derive(new_api_key("live") if of is None else api_key(of))
 
 

@@ -1,1 +1,1 @@
-"""What the tests of console are written with."""
+"""Helpers for the tests of the console."""

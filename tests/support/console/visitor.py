@@ -1,4 +1,4 @@
-"""A visitor of the console without a browser: keeps cookies, and sends the forms of pages."""
+"""A client of the console without a browser: keeps cookies, and submits forms."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LINK = re.compile(r"http://127\.0\.0\.1:\d+(/console/set-up\?token=[A-Za-z0-9_-
 
 
 class Page:
-    """One answer: the status, its headers, and what is in the page."""
+    """A response: the status, its headers, and the content of the page."""
 
     def __init__(self, status: int, headers: HTTPMessage, body: bytes) -> None:
         self.status = status
@@ -29,7 +29,7 @@ class Page:
 
     @property
     def location(self) -> str:
-        """Where a redirect leads."""
+        """The target of a redirect."""
         return self.headers["Location"] or ""
 
     @property
@@ -38,7 +38,7 @@ class Page:
         return self.headers.get_all("Set-Cookie", [])
 
     def fields(self, action: str) -> dict[str, str]:
-        """The hidden fields of the form that is sent to ``action``."""
+        """The hidden fields of the form with this ``action``."""
         return next(dict(fields) for sent_to, fields in self.forms if sent_to == action)
 
 
@@ -56,7 +56,7 @@ class _Forms(HTMLParser):
 
 
 class Visitor:
-    """One browser's worth of cookies. ``headers`` go with each request."""
+    """The cookies of one browser. ``headers`` are sent with each request."""
 
     def __init__(self, service: Service, **headers: str) -> None:
         self.service = service
@@ -70,17 +70,17 @@ class Visitor:
         return self.request("POST", path, urlencode(fields).encode(), headers)
 
     def send(self, shown_at: str, action: str, **fields: str) -> Page:
-        """Look at a page, fill its form in, and send it."""
+        """Open a page, fill in its form, and submit it."""
         return self.post(action, {**self.get(shown_at).fields(action), **fields})
 
     def sign_in(self, name: str = "ada", password: str = PASSWORD, **fields: str) -> Page:
-        """Send the form of the sign-in."""
+        """Submit the sign-in form."""
         return self.send(
             "/console/sign-in", "/console/sign-in", name=name, password=password, **fields
         )
 
     def is_signed_in(self) -> bool:
-        """Whether the console takes this visitor for somebody."""
+        """Whether this visitor is signed in."""
         return self.get("/console/account/").status == 200
 
     def request(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Page:
@@ -109,7 +109,7 @@ class Visitor:
 def admin(
     service: Service, *arguments: str, password: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``latchkey admin``, giving it a password on standard input."""
+    """Run ``latchkey admin`` with a password on standard input."""
     if password is None:
         return run_here(service, "admin", *arguments)
     given = f"{password}\n"
@@ -117,14 +117,14 @@ def admin(
 
 
 def make_administrator(service: Service, name: str = "ada", password: str = PASSWORD) -> None:
-    """Have an administrator made, by the command."""
+    """Create an administrator on the command line."""
     made = admin(service, "create", name, password=password)
     if made.returncode:
         raise RuntimeError(made.stderr)
 
 
 def set_up_path(service: Service) -> str:
-    """The path of a new set-up link, from what ``init`` prints."""
+    """The path of a new set-up link, from the output of ``init``."""
     found = _LINK.search(run_here(service, "init").stdout)
     if found is None:
         raise RuntimeError("no link was printed")

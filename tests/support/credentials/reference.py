@@ -92,7 +92,7 @@ def make_instance_key(master: bytes, name: str) -> bytes:
 
 
 def vectors() -> dict[str, Any]:
-    """Everything that ``vectors.json`` holds."""
+    """The complete content of ``vectors.json``."""
     return {
         "about": ABOUT,
         "base62": _base62(),
@@ -115,7 +115,7 @@ def vectors() -> dict[str, Any]:
             for master in (_bytes("master"), _bytes("long") * 3)
             for name in ("eu-1", "EU-1", "", "Zürich ☃", "x" * 300)
         ],
-        # The expected values are the RFC's (appendix A.1 and A.3), not computed here.
+        # The expected values are those of the RFC (appendix A.1 and A.3), not computed here.
         "hkdf_rfc5869": [
             {
                 "ikm": "0b" * 22,
@@ -148,7 +148,7 @@ def vectors() -> dict[str, Any]:
 
 
 def _bytes(label: str) -> bytes:
-    """Arbitrary, and the same for everybody."""
+    """Arbitrary bytes that are always the same."""
     return hashlib.sha256(f"latchkey vector: {label}".encode()).digest()
 
 
@@ -296,5 +296,5 @@ def _not_derived() -> list[dict[str, str]]:
 
 
 if __name__ == "__main__":
-    # ASCII only: a text with look-alike characters must survive editors and diffs.
+    # ASCII only: a text with look-alike characters could be changed by editors.
     sys.stdout.write(json.dumps(vectors(), indent=1) + "\n")

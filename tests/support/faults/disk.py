@@ -27,7 +27,7 @@ def can_mount() -> bool:
 
 @contextmanager
 def mounted(directory: Path) -> Iterator[None]:
-    """A small file system in memory on the directory; CalledProcessError if not allowed."""
+    """Mount a small file system in memory on a directory; raises CalledProcessError."""
     options = f"size={_SIZE},mode=700"
     command = ["mount", "-t", "tmpfs", "-o", options, "latchkey-test", str(directory)]
     subprocess.run(command, capture_output=True, check=True)

@@ -78,7 +78,7 @@ class _Quiet(WSGIRequestHandler):
 
 
 def main() -> None:
-    """Serve until the process is ended."""
+    """Serve until the process is stopped."""
     from latchkey.box.segment import ServiceSegment
     from latchkey.config import load_settings
     from latchkey_service import create_app

@@ -1,1 +1,1 @@
-"""What the tests of packaging are written with."""
+"""Helpers for the tests of packaging."""

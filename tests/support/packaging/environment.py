@@ -1,4 +1,4 @@
-"""Environments with nothing but the wheel and what it requires: no checkout, no editable one."""
+"""Virtual environments with only the wheel and its requirements, without the checkout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DISTRIBUTION = "latchkey-auth"
 _SOURCES = ("fastcache", "latchkey", "app", "setup.py", "pyproject.toml", "README.md", "LICENSE")
 _TIMEOUT = 1800
 
-# As pip writes it for an entry point.
+# In the format that pip writes for an entry point.
 _SCRIPT = """\
 #!{python}
 import sys
@@ -41,13 +41,13 @@ class Environment:
         return self.program("python")
 
     def program(self, name: str) -> Path:
-        """A program that the environment has in `bin`."""
+        """A program in the environment's `bin`."""
         return self.directory / "bin" / name
 
     def run(
         self, name: str, *arguments: str, directory: Path, **variables: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program of the environment to its end."""
+        """Run a program of the environment."""
         return subprocess.run(
             [self.program(name), *arguments],
             cwd=directory,
@@ -60,7 +60,7 @@ class Environment:
         )
 
     def variables(self, **more: str) -> dict[str, str]:
-        """The variables of a shell in which the environment is active, and `more`."""
+        """The variables of a shell with the activated environment, and `more`."""
         path = f"{self.directory / 'bin'}{os.pathsep}{os.environ['PATH']}"
         return {"PATH": path, "HOME": str(self.directory), "LANG": "C.UTF-8", **more}
 
@@ -68,8 +68,8 @@ class Environment:
 def build_wheel(directory: Path, *, compiled: bool) -> Path:
     """Build the wheel from a copy of the sources in a new directory.
 
-    ``compiled`` takes the extension modules of the checkout that are newer than their sources, for
-    the same build mode; all others are compiled.
+    ``compiled`` reuses the extension modules of the checkout that are newer than their sources and
+    have the same build mode; all others are compiled.
     """
     sources, wheels = directory / "sources", directory / "wheels"
     sources.mkdir(parents=True)
@@ -101,7 +101,7 @@ def build_wheel(directory: Path, *, compiled: bool) -> Path:
 def install_from_registry(
     directory: Path, wheel: Path, *, extra: str = "", beside: tuple[str, ...] = ()
 ) -> Environment:
-    """An empty environment into which pip installs the wheel, with what it requires."""
+    """A new environment into which pip installs the wheel with its requirements."""
     venv.create(directory, with_pip=True)
     constraints = str(ROOT / "constraints.txt")
     _run(
@@ -114,9 +114,9 @@ def install_from_registry(
 def install_beside_links(
     directory: Path, wheel: Path, *, extra: str = "", beside: tuple[str, ...] = ()
 ) -> Environment:
-    """The same without a download: what is required is linked from the running environment.
+    """The same without a download: requirements are linked from the running environment.
 
-    pip finds all of it installed, or fails.
+    pip finds all of them installed, or fails.
     """
     venv.create(directory, with_pip=False)
     environment = Environment(directory)
@@ -139,7 +139,7 @@ def install_beside_links(
 
 
 def _required(wanted: list[Requirement]) -> Iterator[Distribution]:
-    """What is installed here of the requirements, and of theirs, each once, without our own."""
+    """The installed distributions of the requirements, recursively, without our own."""
     seen: set[tuple[str, str]] = set()
     given: set[str] = {DISTRIBUTION}
     while wanted:
@@ -159,7 +159,7 @@ def _required(wanted: list[Requirement]) -> Iterator[Distribution]:
 
 
 def _run(*command: str, **variables: str) -> None:
-    # Neither the paths of this process nor the settings of the caller's pip and shell.
+    # Without the paths of this process and the settings of the caller's pip and shell.
     kept = {
         name: value
         for name, value in os.environ.items()
