@@ -1,8 +1,7 @@
-"""Every error of Latchkey in one hierarchy, and the only place that turns errors into JSON.
+"""Every error of Latchkey in one hierarchy, and their JSON form. No error contains a secret.
 
-The table in the HTTP contract (docs/how-to/use-a-key.md) lists what a client sees. An error has two
-spellings of its code: the pair dialect writes ``UNAUTHORIZED``, the bearer dialect
-``invalid_api_key``. No error contains the value of a secret.
+An error has two spellings of its code: ``UNAUTHORIZED`` in the pair dialect, and
+``invalid_api_key`` in the bearer dialect. docs/how-to/use-a-key.md lists what a client sees.
 """
 
 from __future__ import annotations
@@ -50,7 +49,6 @@ __all__ = [
 ]
 
 Dialect = Literal["pair", "bearer"]
-
 REALM = "latchkey"
 
 
@@ -63,10 +61,7 @@ class ConfigurationError(LatchkeyError):
 
 
 class NoPrincipal(LatchkeyError, RuntimeError, AttributeError):
-    """`current_principal` was used on an open route, or outside of a request.
-
-    Also an AttributeError, so that ``getattr(current_principal, name, default)`` works.
-    """
+    """`current_principal` was used without a principal. An AttributeError, for ``getattr``."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -316,7 +311,6 @@ class RateLimited(ApiError):
     type = "rate_limit_error"
     pair_code = "RATE_LIMITED"
     default_message = "Too many invalid credentials from this address; try again later"
-
     retry_after: int
 
     def __init__(self, retry_after: int) -> None:
@@ -357,10 +351,7 @@ class ChangesBusy(ApiError):
 
 
 class PasswordsBusy(ApiError):
-    """503: too many passwords are being verified; this one would delay the others.
-
-    For pages of the console. Nothing of the request was checked or counted.
-    """
+    """503: too many passwords are being verified; this attempt was not checked or counted."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     pair_code = "BUSY"
@@ -384,16 +375,14 @@ def envelope(error: ApiError, dialect: Dialect) -> bytes:
 
 
 def error_headers(error: ApiError, body: bytes, *, bearer_presented: bool) -> list[tuple[str, str]]:
-    """The headers of an error response, including the challenge of RFC 6750 section 3.
-
-    Every 401 has a challenge. Other statuses have one only if a bearer credential was presented.
-    """
+    """The headers of an error response, with the challenge of RFC 6750 section 3."""
     headers = [
         ("Content-Type", "application/json"),
         ("Content-Length", str(len(body))),
         ("Cache-Control", "no-store"),
         *error.extra_headers().items(),
     ]
+    # Every 401 has a challenge, other statuses only if a bearer credential was presented.
     parameters = error.challenge_parameters() if bearer_presented else None
     if parameters is not None:
         headers.append(("WWW-Authenticate", f'Bearer realm="{REALM}", {parameters}'))
