@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import atexit
 import gc
+import importlib
 import json
 import os
+import pkgutil
 import select
 import signal
 import socket
@@ -129,8 +131,16 @@ def _template() -> _Template:
 
 def _stand() -> str:
     """Load everything, then fork for each request; in a child, return the request."""
-    import latchkey_service.cli
-    import latchkey_service.server.master  # noqa: F401 - what `latchkey serve` loads
+    import latchkey_service.cli as commands
+
+    # With what `latchkey serve`, an opened store and each command load when they are used.
+    later = ["latchkey_service.server.master", "latchkey.store.sqlite.connections"]
+    later += ["latchkey.store.credentials"]
+    later += [
+        each.name for each in pkgutil.iter_modules(commands.__path__, f"{commands.__name__}.")
+    ]
+    for name in later:
+        importlib.import_module(name)
 
     gc.collect()
     gc.freeze()
