@@ -168,7 +168,7 @@ def value_of(settings: Settings, field: str) -> object:
 
 
 def refusal(environ: dict[str, str]) -> str:
-    """The line with which the settings are refused."""
+    """The line with which the settings are rejected."""
     with pytest.raises(ConfigurationError) as caught:
         load_settings(environ)
     # Neither a cause nor a context with which a traceback would show the value.

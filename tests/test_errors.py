@@ -19,11 +19,11 @@ DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 
 # Errors that a client cannot tell from another one, with the reason.
 SAME_AS: dict[type[ApiError], str] = {
-    errors.ApiError: "the base; what it says by itself is InternalError",
-    errors.InternalError: "what a client hears of every fault of ours",
-    errors.StoreError: "a client is told no more of the database than of any other fault",
-    errors.AuthenticationError: "the base of the refusals, never raised itself",
-    errors.PermissionDenied: "the base of the 403s, never raised itself",
+    errors.ApiError: "the base class; by itself it looks like InternalError",
+    errors.InternalError: "the response to every internal fault",
+    errors.StoreError: "a client learns no more about the database than about other faults",
+    errors.AuthenticationError: "the base class of refusals, never raised itself",
+    errors.PermissionDenied: "the base class of 403 errors, never raised itself",
 }
 
 # The table of the specification: status, type, pair code, bearer code.

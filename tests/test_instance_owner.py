@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as 
 
 @pytest.fixture
 def box() -> Iterator[Service]:
-    """An instance of the user ``nobody``, in a directory that this user can reach."""
+    """An instance of the user ``nobody``, in a directory that this user can access."""
     with tempfile.TemporaryDirectory() as name:
         top = Path(name)
         top.chmod(0o755)

@@ -110,7 +110,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("latchkey.addresses", "latchkey.native", "latchkey.store.protocols", "fastcache"),
         *_FOUNDATION,
     ),
-    # The life of what the workers share: it writes the counts of an ended service.
+    # The life cycle of shared state: it persists the counts of a service that has ended.
     "latchkey.box.segment": ("latchkey.box", "fastcache", *_STORE, *_FOUNDATION),
     "latchkey.check": ("latchkey.box", "latchkey.native", "fastcache", *_FOUNDATION),
     "latchkey.wsgi": (
@@ -511,7 +511,7 @@ _COMPILED_TYPE = re.compile(
 
 
 def _types_in(path: Path) -> Iterator[str]:
-    """The types that a module defines: classes, structures, and aliases with the name of a type."""
+    """The types that a module defines: classes, structures, and aliases named like a type."""
     text = path.read_text("utf-8")
     if path.suffix != ".py":
         yield from _COMPILED_TYPE.findall(text)

@@ -247,7 +247,7 @@ def test_one_worker_runs_without_it_and_logs_that(tmp_path: Path) -> None:
     assert opened.is_private
     assert opened.warning is not None
     assert opened.warning.startswith("shared memory is unavailable, so only one worker can run: ")
-    # A worker and its successor share what nobody else can reach.
+    # A worker and its successor share the memory, which no other process can reach.
     opened.for_worker().count_use(3)
     assert opened.for_worker().uses.value(3, Use.USES) == 1
     # Commands that change keys, and other services, cannot reach that memory.
