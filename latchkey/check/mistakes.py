@@ -34,7 +34,7 @@ _ALONE = f"There is something before the credential: {_BY_PAIR}, each alone"
 
 
 def explain(environ: WSGIEnvironment) -> str | None:
-    """The mistake in the form of a refused request's credential; None if there is none."""
+    """Describe the formal mistake in a refused request's credential; None if there is none."""
     api_key: str = environ.get("HTTP_X_API_KEY", "")
     secret: str = environ.get("HTTP_X_API_SECRET", "")
     if api_key and secret:

@@ -1,4 +1,4 @@
-"""The domain: what a credential is, how its secret is derived, and what happens to it.
+"""The domain: credentials, the derivation of their secrets, and the operations on them.
 
 It contains no Flask and no SQL.
 """

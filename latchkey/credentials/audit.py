@@ -33,7 +33,7 @@ _BLOB = "\udc00"
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 Value = str | int | None
-"""What a column holds: text, a whole number, or nothing."""
+"""The value of a column: a text, an integer or None."""
 
 
 class ActorKind(StrEnum):

@@ -30,7 +30,7 @@ class Proof(Enum):
     GIVEN = "given"
     """Only the store knows more about it."""
     FORGED = "forged"
-    """It is well-formed, and none of our keys made it."""
+    """It is well-formed, but was not made with a listed derivation key."""
     MISSING = "missing"
     """It is malformed, or the store cannot know it."""
 

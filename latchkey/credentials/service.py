@@ -123,7 +123,7 @@ class CredentialService:
         expires_at: datetime | None | Inherited = INHERITED,
         seed: bytes | None = None,
     ) -> IssuedCredential:
-        """Make a new pair for ``caller``, or for the box's operator where that is None.
+        """Create a new pair for ``caller``, or for the operator if it is None.
 
         INHERITED fields get the caller's own values; the operator's are all scopes, no expiry and
         live mode. Raises InsufficientScope for more than the caller has, InvalidField for an expiry

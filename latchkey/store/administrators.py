@@ -1,7 +1,7 @@
 """The store of administrators: every query about them, their sessions and the set-up link.
 
-Each change writes the record that it is given to the audit log, in its own transaction, and returns
-what has to be published.
+Each change adds the given record to the audit log in its own transaction, and returns the outcome
+to publish.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from latchkey.store.tables import administrator, console_session, set_up_link
 from latchkey.store.transactions import commit
 
 _BATCH = 1_000
-# Both have a time when they were made.
+# Administrators and sessions both have a column ``created_at``.
 _SESSIONS = select(
     console_session.c.token_hash,
     console_session.c.created_at.label("begun_at"),
@@ -141,7 +141,7 @@ class SqlAdministratorStore:
         unseen: datetime,
         record: AuditEvent | None,
     ) -> Outcome[bool]:
-        """Begin a session, and delete expired ones: those begun or last seen before these times.
+        """Begin a session, and delete expired ones: begun or last seen before these times.
 
         False if the administrator was removed or disabled, or has a new password.
         """
@@ -294,7 +294,7 @@ class SqlAdministratorStore:
         now: datetime,
         record: AuditEvent,
     ) -> Made[Administrator | None]:
-        # Nobody else adds one meanwhile.
+        # No other transaction can add one meanwhile.
         taken = select(administrator.c.id).where(administrator.c.name == name)
         if connection.execute(taken).one_or_none() is not None:
             return Made(None)
@@ -305,7 +305,7 @@ class SqlAdministratorStore:
         return Made(_administrator(made), self._recorded(connection, record))
 
     def _recorded(self, connection: Connection, record: AuditEvent) -> Publication:
-        """Add a row to the audit log, in the transaction; returns what has to be published."""
+        """Add a row to the audit log, in the transaction; returns its publication."""
         return Publication(head=self._audit.append(connection, record))
 
 

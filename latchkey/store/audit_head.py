@@ -40,7 +40,7 @@ class HeadFile:
     """The file of one log. Many processes may use it at once."""
 
     def __init__(self, path: Path, key: AuditKey) -> None:
-        """Open nothing yet. ``key`` seals what is written."""
+        """The file is not opened yet. ``key`` seals the heads that are written."""
         self.path = path
         self._key = key
 
@@ -130,7 +130,7 @@ class HeadFile:
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What is needed to write a log: the key of its chain, and the file of its head."""
+    """The key of a log's chain and the file of its head, both needed to write the log."""
 
     key: AuditKey
     head: HeadFile

@@ -80,7 +80,7 @@ class Connections(Protocol):
         """How many threads may be in a change at once."""
 
     def reading(self) -> AbstractContextManager[Connection]:
-        """A connection on which each statement sees what was committed when it began.
+        """A connection on which each statement sees the state that was committed when it began.
 
         Failures become StoreError.
         """

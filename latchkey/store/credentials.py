@@ -48,7 +48,7 @@ class SqlStore:
     """A store in SQL; see ``latchkey.store.protocols.Store``."""
 
     def __init__(self, connections: Connections, seal: Seal | None) -> None:
-        """Open nothing yet. Without ``seal`` nothing that the audit log records can be changed."""
+        """No connection is opened yet. Without ``seal``, audited changes fail."""
         self._connections = connections
         self.invalidations = SqlInvalidationLog(self._connections)
         self.usage = SqlUsageStore(self._connections)
@@ -85,7 +85,7 @@ class SqlStore:
         action: Action,
         author: Author,
     ) -> Outcome[Credential]:
-        """Store what ``decide`` makes; when it returns, it survives a power cut.
+        """Store the credential that ``decide`` returns, durably when this method returns.
 
         Refused with DuplicateApiKey if the key exists, revoked or not.
         """

@@ -36,7 +36,7 @@ class Database(Protocol):
 
     @property
     def identity(self) -> bytes:
-        """An identity of this database that all processes of this box compute alike."""
+        """The identity of this database, the same in all processes of this box."""
 
     @property
     def directory(self) -> Path | None:
@@ -55,7 +55,7 @@ class Database(Protocol):
 
     @property
     def service_lock(self) -> Path:
-        """The lock file by which the processes of this box that use it find each other."""
+        """The lock file of the processes of this box that use the database."""
 
     def exists(self) -> bool:
         """Whether the database exists."""

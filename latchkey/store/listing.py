@@ -119,7 +119,7 @@ def _conditions(
 
 
 def _key(order: Order, as_of: AsOf, dialect: SqlDialect) -> ColumnElement[Any]:
-    """What the order compares."""
+    """The expression by which the order sorts."""
     if order.by == "status":
         numbered = enumerate(STATUSES)
         return case(*((_has_status(status, as_of), number) for number, status in numbered))

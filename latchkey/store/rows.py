@@ -73,7 +73,7 @@ def to_milliseconds(moment: datetime) -> int:
 
 
 def to_milliseconds_or_none(moment: datetime | None) -> int | None:
-    """As ``to_milliseconds``, None staying None."""
+    """Like ``to_milliseconds``; None stays None."""
     return None if moment is None else to_milliseconds(moment)
 
 
@@ -83,5 +83,5 @@ def from_milliseconds(milliseconds: int) -> datetime:
 
 
 def from_milliseconds_or_none(milliseconds: int | None) -> datetime | None:
-    """As ``from_milliseconds``, None staying None."""
+    """Like ``from_milliseconds``; None stays None."""
     return None if milliseconds is None else from_milliseconds(milliseconds)

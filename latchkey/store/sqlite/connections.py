@@ -34,7 +34,7 @@ class SqliteConnections:
         write_timeout: float,
         change_places: int | None = None,
     ) -> None:
-        """Open nothing yet. The timeouts, in seconds, limit the wait for locks.
+        """No connection is opened yet. The timeouts, in seconds, limit the wait for locks.
 
         ``change_places`` is how many threads may write at once; None for any number.
         """

@@ -33,7 +33,7 @@ class SqliteLookup:
     """
 
     def __init__(self, file: PinnedFile, *, busy_timeout: float) -> None:
-        """Open nothing yet. ``busy_timeout``, in seconds, limits the wait for locks."""
+        """No connection is opened yet. ``busy_timeout``, in seconds, limits the wait for locks."""
         self._file = file
         self._busy_timeout = busy_timeout
         self._idle: deque[PinnedConnection] = deque()

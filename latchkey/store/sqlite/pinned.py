@@ -71,13 +71,13 @@ class PinnedFile:
     """The database file of one store. Safe to use from many threads; not across a fork."""
 
     def __init__(self, path: Path) -> None:
-        """Open nothing yet."""
+        """No file is opened yet."""
         self.path = path
         # Kept as texts: each lookup needs them, and converting a Path takes Python code.
         self._name = os.fspath(path)
         self._locate()
         self._lock = threading.Lock()
-        # The last is the file in use. The others are kept, with all their locks: closing any
+        # The last one is the file in use. The others stay open to keep their locks: closing any
         # descriptor of a file drops the process's locks on it, and its name may come back.
         self._pins: list[_Pin] = []
         self.is_inherited = False

@@ -212,7 +212,7 @@ def carry_over(restored: Path, former: Path, lies_within: ScopesWithin, now: dat
         connection.execute("ATTACH ? AS former", (sqlite_uri(former),))
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(_COUNTERPARTS)
-        # First: an id that is assigned below must not be in use.
+        # First, because an id that is assigned below must not be in use.
         connection.execute(_RAISE_NUMBERS)
         connection.execute(_ADD_NUMBERS)
         ended = [row["api_key"] for row in rows_of(connection, _REVOKE)]
