@@ -26,8 +26,8 @@ parallel = --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help serve test test-long attack lint format docs reference screenshots coverage test-sanitized \
-        test-freethreaded test-thread-sanitized wheel test-wheel bench bench-cache bench-overhead bench-load \
-        bench-scale clean prerequisites ready
+        test-freethreaded test-thread-sanitized test-lowest wheel test-wheel dist release bench \
+        bench-cache bench-overhead bench-load bench-scale clean prerequisites ready
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-21s %s\n", $$1, $$2 }' Makefile
@@ -87,7 +87,8 @@ $(built): .venv/.runtime $(sources) | prerequisites
 ready: .venv/.tools $(built)
 
 # Installs the requirements that pyproject.toml lists: build, runtime, or the name of an extra.
-requirements = $(py) -c "$$LISTED" $(1) > .venv/.listed && $(install) --requirement .venv/.listed
+requirements = $(py) -c "$$LISTED" $(1) > $(dir $(py)).listed && \
+               $(install) --requirement $(dir $(py)).listed
 
 define LISTED
 import sys, tomllib
@@ -194,6 +195,27 @@ IS_THREAD_SANITIZED = import sys, sysconfig; \
         sys.executable + " was not built --with-thread-sanitizer: see CONTRIBUTING.md")
 export HAS_NO_GIL ITS_PLACE IS_THREAD_SANITIZED
 
+# A fresh copy in build/lowest with the compiled modules of this tree, and the lowest versions that
+# pyproject.toml allows; its .venv is kept while these stay the same.
+define copy-lowest
+	@mkdir -p build/lowest
+	@find build/lowest -mindepth 1 -maxdepth 1 ! -name .venv -exec rm -rf {} +
+	@tar $(filter-out --exclude='*.so',$(copied)) -cf - . | tar -xf - -C build/lowest
+	@tar -cf - build/cython/$(FASTCACHE_BUILD) | tar -xf - -C build/lowest
+	@scripts/lowest-constraints.sh > build/lowest/constraints.txt
+	@touch -r constraints-lowest.txt build/lowest/constraints.txt
+	@$(MAKE) --no-print-directory -C build/lowest .venv/.tests $(built)
+endef
+
+# fastcache is compared with cachetools as it is pinned, and benchmarks are only run with what is pinned.
+test-lowest: $(built) ## Run the tests with the lowest versions that pyproject.toml allows, in build/lowest
+	$(call copy-lowest)
+	@cd build/lowest && $(py) -m pytest $(parallel) --ignore=tests/fastcache --ignore=tests/benchmarks $(ARGS)
+
+.venv/.tests: .venv/.runtime
+	@$(call requirements,test)
+	@touch $@
+
 wheel: .venv/.runtime ## Build the wheel into dist/
 	@rm -rf dist build/lib* build/bdist*
 	@FASTCACHE_BUILD=release $(py) -m pip --quiet wheel --no-deps --no-build-isolation -w dist .
@@ -201,6 +223,22 @@ wheel: .venv/.runtime ## Build the wheel into dist/
 
 test-wheel: ready ## Test the wheel in empty environments
 	@$(py) -m pytest --long --timeout=3600 tests/packaging $(ARGS)
+
+# ---- Releases: the tools are in an environment of their own.
+
+released = build/release/bin/python
+
+build/release/.tools: private py = $(released)
+build/release/.tools: pyproject.toml constraints.txt | prerequisites
+	@"$(PYTHON)" -m venv --clear build/release
+	@$(call requirements,release)
+	@touch $@
+
+dist: build/release/.tools ## Build the source distribution and a manylinux wheel per CPython into dist/
+	@$(released) -m scripts.build_dist $(ARGS)
+
+release: ready build/release/.tools ## Check, build and tag the version of pyproject.toml; ARGS=--dry-run
+	@$(released) scripts/release.py $(ARGS)
 
 # ---- Benchmarks: they measure the installed wheel, in separate environments.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -206,16 +207,42 @@ def test_missing_prerequisites_stop_the_run_before_the_first_step(checkout: Chec
 
 def test_integration_runs_the_linters_and_then_the_tests() -> None:
     steps = re.findall(r"^step make ([a-z-]+)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
-    assert steps[:2] == ["lint", "test"]
+    assert steps == ["lint", "docs", "test"]
+
+
+def read_pins(name: str) -> dict[str, str]:
+    """The versions of a constraints file, by package."""
+    pins = {}
+    for line in (ROOT / name).read_text().splitlines():
+        if not line.startswith("#"):
+            package, separator, version = line.partition("==")
+            assert separator
+            pins[str(canonicalize_name(package))] = version
+    return pins
+
+
+def test_the_lowest_versions_are_those_that_are_tested() -> None:
+    pins = read_pins("constraints-lowest.txt")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    required = [*project["dependencies"], *project["optional-dependencies"]["service"]]
+    for requirement in map(Requirement, required):
+        (bound,) = requirement.specifier
+        assert bound.operator == ">="
+        pinned = pins[str(canonicalize_name(requirement.name))]
+        assert Version(bound.version) == Version(pinned), requirement
+
+
+def test_a_lowest_version_takes_the_place_of_the_pin() -> None:
+    script = ROOT / "scripts" / "lowest-constraints.sh"
+    done = subprocess.run([script], cwd=ROOT, capture_output=True, text=True, check=True)
+    printed = [line.partition("==") for line in done.stdout.splitlines()]
+    versions = {str(canonicalize_name(name)): version for name, _, version in printed}
+    assert len(versions) == len(printed)
+    assert versions == read_pins("constraints.txt") | read_pins("constraints-lowest.txt")
 
 
 def test_all_requirements_are_pinned() -> None:
-    pins = {}
-    for line in (ROOT / "constraints.txt").read_text().splitlines():
-        if not line.startswith("#"):
-            name, separator, version = line.partition("==")
-            assert separator
-            pins[canonicalize_name(name)] = version
+    pins = read_pins("constraints.txt")
     table = tomllib.loads((ROOT / "pyproject.toml").read_text())
     required = [*table["build-system"]["requires"], *table["project"]["dependencies"]]
     for extra in table["project"]["optional-dependencies"].values():

@@ -98,6 +98,27 @@ def build_wheel(directory: Path, *, compiled: bool) -> Path:
     return wheel
 
 
+def build_sdist(directory: Path) -> Path:
+    """Build the source distribution from a copy of the checkout in a new directory."""
+    sources, built = directory / "checkout", directory / "sdist"
+    everywhere = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info")
+
+    def ignored(place: str, names: list[str]) -> set[str]:
+        # In the root: what is built, and the files of an instance.
+        here = {"build", "dist", "data", "secrets"} if Path(place) == ROOT else set()
+        return everywhere(place, names) | here
+
+    shutil.copytree(ROOT, sources, ignore=ignored)
+    # Only saves the translation to C, which a source distribution does without.
+    if (ROOT / "build" / "cython").is_dir():
+        shutil.copytree(ROOT / "build" / "cython", sources / "build" / "cython")
+    code = f"from setuptools import build_meta; build_meta.build_sdist({str(built)!r})"
+    built.mkdir()
+    _run(sys.executable, "-c", code, directory=sources)
+    (made,) = built.iterdir()
+    return made
+
+
 def install_from_registry(
     directory: Path, wheel: Path, *, extra: str = "", beside: tuple[str, ...] = ()
 ) -> Environment:
@@ -158,7 +179,7 @@ def _required(wanted: list[Requirement]) -> Iterator[Distribution]:
             yield found
 
 
-def _run(*command: str, **variables: str) -> None:
+def _run(*command: str, directory: Path | str = "/", **variables: str) -> None:
     # Without the paths of this process and the settings of the caller's pip and shell.
     kept = {
         name: value
@@ -167,7 +188,7 @@ def _run(*command: str, **variables: str) -> None:
     }
     done = subprocess.run(
         command,
-        cwd="/",
+        cwd=directory,
         env={**kept, "PIP_DISABLE_PIP_VERSION_CHECK": "1", **variables},
         stdin=subprocess.DEVNULL,
         capture_output=True,
