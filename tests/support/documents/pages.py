@@ -180,7 +180,7 @@ class Page:
         if port in self.servers:
             self.servers.pop(port).stop()
         server = self.servers[port] = self.shell.serve(self._typed(text))
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not (server.output.exists() and _answers(port)):
             if not server.is_running() or time.monotonic() > deadline:
                 said = server.output.read_text() if server.output.exists() else ""

@@ -85,7 +85,12 @@ class Shell:
         """
         file, output = self._write(script)
         started = f"setsid bash --norc {file} >{output} 2>&1 </dev/null {self._closed} &\n"
-        return Server(int(self._ask(started, "$!")), output)
+        group = int(self._ask(started, "$!"))
+        # It has no group of its own until setsid has run, and would be taken for one that ended.
+        with suppress(ProcessLookupError):
+            while os.getpgid(group) != group:
+                time.sleep(0.01)
+        return Server(group, output)
 
     def directory(self) -> Path:
         """The directory in which the next block runs."""
