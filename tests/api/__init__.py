@@ -1,1 +1,1 @@
-"""The HTTP contract, tested over sockets against the real service."""
+"""Tests of the HTTP API over sockets, against the real service."""

@@ -1,4 +1,4 @@
-"""Services and keys that the tests of the contract share."""
+"""Services and keys that the tests of the API share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.service import Pair, Service
 
 @pytest.fixture(scope="session")
 def solo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with one worker, so that every request meets the same cache and counters."""
+    """A service with one worker, so that all requests use the same cache and counters."""
     directory = tmp_path_factory.mktemp("solo")
     with Service(directory, LATCHKEY_FAILURE_LIMIT="off", LATCHKEY_WORKERS="1") as running:
         yield running
@@ -19,9 +19,9 @@ def solo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service that lets three failures an hour pass, behind two proxies, with one worker.
+    """A service with one worker behind two proxies, which allows three failures an hour.
 
-    A test takes an address of its own by ``X-Forwarded-For``, so no test meets another's count.
+    Each test uses its own address in ``X-Forwarded-For``, so that tests do not share counts.
     """
     with Service(
         tmp_path_factory.mktemp("strict"),
@@ -34,7 +34,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service without registration and without proxies: three failures an hour, one worker."""
+    """A service with one worker, without registration and proxies: three failures an hour."""
     with Service(
         tmp_path_factory.mktemp("closed"),
         LATCHKEY_FAILURE_LIMIT="3/hour",
@@ -46,7 +46,7 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def live(service: Service) -> Pair:
-    """A live key with full access to the shared service; nobody revokes it."""
+    """A live key with full access to the shared service, which no test revokes."""
     return service.issue("live")
 
 

@@ -1,4 +1,4 @@
-"""Credentials presented almost right: the same refusal, and a message that says what is wrong."""
+"""Credentials presented almost correctly: the same refusal, with a message about the mistake."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ PLAIN = [
 
 
 def written(headers: tuple[str, ...], pair: Pair) -> list[str]:
-    """The lines with a pair in its places; what is in round brackets is encoded as for Basic."""
+    """The header lines with a pair inserted; text in round brackets is encoded as for Basic."""
     put = {"K": pair.api_key, "S": pair.api_secret}
     lines = []
     for header in headers:
@@ -101,7 +101,7 @@ def written(headers: tuple[str, ...], pair: Pair) -> list[str]:
 
 @pytest.fixture(scope="module", params=["a live key", "a wrong secret of it", "an unknown key"])
 def pair(request: pytest.FixtureRequest, service: Service, live: Pair) -> Pair:
-    """The answer must not tell these apart."""
+    """A pair whose refusals must not differ."""
     if request.param == "a live key":
         return live
     return forged(live) if request.param == "a wrong secret of it" else derived(service)
@@ -129,7 +129,7 @@ def test_the_message_says_what_is_wrong(
 
 
 @pytest.mark.parametrize(("headers", "row"), PLAIN)
-def test_nothing_is_said_of_what_is_no_mistake(
+def test_other_refusals_have_the_standard_message(
     service: Service, live: Pair, headers: tuple[str, ...], row: Row
 ) -> None:
     for wrong in (forged(live), derived(service)):
@@ -138,7 +138,7 @@ def test_nothing_is_said_of_what_is_no_mistake(
         assert answer.json["error"]["message"] == row.message
 
 
-def test_no_header_crashes_it() -> None:
+def test_no_header_causes_an_internal_error() -> None:
     for text in ("", " ", "\x00", "\xff" * 8_000, "sk_live_" * 2_000, "Basic " + "=" * 8_000):
         for name in ("HTTP_AUTHORIZATION", "HTTP_X_API_KEY", "HTTP_X_API_SECRET"):
             explain({name: text})

@@ -1,4 +1,4 @@
-"""The form of any answer: its dialect, no body after HEAD, and nothing that may be stored."""
+"""The form of responses: the dialect, no body after HEAD, and no caching."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ both_dialects = pytest.mark.parametrize("dialect", DIALECTS)
 # The dialect.
 
 
-def test_the_presented_scheme_decides_about_the_dialect(service: Service, live: Pair) -> None:
+def test_the_presented_scheme_determines_the_dialect(service: Service, live: Pair) -> None:
     wrong = forged(live)
     INVALID.check(service.get("/credentials", wrong.bearer), "bearer", bearer=True)
     INVALID.check(service.get("/v1/account", wrong.headers), "pair")
@@ -36,20 +36,20 @@ def test_the_presented_scheme_decides_about_the_dialect(service: Service, live: 
 
 @pytest.mark.parametrize("name", ["X-Api-Key", "X-Api-Secret", "X-Api-Version"])
 @pytest.mark.parametrize("value", ["", "x"])
-def test_any_header_of_the_pair_scheme_decides_for_its_dialect(
+def test_any_header_of_the_pair_scheme_selects_its_dialect(
     service: Service, name: str, value: str
 ) -> None:
     MISSING.check(service.get("/v1/account", {name: value}), "pair")
 
 
 @pytest.mark.parametrize("value", ["Bearer", "Bearer ", "bearer   ", "Basic abc", "", "Token x"])
-def test_no_credential_leaves_the_dialect_to_the_path(service: Service, value: str) -> None:
+def test_without_a_credential_the_path_determines_the_dialect(service: Service, value: str) -> None:
     MISSING_BY_FORM.check(service.get("/v1/account", {"Authorization": value}), "bearer")
     MISSING_BY_FORM.check(service.get("/credentials", {"Authorization": value}), "pair")
 
 
-def test_the_path_decides_on_an_open_route(service: Service, live: Pair) -> None:
-    """What an open route is sent beside its body is not looked at."""
+def test_the_path_determines_the_dialect_of_an_open_route(service: Service, live: Pair) -> None:
+    """Credentials on an open route are ignored."""
     for headers in (live.bearer, forged(live).bearer, live.headers, {"Authorization": "Bearer x"}):
         answer = service.request("POST", "/credentials", headers, json_body={"api_key": 1})
         INVALID_FIELD.check(answer, "pair")
@@ -74,7 +74,7 @@ def test_the_path_decides_on_an_open_route(service: Service, live: Pair) -> None
     ("path", "status"),
     [("/health", 200), ("/v1/account", 401), ("/docs/nowhere", 404), ("/openapi.json", 200)],
 )
-def test_head_is_answered_as_get_without_a_body(service: Service, path: str, status: int) -> None:
+def test_head_is_answered_like_get_without_a_body(service: Service, path: str, status: int) -> None:
     got = service.get(path)
     for answer in (service.request("HEAD", path), service.send_raw(wire(f"HEAD {path}"))):
         assert (answer.status, answer.body) == (status, b"")
@@ -96,7 +96,9 @@ def test_head_that_the_parser_refuses_has_no_body(service: Service) -> None:
 
 
 @both_dialects
-def test_successes_are_not_stored(service: Service, live: Pair, dialect: Dialect) -> None:
+def test_successful_responses_are_not_cached(
+    service: Service, live: Pair, dialect: Dialect
+) -> None:
     made = service.request(
         "POST", "/v1/api_keys", present(live, dialect), json_body={"name": "kept by nobody"}
     )

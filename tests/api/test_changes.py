@@ -1,4 +1,4 @@
-"""Changing, rotating and the use of credentials over HTTP."""
+"""Changing, rotating and usage of credentials over HTTP."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def revoke(service: Service, by: Pair, api_key: str) -> None:
 # ---- PATCH
 
 
-def test_what_is_given_changes_and_nothing_else(service: Service, live: Pair) -> None:
+def test_only_the_given_fields_change(service: Service, live: Pair) -> None:
     pair = service.issue(name="before", scopes=["account:read"])
     was = show(service, live, pair.api_key)
     for terms, expected in (
@@ -67,7 +67,7 @@ def test_what_is_given_changes_and_nothing_else(service: Service, live: Pair) ->
         assert sorted(answer.json) == FIELDS
 
 
-def test_an_empty_change_leaves_nothing_behind(service: Service, live: Pair, test: Pair) -> None:
+def test_an_empty_change_has_no_effect(service: Service, live: Pair, test: Pair) -> None:
     pair, narrow = service.issue(), service.issue(scopes=["credentials:write"])
     assert service.get("/v1/account", pair.bearer).status == 200
 
@@ -97,7 +97,7 @@ def test_an_empty_change_leaves_nothing_behind(service: Service, live: Pair, tes
     CREDENTIAL_NOT_FOUND.check(change(service, live, pair.api_key), "bearer", bearer=True)
 
 
-def test_scopes_are_in_effect_at_once(service: Service, live: Pair) -> None:
+def test_changed_scopes_take_effect_immediately(service: Service, live: Pair) -> None:
     pair = service.issue()
     for _ in range(3):
         assert service.get("/v1/account", pair.bearer).status == 200
@@ -108,7 +108,7 @@ def test_scopes_are_in_effect_at_once(service: Service, live: Pair) -> None:
     assert service.get("/v1/account", pair.bearer).json["name"] == "renamed"
 
 
-def test_a_new_end_is_in_effect_at_once(service: Service, live: Pair) -> None:
+def test_a_changed_expiry_takes_effect_immediately(service: Service, live: Pair) -> None:
     pair = service.issue()
     assert service.get("/v1/account", pair.bearer).status == 200
     end = datetime.now(UTC) + timedelta(seconds=1)
@@ -136,7 +136,7 @@ def test_a_new_end_is_in_effect_at_once(service: Service, live: Pair) -> None:
         ({"revoked_at": None}, "revoked_at"),
     ],
 )
-def test_a_body_that_does_not_fit(
+def test_an_invalid_body(
     service: Service, live: Pair, terms: dict[str, object], field: str
 ) -> None:
     pair = service.issue()
@@ -158,7 +158,7 @@ def test_a_change_needs_a_body(service: Service, live: Pair) -> None:
     PAYLOAD_TOO_LARGE.check(large, "pair")
 
 
-def test_nobody_changes_what_has_more_or_gives_more(service: Service) -> None:
+def test_a_caller_cannot_change_or_grant_more_than_it_has(service: Service) -> None:
     writer = service.issue(scopes=["credentials:write", "account:read"])
     more = service.issue(scopes=["account:write"])
     same = service.issue(scopes=["account:read"])
@@ -179,7 +179,7 @@ def test_nobody_changes_what_has_more_or_gives_more(service: Service) -> None:
             INSUFFICIENT_SCOPE.check(answer, "bearer", bearer=True, scope="credentials:write")
 
 
-def test_nobody_extends_anything_past_their_own_end(service: Service) -> None:
+def test_a_caller_cannot_extend_a_key_past_its_own_expiry(service: Service) -> None:
     end = "2035-06-01T00:00:00.000Z"
     who, endless = service.issue(expires_at=end), service.issue()
     for given in ("2035-06-01T00:00:00.001Z", None):
@@ -219,7 +219,7 @@ def test_rotation(service: Service, live: Pair) -> None:
     assert "expires_at" in put_off.json["error"]["message"]
 
 
-def test_rotation_without_overlap_ends_the_old_key_at_once(service: Service, live: Pair) -> None:
+def test_without_an_overlap_the_old_key_expires_immediately(service: Service, live: Pair) -> None:
     old = service.issue()
     for _ in range(3):
         assert service.get("/v1/account", old.bearer).status == 200
@@ -271,7 +271,7 @@ def test_a_key_rotates_itself(service: Service) -> None:
     assert made.json["api_key"] in retried.json["error"]["message"]
 
 
-def test_what_is_not_there_to_change(service: Service, live: Pair, test: Pair) -> None:
+def test_a_change_of_an_unknown_key(service: Service, live: Pair, test: Pair) -> None:
     revoked = service.issue()
     revoke(service, live, revoked.api_key)
     for api_key in (revoked.api_key, test.api_key, new_api_key("live"), "ak_live_malformed"):
@@ -285,7 +285,7 @@ def test_what_is_not_there_to_change(service: Service, live: Pair, test: Pair) -
 # ---- Use
 
 
-def test_use_up_to_the_last_request(service: Service, live: Pair) -> None:
+def test_usage_up_to_the_last_request(service: Service, live: Pair) -> None:
     pair = service.issue()
     fresh = usage(service, live, pair.api_key)
     assert (fresh.status, fresh.json) == (
@@ -312,14 +312,14 @@ def test_use_up_to_the_last_request(service: Service, live: Pair) -> None:
         assert show(service, live, pair.api_key)["last_used_at"] == said["last_used_at"]
 
 
-def test_the_use_of_a_key_that_asks_for_it(service: Service) -> None:
-    """The asking is a use itself."""
+def test_the_usage_of_the_caller(service: Service) -> None:
+    """The request itself is a use."""
     pair = service.issue()
     for number in range(1, 4):
         assert usage(service, pair, pair.api_key).json["requests"] == number
 
 
-def test_use_is_the_same_before_and_after_it_is_written_down(service: Service, live: Pair) -> None:
+def test_usage_is_the_same_before_and_after_it_is_persisted(service: Service, live: Pair) -> None:
     pair = service.issue()
     for _ in range(5):
         service.get("/v1/account", pair.bearer)
@@ -330,7 +330,7 @@ def test_use_is_the_same_before_and_after_it_is_written_down(service: Service, l
         time.sleep(0.1)
 
 
-def test_refusals_are_no_use_and_count_where_the_secret_was_right(
+def test_refusals_are_not_uses_and_count_if_the_secret_was_correct(
     service: Service, live: Pair
 ) -> None:
     pair = service.issue(scopes=["credentials:read"])
@@ -351,12 +351,12 @@ def test_refusals_are_no_use_and_count_where_the_secret_was_right(
     ("scope", "status"),
     [("credentials:read", 200), ("*:read", 200), ("account:write", 403)],
 )
-def test_use_needs_a_scope(service: Service, live: Pair, scope: str, status: int) -> None:
+def test_usage_needs_a_scope(service: Service, live: Pair, scope: str, status: int) -> None:
     who = service.issue(scopes=[scope])
     assert usage(service, who, live.api_key).status == status
 
 
-def test_an_end_that_a_clock_reaches_meanwhile_is_in_the_future(
+def test_an_expiry_that_is_reached_during_the_request_counts_as_future(
     service: Service, live: Pair
 ) -> None:
     pair = service.issue()

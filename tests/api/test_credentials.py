@@ -1,4 +1,4 @@
-"""The routes of credentials and of the account: shapes, registration, modes, ends, revocation."""
+"""The routes of credentials and of the account: fields, registration, modes, expiry, revocation."""
 
 from __future__ import annotations
 
@@ -115,8 +115,8 @@ def test_times_are_given_in_utc_with_milliseconds(service: Service, live: Pair) 
 # Registration.
 
 
-def test_registration_of_what_the_vendor_made(service: Service) -> None:
-    """The whole way, with the vendor's own command."""
+def test_registration_of_a_pair_from_the_vendor_command(service: Service) -> None:
+    """The complete procedure, with the vendor's own command."""
     pair = service.derive_pair("test")
     INVALID.check(service.get("/credentials", pair.headers), "pair")
     answer = register(service, pair, name="from the vendor")
@@ -138,7 +138,7 @@ def test_registration_needs_no_name(service: Service) -> None:
         assert service.get("/v1/account", pair.bearer).json["name"] is None
 
 
-def test_registration_makes_what_was_unknown_known_at_once(solo: Service) -> None:
+def test_a_registered_key_works_immediately_after_it_was_unknown(solo: Service) -> None:
     pair = derived(solo)
     for _ in range(2):
         INVALID.check(solo.get("/v1/account", pair.bearer), "bearer", bearer=True)
@@ -146,7 +146,7 @@ def test_registration_makes_what_was_unknown_known_at_once(solo: Service) -> Non
     assert solo.get("/v1/account", pair.bearer).status == 200
 
 
-def test_closed_registration_is_a_route_that_is_not_there(closed: Service) -> None:
+def test_a_disabled_registration_gets_404(closed: Service) -> None:
     pair = derived(closed)
     MISSING.check(register(closed, pair), "pair")
     caller = closed.issue()
@@ -160,7 +160,7 @@ def test_closed_registration_is_a_route_that_is_not_there(closed: Service) -> No
 # Modes.
 
 
-def test_modes_are_kept_apart(service: Service, live: Pair, test: Pair) -> None:
+def test_modes_are_separate(service: Service, live: Pair, test: Pair) -> None:
     for caller, mode, other in ((live, "live", test), (test, "test", live)):
         assert service.get("/v1/account", caller.bearer).json["mode"] == mode
         assert create(service, caller).json["mode"] == mode
@@ -192,7 +192,7 @@ def test_creating_in_the_other_mode(service: Service, live: Pair, test: Pair) ->
 # Ends.
 
 
-def test_nobody_gives_a_later_end_than_their_own(service: Service) -> None:
+def test_a_caller_cannot_grant_a_later_expiry_than_its_own(service: Service) -> None:
     end = "2035-06-01T00:00:00.000Z"
     caller = service.issue(expires_at=end)
     for given in ("2035-06-01T00:00:00.001Z", "2040-01-01T00:00:00Z", None):
@@ -202,7 +202,7 @@ def test_nobody_gives_a_later_end_than_their_own(service: Service) -> None:
         assert create(service, caller, expires_at=given).status == 201
 
 
-def test_end_in_the_past(service: Service, live: Pair) -> None:
+def test_an_expiry_in_the_past(service: Service, live: Pair) -> None:
     answer = create(service, live, expires_at=later(seconds=-1))
     INVALID_FIELD.check(answer, "bearer", bearer=True)
     assert "expires_at" in answer.json["error"]["message"]
@@ -232,7 +232,7 @@ def test_expiry_is_honoured_for_a_cached_key(solo: Service) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["/credentials", "/v1/api_keys"])
-def test_revocation_is_in_effect_at_once(solo: Service, prefix: str) -> None:
+def test_a_revocation_takes_effect_immediately(solo: Service, prefix: str) -> None:
     owner, pair = solo.issue(), solo.issue()
     for _ in range(2):
         assert solo.get("/v1/account", pair.bearer).status == 200
@@ -270,7 +270,7 @@ def test_key_revokes_itself_without_the_scope(solo: Service) -> None:
 
 
 def test_last_key_revokes_itself(solo: Service) -> None:
-    """The way back is the command line."""
+    """Afterwards, only the command line can create keys."""
     last = solo.issue("test")
     for item in solo.get("/credentials?limit=100", last.headers).json["credentials"]:
         if item["api_key"] != last.api_key and item["status"] == "active":
@@ -283,8 +283,8 @@ def test_last_key_revokes_itself(solo: Service) -> None:
 # What needs no credential.
 
 
-def test_health_touches_no_database(closed: Service) -> None:
-    """Not even its presence matters to it; readiness and lookups tell (see test_errors)."""
+def test_health_does_not_use_the_database(closed: Service) -> None:
+    """Even if the database is missing. Readiness and lookups detect that (see test_errors)."""
     away = closed.database.with_suffix(".gone")
     closed.database.rename(away)
     try:

@@ -1,4 +1,4 @@
-"""Default deny: what is open is listed here, and everything else asks for a credential."""
+"""Default deny: the open routes are listed here, and all others need a credential."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ELSEWHERE = (
 
 
 def is_open(method: str, path: str) -> bool:
-    """The contract's list, word for word."""
+    """The specified list, verbatim."""
     if path.startswith(AREAS):
         return True
     if method in ("GET", "HEAD"):
@@ -56,14 +56,14 @@ def settings(service: Service) -> Settings:
 
 @pytest.fixture(scope="module")
 def paths(settings: Settings) -> list[str]:
-    """Every path that the application routes, so that a new one is asked about too."""
+    """Every path that the application routes, so that new ones are included."""
     rules = create_app(settings, migrate=False).url_map.iter_rules()
     routed = {re.sub(r"<[^>]+>", "x", rule.rule) for rule in rules}
     assert routed > {"/credentials", "/v1/account", "/v1/api_keys/x", *OPEN_TO_GET}
     return sorted(routed)
 
 
-def test_everything_else_asks_for_a_credential(service: Service, paths: list[str]) -> None:
+def test_all_other_routes_need_a_credential(service: Service, paths: list[str]) -> None:
     asked = 0
     for path in (*paths, *ELSEWHERE):
         for method in METHODS:
@@ -79,7 +79,7 @@ def test_everything_else_asks_for_a_credential(service: Service, paths: list[str
 
 
 @pytest.mark.parametrize("path", [*OPEN_TO_GET, "/docs/"])
-def test_what_is_open_answers(service: Service, path: str) -> None:
+def test_open_routes_respond(service: Service, path: str) -> None:
     got, head = service.get(path), service.request("HEAD", path)
     assert (got.status, head.status, head.body) == (200, 200, b"")
     assert got.body
@@ -87,7 +87,7 @@ def test_what_is_open_answers(service: Service, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", LED_INTO)
-def test_an_open_area_is_found_without_its_slash(service: Service, live: Pair, path: str) -> None:
+def test_an_open_area_redirects_to_its_slash(service: Service, live: Pair, path: str) -> None:
     for headers in ({}, live.bearer, {"Host": "elsewhere.example"}, {"Upgrade": "websocket"}):
         for method in ("GET", "HEAD"):
             answer = service.request(method, path, headers)
@@ -109,8 +109,8 @@ def test_unknown_path_in_an_open_area(service: Service) -> None:
     NOT_FOUND.check(service.get("/docs/nowhere"), "pair")
 
 
-def test_the_console_denies_by_default_in_turn(service: Service) -> None:
-    """Of which tests/console says more."""
+def test_the_console_also_denies_by_default(service: Service) -> None:
+    """tests/console tests this in detail."""
     answer = service.get("/console/nowhere")
     assert (answer.status, answer.headers["location"]) == (303, "/console/sign-in")
 
@@ -122,7 +122,7 @@ def test_options_is_not_automatic(service: Service, live: Pair, paths: list[str]
         assert "OPTIONS" not in answer.headers["allow"]
 
 
-def test_no_answer_speaks_of_other_origins(service: Service, live: Pair, paths: list[str]) -> None:
+def test_no_response_permits_other_origins(service: Service, live: Pair, paths: list[str]) -> None:
     asking = {
         "Origin": "https://elsewhere.example",
         "Access-Control-Request-Method": "GET",
@@ -141,7 +141,7 @@ def test_no_static_files(service: Service, live: Pair) -> None:
         NOT_FOUND.check(service.get(path, live.headers), "pair")
 
 
-def test_other_spellings_of_a_route_are_no_route(service: Service, live: Pair) -> None:
+def test_other_spellings_of_a_route_get_404(service: Service, live: Pair) -> None:
     for path in ("//v1/account", "//credentials", "///health", "//docs", "/health/"):
         MISSING.check(service.get(path), "pair")
         NOT_FOUND.check(service.get(path, live.headers), "pair")
@@ -151,7 +151,7 @@ def test_other_spellings_of_a_route_are_no_route(service: Service, live: Pair) -
 
 
 def _with_view(monkeypatch: pytest.MonkeyPatch, rule: str, view: object, **options: object) -> None:
-    """Have the API built with one more view."""
+    """Create the API with an additional view."""
     build = latchkey_service.api.routes.build_api
 
     def build_with_view(settings: Settings) -> Flask:

@@ -1,4 +1,4 @@
-"""Ends that come by themselves: to the second, from a cached entry, in every worker."""
+"""Expiry without any action: to the second, from a cached entry, in every worker."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _REQUESTS = 12
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Four workers, each with a cache of its own; which one answers is the kernel's choice."""
+    """Four workers, each with its own cache; the kernel selects the one that responds."""
     directory = tmp_path_factory.mktemp("endings")
     with Service(directory, LATCHKEY_WORKERS="4", LATCHKEY_FAILURE_LIMIT="off") as running:
         yield running
 
 
 def warm(box: Service, pair: Pair) -> None:
-    """Have every worker remember a key as good, sooner or later."""
+    """Send requests until every worker has probably cached the key."""
     for _ in range(_REQUESTS):
         assert box.get("/v1/account", pair.bearer).status == 200
 
@@ -41,7 +41,7 @@ def assert_ended(box: Service, pair: Pair) -> None:
         EXPIRED.check(box.get("/v1/account", pair.headers), "pair")
 
 
-def test_an_end_is_kept_to_the_moment_though_the_key_is_remembered(box: Service) -> None:
+def test_a_cached_key_expires_on_time(box: Service) -> None:
     end = datetime.now(UTC) + LASTS
     pair = box.issue(expires_at=end.isoformat())
     warm(box, pair)
@@ -56,8 +56,8 @@ def test_an_end_is_kept_to_the_moment_though_the_key_is_remembered(box: Service)
     assert_ended(box, pair)
 
 
-def test_a_rotated_key_stops_at_the_end_of_its_overlap(box: Service) -> None:
-    """Nobody does anything meanwhile: no sweep, no call, no restart."""
+def test_a_rotated_key_expires_at_the_end_of_its_overlap(box: Service) -> None:
+    """Without any action: no cleanup, no call, no restart."""
     operator = box.create_key()
     old = box.issue()
     warm(box, old)
@@ -77,7 +77,7 @@ def test_a_rotated_key_stops_at_the_end_of_its_overlap(box: Service) -> None:
     assert (shown["status"], shown["rotated_to"]) == ("expired", new.api_key)
 
 
-def test_the_last_key_may_revoke_itself_and_only_itself(box: Service) -> None:
+def test_the_last_key_can_revoke_itself_and_no_other(box: Service) -> None:
     reader, other = (box.issue(scopes=["account:read"]) for _ in range(2))
     refused = box.request("DELETE", f"/v1/api_keys/{other.api_key}", reader.bearer)
     assert (refused.status, refused.code) == (403, "insufficient_scope")

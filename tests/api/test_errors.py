@@ -1,4 +1,4 @@
-"""Every row of the contract's table of errors, in both dialects, over real HTTP."""
+"""Every row of the specified table of errors, in both dialects, over real HTTP."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_nothing_presented(service: Service, path: str, dialect: Dialect) -> Non
 @both_paths
 @pytest.mark.parametrize("half", ["X-Api-Key", "X-Api-Secret"])
 def test_half_of_a_pair(service: Service, live: Pair, path: str, half: str) -> None:
-    """It presents nothing, but it does so in the pair dialect, wherever it is sent."""
+    """Half a pair counts as no credential, but selects the pair dialect on all routes."""
     MISSING.check(service.get(path, {half: live.headers[half]}), "pair")
 
 
@@ -75,7 +75,7 @@ def test_half_of_a_pair(service: Service, live: Pair, path: str, half: str) -> N
 def test_malformed_unknown_and_wrong_secret(
     service: Service, live: Pair, path: str, dialect: Dialect
 ) -> None:
-    """Three different things, of which the answer says nothing: it is the same to the byte."""
+    """Three different causes, with responses that are identical to the byte."""
     malformed = Pair(live.api_key, live.api_secret[:-1])
     answers = [
         service.get(path, present(wrong, dialect))
@@ -103,7 +103,7 @@ def test_revoked(service: Service, live: Pair, path: str, dialect: Dialect) -> N
 
 @pytest.fixture(scope="module")
 def expired(service: Service, live: Pair) -> Pair:
-    """A key whose end has come; ``live`` first, since making the first key takes longer."""
+    """A key that has expired; ``live`` comes first, because creating the first key takes longer."""
     end = datetime.now(UTC) + timedelta(seconds=1)
     pair = service.issue(expires_at=end.isoformat())
     while datetime.now(UTC) <= end:
@@ -155,7 +155,7 @@ def test_registered_already(service: Service, live: Pair) -> None:
         ("DELETE", "/credentials/ak_live_0000000000000000000000", "credentials:write"),
     ],
 )
-def test_scope_that_is_lacking(
+def test_a_missing_scope(
     service: Service, method: str, path: str, scope: str, dialect: Dialect
 ) -> None:
     other = "account:read" if scope.startswith("credentials") else "credentials:write"
@@ -170,10 +170,10 @@ def test_scope_that_is_lacking(
     ("method", "prefix"),
     [("DELETE", "/credentials"), ("DELETE", "/v1/api_keys"), ("GET", "/v1/api_keys")],
 )
-def test_credential_that_is_not_there(
+def test_an_unknown_credential(
     service: Service, live: Pair, test: Pair, method: str, prefix: str, dialect: Dialect
 ) -> None:
-    """Unknown, malformed, and the other mode's are one and the same."""
+    """Unknown, malformed and other-mode keys get the same response."""
     for api_key in (new_api_key("live"), test.api_key, "ak_live_short", live.api_secret):
         answer = service.request(method, f"{prefix}/{api_key}", present(live, dialect))
         CREDENTIAL_NOT_FOUND.check(answer, dialect)
@@ -193,7 +193,7 @@ def test_credential_that_is_revoked_already(
 @pytest.mark.parametrize(
     "path", ["/", "/nowhere", "/v1", "/v1/nowhere", "/health/", "/v1/account/", "/static/x.js"]
 )
-def test_route_that_is_not_there(service: Service, live: Pair, path: str, dialect: Dialect) -> None:
+def test_an_unknown_route(service: Service, live: Pair, path: str, dialect: Dialect) -> None:
     for method in ("GET", "POST", "OPTIONS"):
         NOT_FOUND.check(service.request(method, path, present(live, dialect)), dialect)
 
@@ -211,7 +211,7 @@ def test_route_that_is_not_there(service: Service, live: Pair, path: str, dialec
         ("PUT", "/v1/api_keys/x", "DELETE, GET, HEAD, PATCH"),
     ],
 )
-def test_method_that_is_not_there(
+def test_an_unsupported_method(
     service: Service, live: Pair, method: str, path: str, allowed: str, dialect: Dialect
 ) -> None:
     answer = service.request(method, path, present(live, dialect))
@@ -221,7 +221,7 @@ def test_method_that_is_not_there(
     assert answer.headers["allow"] == allowed
 
 
-def test_method_that_is_not_there_in_an_open_area(service: Service, live: Pair) -> None:
+def test_an_unsupported_method_in_an_open_area(service: Service, live: Pair) -> None:
     answer = service.request("POST", "/docs/", live.bearer)
     METHOD_NOT_ALLOWED.check(answer, "pair")
     assert answer.headers["allow"] == "GET, HEAD"
@@ -262,7 +262,7 @@ def test_two_schemes_at_once(
 
 
 @both_dialects
-def test_field_that_is_wrong(service: Service, live: Pair, dialect: Dialect) -> None:
+def test_an_invalid_field(service: Service, live: Pair, dialect: Dialect) -> None:
     answer = service.request(
         "POST", "/v1/api_keys", present(live, dialect), json_body={"name": "x", "mode": "prod"}
     )
@@ -273,7 +273,7 @@ def test_field_that_is_wrong(service: Service, live: Pair, dialect: Dialect) -> 
     assert "limit" in answer.json["error"]["message"]
 
 
-def test_field_of_a_registration_that_is_wrong(service: Service) -> None:
+def test_an_invalid_field_of_a_registration(service: Service) -> None:
     pair = derived(service)
     swapped = Pair(pair.api_secret, pair.api_key)
     answer = register(service, swapped)
@@ -302,7 +302,7 @@ def test_body_that_is_too_large(service: Service, live: Pair, dialect: Dialect) 
         "application/json; charset=utf-16",
     ],
 )
-def test_body_that_is_not_announced_as_json(
+def test_a_body_whose_content_type_is_not_json(
     service: Service, live: Pair, content_type: str | None, dialect: Dialect
 ) -> None:
     announced = {} if content_type is None else {"Content-Type": content_type}
@@ -335,7 +335,7 @@ def test_too_many_failures(strict: Service, dialect: Dialect) -> None:
 
 @contextmanager
 def database_away(service: Service) -> Iterator[None]:
-    """The database file out of the way for the length of the block."""
+    """Move the database file away until the end of the block."""
     away = service.database.with_suffix(".away")
     service.database.rename(away)
     try:
@@ -345,8 +345,8 @@ def database_away(service: Service) -> Iterator[None]:
 
 
 @both_dialects
-def test_database_that_fails(closed: Service, dialect: Dialect) -> None:
-    """Reading and writing: an internal error, never a refusal, and nothing is remembered."""
+def test_a_database_failure(closed: Service, dialect: Dialect) -> None:
+    """Reads and writes get an internal error, never a refusal, and nothing is cached."""
     known, cold = closed.issue(), closed.issue()
     assert closed.get("/v1/account", present(known, dialect)).status == 200
     with database_away(closed):
@@ -365,7 +365,7 @@ def test_database_that_fails(closed: Service, dialect: Dialect) -> None:
     assert closed.get("/v1/account", present(cold, dialect)).status == 200
 
 
-def test_readiness_tells_that_the_database_fails(closed: Service) -> None:
+def test_readiness_reports_a_database_failure(closed: Service) -> None:
     with database_away(closed):
         answer = closed.get("/ready")
     assert answer.status == 503

@@ -1,6 +1,6 @@
-"""Bodies that no honest client sends: each is refused in the envelope.
+"""Bodies that no valid client sends: each is refused with the error envelope.
 
-Most go out as bytes, since an HTTP library would correct or refuse them itself.
+Most are sent as bytes, because an HTTP library would correct or refuse them itself.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ pytestmark = pytest.mark.attack
 
 
 @pytest.mark.parametrize("size", [MAX_BODY + 1, 1_000_000])
-def test_announced_body_over_the_limit(service: Service, live: Pair, size: int) -> None:
+def test_a_body_whose_announced_length_exceeds_the_limit(
+    service: Service, live: Pair, size: int
+) -> None:
     body = b"x" * size
     PAYLOAD_TOO_LARGE.check(create(service, live, JSON, length(body), body=body), "bearer")
 
@@ -55,7 +57,7 @@ def test_chunked_body_over_the_limit(service: Service, live: Pair) -> None:
 
 
 def test_body_that_ends_before_its_announced_length(service: Service, live: Pair) -> None:
-    """Also where what did arrive would make sense by itself."""
+    """Even if the received part is valid by itself."""
     for body in (b'{"name":', b'{"name":"x"}', b""):
         answer = create(service, live, JSON, f"Content-Length: {len(body) + 10}", body=body)
         INVALID_REQUEST.check(answer, "bearer", bearer=True)
@@ -67,8 +69,8 @@ def test_chunked_body_that_ends_before_its_last_chunk(service: Service, live: Pa
         INVALID_REQUEST.check(answer, "bearer", bearer=True)
 
 
-def test_body_that_goes_on_after_its_announced_length(service: Service, live: Pair) -> None:
-    """What is left over is the next request, and gets its own answer."""
+def test_a_body_that_is_longer_than_its_announced_length(service: Service, live: Pair) -> None:
+    """The rest is the next request, and gets its own response."""
     body = encode({"name": "x"})
     first = wire(CREATE, *lines(live.bearer), JSON, length(body), body=body + b"GET /nowhere HTTP/")
     second = b"1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -117,7 +119,7 @@ def test_body_that_goes_on_after_its_announced_length(service: Service, live: Pa
         "deep-objects",
     ],
 )
-def test_body_that_is_no_strict_json(service: Service, live: Pair, body: bytes) -> None:
+def test_a_body_that_is_not_strict_json(service: Service, live: Pair, body: bytes) -> None:
     answer = create(service, live, JSON, length(body), body=body)
     INVALID_REQUEST.check(answer, "bearer", bearer=True)
     answer = service.send_raw(wire("POST /credentials", JSON, length(body), body=body))
@@ -262,7 +264,7 @@ def test_a_message_names_the_field_and_the_rule(
         (b'{"n\\u0061me":"x","name":"y"}', "name"),
     ],
 )
-def test_a_message_names_what_is_given_twice(
+def test_a_message_names_a_repeated_field(
     service: Service, live: Pair, body: bytes, name: str
 ) -> None:
     answer = create(service, live, JSON, length(body), body=body)
@@ -380,5 +382,5 @@ def test_content_type_that_is_json(service: Service, live: Pair, content_type: s
     assert (answer.status, answer.json["name"]) == (201, "Ärger 🔑")
 
 
-def test_service_is_well_after_all_that(service: Service, live: Pair) -> None:
+def test_the_service_still_works_afterwards(service: Service, live: Pair) -> None:
     assert is_well(service, live)

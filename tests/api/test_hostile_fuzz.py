@@ -1,7 +1,7 @@
-"""Damaged requests from a fixed seed: refused in the envelope, by a worker that lives on.
+"""Randomly damaged requests: refused with the error envelope, and the worker survives.
 
-Each round takes a request that is right, changes bytes, lines or lengths of it, and sends it as it
-is. To send one again, run the test with the same seed; the failure names the round.
+Each round takes a valid request, changes some of its bytes, lines or lengths, and sends it. The
+seed is fixed. To repeat a round, run the test with the same seed; the failure names the round.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ TOKENS = [
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back before the connection ended."""
+    """The bytes received before the connection was closed."""
 
     raw: bytes
 
@@ -65,7 +65,7 @@ class Reply:
 
 
 def right_requests(key: Pair, other: Pair) -> list[bytes]:
-    """Requests of every kind; none of them changes the key that they are made with."""
+    """Valid requests of every kind; none of them changes the key that it uses."""
     bearer, pair = lines(key.bearer), lines(key.headers)
     of_other = f"/v1/api_keys/{other.api_key}"
     named = b'{"name": "fuzzed", "expires_at": "2099-01-15T10:30:00Z", "scopes": ["account:read"]}'
@@ -120,7 +120,7 @@ def damaged(chosen: random.Random, requests: list[bytes]) -> bytes:
 
 
 def exchange(service: Service, request: bytes) -> Reply:
-    """All that comes back; TimeoutError where the server neither answers nor closes."""
+    """All received bytes; TimeoutError if the server neither responds nor closes."""
     received = b""
     with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE) as connection:
         with suppress(ConnectionError):
@@ -132,7 +132,7 @@ def exchange(service: Service, request: bytes) -> Reply:
 
 
 def fault(request: bytes, reply: Reply) -> str | None:
-    """What is wrong with an answer."""
+    """The fault of a response, in words."""
     if not reply.raw:
         return None
     if reply.status == 0:

@@ -1,4 +1,4 @@
-"""Credentials as no honest client sends them: each is refused in the envelope."""
+"""Credentials that no valid client sends: each is refused with the error envelope."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.attack
 
 @pytest.mark.parametrize("name", ["Authorization", "X-Api-Key", "X-Api-Secret"])
 def test_credential_header_sent_twice(service: Service, live: Pair, name: str) -> None:
-    """On the wire as two lines, and as one line that a proxy made of two: the same good value."""
+    """As two lines, and as one line into which a proxy joined them: the same valid value."""
     headers = live.bearer if name == "Authorization" else live.headers
     bearer = name == "Authorization"
     for path in ("/v1/account", "/credentials"):
@@ -43,8 +43,8 @@ def test_lone_half_with_a_comma(service: Service, live: Pair, name: str) -> None
     INVALID_REQUEST.check(service.get("/v1/account", {name: ","}), "pair")
 
 
-def test_second_bearer_behind_another_scheme(service: Service, live: Pair) -> None:
-    """The first scheme decides what is presented: no bearer, so no word about one."""
+def test_a_second_bearer_after_another_scheme(service: Service, live: Pair) -> None:
+    """The first scheme is the presented one, so the response does not mention bearer."""
     for value in (f"Basic x,{live.bearer['Authorization']}", "Basic x, BEARER y"):
         INVALID_REQUEST.check(service.get("/v1/account", {"Authorization": value}), "bearer")
         INVALID_REQUEST.check(service.get("/credentials", {"Authorization": value}), "pair")
@@ -108,7 +108,7 @@ def test_bearer_that_is_malformed(service: Service, token: str) -> None:
 
 
 def test_secret_that_differs_in_one_place(service: Service, live: Pair) -> None:
-    """Each part of it matters: mode, id, mac and checksum."""
+    """Each part matters: mode, id, mac and checksum."""
     for place in (3, 8, 29, 30, 50, 72, 73, 78):
         other = "0" if live.api_secret[place] != "0" else "1"
         secret = live.api_secret[:place] + other + live.api_secret[place + 1 :]
@@ -121,7 +121,7 @@ def test_secret_that_differs_in_one_place(service: Service, live: Pair) -> None:
 
 
 def test_pair_whose_halves_do_not_belong_together(service: Service, live: Pair, test: Pair) -> None:
-    """Two good credentials, mixed."""
+    """The halves of two valid credentials."""
     other = service.issue()
     same_id_other_mode = live.api_key.replace("live", "test")
     for api_key in (other.api_key, test.api_key, same_id_other_mode, "x"):
@@ -143,7 +143,7 @@ def test_headers_of_64_kib(service: Service, live: Pair, name: str) -> None:
 
 
 def test_header_block_of_two_megabytes(service: Service) -> None:
-    """More than the server reads; the answer arrives although it never reads the rest."""
+    """More than the server reads. The response arrives although the rest is never read."""
     block = [f"X-{number}: {'x' * 8_000}" for number in range(250)]
     HEADERS_TOO_LARGE.check(send_and_read("GET /v1/account", block, service), "bearer")
 
@@ -223,7 +223,7 @@ HOP_BY_HOP = [
 def test_headers_of_the_connection_are_ignored(
     service: Service, live: Pair, headers: tuple[str, ...]
 ) -> None:
-    """They are between a client and the server next to it, and change nothing of the answer."""
+    """They are for the connection to the next server, and do not affect the response."""
     for request, credential in (
         *(("GET /v1/account", lines(shown)) for shown in (live.bearer, live.headers)),
         *(("GET /v1/account", []), ("GET /nowhere", lines(live.bearer))),
@@ -236,5 +236,5 @@ def test_headers_of_the_connection_are_ignored(
         assert "upgrade" not in answer.headers["connection"]
 
 
-def test_service_is_well_after_all_that(service: Service, live: Pair) -> None:
+def test_the_service_still_works_afterwards(service: Service, live: Pair) -> None:
     assert is_well(service, live)

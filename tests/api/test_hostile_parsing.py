@@ -1,4 +1,4 @@
-"""Requests that gunicorn itself refuses to parse: they are answered in the envelope."""
+"""Requests that gunicorn refuses to parse: they get the error envelope."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ pytestmark = pytest.mark.attack
         wire("GET /health", CHUNKED, version="HTTP/1.0"),
     ],
 )
-def test_what_the_parser_refuses(service: Service, data: bytes) -> None:
+def test_a_request_that_the_parser_refuses(service: Service, data: bytes) -> None:
     answer = service.send_raw(data)
     INVALID_REQUEST.check(answer, "pair")
     assert answer.headers["connection"] == "close"
@@ -100,7 +100,7 @@ OTHER_REFUSALS = [
     ],
 )
 @pytest.mark.parametrize(("row", "method", "more", "headers", "version"), OTHER_REFUSALS)
-def test_what_the_parser_refuses_in_the_dialect_of_the_path(
+def test_a_refusal_of_the_parser_has_the_dialect_of_the_path(
     service: Service,
     path: str,
     dialect: Dialect,
@@ -119,7 +119,7 @@ def test_what_the_parser_refuses_in_the_dialect_of_the_path(
     assert (again.status, again.body) == (answer.status, answer.body)
 
 
-def test_what_the_parser_refuses_in_answer_to_head_has_no_body(service: Service) -> None:
+def test_a_refusal_of_the_parser_has_no_body_after_head(service: Service) -> None:
     for request, headers in ((f"HEAD /{LONG}", ()), ("HEAD /health", ("Expect: nonsense",))):
         with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
             connection.sendall(wire(request, *headers))
@@ -149,7 +149,7 @@ BAD_CHUNKS = [
 
 
 @pytest.mark.parametrize("body", BAD_CHUNKS)
-def test_bad_chunks_where_the_body_is_read(service: Service, live: Pair, body: bytes) -> None:
+def test_invalid_chunks_if_the_body_is_read(service: Service, live: Pair, body: bytes) -> None:
     answer = create(service, live, JSON, CHUNKED, body=body)
     INVALID_REQUEST.check(answer, "bearer", bearer=True)
     INVALID_REQUEST.check(
@@ -158,8 +158,8 @@ def test_bad_chunks_where_the_body_is_read(service: Service, live: Pair, body: b
 
 
 @pytest.mark.parametrize("body", BAD_CHUNKS)
-def test_bad_chunks_where_no_body_is_read(service: Service, live: Pair, body: bytes) -> None:
-    """The request is answered as it stands; the connection is not used again."""
+def test_invalid_chunks_if_the_body_is_not_read(service: Service, live: Pair, body: bytes) -> None:
+    """The request is answered normally, and the connection is closed."""
     for path, headers, status in (
         ("/health", [], 200),
         ("/v1/account", lines(live.bearer), 200),
@@ -175,5 +175,5 @@ def test_bad_chunks_where_no_body_is_read(service: Service, live: Pair, body: by
         assert received.count(b"HTTP/1.1 ") == 1
 
 
-def test_service_is_well_after_all_that(service: Service, live: Pair) -> None:
+def test_the_service_still_works_afterwards(service: Service, live: Pair) -> None:
     assert is_well(service, live)

@@ -1,4 +1,4 @@
-"""Requests that would fool the server about who asks for what: nothing opens."""
+"""Requests that try to confuse the server about caller and route: nothing becomes accessible."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.attack
 
 
 def test_names_with_underscores_present_nothing(service: Service, live: Pair) -> None:
-    """They become the same names in the environ, so a proxy that cleans headers would miss them."""
+    """They become the same names in the environ, so a proxy that strips headers misses them."""
     for headers in (
         [f"X_Api_Key: {live.api_key}", f"X_Api_Secret: {live.api_secret}"],
         [f"X-Api_Key: {live.api_key}", f"X-Api-Secret: {live.api_secret}"],
@@ -47,7 +47,7 @@ def test_names_with_underscores_present_nothing(service: Service, live: Pair) ->
         "Forwarded: for=127.0.0.1;proto=https",
     ],
 )
-def test_header_opens_nothing(service: Service, live: Pair, header: str) -> None:
+def test_no_header_opens_a_route(service: Service, live: Pair, header: str) -> None:
     assert service.send_raw(wire("GET /v1/account", header)).status in (400, 401)
     assert service.send_raw(wire("DELETE /health", header)).status in (400, 401)
     answer = service.send_raw(wire("GET /v1/account", header, *lines(live.bearer)))
@@ -90,7 +90,7 @@ def test_header_opens_nothing(service: Service, live: Pair, header: str) -> None
     ],
 )
 def test_path_that_only_looks_open(service: Service, target: str) -> None:
-    """What the middleware compares is what the router sees, so no spelling gets in between."""
+    """The middleware compares the same path as the router, so no spelling can differ."""
     for method in ("GET", "HEAD", "POST", "DELETE"):
         answer = service.send_raw(wire(f"{method} {target}"))
         allowed = {401}
@@ -100,10 +100,10 @@ def test_path_that_only_looks_open(service: Service, target: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["/console/../v1/account", "/console/x"])
-def test_the_console_sends_strangers_to_its_sign_in(
+def test_the_console_redirects_strangers_to_its_sign_in_page(
     service: Service, live: Pair, target: str
 ) -> None:
-    """Also one who has a key of the API: it opens nothing there."""
+    """Also clients with an API key, which is not valid for the console."""
     for headers in ([], lines(live.bearer)):
         answer = service.send_raw(wire(f"GET {target}", *headers))
         assert (answer.status, answer.headers["location"]) == (303, "/console/sign-in")
@@ -129,7 +129,9 @@ def test_the_console_sends_strangers_to_its_sign_in(
         "/docs/credentials",
     ],
 )
-def test_open_area_leads_nowhere_else(service: Service, live: Pair, target: str) -> None:
+def test_an_open_area_gives_access_to_no_other_route(
+    service: Service, live: Pair, target: str
+) -> None:
     for headers in ([], lines(live.bearer)):
         answer = service.send_raw(wire(f"GET {target}", *headers))
         NOT_FOUND.check(answer, "pair")
@@ -140,9 +142,9 @@ def test_open_area_leads_nowhere_else(service: Service, live: Pair, target: str)
     [("/%68ealth", True), ("http://localhost/health", True), ("/health?x=%ff", True)],
 )
 def test_other_spellings_of_the_same_path(service: Service, target: str, opened: bool) -> None:
-    """These are the same resource by RFC 3986, so they are open as it is."""
+    """By RFC 3986, these are the same resource, so they are open too."""
     assert (service.send_raw(wire(f"GET {target}")).status == 200) is opened
 
 
-def test_service_is_well_after_all_that(service: Service, live: Pair) -> None:
+def test_the_service_still_works_afterwards(service: Service, live: Pair) -> None:
     assert is_well(service, live)

@@ -1,4 +1,4 @@
-"""Bodies that nobody reads: the answer is read by ordinary clients while they still send."""
+"""Bodies that the service does not read: ordinary clients receive the response while they send."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def by_requests(
 def by_curl(
     service: Service, method: str, path: str, headers: dict[str, str], in_chunks: bool
 ) -> int:
-    """It asks with ``Expect: 100-continue`` first, and sends the body a second later."""
+    """The client sends ``Expect: 100-continue`` first, and the body a second later."""
     file = service.directory / "large"
     if not file.exists():
         file.write_bytes(b"x" * SIZE)
@@ -97,7 +97,7 @@ def send(request: pytest.FixtureRequest) -> Send:
 
 @pytest.mark.parametrize("in_chunks", [False, True], ids=["length", "chunks"])
 @pytest.mark.parametrize(("method", "path", "with_key", "status"), ASKED)
-def test_the_answer_is_read(
+def test_the_client_reads_the_response(
     service: Service,
     live: Pair,
     send: Send,
@@ -114,7 +114,7 @@ def test_the_answer_is_read(
 
 
 def talk(service: Service, *sent: bytes) -> bytes:
-    """Send in turns, each after an answer to the one before; everything that was answered."""
+    """Send in turns, each after a response to the previous one; returns all responses."""
     received = b""
     with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
         for data in sent:
@@ -128,7 +128,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 EXPECT = "Expect: 100-continue"
 
 
-def test_a_body_is_asked_for_where_it_is_read(service: Service, live: Pair) -> None:
+def test_100_continue_is_sent_if_the_body_is_read(service: Service, live: Pair) -> None:
     body = encode({"name": "x"})
     for framing, sent in ((length(body), body), (CHUNKED, chunked(body))):
         head = wire(CREATE, *lines(live.bearer), JSON, framing, EXPECT, "Connection: close")
@@ -152,7 +152,7 @@ def test_a_body_is_asked_for_where_it_is_read(service: Service, live: Pair) -> N
         ("GET /health", False, ("Connection: close",), 200),
     ],
 )
-def test_no_body_is_asked_for_where_it_is_not_read(
+def test_100_continue_is_not_sent_if_the_body_is_not_read(
     service: Service,
     live: Pair,
     request_line: str,
@@ -160,7 +160,7 @@ def test_no_body_is_asked_for_where_it_is_not_read(
     headers: tuple[str, ...],
     status: int,
 ) -> None:
-    """The connection is closed: the server cannot know whether the body comes."""
+    """The connection is closed: the server cannot know whether the body will arrive."""
     credential = lines(live.bearer) if with_key else []
     received = talk(service, wire(request_line, *credential, *headers, EXPECT))
     assert received.startswith(b"HTTP/1.1 %d " % status)
@@ -179,13 +179,13 @@ def test_a_short_body_that_is_not_read_leaves_the_connection_open(service: Servi
 
 
 @pytest.mark.parametrize("value", ["close", "Close", "close, TE", "keep-alive, close", "te,close"])
-def test_the_connection_is_closed_where_the_client_says_so(service: Service, value: str) -> None:
+def test_the_connection_is_closed_if_the_client_requests_it(service: Service, value: str) -> None:
     received = talk(service, wire("GET /health", f"Connection: {value}", "TE: trailers"))
     assert b"\r\nConnection: close\r\n" in received
 
 
-def test_clients_that_do_not_close_hold_nobody_up(solo: Service) -> None:
-    """One worker, and many connections that it has ended and the clients have not."""
+def test_clients_that_do_not_close_delay_nobody(solo: Service) -> None:
+    """One worker, and many connections that only the worker has closed."""
     open_ones = []
     try:
         for _ in range(30):
@@ -201,5 +201,5 @@ def test_clients_that_do_not_close_hold_nobody_up(solo: Service) -> None:
             connection.close()
 
 
-def test_service_is_well_after_all_that(service: Service, live: Pair, tmp_path: Path) -> None:
+def test_the_service_still_works_afterwards(service: Service, live: Pair, tmp_path: Path) -> None:
     assert is_well(service, live)

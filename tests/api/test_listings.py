@@ -1,4 +1,4 @@
-"""Listings of credentials: page after page, and whatever is given for a cursor."""
+"""Listings of credentials: pages and cursors."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def test_pages_are_complete_and_newest_first(closed: Service, path: str) -> None
         assert 1 <= len(found[-1]) <= limit
 
 
-def test_page_that_new_keys_came_before(closed: Service) -> None:
-    """A cursor is a place in the listing, so what is new does not shift what follows."""
+def test_new_keys_do_not_shift_the_next_page(closed: Service) -> None:
+    """A cursor is a position in the listing, so that new keys do not shift the rest."""
     caller = closed.issue("test")
     made = [closed.issue("test").api_key for _ in range(4)]
     first = closed.get("/credentials?limit=2", caller.headers).json

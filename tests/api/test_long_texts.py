@@ -1,7 +1,7 @@
-"""16 KiB in every place that somebody parses before we refuse it: answered at once, beside others.
+"""Texts of 16 KiB in all places that are parsed before a refusal: answered fast, beside others.
 
-The server, werkzeug, the cookie and e-mail parsers of the standard library and pydantic see these
-texts too. One that backtracked would hold the GIL, and `/health` would not answer beside it.
+The server, werkzeug, the cookie and e-mail parsers of the standard library and pydantic parse these
+texts too. One that backtracks would hold the GIL, and `/health` would not respond meanwhile.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def in_bodies(text: str, key: Pair) -> list[bytes]:
 
 
 def exchange(service: Service, request: bytes) -> bytes:
-    """The first bytes of the answer; TimeoutError where there is none."""
+    """The first bytes of the response; TimeoutError if there is none."""
     with socket.create_connection(("127.0.0.1", service.port), timeout=HANG) as connection:
         try:
             connection.sendall(request)
@@ -156,7 +156,7 @@ def exchange(service: Service, request: bytes) -> bytes:
 @pytest.mark.parametrize(
     "place", [in_headers, in_targets, in_bodies], ids=lambda place: place.__name__
 )
-def test_answered_at_once(
+def test_long_texts_are_answered_immediately(
     service: Service, live: Pair, place: Callable[[str, Pair], list[bytes]], long: bool
 ) -> None:
     stop = threading.Event()

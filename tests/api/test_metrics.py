@@ -1,4 +1,4 @@
-"""``/metrics`` of a box with several workers: the sum over all of them, whoever answers."""
+"""``/metrics`` with several workers: the totals, independent of the worker that responds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def samples(service: Service) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """Every sample by name and labels, read by another's parser."""
+    """Every sample by name and labels, read by an independent parser."""
     text = service.get("/metrics").body.decode()
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -53,7 +53,7 @@ def test_the_workers_count_together(box: Service) -> None:
         assert found == before + REQUESTS
 
 
-def test_what_is_shown(start_service: Callable[..., Service]) -> None:
+def test_the_metrics_and_their_values(start_service: Callable[..., Service]) -> None:
     # Of its own: nobody else's requests are in its numbers.
     box = start_service(**SETTINGS)
     key, other = box.issue(), box.derive_pair()

@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, the same as the contract, and true of the running service."""
+"""The OpenAPI document: valid, as specified, and true for the running service."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_document_is_valid(document: dict[str, Any]) -> None:
     schemathesis.openapi.from_dict(document).validate()
 
 
-def test_every_route_and_status_of_the_contract(document: dict[str, Any]) -> None:
+def test_every_specified_route_and_status(document: dict[str, Any]) -> None:
     described = {route: set(operation["responses"]) for route, operation in operations(document)}
     assert described == {route: statuses for route, (statuses, _) in ROUTES.items()}
 
@@ -77,7 +77,7 @@ def test_every_route_and_status_of_the_contract(document: dict[str, Any]) -> Non
 def test_every_route_of_the_application_is_described(
     service: Service, document: dict[str, Any]
 ) -> None:
-    """All but the files that the page is made of, and the console, which is for people."""
+    """Except for the files of the page, and the console, which is for people."""
     described = set(document["paths"])
     for rule in create_app(load_settings(service.settings), migrate=False).url_map.iter_rules():
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
@@ -148,14 +148,14 @@ def test_schemas(document: dict[str, Any]) -> None:
     ] * 2
 
 
-def test_closed_registration_is_not_described(closed: Service) -> None:
+def test_a_disabled_registration_is_not_described(closed: Service) -> None:
     assert set(closed.get("/openapi.json").json["paths"]["/credentials"]) == {"get"}
 
 
 # The page.
 
 
-def test_page_and_its_files_come_from_here(service: Service) -> None:
+def test_the_page_and_its_files_come_from_the_service(service: Service) -> None:
     page = service.get("/docs/")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     policy = page.headers["content-security-policy"].split("; ")
@@ -177,7 +177,7 @@ def test_page_and_its_files_come_from_here(service: Service) -> None:
             assert not re.search(rb"@import|url\((?!\s*['\"]?data:)", answer.body)
 
 
-def test_script_of_the_page_asks_nobody_else(service: Service) -> None:
+def test_the_script_of_the_page_calls_no_other_host(service: Service) -> None:
     script = service.get("/docs/start.js").body.decode()
     assert "validatorUrl: null" in script
     assert 'url: "/openapi.json"' in script
@@ -203,7 +203,7 @@ CHECKS = (
 
 @pytest.fixture(scope="module")
 def explored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service of its own: whoever explores with full access revokes what it finds."""
+    """A separate service, because schemathesis with full access revokes keys that it finds."""
     directory = tmp_path_factory.mktemp("explored")
     with Service(directory, LATCHKEY_FAILURE_LIMIT="off", LATCHKEY_WORKERS="2") as running:
         yield running

@@ -1,4 +1,4 @@
-"""Which answer a request gets that several apply to: each neighbouring pair of steps.
+"""Precedence of errors: each pair of neighbouring checks.
 
 The order is: 400 for the credential, 401 or 429, 404 or 405 for the route, 403 for the scope, 413,
 415, 400 for the body, and last 404 or 409 for the object.
@@ -42,7 +42,7 @@ TOO_LARGE = b"x" * (MAX_BODY + 1)
 
 @pytest.fixture(scope="module")
 def reader(service: Service) -> Pair:
-    """A key that may look at credentials and change none."""
+    """A key that can read credentials but not change them."""
     return service.issue(scopes=["credentials:read"])
 
 
@@ -51,7 +51,7 @@ def reader(service: Service) -> Pair:
 def test_400_for_the_credential_before_401(
     service: Service, live: Pair, method: str, path: str
 ) -> None:
-    """Two wrong ones are two."""
+    """Two invalid credentials are still two."""
     wrong = forged(live)
     answer = service.request(method, path, {**wrong.bearer, **wrong.headers})
     INVALID_REQUEST.check(answer, "bearer" if path.startswith("/v1") else "pair", bearer=True)
@@ -86,7 +86,7 @@ def test_401_before_404_and_405(
 def test_404_and_405_for_the_route_before_403(
     service: Service, reader: Pair, dialect: Dialect
 ) -> None:
-    """A key without the scopes of any such route hears that there is none."""
+    """A key without the scopes of any such route gets 404 or 405, too."""
     headers = {**TEXT, **present(reader, dialect)}
     NOT_FOUND.check(service.request("POST", "/v1/nowhere", headers, body=TOO_LARGE), dialect)
     METHOD_NOT_ALLOWED.check(service.request("POST", "/v1/account", headers, body=b"{"), dialect)
@@ -165,7 +165,7 @@ def test_403_for_the_pair_before_409(service: Service, live: Pair) -> None:
 def test_400_for_the_fields_before_403_for_what_they_ask(
     service: Service, reader: Pair, dialect: Dialect
 ) -> None:
-    """Of the body, what is wrong in itself comes before what this caller may not have."""
+    """Invalid fields are reported before values that the caller may not use."""
     writer = service.issue(scopes=["credentials:write"])
     asked = {"name": "x", "scopes": ["*"], "mode": "test", "expires_at": "2001-01-01T00:00:00Z"}
     answer = service.request("POST", "/v1/api_keys", present(writer, dialect), json_body=asked)
@@ -182,7 +182,7 @@ def test_404_for_the_object_comes_last(service: Service, live: Pair, dialect: Di
 
 
 def test_404_for_the_other_mode_before_403_and_409(service: Service, live: Pair) -> None:
-    """A key of the other mode is as unknown, whatever is asked of it and has happened to it."""
+    """A key of the other mode is always treated as unknown."""
     issuer = service.issue(scopes=["credentials:write"])
     own, other = service.issue(), service.issue("test")
     assert (

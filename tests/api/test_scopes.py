@@ -1,4 +1,4 @@
-"""Each scope on each route, and scopes within the caller's own: api.md, part 4."""
+"""Each scope on each route, and scopes within those of the caller."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALLOWED = {
 
 @pytest.mark.parametrize("scope", ALLOWED)
 def test_each_scope_on_each_route(service: Service, scope: str) -> None:
-    """What is allowed gets through to the route; what is not names the scope that would do."""
+    """Sufficient scopes reach the route; otherwise, the response names the needed scope."""
     caller = service.issue(scopes=[scope])
     unknown = new_api_key("live")
     for what, method, path, needed in (
@@ -84,7 +84,7 @@ def test_creating_within_the_callers_own_scopes(
         assert lacking in answer.json["error"]["message"]
 
 
-def test_omitted_terms_are_the_callers_own(service: Service) -> None:
+def test_omitted_terms_are_copied_from_the_caller(service: Service) -> None:
     end = "2035-06-01T00:00:00.000Z"
     scopes = ["account:read", "credentials:write"]
     caller = service.issue("test", scopes=scopes, expires_at=end)
@@ -96,7 +96,7 @@ def test_omitted_terms_are_the_callers_own(service: Service) -> None:
     "scopes", [[], None, ["nothing:read"], ["*", "account:delete"], [""], ["ACCOUNT:READ"]]
 )
 def test_unknown_empty_and_null_scopes(service: Service, live: Pair, scopes: object) -> None:
-    """Also for a caller who could not give them either."""
+    """Also for a caller that could not grant them."""
     writer = service.issue(scopes=["credentials:write"])
     for caller in (live, writer):
         answer = create(service, caller, scopes=scopes)

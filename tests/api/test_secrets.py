@@ -1,7 +1,7 @@
-"""No secret anywhere: a full run with failures of every kind, and then a search for each of them.
+"""No secret is exposed: a complete run with failures of every kind, then a search for secrets.
 
-Looked through are the log at its most talkative, every answer but the one that shows a secret,
-the metrics, and the database with its WAL and its index of the WAL.
+The search covers the log at the debug level, all responses except the one that shows a secret, the
+metrics, and the database with its WAL and WAL index.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAC = slice(30, 73)
 
 
 class Run:
-    """A run over every route, which remembers what was made and what was answered."""
+    """A run over all routes, which records the created secrets and the responses."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -36,7 +36,7 @@ class Run:
         self.answers: list[Answer] = []
 
     def issue(self, by: Pair, **terms: object) -> Pair:
-        """Make a pair. This answer shows its secret, and is to hold none but that."""
+        """Create a pair. Only this response contains its secret, and it must contain no other."""
         answer = self.service.request(
             "POST", "/v1/api_keys", by.bearer, json_body={"name": "kept", **terms}
         )
@@ -81,7 +81,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 @pytest.fixture(scope="module")
 def searched(run: Run) -> dict[str, bytes]:
-    """Everything that was written, after everything was done."""
+    """Everything that was written, after the run."""
     owner = run.note(run.service.create_key("live"))
     live = run.issue(owner)
     test = run.note(run.service.create_key("test"))
@@ -118,7 +118,7 @@ def searched(run: Run) -> dict[str, bytes]:
 
 
 def use_every_route(run: Run, live: Pair, test: Pair) -> None:
-    """What honest clients do, and what they are refused."""
+    """Requests of valid clients, and their refusals."""
     for path in ("/health", "/ready", "/metrics", "/openapi.json", "/docs/", "/nowhere"):
         for pair in (None, live):
             run.ask("GET", path, pair.bearer if pair else None)
@@ -156,7 +156,7 @@ def use_every_route(run: Run, live: Pair, test: Pair) -> None:
 
 
 def put_secrets_in_wrong_places(run: Run, live: Pair, lost: Pair) -> None:
-    """Secrets of the caller, and one that was never registered, where none belongs."""
+    """Secrets of the caller, and one that was never registered, in wrong places."""
     for secret in (live.api_secret, lost.api_secret):
         half = secret[40:]
         for method, path in (
@@ -221,7 +221,7 @@ def put_secrets_in_wrong_places(run: Run, live: Pair, lost: Pair) -> None:
 
 
 def send_broken_requests(run: Run, live: Pair) -> None:
-    """What the parser refuses, with the secret in or beside the part that it refuses."""
+    """Requests that the parser refuses, with the secret in or near the refused part."""
     secret, credential = live.api_secret, lines(live.bearer)[0]
     create = [credential, ": ".join(JSON_HEADER)]
     for data in (
@@ -273,7 +273,7 @@ def fail_at_the_database(run: Run, live: Pair, cold: Pair) -> None:
 
 
 def test_run_was_complete(run: Run, searched: dict[str, bytes]) -> None:
-    """Nothing is shown by a search of what never happened."""
+    """A search is meaningful only if everything has happened."""
     statuses = {answer.status for answer in run.answers}
     assert statuses >= {200, 201, 400, 401, 403, 404, 405, 409, 413, 415, 429, 431, 500, 503}
     assert len(run.made) > 20
@@ -295,7 +295,7 @@ def test_run_was_complete(run: Run, searched: dict[str, bytes]) -> None:
         *("latchkey.db", "latchkey.db-wal", "latchkey.db-shm"),
     ],
 )
-def test_no_secret_is_found(run: Run, searched: dict[str, bytes], where: str) -> None:
+def test_the_search_finds_no_secret(run: Run, searched: dict[str, bytes], where: str) -> None:
     text = searched[where]
     found = [
         pair.api_key
@@ -306,7 +306,7 @@ def test_no_secret_is_found(run: Run, searched: dict[str, bytes], where: str) ->
     assert found == []
 
 
-def test_derivation_key_is_found_nowhere(run: Run, searched: dict[str, bytes]) -> None:
+def test_the_search_finds_no_derivation_key(run: Run, searched: dict[str, bytes]) -> None:
     key = Path(run.service.settings["LATCHKEY_DERIVATION_KEYS_FILE"]).read_text().strip()
     for where, text in searched.items():
         assert key.encode() not in text, where

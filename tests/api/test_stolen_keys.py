@@ -1,7 +1,7 @@
 """Requests of a key that loses its authority while they wait for the database.
 
-The test holds the database's write lock, so the request has been authenticated and waits. The same
-transaction takes the key's authority away, as its owner's revocation would.
+The test holds the write lock of the database, so that an authenticated request waits. The same
+transaction removes the authority of the key, like a revocation by its owner.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ LOSSES = {
 
 
 def contents(database: sqlite3.Connection) -> list[list[Any]]:
-    """All that a change of keys writes."""
+    """All rows that a change of keys writes."""
     tables = (_CREDENTIALS, "SELECT * FROM audit", "SELECT * FROM invalidation")
     return [database.execute(query).fetchall() for query in tables]
 
@@ -77,7 +77,7 @@ def contents(database: sqlite3.Connection) -> list[list[Any]]:
 def waiting(
     service: Service, act: Act, thief: Pair, victim: Pair
 ) -> Iterator[tuple[sqlite3.Connection, Future[Answer]]]:
-    """A request that was let in and waits, and the transaction that it waits for."""
+    """An authenticated request that waits, and the transaction that it waits for."""
     with (
         ThreadPoolExecutor(1) as pool,
         closing(sqlite3.connect(service.database, isolation_level=None)) as database,
@@ -112,8 +112,10 @@ def test_a_request_that_waits_while_its_key_loses_authority(
 
 
 @pytest.mark.parametrize("loss", ["revoked", "expired", "narrowed"])
-def test_a_refused_caller_is_not_remembered_as_it_was(service: Service, loss: str) -> None:
-    """As if whoever took its authority away had died before it was published."""
+def test_a_refused_caller_is_not_cached_with_its_former_authority(
+    service: Service, loss: str
+) -> None:
+    """As if the process that removed its authority had died before publishing that."""
     thief, victim = service.issue(), service.issue()
     statement, row = LOSSES[loss]
     assert service.get("/v1/account", thief.bearer).status == 200
@@ -127,7 +129,7 @@ def test_a_refused_caller_is_not_remembered_as_it_was(service: Service, loss: st
 
 
 def test_inherited_terms_are_those_of_the_key_in_the_transaction(service: Service) -> None:
-    """A key that is narrowed while it makes another one hands on what it has left."""
+    """A key whose scopes are reduced while it creates another key passes on the reduced ones."""
     thief = service.issue(scopes=["credentials:write", "account:write"])
     with waiting(service, create, thief, thief) as (database, answering):
         database.execute(

@@ -1,4 +1,4 @@
-"""Throttling: failures of one address become 429, and nothing else does."""
+"""Throttling: repeated failures from one address get 429, and nothing else does."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _addresses = (f"198.51.100.{number}" for number in itertools.count(1))
 
 @pytest.fixture
 def address() -> str:
-    """An address that no other test comes from."""
+    """An address that no other test uses."""
     return next(_addresses)
 
 
@@ -40,7 +40,7 @@ def wrong(strict: Service) -> Pair:
 
 
 def by(address: str) -> dict[str, str]:
-    """How a caller's address arrives through two proxies of ours."""
+    """The headers with a caller's address behind our two proxies."""
     return {"X-Forwarded-For": f"{address}, 10.0.0.1"}
 
 
@@ -49,7 +49,7 @@ def fail(service: Service, wrong: Pair, forwarded: dict[str, str]) -> Answer:
 
 
 def use_up(service: Service, wrong: Pair, forwarded: dict[str, str]) -> None:
-    """Fail as often as is allowed, and once more."""
+    """Fail as often as allowed, and once more."""
     for _ in range(LIMIT):
         INVALID.check(fail(service, wrong, forwarded), "bearer", bearer=True)
     RATE_LIMITED.check(fail(service, wrong, forwarded), "bearer")
@@ -72,7 +72,9 @@ def test_failures_become_429(strict: Service, wrong: Pair, address: str) -> None
     assert "retry-after" in head.headers
 
 
-def test_unknown_and_malformed_count_as_forged_do(strict: Service, address: str) -> None:
+def test_unknown_and_malformed_credentials_count_like_forged_ones(
+    strict: Service, address: str
+) -> None:
     for pair in (derived(strict), Pair("ak_x", "sk_x"), derived(strict, "test")):
         INVALID.check(fail(strict, pair, by(address)), "bearer", bearer=True)
     RATE_LIMITED.check(fail(strict, derived(strict), by(address)), "bearer")
@@ -87,7 +89,7 @@ def test_registration_counts_too(strict: Service, address: str) -> None:
     assert 1 <= int(answer.headers["retry-after"]) <= 3600
 
 
-def test_both_kinds_are_one_count(strict: Service, wrong: Pair, address: str) -> None:
+def test_both_kinds_share_one_count(strict: Service, wrong: Pair, address: str) -> None:
     INVALID.check(fail(strict, wrong, by(address)), "bearer", bearer=True)
     NOT_DERIVED.check(register_from(strict, wrong, address), "pair")
     INVALID.check(fail(strict, wrong, by(address)), "bearer", bearer=True)
@@ -95,7 +97,7 @@ def test_both_kinds_are_one_count(strict: Service, wrong: Pair, address: str) ->
     RATE_LIMITED.check(fail(strict, wrong, by(address)), "bearer")
 
 
-def test_good_key_from_a_throttled_address(strict: Service, wrong: Pair, address: str) -> None:
+def test_a_valid_key_from_a_throttled_address(strict: Service, wrong: Pair, address: str) -> None:
     good = strict.issue()
     use_up(strict, wrong, by(address))
     for headers in (good.bearer, good.headers):
@@ -106,14 +108,14 @@ def test_good_key_from_a_throttled_address(strict: Service, wrong: Pair, address
     assert strict.request("GET", "/health", by(address)).status == 200
 
 
-def test_no_other_answer_becomes_429(strict: Service, wrong: Pair, address: str) -> None:
+def test_no_other_response_becomes_429(strict: Service, wrong: Pair, address: str) -> None:
     revoked, owner = strict.issue(), strict.issue()
     assert revoke(strict, owner, revoked.api_key).status == 200
     use_up(strict, wrong, by(address))
     check_other_answers(strict, revoked, by(address))
 
 
-def test_no_other_answer_counts(strict: Service, wrong: Pair, address: str) -> None:
+def test_no_other_response_counts(strict: Service, wrong: Pair, address: str) -> None:
     revoked, owner = strict.issue(), strict.issue()
     assert revoke(strict, owner, revoked.api_key).status == 200
     for _ in range(LIMIT + 1):
@@ -122,7 +124,7 @@ def test_no_other_answer_counts(strict: Service, wrong: Pair, address: str) -> N
 
 
 def check_other_answers(service: Service, revoked: Pair, forwarded: dict[str, str]) -> None:
-    """One of each refusal that is no failure of authentication by guessing."""
+    """One of each refusal that is not a failed authentication."""
     MISSING.check(service.get("/v1/account", forwarded), "bearer")
     REVOKED.check(
         service.get("/v1/account", {**revoked.bearer, **forwarded}), "bearer", bearer=True
@@ -133,14 +135,14 @@ def check_other_answers(service: Service, revoked: Pair, forwarded: dict[str, st
     INVALID_FIELD.check(answer, "pair")
 
 
-def test_good_requests_do_not_count(strict: Service, wrong: Pair, address: str) -> None:
+def test_successful_requests_do_not_count(strict: Service, wrong: Pair, address: str) -> None:
     good = strict.issue()
     for _ in range(LIMIT + 1):
         assert strict.get("/v1/account", {**good.bearer, **by(address)}).status == 200
     use_up(strict, wrong, by(address))
 
 
-def test_addresses_are_counted_apart(strict: Service, wrong: Pair) -> None:
+def test_addresses_are_counted_separately(strict: Service, wrong: Pair) -> None:
     use_up(strict, wrong, by(next(_addresses)))
     use_up(strict, wrong, by(next(_addresses)))
 
@@ -149,7 +151,7 @@ def test_addresses_are_counted_apart(strict: Service, wrong: Pair) -> None:
 
 
 def test_address_is_counted_from_the_right(strict: Service, wrong: Pair, address: str) -> None:
-    """What a caller writes in front, and what our outer proxy is called, changes nothing."""
+    """Entries that a caller adds, and the name of our outer proxy, have no effect."""
     forwarded = [
         {"X-Forwarded-For": f"{spoofed}{address}, 10.0.0.{number}"}
         for number, spoofed in enumerate(
@@ -162,7 +164,7 @@ def test_address_is_counted_from_the_right(strict: Service, wrong: Pair, address
         RATE_LIMITED.check(fail(strict, wrong, headers), "bearer")
 
 
-def test_header_that_came_in_two_lines(strict: Service, wrong: Pair, address: str) -> None:
+def test_a_header_in_two_lines(strict: Service, wrong: Pair, address: str) -> None:
     use_up(strict, wrong, by(address))
     for pair_of_lines in ([address, "10.0.0.1"], [f"1.2.3.4, {address}", "10.0.0.1"]):
         head = "".join(f"X-Forwarded-For: {line}\r\n" for line in pair_of_lines)
@@ -170,7 +172,7 @@ def test_header_that_came_in_two_lines(strict: Service, wrong: Pair, address: st
         RATE_LIMITED.check(strict.send_raw(data.encode()), "bearer")
 
 
-def test_address_in_every_form_that_proxies_write(
+def test_an_address_in_every_notation_of_proxies(
     strict: Service, wrong: Pair, address: str
 ) -> None:
     forms = [f"{address}:5678", f'"{address}:1"', f"::ffff:{address}", f"[::ffff:{address}]:80"]
@@ -194,8 +196,8 @@ def test_address_is_recorded_without_its_port(strict: Service) -> None:
     assert recorded == [(_IPV6,)]
 
 
-def test_shorter_list_means_the_peer(strict: Service, wrong: Pair) -> None:
-    """One proxy was left out, so nothing in the list can be believed."""
+def test_a_shorter_list_selects_the_peer(strict: Service, wrong: Pair) -> None:
+    """A proxy was bypassed, so no entry of the list can be trusted."""
     peers: list[dict[str, str]] = [
         {},
         {"X-Forwarded-For": "203.0.113.1"},
@@ -210,7 +212,7 @@ def test_shorter_list_means_the_peer(strict: Service, wrong: Pair) -> None:
     INVALID.check(fail(strict, wrong, by("203.0.113.1")), "bearer", bearer=True)
 
 
-def test_ipv6_is_counted_by_its_network(strict: Service, wrong: Pair) -> None:
+def test_ipv6_addresses_are_counted_by_network(strict: Service, wrong: Pair) -> None:
     for host in ("1", "2", "ffff:ffff:ffff:ffff"):
         headers = by(f"2001:db8:7:8:{host}" if host.count(":") else f"2001:db8:7:8::{host}")
         INVALID.check(fail(strict, wrong, headers), "bearer", bearer=True)
@@ -218,13 +220,13 @@ def test_ipv6_is_counted_by_its_network(strict: Service, wrong: Pair) -> None:
     INVALID.check(fail(strict, wrong, by("2001:db8:7:9::1")), "bearer", bearer=True)
 
 
-def test_mapped_ipv4_is_the_address_itself(strict: Service, wrong: Pair, address: str) -> None:
+def test_a_mapped_ipv4_address_counts_as_ipv4(strict: Service, wrong: Pair, address: str) -> None:
     use_up(strict, wrong, by(f"::ffff:{address}"))
     RATE_LIMITED.check(fail(strict, wrong, by(address)), "bearer")
     INVALID.check(fail(strict, wrong, by(next(_addresses))), "bearer", bearer=True)
 
 
-def test_without_proxies_the_header_means_nothing(closed: Service) -> None:
+def test_without_proxies_the_header_is_ignored(closed: Service) -> None:
     wrong = forged(derived(closed))
     for _ in range(LIMIT):
         INVALID.check(fail(closed, wrong, by(next(_addresses))), "bearer", bearer=True)
@@ -232,7 +234,7 @@ def test_without_proxies_the_header_means_nothing(closed: Service) -> None:
     RATE_LIMITED.check(fail(closed, wrong, {}), "bearer")
 
 
-def test_limit_that_is_off(service: Service, live: Pair) -> None:
+def test_the_limit_can_be_off(service: Service, live: Pair) -> None:
     for _ in range(50):
         answer = service.get("/v1/account", forged(live).bearer)
         INVALID.check(answer, "bearer", bearer=True)
