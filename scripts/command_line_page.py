@@ -1,4 +1,4 @@
-"""The text of docs/reference/command-line.md, made from the commands and their help texts."""
+"""The text of docs/reference/command-line.md, generated from the commands and their help texts."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ instance, or with absolute paths in the settings. Every command prints this help
 
 | status | meaning |
 |---|---|
-| 0 | The command did what it says. |
-| 1 | It did not. Standard error has one line with the reason. `latchkey audit verify` also ends \
-with 1 if it finds anything wrong. |
-| 2 | Wrong usage: an unknown command, option or value. Nothing was done. |
+| 0 | The command succeeded. |
+| 1 | The command failed. Standard error has one line with the reason. `latchkey audit verify` \
+also exits with 1 if it has findings. |
+| 2 | Incorrect usage: an unknown command, option or value. Nothing was changed. |
 
-A command that makes or changes keys takes effect in every worker of a running service before it
-returns. If it cannot reach the memory of a running service, it changes nothing and ends with 1.
+A command that creates or changes keys takes effect in every worker of a running service before it
+returns. If it cannot reach the memory of a running service, it changes nothing and exits with 1.
 
 ## Output
 
@@ -37,9 +37,9 @@ returns. If it cannot reach the memory of a running service, it changes nothing 
 - A listing is a table at a terminal. Otherwise it has one line for each row, with tabs between the
   cells. Without `--json`, it shows the newest 50 rows, and standard error has the number of further
   rows.
-- Commands that cannot be undone ask first. If standard input is not a terminal, they change nothing
-  without `--yes`.
-- A secret is printed once, by the command that makes it. It can never be shown again.
+- Commands that cannot be undone ask for confirmation. If standard input is not a terminal, they
+  change nothing without `--yes`.
+- A secret is printed once, by the command that creates it. It cannot be shown again.
 """
 
 # One example for each command that has arguments or options worth showing.

@@ -1,4 +1,4 @@
-"""The text of docs/reference/settings.md, made from the table of settings in latchkey/config.py."""
+"""The text of docs/reference/settings.md, generated from the settings in latchkey/config.py."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ SUBJECTS = (
             ),
             "derivation_keys_retired": Note(
                 "",
-                "A fifth key stops the start. Pairs of a key in neither list are refused.",
+                "A fifth key stops the start. Pairs of a key that is not listed are refused.",
                 "",
             ),
             "derivation_keys_retired_file": Note(

@@ -10,8 +10,8 @@ from latchkey.errors import ExpectationFailed, InvalidRequest, PayloadTooLarge
 def read_body(environ: WSGIEnvironment, announced: int | None, limit: int) -> bytes:
     """The complete body; ``announced`` is its ``Content-Length``.
 
-    Raises PayloadTooLarge, or InvalidRequest if the body is incomplete. Werkzeug's stream does
-    neither for a body without a length: it truncates a large one, and accepts a partial one.
+    Raises PayloadTooLarge, or InvalidRequest if the body is incomplete. Werkzeug's stream would
+    truncate a large body without a length, and accept an incomplete one.
     """
     if announced is not None and announced > limit:
         raise PayloadTooLarge

@@ -92,7 +92,7 @@ def test_a_restart_is_always_reported(box: RestartedBox) -> None:
     row = json.loads(box.run("audit", "list", "--action", "audit.restart", "--json")[1])
     (entry,) = row["entries"]
     assert entry["actor_kind"] == "command line"
-    assert f"says row {BEFORE}" in json.loads(entry["detail"])["head"]
+    assert f"records row {BEFORE}" in json.loads(entry["detail"])["head"]
 
 
 def test_a_restart_needs_a_lost_key_and_no_running_service(box: RestartedBox) -> None:

@@ -158,8 +158,8 @@ def accept_end(yes: bool) -> None:
     try:
         former = _read_head(seal)
         last = store.audit.last()
-        said = former if isinstance(former, str) else f"the head says row {former.number}"
-        confirm(f"The log ends with row {last.number}; {said}. Accept that end?", yes)
+        claim = former if isinstance(former, str) else f"the head file records row {former.number}"
+        confirm(f"The log ends with row {last.number}; {claim}. Accept that end?", yes)
         accept(store.audit, former)
     finally:
         store.close()
@@ -188,14 +188,14 @@ def restart_chain(yes: bool) -> None:
         path = make_next_audit_key_file(settings)
         try:
             seal = load_seal(settings)
-            said = _read_claim(seal)
+            claim = _read_claim(seal)
             rows = "Row 1" if last.number == 1 else f"Rows 1 to {last.number}"
             confirm(
-                f"The log ends with row {last.number}; {said}. Begin a new chain after it? "
+                f"The log ends with row {last.number}; {claim}. Begin a new chain after it? "
                 f"{rows} can never be verified again.",
                 yes,
             )
-            head = _restart(settings, seal, said)
+            head = _restart(settings, seal, claim)
         except HeadUnusable as error:
             raise _without_head(error) from None
         except BaseException:
@@ -206,7 +206,7 @@ def restart_chain(yes: bool) -> None:
     click.echo(f"row {head.number} begins a new chain")
 
 
-def _restart(settings: Settings, seal: Seal, said: str) -> Head:
+def _restart(settings: Settings, seal: Seal, claim: str) -> Head:
     """Add the row that begins a chain, with a digest of all earlier rows."""
     with closing(database_at(settings.database_url).open_store(seal=seal)) as store:
 
@@ -215,7 +215,7 @@ def _restart(settings: Settings, seal: Seal, said: str) -> Head:
             rows = RowsDigest()
             for entry in store.audit.entries():
                 rows.add(entry)
-            detail = {"rows_sha256": rows.hexdigest(), "head": said}
+            detail = {"rows_sha256": rows.hexdigest(), "head": claim}
             return AuditEvent(utc_now(), Action.AUDIT_RESTART, command_line_user(), detail=detail)
 
         return Publisher(store.audit).publish(store.audit.record_new_end(decide))
@@ -224,7 +224,8 @@ def _restart(settings: Settings, seal: Seal, said: str) -> Head:
 def _read_claim(seal: Seal) -> str:
     """What the head file claims, in words. The claim cannot be verified without the key."""
     try:
-        return f"the head file, which cannot be verified, says row {seal.head.claim().number}"
+        number = seal.head.claim().number
+        return f"the head file, which cannot be verified, records row {number}"
     except HeadUnusable as error:
         return str(error)
 
