@@ -14,7 +14,7 @@ PAGES = ("docs/architecture.md", "CONTRIBUTING.md")
 BASES = (ROOT, ROOT / "app", ROOT / "latchkey", ROOT / "app/latchkey_service")
 # Names of generated files, system paths and HTTP paths.
 ELSEWHERE = re.compile(
-    r"^(/|build/|\.venv/|data/|secrets/|PYTHON=|POST |GET |PUT |DELETE )|[<>{}*…]"
+    r"^(/|build/|dist/|\.venv/|data/|secrets/|PYTHON=|POST |GET |PUT |DELETE )|[<>{}*…]"
 )
 
 _QUOTED = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
