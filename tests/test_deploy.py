@@ -66,6 +66,21 @@ def test_the_unit_is_valid_with_credentials(tmp_path: Path) -> None:
     assert named == re.findall(r"_FILE=\$\{CREDENTIALS_DIRECTORY\}/(\S+)", text)
 
 
+@pytest.mark.parametrize(
+    ("page", "file", "begins"),
+    [
+        ("systemd.md", UNIT, "[Unit]"),
+        ("systemd.md", CREDENTIALS, "[Service]"),
+        ("nginx.md", SITE, "upstream"),
+    ],
+)
+def test_a_guide_shows_the_file_as_it_is(page: str, file: Path, begins: str) -> None:
+    """Below its comment, which says where to copy the file."""
+    text = file.read_text("utf-8")
+    guide = (DEPLOY.parent / "docs" / "how-to" / page).read_text("utf-8")
+    assert f"\n{text[text.index(begins) :]}```" in guide
+
+
 class Nginx:
     """nginx in the way of a user, with the site of deploy/ on free ports."""
 

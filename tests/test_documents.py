@@ -31,6 +31,17 @@ SHOWN: dict[str, dict[str, str]] = {
     "docs/benchmarks.md": {
         "export LIVE_API_SECRET=…               # the line that `latchkey init` shows": "endless",
     },
+    "docs/how-to/container.md": {
+        "docker build --tag latchkey --file deploy/Dockerfile .": "needs a container engine",
+        "docker run --rm --interactive --tty --volume latchkey-data:/var/lib/latchkey/data "
+        "--volume latchkey-secrets:/var/lib/latchkey/secrets latchkey init": (
+            "needs a container engine"
+        ),
+        "docker run --detach --name latchkey --publish 127.0.0.1:8080:8080 --restart "
+        "unless-stopped --stop-timeout 45 --read-only --tmpfs /tmp --cap-drop ALL --security-opt "
+        "no-new-privileges --volume latchkey-data:/var/lib/latchkey/data --volume "
+        "latchkey-secrets:/var/lib/latchkey/secrets latchkey": "needs a container engine",
+    },
     "docs/architecture.md": {
         "request ─ Latency   latchkey/check/_latency.pyx   counts and measures requests; "
         "knows no check": "a diagram",

@@ -108,8 +108,9 @@ def start(name):
     told_ready.settimeout(60)
     environment["NOTIFY_SOCKET"] = str(address)
     log = open(root / "run" / (name + ".log"), "a")
+    command = settings["ExecStart"].replace("${{CREDENTIALS_DIRECTORY}}", str(credentials))
     process = subprocess.Popen(
-        settings["ExecStart"].split(), cwd=settings.get("WorkingDirectory", "/"), env=environment,
+        command.split(), cwd=settings.get("WorkingDirectory", "/"), env=environment,
         stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     pid_file(name).write_text(str(process.pid))
     while process.poll() is None:
