@@ -34,10 +34,19 @@ def test_a_dead_link_is_found(tmp_path: Path) -> None:
     page.write_text(
         "# Here\n\n[a](other.md#twice-1) [b](#here) [c](https://example.com) ![d](other.md)\n\n"
         "| [e](gone.md) | ![f](gone.png) |\n|---|---|\n| [g](other.md#gone) | [h](#gone) |\n\n"
-        "[i](http://example.com) [j](/etc/hosts) `[k](gone.md)`\n"
+        "[i](http://example.com) [j](/etc/hosts) `[k](gone.md)`\n\n"
+        '<img width="9" src="gone.svg">\n'
     )
     wrong = [link.target for link in links(page) if dead(link)]
     assert wrong == [
-        *("gone.md", "gone.png", "other.md#gone", "#gone", "http://example.com", "/etc/hosts"),
+        *(
+            "gone.md",
+            "gone.png",
+            "other.md#gone",
+            "#gone",
+            "http://example.com",
+            "/etc/hosts",
+            "gone.svg",
+        ),
     ]
-    assert len(links(page)) == 10
+    assert len(links(page)) == 11

@@ -17,6 +17,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 _HTML_ANCHOR = re.compile(r"""<a\s+(?:id|name)=["']([^"']+)["']""")
+_HTML_LINK = re.compile(r"""<(?:a|img)\s[^>]*?(?:href|src)=["']([^"']+)["']""")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ def links(page: Path) -> list[Link]:
     """Every link and every picture of a page."""
     found = []
     for token, line in _inline(page):
+        if token.type in ("html_inline", "html_block"):
+            found += [Link(page, line, target) for target in _HTML_LINK.findall(token.content)]
         for name in ("href", "src"):
             if (target := token.attrGet(name)) is not None:
                 found.append(Link(page, line, str(target)))
@@ -72,6 +75,8 @@ def anchors(page: Path) -> frozenset[str]:
 
 def _inline(page: Path) -> Iterator[tuple[Token, int]]:
     for token in _parsed(page):
+        if token.type == "html_block":
+            yield token, (token.map or [0])[0] + 1
         for child in token.children or ():
             yield child, (token.map or [0])[0] + 1
 
