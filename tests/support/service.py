@@ -15,6 +15,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
+from unittest.mock import patch
 
 from tests.support import forked
 from tests.support.latchkey_command import run_here
@@ -251,7 +252,9 @@ class Service:
 
     def _prepare(self, *arguments: str) -> str:
         """Run a command without a new process; returns its output."""
-        run = run_here(self, *arguments)
+        # Nor for the migration, which takes longer than the rest of the command.
+        with patch("latchkey.store.sqlite.database.migrate_in_child", _migrate_here):
+            run = run_here(self, *arguments)
         if run.returncode != 0:
             raise RuntimeError(f"latchkey {' '.join(arguments)}: {run.stderr}")
         return run.stdout
@@ -315,6 +318,12 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
+
+
+def _migrate_here(url: str) -> Any:
+    from latchkey.store.sqlite.migrate import migrate
+
+    return migrate(url)
 
 
 def _pair(printed: str) -> Pair:
