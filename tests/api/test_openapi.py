@@ -257,6 +257,6 @@ def test_service_answers_as_described(
 ) -> None:
     # By the command line: an issuer that the tests keep could have been revoked by then.
     pair = explored.create_key("test")
-    explore(explored, present(pair), phases, 100 if long else 6)
+    explore(explored, present(pair), phases, 100 if long else 3)
     assert "Traceback" not in explored.log
     assert explored.get("/health").status == 200
