@@ -40,7 +40,7 @@ from latchkey.errors import StoreError
 from latchkey.flask.error_handlers import answer_our_errors
 from latchkey.flask.requirements import enforce_requirements, router_of
 from latchkey.flask.start_check import check_declarations
-from latchkey.forks import tell_after_fork
+from latchkey.forks import notify_after_fork
 from latchkey.key_files import load_derivation, load_seal
 from latchkey.log_limit import LOG_LIMIT, limit_log
 from latchkey.permissions import weaknesses
@@ -204,7 +204,7 @@ class _Membership:
         self._segment = segment
 
     def begin(self) -> None:
-        tell_after_fork(self)
+        notify_after_fork(self)
         atexit.register(self.end)
 
     def end(self) -> None:

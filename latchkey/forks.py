@@ -27,7 +27,7 @@ NOT_OURS = (
 _owned: WeakSet[Owned] = WeakSet()
 
 
-def tell_after_fork(owned: Owned) -> None:
+def notify_after_fork(owned: Owned) -> None:
     """Call ``after_fork`` in each child, as long as the object is in use."""
     _owned.add(owned)
 
@@ -37,9 +37,9 @@ def keep_forever(kept: object) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
 
 
-def _tell() -> None:
+def _notify() -> None:
     for owned in list(_owned):
         owned.after_fork()
 
 
-os.register_at_fork(after_in_child=_tell)
+os.register_at_fork(after_in_child=_notify)

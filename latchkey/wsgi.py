@@ -44,7 +44,7 @@ from latchkey.errors import (
     error_headers,
     status_line,
 )
-from latchkey.forks import NOT_OURS, tell_after_fork
+from latchkey.forks import NOT_OURS, notify_after_fork
 
 PRINCIPAL_KEY = "latchkey.principal"
 
@@ -138,7 +138,7 @@ class Policy:
         self._first = threading.Lock()
         self._forked = False
         self._told = False
-        tell_after_fork(self)
+        notify_after_fork(self)
 
     def after_fork(self) -> None:
         """Refuse all requests in a child, because it would not learn of revocations."""

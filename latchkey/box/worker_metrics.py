@@ -38,12 +38,12 @@ class Block:
         # Evictions that earlier workers of this block counted, from caches that no longer exist.
         self._evicted = [self.counters.value(count) for count in _EVICTED]
 
-    def show_held(self, known: int, unknown: int) -> None:
+    def set_entries(self, known: int, unknown: int) -> None:
         """Set how many entries the worker's own caches hold now."""
         self._gauges[Gauge.KNOWN] = known
         self._gauges[Gauge.UNKNOWN] = unknown
 
-    def show_evicted(self, known: int, unknown: int) -> None:
+    def set_evictions(self, known: int, unknown: int) -> None:
         """Set how many entries they have evicted since the worker started."""
         for count, before, now in zip(_EVICTED, self._evicted, (known, unknown), strict=True):
             self.counters.raise_to(count, before + now)
@@ -62,7 +62,7 @@ class Block:
     def take_over(self) -> None:
         """Continue the block of a worker that has ended, whose requests are no longer in flight."""
         self.counters.raise_to(Count.FINISHED, self.counters.value(Count.STARTED))
-        self.show_held(0, 0)
+        self.set_entries(0, 0)
 
 
 _EVICTED = (Count.EVICTED_KNOWN, Count.EVICTED_UNKNOWN)

@@ -99,13 +99,13 @@ class Authenticator:
         if hmac.compare_digest(expected, digest) and entry is not None:
             if self._is_fresh(entry, lookup):
                 self.counters.add(Count.CACHE_HIT)
-                return self._judge(entry)
+                return self._result_of(entry)
         if self._between is not None and kind.is_shared:
             entry = self._between.get(lookup, digest)
             if entry is not None and self._is_fresh(entry, lookup):
                 self.known.put(lookup, entry)
                 self.counters.add(Count.SHARED_HIT)
-                return self._judge(entry)
+                return self._result_of(entry)
         if not self.is_proven(presented):
             raise InvalidCredential
         return self.ask(presented, digest)
@@ -123,18 +123,18 @@ class Authenticator:
 
         ``digest`` was computed by ``self.digest``.
         """
-        return self._judge(self._find_out(presented, digest))
+        return self._result_of(self._look_up(presented, digest))
 
     def report(self) -> None:
         """Report the entries and evictions of the worker's caches in its block of counters."""
-        self._block.show_held(len(self.known), len(self.unknown))
-        self._block.show_evicted(self.known.evictions(), self.unknown.evictions())
+        self._block.set_entries(len(self.known), len(self.unknown))
+        self._block.set_evictions(self.known.evictions(), self.unknown.evictions())
 
     def invalidate(self, lookup: str) -> None:
         """Invalidate everything cached under a lookup key; no other function invalidates."""
         self.shared.invalidate(lookup)
 
-    def _find_out(self, presented: Presented, digest: bytes) -> CacheEntry:
+    def _look_up(self, presented: Presented, digest: bytes) -> CacheEntry:
         """Look up a proven credential in the cache of unknown keys, then in the store."""
         lookup = presented.lookup
         self.counters.add(Count.CACHE_MISS)
@@ -194,7 +194,7 @@ class Authenticator:
     def _is_fresh(self, entry: CacheEntry | Unknown, lookup: str) -> bool:
         return self._stripes.generation(lookup) == entry.ticket and self._timer() < entry.deadline
 
-    def _judge(self, entry: CacheEntry) -> Principal:
+    def _result_of(self, entry: CacheEntry) -> Principal:
         """The result of an entry now: each request compares the expiry with the wall clock."""
         if entry.revoked:
             self.shared.count_refusal(entry.credential_id, Use.REVOKED)

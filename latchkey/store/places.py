@@ -54,7 +54,7 @@ class ChangePlaces:
             return taken
 
     def release(self, taken: float) -> None:
-        """Give back a place that ``take`` gave."""
+        """Release a place that ``take`` returned."""
         with self._changed:
             self._taken.remove(taken)
             self._changed.notify()

@@ -77,8 +77,8 @@ def _work_in_a_block_and_end(box: SharedBox, other: SharedState) -> Totals:
         block.counters.add(Count.AUTHENTICATED, 5)
         block.counters.add(Count.STARTED, 3)
         block.counters.add(Count.FINISHED, 1)
-        block.show_held(10, 20)
-        block.show_evicted(4, 6)
+        block.set_entries(10, 20)
+        block.set_evictions(4, 6)
         block.latencies.observe("account", 200, 70_000)
         return other.worker_metrics.totals()
 
@@ -103,7 +103,7 @@ def test_a_successor_continues_a_block(box: SharedBox) -> None:
     block = successor.claim_block()
     assert block.counters.value(Count.AUTHENTICATED) == 5
     assert block.in_flight == 0
-    block.show_evicted(1, 0)
+    block.set_evictions(1, 0)
     block.latencies.observe("account", 200, 1)
     block.latencies.observe("account", 404, 1)
     after = other.worker_metrics.totals()

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from latchkey.errors import StoreError
-from latchkey.forks import keep_forever, tell_after_fork
+from latchkey.forks import keep_forever, notify_after_fork
 from latchkey.store.places import ChangePlaces
 from latchkey.store.sqlite.dialect import SqliteDialect
 from latchkey.store.sqlite.engines import files_of, open_reader, open_writer
@@ -44,7 +44,7 @@ class SqliteConnections:
         self._writer = open_writer(self._file, busy_timeout=write_timeout, pool_size=pool_size)
         self.dialect = SqliteDialect()
         self.lookup = SqliteLookup(self._file, busy_timeout=lookup_timeout)
-        tell_after_fork(self)
+        notify_after_fork(self)
 
     def after_fork(self) -> None:
         """Leave the connections alone in a child.

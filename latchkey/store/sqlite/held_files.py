@@ -24,7 +24,7 @@ _lock = threading.Lock()
 _held: dict[tuple[int, int], _Held] = {}
 
 
-def hold(name: str, flags: int, open_file: Callable[[Path, int], int]) -> int:
+def acquire(name: str, flags: int, open_file: Callable[[Path, int], int]) -> int:
     """A descriptor of the file; ``release`` it after the connections are closed.
 
     ``open_file`` opens it, safely. Raises OSError.
@@ -43,7 +43,7 @@ def hold(name: str, flags: int, open_file: Callable[[Path, int], int]) -> int:
 
 
 def release(descriptor: int) -> None:
-    """Give back a descriptor of ``hold``."""
+    """Release a descriptor of ``acquire``."""
     with _lock:
         for key, held in _held.items():
             if held.descriptor == descriptor:

@@ -25,7 +25,7 @@ from latchkey.errors import StoreError
 from latchkey.files.shared_places import open_beside, open_regular
 from latchkey.forks import NOT_OURS
 from latchkey.store.sqlite import log_copy, wal
-from latchkey.store.sqlite.held_files import hold, release
+from latchkey.store.sqlite.held_files import acquire, release
 from latchkey.store.sqlite.opening import rows_of
 
 log = logging.getLogger("latchkey")
@@ -320,7 +320,7 @@ class PinnedFile:
     def _new_pin(self, files: Files, open_anchor: Callable[[], sqlite3.Connection]) -> _Pin:
         with ExitStack() as undo:
             try:
-                descriptor = hold(self._name, os.O_RDONLY, open_regular)
+                descriptor = acquire(self._name, os.O_RDONLY, open_regular)
                 undo.callback(release, descriptor)
                 if not _has_magic(descriptor):
                     raise StoreError("the database file is not a SQLite database")
@@ -342,7 +342,7 @@ class PinnedFile:
                     log_descriptor = open_beside(Path(self._log_name))
                     undo.callback(os.close, log_descriptor)
                     # Opened for writing: a truncated log is read again.
-                    index_descriptor = hold(self._index_name, os.O_RDWR, open_beside)
+                    index_descriptor = acquire(self._index_name, os.O_RDWR, open_beside)
                     undo.callback(release, index_descriptor)
                 except OSError as error:
                     raise StoreError(f"cannot read {error.filename}: {error.strerror}") from None
