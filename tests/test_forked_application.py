@@ -147,9 +147,10 @@ def left_in_memory(box: Service) -> list[str]:
     "server",
     [
         [*GUNICORN, "site_of_ones_own:app"],
+        [*GUNICORN, "--worker-class=gevent", "site_of_ones_own:app"],
         [sys.executable, "-m", "flask", "--app", "site_of_ones_own", "run", "--debug"],
     ],
-    ids=["gunicorn", "flask run --debug"],
+    ids=["gunicorn", "gunicorn with gevent", "flask run --debug"],
 )
 def test_an_application_created_after_the_fork_serves(box: Service, server: list[str]) -> None:
     pair = box.create_key()
