@@ -9,6 +9,7 @@ import hashlib
 import json
 import shutil
 import sqlite3
+import subprocess
 import sys
 import tempfile
 from contextlib import closing
@@ -20,6 +21,8 @@ import latchkey
 from latchkey.box import segment
 from latchkey.box.shared import SharedState
 from tests.support.service import Service
+
+ROOT = Path(__file__).parents[2]
 
 _SECRET_FILES = ("derivation.key", "audit.key", "audit.head")
 _DUMP, _EXPECTED = "latchkey.sql", "expected.json"
@@ -51,6 +54,20 @@ class Expected:
     audit_rows: list[dict[str, Any]]
     layout: int
     regions: dict[str, Any]
+
+
+def latest_tag() -> str | None:
+    """The tag of the latest release; None without git or in a checkout without tags."""
+    try:
+        asked = subprocess.run(
+            ["git", "-C", ROOT, "describe", "--tags", "--abbrev=0", "--match", "v*"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        return None
+    return asked.stdout.strip() if asked.returncode == 0 else None
 
 
 def memory_layout() -> tuple[int, dict[str, Any]]:

@@ -65,8 +65,8 @@ class Environment:
         return {"PATH": path, "HOME": str(self.directory), "LANG": "C.UTF-8", **more}
 
 
-def build_wheel(directory: Path, *, compiled: bool) -> Path:
-    """Build the wheel from a copy of the sources in a new directory.
+def build_wheel(directory: Path, *, compiled: bool, checkout: Path = ROOT) -> Path:
+    """Build the wheel from a copy of the sources of ``checkout`` in a new directory.
 
     ``compiled`` reuses the extension modules of the checkout that are newer than their sources and
     have the same build mode; all others are compiled.
@@ -75,18 +75,18 @@ def build_wheel(directory: Path, *, compiled: bool) -> Path:
     sources.mkdir(parents=True)
     ignored = shutil.ignore_patterns("__pycache__", "*.so")
     for name in _SOURCES:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, sources / name, ignore=ignored)
+        if (checkout / name).is_dir():
+            shutil.copytree(checkout / name, sources / name, ignore=ignored)
         else:
-            shutil.copy2(ROOT / name, sources / name)
+            shutil.copy2(checkout / name, sources / name)
     settings = directory / "extra.cfg"
     settings.write_text(f"[build]\nbuild_lib = {directory / 'built'}\n")
     if compiled:
-        if (ROOT / "build" / "cython").is_dir():
-            shutil.copytree(ROOT / "build" / "cython", sources / "build" / "cython")
+        if (checkout / "build" / "cython").is_dir():
+            shutil.copytree(checkout / "build" / "cython", sources / "build" / "cython")
         for package in ("fastcache", "latchkey"):
-            for module in (ROOT / package).rglob("*.so"):
-                place = directory / "built" / module.relative_to(ROOT)
+            for module in (checkout / package).rglob("*.so"):
+                place = directory / "built" / module.relative_to(checkout)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(module, place)
     _run(
