@@ -36,7 +36,7 @@ class Server:
         return False
 
     def stop(self) -> None:
-        """End it as Ctrl+C does not: each of its processes, politely, and after a while not."""
+        """Stop all of its processes: by SIGTERM, and after a while by SIGKILL."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 os.killpg(self.group, number)
