@@ -27,9 +27,7 @@ def one_line(text: str) -> str:
 
 def made(box: Service, mode: str = "live", *options: str, name: str = "test") -> Pair:
     """Create a credential without a new process."""
-    run = run_here(box, "keys", "create", "--name", name, "--mode", mode, "--json", *options)
-    fields = json.loads(run.stdout)
-    return Pair(fields["api_key"], fields["api_secret"])
+    return box.create_key(mode, *options, name=name)
 
 
 def listed(box: Service, *options: str) -> list[dict[str, Any]]:
