@@ -82,7 +82,8 @@ def test_an_expired_session(console: Service, ada: Visit) -> None:
     ada.page.get_by_role("button", name="Sign out everywhere").click()
     expect(ada.page).to_have_title("Sign in – Latchkey")
     ada.page.goto(ACCOUNT)
-    expect(ada.page.get_by_text("A session expires after 30 minutes of inactivity.")).to_be_visible()
+    hint = ada.page.get_by_text("A session expires after 30 minutes of inactivity.")
+    expect(hint).to_be_visible()
     fill_in(ada.page)
     expect(ada.page.get_by_role("heading", name="Your account")).to_be_visible()
 
