@@ -25,7 +25,7 @@ class ClientAddresses:
     """Identifies callers by address behind a known number of proxies."""
 
     def __init__(self, trusted_proxies: int = 0) -> None:
-        """``trusted_proxies`` is the number of our proxies in front; with 0, headers are ignored.
+        """``trusted_proxies`` is the number of proxies in front; with 0, headers are ignored.
 
         The caller's address is that many entries from the right of ``X-Forwarded-For``.
         """

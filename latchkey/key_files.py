@@ -120,7 +120,7 @@ def load_seal(settings: Settings) -> Seal:
 
 
 def make_audit_key_file(settings: Settings, rows: int) -> Path | None:
-    """Make the key of the audit log, and the head of an empty log; None if there is a key.
+    """Create the key of the audit log, and the head of an empty log; None if there is a key.
 
     ``rows`` is the number of rows in the log. Raises ConfigurationError if there are rows but no
     key, or if a file cannot be created.
@@ -145,7 +145,7 @@ def make_audit_key_file(settings: Settings, rows: int) -> Path | None:
 
 
 def make_next_audit_key_file(settings: Settings) -> Path:
-    """Make a new key for a log whose key is lost; raises ConfigurationError if there is a key."""
+    """Create a new key for a log whose key is lost; raises ConfigurationError if there is one."""
     _require_apart(settings, "audit_key_file")
     path = settings.audit_key_file.absolute()
     if make_key_file("audit", path, "audit_key_file") is None:
@@ -166,7 +166,7 @@ def is_there(path: Path) -> bool:
 
 
 def make_key_file(what: str, path: Path, field: str) -> Path | None:
-    """Make a file with one new key, mode 0600, durably; None if the file exists.
+    """Create a file with one new key, mode 0600, durably; None if the file exists.
 
     ``field`` is the setting that names the file. Raises ConfigurationError.
     """

@@ -131,7 +131,7 @@ cdef class Latencies:
         if len(text) > <Py_ssize_t>NAME_SIZE:
             return 0
         with self.lock:
-            # The routes bound the number of endpoints; one is stored only if it gets a series.
+            # There are only as many endpoints as routes. One is stored only if it gets a series.
             for index in range(1, <uint64_t>SERIES + 1):
                 named = self.words + DIRECTORY + index * NAMED
                 name = self.name_at(<int>index)

@@ -1,4 +1,4 @@
-"""Persisting use counts: one worker at a time, whichever is first when a flush is due.
+"""Persisting use counts: each flush is made by the first worker that finds it due.
 
 Counting never waits for a flush. A worker that is killed or stopped during a flush leaves a
 complete transaction or none, and delays the next flush by at most one interval.
@@ -15,7 +15,7 @@ from latchkey.box.use_counts import LiveTallies
 from latchkey.store.protocols import InvalidationLog, UsageStore
 
 INTERVAL = 2.0
-"""Seconds between two flushes: the counts that can be lost if the machine fails."""
+"""Seconds between two flushes. If the machine fails, the counts since the last one are lost."""
 
 _LOG_KEPT = timedelta(hours=1)
 _HOURS_KEPT = timedelta(days=90)
@@ -42,7 +42,7 @@ class Flush:
         self._tallies = tallies
         self._timer = timer
         self._prune_due = timer() + _PRUNE_INTERVAL
-        # First due together with pruning, and not after a day: a worker may not live that long.
+        # The first fold is due with the first pruning: a worker may not live for a whole interval.
         self._fold_due = self._prune_due
 
     def run_if_due(self) -> None:

@@ -32,11 +32,11 @@ log = logging.getLogger("latchkey")
 # Part of the identity: increased whenever the layout of the memory changes.
 _LAYOUT = 5
 _MEBIBYTE = 1 << 20
-# Longer than a command that changes a key, or a service that is stopping, needs.
+# Longer than a command needs to change a key, or a service to stop.
 _START_PATIENCE = 10.0
 _COMMAND_PATIENCE = 2.0
 _PAUSE = 0.05
-# Longer than another process that still reads an old segment needs to close it.
+# Longer than another process needs to close an old segment that it still reads.
 _LEFTOVER_PATIENCE = 1.0
 
 
@@ -133,7 +133,7 @@ class ServiceSegment:
         if not segment.created:
             # A process that still uses the segment may have cached entries before a change.
             SharedState.over(segment).invalidate_all()
-        # Needed for an earlier segment, too: commands import without it while no service runs.
+        # An earlier segment lacks the tokens that commands imported while no service ran.
         _learn_imported(settings, segment)
         opened = cls(settings, lock, segment, None)
         lock.write(opened._record)

@@ -177,7 +177,7 @@ class SharedState:
         return not self.knows_imported or token_hash in self.imported
 
     def learn_imported(self, token_hashes: Iterable[bytes]) -> None:
-        """Load the SHA-256 of all imported tokens, so that others can be told from them."""
+        """Load the SHA-256 of all imported tokens, so that other tokens are recognised."""
         for token_hash in token_hashes:
             self.imported.add(token_hash)
         self.knows_imported = True

@@ -34,7 +34,7 @@ class LiveTallies:
         self.segment = secrets.token_hex(16) if shared.segment is None else shared.segment.uuid
         self._tallies = shared.uses
         self._sightings = shared.sightings
-        # The rows as last persisted, by what this object knows; and a copy for comparison, which is
+        # The rows that this object last marked as persisted, and a copy for comparison, which is
         # empty after `forget_written`.
         self._written = array("Q")
         self._compared = self._written

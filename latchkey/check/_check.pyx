@@ -117,11 +117,11 @@ cdef class Check:
         self.decides = known is not None and not waits
 
     def begin(self):
-        """Start to decide, if the check was created with `waits`."""
+        """Start deciding, if the check was created with `waits`."""
         self.decides = self.known is not None
 
     def end(self):
-        """Stop to decide: in a child after a fork, while it has no requests."""
+        """Stop deciding; for a child after a fork, while it has no requests."""
         self.decides = False
 
     def __call__(self, environ, /):

@@ -34,7 +34,7 @@ cdef class Gate:
     def __init__(self, application, Check check not None, policy, /):
         """`application` gets the admitted requests; `policy` decides what `check` does not."""
         refuse_second_setup(self.called != NULL)
-        # The parts of a bound method are stored, because each call would take them apart.
+        # The parts of a bound method are stored, so that no call has to separate them.
         bound = type(application) is MethodType
         self.function = application.__func__ if bound else application
         self.bound = bound

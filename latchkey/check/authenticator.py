@@ -157,8 +157,8 @@ class Authenticator:
     def _load(self, presented: Presented, digest: bytes, ticket: int) -> CacheEntry | Unknown:
         """The store's result for a secret, read after the ticket and the time.
 
-        It is cached before the flight lands, and the cache is read again first: a thread that
-        missed the cache before that and starts a flight afterwards must not read the store again.
+        The cache is read again first, because another flight may have filled it after this thread's
+        miss. The result is cached before the flight lands.
         """
         kind, lookup, secret = presented
         entry = self.known.get(lookup)

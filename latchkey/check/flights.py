@@ -66,8 +66,7 @@ class SingleFlight(Generic[K, T]):
             if flight is not None and flight.ticket == ticket:
                 waiting = True
             else:
-                # The place may belong to a flight that an invalidation overtook: its waiters keep
-                # that flight, later callers find this one.
+                # A flight with an older ticket keeps its waiters; later callers join this one.
                 flight = self._flights[key] = _Flight(ticket)
                 waiting = False
         if not waiting:

@@ -134,7 +134,7 @@ class AuditEvent:
 class AuditFilter:
     """A selection of rows; None is no condition. ``since`` is a time, inclusive.
 
-    The rows of a key are those about it, and the rotation or the import that made it.
+    The rows of a key are those about it, and the rotation or the import that created it.
     """
 
     subject: str | None = None
@@ -150,9 +150,9 @@ ALL_ROWS = AuditFilter()
 class AuditRow:
     """A row of the log as stored, not verified: it may have been altered.
 
-    ``at`` is in milliseconds since 1970; the MAC covers ``fields`` and the previous MAC. Values
-    that are not text in UTF-8, also in place of numbers, are as ``text_of`` and ``blob_of`` return
-    them, so they equal no value that Latchkey writes.
+    ``at`` is in milliseconds since 1970; the MAC covers ``fields`` and the previous MAC. A value
+    that is not UTF-8 text is converted by ``text_of`` or ``blob_of``, even in the column of a
+    number, and then equals no value that Latchkey writes.
     """
 
     number: int

@@ -86,7 +86,7 @@ def import_keys(
     skip_existing: bool = False,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[NewCredential]:
-    """Store the keys, each under a new ``api_key``; in effect before it returns.
+    """Store the keys, each under a new ``api_key``. Takes effect before it returns.
 
     ``refused`` are lines that could not be read. ``source_digest`` is the SHA-256, in hex, of the
     imported file, for the audit log, which gets one row for all keys. ``progress`` is called with

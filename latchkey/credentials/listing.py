@@ -76,7 +76,7 @@ class AsOf:
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """The number of credentials by status, and of active ones by concern."""
+    """The number of credentials with each status, and of active ones with each concern."""
 
     statuses: dict[Status, int] = field(default_factory=dict)
     concerns: dict[Concern, int] = field(default_factory=dict)

@@ -146,7 +146,7 @@ class Credential:
 class Change:
     """New terms of a credential. None leaves the name or the scopes as they are.
 
-    ``expires_at`` counts only with ``sets_expiry``; None then means no expiry.
+    ``expires_at`` is used only if ``sets_expiry`` is true; None then means no expiry.
     """
 
     name: str | None = None

@@ -182,7 +182,7 @@ class CredentialService:
         """Revoke a credential of the caller's mode; None, the operator: of either mode.
 
         Raises CredentialNotFound if there is none to revoke. A key may revoke itself without the
-        scope. Effective before it returns.
+        scope. Takes effect before it returns.
         """
         author = Author(by, caller)
         if caller is not None and caller.api_key == api_key:
@@ -196,7 +196,7 @@ class CredentialService:
 
         Raises InvalidField for a name that holds a secret, an expiry in the past, and a later one
         for a key that was rotated; InsufficientScope for more than the caller has, and for a key
-        that has more; CredentialNotFound. Effective before it returns. Terms that set nothing
+        that has more; CredentialNotFound. Takes effect before it returns. Terms that set nothing
         change nothing, and leave no row in the audit log.
         """
         _require_no_secret(terms.name)
@@ -237,7 +237,7 @@ class CredentialService:
 
         The old one expires after ``overlap``, or at its own expiry if that is earlier. Raises
         InsufficientScope for a key that has more scopes, or expires later, than the caller;
-        KeyExpired; AlreadyRotated; CredentialNotFound. Effective before it returns.
+        KeyExpired; AlreadyRotated; CredentialNotFound. Takes effect before it returns.
         """
         maker = self._derivation.newest
         successor_key = new_api_key(mode_of(api_key))

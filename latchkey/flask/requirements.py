@@ -136,7 +136,7 @@ def enforce_requirements(
 
 
 def router_of(app: Flask, open_routes: OpenRoutes) -> Callable[[WSGIEnvironment], bool]:
-    """A function that tells whether the application routes a request to an open rule.
+    """A function that decides whether the application routes a request to an open rule.
 
     The path alone is not sufficient for rules with placeholders, and for the redirect that adds the
     trailing slash of a rule.

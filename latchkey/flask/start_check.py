@@ -73,7 +73,7 @@ def _faults(app: Flask, rule: Rule, open_routes: OpenRoutes) -> Iterator[str]:
 
 
 def _faults_of_names(app: Flask, open_routes: OpenRoutes) -> Iterator[str]:
-    """Open routes that match no rule, or another rule than their name says."""
+    """Open routes that match no rule of the application, or only one path of a rule."""
     for method, path in sorted(open_routes.rules):
         if not any(rule.rule == path and _has(rule, method) for rule in app.url_map.iter_rules()):
             yield f"{method} {path} is open by name, but the application has no such rule"

@@ -1,4 +1,4 @@
-"""What the SQL of this package requires of a database: connections, and a dialect.
+"""The requirements of this package's SQL on a database: connections, and a dialect.
 
 Everything else is SQLAlchemy Core that every database runs unchanged.
 """
@@ -29,7 +29,7 @@ class Lookup(Protocol):
 
 
 class SqlDialect(Protocol):
-    """What databases spell differently, as SQLAlchemy Core."""
+    """The SQL that differs between databases, as SQLAlchemy Core."""
 
     def upsert(
         self, table: Table, keys: Sequence[str], merge: Merge, rows: Select[Any] | None = None

@@ -239,7 +239,7 @@ class AuditLog(Protocol):
         """
 
     def keep(self, head: Head) -> None:
-        """Write a head that follows the kept one, after its commit, which is made secure first.
+        """Make the commit secure, then write its head, which must follow the kept one.
 
         A failure is logged and not raised, because the change is already committed.
         """

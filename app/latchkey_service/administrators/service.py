@@ -113,25 +113,25 @@ class Administrators:
         return made
 
     def remove(self, name: str, by: Actor) -> None:
-        """Remove an administrator and end the sessions; raises InvalidField if there is none."""
+        """Remove an administrator and end the sessions; InvalidField for an unknown name."""
         name = name.lower()
         record = _record(Action.ADMIN_REMOVE, by, name)
         _require_found(self._publish(self._store.remove(name, record)))
 
     def disable(self, name: str, by: Actor) -> None:
-        """Disable an administrator and end the sessions; raises InvalidField if there is none."""
+        """Disable an administrator and end the sessions; InvalidField for an unknown name."""
         name = name.lower()
         record = _record(Action.ADMIN_DISABLE, by, name)
         _require_found(self._publish(self._store.disable(name, record.at, record)))
 
     def enable(self, name: str, by: Actor) -> None:
-        """Enable a disabled administrator; raises InvalidField if there is none."""
+        """Enable a disabled administrator; InvalidField for an unknown name."""
         name = name.lower()
         record = _record(Action.ADMIN_ENABLE, by, name)
         _require_found(self._publish(self._store.enable(name, record)))
 
     def set_password(self, name: str, password: str, by: Actor) -> None:
-        """Replace a password and end the sessions; raises InvalidField."""
+        """Replace a password and end the administrator's sessions; raises InvalidField."""
         found = self._store.find(name.lower())
         if found is None:
             raise InvalidField("name", "there is no such administrator")

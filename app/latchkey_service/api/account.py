@@ -16,7 +16,7 @@ account = Resource("account")
 def show_account() -> Response:
     """Show the account of the presented key.
 
-    Does not access the database: the check of the key has found all of it.
+    Does not access the database: the principal of the request has all of these fields.
     """
     return answer(
         Account(

@@ -78,7 +78,7 @@ def _parse_object(body: bytes) -> dict[str, Any]:
 
 
 def _require_shallow(value: dict[str, Any]) -> None:
-    """Refuse deep nesting. The limit of the parser differs between versions, so this is our own."""
+    """Refuse deep nesting. The parser has a limit too, but it differs between Python versions."""
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
         level = [child for item in level for child in _children(item)]

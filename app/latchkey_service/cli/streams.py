@@ -23,9 +23,9 @@ _OUTPUT_FAILED = (errno.ENOSPC, errno.EBADF, errno.EIO, errno.EDQUOT, errno.EFBI
 def prepare() -> None:
     """Make the streams usable, before anything is opened or printed.
 
-    Closed streams are opened; otherwise, one of our files would get their number. Writing to a
-    closed standard output fails, as in other programs. Text that standard error cannot accept is
-    lost.
+    Closed streams are opened, so that no file that is opened later gets their descriptors. Writing
+    to a closed standard output fails, as in other programs. Text that standard error cannot accept
+    is lost.
     """
     for number in _NUMBERS:
         try:

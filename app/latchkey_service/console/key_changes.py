@@ -87,7 +87,7 @@ def show_revoke(api_key: str) -> Response:
 
 @key_changes.post("/<api_key>/revoke")
 def revoke(api_key: str) -> Response:
-    """Revoke a key, before the response. If the form is sent again, the page reports that."""
+    """Revoke a key. Takes effect before the response. A repeated form is answered with a note."""
     try:
         latchkey().credentials.revoke(find_credential(api_key).api_key, None, by=signed_in_actor())
     except CredentialNotFound:

@@ -40,7 +40,7 @@ class LookupLevel:
 
     @property
     def rate(self) -> str:
-        """The percentage of answered lookups, with one decimal; a dash without lookups."""
+        """The hit ratio in percent, with one decimal; a dash if there were no lookups."""
         if not self.lookups:
             return "–"
         # Rounded down, so that 100 % means all lookups.

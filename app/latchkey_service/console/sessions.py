@@ -91,7 +91,7 @@ class BrowserSession(CallbackDict[str, Any], SessionMixin):
 
     @property
     def messages(self) -> list[tuple[str, str]]:
-        """What the next page tells: categories and texts."""
+        """The messages for the next page: categories and texts."""
         return list(self.get(_MESSAGES, ()))
 
     def _take(self, token: str) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
 
 LEAST = 4096
-"""The bytes of a response that a client must read within each timeout."""
+"""The number of bytes of a response that a client must read within each timeout."""
 
 _PART = 64 * 1024
 

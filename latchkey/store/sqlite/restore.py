@@ -91,9 +91,10 @@ _NARROW = """
     UPDATE main.credential SET scopes = (SELECT scopes FROM former.credential WHERE id = ?)
     WHERE id = ?
 """
-# Keys that the backup lacks. Ended ones are taken over, so that their pairs cannot be registered,
-# nor their tokens imported, again; successors, because their clients have no other key. If the two
-# databases have no common history, an id may be in use: the key gets a new one.
+# Keys that the backup lacks. Those that are revoked or have an expiry are taken over, so that their
+# pairs cannot be registered again, and their tokens cannot be imported again. Successors are taken
+# over, because their clients have no other key. If an id is in use, because the two databases have
+# no common history, the key gets a new one.
 _CARRY = """
     INSERT INTO main.credential (id, {columns})
     SELECT CASE WHEN id IN (SELECT id FROM main.credential) THEN NULL ELSE id END, {columns}
