@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -33,7 +34,7 @@ _SHARING = {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--long", action="store_true", help="run at the figures that the issues name")
+    parser.addoption("--long", action="store_true", help="run at full figures")
     parser.addoption(
         "--no-skips", action="store_true", help="fail where a test was skipped, as .ci/run does"
     )
@@ -49,6 +50,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Otherwise, tests wait for the disk at each of their many commits.
     """
+    # A shell ignores the signal for commands in the background, and the tests' processes would too.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     given = config.option.basetemp or "PYTEST_DEBUG_TEMPROOT" in os.environ
     with suppress(OSError):
         if not given and shutil.disk_usage(_MEMORY).free >= _ROOM:

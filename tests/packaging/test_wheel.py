@@ -234,7 +234,7 @@ def test_the_tests_of_a_user_pass(
 def test_the_command_names_the_extra_that_it_needs(library: Environment, tmp_path: Path) -> None:
     done = library.run("latchkey", "--help", directory=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.endswith("need: pip install 'latchkey-auth[service]'\n")
+    assert done.stderr.endswith("run: pip install 'latchkey-auth[service]'\n")
     assert len(done.stderr.splitlines()) == 1
 
 
