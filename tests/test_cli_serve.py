@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from latchkey.store.database_urls import database_at
 from tests.support.command_line import fails, one_line
-from tests.support.faults.service_processes import wait_until, workers
+from tests.support.faults.service_processes import master, wait_until, workers
 from tests.support.service import LATCHKEY, Service, free_port
 
 
 @pytest.fixture
-def serving(box: Service) -> Iterator[Callable[..., Service]]:
-    """Serve the database of the module with additional arguments for ``latchkey serve``."""
+def begin(box: Service) -> Iterator[Callable[..., Service]]:
+    """Start ``latchkey serve`` on the database of the module, with additional arguments."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def serve(*arguments: str) -> Service:
+    def start(*arguments: str) -> Service:
         service = Service(box.directory)
         service.port = free_port()
         service.log_path.unlink(missing_ok=True)
@@ -34,14 +37,25 @@ def serving(box: Service) -> Iterator[Callable[..., Service]]:
                 stderr=log,
             )
         started.append(service.process)
-        wait_until(lambda: answers(service), f"an answer:\n{service.log}")
         return service
 
-    yield serve
+    yield start
     for process in started:
         if process.poll() is None:
             process.kill()
         process.wait()
+
+
+@pytest.fixture
+def serving(begin: Callable[..., Service]) -> Callable[..., Service]:
+    """The same, and wait until it answers."""
+
+    def serve(*arguments: str) -> Service:
+        service = begin(*arguments)
+        wait_until(lambda: answers(service), f"an answer:\n{service.log}")
+        return service
+
+    return serve
 
 
 def answers(service: Service) -> bool:
@@ -89,6 +103,31 @@ def test_serve_waits_for_a_port_that_becomes_free(
         monkeypatch.setattr("tests.test_cli_serve.free_port", lambda: port)
         threading.Timer(1.0, taken.close).start()
         serving("--workers", "1")
+
+
+def test_signals_during_the_start_take_effect_after_it(
+    begin: Callable[..., Service], box: Service
+) -> None:
+    """They arrive while the master waits for the process that migrates the database."""
+    with database_at(box.settings["LATCHKEY_DATABASE_URL"]).preparing():
+        service = begin()
+        wait_until(lambda: bool(workers(service)), "the process that migrates")
+        for number in (signal.SIGUSR1, signal.SIGTTOU, signal.SIGHUP):
+            os.kill(master(service), number)
+    wait_until(lambda: "Hang up: Master" in service.log, "the reload")
+    wait_until(lambda: answers(service), "an answer after the reload")
+
+
+def test_a_failed_start_after_a_signal_reports_its_reason() -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from latchkey_service.server.early_signals import hold_signals\n"
+        "with hold_signals():\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+        "    sys.exit('the reason')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "the reason\n")
 
 
 @pytest.mark.parametrize(

@@ -95,13 +95,16 @@ def cli() -> None:
 )
 def serve(bind: str | None, workers: str | None, threads: str | None) -> None:
     """Run the service in the foreground."""
-    given = {"bind": bind, "workers": workers, "threads": threads}
-    settings = load_settings(
-        overrides={name: value for name, value in given.items() if value is not None}
-    )
-    from latchkey_service.server.master import serve as run
+    from latchkey_service.server.early_signals import hold_signals
 
-    run(settings)
+    with hold_signals():
+        given = {"bind": bind, "workers": workers, "threads": threads}
+        settings = load_settings(
+            overrides={name: value for name, value in given.items() if value is not None}
+        )
+        from latchkey_service.server.master import serve as run
+
+        run(settings)
 
 
 @cli.command()

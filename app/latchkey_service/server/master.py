@@ -40,6 +40,7 @@ from latchkey.store.database_urls import database_at
 from latchkey.store.lifecycle import Database, MigrationReport
 from latchkey.wording import counted
 from latchkey_service import create_app
+from latchkey_service.server.early_signals import release_signals
 from latchkey_service.server.listening import are_inherited, prepare, remove_foreign_variables
 from latchkey_service.server.open_files import connections_within, is_too_low, raise_limit
 from latchkey_service.server.service_log import RedactingLogger
@@ -260,6 +261,11 @@ class _Master(Arbiter):
         super().start()
         paths = [one.path for one in self._addresses if isinstance(one, UnixAddress)]
         self._made = {path: identity_of(Path(path)) for path in paths}
+
+    def init_signals(self) -> None:
+        """Called by gunicorn in the master, before it listens."""
+        super().init_signals()
+        release_signals()
 
     def stop(self, graceful: bool = True) -> None:
         """Called by gunicorn on every exit."""
