@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -43,6 +44,28 @@ def test_the_instances_directory_may_have_any_name(tmp_path: Path, name: str) ->
     assert [one.name for one in tmp_path.iterdir()] == [name]
     assert sorted(one.name for one in box.directory.iterdir()) == ["bk.db", "data", "secrets"]
     assert not [one for one in box.database.parent.iterdir() if "restoring" in one.name]
+
+
+def test_a_missing_directory_of_the_database_is_created(box: Service, tmp_path: Path) -> None:
+    """As on a new machine, where only the key files and the backup were copied to."""
+    moved = Service(tmp_path)
+    shutil.copytree(box.directory / "secrets", tmp_path / "secrets")
+    said = restore(moved, back_up(box, "moved.db"))
+    assert "all administrators must sign in again" in said
+    assert moved.database.parent.stat().st_mode & 0o777 == 0o700
+    assert "intact" in run(moved, "audit", "verify")
+
+
+def test_a_directory_that_cannot_be_created_is_named(box: Service, tmp_path: Path) -> None:
+    moved = Service(tmp_path)
+    shutil.copytree(box.directory / "secrets", tmp_path / "secrets")
+    moved.database.parent.write_text("a file")
+    done = run_here(moved, "restore", str(back_up(box, "not_moved.db")), "--yes")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"latchkey: the directory of the database, {moved.database.parent}, cannot be created: "
+        "File exists"
+    ]
 
 
 def run(box: Service, *arguments: str) -> str:

@@ -21,7 +21,7 @@ from latchkey.credentials.scopes import lies_within
 from latchkey.credentials.times import utc_now
 from latchkey.errors import ConfigurationError
 from latchkey.files.owner import require_replaceable
-from latchkey.files.shared_places import open_regular
+from latchkey.files.shared_places import make_directory, open_regular
 from latchkey.key_files import load_derivation, load_seal
 from latchkey.store.audit_head import HeadUnusable, Seal
 from latchkey.store.database_urls import database_at
@@ -80,6 +80,7 @@ def restore(settings: Settings, backup: Path, questions: Questions) -> Restored:
     require_replaceable(database)
     seal = load_seal(settings)
     check_backup(backup)
+    _make_directory_of(database)
     with without_service(settings):
         questions.begin()
         draft = database.with_name(f"{database.name}.restoring-{secrets.token_hex(4)}")
@@ -115,6 +116,16 @@ def restore(settings: Settings, backup: Path, questions: Questions) -> Restored:
                 draft.with_name(f"{draft.name}{suffix}").unlink(missing_ok=True)
         _publish(settings, seal, written)
     return Restored(carried, aside if there else None)
+
+
+def _make_directory_of(database: Path) -> None:
+    """Create the directory of the database, which is missing on a new machine."""
+    try:
+        make_directory(database.parent)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the directory of the database, {database.parent}, cannot be created: {error.strerror}"
+        ) from None
 
 
 def _ask_about_keys(settings: Settings, draft: Path, questions: Questions) -> None:
