@@ -92,7 +92,7 @@ class Part:
     name: PartName
     """The name of the sub-command, and of the file without ``.json``."""
     about: str
-    """What it measures, as it follows the word "Measure" in the command's help."""
+    """The object of the verb "Measure" in the command's help."""
     measure: Callable[[bool, Report], BaseModel]
     """Measures, quickly or in full, and reports its steps.
 

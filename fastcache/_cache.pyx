@@ -370,5 +370,5 @@ if _get.ml_flags != METH_FASTCALL | METH_KEYWORDS:
 _get.ml_meth = <void *>get_plainly
 
 MutableMapping.register(Cache)
-# What register() does for classes written in Python: `match` treats instances as mappings.
+# As register() does for classes written in Python: `match` treats instances as mappings.
 (<PyTypeObject *>Cache).tp_flags |= Py_TPFLAGS_MAPPING

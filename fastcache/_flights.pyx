@@ -43,7 +43,7 @@ cdef Flight flight_of_thread():
 
 
 cdef bint may_wait(object waiter, Flight flight) except -1:
-    """Start to wait; `waited` ends the wait. False if the flight is already over, or if waiting
+    """Start waiting; `waited` ends the wait. False if the flight is already over, or if waiting
     would close a circle.
     """
     cdef Flight following = flight

@@ -133,7 +133,7 @@ static inline int fastcache_robust_try(fastcache_hold *hold, uint64_t *word)
     return found == 0 ? FASTCACHE_TAKEN : FASTCACHE_ORPHANED;
 }
 
-/* A lock that was damaged while it was held may have another owner by now, who keeps it. */
+/* A lock that was damaged while it was held may have another owner by now, which keeps it. */
 static inline void fastcache_robust_unlock(fastcache_hold *hold)
 {
     (void)fastcache_compare_exchange(hold->word, hold->mine, 0);

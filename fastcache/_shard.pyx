@@ -83,7 +83,7 @@ cdef int done(int failed) except -1:
 @cython.auto_pickle(False)
 @cython.trashcan(True)
 cdef class Shard:
-    """A part of a cache, with its own table, orders and capacity."""
+    """A part of a cache, with its own table, capacity, and orders of use and of expiry."""
 
     def __cinit__(
         self, CacheSettings settings not None, capacity, bint sized, bint reborn, bint watched
@@ -106,7 +106,7 @@ cdef class Shard:
         """`find` for keys that only Python can compare.
 
         The slots of a tag are in the order of insertion. So the search can continue after the entry
-        that it has compared, whatever the comparison or another thread changed.
+        that it has compared, even if the comparison or another thread changed the table.
         """
         cdef uint32_t tag = <uint32_t>mix
         cdef uint32_t newest = self.table.serial

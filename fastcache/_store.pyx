@@ -129,7 +129,7 @@ cdef class ShardedStore:
         if self.hooks & (HOOK_DELETE | HOOK_POPITEM | HOOK_EXPIRE):
             return self.assign_hooked(key, value, ttl)
         item.value = <PyObject *>value
-        # Read before `getsizeof` is called, which may take time.
+        # Read the time first: the call of `getsizeof` below may take long.
         item.now = now_in(self) if ttl is not None else roughly_now_in(self)
         self.set_deadline(&item, ttl)
         measure(self, value, &item.size)

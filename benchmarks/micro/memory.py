@@ -36,7 +36,7 @@ def measure(job: MicroJob, found: Found) -> dict[str, list[float]]:
     (case,), (name,) = job.cases, job.peers
     if name in found.missing:
         return {}
-    # Warm-up: a library's one-time allocations happen here, whatever the size.
+    # Warm-up: a library's one-time allocations happen here and do not count.
     fill(found.make(name, WARM_ENTRIES), WARM_ENTRIES)
     keys = [make_key(number) for number in range(case.entries)]
     values = [make_value(number) for number in range(case.entries)]

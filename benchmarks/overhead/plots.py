@@ -39,7 +39,7 @@ def draw(results: OverheadResults, directory: Path) -> list[Path]:
 
 
 def _peers(results: OverheadResults) -> Figure | None:
-    """What each peer adds to a request without it in the same framework."""
+    """The share that each peer adds to the time of a request in the same framework."""
     shares = {name: results.share(*place) for place, name in _PEERS.items()}
     return _dots(shares, "%", "Added to a bare request that answers a small JSON", "percent of it")
 

@@ -19,7 +19,7 @@ class ScaleSettings:
     """Measuring processes, one after another."""
     rounds: int = 20
     calls: int = 200
-    """Single calls of each subject in a round."""
+    """The number of single calls of each subject in a round."""
     shared_turns: int = 2
     """How often each credential is looked up in a shared cache before the measurement."""
     workers: tuple[int, ...] = (1, 2)

@@ -41,7 +41,7 @@ _Subjects = dict[str, "_Subject"]
 
 @dataclass(frozen=True)
 class ScaleJob:
-    """What to measure with which databases; all have the same derivation key."""
+    """The measurements and their databases, which all have the same derivation key."""
 
     kind: Literal["misses", "shared", "memory"]
     databases: dict[str, int]

@@ -1,5 +1,5 @@
 # cython: always_allow_keywords=False, cdivision=True
-"""BloomFilter: tells from a few bits whether a digest may be in a set.
+"""BloomFilter: determines from a few bits whether a digest may be in a set.
 
 Bits are only ever set, each by one atomic instruction, so a process may die or stop at any point. A
 process that reads a bit also sees everything that was written before the bit was set.

@@ -140,7 +140,7 @@ cdef class SharedCache(SharedTable):
         self, const char *key, size_t length, unsigned char *value, size_t *value_length,
         uint64_t *ticket, uint64_t *deadline,
     ) noexcept nogil:
-        """Copy the value of a key with its ticket and deadline; 0 for a miss."""
+        """Copy the value of a key with its ticket and deadline; returns 0 for a miss."""
         cdef uint64_t hashed, way
         cdef uint64_t *group
         if self.words == NULL:
@@ -296,7 +296,7 @@ cdef class SharedCache(SharedTable):
         return slot
 
     cdef void empty(self, uint64_t *group) noexcept nogil:
-        """Empty a whole set, whatever its state; the caller holds its lock."""
+        """Empty a whole set, which may be in any state; the caller holds its lock."""
         cdef uint64_t way
         cdef uint64_t *slot
         for way in range(self.ways):
