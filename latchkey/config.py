@@ -1,8 +1,8 @@
 """All settings in one table: name, type, default and help. Values come from ``LATCHKEY_*``.
 
 The fields of ``Settings`` are the table, and docs/reference/settings.md is generated from it. An
-unknown name or an invalid value stops the start with a one-line error that names the
-setting and the allowed values.
+unknown name or an invalid value is reported in a one-line error that names the setting and the
+allowed values.
 """
 
 from __future__ import annotations
@@ -154,8 +154,9 @@ class Settings(BaseModel):
     public_url: Annotated[str, _checked_by(parse_origin)] = Field(
         default="",
         description="The address of the service for browsers, such as `https://keys.example.com`: "
-        "`http://` or `https://`, a host name, and a port other than the default. The set-up link "
-        "of `latchkey init` begins with it, and the console answers to its host name.",
+        "`http://` or `https://`, a host name, and the port unless it is the default of the "
+        "scheme. The set-up link of `latchkey init` begins with it, and the console answers to its "
+        "host name.",
     )
     workers: Annotated[int, Field(ge=1, le=256), _WHOLE] = Field(
         default=4, description="Worker processes, 1 to 256."

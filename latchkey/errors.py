@@ -57,7 +57,7 @@ class LatchkeyError(Exception):
 
 
 class ConfigurationError(LatchkeyError):
-    """A setting, a file or the environment is wrong: the start fails with this one line."""
+    """A setting, a file or the environment is wrong. The message is the one line to show."""
 
 
 class NoPrincipal(LatchkeyError, RuntimeError, AttributeError):

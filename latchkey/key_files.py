@@ -175,7 +175,7 @@ def make_key_file(what: str, path: Path, field: str) -> Path | None:
         made = create_durably(path, f"{secrets.token_hex(32)}\n".encode())
     except OSError as error:
         raise ConfigurationError(
-            f"cannot make the {what} key file {path} ({variable(field)}): {error.strerror}"
+            f"cannot create the {what} key file {path} ({variable(field)}): {error.strerror}"
         ) from None
     return path if made else None
 

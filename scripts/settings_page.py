@@ -14,16 +14,16 @@ _INTRODUCTION = """\
 Every setting is an environment variable that begins with `LATCHKEY_`. There is no configuration
 file of Latchkey's own. systemd reads the variables from a file with `EnvironmentFile=`.
 
-- An unknown `LATCHKEY_` name or an invalid value stops the start with one line. The line names the
-  setting and says what is allowed. It never repeats the value.
+- With an unknown `LATCHKEY_` name or an invalid value, the service does not start. It prints one
+  line that names the setting and the allowed values, and never repeats the value.
 - `latchkey config` shows every setting with its value and its source. Secrets are masked.
 - The options `--bind`, `--workers` and `--threads` of `latchkey serve` take precedence over the
   environment.
 - A changed setting takes effect when the service is started again. Only the key files are also
   read again at SIGHUP.
 - A secret can be given in a file: `LATCHKEY_X_FILE` names a file with the value of `LATCHKEY_X`.
-  If both are given, the start stops with a line that names both. A line break at the end of the
-  file is ignored. [Key files](../operations.md#key-files) has the permissions of these files.
+  If both are given, the service does not start, and prints a line that names both. A line break
+  at the end of the file is ignored. [Key files](../operations.md#key-files) has the permissions of these files.
 - Relative paths start at the working directory. In production, use absolute paths.
 """
 
@@ -56,30 +56,32 @@ SUBJECTS = (
             ),
             "derivation_keys": Note(
                 "",
-                "A fifth key, a key that is listed twice, and a key that is also retired stop the "
-                "start.",
+                "The service does not start if there are more than four keys, or if a key is "
+                "listed twice or is also retired.",
                 "",
             ),
             "derivation_keys_file": Note(
                 "",
-                "`latchkey init` creates a missing file. A start without any derivation key fails. "
-                "So does a start with a file that other users can access.",
+                "`latchkey init` creates a missing file. The service does not start without a "
+                "derivation key, or if other users can access the file.",
                 "/var/lib/latchkey/secrets/derivation.key",
             ),
             "derivation_keys_retired": Note(
                 "",
-                "A fifth key stops the start. Pairs of a key that is not listed are refused.",
+                "The service does not start with more than four keys. Pairs of a key that is not "
+                "listed are refused.",
                 "",
             ),
             "derivation_keys_retired_file": Note(
                 "",
-                "A missing file stops the start, and so does a file that other users can access.",
+                "The service does not start if the file is missing, or if other users can access "
+                "it.",
                 "/var/lib/latchkey/secrets/retired.keys",
             ),
             "audit_key_file": Note(
                 "",
-                "A missing file is created only while the audit log is empty. Otherwise the start "
-                "fails until the file is back.",
+                "A missing file is created only while the audit log is empty. Otherwise the "
+                "service does not start until the file is back.",
                 "/var/lib/latchkey/secrets/audit.key",
             ),
             "audit_head_file": Note(
@@ -95,9 +97,8 @@ SUBJECTS = (
         {
             "bind": Note(
                 "",
-                "An address that is in use, or that the user may not listen on, stops the start "
-                "with "
-                "one line.",
+                "The service does not start, and prints one line, if an address is in use or the "
+                "user may not listen on it.",
                 "127.0.0.1:8080,unix:/run/latchkey/http.sock",
             ),
             "socket_mode": Note(

@@ -231,7 +231,7 @@ def test_an_unwritable_directory_is_reported_in_one_line(tmp_path: Path) -> None
     key_file = service.settings["LATCHKEY_DERIVATION_KEYS_FILE"]
     assert (run.returncode, run.stdout) == (1, "")
     assert run.stderr == (
-        f"latchkey: cannot make the derivation key file {key_file} "
+        f"latchkey: cannot create the derivation key file {key_file} "
         "(LATCHKEY_DERIVATION_KEYS_FILE): Permission denied\n"
     )
 

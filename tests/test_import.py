@@ -230,7 +230,7 @@ def test_all_or_nothing_with_a_reason_for_each_line(box: Service) -> None:
     reasons = {one["line"]: one["reason"] for one in refused}
     assert sorted(reasons) == list(range(2, 17))
     assert reasons[2] == reasons[3] == "sha256: must be the SHA-256 of the token, 64 hex digits"
-    assert reasons[4] == "has the SHA-256 of line 1 again"
+    assert reasons[4] == "repeats the SHA-256 of line 1"
     assert reasons[5] == "a key with this SHA-256 already exists"
     assert reasons[6].startswith("scopes: allowed are")
     assert reasons[9] == "expires_at: must lie in the future"

@@ -73,7 +73,7 @@ def test_skipping_does_not_hide_other_errors(box: Service) -> None:
     take(box, csv_of("once"))
     text = csv_of("once", "twice", "twice") + "\r\nn,short\r\n"
     assert reasons(box, text, "--skip-existing") == [
-        (4, "has the SHA-256 of line 3 again"),
+        (4, "repeats the SHA-256 of line 3"),
         (5, "sha256: must be the SHA-256 of the token, 64 hex digits"),
     ]
 

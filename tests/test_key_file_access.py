@@ -278,7 +278,7 @@ def test_a_missing_credential_is_one_line(box: Service) -> None:
     status, printed = run_as_service(box, "init")
     assert (status, printed) == (
         1,
-        f"latchkey: cannot make the derivation key file {path} (LATCHKEY_DERIVATION_KEYS_FILE): "
+        f"latchkey: cannot create the derivation key file {path} (LATCHKEY_DERIVATION_KEYS_FILE): "
         "Permission denied\n",
     )
     assert not path.exists()

@@ -77,7 +77,7 @@ def test_a_command_in_another_directory(nowhere: Service, command: list[str]) ->
     assert one_line(fails(nowhere, *command)) == (
         f"latchkey: there is no database at {nowhere.directory}/data/latchkey.db "
         "(LATCHKEY_DATABASE_URL names it from the working directory): change to the instance's "
-        "directory, or make a new instance with: latchkey init"
+        "directory; to create a new instance, run: latchkey init"
     )
     assert list(nowhere.directory.iterdir()) == []
 
@@ -88,7 +88,7 @@ def test_a_command_with_an_absolute_path(nowhere: Service) -> None:
         nowhere.settings["LATCHKEY_DATABASE_URL"] = f"sqlite:///{path}"
         assert one_line(fails(nowhere, "keys", "list")) == (
             f"latchkey: there is no database at {path} (LATCHKEY_DATABASE_URL names it): "
-            "correct that setting, or make a new instance with: latchkey init"
+            "correct that setting; to create a new instance, run: latchkey init"
         )
 
 

@@ -47,7 +47,9 @@ class WindowLimit:
         if limit != "off":
             written = _LIMIT.fullmatch(limit)
             if written is None:
-                raise ValueError(f"a limit is COUNT/second, /minute, /hour or /day, not {limit!r}")
+                raise ValueError(
+                    f"a limit must be COUNT/second, /minute, /hour or /day, not {limit!r}"
+                )
             self._limit = min(int(written[1]) * times, LARGEST_LIMIT)
             self._window = _SECONDS[written[2]]
         self._table = table

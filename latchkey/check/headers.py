@@ -36,7 +36,7 @@ def read_credential(environ: WSGIEnvironment) -> Presented:
     api_key = environ.get("HTTP_X_API_KEY", "")
     secret = environ.get("HTTP_X_API_SECRET", "")
     if "," in api_key or "," in secret:
-        raise InvalidRequest("X-Api-Key and X-Api-Secret may be given once each")
+        raise InvalidRequest("X-Api-Key and X-Api-Secret may each be sent only once")
     bearer = _bearer_token(authorization) if authorization else ""
     if bearer:
         if api_key or secret:
@@ -98,9 +98,9 @@ def _bearer_token(authorization: str) -> str:
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() == "bearer":
         if "," in token:
-            raise InvalidRequest("Authorization may be given once")
+            raise InvalidRequest("Authorization may be sent only once")
         return token.strip(" ")
     for element in authorization.split(",")[1:]:
         if element.strip(" ").lower().startswith("bearer "):
-            raise InvalidRequest("Authorization may be given once")
+            raise InvalidRequest("Authorization may be sent only once")
     return ""

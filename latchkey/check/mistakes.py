@@ -20,10 +20,10 @@ _SEND_BEARER = "send Authorization: Bearer, one space, and the secret (sk_…)"
 _NO_SCHEME = f"Authorization lacks its scheme: {_SEND_BEARER}"
 _NO_TOKEN = f"Nothing follows Bearer: {_SEND_BEARER}"
 _NO_SPACE = f"Bearer is followed by something other than a space: {_SEND_BEARER}"
-_OTHER_SCHEME = f"The secret came by a scheme other than Bearer: {_SEND_BEARER}"
-_KEY_AS_BEARER = "Bearer takes the secret (sk_…), and not the API key (ak_…)"
-_MORE_THAN_SECRET = "Bearer takes the secret (sk_…) alone, with nothing before it"  # noqa: S105
-_BY_PAIR = "X-Api-Key takes the API key (ak_…), and X-Api-Secret the secret (sk_…)"
+_OTHER_SCHEME = f"The secret was sent with a scheme other than Bearer: {_SEND_BEARER}"
+_KEY_AS_BEARER = "An API key (ak_…) follows Bearer: send the secret (sk_…), not the API key"
+_MORE_THAN_SECRET = "Send the secret (sk_…) directly after Bearer, with nothing before it"  # noqa: S105
+_BY_PAIR = "send the API key (ak_…) in X-Api-Key, and the secret (sk_…) in X-Api-Secret"
 _SWAPPED = f"X-Api-Key and X-Api-Secret are swapped: {_BY_PAIR}"
 _SECRET_AS_KEY = (
     f"X-Api-Key holds a secret: {_BY_PAIR}. To present the secret alone, {_SEND_BEARER}"

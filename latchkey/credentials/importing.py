@@ -134,5 +134,5 @@ def _repeated(keys: Sequence[Foreign]) -> list[RefusedLine]:
     for key in keys:
         line = first.setdefault(key.token_hash, key.line)
         if line != key.line:
-            found.append(RefusedLine(key.line, f"has the SHA-256 of line {line} again"))
+            found.append(RefusedLine(key.line, f"repeats the SHA-256 of line {line}"))
     return found

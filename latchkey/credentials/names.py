@@ -34,7 +34,7 @@ def check_name(name: str) -> str:
         raise ValueError("must be a string of valid Unicode")
     if _ANY_FORBIDDEN.search(name):
         raise ValueError(
-            "must not have control characters, line breaks, or marks of the direction of writing"
+            "must not have control characters, line breaks, or marks of the text direction"
         )
     if not is_visible(name):
         raise ValueError("must have a visible character")

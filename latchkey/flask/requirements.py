@@ -1,7 +1,7 @@
 """Enforcement of what a Flask view requires of its caller, before the view is called.
 
 A view behind the middleware declares its requirement (declarations.py). A view without a
-declaration stops the start. If it is added later, its requests are refused.
+declaration is an error at the start. If it is added later, its requests are refused.
 """
 
 from __future__ import annotations

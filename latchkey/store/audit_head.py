@@ -116,7 +116,7 @@ class HeadFile:
             lock_within(descriptor, patience)
             yield
         except LockHeld:
-            raise HeadBusy(f"another process keeps {lock} locked") from None
+            raise HeadBusy(f"another process holds the lock {lock}") from None
         finally:
             os.close(descriptor)
 

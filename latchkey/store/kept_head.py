@@ -81,8 +81,8 @@ class KeptHead:
         if head.number == 0 or self._has(head):
             return None
         return (
-            f"the database lacks row {head.number} of the audit log, which the head file names: "
-            "it is older than its last changes, and keys that were revoked may work again; "
+            f"the database lacks row {head.number} of the audit log, which the head file records: "
+            "the last changes are missing, and keys that were revoked may work again; "
             "see: latchkey audit verify"
         )
 

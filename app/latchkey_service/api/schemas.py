@@ -42,7 +42,7 @@ class Registered(BaseModel):
 
 
 class Revoked(BaseModel):
-    """The response to a revocation. The revocation is in effect."""
+    """The response to a revocation, which has taken effect."""
 
     api_key: ApiKey
     revoked: Literal[True] = True

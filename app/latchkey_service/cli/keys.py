@@ -61,7 +61,7 @@ keys.add_command(export_command)
 
 
 @keys.command("create")
-@click.option("--name", type=TEXT, required=True, help="A name that tells what the key is for.")
+@click.option("--name", type=TEXT, required=True, help="A name that says what the key is for.")
 @mode_option
 @scope_option("default: full access")
 @expiry_option("; default: never")

@@ -41,7 +41,7 @@ def edit(api_key: str) -> Response:
     except InvalidField as error:
         show_fault(form, error)
         return _page("key_edit.html", credential, 400, form_fields=form)
-    flash("Key updated. The change is in effect.", "good")
+    flash("Key updated. The change has taken effect.", "good")
     return redirect(url_for("keys.show_key", api_key=api_key), 303)
 
 

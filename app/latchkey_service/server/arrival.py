@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 MOST_BODY = 1 << 17
-"""Bytes of a body to wait for. A thread reads the rest of a longer body."""
+"""The number of bytes of a body to wait for. A thread reads the rest of a longer body."""
 _MOST_CHUNK_LINE = 1024
 _MOST_DIGITS = 18
 # The limits of gunicorn: a request line, then 100 fields of 8,190 bytes with their line ends.

@@ -74,8 +74,8 @@ def require_database(url: str) -> Path:
         names = f"{_SETTING} names it" + (" from the working directory" if is_relative else "")
         remedy = "change to the instance's directory" if is_relative else "correct that setting"
         raise ConfigurationError(
-            f"there is no database at {path} ({names}): {remedy}, or make a new instance with: "
-            "latchkey init"
+            f"there is no database at {path} ({names}): {remedy}; to create a new instance, "
+            "run: latchkey init"
         ) from None
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
