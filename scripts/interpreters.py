@@ -1,7 +1,7 @@
 """Find the Pythons of this machine that wheels are built for: one of each supported release.
 
-Looked at are `python3.11` and later on the PATH, and those of pyenv. A Python that cannot build is
-left out with a line that says why.
+The search covers `python3.11` and later on the PATH and in pyenv. A Python that cannot build wheels
+is left out, and a line gives the reason.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ _RELEASED = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
 
 
 def problems(version: str) -> list[str]:
-    """What stands against a release of this version now; empty if nothing does."""
+    """The reasons against a release of this version now; empty if there are none."""
     found = []
     if not _RELEASED.fullmatch(version):
         found.append(f"pyproject.toml: {version} is not a version of the form 1.2.3")

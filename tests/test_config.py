@@ -171,7 +171,7 @@ def refusal(environ: dict[str, str]) -> str:
     """The line with which the settings are rejected."""
     with pytest.raises(ConfigurationError) as caught:
         load_settings(environ)
-    # Neither a cause nor a context with which a traceback would show the value.
+    # No cause and no context, which would show the value in a traceback.
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
     message = str(caught.value)

@@ -338,7 +338,7 @@ def test_every_exception_for_sqlite_is_still_needed() -> None:
 
 @pytest.mark.parametrize("surface", SURFACES)
 def test_no_surface_imports_another(surface: str) -> None:
-    """Independent of the table above: code that two surfaces need belongs to neither."""
+    """In addition to the table above: code that two surfaces need belongs to a shared module."""
     modules = [module for module in MODULES if _within(module, surface)]
     assert modules
     for module in modules:

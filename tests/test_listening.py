@@ -101,7 +101,7 @@ def test_the_mode_of_the_socket(start_service: Callable[..., Service]) -> None:
 def test_a_socket_that_was_replaced_is_not_removed_at_exit(
     start_service: Callable[..., Service],
 ) -> None:
-    """Whatever replaced the socket stays, and the exit is clean."""
+    """The file that replaced the socket is not removed, and the exit is clean."""
     service = start_service(LATCHKEY_WORKERS="1")
     path = service.directory / SOCKET
     for other in (False, True):

@@ -1,4 +1,4 @@
-"""The first screen of the README: what it claims is what the published measurements say."""
+"""The first screen of the README: its claims agree with the published measurements."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ OBJECTS = {
     "Refusals": "Refusals",
     "HealthStatus": "Status",
 }
-# Those of the console, which is for people.
+# Errors that only the console raises.
 CONSOLE_ONLY = {errors.PasswordsBusy, errors.ExportsBusy}
 ROUTE = r"### ((?:GET|POST|PATCH|DELETE) /\S*)"
 

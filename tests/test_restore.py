@@ -1,4 +1,4 @@
-"""What a restored database takes over from the one in use, and failures without effect."""
+"""The state that a restored database takes over, and failures, which change nothing."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def _called(node: ast.Call) -> Iterator[str]:
             pass
         case ast.Attribute(_, name) if name in _METHODS:
             yield _named(node.func)
-        # The method of a path; that of a str has two arguments, that of a datetime named ones.
+        # Path.replace: str.replace has two arguments, and datetime.replace has keyword arguments.
         case ast.Attribute(_, "replace") if len(node.args) == 1 and not node.keywords:
             yield _named(node.func)
 

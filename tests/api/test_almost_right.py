@@ -65,7 +65,7 @@ ALMOST = [
     (("X-Api-Key: key=K", "X-Api-Secret: S"), INVALID_BY_FORM, "each alone"),
     (("X-Api-Key: S", "Authorization: Basic x"), MISSING_BY_FORM, "X-Api-Key holds a secret"),
 ]
-# And what is no such mistake: the message says nothing of the form.
+# Requests without such a mistake: the message does not mention the form.
 PLAIN = [
     ((), MISSING),
     (("Authorization: Basic dXNlcjpwYXNz",), MISSING),

@@ -83,7 +83,7 @@ def test_an_empty_change_has_no_effect(service: Service, live: Pair, test: Pair)
     answer = change(service, live, pair.api_key)
     assert (answer.status, answer.json["scopes"]) == (200, was["scopes"])
     assert {**answer.json, "last_used_at": None} == {**was, "last_used_at": None}
-    # Who may not change it is told so all the same.
+    # A caller without the right to change it gets the error nevertheless.
     INSUFFICIENT_SCOPE.check(
         change(service, narrow, pair.api_key), "bearer", bearer=True, scope="*"
     )
@@ -343,7 +343,7 @@ def test_refusals_are_not_uses_and_count_if_the_secret_was_correct(
     said = usage(service, live, pair.api_key).json
     assert said["refusals"]["revoked"] == 3
     assert said["refusals"]["expired"] == 0
-    # It got past the check, and was refused what it asked for.
+    # The request passed the check of the key, and was then refused for its scope.
     assert said["requests"] + said["refusals"]["scope"] >= 1
 
 

@@ -222,7 +222,7 @@ def test_expiry_is_honoured_for_a_cached_key(solo: Service) -> None:
         EXPIRED.check(solo.get("/v1/account", pair.bearer), "bearer", bearer=True)
     EXPIRED.check(solo.get("/v1/account", pair.headers), "pair")
     assert show(solo, owner, pair.api_key)["status"] == "expired"
-    # What has expired can still be revoked, and is then that.
+    # An expired key can still be revoked, and then has the status revoked.
     assert revoke(solo, owner, pair.api_key).status == 200
     assert show(solo, owner, pair.api_key)["status"] == "revoked"
     REVOKED.check(solo.get("/v1/account", pair.bearer), "bearer", bearer=True)

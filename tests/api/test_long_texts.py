@@ -81,7 +81,7 @@ def in_headers(text: str, key: Pair) -> list[bytes]:
         "Forwarded", "If-None-Match", "If-Modified-Since", "Date", "Referer", "Origin", "Expect",
         "Transfer-Encoding", "Connection", "Upgrade", "Traceparent", "X-Request-Id",
     )  # fmt: skip
-    # Just under what the server takes of one field, so that the parsers behind it see it.
+    # Just below the server's limit for one field, so that the parsers behind it get it.
     longest = raw[: 8190 - 40]
     targets = ("GET /console/sign-in", "GET /v1/account", "POST /v1/api_keys")
     sent: list[bytes] = []

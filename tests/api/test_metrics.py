@@ -54,7 +54,7 @@ def test_the_workers_count_together(box: Service) -> None:
 
 
 def test_the_metrics_and_their_values(start_service: Callable[..., Service]) -> None:
-    # Of its own: nobody else's requests are in its numbers.
+    # A separate service, so that its numbers contain no other requests.
     box = start_service(**SETTINGS)
     key, other = box.issue(), box.derive_pair()
     for headers, status in ((key.bearer, 200), (key.bearer, 200), (other.bearer, 401), ({}, 401)):

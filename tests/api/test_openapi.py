@@ -62,7 +62,7 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[tuple[str, str], dict
 
 
 def test_document_is_valid(document: dict[str, Any]) -> None:
-    # It takes longer to load than all the others; only the process that runs this needs it.
+    # Loading it takes longer than loading all other modules, and only this test needs it.
     import schemathesis
 
     assert re.fullmatch(r"3\.1\.\d+", document["openapi"])
@@ -160,7 +160,7 @@ def test_the_page_and_its_files_come_from_the_service(service: Service) -> None:
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     policy = page.headers["content-security-policy"].split("; ")
     assert "default-src 'none'" in policy
-    # Neither scheme nor host: nothing but this server, whatever the files say.
+    # No scheme and no host, so the page can load files from this server only.
     assert not re.search(r"https?:|\*|[a-z]\.[a-z]", page.headers["content-security-policy"])
     text = page.body.decode()
     links = re.findall(r'(?:src|href)="([^"]*)"', text)
@@ -212,8 +212,9 @@ def explored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def explore(service: Service, headers: dict[str, str], phases: str, examples: int) -> str:
     """Run schemathesis over the service's own document; its report, or the failure with it.
 
-    Two of its checks do not apply. What fits a schema need not be accepted: a schema cannot say
-    that a time lies in the future, or that a pair was derived. And what was revoked is still shown.
+    Two of its checks do not apply. A body that fits the schema may be refused: a schema cannot
+    require that a time lies in the future, or that a pair was derived. Revoked keys are still
+    shown.
     """
     arguments = [
         *("--checks", ",".join(CHECKS)),

@@ -88,7 +88,7 @@ def searched(run: Run) -> dict[str, bytes]:
     use_every_route(run, live, test)
     put_secrets_in_wrong_places(run, live, run.note(derived(run.service)))
     send_broken_requests(run, live)
-    # A connection that is opened anew may empty the WAL, so look before and after the failures.
+    # A new connection may empty the WAL, so read the files before and after the failures.
     before = {
         f"{path.name} before": path.read_bytes()
         for path in sorted(run.service.database.parent.glob("*.db*"))
@@ -280,7 +280,7 @@ def test_run_was_complete(run: Run, searched: dict[str, bytes]) -> None:
     names = set(searched)
     assert names >= {"latchkey.db", "latchkey.db-wal", "latchkey.db-shm"}
     assert all(text for name, text in searched.items() if "lock" not in name)
-    # What may be found is found, so the search looks in the right places.
+    # The search finds texts that are expected there, so it looks in the right places.
     key = run.made[0].api_key.encode()
     assert key in searched["database at rest"]
     assert key in searched["answers"]

@@ -115,7 +115,7 @@ def test_a_request_that_waits_while_its_key_loses_authority(
 def test_a_refused_caller_is_not_cached_with_its_former_authority(
     service: Service, loss: str
 ) -> None:
-    """As if the process that removed its authority had died before publishing that."""
+    """A process removed the authority of the caller, and died before publishing that."""
     thief, victim = service.issue(), service.issue()
     statement, row = LOSSES[loss]
     assert service.get("/v1/account", thief.bearer).status == 200

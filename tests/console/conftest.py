@@ -1,4 +1,4 @@
-"""A service with an administrator, for tests of the console that change neither."""
+"""A service with an administrator, for tests of the console that do not change them."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def test_each_listed_key_is_found_in_every_order_and_division() -> None:
 
 @pytest.mark.parametrize("maker", [*KEYS, OUTSIDER])
 def test_every_key_is_tried_whichever_fits(maker: DerivationKey) -> None:
-    """A trace: one HMAC and one constant-time comparison for each listed key, in every case."""
+    """In a trace, each listed key has one HMAC and one constant-time comparison in every case."""
     keys = DerivationKeys(KEYS[:2], KEYS[2:])
     parts = _parts(maker)
     called: list[object] = []

@@ -1,4 +1,4 @@
-"""BloomFilter: no false negatives, whoever adds a member, and few false positives."""
+"""BloomFilter: no false negatives with any number of writers, and few false positives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Misbehaving objects: whatever they do, the cache stays consistent and the process alive."""
+"""Misbehaving objects: the cache stays consistent, and the process does not crash."""
 
 from __future__ import annotations
 

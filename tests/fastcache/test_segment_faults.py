@@ -304,7 +304,7 @@ with Segment.create(path, {"a": Region(1 << 16, 16 << 20)}) as segment:
     )
     refused(lambda: segment.grow("a", 4 << 20), "no room for 4194304 bytes")
     assert segment.backed("a") == 1 << 18
-    # Somebody else takes what is left.
+    # Another writer fills the rest of the file system.
     with open(directory + "/filler", "wb", buffering=0) as filler:
         try:
             while filler.write(bytes(4096)) == 4096:

@@ -1,4 +1,4 @@
-"""A change takes effect in every worker before its caller gets the answer, or soon if it died."""
+"""A change takes effect in every worker before the answer, or soon after a crash of its process."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def test_the_command(tmp_path: Path, name: str) -> None:
 
 
 def _foreign(directory: Path, name: str) -> Path:
-    """A package with another one's names, found before ours."""
+    """Another package with the same name, which is imported in place of the project's."""
     place = directory / name
     place.parent.mkdir(exist_ok=True)
     place.write_text("def clru_cache(maxsize=128):\n    return lambda function: function\n")

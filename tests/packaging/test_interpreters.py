@@ -15,7 +15,7 @@ _FIND = "from scripts.interpreters import find_interpreters; print(find_interpre
 
 
 def find(path: Path, pyenv: Path) -> tuple[str, str]:
-    """What is found where the PATH and pyenv have these; and what is said of the rest."""
+    """Run the search with this PATH and this root of pyenv; returns its result and its log."""
     done = subprocess.run(
         [sys.executable, "-c", _FIND],
         cwd=ROOT,

@@ -101,7 +101,7 @@ def test_a_request_with_a_key_is_answered() -> None:
 
 @dataclass(frozen=True)
 class Layout:
-    """The files of somebody's application, and how gunicorn is told of it."""
+    """The files of a user's application, and its name for gunicorn."""
 
     files: dict[str, str]
     target: str

@@ -39,7 +39,7 @@ def test_its_location(tmp_path: Path) -> None:
 
 
 def test_a_database_has_one_identity_under_all_its_names(tmp_path: Path) -> None:
-    """Services of one database must find each other, whichever of its names they use."""
+    """Services of one database must find each other by any of its names."""
     real, link = tmp_path / "real", tmp_path / "link"
     real.mkdir()
     link.symlink_to(real)

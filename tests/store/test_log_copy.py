@@ -71,7 +71,7 @@ def test_the_log_is_not_restarted_during_a_copy(path: Path, other: sqlite3.Conne
         assert salt(path) == before
 
     copied_while(path, copy_and_write)
-    # It is not kept longer than that.
+    # After the copy, the log is restarted by the next write.
     other.execute(CHECKPOINT).fetchone()
     other.execute("INSERT INTO number VALUES (2)")
     assert salt(path) != before

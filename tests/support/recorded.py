@@ -77,13 +77,13 @@ def memory_layout() -> tuple[int, dict[str, Any]]:
 
 
 def read(recorded: Path) -> Expected:
-    """What was recorded of an instance."""
+    """The expected values that were recorded with an instance."""
     fields = json.loads((recorded / _EXPECTED).read_text())
     return Expected(**{**fields, "keys": [Key(**key) for key in fields["keys"]]})
 
 
 def put_in_place(recorded: Path, service: Service) -> None:
-    """Give a service that has not begun the database and the secrets of a recorded instance."""
+    """Give a service that is not running the database and the secrets of a recorded instance."""
     for directory in (service.database.parent, service.directory / "secrets"):
         directory.mkdir(mode=0o700)
     service.database.touch(mode=0o600)
@@ -102,7 +102,7 @@ def audit_rows(service: Service) -> list[dict[str, Any]]:
 
 
 def uses(service: Service, api_key: str) -> int:
-    """How often a key was used, as the command line tells."""
+    """The number of uses of a key, from the command line."""
     total: int = json.loads(service.command("keys", "usage", api_key, "--json").stdout)["requests"]
     return total
 

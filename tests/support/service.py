@@ -252,7 +252,7 @@ class Service:
 
     def _prepare(self, *arguments: str) -> str:
         """Run a command without a new process; returns its output."""
-        # Nor for the migration, which takes longer than the rest of the command.
+        # The migration, too, runs in this process: a child would take longer than the command.
         with patch("latchkey.store.sqlite.database.migrate_in_child", _migrate_here):
             run = run_here(self, *arguments)
         if run.returncode != 0:

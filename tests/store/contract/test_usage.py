@@ -1,4 +1,4 @@
-"""Uses persisted from cumulative counters: each exactly once, whatever is flushed again."""
+"""Uses persisted from cumulative counters: each exactly once, even after repeated flushes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What checks a block that cannot be run as it stands: the program that would read it.
+"""Checks blocks that cannot be run, with the program that would read them.
 
 ``missing`` names a program that is not here, so that a test can be skipped; `.ci/run` installs all.
 """

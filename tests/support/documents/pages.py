@@ -1,8 +1,8 @@
-"""A page's blocks, run in order in a fresh directory, as a reader does who starts with nothing.
+"""Runs the blocks of a page in order in an empty directory, like a reader who starts with nothing.
 
-What differs from the page: ports are free ones, absolute paths lie below the directory, the
-placeholders of keys are those that the page's own commands have printed, packages are taken from
-the running environment, and questions are answered.
+These parts differ from the page: ports are replaced by free ones, and absolute paths by paths below
+the directory. Placeholders of keys become the keys that the commands of the page have printed.
+Packages are taken from the running environment, and questions are answered.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The committed state of a store in memory, and its transactions; only for the contract suite.
 
 A transaction changes a copy, which replaces the committed state at its end. So a read sees one
-committed state, whatever is in progress, and an exception changes nothing.
+committed state, even during a transaction, and an exception changes nothing.
 """
 
 from __future__ import annotations
