@@ -23,7 +23,8 @@ file of Latchkey's own. systemd reads the variables from a file with `Environmen
   read again at SIGHUP.
 - A secret can be given in a file: `LATCHKEY_X_FILE` names a file with the value of `LATCHKEY_X`.
   If both are given, the service does not start, and prints a line that names both. A line break
-  at the end of the file is ignored. [Key files](../operations.md#key-files) has the permissions of these files.
+  at the end of the file is ignored. [Key files](../operations.md#key-files) has the permissions of
+  these files.
 - Relative paths start at the working directory. In production, use absolute paths.
 """
 
