@@ -91,6 +91,10 @@ def test_it_creates_one_live_and_one_test_key(first: FirstStart) -> None:
         assert [row["api_key"] for row in rows] == [pair.api_key]
 
 
+def test_it_says_that_the_lines_need_the_running_service(first: FirstStart) -> None:
+    assert "To try the keys, paste these lines when the service runs:\n" in first.printed
+
+
 def test_the_printed_lines_can_be_pasted(first: FirstStart, tmp_path: Path) -> None:
     lines = [line for line in first.printed.splitlines() if line.startswith(("export", "curl"))]
     assert [line.split()[0] for line in lines] == ["export", "curl", "curl"] * 2

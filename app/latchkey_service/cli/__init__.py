@@ -131,7 +131,7 @@ def init() -> None:
     issued = make_first_credentials(settings)
     if issued:
         click.echo("\nCreated the first keys. Their secrets are shown only once: store them now.")
-        click.echo("To try the keys, paste these lines:\n")
+        click.echo("To try the keys, paste these lines when the service runs:\n")
         for one in issued:
             with secret_shown(one):
                 _print_try_out(settings, one)
