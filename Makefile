@@ -20,7 +20,7 @@ sources = setup.py $(wildcard fastcache/*.pyx fastcache/*.pxd fastcache/*.h fast
 checked = $(wildcard app fastcache latchkey tests benchmarks scripts/*.py setup.py)
 
 # --dist=loadfile: the tests of a module share services. Four processes also on a machine with two
-# cores, since tests mostly wait. In the order of the files, where the longest ones are not last.
+# cores, since tests mostly wait. The files keep their order, in which the longest ones are not last.
 parallel = --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .NOTPARALLEL:

@@ -25,7 +25,7 @@ cdef Py_ssize_t _forks = 0
 @cython.final
 @cython.auto_pickle(False)
 cdef class Flight:
-    """One call and its result. Without a value and without an error, it was aborted."""
+    """One call and its result. A call that has no value and no error was aborted."""
 
 
 cdef tuple mark_of(uint64_t generation, object loop, object key):

@@ -79,7 +79,7 @@ static inline Py_hash_t fastcache_hash(PyObject *key)
     return PyObject_Hash(key);
 }
 
-/* Starts to load memory that will be needed soon. */
+/* Starts loading memory that will be needed soon. */
 static inline void fastcache_prefetch(const void *memory)
 {
 #if defined(__GNUC__)

@@ -29,7 +29,7 @@ cdef bint holds(ShardedStore cache, object key) except -1:
 
 
 cdef object hooked_lookup(ShardedStore cache, object key):
-    """Look up `key` by a subclass's `__contains__` and `__getitem__`, at one time; or NOTHING."""
+    """Look up `key` by a subclass's overrides, which see one time; NOTHING if it is missing."""
     cdef CacheSettings settings = <CacheSettings>settings_of(cache)
     cdef Removals before = removals_of(<tuple>shards_of(cache))
     settings.pin_time()

@@ -40,7 +40,7 @@ def problems(version: str) -> list[str]:
 
 
 def changelog_problems(text: str, version: str) -> list[str]:
-    """What is missing in a changelog before this version can be released."""
+    """The parts that a changelog lacks before this version can be released."""
     sections: dict[str, str] = {}
     for section in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
         heading, _, body = section.partition("\n")

@@ -30,7 +30,7 @@ file of Latchkey's own. systemd reads the variables from a file with `Environmen
 
 
 class Note(NamedTuple):
-    """What the table of settings does not say: unit, behaviour at the limits, an example."""
+    """Facts that the table of settings lacks: unit, behaviour at the limits, an example."""
 
     unit: str
     limits: str

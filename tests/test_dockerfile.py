@@ -102,7 +102,7 @@ def test_the_service_has_a_user_of_its_own() -> None:
 
 
 class Container:
-    """What the last stage starts, as process 1 of a process namespace, on a free port."""
+    """The program of the last stage, as process 1 of a process namespace, on a free port."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

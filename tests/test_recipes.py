@@ -23,7 +23,7 @@ def settings_file(directory: Path) -> Path:
 
 
 def shell(file: Path, directory: Path, script: str) -> str:
-    """What a script prints in a clean environment, after the page's line that reads settings."""
+    """Run the page's line that reads settings, then a script; returns the output."""
     (line,) = re.findall(r"^(set -a; \. /etc/latchkey\.env; set \+a)$", PAGE, re.MULTILINE)
     done = subprocess.run(
         ["bash", "-euc", f"{line.replace('/etc/latchkey.env', str(file))}\n{script}"],

@@ -21,7 +21,7 @@ BIND = "127.0.0.1:{port}"
 
 
 class Row(NamedTuple):
-    """What a setting is given: values that start, None for the default; and values that do not.
+    """Values of a setting that are accepted at the start (None: the default), and invalid ones.
 
     ``{box}`` is the directory of the instance.
     """

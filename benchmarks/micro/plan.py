@@ -62,7 +62,7 @@ class MicroSettings:
     parts: tuple[str, ...] = PARTS
     peers: tuple[str, ...] = tuple(PEERS)
     shards: int = SHARDS
-    """The shards of our sharded peer: recorded with the results, not an option."""
+    """The shards of fastcache's sharded cache: recorded with the results, not an option."""
 
     @property
     def whole(self) -> bool:

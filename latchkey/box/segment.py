@@ -41,7 +41,7 @@ _LEFTOVER_PATIENCE = 1.0
 
 
 class ServiceSegment:
-    """What a serving process holds: the lock, and the segment.
+    """The resources of a serving process: the lock, and the segment.
 
     If shared memory is unavailable, a single worker and its successors after a reload use a
     private segment, which no other process can reach. ``warning`` then gives the reason; it is

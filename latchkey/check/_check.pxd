@@ -22,8 +22,8 @@ cdef enum Decision:
     FAILED          # an exception is raised
 
 
-# `secret` points into a str of the environ. A client cannot make it invalid; only code of the
-# server could, in the comparison of a header name that is no plain str.
+# `secret` points into a str of the environ. No client can make the pointer invalid. Only code of
+# the server could, by a header name of a str subclass with its own comparison.
 cdef struct Request:
     const char *secret  # NULL if there is no secret in a plain form
     uint64_t hashed

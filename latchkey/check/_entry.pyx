@@ -1,5 +1,5 @@
 # cython: always_allow_keywords=False
-"""A cached result of a check: what decides whether it is still valid, and the principal.
+"""A cached result of a check: the principal, and the data that decides about its validity.
 
 Workers share an entry as a record of bytes. The slot of the record also stores the ticket and the
 deadline:

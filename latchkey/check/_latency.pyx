@@ -47,7 +47,7 @@ cdef inline Watch new_watch(Latencies latencies):
 cdef inline void begin(
     Watch watching, PyObject *environ, PyObject *start_response, uint64_t start
 ) noexcept:
-    """Start to measure a request that arrived at `start`."""
+    """Start measuring a request that arrived at `start`."""
     watching.called = start_watched
     watching.environ = <object>environ
     watching.start_response = <object>start_response

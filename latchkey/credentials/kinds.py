@@ -28,11 +28,11 @@ class Proof(Enum):
     """The proof that a token gives without the store."""
 
     GIVEN = "given"
-    """Only the store knows more about it."""
+    """It is valid as far as can be decided without the store."""
     FORGED = "forged"
     """It is well-formed, but was not made with a listed derivation key."""
     MISSING = "missing"
-    """It is malformed, or the store cannot know it."""
+    """It is malformed, or the store cannot contain it."""
 
 
 @dataclass(frozen=True, slots=True)

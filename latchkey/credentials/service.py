@@ -154,7 +154,7 @@ class CredentialService:
                 _require_no_later(caller, end)
             return _new_credential(maker, api_key, secret, name, given, end)
 
-        # Refuse rights that cannot be granted before waiting for the database.
+        # Before waiting for the database, refuse rights that the caller cannot grant.
         decide(caller)
         outcome = self._store.add(decide, Action.KEY_ISSUE, Author(by, caller))
         return IssuedCredential(self._publisher.publish(outcome), secret)

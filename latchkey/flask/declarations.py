@@ -144,7 +144,7 @@ def _class_of(view: Callable[..., object]) -> type[View] | None:
 
 
 def _handlers(view_class: type[View], method: str) -> tuple[object, object]:
-    """What a class calls for an HTTP method, and its definition, such as a staticmethod.
+    """The function that a class calls for an HTTP method, and its definition in the class.
 
     HEAD falls back to GET, as in MethodView.
     """

@@ -227,7 +227,7 @@ class SqlAdministratorStore:
     # ---- The set-up link
 
     def offer_set_up(self, token_hash: bytes, expires_at: datetime) -> bool:
-        """Make this the only set-up link; False, and no link, if there is an administrator."""
+        """Make this the only set-up link; False, without a change, if there is an administrator."""
         with self._connections.writing() as connection:
             connection.execute(delete(set_up_link))
             if _any(connection):

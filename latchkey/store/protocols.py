@@ -348,7 +348,7 @@ class AdministratorStore(Protocol):
         """Record an event that changes nothing else, such as a refused sign-in."""
 
     def offer_set_up(self, token_hash: bytes, expires_at: datetime) -> bool:
-        """Make this the only set-up link; False, and no link, if there is an administrator."""
+        """Make this the only set-up link; False, without a change, if there is an administrator."""
 
     def set_up_is_offered(self, token_hash: bytes, now: datetime) -> bool:
         """Whether this is the current set-up link and has not expired."""

@@ -22,8 +22,7 @@ from tests.support.api.contract import (
 )
 from tests.support.service import Pair, Service
 
-# How the headers are written, of a key K and its secret S; what they are refused as; a word of the
-# message.
+# The headers, for a key K and its secret S; the expected error; and a part of its message.
 ALMOST = [
     (("Authorization: S",), MISSING_BY_FORM, "lacks its scheme"),
     (("Authorization: K",), MISSING_BY_FORM, "lacks its scheme"),

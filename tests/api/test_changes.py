@@ -241,7 +241,7 @@ def test_rotation_needs_no_body(service: Service, live: Pair) -> None:
         assert service.request("POST", path, headers, body=body).status == 201
         ends = when(show(service, live, old.api_key)["expires_at"]) - datetime.now(UTC)
         assert timedelta(hours=23) < ends <= timedelta(days=1)
-    # One that is not announced is refused as everywhere.
+    # A body without a Content-Type is refused, as on every route.
     path = f"/v1/api_keys/{service.issue().api_key}/rotate"
     UNSUPPORTED_MEDIA_TYPE.check(service.request("POST", path, live.headers, body=b"{}"), "pair")
 

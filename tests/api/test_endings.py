@@ -50,7 +50,7 @@ def test_a_cached_key_expires_on_time(box: Service) -> None:
         status = box.get("/v1/account", pair.bearer).status
         if status != 200:
             break
-        # Let through until then: it was asked for before the end.
+        # The request was admitted, so it was sent before the expiry.
         assert before < end
     assert datetime.now(UTC) >= end.replace(microsecond=end.microsecond // 1000 * 1000)
     assert_ended(box, pair)

@@ -96,7 +96,7 @@ def test_revoked(service: Service, live: Pair, path: str, dialect: Dialect) -> N
         REVOKED.check(
             service.get(path, present(pair, dialect)), dialect, bearer=dialect == "bearer"
         )
-    # Possession is not proved, so nothing is learned about the key.
+    # Without a valid secret, the response reveals nothing about the key.
     wrong = present(forged(pair), dialect)
     INVALID.check(service.get(path, wrong), dialect, bearer=dialect == "bearer")
 
@@ -215,8 +215,8 @@ def test_an_unsupported_method(
     service: Service, live: Pair, method: str, path: str, allowed: str, dialect: Dialect
 ) -> None:
     answer = service.request(method, path, present(live, dialect))
-    # With a good credential the health route is as any other, but it stays in its path's dialect
-    # only where it is open.
+    # Only GET of the health route is open. Its other methods are answered in the credential's
+    # dialect, like those of any route.
     METHOD_NOT_ALLOWED.check(answer, dialect)
     assert answer.headers["allow"] == allowed
 

@@ -20,7 +20,7 @@ from tests.support.service import Pair, Service
 SIZE = 3_000_000
 _PIECE = b"x" * 10_000
 
-# What is asked, whether with a key, and the status.
+# The method, the path, whether a key is sent, and the status.
 ASKED = [
     ("POST", "/v1/api_keys", True, 413),
     ("POST", "/v1/api_keys", False, 401),

@@ -47,7 +47,7 @@ def test_the_workers_count_together(box: Service) -> None:
     before = box.metric("latchkey_requests_total", outcome="authenticated")
     for number in range(REQUESTS):
         assert box.get("/v1/account", key.bearer if number % 2 else key.headers).status == 200
-    # Each connection may have come to another worker; each answer is of them all.
+    # Each connection may reach another worker, but each answer has the sum of all workers.
     for _ in range(6):
         found = box.metric("latchkey_requests_total", outcome="authenticated")
         assert found == before + REQUESTS

@@ -220,7 +220,7 @@ def explore(service: Service, headers: dict[str, str], phases: str, examples: in
         *("--checks", ",".join(CHECKS)),
         *("--phases", phases),
         *("--max-examples", str(examples)),
-        # Its own idea of a credential beside ours would be two of them.
+        # Schemathesis would add a credential of its own, and two credentials are refused.
         *("--generation-with-security-parameters", "false"),
         *("--generation-database", "none"),
         *("--seed", "1", "--no-color", "--suppress-health-check", "all"),
@@ -256,7 +256,7 @@ Present = Callable[[Pair], dict[str, str]]
 def test_service_answers_as_described(
     explored: Service, present: Present, phases: str, long: bool
 ) -> None:
-    # By the command line: an issuer that the tests keep could have been revoked by then.
+    # A new key: earlier rounds may have revoked the others.
     pair = explored.create_key("test")
     explore(explored, present(pair), phases, 100 if long else 3)
     assert "Traceback" not in explored.log

@@ -175,7 +175,7 @@ def test_400_for_the_fields_before_403_for_what_they_ask(
 @both_dialects
 def test_404_for_the_object_comes_last(service: Service, live: Pair, dialect: Dialect) -> None:
     path = f"/v1/api_keys/{new_api_key('live')}"
-    # These read no body, so there is nothing wrong with any.
+    # These routes read no body, so no body is invalid.
     for method in ("GET", "DELETE"):
         answer = service.request(method, path, {**TEXT, **present(live, dialect)}, body=b"{")
         CREDENTIAL_NOT_FOUND.check(answer, dialect)

@@ -251,7 +251,7 @@ def send_broken_requests(run: Run, live: Pair) -> None:
         # 501 is for a transfer coding that the server does not know.
         assert run.send(data).status in (*range(200, 500), 501)
     for end in (40, 90, 110):
-        # Gone in the middle of its headers; there is nobody to answer.
+        # The client disconnects within its headers, so there is no response.
         with socket.create_connection(("127.0.0.1", run.service.port)) as connection:
             connection.sendall(wire("GET /v1/account", credential)[:end])
 

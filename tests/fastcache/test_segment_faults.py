@@ -218,7 +218,7 @@ def test_another_users_segment(open_directory: Path) -> None:
                 call()
 
     all_end_well([Child(work)])
-    # A segment of another user is not trusted, whatever its mode.
+    # A segment of another user is not trusted, even with mode 0600.
     os.chown(path, NOBODY, -1)
     path.chmod(0o600)
 
@@ -296,7 +296,7 @@ def refused(call, match):
 refused(lambda: Segment.create(path, {"a": Region(2 << 20)}), "no room for 2097152 bytes")
 assert os.listdir(directory) == []
 
-# Room among addresses is no room on the disk; growing finds that out, not touching.
+# Reserved addresses are not storage: without storage, growing fails, and no access does.
 with Segment.create(path, {"a": Region(1 << 16, 16 << 20)}) as segment:
     segment.grow("a", 1 << 18)
     tallies = Tallies(

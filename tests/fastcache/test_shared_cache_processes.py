@@ -208,6 +208,6 @@ def test_writers_that_end_anywhere_leave_no_torn_values(how: str, long: bool) ->
                 writer.kill()
         words.add(1)
         assert reader.wait() == 0
-    # Whatever was left behind, the cache works like a new one.
+    # After the writers were killed, the cache works like a new one.
     assert cache.put("key", b"value", ticket=0, deadline=FAR)
     assert cache.get("key") == (b"value", 0, FAR)

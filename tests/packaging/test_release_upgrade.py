@@ -40,7 +40,7 @@ class InstalledService(Service):
         self.installed = environment
 
     def run_installed(self, *arguments: str) -> str:
-        """What a command of the environment prints; fails if the command does."""
+        """The output of a command of the environment; fails if the command does."""
         done = self.installed.run("latchkey", *arguments, directory=self.directory, **self.settings)
         assert done.returncode == 0, done.stderr
         return done.stdout

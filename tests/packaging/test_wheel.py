@@ -155,7 +155,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, long: bool, wheel: Path) -
 
 @pytest.fixture(scope="module")
 def instance(tmp_path_factory: pytest.TempPathFactory, service: Environment) -> Instance:
-    """What the command makes, in the environment of the service."""
+    """An instance that the command created, in the environment of the service."""
     directory = tmp_path_factory.mktemp("instance")
     memory = directory / "memory"
     memory.mkdir()

@@ -222,7 +222,7 @@ def _restart(settings: Settings, seal: Seal, claim: str) -> Head:
 
 
 def _read_claim(seal: Seal) -> str:
-    """What the head file claims, in words. The claim cannot be verified without the key."""
+    """The claim of the head file, in words. It cannot be verified without the key."""
     try:
         number = seal.head.claim().number
         return f"the head file, which cannot be verified, records row {number}"

@@ -28,7 +28,7 @@ class BackupFailed(LatchkeyError):
 def back_up(database: Path, copy: Path, *, owner: int | None = None) -> None:
     """Copy a database to a new file, mode 0600, durably, and check it; raises BackupFailed.
 
-    The file must not exist. It is complete when it gets its name. If root makes it, it belongs to
+    The file must not exist. It is complete when it gets its name. If root creates it, it belongs to
     ``owner``.
     """
     if not copy.name:

@@ -1,1 +1,1 @@
-"""What the tests of the documents are written with: their blocks, and what runs or checks them."""
+"""Helpers for the tests of the documents: finding, running and checking their blocks."""

@@ -50,7 +50,7 @@ def missing(block: Block) -> str | None:
 
 
 def check(name: str, text: str, root: Path) -> None:
-    """Have a text checked; raises Rejected. ``root`` is where its absolute paths lie."""
+    """Check a text with the named program; raises Rejected. ``root`` replaces the root of paths."""
     if name not in CHECKS:
         raise Rejected(f"there is no check {name!r}: {', '.join(sorted(CHECKS))}")
     try:

@@ -1,4 +1,4 @@
-"""What the blocks of code of some pages find, in their order, and what has to hold behind them.
+"""Code that runs before and after the blocks of some pages, in the order of the blocks.
 
 A page that is not listed runs by itself: its blocks follow each other in one program.
 """

@@ -42,7 +42,7 @@ def links(page: Path) -> list[Link]:
 
 
 def dead(link: Link) -> str | None:
-    """What is wrong with a link, or None. Other hosts are not asked."""
+    """The fault of a link, or None. Other hosts are not contacted."""
     if re.match(r"[a-z][a-z0-9+.-]*:", link.target):
         return None if link.target.startswith(("https://", "http://127.0.0.1:")) else "not https"
     name, _, anchor = link.target.partition("#")

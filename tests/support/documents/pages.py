@@ -106,7 +106,7 @@ class Page:
         }
 
     def follow(self, block: Block, rest: str) -> None:
-        """Do what a reader does with a block; ``rest`` is the text of the blocks behind it."""
+        """Process a block as a reader would; ``rest`` is the text of the later blocks."""
         text = self.here(block.text)
         if "stopped" in block.options:
             self.stop()
@@ -146,7 +146,7 @@ class Page:
         return script
 
     def _own(self, found: re.Match[str]) -> str:
-        """The key, or the secret, that the page's commands made last in this mode."""
+        """The key, or the secret, that the page's commands created last in this mode."""
         kind, mode = found.groups()
         if mode not in self.secrets:
             made = self.shell.run(f"latchkey keys create --name test --mode {mode}")
@@ -167,7 +167,7 @@ class Page:
         file.write_text(_PLACEHOLDER.sub(self._own, text), "utf-8")
 
     def _run_code(self, text: str) -> None:
-        """Run a page's code behind that of the blocks before it; what it prints is what is new."""
+        """Run the code of a page up to this block, and keep only the output of this block."""
         before = "\n".join(self._code)
         self._code.append(_PLACEHOLDER.sub(self._own, text))
         script = self._kept / "page.py"

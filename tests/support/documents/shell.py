@@ -21,7 +21,7 @@ class Failed(AssertionError):
 
 @dataclass
 class Server:
-    """What a `serve` block started: a process group, and the file that it prints into."""
+    """The process group that a `serve` block started, and the file with its output."""
 
     group: int
     output: Path
@@ -63,12 +63,12 @@ class Shell:
             text=True,
         )
         self._answers = f"/dev/fd/{written}"
-        # A server that outlives the shell must not keep its answers open.
+        # A server may run longer than the shell, so it must not inherit the pipe of the answers.
         self._closed = f"{written}>&-"
         os.close(written)
 
     def run(self, script: str, status: int = 0) -> str:
-        """What a script prints that has to end with this status, in a file of its own."""
+        """Run a script, which must end with this status; returns its output."""
         file, output = self._write(script)
         guard = f"{_STRICT}\n" if status == 0 else ""
         answer = self._ask(f"{guard}. {file} >{output} 2>&1 </dev/null\n", "$?")
@@ -86,7 +86,7 @@ class Shell:
         file, output = self._write(script)
         started = f"setsid bash --norc {file} >{output} 2>&1 </dev/null {self._closed} &\n"
         group = int(self._ask(started, "$!"))
-        # It has no group of its own until setsid has run, and would be taken for one that ended.
+        # Until setsid has run, the process has no group, and would look like one that has ended.
         with suppress(ProcessLookupError):
             while os.getpgid(group) != group:
                 time.sleep(0.01)
@@ -101,14 +101,14 @@ class Shell:
         return self._ask("", '"$(command -v python || command -v python3)"')
 
     def environment(self) -> dict[str, str]:
-        """The variables that the next block's programs are given."""
+        """The environment of the programs in the next block."""
         _, output = self._write("")
         self._ask(f"env -0 >{output}\n", "$?")
         pairs = output.read_text("utf-8").rstrip("\0").split("\0")
         return dict(pair.split("=", 1) for pair in pairs)
 
     def close(self) -> None:
-        """End the shell itself; servers are ended by their owner."""
+        """End the shell, but not the servers that it started."""
         assert self._process.stdin is not None
         with suppress(OSError):
             self._process.stdin.close()

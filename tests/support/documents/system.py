@@ -151,7 +151,7 @@ def write_programs(directory: Path, root: Path) -> None:
     """Write the programs into a directory of the PATH; ``root`` is where absolute paths lie."""
     nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     config = root / "nginx.conf"
-    # Its workers have to reach what this user alone may read.
+    # Its workers must be able to read files that only this user can read.
     user = "user root;" if os.geteuid() == 0 else ""
     config.write_text(_NGINX_CONF.format(root=root, user=user))
     programs = {

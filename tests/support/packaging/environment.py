@@ -109,7 +109,7 @@ def build_sdist(directory: Path) -> Path:
         return everywhere(place, names) | here
 
     shutil.copytree(ROOT, sources, ignore=ignored)
-    # Only saves the translation to C, which a source distribution does without.
+    # The cached C files save time; the source distribution does not contain them.
     if (ROOT / "build" / "cython").is_dir():
         shutil.copytree(ROOT / "build" / "cython", sources / "build" / "cython")
     code = f"from setuptools import build_meta; build_meta.build_sdist({str(built)!r})"
