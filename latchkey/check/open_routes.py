@@ -39,7 +39,7 @@ class OpenRoutes:
     def __post_init__(self) -> None:
         # A string would be iterated by character, and "/" would be an area.
         if str in map(type, (self.routes, self.areas)):
-            raise ValueError("open routes are a set, and areas a tuple, not a text")
+            raise ValueError("open routes must be a set and areas a tuple, not a string")
         for method, path in self.routes:
             if not method or method != method.upper() or path[:1] not in ("", "/"):
                 raise ValueError(

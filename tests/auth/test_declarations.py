@@ -399,7 +399,7 @@ def test_an_open_method_beside_a_protected_one(latchkey: Latchkey) -> None:
     ],
 )
 def test_open_routes_that_match_nothing_or_too_much_are_invalid(routes: Any, areas: Any) -> None:
-    with pytest.raises(ValueError, match=r"opens nothing|is not an area|not a text"):
+    with pytest.raises(ValueError, match=r"opens nothing|is not an area|not a string"):
         OpenRoutes(routes, areas)
 
 
