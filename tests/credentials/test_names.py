@@ -34,7 +34,7 @@ def test_a_name_needs_a_visible_character(character: str) -> None:
         ("", "1 to 100 characters"),
         ("x" * 101, "1 to 100 characters"),
         ("a\nb", "control characters"),
-        ("a\u202eb", "direction of writing"),
+        ("a\u202eb", "text direction"),
         (" a", "begin or end with a space"),
         ("a\u3000", "begin or end with a space"),
         ("a\ud800", "valid Unicode"),
