@@ -148,7 +148,7 @@ def test_python_code_may_use_the_cache() -> None:
 
 
 @holds(
-    "A lookup compares a key at most once, whatever changes elsewhere in the cache.",
+    "A lookup compares a key at most once, even if the cache changes in the meantime.",
     "A lookup whose `__eq__` keeps storing further keys of the same hash ends with a RuntimeError.",
 )
 def test_comparisons(kind: Kind) -> None:
