@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from latchkey.assembly import Latchkey
     from latchkey.check.open_routes import OpenRoutes
     from latchkey.credentials.models import Principal
+    from latchkey.credentials.needs import all_of, any_of
     from latchkey.flask.requirements import (
         any_credential,
         current_principal,
@@ -28,7 +29,9 @@ __all__ = [
     "Latchkey",
     "OpenRoutes",
     "Principal",
+    "all_of",
     "any_credential",
+    "any_of",
     "current_principal",
     "principal_or_none",
     "require_scope",
@@ -38,7 +41,9 @@ _MODULES = {
     "Latchkey": "latchkey.assembly",
     "OpenRoutes": "latchkey.check.open_routes",
     "Principal": "latchkey.credentials.models",
+    "all_of": "latchkey.credentials.needs",
     "any_credential": "latchkey.flask.requirements",
+    "any_of": "latchkey.credentials.needs",
     "current_principal": "latchkey.flask.requirements",
     "principal_or_none": "latchkey.flask.requirements",
     "require_scope": "latchkey.flask.requirements",

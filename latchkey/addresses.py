@@ -35,10 +35,17 @@ class ClientAddresses:
         """The forwarded address; None if the list is too short or the entry is not an address."""
         if not self.trusted_proxies:
             return None
-        entries: list[str] = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
-        if len(entries) < self.trusted_proxies:
-            return None
-        return parse_address(entries[-self.trusted_proxies])
+        return forwarded_in(environ.get("HTTP_X_FORWARDED_FOR", ""), self.trusted_proxies)
+
+    def certain(self, environ: WSGIEnvironment) -> Address | None:
+        """The caller's address for a decision; None if it is not known.
+
+        Behind trusted proxies, a missing, short or invalid ``X-Forwarded-For`` is no address: the
+        peer's would be that of a proxy.
+        """
+        if self.trusted_proxies:
+            return self.forwarded(environ)
+        return parse_address(environ.get("REMOTE_ADDR", ""))
 
     def find(self, environ: WSGIEnvironment) -> Address | None:
         """The forwarded address, else the peer's; None for a peer without one (a unix socket)."""
@@ -58,6 +65,14 @@ class ClientAddresses:
         if forwarded is not None:
             return counted_as(forwarded)
         return _peer_counted_as(environ.get("REMOTE_ADDR", ""))
+
+
+def forwarded_in(header: str, trusted_proxies: int) -> Address | None:
+    """The address in ``X-Forwarded-For`` that was added by the first of our proxies; or None."""
+    entries = header.split(",")
+    if len(entries) < trusted_proxies:
+        return None
+    return parse_address(entries[-trusted_proxies])
 
 
 def parse_address(text: str) -> Address | None:

@@ -29,8 +29,11 @@ from latchkey.box.upkeep import Upkeep
 from latchkey.box.use_counts import LiveTallies
 from latchkey.check.authenticator import Authenticator
 from latchkey.check.open_routes import NOTHING_OPEN, OpenRoutes
+from latchkey.check.request_conditions import facts_of
 from latchkey.config import Settings, load_settings
+from latchkey.credentials.conditions import RequestFacts
 from latchkey.credentials.derivation import DerivationKeys
+from latchkey.credentials.granting import parse_allowed
 from latchkey.credentials.kinds import Sources
 from latchkey.credentials.models import Principal
 from latchkey.credentials.publishing import Publisher
@@ -119,7 +122,9 @@ class Latchkey:
             shared=shared,
             authenticator=authenticator,
             publisher=publisher,
-            credentials=CredentialService(store, derivation, publisher),
+            credentials=CredentialService(
+                store, derivation, publisher, parse_allowed(settings.scopes)
+            ),
             usage=UsageReader(store.usage, tallies),
             upkeep=Upkeep(replay, flush, authenticator.report, learn_imported, store.look_after),
             addresses=addresses,
@@ -173,6 +178,10 @@ class Latchkey:
         enforce_requirements(app, self._count_scope_refusal, routes)
         answer_our_errors(app)
 
+    def facts_of(self, environ: WSGIEnvironment) -> RequestFacts:
+        """The facts of a request that the conditions of a key are about."""
+        return facts_of(environ, self.addresses)
+
     def _middleware(
         self,
         wsgi_app: WSGIApplication,
@@ -187,6 +196,7 @@ class Latchkey:
             throttle=self.throttle,
             on_fault=log_fault,
             sightings=Sightings(self.shared, self.addresses),
+            addresses=self.addresses,
             router=router,
             before_first=before_first,
         )

@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from latchkey.binding import parse_addresses, parse_origin
+from latchkey.credentials.granting import parse_allowed
 from latchkey.errors import ConfigurationError
 from latchkey.platform_variables import is_injected
 
@@ -198,6 +199,13 @@ class Settings(BaseModel):
         default="open",
         description="Whether `POST /credentials` registers pairs that the vendor generated: `open` "
         "or `off`.",
+    )
+    scopes: Annotated[str, _checked_by(parse_allowed)] = Field(
+        default="",
+        description="The scopes of your application that keys may have, comma-separated, such as "
+        "`orders:read,orders:write`; a listed scope also allows the same one with a selector. "
+        "Latchkey's own scopes are always allowed. If empty, every well-formed scope is. The "
+        "console offers the listed scopes as checkboxes.",
     )
     trusted_proxies: Annotated[int, Field(ge=0, le=16), _WHOLE] = Field(
         default=0,

@@ -6,19 +6,21 @@ An error has two spellings of its code: ``UNAUTHORIZED`` in the pair dialect, an
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import ClassVar, Literal
 
 __all__ = [
+    "AddressNotAllowed",
     "AlreadyRotated",
     "ApiError",
     "AuthenticationError",
     "ChangesBusy",
     "ConfigurationError",
     "CredentialNotFound",
+    "DisabledCredential",
     "DuplicateApiKey",
+    "EndpointNotAllowed",
     "ExpectationFailed",
     "ExpiredCredential",
     "ExportsBusy",
@@ -36,6 +38,7 @@ __all__ = [
     "NotDerived",
     "NotFound",
     "NotReady",
+    "NotYetValidCredential",
     "PasswordsBusy",
     "PayloadTooLarge",
     "PermissionDenied",
@@ -49,7 +52,6 @@ __all__ = [
 ]
 
 Dialect = Literal["pair", "bearer"]
-REALM = "latchkey"
 
 
 class LatchkeyError(Exception):
@@ -228,6 +230,20 @@ class ExpiredCredential(AuthenticationError):
     default_message = "API key has expired"
 
 
+class DisabledCredential(AuthenticationError):
+    """401: disabled for the time being, and the full secret was right."""
+
+    bearer_code = "key_disabled"
+    default_message = "API key is disabled"
+
+
+class NotYetValidCredential(AuthenticationError):
+    """401: before its ``not_before``, and the full secret was right."""
+
+    bearer_code = "key_not_yet_valid"
+    default_message = "API key is not valid yet"
+
+
 class PermissionDenied(ApiError):
     """403: the base class for requests that a valid caller may not make."""
 
@@ -254,6 +270,20 @@ class InsufficientScope(PermissionDenied):
         if self.scope is None:
             return 'error="insufficient_scope"'
         return f'error="insufficient_scope", scope="{self.scope}"'
+
+
+class AddressNotAllowed(PermissionDenied):
+    """403: the key may not be used from the caller's address."""
+
+    pair_code = "ADDRESS_NOT_ALLOWED"
+    default_message = "This API key cannot be used from this network address"
+
+
+class EndpointNotAllowed(PermissionDenied):
+    """403: the key may not be used for this method and path."""
+
+    pair_code = "ENDPOINT_NOT_ALLOWED"
+    default_message = "This API key cannot be used for this method and path"
 
 
 class NotFound(ApiError):
@@ -366,34 +396,3 @@ class ExportsBusy(ApiError):
     pair_code = "EXPORTS_BUSY"
     default_message = "Other exports are in progress. Try again when they have finished"
     retry_after = 10
-
-
-def envelope(error: ApiError, dialect: Dialect) -> bytes:
-    """The error's JSON body, in UTF-8: ``{"error": {"type", "code", "message"}}``."""
-    fields = {"type": error.type, "code": error.code(dialect), "message": error.message}
-    return json.dumps({"error": fields}, ensure_ascii=False).encode()
-
-
-def error_headers(error: ApiError, body: bytes, *, bearer_presented: bool) -> list[tuple[str, str]]:
-    """The headers of an error response, with the challenge of RFC 6750 section 3."""
-    headers = [
-        ("Content-Type", "application/json"),
-        ("Content-Length", str(len(body))),
-        ("Cache-Control", "no-store"),
-        *error.extra_headers().items(),
-    ]
-    # Every 401 has a challenge, other statuses only if a bearer credential was presented.
-    parameters = error.challenge_parameters() if bearer_presented else None
-    if parameters is not None:
-        headers.append(("WWW-Authenticate", f'Bearer realm="{REALM}", {parameters}'))
-    elif error.status is HTTPStatus.UNAUTHORIZED:
-        headers.append(("WWW-Authenticate", f'Bearer realm="{REALM}"'))
-    return headers
-
-
-def status_line(error: ApiError) -> str:
-    """The status line for WSGI: ``401 Unauthorized``."""
-    return _STATUS_LINES[error.status]
-
-
-_STATUS_LINES = {status: f"{status.value} {status.phrase}" for status in HTTPStatus}

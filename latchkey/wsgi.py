@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from latchkey.addresses import ClientAddresses
 from latchkey.box.counter_names import Count
 from latchkey.box.sightings import Sightings
 from latchkey.box.throttle import FailureThrottle
@@ -27,22 +29,25 @@ from latchkey.check.headers import (
 )
 from latchkey.check.mistakes import explain
 from latchkey.check.open_routes import NOTHING_OPEN, OpenRoutes
+from latchkey.check.request_conditions import RequestConditions
 from latchkey.credentials.kinds import kind_of_bearer
+from latchkey.error_answers import envelope, error_headers, status_line
 from latchkey.errors import (
+    AddressNotAllowed,
     ApiError,
     ConfigurationError,
     Dialect,
+    DisabledCredential,
+    EndpointNotAllowed,
     ExpiredCredential,
     InternalError,
     InvalidCredential,
     InvalidRequest,
     MissingCredential,
+    NotYetValidCredential,
     RateLimited,
     RevokedCredential,
     StoreError,
-    envelope,
-    error_headers,
-    status_line,
 )
 from latchkey.forks import NOT_OURS, notify_after_fork
 
@@ -59,6 +64,10 @@ _OUTCOMES: dict[type[ApiError], Count] = {
     InvalidCredential: Count.INVALID,
     RevokedCredential: Count.REVOKED,
     ExpiredCredential: Count.EXPIRED,
+    DisabledCredential: Count.DISABLED,
+    NotYetValidCredential: Count.NOT_YET_VALID,
+    AddressNotAllowed: Count.ADDRESS,
+    EndpointNotAllowed: Count.ENDPOINT,
     InvalidRequest: Count.AMBIGUOUS,
     RateLimited: Count.RATE_LIMITED,
     StoreError: Count.FAILED,
@@ -74,6 +83,7 @@ def middleware(
     on_fault: Callable[[StoreError], None] | None = None,
     metrics: bool = True,
     sightings: Sightings | None = None,
+    addresses: ClientAddresses | None = None,
     router: Callable[[WSGIEnvironment], bool] | None = None,
     before_first: Callable[[], None] | None = None,
 ) -> Gate | Latency:
@@ -83,9 +93,10 @@ def middleware(
     None on an open route. Without ``open_routes``, every request needs a credential; without
     ``throttle``, no request is answered with 429. ``on_fault`` receives database failures, for the
     log. ``metrics`` measures durations and the number of requests in flight. ``sightings`` records
-    the addresses of uses; with None, no proxy is trusted. ``router`` tells whether a request leads
-    to an open rule with placeholders. ``before_first`` is called before the first request is
-    examined; if it raises, the next request calls it again.
+    the addresses of uses, and ``addresses`` finds the callers' addresses for conditions; with None,
+    no proxy is trusted. ``router`` tells whether a request leads to an open rule with placeholders.
+    ``before_first`` is called before the first request is examined; if it raises, the next request
+    calls it again.
 
     In a child that is forked afterwards, every request is answered with 500, and the first logs the
     reason.
@@ -95,14 +106,20 @@ def middleware(
             "open routes with placeholders need a router: protect a Flask application, "
             "or name an area"
         )
+    conditions = RequestConditions(
+        addresses or ClientAddresses(), authenticator.shared.count_refusal
+    )
     check = Check(
         authenticator,
         known=authenticator.compiled,
         open_routes=open_routes,
         sightings=sightings or Sightings(authenticator.shared),
+        conditions=conditions,
         waits=before_first is not None,
     )
-    policy = Policy(authenticator, check, open_routes, throttle, on_fault, router, before_first)
+    policy = Policy(
+        authenticator, check, conditions, open_routes, throttle, on_fault, router, before_first
+    )
     gate = Gate(wsgi_app, check, policy)
     if not metrics:
         return gate
@@ -121,6 +138,7 @@ class Policy:
         self,
         authenticator: Authenticator,
         check: Check,
+        conditions: RequestConditions,
         open_routes: OpenRoutes,
         throttle: FailureThrottle | None,
         on_fault: Callable[[StoreError], None] | None,
@@ -130,6 +148,7 @@ class Policy:
         """The arguments are those of ``middleware``; ``check`` is the gate's, which counts uses."""
         self._authenticator = authenticator
         self._check = check
+        self._conditions = conditions
         self._open_routes = open_routes
         self._throttle = throttle
         self._on_fault = on_fault
@@ -161,7 +180,9 @@ class Policy:
             authenticator.counters.add(Count.OPEN)
             return None
         try:
-            principal = authenticator.authenticate(read_credential(environ))
+            principal = authenticator.authenticate(
+                read_credential(environ), partial(self._conditions.facts_of, environ)
+            )
         except ApiError as error:
             return self._refuse(error, environ, start_response)
         self._check.admit(environ, principal)
@@ -181,7 +202,9 @@ class Policy:
             # Decided without an exception: these come in floods.
             return self._refuse(_INVALID, environ, start_response)
         try:
-            principal = authenticator.ask(presented, digest)
+            principal = authenticator.ask(
+                presented, digest, partial(self._conditions.facts_of, environ)
+            )
         except ApiError as error:
             return self._refuse(error, environ, start_response)
         self._check.admit(environ, principal)

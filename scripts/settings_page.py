@@ -193,6 +193,11 @@ SUBJECTS = (
                 "from the same address is still accepted.",
                 "60/minute",
             ),
+            "scopes": Note(
+                "",
+                "A key keeps a scope that is not listed any more, and it cannot be granted again.",
+                "orders:read,orders:write",
+            ),
             "registration": Note(
                 "",
                 "With `off`, the request is answered 401 without a credential, and 405 with one.",

@@ -49,6 +49,12 @@ def test_keys_create_json_is_one_object(box: Service, mode: str) -> None:
         "rotate_by",
         "rotated_to",
         "origin",
+        "enabled",
+        "not_before",
+        "networks",
+        "networks_mode",
+        "endpoints",
+        "metadata",
         "api_secret",
     ]
     assert fields["api_key"].startswith(f"ak_{mode}_")
@@ -80,7 +86,10 @@ def test_keys_create_with_scopes_and_an_expiry(box: Service) -> None:
         (["--name", ""], "latchkey: name: "),
         (["--name", "x" * 101], "latchkey: name: "),
         (["--name", "two\nlines"], "latchkey: name: "),
-        (["--name", "x", "--scope", "everything"], "latchkey: scopes: allowed are *, "),
+        (
+            ["--name", "x", "--scope", "everything"],
+            "latchkey: scopes: a scope is <resource>:<action> or ",
+        ),
         (["--name", "x", "--expires-at", "2020-01-01T00:00:00Z"], "latchkey: expires_at: must lie"),
     ],
 )
@@ -133,7 +142,7 @@ def test_keys_show(box: Service) -> None:
     assert (fields["api_key"], fields["name"]) == (pair.api_key, "to be shown")
     assert fields in listed(box, "--limit", "1")
     text = run_here(box, "keys", "show", pair.api_key).stdout
-    assert "name          to be shown\n" in text
+    assert "name           to be shown\n" in text
     assert pair.api_secret not in text
 
 

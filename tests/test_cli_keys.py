@@ -42,16 +42,67 @@ def test_keys_change(box: Service) -> None:
         "2036-01-01T00:00:00.000Z",
     )
     text = run_here(box, "keys", "change", pair.api_key, "--expires-at", "never").stdout
-    assert "name          new\n" in text
+    assert "name           new\n" in text
     assert shown(box, pair.api_key)["expires_at"] is None
+
+
+def test_conditions_are_given_changed_and_removed(box: Service) -> None:
+    options = ["--disabled", "--not-before", "2035-01-15", "--network", "192.0.2.0/24"]
+    options += ["--network", "2001:db8::/32", "--networks-mode", "observe"]
+    options += ["--endpoint", "GET /orders/**", "--metadata", '{"team": "bühne"}']
+    pair = made(box, "live", *options)
+    conditions = {
+        "enabled": False,
+        "not_before": "2035-01-15T00:00:00.000Z",
+        "networks": ["192.0.2.0/24", "2001:db8::/32"],
+        "networks_mode": "observe",
+        "endpoints": ["GET /orders/**"],
+        "metadata": {"team": "bühne"},
+    }
+    assert shown(box, pair.api_key).items() >= conditions.items()
+    text = run_here(box, "keys", "show", pair.api_key).stdout
+    assert "enabled        no\n" in text
+    assert "networks       192.0.2.0/24 2001:db8::/32\n" in text
+    remove = ["--enabled", "--not-before", "never", "--any-network", "--any-endpoint"]
+    remove += ["--networks-mode", "enforce", "--metadata", "null"]
+    assert run_here(box, "keys", "change", pair.api_key, *remove).returncode == 0
+    removed = dict.fromkeys(("not_before", "networks", "endpoints", "metadata"))
+    assert shown(box, pair.api_key).items() >= {**removed, "enabled": True}.items()
+    entries = json.loads(run_here(box, "audit", "list", "--json").stdout)["entries"]
+    detail = json.loads(entries[0]["detail"])
+    assert detail["networks"] == [["192.0.2.0/24", "2001:db8::/32"], None]
+    assert detail["enabled"] == [False, True]
+    assert detail["networks_mode"] == ["observe", "enforce"]
 
 
 @pytest.mark.parametrize(
     ("options", "status", "line"),
     [
-        ([], 2, "Error: Nothing to change: give --name, --scope or --expires-at."),
+        (["--network", "10.0.0.1/8"], 1, "latchkey: networks.0: has bits set behind its prefix"),
+        (["--endpoint", "get /"], 1, "latchkey: endpoints.0: write a method and a path"),
+        (["--metadata", "[]"], 1, "latchkey: metadata: must be an object"),
+        (["--metadata", "{"], 2, "Error: --metadata is not JSON."),
+        (["--network", "::1", "--any-network"], 2, "Error: Give --network or --any-network, not"),
+        (["--endpoint", "GET /", "--any-endpoint"], 2, "Error: Give --endpoint or --any-endpoint,"),
+    ],
+)
+def test_invalid_conditions_are_refused(
+    box: Service, options: list[str], status: int, line: str
+) -> None:
+    pair = made(box)
+    before = shown(box, pair.api_key)
+    run = run_here(box, "keys", "change", pair.api_key, *options)
+    assert run.returncode == status
+    assert run.stderr.splitlines()[-1].startswith(line)
+    assert shown(box, pair.api_key) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "line"),
+    [
+        ([], 2, "Error: Nothing to change: give --name, --scope, --expires-at or a condition."),
         (["--name", ""], 1, "latchkey: name: "),
-        (["--scope", "everything"], 1, "latchkey: scopes: allowed are *, "),
+        (["--scope", "everything"], 1, "latchkey: scopes: a scope is <resource>:<action> or "),
         (["--expires-at", "2020-01-01T00:00:00Z"], 1, "latchkey: expires_at: must lie in the fu"),
     ],
 )

@@ -87,6 +87,11 @@ TABLE: dict[str, tuple[object, dict[str, object], list[str]]] = {
         ["", "0/minute", "OFF", "300", "5/month", "5 per 3 hours", "1/minute;2/hour", "٣/day"],
     ),
     "registration": ("open", {"off": "off"}, ["", "closed", "on", "Open"]),
+    "scopes": (
+        "",
+        {"orders:read, orders:write": "orders:read, orders:write", "*:read": "*:read"},
+        ["orders", "orders:read orders:write", "orders:read:eu-1", "orders:*", "Orders:read"],
+    ),
     "trusted_proxies": (0, {"0": 0, "16": 16}, ["", "17", "-1", "all", "1.0"]),
     "console_hosts": (
         "127.0.0.1,localhost,[::1]",
@@ -150,6 +155,7 @@ ALLOWED = {
     "shared_size": ["8 to 65536"],
     "failure_limit": ["COUNT/second", "/minute", "/hour", "/day", "off"],
     "registration": ["open", "off"],
+    "scopes": ["comma-separated", "orders:read"],
     "trusted_proxies": ["0 to 16"],
     "console_hosts": ["host names", "comma-separated"],
     "console_tls": ["on", "auto"],

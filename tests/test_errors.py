@@ -13,7 +13,8 @@ from typing import get_args
 import pytest
 
 from latchkey import errors
-from latchkey.errors import ApiError, Dialect, LatchkeyError, envelope, error_headers, status_line
+from latchkey.error_answers import envelope, error_headers, status_line
+from latchkey.errors import ApiError, Dialect, LatchkeyError
 
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 
@@ -32,6 +33,25 @@ TABLE: dict[type[ApiError], tuple[int, str, str, str]] = {
     errors.InvalidCredential: (401, "authentication_error", "UNAUTHORIZED", "invalid_api_key"),
     errors.RevokedCredential: (401, "authentication_error", "UNAUTHORIZED", "key_revoked"),
     errors.ExpiredCredential: (401, "authentication_error", "UNAUTHORIZED", "key_expired"),
+    errors.DisabledCredential: (401, "authentication_error", "UNAUTHORIZED", "key_disabled"),
+    errors.NotYetValidCredential: (
+        401,
+        "authentication_error",
+        "UNAUTHORIZED",
+        "key_not_yet_valid",
+    ),
+    errors.AddressNotAllowed: (
+        403,
+        "permission_error",
+        "ADDRESS_NOT_ALLOWED",
+        "address_not_allowed",
+    ),
+    errors.EndpointNotAllowed: (
+        403,
+        "permission_error",
+        "ENDPOINT_NOT_ALLOWED",
+        "endpoint_not_allowed",
+    ),
     errors.NotDerived: (403, "permission_error", "INVALID_CREDENTIAL", "invalid_credential"),
     errors.InsufficientScope: (403, "permission_error", "INSUFFICIENT_SCOPE", "insufficient_scope"),
     errors.CredentialNotFound: (

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from latchkey.config import _HOST_NAME
+from latchkey.credentials.endpoints import expression_of, parse_endpoint
 from latchkey.credentials.names import NAME_PATTERN
+from latchkey.credentials.scopes import SCOPE_PATTERN
 from latchkey.platform_variables import ENDPOINT
 from tests.support.expressions import in_compiled, in_pages, in_python, is_linear, is_one_character
 
@@ -30,6 +32,11 @@ LISTED: dict[str, Worst] = {
     r"[0-9a-fA-F]{64}": [("", "a", "g"), ("", "a" * 63 + "g", "")],
     # Bodies: names, times, field names.
     NAME_PATTERN: [("a", " ", ""), ("a", " a", "\n"), ("a", "a", "\x7f"), ("", "\u200b", "")],
+    # Scopes, their selectors, and the methods of endpoint rules.
+    r"[a-z][a-z0-9_-]{0,31}": [("a", "-", "!"), ("", "a", "A")],
+    r"[A-Za-z0-9._-]{1,64}\*?": [("", "a", "!"), ("", "*", ""), ("", "a*", "")],
+    r"\*|[A-Z][A-Z-]{0,31}": [("", "*", ""), ("A", "-", "!"), ("", "A", "a")],
+    SCOPE_PATTERN: [("a:", "a", "!"), ("", "a:", ""), ("a:b:", "c", "!"), ("", "*", "")],
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)": [
         ("2026-01-15T10:30:00.", "1", "Z"),
         ("", "2026-01-15T10:30:00", "Z"),
@@ -126,6 +133,15 @@ def test_scripts_pages_and_compiled_code_have_none() -> None:
 def test_is_linear(pattern: str, long: bool) -> None:
     assert LISTED[pattern], "list at least one near miss"
     assert is_linear(pattern, LISTED[pattern], thorough=long)
+
+
+@pytest.mark.parametrize(
+    "rule", ["GET /a/*/b", "* /**", "GET /*/*/*/*/*/**", "POST /a/a/a/**", "* /*/a/*/a/*/a/**"]
+)
+def test_the_expression_of_an_endpoint_rule_is_linear(rule: str, long: bool) -> None:
+    pattern = expression_of([parse_endpoint(rule)] * 3)
+    worst = [("GET ", "/a", "\n"), ("GET /", "a", "/"), ("", "G", " /"), ("GET ", "/", "a")]
+    assert is_linear(pattern, worst, thorough=long)
 
 
 @pytest.mark.parametrize(

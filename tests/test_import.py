@@ -197,6 +197,45 @@ def test_a_single_worker_without_shared_memory_knows_them_too(tmp_path: Path) ->
         assert use(box, "stranger").status == 401
 
 
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_conditions_are_imported_as_they_are_exported(
+    box: Service, tmp_path: Path, form: str
+) -> None:
+    fields = {
+        "enabled": False,
+        "not_before": "2035-01-15T00:00:00.000Z",
+        "networks": ["192.0.2.0/24", "2001:db8::/32"],
+        "networks_mode": "observe",
+        "endpoints": ["GET /orders/**", "POST /orders"],
+        "metadata": {"team": "a, b"},
+    }
+    source, target = f"conditions {form}", f"conditions again {form}"
+    import_lines(box, {"name": source, "sha256": sha(source), **fields})
+    file = tmp_path / "keys"
+    assert run_here(box, "keys", "export", str(file), "--format", form).returncode == 0
+    if form == "csv":
+        with file.open(newline="") as opened:
+            (row,) = [row for row in csv.DictReader(opened) if row["name"] == source]
+        again = {name: row[name] for name in fields}
+        with file.open("w", newline="") as opened:
+            writer = csv.DictWriter(opened, ["name", "sha256", *fields])
+            writer.writeheader()
+            writer.writerow({"name": target, "sha256": sha(target), **again})
+    else:
+        (line,) = [
+            one for one in map(json.loads, file.read_text().splitlines()) if one["name"] == source
+        ]
+        again = {name: line[name] for name in fields}
+        file.write_text(json.dumps({"name": target, "sha256": sha(target), **again}))
+    assert run_here(box, "keys", "import", str(file)).returncode == 0
+    (found,) = [
+        one
+        for one in json.loads(run_here(box, "keys", "list", "--json").stdout)["credentials"]
+        if one["name"] == target
+    ]
+    assert found.items() >= fields.items()
+
+
 # ---- Refused imports
 
 
@@ -222,18 +261,24 @@ def test_all_or_nothing_with_a_reason_for_each_line(box: Service) -> None:
         "no json",
         "[1]",
         {"name": f"x {secret}", "sha256": sha("8")},
+        {"name": "network", "sha256": sha("9"), "networks": ["10.0.0.0/8", secret]},
+        {"name": "endpoint", "sha256": sha("10"), "endpoints": [f"GET {secret}"]},
+        {"name": "metadata", "sha256": sha("11"), "metadata": {"key": secret}},
         check=False,
     )
     refused = said["refused"]
     assert said["imported"] == 0
     assert isinstance(refused, list)
     reasons = {one["line"]: one["reason"] for one in refused}
-    assert sorted(reasons) == list(range(2, 17))
+    assert sorted(reasons) == list(range(2, 20))
     assert reasons[2] == reasons[3] == "sha256: must be the SHA-256 of the token, 64 hex digits"
     assert reasons[4] == "repeats the SHA-256 of line 1"
     assert reasons[5] == "a key with this SHA-256 already exists"
-    assert reasons[6].startswith("scopes: allowed are")
+    assert reasons[6].startswith("scopes: a scope is")
     assert reasons[9] == "expires_at: must lie in the future"
+    assert reasons[17].startswith("networks.1: not a network")
+    assert reasons[18].startswith("endpoints.0: write a method and a path")
+    assert reasons[19] == "metadata: contains what looks like an API secret"
     assert reasons[14] == reasons[15] == "not a JSON object"
     for value in ("plain-token", "in-plain", "everything", "prod", secret):
         assert value not in json.dumps(refused)

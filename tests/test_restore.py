@@ -164,6 +164,35 @@ def test_an_imported_token_gains_no_scopes_under_another_api_key(box: Service) -
 # ---- Rotated keys
 
 
+@pytest.mark.parametrize(
+    ("before", "since", "restored"),
+    [
+        ([], ["--disabled"], {"enabled": False}),
+        (["--network", "10.0.0.0/8"], ["--network", "10.1.0.0/16"], {"networks": ["10.1.0.0/16"]}),
+        ([], ["--endpoint", "GET /a"], {"endpoints": ["GET /a"]}),
+        ([], ["--not-before", "2035-01-15"], {"not_before": "2035-01-15T00:00:00.000Z"}),
+        (
+            ["--network", "10.0.0.0/8", "--networks-mode", "observe"],
+            ["--networks-mode", "enforce"],
+            {"networks_mode": "enforce"},
+        ),
+        # A backup with stricter conditions is restored as it is.
+        (["--disabled"], ["--enabled"], {"enabled": False}),
+        (["--network", "10.1.0.0/16"], ["--network", "10.0.0.0/8"], {"networks": ["10.1.0.0/16"]}),
+        (["--endpoint", "GET /a"], ["--any-endpoint"], {"endpoints": ["GET /a"]}),
+    ],
+)
+def test_conditions_never_become_looser(
+    box: Service, before: list[str], since: list[str], restored: dict[str, object]
+) -> None:
+    made = json.loads(run(box, "keys", "create", "--name", "x", *before, "--json"))
+    backup = back_up(box, f"conditions-{made['api_key']}.db")
+    run(box, "keys", "change", made["api_key"], *since)
+    restore(box, backup)
+    found = json.loads(run(box, "keys", "show", made["api_key"], "--json"))
+    assert found.items() >= restored.items()
+
+
 def test_a_rotated_key_stays_rotated_if_its_expiry_did_not_change(box: Service) -> None:
     """Its own expiry is before the end of the overlap; it must not be rotated again or extended."""
     near = (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="seconds")

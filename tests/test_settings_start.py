@@ -126,6 +126,7 @@ ROWS = {
     "shared_size": Row((None, "8", "65536"), (*NUMBERS, "7", "65537", "32M")),
     "failure_limit": Row((None, "off", "999999/day"), RATES),
     "registration": Row((None, "off"), ("", "closed", "Open")),
+    "scopes": Row((None, "orders:read,orders:write"), ("orders", "orders:*", "orders:read:a")),
     "trusted_proxies": Row((None, "16"), (*NUMBERS, "17")),
     "console_hosts": Row(
         (None, "a.example:8443 , [::1]", "localhost"), ("", ",", "a b", "https://a", "a:b", "*.a")

@@ -15,6 +15,7 @@ from latchkey.box.segment import without_service
 from latchkey.config import Settings
 from latchkey.credentials.audit import Action, AuditEvent, Head
 from latchkey.credentials.audit_check import LOG_GOES_ON, messages
+from latchkey.credentials.conditions import are_looser
 from latchkey.credentials.importing import NO_DERIVATION_KEY
 from latchkey.credentials.publishing import Made, Publisher, Refused
 from latchkey.credentials.scopes import lies_within
@@ -96,7 +97,7 @@ def restore(settings: Settings, backup: Path, questions: Questions) -> Restored:
                 findings = _verify(settings, seal)
                 if findings:
                     questions.findings(findings)
-                carried = carry_over(draft, database, lies_within, utc_now())
+                carried = carry_over(draft, database, lies_within, are_looser, utc_now())
             _ask_about_keys(settings, draft, questions)
             end_sessions(draft)
             written = _write_down(draft, backup, carried, findings, seal)

@@ -30,7 +30,7 @@ SUBJECTS: Subjects = {
     "hits": (BARE, "bearer", "pair"),
     "ways": (
         *("shared cache", "forged pair", "unknown key", "miss"),
-        *("Python path", "cachetools backend"),
+        *("networks and endpoints", "Python path", "cachetools backend"),
     ),
     "flask": (BARE, "check", "check, metrics", "check, metrics, requirement"),
     "peers": ("before_request, TTLCache", "Flask-HTTPAuth, TTLCache", "Flask-HTTPAuth, SQLite"),

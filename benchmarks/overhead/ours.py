@@ -20,6 +20,7 @@ from benchmarks.overhead.results import AGAIN, BARE, YARDSTICK
 from benchmarks.overhead.timing import Application, Environ, Subject
 from fastcache.shared import Segment
 from latchkey import OpenRoutes, wsgi
+from latchkey.addresses import ClientAddresses
 from latchkey.box.counter_names import Count
 from latchkey.box.shared import SMALLEST, SharedState
 from latchkey.box.sightings import Sightings
@@ -28,7 +29,9 @@ from latchkey.check._check import Check
 from latchkey.check._gate import Gate
 from latchkey.check.authenticator import Authenticator
 from latchkey.check.cache_levels import Backend
+from latchkey.check.request_conditions import RequestConditions
 from latchkey.credentials.audit import Actor, AuditKey
+from latchkey.credentials.conditions import ConditionTerms, parse_endpoints, parse_networks
 from latchkey.credentials.derivation import DerivationKey, DerivationKeys
 from latchkey.credentials.kinds import Sources
 from latchkey.credentials.publishing import Publisher
@@ -47,6 +50,12 @@ OPEN = OpenRoutes(
     ("/docs/", "/console/"),
 )
 """The number of routes that the service leaves open."""
+
+CONDITIONS = ConditionTerms(
+    networks=parse_networks(["10.0.0.0/8", "192.0.2.0/24", "2001:db8::/32", "127.0.0.1"]),
+    endpoints=parse_endpoints(["POST /v1/orders", "GET /v1/orders/*", "GET /v1/account/**"]),
+)
+"""The conditions of the keys with conditions; each request meets the last of each."""
 
 _FORGER = DerivationKey(b"\xee" * 32)
 _MESSAGE = b"x" * 79
@@ -70,6 +79,10 @@ class Ours:
         service = CredentialService(self.store, self._keys, publisher)
         by = Actor.command_line("bench")
         self.secrets = [service.issue(name="bench", caller=None, by=by).secret for _ in range(keys)]
+        self._limited = [
+            service.issue(name="bench", caller=None, by=by, conditions=CONDITIONS).secret
+            for _ in range(keys)
+        ]
         self._forged = [_FORGER.derive(new_api_key("live")) for _ in range(keys)]
         newest = self._keys.newest
         self._unknown = [newest.derive(new_api_key("live")) for _ in range(keys)]
@@ -98,6 +111,9 @@ class Ours:
             "miss": self._checked(_nothing, colder, self.bearer(), Count.STORE_SELECT),
             "forged pair": self._refused(warm, self._pair(self._forged), Count.FORGED),
             "unknown key": self._refused(warm, self.bearer(self._unknown), Count.UNKNOWN_HIT),
+            "networks and endpoints": self._checked(
+                _nothing, warm, self.bearer(self._limited), Count.CACHE_HIT
+            ),
             "Python path": self._decided_in_python(warm, self.bearer(), Count.CACHE_HIT),
             "cachetools backend": self._checked(_nothing, slow, self.bearer(), Count.CACHE_HIT),
         }
@@ -192,7 +208,8 @@ class Ours:
         """The policy over the same cache, with the compiled check disabled."""
         sightings = Sightings(authenticator.shared)
         check = Check(authenticator, known=None, open_routes=OPEN, sightings=sightings)
-        policy = wsgi.Policy(authenticator, check, OPEN, None, None, None, None)
+        conditions = RequestConditions(ClientAddresses(), authenticator.shared.count_refusal)
+        policy = wsgi.Policy(authenticator, check, conditions, OPEN, None, None, None, None)
         gate = Gate(_nothing, check, policy)
         return Subject(gate, environ, None, lambda: authenticator.counters.value(way))
 

@@ -16,6 +16,7 @@ ABOUT = {
     "miss": "a miss: one SELECT of SQLite",
     "forged pair": "a forged pair: no database access",
     "unknown key": "a valid key that is not registered",
+    "networks and endpoints": "a hit of a key with 4 networks and 3 endpoint rules",
     "Python path": "a hit, decided in Python with `fastcache`",
     "cachetools backend": "a hit, decided in Python with the backend `cachetools`",
     AGAIN: "the same view, measured again",
@@ -153,6 +154,7 @@ def _limits(results: OverheadResults) -> str:
         ("ways", "unknown key"),
         ("ways", "forged pair"),
         ("ways", "miss"),
+        ("ways", "networks and endpoints"),
         ("ways", "Python path"),
         ("ways", "cachetools backend"),
     ):

@@ -24,6 +24,7 @@ _WAYS = {
     ("hits", "bearer"): "hit, bearer",
     ("hits", "pair"): "hit, pair",
     ("ways", "shared cache"): "hit between workers",
+    ("ways", "networks and endpoints"): "hit, networks and endpoints",
     ("ways", "Python path"): "hit, decided in Python",
     ("ways", "cachetools backend"): "hit, cachetools backend",
     ("ways", "forged pair"): "forged pair",

@@ -38,6 +38,10 @@ class Count(IntEnum):
     EVICTED_UNKNOWN = auto()
     UNCOUNTED = auto()
     SCOPE = auto()
+    DISABLED = auto()
+    NOT_YET_VALID = auto()
+    ADDRESS = auto()
+    ENDPOINT = auto()
 
 
 @unique
@@ -45,8 +49,8 @@ class Use(IntEnum):
     """The index of each field in a credential's row of ``Tallies``.
 
     ``LAST_USED`` and ``FIRST_USED`` are wall-clock milliseconds since 1970, 0 for never;
-    ``REVOKED``, ``EXPIRED`` and ``SCOPE`` count refusals of a correct secret; ``SOURCE`` is a hash
-    of the address of the last use.
+    ``SOURCE`` is a hash of the address of the last use. ``OBSERVED`` counts uses from outside the
+    networks of a key that only observes them. All other fields count refusals of a correct secret.
     """
 
     USES = _counters.USES
@@ -56,6 +60,11 @@ class Use(IntEnum):
     SCOPE = auto()
     FIRST_USED = _counters.FIRST_USED
     SOURCE = _counters.SOURCE
+    DISABLED = auto()
+    NOT_YET_VALID = auto()
+    ADDRESS = auto()
+    ENDPOINT = auto()
+    OBSERVED = auto()
 
 
 class Gauge(IntEnum):

@@ -53,6 +53,7 @@ cdef class Check:
     cdef object count_use       # counts a use if the tallies have no row yet
     cdef Counters counters
     cdef AddressSources sightings
+    cdef object conditions      # evaluates those of an entry that has some
     cdef dict open_methods      # of each open path
     cdef tuple open_areas
     cdef tuple open_prefixes

@@ -6,6 +6,7 @@ from fastcache import TTLCache
 from latchkey.box._sightings import AddressSources
 from latchkey.check.authenticator import Authenticator
 from latchkey.check.open_routes import OpenRoutes
+from latchkey.check.request_conditions import RequestConditions
 from latchkey.credentials.models import Principal
 
 class Verdict(Enum):
@@ -20,6 +21,7 @@ class Check:
         known: TTLCache[Any, Any] | None,
         open_routes: OpenRoutes,
         sightings: AddressSources,
+        conditions: RequestConditions | None = None,
         waits: bool = False,
     ) -> None: ...
     def begin(self) -> None: ...

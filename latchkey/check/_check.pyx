@@ -82,10 +82,13 @@ cdef class Check:
     Call it with a WSGI environ. It contains no responses, metrics or refusals.
     """
 
-    def __init__(self, authenticator, *, known, open_routes, sightings, waits=False):
+    def __init__(
+        self, authenticator, *, known, open_routes, sightings, conditions=None, waits=False
+    ):
         """`known` is the cache of entries by lookup key; with None, nothing is decided here.
 
-        With `waits`, nothing is decided before `begin` is called.
+        With `waits`, nothing is decided before `begin` is called. `conditions` evaluates the
+        conditions of entries; with None, entries with conditions are left undecided.
 
         An instance cannot be initialised again: current requests read its fields.
         """
@@ -102,6 +105,7 @@ cdef class Check:
         self.uses = authenticator.shared.uses
         self.count_use = authenticator.shared.count_use
         self.sightings = sightings
+        self.conditions = conditions
         self.open_methods = open_routes.methods
         self.open_areas = ascii_of(open_routes.beginnings)
         self.open_prefixes = ascii_of(open_routes.prefixes)
@@ -188,8 +192,12 @@ cdef class Check:
         cdef uint64_t *row
         if not is_running(entry.deadline, 0) or entry.revoked or has_expired(entry.expires, now):
             return UNCERTAIN
+        if unexpected(entry.evaluation is not None):
+            if self.conditions is None or not self.conditions.admits(environ, entry.credential_id, entry.evaluation, now):
+                return UNCERTAIN
         row = self.uses.row_at(entry.credential_id)
-        if row != NULL:
+        # An entry with conditions has to be evaluated each time.
+        if row != NULL and entry.evaluation is None:
             self.recent.remember(hashed, entry, row)
             self.places = self.recent.places
         count(&self.block, level)

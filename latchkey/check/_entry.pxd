@@ -25,6 +25,7 @@ cdef class CacheEntry:
     cdef readonly bint revoked
     cdef unsigned char sum[DIGEST_SIZE]     # the keyed digest of the correct secret
     cdef readonly object principal
+    cdef readonly object evaluation         # of the conditions, or None
 
 
 cdef CacheEntry entry_of_record(

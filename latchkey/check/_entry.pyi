@@ -1,5 +1,6 @@
 from typing import final
 
+from latchkey.credentials.conditions import Conditions, Evaluation
 from latchkey.credentials.models import Principal
 
 DIGEST_AT: int
@@ -8,7 +9,14 @@ RECORD_HEAD: int
 @final
 class CacheEntry:
     def __init__(
-        self, *, ticket: int, deadline: int, digest: bytes, principal: Principal, revoked: bool
+        self,
+        *,
+        ticket: int,
+        deadline: int,
+        digest: bytes,
+        principal: Principal,
+        revoked: bool,
+        conditions: Conditions = ...,
     ) -> None: ...
     @property
     def ticket(self) -> int: ...
@@ -20,6 +28,8 @@ class CacheEntry:
     def revoked(self) -> bool: ...
     @property
     def principal(self) -> Principal: ...
+    @property
+    def evaluation(self) -> Evaluation | None: ...
     @property
     def digest(self) -> bytes: ...
     @property

@@ -10,6 +10,8 @@ deadline:
     4   length of name              40  account_id, name, scopes: UTF-8, one after the other
     6   length of scopes
 
+If the flag for conditions is set, their text follows the scopes: JSON in ASCII.
+
 Numbers are in the machine's byte order. A record of another version is treated as a miss: workers
 of another release run at the same time during an upgrade.
 """
@@ -29,6 +31,12 @@ from latchkey.credentials._proof cimport LOOKUP_SIZE, MARK_SIZE
 
 from datetime import UTC, datetime, timedelta
 
+from latchkey.credentials.conditions import (
+    NO_CONDITIONS,
+    Evaluation,
+    conditions_of_text,
+    conditions_text,
+)
 from latchkey.credentials.models import Principal
 
 
@@ -67,7 +75,7 @@ cdef extern from "Python.h":
 
 
 cdef enum:
-    VERSION = 1
+    VERSION = 2
     FLAGS_PLACE = 1         # in a record
     LENGTHS_PLACE = 2
     CREDENTIAL_PLACE = 8
@@ -75,13 +83,17 @@ cdef enum:
     FLAG_REVOKED = 1
     FLAG_TEST = 2
     FLAG_NAMED = 4
+    FLAG_CONDITIONS = 8
     MOST_SCOPE_SETS = 4096
+    MOST_EVALUATIONS = 4096
 
 cdef object _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 cdef object _MILLISECOND = timedelta(milliseconds=1)
 cdef type _Principal = Principal
 # Sets of scopes by their text in records. There are few, and each is created once.
 cdef dict _scope_sets = {}
+# Conditions by their text in records, prepared for evaluation.
+cdef dict _evaluations = {}
 
 cdef tuple SLOTS = (
     "credential_id", "account_id", "api_key", "mode", "name", "scopes", "expires_at"
@@ -106,10 +118,13 @@ cdef class CacheEntry:
 
     `ticket` is the stripe's generation before the read, `deadline` the CLOCK_MONOTONIC nanosecond
     at which the entry expires, `digest` the keyed digest of the correct secret. The principal's
-    own `expires_at` is compared with the wall clock at each use.
+    own `expires_at` is compared with the wall clock at each use. The conditions are evaluated at
+    each use too; `evaluation` is None for a key without conditions.
     """
 
-    def __init__(self, *, ticket, deadline, digest, principal, revoked):
+    def __init__(
+        self, *, ticket, deadline, digest, principal, revoked, conditions=NO_CONDITIONS
+    ):
         if not PyBytes_Check(digest) or PyBytes_GET_SIZE(digest) != DIGEST_SIZE:
             raise ValueError(f"a digest has {DIGEST_SIZE} bytes")
         if type(principal) is not _Principal:
@@ -119,6 +134,7 @@ cdef class CacheEntry:
         self.credential_id = principal.credential_id
         self.principal = principal
         self.revoked = revoked
+        self.evaluation = None if conditions == NO_CONDITIONS else Evaluation(conditions)
         self.expires = NEVER
         if principal.expires_at is not None:
             self.expires = (principal.expires_at - _EPOCH) // _MILLISECOND
@@ -143,8 +159,11 @@ cdef class CacheEntry:
         cdef bytes account_id = principal.account_id.encode()
         cdef bytes name = b"" if principal.name is None else principal.name.encode()
         cdef bytes scopes = " ".join(sorted(principal.scopes)).encode()
+        cdef bytes conditions = b""
         cdef unsigned char head[RECORD_HEAD]
         cdef uint16_t lengths[3]
+        if self.evaluation is not None:
+            conditions = conditions_text(self.evaluation.conditions).encode()
         if max(len(account_id), len(name), len(scopes)) > 0xFFFF:
             return None
         lengths[0], lengths[1], lengths[2] = len(account_id), len(name), len(scopes)
@@ -153,12 +172,13 @@ cdef class CacheEntry:
             (FLAG_REVOKED if self.revoked else 0)
             | (FLAG_TEST if principal.mode == "test" else 0)
             | (FLAG_NAMED if principal.name is not None else 0)
+            | (FLAG_CONDITIONS if conditions else 0)
         )
         memcpy(head + LENGTHS_PLACE, lengths, sizeof(lengths))
         memcpy(head + CREDENTIAL_PLACE, &self.credential_id, sizeof(self.credential_id))
         memcpy(head + EXPIRES_PLACE, &self.expires, sizeof(self.expires))
         memcpy(head + DIGEST_AT, self.sum, DIGEST_SIZE)
-        return head[:RECORD_HEAD] + account_id + name + scopes
+        return head[:RECORD_HEAD] + account_id + name + scopes + conditions
 
     @staticmethod
     def of_record(lookup, record, ticket, deadline):
@@ -196,10 +216,15 @@ cdef CacheEntry entry_of_record(
     cdef const char *texts = <const char *>record + RECORD_HEAD
     cdef object name = None
     cdef object expires_at = None
+    cdef size_t end
+    cdef bint limited
     if length < RECORD_HEAD or record[0] != VERSION:
         return None
     memcpy(lengths, record + LENGTHS_PLACE, sizeof(lengths))
-    if length != <size_t>RECORD_HEAD + lengths[0] + lengths[1] + lengths[2]:
+    end = <size_t>lengths[0] + lengths[1] + lengths[2]
+    limited = record[FLAGS_PLACE] & FLAG_CONDITIONS
+    # Conditions that are missing, or that nothing announces, make it no entry.
+    if length < RECORD_HEAD + end or (length == RECORD_HEAD + end) == limited:
         return None
     entry = CacheEntry.__new__(CacheEntry)
     entry.ticket = ticket
@@ -214,8 +239,11 @@ cdef CacheEntry entry_of_record(
         account_id = PyUnicode_DecodeUTF8(texts, lengths[0], NULL)
         if record[FLAGS_PLACE] & FLAG_NAMED:
             name = PyUnicode_DecodeUTF8(texts + lengths[0], lengths[1], NULL)
-        scopes = scope_set(texts[lengths[0] + lengths[1]:<Py_ssize_t>(length - RECORD_HEAD)])
-    except (ValueError, OverflowError):
+        scopes = scope_set(texts[lengths[0] + lengths[1]:<Py_ssize_t>end])
+        entry.evaluation = None
+        if limited:
+            entry.evaluation = evaluation_of(texts[end:<Py_ssize_t>(length - RECORD_HEAD)])
+    except (ValueError, TypeError, OverflowError):
         return None
     api_key = new_text(MARK_SIZE + LOOKUP_SIZE, 127)
     memcpy(text_data(<PyObject *>api_key), b"ak_", MARK_SIZE)
@@ -239,4 +267,14 @@ cdef object scope_set(bytes written):
         found = frozenset(written.decode().split())
         if len(_scope_sets) < MOST_SCOPE_SETS:
             _scope_sets[written] = found
+    return found
+
+
+cdef object evaluation_of(bytes written):
+    """The conditions that a record writes; raises what `conditions_of_text` does."""
+    found = _evaluations.get(written)
+    if found is None:
+        found = Evaluation(conditions_of_text(written.decode()))
+        if len(_evaluations) < MOST_EVALUATIONS:
+            _evaluations[written] = found
     return found

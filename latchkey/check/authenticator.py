@@ -31,10 +31,18 @@ from latchkey.check.cache_levels import (
 )
 from latchkey.check.flights import SingleFlight
 from latchkey.check.headers import Presented
+from latchkey.check.request_conditions import REFUSED_BY
+from latchkey.credentials.conditions import NO_FACTS, RequestFacts
 from latchkey.credentials.kinds import Proof, Sources
 from latchkey.credentials.models import Principal
 from latchkey.credentials.tokens import hash_secret
-from latchkey.errors import ExpiredCredential, InvalidCredential, RevokedCredential, StoreError
+from latchkey.errors import (
+    ApiError,
+    ExpiredCredential,
+    InvalidCredential,
+    RevokedCredential,
+    StoreError,
+)
 
 UNKNOWN_TTL = 10.0
 UNKNOWN_SIZE = 10_000
@@ -42,6 +50,10 @@ UNKNOWN_SIZE = 10_000
 _SECOND = 1_000_000_000
 _MILLISECOND = 1_000_000
 _NO_DIGEST = bytes(16)
+
+
+def _no_facts() -> RequestFacts:
+    return NO_FACTS
 
 
 class Authenticator:
@@ -86,11 +98,15 @@ class Authenticator:
             if timer is time.monotonic_ns and clock is time.time_ns:
                 self.compiled = self.known.cache
 
-    def authenticate(self, presented: Presented) -> Principal:
-        """The principal of a credential.
+    def authenticate(
+        self, presented: Presented, facts: Callable[[], RequestFacts] = _no_facts
+    ) -> Principal:
+        """The principal of a credential, for a request with these facts.
 
-        Raises InvalidCredential, RevokedCredential or ExpiredCredential, and StoreError if the
-        database was needed and failed; that is never cached.
+        ``facts`` is called only for a credential with conditions. Raises InvalidCredential, or in
+        this order RevokedCredential, DisabledCredential, NotYetValidCredential, ExpiredCredential,
+        AddressNotAllowed and EndpointNotAllowed; and StoreError if the database was needed and
+        failed, which is never cached.
         """
         kind, lookup, secret = presented
         digest = self.digest.digest(secret)
@@ -99,16 +115,16 @@ class Authenticator:
         if hmac.compare_digest(expected, digest) and entry is not None:
             if self._is_fresh(entry, lookup):
                 self.counters.add(Count.CACHE_HIT)
-                return self._result_of(entry)
+                return self._result_of(entry, facts)
         if self._between is not None and kind.is_shared:
             entry = self._between.get(lookup, digest)
             if entry is not None and self._is_fresh(entry, lookup):
                 self.known.put(lookup, entry)
                 self.counters.add(Count.SHARED_HIT)
-                return self._result_of(entry)
+                return self._result_of(entry, facts)
         if not self.is_proven(presented):
             raise InvalidCredential
-        return self.ask(presented, digest)
+        return self.ask(presented, digest, facts)
 
     def is_proven(self, presented: Presented) -> bool:
         """Whether a credential is proven, according to its kind; otherwise it is invalid."""
@@ -118,12 +134,14 @@ class Authenticator:
             self.counters.add(Count.FORGED)
         return proof is Proof.GIVEN
 
-    def ask(self, presented: Presented, digest: bytes) -> Principal:
+    def ask(
+        self, presented: Presented, digest: bytes, facts: Callable[[], RequestFacts] = _no_facts
+    ) -> Principal:
         """``authenticate`` for a credential that ``is_proven`` and is in no cache of valid ones.
 
         ``digest`` was computed by ``self.digest``.
         """
-        return self._result_of(self._look_up(presented, digest))
+        return self._result_of(self._look_up(presented, digest), facts)
 
     def report(self) -> None:
         """Report the entries and evictions of the worker's caches in its block of counters."""
@@ -185,6 +203,7 @@ class Authenticator:
             digest=digest,
             principal=verifier.principal,
             revoked=verifier.revoked,
+            conditions=verifier.conditions,
         )
         self.known.put(lookup, entry)
         if self._between is not None and kind.is_shared:
@@ -194,12 +213,27 @@ class Authenticator:
     def _is_fresh(self, entry: CacheEntry | Unknown, lookup: str) -> bool:
         return self._stripes.generation(lookup) == entry.ticket and self._timer() < entry.deadline
 
-    def _result_of(self, entry: CacheEntry) -> Principal:
+    def _result_of(self, entry: CacheEntry, facts: Callable[[], RequestFacts]) -> Principal:
         """The result of an entry now: each request compares the expiry with the wall clock."""
         if entry.revoked:
             self.shared.count_refusal(entry.credential_id, Use.REVOKED)
             raise RevokedCredential
-        if entry.expires_at is not None and self._clock() // _MILLISECOND >= entry.expires_at:
+        evaluation = entry.evaluation
+        now = self._clock() // _MILLISECOND
+        if evaluation is not None:
+            self._raise(entry, evaluation.objection_by_time(now))
+        if entry.expires_at is not None and now >= entry.expires_at:
             self.shared.count_refusal(entry.credential_id, Use.EXPIRED)
             raise ExpiredCredential
+        if evaluation is not None:
+            known = facts()
+            self._raise(entry, evaluation.objection_to(known))
+            if evaluation.observes(known):
+                self.shared.count_refusal(entry.credential_id, Use.OBSERVED)
         return entry.principal
+
+    def _raise(self, entry: CacheEntry, objection: ApiError | None) -> None:
+        """Count and raise a refusal by a condition, if there is one."""
+        if objection is not None:
+            self.shared.count_refusal(entry.credential_id, REFUSED_BY[type(objection)])
+            raise objection

@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from latchkey.credentials.conditions import NO_FACTS, RequestFacts
+
 AUDIT_KEY_LENGTH = 32
 """Bytes of an audit key."""
 
@@ -57,6 +59,8 @@ class Actor:
     kind: ActorKind
     name: str | None
     address: str | None = None
+    facts: RequestFacts = field(default=NO_FACTS, compare=False, repr=False)
+    """The request of a key, to evaluate its conditions again; not part of the log."""
 
     @classmethod
     def administrator(cls, name: str, address: str | None) -> Actor:
@@ -64,9 +68,9 @@ class Actor:
         return cls(ActorKind.ADMINISTRATOR, name, address)
 
     @classmethod
-    def key(cls, api_key: str, address: str | None) -> Actor:
-        """A client that presented this key's secret."""
-        return cls(ActorKind.KEY, api_key, address)
+    def key(cls, api_key: str, address: str | None, facts: RequestFacts = NO_FACTS) -> Actor:
+        """A client that presented this key's secret, in a request with these facts."""
+        return cls(ActorKind.KEY, api_key, address, facts)
 
     @classmethod
     def command_line(cls, user: str) -> Actor:

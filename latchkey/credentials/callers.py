@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from latchkey.credentials.audit import Actor
+from latchkey.credentials.conditions import Evaluation
 from latchkey.credentials.models import Credential, Principal
 from latchkey.credentials.publishing import Refusal
 from latchkey.credentials.scopes import CHANGE_CREDENTIALS, permits
@@ -35,11 +36,12 @@ class Author:
     caller: Principal | None = None
     needs: str | None = CHANGE_CREDENTIALS
 
-    def confirm(self, found: Credential | None) -> Principal:
+    def confirm(self, found: Credential | None) -> Credential:
         """The caller as ``found`` in the transaction, by its api_key.
 
         Raises a Refusal if a request with this key would now be refused, with the same error:
-        InvalidCredential, RevokedCredential, ExpiredCredential or InsufficientScope.
+        InvalidCredential, RevokedCredential, DisabledCredential, NotYetValidCredential,
+        ExpiredCredential, AddressNotAllowed, EndpointNotAllowed or InsufficientScope.
         """
         if self.caller is None or found is None or found.id != self.caller.credential_id:
             raise Refusal(InvalidCredential())
@@ -47,14 +49,22 @@ class Author:
         if error is not None:
             # The check admitted it, so the cached entry is older than the row.
             raise Refusal(error, [found.lookup])
-        return found.principal()
+        return found
 
     def _objection(self, found: Credential) -> ApiError | None:
-        status = found.status(utc_now())
+        now = utc_now()
+        evaluation = Evaluation(found.conditions)
+        status = found.status(now)
         if status == "revoked":
             return RevokedCredential()
+        early = evaluation.objection_at(now)
+        if early is not None:
+            return early
         if status == "expired":
             return ExpiredCredential()
+        late = evaluation.objection_to(self.actor.facts)
+        if late is not None:
+            return late
         if self.needs is not None and not permits(found.scopes, self.needs):
             return InsufficientScope(self.needs)
         return None

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from latchkey.credentials.audit import Actor
+from latchkey.credentials.conditions import NO_CONDITIONS, Conditions
+from latchkey.credentials.granting import ANY_SCOPE, require_allowed
 from latchkey.credentials.models import Mode, NewCredential
 from latchkey.credentials.publishing import Publisher, Refusal
 from latchkey.credentials.times import utc_now
 from latchkey.credentials.tokens import new_ids
-from latchkey.errors import LatchkeyError
+from latchkey.errors import InvalidField, LatchkeyError
 from latchkey.store.protocols import ImportedCredentials
 from latchkey.wording import counted
 
@@ -57,6 +59,8 @@ class Foreign:
     mode: Mode
     scopes: frozenset[str]
     expires_at: datetime | None
+    conditions: Conditions = NO_CONDITIONS
+    metadata: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +87,20 @@ def import_keys(
     publisher: Publisher,
     *,
     by: Actor,
+    allowed_scopes: frozenset[str] = ANY_SCOPE,
     skip_existing: bool = False,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[NewCredential]:
     """Store the keys, each under a new ``api_key``. Takes effect before it returns.
 
     ``refused`` are lines that could not be read. ``source_digest`` is the SHA-256, in hex, of the
-    imported file, for the audit log, which gets one row for all keys. ``progress`` is called with
-    the number of further stored keys. With ``skip_existing``, a key whose hash exists is left out.
-    Returns the stored keys. Raises ImportRefused, with ``refused`` and every other invalid line.
+    imported file, for the audit log, which gets one row for all keys. ``allowed_scopes`` are those
+    of ``require_allowed``. ``progress`` is called with the number of further stored keys. With
+    ``skip_existing``, a key whose hash exists is left out. Returns the stored keys. Raises
+    ImportRefused, with ``refused`` and every other invalid line.
     """
     now = utc_now()
-    problems = [*refused, *_repeated(keys)]
+    problems = [*refused, *_repeated(keys), *_not_allowed(keys, allowed_scopes)]
 
     def left_out(present: Collection[bytes]) -> Collection[bytes]:
         there = [key for key in keys if key.token_hash in present]
@@ -121,11 +127,23 @@ def import_keys(
             created_at=now,
             expires_at=key.expires_at,
             origin="imported",
+            conditions=key.conditions,
+            metadata=key.metadata,
         )
         for key in keys
     ]
     detail: dict[str, object] = {"source_sha256": source_digest}
     return publisher.publish(store.add_all(made, left_out, detail, by, progress))
+
+
+def _not_allowed(keys: Sequence[Foreign], allowed: frozenset[str]) -> list[RefusedLine]:
+    found = []
+    for key in keys:
+        try:
+            require_allowed(key.scopes, allowed)
+        except InvalidField as error:
+            found.append(RefusedLine(key.line, error.message))
+    return found
 
 
 def _repeated(keys: Sequence[Foreign]) -> list[RefusedLine]:

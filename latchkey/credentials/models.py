@@ -1,14 +1,17 @@
 """The domain's data: stored credentials, and the principal of a request.
 
-Plain frozen values without imports of the project: the store returns them, the cache holds them,
+Plain frozen values: the store returns them, the cache holds them,
 views read them. Times are timezone-aware datetimes in UTC with millisecond precision.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
+
+from latchkey.credentials.conditions import NO_CONDITIONS, Conditions, ConditionTerms
+from latchkey.credentials.scopes import permits, selectors
 
 Mode = Literal["live", "test"]
 Status = Literal["active", "revoked", "expired"]
@@ -16,7 +19,10 @@ Origin = Literal["derived", "imported"]
 
 MODES: tuple[Mode, ...] = ("live", "test")
 
-REFUSAL_REASONS = ("revoked", "expired", "scope")
+REFUSAL_REASONS = (
+    *("revoked", "expired", "scope"),
+    *("disabled", "not_yet_valid", "address", "endpoint", "observed"),
+)
 COUNTED = ("uses", *REFUSAL_REASONS)
 """The counted fields of a Tally: numbers of requests."""
 SIGHTINGS_KEPT = 4
@@ -46,6 +52,23 @@ class Principal:
     scopes: frozenset[str]
     expires_at: datetime | None
 
+    def permits(self, scope: str, of: str | None = None) -> bool:
+        """Whether the scopes include ``scope``, on the object ``of`` if given.
+
+        Without an object, only a scope without a selector is sufficient. An object is compared as
+        it is; an empty one is never permitted. Raises ValueError for a malformed scope.
+        """
+        return permits(self.scopes, scope, of)
+
+    def selectors(self, scope: str) -> tuple[str, ...]:
+        """The objects on which the scopes include ``scope``, for a query of what a view may show.
+
+        Names and prefixes that end in ``*``, in order: ``("eu-17", "us-*")``. ``("*",)`` is every
+        object, and an empty tuple none. Raises ValueError unless ``scope`` is
+        ``<resource>:<action>``.
+        """
+        return selectors(self.scopes, scope)
+
 
 class Verifier(NamedTuple):
     """The stored hash that a secret is checked against, and the principal of the correct secret.
@@ -56,6 +79,7 @@ class Verifier(NamedTuple):
     secret_hash: bytes
     revoked: bool
     principal: Principal
+    conditions: Conditions = NO_CONDITIONS
 
     def __repr__(self) -> str:
         return f"Verifier(principal={self.principal!r}, revoked={self.revoked!r})"
@@ -75,6 +99,8 @@ class NewCredential:
     created_at: datetime
     expires_at: datetime | None
     origin: Origin = "derived"
+    conditions: Conditions = NO_CONDITIONS
+    metadata: str | None = None
 
     @property
     def lookup(self) -> str:
@@ -107,6 +133,8 @@ class Credential:
     last_used_at: datetime | None
     first_used_at: datetime | None
     origin: Origin = "derived"
+    conditions: Conditions = NO_CONDITIONS
+    metadata: str | None = None
 
     @property
     def lookup(self) -> str:
@@ -147,12 +175,24 @@ class Change:
     """New terms of a credential. None leaves the name or the scopes as they are.
 
     ``expires_at`` is used only if ``sets_expiry`` is true; None then means no expiry.
+    ``conditions`` has those that change. ``metadata`` is JSON; an empty text removes it, and None
+    leaves it.
     """
 
     name: str | None = None
     scopes: frozenset[str] | None = None
     sets_expiry: bool = False
     expires_at: datetime | None = None
+    conditions: ConditionTerms = field(default_factory=ConditionTerms)
+    metadata: str | None = None
+
+    def conditions_after(self, present: Conditions) -> Conditions:
+        """The conditions of a credential that had the ``present`` ones."""
+        return replace(present, **self.conditions)
+
+    def metadata_after(self, present: str | None) -> str | None:
+        """The metadata of a credential that had the ``present`` one."""
+        return present if self.metadata is None else (self.metadata or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +227,8 @@ class Tally:
     """The cumulative counts of a segment for one credential.
 
     ``last_used`` and ``first_used`` are in milliseconds since 1970, 0 if it was never used;
-    ``revoked``, ``expired`` and ``scope`` are refusals despite a correct secret. ``source`` is a
+    the fields named in REFUSAL_REASONS are refusals despite a correct secret, and ``observed`` are
+    uses from a network outside those that are observed. ``source`` is a
     hash of the address of the last use, and ``sightings`` are the last addresses, newest first.
     """
 
@@ -199,6 +240,11 @@ class Tally:
     scope: int = 0
     first_used: int = 0
     source: int = 0
+    disabled: int = 0
+    not_yet_valid: int = 0
+    address: int = 0
+    endpoint: int = 0
+    observed: int = 0
     sightings: tuple[Sighting, ...] = field(default=(), kw_only=True)
 
 

@@ -6,14 +6,21 @@ it is published too, so that a retry after a crash finishes the work.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
 
 from latchkey.credentials.audit import Action, Actor
 from latchkey.credentials.callers import Author
+from latchkey.credentials.conditions import NO_CONDITIONS, Conditions, ConditionTerms
 from latchkey.credentials.derivation import DerivationKey, DerivationKeys
+from latchkey.credentials.granting import (
+    ANY_SCOPE,
+    grantable,
+    require_allowed,
+    require_within,
+)
 from latchkey.credentials.models import (
     Change,
     Credential,
@@ -23,7 +30,7 @@ from latchkey.credentials.models import (
     Rotation,
 )
 from latchkey.credentials.publishing import Publisher, Refusal
-from latchkey.credentials.scopes import FULL_ACCESS, require_within
+from latchkey.credentials.scopes import FULL_ACCESS
 from latchkey.credentials.times import utc_now
 from latchkey.credentials.tokens import (
     MalformedToken,
@@ -87,11 +94,16 @@ class CredentialService:
     """
 
     def __init__(
-        self, store: CredentialStore, derivation: DerivationKeys, publisher: Publisher
+        self,
+        store: CredentialStore,
+        derivation: DerivationKeys,
+        publisher: Publisher,
+        allowed_scopes: frozenset[str] = ANY_SCOPE,
     ) -> None:
         self._store = store
         self._derivation = derivation
         self._publisher = publisher
+        self._allowed_scopes = allowed_scopes
 
     def register(self, api_key: str, secret: str, name: str | None, *, by: Actor) -> Credential:
         """Store a pair that the vendor made elsewhere, with full scope and no expiry.
@@ -121,18 +133,23 @@ class CredentialService:
         mode: Mode | Inherited = INHERITED,
         scopes: frozenset[str] | Inherited = INHERITED,
         expires_at: datetime | None | Inherited = INHERITED,
+        conditions: ConditionTerms | None = None,
+        metadata: str | None = None,
         seed: bytes | None = None,
     ) -> IssuedCredential:
         """Create a new pair for ``caller``, or for the operator if it is None.
 
-        INHERITED fields get the caller's own values; the operator's are all scopes, no expiry and
-        live mode. Raises InsufficientScope for more than the caller has, InvalidField for an expiry
-        in the past and for a name that holds a secret.
+        INHERITED fields and conditions that are not given get the caller's own values; the
+        operator's are all scopes, no expiry, live mode and no conditions. ``metadata`` is JSON.
+        Raises InsufficientScope for more than the caller has, InvalidField for an expiry in the
+        past and for a name that holds a secret.
 
         With an unpredictable ``seed``, a repeated request is refused: the public key is computed
         from the seed, so DuplicateApiKey is raised.
         """
         _require_no_secret(name)
+        if scopes is not INHERITED:
+            require_allowed(scopes, self._allowed_scopes)
         if isinstance(expires_at, datetime):
             _require_in_the_future(expires_at)
         if mode is INHERITED:
@@ -143,19 +160,25 @@ class CredentialService:
         api_key = new_api_key(mode) if seed is None else api_key_from(mode, seed)
         secret = maker.derive(api_key)
 
-        def decide(caller: Principal | None) -> NewCredential:
+        def decide(caller: Credential | None) -> NewCredential:
             given, end = scopes, expires_at
             if given is INHERITED:
-                given = caller.scopes if caller else FULL_ACCESS
+                given = grantable(caller.scopes) if caller else FULL_ACCESS
+                if not given:
+                    raise InsufficientScope(None, "A key cannot pass on any of this key's scopes")
             if end is INHERITED:
                 end = caller.expires_at if caller else None
+            made = replace(caller.conditions if caller else NO_CONDITIONS, **(conditions or {}))
             if caller is not None:
                 require_within(given, caller.scopes)
                 _require_no_later(caller, end)
-            return _new_credential(maker, api_key, secret, name, given, end)
+                _require_conditions_within(made, caller)
+            new = _new_credential(maker, api_key, secret, name, given, end)
+            return replace(new, conditions=made, metadata=metadata)
 
         # Before waiting for the database, refuse rights that the caller cannot grant.
-        decide(caller)
+        if caller is None or (present := self._store.find(caller.api_key)) is not None:
+            decide(None if caller is None else present)
         outcome = self._store.add(decide, Action.KEY_ISSUE, Author(by, caller))
         return IssuedCredential(self._publisher.publish(outcome), secret)
 
@@ -203,10 +226,14 @@ class CredentialService:
         if terms.sets_expiry and terms.expires_at is not None:
             _require_in_the_future(terms.expires_at)
 
-        def decide(caller: Principal | None, found: Credential) -> Change:
+        def decide(caller: Credential | None, found: Credential) -> Change:
             _require_within_callers(found, caller)
             if caller is not None:
-                require_within(terms.scopes or (), caller.scopes)
+                _require_conditions_within(terms.conditions_after(found.conditions), caller)
+            if terms.scopes is not None:
+                require_allowed(terms.scopes - found.scopes, self._allowed_scopes)
+            if caller is not None:
+                require_within(terms.scopes or (), caller.scopes, found.scopes)
                 if terms.sets_expiry:
                     _require_no_later(caller, terms.expires_at)
             if found.rotated_to is not None and terms.sets_expiry:
@@ -219,7 +246,7 @@ class CredentialService:
             unchanged = self.get(api_key, _mode_for(caller))
             if unchanged.revoked_at is not None:
                 raise CredentialNotFound
-            decide(caller, unchanged)
+            decide(None if caller is None else self._store.find(caller.api_key), unchanged)
             return unchanged
         return self._publisher.publish(
             self._store.change(api_key, _mode_for(caller), utc_now(), decide, Author(by, caller))
@@ -244,7 +271,7 @@ class CredentialService:
         secret = maker.derive(successor_key)
 
         def decide(
-            caller: Principal | None, found: Credential, former: Credential | None
+            caller: Credential | None, found: Credential, former: Credential | None
         ) -> Rotation:
             now = utc_now()
             _require_within_callers(found, caller)
@@ -266,6 +293,8 @@ class CredentialService:
                 scopes=found.scopes,
                 created_at=now,
                 expires_at=original,
+                conditions=found.conditions,
+                metadata=found.metadata,
             )
             end = now + overlap
             return Rotation(
@@ -315,13 +344,23 @@ def _require_in_the_future(expires_at: datetime) -> None:
         raise InvalidField("expires_at", "must lie in the future")
 
 
-def _require_within_callers(found: Credential, caller: Principal | None) -> None:
-    """Raise InsufficientScope if the key to change has more scopes than the caller."""
+def _require_within_callers(found: Credential, caller: Credential | None) -> None:
+    """Raise InsufficientScope if the key to change has more rights than the caller."""
     if caller is not None:
-        require_within(found.scopes, caller.scopes)
+        require_within(found.scopes, caller.scopes, found.scopes)
+        _require_conditions_within(found.conditions, caller)
 
 
-def _require_no_later(caller: Principal, expires_at: datetime | None) -> None:
+def _require_conditions_within(conditions: Conditions, caller: Credential) -> None:
+    """Raise InsufficientScope for conditions that are wider than the caller's."""
+    field = conditions.outside(caller.conditions)
+    if field is not None:
+        raise InsufficientScope(
+            None, f"A key can only give or change {field} that lie within its own"
+        )
+
+
+def _require_no_later(caller: Credential, expires_at: datetime | None) -> None:
     """Raise InsufficientScope if a caller would give a later expiry than its own."""
     if _is_later(expires_at, caller.expires_at):
         raise InsufficientScope(None, "A key cannot give a later expiry than its own")

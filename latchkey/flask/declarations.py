@@ -1,6 +1,6 @@
 """What a view requires of its caller: declarations, and their lookup for a request's method.
 
-A view declares ``@require_scope("credentials:read")`` or ``@any_credential``. On a class, or in its
+A view declares ``@require_scope("orders:read")`` or ``@any_credential``. On a class, or in its
 ``decorators``, a declaration applies to all methods; on a method of a class, to that method. If
 there are several declarations, each must be met.
 """
@@ -16,7 +16,14 @@ from typing import TypeVar, cast
 from flask.views import MethodView, View
 
 from latchkey.credentials.models import Principal
-from latchkey.credentials.scopes import KNOWN_SCOPES, permits
+from latchkey.credentials.needs import (
+    Need,
+    check_need,
+    describe,
+    is_met,
+    scopes_of,
+    sufficient_for,
+)
 from latchkey.errors import InsufficientScope
 
 Declared = TypeVar("Declared", bound=Callable[..., object])
@@ -26,42 +33,54 @@ _ATTRIBUTE = "__latchkey_requirements__"
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """A required scope, or None if any credential is sufficient.
+    """The scopes that a view needs; ``need`` is None if any credential will do.
 
-    ``own`` names a view argument: if it is the caller's own key, no scope is needed.
-    ``sufficient`` are the known scopes of which one is enough.
+    ``own`` names a view argument: if that is the caller's own key, no scope is needed. ``of`` names
+    the view argument that holds the object on which the scopes are needed. ``sufficient`` are the
+    scopes each of which alone meets the requirement, whatever the view's arguments.
     """
 
-    scope: str | None
+    need: Need | None
     own: str | None = None
+    of: str | None = None
     sufficient: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        needed = self.scope
-        enough = () if needed is None else (s for s in KNOWN_SCOPES if permits((s,), needed))
-        object.__setattr__(self, "sufficient", frozenset(enough))
+        plain = self.need is not None and self.of is None
+        enough = sufficient_for(self.need) if plain and self.need is not None else frozenset()
+        object.__setattr__(self, "sufficient", enough)
 
     def check(self, principal: Principal, view_arguments: dict[str, object]) -> None:
         """Raise InsufficientScope unless the principal meets it."""
-        if self.scope is None or not self.sufficient.isdisjoint(principal.scopes):
+        if self.need is None or not self.sufficient.isdisjoint(principal.scopes):
             return
         if self.own is not None and view_arguments.get(self.own) == principal.api_key:
             return
-        raise InsufficientScope(self.scope)
+        thing = None if self.of is None else _object_in(view_arguments, self.of)
+        if is_met(self.need, principal.scopes, thing):
+            return
+        where = "" if self.of is None else f" for this {self.of}"
+        raise InsufficientScope(
+            " ".join(scopes_of(self.need)), f"This request needs {describe(self.need)}{where}"
+        )
 
 
 Requirements = tuple[Requirement, ...]
 """All of them must be met. Empty means that nothing is declared."""
 
 
-def require_scope(scope: str, *, or_own: str | None = None) -> Callable[[Declared], Declared]:
-    """Declare that a view needs ``scope``; raises ValueError for an unknown scope.
+def require_scope(
+    need: Need, *, of: str | None = None, or_own: str | None = None
+) -> Callable[[Declared], Declared]:
+    """Declare that a view needs a scope, ``any_of(...)`` or ``all_of(...)`` several.
 
-    With ``or_own="api_key"``, a caller may also act on its own key, named by that view argument.
+    With ``of="order_id"`` the scope is needed on the object that this view argument names; a key
+    with ``orders:read:eu-17`` then reads this one object. Without it, only a scope without a
+    selector is sufficient. With ``or_own="api_key"`` a caller may also act on its own key, named by
+    that view argument. Raises ValueError for a malformed scope.
     """
-    if scope not in KNOWN_SCOPES:
-        raise ValueError(f"unknown scope {scope!r}; known are {', '.join(KNOWN_SCOPES)}")
-    return functools.partial(_declare, Requirement(scope, or_own))
+    check_need(need)
+    return functools.partial(_declare, Requirement(need, or_own, of))
 
 
 def any_credential(view: Declared) -> Declared:
@@ -79,7 +98,7 @@ def requirements_of(view: Callable[..., object], method: str) -> Requirements:
 
 def sufficient_scopes(requirements: Requirements) -> frozenset[str] | None:
     """The scopes that meet all requirements by themselves; None if any credential does."""
-    scoped = [one.sufficient for one in requirements if one.scope is not None]
+    scoped = [one.sufficient for one in requirements if one.need is not None]
     return functools.reduce(frozenset.intersection, scoped) if scoped else None
 
 
@@ -114,6 +133,12 @@ def _declare(requirement: Requirement, view: Declared) -> Declared:
         setattr(made, _ATTRIBUTE, declared)
         return cast(Declared, made)
     return view
+
+
+def _object_in(view_arguments: dict[str, object], name: str) -> str:
+    """The object that a view argument names, as text; empty, which is no object, for None."""
+    value = view_arguments.get(name)
+    return "" if value is None else str(value)
 
 
 def _declared(part: object) -> Requirements:

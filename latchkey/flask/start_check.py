@@ -11,7 +11,12 @@ from werkzeug.routing import Rule
 
 from latchkey.check.open_routes import OpenRoutes
 from latchkey.errors import ConfigurationError
-from latchkey.flask.declarations import declares_for_method, place_of, requirements_of
+from latchkey.flask.declarations import (
+    Requirements,
+    declares_for_method,
+    place_of,
+    requirements_of,
+)
 
 _ALL_METHODS = frozenset(name.upper() for name in http_method_funcs)
 _ADD = "add @require_scope(...) or @any_credential to"
@@ -57,6 +62,11 @@ def _faults(app: Flask, rule: Rule, open_routes: OpenRoutes) -> Iterator[str]:
                 f"the protected route {method} {rule.rule} declares no requirement: {_ADD} "
                 f"{place_of(view, method)} (the view {rule.endpoint}), or open the route by name"
             )
+        for name in sorted(_named_arguments(declared) - rule.arguments):
+            yield (
+                f"{method} {rule.rule} has no argument {name}, which the declaration at "
+                f"{place_of(view, method)} (the view {rule.endpoint}) names"
+            )
         if method not in protected and declared:
             preflight = (
                 method == "OPTIONS"
@@ -90,6 +100,11 @@ def _faults_of_names(app: Flask, open_routes: OpenRoutes) -> Iterator[str]:
                 f"{method} {path}, which is open by name, is one path of the rule {rule.rule}: "
                 "open that rule, or give the path a rule of its own"
             )
+
+
+def _named_arguments(declared: Requirements) -> set[str]:
+    """The view arguments that declarations name."""
+    return {name for one in declared for name in (one.of, one.own) if name is not None}
 
 
 def _has(rule: Rule, method: str) -> bool:

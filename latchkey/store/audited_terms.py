@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from latchkey.credentials.conditions import conditions_detail
 from latchkey.credentials.models import Credential
 from latchkey.store.rows import to_milliseconds_or_none
 
-_CHANGING = ("name", "scopes", "expires_at")
+_CHANGING = (
+    *("name", "scopes", "expires_at", "enabled", "not_before", "networks", "networks_mode"),
+    *("endpoints", "metadata"),
+)
+
+# The values of conditions that are not set.
+_DEFAULTS: dict[str, object] = {"enabled": True, "networks_mode": "enforce"}
 
 
 def terms_of(credential: Credential) -> dict[str, object]:
@@ -20,8 +27,10 @@ def terms_of(credential: Credential) -> dict[str, object]:
 
 def difference(before: Credential, after: Credential) -> dict[str, object]:
     """Each changed term as a list of the previous and the new value."""
-    old, new = _terms(before), _terms(after)
-    return {name: [old[name], new[name]] for name in _CHANGING if old[name] != new[name]}
+    old, new = {**_DEFAULTS, **_terms(before)}, {**_DEFAULTS, **_terms(after)}
+    return {
+        name: [old.get(name), new.get(name)] for name in _CHANGING if old.get(name) != new.get(name)
+    }
 
 
 def _terms(credential: Credential) -> dict[str, object]:
@@ -29,4 +38,6 @@ def _terms(credential: Credential) -> dict[str, object]:
         "name": credential.name,
         "scopes": sorted(credential.scopes),
         "expires_at": to_milliseconds_or_none(credential.expires_at),
+        **conditions_detail(credential.conditions),
+        "metadata": credential.metadata,
     }

@@ -10,12 +10,12 @@ from sqlalchemy.exc import IntegrityError
 
 from latchkey.credentials.audit import Action, AuditEvent
 from latchkey.credentials.callers import Author
+from latchkey.credentials.conditions import conditions_text
 from latchkey.credentials.models import (
     Change,
     Credential,
     Mode,
     NewCredential,
-    Principal,
     Rotation,
     Verifier,
 )
@@ -81,7 +81,7 @@ class SqlStore:
 
     def add(
         self,
-        decide: Callable[[Principal | None], NewCredential],
+        decide: Callable[[Credential | None], NewCredential],
         action: Action,
         author: Author,
     ) -> Outcome[Credential]:
@@ -121,7 +121,7 @@ class SqlStore:
         api_key: str,
         mode: Mode | None,
         now: datetime,
-        decide: Callable[[Principal | None, Credential], Change],
+        decide: Callable[[Credential | None, Credential], Change],
         author: Author,
     ) -> Outcome[Credential]:
         """Give an unrevoked credential of ``mode`` the terms that ``decide`` returns."""
@@ -137,6 +137,11 @@ class SqlStore:
                 values["scopes"] = scopes_text(change.scopes)
             if change.sets_expiry:
                 values["expires_at"] = to_milliseconds_or_none(change.expires_at)
+            if change.conditions:
+                conditions = change.conditions_after(found.conditions)
+                values["conditions"] = conditions_text(conditions)
+            if change.metadata is not None:
+                values["metadata"] = change.metadata_after(found.metadata)
             changed = _update(connection, found, values)
             rows = [log_invalidation(connection, found.lookup, now)]
             record = AuditEvent(
@@ -151,7 +156,7 @@ class SqlStore:
         api_key: str,
         mode: Mode | None,
         now: datetime,
-        decide: Callable[[Principal | None, Credential, Credential | None], Rotation],
+        decide: Callable[[Credential | None, Credential, Credential | None], Rotation],
         author: Author,
     ) -> Outcome[Credential]:
         """Replace an unrevoked credential of ``mode``; returns the successor.
@@ -216,7 +221,7 @@ class SqlStore:
         return Made(result, Publication(lookups, rows, head))
 
 
-def _caller_now(connection: Connection, author: Author) -> Principal | None:
+def _caller_now(connection: Connection, author: Author) -> Credential | None:
     """The key that makes a change, as read in the transaction; None for other callers."""
     if author.caller is None:
         return None

@@ -40,7 +40,6 @@ from latchkey.credentials.models import (
     Invalidation,
     Mode,
     NewCredential,
-    Principal,
     Rotation,
     Tally,
     UsageRecord,
@@ -79,7 +78,7 @@ class CredentialStore(Protocol):
         """How many credentials of ``mode`` there are, revoked ones included."""
 
     def add(
-        self, decide: Callable[[Principal | None], NewCredential], action: Action, author: Author
+        self, decide: Callable[[Credential | None], NewCredential], action: Action, author: Author
     ) -> Outcome[Credential]:
         """Store a new credential; Refused with DuplicateApiKey if the key exists."""
 
@@ -93,7 +92,7 @@ class CredentialStore(Protocol):
         api_key: str,
         mode: Mode | None,
         now: datetime,
-        decide: Callable[[Principal | None, Credential], Change],
+        decide: Callable[[Credential | None, Credential], Change],
         author: Author,
     ) -> Outcome[Credential]:
         """Give a credential the terms that ``decide`` returns for its present state."""
@@ -103,7 +102,7 @@ class CredentialStore(Protocol):
         api_key: str,
         mode: Mode | None,
         now: datetime,
-        decide: Callable[[Principal | None, Credential, Credential | None], Rotation],
+        decide: Callable[[Credential | None, Credential, Credential | None], Rotation],
         author: Author,
     ) -> Outcome[Credential]:
         """Replace a credential by a successor, the result; both changes are stored, or none.

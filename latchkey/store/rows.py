@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from latchkey.credentials.conditions import conditions_of_text, conditions_text
 from latchkey.credentials.models import Credential, NewCredential
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,6 +37,8 @@ def credential_of(row: Row[Any]) -> Credential:
         last_used_at=from_milliseconds_or_none(row.last_used_at),
         first_used_at=from_milliseconds_or_none(row.first_used_at),
         origin=row.origin,
+        conditions=conditions_of_text(row.conditions),
+        metadata=row.metadata,
     )
 
 
@@ -52,6 +55,8 @@ def values_of(new: NewCredential) -> dict[str, Any]:
         "created_at": to_milliseconds(new.created_at),
         "expires_at": to_milliseconds_or_none(new.expires_at),
         "origin": new.origin,
+        "conditions": conditions_text(new.conditions),
+        "metadata": new.metadata,
     }
 
 

@@ -52,6 +52,9 @@ credential = Table(
     Column("first_used_at", BigInteger),
     # "derived" from one of our keys, or "imported" as the hash of another system's token.
     Column("origin", String(8), nullable=False, server_default="derived"),
+    # JSON, of the conditions that are set; NULL for none, and so for the operator's metadata.
+    Column("conditions", String),
+    Column("metadata", String),
     Index(None, "mode", "id"),
     Index(
         "uq_credential_imported_hash",
@@ -119,6 +122,11 @@ usage_watermark = Table(
     Column("revoked", BigInteger, nullable=False),
     Column("expired", BigInteger, nullable=False),
     Column("scope", BigInteger, nullable=False),
+    Column("disabled", BigInteger, nullable=False, server_default="0"),
+    Column("not_yet_valid", BigInteger, nullable=False, server_default="0"),
+    Column("address", BigInteger, nullable=False, server_default="0"),
+    Column("endpoint", BigInteger, nullable=False, server_default="0"),
+    Column("observed", BigInteger, nullable=False, server_default="0"),
     sqlite_with_rowid=False,
 )
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, literal_column, select
 
+from latchkey.credentials.conditions import conditions_of_text
 from latchkey.credentials.models import Mode, Principal, Verifier
 from latchkey.store.rows import checked_hash, from_milliseconds_or_none
 from latchkey.store.tables import credential
@@ -23,6 +24,7 @@ class VerifierRow(NamedTuple):
     scopes: str
     expires_at: int | None
     revoked_at: int | None
+    conditions: str | None
 
 
 _VERIFIER = select(*(credential.c[name] for name in VerifierRow._fields))
@@ -46,4 +48,9 @@ def verifier_of(row: VerifierRow) -> Verifier:
         scopes=frozenset(row.scopes.split()),
         expires_at=from_milliseconds_or_none(row.expires_at),
     )
-    return Verifier(checked_hash(row.id, row.secret_hash), row.revoked_at is not None, principal)
+    return Verifier(
+        checked_hash(row.id, row.secret_hash),
+        row.revoked_at is not None,
+        principal,
+        conditions_of_text(row.conditions),
+    )

@@ -68,6 +68,12 @@ def test_created_credential(service: Service, live: Pair) -> None:
         "rotate_by": made["rotate_by"],
         "rotated_to": None,
         "origin": "derived",
+        "enabled": True,
+        "not_before": None,
+        "networks": None,
+        "networks_mode": "enforce",
+        "endpoints": None,
+        "metadata": None,
     }
     assert (
         service.get("/v1/account", Pair(made["api_key"], made["api_secret"]).bearer).status == 200

@@ -139,13 +139,23 @@ WRONG_FIELDS = [
     *values("name", "\U000e0041", "\U0001d159", "\u200b \u3164", "\xa0x", "x\u3000"),
     *values("mode", None, 1, True, "", "LIVE", "prod", ["live"], "live\x00"),
     *values("scopes", None, "", "*", 1, True, {}, [], [None], [1], [[]], [""]),
-    *values("scopes", ["admin"], ["*:write"], ["*", "x:read"], ["\ud800"]),
+    *values("scopes", ["admin"], ["*:write"], ["*", "x:*"], ["account:read:x"], ["\ud800"]),
     *values("expires_at", 0, 1893456000, 1e300, 10**400, True, "", "now", [], {}),
     *values("expires_at", "2035-01-01", "2035-01-01 00:00:00Z", "2035-01-01T00:00:00"),
     *values("expires_at", "2035-13-01T00:00:00Z", "2035-02-30T00:00:00Z", "2035-01-01T24:30:00Z"),
     *values("expires_at", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"),
     *values("expires_at", "2035-01-01T00:00:00+99:99", "٢٠٣٥-01-01T00:00:00Z", "\ud800"),
     *values("expires_at", "2020-01-01T00:00:00Z"),
+    *values("enabled", None, 0, 1, "", "true", []),
+    *values("not_before", 0, True, "", "now", [], "2035-01-01"),
+    *values("networks", "10.0.0.0/8", 1, True, {}, [], [None], [1], [""], ["10.0.0.1/8"]),
+    *values("networks", ["fe80::1%eth0"], ["10.0.0.0/8", "x"], ["\ud800"], ["10.0.0.0/8"] * 33),
+    *values("networks_mode", None, "", "off", 1, ["observe"]),
+    *values("endpoints", "GET /", 1, True, {}, [], [None], [""], ["GET"], ["get /"], ["/"]),
+    *values(
+        "endpoints", ["GET //"], ["GET /a?b"], ["GET /" + "a" * 600], ["GET /"] * 33, ["\ud800"]
+    ),
+    *values("metadata", 1, True, "", "{}", [], {"a": "x" * 5000}, {"a": "\ud800"}),
 ]
 WRONG_TOKENS: tuple[object, ...] = (
     None,
@@ -209,7 +219,10 @@ WRONG_LIMITS = [
     *("%D9%A1", "1_0", "+"),
 ]
 A_LIMIT = "a whole number from 1 to 100"
-ALLOWED = "allowed are name, mode, scopes, expires_at"
+ALLOWED = (
+    "allowed are name, mode, scopes, expires_at, enabled, not_before, networks, networks_mode, "
+    "endpoints, metadata"
+)
 TOO_LONG = "a" * 5_000
 
 

@@ -45,6 +45,9 @@ ROUTES: dict[tuple[str, str], tuple[set[str], bool]] = {
     ("get", "/v1/api_keys/{api_key}/usage"): ({"200", "404", *PROTECTED}, False),
 }
 CREDENTIAL_FIELDS = set(FIELDS)
+CONDITION_FIELDS = {
+    *("enabled", "not_before", "networks", "networks_mode", "endpoints", "metadata"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +131,8 @@ def test_schemas(document: dict[str, Any]) -> None:
     ]
     for name, required, fields in (
         ("RegisterBody", {"api_key", "api_secret"}, {"api_key", "api_secret", "name"}),
-        ("IssueBody", {"name"}, {"name", "mode", "scopes", "expires_at"}),
-        ("ChangeBody", set(), {"name", "scopes", "expires_at"}),
+        ("IssueBody", {"name"}, {"name", "mode", "scopes", "expires_at", *CONDITION_FIELDS}),
+        ("ChangeBody", set(), {"name", "scopes", "expires_at", *CONDITION_FIELDS}),
         ("RotateBody", set(), {"overlap_seconds"}),
     ):
         assert schemas[name]["additionalProperties"] is False

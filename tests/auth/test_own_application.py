@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from wsgiref.validate import validator
 
@@ -10,7 +11,15 @@ import pytest
 from flask import Flask, abort
 from werkzeug.test import TestResponse
 
-from latchkey import Latchkey, OpenRoutes, any_credential, current_principal, require_scope
+from latchkey import (
+    Latchkey,
+    OpenRoutes,
+    all_of,
+    any_credential,
+    any_of,
+    current_principal,
+    require_scope,
+)
 from latchkey.check._latency import Latency
 from latchkey.config import Settings
 from latchkey.errors import NoPrincipal
@@ -146,9 +155,14 @@ def test_a_database_failure_is_logged(
     assert secret not in caplog.text
 
 
-def test_an_unknown_scope_raises_value_error() -> None:
-    with pytest.raises(ValueError, match="unknown scope 'orders:fly'"):
-        require_scope("orders:fly")
+@pytest.mark.parametrize("scope", ["orders", "orders:", "orders:*", "Orders:read", "", "*:write"])
+def test_a_malformed_scope_raises_value_error(scope: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"{scope!r} is not a scope: a scope is")):
+        require_scope(scope)
+    with pytest.raises(ValueError, match="is not a scope"):
+        any_of("orders:read", all_of("orders:write", scope))
+    with pytest.raises(ValueError, match="at least one"):
+        all_of()
 
 
 def test_settings_can_be_passed_instead_of_the_environment(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_an_entered_time_is_in_utc(console: Service, ada: Visitor) -> None:
         ({"name": "\u200b"}, "Must have a visible character"),
         ({"name": "sk_live_abc"}, "contained an API secret"),
         ({"access": "chosen"}, "Select at least one scope"),
-        ({"access": "chosen", "scopes": "ledger:write"}, "Allowed are"),
+        ({"access": "chosen", "scopes": "ledger"}, "A scope is"),
         ({"access": "some"}, "Not a valid choice"),
         ({"mode": "both"}, "Not a valid choice"),
         ({"expiry": "date"}, "Enter a date and time"),
@@ -198,7 +198,7 @@ def test_edit(console: Service, ada: Visitor) -> None:
     pair = console.issue(name="before", scopes=["account:read", "credentials:read"])
     page = ada.get(path_of(pair, "/edit"))
     assert 'value="before"' in page.text
-    assert page.text.count(" checked") == 4  # access, expiry, two scopes
+    assert page.text.count(" checked") == 6  # access, expiry, two scopes
     edited = send(ada, path_of(pair, "/edit"), name="after", access="read", expiry="90")
     assert (edited.status, edited.location) == (303, path_of(pair))
     terms = shown(console, pair)

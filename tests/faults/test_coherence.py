@@ -69,22 +69,47 @@ def by_rotation(box: Service, command: StandingCommand, issuer: Pair, api_key: s
     assert box.request("POST", path, issuer.bearer, json_body=body).status == 201
 
 
+def by_change(terms: dict[str, object]) -> End:
+    """A PATCH that leaves the key valid, and no longer good for the requests of the test."""
+
+    def change(box: Service, command: StandingCommand, issuer: Pair, api_key: str) -> None:
+        path = f"/v1/api_keys/{api_key}"
+        assert box.request("PATCH", path, issuer.bearer, json_body=terms).status == 200
+
+    return change
+
+
 def answers(box: Service, pair: Pair, requests: int = 8) -> set[int]:
     """The answers to several requests, by any workers."""
     return {box.get("/v1/account", pair.bearer).status for _ in range(requests)}
 
 
 @pytest.mark.parametrize(
-    ("end", "rounds", "long_rounds"),
+    ("end", "refused", "rounds", "long_rounds"),
     [
-        (by_api, 6, ROUNDS),
-        (by_command, 6, ROUNDS),
-        (by_process, 1, 20),
-        (by_rotation, 3, ROUNDS),
+        (by_api, 401, 6, ROUNDS),
+        (by_command, 401, 6, ROUNDS),
+        (by_process, 401, 1, 20),
+        (by_rotation, 401, 3, ROUNDS),
+        (by_change({"enabled": False}), 401, 3, ROUNDS),
+        (by_change({"not_before": "2999-01-01T00:00:00Z"}), 401, 2, ROUNDS // 4),
+        (by_change({"scopes": ["credentials:read"]}), 403, 2, ROUNDS // 4),
+        (by_change({"networks": ["192.0.2.0/24"]}), 403, 3, ROUNDS // 4),
+        (by_change({"endpoints": ["POST /**"]}), 403, 3, ROUNDS // 4),
+    ],
+    ids=[
+        *("api", "command", "process", "rotation", "disable", "not-before", "scopes"),
+        *("networks", "endpoints"),
     ],
 )
 def test_no_request_passes_after_the_end_of_a_key(
-    box: Service, command: StandingCommand, long: bool, end: End, rounds: int, long_rounds: int
+    box: Service,
+    command: StandingCommand,
+    long: bool,
+    end: End,
+    refused: int,
+    rounds: int,
+    long_rounds: int,
 ) -> None:
     """Clients send requests constantly; those after the end of a key must be refused."""
     issuer = box.issue()
@@ -96,12 +121,12 @@ def test_no_request_passes_after_the_end_of_a_key(
             wait_until(lambda pair=pair: pair.api_key in load.last_good, "a 200")  # type: ignore[misc]
             end(box, command, issuer, pair.api_key)
             ended[pair.api_key] = time.monotonic()
-            assert answers(box, pair, 4) == {401}
+            assert answers(box, pair, 4) == {refused}
             current[0] = box.issue()
     # Now the last answers have arrived.
     assert set(ended) <= set(load.last_good)
     assert [key for key, moment in ended.items() if load.last_good[key] >= moment] == []
-    assert set(load.statuses) <= {200, 401}
+    assert set(load.statuses) <= {200, refused}
     assert load.broken == 0
 
 

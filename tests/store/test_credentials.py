@@ -100,4 +100,6 @@ def test_a_secret_leaves_only_its_hash(store: Store, database: Path) -> None:
         "last_used_at",
         "first_used_at",
         "origin",
+        "conditions",
+        "metadata",
     ]

@@ -40,6 +40,16 @@ class Expression:
     place: str
 
 
+COMPOSED = {
+    "latchkey/credentials/endpoints.py": (
+        "expression_of(patterns)",
+        "rule.method",
+        "_as_wsgi(segment)",
+    )
+}
+"""Arguments that are composed at run time, by module; tests time the expressions separately."""
+
+
 def in_python(
     root: Path = ROOT, packages: Sequence[str] = ("app", "fastcache", "latchkey")
 ) -> list[Expression]:
@@ -80,7 +90,8 @@ def _of_module(source: str, place: str) -> Iterator[Expression]:
             _check_import(node, at)
         elif isinstance(node, ast.Call):
             for argument in _arguments(node):
-                yield Expression(_text_of(argument, place, at), at)
+                if ast.unparse(argument) not in COMPOSED.get(place, ()):
+                    yield Expression(_text_of(argument, place, at), at)
         elif isinstance(node, ast.ClassDef):
             # A converter of werkzeug has its expression in an attribute.
             for line in node.body:

@@ -156,8 +156,12 @@ def _latchkey() -> Latchkey:
 
 def _actor() -> Actor:
     """The caller of this request, as an actor in the audit log."""
-    address = _latchkey().addresses.written(request.environ)
-    return Actor.key(current_principal.api_key, address)
+    latchkey = _latchkey()
+    return Actor.key(
+        current_principal.api_key,
+        latchkey.addresses.written(request.environ),
+        latchkey.facts_of(request.environ),
+    )
 
 
 def _rotation_age() -> timedelta:

@@ -14,6 +14,7 @@ import click
 from latchkey.credentials.listing import AsOf, Selection
 from latchkey.credentials.models import Credential
 from latchkey.credentials.times import utc_now
+from latchkey_service.cli.printing import field_text
 from latchkey_service.cli.session import Session, reading
 from latchkey_service.cli.streams import output_to
 from latchkey_service.shapes.objects import CredentialObject
@@ -68,7 +69,7 @@ def _write_csv(file: TextIO, rows: Iterator[dict[str, Any]]) -> None:
 
 def _cell(value: Any) -> Any:
     """A value for CSV. A text that a spreadsheet would run as a formula is prefixed by a quote."""
-    text = " ".join(value) if isinstance(value, list) else value
+    text = field_text(value) if isinstance(value, (list, dict, bool)) else value
     if isinstance(text, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r"):
         return f"'{text}"
     return text

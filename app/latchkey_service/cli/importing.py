@@ -19,6 +19,8 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import Progress
 
+from latchkey.credentials.conditions import Conditions
+from latchkey.credentials.granting import parse_allowed
 from latchkey.credentials.importing import (
     SHA256_OF_NO_TOKEN,
     Foreign,
@@ -42,7 +44,10 @@ from latchkey_service.shapes.requests import IssueBody
 
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
 _NEEDED = ("name", "sha256")
-_COLUMNS = (*_NEEDED, "mode", "scopes", "expires_at")
+_COLUMNS = (
+    *(*_NEEDED, "mode", "scopes", "expires_at", "enabled", "not_before", "networks"),
+    *("networks_mode", "endpoints", "metadata"),
+)
 _SHOWN = 100
 
 
@@ -56,9 +61,10 @@ def import_command(file: Path, skip_existing: bool, as_json: bool) -> None:
     """Import keys of another system from FILE.
 
     FILE is CSV with a header line, or JSON lines; - is standard input. Required fields are name and
-    sha256, the SHA-256 of the token in hex. Optional fields are mode, scopes (in CSV separated by
-    spaces) and expires_at. If a line is invalid, nothing is imported, all invalid lines are listed,
-    and the exit status is 1.
+    sha256, the SHA-256 of the token in hex. Optional fields are mode, scopes, expires_at, enabled,
+    not_before, networks, networks_mode, endpoints and metadata. In CSV, scopes and networks are
+    separated by spaces and endpoints by commas, and metadata is JSON. If a line is invalid, nothing
+    is imported, all invalid lines are listed, and the exit status is 1.
     """
     data = input_from(file)
     quiet = as_json or not sys.stderr.isatty()
@@ -74,6 +80,7 @@ def import_command(file: Path, skip_existing: bool, as_json: bool) -> None:
                     session.store.imported,
                     session.publisher,
                     by=command_line_user(),
+                    allowed_scopes=parse_allowed(session.settings.scopes),
                     skip_existing=skip_existing,
                     progress=lambda done: progress.advance(task, done),
                 )
@@ -177,9 +184,28 @@ def _csv_lines(text: str) -> Iterator[tuple[int, dict[str, object] | str]]:
         fields: dict[str, object] = {
             name: text for name, cell in zip(names, row, strict=True) if (text := cell.strip())
         }
-        if "scopes" in fields:
-            fields["scopes"] = str(fields["scopes"]).split()
-        yield reader.line_num, fields
+        try:
+            values = {name: _of_cell(name, str(cell)) for name, cell in fields.items()}
+        except ValueError as error:
+            yield reader.line_num, str(error)
+        else:
+            yield reader.line_num, values
+
+
+def _of_cell(name: str, text: str) -> object:
+    """The value of a CSV cell, as JSON lines have it; raises ValueError."""
+    if name in ("scopes", "networks"):
+        return text.split()
+    if name == "endpoints":
+        return [rule.strip() for rule in text.split(",")]
+    if name == "enabled":
+        return {"yes": True, "true": True, "no": False, "false": False}.get(text.lower(), text)
+    if name == "metadata":
+        try:
+            return strict_json.loads(text)
+        except (ValueError, RecursionError):
+            raise ValueError("metadata: is not JSON") from None
+    return text
 
 
 def _key(line: int, fields: dict[str, object]) -> Foreign:
@@ -208,4 +234,6 @@ def _key(line: int, fields: dict[str, object]) -> Foreign:
         terms.get("mode", "live"),
         terms.get("scopes", FULL_ACCESS),
         terms.get("expires_at"),
+        Conditions(**terms.get("conditions", {})),
+        terms.get("metadata"),
     )

@@ -18,6 +18,7 @@ from latchkey.credentials.service import DEFAULT_OVERLAP, LONGEST_OVERLAP, Issue
 from latchkey.credentials.times import utc_now
 from latchkey.errors import CredentialNotFound
 from latchkey_service.cli.asking import confirm
+from latchkey_service.cli.condition_options import condition_options
 from latchkey_service.cli.exporting import export_command
 from latchkey_service.cli.importing import import_command
 from latchkey_service.cli.options import (
@@ -65,19 +66,21 @@ keys.add_command(export_command)
 @mode_option
 @scope_option("default: full access")
 @expiry_option("; default: never")
+@condition_options
 @json_option
 def create_key(
     name: str,
     mode: Mode,
     scopes: tuple[str, ...],
     expires_at: datetime | Never | None,
+    conditions: dict[str, object],
     as_json: bool,
 ) -> None:
     """Create a key.
 
     Prints the key with its secret. The secret is shown only once.
     """
-    given: dict[str, object] = {"name": name, "mode": mode}
+    given: dict[str, object] = {"name": name, "mode": mode, **conditions}
     if scopes:
         given["scopes"] = list(scopes)
     if expires_at is not None:
@@ -163,16 +166,18 @@ def show_usage(api_key: str, as_json: bool) -> None:
 @click.option("--name", type=TEXT, help="The new name.")
 @scope_option("replaces all current scopes")
 @expiry_option()
+@condition_options
 @json_option
 def change_key(
     api_key: str,
     name: str | None,
     scopes: tuple[str, ...],
     expires_at: datetime | Never | None,
+    conditions: dict[str, object],
     as_json: bool,
 ) -> None:
-    """Change the name, the scopes or the expiry of a key."""
-    given: dict[str, object] = {}
+    """Change the name, the scopes, the expiry or the conditions of a key."""
+    given: dict[str, object] = dict(conditions)
     if name is not None:
         given["name"] = name
     if scopes:
@@ -180,7 +185,9 @@ def change_key(
     if expires_at is not None:
         given["expires_at"] = None if isinstance(expires_at, Never) else expires_at
     if not given:
-        raise click.UsageError("Nothing to change: give --name, --scope or --expires-at.")
+        raise click.UsageError(
+            "Nothing to change: give --name, --scope, --expires-at or a condition."
+        )
     terms = _validated(ChangeBody, given).change()
     with changing() as session:
         changed = session.credentials.change(api_key, terms, None, by=command_line_user())

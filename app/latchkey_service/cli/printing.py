@@ -85,8 +85,20 @@ def print_fields(fields: Mapping[str, Any]) -> None:
     """A line for each field, aligned."""
     width = max(map(len, fields))
     for name, value in fields.items():
-        text = " ".join(value) if isinstance(value, list) else "" if value is None else value
-        click.echo(f"{name:{width}}  {_visible(text)}".rstrip())
+        click.echo(f"{name:{width}}  {_visible(field_text(value))}".rstrip())
+
+
+def field_text(value: object) -> str:
+    """A field of an object as text: lists separated by spaces, or by commas if items have some."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return (", " if any(" " in str(item) for item in value) else " ").join(map(str, value))
+    if isinstance(value, dict):
+        return _json(value)
+    return str(value)
 
 
 def _json(value: object) -> str:

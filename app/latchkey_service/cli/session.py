@@ -13,6 +13,7 @@ from latchkey.box.segment import attached, changing_keys
 from latchkey.box.shared import SharedState
 from latchkey.box.use_counts import LiveTallies
 from latchkey.config import Settings, load_settings
+from latchkey.credentials.granting import parse_allowed
 from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import CredentialService
 from latchkey.credentials.usage import UsageReader
@@ -107,7 +108,9 @@ def _over(settings: Settings, shared: SharedState, seal: Seal | None) -> Iterato
     try:
         yield Session(
             settings,
-            CredentialService(store, load_derivation(settings), publisher),
+            CredentialService(
+                store, load_derivation(settings), publisher, parse_allowed(settings.scopes)
+            ),
             UsageReader(store.usage, LiveTallies(shared)),
             store.audit,
             store.listing,

@@ -23,6 +23,8 @@ _NEW_LENGTH = Length(
     max=passwords.LONGEST_PASSWORD,
     message=f"Use {passwords.SHORTEST_PASSWORD} to {passwords.LONGEST_PASSWORD} characters.",
 )
+# Fields whose element shows what was sent.
+_SHOWN_AGAIN = ("StringField", "TextAreaField")
 
 
 class Tie(NamedTuple):
@@ -56,7 +58,7 @@ class ConsoleForm(FlaskForm):  # type: ignore[misc]
                 if not field.errors and not group.errors:
                     field.errors = [_contradiction(group, tie.choice)]
         for field in self:
-            if field.type == "StringField" and _holds_secret(field):
+            if field.type in _SHOWN_AGAIN and _holds_secret(field):
                 field.errors = [*field.errors, _REMOVED]
                 is_valid = False
         return is_valid
@@ -67,7 +69,11 @@ class ConsoleForm(FlaskForm):  # type: ignore[misc]
         def render_field(self, field: Field, render_kw: dict[str, Any]) -> Markup:
             """Called for each element of the form."""
             if _holds_secret(field):
-                render_kw = {**render_kw, "value": ""}
+                if field.type == "TextAreaField":
+                    # Its content is rendered, and not an attribute.
+                    field.data, field.raw_data = "", None
+                else:
+                    render_kw = {**render_kw, "value": ""}
             element: Markup = super().render_field(field, render_kw)
             return element
 

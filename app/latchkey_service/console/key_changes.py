@@ -22,7 +22,7 @@ def show_edit(api_key: str) -> Response:
     """Show the form for the name, scopes and expiry of a key."""
     credential = _changeable(api_key)
     form = ChangeForm()
-    form.offer(credential)
+    form.offer(latchkey().settings.scopes, credential.scopes)
     form.show(credential)
     return _page("key_edit.html", credential, form_fields=form)
 
@@ -31,7 +31,7 @@ def show_edit(api_key: str) -> Response:
 def edit(api_key: str) -> Response:
     """Change a key. The change takes effect before the response."""
     credential, form = _changeable(api_key), ChangeForm()
-    form.offer(credential)
+    form.offer(latchkey().settings.scopes, credential.scopes)
     if not form.validate():
         return _page("key_edit.html", credential, 400, form_fields=form)
     form.may_be_nameless = credential.name is None

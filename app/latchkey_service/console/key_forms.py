@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
@@ -20,16 +21,18 @@ from wtforms import (
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 from wtforms.widgets import CheckboxInput, ListWidget
 
+from latchkey.credentials.granting import parse_allowed
 from latchkey.credentials.models import Credential
-from latchkey.credentials.scopes import EVERYTHING, KNOWN_SCOPES, READ_EVERYTHING
+from latchkey.credentials.scopes import BUILT_IN_SCOPES, EVERYTHING, READ_EVERYTHING
 from latchkey.credentials.times import format_time, utc_now
 from latchkey.errors import InvalidField
+from latchkey_service.console.condition_forms import ConditionsForm
 from latchkey_service.console.forms import ConsoleForm, Tie, add_fault
 from latchkey_service.shapes.problems import first_problem
 
 Body = TypeVar("Body", bound=BaseModel)
 
-CHOSEN_SCOPES = [scope for scope in KNOWN_SCOPES if not scope.startswith("*")]
+_BUILT_IN = [scope for scope in BUILT_IN_SCOPES if not scope.startswith("*")]
 
 _NAME = {"maxlength": 100, "autocomplete": "off", "required": False}
 _FORM_ID_LENGTH = 22
@@ -55,10 +58,10 @@ _DATE = Tie("expiry", "date")
 _CUSTOM = Tie("overlap", "custom")
 
 
-class TermsForm(ConsoleForm):
+class TermsForm(ConditionsForm):
     """The terms of a key, to create or change it."""
 
-    ties: ClassVar = {"scopes": _CHOSEN, "expires_at": _DATE}
+    ties: ClassVar = {"scopes": _CHOSEN, "more_scopes": _CHOSEN, "expires_at": _DATE}
 
     name = StringField("Name", render_kw=_NAME)
     access = RadioField(
@@ -72,11 +75,20 @@ class TermsForm(ConsoleForm):
     )
     scopes = SelectMultipleField(
         "Scopes",
-        choices=[(scope, scope) for scope in CHOSEN_SCOPES],
+        choices=[(scope, scope) for scope in _BUILT_IN],
         widget=ListWidget(prefix_label=False),
         option_widget=CheckboxInput(),
         validate_choice=False,
         render_kw=_CHOSEN.attributes,
+    )
+    more_scopes = StringField(
+        "Further scopes",
+        render_kw={
+            "autocomplete": "off",
+            "spellcheck": "false",
+            "autocapitalize": "none",
+            **_CHOSEN.attributes,
+        },
     )
     expiry = RadioField("Expires", choices=_EXPIRIES, default="never")
     expires_at = DateTimeLocalField(
@@ -89,6 +101,13 @@ class TermsForm(ConsoleForm):
     may_be_nameless = False
     """Whether the name can be empty; true for an existing key without a name."""
 
+    def offer(self, allowed_scopes: str, present: Iterable[str] = ()) -> None:
+        """Offer the scopes that the settings list, and those that a key has already."""
+        offered = [*_BUILT_IN, *sorted(parse_allowed(allowed_scopes))]
+        if frozenset(present) not in _WHOLE:
+            offered += sorted(present)
+        self.scopes.choices = [(scope, scope) for scope in dict.fromkeys(offered)]
+
     def terms(self) -> dict[str, Any]:
         """The name, the scopes and, unless it is unchanged, the expiry, as a body of the API."""
         given: dict[str, Any] = {"name": (self.name.data or "").strip(), "scopes": self._scopes()}
@@ -98,11 +117,12 @@ class TermsForm(ConsoleForm):
             del given["name"]
         if self.expiry.data != "keep":
             given["expires_at"] = self._expires_at()
-        return given
+        return {**given, **self.conditions()}
 
     def _scopes(self) -> list[str]:
         whole = {"full": [EVERYTHING], "read": [READ_EVERYTHING]}
-        scopes: list[str] = whole.get(self.access.data or "", self.scopes.data or [])
+        chosen = [*(self.scopes.data or []), *(self.more_scopes.data or "").split()]
+        scopes: list[str] = whole.get(self.access.data or "", chosen)
         if not scopes:
             raise InvalidField("scopes", "select at least one scope, or another access")
         return scopes
@@ -135,17 +155,12 @@ class ChangeForm(TermsForm):
 
     expiry = RadioField("Expires", choices=[("keep", "Unchanged"), *_EXPIRIES], default="keep")
 
-    def offer(self, credential: Credential) -> None:
-        """Also offer other scopes that the key has, so that saving does not remove them."""
-        if credential.scopes not in _WHOLE:
-            more = sorted(credential.scopes.difference(CHOSEN_SCOPES))
-            self.scopes.choices = [(scope, scope) for scope in [*CHOSEN_SCOPES, *more]]
-
     def show(self, credential: Credential) -> None:
         """Fill in the current terms of the key."""
         self.name.data = credential.name
         self.scopes.data = sorted(credential.scopes)
         self.access.data = _WHOLE.get(credential.scopes, "chosen")
+        self.show_conditions(credential)
 
 
 class RotateForm(ConsoleForm):

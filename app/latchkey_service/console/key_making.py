@@ -20,6 +20,7 @@ key_making = Blueprint("key_making", __name__, url_prefix="/console/keys")
 def show_create() -> Response:
     """Show the form for a new key."""
     form = CreateForm()
+    form.offer(latchkey().settings.scopes)
     form.draw()
     return page("key_create.html", form_fields=form)
 
@@ -32,6 +33,7 @@ def create() -> Response:
     the key that it created.
     """
     form = CreateForm()
+    form.offer(latchkey().settings.scopes)
     if not form.validate():
         if form.form_id.errors:
             form.form_id.data = None

@@ -10,6 +10,7 @@ from gunicorn.http.message import Message
 from gunicorn.util import http_date, unquote_to_wsgi_str
 
 from latchkey.check.headers import dialect_of_path
+from latchkey.error_answers import envelope, error_headers, status_line
 from latchkey.errors import (
     ApiError,
     ExpectationFailed,
@@ -18,9 +19,6 @@ from latchkey.errors import (
     InvalidRequest,
     TargetTooLong,
     UnsupportedTransferCoding,
-    envelope,
-    error_headers,
-    status_line,
 )
 
 _SEND_TIMEOUT = 2.0

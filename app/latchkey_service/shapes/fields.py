@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from latchkey.credentials.names import LONGEST_NAME, NAME_PATTERN, check_name
-from latchkey.credentials.scopes import KNOWN_SCOPES
+from latchkey.credentials.scopes import SCOPE_PATTERN
 from latchkey.credentials.times import format_time, parse_time
 from latchkey.credentials.tokens import API_KEY_PATTERN
 
@@ -32,4 +32,13 @@ Name = Annotated[
         }
     ),
 ]
-Scope = Annotated[str, Field(json_schema_extra={"enum": list(KNOWN_SCOPES)})]
+Scope = Annotated[
+    str,
+    # Not validated here: the error of the domain says what a scope looks like.
+    Field(
+        json_schema_extra={
+            "pattern": SCOPE_PATTERN,
+            "examples": ["orders:read", "orders:write:eu-*", "*"],
+        }
+    ),
+]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
+from latchkey.credentials.conditions import Conditions, NetworksMode
 from latchkey.credentials.models import Credential, Mode, Origin, Status, Usage
 from latchkey.credentials.tokens import SECRET_PATTERN
 from latchkey_service.shapes.fields import ApiKey, Scope, Time
@@ -34,6 +36,12 @@ class CredentialObject(BaseModel):
     origin: Origin = Field(
         description="derived, or imported for a token that another system issued."
     )
+    enabled: bool
+    not_before: Time | None
+    networks: list[str] | None
+    networks_mode: NetworksMode
+    endpoints: list[str] | None
+    metadata: dict[str, Any] | None
 
     @classmethod
     def of(
@@ -73,6 +81,11 @@ class Refusals(BaseModel):
     revoked: int
     expired: int
     scope: int
+    disabled: int
+    not_yet_valid: int
+    address: int
+    endpoint: int
+    observed: int = Field(description="Admitted from outside of networks that are only observed.")
 
 
 class UsageObject(BaseModel):
@@ -123,4 +136,17 @@ def _fields(
         "rotate_by": credential.rotate_by(rotation_age),
         "rotated_to": credential.rotated_to,
         "origin": credential.origin,
+        **_conditions(credential.conditions),
+        "metadata": None if credential.metadata is None else json.loads(credential.metadata),
+    }
+
+
+def _conditions(conditions: Conditions) -> dict[str, Any]:
+    networks, endpoints = conditions.networks, conditions.endpoints
+    return {
+        "enabled": conditions.enabled,
+        "not_before": conditions.not_before,
+        "networks": None if networks is None else [str(network) for network in networks],
+        "networks_mode": conditions.networks_mode,
+        "endpoints": None if endpoints is None else [str(rule) for rule in endpoints],
     }

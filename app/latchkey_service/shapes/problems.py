@@ -25,6 +25,8 @@ _RULES = {
     "string_type": "must be a string",
     "list_type": "must be a list",
     "model_type": "must be an object",
+    "dict_type": "must be an object",
+    "bool_type": "must be true or false",
     "string_unicode": "must be a string of valid Unicode",
 }
 

@@ -5,25 +5,26 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Required, TypedDict
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.config import JsonDict
+from pydantic import Field
 
+from latchkey.credentials.conditions import ConditionTerms
+from latchkey.credentials.granting import parse_scopes
 from latchkey.credentials.models import Change, Mode
-from latchkey.credentials.scopes import parse_scopes
 from latchkey.credentials.service import DEFAULT_OVERLAP, LONGEST_OVERLAP
 from latchkey.credentials.tokens import SECRET_PATTERN
+from latchkey_service.shapes.conditions import (
+    Enabled,
+    Endpoints,
+    Metadata,
+    Networks,
+    NotBefore,
+    ObservedMode,
+    RequestModel,
+    condition_terms,
+    metadata_text,
+    without_default,
+)
 from latchkey_service.shapes.fields import ApiKey, Name, Scope, Time
-
-
-def _without_default(schema: JsonDict) -> None:
-    """Omit the default from the document: the effective value depends on the caller."""
-    schema.pop("default", None)
-
-
-class RequestModel(BaseModel):
-    """The base of request models: refuses unknown fields, and does not convert types."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class RegisterBody(RequestModel):
@@ -41,6 +42,8 @@ class IssueTerms(TypedDict, total=False):
     mode: Mode
     scopes: frozenset[str]
     expires_at: datetime | None
+    conditions: ConditionTerms
+    metadata: str | None
 
 
 class IssueBody(RequestModel):
@@ -49,22 +52,29 @@ class IssueBody(RequestModel):
     name: Name
     mode: Mode = Field(
         default="live",
-        json_schema_extra=_without_default,
+        json_schema_extra=without_default,
         description="Must be the mode of the caller's key.",
     )
     scopes: Annotated[list[Scope], Field(min_length=1)] = Field(
         default_factory=list,
-        json_schema_extra=_without_default,
+        json_schema_extra=without_default,
         description="If omitted, those of the caller's key. A key cannot grant more than it has.",
     )
     expires_at: Time | None = Field(
         default=None,
-        json_schema_extra=_without_default,
+        json_schema_extra=without_default,
         description="If omitted, that of the caller's key. Null for no expiry.",
     )
 
+    enabled: Enabled = True
+    not_before: NotBefore = None
+    networks: Networks = None
+    networks_mode: ObservedMode = "enforce"
+    endpoints: Endpoints = None
+    metadata: Metadata = None
+
     def terms(self) -> IssueTerms:
-        """The given terms, for the credential service; raises InvalidField for an unknown scope."""
+        """The given terms, for the credential service; raises InvalidField."""
         terms = IssueTerms(name=self.name)
         if "mode" in self.model_fields_set:
             terms["mode"] = self.mode
@@ -72,31 +82,42 @@ class IssueBody(RequestModel):
             terms["scopes"] = parse_scopes(self.scopes)
         if "expires_at" in self.model_fields_set:
             terms["expires_at"] = self.expires_at
+        terms["conditions"] = condition_terms(self)
+        terms["metadata"] = metadata_text(self) or None
         return terms
 
 
 class ChangeBody(RequestModel):
     """New terms of a credential. Omitted fields are not changed."""
 
-    name: Name = Field(default="", json_schema_extra=_without_default)
+    name: Name = Field(default="", json_schema_extra=without_default)
     scopes: Annotated[list[Scope], Field(min_length=1)] = Field(
         default_factory=list,
-        json_schema_extra=_without_default,
+        json_schema_extra=without_default,
         description="A key cannot grant more than it has, or change a key that has more.",
     )
     expires_at: Time | None = Field(
         default=None,
-        json_schema_extra=_without_default,
+        json_schema_extra=without_default,
         description="Null for no expiry. The expiry of a rotated key cannot be postponed.",
     )
 
+    enabled: Enabled = True
+    not_before: NotBefore = None
+    networks: Networks = None
+    networks_mode: ObservedMode = "enforce"
+    endpoints: Endpoints = None
+    metadata: Metadata = None
+
     def change(self) -> Change:
-        """The given terms, for the credential service; raises InvalidField for an unknown scope."""
+        """The given terms, for the credential service; raises InvalidField."""
         return Change(
             name=self.name if "name" in self.model_fields_set else None,
             scopes=parse_scopes(self.scopes) if "scopes" in self.model_fields_set else None,
             sets_expiry="expires_at" in self.model_fields_set,
             expires_at=self.expires_at,
+            conditions=condition_terms(self),
+            metadata=metadata_text(self),
         )
 
 

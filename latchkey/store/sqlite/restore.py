@@ -91,6 +91,16 @@ _NARROW = """
     UPDATE main.credential SET scopes = (SELECT scopes FROM former.credential WHERE id = ?)
     WHERE id = ?
 """
+_CONDITIONS = """
+    SELECT c.id AS id, c.api_key AS api_key, CAST(c.conditions AS TEXT) AS backed_up,
+        f.id AS former_id, CAST(f.conditions AS TEXT) AS present FROM temp.counterpart AS p
+    JOIN main.credential AS c ON c.id = p.id JOIN former.credential AS f ON f.id = p.former_id
+    WHERE f.conditions IS NOT c.conditions ORDER BY c.id
+"""
+_LIMIT = """
+    UPDATE main.credential SET conditions = (SELECT conditions FROM former.credential WHERE id = ?)
+    WHERE id = ?
+"""
 # Keys that the backup lacks. Those that are revoked or have an expiry are taken over, so that their
 # pairs cannot be registered again, and their tokens cannot be imported again. Successors are taken
 # over, because their clients have no other key. If an id is in use, because the two databases have
@@ -142,6 +152,9 @@ _CARRY_AUDITED = """
 ScopesWithin = Callable[[Collection[str], Collection[str]], bool]
 """Whether the first scopes allow nothing that the second do not."""
 
+ConditionsLooser = Callable[[str | None, str | None], bool]
+"""Whether the first conditions, as stored, admit a request that the second refuse."""
+
 
 class FormerUnreadable(LatchkeyError):
     """The database in use is missing or cannot be read: its revocations are unknown."""
@@ -152,7 +165,8 @@ class Carried:
     """The state that a restored database took over from the previous one.
 
     ``ended``: keys that the backup would have revived or extended; ``rotated``: other keys that
-    were rotated; ``narrowed``: keys to which the backup would have given more scopes; ``kept`` and
+    were rotated; ``narrowed``: keys to which the backup would have given more scopes, or
+    looser conditions; ``kept`` and
     ``lost``: how many keys that the backup lacks were and were not taken over. ``audited``: the log
     continues from the end of the previous one. ``kept_out``: administrators that the previous one
     lacks.
@@ -199,11 +213,18 @@ def require_readable(former: Path, restored: Path) -> None:
         raise FormerUnreadable(f"{former}: {error}") from None
 
 
-def carry_over(restored: Path, former: Path, lies_within: ScopesWithin, now: datetime) -> Carried:
+def carry_over(
+    restored: Path,
+    former: Path,
+    lies_within: ScopesWithin,
+    are_looser: ConditionsLooser,
+    now: datetime,
+) -> Carried:
     """Carry revocations and other restrictions of the previous database over to the restored one.
 
     It is one transaction. A key whose scopes in the backup do not lie within its present ones,
-    according to ``lies_within``, keeps the present ones. Administrators that the previous database
+    according to ``lies_within``, keeps the present ones, and so does a key whose conditions in the
+    backup ``are_looser`` than its present ones. Administrators that the previous database
     lacks are disabled as of ``now``, in UTC. Both databases have the current schema, and no other
     process uses the restored one. Raises sqlite3.Error.
     """
@@ -220,6 +241,7 @@ def carry_over(restored: Path, former: Path, lies_within: ScopesWithin, now: dat
         ended += [row["api_key"] for row in rows_of(connection, _END_SOONER)]
         rotated = [row["api_key"] for row in rows_of(connection, _ROTATE)]
         narrowed = _carry_scopes(connection, lies_within)
+        limited = _carry_conditions(connection, are_looser)
         (lacked,) = rows_of(connection, _LACKED)
         kept = _carry_credentials(connection)
         connection.execute(_KEEP_OUT)
@@ -229,6 +251,7 @@ def carry_over(restored: Path, former: Path, lies_within: ScopesWithin, now: dat
     ended = list(dict.fromkeys(ended))
     kept_out = sorted(row["name"] for row in removed)
     rotated = sorted(set(rotated).difference(ended))
+    narrowed = list(dict.fromkeys([*narrowed, *limited]))
     return Carried(ended, rotated, narrowed, kept, lacked["keys"] - kept, audited, kept_out)
 
 
@@ -281,6 +304,17 @@ def _carry_scopes(connection: sqlite3.Connection, lies_within: ScopesWithin) -> 
     ]
     connection.executemany(_NARROW, [(row["former_id"], row["id"]) for row in narrowed])
     return [row["api_key"] for row in narrowed]
+
+
+def _carry_conditions(connection: sqlite3.Connection, are_looser: ConditionsLooser) -> list[str]:
+    """Give keys whose conditions would become looser their present ones; returns these keys."""
+    looser = [
+        row
+        for row in rows_of(connection, _CONDITIONS)
+        if are_looser(row["backed_up"], row["present"])
+    ]
+    connection.executemany(_LIMIT, [(row["former_id"], row["id"]) for row in looser])
+    return [row["api_key"] for row in looser]
 
 
 def _carry_credentials(connection: sqlite3.Connection) -> int:

@@ -330,14 +330,14 @@ def test_decide_gets_the_current_key(store: Store) -> None:
     caller, other = (add(store, new_credential()) for _ in range(2))
     principal = caller.principal()
     change(store, caller.api_key, None, NOW, lambda _: Change(name="renamed"))
-    seen: list[Principal | None] = []
+    seen: list[Credential | None] = []
 
-    def decide(now: Principal | None, found: Credential) -> Change:
+    def decide(now: Credential | None, found: Credential) -> Change:
         seen.append(now)
         return Change()
 
     result_of(store.change(other.api_key, None, NOW, decide, Author(TESTER, principal)))
     found = store.find(caller.api_key)
     assert found is not None
-    assert seen == [found.principal()]
+    assert seen == [found]
     assert found.name == "renamed"

@@ -51,6 +51,24 @@ assert [status("GET", path) for path in ("/", "/orders")] == [200, 401]
 assert status("GET", "/orders", key) == 200
 """,
         ),
+        (
+            SITE,
+            f"""{ASKED}
+Latchkey.join().protect(site)
+assert [status("GET", "/orders/eu-17", one) for one in ((), key)] == [401, 200]
+""",
+        ),
+        (
+            SITE
+            + """
+orders_with_the_name = lambda name: [name]
+orders_that_begin_with = lambda start: [f"{start}1"]
+""",
+            f"""{ASKED}
+Latchkey.join().protect(site)
+assert site.test_client().get("/orders", headers=key).json == ["1"]
+""",
+        ),
         (IMPORTS, ""),
         (SITE, 'Orders.as_view("orders")'),
         (

@@ -23,7 +23,6 @@ from latchkey.credentials.models import (
     Credential,
     Mode,
     NewCredential,
-    Principal,
     Rotation,
     Verifier,
 )
@@ -91,7 +90,7 @@ class MemoryStore:
 
     def add(
         self,
-        decide: Callable[[Principal | None], NewCredential],
+        decide: Callable[[Credential | None], NewCredential],
         action: Action,
         author: Author,
     ) -> Outcome[Credential]:
@@ -122,7 +121,7 @@ class MemoryStore:
         api_key: str,
         mode: Mode | None,
         now: datetime,
-        decide: Callable[[Principal | None, Credential], Change],
+        decide: Callable[[Credential | None, Credential], Change],
         author: Author,
     ) -> Outcome[Credential]:
         def transaction(state: State) -> Made[Credential]:
@@ -136,6 +135,8 @@ class MemoryStore:
                 expires_at=kept_or_none(terms.expires_at)
                 if terms.sets_expiry
                 else found.expires_at,
+                conditions=terms.conditions_after(found.conditions),
+                metadata=terms.metadata_after(found.metadata),
             )
             _put(state, changed)
             detail = difference(found, changed)
@@ -149,7 +150,7 @@ class MemoryStore:
         api_key: str,
         mode: Mode | None,
         now: datetime,
-        decide: Callable[[Principal | None, Credential, Credential | None], Rotation],
+        decide: Callable[[Credential | None, Credential, Credential | None], Rotation],
         author: Author,
     ) -> Outcome[Credential]:
         def transaction(state: State) -> Made[Credential]:
@@ -304,7 +305,7 @@ def _verifier(found: Credential | None) -> Verifier | None:
     return None if found is None else verifier_of(found)
 
 
-def _caller_now(state: State, author: Author) -> Principal | None:
+def _caller_now(state: State, author: Author) -> Credential | None:
     if author.caller is None:
         return None
     return author.confirm(state.find(author.caller.api_key))
@@ -353,6 +354,8 @@ def _add(state: State, new: NewCredential) -> Credential:
             last_used_at=None,
             first_used_at=None,
             origin=new.origin,
+            conditions=new.conditions,
+            metadata=new.metadata,
         ),
     )
 

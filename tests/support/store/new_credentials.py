@@ -39,4 +39,4 @@ def new_credential(**fields: Any) -> NewCredential:
 def verifier_of(credential: Credential) -> Verifier:
     """The expected verifier of a credential."""
     revoked = credential.revoked_at is not None
-    return Verifier(credential.secret_hash, revoked, credential.principal())
+    return Verifier(credential.secret_hash, revoked, credential.principal(), credential.conditions)
