@@ -39,7 +39,7 @@ def test_every_subject_runs(results: OverheadResults) -> None:
     assert process.keys() == SERIES.keys()
     assert {name: len(subjects) for name, subjects in process.items()} == {
         "hits": 4,
-        "ways": 7,
+        "ways": 8,
         "metrics": 3,
         "flask": 5,
         "peers": 5,
@@ -56,7 +56,7 @@ def test_every_figure_is_shown(results: OverheadResults) -> None:
     assert len(part.goals(measured)) == 8
     tables = part.tables(measured)
     assert {name: len(table.rows) for name, table in tables.items()} == {
-        "over_nothing": 9,
+        "over_nothing": 10,
         "over_flask": 5,
         "peers": 5,
         "over_django": 2,
@@ -64,7 +64,7 @@ def test_every_figure_is_shown(results: OverheadResults) -> None:
     }
     words = part.words(measured)
     assert "325 ns" in words["yardstick"]
-    assert words["limits"].count("\n- ") == 7
+    assert words["limits"].count("\n- ") == 8
     assert "policy in Python" in words["python_path"]
     assert words["counted"].startswith("Not available: ")
 
