@@ -193,7 +193,9 @@ cdef class Check:
         if not is_running(entry.deadline, 0) or entry.revoked or has_expired(entry.expires, now):
             return UNCERTAIN
         if unexpected(entry.evaluation is not None):
-            if self.conditions is None or not self.conditions.admits(environ, entry.credential_id, entry.evaluation, now):
+            if self.conditions is None:
+                return UNCERTAIN
+            if not self.conditions.admits(environ, entry.credential_id, entry.evaluation, now):
                 return UNCERTAIN
         row = self.uses.row_at(entry.credential_id)
         # An entry with conditions has to be evaluated each time.
