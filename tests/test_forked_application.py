@@ -160,7 +160,14 @@ def test_an_application_created_after_the_fork_serves(box: Service, server: list
         box._prepare("keys", "revoke", "--yes", pair.api_key)
         assert {box.get("/orders", pair.bearer).status for _ in range(8)} == {401}
     assert "Traceback" not in box.log
-    assert left_in_memory(box) == []
+    left = left_in_memory(box)
+    if left and "--debug" in server:
+        # Its reloader kills the process that it reloads a quarter of a second after the signal. The
+        # next start then removes the memory.
+        with running(box, *server, address):
+            assert set(left).isdisjoint(left_in_memory(box))
+    else:
+        assert left == []
 
 
 def test_a_preloaded_application_is_refused(box: Service) -> None:
