@@ -103,45 +103,52 @@ def test_an_overridden_getitem_finds_its_key_removed(kind: Kind) -> None:
     assert cache.get_many([0, 1]) == {0: "new", 1: "1"}
 
 
-def test_a_key_is_removed_between_contains_and_getitem(kind: Kind) -> None:
+def removed_after_contains(
+    kind: Kind, armed: list[bool], then: Callable[[], object] = lambda: None
+) -> type[Any]:
+    """A subclass whose armed `__contains__` has another thread remove the key that it found."""
+
     class Late(kind.base):  # type: ignore[misc, name-defined]
         def __contains__(self, key: Any) -> bool:
             found = bool(super().__contains__(key))
             if armed:
                 armed.pop()
                 elsewhere(lambda: kind.base.__delitem__(self, key))
+                then()
             return found
 
+    return Late
+
+
+def test_a_key_is_removed_between_contains_and_getitem(kind: Kind) -> None:
     armed: list[bool] = []
+    late = removed_after_contains(kind, armed)
     calls: list[Call] = [lambda cache: cache.get(1, "none"), lambda cache: cache.pop(1, "none")]
     calls += [
         lambda cache: cache.setdefault(1, "none"),
         lambda cache: cache.get_many([1]) or "none",
     ]
     for call in calls:
-        cache = kind.make(2, subclass=Late)
+        cache = kind.make(2, subclass=late)
         cache[1] = "one"
         armed.append(True)
         assert call(cache) == "none"
 
 
 def test_a_collected_cache_does_not_count_as_a_removal_by_this_thread(kind: Kind) -> None:
-    class Late(kind.base):  # type: ignore[misc, name-defined]
-        def __contains__(self, key: Any) -> bool:
-            found = bool(super().__contains__(key))
-            if armed:
-                armed.pop()
-                elsewhere(lambda: kind.base.__delitem__(self, key))
-                gc.collect()
-                other.clear()  # the reference to a cache outside any cycle
-            return found
+    other: list[Any] = []
+
+    def free_caches() -> None:
+        gc.collect()
+        other.clear()  # the reference to a cache outside any cycle
 
     armed = [True]
-    cache = kind.make(2, subclass=Late)
-    cyclic, last = kind.make(2, subclass=Late), kind.make(2, subclass=Late)
+    late = removed_after_contains(kind, armed, free_caches)
+    cache = kind.make(2, subclass=late)
+    cyclic, last = kind.make(2, subclass=late), kind.make(2, subclass=late)
     cache[1] = last[1] = "one"
     cyclic[1] = cyclic
-    other = [last]
+    other.append(last)
     del cyclic, last
     assert cache.get(1, "none") == "none"
 
