@@ -46,6 +46,7 @@ from latchkey.errors import (
     AlreadyRotated,
     CredentialNotFound,
     InsufficientScope,
+    InvalidCredential,
     InvalidField,
     KeyExpired,
     NotDerived,
@@ -177,8 +178,7 @@ class CredentialService:
             return replace(new, conditions=made, metadata=metadata)
 
         # Before waiting for the database, refuse rights that the caller cannot grant.
-        if caller is None or (present := self._store.find(caller.api_key)) is not None:
-            decide(None if caller is None else present)
+        decide(self._present(caller))
         outcome = self._store.add(decide, Action.KEY_ISSUE, Author(by, caller))
         return IssuedCredential(self._publisher.publish(outcome), secret)
 
@@ -246,7 +246,7 @@ class CredentialService:
             unchanged = self.get(api_key, _mode_for(caller))
             if unchanged.revoked_at is not None:
                 raise CredentialNotFound
-            decide(None if caller is None else self._store.find(caller.api_key), unchanged)
+            decide(self._present(caller), unchanged)
             return unchanged
         return self._publisher.publish(
             self._store.change(api_key, _mode_for(caller), utc_now(), decide, Author(by, caller))
@@ -305,6 +305,16 @@ class CredentialService:
             self._store.rotate(api_key, _mode_for(caller), utc_now(), decide, Author(by, caller))
         )
         return IssuedCredential(made, secret)
+
+    def _present(self, caller: Principal | None) -> Credential | None:
+        """The caller's key as stored, None for the operator; raises InvalidCredential."""
+        if caller is None:
+            return None
+        found = self._store.find(caller.api_key)
+        if found is None:
+            # None would stand for the operator.
+            raise InvalidCredential
+        return found
 
 
 def _new_credential(
