@@ -30,12 +30,12 @@ class ClientAddresses:
         The caller's address is that many entries from the right of ``X-Forwarded-For``.
         """
         self.trusted_proxies = trusted_proxies
+        self.source = "HTTP_X_FORWARDED_FOR" if trusted_proxies else "REMOTE_ADDR"
+        """The variable of the environ that tells the address."""
 
     def forwarded(self, environ: WSGIEnvironment) -> Address | None:
         """The forwarded address; None if the list is too short or the entry is not an address."""
-        if not self.trusted_proxies:
-            return None
-        return forwarded_in(environ.get("HTTP_X_FORWARDED_FOR", ""), self.trusted_proxies)
+        return self.certain(environ) if self.trusted_proxies else None
 
     def certain(self, environ: WSGIEnvironment) -> Address | None:
         """The caller's address for a decision; None if it is not known.
@@ -43,9 +43,7 @@ class ClientAddresses:
         Behind trusted proxies, a missing, short or invalid ``X-Forwarded-For`` is no address: the
         peer's would be that of a proxy.
         """
-        if self.trusted_proxies:
-            return self.forwarded(environ)
-        return parse_address(environ.get("REMOTE_ADDR", ""))
+        return address_in(environ.get(self.source, ""), self.trusted_proxies)
 
     def find(self, environ: WSGIEnvironment) -> Address | None:
         """The forwarded address, else the peer's; None for a peer without one (a unix socket)."""
@@ -67,9 +65,14 @@ class ClientAddresses:
         return _peer_counted_as(environ.get("REMOTE_ADDR", ""))
 
 
-def forwarded_in(header: str, trusted_proxies: int) -> Address | None:
-    """The address in ``X-Forwarded-For`` that was added by the first of our proxies; or None."""
-    entries = header.split(",")
+def address_in(source: str, trusted_proxies: int) -> Address | None:
+    """The address in the peer's text or, behind trusted proxies, in ``X-Forwarded-For``; or None.
+
+    The entry of that header is the one that the first of our proxies added.
+    """
+    if not trusted_proxies:
+        return parse_address(source)
+    entries = source.split(",")
     if len(entries) < trusted_proxies:
         return None
     return parse_address(entries[-trusted_proxies])

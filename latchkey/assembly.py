@@ -29,9 +29,7 @@ from latchkey.box.upkeep import Upkeep
 from latchkey.box.use_counts import LiveTallies
 from latchkey.check.authenticator import Authenticator
 from latchkey.check.open_routes import NOTHING_OPEN, OpenRoutes
-from latchkey.check.request_conditions import facts_of
 from latchkey.config import Settings, load_settings
-from latchkey.credentials.conditions import RequestFacts
 from latchkey.credentials.derivation import DerivationKeys
 from latchkey.credentials.granting import parse_allowed
 from latchkey.credentials.kinds import Sources
@@ -177,10 +175,6 @@ class Latchkey:
         app.extensions["latchkey"] = self
         enforce_requirements(app, self._count_scope_refusal, routes)
         answer_our_errors(app)
-
-    def facts_of(self, environ: WSGIEnvironment) -> RequestFacts:
-        """The facts of a request that the conditions of a key are about."""
-        return facts_of(environ, self.addresses)
 
     def _middleware(
         self,

@@ -104,6 +104,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "latchkey.credentials.listing",
         "latchkey.credentials.models",
         "latchkey.credentials.publishing",
+        "latchkey.credentials.times",
         "latchkey.errors",
         "latchkey.files",
         "latchkey.forks",

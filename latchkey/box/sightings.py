@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from wsgiref.types import WSGIEnvironment
 
 from fastcache.shared import SharedCache
@@ -16,6 +15,7 @@ from latchkey.addresses import ClientAddresses, parse_address
 from latchkey.box._sightings import AddressSources
 from latchkey.box.shared import SharedState
 from latchkey.credentials.models import SIGHTINGS_KEPT, Sighting
+from latchkey.credentials.times import from_milliseconds
 
 UNKNOWN_ADDRESS = "unknown"
 """The text for a peer without an address, such as that of a unix socket."""
@@ -24,7 +24,6 @@ UNKNOWN_ADDRESS = "unknown"
 _KEPT = 600_000_000_000
 # The digits of a time in milliseconds: a longer number is after the year 5000.
 _DIGITS = 14
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Sightings(AddressSources):
@@ -69,7 +68,7 @@ def recent_sightings(
     if times:
         times[0] = max(times[0], last_used)
     return tuple(
-        Sighting(_address(line), _EPOCH + timedelta(milliseconds=at))
+        Sighting(_address(line), from_milliseconds(at))
         for line, at in zip(lines, times, strict=True)
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from wsgiref.types import WSGIEnvironment
 
-from latchkey.addresses import ClientAddresses, forwarded_in, parse_address
+from latchkey.addresses import ClientAddresses, address_in
 from latchkey.box.counter_names import Use
 from latchkey.credentials.conditions import Evaluation, RequestFacts
 from latchkey.errors import (
@@ -39,8 +39,6 @@ class RequestConditions:
     def __init__(self, addresses: ClientAddresses, count: CountUse) -> None:
         self._addresses = addresses
         self._count = count
-        self._proxies = addresses.trusted_proxies
-        self._source = "HTTP_X_FORWARDED_FOR" if self._proxies else "REMOTE_ADDR"
 
     def facts_of(self, environ: WSGIEnvironment) -> RequestFacts:
         """The facts of a WSGI request."""
@@ -54,14 +52,14 @@ class RequestConditions:
         A use that is only observed is counted here; a refusal is not, since the policy evaluates
         the request again and refuses it.
         """
-        if now < evaluation.not_before or not evaluation.enabled:
+        if evaluation.objection_by_time(now) is not None:
             return False
         path = environ.get("PATH_INFO", "")
         decide = _decide if len(path) <= _LONGEST_CACHED_PATH else _decide.__wrapped__
         decision = decide(
             evaluation,
-            self._proxies,
-            environ.get(self._source, ""),
+            self._addresses.trusted_proxies,
+            environ.get(self._addresses.source, ""),
             environ["REQUEST_METHOD"],
             path,
         )
@@ -73,8 +71,7 @@ class RequestConditions:
 @lru_cache(maxsize=8_192)
 def _decide(evaluation: Evaluation, proxies: int, source: str, method: str, path: str) -> str:
     """The decision about a request, whatever the time; ``source`` tells its address."""
-    address = forwarded_in(source, proxies) if proxies else parse_address(source)
-    facts = RequestFacts(method, path, address)
+    facts = RequestFacts(method, path, address_in(source, proxies))
     if evaluation.objection_to(facts) is not None:
         return _REFUSED
     return _OBSERVED if evaluation.observes(facts) else _ADMITTED

@@ -7,11 +7,11 @@ arranged for requests, and exists only for keys that have a condition.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict, TypeVar
 
 from latchkey.credentials.endpoints import (
     MOST_ENDPOINTS,
@@ -27,6 +27,7 @@ from latchkey.credentials.networks import (
     network_within,
     parse_network,
 )
+from latchkey.credentials.times import from_milliseconds, to_milliseconds
 from latchkey.errors import (
     AddressNotAllowed,
     ApiError,
@@ -39,8 +40,7 @@ from latchkey.errors import (
 NetworksMode = Literal["enforce", "observe"]
 NETWORKS_MODES: tuple[NetworksMode, ...] = ("enforce", "observe")
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,32 +102,27 @@ class ConditionTerms(TypedDict, total=False):
 
 def parse_networks(given: Iterable[str]) -> tuple[Network, ...]:
     """Networks as they are stored, each once; raises InvalidField."""
-    found: dict[Network, None] = {}
-    for number, text in enumerate(given):
-        try:
-            found[parse_network(text)] = None
-        except ValueError as error:
-            # The text is not quoted: it may be a secret in the wrong field.
-            raise InvalidField(f"networks.{number}", str(error)) from None
-    _require_count("networks", len(found), MOST_NETWORKS)
-    return tuple(found)
+    return _parse_each("networks", given, parse_network, MOST_NETWORKS)
 
 
 def parse_endpoints(given: Iterable[str]) -> tuple[EndpointRule, ...]:
     """Endpoint rules as they are stored, each once; raises InvalidField."""
-    found: dict[EndpointRule, None] = {}
+    return _parse_each("endpoints", given, parse_endpoint, MOST_ENDPOINTS)
+
+
+def _parse_each(
+    field: str, given: Iterable[str], parse: Callable[[str], _Item], most: int
+) -> tuple[_Item, ...]:
+    found: dict[_Item, None] = {}
     for number, text in enumerate(given):
         try:
-            found[parse_endpoint(text)] = None
+            found[parse(text)] = None
         except ValueError as error:
-            raise InvalidField(f"endpoints.{number}", str(error)) from None
-    _require_count("endpoints", len(found), MOST_ENDPOINTS)
-    return tuple(found)
-
-
-def _require_count(field: str, count: int, most: int) -> None:
-    if not 1 <= count <= most:
+            # The text is not quoted: it may be a secret in the wrong field.
+            raise InvalidField(f"{field}.{number}", str(error)) from None
+    if not 1 <= len(found) <= most:
         raise InvalidField(field, f"list 1 to {most}, or give null for all")
+    return tuple(found)
 
 
 def conditions_text(conditions: Conditions) -> str | None:
@@ -143,7 +138,7 @@ def conditions_detail(conditions: Conditions) -> dict[str, Any]:
     if not conditions.enabled:
         found["enabled"] = False
     if conditions.not_before is not None:
-        found["not_before"] = (conditions.not_before - _EPOCH) // _MILLISECOND
+        found["not_before"] = to_milliseconds(conditions.not_before)
     if conditions.networks is not None:
         found["networks"] = [str(network) for network in conditions.networks]
     if conditions.networks_mode != "enforce":
@@ -169,7 +164,7 @@ def conditions_of_text(text: str | None) -> Conditions:
     if found.get("networks_mode", "enforce") not in NETWORKS_MODES:
         raise ValueError("not a mode of networks")
     if (not_before := found.get("not_before")) is not None:
-        found["not_before"] = _EPOCH + int(not_before) * _MILLISECOND
+        found["not_before"] = from_milliseconds(int(not_before))
     try:
         if (networks := found.get("networks")) is not None:
             found["networks"] = parse_networks(networks)
@@ -217,7 +212,7 @@ class Evaluation:
         self.not_before = 0
         """Milliseconds since 1970."""
         if conditions.not_before is not None:
-            self.not_before = (conditions.not_before - _EPOCH) // _MILLISECOND
+            self.not_before = to_milliseconds(conditions.not_before)
         self.networks = None if conditions.networks is None else NetworkSet(conditions.networks)
         self.observed = conditions.networks_mode == "observe"
         """Whether requests from outside the networks are counted and not refused."""
@@ -236,7 +231,7 @@ class Evaluation:
 
     def objection_at(self, moment: datetime) -> ApiError | None:
         """The same at a time in UTC."""
-        return self.objection_by_time((moment - _EPOCH) // _MILLISECOND)
+        return self.objection_by_time(to_milliseconds(moment))
 
     def objection_to(self, facts: RequestFacts) -> ApiError | None:
         """Why a request is refused; None if it is not."""

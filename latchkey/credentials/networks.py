@@ -10,6 +10,7 @@ Network = IPv4Network | IPv6Network
 MOST_NETWORKS = 32
 _LONGEST = 64
 _MAPPED_BITS = 96
+_FORM = "not a network; write 192.0.2.0/24 or 2001:db8::/32"
 
 
 def parse_network(text: str) -> Network:
@@ -19,20 +20,20 @@ def parse_network(text: str) -> Network:
     wrong, also for a zone identifier and for bits behind the prefix.
     """
     if len(text) > _LONGEST or not text.isascii():
-        raise ValueError("not a network; write 192.0.2.0/24 or 2001:db8::/32")
+        raise ValueError(_FORM)
     if "%" in text:
         raise ValueError("a network cannot have a zone identifier")
     _, slash, length = text.partition("/")
     # `ipaddress` also takes a netmask such as /255.255.255.0.
     if slash and not (length.isdigit() and str(int(length)) == length):
-        raise ValueError("not a network; write 192.0.2.0/24 or 2001:db8::/32")
+        raise ValueError(_FORM)
     try:
         network = ip_network(text)
     except ValueError:
         try:
             wider = ip_network(text, strict=False)
         except ValueError:
-            raise ValueError("not a network; write 192.0.2.0/24 or 2001:db8::/32") from None
+            raise ValueError(_FORM) from None
         raise ValueError(f"has bits set behind its prefix; did you mean {wider}?") from None
     if isinstance(network, IPv6Network) and network.prefixlen >= _MAPPED_BITS:
         mapped = network.network_address.ipv4_mapped

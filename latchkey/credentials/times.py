@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 # RFC 3339 section 5.6. A time without an offset is ambiguous, so it is refused.
 _RFC3339 = re.compile(
@@ -14,6 +17,26 @@ _RFC3339 = re.compile(
 def utc_now() -> datetime:
     """The wall clock in UTC, truncated to the milliseconds that the store keeps."""
     return _to_the_millisecond(datetime.now(UTC))
+
+
+def to_milliseconds(moment: datetime) -> int:
+    """Whole milliseconds since 1970 in UTC, exactly."""
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def to_milliseconds_or_none(moment: datetime | None) -> int | None:
+    """Like ``to_milliseconds``; None stays None."""
+    return None if moment is None else to_milliseconds(moment)
+
+
+def from_milliseconds(milliseconds: int) -> datetime:
+    """The moment in UTC."""
+    return _EPOCH + milliseconds * _MILLISECOND
+
+
+def from_milliseconds_or_none(milliseconds: int | None) -> datetime | None:
+    """Like ``from_milliseconds``; None stays None."""
+    return None if milliseconds is None else from_milliseconds(milliseconds)
 
 
 def parse_time(value: object) -> datetime:

@@ -6,7 +6,7 @@ the sum of both, each use once.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 from latchkey.credentials.models import (
@@ -17,9 +17,8 @@ from latchkey.credentials.models import (
     Tally,
     Usage,
 )
+from latchkey.credentials.times import from_milliseconds
 from latchkey.store.protocols import UsageStore
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class TallySource(Protocol):
@@ -51,7 +50,7 @@ class UsageReader:
         hours = dict(record.hours)
         unwritten = tally.uses - record.watermark.uses
         if unwritten > 0 and tally.last_used:
-            hour = _moment(tally.last_used).replace(minute=0, second=0, microsecond=0)
+            hour = from_milliseconds(tally.last_used).replace(minute=0, second=0, microsecond=0)
             hours[hour] = hours.get(hour, 0) + unwritten
         refusals = {
             reason: record.refusals.get(reason, 0)
@@ -74,14 +73,14 @@ class UsageReader:
 def _latest(written: datetime | None, tally: Tally) -> datetime | None:
     if not tally.last_used:
         return written
-    counted = _moment(tally.last_used)
+    counted = from_milliseconds(tally.last_used)
     return counted if written is None else max(written, counted)
 
 
 def _earliest(written: datetime | None, tally: Tally) -> datetime | None:
     if not tally.first_used:
         return written
-    counted = _moment(tally.first_used)
+    counted = from_milliseconds(tally.first_used)
     return counted if written is None else min(written, counted)
 
 
@@ -91,7 +90,3 @@ def _merged(written: tuple[Sighting, ...], counted: tuple[Sighting, ...]) -> tup
         latest[one.address] = one
     newest = sorted(latest.values(), key=lambda sighting: sighting.at, reverse=True)
     return tuple(newest[:SIGHTINGS_KEPT])
-
-
-def _moment(milliseconds: int) -> datetime:
-    return _EPOCH + timedelta(milliseconds=milliseconds)

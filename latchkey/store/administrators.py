@@ -16,9 +16,9 @@ from sqlalchemy import Connection, Row, delete, exists, func, insert, select, up
 from latchkey.credentials.administrators import Administrator, ConsoleSession
 from latchkey.credentials.audit import AuditEvent
 from latchkey.credentials.publishing import Made, Outcome, Publication
+from latchkey.credentials.times import from_milliseconds, from_milliseconds_or_none, to_milliseconds
 from latchkey.store.audit import SqlAuditLog
 from latchkey.store.connections import Connections
-from latchkey.store.rows import from_milliseconds, from_milliseconds_or_none, to_milliseconds
 from latchkey.store.tables import administrator, console_session, set_up_link
 from latchkey.store.transactions import commit
 

@@ -24,12 +24,12 @@ from latchkey.credentials.audit import (
 )
 from latchkey.credentials.audit_check import Verification
 from latchkey.credentials.publishing import Made, Outcome, Publication
+from latchkey.credentials.times import to_milliseconds
 from latchkey.errors import StoreError
 from latchkey.store.audit_births import births_of
 from latchkey.store.audit_head import Seal
 from latchkey.store.connections import Connections, SqlDialect
 from latchkey.store.kept_head import KeptHead
-from latchkey.store.rows import to_milliseconds
 from latchkey.store.tables import audit
 from latchkey.store.transactions import commit
 

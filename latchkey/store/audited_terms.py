@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from latchkey.credentials.conditions import conditions_detail
 from latchkey.credentials.models import Credential
-from latchkey.store.rows import to_milliseconds_or_none
+from latchkey.credentials.times import to_milliseconds_or_none
 
 _CHANGING = (
     *("name", "scopes", "expires_at", "enabled", "not_before", "networks", "networks_mode"),

@@ -20,6 +20,7 @@ from latchkey.credentials.models import (
     Verifier,
 )
 from latchkey.credentials.publishing import Made, Outcome, Publication, Refusal
+from latchkey.credentials.times import to_milliseconds, to_milliseconds_or_none
 from latchkey.errors import CredentialNotFound, DuplicateApiKey
 from latchkey.store.administrators import SqlAdministratorStore
 from latchkey.store.audit import SqlAuditLog
@@ -29,13 +30,7 @@ from latchkey.store.connections import Connections
 from latchkey.store.imports import SqlImportedCredentials
 from latchkey.store.invalidations import SqlInvalidationLog, log_invalidation
 from latchkey.store.listing import SqlListing
-from latchkey.store.rows import (
-    credential_of,
-    scopes_text,
-    to_milliseconds,
-    to_milliseconds_or_none,
-    values_of,
-)
+from latchkey.store.rows import credential_of, scopes_text, values_of
 from latchkey.store.tables import credential
 from latchkey.store.transactions import commit
 from latchkey.store.usage import SqlUsageStore

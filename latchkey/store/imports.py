@@ -12,10 +12,11 @@ from sqlalchemy.exc import IntegrityError
 from latchkey.credentials.audit import Action, Actor, AuditEvent
 from latchkey.credentials.models import NewCredential, Verifier
 from latchkey.credentials.publishing import Made, Outcome, Publication, Refusal
+from latchkey.credentials.times import to_milliseconds
 from latchkey.errors import DuplicateApiKey
 from latchkey.store.audit import SqlAuditLog
 from latchkey.store.connections import Connections
-from latchkey.store.rows import to_milliseconds, values_of
+from latchkey.store.rows import values_of
 from latchkey.store.tables import credential, invalidation
 from latchkey.store.transactions import commit
 

@@ -11,8 +11,8 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, func, insert, select
 
 from latchkey.credentials.models import Invalidation
+from latchkey.credentials.times import to_milliseconds
 from latchkey.store.connections import Connections
-from latchkey.store.rows import to_milliseconds
 from latchkey.store.tables import invalidation
 
 _BATCH = 10_000

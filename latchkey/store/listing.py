@@ -25,8 +25,9 @@ from latchkey.credentials.listing import (
     Selection,
 )
 from latchkey.credentials.models import Credential, Status
+from latchkey.credentials.times import to_milliseconds
 from latchkey.store.connections import Connections, SqlDialect
-from latchkey.store.rows import credential_of, to_milliseconds
+from latchkey.store.rows import credential_of
 from latchkey.store.tables import credential
 
 _BATCH = 1_000

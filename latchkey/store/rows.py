@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row
 
 from latchkey.credentials.conditions import conditions_of_text, conditions_text
 from latchkey.credentials.models import Credential, NewCredential
+from latchkey.credentials.times import (
+    from_milliseconds,
+    from_milliseconds_or_none,
+    to_milliseconds,
+    to_milliseconds_or_none,
+)
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HASH_LENGTH = 32
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 def credential_of(row: Row[Any]) -> Credential:
@@ -70,23 +73,3 @@ def checked_hash(number: int, secret_hash: object) -> bytes:
 def scopes_text(scopes: frozenset[str]) -> str:
     """Scopes as the text of their column."""
     return " ".join(sorted(scopes))
-
-
-def to_milliseconds(moment: datetime) -> int:
-    """Whole milliseconds since 1970 in UTC, exactly."""
-    return (moment - _EPOCH) // _MILLISECOND
-
-
-def to_milliseconds_or_none(moment: datetime | None) -> int | None:
-    """Like ``to_milliseconds``; None stays None."""
-    return None if moment is None else to_milliseconds(moment)
-
-
-def from_milliseconds(milliseconds: int) -> datetime:
-    """The moment in UTC."""
-    return _EPOCH + milliseconds * _MILLISECOND
-
-
-def from_milliseconds_or_none(milliseconds: int | None) -> datetime | None:
-    """Like ``from_milliseconds``; None stays None."""
-    return None if milliseconds is None else from_milliseconds(milliseconds)

@@ -37,8 +37,8 @@ from latchkey.credentials.models import (
     Tally,
     UsageRecord,
 )
+from latchkey.credentials.times import from_milliseconds, to_milliseconds
 from latchkey.store.connections import Connections
-from latchkey.store.rows import from_milliseconds, to_milliseconds
 from latchkey.store.tables import credential, refusal, sighting, usage, usage_watermark
 
 _HOUR = 3_600_000

@@ -8,7 +8,8 @@ from sqlalchemy import bindparam, literal_column, select
 
 from latchkey.credentials.conditions import conditions_of_text
 from latchkey.credentials.models import Mode, Principal, Verifier
-from latchkey.store.rows import checked_hash, from_milliseconds_or_none
+from latchkey.credentials.times import from_milliseconds_or_none
+from latchkey.store.rows import checked_hash
 from latchkey.store.tables import credential
 
 

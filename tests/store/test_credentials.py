@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from latchkey.credentials.times import to_milliseconds
 from latchkey.errors import DuplicateApiKey
 from latchkey.store.protocols import Store
-from latchkey.store.rows import to_milliseconds
 from latchkey.store.sqlite.migrate import active_by_derivation
 from tests.support.audited import add, revoke
 from tests.support.store.new_credentials import NOW, new_credential

@@ -14,6 +14,7 @@ from flask_openapi3.openapi import OpenAPI
 
 from latchkey import current_principal, require_scope
 from latchkey.assembly import Latchkey
+from latchkey.check.request_conditions import facts_of
 from latchkey.credentials.audit import Actor
 from latchkey.credentials.models import Credential
 from latchkey.credentials.service import IssuedCredential
@@ -160,7 +161,7 @@ def _actor() -> Actor:
     return Actor.key(
         current_principal.api_key,
         latchkey.addresses.written(request.environ),
-        latchkey.facts_of(request.environ),
+        facts_of(request.environ, latchkey.addresses),
     )
 
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from latchkey.credentials.times import to_milliseconds
 from latchkey.errors import ConfigurationError, LatchkeyError
 from latchkey.files.shared_places import UnsafeFile, keep_owner, open_regular, sync_directory
-from latchkey.store.rows import to_milliseconds
 from latchkey.store.sqlite.backup import BackupFailed, connect, require_whole
 from latchkey.store.sqlite.location import sqlite_uri
 from latchkey.store.sqlite.migrate import (
