@@ -125,7 +125,13 @@ def test_a_long_answer_is_not_cut_off(console: Service, ada: Visitor) -> None:
     assert memory_of(worker, "VmHWM") - before < size / 1024 / 2
 
 
+def await_place(visitor: Visitor) -> None:
+    """Wait until the thread of an earlier export is free for another one."""
+    wait_until(lambda: visitor.request("HEAD", EXPORT, None, {}).status == 200, "the place")
+
+
 def test_every_row_is_complete(console: Service, ada: Visitor) -> None:
+    await_place(ada)
     with closing(Connection(ada, f"{EXPORT}?action=key.change")) as client:
         body = b"".join(client.chunks())
     numbers = [json.loads(line)["number"] for line in body.splitlines()]
@@ -133,6 +139,7 @@ def test_every_row_is_complete(console: Service, ada: Visitor) -> None:
 
 
 def test_a_client_that_stops_reading_is_cut_off(console: Service, ada: Visitor) -> None:
+    await_place(ada)
     with closing(Connection(ada)) as stopped:
         assert stopped.status == 200
         # One thread stays free for other requests, and is not used for another export.
@@ -141,7 +148,7 @@ def test_a_client_that_stops_reading_is_cut_off(console: Service, ada: Visitor) 
         assert "Other exports are in progress" in refused.text
         assert console.get("/health").status == 200
         assert ada.request("HEAD", EXPORT, None, {}).status == 503
-        wait_until(lambda: ada.request("HEAD", EXPORT, None, {}).status == 200, "the thread")
+        await_place(ada)
         with pytest.raises((HTTPException, OSError, ValueError)):
             for _ in stopped.chunks():
                 pass
@@ -150,7 +157,7 @@ def test_a_client_that_stops_reading_is_cut_off(console: Service, ada: Visitor) 
 def test_a_client_that_disconnects_frees_its_place(console: Service, ada: Visitor) -> None:
     for _ in range(3):
         Connection(ada).close()
-        wait_until(lambda: ada.request("HEAD", EXPORT, None, {}).status == 200, "the place")
+        await_place(ada)
 
 
 def test_a_failure_in_the_first_page_shows_an_error_page(console: Service, ada: Visitor) -> None:

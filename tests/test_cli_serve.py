@@ -15,7 +15,7 @@ import pytest
 
 from latchkey.store.database_urls import database_at
 from tests.support.command_line import fails, one_line
-from tests.support.faults.service_processes import master, wait_until, workers
+from tests.support.faults.service_processes import children, master, wait_until, workers
 from tests.support.service import LATCHKEY, Service, free_port
 
 
@@ -111,7 +111,7 @@ def test_signals_during_the_start_take_effect_after_it(
     """They arrive while the master waits for the process that migrates the database."""
     with database_at(box.settings["LATCHKEY_DATABASE_URL"]).preparing():
         service = begin()
-        wait_until(lambda: bool(workers(service)), "the process that migrates")
+        wait_until(lambda: bool(children(master(service))), "the process that migrates")
         for number in (signal.SIGUSR1, signal.SIGTTOU, signal.SIGHUP):
             os.kill(master(service), number)
     wait_until(lambda: "Hang up: Master" in service.log, "the reload")

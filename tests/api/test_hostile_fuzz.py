@@ -12,12 +12,12 @@ import re
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from tests.support.api.contract import chunked, lines, wire
 from tests.support.api.hostile import CHUNKED, CREATE, JSON, is_well, length
+from tests.support.faults.service_processes import workers
 from tests.support.service import Pair, Service
 
 pytestmark = pytest.mark.attack
@@ -148,12 +148,6 @@ def fault(request: bytes, reply: Reply) -> str | None:
     except (ValueError, KeyError, TypeError):
         return "no envelope"
     return None if sorted(error) == ["code", "message", "type"] else "another envelope"
-
-
-def workers(service: Service) -> list[str]:
-    assert service.process is not None
-    pid = service.process.pid
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 def test_damaged_requests(service: Service, live: Pair, long: bool) -> None:

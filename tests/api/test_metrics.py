@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.faults.service_processes import workers
 from tests.support.service import Service
 
 REQUESTS = 40
@@ -33,13 +34,6 @@ def samples(service: Service) -> dict[tuple[str, frozenset[tuple[str, str]]], fl
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
-
-
-def workers(service: Service) -> set[int]:
-    assert service.process is not None
-    children = f"/proc/{service.process.pid}/task/{service.process.pid}/children"
-    with open(children) as file:
-        return {int(pid) for pid in file.read().split()}
 
 
 def test_the_workers_count_together(box: Service) -> None:
@@ -103,7 +97,7 @@ def test_counters_outlive_a_killed_worker(box: Service) -> None:
         alive = workers(box)
         os.kill(killed, signal.SIGKILL)
         deadline = time.monotonic() + PATIENCE
-        while len(workers(box) - {killed}) < len(alive):
+        while len(set(workers(box)) - {killed}) < len(alive):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         after = samples(box)

@@ -18,7 +18,14 @@ from latchkey.box.segment import attached
 from latchkey.box.shared import Word
 from latchkey.config import load_settings
 from tests.support.faults.load import Load, under_load
-from tests.support.faults.service_processes import is_alive, is_stopped, master, wait_until, workers
+from tests.support.faults.service_processes import (
+    children,
+    is_alive,
+    is_stopped,
+    master,
+    wait_until,
+    workers,
+)
 from tests.support.service import Pair, Service
 
 pytestmark = pytest.mark.attack
@@ -216,8 +223,3 @@ def test_an_upgrade_loses_no_request_and_no_count(box: Service, long: bool) -> N
         box.process = None
     check_counts(box, pair, load)
     assert shared_files(box) == []
-
-
-def children(pid: int) -> list[int]:
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(child) for child in text.split()]

@@ -20,7 +20,7 @@ import pytest
 
 import latchkey
 from tests.support.faults.load import under_load
-from tests.support.faults.service_processes import is_alive, wait_until
+from tests.support.faults.service_processes import children, is_alive, wait_until
 from tests.support.packaging.environment import (
     ROOT,
     Environment,
@@ -90,11 +90,11 @@ def test_a_running_release_is_upgraded_under_load(tmp_path: Path, long: bool) ->
         old = service.process.pid
         with under_load(service, lambda: pair, pause=0.01) as load:
             upgrade(environment, wheel, directory=tmp_path)
-            before = children(old)
+            before = set(children(old))
             listening = service.log.count("Listening at")
             os.kill(old, signal.SIGUSR2)
             wait_until(lambda: service.log.count("Listening at") > listening, "the second master")
-            (new,) = children(old) - before
+            (new,) = set(children(old)) - before
             wait_until(lambda: len(children(new)) == 2, "its workers")
             service.process.terminate()
             service.process.wait(60)
@@ -144,9 +144,3 @@ def upgrade(environment: Environment, wheel: Path, *, directory: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-
-
-def children(pid: int) -> set[int]:
-    """The living processes that a process started."""
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return {int(child) for child in text.split() if is_alive(int(child))}

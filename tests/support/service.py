@@ -89,6 +89,8 @@ class Service:
             **settings,
         }
         self.process: Process | None = None
+        # The process that was seen with all its workers.
+        self.complete: Process | None = None
         self._issuers: dict[str, Pair] = {}
 
     def __enter__(self) -> Service:

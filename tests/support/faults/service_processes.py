@@ -37,10 +37,21 @@ def master(service: Service) -> int:
 
 
 def workers(service: Service) -> list[int]:
-    """The process ids of the living workers."""
-    pid = master(service)
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in children if is_alive(int(child))]
+    """The process ids of the living workers.
+
+    The first worker responds before the last one is started, so the first call waits for all.
+    """
+    if service.complete is not service.process:
+        count = int(service.settings["LATCHKEY_WORKERS"])
+        wait_until(lambda: len(children(master(service))) >= count, "every worker")
+        service.complete = service.process
+    return children(master(service))
+
+
+def children(pid: int) -> list[int]:
+    """The process ids of the living processes that a process started."""
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in text.split() if is_alive(int(child))]
 
 
 def is_alive(pid: int) -> bool:
