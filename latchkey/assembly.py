@@ -30,6 +30,7 @@ from latchkey.box.use_counts import LiveTallies
 from latchkey.check.authenticator import Authenticator
 from latchkey.check.open_routes import NOTHING_OPEN, OpenRoutes
 from latchkey.config import Settings, load_settings
+from latchkey.credentials.account_service import AccountService
 from latchkey.credentials.derivation import DerivationKeys
 from latchkey.credentials.granting import parse_allowed
 from latchkey.credentials.kinds import Sources
@@ -55,7 +56,10 @@ log = logging.getLogger("latchkey")
 
 @dataclass(frozen=True, slots=True)
 class Latchkey:
-    """The parts of one worker. ``credentials`` changes what ``authenticator`` checks."""
+    """The parts of one worker.
+
+    ``credentials`` and ``accounts`` change what ``authenticator`` checks.
+    """
 
     settings: Settings
     store: Store
@@ -64,6 +68,7 @@ class Latchkey:
     authenticator: Authenticator
     publisher: Publisher
     credentials: CredentialService
+    accounts: AccountService
     usage: UsageReader
     upkeep: Upkeep
     addresses: ClientAddresses
@@ -123,6 +128,7 @@ class Latchkey:
             credentials=CredentialService(
                 store, derivation, publisher, parse_allowed(settings.scopes)
             ),
+            accounts=AccountService(store.accounts, publisher),
             usage=UsageReader(store.usage, tallies),
             upkeep=Upkeep(replay, flush, authenticator.report, learn_imported, store.look_after),
             addresses=addresses,

@@ -82,6 +82,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "latchkey.errors",
     ),
     "latchkey.credentials": ("latchkey.errors", "latchkey.wording"),
+    "latchkey.credentials.account_service": _OVER_A_STORE,
+    "latchkey.credentials.accounts": (),
     "latchkey.credentials.importing": _OVER_A_STORE,
     "latchkey.credentials.service": _OVER_A_STORE,
     "latchkey.credentials.usage": _OVER_A_STORE,
@@ -89,13 +91,15 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "latchkey.credentials.networks": (),
     "latchkey.credentials.endpoints": (),
     "latchkey.credentials.models": (
-        *("latchkey.credentials.conditions", "latchkey.credentials.scopes"),
+        *("latchkey.credentials.accounts", "latchkey.credentials.conditions"),
+        "latchkey.credentials.scopes",
     ),
     "latchkey.credentials.audit": ("latchkey.credentials.conditions",),
     "latchkey.credentials.audit_check": ("latchkey.credentials.audit", "latchkey.wording"),
     "latchkey.credentials.listing": ("latchkey.credentials.models",),
     "latchkey.credentials.administrators": (),
     "latchkey.store": (
+        "latchkey.credentials.accounts",
         "latchkey.credentials.administrators",
         "latchkey.credentials.audit",
         "latchkey.credentials.audit_check",
@@ -104,10 +108,15 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "latchkey.credentials.listing",
         "latchkey.credentials.models",
         "latchkey.credentials.publishing",
+        "latchkey.credentials.reach",
         "latchkey.credentials.times",
         "latchkey.errors",
         "latchkey.files",
         "latchkey.forks",
+    ),
+    # The account that a migration creates.
+    "latchkey.store.sqlite.migrations": (
+        *("latchkey.credentials.accounts", "latchkey.credentials.tokens", "latchkey.store.sqlite"),
     ),
     "latchkey.key_files": (
         *("latchkey.store.audit_head", "latchkey.store.database_urls"),

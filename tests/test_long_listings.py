@@ -22,7 +22,8 @@ _MAKE_KEYS = """
     WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
     INSERT INTO credential (api_key, secret_hash, derivation_id, account_id, mode, name, scopes,
                             created_at, origin)
-    SELECT 'ak_live_' || printf('%022d', i), CAST(printf('%032d', i) AS BLOB), '', 'acct_' || i,
+    SELECT 'ak_live_' || printf('%022d', i), CAST(printf('%032d', i) AS BLOB), '',
+           (SELECT id FROM account WHERE instance),
            'live', 'key number ' || i, '*', 1700000000000 + i, 'imported' FROM n
 """
 _MAKE_ROWS = """

@@ -177,7 +177,7 @@ OBJECTS = {
     "CredentialList": "List of credentials",
     "Registered": "Registration",
     "Revoked": "Revocation",
-    "Account": "Account object",
+    "PresentedAccount": "Account object",
     "UsageObject": "Usage",
     "UsedPeriod": "Period",
     "Refusals": "Refusals",

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import create_engine, insert
+from sqlalchemy import create_engine, insert, select
 
 from benchmarks.load.credentials import api_key_of, secret_of
 from latchkey.credentials.derivation import DerivationKey
 from latchkey.credentials.tokens import hash_secret
-from latchkey.store.tables import credential
+from latchkey.store.tables import account, credential
 
 FIRST_SCOPES = "*"
 _CHUNK = 20_000
@@ -32,15 +32,18 @@ def seed(url: str, maker: DerivationKey, numbers: Iterable[int], real_every: int
             # Keys are in random order: without room for their index, each insert would access the
             # disk.
             connection.exec_driver_sql("PRAGMA cache_size = -262144")
+            instance = connection.execute(
+                select(account.c.id).where(account.c.instance == 1)
+            ).scalar_one()
             remaining = iter(numbers)
-            while rows := list(_rows(islice(remaining, _CHUNK), maker, real_every, now)):
+            while rows := list(_rows(islice(remaining, _CHUNK), maker, real_every, now, instance)):
                 connection.execute(insert(credential), rows)
     finally:
         engine.dispose()
 
 
 def _rows(
-    numbers: Iterable[int], maker: DerivationKey, real_every: int, now: int
+    numbers: Iterable[int], maker: DerivationKey, real_every: int, now: int, account_id: str
 ) -> Iterator[dict[str, Any]]:
     for number in numbers:
         real = number % real_every == 0
@@ -48,7 +51,7 @@ def _rows(
             "api_key": api_key_of(number),
             "secret_hash": hash_secret(secret_of(number, maker)) if real else os.urandom(32),
             "derivation_id": maker.id,
-            "account_id": f"acct_{number:022d}",
+            "account_id": account_id,
             "mode": "live",
             "name": "load",
             "scopes": FIRST_SCOPES,

@@ -89,7 +89,11 @@ class Actor:
 
 
 class Action(StrEnum):
-    """The actions. The subject of ``key.`` actions is an api_key, of ``admin.`` ones a name."""
+    """The actions.
+
+    The subject of ``key.`` actions is an api_key, of ``account.`` ones an account id, of ``admin.``
+    ones a name.
+    """
 
     KEY_REGISTER = "key.register"
     KEY_ISSUE = "key.issue"
@@ -97,6 +101,9 @@ class Action(StrEnum):
     KEY_ROTATE = "key.rotate"
     KEY_REVOKE = "key.revoke"
     KEY_IMPORT = "key.import"
+    ACCOUNT_CREATE = "account.create"
+    ACCOUNT_CHANGE = "account.change"
+    ACCOUNT_REVOKE_KEYS = "account.revoke_keys"
     ADMIN_CREATE = "admin.create"
     ADMIN_CHANGE = "admin.change"
     ADMIN_DISABLE = "admin.disable"

@@ -12,6 +12,7 @@ from latchkey.credentials.audit import Actor
 from latchkey.credentials.conditions import Evaluation
 from latchkey.credentials.models import Credential, Principal
 from latchkey.credentials.publishing import Refusal
+from latchkey.credentials.reach import EVERYWHERE, Reach, reach_to_change
 from latchkey.credentials.scopes import CHANGE_CREDENTIALS, permits
 from latchkey.credentials.times import utc_now
 from latchkey.errors import (
@@ -51,9 +52,13 @@ class Author:
             raise Refusal(error, [found.lookup])
         return found
 
+    def reach(self, found: Credential | None) -> Reach:
+        """What the author may change: everything, or what the caller as ``found`` reaches."""
+        return EVERYWHERE if found is None else reach_to_change(found.principal())
+
     def _objection(self, found: Credential) -> ApiError | None:
         now = utc_now()
-        evaluation = Evaluation(found.conditions)
+        evaluation = Evaluation(found.effective_conditions)
         status = found.status(now)
         if status == "revoked":
             return RevokedCredential()

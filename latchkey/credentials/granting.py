@@ -70,6 +70,13 @@ def grantable(scopes: Iterable[str]) -> frozenset[str]:
     return frozenset(scope for scope in scopes if not _is_reserved(scope))
 
 
+def require_for_account(asked: Iterable[str], in_instance_account: bool) -> None:
+    """Raise InvalidField for scopes that keys outside of the instance account cannot use."""
+    for scope in sorted(asked):
+        if not in_instance_account and scope.partition(":")[0] == "accounts":
+            raise InvalidField("scopes", f"{scope} is only for keys of the instance account")
+
+
 def require_within(
     asked: Iterable[str], granted: Collection[str], present: Collection[str] = ()
 ) -> None:

@@ -51,7 +51,10 @@ SHA256_OF_NO_TOKEN = {
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """A key of another system, from line ``line`` of the import."""
+    """A key of another system, from line ``line`` of the import.
+
+    ``account_id`` None stands for the instance account.
+    """
 
     line: int
     name: str
@@ -61,6 +64,7 @@ class Foreign:
     expires_at: datetime | None
     conditions: Conditions = NO_CONDITIONS
     metadata: str | None = None
+    account_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +118,13 @@ def import_keys(
             raise Refusal(error, [key.token_hash.hex() for key in there])
         return {key.token_hash for key in there}
 
-    ids = new_ids(2 * len(keys))
+    ids = new_ids(len(keys))
     made = [
         NewCredential(
             api_key=f"ak_{key.mode}_{next(ids)}",
             secret_hash=key.token_hash,
             derivation_id=NO_DERIVATION_KEY,
-            account_id=f"acct_{next(ids)}",
+            account_id=key.account_id,
             mode=key.mode,
             name=key.name,
             scopes=key.scopes,

@@ -29,12 +29,14 @@ class Selection:
     """A selection of credentials; None is no condition.
 
     ``search`` is part of a name or of a key, ignoring case. A ``concern`` selects only active ones.
+    ``account_id`` is the account that they belong to.
     """
 
     search: str | None = None
     mode: Mode | None = None
     status: Status | None = None
     concern: Concern | None = None
+    account_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

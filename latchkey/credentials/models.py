@@ -6,10 +6,12 @@ views read them. Times are timezone-aware datetimes in UTC with millisecond prec
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from latchkey.credentials.accounts import Account
 from latchkey.credentials.conditions import NO_CONDITIONS, Conditions, ConditionTerms
 from latchkey.credentials.scopes import permits, selectors
 
@@ -36,12 +38,19 @@ def lookup_of(origin: Origin, api_key: str, secret_hash: bytes) -> str:
     return api_key[3:] if origin == "derived" else secret_hash.hex()
 
 
+def effective(conditions: Conditions, account_is_disabled: bool) -> Conditions:
+    """The conditions of a key with those of its account."""
+    return replace(conditions, enabled=False) if account_is_disabled else conditions
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """The identity of a request whose credential is valid.
 
-    ``credential_id`` is the row's number in the store, ``account_id`` names the party that the key
-    speaks for and is kept by rotations, ``expires_at`` is None for a key that does not expire.
+    ``credential_id`` is the row's number in the store, ``account_id`` names the customer that the
+    key speaks for, ``expires_at`` is None for a key that does not expire. ``external_id`` is the
+    operator's own id of that customer, or None; ``metadata_text`` is the JSON of the account's
+    metadata, None for none.
     """
 
     credential_id: int
@@ -51,6 +60,17 @@ class Principal:
     name: str | None
     scopes: frozenset[str]
     expires_at: datetime | None
+    external_id: str | None = None
+    metadata_text: str | None = None
+    in_instance_account: bool = False
+
+    @property
+    def account_metadata(self) -> dict[str, Any]:
+        """The metadata of the account, a new object each time; empty if there is none."""
+        if self.metadata_text is None:
+            return {}
+        metadata: dict[str, Any] = json.loads(self.metadata_text)
+        return metadata
 
     def permits(self, scope: str, of: str | None = None) -> bool:
         """Whether the scopes include ``scope``, on the object ``of`` if given.
@@ -87,12 +107,15 @@ class Verifier(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NewCredential:
-    """A credential about to be stored; ``secret_hash`` is SHA-256 of the secret, 32 bytes."""
+    """A credential about to be stored; ``secret_hash`` is SHA-256 of the secret, 32 bytes.
+
+    ``account_id`` None stands for the instance account.
+    """
 
     api_key: str
     secret_hash: bytes = field(repr=False)
     derivation_id: str
-    account_id: str
+    account_id: str | None
     mode: Mode
     name: str | None
     scopes: frozenset[str]
@@ -121,7 +144,7 @@ class Credential:
     api_key: str
     secret_hash: bytes
     derivation_id: str
-    account_id: str
+    account: Account
     mode: Mode
     name: str | None
     scopes: frozenset[str]
@@ -140,6 +163,16 @@ class Credential:
     def lookup(self) -> str:
         """The key of the credential in caches and stripes; see ``lookup_of``."""
         return lookup_of(self.origin, self.api_key, self.secret_hash)
+
+    @property
+    def account_id(self) -> str:
+        """The id of the account that the credential belongs to."""
+        return self.account.id
+
+    @property
+    def effective_conditions(self) -> Conditions:
+        """The conditions of a request: a key of a disabled account counts as disabled."""
+        return effective(self.conditions, self.account.disabled_at is not None)
 
     def status(self, now: datetime) -> Status:
         """The status at ``now``; a revoked credential stays revoked after its expiry."""
@@ -163,6 +196,9 @@ class Credential:
             name=self.name,
             scopes=self.scopes,
             expires_at=self.expires_at,
+            external_id=self.account.external_id,
+            metadata_text=self.account.metadata,
+            in_instance_account=self.account.is_instance,
         )
 
     def __repr__(self) -> str:

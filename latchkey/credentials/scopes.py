@@ -27,6 +27,9 @@ BUILT_IN_SCOPES = (
 FULL_ACCESS = frozenset({EVERYTHING})
 CHANGE_CREDENTIALS = "credentials:write"
 """The scope that a key needs to create or change keys."""
+READ_ACCOUNTS = "accounts:read"
+CHANGE_ACCOUNTS = "accounts:write"
+"""The scopes that a key of the instance account needs to see or change other accounts."""
 MOST_SCOPES = 64
 """The most scopes of one key."""
 LONGEST_SCOPES = 2048

@@ -11,14 +11,22 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
 
+from latchkey.credentials.accounts import Account
 from latchkey.credentials.audit import Action, Actor
+from latchkey.credentials.caller_rights import (
+    is_later,
+    require_conditions_within,
+    require_no_later,
+    require_within_caller,
+)
 from latchkey.credentials.callers import Author
-from latchkey.credentials.conditions import NO_CONDITIONS, Conditions, ConditionTerms
-from latchkey.credentials.derivation import DerivationKey, DerivationKeys
+from latchkey.credentials.conditions import NO_CONDITIONS, ConditionTerms
+from latchkey.credentials.derivation import DerivationKeys
 from latchkey.credentials.granting import (
     ANY_SCOPE,
     grantable,
     require_allowed,
+    require_for_account,
     require_within,
 )
 from latchkey.credentials.models import (
@@ -29,7 +37,9 @@ from latchkey.credentials.models import (
     Principal,
     Rotation,
 )
+from latchkey.credentials.new_keys import new_credential, require_no_secret
 from latchkey.credentials.publishing import Publisher, Refusal
+from latchkey.credentials.reach import reach_to_change, reach_to_read
 from latchkey.credentials.scopes import FULL_ACCESS
 from latchkey.credentials.times import utc_now
 from latchkey.credentials.tokens import (
@@ -38,11 +48,10 @@ from latchkey.credentials.tokens import (
     hash_secret,
     mode_of,
     new_api_key,
-    new_id,
     read_secret,
-    redact_secrets,
 )
 from latchkey.errors import (
+    AccountNotFound,
     AlreadyRotated,
     CredentialNotFound,
     InsufficientScope,
@@ -51,7 +60,7 @@ from latchkey.errors import (
     KeyExpired,
     NotDerived,
 )
-from latchkey.store.protocols import CredentialStore
+from latchkey.store.protocols import Store
 
 DEFAULT_OVERLAP = timedelta(days=1)
 LONGEST_OVERLAP = timedelta(days=30)
@@ -89,14 +98,15 @@ class CredentialService:
     """The operations on credentials, over a store, the derivation keys and a publisher.
 
     Every change names its actor, for the audit log. A ``caller`` is the key that makes the change,
-    None for the operator. The key is read again inside the transaction of the change, which is
-    refused if it may no longer make it: InvalidCredential, RevokedCredential, ExpiredCredential, or
-    InsufficientScope without the scope credentials:write.
+    None for the operator. A caller reaches its own account and mode; a key of the instance account
+    with a scope for ``accounts`` reaches every account. The key is read again inside the
+    transaction of the change, which is refused if it may no longer make it: InvalidCredential,
+    RevokedCredential, ExpiredCredential, or InsufficientScope without the scope credentials:write.
     """
 
     def __init__(
         self,
-        store: CredentialStore,
+        store: Store,
         derivation: DerivationKeys,
         publisher: Publisher,
         allowed_scopes: frozenset[str] = ANY_SCOPE,
@@ -109,11 +119,13 @@ class CredentialService:
     def register(self, api_key: str, secret: str, name: str | None, *, by: Actor) -> Credential:
         """Store a pair that the vendor made elsewhere, with full scope and no expiry.
 
+        It belongs to the instance account.
+
         ``api_key`` is well-formed, ``secret`` has the right shape. Raises NotDerived unless a
         current derivation key made the pair, then DuplicateApiKey if it is known already.
         InvalidField, before either, for a name that holds a secret.
         """
-        _require_no_secret(name)
+        require_no_secret(name)
         try:
             parts = read_secret(secret)
         except MalformedToken:
@@ -121,7 +133,7 @@ class CredentialService:
         maker = self._derivation.registrar_of(parts)
         if maker is None or parts.api_key != api_key:
             raise NotDerived
-        new = _new_credential(maker, api_key, secret, name, FULL_ACCESS, None)
+        new = new_credential(maker, api_key, secret, name, FULL_ACCESS, None)
         outcome = self._store.add(lambda caller: new, Action.KEY_REGISTER, Author(by))
         return self._publisher.publish(outcome)
 
@@ -131,6 +143,7 @@ class CredentialService:
         name: str,
         caller: Principal | None,
         by: Actor,
+        account: str | None = None,
         mode: Mode | Inherited = INHERITED,
         scopes: frozenset[str] | Inherited = INHERITED,
         expires_at: datetime | None | Inherited = INHERITED,
@@ -141,18 +154,27 @@ class CredentialService:
         """Create a new pair for ``caller``, or for the operator if it is None.
 
         INHERITED fields and conditions that are not given get the caller's own values; the
-        operator's are all scopes, no expiry, live mode and no conditions. ``metadata`` is JSON.
-        Raises InsufficientScope for more than the caller has, InvalidField for an expiry in the
-        past and for a name that holds a secret.
+        operator's are all scopes, no expiry, live mode and no conditions. ``account`` is an account
+        id; None is the caller's own account, and the operator's is the instance account. The
+        ``scopes`` of a key for another account have to be given. ``metadata`` is JSON.
+        Raises InsufficientScope for more than the caller has, AccountNotFound, InvalidField for an
+        expiry in the past and for a name that holds a secret.
 
         With an unpredictable ``seed``, a repeated request is refused: the public key is computed
         from the seed, so DuplicateApiKey is raised.
         """
-        _require_no_secret(name)
+        require_no_secret(name)
         if scopes is not INHERITED:
             require_allowed(scopes, self._allowed_scopes)
         if isinstance(expires_at, datetime):
             _require_in_the_future(expires_at)
+        target = None if account is None else self._account_in_reach(account, caller)
+        elsewhere = target is not None and not _is_own(target, caller)
+        if elsewhere and scopes is INHERITED:
+            raise InvalidField("scopes", "name the scopes of a key for another account")
+        in_instance = caller is None or caller.in_instance_account
+        if target is not None:
+            in_instance = target.is_instance
         if mode is INHERITED:
             mode = caller.mode if caller else "live"
         if caller is not None and mode != caller.mode:
@@ -163,19 +185,23 @@ class CredentialService:
 
         def decide(caller: Credential | None) -> NewCredential:
             given, end = scopes, expires_at
+            if elsewhere and not _reaches(caller, account):
+                raise AccountNotFound
             if given is INHERITED:
                 given = grantable(caller.scopes) if caller else FULL_ACCESS
                 if not given:
                     raise InsufficientScope(None, "A key cannot pass on any of this key's scopes")
+            require_for_account(given, in_instance)
             if end is INHERITED:
                 end = caller.expires_at if caller else None
             made = replace(caller.conditions if caller else NO_CONDITIONS, **(conditions or {}))
             if caller is not None:
                 require_within(given, caller.scopes)
-                _require_no_later(caller, end)
-                _require_conditions_within(made, caller)
-            new = _new_credential(maker, api_key, secret, name, given, end)
-            return replace(new, conditions=made, metadata=metadata)
+                require_no_later(caller, end)
+                require_conditions_within(made, caller)
+            new = new_credential(maker, api_key, secret, name, given, end)
+            belongs_to = account or (caller.account_id if caller else None)
+            return replace(new, account_id=belongs_to, conditions=made, metadata=metadata)
 
         # Before waiting for the database, refuse rights that the caller cannot grant.
         decide(self._present(caller))
@@ -187,22 +213,37 @@ class CredentialService:
         api_key = new_api_key(mode)
         return api_key, self._derivation.newest.derive(api_key)
 
-    def get(self, api_key: str, mode: Mode | None) -> Credential:
-        """One credential of ``mode`` (None: of either); raises CredentialNotFound."""
+    def get(self, api_key: str, caller: Principal | None) -> Credential:
+        """One credential that the caller may see; raises CredentialNotFound."""
         credential = self._store.find(api_key)
-        if credential is None or (mode is not None and credential.mode != mode):
+        if credential is None or not reach_to_read(caller).covers(credential):
             raise CredentialNotFound
         return credential
 
-    def page(self, mode: Mode | None, limit: int, before: int | None = None) -> CredentialPage:
-        """A page of the credentials of ``mode``, newest first, ``limit`` at most."""
-        rows = self._store.page(mode, limit + 1, before)
+    def page(
+        self,
+        caller: Principal | None,
+        limit: int,
+        before: int | None = None,
+        *,
+        account: str | None = None,
+    ) -> CredentialPage:
+        """A page of the credentials that the caller may see, newest first, ``limit`` at most.
+
+        ``account`` selects those of one account; raises AccountNotFound if it is out of reach.
+        """
+        reach = reach_to_read(caller)
+        if account is not None:
+            if not reach.covers_account(account) or self._store.accounts.find(account) is None:
+                raise AccountNotFound
+            reach = replace(reach, account_id=account)
+        rows = self._store.page(reach.mode, limit + 1, before, reach.account_id)
         more = len(rows) > limit
         rows = rows[:limit]
         return CredentialPage(rows, rows[-1].id if more else None)
 
     def revoke(self, api_key: str, caller: Principal | None, *, by: Actor) -> None:
-        """Revoke a credential of the caller's mode; None, the operator: of either mode.
+        """Revoke a credential within the caller's reach; None is the operator.
 
         Raises CredentialNotFound if there is none to revoke. A key may revoke itself without the
         scope. Takes effect before it returns.
@@ -210,46 +251,49 @@ class CredentialService:
         author = Author(by, caller)
         if caller is not None and caller.api_key == api_key:
             author = Author(by, caller, needs=None)
-        self._publisher.publish(self._store.revoke(api_key, _mode_for(caller), utc_now(), author))
+        self._publisher.publish(self._store.revoke(api_key, utc_now(), author))
 
     def change(
         self, api_key: str, terms: Change, caller: Principal | None, *, by: Actor
     ) -> Credential:
-        """Give a credential of the caller's mode new terms; None, the operator: of either mode.
+        """Give a credential within the caller's reach new terms; None is the operator.
 
         Raises InvalidField for a name that holds a secret, an expiry in the past, and a later one
         for a key that was rotated; InsufficientScope for more than the caller has, and for a key
         that has more; CredentialNotFound. Takes effect before it returns. Terms that set nothing
         change nothing, and leave no row in the audit log.
         """
-        _require_no_secret(terms.name)
+        require_no_secret(terms.name)
         if terms.sets_expiry and terms.expires_at is not None:
             _require_in_the_future(terms.expires_at)
 
         def decide(caller: Credential | None, found: Credential) -> Change:
-            _require_within_callers(found, caller)
+            require_within_caller(found, caller)
             if caller is not None:
-                _require_conditions_within(terms.conditions_after(found.conditions), caller)
+                require_conditions_within(terms.conditions_after(found.conditions), caller)
             if terms.scopes is not None:
                 require_allowed(terms.scopes - found.scopes, self._allowed_scopes)
+                require_for_account(terms.scopes, found.account.is_instance)
             if caller is not None:
                 require_within(terms.scopes or (), caller.scopes, found.scopes)
                 if terms.sets_expiry:
-                    _require_no_later(caller, terms.expires_at)
+                    require_no_later(caller, terms.expires_at)
             if found.rotated_to is not None and terms.sets_expiry:
-                if _is_later(terms.expires_at, found.expires_at):
+                if is_later(terms.expires_at, found.expires_at):
                     raise InvalidField("expires_at", "a rotated key's expiry cannot be postponed")
             return terms
 
         if terms == Change():
             # Nothing is requested, so there is nothing to record or to invalidate.
-            unchanged = self.get(api_key, _mode_for(caller))
+            unchanged = self._store.find(api_key)
+            if unchanged is None or not reach_to_change(caller).covers(unchanged):
+                raise CredentialNotFound
             if unchanged.revoked_at is not None:
                 raise CredentialNotFound
             decide(self._present(caller), unchanged)
             return unchanged
         return self._publisher.publish(
-            self._store.change(api_key, _mode_for(caller), utc_now(), decide, Author(by, caller))
+            self._store.change(api_key, utc_now(), decide, Author(by, caller))
         )
 
     def rotate(
@@ -260,7 +304,7 @@ class CredentialService:
         *,
         by: Actor,
     ) -> IssuedCredential:
-        """Replace a credential of the caller's mode by a successor on the same terms.
+        """Replace a credential within the caller's reach by a successor on the same terms.
 
         The old one expires after ``overlap``, or at its own expiry if that is earlier. Raises
         InsufficientScope for a key that has more scopes, or expires later, than the caller;
@@ -274,7 +318,7 @@ class CredentialService:
             caller: Credential | None, found: Credential, former: Credential | None
         ) -> Rotation:
             now = utc_now()
-            _require_within_callers(found, caller)
+            require_within_caller(found, caller)
             if found.status(now) == "expired":
                 raise Refusal(KeyExpired(found.rotated_to), [found.lookup])
             if former is not None and former.status(now) == "active":
@@ -282,7 +326,7 @@ class CredentialService:
             original = found.original_expires_at if found.rotated_to else found.expires_at
             # Last: a key that rotated itself and lost the answer still learns its successor.
             if caller is not None:
-                _require_no_later(caller, original)
+                require_no_later(caller, original)
             successor = NewCredential(
                 api_key=successor_key,
                 secret_hash=hash_secret(secret),
@@ -297,12 +341,10 @@ class CredentialService:
                 metadata=found.metadata,
             )
             end = now + overlap
-            return Rotation(
-                successor, end if _is_later(found.expires_at, end) else found.expires_at
-            )
+            return Rotation(successor, end if is_later(found.expires_at, end) else found.expires_at)
 
         made = self._publisher.publish(
-            self._store.rotate(api_key, _mode_for(caller), utc_now(), decide, Author(by, caller))
+            self._store.rotate(api_key, utc_now(), decide, Author(by, caller))
         )
         return IssuedCredential(made, secret)
 
@@ -316,66 +358,25 @@ class CredentialService:
             raise InvalidCredential
         return found
 
-
-def _new_credential(
-    maker: DerivationKey,
-    api_key: str,
-    secret: str,
-    name: str | None,
-    scopes: frozenset[str],
-    expires_at: datetime | None,
-) -> NewCredential:
-    return NewCredential(
-        api_key=api_key,
-        secret_hash=hash_secret(secret),
-        derivation_id=maker.id,
-        account_id=f"acct_{new_id()}",
-        mode=mode_of(api_key),
-        name=name,
-        scopes=scopes,
-        created_at=utc_now(),
-        expires_at=expires_at,
-    )
+    def _account_in_reach(self, account: str, caller: Principal | None) -> Account:
+        """An account whose keys the caller may change; raises AccountNotFound."""
+        found = self._store.accounts.find(account)
+        if found is None or not reach_to_change(caller).covers_account(account):
+            raise AccountNotFound
+        return found
 
 
-def _require_no_secret(name: str | None) -> None:
-    """Refuse a name that contains a secret: names are stored, listed and shown."""
-    if name is not None and redact_secrets(name) != name:
-        raise InvalidField("name", "contains what looks like an API secret")
+def _is_own(account: Account, caller: Principal | None) -> bool:
+    """Whether it is the caller's account; the operator's is the instance account."""
+    return account.is_instance if caller is None else account.id == caller.account_id
 
 
-def _mode_for(caller: Principal | None) -> Mode | None:
-    """The mode whose credentials a caller may change; None, either mode, for the operator."""
-    return None if caller is None else caller.mode
+def _reaches(caller: Credential | None, account: str | None) -> bool:
+    """Whether a caller, as just read, may change the keys of another account."""
+    reach = reach_to_change(None if caller is None else caller.principal())
+    return reach.account_id in (None, account)
 
 
 def _require_in_the_future(expires_at: datetime) -> None:
     if expires_at <= utc_now():
         raise InvalidField("expires_at", "must lie in the future")
-
-
-def _require_within_callers(found: Credential, caller: Credential | None) -> None:
-    """Raise InsufficientScope if the key to change has more rights than the caller."""
-    if caller is not None:
-        require_within(found.scopes, caller.scopes, found.scopes)
-        _require_conditions_within(found.conditions, caller)
-
-
-def _require_conditions_within(conditions: Conditions, caller: Credential) -> None:
-    """Raise InsufficientScope for conditions that are wider than the caller's."""
-    field = conditions.outside(caller.conditions)
-    if field is not None:
-        raise InsufficientScope(
-            None, f"A key can only give or change {field} that lie within its own"
-        )
-
-
-def _require_no_later(caller: Credential, expires_at: datetime | None) -> None:
-    """Raise InsufficientScope if a caller would give a later expiry than its own."""
-    if _is_later(expires_at, caller.expires_at):
-        raise InsufficientScope(None, "A key cannot give a later expiry than its own")
-
-
-def _is_later(one: datetime | None, other: datetime | None) -> bool:
-    """Whether one expiry is later than the other; None is no expiry."""
-    return other is not None and (one is None or one > other)

@@ -18,6 +18,8 @@ _DEFAULTS: dict[str, object] = {"enabled": True, "networks_mode": "enforce"}
 def terms_of(credential: Credential) -> dict[str, object]:
     """The terms of a new credential; times in milliseconds since 1970, scopes in order."""
     terms = _terms(credential)
+    if not credential.account.is_instance:
+        terms["account"] = credential.account_id
     return {
         **{name: value for name, value in terms.items() if value is not None},
         "mode": credential.mode,

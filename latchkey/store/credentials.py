@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from latchkey.credentials.audit import Action, AuditEvent
@@ -21,22 +21,32 @@ from latchkey.credentials.models import (
 )
 from latchkey.credentials.publishing import Made, Outcome, Publication, Refusal
 from latchkey.credentials.times import to_milliseconds, to_milliseconds_or_none
-from latchkey.errors import CredentialNotFound, DuplicateApiKey
+from latchkey.errors import DuplicateApiKey
+from latchkey.store.accounts import SqlAccountStore
 from latchkey.store.administrators import SqlAdministratorStore
 from latchkey.store.audit import SqlAuditLog
 from latchkey.store.audit_head import Seal
 from latchkey.store.audited_terms import difference, terms_of
 from latchkey.store.connections import Connections
+from latchkey.store.finding import (
+    CREDENTIALS,
+    account_for,
+    caller_now,
+    changeable_credential,
+    find_credential,
+)
 from latchkey.store.imports import SqlImportedCredentials
 from latchkey.store.invalidations import SqlInvalidationLog, log_invalidation
 from latchkey.store.listing import SqlListing
-from latchkey.store.rows import credential_of, scopes_text, values_of
+from latchkey.store.rows import (
+    credential_of,
+    joined_credential_of,
+    scopes_text,
+    values_of,
+)
 from latchkey.store.tables import credential
 from latchkey.store.transactions import commit
 from latchkey.store.usage import SqlUsageStore
-
-_FIND = select(credential).where(credential.c.api_key == bindparam("api_key"))
-_FIND_IN_MODE = _FIND.where(credential.c.mode == bindparam("mode"))
 
 
 class SqlStore:
@@ -50,29 +60,35 @@ class SqlStore:
         self.listing = SqlListing(self._connections)
         self.audit = SqlAuditLog(self._connections, seal)
         self.administrators = SqlAdministratorStore(self._connections, self.audit)
+        self.accounts = SqlAccountStore(self._connections, self.audit)
         self.imported = SqlImportedCredentials(self._connections, self.audit)
 
     def find(self, api_key: str) -> Credential | None:
         """The credential with this public key, as committed when the call began or later."""
         with self._connections.reading() as connection:
-            return _find(connection, api_key)
+            return find_credential(connection, api_key)
 
     def verifier(self, api_key: str) -> Verifier | None:
         """The verifier of the credential with this key, read as by ``find``."""
         return self._connections.lookup.verifier(api_key)
 
-    def page(self, mode: Mode | None, limit: int, before: int | None) -> list[Credential]:
+    def page(
+        self, mode: Mode | None, limit: int, before: int | None, account_id: str | None = None
+    ) -> list[Credential]:
         """At most ``limit`` credentials of ``mode`` (None: both), newest first.
 
-        ``before`` continues a listing: only rows with smaller ids.
+        ``before`` continues a listing: only rows with smaller ids. ``account_id`` selects those of
+        one account.
         """
-        query = select(credential).order_by(credential.c.id.desc()).limit(limit)
+        query = CREDENTIALS.order_by(credential.c.id.desc()).limit(limit)
+        if account_id is not None:
+            query = query.where(credential.c.account_id == account_id)
         if mode is not None:
             query = query.where(credential.c.mode == mode)
         if before is not None:
             query = query.where(credential.c.id < before)
         with self._connections.reading() as connection:
-            return [credential_of(row) for row in connection.execute(query)]
+            return [joined_credential_of(row) for row in connection.execute(query)]
 
     def add(
         self,
@@ -86,7 +102,7 @@ class SqlStore:
         """
 
         def transaction(connection: Connection) -> Made[Credential]:
-            new = decide(_caller_now(connection, author))
+            new = decide(caller_now(connection, author))
             added = _add(connection, new)
             rows = [log_invalidation(connection, added.lookup, new.created_at)]
             record = AuditEvent(
@@ -96,14 +112,12 @@ class SqlStore:
 
         return commit(self._connections, transaction)
 
-    def revoke(
-        self, api_key: str, mode: Mode | None, now: datetime, author: Author
-    ) -> Outcome[Credential]:
-        """Mark a credential of ``mode`` as revoked at ``now``."""
+    def revoke(self, api_key: str, now: datetime, author: Author) -> Outcome[Credential]:
+        """Mark a credential as revoked at ``now``."""
 
         def transaction(connection: Connection) -> Made[Credential]:
-            _caller_now(connection, author)
-            found = _changeable(connection, api_key, mode)
+            caller = caller_now(connection, author)
+            found = changeable_credential(connection, api_key, author.reach(caller))
             revoked = _update(connection, found, {"revoked_at": to_milliseconds(now)})
             rows = [log_invalidation(connection, found.lookup, now)]
             record = AuditEvent(now, Action.KEY_REVOKE, author.actor, api_key)
@@ -114,16 +128,15 @@ class SqlStore:
     def change(
         self,
         api_key: str,
-        mode: Mode | None,
         now: datetime,
         decide: Callable[[Credential | None, Credential], Change],
         author: Author,
     ) -> Outcome[Credential]:
-        """Give an unrevoked credential of ``mode`` the terms that ``decide`` returns."""
+        """Give an unrevoked credential the terms that ``decide`` returns."""
 
         def transaction(connection: Connection) -> Made[Credential]:
-            caller = _caller_now(connection, author)
-            found = _changeable(connection, api_key, mode)
+            caller = caller_now(connection, author)
+            found = changeable_credential(connection, api_key, author.reach(caller))
             change = decide(caller, found)
             values: dict[str, object] = {}
             if change.name is not None:
@@ -149,20 +162,21 @@ class SqlStore:
     def rotate(
         self,
         api_key: str,
-        mode: Mode | None,
         now: datetime,
         decide: Callable[[Credential | None, Credential, Credential | None], Rotation],
         author: Author,
     ) -> Outcome[Credential]:
-        """Replace an unrevoked credential of ``mode``; returns the successor.
+        """Replace an unrevoked credential; returns the successor.
 
         The successor and the new expiry of the old key are committed together.
         """
 
         def transaction(connection: Connection) -> Made[Credential]:
-            caller = _caller_now(connection, author)
-            found = _changeable(connection, api_key, mode)
-            former = None if found.rotated_to is None else _find(connection, found.rotated_to)
+            caller = caller_now(connection, author)
+            found = changeable_credential(connection, api_key, author.reach(caller))
+            former = (
+                None if found.rotated_to is None else find_credential(connection, found.rotated_to)
+            )
             rotation = decide(caller, found, former)
             successor = _add(connection, rotation.successor)
             values: dict[str, object] = {
@@ -216,38 +230,14 @@ class SqlStore:
         return Made(result, Publication(lookups, rows, head))
 
 
-def _caller_now(connection: Connection, author: Author) -> Credential | None:
-    """The key that makes a change, as read in the transaction; None for other callers."""
-    if author.caller is None:
-        return None
-    return author.confirm(_find(connection, author.caller.api_key))
-
-
-def _find(connection: Connection, api_key: str, mode: Mode | None = None) -> Credential | None:
-    query, values = _FIND, {"api_key": api_key}
-    if mode is not None:
-        query, values = _FIND_IN_MODE, {"api_key": api_key, "mode": mode}
-    row = connection.execute(query, values).one_or_none()
-    return None if row is None else credential_of(row)
-
-
-def _changeable(connection: Connection, api_key: str, mode: Mode | None) -> Credential:
-    """The unrevoked credential of ``mode`` to change."""
-    found = _find(connection, api_key, mode)
-    if found is None:
-        raise CredentialNotFound
-    if found.revoked_at is not None:
-        # The process that revoked it may have died before it invalidated.
-        raise Refusal(CredentialNotFound(), [found.lookup])
-    return found
-
-
 def _add(connection: Connection, new: NewCredential) -> Credential:
+    account = account_for(connection, new.account_id)
+    added = insert(credential).returning(credential)
     try:
-        row = connection.execute(insert(credential).returning(credential), values_of(new)).one()
+        row = connection.execute(added, values_of(new, account.id)).one()
     except IntegrityError:
         raise Refusal(DuplicateApiKey(), [new.lookup]) from None
-    return credential_of(row)
+    return credential_of(row, account)
 
 
 def _update(connection: Connection, found: Credential, values: dict[str, object]) -> Credential:
@@ -255,4 +245,5 @@ def _update(connection: Connection, found: Credential, values: dict[str, object]
     if not values:
         return found
     change = update(credential).where(credential.c.id == found.id).values(**values)
-    return credential_of(connection.execute(change.returning(credential)).one())
+    row = connection.execute(change.returning(credential)).one()
+    return credential_of(row, found.account)

@@ -16,6 +16,7 @@ from latchkey.credentials.times import to_milliseconds
 from latchkey.errors import DuplicateApiKey
 from latchkey.store.audit import SqlAuditLog
 from latchkey.store.connections import Connections
+from latchkey.store.finding import instance_account
 from latchkey.store.rows import values_of
 from latchkey.store.tables import credential, invalidation
 from latchkey.store.transactions import commit
@@ -72,7 +73,9 @@ class SqlImportedCredentials:
         made_before = [token_hash.hex() for token_hash in early]
         if not remaining:
             return Made(remaining, Publication(made_before))
-        prepared = _rows_of(remaining)
+        with self._connections.reading() as reading:
+            instance = instance_account(reading).id
+        prepared = _rows_of(remaining, instance)
 
         def transaction(connection: Connection) -> Made[list[NewCredential]]:
             added, rows = remaining, prepared
@@ -80,7 +83,7 @@ class SqlImportedCredentials:
             since = connection.execute(_HASHES.where(credential.c.id > last_seen))
             if late := left_out({row.secret_hash for row in since}):
                 added = _without(remaining, late)
-                rows = _rows_of(added)
+                rows = _rows_of(added, instance)
             lookups = [*made_before, *(token_hash.hex() for token_hash in late)]
             if not added:
                 return Made(added, Publication(lookups))
@@ -141,8 +144,11 @@ def _without(new: Sequence[NewCredential], hashes: Collection[bytes]) -> list[Ne
 
 
 def _rows_of(
-    new: Sequence[NewCredential],
+    new: Sequence[NewCredential], instance: str
 ) -> tuple[list[tuple[object, ...]], list[tuple[str, int]]]:
-    """The values to insert for each credential, and its row in the log of invalidations."""
-    rows = [_values(values_of(one)) for one in new]
+    """The values to insert for each credential, and its row in the log of invalidations.
+
+    ``instance`` is the id of the instance account.
+    """
+    rows = [_values(values_of(one, one.account_id or instance)) for one in new]
     return rows, [(one.lookup, to_milliseconds(one.created_at)) for one in new]

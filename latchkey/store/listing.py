@@ -27,7 +27,8 @@ from latchkey.credentials.listing import (
 from latchkey.credentials.models import Credential, Status
 from latchkey.credentials.times import to_milliseconds
 from latchkey.store.connections import Connections, SqlDialect
-from latchkey.store.rows import credential_of
+from latchkey.store.finding import CREDENTIALS
+from latchkey.store.rows import joined_credential_of
 from latchkey.store.tables import credential
 
 _BATCH = 1_000
@@ -58,16 +59,16 @@ class SqlListing:
             number, by = cte.c.id, cte.c.by
             numbers = select(number)
         numbers = numbers.order_by(*_ordering(order, number, by)).limit(limit).offset(offset)
-        query = select(credential).where(credential.c.id.in_(numbers))
+        query = CREDENTIALS.where(credential.c.id.in_(numbers))
         query = query.order_by(
             *_ordering(order, credential.c.id, _key(order, as_of, self._dialect))
         )
         with self._connections.reading() as connection:
-            return [credential_of(row) for row in connection.execute(query)]
+            return [joined_credential_of(row) for row in connection.execute(query)]
 
     def newest(self, selection: Selection, as_of: AsOf, limit: int | None) -> Iterator[Credential]:
         """The selected credentials, newest first, read in batches; None is no limit."""
-        query = select(credential).where(*_conditions(selection, as_of, self._dialect))
+        query = CREDENTIALS.where(*_conditions(selection, as_of, self._dialect))
         query = query.order_by(credential.c.id.desc())
         before = None
         while limit is None or limit > 0:
@@ -76,7 +77,7 @@ class SqlListing:
             if before is not None:
                 batch = batch.where(credential.c.id < before)
             with self._connections.reading() as connection:
-                found = [credential_of(row) for row in connection.execute(batch)]
+                found = [joined_credential_of(row) for row in connection.execute(batch)]
             yield from found
             if len(found) < size:
                 return
@@ -108,6 +109,8 @@ def _conditions(
     selection: Selection, as_of: AsOf, dialect: SqlDialect
 ) -> list[ColumnElement[bool]]:
     conditions = []
+    if selection.account_id is not None:
+        conditions.append(credential.c.account_id == selection.account_id)
     if selection.mode is not None:
         conditions.append(credential.c.mode == selection.mode)
     if selection.status is not None:

@@ -1,4 +1,4 @@
-"""Conversion between rows and the domain's models: times, scopes, credentials."""
+"""Conversion between rows and the domain's models: times, scopes, credentials, accounts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from latchkey.credentials.accounts import Account, NewAccount
 from latchkey.credentials.conditions import conditions_of_text, conditions_text
 from latchkey.credentials.models import Credential, NewCredential
 from latchkey.credentials.times import (
@@ -14,12 +15,54 @@ from latchkey.credentials.times import (
     to_milliseconds,
     to_milliseconds_or_none,
 )
+from latchkey.store.tables import account
 
 _HASH_LENGTH = 32
 
+ACCOUNT_COLUMNS = tuple(column.label(f"account_{column.name}") for column in account.c)
+"""The columns of an account, with names that differ from those of a credential's columns.
 
-def credential_of(row: Row[Any]) -> Credential:
-    """The credential that a row of the table holds.
+``account_id`` is the only common one, and has the same value in both.
+"""
+
+
+def joined_credential_of(row: Row[Any]) -> Credential:
+    """The credential in a row that has the columns of its account too; raises as the two below."""
+    return credential_of(row, account_of(row))
+
+
+def account_of(row: Row[Any]) -> Account:
+    """The account in a row with ACCOUNT_COLUMNS.
+
+    Raises ValueError or TypeError if the row is not valid.
+    """
+    return Account(
+        number=row.account_number,
+        id=row.account_id,
+        name=row.account_name,
+        external_id=row.account_external_id,
+        metadata=row.account_metadata,
+        created_at=from_milliseconds(row.account_created_at),
+        disabled_at=from_milliseconds_or_none(row.account_disabled_at),
+        erased_at=from_milliseconds_or_none(row.account_erased_at),
+        is_instance=row.account_instance == 1,
+    )
+
+
+def account_values(new: NewAccount) -> dict[str, Any]:
+    """The columns of a row for a new account."""
+    return {
+        "id": new.id,
+        "name": new.name,
+        "external_id": new.external_id,
+        "metadata": new.metadata,
+        "created_at": to_milliseconds(new.created_at),
+        "instance": 0,
+    }
+
+
+def credential_of(row: Row[Any], of: Account) -> Credential:
+    """The credential of an account that a row of the table holds.
 
     Raises ValueError, TypeError or AttributeError if the row is not valid.
     """
@@ -28,7 +71,7 @@ def credential_of(row: Row[Any]) -> Credential:
         api_key=row.api_key,
         secret_hash=checked_hash(row.id, row.secret_hash),
         derivation_id=row.derivation_id,
-        account_id=row.account_id,
+        account=of,
         mode=row.mode,
         name=row.name,
         scopes=frozenset(row.scopes.split()),
@@ -45,13 +88,13 @@ def credential_of(row: Row[Any]) -> Credential:
     )
 
 
-def values_of(new: NewCredential) -> dict[str, Any]:
-    """The columns of a row for a new credential."""
+def values_of(new: NewCredential, account_id: str) -> dict[str, Any]:
+    """The columns of a row for a new credential of an account."""
     return {
         "api_key": new.api_key,
         "secret_hash": new.secret_hash,
         "derivation_id": new.derivation_id,
-        "account_id": new.account_id,
+        "account_id": account_id,
         "mode": new.mode,
         "name": new.name,
         "scopes": scopes_text(new.scopes),

@@ -29,6 +29,30 @@ metadata = MetaData(
 # SQLite numbers rows by itself only in a column of exactly this type.
 _ID = BigInteger().with_variant(Integer, "sqlite")
 
+# The customers that credentials belong to. AUTOINCREMENT: the number is the order of creation, and
+# a cursor of a listing. ``instance`` is 1 for the instance account and 0 for all others.
+account = Table(
+    "account",
+    metadata,
+    Column("number", _ID, primary_key=True),
+    Column("id", String(27), nullable=False, unique=True),
+    Column("name", String(100)),
+    Column("external_id", String(255), unique=True),
+    Column("metadata", String),
+    Column("created_at", BigInteger, nullable=False),
+    Column("disabled_at", BigInteger),
+    Column("erased_at", BigInteger),
+    Column("instance", Integer, nullable=False, server_default="0"),
+    Index(
+        "uq_account_instance",
+        "instance",
+        unique=True,
+        sqlite_where=text("instance = 1"),
+        postgresql_where=text("instance = 1"),
+    ),
+    sqlite_autoincrement=True,
+)
+
 credential = Table(
     "credential",
     metadata,
@@ -56,6 +80,7 @@ credential = Table(
     Column("conditions", String),
     Column("metadata", String),
     Index(None, "mode", "id"),
+    Index(None, "account_id", "mode", "id"),
     Index(
         "uq_credential_imported_hash",
         "secret_hash",

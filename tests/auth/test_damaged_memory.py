@@ -112,7 +112,7 @@ def test_a_damaged_position_in_the_log_is_detected(upkeep_box: UpkeepBox) -> Non
     added = add(upkeep_box.store, new_credential())
     upkeep_box.replay.run()
     upkeep_box.shared.words.raise_to(Word.REPLAYED, 1 << 40)
-    revoke(upkeep_box.store, added.api_key, None, utc_now())
+    revoke(upkeep_box.store, added.api_key, utc_now())
     before = upkeep_box.generation(added.lookup)
     upkeep_box.replay.run()
     assert upkeep_box.generation(added.lookup) > before

@@ -27,7 +27,7 @@ def test_a_committed_change_is_invalidated(upkeep_box: UpkeepBox) -> None:
     before = upkeep_box.generation(added.lookup)
     upkeep_box.replay.run()
     assert upkeep_box.generation(added.lookup) == before + 1
-    revoke(upkeep_box.store, added.api_key, None, utc_now())
+    revoke(upkeep_box.store, added.api_key, utc_now())
     upkeep_box.replay.run()
     assert upkeep_box.generation(added.lookup) == before + 2
     assert upkeep_box.replayed == 2
@@ -112,7 +112,7 @@ def test_an_older_database_in_its_place_invalidates_everything(
     assert upkeep_box.shared.stripes.generation("live_other") == before + 1
     assert upkeep_box.replayed == 1
     before = upkeep_box.generation(kept.lookup)
-    revoke(upkeep_box.store, kept.api_key, None, utc_now())
+    revoke(upkeep_box.store, kept.api_key, utc_now())
     upkeep_box.replay.run()
     assert upkeep_box.generation(kept.lookup) > before
 

@@ -193,7 +193,7 @@ def test_the_threads_replay_and_flush_until_they_are_stopped(upkeep_box: UpkeepB
     upkeep = Upkeep(upkeep_box.replay, upkeep_box.flush(), nothing)
     upkeep.start()
     assert upkeep_box.replayed == 1
-    revoke(upkeep_box.store, added.api_key, None, utc_now())
+    revoke(upkeep_box.store, added.api_key, utc_now())
     wait_until(lambda: upkeep_box.replayed == 2, "the replay")
     upkeep_box.shared.count_use(added.id)
     upkeep.stop()

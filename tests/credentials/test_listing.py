@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from latchkey.credentials.accounts import Account
 from latchkey.credentials.models import Credential
 from tests.support.store.listing_oracle import AS_OF, DAY
 from tests.support.store.new_credentials import NOW
@@ -19,7 +20,7 @@ def test_a_mark_includes_uses_that_are_not_yet_persisted() -> None:
             api_key="ak_live_0",
             secret_hash=bytes(32),
             derivation_id="",
-            account_id="",
+            account=Account(1, "acct_1", "", None, None, NOW),
             mode="live",
             name=None,
             scopes=frozenset({"*"}),

@@ -7,18 +7,20 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from latchkey.credentials.accounts import Account
 from latchkey.credentials.derivation import DerivationKey
 from latchkey.credentials.models import MODES, Credential, NewCredential, Principal
 from latchkey.credentials.tokens import lookup_key, new_api_key
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
+ACCOUNT = Account(3, "acct_1", "Acme", "customer-17", '{"plan":"gold"}', NOON)
 CREDENTIAL = Credential(
     id=7,
     api_key="ak_live_" + "0" * 22,
     secret_hash=b"hash-of-the-secret-hash-of-the-s",
     derivation_id="0123456789abcdef",
-    account_id="acct_1",
+    account=ACCOUNT,
     mode="live",
     name="billing",
     scopes=frozenset({"account:read"}),
@@ -65,7 +67,20 @@ def test_the_principal_has_the_fields_of_the_row() -> None:
         name="billing",
         scopes=frozenset({"account:read"}),
         expires_at=NOON,
+        external_id="customer-17",
+        metadata_text='{"plan":"gold"}',
     )
+    assert credential.principal().account_metadata == {"plan": "gold"}
+    own = replace(CREDENTIAL, account=replace(ACCOUNT, is_instance=True, metadata=None))
+    assert own.principal().in_instance_account
+    assert own.principal().account_metadata == {}
+
+
+def test_a_key_of_a_disabled_account_counts_as_disabled() -> None:
+    disabled = replace(ACCOUNT, disabled_at=NOON)
+    assert (ACCOUNT.status, disabled.status) == ("active", "disabled")
+    assert CREDENTIAL.effective_conditions == CREDENTIAL.conditions
+    assert not replace(CREDENTIAL, account=disabled).effective_conditions.enabled
 
 
 def test_the_rotation_age_gives_rotate_by() -> None:

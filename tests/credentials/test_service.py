@@ -189,9 +189,9 @@ def test_revoke_is_limited_to_the_callers_mode(office: Office) -> None:
     ).credential.api_key
     with pytest.raises(CredentialNotFound):
         office.service.revoke(api_key, office.caller(), by=TESTER)
-    assert office.service.get(api_key, "test").revoked_at is None
+    assert office.service.get(api_key, office.caller(mode="test")).revoked_at is None
     with pytest.raises(CredentialNotFound):
-        office.service.get(api_key, "live")
+        office.service.get(api_key, office.caller())
     office.service.revoke(api_key, office.caller(mode="test"), by=TESTER)
     assert office.service.get(api_key, None).revoked_at is not None
 
@@ -205,16 +205,19 @@ def test_an_unknown_key_is_not_found(office: Office) -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8, 100])
 def test_pages_together_have_all_credentials_newest_first(office: Office, limit: int) -> None:
-    made = [
+    callers = {mode: office.caller(mode=mode) for mode in MODES}
+    before_all = [office.service.get(caller.api_key, None) for caller in callers.values()]
+    made = before_all + [
         office.service.issue(name=f"{number}", caller=None, mode=mode, by=TESTER).credential
         for number, mode in zip(range(14), itertools.cycle(MODES), strict=False)
     ]
-    for mode in ("live", "test", None):
+    for mode in (*MODES, None):
+        caller = None if mode is None else callers[mode]
         wanted = [one for one in reversed(made) if mode in (None, one.mode)]
         got: list[Credential] = []
         before: int | None = None
         while True:
-            page = office.service.page(mode, limit, before)
+            page = office.service.page(caller, limit, before)
             assert len(page.credentials) <= limit
             got += page.credentials
             before = page.next_before

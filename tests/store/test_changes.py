@@ -43,9 +43,9 @@ def test_a_change_that_is_not_committed_is_not_logged(new_store: NewStore, datab
     added = add(store, new_credential())
     hold = "c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE')"
     acts: list[Callable[[], object]] = [
-        lambda: revoke(store, added.api_key, None, NOW),
-        lambda: change(store, added.api_key, None, NOW, lambda _: Change(name="x")),
-        lambda: rotate(store, added.api_key, None, NOW, rotation(new_credential())),  # type: ignore[arg-type]
+        lambda: revoke(store, added.api_key, NOW),
+        lambda: change(store, added.api_key, NOW, lambda _: Change(name="x")),
+        lambda: rotate(store, added.api_key, NOW, rotation(new_credential())),  # type: ignore[arg-type]
     ]
     with other_process(hold, str(database)):
         for act in acts:

@@ -44,7 +44,7 @@ def test_active_credentials_are_counted_by_their_derivation_key(
     add(store, new_credential(derivation_id=one, expires_at=NOW))
     add(store, new_credential(derivation_id=other, mode="test"))
     ended = add(store, new_credential(derivation_id=other))
-    revoke(store, ended.api_key, None, NOW)
+    revoke(store, ended.api_key, NOW)
     assert active(NOW) == {one: 2, other: 1}
     assert active(NOW + MILLISECOND) == {one: 1, other: 1}
 

@@ -58,7 +58,7 @@ def fill(database: Path, count: int) -> None:
         connection.executemany(
             "INSERT INTO credential (api_key, secret_hash, derivation_id, account_id, mode, name,"
             " scopes, created_at, expires_at, revoked_at, rotated_to, last_used_at)"
-            " VALUES (?, ?, '', '', ?, ?, '*', ?, ?, ?, ?, ?)",
+            " VALUES (?, ?, '', (SELECT id FROM account), ?, ?, '*', ?, ?, ?, ?, ?)",
             rows,
         )
 
@@ -114,7 +114,7 @@ def test_a_long_list_is_paged_by_an_index(
     # A search scans the table once in its own order, for every sort order.
     plan = plans(store.listing.page, Selection("beta"), Order("expires"), AS_OF, **last)
     assert "MATERIALIZE found" in plan, plan
-    assert "USING INDEX" not in plan, plan
+    assert "credential USING INDEX" not in plan, plan
     searched = Selection("beta s")
     pages = [
         row.api_key

@@ -105,6 +105,6 @@ def test_a_change_is_published_before_it_is_copied_and_copied_before_it_is_answe
         assert not is_in_the_log_alone()
         seen: list[bool] = []
         publisher = Publisher(store.audit, lambda lookup: seen.append(is_in_the_log_alone()))
-        publisher.publish(store.revoke(added.api_key, None, NOW, Author(TESTER)))
+        publisher.publish(store.revoke(added.api_key, NOW, Author(TESTER)))
         assert seen == [True]
         assert not is_in_the_log_alone()

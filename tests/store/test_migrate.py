@@ -141,7 +141,7 @@ def test_the_report_counts_active_credentials(url: str) -> None:
         add(store, new_credential(derivation_id="2" * 16, expires_at=now + timedelta(days=1)))
         add(store, new_credential(derivation_id="2" * 16, expires_at=now - timedelta(days=1)))
         ended = add(store, new_credential(derivation_id="3" * 16))
-        revoke(store, ended.api_key, None, now)
+        revoke(store, ended.api_key, now)
     assert migrate_in_child(url) == MigrationReport(False, {"1" * 16: 1, "2" * 16: 1}, audit_rows=5)
 
 
@@ -336,6 +336,7 @@ def test_a_database_of_the_first_version_keeps_its_content(path: Path, url: str)
         for index in (
             "ix_credential_name",
             "ix_credential_expires_at",
+            "ix_credential_account_id_mode_id",
             "uq_credential_imported_hash",
         ):
             connection.execute(f"DROP INDEX {index}")

@@ -79,11 +79,12 @@ def test_the_store_writes_with_synchronous_full_and_begin_immediate(
     statements.clear()
     add(store, new_credential())
     assert statements[0] == "BEGIN IMMEDIATE"
-    assert statements[1].startswith("INSERT INTO credential")
-    assert statements[2].startswith("INSERT INTO invalidation")
-    assert statements[3].startswith("SELECT audit.number, audit.mac")
-    assert statements[4].startswith("INSERT INTO audit")
-    assert statements[5:] == ["COMMIT"]
+    assert statements[1].startswith("SELECT account.number")
+    assert statements[2].startswith("INSERT INTO credential")
+    assert statements[3].startswith("INSERT INTO invalidation")
+    assert statements[4].startswith("SELECT audit.number, audit.mac")
+    assert statements[5].startswith("INSERT INTO audit")
+    assert statements[6:] == ["COMMIT"]
 
 
 def test_a_second_writer_waits_for_the_first_and_loses_nothing(new_store: NewStore) -> None:
@@ -108,9 +109,9 @@ def test_a_writer_fails_before_it_has_read_anything(new_store: NewStore, databas
         with pytest.raises(StoreError, match="database is locked"):
             add(store, new_credential())
         with pytest.raises(StoreError, match="database is locked"):
-            revoke(store, added.api_key, None, NOW)
+            revoke(store, added.api_key, NOW)
         other.execute("ROLLBACK")
-    revoke(store, added.api_key, None, NOW)
+    revoke(store, added.api_key, NOW)
     assert add(store, new_credential()).id == 2
 
 
@@ -206,7 +207,7 @@ def every_use(store: Store) -> list[Callable[[], object]]:
         lambda: store.imported.verifier(bytes(32)),
         lambda: store.page(None, 10, None),
         lambda: add(store, new_credential()),
-        lambda: revoke(store, "ak", None, NOW),
+        lambda: revoke(store, "ak", NOW),
         lambda: store.count("live"),
         store.check,
     ]

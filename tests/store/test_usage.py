@@ -34,7 +34,8 @@ def test_many_credentials_at_once(store: Store, database: Path) -> None:
         connection.execute("BEGIN")
         connection.executemany(
             "INSERT INTO credential (id, api_key, secret_hash, derivation_id, account_id, mode, "
-            "scopes, created_at) VALUES (?, ?, zeroblob(32), '', '', 'live', '*', 0)",
+            "scopes, created_at) "
+            "VALUES (?, ?, zeroblob(32), '', (SELECT id FROM account), 'live', '*', 0)",
             [(number, f"ak_live_{number:022}") for number in numbers],
         )
         connection.execute("COMMIT")

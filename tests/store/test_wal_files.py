@@ -103,7 +103,7 @@ def test_no_acknowledged_change_is_lost(
     with closing(open_store(f"sqlite:///{database}")) as other:
         keys = [add(store, new_credential()).api_key for _ in range(5)]
         assert other.find(keys[0]) is not None
-        revoke(store, keys[0], None, NOW)
+        revoke(store, keys[0], NOW)
         fault(log_of(database))
         other.look_after()
         assert content_after_a_crash(database, tmp_path / "1") == keys

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from latchkey.config import load_settings
 from latchkey.credentials.audit import Action, Actor, AuditEvent, AuditKey
 from latchkey.credentials.callers import Author
-from latchkey.credentials.models import Change, Credential, Mode, NewCredential, Rotation
+from latchkey.credentials.models import Change, Credential, NewCredential, Rotation
 from latchkey.credentials.publishing import Outcome, Publisher, Refused
 from latchkey.key_files import make_audit_key_file
 from latchkey.store.audit_head import HeadFile, Seal
@@ -48,17 +48,14 @@ def add(
     return result_of(store.add(lambda caller: new, action, Author(by)))
 
 
-def revoke(
-    store: Store, api_key: str, mode: Mode | None, now: datetime, *, by: Actor = TESTER
-) -> Credential:
+def revoke(store: Store, api_key: str, now: datetime, *, by: Actor = TESTER) -> Credential:
     """Revoke a credential without publishing it."""
-    return result_of(store.revoke(api_key, mode, now, Author(by)))
+    return result_of(store.revoke(api_key, now, Author(by)))
 
 
 def change(
     store: Store,
     api_key: str,
-    mode: Mode | None,
     now: datetime,
     decide: Callable[[Credential], Change],
     *,
@@ -66,13 +63,12 @@ def change(
 ) -> Credential:
     """Change a credential without publishing it."""
     author = Author(by)
-    return result_of(store.change(api_key, mode, now, lambda caller, found: decide(found), author))
+    return result_of(store.change(api_key, now, lambda caller, found: decide(found), author))
 
 
 def rotate(
     store: Store,
     api_key: str,
-    mode: Mode | None,
     now: datetime,
     decide: Callable[[Credential, Credential | None], Rotation],
     *,
@@ -81,9 +77,7 @@ def rotate(
     """Rotate a credential without publishing it; returns the successor."""
     author = Author(by)
     return result_of(
-        store.rotate(
-            api_key, mode, now, lambda caller, found, former: decide(found, former), author
-        )
+        store.rotate(api_key, now, lambda caller, found, former: decide(found, former), author)
     )
 
 

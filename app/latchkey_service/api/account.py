@@ -6,12 +6,12 @@ from flask import Response
 
 from latchkey import current_principal, require_scope
 from latchkey_service.api.openapi import Resource, answer
-from latchkey_service.api.schemas import Account
+from latchkey_service.api.schemas import PresentedAccount
 
 account = Resource("account")
 
 
-@account.protected("GET", "/v1/account", {200: Account}, errors=(403,))
+@account.protected("GET", "/v1/account", {200: PresentedAccount}, errors=(403,))
 @require_scope("account:read")
 def show_account() -> Response:
     """Show the account of the presented key.
@@ -19,7 +19,7 @@ def show_account() -> Response:
     Does not access the database: the principal of the request has all of these fields.
     """
     return answer(
-        Account(
+        PresentedAccount(
             id=current_principal.account_id,
             name=current_principal.name,
             mode=current_principal.mode,

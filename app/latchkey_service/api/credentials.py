@@ -97,7 +97,7 @@ def list_api_keys(query: PageQuery) -> Response:
 @require_scope("credentials:read")
 def show_api_key(path: ApiKeyPath) -> Response:
     """Show one credential of the caller's mode."""
-    credential = _latchkey().credentials.get(_well_formed(path.api_key), current_principal.mode)
+    credential = _latchkey().credentials.get(_well_formed(path.api_key), current_principal)
     return answer(_object(credential))
 
 
@@ -138,7 +138,7 @@ def rotate_api_key(path: ApiKeyPath, body: RotateBody) -> Response:
 def show_usage(path: ApiKeyPath) -> Response:
     """Show the usage of a credential, up to the last request."""
     latchkey = _latchkey()
-    credential = latchkey.credentials.get(_well_formed(path.api_key), current_principal.mode)
+    credential = latchkey.credentials.get(_well_formed(path.api_key), current_principal)
     usage = latchkey.usage.usage(credential)
     return answer(UsageObject.of(credential.api_key, usage, utc_now()))
 
@@ -182,7 +182,7 @@ def _issued(issued: IssuedCredential) -> Response:
 
 def _list(query: PageQuery) -> Response:
     before = None if query.cursor is None else _read_cursor(query.cursor)
-    page = _latchkey().credentials.page(current_principal.mode, query.limit, before)
+    page = _latchkey().credentials.page(current_principal, query.limit, before)
     return answer(
         CredentialList(
             credentials=[_object(row) for row in page.credentials],

@@ -48,7 +48,7 @@ class Revoked(BaseModel):
     revoked: Literal[True] = True
 
 
-class Account(BaseModel):
+class PresentedAccount(BaseModel):
     """The account and the terms of the presented key."""
 
     object: Literal["account"] = "account"

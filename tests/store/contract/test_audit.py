@@ -52,8 +52,8 @@ def test_each_change_records_its_actor_action_and_subject(store: Store) -> None:
     )
     later = NOW + timedelta(minutes=1)
     terms = Change(name="new", scopes=frozenset({"account:read", "*:read"}))
-    change(store, one.api_key, None, later, lambda _: terms, by=client)
-    revoke(store, one.api_key, "live", later)
+    change(store, one.api_key, later, lambda _: terms, by=client)
+    revoke(store, one.api_key, later)
     rows = entries(store)
     assert [row.number for row in rows] == [1, 2, 3]
     assert [(row.action, row.actor_kind, row.actor, row.address) for row in rows] == [
@@ -79,18 +79,18 @@ def test_each_change_records_its_actor_action_and_subject(store: Store) -> None:
 
 def test_an_unchanged_state_is_not_recorded(store: Store) -> None:
     added = add(store, new_credential())
-    revoke(store, added.api_key, None, NOW)
+    revoke(store, added.api_key, NOW)
     with pytest.raises(CredentialNotFound):
-        revoke(store, added.api_key, None, NOW)
+        revoke(store, added.api_key, NOW)
     with pytest.raises(CredentialNotFound):
-        change(store, added.api_key, None, NOW, lambda _: Change())
+        change(store, added.api_key, NOW, lambda _: Change())
 
     def refuse(_: object) -> Change:
         raise LookupError
 
     other = add(store, new_credential())
     with pytest.raises(LookupError):
-        change(store, other.api_key, None, NOW, refuse)
+        change(store, other.api_key, NOW, refuse)
     assert [row.number for row in entries(store)] == [1, 2, 3]
 
 
@@ -210,7 +210,7 @@ def test_a_store_without_the_key_is_read_only(store: Store, new_store: NewStore)
     unsealed = new_store(sealed=False)
     acts: list[Callable[[], object]] = [
         lambda: add(unsealed, new_credential()),
-        lambda: revoke(unsealed, added.api_key, None, NOW),
+        lambda: revoke(unsealed, added.api_key, NOW),
         lambda: record(unsealed, AuditEvent(NOW, Action.ADMIN_SIGN_IN, TESTER)),
         unsealed.audit.verify,
     ]

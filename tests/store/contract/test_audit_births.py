@@ -15,7 +15,7 @@ def test_the_rows_of_a_successor_include_its_rotation(store: Store) -> None:
     first = issue(store).api_key
     other = issue(store).api_key
     second = rotated(store, first)
-    revoke(store, second, None, NOW)
+    revoke(store, second, NOW)
     # After another rotation it has another successor, but the first one was created all the same.
     third = rotated(store, first)
     fourth = rotated(store, third)

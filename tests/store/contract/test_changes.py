@@ -46,7 +46,7 @@ def test_only_the_given_terms_change(
 ) -> None:
     added = add(store, new_credential(expires_at=NOW + timedelta(days=1)))
     other = add(store, new_credential())
-    changed = change(store, added.api_key, "live", NOW, lambda _: terms)
+    changed = change(store, added.api_key, NOW, lambda _: terms)
     assert changed == store.find(added.api_key)
     for name in Credential.__dataclass_fields__:
         assert getattr(changed, name) == fields.get(name, getattr(added, name))
@@ -62,7 +62,7 @@ def test_the_decision_gets_the_current_credential(store: Store) -> None:
         return Change(name=f"{found.name}+")
 
     for _ in range(2):
-        change(store, added.api_key, None, NOW, decide)
+        change(store, added.api_key, NOW, decide)
     assert [found.name for found in seen] == ["test", "test+"]
 
 
@@ -74,30 +74,27 @@ def test_a_refused_change_has_no_effect(store: Store) -> None:
         raise InvalidField("name", "is not wanted")
 
     with pytest.raises(InvalidField):
-        change(store, added.api_key, None, NOW, refuse)
+        change(store, added.api_key, NOW, refuse)
     with pytest.raises(InvalidField):
-        rotate(store, added.api_key, None, NOW, refuse)  # type: ignore[arg-type]
+        rotate(store, added.api_key, NOW, refuse)  # type: ignore[arg-type]
     assert store.find(added.api_key) == added
     assert logged(store) == before
     # The lock is released, too.
-    revoke(store, added.api_key, None, NOW)
+    revoke(store, added.api_key, NOW)
 
 
 def test_keys_that_cannot_be_changed(store: Store) -> None:
-    revoked, other_mode = (
-        add(store, new_credential()),
-        add(store, new_credential(mode="test")),
-    )
-    revoke(store, revoked.api_key, None, NOW)
+    revoked = add(store, new_credential())
+    revoke(store, revoked.api_key, NOW)
 
     def never(*found: object) -> Change:
         raise AssertionError("there is nothing to decide about")
 
-    for api_key in (revoked.api_key, other_mode.api_key, new_credential().api_key):
+    for api_key in (revoked.api_key, new_credential().api_key):
         with pytest.raises(CredentialNotFound):
-            change(store, api_key, "live", NOW, never)
+            change(store, api_key, NOW, never)
         with pytest.raises(CredentialNotFound):
-            rotate(store, api_key, "live", NOW, never)  # type: ignore[arg-type]
+            rotate(store, api_key, NOW, never)  # type: ignore[arg-type]
 
 
 # ---- Rotation
@@ -113,7 +110,7 @@ def test_a_rotation_changes_two_rows_atomically(store: Store) -> None:
         add(store, new_credential(expires_at=end)),
         new_credential(name="successor"),
     )
-    made = rotate(store, old.api_key, "live", NOW, rotation(new))  # type: ignore[arg-type]
+    made = rotate(store, old.api_key, NOW, rotation(new))  # type: ignore[arg-type]
     assert made is not None
     assert made == store.find(new.api_key)
     ended = store.find(old.api_key)
@@ -137,7 +134,7 @@ def test_the_original_expiry_is_that_before_the_first_rotation(store: Store) -> 
         return Rotation(made[-1], LATER)
 
     for _ in range(3):
-        rotate(store, old.api_key, None, NOW, decide)
+        rotate(store, old.api_key, NOW, decide)
     assert [former and former.api_key for former in formers] == [
         None,
         made[0].api_key,
@@ -154,7 +151,6 @@ def test_a_rotation_whose_successor_is_taken_changes_nothing(store: Store) -> No
         rotate(
             store,
             old.api_key,
-            None,
             NOW,
             rotation(new_credential(api_key=taken.api_key)),  # type: ignore[arg-type]
         )
@@ -168,10 +164,10 @@ def test_changes_are_logged_in_order(store: Store) -> None:
     one, other, successor = (new_credential() for _ in range(3))
     add(store, one)
     add(store, other)
-    revoke(store, one.api_key, None, NOW)
-    change(store, other.api_key, None, NOW, lambda _: Change(name="x"))
-    change(store, other.api_key, None, NOW, lambda _: Change())
-    rotate(store, other.api_key, None, NOW, rotation(successor))  # type: ignore[arg-type]
+    revoke(store, one.api_key, NOW)
+    change(store, other.api_key, NOW, lambda _: Change(name="x"))
+    change(store, other.api_key, NOW, lambda _: Change())
+    rotate(store, other.api_key, NOW, rotation(successor))  # type: ignore[arg-type]
     assert logged(store) == [
         *(one.lookup, other.lookup, one.lookup, other.lookup, other.lookup),
         *(successor.lookup, other.lookup),
@@ -184,10 +180,10 @@ def test_changes_are_logged_in_order(store: Store) -> None:
 
 def test_an_unchanged_state_is_not_logged(store: Store) -> None:
     added = add(store, new_credential())
-    revoke(store, added.api_key, None, NOW)
+    revoke(store, added.api_key, NOW)
     before = logged(store)
     with pytest.raises(CredentialNotFound):
-        revoke(store, added.api_key, None, NOW)
+        revoke(store, added.api_key, NOW)
     with pytest.raises(DuplicateApiKey):
         add(store, new_credential(api_key=added.api_key))
     assert logged(store) == before
@@ -199,11 +195,9 @@ def test_an_outcome_has_everything_to_publish(store: Store) -> None:
     key = new.api_key
     outcomes = [
         store.add(lambda caller: new, Action.KEY_ISSUE, author),
-        store.change(key, None, NOW, lambda caller, found: Change(), author),
-        store.rotate(
-            key, None, NOW, lambda caller, found, former: Rotation(successor, LATER), author
-        ),
-        store.revoke(key, None, NOW, author),
+        store.change(key, NOW, lambda caller, found: Change(), author),
+        store.rotate(key, NOW, lambda caller, found, former: Rotation(successor, LATER), author),
+        store.revoke(key, NOW, author),
     ]
     published = [outcome.publication for outcome in outcomes]
     assert [tuple(one.log_rows) for one in published] == [(1,), (2,), (3, 4), (5,)]
@@ -220,8 +214,8 @@ def test_a_change_that_was_already_made_is_published_too(store: Store) -> None:
     new = new_credential()
     add(store, new)
     twice = store.add(lambda caller: new, Action.KEY_ISSUE, author)
-    revoke(store, new.api_key, None, NOW)
-    again = store.revoke(new.api_key, None, NOW, author)
+    revoke(store, new.api_key, NOW)
+    again = store.revoke(new.api_key, NOW, author)
     for outcome, kind in ((twice, DuplicateApiKey), (again, CredentialNotFound)):
         assert isinstance(outcome, Refused)
         assert isinstance(outcome.error, kind)
@@ -231,8 +225,9 @@ def test_a_change_that_was_already_made_is_published_too(store: Store) -> None:
 def test_a_key_of_the_other_mode_is_treated_as_unknown(store: Store) -> None:
     """Even if it is already revoked: nothing needs to be published."""
     other = add(store, new_credential(mode="test"))
+    author = Author(TESTER, add(store, new_credential()).principal())
     for _ in range(2):
         with pytest.raises(CredentialNotFound):
-            store.revoke(other.api_key, "live", NOW, Author(TESTER))
+            store.revoke(other.api_key, NOW, author)
         with suppress(CredentialNotFound):
-            revoke(store, other.api_key, "test", NOW)
+            revoke(store, other.api_key, NOW)

@@ -50,7 +50,7 @@ def test_other_changes_are_possible_during_the_preparation(
 
     def check(present: Collection[bytes]) -> Collection[bytes]:
         if not seen:
-            revoke(other, others[0].api_key, None, NOW)
+            revoke(other, others[0].api_key, NOW)
             add(other, new_credential())
         seen.append(len(present))
         return ()

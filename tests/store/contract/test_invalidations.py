@@ -29,7 +29,7 @@ def test_an_empty_log(store: Store) -> None:
 def test_rows_have_the_lookup_key_and_the_time(store: Store) -> None:
     new = new_credential(created_at=NOW - HOUR)
     add(store, new)
-    revoke(store, new.api_key, None, NOW)
+    revoke(store, new.api_key, NOW)
     first, second = store.invalidations.after(0)
     milliseconds = round(NOW.timestamp() * 1000)
     assert first == Invalidation(first.number, new.lookup, milliseconds - 3_600_000)
@@ -52,10 +52,10 @@ def test_a_change_publishes_the_number_of_its_row(store: Store, new_store: NewSt
 
 def test_a_rolled_back_change_is_not_logged(store: Store) -> None:
     added = add(store, new_credential())
-    revoke(store, added.api_key, None, NOW)
+    revoke(store, added.api_key, NOW)
     before = store.invalidations.after(0)
     with pytest.raises(CredentialNotFound):
-        revoke(store, added.api_key, None, NOW)
+        revoke(store, added.api_key, NOW)
     assert store.invalidations.after(0) == before
     add(store, new_credential())
     assert store.invalidations.after(0)[: len(before)] == before

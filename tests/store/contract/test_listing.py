@@ -66,12 +66,11 @@ def fill(store: Store, count: int) -> None:
             rotate(
                 store,
                 one.api_key,
-                None,
                 NOW,
                 lambda found, former, new=successor: Rotation(new, found.expires_at),  # type: ignore[misc]
             )
         if not draw.randrange(3):
-            revoke(store, one.api_key, None, NOW)
+            revoke(store, one.api_key, NOW)
         if (last := around(DAY, UNUSED_AGE)) is not None:
             used.append(Tally(one.id, 1, round(last.timestamp() * 1000)))
     store.usage.flush("1" * 32, used, NOW)

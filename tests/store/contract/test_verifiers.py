@@ -34,7 +34,7 @@ def test_a_verifier_has_the_fields_of_the_credential(store: Store, terms: dict[s
     added = add(store, new_credential(**terms))
     other = add(store, new_credential())
     assert store.verifier(added.api_key) == of(added)
-    revoke(store, added.api_key, None, NOW)
+    revoke(store, added.api_key, NOW)
     assert store.verifier(added.api_key) == of(store.find(added.api_key))
     assert store.verifier(other.api_key) == of(other)
 

@@ -85,7 +85,6 @@ def test_no_change_is_lost(stores: list[Store], seal: Seal) -> None:
             change(
                 store,
                 added.api_key,
-                None,
                 NOW,
                 lambda found: Change(name=str(int(found.name) + 1)),  # type: ignore[arg-type]
             )
@@ -105,7 +104,7 @@ def test_one_rotation_wins(stores: list[Store], seal: Seal) -> None:
             raise Refusal(AlreadyRotated(former.api_key), [found.lookup])
         return Rotation(new_credential(), LATER)
 
-    outcomes = at_once(stores, lambda store: store.rotate(old.api_key, None, NOW, decide, AUTHOR))
+    outcomes = at_once(stores, lambda store: store.rotate(old.api_key, NOW, decide, AUTHOR))
     (made,) = [one for one in outcomes if isinstance(one, Made)]
     for one in refused(outcomes):
         assert isinstance(one.error, AlreadyRotated)
@@ -125,7 +124,7 @@ def test_one_revocation_wins_and_all_publish(stores: list[Store], seal: Seal) ->
     def act(store: Store) -> tuple[datetime, Outcome[Credential]]:
         with lock:
             moment = next(moments)
-        return moment, store.revoke(added.api_key, None, moment, AUTHOR)
+        return moment, store.revoke(added.api_key, moment, AUTHOR)
 
     outcomes = at_once(stores, act)
     ((moment, _),) = [one for one in outcomes if isinstance(one[1], Made)]
@@ -190,7 +189,7 @@ def test_a_flush_and_a_change_of_the_same_credential(stores: list[Store]) -> Non
                 store.usage.flush("1" * 32, [Tally(added.id, turn, last + turn)], NOW)
             else:
                 name = f"{stores.index(store)}-{turn}"
-                change(store, added.api_key, None, NOW, lambda _, name=name: Change(name=name))  # type: ignore[misc]
+                change(store, added.api_key, NOW, lambda _, name=name: Change(name=name))  # type: ignore[misc]
 
     at_once(stores, act)
     found = stores[0].find(added.api_key)
@@ -214,7 +213,7 @@ def test_uncommitted_changes_are_not_visible(store: Store, new_store: NewStore) 
         assert other.verifier(new.api_key) is None
         return Rotation(new, LATER)
 
-    result_of(store.rotate(old.api_key, None, NOW, decide, AUTHOR))
+    result_of(store.rotate(old.api_key, NOW, decide, AUTHOR))
     assert other.find(new.api_key) is not None
     verifier = other.verifier(old.api_key)
     assert verifier is not None
@@ -228,18 +227,18 @@ def test_a_change_that_times_out_changes_nothing(new_store: NewStore) -> None:
 
     def decide(found: Credential) -> Change:
         with pytest.raises(StoreError):
-            revoke(impatient, other.api_key, None, NOW)
+            revoke(impatient, other.api_key, NOW)
         with pytest.raises(StoreError):
             add(impatient, new_credential())
         tried.append(found.api_key)
         return Change(name="changed")
 
-    change(store, one.api_key, None, NOW, decide)
+    change(store, one.api_key, NOW, decide)
     assert tried == [one.api_key]
     assert impatient.find(other.api_key) == other
     assert len(store.invalidations.after(0)) == store.audit.last().number == 3
     # It gets its turn afterwards.
-    revoke(impatient, other.api_key, None, NOW)
+    revoke(impatient, other.api_key, NOW)
 
 
 class _Interrupted(Exception):
@@ -256,8 +255,8 @@ def test_any_error_in_a_change_rolls_it_back(store: Store, error: type[BaseExcep
 
     acts: list[Callable[[], object]] = [
         lambda: store.add(fail, Action.KEY_ISSUE, AUTHOR),  # type: ignore[arg-type]
-        lambda: store.change(added.api_key, None, NOW, fail, AUTHOR),  # type: ignore[arg-type]
-        lambda: store.rotate(added.api_key, None, NOW, fail, AUTHOR),  # type: ignore[arg-type]
+        lambda: store.change(added.api_key, NOW, fail, AUTHOR),  # type: ignore[arg-type]
+        lambda: store.rotate(added.api_key, NOW, fail, AUTHOR),  # type: ignore[arg-type]
         lambda: store.audit.record_new_end(fail),  # type: ignore[arg-type]
     ]
     for act in acts:
@@ -267,7 +266,7 @@ def test_any_error_in_a_change_rolls_it_back(store: Store, error: type[BaseExcep
     assert store.audit.last() == before
     assert len(store.invalidations.after(0)) == 1
     # The turn is released, too.
-    revoke(store, added.api_key, None, NOW)
+    revoke(store, added.api_key, NOW)
 
 
 # ---- The key that makes a change
@@ -279,9 +278,9 @@ def changes(store: Store, victim: Credential, author: Author) -> list[Outcome[Cr
 
     return [
         store.add(never, Action.KEY_ISSUE, author),  # type: ignore[arg-type]
-        store.revoke(victim.api_key, None, NOW, author),
-        store.change(victim.api_key, None, NOW, never, author),  # type: ignore[arg-type]
-        store.rotate(victim.api_key, None, NOW, never, author),  # type: ignore[arg-type]
+        store.revoke(victim.api_key, NOW, author),
+        store.change(victim.api_key, NOW, never, author),  # type: ignore[arg-type]
+        store.rotate(victim.api_key, NOW, never, author),  # type: ignore[arg-type]
     ]
 
 
@@ -295,11 +294,11 @@ def test_the_key_that_makes_a_change_is_read_in_it(
     principal = caller.principal()
     expected: type[LatchkeyError] = InvalidCredential
     if fault == "revoked":
-        revoke(other, caller.api_key, None, NOW)
+        revoke(other, caller.api_key, NOW)
         expected = RevokedCredential
     elif fault == "narrowed":
         terms = Change(scopes=frozenset({"account:read"}))
-        change(other, caller.api_key, None, NOW, lambda _: terms)
+        change(other, caller.api_key, NOW, lambda _: terms)
         expected = InsufficientScope
     else:
         principal = new_principal(principal)
@@ -329,14 +328,14 @@ def new_principal(known: Principal) -> Principal:
 def test_decide_gets_the_current_key(store: Store) -> None:
     caller, other = (add(store, new_credential()) for _ in range(2))
     principal = caller.principal()
-    change(store, caller.api_key, None, NOW, lambda _: Change(name="renamed"))
+    change(store, caller.api_key, NOW, lambda _: Change(name="renamed"))
     seen: list[Credential | None] = []
 
     def decide(now: Credential | None, found: Credential) -> Change:
         seen.append(now)
         return Change()
 
-    result_of(store.change(other.api_key, None, NOW, decide, Author(TESTER, principal)))
+    result_of(store.change(other.api_key, NOW, decide, Author(TESTER, principal)))
     found = store.find(caller.api_key)
     assert found is not None
     assert seen == [found]

@@ -47,13 +47,17 @@ class Office:
         scopes: frozenset[str] = FULL_ACCESS,
         mode: Mode = "live",
         expires_at: datetime | None = None,
+        account_id: str | None = None,
     ) -> Principal:
-        """The principal of a stored key; storing it is not recorded in ``seen``."""
+        """The principal of a stored key; storing it is not recorded in ``seen``.
+
+        ``account_id`` None is the instance account.
+        """
         new = NewCredential(
             api_key=new_api_key(mode),
             secret_hash=secrets.token_bytes(32),
             derivation_id=NEW.id,
-            account_id="acct_1",
+            account_id=account_id,
             mode=mode,
             name="caller",
             scopes=scopes,

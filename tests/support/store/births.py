@@ -27,7 +27,7 @@ def issue(store: Store) -> Credential:
 def rotated(store: Store, api_key: str) -> str:
     """The successor."""
     successor = new_credential()
-    made = rotate(store, api_key, None, NOW, lambda found, former: Rotation(successor, None))
+    made = rotate(store, api_key, NOW, lambda found, former: Rotation(successor, None))
     return made.api_key
 
 

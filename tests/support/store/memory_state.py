@@ -12,16 +12,22 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+from latchkey.credentials.accounts import INSTANCE_NAME, Account
 from latchkey.credentials.administrators import Administrator
 from latchkey.credentials.audit import AuditRow
+from latchkey.credentials.callers import Author
 from latchkey.credentials.models import Credential, Invalidation, Tally
 from latchkey.credentials.publishing import Made, Outcome, Publication, Refusal, Refused
-from latchkey.errors import StoreError
+from latchkey.errors import AccountNotFound, StoreError
 
 T = TypeVar("T")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+
+
+_BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+INSTANCE = Account(1, "acct_" + "i" * 22, INSTANCE_NAME, None, None, _BEGINNING, is_instance=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,8 @@ class State:
     # The numbers, by public key and by the hash of an imported token.
     by_key: dict[str, int] = field(default_factory=dict)
     by_token: dict[bytes, int] = field(default_factory=dict)
+    # By id, in the order of creation.
+    accounts: dict[str, Account] = field(default_factory=lambda: {INSTANCE.id: INSTANCE})
     invalidations: list[Invalidation] = field(default_factory=list)
     audit: list[AuditRow] = field(default_factory=list)
     # By credential and hour, in milliseconds since 1970; by credential and reason; by credential
@@ -65,6 +73,7 @@ class State:
             dict(self.credentials),
             dict(self.by_key),
             dict(self.by_token),
+            dict(self.accounts),
             list(self.invalidations),
             list(self.audit),
             dict(self.uses),
@@ -82,6 +91,13 @@ class State:
     def find(self, api_key: str) -> Credential | None:
         """The credential with this public key."""
         return self.credentials.get(self.by_key.get(api_key, 0))
+
+    def account_for(self, account_id: str | None) -> Account:
+        """The account of a new credential; None is the instance account."""
+        found = self.accounts.get(account_id or INSTANCE.id)
+        if found is None or found.erased_at is not None:
+            raise AccountNotFound
+        return found
 
     def log(self, lookup: str, at: datetime) -> int:
         """Add a row to the log of invalidations; returns its number."""
@@ -148,3 +164,10 @@ def kept(moment: datetime) -> datetime:
 def kept_or_none(moment: datetime | None) -> datetime | None:
     """The same for an optional time."""
     return None if moment is None else kept(moment)
+
+
+def caller_now(state: State, author: Author) -> Credential | None:
+    """The key that makes a change, as it is stored; None for other callers."""
+    if author.caller is None:
+        return None
+    return author.confirm(state.find(author.caller.api_key))

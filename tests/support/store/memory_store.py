@@ -27,6 +27,7 @@ from latchkey.credentials.models import (
     Verifier,
 )
 from latchkey.credentials.publishing import Made, Outcome, Publication, Refusal
+from latchkey.credentials.reach import Reach
 from latchkey.errors import (
     CredentialNotFound,
     DuplicateApiKey,
@@ -34,9 +35,10 @@ from latchkey.errors import (
 from latchkey.store.audit_head import Seal
 from latchkey.store.audited_terms import difference, terms_of
 from latchkey.store.protocols import Store
+from tests.support.store.memory_accounts import MemoryAccountStore
 from tests.support.store.memory_administrators import MemoryAdministratorStore
 from tests.support.store.memory_audit import MemoryAuditLog
-from tests.support.store.memory_state import MemoryDatabase, State, kept, kept_or_none
+from tests.support.store.memory_state import MemoryDatabase, State, caller_now, kept, kept_or_none
 from tests.support.store.memory_usage import MemoryInvalidationLog, MemoryUsageStore
 from tests.support.store.new_credentials import verifier_of
 
@@ -58,6 +60,7 @@ class MemoryStore:
         self.invalidations = MemoryInvalidationLog(database)
         self.usage = MemoryUsageStore(database)
         self.administrators = MemoryAdministratorStore(database, self.audit)
+        self.accounts = MemoryAccountStore(database, self.audit)
         self.imported = MemoryImportedCredentials(database, self.audit)
         self.listing = MemoryListing(database)
 
@@ -67,12 +70,14 @@ class MemoryStore:
     def verifier(self, api_key: str) -> Verifier | None:
         return _verifier(self.find(api_key))
 
-    def page(self, mode: Mode | None, limit: int, before: int | None) -> list[Credential]:
+    def page(
+        self, mode: Mode | None, limit: int, before: int | None, account_id: str | None = None
+    ) -> list[Credential]:
         newest = _newest(self._database.committed)
         found = (
             one
             for one in newest
-            if mode in (None, one.mode) and (before is None or one.id < before)
+            if Reach(account_id, mode).covers(one) and (before is None or one.id < before)
         )
         return list(islice(found, limit))
 
@@ -95,7 +100,7 @@ class MemoryStore:
         author: Author,
     ) -> Outcome[Credential]:
         def transaction(state: State) -> Made[Credential]:
-            new = decide(_caller_now(state, author))
+            new = decide(caller_now(state, author))
             added = _add_unless_there(state, new)
             record = AuditEvent(
                 new.created_at, action, author.actor, added.api_key, terms_of(added)
@@ -104,12 +109,10 @@ class MemoryStore:
 
         return self._database.publishable(transaction, self._patience)
 
-    def revoke(
-        self, api_key: str, mode: Mode | None, now: datetime, author: Author
-    ) -> Outcome[Credential]:
+    def revoke(self, api_key: str, now: datetime, author: Author) -> Outcome[Credential]:
         def transaction(state: State) -> Made[Credential]:
-            _caller_now(state, author)
-            found = _changeable(state, api_key, mode)
+            caller = caller_now(state, author)
+            found = _changeable(state, api_key, author.reach(caller))
             revoked = _put(state, replace(found, revoked_at=kept(now)))
             record = AuditEvent(now, Action.KEY_REVOKE, author.actor, api_key)
             return self._made(state, revoked, [found.lookup], now, record)
@@ -119,14 +122,13 @@ class MemoryStore:
     def change(
         self,
         api_key: str,
-        mode: Mode | None,
         now: datetime,
         decide: Callable[[Credential | None, Credential], Change],
         author: Author,
     ) -> Outcome[Credential]:
         def transaction(state: State) -> Made[Credential]:
-            caller = _caller_now(state, author)
-            found = _changeable(state, api_key, mode)
+            caller = caller_now(state, author)
+            found = _changeable(state, api_key, author.reach(caller))
             terms = decide(caller, found)
             changed = replace(
                 found,
@@ -148,14 +150,13 @@ class MemoryStore:
     def rotate(
         self,
         api_key: str,
-        mode: Mode | None,
         now: datetime,
         decide: Callable[[Credential | None, Credential, Credential | None], Rotation],
         author: Author,
     ) -> Outcome[Credential]:
         def transaction(state: State) -> Made[Credential]:
-            caller = _caller_now(state, author)
-            found = _changeable(state, api_key, mode)
+            caller = caller_now(state, author)
+            found = _changeable(state, api_key, author.reach(caller))
             former = None if found.rotated_to is None else state.find(found.rotated_to)
             rotation = decide(caller, found, former)
             successor = _add_unless_there(state, rotation.successor)
@@ -285,6 +286,7 @@ def _is_selected(one: Credential, selection: Selection, as_of: AsOf) -> bool:
     concerns = as_of.concerns(one, one.last_used_at)
     return (
         selection.mode in (None, one.mode)
+        and selection.account_id in (None, one.account_id)
         and selection.status in (None, one.status(as_of.now))
         and (selection.concern is None or selection.concern in concerns)
         and (selection.search is None or _has(one, selection.search))
@@ -305,15 +307,9 @@ def _verifier(found: Credential | None) -> Verifier | None:
     return None if found is None else verifier_of(found)
 
 
-def _caller_now(state: State, author: Author) -> Credential | None:
-    if author.caller is None:
-        return None
-    return author.confirm(state.find(author.caller.api_key))
-
-
-def _changeable(state: State, api_key: str, mode: Mode | None) -> Credential:
+def _changeable(state: State, api_key: str, reach: Reach) -> Credential:
     found = state.find(api_key)
-    if found is None or mode not in (None, found.mode):
+    if found is None or not reach.covers(found):
         raise CredentialNotFound
     if found.revoked_at is not None:
         raise Refusal(CredentialNotFound(), [found.lookup])
@@ -328,6 +324,7 @@ def _add_unless_there(state: State, new: NewCredential) -> Credential:
 
 
 def _add(state: State, new: NewCredential) -> Credential:
+    account = state.account_for(new.account_id)
     imported = new.origin == "imported"
     if new.api_key in state.by_key or (imported and new.secret_hash in state.by_token):
         raise DuplicateApiKey
@@ -342,7 +339,7 @@ def _add(state: State, new: NewCredential) -> Credential:
             api_key=new.api_key,
             secret_hash=new.secret_hash,
             derivation_id=new.derivation_id,
-            account_id=new.account_id,
+            account=account,
             mode=new.mode,
             name=new.name,
             scopes=new.scopes,

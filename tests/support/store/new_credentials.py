@@ -25,7 +25,7 @@ def new_credential(**fields: Any) -> NewCredential:
         "api_key": f"ak_{fields.get('mode', 'live')}_{number:022}",
         "secret_hash": number.to_bytes(32),
         "derivation_id": "0123456789abcdef",
-        "account_id": f"acct_{number:022}",
+        "account_id": None,
         "mode": "live",
         "name": "test",
         "scopes": frozenset({"*"}),
@@ -39,4 +39,9 @@ def new_credential(**fields: Any) -> NewCredential:
 def verifier_of(credential: Credential) -> Verifier:
     """The expected verifier of a credential."""
     revoked = credential.revoked_at is not None
-    return Verifier(credential.secret_hash, revoked, credential.principal(), credential.conditions)
+    return Verifier(
+        credential.secret_hash,
+        revoked,
+        credential.principal(),
+        credential.effective_conditions,
+    )

@@ -1,0 +1,107 @@
+"""Accounts: the customers that credentials speak for, their changes, and who can reach them.
+
+Plain frozen values, like the other models. Times are timezone-aware datetimes in UTC with
+millisecond precision.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+AccountStatus = Literal["active", "disabled"]
+
+ACCOUNT_PREFIX = "acct_"
+"""The beginning of an account id, and of its lookup key in the log of invalidations."""
+EXTERNAL_ID_PATTERN = r"^[\x21-\x7e]{1,255}$"
+LONGEST_NAME = 100
+"""The most characters of a name."""
+LARGEST_METADATA = 768
+"""The most bytes of the metadata's JSON: it has to fit into a header of an answer."""
+INSTANCE_NAME = "Instance account"
+"""The name of the instance account until the operator changes it."""
+
+_EXTERNAL_ID = re.compile(EXTERNAL_ID_PATTERN.removeprefix("^").removesuffix("$"))
+_ID = re.compile(r"acct_[0-9A-Za-z]{22}")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A stored account. Rows are never deleted, and ids never used again.
+
+    ``number`` is the order of creation. ``external_id`` is the operator's own id of the customer,
+    ``metadata`` a JSON object as text. The name, the external id and the metadata of an erased
+    account are None. The instance account is the one that the operator's own keys belong to.
+    """
+
+    number: int
+    id: str
+    name: str | None
+    external_id: str | None
+    metadata: str | None
+    created_at: datetime
+    disabled_at: datetime | None = None
+    erased_at: datetime | None = None
+    is_instance: bool = False
+
+    @property
+    def status(self) -> AccountStatus:
+        """Whether keys of the account are accepted."""
+        return "active" if self.disabled_at is None else "disabled"
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """An account about to be stored."""
+
+    id: str
+    name: str
+    external_id: str | None
+    metadata: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AccountChange:
+    """New terms of an account; None leaves a field as it is.
+
+    An empty ``external_id`` or ``metadata`` removes it.
+    """
+
+    name: str | None = None
+    external_id: str | None = None
+    metadata: str | None = None
+    status: AccountStatus | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSelection:
+    """A selection of accounts; None is no condition.
+
+    ``search`` is a part of the name, the external id or the id, ignoring the case of letters.
+    """
+
+    search: str | None = None
+    external_id: str | None = None
+    status: AccountStatus | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RevokedKeys:
+    """The result of revoking the keys of an account: how many, and the first of them."""
+
+    matched: int
+    revoked: int
+    api_keys: tuple[str, ...]
+
+
+def is_account_id(text: str) -> bool:
+    """Whether a text has the form of an account id."""
+    return _ID.fullmatch(text) is not None
+
+
+def is_external_id(text: str) -> bool:
+    """Whether a text may be an external id: 1 to 255 visible ASCII characters."""
+    return _EXTERNAL_ID.fullmatch(text) is not None

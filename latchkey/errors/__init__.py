@@ -1,0 +1,103 @@
+"""Every error of Latchkey in one hierarchy, and their JSON form. No error contains a secret.
+
+An error has two spellings of its code: ``UNAUTHORIZED`` in the pair dialect, and
+``invalid_api_key`` in the bearer dialect. docs/how-to/use-a-key.md lists what a client sees.
+"""
+
+from __future__ import annotations
+
+from latchkey.errors.base import (
+    ApiError,
+    ConfigurationError,
+    Dialect,
+    LatchkeyError,
+    NoPrincipal,
+    ServiceUnreachable,
+)
+from latchkey.errors.objects import (
+    AccountNotFound,
+    AlreadyRotated,
+    CredentialNotFound,
+    DuplicateApiKey,
+    DuplicateExternalId,
+    KeyExpired,
+    NotFound,
+)
+from latchkey.errors.refusals import (
+    AddressNotAllowed,
+    AuthenticationError,
+    DisabledCredential,
+    EndpointNotAllowed,
+    ExpiredCredential,
+    InsufficientScope,
+    InvalidCredential,
+    MissingCredential,
+    NeedsInstanceAccount,
+    NotDerived,
+    NotYetValidCredential,
+    PermissionDenied,
+    RevokedCredential,
+)
+from latchkey.errors.requests import (
+    ChangesBusy,
+    ExpectationFailed,
+    ExportsBusy,
+    HeadersTooLarge,
+    InternalError,
+    InvalidField,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotReady,
+    PasswordsBusy,
+    PayloadTooLarge,
+    RateLimited,
+    StoreError,
+    TargetTooLong,
+    UnsupportedMediaType,
+    UnsupportedTransferCoding,
+)
+
+__all__ = [
+    "AccountNotFound",
+    "AddressNotAllowed",
+    "AlreadyRotated",
+    "ApiError",
+    "AuthenticationError",
+    "ChangesBusy",
+    "ConfigurationError",
+    "CredentialNotFound",
+    "Dialect",
+    "DisabledCredential",
+    "DuplicateApiKey",
+    "DuplicateExternalId",
+    "EndpointNotAllowed",
+    "ExpectationFailed",
+    "ExpiredCredential",
+    "ExportsBusy",
+    "HeadersTooLarge",
+    "InsufficientScope",
+    "InternalError",
+    "InvalidCredential",
+    "InvalidField",
+    "InvalidRequest",
+    "KeyExpired",
+    "LatchkeyError",
+    "MethodNotAllowed",
+    "MissingCredential",
+    "NeedsInstanceAccount",
+    "NoPrincipal",
+    "NotDerived",
+    "NotFound",
+    "NotReady",
+    "NotYetValidCredential",
+    "PasswordsBusy",
+    "PayloadTooLarge",
+    "PermissionDenied",
+    "RateLimited",
+    "RevokedCredential",
+    "ServiceUnreachable",
+    "StoreError",
+    "TargetTooLong",
+    "UnsupportedMediaType",
+    "UnsupportedTransferCoding",
+]

@@ -1,0 +1,79 @@
+"""The protocols of a store: one for each aggregate, with the contract of its methods.
+
+Code outside ``latchkey.store`` does not know which database implements them. For all of them:
+
+- Every method raises StoreError when the database fails, for any reason. A failure is never cached,
+  so the next call tries again.
+- A read sees everything that was committed when it began.
+- A change is one transaction: all of it is committed durably when the method returns. An exception
+  that is raised within it, also by a function that was passed in, changes nothing.
+- Changes take turns: from its first read to its commit, no other change is committed. If too many
+  changes are waiting, a method may raise ChangesBusy before it begins.
+- The Outcome of a change has everything to publish, also if the change was already made, or if its
+  commit failed but may have reached the database. All other failures are raised.
+- Times are timezone-aware in UTC and kept to the millisecond.
+- A store may be used from many threads, and not across a fork.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from latchkey.store.protocols.accounts import AccountStore
+from latchkey.store.protocols.administrators import AdministratorStore
+from latchkey.store.protocols.credentials import CredentialStore, ImportedCredentials, Listing
+from latchkey.store.protocols.logs import AuditLog, InvalidationLog
+from latchkey.store.protocols.usage import UsageStore
+
+__all__ = [
+    "AccountStore",
+    "AdministratorStore",
+    "AuditLog",
+    "CredentialStore",
+    "ImportedCredentials",
+    "InvalidationLog",
+    "Listing",
+    "Store",
+    "UsageStore",
+]
+
+
+class Store(CredentialStore, Protocol):
+    """All aggregates of one database."""
+
+    @property
+    def accounts(self) -> AccountStore:
+        """The accounts."""
+
+    @property
+    def imported(self) -> ImportedCredentials:
+        """The imported credentials."""
+
+    @property
+    def listing(self) -> Listing:
+        """Searched and sorted listings of credentials."""
+
+    @property
+    def usage(self) -> UsageStore:
+        """The use of credentials."""
+
+    @property
+    def invalidations(self) -> InvalidationLog:
+        """The log of changes."""
+
+    @property
+    def audit(self) -> AuditLog:
+        """The audit log."""
+
+    @property
+    def administrators(self) -> AdministratorStore:
+        """The console's administrators."""
+
+    def check(self) -> None:
+        """Run a query on the database; raises StoreError if it fails."""
+
+    def look_after(self) -> None:
+        """Write a postponed head; raises StoreError if the database has a fault."""
+
+    def close(self) -> None:
+        """Close the connections, which must be idle; later calls open new ones."""

@@ -1,0 +1,141 @@
+"""The protocols of the store of credentials, and of its listings and imports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from latchkey.credentials.audit import Action, Actor
+from latchkey.credentials.callers import Author
+from latchkey.credentials.listing import AsOf, Census, Order, Selection
+from latchkey.credentials.models import (
+    Change,
+    Credential,
+    Mode,
+    NewCredential,
+    Rotation,
+    Verifier,
+)
+from latchkey.credentials.publishing import Outcome
+
+
+class CredentialStore(Protocol):
+    """Credentials: looked up, paged through, and changed.
+
+    Each change adds a row to the log of invalidations for each lookup key that it touches, and a
+    row to the audit log. The key that makes it is read in the transaction before anything else, and
+    ``author.confirm`` decides whether it still may. ``decide`` is called in the transaction with
+    that key as just read, or None if no key makes the change. If one of the two raises a Refusal,
+    the Outcome is its Refused.
+
+    A change raises CredentialNotFound if there is no such credential within the author's reach,
+    which is read in the transaction. A revoked credential is Refused with the same error, and its
+    lookup key is published once more.
+    """
+
+    def find(self, api_key: str) -> Credential | None:
+        """The credential with this public key, revoked or not."""
+
+    def verifier(self, api_key: str) -> Verifier | None:
+        """The verifier of the credential with this key, or None."""
+
+    def page(
+        self, mode: Mode | None, limit: int, before: int | None, account_id: str | None = None
+    ) -> list[Credential]:
+        """At most ``limit`` credentials of ``mode`` (None: both) with ids below ``before``.
+
+        Those of one account, unless ``account_id`` is None.
+
+        Newest first; ids increase from one credential to the next and are never used again.
+        """
+
+    def count(self, mode: Mode) -> int:
+        """How many credentials of ``mode`` there are, revoked ones included."""
+
+    def add(
+        self, decide: Callable[[Credential | None], NewCredential], action: Action, author: Author
+    ) -> Outcome[Credential]:
+        """Store a new credential; Refused with DuplicateApiKey if the key exists.
+
+        Raises AccountNotFound if its account does not exist or was erased.
+        """
+
+    def revoke(self, api_key: str, now: datetime, author: Author) -> Outcome[Credential]:
+        """Mark a credential as revoked at ``now``."""
+
+    def change(
+        self,
+        api_key: str,
+        now: datetime,
+        decide: Callable[[Credential | None, Credential], Change],
+        author: Author,
+    ) -> Outcome[Credential]:
+        """Give a credential the terms that ``decide`` returns for its present state."""
+
+    def rotate(
+        self,
+        api_key: str,
+        now: datetime,
+        decide: Callable[[Credential | None, Credential, Credential | None], Rotation],
+        author: Author,
+    ) -> Outcome[Credential]:
+        """Replace a credential by a successor, the result; both changes are stored, or none.
+
+        ``decide`` also gets the successor that the credential already has, or None.
+        """
+
+
+class ImportedCredentials(Protocol):
+    """Credentials that another system made, found by the SHA-256 of their token."""
+
+    def verifier(self, token_hash: bytes) -> Verifier | None:
+        """The verifier of the imported token with this SHA-256, or None."""
+
+    def hashes(self) -> Iterator[bytes]:
+        """The SHA-256 of each token, read in batches."""
+
+    def add_all(
+        self,
+        new: Sequence[NewCredential],
+        left_out: Callable[[Collection[bytes]], Collection[bytes]],
+        detail: dict[str, object],
+        actor: Actor,
+        progress: Callable[[int], None],
+    ) -> Outcome[list[NewCredential]]:
+        """Store all credentials that are not left out, or none if it raises; returns those stored.
+
+        ``left_out`` is called before the transaction with the hashes of all existing credentials,
+        and within it with those added since. It returns the hashes to leave out; they are published
+        too, since an import that died after its commit may have stored them. A Refusal that it
+        raises becomes the Outcome. ``progress`` is called with the number of further stored
+        credentials.
+
+        One row of the audit log has ``detail``, the number of credentials, and the first and the
+        last of their ids; no other credential has an id between them. Raises DuplicateApiKey.
+        """
+
+
+class Listing(Protocol):
+    """Finds, sorts and counts credentials for a person. It changes nothing."""
+
+    def page(
+        self, selection: Selection, order: Order, as_of: AsOf, *, limit: int, offset: int = 0
+    ) -> list[Credential]:
+        """At most ``limit`` of the selected credentials, after the first ``offset`` of them.
+
+        Names are compared without regard to the case of ASCII letters; a search finds letters of
+        any alphabet in either case.
+        """
+
+    def newest(self, selection: Selection, as_of: AsOf, limit: int | None) -> Iterator[Credential]:
+        """The selected credentials, newest first; None is no limit.
+
+        They are read in batches; credentials that are added meanwhile are not included.
+        """
+
+    def count(self, selection: Selection, as_of: AsOf) -> int:
+        """How many credentials a selection has."""
+
+    def census(self, as_of: AsOf) -> Census:
+        """All credentials by status and by concern, as of one state of the store."""

@@ -1,0 +1,46 @@
+"""The protocol of the use of credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Protocol
+
+from latchkey.credentials.models import Tally, UsageRecord
+
+
+class UsageStore(Protocol):
+    """How often credentials were used, and from where, each use exactly once.
+
+    A segment of shared memory counts cumulatively. For each credential a watermark says how much of
+    that segment's count is persisted; it moves in the same transaction as the counts.
+    """
+
+    def flush(self, segment: str, tallies: Iterable[Tally], now: datetime) -> None:
+        """Persist what a segment has counted beyond its watermarks, in batches of transactions.
+
+        ``segment`` is its UUID in hex. Several processes may pass the same or older tallies, and
+        may die at any point: nothing is counted twice, and no watermark moves back. Uses count for
+        the hour of the last one; ``now`` replaces a missing time. A credential that the store does
+        not have only gets a watermark. The SIGHTINGS_KEPT latest addresses of each credential are
+        kept.
+        """
+
+    def fold(self, before: datetime) -> int:
+        """Merge the hours of each day that begins before ``before``, a midnight in UTC.
+
+        A day's uses then count for its first hour. Returns the number of merged rows of other
+        hours.
+        """
+
+    def record(self, credential_id: int, segment: str) -> UsageRecord:
+        """The persisted use of one credential, and the segment's watermark for it.
+
+        All from one state of the store: a tally less the watermark is not persisted yet.
+        """
+
+    def forget_other_segments(self, segment: str | None) -> None:
+        """Delete the watermarks of every segment but this one (None: of all).
+
+        The other segments must no longer exist: flushed again, they would be counted twice.
+        """

@@ -1,0 +1,201 @@
+"""The accounts of a store in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from datetime import datetime
+from itertools import islice
+from typing import TypeVar
+
+from latchkey.credentials.accounts import (
+    Account,
+    AccountChange,
+    AccountSelection,
+    NewAccount,
+    RevokedKeys,
+)
+from latchkey.credentials.audit import Action, AuditEvent
+from latchkey.credentials.callers import Author
+from latchkey.credentials.models import Credential, Mode
+from latchkey.credentials.publishing import Made, Outcome, Publication
+from latchkey.credentials.reach import Reach
+from latchkey.errors import AccountNotFound, DuplicateExternalId
+from tests.support.store.memory_audit import MemoryAuditLog
+from tests.support.store.memory_state import INSTANCE, MemoryDatabase, State, caller_now, kept
+
+T = TypeVar("T")
+
+_TERMS = ("name", "external_id", "metadata", "status")
+
+
+class MemoryAccountStore:
+    """The accounts of one database."""
+
+    def __init__(self, database: MemoryDatabase, audit: MemoryAuditLog) -> None:
+        self._database = database
+        self._audit = audit
+
+    def instance(self) -> Account:
+        return self._database.committed.accounts[INSTANCE.id]
+
+    def find(self, account_id: str) -> Account | None:
+        return self._database.committed.accounts.get(account_id)
+
+    def find_external(self, external_id: str) -> Account | None:
+        found = self.page(AccountSelection(external_id=external_id), 1)
+        return found[0] if found else None
+
+    def page(
+        self,
+        selection: AccountSelection,
+        limit: int | None,
+        before: int | None = None,
+        *,
+        offset: int = 0,
+    ) -> list[Account]:
+        newest = sorted(
+            self._database.committed.accounts.values(), key=lambda one: one.number, reverse=True
+        )
+        found = (
+            one
+            for one in newest
+            if _is_selected(one, selection) and (before is None or one.number < before)
+        )
+        return list(islice(found, offset, None if limit is None else offset + limit))
+
+    def newest(self, selection: AccountSelection, limit: int | None) -> Iterator[Account]:
+        return iter(self.page(selection, limit))
+
+    def count(self, selection: AccountSelection) -> int:
+        return len(self.page(selection, None))
+
+    def key_counts(self, account_ids: Collection[str]) -> dict[str, int]:
+        state = self._database.committed
+        return {one: len(_unrevoked(state, one, None)) for one in account_ids}
+
+    def credential_ids(self, account_id: str, mode: Mode | None) -> list[int]:
+        found = self._database.committed.credentials.values()
+        return [one.id for one in found if Reach(account_id, mode).covers(one)]
+
+    def add(
+        self, decide: Callable[[Credential | None], NewAccount], author: Author
+    ) -> Outcome[Account]:
+        def transaction(state: State) -> Made[Account]:
+            new = decide(caller_now(state, author))
+            _require_free(state, new.external_id)
+            number = max(one.number for one in state.accounts.values()) + 1
+            added = Account(
+                number, new.id, new.name, new.external_id, new.metadata, kept(new.created_at)
+            )
+            state.accounts[added.id] = added
+            detail = {name: getattr(added, name) for name in _TERMS}
+            detail = {name: value for name, value in detail.items() if value is not None}
+            record = AuditEvent(
+                new.created_at, Action.ACCOUNT_CREATE, author.actor, added.id, detail
+            )
+            return self._made(state, added.id, added, new.created_at, record)
+
+        return self._database.publishable(transaction)
+
+    def change(
+        self,
+        account_id: str,
+        now: datetime,
+        decide: Callable[[Credential | None, Account], AccountChange],
+        author: Author,
+    ) -> Outcome[Account]:
+        def transaction(state: State) -> Made[Account]:
+            caller = caller_now(state, author)
+            found = _present(state, account_id)
+            terms = decide(caller, found)
+            changed = found
+            if terms.name is not None:
+                changed = replace(changed, name=terms.name)
+            if terms.external_id is not None:
+                changed = replace(changed, external_id=terms.external_id or None)
+            if terms.metadata is not None:
+                changed = replace(changed, metadata=terms.metadata or None)
+            if terms.status not in (None, found.status):
+                at = kept(now) if terms.status == "disabled" else None
+                changed = replace(changed, disabled_at=at)
+            if changed == found:
+                return Made(found, Publication([account_id]))
+            if changed.external_id != found.external_id:
+                _require_free(state, changed.external_id)
+            state.accounts[account_id] = changed
+            for number, one in state.credentials.items():
+                if one.account_id == account_id:
+                    state.credentials[number] = replace(one, account=changed)
+            detail = {
+                name: [getattr(found, name), getattr(changed, name)]
+                for name in _TERMS
+                if getattr(found, name) != getattr(changed, name)
+            }
+            record = AuditEvent(now, Action.ACCOUNT_CHANGE, author.actor, account_id, detail)
+            return self._made(state, account_id, changed, now, record)
+
+        return self._database.publishable(transaction)
+
+    def revoke_keys(
+        self, account_id: str, mode: Mode | None, now: datetime, author: Author
+    ) -> Outcome[RevokedKeys]:
+        def transaction(state: State) -> Made[RevokedKeys]:
+            caller_now(state, author)
+            _present(state, account_id)
+            found = _unrevoked(state, account_id, mode)
+            keys = tuple(one.api_key for one in found[:100])
+            result = RevokedKeys(len(found), len(found), keys)
+            if not found:
+                return Made(result, Publication([account_id]))
+            for one in found:
+                state.credentials[one.id] = replace(one, revoked_at=kept(now))
+            detail: dict[str, object] = {"revoked": len(found)}
+            if mode is not None:
+                detail["mode"] = mode
+            record = AuditEvent(now, Action.ACCOUNT_REVOKE_KEYS, author.actor, account_id, detail)
+            return self._made(state, account_id, result, now, record)
+
+        return self._database.publishable(transaction)
+
+    def revocable(self, account_id: str, mode: Mode | None) -> RevokedKeys:
+        state = self._database.committed
+        _present(state, account_id)
+        found = _unrevoked(state, account_id, mode)
+        return RevokedKeys(len(found), 0, tuple(one.api_key for one in found[:100]))
+
+    def _made(
+        self, state: State, account_id: str, result: T, now: datetime, record: AuditEvent
+    ) -> Made[T]:
+        rows = [state.log(account_id, now)]
+        return Made(result, Publication([account_id], rows, self._audit.append(state, record)))
+
+
+def _present(state: State, account_id: str) -> Account:
+    found = state.accounts.get(account_id)
+    if found is None:
+        raise AccountNotFound
+    return found
+
+
+def _require_free(state: State, external_id: str | None) -> None:
+    taken = (one.external_id for one in state.accounts.values())
+    if external_id is not None and external_id in taken:
+        raise DuplicateExternalId
+
+
+def _unrevoked(state: State, account_id: str, mode: Mode | None) -> list[Credential]:
+    """Newest first."""
+    reach = Reach(account_id, mode)
+    newest = reversed(state.credentials.values())
+    return [one for one in newest if reach.covers(one) and one.revoked_at is None]
+
+
+def _is_selected(one: Account, selection: AccountSelection) -> bool:
+    texts = (one.name or "", one.external_id or "", one.id)
+    search = selection.search
+    return (
+        selection.external_id in (None, one.external_id)
+        and selection.status in (None, one.status)
+        and (search is None or any(search.lower() in text.lower() for text in texts))
+    )
