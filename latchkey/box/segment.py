@@ -30,7 +30,7 @@ from latchkey.store.protocols import Store
 log = logging.getLogger("latchkey")
 
 # Part of the identity: increased whenever the layout of the memory changes.
-_LAYOUT = 6
+_LAYOUT = 7
 _MEBIBYTE = 1 << 20
 # Longer than a command needs to change a key, or a service to stop.
 _START_PATIENCE = 10.0

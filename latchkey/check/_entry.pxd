@@ -6,7 +6,7 @@ from fastcache.shared._digest cimport DIGEST_SIZE
 
 
 cpdef enum:
-    DIGEST_AT = 24                          # in a record
+    DIGEST_AT = 28                          # in a record
     RECORD_HEAD = DIGEST_AT + DIGEST_SIZE   # the size of a record without its texts
 
 cdef extern from *:

@@ -4,16 +4,19 @@
 Workers share an entry as a record of bytes. The slot of the record also stores the ticket and the
 deadline:
 
-    0   version                     8   credential_id, 64 bits
-    1   flags                       16  expires_at, 64 bits, signed
-    2   length of account_id        24  digest, 16 bytes
-    4   length of name              40  account_id, name, scopes: UTF-8, one after the other
-    6   length of scopes
+    0   version                     12  credential_id, 64 bits
+    1   flags                       20  expires_at, 64 bits, signed
+    2   length of account_id        28  digest, 16 bytes
+    4   length of name              44  account_id, name, scopes, external_id, metadata:
+    6   length of scopes                UTF-8, one after the other
+    8   length of external_id
+    10  length of metadata
 
-If the flag for conditions is set, their text follows the scopes: JSON in ASCII.
+A flag is set for a name, an external_id or metadata that is present; its length is 0 otherwise. If
+the flag for conditions is set, their text follows all others: JSON in ASCII.
 
-Numbers are in the machine's byte order. A record of another version is treated as a miss: workers
-of another release run at the same time during an upgrade.
+Lengths have 16 bits. Numbers are in the machine's byte order, at any alignment. A record of another
+version is treated as a miss: workers of another release run at the same time during an upgrade.
 """
 
 cimport cython
@@ -75,15 +78,20 @@ cdef extern from "Python.h":
 
 
 cdef enum:
-    VERSION = 2
+    VERSION = 3
     FLAGS_PLACE = 1         # in a record
     LENGTHS_PLACE = 2
-    CREDENTIAL_PLACE = 8
-    EXPIRES_PLACE = 16
+    CREDENTIAL_PLACE = 12
+    EXPIRES_PLACE = 20
+    LENGTHS = 5             # number of texts that have a length
     FLAG_REVOKED = 1
     FLAG_TEST = 2
     FLAG_NAMED = 4
     FLAG_CONDITIONS = 8
+    FLAG_EXTERNAL_ID = 16
+    FLAG_METADATA = 32
+    FLAG_INSTANCE = 64
+    FLAGS_UNUSED = 128
     MOST_SCOPE_SETS = 4096
     MOST_EVALUATIONS = 4096
 
@@ -96,17 +104,23 @@ cdef dict _scope_sets = {}
 cdef dict _evaluations = {}
 
 cdef tuple SLOTS = (
-    "credential_id", "account_id", "api_key", "mode", "name", "scopes", "expires_at"
+    "credential_id", "account_id", "api_key", "mode", "name", "scopes", "expires_at",
+    "external_id", "metadata_text", "in_instance_account",
 )
 # Bypasses the __init__ of a frozen dataclass, which would set the fields one by one.
 cdef Py_ssize_t CREDENTIAL_ID, ACCOUNT_ID, API_KEY, MODE, NAME, SCOPES, EXPIRES_AT
-CREDENTIAL_ID, ACCOUNT_ID, API_KEY, MODE, NAME, SCOPES, EXPIRES_AT = (
-    [slot_of(Principal.__dict__[name]) for name in Principal.__slots__]
-)
-if Principal.__slots__ != SLOTS or 0 in (
-    CREDENTIAL_ID, ACCOUNT_ID, API_KEY, MODE, NAME, SCOPES, EXPIRES_AT
-):
+cdef Py_ssize_t EXTERNAL_ID, METADATA_TEXT, IN_INSTANCE_ACCOUNT
+if Principal.__slots__ != SLOTS:
     raise ImportError("the fields of Principal changed: give the records a new version")
+(
+    CREDENTIAL_ID, ACCOUNT_ID, API_KEY, MODE, NAME, SCOPES, EXPIRES_AT,
+    EXTERNAL_ID, METADATA_TEXT, IN_INSTANCE_ACCOUNT,
+) = [slot_of(Principal.__dict__[name]) for name in SLOTS]
+if 0 in (
+    CREDENTIAL_ID, ACCOUNT_ID, API_KEY, MODE, NAME, SCOPES, EXPIRES_AT,
+    EXTERNAL_ID, METADATA_TEXT, IN_INSTANCE_ACCOUNT,
+):
+    raise ImportError("a field of Principal is no slot")
 
 
 # no_gc: a principal consists of strings and numbers, and never refers back to an entry.
@@ -156,29 +170,38 @@ cdef class CacheEntry:
         None if a text of the principal is too long for a record.
         """
         cdef object principal = self.principal
-        cdef bytes account_id = principal.account_id.encode()
-        cdef bytes name = b"" if principal.name is None else principal.name.encode()
-        cdef bytes scopes = " ".join(sorted(principal.scopes)).encode()
+        cdef list texts = [
+            principal.account_id.encode(),
+            encoded(principal.name),
+            " ".join(sorted(principal.scopes)).encode(),
+            encoded(principal.external_id),
+            encoded(principal.metadata_text),
+        ]
         cdef bytes conditions = b""
         cdef unsigned char head[RECORD_HEAD]
-        cdef uint16_t lengths[3]
+        cdef uint16_t lengths[LENGTHS]
+        cdef Py_ssize_t index
         if self.evaluation is not None:
             conditions = conditions_text(self.evaluation.conditions).encode()
-        if max(len(account_id), len(name), len(scopes)) > 0xFFFF:
-            return None
-        lengths[0], lengths[1], lengths[2] = len(account_id), len(name), len(scopes)
+        for index in range(LENGTHS):
+            if len(texts[index]) > 0xFFFF:
+                return None
+            lengths[index] = <uint16_t>len(texts[index])
         head[0] = VERSION
         head[FLAGS_PLACE] = (
             (FLAG_REVOKED if self.revoked else 0)
             | (FLAG_TEST if principal.mode == "test" else 0)
             | (FLAG_NAMED if principal.name is not None else 0)
             | (FLAG_CONDITIONS if conditions else 0)
+            | (FLAG_EXTERNAL_ID if principal.external_id is not None else 0)
+            | (FLAG_METADATA if principal.metadata_text is not None else 0)
+            | (FLAG_INSTANCE if principal.in_instance_account else 0)
         )
         memcpy(head + LENGTHS_PLACE, lengths, sizeof(lengths))
         memcpy(head + CREDENTIAL_PLACE, &self.credential_id, sizeof(self.credential_id))
         memcpy(head + EXPIRES_PLACE, &self.expires, sizeof(self.expires))
         memcpy(head + DIGEST_AT, self.sum, DIGEST_SIZE)
-        return head[:RECORD_HEAD] + account_id + name + scopes + conditions
+        return head[:RECORD_HEAD] + b"".join(texts) + conditions
 
     @staticmethod
     def of_record(lookup, record, ticket, deadline):
@@ -192,6 +215,11 @@ cdef class CacheEntry:
             ticket,
             deadline,
         )
+
+
+cdef bytes encoded(object text):
+    """A text in a record; an absent one is empty, and has no flag."""
+    return b"" if text is None else text.encode()
 
 
 cdef const char *key_in(object lookup) except NULL:
@@ -211,38 +239,50 @@ cdef CacheEntry entry_of_record(
 
     `key` is the lookup key, LOOKUP_SIZE ASCII characters.
     """
-    cdef uint16_t lengths[3]
+    cdef uint16_t lengths[LENGTHS]
     cdef CacheEntry entry
-    cdef const char *texts = <const char *>record + RECORD_HEAD
-    cdef object name = None
+    cdef const char *texts[LENGTHS]
+    cdef const char *end = <const char *>record + RECORD_HEAD
+    cdef const char *limit = <const char *>record + length
+    cdef unsigned char flags
     cdef object expires_at = None
-    cdef size_t end
-    cdef bint limited
+    cdef Py_ssize_t index
     if length < RECORD_HEAD or record[0] != VERSION:
         return None
+    flags = record[FLAGS_PLACE]
     memcpy(lengths, record + LENGTHS_PLACE, sizeof(lengths))
-    end = <size_t>lengths[0] + lengths[1] + lengths[2]
-    limited = record[FLAGS_PLACE] & FLAG_CONDITIONS
-    # Conditions that are missing, or that nothing announces, make it no entry.
-    if length < RECORD_HEAD + end or (length == RECORD_HEAD + end) == limited:
+    for index in range(LENGTHS):
+        if limit - end < lengths[index]:
+            return None
+        texts[index] = end
+        end += lengths[index]
+    # A text that is missing, or that no flag announces, makes it no entry.
+    if (
+        flags & FLAGS_UNUSED
+        or (end == limit) == ((flags & FLAG_CONDITIONS) != 0)
+        or not (flags & FLAG_NAMED or lengths[1] == 0)
+        or not (flags & FLAG_EXTERNAL_ID or lengths[3] == 0)
+        or not (flags & FLAG_METADATA or lengths[4] == 0)
+    ):
         return None
     entry = CacheEntry.__new__(CacheEntry)
     entry.ticket = ticket
     entry.deadline = deadline
-    entry.revoked = record[FLAGS_PLACE] & FLAG_REVOKED
+    entry.revoked = flags & FLAG_REVOKED
     memcpy(&entry.credential_id, record + CREDENTIAL_PLACE, sizeof(entry.credential_id))
     memcpy(&entry.expires, record + EXPIRES_PLACE, sizeof(entry.expires))
     memcpy(entry.sum, record + DIGEST_AT, DIGEST_SIZE)
     try:
         if entry.expires != NEVER:
             expires_at = _EPOCH + entry.expires * _MILLISECOND
-        account_id = PyUnicode_DecodeUTF8(texts, lengths[0], NULL)
-        if record[FLAGS_PLACE] & FLAG_NAMED:
-            name = PyUnicode_DecodeUTF8(texts + lengths[0], lengths[1], NULL)
-        scopes = scope_set(texts[lengths[0] + lengths[1]:<Py_ssize_t>end])
+        account_id = PyUnicode_DecodeUTF8(texts[0], lengths[0], NULL)
+        name = optional_text(flags & FLAG_NAMED, texts[1], lengths[1])
+        scopes = scope_set(texts[2][:lengths[2]])
+        external_id = optional_text(flags & FLAG_EXTERNAL_ID, texts[3], lengths[3])
+        metadata_text = optional_text(flags & FLAG_METADATA, texts[4], lengths[4])
         entry.evaluation = None
-        if limited:
-            entry.evaluation = evaluation_of(texts[end:<Py_ssize_t>(length - RECORD_HEAD)])
+        if flags & FLAG_CONDITIONS:
+            entry.evaluation = evaluation_of(end[:limit - end])
     except (ValueError, TypeError, OverflowError):
         return None
     api_key = new_text(MARK_SIZE + LOOKUP_SIZE, 127)
@@ -252,12 +292,19 @@ cdef CacheEntry entry_of_record(
     fill(principal, CREDENTIAL_ID, entry.credential_id)
     fill(principal, ACCOUNT_ID, account_id)
     fill(principal, API_KEY, api_key)
-    fill(principal, MODE, "test" if record[FLAGS_PLACE] & FLAG_TEST else "live")
+    fill(principal, MODE, "test" if flags & FLAG_TEST else "live")
     fill(principal, NAME, name)
     fill(principal, SCOPES, scopes)
     fill(principal, EXPIRES_AT, expires_at)
+    fill(principal, EXTERNAL_ID, external_id)
+    fill(principal, METADATA_TEXT, metadata_text)
+    fill(principal, IN_INSTANCE_ACCOUNT, (flags & FLAG_INSTANCE) != 0)
     entry.principal = principal
     return entry
+
+
+cdef object optional_text(bint present, const char *text, Py_ssize_t length):
+    return PyUnicode_DecodeUTF8(text, length, NULL) if present else None
 
 
 cdef object scope_set(bytes written):

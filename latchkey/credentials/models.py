@@ -47,10 +47,11 @@ def effective(conditions: Conditions, account_is_disabled: bool) -> Conditions:
 class Principal:
     """The identity of a request whose credential is valid.
 
-    ``credential_id`` is the row's number in the store, ``account_id`` names the customer that the
-    key speaks for, ``expires_at`` is None for a key that does not expire. ``external_id`` is the
-    operator's own id of that customer, or None; ``metadata_text`` is the JSON of the account's
-    metadata, None for none.
+    ``credential_id`` is the row's number in the store, ``account_id`` names the party that the key
+    speaks for and is kept by rotations, ``expires_at`` is None for a key that does not expire.
+    ``external_id`` is the account's id in the application, ``metadata_text`` the account's metadata
+    as JSON; each is None if the account has none. ``in_instance_account``: the account is the one
+    that the instance itself has.
     """
 
     credential_id: int

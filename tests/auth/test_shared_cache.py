@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 
 import pytest
 
 from latchkey.box.counter_names import Count, Use
+from latchkey.check._entry import DIGEST_AT
 from latchkey.credentials.derivation import DerivationKey
 from latchkey.errors import StoreError
 from tests.support.audited import TESTER
@@ -248,7 +250,7 @@ def test_a_database_failure_is_cached_nowhere(box: SharedBox, check: Check) -> N
         lambda record: record + b"x",
         lambda record: b"\xff" + record[1:],
         lambda record: record[:-1] + b"\xff",
-        lambda record: record[:16] + b"\xfe" * 7 + b"\x7f" + record[24:],
+        lambda record: record[: DIGEST_AT - 8] + b"\xfe" * 7 + b"\x7f" + record[DIGEST_AT:],
     ],
     ids=["empty", "cut", "shorter", "longer", "other version", "not UTF-8", "year 10^8"],
 )
@@ -273,6 +275,39 @@ def test_an_entry_too_long_for_a_slot_is_cached_by_each_worker(
 ) -> None:
     first, second = box.worker(), box.worker()
     secret = first.service.issue(name="ü" * 100, caller=None, by=TESTER).secret
+    _is_cached_by_each(box, check, first, second, secret)
+
+
+def test_metadata_too_long_for_a_slot_is_cached_by_each_worker(
+    box: SharedBox, check: Check
+) -> None:
+    first, second = box.worker(), box.worker()
+    secret = first.issue()
+    metadata = json.dumps({"note": "x" * (768 - len(json.dumps({"note": ""})))})
+    for worker in (first, second):
+        worker.reads.of_account(secret, external_id="customer-17", metadata_text=metadata)
+    _is_cached_by_each(box, check, first, second, secret)
+    for worker in (first, second):
+        assert worker.authenticate(secret).metadata_text == metadata
+
+
+def test_the_fields_of_an_account_are_shared(box: SharedBox, check: Check) -> None:
+    first, second = box.worker(), box.worker()
+    secret = first.issue()
+    fields = {"external_id": "customer-17", "metadata_text": '{"plan":"gold"}'}
+    first.reads.of_account(secret, in_instance_account=True, **fields)
+    assert [check(one, secret) for one in (first, second, second)] == ["ok"] * 3
+    assert second.reads.count == 0
+    principal = second.authenticate(secret)
+    assert principal == first.authenticate(secret)
+    assert principal.external_id == "customer-17"
+    assert principal.account_metadata == {"plan": "gold"}
+    assert principal.in_instance_account is True
+
+
+def _is_cached_by_each(
+    box: SharedBox, check: Check, first: Worker, second: Worker, secret: str
+) -> None:
     assert [check(one, secret) for one in (first, first, second, second)] == ["ok"] * 4
     assert (first.reads.count, second.reads.count) == (1, 1)
     stats = box.attach().l2

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -58,13 +58,20 @@ class Reads:
         self.keys: list[str] = []
         self.before: Callable[[], None] = _nothing
         self.after: Callable[[], None] = _nothing
+        self._accounts: dict[str, dict[str, Any]] = {}
 
     def __call__(self, api_key: str) -> Verifier | None:
         self.keys.append(api_key)
         self.before()
         found = self._find(api_key)
+        if found is not None and (account := self._accounts.get(api_key)):
+            found = found._replace(principal=replace(found.principal, **account))
         self.after()
         return found
+
+    def of_account(self, secret: str, **fields: Any) -> None:
+        """Give this credential's principal these fields of an account, instead of the store's."""
+        self._accounts[api_key(secret)] = fields
 
     @property
     def count(self) -> int:
