@@ -345,8 +345,12 @@ def test_the_members_of_a_principal() -> None:
 
     table = rows(sections("python-api.md", "### (Principal)")["Principal"])
     told = [row[0].strip("`").partition("(")[0] for row in table]
-    methods = [name for name in vars(Principal) if callable(vars(Principal)[name])]
-    public = [name for name in methods if not name.startswith("_")]
+    members = {
+        name
+        for name, value in vars(Principal).items()
+        if callable(value) or type(value) is property
+    }
+    public = [name for name in vars(Principal) if name in members and not name.startswith("_")]
     assert told == [*Principal.__slots__, *public]
 
 

@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -174,8 +175,9 @@ def test_an_expiry_is_exact_to_the_millisecond() -> None:
 
 @pytest.mark.parametrize("field", ["account_id", "name", "external_id", "metadata_text"])
 def test_a_text_too_long_for_a_record(field: str) -> None:
-    assert entry(replace(WHOLE, **{field: "a" * 65_536})).record() is None
-    longest = replace(WHOLE, **{field: "a" * 65_535})
+    too_long: dict[str, Any] = {field: "a" * 65_536}
+    assert entry(replace(WHOLE, **too_long)).record() is None
+    longest = replace(WHOLE, **{**too_long, field: "a" * 65_535})
     after = restored(entry(longest).record() or b"")
     assert after is not None
     assert after.principal == longest
