@@ -54,11 +54,13 @@ class Word(IntEnum):
     """The index of each single word.
 
     ``REPLAYED`` is the last invalidation that some worker replayed, ``FLUSH_DUE`` the
-    CLOCK_MONOTONIC millisecond from which the next flush of use counts may begin.
+    CLOCK_MONOTONIC millisecond from which the next flush of use counts may begin, and
+    ``ACCOUNTS_CHANGED`` the number of invalidations of accounts.
     """
 
     REPLAYED = 0
     FLUSH_DUE = auto()
+    ACCOUNTS_CHANGED = auto()
 
 
 class SharedState:
@@ -166,10 +168,17 @@ class SharedState:
         """Invalidate all cached results for a lookup key, in every worker.
 
         The lookup key may be that of a new imported token: it is added to the filter, and cached
-        refusals of it become invalid.
+        refusals of it become invalid. It may be the id of an account: the results for all of its
+        keys become invalid, by two increments.
         """
-        if kind_of_lookup(lookup) is IMPORTED:
+        kind = kind_of_lookup(lookup)
+        if kind is IMPORTED:
             self.imported.add(bytes.fromhex(lookup))
+        elif kind is None:
+            # An account. This word must change first: the stripe's increment releases it, so a
+            # reader that loads the stripe's new generation then loads this word's new value, and
+            # knows that its SELECT may have been too early.
+            self.words.add(Word.ACCOUNTS_CHANGED)
         self.stripes.invalidate(lookup)
 
     def may_be_imported(self, token_hash: bytes) -> bool:

@@ -14,7 +14,7 @@ found in a small table before the caches (_recent.pyx).
 
 cimport cython
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from fastcache._shard cimport fastcache_give, fastcache_prefetch
@@ -153,7 +153,7 @@ cdef class Check:
         if found != NULL:
             entry = <CacheEntry>fastcache_give(found)
             if fastcache_equal_digests(digest, entry.sum):
-                if load(stripe) == entry.ticket:
+                if is_current(self, stripe, entry):
                     return self.admit_entry(environ, entry, CACHE_HIT, hashed)
         else:
             fastcache_equal_digests(digest, NO_DIGEST)
@@ -174,15 +174,17 @@ cdef class Check:
         cdef uint64_t ticket = 0
         cdef uint64_t deadline = 0
         cdef const char *key = secret + MARK_SIZE
+        cdef CacheEntry entry
         cdef bint found = self.l2.fetch(key, LOOKUP_SIZE, record, &size, &ticket, &deadline)
         if not found or size < RECORD_HEAD:
             fastcache_equal_digests(digest, NO_DIGEST)
             return None
         if not fastcache_equal_digests(digest, record + DIGEST_AT):
             return None
-        if load(stripe) != ticket:
+        entry = entry_of_record(key, record, size, ticket, deadline)
+        if entry is None or not is_current(self, stripe, entry):
             return None
-        return entry_of_record(key, record, size, ticket, deadline)
+        return entry
 
     cdef Decision admit_entry(
         self, dict environ, CacheEntry entry, int level, uint64_t hashed
@@ -200,7 +202,9 @@ cdef class Check:
         row = self.uses.row_at(entry.credential_id)
         # An entry with conditions has to be evaluated each time.
         if row != NULL and entry.evaluation is None:
-            self.recent.remember(hashed, entry, row)
+            self.recent.remember(
+                hashed, entry, <uint32_t>(entry.account_hash & self.stripe_mask), row
+            )
             self.places = self.recent.places
         count(&self.block, level)
         self.count_and_admit(environ, entry.principal, entry.credential_id, row, now)
@@ -233,6 +237,16 @@ cdef class Check:
 
 cdef inline uint64_t *stripe_of(Check check, uint64_t hashed) noexcept nogil:
     return &check.stripe_words[hashed & check.stripe_mask]
+
+
+cdef inline bint is_current(Check check, uint64_t *stripe, CacheEntry entry) noexcept:
+    """Whether no change of the key or of its account was published since before the entry's read.
+
+    The ticket is the sum of the two generations. Neither ever decreases, so an equal sum means that
+    each still was what it had been when it was loaded here. The order of the two loads does not
+    matter: a change that was answered before this request began incremented its stripe before both.
+    """
+    return load(stripe) + load(stripe_of(check, entry.account_hash)) == entry.ticket
 
 
 cdef inline int prefetch_entry(Check check, PyObject *environ, Request *request) except -1:
@@ -284,6 +298,7 @@ cdef Decision decide(Check check, PyObject *environ, Request *request) except FA
         fastcache_prefetch(place.row)
         fastcache_prefetch(place.row + SOURCE)
         fastcache_prefetch(place.principal)
+        fastcache_prefetch(&check.stripe_words[place.account_stripe])
     fastcache_digest(&check.key, <const unsigned char *>secret, SECRET_SIZE, digest)
     if expected(place != NULL):
         if not expected(fastcache_equal_digests(digest, place.digest)):
@@ -291,7 +306,10 @@ cdef Decision decide(Check check, PyObject *environ, Request *request) except FA
         if (
             expected(fastcache_equal_digests(digest, place.digest))
             and expected(place.principal != NULL)
-            and expected(load(stripe) == place.ticket)
+            # The sum decides, as in `is_current`.
+            and expected(
+                load(stripe) + load(&check.stripe_words[place.account_stripe]) == place.ticket
+            )
             and expected(place.left != 0)
             and expected(is_running(place.deadline, 0))
         ):

@@ -19,6 +19,7 @@ cdef extern from *:
 
 cdef class CacheEntry:
     cdef readonly uint64_t ticket
+    cdef uint64_t account_hash              # the fixed hash of the account's id, for its stripe
     cdef readonly uint64_t deadline         # CLOCK_MONOTONIC, nanoseconds
     cdef readonly uint64_t credential_id
     cdef int64_t expires                    # wall clock, milliseconds since 1970, or NEVER

@@ -77,6 +77,10 @@ cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8(object text) except NULL
 
 
+cdef extern from "_fixed_hash.h":
+    uint64_t fastcache_fixed_hash(const char *key, size_t length) noexcept nogil
+
+
 cdef enum:
     VERSION = 3
     FLAGS_PLACE = 1         # in a record
@@ -130,10 +134,11 @@ if 0 in (
 cdef class CacheEntry:
     """The outcome of one database read.
 
-    `ticket` is the stripe's generation before the read, `deadline` the CLOCK_MONOTONIC nanosecond
-    at which the entry expires, `digest` the keyed digest of the correct secret. The principal's
-    own `expires_at` is compared with the wall clock at each use. The conditions are evaluated at
-    each use too; `evaluation` is None for a key without conditions.
+    `ticket` is the sum of two generations from before the read, those of the key's stripe and of
+    its account's. `deadline` is the CLOCK_MONOTONIC nanosecond at which the entry expires, `digest`
+    the keyed digest of the correct secret. The principal's own `expires_at` is compared with the
+    wall clock at each use. The conditions are evaluated at each use too; `evaluation` is None for a
+    key without conditions.
     """
 
     def __init__(
@@ -143,6 +148,10 @@ cdef class CacheEntry:
             raise ValueError(f"a digest has {DIGEST_SIZE} bytes")
         if type(principal) is not _Principal:
             raise TypeError(f"principal must be a Principal, not {type(principal).__name__}")
+        account_id = principal.account_id.encode()
+        self.account_hash = fastcache_fixed_hash(
+            PyBytes_AS_STRING(account_id), <size_t>PyBytes_GET_SIZE(account_id)
+        )
         self.ticket = ticket
         self.deadline = deadline
         self.credential_id = principal.credential_id
@@ -267,6 +276,7 @@ cdef CacheEntry entry_of_record(
         return None
     entry = CacheEntry.__new__(CacheEntry)
     entry.ticket = ticket
+    entry.account_hash = fastcache_fixed_hash(texts[0], lengths[0])
     entry.deadline = deadline
     entry.revoked = flags & FLAG_REVOKED
     memcpy(&entry.credential_id, record + CREDENTIAL_PLACE, sizeof(entry.credential_id))

@@ -1,20 +1,21 @@
 # The table of recently admitted credentials.
 
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from latchkey.check._entry cimport CacheEntry
 from fastcache.shared._digest cimport DIGEST_SIZE
 
 
-cdef struct Place:          # one cache line: all that decides, except the stripe
+cdef struct Place:          # one cache line: all that decides, except the stripes
     unsigned char digest[DIGEST_SIZE]
     uint64_t ticket
     uint64_t deadline
     int64_t expires
     uint64_t *row           # where uses are counted
     PyObject *principal     # owned; NULL in an empty place
-    uint64_t left           # number of hits until the cache is read again
+    uint32_t account_stripe  # the index of the stripe of the account
+    uint32_t left           # number of hits until the cache is read again
 
 
 cdef class Recent:
@@ -22,7 +23,9 @@ cdef class Recent:
     cdef Place *places      # aligned to cache lines; NULL until something is stored
 
     cdef bint has_places(self) noexcept
-    cdef void remember(self, uint64_t hashed, CacheEntry entry, uint64_t *row) noexcept
+    cdef void remember(
+        self, uint64_t hashed, CacheEntry entry, uint32_t account_stripe, uint64_t *row
+    ) noexcept
 
 
 cdef inline Place *pair_in(Place *places, uint64_t mask, uint64_t hashed) noexcept nogil:

@@ -10,7 +10,7 @@ After some hits the cache is read again, so that it knows which entries are in u
 """
 
 cimport cython
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from fastcache.shared._digest cimport DIGEST_SIZE, fastcache_equal_digests
@@ -73,7 +73,9 @@ cdef class Recent:
                 memset(self.places, 0, sizeof(Place))
         return self.places != NULL
 
-    cdef void remember(self, uint64_t hashed, CacheEntry entry, uint64_t *row) noexcept:
+    cdef void remember(
+        self, uint64_t hashed, CacheEntry entry, uint32_t account_stripe, uint64_t *row
+    ) noexcept:
         """Store an entry that was just admitted, and whose uses are counted in `row`."""
         cdef Place *place
         cdef PyObject *former
@@ -94,6 +96,7 @@ cdef class Recent:
         place.expires = entry.expires
         place.row = row
         place.left = HITS
+        place.account_stripe = account_stripe
         place.principal = <PyObject *>entry.principal
         incref(place.principal)
         decref(former)

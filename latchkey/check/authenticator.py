@@ -6,9 +6,9 @@ kind: a secret is verified with the derivation keys, so a forged one is refused 
 steps whether or not its key exists, and never reaches the database. A proven credential is looked
 up in the cache of unknown keys, then in the store, once for all threads.
 
-Coherence: in every cache, an entry keeps the generation (ticket) that its stripe had *before* the
-database was read, and is valid only while the stripe still has that generation. To invalidate, the
-stripe is incremented.
+Coherence: in every cache, an entry keeps a ticket, the sum of the generations that the stripes of
+its key and of its account had *before* the database was read. It is valid only while the sum is the
+same. To invalidate a key or an account, its stripe is incremented.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from __future__ import annotations
 import hmac
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import fastcache
 from latchkey.box.counter_names import Count, Use
-from latchkey.box.shared import SharedState
+from latchkey.box.shared import SharedState, Word
 from latchkey.check._entry import CacheEntry
 from latchkey.check.cache_levels import (
     Backend,
@@ -34,7 +35,7 @@ from latchkey.check.headers import Presented
 from latchkey.check.request_conditions import REFUSED_BY
 from latchkey.credentials.conditions import NO_FACTS, RequestFacts
 from latchkey.credentials.kinds import Proof, Sources
-from latchkey.credentials.models import Principal
+from latchkey.credentials.models import Principal, Verifier
 from latchkey.credentials.tokens import hash_secret
 from latchkey.errors import (
     ApiError,
@@ -50,10 +51,23 @@ UNKNOWN_SIZE = 10_000
 _SECOND = 1_000_000_000
 _MILLISECOND = 1_000_000
 _NO_DIGEST = bytes(16)
+_WORD = (1 << 64) - 1
 
 
 def _no_facts() -> RequestFacts:
     return NO_FACTS
+
+
+class Before(NamedTuple):
+    """What was loaded before a read of the store whose account is not known yet.
+
+    ``own`` is the generation of the key's stripe. ``changes`` is the number of changes of any
+    account. If both are the same as for another read, no change was published in between that its
+    result could depend on.
+    """
+
+    own: int
+    changes: int
 
 
 class Authenticator:
@@ -87,11 +101,12 @@ class Authenticator:
         self._timer = timer
         self._clock = clock
         self._stripes = shared.stripes
+        self._words = shared.words
         self.known: Level[CacheEntry] = new_level(backend, cache_size, cache_ttl)
         self.unknown: Level[Unknown] = new_level(backend, UNKNOWN_SIZE, UNKNOWN_TTL)
         self.l2 = shared.l2 if isinstance(self.known, CompiledLevel) else None
         self._between: SharedLevel | None = None if self.l2 is None else SharedLevel(self.l2)
-        self._flights: SingleFlight[bytes, CacheEntry | Unknown] = SingleFlight()
+        self._flights: SingleFlight[bytes, Before, CacheEntry | Unknown] = SingleFlight()
         # For the compiled check, which reads only the system's clocks.
         self.compiled: fastcache.TTLCache[str | bytes, CacheEntry] | None = None
         if isinstance(self.known, CompiledLevel):
@@ -160,40 +175,34 @@ class Authenticator:
             self.counters.add(Count.SHARED_MISS)
         # By digest, not by key: one key has a secret for each derivation key.
         unknown = self.unknown.get(digest)
-        if unknown is not None and self._is_fresh(unknown, lookup):
+        if unknown is not None and self._is_still_unknown(unknown, lookup):
             self.counters.add(Count.UNKNOWN_HIT)
             raise InvalidCredential
         found = self._flights.fly(
             digest,
-            lambda _: self._stripes.generation(lookup),
-            lambda _, ticket: self._load(presented, digest, ticket),
+            lambda _: self._before(lookup),
+            lambda _, before: self._load(presented, digest, before),
         )
         if isinstance(found, Unknown):
             raise InvalidCredential
         return found
 
-    def _load(self, presented: Presented, digest: bytes, ticket: int) -> CacheEntry | Unknown:
-        """The store's result for a secret, read after the ticket and the time.
+    def _load(self, presented: Presented, digest: bytes, before: Before) -> CacheEntry | Unknown:
+        """The store's result for a secret, read after ``before`` was loaded.
 
         The cache is read again first, because another flight may have filled it after this thread's
         miss. The result is cached before the flight lands.
         """
-        kind, lookup, secret = presented
+        kind, lookup = presented.kind, presented.lookup
         entry = self.known.get(lookup)
-        if entry is not None and entry.ticket == ticket and self._timer() < entry.deadline:
+        if entry is not None and self._is_fresh(entry, lookup):
             if hmac.compare_digest(entry.digest, digest):
                 return entry
         unknown = self.unknown.get(digest)
-        if unknown is not None and unknown.ticket == ticket and self._timer() < unknown.deadline:
+        if unknown is not None and self._is_still_unknown(unknown, lookup):
             return unknown
-        read_at = self._timer()
-        self.counters.add(Count.STORE_SELECT)
-        try:
-            verifier = kind.find(lookup, secret, self._sources)
-        except StoreError:
-            self.counters.add(Count.STORE_ERROR)
-            raise
-        if verifier is None or not hmac.compare_digest(verifier.secret_hash, hash_secret(secret)):
+        verifier, ticket, read_at = self._read(presented, before)
+        if verifier is None:
             unknown = Unknown(ticket, read_at + self._unknown_ttl)
             self.unknown.put(digest, unknown)
             return unknown
@@ -210,8 +219,59 @@ class Authenticator:
             self._between.put(lookup, entry)
         return entry
 
-    def _is_fresh(self, entry: CacheEntry | Unknown, lookup: str) -> bool:
-        return self._stripes.generation(lookup) == entry.ticket and self._timer() < entry.deadline
+    def _read(self, presented: Presented, before: Before) -> tuple[Verifier | None, int, int]:
+        """The verifier of a secret in the store, its ticket, and the time before it was read.
+
+        The account is known only after the SELECT. Its generation is loaded then, and could be from
+        after a change that the SELECT did not see. But a change increments ACCOUNTS_CHANGED before
+        the stripe. So if that word is loaded after the generation, and has not moved since before
+        the SELECT, the generation is from before every such change. If it has moved, the account is
+        known: both generations are loaded, and then the row is read again.
+        """
+        lookup = presented.lookup
+        own, changes = before
+        account_id, of_account = None, 0
+        while True:
+            read_at = self._timer()
+            verifier = self._select(presented)
+            if verifier is None:
+                return None, own, read_at
+            if verifier.principal.account_id != account_id:
+                account_id = verifier.principal.account_id
+                of_account = self._stripes.generation(account_id)
+                if self._words.value(Word.ACCOUNTS_CHANGED) != changes:
+                    own = self._stripes.generation(lookup)
+                    of_account = self._stripes.generation(account_id)
+                    continue
+            return verifier, own + of_account & _WORD, read_at
+
+    def _select(self, presented: Presented) -> Verifier | None:
+        """The verifier of a secret in the store, by one SELECT; None if the secret is unknown."""
+        kind, lookup, secret = presented
+        self.counters.add(Count.STORE_SELECT)
+        try:
+            verifier = kind.find(lookup, secret, self._sources)
+        except StoreError:
+            self.counters.add(Count.STORE_ERROR)
+            raise
+        if verifier is None or not hmac.compare_digest(verifier.secret_hash, hash_secret(secret)):
+            return None
+        return verifier
+
+    def _before(self, lookup: str) -> Before:
+        """To be loaded before a read; the order of the two does not matter."""
+        return Before(self._stripes.generation(lookup), self._words.value(Word.ACCOUNTS_CHANGED))
+
+    def _is_fresh(self, entry: CacheEntry, lookup: str) -> bool:
+        # Generations only increase, so an equal sum means that neither has changed.
+        own = self._stripes.generation(lookup)
+        of_account = self._stripes.generation(entry.principal.account_id)
+        return own + of_account & _WORD == entry.ticket and self._timer() < entry.deadline
+
+    def _is_still_unknown(self, unknown: Unknown, lookup: str) -> bool:
+        # An unknown key has no account, so only its own stripe decides.
+        own = self._stripes.generation(lookup)
+        return own == unknown.ticket and self._timer() < unknown.deadline
 
     def _result_of(self, entry: CacheEntry, facts: Callable[[], RequestFacts]) -> Principal:
         """The result of an entry now: each request compares the expiry with the wall clock."""

@@ -26,6 +26,7 @@ _NO_RECORD = bytes(RECORD_HEAD)
 class Unknown:
     """A derived secret that was not in the store when it was read under ``ticket``.
 
+    The ticket is the generation of the key's own stripe, since an unknown key has no account.
     ``deadline`` is in nanoseconds of CLOCK_MONOTONIC.
     """
 

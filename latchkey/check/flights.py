@@ -13,15 +13,16 @@ PATIENCE = 5.0
 """Seconds for which a request waits for the read of another: longer than a read may take."""
 
 K = TypeVar("K", bound=Hashable)
+W = TypeVar("W", bound=Hashable)
 T = TypeVar("T")
 
 
-class _Flight(Generic[T]):
+class _Flight(Generic[W, T]):
     """A database read in progress, with the ticket that was loaded before it began."""
 
     __slots__ = ("_aloft", "error", "result", "ticket")
 
-    def __init__(self, ticket: int) -> None:
+    def __init__(self, ticket: W) -> None:
         self.ticket = ticket
         # Held until the flight has landed. An Event would be slower to create for each miss.
         self._aloft = threading.Lock()
@@ -44,18 +45,18 @@ class FlightAborted(Exception):
     """The thread that led a flight was terminated during it."""
 
 
-class SingleFlight(Generic[K, T]):
+class SingleFlight(Generic[K, W, T]):
     """Flights by key. A waiter takes a flight's result only under the flight's own ticket.
 
     With an older ticket, it could return a row that was read before a revocation that it has
-    already seen.
+    already seen. A ticket is whatever changes with every change that the result may depend on.
     """
 
     def __init__(self) -> None:
-        self._flights: dict[K, _Flight[T]] = {}
+        self._flights: dict[K, _Flight[W, T]] = {}
         self._lock = threading.Lock()
 
-    def fly(self, key: K, ticket_of: Callable[[K], int], load: Callable[[K, int], T]) -> T:
+    def fly(self, key: K, ticket_of: Callable[[K], W], load: Callable[[K, W], T]) -> T:
         """The result of ``load(key, ticket)``, shared with every caller under the same ticket.
 
         Every exception of the leader's ``load`` is also raised in its waiters, which never hang.
@@ -77,7 +78,7 @@ class SingleFlight(Generic[K, T]):
             raise copy(flight.error)
         return cast(T, flight.result)
 
-    def _lead(self, key: K, flight: _Flight[T], load: Callable[[K, int], T]) -> T:
+    def _lead(self, key: K, flight: _Flight[W, T], load: Callable[[K, W], T]) -> T:
         try:
             result = flight.result = load(key, flight.ticket)
             return result

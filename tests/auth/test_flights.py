@@ -33,7 +33,7 @@ class Airport:
     """Flights with real stripes. Each load stops at its own gate, in the order of loads."""
 
     def __init__(self) -> None:
-        self.flights: SingleFlight[str, str] = SingleFlight()
+        self.flights: SingleFlight[str, int, str] = SingleFlight()
         self.stripes = Stripes()
         self.loads: list[tuple[str, int]] = []
         self.gates = [Gate() for _ in range(4)]
@@ -96,7 +96,7 @@ def test_flights_of_different_keys_are_independent() -> None:
 
 
 def test_none_is_shared_as_a_result() -> None:
-    flights: SingleFlight[str, None] = SingleFlight()
+    flights: SingleFlight[str, int, None] = SingleFlight()
     gate = Gate()
     loads: list[str] = []
 

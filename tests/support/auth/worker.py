@@ -23,6 +23,8 @@ from latchkey.box.throttle import FailureThrottle
 from latchkey.check.authenticator import Authenticator
 from latchkey.check.cache_levels import Backend
 from latchkey.check.headers import Presented, read_plain
+from latchkey.credentials.account_service import AccountService
+from latchkey.credentials.accounts import AccountChange
 from latchkey.credentials.derivation import DerivationKey, DerivationKeys
 from latchkey.credentials.kinds import Sources
 from latchkey.credentials.models import Principal, Verifier
@@ -142,10 +144,28 @@ class Worker:
         )
         publisher = Publisher(self.store.audit, self.authenticator.invalidate)
         self.service = CredentialService(self.store, self.keys, publisher)
+        self.accounts = AccountService(self.store.accounts, publisher)
 
-    def issue(self, expires_at: datetime | None = None) -> str:
-        """Store a new credential; returns its secret."""
-        return self.service.issue(name="test", caller=None, expires_at=expires_at, by=TESTER).secret
+    def issue(self, expires_at: datetime | None = None, account: str | None = None) -> str:
+        """Store a new credential, for the instance account or another one; returns its secret."""
+        return self.service.issue(
+            name="test",
+            caller=None,
+            account=account,
+            scopes=frozenset({"*"}),
+            expires_at=expires_at,
+            by=TESTER,
+        ).secret
+
+    def new_account(self) -> str:
+        """Store a new account; returns its id."""
+        return self.accounts.create(name="customer", caller=None, by=TESTER).id
+
+    def disable(self, account: str) -> None:
+        self.accounts.change(account, AccountChange(status="disabled"), None, by=TESTER)
+
+    def enable(self, account: str) -> None:
+        self.accounts.change(account, AccountChange(status="active"), None, by=TESTER)
 
     def register(self, secret: str) -> None:
         self.service.register(api_key(secret), secret, None, by=TESTER)

@@ -1,0 +1,397 @@
+"""A change of an account takes effect on all of its keys; those of other accounts stay cached.
+
+The ticket of an entry is the sum of two generations, and the account is known after the SELECT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from copy import copy
+from functools import partial
+from itertools import combinations_with_replacement, permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastcache.shared import Stripes
+from latchkey.box.counter_names import Count
+from latchkey.box.replay import Replay
+from latchkey.box.shared import STRIPES, SharedState, Word
+from latchkey.check.authenticator import Authenticator
+from latchkey.check.cache_levels import Backend
+from latchkey.credentials.conditions import Conditions
+from latchkey.credentials.derivation import DerivationKey, DerivationKeys
+from latchkey.credentials.kinds import Sources
+from latchkey.credentials.models import Principal, Verifier
+from latchkey.credentials.tokens import hash_secret
+from latchkey.errors import DisabledCredential
+from tests.support.auth.shared_box import SharedBox, through
+from tests.support.auth.worker import (
+    Gate,
+    Running,
+    Worker,
+    api_key,
+    await_waiting,
+    derive,
+    presented,
+)
+
+pytestmark = pytest.mark.attack
+
+KEYS = DerivationKeys([DerivationKey(b"1" * 32)], [])
+SECRET = derive(KEYS.newest)
+ACCOUNT = "acct_0000000000000000000000"
+MOST_STEPS = 14
+"""More steps than a check takes."""
+
+Step = Callable[[], None]
+
+
+# ---- Every order of the steps of a change and of a check
+
+
+class Stepping:
+    """Shared state whose reads call ``step`` first; the compiled check reads the words directly."""
+
+    def __init__(self, shared: SharedState, step: Step) -> None:
+        self._stripes, self._words, self._step = shared.stripes, shared.words, step
+
+    def generation(self, key: str) -> int:
+        self._step()
+        return self._stripes.generation(key)
+
+    def value(self, word: Word) -> int:
+        self._step()
+        return self._words.value(word)
+
+
+class Recorder:
+    """Shared state whose changes become steps, to be taken later."""
+
+    def __init__(self, shared: SharedState) -> None:
+        self._stripes, self._words = shared.stripes, shared.words
+        self.steps: list[Step] = []
+
+    def invalidate(self, key: str) -> None:
+        self.steps.append(partial(self._stripes.invalidate, key))
+
+    def add(self, word: Word) -> None:
+        self.steps.append(partial(self._words.add, word))
+
+
+class Scene:
+    """One key, its row, and a worker that reads both step by step.
+
+    ``schedule`` has for each step of the change the number of steps of the check that precede it.
+    """
+
+    def __init__(self, backend: Backend, enabled: bool) -> None:
+        self.enabled = enabled
+        self.shared = SharedState.private()
+        self.stepping = False
+        self.taken = 0
+        self.waiting: list[tuple[int, Step]] = []
+        watched = copy(self.shared)
+        reads: Any = Stepping(self.shared, self.step)
+        watched.stripes = watched.words = reads
+        self.authenticator = Authenticator(Sources(KEYS, self.find), watched, backend=backend)
+        # The compiled check needs the words themselves.
+        watched.stripes, watched.words = self.shared.stripes, self.shared.words
+
+    def step(self) -> None:
+        """Called before each step of the check: the change's steps that are due come first."""
+        if self.stepping:
+            while self.waiting and self.waiting[0][0] <= self.taken:
+                self.waiting.pop(0)[1]()
+            self.taken += 1
+
+    def find(self, key: str) -> Verifier:
+        self.step()
+        principal = Principal(1, ACCOUNT, key, "live", None, frozenset({"*"}), None)
+        conditions = Conditions(enabled=self.enabled)
+        return Verifier(hash_secret(SECRET), False, principal, conditions)
+
+    def outcome(self) -> bool:
+        """Whether a check in Python admits the key."""
+        try:
+            self.authenticator.authenticate(presented(SECRET))
+        except DisabledCredential:
+            return False
+        return True
+
+    def compiled_outcome(self) -> bool:
+        """Whether the middleware admits it."""
+        return through(self, SECRET) == "ok"  # type: ignore[arg-type]
+
+    def commit(self) -> None:
+        self.enabled = not self.enabled
+
+    def publication(self) -> list[Step]:
+        """The steps of ``SharedState.invalidate`` for the account, in its order."""
+        recorder: Any = Recorder(self.shared)
+        recorded = copy(self.shared)
+        recorded.stripes = recorded.words = recorder
+        recorded.invalidate(ACCOUNT)
+        steps: list[Step] = recorder.steps
+        return steps
+
+    def run(self, schedule: Sequence[int], steps: Sequence[Step]) -> tuple[bool, bool]:
+        """Check once while the steps are taken; whether that check, and any later one, was right.
+
+        The first check may have either outcome if it overlaps the change.
+        """
+        before = self.enabled
+        self.waiting = list(zip(schedule, steps, strict=True))
+        self.stepping, self.taken = True, 0
+        first = self.outcome()
+        self.stepping = False
+        assert self.taken < MOST_STEPS
+        was_over = not any(place > 0 for place in schedule)
+        for _, rest in self.waiting:
+            rest()
+        assert self.enabled != before
+        right = first == self.enabled or not was_over
+        return right, self.compiled_outcome() == self.outcome() == self.enabled
+
+
+def schedules(steps: int) -> Iterator[tuple[int, ...]]:
+    return combinations_with_replacement(range(MOST_STEPS), steps)
+
+
+def faults(
+    backend: Backend, enabled: bool, cached: bool, order: Callable[[Scene], Sequence[Step]]
+) -> list[tuple[int, ...]]:
+    """The schedules under which an outcome is wrong after a change in this order of steps."""
+    wrong = []
+    for schedule in schedules(len(order(Scene(backend, enabled)))):
+        scene = Scene(backend, enabled)
+        if cached:
+            scene.outcome()
+        if scene.run(schedule, order(scene)) != (True, True):
+            wrong.append(schedule)
+    return wrong
+
+
+@pytest.mark.parametrize("cached", [False, True], ids=["miss", "hit"])
+@pytest.mark.parametrize("enabled", [True, False], ids=["disabled", "enabled"])
+def test_no_order_of_steps_keeps_an_old_state(
+    backend: Backend, enabled: bool, cached: bool
+) -> None:
+    def change(scene: Scene) -> Sequence[Step]:
+        return [scene.commit, *scene.publication()]
+
+    assert faults(backend, enabled, cached, change) == []
+
+
+@pytest.mark.parametrize(
+    "order",
+    [*(order for order in permutations(range(3)) if order != (0, 1, 2)), (0, 1), (0, 2), (0,)],
+    ids=lambda order: " ".join(("commit", "word", "stripe")[step] for step in order),
+)
+def test_any_other_change_is_found_to_be_wrong(order: tuple[int, ...]) -> None:
+    """Each step is needed, in its place: otherwise the enumeration would prove nothing."""
+
+    def change(scene: Scene) -> Sequence[Step]:
+        steps = [scene.commit, *scene.publication()]
+        assert len(steps) == 3
+        return [steps[step] for step in order]
+
+    assert faults("fastcache", True, False, change) != []
+
+
+# ---- Flights
+
+
+def stopped_after_select(worker: Worker, secret: str) -> tuple[Running, Gate]:
+    gate = Gate()
+    thread = Running(lambda: worker.outcome(secret), start=False)
+    worker.reads.after = gate.only(thread)
+    thread.start()
+    gate.await_arrival()
+    return thread, gate
+
+
+def test_a_newcomer_does_not_join_a_flight_from_before_the_change(worker: Worker) -> None:
+    account = worker.new_account()
+    secret = worker.issue(account=account)
+    leader, gate = stopped_after_select(worker, secret)
+    waiters = [Running(lambda: worker.outcome(secret)) for _ in range(3)]
+    await_waiting(waiters, "fly")
+    worker.disable(account)
+    newcomers = [Running(lambda: worker.outcome(secret)) for _ in range(3)]
+    assert [one.value() for one in newcomers] == ["DisabledCredential"] * 3
+    gate.open()
+    # The leader reads again, because an account has changed.
+    assert [one.value() for one in (leader, *waiters)] == ["DisabledCredential"] * 4
+    worker.enable(account)
+    assert worker.outcome(secret) == "ok"
+
+
+def test_a_change_of_another_account_during_a_read_costs_one_more(worker: Worker) -> None:
+    secret = worker.issue(account=worker.new_account())
+    other = worker.new_account()
+    check, gate = stopped_after_select(worker, secret)
+    worker.disable(other)
+    gate.open()
+    assert check.value() == "ok"
+    assert worker.reads.count == 2
+    assert worker.authenticator.counters.value(Count.STORE_SELECT) == 2
+    assert worker.reads_of(lambda: worker.authenticate(secret)) == (0 if worker.cached else 1)
+
+
+def test_an_account_that_changes_at_every_read_delays_no_check_forever(worker: Worker) -> None:
+    account = worker.new_account()
+    secret = worker.issue(account=account)
+    worker.reads.after = lambda: worker.authenticator.invalidate(account)
+    assert worker.outcome(secret) == "ok"
+    assert worker.reads.count == 2
+
+
+def test_a_credential_whose_account_is_another_at_each_read(worker: Worker) -> None:
+    """As after the database was replaced: the ticket is that of the account that was read last."""
+    secret = worker.issue()
+    accounts = [f"acct_{number:022}" for number in range(3)]
+
+    def move() -> None:
+        if accounts:
+            worker.reads.of_account(secret, account_id=accounts.pop(0))
+            worker.authenticator.invalidate("acct_of_somebody_else")
+
+    worker.reads.before = move
+    principal = worker.authenticate(secret)
+    assert principal.account_id == "acct_0000000000000000000002"
+    worker.authenticator.invalidate(principal.account_id)
+    assert worker.reads_of(lambda: worker.authenticate(secret)) == 1
+
+
+def test_an_unknown_key_depends_on_no_account(worker: Worker) -> None:
+    secret = derive(worker.keys.newest)
+    assert worker.outcome(secret) == "InvalidCredential"
+    worker.disable(worker.new_account())
+    assert worker.reads_of(lambda: worker.outcome(secret)) == (0 if worker.cached else 1)
+
+
+# ---- All caches
+
+
+def in_python(worker: Worker, secret: str) -> str:
+    """The same as ``through``, without compiled code."""
+    return "ok" if worker.outcome(secret) == "ok" else "401"
+
+
+def stripes_apart(*keys: str) -> bool:
+    """Whether no two of these keys have the same stripe."""
+    stripes = Stripes(STRIPES)
+    for key in keys:
+        if stripes.generation(key):
+            return False
+        stripes.invalidate(key)
+    return True
+
+
+class Customers:
+    """Two accounts with two keys each, whose stripes all differ."""
+
+    def __init__(self, worker: Worker) -> None:
+        while True:
+            self.changed, self.other = worker.new_account(), worker.new_account()
+            self.changed_keys, self.other_keys = (
+                [worker.issue(account=account) for _ in range(2)]
+                for account in (self.changed, self.other)
+            )
+            secrets = self.changed_keys + self.other_keys
+            lookups = [presented(secret).lookup for secret in secrets]
+            if stripes_apart(self.changed, self.other, *lookups):
+                return
+
+
+@pytest.mark.parametrize("check", [through, in_python], ids=["compiled", "plain"])
+def test_a_change_invalidates_all_keys_of_one_account_in_all_caches(
+    box: SharedBox, check: Callable[[Worker, str], str]
+) -> None:
+    """The table of recent hits, the caches of two workers, and the one between them."""
+    first, second = box.worker(), box.worker()
+    customers = Customers(first)
+    secrets = customers.changed_keys + customers.other_keys
+    # Three times: read, admitted from a cache, and admitted from the table of recent hits.
+    for worker in (first, second):
+        assert [check(worker, secret) for secret in secrets * 3] == ["ok"] * 12
+
+    def reads_of(keys: Sequence[str], expected: str) -> list[str]:
+        for worker in (first, second):
+            worker.reads.keys.clear()
+        for worker in (second, first, second):
+            assert [check(worker, secret)[:3] for secret in keys] == [expected[:3]] * len(keys)
+        return sorted(first.reads.keys + second.reads.keys)
+
+    for change, expected in ((first.disable, "401"), (second.enable, "ok")):
+        change(customers.changed)
+        assert reads_of(customers.other_keys, "ok") == []
+        # One of the workers reads each key, for both.
+        assert reads_of(customers.changed_keys, expected) == sorted(
+            map(api_key, customers.changed_keys)
+        )
+    box.attach().invalidate(customers.other)
+    assert reads_of(customers.changed_keys, "ok") == []
+    assert reads_of(customers.other_keys, "ok") == sorted(map(api_key, customers.other_keys))
+
+
+@pytest.mark.parametrize("check", [through, in_python], ids=["compiled", "plain"])
+def test_a_replayed_change_invalidates_all_keys_of_the_account(
+    box: SharedBox, check: Callable[[Worker, str], str]
+) -> None:
+    first, second = box.worker(), box.worker()
+    shared = box.attach()
+    replay = Replay(first.store.invalidations, shared)
+    customers = Customers(first)
+    replay.run()
+    for worker in (first, second):
+        for secret in customers.changed_keys * 2 + customers.other_keys * 2:
+            assert check(worker, secret) == "ok"
+    before = shared.words.value(Word.ACCOUNTS_CHANGED)
+    # A process that was killed after its commit.
+    first.authenticator.shared.invalidate = lambda lookup: None  # type: ignore[method-assign]
+    first.disable(customers.changed)
+    del first.authenticator.shared.invalidate
+    assert check(second, customers.changed_keys[0]) == "ok"
+    replay.run()
+    assert shared.words.value(Word.ACCOUNTS_CHANGED) == before + 1
+    for worker in (first, second):
+        worker.reads.keys.clear()
+        assert [check(worker, secret)[:3] for secret in customers.changed_keys] == ["401"] * 2
+        assert [check(worker, secret) for secret in customers.other_keys] == ["ok"] * 2
+    assert not set(map(api_key, customers.other_keys)) & set(first.reads.keys)
+
+
+def test_a_key_changes_no_account(box: SharedBox) -> None:
+    """Only accounts move the word, so a change of a key makes no other check read twice."""
+    worker = box.worker()
+    words = worker.authenticator.shared.words
+    secret = worker.issue()
+    worker.revoke(secret)
+    worker.authenticator.invalidate("ab" * 32)
+    assert words.value(Word.ACCOUNTS_CHANGED) == 0
+    worker.new_account()
+    worker.disable(worker.new_account())
+    assert words.value(Word.ACCOUNTS_CHANGED) >= 1
+
+
+@pytest.mark.parametrize("check", [through, in_python], ids=["compiled", "plain"])
+def test_generations_at_the_end_of_their_range(
+    tmp_path: Path, check: Callable[[Worker, str], str]
+) -> None:
+    """As in damaged memory: their sum wraps around in the same way in both languages."""
+    shared = SharedState.private()
+    shared.stripes = Stripes(STRIPES, memory=bytearray(b"\xff" * 8 * STRIPES))
+    with closing(Worker(tmp_path / "latchkey.db", shared=shared, real_time=True)) as worker:
+        account = worker.new_account()
+        secret = worker.issue(account=account)
+        for change, expected in ((worker.disable, "401"), (worker.enable, "ok")):
+            change(account)
+            for _ in range(3):
+                assert check(worker, secret)[:3] == expected[:3]
+        reads = worker.reads.count
+        assert worker.outcome(secret) == "ok"
+        assert worker.reads.count == reads
