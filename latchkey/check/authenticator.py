@@ -225,10 +225,9 @@ class Authenticator:
         The account is known only after the SELECT. Its generation is loaded then, and could be from
         after a change that the SELECT did not see. But a change increments ACCOUNTS_CHANGED before
         the stripe. So if that word is loaded after the generation, and has not moved since before
-        the SELECT, the generation is from before every such change. If it has moved, the account is
-        known: both generations are loaded, and then the row is read again.
+        the SELECT, the generation is from before every such change. If it has moved, the row is
+        read again: the account is known, and both generations are from before this read.
         """
-        lookup = presented.lookup
         own, changes = before
         account_id, of_account = None, 0
         while True:
@@ -240,8 +239,6 @@ class Authenticator:
                 account_id = verifier.principal.account_id
                 of_account = self._stripes.generation(account_id)
                 if self._words.value(Word.ACCOUNTS_CHANGED) != changes:
-                    own = self._stripes.generation(lookup)
-                    of_account = self._stripes.generation(account_id)
                     continue
             return verifier, own + of_account & _WORD, read_at
 

@@ -379,12 +379,12 @@ def test_a_key_changes_no_account(box: SharedBox) -> None:
 
 
 @pytest.mark.parametrize("check", [through, in_python], ids=["compiled", "plain"])
-def test_generations_at_the_end_of_their_range(
+def test_generations_whose_sum_wraps_around(
     tmp_path: Path, check: Callable[[Worker, str], str]
 ) -> None:
-    """As in damaged memory: their sum wraps around in the same way in both languages."""
+    """As in damaged memory: their sum wraps around, in the same way in both languages."""
     shared = SharedState.private()
-    shared.stripes = Stripes(STRIPES, memory=bytearray(b"\xff" * 8 * STRIPES))
+    shared.stripes = Stripes(STRIPES, memory=bytearray(b"\xc0" * 8 * STRIPES))
     with closing(Worker(tmp_path / "latchkey.db", shared=shared, real_time=True)) as worker:
         account = worker.new_account()
         secret = worker.issue(account=account)
