@@ -16,7 +16,8 @@ import pytest
 from latchkey.store.database_urls import database_at
 from tests.support.command_line import fails, one_line
 from tests.support.faults.service_processes import children, master, wait_until, workers
-from tests.support.service import LATCHKEY, Service, free_port
+from tests.support.ports import free_port
+from tests.support.service import LATCHKEY, Service
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.support.service import LATCHKEY, Service, free_port
+from tests.support.ports import free_port
+from tests.support.service import LATCHKEY, Service
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 UNIT = DEPLOY / "systemd" / "latchkey.service"
@@ -124,13 +125,13 @@ class Nginx:
         """A connection whose certificate is verified for the name of the site."""
         context = ssl.create_default_context(cafile=str(self.certificate))
         context.check_hostname = False
-        return HTTPSConnection("127.0.0.1", self.https, context=context, timeout=10)
+        return HTTPSConnection("127.0.0.1", self.https, context=context, timeout=60)
 
     def send(
         self, path: str, headers: dict[str, str], method: str = "GET"
     ) -> tuple[int, dict[str, str]]:
         """The status and the headers of a response, once nginx listens."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:
             connection = self.connection()
             try:
@@ -148,7 +149,7 @@ class Nginx:
     def stop(self) -> None:
         """Stop nginx and wait for its exit."""
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 @pytest.fixture
@@ -178,7 +179,7 @@ def test_the_site_serves_the_api_and_the_console(tmp_path: Path, short_path: Pat
             status, headers = nginx.send("/console/sign-in", {})
             assert (status, "strict-transport-security" in headers) == (200, True)
             assert nginx.send("/metrics", {"X-Forwarded-For": "203.0.113.9"})[0] == 200
-            redirected = HTTPConnection("127.0.0.1", nginx.http, timeout=10)
+            redirected = HTTPConnection("127.0.0.1", nginx.http, timeout=60)
             redirected.request("GET", "/v1/account?a=b", headers={"Host": "keys.example.com"})
             answer = redirected.getresponse()
             assert (answer.status, answer.getheader("Location")) == (

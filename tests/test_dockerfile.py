@@ -21,7 +21,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.service import LATCHKEY, free_port
+from tests.support.ports import free_port
+from tests.support.service import LATCHKEY
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
@@ -151,7 +152,7 @@ class Container:
             yield process
         finally:
             process.kill()
-            process.wait(30)
+            process.wait(60)
 
     def first_process(self, unshare: int) -> int:
         """The number that process 1 of the namespace has outside."""
@@ -183,13 +184,13 @@ def test_the_program_serves_as_process_one(tmp_path: Path) -> None:
         ids = re.search(r"NSpid:\s+\d+\s+(\d+)", Path(f"/proc/{first}/status").read_text())
         assert ids is not None
         assert ids[1] == "1"
-        connection = HTTPConnection("127.0.0.1", box.port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", box.port, timeout=60)
         connection.request("GET", "/v1/account", headers={"Authorization": f"Bearer {secret[0]}"})
         assert connection.getresponse().status == 200
         connection.close()
         made = box.run("latchkey", "keys", "create", "--name", "more", beside=first)
         assert (made.returncode, made.stderr) == (0, "")
         os.kill(first, getattr(signal, last("STOPSIGNAL")))
-        assert process.wait(45) == 0
+        assert process.wait(60) == 0
     assert box.health() == 1
     assert "Traceback" not in box.log.read_text()

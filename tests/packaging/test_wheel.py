@@ -23,7 +23,7 @@ from tests.support.packaging.environment import (
     install_beside_links,
     install_from_registry,
 )
-from tests.support.service import free_port
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.timeout(3600)
 
@@ -293,7 +293,7 @@ def wait_for(process: subprocess.Popen[bytes], port: int, path: str, status: int
 
 def ask(port: int, path: str, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
     """The status and the body of the answer to one request."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", path, headers=headers or {})
         answer = connection.getresponse()

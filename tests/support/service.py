@@ -19,6 +19,7 @@ from unittest.mock import patch
 
 from tests.support import forked
 from tests.support.latchkey_command import run_here
+from tests.support.ports import free_port
 
 LATCHKEY = Path(sys.executable).with_name("latchkey")
 _START_TIMEOUT = 60.0
@@ -272,7 +273,7 @@ class Service:
         *,
         json_body: object = None,
         body: bytes | None = None,
-        timeout: float = 20.0,
+        timeout: float = 60.0,
     ) -> Answer:
         """Send one request on a new connection; ``json_body`` is sent as JSON."""
         headers = dict(headers or {})
@@ -288,7 +289,7 @@ class Service:
         finally:
             connection.close()
 
-    def send_raw(self, data: bytes, timeout: float = 20.0) -> Answer:
+    def send_raw(self, data: bytes, timeout: float = 60.0) -> Answer:
         """Send raw bytes that no client library would send, and read one complete response."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as connection:
             connection.sendall(data)
@@ -313,13 +314,6 @@ class Service:
             ):
                 total += float(line.rsplit(" ", 1)[1])
         return total
-
-
-def free_port() -> int:
-    """A port on 127.0.0.1 that is currently free."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _migrate_here(url: str) -> Any:

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import shutil
 import socket
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from tests.support.documents.checkers import check
 from tests.support.documents.programs import Programs
 from tests.support.documents.shell import Failed, Server, Shell
 from tests.support.documents.system import stop_units, write_programs
+from tests.support.ports import free_port
 
 _PORTS = ("80", "443", "5000", "8000", "8080", "8081", "8443")
 _PORT = re.compile(rf"(:|--port[ =]|-p |listen |PORT=)({'|'.join(_PORTS)})\b")
@@ -73,7 +72,7 @@ class Page:
         (self._kept / "blocks").mkdir()
         # As at a terminal: no progress in the output.
         (self.directory / ".curlrc").write_text("silent\nshow-error\n")
-        self.ports = {port: str(_port_that_stays_free()) for port in _PORTS}
+        self.ports = {port: str(free_port()) for port in _PORTS}
         self.programs = Programs(self._kept)
         write_programs(self.programs.directory, self.root)
         self.shell = Shell(self.directory, self._kept / "blocks", self._environment())
@@ -201,20 +200,12 @@ class Page:
         return int(self.ports[_DEFAULTS[programs[0]]])
 
     def _compare(self, expected: str, language: str) -> None:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while not _matches(expected, self.printed, language):
             if self._following is None or time.monotonic() > deadline:
                 raise Failed(f"expected:\n{expected}\n--- printed:\n{self.printed}")
             time.sleep(0.05)
             self.printed = self._following.read_text("utf-8", "replace")
-
-
-def _port_that_stays_free() -> int:
-    """A free port that the kernel gives to no connection while a page has stopped its server."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 def _matches(expected: str, printed: str, language: str) -> bool:
