@@ -19,13 +19,13 @@ def solo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with one worker behind two proxies, which allows three failures an hour.
+    """A service with one worker behind two proxies, which allows three failures a day.
 
     Each test uses its own address in ``X-Forwarded-For``, so that tests do not share counts.
     """
     with Service(
         tmp_path_factory.mktemp("strict"),
-        LATCHKEY_FAILURE_LIMIT="3/hour",
+        LATCHKEY_FAILURE_LIMIT="3/day",
         LATCHKEY_TRUSTED_PROXIES="2",
         LATCHKEY_WORKERS="1",
     ) as running:
@@ -34,10 +34,10 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with one worker, without registration and proxies: three failures an hour."""
+    """A service with one worker, without registration and proxies: three failures a day."""
     with Service(
         tmp_path_factory.mktemp("closed"),
-        LATCHKEY_FAILURE_LIMIT="3/hour",
+        LATCHKEY_FAILURE_LIMIT="3/day",
         LATCHKEY_REGISTRATION="off",
         LATCHKEY_WORKERS="1",
     ) as running:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
@@ -24,7 +23,9 @@ from tests.support.api.contract import (
     show,
 )
 from tests.support.api.shapes import FIELDS, later, when
+from tests.support.faults.service_processes import wait_until
 from tests.support.service import Answer, Pair, Service
+from tests.support.times import await_end, in_time
 
 ALREADY_ROTATED = Row(409, "conflict_error", "ALREADY_ROTATED")
 KEY_EXPIRED = Row(409, "conflict_error", "KEY_EXPIRED")
@@ -111,11 +112,13 @@ def test_changed_scopes_take_effect_immediately(service: Service, live: Pair) ->
 
 def test_a_changed_expiry_takes_effect_immediately(service: Service, live: Pair) -> None:
     pair = service.issue()
-    assert service.get("/v1/account", pair.bearer).status == 200
-    end = datetime.now(UTC) + timedelta(seconds=1)
-    assert change(service, live, pair.api_key, expires_at=end.isoformat()).status == 200
-    while datetime.now(UTC) <= end:
-        time.sleep(0.02)
+
+    def use(end: datetime) -> None:
+        assert service.get("/v1/account", pair.bearer).status == 200
+        assert change(service, live, pair.api_key, expires_at=end.isoformat()).status == 200
+
+    _, end = in_time(use)
+    await_end(end)
     EXPIRED.check(service.get("/v1/account", pair.bearer), "bearer", bearer=True)
     assert change(service, live, pair.api_key, expires_at=None).json["status"] == "active"
     assert service.get("/v1/account", pair.bearer).status == 200
@@ -325,10 +328,19 @@ def test_usage_is_the_same_before_and_after_it_is_persisted(service: Service, li
     for _ in range(5):
         service.get("/v1/account", pair.bearer)
     first = usage(service, live, pair.api_key).json
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
+
+    def is_persisted() -> bool:
         assert usage(service, live, pair.api_key).json == first
-        time.sleep(0.1)
+        with closing(sqlite3.connect(service.database)) as connection:
+            (uses,) = connection.execute(
+                "SELECT coalesce(sum(usage.uses), 0) FROM usage JOIN credential "
+                "ON credential.id = credential_id WHERE api_key = ?",
+                [pair.api_key],
+            ).fetchone()
+        return bool(uses == 5)
+
+    wait_until(is_persisted, "the flush")
+    assert usage(service, live, pair.api_key).json == first
 
 
 def test_refusals_are_not_uses_and_count_if_the_secret_was_correct(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -27,6 +26,7 @@ from tests.support.api.contract import (
 )
 from tests.support.api.shapes import FIELDS, TIME, later, when
 from tests.support.service import Pair, Service
+from tests.support.times import await_end, in_time
 
 # Shapes.
 
@@ -216,14 +216,17 @@ def test_an_expiry_in_the_past(service: Service, live: Pair) -> None:
 
 def test_expiry_is_honoured_for_a_cached_key(solo: Service) -> None:
     owner = solo.issue()
-    end = datetime.now(UTC) + timedelta(seconds=2)
-    pair = solo.issue(expires_at=end.isoformat())
-    hits = solo.metric("latchkey_lookups_total", level="cache", result="hit")
-    for _ in range(3):
-        assert solo.get("/v1/account", pair.bearer).status == 200
-    assert solo.metric("latchkey_lookups_total", level="cache", result="hit") >= hits + 2
-    while datetime.now(UTC) <= end:
-        time.sleep(0.05)
+
+    def use(end: datetime) -> Pair:
+        pair = solo.issue(expires_at=end.isoformat())
+        hits = solo.metric("latchkey_lookups_total", level="cache", result="hit")
+        for _ in range(3):
+            assert solo.get("/v1/account", pair.bearer).status == 200
+        assert solo.metric("latchkey_lookups_total", level="cache", result="hit") >= hits + 2
+        return pair
+
+    pair, end = in_time(use)
+    await_end(end)
     for _ in range(2):
         EXPIRED.check(solo.get("/v1/account", pair.bearer), "bearer", bearer=True)
     EXPIRED.check(solo.get("/v1/account", pair.headers), "pair")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 from tests.support.api.contract import EXPIRED
 from tests.support.api.shapes import when
 from tests.support.service import Pair, Service
+from tests.support.times import await_end, in_time
 
-LASTS = timedelta(seconds=2)
 _REQUESTS = 12
 
 
@@ -30,11 +30,6 @@ def warm(box: Service, pair: Pair) -> None:
         assert box.get("/v1/account", pair.bearer).status == 200
 
 
-def wait_for(end: datetime) -> None:
-    while datetime.now(UTC) < end:
-        time.sleep(0.005)
-
-
 def assert_ended(box: Service, pair: Pair) -> None:
     for _ in range(_REQUESTS):
         EXPIRED.check(box.get("/v1/account", pair.bearer), "bearer", bearer=True)
@@ -42,16 +37,20 @@ def assert_ended(box: Service, pair: Pair) -> None:
 
 
 def test_a_cached_key_expires_on_time(box: Service) -> None:
-    end = datetime.now(UTC) + LASTS
-    pair = box.issue(expires_at=end.isoformat())
-    warm(box, pair)
+
+    def use(end: datetime) -> Pair:
+        pair = box.issue(expires_at=end.isoformat())
+        warm(box, pair)
+        return pair
+
+    pair, end = in_time(use)
     while True:
-        before = datetime.now(UTC)
+        sent = datetime.now(UTC)
         status = box.get("/v1/account", pair.bearer).status
         if status != 200:
             break
         # The request was admitted, so it was sent before the expiry.
-        assert before < end
+        assert sent < end
     assert datetime.now(UTC) >= end.replace(microsecond=end.microsecond // 1000 * 1000)
     assert_ended(box, pair)
 
@@ -59,18 +58,19 @@ def test_a_cached_key_expires_on_time(box: Service) -> None:
 def test_a_rotated_key_expires_at_the_end_of_its_overlap(box: Service) -> None:
     """Without any action: no cleanup, no call, no restart."""
     operator = box.create_key()
-    old = box.issue()
-    warm(box, old)
+
+    def use(end: datetime) -> tuple[Pair, Pair]:
+        old = box.issue()
+        warm(box, old)
+        body = {"overlap_seconds": math.ceil((end - datetime.now(UTC)).total_seconds())}
+        path = f"/v1/api_keys/{old.api_key}/rotate"
+        made = box.request("POST", path, operator.bearer, json_body=body).json
+        warm(box, old)
+        return old, Pair(made["api_key"], made["api_secret"])
+
+    (old, new), _ = in_time(use)
     path = f"/v1/api_keys/{old.api_key}"
-    overlap = round(LASTS.total_seconds())
-    made = box.request(
-        "POST", f"{path}/rotate", operator.bearer, json_body={"overlap_seconds": overlap}
-    ).json
-    new = Pair(made["api_key"], made["api_secret"])
-    end = when(box.get(path, operator.bearer).json["expires_at"])
-    warm(box, old)
-    assert datetime.now(UTC) < end
-    wait_for(end)
+    await_end(when(box.get(path, operator.bearer).json["expires_at"]))
     assert_ended(box, old)
     warm(box, new)
     shown = box.get(path, operator.bearer).json

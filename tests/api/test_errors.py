@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -40,6 +38,7 @@ from tests.support.api.contract import (
     wire,
 )
 from tests.support.service import Pair, Service
+from tests.support.times import await_end, in_time
 
 both_dialects = pytest.mark.parametrize("dialect", DIALECTS)
 both_paths = pytest.mark.parametrize("path", ["/credentials", "/v1/account"])
@@ -103,11 +102,9 @@ def test_revoked(service: Service, live: Pair, path: str, dialect: Dialect) -> N
 
 @pytest.fixture(scope="module")
 def expired(service: Service, live: Pair) -> Pair:
-    """A key that has expired; ``live`` comes first, because creating the first key takes longer."""
-    end = datetime.now(UTC) + timedelta(seconds=1)
-    pair = service.issue(expires_at=end.isoformat())
-    while datetime.now(UTC) <= end:
-        time.sleep(0.05)
+    """A key that has expired."""
+    pair, end = in_time(lambda end: service.issue(expires_at=end.isoformat()))
+    await_end(end)
     return pair
 
 
@@ -330,7 +327,7 @@ def test_too_many_failures(strict: Service, dialect: Dialect) -> None:
         INVALID.check(strict.get("/v1/account", from_here), dialect, bearer=dialect == "bearer")
     answer = strict.get("/v1/account", from_here)
     RATE_LIMITED.check(answer, dialect)
-    assert 1 <= int(answer.headers["retry-after"]) <= 3600
+    assert 1 <= int(answer.headers["retry-after"]) <= 86_400
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def test_a_body_that_is_longer_than_its_announced_length(service: Service, live:
     body = encode({"name": "x"})
     first = wire(CREATE, *lines(live.bearer), JSON, length(body), body=body + b"GET /nowhere HTTP/")
     second = b"1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
         connection.sendall(first + second)
         received = b"".join(iter(lambda: connection.recv(65536), b""))
     assert received.startswith(b"HTTP/1.1 201 ")

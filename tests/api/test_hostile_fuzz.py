@@ -23,7 +23,7 @@ from tests.support.service import Pair, Service
 pytestmark = pytest.mark.attack
 
 SEED = 20261129
-PATIENCE = 20.0
+PATIENCE = 60.0
 FORM = "Content-Type: application/x-www-form-urlencoded"
 # A transfer coding and a version that the server does not speak.
 REFUSED_AS_UNKNOWN = (501, 505)

@@ -121,7 +121,7 @@ def test_a_refusal_of_the_parser_has_the_dialect_of_the_path(
 
 def test_a_refusal_of_the_parser_has_no_body_after_head(service: Service) -> None:
     for request, headers in ((f"HEAD /{LONG}", ()), ("HEAD /health", ("Expect: nonsense",))):
-        with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
             connection.sendall(wire(request, *headers))
             received = b"".join(iter(lambda: connection.recv(65536), b""))
         assert received.startswith(b"HTTP/1.1 41")
@@ -167,7 +167,7 @@ def test_invalid_chunks_if_the_body_is_not_read(service: Service, live: Pair, bo
     ):
         next_one = wire("GET /metrics")
         data = wire(f"GET {path}", *headers, CHUNKED, body=body) + next_one
-        with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
             received = b"".join(iter(lambda: connection.recv(65536), b""))

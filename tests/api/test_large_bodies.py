@@ -37,7 +37,7 @@ Send = Callable[[Service, str, str, dict[str, str], bool], int]
 def by_http_client(
     service: Service, method: str, path: str, headers: dict[str, str], in_chunks: bool
 ) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
     body = repeat(_PIECE, SIZE // len(_PIECE)) if in_chunks else b"x" * SIZE
     try:
         connection.request(method, path, body, headers, encode_chunked=in_chunks)
@@ -53,7 +53,7 @@ def by_requests(
 ) -> int:
     body = repeat(_PIECE, SIZE // len(_PIECE)) if in_chunks else b"x" * SIZE
     return requests.request(
-        method, service.url + path, data=body, headers=headers, timeout=20
+        method, service.url + path, data=body, headers=headers, timeout=60
     ).status_code
 
 
@@ -69,7 +69,7 @@ def by_curl(
     given = [part for line in lines(headers) for part in ("-H", line)]
     done = subprocess.run(
         [
-            *("curl", "-sS", "-X", method, "--data-binary", f"@{file}", "--max-time", "20"),
+            *("curl", "-sS", "-X", method, "--data-binary", f"@{file}", "--max-time", "60"),
             *("-o", str(service.directory / "answer"), "-w", "%{http_code}"),
             *(*given, service.url + path),
         ],
@@ -116,7 +116,7 @@ def test_the_client_reads_the_response(
 def talk(service: Service, *sent: bytes) -> bytes:
     """Send in turns, each after a response to the previous one; returns all responses."""
     received = b""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
         for data in sent:
             connection.sendall(data)
             received += connection.recv(65536)
@@ -169,7 +169,7 @@ def test_100_continue_is_not_sent_if_the_body_is_not_read(
 
 
 def test_a_short_body_that_is_not_read_leaves_the_connection_open(service: Service) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
     for _ in range(3):
         connection.request("POST", "/v1/api_keys", b"x" * 10_000)
         answer = connection.getresponse()
@@ -189,13 +189,13 @@ def test_clients_that_do_not_close_delay_nobody(solo: Service) -> None:
     open_ones = []
     try:
         for _ in range(30):
-            connection = socket.create_connection(("127.0.0.1", solo.port), timeout=20)
+            connection = socket.create_connection(("127.0.0.1", solo.port), timeout=60)
             open_ones.append(connection)
             connection.sendall(wire("GET /health", "Connection: close"))
             answer = http.client.HTTPResponse(connection)
             answer.begin()
             assert (answer.status, answer.read()) == (200, b'{"status":"ok"}')
-        assert solo.request("GET", "/health", timeout=20).status == 200
+        assert solo.request("GET", "/health", timeout=60).status == 200
     finally:
         for connection in open_ones:
             connection.close()

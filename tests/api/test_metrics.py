@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.faults.service_processes import workers
+from tests.support.faults.service_processes import wait_until, workers
 from tests.support.service import Service
 
 REQUESTS = 40
-PATIENCE = 20.0
-
 
 SETTINGS = {"LATCHKEY_WORKERS": "2", "LATCHKEY_FAILURE_LIMIT": "off"}
 
@@ -96,10 +93,12 @@ def test_counters_outlive_a_killed_worker(box: Service) -> None:
     for killed in workers(box):
         alive = workers(box)
         os.kill(killed, signal.SIGKILL)
-        deadline = time.monotonic() + PATIENCE
-        while len(set(workers(box)) - {killed}) < len(alive):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(
+            lambda killed=killed, alive=alive: (  # type: ignore[misc]
+                len(set(workers(box)) - {killed}) == len(alive)
+            ),
+            "a new worker",
+        )
         after = samples(box)
         assert all(after[name] >= value for name, value in before.items())
         assert after["latchkey_requests_in_flight", frozenset()] == 1

@@ -171,7 +171,7 @@ def test_each_outcome_is_counted(worker: Worker, plain: PlainApplication) -> Non
 
 
 def test_only_invalid_credentials_are_throttled(worker: Worker, plain: PlainApplication) -> None:
-    throttle = new_throttle("3/hour")
+    throttle = new_throttle("3/day")
     middleware = wsgi.middleware(plain, worker.authenticator, throttle=throttle)
     good, revoked = worker.issue(), worker.issue()
     worker.revoke(revoked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from latchkey.box.counter_names import Count, Use
 from latchkey.check.cache_levels import CompiledLevel
 from latchkey.credentials.models import Principal
 from tests.support.auth.worker import Worker, api_key, forge
+from tests.support.times import await_end, in_time
 
 PRINCIPAL = "latchkey.principal"
 
@@ -103,9 +104,8 @@ def test_a_place_that_is_reused_while_its_principal_is_stored(tmp_path: Path) ->
 
 def test_an_invalidated_entry_is_invalid_there_too(real_time_worker: Worker) -> None:
     middleware = new_middleware(real_time_worker)
-    expiring = real_time_worker.issue(datetime.now(UTC) + timedelta(seconds=0.5))
     revoked, invalidated = real_time_worker.issue(), real_time_worker.issue()
-    for secret in (expiring, revoked, invalidated) * 3:
+    for secret in (revoked, invalidated) * 3:
         assert ask(middleware, secret).api_key == api_key(secret)
     real_time_worker.revoke(revoked)
     assert ask(middleware, revoked) == "401 Unauthorized"
@@ -115,18 +115,39 @@ def test_an_invalidated_entry_is_invalid_there_too(real_time_worker: Worker) -> 
     real_time_worker.authenticator.shared.invalidate_all()
     assert ask(middleware, invalidated).api_key == api_key(invalidated)
     assert real_time_worker.reads.count == reads + 2
-    time.sleep(0.6)
-    assert ask(middleware, expiring) == "401 Unauthorized"
+
+
+def test_a_key_that_expires_is_refused_there_too(real_time_worker: Worker) -> None:
+    middleware = new_middleware(real_time_worker)
+
+    def use(end: datetime) -> str:
+        secret = real_time_worker.issue(end)
+        for _ in range(3):
+            assert ask(middleware, secret).api_key == api_key(secret)
+        return secret
+
+    secret, end = in_time(use)
+    await_end(end)
+    assert ask(middleware, secret) == "401 Unauthorized"
 
 
 def test_a_place_expires_at_its_deadline(tmp_path: Path) -> None:
-    worker = Worker(tmp_path / "latchkey.db", real_time=True, cache_ttl=0.3)
-    middleware, secret = new_middleware(worker), worker.issue()
-    for _ in range(2):
-        ask(middleware, secret)
-    time.sleep(0.4)
+    worker = Worker(tmp_path / "latchkey.db", real_time=True, cache_ttl=1.0)
+    middleware = new_middleware(worker)
+
+    def use(end: datetime) -> str:
+        secret, before = worker.issue(), worker.reads.count
+        for _ in range(2):
+            ask(middleware, secret)
+        assert worker.reads.count == before + 1
+        return secret
+
+    # It was stored after the first life of a second had begun.
+    secret, _ = in_time(use)
+    before = worker.reads.count
+    time.sleep(1.01)
     ask(middleware, secret)
-    assert worker.reads.count == 2
+    assert worker.reads.count == before + 1
     worker.close()
 
 

@@ -44,7 +44,8 @@ def live(console: Service, page: Page, name: str) -> None:
     pair = create(page, name)
     assert status(console, pair) == 200
     assert console.get("/v1/account", pair.headers).status == 200
-    page.get_by_role("link", name="I have copied the secret").click()
+    with page.expect_navigation():
+        page.get_by_role("link", name="I have copied the secret").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(name)
     assert pair.api_secret not in page.content()
     uses = page.locator("dt:text-is('Requests') + dd")

@@ -51,7 +51,7 @@ def test_sign_ins_leave_threads_to_the_api(
     service = start_service(
         LATCHKEY_WORKERS="1",
         LATCHKEY_THREADS=str(threads),
-        LATCHKEY_SIGN_IN_LIMIT="2/hour",
+        LATCHKEY_SIGN_IN_LIMIT="2/day",
         LATCHKEY_TRUSTED_PROXIES="1",
     )
     make_administrator(service)

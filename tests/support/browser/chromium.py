@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.support.console.visitor import Visitor
 from tests.support.service import Service
@@ -17,7 +17,7 @@ CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 
-_TIMEOUT_MS = 15_000
+_TIMEOUT_MS = 60_000
 # No requests by the browser itself, only those of the pages.
 _FLAGS = [
     "--no-sandbox",
@@ -36,6 +36,7 @@ _FLAGS = [
 def chromium() -> Iterator[Browser]:
     """The browser, started once for many visits."""
     with sync_playwright() as playwright:
+        expect.set_options(timeout=_TIMEOUT_MS)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
         try:
             yield browser

@@ -54,7 +54,7 @@ class Demonstration:
         """
         this_hour = round(datetime.now(UTC).timestamp() * 1000) // _HOUR * _HOUR
         began = this_hour - _HOURS * _HOUR
-        with closing(sqlite3.connect(self._service.database, timeout=10)) as connection, connection:
+        with closing(sqlite3.connect(self._service.database, timeout=60)) as connection, connection:
             for api_key, peak in peaks.items():
                 (number,) = connection.execute(
                     "UPDATE credential SET created_at = ?, first_used_at = ? "

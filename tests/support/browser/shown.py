@@ -25,8 +25,8 @@ class Shown:
         page.goto(path)
         if self.press is not None:
             page.get_by_label("Name", exact=True).fill("Nightly export")
-            page.get_by_role("button", name=self.press, exact=True).click()
-            page.wait_for_load_state()
+            with page.expect_navigation():
+                page.get_by_role("button", name=self.press, exact=True).click()
 
 
 PAGES: tuple[Shown, ...] = (

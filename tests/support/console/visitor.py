@@ -89,7 +89,7 @@ class Visitor:
             sent["Content-Type"] = "application/x-www-form-urlencoded"
         if self.cookies:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        connection = HTTPConnection("127.0.0.1", self.service.port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", self.service.port, timeout=60)
         try:
             connection.request(
                 method, path, body, {k.replace("_", "-"): v for k, v in sent.items()}

@@ -74,6 +74,13 @@ class Office:
 
         monkeypatch.setattr(self.store._connections, "_confirm", lost)
 
+    def expire(self, api_key: str) -> None:
+        """Let a key expire, as if time had passed."""
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            connection.execute(
+                "UPDATE credential SET expires_at = created_at WHERE api_key = ?", [api_key]
+            )
+
     def row(self, lookup: str) -> tuple[str, int | None] | None:
         with closing(sqlite3.connect(self.path)) as connection:
             found: tuple[str, int | None] | None = connection.execute(
