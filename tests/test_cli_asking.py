@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from latchkey.box.segment import without_service
 from latchkey.config import load_settings
+from tests.support import forked
 from tests.support.command_line import at_terminal, fails, made, one_line, shown
 from tests.support.faults.service_processes import wait_until
 from tests.support.latchkey_command import run_here
@@ -32,37 +34,38 @@ def contents(box: Service) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(found)}
 
 
-@pytest.fixture
-def kept(tmp_path: Path) -> Service:
+@pytest.fixture(scope="module")
+def prepared(box: Service) -> Service:
     """The files of a service with an administrator and a backup."""
-    box = Service(tmp_path)
-    box.initialize()
     create = ["admin", "create", "ada", "--password-stdin"]
     assert run_here(box, *create, standard_input=f"{PASSWORD}\n").returncode == 0
-    assert run_here(box, "backup", str(tmp_path / "copy.db")).returncode == 0
+    assert run_here(box, "backup", str(box.directory / "copy.db")).returncode == 0
     return box
 
 
-def state(process: subprocess.Popen[bytes]) -> str:
+@pytest.fixture
+def kept(prepared: Service, tmp_path: Path) -> Service:
+    """A copy of these files for one test."""
+    shutil.copytree(prepared.directory, tmp_path, dirs_exist_ok=True)
+    return Service(tmp_path)
+
+
+def state(process: forked.Forked) -> str:
     return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 @contextmanager
-def asked(box: Service, *command: str, prompt: str) -> Iterator[subprocess.Popen[bytes]]:
+def asked(box: Service, *command: str, prompt: str) -> Iterator[forked.Forked]:
     """Run a command at a terminal until it asks; its output contains no traceback."""
     ours, theirs = os.openpty()
-    with (
-        os.fdopen(ours, "rb", buffering=0) as terminal,
-        subprocess.Popen(
-            [LATCHKEY, *command],
-            cwd=box.directory,
-            env=box.environment(),
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        ) as process,
-    ):
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        process = forked.start(
+            list(command),
+            directory=box.directory,
+            environment=box.environment(),
+            streams=(theirs, theirs, theirs),
+            new_session=True,
+        )
         os.close(theirs)
         screen = b""
         try:
@@ -76,6 +79,7 @@ def asked(box: Service, *command: str, prompt: str) -> Iterator[subprocess.Popen
                     screen += chunk
         finally:
             process.kill()
+            process.wait()
         assert b"Aborted!" in screen
         assert b"Traceback" not in screen
 

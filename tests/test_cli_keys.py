@@ -6,7 +6,6 @@ import json
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from datetime import datetime, timedelta
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import made, shown
+from tests.support.faults.service_processes import wait_until
 from tests.support.latchkey_command import run_here
 from tests.support.service import Pair, Service
 
@@ -249,11 +249,8 @@ def test_workers_of_a_users_own_application(
     for process in joined:
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(30) == 0
-    deadline = time.monotonic() + 5
-    while memory.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not memory.exists()
+        assert process.wait(60) == 0
+    wait_until(lambda: not memory.exists(), "the memory to be removed")
     said = json.loads(run_here(box, "keys", "usage", pair.api_key, "--json").stdout)
     assert (said["requests"], said["refusals"]["revoked"]) == (6, 2)
 

@@ -16,7 +16,7 @@ from tests.support.faults.service_processes import is_alive, master, wait_until,
 from tests.support.service import Service
 
 # Much less than the timeout of requests here, and much more than a response takes.
-_PATIENCE = 10.0
+_PATIENCE = 60.0
 SOCKET = "latchkey.sock"
 """From the directory of the service: a longer path has no room in an address."""
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -228,7 +228,7 @@ def kill_master(service: Service) -> list[int]:
     orphans = workers(service)
     assert service.process is not None
     service.process.kill()
-    service.process.wait(30)
+    service.process.wait(60)
     return orphans
 
 
@@ -283,7 +283,7 @@ def test_workers_of_an_upgrade_survive_the_first_master(
         (worker,) = map(int, children.read_text().split())
         assert service.process is not None
         service.process.kill()
-        service.process.wait(30)
+        service.process.wait(60)
         wait_until(lambda: "Master has been promoted" in service.log, "the promotion")
         wait_until(lambda: not is_alive(former[0]), "the end of the first worker")
         assert ask(service) == 200

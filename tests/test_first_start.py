@@ -116,7 +116,7 @@ def socket_path() -> Iterator[Path]:
 
 
 def test_the_lines_for_a_unix_socket_can_be_pasted(tmp_path: Path, socket_path: Path) -> None:
-    service = Service(tmp_path, LATCHKEY_BIND=f"unix:{socket_path}")
+    service = Service(tmp_path, LATCHKEY_BIND=f"unix:{socket_path}", LATCHKEY_WORKERS="1")
     lines = [
         line
         for line in service.command("init").stdout.splitlines()
@@ -129,7 +129,7 @@ def test_the_lines_for_a_unix_socket_can_be_pasted(tmp_path: Path, socket_path: 
         assert paste("\n".join([waiting, *lines]), tmp_path) == ["200"] * 5
     finally:
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
 
 
 def test_a_second_start_prints_no_secret_and_changes_nothing(first: FirstStart) -> None:

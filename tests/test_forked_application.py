@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.faults.service_processes import wait_until
 from tests.support.service import Service
 
 ROOT = Path(__file__).parents[1]
@@ -32,6 +33,12 @@ def health():
     return {}
 latchkey = Latchkey.join()
 latchkey.protect(app, OpenRoutes({("GET", "/health")}))
+"""
+
+# gunicorn reads it in its working directory.
+HOOK = """
+def post_worker_init(worker):
+    open(f"started-{worker.pid}", "x").close()
 """
 
 # A child uses what its parent created: each call is refused, and none blocks.
@@ -95,6 +102,7 @@ def box(tmp_path: Path) -> Service:
     box = Service(tmp_path, LATCHKEY_SHARED_MEMORY=str(memory), LATCHKEY_SHARED_SIZE="8")
     box.initialize()
     (tmp_path / "site_of_ones_own.py").write_text(SITE)
+    (tmp_path / "gunicorn.conf.py").write_text(HOOK)
     return box
 
 
@@ -126,13 +134,16 @@ def running(box: Service, *command: str) -> Iterator[None]:
                 assert process.poll() is None, box.log
                 assert time.monotonic() < until, box.log
                 time.sleep(0.05)
+        if "--workers=2" in command:
+            # A worker that is still starting ignores the signal that ends it.
+            wait_until(lambda: len(list(box.directory.glob("started-*"))) == 2, "every worker")
         yield
         if "gunicorn" in command[0]:
             process.terminate()
         else:
             # Like a terminal: the signal goes to all processes at once.
             os.killpg(process.pid, signal.SIGINT)
-        process.wait(30)
+        process.wait(60)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

@@ -12,7 +12,7 @@ import pytest
 from latchkey_service.server.lingering import LONGEST, LONGEST_IDLE, MOST_BYTES, Lingering
 from tests.support.auth.worker import Time
 
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 
 
 class Closing:

@@ -25,7 +25,7 @@ class UnixConnection(HTTPConnection):
     """A client of a unix socket; ``name`` is the name of its own socket, if given."""
 
     def __init__(self, path: Path, name: bytes | None = None) -> None:
-        super().__init__("localhost", timeout=20)
+        super().__init__("localhost", timeout=60)
         self._path = path
         self._name = name
 

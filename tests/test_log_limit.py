@@ -124,7 +124,7 @@ def flood(service: Service, data: bytes, times: int) -> None:
     """Send the same bytes on many connections."""
 
     def send(_: int) -> None:
-        with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
             connection.sendall(data)
             assert connection.recv(65536)
 
@@ -181,7 +181,7 @@ def test_at_the_debug_level_no_request_is_quoted(start_service: Callable[..., Se
     token = "opaque-token-of-another-system"
     head = f"GET /v1/account HTTP/1.1\r\nAuthorization: Bearer {token}\r\n".encode()
     for data in (head, head[:60], head + b"\r\n", head + b"Content-Length: 9\r\n\r\n" + b"{"):
-        with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
             while connection.recv(65536):

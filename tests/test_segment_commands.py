@@ -117,7 +117,7 @@ def test_the_lock_outlives_the_master(settings: Settings) -> None:
     )
     with other(code, settings) as master:
         uuid = master.says()
-        master.process.wait(30)
+        master.process.wait(60)
         with changing_keys(settings) as shared:
             assert shared.segment is not None
             assert shared.segment.uuid == uuid

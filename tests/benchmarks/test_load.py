@@ -142,7 +142,7 @@ def test_the_service_ends_with_its_block(directory: Path) -> None:
 def test_a_service_that_dies_is_not_measured(directory: Path) -> None:
     with running([0], cores=Cores.together()) as service:
         service.process.send_signal(signal.SIGTERM)
-        service.process.wait(20)
+        service.process.wait(60)
         with pytest.raises(ServiceFailed, match="ended with status"):
             service.require_alive()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from tests.support.faults.service_processes import master, other_process, wait_until, workers
+from tests.support.faults.service_processes import kill_all, other_process, wait_until
 from tests.support.service import Service
 
 FLOCK = (
@@ -61,10 +59,7 @@ def test_a_crash_while_the_head_lags_behind(start_service: Callable[..., Service
         assert (
             service.request("POST", "/v1/api_keys", issuer.bearer, json_body=create).status == 201
         )
-        for pid in (master(service), *workers(service)):
-            os.kill(pid, signal.SIGKILL)
-        assert service.process is not None
-        service.process.wait()
+        kill_all(service)
     assert head.read_bytes() == before
     assert service.command("audit", "verify").returncode == 0
     service.start()

@@ -122,7 +122,7 @@ def test_the_worker_before_a_reload_and_the_one_after_agree(single: tuple[Servic
     pair = issue(service, issuer)
     (old,) = workers(service)
     body = b'{"scopes": ["credentials:read"]}'
-    with closing(HTTPConnection("127.0.0.1", service.port, timeout=20)) as connection:
+    with closing(HTTPConnection("127.0.0.1", service.port, timeout=60)) as connection:
         connection.putrequest("PATCH", f"/v1/api_keys/{pair.api_key}")
         for name, value in issuer.bearer.items():
             connection.putheader(name, value)

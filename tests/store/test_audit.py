@@ -51,7 +51,7 @@ def test_numbers_have_no_gaps_with_several_writers_and_failures(database: Path) 
         "import sys; from pathlib import Path\n"
         "from tests.support.audited import *; from tests.support.store.new_credentials import NOW\n"
         "from latchkey.credentials.audit import AuditEvent, Action\n"
-        "store = open_store(f'sqlite:///{sys.argv[1]}')\n"
+        "store = open_store(f'sqlite:///{sys.argv[1]}', write_timeout=60.0)\n"
         "for _ in range(15): record(store, AuditEvent(NOW, Action.ADMIN_CREATE, TESTER))\n"
         "store.close()\n"
     )
@@ -66,7 +66,7 @@ def test_numbers_have_no_gaps_with_several_writers_and_failures(database: Path) 
             with pytest.raises(DuplicateApiKey):
                 add(store, added)
 
-    with closing(open_store(f"sqlite:///{database}", write_timeout=30.0)) as store:
+    with closing(open_store(f"sqlite:///{database}", write_timeout=60.0)) as store:
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(write, [store] * 2))
         assert [child.wait(60) for child in children] == [0, 0]

@@ -74,7 +74,7 @@ def test_only_one_process_at_a_time_prepares_it(tmp_path: Path) -> None:
         waiting.start()
         entered.wait(0.2)
         order.append("first")
-    waiting.join(30)
+    waiting.join(60)
     assert order == ["first", "second"]
 
 

@@ -64,7 +64,7 @@ def at_terminal(box: Service, *arguments: str, prompt: str, typed: str) -> tuple
     finally:
         os.close(ours)
         try:
-            status = process.wait(20)
+            status = process.wait(60)
         finally:
             process.kill()
     return status, screen.decode()

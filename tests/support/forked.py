@@ -81,10 +81,12 @@ def start(
     directory: Path,
     environment: dict[str, str],
     streams: tuple[int, int, int],
+    new_session: bool = False,
 ) -> Forked:
     """Run ``latchkey``, or other code of the application, with these arguments.
 
-    ``streams`` are the descriptors of its standard input, output and error.
+    ``streams`` are the descriptors of its standard input, output and error. A new session has no
+    controlling terminal.
     """
     template = _template()
     asked = {
@@ -92,6 +94,7 @@ def start(
         "arguments": arguments,
         "directory": str(directory),
         "environment": environment,
+        "new_session": new_session,
     }
     return Forked(template, template.ask(asked, *streams))
 
@@ -175,6 +178,8 @@ def _become(asked: dict[str, Any], streams: list[int]) -> None:
     for wanted, given in enumerate(streams):
         os.dup2(given, wanted)
         os.close(given)
+    if asked.get("new_session"):
+        os.setsid()
     os.chdir(asked["directory"])
     os.environ.clear()
     os.environ.update(asked["environment"])

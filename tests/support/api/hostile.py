@@ -26,7 +26,7 @@ def send_and_read(
     request: str, headers: list[str], service: Service, version: str = "HTTP/1.1"
 ) -> Answer:
     """Send without half-closing, and read the response, like an ordinary client."""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
         connection.sendall(wire(request, *headers, version=version))
         answer = http.client.HTTPResponse(connection)
         answer.begin()

@@ -37,7 +37,7 @@ from tests.support.database import new_database
 
 BACKENDS: tuple[Backend, ...] = ("fastcache", "cachetools", "none")
 # No test waits that long; the limit only turns a hang into a failure.
-PATIENCE = 30.0
+PATIENCE = 60.0
 # So far in the future that clocks reach it only if a test advances them.
 EXPIRY = datetime(2199, 1, 15, 10, 30, 0, 123000, tzinfo=UTC)
 

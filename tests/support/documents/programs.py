@@ -139,7 +139,7 @@ def _answer(connection: socket.socket) -> None:
             if not signalled:
                 process.terminate()
                 with suppress(subprocess.TimeoutExpired):
-                    process.wait(20)
+                    process.wait(60)
                 process.kill()
                 process.wait()
                 return

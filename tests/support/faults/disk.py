@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from tests.support.faults.service_processes import workers
 from tests.support.service import Service
 
 _SIZE = 2 * 1024 * 1024
+# In the header of the log's index: the page size, the last frame, the pages of the database.
+_INDEX = struct.Struct("=14x H 4x I")
 
 
 def can_mount() -> bool:
@@ -55,13 +58,19 @@ def filled(directory: Path) -> Iterator[None]:
         ballast.unlink()
 
 
+def needs_room(service: Service) -> bool:
+    """Whether the database must grow before its log can be copied completely, and restarted."""
+    index = service.database.with_name(f"{service.database.name}-shm")
+    page_size, pages = _INDEX.unpack_from(index.read_bytes())
+    return int(page_size * pages) > service.database.stat().st_size
+
+
 @contextmanager
 def limited(service: Service) -> Iterator[None]:
-    """Limit the workers' files to the present size of the database's log."""
-    log = service.database.with_name(f"{service.database.name}-wal")
+    """Limit the workers' files to the present size of the database, so that it cannot grow."""
     limits = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in workers(service)}
     for pid, (_, hard) in limits.items():
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (log.stat().st_size, hard))
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (service.database.stat().st_size, hard))
     try:
         yield
     finally:

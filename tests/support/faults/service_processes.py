@@ -77,10 +77,25 @@ def alone(service: Service, pid: int) -> Iterator[None]:
                 os.kill(other, signal.SIGCONT)
 
 
+def kill_all(service: Service) -> None:
+    """Kill every process of a service at the same time, as a power failure does, and wait."""
+    pids = [master(service), *workers(service)]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    assert service.process is not None
+    service.process.wait()
+    service.process = None
+    # Until then, they hold the address and the lock of the service.
+    wait_until(lambda: not any(map(is_alive, pids)), "the end of its processes")
+
+
 def is_stopped(pid: int) -> bool:
     """Whether every thread of the process is stopped: delivering a signal takes time."""
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    return all(_state(thread / "stat") == "T" for thread in threads)
+    try:
+        return all(_state(thread / "stat") == "T" for thread in Path(f"/proc/{pid}/task").iterdir())
+    except FileNotFoundError:
+        # A thread has ended meanwhile.
+        return False
 
 
 def _state(stat: Path) -> str:
