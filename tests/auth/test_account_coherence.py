@@ -21,13 +21,17 @@ from latchkey.box.replay import Replay
 from latchkey.box.shared import STRIPES, SharedState, Word
 from latchkey.check.authenticator import Authenticator
 from latchkey.check.cache_levels import Backend
+from latchkey.credentials.account_service import AccountService
+from latchkey.credentials.accounts import AccountChange
 from latchkey.credentials.conditions import Conditions
 from latchkey.credentials.derivation import DerivationKey, DerivationKeys
 from latchkey.credentials.kinds import Sources
 from latchkey.credentials.models import Principal, Verifier
+from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.tokens import hash_secret
 from latchkey.errors import DisabledCredential
-from tests.support.auth.shared_box import SharedBox, through
+from tests.support.audited import TESTER
+from tests.support.auth.shared_box import SharedBox, entrance, through
 from tests.support.auth.worker import (
     Gate,
     Running,
@@ -276,9 +280,15 @@ def test_an_unknown_key_depends_on_no_account(worker: Worker) -> None:
 # ---- All caches
 
 
-def in_python(worker: Worker, secret: str) -> str:
-    """The same as ``through``, without compiled code."""
-    return "ok" if worker.outcome(secret) == "ok" else "401"
+def in_python(worker: Worker) -> Callable[[str], str]:
+    """The same as ``entrance``, without compiled code."""
+    return lambda secret: "ok" if worker.outcome(secret) == "ok" else "401"
+
+
+Entrance = Callable[[Worker], Callable[[str], str]]
+both_paths = pytest.mark.parametrize(
+    "entrance_of", [entrance, in_python], ids=["compiled", "plain"]
+)
 
 
 def stripes_apart(*keys: str) -> bool:
@@ -307,23 +317,25 @@ class Customers:
                 return
 
 
-@pytest.mark.parametrize("check", [through, in_python], ids=["compiled", "plain"])
+@both_paths
 def test_a_change_invalidates_all_keys_of_one_account_in_all_caches(
-    box: SharedBox, check: Callable[[Worker, str], str]
+    box: SharedBox, entrance_of: Entrance
 ) -> None:
     """The table of recent hits, the caches of two workers, and the one between them."""
     first, second = box.worker(), box.worker()
+    checks = {worker: entrance_of(worker) for worker in (first, second)}
     customers = Customers(first)
     secrets = customers.changed_keys + customers.other_keys
     # Three times: read, admitted from a cache, and admitted from the table of recent hits.
-    for worker in (first, second):
-        assert [check(worker, secret) for secret in secrets * 3] == ["ok"] * 12
+    for check in checks.values():
+        assert [check(secret) for secret in secrets * 3] == ["ok"] * 12
 
     def reads_of(keys: Sequence[str], expected: str) -> list[str]:
-        for worker in (first, second):
+        """The keys that the workers read again, when each checks these ones twice."""
+        for worker in checks:
             worker.reads.keys.clear()
-        for worker in (second, first, second):
-            assert [check(worker, secret)[:3] for secret in keys] == [expected[:3]] * len(keys)
+        for worker in (second, first, second, first):
+            assert [checks[worker](secret)[:3] for secret in keys] == [expected[:3]] * len(keys)
         return sorted(first.reads.keys + second.reads.keys)
 
     for change, expected in ((first.disable, "401"), (second.enable, "ok")):
@@ -338,31 +350,40 @@ def test_a_change_invalidates_all_keys_of_one_account_in_all_caches(
     assert reads_of(customers.other_keys, "ok") == sorted(map(api_key, customers.other_keys))
 
 
-@pytest.mark.parametrize("check", [through, in_python], ids=["compiled", "plain"])
+@both_paths
 def test_a_replayed_change_invalidates_all_keys_of_the_account(
-    box: SharedBox, check: Callable[[Worker, str], str]
+    box: SharedBox, entrance_of: Entrance
 ) -> None:
     first, second = box.worker(), box.worker()
+    checks = [entrance_of(worker) for worker in (first, second)]
     shared = box.attach()
     replay = Replay(first.store.invalidations, shared)
     customers = Customers(first)
     replay.run()
-    for worker in (first, second):
-        for secret in customers.changed_keys * 2 + customers.other_keys * 2:
-            assert check(worker, secret) == "ok"
+    for check in checks:
+        for secret in customers.changed_keys * 3 + customers.other_keys * 3:
+            assert check(secret) == "ok"
     before = shared.words.value(Word.ACCOUNTS_CHANGED)
-    # A process that was killed after its commit.
-    first.authenticator.shared.invalidate = lambda lookup: None  # type: ignore[method-assign]
-    first.disable(customers.changed)
-    del first.authenticator.shared.invalidate
-    assert check(second, customers.changed_keys[0]) == "ok"
+    # Like a process that was killed after its commit.
+    unpublished = AccountService(first.store.accounts, Publisher(first.store.audit, _nothing))
+    disabled = AccountChange(status="disabled")
+    unpublished.change(customers.changed, disabled, None, by=TESTER)
+    assert [check(customers.changed_keys[0]) for check in checks] == ["ok"] * 2
     replay.run()
     assert shared.words.value(Word.ACCOUNTS_CHANGED) == before + 1
     for worker in (first, second):
         worker.reads.keys.clear()
-        assert [check(worker, secret)[:3] for secret in customers.changed_keys] == ["401"] * 2
-        assert [check(worker, secret) for secret in customers.other_keys] == ["ok"] * 2
-    assert not set(map(api_key, customers.other_keys)) & set(first.reads.keys)
+    for check in checks:
+        assert [check(secret)[:3] for secret in customers.changed_keys] == ["401"] * 2
+        assert [check(secret) for secret in customers.other_keys] == ["ok"] * 2
+    # One worker read each key of the changed account.
+    assert sorted(first.reads.keys + second.reads.keys) == sorted(
+        map(api_key, customers.changed_keys)
+    )
+
+
+def _nothing(lookup: str) -> None:
+    pass
 
 
 def test_a_key_changes_no_account(box: SharedBox) -> None:
@@ -378,20 +399,19 @@ def test_a_key_changes_no_account(box: SharedBox) -> None:
     assert words.value(Word.ACCOUNTS_CHANGED) >= 1
 
 
-@pytest.mark.parametrize("check", [through, in_python], ids=["compiled", "plain"])
-def test_generations_whose_sum_wraps_around(
-    tmp_path: Path, check: Callable[[Worker, str], str]
-) -> None:
+@both_paths
+def test_generations_whose_sum_wraps_around(tmp_path: Path, entrance_of: Entrance) -> None:
     """As in damaged memory: their sum wraps around, in the same way in both languages."""
     shared = SharedState.private()
     shared.stripes = Stripes(STRIPES, memory=bytearray(b"\xc0" * 8 * STRIPES))
     with closing(Worker(tmp_path / "latchkey.db", shared=shared, real_time=True)) as worker:
         account = worker.new_account()
         secret = worker.issue(account=account)
+        check = entrance_of(worker)
         for change, expected in ((worker.disable, "401"), (worker.enable, "ok")):
             change(account)
             for _ in range(3):
-                assert check(worker, secret)[:3] == expected[:3]
+                assert check(secret)[:3] == expected[:3]
         reads = worker.reads.count
         assert worker.outcome(secret) == "ok"
         assert worker.reads.count == reads

@@ -13,6 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.faults.account_office import (
+    StandingOffice,
+    change_and_die,
+    standing_office,
+)
 from tests.support.faults.load import under_load
 from tests.support.faults.outage import derived
 from tests.support.faults.service_processes import Stalls, alone, wait_until, workers
@@ -46,6 +51,12 @@ def box(
 def command(box: Service) -> Iterator[StandingCommand]:
     with standing_command(box) as command:
         yield command
+
+
+@pytest.fixture(scope="module")
+def office(box: Service) -> Iterator[StandingOffice]:
+    with standing_office(box) as office:
+        yield office
 
 
 End = Callable[[Service, StandingCommand, Pair, str], None]
@@ -270,6 +281,55 @@ def test_a_revocation_by_a_killed_process_takes_effect_soon(box: Service, long: 
         time.sleep(10 * stalls.longest)
         for _ in range(2):
             assert asked_of_each(box, pair) == [401] * 4
+
+
+def test_an_account_is_disabled_and_enabled_under_load(
+    box: Service, office: StandingOffice, long: bool
+) -> None:
+    """No late 200 after it is disabled, no wrong 401 after it is enabled, in any worker.
+
+    The keys of another account are accepted all the time.
+    """
+    account = office.create()
+    pair, other = office.issue(account), office.issue(office.create())
+    pause = 0.001 if long else 0.01
+    phases: list[tuple[float, float, int]] = []
+    with (
+        under_load(box, lambda: pair, pause=pause) as load,
+        under_load(box, lambda: other, clients=1, pause=pause) as others,
+    ):
+        for _ in range(500 if long else 3):
+            for status in (200, 401):
+                start = time.monotonic()
+                seen = load.statuses[status]
+                assert answers(box, pair, 4) == {status}
+                wait_until(lambda: load.statuses[status] > seen + 3, "answers", pause=0.001)  # noqa: B023
+                phases.append((start, time.monotonic(), status))
+                office.change(account, "disabled" if status == 200 else "active")
+    for start, end, status in phases:
+        assert load.statuses_between(start, end) <= {status}
+    assert set(load.statuses) == {200, 401}
+    assert set(others.statuses) == {200}
+    assert load.broken == others.broken == 0
+
+
+@pytest.mark.parametrize("after_word", [False, True], ids=["after the commit", "after the word"])
+def test_a_change_of_an_account_by_a_killed_process_takes_effect_soon(
+    box: Service, office: StandingOffice, long: bool, after_word: bool
+) -> None:
+    """It is killed before its first increment, or between the two."""
+    for _ in range(50 if long else 1):
+        account = office.create()
+        pair, other = office.issue(account), office.issue(office.create())
+        assert asked_of_each(box, pair) == asked_of_each(box, other) == [200] * 4
+        for change, status in (("disabled", 401), ("active", 200)):
+            with Stalls() as stalls:
+                killed = change_and_die(box, account, change, after_word=after_word)  # type: ignore[arg-type]
+                time.sleep(max(0, killed + 1 - time.monotonic()))
+                time.sleep(stalls.longest)
+            for _ in range(2):
+                assert asked_of_each(box, pair) == [status] * 4
+            assert asked_of_each(box, other) == [200] * 4
 
 
 def asked_of_each(box: Service, pair: Pair) -> list[int]:

@@ -5,6 +5,7 @@ Each worker has its own attachment, cache and connections.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from fastcache.shared import Segment
@@ -49,8 +50,8 @@ class SharedBox:
         self.segment.remove()
 
 
-def through(worker: Worker, secret: str) -> str:
-    """Check a secret with the compiled middleware: "ok", or the status."""
+def entrance(worker: Worker) -> Callable[[str], str]:
+    """A compiled middleware, which checks secrets: "ok", or the status."""
     came_to: list[str] = []
 
     def application(environ: object, start_response: object) -> list[bytes]:
@@ -58,6 +59,20 @@ def through(worker: Worker, secret: str) -> str:
         return []
 
     middleware = wsgi.middleware(application, worker.authenticator)
-    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_AUTHORIZATION": f"Bearer {secret}"}
-    middleware(environ, lambda status, headers, exc_info=None: came_to.append(status))  # type: ignore[arg-type]
-    return came_to[0]
+
+    def check(secret: str) -> str:
+        came_to.clear()
+        environ = {
+            "REQUEST_METHOD": "GET",
+            "PATH_INFO": "/",
+            "HTTP_AUTHORIZATION": f"Bearer {secret}",
+        }
+        middleware(environ, lambda status, headers, exc_info=None: came_to.append(status))  # type: ignore[arg-type]
+        return came_to[0]
+
+    return check
+
+
+def through(worker: Worker, secret: str) -> str:
+    """Check a secret with a new compiled middleware: "ok", or the status."""
+    return entrance(worker)(secret)

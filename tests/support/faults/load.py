@@ -8,8 +8,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
+from typing import NamedTuple
 
 from tests.support.service import Pair, Service
+
+
+class Answer(NamedTuple):
+    """The answer to one request; the times are those of CLOCK_MONOTONIC in seconds."""
+
+    began: float
+    ended: float
+    status: int
 
 
 class Load:
@@ -32,6 +41,7 @@ class Load:
         self.broken = 0
         # By key, the start of the last request that was answered with 200.
         self.last_good: dict[str, float] = {}
+        self._answers: list[Answer] = []
 
     def start(self) -> None:
         for thread in self._threads:
@@ -42,6 +52,15 @@ class Load:
         for thread in self._threads:
             thread.join(60)
             assert not thread.is_alive(), "a client hangs"
+
+    def statuses_between(self, start: float, end: float) -> set[int]:
+        """The answers to the requests that began and ended between two times."""
+        with self._lock:
+            return {
+                answer.status
+                for answer in self._answers
+                if start <= answer.began and answer.ended <= end
+            }
 
     @property
     def answered(self) -> int:
@@ -59,6 +78,7 @@ class Load:
                 continue
             with self._lock:
                 self.statuses[status] += 1
+                self._answers.append(Answer(began, time.monotonic(), status))
                 if status == 200:
                     known = self.last_good.get(pair.api_key, 0.0)
                     self.last_good[pair.api_key] = max(known, began)
