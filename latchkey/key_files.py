@@ -6,7 +6,6 @@ contain both.
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 from pathlib import Path
@@ -15,15 +14,12 @@ from latchkey.config import SECRET_FILES, Settings, variable
 from latchkey.credentials.audit import AuditKey
 from latchkey.credentials.derivation import DerivationKey, DerivationKeys
 from latchkey.errors import ConfigurationError
-from latchkey.files.readers import exposure
+from latchkey.files.private import read_private
 from latchkey.files.shared_places import (
     create_durably,
     make_directory,
-    open_regular,
-    quoted,
     real_path,
     require_regular,
-    user_name,
 )
 from latchkey.store.audit_head import HeadFile, HeadUnusable, Seal
 from latchkey.store.database_urls import database_at
@@ -74,7 +70,7 @@ def audit_key(settings: Settings) -> bytes | None:
     path = settings.audit_key_file.absolute()
     what = f"the audit key file {path} ({variable('audit_key_file')})"
     try:
-        lines = _read_private_lines(what, path)
+        lines = _private_lines(what, path)
     except FileNotFoundError:
         return None
     if len(lines) != 1 or not _HEX_KEY.fullmatch(lines[0]):
@@ -206,7 +202,7 @@ def _listed_keys(settings: Settings, field: str) -> list[bytes]:
     what = _place_of(settings, field)
     path = Path(getattr(settings, SECRET_FILES[field])).absolute()
     try:
-        return _parse_keys(what, _read_private_lines(what, path))
+        return _parse_keys(what, _private_lines(what, path))
     except FileNotFoundError:
         if field == "derivation_keys":
             raise ConfigurationError(
@@ -237,30 +233,7 @@ def _parse_keys(source: str, keys: list[str]) -> list[bytes]:
     return parsed
 
 
-def _read_private_lines(what: str, path: Path) -> list[str]:
+def _private_lines(what: str, path: Path) -> list[str]:
     """The lines of a key file without empty lines and comments; raises FileNotFoundError."""
-    try:
-        with open(open_regular(path, trusted=True), encoding="ascii") as file:
-            exposed = exposure(file.fileno())
-            owner = os.fstat(file.fileno()).st_uid
-            text = file.read(64 * 1024)
-    except FileNotFoundError:
-        raise
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not ASCII text"
-        raise ConfigurationError(f"{what}: {reason}") from None
-    if exposed is not None:
-        raise ConfigurationError(f"{what} {exposed}; make it private: {_remedy(path, owner)}")
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [line.strip() for line in read_private(what, path).splitlines()]
     return [line for line in lines if line and not line.startswith("#")]
-
-
-def _remedy(path: Path, owner: int) -> str:
-    """The command that makes a key file private, and keeps it readable for this process."""
-    user = os.geteuid()
-    if user in (0, owner):
-        return f"chmod 600 {quoted(path)}"
-    return (
-        f"chown {user_name(user)} {quoted(path)} && chmod 400 {quoted(path)}, or, for a secret of "
-        "a container, mount it with this user and mode 0400"
-    )

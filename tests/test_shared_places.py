@@ -56,7 +56,7 @@ ELSEWHERE = {
     "a descriptor, opened by the deciding module": {
         "app/latchkey_service/cli/streams.py: open(descriptor)",
         "app/latchkey_service/restoring.py: open(open_regular(path))",
-        "latchkey/key_files.py: open(open_regular(path, trusted=True))",
+        "latchkey/files/private.py: open(open_regular(path, trusted=True))",
         "latchkey/store/audit_head.py: open(open_regular(self.path))",
         "latchkey/store/sqlite/restore.py: open(open_regular(restored))",
         "latchkey/store/sqlite/backup.py: os.fchown",

@@ -11,6 +11,7 @@ import grp
 import os
 import stat
 import struct
+import sys
 
 from latchkey.files.shared_places import user_name
 
@@ -53,6 +54,8 @@ def exposure(descriptor: int) -> str | None:
 
 def _access_list(descriptor: int) -> list[tuple[int, int, int]]:
     """The entries of a file's access list: tag, permissions, id; empty if it has none."""
+    if sys.platform != "linux":
+        return []
     try:
         value = os.getxattr(descriptor, _ACCESS_LIST)
     except OSError as error:
