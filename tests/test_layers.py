@@ -118,6 +118,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "latchkey.store.sqlite.migrations": (
         *("latchkey.credentials.accounts", "latchkey.credentials.tokens", "latchkey.store.sqlite"),
     ),
+    # For programs that call an API: they load nothing of the rest.
+    "latchkey.client": ("latchkey.errors", "latchkey.files"),
     "latchkey.key_files": (
         *("latchkey.store.audit_head", "latchkey.store.database_urls"),
         *_FOUNDATION,
@@ -215,6 +217,7 @@ FOREIGN = {
     "latchkey.check.authenticator": {"wsgiref"},
     "latchkey.check.flights": {"wsgiref"},
     "latchkey.check.cache_levels": {"wsgiref"},
+    "latchkey.client": {*_WEB, *_DATABASE, "pydantic", "cryptography"},
     "latchkey.wsgi": {*_WEB, *_DATABASE},
     "latchkey_service.api": {*_DATABASE, "gunicorn"},
     "latchkey_service.console": {*_DATABASE, "gunicorn"},
