@@ -17,7 +17,7 @@ install = $(py) -m pip install --quiet --constraint constraints.txt
 built   = .venv/.built-$(FASTCACHE_BUILD)
 sources = setup.py $(wildcard fastcache/*.pyx fastcache/*.pxd fastcache/*.h fastcache/*/*.pyx \
           fastcache/*/*.pxd latchkey/*/*.pyx latchkey/*/*.pxd)
-checked = $(wildcard app fastcache latchkey tests benchmarks scripts/*.py setup.py)
+checked = $(wildcard app fastcache latchkey tests benchmarks examples scripts/*.py setup.py)
 
 # --dist=loadfile: the tests of a module share services. Four processes also on a machine with two
 # cores, since tests mostly wait. The files keep their order, in which the longest ones are not last.
@@ -47,7 +47,7 @@ attack: ready ## Run only the hostile tests: kills, races, faults, damage, fuzzi
 lint: ready ## Check style, types, Cython, the Dockerfile and the subjects of commits
 	@$(py) -m ruff check $(checked)
 	@$(py) -m ruff format --check $(checked)
-	@$(py) -m mypy $(checked)
+	@MYPYPATH=examples/flask_orders:examples/ledger $(py) -m mypy $(checked)
 	@PATH=.venv/bin:"$$PATH" cython-lint $(filter %.pyx %.pxd,$(sources))
 	@.venv/bin/hadolint deploy/Dockerfile
 	@$(py) scripts/check_subjects.py

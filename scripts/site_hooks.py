@@ -3,9 +3,9 @@
 A comment ``<!-- ::: NAME members=ONE,TWO -->`` is replaced by the docstrings of the name and of the
 listed members.
 
-Links in the Markdown lead to files of the repository. In the site, CONTRIBUTING.md and CHANGELOG.md
-become pages, links to the README lead to the home page, and all other linked files are copied below
-``source/``. A directory has no page, so its link becomes text.
+Links in the Markdown lead to files of the repository. In the site, CONTRIBUTING.md, CHANGELOG.md
+and the READMEs of the examples become pages, links to the README lead to the home page, and all
+other linked files are copied below ``source/``. A directory has no page, so its link becomes text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = "docs/"
-PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+PAGES = {
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "examples/flask_orders/README.md": "examples/flask_orders.md",
+    "examples/ledger/README.md": "examples/ledger.md",
+}
 HOME = {"README.md": "index.md"}
 
 _LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^()#\s:]+)(#[^()\s]*)?\)")

@@ -89,6 +89,7 @@ def test_shown_blocks_are_few_and_listed() -> None:
 @pytest.mark.parametrize("page", [page for page in TEXTS if tagged(page, "run", "serve")])
 def test_the_blocks_of_a_page_work(page: str) -> None:
     """In their order, in one shell and one directory."""
+    begun = (ROOT / page).parent if page.startswith("examples/") else None
     elsewhere = of_contexts(page)
     followed = [
         block
@@ -98,7 +99,7 @@ def test_the_blocks_of_a_page_work(page: str) -> None:
     for block in followed:
         if program := missing(block):
             pytest.skip(f"needs {program}")
-    with Page() as reader:
+    with Page(begun) as reader:
         for number, block in enumerate(followed):
             rest = "\n".join(later.text for later in followed[number + 1 :])
             try:

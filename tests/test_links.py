@@ -10,7 +10,8 @@ import pytest
 from tests.support.documents.links import anchors, dead, links
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+EXAMPLES = sorted((ROOT / "examples").glob("*/README.md"))
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *EXAMPLES])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
@@ -23,7 +24,8 @@ def test_every_page_of_the_site_is_in_its_navigation() -> None:
     named = re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
     docs = ROOT / "docs"
     pages = {str(page.relative_to(docs)) for page in PAGES if docs in page.parents}
-    # These two lie outside docs/; scripts/site_hooks.py adds them.
+    # These lie outside docs/; scripts/site_hooks.py adds them.
+    pages |= {f"examples/{page.parent.name}.md" for page in EXAMPLES}
     assert sorted(named) == sorted(pages | {"contributing.md", "changelog.md"})
 
 

@@ -1,5 +1,7 @@
 """Runs the blocks of a page in order in an empty directory, like a reader who starts with nothing.
 
+The README of an example runs in a copy of its directory.
+
 These parts differ from the page: ports are replaced by free ones, and absolute paths by paths below
 the directory. Placeholders of keys become the keys that the commands of the page have printed.
 Packages are taken from the running environment, and questions are answered.
@@ -59,14 +61,17 @@ _DEFAULTS = {"latchkey": "8080", "flask": "5000", "gunicorn": "8000"}
 
 
 class Page:
-    """One run of a page's blocks; use it as a context."""
+    """One run of a page's blocks; use it as a context. ``begun`` is copied into its directory."""
 
-    def __init__(self) -> None:
+    def __init__(self, begun: Path | None = None) -> None:
         place = os.environ.get("PYTEST_DEBUG_TEMPROOT")
         self._kept = Path(tempfile.mkdtemp(prefix="page-", dir=place))
         self.directory = self._kept / "here"
         self.root = self._kept / "root"
-        self.directory.mkdir()
+        if begun is None:
+            self.directory.mkdir()
+        else:
+            shutil.copytree(begun, self.directory, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("etc", "var/lib", "opt", "run", "srv", "backups"):
             (self.root / name).mkdir(parents=True, mode=0o700)
         (self._kept / "blocks").mkdir()
@@ -197,7 +202,8 @@ class Page:
         if "make serve" in text:
             programs = ["latchkey"]
         assert programs, f"which port is this?\n{text}"
-        return int(self.ports[_DEFAULTS[programs[0]]])
+        # As in `latchkey init && flask run`.
+        return int(self.ports[_DEFAULTS[max(programs, key=text.rfind)]])
 
     def _compare(self, expected: str, language: str) -> None:
         deadline = time.monotonic() + 60
