@@ -1,8 +1,8 @@
 """Replaying the log of invalidations, so that every committed change takes effect.
 
-A process that changes a credential commits, invalidates the credential, and marks the row of the
+A process that changes a credential or an account commits, invalidates it, and marks the row of the
 log as replayed. If it is killed in between, or reaches only the database, the row is not marked.
-Every worker reads such rows several times a second and invalidates the credentials that they name.
+Every worker reads such rows several times a second and invalidates what they name.
 Workers do not wait for each other: a stopped worker delays no other, and replaying a row twice is
 harmless.
 """
@@ -36,7 +36,7 @@ class Replay:
         self._last: Invalidation | None = None
 
     def run(self) -> None:
-        """Invalidate the credentials that unmarked rows name; raises StoreError."""
+        """Invalidate the credentials and accounts that unmarked rows name; raises StoreError."""
         while True:
             seen = self._shared.words.value(Word.REPLAYED)
             known = seen if self._last is None else self._last.number

@@ -68,7 +68,12 @@ class Stage:
                 "UPDATE credential SET expires_at = created_at WHERE api_key = ?",
                 [api_key(self.expired)],
             )
-        for secret in (self.good, self.revoked, self.expired, self.unknown):
+        self.account, disabled = self.worker.new_account(), self.worker.new_account()
+        self.customer = self.worker.issue(account=self.account)
+        self.disabled = self.worker.issue(account=disabled)
+        self.worker.disable(disabled)
+        warm = (self.good, self.revoked, self.expired, self.unknown, self.customer, self.disabled)
+        for secret in warm:
             self.worker.outcome(secret)
 
     def application(self, environ: Any, start_response: Any) -> list[bytes]:
@@ -150,9 +155,9 @@ def test_a_hit_runs_no_python_code(
 
 @pytest.mark.parametrize("scheme", [bearer, pair])
 def test_every_kind_of_credential(stage: Stage, scheme: Callable[[str], dict[str, Any]]) -> None:
-    kinds = ("good", "cold", "revoked", "expired", "unknown", "forged")
+    kinds = ("good", "cold", "customer", "disabled", "revoked", "expired", "unknown", "forged")
     statuses = [stage.both(scheme(getattr(stage, kind)))[0][0][0][:3] for kind in kinds]
-    assert statuses == ["200", "200", "401", "401", "401", "401"]
+    assert statuses == ["200"] * 3 + ["401"] * 5
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "get", ""])
@@ -180,7 +185,8 @@ def test_open_routes(stage: Stage, method: str, path: str) -> None:
 
 
 def _values(stage: Stage) -> st.SearchStrategy[Any]:
-    secrets = [getattr(stage, kind) for kind in ("good", "revoked", "expired", "forged", "unknown")]
+    kinds = ("good", "revoked", "expired", "forged", "unknown", "disabled")
+    secrets = [getattr(stage, kind) for kind in kinds]
     keys = [api_key(secret) for secret in secrets]
     marks = ["Bearer", "bearer", "BEARER", "Basic", " ", "  ", ",", "\t", "", "é", "\udc80", "sk_"]
     words = st.sampled_from([*marks, *secrets, *keys])
@@ -305,6 +311,14 @@ def test_a_revocation_reaches_the_compiled_check(stage: Stage) -> None:
         stage.worker.revoke(secret)
         [(status, _)], _, principals = stage.came_to(stage.middleware, bearer(secret))
         assert (status, principals) == ("401 Unauthorized", [])
+
+
+def test_a_change_of_an_account_reaches_the_compiled_check(stage: Stage) -> None:
+    for _ in range(20):
+        for change, status in ((stage.worker.disable, "401"), (stage.worker.enable, "200")):
+            stage.both(bearer(stage.customer))
+            change(stage.account)
+            assert stage.both(bearer(stage.customer))[0][0][0][:3] == status
 
 
 def test_an_entry_read_under_an_older_ticket_is_not_admitted(stage: Stage) -> None:
