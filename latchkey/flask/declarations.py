@@ -9,60 +9,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from inspect import getattr_static
 from typing import TypeVar, cast
 
 from flask.views import MethodView, View
 
-from latchkey.credentials.models import Principal
-from latchkey.credentials.needs import (
-    Need,
-    check_need,
-    describe,
-    is_met,
-    scopes_of,
-    sufficient_for,
-)
-from latchkey.errors import InsufficientScope
+from latchkey.credentials.needs import Need, check_need
+from latchkey.credentials.requirement import Requirement
 
 Declared = TypeVar("Declared", bound=Callable[..., object])
 
 _ATTRIBUTE = "__latchkey_requirements__"
-
-
-@dataclass(frozen=True, slots=True)
-class Requirement:
-    """The scopes that a view needs; ``need`` is None if any credential will do.
-
-    ``own`` names a view argument: if that is the caller's own key, no scope is needed. ``of`` names
-    the view argument that holds the object on which the scopes are needed. ``sufficient`` are the
-    scopes each of which alone meets the requirement, whatever the view's arguments.
-    """
-
-    need: Need | None
-    own: str | None = None
-    of: str | None = None
-    sufficient: frozenset[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        plain = self.need is not None and self.of is None
-        enough = sufficient_for(self.need) if plain and self.need is not None else frozenset()
-        object.__setattr__(self, "sufficient", enough)
-
-    def check(self, principal: Principal, view_arguments: dict[str, object]) -> None:
-        """Raise InsufficientScope unless the principal meets it."""
-        if self.need is None or not self.sufficient.isdisjoint(principal.scopes):
-            return
-        if self.own is not None and view_arguments.get(self.own) == principal.api_key:
-            return
-        thing = None if self.of is None else _object_in(view_arguments, self.of)
-        if is_met(self.need, principal.scopes, thing):
-            return
-        where = "" if self.of is None else f" for this {self.of}"
-        raise InsufficientScope(
-            " ".join(scopes_of(self.need)), f"This request needs {describe(self.need)}{where}"
-        )
 
 
 Requirements = tuple[Requirement, ...]
@@ -133,12 +90,6 @@ def _declare(requirement: Requirement, view: Declared) -> Declared:
         setattr(made, _ATTRIBUTE, declared)
         return cast(Declared, made)
     return view
-
-
-def _object_in(view_arguments: dict[str, object], name: str) -> str:
-    """The object that a view argument names, as text; empty, which is no object, for None."""
-    value = view_arguments.get(name)
-    return "" if value is None else str(value)
 
 
 def _declared(part: object) -> Requirements:

@@ -7,8 +7,8 @@ from flask import Flask, request
 
 from latchkey import any_credential, require_scope
 from latchkey.credentials.models import Principal
+from latchkey.credentials.requirement import Requirement
 from latchkey.credentials.scopes import permits
-from latchkey.flask.declarations import Requirement
 from latchkey.flask.error_handlers import answer_our_errors
 from latchkey.flask.requirements import enforce_requirements
 from tests.support.credentials.some_scopes import SOME_SCOPES
