@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         principal_or_none,
         require_scope,
     )
+    from latchkey.logs import PrincipalFilter
 
     __version__: str
 
@@ -29,6 +30,7 @@ __all__ = [
     "Latchkey",
     "OpenRoutes",
     "Principal",
+    "PrincipalFilter",
     "all_of",
     "any_credential",
     "any_of",
@@ -41,6 +43,7 @@ _MODULES = {
     "Latchkey": "latchkey.assembly",
     "OpenRoutes": "latchkey.check.open_routes",
     "Principal": "latchkey.credentials.models",
+    "PrincipalFilter": "latchkey.logs",
     "all_of": "latchkey.credentials.needs",
     "any_credential": "latchkey.flask.requirements",
     "any_of": "latchkey.credentials.needs",

@@ -1,141 +1,61 @@
-"""The parts of one worker, built from its settings and connected.
+"""``Latchkey``, which protects an application, and whose parts change keys.
 
-``Latchkey`` protects a Flask or WSGI application; Flask applications have it in
-``app.extensions["latchkey"]``.
+A Flask application has it in ``app.extensions["latchkey"]``.
 """
 
 from __future__ import annotations
 
-import atexit
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Set
 from functools import partial
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from flask import Flask
 
-from fastcache.shared import SegmentError
 from latchkey import wsgi
 from latchkey.addresses import ClientAddresses
 from latchkey.box.counter_names import Count, Use
-from latchkey.box.flush import Flush
-from latchkey.box.replay import Replay
-from latchkey.box.segment import ServiceSegment
 from latchkey.box.shared import SharedState
 from latchkey.box.sightings import Sightings
 from latchkey.box.throttle import FailureThrottle
 from latchkey.box.upkeep import Upkeep
-from latchkey.box.use_counts import LiveTallies
 from latchkey.check.authenticator import Authenticator
-from latchkey.check.open_routes import NOTHING_OPEN, OpenRoutes
+from latchkey.check.modes import modes_of
+from latchkey.check.open_routes import OpenRoutes, routes_of
 from latchkey.config import Settings, load_settings
 from latchkey.credentials.account_service import AccountService
 from latchkey.credentials.derivation import DerivationKeys
-from latchkey.credentials.granting import parse_allowed
-from latchkey.credentials.kinds import Sources
-from latchkey.credentials.models import Principal
+from latchkey.credentials.models import Mode, Principal
 from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import CredentialService
 from latchkey.credentials.usage import UsageReader
-from latchkey.errors import StoreError
-from latchkey.flask.error_handlers import answer_our_errors
+from latchkey.errors import ConfigurationError, StoreError
+from latchkey.flask.error_handlers import Errors, answer_errors, pass_to_handlers
 from latchkey.flask.requirements import enforce_requirements, router_of
 from latchkey.flask.start_check import check_declarations
 from latchkey.forks import notify_after_fork
-from latchkey.key_files import load_derivation, load_seal
-from latchkey.log_limit import LOG_LIMIT, limit_log
-from latchkey.permissions import weaknesses
+from latchkey.membership import join_box
+from latchkey.parts import Parts
 from latchkey.store.audit_head import Seal
 from latchkey.store.database_urls import database_at
-from latchkey.store.places import places_for
 from latchkey.store.protocols import Store
 
 log = logging.getLogger("latchkey")
 
 
-@dataclass(frozen=True, slots=True)
 class Latchkey:
-    """The parts of one worker.
+    """API keys for an application.
 
-    ``credentials`` and ``accounts`` change what ``authenticator`` checks.
+    ``Latchkey()`` joins the other workers of the box in the process that serves: when the first
+    request arrives, or when one of its parts is first used. ``Latchkey.join()`` joins at once.
     """
 
-    settings: Settings
-    store: Store
-    derivation: DerivationKeys
-    shared: SharedState
-    authenticator: Authenticator
-    publisher: Publisher
-    credentials: CredentialService
-    accounts: AccountService
-    usage: UsageReader
-    upkeep: Upkeep
-    addresses: ClientAddresses
-    throttle: FailureThrottle
-
-    @classmethod
-    def from_settings(
-        cls,
-        settings: Settings | None = None,
-        derivation: DerivationKeys | None = None,
-        shared: SharedState | None = None,
-        seal: Seal | None = None,
-    ) -> Latchkey:
-        """Build the parts; with None, the settings are read from the environment.
-
-        With ``shared`` None, no state is shared with other processes. No connection is opened yet.
-        Raises ConfigurationError for an invalid setting.
-        """
-        settings = settings or load_settings()
-        derivation = derivation or load_derivation(settings)
-        # Two more connections than threads, for the upkeep threads.
-        store = database_at(settings.database_url).open_store(
-            pool_size=settings.threads + 2,
-            seal=seal or load_seal(settings),
-            change_places=places_for(settings.threads),
-        )
-        shared = shared or SharedState.private()
-        addresses = ClientAddresses(settings.trusted_proxies)
-        tallies = LiveTallies(shared)
-        replay = Replay(store.invalidations, shared, tallies.forget_written)
-        publisher = Publisher(store.audit, shared.invalidate, replay.note)
-        flush = Flush(store.usage, store.invalidations, shared, tallies)
-        authenticator = Authenticator(
-            Sources(
-                derivation,
-                store.verifier,
-                find_imported=store.imported.verifier,
-                may_be_imported=shared.may_be_imported,
-            ),
-            shared,
-            backend=settings.cache_backend,
-            cache_size=settings.cache_size,
-            cache_ttl=settings.cache_ttl,
-        )
-
-        def learn_imported() -> None:
-            if not shared.knows_imported:
-                shared.learn_imported(store.imported.hashes())
-
-        return cls(
-            settings=settings,
-            store=store,
-            derivation=derivation,
-            shared=shared,
-            authenticator=authenticator,
-            publisher=publisher,
-            credentials=CredentialService(
-                store, derivation, publisher, parse_allowed(settings.scopes)
-            ),
-            accounts=AccountService(store.accounts, publisher),
-            usage=UsageReader(store.usage, tallies),
-            upkeep=Upkeep(replay, flush, authenticator.report, learn_imported, store.look_after),
-            addresses=addresses,
-            throttle=FailureThrottle(
-                settings.failure_limit, shared.failures, shared.failure_digest(), addresses
-            ),
-        )
+    def __init__(self, settings: Settings | None = None) -> None:
+        """With None, the settings are read from the environment, when they are first needed."""
+        self._settings = settings
+        self._parts: Parts | None = None
+        notify_after_fork(self)
 
     @classmethod
     def join(cls, settings: Settings | None = None) -> Latchkey:
@@ -145,92 +65,224 @@ class Latchkey:
         do not exist in a process that is forked later. Raises ConfigurationError for an invalid
         setting, or if the memory cannot be shared.
         """
-        settings = settings or load_settings()
-        database_at(settings.database_url).require()
-        for line in weaknesses(settings):
-            log.warning("%s", line)
-        segment = ServiceSegment.open(settings)
-        latchkey = cls.from_settings(settings, shared=segment.for_worker())
-        limit_log(log.name)
-        latchkey.upkeep.start()
-        _Membership(latchkey, segment).begin()
+        latchkey = cls(settings)
+        latchkey.begin()
         return latchkey
 
-    def middleware(
-        self, wsgi_app: WSGIApplication, open_routes: OpenRoutes | None = None
-    ) -> WSGIApplication:
-        """Wrap any WSGI application in the middleware; only listed routes are open."""
-        return self._middleware(wsgi_app, open_routes or NOTHING_OPEN)
+    @classmethod
+    def from_settings(
+        cls,
+        settings: Settings | None = None,
+        derivation: DerivationKeys | None = None,
+        shared: SharedState | None = None,
+        seal: Seal | None = None,
+    ) -> Latchkey:
+        """Build the parts without joining a box; None reads the settings from the environment.
 
-    def protect(self, app: Flask, open_routes: OpenRoutes | None = None) -> None:
+        With ``shared`` None, no state is shared with other processes. No connection is opened yet.
+        Raises ConfigurationError for an invalid setting.
+        """
+        return cls.of_parts(Parts.from_settings(settings, derivation, shared, seal))
+
+    @classmethod
+    def of_parts(cls, parts: Parts) -> Latchkey:
+        """Use parts that exist already."""
+        latchkey = cls(parts.settings)
+        latchkey._parts = parts
+        return latchkey
+
+    def begin(self) -> Parts:
+        """Join the other workers of the box, unless that was done, and return the parts.
+
+        Raises ConfigurationError as ``join`` does; the next call tries again.
+        """
+        if self._parts is None:
+            # Created here: gevent replaces the locks of a process that is forked before.
+            with vars(self).setdefault("_joining", threading.Lock()):
+                if self._parts is None:
+                    self._parts = join_box(self._checked_settings())
+        return self._parts
+
+    def after_fork(self) -> None:
+        """In a child, forget a lock that a thread of the parent may have held."""
+        vars(self).pop("_joining", None)
+
+    @property
+    def has_joined(self) -> bool:
+        """Whether the parts exist."""
+        return self._parts is not None
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in use."""
+        return self._checked_settings() if self._parts is None else self._parts.settings
+
+    @property
+    def store(self) -> Store:
+        """The database."""
+        return self.begin().store
+
+    @property
+    def derivation(self) -> DerivationKeys:
+        """The keys that secrets are derived from."""
+        return self.begin().derivation
+
+    @property
+    def shared(self) -> SharedState:
+        """The state that the workers of the box share."""
+        return self.begin().shared
+
+    @property
+    def authenticator(self) -> Authenticator:
+        """Checks credentials."""
+        return self.begin().authenticator
+
+    @property
+    def publisher(self) -> Publisher:
+        """Makes changes effective in all workers."""
+        return self.begin().publisher
+
+    @property
+    def credentials(self) -> CredentialService:
+        """Creates, changes and revokes keys."""
+        return self.begin().credentials
+
+    @property
+    def accounts(self) -> AccountService:
+        """Creates, changes and disables accounts."""
+        return self.begin().accounts
+
+    @property
+    def usage(self) -> UsageReader:
+        """Reads how keys were used."""
+        return self.begin().usage
+
+    @property
+    def upkeep(self) -> Upkeep:
+        """The background threads."""
+        return self.begin().upkeep
+
+    @property
+    def addresses(self) -> ClientAddresses:
+        """Identifies callers by their address."""
+        return self.begin().addresses
+
+    @property
+    def throttle(self) -> FailureThrottle:
+        """Throttles refused credentials by address."""
+        return self.begin().throttle
+
+    def middleware(
+        self,
+        wsgi_app: WSGIApplication,
+        open_routes: OpenRoutes | None = None,
+        *,
+        only: tuple[str, ...] | None = None,
+        modes: Set[Mode] | None = None,
+    ) -> WSGIApplication:
+        """Wrap any WSGI application in the middleware; only listed routes are open.
+
+        ``only`` and ``modes`` are those of ``protect``.
+        """
+        return self._middleware(wsgi_app, routes_of(open_routes, only), modes_of(modes))
+
+    def protect(
+        self,
+        app: Flask,
+        open_routes: OpenRoutes | None = None,
+        *,
+        only: tuple[str, ...] | None = None,
+        modes: Set[Mode] | None = None,
+        errors: Errors = "latchkey",
+    ) -> None:
         """Put the middleware in front of a Flask application and enforce its views' declarations.
 
-        Refusals are answered in the JSON envelope; the application's own errors are unchanged.
-        Raises ConfigurationError if a registered view declares nothing or contradicts the open
-        routes. Views that are added later are checked before the first request is answered, which
-        raises the same.
+        ``only`` names the parts of the application that are protected, as ``("/api/",)``; with
+        None, all of it is. ``modes`` are the modes of the keys that are admitted, as ``{"live"}``;
+        with None, both are. ``errors`` decides how errors are answered:
+
+        - ``latchkey``: refusals in the JSON envelope; the application's own errors are unchanged
+        - ``every``: all errors of the application in the JSON envelope
+        - ``application``: refusals, too, by the application's error handlers
+
+        Raises ConfigurationError if the application is protected already, or if a registered view
+        declares nothing or contradicts the open routes. Views that are added later are checked
+        before the first request is answered, which raises the same. Raises ValueError for an
+        invalid ``only``, ``modes`` or ``errors``.
         """
-        routes = open_routes or NOTHING_OPEN
+        routes = routes_of(open_routes, only)
+        admitted = modes_of(modes)
+        if "latchkey" in app.extensions:
+            raise ConfigurationError(
+                f"the application {app.name} is protected already: "
+                "call protect or init_app once for each application"
+            )
+        if not self.has_joined:
+            # What can be known before the fork is checked at the start.
+            database_at(self._checked_settings().database_url).require()
         check_declarations(app, routes, complete=False)
+        answer_errors(app, errors)
+        app.extensions["latchkey"] = self
         app.wsgi_app = self._middleware(  # type: ignore[assignment,method-assign]
             app.wsgi_app,
             routes,
+            admitted,
             router=router_of(app, routes),
             before_first=partial(check_declarations, app, routes),
+            refuse=partial(pass_to_handlers, app) if errors == "application" else None,
         )
-        app.extensions["latchkey"] = self
-        enforce_requirements(app, self._count_scope_refusal, routes)
-        answer_our_errors(app)
+        enforce_requirements(app, self.count_scope_refusal, routes)
+
+    def init_app(
+        self,
+        app: Flask,
+        open_routes: OpenRoutes | None = None,
+        *,
+        only: tuple[str, ...] | None = None,
+        modes: Set[Mode] | None = None,
+        errors: Errors = "latchkey",
+    ) -> None:
+        """``protect``, under the name that Flask's extensions have, for application factories."""
+        self.protect(app, open_routes, only=only, modes=modes, errors=errors)
+
+    def _checked_settings(self) -> Settings:
+        if self._settings is None:
+            self._settings = load_settings()
+        return self._settings
 
     def _middleware(
         self,
         wsgi_app: WSGIApplication,
         open_routes: OpenRoutes,
+        modes: frozenset[Mode],
         router: Callable[[WSGIEnvironment], bool] | None = None,
         before_first: Callable[[], None] | None = None,
+        refuse: wsgi.Refuse | None = None,
     ) -> WSGIApplication:
-        return wsgi.middleware(
-            wsgi_app,
-            self.authenticator,
-            open_routes=open_routes,
-            throttle=self.throttle,
-            on_fault=log_fault,
-            sightings=Sightings(self.shared, self.addresses),
-            addresses=self.addresses,
-            router=router,
-            before_first=before_first,
-        )
+        wsgi.require_router(open_routes, router)
 
-    def _count_scope_refusal(self, principal: Principal) -> None:
+        def build() -> WSGIApplication:
+            parts = self.begin()
+            return wsgi.middleware(
+                wsgi_app,
+                parts.authenticator,
+                open_routes=open_routes,
+                throttle=parts.throttle,
+                on_fault=log_fault,
+                sightings=Sightings(parts.shared, parts.addresses),
+                addresses=parts.addresses,
+                router=router,
+                before_first=before_first,
+                modes=modes,
+                refuse=refuse,
+            )
+
+        return build() if self.has_joined else wsgi.BuiltWhenServing(build)
+
+    def count_scope_refusal(self, principal: Principal) -> None:
+        """Count a request of a caller that lacks a scope."""
         self.shared.count_refusal(principal.credential_id, Use.SCOPE)
         self.authenticator.counters.add(Count.SCOPE)
-
-
-class _Membership:
-    """The threads and locks of ``join``. They end with this process; children do not own them."""
-
-    def __init__(self, latchkey: Latchkey, segment: ServiceSegment) -> None:
-        self._latchkey = latchkey
-        self._segment = segment
-
-    def begin(self) -> None:
-        notify_after_fork(self)
-        atexit.register(self.end)
-
-    def end(self) -> None:
-        """Persist the counts, and release the memory."""
-        self._latchkey.upkeep.stop()
-        LOG_LIMIT.report(all_of_them=True)
-        try:
-            self._segment.close()
-        except (StoreError, SegmentError) as error:
-            log.error("the shared memory is kept for the next start: %s", error)
-        self._latchkey.store.close()
-
-    def after_fork(self) -> None:
-        """In a child, leave the threads and locks to the parent."""
-        atexit.unregister(self.end)
-        self._segment.disown()
 
 
 def log_fault(error: StoreError) -> None:

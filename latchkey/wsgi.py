@@ -13,7 +13,7 @@ from functools import partial
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from latchkey.addresses import ClientAddresses
-from latchkey.box.counter_names import Count
+from latchkey.box.counter_names import Count, Use
 from latchkey.box.sightings import Sightings
 from latchkey.box.throttle import FailureThrottle
 from latchkey.check._check import Check
@@ -28,9 +28,11 @@ from latchkey.check.headers import (
     read_plain,
 )
 from latchkey.check.mistakes import explain
+from latchkey.check.modes import ALL_MODES
 from latchkey.check.open_routes import NOTHING_OPEN, OpenRoutes
 from latchkey.check.request_conditions import RequestConditions
 from latchkey.credentials.kinds import kind_of_bearer
+from latchkey.credentials.models import Mode, Principal
 from latchkey.error_answers import envelope, error_headers, status_line
 from latchkey.errors import (
     AddressNotAllowed,
@@ -44,6 +46,7 @@ from latchkey.errors import (
     InvalidCredential,
     InvalidRequest,
     MissingCredential,
+    ModeNotAllowed,
     NotYetValidCredential,
     RateLimited,
     RevokedCredential,
@@ -54,6 +57,9 @@ from latchkey.forks import NOT_OURS, notify_after_fork
 PRINCIPAL_KEY = "latchkey.principal"
 
 log = logging.getLogger("latchkey")
+
+Refuse = Callable[[ApiError, WSGIEnvironment, StartResponse], Iterable[bytes]]
+"""Answers a refused request."""
 
 Answer = tuple[bytes, list[tuple[str, str]]]
 """The body and the headers of an error response."""
@@ -68,6 +74,7 @@ _OUTCOMES: dict[type[ApiError], Count] = {
     NotYetValidCredential: Count.NOT_YET_VALID,
     AddressNotAllowed: Count.ADDRESS,
     EndpointNotAllowed: Count.ENDPOINT,
+    ModeNotAllowed: Count.SCOPE,
     InvalidRequest: Count.AMBIGUOUS,
     RateLimited: Count.RATE_LIMITED,
     StoreError: Count.FAILED,
@@ -86,6 +93,8 @@ def middleware(
     addresses: ClientAddresses | None = None,
     router: Callable[[WSGIEnvironment], bool] | None = None,
     before_first: Callable[[], None] | None = None,
+    modes: frozenset[Mode] = ALL_MODES,
+    refuse: Refuse | None = None,
 ) -> Gate | Latency:
     """Wrap ``wsgi_app`` in the latency measurement, the gate and the check.
 
@@ -96,16 +105,47 @@ def middleware(
     the addresses of uses, and ``addresses`` finds the callers' addresses for conditions; with None,
     no proxy is trusted. ``router`` tells whether a request leads to an open rule with placeholders.
     ``before_first`` is called before the first request is examined; if it raises, the next request
-    calls it again.
+    calls it again. ``modes`` are the modes of the keys that are admitted. ``refuse`` answers
+    refused requests; with None, they are answered in the JSON envelope.
 
     In a child that is forked afterwards, every request is answered with 500, and the first logs the
     reason.
     """
-    if open_routes.rules and router is None:
-        raise ConfigurationError(
-            "open routes with placeholders need a router: protect a Flask application, "
-            "or name an area"
-        )
+    check, policy = policy_of(
+        authenticator,
+        open_routes=open_routes,
+        throttle=throttle,
+        on_fault=on_fault,
+        sightings=sightings,
+        addresses=addresses,
+        router=router,
+        before_first=before_first,
+        modes=modes,
+        refuse=refuse,
+    )
+    gate = Gate(wsgi_app, check, policy)
+    if not metrics:
+        return gate
+    return Latency(
+        gate, authenticator.latencies, authenticator.counters, authenticator.counts_alone
+    )
+
+
+def policy_of(
+    authenticator: Authenticator,
+    *,
+    open_routes: OpenRoutes = NOTHING_OPEN,
+    throttle: FailureThrottle | None = None,
+    on_fault: Callable[[StoreError], None] | None = None,
+    sightings: Sightings | None = None,
+    addresses: ClientAddresses | None = None,
+    router: Callable[[WSGIEnvironment], bool] | None = None,
+    before_first: Callable[[], None] | None = None,
+    modes: frozenset[Mode] = ALL_MODES,
+    refuse: Refuse | None = None,
+) -> tuple[Check, Policy]:
+    """The check and the policy of ``middleware``, whose arguments these are."""
+    require_router(open_routes, router)
     conditions = RequestConditions(
         addresses or ClientAddresses(), authenticator.shared.count_refusal
     )
@@ -116,16 +156,51 @@ def middleware(
         sightings=sightings or Sightings(authenticator.shared),
         conditions=conditions,
         waits=before_first is not None,
+        modes=modes,
     )
     policy = Policy(
-        authenticator, check, conditions, open_routes, throttle, on_fault, router, before_first
+        authenticator,
+        check,
+        conditions,
+        open_routes,
+        throttle,
+        on_fault,
+        router,
+        before_first,
+        modes,
+        refuse,
     )
-    gate = Gate(wsgi_app, check, policy)
-    if not metrics:
-        return gate
-    return Latency(
-        gate, authenticator.latencies, authenticator.counters, authenticator.counts_alone
-    )
+    return check, policy
+
+
+def require_router(
+    open_routes: OpenRoutes, router: Callable[[WSGIEnvironment], bool] | None
+) -> None:
+    """Raise ConfigurationError for open routes that need a router, without one."""
+    if open_routes.rules and router is None:
+        raise ConfigurationError(
+            "open routes with placeholders need a router: protect a Flask application, "
+            "or name an area"
+        )
+
+
+class BuiltWhenServing:
+    """A WSGI application that is built for its first request, in the process that serves it.
+
+    A process that is forked before then builds its own.
+    """
+
+    def __init__(self, build: Callable[[], WSGIApplication]) -> None:
+        """``build`` may be called again if it raises, or by several threads at once."""
+        self._build = build
+        self._application: WSGIApplication = self._first
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return self._application(environ, start_response)
+
+    def _first(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        self._application = self._build()
+        return self._application(environ, start_response)
 
 
 class Policy:
@@ -144,6 +219,8 @@ class Policy:
         on_fault: Callable[[StoreError], None] | None,
         router: Callable[[WSGIEnvironment], bool] | None,
         before_first: Callable[[], None] | None,
+        modes: frozenset[Mode] = ALL_MODES,
+        refuse: Refuse | None = None,
     ) -> None:
         """The arguments are those of ``middleware``; ``check`` is the gate's, which counts uses."""
         self._authenticator = authenticator
@@ -154,6 +231,8 @@ class Policy:
         self._on_fault = on_fault
         self._router = router
         self._before_first = before_first
+        self._modes = modes
+        self._answer_refused = refuse or answer_error
         self._first = threading.Lock()
         self._forked = False
         self._told = False
@@ -183,6 +262,7 @@ class Policy:
             principal = authenticator.authenticate(
                 read_credential(environ), partial(self._conditions.facts_of, environ)
             )
+            self._require_mode(principal)
         except ApiError as error:
             return self._refuse(error, environ, start_response)
         self._check.admit(environ, principal)
@@ -205,10 +285,19 @@ class Policy:
             principal = authenticator.ask(
                 presented, digest, partial(self._conditions.facts_of, environ)
             )
+            self._require_mode(principal)
         except ApiError as error:
             return self._refuse(error, environ, start_response)
         self._check.admit(environ, principal)
         return None
+
+    def _require_mode(self, principal: Principal) -> None:
+        if principal.mode not in self._modes:
+            self._authenticator.shared.count_refusal(principal.credential_id, Use.SCOPE)
+            raise ModeNotAllowed(
+                f"API keys of the mode {principal.mode} are not accepted here: "
+                f"use a {' or '.join(sorted(self._modes))} key"
+            )
 
     def _begin(self) -> None:
         """Run before the first request; until then ``examine`` gets every request."""
@@ -247,7 +336,7 @@ class Policy:
         self, error: ApiError, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         self._authenticator.counters.add(_OUTCOMES[type(error)])
-        return answer_error(error, environ, start_response)
+        return self._answer_refused(error, environ, start_response)
 
 
 def _explained(error: ApiError, environ: WSGIEnvironment) -> ApiError:

@@ -52,6 +52,7 @@ TABLE: dict[type[ApiError], tuple[int, str, str, str]] = {
         "ENDPOINT_NOT_ALLOWED",
         "endpoint_not_allowed",
     ),
+    errors.ModeNotAllowed: (403, "permission_error", "MODE_NOT_ALLOWED", "mode_not_allowed"),
     errors.NotDerived: (403, "permission_error", "INVALID_CREDENTIAL", "invalid_credential"),
     errors.InsufficientScope: (403, "permission_error", "INSUFFICIENT_SCOPE", "insufficient_scope"),
     errors.CredentialNotFound: (

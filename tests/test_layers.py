@@ -143,11 +143,30 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("latchkey.addresses", "latchkey.check", "latchkey.box", "latchkey.forks", "fastcache"),
         *_FOUNDATION,
     ),
-    "latchkey.flask": ("latchkey.wsgi", "latchkey.check", *_FOUNDATION),
+    "latchkey.current": ("latchkey.credentials.models",),
+    "latchkey.flask": ("latchkey.current", "latchkey.wsgi", "latchkey.check", *_FOUNDATION),
+    "latchkey.logs": ("latchkey.flask.requirements",),
+    "latchkey.parts": (
+        *("latchkey.addresses", "latchkey.box", "latchkey.check", "latchkey.key_files", *_STORE),
+        *_FOUNDATION,
+    ),
+    "latchkey.membership": (
+        *("latchkey.parts", "latchkey.box", "latchkey.forks", "latchkey.log_limit"),
+        *("latchkey.permissions", "fastcache", *_STORE),
+        *_FOUNDATION,
+    ),
     "latchkey.assembly": (
-        *("latchkey.flask", "latchkey.wsgi", "latchkey.check", "latchkey.box"),
-        *("latchkey.addresses", "latchkey.key_files", *_STORE),
-        *("latchkey.forks", "latchkey.log_limit", "latchkey.permissions", "fastcache"),
+        *("latchkey.flask", "latchkey.wsgi", "latchkey.check", "latchkey.box", "latchkey.parts"),
+        *("latchkey.membership", "latchkey.addresses", "latchkey.forks", *_STORE),
+        *_FOUNDATION,
+    ),
+    "latchkey.asgi": (
+        *("latchkey.assembly", "latchkey.box.sightings", "latchkey.check", "latchkey.current"),
+        *("latchkey.forks", "latchkey.wsgi"),
+        *_FOUNDATION,
+    ),
+    "latchkey.fastapi": (
+        *("latchkey.asgi", "latchkey.assembly", "latchkey.check", "latchkey.wsgi"),
         *_FOUNDATION,
     ),
     # The factory: the only object of the package itself that others call.
@@ -602,6 +621,7 @@ def test_the_public_names() -> None:
         "Latchkey",
         "OpenRoutes",
         "Principal",
+        "PrincipalFilter",
         "all_of",
         "any_credential",
         "any_of",

@@ -37,6 +37,7 @@ cdef class Check:
     # requests, the application evicts everything else from the processor's caches.
     cdef CounterBlock block            # the words of `counters`
     cdef bint decides           # False: every request is left undecided
+    cdef char mode              # the first letter of the only mode that is admitted, or 0
     cdef uint64_t *stripe_words
     cdef uint64_t stripe_mask
     cdef Place *places          # those of `recent`, or NULL
@@ -57,6 +58,7 @@ cdef class Check:
     cdef dict open_methods      # of each open path
     cdef tuple open_areas
     cdef tuple open_prefixes
+    cdef tuple only             # or None
 
     cdef Decision look_up(
         self, dict environ, const char *secret, const unsigned char *digest, uint64_t hashed

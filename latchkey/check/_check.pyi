@@ -7,7 +7,7 @@ from latchkey.box._sightings import AddressSources
 from latchkey.check.authenticator import Authenticator
 from latchkey.check.open_routes import OpenRoutes
 from latchkey.check.request_conditions import RequestConditions
-from latchkey.credentials.models import Principal
+from latchkey.credentials.models import Mode, Principal
 
 class Verdict(Enum):
     OPEN = "open"
@@ -23,6 +23,7 @@ class Check:
         sightings: AddressSources,
         conditions: RequestConditions | None = None,
         waits: bool = False,
+        modes: frozenset[Mode] = ...,
     ) -> None: ...
     def begin(self) -> None: ...
     def end(self) -> None: ...

@@ -46,6 +46,8 @@ from latchkey.native._words cimport load
 
 from enum import Enum
 
+from latchkey.check.modes import ALL_MODES
+
 
 cdef extern from "Python.h":
     # Declared without the reference counting that Cython would add.
@@ -83,12 +85,14 @@ cdef class Check:
     """
 
     def __init__(
-        self, authenticator, *, known, open_routes, sightings, conditions=None, waits=False
+        self, authenticator, *, known, open_routes, sightings, conditions=None, waits=False,
+        modes=ALL_MODES
     ):
         """`known` is the cache of entries by lookup key; with None, nothing is decided here.
 
         With `waits`, nothing is decided before `begin` is called. `conditions` evaluates the
-        conditions of entries; with None, entries with conditions are left undecided.
+        conditions of entries; with None, entries with conditions are left undecided. Secrets of
+        other modes than `modes` are left undecided.
 
         An instance cannot be initialised again: current requests read its fields.
         """
@@ -109,7 +113,14 @@ cdef class Check:
         self.open_methods = open_routes.methods
         self.open_areas = ascii_of(open_routes.beginnings)
         self.open_prefixes = ascii_of(open_routes.prefixes)
-        self.open_routes = open_routes_of(self.open_methods, self.open_areas, self.open_prefixes)
+        self.only = None if open_routes.only is None else ascii_of(open_routes.only_prefixes)
+        self.open_routes = open_routes_of(
+            self.open_methods, self.open_areas, self.open_prefixes, self.only
+        )
+        self.mode = 0
+        if modes != ALL_MODES:
+            (mode,) = modes
+            self.mode = ord(mode[0])
         if self.l2 is not None and self.l2.slot_size > SLOT_SIZE:
             raise ValueError(f"slots of the shared cache have up to {SLOT_SIZE} bytes")
         if self.sightings.uses is not self.uses:
@@ -293,6 +304,8 @@ cdef Decision decide(Check check, PyObject *environ, Request *request) except FA
         count(&check.block, OPEN)
         return ADMITTED
     if not (expected(certain) and expected(secret != NULL)):
+        return UNCERTAIN
+    if unexpected(check.mode != 0) and secret[MARK_SIZE] != check.mode:
         return UNCERTAIN
     if expected(place != NULL):
         fastcache_prefetch(place.row)

@@ -19,6 +19,7 @@ cdef struct Open:
     PyObject *methods       # a dict: a set of methods for each open path, and MAYBE
     PyObject *areas         # a tuple of bytes: prefixes of the paths in open areas
     PyObject *prefixes      # the same for open rules with placeholders: only the router can decide
+    PyObject *only          # the same for the parts outside of which all is open; NULL for no limit
 
 
 cdef inline uint64_t mark_of(char character) noexcept nogil:
@@ -30,11 +31,13 @@ cdef inline tuple ascii_of(tuple paths):
     return tuple([path.encode() for path in paths if path.isascii()])
 
 
-cdef inline Open open_routes_of(dict methods, tuple areas, tuple prefixes) except *:
-    """Build the structure; the caller keeps the arguments alive."""
+cdef inline Open open_routes_of(dict methods, tuple areas, tuple prefixes, tuple only) except *:
+    """Build the structure; the caller keeps the arguments alive. `only` may be None."""
     cdef Open routes = Open(
-        0, 0, <PyObject *>methods, <PyObject *>areas, <PyObject *>prefixes
+        0, 0, <PyObject *>methods, <PyObject *>areas, <PyObject *>prefixes, NULL
     )
+    if only is not None:
+        routes.only = <PyObject *>only
     for path in methods:
         routes.sizes |= <uint64_t>1 << <int>min(len(path), 63)
     for area in areas + prefixes:
@@ -56,6 +59,10 @@ cdef inline bint is_open(Open *routes, PyObject *environ, bint *certain) except 
     if unexpected(text == NULL):
         return False
     size = text_size(path)
+    if unexpected(routes.only != NULL) and not is_within(text, size, <tuple>routes.only):
+        # Routers treat repeated slashes as one, in different ways.
+        certain[0] = has_single_slashes(text, size)
+        return certain[0]
     if unexpected(routes.sizes >> <int>min(size, 63) & 1):
         methods = item(routes.methods, <object>path)
         if methods != NULL:
@@ -78,6 +85,27 @@ cdef inline bint is_open(Open *routes, PyObject *environ, bint *certain) except 
             certain[0] = False
             break
     return False
+
+
+cdef inline bint is_within(const char *text, Py_ssize_t size, tuple parts) noexcept:
+    """Whether a path begins with one of these parts, or is one without its final slash."""
+    for part in parts:
+        if begins(text, size, <bytes>part):
+            return True
+        if size == len(<bytes>part) - 1 and memcmp(text, <const char *><bytes>part, size) == 0:
+            return True
+    return False
+
+
+cdef inline bint has_single_slashes(const char *text, Py_ssize_t size) noexcept nogil:
+    """Whether a path begins with a slash, and has no repeated ones."""
+    cdef Py_ssize_t index
+    if size == 0 or text[0] != c"/":
+        return False
+    for index in range(size - 1):
+        if text[index] == c"/" and text[index + 1] == c"/":
+            return False
+    return True
 
 
 cdef inline bint begins(const char *text, Py_ssize_t size, bytes beginning) noexcept:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import cast
 
 MAYBE = ""
 """A mark among the methods of a path for which only the router can decide."""
+
+
+_SLASHES = re.compile("/{2,}")
 
 
 def _contains(routes: Set[tuple[str, str]], method: str, path: str) -> bool:
@@ -35,6 +40,10 @@ class OpenRoutes:
     _beginnings: tuple[str, ...] = field(init=False, repr=False, compare=False)
     prefixes: tuple[str, ...] = field(init=False, repr=False, compare=False)
     """The prefixes of rules with placeholders, as they appear in the environ."""
+    only: tuple[str, ...] | None = field(init=False, default=None)
+    """The parts outside of which everything is open; None for the whole application."""
+    only_prefixes: tuple[str, ...] = field(init=False, default=(), repr=False, compare=False)
+    """The same parts, as they appear in the environ."""
 
     def __post_init__(self) -> None:
         # A string would be iterated by character, and "/" would be an area.
@@ -74,7 +83,11 @@ class OpenRoutes:
 
     def admits(self, method: str, path: str) -> bool:
         """Whether a request for this PATH_INFO is open by its path alone."""
-        return _contains(self._paths, method, path) or path.startswith(self._beginnings)
+        return (
+            _contains(self._paths, method, path)
+            or path.startswith(self._beginnings)
+            or (self.only is not None and not _is_within(path, self.only_prefixes))
+        )
 
     def may_admit(self, path: str) -> bool:
         """Whether the router may lead this PATH_INFO to an open rule.
@@ -88,8 +101,17 @@ class OpenRoutes:
         return path in self._slashed or path.startswith(self.prefixes)
 
     def opens(self, method: str, rule: str) -> bool:
-        """Whether a rule of the application is open for a method, by name or by its area."""
-        return self.names(method, rule) or rule.startswith(self.areas)
+        """Whether a rule of the application is open for a method: by name, by area, or outside."""
+        return self.names(method, rule) or rule.startswith(self.areas) or self.is_outside(rule)
+
+    def is_outside(self, rule: str) -> bool:
+        """Whether a rule lies outside of the parts that are protected."""
+        return self.only is not None and not _is_within(rule, self.only)
+
+    def may_be_inside(self, rule: str) -> bool:
+        """Whether a rule that is outside has placeholders that match paths inside."""
+        fixed, placeholder, _ = rule.partition("<")
+        return bool(placeholder) and any(part.startswith(fixed) for part in self.only or ())
 
     def names(self, method: str, rule: str) -> bool:
         """Whether a rule of the application is open by name for a method."""
@@ -114,6 +136,36 @@ class OpenRoutes:
     def beginnings(self) -> tuple[str, ...]:
         """The areas as they appear in the environ."""
         return self._beginnings
+
+
+def _is_within(path: str, parts: tuple[str, ...]) -> bool:
+    """Whether a path is below one of these parts, or is one without its final slash.
+
+    Repeated slashes count as one, and a path begins with a slash, since routers treat it so.
+    """
+    return _SLASHES.sub("/", f"/{path}/").startswith(parts)
+
+
+def routes_of(open_routes: OpenRoutes | None, only: tuple[str, ...] | None) -> OpenRoutes:
+    """The open routes of an application that is protected only in some parts, if there are any.
+
+    Raises ValueError for parts that could protect nothing.
+    """
+    routes = open_routes or NOTHING_OPEN
+    if only is None:
+        return routes
+    if isinstance(cast(object, only), str) or not only:
+        raise ValueError("only must be a tuple of paths, such as ('/api/',)")
+    for part in only:
+        if not (part.startswith("/") and part.endswith("/")) or "<" in part or "//" in part:
+            raise ValueError(
+                f"{part!r} is not a part of an application: it must begin and end with a slash, "
+                "without placeholders and doubled slashes"
+            )
+    limited = replace(routes)
+    object.__setattr__(limited, "only", tuple(only))
+    object.__setattr__(limited, "only_prefixes", tuple(map(_on_the_wire, only)))
+    return limited
 
 
 NOTHING_OPEN = OpenRoutes()

@@ -109,3 +109,10 @@ class EndpointNotAllowed(PermissionDenied):
 
     pair_code = "ENDPOINT_NOT_ALLOWED"
     default_message = "This API key cannot be used for this method and path"
+
+
+class ModeNotAllowed(PermissionDenied):
+    """403: the application does not admit keys of the caller's mode."""
+
+    pair_code = "MODE_NOT_ALLOWED"
+    default_message = "API keys of this mode are not accepted here"

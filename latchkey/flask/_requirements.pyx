@@ -26,6 +26,7 @@ cdef class Enforcement:
     cdef dict views
     cdef object examine
     cdef dict learned       # endpoint: (view, {method: sufficient scopes})
+    cdef dict opened        # rule: {method: view}
 
     def __init__(self, proceed, current_request, dict views not None, examine, /):
         self.proceed = proceed
@@ -33,6 +34,7 @@ cdef class Enforcement:
         self.views = views
         self.examine = examine
         self.learned = {}
+        self.opened = {}
 
     def learn(self, endpoint, view, method, sufficient, /):
         """Let callers with one of the `sufficient` scopes through; None: with any credential.
@@ -44,6 +46,10 @@ cdef class Enforcement:
         by_method[method] = sufficient
         self.learned[endpoint] = (view, by_method)
 
+    def learn_open(self, rule, view, method, /):
+        """Let requests without a principal through that a rule leads to this view."""
+        self.opened[rule] = {**self.opened.get(rule, {}), method: view}
+
     def __call__(self):
         """Call `proceed` and return its result, unless the request must be refused."""
         handled = self.current_request()
@@ -52,15 +58,22 @@ cdef class Enforcement:
             self.examine(handled)
         answer = self.proceed()
         rule = handled.url_rule
-        if rule is not None and not self.is_met(handled, rule.endpoint):
+        if rule is not None and not self.is_met(handled, rule):
             self.examine(handled)
         return answer
 
-    cdef bint is_met(self, object handled, object endpoint) except -1:
-        """Whether the caller has a scope that is known to be sufficient for the view."""
-        cdef tuple known = <tuple>self.learned.get(endpoint)
+    cdef bint is_met(self, object handled, object rule) except -1:
+        """Whether the view is known to be open, or the caller has a scope known to be sufficient."""
+        endpoint = rule.endpoint
+        cdef tuple known
         principal = handled.environ[PRINCIPAL]
-        if principal is None or known is None or known[0] is not self.views[endpoint]:
+        if principal is None:
+            opened = self.opened.get(rule.rule)
+            return opened is not None and (
+                (<dict>opened).get(handled.method, self) is self.views[endpoint]
+            )
+        known = <tuple>self.learned.get(endpoint)
+        if known is None or known[0] is not self.views[endpoint]:
             return False
         sufficient = (<dict>known[1]).get(handled.method, False)
         if sufficient is None:

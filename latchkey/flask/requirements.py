@@ -17,7 +17,14 @@ from werkzeug.routing import MapAdapter, RequestRedirect, Rule
 
 from latchkey.check.open_routes import NOTHING_OPEN, OpenRoutes
 from latchkey.credentials.models import Principal
-from latchkey.errors import ConfigurationError, InsufficientScope, MissingCredential, NoPrincipal
+from latchkey.current import CURRENT
+from latchkey.errors import (
+    ApiError,
+    ConfigurationError,
+    InsufficientScope,
+    MissingCredential,
+    NoPrincipal,
+)
 from latchkey.flask._requirements import Enforcement
 from latchkey.flask.declarations import (
     any_credential,
@@ -25,6 +32,7 @@ from latchkey.flask.declarations import (
     requirements_of,
     sufficient_scopes,
 )
+from latchkey.flask.error_handlers import REFUSAL_KEY
 from latchkey.flask.start_check import is_flasks_own
 from latchkey.wsgi import PRINCIPAL_KEY
 
@@ -44,10 +52,11 @@ _current_request: Callable[[], Request] = request._get_current_object  # type: i
 def principal_or_none() -> Principal | None:
     """The principal of the current request; None on an open route and outside of a request.
 
-    For hooks, error handlers and log filters, which also run in those cases.
+    For hooks, error handlers and log filters, which also run in those cases. It works in Flask, and
+    behind the ASGI middleware.
     """
     if not has_request_context():
-        return None
+        return CURRENT.get()
     return cast("Principal | None", request.environ.get(PRINCIPAL_KEY))
 
 
@@ -93,6 +102,9 @@ def enforce_requirements(
 
     def examine(handled: Request) -> None:
         if PRINCIPAL_KEY not in handled.environ:
+            refusal = handled.environ.get(REFUSAL_KEY)
+            if isinstance(refusal, ApiError):
+                raise refusal
             raise ConfigurationError("the request did not come through the middleware")
         rule = handled.url_rule
         if rule is None:
@@ -107,6 +119,8 @@ def enforce_requirements(
             # precedence.
             preflight = method == "OPTIONS" and open_routes.names(method, rule.rule)
             if preflight or (open_routes.opens(method, rule.rule) and not requirements):
+                if rule.methods is not None:
+                    enforcement.learn_open(rule.rule, view, method)
                 return
             raise MissingCredential
         if method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):

@@ -67,7 +67,14 @@ def _faults(app: Flask, rule: Rule, open_routes: OpenRoutes) -> Iterator[str]:
                 f"{method} {rule.rule} has no argument {name}, which the declaration at "
                 f"{place_of(view, method)} (the view {rule.endpoint}) names"
             )
-        if method not in protected and declared:
+        if method not in protected and declared and not open_routes.may_be_inside(rule.rule):
+            if open_routes.is_outside(rule.rule):
+                yield (
+                    f"{method} {rule.rule} declares a requirement, but it is outside of "
+                    f"{', '.join(open_routes.only or ())}: add its path to `only`, or remove the "
+                    f"declaration from {place_of(view, method)} (the view {rule.endpoint})"
+                )
+                continue
             preflight = (
                 method == "OPTIONS"
                 and open_routes.names(method, rule.rule)

@@ -1,0 +1,61 @@
+"""Joining the other workers of a box from a process of the application's own server."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+
+from fastcache.shared import SegmentError
+from latchkey.box.segment import ServiceSegment
+from latchkey.config import Settings
+from latchkey.errors import StoreError
+from latchkey.forks import notify_after_fork
+from latchkey.log_limit import LOG_LIMIT, limit_log
+from latchkey.parts import Parts
+from latchkey.permissions import weaknesses
+from latchkey.store.database_urls import database_at
+
+log = logging.getLogger("latchkey")
+
+
+def join_box(settings: Settings) -> Parts:
+    """Build the parts of a worker that shares its state with the other workers of the box.
+
+    Raises ConfigurationError if the database does not exist, or if the memory cannot be shared.
+    """
+    database_at(settings.database_url).require()
+    for line in weaknesses(settings):
+        log.warning("%s", line)
+    segment = ServiceSegment.open(settings)
+    parts = Parts.from_settings(settings, shared=segment.for_worker())
+    limit_log(log.name)
+    parts.upkeep.start()
+    _Membership(parts, segment).begin()
+    return parts
+
+
+class _Membership:
+    """The threads and locks of a worker. They end with the process; children do not own them."""
+
+    def __init__(self, parts: Parts, segment: ServiceSegment) -> None:
+        self._parts = parts
+        self._segment = segment
+
+    def begin(self) -> None:
+        notify_after_fork(self)
+        atexit.register(self.end)
+
+    def end(self) -> None:
+        """Persist the counts, and release the memory."""
+        self._parts.upkeep.stop()
+        LOG_LIMIT.report(all_of_them=True)
+        try:
+            self._segment.close()
+        except (StoreError, SegmentError) as error:
+            log.error("the shared memory is kept for the next start: %s", error)
+        self._parts.store.close()
+
+    def after_fork(self) -> None:
+        """In a child, leave the threads and locks to the parent."""
+        atexit.unregister(self.end)
+        self._segment.disown()

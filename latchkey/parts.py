@@ -1,0 +1,111 @@
+"""The parts of one worker, built from its settings and connected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from latchkey.addresses import ClientAddresses
+from latchkey.box.flush import Flush
+from latchkey.box.replay import Replay
+from latchkey.box.shared import SharedState
+from latchkey.box.throttle import FailureThrottle
+from latchkey.box.upkeep import Upkeep
+from latchkey.box.use_counts import LiveTallies
+from latchkey.check.authenticator import Authenticator
+from latchkey.config import Settings, load_settings
+from latchkey.credentials.account_service import AccountService
+from latchkey.credentials.derivation import DerivationKeys
+from latchkey.credentials.granting import parse_allowed
+from latchkey.credentials.kinds import Sources
+from latchkey.credentials.publishing import Publisher
+from latchkey.credentials.service import CredentialService
+from latchkey.credentials.usage import UsageReader
+from latchkey.key_files import load_derivation, load_seal
+from latchkey.store.audit_head import Seal
+from latchkey.store.database_urls import database_at
+from latchkey.store.places import places_for
+from latchkey.store.protocols import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of one worker.
+
+    ``credentials`` and ``accounts`` change what ``authenticator`` checks.
+    """
+
+    settings: Settings
+    store: Store
+    derivation: DerivationKeys
+    shared: SharedState
+    authenticator: Authenticator
+    publisher: Publisher
+    credentials: CredentialService
+    accounts: AccountService
+    usage: UsageReader
+    upkeep: Upkeep
+    addresses: ClientAddresses
+    throttle: FailureThrottle
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: Settings | None = None,
+        derivation: DerivationKeys | None = None,
+        shared: SharedState | None = None,
+        seal: Seal | None = None,
+    ) -> Parts:
+        """Build the parts; with None, the settings are read from the environment.
+
+        With ``shared`` None, no state is shared with other processes. No connection is opened yet.
+        Raises ConfigurationError for an invalid setting.
+        """
+        settings = settings or load_settings()
+        derivation = derivation or load_derivation(settings)
+        # Two more connections than threads, for the upkeep threads.
+        store = database_at(settings.database_url).open_store(
+            pool_size=settings.threads + 2,
+            seal=seal or load_seal(settings),
+            change_places=places_for(settings.threads),
+        )
+        shared = shared or SharedState.private()
+        addresses = ClientAddresses(settings.trusted_proxies)
+        tallies = LiveTallies(shared)
+        replay = Replay(store.invalidations, shared, tallies.forget_written)
+        publisher = Publisher(store.audit, shared.invalidate, replay.note)
+        flush = Flush(store.usage, store.invalidations, shared, tallies)
+        authenticator = Authenticator(
+            Sources(
+                derivation,
+                store.verifier,
+                find_imported=store.imported.verifier,
+                may_be_imported=shared.may_be_imported,
+            ),
+            shared,
+            backend=settings.cache_backend,
+            cache_size=settings.cache_size,
+            cache_ttl=settings.cache_ttl,
+        )
+
+        def learn_imported() -> None:
+            if not shared.knows_imported:
+                shared.learn_imported(store.imported.hashes())
+
+        return cls(
+            settings=settings,
+            store=store,
+            derivation=derivation,
+            shared=shared,
+            authenticator=authenticator,
+            publisher=publisher,
+            credentials=CredentialService(
+                store, derivation, publisher, parse_allowed(settings.scopes)
+            ),
+            accounts=AccountService(store.accounts, publisher),
+            usage=UsageReader(store.usage, tallies),
+            upkeep=Upkeep(replay, flush, authenticator.report, learn_imported, store.look_after),
+            addresses=addresses,
+            throttle=FailureThrottle(
+                settings.failure_limit, shared.failures, shared.failure_digest(), addresses
+            ),
+        )
