@@ -25,7 +25,10 @@ from scripts.write_reference import PAGES
 from tests.support.service import Service
 
 REFERENCE = Path(__file__).parents[1] / "docs/reference"
-MODULES = ("latchkey", "latchkey.errors", "fastcache", "fastcache.shared")
+MODULES = (
+    *("latchkey", "latchkey.asgi", "latchkey.fastapi", "latchkey.errors"),
+    *("fastcache", "fastcache.shared"),
+)
 
 
 def text(name: str) -> str:

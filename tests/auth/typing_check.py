@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, assert_type
+import logging
+from typing import Annotated, ClassVar, Literal, assert_type
 from wsgiref.types import WSGIApplication
 
+from fastapi import Depends, FastAPI, WebSocket
 from flask import Flask
 from flask.views import MethodView, View
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
 from latchkey import (
     Latchkey,
     OpenRoutes,
     Principal,
+    PrincipalFilter,
     any_credential,
     current_principal,
     principal_or_none,
     require_scope,
 )
+from latchkey import fastapi as latchkey_fastapi
+from latchkey.asgi import LatchkeyMiddleware, StillValid
 
 site = Flask(__name__)
 
@@ -25,6 +32,7 @@ def opened(names: list[str]) -> None:
     Latchkey.join().protect(site)
     Latchkey.join().protect(site, OpenRoutes(routes={("GET", "/")}, areas=("/static/",)))
     OpenRoutes({("GET", "/"), ("OPTIONS", "/orders/<int:id>")})
+    OpenRoutes({("GET", "/static/<path:name>")})
     OpenRoutes({("GET", name) for name in names})
     OpenRoutes({("OPTIONS", rule.rule) for rule in site.url_map.iter_rules()})
     OpenRoutes(frozenset({("GET", "/")}))
@@ -98,3 +106,47 @@ def note() -> None:
 def plain() -> None:
     assert_type(Latchkey.join().middleware(site.wsgi_app), WSGIApplication)
     site.wsgi_app = Latchkey.join().middleware(site.wsgi_app)  # type: ignore[method-assign,assignment]
+
+
+def create_app() -> Flask:
+    latchkey = Latchkey()
+    app = Flask(__name__)
+    latchkey.init_app(app)
+    latchkey.init_app(app, OpenRoutes({("GET", "/")}), only=("/api/",), modes={"live"})
+    latchkey.protect(app, modes={"live", "test"}, errors="application")
+    latchkey.protect(app, modes={"prod"})  # type: ignore[arg-type]
+    latchkey.protect(app, errors="mine")  # type: ignore[arg-type]
+    latchkey.protect(app, only="/api/")  # type: ignore[arg-type]
+    assert_type(latchkey.middleware(app.wsgi_app, only=("/api/",)), WSGIApplication)
+    assert_type(current_principal.mode, Literal["live", "test"])
+    logging.getLogger().handlers[0].addFilter(PrincipalFilter())
+    return app
+
+
+api = FastAPI()
+latchkey_fastapi.protect(api)
+latchkey_fastapi.protect(api, Latchkey(), OpenRoutes(areas=("/docs/",)), only=("/api/",))
+Reader = Annotated[Principal, Depends(latchkey_fastapi.require_scope("orders:read"))]
+
+
+@api.get("/orders/{order_id}")
+async def show_order(
+    order_id: str,
+    principal: Reader,
+    other: Annotated[Principal, Depends(latchkey_fastapi.any_credential)],
+) -> dict[str, str]:
+    assert_type(principal, Principal)
+    return {"account": principal.account_id}
+
+
+@api.websocket("/ws")
+async def talk(websocket: WebSocket, principal: Reader) -> None:
+    still_valid: StillValid = websocket.state.still_valid
+    assert_type(await still_valid(), bool)
+
+
+async def wrapped() -> None:
+    api.add_middleware(LatchkeyMiddleware)
+    api.add_middleware(LatchkeyMiddleware, latchkey=Latchkey(), modes={"live"})
+    Starlette(middleware=[Middleware(LatchkeyMiddleware, only=("/api/",))])
+    LatchkeyMiddleware(api, Latchkey(), only=("/api/",))

@@ -33,6 +33,27 @@ def status(method, path, headers=()):
     return site.test_client().open(path, method=method, headers=dict(headers)).status_code
 """
 )
+DJANGO = """
+from django.conf import settings
+from django.http import JsonResponse
+from django.urls import path
+def orders(request):
+    principal = request.META.get("latchkey.principal") or request.scope["state"]["principal"]
+    return JsonResponse({"key": principal.api_key})
+urlpatterns = [path("orders", orders)]
+settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="documents")
+"""
+ASKED_BY_ASGI = """
+import asyncio
+from httpx import ASGITransport, AsyncClient
+key = {"Authorization": "Bearer " + SECRET}
+def status(application, path, headers=()):
+    async def ask():
+        transport = ASGITransport(app=application)
+        async with AsyncClient(transport=transport, base_url="http://site") as client:
+            return (await client.get(path, headers=dict(headers))).status_code
+    return asyncio.run(ask())
+"""
 CONTEXTS: dict[str, list[tuple[str, str]]] = {
     "README.md": [
         (
@@ -48,6 +69,14 @@ assert status("GET", "/orders", key) == 200
             "",
             f"""{ASKED}
 assert [status("GET", path) for path in ("/", "/orders")] == [200, 401]
+assert status("GET", "/orders", key) == 200
+""",
+        ),
+        (
+            "",
+            f"""{ASKED}
+site = create_app()
+assert [status("GET", path) for path in ("/health", "/orders")] == [200, 401]
 assert status("GET", "/orders", key) == 200
 """,
         ),
@@ -70,6 +99,39 @@ assert site.test_client().get("/orders", headers=key).json == ["1"]
 """,
         ),
         (IMPORTS, ""),
+        (
+            f"""{SITE}{VIEWS}
+view("/")
+view("/api/orders", any_credential)
+view("/API/orders")
+""",
+            f"""{ASKED}
+for path, expected in (("/", 200), ("/API/orders", 200), ("/api/orders", 401), ("/api", 401)):
+    assert status("GET", path) == expected
+assert status("GET", "/api/orders", key) == 200
+assert status("GET", "/x/../api/orders") == 404
+""",
+        ),
+        (
+            f"""{SITE}{VIEWS}
+view("/orders", any_credential)
+""",
+            f"""{ASKED}
+assert status("GET", "/orders", key) == 200
+""",
+        ),
+        (
+            f"""{SITE}{VIEWS}
+from werkzeug.exceptions import HTTPException
+view("/orders", any_credential)
+""",
+            f"""{ASKED}
+answer = site.test_client().get("/orders")
+assert (answer.status_code, "Please sign in" in answer.text) == (401, True)
+assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+assert status("GET", "/orders", key) == 200
+""",
+        ),
         (SITE, 'Orders.as_view("orders")'),
         (
             SITE,
@@ -77,11 +139,25 @@ assert site.test_client().get("/orders", headers=key).json == ["1"]
 view("/")
 view("/orders", any_credential)
 Latchkey.join().protect(site, OpenRoutes({{("GET", "/")}}))
-logging.getLogger("site").addFilter(AddKey())
 assert status("GET", "/") == 200
 assert "X-Key" not in site.test_client().get("/").headers
 assert site.test_client().get("/orders", headers=key).headers["X-Key"].startswith("ak_")
 assert sorted(statistics.values()) == [1, 2], statistics
+""",
+        ),
+        (
+            f"""{SITE}{VIEWS}
+def told():
+    site.logger.warning("asked")
+    return "told"
+site.get("/told")(any_credential(told))
+""",
+            f"""{ASKED}
+import io
+handler.setStream(io.StringIO())
+Latchkey.join().protect(site)
+assert status("GET", "/told", key) == 200
+assert handler.stream.getvalue() == f"WARNING {{KEY}} asked\\n"
 """,
         ),
         (
@@ -121,6 +197,51 @@ assert Client(application).get("/x").status_code == 401
 pair = {"X-Api-Key": KEY, "X-Api-Secret": SECRET}
 assert Client(application).get("/x", headers=pair).data != b"None"
 """,
+        ),
+        (
+            DJANGO,
+            """
+from werkzeug.test import Client
+pair = {"X-Api-Key": KEY, "X-Api-Secret": SECRET}
+assert Client(application).get("/orders").status_code == 401
+assert Client(application).get("/orders", headers=pair).json == {"key": KEY}
+""",
+        ),
+    ],
+    "docs/how-to/protect-an-asgi-application.md": [
+        (
+            "",
+            f"""{ASKED_BY_ASGI}
+assert [status(api, path) for path in ("/orders", "/version", "/x")] == [401] * 3
+assert [status(api, path) for path in ("/docs", "/openapi.json")] == [200] * 2
+assert [status(api, path, key) for path in ("/orders", "/version", "/x")] == [200, 200, 404]
+""",
+        ),
+        (
+            "",
+            f"""{ASKED_BY_ASGI}
+assert [status(site, "/orders", one) for one in ((), key)] == [401, 200]
+assert status(site, "/health") == 404
+""",
+        ),
+        (
+            DJANGO,
+            f"""{ASKED_BY_ASGI}
+assert [status(application, "/orders", one) for one in ((), key)] == [401, 200]
+""",
+        ),
+        (
+            """
+from typing import Annotated
+from fastapi import Depends, FastAPI
+from latchkey import Principal
+from latchkey.fastapi import protect, require_scope
+api = FastAPI()
+protect(api)
+Reader = Annotated[Principal, Depends(require_scope("orders:read"))]
+async def next_event(): return "event"
+""",
+            "assert api.routes",
         ),
     ],
 }

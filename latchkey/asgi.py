@@ -1,0 +1,315 @@
+"""The ASGI middleware in front of the application: default deny, as in WSGI.
+
+A hit is answered on the event loop by the compiled check. Every other request is decided in a
+bounded pool of threads, because it may read the database, so that a miss never blocks the loop.
+Check, policy, conditions and refusals are those of WSGI: the scope is translated into an environ
+that has everything they read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, MutableMapping, Set
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+from wsgiref.types import WSGIEnvironment
+
+from latchkey.assembly import Latchkey, log_fault
+from latchkey.box.sightings import Sightings
+from latchkey.check._check import Check, Verdict
+from latchkey.check.modes import modes_of
+from latchkey.check.open_routes import OpenRoutes, routes_of
+from latchkey.credentials.models import Mode, Principal
+from latchkey.current import CURRENT
+from latchkey.errors import ApiError, ConfigurationError, StoreError
+from latchkey.forks import notify_after_fork
+from latchkey.wsgi import PRINCIPAL_KEY, Policy, answer_error, policy_of, require_router
+
+__all__ = ["LatchkeyMiddleware", "StillValid"]
+
+AsgiScope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApplication = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
+
+
+class StillValid(Protocol):
+    """Tells whether the credential of a request is still valid, for connections that stay open."""
+
+    async def __call__(self) -> bool:
+        """Check again, as a use of the credential."""
+
+
+SCOPE_KEY = "latchkey"
+"""The key of the scope that has the Latchkey of the middleware."""
+
+_PAIR_FAMILY = b"x-api-"
+# The headers that a check reads, apart from that family.
+_VARIABLES = {
+    b"authorization": "HTTP_AUTHORIZATION",
+    b"x-api-key": "HTTP_X_API_KEY",
+    b"x-api-secret": "HTTP_X_API_SECRET",
+    b"x-forwarded-for": "HTTP_X_FORWARDED_FOR",
+}
+# The code with which a server answers a refused handshake by 403, if it can answer nothing else.
+_POLICY_VIOLATION = 1008
+
+
+class _Refusal(NamedTuple):
+    """A refusal's status, its headers and its body."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class _Checked(NamedTuple):
+    """The check and the policy of one worker, and the threads for what may block."""
+
+    check: Check
+    policy: Policy
+    pool: ThreadPoolExecutor
+
+    async def decide(self, environ: WSGIEnvironment) -> _Refusal | None:
+        """The refusal of a request, from a thread; None to admit it."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.pool, _decide, self.policy, environ)
+
+
+class LatchkeyMiddleware:
+    """An ASGI application that passes admitted requests and handshakes to another one.
+
+    The application finds ``scope["state"]["principal"]``, a Principal, or None on an open route,
+    and ``scope["state"]["still_valid"]``, a StillValid. Use it for Starlette and FastAPI with
+    ``app.add_middleware(LatchkeyMiddleware)``, and for any other application by calling it.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApplication,
+        latchkey: Latchkey | None = None,
+        open_routes: OpenRoutes | None = None,
+        *,
+        only: tuple[str, ...] | None = None,
+        modes: Set[Mode] | None = None,
+    ) -> None:
+        """With ``latchkey`` None, the worker joins the others of the box when it starts to serve.
+
+        ``only`` names the parts of the application that are protected, as ``("/api/",)``; with
+        None, all of it is. ``modes`` are the modes of the keys that are admitted; with None, both
+        are. A handshake of a WebSocket counts as GET. Raises ConfigurationError for open routes
+        with placeholders, and ValueError for an invalid ``only`` or ``modes``.
+        """
+        self.app = app
+        self._latchkey = latchkey or Latchkey()
+        self._routes = routes_of(open_routes, only)
+        self._modes = modes_of(modes)
+        require_router(self._routes, None)
+        # FastAPI sets this prefix itself, after this middleware if that is outside of it.
+        prefix = getattr(app, "root_path", "")
+        self._prefix = prefix if isinstance(prefix, str) else ""
+        self._checked: _Checked | None = None
+        self._beginning = threading.Lock()
+        notify_after_fork(self)
+
+    def after_fork(self) -> None:
+        """In a child, leave the threads to the parent."""
+        self._beginning = threading.Lock()
+        if self._checked is not None:
+            self._checked = self._checked._replace(pool=self._new_pool())
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Handle an ASGI call: a request, a handshake, or the life of the server."""
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self.app(scope, partial(self._receive_start, receive, send), send)
+            return
+        if kind not in ("http", "websocket"):
+            raise ConfigurationError(f"ASGI connections of the type {kind!r} are not supported")
+        environ = environ_of(scope, self._prefix)
+        checked = self._checked or await self._begin()
+        found = checked.check(environ)
+        if found is Verdict.UNDECIDED:
+            refusal = await checked.decide(environ)
+            if refusal is not None:
+                await _refuse(refusal, scope, send)
+                return
+            found = environ[PRINCIPAL_KEY]
+        principal = found if isinstance(found, Principal) else None
+        scope[SCOPE_KEY] = self._latchkey
+        scope["state"] = {
+            **scope.get("state", {}),
+            "principal": principal,
+            "still_valid": partial(self._is_still_valid, environ, principal),
+        }
+        await self._pass_on(environ, principal, scope, receive, send)
+
+    async def _pass_on(
+        self,
+        environ: WSGIEnvironment,
+        principal: Principal | None,
+        scope: AsgiScope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Call the application, and answer an error of Latchkey that it raises."""
+        started = False
+
+        async def note(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        token = CURRENT.set(principal)
+        try:
+            await self.app(scope, receive, note)
+        except ApiError as error:
+            if started:
+                raise
+            if isinstance(error, StoreError):
+                log_fault(error)
+            await _refuse(_refusal_of(error, environ), scope, send)
+        finally:
+            CURRENT.reset(token)
+
+    async def _is_still_valid(self, environ: WSGIEnvironment, principal: Principal | None) -> bool:
+        """Check the request again, as a use of its credential; an open route stays open."""
+        if principal is None or self._checked is None:
+            return principal is None
+        again = {name: value for name, value in environ.items() if name != PRINCIPAL_KEY}
+        found = self._checked.check(again)
+        if found is Verdict.UNDECIDED:
+            if await self._checked.decide(again) is not None:
+                return False
+            found = again[PRINCIPAL_KEY]
+        return isinstance(found, Principal) and found.api_key == principal.api_key
+
+    async def _receive_start(self, receive: Receive, send: Send) -> Message:
+        """Join the other workers at the start of the server, which an error stops."""
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            try:
+                await self._begin()
+            except ConfigurationError as error:
+                await send({"type": "lifespan.startup.failed", "message": str(error)})
+                raise
+        return message
+
+    async def _begin(self) -> _Checked:
+        return await asyncio.get_running_loop().run_in_executor(None, self._joined)
+
+    def _joined(self) -> _Checked:
+        parts = self._latchkey.begin()
+        with self._beginning:
+            if self._checked is not None:
+                return self._checked
+            check, policy = policy_of(
+                parts.authenticator,
+                open_routes=self._routes,
+                throttle=parts.throttle,
+                on_fault=log_fault,
+                sightings=Sightings(parts.shared, parts.addresses),
+                addresses=parts.addresses,
+                modes=self._modes,
+            )
+            self._checked = _Checked(check, policy, self._new_pool())
+            return self._checked
+
+    def _new_pool(self) -> ThreadPoolExecutor:
+        """As many threads as there are connections to the database for them."""
+        return ThreadPoolExecutor(self._latchkey.settings.threads, "latchkey")
+
+
+def environ_of(scope: AsgiScope, prefix: str = "") -> WSGIEnvironment:
+    """The variables of WSGI (PEP 3333) that a check reads, for an ASGI scope.
+
+    PATH_INFO is the path that routers match: without ``root_path``, or without ``prefix`` if that
+    is given. Repeated headers are joined with a comma. A header name with an underscore is another
+    name than one with a hyphen, and is not read.
+    """
+    path = _routed(scope["path"], prefix or scope.get("root_path", ""))
+    client = scope.get("client")
+    environ: WSGIEnvironment = {
+        "REQUEST_METHOD": scope.get("method", "GET"),
+        "PATH_INFO": path if path.isascii() else _on_the_wire(path),
+        "REMOTE_ADDR": client[0] if client else "",
+    }
+    for name, value in scope["headers"]:
+        name = name.lower()
+        variable = _VARIABLES.get(name)
+        if variable is None:
+            if not name.startswith(_PAIR_FAMILY) or b"_" in name:
+                continue
+            variable = f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}"
+        text = value.decode("latin-1")
+        environ[variable] = f"{environ[variable]},{text}" if variable in environ else text
+    return environ
+
+
+def _routed(path: str, root_path: str) -> str:
+    """The path below ``root_path``, as Starlette's router computes it."""
+    if not root_path or not path.startswith(root_path):
+        return path
+    rest = path[len(root_path) :]
+    return rest if not rest or rest[0] == "/" else path
+
+
+def _on_the_wire(path: str) -> str:
+    return path.encode("utf-8", "surrogatepass").decode("latin-1")
+
+
+def _decide(policy: Policy, environ: WSGIEnvironment) -> _Refusal | None:
+    """The refusal of a request; None to admit it."""
+    begun: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def start_response(
+        status: str, headers: list[tuple[str, str]], exc_info: object = None
+    ) -> Callable[[bytes], object]:
+        begun.append((status, headers))
+        return _write
+
+    body = policy.examine(environ, start_response)
+    if body is None:
+        return None
+    ((status, headers),) = begun
+    return _Refusal(int(status[:3]), _encoded(headers), b"".join(body))
+
+
+def _write(data: bytes) -> object:
+    """WSGI's other way to answer, which refusals do not use."""
+    raise NotImplementedError
+
+
+def _refusal_of(error: ApiError, environ: WSGIEnvironment) -> _Refusal:
+    begun: list[list[tuple[str, str]]] = []
+
+    def start_response(
+        status: str, headers: list[tuple[str, str]], exc_info: object = None
+    ) -> Callable[[bytes], object]:
+        begun.append(headers)
+        return _write
+
+    body = answer_error(error, environ, start_response)
+    return _Refusal(error.status.value, _encoded(begun[0]), b"".join(body))
+
+
+def _encoded(headers: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [
+        (name.lower().encode("latin-1"), value.encode("latin-1", "replace"))
+        for name, value in headers
+    ]
+
+
+async def _refuse(refusal: _Refusal, scope: AsgiScope, send: Send) -> None:
+    if scope["type"] == "http":
+        kind = "http.response"
+    elif "websocket.http.response" in (scope.get("extensions") or {}):
+        kind = "websocket.http.response"
+    else:
+        await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+        return
+    await send({"type": f"{kind}.start", "status": refusal.status, "headers": refusal.headers})
+    await send({"type": f"{kind}.body", "body": refusal.body})

@@ -1,0 +1,1 @@
+"""Frameworks and servers, each in real processes."""

@@ -1,0 +1,1 @@
+"""Applications and servers for the tests of frameworks."""
