@@ -36,7 +36,7 @@ def new_environ(**headers: str) -> Environ:
         "SERVER_SOFTWARE": "gunicorn",
         "gunicorn.socket": None,
     }
-    for name, value in {**_COMMON, **headers}.items():
+    for name, value in (*COMMON, *headers.items()):
         environ[f"HTTP_{name}"] = value
     return environ
 
@@ -48,11 +48,12 @@ def turns(texts: Sequence[str], rng: random.Random) -> Iterator[str]:
             yield text.encode().decode()
 
 
-_COMMON = {
-    "HOST": "127.0.0.1:8080",
-    "USER_AGENT": "python-requests",
-    "ACCEPT_ENCODING": "gzip, deflate",
-    "ACCEPT": "*/*",
-    "CONNECTION": "keep-alive",
-}
+COMMON = (
+    ("HOST", "127.0.0.1:8080"),
+    ("USER_AGENT", "python-requests"),
+    ("ACCEPT_ENCODING", "gzip, deflate"),
+    ("ACCEPT", "*/*"),
+    ("CONNECTION", "keep-alive"),
+)
+"""The other headers of each request, named as in an environ."""
 _EMPTY = BytesIO()

@@ -48,6 +48,8 @@ def verdicts(results: OverheadResults) -> list[Verdict]:
         within("a hit in the cache between workers", 1.5, "ways", "shared cache"),
         within("a miss: one SELECT", 60, "ways", "miss"),
         within("a forged pair: no database access", 6, "ways", "forged pair"),
+        within("a hit of the ASGI middleware", 15, "asgi", "ASGI hit"),
+        within("an open route, if only parts are protected", 0.10, "hits", "outside"),
     ]
 
 

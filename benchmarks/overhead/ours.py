@@ -15,11 +15,12 @@ from typing import Any
 
 from flask import Flask
 
+from benchmarks.overhead import asgi
 from benchmarks.overhead.environs import PATH, new_environ, turns
 from benchmarks.overhead.results import AGAIN, BARE, YARDSTICK
 from benchmarks.overhead.timing import Application, Environ, Subject
 from fastcache.shared import Segment
-from latchkey import OpenRoutes, wsgi
+from latchkey import Latchkey, OpenRoutes, wsgi
 from latchkey.addresses import ClientAddresses
 from latchkey.box.counter_names import Count
 from latchkey.box.shared import SMALLEST, SharedState
@@ -29,7 +30,9 @@ from latchkey.check._check import Check
 from latchkey.check._gate import Gate
 from latchkey.check.authenticator import Authenticator
 from latchkey.check.cache_levels import Backend
+from latchkey.check.open_routes import routes_of
 from latchkey.check.request_conditions import RequestConditions
+from latchkey.config import Settings
 from latchkey.credentials.audit import Actor, AuditKey
 from latchkey.credentials.conditions import ConditionTerms, parse_endpoints, parse_networks
 from latchkey.credentials.derivation import DerivationKey, DerivationKeys
@@ -51,6 +54,9 @@ OPEN = OpenRoutes(
 )
 """The number of routes that the service leaves open."""
 
+PARTS = ("/api/", "/internal/")
+"""Parts of an application that do not contain the path of the requests."""
+
 CONDITIONS = ConditionTerms(
     networks=parse_networks(["10.0.0.0/8", "192.0.2.0/24", "2001:db8::/32", "127.0.0.1"]),
     endpoints=parse_endpoints(["POST /v1/orders", "GET /v1/orders/*", "GET /v1/account/**"]),
@@ -70,10 +76,13 @@ class Ours:
         self._keys = DerivationKeys([DerivationKey(os.urandom(32))], [])
         url = database_url(directory / "ours.db")
         migrate(url)
+        self._settings = Settings(database_url=url)
         key = AuditKey(os.urandom(32))
         seal = Seal(key, HeadFile(directory / "audit.head", key))
         seal.head.make()
+        self._seal = seal
         self.store = database_at(url).open_store(seal=seal)
+        self._opened = [self.store]
         self._shared = SharedState.over(segment)
         publisher = Publisher(self.store.audit, self._shared.invalidate)
         service = CredentialService(self.store, self._keys, publisher)
@@ -95,7 +104,17 @@ class Ours:
             YARDSTICK: Subject(_hash, self.bearer(), None),
             "bearer": self._checked(_nothing, warm, self.bearer(), Count.CACHE_HIT),
             "pair": self._checked(_nothing, warm, self._pair(self.secrets), Count.CACHE_HIT),
+            "outside": self._checked(
+                _nothing, warm, self.bearer(), Count.OPEN, open_routes=routes_of(OPEN, PARTS)
+            ),
         }
+
+    def asgi(self) -> dict[str, Subject]:
+        """A hit of the ASGI middleware, over an application that answers at once."""
+        latchkey = Latchkey.from_settings(self._settings, self._keys, self._shared, self._seal)
+        self._opened.append(latchkey.store)
+        drawn = turns(self.secrets, self._rng)
+        return asgi.subjects(latchkey, self.secrets, lambda: next(drawn))
 
     def ways(self) -> dict[str, Subject]:
         """Every other outcome of a check, over an empty application."""
@@ -161,6 +180,11 @@ class Ours:
             metrics=True,
         )
 
+    def close(self) -> None:
+        """Close the databases."""
+        for store in self._opened:
+            store.close()
+
     def bearer(self, secrets: Sequence[str] | None = None) -> Callable[[], Environ]:
         """Requests with these secrets; by default, with the valid ones."""
         drawn = turns(self.secrets if secrets is None else secrets, self._rng)
@@ -198,8 +222,11 @@ class Ours:
         status: str | None = None,
         *,
         metrics: bool = False,
+        open_routes: OpenRoutes = OPEN,
     ) -> Subject:
-        middleware = wsgi.middleware(application, authenticator, open_routes=OPEN, metrics=metrics)
+        middleware = wsgi.middleware(
+            application, authenticator, open_routes=open_routes, metrics=metrics
+        )
         return Subject(middleware, environ, status, lambda: authenticator.counters.value(way))
 
     def _decided_in_python(
@@ -229,7 +256,7 @@ def new_ours(directory: Path, keys: int, rng: random.Random) -> Iterator[Ours]:
     with Segment.create(directory / "segment", regions, prepare=SharedState.prepare) as segment:
         ours = Ours(directory, segment, keys, rng)
         yield ours
-        ours.store.close()
+        ours.close()
 
 
 def new_flask() -> Flask:

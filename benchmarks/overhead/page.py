@@ -12,6 +12,8 @@ from benchmarks.parts import Table, View, format_estimate, format_figure
 ABOUT = {
     "bearer": "a hit, `Authorization: Bearer`",
     "pair": "a hit, `X-Api-Key` and `X-Api-Secret`",
+    "outside": "a route outside of the protected parts",
+    "ASGI hit": "a hit, through the ASGI middleware",
     "shared cache": "a hit in the cache between workers",
     "miss": "a miss: one SELECT of SQLite",
     "forged pair": "a forged pair: no database access",
@@ -36,6 +38,7 @@ def tables(results: OverheadResults) -> dict[str, Table]:
     """Every table, by its name."""
     return {
         "over_nothing": _over_nothing(results),
+        "over_asgi": _over_view(results, "asgi", "an ASGI application that answers at once"),
         "over_flask": _over_view(results, "flask", "a bare Flask view"),
         "peers": _over_view(results, "peers", "a bare Flask view"),
         "over_django": _over_view(results, "django", "a bare view of Django REST framework"),

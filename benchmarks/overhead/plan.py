@@ -11,6 +11,7 @@ SERIES: Mapping[str, int] = {
     "hits": 1,
     "ways": 4,
     "metrics": 1,
+    "asgi": 2,
     "flask": 2,
     "peers": 3,
     "django": 10,

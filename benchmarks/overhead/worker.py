@@ -35,6 +35,7 @@ class Bench:
             "hits": self.ours.hits,
             "ways": self.ours.ways,
             "metrics": self.ours.metrics,
+            "asgi": self.ours.asgi,
             "flask": self.ours.flask,
             "peers": self._peers,
             "django": self._django,

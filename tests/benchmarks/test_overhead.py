@@ -38,9 +38,10 @@ def test_every_subject_runs(results: OverheadResults) -> None:
     (process,) = results.processes
     assert process.keys() == SERIES.keys()
     assert {name: len(subjects) for name, subjects in process.items()} == {
-        "hits": 4,
+        "hits": 5,
         "ways": 8,
         "metrics": 3,
+        "asgi": 2,
         "flask": 5,
         "peers": 5,
         "django": 2,
@@ -53,10 +54,11 @@ def test_every_subject_runs(results: OverheadResults) -> None:
 
 def test_every_figure_is_shown(results: OverheadResults) -> None:
     part, measured = overhead_part(), results.model_dump(mode="json")
-    assert len(part.goals(measured)) == 8
+    assert len(part.goals(measured)) == 10
     tables = part.tables(measured)
     assert {name: len(table.rows) for name, table in tables.items()} == {
-        "over_nothing": 10,
+        "over_nothing": 11,
+        "over_asgi": 2,
         "over_flask": 5,
         "peers": 5,
         "over_django": 2,
