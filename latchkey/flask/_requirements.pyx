@@ -63,7 +63,7 @@ cdef class Enforcement:
         return answer
 
     cdef bint is_met(self, object handled, object rule) except -1:
-        """Whether the view is known to be open, or the caller has a scope known to be sufficient."""
+        """Whether the view is known to be open, or a scope of the caller to be sufficient."""
         endpoint = rule.endpoint
         cdef tuple known
         principal = handled.environ[PRINCIPAL]
