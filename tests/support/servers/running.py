@@ -15,8 +15,9 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from tests.support.faults.service_processes import wait_until
+from tests.support.ports import free_port
 from tests.support.servers.applications import ASGI, FLASK, WSGI
-from tests.support.service import Answer, Service, free_port
+from tests.support.service import Answer, Service
 
 ROOT = Path(__file__).parents[3]
 _BIN = Path(sys.executable).parent
