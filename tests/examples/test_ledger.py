@@ -173,8 +173,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(made=transfers)
     def repeat(self, made: tuple[str, str, str, int, int]) -> None:
-        *order, number = made
-        answer = self.caller.transfer(*order)
+        key, source, destination, amount, number = made
+        answer = self.caller.transfer(key, source, destination, amount)
         assert answer is not None
         assert (answer.status, answer.json["number"]) == (200, number)
 
@@ -247,15 +247,17 @@ def test_no_money_appears_or_is_lost(example: RunningExample, caller: Caller, lo
     def answered() -> int:
         return sum(one.answered for one in clerks)
 
+    def wait_for(number: int) -> None:
+        wait_until(
+            lambda: answered() >= number or not any(one.is_alive() for one in clerks),
+            "further transfers",
+        )
+
     for clerk in clerks:
         clerk.start()
     kills = 40 if long else 3
     for kill in range(kills):
-        enough = answered() + 10
-        wait_until(
-            lambda enough=enough: answered() >= enough or not any(one.is_alive() for one in clerks),
-            "further transfers",
-        )
+        wait_for(answered() + 10)
         if kill == kills // 2:
             example.kill()
             example.start()
@@ -272,7 +274,8 @@ def test_no_money_appears_or_is_lost(example: RunningExample, caller: Caller, lo
         expected[destination] += amount
     balances = caller.balances()
     assert {name: balances[name] for name in names} == dict(expected)
-    for *order, number in made[:: 1 if long else 10]:
-        again = caller.transfer(*order)
+    assert all(balances[name] >= 0 for name in names[1:])
+    for key, source, destination, amount, number in made[:: 1 if long else 10]:
+        again = caller.transfer(key, source, destination, amount)
         assert again is not None
         assert (again.status, again.json["number"]) == (200, number)
