@@ -12,6 +12,21 @@
 #define FASTCACHE_NATIVE_CLOCK 0
 #endif
 
+/* The clock of time.monotonic_ns, and clocks that are faster to read where the system has them. */
+#if defined(__linux__)
+#define FASTCACHE_MONOTONIC CLOCK_MONOTONIC
+#define FASTCACHE_MONOTONIC_COARSE CLOCK_MONOTONIC_COARSE
+#define FASTCACHE_REALTIME_COARSE CLOCK_REALTIME_COARSE
+#else
+#if defined(__APPLE__)
+#define FASTCACHE_MONOTONIC CLOCK_UPTIME_RAW
+#else
+#define FASTCACHE_MONOTONIC CLOCK_MONOTONIC
+#endif
+#define FASTCACHE_MONOTONIC_COARSE FASTCACHE_MONOTONIC
+#define FASTCACHE_REALTIME_COARSE CLOCK_REALTIME
+#endif
+
 #define fastcache_gettime clock_gettime
 
 /* Upper bound of the coarse clock's lag, in seconds: many ticks of any kernel. */
@@ -57,10 +72,10 @@ static inline int64_t fastcache_milliseconds(clockid_t clock)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Nanoseconds since the origin of CLOCK_MONOTONIC. */
+/* Nanoseconds since the origin of time.monotonic_ns. */
 static inline uint64_t fastcache_monotonic_ns(void)
 {
-    return fastcache_nanoseconds(CLOCK_MONOTONIC);
+    return fastcache_nanoseconds(FASTCACHE_MONOTONIC);
 }
 
 /* A time that fastcache_monotonic has not reached yet: a later deadline cannot have passed. */

@@ -14,11 +14,15 @@
 #ifndef FASTCACHE_ROBUST_LOCK_H
 #define FASTCACHE_ROBUST_LOCK_H
 
+#if defined(__linux__)
 #include <linux/futex.h>
+#endif
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#if defined(__linux__)
 #include <sys/syscall.h>
+#endif
 #include <unistd.h>
 
 #include "_atomics.h"
@@ -26,6 +30,8 @@
 #define FASTCACHE_BUSY 0
 #define FASTCACHE_TAKEN 1
 #define FASTCACHE_ORPHANED 2 /* taken; the protected data may be in the middle of a change */
+
+#if defined(__linux__)
 
 typedef struct {
     uint64_t *word;
@@ -139,5 +145,35 @@ static inline void fastcache_robust_unlock(fastcache_hold *hold)
     (void)fastcache_compare_exchange(hold->word, hold->mine, 0);
     fastcache_robust_name(hold->list, hold->pending);
 }
+
+#else
+
+/* Other systems have no segments, so the memory belongs to one process. Its threads end outside of
+ * such a lock, because no code of a caller runs within one. */
+typedef struct {
+    uint64_t *word;
+} fastcache_hold;
+
+static inline int fastcache_robust_supported(void)
+{
+    return 1;
+}
+
+static inline void fastcache_robust_start(void)
+{
+}
+
+static inline int fastcache_robust_try(fastcache_hold *hold, uint64_t *word)
+{
+    hold->word = word;
+    return fastcache_compare_exchange(word, 0, 1) ? FASTCACHE_TAKEN : FASTCACHE_BUSY;
+}
+
+static inline void fastcache_robust_unlock(fastcache_hold *hold)
+{
+    (void)fastcache_compare_exchange(hold->word, 1, 0);
+}
+
+#endif
 
 #endif

@@ -54,16 +54,18 @@ class Parts:
         derivation: DerivationKeys | None = None,
         shared: SharedState | None = None,
         seal: Seal | None = None,
+        store: Store | None = None,
     ) -> Parts:
         """Build the parts; with None, the settings are read from the environment.
 
-        With ``shared`` None, no state is shared with other processes. No connection is opened yet.
+        With ``shared`` None, no state is shared with other processes. ``store`` takes the place of
+        the database that the settings name, and of its seal. No connection is opened yet.
         Raises ConfigurationError for an invalid setting.
         """
         settings = settings or load_settings()
         derivation = derivation or load_derivation(settings)
         # Two more connections than threads, for the upkeep threads.
-        store = database_at(settings.database_url).open_store(
+        store = store or database_at(settings.database_url).open_store(
             pool_size=settings.threads + 2,
             seal=seal or load_seal(settings),
             change_places=places_for(settings.threads),

@@ -118,6 +118,12 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "latchkey.store.sqlite.migrations": (
         *("latchkey.credentials.accounts", "latchkey.credentials.tokens", "latchkey.store.sqlite"),
     ),
+    # A Latchkey in memory, for the tests of applications.
+    "latchkey.testing": (
+        *("latchkey.assembly", "latchkey.parts", "latchkey.wsgi", "latchkey.store.memory"),
+        *_STORE,
+        *_FOUNDATION,
+    ),
     # For programs that call an API: they load nothing of the rest.
     "latchkey.client": ("latchkey.errors", "latchkey.files"),
     "latchkey.key_files": (
@@ -349,7 +355,8 @@ def test_only_the_store_knows_which_database_it_is(module: str) -> None:
         if _within(name, sqlite) and not _within(module, sqlite):
             assert module in WORKS_ON_SQLITE_FILES, f"{where} imports {name}"
         elif _within(name, store) and not _within(module, store):
-            assert name in _STORE, f"{where} imports {name}, not a protocol"
+            in_memory = module == "latchkey.testing" and _within(name, "latchkey.store.memory")
+            assert name in _STORE or in_memory, f"{where} imports {name}, not a protocol"
         if name in ("sqlite3", "sqlalchemy.dialects.sqlite"):
             allowed = _within(module, sqlite) or module in WORKS_ON_SQLITE_FILES
             assert allowed, f"{where} imports {name}"

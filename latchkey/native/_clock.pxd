@@ -8,10 +8,10 @@ from latchkey.native._vector cimport expected, unexpected
 
 cdef extern from "_clock.h":
     ctypedef int clockid_t
-    const clockid_t CLOCK_MONOTONIC
-    const clockid_t CLOCK_MONOTONIC_COARSE
+    const clockid_t CLOCK_MONOTONIC "FASTCACHE_MONOTONIC"
+    const clockid_t CLOCK_MONOTONIC_COARSE "FASTCACHE_MONOTONIC_COARSE"
     const clockid_t CLOCK_REALTIME
-    const clockid_t CLOCK_REALTIME_COARSE
+    const clockid_t CLOCK_REALTIME_COARSE "FASTCACHE_REALTIME_COARSE"
     uint64_t nanoseconds "fastcache_nanoseconds"(clockid_t clock) noexcept nogil
     int64_t milliseconds "fastcache_milliseconds"(clockid_t clock) noexcept nogil
 

@@ -21,8 +21,8 @@ from latchkey.credentials.models import Credential, Mode
 from latchkey.credentials.publishing import Made, Outcome, Publication
 from latchkey.credentials.reach import Reach
 from latchkey.errors import AccountNotFound, DuplicateExternalId
-from tests.support.store.memory_audit import MemoryAuditLog
-from tests.support.store.memory_state import INSTANCE, MemoryDatabase, State, caller_now, kept
+from latchkey.store.memory.audit import MemoryAuditLog
+from latchkey.store.memory.state import INSTANCE, MemoryDatabase, State, caller_now, kept
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ from itertools import islice
 from latchkey.credentials.administrators import Administrator, ConsoleSession
 from latchkey.credentials.audit import AuditEvent
 from latchkey.credentials.publishing import Made, Outcome, Publication
-from tests.support.store.memory_audit import MemoryAuditLog
-from tests.support.store.memory_state import MemoryDatabase, State, StoredSession, kept
+from latchkey.store.memory.audit import MemoryAuditLog
+from latchkey.store.memory.state import MemoryDatabase, State, StoredSession, kept
 
 
 class MemoryAdministratorStore:

@@ -21,8 +21,8 @@ from latchkey.credentials.publishing import Made, Outcome, Publication
 from latchkey.errors import StoreError
 from latchkey.store.audit_head import Seal
 from latchkey.store.kept_head import KeptHead
+from latchkey.store.memory.state import MemoryDatabase, State, milliseconds
 from latchkey.store.places import ChangePlaces
-from tests.support.store.memory_state import MemoryDatabase, State, milliseconds
 
 
 class MemoryAuditLog:

@@ -1,4 +1,4 @@
-"""The committed state of a store in memory, and its transactions; only for the contract suite.
+"""The committed state of a store in memory, and its transactions.
 
 A transaction changes a copy, which replaces the committed state at its end. So a read sees one
 committed state, even during a transaction, and an exception changes nothing.

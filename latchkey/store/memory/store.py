@@ -1,4 +1,8 @@
-"""A store in memory in plain Python, only as a second implementation for the contract suite."""
+"""All aggregates of a store in memory: credentials, imported ones, listings, and the rest.
+
+It meets the contract of the protocols. Each change copies what is stored, so it is for hundreds of
+credentials, not for thousands.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +38,12 @@ from latchkey.errors import (
 )
 from latchkey.store.audit_head import Seal
 from latchkey.store.audited_terms import difference, terms_of
+from latchkey.store.memory.accounts import MemoryAccountStore
+from latchkey.store.memory.administrators import MemoryAdministratorStore
+from latchkey.store.memory.audit import MemoryAuditLog
+from latchkey.store.memory.state import MemoryDatabase, State, caller_now, kept, kept_or_none
+from latchkey.store.memory.usage import MemoryInvalidationLog, MemoryUsageStore
 from latchkey.store.protocols import Store
-from tests.support.store.memory_accounts import MemoryAccountStore
-from tests.support.store.memory_administrators import MemoryAdministratorStore
-from tests.support.store.memory_audit import MemoryAuditLog
-from tests.support.store.memory_state import MemoryDatabase, State, caller_now, kept, kept_or_none
-from tests.support.store.memory_usage import MemoryInvalidationLog, MemoryUsageStore
-from tests.support.store.new_credentials import verifier_of
 
 
 def open_memory_store(
@@ -304,7 +307,10 @@ def _newest(state: State) -> Iterator[Credential]:
 
 
 def _verifier(found: Credential | None) -> Verifier | None:
-    return None if found is None else verifier_of(found)
+    if found is None:
+        return None
+    revoked = found.revoked_at is not None
+    return Verifier(found.secret_hash, revoked, found.principal(), found.effective_conditions)
 
 
 def _changeable(state: State, api_key: str, reach: Reach) -> Credential:

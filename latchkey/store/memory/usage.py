@@ -15,7 +15,7 @@ from latchkey.credentials.models import (
     Tally,
     UsageRecord,
 )
-from tests.support.store.memory_state import (
+from latchkey.store.memory.state import (
     MemoryDatabase,
     State,
     kept,

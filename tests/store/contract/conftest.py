@@ -10,11 +10,11 @@ import pytest
 
 from latchkey.store.audit_head import Seal
 from latchkey.store.database_urls import database_at
+from latchkey.store.memory.state import MemoryDatabase
+from latchkey.store.memory.store import open_memory_store
 from latchkey.store.protocols import Store
 from tests.support.audited import new_seal
 from tests.support.database import new_database
-from tests.support.store.memory_state import MemoryDatabase
-from tests.support.store.memory_store import open_memory_store
 from tests.support.store.new_credentials import NewStore
 
 Opener = Callable[..., Store]
