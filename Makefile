@@ -47,7 +47,7 @@ attack: ready ## Run only the hostile tests: kills, races, faults, damage, fuzzi
 lint: ready ## Check style, types, Cython, the Dockerfile and the subjects of commits
 	@$(py) -m ruff check $(checked)
 	@$(py) -m ruff format --check $(checked)
-	@MYPYPATH=examples/flask_orders:examples/ledger $(py) -m mypy $(checked)
+	@MYPYPATH=examples/fastapi_orders:examples/flask_orders:examples/ledger $(py) -m mypy $(checked)
 	@PATH=.venv/bin:"$$PATH" cython-lint $(filter %.pyx %.pxd,$(sources))
 	@.venv/bin/hadolint deploy/Dockerfile
 	@$(py) scripts/check_subjects.py

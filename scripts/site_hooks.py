@@ -25,6 +25,7 @@ DOCS = "docs/"
 PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "examples/fastapi_orders/README.md": "examples/fastapi_orders.md",
     "examples/flask_orders/README.md": "examples/flask_orders.md",
     "examples/ledger/README.md": "examples/ledger.md",
 }

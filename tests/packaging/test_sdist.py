@@ -22,7 +22,7 @@ def test_it_has_every_source_and_nothing_compiled(sdist: Path) -> None:
         found = {name.partition("/")[2] for name in archive.getnames()}
     sources = {
         str(path.relative_to(ROOT))
-        for place in ("app", "deploy", "fastcache", "latchkey", "scripts", "tests")
+        for place in ("app", "deploy", "examples", "fastcache", "latchkey", "scripts", "tests")
         for path in (ROOT / place).rglob("*")
         if path.is_file() and path.suffix not in (".pyc", ".so", ".c")
     }
