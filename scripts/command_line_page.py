@@ -44,6 +44,13 @@ returns. If it cannot reach the memory of a running service, it changes nothing 
 
 # One example for each command that has arguments or options worth showing.
 EXAMPLES = {
+    "latchkey accounts change": "latchkey accounts change customer-17 --name \"Acme Ltd\"",
+    "latchkey accounts create": "latchkey accounts create --name Acme --external-id customer-17",
+    "latchkey accounts disable": "latchkey accounts disable customer-17",
+    "latchkey accounts enable": "latchkey accounts enable customer-17",
+    "latchkey accounts list": "latchkey accounts list --search acme --json",
+    "latchkey accounts revoke-keys": "latchkey accounts revoke-keys customer-17 --dry-run",
+    "latchkey accounts show": "latchkey accounts show customer-17",
     "latchkey admin create": "latchkey admin create ada",
     "latchkey admin disable": "latchkey admin disable ada",
     "latchkey admin enable": "latchkey admin enable ada",

@@ -38,6 +38,8 @@ def test_keys_create_json_is_one_object(box: Service, mode: str) -> None:
     fields = json.loads(run.stdout)
     assert list(fields) == [
         "api_key",
+        "account",
+        "external_id",
         "name",
         "mode",
         "scopes",
@@ -126,7 +128,8 @@ def test_keys_list_goes_past_one_page(box: Service) -> None:
 def test_keys_list_for_a_person_truncates_nothing(box: Service) -> None:
     pair = made(box, "live", name="n" * 100)
     lines = run_here(box, "keys", "list", "--limit", "1").stdout.splitlines()
-    assert lines[0].split() == ["key", "name", "mode", "scopes", "status", "created", "expires"]
+    titles = ["key", "name", "mode", "scopes", "status", "created", "expires", "account"]
+    assert lines[0].split() == titles
     assert lines[1].split()[:5] == [pair.api_key, "n" * 100, "live", "*", "active"]
     assert lines[1].split()[6] == "never"
 

@@ -69,7 +69,7 @@ class AccountService:
         if found is None and is_external_id(reference):
             found = self._store.find_external(reference)
         if found is None:
-            raise AccountNotFound
+            raise AccountNotFound("No such account; name it by its id (acct_…) or its external id")
         return found
 
     def page(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # Where other commands are defined. Each needs more libraries, so it is loaded only when it is used.
 _ELSEWHERE = {
+    "accounts": ("latchkey_service.cli.accounts", "accounts"),
     "admin": ("latchkey_service.cli.admin", "admin"),
     "audit": ("latchkey_service.cli.audit", "audit"),
     "backup": ("latchkey_service.cli.backup", "backup_command"),

@@ -5,19 +5,19 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
 import click
 
 from latchkey.credentials.listing import AsOf, Selection
-from latchkey.credentials.models import Credential
 from latchkey.credentials.times import utc_now
+from latchkey_service.cli.csv_cells import escaped_cell
+from latchkey_service.cli.key_fields import KEY_FIELDS, key_fields
 from latchkey_service.cli.printing import field_text
 from latchkey_service.cli.session import Session, reading
 from latchkey_service.cli.streams import output_to
-from latchkey_service.shapes.objects import CredentialObject
 
 
 @click.command("export")
@@ -43,15 +43,9 @@ def export_command(file: Path, form: str) -> None:
 
 
 def _rows(session: Session) -> Iterator[dict[str, Any]]:
-    age = timedelta(days=session.settings.rotation_days)
-    now = utc_now()
-    for credential in session.listing.newest(Selection(), AsOf(now, age), None):
-        yield _row(session, credential, age, now)
-
-
-def _row(session: Session, credential: Credential, age: timedelta, now: datetime) -> dict[str, Any]:
-    last_used_at = session.usage.last_used_at(credential)
-    return CredentialObject.of(credential, last_used_at, now, age).model_dump(mode="json")
+    as_of = AsOf(utc_now(), timedelta(days=session.settings.rotation_days))
+    for credential in session.listing.newest(Selection(), as_of, None):
+        yield key_fields(session, credential)
 
 
 def _write_json(file: TextIO, rows: Iterator[dict[str, Any]]) -> None:
@@ -61,15 +55,12 @@ def _write_json(file: TextIO, rows: Iterator[dict[str, Any]]) -> None:
 
 def _write_csv(file: TextIO, rows: Iterator[dict[str, Any]]) -> None:
     writer: Callable[[list[Any]], Any] = csv.writer(file, lineterminator="\n").writerow
-    named = list(CredentialObject.model_fields)
-    writer(named)
+    writer(list(KEY_FIELDS))
     for row in rows:
-        writer([_cell(row[name]) for name in named])
+        writer([_cell(row[name]) for name in KEY_FIELDS])
 
 
 def _cell(value: Any) -> Any:
-    """A value for CSV. A text that a spreadsheet would run as a formula is prefixed by a quote."""
+    """A value for CSV."""
     text = field_text(value) if isinstance(value, (list, dict, bool)) else value
-    if isinstance(text, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{text}"
-    return text
+    return escaped_cell(text) if isinstance(text, str) else text

@@ -7,13 +7,13 @@ impossible, the command changes nothing and prints the reason.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import click
-from pydantic import BaseModel, ValidationError
 
+from latchkey.credentials.accounts import Account
 from latchkey.credentials.listing import AsOf, Selection
-from latchkey.credentials.models import Credential, Mode
+from latchkey.credentials.models import Mode
 from latchkey.credentials.service import DEFAULT_OVERLAP, LONGEST_OVERLAP, IssuedCredential
 from latchkey.credentials.times import utc_now
 from latchkey.errors import CredentialNotFound
@@ -21,10 +21,12 @@ from latchkey_service.cli.asking import confirm
 from latchkey_service.cli.condition_options import condition_options
 from latchkey_service.cli.exporting import export_command
 from latchkey_service.cli.importing import import_command
+from latchkey_service.cli.key_fields import key_fields
 from latchkey_service.cli.options import (
     NEVER,
     TEXT,
     Never,
+    account_option,
     api_key_argument,
     expiry_option,
     json_option,
@@ -45,11 +47,9 @@ from latchkey_service.cli.printing import (
 )
 from latchkey_service.cli.session import Session, changing, reading
 from latchkey_service.command_user import command_line_user
-from latchkey_service.shapes.objects import CredentialObject, UsageObject
-from latchkey_service.shapes.problems import first_problem
+from latchkey_service.shapes.objects import UsageObject
+from latchkey_service.shapes.problems import validated
 from latchkey_service.shapes.requests import ChangeBody, IssueBody
-
-Body = TypeVar("Body", bound=BaseModel)
 
 
 @click.group()
@@ -63,6 +63,7 @@ keys.add_command(export_command)
 
 @keys.command("create")
 @click.option("--name", type=TEXT, required=True, help="A name that says what the key is for.")
+@account_option("The account that the key belongs to; default: the instance account.")
 @mode_option
 @scope_option("default: full access")
 @expiry_option("; default: never")
@@ -70,6 +71,7 @@ keys.add_command(export_command)
 @json_option
 def create_key(
     name: str,
+    account: str | None,
     mode: Mode,
     scopes: tuple[str, ...],
     expires_at: datetime | Never | None,
@@ -78,42 +80,59 @@ def create_key(
 ) -> None:
     """Create a key.
 
-    Prints the key with its secret. The secret is shown only once.
+    Prints the key with its secret. The secret is shown only once. A key for another account than
+    the instance account needs --scope.
     """
     given: dict[str, object] = {"name": name, "mode": mode, **conditions}
     if scopes:
         given["scopes"] = list(scopes)
     if expires_at is not None:
         given["expires_at"] = None if isinstance(expires_at, Never) else expires_at
-    terms = _validated(IssueBody, given).terms()
+    terms = validated(IssueBody, given).terms()
     with changing(migrate=True) as session:
-        issued = session.credentials.issue(caller=None, by=command_line_user(), **terms)
-        fields = _fields(session, issued.credential)
+        owner = None if account is None else session.accounts.named(account).id
+        issued = session.credentials.issue(
+            caller=None, by=command_line_user(), account=owner, **terms
+        )
+        fields = key_fields(session, issued.credential)
     _print_issued(issued, fields, as_json)
 
 
 @keys.command("list")
+@account_option("Only keys of this account.")
 @only_mode_option
 @click.option("--due", is_flag=True, help="Only active keys that are due for rotation.")
 @length_options
 @json_option
-def list_keys(mode: Mode | None, due: bool, limit: int | None, every: bool, as_json: bool) -> None:
+def list_keys(
+    account: str | None,
+    mode: Mode | None,
+    due: bool,
+    limit: int | None,
+    every: bool,
+    as_json: bool,
+) -> None:
     """List keys, newest first.
 
     The latest 50 are listed, or all with --all or --json. A rotated key is no longer due. At a
-    terminal, the output is a table; otherwise, it has tab-separated lines.
+    terminal, the output is a table; otherwise, it has tab-separated lines. The last column is the
+    external id of the key's account, or its id; it is empty for the instance account.
     """
     shown = rows_shown(limit, every, as_json)
-    selection = Selection(mode=mode, concern="due" if due else None)
     with reading() as session:
+        selection = Selection(
+            mode=mode,
+            concern="due" if due else None,
+            account_id=None if account is None else session.accounts.named(account).id,
+        )
         as_of = AsOf(utc_now(), timedelta(days=session.settings.rotation_days))
         found = session.listing.newest(selection, as_of, shown)
-        rows = (_fields(session, one) for one in found)
         if as_json:
-            print_json_list("credentials", rows)
+            print_json_list("credentials", (key_fields(session, one) for one in found))
             return
         print_table(
-            ["key", "name", "mode", "scopes", "status", "created", "expires"], map(_cells, rows)
+            ["key", "name", "mode", "scopes", "status", "created", "expires", "account"],
+            ([*_cells(key_fields(session, one)), _owner(one.account)] for one in found),
         )
         if shown is not None:
             print_rest(session.listing.count(selection, as_of) - shown, "key")
@@ -125,7 +144,7 @@ def list_keys(mode: Mode | None, due: bool, limit: int | None, every: bool, as_j
 def show_key(api_key: str, as_json: bool) -> None:
     """Show one key."""
     with reading() as session:
-        fields = _fields(session, session.credentials.get(api_key, None))
+        fields = key_fields(session, session.credentials.get(api_key, None))
     if as_json:
         print_json(fields)
     else:
@@ -188,10 +207,10 @@ def change_key(
         raise click.UsageError(
             "Nothing to change: give --name, --scope, --expires-at or a condition."
         )
-    terms = _validated(ChangeBody, given).change()
+    terms = validated(ChangeBody, given).change()
     with changing() as session:
         changed = session.credentials.change(api_key, terms, None, by=command_line_user())
-        fields = _fields(session, changed)
+        fields = key_fields(session, changed)
     if as_json:
         print_json(fields)
     else:
@@ -219,7 +238,7 @@ def rotate_key(api_key: str, overlap: int, as_json: bool) -> None:
         issued = session.credentials.rotate(
             api_key, None, timedelta(seconds=overlap), by=command_line_user()
         )
-        fields = _fields(session, issued.credential)
+        fields = key_fields(session, issued.credential)
     _print_issued(issued, fields, as_json)
 
 
@@ -254,14 +273,6 @@ def _revoke(session: Session, api_key: str) -> None:
         raise
 
 
-def _validated(body: type[Body], given: dict[str, object]) -> Body:
-    """The given values, validated like a body of the HTTP API."""
-    try:
-        return body.model_validate(given)
-    except ValidationError as error:
-        raise first_problem(error, body) from None
-
-
 def _cells(row: dict[str, Any]) -> list[str]:
     return [
         row["api_key"],
@@ -274,10 +285,9 @@ def _cells(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def _fields(session: Session, credential: Credential) -> dict[str, Any]:
-    age = timedelta(days=session.settings.rotation_days)
-    last_used_at = session.usage.last_used_at(credential)
-    return CredentialObject.of(credential, last_used_at, utc_now(), age).model_dump(mode="json")
+def _owner(account: Account) -> str:
+    """The account of a key in a table, short where it is the usual one."""
+    return "" if account.is_instance else account.external_id or account.id
 
 
 def _print_issued(issued: IssuedCredential, fields: dict[str, Any], as_json: bool) -> None:

@@ -119,6 +119,7 @@ class ApiKeyType(_ParamType):
 TEXT, MOMENT, EXPIRY, API_KEY = Text(), Moment(), Expiry(), ApiKeyType()
 
 api_key_argument = click.argument("api_key", type=API_KEY)
+account_argument = click.argument("account", type=TEXT)
 name_argument = click.argument("name", type=TEXT)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
@@ -137,6 +138,11 @@ def scope_option(meaning: str) -> Callable[[_ForTime], _ForTime]:
     return click.option(
         "--scope", "scopes", type=TEXT, multiple=True, help=f"Can be repeated; {meaning}."
     )
+
+
+def account_option(help_text: str) -> Callable[[_ForTime], _ForTime]:
+    """The option that names an account, by its id or its external id."""
+    return click.option("--account", type=TEXT, help=f"{help_text} Its id or external id.")
 
 
 def expiry_option(meaning: str = "") -> Callable[[_ForTime], _ForTime]:

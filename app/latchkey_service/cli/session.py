@@ -13,6 +13,7 @@ from latchkey.box.segment import attached, changing_keys
 from latchkey.box.shared import SharedState
 from latchkey.box.use_counts import LiveTallies
 from latchkey.config import Settings, load_settings
+from latchkey.credentials.account_service import AccountService
 from latchkey.credentials.granting import parse_allowed
 from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import CredentialService
@@ -32,6 +33,7 @@ class Session:
 
     settings: Settings
     credentials: CredentialService
+    accounts: AccountService
     usage: UsageReader
     audit: AuditLog
     listing: Listing
@@ -111,6 +113,7 @@ def _over(settings: Settings, shared: SharedState, seal: Seal | None) -> Iterato
             CredentialService(
                 store, load_derivation(settings), publisher, parse_allowed(settings.scopes)
             ),
+            AccountService(store.accounts, publisher),
             UsageReader(store.usage, LiveTallies(shared)),
             store.audit,
             store.listing,

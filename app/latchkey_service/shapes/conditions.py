@@ -88,11 +88,18 @@ Metadata = Annotated[
 ]
 
 
-class ConditionFields(Protocol):
-    """The fields that the bodies of creating and of changing a key have in common."""
+class MetadataField(Protocol):
+    """A body with metadata, of a key or of an account."""
 
     @property
     def model_fields_set(self) -> set[str]: ...
+    @property
+    def metadata(self) -> dict[str, Any] | None: ...
+
+
+class ConditionFields(MetadataField, Protocol):
+    """The fields that the bodies of creating and of changing a key have in common."""
+
     @property
     def enabled(self) -> bool: ...
     @property
@@ -103,8 +110,6 @@ class ConditionFields(Protocol):
     def networks_mode(self) -> NetworksMode: ...
     @property
     def endpoints(self) -> list[str] | None: ...
-    @property
-    def metadata(self) -> dict[str, Any] | None: ...
 
 
 def condition_terms(body: ConditionFields) -> ConditionTerms:
@@ -124,11 +129,11 @@ def condition_terms(body: ConditionFields) -> ConditionTerms:
     return terms
 
 
-def metadata_text(body: ConditionFields) -> str | None:
+def metadata_text(body: MetadataField, longest: int = LONGEST_METADATA) -> str | None:
     """The metadata of a body as it is stored: compact JSON, or None if it gives none.
 
-    Empty text removes it. Raises InvalidField if it is too long or contains what looks like a
-    secret.
+    Empty text removes it. Raises InvalidField if it is longer than ``longest`` bytes or contains
+    what looks like a secret.
     """
     if "metadata" not in body.model_fields_set:
         return None
@@ -139,8 +144,8 @@ def metadata_text(body: ConditionFields) -> str | None:
         length = len(text.encode())
     except UnicodeEncodeError:
         raise InvalidField("metadata", "has a string that is not valid Unicode") from None
-    if length > LONGEST_METADATA:
-        raise InvalidField("metadata", f"has more than {LONGEST_METADATA} bytes")
+    if length > longest:
+        raise InvalidField("metadata", f"has more than {longest} bytes")
     if redact_secrets(text) != text:
         raise InvalidField("metadata", "contains what looks like an API secret")
     return text

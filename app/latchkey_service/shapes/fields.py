@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
+from latchkey.credentials.accounts import EXTERNAL_ID_PATTERN
 from latchkey.credentials.names import LONGEST_NAME, NAME_PATTERN, check_name
 from latchkey.credentials.scopes import SCOPE_PATTERN
 from latchkey.credentials.times import format_time, parse_time
@@ -19,6 +20,7 @@ Time = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 ApiKey = Annotated[str, Field(pattern=API_KEY_PATTERN, examples=["ak_live_0123456789ABCDEFGHIJkl"])]
+ExternalId = Annotated[str, Field(pattern=EXTERNAL_ID_PATTERN, examples=["customer-17"])]
 Name = Annotated[
     str,
     AfterValidator(check_name),

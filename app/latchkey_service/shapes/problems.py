@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from annotated_types import Ge, Le
 from pydantic import BaseModel, ValidationError
@@ -13,12 +14,18 @@ from pydantic.fields import FieldInfo
 from latchkey.credentials.tokens import redact_secrets
 from latchkey.errors import InvalidField
 
+Model = TypeVar("Model", bound=BaseModel)
+
+EXTERNAL_ID_FORM = "must be 1 to 255 visible ASCII characters without spaces"
+"""The rule of an external id, as messages state it."""
+
 _LONGEST_NAME = 40
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 _NUMBER = re.compile(r"int_.*|greater_than_equal|less_than_equal", re.ASCII)
 _FORMS = {
     "api_key": "must be ak_live_ or ak_test_ and 22 letters and digits",
     "api_secret": "must be sk_live_ or sk_test_ and 71 letters and digits",
+    "external_id": EXTERNAL_ID_FORM,
 }
 _RULES = {
     "missing": "is required",
@@ -29,6 +36,14 @@ _RULES = {
     "bool_type": "must be true or false",
     "string_unicode": "must be a string of valid Unicode",
 }
+
+
+def validated(model: type[Model], given: Mapping[str, object]) -> Model:
+    """The given values, validated like a body of the HTTP API; raises InvalidField."""
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise first_problem(error, model) from None
 
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> InvalidField:

@@ -1,0 +1,295 @@
+"""``latchkey accounts``: the customers that keys belong to.
+
+A change takes effect in every worker of a running service before the command returns, as for keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, get_args
+
+import click
+
+from latchkey.credentials.accounts import (
+    Account,
+    AccountChange,
+    AccountSelection,
+    AccountStatus,
+    RevokedKeys,
+)
+from latchkey.credentials.models import Mode
+from latchkey.wording import counted
+from latchkey_service import strict_json
+from latchkey_service.cli.asking import confirm
+from latchkey_service.cli.options import (
+    SHOWN,
+    TEXT,
+    account_argument,
+    json_option,
+    length_options,
+    only_mode_option,
+    rows_shown,
+    yes_option,
+)
+from latchkey_service.cli.printing import (
+    print_fields,
+    print_json,
+    print_json_list,
+    print_rest,
+    print_table,
+)
+from latchkey_service.cli.session import Session, changing, reading
+from latchkey_service.command_user import command_line_user
+from latchkey_service.shapes.accounts import AccountChangeBody, AccountObject, NewAccountBody
+from latchkey_service.shapes.problems import validated
+
+_COUNTED_AT_ONCE = 1_000
+
+
+@click.group()
+def accounts() -> None:
+    """Manage accounts: the customers that keys belong to.
+
+    ACCOUNT is the id of an account, acct_…, or its external id.
+    """
+
+
+@accounts.command("create")
+@click.option("--name", type=TEXT, required=True, help="A name that says who the customer is.")
+@click.option("--external-id", type=TEXT, metavar="ID", help="Your own id of the customer.")
+@click.option("--metadata", type=TEXT, metavar="JSON", help="A JSON object of your own.")
+@json_option
+def create_account(name: str, external_id: str | None, metadata: str | None, as_json: bool) -> None:
+    """Create an account."""
+    given: dict[str, object] = {"name": name}
+    if external_id is not None:
+        given["external_id"] = external_id
+    if metadata is not None:
+        given["metadata"] = _parsed(metadata)
+    terms = validated(NewAccountBody, given)
+    with changing(migrate=True) as session:
+        made = session.accounts.create(
+            name=terms.name,
+            external_id=terms.external_id,
+            metadata=terms.metadata_text(),
+            caller=None,
+            by=command_line_user(),
+        )
+        fields = _fields(session, made)
+    _print(fields, as_json)
+
+
+@accounts.command("list")
+@click.option(
+    "--search",
+    type=TEXT,
+    metavar="TEXT",
+    help="Only accounts whose name, external id or id contains TEXT, in any case.",
+)
+@click.option(
+    "--status", type=click.Choice(get_args(AccountStatus)), help="Only accounts of this status."
+)
+@length_options
+@json_option
+def list_accounts(
+    search: str | None,
+    status: AccountStatus | None,
+    limit: int | None,
+    every: bool,
+    as_json: bool,
+) -> None:
+    """List accounts, newest first, with the number of their keys that are not revoked."""
+    shown = rows_shown(limit, every, as_json)
+    selection = AccountSelection(search=search, status=status)
+    with reading() as session:
+        rows = _rows(session, session.accounts.newest(selection, shown))
+        if as_json:
+            print_json_list("accounts", rows)
+            return
+        print_table(
+            ["account", "external id", "name", "status", "keys", "created"], map(_cells, rows)
+        )
+        if shown is not None:
+            print_rest(session.store.accounts.count(selection) - shown, "account")
+
+
+@accounts.command("show")
+@account_argument
+@json_option
+def show_account(account: str, as_json: bool) -> None:
+    """Show one account."""
+    with reading() as session:
+        fields = _fields(session, session.accounts.named(account))
+    _print(fields, as_json)
+
+
+@accounts.command("change")
+@account_argument
+@click.option("--name", type=TEXT, help="The new name.")
+@click.option(
+    "--external-id", type=TEXT, metavar="ID", help="The new external id; an empty one removes it."
+)
+@click.option(
+    "--metadata",
+    type=TEXT,
+    metavar="JSON",
+    help="A JSON object that replaces the present one; null removes it.",
+)
+@json_option
+def change_account(
+    account: str, name: str | None, external_id: str | None, metadata: str | None, as_json: bool
+) -> None:
+    """Change the name, the external id or the metadata of an account."""
+    given: dict[str, object] = {}
+    if name is not None:
+        given["name"] = name
+    if external_id is not None:
+        given["external_id"] = external_id or None
+    if metadata is not None:
+        given["metadata"] = _parsed(metadata)
+    if not given:
+        raise click.UsageError("Nothing to change: give --name, --external-id or --metadata.")
+    _change(account, validated(AccountChangeBody, given).change(), as_json)
+
+
+@accounts.command("disable")
+@account_argument
+@json_option
+def disable_account(account: str, as_json: bool) -> None:
+    """Refuse every key of an account, until it is enabled again.
+
+    The instance account cannot be disabled.
+    """
+    _change(account, AccountChange(status="disabled"), as_json)
+
+
+@accounts.command("enable")
+@account_argument
+@json_option
+def enable_account(account: str, as_json: bool) -> None:
+    """Accept the keys of a disabled account again.
+
+    Keys that are revoked, expired or disabled themselves stay refused.
+    """
+    _change(account, AccountChange(status="active"), as_json)
+
+
+@accounts.command("revoke-keys")
+@account_argument
+@only_mode_option
+@click.option("--dry-run", is_flag=True, help="Only print what would be revoked.")
+@yes_option
+@json_option
+def revoke_keys(account: str, mode: Mode | None, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Revoke all keys of an account permanently, or those of one mode.
+
+    Prints the keys first, and asks.
+    """
+    if dry_run:
+        with reading() as session:
+            found = session.accounts.named(account)
+            matched = session.accounts.revoke_keys(
+                found.id, mode, None, dry_run=True, by=command_line_user()
+            )
+        _print_revoked(found, matched, as_json)
+        return
+    if not yes:
+        # Ask outside the block: a service that starts meanwhile must not wait for the answer.
+        with changing() as session:
+            found = session.accounts.named(account)
+            matched = session.accounts.revoke_keys(
+                found.id, mode, None, dry_run=True, by=command_line_user()
+            )
+        if matched.matched:
+            _print_keys(matched, err=True)
+            confirm(
+                f"Revoke {_counted_keys(matched.matched, mode)} of {_label(found)}? "
+                "This cannot be undone.",
+                yes,
+            )
+    with changing() as session:
+        found = session.accounts.named(account)
+        revoked = session.accounts.revoke_keys(found.id, mode, None, by=command_line_user())
+    _print_revoked(found, revoked, as_json)
+
+
+def _change(account: str, terms: AccountChange, as_json: bool) -> None:
+    with changing() as session:
+        found = session.accounts.named(account)
+        changed = session.accounts.change(found.id, terms, None, by=command_line_user())
+        fields = _fields(session, changed)
+    _print(fields, as_json)
+
+
+def _parsed(metadata: str) -> object:
+    try:
+        return strict_json.loads(metadata)
+    except (ValueError, RecursionError):
+        raise click.UsageError("--metadata is not JSON.") from None
+
+
+def _rows(session: Session, found: Iterable[Account]) -> Iterator[dict[str, Any]]:
+    """The fields of accounts, each with the number of its keys, read in batches."""
+    left = iter(found)
+    while batch := list(islice(left, _COUNTED_AT_ONCE)):
+        counts = session.store.accounts.key_counts([one.id for one in batch])
+        for one in batch:
+            fields = AccountObject.of(one).model_dump(mode="json")
+            yield {**fields, "keys": counts[one.id], "instance": one.is_instance}
+
+
+def _fields(session: Session, account: Account) -> dict[str, Any]:
+    return next(_rows(session, [account]))
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    return [
+        row["id"],
+        row["external_id"] or "",
+        row["name"] or "",
+        row["status"],
+        str(row["keys"]),
+        row["created_at"],
+    ]
+
+
+def _print(fields: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(fields)
+    else:
+        print_fields({name: value for name, value in fields.items() if name != "object"})
+
+
+def _print_revoked(account: Account, result: RevokedKeys, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "account": account.id,
+                "matched": result.matched,
+                "revoked": result.revoked,
+                "api_keys": result.api_keys,
+            }
+        )
+        return
+    _print_keys(result, err=False)
+    done = result.revoked or not result.matched
+    number = _counted_keys(result.matched, None)
+    click.echo(f"{'revoked' if done else 'would revoke'} {number} of {_label(account)}")
+
+
+def _print_keys(result: RevokedKeys, *, err: bool) -> None:
+    """The newest keys; the result has not all of them."""
+    for api_key in result.api_keys[:SHOWN]:
+        click.echo(api_key, err=err)
+    more = result.matched - SHOWN
+    if more > 0:
+        click.echo(f"and {counted(more, 'more key')}", err=err)
+
+
+def _counted_keys(number: int, mode: Mode | None) -> str:
+    return counted(number, "key" if mode is None else f"{mode} key")
+
+
+def _label(account: Account) -> str:
+    return f"{account.name or 'the erased account'} ({account.id})"

@@ -1,0 +1,20 @@
+"""The cells of CSV files: texts that a spreadsheet would run as formulas get a quote in front.
+
+A text that has such a quote already gets one more, so that every text can be read back.
+"""
+
+from __future__ import annotations
+
+import re
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+def escaped_cell(text: str) -> str:
+    """The text as a cell that no spreadsheet runs."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unescaped_cell(text: str) -> str:
+    """The text of a cell that ``escaped_cell`` wrote."""
+    return text[1:] if text[:1] == "'" and _FORMULA.match(text) else text
