@@ -236,6 +236,111 @@ def test_conditions_are_imported_as_they_are_exported(
     assert found.items() >= fields.items()
 
 
+# ---- Accounts
+
+
+def new_account(box: Service, external_id: str) -> str:
+    """Create an account; returns its id."""
+    options = ["--name", "theirs", "--external-id", external_id, "--json"]
+    return str(json.loads(run_here(box, "accounts", "create", *options).stdout)["id"])
+
+
+def test_a_line_names_the_account_of_its_key(box: Service, tmp_path: Path) -> None:
+    account = new_account(box, "+49/named")
+    for number, name in enumerate([{"account": account}, {"external_id": "+49/named"}]):
+        token = f"account-{number}"
+        imported(box, token, scopes=["account:read"], **name)
+        assert use(box, token).json["id"] == account
+    file = tmp_path / "keys.csv"
+    file.write_text(
+        "name,sha256,scopes,external_id\n"
+        f"a,{sha('account-csv')},account:read,'+49/named\n"
+        f"b,{sha('instance-csv')},,\n"
+    )
+    assert run_import(box, file)["imported"] == 2
+    assert use(box, "account-csv").json["id"] == account
+    instance = use(box, "instance-csv").json
+    assert (instance["id"], instance["scopes"]) == (
+        box.get("/v1/account", box.create_key().bearer).json["id"],
+        ["*"],
+    )
+    run_here(box, "accounts", "disable", account)
+    assert {use(box, "account-csv").code for _ in range(8)} == {"key_disabled"}
+    imported(box, "account-disabled", scopes=["account:read"], account=account)
+    assert use(box, "account-disabled").code == "key_disabled"
+
+
+def test_lines_whose_account_or_scopes_are_invalid(box: Service) -> None:
+    account = new_account(box, "invalid-lines")
+    nobody = f"acct_{'0' * 22}"
+    secret = box.derive_pair().api_secret
+    good = {"name": "x", "scopes": ["orders:read"]}
+    said = import_lines(
+        box,
+        {**good, "sha256": sha("a0"), "account": account},
+        {**good, "sha256": sha("a1"), "account": account, "external_id": "invalid-lines"},
+        {**good, "sha256": sha("a2"), "account": nobody},
+        {**good, "sha256": sha("a3"), "external_id": "nobody"},
+        {**good, "sha256": sha("a4"), "account": secret},
+        {**good, "sha256": sha("a5"), "external_id": f"{secret} "},
+        {**good, "sha256": sha("a6"), "external_id": 7},
+        {"name": "x", "sha256": sha("a7"), "account": account},
+        {**good, "sha256": sha("a8"), "account": account, "scopes": ["accounts:read"]},
+        check=False,
+    )
+    refused = said["refused"]
+    assert isinstance(refused, list)
+    assert [(one["line"], one["reason"]) for one in refused] == [
+        (2, "account: give account or external_id, not both"),
+        (3, "account: no such account"),
+        (4, "external_id: no such account"),
+        (5, "account: must be the id of an account, acct_ and 22 characters"),
+        (6, "external_id: must be 1 to 255 visible ASCII characters without spaces"),
+        (7, "external_id: must be 1 to 255 visible ASCII characters without spaces"),
+        (8, "scopes: name the scopes of a key for another account"),
+        (9, "scopes: accounts:read is only for keys of the instance account"),
+    ]
+    INVALID.check(use(box, "a0"), "bearer", bearer=True)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_an_export_is_imported_into_another_instance(
+    box: Service, tmp_path: Path, form: str
+) -> None:
+    """With the hashes, which an export does not have, and by the external ids."""
+    external_id = f"=round-{form}"
+    account = new_account(box, external_id)
+    there = imported(box, f"there-{form}", scopes=["orders:read"], account=account)
+    file = tmp_path / "keys"
+    assert run_here(box, "keys", "export", str(file), "--format", form).returncode == 0
+    rows = (
+        list(csv.DictReader(file.read_text().splitlines()))
+        if form == "csv"
+        else [json.loads(line) for line in file.read_text().splitlines()]
+    )
+    (row,) = [row for row in rows if row["api_key"] == there]
+    assert row["account"] == account
+    taken = {name: row[name] for name in ("name", "mode", "scopes", "external_id")}
+    taken["sha256"] = sha(f"there-{form}")
+    if form == "csv":
+        with file.open("w", newline="") as opened:
+            writer = csv.DictWriter(opened, list(taken))
+            writer.writeheader()
+            writer.writerow(taken)
+    else:
+        file.write_text(json.dumps(taken))
+    other = Service(tmp_path / "other")
+    other.initialize()
+    assert run_import(other, file, check=False)["imported"] == 0
+    again = new_account(other, external_id)
+    assert again != account
+    assert run_import(other, file)["imported"] == 1
+    (key,) = json.loads(run_here(other, "keys", "list", "--account", again, "--json").stdout)[
+        "credentials"
+    ]
+    assert (key["external_id"], key["scopes"]) == (external_id, ["orders:read"])
+
+
 # ---- Refused imports
 
 

@@ -6,19 +6,21 @@ All or nothing: if one key is invalid, none is imported, and each invalid one is
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from latchkey.credentials.accounts import Account
 from latchkey.credentials.audit import Actor
 from latchkey.credentials.conditions import NO_CONDITIONS, Conditions
-from latchkey.credentials.granting import ANY_SCOPE, require_allowed
+from latchkey.credentials.granting import ANY_SCOPE, require_allowed, require_for_account
 from latchkey.credentials.models import Mode, NewCredential
 from latchkey.credentials.publishing import Publisher, Refusal
+from latchkey.credentials.scopes import FULL_ACCESS
 from latchkey.credentials.times import utc_now
 from latchkey.credentials.tokens import new_ids
 from latchkey.errors import InvalidField, LatchkeyError
-from latchkey.store.protocols import ImportedCredentials
+from latchkey.store.protocols import AccountStore, ImportedCredentials
 from latchkey.wording import counted
 
 NO_DERIVATION_KEY = ""
@@ -53,18 +55,20 @@ SHA256_OF_NO_TOKEN = {
 class Foreign:
     """A key of another system, from line ``line`` of the import.
 
-    ``account_id`` None stands for the instance account.
+    ``account_id`` or ``external_id`` names its account, or none of them for the instance account.
+    ``scopes`` None are all scopes; keys of other accounts have to have scopes.
     """
 
     line: int
     name: str
     token_hash: bytes = field(repr=False)
     mode: Mode
-    scopes: frozenset[str]
+    scopes: frozenset[str] | None
     expires_at: datetime | None
     conditions: Conditions = NO_CONDITIONS
     metadata: str | None = None
     account_id: str | None = None
+    external_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ def import_keys(
     refused: Sequence[RefusedLine],
     source_digest: str,
     store: ImportedCredentials,
+    accounts: AccountStore,
     publisher: Publisher,
     *,
     by: Actor,
@@ -99,12 +104,15 @@ def import_keys(
 
     ``refused`` are lines that could not be read. ``source_digest`` is the SHA-256, in hex, of the
     imported file, for the audit log, which gets one row for all keys. ``allowed_scopes`` are those
-    of ``require_allowed``. ``progress`` is called with the number of further stored keys. With
+    of ``require_allowed``. ``accounts`` has the accounts that the keys name; they are read again in
+    the transaction. ``progress`` is called with the number of further stored keys. With
     ``skip_existing``, a key whose hash exists is left out. Returns the stored keys. Raises
     ImportRefused, with ``refused`` and every other invalid line.
     """
     now = utc_now()
-    problems = [*refused, *_repeated(keys), *_not_allowed(keys, allowed_scopes)]
+    named = _Accounts(keys, accounts)
+    problems = [*refused, *_repeated(keys), *named.unknown()]
+    problems += _not_allowed(keys, named, allowed_scopes)
 
     def left_out(present: Collection[bytes]) -> Collection[bytes]:
         there = [key for key in keys if key.token_hash in present]
@@ -124,10 +132,10 @@ def import_keys(
             api_key=f"ak_{key.mode}_{next(ids)}",
             secret_hash=key.token_hash,
             derivation_id=NO_DERIVATION_KEY,
-            account_id=key.account_id,
+            account_id=named.id_of(key),
             mode=key.mode,
             name=key.name,
-            scopes=key.scopes,
+            scopes=FULL_ACCESS if key.scopes is None else key.scopes,
             created_at=now,
             expires_at=key.expires_at,
             origin="imported",
@@ -137,14 +145,83 @@ def import_keys(
         for key in keys
     ]
     detail: dict[str, object] = {"source_sha256": source_digest}
-    return publisher.publish(store.add_all(made, left_out, detail, by, progress))
+    outcome = store.add_all(made, left_out, detail, by, progress, confirm=named.confirm)
+    return publisher.publish(outcome)
 
 
-def _not_allowed(keys: Sequence[Foreign], allowed: frozenset[str]) -> list[RefusedLine]:
+class _Accounts:
+    """The accounts that the keys of an import name."""
+
+    def __init__(self, keys: Sequence[Foreign], store: AccountStore) -> None:
+        self._keys = keys
+        ids = {key.account_id for key in keys if key.account_id is not None}
+        external_ids = {key.external_id for key in keys if key.external_id is not None}
+        found = store.find_many(ids, external_ids) if ids or external_ids else []
+        usable = [one for one in found if one.erased_at is None]
+        self._by_id = {one.id: one for one in usable if one.id in ids}
+        self._by_external_id = {
+            one.external_id: one for one in usable if one.external_id in external_ids
+        }
+
+    def of(self, key: Foreign) -> Account | None:
+        """The account that a key names; None if it names none, or an unknown one."""
+        if key.account_id is not None:
+            return self._by_id.get(key.account_id)
+        return None if key.external_id is None else self._by_external_id.get(key.external_id)
+
+    def id_of(self, key: Foreign) -> str | None:
+        """The id of that account."""
+        found = self.of(key)
+        return None if found is None else found.id
+
+    def unknown(self) -> list[RefusedLine]:
+        """The lines of keys that name an unknown account."""
+        return [
+            RefusedLine(key.line, f"{_reference(key)}: no such account")
+            for key in self._keys
+            if _reference(key) is not None and self.of(key) is None
+        ]
+
+    def confirm(self, present: Mapping[str, Account]) -> None:
+        """Raise ImportRefused if an account was erased, or lost its external id, meanwhile."""
+        usable = {one.id: one for one in present.values() if one.erased_at is None}
+        lost = {account_id for account_id in self._by_id if account_id not in usable}
+        lost |= {
+            external_id
+            for external_id, one in self._by_external_id.items()
+            if one.id not in usable or usable[one.id].external_id != external_id
+        }
+        if lost:
+            refused = [
+                RefusedLine(key.line, f"{_reference(key)}: the account was changed meanwhile")
+                for key in self._keys
+                if (key.account_id or key.external_id) in lost
+            ]
+            raise ImportRefused(refused)
+
+
+def _reference(key: Foreign) -> str | None:
+    """The field in which a key names its account."""
+    if key.account_id is not None:
+        return "account"
+    return None if key.external_id is None else "external_id"
+
+
+def _not_allowed(
+    keys: Sequence[Foreign], accounts: _Accounts, allowed: frozenset[str]
+) -> list[RefusedLine]:
     found = []
     for key in keys:
+        account = accounts.of(key)
+        elsewhere = account is not None and not account.is_instance
         try:
+            if key.scopes is None:
+                if elsewhere:
+                    raise InvalidField("scopes", "name the scopes of a key for another account")
+                continue
             require_allowed(key.scopes, allowed)
+            if elsewhere:
+                require_for_account(key.scopes, False)
         except InvalidField as error:
             found.append(RefusedLine(key.line, error.message))
     return found

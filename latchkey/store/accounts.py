@@ -32,7 +32,13 @@ from latchkey.credentials.times import to_milliseconds
 from latchkey.errors import AccountNotFound, DuplicateExternalId
 from latchkey.store.audit import SqlAuditLog
 from latchkey.store.connections import Connections
-from latchkey.store.finding import ACCOUNTS, caller_now, find_account, instance_account
+from latchkey.store.finding import (
+    ACCOUNTS,
+    caller_now,
+    find_account,
+    find_accounts,
+    instance_account,
+)
 from latchkey.store.invalidations import log_invalidation
 from latchkey.store.rows import account_of, account_values
 from latchkey.store.tables import account, credential
@@ -68,6 +74,15 @@ class SqlAccountStore:
         with self._connections.reading() as connection:
             row = connection.execute(query).one_or_none()
         return None if row is None else account_of(row)
+
+    def find_many(
+        self, account_ids: Collection[str], external_ids: Collection[str]
+    ) -> list[Account]:
+        """The accounts that have one of these ids or external ids, each once."""
+        with self._connections.reading() as connection:
+            found = find_accounts(connection, account.c.id, account_ids)
+            found += find_accounts(connection, account.c.external_id, external_ids)
+        return list({one.number: one for one in found}.values())
 
     def page(
         self,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Select, bindparam, select
+from collections.abc import Iterable
+from itertools import islice
+
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, select
 
 from latchkey.credentials.accounts import Account
 from latchkey.credentials.callers import Author
@@ -17,6 +20,8 @@ CREDENTIALS: Select[tuple[object, ...]] = select(
     credential, *(column for column in ACCOUNT_COLUMNS if column.name != "account_id")
 ).join(account, account.c.id == credential.c.account_id)
 """All credentials, each with its account, for ``joined_credential_of``."""
+
+_FOUND_AT_ONCE = 500
 
 ACCOUNTS: Select[tuple[object, ...]] = select(*ACCOUNT_COLUMNS)
 """All accounts, for ``account_of``."""
@@ -61,6 +66,18 @@ def find_account(connection: Connection, account_id: str) -> Account | None:
     """The account with this id."""
     row = connection.execute(_FIND_ACCOUNT, {"id": account_id}).one_or_none()
     return None if row is None else account_of(row)
+
+
+def find_accounts(
+    connection: Connection, column: ColumnElement[str], values: Iterable[str]
+) -> list[Account]:
+    """The accounts that have one of these values in a column."""
+    found: list[Account] = []
+    left = iter(values)
+    while batch := list(islice(left, _FOUND_AT_ONCE)):
+        rows = connection.execute(ACCOUNTS.where(column.in_(batch)))
+        found += [account_of(row) for row in rows]
+    return found
 
 
 def instance_account(connection: Connection) -> Account:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, select
 from sqlalchemy.exc import IntegrityError
 
+from latchkey.credentials.accounts import Account
 from latchkey.credentials.audit import Action, Actor, AuditEvent
 from latchkey.credentials.models import NewCredential, Verifier
 from latchkey.credentials.publishing import Made, Outcome, Publication, Refusal
@@ -16,9 +17,9 @@ from latchkey.credentials.times import to_milliseconds
 from latchkey.errors import DuplicateApiKey
 from latchkey.store.audit import SqlAuditLog
 from latchkey.store.connections import Connections
-from latchkey.store.finding import instance_account
+from latchkey.store.finding import find_accounts, instance_account
 from latchkey.store.rows import values_of
-from latchkey.store.tables import credential, invalidation
+from latchkey.store.tables import account, credential, invalidation
 from latchkey.store.transactions import commit
 
 _BATCH = 10_000
@@ -56,6 +57,8 @@ class SqlImportedCredentials:
         detail: dict[str, object],
         actor: Actor,
         progress: Callable[[int], None],
+        *,
+        confirm: Callable[[Mapping[str, Account]], None] = lambda accounts: None,
     ) -> Outcome[list[NewCredential]]:
         """Store them in one transaction, or none; see ``protocols.ImportedCredentials``.
 
@@ -76,9 +79,11 @@ class SqlImportedCredentials:
         with self._connections.reading() as reading:
             instance = instance_account(reading).id
         prepared = _rows_of(remaining, instance)
+        named = {one.account_id for one in new if one.account_id is not None}
 
         def transaction(connection: Connection) -> Made[list[NewCredential]]:
             added, rows = remaining, prepared
+            confirm({one.id: one for one in find_accounts(connection, account.c.id, named)})
             # Rows are never deleted, and hashes do not change: newer rows are enough.
             since = connection.execute(_HASHES.where(credential.c.id > last_seen))
             if late := left_out({row.secret_hash for row in since}):

@@ -63,7 +63,10 @@ def foreign(number: int) -> Foreign:
 
 
 def import_foreign(office: Office, key: Foreign) -> None:
-    import_keys([key], [], "0" * 64, office.store.imported, office.publisher(), by=TESTER)
+    import_keys(
+        *([key], [], "0" * 64, office.store.imported, office.store.accounts, office.publisher()),
+        by=TESTER,
+    )
 
 
 def invalidated(office: Office) -> set[str]:

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import Progress
 
+from latchkey.credentials.accounts import is_account_id, is_external_id
 from latchkey.credentials.conditions import Conditions
 from latchkey.credentials.granting import parse_allowed
 from latchkey.credentials.importing import (
@@ -28,25 +29,25 @@ from latchkey.credentials.importing import (
     RefusedLine,
     import_keys,
 )
-from latchkey.credentials.scopes import FULL_ACCESS
 from latchkey.credentials.times import utc_now
 from latchkey.credentials.tokens import redact_secrets
 from latchkey.errors import InvalidField
 from latchkey.wording import counted
 from latchkey_service import strict_json
+from latchkey_service.cli.csv_cells import unescaped_cell
 from latchkey_service.cli.options import json_option, read_expiry
 from latchkey_service.cli.printing import print_json
 from latchkey_service.cli.session import changing
 from latchkey_service.cli.streams import input_from
 from latchkey_service.command_user import command_line_user
-from latchkey_service.shapes.problems import first_problem, shown_name
+from latchkey_service.shapes.problems import EXTERNAL_ID_FORM, first_problem, shown_name
 from latchkey_service.shapes.requests import IssueBody
 
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
 _NEEDED = ("name", "sha256")
 _COLUMNS = (
     *(*_NEEDED, "mode", "scopes", "expires_at", "enabled", "not_before", "networks"),
-    *("networks_mode", "endpoints", "metadata"),
+    *("networks_mode", "endpoints", "metadata", "account", "external_id"),
 )
 _SHOWN = 100
 
@@ -62,9 +63,11 @@ def import_command(file: Path, skip_existing: bool, as_json: bool) -> None:
 
     FILE is CSV with a header line, or JSON lines; - is standard input. Required fields are name and
     sha256, the SHA-256 of the token in hex. Optional fields are mode, scopes, expires_at, enabled,
-    not_before, networks, networks_mode, endpoints and metadata. In CSV, scopes and networks are
-    separated by spaces and endpoints by commas, and metadata is JSON. If a line is invalid, nothing
-    is imported, all invalid lines are listed, and the exit status is 1.
+    not_before, networks, networks_mode, endpoints, metadata, and account or external_id, which name
+    the account of the key; the default is the instance account. Keys of other accounts need scopes.
+    In CSV, scopes and networks are separated by spaces and endpoints by commas, and metadata is
+    JSON. If a line is invalid, nothing is imported, all invalid lines are listed, and the exit
+    status is 1.
     """
     data = input_from(file)
     quiet = as_json or not sys.stderr.isatty()
@@ -78,6 +81,7 @@ def import_command(file: Path, skip_existing: bool, as_json: bool) -> None:
                     refused,
                     hashlib.sha256(data).hexdigest(),
                     session.store.imported,
+                    session.store.accounts,
                     session.publisher,
                     by=command_line_user(),
                     allowed_scopes=parse_allowed(session.settings.scopes),
@@ -205,6 +209,8 @@ def _of_cell(name: str, text: str) -> object:
             return strict_json.loads(text)
         except (ValueError, RecursionError):
             raise ValueError("metadata: is not JSON") from None
+    if name == "external_id":
+        return unescaped_cell(text)
     return text
 
 
@@ -216,6 +222,7 @@ def _key(line: int, fields: dict[str, object]) -> Foreign:
     digest = bytes.fromhex(token_hash)
     if (of := SHA256_OF_NO_TOKEN.get(digest)) is not None:
         raise InvalidField("sha256", f"is the hash of {of}, not of a token")
+    account_id, external_id = _owner(fields)
     if isinstance(expires_at := fields.get("expires_at"), str):
         try:
             fields["expires_at"] = read_expiry(expires_at)
@@ -232,8 +239,24 @@ def _key(line: int, fields: dict[str, object]) -> Foreign:
         terms["name"],
         digest,
         terms.get("mode", "live"),
-        terms.get("scopes", FULL_ACCESS),
+        terms.get("scopes"),
         terms.get("expires_at"),
         Conditions(**terms.get("conditions", {})),
         terms.get("metadata"),
+        account_id,
+        external_id,
     )
+
+
+def _owner(fields: dict[str, object]) -> tuple[str | None, str | None]:
+    """The id and the external id of a key's account, of which one at most is given."""
+    account_id, external_id = fields.pop("account", None), fields.pop("external_id", None)
+    if account_id is not None and external_id is not None:
+        raise InvalidField("account", "give account or external_id, not both")
+    if account_id is not None and not (isinstance(account_id, str) and is_account_id(account_id)):
+        raise InvalidField("account", "must be the id of an account, acct_ and 22 characters")
+    if external_id is not None and not (
+        isinstance(external_id, str) and is_external_id(external_id)
+    ):
+        raise InvalidField("external_id", EXTERNAL_ID_FORM)
+    return account_id, external_id

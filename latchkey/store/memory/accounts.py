@@ -46,6 +46,15 @@ class MemoryAccountStore:
         found = self.page(AccountSelection(external_id=external_id), 1)
         return found[0] if found else None
 
+    def find_many(
+        self, account_ids: Collection[str], external_ids: Collection[str]
+    ) -> list[Account]:
+        return [
+            one
+            for one in self._database.committed.accounts.values()
+            if one.id in account_ids or one.external_id in external_ids
+        ]
+
     def page(
         self,
         selection: AccountSelection,

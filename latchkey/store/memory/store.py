@@ -6,11 +6,12 @@ credentials, not for thousands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 
+from latchkey.credentials.accounts import Account
 from latchkey.credentials.audit import Action, Actor, AuditEvent
 from latchkey.credentials.callers import Author
 from latchkey.credentials.listing import (
@@ -210,6 +211,8 @@ class MemoryImportedCredentials:
         detail: dict[str, object],
         actor: Actor,
         progress: Callable[[int], None],
+        *,
+        confirm: Callable[[Mapping[str, Account]], None] = lambda accounts: None,
     ) -> Outcome[list[NewCredential]]:
         there = self._database.committed.credentials
         try:
@@ -219,7 +222,10 @@ class MemoryImportedCredentials:
         if early.issuperset(one.secret_hash for one in new):
             return Made([], Publication([token_hash.hex() for token_hash in early]))
 
+        named = {one.account_id for one in new if one.account_id is not None}
+
         def transaction(state: State) -> Made[list[NewCredential]]:
+            confirm({one: state.accounts[one] for one in named if one in state.accounts})
             since = [one for number, one in state.credentials.items() if number not in there]
             out = early.union(left_out({one.secret_hash for one in since}))
             added = [one for one in new if one.secret_hash not in out]

@@ -37,6 +37,11 @@ class AccountStore(Protocol):
     def find_external(self, external_id: str) -> Account | None:
         """The account with this external id."""
 
+    def find_many(
+        self, account_ids: Collection[str], external_ids: Collection[str]
+    ) -> list[Account]:
+        """The accounts that have one of these ids or external ids, each once."""
+
     def page(
         self,
         selection: AccountSelection,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from latchkey.credentials.accounts import Account
 from latchkey.credentials.audit import Action, Actor
 from latchkey.credentials.callers import Author
 from latchkey.credentials.listing import AsOf, Census, Order, Selection
@@ -102,6 +103,8 @@ class ImportedCredentials(Protocol):
         detail: dict[str, object],
         actor: Actor,
         progress: Callable[[int], None],
+        *,
+        confirm: Callable[[Mapping[str, Account]], None] = lambda accounts: None,
     ) -> Outcome[list[NewCredential]]:
         """Store all credentials that are not left out, or none if it raises; returns those stored.
 
@@ -109,7 +112,8 @@ class ImportedCredentials(Protocol):
         and within it with those added since. It returns the hashes to leave out; they are published
         too, since an import that died after its commit may have stored them. A Refusal that it
         raises becomes the Outcome. ``progress`` is called with the number of further stored
-        credentials.
+        credentials. ``confirm`` is called within the transaction with the accounts that are named
+        by the new credentials, by id, as just read; what it raises is raised.
 
         One row of the audit log has ``detail``, the number of credentials, and the first and the
         last of their ids; no other credential has an id between them. Raises DuplicateApiKey.

@@ -303,3 +303,13 @@ def test_a_caller_that_lost_its_scope_changes_no_account(store: Store) -> None:
         assert isinstance(outcome.error, InsufficientScope)  # type: ignore[union-attr]
         assert outcome.publication == Publication([caller.lookup])
     assert store.accounts.find(account.id) == account
+
+
+def test_accounts_are_found_by_many_ids_and_external_ids(store: Store) -> None:
+    accounts = [made(store, number, f"customer-{number}") for number in range(3)]
+    first, second, third = accounts
+    ids = [second.id, third.id, "acct_" + "z" * 22]
+    found = store.accounts.find_many(ids, ["customer-0", "customer-1", "nobody"])
+    assert sorted(found, key=lambda one: one.number) == accounts
+    assert store.accounts.find_many([], ["customer-0"]) == [first]
+    assert store.accounts.find_many([], []) == []

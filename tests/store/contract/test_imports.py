@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from latchkey.credentials.importing import Foreign, ImportRefused, import_keys
+from latchkey.credentials.accounts import AccountChange, NewAccount
+from latchkey.credentials.callers import Author
+from latchkey.credentials.importing import Foreign, ImportRefused, RefusedLine, import_keys
 from latchkey.credentials.models import NewCredential
 from latchkey.credentials.publishing import Made, Outcome, Publication, Publisher
 from latchkey.errors import DuplicateApiKey
@@ -24,6 +27,11 @@ def token_hash(number: int) -> bytes:
 def imported(number: int) -> NewCredential:
     """A credential of another system, as the import creates it."""
     return new_credential(secret_hash=token_hash(number), derivation_id="", origin="imported")
+
+
+def foreign(number: int) -> Foreign:
+    """The same as a line of an import."""
+    return Foreign(number, "theirs", token_hash(number), "live", frozenset({"a:read"}), None)
 
 
 def add_all(store: Store, new: list[NewCredential]) -> list[int]:
@@ -85,6 +93,7 @@ def test_keys_imported_meanwhile_are_detected(
         new: Sequence[NewCredential],
         left_out: Callable[[Collection[bytes]], Collection[bytes]],
         *rest: Any,
+        **options: Any,
     ) -> Outcome[list[NewCredential]]:
         def check_then_lose(present: Collection[bytes]) -> Collection[bytes]:
             hashes = left_out(present)
@@ -92,19 +101,17 @@ def test_keys_imported_meanwhile_are_detected(
                 add_all(other, [imported(1)])
             return hashes
 
-        return add_all_at_once(new, check_then_lose, *rest)
+        return add_all_at_once(new, check_then_lose, *rest, **options)
 
     monkeypatch.setattr(store.imported, "add_all", add_all_late)
-    keys = [
-        Foreign(number, "theirs", token_hash(number), "live", frozenset({"*"}), None)
-        for number in range(3)
-    ]
+    keys = [foreign(number) for number in range(3)]
     with pytest.raises(ImportRefused) as refused:
         import_keys(
             keys,
             [],
             "ab" * 32,
             store.imported,
+            store.accounts,
             Publisher(store.audit, lambda lookup: None),
             by=TESTER,
         )
@@ -156,3 +163,48 @@ def test_keys_added_meanwhile_are_left_out(store: Store, new_store: NewStore) ->
     assert outcome == Made([], Publication(outcome.publication.lookups))
     assert set(outcome.publication.lookups) == {one.lookup for one in new}
     assert store.audit.last() == last
+
+
+def test_the_accounts_are_read_in_the_transaction(
+    store: Store, new_store: NewStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An account loses its external id between the first check and the transaction."""
+    other = new_store()
+    author = Author(TESTER)
+    accounts = [
+        NewAccount(f"acct_{number:022}", "customer", f"customer-{number}", None, NOW)
+        for number in range(2)
+    ]
+    left = iter(accounts)
+    for _ in accounts:
+        result_of(store.accounts.add(lambda caller: next(left), author))
+    add_all_at_once = store.imported.add_all
+
+    def add_all_late(*arguments: Any, **options: Any) -> Outcome[list[NewCredential]]:
+        def decide(caller: object, found: object) -> AccountChange:
+            return AccountChange(external_id="another")
+
+        result_of(other.accounts.change(accounts[1].id, NOW, decide, author))
+        return add_all_at_once(*arguments, **options)
+
+    keys = [
+        replace(key, external_id=external_id, account_id=account_id)
+        for key, external_id, account_id in [
+            (foreign(0), "customer-0", None),
+            (foreign(1), "customer-1", None),
+            (foreign(2), None, accounts[1].id),
+        ]
+    ]
+
+    def import_all() -> list[NewCredential]:
+        publisher = Publisher(store.audit, lambda lookup: None)
+        parts = (store.imported, store.accounts, publisher)
+        return import_keys(keys, [], "ab" * 32, *parts, by=TESTER)
+
+    monkeypatch.setattr(store.imported, "add_all", add_all_late)
+    with pytest.raises(ImportRefused) as refused:
+        import_all()
+    assert refused.value.lines == [RefusedLine(1, "external_id: the account was changed meanwhile")]
+    assert store.imported.verifier(token_hash(0)) is None
+    del keys[1]
+    assert [one.account_id for one in import_all()] == [one.id for one in accounts]
