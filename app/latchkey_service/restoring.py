@@ -38,6 +38,7 @@ from latchkey.store.sqlite.restore import (
     put_in_place,
     require_readable,
 )
+from latchkey.store.sqlite.restore_accounts import has_accounts
 from latchkey_service.command_user import command_line_user
 
 
@@ -73,9 +74,9 @@ def restore(settings: Settings, backup: Path, questions: Questions) -> Restored:
     """Replace the database with a backup; the previous database stays beside it, renamed.
 
     Restrictions since the backup stay in effect: revocations, rotations, earlier expiries, removed
-    scopes. The ``questions`` are asked before anything is changed. Findings in the audit log are
-    recorded in a row. A failure leaves everything unchanged. Raises ServiceUnreachable while a
-    service runs, BackupFailed, and ConfigurationError.
+    scopes, disabled and erased accounts. The ``questions`` are asked before anything is changed.
+    Findings in the audit log are recorded in a row. A failure leaves everything unchanged. Raises
+    ServiceUnreachable while a service runs, BackupFailed, and ConfigurationError.
     """
     database = database_path(settings.database_url)
     require_replaceable(database)
@@ -87,6 +88,7 @@ def restore(settings: Settings, backup: Path, questions: Questions) -> Restored:
         draft = database.with_name(f"{database.name}.restoring-{secrets.token_hex(4)}")
         try:
             back_up(backup, draft)
+            adopts_instance = not has_accounts(draft)
             migrate(database_url(draft))
             findings: list[str] = []
             carried = None
@@ -97,7 +99,10 @@ def restore(settings: Settings, backup: Path, questions: Questions) -> Restored:
                 findings = _verify(settings, seal)
                 if findings:
                     questions.findings(findings)
-                carried = carry_over(draft, database, lies_within, are_looser, utc_now())
+                carried = carry_over(
+                    *(draft, database, lies_within, are_looser, utc_now()),
+                    adopts_instance=adopts_instance,
+                )
             _ask_about_keys(settings, draft, questions)
             end_sessions(draft)
             written = _write_down(draft, backup, carried, findings, seal)
@@ -177,6 +182,9 @@ def _write_down(
         detail |= {"ended": len(carried.ended), "rotated": len(carried.rotated)}
         detail |= {"narrowed": len(carried.narrowed)}
         detail |= {"kept": carried.kept, "lost": carried.lost, "kept_out": carried.kept_out}
+        detail |= {"accounts_kept": carried.accounts.kept}
+        detail |= {"accounts_disabled": carried.accounts.disabled}
+        detail |= {"accounts_erased": carried.accounts.erased}
     with closing(database_at(database_url(draft)).open_store(seal=seal)) as store:
         detail["rows"] = store.audit.last().number
         record = AuditEvent(utc_now(), Action.STORE_RESTORE, command_line_user(), detail=detail)

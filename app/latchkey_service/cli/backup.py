@@ -86,9 +86,10 @@ class _Questions:
 def restore_command(file: Path, yes: bool, every: bool) -> None:
     """Replace the database with the backup FILE. The service must be stopped.
 
-    Restrictions since the backup stay in effect: revocations, rotations, earlier expiries and
-    removed scopes. Other changes and new keys are lost. The previous database is kept beside the
-    new one.
+    Restrictions since the backup stay in effect: revocations, rotations, earlier expiries, removed
+    scopes, and disabled and erased accounts. Accounts that the backup lacks are kept, and every
+    account keeps its external id. Other changes and new keys are lost. The previous database is
+    kept beside the new one.
     """
     done = restore(instance_settings(), file, _Questions(file, yes))
     click.echo(f"restored {file}; all administrators must sign in again")
@@ -99,9 +100,13 @@ def restore_command(file: Path, yes: bool, every: bool) -> None:
 
 
 def _print_carried(carried: Carried, shown: int | None) -> None:
+    _print_each("stays disabled", carried.accounts.disabled, shown, "account")
+    _print_each("stays erased", carried.accounts.erased, shown, "account")
     _print_each("stays revoked or expired", carried.ended, shown, "key")
     _print_each("stays rotated", carried.rotated, shown, "key")
     _print_each("keeps its current scopes", carried.narrowed, shown, "key")
+    if carried.accounts.kept:
+        click.echo(f"kept: {counted(carried.accounts.kept, 'account')} missing from the backup")
     if carried.kept:
         click.echo(f"kept: {counted(carried.kept, 'key')} missing from the backup")
     if carried.lost:

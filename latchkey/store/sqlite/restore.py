@@ -1,8 +1,8 @@
 """Restoring a backup without undoing revocations and other restrictions made since.
 
 The new database is created beside the previous one. It takes over from the previous one the
-revocations and expiries of keys, the later rows of the audit log, and which administrators may no
-longer sign in. Only then does it replace the previous one, in one step.
+accounts, the revocations and expiries of keys, the later rows of the audit log, and which
+administrators may no longer sign in. Only then does it replace the previous one, in one step.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from latchkey.store.sqlite.migrate import (
     revisions_of,
 )
 from latchkey.store.sqlite.opening import rows_of
+from latchkey.store.sqlite.restore_accounts import CarriedAccounts, carry_accounts, carry_owners
 
 # Failures that are independent of a file's content.
 _PASSING = (
@@ -39,7 +40,7 @@ _PASSING = (
     sqlite3.SQLITE_INTERRUPT,
 )
 # The parts of the previous database that are read.
-_READ = ("credential", "administrator", "audit")
+_READ = ("account", "credential", "administrator", "audit")
 
 # Pairs of the same credential in the previous and in the restored database: the same key, or the
 # same imported token, which has another key if it was imported again.
@@ -169,7 +170,7 @@ class Carried:
     looser conditions; ``kept`` and
     ``lost``: how many keys that the backup lacks were and were not taken over. ``audited``: the log
     continues from the end of the previous one. ``kept_out``: administrators that the previous one
-    lacks.
+    lacks. ``accounts``: the accounts taken over.
     """
 
     ended: list[str]
@@ -179,6 +180,7 @@ class Carried:
     lost: int
     audited: bool
     kept_out: list[str]
+    accounts: CarriedAccounts
 
 
 def require_readable(former: Path, restored: Path) -> None:
@@ -219,13 +221,16 @@ def carry_over(
     lies_within: ScopesWithin,
     are_looser: ConditionsLooser,
     now: datetime,
+    *,
+    adopts_instance: bool = False,
 ) -> Carried:
     """Carry revocations and other restrictions of the previous database over to the restored one.
 
     It is one transaction. A key whose scopes in the backup do not lie within its present ones,
     according to ``lies_within``, keeps the present ones, and so does a key whose conditions in the
     backup ``are_looser`` than its present ones. Administrators that the previous database
-    lacks are disabled as of ``now``, in UTC. Both databases have the current schema, and no other
+    lacks are disabled as of ``now``, in UTC. ``adopts_instance``: the backup was made before there
+    were accounts. Both databases have the current schema, and no other
     process uses the restored one. Raises sqlite3.Error.
     """
     with closing(connect(restored)) as connection:
@@ -237,6 +242,8 @@ def carry_over(
         # First, because an id that is assigned below must not be in use.
         connection.execute(_RAISE_NUMBERS)
         connection.execute(_ADD_NUMBERS)
+        columns = _columns(connection, "main", "account")
+        accounts = carry_accounts(connection, columns, adopts_instance)
         ended = [row["api_key"] for row in rows_of(connection, _REVOKE)]
         ended += [row["api_key"] for row in rows_of(connection, _END_SOONER)]
         rotated = [row["api_key"] for row in rows_of(connection, _ROTATE)]
@@ -244,6 +251,7 @@ def carry_over(
         limited = _carry_conditions(connection, are_looser)
         (lacked,) = rows_of(connection, _LACKED)
         kept = _carry_credentials(connection)
+        ended += carry_owners(connection)
         connection.execute(_KEEP_OUT)
         removed = rows_of(connection, _DISABLE_REMOVED, (to_milliseconds(now),))
         audited = _carry_audit_log(connection)
@@ -252,7 +260,8 @@ def carry_over(
     kept_out = sorted(row["name"] for row in removed)
     rotated = sorted(set(rotated).difference(ended))
     narrowed = list(dict.fromkeys([*narrowed, *limited]))
-    return Carried(ended, rotated, narrowed, kept, lacked["keys"] - kept, audited, kept_out)
+    lost = lacked["keys"] - kept
+    return Carried(ended, rotated, narrowed, kept, lost, audited, kept_out, accounts)
 
 
 def active_keys(restored: Path, now: datetime) -> dict[str, int]:
