@@ -27,6 +27,7 @@ instance, or with absolute paths in the settings. Every command prints this help
 | 1 | The command failed. Standard error has one line with the reason. `latchkey audit verify` \
 also exits with 1 if it has findings. |
 | 2 | Incorrect usage: an unknown command, option or value. Nothing was changed. |
+| 3 | `latchkey apply --dry-run` found differences. |
 
 A command that creates or changes keys takes effect in every worker of a running service before it
 returns. If it cannot reach the memory of a running service, it changes nothing and exits with 1.
@@ -44,7 +45,7 @@ returns. If it cannot reach the memory of a running service, it changes nothing 
 
 # One example for each command that has arguments or options worth showing.
 EXAMPLES = {
-    "latchkey accounts change": "latchkey accounts change customer-17 --name \"Acme Ltd\"",
+    "latchkey accounts change": 'latchkey accounts change customer-17 --name "Acme Ltd"',
     "latchkey accounts create": "latchkey accounts create --name Acme --external-id customer-17",
     "latchkey accounts disable": "latchkey accounts disable customer-17",
     "latchkey accounts enable": "latchkey accounts enable customer-17",
@@ -57,6 +58,7 @@ EXAMPLES = {
     "latchkey admin list": "latchkey admin list --json",
     "latchkey admin password": "latchkey admin password ada --password-stdin",
     "latchkey admin remove": "latchkey admin remove ada --yes",
+    "latchkey apply": "latchkey apply keys.toml --dry-run",
     "latchkey audit accept": "latchkey audit accept",
     "latchkey audit export": "latchkey audit export log.jsonl",
     "latchkey audit list": "latchkey audit list --key ak_live_… --since 2026-01-15",

@@ -21,6 +21,7 @@ from latchkey.credentials.caller_rights import (
 )
 from latchkey.credentials.callers import Author
 from latchkey.credentials.conditions import NO_CONDITIONS, ConditionTerms
+from latchkey.credentials.declared import require_mark_kept
 from latchkey.credentials.derivation import DerivationKeys
 from latchkey.credentials.granting import (
     ANY_SCOPE,
@@ -199,6 +200,7 @@ class CredentialService:
                 require_within(given, caller.scopes)
                 require_no_later(caller, end)
                 require_conditions_within(made, caller)
+                require_mark_kept(metadata, None)
             new = new_credential(maker, api_key, secret, name, given, end)
             belongs_to = account or (caller.account_id if caller else None)
             return replace(new, account_id=belongs_to, conditions=made, metadata=metadata)
@@ -271,6 +273,7 @@ class CredentialService:
             require_within_caller(found, caller)
             if caller is not None:
                 require_conditions_within(terms.conditions_after(found.conditions), caller)
+                require_mark_kept(terms.metadata_after(found.metadata), found.metadata)
             if terms.scopes is not None:
                 require_allowed(terms.scopes - found.scopes, self._allowed_scopes)
                 require_for_account(terms.scopes, found.account.is_instance)

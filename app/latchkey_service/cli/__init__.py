@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _ELSEWHERE = {
     "accounts": ("latchkey_service.cli.accounts", "accounts"),
     "admin": ("latchkey_service.cli.admin", "admin"),
+    "apply": ("latchkey_service.cli.apply", "apply_command"),
     "audit": ("latchkey_service.cli.audit", "audit"),
     "backup": ("latchkey_service.cli.backup", "backup_command"),
     "cache": ("latchkey_service.cli.cache", "cache"),

@@ -48,7 +48,7 @@ def print_json_list(name: str, items: Iterable[object]) -> None:
 
 def print_table(titles: list[str], rows: Iterable[list[str]]) -> None:
     """A table without truncated cells: a shortened key cannot be copied."""
-    left = chain([titles], ([_visible(cell) for cell in row] for row in rows))
+    left = chain([titles], ([visible(cell) for cell in row] for row in rows))
     lines = _aligned(left) if sys.stdout.isatty() else map("\t".join, left)
     for line in lines:
         sys.stdout.write(f"{line}\n")
@@ -85,7 +85,7 @@ def print_fields(fields: Mapping[str, Any]) -> None:
     """A line for each field, aligned."""
     width = max(map(len, fields))
     for name, value in fields.items():
-        click.echo(f"{name:{width}}  {_visible(field_text(value))}".rstrip())
+        click.echo(f"{name:{width}}  {visible(field_text(value))}".rstrip())
 
 
 def field_text(value: object) -> str:
@@ -111,7 +111,7 @@ def _is_unicode() -> bool:
     return encoding.replace("_", "-").startswith(("utf-8", "utf8"))
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """The text with control characters escaped."""
     return _CONTROL.sub(lambda one: ascii(one[0])[1:-1], text)
 
