@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import atexit
 import logging
+import sys
 
 from fastcache.shared import SegmentError
 from latchkey.box.segment import ServiceSegment
 from latchkey.config import Settings
-from latchkey.errors import StoreError
+from latchkey.errors import ConfigurationError, StoreError
 from latchkey.forks import notify_after_fork
 from latchkey.log_limit import LOG_LIMIT, limit_log
 from latchkey.parts import Parts
@@ -21,8 +22,14 @@ log = logging.getLogger("latchkey")
 def join_box(settings: Settings) -> Parts:
     """Build the parts of a worker that shares its state with the other workers of the box.
 
-    Raises ConfigurationError if the database does not exist, or if the memory cannot be shared.
+    Raises ConfigurationError if the system is not Linux, if the database does not exist, or if the
+    memory cannot be shared.
     """
+    if sys.platform != "linux":
+        raise ConfigurationError(
+            f"the workers of a box share memory by means of Linux, and this is {sys.platform}; "
+            "for tests there, use latchkey.testing"
+        )
     database_at(settings.database_url).require()
     for line in weaknesses(settings):
         log.warning("%s", line)

@@ -126,7 +126,11 @@ def use_elsewhere(directory: Path) -> object:
     return json.loads(done.stdout)
 
 
-USED = {"place": "latchkey", "statuses": [401, 200, 403, 401]}
+USED = {
+    "statuses": [401, 200, 403, 401],
+    "joined": "the workers of a box share memory by means of Linux, and this is darwin; "
+    "for tests there, use latchkey.testing",
+}
 
 
 def test_it_needs_nothing_of_linux_and_no_file() -> None:

@@ -49,10 +49,12 @@ def _refuse_files(event: str, arguments: tuple[object, ...]) -> None:
 
 
 def main() -> None:
-    """Use the in-memory instance, and write where it is, and the statuses of some requests."""
+    """Use the in-memory instance, and write where it is, and what it answers."""
     from flask import Flask
 
-    from latchkey import require_scope
+    from latchkey import Latchkey, require_scope
+    from latchkey.config import load_settings
+    from latchkey.errors import ConfigurationError
     from latchkey.testing import InMemoryLatchkey
 
     latchkey = InMemoryLatchkey()
@@ -64,8 +66,19 @@ def main() -> None:
     asked = [app.test_client().get("/", headers=one) for one in ({}, key, other)]
     latchkey.revoke(key)
     asked.append(app.test_client().get("/", headers=key))
+    try:
+        Latchkey.join(load_settings({"LATCHKEY_DERIVATION_KEYS": "00" * 32}))
+    except ConfigurationError as error:
+        joined = str(error)
     place = os.path.dirname(sys.modules["latchkey"].__file__ or "")
-    json.dump({"place": place, "statuses": [one.status_code for one in asked]}, sys.stdout)
+    json.dump(
+        {
+            "place": place,
+            "statuses": [one.status_code for one in asked],
+            "joined": joined,
+        },
+        sys.stdout,
+    )
 
 
 if __name__ == "__main__":
