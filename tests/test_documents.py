@@ -8,15 +8,15 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
-import sys
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import click
 import pytest
 
 from latchkey_service.cli import cli
+from tests.support import forked
 from tests.support.documents.blocks import ROOT, TEXTS, BadBlock, Block, blocks
 from tests.support.documents.checkers import Rejected, check, missing
 from tests.support.documents.contexts import CONTEXTS
@@ -134,6 +134,13 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pair]:
     return service.directory, service.create_key()
 
 
+RUN = """
+import runpy, warnings
+warnings.simplefilter("error")
+runpy.run_path({script!r}, run_name="__main__")
+"""
+
+
 @pytest.mark.parametrize(
     ("page", "number"),
     [
@@ -150,17 +157,17 @@ def test_a_block_of_code(instance: tuple[Path, Pair], page: str, number: int) ->
     script = directory / "site_of_the_page.py"
     text = of_contexts(page)[number].text
     script.write_text(f"from __future__ import annotations\n{before}\n{text}\n{known}{after}\n")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", script.name],
-        cwd=directory,
-        env={"PATH": f"{LATCHKEY.parent}:{os.environ['PATH']}", "HOME": str(directory)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, (done.stdout, done.stderr)
+    with open(os.devnull, "rb") as nothing, TemporaryFile("w+") as output:
+        process = forked.start(
+            [],
+            code=RUN.format(script=str(script)),
+            directory=directory,
+            environment={"PATH": f"{LATCHKEY.parent}:{os.environ['PATH']}", "HOME": str(directory)},
+            streams=(nothing.fileno(), output.fileno(), output.fileno()),
+        )
+        status = process.wait()
+        output.seek(0)
+        assert status == 0, output.read()
 
 
 @pytest.mark.parametrize("page", TEXTS)

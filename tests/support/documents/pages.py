@@ -186,8 +186,11 @@ class Page:
             self.servers.pop(port).stop()
         server = self.servers[port] = self.shell.serve(self._typed(text))
         deadline = time.monotonic() + 120
+        tries = 0
         while not (server.output.exists() and _answers(port)):
-            if not server.is_running() or time.monotonic() > deadline:
+            tries += 1
+            # Reading the states of all processes takes longer than a try.
+            if tries % 20 == 0 and (not server.is_running() or time.monotonic() > deadline):
                 said = server.output.read_text() if server.output.exists() else ""
                 raise Failed(f"does not serve on {port}:\n{text}\n{said}")
             time.sleep(0.05)

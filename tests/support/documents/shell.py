@@ -28,6 +28,8 @@ class Server:
 
     def is_running(self) -> bool:
         """Whether any process of it is left; one that has ended may wait for its parent."""
+        if not self._exists():
+            return False
         for process in Path("/proc").glob("[0-9]*/stat"):
             with suppress(OSError):
                 state, _, group = process.read_text().rpartition(")")[2].split()[:3]
@@ -38,11 +40,25 @@ class Server:
     def stop(self) -> None:
         """Stop all of its processes: by SIGTERM, and after a while by SIGKILL."""
         for number in (signal.SIGTERM, signal.SIGKILL):
+            # The number of a group that has ended may be that of another one.
+            if not self.is_running():
+                return
             with suppress(ProcessLookupError):
                 os.killpg(self.group, number)
             deadline = time.monotonic() + _SHORTLY
             while self.is_running() and time.monotonic() < deadline:
-                time.sleep(0.05)
+                # Reading the states of all processes takes longer than this.
+                for _ in range(10):
+                    if self._exists():
+                        time.sleep(0.03)
+
+    def _exists(self) -> bool:
+        """Whether the group has processes, also such as have ended."""
+        try:
+            os.killpg(self.group, 0)
+        except ProcessLookupError:
+            return False
+        return True
 
 
 class Shell:

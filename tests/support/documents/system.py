@@ -59,12 +59,16 @@ root = Path({root!r})
 def pid_file(name):
     return root / "run" / (name + ".pid")
 
+def began(pid):
+    return Path(f"/proc/{{pid}}/stat").read_text().rpartition(")")[2].split()[19]
+
 def is_active(name):
+    # With its start, because the number of a process that has ended is used again.
     try:
-        os.kill(int(pid_file(name).read_text()), 0)
+        pid, *start = pid_file(name).read_text().split()
+        return start in ([], [began(pid)])
     except (OSError, ValueError):
         return False
-    return True
 
 def unit(name):
     texts = [(root / "etc/systemd/system" / (name + ".service")).read_text()]
@@ -112,7 +116,7 @@ def start(name):
     process = subprocess.Popen(
         command.split(), cwd=settings.get("WorkingDirectory", "/"), env=environment,
         stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    pid_file(name).write_text(str(process.pid))
+    pid_file(name).write_text(f"{{process.pid}} {{began(process.pid)}}")
     while process.poll() is None:
         told_ready.settimeout(1)
         try:
@@ -124,9 +128,10 @@ def start(name):
 
 def stop(name):
     if is_active(name):
-        os.kill(int(pid_file(name).read_text()), signal.SIGTERM)
+        os.kill(int(pid_file(name).read_text().split()[0]), signal.SIGTERM)
         while is_active(name):
             time.sleep(0.05)
+    pid_file(name).unlink(missing_ok=True)
 
 words = [word for word in sys.argv[1:] if not word.startswith("-")]
 names = [name.removesuffix(".service") for name in words[1:]]
@@ -143,7 +148,7 @@ for name in names:
             subprocess.run(["nginx", "-s", "reload"], check=True)
         start(name)
     elif words[0] == "reload":
-        os.kill(int(pid_file(name).read_text()), signal.SIGHUP)
+        os.kill(int(pid_file(name).read_text().split()[0]), signal.SIGHUP)
 """
 
 
@@ -169,4 +174,12 @@ def stop_units(root: Path) -> None:
     """Stop what ``systemctl`` has started."""
     for file in (root / "run").glob("*.pid"):
         with suppress(OSError, ValueError):
-            os.kill(int(file.read_text()), signal.SIGTERM)
+            pid, *start = file.read_text().split()
+            # The number of a process that has ended is used again.
+            if start in ([], [_began(pid)]):
+                os.kill(int(pid), signal.SIGTERM)
+
+
+def _began(pid: str) -> str:
+    """When a process started, in ticks of the kernel."""
+    return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[19]
