@@ -79,6 +79,35 @@ class _Checked(NamedTuple):
         return await loop.run_in_executor(self.pool, _decide, self.policy, environ)
 
 
+class _Recheck:
+    """Checks a request again. Its text form does not show the request, which has the secret."""
+
+    __slots__ = ("_checked", "_environ", "_principal")
+
+    def __init__(
+        self, checked: _Checked, environ: WSGIEnvironment, principal: Principal | None
+    ) -> None:
+        self._checked = checked
+        self._environ = environ
+        self._principal = principal
+
+    def __repr__(self) -> str:
+        key = None if self._principal is None else self._principal.api_key
+        return f"<still_valid of {key}>"
+
+    async def __call__(self) -> bool:
+        """Check it again, as a use of its credential; an open route stays open."""
+        if self._principal is None:
+            return True
+        again = {name: value for name, value in self._environ.items() if name != PRINCIPAL_KEY}
+        found = self._checked.check(again)
+        if found is Verdict.UNDECIDED:
+            if await self._checked.decide(again) is not None:
+                return False
+            found = again[PRINCIPAL_KEY]
+        return isinstance(found, Principal) and found.api_key == self._principal.api_key
+
+
 class LatchkeyMiddleware:
     """An ASGI application that passes admitted requests and handshakes to another one.
 
@@ -143,7 +172,7 @@ class LatchkeyMiddleware:
         scope["state"] = {
             **scope.get("state", {}),
             "principal": principal,
-            "still_valid": partial(self._is_still_valid, environ, principal),
+            "still_valid": _Recheck(checked, environ, principal),
         }
         await self._pass_on(environ, principal, scope, receive, send)
 
@@ -174,18 +203,6 @@ class LatchkeyMiddleware:
             await _refuse(_refusal_of(error, environ), scope, send)
         finally:
             CURRENT.reset(token)
-
-    async def _is_still_valid(self, environ: WSGIEnvironment, principal: Principal | None) -> bool:
-        """Check the request again, as a use of its credential; an open route stays open."""
-        if principal is None or self._checked is None:
-            return principal is None
-        again = {name: value for name, value in environ.items() if name != PRINCIPAL_KEY}
-        found = self._checked.check(again)
-        if found is Verdict.UNDECIDED:
-            if await self._checked.decide(again) is not None:
-                return False
-            found = again[PRINCIPAL_KEY]
-        return isinstance(found, Principal) and found.api_key == principal.api_key
 
     async def _receive_start(self, receive: Receive, send: Send) -> Message:
         """Join the other workers at the start of the server, which an error stops."""

@@ -157,6 +157,8 @@ def test_an_open_connection_can_check_again(
             still_valid = inner.scopes[-1]["state"]["still_valid"]
             answers.append(await still_valid())
             answers.append(await still_valid())
+            # An application may log its state.
+            assert secret not in f"{inner.scopes[-1]['state']!r}"
         latchkey.credentials.revoke(inner.principals[0].api_key, None, by=TESTER)
         for scope in inner.scopes:
             answers.append(await scope["state"]["still_valid"]())

@@ -22,10 +22,10 @@ NETWORKS = ConditionTerms(networks=parse_networks(["192.0.2.0/24", "2001:db8::/3
 ENDPOINTS = ConditionTerms(endpoints=parse_endpoints(["GET /any", "POST /v1/*", "* /é/**"]))
 
 
-@pytest.fixture(autouse=True)
-def _setting(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, params=["0", "1"], ids=["no proxy", "a proxy"])
+def _proxies(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LATCHKEY_FAILURE_LIMIT", "off")
-    monkeypatch.setenv("LATCHKEY_TRUSTED_PROXIES", "1")
+    monkeypatch.setenv("LATCHKEY_TRUSTED_PROXIES", request.param)
 
 
 class Both:
@@ -48,7 +48,9 @@ class Both:
             *(good[:-1] + "!", good[:-1], f"{good}x", "", "é", "sk_live_\xff"),
         ]
 
-    def compare(self, method: str, path: str, headers: list[tuple[str, str]]) -> int:
+    def compare(
+        self, method: str, path: str, headers: list[tuple[str, str]], peer: str = "192.0.2.7"
+    ) -> int:
         """Send the same request to both, and compare everything; returns the status."""
         self.wsgi_app.environs.clear()
         self.asgi_app.scopes.clear()
@@ -59,8 +61,8 @@ class Both:
             if "_" not in name:
                 key = name.lower()
                 joined[key] = f"{joined[key]},{value}" if key in joined else value
-        by_wsgi = call(self.wsgi, path.encode().decode("latin-1"), joined, method)
-        by_asgi = asked(self.asgi, path, headers, method)
+        by_wsgi = call(self.wsgi, path.encode().decode("latin-1"), joined, method, peer)
+        by_asgi = asked(self.asgi, path, headers, method, peer=peer)
         assert by_asgi.status == by_wsgi.status
         assert by_asgi.body == by_wsgi.body
         assert by_asgi.headers == {name.lower(): value for name, value in by_wsgi.headers.items()}
@@ -126,7 +128,7 @@ def test_every_outcome(both: Both, scheme: str) -> None:
             for path in PATHS:
                 for address in ("192.0.2.1", "198.51.100.1", None):
                     sent = [*headers, ("X-Forwarded-For", address)] if address else headers
-                    status = both.compare(method, path, sent)
+                    status = both.compare(method, path, sent, address or "2001:db8::7")
                     outcomes.add((number, status))
     assert {status for _, status in outcomes} == {200, 401, 403}
     assert {number for number, status in outcomes if status == 403} == {2, 3, 4}
