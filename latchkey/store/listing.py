@@ -3,14 +3,30 @@
 A search reads all rows, because no index finds the middle of a name. Otherwise there is an index in
 name order and one in expiry order; both contain the columns that the filters read. The last use has
 no index, because every flush of use counts would have to update it.
+
+The keys of one account are found by an index in order of creation, and other orders sort them. If
+an account has very many, this would cost more than to read all rows in the order of the table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, false, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Select,
+    and_,
+    case,
+    false,
+    func,
+    or_,
+    select,
+    union_all,
+)
 
 from latchkey.credentials.listing import (
     CONCERNS,
@@ -24,7 +40,7 @@ from latchkey.credentials.listing import (
     Order,
     Selection,
 )
-from latchkey.credentials.models import Credential, Status
+from latchkey.credentials.models import MODES, Credential, Status
 from latchkey.credentials.times import to_milliseconds
 from latchkey.store.connections import Connections, SqlDialect
 from latchkey.store.finding import CREDENTIALS
@@ -32,6 +48,8 @@ from latchkey.store.rows import joined_credential_of
 from latchkey.store.tables import credential
 
 _BATCH = 1_000
+_MANY = 100_000
+"""More keys of an account than this cost more to look up one by one than a scan of the table."""
 
 
 class SqlListing:
@@ -45,37 +63,26 @@ class SqlListing:
         self, selection: Selection, order: Order, as_of: AsOf, *, limit: int, offset: int = 0
     ) -> list[Credential]:
         """At most ``limit`` of the selected credentials, after the first ``offset`` of them."""
-        number: ColumnElement[int] = credential.c.id
         by = _key(order, as_of, self._dialect)
-        # Select only ids first: sorted and skipped rows are then small.
-        numbers = select(number).where(*_conditions(selection, as_of, self._dialect))
-        if selection.search is not None or selection.concern is not None:
-            # Search in the table's own order: an index would need a lookup of each row for the
-            # columns that it lacks.
-            found = select(number, by.label("by")).where(
-                *_conditions(selection, as_of, self._dialect)
-            )
-            cte = found.cte("found").prefix_with("MATERIALIZED")
-            number, by = cte.c.id, cte.c.by
-            numbers = select(number)
-        numbers = numbers.order_by(*_ordering(order, number, by)).limit(limit).offset(offset)
-        query = CREDENTIALS.where(credential.c.id.in_(numbers))
-        query = query.order_by(
-            *_ordering(order, credential.c.id, _key(order, as_of, self._dialect))
-        )
         with self._connections.reading() as connection:
+            # Select only ids first: sorted and skipped rows are then small.
+            if order.by == "created" and not _reads_rows(selection):
+                numbers = self._by_creation(selection, as_of, order).limit(limit).offset(offset)
+            else:
+                numbers = self._sorted(connection, selection, as_of, order)
+                numbers = numbers.limit(limit).offset(offset)
+            query = CREDENTIALS.where(credential.c.id.in_(numbers))
+            query = query.order_by(*_ordering(order, credential.c.id, by))
             return [joined_credential_of(row) for row in connection.execute(query)]
 
     def newest(self, selection: Selection, as_of: AsOf, limit: int | None) -> Iterator[Credential]:
         """The selected credentials, newest first, read in batches; None is no limit."""
-        query = CREDENTIALS.where(*_conditions(selection, as_of, self._dialect))
-        query = query.order_by(credential.c.id.desc())
         before = None
         while limit is None or limit > 0:
             size = _BATCH if limit is None else min(_BATCH, limit)
-            batch = query.limit(size)
-            if before is not None:
-                batch = batch.where(credential.c.id < before)
+            numbers = self._by_creation(selection, as_of, Order(), before).limit(size)
+            batch = CREDENTIALS.where(credential.c.id.in_(numbers))
+            batch = batch.order_by(credential.c.id.desc())
             with self._connections.reading() as connection:
                 found = [joined_credential_of(row) for row in connection.execute(batch)]
             yield from found
@@ -87,8 +94,9 @@ class SqlListing:
     def count(self, selection: Selection, as_of: AsOf) -> int:
         """How many credentials a selection has."""
         query = select(func.count()).select_from(credential)
-        query = query.where(*_conditions(selection, as_of, self._dialect))
         with self._connections.reading() as connection:
+            indexed = not (_reads_rows(selection) and self._is_large(connection, selection))
+            query = query.where(*_conditions(selection, as_of, self._dialect, indexed=indexed))
             return connection.execute(query).scalar_one()
 
     def census(self, as_of: AsOf) -> Census:
@@ -104,13 +112,66 @@ class SqlListing:
             {concern: sums[concern] for concern in CONCERNS},
         )
 
+    def _by_creation(
+        self, selection: Selection, as_of: AsOf, order: Order, before: int | None = None
+    ) -> CompoundSelect[int] | Select[int]:
+        """The ids of a selection in order of creation, those below ``before``."""
+        parts = [selection]
+        if selection.account_id is not None and selection.mode is None:
+            # The index of an account has the ids of each mode in order; the database merges them.
+            parts = [replace(selection, mode=mode) for mode in MODES]
+        found = [
+            select(credential.c.id).where(*_conditions(part, as_of, self._dialect))
+            for part in parts
+        ]
+        if before is not None:
+            found = [part.where(credential.c.id < before) for part in found]
+        if len(found) == 1:
+            return found[0].order_by(*_ordering(order, credential.c.id, credential.c.id))
+        merged = union_all(*found)
+        number = merged.selected_columns.id
+        return merged.order_by(*_ordering(order, number, number))
+
+    def _sorted(
+        self, connection: Connection, selection: Selection, as_of: AsOf, order: Order
+    ) -> Select[int]:
+        """The ids of a selection, sorted."""
+        number: ColumnElement[int] = credential.c.id
+        by = _key(order, as_of, self._dialect)
+        large = self._is_large(connection, selection)
+        conditions = _conditions(selection, as_of, self._dialect, indexed=not large)
+        found = select(number).where(*conditions)
+        if large or _reads_rows(selection):
+            # Search in the table's own order: an index would need a lookup of each row for the
+            # columns that it lacks.
+            cte = select(number, by.label("by")).where(*conditions).cte("found")
+            cte = cte.prefix_with("MATERIALIZED")
+            number, by = cte.c.id, cte.c.by
+            found = select(number)
+        return found.order_by(*_ordering(order, number, by))
+
+    def _is_large(self, connection: Connection, selection: Selection) -> bool:
+        """Whether a selection is of an account with so many keys that a scan costs less."""
+        if selection.account_id is None:
+            return False
+        owned = select(credential.c.id).where(credential.c.account_id == selection.account_id)
+        some = select(func.count()).select_from(owned.limit(_MANY + 1).subquery())
+        return connection.execute(some).scalar_one() > _MANY
+
+
+def _reads_rows(selection: Selection) -> bool:
+    """Whether the rows have to be read, because no index has all columns of the conditions."""
+    return selection.search is not None or selection.concern is not None
+
 
 def _conditions(
-    selection: Selection, as_of: AsOf, dialect: SqlDialect
+    selection: Selection, as_of: AsOf, dialect: SqlDialect, *, indexed: bool = True
 ) -> list[ColumnElement[bool]]:
+    """The conditions of a selection; without ``indexed``, no index finds the account."""
     conditions = []
     if selection.account_id is not None:
-        conditions.append(credential.c.account_id == selection.account_id)
+        owner: ColumnElement[str] = credential.c.account_id
+        conditions.append((owner if indexed else owner + "") == selection.account_id)
     if selection.mode is not None:
         conditions.append(credential.c.mode == selection.mode)
     if selection.status is not None:

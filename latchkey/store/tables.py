@@ -80,7 +80,10 @@ credential = Table(
     Column("conditions", String),
     Column("metadata", String),
     Index(None, "mode", "id"),
-    Index(None, "account_id", "mode", "id"),
+    # With the columns that filters and counts read.
+    Index(
+        "ix_credential_account_id_mode_id", "account_id", "mode", "id", "revoked_at", "expires_at"
+    ),
     Index(
         "uq_credential_imported_hash",
         "secret_hash",

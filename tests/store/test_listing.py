@@ -6,6 +6,7 @@ import random
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from latchkey.credentials.accounts import AccountSelection
 from latchkey.credentials.listing import (
     EXPIRING_WITHIN,
     UNUSED_AGE,
@@ -21,6 +23,7 @@ from latchkey.credentials.listing import (
     Selection,
 )
 from latchkey.credentials.models import MODES
+from latchkey.store import listing
 from latchkey.store.protocols import Store
 from tests.support.store.listing_oracle import AS_OF, DAY, NAMES, is_selected
 from tests.support.store.new_credentials import NOW, new_credential
@@ -123,3 +126,58 @@ def test_a_long_list_is_paged_by_an_index(
     ]
     everything = store.page(None, count, None)
     assert sorted(pages) == sorted(row.api_key for row in everything if is_selected(row, searched))
+
+
+def test_the_keys_of_an_account_are_paged_by_its_index(
+    database: Path, store: Store, plans: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(database, 200)
+    owned = Selection(account_id=store.accounts.instance().id)
+    index = "USING COVERING INDEX ix_credential_account_id_mode_id (account_id=? AND mode=?"
+    for selection in (owned, replace(owned, mode="test"), replace(owned, status="active")):
+        for order in (Order("created"), Order("created", descending=False)):
+            plan = plans(store.listing.page, selection, order, AS_OF, limit=50, offset=50)
+            assert index in plan, plan
+            assert "TEMP B-TREE" not in plan, plan
+        plan = plans(store.listing.count, selection, AS_OF)
+        assert "USING COVERING INDEX ix_credential_account_id_mode_id (account_id=?" in plan, plan
+    plan = plans(lambda: next(store.listing.newest(owned, AS_OF, None)))
+    assert index in plan, plan
+    searched = replace(owned, search="beta")
+    for order in (Order("name"), Order("created")):
+        plan = plans(store.listing.page, searched, order, AS_OF, limit=50)
+        assert "SEARCH credential USING INDEX ix_credential_account_id_mode_id" in plan, plan
+    # A large account is searched in the order of the table.
+    monkeypatch.setattr(listing, "_MANY", 100)
+    for selection, order in ((searched, Order()), (owned, Order("name")), (owned, Order("status"))):
+        plan = plans(store.listing.page, selection, order, AS_OF, limit=50)
+        assert "MATERIALIZE found | SCAN credential" in plan.replace("\n", " | "), plan
+    assert "SCAN credential" in plans(store.listing.count, searched, AS_OF)
+    plan = plans(store.accounts.key_counts, [owned.account_id])
+    assert "USING COVERING INDEX ix_credential_account_id_mode_id" in plan, plan
+
+
+def test_a_long_list_of_accounts(
+    database: Path, store: Store, plans: Callable[..., str], long: bool
+) -> None:
+    count = 100_000 if long else 2_000
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.executemany(
+            "INSERT INTO account (id, name, external_id, created_at) VALUES (?, ?, ?, 0)",
+            ((f"acct_{one:022}", f"account {one}", f"external-{one}") for one in range(count)),
+        )
+    everything = AccountSelection()
+    assert store.accounts.count(everything) == count + 1
+    last = store.accounts.page(everything, 50, offset=count - 49)
+    assert last[-1].is_instance
+    assert [one.name for one in last[:2]] == ["account 48", "account 47"]
+    found = store.accounts.page(AccountSelection("NT 77"), 50)
+    assert found == sorted(found, key=lambda one: -one.number)
+    assert store.accounts.count(AccountSelection("NT 77")) == sum(
+        f"account {one}".startswith("account 77") for one in range(count)
+    )
+    for selection in (everything, AccountSelection("x"), AccountSelection(status="disabled")):
+        plan = plans(store.accounts.page, selection, 50, offset=50)
+        assert "TEMP B-TREE" not in plan, plan
+    plan = plans(store.accounts.find_external, "external-7")
+    assert "SEARCH account USING INDEX" in plan, plan

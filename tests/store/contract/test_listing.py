@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import product
 
 import pytest
 
+from latchkey.credentials.accounts import NewAccount
+from latchkey.credentials.callers import Author
 from latchkey.credentials.listing import (
     CONCERNS,
     EXPIRING_WITHIN,
@@ -19,6 +22,7 @@ from latchkey.credentials.listing import (
     Selection,
 )
 from latchkey.credentials.models import MODES, Credential, Rotation, Tally
+from latchkey.store import listing
 from latchkey.store.protocols import Store
 from tests.support.audited import TESTER, add, result_of, revoke, rotate
 from tests.support.store.listing_oracle import AS_OF, DAY, NAMES, in_order, is_selected
@@ -36,9 +40,15 @@ SEARCHES = [
 ]
 
 
+ACCOUNT = "acct_" + "7" * 22
+"""An account that owns some of the credentials."""
+
+
 def fill(store: Store, count: int) -> None:
     """Credentials of every kind, with times on both sides of each bound."""
     draw = random.Random(20260115)
+    customer = NewAccount(ACCOUNT, "customer", None, None, NOW)
+    result_of(store.accounts.add(lambda caller: customer, Author(TESTER)))
 
     def around(*ages: timedelta) -> datetime | None:
         age = draw.choice((None, *ages))
@@ -50,6 +60,7 @@ def fill(store: Store, count: int) -> None:
         new.append(
             new_credential(
                 mode=draw.choice(MODES),
+                account_id=draw.choice((None, ACCOUNT)),
                 name=name and name + draw.choice(("", " service", f" {draw.randrange(99)}")),
                 created_at=around(30 * DAY, UNUSED_AGE, UNUSED_AGE + DAY) or NOW,
                 expires_at=around(timedelta(milliseconds=2), -EXPIRING_WITHIN, -99 * DAY),
@@ -61,7 +72,9 @@ def fill(store: Store, count: int) -> None:
     added = store.page(None, count, None)
     used = []
     for one in added:
-        successor = new_credential(mode=one.mode, created_at=one.created_at)
+        successor = new_credential(
+            mode=one.mode, created_at=one.created_at, account_id=one.account_id
+        )
         if not draw.randrange(4):
             rotate(
                 store,
@@ -93,6 +106,24 @@ def test_selections_and_orders(store: Store, rows: list[Credential]) -> None:
             offset = number % 7
             page = store.listing.page(selection, order, AS_OF, limit=20, offset=offset)
             assert page == in_order(expected, order)[offset : offset + 20], (selection, order)
+
+
+@pytest.mark.parametrize("many", [0, 1_000], ids=["large", "small"])
+def test_selections_of_an_account(
+    store: Store, rows: list[Credential], monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr(listing, "_MANY", many)
+    for number, plain in enumerate((SELECTIONS + SEARCHES)[::3]):
+        selection = replace(plain, account_id=ACCOUNT)
+        expected = [row for row in rows if is_selected(row, selection)]
+        assert store.listing.count(selection, AS_OF) == len(expected), selection
+        assert list(store.listing.newest(selection, AS_OF, 20)) == expected[:20], selection
+        for by, descending in ORDERS[number % 5 :: 5]:
+            order = Order(by, descending)
+            offset = number % 7
+            page = store.listing.page(selection, order, AS_OF, limit=20, offset=offset)
+            assert page == in_order(expected, order)[offset : offset + 20], (selection, order)
+    assert store.listing.count(Selection(account_id="acct_" + "0" * 22), AS_OF) == 0
 
 
 def test_every_concern_and_status_occurs(rows: list[Credential]) -> None:

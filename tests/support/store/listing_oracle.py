@@ -20,6 +20,7 @@ def is_selected(row: Credential, selection: Selection) -> bool:
     search = selection.search
     return (
         selection.mode in (None, row.mode)
+        and selection.account_id in (None, row.account_id)
         and selection.status in (None, row.status(NOW))
         and (
             selection.concern is None or selection.concern in AS_OF.concerns(row, row.last_used_at)

@@ -55,4 +55,8 @@ def upgrade() -> None:
     )
     credential = sa.table("credential", sa.column("account_id"))
     op.execute(credential.update().values(account_id=instance))
-    op.create_index("ix_credential_account_id_mode_id", "credential", ["account_id", "mode", "id"])
+    op.create_index(
+        "ix_credential_account_id_mode_id",
+        "credential",
+        ["account_id", "mode", "id", "revoked_at", "expires_at"],
+    )
