@@ -15,7 +15,9 @@ AccountStatus = Literal["active", "disabled"]
 
 ACCOUNT_PREFIX = "acct_"
 """The beginning of an account id, and of its lookup key in the log of invalidations."""
-EXTERNAL_ID_PATTERN = r"^[\x21-\x7e]{1,255}$"
+LONGEST_EXTERNAL_ID = 255
+"""The most characters of an external id."""
+EXTERNAL_ID_PATTERN = rf"^[\x21-\x7e]{{1,{LONGEST_EXTERNAL_ID}}}$"
 LONGEST_NAME = 100
 """The most characters of a name."""
 LARGEST_METADATA = 768

@@ -132,6 +132,8 @@ def test_with_the_keyboard_only(console: Service, ada: Visit) -> None:
     page.get_by_label("Name", exact=True).focus()
     page.keyboard.type("Typed")
     page.keyboard.press("Tab")
+    expect(page.get_by_label("Account", exact=True)).to_be_focused()
+    page.keyboard.press("Tab")
     page.keyboard.press("ArrowDown")
     expect(page.get_by_label("Test", exact=True)).to_be_checked()
     page.keyboard.press("Enter")

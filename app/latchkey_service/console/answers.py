@@ -14,3 +14,8 @@ def page(template: str, code: int = 200, /, **context: Any) -> Response:
     """Render a template; ``origin`` is the URL of this service, without a path."""
     origin = request.host_url.rstrip("/")
     return Response(render_template(template, origin=origin, **context), status=int(code))
+
+
+def page_count(total: int) -> int:
+    """The number of pages of a listing with ``total`` rows; an empty one has one page."""
+    return max(1, -(-total // ROWS_OF_A_PAGE))

@@ -44,7 +44,7 @@ class ConditionsForm(ConsoleForm):
             "networks": _lines(self.networks.data),
             "networks_mode": self.networks_mode.data,
             "endpoints": _lines(self.endpoints.data),
-            "metadata": _object(self.metadata.data),
+            "metadata": json_value("metadata", self.metadata.data),
         }
 
     def limits(self) -> bool:
@@ -68,16 +68,16 @@ class ConditionsForm(ConsoleForm):
         self.metadata.data = credential.metadata or ""
 
 
-def _lines(text: str | None) -> list[str] | None:
-    """The lines of a text that are not blank; None if there is none."""
-    return [line.strip() for line in (text or "").splitlines() if line.strip()] or None
-
-
-def _object(text: str | None) -> Any:
-    """The JSON of a text; None for a blank one."""
+def json_value(field: str, text: str | None) -> Any:
+    """The JSON in the text of a field; None for a blank one. Raises InvalidField."""
     if not (text or "").strip():
         return None
     try:
         return strict_json.loads(text or "")
     except (ValueError, RecursionError):
-        raise InvalidField("metadata", "enter a JSON object") from None
+        raise InvalidField(field, "enter a JSON object") from None
+
+
+def _lines(text: str | None) -> list[str] | None:
+    """The lines of a text that are not blank; None if there is none."""
+    return [line.strip() for line in (text or "").splitlines() if line.strip()] or None

@@ -126,6 +126,12 @@ def add_fault(form: FlaskForm, error: InvalidField) -> None:
         field.errors = [*field.errors, text]
 
 
+def show_fault(form: FlaskForm, error: InvalidField) -> None:
+    """Show an error at its field. For an item of a list, the name ends with its number."""
+    field, _, _ = error.field.partition(".")
+    add_fault(form, InvalidField(field, error.message.partition(": ")[2]))
+
+
 def described(field: Field, hint: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of a field's element, including the references to its hint and error."""
     described_by = [f"{field.id}-hint"] if hint else []

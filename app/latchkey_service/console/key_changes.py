@@ -9,9 +9,11 @@ from werkzeug.wrappers import Response
 from latchkey.credentials.models import Credential
 from latchkey.errors import AlreadyRotated, CredentialNotFound, InvalidField, KeyExpired
 from latchkey_service.console.answers import page
-from latchkey_service.console.key_forms import ChangeForm, RotateForm, show_fault, validated_body
+from latchkey_service.console.forms import show_fault
+from latchkey_service.console.key_forms import ChangeForm, RotateForm
 from latchkey_service.console.keys import as_of, described_credential, find_credential
 from latchkey_service.console.sessions import latchkey, signed_in_actor
+from latchkey_service.shapes.problems import validated
 from latchkey_service.shapes.requests import ChangeBody, RotateBody
 
 key_changes = Blueprint("key_changes", __name__, url_prefix="/console/keys")
@@ -36,7 +38,7 @@ def edit(api_key: str) -> Response:
         return _page("key_edit.html", credential, 400, form_fields=form)
     form.may_be_nameless = credential.name is None
     try:
-        terms = validated_body(ChangeBody, form.terms()).change()
+        terms = validated(ChangeBody, form.terms()).change()
         latchkey().credentials.change(api_key, terms, None, by=signed_in_actor())
     except InvalidField as error:
         show_fault(form, error)
@@ -61,7 +63,7 @@ def rotate(api_key: str) -> Response:
     if not form.validate():
         return _page("key_rotate.html", credential, 400, form_fields=form)
     try:
-        overlap = validated_body(RotateBody, form.body()).overlap
+        overlap = validated(RotateBody, form.body()).overlap
         issued = latchkey().credentials.rotate(api_key, None, overlap, by=signed_in_actor())
     except InvalidField as error:
         show_fault(form, error)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from flask_wtf import FlaskForm
-from pydantic import BaseModel, ValidationError
 from wtforms import (
     DateTimeLocalField,
     HiddenField,
@@ -21,16 +19,14 @@ from wtforms import (
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 from wtforms.widgets import CheckboxInput, ListWidget
 
+from latchkey.credentials.accounts import LONGEST_EXTERNAL_ID
 from latchkey.credentials.granting import parse_allowed
 from latchkey.credentials.models import Credential
 from latchkey.credentials.scopes import BUILT_IN_SCOPES, EVERYTHING, READ_EVERYTHING
 from latchkey.credentials.times import format_time, utc_now
 from latchkey.errors import InvalidField
 from latchkey_service.console.condition_forms import ConditionsForm
-from latchkey_service.console.forms import ConsoleForm, Tie, add_fault
-from latchkey_service.shapes.problems import first_problem
-
-Body = TypeVar("Body", bound=BaseModel)
+from latchkey_service.console.forms import ConsoleForm, Tie
 
 _BUILT_IN = [scope for scope in BUILT_IN_SCOPES if not scope.startswith("*")]
 
@@ -66,6 +62,7 @@ class TermsForm(ConditionsForm):
     name = StringField("Name", render_kw=_NAME)
     access = RadioField(
         "Access",
+        [InputRequired("Select what the key may do.")],
         choices=[
             ("full", "Full access"),
             ("read", "Read only"),
@@ -108,6 +105,12 @@ class TermsForm(ConditionsForm):
             offered += sorted(present)
         self.scopes.choices = [(scope, scope) for scope in dict.fromkeys(offered)]
 
+    def validate(self, extra_validators: Mapping[str, Any] | None = None) -> bool:
+        """Whether all fields are valid. The default of the access is only for display."""
+        if not self.access.raw_data:
+            self.access.data = None
+        return super().validate(extra_validators)
+
     def terms(self) -> dict[str, Any]:
         """The name, the scopes and, unless it is unchanged, the expiry, as a body of the API."""
         given: dict[str, Any] = {"name": (self.name.data or "").strip(), "scopes": self._scopes()}
@@ -143,11 +146,36 @@ class CreateForm(TermsForm):
     """The form for a new key. ``form_id`` is random: if sent twice, the form creates one key."""
 
     form_id = HiddenField(validators=[Length(_FORM_ID_LENGTH, _FORM_ID_LENGTH)])
+    preselected = HiddenField()
+    account = StringField(
+        "Account",
+        render_kw={
+            "maxlength": LONGEST_EXTERNAL_ID,
+            "list": "newest-accounts",
+            "autocomplete": "off",
+            "spellcheck": "false",
+            "autocapitalize": "none",
+        },
+    )
     mode = RadioField("Mode", choices=[("live", "Live"), ("test", "Test")], default="live")
 
     def draw(self) -> None:
         """Generate the form's id, unless it has one."""
         self.form_id.data = self.form_id.data or secrets.token_urlsafe(16)
+
+    def show_account(self, reference: str) -> None:
+        """Fill in an account. No access is preselected then: a customer's key has no default."""
+        self.account.data = reference
+        if reference:
+            self.access.data = None
+        else:
+            self.preselected.data = self.access.data
+
+    def require_chosen_access(self) -> None:
+        """Raise InvalidField if the access is the preselected one; it is then not selected."""
+        if self.access.data == self.preselected.data:
+            self.access.data, self.preselected.data = None, ""
+            raise InvalidField("access", "select what a key of this account may do")
 
 
 class ChangeForm(TermsForm):
@@ -206,17 +234,3 @@ class RegisterForm(ConsoleForm):
         given = {"api_key": (self.api_key.data or "").strip()}
         given["api_secret"] = (self.api_secret.data or "").strip()
         return {**given, "name": name} if name else given
-
-
-def validated_body(body: type[Body], given: dict[str, Any]) -> Body:
-    """Validate the given values like a body of the HTTP API; raises InvalidField."""
-    try:
-        return body.model_validate(given)
-    except ValidationError as error:
-        raise first_problem(error, body) from None
-
-
-def show_fault(form: FlaskForm, error: InvalidField) -> None:
-    """Show an error at its field. For an item of a list, the name ends with its number."""
-    field, _, _ = error.field.partition(".")
-    add_fault(form, InvalidField(field, error.message.partition(": ")[2]))

@@ -5,12 +5,17 @@ from __future__ import annotations
 from flask import Blueprint, flash, redirect, request, url_for
 from werkzeug.wrappers import Response
 
+from latchkey.credentials.accounts import Account
 from latchkey.credentials.tokens import MalformedToken, api_key_from, check_api_key
-from latchkey.errors import DuplicateApiKey, InvalidField, NotDerived
+from latchkey.errors import AccountNotFound, DuplicateApiKey, InvalidField, NotDerived
+from latchkey_service.console.account_lookup import named_account, newest_accounts
 from latchkey_service.console.answers import page
-from latchkey_service.console.key_forms import CreateForm, RegisterForm, show_fault, validated_body
+from latchkey_service.console.forms import show_fault
+from latchkey_service.console.key_forms import CreateForm, RegisterForm
 from latchkey_service.console.keys import as_of, described_credential
+from latchkey_service.console.list_query import ListQuery
 from latchkey_service.console.sessions import latchkey, signed_in_actor
+from latchkey_service.shapes.problems import validated
 from latchkey_service.shapes.requests import IssueBody, RegisterBody
 
 key_making = Blueprint("key_making", __name__, url_prefix="/console/keys")
@@ -21,8 +26,14 @@ def show_create() -> Response:
     """Show the form for a new key."""
     form = CreateForm()
     form.offer(latchkey().settings.scopes)
+    form.show_account(ListQuery.of(request.args).account)
     form.draw()
-    return page("key_create.html", form_fields=form)
+    try:
+        account = _account_of(form)
+    except InvalidField as error:
+        show_fault(form, error)
+        return _create_page(form)
+    return _create_page(form, account=account)
 
 
 @key_making.post("/new")
@@ -39,16 +50,23 @@ def create() -> Response:
             form.form_id.data = None
             form.form_errors.append("The form was incomplete. Submit it again.")
         form.draw()
-        return page("key_create.html", 400, form_fields=form)
+        return _create_page(form, 400)
     seed = (form.form_id.data or "").encode()
     try:
-        body = validated_body(IssueBody, {**form.terms(), "mode": form.mode.data})
+        account = _account_of(form)
+        if account is not None and not account.is_instance:
+            form.require_chosen_access()
+        body = validated(IssueBody, {**form.terms(), "mode": form.mode.data})
         issued = latchkey().credentials.issue(
-            caller=None, by=signed_in_actor(), seed=seed, **body.terms()
+            caller=None,
+            by=signed_in_actor(),
+            account=None if account is None else account.id,
+            seed=seed,
+            **body.terms(),
         )
     except InvalidField as error:
         show_fault(form, error)
-        return page("key_create.html", 400, form_fields=form)
+        return _create_page(form, 400)
     except DuplicateApiKey:
         return page("key_made.html", 409, api_key=api_key_from(body.mode, seed))
     return page(
@@ -59,6 +77,23 @@ def create() -> Response:
         predecessor=None,
         **described_credential(issued.credential, as_of()),
     )
+
+
+def _account_of(form: CreateForm) -> Account | None:
+    """The account that was entered, None for the instance account; raises InvalidField."""
+    try:
+        account = named_account(form.account.data)
+    except AccountNotFound:
+        problem = "there is no account with this id or external id"
+        raise InvalidField("account", problem) from None
+    if account is not None and account.erased_at is not None:
+        raise InvalidField("account", "this account was erased")
+    return account
+
+
+def _create_page(form: CreateForm, code: int = 200, *, account: Account | None = None) -> Response:
+    context = {"account": account, "newest_accounts": newest_accounts()}
+    return page("key_create.html", code, form_fields=form, **context)
 
 
 @key_making.get("/register")
@@ -75,7 +110,7 @@ def register() -> Response:
         return page("key_register.html", 400, form_fields=form)
     parts = latchkey()
     try:
-        body = validated_body(RegisterBody, form.body())
+        body = validated(RegisterBody, form.body())
         credential = parts.credentials.register(
             check_api_key(body.api_key), body.api_secret, body.name, by=signed_in_actor()
         )

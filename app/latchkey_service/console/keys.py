@@ -12,8 +12,9 @@ from latchkey.credentials.listing import CONCERNS, STATUSES, AsOf
 from latchkey.credentials.models import MODES, Credential
 from latchkey.credentials.times import utc_now
 from latchkey.credentials.tokens import MalformedToken, check_api_key
-from latchkey.errors import CredentialNotFound
-from latchkey_service.console.answers import ROWS_OF_A_PAGE
+from latchkey.errors import AccountNotFound, CredentialNotFound
+from latchkey_service.console.account_lookup import named_account, newest_accounts
+from latchkey_service.console.answers import ROWS_OF_A_PAGE, page_count
 from latchkey_service.console.list_query import ListQuery
 from latchkey_service.console.plots import plot_days, plot_hours
 from latchkey_service.console.sessions import latchkey
@@ -23,6 +24,7 @@ keys = Blueprint("keys", __name__, url_prefix="/console/keys")
 _ENTRIES = 20
 COLUMNS = (
     ("name", "Name and key"),
+    (None, "Account"),
     (None, "Mode"),
     (None, "Scopes"),
     ("created", "Created"),
@@ -37,26 +39,40 @@ def show_list() -> str:
     """List all keys, or those that match the search and the filters."""
     query = ListQuery.of(request.args)
     parts, now = latchkey(), as_of()
-    total = parts.store.listing.count(query.selection, now)
-    pages = max(1, -(-total // ROWS_OF_A_PAGE))
+    try:
+        account = named_account(query.account)
+    except AccountNotFound:
+        return _page(query, account=None, unknown_account=True)
+    selection = query.selection(None if account is None else account.id)
+    total = parts.store.listing.count(selection, now)
+    pages = page_count(total)
     query = query.on_page(min(query.page, pages))
     credentials = parts.store.listing.page(
-        query.selection,
+        selection,
         query.order,
         now,
         limit=ROWS_OF_A_PAGE,
         offset=(query.page - 1) * ROWS_OF_A_PAGE,
     )
-    return render_template(
-        "keys.html",
-        query=query,
+    return _page(
+        query,
+        account=account,
         total=total,
         page_count=pages,
         rows=[described_credential(credential, now) for credential in credentials],
+    )
+
+
+def _page(query: ListQuery, **context: Any) -> str:
+    return render_template(
+        "keys.html",
+        query=query,
+        newest_accounts=newest_accounts(),
         columns=COLUMNS,
         modes=MODES,
         statuses=STATUSES,
         concerns=CONCERNS,
+        **context,
     )
 
 

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from flask import Blueprint
 
-from latchkey_service.console.account import account
+from latchkey_service.console.account_changes import account_changes
+from latchkey_service.console.accounts import accounts
 from latchkey_service.console.audit import audit
 from latchkey_service.console.key_changes import key_changes
 from latchkey_service.console.key_making import key_making
 from latchkey_service.console.keys import keys
 from latchkey_service.console.overview import overview
+from latchkey_service.console.own_account import own_account
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,9 @@ PAGES: tuple[ConsolePage, ...] = (
     ConsolePage(keys, "API keys", "keys.show_list"),
     ConsolePage(key_making),
     ConsolePage(key_changes),
+    ConsolePage(accounts, "Accounts", "accounts.show_list"),
+    ConsolePage(account_changes),
     ConsolePage(overview, "Overview", "overview.show"),
     ConsolePage(audit, "Audit log", "audit.show"),
-    ConsolePage(account, "Your account", "account.show"),
+    ConsolePage(own_account, "Your account", "own_account.show"),
 )

@@ -8,6 +8,14 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 from tests.support.browser.shown import Shown
+from tests.support.console.accounts import (
+    account_path,
+    erase,
+    make_account,
+    make_key,
+    submit,
+)
+from tests.support.console.visitor import Visitor
 from tests.support.service import Pair, Service
 
 _CALLS = 12
@@ -39,10 +47,30 @@ class Demonstration:
         self._act("POST", keys["storefront"], "/rotate")
         self._make_up_the_past({keys["billing"].api_key: 90, keys["storefront"].api_key: 400})
         self._names = {name: pair.api_key for name, pair in keys.items()}
+        self._names |= self._make_accounts()
 
     def path(self, shown: Shown) -> str:
-        """The path of a page, with the demonstration's keys in place of their names."""
+        """The path of a page, with the demonstration's objects in place of their names."""
         return shown.path.format(**self._names)
+
+    def _make_accounts(self) -> dict[str, str]:
+        """Create accounts with keys; returns their ids."""
+        ada = Visitor(self._service)
+        ada.sign_in()
+        metadata = '{"plan": "gold", "region": "eu"}'
+        acme = make_account(ada, "Acme Logistics", external_id="cust-2041", metadata=metadata)
+        globex = make_account(ada, "Globex", external_id="cust-2042")
+        initech = make_account(ada, "Initech", external_id="cust-2043")
+        orders = {"access": "chosen", "more_scopes": "orders:read orders:write:eu-*"}
+        production = make_key(ada, acme, name="Acme production", **orders)
+        make_key(ada, acme, name="Acme staging", mode="test", expiry="90")
+        make_key(ada, globex, name="Globex nightly import")
+        make_key(ada, initech, name="Initech")
+        self._use(production, _CALLS)
+        submit(ada, account_path(globex, "/disable"))
+        erase(self._service, initech)
+        self._make_up_the_past({production.api_key: 250})
+        return {"acme": acme, "globex": globex, "initech": initech}
 
     def _issue(self, name: str, mode: str = "live", **terms: object) -> Pair:
         return self._service.issue(mode, name=name, **terms)

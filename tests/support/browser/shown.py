@@ -11,8 +11,8 @@ from playwright.sync_api import Page
 class Shown:
     """A page: its name, its path, and whether it needs a session.
 
-    The path may contain names of the demonstration's keys, as ``{billing}``. With ``press``, the
-    page is the response to that button, with the field Name filled in.
+    The path may contain names of the demonstration's keys and accounts, as ``{billing}``. With
+    ``press``, the page is the response to that button, with the field Name filled in.
     """
 
     name: str
@@ -43,8 +43,19 @@ PAGES: tuple[Shown, ...] = (
     Shown("rotate", "/console/keys/{billing}/rotate"),
     Shown("rotate-refused", "/console/keys/{storefront}/rotate"),
     Shown("revoke", "/console/keys/{billing}/revoke"),
+    Shown("create-for-account", "/console/keys/new?account={acme}"),
+    Shown("keys-of-account", "/console/keys/?account={globex}"),
+    Shown("accounts", "/console/accounts/"),
+    Shown("account", "/console/accounts/{acme}"),
+    Shown("account-disabled", "/console/accounts/{globex}"),
+    Shown("account-erased", "/console/accounts/{initech}"),
+    Shown("account-create", "/console/accounts/new"),
+    Shown("account-edit", "/console/accounts/{acme}/edit"),
+    Shown("account-disable", "/console/accounts/{acme}/disable"),
+    Shown("account-enable", "/console/accounts/{globex}/enable"),
+    Shown("account-revoke-keys", "/console/accounts/{acme}/revoke-keys"),
     Shown("overview", "/console/overview/"),
     Shown("audit", "/console/audit/"),
-    Shown("account", "/console/account/"),
+    Shown("own-account", "/console/account/"),
     Shown("not-found", "/console/nowhere"),
 )

@@ -1,0 +1,52 @@
+"""The list of accounts, and the page of one account."""
+
+from __future__ import annotations
+
+from flask import Blueprint, render_template, request
+
+from latchkey.credentials.audit import AuditFilter
+from latchkey.credentials.listing import Order, Selection
+from latchkey_service.console.account_lookup import find_account
+from latchkey_service.console.answers import ROWS_OF_A_PAGE, page_count
+from latchkey_service.console.keys import as_of, described_credential
+from latchkey_service.console.list_query import AccountQuery
+from latchkey_service.console.sessions import latchkey
+
+accounts = Blueprint("accounts", __name__, url_prefix="/console/accounts")
+
+_SHOWN_KEYS = 10
+_ENTRIES = 20
+
+
+@accounts.get("/")
+def show_list() -> str:
+    """List all accounts, or those that match the search and the filter."""
+    query, store = AccountQuery.of(request.args), latchkey().store.accounts
+    total = store.count(query.selection)
+    pages = page_count(total)
+    query = query.on_page(min(query.page, pages))
+    rows = store.page(query.selection, ROWS_OF_A_PAGE, offset=(query.page - 1) * ROWS_OF_A_PAGE)
+    return render_template(
+        "accounts.html",
+        query=query,
+        total=total,
+        page_count=pages,
+        rows=rows,
+        key_counts=store.key_counts([account.id for account in rows]),
+    )
+
+
+@accounts.get("/<account_id>")
+def show_account(account_id: str) -> str:
+    """Show one account with its newest keys and its history."""
+    account, parts, now = find_account(account_id), latchkey(), as_of()
+    owned = Selection(account_id=account.id)
+    newest = parts.store.listing.page(owned, Order(), now, limit=_SHOWN_KEYS)
+    return render_template(
+        "account.html",
+        account=account,
+        key_count=parts.store.accounts.key_counts([account.id])[account.id],
+        total=parts.store.listing.count(owned, now),
+        rows=[described_credential(credential, now) for credential in newest],
+        entries=parts.store.audit.page(AuditFilter(subject=account.id), _ENTRIES),
+    )
