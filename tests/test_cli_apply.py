@@ -35,6 +35,14 @@ def box(tmp_path: Path) -> Service:
     return prepared
 
 
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Service:
+    """For files that are refused: nothing in it changes."""
+    prepared = Service(tmp_path_factory.mktemp("untouched"))
+    prepared.initialize()
+    return prepared
+
+
 def apply(box: Service, text: str, *options: str) -> subprocess.CompletedProcess[str]:
     file = box.directory / "keys.toml"
     file.write_text(text)
@@ -372,13 +380,15 @@ def test_a_key_cannot_mark_itself_or_others(box: Service) -> None:
         ('[[keys]]\nid = "a"\nname = "n"', "keys[0].scopes: is required"),
     ],
 )
-def test_an_invalid_file_is_refused_with_the_place(box: Service, text: str, line: str) -> None:
-    (said,) = problems(box, text)
+def test_an_invalid_file_is_refused_with_the_place(
+    untouched: Service, text: str, line: str
+) -> None:
+    (said,) = problems(untouched, text)
     assert said.startswith(line)
 
 
-def test_every_problem_is_named_and_no_value_is_quoted(box: Service) -> None:
-    secret = box.derive_pair().api_secret
+def test_every_problem_is_named_and_no_value_is_quoted(untouched: Service) -> None:
+    secret = untouched.derive_pair().api_secret
     text = f"""
 [[accounts]]
 external_id = "{secret}"
@@ -398,7 +408,7 @@ id = "n"
 name = "{secret}"
 scopes = ["a:read"]
 """
-    said = problems(box, text)
+    said = problems(untouched, text)
     assert [line.partition(":")[0] for line in said] == [
         "accounts[0].external_id",
         "accounts[1].name",
