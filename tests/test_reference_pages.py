@@ -180,8 +180,12 @@ OBJECTS = {
     "CredentialList": "List of credentials",
     "Registered": "Registration",
     "Revoked": "Revocation",
-    "PresentedAccount": "Account object",
+    "PresentedAccount": "Own account",
+    "AccountObject": "Account object",
+    "AccountList": "List of accounts",
+    "RevokedKeysObject": "Revoked keys",
     "UsageObject": "Usage",
+    "AccountUsageObject": "Usage of an account",
     "UsedPeriod": "Period",
     "Refusals": "Refusals",
     "HealthStatus": "Status",
@@ -226,7 +230,9 @@ def test_the_callers_are_those_that_views_declare(service: Service) -> None:
             assert caller is not None
             declared = requirements_of(app.view_functions[rule.endpoint], method)
             told = [
-                f"a key with `{one.need}`" + (", or the key itself" if one.own else "")
+                "any key"
+                if one.need is None
+                else f"a key with `{one.need}`" + (", or the key itself" if one.own else "")
                 for one in declared
             ]
             assert [caller[1]] == (told or ["open"]), (method, path)

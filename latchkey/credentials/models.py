@@ -300,6 +300,21 @@ class UsageRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountUsageRecord:
+    """The persisted use of an account's credentials in one mode, summed.
+
+    ``hours`` and ``refusals`` are as in UsageRecord. ``watermarks`` has one segment's watermark of
+    each credential, by its number.
+    """
+
+    hours: dict[datetime, int]
+    refusals: dict[str, int]
+    watermarks: dict[int, Tally]
+    last_used_at: datetime | None
+    first_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """The use of a credential up to the last request.
 

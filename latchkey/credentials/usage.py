@@ -13,6 +13,7 @@ from latchkey.credentials.models import (
     REFUSAL_REASONS,
     SIGHTINGS_KEPT,
     Credential,
+    Mode,
     Sighting,
     Tally,
     Usage,
@@ -48,15 +49,8 @@ class UsageReader:
         # Read after the watermark, so it is never behind it.
         tally = self._tallies.tally(credential.id)
         hours = dict(record.hours)
-        unwritten = tally.uses - record.watermark.uses
-        if unwritten > 0 and tally.last_used:
-            hour = from_milliseconds(tally.last_used).replace(minute=0, second=0, microsecond=0)
-            hours[hour] = hours.get(hour, 0) + unwritten
-        refusals = {
-            reason: record.refusals.get(reason, 0)
-            + max(0, getattr(tally, reason) - getattr(record.watermark, reason))
-            for reason in REFUSAL_REASONS
-        }
+        refusals = _all_reasons(record.refusals)
+        _add_unwritten(hours, refusals, tally, record.watermark)
         return Usage(
             dict(sorted(hours.items())),
             _latest(credential.last_used_at, tally),
@@ -65,9 +59,42 @@ class UsageReader:
             _merged(record.sightings, self._tallies.sightings(tally)),
         )
 
+    def usage_of_account(self, account_id: str, mode: Mode) -> Usage:
+        """The use of all keys of an account in one mode, summed, without addresses.
+
+        Raises StoreError when the database fails.
+        """
+        record = self._records.account_record(account_id, mode, self._tallies.segment)
+        hours = dict(record.hours)
+        refusals = _all_reasons(record.refusals)
+        last, first = record.last_used_at, record.first_used_at
+        for credential_id, watermark in record.watermarks.items():
+            # Read after the watermark, so it is never behind it.
+            tally = self._tallies.tally(credential_id)
+            if tally != watermark:
+                _add_unwritten(hours, refusals, tally, watermark)
+                last, first = _latest(last, tally), _earliest(first, tally)
+        return Usage(dict(sorted(hours.items())), last, refusals, first)
+
     def last_used_at(self, credential: Credential) -> datetime | None:
         """When a credential was last used, None for never; reads no database."""
         return _latest(credential.last_used_at, self._tallies.tally(credential.id))
+
+
+def _all_reasons(written: dict[str, int]) -> dict[str, int]:
+    return {reason: written.get(reason, 0) for reason in REFUSAL_REASONS}
+
+
+def _add_unwritten(
+    hours: dict[datetime, int], refusals: dict[str, int], tally: Tally, watermark: Tally
+) -> None:
+    """Add what a tally has beyond its watermark to the written counts."""
+    unwritten = tally.uses - watermark.uses
+    if unwritten > 0 and tally.last_used:
+        hour = from_milliseconds(tally.last_used).replace(minute=0, second=0, microsecond=0)
+        hours[hour] = hours.get(hour, 0) + unwritten
+    for reason in REFUSAL_REASONS:
+        refusals[reason] += max(0, getattr(tally, reason) - getattr(watermark, reason))
 
 
 def _latest(written: datetime | None, tally: Tally) -> datetime | None:

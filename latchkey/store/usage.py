@@ -18,6 +18,7 @@ from sqlalchemy import (
     Connection,
     Select,
     String,
+    and_,
     bindparam,
     case,
     cast,
@@ -33,11 +34,17 @@ from sqlalchemy import (
 from latchkey.credentials.models import (
     COUNTED,
     SIGHTINGS_KEPT,
+    AccountUsageRecord,
+    Mode,
     Sighting,
     Tally,
     UsageRecord,
 )
-from latchkey.credentials.times import from_milliseconds, to_milliseconds
+from latchkey.credentials.times import (
+    from_milliseconds,
+    from_milliseconds_or_none,
+    to_milliseconds,
+)
 from latchkey.store.connections import Connections
 from latchkey.store.tables import credential, refusal, sighting, usage, usage_watermark
 
@@ -164,6 +171,33 @@ class SqlUsageStore:
             tuple(sorted(seen, key=lambda one: one.at, reverse=True)),
         )
 
+    def account_record(self, account_id: str, mode: Mode, segment: str) -> AccountUsageRecord:
+        """The persisted use of an account's credentials, and the segment's watermarks for them."""
+        written: dict[datetime, int] = {}
+        refused: dict[str, int] = {}
+        marks: dict[int, Tally] = {}
+        last: int | None = None
+        first: int | None = None
+        # One statement, as above.
+        with self._connections.reading() as connection:
+            for row in connection.execute(_account_record(account_id, mode, segment)):
+                kind, name, number, amount, *counts = row
+                if kind == "hour":
+                    written[from_milliseconds(number)] = amount
+                elif kind == "refusal":
+                    refused[name] = amount
+                elif kind == "times":
+                    first, last = number, amount
+                else:
+                    marks[number] = Tally(number, **dict(zip(COUNTED, counts, strict=True)))
+        return AccountUsageRecord(
+            dict(sorted(written.items())),
+            refused,
+            marks,
+            from_milliseconds_or_none(last),
+            from_milliseconds_or_none(first),
+        )
+
     def forget_other_segments(self, segment: str | None) -> None:
         """Delete the watermarks of every segment but this one (None: of all).
 
@@ -280,6 +314,46 @@ def _record(credential_id: int, segment: str) -> Any:
         for name in COUNTED
     ]
     return union_all(hours, refusals, seen, *marks)
+
+
+def _account_record(account_id: str, mode: Mode, segment: str) -> Any:
+    own = (credential.c.account_id == account_id, credential.c.mode == mode)
+    counts = [cast(None, BigInteger)] * len(COUNTED)
+    hours = (
+        select(
+            literal("hour").label("kind"),
+            cast(None, String).label("name"),
+            usage.c.hour.label("number"),
+            func.sum(usage.c.uses).label("amount"),
+            *(count.label(name) for count, name in zip(counts, COUNTED, strict=True)),
+        )
+        .join(credential, credential.c.id == usage.c.credential_id)
+        .where(*own)
+        .group_by(usage.c.hour)
+    )
+    refusals = (
+        select(
+            *(literal("refusal"), refusal.c.reason, cast(None, BigInteger)),
+            *(func.sum(refusal.c.refusals), *counts),
+        )
+        .join(credential, credential.c.id == refusal.c.credential_id)
+        .where(*own)
+        .group_by(refusal.c.reason)
+    )
+    times = select(
+        *(literal("times"), cast(None, String)),
+        *(func.min(credential.c.first_used_at), func.max(credential.c.last_used_at), *counts),
+    ).where(*own)
+    mark = usage_watermark
+    marks = (
+        select(
+            *(literal("watermark"), cast(None, String), credential.c.id, cast(None, BigInteger)),
+            *(func.coalesce(mark.c[name], 0) for name in COUNTED),
+        )
+        .outerjoin(mark, and_(mark.c.segment == segment, mark.c.credential_id == credential.c.id))
+        .where(*own)
+    )
+    return union_all(hours, refusals, times, marks)
 
 
 def _gain(tally: Tally, mark: dict[str, int] | None) -> dict[str, int]:

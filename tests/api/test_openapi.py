@@ -30,11 +30,24 @@ ROUTES: dict[tuple[str, str], tuple[set[str], bool]] = {
     ("get", "/openapi.json"): ({"200", *EVERY}, True),
     ("get", "/docs/"): ({"200", *EVERY}, True),
     ("post", "/credentials"): ({"201", "503", "403", "409", "429", *BODY, *EVERY}, True),
-    ("get", "/credentials"): ({"200", *PROTECTED}, False),
+    ("get", "/credentials"): ({"200", "404", *PROTECTED}, False),
     ("delete", "/credentials/{api_key}"): ({"200", "503", "404", *PROTECTED}, False),
     ("get", "/v1/account"): ({"200", *PROTECTED}, False),
-    ("post", "/v1/api_keys"): ({"201", "503", *BODY, *PROTECTED}, False),
-    ("get", "/v1/api_keys"): ({"200", *PROTECTED}, False),
+    ("get", "/v1/accounts"): ({"200", *PROTECTED}, False),
+    ("post", "/v1/accounts"): ({"201", "409", "503", *BODY, *PROTECTED}, False),
+    ("get", "/v1/accounts/{account_id}"): ({"200", "404", *PROTECTED}, False),
+    ("patch", "/v1/accounts/{account_id}"): (
+        {"200", "404", "409", "503", *BODY, *PROTECTED},
+        False,
+    ),
+    ("post", "/v1/accounts/{account_id}/revoke_keys"): (
+        {"200", "404", "503", *BODY, *PROTECTED},
+        False,
+    ),
+    ("get", "/v1/accounts/{account_id}/usage"): ({"200", "404", *PROTECTED}, False),
+    ("post", "/v1/api_keys"): ({"201", "404", "503", *BODY, *PROTECTED}, False),
+    ("get", "/v1/api_keys"): ({"200", "404", *PROTECTED}, False),
+    ("get", "/v1/api_keys/self"): ({"200", *PROTECTED}, False),
     ("get", "/v1/api_keys/{api_key}"): ({"200", "404", *PROTECTED}, False),
     ("patch", "/v1/api_keys/{api_key}"): ({"200", "503", "404", *BODY, *PROTECTED}, False),
     ("delete", "/v1/api_keys/{api_key}"): ({"200", "503", "404", *PROTECTED}, False),
@@ -131,7 +144,14 @@ def test_schemas(document: dict[str, Any]) -> None:
     ]
     for name, required, fields in (
         ("RegisterBody", {"api_key", "api_secret"}, {"api_key", "api_secret", "name"}),
-        ("IssueBody", {"name"}, {"name", "mode", "scopes", "expires_at", *CONDITION_FIELDS}),
+        (
+            "IssueBody",
+            {"name"},
+            {"name", "account", "mode", "scopes", "expires_at", *CONDITION_FIELDS},
+        ),
+        ("NewAccountBody", {"name"}, {"name", "external_id", "metadata"}),
+        ("AccountChangeBody", set(), {"name", "external_id", "metadata", "status"}),
+        ("RevokeKeysBody", set(), {"dry_run"}),
         ("ChangeBody", set(), {"name", "scopes", "expires_at", *CONDITION_FIELDS}),
         ("RotateBody", set(), {"overlap_seconds"}),
     ):

@@ -25,5 +25,11 @@ def show_account() -> Response:
             mode=current_principal.mode,
             api_key=current_principal.api_key,
             scopes=sorted(current_principal.scopes),
+            external_id=current_principal.external_id,
+            metadata=(
+                None
+                if current_principal.metadata_text is None
+                else current_principal.account_metadata
+            ),
         )
     )

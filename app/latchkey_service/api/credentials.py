@@ -5,31 +5,33 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from datetime import timedelta
 
-from flask import Response, current_app, request
+from flask import Response, request
 from flask_openapi3.openapi import OpenAPI
 
-from latchkey import current_principal, require_scope
-from latchkey.assembly import Latchkey
-from latchkey.check.request_conditions import facts_of
+from latchkey import any_credential, current_principal, require_scope
 from latchkey.credentials.audit import Actor
 from latchkey.credentials.models import Credential
 from latchkey.credentials.service import IssuedCredential
 from latchkey.credentials.times import utc_now
 from latchkey.credentials.tokens import MalformedToken, check_api_key
 from latchkey.errors import CredentialNotFound, InvalidField, NotDerived
+from latchkey_service.api.callers import calling_key, worker_parts
+from latchkey_service.api.cursors import Listing, read_cursor, write_cursor
 from latchkey_service.api.json_request import optional_body
 from latchkey_service.api.openapi import Resource, answer, describe_open
-from latchkey_service.api.schemas import ApiKeyPath, CredentialList, PageQuery, Registered, Revoked
+from latchkey_service.api.schemas import (
+    ApiKeyPath,
+    CredentialList,
+    CredentialQuery,
+    Registered,
+    Revoked,
+)
 from latchkey_service.shapes.objects import CredentialObject, IssuedObject, UsageObject
 from latchkey_service.shapes.requests import ChangeBody, IssueBody, RegisterBody, RotateBody
 
 credentials = Resource("credentials")
-
-_CURSOR_LENGTH = 8
 
 
 def add_registration(app: OpenAPI) -> None:
@@ -49,7 +51,7 @@ def register_credential(body: RegisterBody) -> Response:
         check_api_key(body.api_key)
     except MalformedToken as error:
         raise InvalidField("api_key", str(error)) from None
-    latchkey = _latchkey()
+    latchkey = worker_parts()
     try:
         credential = latchkey.credentials.register(
             body.api_key,
@@ -63,10 +65,13 @@ def register_credential(body: RegisterBody) -> Response:
     return answer(Registered(api_key=credential.api_key), 201)
 
 
-@credentials.protected("GET", "/credentials", {200: CredentialList}, errors=(403,))
+@credentials.protected("GET", "/credentials", {200: CredentialList}, errors=(403, 404))
 @require_scope("credentials:read")
-def list_credentials(query: PageQuery) -> Response:
-    """List the credentials of the caller's mode, newest first."""
+def list_credentials(query: CredentialQuery) -> Response:
+    """List the credentials of the caller's account and mode, newest first.
+
+    With the scope `accounts:read`, those of all accounts.
+    """
     return _list(query)
 
 
@@ -77,27 +82,38 @@ def revoke_credential(path: ApiKeyPath) -> Response:
     return _revoke(path.api_key)
 
 
-@credentials.protected("POST", "/v1/api_keys", {201: IssuedObject}, errors=(403, 413, 415))
+@credentials.protected("POST", "/v1/api_keys", {201: IssuedObject}, errors=(403, 404, 413, 415))
 @require_scope("credentials:write")
 def issue_api_key(body: IssueBody) -> Response:
     """Create a key pair. The secret is only in this response."""
     return _issued(
-        _latchkey().credentials.issue(caller=current_principal, by=_actor(), **body.terms())
+        worker_parts().credentials.issue(caller=current_principal, by=calling_key(), **body.terms())
     )
 
 
-@credentials.protected("GET", "/v1/api_keys", {200: CredentialList}, errors=(403,))
+@credentials.protected("GET", "/v1/api_keys", {200: CredentialList}, errors=(403, 404))
 @require_scope("credentials:read")
-def list_api_keys(query: PageQuery) -> Response:
-    """List the credentials of the caller's mode, newest first."""
+def list_api_keys(query: CredentialQuery) -> Response:
+    """List the credentials of the caller's account and mode, newest first.
+
+    With the scope `accounts:read`, those of all accounts.
+    """
     return _list(query)
+
+
+@credentials.protected("GET", "/v1/api_keys/self", {200: CredentialObject}, errors=(403,))
+@any_credential
+def show_own_api_key() -> Response:
+    """Show the presented key."""
+    own = worker_parts().credentials.get(current_principal.api_key, current_principal)
+    return answer(_object(own))
 
 
 @credentials.protected("GET", "/v1/api_keys/<api_key>", {200: CredentialObject}, errors=(403, 404))
 @require_scope("credentials:read")
 def show_api_key(path: ApiKeyPath) -> Response:
-    """Show one credential of the caller's mode."""
-    credential = _latchkey().credentials.get(_well_formed(path.api_key), current_principal)
+    """Show one credential of the caller's account and mode."""
+    credential = worker_parts().credentials.get(_well_formed(path.api_key), current_principal)
     return answer(_object(credential))
 
 
@@ -108,8 +124,8 @@ def show_api_key(path: ApiKeyPath) -> Response:
 def change_api_key(path: ApiKeyPath, body: ChangeBody) -> Response:
     """Change the name, scopes or expiry of a credential. Takes effect before the response."""
     terms = body.change()
-    changed = _latchkey().credentials.change(
-        _well_formed(path.api_key), terms, current_principal, by=_actor()
+    changed = worker_parts().credentials.change(
+        _well_formed(path.api_key), terms, current_principal, by=calling_key()
     )
     return answer(_object(changed))
 
@@ -129,15 +145,19 @@ def rotate_api_key(path: ApiKeyPath, body: RotateBody) -> Response:
     """
     api_key = _well_formed(path.api_key)
     return _issued(
-        _latchkey().credentials.rotate(api_key, current_principal, body.overlap, by=_actor())
+        worker_parts().credentials.rotate(
+            api_key, current_principal, body.overlap, by=calling_key()
+        )
     )
 
 
-@credentials.protected("GET", "/v1/api_keys/<api_key>/usage", {200: UsageObject}, errors=(403, 404))
+@credentials.protected(
+    "GET", "/v1/api_keys/<api_key>/usage", {200: UsageObject}, errors=(403, 404)
+)
 @require_scope("credentials:read")
 def show_usage(path: ApiKeyPath) -> Response:
     """Show the usage of a credential, up to the last request."""
-    latchkey = _latchkey()
+    latchkey = worker_parts()
     credential = latchkey.credentials.get(_well_formed(path.api_key), current_principal)
     usage = latchkey.usage.usage(credential)
     return answer(UsageObject.of(credential.api_key, usage, utc_now()))
@@ -150,27 +170,12 @@ def revoke_api_key(path: ApiKeyPath) -> Response:
     return _revoke(path.api_key)
 
 
-def _latchkey() -> Latchkey:
-    latchkey: Latchkey = current_app.extensions["latchkey"]
-    return latchkey
-
-
-def _actor() -> Actor:
-    """The caller of this request, as an actor in the audit log."""
-    latchkey = _latchkey()
-    return Actor.key(
-        current_principal.api_key,
-        latchkey.addresses.written(request.environ),
-        facts_of(request.environ, latchkey.addresses),
-    )
-
-
 def _rotation_age() -> timedelta:
-    return timedelta(days=_latchkey().settings.rotation_days)
+    return timedelta(days=worker_parts().settings.rotation_days)
 
 
 def _object(credential: Credential) -> CredentialObject:
-    last_used_at = _latchkey().usage.last_used_at(credential)
+    last_used_at = worker_parts().usage.last_used_at(credential)
     return CredentialObject.of(credential, last_used_at, utc_now(), _rotation_age())
 
 
@@ -180,19 +185,23 @@ def _issued(issued: IssuedCredential) -> Response:
     )
 
 
-def _list(query: PageQuery) -> Response:
-    before = None if query.cursor is None else _read_cursor(query.cursor)
-    page = _latchkey().credentials.page(current_principal, query.limit, before)
+def _list(query: CredentialQuery) -> Response:
+    page = worker_parts().credentials.page(
+        current_principal,
+        query.limit,
+        read_cursor(Listing.CREDENTIALS, query.cursor),
+        account=query.account,
+    )
     return answer(
         CredentialList(
             credentials=[_object(row) for row in page.credentials],
-            next_cursor=None if page.next_before is None else _write_cursor(page.next_before),
+            next_cursor=write_cursor(Listing.CREDENTIALS, page.next_before),
         )
     )
 
 
 def _revoke(api_key: str) -> Response:
-    _latchkey().credentials.revoke(_well_formed(api_key), current_principal, by=_actor())
+    worker_parts().credentials.revoke(_well_formed(api_key), current_principal, by=calling_key())
     return answer(Revoked(api_key=api_key))
 
 
@@ -202,17 +211,3 @@ def _well_formed(api_key: str) -> str:
         return check_api_key(api_key)
     except MalformedToken:
         raise CredentialNotFound from None
-
-
-def _write_cursor(before: int) -> str:
-    return base64.urlsafe_b64encode(before.to_bytes(_CURSOR_LENGTH)).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> int:
-    try:
-        raw = base64.b64decode(cursor + "=", altchars=b"-_", validate=True)
-    except (ValueError, binascii.Error):
-        raw = b""
-    if len(raw) != _CURSOR_LENGTH or raw[0] > 0x7F:
-        raise InvalidField("cursor", "must be the next_cursor of the previous page")
-    return int.from_bytes(raw)

@@ -16,7 +16,7 @@ from latchkey import __version__
 from latchkey_service.api import schemas
 from latchkey_service.api.json_request import JsonRequest
 from latchkey_service.api.schemas import ErrorEnvelope
-from latchkey_service.shapes import requests
+from latchkey_service.shapes import accounts, requests
 from latchkey_service.shapes.problems import first_problem
 from latchkey_service.url_map import PlainMap
 
@@ -34,7 +34,11 @@ SECURITY_SCHEMES: dict[str, Any] = {
     "secret": {"type": "apiKey", "in": "header", "name": "X-Api-Secret"},
 }
 # The models of paths, queries and bodies, by name.
-_MODELS: dict[str, type[BaseModel]] = {**vars(schemas), **vars(requests)}
+_MODELS: dict[str, type[BaseModel]] = {
+    **vars(schemas),
+    **vars(requests),
+    **vars(accounts),
+}
 _EITHER_SCHEME: list[dict[str, list[str]]] = [{"bearer": []}, {"key": [], "secret": []}]
 
 

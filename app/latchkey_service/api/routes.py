@@ -11,6 +11,7 @@ from latchkey.config import Settings
 from latchkey.errors import NotFound
 from latchkey.flask.error_handlers import answer_every_error
 from latchkey_service.api.account import account
+from latchkey_service.api.accounts import accounts
 from latchkey_service.api.credentials import add_registration, credentials
 from latchkey_service.api.docs import docs
 from latchkey_service.api.health import health
@@ -35,7 +36,7 @@ def build_api(settings: Settings) -> Flask:
     app = new_app()
     # One spelling of each path, so that the middleware and the router compare the same text.
     app.url_map.merge_slashes = False
-    for resource in (health, metrics, account, credentials, docs):
+    for resource in (health, metrics, account, accounts, credentials, docs):
         app.register_api(resource)
     if settings.registration == "open":
         add_registration(app)

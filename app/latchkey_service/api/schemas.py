@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from latchkey.credentials.models import Mode
-from latchkey_service.shapes.fields import ApiKey, Scope
+from latchkey_service.shapes.accounts import AccountObject
+from latchkey_service.shapes.fields import ApiKey, ExternalId, Scope
 from latchkey_service.shapes.objects import CredentialObject
 
 
@@ -35,6 +36,28 @@ class PageQuery(BaseModel):
     cursor: str | None = Field(default=None, description="The next_cursor of the previous page.")
 
 
+class CredentialQuery(PageQuery):
+    """The page of a listing of credentials."""
+
+    account: str | None = Field(
+        default=None, description="The id of an account: only credentials that belong to it."
+    )
+
+
+class AccountPath(BaseModel):
+    """The account in the path of a route."""
+
+    account_id: str = Field(description="The id of the account, acct_…")
+
+
+class AccountQuery(PageQuery):
+    """The page of a listing of accounts."""
+
+    external_id: ExternalId | None = Field(
+        default=None, description="Only the account with this external id."
+    )
+
+
 class Registered(BaseModel):
     """The response to a registration."""
 
@@ -53,10 +76,12 @@ class PresentedAccount(BaseModel):
 
     object: Literal["account"] = "account"
     id: str = Field(description="Stays the same when the key is rotated.")
-    name: str | None
+    name: str | None = Field(description="The name of the key.")
     mode: Mode
     api_key: ApiKey
     scopes: list[Scope]
+    external_id: str | None = Field(description="The operator's own id of the account.")
+    metadata: dict[str, Any] | None = Field(description="The metadata of the account.")
 
 
 class CredentialList(BaseModel):
@@ -64,6 +89,21 @@ class CredentialList(BaseModel):
 
     credentials: list[CredentialObject]
     next_cursor: str | None
+
+
+class AccountList(BaseModel):
+    """A page of accounts, newest first. On the last page, next_cursor is null."""
+
+    accounts: list[AccountObject]
+    next_cursor: str | None
+
+
+class RevokedKeysObject(BaseModel):
+    """The keys of an account that were revoked, or would be."""
+
+    matched: int = Field(description="How many keys were not revoked before.")
+    revoked: int = Field(description="How many are revoked now; 0 for a dry run.")
+    api_keys: list[ApiKey] = Field(description="The newest of them, at most 100.")
 
 
 class HealthStatus(BaseModel):

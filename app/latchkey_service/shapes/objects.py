@@ -25,6 +25,7 @@ class CredentialObject(BaseModel):
     api_key: ApiKey
     name: str | None
     mode: Mode
+    account: str = Field(description="The id of the account that the key belongs to.")
     scopes: list[Scope]
     status: Status
     created_at: Time
@@ -88,32 +89,57 @@ class Refusals(BaseModel):
     observed: int = Field(description="Admitted from outside of networks that are only observed.")
 
 
-class UsageObject(BaseModel):
-    """The usage of a credential, up to the last request."""
+class UsageFields(BaseModel):
+    """Usage up to the last request."""
 
-    api_key: ApiKey
     requests: int = Field(description="The total number of requests.")
     last_used_at: Time | None
     hours: list[UsedPeriod] = Field(description="The last 7 days, without empty hours.")
     days: list[UsedPeriod] = Field(description="The last 90 days, without empty days.")
     refusals: Refusals
 
+
+class _UsedKey(BaseModel):
+    api_key: ApiKey
+
+
+class _UsedAccount(BaseModel):
+    account: str = Field(description="The id of the account.")
+    mode: Mode = Field(description="The mode of the keys that are counted.")
+
+
+# Fields of the last base come first.
+class UsageObject(UsageFields, _UsedKey):
+    """The usage of a credential, up to the last request."""
+
     @classmethod
     def of(cls, api_key: str, usage: Usage, now: datetime) -> UsageObject:
         """The object for the usage of a credential at ``now``."""
-        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        days: dict[datetime, int] = {}
-        for hour, uses in usage.hours.items():
-            day = hour.replace(hour=0)
-            days[day] = days.get(day, 0) + uses
-        return cls(
-            api_key=api_key,
-            requests=usage.uses,
-            last_used_at=usage.last_used_at,
-            hours=_since(midnight - (_DAYS_BY_HOUR - 1) * _DAY, usage.hours),
-            days=_since(midnight - (_DAYS - 1) * _DAY, days),
-            refusals=Refusals(**usage.refusals),
-        )
+        return cls(api_key=api_key, **_usage_fields(usage, now))
+
+
+class AccountUsageObject(UsageFields, _UsedAccount):
+    """The usage of an account's keys in one mode, summed up to the last request."""
+
+    @classmethod
+    def of(cls, account_id: str, mode: Mode, usage: Usage, now: datetime) -> AccountUsageObject:
+        """The object for the usage of an account at ``now``."""
+        return cls(account=account_id, mode=mode, **_usage_fields(usage, now))
+
+
+def _usage_fields(usage: Usage, now: datetime) -> dict[str, Any]:
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    days: dict[datetime, int] = {}
+    for hour, uses in usage.hours.items():
+        day = hour.replace(hour=0)
+        days[day] = days.get(day, 0) + uses
+    return {
+        "requests": usage.uses,
+        "last_used_at": usage.last_used_at,
+        "hours": _since(midnight - (_DAYS_BY_HOUR - 1) * _DAY, usage.hours),
+        "days": _since(midnight - (_DAYS - 1) * _DAY, days),
+        "refusals": Refusals(**usage.refusals),
+    }
 
 
 def _since(start: datetime, periods: dict[datetime, int]) -> list[UsedPeriod]:
@@ -127,6 +153,7 @@ def _fields(
         "api_key": credential.api_key,
         "name": credential.name,
         "mode": credential.mode,
+        "account": credential.account_id,
         "scopes": sorted(credential.scopes),
         "status": credential.status(now),
         "created_at": credential.created_at,

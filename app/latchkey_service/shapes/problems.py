@@ -27,6 +27,7 @@ _FORMS = {
     "api_secret": "must be sk_live_ or sk_test_ and 71 letters and digits",
     "external_id": EXTERNAL_ID_FORM,
 }
+_NOT_YET = {"limits": "is not supported by this version"}
 _RULES = {
     "missing": "is required",
     "string_type": "must be a string",
@@ -65,7 +66,8 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> InvalidFiel
 def unknown_field(name: str, model: type[BaseModel]) -> InvalidField:
     """The error for a field that the model does not have."""
     known = ", ".join(model.model_fields)
-    return InvalidField(shown_name(name), f"is unknown here; allowed are {known}")
+    problem = _NOT_YET.get(name, f"is unknown here; allowed are {known}")
+    return InvalidField(shown_name(name), problem)
 
 
 def shown_name(name: str) -> str:

@@ -12,6 +12,7 @@ from latchkey.credentials.granting import parse_scopes
 from latchkey.credentials.models import Change, Mode
 from latchkey.credentials.service import DEFAULT_OVERLAP, LONGEST_OVERLAP
 from latchkey.credentials.tokens import SECRET_PATTERN
+from latchkey.errors import InvalidField
 from latchkey_service.shapes.conditions import (
     Enabled,
     Endpoints,
@@ -39,6 +40,7 @@ class IssueTerms(TypedDict, total=False):
     """The terms of a new key pair. An omitted term is copied from the caller."""
 
     name: Required[str]
+    account: str
     mode: Mode
     scopes: frozenset[str]
     expires_at: datetime | None
@@ -50,6 +52,12 @@ class IssueBody(RequestModel):
     """A new key pair. Omitted fields are copied from the caller's key."""
 
     name: Name
+    account: str = Field(
+        default="",
+        json_schema_extra=without_default,
+        description="The id of the account that the key belongs to. If omitted, the caller's; if "
+        "given, `scopes` has to be given too.",
+    )
     mode: Mode = Field(
         default="live",
         json_schema_extra=without_default,
@@ -76,6 +84,10 @@ class IssueBody(RequestModel):
     def terms(self) -> IssueTerms:
         """The given terms, for the credential service; raises InvalidField."""
         terms = IssueTerms(name=self.name)
+        if "account" in self.model_fields_set:
+            if "scopes" not in self.model_fields_set:
+                raise InvalidField("scopes", "is required with account")
+            terms["account"] = self.account
         if "mode" in self.model_fields_set:
             terms["mode"] = self.mode
         if "scopes" in self.model_fields_set:

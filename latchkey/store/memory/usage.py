@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -10,11 +11,14 @@ from latchkey.credentials.models import (
     COUNTED,
     REFUSAL_REASONS,
     SIGHTINGS_KEPT,
+    AccountUsageRecord,
     Invalidation,
+    Mode,
     Sighting,
     Tally,
     UsageRecord,
 )
+from latchkey.credentials.reach import Reach
 from latchkey.store.memory.state import (
     MemoryDatabase,
     State,
@@ -84,6 +88,23 @@ class MemoryUsageStore:
             {name: count for (of, name), count in state.refusals.items() if of == credential_id},
             state.watermarks.get((segment, credential_id), Tally(credential_id)),
             tuple(_sightings(state, credential_id)),
+        )
+
+    def account_record(self, account_id: str, mode: Mode, segment: str) -> AccountUsageRecord:
+        state = self._database.committed
+        reach = Reach(account_id, mode)
+        own = [one for one in state.credentials.values() if reach.covers(one)]
+        hours: Counter[datetime] = Counter()
+        refusals: Counter[str] = Counter()
+        for record in (self.record(one.id, segment) for one in own):
+            hours.update(record.hours)
+            refusals.update(record.refusals)
+        return AccountUsageRecord(
+            dict(sorted(hours.items())),
+            dict(refusals),
+            {one.id: self.record(one.id, segment).watermark for one in own},
+            max((one.last_used_at for one in own if one.last_used_at), default=None),
+            min((one.first_used_at for one in own if one.first_used_at), default=None),
         )
 
     def forget_other_segments(self, segment: str | None) -> None:

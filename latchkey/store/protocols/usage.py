@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Protocol
 
-from latchkey.credentials.models import Tally, UsageRecord
+from latchkey.credentials.models import AccountUsageRecord, Mode, Tally, UsageRecord
 
 
 class UsageStore(Protocol):
@@ -37,6 +37,12 @@ class UsageStore(Protocol):
         """The persisted use of one credential, and the segment's watermark for it.
 
         All from one state of the store: a tally less the watermark is not persisted yet.
+        """
+
+    def account_record(self, account_id: str, mode: Mode, segment: str) -> AccountUsageRecord:
+        """The persisted use of all credentials of an account in one mode, revoked ones included.
+
+        All from one state of the store, as for ``record``; no addresses.
         """
 
     def forget_other_segments(self, segment: str | None) -> None:

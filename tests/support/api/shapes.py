@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 FIELDS = [
+    "account",
     "api_key",
     "created_at",
     "enabled",
