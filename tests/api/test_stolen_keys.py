@@ -15,14 +15,26 @@ from typing import Any
 
 import pytest
 
-from tests.support.api.contract import EXPIRED, INSUFFICIENT_SCOPE, INVALID, REVOKED
+from tests.support.api.accounts import key_for, manager, new_account
+from tests.support.api.contract import (
+    CREDENTIAL_NOT_FOUND,
+    EXPIRED,
+    INSUFFICIENT_SCOPE,
+    INVALID,
+    REVOKED,
+    Row,
+)
 from tests.support.faults.service_processes import wait_until
 from tests.support.service import Answer, Pair, Service
 
 Act = Callable[[Service, Pair, Pair], Answer]
 
+DISABLED = Row(401, "authentication_error", "UNAUTHORIZED", "key_disabled", "API key is disabled")
+ACCOUNT_NOT_FOUND = Row(404, "not_found_error", "ACCOUNT_NOT_FOUND")
+
 _CREDENTIALS = (
-    "SELECT id, api_key, name, scopes, expires_at, revoked_at, rotated_to FROM credential"
+    "SELECT id, account_id, api_key, name, scopes, expires_at, revoked_at, rotated_to, conditions"
+    " FROM credential"
 )
 
 
@@ -55,11 +67,53 @@ def revoke_itself(service: Service, thief: Pair, victim: Pair) -> Answer:
     return revoke(service, thief, thief)
 
 
+def create_account(service: Service, thief: Pair, victim: Pair) -> Answer:
+    return service.request("POST", "/v1/accounts", thief.bearer, json_body={"name": "left behind"})
+
+
+def rename_account(service: Service, thief: Pair, victim: Pair) -> Answer:
+    path = f"/v1/accounts/{account_of(service, victim)}"
+    return service.request("PATCH", path, thief.bearer, json_body={"name": "changed"})
+
+
+def disable_account(service: Service, thief: Pair, victim: Pair) -> Answer:
+    path = f"/v1/accounts/{account_of(service, victim)}"
+    return service.request("PATCH", path, thief.bearer, json_body={"status": "disabled"})
+
+
+def revoke_keys(service: Service, thief: Pair, victim: Pair) -> Answer:
+    path = f"/v1/accounts/{account_of(service, victim)}/revoke_keys"
+    return service.request("POST", path, thief.bearer)
+
+
+def create_for_account(service: Service, thief: Pair, victim: Pair) -> Answer:
+    account = account_of(service, victim)
+    body = {"name": "left behind", "account": account, "scopes": ["account:read"]}
+    return service.request("POST", "/v1/api_keys", thief.bearer, json_body=body)
+
+
+def change_of_account(service: Service, thief: Pair, victim: Pair) -> Answer:
+    """A change of another account's key."""
+    return change(service, thief, victim)
+
+
+def account_of(service: Service, pair: Pair) -> str:
+    return str(service.get("/v1/account", pair.bearer).json["id"])
+
+
+ACCOUNT_ACTS: list[Act] = [
+    *(create_account, rename_account, disable_account, revoke_keys),
+    *(create_for_account, change_of_account),
+]
 ACTS: list[Act] = [create, change, rotate, revoke, revoke_by_pair, rotate_itself, revoke_itself]
 LOSSES = {
     "revoked": ("UPDATE credential SET revoked_at = :now WHERE api_key = :key", REVOKED),
     "expired": ("UPDATE credential SET expires_at = :now - 1 WHERE api_key = :key", EXPIRED),
     "deleted": ("DELETE FROM credential WHERE api_key = :key", INVALID),
+    "disabled": (
+        """UPDATE credential SET conditions = '{"enabled":false}' WHERE api_key = :key""",
+        DISABLED,
+    ),
     "narrowed": (
         "UPDATE credential SET scopes = 'account:read' WHERE api_key = :key",
         INSUFFICIENT_SCOPE,
@@ -69,7 +123,10 @@ LOSSES = {
 
 def contents(database: sqlite3.Connection) -> list[list[Any]]:
     """All rows that a change of keys writes."""
-    tables = (_CREDENTIALS, "SELECT * FROM audit", "SELECT * FROM invalidation")
+    tables = (
+        _CREDENTIALS,
+        *(f"SELECT * FROM {name}" for name in ("account", "audit", "invalidation")),
+    )
     return [database.execute(query).fetchall() for query in tables]
 
 
@@ -109,6 +166,73 @@ def test_a_request_that_waits_while_its_key_loses_authority(
     bearer = act is not revoke_by_pair
     scope = "credentials:write" if loss == "narrowed" else None
     row.check(answer, "bearer" if bearer else "pair", bearer=bearer, scope=scope)
+
+
+@pytest.fixture(scope="module")
+def operator(service: Service) -> Pair:
+    """A key that manages all accounts."""
+    return manager(service)
+
+
+@pytest.mark.parametrize("act", ACCOUNT_ACTS)
+@pytest.mark.parametrize("loss", [*LOSSES, "no longer a manager"])
+def test_a_manager_of_accounts_loses_authority(
+    service: Service, operator: Pair, act: Act, loss: str
+) -> None:
+    """It keeps neither its own rights nor those on other accounts."""
+    victim = key_for(service, operator, new_account(service, operator)["id"])
+    thief = manager(service)
+    statement, row = LOSSES.get(
+        loss, ("UPDATE credential SET scopes = '*' WHERE api_key = :key", INSUFFICIENT_SCOPE)
+    )
+    of_keys = act in (create_for_account, change_of_account)
+    scope = "credentials:write" if of_keys else "accounts:write"
+    if of_keys and loss == "no longer a manager":
+        row = ACCOUNT_NOT_FOUND if act is create_for_account else CREDENTIAL_NOT_FOUND
+    with waiting(service, act, thief, victim) as (database, answering):
+        database.execute(statement, {"now": int(time.time() * 1000), "key": thief.api_key})
+        before = contents(database)
+        database.execute("COMMIT")
+        answer = answering.result()
+        after = contents(database)
+    assert after == before
+    row.check(answer, "bearer", bearer=True, scope=scope if row is INSUFFICIENT_SCOPE else None)
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_the_account_of_a_key_is_disabled_while_it_waits(
+    service: Service, operator: Pair, act: Act
+) -> None:
+    account = new_account(service, operator)["id"]
+    thief, victim = key_for(service, operator, account), key_for(service, operator, account)
+    with waiting(service, act, thief, victim) as (database, answering):
+        database.execute(
+            "UPDATE account SET disabled_at = ? WHERE id = ?", [int(time.time() * 1000), account]
+        )
+        before = contents(database)
+        database.execute("COMMIT")
+        answer = answering.result()
+        after = contents(database)
+    assert after == before
+    bearer = act is not revoke_by_pair
+    DISABLED.check(answer, "bearer" if bearer else "pair", bearer=bearer)
+
+
+def test_the_account_of_a_new_key_is_erased_while_it_waits(
+    service: Service, operator: Pair
+) -> None:
+    account = new_account(service, operator)["id"]
+    victim, thief = key_for(service, operator, account), manager(service)
+    with waiting(service, create_for_account, thief, victim) as (database, answering):
+        database.execute(
+            "UPDATE account SET erased_at = ? WHERE id = ?", [int(time.time() * 1000), account]
+        )
+        before = contents(database)
+        database.execute("COMMIT")
+        answer = answering.result()
+        after = contents(database)
+    assert after == before
+    ACCOUNT_NOT_FOUND.check(answer, "bearer", bearer=True)
 
 
 @pytest.mark.parametrize("loss", ["revoked", "expired", "narrowed"])

@@ -246,7 +246,9 @@ class Service:
 
     def _issuer(self, mode: str) -> Pair:
         if mode not in self._issuers:
-            self._issuers[mode] = self.create_key(mode, name="issuer")
+            # It sees the keys of all accounts, and does not pass that on.
+            scopes = ("--scope", "*", "--scope", "accounts:read")
+            self._issuers[mode] = self.create_key(mode, *scopes, name="issuer")
         return self._issuers[mode]
 
     def derive_pair(self, mode: str = "live") -> Pair:
