@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from http import HTTPStatus
 
-from latchkey.errors import ApiError, Dialect
+from latchkey.errors import ApiError
+from latchkey.errors.base import Dialect
 
 REALM = "latchkey"
 _STATUS_LINES = {status: f"{status.value} {status.phrase}" for status in HTTPStatus}

@@ -75,7 +75,7 @@ class Parts:
         tallies = LiveTallies(shared)
         replay = Replay(store.invalidations, shared, tallies.forget_written)
         publisher = Publisher(store.audit, shared.invalidate, replay.note)
-        flush = Flush(store.usage, store.invalidations, shared, tallies)
+        flush = Flush(store.usage, store.invalidations, shared, tallies, store.idempotency.prune)
         authenticator = Authenticator(
             Sources(
                 derivation,

@@ -38,7 +38,6 @@ from latchkey.errors import (
     AddressNotAllowed,
     ApiError,
     ConfigurationError,
-    Dialect,
     DisabledCredential,
     EndpointNotAllowed,
     ExpiredCredential,
@@ -52,6 +51,7 @@ from latchkey.errors import (
     RevokedCredential,
     StoreError,
 )
+from latchkey.errors.base import Dialect
 from latchkey.forks import NOT_OURS, notify_after_fork
 
 PRINCIPAL_KEY = "latchkey.principal"

@@ -14,7 +14,8 @@ import pytest
 
 from latchkey import errors
 from latchkey.error_answers import envelope, error_headers, status_line
-from latchkey.errors import ApiError, Dialect, LatchkeyError
+from latchkey.errors import ApiError, LatchkeyError
+from latchkey.errors.base import Dialect
 
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 
@@ -25,6 +26,7 @@ SAME_AS: dict[type[ApiError], str] = {
     errors.StoreError: "a client learns no more about the database than about other faults",
     errors.AuthenticationError: "the base class of refusals, never raised itself",
     errors.PermissionDenied: "the base class of 403 errors, never raised itself",
+    errors.NeedsInstanceAccount: "another key is needed, as for a missing scope",
 }
 
 # The table of the specification: status, type, pair code, bearer code.
@@ -70,6 +72,26 @@ TABLE: dict[type[ApiError], tuple[int, str, str, str]] = {
     ),
     errors.DuplicateApiKey: (409, "conflict_error", "DUPLICATE_API_KEY", "duplicate_api_key"),
     errors.KeyExpired: (409, "conflict_error", "KEY_EXPIRED", "key_expired"),
+    errors.AccountNotFound: (404, "not_found_error", "ACCOUNT_NOT_FOUND", "account_not_found"),
+    errors.NeedsInstanceAccount: (
+        403,
+        "permission_error",
+        "INSUFFICIENT_SCOPE",
+        "insufficient_scope",
+    ),
+    errors.DuplicateExternalId: (
+        409,
+        "conflict_error",
+        "DUPLICATE_EXTERNAL_ID",
+        "duplicate_external_id",
+    ),
+    errors.AlreadyCreated: (409, "conflict_error", "ALREADY_CREATED", "already_created"),
+    errors.IdempotencyKeyReused: (
+        422,
+        "invalid_request_error",
+        "IDEMPOTENCY_KEY_REUSED",
+        "idempotency_key_reused",
+    ),
     errors.AlreadyRotated: (409, "conflict_error", "ALREADY_ROTATED", "already_rotated"),
     errors.InvalidRequest: (400, "invalid_request_error", "INVALID_REQUEST", "invalid_request"),
     errors.InvalidField: (400, "invalid_request_error", "INVALID_FIELD", "invalid_field"),
@@ -120,10 +142,14 @@ def _below(kind: type[ApiError]) -> Iterator[type[ApiError]]:
         yield from _below(child)
 
 
-# Only those of the module: tests derive errors too.
+def _is_ours(kind: type[ApiError]) -> bool:
+    """Whether it is one of the package: tests derive errors too."""
+    return kind.__module__.startswith(f"{errors.__name__}.")
+
+
 ALL: list[type[ApiError]] = [
     ApiError,
-    *(kind for kind in _below(ApiError) if kind.__module__ == errors.__name__),
+    *(kind for kind in _below(ApiError) if _is_ours(kind)),
 ]
 
 
@@ -134,6 +160,7 @@ def make(kind: type[ApiError]) -> ApiError:
         errors.MethodNotAllowed: (frozenset({"POST", "GET"}),),
         errors.InsufficientScope: ("account:read",),
         errors.AlreadyRotated: (f"ak_live_{'0' * 22}",),
+        errors.AlreadyCreated: (f"ak_live_{'0' * 22}",),
         errors.RateLimited: (7,),
         errors.StoreError: ("disk I/O error",),
     }
@@ -227,9 +254,10 @@ def test_the_headers(kind: type[ApiError], bearer_presented: bool) -> None:
     wanted = {
         400: 'error="invalid_request"',
         401: 'error="invalid_token"',
-        403: 'error="insufficient_scope", scope="account:read"'
-        if kind is errors.InsufficientScope
-        else None,
+        403: {
+            errors.InsufficientScope: 'error="insufficient_scope", scope="account:read"',
+            errors.NeedsInstanceAccount: 'error="insufficient_scope"',
+        }.get(kind),
     }.get(error.status.value)
     if not bearer_presented or wanted is None:
         wanted = "" if error.status == HTTPStatus.UNAUTHORIZED else None

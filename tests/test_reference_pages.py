@@ -221,7 +221,7 @@ def test_the_callers_are_those_that_views_declare(service: Service) -> None:
     shown = sections("http-api.md", ROUTE)
     app = create_app(load_settings(service.settings), migrate=False)
     for rule in app.url_map.iter_rules():
-        path = re.sub(r"<(\w+)>", r"{\1}", rule.rule)
+        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
         for method in rule.methods or ():
             section = shown.get(f"{method} {path}")
             if section is None:
@@ -306,9 +306,9 @@ def test_the_fields_of_the_objects(document: dict[str, Any]) -> None:
 
 
 def api_errors(kind: type[ApiError] = ApiError) -> Iterator[type[ApiError]]:
-    """The errors that are answered, of this module alone: tests derive others."""
+    """The errors that are answered, of this package alone: tests derive others."""
     for child in kind.__subclasses__():
-        if child.__module__ == errors.__name__:
+        if child.__module__.startswith(f"{errors.__name__}."):
             yield child
             yield from api_errors(child)
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 from wsgiref.types import WSGIEnvironment
 
-from werkzeug.routing import Map, MapAdapter
+from werkzeug.datastructures import ImmutableDict
+from werkzeug.routing import BaseConverter, Map, MapAdapter
+
+
+class NotSelf(BaseConverter):
+    """A part of a path, but not ``self``, which has a route of its own with other methods."""
+
+    regex = "(?!self$)[^/]+"
+    part_isolating = True
 
 
 class PlainMap(Map):
@@ -14,6 +22,8 @@ class PlainMap(Map):
     A server ignores ``Upgrade`` to a protocol that it does not support (RFC 9110 section 7.8).
     Werkzeug would search for a WebSocket route.
     """
+
+    default_converters = ImmutableDict({**Map.default_converters, "not_self": NotSelf})
 
     def bind_to_environ(
         self, environ: WSGIEnvironment | Any, *arguments: Any, **options: Any

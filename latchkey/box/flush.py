@@ -32,14 +32,19 @@ class Flush:
         invalidations: InvalidationLog,
         shared: SharedState,
         tallies: LiveTallies,
+        forget_requests: Callable[[datetime], object] = lambda now: None,
         *,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``timer`` is CLOCK_MONOTONIC in seconds, the same in all processes on the machine."""
+        """``forget_requests`` deletes what the store knows about requests that are too old.
+
+        ``timer`` is CLOCK_MONOTONIC in seconds, the same in all processes on the machine.
+        """
         self._records = records
         self._log = invalidations
         self._shared = shared
         self._tallies = tallies
+        self._forget_requests = forget_requests
         self._timer = timer
         self._prune_due = timer() + _PRUNE_INTERVAL
         # The first fold is due with the first pruning: a worker may not live for a whole interval.
@@ -60,6 +65,7 @@ class Flush:
             self._prune_due = self._timer() + _PRUNE_INTERVAL
             replayed = self._shared.words.value(Word.REPLAYED)
             self._log.prune(datetime.now(UTC) - _LOG_KEPT, replayed)
+            self._forget_requests(datetime.now(UTC))
         if self._timer() >= self._fold_due:
             self._fold_due = self._timer() + _FOLD_INTERVAL
             midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

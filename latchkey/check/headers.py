@@ -12,7 +12,8 @@ from wsgiref.types import WSGIEnvironment
 from latchkey.check._headers import has_pair_family
 from latchkey.credentials.kinds import DERIVED, Kind, kind_of_bearer
 from latchkey.credentials.tokens import has_api_key_shape, has_secret_shape, lookup_key
-from latchkey.errors import Dialect, InvalidCredential, InvalidRequest, MissingCredential
+from latchkey.errors import InvalidCredential, InvalidRequest, MissingCredential
+from latchkey.errors.base import Dialect
 
 
 class Presented(NamedTuple):

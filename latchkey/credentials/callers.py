@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from latchkey.credentials.audit import Actor
 from latchkey.credentials.conditions import Evaluation
+from latchkey.credentials.idempotency import Once
 from latchkey.credentials.models import Credential, Principal
 from latchkey.credentials.publishing import Refusal
 from latchkey.credentials.reach import EVERYWHERE, Reach, reach_to_change
@@ -30,12 +31,14 @@ class Author:
 
     ``actor`` is the author's name in the audit log. ``caller`` is the key that makes the change, as
     authenticated; None for the operator, and for the registration of a pair. ``needs`` is the
-    required scope; None if a key changes itself without one.
+    required scope; None if a key changes itself without one. ``once`` is for a request of the
+    caller that creates a key at most once, however often it is repeated.
     """
 
     actor: Actor
     caller: Principal | None = None
     needs: str | None = CHANGE_CREDENTIALS
+    once: Once | None = None
 
     def confirm(self, found: Credential | None) -> Credential:
         """The caller as ``found`` in the transaction, by its api_key.

@@ -30,6 +30,7 @@ from latchkey.credentials.granting import (
     require_for_account,
     require_within,
 )
+from latchkey.credentials.idempotency import Once
 from latchkey.credentials.models import (
     Change,
     Credential,
@@ -151,6 +152,7 @@ class CredentialService:
         conditions: ConditionTerms | None = None,
         metadata: str | None = None,
         seed: bytes | None = None,
+        once: Once | None = None,
     ) -> IssuedCredential:
         """Create a new pair for ``caller``, or for the operator if it is None.
 
@@ -162,7 +164,8 @@ class CredentialService:
         expiry in the past and for a name that holds a secret.
 
         With an unpredictable ``seed``, a repeated request is refused: the public key is computed
-        from the seed, so DuplicateApiKey is raised.
+        from the seed, so DuplicateApiKey is raised. With ``once``, a repeated request of the same
+        caller raises AlreadyCreated, and another one IdempotencyKeyReused.
         """
         require_no_secret(name)
         if scopes is not INHERITED:
@@ -207,7 +210,7 @@ class CredentialService:
 
         # Before waiting for the database, refuse rights that the caller cannot grant.
         decide(self._present(caller))
-        outcome = self._store.add(decide, Action.KEY_ISSUE, Author(by, caller))
+        outcome = self._store.add(decide, Action.KEY_ISSUE, Author(by, caller, once=once))
         return IssuedCredential(self._publisher.publish(outcome), secret)
 
     def derive_pair(self, mode: Mode) -> tuple[str, str]:
@@ -306,12 +309,14 @@ class CredentialService:
         overlap: timedelta = DEFAULT_OVERLAP,
         *,
         by: Actor,
+        once: Once | None = None,
     ) -> IssuedCredential:
         """Replace a credential within the caller's reach by a successor on the same terms.
 
         The old one expires after ``overlap``, or at its own expiry if that is earlier. Raises
         InsufficientScope for a key that has more scopes, or expires later, than the caller;
-        KeyExpired; AlreadyRotated; CredentialNotFound. Takes effect before it returns.
+        AlreadyCreated and IdempotencyKeyReused as for ``issue``; KeyExpired; AlreadyRotated;
+        CredentialNotFound. Takes effect before it returns.
         """
         maker = self._derivation.newest
         successor_key = new_api_key(mode_of(api_key))
@@ -321,7 +326,6 @@ class CredentialService:
             caller: Credential | None, found: Credential, former: Credential | None
         ) -> Rotation:
             now = utc_now()
-            require_within_caller(found, caller)
             if found.status(now) == "expired":
                 raise Refusal(KeyExpired(found.rotated_to), [found.lookup])
             if former is not None and former.status(now) == "active":
@@ -347,7 +351,7 @@ class CredentialService:
             return Rotation(successor, end if is_later(found.expires_at, end) else found.expires_at)
 
         made = self._publisher.publish(
-            self._store.rotate(api_key, utc_now(), decide, Author(by, caller))
+            self._store.rotate(api_key, utc_now(), decide, Author(by, caller, once=once))
         )
         return IssuedCredential(made, secret)
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 from latchkey.errors.base import (
     ApiError,
     ConfigurationError,
-    Dialect,
     LatchkeyError,
     NoPrincipal,
     ServiceUnreachable,
 )
 from latchkey.errors.objects import (
     AccountNotFound,
+    AlreadyCreated,
     AlreadyRotated,
     CredentialNotFound,
     DuplicateApiKey,
     DuplicateExternalId,
+    IdempotencyKeyReused,
     KeyExpired,
     NotFound,
 )
@@ -61,13 +62,13 @@ from latchkey.errors.requests import (
 __all__ = [
     "AccountNotFound",
     "AddressNotAllowed",
+    "AlreadyCreated",
     "AlreadyRotated",
     "ApiError",
     "AuthenticationError",
     "ChangesBusy",
     "ConfigurationError",
     "CredentialNotFound",
-    "Dialect",
     "DisabledCredential",
     "DuplicateApiKey",
     "DuplicateExternalId",
@@ -76,6 +77,7 @@ __all__ = [
     "ExpiredCredential",
     "ExportsBusy",
     "HeadersTooLarge",
+    "IdempotencyKeyReused",
     "InsufficientScope",
     "InternalError",
     "InvalidCredential",

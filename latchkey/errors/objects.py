@@ -48,6 +48,29 @@ class DuplicateApiKey(ApiError):
     default_message = "Already registered"
 
 
+class AlreadyCreated(ApiError):
+    """409: the same request with the same idempotency key has created a key. The message names it.
+
+    Its secret is not shown again.
+    """
+
+    status = HTTPStatus.CONFLICT
+    type = "conflict_error"
+    pair_code = "ALREADY_CREATED"
+
+    def __init__(self, api_key: str) -> None:
+        super().__init__(f"Already created: {api_key}")
+
+
+class IdempotencyKeyReused(ApiError):
+    """422: the caller has used this idempotency key for another request."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    type = "invalid_request_error"
+    pair_code = "IDEMPOTENCY_KEY_REUSED"
+    default_message = "This Idempotency-Key was used for another request"
+
+
 class KeyExpired(ApiError):
     """409: an expired key cannot be rotated; ``successor`` is the key it was rotated to."""
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from latchkey.credentials.audit import Action, AuditEvent
+from latchkey.credentials.caller_rights import require_within_caller
 from latchkey.credentials.callers import Author
 from latchkey.credentials.conditions import conditions_text
 from latchkey.credentials.models import (
@@ -35,6 +36,7 @@ from latchkey.store.finding import (
     changeable_credential,
     find_credential,
 )
+from latchkey.store.idempotency import SqlIdempotencyLog, remember, require_first
 from latchkey.store.imports import SqlImportedCredentials
 from latchkey.store.invalidations import SqlInvalidationLog, log_invalidation
 from latchkey.store.listing import SqlListing
@@ -56,6 +58,7 @@ class SqlStore:
         """No connection is opened yet. Without ``seal``, audited changes fail."""
         self._connections = connections
         self.invalidations = SqlInvalidationLog(self._connections)
+        self.idempotency = SqlIdempotencyLog(self._connections)
         self.usage = SqlUsageStore(self._connections)
         self.listing = SqlListing(self._connections)
         self.audit = SqlAuditLog(self._connections, seal)
@@ -102,8 +105,11 @@ class SqlStore:
         """
 
         def transaction(connection: Connection) -> Made[Credential]:
-            new = decide(caller_now(connection, author))
+            caller = caller_now(connection, author)
+            new = decide(caller)
+            require_first(connection, caller, author.once, new.created_at)
             added = _add(connection, new)
+            remember(connection, caller, author.once, added)
             rows = [log_invalidation(connection, added.lookup, new.created_at)]
             record = AuditEvent(
                 new.created_at, action, author.actor, added.api_key, terms_of(added)
@@ -174,11 +180,14 @@ class SqlStore:
         def transaction(connection: Connection) -> Made[Credential]:
             caller = caller_now(connection, author)
             found = changeable_credential(connection, api_key, author.reach(caller))
+            require_within_caller(found, caller)
+            require_first(connection, caller, author.once, now, [found.lookup])
             former = (
                 None if found.rotated_to is None else find_credential(connection, found.rotated_to)
             )
             rotation = decide(caller, found, former)
             successor = _add(connection, rotation.successor)
+            remember(connection, caller, author.once, successor)
             values: dict[str, object] = {
                 "expires_at": to_milliseconds_or_none(rotation.expires_at),
                 "rotated_to": successor.api_key,

@@ -158,6 +158,20 @@ usage_watermark = Table(
     sqlite_with_rowid=False,
 )
 
+# The requests of the last day that created a key with an idempotency key: the calling key, the
+# SHA-256 of the request, and the key that it made.
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("credential_id", _ID, primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("fingerprint", LargeBinary(32), nullable=False),
+    Column("api_key", String(30), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index(None, "created_at"),
+    sqlite_with_rowid=False,
+)
+
 # The administrators of the console. AUTOINCREMENT: a session must never belong to another one.
 administrator = Table(
     "administrator",

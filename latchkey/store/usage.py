@@ -181,15 +181,15 @@ class SqlUsageStore:
         # One statement, as above.
         with self._connections.reading() as connection:
             for row in connection.execute(_account_record(account_id, mode, segment)):
-                kind, name, number, amount, *counts = row
-                if kind == "hour":
-                    written[from_milliseconds(number)] = amount
-                elif kind == "refusal":
-                    refused[name] = amount
-                elif kind == "times":
-                    first, last = number, amount
+                if row.kind == "hour":
+                    written[from_milliseconds(row.number)] = row.amount
+                elif row.kind == "refusal":
+                    refused[row.name] = row.amount
+                elif row.kind == "times":
+                    first, last = row.number, row.amount
                 else:
-                    marks[number] = Tally(number, **dict(zip(COUNTED, counts, strict=True)))
+                    counts = {name: getattr(row, name) for name in COUNTED}
+                    marks[row.number] = Tally(row.number, **counts)
         return AccountUsageRecord(
             dict(sorted(written.items())),
             refused,

@@ -197,12 +197,13 @@ def test_the_keys_of_an_account(service: Service, writer: Pair, reader: Pair) ->
     assert (presented["id"], presented["name"]) == (account["id"], "a key")
     assert presented["external_id"] == account["external_id"]
     assert presented["metadata"] == {"a": [1]}
-    listed = service.get("/v1/api_keys", own.bearer).json["credentials"]
-    assert [one["api_key"] for one in listed] == [other.api_key, own.api_key]
-    for caller in (own, reader):
+    of_account = f"?account={account['id']}"
+    for caller, query in ((own, ""), (own, of_account), (reader, of_account)):
         for path in ("/v1/api_keys", "/credentials"):
-            found = service.get(f"{path}?account={account['id']}", caller.bearer).json
-            assert found == {"credentials": listed, "next_cursor": None}
+            found = service.get(path + query, caller.bearer).json
+            keys = [one["api_key"] for one in found["credentials"]]
+            assert (keys, found["next_cursor"]) == ([other.api_key, own.api_key], None)
+            assert {one["account"] for one in found["credentials"]} == {account["id"]}
     # A key makes further keys of its account, and rotates them.
     child = create(service, own)
     assert (child.status, child.json["account"]) == (201, account["id"])
@@ -285,11 +286,12 @@ def test_the_instance_account_cannot_be_disabled(service: Service, writer: Pair)
 def test_changed_terms_travel_with_the_next_request(service: Service, writer: Pair) -> None:
     account = new_account(service, writer)["id"]
     key = key_for(service, writer, account)
-    for terms in (
+    changes: list[dict[str, Any]] = [
         {"external_id": unique(), "metadata": {"n": 1}},
         {"external_id": None, "metadata": {}},
         {"external_id": unique(), "metadata": None},
-    ):
+    ]
+    for terms in changes:
         for _ in range(3):
             service.get("/v1/account", key.bearer)
         change_account(service, writer, account, **terms)
@@ -332,7 +334,8 @@ def test_any_key_shows_itself(service: Service, writer: Pair) -> None:
             f"Authorization: Bearer {writer.api_secret}\r\n{JSON_HEADER[0]}: {JSON_HEADER[1]}\r\n"
             "Content-Length: 2\r\n\r\n{}".encode()
         )
-        assert (answer.status, answer.code) == (404, "credential_not_found")
+        assert (answer.status, answer.code) == (405, "method_not_allowed")
+        assert answer.headers["allow"] == "GET, HEAD"
 
 
 def test_the_usage_of_an_account(service: Service, writer: Pair, test_writer: Pair) -> None:

@@ -20,7 +20,7 @@ from tests.support.faults import held_worker
 from tests.support.faults.held_worker import AFTER, BEFORE, COMMITTED, STOP, WAIT
 from tests.support.faults.outage import derived
 from tests.support.faults.service_processes import is_stopped, wait_until
-from tests.support.service import Pair, Process, Service
+from tests.support.service import Answer, Pair, Process, Service
 
 pytestmark = pytest.mark.attack
 
@@ -221,6 +221,36 @@ def test_a_revoker_is_stopped_and_another_retries(workers: Workers, again: str) 
     workers.second.go_on()
     assert revoking.value() == 200
     assert workers.statuses(pair) == [401] * 4
+
+
+def rotate(worker: Service, issuer: Pair, pair: Pair) -> Answer:
+    """End a key at once, by a request that creates at most one successor."""
+    path = f"/v1/api_keys/{pair.api_key}/rotate"
+    headers = {**issuer.bearer, "Idempotency-Key": pair.api_key}
+    body = {"overlap_seconds": 0}
+    return worker.request("POST", path, headers, json_body=body, timeout=HELD)
+
+
+def test_a_creator_is_killed_between_commit_and_increment(workers: Workers, long: bool) -> None:
+    """A retry with the same idempotency key names the key that was made, and publishes it."""
+    issuer = workers.second.issue()
+    for _ in range(20 if long else 1):
+        pair = workers.second.issue()
+        assert workers.statuses(pair) == [200] * 4
+        workers.second.hold(COMMITTED, pair, STOP)
+        rotating = Running(lambda: rotate(workers.second, issuer, pair))  # noqa: B023
+        wait_until(lambda: is_stopped(workers.second.pid), "the creator to stop")
+        assert workers.first.status(pair) == 200
+        os.kill(workers.second.pid, signal.SIGKILL)
+        assert rotating.outcome().error is not None
+        answer = rotate(workers.first, issuer, pair)
+        assert (answer.status, answer.code) == (409, "already_created")
+        assert workers.first.status(pair) == 401
+        path = f"/v1/api_keys/{pair.api_key}"
+        successor = workers.first.get(path, issuer.bearer).json["rotated_to"]
+        assert answer.json["error"]["message"] == f"Already created: {successor}"
+        restart(workers.second)
+        assert workers.statuses(pair) == [401] * 4
 
 
 def restart(worker: HeldWorker) -> None:

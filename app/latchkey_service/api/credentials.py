@@ -6,25 +6,28 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import cast
 
 from flask import Response, request
 from flask_openapi3.openapi import OpenAPI
 
 from latchkey import any_credential, current_principal, require_scope
 from latchkey.credentials.audit import Actor
+from latchkey.credentials.idempotency import Once
 from latchkey.credentials.models import Credential
 from latchkey.credentials.service import IssuedCredential
 from latchkey.credentials.times import utc_now
 from latchkey.credentials.tokens import MalformedToken, check_api_key
 from latchkey.errors import CredentialNotFound, InvalidField, NotDerived
 from latchkey_service.api.callers import calling_key, worker_parts
-from latchkey_service.api.cursors import Listing, read_cursor, write_cursor
-from latchkey_service.api.json_request import optional_body
+from latchkey_service.api.cursors import Listed, read_cursor, write_cursor
+from latchkey_service.api.json_request import JsonRequest, optional_body
 from latchkey_service.api.openapi import Resource, answer, describe_open
 from latchkey_service.api.schemas import (
     ApiKeyPath,
     CredentialList,
     CredentialQuery,
+    OnceHeader,
     Registered,
     Revoked,
 )
@@ -82,13 +85,20 @@ def revoke_credential(path: ApiKeyPath) -> Response:
     return _revoke(path.api_key)
 
 
-@credentials.protected("POST", "/v1/api_keys", {201: IssuedObject}, errors=(403, 404, 413, 415))
+@credentials.protected(
+    "POST", "/v1/api_keys", {201: IssuedObject}, errors=(403, 404, 409, 413, 415, 422)
+)
 @require_scope("credentials:write")
-def issue_api_key(body: IssueBody) -> Response:
-    """Create a key pair. The secret is only in this response."""
-    return _issued(
-        worker_parts().credentials.issue(caller=current_principal, by=calling_key(), **body.terms())
+def issue_api_key(header: OnceHeader, body: IssueBody) -> Response:
+    """Create a key pair. The secret is only in this response.
+
+    A repeated request with the same `Idempotency-Key` creates no second key. Its response names the
+    first one.
+    """
+    made = worker_parts().credentials.issue(
+        caller=current_principal, by=calling_key(), once=_once(header), **body.terms()
     )
+    return _issued(made)
 
 
 @credentials.protected("GET", "/v1/api_keys", {200: CredentialList}, errors=(403, 404))
@@ -109,7 +119,9 @@ def show_own_api_key() -> Response:
     return answer(_object(own))
 
 
-@credentials.protected("GET", "/v1/api_keys/<api_key>", {200: CredentialObject}, errors=(403, 404))
+@credentials.protected(
+    "GET", "/v1/api_keys/<not_self:api_key>", {200: CredentialObject}, errors=(403, 404)
+)
 @require_scope("credentials:read")
 def show_api_key(path: ApiKeyPath) -> Response:
     """Show one credential of the caller's account and mode."""
@@ -118,7 +130,10 @@ def show_api_key(path: ApiKeyPath) -> Response:
 
 
 @credentials.protected(
-    "PATCH", "/v1/api_keys/<api_key>", {200: CredentialObject}, errors=(403, 404, 413, 415)
+    "PATCH",
+    "/v1/api_keys/<not_self:api_key>",
+    {200: CredentialObject},
+    errors=(403, 404, 413, 415),
 )
 @require_scope("credentials:write")
 def change_api_key(path: ApiKeyPath, body: ChangeBody) -> Response:
@@ -134,26 +149,27 @@ def change_api_key(path: ApiKeyPath, body: ChangeBody) -> Response:
     "POST",
     "/v1/api_keys/<api_key>/rotate",
     {201: IssuedObject},
-    errors=(403, 404, 409, 413, 415),
+    errors=(403, 404, 409, 413, 415, 422),
 )
 @require_scope("credentials:write")
 @optional_body
-def rotate_api_key(path: ApiKeyPath, body: RotateBody) -> Response:
+def rotate_api_key(path: ApiKeyPath, header: OnceHeader, body: RotateBody) -> Response:
     """Replace a credential by a successor with the same terms and a new secret.
 
-    The new secret is only in this response. Both keys work until the overlap ends.
+    The new secret is only in this response. Both keys work until the overlap ends. A repeated
+    request with the same `Idempotency-Key` creates no second successor.
     """
-    api_key = _well_formed(path.api_key)
-    return _issued(
-        worker_parts().credentials.rotate(
-            api_key, current_principal, body.overlap, by=calling_key()
-        )
+    made = worker_parts().credentials.rotate(
+        _well_formed(path.api_key),
+        current_principal,
+        body.overlap,
+        by=calling_key(),
+        once=_once(header),
     )
+    return _issued(made)
 
 
-@credentials.protected(
-    "GET", "/v1/api_keys/<api_key>/usage", {200: UsageObject}, errors=(403, 404)
-)
+@credentials.protected("GET", "/v1/api_keys/<api_key>/usage", {200: UsageObject}, errors=(403, 404))
 @require_scope("credentials:read")
 def show_usage(path: ApiKeyPath) -> Response:
     """Show the usage of a credential, up to the last request."""
@@ -163,11 +179,21 @@ def show_usage(path: ApiKeyPath) -> Response:
     return answer(UsageObject.of(credential.api_key, usage, utc_now()))
 
 
-@credentials.protected("DELETE", "/v1/api_keys/<api_key>", {200: Revoked}, errors=(403, 404))
+@credentials.protected(
+    "DELETE", "/v1/api_keys/<not_self:api_key>", {200: Revoked}, errors=(403, 404)
+)
 @require_scope("credentials:write", or_own="api_key")
 def revoke_api_key(path: ApiKeyPath) -> Response:
     """Revoke a credential. It takes effect before the response. A key can always revoke itself."""
     return _revoke(path.api_key)
+
+
+def _once(header: OnceHeader) -> Once | None:
+    """This request, if it has to create at most one key."""
+    if header.idempotency_key is None:
+        return None
+    body = cast(JsonRequest, request).raw_body
+    return Once.request(header.idempotency_key, request.method, request.path, body)
 
 
 def _rotation_age() -> timedelta:
@@ -189,13 +215,13 @@ def _list(query: CredentialQuery) -> Response:
     page = worker_parts().credentials.page(
         current_principal,
         query.limit,
-        read_cursor(Listing.CREDENTIALS, query.cursor),
+        read_cursor(Listed.CREDENTIALS, query.cursor),
         account=query.account,
     )
     return answer(
         CredentialList(
             credentials=[_object(row) for row in page.credentials],
-            next_cursor=write_cursor(Listing.CREDENTIALS, page.next_before),
+            next_cursor=write_cursor(Listed.CREDENTIALS, page.next_before),
         )
     )
 

@@ -15,14 +15,14 @@ from latchkey.errors import InvalidField
 _NUMBER_LENGTH = 8
 
 
-class Listing(Enum):
+class Listed(Enum):
     """The kinds of listings, by the first byte of their cursors."""
 
     CREDENTIALS = b"k"
     ACCOUNTS = b"a"
 
 
-def write_cursor(listing: Listing, before: int | None) -> str | None:
+def write_cursor(listing: Listed, before: int | None) -> str | None:
     """The cursor of the items with numbers below ``before``; None at the end of a listing."""
     if before is None:
         return None
@@ -30,7 +30,7 @@ def write_cursor(listing: Listing, before: int | None) -> str | None:
     return base64.urlsafe_b64encode(raw).decode()
 
 
-def read_cursor(listing: Listing, cursor: str | None) -> int | None:
+def read_cursor(listing: Listed, cursor: str | None) -> int | None:
     """The number that ``write_cursor`` wrote; raises InvalidField for any other text."""
     if cursor is None:
         return None

@@ -42,6 +42,11 @@ class JsonRequest(Request):
                 raise InvalidField(shown_name(name), "is given twice")
         return found
 
+    @cached_property
+    def raw_body(self) -> bytes:
+        """The bytes of the body; raises PayloadTooLarge and InvalidRequest."""
+        return read_body(self.environ, self.content_length, MAX_BODY)
+
     def get_json(self, *arguments: object, **options: object) -> Any:
         """The body as a dict.
 
@@ -49,7 +54,7 @@ class JsonRequest(Request):
         the content type is JSON in UTF-8, InvalidRequest unless the body is one object without
         repeated names.
         """
-        body = read_body(self.environ, self.content_length, MAX_BODY)
+        body = self.raw_body
         if not body and "Content-Type" not in self.headers and self._may_lack_body():
             return {}
         charset = self.mimetype_params.get("charset", "utf-8")

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from latchkey.credentials.idempotency import IDEMPOTENCY_KEY_PATTERN
 from latchkey.credentials.models import Mode
 from latchkey_service.shapes.accounts import AccountObject
 from latchkey_service.shapes.fields import ApiKey, ExternalId, Scope
@@ -34,6 +35,16 @@ class PageQuery(BaseModel):
         default=50, description="The maximum number of items."
     )
     cursor: str | None = Field(default=None, description="The next_cursor of the previous page.")
+
+
+class OnceHeader(BaseModel):
+    """The headers of a request that creates a key."""
+
+    idempotency_key: Annotated[str, Field(pattern=IDEMPOTENCY_KEY_PATTERN)] | None = Field(
+        default=None,
+        alias="Idempotency-Key",
+        description="The same request with the same value creates one key, in 24 hours.",
+    )
 
 
 class CredentialQuery(PageQuery):

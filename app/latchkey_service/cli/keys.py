@@ -90,10 +90,9 @@ def create_key(
         given["expires_at"] = None if isinstance(expires_at, Never) else expires_at
     terms = validated(IssueBody, given).terms()
     with changing(migrate=True) as session:
-        owner = None if account is None else session.accounts.named(account).id
-        issued = session.credentials.issue(
-            caller=None, by=command_line_user(), account=owner, **terms
-        )
+        if account is not None:
+            terms["account"] = session.accounts.named(account).id
+        issued = session.credentials.issue(caller=None, by=command_line_user(), **terms)
         fields = key_fields(session, issued.credential)
     _print_issued(issued, fields, as_json)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from gunicorn.config import Config
 from gunicorn.http.body import ChunkedReader, LengthReader
-from gunicorn.http.errors import ParseException
+from gunicorn.http.errors import InvalidHeader, ParseException
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import SocketUnreader
@@ -31,6 +31,7 @@ _LONGEST_METHOD = 20
 _PAUSE_MS = 50
 # For each chunk of a body, gunicorn copies all bytes that it has received and not yet used.
 _PART = 4096
+_GIVEN_ONCE = ("IDEMPOTENCY-KEY",)
 
 
 class _Received(SocketUnreader):
@@ -137,6 +138,11 @@ class ServedRequest(Request):
     def set_body_reader(self) -> None:
         """Called by gunicorn when the headers are read."""
         super().set_body_reader()
+        names = [name for name, _ in self.headers]
+        for name in _GIVEN_ONCE:
+            # The application would get one value, joined by a comma, which is a valid character.
+            if names.count(name) > 1:
+                raise InvalidHeader(name)
         if self._expected_100_continue:
             # gunicorn would send 100 Continue also for a request that is refused by its headers.
             self._expected_100_continue = False

@@ -25,6 +25,7 @@ _NUMBER = re.compile(r"int_.*|greater_than_equal|less_than_equal", re.ASCII)
 _FORMS = {
     "api_key": "must be ak_live_ or ak_test_ and 22 letters and digits",
     "api_secret": "must be sk_live_ or sk_test_ and 71 letters and digits",
+    "Idempotency-Key": "must be 1 to 64 visible ASCII characters without spaces",
     "external_id": EXTERNAL_ID_FORM,
 }
 _NOT_YET = {"limits": "is not supported by this version"}

@@ -16,6 +16,7 @@ from latchkey.credentials.accounts import INSTANCE_NAME, Account
 from latchkey.credentials.administrators import Administrator
 from latchkey.credentials.audit import AuditRow
 from latchkey.credentials.callers import Author
+from latchkey.credentials.idempotency import Earlier
 from latchkey.credentials.models import Credential, Invalidation, Tally
 from latchkey.credentials.publishing import Made, Outcome, Publication, Refusal, Refused
 from latchkey.errors import AccountNotFound, StoreError
@@ -58,6 +59,8 @@ class State:
     refusals: dict[tuple[int, str], int] = field(default_factory=dict)
     sightings: dict[tuple[int, str], datetime] = field(default_factory=dict)
     watermarks: dict[tuple[str, int], Tally] = field(default_factory=dict)
+    # By calling key and idempotency key, with the time.
+    once: dict[tuple[int, str], tuple[Earlier, datetime]] = field(default_factory=dict)
     administrators: dict[int, Administrator] = field(default_factory=dict)
     sessions: dict[bytes, StoredSession] = field(default_factory=dict)
     # The hash of its token, and when it expires.
@@ -80,6 +83,7 @@ class State:
             dict(self.refusals),
             dict(self.sightings),
             dict(self.watermarks),
+            dict(self.once),
             dict(self.administrators),
             dict(self.sessions),
             self.set_up_link,

@@ -13,6 +13,7 @@ from itertools import islice
 
 from latchkey.credentials.accounts import Account
 from latchkey.credentials.audit import Action, Actor, AuditEvent
+from latchkey.credentials.caller_rights import require_within_caller
 from latchkey.credentials.callers import Author
 from latchkey.credentials.listing import (
     CONCERNS,
@@ -42,6 +43,7 @@ from latchkey.store.audited_terms import difference, terms_of
 from latchkey.store.memory.accounts import MemoryAccountStore
 from latchkey.store.memory.administrators import MemoryAdministratorStore
 from latchkey.store.memory.audit import MemoryAuditLog
+from latchkey.store.memory.idempotency import MemoryIdempotencyLog, remember, require_first
 from latchkey.store.memory.state import MemoryDatabase, State, caller_now, kept, kept_or_none
 from latchkey.store.memory.usage import MemoryInvalidationLog, MemoryUsageStore
 from latchkey.store.protocols import Store
@@ -62,6 +64,7 @@ class MemoryStore:
         self._patience = patience
         self.audit = MemoryAuditLog(database, seal)
         self.invalidations = MemoryInvalidationLog(database)
+        self.idempotency = MemoryIdempotencyLog(database)
         self.usage = MemoryUsageStore(database)
         self.administrators = MemoryAdministratorStore(database, self.audit)
         self.accounts = MemoryAccountStore(database, self.audit)
@@ -104,8 +107,11 @@ class MemoryStore:
         author: Author,
     ) -> Outcome[Credential]:
         def transaction(state: State) -> Made[Credential]:
-            new = decide(caller_now(state, author))
+            caller = caller_now(state, author)
+            new = decide(caller)
+            require_first(state, caller, author.once, new.created_at)
             added = _add_unless_there(state, new)
+            remember(state, caller, author.once, added)
             record = AuditEvent(
                 new.created_at, action, author.actor, added.api_key, terms_of(added)
             )
@@ -161,9 +167,12 @@ class MemoryStore:
         def transaction(state: State) -> Made[Credential]:
             caller = caller_now(state, author)
             found = _changeable(state, api_key, author.reach(caller))
+            require_within_caller(found, caller)
+            require_first(state, caller, author.once, now, [found.lookup])
             former = None if found.rotated_to is None else state.find(found.rotated_to)
             rotation = decide(caller, found, former)
             successor = _add_unless_there(state, rotation.successor)
+            remember(state, caller, author.once, successor)
             original = found.expires_at if found.rotated_to is None else found.original_expires_at
             ended = replace(
                 found,

@@ -22,7 +22,7 @@ from typing import Protocol
 from latchkey.store.protocols.accounts import AccountStore
 from latchkey.store.protocols.administrators import AdministratorStore
 from latchkey.store.protocols.credentials import CredentialStore, ImportedCredentials, Listing
-from latchkey.store.protocols.logs import AuditLog, InvalidationLog
+from latchkey.store.protocols.logs import AuditLog, IdempotencyLog, InvalidationLog
 from latchkey.store.protocols.usage import UsageStore
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "AdministratorStore",
     "AuditLog",
     "CredentialStore",
+    "IdempotencyLog",
     "ImportedCredentials",
     "InvalidationLog",
     "Listing",
@@ -60,6 +61,10 @@ class Store(CredentialStore, Protocol):
     @property
     def invalidations(self) -> InvalidationLog:
         """The log of changes."""
+
+    @property
+    def idempotency(self) -> IdempotencyLog:
+        """The requests to make only once."""
 
     @property
     def audit(self) -> AuditLog:

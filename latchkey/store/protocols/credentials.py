@@ -30,6 +30,11 @@ class CredentialStore(Protocol):
     that key as just read, or None if no key makes the change. If one of the two raises a Refusal,
     the Outcome is its Refused.
 
+    If the author's request is one to be made only ``once``, ``add`` and ``rotate`` record the key
+    that they make, in the same transaction. A repeated request is Refused with AlreadyCreated for
+    24 hours, and publishes the same lookup keys; another request with its idempotency key is
+    Refused with IdempotencyKeyReused. Both come after the rights of the caller.
+
     A change raises CredentialNotFound if there is no such credential within the author's reach,
     which is read in the transaction. A revoked credential is Refused with the same error, and its
     lookup key is published once more.
@@ -82,6 +87,9 @@ class CredentialStore(Protocol):
         author: Author,
     ) -> Outcome[Credential]:
         """Replace a credential by a successor, the result; both changes are stored, or none.
+
+        Raises InsufficientScope, before ``decide`` is called, for a credential that has more rights
+        than the caller.
 
         ``decide`` also gets the successor that the credential already has, or None.
         """

@@ -1,4 +1,4 @@
-"""The protocols of the log of invalidations and of the audit log."""
+"""The protocols of the logs: of invalidations, of requests to make once, and the audit log."""
 
 from __future__ import annotations
 
@@ -33,6 +33,13 @@ class InvalidationLog(Protocol):
 
         The last row is kept: a reader that has seen it recognises the same log by it.
         """
+
+
+class IdempotencyLog(Protocol):
+    """The requests that created a key with an idempotency key, of the last 24 hours."""
+
+    def prune(self, now: datetime) -> int:
+        """Delete the entries that are older; returns how many."""
 
 
 class AuditLog(Protocol):

@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from latchkey.credentials.models import Tally
+from latchkey.credentials.accounts import NewAccount
+from latchkey.credentials.callers import Author
+from latchkey.credentials.models import AccountUsageRecord, Tally
 from latchkey.store.protocols import Store
-from tests.support.audited import add
+from tests.support.audited import TESTER, add, result_of
 from tests.support.store.new_credentials import NOW, NewStore, new_credential
 from tests.support.store.tallies import OTHER, SEGMENT, tally, total
 
@@ -178,3 +180,34 @@ def test_old_hours_are_folded_by_day(store: Store, number: int) -> None:
     store.usage.flush(OTHER, [tally(number, 5, late)], late)
     assert store.usage.fold(midnight) == 1
     assert store.usage.record(number, SEGMENT).hours[midnight - timedelta(days=2)] == 13
+
+
+def test_the_use_of_an_account(store: Store) -> None:
+    """Summed over its credentials in one mode, with each one's watermark."""
+    new = NewAccount("acct_" + "7" * 22, "customer", None, None, NOW)
+    account = result_of(store.accounts.add(lambda caller: new, Author(TESTER))).id
+    nothing = store.usage.account_record(account, "live", SEGMENT)
+    assert nothing == AccountUsageRecord({}, {}, {}, None, None)
+    first, second, unused = (add(store, new_credential(account_id=account)).id for _ in range(3))
+    test = add(store, new_credential(account_id=account, mode="test")).id
+    other = add(store, new_credential()).id
+    later = NOW + timedelta(hours=1)
+    for segment, tallies in (
+        (SEGMENT, [tally(first, 7, scope=1), tally(second, 5, later, scope=2, revoked=3)]),
+        (SEGMENT, [tally(test, 100), tally(other, 1000, scope=9)]),
+        (OTHER, [tally(first, 20, later), tally(second, 30)]),
+    ):
+        store.usage.flush(segment, tallies, NOW)
+    assert store.usage.account_record(account, "live", SEGMENT) == AccountUsageRecord(
+        {datetime(2026, 1, 15, 10, tzinfo=UTC): 37, datetime(2026, 1, 15, 11, tzinfo=UTC): 25},
+        {"scope": 3, "revoked": 3},
+        {
+            first: Tally(first, uses=7, scope=1),
+            second: Tally(second, uses=5, scope=2, revoked=3),
+            unused: Tally(unused),
+        },
+        last_used_at=later,
+        first_used_at=NOW,
+    )
+    of_test = store.usage.account_record(account, "test", SEGMENT)
+    assert (list(of_test.hours.values()), list(of_test.watermarks)) == ([100], [test])

@@ -1,0 +1,46 @@
+"""Requests that create a key once: a repeated one learns which key the first one made.
+
+A client that lost the answer repeats its request with the same idempotency key. Entries belong to
+the calling key, and are kept for a day.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import timedelta
+
+from latchkey.errors import AlreadyCreated, IdempotencyKeyReused
+
+KEPT = timedelta(hours=24)
+IDEMPOTENCY_KEY_PATTERN = r"^[\x21-\x7e]{1,64}$"
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """The idempotency key of a request, and the SHA-256 of the request."""
+
+    key: str
+    fingerprint: bytes
+
+    @classmethod
+    def request(cls, key: str, method: str, path: str, body: bytes) -> Once:
+        """For a request with this method, path and body."""
+        digest = hashlib.sha256()
+        for part in (method.encode(), path.encode("utf-8", "surrogatepass"), body):
+            digest.update(len(part).to_bytes(8) + part)
+        return cls(key, digest.digest())
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """An earlier request of the same caller with the same idempotency key, and the key it made."""
+
+    fingerprint: bytes
+    api_key: str
+
+    def refusal_of(self, repeated: Once) -> AlreadyCreated | IdempotencyKeyReused:
+        """The answer to a later request: the key, or that it is another request."""
+        if repeated.fingerprint != self.fingerprint:
+            return IdempotencyKeyReused()
+        return AlreadyCreated(self.api_key)
