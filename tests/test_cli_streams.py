@@ -8,9 +8,11 @@ import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 
+from tests.support import forked
 from tests.support.command_line import made
 from tests.support.latchkey_command import run_here
 from tests.support.service import LATCHKEY, Service
@@ -59,6 +61,26 @@ def run(
     return done
 
 
+def run_with_full_output(box: Service, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a command whose output accepts nothing, in a process that has loaded the application."""
+    with (
+        open(os.devnull, "rb") as nothing,
+        open("/dev/full", "wb") as output,
+        TemporaryFile() as error,
+    ):
+        process = forked.start(
+            list(arguments),
+            directory=box.directory,
+            environment=box.environment(),
+            streams=(nothing.fileno(), output.fileno(), error.fileno()),
+        )
+        status = process.wait()
+        error.seek(0)
+        done = subprocess.CompletedProcess(arguments, status, b"", error.read())
+    assert b"Exception ignored" not in done.stderr, done.stderr
+    return done
+
+
 @pytest.mark.parametrize(
     "environment",
     [
@@ -95,9 +117,11 @@ def test_encodings_and_terminals(named: Service, environment: dict[str, str]) ->
     ids=" ".join,
 )
 def test_an_output_that_accepts_nothing(named: Service, arguments: list[str]) -> None:
-    for redirection, reason in ((">/dev/full", b"No space left"), (">&-", b"Bad file descriptor")):
-        done = run(named, *arguments, redirection=redirection)
-        assert done.returncode == 1, (redirection, done)
+    for done, reason in (
+        (run_with_full_output(named, *arguments), b"No space left"),
+        (run(named, *arguments, redirection=">&-"), b"Bad file descriptor"),
+    ):
+        assert done.returncode == 1, done
         assert done.stderr.count(b"\n") == 1
         assert done.stderr.startswith(b"latchkey: standard output: " + reason), done.stderr
 
@@ -130,11 +154,13 @@ def pipe_without_a_reader() -> Iterator[int]:
 def test_a_secret_that_could_not_be_printed(
     named: Service, pipe_without_a_reader: int, place: str, as_json: list[str]
 ) -> None:
-    create = partial(run, named, "keys", "create", "--name", "x", *as_json)
-    if place == "a pipe without a reader":
-        done = create(output=pipe_without_a_reader)
+    create = ["keys", "create", "--name", "x", *as_json]
+    if place == "full":
+        done = run_with_full_output(named, *create)
+    elif place == "closed":
+        done = run(named, *create, redirection=">&-")
     else:
-        done = create(redirection=">/dev/full" if place == "full" else ">&-")
+        done = run(named, *create, output=pipe_without_a_reader)
     newest = json.loads(run_here(named, "keys", "list", "--limit", "1", "--json").stdout)
     api_key = newest["credentials"][0]["api_key"]
     said = done.stderr.decode()

@@ -27,8 +27,8 @@ from benchmarks.load.service import (
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 
-_START_PATIENCE = 60.0
-_STOP_PATIENCE = 15.0
+_START_PATIENCE = 120.0
+_STOP_PATIENCE = 60.0
 _DURING_PAUSE = 0.25
 
 

@@ -29,8 +29,8 @@ from latchkey_service.first_start import make_derivation_key_file
 
 Application = Literal["service", "twins"]
 
-_START_PATIENCE = 30.0
-_STOP_PATIENCE = 20.0
+_START_PATIENCE = 120.0
+_STOP_PATIENCE = 60.0
 _PAUSE = 0.02
 
 

@@ -62,11 +62,12 @@ for program in Path({programs!r}).iterdir():
     there = environment / "bin" / program.name
     if there.exists() or not program.is_file():
         continue
-    text = program.read_bytes()
-    if text.startswith(b"#!{python}\\n"):
-        python = bytes(environment.absolute() / "bin" / "python")
-        there.write_bytes(b"#!" + python + text[text.index(b"\\n"):])
-        there.chmod(0o755)
+    with program.open("rb") as file:
+        # Programs that are not scripts may be large.
+        if file.readline(1000) == b"#!{python}\\n":
+            python = bytes(environment.absolute() / "bin" / "python")
+            there.write_bytes(b"#!" + python + b"\\n" + file.read())
+            there.chmod(0o755)
 latchkey = environment / "bin" / "latchkey"
 latchkey.unlink(missing_ok=True)
 latchkey.symlink_to({latchkey!r})
