@@ -57,13 +57,10 @@ def create() -> Response:
         if account is not None and not account.is_instance:
             form.require_chosen_access()
         body = validated(IssueBody, {**form.terms(), "mode": form.mode.data})
-        issued = latchkey().credentials.issue(
-            caller=None,
-            by=signed_in_actor(),
-            account=None if account is None else account.id,
-            seed=seed,
-            **body.terms(),
-        )
+        terms = body.terms()
+        if account is not None:
+            terms["account"] = account.id
+        issued = latchkey().credentials.issue(caller=None, by=signed_in_actor(), seed=seed, **terms)
     except InvalidField as error:
         show_fault(form, error)
         return _create_page(form, 400)
