@@ -131,7 +131,7 @@ def test_requests_sends_a_file_again_from_its_position(server: ScriptedServer, f
     server.script = only(NEW)
     content = io.BytesIO(b"skipped, sent")
     content.seek(9)
-    assert requests.post(server.url, data=content, auth=auth, timeout=20).status_code == 200
+    assert requests.post(server.url, data=content, auth=auth, timeout=60).status_code == 200
     assert [one.body for one in server.received] == [b"sent"] * 2
 
 
@@ -139,7 +139,7 @@ def test_httpx_does_not_send_a_file_again(server: ScriptedServer, file: Path) ->
     auth = HttpxAuth(KeyFile(file))
     write_key(file, NEW)
     server.script = only(NEW)
-    sent = httpx.post(server.url, content=io.BytesIO(b"sent"), auth=auth, timeout=20)
+    sent = httpx.post(server.url, content=io.BytesIO(b"sent"), auth=auth, timeout=60)
     assert sent.status_code == 401
     assert [one.body for one in server.received] == [b"sent"]
 

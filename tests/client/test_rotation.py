@@ -42,13 +42,13 @@ def work_with_requests(url: str, file: Path, scheme: Scheme, works: list[Work]) 
 
         def work(one: Work) -> None:
             while not one.stopped.is_set():
-                one.note(session.get(url, timeout=20))
+                one.note(session.get(url, timeout=60))
 
         in_threads(work, works)
 
 
 def work_with_httpx(url: str, file: Path, scheme: Scheme, works: list[Work]) -> None:
-    with httpx.Client(auth=HttpxAuth(KeyFile(file), scheme=scheme), timeout=20) as client:
+    with httpx.Client(auth=HttpxAuth(KeyFile(file), scheme=scheme), timeout=60) as client:
 
         def work(one: Work) -> None:
             while not one.stopped.is_set():
@@ -61,7 +61,7 @@ def work_with_async_httpx(url: str, file: Path, scheme: Scheme, works: list[Work
     auth = HttpxAuth(KeyFile(file), scheme=scheme)
 
     async def work_all() -> None:
-        async with httpx.AsyncClient(auth=auth, timeout=20) as client:
+        async with httpx.AsyncClient(auth=auth, timeout=60) as client:
 
             async def work(one: Work) -> None:
                 while not one.stopped.is_set():
@@ -135,8 +135,8 @@ def test_a_key_that_arrives_after_the_401(service: Service, tmp_path: Path) -> N
     with requests.Session() as session:
         session.auth = RequestsAuth(KeyFile(file))
         url = f"{service.url}/v1/account"
-        assert session.get(url, timeout=20).status_code == 200
+        assert session.get(url, timeout=60).status_code == 200
         service.request("DELETE", f"/v1/api_keys/{old.api_key}", old.bearer)
-        assert session.get(url, timeout=20).json()["error"]["code"] == "key_revoked"
+        assert session.get(url, timeout=60).json()["error"]["code"] == "key_revoked"
         put(file, service.issue())
-        assert session.get(url, timeout=20).status_code == 200
+        assert session.get(url, timeout=60).status_code == 200

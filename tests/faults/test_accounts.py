@@ -153,6 +153,8 @@ def test_no_request_passes_after_the_end_of_an_account(
             ended[pair.api_key] = time.monotonic()
             assert {box.get("/v1/account", pair.bearer).status for _ in range(4)} == {401}
             current[0] = parked
+            # A request that began before would be admitted again when the account is enabled.
+            load.await_others()
             if end is by_disabling:
                 # Enabling takes effect before the answer, too.
                 change_account(box, operator, account, status="active")

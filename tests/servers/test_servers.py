@@ -112,7 +112,7 @@ def test_the_reloader_starts_a_process_that_serves(running: Running) -> None:
 
 def dial(running: Running, headers: dict[str, str]) -> ClientConnection:
     url = f"ws://127.0.0.1:{running.ports['uvicorn']}/ws"
-    return connect(url, additional_headers=headers, open_timeout=30, proxy=None)
+    return connect(url, additional_headers=headers, open_timeout=60, proxy=None)
 
 
 def test_a_websocket_is_checked_at_the_handshake(running: Running) -> None:
@@ -129,11 +129,11 @@ def test_a_websocket_is_checked_at_the_handshake(running: Running) -> None:
     pair = box.create_key("live", "--scope", "orders:read")
     with dial(running, pair.bearer) as connection:
         connection.send("one")
-        assert connection.recv(30) == f"one {pair.api_key} True"
+        assert connection.recv(60) == f"one {pair.api_key} True"
         box._prepare("keys", "revoke", "--yes", pair.api_key)
         # The connection stays open; the application can ask.
         connection.send("two")
-        assert connection.recv(30) == f"two {pair.api_key} False"
+        assert connection.recv(60) == f"two {pair.api_key} False"
         connection.send("end")
     with pytest.raises(InvalidStatus):
         dial(running, pair.bearer)
@@ -141,7 +141,7 @@ def test_a_websocket_is_checked_at_the_handshake(running: Running) -> None:
 
 def test_a_stream_is_checked_at_its_start(running: Running, tmp_path: Path) -> None:
     pair = running.box.create_key("live", "--scope", "orders:read")
-    connection = HTTPConnection("127.0.0.1", running.ports["uvicorn"], timeout=30)
+    connection = HTTPConnection("127.0.0.1", running.ports["uvicorn"], timeout=60)
     connection.request("GET", f"/stream?go_on={tmp_path}/go", headers=pair.bearer)
     answer = connection.getresponse()
     assert (answer.status, answer.read(5)) == (200, b"first")

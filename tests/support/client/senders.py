@@ -33,7 +33,7 @@ class WithRequests:
         with requests.Session() as session:
             session.trust_env = False
             session.auth = auth
-            return session.request(method, url, data=content, timeout=20).status_code
+            return session.request(method, url, data=content, timeout=60).status_code
 
 
 class WithHttpx:
@@ -42,7 +42,7 @@ class WithHttpx:
 
     def send(self, auth: Any, method: str, url: str, content: Any = None) -> int:
         with httpx.Client(auth=auth, follow_redirects=True, trust_env=False) as client:
-            return client.request(method, url, content=content, timeout=20).status_code
+            return client.request(method, url, content=content, timeout=60).status_code
 
 
 class WithAsyncHttpx:
@@ -55,7 +55,7 @@ class WithAsyncHttpx:
             async with httpx.AsyncClient(
                 auth=auth, follow_redirects=True, trust_env=False
             ) as client:
-                answer = await client.request(method, url, content=given, timeout=20)
+                answer = await client.request(method, url, content=given, timeout=60)
                 return answer.status_code
 
         return asyncio.run(sent())

@@ -37,7 +37,7 @@ class RunningExample:
         assert self._process is not None
         self._process.terminate()
         try:
-            self._process.wait(40)
+            self._process.wait(90)
         except subprocess.TimeoutExpired:
             self.kill()
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from typing import NamedTuple
 
+from tests.support.faults.service_processes import wait_until
 from tests.support.service import Pair, Service
 
 
@@ -36,7 +37,12 @@ class Load:
         self._pause = pause
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(clients)]
+        self._threads = [
+            threading.Thread(target=self._ask, args=(number,), daemon=True)
+            for number in range(clients)
+        ]
+        # How many requests each client has begun.
+        self._begun = [0] * clients
         self.statuses: Counter[int] = Counter()
         self.broken = 0
         # By key, the start of the last request that was answered with 200.
@@ -62,12 +68,21 @@ class Load:
                 if start <= answer.began and answer.ended <= end
             }
 
+    def await_others(self) -> None:
+        """Return when each client has begun another request, and so ended the previous one."""
+        before = list(self._begun)
+        wait_until(
+            lambda: all(now > then for now, then in zip(self._begun, before, strict=True)),
+            "other requests",
+        )
+
     @property
     def answered(self) -> int:
         return sum(self.statuses.values())
 
-    def _ask(self) -> None:
+    def _ask(self, number: int) -> None:
         while not self._stop.wait(self._pause):
+            self._begun[number] += 1
             pair = self._pair()
             began = time.monotonic()
             try:

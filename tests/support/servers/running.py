@@ -95,7 +95,7 @@ def running_servers(directory: Path, servers: Sequence[str] = tuple(COMMANDS)) -
         for process in running.processes.values():
             os.killpg(process.pid, signal.SIGINT)
         for process in running.processes.values():
-            process.wait(40)
+            process.wait(90)
 
 
 @contextmanager
@@ -139,7 +139,7 @@ class Load(threading.Thread):
 
     def run(self) -> None:
         while not self._over.is_set():
-            connection = HTTPConnection("127.0.0.1", self._port, timeout=30)
+            connection = HTTPConnection("127.0.0.1", self._port, timeout=60)
             try:
                 while not self._over.is_set():
                     begun = time.monotonic()
