@@ -106,6 +106,41 @@ def test_the_page_of_an_account(console: Service, ada: Visitor) -> None:
     assert "<dt>Keys</dt><dd>10, and 1 revoked</dd>" in ada.get(account_path(account)).text
 
 
+def test_the_page_of_an_account_sums_the_use_of_its_keys(console: Service, ada: Visitor) -> None:
+    account = make_account(ada, "Busy")
+    live = [make_key(ada, account) for _ in range(2)]
+    test = make_key(ada, account, mode="test")
+    for pair in (*live, *live, test):
+        assert console.get("/v1/account", pair.bearer).status == 200
+    assert submit(ada, f"/console/keys/{test.api_key}/revoke").status == 303
+    assert console.get("/v1/account", test.bearer).status == 401
+    text = ada.get(account_path(account)).text
+    assert "Requests per hour in the last 48 hours: 5, at most" in text
+    assert re.search(r"live</div></td>\s*<td[^>]*><div>4</div></td>\s*<td[^>]*><div>0<", text)
+    assert re.search(r"test</div></td>\s*<td[^>]*><div>1</div></td>\s*<td[^>]*><div>1<", text)
+    other = account_path(make_account(ada, "Idle"))
+    assert "Requests per hour in the last 48 hours: 0" in ada.get(other).text
+
+
+def test_the_use_of_many_keys_is_summed_on_request(console: Service, ada: Visitor) -> None:
+    account = make_account(ada, "Many")
+    pair = make_key(ada, account)
+    with closing(sqlite3.connect(console.database)) as connection, connection:
+        connection.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)"
+            " INSERT INTO credential (api_key, secret_hash, derivation_id, account_id, mode, name,"
+            " scopes, created_at) SELECT 'ak_live_' || printf('%022d', i), randomblob(32), '', ?,"
+            " 'live', 'one of many', '*', 0 FROM n",
+            (account,),
+        )
+    assert console.get("/v1/account", pair.bearer).status == 200
+    path = account_path(account)
+    text = ada.get(path).text
+    assert "Requests per hour" not in text
+    assert f'href="{path}?usage=1">Sum the requests of all 1001 keys<' in text
+    assert "Requests per hour in the last 48 hours: 1," in ada.get(f"{path}?usage=1").text
+
+
 def test_the_instance_account(console: Service, ada: Visitor) -> None:
     path = account_path(instance_id(console))
     text = ada.get(path).text
