@@ -52,6 +52,7 @@ EXAMPLES = {
     "latchkey accounts list": "latchkey accounts list --search acme --json",
     "latchkey accounts revoke-keys": "latchkey accounts revoke-keys customer-17 --dry-run",
     "latchkey accounts show": "latchkey accounts show customer-17",
+    "latchkey accounts usage": "latchkey accounts usage customer-17 --json",
     "latchkey admin create": "latchkey admin create ada",
     "latchkey admin disable": "latchkey admin disable ada",
     "latchkey admin enable": "latchkey admin enable ada",

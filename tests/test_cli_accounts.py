@@ -210,3 +210,25 @@ def test_changes_take_effect_in_every_worker_before_the_command_returns(box: Ser
         run(box, "accounts", "revoke-keys", "effective", "--yes")
         assert answers(pair) == {(401, "key_revoked")}
         assert answers(other) == {(200, None)}
+
+
+def test_the_usage_of_an_account_is_that_of_all_its_keys(box: Service) -> None:
+    with box:
+        account = create(box, "Used", "--external-id", "used")
+        terms = ("--account", "used", "--scope", "account:read")
+        first, second = (made(box, "live", *terms) for _ in range(2))
+        test = made(box, "test", *terms)
+        for pair in (first, first, second, test):
+            assert box.get("/v1/account", pair.bearer).status == 200
+        assert box.get("/v1/api_keys", first.bearer).status == 403
+        run(box, "keys", "revoke", second.api_key, "--yes")
+        assert box.get("/v1/account", second.bearer).status == 401
+        usage = asked(box, "usage", "used")
+        assert (usage["account"], usage["mode"]) == (account["id"], "live")
+        assert (usage["requests"], usage["refusals"]["revoked"]) == (4, 1)
+        assert asked(box, "usage", "used", "--mode", "test")["requests"] == 1
+        text = run(box, "accounts", "usage", account["id"])
+        assert "requests      4\n" in text
+        assert "refused       revoked 1, scope 1\n" in text
+    # The counts are those of the database now.
+    assert asked(box, "usage", "used") == usage

@@ -18,7 +18,8 @@ from latchkey.credentials.accounts import (
     AccountStatus,
     RevokedKeys,
 )
-from latchkey.credentials.models import Mode
+from latchkey.credentials.models import MODES, Mode
+from latchkey.credentials.times import utc_now
 from latchkey.wording import counted
 from latchkey_service import strict_json
 from latchkey_service.cli.asking import confirm
@@ -40,8 +41,10 @@ from latchkey_service.cli.printing import (
     print_table,
 )
 from latchkey_service.cli.session import Session, changing, reading
+from latchkey_service.cli.usage_output import print_usage
 from latchkey_service.command_user import command_line_user
 from latchkey_service.shapes.accounts import AccountChangeBody, AccountObject, NewAccountBody
+from latchkey_service.shapes.objects import AccountUsageObject
 from latchkey_service.shapes.problems import validated
 
 _COUNTED_AT_ONCE = 1_000
@@ -212,6 +215,28 @@ def revoke_keys(account: str, mode: Mode | None, dry_run: bool, yes: bool, as_js
         found = session.accounts.named(account)
         revoked = session.accounts.revoke_keys(found.id, mode, None, by=command_line_user())
     _print_revoked(found, revoked, as_json)
+
+
+@accounts.command("usage")
+@account_argument
+@click.option(
+    "--mode",
+    type=click.Choice(MODES),
+    default="live",
+    show_default=True,
+    help="The mode of the keys to count.",
+)
+@json_option
+def show_usage(account: str, mode: Mode, as_json: bool) -> None:
+    """Show how often all keys of an account were used and refused, summed."""
+    with reading() as session:
+        found = session.accounts.named(account)
+        usage = session.usage.usage_of_account(found.id, mode)
+    fields = AccountUsageObject.of(found.id, mode, usage, utc_now()).model_dump(mode="json")
+    if as_json:
+        print_json(fields)
+    else:
+        print_usage({"account": found.id, "mode": mode}, fields)
 
 
 def _change(account: str, terms: AccountChange, as_json: bool) -> None:

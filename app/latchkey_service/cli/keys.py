@@ -46,6 +46,7 @@ from latchkey_service.cli.printing import (
     secret_shown,
 )
 from latchkey_service.cli.session import Session, changing, reading
+from latchkey_service.cli.usage_output import print_usage
 from latchkey_service.command_user import command_line_user
 from latchkey_service.shapes.objects import UsageObject
 from latchkey_service.shapes.problems import validated
@@ -162,21 +163,7 @@ def show_usage(api_key: str, as_json: bool) -> None:
     if as_json:
         print_json(fields)
         return
-    refused = (f"{reason} {count}" for reason, count in fields["refusals"].items() if count)
-    print_fields(
-        {
-            "api_key": api_key,
-            "requests": str(fields["requests"]),
-            "last_used_at": fields["last_used_at"] or NEVER,
-            "refused": ", ".join(refused) or NEVER,
-        }
-    )
-    if fields["days"]:
-        click.echo()
-        print_table(
-            ["day", "requests"],
-            [[day["start"][:10], str(day["requests"])] for day in reversed(fields["days"])],
-        )
+    print_usage({"api_key": api_key}, fields)
 
 
 @keys.command("change")
