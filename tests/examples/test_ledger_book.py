@@ -7,28 +7,24 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 LEDGER = Path(__file__).parents[2] / "examples" / "ledger"
 
-TRANSFER = """
+# Writes the balances after an undisturbed transfer. Then, for each of its statements: the signal by
+# which a child ended that was killed before the statement, and two transfers under the same key.
+TRANSFERS = """
 import json, os, signal, sqlite3, sys
 from functools import partial
 from pathlib import Path
 from ledger.book import Book, Order
 
-path, last = Path(sys.argv[1]), int(sys.argv[2])
-book = Book(path)
-book.open_account("bank", may_overdraw=True)
-book.open_account("till", may_overdraw=False)
-
 class Killed(sqlite3.Connection):
-    statements = 0
+    statements, last = 0, 0
     def count(self):
         Killed.statements += 1
-        if Killed.statements == last:
+        if Killed.statements == Killed.last:
             os.kill(os.getpid(), signal.SIGKILL)
     def execute(self, *arguments):
         self.count()
@@ -38,35 +34,47 @@ class Killed(sqlite3.Connection):
         return super().executemany(*arguments)
 
 sqlite3.connect = partial(sqlite3.connect, factory=Killed)
-made = book.transfer("caller", "key", Order("bank", "till", 5))
-statements, Killed.statements = Killed.statements, last
-balances = {account.name: account.balance for account in book.accounts()}
-print(json.dumps([statements, made.is_new, balances]))
+
+def transfer(book, last=0):
+    Killed.statements, Killed.last = 0, last
+    made = book.transfer("caller", "key", Order("bank", "till", 5))
+    statements, Killed.last = Killed.statements, 0
+    balances = {account.name: account.balance for account in book.accounts()}
+    return statements, made.is_new, balances
+
+def opened(name):
+    book = Book(Path(sys.argv[1]) / name)
+    book.open_account("bank", may_overdraw=True)
+    book.open_account("till", may_overdraw=False)
+    return book
+
+statements, *undisturbed = transfer(opened("whole.db"))
+killed = []
+for last in range(1, statements + 1):
+    book = opened(f"killed-{last}.db")
+    child = os.fork()
+    if child == 0:
+        transfer(book, last)
+        os._exit(0)
+    ended = os.WTERMSIG(os.waitpid(child, 0)[1])
+    killed.append([ended, transfer(book)[1:], transfer(book)[1:]])
+json.dump([undisturbed, killed], sys.stdout)
 """
-
-
-def transfer(path: Path, last: int) -> Any:
-    """Make one transfer in a process that is killed before statement ``last``; 0: it is not."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", TRANSFER, str(path), str(last)],
-        cwd=LEDGER,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    if done.returncode == -signal.SIGKILL:
-        return None
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 @pytest.mark.attack
 def test_a_transfer_is_made_once_wherever_its_process_is_killed(tmp_path: Path) -> None:
-    statements, is_new, balances = transfer(tmp_path / "whole.db", 0)
-    assert (is_new, balances) == (True, {"bank": -5, "till": 5})
-    for last in range(1, statements + 1):
-        path = tmp_path / f"killed-{last}.db"
-        assert transfer(path, last) is None
-        assert transfer(path, 0)[1:] == [True, {"bank": -5, "till": 5}]
-        assert transfer(path, 0)[1:] == [False, {"bank": -5, "till": 5}]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", TRANSFERS, str(tmp_path)],
+        cwd=LEDGER,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    undisturbed, killed = json.loads(done.stdout)
+    balances = {"bank": -5, "till": 5}
+    assert undisturbed == [True, balances]
+    assert len(killed) > 5
+    for each in killed:
+        assert each == [signal.SIGKILL, [True, balances], [False, balances]]
