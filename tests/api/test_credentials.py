@@ -42,6 +42,8 @@ def test_account(service: Service, live: Pair) -> None:
         "mode": "live",
         "api_key": live.api_key,
         "scopes": ["*"],
+        "external_id": None,
+        "metadata": None,
     }
     assert service.get("/v1/account", live.headers).json["id"] == account_id
 
@@ -60,6 +62,7 @@ def test_created_credential(service: Service, live: Pair) -> None:
     assert {name: made[name] for name in FIELDS if name not in ("api_key", "created_at")} == {
         "name": "billing",
         "mode": "live",
+        "account": service.get("/v1/account", live.bearer).json["id"],
         "scopes": ["account:read", "credentials:read"],
         "status": "active",
         "expires_at": None,

@@ -220,7 +220,7 @@ WRONG_LIMITS = [
 ]
 A_LIMIT = "a whole number from 1 to 100"
 ALLOWED = (
-    "allowed are name, mode, scopes, expires_at, enabled, not_before, networks, networks_mode, "
+    "allowed are name, account, mode, scopes, expires_at, enabled, not_before, networks, networks_mode, "
     "endpoints, metadata"
 )
 TOO_LONG = "a" * 5_000
@@ -300,9 +300,9 @@ def test_a_secret_in_place_of_a_name_is_not_sent_back(service: Service, live: Pa
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("Limit=1", "Limit: is unknown here; allowed are limit, cursor"),
-        ("limit=1&page=2", "page: is unknown here; allowed are limit, cursor"),
-        ("%C3%A9=1", '"\\u00e9": is unknown here; allowed are limit, cursor'),
+        ("Limit=1", "Limit: is unknown here; allowed are limit, cursor, account"),
+        ("limit=1&page=2", "page: is unknown here; allowed are limit, cursor, account"),
+        ("%C3%A9=1", '"\\u00e9": is unknown here; allowed are limit, cursor, account'),
         *((f"limit={wrong}", f"limit: must be {A_LIMIT}") for wrong in WRONG_LIMITS),
         ("limit=1&limit=2", "limit: is given twice"),
         ("limit=1&limit=1", "limit: is given twice"),
