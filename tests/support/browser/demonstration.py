@@ -61,7 +61,7 @@ class Demonstration:
         acme = make_account(ada, "Acme Logistics", external_id="cust-2041", metadata=metadata)
         globex = make_account(ada, "Globex", external_id="cust-2042")
         initech = make_account(ada, "Initech", external_id="cust-2043")
-        orders = {"access": "chosen", "more_scopes": "orders:read orders:write:eu-*"}
+        orders = {"access": "chosen", "more_scopes": "account:read orders:read"}
         production = make_key(ada, acme, name="Acme production", **orders)
         make_key(ada, acme, name="Acme staging", mode="test", expiry="90")
         make_key(ada, globex, name="Globex nightly import")
