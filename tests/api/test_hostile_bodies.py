@@ -220,8 +220,8 @@ WRONG_LIMITS = [
 ]
 A_LIMIT = "a whole number from 1 to 100"
 ALLOWED = (
-    "allowed are name, account, mode, scopes, expires_at, enabled, not_before, networks, networks_mode, "
-    "endpoints, metadata"
+    "allowed are name, account, mode, scopes, expires_at, enabled, not_before, networks, "
+    "networks_mode, endpoints, metadata"
 )
 TOO_LONG = "a" * 5_000
 
