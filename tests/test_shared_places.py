@@ -48,7 +48,7 @@ ELSEWHERE = {
         "app/latchkey_service/server/master.py: ServiceSegment.open",
         "latchkey/credentials/publishing.py: self._heads.replace",
         "latchkey/store/kept_head.py: self._seal.head.replace",
-        "latchkey/assembly.py: ServiceSegment.open",
+        "latchkey/membership.py: ServiceSegment.open",
         "latchkey/flask/start_check.py: app.url_map.bind",
         "latchkey/store/sqlite/connections.py: self._reader.connect",
         "latchkey/store/sqlite/connections.py: self._writer.connect",
