@@ -18,6 +18,8 @@ from latchkey.fastapi import any_credential, protect, require_scope
 from tests.support.audited import TESTER
 from tests.support.auth.plain_application import bearer, pair
 
+# FastAPI asks this of pydantic's models, in their lowest versions.
+pytestmark = pytest.mark.filterwarnings("ignore:The `__fields__` attribute is deprecated")
 OPEN = OpenRoutes({("GET", "/health"), ("GET", "/openapi.json")})
 Reader = Annotated[Principal, Depends(require_scope("orders:read"))]
 OneReader = Annotated[Principal, Depends(require_scope("orders:read", of="order_id"))]
