@@ -32,7 +32,15 @@ from latchkey.box._sightings cimport check_source, count_use, in_another_second
 from latchkey.check._entry cimport DIGEST_AT, RECORD_HEAD, CacheEntry, entry_of_record
 from latchkey.check._headers cimport secret_in
 from latchkey.check._recent cimport Place, Recent, pair_in
-from latchkey.check._routes cimport ascii_of, is_open, open_routes_of
+from latchkey.check._routes cimport (
+    OUTSIDE,
+    UNCLEAR,
+    Side,
+    ascii_of,
+    is_open,
+    open_routes_of,
+    side_of,
+)
 from latchkey.credentials._proof cimport LOOKUP_SIZE, MARK_SIZE, SECRET_SIZE
 from latchkey.native._clock cimport (
     CLOCK_REALTIME_COARSE,
@@ -279,12 +287,20 @@ cdef inline int prefetch_entry(Check check, PyObject *environ, Request *request)
     return 0
 
 
+cdef inline Decision admit_open(Check check, PyObject *environ) except FAILED:
+    """Count a request for an open route, which has no principal."""
+    set_item(environ, <PyObject *>PRINCIPAL, <PyObject *>None)
+    count(&check.block, OPEN)
+    return ADMITTED
+
+
 cdef Decision decide(Check check, PyObject *environ, Request *request) except FAILED:
     """Decide a request if possible; for an UNKNOWN secret, compute its digest.
 
     For an admitted request, the principal is stored in the environ, and its use is counted.
     """
     cdef bint certain = False
+    cdef Side side
     cdef const char *secret
     cdef unsigned char *digest = request.digest
     cdef uint64_t *stripe
@@ -295,14 +311,18 @@ cdef Decision decide(Check check, PyObject *environ, Request *request) except FA
     request.secret = NULL
     if not (expected(check.decides) and expected(PyDict_CheckExact(environ))):
         return UNCERTAIN
+    if unexpected(check.open_routes.only != NULL):
+        side = side_of(&check.open_routes, environ)
+        if side == OUTSIDE:
+            return admit_open(check, environ)
+        if side == UNCLEAR:
+            return UNCERTAIN
     prefetch_entry(check, environ, request)
     secret = request.secret
     stripe = request.stripe
     place = request.place
     if unexpected(is_open(&check.open_routes, environ, &certain)):
-        set_item(environ, <PyObject *>PRINCIPAL, <PyObject *>None)
-        count(&check.block, OPEN)
-        return ADMITTED
+        return admit_open(check, environ)
     if not (expected(certain) and expected(secret != NULL)):
         return UNCERTAIN
     if unexpected(check.mode != 0) and secret[MARK_SIZE] != check.mode:

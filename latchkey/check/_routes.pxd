@@ -46,6 +46,29 @@ cdef inline Open open_routes_of(dict methods, tuple areas, tuple prefixes, tuple
     return routes
 
 
+cdef enum Side:
+    UNCLEAR
+    INSIDE
+    OUTSIDE
+
+
+cdef inline Side side_of(Open *routes, PyObject *environ) except *:
+    """Whether a path is in the parts that are protected, if only parts are."""
+    cdef PyObject *path = item(environ, "PATH_INFO")
+    cdef const char *text
+    cdef Py_ssize_t size
+    if unexpected(path == NULL):
+        return UNCLEAR
+    text = plain(path)
+    if unexpected(text == NULL):
+        return UNCLEAR
+    size = text_size(path)
+    if is_within(text, size, <tuple>routes.only):
+        return INSIDE
+    # Routers treat repeated slashes as one, in different ways.
+    return OUTSIDE if has_single_slashes(text, size) else UNCLEAR
+
+
 cdef inline bint is_open(Open *routes, PyObject *environ, bint *certain) except -1:
     """Whether the route is open; `certain` is set unless only the router can decide."""
     cdef PyObject *path = item(environ, "PATH_INFO")
@@ -59,10 +82,6 @@ cdef inline bint is_open(Open *routes, PyObject *environ, bint *certain) except 
     if unexpected(text == NULL):
         return False
     size = text_size(path)
-    if unexpected(routes.only != NULL) and not is_within(text, size, <tuple>routes.only):
-        # Routers treat repeated slashes as one, in different ways.
-        certain[0] = has_single_slashes(text, size)
-        return certain[0]
     if unexpected(routes.sizes >> <int>min(size, 63) & 1):
         methods = item(routes.methods, <object>path)
         if methods != NULL:
