@@ -73,7 +73,12 @@ def test_values_that_are_not_text_are_found_and_displayed(
     before = put(box, 3, column, value)
     try:
         assert findings(box) == [("altered", 3, 3)]
-        assert "row 3: does not match the MAC" in run_here(box, "audit", "verify").stdout
+        message = (
+            f"row 3: the {column} does not match its digest"
+            if column in ("address", "detail")
+            else "row 3: does not match the MAC"
+        )
+        assert message in run_here(box, "audit", "verify").stdout
         name = "at_ms" if column == "at" else column
         listed = json.loads(run_here(box, "audit", "list", "--json").stdout)["entries"]
         exported = [
@@ -91,7 +96,7 @@ def test_values_that_are_not_text_are_found_and_displayed(
             assert shown in table
             assert shown.replace("'", "&#39;") in page.text
         verified = ada.post("/console/audit/verify", page.fields("/console/audit/verify"))
-        assert "row 3: does not match the MAC" in verified.text
+        assert message in verified.text
     finally:
         put_back(box, 3, column, before)
     assert findings(box) == []

@@ -94,8 +94,19 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("latchkey.credentials.accounts", "latchkey.credentials.conditions"),
         "latchkey.credentials.scopes",
     ),
-    "latchkey.credentials.audit": ("latchkey.credentials.conditions",),
-    "latchkey.credentials.audit_check": ("latchkey.credentials.audit", "latchkey.wording"),
+    "latchkey.credentials.audit": (
+        *("latchkey.credentials.audit_encoding", "latchkey.credentials.conditions"),
+    ),
+    "latchkey.credentials.audit_encoding": (),
+    "latchkey.credentials.audit_findings": ("latchkey.wording",),
+    "latchkey.credentials.audit_erasure": (
+        *("latchkey.credentials.audit", "latchkey.credentials.audit_findings"),
+        "latchkey.credentials.times",
+    ),
+    "latchkey.credentials.audit_check": (
+        *("latchkey.credentials.audit", "latchkey.credentials.audit_encoding"),
+        *("latchkey.credentials.audit_erasure", "latchkey.credentials.audit_findings"),
+    ),
     "latchkey.credentials.listing": ("latchkey.credentials.models",),
     "latchkey.credentials.administrators": (),
     "latchkey.store": (
@@ -103,6 +114,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "latchkey.credentials.administrators",
         "latchkey.credentials.audit",
         "latchkey.credentials.audit_check",
+        "latchkey.credentials.audit_encoding",
+        "latchkey.credentials.audit_erasure",
+        "latchkey.credentials.audit_findings",
         "latchkey.credentials.caller_rights",
         "latchkey.credentials.callers",
         "latchkey.credentials.conditions",
@@ -136,6 +150,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("latchkey.key_files", "latchkey.store.database_urls"),
         *_FOUNDATION,
     ),
+    "latchkey.preparing": ("latchkey.key_files", *_STORE, *_FOUNDATION),
     "latchkey.addresses": (),
     "latchkey.box": (
         *("latchkey.addresses", "latchkey.native", "latchkey.store.protocols", "fastcache"),

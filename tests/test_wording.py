@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from latchkey.credentials.audit_check import Finding, Restart, messages
+from latchkey.credentials.audit_findings import Finding, Restart, messages
 from latchkey.wording import counted
 
 # A number before a plural noun, independent of the number.

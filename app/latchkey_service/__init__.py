@@ -37,15 +37,15 @@ def create_app(
     from latchkey.assembly import Latchkey
     from latchkey.config import load_settings
     from latchkey.flask.start_check import check_declarations
-    from latchkey.key_files import load_derivation, make_audit_key_file
-    from latchkey.store.database_urls import database_at
+    from latchkey.key_files import load_derivation
+    from latchkey.preparing import prepare_instance
     from latchkey_service.api.routes import build_api, open_routes
     from latchkey_service.console.mount import mount_console
 
     settings = settings or load_settings()
     derivation = derivation or load_derivation(settings)
     if migrate:
-        make_audit_key_file(settings, database_at(settings.database_url).prepare().audit_rows)
+        prepare_instance(settings)
     latchkey = Latchkey.from_settings(settings, derivation, shared, seal)
     app = build_api(latchkey.settings)
     mount_console(app, latchkey)

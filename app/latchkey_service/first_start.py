@@ -15,10 +15,10 @@ from latchkey.key_files import (
     is_there,
     load_derivation,
     load_seal,
-    make_audit_key_file,
     make_key_file,
     require_key_file_apart,
 )
+from latchkey.preparing import prepare_instance
 from latchkey.store.database_urls import database_at
 from latchkey_service.administrators.service import Administrators
 from latchkey_service.command_user import command_line_user
@@ -41,7 +41,7 @@ def make_first_credentials(settings: Settings) -> list[IssuedCredential]:
     """Migrate the database, and create a full-access key in each mode that has none."""
     derivation = load_derivation(settings)
     database = database_at(settings.database_url)
-    make_audit_key_file(settings, database.prepare().audit_rows)
+    prepare_instance(settings)
     store = database.open_store(seal=load_seal(settings))
     try:
         # If two commands start at once, the second finds the keys that the first created.

@@ -1,9 +1,10 @@
 """The data of the audit log: its rows, and the chain of MACs that makes changes detectable.
 
 A row's MAC is HMAC-SHA256, under a key of the log's own, of everything in the row and of the MAC of
-the row before it. docs/reference/audit-format.md has the encoding, so that others can verify an
-exported log.
-Imports nothing of the project: the store writes these values, commands and the console read them.
+the row before it. The address and the detail are in it by salted digests, so that they can be
+erased later. docs/reference/audit-format.md has the encoding, so that others can verify an exported
+log.
+The store writes these values, commands and the console read them.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import re
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from latchkey.credentials.audit_encoding import Value, encode, spelled_out, value_digest
 from latchkey.credentials.conditions import NO_FACTS, RequestFacts
 
 AUDIT_KEY_LENGTH = 32
@@ -26,26 +28,31 @@ AUDIT_KEY_LENGTH = 32
 NO_MAC = "0" * 64
 """The predecessor's MAC for the first row."""
 
-_ROW_LABEL = b"latchkey.audit.v1"
-_HEAD_LABEL = b"latchkey.audit.head.v1"
-_ROWS_LABEL = b"latchkey.audit.rows.v1"
+_ROW_LABEL = b"latchkey.audit.v2"
+_HEAD_LABEL = b"latchkey.audit.head.v2"
+_ROWS_LABEL = b"latchkey.audit.rows.v2"
+# Those of version 0.2, whose MACs cover the values themselves.
+_FORMER_ROW_LABEL = b"latchkey.audit.v1"
+_FORMER_HEAD_LABEL = b"latchkey.audit.head.v1"
+_FORMER_ROWS_LABEL = b"latchkey.audit.rows.v1"
 
-# The prefix of a stored blob. No decoded text begins with it.
-_BLOB = "\udc00"
-_SURROGATES = re.compile("[\ud800-\udfff]")
-
-Value = str | int | None
-"""The value of a column: a text, an integer or None."""
+_SALT_LENGTH = 16
+ERASED_DETAIL = ""
+"""Stored in place of an erased detail: no detail is empty, because it is JSON."""
 
 
 class ActorKind(StrEnum):
-    """The kind of an actor. DERIVATION: a client that proved itself by a derived secret."""
+    """The kind of an actor.
+
+    DERIVATION: a client that proved itself by a derived secret. SERVICE: Latchkey itself.
+    """
 
     ADMINISTRATOR = "administrator"
     KEY = "key"
     COMMAND_LINE = "command line"
     DERIVATION = "derivation"
     NOBODY = "nobody"
+    SERVICE = "service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,11 @@ class Actor:
         """A caller that could not be identified. No name: the text entered may be a password."""
         return cls(ActorKind.NOBODY, None, address)
 
+    @classmethod
+    def service(cls) -> Actor:
+        """Latchkey itself: what it does without being asked."""
+        return cls(ActorKind.SERVICE, None)
+
 
 class Action(StrEnum):
     """The actions.
@@ -104,6 +116,7 @@ class Action(StrEnum):
     ACCOUNT_CREATE = "account.create"
     ACCOUNT_CHANGE = "account.change"
     ACCOUNT_REVOKE_KEYS = "account.revoke_keys"
+    ACCOUNT_ERASE = "account.erase"
     ADMIN_CREATE = "admin.create"
     ADMIN_CHANGE = "admin.change"
     ADMIN_DISABLE = "admin.disable"
@@ -118,6 +131,8 @@ class Action(StrEnum):
     STORE_RESTORE = "store.restore"
     AUDIT_ACCEPT = "audit.accept"
     AUDIT_RESTART = "audit.restart"
+    AUDIT_RECHAIN = "audit.rechain"
+    AUDIT_EXPIRE = "audit.expire"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +179,9 @@ class AuditRow:
     ``at`` is in milliseconds since 1970; the MAC covers ``fields`` and the previous MAC. A value
     that is not UTF-8 text is converted by ``text_of`` or ``blob_of``, even in the column of a
     number, and then equals no value that Latchkey writes.
+
+    The digests are in hex, each with its own salt. A row of version 0.2 has none, until it is
+    re-chained. An erased value has a digest but no salt.
     """
 
     number: int
@@ -175,6 +193,44 @@ class AuditRow:
     subject: str | None
     detail: str
     mac: str
+    address_salt: str | None = None
+    address_digest: str | None = None
+    detail_salt: str | None = None
+    detail_digest: str | None = None
+
+    def with_digests(self) -> AuditRow:
+        """The row with digests of its address and its detail, each with a new salt."""
+        detail_salt = secrets.token_hex(_SALT_LENGTH)
+        made = replace(
+            self,
+            detail_salt=detail_salt,
+            detail_digest=value_digest(detail_salt, "detail", self.detail),
+        )
+        if self.address is None:
+            return made
+        salt = secrets.token_hex(_SALT_LENGTH)
+        digest = value_digest(salt, "address", self.address)
+        return replace(made, address_salt=salt, address_digest=digest)
+
+    @property
+    def is_former(self) -> bool:
+        """Whether the row is of version 0.2, without digests, or was altered to look so."""
+        return self.detail_digest is None
+
+    @property
+    def is_address_erased(self) -> bool:
+        """Whether the address and its salt were removed."""
+        return self.address is None and self.address_salt is None and self.has_address
+
+    @property
+    def is_detail_erased(self) -> bool:
+        """Whether the detail and its salt were removed."""
+        return self.detail == ERASED_DETAIL and self.detail_salt is None and not self.is_former
+
+    @property
+    def has_address(self) -> bool:
+        """Whether the row was written with an address."""
+        return self.address_digest is not None
 
     @property
     def moment(self) -> datetime | None:
@@ -188,10 +244,9 @@ class AuditRow:
     @property
     def readable(self) -> AuditRow:
         """The row for display: bytes that are not text are escaped, a blob is written as in SQL."""
-        names = ("at", "action", "actor_kind", "actor", "address", "subject", "detail", "mac")
-        stored: list[tuple[str, Any]] = [(name, getattr(self, name)) for name in names]
+        stored: list[tuple[str, Any]] = [(name, getattr(self, name)) for name in self.__slots__]
         spelled: dict[str, Any] = {
-            name: _spell_out(one) for name, one in stored if isinstance(one, str)
+            name: spelled_out(one) for name, one in stored if isinstance(one, str)
         }
         return replace(self, **spelled)
 
@@ -212,14 +267,32 @@ class AuditRow:
             "actor_kind": shown.actor_kind,
             "actor": shown.actor,
             "address": shown.address,
+            "address_salt": shown.address_salt,
+            "address_digest": shown.address_digest,
             "subject": shown.subject,
-            "detail": shown.detail,
+            "detail": None if self.is_detail_erased else shown.detail,
+            "detail_salt": shown.detail_salt,
+            "detail_digest": shown.detail_digest,
             "mac": shown.mac,
         }
 
     @property
     def fields(self) -> tuple[Value, ...]:
-        """The columns in the order in which the MAC has them, without the MAC itself."""
+        """What the MAC covers, in its order, besides the previous MAC."""
+        return (
+            self.number,
+            self.at,
+            self.action,
+            self.actor_kind,
+            self.actor,
+            self.address_digest,
+            self.subject,
+            self.detail_digest,
+        )
+
+    @property
+    def former_fields(self) -> tuple[Value, ...]:
+        """What the MAC of version 0.2 covers."""
         return (
             self.number,
             self.at,
@@ -234,24 +307,35 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The last row of a log: its number, 0 for a log without rows, and its MAC in hex."""
+    """The last row of a log: its number, 0 for a log without rows, and its MAC in hex.
+
+    ``is_former``: read from a head file that version 0.2 sealed.
+    """
 
     number: int
     mac: str
+    is_former: bool = field(default=False, compare=False)
 
 
 NO_ROWS = Head(0, NO_MAC)
 
 
 class RowsDigest:
-    """The SHA-256 of a sequence of rows with their MACs: comparing it needs no key."""
+    """The SHA-256 of a sequence of rows with their MACs: comparing it needs no key.
+
+    It does not change if values are erased later.
+    """
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
 
     def add(self, entry: AuditRow) -> None:
         """Add the next row."""
-        self._digest.update(encode(_ROWS_LABEL, (*entry.fields, entry.mac)))
+        if entry.is_former:
+            encoded = encode(_FORMER_ROWS_LABEL, (*entry.former_fields, entry.mac))
+        else:
+            encoded = encode(_ROWS_LABEL, (*entry.fields, entry.mac))
+        self._digest.update(encoded)
 
     def hexdigest(self) -> str:
         """The digest of the rows added so far."""
@@ -272,48 +356,24 @@ class AuditKey:
         """The MAC in hex of a row with these fields, after a row with the MAC ``previous``."""
         return self._hex(_ROW_LABEL, (previous, *fields))
 
+    def former_mac(self, previous: str, fields: Sequence[Value]) -> str:
+        """The same for a row of version 0.2, which is not re-chained yet."""
+        return self._hex(_FORMER_ROW_LABEL, (previous, *fields))
+
     def seal(self, head: Head) -> str:
-        """The MAC, in hex, that authenticates a head stored outside the database."""
+        """The MAC, in hex, that authenticates a head stored outside the database.
+
+        It differs from the seal of version 0.2: a head with this seal rules out that rows of that
+        version are still to be re-chained.
+        """
         return self._hex(_HEAD_LABEL, (head.number, head.mac))
+
+    def former_seal(self, head: Head) -> str:
+        """The seal of a head that version 0.2 wrote."""
+        return self._hex(_FORMER_HEAD_LABEL, (head.number, head.mac))
 
     def _hex(self, label: bytes, fields: Sequence[Value]) -> str:
         return hmac.digest(self._key, encode(label, fields), hashlib.sha256).hex()
 
     def __repr__(self) -> str:
         return "AuditKey()"
-
-
-def text_of(data: bytes) -> str:
-    """A stored text; bytes that are not UTF-8 become lone surrogates, which are never written."""
-    return data.decode("utf-8", "surrogateescape")
-
-
-def blob_of(data: bytes) -> str:
-    """A value stored as bytes in place of a text or a number: it equals no text."""
-    return f"{_BLOB}x'{data.hex()}'"
-
-
-def _spell_out(text: str) -> str:
-    return _SURROGATES.sub(
-        lambda one: "" if one[0] == _BLOB else f"\\x{ord(one[0]) & 0xFF:02x}", text
-    )
-
-
-def encode(label: bytes, fields: Sequence[Value]) -> bytes:
-    """An unambiguous encoding of fields: each is a netstring, None is ``-``.
-
-    A netstring is the length in bytes, in decimal, then ``:``, the bytes, and ``,``. Numbers are
-    in decimal, texts in UTF-8.
-    """
-    parts = [_netstring(label)]
-    for value in fields:
-        if value is None:
-            parts.append(b"-")
-        else:
-            # An altered text may not be encodable in UTF-8.
-            parts.append(_netstring(str(value).encode("utf-8", "surrogatepass")))
-    return b"".join(parts)
-
-
-def _netstring(data: bytes) -> bytes:
-    return b"%d:%b," % (len(data), data)

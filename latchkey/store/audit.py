@@ -7,27 +7,40 @@ are read without an error, so that verification can report them and changes cont
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, insert, select
+from sqlalchemy import Connection, Row, Select, func, insert, or_, select
 
 from latchkey.credentials.audit import (
     ALL_ROWS,
     NO_ROWS,
+    Action,
+    Actor,
     AuditEvent,
     AuditFilter,
     AuditRow,
     Head,
-    blob_of,
 )
-from latchkey.credentials.audit_check import Verification
+from latchkey.credentials.audit_check import Verification, heads, is_genuine
+from latchkey.credentials.audit_encoding import blob_of
+from latchkey.credentials.audit_erasure import Bounds
 from latchkey.credentials.publishing import Made, Outcome, Publication
 from latchkey.credentials.times import to_milliseconds
 from latchkey.errors import StoreError
 from latchkey.store.audit_births import births_of
-from latchkey.store.audit_head import Seal
+from latchkey.store.audit_head import HeadUnusable, Seal
+from latchkey.store.audit_rechain import rechain, rechaining_event
+from latchkey.store.audit_removal import (
+    erase_addresses,
+    erase_details,
+    erase_expired,
+    expired_rows,
+    is_recorded,
+)
 from latchkey.store.connections import Connections, SqlDialect
 from latchkey.store.kept_head import KeptHead
 from latchkey.store.tables import audit
@@ -36,6 +49,9 @@ from latchkey.store.transactions import commit
 _BATCH = 1_000
 _LARGEST_NUMBER = 2**63 - 1
 _LAST = select(audit.c.number, audit.c.mac).order_by(audit.c.number.desc()).limit(1)
+_FORMER_ROWS = select(
+    select(audit.c.number).where(audit.c.detail_digest.is_(None), audit.c.number > 0).exists()
+)
 _next = audit.alias("next")
 # Rows may have been inserted up to the largest number. Take the last row that no row follows, so
 # that changes continue; verification reports the gap.
@@ -67,6 +83,8 @@ class SqlAuditLog:
         self._dialect = connections.dialect
         self._seal = seal
         self._kept = KeptHead(seal, connections.places, self._has)
+        # Whether no row of version 0.2 has to be re-chained any more.
+        self._is_rechained = False
 
     def record(self, record: AuditEvent) -> Outcome[None]:
         """Record an event that changes nothing else in the database."""
@@ -90,6 +108,55 @@ class SqlAuditLog:
 
     def append(self, connection: Connection, record: AuditEvent) -> Head:
         """Add a row in the transaction of a change; the head to publish."""
+        if (former := self._former_head()) is not None:
+            self._rechain(connection, former)
+        return self._append(connection, record)
+
+    def rechain(self, *, detached: bool = False, unverified: str = "") -> Outcome[int]:
+        """Give rows of version 0.2 digests, and all rows new MACs; returns the number of rows.
+
+        A row records it, with what a verification found before. Nothing is done unless the head
+        file is of that version and was written with the key, or ``detached`` says that it belongs
+        to another state of the log, or ``unverified`` why the rows cannot be verified.
+        """
+
+        def transaction(connection: Connection) -> Made[int]:
+            if detached or unverified:
+                return Made(self._rechain(connection, None, unverified))
+            former = self._former_head()
+            if former is None:
+                return Made(0)
+            made = self._rechain(connection, former)
+            # Also if nothing was left to do: a process may have died before it wrote the head.
+            return Made(made, Publication(head=self._last(connection)))
+
+        return commit(self._connections, transaction)
+
+    def _former_head(self) -> Head | None:
+        """The kept head, if version 0.2 wrote it with the key of this log."""
+        if self._seal is None:
+            raise StoreError("a change needs the key of the audit log")
+        if self._is_rechained:
+            return None
+        try:
+            head = self._seal.head.read()
+        except HeadUnusable:
+            # Nothing shows that the key is that of the log. The start and the publication of the
+            # change log the fault, and `latchkey audit accept` repairs it.
+            return None
+        self._is_rechained = not head.is_former
+        return head if head.is_former else None
+
+    def _rechain(self, connection: Connection, head: Head | None, unverified: str = "") -> int:
+        if self._seal is None:
+            raise StoreError("re-chaining needs the key of the audit log")
+        if not connection.execute(_FORMER_ROWS).scalar_one():
+            return 0
+        done = rechain(connection, self._seal.key, self.entries(), head)
+        self._append(connection, rechaining_event(done, head, unverified))
+        return done.rows
+
+    def _append(self, connection: Connection, record: AuditEvent) -> Head:
         if self._seal is None:
             raise StoreError("a change needs the key of the audit log")
         last = self._last(connection)
@@ -105,9 +172,50 @@ class SqlAuditLog:
             detail=record.detail_text,
             mac="",
         )
+        entry = entry.with_digests()
         entry = replace(entry, mac=self._seal.key.mac(last.mac, entry.fields))
         connection.execute(insert(audit), asdict(entry))
         return Head(entry.number, entry.mac)
+
+    def expire(self, bounds: Bounds, now: datetime, after: int = 0) -> Outcome[int | None]:
+        """Erase expired values of a bounded number of rows after the number ``after``.
+
+        Returns the number to continue after, None at the end. The first call with these bounds that
+        erases anything adds a row that records them.
+        """
+        with self._connections.reading() as connection:
+            numbers = expired_rows(connection, bounds, after)
+        if not numbers:
+            return Made(None)
+
+        def transaction(connection: Connection) -> Made[int | None]:
+            event = AuditEvent(now, Action.AUDIT_EXPIRE, Actor.service(), detail=bounds.detail)
+            publication = Publication()
+            if not is_recorded(connection, event.detail_text, numbers[-1]):
+                publication = Publication(head=self.append(connection, event))
+            erase_expired(connection, bounds, self._dialect.one_of(audit.c.number, numbers))
+            return Made(numbers[-1], publication)
+
+        return commit(self._connections, transaction)
+
+    def erase(
+        self, connection: Connection, account_id: str, keys: Select[tuple[str]]
+    ) -> tuple[list[int], list[int]]:
+        """Erase the addresses and the details of rows about an account or one of its keys.
+
+        Also the addresses of rows that the keys caused. Returns the numbers of the rows whose
+        address, and of those whose detail was erased, for the caller to record.
+        """
+        if (former := self._former_head()) is not None:
+            self._rechain(connection, former)
+        if connection.execute(_FORMER_ROWS).scalar_one():
+            raise StoreError(
+                "rows of the audit log are not re-chained, because its head file is not usable; "
+                "run: latchkey audit accept"
+            )
+        about = or_(audit.c.subject == account_id, audit.c.subject.in_(keys))
+        addresses = erase_addresses(connection, or_(about, audit.c.actor.in_(keys)))
+        return addresses, erase_details(connection, about)
 
     def keep(self, head: Head) -> None:
         """Make the commit secure, and keep its head; a failure is logged."""
@@ -180,7 +288,22 @@ class SqlAuditLog:
     def _has(self, head: Head) -> bool:
         query = select(audit.c.mac).where(audit.c.number == head.number)
         with self._connections.reading() as connection, self._dialect.as_stored(connection):
-            return connection.execute(query).scalar_one_or_none() == head.mac
+            if connection.execute(query).scalar_one_or_none() == head.mac:
+                return True
+        return head.is_former and self._was_rechained(head)
+
+    def _was_rechained(self, head: Head) -> bool:
+        """Whether a genuine row records that this head was replaced by a re-chaining."""
+        if self._seal is None:
+            return False
+        for entry in self.entries(AuditFilter(action=Action.AUDIT_RECHAIN.value)):
+            query = select(audit.c.mac).where(audit.c.number == entry.number - 1)
+            with self._connections.reading() as connection, self._dialect.as_stored(connection):
+                previous = connection.execute(query).scalar_one_or_none()
+            if previous is not None and is_genuine(self._seal.key, previous, entry):
+                if head in heads(json.loads(entry.detail)):
+                    return True
+        return False
 
     def _last(self, connection: Connection) -> Head:
         with self._dialect.as_stored(connection):
@@ -204,6 +327,10 @@ def _entry(row: Row[Any]) -> AuditRow:
         subject=_stored(row.subject),
         detail=_stored(row.detail),
         mac=_stored(row.mac),
+        address_salt=_stored(row.address_salt),
+        address_digest=_stored(row.address_digest),
+        detail_salt=_stored(row.detail_salt),
+        detail_digest=_stored(row.detail_digest),
     )
 
 

@@ -61,7 +61,7 @@ class SqlDialect(Protocol):
         """One text or number of an audit row's detail; NULL if it is missing or not in JSON."""
 
     def as_stored(self, connection: Connection) -> AbstractContextManager[None]:
-        """Within the block, also read text that is not UTF-8, decoded by ``audit.text_of``."""
+        """Within the block, also read text that is not UTF-8, decoded by ``text_of``."""
 
 
 class Connections(Protocol):
@@ -105,6 +105,12 @@ class Connections(Protocol):
         """Protect what is committed, and therefore durable, against later faults of the files.
 
         If changes make no progress, this is left to ``look_after``.
+        """
+
+    def scrub(self) -> None:
+        """Rewrite the database, so that no deleted text is left in it; others wait to write.
+
+        Failures become StoreError.
         """
 
     def look_after(self) -> None:

@@ -207,7 +207,8 @@ set_up_link = Table(
 )
 
 # The audit log: append-only, and numbered without gaps, so by the change and not by the database.
-# ``mac`` is in hex, and chains the row to the previous one.
+# ``mac`` is in hex, and chains the row to the previous one. It covers the digests of the address
+# and of the detail, so that these can be erased with their salts.
 audit = Table(
     "audit",
     metadata,
@@ -220,6 +221,10 @@ audit = Table(
     Column("subject", String(100)),
     Column("detail", String, nullable=False),
     Column("mac", String(64), nullable=False),
+    Column("address_salt", String(32)),
+    Column("address_digest", String(64)),
+    Column("detail_salt", String(32)),
+    Column("detail_digest", String(64)),
     Index(None, "subject", "number"),
     # The rows that created keys.
     Index(

@@ -116,7 +116,7 @@ def test_verification_finds_a_changed_row(console: Service, ada: Visitor, revoke
         ).fetchone()
         connection.execute(update, ("<script>alert(1)</script>", number))
     found = verify()
-    assert f"row {number}: does not match the MAC" in found
+    assert f"row {number}: the detail does not match its digest" in found
     assert "The log is intact" not in found
     shown = ada.get(f"{AUDIT}?key={revoked.api_key}").text
     assert "<script>alert" not in shown

@@ -10,16 +10,14 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from latchkey.credentials.audit import (
-    NO_MAC,
-    AuditKey,
-    encode,
-)
+from latchkey.credentials.audit import NO_MAC, AuditKey, AuditRow
 from latchkey.credentials.audit_check import verify
+from latchkey.credentials.audit_encoding import encode
 from latchkey.errors import DuplicateApiKey, StoreError
 from latchkey.store.database_urls import database_at
 from latchkey.store.protocols import Store
@@ -32,6 +30,11 @@ from tests.support.audited import (
 from tests.support.store.audit_box import ROWS, AuditBox
 from tests.support.store.new_credentials import new_credential
 
+COLUMNS = (
+    "at, action, actor_kind, actor, address, address_salt, address_digest, subject, detail, "
+    "detail_salt, detail_digest"
+)
+INSERT = f"INSERT INTO audit (number, {COLUMNS}, mac)"
 ROOT = Path(__file__).parents[2]
 
 
@@ -78,14 +81,33 @@ def test_numbers_have_no_gaps_with_several_writers_and_failures(database: Path) 
 
 def test_the_encoding_is_the_documented_one() -> None:
     """Computed from docs/reference/audit-format.md only, without the application's code."""
-    fields = (1, 1_768_473_000_123, "key.revoke", "key", "ü", None, "ak_live_x", "{}")
+    written = AuditRow(
+        1, 1_768_473_000_123, "key.revoke", "key", "ü", "192.0.2.1", "ak_live_x", "{}", ""
+    ).with_digests()
+    assert written.address_salt != written.detail_salt
+    digests = {}
+    for name, salt, value in (
+        ("address", written.address_salt, "192.0.2.1"),
+        ("detail", written.detail_salt, "{}"),
+    ):
+        assert salt is not None
+        assert len(bytes.fromhex(salt)) == 16
+        parts = ("latchkey.audit.value.v2", salt, name, value)
+        text = "".join(f"{len(part)}:{part}," for part in parts)
+        digests[name] = hashlib.sha256(text.encode()).hexdigest()
     encoded = (
-        b"17:latchkey.audit.v1,64:" + b"0" * 64 + b",1:1,13:1768473000123,10:key.revoke,3:key,"
-        b"2:\xc3\xbc,-9:ak_live_x,2:{},"
+        b"17:latchkey.audit.v2,64:" + b"0" * 64 + b",1:1,13:1768473000123,10:key.revoke,3:key,"
+        b"2:\xc3\xbc,64:"
+        + digests["address"].encode()
+        + b",9:ak_live_x,64:"
+        + digests["detail"].encode()
+        + b","
     )
-    assert encode(b"latchkey.audit.v1", (NO_MAC, *fields)) == encoded
+    assert encode(b"latchkey.audit.v2", (NO_MAC, *written.fields)) == encoded
     expected = hmac.new(b"k" * 32, encoded, hashlib.sha256).hexdigest()
-    assert AuditKey(b"k" * 32).mac(NO_MAC, fields) == expected
+    assert AuditKey(b"k" * 32).mac(NO_MAC, written.fields) == expected
+    without = replace(written, address=None, address_salt=None, address_digest=None)
+    assert b",-9:ak_live_x," in encode(b"latchkey.audit.v2", (NO_MAC, *without.fields))
     assert "k" * 8 not in repr(AuditKey(b"k" * 32))
 
 
@@ -124,6 +146,20 @@ def test_an_unchanged_log_is_intact(audit_box: AuditBox) -> None:
         "at = 9e999",
         "detail = x'7b7d'",
         "detail = CAST(x'7bff7d' AS TEXT)",
+        "address = NULL",
+        "address_salt = NULL",
+        "address_salt = detail_salt",
+        "address = NULL, address_salt = NULL, address_digest = NULL",
+        "address_digest = detail_digest",
+        "detail = ''",
+        "detail_salt = NULL",
+        "detail_salt = upper(detail_salt) || '0'",
+        "detail_salt = NULL, detail_digest = NULL",
+        "(address_salt, detail_salt) = (detail_salt, address_salt)",
+        "(address, address_salt, address_digest) = "
+        "(SELECT '192.0.2.2', address_salt, address_digest FROM audit WHERE number = 2)",
+        "(detail, detail_salt, detail_digest) = "
+        "(SELECT detail, detail_salt, detail_digest FROM audit WHERE number = 2)",
         "mac = CAST(x'ff' AS TEXT)",
         "mac = ''",
         "mac = x'00'",
@@ -183,36 +219,26 @@ def test_exchanged_contents_are_detected(audit_box: AuditBox, columns: str) -> N
 
 @pytest.mark.parametrize("number", [0, -3])
 def test_a_row_before_the_first_is_detected(audit_box: AuditBox, number: int) -> None:
-    audit_box.edit(
-        f"INSERT INTO audit SELECT {number}, at, action, actor_kind, actor, address, subject, "
-        "detail, mac FROM audit WHERE number = 1"
-    )
+    audit_box.edit(f"{INSERT} SELECT {number}, {COLUMNS}, mac FROM audit WHERE number = 1")
     assert audit_box.found() == [("inserted", number, number)]
 
 
 @pytest.mark.parametrize("mac", ["mac", "'" + "ab" * 32 + "'"])
 def test_a_row_inserted_at_the_end_is_detected(audit_box: AuditBox, mac: str) -> None:
-    audit_box.edit(
-        "INSERT INTO audit SELECT 10, at, action, actor_kind, actor, address, subject, detail, "
-        f"{mac} FROM audit WHERE number = 9"
-    )
+    audit_box.edit(f"{INSERT} SELECT 10, {COLUMNS}, {mac} FROM audit WHERE number = 9")
     assert audit_box.found() == [("altered", 10, 10)]
 
 
 def test_a_row_inserted_between_others_is_detected(audit_box: AuditBox) -> None:
     for number in range(ROWS, 4, -1):
         audit_box.edit(f"UPDATE audit SET number = {number + 1} WHERE number = {number}")
-    audit_box.edit(
-        "INSERT INTO audit SELECT 5, at, action, actor_kind, actor, address, subject, detail, mac "
-        "FROM audit WHERE number = 4"
-    )
+    audit_box.edit(f"{INSERT} SELECT 5, {COLUMNS}, mac FROM audit WHERE number = 4")
     assert ("altered", 5, 10) in audit_box.found()
 
 
 @pytest.mark.parametrize("put", [2**63 - 1, 2**63 - 2])
 def test_a_row_with_the_largest_number_does_not_stop_changes(audit_box: AuditBox, put: int) -> None:
-    columns = "at, action, actor_kind, actor, address, subject, detail, mac"
-    audit_box.edit(f"INSERT INTO audit SELECT {put}, {columns} FROM audit WHERE number = 9")
+    audit_box.edit(f"{INSERT} SELECT {put}, {COLUMNS}, mac FROM audit WHERE number = 9")
     for number in range(3):
         audit_box.record(f"after {number}")
     assert ("missing", ROWS + 1 + (3 if put == 2**63 - 1 else 2), put - 1) in audit_box.found()

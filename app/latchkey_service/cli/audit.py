@@ -38,6 +38,7 @@ from latchkey_service.cli.printing import print_json, print_json_list, print_res
 from latchkey_service.cli.streams import output_to
 from latchkey_service.command_user import command_line_user
 
+_ERASED = "(erased)"
 _ACTIONS = [action.value for action in Action]
 
 
@@ -125,18 +126,23 @@ def verify_log(as_json: bool) -> None:
                 ],
                 "restarts": [asdict(one) for one in found.restarts],
                 "restorations": [asdict(one) for one in found.restorations],
+                "rechainings": [asdict(one) for one in found.rechainings],
+                "erased": {"addresses": found.erased_addresses, "details": found.erased_details},
             }
         )
     else:
-        for restarted in found.restarts:
-            click.echo(restarted.message)
-        for restored in found.restorations:
-            click.echo(restored.message)
+        for explained in found.explained:
+            click.echo(explained.message)
         for one in found.findings:
             click.echo(one.message)
+        if found.erased_addresses or found.erased_details:
+            click.echo(
+                f"erased: {counted(found.erased_addresses, 'address', 'addresses')} and "
+                f"{counted(found.erased_details, 'detail')}"
+            )
         if not found.findings:
             since = f" from row {found.verified_from} on" if found.verified_from > 1 else ""
-            but = "apart from that, " if found.restorations else ""
+            but = "apart from that, " if len(found.explained) > len(found.restarts) else ""
             click.echo(f"{but}the audit log is intact{since}: {counted(found.rows, 'row')}")
     if found.findings:
         sys.exit(1)
@@ -148,8 +154,8 @@ def accept_end(yes: bool) -> None:
     """Accept the current end of the log.
 
     Use this if the head file disagrees, because you replaced the database by hand or lost the head
-    file. A new row records the previous head and the user. The verify command still reports altered
-    rows.
+    file, or if rows had findings when they were re-chained. A new row records the previous head and
+    the user. The verify command still reports altered rows.
     """
     settings = instance_settings()
     database_at(settings.database_url).require()
@@ -159,11 +165,14 @@ def accept_end(yes: bool) -> None:
         former = _read_head(seal)
         last = store.audit.last()
         claim = former if isinstance(former, str) else f"the head file records row {former.number}"
+        for one in store.audit.verify().findings:
+            click.echo(one.message, err=True)
         confirm(f"The log ends with row {last.number}; {claim}. Accept that end?", yes)
         accept(store.audit, former)
+        number = store.audit.last().number
     finally:
         store.close()
-    click.echo(f"accepted: recorded in row {last.number + 1}")
+    click.echo(f"accepted: recorded in row {number}")
 
 
 @audit.command("restart")
@@ -209,6 +218,9 @@ def restart_chain(yes: bool) -> None:
 def _restart(settings: Settings, seal: Seal, claim: str) -> Head:
     """Add the row that begins a chain, with a digest of all earlier rows."""
     with closing(database_at(settings.database_url).open_store(seal=seal)) as store:
+        Publisher(store.audit).publish(
+            store.audit.rechain(unverified="the key with which they were written was lost")
+        )
 
         def decide() -> AuditEvent:
             # No row can be added while this runs.
@@ -235,9 +247,16 @@ def accept(log: AuditLog, former: Head | str) -> None:
     detail: dict[str, object] = {"head": former}
     if isinstance(former, Head):
         detail = {"head": former.number, "mac": former.mac}
-    record = AuditEvent(utc_now(), Action.AUDIT_ACCEPT, command_line_user(), detail=detail)
+    # Rows of version 0.2 that were put back by hand, or whose head file was lost. Their findings
+    # are accepted by a second call only.
+    accepted = log.verify().unaccepted
+    publisher = Publisher(log)
+    if accepted:
+        detail["rechained"] = accepted
     try:
-        Publisher(log).publish(log.record_new_end(lambda: record))
+        publisher.publish(log.rechain(detached=True))
+        record = AuditEvent(utc_now(), Action.AUDIT_ACCEPT, command_line_user(), detail=detail)
+        publisher.publish(log.record_new_end(lambda: record))
     except HeadUnusable as error:
         raise _without_head(error) from None
 
@@ -273,7 +292,7 @@ def _cells(entry: AuditRow) -> list[str]:
         str(entry.json_fields["at"]),
         entry.action,
         f"{entry.actor_kind} {entry.actor or ''}".rstrip(),
-        entry.address or "",
+        _ERASED if entry.is_address_erased else entry.address or "",
         entry.subject or "",
-        entry.detail if entry.detail != "{}" else "",
+        _ERASED if entry.is_detail_erased else entry.detail if entry.detail != "{}" else "",
     ]

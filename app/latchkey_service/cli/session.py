@@ -19,7 +19,8 @@ from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import CredentialService
 from latchkey.credentials.usage import UsageReader
 from latchkey.errors import ServiceUnreachable
-from latchkey.key_files import load_derivation, load_seal, make_audit_key_file
+from latchkey.key_files import load_derivation, load_seal
+from latchkey.preparing import prepare_instance
 from latchkey.store.audit_head import Seal
 from latchkey.store.database_urls import database_at
 from latchkey.store.protocols import AuditLog, Listing, Store
@@ -39,6 +40,7 @@ class Session:
     listing: Listing
     store: Store
     publisher: Publisher
+    shared: SharedState
 
 
 @contextmanager
@@ -92,11 +94,9 @@ def database_is_there() -> bool:
 
 def _prepare(settings: Settings, migrate: bool) -> None:
     if migrate:
-        database = database_at(settings.database_url)
-        report = database.prepare()
-        if report.created:
-            click.echo(f"created the database {database.shown}", err=True)
-        make_audit_key_file(settings, report.audit_rows)
+        if prepare_instance(settings).created:
+            shown = database_at(settings.database_url).shown
+            click.echo(f"created the database {shown}", err=True)
     else:
         with closing(database_at(settings.database_url).open_store()) as store:
             store.check()
@@ -119,6 +119,7 @@ def _over(settings: Settings, shared: SharedState, seal: Seal | None) -> Iterato
             store.listing,
             store,
             publisher,
+            shared,
         )
     finally:
         store.close()

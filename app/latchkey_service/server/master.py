@@ -33,8 +33,9 @@ from latchkey.credentials.importing import NO_DERIVATION_KEY
 from latchkey.errors import ConfigurationError, StoreError
 from latchkey.files.owner import require_own
 from latchkey.files.shared_places import identity_of
-from latchkey.key_files import load_derivation, load_seal, make_audit_key_file
+from latchkey.key_files import load_derivation, load_seal
 from latchkey.permissions import weaknesses
+from latchkey.preparing import prepare_instance
 from latchkey.store.audit_head import Seal
 from latchkey.store.database_urls import database_at
 from latchkey.store.lifecycle import Database, MigrationReport
@@ -65,8 +66,7 @@ def serve(settings: Settings) -> None:
     derivation = load_derivation(settings)
     # Check for lost files first: opening the database removes the evidence.
     missing = database.losses()
-    report = database.prepare()
-    make_audit_key_file(settings, report.audit_rows)
+    report = prepare_instance(settings)
     seal = load_seal(settings)
     found = (missing, _check_audit_head(database, seal))
     warnings = [warning for warning in found if warning is not None]

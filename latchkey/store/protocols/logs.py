@@ -14,6 +14,7 @@ from latchkey.credentials.audit import (
     Head,
 )
 from latchkey.credentials.audit_check import Verification
+from latchkey.credentials.audit_erasure import Bounds
 from latchkey.credentials.models import Invalidation
 from latchkey.credentials.publishing import Outcome
 
@@ -57,6 +58,21 @@ class AuditLog(Protocol):
 
         ``decide`` is called in the transaction, and may read this log: no other row is added
         between those reads and the new row.
+        """
+
+    def rechain(self, *, detached: bool = False, unverified: str = "") -> Outcome[int]:
+        """Give rows of version 0.2 digests, and all rows new MACs; returns the number of rows.
+
+        A row records it, with what a verification found before. Nothing is done unless the head
+        file is of that version and was written with the key, or ``detached`` says that it belongs
+        to another state of the log, or ``unverified`` why the rows cannot be verified.
+        """
+
+    def expire(self, bounds: Bounds, now: datetime, after: int = 0) -> Outcome[int | None]:
+        """Erase expired values of a bounded number of rows after the number ``after``.
+
+        Returns the number to continue after, None at the end. The first call with these bounds that
+        erases anything adds a row that records them.
         """
 
     def keep(self, head: Head) -> None:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from latchkey.credentials.audit import text_of
+from latchkey.credentials.audit_encoding import text_of
 from latchkey.errors import StoreError
 from latchkey.store.connections import Merge
 
