@@ -36,6 +36,7 @@ MASK = "********"
 _DIGITS = re.compile(r"[0-9]+")
 _DECIMAL_TEXT = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 _HOST_NAME = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
+_DAYS = r"^(keep|[1-9][0-9]{0,4})$"
 # The settings that are secrets, and those that name a file with the secret instead.
 SECRET_FILES = {
     "derivation_keys": "derivation_keys_file",
@@ -139,6 +140,20 @@ class Settings(BaseModel):
         default=Path("secrets/audit.head"),
         description="The file that records the end of the audit log; not in the database's "
         "directory. The service writes it at each change.",
+    )
+    audit_address_days: str = Field(
+        default="keep",
+        pattern=_DAYS,
+        description="Days for which client addresses are kept in the audit log, and in the list of "
+        "addresses that a key was used from: a whole number from 1 to 99999, or `keep` for "
+        "always. The service removes older ones every day at midnight in UTC.",
+    )
+    audit_detail_days: str = Field(
+        default="keep",
+        pattern=_DAYS,
+        description="Days for which the details of rows are kept in the audit log: a whole number "
+        "from 1 to 99999, or `keep` for always. The details of rows about the log itself are "
+        "always kept.",
     )
     bind: Annotated[str, _checked_by(parse_addresses)] = Field(
         default="127.0.0.1:8080",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from latchkey.addresses import ClientAddresses
 from latchkey.box.flush import Flush
 from latchkey.box.replay import Replay
+from latchkey.box.retention import Periods, Retention
 from latchkey.box.shared import SharedState
 from latchkey.box.throttle import FailureThrottle
 from latchkey.box.upkeep import Upkeep
@@ -75,7 +76,12 @@ class Parts:
         tallies = LiveTallies(shared)
         replay = Replay(store.invalidations, shared, tallies.forget_written)
         publisher = Publisher(store.audit, shared.invalidate, replay.note)
-        flush = Flush(store.usage, store.invalidations, shared, tallies, store.idempotency.prune)
+        periods = Periods.of(settings)
+        retention = Retention(periods, store.audit, store.usage, publisher)
+        flush = Flush(
+            *(store.usage, store.invalidations, shared, tallies, store.idempotency.prune),
+            retain=retention.apply,
+        )
         authenticator = Authenticator(
             Sources(
                 derivation,

@@ -91,6 +91,16 @@ SUBJECTS = (
                 "reports it.",
                 "/var/lib/latchkey/secrets/audit.head",
             ),
+            "audit_address_days": Note(
+                "days",
+                "A change takes effect after a restart. What was removed does not come back.",
+                "365",
+            ),
+            "audit_detail_days": Note(
+                "days",
+                "A change takes effect after a restart. What was removed does not come back.",
+                "730",
+            ),
         },
     ),
     Subject(

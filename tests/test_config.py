@@ -13,6 +13,11 @@ from latchkey.errors import ConfigurationError
 ONE, TWO, THREE = "1" * 64, "2" * 64, "3" * 64
 OVERLONG = "9" * 400
 NO_FILES = ["", ".", "..", "/", "a/.."]
+DAYS: tuple[object, dict[str, object], list[str]] = (
+    "keep",
+    {"1": "1", "365": "365", "99999": "99999", "keep": "keep"},
+    ["", "0", "01", "100000", "1.5", "never", "-1"],
+)
 NO_DECIMALS = ["1_0", "+1", "\uff11", "0x1p3", "_1", "1.2.3", "e5", "."]
 
 # Name: the default; other valid values, with their results; invalid values.
@@ -28,6 +33,8 @@ TABLE: dict[str, tuple[object, dict[str, object], list[str]]] = {
     "derivation_keys_retired_file": ("", {"": "", "/keys": "/keys"}, NO_FILES[1:]),
     "audit_key_file": (Path("secrets/audit.key"), {"/keys": Path("/keys")}, NO_FILES),
     "audit_head_file": (Path("secrets/audit.head"), {"/head": Path("/head")}, NO_FILES),
+    "audit_address_days": DAYS,
+    "audit_detail_days": DAYS,
     "bind": (
         "127.0.0.1:8080",
         {
@@ -151,6 +158,8 @@ ALLOWED = {
     "derivation_keys_retired_file": ["file"],
     "audit_key_file": ["file"],
     "audit_head_file": ["file"],
+    "audit_address_days": ["1 to 99999", "keep"],
+    "audit_detail_days": ["1 to 99999", "keep"],
     "shared_memory": ["directory"],
     "shared_size": ["8 to 65536"],
     "failure_limit": ["COUNT/second", "/minute", "/hour", "/day", "off"],

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from latchkey.box.shared import SharedState, Word
 from latchkey.box.use_counts import LiveTallies
+from latchkey.credentials.times import utc_now
 from latchkey.store.protocols import InvalidationLog, UsageStore
 
 INTERVAL = 2.0
@@ -21,6 +22,7 @@ _LOG_KEPT = timedelta(hours=1)
 _HOURS_KEPT = timedelta(days=90)
 _PRUNE_INTERVAL = 300.0
 _FOLD_INTERVAL = 86_400.0
+_RETAIN_INTERVAL = 3_600.0
 
 
 class Flush:
@@ -34,9 +36,12 @@ class Flush:
         tallies: LiveTallies,
         forget_requests: Callable[[datetime], object] = lambda now: None,
         *,
+        retain: Callable[[datetime], None] = lambda now: None,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         """``forget_requests`` deletes what the store knows about requests that are too old.
+
+        ``retain`` removes what has expired by a time in UTC.
 
         ``timer`` is CLOCK_MONOTONIC in seconds, the same in all processes on the machine.
         """
@@ -45,10 +50,12 @@ class Flush:
         self._shared = shared
         self._tallies = tallies
         self._forget_requests = forget_requests
+        self._retain = retain
         self._timer = timer
         self._prune_due = timer() + _PRUNE_INTERVAL
         # The first fold is due with the first pruning: a worker may not live for a whole interval.
         self._fold_due = self._prune_due
+        self._retain_due = self._prune_due
 
     def run_if_due(self) -> None:
         """Flush unless a worker has done so within the interval; raises StoreError."""
@@ -70,6 +77,9 @@ class Flush:
             self._fold_due = self._timer() + _FOLD_INTERVAL
             midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
             self._records.fold(midnight - _HOURS_KEPT)
+        if self._timer() >= self._retain_due:
+            self._retain_due = self._timer() + _RETAIN_INTERVAL
+            self._retain(utc_now())
 
     def run(self) -> None:
         """Persist all counts now; raises StoreError."""

@@ -7,7 +7,8 @@ second for each credential.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import timedelta
 from wsgiref.types import WSGIEnvironment
 
 from fastcache.shared import SharedCache
@@ -20,10 +21,15 @@ from latchkey.credentials.times import from_milliseconds
 UNKNOWN_ADDRESS = "unknown"
 """The text for a peer without an address, such as that of a unix socket."""
 
+_LONGEST = 216
 # More than twice the period after which an unchanged address is recorded again.
 _KEPT = 600_000_000_000
 # The digits of a time in milliseconds: a longer number is after the year 5000.
 _DIGITS = 14
+# As long as the longest value, so that no text of the former one is left.
+_NOTHING = bytes(_LONGEST)
+# Another worker may be writing to the same slot.
+_TRIES = 100
 
 
 class Sightings(AddressSources):
@@ -34,8 +40,12 @@ class Sightings(AddressSources):
         shared: SharedState,
         addresses: ClientAddresses | None = None,
         timer: Callable[[], int] = time.monotonic_ns,
+        *,
+        kept: timedelta | None = None,
     ) -> None:
         """``addresses`` identifies callers; None trusts no proxy.
+
+        ``kept`` is how long an address is kept after its last use; None for always.
 
         ``timer`` is CLOCK_MONOTONIC in nanoseconds, the same in all processes on the machine.
         """
@@ -44,15 +54,32 @@ class Sightings(AddressSources):
         self._table = shared.sightings
         self._addresses = addresses
         self._timer = timer
+        self._kept = None if kept is None else kept // timedelta(milliseconds=1)
 
     def record(self, environ: WSGIEnvironment, credential_id: int, now: int) -> bool:
         """Record the caller's address; False if another worker is writing to the same slot."""
         address = self._addresses.written(environ) or UNKNOWN_ADDRESS
         lines = [f"{now} {address}"]
-        lines += [line for line in _lines(self._table, credential_id) if _address(line) != address]
+        oldest = 0 if self._kept is None else now - self._kept
+        lines += [
+            line
+            for line in _lines(self._table, credential_id)
+            if _address(line) != address and _moment(line) >= oldest
+        ]
         value = "\n".join(lines[:SIGHTINGS_KEPT]).encode()
         deadline = self._timer() + _KEPT
         return self._table.put(_key(credential_id), value, ticket=0, deadline=deadline)
+
+
+def forget_sightings(table: SharedCache, credential_ids: Iterable[int]) -> None:
+    """Overwrite the recorded addresses of credentials.
+
+    A request in flight may record one again, which is kept for ten minutes at most.
+    """
+    for credential_id in credential_ids:
+        for _ in range(_TRIES):
+            if table.put(_key(credential_id), _NOTHING, ticket=0, deadline=0):
+                break
 
 
 def recent_sightings(
@@ -64,7 +91,7 @@ def recent_sightings(
     milliseconds since 1970).
     """
     lines = _lines(table, credential_id)
-    times = [int(line.partition(" ")[0]) for line in lines]
+    times = [_moment(line) for line in lines]
     if times:
         times[0] = max(times[0], last_used)
     return tuple(
@@ -83,6 +110,11 @@ def _lines(table: SharedCache, credential_id: int) -> list[str]:
 
 def _address(line: str) -> str:
     return line.partition(" ")[2]
+
+
+def _moment(line: str) -> int:
+    """The milliseconds since 1970 of a whole line."""
+    return int(line.partition(" ")[0])
 
 
 def _is_whole(line: str) -> bool:

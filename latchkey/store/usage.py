@@ -46,7 +46,7 @@ from latchkey.credentials.times import (
     to_milliseconds,
 )
 from latchkey.store.connections import Connections
-from latchkey.store.tables import credential, refusal, sighting, usage, usage_watermark
+from latchkey.store.tables import account, credential, refusal, sighting, usage, usage_watermark
 
 _HOUR = 3_600_000
 _DAY = 24 * _HOUR
@@ -66,6 +66,9 @@ _set_last_use = (
         last_used_at=bindparam("moment"),
         first_used_at=func.coalesce(credential.c.first_used_at, bindparam("first")),
     )
+)
+_OF_ERASED = credential.c.account_id.in_(
+    select(account.c.id).where(account.c.erased_at.is_not(None))
 )
 _later = sighting.alias()
 _forget_older_sightings = delete(sighting).where(
@@ -143,6 +146,20 @@ class SqlUsageStore:
             with self._connections.writing(upkeep=True) as connection:
                 connection.execute(fold)
                 folded += connection.execute(delete(usage).where(*old)).rowcount
+
+    def forget_addresses(self, before: datetime) -> int:
+        """Delete the addresses that were last seen before a time; returns their number."""
+        old = sighting.c.at < to_milliseconds(before)
+        some = select(sighting.c.credential_id).where(old).distinct().limit(_BATCH)
+        forgotten = 0
+        while True:
+            with self._connections.reading() as connection:
+                ids = list(connection.execute(some).scalars())
+            if not ids:
+                return forgotten
+            chosen = self._dialect.one_of(sighting.c.credential_id, ids)
+            with self._connections.writing(upkeep=True) as connection:
+                forgotten += connection.execute(delete(sighting).where(old, chosen)).rowcount
 
     def record(self, credential_id: int, segment: str) -> UsageRecord:
         """The persisted use of one credential, and the segment's watermark for it.
@@ -229,6 +246,8 @@ class SqlUsageStore:
             self._dialect.one_of(credential.c.id, [tally.credential_id for tally in tallies])
         )
         known = set(connection.execute(ids).scalars())
+        # A request that was in flight when an account was erased may have recorded an address.
+        erased = set(connection.execute(ids.where(_OF_ERASED)).scalars())
         uses, refusals, watermarks, last_uses, seen, seen_of = [], [], [], [], [], []
         for tally in tallies:
             mark = marks.get(tally.credential_id)
@@ -248,7 +267,7 @@ class SqlUsageStore:
                     last_uses.append({**of, "moment": last_used, "first": first_used})
                 else:
                     refusals.append({**of, "reason": name, "refusals": amount})
-            if tally.sightings and gain:
+            if tally.sightings and gain and tally.credential_id not in erased:
                 seen_of.append({"of": tally.credential_id})
                 for one in tally.sightings:
                     seen.append({**of, "address": one.address, "at": to_milliseconds(one.at)})

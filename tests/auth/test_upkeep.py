@@ -6,20 +6,25 @@ import logging
 import sqlite3
 import threading
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from latchkey.box.counter_names import Use
 from latchkey.box.flush import INTERVAL, Flush
 from latchkey.box.replay import Replay
+from latchkey.box.retention import Periods, Retention
 from latchkey.box.shared import Word
 from latchkey.box.upkeep import Upkeep
 from latchkey.box.use_counts import LiveTallies
-from latchkey.credentials.models import Tally
+from latchkey.config import Settings
+from latchkey.credentials.audit import Action, Actor, AuditEvent
+from latchkey.credentials.audit_erasure import Bounds
+from latchkey.credentials.models import Sighting, Tally
+from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.times import utc_now
 from latchkey.store.database_urls import database_at
-from tests.support.audited import add, revoke
+from tests.support.audited import add, record, revoke
 from tests.support.auth.upkeep_box import UpkeepBox
 from tests.support.auth.worker import PATIENCE, Running, Time
 from tests.support.faults.service_processes import other_process, wait_until
@@ -182,6 +187,56 @@ def test_old_hours_are_folded_after_a_while(upkeep_box: UpkeepBox) -> None:
         worker.run_if_due()
         uses.append(list(upkeep_box.store.usage.record(added.id, "").hours.values()))
     assert uses == [[2, 2], [4], [4, 2, 2], [4, 2, 2], [8]]
+
+
+def test_what_has_expired_is_removed_every_hour(upkeep_box: UpkeepBox) -> None:
+    calls: list[datetime] = []
+    worker = Flush(
+        upkeep_box.store.usage,
+        upkeep_box.store.invalidations,
+        upkeep_box.shared,
+        upkeep_box.tallies,
+        retain=calls.append,
+        timer=upkeep_box.timer,
+    )
+    counts = []
+    for now in (297, 300, 303, 3_895, 3_905, 3_908):
+        upkeep_box.timer.now = 1_000_000 + now
+        worker.run_if_due()
+        counts.append(len(calls))
+    assert counts == [0, 1, 1, 1, 2, 2]
+    assert {call.tzinfo for call in calls} == {UTC}
+
+
+def test_the_retention_applies_whole_days(upkeep_box: UpkeepBox) -> None:
+    now = utc_now()
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    added = add(upkeep_box.store, new_credential())
+    old = Sighting("192.0.2.1", midnight - timedelta(days=7, seconds=1))
+    young = Sighting("192.0.2.2", midnight - timedelta(days=7))
+    upkeep_box.store.usage.flush("s", [Tally(added.id, uses=2, sightings=(young, old))], now)
+    for one in (old, young):
+        actor = Actor.administrator("ann", one.address)
+        record(upkeep_box.store, AuditEvent(one.at, Action.ADMIN_SIGN_IN, actor, "ann"))
+    settings = Settings(audit_address_days="7", audit_detail_days="7")
+    retention = Retention(
+        Periods.of(settings),
+        upkeep_box.store.audit,
+        upkeep_box.store.usage,
+        Publisher(upkeep_box.store.audit),
+    )
+    retention.apply(now)
+    retention.apply(now)
+    assert upkeep_box.store.usage.record(added.id, "s").sightings == (young,)
+    rows = list(upkeep_box.store.audit.entries())[1:]
+    assert [row.address for row in rows] == [None, young.address, None]
+    assert [row.detail for row in rows[:2]] == ["", "{}"]
+    assert rows[2].action == "audit.expire"
+    assert upkeep_box.store.audit.verify().findings == []
+
+
+def test_without_settings_everything_is_kept(upkeep_box: UpkeepBox) -> None:
+    assert Periods.of(Settings()).bounds(utc_now()) == Bounds()
 
 
 # ---- The threads

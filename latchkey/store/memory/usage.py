@@ -80,6 +80,15 @@ class MemoryUsageStore:
 
         return self._database.change(transaction)
 
+    def forget_addresses(self, before: datetime) -> int:
+        def transaction(state: State) -> int:
+            old = [key for key, at in state.sightings.items() if at < before]
+            for key in old:
+                del state.sightings[key]
+            return len(old)
+
+        return self._database.change(transaction)
+
     def record(self, credential_id: int, segment: str) -> UsageRecord:
         state = self._database.committed
         hours = {hour: uses for (of, hour), uses in state.uses.items() if of == credential_id}
@@ -141,6 +150,8 @@ def _flush(state: State, segment: str, tally: Tally, now: datetime) -> None:
                 last_used_at=moment_of(last),
                 first_used_at=credential.first_used_at or moment_of(tally.first_used or last),
             )
+    if credential.account.erased_at is not None:
+        return
     for one in tally.sightings:
         latest = state.sightings.get((number, one.address), one.at - timedelta(1))
         state.sightings[number, one.address] = max(latest, kept(one.at))

@@ -33,6 +33,9 @@ class UsageStore(Protocol):
         hours.
         """
 
+    def forget_addresses(self, before: datetime) -> int:
+        """Delete the addresses that were last seen before a time; returns their number."""
+
     def record(self, credential_id: int, segment: str) -> UsageRecord:
         """The persisted use of one credential, and the segment's watermark for it.
 
