@@ -9,21 +9,24 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from latchkey.box.segment import without_service
 from latchkey.config import Settings
 from latchkey.credentials.audit import Action, AuditEvent, Head
-from latchkey.credentials.audit_check import LOG_GOES_ON, messages
+from latchkey.credentials.audit_check import LOG_GOES_ON
+from latchkey.credentials.audit_findings import messages
+from latchkey.credentials.callers import Author
 from latchkey.credentials.conditions import are_looser
 from latchkey.credentials.importing import NO_DERIVATION_KEY
-from latchkey.credentials.publishing import Made, Publisher, Refused
+from latchkey.credentials.publishing import Made, Outcome, Publisher, Refused
 from latchkey.credentials.scopes import lies_within
 from latchkey.credentials.times import utc_now
 from latchkey.errors import ConfigurationError
 from latchkey.files.owner import require_replaceable
 from latchkey.files.shared_places import make_directory, open_regular
 from latchkey.key_files import load_derivation, load_seal
+from latchkey.preparing import rechain_log
 from latchkey.store.audit_head import HeadUnusable, Seal
 from latchkey.store.database_urls import database_at
 from latchkey.store.sqlite.backup import BackupFailed, back_up, check_backup
@@ -40,6 +43,8 @@ from latchkey.store.sqlite.restore import (
 )
 from latchkey.store.sqlite.restore_accounts import has_accounts
 from latchkey_service.command_user import command_line_user
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,7 @@ def restore(settings: Settings, backup: Path, questions: Questions) -> Restored:
             if _is_readable(database, draft, questions):
                 # The database in use may have an older schema.
                 migrate(settings.database_url)
+                rechain_log(settings, seal)
                 # The restored log continues this one, so missing rows must be found now.
                 findings = _verify(settings, seal)
                 if findings:
@@ -103,6 +109,7 @@ def restore(settings: Settings, backup: Path, questions: Questions) -> Restored:
                     *(draft, database, lies_within, are_looser, utc_now()),
                     adopts_instance=adopts_instance,
                 )
+                _erase_again(draft, carried, seal)
             _ask_about_keys(settings, draft, questions)
             end_sessions(draft)
             written = _write_down(draft, backup, carried, findings, seal)
@@ -163,6 +170,19 @@ def _verify(settings: Settings, seal: Seal) -> list[str]:
         return messages(store.audit.verify().findings)
 
 
+def _erase_again(draft: Path, carried: Carried, seal: Seal) -> None:
+    """Erase the accounts that the backup would bring back, and record it in the restored log."""
+    if not carried.accounts.erased:
+        return
+    with closing(database_at(database_url(draft)).open_store(seal=seal)) as store:
+        # A backup of version 0.2 whose log does not continue the previous one.
+        _result_of(store.audit.rechain(detached=True))
+        for account_id in carried.accounts.erased:
+            author = Author(command_line_user())
+            _result_of(store.accounts.erase(account_id, utc_now(), author))
+        store.scrub()
+
+
 def _write_down(
     draft: Path, backup: Path, carried: Carried | None, findings: list[str], seal: Seal
 ) -> Made[Head]:
@@ -186,13 +206,21 @@ def _write_down(
         detail |= {"accounts_disabled": carried.accounts.disabled}
         detail |= {"accounts_erased": carried.accounts.erased}
     with closing(database_at(database_url(draft)).open_store(seal=seal)) as store:
+        # A backup of version 0.2 whose log does not continue the previous one.
+        _result_of(store.audit.rechain(detached=True))
         detail["rows"] = store.audit.last().number
         record = AuditEvent(utc_now(), Action.STORE_RESTORE, command_line_user(), detail=detail)
         written = store.audit.record_new_end(lambda: record)
     if isinstance(written, Refused):
-        # Nothing has to be published, because the draft is deleted.
         raise written.error
     return written
+
+
+def _result_of(outcome: Outcome[T]) -> T:
+    """The result of a change of the draft; a failed one needs no publication: it is deleted."""
+    if isinstance(outcome, Refused):
+        raise outcome.error
+    return outcome.result
 
 
 def _publish(settings: Settings, seal: Seal, written: Made[Head]) -> None:

@@ -11,6 +11,7 @@ from latchkey.credentials.accounts import (
     Account,
     AccountChange,
     AccountSelection,
+    ErasedAccount,
     NewAccount,
     RevokedKeys,
     is_account_id,
@@ -157,6 +158,15 @@ class AccountService:
             return self._store.revocable(account_id, mode)
         author = Author(by, caller, CHANGE_ACCOUNTS)
         return self._publisher.publish(self._store.revoke_keys(account_id, mode, utc_now(), author))
+
+    def erase(self, account_id: str, *, by: Actor) -> ErasedAccount:
+        """Erase an account, and revoke all its keys; only the operator can.
+
+        Effective in every worker before it returns. Raises AccountNotFound, and InvalidField for
+        the instance account.
+        """
+        author = Author(by, None, CHANGE_ACCOUNTS)
+        return self._publisher.publish(self._store.erase(account_id, utc_now(), author))
 
 
 def _require_instance(caller: Principal | None) -> None:

@@ -99,6 +99,21 @@ class RevokedKeys:
     api_keys: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ErasedAccount:
+    """The result of erasing an account.
+
+    ``credential_ids`` are the numbers of its keys, ``revoked`` how many were not revoked before.
+    ``addresses`` and ``details`` count the values that were erased from the audit log.
+    """
+
+    account: Account
+    credential_ids: tuple[int, ...]
+    revoked: int
+    addresses: int
+    details: int
+
+
 def is_account_id(text: str) -> bool:
     """Whether a text has the form of an account id."""
     return _ID.fullmatch(text) is not None

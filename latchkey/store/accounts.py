@@ -21,6 +21,7 @@ from latchkey.credentials.accounts import (
     Account,
     AccountChange,
     AccountSelection,
+    ErasedAccount,
     NewAccount,
     RevokedKeys,
 )
@@ -30,6 +31,7 @@ from latchkey.credentials.models import Credential, Mode
 from latchkey.credentials.publishing import Made, Outcome, Publication
 from latchkey.credentials.times import to_milliseconds
 from latchkey.errors import AccountNotFound, DuplicateExternalId
+from latchkey.store.account_erasure import erase
 from latchkey.store.audit import SqlAuditLog
 from latchkey.store.connections import Connections
 from latchkey.store.finding import (
@@ -208,6 +210,13 @@ class SqlAccountStore:
             return self._made(connection, account_id, result, now, record)
 
         return commit(self._connections, transaction)
+
+    def erase(self, account_id: str, now: datetime, author: Author) -> Outcome[ErasedAccount]:
+        """Erase an account, and revoke all its keys."""
+        return commit(
+            self._connections,
+            lambda connection: erase(connection, self._audit, account_id, now, author),
+        )
 
     def revocable(self, account_id: str, mode: Mode | None) -> RevokedKeys:
         """The keys that ``revoke_keys`` would revoke."""

@@ -22,6 +22,7 @@ from latchkey.credentials.models import MODES, Mode
 from latchkey.credentials.times import utc_now
 from latchkey.wording import counted
 from latchkey_service import strict_json
+from latchkey_service.cli.account_erasure import erase_account
 from latchkey_service.cli.asking import confirm
 from latchkey_service.cli.options import (
     SHOWN,
@@ -237,6 +238,9 @@ def show_usage(account: str, mode: Mode, as_json: bool) -> None:
         print_json(fields)
     else:
         print_usage({"account": found.id, "mode": mode}, fields)
+
+
+accounts.add_command(erase_account)
 
 
 def _change(account: str, terms: AccountChange, as_json: bool) -> None:

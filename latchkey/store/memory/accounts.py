@@ -12,15 +12,18 @@ from latchkey.credentials.accounts import (
     Account,
     AccountChange,
     AccountSelection,
+    ErasedAccount,
     NewAccount,
     RevokedKeys,
 )
 from latchkey.credentials.audit import Action, AuditEvent
+from latchkey.credentials.audit_erasure import ranges_text
 from latchkey.credentials.callers import Author
+from latchkey.credentials.conditions import NO_CONDITIONS
 from latchkey.credentials.models import Credential, Mode
 from latchkey.credentials.publishing import Made, Outcome, Publication
 from latchkey.credentials.reach import Reach
-from latchkey.errors import AccountNotFound, DuplicateExternalId
+from latchkey.errors import AccountNotFound, DuplicateExternalId, InvalidField
 from latchkey.store.memory.audit import MemoryAuditLog
 from latchkey.store.memory.state import INSTANCE, MemoryDatabase, State, caller_now, kept
 
@@ -163,6 +166,51 @@ class MemoryAccountStore:
             if mode is not None:
                 detail["mode"] = mode
             record = AuditEvent(now, Action.ACCOUNT_REVOKE_KEYS, author.actor, account_id, detail)
+            return self._made(state, account_id, result, now, record)
+
+        return self._database.publishable(transaction)
+
+    def erase(self, account_id: str, now: datetime, author: Author) -> Outcome[ErasedAccount]:
+        def transaction(state: State) -> Made[ErasedAccount]:
+            caller_now(state, author)
+            found = _present(state, account_id)
+            if found.is_instance:
+                raise InvalidField("account", "the instance account cannot be erased")
+            of_account = [one for one in state.credentials.values() if one.account.id == account_id]
+            revoked = sum(one.revoked_at is None for one in of_account)
+            keys = {one.api_key for one in of_account}
+            addresses, details = self._audit.erase(state, account_id, keys)
+            erased = replace(
+                found,
+                name=None,
+                external_id=None,
+                metadata=None,
+                disabled_at=found.disabled_at or kept(now),
+                erased_at=found.erased_at or kept(now),
+            )
+            state.accounts[account_id] = erased
+            for one in of_account:
+                state.credentials[one.id] = replace(
+                    one,
+                    name=None,
+                    metadata=None,
+                    conditions=NO_CONDITIONS,
+                    revoked_at=one.revoked_at or kept(now),
+                    account=erased,
+                )
+            numbers = tuple(one.id for one in of_account)
+            for key in [key for key in state.sightings if key[0] in numbers]:
+                del state.sightings[key]
+            result = ErasedAccount(erased, numbers, revoked, len(addresses), len(details))
+            if found.erased_at is not None and not (addresses or details or revoked):
+                return Made(result, Publication([account_id]))
+            detail: dict[str, object] = {
+                "keys": len(numbers),
+                "revoked": revoked,
+                "addresses": ranges_text(addresses),
+                "details": ranges_text(details),
+            }
+            record = AuditEvent(now, Action.ACCOUNT_ERASE, author.actor, account_id, detail)
             return self._made(state, account_id, result, now, record)
 
         return self._database.publishable(transaction)

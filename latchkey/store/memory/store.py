@@ -94,6 +94,9 @@ class MemoryStore:
     def check(self) -> None:
         pass
 
+    def scrub(self) -> None:
+        """Nothing is left of what was deleted."""
+
     def look_after(self) -> None:
         self.audit.catch_up()
 

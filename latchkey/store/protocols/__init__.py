@@ -77,6 +77,12 @@ class Store(CredentialStore, Protocol):
     def check(self) -> None:
         """Run a query on the database; raises StoreError if it fails."""
 
+    def scrub(self) -> None:
+        """Rewrite the database, so that no deleted text is left in it; raises StoreError.
+
+        Changes wait meanwhile. Copies in backups and in SQLite's write-ahead log are not affected.
+        """
+
     def look_after(self) -> None:
         """Write a postponed head; raises StoreError if the database has a fault."""
 

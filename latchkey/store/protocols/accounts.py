@@ -10,6 +10,7 @@ from latchkey.credentials.accounts import (
     Account,
     AccountChange,
     AccountSelection,
+    ErasedAccount,
     NewAccount,
     RevokedKeys,
 )
@@ -91,6 +92,16 @@ class AccountStore(Protocol):
         """Mark all keys of an account in ``mode`` (None: both) as revoked at ``now``.
 
         The audit log gets one row, unless there was none to revoke; that is published nevertheless.
+        """
+
+    def erase(self, account_id: str, now: datetime, author: Author) -> Outcome[ErasedAccount]:
+        """Erase an account: revoke all its keys, and remove what identifies the customer.
+
+        Removed are its name, external id and metadata; names, metadata and conditions of its keys,
+        and the addresses they were used from; the addresses and details of audit rows about the
+        account or one of its keys, and the addresses of rows that its keys caused. The audit log
+        gets one row, unless there was nothing to erase; that is published nevertheless. Raises
+        InvalidField for the instance account.
         """
 
     def revocable(self, account_id: str, mode: Mode | None) -> RevokedKeys:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -13,7 +13,7 @@ from latchkey.errors import StoreError
 from latchkey.forks import keep_forever, notify_after_fork
 from latchkey.store.places import ChangePlaces
 from latchkey.store.sqlite.dialect import SqliteDialect
-from latchkey.store.sqlite.engines import files_of, open_reader, open_writer
+from latchkey.store.sqlite.engines import connect_pinned, files_of, open_reader, open_writer
 from latchkey.store.sqlite.errors import translated
 from latchkey.store.sqlite.lookup import SqliteLookup
 from latchkey.store.sqlite.pinned import Files, PinnedFile
@@ -39,6 +39,7 @@ class SqliteConnections:
         ``change_places`` is how many threads may write at once; None for any number.
         """
         self.places = ChangePlaces(change_places)
+        self._write_timeout = write_timeout
         self._file = PinnedFile(path)
         self._reader = open_reader(self._file, busy_timeout=lookup_timeout, pool_size=pool_size)
         self._writer = open_writer(self._file, busy_timeout=write_timeout, pool_size=pool_size)
@@ -92,6 +93,16 @@ class SqliteConnections:
             self._file.copy_log()
         finally:
             self.places.release(taken)
+
+    def scrub(self) -> None:
+        """By VACUUM: SQLite may have left copies of deleted content in the unused parts of pages.
+
+        The log keeps former pages until SQLite restarts or deletes it.
+        """
+        self._file.require_own()
+        with translated, closing(connect_pinned(self._file, self._write_timeout)) as connection:
+            connection.execute("VACUUM")
+        self._file.copy_log()
 
     def look_after(self) -> None:
         """Notice a replaced file within the upkeep's interval, even without requests.

@@ -37,6 +37,8 @@ def open_database(
     )
     try:
         connection.execute("PRAGMA synchronous = FULL")
+        # What is deleted is overwritten with zeros; some builds of SQLite do not by default.
+        connection.execute("PRAGMA secure_delete = ON")
     except BaseException:
         connection.close()
         raise

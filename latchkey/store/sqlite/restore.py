@@ -144,6 +144,32 @@ _DISABLE_REMOVED = """
 _LAST_AUDITED = """
     SELECT number, CAST(mac AS BLOB) AS mac FROM main.audit ORDER BY number DESC LIMIT 1
 """
+# Rows of version 0.2 in the backup that are in the previous log too, where they were re-chained.
+# Values that were erased since cannot be compared.
+_RECHAINED_SINCE = """
+    SELECT count(*) AS rows, coalesce(sum(
+        f.detail_digest IS NOT NULL AND b.detail_digest IS NULL
+        AND f.at IS b.at AND f.action IS b.action AND f.actor_kind IS b.actor_kind
+        AND f.actor IS b.actor AND f.subject IS b.subject
+        AND (f.address_digest IS NULL) = (b.address IS NULL)
+        AND (f.address IS b.address OR f.address_salt IS NULL)
+        AND (f.detail IS b.detail OR f.detail_salt IS NULL)
+    ), 0) AS same
+    FROM main.audit AS b LEFT JOIN former.audit AS f ON f.number = b.number
+"""
+# Values that were erased since the backup.
+_ERASE_ADDRESSES = """
+    UPDATE main.audit SET (address, address_salt) = (NULL, NULL) WHERE number IN (
+        SELECT b.number FROM main.audit AS b JOIN former.audit AS f
+        ON f.number = b.number AND f.address_digest = b.address_digest
+        WHERE f.address IS NULL AND f.address_salt IS NULL)
+"""
+_ERASE_DETAILS = """
+    UPDATE main.audit SET (detail, detail_salt) = ('', NULL) WHERE number IN (
+        SELECT b.number FROM main.audit AS b JOIN former.audit AS f
+        ON f.number = b.number AND f.detail_digest = b.detail_digest
+        WHERE f.detail = '' AND f.detail_salt IS NULL)
+"""
 _AUDITED_BY_FORMER = "SELECT CAST(mac AS BLOB) AS mac FROM former.audit WHERE number = ?"
 _CARRY_AUDITED = """
     INSERT INTO main.audit ({columns}) SELECT {columns} FROM former.audit
@@ -342,13 +368,23 @@ def _readable(text: bytes) -> str:
 
 
 def _carry_audit_log(connection: sqlite3.Connection) -> bool:
-    """Add the previous log's rows after the last common one; False if there is no common row."""
+    """Add the previous log's rows after the last common one; False if there is no common row.
+
+    Values that were erased since the backup are erased in its rows too.
+    """
     number = 0
     for last in rows_of(connection, _LAST_AUDITED):
         number = last["number"]
         there = rows_of(connection, _AUDITED_BY_FORMER, (number,))
         if [row["mac"] for row in there] != [last["mac"]]:
-            return False
+            (found,) = rows_of(connection, _RECHAINED_SINCE)
+            if found["rows"] != found["same"]:
+                return False
+            # The MACs of all rows have changed since.
+            connection.execute("DELETE FROM main.audit")
+            number = 0
+    connection.execute(_ERASE_ADDRESSES)
+    connection.execute(_ERASE_DETAILS)
     columns = ", ".join(_columns(connection, "main", "audit"))
     connection.execute(_CARRY_AUDITED.format(columns=columns), (number,))
     return True
