@@ -6,7 +6,7 @@ import click
 
 from latchkey.box.sightings import forget_sightings
 from latchkey.credentials.accounts import Account
-from latchkey.errors import InvalidField
+from latchkey.errors import InvalidField, LatchkeyError, StoreError
 from latchkey.wording import counted
 from latchkey_service.cli.asking import confirm
 from latchkey_service.cli.options import TEXT, json_option, yes_option
@@ -40,7 +40,13 @@ def erase_account(account: str, yes: bool, as_json: bool) -> None:
         erased = session.accounts.erase(_erasable(session, found.id).id, by=command_line_user())
         forget_sightings(session.shared.sightings, erased.credential_ids)
         # Also the copies that the database may have left in unused parts of its file.
-        session.store.scrub()
+        try:
+            session.store.scrub()
+        except StoreError as error:
+            raise LatchkeyError(
+                f"{erased.account.id} is erased, but the database could not be rewritten "
+                f"({error.detail}); to do that, run this command again"
+            ) from None
     if as_json:
         print_json(
             {
