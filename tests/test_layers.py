@@ -184,8 +184,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *_FOUNDATION,
     ),
     "latchkey.asgi": (
-        *("latchkey.assembly", "latchkey.box.sightings", "latchkey.check", "latchkey.current"),
-        *("latchkey.forks", "latchkey.wsgi"),
+        *("latchkey.assembly", "latchkey.box.retention", "latchkey.box.sightings"),
+        *("latchkey.check", "latchkey.current", "latchkey.forks", "latchkey.wsgi"),
         *_FOUNDATION,
     ),
     "latchkey.fastapi": (

@@ -93,3 +93,21 @@ def test_without_a_readable_database_the_backup_is_rechained(box: Service, in_us
     assert "apart from that, the audit log is intact" in said
     run(box, "keys", "create", "--name", "after")
     assert "intact" in run(box, "audit", "verify")
+
+
+def test_a_lost_key_does_not_lose_a_former_log(box: Service) -> None:
+    """Nothing can be verified any more, which is a finding until it is accepted."""
+    (box.directory / "secrets" / "audit.key").unlink()
+    done = run_here(box, "init")
+    assert done.returncode == 1
+    assert "latchkey audit restart" in done.stderr
+    run(box, "audit", "restart", "--yes")
+    run(box, "keys", "create", "--name", "after")
+    count = len(read(RECORDED).audit_rows)
+    actions = [row["action"] for row in rows(box)[count:]]
+    assert actions == ["audit.rechain", "audit.restart", "key.issue"]
+    done = run_here(box, "audit", "verify")
+    assert done.returncode == 1
+    assert "the key with which they were written was lost" in done.stdout
+    run(box, "audit", "accept", "--yes")
+    assert "the audit log is intact" in run(box, "audit", "verify")

@@ -76,11 +76,15 @@ class Chain:
         # Whether the last row's MAC was verified, and its values match their digests; the first row
         # after a gap is taken as given.
         self.proven = False
+        # What is wrong with the values of the last row, if its MAC does not match: it may have been
+        # written with a key that was lost since.
+        self.doubted: list[Finding] = []
 
     def follow(self, entry: AuditRow) -> Iterator[Finding]:
         """The findings about the next row, and about missing rows before it."""
         self.rows += 1
         self.proven = False
+        self.doubted = []
         number = entry.number
         if number < 1:
             yield Finding("inserted", number, number)
@@ -94,14 +98,26 @@ class Chain:
         if expected and not any(_equal(mac, entry.mac) for mac in expected):
             yield Finding("altered", number, number)
             self._former = (entry.mac, expected[0])
+            self.doubted = self._about_values(entry)
         else:
-            changed = [] if self._is_former(entry) else changed_values(entry)
-            for name in changed:
-                reason = f"the {name} does not match its digest; changed"
-                yield Finding("altered", number, number, reason)
+            changed = self._about_values(entry)
+            yield from changed
             self.proven = bool(expected) and not changed
         self._number = number
         self.last = Head(number, entry.mac)
+
+    def _about_values(self, entry: AuditRow) -> list[Finding]:
+        if self._is_former(entry):
+            return []
+        return [
+            Finding(
+                "altered",
+                entry.number,
+                entry.number,
+                f"the {name} does not match its digest; changed",
+            )
+            for name in changed_values(entry)
+        ]
 
     def _is_former(self, entry: AuditRow) -> bool:
         return self._admits_former and entry.is_former
@@ -137,6 +153,7 @@ class _Verifier:
         # A head that this version wrote rules out rows that are not re-chained.
         self._chain = Chain(key, former=not isinstance(head, Head) or head.is_former)
         self._findings: list[Finding] = []
+        self._doubted: list[Finding] = []
         # With each restart, whether the rows before it are as they were then.
         self._restarts: list[tuple[Restart, bool]] = []
         self._restorations: list[Restoration] = []
@@ -149,6 +166,7 @@ class _Verifier:
     def read(self, entry: AuditRow) -> None:
         for finding in self._chain.follow(entry):
             self._add(finding)
+        self._doubted += self._chain.doubted
         self._erasures.note(entry)
         self._understand(entry, self._chain.proven)
         self._before.add(entry)
@@ -210,6 +228,8 @@ class _Verifier:
                     for one in findings
                     if one.problem != "altered" or one.reason or one.first > restart.number
                 ]
+                findings += [one for one in self._doubted if one.first < restart.number]
+                self._doubted = []
                 if not same:
                     reason = f"changed since row {restart.number} started a new chain"
                     findings.append(Finding("altered", 1, restart.number - 1, reason))

@@ -16,7 +16,7 @@ from latchkey.errors import AccountNotFound, InvalidField
 from latchkey.store.audit import SqlAuditLog
 from latchkey.store.finding import caller_now, find_account
 from latchkey.store.invalidations import log_invalidation
-from latchkey.store.tables import account, credential, sighting
+from latchkey.store.tables import account, credential, idempotency, sighting
 
 
 def erase(
@@ -63,7 +63,8 @@ def erase(
         )
     )
     numbers = select(credential.c.id).where(of_account)
-    connection.execute(delete(sighting).where(sighting.c.credential_id.in_(numbers)))
+    for table in (sighting, idempotency):
+        connection.execute(delete(table).where(table.c.credential_id.in_(numbers)))
     erased = find_account(connection, account_id) or found
     result = ErasedAccount(erased, tuple(ids), revoked, len(addresses), len(details))
     if not changed:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
-from latchkey.credentials.audit import Action, Actor, AuditEvent
+from latchkey.credentials.audit import (
+    Action,
+    Actor,
+    AuditEvent,
+    AuditKey,
+    AuditRow,
+    Head,
+    RowsDigest,
+)
+from latchkey.credentials.audit_check import verify
 from latchkey.credentials.audit_erasure import Bounds, parse_ranges, ranges_text
 from tests.support.audited import record, result_of
 from tests.support.store.audit_box import ROWS, AuditBox
@@ -187,3 +197,38 @@ def test_ranges_are_read_as_written(numbers: list[int], text: str) -> None:
 @pytest.mark.parametrize("text", [None, 5, "x", "1-", "-1", "1,,2", "1-2-3", "²"])
 def test_other_texts_are_no_ranges(text: object) -> None:
     assert parse_ranges(text) == []
+
+
+# ---- After a lost key
+
+
+def restarted(box: AuditBox, key: AuditKey) -> list[AuditRow]:
+    """The rows, and one of a new key that starts a new chain."""
+    rows = list(box.store.audit.entries())
+    before = RowsDigest()
+    for row in rows:
+        before.add(row)
+    detail = json.dumps({"rows_sha256": before.hexdigest(), "head": ""})
+    last = rows[-1]
+    row = AuditRow(
+        last.number + 1, last.at, "audit.restart", "command line", "ann", None, None, detail, ""
+    ).with_digests()
+    return [*rows, replace(row, mac=key.mac(last.mac, row.fields))]
+
+
+def test_erasures_before_a_restart_stay_covered(audit_box: AuditBox) -> None:
+    """Their record cannot be verified with the new key, but has not changed since."""
+    claim(audit_box, Action.ACCOUNT_ERASE, addresses="2-4", details="")
+    audit_box.edit(f"{ERASE_ADDRESS} WHERE number IN (2, 3, 4)")
+    key = AuditKey(b"n" * 32)
+    rows = restarted(audit_box, key)
+    head = Head(rows[-1].number, rows[-1].mac)
+    assert verify(key, rows, head).findings == []
+    # A value that is erased later does not change the digest of the rows, but is not covered.
+    rows[5] = replace(rows[5], address=None, address_salt=None)
+    (finding,) = verify(key, rows, head).findings
+    assert (finding.problem, finding.first) == ("erased", 6)
+    # A changed value is found without the lost key.
+    rows[5] = replace(rows[5], address="192.0.2.66", address_salt=rows[6].address_salt)
+    (finding,) = verify(key, rows, head).findings
+    assert finding.message == "row 6: the address does not match its digest; changed"

@@ -201,6 +201,8 @@ class MemoryAccountStore:
             numbers = tuple(one.id for one in of_account)
             for key in [key for key in state.sightings if key[0] in numbers]:
                 del state.sightings[key]
+            for request in [request for request in state.once if request[0] in numbers]:
+                del state.once[request]
             result = ErasedAccount(erased, numbers, revoked, len(addresses), len(details))
             if found.erased_at is not None and not (addresses or details or revoked):
                 return Made(result, Publication([account_id]))

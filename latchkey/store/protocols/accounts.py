@@ -98,10 +98,10 @@ class AccountStore(Protocol):
         """Erase an account: revoke all its keys, and remove what identifies the customer.
 
         Removed are its name, external id and metadata; names, metadata and conditions of its keys,
-        and the addresses they were used from; the addresses and details of audit rows about the
-        account or one of its keys, and the addresses of rows that its keys caused. The audit log
-        gets one row, unless there was nothing to erase; that is published nevertheless. Raises
-        InvalidField for the instance account.
+        the addresses they were used from and their idempotency keys; the addresses and details of
+        audit rows about the account or one of its keys, and the addresses of rows that its keys
+        caused. The audit log gets one row, unless there was nothing to erase; that is published
+        nevertheless. Raises InvalidField for the instance account.
         """
 
     def revocable(self, account_id: str, mode: Mode | None) -> RevokedKeys:
