@@ -19,7 +19,7 @@ import pytest
 
 from latchkey.credentials.models import MODES, Mode
 from latchkey.credentials.tokens import new_api_key, new_id
-from latchkey_service.api.cursors import Listed, write_cursor
+from latchkey_service.api.cursors import CursorKind, write_cursor
 from tests.support.api.accounts import key_for, manager, new_account
 from tests.support.service import Answer, Pair, Service
 
@@ -284,8 +284,8 @@ def test_no_cursor_leads_out_of_reach(world: World, name: str) -> None:
         if "cursor" not in references:
             continue
         of_accounts = operation[1] == "/v1/accounts"
-        own = Listed.ACCOUNTS if of_accounts else Listed.CREDENTIALS
-        foreign = Listed.CREDENTIALS if of_accounts else Listed.ACCOUNTS
+        own = CursorKind.ACCOUNTS if of_accounts else CursorKind.CREDENTIALS
+        foreign = CursorKind.CREDENTIALS if of_accounts else CursorKind.ACCOUNTS
         for position in positions:
             cursor = write_cursor(own, position)
             answer = call(world, caller, operation, "cursor", str(cursor))

@@ -7,7 +7,7 @@ from flask import Response
 from latchkey import current_principal, require_scope
 from latchkey.credentials.times import utc_now
 from latchkey_service.api.callers import calling_key, worker_parts
-from latchkey_service.api.cursors import Listed, read_cursor, write_cursor
+from latchkey_service.api.cursors import CursorKind, read_cursor, write_cursor
 from latchkey_service.api.json_request import optional_body
 from latchkey_service.api.openapi import Resource, answer
 from latchkey_service.api.schemas import (
@@ -34,13 +34,13 @@ def list_accounts(query: AccountQuery) -> Response:
     page = worker_parts().accounts.page(
         current_principal,
         query.limit,
-        read_cursor(Listed.ACCOUNTS, query.cursor),
+        read_cursor(CursorKind.ACCOUNTS, query.cursor),
         external_id=query.external_id,
     )
     return answer(
         AccountList(
             accounts=[AccountObject.of(account) for account in page.accounts],
-            next_cursor=write_cursor(Listed.ACCOUNTS, page.next_before),
+            next_cursor=write_cursor(CursorKind.ACCOUNTS, page.next_before),
         )
     )
 

@@ -20,7 +20,7 @@ from latchkey.credentials.times import utc_now
 from latchkey.credentials.tokens import MalformedToken, check_api_key
 from latchkey.errors import CredentialNotFound, InvalidField, NotDerived
 from latchkey_service.api.callers import calling_key, worker_parts
-from latchkey_service.api.cursors import Listed, read_cursor, write_cursor
+from latchkey_service.api.cursors import CursorKind, read_cursor, write_cursor
 from latchkey_service.api.json_request import JsonRequest, optional_body
 from latchkey_service.api.openapi import Resource, answer, describe_open
 from latchkey_service.api.schemas import (
@@ -215,13 +215,13 @@ def _list(query: CredentialQuery) -> Response:
     page = worker_parts().credentials.page(
         current_principal,
         query.limit,
-        read_cursor(Listed.CREDENTIALS, query.cursor),
+        read_cursor(CursorKind.CREDENTIALS, query.cursor),
         account=query.account,
     )
     return answer(
         CredentialList(
             credentials=[_object(row) for row in page.credentials],
-            next_cursor=write_cursor(Listed.CREDENTIALS, page.next_before),
+            next_cursor=write_cursor(CursorKind.CREDENTIALS, page.next_before),
         )
     )
 

@@ -15,22 +15,22 @@ from latchkey.errors import InvalidField
 _NUMBER_LENGTH = 8
 
 
-class Listed(Enum):
+class CursorKind(Enum):
     """The kinds of listings, by the first byte of their cursors."""
 
     CREDENTIALS = b"k"
     ACCOUNTS = b"a"
 
 
-def write_cursor(listing: Listed, before: int | None) -> str | None:
+def write_cursor(kind: CursorKind, before: int | None) -> str | None:
     """The cursor of the items with numbers below ``before``; None at the end of a listing."""
     if before is None:
         return None
-    raw = listing.value + before.to_bytes(_NUMBER_LENGTH)
+    raw = kind.value + before.to_bytes(_NUMBER_LENGTH)
     return base64.urlsafe_b64encode(raw).decode()
 
 
-def read_cursor(listing: Listed, cursor: str | None) -> int | None:
+def read_cursor(kind: CursorKind, cursor: str | None) -> int | None:
     """The number that ``write_cursor`` wrote; raises InvalidField for any other text."""
     if cursor is None:
         return None
@@ -39,6 +39,6 @@ def read_cursor(listing: Listed, cursor: str | None) -> int | None:
     except (ValueError, binascii.Error):
         raw = b""
     number = raw[1:]
-    if raw[:1] != listing.value or len(number) != _NUMBER_LENGTH or number[0] > 0x7F:
+    if raw[:1] != kind.value or len(number) != _NUMBER_LENGTH or number[0] > 0x7F:
         raise InvalidField("cursor", "must be the next_cursor of the previous page")
     return int.from_bytes(number)
