@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any
@@ -48,6 +48,11 @@ class LiveTallies:
             return Tally(credential_id)
         fields: dict[str, Any] = dict(zip(_FIELDS, row, strict=True))
         return Tally(credential_id, **fields)
+
+    def counted(self, credential_ids: Iterable[int]) -> Iterator[Tally]:
+        """The counts of each of these credentials that has any."""
+        row = self._tallies.row
+        return (self.tally(number) for number in credential_ids if any(row(number)))
 
     def sightings(self, tally: Tally) -> tuple[Sighting, ...]:
         """The last addresses that the workers recorded for a tally's credential, newest first."""

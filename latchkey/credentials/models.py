@@ -303,12 +303,13 @@ class UsageRecord:
 class AccountUsageRecord:
     """The persisted use of an account's credentials in one mode, summed.
 
-    ``hours`` and ``refusals`` are as in UsageRecord. ``watermarks`` has one segment's watermark of
-    each credential, by its number.
+    ``hours`` and ``refusals`` are as in UsageRecord. ``credential_ids`` are the numbers of the
+    credentials, and ``watermarks`` one segment's watermarks of those that have one.
     """
 
     hours: dict[datetime, int]
     refusals: dict[str, int]
+    credential_ids: list[int]
     watermarks: dict[int, Tally]
     last_used_at: datetime | None
     first_used_at: datetime | None

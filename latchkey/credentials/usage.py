@@ -6,6 +6,7 @@ the sum of both, each use once.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Protocol
 
@@ -31,6 +32,9 @@ class TallySource(Protocol):
 
     def tally(self, credential_id: int) -> Tally:
         """The segment's counts for a credential; zeros if there are none."""
+
+    def counted(self, credential_ids: Iterable[int]) -> Iterator[Tally]:
+        """The same for each of these credentials that has counts."""
 
     def sightings(self, tally: Tally) -> tuple[Sighting, ...]:
         """The last addresses that the segment has for a tally, newest first."""
@@ -68,12 +72,12 @@ class UsageReader:
         hours = dict(record.hours)
         refusals = _all_reasons(record.refusals)
         last, first = record.last_used_at, record.first_used_at
-        for credential_id, watermark in record.watermarks.items():
-            # Read after the watermark, so it is never behind it.
-            tally = self._tallies.tally(credential_id)
-            if tally != watermark:
-                _add_unwritten(hours, refusals, tally, watermark)
-                last, first = _latest(last, tally), _earliest(first, tally)
+        # Read after the watermarks, so that no tally is behind its own.
+        for tally in self._tallies.counted(record.credential_ids):
+            number = tally.credential_id
+            watermark = record.watermarks.get(number) or Tally(number)
+            _add_unwritten(hours, refusals, tally, watermark)
+            last, first = _latest(last, tally), _earliest(first, tally)
         return Usage(dict(sorted(hours.items())), last, refusals, first)
 
     def last_used_at(self, credential: Credential) -> datetime | None:

@@ -195,8 +195,12 @@ class SqlUsageStore:
         marks: dict[int, Tally] = {}
         last: int | None = None
         first: int | None = None
-        # One statement, as above.
+        own = select(credential.c.id).where(
+            credential.c.account_id == account_id, credential.c.mode == mode
+        )
         with self._connections.reading() as connection:
+            ids = list(connection.execute(own.order_by(credential.c.id)).scalars())
+            # One statement, as above.
             for row in connection.execute(_account_record(account_id, mode, segment)):
                 if row.kind == "hour":
                     written[from_milliseconds(row.number)] = row.amount
@@ -210,6 +214,7 @@ class SqlUsageStore:
         return AccountUsageRecord(
             dict(sorted(written.items())),
             refused,
+            ids,
             marks,
             from_milliseconds_or_none(last),
             from_milliseconds_or_none(first),
@@ -367,9 +372,9 @@ def _account_record(account_id: str, mode: Mode, segment: str) -> Any:
     marks = (
         select(
             *(literal("watermark"), cast(None, String), credential.c.id, cast(None, BigInteger)),
-            *(func.coalesce(mark.c[name], 0) for name in COUNTED),
+            *(mark.c[name] for name in COUNTED),
         )
-        .outerjoin(mark, and_(mark.c.segment == segment, mark.c.credential_id == credential.c.id))
+        .join(mark, and_(mark.c.segment == segment, mark.c.credential_id == credential.c.id))
         .where(*own)
     )
     return union_all(hours, refusals, times, marks)

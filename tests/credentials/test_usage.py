@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from latchkey.credentials.accounts import NewAccount
+from latchkey.credentials.callers import Author
 from latchkey.credentials.models import REFUSAL_REASONS, Credential, Sighting, Tally
 from latchkey.credentials.usage import UsageReader
 from latchkey.store.protocols import Store
-from tests.support.audited import add, open_store
+from tests.support.audited import TESTER, add, open_store, result_of
 from tests.support.database import new_database
 from tests.support.store.new_credentials import NOW, new_credential
 
@@ -28,6 +31,9 @@ class Counted:
 
     def tally(self, credential_id: int) -> Tally:
         return self.tallies.get(credential_id, Tally(credential_id))
+
+    def counted(self, credential_ids: Iterable[int]) -> Iterator[Tally]:
+        return (self.tallies[number] for number in credential_ids if number in self.tallies)
 
     def sightings(self, tally: Tally) -> tuple[Sighting, ...]:
         return tally.sightings
@@ -113,4 +119,29 @@ def test_a_watermark_ahead_of_the_tally_subtracts_nothing(
     counted.tallies[number] = Tally(number, 5, milliseconds(NOW), scope=1)
     usage = UsageReader(store.usage, counted).usage(credential)
     assert (usage.uses, usage.refusals["scope"]) == (9, 4)
+    store.close()
+
+
+def test_the_uses_of_an_account_are_summed(store: Store, counted: Counted) -> None:
+    """Persisted and counted ones, the same before and after each flush, in one mode."""
+    reader = UsageReader(store.usage, counted)
+    new = NewAccount("acct_" + "7" * 22, "customer", None, None, NOW)
+    account = result_of(store.accounts.add(lambda caller: new, Author(TESTER))).id
+    keys = [add(store, new_credential(account_id=account)).id for _ in range(4)]
+    test = add(store, new_credential(account_id=account, mode="test")).id
+    other = add(store, new_credential()).id
+    for uses in (1, 5, 5, 20):
+        last = NOW + timedelta(minutes=uses)
+        for number in (*keys[:3], test, other):
+            counted.tallies[number] = Tally(
+                number, uses + number, milliseconds(last), scope=uses, first_used=milliseconds(NOW)
+            )
+        expected = sum(uses + number for number in keys[:3])
+        for flushed in ([], keys[:1], keys[:2], [*keys, test, other]):
+            store.usage.flush(SEGMENT, [counted.tally(number) for number in flushed], last)
+            usage = reader.usage_of_account(account, "live")
+            assert (usage.uses, usage.hours) == (expected, {TEN: expected})
+            assert usage.refusals == {**dict.fromkeys(REFUSAL_REASONS, 0), "scope": 3 * uses}
+            assert (usage.first_used_at, usage.last_used_at) == (NOW, last)
+    assert reader.usage_of_account(account, "test").uses == 20 + test
     store.close()

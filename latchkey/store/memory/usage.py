@@ -111,7 +111,12 @@ class MemoryUsageStore:
         return AccountUsageRecord(
             dict(sorted(hours.items())),
             dict(refusals),
-            {one.id: self.record(one.id, segment).watermark for one in own},
+            sorted(one.id for one in own),
+            {
+                one.id: state.watermarks[segment, one.id]
+                for one in own
+                if (segment, one.id) in state.watermarks
+            },
             max((one.last_used_at for one in own if one.last_used_at), default=None),
             min((one.first_used_at for one in own if one.first_used_at), default=None),
         )

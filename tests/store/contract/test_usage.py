@@ -187,7 +187,7 @@ def test_the_use_of_an_account(store: Store) -> None:
     new = NewAccount("acct_" + "7" * 22, "customer", None, None, NOW)
     account = result_of(store.accounts.add(lambda caller: new, Author(TESTER))).id
     nothing = store.usage.account_record(account, "live", SEGMENT)
-    assert nothing == AccountUsageRecord({}, {}, {}, None, None)
+    assert nothing == AccountUsageRecord({}, {}, [], {}, None, None)
     first, second, unused = (add(store, new_credential(account_id=account)).id for _ in range(3))
     test = add(store, new_credential(account_id=account, mode="test")).id
     other = add(store, new_credential()).id
@@ -201,13 +201,13 @@ def test_the_use_of_an_account(store: Store) -> None:
     assert store.usage.account_record(account, "live", SEGMENT) == AccountUsageRecord(
         {datetime(2026, 1, 15, 10, tzinfo=UTC): 37, datetime(2026, 1, 15, 11, tzinfo=UTC): 25},
         {"scope": 3, "revoked": 3},
+        [first, second, unused],
         {
             first: Tally(first, uses=7, scope=1),
             second: Tally(second, uses=5, scope=2, revoked=3),
-            unused: Tally(unused),
         },
         last_used_at=later,
         first_used_at=NOW,
     )
     of_test = store.usage.account_record(account, "test", SEGMENT)
-    assert (list(of_test.hours.values()), list(of_test.watermarks)) == ([100], [test])
+    assert (list(of_test.hours.values()), of_test.credential_ids) == ([100], [test])
