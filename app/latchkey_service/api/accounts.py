@@ -12,8 +12,8 @@ from latchkey_service.api.json_request import optional_body
 from latchkey_service.api.openapi import Resource, answer
 from latchkey_service.api.schemas import (
     AccountList,
+    AccountPageQuery,
     AccountPath,
-    AccountQuery,
     RevokedKeysObject,
 )
 from latchkey_service.shapes.accounts import (
@@ -29,7 +29,7 @@ accounts = Resource("accounts")
 
 @accounts.protected("GET", "/v1/accounts", {200: AccountList}, errors=(403,))
 @require_scope("accounts:read")
-def list_accounts(query: AccountQuery) -> Response:
+def list_accounts(query: AccountPageQuery) -> Response:
     """List all accounts, newest first."""
     page = worker_parts().accounts.page(
         current_principal,

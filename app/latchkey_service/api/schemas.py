@@ -61,7 +61,7 @@ class AccountPath(BaseModel):
     account_id: str = Field(description="The id of the account, acct_…")
 
 
-class AccountQuery(PageQuery):
+class AccountPageQuery(PageQuery):
     """The page of a listing of accounts."""
 
     external_id: ExternalId | None = Field(
