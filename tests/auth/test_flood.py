@@ -152,10 +152,7 @@ def barrage(service: Service, requests: list[dict[str, str]], connections: int) 
         connection.connect()
         barrier.wait()
         for headers in share:
-            connection.request("GET", "/v1/account", headers=headers)
-            answer = connection.getresponse()
-            answer.read()
-            statuses.append(answer.status)
+            statuses.append(ask(connection, headers))
         connection.close()
 
     threads = [
@@ -167,6 +164,19 @@ def barrage(service: Service, requests: list[dict[str, str]], connections: int) 
     for thread in threads:
         thread.join()
     return statuses
+
+
+def ask(connection: HTTPConnection, headers: dict[str, str]) -> int:
+    """The status of a request, which is sent again if the server has closed an idle connection."""
+    while True:
+        try:
+            connection.request("GET", "/v1/account", headers=headers)
+            answer = connection.getresponse()
+        except ConnectionError:
+            connection.close()
+        else:
+            answer.read()
+            return answer.status
 
 
 def test_floods_over_http(start_service: Callable[..., Service], long: bool) -> None:

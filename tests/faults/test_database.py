@@ -291,6 +291,7 @@ def test_a_full_disk(tmp_path: Path, running: Service, kind: str) -> None:
 def assert_writes_fail_while(service: Service, full: AbstractContextManager[None]) -> None:
     """On a full disk nothing can be added, but existing rows can be read."""
     keys = prepare(service)
+    enlarge_log(service)
     with full:
         added = use_up(service, keys)
         assert_writes_fail(service, keys)
@@ -300,6 +301,15 @@ def assert_writes_fail_while(service: Service, full: AbstractContextManager[None
     assert_recovered(service, keys)
     for pair in added:
         assert service.get("/v1/account", pair.bearer).status == 200
+
+
+def enlarge_log(service: Service) -> None:
+    """Give the log room for any change: while another process reads, it is not restarted."""
+    with closing(sqlite3.connect(service.database, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM credential").fetchone()
+        for _ in range(5):
+            service.issue()
 
 
 def use_up(service: Service, keys: Keys) -> list[Pair]:
