@@ -19,7 +19,7 @@ from latchkey.credentials.listing import (
     SortBy,
 )
 from latchkey.credentials.models import MODES
-from latchkey_service.console.list_query import ACCOUNT_STATUSES, AccountQuery, ListQuery
+from latchkey_service.console.list_query import ACCOUNT_STATUSES, AccountListQuery, ListQuery
 
 
 def read(address: str) -> ListQuery:
@@ -58,10 +58,10 @@ def test_any_arguments_are_a_valid_query(arguments: dict[str, str]) -> None:
     assert len(query.account) <= LONGEST_EXTERNAL_ID
 
 
-@given(st.builds(AccountQuery, texts, st.sampled_from((None, *ACCOUNT_STATUSES)), pages))
-def test_a_query_of_accounts_is_the_same_after_writing_and_parsing(query: AccountQuery) -> None:
+@given(st.builds(AccountListQuery, texts, st.sampled_from((None, *ACCOUNT_STATUSES)), pages))
+def test_a_query_of_accounts_is_the_same_after_writing_and_parsing(query: AccountListQuery) -> None:
     arguments = dict(parse_qsl(query.address().removeprefix("?")))
-    assert AccountQuery.of(arguments) == query
+    assert AccountListQuery.of(arguments) == query
     assert query.is_filtered == bool(query.search or query.status)
 
 

@@ -14,7 +14,7 @@ from latchkey.credentials.models import MODES
 from latchkey_service.console.account_lookup import find_account
 from latchkey_service.console.answers import ROWS_OF_A_PAGE, page_count
 from latchkey_service.console.keys import as_of, described_credential
-from latchkey_service.console.list_query import AccountQuery
+from latchkey_service.console.list_query import AccountListQuery
 from latchkey_service.console.plots import plot_days, plot_hours
 from latchkey_service.console.sessions import latchkey
 
@@ -29,7 +29,7 @@ _SUMMED = 1_000
 @accounts.get("/")
 def show_list() -> str:
     """List all accounts, or those that match the search and the filter."""
-    query, store = AccountQuery.of(request.args), latchkey().store.accounts
+    query, store = AccountListQuery.of(request.args), latchkey().store.accounts
     total = store.count(query.selection)
     pages = page_count(total)
     query = query.on_page(min(query.page, pages))

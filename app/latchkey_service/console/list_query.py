@@ -116,7 +116,7 @@ class ListQuery:
 
 
 @dataclass(frozen=True, slots=True)
-class AccountQuery:
+class AccountListQuery:
     """The query of one list of accounts. ``page`` counts from 1."""
 
     search: str = ""
@@ -124,7 +124,7 @@ class AccountQuery:
     page: int = 1
 
     @classmethod
-    def of(cls, arguments: Mapping[str, str]) -> AccountQuery:
+    def of(cls, arguments: Mapping[str, str]) -> AccountListQuery:
         """Parse the arguments of a URL."""
         return cls(
             search=_text(arguments, "q", LONGEST_SEARCH),
@@ -146,7 +146,7 @@ class AccountQuery:
         """The arguments of the URL of this list, after a question mark."""
         return _address({"q": self.search, "status": self.status}, self.page)
 
-    def on_page(self, page: int) -> AccountQuery:
+    def on_page(self, page: int) -> AccountListQuery:
         """The same list on another page."""
         return replace(self, page=page)
 
