@@ -50,6 +50,7 @@ EXAMPLES = {
     "latchkey accounts disable": "latchkey accounts disable customer-17",
     "latchkey accounts enable": "latchkey accounts enable customer-17",
     "latchkey accounts list": "latchkey accounts list --search acme --json",
+    "latchkey accounts erase": "latchkey accounts erase customer-17",
     "latchkey accounts revoke-keys": "latchkey accounts revoke-keys customer-17 --dry-run",
     "latchkey accounts show": "latchkey accounts show customer-17",
     "latchkey accounts usage": "latchkey accounts usage customer-17 --json",

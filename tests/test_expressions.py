@@ -30,6 +30,16 @@ LISTED: dict[str, Worst] = {
     r"sk_(?:live|test)_[0-9A-Za-z]": [("", "sk_live_", "!"), ("sk_", "live_", "!")],
     r"ak_(?:live|test)_[0-9A-Za-z]": [("", "ak_live_", "!"), ("ak_", "live_", "!")],
     r"[0-9a-fA-F]{64}": [("", "a", "g"), ("", "a" * 63 + "g", "")],
+    # Accounts, external ids, and keys that make a request idempotent.
+    r"acct_[0-9A-Za-z]{22}": [("acct_", "a", "!"), ("", "acct_", "")],
+    r"[\x21-\x7e]{1,255}": [("", "a", " ")],
+    r"^[\x21-\x7e]{1,255}$": [("", "a", " "), ("", "a", "\n")],
+    r"^[\x21-\x7e]{1,64}$": [("", "a", " "), ("", "a", "\n")],
+    # Paths: parts of routes, and repeated slashes.
+    r"(?!self$)[^/]+": [("", "self", "/"), ("", "a", "/")],
+    r"/{2,}": [("", "/", "a"), ("", "/a", "")],
+    # The id of a declared key.
+    r"[A-Za-z0-9._-]{1,64}": [("", "a", "!")],
     # Bodies: names, times, field names.
     NAME_PATTERN: [("a", " ", ""), ("a", " a", "\n"), ("a", "a", "\x7f"), ("", "\u200b", "")],
     # Scopes, their selectors, and the methods of endpoint rules.
@@ -64,6 +74,7 @@ LISTED: dict[str, Worst] = {
         ("1", "0", "/second"),
         ("off", "off", ""),
     ],
+    r"^(keep|[1-9][0-9]{0,4})$": [("1", "0", "!"), ("", "keep", "")],
     r"[0-9]+": [("", "1", "a"), ("", "1a", "")],
     r"[0-9]{1,9}": [("", "1", "a")],
     r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?": [

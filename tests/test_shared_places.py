@@ -54,6 +54,7 @@ ELSEWHERE = {
         "latchkey/store/sqlite/connections.py: self._writer.connect",
     },
     "a descriptor, opened by the deciding module": {
+        "app/latchkey_service/cli/apply.py: open(descriptor)",
         "app/latchkey_service/cli/streams.py: open(descriptor)",
         "app/latchkey_service/restoring.py: open(open_regular(path))",
         "latchkey/files/private.py: open(open_regular(path, trusted=True))",
@@ -80,7 +81,8 @@ ELSEWHERE = {
         "latchkey/store/sqlite/backup.py: os.link",
         "latchkey/store/sqlite/restore.py: os.link",
     },
-    "a draft of this process under a random name, or a key file that it has just made": {
+    "a draft of this process under a random name, or a file that it has just made": {
+        "app/latchkey_service/cli/apply.py: path.unlink",
         "app/latchkey_service/cli/audit.py: path.unlink",
         "app/latchkey_service/restoring.py: draft.with_name(f'{draft.name}{suffix}').unlink",
         "latchkey/store/sqlite/backup.py: draft.unlink",

@@ -5,16 +5,20 @@ A text that has such a quote already gets one more, so that every text can be re
 
 from __future__ import annotations
 
-import re
-
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_FORMULA = frozenset("=+-@\t\r")
+"""The first characters of what a spreadsheet runs."""
 
 
 def escaped_cell(text: str) -> str:
     """The text as a cell that no spreadsheet runs."""
-    return f"'{text}" if _FORMULA.match(text) else text
+    return f"'{text}" if _is_formula(text) else text
 
 
 def unescaped_cell(text: str) -> str:
     """The text of a cell that ``escaped_cell`` wrote."""
-    return text[1:] if text[:1] == "'" and _FORMULA.match(text) else text
+    return text[1:] if text[:1] == "'" and _is_formula(text) else text
+
+
+def _is_formula(text: str) -> bool:
+    """Whether a spreadsheet runs the text, or runs it without the quotes in front."""
+    return text.lstrip("'")[:1] in _FORMULA
