@@ -136,7 +136,7 @@ def running(box: Service, *command: str) -> Iterator[None]:
                 time.sleep(0.05)
         if "--workers=2" in command:
             # A worker that is still starting ignores the signal that ends it.
-            wait_until(lambda: len(list(box.directory.glob("started-*"))) == 2, "every worker")
+            wait_until(lambda: len(list(box.directory.glob("started-*"))) >= 2, "every worker")
         yield
         if "gunicorn" in command[0]:
             process.terminate()
