@@ -114,21 +114,49 @@ def test_accounts_that_the_backup_lacks_are_kept(box: Service) -> None:
     before = len(accounts(box))
     active, disabled = create(box, "kept"), create(box, "kept-disabled")
     run(box, "accounts", "disable", disabled)
-    lost, revoked = (
+    key, revoked = (
         made(box, "live", "--account", active, "--scope", "a:read").api_key for _ in range(2)
     )
+    lost = made(box, "live").api_key
     run(box, "keys", "revoke", revoked, "--yes")
     kept = [account(box, one) for one in (active, disabled)]
     said = restore(box, file)
     assert "kept: 2 accounts missing from the backup\n" in said
     assert detail_of_the_last(box)["accounts_kept"] == 2
     assert len(accounts(box)) == before + 2
-    assert account(box, "kept") == {**kept[0], "keys": 0}
+    assert account(box, "kept") == kept[0]
     assert account(box, "kept-disabled") == kept[1]
-    assert shown(box, revoked)["account"] == active
+    assert shown(box, key)["account"] == shown(box, revoked)["account"] == active
     assert run_here(box, "keys", "show", lost).returncode == 1
     # Numbers continue: a later account is listed first.
     assert create(box, "after-the-restore") == accounts(box)[0]["id"]
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        ("--account", "restricted", "--scope", "*"),
+        ("--scope", "a:read"),
+        ("--scope", "*:read"),
+        ("--network", "192.0.2.0/24"),
+        ("--disabled",),
+    ],
+    ids=" ".join,
+)
+def test_a_key_that_the_backup_lacks_cannot_be_registered_with_more_rights(
+    box: Service, terms: tuple[str, ...]
+) -> None:
+    """A registration gives all scopes in the instance account, without conditions."""
+    if not any(one["external_id"] == "restricted" for one in accounts(box)):
+        create(box, "restricted")
+    file = back_up(box, f"more-rights-{len(list(box.directory.glob('more-rights-*')))}")
+    pair = made(box, "live", *terms)
+    before = shown(box, pair.api_key)
+    restore(box, file)
+    body = {"api_key": pair.api_key, "api_secret": pair.api_secret}
+    with box:
+        assert box.request("POST", "/credentials", json_body=body).status == 409
+    assert shown(box, pair.api_key) == before
 
 
 def test_every_account_keeps_its_present_external_id(box: Service) -> None:

@@ -88,8 +88,9 @@ def restore_command(file: Path, yes: bool, every: bool) -> None:
 
     Restrictions since the backup stay in effect: revocations, rotations, earlier expiries, removed
     scopes, and disabled and erased accounts. Accounts that the backup lacks are kept, and every
-    account keeps its external id. Other changes and new keys are lost. The previous database is
-    kept beside the new one.
+    account keeps its external id. New keys are kept if they have an expiry or fewer rights than a
+    registered pair. Other changes and new keys are lost. The previous database is kept beside the
+    new one.
     """
     done = restore(instance_settings(), file, _Questions(file, yes))
     click.echo(f"restored {file}; all administrators must sign in again")

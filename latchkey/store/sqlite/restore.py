@@ -103,16 +103,19 @@ _LIMIT = """
     WHERE id = ?
 """
 # Keys that the backup lacks. Those that are revoked or have an expiry are taken over, so that their
-# pairs cannot be registered again, and their tokens cannot be imported again. Successors are taken
-# over, because their clients have no other key. If an id is in use, because the two databases have
-# no common history, the key gets a new one.
+# pairs cannot be registered again, and their tokens cannot be imported again. Neither must a
+# customer register the pair of a key with fewer rights than a registration gives. Successors are
+# taken over, because their clients have no other key. If an id is in use, because the two databases
+# have no common history, the key gets a new one.
 _CARRY = """
     INSERT INTO main.credential (id, {columns})
     SELECT CASE WHEN id IN (SELECT id FROM main.credential) THEN NULL ELSE id END, {columns}
     FROM former.credential
     WHERE id NOT IN (SELECT former_id FROM temp.counterpart)
     AND (revoked_at IS NOT NULL OR expires_at IS NOT NULL OR api_key IN
-        (SELECT rotated_to FROM former.credential WHERE rotated_to IS NOT NULL))
+        (SELECT rotated_to FROM former.credential WHERE rotated_to IS NOT NULL)
+        OR origin = 'derived' AND (conditions IS NOT NULL OR instr(' ' || scopes || ' ', ' * ') = 0
+            OR account_id <> (SELECT id FROM former.account WHERE instance = 1)))
     ORDER BY former.credential.id
 """
 _LACKED = """
