@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 
@@ -17,10 +18,15 @@ class RepeatedName(ValueError):
 def loads(text: str) -> Any:
     """Parse a text.
 
-    Raises RepeatedName, ValueError for invalid JSON (including NaN and Infinity), and
-    RecursionError for values that are nested too deeply.
+    Raises RepeatedName, ValueError for invalid JSON (including NaN and Infinity) and for numbers
+    beyond the range of a double, and RecursionError for values that are nested too deeply.
     """
-    return json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_refuse)
+    return json.loads(
+        text,
+        object_pairs_hook=_without_repeats,
+        parse_constant=_refuse,
+        parse_float=_finite,
+    )
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -32,6 +38,14 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
                 raise RepeatedName(name)
             seen.add(name)
     return value
+
+
+def _finite(digits: str) -> float:
+    """A number. One such as 1e400 would become an infinity, which JSON cannot express."""
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("a number is too large")
+    return number
 
 
 def _refuse(constant: str) -> None:

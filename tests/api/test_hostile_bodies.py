@@ -5,6 +5,7 @@ Most are sent as bytes, because an HTTP library would correct or refuse them its
 
 from __future__ import annotations
 
+import json
 import socket
 
 import pytest
@@ -98,6 +99,8 @@ def test_a_body_that_is_longer_than_its_announced_length(service: Service, live:
         b'{"name":"\xed\xa0\x80"}',
         '{"name":"x"}'.encode("utf-16"),
         b'{"name":' + b"9" * 5_000 + b"}",
+        b'{"name":"x","metadata":{"a":1e400}}',
+        b'{"name":"x","metadata":{"a":[-1.5E+999]}}',
         nested(8_000),
         nested(40),
         b'{"a":' * 2_000 + b"1" + b"}" * 2_000,
@@ -114,6 +117,8 @@ def test_a_body_that_is_longer_than_its_announced_length(service: Service, live:
         "encoded-surrogate",
         "utf16",
         "huge-integer",
+        "infinite-number",
+        "infinite-negative-number",
         "deep-arrays",
         "rather-deep-arrays",
         "deep-objects",
@@ -195,6 +200,26 @@ def test_wrong_value_of_a_field_of_a_registration(
     answer = service.request("POST", "/credentials", json_body=body)
     INVALID_FIELD.check(answer, "pair")
     assert answer.json["error"]["message"].startswith(field)
+
+
+@pytest.mark.parametrize(
+    ("field", "form"),
+    [("name", "key {}"), ("endpoints", ["GET /", "GET /keys/{}"]), ("metadata", {"a": "{}"})],
+)
+def test_a_secret_in_a_field_is_refused(
+    service: Service, live: Pair, field: str, form: object
+) -> None:
+    """Fields are stored, listed and written to the audit log."""
+    value = json.loads(json.dumps(form).replace("{}", live.api_secret))
+    created = service.request(
+        "POST", "/v1/api_keys", live.bearer, json_body={"name": "x", field: value}
+    )
+    path = f"/v1/api_keys/{live.api_key}"
+    changed = service.request("PATCH", path, live.bearer, json_body={field: value})
+    for answer in (created, changed):
+        INVALID_FIELD.check(answer, "bearer", bearer=True)
+        assert "contains what looks like an API secret" in answer.json["error"]["message"]
+        assert live.api_secret.encode() not in answer.body
 
 
 def test_wrong_name_in_a_change(service: Service, live: Pair) -> None:
