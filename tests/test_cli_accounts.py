@@ -68,6 +68,11 @@ def test_an_account_is_created_shown_and_changed(box: Service) -> None:
         (["--name", "x", "--metadata", "{"], 2, "Error: --metadata is not JSON."),
         (["--name", "x", "--metadata", "[]"], 1, "latchkey: metadata: must be an object"),
         (
+            ["--name", "x", "--metadata", '{"a":' + "[" * 32 + "]" * 32 + "}"],
+            1,
+            "latchkey: metadata: is nested too deeply",
+        ),
+        (
             ["--name", "x", "--metadata", json.dumps({"a": "x" * 800})],
             1,
             "latchkey: metadata: has more than 768 bytes",

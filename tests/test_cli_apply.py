@@ -350,6 +350,12 @@ def test_a_key_cannot_mark_itself_or_others(box: Service) -> None:
     [
         ("[[accounts]", "not valid TOML: Expected ']]' at the end of an array declaration (at li"),
         ("a = 1\na = 2\n", "not valid TOML: Cannot overwrite a value (at line 2, column 6)"),
+        ("a = " + "9" * 5_000, "the file has a number that is too long"),
+        ("a = " + "[" * 3_000, "the file is nested too deeply"),
+        (
+            ACCOUNT + "metadata = { a = " + "[" * 300 + "]" * 300 + " }",
+            "accounts[0].metadata: is nested too deeply",
+        ),
         ("key = 1", "key: is unknown here; allowed are accounts, keys"),
         ("accounts = 1", "accounts: must be a list"),
         ("accounts = [1]", "accounts[0]: must be a table"),

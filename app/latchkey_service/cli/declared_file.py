@@ -119,6 +119,10 @@ def read_declared(text: str) -> list[DeclaredAccount]:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidFile([f"not valid TOML: {redact_secrets(str(error))}"]) from None
+    except RecursionError:
+        raise InvalidFile(["the file is nested too deeply"]) from None
+    except ValueError:
+        raise InvalidFile(["the file has a number that is too long"]) from None
     problems: list[str] = []
     found: list[DeclaredAccount] = []
     body = _body(_FileBody, content, "", problems)

@@ -23,6 +23,8 @@ from latchkey_service.shapes.fields import Time
 
 LONGEST_METADATA = 4096
 """Bytes of a key's metadata, as compact JSON in UTF-8."""
+DEEPEST_METADATA = 32
+"""The most objects and lists inside of each other. A response cannot express very deep ones."""
 
 
 def without_default(schema: JsonDict) -> None:
@@ -135,13 +137,15 @@ def condition_terms(body: ConditionFields) -> ConditionTerms:
 def metadata_text(body: MetadataField, longest: int = LONGEST_METADATA) -> str | None:
     """The metadata of a body as it is stored: compact JSON, or None if it gives none.
 
-    Empty text removes it. Raises InvalidField if it is longer than ``longest`` bytes or contains
-    what looks like a secret.
+    Empty text removes it. Raises InvalidField if it is longer than ``longest`` bytes, is nested too
+    deeply, or contains what looks like a secret.
     """
     if "metadata" not in body.model_fields_set:
         return None
     if body.metadata is None:
         return ""
+    if _is_deep(body.metadata):
+        raise InvalidField("metadata", "is nested too deeply")
     text = json.dumps(body.metadata, ensure_ascii=False, separators=(",", ":"))
     try:
         length = len(text.encode())
@@ -152,3 +156,18 @@ def metadata_text(body: MetadataField, longest: int = LONGEST_METADATA) -> str |
     if redact_secrets(text) != text:
         raise InvalidField("metadata", "contains what looks like an API secret")
     return text
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether more than ``DEEPEST_METADATA`` objects and lists are inside of each other."""
+    level = [value]
+    for _ in range(DEEPEST_METADATA + 1):
+        containers = [one for one in level if isinstance(one, (dict, list))]
+        if not containers:
+            return False
+        level = [
+            child
+            for one in containers
+            for child in (one.values() if isinstance(one, dict) else one)
+        ]
+    return True
