@@ -133,6 +133,9 @@ def test_the_list_is_searched_and_counts_keys(box: Service) -> None:
     options = ["--search", "searched", "--status", "disabled", "--json"]
     (only,) = json.loads(run(box, "accounts", "list", *options))["accounts"]
     assert only["external_id"] == "searched-2"
+    # Longer than a pattern of SQLite can be.
+    none = run(box, "accounts", "list", "--search", "x" * 60_000, "--json")
+    assert json.loads(none)["accounts"] == []
 
 
 def test_keys_of_an_account(box: Service) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    false,
     func,
     insert,
     or_,
@@ -18,6 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from latchkey.credentials.accounts import (
+    LONGEST_EXTERNAL_ID,
     Account,
     AccountChange,
     AccountSelection,
@@ -244,7 +246,10 @@ class SqlAccountStore:
         if selection.status is not None:
             disabled = account.c.disabled_at.is_not(None)
             conditions.append(disabled if selection.status == "disabled" else ~disabled)
-        if selection.search is not None:
+        if selection.search is not None and len(selection.search) > LONGEST_EXTERNAL_ID:
+            # Longer than every one of the texts.
+            conditions.append(false())
+        elif selection.search is not None:
             texts = (account.c.name, account.c.external_id, account.c.id)
             contains = self._dialect.contains
             conditions.append(or_(*(contains(column, selection.search) for column in texts)))
