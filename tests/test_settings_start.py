@@ -40,6 +40,7 @@ def file_row(*starts: str | None) -> Row:
 
 SECONDS = ("", "0", "-1", "1_0", "+5", "\uff15", "0x5", "inf", "nan", "5s", "1 0")
 NUMBERS = ("", "-1", "+4", "4.0", "4e0", "1_0", "0x4", "\uff14", "9" * 400, "4 4")
+DAYS = ("", "0", "-1", "100000", "1.5", "Keep", "01")
 RATES = ("", "0/minute", "1", "1/week", "1/minute,", "OFF", "01/minute")
 
 ROWS = {
@@ -89,6 +90,8 @@ ROWS = {
     ),
     "audit_key_file": file_row(None, "secrets/audit.key", "{box}/secrets/linked.key"),
     "audit_head_file": file_row(None, "secrets/audit.head", "secrets/other/head"),
+    "audit_address_days": Row((None, "keep", "1", "99999"), DAYS),
+    "audit_detail_days": Row((None, "keep", "1", "99999"), DAYS),
     "bind": Row(
         (BIND, f"tcp://{BIND}", "localhost:{port}, unix:a b:0,127.0.0.1:0"),
         (

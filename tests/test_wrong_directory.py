@@ -16,6 +16,16 @@ from tests.support.service import Service
 
 KEY = "ak_live_0000000000000000000000"
 LOOKING = [
+    ["accounts", "change", "customer-17", "--name", "x"],
+    ["accounts", "disable", "customer-17"],
+    ["accounts", "enable", "customer-17"],
+    ["accounts", "erase", "customer-17"],
+    ["accounts", "erase", "customer-17", "--yes"],
+    ["accounts", "list"],
+    ["accounts", "revoke-keys", "customer-17"],
+    ["accounts", "revoke-keys", "customer-17", "--yes"],
+    ["accounts", "show", "customer-17"],
+    ["accounts", "usage", "customer-17"],
     ["admin", "disable", "ada"],
     ["admin", "enable", "ada"],
     ["admin", "list"],
@@ -41,7 +51,15 @@ LOOKING = [
 ]
 # Commands that create a database, are about a backup, or need none.
 OTHERS = {
-    *("admin create", "config", "vendor generate", "vendor instance-key", "init"),
+    *(
+        "accounts create",
+        "admin create",
+        "apply",
+        "config",
+        "vendor generate",
+        "vendor instance-key",
+        "init",
+    ),
     *("keys create", "keys import", "restore", "serve"),
 }
 
