@@ -127,10 +127,10 @@ def condition_terms(body: ConditionFields) -> ConditionTerms:
     if "networks_mode" in given:
         terms["networks_mode"] = body.networks_mode
     if "endpoints" in given:
+        terms["endpoints"] = None if body.endpoints is None else parse_endpoints(body.endpoints)
         for number, rule in enumerate(body.endpoints or ()):
             if redact_secrets(rule) != rule:
                 raise InvalidField(f"endpoints.{number}", "contains what looks like an API secret")
-        terms["endpoints"] = None if body.endpoints is None else parse_endpoints(body.endpoints)
     return terms
 
 
