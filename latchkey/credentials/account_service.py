@@ -55,7 +55,7 @@ class AccountService:
 
     def get(self, account_id: str, caller: Principal | None = None) -> Account:
         """One account; raises AccountNotFound."""
-        _require_instance(caller)
+        require_instance_key(caller)
         found = self._store.find(account_id)
         if found is None:
             raise AccountNotFound
@@ -82,7 +82,7 @@ class AccountService:
         external_id: str | None = None,
     ) -> AccountPage:
         """A page of all accounts, or of the one with an external id, newest first."""
-        _require_instance(caller)
+        require_instance_key(caller)
         rows = self._store.page(AccountSelection(external_id=external_id), limit + 1, before)
         more = len(rows) > limit
         rows = rows[:limit]
@@ -106,7 +106,7 @@ class AccountService:
         Raises DuplicateExternalId, and InvalidField for metadata that is too large and for texts
         that hold a secret.
         """
-        _require_live_instance(caller)
+        require_live_instance_key(caller)
         _check(AccountChange(name, external_id, metadata))
         new = NewAccount(
             f"{ACCOUNT_PREFIX}{new_id()}", name, external_id or None, metadata or None, utc_now()
@@ -123,7 +123,7 @@ class AccountService:
         DuplicateExternalId, AccountNotFound, and InvalidField for disabling the instance account,
         for enabling an erased account, and as for ``create``.
         """
-        _require_live_instance(caller)
+        require_live_instance_key(caller)
         _check(terms)
 
         def decide(caller: Credential | None, found: Account) -> AccountChange:
@@ -151,7 +151,7 @@ class AccountService:
 
         A caller revokes those of its own mode. Raises AccountNotFound.
         """
-        _require_instance(caller)
+        require_instance_key(caller)
         if caller is not None:
             mode = caller.mode
         if dry_run:
@@ -169,13 +169,15 @@ class AccountService:
         return self._publisher.publish(self._store.erase(account_id, utc_now(), author))
 
 
-def _require_instance(caller: Principal | None) -> None:
+def require_instance_key(caller: Principal | None) -> None:
+    """Raise NeedsInstanceAccount for a key of another account; None is the operator."""
     if caller is not None and not caller.in_instance_account:
         raise NeedsInstanceAccount
 
 
-def _require_live_instance(caller: Principal | None) -> None:
-    _require_instance(caller)
+def require_live_instance_key(caller: Principal | None) -> None:
+    """Raise NeedsInstanceAccount unless the key is a live one of the instance account."""
+    require_instance_key(caller)
     if caller is not None and caller.mode != "live":
         raise NeedsInstanceAccount("Accounts can only be changed with a live key")
 

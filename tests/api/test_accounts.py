@@ -253,6 +253,9 @@ def test_accounts_are_changed_with_live_keys_only(
         post(service, test_writer, name="x"),
         patch(service, test_writer, made["id"], status="disabled"),
         patch(service, test_writer, made["id"]),
+        # Before the body is read.
+        patch(service, test_writer, made["id"], unknown=1),
+        post(service, test_writer),
     ):
         assert (answer.status, answer.code) == (403, "insufficient_scope")
         assert "live" in answer.json["error"]["message"]

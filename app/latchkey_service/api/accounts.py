@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from flask import Response
+from flask import Response, request
 
 from latchkey import current_principal, require_scope
+from latchkey.credentials.account_service import (
+    require_instance_key,
+    require_live_instance_key,
+)
 from latchkey.credentials.times import utc_now
 from latchkey_service.api.callers import calling_key, worker_parts
 from latchkey_service.api.cursors import CursorKind, read_cursor, write_cursor
@@ -25,6 +29,18 @@ from latchkey_service.shapes.accounts import (
 from latchkey_service.shapes.objects import AccountUsageObject
 
 accounts = Resource("accounts")
+
+
+@accounts.before_request
+def refuse_other_keys() -> None:
+    """Refuse keys that may not do this before the body is read: 403 comes before 400."""
+    if (
+        request.method in ("POST", "PATCH")
+        and request.endpoint != "accounts.revoke_keys_of_account"
+    ):
+        require_live_instance_key(current_principal)
+    else:
+        require_instance_key(current_principal)
 
 
 @accounts.protected("GET", "/v1/accounts", {200: AccountList}, errors=(403,))
