@@ -146,7 +146,7 @@ class Settings(BaseModel):
         pattern=_DAYS,
         description="Days for which client addresses are kept in the audit log, and in the list of "
         "addresses that a key was used from: a whole number from 1 to 99999, or `keep` for "
-        "always. The service removes older ones every day at midnight in UTC.",
+        "always. A running service removes older ones within an hour after midnight in UTC.",
     )
     audit_detail_days: str = Field(
         default="keep",

@@ -44,14 +44,14 @@ _ERROR_SCHEMA = {
 
 
 class _Credential(SecurityBase):
-    """The scheme of the OpenAPI description. The check itself is made by the middleware."""
+    """The scheme of the OpenAPI description. The middleware makes the check itself."""
 
     def __init__(self) -> None:
         self.model = HTTPBearer(description="The secret of an API key: `sk_…`")
         self.scheme_name = _BEARER
 
     async def __call__(self) -> None:
-        """Nothing is left to check."""
+        """Do nothing: the middleware has checked the request."""
 
 
 _CREDENTIAL = _Credential()
@@ -130,7 +130,9 @@ async def any_credential(connection: HTTPConnection, credential: None = _DESCRIB
 
 def _principal_of(connection: HTTPConnection) -> Principal:
     if SCOPE_KEY not in connection.scope:
-        raise ConfigurationError("the request did not come through the middleware")
+        raise ConfigurationError(
+            "the request did not come through the middleware: call latchkey.fastapi.protect"
+        )
     principal = connection.scope["state"]["principal"]
     if not isinstance(principal, Principal):
         raise MissingCredential

@@ -27,8 +27,8 @@ def join_box(settings: Settings) -> Parts:
     """
     if sys.platform != "linux":
         raise ConfigurationError(
-            f"the workers of a box share memory by means of Linux, and this is {sys.platform}; "
-            "for tests there, use latchkey.testing"
+            f"Latchkey's workers can share memory only on Linux, not on {sys.platform}; for tests "
+            "on this system, use latchkey.testing"
         )
     database_at(settings.database_url).require()
     for line in weaknesses(settings):

@@ -65,7 +65,7 @@ def test_an_account_is_created_shown_and_changed(box: Service) -> None:
         (["--name", ""], 1, "latchkey: name: "),
         (["--name", "x", "--external-id", "with space"], 1, "latchkey: external_id: must be 1 to"),
         (["--name", "x", "--external-id", ""], 1, "latchkey: external_id: must be 1 to 255"),
-        (["--name", "x", "--metadata", "{"], 2, "Error: --metadata is not JSON."),
+        (["--name", "x", "--metadata", "{"], 2, "Error: --metadata must be a JSON object"),
         (["--name", "x", "--metadata", "[]"], 1, "latchkey: metadata: must be an object"),
         (
             ["--name", "x", "--metadata", '{"a":' + "[" * 32 + "]" * 32 + "}"],

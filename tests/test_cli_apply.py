@@ -255,7 +255,9 @@ def test_secrets_are_written_to_a_new_private_file(box: Service, tmp_path: Path)
     more = ACCOUNT + KEY + KEY.replace("production", "second")
     done = apply(box, more, "--yes", "--secrets", str(file))
     assert done.returncode == 1
-    assert done.stderr == f"latchkey: nothing was changed: {file} already exists\n"
+    assert (
+        done.stderr == f"latchkey: nothing was changed: {file} already exists; name another file\n"
+    )
     assert file.read_bytes() == before
     missing = tmp_path / "missing" / "file"
     done = apply(box, more, "--yes", "--secrets", str(missing))
@@ -310,7 +312,9 @@ def test_two_runs_do_not_create_a_key_twice(box: Service, monkeypatch: pytest.Mo
     monkeypatch.setattr(apply_steps, "_created_twice", late)
     done = apply(box, ACCOUNT + KEY, "--yes")
     assert done.returncode == 1
-    assert "another run of latchkey apply creates the same keys; run it again" in done.stderr
+    assert (
+        "another run of latchkey apply creates the same keys; run the command again" in done.stderr
+    )
     assert "sk_live_" not in done.stdout
     assert len(active(box, "--account", "acme")) == 1
     assert len(listed(box, "--account", "acme")) == 2
@@ -363,8 +367,11 @@ def test_a_key_cannot_mark_itself_or_others(box: Service) -> None:
         (ACCOUNT + 'limits = "x"', "accounts[0].limits: is "),
         (ACCOUNT + "metadata = { a = nan }", "accounts[0].metadata: has a value that JSON cannot"),
         (ACCOUNT + "metadata = { a = 2030-01-01 }", "accounts[0].metadata: has a value that JSO"),
-        (ACCOUNT + ACCOUNT, "accounts[1].external_id: is that of accounts[0]"),
-        (ACCOUNT + KEY + KEY, "accounts[0].keys[1].id: is that of accounts[0].keys[0]"),
+        (ACCOUNT + ACCOUNT, "accounts[1].external_id: accounts[0] has the same; choose another"),
+        (
+            ACCOUNT + KEY + KEY,
+            "accounts[0].keys[1].id: accounts[0].keys[0] has the same; choose another",
+        ),
         (ACCOUNT + KEY + "scope = 1", "accounts[0].keys[0].scope: is unknown here; allowed are id"),
         (ACCOUNT + KEY + "expires_at = 7", "accounts[0].keys[0].expires_at: must be an RFC 3339"),
         (ACCOUNT + KEY + "expires_at = 2020-01-01", "accounts[0].keys[0].expires_at: must lie in"),
@@ -376,7 +383,7 @@ def test_a_key_cannot_mark_itself_or_others(box: Service) -> None:
         (ACCOUNT + KEY + 'networks = ["x"]', "accounts[0].keys[0].networks.0: not a network"),
         (
             ACCOUNT + KEY + "metadata = { latchkey = 1 }",
-            "accounts[0].keys[0].metadata: the member latchkey is reserved",
+            "accounts[0].keys[0].metadata: the member latchkey is reserved; remove it",
         ),
         (
             ACCOUNT + KEY.replace("orders:", "accounts:"),
@@ -427,7 +434,8 @@ scopes = ["a:read"]
 def test_a_mode_cannot_change_and_scopes_must_be_allowed(box: Service, tmp_path: Path) -> None:
     api_key = applied(box, ACCOUNT + KEY)["secrets"][0]["api_key"]
     (line,) = problems(box, ACCOUNT + KEY + 'mode = "test"')
-    assert line == f"accounts[0].keys[0].mode: {api_key} is a live key, and stays one"
+    cannot_change = f"cannot be changed: {api_key} is a live key; give the other key another id"
+    assert line == f"accounts[0].keys[0].mode: {cannot_change}"
     limited = Service(tmp_path / "limited", LATCHKEY_SCOPES="invoices:read")
     limited.initialize()
     (line,) = problems(limited, ACCOUNT + KEY)

@@ -81,7 +81,7 @@ def test_conditions_are_given_changed_and_removed(box: Service) -> None:
         (["--network", "10.0.0.1/8"], 1, "latchkey: networks.0: has bits set behind its prefix"),
         (["--endpoint", "get /"], 1, "latchkey: endpoints.0: write a method and a path"),
         (["--metadata", "[]"], 1, "latchkey: metadata: must be an object"),
-        (["--metadata", "{"], 2, "Error: --metadata is not JSON."),
+        (["--metadata", "{"], 2, "Error: --metadata must be a JSON object"),
         (["--network", "::1", "--any-network"], 2, "Error: Give --network or --any-network, not"),
         (["--endpoint", "GET /", "--any-endpoint"], 2, "Error: Give --endpoint or --any-endpoint,"),
     ],

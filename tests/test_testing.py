@@ -128,8 +128,8 @@ def use_elsewhere(directory: Path) -> object:
 
 USED = {
     "statuses": [401, 200, 403, 401],
-    "joined": "the workers of a box share memory by means of Linux, and this is darwin; "
-    "for tests there, use latchkey.testing",
+    "joined": "Latchkey's workers can share memory only on Linux, not on darwin; for tests "
+    "on this system, use latchkey.testing",
 }
 
 

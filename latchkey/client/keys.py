@@ -1,4 +1,4 @@
-"""The key of a client: where it is read from, and the one that is used now.
+"""The key of a client: the sources that it is read from, and the key in use.
 
 A file is JSON, as ``latchkey keys create --json`` prints it, or has lines such as
 ``API_SECRET=sk_live_…``.
@@ -87,7 +87,7 @@ class KeyFile:
         try:
             text = read_private(what, path)
         except FileNotFoundError:
-            raise ConfigurationError(f"{what}: there is no such file") from None
+            raise ConfigurationError(f"{what}: there is no such file; create it") from None
         if not text.lstrip().startswith("{"):
             return _key_of(_variables_in(text), self.secret, self.key, what)
         try:
@@ -99,7 +99,7 @@ class KeyFile:
 
 
 class CurrentKey:
-    """The key that a client uses now; it may be used from many threads."""
+    """The key in use; threads may share this object."""
 
     def __init__(self, source: KeySource, scheme: Scheme) -> None:
         """Read the key. Raises ConfigurationError if there is none, or not all of it."""
@@ -118,7 +118,9 @@ class CurrentKey:
                 found = self._source.read()
                 found.headers(self.scheme)
             except ConfigurationError as error:
-                log.warning("the API key was refused, and cannot be read again: %s", error)
+                log.warning(
+                    "the service refused the API key, and the key cannot be read again: %s", error
+                )
                 return False
             self.key = found
             return found != refused

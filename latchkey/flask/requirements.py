@@ -105,7 +105,9 @@ def enforce_requirements(
             refusal = handled.environ.get(REFUSAL_KEY)
             if isinstance(refusal, ApiError):
                 raise refusal
-            raise ConfigurationError("the request did not come through the middleware")
+            raise ConfigurationError(
+                "the request did not come through the middleware: call Latchkey.protect"
+            )
         rule = handled.url_rule
         if rule is None:
             return

@@ -173,7 +173,7 @@ def test_an_erased_account(console: Service, ada: Visitor) -> None:
     assert f'value="{account}"' not in ada.get("/console/keys/new").text
     refused = submit(ada, "/console/keys/new", name="x", access="read", account=account)
     assert refused.status == 400
-    assert "This account was erased." in refused.text
+    assert "This account was erased; enter another one." in refused.text
 
 
 @pytest.mark.parametrize("account", ["acct_" + "0" * 21 + "z", "acct_x", "x", "%00", "<b>", "ä"])

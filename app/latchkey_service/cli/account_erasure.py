@@ -22,10 +22,11 @@ from latchkey_service.command_user import command_line_user
 def erase_account(account: str, yes: bool, as_json: bool) -> None:
     """Erase an account permanently, and revoke all its keys.
 
-    ACCOUNT is the id of an account, acct_…, or its external id. Removed are the account's name,
-    external id and metadata; the names, metadata and conditions of its keys, and the addresses they
-    were used from; and addresses and details in the audit log. The account and its keys stay in
-    listings, by their ids. Backups, exported logs and the service's own log are not changed.
+    ACCOUNT is the id of an account, acct_…, or its external id. The command removes the name, the
+    external id and the metadata of the account; the names, metadata and conditions of its keys; the
+    addresses that the keys were used from; and addresses and details in the audit log. Listings
+    still show the ids of the account and its keys. Backups, exported logs and the service's own log
+    are not changed.
     """
     with changing() as session:
         found = _erasable(session, account)
@@ -68,5 +69,7 @@ def erase_account(account: str, yes: bool, as_json: bool) -> None:
 def _erasable(session: Session, account: str) -> Account:
     found = session.accounts.named(account)
     if found.is_instance:
-        raise InvalidField("account", "the instance account cannot be erased")
+        raise InvalidField(
+            "account", "the instance account cannot be erased; revoke its keys instead"
+        )
     return found

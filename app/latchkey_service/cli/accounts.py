@@ -60,7 +60,7 @@ def accounts() -> None:
 
 
 @accounts.command("create")
-@click.option("--name", type=TEXT, required=True, help="A name that says who the customer is.")
+@click.option("--name", type=TEXT, required=True, help="The name of the customer.")
 @click.option("--external-id", type=TEXT, metavar="ID", help="Your own id of the customer.")
 @click.option("--metadata", type=TEXT, metavar="JSON", help="A JSON object of your own.")
 @json_option
@@ -89,7 +89,7 @@ def create_account(name: str, external_id: str | None, metadata: str | None, as_
     "--search",
     type=TEXT,
     metavar="TEXT",
-    help="Only accounts whose name, external id or id contains TEXT, in any case.",
+    help="Only accounts whose name, external id or id contains TEXT, ignoring case.",
 )
 @click.option(
     "--status", type=click.Choice(get_args(AccountStatus)), help="Only accounts of this status."
@@ -182,13 +182,15 @@ def enable_account(account: str, as_json: bool) -> None:
 @accounts.command("revoke-keys")
 @account_argument
 @only_mode_option
-@click.option("--dry-run", is_flag=True, help="Only print what would be revoked.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the keys that would be revoked, and change nothing."
+)
 @yes_option
 @json_option
 def revoke_keys(account: str, mode: Mode | None, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Revoke all keys of an account permanently, or those of one mode.
 
-    Prints the keys first, and asks.
+    The command prints the keys first, and asks for confirmation.
     """
     if dry_run:
         with reading() as session:
@@ -229,7 +231,7 @@ def revoke_keys(account: str, mode: Mode | None, dry_run: bool, yes: bool, as_js
 )
 @json_option
 def show_usage(account: str, mode: Mode, as_json: bool) -> None:
-    """Show how often all keys of an account were used and refused, summed."""
+    """Show how often the keys of an account were used and refused, as sums of all its keys."""
     with reading() as session:
         found = session.accounts.named(account)
         usage = session.usage.usage_of_account(found.id, mode)
@@ -255,7 +257,9 @@ def _parsed(metadata: str) -> object:
     try:
         return strict_json.loads(metadata)
     except (ValueError, RecursionError):
-        raise click.UsageError("--metadata is not JSON.") from None
+        raise click.UsageError(
+            '--metadata must be a JSON object, such as \'{"plan": "gold"}\'.'
+        ) from None
 
 
 def _rows(session: Session, found: Iterable[Account]) -> Iterator[dict[str, Any]]:
@@ -308,7 +312,7 @@ def _print_revoked(account: Account, result: RevokedKeys, as_json: bool) -> None
 
 
 def _print_keys(result: RevokedKeys, *, err: bool) -> None:
-    """The newest keys; the result has not all of them."""
+    """Print the newest keys, and the number of the others."""
     for api_key in result.api_keys[:SHOWN]:
         click.echo(api_key, err=err)
     more = result.matched - SHOWN

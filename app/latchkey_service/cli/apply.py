@@ -33,13 +33,15 @@ WOULD_CHANGE = 3
     "file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 )
 @click.option(
-    "--dry-run", is_flag=True, help="Only print the plan. Exits with 3 if it has changes."
+    "--dry-run",
+    is_flag=True,
+    help="Print the plan, and change nothing. The exit status is 3 if the plan has changes.",
 )
 @click.option(
     "--prune",
     is_flag=True,
-    help="Revoke keys that this command created in an account of the file, and that the file no "
-    "longer has.",
+    help="Revoke keys that this command created in the accounts of FILE, if FILE does not declare "
+    "them any more.",
 )
 @click.option(
     "--secrets",
@@ -53,9 +55,10 @@ def apply_command(
 ) -> None:
     """Create and change accounts and keys as FILE declares them.
 
-    FILE is TOML; - is standard input. Prints the plan first, and asks. Secrets of created keys are
-    printed once, or written to the file of --secrets. Other keys and accounts stay as they are, and
-    nothing is revoked without --prune. The command can be repeated, also after a failure.
+    FILE is in TOML; - reads standard input. The command prints the plan first, and asks for
+    confirmation. Secrets of created keys are printed once, or written to the file that --secrets
+    names. Other keys and accounts stay as they are. Keys are revoked only with --prune, or to
+    replace a key whose secret was not delivered. The command can be repeated, also after a failure.
     """
     try:
         declared = _read(file)
@@ -93,7 +96,9 @@ def _apply(
     with _secrets_file(secrets if creates else None) as descriptor, changing() as session:
         plan = make_plan(declared, session, prune=prune)
         if plan.rows() != shown.rows():
-            raise LatchkeyError("nothing was changed: the database changed meanwhile; run it again")
+            raise LatchkeyError(
+                "nothing was changed: the database changed meanwhile; run the command again"
+            )
 
         def deliver(created: list[Created]) -> None:
             if descriptor is not None:
@@ -168,7 +173,9 @@ def _secrets_file(path: Path | None) -> Iterator[int | None]:
             descriptor = create_private(path)
             sync_directory(path.parent)
     except FileExistsError:
-        raise LatchkeyError(f"nothing was changed: {path} already exists") from None
+        raise LatchkeyError(
+            f"nothing was changed: {path} already exists; name another file"
+        ) from None
     except OSError as error:
         raise LatchkeyError(f"nothing was changed: {path}: {error.strerror}") from None
     try:
@@ -181,7 +188,7 @@ def _secrets_file(path: Path | None) -> Iterator[int | None]:
 
 
 def _write(descriptor: int, created: list[Created]) -> None:
-    """Write the secrets durably. After a failure, the keys stay undelivered."""
+    """Write the secrets durably. After a failure, the next run replaces the keys."""
     lines = "".join(json.dumps(one.fields()) + "\n" for one in created)
     try:
         with open(descriptor, "wb", closefd=False) as opened:

@@ -1,7 +1,7 @@
 """The plan of ``latchkey apply``: the difference between the declared state and the database.
 
-A declared key is the key of its account with the mark that has its id. Of a rotated key and its
-successor, it is the successor. Keys without a mark are never part of a plan.
+The mark in the metadata of a key identifies the declared key within its account. If a key was
+rotated, its successor is the declared key. Keys without a mark are never part of a plan.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Differences = dict[str, tuple[object, object]]
 
 @dataclass(frozen=True, slots=True)
 class AccountStep:
-    """What is to be done with a declared account."""
+    """The action for a declared account."""
 
     action: StepKind
     declared: DeclaredAccount
@@ -43,7 +43,7 @@ class AccountStep:
 
 @dataclass(frozen=True, slots=True)
 class KeyStep:
-    """What is to be done with a key; ``declared`` is None for one that the file does not have.
+    """The action for a key; ``declared`` is None for a key that the file does not have.
 
     ``replace``: the secret of the present key was not delivered, so it is revoked, and created
     again.
@@ -106,7 +106,7 @@ def make_plan(declared: list[DeclaredAccount], session: Session, *, prune: bool)
 
 
 def current(keys: Iterable[Credential]) -> list[Credential]:
-    """Those that were not rotated: an id should have one at most."""
+    """The keys that were not rotated. At most one of them should have each id."""
     return [one for one in keys if one.rotated_to is None]
 
 
@@ -118,7 +118,9 @@ def marked_text(key: DeclaredKey, *, delivered: bool) -> str:
     )
     # The mark of an undelivered key is the longer one.
     if len(text.encode()) > LONGEST_METADATA:
-        raise InvalidField("metadata", f"has more than {LONGEST_METADATA} bytes, with its mark")
+        raise InvalidField(
+            "metadata", f"has more than {LONGEST_METADATA} bytes together with the mark; shorten it"
+        )
     return text
 
 
@@ -153,7 +155,10 @@ def _key_step(
         return KeyStep("create", account, key.id, key, None, _from_nothing(_declared(key, None)))
     (one,) = present
     if one.mode != key.mode:
-        raise InvalidField("mode", f"{one.api_key} is a {one.mode} key, and stays one")
+        raise InvalidField(
+            "mode",
+            f"cannot be changed: {one.api_key} is a {one.mode} key; give the other key another id",
+        )
     mark = mark_of(one.metadata)
     if mark is not None and not mark.delivered:
         require_allowed(key.scopes, allowed)
@@ -237,7 +242,7 @@ def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> Differences:
 
 
 def _from_nothing(wanted: dict[str, Any]) -> Differences:
-    """The values of something new, without the usual ones."""
+    """The values of a new account or key that differ from the defaults."""
     usual = (None, True, "enforce", "active")
     return {name: (None, value) for name, value in wanted.items() if value not in usual}
 

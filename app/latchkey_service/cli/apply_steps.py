@@ -1,8 +1,8 @@
 """The changes of ``latchkey apply``, in an order in which nothing is lost if one fails.
 
 A key is created with the mark of an undelivered key. Its secret is delivered, and only then it gets
-its final mark. A run that ends in between leaves a key that nobody has the secret of; the next run
-replaces it.
+its final mark. If a run ends in between, the secret of the key may be lost. The next run replaces
+the key.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Created:
     issued: IssuedCredential
 
     def fields(self) -> dict[str, Any]:
-        """What a reader needs to hand the secret out."""
+        """The fields for the file of secrets, or to print."""
         return {
             "account": self.step.account.external_id,
             "id": self.step.id,
@@ -82,7 +82,9 @@ def apply_plan(plan: Plan, session: Session, deliver: Callable[[list[Created]], 
         api_key = one.issued.credential.api_key
         session.credentials.change(api_key, terms, None, by=command_line_user())
     if twice:
-        raise LatchkeyError("another run of latchkey apply creates the same keys; run it again")
+        raise LatchkeyError(
+            "another run of latchkey apply creates the same keys; run the command again"
+        )
 
 
 def _apply_account(step: AccountStep, session: Session) -> str:
@@ -145,9 +147,10 @@ def _create(step: KeyStep, key: DeclaredKey, account_id: str, session: Session) 
 
 
 def _created_twice(created: list[Created], session: Session) -> list[Created]:
-    """The created keys whose id another key has by now.
+    """The created keys whose id another run has given to a key of its own meanwhile.
 
-    Each run looks after it has created its keys, so at least one of two sees the other's.
+    Each run reads the keys after it has created its own. Therefore at least one of two concurrent
+    runs finds the keys of the other.
     """
     as_of = AsOf(utc_now(), timedelta(0))
     taken: set[tuple[str, str]] = set()

@@ -100,5 +100,7 @@ def _fields(
         try:
             given["metadata"] = loads(metadata)
         except (ValueError, RecursionError):
-            raise click.UsageError("--metadata is not JSON.") from None
+            raise click.UsageError(
+                '--metadata must be a JSON object, such as \'{"plan": "gold"}\'.'
+            ) from None
     return given

@@ -183,7 +183,7 @@ def _key(body: _KeyBody, place: str, in_instance: bool) -> DeclaredKey:
     require_for_account(scopes, in_instance)
     _require_json(body.metadata)
     if body.metadata is not None and MARK in body.metadata:
-        raise InvalidField("metadata", f"the member {MARK} is reserved")
+        raise InvalidField("metadata", f"the member {MARK} is reserved; remove it")
     return DeclaredKey(
         place,
         body.id,
@@ -235,7 +235,9 @@ def _require_json(metadata: dict[str, Any] | None) -> None:
     try:
         json.dumps(metadata, allow_nan=False)
     except (TypeError, ValueError):
-        raise InvalidField("metadata", "has a value that JSON cannot express") from None
+        raise InvalidField(
+            "metadata", "has a value that JSON does not have, such as a date; write it as a string"
+        ) from None
 
 
 def _repeated(named: list[tuple[str, str, str | None]]) -> Iterator[str]:
@@ -243,4 +245,4 @@ def _repeated(named: list[tuple[str, str, str | None]]) -> Iterator[str]:
     for place, what, name in named:
         before = first.setdefault(name, place)
         if before != place:
-            yield f"{place}.{what}: is that of {before}"
+            yield f"{place}.{what}: {before} has the same; choose another"

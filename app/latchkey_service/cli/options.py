@@ -142,7 +142,7 @@ def scope_option(meaning: str) -> Callable[[_ForTime], _ForTime]:
 
 def account_option(help_text: str) -> Callable[[_ForTime], _ForTime]:
     """The option that names an account, by its id or its external id."""
-    return click.option("--account", type=TEXT, help=f"{help_text} Its id or external id.")
+    return click.option("--account", type=TEXT, help=f"{help_text} Give its id or its external id.")
 
 
 def expiry_option(meaning: str = "") -> Callable[[_ForTime], _ForTime]:

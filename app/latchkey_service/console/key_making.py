@@ -84,7 +84,7 @@ def _account_of(form: CreateForm) -> Account | None:
         problem = "there is no account with this id or external id"
         raise InvalidField("account", problem) from None
     if account is not None and account.erased_at is not None:
-        raise InvalidField("account", "this account was erased")
+        raise InvalidField("account", "this account was erased; enter another one")
     return account
 
 
