@@ -43,11 +43,11 @@ def create_app(latchkey: Latchkey | None = None, directory: Path = Path("orders"
         """The orders of the caller's mode: a test key never sees live data."""
         return databases[principal.mode]
 
-    # The routes are not coroutines: FastAPI runs them in threads, so the database blocks nobody.
+    # Not `async def`: FastAPI runs these routes in threads, so the database blocks no request.
 
     @app.get("/orders")
     def list_orders(principal: Anybody) -> list[Order]:
-        # Not a scope without an object: a key for some orders gets a list of these.
+        # No scope is required: a key for some orders gets a list of only those orders.
         return orders_for(principal).selected(principal.selectors("orders:read"))
 
     @app.get("/orders/{order_id}")

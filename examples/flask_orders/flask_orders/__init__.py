@@ -39,7 +39,7 @@ def create_app(latchkey: Latchkey | None = None, directory: Path = Path("orders"
     @app.get("/orders")
     @any_credential
     def list_orders() -> JSON:
-        # Not a scope without an object: a key for some orders gets a list of these.
+        # No scope is required: a key for some orders gets a list of only those orders.
         selected = orders().selected(current_principal.selectors("orders:read"))
         return {"orders": [asdict(order) for order in selected]}
 

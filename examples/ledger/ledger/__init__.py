@@ -98,7 +98,7 @@ def _body() -> JSON:
 
 
 def _field(body: JSON, name: str, kind: type[T], default: T | None = None) -> T:
-    """A field of exactly this type: ``true`` is no integer, and ``5.0`` neither."""
+    """A field of exactly this type: ``true`` and ``5.0`` are not integers."""
     value = body.get(name, default)
     if type(value) is not kind:
         names = {str: "a string", int: "an integer", bool: "true or false"}
