@@ -1,4 +1,4 @@
-"""Erasing an account with real processes: nothing of it is left in the files, nor comes back."""
+"""Erasing an account with real processes: the files keep none of its values, also later."""
 
 from __future__ import annotations
 

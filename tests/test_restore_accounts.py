@@ -1,4 +1,4 @@
-"""The accounts of a restored database: none is lost, enabled or given another's external id."""
+"""The accounts of a restored database: none is lost, enabled, or gets a foreign external id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The walls between accounts and between modes, on every operation of the OpenAPI document.
+"""No key reaches another account or mode, on every operation of the OpenAPI document.
 
 Each operation is called by keys with different reach, once with each thing that is out of reach and
 once with an unknown one: the two answers must be the same bytes, and no answer may contain a trace

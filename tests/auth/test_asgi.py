@@ -1,4 +1,4 @@
-"""The ASGI middleware: requests, handshakes, the life of a server, and what an application gets."""
+"""The ASGI middleware: requests, handshakes, the start and end of a server, and the principal."""
 
 from __future__ import annotations
 

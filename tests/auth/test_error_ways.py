@@ -1,4 +1,4 @@
-"""The ways in which a protected Flask application answers errors: its own handlers, or ours."""
+"""How a protected Flask application answers errors: by its own handlers, or by Latchkey's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FastAPI: dependencies that require scopes, and what the OpenAPI description says of them."""
+"""FastAPI: dependencies that require scopes, and their OpenAPI description."""
 
 from __future__ import annotations
 

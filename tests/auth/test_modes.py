@@ -1,4 +1,4 @@
-"""Modes as a wall: an application admits the keys of one mode only."""
+"""An application that admits only the keys of one mode."""
 
 from __future__ import annotations
 

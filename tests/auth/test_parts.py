@@ -1,4 +1,4 @@
-"""Parts of an application: closed inside, open outside, and no path leads around the check."""
+"""Parts of an application: closed inside, open outside, and no path bypasses the check."""
 
 from __future__ import annotations
 

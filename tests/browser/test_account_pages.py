@@ -1,4 +1,4 @@
-"""The pages about accounts in the browser: a life, the keyboard, hostile and long texts."""
+"""The pages about accounts in the browser: all actions, the keyboard, hostile and long texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a client's key is read from, and what each wrong place says."""
+"""The sources of a client's key, and the error of each invalid source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A key is rotated at a real service while clients work: no request fails, nobody restarts."""
+"""A key is rotated while clients send requests: no request fails, and no client restarts."""
 
 from __future__ import annotations
 

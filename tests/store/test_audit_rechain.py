@@ -1,4 +1,4 @@
-"""Logs of version 0.2 are re-chained once; what was found before is kept, and crashes recover."""
+"""Logs of version 0.2 are re-chained once; earlier findings are kept, also after a crash."""
 
 from __future__ import annotations
 
