@@ -1,4 +1,4 @@
-"""The ASGI middleware in front of the application: default deny, as in WSGI.
+"""The ASGI middleware in front of an application: default deny, as in WSGI.
 
 A hit is answered on the event loop by the compiled check. Every other request is decided in a
 bounded pool of threads, because it may read the database, so that a miss never blocks the loop.
@@ -112,8 +112,8 @@ class _Recheck:
 class LatchkeyMiddleware:
     """An ASGI application that passes admitted requests and handshakes to another one.
 
-    The application finds ``scope["state"]["principal"]``, a Principal, or None on an open route,
-    and ``scope["state"]["still_valid"]``, a StillValid. Use it for Starlette and FastAPI with
+    The application finds a Principal at ``scope["state"]["principal"]``, or None on an open route,
+    and a StillValid at ``scope["state"]["still_valid"]``. Use it for Starlette and FastAPI with
     ``app.add_middleware(LatchkeyMiddleware)``, and for any other application by calling it.
     """
 
@@ -146,13 +146,13 @@ class LatchkeyMiddleware:
         notify_after_fork(self)
 
     def after_fork(self) -> None:
-        """In a child, leave the threads to the parent."""
+        """In a child, make new threads: those of the parent do not exist there."""
         self._beginning = threading.Lock()
         if self._checked is not None:
             self._checked = self._checked._replace(pool=self._new_pool())
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        """Handle an ASGI call: a request, a handshake, or the life of the server."""
+        """Handle an ASGI call: a request, a handshake, or the start and end of the server."""
         kind = scope["type"]
         if kind == "lifespan":
             await self.app(scope, partial(self._receive_start, receive, send), send)

@@ -1,4 +1,4 @@
-"""For the tests of an application: a Latchkey in memory, as a fixture of pytest.
+"""A plugin of pytest for the tests of an application: a Latchkey in memory.
 
 Put ``pytest_plugins = ["latchkey.testing"]`` into the ``conftest.py`` at the root of your tests.
 """
@@ -32,15 +32,15 @@ from latchkey.wsgi import PRINCIPAL_KEY
 __all__ = ["InMemoryLatchkey", "latchkey_in_memory"]
 
 _ACTOR = Actor.command_line("tests")
-# Wrong keys are a subject of tests, so no caller is locked out for them.
+# Tests send wrong keys on purpose, which must not lead to 429.
 _SETTINGS = {"LATCHKEY_FAILURE_LIMIT": "off"}
 
 
 class InMemoryLatchkey:
     """A Latchkey of one process, with an empty store in memory: no file and no shared memory.
 
-    ``instance`` is the real ``Latchkey``, to be given to your application. Everything else helps
-    tests: keys, and requests without one.
+    ``instance`` is a real ``Latchkey``: give it to your application. The methods create keys, and
+    principals for requests without a key.
     """
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class InMemoryLatchkey:
             )
 
     def revoke(self, headers: dict[str, str]) -> None:
-        """Revoke the key that ``issue`` returned these headers for, effective at once."""
+        """Revoke the key of these headers, which ``issue`` returned; effective at once."""
         secret = headers.get("X-Api-Secret") or headers["Authorization"].removeprefix("Bearer ")
         # The public key has the same mode and the same id as its secret.
         api_key = f"ak_{secret[3:30]}"
@@ -137,9 +137,9 @@ class InMemoryLatchkey:
         account: str | None = None,
         name: str = "test",
     ) -> Iterator[Principal]:
-        """Let every request to a Flask application be one of this principal, without a check.
+        """Give every request to a Flask application this principal, without a check.
 
-        The arguments are those of ``issue``. Views still demand what they declare. Other WSGI
+        The arguments are those of ``issue``. Views still require their scopes. Other WSGI
         middleware of the application is bypassed as well.
         """
         assumed = self.principal(scopes=scopes, mode=mode, account=account, name=name)

@@ -1,4 +1,4 @@
-"""Removing what was kept long enough: client addresses, and details of the audit log."""
+"""Retention limits: removal of old client addresses, and of old details of the audit log."""
 
 from __future__ import annotations
 

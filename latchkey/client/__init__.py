@@ -1,4 +1,4 @@
-"""For programs that call an API: auth classes for requests and httpx, which follow a rotation.
+"""Auth classes for programs that call an API with requests or httpx; they handle rotation.
 
 Importing this package loads neither requests nor httpx: each auth class is loaded when it is first
 used.

@@ -29,7 +29,7 @@ class Attempts:
         self.key = current.key
 
     def may_follow(self, status: int) -> bool:
-        """Whether another attempt may follow an answer with this status; it reads nothing."""
+        """Whether another attempt may follow this status. The key is not read again."""
         return (status == HTTPStatus.UNAUTHORIZED and not self._renewed) or (
             status in _TEMPORARY and self._retries > 0
         )
@@ -38,7 +38,7 @@ class Attempts:
         """The seconds to wait before the next attempt, or None if there is none.
 
         After a 401 the key is read again, once, and there is another attempt if it is another key.
-        ``retry_after`` is the header of that name. A longer wait than is left is not begun.
+        ``retry_after`` is the header. There is no attempt if it exceeds the rest of ``max_wait``.
         """
         if not self.may_follow(status):
             return None
@@ -69,7 +69,7 @@ def may_carry_key(first: str, url: str) -> bool:
 
 
 def seconds_in(retry_after: str | None) -> float | None:
-    """The seconds from now that a ``Retry-After`` header means; None if it means none."""
+    """The seconds to wait for a ``Retry-After`` header; None if it is missing or invalid."""
     if retry_after is None:
         return None
     text = retry_after.strip()

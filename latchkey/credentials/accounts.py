@@ -1,4 +1,4 @@
-"""Accounts: the customers that credentials speak for, their changes, and who can reach them.
+"""Accounts: the customers that credentials belong to, their changes and selections.
 
 Plain frozen values, like the other models. Times are timezone-aware datetimes in UTC with
 millisecond precision.

@@ -1,6 +1,7 @@
-"""Requests that create a key once: a repeated one learns which key the first one made.
+"""Requests that create a key at most once, because they have an idempotency key.
 
-A client that lost the answer repeats its request with the same idempotency key. Entries belong to
+A client that lost the answer sends its request again with the same idempotency key. It is answered
+with the name of the key that the first request created. Entries belong to
 the calling key, and are kept for a day.
 """
 
@@ -40,7 +41,7 @@ class Earlier:
     api_key: str
 
     def refusal_of(self, repeated: Once) -> AlreadyCreated | IdempotencyKeyReused:
-        """The answer to a later request: the key, or that it is another request."""
+        """The error for a later request, which is the same one or another one."""
         if repeated.fingerprint != self.fingerprint:
             return IdempotencyKeyReused()
         return AlreadyCreated(self.api_key)

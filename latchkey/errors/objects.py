@@ -49,9 +49,9 @@ class DuplicateApiKey(ApiError):
 
 
 class AlreadyCreated(ApiError):
-    """409: the same request with the same idempotency key has created a key. The message names it.
+    """409: an earlier request with the same idempotency key has created a key.
 
-    Its secret is not shown again.
+    The message names the key. Its secret is not shown again.
     """
 
     status = HTTPStatus.CONFLICT

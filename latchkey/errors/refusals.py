@@ -1,4 +1,4 @@
-"""Refusals of a credential: 401, and 403 for what a valid one may not do."""
+"""Refusals of a credential: 401 if it is not valid, 403 if it is not permitted."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class ExpiredCredential(AuthenticationError):
 
 
 class DisabledCredential(AuthenticationError):
-    """401: disabled for the time being, and the full secret was right."""
+    """401: the key or its account is disabled, and the secret was correct."""
 
     bearer_code = "key_disabled"
     default_message = "API key is disabled"
 
 
 class NotYetValidCredential(AuthenticationError):
-    """401: before its ``not_before``, and the full secret was right."""
+    """401: the time is before ``not_before`` of the key, and the secret was correct."""
 
     bearer_code = "key_not_yet_valid"
     default_message = "API key is not valid yet"

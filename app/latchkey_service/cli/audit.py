@@ -247,8 +247,8 @@ def accept(log: AuditLog, former: Head | str) -> None:
     detail: dict[str, object] = {"head": former}
     if isinstance(former, Head):
         detail = {"head": former.number, "mac": former.mac}
-    # Rows of version 0.2 that were put back by hand, or whose head file was lost. Their findings
-    # are accepted by a second call only.
+    # Rows of version 0.2 that were put back by hand, or whose head file was lost. A second
+    # call accepts their findings.
     accepted = log.verify().unaccepted
     publisher = Publisher(log)
     if accepted:

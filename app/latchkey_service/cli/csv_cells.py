@@ -1,12 +1,12 @@
-"""The cells of CSV files: texts that a spreadsheet would run as formulas get a quote in front.
+"""The cells of CSV files: a text that a spreadsheet would run as a formula gets a quote in front.
 
-A text that has such a quote already gets one more, so that every text can be read back.
+A text that already begins with such a quote gets a second one, so that every text can be read back.
 """
 
 from __future__ import annotations
 
 _FORMULA = frozenset("=+-@\t\r")
-"""The first characters of what a spreadsheet runs."""
+"""The first characters of formulas."""
 
 
 def escaped_cell(text: str) -> str:

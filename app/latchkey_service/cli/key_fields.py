@@ -12,7 +12,7 @@ from latchkey_service.shapes.objects import CredentialObject
 
 _FIRST = ("api_key", "account", "external_id")
 KEY_FIELDS = (*_FIRST, *(name for name in CredentialObject.model_fields if name not in _FIRST))
-"""Their names, in order: those of the HTTP API, and the account of the key with its external id."""
+"""The names of the fields, in order: those of the HTTP API, and the account's external id."""
 
 
 def key_fields(session: Session, credential: Credential) -> dict[str, Any]:

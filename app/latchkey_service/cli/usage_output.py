@@ -11,7 +11,7 @@ from latchkey_service.cli.printing import print_fields, print_table
 
 
 def print_usage(of: dict[str, str], usage: dict[str, Any]) -> None:
-    """Print ``of``, which says whose usage it is, the sums of the usage, and the requests by day.
+    """Print the fields ``of`` (the key or the account), the sums, and the requests by day.
 
     ``usage`` is a usage object of the HTTP API as JSON.
     """

@@ -137,7 +137,7 @@ def _switchable(account_id: str) -> Account:
 
 def _switch(account_id: str, status: AccountStatus, done: str) -> Response:
     account = _switchable(account_id)
-    # Also if it has this status: the change is then published again.
+    # Also if the account has this status already: the change is published again.
     _change(account, AccountChange(status=status))
     if account.status == status:
         flash(f"The account was already {status}.", "warn")

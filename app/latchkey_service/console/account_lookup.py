@@ -1,4 +1,4 @@
-"""Finding the accounts that the URLs and the forms of the console name."""
+"""Lookup of the accounts in the URLs and the forms of the console."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ def named_account(reference: str | None) -> Account | None:
 
 
 def newest_accounts() -> list[Account]:
-    """The newest accounts of customers, to be offered beside a field for an account."""
+    """The newest accounts except the instance account, as choices for a field."""
     found = latchkey().accounts.newest(AccountSelection(), _OFFERED)
     return [account for account in found if not account.is_instance and account.erased_at is None]

@@ -23,7 +23,7 @@ accounts = Blueprint("accounts", __name__, url_prefix="/console/accounts")
 _SHOWN_KEYS = 10
 _ENTRIES = 20
 _SUMMED = 1_000
-"""The use of more keys than this takes a while to sum, and is shown on request."""
+"""For more keys than this, the requests are summed only on request, because it takes long."""
 
 
 @accounts.get("/")
