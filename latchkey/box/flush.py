@@ -39,7 +39,7 @@ class Flush:
         retain: Callable[[datetime], None] = lambda now: None,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``forget_requests`` deletes what the store knows about requests that are too old.
+        """``forget_requests`` deletes the entries of old requests with an idempotency key.
 
         ``retain`` removes what has expired by a time in UTC.
 

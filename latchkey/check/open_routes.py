@@ -149,7 +149,7 @@ def _is_within(path: str, parts: tuple[str, ...]) -> bool:
 def routes_of(open_routes: OpenRoutes | None, only: tuple[str, ...] | None) -> OpenRoutes:
     """The open routes of an application that is protected only in some parts, if there are any.
 
-    Raises ValueError for parts that could protect nothing.
+    Raises ValueError for invalid parts, which would protect no path.
     """
     routes = open_routes or NOTHING_OPEN
     if only is None:

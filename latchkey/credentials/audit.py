@@ -96,7 +96,7 @@ class Actor:
 
     @classmethod
     def service(cls) -> Actor:
-        """Latchkey itself: what it does without being asked."""
+        """Latchkey itself, for its scheduled work."""
         return cls(ActorKind.SERVICE, None)
 
 

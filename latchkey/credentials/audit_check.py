@@ -181,7 +181,7 @@ class _Verifier:
             self._findings[-1] = together
 
     def _understand(self, entry: AuditRow, proven: bool) -> None:
-        """Keep what a row says about the log."""
+        """Keep what a row of an action on the log records."""
         match entry.action:
             case Action.AUDIT_RESTART:
                 same = proven and _equal(

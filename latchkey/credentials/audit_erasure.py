@@ -60,7 +60,7 @@ def ranges_text(numbers: Iterable[int]) -> str:
 
 
 def parse_ranges(text: object) -> list[tuple[int, int]]:
-    """The ranges of a text that ``ranges_text`` made; nothing if it did not make it."""
+    """The ranges in a text of ``ranges_text``; none if the text has another form."""
     if not isinstance(text, str) or not text:
         return []
     ranges = []
@@ -74,7 +74,7 @@ def parse_ranges(text: object) -> list[tuple[int, int]]:
 
 @dataclass(slots=True)
 class _Column:
-    """The erased values of one column, and what rows claim about them."""
+    """The erased values of one column, and the rows that record erasures."""
 
     what: str
     erased: list[tuple[int, int]] = field(default_factory=list)
@@ -149,7 +149,7 @@ class Erasures:
                 self._details.erased.append((entry.number, at))
 
     def claim(self, number: int, action: str, detail: Mapping[str, object], proven: bool) -> None:
-        """Note what a row says about erased values; ``proven``: its MAC was verified."""
+        """Note the erasures that a row records; ``proven``: its MAC was verified."""
         for column, name in ((self._addresses, "addresses"), (self._details, "details")):
             before = detail.get(f"{name}_before")
             if action == Action.AUDIT_EXPIRE and isinstance(before, int):
@@ -160,7 +160,7 @@ class Erasures:
     def findings(self, is_trusted: Callable[[int, bool], bool]) -> Iterator[Finding]:
         """The values that were erased without a record in a row that ``is_trusted``.
 
-        It is asked with the number of a row, and whether its MAC was verified.
+        ``is_trusted`` gets the number of a row, and whether its MAC was verified.
         """
         yield from self._addresses.findings(is_trusted)
         yield from self._details.findings(is_trusted)

@@ -81,7 +81,7 @@ class Restart:
 class Restoration:
     """A row that records the restore of a backup despite findings or lost rows.
 
-    ``reasons`` lists what was accepted at the restore. The log alone cannot show it.
+    ``reasons`` lists the problems that were accepted at the restore. The log cannot show them.
     """
 
     number: int
@@ -102,7 +102,7 @@ class Restoration:
 class Rechaining:
     """A row that records that the first ``rows`` rows got their present MACs.
 
-    ``reasons`` lists what was found in them before. It stays a finding until it is ``accepted``.
+    ``reasons`` lists the earlier findings. They stay findings until they are ``accepted``.
     """
 
     number: int

@@ -1,4 +1,4 @@
-"""The limits of what a key may give: never more, or for longer, than it has itself."""
+"""The limits of granting: a key grants no more rights than it has, and no later expiry."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The mark of a key that a file declares: a member of the key's metadata.
 
-It names the key within its account, and travels to the successor of a rotated key. Only the
-operator can give it or take it away: a key that could would be given another key's rights.
+It identifies the key within its account. The successor of a rotated key has the same mark. Only the
+operator can set or remove it: otherwise a key could mark itself, and get another key's rights from
+the next run of ``latchkey apply``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Requests that create a key at most once, because they have an idempotency key.
 
-A client that lost the answer sends its request again with the same idempotency key. It is answered
-with the name of the key that the first request created. Entries belong to
+A client that lost the answer sends its request again with the same idempotency key. The
+answer names the key that the first request created. Entries belong to
 the calling key, and are kept for a day.
 """
 

@@ -193,7 +193,9 @@ class _Accounts:
         }
         if lost:
             refused = [
-                RefusedLine(key.line, f"{_reference(key)}: the account was changed meanwhile")
+                RefusedLine(
+                    key.line, f"{_reference(key)}: the account was changed meanwhile; try again"
+                )
                 for key in self._keys
                 if (key.account_id or key.external_id) in lost
             ]

@@ -1,4 +1,4 @@
-"""New credentials from a derivation key, and what their names must not contain."""
+"""New credentials from a derivation key, and the rule for their names."""
 
 from __future__ import annotations
 

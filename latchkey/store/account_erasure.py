@@ -68,7 +68,7 @@ def erase(
     erased = find_account(connection, account_id) or found
     result = ErasedAccount(erased, tuple(ids), revoked, len(addresses), len(details))
     if not changed:
-        # The process that erased it may have died before it published that.
+        # The process that erased the account may have died before it published the erasure.
         return Made(result, Publication([account_id]))
     row = log_invalidation(connection, account_id, now)
     detail: dict[str, object] = {

@@ -1,7 +1,7 @@
 """Re-chaining the audit log, once: rows of version 0.2 get digests, and all rows new MACs.
 
-The MACs of that version cover the addresses and the details themselves, so that nothing could be
-erased. The previous chain is verified in the same pass, and what is found is recorded in the log.
+The MACs of that version cover the addresses and details themselves, so values cannot be erased.
+The previous chain is verified in the same pass, and its findings are recorded in the log.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _REPLACE = (
 def rechain(
     connection: Connection, key: AuditKey, entries: Iterable[AuditRow], head: Head | None
 ) -> Verification:
-    """Re-chain the log in a transaction; returns what was found in the previous chain.
+    """Re-chain the log in a transaction; returns the findings of the previous chain.
 
     ``entries`` are all rows as they were committed before the transaction, oldest first. ``head``
     is the end of the previous chain according to the head file; with None, it is not compared.
@@ -54,7 +54,7 @@ def _rechained(
     previous = NO_MAC
     changes: list[dict[str, str | int | None]] = []
     for entry in entries:
-        # A number below 1 is no place in the chain, and stays a finding.
+        # A row with a number below 1 is not in the chain, and stays a finding.
         if entry.number > 0:
             new = entry.with_digests() if entry.is_former else entry
             new = replace(new, mac=key.mac(previous, new.fields))

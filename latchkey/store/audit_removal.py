@@ -61,7 +61,7 @@ def expired_rows(connection: Connection, bounds: Bounds, after: int) -> list[int
 
 
 def is_recorded(connection: Connection, detail: str, last: int) -> bool:
-    """Whether the latest row of an expiry has this detail, and covers the rows up to ``last``."""
+    """Whether the latest row ``audit.expire`` has this detail, and comes after the row ``last``."""
     row = connection.execute(_LAST_EXPIRY).one_or_none()
     return row is not None and row.detail == detail and row.number > last
 

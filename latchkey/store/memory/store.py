@@ -95,7 +95,7 @@ class MemoryStore:
         pass
 
     def scrub(self) -> None:
-        """Nothing is left of what was deleted."""
+        """Do nothing: no copy of deleted values remains in memory."""
 
     def look_after(self) -> None:
         self.audit.catch_up()

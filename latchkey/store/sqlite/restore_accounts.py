@@ -1,4 +1,4 @@
-"""The accounts of a restored database: those of the backup, as restricted as they are now.
+"""The accounts of a restored database: present restrictions apply to those of the backup.
 
 An account is the same in both databases if it has the same id. The statements run in the
 transaction of the restore, with the previous database attached as ``former``.
@@ -14,8 +14,8 @@ from pathlib import Path
 from latchkey.store.sqlite.backup import connect
 from latchkey.store.sqlite.opening import rows_of
 
-# A backup from before there were accounts has a new instance account, from its migration. It gets
-# the identity of the present one, which its keys had when the present database was migrated.
+# A backup of version 0.2 gets a new instance account by its migration. This account takes the id of
+# the present instance account, to which the same keys belong in the present database.
 _ADOPT_KEYS = """
     UPDATE main.credential SET account_id = (SELECT id FROM former.account WHERE instance = 1)
     WHERE account_id = (SELECT id FROM main.account WHERE instance = 1)

@@ -204,7 +204,9 @@ def test_the_accounts_are_read_in_the_transaction(
     monkeypatch.setattr(store.imported, "add_all", add_all_late)
     with pytest.raises(ImportRefused) as refused:
         import_all()
-    assert refused.value.lines == [RefusedLine(1, "external_id: the account was changed meanwhile")]
+    assert refused.value.lines == [
+        RefusedLine(1, "external_id: the account was changed meanwhile; try again")
+    ]
     assert store.imported.verifier(token_hash(0)) is None
     del keys[1]
     assert [one.account_id for one in import_all()] == [one.id for one in accounts]
