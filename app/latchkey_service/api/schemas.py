@@ -43,7 +43,8 @@ class OnceHeader(BaseModel):
     idempotency_key: Annotated[str, Field(pattern=IDEMPOTENCY_KEY_PATTERN)] | None = Field(
         default=None,
         alias="Idempotency-Key",
-        description="The same request with the same value creates one key, in 24 hours.",
+        description="A new random value for each key to create. If the same request is sent again "
+        "with the same value within 24 hours, it creates no second key.",
     )
 
 
@@ -51,7 +52,7 @@ class CredentialQuery(PageQuery):
     """The page of a listing of credentials."""
 
     account: str | None = Field(
-        default=None, description="The id of an account: only credentials that belong to it."
+        default=None, description="Only credentials of the account with this id."
     )
 
 
@@ -91,7 +92,7 @@ class PresentedAccount(BaseModel):
     mode: Mode
     api_key: ApiKey
     scopes: list[Scope]
-    external_id: str | None = Field(description="The operator's own id of the account.")
+    external_id: str | None = Field(description="The operator's own id of the customer.")
     metadata: dict[str, Any] | None = Field(description="The metadata of the account.")
 
 
@@ -112,9 +113,9 @@ class AccountList(BaseModel):
 class RevokedKeysObject(BaseModel):
     """The keys of an account that were revoked, or would be."""
 
-    matched: int = Field(description="How many keys were not revoked before.")
-    revoked: int = Field(description="How many are revoked now; 0 for a dry run.")
-    api_keys: list[ApiKey] = Field(description="The newest of them, at most 100.")
+    matched: int = Field(description="The number of keys that were not revoked before.")
+    revoked: int = Field(description="The number of keys that are revoked now; 0 for a dry run.")
+    api_keys: list[ApiKey] = Field(description="The newest of these keys, at most 100.")
 
 
 class HealthStatus(BaseModel):
