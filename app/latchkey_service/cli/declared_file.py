@@ -236,7 +236,7 @@ def _require_json(metadata: dict[str, Any] | None) -> None:
         json.dumps(metadata, allow_nan=False)
     except (TypeError, ValueError):
         raise InvalidField(
-            "metadata", "has a value that JSON does not have, such as a date; write it as a string"
+            "metadata", "has a value that JSON cannot express, such as a date: write it as text"
         ) from None
 
 
