@@ -9,6 +9,7 @@ from latchkey.credentials.account_service import (
     require_instance_key,
     require_live_instance_key,
 )
+from latchkey.credentials.scopes import CHANGE_ACCOUNTS, READ_ACCOUNTS
 from latchkey.credentials.times import utc_now
 from latchkey_service.api.callers import calling_key, worker_parts
 from latchkey_service.api.cursors import CursorKind, read_cursor, write_cursor
@@ -33,11 +34,14 @@ accounts = Resource("accounts")
 
 @accounts.before_request
 def refuse_other_keys() -> None:
-    """Refuse keys that may not do this before the body is read: 403 comes before 400."""
-    if (
-        request.method in ("POST", "PATCH")
-        and request.endpoint != "accounts.revoke_keys_of_account"
-    ):
+    """Refuse keys that may not do this before the body is read: 403 comes before 400.
+
+    This runs before the scope is checked, and leaves the refusal of other scopes to that check.
+    """
+    changes = request.method in ("POST", "PATCH")
+    if not current_principal.permits(CHANGE_ACCOUNTS if changes else READ_ACCOUNTS):
+        return
+    if changes and request.endpoint != "accounts.revoke_keys_of_account":
         require_live_instance_key(current_principal)
     else:
         require_instance_key(current_principal)
