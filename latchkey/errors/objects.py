@@ -68,7 +68,7 @@ class IdempotencyKeyReused(ApiError):
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     type = "invalid_request_error"
     pair_code = "IDEMPOTENCY_KEY_REUSED"
-    default_message = "This Idempotency-Key was used for another request"
+    default_message = "This Idempotency-Key was used for another request; send a new value"
 
 
 class KeyExpired(ApiError):
