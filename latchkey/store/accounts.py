@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -35,6 +36,7 @@ from latchkey.credentials.times import to_milliseconds
 from latchkey.errors import AccountNotFound, DuplicateExternalId
 from latchkey.store.account_erasure import erase
 from latchkey.store.audit import SqlAuditLog
+from latchkey.store.batches import newest_first
 from latchkey.store.connections import Connections
 from latchkey.store.finding import (
     ACCOUNTS,
@@ -50,7 +52,6 @@ from latchkey.store.transactions import commit
 
 T = TypeVar("T")
 
-_BATCH = 1_000
 _SHOWN_KEYS = 100
 
 
@@ -106,15 +107,7 @@ class SqlAccountStore:
 
     def newest(self, selection: AccountSelection, limit: int | None) -> Iterator[Account]:
         """The selected accounts, newest first, read in batches."""
-        before = None
-        while limit is None or limit > 0:
-            size = _BATCH if limit is None else min(_BATCH, limit)
-            found = self.page(selection, size, before)
-            yield from found
-            if len(found) < size:
-                return
-            before = found[-1].number
-            limit = None if limit is None else limit - size
+        return newest_first(partial(self.page, selection), lambda one: one.number, limit)
 
     def count(self, selection: AccountSelection) -> int:
         """How many accounts a selection has."""

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, insert, or_, select
@@ -41,6 +42,7 @@ from latchkey.store.audit_removal import (
     expired_rows,
     is_recorded,
 )
+from latchkey.store.batches import newest_first
 from latchkey.store.connections import Connections, SqlDialect
 from latchkey.store.kept_head import KeptHead
 from latchkey.store.tables import audit
@@ -254,15 +256,7 @@ class SqlAuditLog:
 
     def newest(self, wanted: AuditFilter, limit: int | None) -> Iterator[AuditRow]:
         """The selected rows, newest first, read in batches; None is no limit."""
-        before = None
-        while limit is None or limit > 0:
-            size = _BATCH if limit is None else min(_BATCH, limit)
-            found = self.page(wanted, size, before)
-            yield from found
-            if len(found) < size:
-                return
-            before = found[-1].number
-            limit = None if limit is None else limit - size
+        return newest_first(partial(self.page, wanted), lambda row: row.number, limit)
 
     def count(self, wanted: AuditFilter) -> int:
         """The number of selected rows."""

@@ -42,12 +42,12 @@ from latchkey.credentials.listing import (
 )
 from latchkey.credentials.models import MODES, Credential, Status
 from latchkey.credentials.times import to_milliseconds
+from latchkey.store.batches import newest_first
 from latchkey.store.connections import Connections, SqlDialect
 from latchkey.store.finding import CREDENTIALS
 from latchkey.store.rows import joined_credential_of
 from latchkey.store.tables import credential
 
-_BATCH = 1_000
 _MANY = 100_000
 """More keys of an account than this cost more to look up one by one than a scan of the table."""
 
@@ -77,19 +77,15 @@ class SqlListing:
 
     def newest(self, selection: Selection, as_of: AsOf, limit: int | None) -> Iterator[Credential]:
         """The selected credentials, newest first, read in batches; None is no limit."""
-        before = None
-        while limit is None or limit > 0:
-            size = _BATCH if limit is None else min(_BATCH, limit)
+
+        def page(size: int, before: int | None) -> list[Credential]:
             numbers = self._by_creation(selection, as_of, Order(), before).limit(size)
             batch = CREDENTIALS.where(credential.c.id.in_(numbers))
             batch = batch.order_by(credential.c.id.desc())
             with self._connections.reading() as connection:
-                found = [joined_credential_of(row) for row in connection.execute(batch)]
-            yield from found
-            if len(found) < size:
-                return
-            before = found[-1].id
-            limit = None if limit is None else limit - size
+                return [joined_credential_of(row) for row in connection.execute(batch)]
+
+        return newest_first(page, lambda one: one.id, limit)
 
     def count(self, selection: Selection, as_of: AsOf) -> int:
         """How many credentials a selection has."""
