@@ -7,7 +7,7 @@ millisecond precision.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -20,6 +20,8 @@ LONGEST_EXTERNAL_ID = 255
 EXTERNAL_ID_PATTERN = rf"^[\x21-\x7e]{{1,{LONGEST_EXTERNAL_ID}}}$"
 LONGEST_NAME = 100
 """The most characters of a name."""
+MOST_SHOWN_KEYS = 100
+"""The most keys that RevokedKeys names."""
 LARGEST_METADATA = 768
 """The most bytes of the metadata's JSON: it has to fit into a header of an answer."""
 INSTANCE_NAME = "Instance account"
@@ -76,6 +78,21 @@ class AccountChange:
     external_id: str | None = None
     metadata: str | None = None
     status: AccountStatus | None = None
+
+    def after(self, present: Account, now: datetime) -> Account:
+        """The account that had the ``present`` terms; ``now`` is when it is disabled."""
+        disabled_at = present.disabled_at
+        if self.status not in (None, present.status):
+            disabled_at = now if self.status == "disabled" else None
+        return replace(
+            present,
+            name=present.name if self.name is None else self.name,
+            external_id=present.external_id
+            if self.external_id is None
+            else self.external_id or None,
+            metadata=present.metadata if self.metadata is None else self.metadata or None,
+            disabled_at=disabled_at,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ _RFC3339 = re.compile(
 
 def utc_now() -> datetime:
     """The wall clock in UTC, truncated to the milliseconds that the store keeps."""
-    return _to_the_millisecond(datetime.now(UTC))
+    return to_the_millisecond(datetime.now(UTC))
 
 
 def to_milliseconds(moment: datetime) -> int:
@@ -49,7 +49,7 @@ def parse_time(value: object) -> datetime:
         moment = datetime.fromisoformat(value.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError("must be an existing date and time") from None
-    return _to_the_millisecond(moment)
+    return to_the_millisecond(moment)
 
 
 def format_time(moment: datetime) -> str:
@@ -57,5 +57,6 @@ def format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _to_the_millisecond(moment: datetime) -> datetime:
+def to_the_millisecond(moment: datetime) -> datetime:
+    """The moment as it is stored: truncated to milliseconds."""
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

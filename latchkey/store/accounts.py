@@ -21,6 +21,7 @@ from sqlalchemy.exc import IntegrityError
 
 from latchkey.credentials.accounts import (
     LONGEST_EXTERNAL_ID,
+    MOST_SHOWN_KEYS,
     Account,
     AccountChange,
     AccountSelection,
@@ -32,10 +33,11 @@ from latchkey.credentials.audit import Action, AuditEvent
 from latchkey.credentials.callers import Author
 from latchkey.credentials.models import Credential, Mode
 from latchkey.credentials.publishing import Made, Outcome, Publication
-from latchkey.credentials.times import to_milliseconds
+from latchkey.credentials.times import to_milliseconds, to_the_millisecond
 from latchkey.errors import AccountNotFound, DuplicateExternalId
 from latchkey.store.account_erasure import erase
 from latchkey.store.audit import SqlAuditLog
+from latchkey.store.audited_terms import account_difference, account_terms_of
 from latchkey.store.batches import newest_first
 from latchkey.store.connections import Connections
 from latchkey.store.finding import (
@@ -46,13 +48,11 @@ from latchkey.store.finding import (
     instance_account,
 )
 from latchkey.store.invalidations import log_invalidation
-from latchkey.store.rows import account_of, account_values
+from latchkey.store.rows import account_of, account_term_values, account_values
 from latchkey.store.tables import account, credential
 from latchkey.store.transactions import commit
 
 T = TypeVar("T")
-
-_SHOWN_KEYS = 100
 
 
 class SqlAccountStore:
@@ -144,7 +144,7 @@ class SqlAccountStore:
             except IntegrityError:
                 raise DuplicateExternalId from None
             added = _present(connection, new.id)
-            detail = _without_none(_terms(added))
+            detail = account_terms_of(added)
             record = AuditEvent(
                 new.created_at, Action.ACCOUNT_CREATE, author.actor, added.id, detail
             )
@@ -164,21 +164,19 @@ class SqlAccountStore:
         def transaction(connection: Connection) -> Made[Account]:
             caller = caller_now(connection, author)
             found = _present(connection, account_id)
-            values = _changed_values(found, decide(caller, found), now)
-            if not values:
+            changed = decide(caller, found).after(found, to_the_millisecond(now))
+            if changed == found:
                 # The process that made the same change may have died before it invalidated.
                 return Made(found, Publication([account_id]))
             try:
                 connection.execute(
-                    update(account).where(account.c.number == found.number).values(**values)
+                    update(account)
+                    .where(account.c.number == found.number)
+                    .values(**account_term_values(changed))
                 )
             except IntegrityError:
                 raise DuplicateExternalId from None
-            changed = _present(connection, account_id)
-            before, after = _terms(found), _terms(changed)
-            detail = {
-                name: [before[name], after[name]] for name in after if before[name] != after[name]
-            }
+            detail = account_difference(found, changed)
             record = AuditEvent(now, Action.ACCOUNT_CHANGE, author.actor, account_id, detail)
             return self._made(connection, account_id, changed, now, record)
 
@@ -256,20 +254,6 @@ def _present(connection: Connection, account_id: str) -> Account:
     return found
 
 
-def _changed_values(found: Account, change: AccountChange, now: datetime) -> dict[str, object]:
-    """The columns that a change gives other values."""
-    values: dict[str, object] = {}
-    if change.name is not None and change.name != found.name:
-        values["name"] = change.name
-    for name in ("external_id", "metadata"):
-        new = getattr(change, name)
-        if new is not None and (new or None) != getattr(found, name):
-            values[name] = new or None
-    if change.status is not None and change.status != found.status:
-        values["disabled_at"] = to_milliseconds(now) if change.status == "disabled" else None
-    return values
-
-
 def _revocable(connection: Connection, account_id: str, mode: Mode | None) -> RevokedKeys:
     matched = _unrevoked(select(func.count()).select_from(credential), account_id, mode)
     first = _unrevoked(select(credential.c.api_key), account_id, mode)
@@ -277,7 +261,9 @@ def _revocable(connection: Connection, account_id: str, mode: Mode | None) -> Re
         connection.execute(matched).scalar_one(),
         0,
         tuple(
-            connection.execute(first.order_by(credential.c.id.desc()).limit(_SHOWN_KEYS)).scalars()
+            connection.execute(
+                first.order_by(credential.c.id.desc()).limit(MOST_SHOWN_KEYS)
+            ).scalars()
         ),
     )
 
@@ -289,16 +275,3 @@ def _unrevoked(statement: Any, account_id: str, mode: Mode | None) -> Any:
 def _of_account(statement: Any, account_id: str, mode: Mode | None) -> Any:
     found = statement.where(credential.c.account_id == account_id)
     return found if mode is None else found.where(credential.c.mode == mode)
-
-
-def _terms(of: Account) -> dict[str, object]:
-    return {
-        "name": of.name,
-        "external_id": of.external_id,
-        "metadata": of.metadata,
-        "status": of.status,
-    }
-
-
-def _without_none(terms: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in terms.items() if value is not None}

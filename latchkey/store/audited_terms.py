@@ -1,7 +1,8 @@
-"""The terms of a credential in the audit log: all of them, or the changed ones."""
+"""The terms of credentials and accounts in the audit log: all of them, or the changed ones."""
 
 from __future__ import annotations
 
+from latchkey.credentials.accounts import Account
 from latchkey.credentials.conditions import conditions_detail
 from latchkey.credentials.models import Credential
 from latchkey.credentials.times import to_milliseconds_or_none
@@ -42,4 +43,24 @@ def _terms(credential: Credential) -> dict[str, object]:
         "expires_at": to_milliseconds_or_none(credential.expires_at),
         **conditions_detail(credential.conditions),
         "metadata": credential.metadata,
+    }
+
+
+def account_terms_of(account: Account) -> dict[str, object]:
+    """The terms of a new account."""
+    return {name: value for name, value in _account_terms(account).items() if value is not None}
+
+
+def account_difference(before: Account, after: Account) -> dict[str, object]:
+    """Each changed term as a list of the previous and the new value."""
+    old, new = _account_terms(before), _account_terms(after)
+    return {name: [old[name], new[name]] for name in new if old[name] != new[name]}
+
+
+def _account_terms(account: Account) -> dict[str, object]:
+    return {
+        "name": account.name,
+        "external_id": account.external_id,
+        "metadata": account.metadata,
+        "status": account.status,
     }

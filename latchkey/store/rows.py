@@ -61,6 +61,16 @@ def account_values(new: NewAccount) -> dict[str, Any]:
     }
 
 
+def account_term_values(account: Account) -> dict[str, Any]:
+    """The columns that a change of an account sets."""
+    return {
+        "name": account.name,
+        "external_id": account.external_id,
+        "metadata": account.metadata,
+        "disabled_at": to_milliseconds_or_none(account.disabled_at),
+    }
+
+
 def credential_of(row: Row[Any], of: Account) -> Credential:
     """The credential of an account that a row of the table holds.
 

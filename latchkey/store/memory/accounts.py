@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TypeVar
 
 from latchkey.credentials.accounts import (
+    MOST_SHOWN_KEYS,
     Account,
     AccountChange,
     AccountSelection,
@@ -24,12 +25,11 @@ from latchkey.credentials.models import Credential, Mode
 from latchkey.credentials.publishing import Made, Outcome, Publication
 from latchkey.credentials.reach import Reach
 from latchkey.errors import AccountNotFound, DuplicateExternalId, InvalidField
+from latchkey.store.audited_terms import account_difference, account_terms_of
 from latchkey.store.memory.audit import MemoryAuditLog
 from latchkey.store.memory.state import INSTANCE, MemoryDatabase, State, caller_now, kept
 
 T = TypeVar("T")
-
-_TERMS = ("name", "external_id", "metadata", "status")
 
 
 class MemoryAccountStore:
@@ -101,8 +101,7 @@ class MemoryAccountStore:
                 number, new.id, new.name, new.external_id, new.metadata, kept(new.created_at)
             )
             state.accounts[added.id] = added
-            detail = {name: getattr(added, name) for name in _TERMS}
-            detail = {name: value for name, value in detail.items() if value is not None}
+            detail = account_terms_of(added)
             record = AuditEvent(
                 new.created_at, Action.ACCOUNT_CREATE, author.actor, added.id, detail
             )
@@ -120,17 +119,7 @@ class MemoryAccountStore:
         def transaction(state: State) -> Made[Account]:
             caller = caller_now(state, author)
             found = _present(state, account_id)
-            terms = decide(caller, found)
-            changed = found
-            if terms.name is not None:
-                changed = replace(changed, name=terms.name)
-            if terms.external_id is not None:
-                changed = replace(changed, external_id=terms.external_id or None)
-            if terms.metadata is not None:
-                changed = replace(changed, metadata=terms.metadata or None)
-            if terms.status not in (None, found.status):
-                at = kept(now) if terms.status == "disabled" else None
-                changed = replace(changed, disabled_at=at)
+            changed = decide(caller, found).after(found, kept(now))
             if changed == found:
                 return Made(found, Publication([account_id]))
             if changed.external_id != found.external_id:
@@ -139,11 +128,7 @@ class MemoryAccountStore:
             for number, one in state.credentials.items():
                 if one.account_id == account_id:
                     state.credentials[number] = replace(one, account=changed)
-            detail = {
-                name: [getattr(found, name), getattr(changed, name)]
-                for name in _TERMS
-                if getattr(found, name) != getattr(changed, name)
-            }
+            detail = account_difference(found, changed)
             record = AuditEvent(now, Action.ACCOUNT_CHANGE, author.actor, account_id, detail)
             return self._made(state, account_id, changed, now, record)
 
@@ -156,7 +141,7 @@ class MemoryAccountStore:
             caller_now(state, author)
             _present(state, account_id)
             found = _unrevoked(state, account_id, mode)
-            keys = tuple(one.api_key for one in found[:100])
+            keys = tuple(one.api_key for one in found[:MOST_SHOWN_KEYS])
             result = RevokedKeys(len(found), len(found), keys)
             if not found:
                 return Made(result, Publication([account_id]))
@@ -221,7 +206,7 @@ class MemoryAccountStore:
         state = self._database.committed
         _present(state, account_id)
         found = _unrevoked(state, account_id, mode)
-        return RevokedKeys(len(found), 0, tuple(one.api_key for one in found[:100]))
+        return RevokedKeys(len(found), 0, tuple(one.api_key for one in found[:MOST_SHOWN_KEYS]))
 
     def _made(
         self, state: State, account_id: str, result: T, now: datetime, record: AuditEvent
