@@ -60,3 +60,8 @@ def format_time(moment: datetime) -> str:
 def to_the_millisecond(moment: datetime) -> datetime:
     """The moment as it is stored: truncated to milliseconds."""
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def to_the_millisecond_or_none(moment: datetime | None) -> datetime | None:
+    """Like ``to_the_millisecond``; None stays None."""
+    return None if moment is None else to_the_millisecond(moment)

@@ -24,10 +24,11 @@ from latchkey.credentials.conditions import NO_CONDITIONS
 from latchkey.credentials.models import Credential, Mode
 from latchkey.credentials.publishing import Made, Outcome, Publication
 from latchkey.credentials.reach import Reach
+from latchkey.credentials.times import to_the_millisecond
 from latchkey.errors import AccountNotFound, DuplicateExternalId, InvalidField
 from latchkey.store.audited_terms import account_difference, account_terms_of
 from latchkey.store.memory.audit import MemoryAuditLog
-from latchkey.store.memory.state import INSTANCE, MemoryDatabase, State, caller_now, kept
+from latchkey.store.memory.state import INSTANCE, MemoryDatabase, State, caller_now
 
 T = TypeVar("T")
 
@@ -98,7 +99,12 @@ class MemoryAccountStore:
             _require_free(state, new.external_id)
             number = max(one.number for one in state.accounts.values()) + 1
             added = Account(
-                number, new.id, new.name, new.external_id, new.metadata, kept(new.created_at)
+                number,
+                new.id,
+                new.name,
+                new.external_id,
+                new.metadata,
+                to_the_millisecond(new.created_at),
             )
             state.accounts[added.id] = added
             detail = account_terms_of(added)
@@ -119,7 +125,7 @@ class MemoryAccountStore:
         def transaction(state: State) -> Made[Account]:
             caller = caller_now(state, author)
             found = _present(state, account_id)
-            changed = decide(caller, found).after(found, kept(now))
+            changed = decide(caller, found).after(found, to_the_millisecond(now))
             if changed == found:
                 return Made(found, Publication([account_id]))
             if changed.external_id != found.external_id:
@@ -146,7 +152,7 @@ class MemoryAccountStore:
             if not found:
                 return Made(result, Publication([account_id]))
             for one in found:
-                state.credentials[one.id] = replace(one, revoked_at=kept(now))
+                state.credentials[one.id] = replace(one, revoked_at=to_the_millisecond(now))
             detail: dict[str, object] = {"revoked": len(found)}
             if mode is not None:
                 detail["mode"] = mode
@@ -170,8 +176,8 @@ class MemoryAccountStore:
                 name=None,
                 external_id=None,
                 metadata=None,
-                disabled_at=found.disabled_at or kept(now),
-                erased_at=found.erased_at or kept(now),
+                disabled_at=found.disabled_at or to_the_millisecond(now),
+                erased_at=found.erased_at or to_the_millisecond(now),
             )
             state.accounts[account_id] = erased
             for one in of_account:
@@ -180,7 +186,7 @@ class MemoryAccountStore:
                     name=None,
                     metadata=None,
                     conditions=NO_CONDITIONS,
-                    revoked_at=one.revoked_at or kept(now),
+                    revoked_at=one.revoked_at or to_the_millisecond(now),
                     account=erased,
                 )
             numbers = tuple(one.id for one in of_account)

@@ -10,8 +10,9 @@ from itertools import islice
 from latchkey.credentials.administrators import Administrator, ConsoleSession
 from latchkey.credentials.audit import AuditEvent
 from latchkey.credentials.publishing import Made, Outcome, Publication
+from latchkey.credentials.times import to_the_millisecond
 from latchkey.store.memory.audit import MemoryAuditLog
-from latchkey.store.memory.state import MemoryDatabase, State, StoredSession, kept
+from latchkey.store.memory.state import MemoryDatabase, State, StoredSession
 
 
 class MemoryAdministratorStore:
@@ -47,7 +48,7 @@ class MemoryAdministratorStore:
 
     def disable(self, name: str, now: datetime, record: AuditEvent) -> Outcome[bool]:
         def transaction(state: State, found: Administrator) -> None:
-            state.administrators[found.id] = replace(found, disabled_at=kept(now))
+            state.administrators[found.id] = replace(found, disabled_at=to_the_millisecond(now))
             _end_all(state, found.id)
 
         return self._to_one(lambda state: _named(state, name), transaction, record)
@@ -93,13 +94,15 @@ class MemoryAdministratorStore:
                 return Made(False)
             if current.password_hash != found.password_hash:
                 return Made(False)
-            state.administrators[found.id] = replace(current, signed_in_at=kept(now))
+            state.administrators[found.id] = replace(current, signed_in_at=to_the_millisecond(now))
             state.sessions = {
                 token: one
                 for token, one in state.sessions.items()
                 if one.created_at > oldest and one.seen_at > unseen
             }
-            state.sessions[token_hash] = StoredSession(found.id, kept(now), kept(now))
+            state.sessions[token_hash] = StoredSession(
+                found.id, to_the_millisecond(now), to_the_millisecond(now)
+            )
             return Made(True, self._recorded(state, record))
 
         return self._database.publishable(transaction)
@@ -121,7 +124,7 @@ class MemoryAdministratorStore:
         return sorted(every, key=lambda one: one.seen_at, reverse=True)
 
     def see_session(self, token_hash: bytes, now: datetime) -> None:
-        self._update_session(token_hash, lambda one: replace(one, seen_at=kept(now)))
+        self._update_session(token_hash, lambda one: replace(one, seen_at=to_the_millisecond(now)))
 
     def tell(self, token_hash: bytes, messages: Sequence[tuple[str, str]]) -> None:
         self._update_session(token_hash, lambda one: replace(one, messages=tuple(messages)))
@@ -144,7 +147,9 @@ class MemoryAdministratorStore:
 
     def offer_set_up(self, token_hash: bytes, expires_at: datetime) -> bool:
         def transaction(state: State) -> bool:
-            state.set_up_link = None if state.administrators else (token_hash, kept(expires_at))
+            state.set_up_link = (
+                None if state.administrators else (token_hash, to_the_millisecond(expires_at))
+            )
             return state.set_up_link is not None
 
         return self._database.change(transaction)
@@ -169,7 +174,9 @@ class MemoryAdministratorStore:
         if _named(state, name) is not None:
             return Made(None)
         state.last_administrator += 1
-        made = Administrator(state.last_administrator, name, password_hash, kept(now), None, None)
+        made = Administrator(
+            state.last_administrator, name, password_hash, to_the_millisecond(now), None, None
+        )
         state.administrators[made.id] = made
         return Made(made, self._recorded(state, record))
 

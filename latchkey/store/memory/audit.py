@@ -22,10 +22,11 @@ from latchkey.credentials.audit import (
 from latchkey.credentials.audit_check import Verification
 from latchkey.credentials.audit_erasure import KEPT_DETAILS, Bounds
 from latchkey.credentials.publishing import Made, Outcome, Publication
+from latchkey.credentials.times import to_milliseconds
 from latchkey.errors import StoreError
 from latchkey.store.audit_head import Seal
 from latchkey.store.kept_head import KeptHead
-from latchkey.store.memory.state import MemoryDatabase, State, milliseconds
+from latchkey.store.memory.state import MemoryDatabase, State
 from latchkey.store.places import ChangePlaces
 
 
@@ -44,7 +45,7 @@ class MemoryAuditLog:
         last = _last(state)
         entry = AuditRow(
             number=last.number + 1,
-            at=milliseconds(record.at),
+            at=to_milliseconds(record.at),
             action=record.action.value,
             actor_kind=record.actor.kind.value,
             actor=record.actor.name,
@@ -172,7 +173,7 @@ def _is_wanted(state: State, row: AuditRow, wanted: AuditFilter) -> bool:
         (wanted.subject in (None, row.subject) or _made(state, row, str(wanted.subject)))
         and wanted.actor in (None, row.actor, row.actor_kind)
         and wanted.action in (None, row.action)
-        and (wanted.since is None or row.at >= milliseconds(wanted.since))
+        and (wanted.since is None or row.at >= to_milliseconds(wanted.since))
     )
 
 
@@ -187,7 +188,7 @@ def _made(state: State, row: AuditRow, api_key: str) -> bool:
             found is not None
             and row.detail != ERASED_DETAIL
             and found.origin == "imported"
-            and milliseconds(found.created_at) == row.at
+            and to_milliseconds(found.created_at) == row.at
             and detail["first_id"] <= found.id <= detail["last_id"]
         )
     return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from latchkey.credentials.accounts import INSTANCE_NAME, Account
@@ -19,12 +19,10 @@ from latchkey.credentials.callers import Author
 from latchkey.credentials.idempotency import Earlier
 from latchkey.credentials.models import Credential, Invalidation, Tally
 from latchkey.credentials.publishing import Made, Outcome, Publication, Refusal, Refused
+from latchkey.credentials.times import to_milliseconds
 from latchkey.errors import AccountNotFound, StoreError
 
 T = TypeVar("T")
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 _BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
@@ -106,7 +104,7 @@ class State:
     def log(self, lookup: str, at: datetime) -> int:
         """Add a row to the log of invalidations; returns its number."""
         self.last_invalidation += 1
-        self.invalidations.append(Invalidation(self.last_invalidation, lookup, milliseconds(at)))
+        self.invalidations.append(Invalidation(self.last_invalidation, lookup, to_milliseconds(at)))
         return self.last_invalidation
 
 
@@ -148,26 +146,6 @@ class MemoryDatabase:
             if made is None:
                 raise
             return Refused(error, Publication(made.publication.lookups))
-
-
-def milliseconds(moment: datetime) -> int:
-    """Whole milliseconds since 1970."""
-    return (moment - _EPOCH) // _MILLISECOND
-
-
-def moment_of(number: int) -> datetime:
-    """The inverse of ``milliseconds``."""
-    return _EPOCH + number * _MILLISECOND
-
-
-def kept(moment: datetime) -> datetime:
-    """A time as it is stored: truncated to milliseconds."""
-    return moment_of(milliseconds(moment))
-
-
-def kept_or_none(moment: datetime | None) -> datetime | None:
-    """The same for an optional time."""
-    return None if moment is None else kept(moment)
 
 
 def caller_now(state: State, author: Author) -> Credential | None:

@@ -34,6 +34,7 @@ from latchkey.credentials.models import (
 )
 from latchkey.credentials.publishing import Made, Outcome, Publication, Refusal
 from latchkey.credentials.reach import Reach
+from latchkey.credentials.times import to_the_millisecond, to_the_millisecond_or_none
 from latchkey.errors import (
     CredentialNotFound,
     DuplicateApiKey,
@@ -44,7 +45,7 @@ from latchkey.store.memory.accounts import MemoryAccountStore
 from latchkey.store.memory.administrators import MemoryAdministratorStore
 from latchkey.store.memory.audit import MemoryAuditLog
 from latchkey.store.memory.idempotency import MemoryIdempotencyLog, remember, require_first
-from latchkey.store.memory.state import MemoryDatabase, State, caller_now, kept, kept_or_none
+from latchkey.store.memory.state import MemoryDatabase, State, caller_now
 from latchkey.store.memory.usage import MemoryInvalidationLog, MemoryUsageStore
 from latchkey.store.protocols import Store
 
@@ -126,7 +127,7 @@ class MemoryStore:
         def transaction(state: State) -> Made[Credential]:
             caller = caller_now(state, author)
             found = _changeable(state, api_key, author.reach(caller))
-            revoked = _put(state, replace(found, revoked_at=kept(now)))
+            revoked = _put(state, replace(found, revoked_at=to_the_millisecond(now)))
             record = AuditEvent(now, Action.KEY_REVOKE, author.actor, api_key)
             return self._made(state, revoked, [found.lookup], now, record)
 
@@ -147,7 +148,7 @@ class MemoryStore:
                 found,
                 name=found.name if terms.name is None else terms.name,
                 scopes=found.scopes if terms.scopes is None else terms.scopes,
-                expires_at=kept_or_none(terms.expires_at)
+                expires_at=to_the_millisecond_or_none(terms.expires_at)
                 if terms.sets_expiry
                 else found.expires_at,
                 conditions=terms.conditions_after(found.conditions),
@@ -179,7 +180,7 @@ class MemoryStore:
             original = found.expires_at if found.rotated_to is None else found.original_expires_at
             ended = replace(
                 found,
-                expires_at=kept_or_none(rotation.expires_at),
+                expires_at=to_the_millisecond_or_none(rotation.expires_at),
                 rotated_to=successor.api_key,
                 original_expires_at=original,
             )
@@ -367,8 +368,8 @@ def _add(state: State, new: NewCredential) -> Credential:
             mode=new.mode,
             name=new.name,
             scopes=new.scopes,
-            created_at=kept(new.created_at),
-            expires_at=kept_or_none(new.expires_at),
+            created_at=to_the_millisecond(new.created_at),
+            expires_at=to_the_millisecond_or_none(new.expires_at),
             revoked_at=None,
             rotated_to=None,
             original_expires_at=None,

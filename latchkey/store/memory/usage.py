@@ -19,12 +19,10 @@ from latchkey.credentials.models import (
     UsageRecord,
 )
 from latchkey.credentials.reach import Reach
+from latchkey.credentials.times import from_milliseconds, to_milliseconds, to_the_millisecond
 from latchkey.store.memory.state import (
     MemoryDatabase,
     State,
-    kept,
-    milliseconds,
-    moment_of,
 )
 
 _HOUR = 3_600_000
@@ -48,7 +46,7 @@ class MemoryInvalidationLog:
             state.invalidations = [
                 row
                 for row in rows
-                if row.at >= milliseconds(before) or row.number >= below or row is rows[-1]
+                if row.at >= to_milliseconds(before) or row.number >= below or row is rows[-1]
             ]
             return len(rows) - len(state.invalidations)
 
@@ -69,7 +67,7 @@ class MemoryUsageStore:
         self._database.change(transaction)
 
     def fold(self, before: datetime) -> int:
-        end = milliseconds(before)
+        end = to_milliseconds(before)
 
         def transaction(state: State) -> int:
             old = [key for key in state.uses if key[1] < end and key[1] % _DAY]
@@ -93,7 +91,7 @@ class MemoryUsageStore:
         state = self._database.committed
         hours = {hour: uses for (of, hour), uses in state.uses.items() if of == credential_id}
         return UsageRecord(
-            {moment_of(hour): uses for hour, uses in sorted(hours.items())},
+            {from_milliseconds(hour): uses for hour, uses in sorted(hours.items())},
             {name: count for (of, name), count in state.refusals.items() if of == credential_id},
             state.watermarks.get((segment, credential_id), Tally(credential_id)),
             tuple(_sightings(state, credential_id)),
@@ -146,20 +144,21 @@ def _flush(state: State, segment: str, tally: Tally, now: datetime) -> None:
             key = (number, reason)
             state.refusals[key] = state.refusals.get(key, 0) + gain[reason]
     if gain["uses"] > 0:
-        last = tally.last_used or milliseconds(now)
+        last = tally.last_used or to_milliseconds(now)
         hour = (number, last // _HOUR * _HOUR)
         state.uses[hour] = state.uses.get(hour, 0) + gain["uses"]
-        if credential.last_used_at is None or credential.last_used_at < moment_of(last):
+        if credential.last_used_at is None or credential.last_used_at < from_milliseconds(last):
             state.credentials[number] = replace(
                 credential,
-                last_used_at=moment_of(last),
-                first_used_at=credential.first_used_at or moment_of(tally.first_used or last),
+                last_used_at=from_milliseconds(last),
+                first_used_at=credential.first_used_at
+                or from_milliseconds(tally.first_used or last),
             )
     if credential.account.erased_at is not None:
         return
     for one in tally.sightings:
         latest = state.sightings.get((number, one.address), one.at - timedelta(1))
-        state.sightings[number, one.address] = max(latest, kept(one.at))
+        state.sightings[number, one.address] = max(latest, to_the_millisecond(one.at))
     for one in _sightings(state, number)[SIGHTINGS_KEPT:]:
         del state.sightings[number, one.address]
 
