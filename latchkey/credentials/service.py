@@ -173,8 +173,8 @@ class CredentialService:
         if isinstance(expires_at, datetime):
             _require_in_the_future(expires_at)
         target = None if account is None else self._account_in_reach(account, caller)
-        elsewhere = target is not None and not _is_own(target, caller)
-        if elsewhere and scopes is INHERITED:
+        elsewhere = None if target is None or _is_own(target, caller) else target
+        if elsewhere is not None and scopes is INHERITED:
             raise InvalidField("scopes", "name the scopes of a key for another account")
         in_instance = caller is None or caller.in_instance_account
         if target is not None:
@@ -189,8 +189,9 @@ class CredentialService:
 
         def decide(caller: Credential | None) -> NewCredential:
             given, end = scopes, expires_at
-            if elsewhere and not _reaches(caller, account):
-                raise AccountNotFound
+            if elsewhere is not None and caller is not None:
+                if not reach_to_change(caller.principal()).covers_account(elsewhere.id):
+                    raise AccountNotFound
             if given is INHERITED:
                 given = grantable(caller.scopes) if caller else FULL_ACCESS
                 if not given:
@@ -376,12 +377,6 @@ class CredentialService:
 def _is_own(account: Account, caller: Principal | None) -> bool:
     """Whether it is the caller's account; the operator's is the instance account."""
     return account.is_instance if caller is None else account.id == caller.account_id
-
-
-def _reaches(caller: Credential | None, account: str | None) -> bool:
-    """Whether a caller, as just read, may change the keys of another account."""
-    reach = reach_to_change(None if caller is None else caller.principal())
-    return reach.account_id in (None, account)
 
 
 def _require_in_the_future(expires_at: datetime) -> None:
