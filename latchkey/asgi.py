@@ -17,8 +17,6 @@ from typing import Any, NamedTuple, Protocol
 from wsgiref.types import WSGIEnvironment
 
 from latchkey.assembly import Latchkey, log_fault
-from latchkey.box.retention import Periods
-from latchkey.box.sightings import Sightings
 from latchkey.check._check import Check, Verdict
 from latchkey.check.modes import modes_of
 from latchkey.check.open_routes import OpenRoutes, routes_of
@@ -229,11 +227,7 @@ class LatchkeyMiddleware:
                 open_routes=self._routes,
                 throttle=parts.throttle,
                 on_fault=log_fault,
-                sightings=Sightings(
-                    parts.shared,
-                    parts.addresses,
-                    kept=Periods.of(parts.settings).addresses,
-                ),
+                sightings=parts.sightings(),
                 addresses=parts.addresses,
                 modes=self._modes,
             )

@@ -16,9 +16,7 @@ from flask import Flask
 from latchkey import wsgi
 from latchkey.addresses import ClientAddresses
 from latchkey.box.counter_names import Count, Use
-from latchkey.box.retention import Periods
 from latchkey.box.shared import SharedState
-from latchkey.box.sightings import Sightings
 from latchkey.box.throttle import FailureThrottle
 from latchkey.box.upkeep import Upkeep
 from latchkey.check.authenticator import Authenticator
@@ -270,11 +268,7 @@ class Latchkey:
                 open_routes=open_routes,
                 throttle=parts.throttle,
                 on_fault=log_fault,
-                sightings=Sightings(
-                    parts.shared,
-                    parts.addresses,
-                    kept=Periods.of(parts.settings).addresses,
-                ),
+                sightings=parts.sightings(),
                 addresses=parts.addresses,
                 router=router,
                 before_first=before_first,

@@ -9,6 +9,7 @@ from latchkey.box.flush import Flush
 from latchkey.box.replay import Replay
 from latchkey.box.retention import Periods, Retention
 from latchkey.box.shared import SharedState
+from latchkey.box.sightings import Sightings
 from latchkey.box.throttle import FailureThrottle
 from latchkey.box.upkeep import Upkeep
 from latchkey.box.use_counts import LiveTallies
@@ -47,6 +48,11 @@ class Parts:
     upkeep: Upkeep
     addresses: ClientAddresses
     throttle: FailureThrottle
+
+    def sightings(self) -> Sightings:
+        """What the check writes the addresses of uses to."""
+        kept = Periods.of(self.settings).addresses
+        return Sightings(self.shared, self.addresses, kept=kept)
 
     @classmethod
     def from_settings(
