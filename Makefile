@@ -26,7 +26,7 @@ parallel = --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help serve test test-long attack lint format docs reference screenshots coverage test-sanitized \
-        test-freethreaded test-thread-sanitized test-lowest wheel test-wheel dist release bench \
+        test-freethreaded test-thread-sanitized test-lowest test-integration wheel test-wheel dist release bench \
         bench-cache bench-overhead bench-load bench-scale clean prerequisites ready
 
 help: ## List the targets
@@ -37,6 +37,9 @@ serve: $(built) ## Set up, create the first keys, and serve on 127.0.0.1:8080
 
 test: ready ## Set up, and run the tests with bounded rounds
 	@$(py) -m pytest $(parallel) $(ARGS)
+
+test-integration: .venv/.proxies ready ## Run the tests with PostgreSQL and reverse proxies
+	@PATH="$$PATH:/usr/sbin" $(py) -m pytest $(parallel) --integration --timeout=300 tests/integration $(ARGS)
 
 test-long: ready ## Run the same tests with the full number of rounds
 	@$(py) -m pytest $(parallel) --long --timeout=3600 $(ARGS)
@@ -80,11 +83,17 @@ $(built): .venv/.runtime $(sources) | prerequisites
 .venv/.tools: .venv/.runtime
 	@echo "Installing the tools for tests, lint and benchmarks ..."
 	@mv .venv/.runtime .venv/.unfinished
-	@$(call requirements,test lint bench)
+	@$(call requirements,postgresql test lint bench)
 	@mv .venv/.unfinished .venv/.runtime
 	@touch $@
 
 ready: .venv/.tools $(built)
+
+# Separate from the other tools, because only the tests with proxies need them.
+.venv/.proxies: .venv/.tools
+	@echo "Installing the reverse proxies for tests ..."
+	@$(call requirements,proxies)
+	@touch $@
 
 # Installs the requirements that pyproject.toml lists: build, runtime, or the name of an extra.
 requirements = $(py) -c "$$LISTED" $(1) > $(dir $(py)).listed && \
@@ -213,7 +222,7 @@ test-lowest: $(built) ## Run the tests with the lowest versions that pyproject.t
 	@cd build/lowest && $(py) -m pytest $(parallel) --ignore=tests/fastcache --ignore=tests/benchmarks $(ARGS)
 
 .venv/.tests: .venv/.runtime
-	@$(call requirements,test)
+	@$(call requirements,postgresql test)
 	@touch $@
 
 wheel: .venv/.runtime ## Build the wheel into dist/

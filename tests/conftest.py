@@ -35,11 +35,20 @@ _SHARING = {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run at full figures")
+    parser.addoption("--integration", action="store_true", help="collect tests/integration, too")
     parser.addoption(
         "--no-skips", action="store_true", help="fail where a test was skipped, as .ci/run does"
     )
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the tests that start PostgreSQL and proxies, except for ``--integration``."""
+    if collection_path == INTEGRATION and not config.getoption("--integration"):
+        return True
+    return None
+
+
+INTEGRATION = Path(__file__).parent / "integration"
 _MEMORY = Path("/dev/shm")
 _ROOM = 2 << 30
 _WRITTEN = pytest.StashKey[Path]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from latchkey.credentials.callers import Author
 from latchkey.credentials.publishing import Publisher
 from latchkey.store.protocols import Store
-from latchkey.store.sqlite import log_copy, wal
+from latchkey.store.sqlite import connections, log_copy, wal
 from tests.support.audited import TESTER, add
 from tests.support.store.new_credentials import NOW, new_credential
 
@@ -86,6 +87,28 @@ def test_a_copied_log_is_not_copied_again(path: Path, other: sqlite3.Connection)
     assert path.read_bytes() == copied
     assert other.execute("SELECT value FROM number").fetchall() == [(1,)]
     assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_change_waits_until_another_connection_lets_it_be_copied(
+    store: Store, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy of another worker reads the log too, and limits this one to what it reads."""
+    monkeypatch.setattr(connections, "_COPY_WAIT", 60.0)
+    added = add(store, new_credential())
+    store.look_after()
+    with (
+        closing(sqlite3.connect(database, isolation_level=None, check_same_thread=False)) as other,
+        database.with_name(f"{database.name}-shm").open("rb") as file,
+    ):
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM credential").fetchone()
+        timer = threading.Timer(0.05, lambda: other.execute("ROLLBACK"))
+        publisher = Publisher(store.audit, lambda lookup: timer.start())
+        publisher.publish(store.revoke(added.api_key, NOW, Author(TESTER)))
+        timer.join()
+        index = wal.read_index(file.fileno())
+        assert index is not None
+        assert not index.needs_log
 
 
 def test_a_change_is_published_before_it_is_copied_and_copied_before_it_is_answered(

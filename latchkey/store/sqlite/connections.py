@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
@@ -17,6 +18,11 @@ from latchkey.store.sqlite.engines import connect_pinned, files_of, open_reader,
 from latchkey.store.sqlite.errors import translated
 from latchkey.store.sqlite.lookup import SqliteLookup
 from latchkey.store.sqlite.pinned import Files, PinnedFile
+
+# In seconds. The copy of another worker takes milliseconds; a long read, such as that of a backup,
+# should not delay each change for longer than this.
+_COPY_WAIT = 0.1
+_COPY_PAUSE = 0.002
 
 
 class SqliteConnections:
@@ -82,7 +88,7 @@ class SqliteConnections:
             if not upkeep:
                 self._confirm(files)
                 if secured:
-                    self._file.copy_log()
+                    self._copy_log()
 
     def secure(self) -> None:
         """Copy the log into the database, in a place for changes: copying may wait for the disk."""
@@ -90,9 +96,15 @@ class SqliteConnections:
         if taken is None:
             return
         try:
-            self._file.copy_log()
+            self._copy_log()
         finally:
             self.places.release(taken)
+
+    def _copy_log(self) -> None:
+        """Copy the log into the database, and wait a moment for others that prevent it."""
+        until = time.monotonic() + _COPY_WAIT
+        while not self._file.copy_log() and time.monotonic() < until:
+            time.sleep(_COPY_PAUSE)
 
     def scrub(self) -> None:
         """By VACUUM: SQLite may have left copies of deleted content in the unused parts of pages.

@@ -11,17 +11,20 @@ import sqlite3
 from contextlib import suppress
 
 
-def copy(anchor: sqlite3.Connection, reader: sqlite3.Connection) -> None:
+def copy(anchor: sqlite3.Connection, reader: sqlite3.Connection) -> bool:
     """Copy as many frames as other connections permit. Both connections must be idle.
 
-    No writer waits for the copy. If everything is already copied, ``reader`` does not prevent a
-    restart of the log, but prevents SQLite from copying. Failures are ignored: SQLite keeps the
-    log.
+    Returns whether all frames were copied. They are not while another connection copies, or reads
+    an older state. No writer waits for the copy. If everything is already copied, ``reader`` does
+    not prevent a restart of the log, but prevents SQLite from copying. Failures are ignored: SQLite
+    keeps the log.
     """
     with suppress(sqlite3.Error):
         reader.execute("BEGIN")
         try:
             reader.execute("PRAGMA schema_version").fetchone()
-            anchor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            busy, frames, copied = anchor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         finally:
             reader.execute("ROLLBACK")
+        return not busy and frames == copied
+    return False

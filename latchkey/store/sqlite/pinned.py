@@ -73,7 +73,7 @@ class PinnedFile:
     def __init__(self, path: Path) -> None:
         """No file is opened yet."""
         self.path = path
-        # Kept as texts: each lookup needs them, and converting a Path takes Python code.
+        # Kept as text: each lookup needs it, and converting a Path takes Python code.
         self._name = os.fspath(path)
         self._locate()
         self._lock = threading.Lock()
@@ -177,25 +177,27 @@ class PinnedFile:
             else "nothing is lost: the database already contained all of it",
         )
 
-    def copy_log(self) -> None:
+    def copy_log(self) -> bool:
         """Copy the log into the database, so that truncating the log later loses nothing.
 
-        If another thread or process is copying, this is left to the next call. It does not wait for
-        readers, and a failure is harmless: SQLite still has the log.
+        Returns False if changes are left in the log alone, because another connection copies it or
+        reads an older state. After a failure, SQLite has the log, and the next use reports it.
         """
         if not self._lock.acquire(timeout=_COPY_PATIENCE):
-            return
+            return True
         try:
             pin = self._in_place()
             if pin is None or pin.index is None:
-                return
+                return True
             index = wal.read_index(pin.index)
+            if index is None:
+                return False
             # The frames of a broken log would be copied unnoticed.
-            if index is not None and index.needs_log and _is_whole(pin):
-                log_copy.copy(pin.anchor, pin.reader)
+            if not index.needs_log or not _is_whole(pin):
+                return True
+            return log_copy.copy(pin.anchor, pin.reader)
         except StoreError:
-            # The next use of the database reports it.
-            return
+            return True
         finally:
             self._lock.release()
 

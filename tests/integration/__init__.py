@@ -1,0 +1,1 @@
+"""Tests that start PostgreSQL or a reverse proxy: ``make test-integration``."""
