@@ -11,12 +11,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
 from tests.support.service import Service
+
+if TYPE_CHECKING:
+    from tests.support.postgresql import Postgresql
 
 # The duration of an example depends on the machine more than on the tested code.
 settings.register_profile("unhurried", deadline=None)
@@ -148,6 +151,19 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     directory = tmp_path_factory.mktemp("service")
     with Service(directory, LATCHKEY_FAILURE_LIMIT="off", LATCHKEY_WORKERS="1") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Postgresql]:
+    """One running PostgreSQL for all tests that do not stop it; skips where it is missing."""
+    # Imported here, because not all test runs have the driver.
+    pytest.importorskip("psycopg")
+    from tests.support.postgresql import programs, started
+
+    if programs() is None:
+        pytest.skip("PostgreSQL is not installed")
+    with started() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
