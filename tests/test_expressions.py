@@ -16,6 +16,8 @@ from latchkey.credentials.endpoints import expression_of, parse_endpoint
 from latchkey.credentials.names import NAME_PATTERN
 from latchkey.credentials.scopes import SCOPE_PATTERN
 from latchkey.platform_variables import ENDPOINT
+from latchkey_service.verify import rules as verify_rules
+from latchkey_service.verify.rules import Rule
 from tests.support.expressions import in_compiled, in_pages, in_python, is_linear, is_one_character
 
 pytestmark = pytest.mark.attack
@@ -153,6 +155,20 @@ def test_the_expression_of_an_endpoint_rule_is_linear(rule: str, long: bool) -> 
     pattern = expression_of([parse_endpoint(rule)] * 3)
     worst = [("GET ", "/a", "\n"), ("GET /", "a", "/"), ("", "G", " /"), ("GET ", "/", "a")]
     assert is_linear(pattern, worst, thorough=long)
+
+
+@pytest.mark.parametrize(
+    ("host", "method", "path"), [("*", "*", "/**"), ("*.a.a.a.a", "GET", "/*/a/*/**")]
+)
+def test_the_expression_of_a_verify_rule_is_linear(
+    host: str, method: str, path: str, long: bool
+) -> None:
+    rule = Rule(1, host, (parse_endpoint(f"{method} {path}"),))
+    worst = [
+        *[("a.a GET ", "/a", "\n"), ("example.com POST /", "a", "/"), ("", "a.", " GET /a/")],
+        *[("", " ", "/"), ("x.example.com GET /a/", "a", "/"), ("", ".example.com", " GET /")],
+    ]
+    assert is_linear(verify_rules.expression_of([rule] * 3), worst, thorough=long)
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "latchkey_service.command_user": ("latchkey.credentials.audit",),
     "latchkey_service.administrators": (*_FOUNDATION, "latchkey.store.protocols"),
     "latchkey_service.api": (*_SHARED_BY_SURFACES, *_LIBRARY),
+    # What proxies ask, and the rules of a routes file, which a command explains.
+    "latchkey_service.verify": (*_SHARED_BY_SURFACES, *_LIBRARY),
     "latchkey_service.console": (
         "latchkey_service.administrators",
         *_SHARED_BY_SURFACES,

@@ -115,13 +115,18 @@ def expression_of(rules: Iterable[EndpointRule]) -> str:
 
 def _alternative(rule: EndpointRule) -> str:
     method = "[^ ]+" if rule.method == _ANY else re.escape(rule.method)
+    return f"{method} {path_expression(rule)}"
+
+
+def path_expression(rule: EndpointRule) -> str:
+    """A regular expression for the paths of a rule, in the form of WSGI's PATH_INFO."""
     path = "".join(
         "/[^/]+" if segment == _ANY else f"/{re.escape(_as_wsgi(segment))}"
         for segment in rule.segments
     )
     if rule.below:
         path += "(?:/.*)?" if path else "/.*"
-    return f"{method} {path}"
+    return path
 
 
 def _covers(own: str, other: str) -> bool:
