@@ -48,6 +48,7 @@ MODULES = (
     "shared._table",
     "shared._cache",
     "shared._windows",
+    "shared._rates",
     "shared._bloom",
 )
 HEADERS = (

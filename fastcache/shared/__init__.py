@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastcache.shared._bloom import BloomFilter
 from fastcache.shared._cache import SharedCache
 from fastcache.shared._digest import KeyedDigest
+from fastcache.shared._rates import Level, Rate, RateTable, Taken
 from fastcache.shared._tallies import Tallies
 from fastcache.shared._windows import WindowTable
 from fastcache.shared._words import Counters, Stripes
@@ -23,6 +24,9 @@ __all__ = (
     "BloomFilter",
     "Counters",
     "KeyedDigest",
+    "Level",
+    "Rate",
+    "RateTable",
     "Region",
     "Segment",
     "SegmentError",
@@ -34,6 +38,7 @@ __all__ = (
     "SharedCacheStats",
     "SharedEntry",
     "Stripes",
+    "Taken",
     "Tallies",
     "WindowTable",
 )

@@ -9,10 +9,20 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
-from fastcache.shared import BloomFilter, Counters, SharedCache, Stripes, Tallies, WindowTable
+from fastcache.shared import (
+    BloomFilter,
+    Counters,
+    Rate,
+    RateTable,
+    SharedCache,
+    Stripes,
+    Tallies,
+    WindowTable,
+)
 from fastcache.shared.segment_layout import bound_word
 from tests.support.fastcache.children import Child, Gate
 from tests.support.fastcache.damage import SEED, damage, survives
@@ -168,6 +178,17 @@ def use_windows(memory: memoryview) -> None:
         assert windows.count(key, 7) >= 0
 
 
+def use_rates(memory: memoryview) -> None:
+    rates = RateTable(63, memory=memory[8:], backed=memory[:8])
+    for row in (0, 20, 62):
+        rate = Rate(row, 1000, 5)
+        with suppress(IndexError):
+            rates.take((rate, Rate(0, 366 * 86_400 * 10**9, 1)), 5)
+            level = rates.level(rate)
+            assert 0 <= level.remaining <= 5
+            rates.reset(row)
+
+
 def use_filter(memory: memoryview) -> None:
     bloom = BloomFilter(4096, memory=memory)
     for digest in (bytes(32), b"\xff" * 32, bytes(range(32))):
@@ -189,7 +210,7 @@ def use_tallies(memory: memoryview) -> None:
 
 @pytest.mark.parametrize(
     "use",
-    [use_stripes, use_counters, use_windows, use_filter, use_tallies],
+    [use_stripes, use_counters, use_windows, use_filter, use_tallies, use_rates],
     ids=lambda use: use.__name__,
 )
 def test_any_content_of_words(use: Callable[[memoryview], None], long: bool) -> None:

@@ -15,6 +15,8 @@ from fastcache.shared import (
     BloomFilter,
     Counters,
     KeyedDigest,
+    Rate,
+    RateTable,
     Region,
     Segment,
     SegmentError,
@@ -121,6 +123,25 @@ def test_tallies() -> None:
 def test_windows() -> None:
     table = WindowTable()
     assert [table.hit(77, 1, 10), table.hit(77, 1, 10), table.hit(77, 2, 10)] == [1, 2, 1]
+
+
+@holds(
+    "`RateTable`, `Rate`: rate limits, exact over all processes: never more than the burst and one "
+    "unit per interval"
+)
+def test_rates() -> None:
+    now = [1]
+    memory = mmap.mmap(-1, mmap.PAGESIZE)
+    rate = Rate(0, 10, 3)
+
+    def admitted() -> int:
+        # Forked processes share the memory, and each has a table of its own.
+        table = RateTable(1, memory=memory, timer=lambda: now[0])
+        return sum(table.take((rate,)).refused_by is None for _ in range(5))
+
+    assert Child(lambda: os._exit(10 + admitted())).wait() == 10 + 3
+    now[0] = 21
+    assert admitted() == 2
 
 
 @holds("`BloomFilter`: a set of digests without false negatives")

@@ -32,6 +32,9 @@ def test_public_names() -> None:
         "BloomFilter",
         "Counters",
         "KeyedDigest",
+        "Level",
+        "Rate",
+        "RateTable",
         "Region",
         "Segment",
         "SegmentError",
@@ -43,6 +46,7 @@ def test_public_names() -> None:
         "SharedCacheStats",
         "SharedEntry",
         "Stripes",
+        "Taken",
         "Tallies",
         "WindowTable",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, MutableMapping
 from datetime import UTC, datetime, timedelta
 from typing import assert_type
@@ -10,6 +11,8 @@ from fastcache import Cached, CacheInfo, CacheStats, LRUCache, TTLCache, cached
 from fastcache.shared import (
     Counters,
     KeyedDigest,
+    Rate,
+    RateTable,
     Region,
     Segment,
     SharedCache,
@@ -140,6 +143,11 @@ def shared() -> None:
     windows = WindowTable(64)
     assert_type(windows.hit(1, 2, 3), int)
     windows.hit("key", 2, 3)  # type: ignore[arg-type]
+    rates = RateTable(8, timer=time.monotonic_ns)
+    taken = rates.take((Rate(0, 1_000, 5),), cost=2)
+    assert_type(taken.refused_by, int | None)
+    assert_type(rates.level(Rate(0, 1_000, 5)).remaining, int)
+    rates.take([Rate(0, 1, 1)])  # type: ignore[arg-type]
 
 
 def in_a_segment() -> None:

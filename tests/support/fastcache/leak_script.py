@@ -20,6 +20,8 @@ from fastcache import LRUCache, TTLCache, cached
 from fastcache.shared import (
     Counters,
     KeyedDigest,
+    Rate,
+    RateTable,
     Region,
     Segment,
     SegmentError,
@@ -172,6 +174,13 @@ def use_memory(memory: Any, backed: Any) -> None:
     for number in range(200):
         windows.hit(number << 32, number // 10, 5)
         windows.count(number, 1)
+    rates = RateTable(8, memory=memory)
+    for row in range(20):
+        with suppress(IndexError, ValueError):
+            rates.take((Rate(row, 10, 1 + row), Rate(0, 10**15, 1)), row)
+            rates.level(Rate(row, 10, 5))
+    with suppress(TypeError):
+        rates.take((5,))  # type: ignore[arg-type]
     Counters(["a"], memory=memory).compare_exchange(0, 1 << 60, 5)
     digest = KeyedDigest(b"key")
     digest.digest("kéy")

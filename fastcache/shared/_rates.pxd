@@ -1,0 +1,26 @@
+# Declarations for other compiled modules: rate limits that processes share.
+
+from libc.stdint cimport uint64_t
+
+from fastcache.shared._tallies cimport Tallies
+
+
+cdef class Rate:
+    cdef readonly uint64_t row
+    cdef readonly uint64_t interval     # nanoseconds per unit
+    cdef readonly uint64_t burst        # units
+    cdef uint64_t span                  # nanoseconds: burst * interval
+
+
+cdef class RateTable:
+    cdef Tallies arrivals       # one word a row: when the bucket is full again
+    cdef object timer           # None for CLOCK_BOOTTIME
+
+    cdef uint64_t *word_of(self, Rate rate) except NULL
+    # The number of the first rate that refuses, or -1 after all were taken. `at` is the clock
+    # reading that decided; `wait` is how long the refusing rate would make the caller wait.
+    cdef Py_ssize_t take_all(
+        self, tuple rates, uint64_t cost, uint64_t *at, uint64_t *wait
+    ) except -2
+    cdef uint64_t now(self) except? 0
+    cdef Tallies checked(self)

@@ -1,0 +1,449 @@
+"""RateTable: exact against a plain model, over threads, processes, kills and stops."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import random
+import signal
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastcache.shared import Level, Rate, RateTable, Segment, Taken
+from fastcache.shared import Region as SegmentRegion
+
+YEAR = 366 * 86_400 * 10**9
+
+
+class Clock:
+    """A clock that only tests move."""
+
+    def __init__(self, now: int = 1) -> None:
+        self.now = now
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(10**15)
+
+
+@pytest.fixture
+def table(clock: Clock) -> RateTable:
+    return RateTable(8, timer=clock)
+
+
+def test_a_burst_is_admitted_at_once_and_then_one_per_interval(
+    table: RateTable, clock: Clock
+) -> None:
+    rate = Rate(0, 10, 3)
+    assert [table.take((rate,)).refused_by for _ in range(4)] == [None, None, None, 0]
+    assert table.take((rate,)) == Taken(clock.now, 0, 10)
+    clock.now += 9
+    assert table.take((rate,)) == Taken(clock.now, 0, 1)
+    clock.now += 1
+    assert table.take((rate,)) == Taken(clock.now)
+    assert table.take((rate,)) == Taken(clock.now, 0, 10)
+
+
+def test_a_refusal_spends_nothing(table: RateTable, clock: Clock) -> None:
+    rate = Rate(0, 10, 2)
+    assert table.take((rate,), 2) == Taken(clock.now)
+    for _ in range(100):
+        assert table.take((rate,), 2) == Taken(clock.now, 0, 20)
+    clock.now += 20
+    assert table.take((rate,), 2) == Taken(clock.now)
+
+
+def test_a_cost_above_the_burst_is_never_admitted(table: RateTable, clock: Clock) -> None:
+    rate = Rate(0, 10, 2)
+    assert table.take((rate,), 3) == Taken(clock.now, 0, None)
+    assert table.level(rate) == Level(2, 0)
+
+
+def test_the_level_counts_whole_units(table: RateTable, clock: Clock) -> None:
+    rate = Rate(0, 10, 3)
+    assert table.level(rate) == Level(3, 0)
+    table.take((rate,), 2)
+    assert table.level(rate) == Level(1, 20)
+    clock.now += 9
+    assert table.level(rate) == Level(1, 11)
+    clock.now += 1
+    assert table.level(rate) == Level(2, 10)
+    clock.now += YEAR
+    assert table.level(rate) == Level(3, 0)
+
+
+def test_all_rates_must_admit_or_none_is_taken_from(table: RateTable, clock: Clock) -> None:
+    wide, narrow = Rate(0, 10, 5), Rate(1, 1000, 1)
+    assert table.take((wide, narrow)).refused_by is None
+    assert table.take((wide, narrow)) == Taken(clock.now, 1, 1000)
+    assert table.level(wide) == Level(4, 10)
+
+
+def test_what_was_taken_is_given_back_if_a_later_rate_refuses(clock: Clock) -> None:
+    """Another process takes the last unit of the second rate after both were asked."""
+    wide, narrow = Rate(0, 10, 5), Rate(1, 1000, 1)
+    readings = 0
+
+    def timer() -> int:
+        nonlocal readings
+        readings += 1
+        # The third reading decides about the second rate.
+        if readings == 3:
+            other.take((narrow,))
+        return clock.now
+
+    memory = bytearray(64)
+    other = RateTable(8, memory=memory, timer=clock)
+    table = RateTable(8, memory=memory, timer=timer)
+    # The word was loaded before the reading, so the exchange fails, and the clock is read again.
+    assert table.take((wide, narrow)) == Taken(clock.now, 1, 1000)
+    assert readings == 4
+    assert other.level(wide) == Level(5, 0)
+    assert other.level(narrow) == Level(0, 1000)
+
+
+def test_what_changed_meanwhile_stays_spent(clock: Clock) -> None:
+    """It cannot be told apart from what the other process took."""
+    wide, narrow = Rate(0, 10, 5), Rate(1, 1000, 1)
+    readings = 0
+
+    def timer() -> int:
+        nonlocal readings
+        readings += 1
+        if readings == 3:
+            other.take((wide, narrow))
+        return clock.now
+
+    memory = bytearray(64)
+    other = RateTable(8, memory=memory, timer=clock)
+    table = RateTable(8, memory=memory, timer=timer)
+    assert table.take((wide, narrow)).refused_by == 1
+    assert other.level(wide) == Level(3, 20)
+
+
+def test_the_clock_is_read_again_if_the_exchange_fails(clock: Clock) -> None:
+    """A process that was stopped between its reading and its exchange decides by a new reading."""
+    rate = Rate(0, 10, 1)
+    memory = bytearray(64)
+    other = RateTable(8, memory=memory, timer=clock)
+    moves: Iterator[Callable[[], object]] = iter([lambda: other.take((rate,)), lambda: None])
+
+    def timer() -> int:
+        now = clock.now
+        next(moves)()
+        return now
+
+    table = RateTable(8, memory=memory, timer=timer)
+    assert table.take((rate,)) == Taken(clock.now, 0, 10)
+
+
+def test_rows_are_apart_and_equal_rows_share(table: RateTable) -> None:
+    one, same, other = Rate(0, 10, 1), Rate(0, 10, 1), Rate(1, 10, 1)
+    assert table.take((one,)).refused_by is None
+    assert table.take((same,)).refused_by == 0
+    assert table.take((other,)).refused_by is None
+    table.reset(0)
+    assert table.take((same,)).refused_by is None
+
+
+def test_a_smaller_rate_starts_from_what_was_spent(table: RateTable, clock: Clock) -> None:
+    table.take((Rate(0, 10, 100),), 100)
+    smaller = Rate(0, 10, 10)
+    assert table.level(smaller) == Level(0, 1000)
+    assert table.take((smaller,)) == Taken(clock.now, 0, 910)
+    clock.now += 910
+    assert table.take((smaller,)) == Taken(clock.now)
+
+
+def test_a_damaged_word_refuses_and_does_not_overflow(clock: Clock) -> None:
+    memory = bytearray(struct.pack("=Q", 2**64 - 1))
+    table = RateTable(1, memory=memory, timer=clock)
+    rate = Rate(0, YEAR, 1)
+    assert table.take((rate,)).refused_by == 0
+    assert table.level(rate).remaining == 0
+    assert memory == struct.pack("=Q", 2**64 - 1)
+
+
+def test_the_longest_rate_is_exact(clock: Clock) -> None:
+    table = RateTable(1, timer=clock)
+    rate = Rate(0, 1, YEAR)
+    assert table.take((rate,), YEAR) == Taken(clock.now)
+    assert table.take((rate,)) == Taken(clock.now, 0, 1)
+    clock.now += YEAR
+    assert table.level(rate) == Level(YEAR, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 0, 1), "interval must be >= 1"),
+        ((0, 1, 0), "burst must be >= 1"),
+        ((-1, 1, 1), "row must be >= 0"),
+        ((0, -1, 1), "interval must be >= 0"),
+        ((0, 1, -1), "burst must be >= 0"),
+        ((0, 1, YEAR + 1), "at most 366 days"),
+        ((0, YEAR, 2), "at most 366 days"),
+    ],
+)
+def test_invalid_rates_are_refused(arguments: tuple[int, int, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Rate(*arguments)
+
+
+def test_invalid_calls_are_refused(table: RateTable) -> None:
+    rate = Rate(0, 1, 1)
+    with pytest.raises(ValueError, match="cost must be >= 1"):
+        table.take((rate,), 0)
+    with pytest.raises(ValueError, match="at most 16"):
+        table.take((rate,) * 17)
+    with pytest.raises(TypeError, match="must be a tuple"):
+        table.take([rate])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="must contain Rate objects"):
+        table.take((rate, None))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="must be a Rate"):
+        table.level(None)  # type: ignore[arg-type]
+    with pytest.raises(IndexError, match="row 8 is not backed"):
+        table.take((Rate(8, 1, 1),))
+    with pytest.raises(IndexError, match="row 8 is not backed"):
+        table.reset(8)
+    with pytest.raises(TypeError, match="timer must be callable"):
+        RateTable(1, timer=1)  # type: ignore[arg-type]
+    assert table.take(()).refused_by is None
+
+
+def test_an_uninitialised_table_refuses_every_call() -> None:
+    table = RateTable.__new__(RateTable)
+    rate = Rate(0, 1, 1)
+    for call in (
+        lambda: table.take((rate,)),
+        lambda: table.level(rate),
+        lambda: table.reset(0),
+        lambda: table.rows,
+        lambda: table.backed_rows,
+    ):
+        with pytest.raises(RuntimeError, match="not initialised"):
+            call()
+    uninitialised = Rate.__new__(Rate)
+    assert RateTable(1).take((uninitialised,)).refused_by == 0
+
+
+def test_rates_compare_by_value() -> None:
+    assert Rate(1, 2, 3) == Rate(1, 2, 3)
+    assert hash(Rate(1, 2, 3)) == hash(Rate(1, 2, 3))
+    assert Rate(1, 2, 3) != Rate(1, 2, 4)
+    assert Rate(1, 2, 3) != (1, 2, 3)
+    assert repr(Rate(1, 2, 3)) == "Rate(row=1, interval=2, burst=3)"
+
+
+def test_rows_are_usable_up_to_what_is_backed() -> None:
+    page = mmap.PAGESIZE
+    with Segment.create_nameless({"rates": SegmentRegion(page, 4 * page)}) as segment:
+        table = RateTable(
+            4 * page // 8, memory=segment.memory("rates"), backed=segment.backed_word("rates")
+        )
+        assert (table.rows, table.backed_rows) == (4 * page // 8, page // 8)
+        beyond = Rate(page // 8, 1, 1)
+        with pytest.raises(IndexError, match="not backed"):
+            table.take((beyond,))
+        segment.grow("rates", 2 * page)
+        assert table.take((beyond,)).refused_by is None
+
+
+costs = st.integers(1, 5) | st.integers(1, 10**6)
+steps = st.lists(
+    st.tuples(st.integers(0, 50) | st.integers(0, 10**12), costs), min_size=1, max_size=60
+)
+
+
+@given(
+    interval=st.integers(1, 30) | st.integers(1, 10**9),
+    burst=st.integers(1, 10) | st.integers(1, 10**7),
+    start=st.integers(1, 2**62),
+    steps=steps,
+)
+def test_decisions_are_those_of_a_bucket_of_fractions(
+    interval: int, burst: int, start: int, steps: list[tuple[int, int]]
+) -> None:
+    """The model: a bucket of ``burst`` units that fills by one unit per interval."""
+    clock = Clock(start)
+    table = RateTable(1, timer=clock)
+    rate = Rate(0, interval, burst)
+    content, filled_at = Fraction(burst), start
+    for elapsed, cost in steps:
+        clock.now += elapsed
+        content = min(Fraction(burst), content + Fraction(clock.now - filled_at, interval))
+        filled_at = clock.now
+        assert table.level(rate).remaining == content // 1
+        taken = table.take((rate,), cost)
+        assert (taken.refused_by is None) == (content >= cost)
+        if taken.refused_by is None:
+            content -= cost
+        elif cost <= burst:
+            assert taken.wait == (cost - content) * interval
+        else:
+            assert taken.wait is None
+        assert table.level(rate).full_in == (burst - content) * interval
+
+
+def assert_exact(admitted: list[tuple[int, int]], interval: int, burst: int) -> None:
+    """No interval of the history has more than ``burst + elapsed // interval`` units.
+
+    ``admitted`` has the clock reading and the cost of each admission. It is enough to compare each
+    one with the smallest earlier value of ``units before - elapsed``, in whole intervals.
+    """
+    admitted.sort()
+    spent = 0
+    lowest: int | None = None
+    for at, cost in admitted:
+        # From here on, `spent` units lie before; an interval that begins here has the rest.
+        here = spent * interval - at
+        lowest = here if lowest is None else min(lowest, here)
+        spent += cost
+        assert spent * interval - at - lowest <= burst * interval
+
+
+def test_the_bound_of_a_history_is_checked() -> None:
+    assert_exact([(0, 2), (10, 1), (20, 1)], 10, 2)
+    with pytest.raises(AssertionError):
+        assert_exact([(0, 2), (10, 1), (19, 1)], 10, 2)
+    with pytest.raises(AssertionError):
+        assert_exact([(0, 1), (1000, 1), (1000, 2)], 10, 2)
+
+
+def test_threads_together_take_exactly_the_burst() -> None:
+    table = RateTable(1)
+    rate = Rate(0, 10**12, 500)
+    admitted = [0] * 4
+
+    def take(thread: int) -> None:
+        for _ in range(400):
+            admitted[thread] += table.take((rate,)).refused_by is None
+
+    threads = [threading.Thread(target=take, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(admitted) == 500
+
+
+_RECORD = struct.Struct("=QQ")
+
+
+class Takers:
+    """Processes that take from the same rates; each writes its admissions into shared memory."""
+
+    def __init__(self, rate: Rate, processes: int, room: int = 200_000) -> None:
+        self.rate = rate
+        self.words = mmap.mmap(-1, mmap.PAGESIZE)
+        self.records = [mmap.mmap(-1, room * _RECORD.size + 8) for _ in range(processes)]
+        self.pids: list[int | None] = [None] * processes
+
+    def start(self, number: int, seed: int) -> None:
+        """Start a process; it continues the records of its predecessor."""
+        pid = os.fork()
+        if pid == 0:
+            try:
+                self._take(self.records[number], random.Random(seed))
+            finally:
+                os._exit(1)
+        self.pids[number] = pid
+
+    def _take(self, records: mmap.mmap, chance: random.Random) -> None:
+        table = RateTable(1, memory=self.words)
+        (count,) = struct.unpack_from("=Q", records)
+        end = (len(records) - 8) // _RECORD.size
+        while count < end:
+            cost = chance.choice((1, 1, 1, 2, 5))
+            taken = table.take((self.rate,), cost)
+            if taken.refused_by is None:
+                # A kill in between loses the record of an admission, never invents one.
+                _RECORD.pack_into(records, 8 + count * _RECORD.size, taken.at, cost)
+                count += 1
+                struct.pack_into("=Q", records, 0, count)
+            else:
+                time.sleep(chance.random() * 0.002)
+        while True:
+            signal.pause()
+
+    def history(self) -> list[tuple[int, int]]:
+        """All recorded admissions."""
+        found: list[tuple[int, int]] = []
+        for records in self.records:
+            (count,) = struct.unpack_from("=Q", records)
+            found += (_RECORD.unpack_from(records, 8 + i * _RECORD.size) for i in range(count))
+        return found
+
+    def kill(self, number: int) -> None:
+        pid = self.pids[number]
+        if pid is not None:
+            self.pids[number] = None
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+    def stop(self, number: int) -> None:
+        pid = self.pids[number]
+        if pid is not None:
+            os.kill(pid, signal.SIGSTOP)
+
+    def go_on(self, number: int) -> None:
+        pid = self.pids[number]
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def takers(request: pytest.FixtureRequest) -> Iterator[Takers]:
+    interval, burst = request.param
+    made = Takers(Rate(0, interval, burst), 8)
+    yield made
+    for number in range(len(made.pids)):
+        made.kill(number)
+
+
+@pytest.mark.attack
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "takers", [(1_000_000, 100), (100_000, 5), (20_000_000, 50)], indirect=True, ids=str
+)
+def test_processes_that_are_killed_and_stopped_never_admit_too_much(
+    takers: Takers, long: bool
+) -> None:
+    chance = random.Random(9)
+    for number in range(8):
+        takers.start(number, number)
+    end = time.monotonic() + (60 if long else 2)
+    seed = 8
+    stopped: set[int] = set()
+    while time.monotonic() < end:
+        time.sleep(0.01)
+        number = chance.randrange(8)
+        event = chance.random()
+        if number in stopped:
+            takers.go_on(number)
+            stopped.discard(number)
+        elif event < 0.5:
+            takers.stop(number)
+            stopped.add(number)
+        elif event < 0.8:
+            takers.kill(number)
+            seed += 1
+            takers.start(number, seed)
+    for number in range(8):
+        takers.kill(number)
+    history = takers.history()
+    assert history
+    assert_exact(history, takers.rate.interval, takers.rate.burst)
