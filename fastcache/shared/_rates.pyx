@@ -2,8 +2,8 @@
 """RateTable: rate limits that many processes spend from, exact over all of them.
 
 Each limit has one 64-bit word: the time when its bucket is full again, in nanoseconds of a clock
-that all processes read. This is the generic cell rate algorithm (GCRA) of ITU-T I.371. Taking `cost`
-units moves that time on by `cost * interval`, and is admitted if it is then no more than
+that all processes read. This is the generic cell rate algorithm (GCRA) of ITU-T I.371. Taking
+`cost` units moves that time on by `cost * interval`, and is admitted if it is then no more than
 `burst * interval` ahead. A refusal writes nothing.
 
 A word is changed only by compare-exchange, and never under a lock: a process that is stopped or
@@ -48,7 +48,10 @@ admit, None if it never would because the cost is above its burst.
 """
 
 Level = namedtuple("Level", ("remaining", "full_in"))
-Level.__doc__ = """What a rate has left: whole units, and nanoseconds until its burst is full again."""
+Level.__doc__ = """What a rate has left.
+
+`remaining` is whole units, and `full_in` the nanoseconds until all of its burst is left.
+"""
 
 
 @cython.final
