@@ -134,7 +134,7 @@ class Service:
     def serve(self, log: BinaryIO) -> Process:
         """Start the server process."""
         if not self.prefix:
-            return self.run(forked.COMMAND, ["serve"], log)
+            return self.run(self.code, ["serve"], log)
         return subprocess.Popen(
             [*self.prefix, str(LATCHKEY), "serve"],
             cwd=self.directory,
@@ -172,6 +172,11 @@ class Service:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def code(self) -> str:
+        """The code of its processes, which runs the command."""
+        return forked.COMMAND
+
+    @property
     def log(self) -> str:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
@@ -191,6 +196,7 @@ class Service:
         ):
             process = forked.start(
                 list(arguments),
+                code=self.code,
                 directory=self.directory,
                 environment=self.environment(),
                 streams=(nothing.fileno(), output.fileno(), error.fileno()),
@@ -282,7 +288,7 @@ class Service:
         if json_body is not None:
             body = json.dumps(json_body).encode()
             headers.setdefault("Content-Type", "application/json")
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        connection = self.connection(timeout)
         try:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
@@ -290,6 +296,10 @@ class Service:
             return Answer(answer.status, named, answer.read())
         finally:
             connection.close()
+
+    def connection(self, timeout: float) -> HTTPConnection:
+        """A connection that has not been opened yet; ``timeout`` is in seconds."""
+        return HTTPConnection("127.0.0.1", self.port, timeout=timeout)
 
     def send_raw(self, data: bytes, timeout: float = 60.0) -> Answer:
         """Send raw bytes that no client library would send, and read one complete response."""
