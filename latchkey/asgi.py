@@ -35,6 +35,16 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApplication = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
 
 
+class Deciding(Protocol):
+    """What decides the requests of a middleware."""
+
+    def check(self, environ: WSGIEnvironment) -> Principal | Verdict:
+        """Decide on the event loop: a Principal, or a Verdict."""
+
+    async def decide(self, environ: WSGIEnvironment) -> _Refusal | None:
+        """Decide a request that ``check`` left undecided: its refusal; None to admit it."""
+
+
 class StillValid(Protocol):
     """Tells whether the credential of a request is still valid, for connections that stay open."""
 
@@ -43,7 +53,7 @@ class StillValid(Protocol):
 
 
 SCOPE_KEY = "latchkey"
-"""The key of the scope that has the Latchkey of the middleware."""
+"""The key of the scope that has the Admitted of a request."""
 
 _PAIR_FAMILY = b"x-api-"
 # The headers that a check reads, apart from that family.
@@ -65,17 +75,41 @@ class _Refusal(NamedTuple):
     body: bytes
 
 
-class _Checked(NamedTuple):
+class _Checked:
     """The check and the policy of one worker, and the threads for what may block."""
 
-    check: Check
-    policy: Policy
-    pool: ThreadPoolExecutor
+    def __init__(self, check: Check, policy: Policy, threads: int) -> None:
+        self.check = check
+        self._policy = policy
+        self._threads = threads
+        self.after_fork()
+        notify_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Make new threads: those of a parent do not exist in its child."""
+        self._pool = ThreadPoolExecutor(self._threads, "latchkey")
 
     async def decide(self, environ: WSGIEnvironment) -> _Refusal | None:
         """The refusal of a request, from a thread; None to admit it."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.pool, _decide, self.policy, environ)
+        return await loop.run_in_executor(self._pool, _decide, self._policy, environ)
+
+
+class Admitted:
+    """An admitted request. Its text form does not show the request, which has the secret."""
+
+    __slots__ = ("_environ", "has_begun", "latchkey")
+
+    def __init__(self, latchkey: Latchkey, environ: WSGIEnvironment) -> None:
+        self.latchkey = latchkey
+        self.has_begun = False
+        self._environ = environ
+
+    async def answer(self, error: ApiError, scope: AsgiScope, send: Send) -> None:
+        """Answer the request with an error, in its dialect; a database failure is logged."""
+        if isinstance(error, StoreError):
+            log_fault(error)
+        await _refuse(_refusal_of(error, self._environ), scope, send)
 
 
 class _Recheck:
@@ -84,7 +118,7 @@ class _Recheck:
     __slots__ = ("_checked", "_environ", "_principal")
 
     def __init__(
-        self, checked: _Checked, environ: WSGIEnvironment, principal: Principal | None
+        self, checked: Deciding, environ: WSGIEnvironment, principal: Principal | None
     ) -> None:
         self._checked = checked
         self._environ = environ
@@ -139,15 +173,13 @@ class LatchkeyMiddleware:
         # FastAPI sets this prefix itself, after this middleware if that is outside of it.
         prefix = getattr(app, "root_path", "")
         self._prefix = prefix if isinstance(prefix, str) else ""
-        self._checked: _Checked | None = None
+        self.deciding: Deciding | None = None
         self._beginning = threading.Lock()
         notify_after_fork(self)
 
     def after_fork(self) -> None:
-        """In a child, make new threads: those of the parent do not exist there."""
+        """In a child, forget a lock that a thread of the parent may have held."""
         self._beginning = threading.Lock()
-        if self._checked is not None:
-            self._checked = self._checked._replace(pool=self._new_pool())
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Handle an ASGI call: a request, a handshake, or the start and end of the server."""
@@ -158,7 +190,7 @@ class LatchkeyMiddleware:
         if kind not in ("http", "websocket"):
             raise ConfigurationError(f"ASGI connections of the type {kind!r} are not supported")
         environ = environ_of(scope, self._prefix)
-        checked = self._checked or await self._begin()
+        checked = self.deciding or await self._begin()
         found = checked.check(environ)
         if found is Verdict.UNDECIDED:
             refusal = await checked.decide(environ)
@@ -167,39 +199,35 @@ class LatchkeyMiddleware:
                 return
             found = environ[PRINCIPAL_KEY]
         principal = found if isinstance(found, Principal) else None
-        scope[SCOPE_KEY] = self._latchkey
+        scope[SCOPE_KEY] = admitted = Admitted(self._latchkey, environ)
         scope["state"] = {
             **scope.get("state", {}),
             "principal": principal,
             "still_valid": _Recheck(checked, environ, principal),
         }
-        await self._pass_on(environ, principal, scope, receive, send)
+        await self._pass_on(admitted, principal, scope, receive, send)
 
     async def _pass_on(
         self,
-        environ: WSGIEnvironment,
+        admitted: Admitted,
         principal: Principal | None,
         scope: AsgiScope,
         receive: Receive,
         send: Send,
     ) -> None:
         """Call the application, and answer an error of Latchkey that it raises."""
-        started = False
 
         async def note(message: Message) -> None:
-            nonlocal started
-            started = True
+            admitted.has_begun = True
             await send(message)
 
         token = CURRENT.set(principal)
         try:
             await self.app(scope, receive, note)
         except ApiError as error:
-            if started:
+            if admitted.has_begun:
                 raise
-            if isinstance(error, StoreError):
-                log_fault(error)
-            await _refuse(_refusal_of(error, environ), scope, send)
+            await admitted.answer(error, scope, send)
         finally:
             CURRENT.reset(token)
 
@@ -214,14 +242,14 @@ class LatchkeyMiddleware:
                 raise
         return message
 
-    async def _begin(self) -> _Checked:
+    async def _begin(self) -> Deciding:
         return await asyncio.get_running_loop().run_in_executor(None, self._joined)
 
-    def _joined(self) -> _Checked:
+    def _joined(self) -> Deciding:
         parts = self._latchkey.begin()
         with self._beginning:
-            if self._checked is not None:
-                return self._checked
+            if self.deciding is not None:
+                return self.deciding
             check, policy = policy_of(
                 parts.authenticator,
                 open_routes=self._routes,
@@ -231,12 +259,9 @@ class LatchkeyMiddleware:
                 addresses=parts.addresses,
                 modes=self._modes,
             )
-            self._checked = _Checked(check, policy, self._new_pool())
-            return self._checked
-
-    def _new_pool(self) -> ThreadPoolExecutor:
-        """As many threads as there are connections to the database for them."""
-        return ThreadPoolExecutor(self._latchkey.settings.threads, "latchkey")
+            # As many threads as there are connections to the database for them.
+            self.deciding = _Checked(check, policy, self._latchkey.settings.threads)
+            return self.deciding
 
 
 def environ_of(scope: AsgiScope, prefix: str = "") -> WSGIEnvironment:

@@ -10,14 +10,14 @@ from fastapi.openapi.models import HTTPBearer
 from fastapi.requests import HTTPConnection
 from fastapi.security.base import SecurityBase
 
-from latchkey.asgi import SCOPE_KEY, LatchkeyMiddleware
+from latchkey.asgi import SCOPE_KEY, Admitted, AsgiScope, LatchkeyMiddleware, Receive, Send
 from latchkey.assembly import Latchkey
 from latchkey.check.modes import modes_of
 from latchkey.check.open_routes import OpenRoutes, routes_of
 from latchkey.credentials.models import Mode, Principal
 from latchkey.credentials.needs import Need, check_need, scopes_of
 from latchkey.credentials.requirement import Requirement
-from latchkey.errors import ConfigurationError, InsufficientScope, MissingCredential
+from latchkey.errors import ApiError, ConfigurationError, InsufficientScope, MissingCredential
 from latchkey.wsgi import require_router
 
 __all__ = ["any_credential", "protect", "require_scope"]
@@ -114,9 +114,10 @@ def require_scope(
         principal = _principal_of(connection)
         try:
             requirement.check(principal, connection.path_params)
-        except InsufficientScope:
-            latchkey: Latchkey = connection.scope[SCOPE_KEY]
-            latchkey.count_scope_refusal(principal)
+        except InsufficientScope as error:
+            admitted: Admitted = connection.scope[SCOPE_KEY]
+            admitted.latchkey.count_scope_refusal(principal)
+            _handle(connection, error)
             raise
         return principal
 
@@ -135,8 +136,39 @@ def _principal_of(connection: HTTPConnection) -> Principal:
         )
     principal = connection.scope["state"]["principal"]
     if not isinstance(principal, Principal):
-        raise MissingCredential
+        missing = MissingCredential()
+        _handle(connection, missing)
+        raise missing
     return principal
+
+
+def _handle(connection: HTTPConnection, error: ApiError) -> None:
+    """Have the innermost application answer an error, unless it has a handler for it.
+
+    Otherwise, middleware between the route and Latchkey's would take it for a fault. A mounted
+    application would answer 500 before the error reaches Latchkey's middleware.
+    """
+    handlers, _ = connection.scope.get("starlette.exception_handlers", ({}, {}))
+    if handlers.keys().isdisjoint(type(error).__mro__):
+        handlers[type(error)] = _answer
+
+
+async def _answer(connection: HTTPConnection, error: ApiError) -> _Answering:
+    admitted: Admitted = connection.scope[SCOPE_KEY]
+    if admitted.has_begun:
+        raise error
+    return _Answering(admitted, error)
+
+
+class _Answering:
+    """An answer of Starlette: the error in the envelope, also for a refused handshake."""
+
+    def __init__(self, admitted: Admitted, error: ApiError) -> None:
+        self._admitted = admitted
+        self._error = error
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        await self._admitted.answer(self._error, scope, send)
 
 
 def _describe(schema: dict[str, Any], routes: OpenRoutes) -> None:

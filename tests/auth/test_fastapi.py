@@ -10,12 +10,15 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, Security, WebSocket
 from fastapi.middleware.cors import CORSMiddleware
 from httpx import ASGITransport, AsyncClient, Response
+from starlette.responses import PlainTextResponse
 
 from latchkey import Latchkey, OpenRoutes, Principal, any_of
+from latchkey.asgi import LatchkeyMiddleware
 from latchkey.box.counter_names import Count
-from latchkey.errors import ConfigurationError
+from latchkey.errors import ConfigurationError, InsufficientScope
 from latchkey.fastapi import any_credential, protect, require_scope
 from tests.support.audited import TESTER
+from tests.support.auth.asgi_calls import exchange, new_scope
 from tests.support.auth.plain_application import bearer, pair
 
 # FastAPI asks this of pydantic's models, in their lowest versions.
@@ -201,10 +204,6 @@ def test_a_malformed_scope_raises_value_error() -> None:
 
 
 def test_a_handler_of_the_application_answers(latchkey: Latchkey) -> None:
-    from starlette.responses import PlainTextResponse
-
-    from latchkey.errors import InsufficientScope
-
     app = shop()
     protect(app, latchkey)
 
@@ -216,8 +215,6 @@ def test_a_handler_of_the_application_answers(latchkey: Latchkey) -> None:
 
 
 def test_websockets_require_scopes(latchkey: Latchkey) -> None:
-    from tests.support.auth.asgi_calls import exchange, new_scope
-
     app = FastAPI()
     protect(app, latchkey)
 
@@ -233,3 +230,62 @@ def test_websockets_require_scopes(latchkey: Latchkey) -> None:
 
     assert asyncio.run(handshake(key(latchkey, "orders:read"))) == "websocket.accept"
     assert asyncio.run(handshake(key(latchkey, "a:read"))) == "websocket.close"
+
+
+def catching() -> FastAPI:
+    """An application with middleware that answers every exception."""
+    app = shop()
+
+    @app.middleware("http")
+    async def catch(request: Any, call_next: Any) -> Any:
+        try:
+            return await call_next(request)
+        except Exception as error:  # noqa: BLE001 - as such applications do
+            return PlainTextResponse(f"a fault: {error!r}", 500)
+
+    return app
+
+
+def protected(latchkey: Latchkey) -> FastAPI:
+    app = catching()
+    protect(app, latchkey)
+    return app
+
+
+def mounted(latchkey: Latchkey) -> FastAPI:
+    app = FastAPI()
+    protect(app, latchkey)
+    app.mount("", shop())
+    return app
+
+
+def wrapped(latchkey: Latchkey) -> Any:
+    return LatchkeyMiddleware(shop(), latchkey)
+
+
+@pytest.mark.parametrize("build", [protected, mounted, wrapped])
+def test_a_missing_scope_is_no_fault(latchkey: Latchkey, build: Callable[[Latchkey], Any]) -> None:
+    """For middleware inside of the check, and for an application inside of another one."""
+    app = build(latchkey)
+    secret = key(latchkey, "a:read")
+    refused = ask(app, "/orders/", bearer(secret))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "insufficient_scope")
+    assert 'scope="orders:read"' in refused.headers["www-authenticate"]
+    assert ask(app, "/orders/", pair(secret)).json()["error"]["code"] == "INSUFFICIENT_SCOPE"
+
+
+def test_a_scope_that_is_missing_after_the_handshake(latchkey: Latchkey) -> None:
+    app = FastAPI()
+    protect(app, latchkey)
+    calls: list[Any] = []
+
+    @app.websocket("/ws")
+    async def talk(websocket: WebSocket) -> None:
+        calls.append(await require_scope("a:read")(websocket))
+        await websocket.accept()
+        await require_scope("b:read")(websocket)
+
+    scope = new_scope("/ws", bearer(key(latchkey, "a:read")), kind="websocket")
+    with pytest.raises(InsufficientScope):
+        asyncio.run(exchange(app, scope, {"type": "websocket.connect"}))
+    assert len(calls) == 1
