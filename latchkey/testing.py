@@ -10,10 +10,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Literal
+from wsgiref.types import WSGIEnvironment
 
 import pytest
 from flask import Flask
 
+from latchkey.asgi import ASGIApplication, LatchkeyMiddleware
 from latchkey.assembly import Latchkey
 from latchkey.config import load_settings
 from latchkey.credentials.accounts import Account
@@ -21,7 +23,7 @@ from latchkey.credentials.audit import Actor, AuditKey
 from latchkey.credentials.derivation import DerivationKey, DerivationKeys
 from latchkey.credentials.granting import parse_scopes
 from latchkey.credentials.models import Mode, Principal
-from latchkey.errors import AccountNotFound
+from latchkey.errors import AccountNotFound, ConfigurationError
 from latchkey.parts import Parts
 from latchkey.store.audit_head import Seal
 from latchkey.store.memory.head import MemoryHead
@@ -130,34 +132,82 @@ class InMemoryLatchkey:
     @contextmanager
     def as_principal(
         self,
-        app: Flask,
+        app: Flask | ASGIApplication,
         *,
         scopes: Iterable[str],
         mode: Mode = "live",
         account: str | None = None,
         name: str = "test",
     ) -> Iterator[Principal]:
-        """Give every request to a Flask application this principal, without a check.
+        """Give every request to a Flask or ASGI application this principal, without a check.
 
-        The arguments are those of ``issue``. Views still require their scopes. Other WSGI
-        middleware of the application is bypassed as well.
+        The arguments are those of ``issue``. Views and dependencies still require their scopes.
+        Other WSGI middleware of a Flask application is bypassed as well; that of an ASGI
+        application is not. Raises ConfigurationError for an ASGI application without
+        LatchkeyMiddleware.
         """
         assumed = self.principal(scopes=scopes, mode=mode, account=account, name=name)
-        former = app.wsgi_app
-
-        def passed(environ: dict[str, Any], start_response: Any) -> Any:
-            environ[PRINCIPAL_KEY] = assumed
-            return Flask.wsgi_app(app, environ, start_response)
-
-        app.wsgi_app = passed  # type: ignore[method-assign]
-        try:
+        with _assumed_by(app, assumed) if isinstance(app, Flask) else _decided(app, assumed):
             yield assumed
-        finally:
-            app.wsgi_app = former  # type: ignore[method-assign]
 
     def close(self) -> None:
         """Release what the instance holds."""
         self.instance.store.close()
+
+
+@contextmanager
+def _assumed_by(app: Flask, assumed: Principal) -> Iterator[None]:
+    former = app.wsgi_app
+
+    def passed(environ: dict[str, Any], start_response: Any) -> Any:
+        environ[PRINCIPAL_KEY] = assumed
+        return Flask.wsgi_app(app, environ, start_response)
+
+    app.wsgi_app = passed  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        app.wsgi_app = former  # type: ignore[method-assign]
+
+
+@contextmanager
+def _decided(app: ASGIApplication, assumed: Principal) -> Iterator[None]:
+    middleware = _middleware_of(app)
+    former = middleware.deciding
+    middleware.deciding = _Assumed(assumed)
+    try:
+        yield
+    finally:
+        middleware.deciding = former
+
+
+class _Assumed:
+    """Admits every request as one principal."""
+
+    def __init__(self, principal: Principal) -> None:
+        self._principal = principal
+
+    def check(self, environ: WSGIEnvironment) -> Principal:
+        return self._principal
+
+    async def decide(self, environ: WSGIEnvironment) -> None:
+        """Not called, since ``check`` leaves nothing undecided."""
+
+
+def _middleware_of(app: ASGIApplication) -> LatchkeyMiddleware:
+    """The middleware around an ASGI application, or inside of one of Starlette or FastAPI."""
+    found: Any = app
+    while not isinstance(found, LatchkeyMiddleware):
+        if hasattr(found, "build_middleware_stack"):
+            if found.middleware_stack is None:
+                found.middleware_stack = found.build_middleware_stack()
+            found = found.middleware_stack
+        elif (found := getattr(found, "app", None)) is None:
+            raise ConfigurationError(
+                "the application has no LatchkeyMiddleware: protect it first, or pass the "
+                "LatchkeyMiddleware itself"
+            )
+    return found
 
 
 def _scopes(scopes: Iterable[str]) -> frozenset[str]:

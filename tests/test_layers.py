@@ -136,7 +136,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     # A Latchkey in memory, for the tests of applications.
     "latchkey.testing": (
-        *("latchkey.assembly", "latchkey.parts", "latchkey.wsgi", "latchkey.store.memory"),
+        *("latchkey.asgi", "latchkey.assembly", "latchkey.parts", "latchkey.wsgi"),
+        "latchkey.store.memory",
         *_STORE,
         *_FOUNDATION,
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -10,17 +11,26 @@ import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import pytest
+from fastapi import Depends, FastAPI, WebSocket
 from flask import Flask
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 
-from latchkey import any_credential, current_principal, require_scope
+from latchkey import Principal, any_credential, current_principal, require_scope
+from latchkey.asgi import LatchkeyMiddleware
 from latchkey.credentials.times import utc_now
-from latchkey.errors import InvalidField
+from latchkey.errors import ConfigurationError, InvalidField
+from latchkey.fastapi import protect
+from latchkey.fastapi import require_scope as needs
 from latchkey.testing import InMemoryLatchkey
+from tests.support.auth.asgi_calls import AsgiApplication, asked, exchange, new_scope
 
 ROOT = Path(__file__).parents[1]
+Reader = Annotated[Principal, Depends(needs("orders:read"))]
 
 
 @pytest.fixture
@@ -97,6 +107,55 @@ def test_a_principal_without_a_check(latchkey: InMemoryLatchkey, app: Flask) -> 
         assert status(app, "/orders") == 403
         assert app.test_client().get("/anybody").text == principal.api_key
     assert status(app, "/anybody") == 401
+
+
+def test_a_principal_without_a_check_of_fastapi(latchkey: InMemoryLatchkey) -> None:
+    api = FastAPI()
+
+    @api.get("/orders")
+    async def orders(principal: Reader) -> str:
+        return principal.api_key
+
+    @api.websocket("/events")
+    async def events(websocket: WebSocket, principal: Reader) -> None:
+        await websocket.accept()
+        await websocket.send_text(f"{await websocket.state.still_valid()}")
+
+    protect(api, latchkey.instance)
+    api.add_middleware(GZipMiddleware)
+    with latchkey.as_principal(api, scopes=["orders:read"]) as principal:
+        assert asked(api, "/orders").body.decode() == f'"{principal.api_key}"'
+        with latchkey.as_principal(api, scopes=["orders:list"]):
+            assert asked(api, "/orders").error["code"] == "INSUFFICIENT_SCOPE"
+        assert asked(api, "/orders", {"Authorization": "Bearer sk_wrong"}).status == 200
+        scope = new_scope("/events", kind="websocket")
+        sent = asyncio.run(exchange(api, scope, {"type": "websocket.connect"}))
+        assert sent[1]["text"] == "True"
+    assert asked(api, "/orders").status == 401
+    headers = latchkey.issue(scopes=["orders:read"])
+    assert asked(api, "/orders", headers).status == 200
+    with latchkey.as_principal(api, scopes=["orders:list"]):
+        assert asked(api, "/orders", headers).status == 403
+
+
+def test_a_principal_without_a_check_of_other_applications(latchkey: InMemoryLatchkey) -> None:
+    inner = AsgiApplication()
+    added = Middleware(LatchkeyMiddleware, latchkey=latchkey.instance)
+    site = Starlette(middleware=[Middleware(GZipMiddleware), added])
+    site.mount("/", inner)
+    wrapped = LatchkeyMiddleware(inner, latchkey.instance)
+    apps: list[Any] = [site, wrapped, GZipMiddleware(wrapped)]
+    for app in apps:
+        with latchkey.as_principal(app, scopes=["orders:read"], account="customer-7") as principal:
+            assert asked(app, "/any").status == 200
+        assert inner.principals[-1] is principal
+        assert principal.external_id == "customer-7"
+        assert asked(app, "/any").status == 401
+    unprotected: list[Any] = [inner, FastAPI()]
+    for app in unprotected:
+        with pytest.raises(ConfigurationError, match="has no LatchkeyMiddleware"):
+            with latchkey.as_principal(app, scopes=["orders:read"]):
+                pass
 
 
 def test_each_is_empty() -> None:
