@@ -244,11 +244,13 @@ class Invalidation(NamedTuple):
     """A row of the log of invalidations: entries cached under ``lookup`` are invalid.
 
     ``at`` is in milliseconds since 1970, by the clock of the process that made the change.
+    ``nonce`` is random: a row with the same number in another history of the log has another one.
     """
 
     number: int
     lookup: str
     at: int
+    nonce: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ from latchkey.store.idempotency import SqlIdempotencyLog, remember, require_firs
 from latchkey.store.imports import SqlImportedCredentials
 from latchkey.store.invalidations import SqlInvalidationLog, log_invalidation
 from latchkey.store.listing import SqlListing
+from latchkey.store.protocols import BoxStore
 from latchkey.store.rows import (
     credential_of,
     joined_credential_of,
@@ -54,9 +55,15 @@ from latchkey.store.usage import SqlUsageStore
 class SqlStore:
     """A store in SQL; see ``latchkey.store.protocols.Store``."""
 
-    def __init__(self, connections: Connections, seal: Seal | None) -> None:
-        """No connection is opened yet. Without ``seal``, audited changes fail."""
+    def __init__(
+        self, connections: Connections, seal: Seal | None, boxes: BoxStore | None = None
+    ) -> None:
+        """No connection is opened yet. Without ``seal``, audited changes fail.
+
+        ``boxes`` are those that share the database; None if only one box can use it.
+        """
         self._connections = connections
+        self.boxes = boxes
         self.invalidations = SqlInvalidationLog(self._connections)
         self.idempotency = SqlIdempotencyLog(self._connections)
         self.usage = SqlUsageStore(self._connections)

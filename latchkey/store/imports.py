@@ -18,6 +18,7 @@ from latchkey.errors import DuplicateApiKey
 from latchkey.store.audit import SqlAuditLog
 from latchkey.store.connections import Connections
 from latchkey.store.finding import find_accounts, instance_account
+from latchkey.store.invalidations import new_nonce
 from latchkey.store.rows import values_of
 from latchkey.store.tables import account, credential, invalidation
 from latchkey.store.transactions import commit
@@ -129,7 +130,7 @@ class SqlImportedCredentials:
         self,
         connection: Connection,
         rows: Sequence[tuple[object, ...]],
-        notes: Sequence[tuple[str, int]],
+        notes: Sequence[tuple[str, int, int]],
         progress: Callable[[int], None],
     ) -> None:
         """Insert credentials, and a row of the log of invalidations for each."""
@@ -138,7 +139,7 @@ class SqlImportedCredentials:
             for start in range(0, len(rows), _ADDED_AT_ONCE):
                 end = start + _ADDED_AT_ONCE
                 insert_many(connection, credential, _COLUMNS, rows[start:end])
-                insert_many(connection, invalidation, ["lookup", "at"], notes[start:end])
+                insert_many(connection, invalidation, ["lookup", "at", "nonce"], notes[start:end])
                 progress(min(end, len(rows)) - start)
         except IntegrityError:
             raise DuplicateApiKey from None
@@ -150,10 +151,11 @@ def _without(new: Sequence[NewCredential], hashes: Collection[bytes]) -> list[Ne
 
 def _rows_of(
     new: Sequence[NewCredential], instance: str
-) -> tuple[list[tuple[object, ...]], list[tuple[str, int]]]:
+) -> tuple[list[tuple[object, ...]], list[tuple[str, int, int]]]:
     """The values to insert for each credential, and its row in the log of invalidations.
 
     ``instance`` is the id of the instance account.
     """
     rows = [_values(values_of(one, one.account_id or instance)) for one in new]
-    return rows, [(one.lookup, to_milliseconds(one.created_at)) for one in new]
+    notes = [(one.lookup, to_milliseconds(one.created_at), new_nonce()) for one in new]
+    return rows, notes

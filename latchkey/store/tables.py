@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Index,
     Integer,
@@ -105,7 +106,29 @@ invalidation = Table(
     Column("id", _ID, primary_key=True),
     Column("lookup", String(64), nullable=False),
     Column("at", BigInteger, nullable=False),
+    # Random, so that a reader recognises a log that was rewound and continued. 0 in old rows.
+    Column("nonce", BigInteger, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
+)
+
+# The boxes that share the database, with the last row of the log of invalidations that each has
+# applied. No rows in SQLite, which only one box can use. ``derivation_ids`` are separated by
+# spaces; ``seen_at`` is by the clock of the database.
+box = Table(
+    "box",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(100), nullable=False),
+    Column("version", String(40), nullable=False),
+    Column("schema", String(16), nullable=False),
+    Column("derivation_ids", String, nullable=False),
+    Column("workers", Integer, nullable=False),
+    Column("lease_ms", BigInteger, nullable=False),
+    Column("confirmed", BigInteger, nullable=False),
+    Column("live", Boolean, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("stopped_at", BigInteger),
 )
 
 # Uses of a credential by hour, named by its beginning. No foreign key: counts of a row that a

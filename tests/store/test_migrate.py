@@ -115,13 +115,15 @@ def test_the_schema_equals_that_created_from_the_tables(
 
 
 def schema(path: Path) -> dict[str, str]:
-    """The statements that create the tables and indexes, except alembic's, without line breaks."""
+    """The statements that create the tables and indexes, except alembic's, in one spacing."""
     with closing(sqlite3.connect(path)) as connection:
         made = connection.execute(
             "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name != ?",
             ["alembic_version"],
         )
-        return {name: " ".join(sql.split()) for name, sql in made}
+        return {
+            name: " ".join(sql.split()).replace(" ,", ",").replace(" )", ")") for name, sql in made
+        }
 
 
 def test_a_second_migration_changes_nothing(path: Path, url: str) -> None:

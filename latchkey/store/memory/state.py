@@ -6,6 +6,7 @@ committed state, even during a transaction, and an exception changes nothing.
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from latchkey.credentials.models import Credential, Invalidation, Tally
 from latchkey.credentials.publishing import Made, Outcome, Publication, Refusal, Refused
 from latchkey.credentials.times import to_milliseconds
 from latchkey.errors import AccountNotFound, StoreError
+from latchkey.store.protocols.boxes import Box
 
 T = TypeVar("T")
 
@@ -67,6 +69,8 @@ class State:
     last_credential: int = 0
     last_invalidation: int = 0
     last_administrator: int = 0
+    # By id, with the time in milliseconds at which each was last seen.
+    boxes: dict[str, tuple[Box, int]] = field(default_factory=dict)
 
     def copy(self) -> State:
         """A copy that can be changed."""
@@ -88,6 +92,7 @@ class State:
             self.last_credential,
             self.last_invalidation,
             self.last_administrator,
+            dict(self.boxes),
         )
 
     def find(self, api_key: str) -> Credential | None:
@@ -104,7 +109,10 @@ class State:
     def log(self, lookup: str, at: datetime) -> int:
         """Add a row to the log of invalidations; returns its number."""
         self.last_invalidation += 1
-        self.invalidations.append(Invalidation(self.last_invalidation, lookup, to_milliseconds(at)))
+        row = Invalidation(
+            self.last_invalidation, lookup, to_milliseconds(at), secrets.randbits(63)
+        )
+        self.invalidations.append(row)
         return self.last_invalidation
 
 

@@ -44,6 +44,7 @@ from latchkey.store.audited_terms import difference, terms_of
 from latchkey.store.memory.accounts import MemoryAccountStore
 from latchkey.store.memory.administrators import MemoryAdministratorStore
 from latchkey.store.memory.audit import MemoryAuditLog
+from latchkey.store.memory.boxes import MemoryBoxStore
 from latchkey.store.memory.idempotency import MemoryIdempotencyLog, remember, require_first
 from latchkey.store.memory.state import MemoryDatabase, State, caller_now
 from latchkey.store.memory.usage import MemoryInvalidationLog, MemoryUsageStore
@@ -51,17 +52,29 @@ from latchkey.store.protocols import Store
 
 
 def open_memory_store(
-    database: MemoryDatabase, seal: Seal | None, *, write_timeout: float = 10.0
+    database: MemoryDatabase,
+    seal: Seal | None,
+    *,
+    write_timeout: float = 10.0,
+    several_boxes: bool = False,
 ) -> Store:
-    """Another store with the same database."""
-    return MemoryStore(database, seal, write_timeout)
+    """Another store with the same database; with ``several_boxes``, boxes register in it."""
+    boxes = MemoryBoxStore(database) if several_boxes else None
+    return MemoryStore(database, seal, write_timeout, boxes)
 
 
 class MemoryStore:
     """All aggregates of one database."""
 
-    def __init__(self, database: MemoryDatabase, seal: Seal | None, patience: float) -> None:
+    def __init__(
+        self,
+        database: MemoryDatabase,
+        seal: Seal | None,
+        patience: float,
+        boxes: MemoryBoxStore | None,
+    ) -> None:
         self._database = database
+        self.boxes = boxes
         self._patience = patience
         self.audit = MemoryAuditLog(database, seal)
         self.invalidations = MemoryInvalidationLog(database)

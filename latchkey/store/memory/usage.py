@@ -43,10 +43,15 @@ class MemoryInvalidationLog:
     def prune(self, before: datetime, below: int) -> int:
         def transaction(state: State) -> int:
             rows = state.invalidations
+            needed = min(
+                (box.confirmed for box, _ in state.boxes.values() if box.live), default=below
+            )
             state.invalidations = [
                 row
                 for row in rows
-                if row.at >= to_milliseconds(before) or row.number >= below or row is rows[-1]
+                if row.at >= to_milliseconds(before)
+                or row.number >= min(below, needed)
+                or row is rows[-1]
             ]
             return len(rows) - len(state.invalidations)
 

@@ -21,6 +21,7 @@ from typing import Protocol
 
 from latchkey.store.protocols.accounts import AccountStore
 from latchkey.store.protocols.administrators import AdministratorStore
+from latchkey.store.protocols.boxes import BoxStore
 from latchkey.store.protocols.credentials import CredentialStore, ImportedCredentials, Listing
 from latchkey.store.protocols.logs import AuditLog, IdempotencyLog, InvalidationLog
 from latchkey.store.protocols.usage import UsageStore
@@ -29,6 +30,7 @@ __all__ = [
     "AccountStore",
     "AdministratorStore",
     "AuditLog",
+    "BoxStore",
     "CredentialStore",
     "IdempotencyLog",
     "ImportedCredentials",
@@ -61,6 +63,10 @@ class Store(CredentialStore, Protocol):
     @property
     def invalidations(self) -> InvalidationLog:
         """The log of changes."""
+
+    @property
+    def boxes(self) -> BoxStore | None:
+        """The boxes that share the database; None for one that only one box can use."""
 
     @property
     def idempotency(self) -> IdempotencyLog:

@@ -32,7 +32,8 @@ class InvalidationLog(Protocol):
     def prune(self, before: datetime, below: int) -> int:
         """Delete rows older than ``before`` with numbers below ``below``; returns how many.
 
-        The last row is kept: a reader that has seen it recognises the same log by it.
+        The last row is kept: a reader that has seen it recognises the same log by it. So is every
+        row from the lowest one that a live box has confirmed.
         """
 
 

@@ -34,12 +34,14 @@ def _over_memory(directory: Path) -> Opener:
     database = MemoryDatabase()
 
     def opened(seal: Seal | None, **options: Any) -> Store:
-        return open_memory_store(database, seal, **options)
+        return open_memory_store(database, seal, several_boxes=True, **options)
 
     return opened
 
 
 OPENERS: dict[str, Callable[[Path], Opener]] = {"memory": _over_memory, "sqlite": _over_sqlite}
+OF_ONE_BOX = {"sqlite"}
+"""The stores that only one box can use."""
 
 
 @pytest.fixture

@@ -32,8 +32,9 @@ def test_rows_have_the_lookup_key_and_the_time(store: Store) -> None:
     revoke(store, new.api_key, NOW)
     first, second = store.invalidations.after(0)
     milliseconds = round(NOW.timestamp() * 1000)
-    assert first == Invalidation(first.number, new.lookup, milliseconds - 3_600_000)
-    assert second == Invalidation(second.number, new.lookup, milliseconds)
+    assert first == Invalidation(first.number, new.lookup, milliseconds - 3_600_000, first.nonce)
+    assert second == Invalidation(second.number, new.lookup, milliseconds, second.nonce)
+    assert first.nonce != second.nonce
     assert 0 < first.number < second.number
     assert store.invalidations.after(first.number) == [second]
     assert store.invalidations.after(second.number) == []

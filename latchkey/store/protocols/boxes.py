@@ -1,0 +1,122 @@
+"""The protocol of the boxes that share a database, and of what tells them about changes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from latchkey.credentials.models import Invalidation
+
+
+@dataclass(frozen=True, slots=True)
+class NewBox:
+    """What a box registers.
+
+    ``id`` is random, and a box that registers anew has a new one. ``schema`` is the revision of the
+    last migration that the box knows, ``derivation_ids`` are its derivation keys, and ``lease_ms``
+    is the time in milliseconds for which it may use its cache without a confirmation. ``confirmed``
+    is the last row of the log of invalidations that it has applied; 0 for an empty log.
+    """
+
+    id: str
+    name: str
+    version: str
+    schema: str
+    derivation_ids: tuple[str, ...]
+    workers: int
+    lease_ms: int
+    confirmed: int
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A registered box.
+
+    Changes wait for the boxes that are ``live``. ``stopped_at`` is set if the box said, when it
+    stopped, that none of its workers serves any more. ``unseen_ms`` is the time in milliseconds
+    since its last confirmation, by the clock of the database.
+    """
+
+    id: str
+    name: str
+    version: str
+    schema: str
+    derivation_ids: tuple[str, ...]
+    workers: int
+    lease_ms: int
+    confirmed: int
+    live: bool
+    started_at: datetime
+    stopped_at: datetime | None
+    unseen_ms: int
+
+
+class Wakeups(Protocol):
+    """A connection that is told of each change, for one thread; a notification may be lost."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for a notification; False after ``seconds``. Takes all that have arrived.
+
+        Raises StoreError if the connection is lost; then it is closed.
+        """
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+class BoxStore(Protocol):
+    """The boxes that share a database.
+
+    Each method is one read, or one transaction of its own that is committed durably, and on the
+    standbys that the database waits for, when the method returns. None of them waits for the turn
+    of a change, and none notifies the other boxes.
+    """
+
+    def log_from(self, number: int) -> list[Invalidation]:
+        """At most 10,000 rows of the log with this number or larger ones, the oldest first.
+
+        Read by one SELECT. A read with fewer rows has reached the end of the log.
+        """
+
+    def last_row(self) -> Invalidation | None:
+        """The last row of the log; None if it is empty."""
+
+    def register(self, box: NewBox, replaces: Collection[str] = ()) -> None:
+        """Add a box, live, and mark those that it ``replaces`` as not live, in one transaction."""
+
+    def confirm(self, box_id: str, number: int) -> bool:
+        """Raise the number that a live box has confirmed, and note that it was seen.
+
+        False, without a change, if the box is not live or does not exist. A smaller number than the
+        confirmed one leaves that as it is.
+        """
+
+    def stop(self, box_id: str) -> None:
+        """Mark a box as not live and stopped: none of its workers serves any more."""
+
+    def live(self) -> list[Box]:
+        """The live boxes."""
+
+    def unconfirmed(self, box_ids: Collection[str], number: int) -> set[str]:
+        """Which of these boxes are not known to have applied the log up to this number.
+
+        A stopped box has nothing to apply. A box that does not exist any more is unconfirmed.
+        """
+
+    def mark_dead(self, box_ids: Collection[str], number: int) -> int:
+        """Mark those of these boxes as not live that have confirmed less; returns how many."""
+
+    def registered(self) -> list[Box]:
+        """All boxes, by name and time of their start."""
+
+    def forget(self, before: datetime) -> int:
+        """Delete boxes that are not live and were last seen before; returns how many."""
+
+    def open_wakeups(self) -> Wakeups | None:
+        """Listen for notifications of changes, on a connection of its own.
+
+        None if notifications do not arrive: a connection pooler is in between. Raises StoreError.
+        """

@@ -1,0 +1,144 @@
+"""The boxes that share a database: what they register, confirm and wait for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from latchkey.credentials.times import utc_now
+from latchkey.store.protocols import BoxStore, Store
+from latchkey.store.protocols.boxes import Box, NewBox
+from tests.store.contract.conftest import OF_ONE_BOX, OPENERS
+from tests.support.audited import add
+from tests.support.store.new_credentials import NOW, NewStore, new_credential
+
+pytestmark = pytest.mark.parametrize(
+    "new_store", sorted(OPENERS.keys() - OF_ONE_BOX), indirect=True
+)
+
+
+@pytest.fixture
+def boxes(store: Store) -> BoxStore:
+    assert store.boxes is not None
+    return store.boxes
+
+
+def new_box(box_id: str, **fields: Any) -> NewBox:
+    return replace(
+        NewBox(box_id, "east", "0.4.0", "0011", ("0123456789abcdef",), 2, 5_000, 0, NOW), **fields
+    )
+
+
+def by_id(boxes: BoxStore) -> dict[str, Box]:
+    return {box.id: box for box in boxes.registered()}
+
+
+def test_a_registered_box_is_live(boxes: BoxStore) -> None:
+    assert boxes.live() == boxes.registered() == []
+    boxes.register(new_box("a", confirmed=7, derivation_ids=("one", "two")))
+    (box,) = boxes.live()
+    assert 0 <= box.unseen_ms < 600_000
+    assert box == Box(
+        "a", "east", "0.4.0", "0011", ("one", "two"), 2, 5_000, 7, True, NOW, None, box.unseen_ms
+    )
+    assert boxes.registered() == [replace(box, unseen_ms=boxes.registered()[0].unseen_ms)]
+
+
+def test_a_box_that_registers_anew_replaces_itself(boxes: BoxStore) -> None:
+    boxes.register(new_box("a"))
+    boxes.register(new_box("other", name="west"))
+    boxes.register(new_box("b", confirmed=3), replaces=["a", "missing"])
+    assert {box.id for box in boxes.live()} == {"b", "other"}
+    assert [box.id for box in boxes.registered()][-1] == "other"
+    # It is replaced, but its workers may still serve what it has cached.
+    assert by_id(boxes)["a"].stopped_at is None
+    assert boxes.unconfirmed(["a"], 1) == {"a"}
+
+
+def test_confirmations_only_rise(boxes: BoxStore) -> None:
+    boxes.register(new_box("a", confirmed=5))
+    assert boxes.confirm("a", 9)
+    assert boxes.confirm("a", 7)
+    assert boxes.live()[0].confirmed == 9
+
+
+def test_a_box_that_is_not_live_cannot_confirm(boxes: BoxStore) -> None:
+    boxes.register(new_box("a"))
+    assert boxes.mark_dead(["a"], 4) == 1
+    assert not boxes.confirm("a", 9)
+    assert not boxes.confirm("missing", 9)
+    assert by_id(boxes)["a"].confirmed == 0
+    assert boxes.live() == []
+
+
+def test_only_boxes_that_have_confirmed_less_are_marked(boxes: BoxStore) -> None:
+    for box_id, confirmed in (("a", 3), ("b", 4), ("c", 5), ("d", 0)):
+        boxes.register(new_box(box_id, confirmed=confirmed))
+    assert boxes.unconfirmed("abc", 4) == {"a"}
+    assert boxes.mark_dead("abc", 4) == 1
+    assert {box.id for box in boxes.live()} == {"b", "c", "d"}
+    # A box that is dead already is not counted again.
+    assert boxes.mark_dead("abc", 4) == 0
+    assert boxes.mark_dead([], 99) == 0
+    assert boxes.unconfirmed([], 99) == set()
+
+
+def test_a_stopped_box_has_nothing_to_confirm(boxes: BoxStore) -> None:
+    boxes.register(new_box("a"))
+    assert boxes.unconfirmed(["a", "missing"], 1) == {"a", "missing"}
+    boxes.stop("a")
+    boxes.stop("missing")
+    assert boxes.unconfirmed(["a", "missing"], 1) == {"missing"}
+    stopped = by_id(boxes)["a"]
+    assert not stopped.live
+    assert stopped.stopped_at is not None
+    assert abs(stopped.stopped_at - utc_now()) < timedelta(hours=1)
+
+
+def test_boxes_are_forgotten_unless_they_are_live(boxes: BoxStore) -> None:
+    for box_id in "abc":
+        boxes.register(new_box(box_id))
+    boxes.stop("a")
+    boxes.mark_dead("b", 1)
+    assert boxes.forget(utc_now() - timedelta(hours=1)) == 0
+    assert boxes.forget(utc_now() + timedelta(hours=1)) == 2
+    assert set(by_id(boxes)) == {"c"}
+
+
+def test_the_log_is_read_from_a_row_that_is_known(store: Store, boxes: BoxStore) -> None:
+    assert boxes.last_row() is None
+    assert boxes.log_from(0) == []
+    for _ in range(3):
+        add(store, new_credential())
+    rows = store.invalidations.after(0)
+    assert boxes.log_from(0) == rows
+    assert boxes.log_from(rows[1].number) == rows[1:]
+    assert boxes.log_from(rows[2].number + 1) == []
+    assert boxes.last_row() == rows[2]
+    assert len({row.nonce for row in rows}) == 3
+
+
+def test_rows_that_a_live_box_has_not_passed_are_kept(store: Store, boxes: BoxStore) -> None:
+    for _ in range(5):
+        add(store, new_credential())
+    rows = store.invalidations.after(0)
+    later = NOW + timedelta(hours=1)
+    boxes.register(new_box("slow", confirmed=rows[1].number))
+    boxes.register(new_box("fast", confirmed=rows[4].number))
+    assert store.invalidations.prune(later, below=rows[4].number) == 1
+    # The row that it has confirmed is the one by which it recognises the log.
+    assert store.invalidations.after(0) == rows[1:]
+    boxes.mark_dead(["slow"], rows[4].number)
+    assert store.invalidations.prune(later, below=rows[3].number) == 2
+    assert store.invalidations.after(0) == rows[3:]
+
+
+def test_another_store_sees_the_same_boxes(boxes: BoxStore, new_store: NewStore) -> None:
+    other = new_store().boxes
+    assert other is not None
+    boxes.register(new_box("a"))
+    assert other.confirm("a", 2)
+    assert boxes.live()[0].confirmed == 2
