@@ -24,12 +24,14 @@ _IPV6_HOST_BITS = 64
 class ClientAddresses:
     """Identifies callers by address behind a known number of proxies."""
 
-    def __init__(self, trusted_proxies: int = 0) -> None:
+    def __init__(self, trusted_proxies: int = 0, *, or_peer: bool = True) -> None:
         """``trusted_proxies`` is the number of proxies in front; with 0, headers are ignored.
 
-        The caller's address is that many entries from the right of ``X-Forwarded-For``.
+        The caller's address is that many entries from the right of ``X-Forwarded-For``. Without
+        ``or_peer``, the peer's address never stands for a missing one.
         """
         self.trusted_proxies = trusted_proxies
+        self._or_peer = or_peer
         self.source = "HTTP_X_FORWARDED_FOR" if trusted_proxies else "REMOTE_ADDR"
         """The variable of the environ that tells the address."""
 
@@ -47,7 +49,10 @@ class ClientAddresses:
 
     def find(self, environ: WSGIEnvironment) -> Address | None:
         """The forwarded address, else the peer's; None for a peer without one (a unix socket)."""
-        return self.forwarded(environ) or parse_address(environ.get("REMOTE_ADDR", ""))
+        forwarded = self.forwarded(environ)
+        if forwarded is not None or not self._or_peer:
+            return forwarded
+        return parse_address(environ.get("REMOTE_ADDR", ""))
 
     def written(self, environ: WSGIEnvironment) -> str | None:
         """The same address as text in its canonical form."""
@@ -57,11 +62,14 @@ class ClientAddresses:
     def counted(self, environ: WSGIEnvironment) -> str:
         """The text by which the caller is counted: an IPv6 address is counted by its /64.
 
-        A peer without an address is counted by the text that the server reports for it.
+        A peer without an address is counted by the text that the server reports for it. If the peer
+        does not count, all callers without an address are counted together.
         """
         forwarded = self.forwarded(environ)
         if forwarded is not None:
             return counted_as(forwarded)
+        if not self._or_peer:
+            return ""
         return _peer_counted_as(environ.get("REMOTE_ADDR", ""))
 
 

@@ -49,10 +49,14 @@ class Parts:
     addresses: ClientAddresses
     throttle: FailureThrottle
 
-    def sightings(self) -> Sightings:
-        """What the check writes the addresses of uses to."""
+    def sightings(self, addresses: ClientAddresses | None = None) -> Sightings:
+        """What the check writes the addresses of uses to; None identifies callers as usual."""
         kept = Periods.of(self.settings).addresses
-        return Sightings(self.shared, self.addresses, kept=kept)
+        return Sightings(self.shared, addresses or self.addresses, kept=kept)
+
+    def throttle_by(self, addresses: ClientAddresses) -> FailureThrottle:
+        """The throttle of refused credentials, for callers that are identified in another way."""
+        return _throttle(self.settings, self.shared, addresses)
 
     @classmethod
     def from_settings(
@@ -119,7 +123,13 @@ class Parts:
             usage=UsageReader(store.usage, tallies),
             upkeep=Upkeep(replay, flush, authenticator.report, learn_imported, store.look_after),
             addresses=addresses,
-            throttle=FailureThrottle(
-                settings.failure_limit, shared.failures, shared.failure_digest(), addresses
-            ),
+            throttle=_throttle(settings, shared, addresses),
         )
+
+
+def _throttle(
+    settings: Settings, shared: SharedState, addresses: ClientAddresses
+) -> FailureThrottle:
+    return FailureThrottle(
+        settings.failure_limit, shared.failures, shared.failure_digest(), addresses
+    )

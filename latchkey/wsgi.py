@@ -30,7 +30,7 @@ from latchkey.check.headers import (
 from latchkey.check.mistakes import explain
 from latchkey.check.modes import ALL_MODES
 from latchkey.check.open_routes import NOTHING_OPEN, OpenRoutes
-from latchkey.check.request_conditions import RequestConditions
+from latchkey.check.request_conditions import EvaluatesConditions, RequestConditions
 from latchkey.credentials.kinds import kind_of_bearer
 from latchkey.credentials.models import Mode, Principal
 from latchkey.error_answers import envelope, error_headers, status_line
@@ -143,10 +143,14 @@ def policy_of(
     before_first: Callable[[], None] | None = None,
     modes: frozenset[Mode] = ALL_MODES,
     refuse: Refuse | None = None,
+    conditions: EvaluatesConditions | None = None,
 ) -> tuple[Check, Policy]:
-    """The check and the policy of ``middleware``, whose arguments these are."""
+    """The check and the policy of ``middleware``, whose arguments these are.
+
+    ``conditions`` evaluates the conditions of keys; with None, for the request itself.
+    """
     require_router(open_routes, router)
-    conditions = RequestConditions(
+    conditions = conditions or RequestConditions(
         addresses or ClientAddresses(), authenticator.shared.count_refusal
     )
     check = Check(
@@ -213,7 +217,7 @@ class Policy:
         self,
         authenticator: Authenticator,
         check: Check,
-        conditions: RequestConditions,
+        conditions: EvaluatesConditions,
         open_routes: OpenRoutes,
         throttle: FailureThrottle | None,
         on_fault: Callable[[StoreError], None] | None,

@@ -57,6 +57,7 @@ _SHARED_BY_SURFACES = (
     "latchkey_service.bodies",
     "latchkey_service.shapes",
     "latchkey_service.strict_json",
+    "latchkey_service.repeated_headers",
     "latchkey_service.url_map",
 )
 # The surfaces for people and programs. None of them imports another.
@@ -194,11 +195,15 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *_FOUNDATION,
     ),
     # The factory: the only object of the package itself that others call.
-    "latchkey_service": ("latchkey_service.api", "latchkey_service.console", *_LIBRARY),
+    "latchkey_service": (
+        *("latchkey_service.api", "latchkey_service.console", "latchkey_service.verify"),
+        *_LIBRARY,
+    ),
     "latchkey_service.bodies": ("latchkey.errors",),
     "latchkey_service.shapes": _FOUNDATION,
     "latchkey_service.strict_json": (),
     "latchkey_service.command": ("latchkey_service.cli",),
+    "latchkey_service.repeated_headers": (),
     "latchkey_service.url_map": (),
     # The user of a command line: the actor of its changes.
     "latchkey_service.command_user": ("latchkey.credentials.audit",),
@@ -220,6 +225,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     # The routes and the console are loaded before the workers are forked.
     "latchkey_service.server": (
         *("latchkey_service", "latchkey_service.api.routes", "latchkey_service.console.mount"),
+        *("latchkey_service.repeated_headers", "latchkey_service.verify"),
         *_LIBRARY,
     ),
     "latchkey_service.cli": (

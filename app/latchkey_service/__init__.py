@@ -41,6 +41,7 @@ def create_app(
     from latchkey.preparing import prepare_instance
     from latchkey_service.api.routes import build_api, open_routes
     from latchkey_service.console.mount import mount_console
+    from latchkey_service.verify.surface import serve_proxies
 
     settings = settings or load_settings()
     derivation = derivation or load_derivation(settings)
@@ -52,4 +53,5 @@ def create_app(
     routes = open_routes(latchkey.settings)
     latchkey.protect(app, routes)
     check_declarations(app, routes)
+    serve_proxies(app, latchkey)
     return app

@@ -6,7 +6,7 @@ from fastcache import TTLCache
 from latchkey.box._sightings import AddressSources
 from latchkey.check.authenticator import Authenticator
 from latchkey.check.open_routes import OpenRoutes
-from latchkey.check.request_conditions import RequestConditions
+from latchkey.check.request_conditions import EvaluatesConditions
 from latchkey.credentials.models import Mode, Principal
 
 class Verdict(Enum):
@@ -21,7 +21,7 @@ class Check:
         known: TTLCache[Any, Any] | None,
         open_routes: OpenRoutes,
         sightings: AddressSources,
-        conditions: RequestConditions | None = None,
+        conditions: EvaluatesConditions | None = None,
         waits: bool = False,
         modes: frozenset[Mode] = ...,
     ) -> None: ...

@@ -33,7 +33,7 @@ from latchkey.check.cache_levels import (
 from latchkey.check.flights import SingleFlight
 from latchkey.check.headers import Presented
 from latchkey.check.request_conditions import REFUSED_BY
-from latchkey.credentials.conditions import NO_FACTS, RequestFacts
+from latchkey.credentials.conditions import NO_FACTS, Facts
 from latchkey.credentials.kinds import Proof, Sources
 from latchkey.credentials.models import Principal, Verifier
 from latchkey.credentials.tokens import hash_secret
@@ -54,7 +54,7 @@ _NO_DIGEST = bytes(16)
 _WORD = (1 << 64) - 1
 
 
-def _no_facts() -> RequestFacts:
+def _no_facts() -> Facts:
     return NO_FACTS
 
 
@@ -114,7 +114,7 @@ class Authenticator:
                 self.compiled = self.known.cache
 
     def authenticate(
-        self, presented: Presented, facts: Callable[[], RequestFacts] = _no_facts
+        self, presented: Presented, facts: Callable[[], Facts] = _no_facts
     ) -> Principal:
         """The principal of a credential, for a request with these facts.
 
@@ -150,7 +150,7 @@ class Authenticator:
         return proof is Proof.GIVEN
 
     def ask(
-        self, presented: Presented, digest: bytes, facts: Callable[[], RequestFacts] = _no_facts
+        self, presented: Presented, digest: bytes, facts: Callable[[], Facts] = _no_facts
     ) -> Principal:
         """``authenticate`` for a credential that ``is_proven`` and is in no cache of valid ones.
 
@@ -270,7 +270,7 @@ class Authenticator:
         own = self._stripes.generation(lookup)
         return own == unknown.ticket and self._timer() < unknown.deadline
 
-    def _result_of(self, entry: CacheEntry, facts: Callable[[], RequestFacts]) -> Principal:
+    def _result_of(self, entry: CacheEntry, facts: Callable[[], Facts]) -> Principal:
         """The result of an entry now: each request compares the expiry with the wall clock."""
         if entry.revoked:
             self.shared.count_refusal(entry.credential_id, Use.REVOKED)

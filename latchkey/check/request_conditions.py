@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Protocol
 from wsgiref.types import WSGIEnvironment
 
 from latchkey.addresses import ClientAddresses, address_in
 from latchkey.box.counter_names import Use
-from latchkey.credentials.conditions import Evaluation, RequestFacts
+from latchkey.credentials.conditions import Evaluation, Facts, RequestFacts
 from latchkey.errors import (
     AddressNotAllowed,
     ApiError,
@@ -31,6 +32,22 @@ REFUSED_BY: dict[type[ApiError], Use] = {
     EndpointNotAllowed: Use.ENDPOINT,
 }
 """What a refusal by a condition counts as."""
+
+
+class EvaluatesConditions(Protocol):
+    """What the check and the policy ask about the conditions of keys."""
+
+    def facts_of(self, environ: WSGIEnvironment) -> Facts:
+        """The facts of a WSGI request."""
+
+    def admits(
+        self, environ: WSGIEnvironment, credential_id: int, evaluation: Evaluation, now: int
+    ) -> bool:
+        """Whether every condition is met at ``now``, in milliseconds since 1970.
+
+        False leaves the request to the policy, which decides with ``facts_of``. A use that is only
+        observed is counted here.
+        """
 
 
 class RequestConditions:

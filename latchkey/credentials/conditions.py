@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Literal, NamedTuple, TypedDict, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypedDict, TypeVar
 
 from latchkey.credentials.endpoints import (
     MOST_ENDPOINTS,
@@ -186,6 +186,25 @@ def are_looser(backed_up: str | None, present: str | None) -> bool:
         return True
 
 
+class Facts(Protocol):
+    """The facts of a request that conditions are about; each is read only if one depends on it.
+
+    Reading one may raise an ApiError, which refuses the request. See ``RequestFacts``.
+    """
+
+    @property
+    def method(self) -> str | None:
+        """The method."""
+
+    @property
+    def path(self) -> str | None:
+        """The path in the form of PATH_INFO."""
+
+    @property
+    def address(self) -> IPv4Address | IPv6Address | None:
+        """The caller's address."""
+
+
 class RequestFacts(NamedTuple):
     """The facts of a request that conditions are about; None for one that is not known.
 
@@ -233,7 +252,7 @@ class Evaluation:
         """The same at a time in UTC."""
         return self.objection_by_time(to_milliseconds(moment))
 
-    def objection_to(self, facts: RequestFacts) -> ApiError | None:
+    def objection_to(self, facts: Facts) -> ApiError | None:
         """Why a request is refused; None if it is not."""
         if not self.observed and self.is_elsewhere(facts.address):
             return AddressNotAllowed()
@@ -243,7 +262,7 @@ class Evaluation:
                 return EndpointNotAllowed()
         return None
 
-    def observes(self, facts: RequestFacts) -> bool:
+    def observes(self, facts: Facts) -> bool:
         """Whether a request is to be counted as one from outside of the observed networks."""
         return self.observed and self.is_elsewhere(facts.address)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from latchkey_service.verify.originals import AREA
+
 MOST_BODY = 1 << 17
 """The number of bytes of a body to wait for. A thread reads the rest of a longer body."""
 _MOST_CHUNK_LINE = 1024
@@ -68,6 +70,8 @@ class Arrival:
     def _read_head(self, end: int) -> bool:
         """Whether the request is ready once its head has arrived; the head ends at ``end``."""
         head = bytes(self.data[: end + 2])
+        if _is_bodiless(head):
+            return True
         lengths = _LENGTH.findall(head)
         codings = _CODING.findall(head)
         if bool(lengths) == bool(codings) or len(lengths) > 1 or _EXPECTATION.search(head):
@@ -107,3 +111,12 @@ class Arrival:
                 return len(self.data) > self._needed
             self._at = following
         return True
+
+
+def _is_bodiless(head: bytes) -> bool:
+    """Whether the body of a request is never read.
+
+    A proxy may announce the body of its client's request, and not send it.
+    """
+    line = head.removeprefix(b"\r\n").partition(b"\r\n")[0]
+    return line.partition(b" ")[2].startswith(AREA.encode())

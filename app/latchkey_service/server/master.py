@@ -22,7 +22,8 @@ from gunicorn.sock import BaseSocket
 
 # Loaded once, before the fork, for all workers.
 import latchkey_service.api.routes
-import latchkey_service.console.mount  # noqa: F401
+import latchkey_service.console.mount
+import latchkey_service.verify.surface  # noqa: F401
 from fastcache.shared import SegmentError
 from latchkey.assembly import Latchkey
 from latchkey.binding import InheritedSocket, UnixAddress, parse_addresses

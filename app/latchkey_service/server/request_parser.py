@@ -23,6 +23,8 @@ from gunicorn.http.unreader import SocketUnreader
 from gunicorn.util import split_request_uri
 
 from latchkey.errors import ExpectationFailed
+from latchkey_service.repeated_headers import note_repeated
+from latchkey_service.verify.originals import AREA
 
 # The most that gunicorn reads of an unread body before the next request.
 _LARGEST_DISCARDED = 64 * 1024
@@ -117,6 +119,7 @@ class ServedRequest(Request):
 
     body: Any
     unreader: Any
+    uri: str
     version: Any
     _expected_100_continue: bool
     _is_last: bool | None = None
@@ -138,11 +141,14 @@ class ServedRequest(Request):
     def set_body_reader(self) -> None:
         """Called by gunicorn when the headers are read."""
         super().set_body_reader()
-        names = [name for name, _ in self.headers]
-        for name in _GIVEN_ONCE:
-            # The application would get one value, joined by a comma, which is a valid character.
-            if names.count(name) > 1:
-                raise InvalidHeader(name)
+        if not self.uri.startswith(AREA):
+            names = [name for name, _ in self.headers]
+            for name in _GIVEN_ONCE:
+                # The application would get one value, joined by a comma, which is a valid
+                # character.
+                if names.count(name) > 1:
+                    raise InvalidHeader(name)
+        note_repeated(self.headers)
         if self._expected_100_continue:
             # gunicorn would send 100 Continue also for a request that is refused by its headers.
             self._expected_100_continue = False
@@ -175,6 +181,9 @@ class ServedRequest(Request):
     def _is_body_short(self) -> bool:
         """Whether the unread part of the body is known to be short and already in transit."""
         reader = self.body.reader
+        if self.uri.startswith(AREA):
+            # The body may never arrive: see arrival.py.
+            return _is_at_end(reader)
         if isinstance(reader, _AskedFor):
             if not reader.asked:
                 return False

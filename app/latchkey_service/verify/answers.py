@@ -1,0 +1,109 @@
+"""The answers to a proxy: who the caller is, or the refusal in a form that the proxy passes on."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from http import HTTPStatus
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from fastcache import LRUCache
+from latchkey.credentials.models import Principal
+from latchkey.error_answers import status_line
+from latchkey.errors import ApiError
+from latchkey.wsgi import error_answer
+
+Headers = tuple[tuple[str, str], ...]
+
+_OK = "200 OK"
+_PREPARED = 4_096
+_COMMON: Headers = (("Content-Length", "0"), ("Cache-Control", "no-store"))
+# The statuses that nginx does not pass on from an authentication request.
+_NOT_IN_NGINX = (HTTPStatus.BAD_REQUEST, HTTPStatus.TOO_MANY_REQUESTS)
+_FORBIDDEN = "403 Forbidden"
+
+
+def identity_headers(principal: Principal | None) -> Headers:
+    """What the application behind the proxy learns of the caller; empty where there is no value.
+
+    All headers are always there, so that a proxy overwrites those that the client sent.
+    """
+    if principal is None:
+        return _identity("", "", "", "", "", "")
+    return _identity(
+        principal.api_key,
+        principal.account_id,
+        principal.external_id or "",
+        principal.mode,
+        " ".join(sorted(principal.scopes)),
+        base64.urlsafe_b64encode((principal.metadata_text or "").encode()).decode(),
+    )
+
+
+def _identity(
+    api_key: str, account: str, external_id: str, mode: str, scopes: str, metadata: str
+) -> Headers:
+    named = {
+        "X-Latchkey-Key": api_key,
+        "X-Latchkey-Account": account,
+        "X-Latchkey-External-Id": external_id,
+        "X-Latchkey-Mode": mode,
+        "X-Latchkey-Scopes": scopes,
+        "X-Latchkey-Metadata": metadata,
+    }
+    return tuple((name, _in_header(value)) for name, value in named.items())
+
+
+def _in_header(text: str) -> str:
+    """The text, if it can be the value of a header; stored text has been checked before."""
+    return text if text.isascii() and text.isprintable() else ""
+
+
+_ANONYMOUS = [*_COMMON, *identity_headers(None)]
+
+
+class Answers:
+    """Answers one kind of proxy."""
+
+    def __init__(self, *, is_nginx: bool) -> None:
+        """Of refusals, nginx passes on only the statuses 401 and 403, and no body."""
+        self._is_nginx = is_nginx
+        # By the id of a principal, which is stored with its headers and so keeps its id.
+        self._prepared: LRUCache[int, tuple[Principal, Headers]] = LRUCache(_PREPARED)
+
+    def admit(self, principal: Principal | None, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer 200 with the headers of a principal; None for a request that needs no key."""
+        if principal is None:
+            start_response(_OK, _ANONYMOUS.copy())
+            return []
+        prepared = self._prepared.get(id(principal))
+        if prepared is None or prepared[0] is not principal:
+            prepared = (principal, (*_COMMON, *identity_headers(principal)))
+            self._prepared[id(principal)] = prepared
+        start_response(_OK, list(prepared[1]))
+        return []
+
+    def refuse(
+        self, error: ApiError, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer a refused request with the error in the envelope."""
+        body, headers = error_answer(error, environ)
+        status = status_line(error)
+        if self._is_nginx:
+            if error.status in _NOT_IN_NGINX:
+                status = _FORBIDDEN
+            headers = [*_for_nginx(error, body), *headers]
+        start_response(status, headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+
+def _for_nginx(error: ApiError, body: bytes) -> list[tuple[str, str]]:
+    """Headers with what nginx does not pass on: the status, the body, and when to try again."""
+    headers = [
+        ("X-Latchkey-Status", str(error.status.value)),
+        ("X-Latchkey-Error", json.dumps(json.loads(body))),
+    ]
+    if error.retry_after is not None:
+        headers.append(("X-Latchkey-Retry-After", str(error.retry_after)))
+    return headers

@@ -1,0 +1,110 @@
+"""The original request that a proxy asks about, read from the headers of that proxy only.
+
+Each proxy has a route of its own, so a request cannot choose the headers that are believed.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+from wsgiref.types import WSGIEnvironment
+
+from latchkey.errors import InvalidRequest
+from latchkey_service.repeated_headers import is_repeated
+
+AREA = "/verify/"
+_ENVOY = f"{AREA}envoy"
+_METHOD = frozenset(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~")
+_HOST = frozenset(string.ascii_lowercase + string.digits + "-._[:]")
+
+
+class Original(NamedTuple):
+    """The request that the client sent to the proxy.
+
+    ``target`` is raw. ``host`` is in lower case and without a port.
+    """
+
+    method: str
+    target: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A kind of proxy. ``read`` raises InvalidRequest if it did not describe the request."""
+
+    name: str
+    read: Callable[[WSGIEnvironment], Original]
+    reads_query: bool = True
+    """Whether the query of the route is the operator's. Envoy appends the client's."""
+
+
+def _reader(family: str) -> Callable[[WSGIEnvironment], Original]:
+    """A function that reads the headers ``<family>-Method``, ``-Uri`` and ``-Host``."""
+    method, target, host = (_Header(f"{family}-{part}") for part in ("Method", "Uri", "Host"))
+
+    def read(environ: WSGIEnvironment) -> Original:
+        return Original(
+            _method_of(method.read(environ)), target.read(environ), host_of(host.read(environ))
+        )
+
+    return read
+
+
+def _read_envoy(environ: WSGIEnvironment) -> Original:
+    """Envoy sends the client's own method and host, and its target behind the route."""
+    target: str = environ["RAW_URI"].removeprefix(_ENVOY)
+    return Original(
+        _method_of(environ["REQUEST_METHOD"]), target, host_of(_HOST_HEADER.read(environ))
+    )
+
+
+class _Header:
+    """A header that a proxy sends exactly once."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._key = f"HTTP_{name.upper().replace('-', '_')}"
+
+    def read(self, environ: WSGIEnvironment) -> str:
+        """The value; raises InvalidRequest if it is missing, empty or repeated."""
+        value: str = environ.get(self._key, "")
+        if not value:
+            raise InvalidRequest(f"The proxy must send the header {self._name}")
+        if is_repeated(environ, self._name.upper()):
+            raise InvalidRequest(f"The proxy must send the header {self._name} only once")
+        return value
+
+
+_HOST_HEADER = _Header("Host")
+
+
+@lru_cache(maxsize=256)
+def _method_of(text: str) -> str:
+    if not _METHOD.issuperset(text):
+        raise InvalidRequest("The original method is not a valid method")
+    return text
+
+
+@lru_cache(maxsize=1_024)
+def host_of(text: str) -> str:
+    """A host in lower case and without its port; raises InvalidRequest if it is not a host."""
+    host, port = text.lower(), "0"
+    # The colons of an IPv6 address are in brackets.
+    end = host.find(":", host.rfind("]") + 1)
+    if end >= 0:
+        host, port = host[:end], host[end + 1 :]
+    if not host or not _HOST.issuperset(host) or not (port.isascii() and port.isdigit()):
+        raise InvalidRequest("The original host is not a valid host")
+    return host
+
+
+NGINX = Proxy("nginx", _reader("X-Original"))
+HAPROXY = Proxy("haproxy", _reader("X-Original"))
+TRAEFIK = Proxy("traefik", _reader("X-Forwarded"))
+CADDY = Proxy("caddy", _reader("X-Forwarded"))
+ENVOY = Proxy("envoy", _read_envoy, reads_query=False)
+PROXIES = (NGINX, TRAEFIK, CADDY, ENVOY, HAPROXY)
