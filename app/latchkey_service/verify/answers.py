@@ -63,8 +63,8 @@ def _in_header(text: str) -> str:
 _ANONYMOUS = [*_COMMON, *identity_headers(None)]
 
 
-class Answers:
-    """Answers one kind of proxy."""
+class ProxyAnswers:
+    """ProxyAnswers one kind of proxy."""
 
     def __init__(self, *, is_nginx: bool) -> None:
         """Of refusals, nginx passes on only the statuses 401 and 403, and no body."""

@@ -24,7 +24,7 @@ DEFAULT_MODE: Mode = "live"
 _CREDENTIALS = ("HTTP_AUTHORIZATION", "HTTP_X_API_KEY", "HTTP_X_API_SECRET")
 
 
-class Deciding:
+class Examiner:
     """Decides about the requests that one kind of proxy asks about.
 
     ``rules`` are those of the routes file; with None, the URL alone names what is needed.

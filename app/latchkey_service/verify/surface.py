@@ -16,8 +16,8 @@ from latchkey.check._gate import Gate
 from latchkey.check._latency import Latency
 from latchkey.credentials.models import Principal
 from latchkey.errors import ApiError, InsufficientScope, ModeNotAllowed
-from latchkey_service.verify.answers import Answers
-from latchkey_service.verify.deciding import Deciding
+from latchkey_service.verify.answers import ProxyAnswers
+from latchkey_service.verify.deciding import Examiner
 from latchkey_service.verify.original_conditions import OriginalConditions
 from latchkey_service.verify.originals import AREA, ENVOY, NGINX, PROXIES, Proxy
 from latchkey_service.verify.rules import Rules
@@ -56,15 +56,19 @@ class Surface:
 
 
 class _Opening:
-    """Answers requests that need no key, and passes all others to the check.
+    """ProxyAnswers requests that need no key, and passes all others to the check.
 
     The check must not see them: on an open route, a credential is ignored.
     """
 
     def __init__(
-        self, deciding: Deciding, answers: Answers, counters: Counters, checked: WSGIApplication
+        self,
+        examiner: Examiner,
+        answers: ProxyAnswers,
+        counters: Counters,
+        checked: WSGIApplication,
     ) -> None:
-        self._is_open = deciding.is_open
+        self._is_open = examiner.is_open
         self._answers = answers
         self._counters = counters
         self._checked = checked
@@ -77,13 +81,13 @@ class _Opening:
 
 
 class _Decision:
-    """Answers requests whose credential is valid."""
+    """ProxyAnswers requests whose credential is valid."""
 
     def __init__(
-        self, deciding: Deciding, answers: Answers, count_refusal: Callable[[Principal], None]
+        self, examiner: Examiner, answers: ProxyAnswers, count_refusal: Callable[[Principal], None]
     ) -> None:
         """``count_refusal`` is called with a caller that lacks a scope or has another mode."""
-        self._require = deciding.require
+        self._require = examiner.require
         self._answers = answers
         self._count_refusal = count_refusal
 
@@ -104,8 +108,8 @@ def _route(proxy: Proxy, latchkey: Latchkey, rules: Rules | None) -> WSGIApplica
     authenticator = parts.authenticator
     # The peer is the proxy, and never the client.
     addresses = ClientAddresses(max(1, parts.settings.trusted_proxies), or_peer=False)
-    answers = Answers(is_nginx=proxy is NGINX)
-    deciding = Deciding(proxy, rules)
+    answers = ProxyAnswers(is_nginx=proxy is NGINX)
+    examiner = Examiner(proxy, rules)
     check, policy = wsgi.policy_of(
         authenticator,
         throttle=parts.throttle_by(addresses),
@@ -114,8 +118,8 @@ def _route(proxy: Proxy, latchkey: Latchkey, rules: Rules | None) -> WSGIApplica
         conditions=OriginalConditions(proxy, addresses, authenticator.shared.count_refusal),
         refuse=answers.refuse,
     )
-    checked = Gate(_Decision(deciding, answers, latchkey.count_scope_refusal), check, policy)
-    opening = _Opening(deciding, answers, authenticator.counters, checked)
+    checked = Gate(_Decision(examiner, answers, latchkey.count_scope_refusal), check, policy)
+    opening = _Opening(examiner, answers, authenticator.counters, checked)
     return Latency(
         opening, authenticator.latencies, authenticator.counters, authenticator.counts_alone
     )
