@@ -194,12 +194,17 @@ def _is_there(run: runs.Run, part: Part, directory: Path) -> bool:
 
 
 def _is_whole(run: runs.Run) -> bool:
-    return run.is_whole(tuple(part.name for part in PARTS))
+    return run.is_whole(_required())
+
+
+def _required() -> tuple[PartName, ...]:
+    """The parts without which a run is not complete."""
+    return tuple(part.name for part in PARTS if not part.optional)
 
 
 def _expected(root: Path) -> dict[PartName, float]:
     """The number of seconds that each part took in the newest complete run."""
-    latest = runs.latest_whole(root / "benchmarks/results", tuple(part.name for part in PARTS))
+    latest = runs.latest_whole(root / "benchmarks/results", _required())
     return {} if latest is None else runs.read_run(latest).seconds
 
 

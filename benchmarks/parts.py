@@ -23,7 +23,7 @@ Report = Callable[[int, int, str], None]
 Measured = Any
 """The content of a part's JSON file, as `json.loads` returns it."""
 
-PartName = Literal["cache", "overhead", "load", "scale"]
+PartName = Literal["cache", "overhead", "load", "scale", "boxes"]
 
 MET = "**met**"
 MISSED = "**missed**"
@@ -101,6 +101,8 @@ class Part:
     view: View[Any]
     whole: bool = True
     """Whether ``measure`` measures everything."""
+    optional: bool = False
+    """Whether a run without it is complete: it needs programs that are not installed everywhere."""
 
     def run(self, quick: bool, directory: Path, report: Report) -> None:
         """Measure, and write ``<name>.json`` to an existing directory.

@@ -5,6 +5,10 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
+import benchmarks.boxes.driver
+import benchmarks.boxes.page
+import benchmarks.boxes.plan
+import benchmarks.boxes.results
 import benchmarks.load.driver
 import benchmarks.load.page
 import benchmarks.load.plan
@@ -85,6 +89,23 @@ def scale_part(settings: benchmarks.scale.plan.ScaleSettings | None = None) -> P
     )
 
 
+def boxes_part(settings: benchmarks.boxes.plan.BoxesSettings | None = None) -> Part:
+    """Several boxes on a PostgreSQL of their own; ``settings`` overrides the defaults."""
+
+    def measure(quick: bool, report: Report) -> benchmarks.boxes.results.BoxesResults:
+        chosen = settings or (benchmarks.boxes.plan.QUICK if quick else benchmarks.boxes.plan.FULL)
+        return benchmarks.boxes.driver.run(chosen, report)
+
+    return Part(
+        name="boxes",
+        about="several boxes on PostgreSQL",
+        measure=measure,
+        view=benchmarks.boxes.page.VIEW,
+        whole=settings is None,
+        optional=True,
+    )
+
+
 def cache_part(
     only: tuple[str, ...] = benchmarks.micro.plan.PARTS,
     peers: tuple[str, ...] = tuple(PEERS),
@@ -109,5 +130,5 @@ def cache_part(
     )
 
 
-PARTS = (overhead_part(), load_part(), scale_part(), cache_part())
+PARTS = (overhead_part(), load_part(), scale_part(), boxes_part(), cache_part())
 """All parts with their default measurements, in the order of the page and of the run."""

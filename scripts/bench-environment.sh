@@ -48,8 +48,8 @@ install --no-deps --force-reinstall "$1"
 
 if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ] || [ constraints.txt -nt "$stamp" ]; then
     echo "Installing the packages to compare with ..."
-    if [ "$which" = peers ] || ! install "$1[service,bench]"; then
-        for package in cachetools $(listed service) $(listed bench); do
+    if [ "$which" = peers ] || ! install "$1[service,bench,postgresql]"; then
+        for package in cachetools $(listed service) $(listed bench) $(listed postgresql); do
             case $which:$package in
                 peers:cachebox* | peers:cachetools | peers:lru-dict* | peers:moka-py* | peers:theine*) ;;
                 peers:*) continue ;;

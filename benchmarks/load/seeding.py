@@ -29,9 +29,10 @@ def seed(url: str, maker: DerivationKey, numbers: Iterable[int], real_every: int
     now = int(time.time() * 1000)
     try:
         with engine.begin() as connection:
-            # Keys are in random order: without room for their index, each insert would access the
-            # disk.
-            connection.exec_driver_sql("PRAGMA cache_size = -262144")
+            if engine.dialect.name == "sqlite":
+                # Keys are in random order: without room for their index, each insert would access
+                # the disk.
+                connection.exec_driver_sql("PRAGMA cache_size = -262144")
             instance = connection.execute(
                 select(account.c.id).where(account.c.instance == 1)
             ).scalar_one()

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -132,7 +132,7 @@ def running(
             variable("derivation_keys_file"): str(directory / "secrets" / "derivation.key"),
             variable("audit_key_file"): str(directory / "secrets" / "audit.key"),
             variable("audit_head_file"): str(directory / "audit" / "head"),
-            variable("bind"): f"127.0.0.1:{_free_port()}",
+            variable("bind"): f"127.0.0.1:{free_port()}",
             variable("workers"): "1",
             variable("failure_limit"): "off",
             variable("log_level"): "warning",
@@ -143,26 +143,41 @@ def running(
         make_audit_key_file(loaded, migrate(loaded.database_url).audit_rows)
         maker = read_derivation_key(loaded.derivation_keys_file)
         seed(loaded.database_url, maker, numbers, real_every)
-        log = directory / "service.log"
-        with log.open("wb") as output, running_on(cores.server):
-            process = subprocess.Popen(
-                [*ending_with_us(), *_command(application, loaded)],
-                cwd=directory,
-                env=clean_environment() | environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                # Ctrl-C interrupts the measuring process, which then ends this one.
-                start_new_session=True,
-            )
-        service = Service(loaded, process, log)
-        try:
-            service.await_start()
+        with started(
+            loaded, environment, _command(application, loaded), directory, cores
+        ) as service:
             yield service
-        finally:
-            end_group(process, _STOP_PATIENCE)
-            with suppress(ServiceUnreachable):
-                service.segment.unlink(missing_ok=True)
+
+
+@contextmanager
+def started(
+    settings: Settings,
+    environment: Mapping[str, str],
+    command: Sequence[str],
+    directory: Path,
+    cores: Cores,
+) -> Iterator[Service]:
+    """A service whose database and key files exist, until the end of the block."""
+    log = directory / "service.log"
+    with log.open("wb") as output, running_on(cores.server):
+        process = subprocess.Popen(
+            [*ending_with_us(), *command],
+            cwd=directory,
+            env=clean_environment() | dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            # Ctrl-C interrupts the measuring process, which then ends this one.
+            start_new_session=True,
+        )
+    service = Service(settings, process, log)
+    try:
+        service.await_start()
+        yield service
+    finally:
+        end_group(process, _STOP_PATIENCE)
+        with suppress(ServiceUnreachable):
+            service.segment.unlink(missing_ok=True)
 
 
 def clean_environment() -> dict[str, str]:
@@ -204,7 +219,8 @@ def _command(application: Application, settings: Settings) -> list[str]:
     ]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port on 127.0.0.1 that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port

@@ -1,0 +1,1 @@
+"""Several boxes on PostgreSQL: a miss, a hit, and how long a revocation takes."""
