@@ -228,6 +228,13 @@ class Settings(BaseModel):
         "address is that many entries from the right of `X-Forwarded-For`. 0 uses the address of "
         "the connection.",
     )
+    verify_routes: Annotated[str, BeforeValidator(_file_or_none)] = Field(
+        default="",
+        json_schema_extra={"format": "path"},
+        description="A TOML file with the rules of the `/verify` routes: what a request to an "
+        "application behind a proxy needs, by host, method and path. If empty, the URL that the "
+        "proxy calls names it.",
+    )
     console_hosts: str = Field(
         default="127.0.0.1,localhost,[::1]",
         pattern=rf"^{_HOST_NAME}(\s*,\s*{_HOST_NAME})*$",

@@ -19,8 +19,8 @@ file of Latchkey's own. systemd reads the variables from a file with `Environmen
 - `latchkey config` shows every setting with its value and its source. Secrets are masked.
 - The options `--bind`, `--workers` and `--threads` of `latchkey serve` take precedence over the
   environment.
-- A changed setting takes effect when the service is started again. Only the key files are also
-  read again at SIGHUP.
+- A changed setting takes effect when the service is started again. Only the key files and the
+  routes file are also read again at SIGHUP.
 - A secret can be given in a file: `LATCHKEY_X_FILE` names a file with the value of `LATCHKEY_X`.
   If both are given, the service does not start, and prints a line that names both. A line break
   at the end of the file is ignored. [Key files](../operations.md#key-files) has the permissions of
@@ -130,6 +130,13 @@ SUBJECTS = (
                 "clients can "
                 "choose the address that they are counted by.",
                 "1",
+            ),
+            "verify_routes": Note(
+                "",
+                "The service does not start if the file is missing or invalid, or if another user "
+                "may have put it there. It is read again at SIGHUP; an invalid file then changes "
+                "nothing. At most 256 rules and 256 KiB.",
+                "/etc/latchkey/routes.toml",
             ),
         },
     ),

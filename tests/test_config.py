@@ -100,6 +100,7 @@ TABLE: dict[str, tuple[object, dict[str, object], list[str]]] = {
         ["orders", "orders:read orders:write", "orders:read:eu-1", "orders:*", "Orders:read"],
     ),
     "trusted_proxies": (0, {"0": 0, "16": 16}, ["", "17", "-1", "all", "1.0"]),
+    "verify_routes": ("", {"": "", "/routes.toml": "/routes.toml"}, NO_FILES[1:]),
     "console_hosts": (
         "127.0.0.1,localhost,[::1]",
         {"a.example": "a.example", "a.example:8443, [::1]": "a.example:8443, [::1]"},
@@ -166,6 +167,7 @@ ALLOWED = {
     "registration": ["open", "off"],
     "scopes": ["comma-separated", "orders:read"],
     "trusted_proxies": ["0 to 16"],
+    "verify_routes": ["TOML file"],
     "console_hosts": ["host names", "comma-separated"],
     "console_tls": ["on", "auto"],
     "console_idle": ["1 to 2592000"],

@@ -131,6 +131,10 @@ ROWS = {
     "registration": Row((None, "off"), ("", "closed", "Open")),
     "scopes": Row((None, "orders:read,orders:write"), ("orders", "orders:*", "orders:read:a")),
     "trusted_proxies": Row((None, "16"), (*NUMBERS, "17")),
+    "verify_routes": Row(
+        (None, "", "routes.toml", "{box}/routes.toml"),
+        (*KEY_FILES_REFUSED, "none.toml", "text", "derivation.key"),
+    ),
     "console_hosts": Row(
         (None, "a.example:8443 , [::1]", "localhost"), ("", ",", "a b", "https://a", "a:b", "*.a")
     ),
@@ -155,6 +159,7 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (directory / "linked.db").symlink_to("data/latchkey.db")
     (directory / "secrets" / "linked.key").symlink_to("audit.key")
     (directory / "text").write_text("no database and no key\n")
+    (directory / "routes.toml").write_text('[[rule]]\npath = "/**"\n')
     return directory
 
 

@@ -57,6 +57,7 @@ ELSEWHERE = {
         "app/latchkey_service/cli/apply.py: open(descriptor)",
         "app/latchkey_service/cli/streams.py: open(descriptor)",
         "app/latchkey_service/restoring.py: open(open_regular(path))",
+        "app/latchkey_service/verify/rules_file.py: open(open_regular(path, trusted=True))",
         "latchkey/files/private.py: open(open_regular(path, trusted=True))",
         "latchkey/store/audit_head.py: open(open_regular(self.path))",
         "latchkey/store/sqlite/restore.py: open(open_regular(restored))",

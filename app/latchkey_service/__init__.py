@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from latchkey.config import Settings
     from latchkey.credentials.derivation import DerivationKeys
     from latchkey.store.audit_head import Seal
+    from latchkey_service.verify.rules import Rules
 
 
 def create_app(
@@ -24,15 +25,16 @@ def create_app(
     derivation: DerivationKeys | None = None,
     shared: SharedState | None = None,
     seal: Seal | None = None,
+    rules: Rules | None = None,
     migrate: bool = True,
 ) -> Flask:
     """Create the protected Flask application.
 
-    If they are None, ``settings`` are read from the environment, and ``derivation`` and ``seal``
-    are loaded as the settings specify. Without ``shared``, nothing is shared with other processes.
-    ``migrate`` migrates the database to the current schema, and creates the key of an empty audit
-    log; a server that did this before the fork passes False. Raises ConfigurationError if a setting
-    or a file is invalid.
+    If they are None, ``settings`` are read from the environment, and ``derivation``, ``seal`` and
+    ``rules`` are loaded as the settings specify. Without ``shared``, nothing is shared with other
+    processes. ``migrate`` migrates the database to the current schema, and creates the key of an
+    empty audit log; a server that did this before the fork passes False. Raises ConfigurationError
+    if a setting or a file is invalid.
     """
     from latchkey.assembly import Latchkey
     from latchkey.config import load_settings
@@ -41,10 +43,12 @@ def create_app(
     from latchkey.preparing import prepare_instance
     from latchkey_service.api.routes import build_api, open_routes
     from latchkey_service.console.mount import mount_console
+    from latchkey_service.verify.rules_file import load_rules
     from latchkey_service.verify.surface import serve_proxies
 
     settings = settings or load_settings()
     derivation = derivation or load_derivation(settings)
+    rules = rules or load_rules(settings)
     if migrate:
         prepare_instance(settings)
     latchkey = Latchkey.from_settings(settings, derivation, shared, seal)
@@ -53,5 +57,5 @@ def create_app(
     routes = open_routes(latchkey.settings)
     latchkey.protect(app, routes)
     check_declarations(app, routes)
-    serve_proxies(app, latchkey)
+    serve_proxies(app, latchkey, rules)
     return app

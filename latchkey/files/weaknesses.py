@@ -33,6 +33,18 @@ def file_weakness(path: Path) -> str | None:
     return None
 
 
+def write_weakness(path: Path) -> str | None:
+    """Describe how others can change a file that they may read, with the command that corrects it.
+
+    None if they cannot, or if there is no such file. The owner is checked when it is opened.
+    """
+    found = _seen(path)
+    if found is None or not stat.S_IMODE(found.st_mode) & _WRITABLE:
+        return None
+    mode = stat.S_IMODE(found.st_mode)
+    return f"{path} has mode {mode:04o}, so others can change it: chmod go-w {quoted(path)}"
+
+
 def directory_weakness(path: Path, *, may_be_sticky: bool = True) -> str | None:
     """Describe how others can replace the files in a directory, with the command that corrects it.
 

@@ -47,6 +47,8 @@ from latchkey_service.server.listening import are_inherited, prepare, remove_for
 from latchkey_service.server.open_files import connections_within, is_too_low, raise_limit
 from latchkey_service.server.service_log import RedactingLogger
 from latchkey_service.server.worker import EnvelopeWorker
+from latchkey_service.verify.rules import Rules
+from latchkey_service.verify.rules_file import load_rules, warnings_about
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - only for gunicorn's heartbeat files
 _KEEPALIVE = 30
@@ -65,6 +67,7 @@ def serve(settings: Settings) -> None:
     if not are_inherited():
         prepare(settings)
     derivation = load_derivation(settings)
+    rules = load_rules(settings)
     # Check for lost files first: opening the database removes the evidence.
     missing = database.losses()
     report = prepare_instance(settings)
@@ -74,7 +77,7 @@ def serve(settings: Settings) -> None:
     segment = ServiceSegment.open(settings)
     master = os.getpid()
     try:
-        _Server(settings, derivation, seal, report, segment, warnings).run()
+        _Server(settings, derivation, seal, rules, report, segment, warnings).run()
     finally:
         # Also after a failed start. Workers pass here too, but only the master closes the segment.
         if os.getpid() == master:
@@ -107,6 +110,7 @@ class _Server(BaseApplication):
         settings: Settings,
         derivation: DerivationKeys,
         seal: Seal,
+        rules: Rules | None,
         report: MigrationReport,
         segment: ServiceSegment,
         warnings: Sequence[str],
@@ -114,6 +118,7 @@ class _Server(BaseApplication):
         self.settings = settings
         self._derivation = derivation
         self._seal = seal
+        self._rules = rules
         self._report = report
         self._segment = segment
         self._warnings = warnings
@@ -160,11 +165,16 @@ class _Server(BaseApplication):
             self.cfg.set(name, value)
 
     def reload(self) -> None:
-        """Called at each HUP: read the key files again; keep the current keys if they are invalid.
+        """Called at each HUP: read the files again, and keep what is in use if they are invalid.
 
-        Only the master reads them, so that all new workers use the same keys.
+        Only the master reads them, so that all new workers use the same keys and the same rules.
         """
         log = logging.getLogger("latchkey")
+        self._reload_keys(log)
+        self._reload_rules(log)
+        super().reload()
+
+    def _reload_keys(self, log: logging.Logger) -> None:
         try:
             derivation, seal = load_derivation(self.settings), load_seal(self.settings)
             self._report = database_at(self.settings.database_url).prepare()
@@ -174,7 +184,15 @@ class _Server(BaseApplication):
             self._derivation, self._seal = derivation, seal
             self._report_permissions(log)
             self._report_credentials(log)
-        super().reload()
+
+    def _reload_rules(self, log: logging.Logger) -> None:
+        try:
+            rules = load_rules(self.settings)
+        except ConfigurationError as error:
+            log.error("the routes file was not reloaded; the current rules stay in use: %s", error)
+        else:
+            self._rules = rules
+            self._report_rules(log)
 
     def load(self) -> Any:
         """The WSGI application; called in each worker, after the fork."""
@@ -184,6 +202,7 @@ class _Server(BaseApplication):
             derivation=self._derivation,
             seal=self._seal,
             shared=shared,
+            rules=self._rules,
             migrate=False,
         )
         latchkey: Latchkey = app.extensions["latchkey"]
@@ -229,6 +248,7 @@ class _Server(BaseApplication):
             log.info("created the database %s", database_at(self.settings.database_url).shown)
         self._report_permissions(log)
         self._report_credentials(log)
+        self._report_rules(log)
 
     def _report_permissions(self, log: Logger | logging.Logger) -> None:
         """Log warnings about files that other users can access."""
@@ -247,6 +267,14 @@ class _Server(BaseApplication):
                 "the service refuses %s, because their derivation keys are not listed",
                 counted(ended, "active credential"),
             )
+
+    def _report_rules(self, log: Logger | logging.Logger) -> None:
+        """Log how many rules the routes file has, and warnings about them."""
+        if self._rules is None:
+            return
+        log.info("%s in the routes file", counted(len(self._rules.rules), "rule"))
+        for line in warnings_about(self._rules, self.settings):
+            log.warning("%s", line)
 
 
 class _Master(Arbiter):

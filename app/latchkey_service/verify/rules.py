@@ -20,7 +20,7 @@ LONGEST_HOST = 253
 _SUBDOMAINS = "*."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rule:
     """One rule. ``line`` is its place in the file, counted from 1.
 
