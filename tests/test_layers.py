@@ -40,6 +40,7 @@ _LIBRARY = ("latchkey", "fastcache")
 # The public side of the store: its protocols, how it is opened, and the audit head.
 _STORE = (
     "latchkey.store.audit_head",
+    "latchkey.store.carrying.carried",
     "latchkey.store.database_urls",
     "latchkey.store.lifecycle",
     "latchkey.store.places",

@@ -28,20 +28,20 @@ from latchkey.files.shared_places import make_directory, open_regular
 from latchkey.key_files import load_derivation, load_seal
 from latchkey.preparing import rechain_log
 from latchkey.store.audit_head import HeadUnusable, Seal
+from latchkey.store.carrying.carried import Carried
 from latchkey.store.database_urls import database_at
 from latchkey.store.sqlite.backup import BackupFailed, back_up, check_backup
 from latchkey.store.sqlite.location import BESIDE, database_path, database_url
 from latchkey.store.sqlite.migrate import migrate
 from latchkey.store.sqlite.restore import (
-    Carried,
     FormerUnreadable,
     active_keys,
-    carry_over,
-    end_sessions,
+    carry_over_from,
+    end_all_sessions,
+    has_accounts,
     put_in_place,
     require_readable,
 )
-from latchkey.store.sqlite.restore_accounts import has_accounts
 from latchkey_service.command_user import command_line_user
 
 T = TypeVar("T")
@@ -105,13 +105,13 @@ def restore(settings: Settings, backup: Path, questions: Questions) -> Restored:
                 findings = _verify(settings, seal)
                 if findings:
                     questions.findings(findings)
-                carried = carry_over(
-                    *(draft, database, lies_within, are_looser, utc_now()),
+                carried = carry_over_from(
+                    *(database, draft, lies_within, are_looser, utc_now()),
                     adopts_instance=adopts_instance,
                 )
                 _erase_again(draft, carried, seal)
             _ask_about_keys(settings, draft, questions)
-            end_sessions(draft)
+            end_all_sessions(draft)
             written = _write_down(draft, backup, carried, findings, seal)
             moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
             aside = database.with_name(f"{database.name}.before-restore-{moment}")
@@ -199,12 +199,7 @@ def _write_down(
     if findings:
         detail["findings"] = findings
     if carried is not None:
-        detail |= {"ended": len(carried.ended), "rotated": len(carried.rotated)}
-        detail |= {"narrowed": len(carried.narrowed)}
-        detail |= {"kept": carried.kept, "lost": carried.lost, "kept_out": carried.kept_out}
-        detail |= {"accounts_kept": carried.accounts.kept}
-        detail |= {"accounts_disabled": carried.accounts.disabled}
-        detail |= {"accounts_erased": carried.accounts.erased}
+        detail |= carried.detail
     with closing(database_at(database_url(draft)).open_store(seal=seal)) as store:
         # A backup of version 0.2 whose log does not continue the previous one.
         _result_of(store.audit.rechain(detached=True))

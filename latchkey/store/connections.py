@@ -48,6 +48,15 @@ class SqlDialect(Protocol):
     ) -> None:
         """Insert many rows, numbered in their order; raises SQLAlchemy's IntegrityError."""
 
+    def numbers(self, connection: Connection) -> dict[str, int]:
+        """The last number that each table with numbered rows has assigned, by its name.
+
+        0, or no entry, for a table that has not assigned any.
+        """
+
+    def raise_numbers(self, connection: Connection, numbers: Mapping[str, int]) -> None:
+        """Let tables assign only larger numbers than these from now on; never lowers one."""
+
     def one_of(self, column: ColumnElement[int], numbers: Collection[int]) -> ColumnElement[bool]:
         """Whether a column has one of these numbers: the same SQL however many there are."""
 

@@ -7,14 +7,13 @@ from pathlib import Path
 import click
 
 from latchkey.files.owner import as_caller, owner_of
+from latchkey.store.carrying.carried import Carried
 from latchkey.store.sqlite.backup import back_up
 from latchkey.store.sqlite.location import require_database
-from latchkey.store.sqlite.restore import Carried
 from latchkey.wording import counted
 from latchkey_service.cli.asking import confirm
 from latchkey_service.cli.instance import instance_settings
 from latchkey_service.cli.options import SHOWN, yes_option
-from latchkey_service.restoring import restore
 
 
 @click.command("backup")
@@ -92,6 +91,8 @@ def restore_command(file: Path, yes: bool, every: bool) -> None:
     registered pair. Other changes and new keys are lost. The previous database is kept beside the
     new one.
     """
+    from latchkey_service.restoring import restore
+
     done = restore(instance_settings(), file, _Questions(file, yes))
     click.echo(f"restored {file}; all administrators must sign in again")
     if done.carried is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -20,6 +20,7 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
+    text,
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
@@ -31,6 +32,11 @@ from latchkey.store.connections import Merge
 # In KiB; SQLite expects a negative number. With this cache, index pages, which change in random
 # order, are written once and not repeatedly.
 _PAGES_HELD = "PRAGMA cache_size = -65536"
+
+_NUMBERS = text("SELECT name, seq FROM sqlite_sequence")
+_HAS_NUMBER = text("SELECT count(*) FROM sqlite_sequence WHERE name = :name")
+_RAISE_NUMBER = text("UPDATE sqlite_sequence SET seq = max(seq, :number) WHERE name = :name")
+_ADD_NUMBER = text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :number)")
 
 
 def detail_expression(name: str) -> str:
@@ -63,6 +69,19 @@ class SqliteDialect:
         """Through the driver: SQLAlchemy's processing of each row costs more than the insert."""
         connection.exec_driver_sql(_PAGES_HELD)
         connection.exec_driver_sql(_insertion(table, tuple(columns)), list(rows))
+
+    def numbers(self, connection: Connection) -> dict[str, int]:
+        """From SQLite's own table of them."""
+        return {row.name: row.seq for row in connection.execute(_NUMBERS)}
+
+    def raise_numbers(self, connection: Connection, numbers: Mapping[str, int]) -> None:
+        """In SQLite's own table of them, which has no key."""
+        for name, number in numbers.items():
+            given = {"name": name, "number": number}
+            if connection.execute(_HAS_NUMBER, given).scalar_one():
+                connection.execute(_RAISE_NUMBER, given)
+            else:
+                connection.execute(_ADD_NUMBER, given)
 
     def one_of(self, column: ColumnElement[int], numbers: Collection[int]) -> ColumnElement[bool]:
         """By a list in JSON.
