@@ -52,6 +52,7 @@ ELSEWHERE = {
         "latchkey/flask/start_check.py: app.url_map.bind",
         "latchkey/store/sqlite/connections.py: self._reader.connect",
         "latchkey/store/sqlite/connections.py: self._writer.connect",
+        "latchkey/store/sqlite/restore.py: engine.connect",
     },
     "a descriptor, opened by the deciding module": {
         "app/latchkey_service/cli/apply.py: open(descriptor)",

@@ -37,7 +37,7 @@ _ELSEWHERE = {
     "backup": ("latchkey_service.cli.backup", "backup_command"),
     "cache": ("latchkey_service.cli.cache", "cache"),
     "keys": ("latchkey_service.cli.keys", "keys"),
-    "restore": ("latchkey_service.cli.backup", "restore_command"),
+    "restore": ("latchkey_service.cli.restore", "restore_command"),
     "vendor": ("latchkey_service.cli.vendor", "vendor"),
 }
 # Former names. They still work, but the help does not list them.
