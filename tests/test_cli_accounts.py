@@ -154,7 +154,7 @@ def test_keys_of_an_account(box: Service) -> None:
     assert [row[-1] for row in rows] == ["account", "", "owner", "owner"]
     assert rows[1][0] == other.api_key
     for options, line in (
-        ([], "latchkey: scopes: name the scopes of a key for another account"),
+        ([], "latchkey: scopes: name the scopes of a key whose account you name"),
         (["--scope", "accounts:read"], "latchkey: scopes: accounts:read is only for keys of the"),
     ):
         said = fails(box, "keys", "create", "--name", "x", "--account", "owner", *options)

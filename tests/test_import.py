@@ -297,7 +297,7 @@ def test_lines_whose_account_or_scopes_are_invalid(box: Service) -> None:
         (5, "account: must be the id of an account, acct_ and 22 characters"),
         (6, "external_id: must be 1 to 255 visible ASCII characters without spaces"),
         (7, "external_id: must be 1 to 255 visible ASCII characters without spaces"),
-        (8, "scopes: name the scopes of a key for another account"),
+        (8, "scopes: name the scopes of a key whose account you name"),
         (9, "scopes: accounts:read is only for keys of the instance account"),
     ]
     INVALID.check(use(box, "a0"), "bearer", bearer=True)

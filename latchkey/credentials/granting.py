@@ -65,6 +65,11 @@ def require_allowed(asked: Iterable[str], allowed: Collection[str]) -> None:
             raise InvalidField("scopes", f"{plain} is not one of the allowed scopes: {listed}")
 
 
+def scopes_missing() -> InvalidField:
+    """The error for a key whose account is given, but not its scopes."""
+    return InvalidField("scopes", "name the scopes of a key whose account you name")
+
+
 def grantable(scopes: Iterable[str]) -> frozenset[str]:
     """Those of a caller's scopes that a key can pass on."""
     return frozenset(scope for scope in scopes if not _is_reserved(scope))

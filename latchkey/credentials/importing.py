@@ -13,7 +13,12 @@ from datetime import datetime
 from latchkey.credentials.accounts import Account
 from latchkey.credentials.audit import Actor
 from latchkey.credentials.conditions import NO_CONDITIONS, Conditions
-from latchkey.credentials.granting import ANY_SCOPE, require_allowed, require_for_account
+from latchkey.credentials.granting import (
+    ANY_SCOPE,
+    require_allowed,
+    require_for_account,
+    scopes_missing,
+)
 from latchkey.credentials.models import Mode, NewCredential
 from latchkey.credentials.publishing import Publisher, Refusal
 from latchkey.credentials.scopes import FULL_ACCESS
@@ -219,7 +224,7 @@ def _not_allowed(
         try:
             if key.scopes is None:
                 if elsewhere:
-                    raise InvalidField("scopes", "name the scopes of a key for another account")
+                    raise scopes_missing()
                 continue
             require_allowed(key.scopes, allowed)
             if elsewhere:

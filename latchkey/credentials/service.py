@@ -29,6 +29,7 @@ from latchkey.credentials.granting import (
     require_allowed,
     require_for_account,
     require_within,
+    scopes_missing,
 )
 from latchkey.credentials.idempotency import Once
 from latchkey.credentials.models import (
@@ -175,7 +176,7 @@ class CredentialService:
         target = None if account is None else self._account_in_reach(account, caller)
         elsewhere = None if target is None or _is_own(target, caller) else target
         if elsewhere is not None and scopes is INHERITED:
-            raise InvalidField("scopes", "name the scopes of a key for another account")
+            raise scopes_missing()
         in_instance = caller is None or caller.in_instance_account
         if target is not None:
             in_instance = target.is_instance

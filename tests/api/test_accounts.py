@@ -218,7 +218,10 @@ def test_a_key_for_a_named_account_needs_scopes(service: Service, writer: Pair) 
     for named in (account, instance_of(service, writer), "acct_" + new_id()):
         answer = create(service, writer, account=named)
         INVALID_FIELD.check(answer, "bearer", bearer=True)
-        assert answer.json["error"]["message"] == "scopes: is required with account"
+        assert (
+            answer.json["error"]["message"]
+            == "scopes: name the scopes of a key whose account you name"
+        )
     answer = create(service, writer, account=account, scopes=["accounts:read"])
     INVALID_FIELD.check(answer, "bearer", bearer=True)
     assert "instance account" in answer.json["error"]["message"]

@@ -8,11 +8,10 @@ from typing import Annotated, Required, TypedDict
 from pydantic import Field
 
 from latchkey.credentials.conditions import ConditionTerms
-from latchkey.credentials.granting import parse_scopes
+from latchkey.credentials.granting import parse_scopes, scopes_missing
 from latchkey.credentials.models import Change, Mode
 from latchkey.credentials.service import DEFAULT_OVERLAP, LONGEST_OVERLAP
 from latchkey.credentials.tokens import SECRET_PATTERN
-from latchkey.errors import InvalidField
 from latchkey_service.shapes.conditions import (
     Enabled,
     Endpoints,
@@ -86,7 +85,7 @@ class IssueBody(RequestModel):
         terms = IssueTerms(name=self.name)
         if "account" in self.model_fields_set:
             if "scopes" not in self.model_fields_set:
-                raise InvalidField("scopes", "is required with account")
+                raise scopes_missing()
             terms["account"] = self.account
         if "mode" in self.model_fields_set:
             terms["mode"] = self.mode
