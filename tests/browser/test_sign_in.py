@@ -14,7 +14,7 @@ from tests.support.console.visitor import PASSWORD, Visitor, admin, set_up_path
 from tests.support.service import Service
 
 NewVisit = Callable[..., Visit]
-ACCOUNT = "/console/account/"
+PASSWORD_PAGE = "/console/password/"
 
 
 def fill_in(page: Page, password: str = PASSWORD) -> None:
@@ -26,14 +26,14 @@ def fill_in(page: Page, password: str = PASSWORD) -> None:
 
 def test_signing_in_and_out(visit: Visit) -> None:
     page = visit.page
-    page.goto(ACCOUNT)
+    page.goto(PASSWORD_PAGE)
     expect(page).to_have_title("Sign in – Latchkey")
     fill_in(page)
-    expect(page.get_by_role("heading", name="Your account")).to_be_visible()
+    expect(page.get_by_role("heading", name="Password and sessions")).to_be_visible()
     page.get_by_role("button", name="Sign out", exact=True).click()
     expect(page).to_have_title("Sign in – Latchkey")
     # Going back does not show a cached page.
-    page.goto(ACCOUNT)
+    page.goto(PASSWORD_PAGE)
     expect(page).to_have_title("Sign in – Latchkey")
 
 
@@ -63,29 +63,29 @@ def test_a_wrong_password(visit: Visit) -> None:
 
 
 def test_a_forged_form(ada: Visit) -> None:
-    ada.page.goto(ACCOUNT)
+    ada.page.goto(PASSWORD_PAGE)
     ada.page.evaluate(
         "for (const token of document.querySelectorAll('[name=csrf_token]')) token.value = 'forged'"
     )
     ada.page.get_by_role("button", name="Sign out everywhere").click()
     expect(ada.page.get_by_role("heading", name="Bad Request")).to_be_visible()
     expect(ada.page.get_by_text("Nothing was changed")).to_be_visible()
-    ada.page.goto(ACCOUNT)
-    expect(ada.page.get_by_role("heading", name="Your account")).to_be_visible()
+    ada.page.goto(PASSWORD_PAGE)
+    expect(ada.page.get_by_role("heading", name="Password and sessions")).to_be_visible()
 
 
 def test_an_expired_session(console: Service, ada: Visit) -> None:
-    ada.page.goto(ACCOUNT)
-    expect(ada.page.get_by_role("heading", name="Your account")).to_be_visible()
+    ada.page.goto(PASSWORD_PAGE)
+    expect(ada.page.get_by_role("heading", name="Password and sessions")).to_be_visible()
     with closing(sqlite3.connect(console.database)) as connection, connection:
         connection.execute("UPDATE console_session SET seen_at = seen_at - 1800000")
     ada.page.get_by_role("button", name="Sign out everywhere").click()
     expect(ada.page).to_have_title("Sign in – Latchkey")
-    ada.page.goto(ACCOUNT)
+    ada.page.goto(PASSWORD_PAGE)
     hint = ada.page.get_by_text("A session expires after 30 minutes of inactivity.")
     expect(hint).to_be_visible()
     fill_in(ada.page)
-    expect(ada.page.get_by_role("heading", name="Your account")).to_be_visible()
+    expect(ada.page.get_by_role("heading", name="Password and sessions")).to_be_visible()
 
 
 def test_changing_the_password_ends_the_other_sessions(
@@ -95,7 +95,7 @@ def test_changing_the_password_ends_the_other_sessions(
     here.sign_in()
     other = Visitor(console)
     other.sign_in()
-    here.page.goto(ACCOUNT)
+    here.page.goto(PASSWORD_PAGE)
     here.page.get_by_label("Current password").fill(PASSWORD)
     here.page.get_by_label("New password", exact=True).fill(PASSWORD)
     here.page.get_by_label("Repeat new password").fill(f"{PASSWORD}, not")
@@ -112,9 +112,9 @@ def test_changing_the_password_ends_the_other_sessions(
 
 def test_without_javascript(new_visit: NewVisit) -> None:
     page = new_visit(java_script_enabled=False).page
-    page.goto(ACCOUNT)
+    page.goto(PASSWORD_PAGE)
     fill_in(page)
-    expect(page.get_by_role("heading", name="Your account")).to_be_visible()
+    expect(page.get_by_role("heading", name="Password and sessions")).to_be_visible()
     expect(page.locator("time").first).to_contain_text("UTC")
     page.get_by_role("button", name="Sign out everywhere").click()
     expect(page).to_have_title("Sign in – Latchkey")
@@ -146,7 +146,7 @@ def test_with_the_keyboard_only(visit: Visit) -> None:
 def test_times_are_in_the_viewers_time_zone(new_visit: NewVisit) -> None:
     here = new_visit(timezone_id="Asia/Tokyo")
     here.sign_in()
-    here.page.goto(ACCOUNT)
+    here.page.goto(PASSWORD_PAGE)
     time = here.page.locator("time").first
     expect(time).not_to_contain_text("UTC")
     expect(time).to_have_attribute("title", time.get_attribute("title") or "")
@@ -159,7 +159,7 @@ def test_times_are_in_the_viewers_time_zone(new_visit: NewVisit) -> None:
 def test_a_phone_scrolls_in_one_direction(new_visit: NewVisit) -> None:
     phone = new_visit(viewport=PHONE, has_touch=True)
     phone.sign_in()
-    phone.page.goto(ACCOUNT)
+    phone.page.goto(PASSWORD_PAGE)
     expect(phone.page.get_by_role("row")).to_have_count(
         1 + len(phone.page.query_selector_all("tbody tr"))
     )

@@ -9,7 +9,7 @@ from tests.support.console.visitor import PASSWORD, Visitor, admin, make_adminis
 from tests.support.latchkey_command import run_here
 from tests.support.service import Service
 
-ACCOUNT = "/console/account/"
+PASSWORD_PAGE = "/console/password/"
 
 
 def entries(service: Service) -> list[dict[str, Any]]:
@@ -26,10 +26,10 @@ def test_each_event_is_recorded_once(console: Service) -> None:
     assert visitor.sign_in("nobody@elsewhere").status == 403
     visitor.sign_in("mary")
     fields = {"current": PASSWORD, "password": "another horse battery"}
-    visitor.send(ACCOUNT, ACCOUNT, **fields, again=fields["password"])
-    visitor.send(ACCOUNT, "/console/sign-out")
+    visitor.send(PASSWORD_PAGE, PASSWORD_PAGE, **fields, again=fields["password"])
+    visitor.send(PASSWORD_PAGE, "/console/sign-out")
     visitor.sign_in("mary", fields["password"])
-    visitor.send(ACCOUNT, "/console/sign-out-everywhere")
+    visitor.send(PASSWORD_PAGE, "/console/sign-out-everywhere")
     admin(console, "password", "mary", password=PASSWORD)
     for change in (["disable"], ["enable"], ["remove", "--yes"]):
         admin(console, *change, "mary")

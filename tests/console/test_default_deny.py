@@ -58,11 +58,11 @@ def test_every_route_redirects_to_the_sign_in_page_without_a_session(
 
 
 def test_a_credential_of_the_api_is_not_accepted(service: Service) -> None:
-    answer = service.get("/console/account/", service.issue().bearer)
+    answer = service.get("/console/password/", service.issue().bearer)
     assert answer.status == 303
-    assert answer.headers["location"] == "/console/sign-in?next=/console/account/"
+    assert answer.headers["location"] == "/console/sign-in?next=/console/password/"
 
 
 def test_other_methods_are_refused_by_the_router(service: Service) -> None:
     for method in ("PUT", "DELETE", "OPTIONS", "TRACE"):
-        assert service.request(method, "/console/account/").status == 405
+        assert service.request(method, "/console/password/").status == 405

@@ -102,8 +102,8 @@ def test_the_other_forms_with_a_password_do_not_wait_either(start_service: Start
     make_administrator(service, "joan")
     signed_in = Visitor(service)
     assert signed_in.sign_in("joan").status == 303
-    account = "/console/account/"
-    other = {**signed_in.get(account).fields(account), "current": PASSWORD}
+    passwords = "/console/password/"
+    other = {**signed_in.get(passwords).fields(passwords), "current": PASSWORD}
     other |= {"password": "another horse battery", "again": "another horse battery"}
     with ThreadPoolExecutor(2) as pool:
         with nobody_writes(service):
@@ -114,12 +114,12 @@ def test_the_other_forms_with_a_password_do_not_wait_either(start_service: Start
             assert next(as_completed([one, two])).result().status == 503
             for page in (
                 visitor.post("/console/set-up", first),
-                signed_in.post(account, other),
+                signed_in.post(passwords, other),
             ):
                 assert (page.status, page.headers["Retry-After"]) == (503, "1")
                 assert SOON in page.text
     assert {one.result().status, two.result().status} == {403, 503}
-    assert signed_in.post(account, other).status == 303
+    assert signed_in.post(passwords, other).status == 303
 
 
 def test_the_hash_for_unknown_names_costs_the_same_and_matches_nothing() -> None:

@@ -65,7 +65,7 @@ def test_the_changes_of_a_key(ada: Visitor, pair: Pair, page: str) -> None:
 
 @pytest.mark.parametrize("field", ["name", "next", "password"])
 def test_the_sign_in(console: Service, pair: Pair, field: str) -> None:
-    entered = {"name": "ada", "password": "wrong", "next": "/console/account/"}
+    entered = {"name": "ada", "password": "wrong", "next": "/console/password/"}
     answer = Visitor(console).send(SIGN_IN, SIGN_IN, **{**entered, field: pair.api_secret})
     assert answer.status == (400 if field == "name" else 403)
     assert pair.api_secret not in answer.text

@@ -10,7 +10,7 @@ from tests.support.console.visitor import Visitor, make_administrator
 from tests.support.service import Service
 
 StartService = Callable[..., Service]
-ACCOUNT = "/console/account/"
+PASSWORD_PAGE = "/console/password/"
 
 
 def test_a_form_without_its_token_changes_nothing(console: Service, ada: Visitor) -> None:
@@ -30,12 +30,14 @@ def test_a_form_without_its_token_changes_nothing(console: Service, ada: Visitor
 
 
 def test_every_form_has_a_token(ada: Visitor) -> None:
-    for page in (ada.get(ACCOUNT), Visitor(ada.service).get("/console/sign-in")):
+    for page in (ada.get(PASSWORD_PAGE), Visitor(ada.service).get("/console/sign-in")):
         assert page.forms
         assert all(fields.get("csrf_token") for _, fields in page.forms)
 
 
-@pytest.mark.parametrize("path", ["/console/", ACCOUNT, "/console/sign-in", "/console/nowhere"])
+@pytest.mark.parametrize(
+    "path", ["/console/", PASSWORD_PAGE, "/console/sign-in", "/console/nowhere"]
+)
 def test_the_headers_of_a_page(ada: Visitor, path: str) -> None:
     headers = ada.get(path).headers
     policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
@@ -52,7 +54,7 @@ def test_the_headers_of_a_page(ada: Visitor, path: str) -> None:
 
 
 def test_no_page_has_inline_code_or_foreign_resources(ada: Visitor) -> None:
-    for path in (ACCOUNT, "/console/sign-in", "/console/nowhere", "/console/set-up"):
+    for path in (PASSWORD_PAGE, "/console/sign-in", "/console/nowhere", "/console/set-up"):
         text = ada.get(path).text
         for word in ("<style", "style=", " onclick", " onload", "javascript:", "http:", "https:"):
             assert word not in text, path
@@ -74,7 +76,7 @@ def test_static_files_are_cached_and_need_no_session(visitor: Visitor) -> None:
     "host", ["elsewhere.example", "127.0.0.1.elsewhere.example", "127.0.0.1:x", "", "a b", "[::2]"]
 )
 def test_another_host_name_is_refused(ada: Visitor, host: str) -> None:
-    answer = ada.get(ACCOUNT, Host=host)
+    answer = ada.get(PASSWORD_PAGE, Host=host)
     assert answer.status == 400
     if host:
         assert "ada" not in answer.text
@@ -82,7 +84,7 @@ def test_another_host_name_is_refused(ada: Visitor, host: str) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:1234", "LOCALHOST", "[::1]:8080"])
 def test_names_of_this_machine_are_allowed_with_any_port(ada: Visitor, host: str) -> None:
-    assert ada.get(ACCOUNT, Host=host).status == 200
+    assert ada.get(PASSWORD_PAGE, Host=host).status == 200
 
 
 def test_the_api_accepts_any_host_name_and_sets_no_cookie(ada: Visitor) -> None:
@@ -106,7 +108,7 @@ def test_listed_hosts_and_https_behind_a_proxy(start_service: StartService) -> N
     assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
     assert secure.is_signed_in()
     # The same cookie is not accepted over HTTP.
-    assert secure.get(ACCOUNT, X_Forwarded_Proto="http").status == 303
+    assert secure.get(PASSWORD_PAGE, X_Forwarded_Proto="http").status == 303
     for host, status in {
         "other.example:8443": 200,
         "other.example": 400,
@@ -114,11 +116,11 @@ def test_listed_hosts_and_https_behind_a_proxy(start_service: StartService) -> N
         "keys.example:80": 200,
         "localhost": 400,
     }.items():
-        assert secure.get(ACCOUNT, Host=host).status == status, host
+        assert secure.get(PASSWORD_PAGE, Host=host).status == status, host
 
 
 def test_a_clients_claim_of_https_is_not_trusted(ada: Visitor) -> None:
-    answer = ada.get(ACCOUNT, X_Forwarded_Proto="https")
+    answer = ada.get(PASSWORD_PAGE, X_Forwarded_Proto="https")
     assert answer.status == 200
     assert "Strict-Transport-Security" not in answer.headers
 

@@ -44,7 +44,7 @@ def test_the_link_works_once(start_service: StartService) -> None:
     assert use(service, path, name="no spaces")[1] == 400
     visitor, status = use(service, path)
     assert status == 303
-    assert "You are the first administrator" in visitor.get("/console/account/").text
+    assert "You are the first administrator" in visitor.get("/console/password/").text
     assert use(service, path)[1] == 403
     assert Visitor(service).sign_in("ada").status == 303
     # As soon as there is an administrator, no more links are printed.

@@ -41,7 +41,7 @@ def test_signing_in_starts_a_session_with_a_new_token(console: Service, visitor:
 
 
 def test_no_file_contains_the_token_or_the_password(console: Service, ada: Visitor) -> None:
-    ada.get("/console/account/")
+    ada.get("/console/password/")
     kept = b"".join(path.read_bytes() for path in console.database.parent.iterdir())
     for secret in (ada.cookies[COOKIE], PASSWORD):
         assert secret.encode() not in kept
@@ -80,12 +80,12 @@ def test_names_are_case_insensitive(visitor: Visitor) -> None:
 
 
 def test_the_sign_in_returns_to_the_requested_page(visitor: Visitor) -> None:
-    asked = visitor.get("/console/account/")
-    assert asked.location == "/console/sign-in?next=/console/account/"
+    asked = visitor.get("/console/password/")
+    assert asked.location == "/console/sign-in?next=/console/password/"
     page = visitor.get(asked.location)
     action = "/console/sign-in"
     fields = {**page.fields(action), "name": "ada", "password": PASSWORD}
-    assert visitor.post(action, fields).location == "/console/account/"
+    assert visitor.post(action, fields).location == "/console/password/"
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_the_sign_in_never_redirects_to_a_foreign_url(visitor: Visitor) -> None:
 
 def test_signing_out_ends_the_stored_session(ada: Visitor) -> None:
     token = ada.cookies[COOKIE]
-    answer = ada.send("/console/account/", "/console/sign-out")
+    answer = ada.send("/console/password/", "/console/sign-out")
     assert (answer.status, answer.location) == (303, "/console/sign-in")
     assert COOKIE not in ada.cookies
     ada.cookies[COOKIE] = token
@@ -151,7 +151,7 @@ def test_signing_out_everywhere(console: Service, ada: Visitor) -> None:
     other = Visitor(console)
     other.sign_in()
     assert other.is_signed_in()
-    ada.send("/console/account/", "/console/sign-out-everywhere")
+    ada.send("/console/password/", "/console/sign-out-everywhere")
     assert not other.is_signed_in()
     assert not ada.is_signed_in()
 
@@ -162,19 +162,19 @@ def test_a_changed_password_ends_the_other_sessions(console: Service) -> None:
     for visitor in (here, there):
         assert visitor.sign_in("grace").status == 303
     token = here.cookies[COOKIE]
-    account = "/console/account/"
+    passwords = "/console/password/"
     fields = {"password": "another horse battery", "again": "another horse battery"}
-    wrong = here.send(account, account, current="wrong", **fields)
+    wrong = here.send(passwords, passwords, current="wrong", **fields)
     assert (wrong.status, "not your current password" in wrong.text) == (403, True)
-    short = here.send(account, account, current=PASSWORD, password="short", again="short")
+    short = here.send(passwords, passwords, current=PASSWORD, password="short", again="short")
     assert short.status == 400
-    unequal = here.send(account, account, **{**fields, "current": PASSWORD, "again": "x" * 12})
+    unequal = here.send(passwords, passwords, **{**fields, "current": PASSWORD, "again": "x" * 12})
     assert unequal.status == 400
     assert there.is_signed_in()
-    changed = here.send(account, account, current=PASSWORD, **fields)
+    changed = here.send(passwords, passwords, current=PASSWORD, **fields)
     assert changed.status == 303
-    assert "Password changed" in here.get(account).text
-    assert "Password changed" not in here.get(account).text
+    assert "Password changed" in here.get(passwords).text
+    assert "Password changed" not in here.get(passwords).text
     assert here.cookies[COOKIE] != token
     assert not there.is_signed_in()
     assert there.sign_in("grace").status == 403
@@ -241,7 +241,7 @@ def test_sessions_survive_a_restart_and_are_valid_in_every_worker(
     make_administrator(service)
     visitor = Visitor(service)
     visitor.sign_in()
-    form = visitor.get("/console/account/").fields("/console/sign-out")
+    form = visitor.get("/console/password/").fields("/console/sign-out")
     service.stop()
     service.start()
     assert all(visitor.is_signed_in() for _ in range(8))
@@ -284,7 +284,7 @@ def test_a_database_failure_shows_an_error_page(start_service: StartService) -> 
     visitor.sign_in()
     away = service.database.with_suffix(".away")
     service.database.rename(away)
-    page = visitor.get("/console/account/")
+    page = visitor.get("/console/password/")
     assert page.status == 500
     assert "The database is not available" in page.text
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"

@@ -13,7 +13,7 @@ from latchkey_service.console.key_changes import key_changes
 from latchkey_service.console.key_making import key_making
 from latchkey_service.console.keys import keys
 from latchkey_service.console.overview import overview
-from latchkey_service.console.own_account import own_account
+from latchkey_service.console.password import password
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,5 +38,5 @@ PAGES: tuple[ConsolePage, ...] = (
     ConsolePage(account_changes),
     ConsolePage(overview, "Overview", "overview.show"),
     ConsolePage(audit, "Audit log", "audit.show"),
-    ConsolePage(own_account, "Your account", "own_account.show"),
+    ConsolePage(password, "Password and sessions", "password.show"),
 )

@@ -56,6 +56,6 @@ PAGES: tuple[Shown, ...] = (
     Shown("account-revoke-keys", "/console/accounts/{acme}/revoke-keys"),
     Shown("overview", "/console/overview/"),
     Shown("audit", "/console/audit/"),
-    Shown("own-account", "/console/account/"),
+    Shown("password", "/console/password/"),
     Shown("not-found", "/console/nowhere"),
 )

@@ -81,7 +81,7 @@ class Visitor:
 
     def is_signed_in(self) -> bool:
         """Whether this visitor is signed in."""
-        return self.get("/console/account/").status == 200
+        return self.get("/console/password/").status == 200
 
     def request(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Page:
         sent = {**self.headers, **headers}

@@ -1,4 +1,4 @@
-"""The administrator's own account: the password, and the active sessions."""
+"""The password and the active sessions of the administrator who is signed in."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from latchkey_service.console.sessions import (
 )
 from latchkey_service.console.throttle import SignInThrottle
 
-own_account = Blueprint("own_account", __name__, url_prefix="/console/account")
+password = Blueprint("password", __name__, url_prefix="/console/password")
 
 _WRONG = "This is not your current password."
 _TOO_MANY = "Too many attempts. Wait a moment, then try again."
 
 
-@own_account.get("/")
+@password.get("/")
 def show() -> AnyResponse:
     """Show the active sessions and the form to change the password."""
     return _page(PasswordForm())
 
 
-@own_account.post("/")
+@password.post("/")
 def change_password() -> AnyResponse:
     """Change the password. All other sessions end; this one continues with a new token."""
     form = PasswordForm()
@@ -56,7 +56,7 @@ def change_password() -> AnyResponse:
         return _page(form, 403)
     browser_session().renew(token, administrator_service())
     flash("Password changed. All other sessions were signed out.", "good")
-    return redirect(url_for("own_account.show"), 303)
+    return redirect(url_for("password.show"), 303)
 
 
 def _later(form: PasswordForm, fault: str, error: ApiError) -> Response:
@@ -70,5 +70,5 @@ def _later(form: PasswordForm, fault: str, error: ApiError) -> Response:
 def _page(form: PasswordForm, status: int = 200) -> Response:
     session = browser_session().found
     sessions = administrator_service().sessions(signed_in())
-    page = render_template("own_account.html", form=form, sessions=sessions, current=session)
+    page = render_template("password.html", form=form, sessions=sessions, current=session)
     return Response(page, status=status)
