@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
+
+from pydantic import SecretStr
+from pydantic.json_schema import PydanticJsonSchemaWarning
 
 from latchkey.config import Settings, variable
 
@@ -270,7 +274,10 @@ SUBJECTS = (
 
 def page() -> str:
     """The page's text."""
-    schema = Settings.model_json_schema()["properties"]
+    with warnings.catch_warnings():
+        # The lowest versions of pydantic cannot serialize the default of a secret.
+        warnings.simplefilter("ignore", PydanticJsonSchemaWarning)
+        schema = Settings.model_json_schema()["properties"]
     return "\n".join([_INTRODUCTION, *(_section(subject, schema) for subject in SUBJECTS)])
 
 
@@ -280,10 +287,13 @@ def _section(subject: Subject, schema: dict[str, Any]) -> str:
 
 
 def _entry(field: str, note: Note, schema: dict[str, Any]) -> str:
-    default = schema["default"]
+    described = Settings.model_fields[field]
+    default = described.default
+    if isinstance(default, SecretStr):
+        default = default.get_secret_value()
     lines = [
         f"### `{variable(field)}`\n",
-        f"{Settings.model_fields[field].description}\n",
+        f"{described.description}\n",
         f"- Allowed: {_allowed(schema)}",
         f"- Default: `{default}`" if default != "" else "- Default: none",
     ]
@@ -301,7 +311,13 @@ def _allowed(schema: dict[str, Any]) -> str:
     if schema["type"] == "integer":
         return f"whole number, {schema['minimum']} to {schema['maximum']}"
     if schema["type"] == "number":
+        most = _figure(schema["maximum"])
         if "minimum" in schema:
-            return f"number, {schema['minimum']} to {schema['maximum']}"
-        return f"number above {schema['exclusiveMinimum']}, up to {schema['maximum']}"
+            return f"number, {_figure(schema['minimum'])} to {most}"
+        return f"number above {_figure(schema['exclusiveMinimum'])}, up to {most}"
     return {"path": "path", "password": "text, a secret"}.get(schema.get("format", ""), "text")
+
+
+def _figure(bound: float) -> float:
+    """A bound; not all versions of pydantic make a float of a whole number."""
+    return int(bound) if bound == int(bound) else bound
