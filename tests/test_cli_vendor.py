@@ -88,7 +88,7 @@ def test_vendor_instance_key_from_standard_input(box: Service) -> None:
 def test_vendor_instance_key_asks_without_showing_what_is_typed(box: Service) -> None:
     command = ["vendor", "instance-key", "--name", "eu-1"]
     typed = f"{MASTER.hex()}\n"
-    status, screen = at_terminal(box, *command, prompt="Master key (hex)", typed=typed)
+    status, screen = at_terminal(box, *command, prompt="Master key (hex)", typed=typed, hidden=True)
     assert status == 0
     assert MASTER.hex() not in screen
     assert screen.endswith(f"{hkdf(MASTER, b'latchkey.v1.instance:eu-1').hex()}\r\n")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pty
+import termios
 from typing import Any
 
 from tests.support import forked
+from tests.support.faults.service_processes import wait_until
 from tests.support.latchkey_command import run_here
 from tests.support.service import Pair, Service
 
@@ -42,8 +44,13 @@ def shown(box: Service, api_key: str) -> dict[str, Any]:
     return fields
 
 
-def at_terminal(box: Service, *arguments: str, prompt: str, typed: str) -> tuple[int, str]:
-    """Run a command at a pseudo-terminal and type when it asks; returns status and output."""
+def at_terminal(
+    box: Service, *arguments: str, prompt: str, typed: str, hidden: bool = False
+) -> tuple[int, str]:
+    """Run a command at a pseudo-terminal and type when it asks; returns status and output.
+
+    ``hidden`` is for a prompt that does not show what is typed.
+    """
     ours, theirs = pty.openpty()
     screen = b""
     process = forked.start(
@@ -51,11 +58,16 @@ def at_terminal(box: Service, *arguments: str, prompt: str, typed: str) -> tuple
         directory=box.directory,
         environment=box.environment(),
         streams=(theirs, theirs, theirs),
+        # Without the terminal of the test run, from which a secret would be read.
+        new_session=True,
     )
     os.close(theirs)
     try:
         while prompt.encode() not in screen:
             screen += os.read(ours, 4096)
+        if hidden:
+            # The prompt comes first; then the command discards what was typed until here.
+            wait_until(lambda: not termios.tcgetattr(ours)[3] & termios.ECHO, "a hidden prompt")
         os.write(ours, typed.encode())
         while chunk := os.read(ours, 4096):
             screen += chunk
