@@ -135,7 +135,10 @@ def _template() -> _Template:
 def _stand() -> str:
     """Load everything, then fork for each request; in a child, return the request."""
     import latchkey_service.cli as commands
+    from latchkey.store.sqlite import migrate
+    from tests.support.migrating import MigrationInFork
 
+    vars(migrate)["subprocess"] = MigrationInFork()
     # With what `latchkey serve`, an opened store and each command load when they are used.
     later = ["latchkey_service.server.master", "latchkey.store.sqlite.connections"]
     later += ["latchkey.store.credentials"]

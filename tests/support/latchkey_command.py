@@ -23,12 +23,14 @@ def run_here(
     """Run ``latchkey`` in this process with the settings of a service."""
     # Imported here, because fastcache's tests also run without the other packages.
     from latchkey_service.cli import main
+    from tests.support.migrating import MigrationHere
 
     output, error = io.StringIO(), io.StringIO()
     status: object = 0
     with (
         patch.dict(os.environ, service.environment(), clear=True),
         patch.object(sys, "argv", ["latchkey", *arguments]),
+        patch("latchkey.store.sqlite.migrate.subprocess", MigrationHere()),
         patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(standard_input.encode()))),
         contextlib.chdir(service.directory),
         contextlib.redirect_stdout(output),

@@ -15,7 +15,6 @@ from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
-from unittest.mock import patch
 
 from tests.support import forked
 from tests.support.latchkey_command import run_here
@@ -263,9 +262,7 @@ class Service:
 
     def _prepare(self, *arguments: str) -> str:
         """Run a command without a new process; returns its output."""
-        # The migration, too, runs in this process: a child would take longer than the command.
-        with patch("latchkey.store.sqlite.database.migrate_in_child", _migrate_here):
-            run = run_here(self, *arguments)
+        run = run_here(self, *arguments)
         if run.returncode != 0:
             raise RuntimeError(f"latchkey {' '.join(arguments)}: {run.stderr}")
         return run.stdout
@@ -326,12 +323,6 @@ class Service:
             ):
                 total += float(line.rsplit(" ", 1)[1])
         return total
-
-
-def _migrate_here(url: str) -> Any:
-    from latchkey.store.sqlite.migrate import migrate
-
-    return migrate(url)
 
 
 def _pair(printed: str) -> Pair:
