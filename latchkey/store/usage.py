@@ -220,10 +220,18 @@ class SqlUsageStore:
             from_milliseconds_or_none(first),
         )
 
+    def forget_segment(self, segment: str) -> None:
+        """Delete the watermarks of a segment that no longer exists.
+
+        Flushed again, it would be counted twice.
+        """
+        with self._connections.writing(upkeep=True) as connection:
+            connection.execute(delete(usage_watermark).where(usage_watermark.c.segment == segment))
+
     def forget_other_segments(self, segment: str | None) -> None:
         """Delete the watermarks of every segment but this one (None: of all).
 
-        The other segments must no longer exist: flushed again, they would be counted twice.
+        The other segments must no longer exist, so no other box may use the database.
         """
         others = delete(usage_watermark)
         if segment is not None:

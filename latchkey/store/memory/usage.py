@@ -124,6 +124,14 @@ class MemoryUsageStore:
             min((one.first_used_at for one in own if one.first_used_at), default=None),
         )
 
+    def forget_segment(self, segment: str) -> None:
+        def transaction(state: State) -> None:
+            state.watermarks = {
+                key: mark for key, mark in state.watermarks.items() if key[0] != segment
+            }
+
+        self._database.change(transaction)
+
     def forget_other_segments(self, segment: str | None) -> None:
         def transaction(state: State) -> None:
             state.watermarks = {

@@ -48,8 +48,14 @@ class UsageStore(Protocol):
         All from one state of the store, as for ``record``; no addresses.
         """
 
+    def forget_segment(self, segment: str) -> None:
+        """Delete the watermarks of a segment that no longer exists.
+
+        Flushed again, it would be counted twice.
+        """
+
     def forget_other_segments(self, segment: str | None) -> None:
         """Delete the watermarks of every segment but this one (None: of all).
 
-        The other segments must no longer exist: flushed again, they would be counted twice.
+        The other segments must no longer exist, so no other box may use the database.
         """

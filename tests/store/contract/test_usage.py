@@ -117,6 +117,15 @@ def test_the_watermarks_of_removed_segments_are_deleted(store: Store, number: in
     assert total(store, number) == 10
 
 
+def test_the_watermarks_of_one_removed_segment_are_deleted(store: Store, number: int) -> None:
+    for segment in (SEGMENT, OTHER):
+        store.usage.flush(segment, [tally(number, 5)], NOW)
+    store.usage.forget_segment(OTHER)
+    assert store.usage.record(number, SEGMENT).watermark.uses == 5
+    assert store.usage.record(number, OTHER).watermark.uses == 0
+    assert total(store, number) == 10
+
+
 def test_a_missing_row_does_not_block_others(store: Store, number: int) -> None:
     """After a restore, the counters may have credentials that the database does not."""
     store.usage.flush(SEGMENT, [tally(number + 1, 5), tally(number, 2)], NOW)
