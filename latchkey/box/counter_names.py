@@ -1,4 +1,4 @@
-"""The names of the counters, for each worker and for each credential. They are never reset."""
+"""The names of the counters: of each worker, credential and proxy. They are never reset."""
 
 from __future__ import annotations
 
@@ -65,6 +65,28 @@ class Use(IntEnum):
     ADDRESS = auto()
     ENDPOINT = auto()
     OBSERVED = auto()
+
+
+VERIFY_PROXIES = ("nginx", "traefik", "caddy", "envoy", "haproxy")
+"""The kinds of proxies whose requests are counted apart, by outcome."""
+
+
+@unique
+class Verified(IntEnum):
+    """The outcomes of a request that a proxy asked about."""
+
+    ALLOWED = 0
+    OPEN = auto()
+    BAD_REQUEST = auto()
+    UNAUTHENTICATED = auto()
+    FORBIDDEN = auto()
+    RATE_LIMITED = auto()
+    FAILED = auto()
+
+
+def verified_index(proxy: str, outcome: Verified) -> int:
+    """The index of the counter of an outcome, in a worker's counters of proxies."""
+    return VERIFY_PROXIES.index(proxy) * len(Verified) + outcome
 
 
 class Gauge(IntEnum):

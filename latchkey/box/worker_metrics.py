@@ -8,15 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
 
 from fastcache.shared import Counters, Segment, SegmentFull
 from latchkey.box._latencies import LATENCY_SIZE, Latencies
-from latchkey.box.counter_names import Count, Gauge
+from latchkey.box.counter_names import (
+    VERIFY_PROXIES,
+    Count,
+    Gauge,
+    Verified,
+    verified_index,
+)
 
 SHARED_BLOCK = 0
 
 _GAUGES_AT = 64 * 8
-_LATENCIES_AT = _GAUGES_AT + 8 * 8
+_VERIFIED_AT = _GAUGES_AT + 8 * 8
+_LATENCIES_AT = _VERIFIED_AT + 64 * 8
 # Whole cache lines: two workers never write to the same one.
 _LINE = 64
 BLOCK_SIZE = -(-(_LATENCIES_AT + LATENCY_SIZE) // _LINE) * _LINE
@@ -33,8 +41,12 @@ class Block:
     def __init__(self, memory: memoryview, *, alone: bool = False) -> None:
         self.alone = alone
         self.counters = Counters([count.name.lower() for count in Count], memory=memory)
+        self.verified = Counters(
+            [f"{proxy}_{outcome.name.lower()}" for proxy in VERIFY_PROXIES for outcome in Verified],
+            memory=memory[_VERIFIED_AT:_LATENCIES_AT],
+        )
         self.latencies = Latencies(memory[_LATENCIES_AT:], alone=alone)
-        self._gauges = memory[_GAUGES_AT:_LATENCIES_AT].cast("Q")
+        self._gauges = memory[_GAUGES_AT:_VERIFIED_AT].cast("Q")
         # Evictions that earlier workers of this block counted, from caches that no longer exist.
         self._evicted = [self.counters.value(count) for count in _EVICTED]
 
@@ -74,6 +86,10 @@ class Totals:
 
     counts: dict[Count, int] = field(default_factory=lambda: dict.fromkeys(Count, 0))
     gauges: dict[Gauge, int] = field(default_factory=lambda: dict.fromkeys(Gauge, 0))
+    verified: dict[tuple[str, Verified], int] = field(
+        default_factory=lambda: dict.fromkeys(product(VERIFY_PROXIES, Verified), 0)
+    )
+    """By kind of proxy and outcome."""
     in_flight: int = 0
     series: Series = field(default_factory=dict)
     """By endpoint and status; see ``Latencies.series``."""
@@ -82,6 +98,9 @@ class Totals:
         """Add a block's counters, and its current values if its worker is ``living``."""
         for count in Count:
             self.counts[count] += block.counters.value(count)
+        for proxy, outcome in self.verified:
+            index = verified_index(proxy, outcome)
+            self.verified[proxy, outcome] += block.verified.value(index)
         for name, values in block.latencies.series().items():
             before = self.series.get(name, (0,) * len(values))
             self.series[name] = tuple(map(sum, zip(before, values, strict=True)))

@@ -93,6 +93,7 @@ class Authenticator:
         self.shared = shared
         self._block = shared.claim_block()
         self.counters = self._block.counters
+        self.verified = self._block.verified
         self.counts_alone = self._block.alone
         self.latencies = self._block.latencies
         self.digest = shared.digest_for(sources.derivation.ids)

@@ -123,6 +123,15 @@ def _requests(totals: Totals) -> Iterable[Metric]:
     scopes.add_metric([], totals.counts[Count.SCOPE])
     yield scopes
 
+    verified = CounterMetricFamily(
+        "latchkey_verify_requests",
+        "Requests that reverse proxies asked about, by outcome",
+        labels=["proxy", "outcome"],
+    )
+    for (proxy, verified_as), count in totals.verified.items():
+        verified.add_metric([proxy, verified_as.name.lower()], count)
+    yield verified
+
     in_flight = GaugeMetricFamily("latchkey_requests_in_flight", "Requests in progress")
     in_flight.add_metric([], totals.in_flight)
     yield in_flight

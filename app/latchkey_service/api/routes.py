@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flask import Flask, redirect, request
+from flask import redirect, request
+from flask_openapi3.openapi import OpenAPI
 from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Response
 
@@ -31,7 +32,7 @@ _REGISTRATION = ("POST", "/credentials")
 _AREAS = ("/docs/", "/console/")
 
 
-def build_api(settings: Settings) -> Flask:
+def build_api(settings: Settings) -> OpenAPI:
     """The application with its routes, not yet protected."""
     app = new_app()
     # One spelling of each path, so that the middleware and the router compare the same text.

@@ -9,10 +9,13 @@ from http import HTTPStatus
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from fastcache import LRUCache
+from fastcache.shared import Counters
+from latchkey.box.counter_names import Verified, verified_index
 from latchkey.credentials.models import Principal
 from latchkey.error_answers import status_line
 from latchkey.errors import ApiError
 from latchkey.wsgi import error_answer
+from latchkey_service.verify.originals import NGINX, Proxy
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -22,6 +25,13 @@ _COMMON: Headers = (("Content-Length", "0"), ("Cache-Control", "no-store"))
 # The statuses that nginx does not pass on from an authentication request.
 _NOT_IN_NGINX = (HTTPStatus.BAD_REQUEST, HTTPStatus.TOO_MANY_REQUESTS)
 _FORBIDDEN = "403 Forbidden"
+_OUTCOMES = {
+    HTTPStatus.BAD_REQUEST: Verified.BAD_REQUEST,
+    HTTPStatus.UNAUTHORIZED: Verified.UNAUTHENTICATED,
+    HTTPStatus.FORBIDDEN: Verified.FORBIDDEN,
+    HTTPStatus.TOO_MANY_REQUESTS: Verified.RATE_LIMITED,
+    HTTPStatus.INTERNAL_SERVER_ERROR: Verified.FAILED,
+}
 
 
 def identity_headers(principal: Principal | None) -> Headers:
@@ -66,21 +76,25 @@ _ANONYMOUS = [*_COMMON, *identity_headers(None)]
 class ProxyAnswers:
     """ProxyAnswers one kind of proxy."""
 
-    def __init__(self, *, is_nginx: bool) -> None:
-        """Of refusals, nginx passes on only the statuses 401 and 403, and no body."""
-        self._is_nginx = is_nginx
+    def __init__(self, proxy: Proxy, counters: Counters) -> None:
+        """``counters`` are the worker's for proxies."""
+        self._is_nginx = proxy is NGINX
+        self._counters = counters
+        self._at = {outcome: verified_index(proxy.name, outcome) for outcome in Verified}
         # By the id of a principal, which is stored with its headers and so keeps its id.
         self._prepared: LRUCache[int, tuple[Principal, Headers]] = LRUCache(_PREPARED)
 
     def admit(self, principal: Principal | None, start_response: StartResponse) -> Iterable[bytes]:
         """Answer 200 with the headers of a principal; None for a request that needs no key."""
         if principal is None:
+            self._counters.add(self._at[Verified.OPEN])
             start_response(_OK, _ANONYMOUS.copy())
             return []
         prepared = self._prepared.get(id(principal))
         if prepared is None or prepared[0] is not principal:
             prepared = (principal, (*_COMMON, *identity_headers(principal)))
             self._prepared[id(principal)] = prepared
+        self._counters.add(self._at[Verified.ALLOWED])
         start_response(_OK, list(prepared[1]))
         return []
 
@@ -88,6 +102,7 @@ class ProxyAnswers:
         self, error: ApiError, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         """Answer a refused request with the error in the envelope."""
+        self._counters.add(self._at[_OUTCOMES[error.status]])
         body, headers = error_answer(error, environ)
         status = status_line(error)
         if self._is_nginx:

@@ -38,28 +38,29 @@ class Proxy:
 
     name: str
     read: Callable[[WSGIEnvironment], Original]
+    headers: tuple[str, ...]
+    """The headers that describe the original request, besides the client's address."""
     reads_query: bool = True
     """Whether the query of the route is the operator's. Envoy appends the client's."""
 
 
-def _reader(family: str) -> Callable[[WSGIEnvironment], Original]:
-    """A function that reads the headers ``<family>-Method``, ``-Uri`` and ``-Host``."""
-    method, target, host = (_Header(f"{family}-{part}") for part in ("Method", "Uri", "Host"))
+def _proxy_with(name: str, *headers: str) -> Proxy:
+    """A proxy that sends method, target and host in these headers."""
+    method, target, host = map(_Header, headers)
 
     def read(environ: WSGIEnvironment) -> Original:
         return Original(
             _method_of(method.read(environ)), target.read(environ), host_of(host.read(environ))
         )
 
-    return read
+    return Proxy(name, read, headers)
 
 
 def _read_envoy(environ: WSGIEnvironment) -> Original:
     """Envoy sends the client's own method and host, and its target behind the route."""
     target: str = environ["RAW_URI"].removeprefix(_ENVOY)
-    return Original(
-        _method_of(environ["REQUEST_METHOD"]), target, host_of(_HOST_HEADER.read(environ))
-    )
+    host = host_of(_HOST_HEADER.read(environ))
+    return Original(_method_of(environ["REQUEST_METHOD"]), target, host)
 
 
 class _Header:
@@ -102,9 +103,12 @@ def host_of(text: str) -> str:
     return host
 
 
-NGINX = Proxy("nginx", _reader("X-Original"))
-HAPROXY = Proxy("haproxy", _reader("X-Original"))
-TRAEFIK = Proxy("traefik", _reader("X-Forwarded"))
-CADDY = Proxy("caddy", _reader("X-Forwarded"))
-ENVOY = Proxy("envoy", _read_envoy, reads_query=False)
+_ORIGINAL = ("X-Original-Method", "X-Original-URI", "X-Original-Host")
+_FORWARDED = ("X-Forwarded-Method", "X-Forwarded-Uri", "X-Forwarded-Host")
+
+NGINX = _proxy_with("nginx", *_ORIGINAL)
+HAPROXY = _proxy_with("haproxy", *_ORIGINAL)
+TRAEFIK = _proxy_with("traefik", *_FORWARDED)
+CADDY = _proxy_with("caddy", *_FORWARDED)
+ENVOY = Proxy("envoy", _read_envoy, ("Host",), reads_query=False)
 PROXIES = (NGINX, TRAEFIK, CADDY, ENVOY, HAPROXY)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from types import SimpleNamespace
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from flask import Flask
+from flask_openapi3.openapi import OpenAPI
 
 from fastcache.shared import Counters
 from latchkey import wsgi
@@ -18,17 +19,19 @@ from latchkey.credentials.models import Principal
 from latchkey.errors import ApiError, InsufficientScope, ModeNotAllowed
 from latchkey_service.verify.answers import ProxyAnswers
 from latchkey_service.verify.deciding import Examiner
+from latchkey_service.verify.description import describe_routes
 from latchkey_service.verify.original_conditions import OriginalConditions
-from latchkey_service.verify.originals import AREA, ENVOY, NGINX, PROXIES, Proxy
+from latchkey_service.verify.originals import AREA, ENVOY, PROXIES, Proxy
 from latchkey_service.verify.rules import Rules
 
 
-def serve_proxies(app: Flask, latchkey: Latchkey, rules: Rules | None = None) -> None:
-    """Put the routes of proxies in front of ``app``, which ``latchkey`` protects.
+def serve_proxies(app: OpenAPI, latchkey: Latchkey, rules: Rules | None = None) -> None:
+    """Put the routes of proxies in front of ``app``, which ``latchkey`` protects; describe them.
 
     ``rules`` are those of the routes file, if there is one.
     """
     routes = {proxy: _route(proxy, latchkey, rules) for proxy in PROXIES}
+    describe_routes(app.paths)
     app.wsgi_app = Surface(routes, app.wsgi_app)  # type: ignore[method-assign]
 
 
@@ -63,17 +66,22 @@ class _Opening:
 
     def __init__(
         self,
+        name: str,
         examiner: Examiner,
         answers: ProxyAnswers,
         counters: Counters,
         checked: WSGIApplication,
     ) -> None:
+        """``name`` is that of the route, as durations are measured by."""
+        self._named = SimpleNamespace(url_rule=SimpleNamespace(endpoint=name))
         self._is_open = examiner.is_open
         self._answers = answers
         self._counters = counters
         self._checked = checked
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        # The measurement finds the name where werkzeug leaves the request.
+        environ["werkzeug.request"] = self._named
         if self._is_open(environ):
             self._counters.add(Count.OPEN)
             return self._answers.admit(None, start_response)
@@ -108,7 +116,7 @@ def _route(proxy: Proxy, latchkey: Latchkey, rules: Rules | None) -> WSGIApplica
     authenticator = parts.authenticator
     # The peer is the proxy, and never the client.
     addresses = ClientAddresses(max(1, parts.settings.trusted_proxies), or_peer=False)
-    answers = ProxyAnswers(is_nginx=proxy is NGINX)
+    answers = ProxyAnswers(proxy, authenticator.verified)
     examiner = Examiner(proxy, rules)
     check, policy = wsgi.policy_of(
         authenticator,
@@ -119,7 +127,7 @@ def _route(proxy: Proxy, latchkey: Latchkey, rules: Rules | None) -> WSGIApplica
         refuse=answers.refuse,
     )
     checked = Gate(_Decision(examiner, answers, latchkey.count_scope_refusal), check, policy)
-    opening = _Opening(examiner, answers, authenticator.counters, checked)
+    opening = _Opening(f"verify.{proxy.name}", examiner, answers, authenticator.counters, checked)
     return Latency(
         opening, authenticator.latencies, authenticator.counters, authenticator.counts_alone
     )
