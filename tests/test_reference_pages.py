@@ -202,10 +202,12 @@ def document(service: Service) -> dict[str, Any]:
 
 
 def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """All but the routes of proxies, which share one section."""
     return {
         f"{method.upper()} {path}": operation
         for path, item in document["paths"].items()
         for method, operation in item.items()
+        if not path.startswith("/verify/")
     }
 
 
@@ -215,6 +217,17 @@ def shape_of(schema: dict[str, Any]) -> str:
 
 def test_every_route_has_a_section(document: dict[str, Any]) -> None:
     assert set(sections("http-api.md", ROUTE)) == set(operations(document))
+
+
+def test_the_routes_of_proxies(document: dict[str, Any]) -> None:
+    section = sections("http-api.md", "## (Verify)")["Verify"]
+    for path, item in document["paths"].items():
+        if path.startswith("/verify/"):
+            operation = item["get"]
+            assert f"`{path.replace('{path}', '…')}`" in section
+            parameters = [one["name"] for one in operation["parameters"] if one["in"] != "path"]
+            for name in (*parameters, *operation["responses"]["200"]["headers"]):
+                assert f"`{name}`" in section, name
 
 
 def test_the_callers_are_those_that_views_declare(service: Service) -> None:
