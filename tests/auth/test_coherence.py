@@ -8,7 +8,6 @@ delayed, just before or just after its SELECT.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 
 from latchkey.check.cache_levels import Backend
 from tests.support.auth.worker import Gate, Running, Worker, await_waiting, derive, presented
-from tests.support.thread_switching import switching_every
+from tests.support.thread_switching import let_others_run, switching_every
 
 pytestmark = pytest.mark.attack
 
@@ -165,11 +164,6 @@ def test_a_read_sees_the_last_commit_of_another_connection(worker: Worker) -> No
     # That worker has its own stripes here, so this one is invalidated explicitly.
     worker.authenticator.invalidate(presented(secret).lookup)
     assert worker.outcome(secret) == "RevokedCredential"
-
-
-def let_others_run() -> None:
-    """Release the GIL: in a coverage build, a busy thread is not interrupted."""
-    time.sleep(1e-5)
 
 
 @pytest.fixture

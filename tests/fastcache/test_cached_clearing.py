@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fastcache import Cached, cached
+from tests.support.thread_switching import let_others_run
 
 
 class Source:
@@ -149,6 +150,7 @@ def test_stored_and_cleared_by_many_threads(long: bool) -> None:
 
     def ask() -> None:
         while not stop.is_set():
+            let_others_run()
             for key in range(20):
                 # The function reads at least this value from now on.
                 least = version[0] - 1

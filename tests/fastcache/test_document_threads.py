@@ -17,6 +17,7 @@ from fastcache import TTLCache
 from tests.support.fastcache.cache_kinds import Kind
 from tests.support.fastcache.callers import at_once, elsewhere
 from tests.support.fastcache.document import holds
+from tests.support.thread_switching import let_others_run
 
 
 @holds(
@@ -33,6 +34,7 @@ def test_atomic_methods(kind: Kind) -> None:
 
     def read() -> None:
         while not stop.is_set():
+            let_others_run()
             if cache.get("key") is None:
                 missed.append(1)
 
