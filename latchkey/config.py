@@ -33,6 +33,9 @@ from latchkey.platform_variables import is_injected
 PREFIX = "LATCHKEY_"
 MASK = "********"
 
+# Seconds of a request that remain for the rest of a change.
+_LEASE_MARGIN = 5
+
 _DIGITS = re.compile(r"[0-9]+")
 _DECIMAL_TEXT = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 _HOST_NAME = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
@@ -203,6 +206,18 @@ class Settings(BaseModel):
         description="Size of the shared memory in mebibytes, 8 to 65536. Checked credentials take "
         "most of it; use counts grow with the number of keys.",
     )
+    lease: Annotated[float, Field(ge=1, le=3595), _DECIMAL] = Field(
+        default=5.0,
+        description="With PostgreSQL, the seconds for which a box that is cut off may use what it "
+        "has cached, 1 to 5 less than `LATCHKEY_REQUEST_TIMEOUT`. A change waits that long for "
+        "such a box, once.",
+    )
+    box_name: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._-]{0,64}$",
+        description="With PostgreSQL, the name of this box in lists and log lines: up to 64 "
+        "letters, digits, `.`, `_` and `-`. If empty, the name of the host.",
+    )
     failure_limit: str = Field(
         default="300/minute",
         pattern=r"^(off|[1-9][0-9]{0,5}/(second|minute|hour|day))$",
@@ -309,8 +324,20 @@ def load_settings(
         field = str(error.errors()[0]["loc"][0])
     else:
         settings._by_option = by_option
+        _require_time_for_lease(settings, is_given="lease" in given)
         return settings
     raise ConfigurationError(_problem(_source(field, by_option), field))
+
+
+def _require_time_for_lease(settings: Settings, *, is_given: bool) -> None:
+    """Reject a lease for which a change cannot wait within a request; SQLite has no leases."""
+    matters = is_given or not settings.database_url.startswith("sqlite:")
+    if matters and settings.lease > settings.request_timeout - _LEASE_MARGIN:
+        raise ConfigurationError(
+            f"{settings.source('lease')} must be at least {_LEASE_MARGIN} s less than "
+            f"{settings.source('request_timeout')}: a change waits that long for a box that is "
+            "cut off"
+        )
 
 
 def variable(field: str) -> str:

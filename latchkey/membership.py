@@ -7,6 +7,7 @@ import logging
 import sys
 
 from fastcache.shared import SegmentError
+from latchkey.box.neighbours import differences
 from latchkey.box.segment import ServiceSegment
 from latchkey.config import Settings
 from latchkey.errors import ConfigurationError, StoreError
@@ -36,6 +37,12 @@ def join_box(settings: Settings) -> Parts:
     segment = ServiceSegment.open(settings)
     parts = Parts.from_settings(settings, shared=segment.for_worker())
     limit_log(log.name)
+    try:
+        for line in differences(parts.store, settings, parts.derivation.ids):
+            log.warning("%s", line)
+    except ConfigurationError:
+        segment.disown()
+        raise
     parts.upkeep.start()
     _Membership(parts, segment).begin()
     return parts

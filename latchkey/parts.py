@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from latchkey.addresses import ClientAddresses
 from latchkey.box.flush import Flush
+from latchkey.box.registration import identity_of
 from latchkey.box.replay import Replay
 from latchkey.box.retention import Periods, Retention
+from latchkey.box.several import AmongBoxes
 from latchkey.box.shared import SharedState
 from latchkey.box.sightings import Sightings
 from latchkey.box.throttle import FailureThrottle
-from latchkey.box.upkeep import Upkeep
+from latchkey.box.upkeep import LogReader, Upkeep
 from latchkey.box.use_counts import LiveTallies
 from latchkey.check.authenticator import Authenticator
 from latchkey.config import Settings, load_settings
@@ -81,15 +84,36 @@ class Parts:
             seal=seal or load_seal(settings),
             change_places=places_for(settings.threads),
         )
-        shared = shared or SharedState.private()
+        boxes = store.boxes
+        shared = shared or SharedState.private(leased=boxes is not None)
         addresses = ClientAddresses(settings.trusted_proxies)
         tallies = LiveTallies(shared)
-        replay = Replay(store.invalidations, shared, tallies.forget_written)
-        publisher = Publisher(store.audit, shared.invalidate, replay.note)
+        replay: LogReader
+        among = None
+        if boxes is None:
+            replay = alone = Replay(store.invalidations, shared, tallies.forget_written)
+            publisher = Publisher(store.audit, shared.invalidate, alone.note)
+        else:
+            among = AmongBoxes.of(
+                boxes,
+                shared,
+                identity_of(settings, derivation.ids, boxes.schema),
+                places=store.places,
+                imported=store.imported.hashes,
+                on_replacement=tallies.forget_written,
+            )
+            replay = among.poller
+            publisher = Publisher(store.audit, shared.invalidate, settle=among.confirmations.settle)
+
+        def forget_old(now: datetime) -> None:
+            store.idempotency.prune(now)
+            if among is not None:
+                among.forget(now)
+
         periods = Periods.of(settings)
         retention = Retention(periods, store.audit, store.usage, publisher)
         flush = Flush(
-            *(store.usage, store.invalidations, shared, tallies, store.idempotency.prune),
+            *(store.usage, store.invalidations, shared, tallies, forget_old),
             retain=retention.apply,
         )
         authenticator = Authenticator(
@@ -121,7 +145,10 @@ class Parts:
             ),
             accounts=AccountService(store.accounts, publisher),
             usage=UsageReader(store.usage, tallies),
-            upkeep=Upkeep(replay, flush, authenticator.report, learn_imported, store.look_after),
+            upkeep=Upkeep(
+                *(replay, flush, authenticator.report, learn_imported, store.look_after),
+                watch=None if among is None else among.watch,
+            ),
             addresses=addresses,
             throttle=_throttle(settings, shared, addresses),
         )

@@ -195,6 +195,18 @@ SUBJECTS = (
                 "further keys are not counted.",
                 "/dev/shm",  # noqa: S108 - an example
             ),
+            "lease": Note(
+                "seconds",
+                "SQLite has no leases. Each box can have another one. A shorter lease shortens the "
+                "longest change; a box that is slow for longer reads the database for each "
+                "request until it has caught up.",
+                "3",
+            ),
+            "box_name": Note(
+                "",
+                "Boxes may have the same name. SQLite has only one box.",
+                "east-1",
+            ),
             "shared_size": Note(
                 "mebibytes",
                 "When the cache between the workers is full, entries are evicted: expired ones "

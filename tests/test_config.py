@@ -88,6 +88,12 @@ TABLE: dict[str, tuple[object, dict[str, object], list[str]]] = {
     ),
     "shared_memory": (Path("/dev/shm"), {"/run/latchkey": Path("/run/latchkey")}, [""]),
     "shared_size": (32, {"8": 8, "65536": 65_536}, ["", "7", "65537", "32M", "32.0", OVERLONG]),
+    "lease": (
+        5.0,
+        {"1": 1.0, "15": 15.0, "2.5": 2.5},
+        ["", "0", "0.9", "3596", "inf", "nan", "soon", *NO_DECIMALS],
+    ),
+    "box_name": ("", {"": "", "East-1.b_c": "East-1.b_c"}, ["a" * 65, "a b", "\u0663"]),
     "failure_limit": (
         "300/minute",
         {value: value for value in ("off", "1/second", "5/minute", "999999/hour", "10/day")},
@@ -163,6 +169,8 @@ ALLOWED = {
     "audit_detail_days": ["1 to 99999", "keep"],
     "shared_memory": ["directory"],
     "shared_size": ["8 to 65536"],
+    "lease": ["1 to 5 less than LATCHKEY_REQUEST_TIMEOUT"],
+    "box_name": ["up to 64"],
     "failure_limit": ["COUNT/second", "/minute", "/hour", "/day", "off"],
     "registration": ["open", "off"],
     "scopes": ["comma-separated", "orders:read"],

@@ -156,7 +156,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "latchkey.preparing": ("latchkey.key_files", *_STORE, *_FOUNDATION),
     "latchkey.addresses": (),
     "latchkey.box": (
-        *("latchkey.addresses", "latchkey.native", "latchkey.store.protocols", "fastcache"),
+        *("latchkey.addresses", "latchkey.native", "latchkey.store.places"),
+        *("latchkey.store.protocols", "fastcache"),
         *_FOUNDATION,
     ),
     # The life cycle of shared state: it persists the counts of a service that has ended.

@@ -14,7 +14,7 @@ import pytest
 from latchkey.box.counter_names import Use
 from latchkey.box.segment import ServiceSegment, attached, changing_keys, segment_path
 from latchkey.box.service_lock import ServiceLock
-from latchkey.box.shared import SharedState, Word
+from latchkey.box.shared import FOREVER, SharedState, Word
 from latchkey.box.use_counts import LiveTallies
 from latchkey.config import Settings
 from latchkey.errors import ConfigurationError, ServiceUnreachable, StoreError
@@ -280,8 +280,9 @@ def test_a_service_that_starts_meanwhile_is_joined(
         opened.close()
 
 
-def test_the_words_start_at_zero(settings: Settings) -> None:
+def test_the_words_start_at_zero_and_the_lease_never_ends(settings: Settings) -> None:
     opened = ServiceSegment.open(settings)
     words = SharedState.over(opened.segment).words
-    assert [words.value(word) for word in Word] == [0] * len(Word)
+    values = {word: words.value(word) for word in Word}
+    assert values == {**dict.fromkeys(Word, 0), Word.FRESH_UNTIL: FOREVER}
     opened.close()

@@ -127,6 +127,8 @@ ROWS = {
     "cache_size": Row((None, "1", "100000000"), (*NUMBERS, "0", "100000001")),
     "shared_memory": Row((None, "none", "."), ("",)),
     "shared_size": Row((None, "8", "65536"), (*NUMBERS, "7", "65537", "32M")),
+    "lease": Row((None, None, "15"), (*SECONDS, "0.9", "15.1", "3596")),
+    "box_name": Row((None, "", "east-1"), ("a" * 65, "a b")),
     "failure_limit": Row((None, "off", "999999/day"), RATES),
     "registration": Row((None, "off"), ("", "closed", "Open")),
     "scopes": Row((None, "orders:read,orders:write"), ("orders", "orders:*", "orders:read:a")),

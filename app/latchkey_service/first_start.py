@@ -7,6 +7,7 @@ from pathlib import Path
 
 from latchkey.binding import TcpAddress, parse_addresses, parse_origin
 from latchkey.box.segment import changing_keys
+from latchkey.box.several import publisher_for
 from latchkey.config import Settings, variable
 from latchkey.credentials.models import MODES
 from latchkey.credentials.publishing import Publisher
@@ -50,7 +51,7 @@ def make_first_credentials(settings: Settings) -> list[IssuedCredential]:
             if not missing:
                 return []
             with changing_keys(settings) as shared:
-                publisher = Publisher(store.audit, shared.invalidate)
+                publisher = publisher_for(store, shared)
                 service = CredentialService(store, derivation, publisher)
                 return [
                     service.issue(

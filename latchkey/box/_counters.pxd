@@ -21,6 +21,9 @@ cpdef enum:                 # of a credential's row
     FIRST_USED = 5
     SOURCE = 6
 
+cpdef enum:                 # of the single words
+    FRESH_UNTIL = 3
+
 
 cdef struct CounterBlock:
     uint64_t *words

@@ -8,3 +8,4 @@ USES: int
 LAST_USED: int
 FIRST_USED: int
 SOURCE: int
+FRESH_UNTIL: int

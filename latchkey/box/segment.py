@@ -15,11 +15,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from fastcache.shared import Segment, SegmentError, SegmentMissing, SegmentUnusable
+from latchkey.box.leftovers import discarded
+from latchkey.box.registration import stop_box
 from latchkey.box.service_lock import SegmentRecord, ServiceLock
-from latchkey.box.shared import SMALLEST, SharedState
+from latchkey.box.shared import SMALLEST, SharedState, Word
 from latchkey.box.use_counts import LiveTallies
 from latchkey.config import Settings, variable
 from latchkey.errors import ConfigurationError, ServiceUnreachable, StoreError
@@ -30,7 +33,7 @@ from latchkey.store.protocols import Store
 log = logging.getLogger("latchkey")
 
 # Part of the identity: increased whenever the layout of the memory changes.
-_LAYOUT = 7
+_LAYOUT = 8
 _MEBIBYTE = 1 << 20
 # Longer than a command needs to change a key, or a service to stop.
 _START_PATIENCE = 10.0
@@ -109,8 +112,10 @@ class ServiceSegment:
     @classmethod
     def _make(cls, settings: Settings, lock: ServiceLock) -> ServiceSegment:
         """Without another service: persist what an earlier one counted, and create the memory."""
+        leased = False
         try:
             with _store(settings) as store:
+                leased = store.boxes is not None
                 segment = _renewed(settings, lock, store)
         except StoreError as error:
             raise ConfigurationError(f"the database cannot be used: {error.detail}") from None
@@ -124,7 +129,7 @@ class ServiceSegment:
             opened = cls(
                 settings,
                 lock,
-                _nameless(settings),
+                _nameless(settings, leased=leased),
                 f"shared memory is unavailable, so only one worker can run: {error}",
             )
             _learn_imported(settings, opened.segment)
@@ -164,9 +169,10 @@ class ServiceSegment:
         """
         try:
             with self.segment, _store(self._settings) as store:
-                _persist(self.segment, store)
+                box_id = _persist(self.segment, store)
                 if self.segment.leave():
                     store.usage.forget_other_segments(None)
+                    stop_box(store, box_id)
         finally:
             self._lock.close()
 
@@ -282,9 +288,8 @@ def _renewed(settings: Settings, lock: ServiceLock, store: Store) -> Segment:
     path = settings.shared_memory.absolute() / (_names(settings) + secrets.token_hex(16))
     # Recorded before the segment exists: if this process is killed, the next start removes it.
     lock.write(SegmentRecord(str(path), ""))
-    segment = Segment.create(
-        path, regions, identity=_identity(settings), prepare=SharedState.prepare
-    )
+    prepare = partial(SharedState.prepare, leased=store.boxes is not None)
+    segment = Segment.create(path, regions, identity=_identity(settings), prepare=prepare)
     store.usage.forget_other_segments(segment.uuid)
     return segment
 
@@ -302,12 +307,13 @@ def _take_leftovers(settings: Settings, lock: ServiceLock, store: Store) -> Segm
         except SegmentMissing:
             continue
         except SegmentError as error:
-            if not _discarded(path, error):
+            if not discarded(path, error):
                 log.warning("the shared memory of an earlier service was not removed: %s", error)
             continue
         try:
-            _persist(leftover, store)
-            removed = leftover.remove()
+            box_id = _persist(leftover, store)
+            if removed := leftover.remove():
+                stop_box(store, box_id)
         except BaseException:
             leftover.close()
             raise
@@ -315,18 +321,6 @@ def _take_leftovers(settings: Settings, lock: ServiceLock, store: Store) -> Segm
             return leftover
         leftover.close()
     return None
-
-
-def _discarded(path: str, error: SegmentError) -> bool:
-    """Remove an unreadable segment of this user, such as one of another version."""
-    if not isinstance(error, SegmentUnusable):
-        return False
-    if not Path(path).name.startswith(f"latchkey-{os.geteuid()}-"):
-        return False
-    try:
-        return Segment.discard(path)
-    except SegmentError:
-        return False
 
 
 def _found_in_memory(settings: Settings) -> list[str]:
@@ -359,21 +353,23 @@ def _learn_imported(settings: Settings, segment: Segment) -> None:
         raise ConfigurationError(f"the database cannot be used: {error.detail}") from None
 
 
-def _nameless(settings: Settings) -> Segment:
+def _nameless(settings: Settings, *, leased: bool) -> Segment:
     """A private segment for a single worker and its successors; raises ConfigurationError."""
     try:
         return Segment.create_nameless(
             SharedState.regions(SMALLEST),
             identity=_identity(settings),
-            prepare=SharedState.prepare,
+            prepare=partial(SharedState.prepare, leased=leased),
         )
     except SegmentError as error:
         raise ConfigurationError(f"cannot allocate memory for counters: {error}") from None
 
 
-def _persist(segment: Segment, store: Store) -> None:
-    tallies = LiveTallies(SharedState.over(segment))
-    store.usage.flush(segment.uuid, tallies.unwritten(), datetime.now(UTC))
+def _persist(segment: Segment, store: Store) -> int:
+    """Persist what a segment has counted; returns the id of its box, 0 without one."""
+    shared = SharedState.over(segment)
+    store.usage.flush(segment.uuid, LiveTallies(shared).unwritten(), datetime.now(UTC))
+    return shared.words.value(Word.BOX)
 
 
 def _attach(record: SegmentRecord | None, settings: Settings, owner: int) -> Segment:

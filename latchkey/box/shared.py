@@ -10,8 +10,8 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import Iterable
-from enum import IntEnum, auto
+from collections.abc import Callable, Iterable
+from enum import IntEnum, auto, unique
 
 from fastcache.shared import (
     BloomFilter,
@@ -25,6 +25,8 @@ from fastcache.shared import (
     Tallies,
     WindowTable,
 )
+from latchkey.box import _counters
+from latchkey.box.boot_clock import boot_ns
 from latchkey.box.counter_names import Count, Use
 from latchkey.box.worker_metrics import BLOCK_SIZE, Block, WorkerMetrics
 from latchkey.credentials.kinds import IMPORTED, kind_of_lookup
@@ -50,24 +52,41 @@ _USE_FIELDS = tuple(use.name.lower() for use in Use)
 _ROW_SIZE = 8 * len(_USE_FIELDS)
 
 
+FOREVER = (1 << 64) - 1
+"""The lease of a box that uses its database alone: it never runs out."""
+
+
+@unique
 class Word(IntEnum):
     """The index of each single word.
 
     ``REPLAYED`` is the last invalidation that some worker replayed, ``FLUSH_DUE`` the
     CLOCK_MONOTONIC millisecond from which the next flush of use counts may begin, and
     ``ACCOUNTS_CHANGED`` the number of invalidations of accounts.
+
+    The others are those of several boxes with one database. ``FRESH_UNTIL`` is the CLOCK_BOOTTIME
+    nanosecond at which the lease runs out: from then on, no cached result counts. ``POLL_DUE`` is
+    the one from which the log may be polled again; its lowest bit says that a notification caused
+    the last poll. ``BOX`` is the id under which the box is registered, 0 before that.
+    ``APPLIED_NUMBER`` and ``APPLIED_NONCE`` are those of the last row of the log that was applied.
     """
 
     REPLAYED = 0
     FLUSH_DUE = auto()
     ACCOUNTS_CHANGED = auto()
+    FRESH_UNTIL = _counters.FRESH_UNTIL
+    POLL_DUE = auto()
+    BOX = auto()
+    APPLIED_NUMBER = auto()
+    APPLIED_NONCE = auto()
 
 
 class SharedState:
     """All shared state, with each part ready to use. Created by ``over`` or ``private``.
 
     ``segment`` and ``l2`` are None in private memory. ``sightings`` holds the last addresses of
-    credentials by id; ``imported`` contains the hash of each imported token.
+    credentials by id; ``imported`` contains the hash of each imported token. ``boot_clock`` gives
+    nanoseconds of CLOCK_BOOTTIME.
     """
 
     def __init__(
@@ -83,6 +102,7 @@ class SharedState:
         sightings: SharedCache,
         imported: BloomFilter,
         key: bytes,
+        boot_clock: Callable[[], int] = boot_ns,
     ) -> None:
         self.segment = segment
         self.stripes = stripes
@@ -96,6 +116,7 @@ class SharedState:
         # The creator of a segment initialises it.
         self.knows_imported = segment is not None
         self._key = key
+        self._boot_clock = boot_clock
         self._growing = threading.Lock()
 
     @staticmethod
@@ -121,8 +142,13 @@ class SharedState:
         return regions
 
     @staticmethod
-    def prepare(segment: Segment) -> None:
-        """Initialise a new segment before other processes can attach to it."""
+    def prepare(segment: Segment, *, leased: bool = False) -> None:
+        """Initialise a new segment before other processes can attach to it.
+
+        ``leased``: other boxes share the database, so nothing cached counts without a lease.
+        """
+        if not leased:
+            _words(segment.memory("words")).raise_to(Word.FRESH_UNTIL, FOREVER)
         segment.memory("key")[:_KEY_SIZE] = os.urandom(_KEY_SIZE)
         for region in ("l2", "sightings"):
             SharedCache.format(segment.memory(region), slot_size=_SLOT_SIZE, ways=_WAYS)
@@ -149,19 +175,28 @@ class SharedState:
         )
 
     @classmethod
-    def private(cls) -> SharedState:
-        """The state of a single process, without a cache between workers."""
+    def private(
+        cls, *, leased: bool = False, boot_clock: Callable[[], int] = boot_ns
+    ) -> SharedState:
+        """The state of a single process, without a cache between workers.
+
+        ``leased`` as in ``prepare``.
+        """
+        words = _words(None)
+        if not leased:
+            words.raise_to(Word.FRESH_UNTIL, FOREVER)
         return cls(
             segment=None,
             stripes=Stripes(STRIPES),
             l2=None,
             uses=Tallies(_USE_FIELDS, _PRIVATE_USES),
-            words=_words(None),
+            words=words,
             failures=WindowTable(_FAILURES),
             worker_metrics=WorkerMetrics(memoryview(mmap.mmap(-1, BLOCK_SIZE)), None, "blocks"),
             sightings=SharedCache(slot_size=_SLOT_SIZE, ways=_WAYS, size=_SIGHTINGS),
             imported=BloomFilter(_IMPORTED_BITS),
             key=os.urandom(_KEY_SIZE),
+            boot_clock=boot_clock,
         )
 
     def invalidate(self, lookup: str) -> None:
@@ -181,9 +216,14 @@ class SharedState:
             self.words.add(Word.ACCOUNTS_CHANGED)
         self.stripes.invalidate(lookup)
 
+    def has_lease(self) -> bool:
+        """Whether cached results count now; always, unless other boxes share the database."""
+        until = self.words.value(Word.FRESH_UNTIL)
+        return until == FOREVER or self._boot_clock() < until
+
     def may_be_imported(self, token_hash: bytes) -> bool:
         """Whether this may be the SHA-256 of an imported token; there are no false negatives."""
-        return not self.knows_imported or token_hash in self.imported
+        return not self.knows_imported or token_hash in self.imported or not self.has_lease()
 
     def learn_imported(self, token_hashes: Iterable[bytes]) -> None:
         """Load the SHA-256 of all imported tokens, so that other tokens are recognised."""

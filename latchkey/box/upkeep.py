@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 from latchkey.box.flush import Flush
-from latchkey.box.replay import Replay
+from latchkey.box.log_watch import LogWatch
 from latchkey.errors import StoreError
 
 REPLAY_TICK = 0.2
@@ -24,27 +25,37 @@ _FLUSHING = "the use counts cannot be persisted"
 log = logging.getLogger("latchkey")
 
 
+class LogReader(Protocol):
+    """Applies the log of invalidations."""
+
+    def run(self) -> None:
+        """Apply all rows that are not applied yet; raises StoreError."""
+
+
 class Upkeep:
     """Runs the replay, the flush and the report until it is stopped. Failures do not stop it."""
 
     def __init__(
         self,
-        replay: Replay,
+        replay: LogReader,
         flush: Flush,
         report: Callable[[], None],
         learn_imported: Callable[[], None] = lambda: None,
         look_after: Callable[[], None] = lambda: None,
+        watch: LogWatch | None = None,
     ) -> None:
         """``report`` publishes the metrics of the worker's own caches.
 
         ``learn_imported`` loads the imported tokens if they are not known yet. ``look_after``
-        monitors the database, and finishes what changes had to postpone.
+        monitors the database, and finishes what changes had to postpone. ``watch`` decides when to
+        read the log if several boxes share the database; None reads it at each tick.
         """
         self._replay = replay
         self._flush = flush
         self._report = report
         self._learn_imported = learn_imported
         self._look_after = look_after
+        self._watch = watch
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._failing: set[str] = set()
@@ -53,12 +64,12 @@ class Upkeep:
         """Replay the log once, then start the threads; call it in a worker, after the fork."""
         self.replay()
         # Separate threads: a flush may wait for the database longer than the replay promises.
-        for tick, action in ((REPLAY_TICK, self.replay), (TICK, self.tidy)):
-            thread = threading.Thread(
-                target=self._repeat, args=(tick, action), name="latchkey-upkeep", daemon=True
-            )
-            thread.start()
-            self._threads.append(thread)
+        if self._watch is None:
+            self._begin(self._repeat, REPLAY_TICK, self.replay)
+        else:
+            self._begin(self._watch.run, self._stopping, self._read_log)
+            self._begin(self._repeat, REPLAY_TICK, self._watch_store)
+        self._begin(self._repeat, TICK, self.tidy)
 
     def stop(self) -> None:
         """Stop the threads and persist the current counts, before the worker exits."""
@@ -69,7 +80,13 @@ class Upkeep:
 
     def replay(self) -> None:
         """Replay the log now. A failure is logged once, and the next tick retries."""
+        self._read_log()
+        self._watch_store()
+
+    def _read_log(self) -> None:
         self._attempt(_REPLAYING, self._replay.run)
+
+    def _watch_store(self) -> None:
         self._attempt(_LEARNING, self._learn_imported)
         self._attempt(_WATCHING, self._look_after)
 
@@ -77,6 +94,11 @@ class Upkeep:
         """Flush if that is due, and report. Failures are handled as in ``replay``."""
         self._attempt(_FLUSHING, self._flush.run_if_due)
         self._attempt(_REPORTING, self._report)
+
+    def _begin(self, run: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=run, args=arguments, name="latchkey-upkeep", daemon=True)
+        thread.start()
+        self._threads.append(thread)
 
     def _repeat(self, tick: float, action: Callable[[], None]) -> None:
         while not self._stopping.wait(tick):

@@ -40,6 +40,8 @@ cdef class Check:
     cdef char mode              # the first letter of the only mode that is admitted, or 0
     cdef uint64_t *stripe_words
     cdef uint64_t stripe_mask
+    cdef uint64_t leased_at     # the last CLOCK_MONOTONIC_COARSE at which the lease was verified
+    cdef uint64_t *fresh_until  # one of `words`
     cdef Place *places          # those of `recent`, or NULL
     cdef uint64_t pair_mask
     cdef Open open_routes
@@ -53,6 +55,7 @@ cdef class Check:
     cdef Tallies uses
     cdef object count_use       # counts a use if the tallies have no row yet
     cdef Counters counters
+    cdef Counters words
     cdef AddressSources sightings
     cdef object conditions      # evaluates those of an entry that has some
     cdef dict open_methods      # of each open path

@@ -6,6 +6,8 @@ not revoked, not expired, and has the digest of the presented secret. All other 
 forms, malformed values, misses, refusals) are left to the policy, which applies the same rules in
 Python. So this code never admits a request that the policy would refuse, and refuses none itself.
 
+If other boxes share the database, a cached entry counts only while the box has a lease.
+
 Only the length of a secret is checked, not its form: a secret with the digest of the registered one
 is that secret. For every secret, wrong or right, with a known key or not, the same steps are done:
 the caches are read, and the digest is computed and compared. A secret that was admitted recently is
@@ -23,6 +25,7 @@ from fastcache.shared._digest cimport DIGEST_SIZE, fastcache_digest, fastcache_e
 from latchkey.box._counters cimport (
     AUTHENTICATED,
     CACHE_HIT,
+    FRESH_UNTIL,
     OPEN,
     SHARED_HIT,
     SOURCE,
@@ -43,14 +46,18 @@ from latchkey.check._routes cimport (
 )
 from latchkey.credentials._proof cimport LOOKUP_SIZE, MARK_SIZE, SECRET_SIZE
 from latchkey.native._clock cimport (
+    CLOCK_BOOTTIME,
+    CLOCK_MONOTONIC_COARSE,
     CLOCK_REALTIME_COARSE,
+    LAG_NS,
     has_expired,
     is_running,
     milliseconds,
+    nanoseconds,
 )
 from latchkey.native._text cimport text_data
 from latchkey.native._vector cimport expected, refuse_second_setup, unexpected
-from latchkey.native._words cimport load
+from latchkey.native._words cimport load, load_relaxed, store_relaxed
 
 from enum import Enum
 
@@ -70,6 +77,8 @@ cdef extern from "_fixed_hash.h":
 
 cdef enum:
     SLOT_SIZE = 4096        # the longest record that is read from the shared cache
+
+cdef uint64_t FOREVER = <uint64_t>-1
 
 cdef str PRINCIPAL = "latchkey.principal"
 cdef unsigned char[DIGEST_SIZE] NO_DIGEST
@@ -114,6 +123,8 @@ cdef class Check:
         self.stripes = authenticator.shared.stripes
         self.stripe_words = self.stripes.words
         self.stripe_mask = <uint64_t>(self.stripes.count - 1)
+        self.words = authenticator.shared.words
+        self.fresh_until = self.words.words + FRESH_UNTIL
         self.uses = authenticator.shared.uses
         self.count_use = authenticator.shared.count_use
         self.sightings = sightings
@@ -210,8 +221,11 @@ cdef class Check:
     ) except FAILED:
         """Count a use and store the principal, unless the entry or its credential has expired."""
         cdef int64_t now = milliseconds(CLOCK_REALTIME_COARSE)
+        cdef uint64_t coarse = nanoseconds(CLOCK_MONOTONIC_COARSE)
         cdef uint64_t *row
-        if not is_running(entry.deadline, 0) or entry.revoked or has_expired(entry.expires, now):
+        if not has_lease(self, coarse) or not is_running(entry.deadline, coarse):
+            return UNCERTAIN
+        if entry.revoked or has_expired(entry.expires, now):
             return UNCERTAIN
         if unexpected(entry.evaluation is not None):
             if self.conditions is None:
@@ -268,6 +282,27 @@ cdef inline bint is_current(Check check, uint64_t *stripe, CacheEntry entry) noe
     return load(stripe) + load(stripe_of(check, entry.account_hash)) == entry.ticket
 
 
+cdef inline bint has_lease(Check check, uint64_t coarse) noexcept:
+    """Whether cached entries count now; `coarse` is the time of CLOCK_MONOTONIC_COARSE.
+
+    The lease runs on CLOCK_BOOTTIME, which takes longer to read. A lease that was verified to last
+    longer than a coarse clock lags is still running at the same tick of the coarse clock. The
+    machine cannot have been suspended in between, since that moves the coarse clock.
+    """
+    return expected(load_relaxed(&check.leased_at) == coarse) or renews_lease(check, coarse)
+
+
+cdef bint renews_lease(Check check, uint64_t coarse) noexcept:
+    cdef uint64_t until = load(check.fresh_until)
+    cdef uint64_t now
+    if until != FOREVER:
+        now = nanoseconds(CLOCK_BOOTTIME)
+        if now + LAG_NS >= until:
+            return now < until
+    store_relaxed(&check.leased_at, coarse)
+    return True
+
+
 cdef inline int prefetch_entry(Check check, PyObject *environ, Request *request) except -1:
     """Read the secret, and prefetch the memory that the next steps read."""
     cdef const char *secret = secret_in(environ)
@@ -307,6 +342,7 @@ cdef Decision decide(Check check, PyObject *environ, Request *request) except FA
     cdef Place *place
     cdef uint64_t *row
     cdef uint64_t before
+    cdef uint64_t coarse
     cdef int64_t now
     request.secret = NULL
     if not (expected(check.decides) and expected(PyDict_CheckExact(environ))):
@@ -336,6 +372,7 @@ cdef Decision decide(Check check, PyObject *environ, Request *request) except FA
     if expected(place != NULL):
         if not expected(fastcache_equal_digests(digest, place.digest)):
             place += 1
+        coarse = nanoseconds(CLOCK_MONOTONIC_COARSE)
         if (
             expected(fastcache_equal_digests(digest, place.digest))
             and expected(place.principal != NULL)
@@ -344,7 +381,8 @@ cdef Decision decide(Check check, PyObject *environ, Request *request) except FA
                 load(stripe) + load(&check.stripe_words[place.account_stripe]) == place.ticket
             )
             and expected(place.left != 0)
-            and expected(is_running(place.deadline, 0))
+            and expected(has_lease(check, coarse))
+            and expected(is_running(place.deadline, coarse))
         ):
             now = milliseconds(CLOCK_REALTIME_COARSE)
             if expected(not has_expired(place.expires, now)):

@@ -8,7 +8,8 @@ up in the cache of unknown keys, then in the store, once for all threads.
 
 Coherence: in every cache, an entry keeps a ticket, the sum of the generations that the stripes of
 its key and of its account had *before* the database was read. It is valid only while the sum is the
-same. To invalidate a key or an account, its stripe is incremented.
+same. To invalidate a key or an account, its stripe is incremented. If other boxes share the
+database, an entry is also valid only while this box has a lease (``SharedState.has_lease``).
 """
 
 from __future__ import annotations
@@ -179,11 +180,16 @@ class Authenticator:
         if unknown is not None and self._is_still_unknown(unknown, lookup):
             self.counters.add(Count.UNKNOWN_HIT)
             raise InvalidCredential
-        found = self._flights.fly(
-            digest,
-            lambda _: self._before(lookup),
-            lambda _, before: self._load(presented, digest, before),
-        )
+        if not self.shared.has_lease():
+            # Another thread's read may have begun before a change that has been answered since,
+            # and of which this box has not heard.
+            found = self._load(presented, digest, self._before(lookup))
+        else:
+            found = self._flights.fly(
+                digest,
+                lambda _: self._before(lookup),
+                lambda _, before: self._load(presented, digest, before),
+            )
         if isinstance(found, Unknown):
             raise InvalidCredential
         return found
@@ -264,12 +270,14 @@ class Authenticator:
         # Generations only increase, so an equal sum means that neither has changed.
         own = self._stripes.generation(lookup)
         of_account = self._stripes.generation(entry.principal.account_id)
-        return own + of_account & _WORD == entry.ticket and self._timer() < entry.deadline
+        is_current = own + of_account & _WORD == entry.ticket
+        return is_current and self._timer() < entry.deadline and self.shared.has_lease()
 
     def _is_still_unknown(self, unknown: Unknown, lookup: str) -> bool:
         # An unknown key has no account, so only its own stripe decides.
         own = self._stripes.generation(lookup)
-        return own == unknown.ticket and self._timer() < unknown.deadline
+        is_current = own == unknown.ticket and self._timer() < unknown.deadline
+        return is_current and self.shared.has_lease()
 
     def _result_of(self, entry: CacheEntry, facts: Callable[[], Facts]) -> Principal:
         """The result of an entry now: each request compares the expiry with the wall clock."""

@@ -1,7 +1,8 @@
 """Outcomes of changes, and the function that publishes them.
 
 Every change follows one order: commit, then publish, then answer. A store returns the data to
-publish as a frozen value. A commit is durable already, so nothing delays the invalidation.
+publish as a frozen value. A commit is durable already, so nothing delays the invalidation. If
+several boxes share the database, publishing includes waiting for the others.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from latchkey.credentials.audit import Head
+from latchkey.errors import StoreError
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -81,6 +83,16 @@ class HeadKeeper(Protocol):
         """Replace the kept head without comparing the two; raises an error if that fails."""
 
 
+class Settle(Protocol):
+    """Waits until a committed change is effective in all boxes that share the database."""
+
+    def __call__(self, publication: Publication, *, found_made: bool = False) -> None:
+        """Raises StoreError if it is unknown whether the change is effective.
+
+        ``found_made``: it was committed earlier, so ``publication`` has only its lookup keys.
+        """
+
+
 class Publisher:
     """Publishes the outcomes of changes, for one process."""
 
@@ -89,22 +101,26 @@ class Publisher:
         heads: HeadKeeper,
         invalidate: Callable[[str], None] | None = None,
         note: Callable[[int], None] | None = None,
+        settle: Settle | None = None,
     ) -> None:
         """``invalidate`` takes a lookup key and invalidates every result cached under it.
 
         None is for a process that changes nothing that is cached. ``note`` receives the number of
         each row of the log of invalidations that was applied, so that no other process needs to
-        apply it; None leaves them to the replay.
+        apply it; None leaves them to the replay. ``settle`` is None if only one box can use the
+        database.
         """
         self._heads = heads
         self._invalidate = invalidate
         self._note = note
+        self._settle = settle
 
     def publish(self, outcome: Outcome[T]) -> T:
         """Publish the outcome of a change, and return its result, or raise the error of a Refused.
 
-        Call it between the change and its answer. Invalidates first; the head of the audit
-        log is kept last, because that waits for the disk.
+        Call it between the change and its answer. Invalidates first, then waits for other boxes.
+        The head of the audit log is kept last, because that waits for the disk. Raises StoreError
+        if the other boxes are unknown; the change was made nevertheless.
         """
         published = outcome.publication
         if published.lookups:
@@ -113,13 +129,25 @@ class Publisher:
             for lookup in dict.fromkeys(published.lookups):
                 self._invalidate(lookup)
         if isinstance(outcome, Refused):
+            # After a commit that failed, nothing is promised.
+            if self._settle is not None and published.lookups:
+                if not isinstance(outcome.error, StoreError):
+                    self._settle(published, found_made=True)
             raise outcome.error
         if self._note is not None:
             for number in published.log_rows:
                 self._note(number)
-        if published.head is not None:
-            if published.replaces_head:
-                self._heads.replace(published.head)
-            else:
-                self._heads.keep(published.head)
+        try:
+            if self._settle is not None:
+                self._settle(published)
+        finally:
+            self._keep_head(published)
         return outcome.result
+
+    def _keep_head(self, published: Publication) -> None:
+        if published.head is None:
+            return
+        if published.replaces_head:
+            self._heads.replace(published.head)
+        else:
+            self._heads.keep(published.head)

@@ -10,6 +10,7 @@ cdef extern from "_clock.h":
     ctypedef int clockid_t
     const clockid_t CLOCK_MONOTONIC "FASTCACHE_MONOTONIC"
     const clockid_t CLOCK_MONOTONIC_COARSE "FASTCACHE_MONOTONIC_COARSE"
+    const clockid_t CLOCK_BOOTTIME "FASTCACHE_BOOTTIME"
     const clockid_t CLOCK_REALTIME
     const clockid_t CLOCK_REALTIME_COARSE "FASTCACHE_REALTIME_COARSE"
     uint64_t nanoseconds "fastcache_nanoseconds"(clockid_t clock) noexcept nogil
@@ -21,14 +22,9 @@ cdef enum:
     LAG_NS = 100_000_000
 
 
-cdef inline bint is_running(uint64_t deadline, uint64_t now) noexcept nogil:
-    """Whether a deadline is in the future; `now` is the time, or 0 to read the clock."""
-    if expected(now != 0):
-        return now < deadline
-    return (
-        nanoseconds(CLOCK_MONOTONIC_COARSE) + LAG_NS < deadline
-        or nanoseconds(CLOCK_MONOTONIC) < deadline
-    )
+cdef inline bint is_running(uint64_t deadline, uint64_t coarse) noexcept nogil:
+    """Whether a deadline is in the future; `coarse` is the time of CLOCK_MONOTONIC_COARSE."""
+    return expected(coarse + LAG_NS < deadline) or nanoseconds(CLOCK_MONOTONIC) < deadline
 
 
 cdef inline bint has_expired(int64_t expires, int64_t now) noexcept nogil:

@@ -64,6 +64,7 @@ class SqlStore:
         """
         self._connections = connections
         self.boxes = boxes
+        self.places = connections.places
         self.invalidations = SqlInvalidationLog(self._connections)
         self.idempotency = SqlIdempotencyLog(self._connections)
         self.usage = SqlUsageStore(self._connections)

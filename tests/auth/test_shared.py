@@ -9,7 +9,7 @@ import pytest
 
 from fastcache.shared import Segment
 from latchkey.box.counter_names import Count, Gauge, Use
-from latchkey.box.shared import SMALLEST, SharedState, Word
+from latchkey.box.shared import FOREVER, SMALLEST, SharedState, Word
 from latchkey.box.worker_metrics import Totals
 from tests.support.auth.shared_box import SharedBox, through
 from tests.support.auth.worker import api_key
@@ -52,7 +52,9 @@ def test_private_state_needs_no_segment() -> None:
     assert state.uses.row(3)[Use.USES] == state.uses.row(3)[Use.SCOPE] == 1
     state.count_use(1 << 40)
     assert state.worker_metrics.totals().counts[Count.UNCOUNTED] == 1
-    assert [state.words.value(word) for word in Word] == [0] * len(Word)
+    assert state.has_lease()
+    words = {word: state.words.value(word) for word in Word}
+    assert words == {**dict.fromkeys(Word, 0), Word.FRESH_UNTIL: FOREVER}
 
 
 def test_a_segment_that_is_too_small_is_refused() -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import click
 
-from latchkey.box.replay import Replay
 from latchkey.box.segment import attached, changing_keys
+from latchkey.box.several import publisher_for
 from latchkey.box.shared import SharedState
 from latchkey.box.use_counts import LiveTallies
 from latchkey.config import Settings, load_settings
@@ -106,7 +106,7 @@ def _prepare(settings: Settings, migrate: bool) -> None:
 def _over(settings: Settings, shared: SharedState, seal: Seal | None) -> Iterator[Session]:
     """The parts for the configured database and this memory, closed at the end of the block."""
     store = database_at(settings.database_url).open_store(seal=seal)
-    publisher = Publisher(store.audit, shared.invalidate, Replay(store.invalidations, shared).note)
+    publisher = publisher_for(store, shared)
     try:
         yield Session(
             settings,

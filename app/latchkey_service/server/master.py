@@ -27,6 +27,7 @@ import latchkey_service.verify.surface  # noqa: F401
 from fastcache.shared import SegmentError
 from latchkey.assembly import Latchkey
 from latchkey.binding import InheritedSocket, UnixAddress, parse_addresses
+from latchkey.box.neighbours import differences
 from latchkey.box.segment import ServiceSegment
 from latchkey.config import Settings
 from latchkey.credentials.derivation import DerivationKeys
@@ -74,6 +75,7 @@ def serve(settings: Settings) -> None:
     seal = load_seal(settings)
     found = (missing, _check_audit_head(database, seal))
     warnings = [warning for warning in found if warning is not None]
+    warnings += _compare_with_boxes(database, settings, derivation)
     segment = ServiceSegment.open(settings)
     master = os.getpid()
     try:
@@ -91,6 +93,14 @@ def _check_audit_head(database: Database, seal: Seal) -> str | None:
             return store.audit.behind_head()
         except StoreError as error:
             raise ConfigurationError(f"the database cannot be used: {error.detail}") from None
+
+
+def _compare_with_boxes(
+    database: Database, settings: Settings, derivation: DerivationKeys
+) -> list[str]:
+    """Warnings about running boxes that use the database too; closes the database again."""
+    with closing(database.open_store()) as store:
+        return differences(store, settings, derivation.ids)
 
 
 def _close(segment: ServiceSegment) -> None:

@@ -17,6 +17,8 @@ _MOST_ROWS = 10_000
 class MemoryBoxStore:
     """The boxes of one database."""
 
+    schema = "memory"
+
     def __init__(self, database: MemoryDatabase, clock: Callable[[], datetime] = utc_now) -> None:
         """``clock`` is that of the database."""
         self._database = database
@@ -40,10 +42,12 @@ class MemoryBoxStore:
 
         self._database.change(transaction)
 
-    def confirm(self, box_id: str, number: int) -> bool:
+    def confirm(self, box_id: str, number: int, nonce: int) -> bool:
         def transaction(state: State) -> bool:
             found = state.boxes.get(box_id)
             if found is None or not found[0].live:
+                return False
+            if number and (number, nonce) not in _places(state):
                 return False
             box, _ = found
             confirmed = replace(box, confirmed=max(box.confirmed, number))
@@ -110,6 +114,10 @@ class MemoryBoxStore:
 
     def _now(self) -> int:
         return to_milliseconds(self._clock())
+
+
+def _places(state: State) -> set[tuple[int, int]]:
+    return {(row.number, row.nonce) for row in state.invalidations}
 
 
 def _update(state: State, box_id: str, **changes: object) -> None:

@@ -48,6 +48,7 @@ from latchkey.store.memory.boxes import MemoryBoxStore
 from latchkey.store.memory.idempotency import MemoryIdempotencyLog, remember, require_first
 from latchkey.store.memory.state import MemoryDatabase, State, caller_now
 from latchkey.store.memory.usage import MemoryInvalidationLog, MemoryUsageStore
+from latchkey.store.places import ChangePlaces
 from latchkey.store.protocols import Store
 
 
@@ -59,22 +60,18 @@ def open_memory_store(
     several_boxes: bool = False,
 ) -> Store:
     """Another store with the same database; with ``several_boxes``, boxes register in it."""
-    boxes = MemoryBoxStore(database) if several_boxes else None
-    return MemoryStore(database, seal, write_timeout, boxes)
+    return MemoryStore(database, seal, write_timeout, several_boxes)
 
 
 class MemoryStore:
     """All aggregates of one database."""
 
     def __init__(
-        self,
-        database: MemoryDatabase,
-        seal: Seal | None,
-        patience: float,
-        boxes: MemoryBoxStore | None,
+        self, database: MemoryDatabase, seal: Seal | None, patience: float, several_boxes: bool
     ) -> None:
         self._database = database
-        self.boxes = boxes
+        self.boxes = MemoryBoxStore(database) if several_boxes else None
+        self.places = ChangePlaces(None)
         self._patience = patience
         self.audit = MemoryAuditLog(database, seal)
         self.invalidations = MemoryInvalidationLog(database)

@@ -19,9 +19,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from latchkey.store.places import ChangePlaces
 from latchkey.store.protocols.accounts import AccountStore
 from latchkey.store.protocols.administrators import AdministratorStore
-from latchkey.store.protocols.boxes import BoxStore
+from latchkey.store.protocols.boxes import Box, BoxStore, NewBox, Wakeups
 from latchkey.store.protocols.credentials import CredentialStore, ImportedCredentials, Listing
 from latchkey.store.protocols.logs import AuditLog, IdempotencyLog, InvalidationLog
 from latchkey.store.protocols.usage import UsageStore
@@ -30,14 +31,17 @@ __all__ = [
     "AccountStore",
     "AdministratorStore",
     "AuditLog",
+    "Box",
     "BoxStore",
     "CredentialStore",
     "IdempotencyLog",
     "ImportedCredentials",
     "InvalidationLog",
     "Listing",
+    "NewBox",
     "Store",
     "UsageStore",
+    "Wakeups",
 ]
 
 
@@ -63,6 +67,10 @@ class Store(CredentialStore, Protocol):
     @property
     def invalidations(self) -> InvalidationLog:
         """The log of changes."""
+
+    @property
+    def places(self) -> ChangePlaces:
+        """How many threads may be in a change at once, until it is settled."""
 
     @property
     def boxes(self) -> BoxStore | None:

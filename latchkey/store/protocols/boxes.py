@@ -75,6 +75,10 @@ class BoxStore(Protocol):
     of a change, and none notifies the other boxes.
     """
 
+    @property
+    def schema(self) -> str:
+        """The revision of the last migration that this version knows."""
+
     def log_from(self, number: int) -> list[Invalidation]:
         """At most 10,000 rows of the log with this number or larger ones, the oldest first.
 
@@ -87,11 +91,12 @@ class BoxStore(Protocol):
     def register(self, box: NewBox, replaces: Collection[str] = ()) -> None:
         """Add a box, live, and mark those that it ``replaces`` as not live, in one transaction."""
 
-    def confirm(self, box_id: str, number: int) -> bool:
+    def confirm(self, box_id: str, number: int, nonce: int) -> bool:
         """Raise the number that a live box has confirmed, and note that it was seen.
 
-        False, without a change, if the box is not live or does not exist. A smaller number than the
-        confirmed one leaves that as it is.
+        False, without a change, if the box is not live or does not exist, or if the log has no row
+        with this number and nonce: it was rewound since the box read it. 0 needs no row. A smaller
+        number than the confirmed one leaves that as it is.
         """
 
     def stop(self, box_id: str) -> None:

@@ -53,7 +53,18 @@ def seal(tmp_path: Path) -> Seal:
 @pytest.fixture(params=OPENERS)
 def new_store(request: pytest.FixtureRequest, tmp_path: Path, seal: Seal) -> Iterator[NewStore]:
     """Create stores with one database, as in several processes; ``sealed`` unless False."""
-    opener = OPENERS[request.param](tmp_path)
+    yield from _stores(OPENERS[request.param](tmp_path), seal)
+
+
+@pytest.fixture(params=sorted(OPENERS.keys() - OF_ONE_BOX))
+def new_shared_store(
+    request: pytest.FixtureRequest, tmp_path: Path, seal: Seal
+) -> Iterator[NewStore]:
+    """The same, only stores that several boxes can use."""
+    yield from _stores(OPENERS[request.param](tmp_path), seal)
+
+
+def _stores(opener: Opener, seal: Seal) -> Iterator[NewStore]:
     made: list[Store] = []
 
     def make(*, sealed: bool = True, **options: Any) -> Store:

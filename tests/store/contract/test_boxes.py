@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from latchkey.credentials.models import Invalidation
 from latchkey.credentials.times import utc_now
-from latchkey.store.protocols import BoxStore, Store
-from latchkey.store.protocols.boxes import Box, NewBox
-from tests.store.contract.conftest import OF_ONE_BOX, OPENERS
-from tests.support.audited import add
+from latchkey.store.protocols import Box, BoxStore, NewBox, Store
+from tests.support.audited import add, open_store
+from tests.support.database import new_database
 from tests.support.store.new_credentials import NOW, NewStore, new_credential
 
-pytestmark = pytest.mark.parametrize(
-    "new_store", sorted(OPENERS.keys() - OF_ONE_BOX), indirect=True
-)
+
+@pytest.fixture
+def store(new_shared_store: NewStore) -> Store:
+    return new_shared_store()
 
 
 @pytest.fixture
@@ -32,8 +35,19 @@ def new_box(box_id: str, **fields: Any) -> NewBox:
     )
 
 
+def logged(store: Store, changes: int) -> list[Invalidation]:
+    """The rows of so many changes."""
+    for _ in range(changes):
+        add(store, new_credential())
+    return store.invalidations.after(0)
+
+
 def by_id(boxes: BoxStore) -> dict[str, Box]:
     return {box.id: box for box in boxes.registered()}
+
+
+def test_the_schema_has_a_name(boxes: BoxStore) -> None:
+    assert 0 < len(boxes.schema) <= 16
 
 
 def test_a_registered_box_is_live(boxes: BoxStore) -> None:
@@ -58,18 +72,35 @@ def test_a_box_that_registers_anew_replaces_itself(boxes: BoxStore) -> None:
     assert boxes.unconfirmed(["a"], 1) == {"a"}
 
 
-def test_confirmations_only_rise(boxes: BoxStore) -> None:
-    boxes.register(new_box("a", confirmed=5))
-    assert boxes.confirm("a", 9)
-    assert boxes.confirm("a", 7)
-    assert boxes.live()[0].confirmed == 9
-
-
-def test_a_box_that_is_not_live_cannot_confirm(boxes: BoxStore) -> None:
+def test_confirmations_only_rise(store: Store, boxes: BoxStore) -> None:
     boxes.register(new_box("a"))
-    assert boxes.mark_dead(["a"], 4) == 1
-    assert not boxes.confirm("a", 9)
-    assert not boxes.confirm("missing", 9)
+    assert boxes.confirm("a", 0, 0)
+    rows = logged(store, 3)
+    for row, confirmed in ((rows[0], 0), (rows[2], 2), (rows[1], 2)):
+        assert boxes.confirm("a", row.number, row.nonce)
+        assert boxes.live()[0].confirmed == rows[confirmed].number
+
+
+def test_only_a_row_of_this_log_can_be_confirmed(store: Store, boxes: BoxStore) -> None:
+    boxes.register(new_box("a"))
+    first, second = logged(store, 2)
+    for number, nonce in (
+        (second.number + 1, second.nonce),
+        (second.number, first.nonce),
+        (first.number, 0),
+    ):
+        assert not boxes.confirm("a", number, nonce)
+    (box,) = boxes.live()
+    assert box.confirmed == 0
+
+
+def test_a_box_that_is_not_live_cannot_confirm(store: Store, boxes: BoxStore) -> None:
+    boxes.register(new_box("a"))
+    (row,) = logged(store, 1)
+    assert boxes.mark_dead(["a"], row.number) == 1
+    assert not boxes.confirm("a", row.number, row.nonce)
+    assert not boxes.confirm("missing", row.number, row.nonce)
+    assert not boxes.confirm("a", 0, 0)
     assert by_id(boxes)["a"].confirmed == 0
     assert boxes.live() == []
 
@@ -111,9 +142,7 @@ def test_boxes_are_forgotten_unless_they_are_live(boxes: BoxStore) -> None:
 def test_the_log_is_read_from_a_row_that_is_known(store: Store, boxes: BoxStore) -> None:
     assert boxes.last_row() is None
     assert boxes.log_from(0) == []
-    for _ in range(3):
-        add(store, new_credential())
-    rows = store.invalidations.after(0)
+    rows = logged(store, 3)
     assert boxes.log_from(0) == rows
     assert boxes.log_from(rows[1].number) == rows[1:]
     assert boxes.log_from(rows[2].number + 1) == []
@@ -122,9 +151,7 @@ def test_the_log_is_read_from_a_row_that_is_known(store: Store, boxes: BoxStore)
 
 
 def test_rows_that_a_live_box_has_not_passed_are_kept(store: Store, boxes: BoxStore) -> None:
-    for _ in range(5):
-        add(store, new_credential())
-    rows = store.invalidations.after(0)
+    rows = logged(store, 5)
     later = NOW + timedelta(hours=1)
     boxes.register(new_box("slow", confirmed=rows[1].number))
     boxes.register(new_box("fast", confirmed=rows[4].number))
@@ -136,9 +163,17 @@ def test_rows_that_a_live_box_has_not_passed_are_kept(store: Store, boxes: BoxSt
     assert store.invalidations.after(0) == rows[3:]
 
 
-def test_another_store_sees_the_same_boxes(boxes: BoxStore, new_store: NewStore) -> None:
-    other = new_store().boxes
+def test_another_store_sees_the_same_boxes(
+    store: Store, boxes: BoxStore, new_shared_store: NewStore
+) -> None:
+    other = new_shared_store().boxes
     assert other is not None
     boxes.register(new_box("a"))
-    assert other.confirm("a", 2)
-    assert boxes.live()[0].confirmed == 2
+    (row,) = logged(store, 1)
+    assert other.confirm("a", row.number, row.nonce)
+    assert boxes.live()[0].confirmed == row.number
+
+
+def test_a_database_of_one_box_has_no_boxes(tmp_path: Path) -> None:
+    with closing(open_store(new_database(tmp_path / "latchkey.db"))) as store:
+        assert store.boxes is None

@@ -1,0 +1,118 @@
+"""Registering a box in the database that several boxes share.
+
+A box registers when it starts, and anew if it was declared dead or if the log was rewound. Under a
+new id it promises nothing about earlier changes, so it forgets everything that it has cached.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+
+import fastcache
+from latchkey.box.leases import Applied, box_name
+from latchkey.box.shared import SharedState, Word
+from latchkey.config import Settings
+from latchkey.credentials.times import utc_now
+from latchkey.store.protocols import BoxStore, NewBox, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a box says about itself, whatever its id; as in ``NewBox``."""
+
+    name: str
+    version: str
+    schema: str
+    derivation_ids: tuple[str, ...]
+    workers: int
+    lease_ms: int
+
+
+def identity_of(settings: Settings, derivation_ids: Iterable[str], schema: str) -> Identity:
+    """What a box with these settings says about itself."""
+    return Identity(
+        name=settings.box_name or socket.gethostname()[:64],
+        version=version(fastcache.__distribution__),
+        schema=schema,
+        derivation_ids=tuple(sorted(derivation_ids)),
+        workers=settings.workers,
+        lease_ms=round(settings.lease * 1_000),
+    )
+
+
+class Registration:
+    """Registers one box. Any of its workers may do so, also at the same moment."""
+
+    def __init__(
+        self,
+        boxes: BoxStore,
+        shared: SharedState,
+        identity: Identity,
+        imported: Callable[[], Iterable[bytes]] = tuple,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """``imported`` reads the SHA-256 of all imported tokens."""
+        self._boxes = boxes
+        self._shared = shared
+        self._identity = identity
+        self._imported = imported
+        self._clock = clock
+
+    @property
+    def lease_ms(self) -> int:
+        """The lease of the box, in milliseconds."""
+        return self._identity.lease_ms
+
+    def steps(self, former: int) -> Iterator[None]:
+        """Replace the id ``former``, or 0, by a new one; raises StoreError.
+
+        Between two steps, other processes may do anything. The order matters: a change that commits
+        after the new row lists the box; one that committed before it is seen by every read that
+        begins after the stripes were incremented.
+        """
+        row = self._boxes.last_row()
+        yield
+        box_id = secrets.randbits(64) or 1
+        self._add(box_id, former, row.number if row else 0)
+        yield
+        self._forget_cached()
+        yield
+        # The rows that are skipped may have added imported tokens.
+        self._shared.learn_imported(self._imported())
+        Applied.of(row).write(self._shared.words)
+        yield
+        if not self._shared.words.compare_exchange(Word.BOX, former, box_id):
+            # Another worker was faster: nothing was ever cached under this id.
+            self._boxes.stop(box_name(box_id))
+
+    def _add(self, box_id: int, former: int, number: int) -> None:
+        one = self._identity
+        new = NewBox(
+            box_name(box_id),
+            one.name,
+            one.version,
+            one.schema,
+            one.derivation_ids,
+            one.workers,
+            one.lease_ms,
+            number,
+            self._clock(),
+        )
+        self._boxes.register(new, [box_name(former)] if former else [])
+
+    def _forget_cached(self) -> None:
+        self._shared.invalidate_all()
+
+
+def stop_box(store: Store, box_id: int) -> None:
+    """Tell the other boxes that no worker of a box serves any more; raises StoreError.
+
+    A box that is not registered has the id 0.
+    """
+    if store.boxes is not None and box_id:
+        store.boxes.stop(box_name(box_id))
