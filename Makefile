@@ -143,12 +143,15 @@ reference: ready ## Write the generated pages of docs/reference/
 screenshots: ready ## Take the screenshots of the console in docs/, with Debian's chromium
 	@$(py) -m tests.support.browser.screenshots
 
+# The data is written to a directory that every user can write to, since tests also start services of
+# other users.
 coverage: ## Measure the coverage of the tests; Python and Cython must each reach 95 %
 	$(call copy,coverage)
 	@cd build/coverage/build/cython/coverage && find . -name '*.c' -exec cp --parents {} ../../.. \;
-	@cd build/coverage && { failed=0; \
+	@cd build/coverage && { failed=0; data=$$(mktemp -d); chmod 1777 "$$data"; export COVERAGE_FILE="$$data/all"; \
 	    $(py) -m coverage run -m pytest $(parallel) --timeout=1200 $(ARGS) || failed=1; \
 	    $(py) -m coverage combine --quiet || failed=1; \
+	    mv "$$COVERAGE_FILE" .coverage; export COVERAGE_FILE=.coverage; rm -rf "$$data"; \
 	    $(py) -m coverage report --include='app/**/*.py,latchkey/**/*.py' --fail-under=95 || failed=1; \
 	    $(py) -m coverage report --include='fastcache/**/*.pyx,latchkey/**/*.pyx' --fail-under=95 || failed=1; \
 	    exit $$failed; }
