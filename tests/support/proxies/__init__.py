@@ -1,0 +1,6 @@
+"""Real reverse proxies with the configurations of deploy/, for tests."""
+
+import pytest
+
+for _name in ("admission", "expectations", "forgery", "traffic"):
+    pytest.register_assert_rewrite(f"tests.support.proxies.{_name}")

@@ -1,0 +1,14 @@
+"""What must hold behind every reverse proxy: one table of cases.
+
+A module of tests/integration runs it for each proxy.
+"""
+
+from __future__ import annotations
+
+from tests.support.proxies.admission import Admission
+from tests.support.proxies.forgery import Forgery
+from tests.support.proxies.traffic import Traffic
+
+
+class ProxyBehaviour(Admission, Forgery, Traffic):
+    """The table. A module has one class for its proxy, with ``program`` and ``outcomes``."""
