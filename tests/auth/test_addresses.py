@@ -188,3 +188,17 @@ def test_every_address_is_read_in_every_form(address: object, port: int) -> None
     else:
         forms = [f"{address}:{port}", f'"{address}:{port}"']
     assert [parse_address(form) for form in forms] == [plain] * len(forms)
+
+
+def test_a_peer_that_is_a_proxy_never_stands_for_a_client() -> None:
+    addresses = ClientAddresses(1, or_peer=False)
+    for forwarded in (None, "", "unknown", "192.0.2.1,"):
+        environ = {"REMOTE_ADDR": "10.0.0.1"}
+        if forwarded is not None:
+            environ["HTTP_X_FORWARDED_FOR"] = forwarded
+        assert addresses.find(environ) is None
+        assert addresses.written(environ) is None
+        assert addresses.certain(environ) is None
+        assert addresses.counted(environ) == ""
+    environ = {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": "6.6.6.6, 192.0.2.1"}
+    assert addresses.written(environ) == addresses.counted(environ) == "192.0.2.1"

@@ -24,7 +24,7 @@ def live(service: Service) -> Pair:
 
 
 @pytest.fixture(scope="module")
-def test_key(service: Service) -> Pair:
+def trial(service: Service) -> Pair:
     return service.issue("test", scopes=["orders:read"])
 
 
@@ -89,7 +89,7 @@ def test_refused_credentials(service: Service, live: Pair, proxy: str) -> None:
 
 
 @pytest.mark.parametrize("proxy", WITH_QUERY)
-def test_needs_of_the_url(service: Service, live: Pair, test_key: Pair, proxy: str) -> None:
+def test_needs_of_the_url(service: Service, live: Pair, trial: Pair, proxy: str) -> None:
     for query, key, status in (
         ("scope=orders:read", live, 200),
         ("scope=orders:read&scope=account:read", live, 200),
@@ -99,8 +99,8 @@ def test_needs_of_the_url(service: Service, live: Pair, test_key: Pair, proxy: s
         ("scope=account:read&scope_any=orders:write", live, 403),
         ("mode=live", live, 200),
         ("mode=test", live, 403),
-        ("", test_key, 403),
-        ("mode=test&scope=orders:read&cost=3", test_key, 200),
+        ("", trial, 403),
+        ("mode=test&scope=orders:read&cost=3", trial, 200),
         ("cost=1000000", live, 200),
         ("preflight=pass", live, 200),
     ):
