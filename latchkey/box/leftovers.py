@@ -1,4 +1,4 @@
-"""Removing segments of earlier services that cannot be read."""
+"""What is left of segments that ended: in memory if they cannot be read, and in the database."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 from fastcache.shared import Segment, SegmentError, SegmentUnusable
+from latchkey.box.registration import stop_box
+from latchkey.store.protocols import Store
 
 
 def discarded(path: str, error: SegmentError) -> bool:
@@ -18,3 +20,13 @@ def discarded(path: str, error: SegmentError) -> bool:
         return Segment.discard(path)
     except SegmentError:
         return False
+
+
+def note_end(store: Store, segment: str, box_id: int) -> None:
+    """Tell the database that a segment was removed, and its box with it; raises StoreError.
+
+    Only this segment's watermarks are deleted: other boxes may use the database, and their uses
+    would be counted twice without theirs.
+    """
+    stop_box(store, box_id)
+    store.usage.forget_segment(segment)

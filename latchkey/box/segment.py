@@ -19,8 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from fastcache.shared import Segment, SegmentError, SegmentMissing, SegmentUnusable
-from latchkey.box.leftovers import discarded
-from latchkey.box.registration import stop_box
+from latchkey.box.leftovers import discarded, note_end
 from latchkey.box.service_lock import SegmentRecord, ServiceLock
 from latchkey.box.shared import SMALLEST, SharedState, Word
 from latchkey.box.use_counts import LiveTallies
@@ -171,8 +170,7 @@ class ServiceSegment:
             with self.segment, _store(self._settings) as store:
                 box_id = _persist(self.segment, store)
                 if self.segment.leave():
-                    store.usage.forget_other_segments(None)
-                    stop_box(store, box_id)
+                    note_end(store, self.segment.uuid, box_id)
         finally:
             self._lock.close()
 
@@ -290,7 +288,8 @@ def _renewed(settings: Settings, lock: ServiceLock, store: Store) -> Segment:
     lock.write(SegmentRecord(str(path), ""))
     prepare = partial(SharedState.prepare, leased=store.boxes is not None)
     segment = Segment.create(path, regions, identity=_identity(settings), prepare=prepare)
-    store.usage.forget_other_segments(segment.uuid)
+    if store.boxes is None:
+        store.usage.forget_other_segments(segment.uuid)
     return segment
 
 
@@ -305,6 +304,9 @@ def _take_leftovers(settings: Settings, lock: ServiceLock, store: Store) -> Segm
         try:
             leftover = Segment.attach(path, identity=_identity(settings), owner=os.geteuid())
         except SegmentMissing:
+            if record is not None and record.path == path:
+                # The machine was restarted, or the container was replaced.
+                store.usage.forget_segment(record.uuid)
             continue
         except SegmentError as error:
             if not discarded(path, error):
@@ -313,7 +315,7 @@ def _take_leftovers(settings: Settings, lock: ServiceLock, store: Store) -> Segm
         try:
             box_id = _persist(leftover, store)
             if removed := leftover.remove():
-                stop_box(store, box_id)
+                note_end(store, leftover.uuid, box_id)
         except BaseException:
             leftover.close()
             raise
