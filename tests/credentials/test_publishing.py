@@ -61,3 +61,54 @@ def test_a_process_that_cannot_invalidate_publishes_no_change_of_keys() -> None:
         publisher.publish(Made("result", ALL))
     assert publisher.publish(Made("result", Publication(head=HEAD))) == "result"
     assert events == [("keep", HEAD)]
+
+
+# ---- With other boxes
+
+
+def publish_among_boxes(
+    outcome: Outcome[str], fault: Exception | None = None
+) -> tuple[object, list[object]]:
+    """The result or the error, and the actions in their order."""
+    events: list[object] = []
+
+    def settle(publication: Publication, *, found_made: bool = False) -> None:
+        events.append(("settle", list(publication.log_rows), found_made))
+        if fault is not None:
+            raise fault
+
+    publisher = Publisher(Heads(events), events.append, settle=settle)
+    try:
+        return publisher.publish(outcome), events
+    except (DuplicateApiKey, StoreError) as error:
+        return error, events
+
+
+def test_other_boxes_are_waited_for_before_the_head_is_kept() -> None:
+    settled = ("settle", [4, 5], False)
+    expected = ["one", "two", settled, ("keep", HEAD)]
+    assert publish_among_boxes(Made("result", ALL)) == ("result", expected)
+
+
+def test_the_head_is_kept_if_the_other_boxes_are_unknown() -> None:
+    error = StoreError("they cannot be listed")
+    result, events = publish_among_boxes(Made("result", ALL), error)
+    assert result is error
+    assert events[-1] == ("keep", HEAD)
+
+
+def test_a_change_that_was_already_made_waits_too() -> None:
+    made = Refused(DuplicateApiKey(), Publication(["one"]))
+    result, events = publish_among_boxes(made)
+    assert result is made.error
+    assert events == ["one", ("settle", [], True)]
+
+
+def test_a_change_whose_commit_failed_does_not_wait() -> None:
+    failed = Refused(StoreError("the commit failed"), Publication(["one"]))
+    assert publish_among_boxes(failed) == (failed.error, ["one"])
+
+
+def test_a_refusal_without_lookups_does_not_wait() -> None:
+    refused = Refused(DuplicateApiKey())
+    assert publish_among_boxes(refused) == (refused.error, [])

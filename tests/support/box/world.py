@@ -12,7 +12,7 @@ takes one step out, and shows that the world then finds a stale value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -383,7 +383,7 @@ class World:
         self._sequence = rows[-1].number if rows else 0
         self._find_floors()
 
-    def ids(self) -> Collection[str]:
+    def ids(self) -> set[str]:
         """The ids of the live boxes."""
         return {box.id for box in self.boxes[0].boxes.live()}
 
