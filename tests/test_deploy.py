@@ -73,6 +73,13 @@ def test_the_unit_is_valid_with_credentials(tmp_path: Path) -> None:
         ("systemd.md", UNIT, "[Unit]"),
         ("systemd.md", CREDENTIALS, "[Service]"),
         ("nginx.md", SITE, "upstream"),
+        ("verify/nginx.md", DEPLOY / "nginx/protect-a-service.conf", "# An application"),
+        ("verify/caddy.md", DEPLOY / "caddy/Caddyfile", "# An application"),
+        ("verify/traefik.md", DEPLOY / "traefik/traefik.yml", "# The start"),
+        ("verify/traefik.md", DEPLOY / "traefik/protect-a-service.yml", "# An application"),
+        ("verify/envoy.md", DEPLOY / "envoy/envoy.yaml", "# An application"),
+        ("verify/haproxy.md", DEPLOY / "haproxy/haproxy.cfg", "# An application"),
+        ("verify/haproxy.md", DEPLOY / "haproxy/latchkey.lua", "-- Asks Latchkey"),
     ],
 )
 def test_a_guide_shows_the_file_as_it_is(page: str, file: Path, begins: str) -> None:

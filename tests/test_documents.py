@@ -21,6 +21,7 @@ from tests.support.documents.blocks import ROOT, TEXTS, BadBlock, Block, blocks
 from tests.support.documents.checkers import Rejected, check, missing
 from tests.support.documents.contexts import CONTEXTS
 from tests.support.documents.pages import Page
+from tests.support.documents.reading import WITH_PROXIES, follow_page
 from tests.support.documents.shell import Failed
 from tests.support.service import LATCHKEY, Pair, Service
 
@@ -86,26 +87,14 @@ def test_shown_blocks_are_few_and_listed() -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("page", [page for page in TEXTS if tagged(page, "run", "serve")])
+@pytest.mark.parametrize(
+    "page",
+    [page for page in TEXTS if tagged(page, "run", "serve") and page not in WITH_PROXIES],
+)
 def test_the_blocks_of_a_page_work(page: str) -> None:
     """In their order, in one shell and one directory."""
-    begun = (ROOT / page).parent if page.startswith("examples/") else None
     elsewhere = of_contexts(page)
-    followed = [
-        block
-        for block in parsed(page)
-        if block not in elsewhere and block.tag in ("run", "serve", "output", "check")
-    ]
-    for block in followed:
-        if program := missing(block):
-            pytest.skip(f"needs {program}")
-    with Page(begun) as reader:
-        for number, block in enumerate(followed):
-            rest = "\n".join(later.text for later in followed[number + 1 :])
-            try:
-                reader.follow(block, rest)
-            except (Failed, Rejected) as failure:
-                pytest.fail(f"{block}: {failure}", pytrace=False)
+    follow_page(page, [block for block in parsed(page) if block not in elsewhere])
 
 
 @pytest.mark.parametrize(

@@ -29,9 +29,10 @@ _NEEDED = {
     "nginx": ("nginx", "openssl"),
     "systemd": ("systemd-analyze",),
     "hadolint": ("hadolint",),
+    "caddy": ("caddy",),
 }
 # Programs of a reader that not every machine has.
-_TYPED = ("curl", "jq", "nginx", "openssl", "sqlite3")
+_TYPED = ("caddy", "curl", "envoy", "haproxy", "jq", "nginx", "openssl", "sqlite3", "traefik")
 
 
 class Rejected(AssertionError):
@@ -75,10 +76,12 @@ def _ran(*command: str | Path) -> str:
 
 
 def _nginx(text: str, root: Path) -> None:
-    """A site, or the content of one: with a certificate wherever one is named."""
+    """A site, or the content of one; with a certificate where one is named that does not exist."""
     directory = Path(tempfile.mkdtemp(dir=root))
     for kind, path in re.findall(r"ssl_(certificate|certificate_key)\s+(\S+);", text):
         place = Path(path)
+        if place.exists():
+            continue
         place.parent.mkdir(parents=True, exist_ok=True)
         certificate, key = _certificate(directory)
         shutil.copy(certificate if kind == "certificate" else key, place)
@@ -127,6 +130,13 @@ def _systemd(text: str, root: Path) -> None:
         raise Rejected(said)
 
 
+def _caddy(text: str, root: Path) -> None:
+    """A Caddyfile, without the files that it names."""
+    file = Path(tempfile.mkdtemp(dir=root)) / "Caddyfile"
+    file.write_text(text)
+    _ran("caddy", "adapt", "--config", file)
+
+
 def _hadolint(text: str, root: Path) -> None:
     file = Path(tempfile.mkdtemp(dir=root)) / "Dockerfile"
     file.write_text(text)
@@ -172,6 +182,7 @@ def _make(text: str, root: Path) -> None:
 
 
 CHECKS: dict[str, Callable[[str, Path], None]] = {
+    "caddy": _caddy,
     "hadolint": _hadolint,
     "json": _json,
     "make": _make,

@@ -27,14 +27,17 @@ from tests.support.documents.shell import Failed, Server, Shell
 from tests.support.documents.system import stop_units, write_programs
 from tests.support.ports import free_port
 
-_PORTS = ("80", "443", "5000", "8000", "8080", "8081", "8443")
-_PORT = re.compile(rf"(:|--port[ =]|-p |listen |PORT=)({'|'.join(_PORTS)})\b")
+_PORTS = ("80", "443", "2019", "5000", "8000", "8080", "8081", "8443")
+_PORT = re.compile(
+    r"(:|--port[ =]|-p |listen |PORT=|http\.server |https?_port |port_value: )"
+    rf"({'|'.join(_PORTS)})\b"
+)
 _PATH = re.compile(
     r"(?:(?<![\w.~…/$}*-])|(?<=sqlite:///))/(etc|var|opt|run|srv|backups|mnt)(?=[/\s\"';:,)]|$)"
 )
 _PLACEHOLDER = re.compile(r"(ak|sk)_(live|test)_…")
 _SECRET = re.compile(r"sk_(live|test)_([0-9A-Za-z]{22})[0-9A-Za-z]{49}")
-_NAMED = re.compile(r"\A(?:#|//|;|--) (\S+\.\w+)\n")
+_NAMED = re.compile(r"\A(?:#|//|;|--) (\S+(?:\.\w+|/Caddyfile))\n")
 _PASSWORD = "correct horse battery"
 
 # A line, and what takes its place where nobody types answers and nothing is downloaded.
