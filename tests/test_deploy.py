@@ -16,6 +16,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.support.ports import free_port
+from tests.support.proxies.programs import HAPROXY, Places, Program, substitute
+from tests.support.proxies.programs import NGINX as NGINX_ASKS
 from tests.support.service import LATCHKEY, Service
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -87,6 +89,22 @@ def test_a_guide_shows_the_file_as_it_is(page: str, file: Path, begins: str) -> 
     text = file.read_text("utf-8")
     guide = (DEPLOY.parent / "docs" / "how-to" / page).read_text("utf-8")
     assert f"\n{text[text.index(begins) :]}```" in guide
+
+
+@pytest.mark.parametrize("program", [NGINX_ASKS, HAPROXY], ids=lambda program: program.name)
+def test_the_configuration_of_a_proxy_is_valid(tmp_path: Path, program: Program) -> None:
+    """The other proxies are installed for the tests with proxies, which check theirs."""
+    if program.path is None or shutil.which("openssl") is None:
+        pytest.skip(f"needs {program.name} and openssl")
+    places = Places(tmp_path, latchkey=8080, application=8000, needs="scope=orders:read")
+    places.write_certificate()
+    program.checked(places)
+
+
+def test_every_replacement_must_be_in_a_configuration() -> None:
+    assert substitute("a 1 b 2", {"1": "2", "2": "1"}) == "a 2 b 1"
+    with pytest.raises(AssertionError, match="no longer has '3'"):
+        substitute("a 1 b 2", {"1": "2", "3": "1"})
 
 
 class Nginx:
