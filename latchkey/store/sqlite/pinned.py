@@ -2,9 +2,8 @@
 
 SQLite finds the write-ahead log by its name. If the file is replaced and its log is left behind,
 SQLite would read and write the new file through that log, return deleted rows and corrupt new ones.
-And when the last connection is closed, SQLite copies the log into the file and deletes it, even if
-the file is damaged and about to be repaired. So one connection stays open, and a file to which the
-log does not belong is refused.
+When the last connection is closed, it copies the log into the file and deletes it, even if the file
+is damaged. So one connection stays open, and a file to which the log does not belong is refused.
 """
 
 from __future__ import annotations
