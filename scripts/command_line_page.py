@@ -67,6 +67,7 @@ EXAMPLES = {
     "latchkey audit restart": "latchkey audit restart",
     "latchkey audit verify": "latchkey audit verify --json",
     "latchkey backup": "latchkey backup latchkey-2026-01-15.db",
+    "latchkey boxes": "latchkey boxes --json",
     "latchkey cache clear": "latchkey cache clear",
     "latchkey cache stats": "latchkey cache stats --json",
     "latchkey config": "latchkey config",
@@ -80,6 +81,13 @@ EXAMPLES = {
     "latchkey keys rotate": "latchkey keys rotate ak_live_… --overlap 3600",
     "latchkey keys show": "latchkey keys show ak_live_…",
     "latchkey keys usage": "latchkey keys usage ak_live_… --json",
+    "latchkey migrate-database": (
+        "latchkey migrate-database sqlite:///data/latchkey.db "
+        "postgresql+psycopg://latchkey@db.example.com/latchkey"
+    ),
+    "latchkey reconcile": (
+        "latchkey reconcile postgresql+psycopg://latchkey@db.example.com/latchkey_before"
+    ),
     "latchkey restore": "latchkey restore latchkey-2026-01-15.db",
     "latchkey serve": "latchkey serve --bind 127.0.0.1:8080 --workers 2",
     "latchkey vendor generate": "latchkey vendor generate --mode test --json",

@@ -41,10 +41,12 @@ _LIBRARY = ("latchkey", "fastcache")
 _STORE = (
     "latchkey.store.audit_head",
     "latchkey.store.carrying.carried",
+    "latchkey.store.copying",
     "latchkey.store.database_urls",
     "latchkey.store.lifecycle",
     "latchkey.store.places",
     "latchkey.store.protocols",
+    "latchkey.store.reconciling",
 )
 # The parts of the domain that work on stored objects.
 _OVER_A_STORE = (
@@ -131,6 +133,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "latchkey.errors",
         "latchkey.files",
         "latchkey.forks",
+    ),
+    "latchkey.store.database_urls": (
+        *("latchkey.config", "latchkey.errors", "latchkey.files", "latchkey.store"),
     ),
     # The account that a migration creates.
     "latchkey.store.sqlite.migrations": (
@@ -223,7 +228,19 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("latchkey_service.command_user", "latchkey_service.console.transport"),
         *_LIBRARY,
     ),
-    "latchkey_service.restoring": ("latchkey_service.command_user", *_LIBRARY),
+    # The commands about a whole database.
+    "latchkey_service.moving": (
+        *("latchkey_service.command_user", "latchkey_service.running_boxes", *_LIBRARY),
+    ),
+    "latchkey_service.reconciling": (
+        *("latchkey_service.command_user", "latchkey_service.restore_rows"),
+        *("latchkey_service.running_boxes", *_LIBRARY),
+    ),
+    "latchkey_service.restore_rows": ("latchkey_service.command_user", *_LIBRARY),
+    "latchkey_service.restoring": (
+        *("latchkey_service.command_user", "latchkey_service.restore_rows", *_LIBRARY),
+    ),
+    "latchkey_service.running_boxes": _LIBRARY,
     # The routes and the console are loaded before the workers are forked.
     "latchkey_service.server": (
         *("latchkey_service", "latchkey_service.api.routes", "latchkey_service.console.mount"),
@@ -233,7 +250,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "latchkey_service.cli": (
         *_SHARED_BY_SURFACES,
         *("latchkey_service.administrators", "latchkey_service.command_user"),
-        *("latchkey_service.first_start", "latchkey_service.restoring", "latchkey_service.server"),
+        *("latchkey_service.first_start", "latchkey_service.moving"),
+        *("latchkey_service.reconciling", "latchkey_service.restoring", "latchkey_service.server"),
         *_LIBRARY,
     ),
 }
@@ -371,6 +389,7 @@ def test_imports_point_downward(module: str) -> None:
 WORKS_ON_SQLITE_FILES = {
     "latchkey.store.database_urls": "the one place that knows which kinds of database there are",
     "latchkey_service.cli.backup": "copies a SQLite file",
+    "latchkey_service.reconciling": "reads a copy of a SQLite file",
     "latchkey_service.restoring": "puts a copy of a SQLite file in its place",
 }
 

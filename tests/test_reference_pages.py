@@ -122,6 +122,9 @@ def test_every_option_is_on_the_page() -> None:
 
 # ---- metrics
 
+# Missing with SQLite; tests/integration/test_box_pages.py finds them with PostgreSQL.
+FOR_BOXES = {"latchkey_lease_seconds", "latchkey_log_applied_row"}
+
 
 def test_the_metrics_are_those_of_a_scrape(service: Service) -> None:
     service.get("/v1/account", service.create_key().bearer)
@@ -135,7 +138,8 @@ def test_the_metrics_are_those_of_a_scrape(service: Service) -> None:
         line = re.search(r"^Type: (\w+)\. (?:No labels|Labels: (.*))\.$", section, re.MULTILINE)
         assert line is not None, name
         described[name] = line[1], set(re.findall(r"`(\w+)`", line[2] or ""))
-    assert described == scraped
+    assert {name: each for name, each in described.items() if name not in FOR_BOXES} == scraped
+    assert described.keys() >= FOR_BOXES
 
 
 def test_the_values_of_labels_are_those_of_a_scrape(service: Service) -> None:

@@ -88,6 +88,7 @@ ELSEWHERE = {
         "app/latchkey_service/cli/audit.py: path.unlink",
         "app/latchkey_service/restoring.py: draft.with_name(f'{draft.name}{suffix}').unlink",
         "latchkey/store/sqlite/backup.py: draft.unlink",
+        "app/latchkey_service/reconciling.py: tempfile.TemporaryDirectory",
     },
     "names in the database's directory, moved while no service runs; a link is moved as such": {
         "latchkey/store/sqlite/restore.py: beside.rename",

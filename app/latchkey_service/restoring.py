@@ -13,8 +13,7 @@ from typing import Protocol, TypeVar
 
 from latchkey.box.segment import without_service
 from latchkey.config import Settings
-from latchkey.credentials.audit import Action, AuditEvent, Head
-from latchkey.credentials.audit_check import LOG_GOES_ON
+from latchkey.credentials.audit import Head
 from latchkey.credentials.audit_findings import messages
 from latchkey.credentials.callers import Author
 from latchkey.credentials.conditions import are_looser
@@ -43,6 +42,7 @@ from latchkey.store.sqlite.restore import (
     require_readable,
 )
 from latchkey_service.command_user import command_line_user
+from latchkey_service.restore_rows import restore_event
 
 T = TypeVar("T")
 
@@ -187,24 +187,11 @@ def _write_down(
     draft: Path, backup: Path, carried: Carried | None, findings: list[str], seal: Seal
 ) -> Made[Head]:
     """Add a row to the restored log. It records the previous head, the end of the previous log."""
-    try:
-        head: Head | str = seal.head.read()
-    except HeadUnusable as error:
-        head = str(error)
-    detail: dict[str, object] = {
-        "backup_sha256": _digest(backup),
-        "head": head if isinstance(head, str) else head.number,
-        "log": LOG_GOES_ON if carried is not None and carried.audited else "begins at the backup",
-    }
-    if findings:
-        detail["findings"] = findings
-    if carried is not None:
-        detail |= carried.detail
+    given: dict[str, object] = {"backup_sha256": _digest(backup)}
     with closing(database_at(database_url(draft)).open_store(seal=seal)) as store:
         # A backup of version 0.2 whose log does not continue the previous one.
         _result_of(store.audit.rechain(detached=True))
-        detail["rows"] = store.audit.last().number
-        record = AuditEvent(utc_now(), Action.STORE_RESTORE, command_line_user(), detail=detail)
+        record = restore_event(seal, given, carried, findings, store.audit.last().number)
         written = store.audit.record_new_end(lambda: record)
     if isinstance(written, Refused):
         raise written.error

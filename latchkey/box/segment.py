@@ -12,8 +12,8 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -177,11 +177,8 @@ class ServiceSegment:
 
 def segment_path(settings: Settings) -> Path:
     """The path of the service's current or last segment; raises ServiceUnreachable without one."""
-    lock = _lock_of(settings, create=False)
-    try:
+    with closing(_lock_of(settings, create=False)) as lock:
         record = lock.read()
-    finally:
-        lock.close()
     if record is None or record.path is None:
         raise ServiceUnreachable("no service shares its memory; start one first")
     return Path(record.path)
@@ -220,18 +217,19 @@ def changing_keys(settings: Settings) -> Iterator[SharedState]:
 
 
 @contextmanager
-def without_service(settings: Settings) -> Iterator[None]:
-    """For a command that needs the database alone; raises ServiceUnreachable if a service runs."""
-    lock = _lock_of(settings)
-    try:
+def without_service(settings: Settings) -> Iterator[Callable[[], None]]:
+    """For a command that needs the database alone; raises ServiceUnreachable if a service runs.
+
+    Services on other boxes are not noticed. The block gets a function that persists what a killed
+    service has counted.
+    """
+    with closing(_lock_of(settings)) as lock:
         if not lock.take():
             raise ServiceUnreachable(
                 "nothing was changed: a service uses this database, or another command is "
                 "running; stop it first"
             )
-        yield
-    finally:
-        lock.close()
+        yield lambda: _persist_leftovers(settings, lock)
 
 
 @contextmanager
@@ -323,6 +321,13 @@ def _take_leftovers(settings: Settings, lock: ServiceLock, store: Store) -> Segm
             return leftover
         leftover.close()
     return None
+
+
+def _persist_leftovers(settings: Settings, lock: ServiceLock) -> None:
+    with _store(settings) as store:
+        if (held := _take_leftovers(settings, lock, store)) is not None:
+            held.close()
+            raise ServiceUnreachable(f"nothing was changed: a process still uses {held.path}")
 
 
 def _found_in_memory(settings: Settings) -> list[str]:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from enum import IntEnum, auto, unique
+from math import inf
 
 from fastcache.shared import (
     BloomFilter,
@@ -218,8 +219,17 @@ class SharedState:
 
     def has_lease(self) -> bool:
         """Whether cached results count now; always, unless other boxes share the database."""
+        return self.lease_left() > 0
+
+    def lease_left(self) -> float:
+        """The seconds for which cached results count without another confirmation.
+
+        Infinite, unless other boxes share the database.
+        """
         until = self.words.value(Word.FRESH_UNTIL)
-        return until == FOREVER or self._boot_clock() < until
+        if until == FOREVER:
+            return inf
+        return max(0, until - self._boot_clock()) / 1e9
 
     def may_be_imported(self, token_hash: bytes) -> bool:
         """Whether this may be the SHA-256 of an imported token; there are no false negatives."""

@@ -129,6 +129,7 @@ class Action(StrEnum):
     ADMIN_SIGN_OUT = "admin.sign_out"
     ADMIN_SIGN_OUT_EVERYWHERE = "admin.sign_out_everywhere"
     STORE_RESTORE = "store.restore"
+    STORE_COPY = "store.copy"
     AUDIT_ACCEPT = "audit.accept"
     AUDIT_RESTART = "audit.restart"
     AUDIT_RECHAIN = "audit.rechain"

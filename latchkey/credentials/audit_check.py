@@ -189,10 +189,11 @@ class _Verifier:
                 )
                 restart = Restart(entry.number, *_when_and_who(entry), proven)
                 self._restarts.append((restart, same))
-            case Action.STORE_RESTORE if proven:
+            case Action.STORE_RESTORE | Action.STORE_COPY if proven:
                 if reasons := _reasons_of_restore(_detail(entry)):
+                    copied = entry.action == Action.STORE_COPY
                     self._restorations.append(
-                        Restoration(entry.number, *_when_and_who(entry), reasons)
+                        Restoration(entry.number, *_when_and_who(entry), reasons, copied)
                     )
             case Action.AUDIT_ACCEPT if proven:
                 self._accepted.update(_detail(entry).get("rechained", ()))

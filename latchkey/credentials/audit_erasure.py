@@ -23,6 +23,7 @@ KEPT_DETAILS = frozenset(
         Action.AUDIT_RECHAIN,
         Action.AUDIT_RESTART,
         Action.STORE_RESTORE,
+        Action.STORE_COPY,
     }
 )
 """The actions whose details are never erased: verification needs them."""

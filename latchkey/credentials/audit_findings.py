@@ -82,19 +82,22 @@ class Restoration:
     """A row that records the restore of a backup despite findings or lost rows.
 
     ``reasons`` lists the problems that were accepted at the restore. The log cannot show them.
+    ``copied``: the whole database was copied to another place instead.
     """
 
     number: int
     at: str
     actor: str
     reasons: list[str]
+    copied: bool = False
 
     @property
     def message(self) -> str:
         """The restore in words. Every verification reports it."""
+        what = "the database was copied" if self.copied else "a backup was restored"
         return (
-            f"row {self.number} ({self.at}, {self.actor}): a backup was restored despite problems "
-            f"in the log before it: {'; '.join(self.reasons)}"
+            f"row {self.number} ({self.at}, {self.actor}): {what} despite problems in the log "
+            f"before it: {'; '.join(self.reasons)}"
         )
 
 

@@ -130,7 +130,7 @@ class SqlAuditLog:
                 return Made(0)
             made = self._rechain(connection, former)
             # Also if nothing was left to do: a process may have died before it wrote the head.
-            return Made(made, Publication(head=self._last(connection)))
+            return Made(made, Publication(head=self.last_of(connection)))
 
         return commit(self._connections, transaction)
 
@@ -161,7 +161,7 @@ class SqlAuditLog:
     def _append(self, connection: Connection, record: AuditEvent) -> Head:
         if self._seal is None:
             raise StoreError("a change needs the key of the audit log")
-        last = self._last(connection)
+        last = self.last_of(connection)
         actor = record.actor
         entry = AuditRow(
             number=last.number + 1,
@@ -244,7 +244,7 @@ class SqlAuditLog:
     def last(self) -> Head:
         """The last row as it is stored."""
         with self._connections.reading() as connection:
-            return self._last(connection)
+            return self.last_of(connection)
 
     def page(self, wanted: AuditFilter, limit: int, before: int | None = None) -> list[AuditRow]:
         """At most ``limit`` rows with numbers below ``before``, the newest first, to be shown."""
@@ -269,11 +269,8 @@ class SqlAuditLog:
         """Every row, oldest first, including rows that are added meanwhile."""
         after = None
         while True:
-            query = self._filtered(select(audit), wanted).order_by(audit.c.number).limit(_BATCH)
-            if after is not None:
-                query = query.where(audit.c.number > after)
-            with self._connections.reading() as connection, self._dialect.as_stored(connection):
-                rows = [_entry(row) for row in connection.execute(query)]
+            with self._connections.reading() as connection:
+                rows = _after(connection, self._dialect, after, wanted)
             yield from rows
             if len(rows) < _BATCH:
                 return
@@ -299,7 +296,8 @@ class SqlAuditLog:
                     return True
         return False
 
-    def _last(self, connection: Connection) -> Head:
+    def last_of(self, connection: Connection) -> Head:
+        """The last row as the transaction of the connection sees it."""
         with self._dialect.as_stored(connection):
             row = connection.execute(_LAST).one_or_none()
             if row is not None and row.number == _LARGEST_NUMBER:
@@ -308,6 +306,25 @@ class SqlAuditLog:
 
     def _filtered(self, query: Select[Any], wanted: AuditFilter) -> Select[Any]:
         return filtered(query, wanted, self._dialect)
+
+
+def stored_rows(connection: Connection, dialect: SqlDialect) -> Iterator[AuditRow]:
+    """Every row, oldest first, as the transaction of the connection sees it."""
+    after = None
+    while rows := _after(connection, dialect, after, ALL_ROWS):
+        yield from rows
+        after = rows[-1].number
+
+
+def _after(
+    connection: Connection, dialect: SqlDialect, after: int | None, wanted: AuditFilter
+) -> list[AuditRow]:
+    """A batch of the selected rows, oldest first, with numbers above ``after``."""
+    query = filtered(select(audit), wanted, dialect).order_by(audit.c.number).limit(_BATCH)
+    if after is not None:
+        query = query.where(audit.c.number > after)
+    with dialect.as_stored(connection):
+        return [_entry(row) for row in connection.execute(query)]
 
 
 def _entry(row: Row[Any]) -> AuditRow:

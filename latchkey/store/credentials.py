@@ -74,6 +74,11 @@ class SqlStore:
         self.accounts = SqlAccountStore(self._connections, self.audit)
         self.imported = SqlImportedCredentials(self._connections, self.audit)
 
+    @property
+    def connections(self) -> Connections:
+        """The connections, for work on the whole database."""
+        return self._connections
+
     def find(self, api_key: str) -> Credential | None:
         """The credential with this public key, as committed when the call began or later."""
         with self._connections.reading() as connection:

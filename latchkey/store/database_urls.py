@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from latchkey.config import Settings
 from latchkey.store.lifecycle import Database
 from latchkey.store.sqlite.database import SqliteDatabase
 
@@ -12,3 +13,8 @@ def database_at(url: str) -> Database:
     Raises ConfigurationError for any other URL.
     """
     return SqliteDatabase(url)
+
+
+def database_of(settings: Settings) -> Database:
+    """The database of an instance; opens nothing. Raises ConfigurationError for a wrong URL."""
+    return database_at(settings.database_url)

@@ -23,6 +23,7 @@ from latchkey import __version__
 from latchkey.assembly import Latchkey
 from latchkey.box._latencies import LATENCY_BOUNDS
 from latchkey.box.counter_names import Count, Gauge
+from latchkey.box.shared import SharedState, Word
 from latchkey.box.worker_metrics import Totals
 from latchkey_service.api.openapi import Resource, content
 
@@ -81,6 +82,8 @@ class _BoxCollector(Collector):
         yield from _requests(totals)
         yield from _caches(totals)
         yield from self._shared_cache()
+        if self._latchkey.store.boxes is not None:
+            yield from _boxes(self._latchkey.shared)
 
     def _shared_cache(self) -> Iterable[Metric]:
         cache = self._latchkey.shared.l2
@@ -176,6 +179,21 @@ def _caches(totals: Totals) -> Iterable[Metric]:
     )
     uncounted.add_metric([], totals.counts[Count.UNCOUNTED])
     yield uncounted
+
+
+def _boxes(shared: SharedState) -> Iterable[Metric]:
+    """From shared memory, because anybody may ask for metrics, and the database is shared."""
+    lease = GaugeMetricFamily(
+        "latchkey_lease_seconds",
+        "Time for which the box may use its cache without another confirmation",
+    )
+    lease.add_metric([], shared.lease_left())
+    yield lease
+    applied = GaugeMetricFamily(
+        "latchkey_log_applied_row", "The last row of the log of changes that the box has applied"
+    )
+    applied.add_metric([], shared.words.value(Word.APPLIED_NUMBER))
+    yield applied
 
 
 def _by_name(item: tuple[tuple[str | None, int], tuple[int, ...]]) -> tuple[str, int]:

@@ -35,8 +35,11 @@ _ELSEWHERE = {
     "apply": ("latchkey_service.cli.apply", "apply_command"),
     "audit": ("latchkey_service.cli.audit", "audit"),
     "backup": ("latchkey_service.cli.backup", "backup_command"),
+    "boxes": ("latchkey_service.cli.boxes", "boxes_command"),
     "cache": ("latchkey_service.cli.cache", "cache"),
     "keys": ("latchkey_service.cli.keys", "keys"),
+    "migrate-database": ("latchkey_service.cli.moving", "migrate_database_command"),
+    "reconcile": ("latchkey_service.cli.reconcile", "reconcile_command"),
     "restore": ("latchkey_service.cli.restore", "restore_command"),
     "vendor": ("latchkey_service.cli.vendor", "vendor"),
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import BoundedSemaphore
 from typing import IO, Any
 
-from flask import Flask, Request, redirect, url_for
+from flask import Flask, Request, current_app, redirect, url_for
 from werkzeug.utils import cached_property
 from werkzeug.wrappers import Response
 
@@ -20,7 +20,7 @@ from latchkey_service.bodies import read_body
 from latchkey_service.console.error_pages import answer_errors
 from latchkey_service.console.forms import described
 from latchkey_service.console.guard import STATIC, guard
-from latchkey_service.console.pages import PAGES
+from latchkey_service.console.pages import PAGES, ConsolePage
 from latchkey_service.console.sessions import add_sessions, current_administrator
 from latchkey_service.console.sign_in import sign_in
 from latchkey_service.url_map import PlainMap
@@ -69,7 +69,7 @@ def build_console(latchkey: Latchkey) -> Flask:
     app.url_defaults(_name_version)
     app.context_processor(_navigation)
     app.register_blueprint(sign_in)
-    for page in PAGES:
+    for page in _pages(app):
         app.register_blueprint(page.blueprint)
     app.add_url_rule("/console/", "home", _show_home)
     answer_errors(app)
@@ -81,10 +81,16 @@ def _show_home() -> Response:
     return redirect(url_for(next(page.endpoint for page in PAGES if page.title)), 303)
 
 
+def _pages(app: Flask) -> list[ConsolePage]:
+    """The pages that the console has for the database in use."""
+    shared = app.extensions["latchkey"].store.boxes is not None
+    return [page for page in PAGES if shared or not page.for_boxes]
+
+
 def _navigation() -> dict[str, Any]:
     """The variables of all templates: the navigation links and the administrator."""
     return {
-        "pages": [page for page in PAGES if page.title],
+        "pages": [page for page in _pages(current_app) if page.title],
         "signed_in": current_administrator(),
     }
 

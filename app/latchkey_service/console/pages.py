@@ -9,6 +9,7 @@ from flask import Blueprint
 from latchkey_service.console.account_changes import account_changes
 from latchkey_service.console.accounts import accounts
 from latchkey_service.console.audit import audit
+from latchkey_service.console.boxes import boxes
 from latchkey_service.console.key_changes import key_changes
 from latchkey_service.console.key_making import key_making
 from latchkey_service.console.keys import keys
@@ -22,11 +23,13 @@ class ConsolePage:
 
     ``title`` and ``endpoint`` are the text and the target of the link; without a title, there is no
     link. All views of the blueprint need a session, except those marked with ``open_to_all``.
+    ``for_boxes``: the page exists only if several boxes can share the database.
     """
 
     blueprint: Blueprint
     title: str | None = None
     endpoint: str = ""
+    for_boxes: bool = False
 
 
 # In the order of the navigation. /console/ redirects to the first page with a title.
@@ -37,6 +40,7 @@ PAGES: tuple[ConsolePage, ...] = (
     ConsolePage(accounts, "Accounts", "accounts.show_list"),
     ConsolePage(account_changes),
     ConsolePage(overview, "Overview", "overview.show"),
+    ConsolePage(boxes, "Boxes", "boxes.show", for_boxes=True),
     ConsolePage(audit, "Audit log", "audit.show"),
     ConsolePage(password, "Password and sessions", "password.show"),
 )

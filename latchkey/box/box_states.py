@@ -1,0 +1,75 @@
+"""The boxes that share a database, as people and metrics see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from latchkey.box.leases import MILLISECOND, usable
+from latchkey.credentials.times import format_time, to_milliseconds
+from latchkey.store.protocols import Box, BoxStore
+
+BoxStatus = Literal["live", "cut off", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class BoxState:
+    """A box and how far it is.
+
+    ``behind`` is how many rows of the log of invalidations it has not confirmed, 10,000 for more;
+    ``lag`` is how many seconds ago the first of them was written. ``lease_left`` is how many
+    seconds it may still use its cache without another confirmation. All are 0 for a box that is
+    not live: no change waits for it.
+    """
+
+    box: Box
+    behind: int
+    lag: float
+    lease_left: float
+
+    @property
+    def status(self) -> BoxStatus:
+        """``cut off``: changes no longer wait for it, until it registers anew."""
+        if self.box.live:
+            return "live"
+        return "cut off" if self.box.stopped_at is None else "stopped"
+
+    @property
+    def json_fields(self) -> dict[str, Any]:
+        """The state as a JSON object; times in seconds."""
+        box = self.box
+        return {
+            "id": box.id,
+            "name": box.name,
+            "status": self.status,
+            "live": box.live,
+            "version": box.version,
+            "schema": box.schema,
+            "workers": box.workers,
+            "confirmed": box.confirmed,
+            "behind": self.behind,
+            "lag_seconds": self.lag,
+            "seen_seconds_ago": box.unseen_ms / 1000,
+            "lease_seconds": box.lease_ms / 1000,
+            "lease_left_seconds": self.lease_left,
+            "started_at": format_time(box.started_at),
+            "stopped_at": None if box.stopped_at is None else format_time(box.stopped_at),
+        }
+
+
+def states_of(boxes: BoxStore, now: datetime) -> list[BoxState]:
+    """All registered boxes at ``now``, live ones first; raises StoreError."""
+    registered = boxes.registered()
+    lowest = min((box.confirmed for box in registered if box.live), default=None)
+    rows = [] if lowest is None else boxes.log_from(lowest + 1)
+    states = []
+    for box in registered:
+        if not box.live:
+            states.append(BoxState(box, 0, 0.0, 0.0))
+            continue
+        later = [row for row in rows if row.number > box.confirmed]
+        lag = max(0, to_milliseconds(now) - later[0].at) / 1000 if later else 0.0
+        left = max(0.0, usable(box.lease_ms) / MILLISECOND - box.unseen_ms) / 1000
+        states.append(BoxState(box, len(later), lag, left))
+    return sorted(states, key=lambda state: (not state.box.live, state.box.name))
