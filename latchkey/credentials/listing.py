@@ -20,6 +20,8 @@ SORTS: tuple[SortBy, ...] = ("created", "name", "last_used", "expires", "status"
 
 UNUSED_AGE = timedelta(days=90)
 EXPIRING_WITHIN = timedelta(days=14)
+COUNTED = 10_000
+"""Credentials with a search or a concern that are counted: counting all reads every row."""
 LONGEST_SEARCH = 100
 """Characters that a search may have: as many as a name."""
 
@@ -74,6 +76,15 @@ class AsOf:
         if expires_at is not None and expires_at <= self.now + EXPIRING_WITHIN:
             found.append("expiring")
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A page of a selection, and how many credentials it has: ``total``, or more if ``is_more``."""
+
+    page: list[Credential]
+    total: int
+    is_more: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ an account has very many, this would cost more than to read all rows in the orde
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -30,6 +31,7 @@ from sqlalchemy import (
 
 from latchkey.credentials.listing import (
     CONCERNS,
+    COUNTED,
     EXPIRING_WITHIN,
     LONGEST_SEARCH,
     STATUSES,
@@ -37,6 +39,7 @@ from latchkey.credentials.listing import (
     AsOf,
     Census,
     Concern,
+    Found,
     Order,
     Selection,
 )
@@ -48,6 +51,7 @@ from latchkey.store.finding import CREDENTIALS
 from latchkey.store.rows import joined_credential_of
 from latchkey.store.tables import credential
 
+_PART_OF_KEY = re.compile("[0-9A-Za-z_]+")
 _MANY = 100_000
 """More keys of an account than this cost more to look up one by one than a scan of the table."""
 
@@ -74,6 +78,49 @@ class SqlListing:
             query = CREDENTIALS.where(credential.c.id.in_(numbers))
             query = query.order_by(*_ordering(order, credential.c.id, by))
             return [joined_credential_of(row) for row in connection.execute(query)]
+
+    def found(
+        self,
+        selection: Selection,
+        order: Order,
+        as_of: AsOf,
+        *,
+        limit: int,
+        offset: int = 0,
+        counted: int = COUNTED,
+    ) -> Found:
+        """A page with the number of all selected credentials; see the protocol."""
+        if not _reads_rows(selection):
+            page = self.page(selection, order, as_of, limit=limit, offset=offset)
+            return Found(page, self.count(selection, as_of))
+        by = _key(order, as_of, self._dialect)
+        with self._connections.reading() as connection:
+            # The rows are read once, for the page and for the number.
+            owned = selection.account_id is not None
+            indexed = owned and not self._is_large(connection, selection)
+            conditions = _conditions(selection, as_of, self._dialect, indexed=indexed)
+            if order.by == "created":
+                # In the order of the table, until there are enough.
+                some = select(credential.c.id).where(*conditions)
+                some = some.order_by(*_ordering(order, credential.c.id, by)).limit(counted + 1)
+                numbers = list(connection.execute(some).scalars())
+                total = len(numbers)
+                numbers = numbers[offset : offset + limit]
+            else:
+                cte = select(credential.c.id, by.label("by")).where(*conditions).cte("found")
+                cte = cte.prefix_with("MATERIALIZED")
+                every = select(func.count()).select_from(cte)
+                query = select(cte.c.id, every.scalar_subquery().label("total"))
+                query = query.order_by(*_ordering(order, cte.c.id, cte.c.by))
+                rows = connection.execute(query.limit(limit).offset(offset)).all()
+                total = rows[0].total if rows else 0
+                if offset and not rows:
+                    total = connection.execute(every).scalar_one()
+                numbers = [row.id for row in rows]
+            details = CREDENTIALS.where(self._dialect.one_of(credential.c.id, numbers))
+            details = details.order_by(*_ordering(order, credential.c.id, by))
+            found = [joined_credential_of(row) for row in connection.execute(details)]
+        return Found(found, min(total, counted), total > counted)
 
     def newest(self, selection: Selection, as_of: AsOf, limit: int | None) -> Iterator[Credential]:
         """The selected credentials, newest first, read in batches; None is no limit."""
@@ -163,13 +210,14 @@ def _reads_rows(selection: Selection) -> bool:
 def _conditions(
     selection: Selection, as_of: AsOf, dialect: SqlDialect, *, indexed: bool = True
 ) -> list[ColumnElement[bool]]:
-    """The conditions of a selection; without ``indexed``, no index finds the account."""
+    """The conditions of a selection; without ``indexed``, no index finds account or mode."""
     conditions = []
     if selection.account_id is not None:
         owner: ColumnElement[str] = credential.c.account_id
         conditions.append((owner if indexed else owner + "") == selection.account_id)
     if selection.mode is not None:
-        conditions.append(credential.c.mode == selection.mode)
+        mode: ColumnElement[str] = credential.c.mode
+        conditions.append((mode if indexed else mode + "") == selection.mode)
     if selection.status is not None:
         conditions.append(_has_status(selection.status, as_of))
     if selection.concern is not None:
@@ -211,7 +259,8 @@ def _has_status(status: Status, as_of: AsOf) -> ColumnElement[bool]:
         return credential.c.revoked_at.is_not(None)
     if status == "expired":
         return and_(credential.c.revoked_at.is_(None), credential.c.expires_at <= now)
-    running = or_(credential.c.expires_at.is_(None), credential.c.expires_at > now)
+    # With OR, SQLite would look up nearly all rows by the index of the expiry.
+    running = func.coalesce(credential.c.expires_at, now + 1) > now
     return and_(credential.c.revoked_at.is_(None), running)
 
 
@@ -237,5 +286,6 @@ def _contains(search: str, dialect: SqlDialect) -> ColumnElement[bool]:
     if len(search) > LONGEST_SEARCH:
         return false()
     found = dialect.contains(credential.c.name, search)
-    # A key has ASCII letters only.
-    return or_(found, dialect.contains(credential.c.api_key, search)) if search.isascii() else found
+    if not _PART_OF_KEY.fullmatch(search):
+        return found
+    return or_(found, dialect.contains(credential.c.api_key, search))

@@ -118,6 +118,19 @@ def test_a_long_list_is_paged_by_an_index(
     plan = plans(store.listing.page, Selection("beta"), Order("expires"), AS_OF, **last)
     assert "MATERIALIZE found" in plan, plan
     assert "credential USING INDEX" not in plan, plan
+    # So does the page with its number, in the default order until enough rows are found.
+    for selection in (
+        Selection("beta"),
+        Selection("50%"),
+        Selection(mode="live", concern="unused"),
+    ):
+        for order in (Order(), Order("name")):
+            plan = plans(store.listing.found, selection, order, AS_OF, limit=50)
+            assert "MULTI-INDEX OR" not in plan, plan
+            assert plan.count("SCAN credential") == 1, plan
+            assert "credential_mode_id" not in plan, plan
+    for selection in (Selection(status="active"), Selection(concern="unused")):
+        assert "MULTI-INDEX OR" not in plans(store.listing.count, selection, AS_OF)
     searched = Selection("beta s")
     pages = [
         row.api_key

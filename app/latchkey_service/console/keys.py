@@ -8,11 +8,12 @@ from typing import Any
 from flask import Blueprint, render_template, request
 
 from latchkey.credentials.audit import AuditFilter
-from latchkey.credentials.listing import CONCERNS, STATUSES, AsOf
+from latchkey.credentials.listing import CONCERNS, STATUSES, AsOf, Found, Selection
 from latchkey.credentials.models import MODES, Credential
 from latchkey.credentials.times import utc_now
 from latchkey.credentials.tokens import MalformedToken, check_api_key
 from latchkey.errors import AccountNotFound, CredentialNotFound
+from latchkey.wording import counted
 from latchkey_service.console.account_lookup import named_account, newest_accounts
 from latchkey_service.console.answers import ROWS_OF_A_PAGE, page_count
 from latchkey_service.console.list_query import ListQuery
@@ -38,29 +39,30 @@ COLUMNS = (
 def show_list() -> str:
     """List all keys, or those that match the search and the filters."""
     query = ListQuery.of(request.args)
-    parts, now = latchkey(), as_of()
+    now = as_of()
     try:
         account = named_account(query.account)
     except AccountNotFound:
         return _page(query, account=None, unknown_account=True)
     selection = query.selection(None if account is None else account.id)
-    total = parts.store.listing.count(selection, now)
-    pages = page_count(total)
-    query = query.on_page(min(query.page, pages))
-    credentials = parts.store.listing.page(
-        selection,
-        query.order,
-        now,
-        limit=ROWS_OF_A_PAGE,
-        offset=(query.page - 1) * ROWS_OF_A_PAGE,
-    )
+    found = _found(selection, query, now)
+    pages = page_count(found.total)
+    if query.page > pages:
+        query = query.on_page(pages)
+        found = _found(selection, query, now)
     return _page(
         query,
         account=account,
-        total=total,
+        total=f"{'more than ' if found.is_more else ''}{counted(found.total, 'key')}",
         page_count=pages,
-        rows=[described_credential(credential, now) for credential in credentials],
+        rows=[described_credential(credential, now) for credential in found.page],
     )
+
+
+def _found(selection: Selection, query: ListQuery, now: AsOf) -> Found:
+    offset = (query.page - 1) * ROWS_OF_A_PAGE
+    listing = latchkey().store.listing
+    return listing.found(selection, query.order, now, limit=ROWS_OF_A_PAGE, offset=offset)
 
 
 def _page(query: ListQuery, **context: Any) -> str:

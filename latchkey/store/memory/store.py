@@ -1,4 +1,4 @@
-"""All aggregates of a store in memory: credentials, imported ones, listings, and the rest.
+"""All aggregates of a store in memory: credentials, imported ones, and the rest.
 
 It meets the contract of the protocols. Each change copies what is stored, so it is for hundreds of
 credentials, not for thousands.
@@ -15,15 +15,6 @@ from latchkey.credentials.accounts import Account
 from latchkey.credentials.audit import Action, Actor, AuditEvent
 from latchkey.credentials.caller_rights import require_within_caller
 from latchkey.credentials.callers import Author
-from latchkey.credentials.listing import (
-    CONCERNS,
-    LONGEST_SEARCH,
-    STATUSES,
-    AsOf,
-    Census,
-    Order,
-    Selection,
-)
 from latchkey.credentials.models import (
     Change,
     Credential,
@@ -46,6 +37,7 @@ from latchkey.store.memory.administrators import MemoryAdministratorStore
 from latchkey.store.memory.audit import MemoryAuditLog
 from latchkey.store.memory.boxes import MemoryBoxStore
 from latchkey.store.memory.idempotency import MemoryIdempotencyLog, remember, require_first
+from latchkey.store.memory.listing import MemoryListing, newest_of
 from latchkey.store.memory.state import MemoryDatabase, State, caller_now
 from latchkey.store.memory.usage import MemoryInvalidationLog, MemoryUsageStore
 from latchkey.store.places import ChangePlaces
@@ -91,7 +83,7 @@ class MemoryStore:
     def page(
         self, mode: Mode | None, limit: int, before: int | None, account_id: str | None = None
     ) -> list[Credential]:
-        newest = _newest(self._database.committed)
+        newest = newest_of(self._database.committed)
         found = (
             one
             for one in newest
@@ -266,73 +258,6 @@ class MemoryImportedCredentials:
             return Made(added, Publication(lookups, rows, self._audit.append(state, record)))
 
         return self._database.publishable(transaction)
-
-
-class MemoryListing:
-    """Finds, sorts and counts credentials."""
-
-    def __init__(self, database: MemoryDatabase) -> None:
-        self._database = database
-
-    def page(
-        self, selection: Selection, order: Order, as_of: AsOf, *, limit: int, offset: int = 0
-    ) -> list[Credential]:
-        oldest_first = list(self.newest(selection, as_of, None))[::-1]
-        key = _KEYS[order.by]
-        valued = [one for one in oldest_first if key(one, as_of) is not None]
-        without = [one for one in oldest_first if key(one, as_of) is None]
-        if order.descending:
-            valued.reverse()
-            without.reverse()
-        valued.sort(key=lambda one: key(one, as_of), reverse=order.descending)  # type: ignore[arg-type,return-value]
-        return [*valued, *without][offset : offset + limit]
-
-    def newest(self, selection: Selection, as_of: AsOf, limit: int | None) -> Iterator[Credential]:
-        newest = _newest(self._database.committed)
-        return islice((one for one in newest if _is_selected(one, selection, as_of)), limit)
-
-    def count(self, selection: Selection, as_of: AsOf) -> int:
-        return sum(1 for _ in self.newest(selection, as_of, None))
-
-    def census(self, as_of: AsOf) -> Census:
-        return Census(
-            {status: self.count(Selection(status=status), as_of) for status in STATUSES},
-            {concern: self.count(Selection(concern=concern), as_of) for concern in CONCERNS},
-        )
-
-
-_KEYS: dict[str, Callable[[Credential, AsOf], object]] = {
-    "created": lambda one, as_of: one.id,
-    "name": lambda one, as_of: None if one.name is None else _ascii_lower(one.name),
-    "last_used": lambda one, as_of: one.last_used_at,
-    "expires": lambda one, as_of: one.expires_at,
-    "status": lambda one, as_of: STATUSES.index(one.status(as_of.now)),
-}
-
-
-def _ascii_lower(text: str) -> str:
-    return "".join(one.lower() if one.isascii() else one for one in text)
-
-
-def _is_selected(one: Credential, selection: Selection, as_of: AsOf) -> bool:
-    concerns = as_of.concerns(one, one.last_used_at)
-    return (
-        selection.mode in (None, one.mode)
-        and selection.account_id in (None, one.account_id)
-        and selection.status in (None, one.status(as_of.now))
-        and (selection.concern is None or selection.concern in concerns)
-        and (selection.search is None or _has(one, selection.search))
-    )
-
-
-def _has(one: Credential, search: str) -> bool:
-    if len(search) > LONGEST_SEARCH:
-        return False
-    return any(search.lower() in text.lower() for text in (one.name or "", one.api_key))
-
-
-def _newest(state: State) -> Iterator[Credential]:
-    return iter(sorted(state.credentials.values(), key=lambda one: one.id, reverse=True))
 
 
 def _verifier(found: Credential | None) -> Verifier | None:

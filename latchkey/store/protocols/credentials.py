@@ -9,7 +9,7 @@ from typing import Protocol
 from latchkey.credentials.accounts import Account
 from latchkey.credentials.audit import Action, Actor
 from latchkey.credentials.callers import Author
-from latchkey.credentials.listing import AsOf, Census, Order, Selection
+from latchkey.credentials.listing import COUNTED, AsOf, Census, Found, Order, Selection
 from latchkey.credentials.models import (
     Change,
     Credential,
@@ -138,6 +138,21 @@ class Listing(Protocol):
 
         Names are compared without regard to the case of ASCII letters; a search finds letters of
         any alphabet in either case.
+        """
+
+    def found(
+        self,
+        selection: Selection,
+        order: Order,
+        as_of: AsOf,
+        *,
+        limit: int,
+        offset: int = 0,
+        counted: int = COUNTED,
+    ) -> Found:
+        """A page as ``page`` returns it, with the number of all selected credentials.
+
+        Of a selection with a search or a concern, ``counted`` credentials are counted at most.
         """
 
     def newest(self, selection: Selection, as_of: AsOf, limit: int | None) -> Iterator[Credential]:

@@ -126,6 +126,30 @@ def test_selections_of_an_account(
     assert store.listing.count(Selection(account_id="acct_" + "0" * 22), AS_OF) == 0
 
 
+@pytest.mark.parametrize("many", [0, 1_000], ids=["large", "small"])
+def test_a_page_with_the_number_of_all(
+    store: Store, rows: list[Credential], monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    """With a search or a concern, only some are counted; with an order, the page stays the same."""
+    monkeypatch.setattr(listing, "_MANY", many)
+    for number, selection in enumerate(SELECTIONS + SEARCHES):
+        if number % 3 == 0:
+            selection = replace(selection, account_id=ACCOUNT)
+        by, descending = ORDERS[number % len(ORDERS)]
+        order, offset = Order(by, descending), number % 7
+        expected = in_order([row for row in rows if is_selected(row, selection)], order)
+        reads = selection.search is not None or selection.concern is not None
+        for counted in (10, 1_000):
+            found = store.listing.found(
+                selection, order, AS_OF, limit=3, offset=offset, counted=counted
+            )
+            total = min(len(expected), counted) if reads else len(expected)
+            assert (found.total, found.is_more) == (total, total < len(expected)), selection
+            assert found.page == expected[offset : offset + 3], (selection, order)
+        beyond = store.listing.found(selection, order, AS_OF, limit=3, offset=1_000)
+        assert (beyond.page, beyond.total) == ([], len(expected)), selection
+
+
 def test_every_concern_and_status_occurs(rows: list[Credential]) -> None:
     """Otherwise the comparison above would not cover them."""
     for selection in SELECTIONS:
