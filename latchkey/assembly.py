@@ -37,7 +37,7 @@ from latchkey.forks import notify_after_fork
 from latchkey.membership import join_box
 from latchkey.parts import Parts
 from latchkey.store.audit_head import Seal
-from latchkey.store.database_urls import database_at
+from latchkey.store.database_urls import database_of
 from latchkey.store.protocols import Store
 
 log = logging.getLogger("latchkey")
@@ -218,7 +218,7 @@ class Latchkey:
             )
         if not self.has_joined:
             # What can be known before the fork is checked at the start.
-            database_at(self._checked_settings().database_url).require()
+            database_of(self._checked_settings()).require()
         check_declarations(app, routes, complete=False)
         answer_errors(app, errors)
         app.extensions["latchkey"] = self

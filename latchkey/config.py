@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -29,6 +29,7 @@ from latchkey.binding import parse_addresses, parse_origin
 from latchkey.credentials.granting import parse_allowed
 from latchkey.errors import ConfigurationError
 from latchkey.platform_variables import is_injected
+from latchkey.shown_urls import without_password
 
 PREFIX = "LATCHKEY_"
 MASK = "********"
@@ -40,11 +41,12 @@ _DIGITS = re.compile(r"[0-9]+")
 _DECIMAL_TEXT = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 _HOST_NAME = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
 _DAYS = r"^(keep|[1-9][0-9]{0,4})$"
-# The settings that are secrets, and those that name a file with the secret instead.
+# The settings of derivation keys, and those that name a file with them instead.
 SECRET_FILES = {
     "derivation_keys": "derivation_keys_file",
     "derivation_keys_retired": "derivation_keys_retired_file",
 }
+_SECRET_FILES = {**SECRET_FILES, "database_password": "database_password_file"}
 # Names of settings in version 0.1, which are still accepted.
 _FORMER = {"LATCHKEY_DERIVATION_KEY_FILE": "derivation_keys_file"}
 # Common names of settings in other services, and our names for them.
@@ -110,7 +112,18 @@ class Settings(BaseModel):
     database_url: str = Field(
         default="sqlite:///data/latchkey.db",
         description="The database: `sqlite:///` and a path, absolute (four slashes) or relative to "
-        "the working directory.",
+        "the working directory; or PostgreSQL, as `postgresql+psycopg://USER@HOST:PORT/DATABASE` "
+        "with the parameters of libpq.",
+    )
+    database_password: SecretStr = Field(
+        default=SecretStr(""),
+        description="The password for PostgreSQL, instead of one in the URL.",
+    )
+    database_password_file: Annotated[str, BeforeValidator(_file_or_none)] = Field(
+        default="",
+        json_schema_extra={"format": "path"},
+        description="A file with the password for PostgreSQL, in ASCII; private. It is read for "
+        "each new connection.",
     )
     derivation_keys: SecretStr = Field(
         default=SecretStr(""),
@@ -294,6 +307,11 @@ class Settings(BaseModel):
         "`error`.",
     )
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
+        """The URL of the database may have a password."""
+        for name, value in super().__repr_args__():
+            yield name, without_password(str(value)) if name == "database_url" else value
+
     def source(self, field: str) -> str:
         """The name of the option or variable that sets a field, for error messages."""
         return _source(field, self._by_option)
@@ -348,7 +366,7 @@ def variable(field: str) -> str:
 def _require_one_of(values: Mapping[str, str]) -> None:
     """Reject a setting under two names, and a secret both in the environment and in a file."""
     pairs = [(former, variable(field)) for former, field in _FORMER.items()]
-    for secret, file in SECRET_FILES.items():
+    for secret, file in _SECRET_FILES.items():
         names = [variable(file), *(former for former, field in _FORMER.items() if field == file)]
         pairs += [(variable(secret), name) for name in names]
     for one, other in pairs:

@@ -22,7 +22,7 @@ from latchkey.files.shared_places import (
     require_regular,
 )
 from latchkey.store.audit_head import HeadFile, HeadUnusable, Seal
-from latchkey.store.database_urls import database_at
+from latchkey.store.database_urls import database_of
 
 _FILES = (*SECRET_FILES.values(), "audit_key_file", "audit_head_file")
 _HEX_KEY = re.compile(r"[0-9a-fA-F]{64}")
@@ -177,7 +177,7 @@ def make_key_file(what: str, path: Path, field: str) -> Path | None:
 
 
 def _require_apart(settings: Settings, field: str) -> None:
-    directory = database_at(settings.database_url).directory
+    directory = database_of(settings).directory
     path = real_path(Path(getattr(settings, field)))
     if path.parent == directory:
         raise ConfigurationError(

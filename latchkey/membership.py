@@ -15,7 +15,7 @@ from latchkey.forks import notify_after_fork
 from latchkey.log_limit import LOG_LIMIT, limit_log
 from latchkey.parts import Parts
 from latchkey.permissions import weaknesses
-from latchkey.store.database_urls import database_at
+from latchkey.store.database_urls import database_of
 
 log = logging.getLogger("latchkey")
 
@@ -31,7 +31,7 @@ def join_box(settings: Settings) -> Parts:
             f"Latchkey's workers can share memory only on Linux, not on {sys.platform}; for tests "
             "on this system, use latchkey.testing"
         )
-    database_at(settings.database_url).require()
+    database_of(settings).require()
     for line in weaknesses(settings):
         log.warning("%s", line)
     segment = ServiceSegment.open(settings)

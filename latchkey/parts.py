@@ -27,7 +27,7 @@ from latchkey.credentials.service import CredentialService
 from latchkey.credentials.usage import UsageReader
 from latchkey.key_files import load_derivation, load_seal
 from latchkey.store.audit_head import Seal
-from latchkey.store.database_urls import database_at
+from latchkey.store.database_urls import database_of
 from latchkey.store.places import places_for
 from latchkey.store.protocols import Store
 
@@ -79,7 +79,7 @@ class Parts:
         settings = settings or load_settings()
         derivation = derivation or load_derivation(settings)
         # Two more connections than threads, for the upkeep threads.
-        store = store or database_at(settings.database_url).open_store(
+        store = store or database_of(settings).open_store(
             pool_size=settings.threads + 2,
             seal=seal or load_seal(settings),
             change_places=places_for(settings.threads),

@@ -9,7 +9,7 @@ from latchkey.config import Settings
 from latchkey.files.shared_places import real_path
 from latchkey.files.weaknesses import directory_weakness, file_weakness, write_weakness
 from latchkey.key_files import fields_of_files
-from latchkey.store.database_urls import database_at
+from latchkey.store.database_urls import database_of
 
 
 def weaknesses(settings: Settings) -> list[str]:
@@ -41,7 +41,7 @@ def weaknesses(settings: Settings) -> list[str]:
 def _files(settings: Settings) -> list[Path]:
     head = settings.audit_head_file.absolute()
     return [
-        *database_at(settings.database_url).files,
+        *database_of(settings).files,
         head,
         head.with_name(f"{head.name}.lock"),
     ]

@@ -9,7 +9,7 @@ from latchkey.credentials.publishing import Publisher
 from latchkey.errors import ConfigurationError, StoreError
 from latchkey.key_files import load_seal, make_audit_key_file
 from latchkey.store.audit_head import HeadUnusable, Seal
-from latchkey.store.database_urls import database_at
+from latchkey.store.database_urls import database_of
 from latchkey.store.lifecycle import MigrationReport
 
 
@@ -18,7 +18,7 @@ def prepare_instance(settings: Settings) -> MigrationReport:
 
     A log of version 0.2 is re-chained. Raises ConfigurationError.
     """
-    report = database_at(settings.database_url).prepare()
+    report = database_of(settings).prepare()
     make_audit_key_file(settings, report.audit_rows)
     rechain_log(settings, load_seal(settings))
     return report
@@ -32,7 +32,7 @@ def rechain_log(settings: Settings, seal: Seal) -> None:
     except HeadUnusable:
         # The start reports it.
         return
-    with closing(database_at(settings.database_url).open_store(seal=seal)) as store:
+    with closing(database_of(settings).open_store(seal=seal)) as store:
         try:
             Publisher(store.audit).publish(store.audit.rechain())
         except StoreError as error:

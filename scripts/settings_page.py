@@ -59,6 +59,17 @@ SUBJECTS = (
                 "does: it answers 500 while the file is missing.",
                 "sqlite:////var/lib/latchkey/data/latchkey.db",
             ),
+            "database_password": Note(
+                "",
+                "The service does not start if the URL has a password too, or names SQLite.",
+                "",
+            ),
+            "database_password_file": Note(
+                "",
+                "The service does not start if the file is missing, if other users can access it, "
+                "or if the URL names SQLite.",
+                "/var/lib/latchkey/secrets/database.password",
+            ),
             "derivation_keys": Note(
                 "",
                 "The service does not start if there are more than four keys, or if a key is "

@@ -166,6 +166,14 @@ def postgresql() -> Iterator[Postgresql]:
         yield server
 
 
+@pytest.fixture
+def postgresql_url(postgresql: Postgresql) -> Iterator[str]:
+    """The URL of a PostgreSQL database of the test's own, with the tables and without rows."""
+    name = postgresql.new_migrated_database()
+    yield postgresql.url(name)
+    postgresql.drop_database(name)
+
+
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Service:
     """The settings, the database and the keys of a service that does not run."""

@@ -15,7 +15,7 @@ from latchkey.credentials.account_service import AccountService
 from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import CredentialService
 from latchkey.key_files import load_derivation, load_seal
-from latchkey.store.database_urls import database_at
+from latchkey.store.database_urls import database_of
 from tests.support.audited import TESTER
 from tests.support.latchkey_command import run_here
 from tests.support.service import Pair, Service
@@ -39,7 +39,7 @@ class ErasureBox:
     def parts(self) -> Iterator[tuple[AccountService, CredentialService]]:
         settings = load_settings(self.service.environment())
         with changing_keys(settings) as shared:
-            opened = database_at(settings.database_url).open_store(seal=load_seal(settings))
+            opened = database_of(settings).open_store(seal=load_seal(settings))
             with closing(opened) as store:
                 publisher = Publisher(store.audit, shared.invalidate)
                 yield (

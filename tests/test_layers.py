@@ -81,9 +81,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "latchkey.files": ("latchkey.errors",),
     "latchkey.binding": (),
     "latchkey.platform_variables": (),
+    "latchkey.shown_urls": (),
     "latchkey.config": (
         *("latchkey.binding", "latchkey.credentials.granting", "latchkey.platform_variables"),
-        "latchkey.errors",
+        *("latchkey.errors", "latchkey.shown_urls"),
     ),
     "latchkey.credentials": ("latchkey.errors", "latchkey.wording"),
     "latchkey.credentials.account_service": _OVER_A_STORE,
@@ -114,6 +115,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "latchkey.credentials.listing": ("latchkey.credentials.models",),
     "latchkey.credentials.administrators": (),
     "latchkey.store": (
+        *("latchkey.config", "latchkey.shown_urls"),
         "latchkey.credentials.accounts",
         "latchkey.credentials.administrators",
         "latchkey.credentials.audit",
@@ -262,6 +264,9 @@ DEFERRED = {
     "latchkey_service.cli": "a command loads what it works with only where it runs",
     "latchkey_service.command": "what is missing for it is said in one line",
     "latchkey.store.sqlite.database": "all but opening the store does without SQLAlchemy",
+    "latchkey.store.database_urls": "the driver of PostgreSQL need not be installed",
+    "latchkey.store.postgresql.database": "all but opening the store does without SQLAlchemy",
+    "latchkey.store.postgresql.migrate": "Alembic is loaded only where something is to migrate",
     "latchkey.store.sqlite.migrate": "Alembic is loaded only where something may be to migrate",
 }
 
@@ -397,10 +402,13 @@ WORKS_ON_SQLITE_FILES = {
 @pytest.mark.parametrize("module", MODULES)
 def test_only_the_store_knows_which_database_it_is(module: str) -> None:
     sqlite, store = "latchkey.store.sqlite", "latchkey.store"
+    postgresql = "latchkey.store.postgresql"
     for imported in _imports(module):
         name, where = imported.module, f"{module}:{imported.line}"
         if _within(name, sqlite) and not _within(module, sqlite):
             assert module in WORKS_ON_SQLITE_FILES, f"{where} imports {name}"
+        elif _within(name, postgresql) and not _within(module, postgresql):
+            assert module == "latchkey.store.database_urls", f"{where} imports {name}"
         elif _within(name, store) and not _within(module, store):
             in_memory = module == "latchkey.testing" and _within(name, "latchkey.store.memory")
             assert name in _STORE or in_memory, f"{where} imports {name}, not a protocol"

@@ -63,6 +63,10 @@ ROWS = {
             "sqlite:///data/latchkey.db?mode=ro",
             "sqlite+pysqlite:///data/latchkey.db",
             "postgresql://localhost/latchkey",
+            "postgresql+psycopg://localhost",
+            "postgresql+psycopg://user:pass@word@localhost/latchkey",
+            "postgresql+psycopg://127.0.0.1:1/latchkey",
+            "postgresql+psycopg:///latchkey?host={box}",
             "sqlite:///..",
             "sqlite:///secrets",
             "sqlite:////dev/null",
@@ -73,6 +77,9 @@ ROWS = {
             "sqlite:///" + "a" * 300,
         ),
     ),
+    # With SQLite, they are mistakes.
+    "database_password": Row((None, ""), ("a password",)),
+    "database_password_file": Row((None, ""), (*KEY_FILES_REFUSED, "secrets/none")),
     "derivation_keys": Row(
         (None, ONE, f" {ONE} , {TWO} ", None),
         (

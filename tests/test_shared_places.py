@@ -54,6 +54,15 @@ ELSEWHERE = {
         "latchkey/store/sqlite/connections.py: self._writer.connect",
         "latchkey/store/sqlite/restore.py: engine.connect",
     },
+    "a connection to a server": {
+        "latchkey/store/postgresql/connecting.py: BoundedConnection.connect",
+        "latchkey/store/postgresql/connections.py: self._reader.connect",
+        "latchkey/store/postgresql/connections.py: self._writer.connect",
+        "latchkey/store/postgresql/connections.py: self.connector.open",
+        "latchkey/store/postgresql/lookup.py: self._connector.open",
+        "latchkey/store/postgresql/migrate.py: psycopg.connect",
+        "latchkey/store/postgresql/upgrade.py: psycopg.connect",
+    },
     "a descriptor, opened by the deciding module": {
         "app/latchkey_service/cli/apply.py: open(descriptor)",
         "app/latchkey_service/cli/streams.py: open(descriptor)",

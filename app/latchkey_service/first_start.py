@@ -20,7 +20,7 @@ from latchkey.key_files import (
     require_key_file_apart,
 )
 from latchkey.preparing import prepare_instance
-from latchkey.store.database_urls import database_at
+from latchkey.store.database_urls import database_of
 from latchkey_service.administrators.service import Administrators
 from latchkey_service.command_user import command_line_user
 from latchkey_service.console.transport import AllowedHosts
@@ -41,7 +41,7 @@ def make_derivation_key_file(settings: Settings) -> Path | None:
 def make_first_credentials(settings: Settings) -> list[IssuedCredential]:
     """Migrate the database, and create a full-access key in each mode that has none."""
     derivation = load_derivation(settings)
-    database = database_at(settings.database_url)
+    database = database_of(settings)
     prepare_instance(settings)
     store = database.open_store(seal=load_seal(settings))
     try:
@@ -70,7 +70,7 @@ def offer_set_up(settings: Settings) -> str | None:
     are stored. The database must exist. The link begins with the public URL or, without one, with
     the address of the service, or is only a path if a browser cannot open that address.
     """
-    with closing(database_at(settings.database_url).open_store()) as store:
+    with closing(database_of(settings).open_store()) as store:
         token = Administrators.over(
             store.administrators, Publisher(store.audit), settings
         ).offer_set_up()

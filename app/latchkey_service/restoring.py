@@ -28,7 +28,7 @@ from latchkey.key_files import load_derivation, load_seal
 from latchkey.preparing import rechain_log
 from latchkey.store.audit_head import HeadUnusable, Seal
 from latchkey.store.carrying.carried import Carried
-from latchkey.store.database_urls import database_at
+from latchkey.store.database_urls import database_at, database_of
 from latchkey.store.sqlite.backup import BackupFailed, back_up, check_backup
 from latchkey.store.sqlite.location import BESIDE, database_path, database_url
 from latchkey.store.sqlite.migrate import migrate
@@ -166,7 +166,7 @@ def _is_readable(database: Path, draft: Path, questions: Questions) -> bool:
 
 def _verify(settings: Settings, seal: Seal) -> list[str]:
     """The findings in the log of the database in use, as messages."""
-    with closing(database_at(settings.database_url).open_store(seal=seal)) as store:
+    with closing(database_of(settings).open_store(seal=seal)) as store:
         return messages(store.audit.verify().findings)
 
 
@@ -207,7 +207,7 @@ def _result_of(outcome: Outcome[T]) -> T:
 
 def _publish(settings: Settings, seal: Seal, written: Made[Head]) -> None:
     """Write the head of the restored log, which ends with the row of this restore."""
-    with closing(database_at(settings.database_url).open_store(seal=seal)) as store:
+    with closing(database_of(settings).open_store(seal=seal)) as store:
         try:
             Publisher(store.audit).publish(written)
         except HeadUnusable as error:

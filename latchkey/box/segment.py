@@ -26,7 +26,7 @@ from latchkey.box.use_counts import LiveTallies
 from latchkey.config import Settings, variable
 from latchkey.errors import ConfigurationError, ServiceUnreachable, StoreError
 from latchkey.files.owner import owner_of, require_own
-from latchkey.store.database_urls import database_at
+from latchkey.store.database_urls import database_of
 from latchkey.store.protocols import Store
 
 log = logging.getLogger("latchkey")
@@ -72,7 +72,7 @@ class ServiceSegment:
         fork, or in each worker. Raises ConfigurationError if several workers are configured and
         shared memory is unavailable, and if root would serve another user's database.
         """
-        require_own(database_at(settings.database_url).place)
+        require_own(database_of(settings).place)
         lock = _lock_of(settings)
         try:
             return cls._open(settings, lock)
@@ -247,18 +247,18 @@ def attached(settings: Settings) -> Iterator[SharedState]:
 
 
 def _lock_of(settings: Settings, *, create: bool = True) -> ServiceLock:
-    return ServiceLock(database_at(settings.database_url).service_lock, create=create)
+    return ServiceLock(database_of(settings).service_lock, create=create)
 
 
 def _owner(settings: Settings) -> int:
     """The numeric id of the user that owns the instance."""
-    return owner_of(database_at(settings.database_url).place)
+    return owner_of(database_of(settings).place)
 
 
 @contextmanager
 def _store(settings: Settings) -> Iterator[Store]:
     """The database, for the process that forks the workers: it is closed before the fork."""
-    store = database_at(settings.database_url).open_store()
+    store = database_of(settings).open_store()
     try:
         yield store
     finally:
@@ -397,4 +397,4 @@ def _identity(settings: Settings) -> bytes:
 
 
 def _database_digest(settings: Settings) -> bytes:
-    return hashlib.sha256(database_at(settings.database_url).identity).digest()
+    return hashlib.sha256(database_of(settings).identity).digest()

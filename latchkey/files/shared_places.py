@@ -248,12 +248,20 @@ def make_directory(path: Path) -> None:
     Each has mode 0700, ignoring the umask. Raises OSError.
     """
     try:
-        path.mkdir(mode=0o700)
+        _make_one(path)
     except FileNotFoundError:
         if path.parent == path:
             raise
         make_directory(path.parent)
-        make_directory(path)
+        # Some file systems, such as /proc, have no place for it in an existing parent either.
+        _make_one(path)
+
+
+def _make_one(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700)
+    except FileNotFoundError:
+        raise
     except OSError:
         if not path.is_dir():
             raise

@@ -19,9 +19,9 @@ _IS_IMPORT = audit.c.action == literal_column(f"'{Action.KEY_IMPORT.value}'")
 
 def births_of(api_key: str, dialect: SqlDialect) -> Select[int]:
     """The numbers of those rows, as a query."""
-    successor = dialect.in_detail("successor")
+    successor = dialect.text_in_detail("successor")
     rotations = select(audit.c.number).where(_IS_ROTATION, successor == api_key)
-    first, last = dialect.in_detail("first_id"), dialect.in_detail("last_id")
+    first, last = (dialect.number_in_detail(name) for name in ("first_id", "last_id"))
     imports = (
         select(audit.c.number)
         .join_from(credential, audit, audit.c.at == credential.c.created_at)

@@ -66,8 +66,11 @@ class SqlDialect(Protocol):
     def contains(self, column: ColumnElement[Any], text: str) -> ColumnElement[bool]:
         """Whether a text contains this one, ignoring the case of letters."""
 
-    def in_detail(self, name: str) -> ColumnElement[Any]:
-        """One text or number of an audit row's detail; NULL if it is missing or not in JSON."""
+    def text_in_detail(self, name: str) -> ColumnElement[Any]:
+        """One text of an audit row's detail, as Latchkey writes it; NULL if it is missing."""
+
+    def number_in_detail(self, name: str) -> ColumnElement[Any]:
+        """One number of an audit row's detail, as Latchkey writes it; NULL if it is missing."""
 
     def as_stored(self, connection: Connection) -> AbstractContextManager[None]:
         """Within the block, also read text that is not UTF-8, decoded by ``text_of``."""

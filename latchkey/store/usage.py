@@ -40,11 +40,7 @@ from latchkey.credentials.models import (
     Tally,
     UsageRecord,
 )
-from latchkey.credentials.times import (
-    from_milliseconds,
-    from_milliseconds_or_none,
-    to_milliseconds,
-)
+from latchkey.credentials.times import from_milliseconds, from_milliseconds_or_none, to_milliseconds
 from latchkey.store.connections import Connections
 from latchkey.store.tables import account, credential, refusal, sighting, usage, usage_watermark
 
@@ -315,12 +311,17 @@ def _days(old: Sequence[ColumnElement[bool]]) -> Select[Any]:
     ).where(*old)
     by_day = days.subquery("days")
     return select(
-        by_day.c.credential_id, by_day.c.hour, func.sum(by_day.c.uses).label("uses")
+        by_day.c.credential_id, by_day.c.hour, _sum(by_day.c.uses).label("uses")
     ).group_by(by_day.c.credential_id, by_day.c.hour)
 
 
 def _uses_on_top(new: Mapping[str, Any]) -> Mapping[str, ColumnElement[Any]]:
     return {"uses": usage.c.uses + new["uses"]}
+
+
+def _sum(amounts: ColumnElement[int]) -> ColumnElement[int]:
+    """A sum as a whole number; PostgreSQL's own type for it is a decimal."""
+    return cast(func.sum(amounts), BigInteger)
 
 
 def _record(credential_id: int, segment: str) -> Any:
@@ -356,7 +357,7 @@ def _account_record(account_id: str, mode: Mode, segment: str) -> Any:
             literal("hour").label("kind"),
             cast(None, String).label("name"),
             usage.c.hour.label("number"),
-            func.sum(usage.c.uses).label("amount"),
+            _sum(usage.c.uses).label("amount"),
             *(count.label(name) for count, name in zip(counts, COUNTED, strict=True)),
         )
         .join(credential, credential.c.id == usage.c.credential_id)
@@ -366,7 +367,7 @@ def _account_record(account_id: str, mode: Mode, segment: str) -> Any:
     refusals = (
         select(
             *(literal("refusal"), refusal.c.reason, cast(None, BigInteger)),
-            *(func.sum(refusal.c.refusals), *counts),
+            *(_sum(refusal.c.refusals), *counts),
         )
         .join(credential, credential.c.id == refusal.c.credential_id)
         .where(*own)

@@ -237,13 +237,13 @@ from latchkey.credentials.service import CredentialService
 from latchkey.key_files import load_derivation
 from latchkey.key_files import load_seal
 from latchkey.box.segment import changing_keys
-from latchkey.store.database_urls import database_at
+from latchkey.store.database_urls import database_of
 settings = load_settings()
 def die(lookup):
     print(time.monotonic(), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 with changing_keys(settings) as shared:
-    store = database_at(settings.database_url).open_store(seal=load_seal(settings))
+    store = database_of(settings).open_store(seal=load_seal(settings))
     publisher = Publisher(store.audit, die)
     service = CredentialService(store, load_derivation(settings), publisher)
     service.revoke(sys.argv[1], None, by=command_line_user())

@@ -21,11 +21,11 @@ from sqlalchemy import create_engine
 from latchkey.credentials.times import utc_now
 from latchkey.errors import ConfigurationError
 from latchkey.store.lifecycle import MigrationReport
+from latchkey.store.revisions import newest_revision
 from latchkey.store.sqlite.indexes import metadata
 from latchkey.store.sqlite.migrate import (
     migrate,
     migrate_in_child,
-    newest_revision,
 )
 from tests.support.audited import add, open_store, revoke
 from tests.support.faults.service_processes import open_files, other_process

@@ -22,6 +22,8 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
 
+from latchkey.store.postgresql.location import location_of
+from latchkey.store.postgresql.migrate import migrate
 from tests.support.ports import free_port
 
 USER = "latchkey"
@@ -71,6 +73,7 @@ class Postgresql:
         self._log = directory / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._names = count(1)
+        self._migrated: str | None = None
         if os.geteuid() == 0:
             os.chown(directory, _OTHER_USER, _OTHER_USER)
 
@@ -177,6 +180,14 @@ class Postgresql:
                 )
             )
         return name
+
+    def new_migrated_database(self) -> str:
+        """Create an empty database with the tables of Latchkey; returns its name."""
+        if self._migrated is None:
+            made = self.new_database()
+            migrate(location_of(self.url(made)).conninfo())
+            self._migrated = made
+        return self.new_database(self._migrated)
 
     def drop_database(self, name: str) -> None:
         """Remove a database, and end the connections to it."""

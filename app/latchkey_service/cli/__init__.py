@@ -20,6 +20,7 @@ from latchkey.binding import UnixAddress, parse_addresses
 from latchkey.config import MASK, Settings, load_settings, variable
 from latchkey.credentials.tokens import redact_secrets
 from latchkey.errors import LatchkeyError
+from latchkey.shown_urls import without_password
 from latchkey_service.cli import streams
 from latchkey_service.cli.options import TEXT, json_option
 from latchkey_service.cli.printing import print_json, print_table, secret_shown
@@ -120,7 +121,7 @@ def init() -> None:
     secrets of the new keys are shown only once. If the console has no administrator, also prints a
     link for creating the first one.
     """
-    from latchkey.store.database_urls import database_at
+    from latchkey.store.database_urls import database_of
     from latchkey_service.cli.instance import instance_settings
     from latchkey_service.first_start import (
         describe_link,
@@ -141,7 +142,7 @@ def init() -> None:
             with secret_shown(one):
                 _print_try_out(settings, one)
     else:
-        click.echo(f"ready: {database_at(settings.database_url).shown}")
+        click.echo(f"ready: {database_of(settings).shown}")
     link = offer_set_up(settings)
     if link is not None:
         note = describe_link(settings)
@@ -162,6 +163,8 @@ def show_config(as_json: bool) -> None:
         value = getattr(settings, field)
         if hasattr(value, "get_secret_value"):
             value = MASK if value.get_secret_value() else ""
+        if field == "database_url":
+            value = without_password(value)
         source = "environment" if field in settings.model_fields_set else "default"
         rows.append({"name": variable(field), "value": str(value), "source": source})
         rows[-1]["help"] = (info.description or "").replace("`", "")

@@ -20,7 +20,7 @@ from latchkey.credentials.times import utc_now
 from latchkey.errors import ConfigurationError, LatchkeyError
 from latchkey.key_files import load_seal, make_next_audit_key_file
 from latchkey.store.audit_head import HeadUnusable, Seal
-from latchkey.store.database_urls import database_at
+from latchkey.store.database_urls import database_of
 from latchkey.store.protocols import AuditLog
 from latchkey.wording import counted
 from latchkey_service.cli.asking import confirm
@@ -158,9 +158,9 @@ def accept_end(yes: bool) -> None:
     the user. The verify command still reports altered rows.
     """
     settings = instance_settings()
-    database_at(settings.database_url).require()
+    database_of(settings).require()
     seal = load_seal(settings)
-    store = database_at(settings.database_url).open_store(seal=seal)
+    store = database_of(settings).open_store(seal=seal)
     try:
         former = _read_head(seal)
         last = store.audit.last()
@@ -186,9 +186,9 @@ def restart_chain(yes: bool) -> None:
     time, and the verify command always reports it.
     """
     settings = instance_settings()
-    database_at(settings.database_url).require()
+    database_of(settings).require()
     with without_service(settings):
-        with closing(database_at(settings.database_url).open_store()) as store:
+        with closing(database_of(settings).open_store()) as store:
             last = store.audit.last()
         if not last.number:
             raise ConfigurationError(
@@ -217,7 +217,7 @@ def restart_chain(yes: bool) -> None:
 
 def _restart(settings: Settings, seal: Seal, claim: str) -> Head:
     """Add the row that begins a chain, with a digest of all earlier rows."""
-    with closing(database_at(settings.database_url).open_store(seal=seal)) as store:
+    with closing(database_of(settings).open_store(seal=seal)) as store:
         Publisher(store.audit).publish(
             store.audit.rechain(unverified="the key with which they were written was lost")
         )
@@ -269,10 +269,8 @@ def _without_head(error: HeadUnusable) -> LatchkeyError:
 def _reading(*, sealed: bool = False) -> Iterator[AuditLog]:
     """Open the log; ``sealed`` also loads its key, which verification needs."""
     settings = instance_settings()
-    database_at(settings.database_url).require()
-    store = database_at(settings.database_url).open_store(
-        seal=load_seal(settings) if sealed else None
-    )
+    database_of(settings).require()
+    store = database_of(settings).open_store(seal=load_seal(settings) if sealed else None)
     try:
         yield store.audit
     finally:

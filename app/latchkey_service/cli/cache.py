@@ -10,7 +10,7 @@ import click
 from latchkey.box.counter_names import Count, Gauge
 from latchkey.box.segment import attached
 from latchkey.box.shared import SharedState
-from latchkey.store.database_urls import database_at
+from latchkey.store.database_urls import database_of
 from latchkey_service.cli.instance import instance_settings
 from latchkey_service.cli.options import json_option
 from latchkey_service.cli.printing import print_fields, print_json
@@ -50,7 +50,7 @@ def clear(as_json: bool) -> None:
 
 def _attached() -> AbstractContextManager[SharedState]:
     settings = instance_settings()
-    database_at(settings.database_url).require()
+    database_of(settings).require()
     return attached(settings)
 
 

@@ -22,7 +22,7 @@ from latchkey.errors import ServiceUnreachable
 from latchkey.key_files import load_derivation, load_seal
 from latchkey.preparing import prepare_instance
 from latchkey.store.audit_head import Seal
-from latchkey.store.database_urls import database_at
+from latchkey.store.database_urls import database_of
 from latchkey.store.protocols import AuditLog, Listing, Store
 from latchkey_service.administrators.service import Administrators
 from latchkey_service.cli.instance import instance_settings
@@ -47,7 +47,7 @@ class Session:
 def reading() -> Iterator[Session]:
     """For a command that only reads. Use counts include those in shared memory, if reachable."""
     settings = instance_settings()
-    database_at(settings.database_url).require()
+    database_of(settings).require()
     with ExitStack() as stack:
         try:
             shared = stack.enter_context(attached(settings))
@@ -65,7 +65,7 @@ def changing(*, migrate: bool = False) -> Iterator[Session]:
     """
     settings = instance_settings()
     if not migrate:
-        database_at(settings.database_url).require()
+        database_of(settings).require()
     load_derivation(settings)
     _prepare(settings, migrate)
     seal = load_seal(settings)
@@ -81,31 +81,31 @@ def administering(*, migrate: bool = False) -> Iterator[Administrators]:
     """
     settings = instance_settings()
     if not migrate:
-        database_at(settings.database_url).require()
+        database_of(settings).require()
     _prepare(settings, migrate)
-    with closing(database_at(settings.database_url).open_store(seal=load_seal(settings))) as store:
+    with closing(database_of(settings).open_store(seal=load_seal(settings))) as store:
         yield Administrators.over(store.administrators, Publisher(store.audit), settings)
 
 
 def database_is_there() -> bool:
     """Whether the configured database exists."""
-    return database_at(load_settings().database_url).exists()
+    return database_of(load_settings()).exists()
 
 
 def _prepare(settings: Settings, migrate: bool) -> None:
     if migrate:
         if prepare_instance(settings).created:
-            shown = database_at(settings.database_url).shown
+            shown = database_of(settings).shown
             click.echo(f"created the database {shown}", err=True)
     else:
-        with closing(database_at(settings.database_url).open_store()) as store:
+        with closing(database_of(settings).open_store()) as store:
             store.check()
 
 
 @contextmanager
 def _over(settings: Settings, shared: SharedState, seal: Seal | None) -> Iterator[Session]:
     """The parts for the configured database and this memory, closed at the end of the block."""
-    store = database_at(settings.database_url).open_store(seal=seal)
+    store = database_of(settings).open_store(seal=seal)
     publisher = publisher_for(store, shared)
     try:
         yield Session(

@@ -39,7 +39,7 @@ from latchkey.key_files import load_derivation, load_seal
 from latchkey.permissions import weaknesses
 from latchkey.preparing import prepare_instance
 from latchkey.store.audit_head import Seal
-from latchkey.store.database_urls import database_at
+from latchkey.store.database_urls import database_of
 from latchkey.store.lifecycle import Database, MigrationReport
 from latchkey.wording import counted
 from latchkey_service import create_app
@@ -60,7 +60,7 @@ def serve(settings: Settings) -> None:
 
     Raises ConfigurationError if the service cannot start.
     """
-    database = database_at(settings.database_url)
+    database = database_of(settings)
     require_own(database.place)
     # gunicorn would remove this prefix from every path.
     os.environ.pop("SCRIPT_NAME", None)
@@ -187,7 +187,7 @@ class _Server(BaseApplication):
     def _reload_keys(self, log: logging.Logger) -> None:
         try:
             derivation, seal = load_derivation(self.settings), load_seal(self.settings)
-            self._report = database_at(self.settings.database_url).prepare()
+            self._report = database_of(self.settings).prepare()
         except ConfigurationError as error:
             log.error("the key files were not reloaded; the current keys stay in use: %s", error)
         else:
@@ -255,7 +255,7 @@ class _Server(BaseApplication):
         for warning in self._warnings:
             log.error(warning)
         if self._report.created:
-            log.info("created the database %s", database_at(self.settings.database_url).shown)
+            log.info("created the database %s", database_of(self.settings).shown)
         self._report_permissions(log)
         self._report_credentials(log)
         self._report_rules(log)

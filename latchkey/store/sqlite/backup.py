@@ -15,7 +15,8 @@ from typing import Literal
 
 from latchkey.errors import LatchkeyError
 from latchkey.files.shared_places import UnsafeFile, create_private, sync_directory
-from latchkey.store.sqlite.migrate import newest_revision, revisions_of
+from latchkey.store.revisions import newest_revision
+from latchkey.store.sqlite.migrate import revisions_of
 from latchkey.store.sqlite.opening import open_database, rows_of
 
 _BUSY_TIMEOUT = 30.0

@@ -109,8 +109,12 @@ class SqliteDialect:
         glob = f"*{''.join(map(_either_case, text))}*"
         return and_(found, column.op("GLOB", is_comparison=True)(glob))
 
-    def in_detail(self, name: str) -> ColumnElement[Any]:
+    def text_in_detail(self, name: str) -> ColumnElement[Any]:
         """A literal expression, as in the index."""
+        return literal_column(detail_expression(name))
+
+    def number_in_detail(self, name: str) -> ColumnElement[Any]:
+        """The same: SQLite compares a number in JSON as a number."""
         return literal_column(detail_expression(name))
 
     @contextmanager

@@ -29,6 +29,7 @@ from latchkey.files.shared_places import (
     sync_directory,
 )
 from latchkey.store.lifecycle import MigrationReport
+from latchkey.store.revisions import newest_revision
 from latchkey.store.sqlite.location import database_path
 from latchkey.store.sqlite.opening import open_database, require_safe_files, rows_of
 from latchkey.store.sqlite.pinned import is_sqlite
@@ -164,12 +165,6 @@ def _found(connection: sqlite3.Connection) -> tuple[dict[str, int], int]:
 def revisions_of(connection: sqlite3.Connection) -> list[str]:
     """The revisions recorded in a database: one, if Latchkey made it."""
     return [str(row["version_num"]) for row in rows_of(connection, _REVISIONS)]
-
-
-def newest_revision() -> str:
-    """The revision of the last migration, by the numbers of the files."""
-    migrations = Path(__file__).with_name("migrations") / "versions"
-    return max(file.name.partition("_")[0] for file in migrations.glob("[0-9]*.py"))
 
 
 def active_by_derivation(connection: sqlite3.Connection, now: int) -> dict[str, int]:

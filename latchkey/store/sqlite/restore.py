@@ -25,12 +25,12 @@ from latchkey.store.carrying.administrators import end_sessions
 from latchkey.store.carrying.carried import Carried
 from latchkey.store.carrying.database import FORMER, carry_over
 from latchkey.store.carrying.keys import ConditionsLooser, ScopesWithin
+from latchkey.store.revisions import newest_revision
 from latchkey.store.sqlite.backup import BackupFailed, connect, require_whole
 from latchkey.store.sqlite.dialect import SqliteDialect
 from latchkey.store.sqlite.location import sqlite_uri
 from latchkey.store.sqlite.migrate import (
     active_by_derivation,
-    newest_revision,
     refuse_what_is_broken,
     revisions_of,
 )

@@ -12,6 +12,7 @@ from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
 from latchkey.errors import ConfigurationError
+from latchkey.store.revisions import MIGRATIONS
 from latchkey.store.sqlite.engines import open_writer
 from latchkey.store.sqlite.opening import open_database, rows_of
 from latchkey.store.sqlite.pinned import PinnedFile
@@ -28,7 +29,7 @@ def upgrade(path: Path, *, busy_timeout: float) -> None:
     if mode["journal_mode"] != "wal":
         raise ConfigurationError(f"{path}: the file system does not support SQLite's WAL")
     config = Config()
-    config.set_main_option("script_location", "latchkey.store.sqlite:migrations")
+    config.set_main_option("script_location", MIGRATIONS)
     config.set_main_option("path_separator", "os")
     file = PinnedFile(path)
     engine = open_writer(file, busy_timeout=busy_timeout, pool_size=1)

@@ -1,4 +1,7 @@
-"""The stores that must meet the contract. A further one needs an entry in ``OPENERS``."""
+"""The stores that must meet the contract. A further one needs an entry in ``OPENERS``.
+
+With ``--integration``, the suite runs on PostgreSQL instead.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,11 @@ Opener = Callable[..., Store]
 
 
 def _over_sqlite(directory: Path) -> Opener:
-    database = database_at(new_database(directory / "latchkey.db"))
+    return _over_url(new_database(directory / "latchkey.db"))
+
+
+def _over_url(url: str) -> Opener:
+    database = database_at(url)
 
     def opened(seal: Seal | None, **options: Any) -> Store:
         return database.open_store(seal=seal, **options)
@@ -44,24 +51,38 @@ OF_ONE_BOX = {"sqlite"}
 """The stores that only one box can use."""
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    is_integration = metafunc.config.getoption("--integration")
+    kinds = {"postgresql"} if is_integration else OPENERS.keys()
+    for fixture, of_fixture in (("new_store", kinds), ("new_shared_store", kinds - OF_ONE_BOX)):
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, sorted(of_fixture), indirect=True)
+
+
 @pytest.fixture
 def seal(tmp_path: Path) -> Seal:
     """The key of the audit log, and the file of its head."""
     return new_seal(tmp_path / "latchkey.db")
 
 
-@pytest.fixture(params=OPENERS)
+@pytest.fixture
 def new_store(request: pytest.FixtureRequest, tmp_path: Path, seal: Seal) -> Iterator[NewStore]:
     """Create stores with one database, as in several processes; ``sealed`` unless False."""
-    yield from _stores(OPENERS[request.param](tmp_path), seal)
+    yield from _stores(_opener(request, tmp_path), seal)
 
 
-@pytest.fixture(params=sorted(OPENERS.keys() - OF_ONE_BOX))
+@pytest.fixture
 def new_shared_store(
     request: pytest.FixtureRequest, tmp_path: Path, seal: Seal
 ) -> Iterator[NewStore]:
     """The same, only stores that several boxes can use."""
-    yield from _stores(OPENERS[request.param](tmp_path), seal)
+    yield from _stores(_opener(request, tmp_path), seal)
+
+
+def _opener(request: pytest.FixtureRequest, directory: Path) -> Opener:
+    if request.param == "postgresql":
+        return _over_url(request.getfixturevalue("postgresql_url"))
+    return OPENERS[request.param](directory)
 
 
 def _stores(opener: Opener, seal: Seal) -> Iterator[NewStore]:

@@ -58,7 +58,8 @@ def test_a_registered_box_is_live(boxes: BoxStore) -> None:
     assert box == Box(
         "a", "east", "0.4.0", "0011", ("one", "two"), 2, 5_000, 7, True, NOW, None, box.unseen_ms
     )
-    assert boxes.registered() == [replace(box, unseen_ms=boxes.registered()[0].unseen_ms)]
+    found = boxes.registered()
+    assert found == [replace(box, unseen_ms=found[0].unseen_ms)]
 
 
 def test_a_box_that_registers_anew_replaces_itself(boxes: BoxStore) -> None:

@@ -25,7 +25,7 @@ from latchkey.credentials.accounts import AccountChange, AccountStatus
 from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import CredentialService
 from latchkey.key_files import load_derivation, load_seal
-from latchkey.store.database_urls import database_at
+from latchkey.store.database_urls import database_of
 from latchkey_service.command_user import command_line_user
 from tests.support.service import Pair, Service
 
@@ -133,7 +133,7 @@ def _services(
 ) -> Iterator[tuple[AccountService, CredentialService]]:
     settings = load_settings()
     with changing_keys(settings) as shared:
-        store = database_at(settings.database_url).open_store(seal=load_seal(settings))
+        store = database_of(settings).open_store(seal=load_seal(settings))
         try:
             publisher = Publisher(store.audit, invalidate(shared))
             yield (

@@ -6,10 +6,11 @@ from alembic import context
 
 from latchkey.store.sqlite.indexes import metadata
 
+connection = context.config.attributes["connection"]
 context.configure(
-    connection=context.config.attributes["connection"],
+    connection=connection,
     target_metadata=metadata,
     # SQLite cannot alter most of a table in place; Alembic then copies it.
-    render_as_batch=True,
+    render_as_batch=connection.dialect.name == "sqlite",
 )
 context.run_migrations()

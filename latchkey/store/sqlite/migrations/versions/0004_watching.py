@@ -26,10 +26,14 @@ def upgrade() -> None:
     op.create_index(
         "ix_credential_expires_at", "credential", ["expires_at", "id", "mode", "revoked_at"]
     )
+    is_sqlite = op.get_bind().dialect.name == "sqlite"
     op.create_index(
         "ix_credential_name",
         "credential",
-        [sa.text("name COLLATE NOCASE"), "id", "mode", "revoked_at", "expires_at"],
+        [
+            sa.text("name COLLATE NOCASE" if is_sqlite else "lower(name)"),
+            *("id", "mode", "revoked_at", "expires_at"),
+        ],
     )
     op.execute(
         "UPDATE credential SET first_used_at ="

@@ -1,0 +1,1 @@
+"""A store over PostgreSQL, with everything that is PostgreSQL's own."""

@@ -1,0 +1,153 @@
+"""Migration to the current schema: in one transaction, under a lock, in a child process.
+
+The child opens the connections, so that none crosses the fork of the workers. Boxes that start at
+the same time take turns by an advisory lock.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from latchkey.errors import ConfigurationError, LatchkeyError
+from latchkey.files.owner import as_caller
+from latchkey.store.lifecycle import MigrationReport
+from latchkey.store.postgresql.errors import reason_of
+from latchkey.store.postgresql.location import Location
+from latchkey.store.revisions import newest_revision
+
+_VARIABLE = "LATCHKEY_DATABASE_URL"
+# The key of the advisory lock of processes that prepare the database, on all boxes.
+_PREPARING = 0x6C61746368_02
+_LOCK_PATIENCE = 60.0
+_LOCK = (
+    f"SET LOCAL lock_timeout = {_LOCK_PATIENCE * 1000:.0f};"
+    f"SELECT pg_advisory_xact_lock({_PREPARING})"
+)
+_ACTIVE = b"""
+    SELECT derivation_id, count(*) FROM credential
+    WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > %s)
+    GROUP BY derivation_id
+"""
+
+
+def migrate_in_child(location: Location) -> MigrationReport:
+    """Migrate in a fresh process and wait for it; raises ConfigurationError with its reason."""
+    conninfo = location.conninfo()
+    with as_caller():
+        child = subprocess.run(
+            # -P: do not load modules from the working directory.
+            [sys.executable, "-P", "-m", "latchkey.store.postgresql.migrate"],
+            # Not by arguments or the environment, since it may have a password.
+            input=conninfo,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+    if child.returncode != 0:
+        lines = child.stderr.strip().splitlines() or [f"exit status {child.returncode}"]
+        raise ConfigurationError(f"{_VARIABLE}: the database could not be prepared: {lines[-1]}")
+    return MigrationReport(**json.loads(child.stdout))
+
+
+def migrate(conninfo: str) -> MigrationReport:
+    """Migrate the database to the current schema, in this process; see the module's docstring.
+
+    ``conninfo`` has the parameters of a connection. Raises ConfigurationError.
+    """
+    try:
+        with preparing(conninfo) as connection:
+            _require_utf8(connection)
+            created = revisions_of(connection) == []
+            is_current = revisions_of(connection) == [newest_revision()]
+        if not is_current:
+            from latchkey.store.postgresql.upgrade import upgrade
+
+            upgrade(conninfo, _LOCK)
+        with connected(conninfo) as connection:
+            return MigrationReport(created, *_found(connection))
+    except psycopg.Error as error:
+        raise ConfigurationError(reason_of(error)) from None
+
+
+@contextmanager
+def connected(conninfo: str) -> Iterator[psycopg.Connection[TupleRow]]:
+    """A connection in autocommit for the block; raises psycopg.Error."""
+    with psycopg.connect(conninfo, autocommit=True, prepare_threshold=None) as connection:
+        yield connection
+
+
+@contextmanager
+def preparing(conninfo: str) -> Iterator[psycopg.Connection[TupleRow]]:
+    """A connection in a transaction that keeps others from preparing the database meanwhile.
+
+    Raises ConfigurationError if another process takes longer than a migration, and psycopg.Error.
+    """
+    with connected(conninfo) as connection:
+        try:
+            connection.execute(f"BEGIN; {_LOCK}".encode())
+        except psycopg.errors.LockNotAvailable:
+            raise ConfigurationError(
+                "another process has been preparing the database for "
+                f"{_LOCK_PATIENCE:.0f} s, perhaps on another box"
+            ) from None
+        try:
+            yield connection
+        finally:
+            connection.rollback()
+
+
+def revisions_of(connection: psycopg.Connection[TupleRow]) -> list[str]:
+    """The revisions recorded in a database: one, if Latchkey made it; none if it has no tables."""
+    (table,) = _row(connection, "SELECT to_regclass('alembic_version')::text")
+    if table is None:
+        return []
+    found = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+    return [str(version) for (version,) in found]
+
+
+def _require_utf8(connection: psycopg.Connection[TupleRow]) -> None:
+    (encoding,) = _row(connection, "SHOW server_encoding")
+    if encoding != "UTF8":
+        raise ConfigurationError(
+            f"the database has the encoding {encoding}; create it with UTF8: "
+            "createdb --encoding=UTF8 --template=template0"
+        )
+
+
+def _found(connection: psycopg.Connection[TupleRow]) -> tuple[dict[str, int], int]:
+    """The active credentials by the key that made them, and the audit log's last number."""
+    active = connection.execute(_ACTIVE, (time.time_ns() // 1_000_000,)).fetchall()
+    (last,) = _row(connection, "SELECT coalesce(max(number), 0) FROM audit")
+    return dict(active), last
+
+
+def _row(connection: psycopg.Connection[TupleRow], statement: str) -> tuple[Any, ...]:
+    row = connection.execute(statement.encode()).fetchone()
+    if row is None:
+        raise ConfigurationError("the database gave no answer")
+    return row
+
+
+def main() -> int:
+    """Run in the child: migrate the database on standard input, print the report as JSON."""
+    try:
+        report = migrate(sys.stdin.read())
+    except LatchkeyError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(json.dumps(asdict(report)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
