@@ -79,6 +79,7 @@ LATCHKEY_MODULES = (
     "check._check",
     "check._gate",
     "check._latency",
+    "check._proxied",
 )
 
 

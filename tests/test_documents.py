@@ -46,6 +46,8 @@ SHOWN: dict[str, dict[str, str]] = {
     "docs/architecture.md": {
         "request ─ Latency   latchkey/check/_latency.pyx   counts and measures requests; "
         "knows no check": "a diagram",
+        "request ─ Branch   latchkey/check/_proxied.pyx   requests outside of /verify/ go to the "
+        "service": "a diagram",
     },
 }
 

@@ -9,6 +9,7 @@ from io import BytesIO
 from benchmarks.overhead.timing import Environ
 
 PATH = "/v1/account"
+ROUTE = "/verify/nginx"
 
 
 def new_environ(**headers: str) -> Environ:
@@ -39,6 +40,16 @@ def new_environ(**headers: str) -> Environ:
     for name, value in (*COMMON, *headers.items()):
         environ[f"HTTP_{name}"] = value
     return environ
+
+
+def new_question(**headers: str) -> Environ:
+    """What nginx asks about such a request."""
+    original = ("GET", "/v1/orders/17?fields=id", "api.example.com", "192.0.2.7")
+    names = ("X_ORIGINAL_METHOD", "X_ORIGINAL_URI", "X_ORIGINAL_HOST", "X_FORWARDED_FOR")
+    # New strings, as if they came from a socket.
+    values = [value.encode().decode() for value in original]
+    environ = new_environ(**dict(zip(names, values, strict=True)), **headers)
+    return {**environ, "PATH_INFO": ROUTE, "RAW_URI": ROUTE.encode().decode()}
 
 
 def turns(texts: Sequence[str], rng: random.Random) -> Iterator[str]:

@@ -16,7 +16,7 @@ from typing import Any
 from flask import Flask
 
 from benchmarks.overhead import asgi
-from benchmarks.overhead.environs import PATH, new_environ, turns
+from benchmarks.overhead.environs import PATH, new_environ, new_question, turns
 from benchmarks.overhead.results import AGAIN, BARE, YARDSTICK
 from benchmarks.overhead.timing import Application, Environ, Subject
 from fastcache.shared import Segment
@@ -45,6 +45,7 @@ from latchkey.store.audit_head import HeadFile, Seal
 from latchkey.store.database_urls import database_at
 from latchkey.store.sqlite.location import database_url
 from latchkey.store.sqlite.migrate import migrate
+from latchkey_service.verify.surface import with_routes
 
 OPEN = OpenRoutes(
     frozenset(
@@ -115,6 +116,33 @@ class Ours:
         self._opened.append(latchkey.store)
         drawn = turns(self.secrets, self._rng)
         return asgi.subjects(latchkey, self.secrets, lambda: next(drawn))
+
+    def verify(self) -> dict[str, Subject]:
+        """A hit of a proxy's question, over an application that sends the same headers."""
+        latchkey = Latchkey.from_settings(self._settings, self._keys, self._shared, self._seal)
+        self._opened.append(latchkey.store)
+        count = latchkey.authenticator.counters.value
+        drawn = turns(self.secrets, self._rng)
+
+        def asked() -> Environ:
+            return new_question(AUTHORIZATION=f"Bearer {next(drawn)}")
+
+        routes = with_routes(_nothing, latchkey)
+        sent: list[tuple[str, str]] = []
+
+        def note(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Any:
+            sent.extend(headers)
+
+        routes(asked(), note)
+
+        def same_headers(environ: Environ, start_response: Any) -> list[bytes]:
+            start_response("200 OK", list(sent))
+            return []
+
+        return {
+            BARE: Subject(same_headers, asked),
+            "verify": Subject(routes, asked, "200", lambda: count(Count.CACHE_HIT)),
+        }
 
     def ways(self) -> dict[str, Subject]:
         """Every other outcome of a check, over an empty application."""

@@ -14,6 +14,7 @@ ABOUT = {
     "pair": "a hit, `X-Api-Key` and `X-Api-Secret`",
     "outside": "a route outside of the protected parts",
     "ASGI hit": "a hit, through the ASGI middleware",
+    "verify": "`/verify/nginx`, a hit",
     "shared cache": "a hit in the cache between workers",
     "miss": "a miss: one SELECT of SQLite",
     "forged pair": "a forged pair: no database access",
@@ -39,6 +40,9 @@ def tables(results: OverheadResults) -> dict[str, Table]:
     return {
         "over_nothing": _over_nothing(results),
         "over_asgi": _over_view(results, "asgi", "an ASGI application that answers at once"),
+        "over_same_headers": _over_view(
+            results, "verify", "a bare WSGI application that sends the same headers"
+        ),
         "over_flask": _over_view(results, "flask", "a bare Flask view"),
         "peers": _over_view(results, "peers", "a bare Flask view"),
         "over_django": _over_view(results, "django", "a bare view of Django REST framework"),

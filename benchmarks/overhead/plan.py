@@ -12,6 +12,7 @@ SERIES: Mapping[str, int] = {
     "ways": 4,
     "metrics": 1,
     "asgi": 2,
+    "verify": 1,
     "flask": 2,
     "peers": 3,
     "django": 10,

@@ -36,6 +36,7 @@ class Bench:
             "ways": self.ours.ways,
             "metrics": self.ours.metrics,
             "asgi": self.ours.asgi,
+            "verify": self.ours.verify,
             "flask": self.ours.flask,
             "peers": self._peers,
             "django": self._django,

@@ -42,6 +42,7 @@ def test_every_subject_runs(results: OverheadResults) -> None:
         "ways": 8,
         "metrics": 3,
         "asgi": 2,
+        "verify": 2,
         "flask": 5,
         "peers": 5,
         "django": 2,
@@ -59,6 +60,7 @@ def test_every_figure_is_shown(results: OverheadResults) -> None:
     assert {name: len(table.rows) for name, table in tables.items()} == {
         "over_nothing": 11,
         "over_asgi": 2,
+        "over_same_headers": 2,
         "over_flask": 5,
         "peers": 5,
         "over_django": 2,

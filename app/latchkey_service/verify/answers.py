@@ -19,7 +19,7 @@ from latchkey_service.verify.originals import NGINX, Proxy
 
 Headers = tuple[tuple[str, str], ...]
 
-_OK = "200 OK"
+OK = "200 OK"
 _PREPARED = 4_096
 _COMMON: Headers = (("Content-Length", "0"), ("Cache-Control", "no-store"))
 # The statuses that nginx does not pass on from an authentication request.
@@ -70,7 +70,7 @@ def _in_header(text: str) -> str:
     return text if text.isascii() and text.isprintable() else ""
 
 
-_ANONYMOUS = [*_COMMON, *identity_headers(None)]
+_ANONYMOUS = (*_COMMON, *identity_headers(None))
 
 
 class ProxyAnswers:
@@ -86,17 +86,20 @@ class ProxyAnswers:
 
     def admit(self, principal: Principal | None, start_response: StartResponse) -> Iterable[bytes]:
         """Answer 200 with the headers of a principal; None for a request that needs no key."""
+        outcome = Verified.OPEN if principal is None else Verified.ALLOWED
+        self._counters.add(self._at[outcome])
+        start_response(OK, list(self.headers_of(principal)))
+        return []
+
+    def headers_of(self, principal: Principal | None) -> Headers:
+        """All headers of the answer to an allowed request."""
         if principal is None:
-            self._counters.add(self._at[Verified.OPEN])
-            start_response(_OK, _ANONYMOUS.copy())
-            return []
+            return _ANONYMOUS
         prepared = self._prepared.get(id(principal))
         if prepared is None or prepared[0] is not principal:
             prepared = (principal, (*_COMMON, *identity_headers(principal)))
             self._prepared[id(principal)] = prepared
-        self._counters.add(self._at[Verified.ALLOWED])
-        start_response(_OK, list(prepared[1]))
-        return []
+        return prepared[1]
 
     def refuse(
         self, error: ApiError, environ: WSGIEnvironment, start_response: StartResponse

@@ -63,12 +63,17 @@ def _read_envoy(environ: WSGIEnvironment) -> Original:
     return Original(_method_of(environ["REQUEST_METHOD"]), target, host)
 
 
+def variable_of(name: str) -> str:
+    """The variable of the environ that has the value of a header."""
+    return f"HTTP_{name.upper().replace('-', '_')}"
+
+
 class _Header:
     """A header that a proxy sends exactly once."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._key = f"HTTP_{name.upper().replace('-', '_')}"
+        self._key = variable_of(name)
 
     def read(self, environ: WSGIEnvironment) -> str:
         """The value; raises InvalidRequest if it is missing, empty or repeated."""

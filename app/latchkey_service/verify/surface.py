@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from types import SimpleNamespace
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -12,16 +13,17 @@ from fastcache.shared import Counters
 from latchkey import wsgi
 from latchkey.addresses import ClientAddresses
 from latchkey.assembly import Latchkey, log_fault
-from latchkey.box.counter_names import Count
+from latchkey.box.counter_names import Count, Verified, verified_index
 from latchkey.check._gate import Gate
 from latchkey.check._latency import Latency
+from latchkey.check._proxied import Branch, KnownAnswers
 from latchkey.credentials.models import Principal
 from latchkey.errors import ApiError, InsufficientScope, ModeNotAllowed
-from latchkey_service.verify.answers import ProxyAnswers
+from latchkey_service.verify.answers import OK, Headers, ProxyAnswers
 from latchkey_service.verify.deciding import Examiner
 from latchkey_service.verify.description import describe_routes
 from latchkey_service.verify.original_conditions import OriginalConditions
-from latchkey_service.verify.originals import AREA, ENVOY, PROXIES, Proxy
+from latchkey_service.verify.originals import AREA, CADDY, ENVOY, PROXIES, Proxy, variable_of
 from latchkey_service.verify.rules import Rules
 
 
@@ -30,32 +32,38 @@ def serve_proxies(app: OpenAPI, latchkey: Latchkey, rules: Rules | None = None) 
 
     ``rules`` are those of the routes file, if there is one.
     """
-    routes = {proxy: _route(proxy, latchkey, rules) for proxy in PROXIES}
     describe_routes(app.paths)
-    app.wsgi_app = Surface(routes, app.wsgi_app)  # type: ignore[method-assign]
+    served = with_routes(app.wsgi_app, latchkey, rules)
+    app.wsgi_app = served  # type: ignore[assignment,method-assign]
 
 
-class Surface:
-    """Passes the requests of proxies to their routes, and all others to the service.
+def with_routes(
+    application: WSGIApplication, latchkey: Latchkey, rules: Rules | None = None
+) -> Branch:
+    """``application`` with the routes of all kinds of proxies in front of it."""
+    routes = {proxy: _route(proxy, latchkey, rules) for proxy in PROXIES}
+    return Branch(AREA, _finder(routes, application), application)
 
-    The raw target decides, since Envoy's continues with that of the client.
+
+def _finder(
+    routes: dict[Proxy, WSGIApplication], others: WSGIApplication
+) -> Callable[[str], WSGIApplication]:
+    """A function that returns the route for a raw target, which for Envoy continues the client's.
+
+    Targets of no route are left to the ``others``.
     """
+    named = {f"{AREA}{proxy.name}": route for proxy, route in routes.items()}
+    # Envoy always sends a path behind the route.
+    envoy = named.pop(f"{AREA}{ENVOY.name}")
+    below_envoy = f"{AREA}{ENVOY.name}/"
 
-    def __init__(self, routes: dict[Proxy, WSGIApplication], others: WSGIApplication) -> None:
-        self._routes = {f"{AREA}{proxy.name}": route for proxy, route in routes.items()}
-        # Envoy always sends a path behind the route.
-        self._envoy = self._routes.pop(f"{AREA}{ENVOY.name}")
-        self._others = others
+    @lru_cache(maxsize=1_024)
+    def find(target: str) -> WSGIApplication:
+        if target.startswith(below_envoy):
+            return envoy
+        return named.get(target.partition("?")[0], others)
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        return self._route_of(environ.get("RAW_URI", ""))(environ, start_response)
-
-    def _route_of(self, target: str) -> WSGIApplication:
-        if not target.startswith(AREA):
-            return self._others
-        if target.startswith(f"{AREA}{ENVOY.name}/"):
-            return self._envoy
-        return self._routes.get(target.partition("?")[0], self._others)
+    return find
 
 
 class _Opening:
@@ -66,14 +74,14 @@ class _Opening:
 
     def __init__(
         self,
-        name: str,
+        named: object,
         examiner: Examiner,
         answers: ProxyAnswers,
         counters: Counters,
         checked: WSGIApplication,
     ) -> None:
-        """``name`` is that of the route, as durations are measured by."""
-        self._named = SimpleNamespace(url_rule=SimpleNamespace(endpoint=name))
+        """``named`` has the name by which durations are measured."""
+        self._named = named
         self._is_open = examiner.is_open
         self._answers = answers
         self._counters = counters
@@ -98,6 +106,8 @@ class _Decision:
         self._require = examiner.require
         self._answers = answers
         self._count_refusal = count_refusal
+        self.learn: Callable[[WSGIEnvironment, Principal, str, Headers], None] | None = None
+        """Called with each answer to an allowed request, for requests like it."""
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         principal: Principal = environ[wsgi.PRINCIPAL_KEY]
@@ -107,6 +117,8 @@ class _Decision:
             if isinstance(error, (InsufficientScope, ModeNotAllowed)):
                 self._count_refusal(principal)
             return self._answers.refuse(error, environ, start_response)
+        if self.learn is not None:
+            self.learn(environ, principal, OK, self._answers.headers_of(principal))
         return self._answers.admit(principal, start_response)
 
 
@@ -126,8 +138,26 @@ def _route(proxy: Proxy, latchkey: Latchkey, rules: Rules | None) -> WSGIApplica
         conditions=OriginalConditions(proxy, addresses, authenticator.shared.count_refusal),
         refuse=answers.refuse,
     )
-    checked = Gate(_Decision(examiner, answers, latchkey.count_scope_refusal), check, policy)
-    opening = _Opening(f"verify.{proxy.name}", examiner, answers, authenticator.counters, checked)
+    decision = _Decision(examiner, answers, latchkey.count_scope_refusal)
+    named = SimpleNamespace(url_rule=SimpleNamespace(endpoint=f"verify.{proxy.name}"))
+    route: WSGIApplication = _Opening(
+        named, examiner, answers, authenticator.counters, Gate(decision, check, policy)
+    )
+    if rules is None and proxy.reads_query:
+        # The decision depends on the URL and the principal only.
+        known = KnownAnswers(
+            route,
+            decision,
+            check,
+            variables=tuple(map(variable_of, proxy.headers)),
+            named=named,
+            compares_query=proxy is CADDY,
+            counters=authenticator.verified,
+            alone=authenticator.counts_alone,
+            allowed=verified_index(proxy.name, Verified.ALLOWED),
+        )
+        decision.learn = known.learn
+        route = known
     return Latency(
-        opening, authenticator.latencies, authenticator.counters, authenticator.counts_alone
+        route, authenticator.latencies, authenticator.counters, authenticator.counts_alone
     )
