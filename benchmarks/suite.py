@@ -25,6 +25,10 @@ import benchmarks.scale.driver
 import benchmarks.scale.page
 import benchmarks.scale.plan
 import benchmarks.scale.results
+import benchmarks.verify.driver
+import benchmarks.verify.page
+import benchmarks.verify.plan
+import benchmarks.verify.results
 from benchmarks.micro.goals import FREE_THREADED
 from benchmarks.micro.peers import PEERS
 from benchmarks.parts import Part, Report
@@ -106,6 +110,25 @@ def boxes_part(settings: benchmarks.boxes.plan.BoxesSettings | None = None) -> P
     )
 
 
+def verify_part(settings: benchmarks.verify.plan.VerifySettings | None = None) -> Part:
+    """Checks for a reverse proxy, which is nginx; ``settings`` overrides the defaults."""
+
+    def measure(quick: bool, report: Report) -> benchmarks.verify.results.VerifyResults:
+        plan = benchmarks.verify.plan
+        return benchmarks.verify.driver.run(
+            settings or (plan.QUICK if quick else plan.FULL), report
+        )
+
+    return Part(
+        name="verify",
+        about="checks for a reverse proxy",
+        measure=measure,
+        view=benchmarks.verify.page.VIEW,
+        whole=settings is None,
+        optional=True,
+    )
+
+
 def cache_part(
     only: tuple[str, ...] = benchmarks.micro.plan.PARTS,
     peers: tuple[str, ...] = tuple(PEERS),
@@ -130,5 +153,5 @@ def cache_part(
     )
 
 
-PARTS = (overhead_part(), load_part(), scale_part(), boxes_part(), cache_part())
+PARTS = (overhead_part(), load_part(), scale_part(), boxes_part(), verify_part(), cache_part())
 """All parts with their default measurements, in the order of the page and of the run."""

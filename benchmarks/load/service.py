@@ -27,7 +27,7 @@ from latchkey.store.sqlite.location import database_url
 from latchkey.store.sqlite.migrate import migrate
 from latchkey_service.first_start import make_derivation_key_file
 
-Application = Literal["service", "twins"]
+Application = Literal["service", "twins", "verify"]
 
 _START_PATIENCE = 120.0
 _STOP_PATIENCE = 60.0
@@ -208,6 +208,9 @@ def end_group(process: subprocess.Popen[bytes], patience: float) -> None:
         process.wait()
 
 
+_MODULES = {"twins": "benchmarks.load.twins", "verify": "benchmarks.verify.application"}
+
+
 def _command(application: Application, settings: Settings) -> list[str]:
     if application == "service":
         return [str(Path(sys.executable).with_name("latchkey")), "serve"]
@@ -215,7 +218,7 @@ def _command(application: Application, settings: Settings) -> list[str]:
         *(sys.executable, "-m", "gunicorn", "--worker-class=gthread", "--keep-alive=30"),
         *(f"--workers={settings.workers}", f"--threads={settings.threads}"),
         *(f"--bind={settings.bind}", "--no-control-socket", "--log-level=warning"),
-        "benchmarks.load.twins:application",
+        f"{_MODULES[application]}:application",
     ]
 
 

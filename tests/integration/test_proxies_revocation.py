@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.faults.service_processes import wait_until, workers
 from tests.support.proxies.expectations import bearer
-from tests.support.proxies.programs import HOST, NGINX
-from tests.support.proxies.site import Site, exchange
+from tests.support.proxies.programs import NGINX
+from tests.support.proxies.site import Site, Visitor
 from tests.support.proxies.upstream import Upstream
 from tests.support.service import Pair, Service
 
@@ -51,12 +51,11 @@ class Clients:
         )
 
     def _run(self, number: int) -> None:
-        with closing(self._site.connect()) as connection:
+        with closing(Visitor(self._site)) as visitor:
             while not self._ended.is_set():
                 pair = self.pair
                 began = time.monotonic()
-                named = [("Host", HOST), *bearer(pair)]
-                status = exchange(connection, "GET", "/", named).status
+                status = visitor.get(bearer(pair)).status
                 with self._lock:
                     self.statuses.add(status)
                     if status == 200:

@@ -11,7 +11,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPMessage, HTTPResponse
 from pathlib import Path
-from typing import Any
 
 from tests.support.faults.service_processes import wait_until
 from tests.support.proxies.programs import HOST, Places, Program
@@ -129,6 +128,28 @@ class Site:
         return Answer(answer.status, answer.headers, answer.body, tuple(self.upstream.take()))
 
 
+class Visitor:
+    """A client that keeps its connection open until an answer announces its end."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._connection: ssl.SSLSocket | None = None
+
+    def get(self, headers: Headers) -> Answer:
+        """Send a GET request for the root."""
+        if self._connection is None:
+            self._connection = self._site.connect()
+        answer = exchange(self._connection, "GET", "/", [("Host", HOST), *headers])
+        if answer.headers.get("Connection", "").lower() == "close":
+            self.close()
+        return answer
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
 def exchange(
     connection: ssl.SSLSocket, method: str, target: str, headers: Headers, body: bytes = b""
 ) -> Answer:
@@ -149,8 +170,3 @@ def read_answer(connection: ssl.SSLSocket, method: str) -> Answer:
     response.begin()
     body = response.read()
     return Answer(response.status, response.headers, body)
-
-
-def shown(headers: HTTPMessage) -> dict[str, Any]:
-    """Headers by their names in lower case, for comparisons."""
-    return {name.lower(): value for name, value in headers.items()}

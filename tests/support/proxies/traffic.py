@@ -19,7 +19,7 @@ from tests.support.proxies.expectations import (
     bearer,
 )
 from tests.support.proxies.programs import HOST
-from tests.support.proxies.site import Site, exchange, head, read_answer
+from tests.support.proxies.site import Site, Visitor, exchange, head, read_answer
 from tests.support.service import Pair, Service
 
 _MEGABYTE = 1 << 20
@@ -160,11 +160,10 @@ def load(site: Site, pair: Pair, clients: int = 4) -> Iterator[list[int]]:
     ended = threading.Event()
 
     def run() -> None:
-        with closing(site.connect()) as connection:
+        with closing(Visitor(site)) as visitor:
             while not ended.is_set():
                 try:
-                    answer = exchange(connection, "GET", "/", [("Host", HOST), *bearer(pair)])
-                    statuses.append(answer.status)
+                    statuses.append(visitor.get(bearer(pair)).status)
                 except OSError:
                     statuses.append(0)
                     return

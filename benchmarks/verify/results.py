@@ -1,0 +1,42 @@
+"""The form of ``verify.json``: the measurements, and the figures computed from them."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from benchmarks.bootstrap import Estimate
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Subject(_Record):
+    """One subject over all rounds."""
+
+    rate: Estimate | None
+    """Requests per second."""
+    p50: Estimate | None
+    """Microseconds, as the next one."""
+    p99: Estimate | None
+
+
+class VerifyResults(_Record):
+    """The results of the part."""
+
+    version: int = 1
+    nginx: str
+    """The version of nginx."""
+    users: int
+    requests: int
+    """The requests of each subject in a round."""
+    rates: list[dict[str, list[float]]]
+    """The requests per second of each round, by subject, for each start of the servers."""
+    p50: list[dict[str, list[float]]]
+    p99: list[dict[str, list[float]]]
+    subjects: dict[str, Subject]
+    over_bare: Estimate | None
+    """The rate of /verify relative to that of the bare answer."""
+    over_empty: Estimate | None
+    """The rate of nginx with Latchkey relative to nginx with an empty answer."""
+    over_alone: Estimate | None

@@ -1,0 +1,73 @@
+"""The presentation of measurements behind a reverse proxy; tests/integration measures."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from benchmarks.bootstrap import Estimate
+from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED
+from benchmarks.suite import verify_part
+from benchmarks.verify import goals, nginx
+from benchmarks.verify.driver import quantile
+from benchmarks.verify.plan import ALONE, EMPTY, GUNICORN, LATCHKEY, NGINX
+from benchmarks.verify.results import Subject, VerifyResults
+
+
+def around(value: float) -> Estimate:
+    return Estimate(value=value, low=value - 0.01, high=value + 0.01)
+
+
+@pytest.fixture
+def results() -> VerifyResults:
+    """A run that meets every goal."""
+    names = (*GUNICORN, *NGINX)
+    rounds = [{name: [1.0, 2.0] for name in names}]
+    return VerifyResults(
+        nginx="1.22.1",
+        users=8,
+        requests=100,
+        rates=rounds,
+        p50=rounds,
+        p99=rounds,
+        subjects=dict.fromkeys(names, Subject(rate=around(1), p50=around(2), p99=around(3))),
+        over_bare=around(0.97),
+        over_empty=around(0.9),
+        over_alone=around(0.5),
+    )
+
+
+@pytest.mark.parametrize(
+    ("over_bare", "state"),
+    [(around(0.97), MET), (around(0.95), UNPROVED), (around(0.9), MISSED), (None, UNMEASURED)],
+)
+def test_the_goal(results: VerifyResults, over_bare: Estimate | None, state: str) -> None:
+    results.over_bare = over_bare
+    assert [verdict.state for verdict in goals.verdicts(results)] == [state]
+
+
+def test_goals_tables_and_page_are_generated(results: VerifyResults) -> None:
+    part, fields = verify_part(), results.model_dump(mode="json")
+    tables = part.tables(fields)
+    for name, table in tables.items():
+        assert table.rows, name
+        assert {len(row) for row in table.rows} == {len(table.head)}, name
+    places = set(re.findall(r"\$(\w+)", part.page()))
+    assert places == {f"table_{name}" for name in tables} | part.words(fields).keys()
+    assert part.optional
+
+
+def test_the_sites_differ_in_the_question_only() -> None:
+    sites = {name: nginx.site(name, 1, 2, 3).splitlines() for name in (ALONE, EMPTY, LATCHKEY)}
+    for name in (ALONE, EMPTY):
+        pairs = zip(sites[name], sites[LATCHKEY], strict=True)
+        (changed,) = [pair for pair in pairs if pair[0] != pair[1]]
+        assert "auth_request" in changed[1] or "/verify/nginx" in changed[1]
+    assert not [line for line in sites[LATCHKEY] if line.strip().startswith("ssl_")]
+
+
+def test_a_quantile() -> None:
+    latencies = [float(number) for number in range(100, 0, -1)]
+    assert (quantile(latencies, 0.5), quantile(latencies, 0.99)) == (51.0, 100.0)
+    assert quantile([1.0], 0.99) == 1.0
