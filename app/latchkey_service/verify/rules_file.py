@@ -149,9 +149,9 @@ def _tables(text: str, lines: int, name: str) -> list[Mapping[str, Any]]:
         raise InvalidRules([f"{name}:1: the file has a number that is too long"]) from None
     tables = content.pop(_TABLE, [])
     for key in content:
-        line = _line_of(key, text.split("\n"), 0, lines + 1)
+        at = _line_of(key, text.split("\n"), 0, lines + 1)
         raise InvalidRules(
-            [f"{name}:{line}: {shown_name(key)} is unknown here: the file has {_HEADER} tables"]
+            [f"{name}:{at}: {shown_name(key)} is unknown here: the file has {_HEADER} tables"]
         )
     if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
         raise InvalidRules([f"{name}:1: write each rule as a table under a line {_HEADER}"])
@@ -195,7 +195,7 @@ def _endpoints(methods: Iterable[str], path: str) -> tuple[EndpointRule, ...]:
         parse_endpoint(f"* {path}")
     except ValueError as error:
         raise InvalidField("path", str(error)) from None
-    found = {}
+    found: dict[EndpointRule, None] = {}
     for method in methods:
         try:
             found[parse_endpoint(f"{method} {path}")] = None
