@@ -217,7 +217,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     # The user of a command line: the actor of its changes.
     "latchkey_service.command_user": ("latchkey.credentials.audit",),
     "latchkey_service.administrators": (*_FOUNDATION, "latchkey.store.protocols"),
-    "latchkey_service.api": (*_SHARED_BY_SURFACES, *_LIBRARY),
+    "latchkey_service.api": ("latchkey_service.verify", *_SHARED_BY_SURFACES, *_LIBRARY),
     # What proxies ask, and the rules of a routes file, which a command explains.
     "latchkey_service.verify": (*_SHARED_BY_SURFACES, *_LIBRARY),
     "latchkey_service.console": (

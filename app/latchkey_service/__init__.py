@@ -42,7 +42,9 @@ def create_app(
     from latchkey.key_files import load_derivation
     from latchkey.preparing import prepare_instance
     from latchkey_service.api.routes import build_api, open_routes
+    from latchkey_service.api.verify import DESCRIBED_REQUESTS
     from latchkey_service.console.mount import mount_console
+    from latchkey_service.verify.checking import DescribedRequests
     from latchkey_service.verify.rules_file import load_rules
     from latchkey_service.verify.surface import serve_proxies
 
@@ -53,6 +55,7 @@ def create_app(
         prepare_instance(settings)
     latchkey = Latchkey.from_settings(settings, derivation, shared, seal)
     app = build_api(latchkey.settings)
+    app.extensions[DESCRIBED_REQUESTS] = DescribedRequests(latchkey)
     mount_console(app, latchkey)
     routes = open_routes(latchkey.settings)
     latchkey.protect(app, routes)

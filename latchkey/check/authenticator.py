@@ -125,6 +125,14 @@ class Authenticator:
         AddressNotAllowed and EndpointNotAllowed; and StoreError if the database was needed and
         failed, which is never cached.
         """
+        return self.result_of(self.find(presented), facts)
+
+    def find(self, presented: Presented) -> CacheEntry:
+        """The entry of a credential whose secret is right, whether or not it may be used now.
+
+        Raises InvalidCredential; StoreError as ``authenticate`` does. Nothing is counted for the
+        credential.
+        """
         kind, lookup, secret = presented
         digest = self.digest.digest(secret)
         entry = self.known.get(lookup)
@@ -132,16 +140,16 @@ class Authenticator:
         if hmac.compare_digest(expected, digest) and entry is not None:
             if self._is_fresh(entry, lookup):
                 self.counters.add(Count.CACHE_HIT)
-                return self._result_of(entry, facts)
+                return entry
         if self._between is not None and kind.is_shared:
             entry = self._between.get(lookup, digest)
             if entry is not None and self._is_fresh(entry, lookup):
                 self.known.put(lookup, entry)
                 self.counters.add(Count.SHARED_HIT)
-                return self._result_of(entry, facts)
+                return entry
         if not self.is_proven(presented):
             raise InvalidCredential
-        return self.ask(presented, digest, facts)
+        return self._look_up(presented, digest)
 
     def is_proven(self, presented: Presented) -> bool:
         """Whether a credential is proven, according to its kind; otherwise it is invalid."""
@@ -158,7 +166,7 @@ class Authenticator:
 
         ``digest`` was computed by ``self.digest``.
         """
-        return self._result_of(self._look_up(presented, digest), facts)
+        return self.result_of(self._look_up(presented, digest), facts)
 
     def report(self) -> None:
         """Report the entries and evictions of the worker's caches in its block of counters."""
@@ -279,8 +287,11 @@ class Authenticator:
         is_current = own == unknown.ticket and self._timer() < unknown.deadline
         return is_current and self.shared.has_lease()
 
-    def _result_of(self, entry: CacheEntry, facts: Callable[[], Facts]) -> Principal:
-        """The result of an entry now: each request compares the expiry with the wall clock."""
+    def result_of(self, entry: CacheEntry, facts: Callable[[], Facts] = _no_facts) -> Principal:
+        """The result of an entry for a request with these facts; raises as ``authenticate`` does.
+
+        Each request compares the expiry with the wall clock. A refusal is counted.
+        """
         if entry.revoked:
             self.shared.count_refusal(entry.credential_id, Use.REVOKED)
             raise RevokedCredential

@@ -47,6 +47,11 @@ def read_credential(environ: WSGIEnvironment) -> Presented:
         return read_bearer(bearer)
     if not api_key or not secret:
         raise MissingCredential
+    return read_pair(api_key, secret)
+
+
+def read_pair(api_key: str, secret: str) -> Presented:
+    """The credential of a pair; raises InvalidCredential unless its halves belong together."""
     if not has_secret_shape(secret) or not has_api_key_shape(api_key):
         raise InvalidCredential
     presented = read_plain(secret)

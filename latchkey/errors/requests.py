@@ -94,7 +94,7 @@ class MethodNotAllowed(InvalidRequest):
 
 
 class RateLimited(ApiError):
-    """429: too many refused credentials from one address; ``retry_after`` is in seconds."""
+    """429: too many refused credentials from one caller; ``retry_after`` is in seconds."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     type = "rate_limit_error"
@@ -102,9 +102,9 @@ class RateLimited(ApiError):
     default_message = "Too many invalid credentials from this address; try again later"
     retry_after: int
 
-    def __init__(self, retry_after: int) -> None:
+    def __init__(self, retry_after: int, message: str | None = None) -> None:
         self.retry_after = retry_after
-        super().__init__()
+        super().__init__(message)
 
 
 class InternalError(ApiError):

@@ -59,6 +59,8 @@ ROUTES: dict[tuple[str, str], tuple[set[str], bool]] = {
         False,
     ),
     ("get", "/v1/api_keys/{api_key}/usage"): ({"200", "404", *PROTECTED}, False),
+    ("post", "/v1/verify"): ({"200", "503", *BODY, *PROTECTED}, False),
+    ("post", "/v1/verify/batch"): ({"200", "503", *BODY, *PROTECTED}, False),
 }
 PROXIES = ("nginx", "traefik", "caddy", "haproxy", "envoy/{path}")
 for proxy in PROXIES:

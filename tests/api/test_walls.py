@@ -21,6 +21,7 @@ from latchkey.credentials.models import MODES, Mode
 from latchkey.credentials.tokens import new_api_key, new_id
 from latchkey_service.api.cursors import CursorKind, write_cursor
 from tests.support.api.accounts import key_for, manager, new_account
+from tests.support.api.contract import derived
 from tests.support.service import Answer, Pair, Service
 
 # What each operation refers to, by its parameters and the fields of its body.
@@ -46,6 +47,9 @@ REFERENCES = {
     ("delete", "/v1/api_keys/{api_key}"): ["api_key"],
     ("post", "/v1/api_keys/{api_key}/rotate"): ["api_key"],
     ("get", "/v1/api_keys/{api_key}/usage"): ["api_key"],
+    ("post", "/v1/verify"): ["api_secret"],
+    # Each of its items is checked like a request of its own: see test_verify.py.
+    ("post", "/v1/verify/batch"): [],
 }
 # Parameters and fields that refer to nothing stored.
 PLAIN = {
@@ -53,7 +57,10 @@ PLAIN = {
     "Idempotency-Key",
     *("limit", "name", "mode", "scopes", "expires_at", "metadata", "status", "dry_run"),
     *("enabled", "not_before", "networks", "networks_mode", "endpoints", "overlap_seconds"),
+    *("scope_any", "method", "path", "address", "cost", "items"),
 }
+# Fields of a body that are parts of a path elsewhere.
+OF_A_PAIR = {("post", "/v1/verify"): {"api_key"}}
 # A body that is accepted, apart from references.
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/v1/accounts"): {"name": "x"},
@@ -62,6 +69,8 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/v1/api_keys"): {"name": "x", "scopes": ["account:read"]},
     ("patch", "/v1/api_keys/{api_key}"): {"name": "x"},
     ("post", "/v1/api_keys/{api_key}/rotate"): {"overlap_seconds": 0},
+    ("post", "/v1/verify"): {"api_secret": "x"},
+    ("post", "/v1/verify/batch"): {"items": [{"api_secret": "x"}]},
 }
 
 Operation = tuple[str, str]
@@ -78,12 +87,16 @@ class Account:
 
 @dataclass(frozen=True)
 class Caller:
-    """A key that makes requests. ``accounts``: its scope on accounts, without the resource."""
+    """A key that makes requests. ``accounts``: its scope on accounts, without the resource.
+
+    ``verifies``: the accounts whose keys it may verify.
+    """
 
     pair: Pair
     account: str
     mode: Mode
     accounts: str = ""
+    verifies: frozenset[str] = frozenset()
 
     def reaches(self, account: str, mode: Mode, writing: bool) -> bool:
         """Whether it may see, or change, the keys of an account in a mode."""
@@ -141,6 +154,12 @@ def world(service: Service) -> World:
         reader = manager(service, mode, "accounts:read")
         callers[f"reader, {mode}"] = Caller(reader, instance, mode, "read")
         callers[f"writer, {mode}"] = Caller(managers[mode], instance, mode, "write")
+        scopes = ("--scope", "*", "--scope", "verify:write")
+        everywhere = frozenset(one.id for one in accounts)
+        verifier = service.create_key(mode, *scopes)
+        callers[f"verifier, {mode}"] = Caller(verifier, instance, mode, "", everywhere)
+        verifier = service.create_key(mode, *scopes, "--account", ours.id)
+        callers[f"own verifier, {mode}"] = Caller(verifier, ours.id, mode, "", frozenset({ours.id}))
     with closing(sqlite3.connect(service.database)) as database:
         rows = database.execute("SELECT api_key, id FROM credential").fetchall()
     return World(service, accounts, callers, dict(rows))
@@ -203,6 +222,11 @@ def attacks(world: World, caller: Caller, operation: Operation) -> Iterator[tupl
         if reference == "api_key":
             for api_key, mode in world.out_of_reach(caller, writing):
                 yield reference, api_key, new_api_key(mode)
+        if reference == "api_secret":
+            for account, mode in product(world.accounts, MODES):
+                if mode != caller.mode or account.id not in caller.verifies:
+                    unknown = derived(world.service, mode)
+                    yield reference, account.keys[mode].api_secret, unknown.api_secret
         for account in world.accounts_out_of_reach(caller, writing):
             if reference in ("account", "account_id"):
                 yield reference, account.id, f"acct_{new_id()}"
@@ -222,7 +246,10 @@ def require_no_trace(world: World, caller: Caller, answer: Answer, what: object)
 
 
 CALLERS = [
-    f"{kind}, {mode}" for kind, mode in product(("account", "instance", "reader", "writer"), MODES)
+    f"{kind}, {mode}"
+    for kind, mode in product(
+        ("account", "instance", "reader", "writer", "verifier", "own verifier"), MODES
+    )
 ]
 
 
@@ -232,7 +259,7 @@ def test_every_operation_is_classified(document: dict[str, Any]) -> None:
     assert set(operations) == OPEN | set(REFERENCES)
     for operation, references in REFERENCES.items():
         names = operations[operation]
-        assert names - PLAIN == set(references), operation
+        assert names - PLAIN - OF_A_PAIR.get(operation, set()) == set(references), operation
         assert (operation in BODIES) == (operation[0] in ("post", "patch")), operation
 
 
@@ -246,7 +273,10 @@ def test_what_is_out_of_reach_is_answered_like_what_does_not_exist(world: World,
             what = (operation, reference)
             answer = call(world, caller, operation, reference, hidden)
             assert told(answer) == told(call(world, caller, operation, reference, unknown)), what
-            assert answer.status in (403, 404), what
+            if caller.verifies and operation == ("post", "/v1/verify"):
+                assert (answer.status, answer.json["code"]) == (200, "INVALID_API_KEY"), what
+            else:
+                assert answer.status in (403, 404), what
             require_no_trace(world, caller, answer, what)
             tried += 1
     assert tried >= 18

@@ -20,12 +20,23 @@ MAX_DEPTH = 32
 View = TypeVar("View", bound=Callable[..., object])
 
 _OPTIONAL = "__latchkey_body_optional__"
+_LARGEST = "__latchkey_largest_body__"
 
 
 def optional_body(view: View) -> View:
     """Allow requests to this view without a body, as if it were an empty object."""
     setattr(view, _OPTIONAL, True)
     return view
+
+
+def largest_body(size: int) -> Callable[[View], View]:
+    """Allow requests to a view to have bodies of up to ``size`` bytes, instead of MAX_BODY."""
+
+    def mark(view: View) -> View:
+        setattr(view, _LARGEST, size)
+        return view
+
+    return mark
 
 
 class JsonRequest(Request):
@@ -45,12 +56,13 @@ class JsonRequest(Request):
     @cached_property
     def raw_body(self) -> bytes:
         """The bytes of the body; raises PayloadTooLarge and InvalidRequest."""
-        return read_body(self.environ, self.content_length, MAX_BODY)
+        limit = getattr(self._view(), _LARGEST, MAX_BODY)
+        return read_body(self.environ, self.content_length, limit)
 
     def get_json(self, *arguments: object, **options: object) -> Any:
         """The body as a dict.
 
-        Raises, in this order: PayloadTooLarge for more than 16 KiB, UnsupportedMediaType unless
+        Raises, in this order: PayloadTooLarge above the view's limit, UnsupportedMediaType unless
         the content type is JSON in UTF-8, InvalidRequest unless the body is one object without
         repeated names.
         """
@@ -63,8 +75,10 @@ class JsonRequest(Request):
         return _parse_object(body)
 
     def _may_lack_body(self) -> bool:
-        view = current_app.view_functions.get(self.endpoint or "")
-        return getattr(view, _OPTIONAL, False)
+        return getattr(self._view(), _OPTIONAL, False)
+
+    def _view(self) -> Callable[..., object] | None:
+        return current_app.view_functions.get(self.endpoint or "")
 
 
 def _parse_object(body: bytes) -> dict[str, Any]:

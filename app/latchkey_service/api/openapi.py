@@ -13,7 +13,7 @@ from flask_openapi3.scaffold import APIScaffold
 from pydantic import BaseModel, ValidationError
 
 from latchkey import __version__
-from latchkey_service.api import schemas
+from latchkey_service.api import schemas, verify_schemas
 from latchkey_service.api.json_request import JsonRequest
 from latchkey_service.api.schemas import ErrorEnvelope
 from latchkey_service.shapes import accounts, requests
@@ -38,6 +38,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     **vars(schemas),
     **vars(requests),
     **vars(accounts),
+    **vars(verify_schemas),
 }
 _EITHER_SCHEME: list[dict[str, list[str]]] = [{"bearer": []}, {"key": [], "secret": []}]
 
@@ -122,10 +123,13 @@ def _route(
     return decorator
 
 
-def answer(model: BaseModel, status: int = 200) -> Response:
-    """A model as a JSON response with ``Cache-Control: no-store``."""
+def answer(model: BaseModel, status: int = 200, *, only_set: bool = False) -> Response:
+    """A model as a JSON response with ``Cache-Control: no-store``.
+
+    ``only_set`` leaves out the fields that were not given a value.
+    """
     return Response(
-        model.model_dump_json(),
+        model.model_dump_json(exclude_unset=only_set),
         status=status,
         content_type="application/json",
         headers={"Cache-Control": "no-store"},

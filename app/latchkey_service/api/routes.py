@@ -18,6 +18,7 @@ from latchkey_service.api.docs import docs
 from latchkey_service.api.health import health
 from latchkey_service.api.metrics import metrics
 from latchkey_service.api.openapi import new_app
+from latchkey_service.api.verify import verify
 
 _OPEN = frozenset(
     {
@@ -37,7 +38,7 @@ def build_api(settings: Settings) -> OpenAPI:
     app = new_app()
     # One spelling of each path, so that the middleware and the router compare the same text.
     app.url_map.merge_slashes = False
-    for resource in (health, metrics, account, accounts, credentials, docs):
+    for resource in (health, metrics, account, accounts, credentials, verify, docs):
         app.register_api(resource)
     if settings.registration == "open":
         add_registration(app)

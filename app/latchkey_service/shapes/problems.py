@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from annotated_types import Ge, Le
 from pydantic import BaseModel, ValidationError
@@ -58,10 +58,20 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> InvalidFiel
     problem = next(unknown, problems[0])
     place = problem["loc"]
     if problem["type"] == "extra_forbidden":
-        return unknown_field(str(place[-1]), model)
+        return unknown_field(str(place[-1]), _model_at(model, place[:-1]))
     field = model.model_fields.get(str(place[0])) if place else None
     name = ".".join(str(part) for part in place) or "body"
     return InvalidField(name, _rule(dict(problem), field if len(place) == 1 else None))
+
+
+def _model_at(model: type[BaseModel], place: tuple[int | str, ...]) -> type[BaseModel]:
+    """The model at a place inside of a model: that of the objects in a list."""
+    for part in place:
+        field = model.model_fields.get(str(part))
+        for inner in () if field is None else get_args(field.annotation):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                model = inner
+    return model
 
 
 def unknown_field(name: str, model: type[BaseModel]) -> InvalidField:

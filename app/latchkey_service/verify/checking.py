@@ -1,0 +1,121 @@
+"""The check of a credential that another service received and describes by JSON.
+
+It uses the caches, the counters and the refusals of the check of requests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from latchkey.addresses import ClientAddresses
+from latchkey.assembly import Latchkey
+from latchkey.box.throttle import WindowLimit
+from latchkey.check._check import Check
+from latchkey.check.headers import Presented, read_bearer, read_pair
+from latchkey.check.open_routes import NOTHING_OPEN
+from latchkey.credentials.conditions import RequestFacts
+from latchkey.credentials.models import Principal
+from latchkey.credentials.requirement import Requirement
+from latchkey.errors import (
+    ApiError,
+    InsufficientScope,
+    InvalidCredential,
+    RateLimited,
+    StoreError,
+)
+
+_PEER = ClientAddresses()
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A request as the service that received it describes it.
+
+    ``api_key`` is None for a secret alone. A fact that is None is not known, and a condition on it
+    is not met.
+    """
+
+    secret: str = field(repr=False)
+    api_key: str | None
+    requirement: Requirement
+    facts: RequestFacts
+
+    def presented(self) -> Presented:
+        """The credential; raises InvalidCredential if it is malformed."""
+        if self.api_key is None:
+            return read_bearer(self.secret)
+        return read_pair(self.api_key, self.secret)
+
+
+class Finding(NamedTuple):
+    """The result of a check: ``error`` is None if the request is to be admitted.
+
+    ``principal`` is None unless the secret is right.
+    """
+
+    error: ApiError | None
+    principal: Principal | None
+
+
+class DescribedRequests:
+    """Checks described requests for one worker."""
+
+    def __init__(self, latchkey: Latchkey) -> None:
+        parts = latchkey.begin()
+        self._authenticator = parts.authenticator
+        self._count_scope_refusal = latchkey.count_scope_refusal
+        # Only counts uses, with the address that the caller gives as that of the peer.
+        self._uses = Check(
+            parts.authenticator,
+            known=None,
+            open_routes=NOTHING_OPEN,
+            sightings=parts.sightings(_PEER),
+        )
+        self._failures = WindowLimit(
+            parts.settings.failure_limit, parts.shared.failures, parts.shared.failure_digest()
+        )
+
+    def check(self, described: Described, caller: Principal) -> Finding:
+        """Check a request for a caller, and count it as a use if the key may be used.
+
+        A key that the caller may not verify is found like one that does not exist. Raises
+        RateLimited for an invalid credential, if the caller has sent too many of them; StoreError.
+        """
+        try:
+            entry = self._authenticator.find(described.presented())
+            if not _reaches(caller, entry.principal):
+                raise InvalidCredential
+        except InvalidCredential as error:
+            self._count_failure(caller)
+            return Finding(error, None)
+        try:
+            principal = self._authenticator.result_of(entry, lambda: described.facts)
+        except StoreError:
+            raise
+        except ApiError as error:
+            return Finding(error, entry.principal)
+        address = described.facts.address
+        self._uses.admit({"REMOTE_ADDR": "" if address is None else str(address)}, principal)
+        try:
+            described.requirement.check(principal, {})
+        except InsufficientScope as error:
+            self._count_scope_refusal(principal)
+            return Finding(error, principal)
+        return Finding(None, principal)
+
+    def _count_failure(self, caller: Principal) -> None:
+        try:
+            self._failures.count(f"verify {caller.api_key}")
+        except RateLimited as limited:
+            raise RateLimited(
+                limited.retry_after,
+                "Too many invalid credentials were verified with this key; try again later",
+            ) from None
+
+
+def _reaches(caller: Principal, found: Principal) -> bool:
+    """Whether a caller may verify a key: of its mode, and of its account unless it is our own."""
+    if found.mode != caller.mode:
+        return False
+    return caller.in_instance_account or found.account_id == caller.account_id
