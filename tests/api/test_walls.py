@@ -256,7 +256,9 @@ CALLERS = [
 def test_every_operation_is_classified(document: dict[str, Any]) -> None:
     """A new operation or parameter has to be added above, with what it refers to."""
     operations = described(document)
-    assert set(operations) == OPEN | set(REFERENCES)
+    # The routes of proxies refer to nothing: tests/verify has their tests.
+    of_proxies = {one for one in operations if one[1].startswith("/verify/")}
+    assert set(operations) - of_proxies == OPEN | set(REFERENCES)
     for operation, references in REFERENCES.items():
         names = operations[operation]
         assert names - PLAIN - OF_A_PAIR.get(operation, set()) == set(references), operation
