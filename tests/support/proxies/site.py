@@ -57,12 +57,14 @@ class Site:
         service: Service,
         upstream: Upstream,
         needs: str = "",
+        port: int | None = None,
     ) -> None:
+        """``port`` takes the place of that of the service."""
         directory.mkdir(exist_ok=True)
         self.program = program
         self.service = service
         self.upstream = upstream
-        self.places = Places(directory, service.port, upstream.port, needs=needs)
+        self.places = Places(directory, port or service.port, upstream.port, needs=needs)
         self.places.write_certificate()
         self._context = ssl.create_default_context(cafile=str(self.places.certificate))
         self._process: subprocess.Popen[bytes] | None = None

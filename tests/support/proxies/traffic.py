@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPResponse
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,9 @@ from tests.support.proxies.expectations import (
     bearer,
 )
 from tests.support.proxies.programs import HOST
+from tests.support.proxies.relay import Relay
 from tests.support.proxies.site import Site, Visitor, exchange, head, read_answer
+from tests.support.proxies.upstream import Upstream
 from tests.support.service import Pair, Service
 
 _MEGABYTE = 1 << 20
@@ -113,6 +116,21 @@ class Traffic(Sites):
             assert (failed.status, failed.received) == (self.outcomes.failed, ())
             assert failed.code.lower() in ("internal_error", "unavailable")
         wait_until(lambda: site.request("GET", "/", bearer(cold)).status == 200, "the recovery")
+
+    def test_connections_to_latchkey_are_kept(
+        self, tmp_path: Path, served: Service, upstream: Upstream, key: Pair
+    ) -> None:
+        if self.program.path is None:
+            pytest.skip(f"needs {self.program.name}")
+        with (
+            Relay(served.port) as relay,
+            Site(self.program, tmp_path / "site", served, upstream, port=relay.port) as site,
+            closing(Visitor(site)) as visitor,
+        ):
+            before = relay.connections
+            assert {visitor.get(bearer(key)).status for _ in range(40)} == {200}
+            # Threads of a proxy may have a connection each.
+            assert relay.connections - before <= 2
 
     def test_latchkey_is_stopped(self, site: Site, served: Service, key: Pair) -> None:
         assert_admitted(site.request("GET", "/", bearer(key)), key.api_key)
