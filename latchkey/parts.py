@@ -78,9 +78,9 @@ class Parts:
         """
         settings = settings or load_settings()
         derivation = derivation or load_derivation(settings)
-        # Two more connections than threads, for the upkeep threads.
+        # Three more connections than threads, for the upkeep threads.
         store = store or database_of(settings).open_store(
-            pool_size=settings.threads + 2,
+            pool_size=settings.threads + 3,
             seal=seal or load_seal(settings),
             change_places=places_for(settings.threads),
         )

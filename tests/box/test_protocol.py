@@ -95,6 +95,14 @@ class Machine(RuleBasedStateMachine):
         if index < len(self.box(number).polls):
             del self.box(number).polls[index]
 
+    @rule()
+    def every_box_has_read_everything(self) -> None:
+        for box in self.world.boxes:
+            for _ in range(3):
+                box.poll()
+            for key in KEYS:
+                box.request(key)
+
     @rule(number=boxes, key=keys)
     def a_request(self, number: int, key: str) -> None:
         self.box(number).request(key)
@@ -124,6 +132,17 @@ class Machine(RuleBasedStateMachine):
     def a_change_commits(self, index: int) -> None:
         change = self.begun.pop(index % len(self.begun))
         self.world.commit(change)
+
+    @rule(number=boxes, key=keys)
+    def a_change_begins_to_wait(self, number: int, key: str) -> None:
+        if not self.begun and not self.box(number).link.is_cut:
+            self.world.change(self.box(number), key, waits=False)
+
+    @precondition(lambda self: self.world.changes)
+    @rule()
+    def every_change_looks_once(self) -> None:
+        for change in tuple(self.world.changes[-4:]):
+            self.world.step_change(change)
 
     @precondition(lambda self: self.world.changes)
     @rule(index=indices, steps=st.integers(1, 3))
