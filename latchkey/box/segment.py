@@ -169,7 +169,7 @@ class ServiceSegment:
         try:
             with self.segment, _store(self._settings) as store:
                 box_id = _persist(self.segment, store)
-                if self.segment.leave():
+                if self.segment.leave() or self.is_private:
                     note_end(store, self.segment.uuid, box_id)
         finally:
             self._lock.close()

@@ -681,7 +681,7 @@ FOUND_SOON = ("compare the lease at each hit", "wait for the boxes")
 @pytest.mark.long
 def test_the_state_machine_finds_omissions(long: bool) -> None:
     search = settings(
-        bounds(50_000 if long else 1_000, 80), derandomize=True, phases=[Phase.generate]
+        bounds(20_000 if long else 1_000, 80), derandomize=True, phases=[Phase.generate]
     )
     for name in OMISSIONS if long else FOUND_SOON:
         incomplete = type("Incomplete", (Machine,), {"protocol": OMISSIONS[name].protocol})

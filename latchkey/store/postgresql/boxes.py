@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import select as polling
 import time
 from collections.abc import Collection
@@ -127,11 +128,15 @@ class PostgresqlBoxStore:
                     connection.close()
                     return None
                 wakeups = PostgresqlWakeups(connection)
-                connection.execute(f"LISTEN {_PROBE}; NOTIFY {_PROBE}".encode())
+                probe = f"{_PROBE}_{secrets.token_hex(8)}"
+                connection.execute(f"LISTEN {probe}".encode())
+                # By another connection: the driver takes what arrives with the answer to this one.
+                with self._connections.reading(brief=True) as other:
+                    other.exec_driver_sql(f"NOTIFY {probe}")
                 if not wakeups.wait(_PROBE_WAIT):
                     connection.close()
                     return None
-                connection.execute(f"UNLISTEN {_PROBE}; LISTEN {CHANNEL}".encode())
+                connection.execute(f"UNLISTEN {probe}; LISTEN {CHANNEL}".encode())
             except BaseException:
                 connection.close()
                 raise

@@ -98,7 +98,8 @@ class PostgresqlConnections:
         block, it is unknown whether the transaction was committed. Raises ChangesBusy if too many
         changes are waiting already; ``upkeep`` occupies no place for changes and wakes no box.
         """
-        with nullcontext() if upkeep else self.places.place(), self._transaction() as connection:
+        place = nullcontext() if upkeep else self.places.place(until_settled=not secured)
+        with place, self._transaction() as connection:
             driver = driver_of(connection)
             driver.patience = 2 * self._write_timeout
             driver.execute(_beginning(self._write_timeout, TURN))
