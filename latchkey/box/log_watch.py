@@ -13,8 +13,9 @@ from latchkey.errors import StoreError
 from latchkey.store.protocols import BoxStore, Wakeups
 
 _SECOND = 1_000_000_000
-# Nanoseconds between two attempts to listen.
+# Nanoseconds between two attempts to listen: after a fault, and where notifications do not arrive.
 _RETRY = _SECOND
+_RETRY_IN_VAIN = 60 * _SECOND
 
 log = logging.getLogger("latchkey")
 
@@ -35,9 +36,10 @@ class LogWatch:
         self._poller = poller
         self._clock = clock
         self._wakeups: Wakeups | None = None
-        self._listens = True
         self._listen_at = 0
+        # What was said already.
         self._is_deaf = False
+        self._is_pooled = False
 
     def run(self, stopping: threading.Event, poll: Callable[[], None]) -> None:
         """Call ``poll`` at each turn of this worker until ``stopping`` is set."""
@@ -73,8 +75,8 @@ class LogWatch:
             return False
 
     def _listen(self) -> None:
-        """Open the connection for notifications, unless it is open, useless or just failed."""
-        if self._wakeups is not None or not self._listens or self._clock() < self._listen_at:
+        """Open the connection for notifications, unless it is open, or has failed lately."""
+        if self._wakeups is not None or self._clock() < self._listen_at:
             return
         self._listen_at = self._clock() + _RETRY
         try:
@@ -84,11 +86,13 @@ class LogWatch:
             return
         self._is_deaf = False
         if self._wakeups is None:
-            self._listens = False
-            log.warning(
-                "notifications of the database do not arrive, probably because of a connection "
-                "pooler: changes of other boxes are found by polling, every 0.2 s"
-            )
+            self._listen_at = self._clock() + _RETRY_IN_VAIN
+            if not self._is_pooled:
+                self._is_pooled = True
+                log.warning(
+                    "notifications of the database do not arrive, probably because of a "
+                    "connection pooler: changes of other boxes are found by polling, every 0.2 s"
+                )
 
     def _say_deaf(self, error: StoreError) -> None:
         self._stop_listening()

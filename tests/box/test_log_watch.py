@@ -162,7 +162,7 @@ def test_it_polls_while_listening_fails(
 def test_behind_a_pooler_it_polls_and_says_so_once(
     watch: Watch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "_RETRY", 0)
+    monkeypatch.setattr(module, "_RETRY_IN_VAIN", 0)
     caplog.set_level(logging.WARNING, "latchkey")
     watch.boxes.open = lambda: None
     watch.start()
