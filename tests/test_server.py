@@ -38,7 +38,7 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnvelopeWorker]
     make_audit_key_file(settings, report.audit_rows)
     seal = load_seal(settings)
     segment = ServiceSegment.open(settings)
-    server = _Server(settings, load_derivation(settings), seal, report, segment, [])
+    server = _Server(settings, load_derivation(settings), seal, None, report, segment, [])
     server.cfg.set("errorlog", str(directory / "worker.log"))
     log = RedactingLogger(server.cfg)
     made = EnvelopeWorker(1, os.getpid(), [], server, 30, server.cfg, log)

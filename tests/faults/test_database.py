@@ -444,7 +444,7 @@ def is_counted(service: Service, api_key: str) -> bool:
     """Whether a use of this key, and so every earlier use, is in the database."""
     query = "SELECT last_used_at IS NOT NULL FROM credential WHERE api_key = ?"
     with closing(sqlite3.connect(service.database)) as connection:
-        return connection.execute(query, (api_key,)).fetchone() == (1,)
+        return bool(connection.execute(query, (api_key,)).fetchone() == (1,))
 
 
 def is_copied(service: Service) -> bool:

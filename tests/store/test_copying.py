@@ -52,8 +52,14 @@ def opened() -> Iterator[Callable[[Path], Store]]:
         store.close()
 
 
+def read_all(rows: Iterable[AuditRow]) -> None:
+    """Accept any audit log."""
+    for _ in rows:
+        pass
+
+
 def copy(
-    source: Store, target: Store, judge: Callable[[Iterable[AuditRow]], None] = list
+    source: Store, target: Store, judge: Callable[[Iterable[AuditRow]], None] = read_all
 ) -> dict[str, int]:
     def event(rows: dict[str, int]) -> AuditEvent:
         return AuditEvent(NOW, Action.STORE_COPY, Actor.service(), detail={"rows": rows})
