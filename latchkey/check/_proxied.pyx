@@ -26,6 +26,10 @@ from latchkey.native._vector cimport (
 )
 
 
+cdef extern from "_gil.h":
+    const bint FASTCACHE_GIL
+
+
 cdef extern from "Python.h":
     # Declared without the reference counting that Cython would add.
     bint PyDict_CheckExact(PyObject *mapping) noexcept
@@ -204,7 +208,8 @@ cdef object answered(
     cdef PyObject *handed[2]
     if not is_wsgi_call(flagged, names):
         return refuse_call()
-    if unexpected(not PyDict_CheckExact(arguments[0])):
+    # Without the GIL, another thread could release an answer while it is read here.
+    if unexpected(not FASTCACHE_GIL or not PyDict_CheckExact(arguments[0])):
         return call(known.undecided, arguments)
     set_item(arguments[0], ROUTED, known.named)
     answers = known.answers_for(arguments[0])

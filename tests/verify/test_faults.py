@@ -6,6 +6,7 @@ The names of the tests begin with what happened elsewhere; docs/explanation has 
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 from typing import Any
 
@@ -239,6 +240,18 @@ def test_haproxy_and_others_may_add_a_second_list_of_addresses(
         asked = question(proxy, target="/public/", headers=limited.bearer, address="192.0.2.1")
         assert ask(service, asked).status == 200
         assert ask(service, asked, "X-Forwarded-For: 198.51.100.1").status == 403
+
+
+@pytest.mark.parametrize("line", ["X-Name: a\x01b", "X-Name : b", "Host: other", "Expect: soon"])
+def test_nginx_learns_why_a_request_could_not_be_parsed(
+    service: Service, live: Pair, line: str
+) -> None:
+    """nginx#941: other statuses than 401 and 403 became 500."""
+    answer = ask(service, question("nginx", headers=live.bearer), line)
+    assert meant(answer) == (417 if line.startswith("Expect") else 400)
+    assert answer.status == (417 if line.startswith("Expect") else 403)
+    assert json.loads(answer.headers["x-latchkey-error"]) == answer.json
+    assert ask(service, question("caddy", headers=live.bearer), line).status == meant(answer)
 
 
 @pytest.mark.parametrize("proxy", PROXIES)

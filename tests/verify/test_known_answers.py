@@ -205,7 +205,37 @@ def test_a_hit_is_answered_without_python(stage: Stage, monkeypatch: pytest.Monk
     assert [name for name in called if "tests" not in name and "Application" not in name] == []
 
 
-def test_neither_can_be_initialised_again(stage: Stage) -> None:
+def test_many_urls_hosts_and_methods_are_answered_alike(stage: Stage) -> None:
+    """More than are remembered: what is forgotten is decided by Python again."""
+    bearer = stage.keys["live"].bearer
+    for number in range(1_100):
+        query = f"cost={number % 70 + 1}"
+        changes: dict[str, str | None] = {"host": f"h{number}.example.com", "method": f"M{number}"}
+        environ = environ_of("haproxy", query, bearer, changes)
+        (status, _), _ = stage.compiled.ask(environ)
+        assert status == "200 OK"
+    again = environ_of("haproxy", "cost=1", bearer, {})
+    assert stage.compiled.ask(again) == stage.python.ask(again)
+
+
+def test_other_kinds_of_calls(stage: Stage) -> None:
+    environ = environ_of("nginx", "", stage.keys["live"].bearer, {})
+    started: list[str] = []
+
+    def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:
+        started.append(status)
+
+    application: Any = stage.compiled.app.wsgi_app
+    for _ in range(2):
+        application(environ, start_response)
+    with pytest.raises(TypeError, match="environ"):
+        application(environ)
+    with pytest.raises(TypeError):
+        application(environ=environ, start_response=start_response)
+    assert started == ["200 OK"] * 2
+
+
+def test_objects_are_set_up_once() -> None:
     def application(environ: Any, start_response: Any) -> list[bytes]:
         return []
 

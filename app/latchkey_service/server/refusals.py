@@ -20,6 +20,8 @@ from latchkey.errors import (
     TargetTooLong,
     UnsupportedTransferCoding,
 )
+from latchkey_service.verify.answers import for_nginx
+from latchkey_service.verify.originals import AREA, NGINX
 
 _SEND_TIMEOUT = 2.0
 # Subclasses of ParseException that are about the response of the application.
@@ -72,8 +74,12 @@ def send_refusal(client: socket.socket, error: ApiError, message: Message | None
         *(("Date", http_date()), ("Connection", "close")),
         *error_headers(error, body, bearer_presented=False),
     ]
+    status = status_line(error)
+    if path == f"{AREA}{NGINX.name}":
+        status, more = for_nginx(error, body)
+        headers += more
     head = "".join(f"{name}: {value}\r\n" for name, value in headers)
     if getattr(message, "method", None) == "HEAD":
         body = b""
     client.settimeout(_SEND_TIMEOUT)
-    client.sendall(f"HTTP/1.1 {status_line(error)}\r\n{head}\r\n".encode() + body)
+    client.sendall(f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body)

@@ -109,19 +109,21 @@ class ProxyAnswers:
         body, headers = error_answer(error, environ)
         status = status_line(error)
         if self._is_nginx:
-            if error.status in _NOT_IN_NGINX:
-                status = _FORBIDDEN
-            headers = [*_for_nginx(error, body), *headers]
+            status, more = for_nginx(error, body)
+            headers = [*headers, *more]
         start_response(status, headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
-def _for_nginx(error: ApiError, body: bytes) -> list[tuple[str, str]]:
-    """Headers with what nginx does not pass on: the status, the body, and when to try again."""
+def for_nginx(error: ApiError, body: bytes) -> tuple[str, list[tuple[str, str]]]:
+    """The status line for nginx, and more headers, with what nginx does not pass on itself.
+
+    These are the status that is meant, the body, and when to try again.
+    """
     headers = [
         ("X-Latchkey-Status", str(error.status.value)),
         ("X-Latchkey-Error", json.dumps(json.loads(body))),
     ]
     if error.retry_after is not None:
         headers.append(("X-Latchkey-Retry-After", str(error.retry_after)))
-    return headers
+    return _FORBIDDEN if error.status in _NOT_IN_NGINX else status_line(error), headers
