@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Set
 from typing import Any
 
-from fastapi import FastAPI, Security
+from fastapi import FastAPI, Security, WebSocket
 from fastapi.openapi.models import HTTPBearer
 from fastapi.requests import HTTPConnection
 from fastapi.security.base import SecurityBase
@@ -153,15 +153,19 @@ def _handle(connection: HTTPConnection, error: ApiError) -> None:
         handlers[type(error)] = _answer
 
 
-async def _answer(connection: HTTPConnection, error: ApiError) -> _Answering:
+async def _answer(connection: HTTPConnection, error: ApiError) -> _Answering | None:
     admitted: Admitted = connection.scope[SCOPE_KEY]
     if admitted.has_begun:
         raise error
+    if isinstance(connection, WebSocket):
+        # Not all versions of Starlette send what is returned.
+        await admitted.answer(error, connection.scope, connection.send)
+        return None
     return _Answering(admitted, error)
 
 
 class _Answering:
-    """An answer of Starlette: the error in the envelope, also for a refused handshake."""
+    """An answer of Starlette: the error in the envelope."""
 
     def __init__(self, admitted: Admitted, error: ApiError) -> None:
         self._admitted = admitted
