@@ -43,6 +43,24 @@ SHOWN: dict[str, dict[str, str]] = {
         "no-new-privileges --volume latchkey-data:/var/lib/latchkey/data --volume "
         "latchkey-secrets:/var/lib/latchkey/secrets latchkey": "needs a container engine",
     },
+    "docs/how-to/several-boxes.md": {
+        "latchkey migrate-database sqlite:///data/latchkey.db 'postgresql+psycopg://"
+        "latchkey@db.example.com:5432/latchkey?sslmode=verify-full'": (
+            "needs PostgreSQL; tests/integration/test_box_pages.py runs it"
+        ),
+        "systemctl restart latchkey": "needs PostgreSQL; tests/integration/test_box_pages.py",
+        "name  state  version  workers  confirmed  behind  seen       lease  id": (
+            "needs two boxes; tests/integration/test_box_pages.py"
+        ),
+        "chown 10001:10001 derivation.key audit.key database.password": (
+            "needs a container engine"
+        ),
+    },
+    "docs/how-to/back-up.md": {
+        "latchkey reconcile postgresql+psycopg://latchkey@db.example.com:5432/latchkey_before": (
+            "needs two databases of PostgreSQL; tests/integration/test_reconcile.py runs it"
+        ),
+    },
     "docs/architecture.md": {
         "request ─ Latency   latchkey/check/_latency.pyx   counts and measures requests; "
         "knows no check": "a diagram",
@@ -318,6 +336,7 @@ def test_a_server_serves_the_blocks_behind_it_and_is_stopped() -> None:
         ("make", "make test", "make nothing-of-this-name"),
         ("settings", "LATCHKEY_WORKERS=2", "LATCHKEY_WORKER=2"),
         ("nginx", "location / { return 204; }", "location / { retur 204; }"),
+        ("sql", "SELECT 1;", "SELECT 1"),
         ("systemd", "[Service]\nExecStart=/bin/true\n", "[Service]\nExecStart=/nowhere\n"),
     ],
 )

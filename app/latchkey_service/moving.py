@@ -19,7 +19,7 @@ from latchkey.key_files import load_seal
 from latchkey.preparing import rechain_log
 from latchkey.store.audit_head import HeadUnusable
 from latchkey.store.copying import CopyFailed, copy_database, require_empty
-from latchkey.store.database_urls import database_of
+from latchkey.store.database_urls import database_of, with_database
 from latchkey_service.command_user import command_line_user
 from latchkey_service.running_boxes import require_no_box
 
@@ -59,9 +59,7 @@ def move_database(
     the target empty. Raises ServiceUnreachable while a service uses either, CopyFailed, and
     ConfigurationError.
     """
-    before, after = (
-        settings.model_copy(update={"database_url": url}) for url in (source_url, target_url)
-    )
+    before, after = (with_database(settings, url) for url in (source_url, target_url))
     source, target = database_of(before), database_of(after)
     if source.identity == target.identity:
         raise ConfigurationError("nothing was copied: both names are of the same database")

@@ -24,7 +24,7 @@ from latchkey.errors import ConfigurationError, LatchkeyError, StoreError
 from latchkey.key_files import load_seal
 from latchkey.store.audit_head import HeadUnusable, Seal
 from latchkey.store.carrying.carried import Carried
-from latchkey.store.database_urls import database_of
+from latchkey.store.database_urls import database_of, with_database
 from latchkey.store.lifecycle import Database
 from latchkey.store.reconciling import ReconcileRules, plan, reconcile
 from latchkey.store.sqlite.backup import BackupFailed, back_up, check_backup
@@ -118,7 +118,7 @@ def reconcile_database(settings: Settings, newer: str, questions: ReconcileQuest
 def _former(settings: Settings, newer: str) -> Iterator[Database]:
     """The database with newer knowledge; a backup is copied, and its copy migrated."""
     if "://" in newer:
-        former = database_of(settings.model_copy(update={"database_url": newer}))
+        former = database_of(with_database(settings, newer))
         former.require()
         yield former
         return
@@ -131,7 +131,7 @@ def _former(settings: Settings, newer: str) -> Iterator[Database]:
         except sqlite3.Error as error:
             raise BackupFailed(f"{backup} cannot be read: {error}") from None
         migrate(database_url(draft))
-        yield database_of(settings.model_copy(update={"database_url": database_url(draft)}))
+        yield database_of(with_database(settings, database_url(draft)))
 
 
 def _shown(former: Database, newer: str) -> str:

@@ -119,9 +119,10 @@ class Connections(Protocol):
         If changes make no progress, this is left to ``look_after``.
         """
 
-    def scrub(self) -> None:
+    def scrub(self) -> str | None:
         """Rewrite the database, so that no deleted text is left in it; others wait to write.
 
+        Returns what is left to do for the operator of the database, in words; None for nothing.
         Failures become StoreError.
         """
 

@@ -227,9 +227,9 @@ class SqlStore:
         with self._connections.reading() as connection:
             connection.execute(select(credential.c.id).limit(1)).all()
 
-    def scrub(self) -> None:
+    def scrub(self) -> str | None:
         """Rewrite the database, so that no deleted text is left in it; raises StoreError."""
-        self._connections.scrub()
+        return self._connections.scrub()
 
     def look_after(self) -> None:
         """Check the files of the database, and write a head of the audit log that was postponed.

@@ -40,6 +40,15 @@ def database_at(url: str, settings: Settings | None = None) -> Database:
     return SqliteDatabase(url)
 
 
+def with_database(settings: Settings, url: str) -> Settings:
+    """The settings with another database; the password is for PostgreSQL only."""
+    changed: dict[str, object] = {"database_url": url}
+    if not is_postgresql(url):
+        none = type(settings.database_password)("")
+        changed |= {"database_password": none, "database_password_file": ""}
+    return settings.model_copy(update=changed)
+
+
 def is_postgresql(url: str) -> bool:
     """Whether a URL names a database of PostgreSQL, perhaps in a form that is not allowed."""
     return url.startswith(("postgresql:", "postgresql+", "postgres:"))

@@ -42,7 +42,7 @@ def erase_account(account: str, yes: bool, as_json: bool) -> None:
         forget_sightings(session.shared.sightings, erased.credential_ids)
         # Also the copies that the database may have left in unused parts of its file.
         try:
-            session.store.scrub()
+            left = session.store.scrub()
         except StoreError as error:
             raise LatchkeyError(
                 f"{erased.account.id} is erased, but the database could not be rewritten "
@@ -59,6 +59,8 @@ def erase_account(account: str, yes: bool, as_json: bool) -> None:
             }
         )
         return
+    if left is not None:
+        click.echo(left, err=True)
     click.echo(
         f"erased {erased.account.id}: revoked {counted(erased.revoked, 'key')}; erased "
         f"{counted(erased.addresses, 'address', 'addresses')} and "

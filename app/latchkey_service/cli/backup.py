@@ -9,7 +9,7 @@ import click
 from latchkey.files.owner import as_caller, owner_of
 from latchkey.store.sqlite.backup import back_up
 from latchkey.store.sqlite.location import require_database
-from latchkey_service.cli.instance import instance_settings
+from latchkey_service.cli.instance import sqlite_settings
 
 
 @click.command("backup")
@@ -19,7 +19,7 @@ def backup_command(file: Path) -> None:
 
     The copy does not contain the key files. Back them up separately.
     """
-    database = require_database(instance_settings().database_url)
+    database = require_database(sqlite_settings("pg_dump").database_url)
     with as_caller():
         back_up(database, file, owner=owner_of(database))
     click.echo(f"created {file}")

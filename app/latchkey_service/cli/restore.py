@@ -9,7 +9,7 @@ import click
 from latchkey.store.carrying.carried import Carried
 from latchkey.wording import counted
 from latchkey_service.cli.asking import confirm
-from latchkey_service.cli.instance import instance_settings
+from latchkey_service.cli.instance import sqlite_settings
 from latchkey_service.cli.options import SHOWN, yes_option
 from latchkey_service.restoring import restore
 
@@ -76,7 +76,8 @@ def restore_command(file: Path, yes: bool, every: bool) -> None:
     registered pair. Other changes and new keys are lost. The previous database is kept beside the
     new one.
     """
-    done = restore(instance_settings(), file, _Questions(file, yes))
+    settings = sqlite_settings("pg_restore, and then: latchkey reconcile")
+    done = restore(settings, file, _Questions(file, yes))
     click.echo(f"restored {file}; all administrators must sign in again")
     if done.carried is not None:
         print_carried(done.carried, None if every else SHOWN)

@@ -125,9 +125,9 @@ class PostgresqlConnections:
     def secure(self) -> None:
         """Nothing: a commit waits for the server's log, and the log of its standbys."""
 
-    def scrub(self) -> None:
-        """Raise StoreError: rewriting tables, and their former content, is the operator's."""
-        raise StoreError(
+    def scrub(self) -> str | None:
+        """Nothing: others would wait for the tables meanwhile, so the operator chooses the time."""
+        return (
             "PostgreSQL removes deleted text itself, by VACUUM; to rewrite the tables at once, run "
             "in psql: VACUUM (FULL) account, credential, audit, sighting"
         )

@@ -91,8 +91,10 @@ class Store(CredentialStore, Protocol):
     def check(self) -> None:
         """Run a query on the database; raises StoreError if it fails."""
 
-    def scrub(self) -> None:
+    def scrub(self) -> str | None:
         """Rewrite the database, so that no deleted text is left in it; raises StoreError.
+
+        Returns what is left to do for the operator of the database, in words; None for nothing.
 
         Changes wait meanwhile. Copies in backups and in SQLite's write-ahead log are not affected.
         """

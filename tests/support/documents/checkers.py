@@ -165,6 +165,13 @@ def _yaml(text: str, root: Path) -> None:
     yaml.safe_load(text)
 
 
+def _sql(text: str, root: Path) -> None:
+    """Statements of PostgreSQL, which tests/integration/test_box_pages.py runs."""
+    for statement in text.strip().split("\n"):
+        if not re.fullmatch(r"(?:CREATE|ALTER|SELECT) [^;]+;", statement):
+            raise Rejected(f"not one statement in one line: {statement}")
+
+
 def _python(text: str, root: Path) -> None:
     compile(text, "page", "exec")
 
@@ -189,6 +196,7 @@ CHECKS: dict[str, Callable[[str, Path], None]] = {
     "nginx": _nginx,
     "python": _python,
     "settings": _settings,
+    "sql": _sql,
     "systemd": _systemd,
     "toml": _toml,
     "yaml": _yaml,
