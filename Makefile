@@ -38,7 +38,7 @@ serve: $(built) ## Set up, create the first keys, and serve on 127.0.0.1:8080
 test: ready ## Set up, and run the tests with bounded rounds
 	@$(py) -m pytest $(parallel) $(ARGS)
 
-test-integration: .venv/.proxies ready ## Run the tests with PostgreSQL and reverse proxies
+test-integration: .venv/.proxies ready ## Run the tests with PostgreSQL, reverse proxies and Locust
 	@PATH="$$PATH:/usr/sbin" $(py) -m pytest $(parallel) --integration --timeout=300 tests/integration $(ARGS)
 
 test-long: ready ## Run the same tests with the full number of rounds

@@ -25,6 +25,8 @@ from benchmarks.parts import MET
 from benchmarks.suite import load_part
 from tests.support.benchmarks.rounds import ROOT
 
+pytestmark = pytest.mark.integration
+
 REQUESTS = 150
 """Requests of each client process: enough for every kind of request of a scenario."""
 

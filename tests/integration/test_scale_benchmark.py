@@ -16,6 +16,8 @@ from benchmarks.scale.results import ScaleResults
 from benchmarks.scale.slope import slope
 from benchmarks.suite import scale_part
 
+pytestmark = pytest.mark.integration
+
 SHORTEST = replace(
     plan.QUICK,
     # The second size exceeds the smallest shared cache, the third the initial room for use
