@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from itertools import product
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -196,8 +197,15 @@ def test_what_is_imported_is_what_is_installed(library: Environment, tmp_path: P
     assert all(Path(place).is_relative_to(library.directory) for place in asked.stdout.split())
 
 
-@pytest.mark.parametrize("program", ["flask", "gunicorn"])
-@pytest.mark.parametrize("layout", LAYOUTS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each layout with one program; with ``--long``, each with both."""
+    if "program" in metafunc.fixturenames:
+        pairs = [("module", "flask"), ("package", "gunicorn"), ("factory", "gunicorn")]
+        if metafunc.config.getoption("--long"):
+            pairs = list(product(LAYOUTS, ("flask", "gunicorn")))
+        metafunc.parametrize(("layout", "program"), pairs)
+
+
 def test_an_application_of_a_user_is_served(
     layout: str, program: str, library: Environment, instance: Instance, tmp_path: Path
 ) -> None:
