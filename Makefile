@@ -20,7 +20,7 @@ sources = setup.py $(wildcard fastcache/*.pyx fastcache/*.pxd fastcache/*.h fast
 checked = $(wildcard app fastcache latchkey tests benchmarks examples scripts/*.py setup.py)
 
 # --dist=loadfile: the tests of a module share services. Four processes also on a machine with two
-# cores, since tests mostly wait. The files keep their order, in which the longest ones are not last.
+# cores, since tests mostly wait. tests/conftest.py puts the longest files first; the order is kept.
 parallel = --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .NOTPARALLEL:

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from tests.support.postgresql import Postgresql
 
 # The duration of an example depends on the machine more than on the tested code.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
+settings.register_profile("bounded", deadline=None, max_examples=50)
+settings.register_profile("long", deadline=None, max_examples=400)
+settings.load_profile("bounded")
 
 
 # Tests that share services, a browser or a measurement, by the prefix of their node ids.
@@ -34,6 +35,13 @@ _SHARING = {
     "tests/benchmarks/test_page.py": "measurement",
     "tests/benchmarks/test_run.py": "measurement",
 }
+
+
+# The longest modules and groups, which start first, so that no process ends with one of them.
+_LONGEST = (
+    *("tests/api/", "tests/browser/", "tests/faults/", "tests/servers/", "tests/examples/"),
+    *("tests/test_documents.py", "tests/packaging/", "tests/benchmarks/", "tests/console/"),
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -62,6 +70,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Otherwise, tests wait for the disk at each of their many commits.
     """
+    if config.getoption("--long"):
+        settings.load_profile("long")
     # A shell ignores the signal for commands in the background, and the tests' processes would too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -92,6 +102,18 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest modules; the others keep their order."""
+    places = {begin: place for place, begin in enumerate(_LONGEST)}
+
+    def place_of(item: pytest.Item) -> int:
+        found = (place for begin, place in places.items() if item.nodeid.startswith(begin))
+        return next(found, len(places))
+
+    items.sort(key=place_of)
 
 
 @pytest.hookimpl(optionalhook=True)
