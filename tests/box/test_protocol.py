@@ -321,11 +321,13 @@ class WaitsForNobody(Settling):
 class ListsTooEarly(Settling):
     """Waits for the boxes that were live before the commit."""
 
+    listed: list[Listed] | None = None
+
     def before_commit(self) -> None:
         self.listed = super()._live()
 
     def _live(self) -> list[Listed]:
-        return self.listed
+        return super()._live() if self.listed is None else self.listed
 
 
 class WaitsForTheShortest(Settling):

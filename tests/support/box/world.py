@@ -228,10 +228,8 @@ class Box:
     def stop(self) -> None:
         """Stop serving, then say so; new processes start."""
         box_id = self.shared.words.value(Word.BOX)
-        if not self.world.protocol.stops_last:
-            self.boxes.stop(box_name(box_id))
-            return
-        self.kill()
+        if self.world.protocol.stops_last:
+            self.kill()
         if box_id and not self.link.is_cut:
             self.boxes.stop(box_name(box_id))
 
