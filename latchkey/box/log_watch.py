@@ -41,6 +41,11 @@ class LogWatch:
         self._is_deaf = False
         self._is_pooled = False
 
+    def begin(self, poll: Callable[[], None]) -> None:
+        """Call ``poll`` once, in the first worker that starts: it registers the box."""
+        if self._poller.takes_turn(self._words.value(Word.POLL_DUE), woken=False):
+            poll()
+
     def run(self, stopping: threading.Event, poll: Callable[[], None]) -> None:
         """Call ``poll`` at each turn of this worker until ``stopping`` is set."""
         try:

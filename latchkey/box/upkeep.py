@@ -62,11 +62,13 @@ class Upkeep:
 
     def start(self) -> None:
         """Replay the log once, then start the threads; call it in a worker, after the fork."""
-        self.replay()
         # Separate threads: a flush may wait for the database longer than the replay promises.
         if self._watch is None:
+            self.replay()
             self._begin(self._repeat, REPLAY_TICK, self.replay)
         else:
+            self._watch.begin(self._read_log)
+            self._watch_store()
             self._begin(self._watch.run, self._stopping, self._read_log)
             self._begin(self._repeat, REPLAY_TICK, self._watch_store)
         self._begin(self._repeat, TICK, self.tidy)

@@ -1,0 +1,58 @@
+"""The row of a service in the table of boxes, from its start to its end."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests.support.faults.service_processes import kill_all, wait_until
+from tests.support.postgresql import Postgresql
+from tests.support.service import Service
+
+
+def boxes(postgresql: Postgresql, url: str, condition: str) -> set[str]:
+    """The ids of the boxes for which a condition holds."""
+    database = url.rpartition("/")[2]
+    found = postgresql.execute(f"SELECT id FROM box WHERE {condition}", database=database)
+    return {row[0] for row in found}
+
+
+def test_a_service_registers_and_says_when_it_has_stopped(
+    tmp_path: Path, postgresql: Postgresql, postgresql_url: str
+) -> None:
+    def found(condition: str) -> set[str]:
+        return boxes(postgresql, postgresql_url, condition)
+
+    service = Service(tmp_path, LATCHKEY_DATABASE_URL=postgresql_url, LATCHKEY_WORKERS="2")
+    with service:
+        pair = service.create_key()
+        assert service.get("/v1/account", pair.bearer).status == 200
+        (first,) = found("live")
+        answer = service.request("DELETE", f"/credentials/{pair.api_key}", headers=pair.headers)
+        assert answer.status == 200
+        assert service.get("/v1/account", pair.bearer).status == 401
+        # A killed service says nothing; the next start finds its memory, and says it.
+        kill_all(service)
+    assert found("live") == {first}
+    with service:
+        wait_until(lambda: len(found("live")) == 1, "the registration")
+        (second,) = found("live")
+        assert second != first
+        assert first in found("stopped_at IS NOT NULL")
+    assert found("live OR stopped_at IS NULL") == set()
+
+
+def test_a_box_with_other_derivation_keys_does_not_start(
+    tmp_path: Path, postgresql_url: str
+) -> None:
+    first, second = (
+        Service(tmp_path / name, LATCHKEY_DATABASE_URL=postgresql_url) for name in ("one", "two")
+    )
+    with first:
+        shutil.copytree(first.directory / "secrets", second.directory / "secrets")
+        key = second.directory / "secrets" / "derivation.key"
+        key.write_text("7" * 64)
+        refused = second.command("serve", check=False)
+        assert refused.returncode != 0
+        assert "other derivation keys" in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
