@@ -33,13 +33,17 @@ class Examiner:
     def __init__(self, proxy: Proxy, rules: Rules | None) -> None:
         self._proxy = proxy
         self._rules = rules
-        self._requirements: dict[Rule, Requirement] = {
-            rule: requirement_of(rule.scopes, rule.scope_any)
+        self._has_open_rules = rules is not None and any(rule.open for rule in rules.rules)
+        # By the id of a rule: the rules live as long as this object.
+        self._requirements: dict[int, Requirement] = {
+            id(rule): requirement_of(rule.scopes, rule.scope_any)
             for rule in ([] if rules is None else rules.rules)
         }
 
     def is_open(self, environ: WSGIEnvironment) -> bool:
         """Whether the request passes without a credential: by an open rule, or as a preflight."""
+        if not (self._has_open_rules or (self._proxy.reads_query and "?" in environ["RAW_URI"])):
+            return False
         try:
             original, needs = self._read(environ)
             if needs.preflight is not None and _is_preflight(environ, original):
@@ -52,8 +56,10 @@ class Examiner:
             return False
         return rule is not None and rule.open
 
-    def require(self, environ: WSGIEnvironment, principal: Principal) -> None:
-        """Raise an ApiError unless the caller may make the original request.
+    def require(self, environ: WSGIEnvironment, principal: Principal) -> int:
+        """The cost of the original request; raises an ApiError unless the caller may make it.
+
+        The cost is the larger one of the URL and the rule. It spends nothing yet.
 
         InvalidRequest comes first, for an incomplete original request or an invalid URL; then
         EndpointNotAllowed without a rule, ModeNotAllowed and InsufficientScope.
@@ -68,7 +74,8 @@ class Examiner:
         _require_mode(principal, {mode for mode in (needs.mode, *named) if mode is not None})
         needs.requirement.check(principal, {})
         if rule is not None:
-            self._requirements[rule].check(principal, {})
+            self._requirements[id(rule)].check(principal, {})
+        return max(needs.cost or 1, 1 if rule is None else rule.cost)
 
     def _read(self, environ: WSGIEnvironment) -> tuple[Original, Needs]:
         original = self._proxy.read(environ)
