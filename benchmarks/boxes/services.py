@@ -71,6 +71,7 @@ def boxes(url: str, count: int, lease: float) -> Iterator[tuple[list[Box], str]]
             place, own = directory / f"box{number}", Path(memory) / f"box{number}"
             place.mkdir()
             own.mkdir()
+            (place / "audit").mkdir(mode=0o700)
             environment = _environment(url, place, own, lease)
             if number:
                 # All boxes derive, prove and seal with the same keys.

@@ -102,7 +102,7 @@ class Service:
 
     def start(self) -> None:
         """Create the missing files (once), serve, and wait until the service responds."""
-        if not self.database.exists():
+        if not self.is_initialized:
             self.initialize()
         with self.log_path.open("ab") as log:
             self.process = self.serve(log)
@@ -117,6 +117,11 @@ class Service:
                 self.stop()
                 raise RuntimeError(f"the service did not start:\n{self.log}")
             time.sleep(0.05)
+
+    @property
+    def is_initialized(self) -> bool:
+        """Whether its database and its keys exist."""
+        return self.database.exists()
 
     def initialize(self) -> str:
         """Run ``init`` over a database that a test run migrates once; returns its output.

@@ -27,6 +27,8 @@ CHANNEL = "latchkey_changes"
 TURN = 0x6C61746368_01
 """The key of the advisory lock by which changes take turns."""
 
+# In milliseconds: longer than a process that runs needs between two statements of a transaction.
+_LONGEST_IDLE = 2_500
 # Multiples of the timeouts that were asked for. A listing may read the whole table; a change of an
 # account may update each of its keys.
 _READ_FACTOR = 10
@@ -205,14 +207,17 @@ def driver_of(connection: Connection) -> BoundedConnection:
 def _beginning(timeout: float, turn: int | None = None) -> bytes:
     """The statements that begin a transaction, and wait for its turn if it takes one.
 
-    ``timeout``, in seconds, limits each wait for a lock. Each statement sees what was committed
-    when it begins, and SET reads nothing. So every read of the transaction comes after the lock,
-    and sees what earlier changes have committed.
+    ``timeout``, in seconds, limits each wait for a lock. If this process is stopped or cut off
+    meanwhile, the server ends the transaction, so that others get the lock in time. Each statement
+    sees what was committed when it begins, and SET reads nothing. So every read of the transaction
+    comes after the lock, and sees what earlier changes have committed.
     """
     milliseconds = max(1, round(timeout * 1000))
+    idle = min(max(1, milliseconds // 2), _LONGEST_IDLE)
     return (
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
         f"SET LOCAL lock_timeout = {milliseconds};"
+        f"SET LOCAL idle_in_transaction_session_timeout = {idle};"
         f"{'' if turn is None else f'SELECT pg_advisory_xact_lock({turn});'}"
         "SET LOCAL synchronous_commit = on"
     ).encode()

@@ -54,6 +54,14 @@ class Box(Service):
     def connection(self, timeout: float) -> HTTPConnection:
         return _Connection(self.place, timeout)
 
+    @property
+    def is_initialized(self) -> bool:
+        # A database that boxes share is initialized once, at one of them.
+        return self._upstream is not None or super().is_initialized
+
+    def initialize(self) -> str:
+        return super().initialize() if self._upstream is None else self._prepare("init")
+
     def _prepare(self, *arguments: str) -> str:
         # Only a process within the place reaches the memory and the database of the box.
         return self.command(*arguments).stdout

@@ -32,9 +32,9 @@ class Found:
     longest_change_seconds: float = 0.0
     """From the beginning of a call to its answer, also if the answer was an error."""
     failed_changes: str = ""
-    """The answers to other calls by status, 0 for none; each call was repeated."""
+    """The other calls by status, each of which was repeated; 0: no answer, -1: not sent."""
     failed_requests: str = ""
-    """The answers to requests that decided nothing."""
+    """The requests that decided nothing, by status as above."""
     recovered_seconds: float = 0.0
     """From the end of the fault until each worker admits a valid key, and each box changes one."""
 
