@@ -92,6 +92,9 @@ EXAMPLES = {
     "latchkey serve": "latchkey serve --bind 127.0.0.1:8080 --workers 2",
     "latchkey vendor generate": "latchkey vendor generate --mode test --json",
     "latchkey vendor instance-key": "latchkey vendor instance-key --name eu-west-1",
+    "latchkey verify explain": (
+        "latchkey verify explain GET https://api.example.com/orders/17 --key ak_live_…"
+    ),
 }
 
 

@@ -254,7 +254,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("latchkey_service.administrators", "latchkey_service.command_user"),
         *("latchkey_service.first_start", "latchkey_service.moving"),
         *("latchkey_service.reconciling", "latchkey_service.restoring", "latchkey_service.server"),
-        *_LIBRARY,
+        *("latchkey_service.verify", *_LIBRARY),
     ),
 }
 

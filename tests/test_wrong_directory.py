@@ -48,6 +48,7 @@ LOOKING = [
     ["keys", "rotate", KEY],
     ["keys", "show", KEY],
     ["keys", "usage", KEY],
+    ["verify", "explain", "GET", "/orders", "--key", KEY],
 ]
 # Commands that create a database, are about a backup, or need none.
 OTHERS = {

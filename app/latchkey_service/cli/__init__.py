@@ -43,6 +43,7 @@ _ELSEWHERE = {
     "reconcile": ("latchkey_service.cli.reconcile", "reconcile_command"),
     "restore": ("latchkey_service.cli.restore", "restore_command"),
     "vendor": ("latchkey_service.cli.vendor", "vendor"),
+    "verify": ("latchkey_service.cli.verify", "verify"),
 }
 # Former names. They still work, but the help does not list them.
 _FORMER = {"console": "vendor"}

@@ -1,0 +1,142 @@
+"""What the answer to a proxy would be, by the code that decides about real requests.
+
+Nothing is counted and nothing is changed. The secret of the key counts as right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime
+from http import HTTPStatus
+from typing import NamedTuple
+from urllib.parse import urlsplit
+from wsgiref.types import WSGIEnvironment
+
+from latchkey.addresses import ClientAddresses
+from latchkey.credentials.conditions import Evaluation
+from latchkey.credentials.importing import NO_DERIVATION_KEY
+from latchkey.credentials.models import Credential
+from latchkey.errors import (
+    ApiError,
+    ExpiredCredential,
+    InvalidCredential,
+    InvalidRequest,
+    MissingCredential,
+    RateLimited,
+    RevokedCredential,
+)
+from latchkey_service.verify.deciding import Examiner
+from latchkey_service.verify.original_conditions import OriginalFacts
+from latchkey_service.verify.originals import AREA, NGINX, Original, Proxy, host_of
+from latchkey_service.verify.rules import Rule, Rules
+from latchkey_service.verify.targets import path_of
+
+_FORWARDED = ClientAddresses(1, or_peer=False)
+# What /verify/nginx answers with 403.
+_NOT_IN_NGINX = (InvalidRequest.status, RateLimited.status)
+
+
+class Explained(NamedTuple):
+    """The answer to a request, and the rule that matches it.
+
+    ``error`` is None for 200. ``open``: no key is needed.
+    """
+
+    original: Original
+    rule: Rule | None
+    open: bool
+    error: ApiError | None
+
+    @property
+    def status(self) -> int:
+        """The status for the client."""
+        return HTTPStatus.OK.value if self.error is None else self.error.status.value
+
+    def status_for(self, proxy: Proxy) -> int:
+        """The status that the proxy is answered with; nginx passes on only some."""
+        if proxy.name == NGINX.name and self.status in _NOT_IN_NGINX:
+            return HTTPStatus.FORBIDDEN.value
+        return self.status
+
+
+def original_of(method: str, url: str, host: str | None) -> Original:
+    """The request that a client sends to a URL, or to a path at ``host``.
+
+    Raises ValueError for a text that is neither, and InvalidRequest for an invalid host.
+    """
+    target = url
+    if not url.startswith("/"):
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ValueError("give a URL such as https://api.example.com/orders, or a path")
+        # The target as it is written: urlsplit would change some characters.
+        rest = url.partition("://")[2]
+        end = min((rest.find(one) for one in "/?" if one in rest), default=len(rest))
+        target = rest[end:]
+        if not target.startswith("/"):
+            target = f"/{target}"
+        host = host or parts.netloc.rpartition("@")[2]
+    return Original(method, target.encode().decode("latin-1"), host_of(host or "localhost"))
+
+
+def explain(
+    original: Original,
+    proxy: Proxy,
+    rules: Rules | None,
+    credential: Credential | None,
+    address: str | None,
+    *,
+    listed: Collection[str],
+    now: datetime,
+) -> Explained:
+    """What the answer would be for the key of ``credential``, or without a key for None.
+
+    ``address`` is that of the client; None if the proxy does not forward it. ``listed`` are the ids
+    of the derivation keys in use.
+    """
+    asked = replace(proxy, read=lambda environ: original)
+    environ: WSGIEnvironment = {"RAW_URI": f"{AREA}{proxy.name}", "REQUEST_METHOD": original.method}
+    if address is not None:
+        environ["HTTP_X_FORWARDED_FOR"] = address
+    examiner = Examiner(asked, rules)
+    rule = _matching(rules, original)
+    if examiner.is_open(environ):
+        return Explained(original, rule, True, None)
+    try:
+        if credential is None:
+            raise MissingCredential
+        _require_usable(credential, OriginalFacts(asked, _FORWARDED, environ), listed, now)
+        examiner.require(environ, credential.principal())
+    except ApiError as error:
+        return Explained(original, rule, False, error)
+    return Explained(original, rule, False, None)
+
+
+def _matching(rules: Rules | None, original: Original) -> Rule | None:
+    try:
+        path = path_of(original.target)
+    except InvalidRequest:
+        return None
+    return None if rules is None else rules.match(original.method, original.host, path)
+
+
+def _require_usable(
+    credential: Credential, facts: OriginalFacts, listed: Collection[str], now: datetime
+) -> None:
+    """Raise the refusal of a right secret, in the order of the check."""
+    if credential.derivation_id not in (*listed, NO_DERIVATION_KEY):
+        raise InvalidCredential("The key was made with a derivation key that is not listed")
+    if credential.revoked_at is not None:
+        raise RevokedCredential
+    evaluation = Evaluation(credential.effective_conditions)
+    objection = evaluation.objection_at(now)
+    if objection is not None:
+        if credential.account.disabled_at is not None:
+            raise type(objection)("The account of the key is disabled")
+        raise objection
+    if credential.expires_at is not None and now >= credential.expires_at:
+        raise ExpiredCredential
+    objection = evaluation.objection_to(facts)
+    if objection is not None:
+        raise objection

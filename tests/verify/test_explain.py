@@ -1,0 +1,159 @@
+"""``latchkey verify explain`` says what a running service answers, and counts nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.command_line import fails
+from tests.support.faults.service_processes import master, wait_until
+from tests.support.latchkey_command import run_here
+from tests.support.service import Service
+from tests.support.verify.asking import question
+
+RULES = """\
+[[rule]]
+host = "api.example.com"
+method = ["GET", "POST"]
+path = "/orders/**"
+scopes = ["orders:read"]
+
+[[rule]]
+host = "api.example.com"
+path = "/tests/*"
+mode = "test"
+
+[[rule]]
+path = "/open/**"
+open = true
+"""
+
+
+@pytest.fixture(scope="module")
+def ruled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    directory = tmp_path_factory.mktemp("ruled")
+    (directory / "routes.toml").write_text(RULES)
+    with Service(directory, LATCHKEY_VERIFY_ROUTES="routes.toml", LATCHKEY_WORKERS="1") as running:
+        yield running
+
+
+def explained(service: Service, *arguments: str) -> dict[str, Any]:
+    run = run_here(service, "verify", "explain", *arguments, "--json")
+    assert run.returncode == 0, run.stderr
+    found: dict[str, Any] = json.loads(run.stdout)
+    return found
+
+
+def test_it_says_what_the_service_answers(ruled: Service) -> None:
+    keys = {
+        "reader": ruled.issue("live", scopes=["orders:read"]),
+        "other": ruled.issue("live", scopes=["invoices:read"]),
+        "near": ruled.issue("live", scopes=["*"], networks=["192.0.2.0/24"]),
+        "limited": ruled.issue("live", scopes=["*"], endpoints=["GET /orders/1"]),
+        "disabled": ruled.issue("live", enabled=False),
+        "early": ruled.issue("live", not_before="2999-01-01T00:00:00Z"),
+        "revoked": ruled.issue("live"),
+        "test": ruled.issue("test", scopes=["*"]),
+    }
+    ruled.request("DELETE", f"/v1/api_keys/{keys['revoked'].api_key}", keys["revoked"].bearer)
+    asked: list[tuple[str, str, str, str]] = [
+        (name, "/orders/1", "nginx", "192.0.2.7") for name in ("nobody", *keys)
+    ]
+    asked += [
+        ("near", "/orders/1", "nginx", "198.51.100.7"),
+        ("nobody", "/open/x", "caddy", "192.0.2.7"),
+        ("revoked", "/open/x", "envoy", "192.0.2.7"),
+        *(("test", f"/{target}", "nginx", "192.0.2.7") for target in ("tests/1", "else")),
+        *(("reader", f"/orders/{target}", "nginx", "192.0.2.7") for target in ("..", "%31")),
+        ("reader", "/orders//x", "envoy", "192.0.2.7"),
+        ("reader", "/else", "envoy", "192.0.2.7"),
+    ]
+    told = set()
+    for name, target, proxy, address in asked:
+        pair = keys.get(name)
+        headers = {} if pair is None else pair.bearer
+        sent = question(proxy, target=target, address=address, headers=headers)
+        answer = ruled.send_raw(sent.wire())
+        found = explained(
+            ruled,
+            *("GET", f"https://api.example.com{target}"),
+            *("--proxy", proxy, "--address", address),
+            *(() if pair is None else ("--key", pair.api_key)),
+        )
+        what = (name, target, proxy, address, found)
+        assert answer.status == found["answer_to_proxy"], what
+        real = answer.headers.get("x-latchkey-status", str(answer.status))
+        assert real == str(found["status"]), what
+        if answer.status != 200:
+            assert answer.code.upper() in (found["code"], "UNAUTHORIZED"), what
+        told.add(found["code"])
+    assert told == {
+        *("MISSING_API_KEY", "INSUFFICIENT_SCOPE", "ENDPOINT_NOT_ALLOWED", "KEY_DISABLED"),
+        *("ADDRESS_NOT_ALLOWED", "KEY_NOT_YET_VALID", "KEY_REVOKED", "INVALID_REQUEST"),
+        *("MODE_NOT_ALLOWED", "OPEN", "VALID"),
+    }
+
+
+def test_the_rule_and_its_place(ruled: Service) -> None:
+    found = explained(ruled, "POST", "/orders/1?x=1", "--host", "API.example.com:8443")
+    assert found["request"] == "POST api.example.com/orders/1"
+    assert found["rule"] == "GET, POST api.example.com/orders/**"
+    assert found["place"] == f"{ruled.directory}/routes.toml:1"
+    assert found["needs"] == "a key with the scope orders:read"
+    assert explained(ruled, "GET", "/open/x")["code"] == "OPEN"
+    none = explained(ruled, "GET", "/else")
+    assert (none["rule"], none["place"]) == ("none matches", None)
+    printed = run_here(ruled, "verify", "explain", "GET", "/open/x").stdout
+    assert "needs            no key\n" in printed
+
+
+def test_nothing_is_counted_or_changed(ruled: Service) -> None:
+    pair = ruled.issue("live", scopes=["invoices:read"])
+    before = ruled.database.read_bytes()
+    explained(ruled, "GET", "https://api.example.com/orders/1", "--key", pair.api_key)
+    usage = ruled.usage(pair)
+    assert usage["requests"] == 0
+    assert sum(usage["refusals"].values()) == 0
+    assert len(before) == len(ruled.database.read_bytes())
+
+
+def test_usage_errors(ruled: Service) -> None:
+    secret = f"sk_live_{'a' * 71}"
+    for arguments in (
+        ("GET", "ftp://a.example/x"),
+        ("GET", "/x", "--address", "here"),
+        ("GET", "/x", "--host", "a b"),
+        ("GET", "/x", "--proxy", "apache"),
+    ):
+        fails(ruled, "verify", "explain", *arguments, status=2)
+    said = fails(ruled, "verify", "explain", "GET", "/x", "--key", secret)
+    assert secret not in said
+
+
+def test_a_reloaded_file_decides_in_every_worker(tmp_path: Path) -> None:
+    """A broken file keeps the rules, and a good one takes effect."""
+    file = tmp_path / "routes.toml"
+    file.write_text(RULES)
+    with Service(tmp_path, LATCHKEY_VERIFY_ROUTES="routes.toml", LATCHKEY_WORKERS="2") as service:
+        key = service.issue("live", scopes=["*"])
+
+        def status(target: str) -> int:
+            return service.send_raw(
+                question("caddy", target=target, host="a.example", headers=key.bearer).wire()
+            ).status
+
+        assert (status("/open/x"), status("/new")) == (200, 403)
+        file.write_text('[[rule]]\npath = "/new"\nscope = ["a:b"]\n')
+        os.kill(master(service), signal.SIGHUP)
+        wait_until(lambda: "was not reloaded" in service.log, "the first reload")
+        wait_until(lambda: (status("/open/x"), status("/new")) == (200, 403), "the old rules")
+        file.write_text('[[rule]]\npath = "/new"\n')
+        os.kill(master(service), signal.SIGHUP)
+        wait_until(lambda: "1 rule in the routes file" in service.log, "the second reload")
+        wait_until(lambda: (status("/open/x"), status("/new")) == (403, 200), "the new rules")
