@@ -13,7 +13,7 @@ from latchkey.credentials.scopes import MOST_SCOPES, parse_scope
 from latchkey.errors import ApiError, InvalidCredential, InvalidRequest
 from latchkey_service.shapes.conditions import RequestModel, without_default
 from latchkey_service.shapes.fields import ApiKey, Scope, Time
-from latchkey_service.verify.checking import Described, Finding
+from latchkey_service.verify.checking import DescribedRequest, CheckResult
 from latchkey_service.verify.needs import LARGEST_COST, requirement_of
 from latchkey_service.verify.targets import path_of
 
@@ -91,9 +91,9 @@ class VerifyBody(RequestModel):
         description="How much of the key's limits the request takes.",
     )
 
-    def described(self) -> Described:
+    def described(self) -> DescribedRequest:
         """The same, as it is checked."""
-        return Described(
+        return DescribedRequest(
             secret=self.api_secret,
             api_key=self.api_key,
             requirement=requirement_of(self.scopes, self.scope_any),
@@ -175,7 +175,7 @@ class VerifiedObject(BaseModel):
     )
 
     @classmethod
-    def of(cls, finding: Finding) -> VerifiedObject:
+    def of(cls, finding: CheckResult) -> VerifiedObject:
         """The object for a finding."""
         if finding.error is None and finding.principal is not None:
             principal = VerifiedPrincipal.of(finding.principal)

@@ -29,7 +29,7 @@ _PEER = ClientAddresses()
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class DescribedRequest:
     """A request as the service that received it describes it.
 
     ``api_key`` is None for a secret alone. A fact that is None is not known, and a condition on it
@@ -48,7 +48,7 @@ class Described:
         return read_pair(self.api_key, self.secret)
 
 
-class Finding(NamedTuple):
+class CheckResult(NamedTuple):
     """The result of a check: ``error`` is None if the request is to be admitted.
 
     ``principal`` is None unless the secret is right.
@@ -76,7 +76,7 @@ class DescribedRequests:
             parts.settings.failure_limit, parts.shared.failures, parts.shared.failure_digest()
         )
 
-    def check(self, described: Described, caller: Principal) -> Finding:
+    def check(self, described: DescribedRequest, caller: Principal) -> CheckResult:
         """Check a request for a caller, and count it as a use if the key may be used.
 
         A key that the caller may not verify is found like one that does not exist. Raises
@@ -88,21 +88,21 @@ class DescribedRequests:
                 raise InvalidCredential
         except InvalidCredential as error:
             self._count_failure(caller)
-            return Finding(error, None)
+            return CheckResult(error, None)
         try:
             principal = self._authenticator.result_of(entry, lambda: described.facts)
         except StoreError:
             raise
         except ApiError as error:
-            return Finding(error, entry.principal)
+            return CheckResult(error, entry.principal)
         address = described.facts.address
         self._uses.admit({"REMOTE_ADDR": "" if address is None else str(address)}, principal)
         try:
             described.requirement.check(principal, {})
         except InsufficientScope as error:
             self._count_scope_refusal(principal)
-            return Finding(error, principal)
-        return Finding(None, principal)
+            return CheckResult(error, principal)
+        return CheckResult(None, principal)
 
     def _count_failure(self, caller: Principal) -> None:
         try:
