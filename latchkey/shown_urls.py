@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from urllib.parse import unquote
 
-_SECRET_PARAMETER = re.compile(r"[a-z_]*(password|secret)=", re.IGNORECASE)
+_SECRETS = ("password", "secret")
 
 
 def without_password(url: str) -> str:
@@ -17,6 +16,11 @@ def without_password(url: str) -> str:
     user, at, place = rest.rpartition("@")
     shown = f"{user.partition(':')[0]}@{place}" if at else rest
     head, mark, query = shown.partition("?")
-    # The name of a parameter may be percent-encoded.
-    kept = [one for one in query.split("&") if not _SECRET_PARAMETER.match(unquote(one))]
+    kept = [one for one in query.split("&") if not _is_secret(one)]
     return f"{scheme}://{head}{mark if any(kept) else ''}{'&'.join(kept)}"
+
+
+def _is_secret(parameter: str) -> bool:
+    # The name may be percent-encoded.
+    name, is_given, _ = unquote(parameter).partition("=")
+    return bool(is_given) and name.lower().endswith(_SECRETS)
