@@ -289,6 +289,29 @@ def test_a_pooler_in_transaction_mode(
                 trial.heal()
 
 
+def test_a_synchronous_standby_is_promoted(
+    tmp_path_factory: pytest.TempPathFactory, long: bool
+) -> None:
+    """Nothing that was answered is undone, and no box decides by the old primary."""
+    directory = tmp_path_factory.mktemp("failover")
+    with started() as primary, primary.standby() as standby:
+        primary.execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+        primary.reload()
+        url = primary.url(primary.new_database())
+        upstream = ("127.0.0.1", primary.port)
+        with running(directory, url, upstream, BOXES, **SETTINGS) as cluster:
+            with cluster.changed("a synchronous standby is promoted") as trial:
+                trial.change(250 if long else 3)
+                primary.stop()
+                standby.execute("ALTER SYSTEM SET synchronous_standby_names = ''")
+                standby.promote()
+                for box in cluster.boxes:
+                    box.proxy.upstream = ("127.0.0.1", standby.port)
+                    box.proxy.reset()
+                trial.heal()
+                trial.change(250 if long else 3)
+
+
 # ---- use counts
 
 
