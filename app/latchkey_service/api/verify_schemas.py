@@ -13,7 +13,7 @@ from latchkey.credentials.scopes import MOST_SCOPES, parse_scope
 from latchkey.errors import ApiError, InvalidCredential, InvalidRequest
 from latchkey_service.shapes.conditions import RequestModel, without_default
 from latchkey_service.shapes.fields import ApiKey, Scope, Time
-from latchkey_service.verify.checking import DescribedRequest, CheckResult
+from latchkey_service.verify.checking import CheckResult, DescribedRequest
 from latchkey_service.verify.needs import LARGEST_COST, requirement_of
 from latchkey_service.verify.targets import path_of
 
