@@ -77,8 +77,9 @@ def seconds_in(retry_after: str | None) -> float | None:
         return float(text)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        # The oldest of the allowed formats names no zone, and means UTC.
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return max(0.0, aware.timestamp() - time.time())
+    except (ValueError, OverflowError):
+        # The latter for numbers of any length in a date.
         return None
-    # The oldest of the allowed formats names no zone, and means UTC.
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, aware.timestamp() - time.time())

@@ -155,6 +155,8 @@ def test_threads_that_were_refused_together_read_the_key_once() -> None:
         ("Sunday, 06-Nov-94 08:49:37 GMT", 0.0),
         ("Sun Nov  6 08:49:37 1994", 0.0),
         ("Sun, 99 Nov 1994 08:49:37 GMT", None),
+        (f"Sun, 06 Nov {'9' * 400} 08:49:37 GMT", None),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", 0.0),
     ],
 )
 def test_forms_of_retry_after(header: str | None, seconds: float | None) -> None:
