@@ -63,8 +63,9 @@ def move_database(
     source, target = database_of(before), database_of(after)
     if source.identity == target.identity:
         raise ConfigurationError("nothing was copied: both names are of the same database")
+    if not source.exists():
+        raise ConfigurationError(f"nothing was copied: there is no database {source.shown}")
     seal = load_seal(settings)
-    source.require()
     with without_service(after), without_service(before) as persist:
         try:
             source.prepare()
