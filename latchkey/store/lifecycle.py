@@ -17,11 +17,13 @@ class MigrationReport:
     """The result of preparing a database: whether it was created, and its content.
 
     Active credentials are counted by key id; ``audit_rows`` is the audit log's last number.
+    ``warnings`` are lines for the operator about how the database is run.
     """
 
     created: bool
     active_by_derivation: dict[str, int]
     audit_rows: int
+    warnings: tuple[str, ...] = ()
 
 
 class Database(Protocol):

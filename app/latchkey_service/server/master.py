@@ -256,6 +256,8 @@ class _Server(BaseApplication):
             log.error(warning)
         if self._report.created:
             log.info("created the database %s", database_of(self.settings).shown)
+        for line in self._report.warnings:
+            log.warning("%s", line)
         self._report_permissions(log)
         self._report_credentials(log)
         self._report_rules(log)

@@ -26,8 +26,6 @@ from latchkey.forks import NOT_OURS
 from latchkey.store.postgresql.errors import reason_of
 from latchkey.store.postgresql.location import Location
 
-# Behind a pooler, the process that the server names at the connection is the pooler's invention.
-_WHO = "SELECT pg_backend_pid()"
 # In seconds. After a failed attempt to connect, others fail at once for a while, which doubles.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _CANCEL_WAIT = 1.0
@@ -183,8 +181,7 @@ class Connector:
         connection = BoundedConnection.connect(self._location.conninfo(), autocommit=True)
         try:
             connection.patience = limits.patience
-            found = connection.execute(_WHO).fetchone()
-            connection.is_pooled = found is None or found[0] != connection.info.backend_pid
+            connection.is_pooled = is_pooled(connection)
             if connection.is_pooled:
                 # Another transaction may get another process, which lacks what was prepared.
                 connection.prepare_threshold = None
@@ -198,6 +195,15 @@ class Connector:
             connection.close()
             raise
         return connection
+
+
+def is_pooled(connection: psycopg.Connection[TupleRow]) -> bool:
+    """Whether a pooler such as pgbouncer is between this process and the server.
+
+    The process that such a server names at the connection is the pooler's invention.
+    """
+    found = connection.execute("SELECT pg_backend_pid()").fetchone()
+    return found is None or found[0] != connection.info.backend_pid
 
 
 def _ready(events: int) -> Ready:

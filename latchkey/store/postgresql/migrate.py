@@ -21,6 +21,7 @@ from psycopg.rows import TupleRow
 from latchkey.errors import ConfigurationError, LatchkeyError
 from latchkey.files.owner import as_caller
 from latchkey.store.lifecycle import MigrationReport
+from latchkey.store.postgresql.connecting import is_pooled
 from latchkey.store.postgresql.errors import reason_of
 from latchkey.store.postgresql.location import Location
 from latchkey.store.revisions import newest_revision
@@ -56,7 +57,8 @@ def migrate_in_child(location: Location) -> MigrationReport:
     if child.returncode != 0:
         lines = child.stderr.strip().splitlines() or [f"exit status {child.returncode}"]
         raise ConfigurationError(f"{_VARIABLE}: the database could not be prepared: {lines[-1]}")
-    return MigrationReport(**json.loads(child.stdout))
+    report = json.loads(child.stdout)
+    return MigrationReport(**{**report, "warnings": tuple(report["warnings"])})
 
 
 def migrate(conninfo: str) -> MigrationReport:
@@ -74,7 +76,7 @@ def migrate(conninfo: str) -> MigrationReport:
 
             upgrade(conninfo, _LOCK)
         with connected(conninfo) as connection:
-            return MigrationReport(created, *_found(connection))
+            return MigrationReport(created, *_found(connection), _warnings(connection))
     except psycopg.Error as error:
         raise ConfigurationError(reason_of(error)) from None
 
@@ -129,6 +131,23 @@ def _found(connection: psycopg.Connection[TupleRow]) -> tuple[dict[str, int], in
     active = connection.execute(_ACTIVE, (time.time_ns() // 1_000_000,)).fetchall()
     (last,) = _row(connection, "SELECT coalesce(max(number), 0) FROM audit")
     return dict(active), last
+
+
+def _warnings(connection: psycopg.Connection[TupleRow]) -> tuple[str, ...]:
+    """What may break a promise, or costs something, as the database is run."""
+    found = []
+    (standbys,) = _row(connection, "SHOW synchronous_standby_names")
+    if not standbys:
+        found.append(
+            "PostgreSQL has no synchronous standby (synchronous_standby_names is empty): after a "
+            "failover, the last changes may be missing, and keys that were revoked may work again"
+        )
+    if is_pooled(connection):
+        found.append(
+            "a connection pooler is between this box and PostgreSQL: statements are not prepared, "
+            "and changes of other boxes are found by polling, five times a second"
+        )
+    return tuple(found)
 
 
 def _row(connection: psycopg.Connection[TupleRow], statement: str) -> tuple[Any, ...]:

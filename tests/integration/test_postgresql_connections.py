@@ -1,0 +1,234 @@
+"""Connections to PostgreSQL: lost ones, passwords, a pooler, servers that do not answer."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from latchkey.config import load_settings
+from latchkey.errors import ConfigurationError, StoreError
+from latchkey.store.audit_head import Seal
+from latchkey.store.database_urls import database_at, database_of
+from latchkey.store.postgresql.location import location_of
+from latchkey.store.postgresql.migrate import migrate
+from latchkey.store.protocols import Store
+from tests.support.audited import add, new_seal, revoke
+from tests.support.faults.service_processes import wait_until
+from tests.support.ports import free_port
+from tests.support.postgresql import USER, Postgresql, started
+from tests.support.store.new_credentials import NOW, new_credential
+
+
+@pytest.fixture
+def seal(tmp_path: Path) -> Seal:
+    return new_seal(tmp_path / "latchkey.db")
+
+
+def works(store: Store) -> bool:
+    """Whether reads, lookups and changes work."""
+    with suppress(StoreError):
+        added = add(store, new_credential())
+        revoke(store, added.api_key, NOW)
+        found = store.verifier(added.api_key)
+        return found is not None and found.revoked and store.count("live") > 0
+    return False
+
+
+def test_ended_connections_are_replaced(
+    postgresql: Postgresql, postgresql_url: str, seal: Seal
+) -> None:
+    """No request fails: an idle connection that has ended is found before it is used."""
+    with closing(database_at(postgresql_url).open_store(seal=seal)) as store:
+        for _ in range(3):
+            assert works(store)
+            assert postgresql.end_connections(postgresql_url.rpartition("/")[2]) >= 3
+
+
+def test_a_restarted_server_is_found_again(tmp_path: Path, seal: Seal) -> None:
+    with started() as server:
+        url = server.url(server.new_migrated_database())
+        with closing(database_at(url).open_store(seal=seal)) as store:
+            for how in (signal.SIGINT, signal.SIGQUIT):
+                assert works(store)
+                server.stop(how)
+                for _ in range(3):
+                    assert not works(store)
+                server.start()
+                wait_until(lambda: works(store), "the server")
+
+
+def test_a_server_that_does_not_answer(seal: Seal) -> None:
+    """Its processes are stopped, so the kernel accepts connections and data."""
+    with started() as server:
+        name = server.new_migrated_database()
+        opened = database_at(server.url(name)).open_store(
+            seal=seal, lookup_timeout=0.3, write_timeout=0.3
+        )
+        with closing(opened) as store:
+            assert works(store)
+            pids = [server.pid]
+            pids += [pid for (pid,) in server.execute("SELECT pid FROM pg_stat_activity")]
+            stop = ["kill", "-STOP", *map(str, pids)]
+            subprocess.run(stop, check=False)
+            try:
+                for _ in range(2):
+                    assert not works(store)
+                    with pytest.raises(StoreError):
+                        store.verifier(new_credential().api_key)
+            finally:
+                subprocess.run(["kill", "-CONT", *map(str, pids)], check=False)
+            wait_until(lambda: works(store), "the server")
+
+
+def test_a_lost_synchronous_standby_delays_a_change_for_a_while_only(seal: Seal) -> None:
+    """A commit that no standby confirms is an error, and the next change has its turn."""
+    with started() as server:
+        url = server.url(server.new_migrated_database())
+        opened = database_at(url).open_store(seal=seal, write_timeout=0.5)
+        with closing(opened) as store:
+            assert works(store)
+            server.execute("ALTER SYSTEM SET synchronous_standby_names = 'missing'")
+            server.reload()
+            setting = "SELECT setting FROM pg_settings WHERE name = 'synchronous_standby_names'"
+            wait_until(lambda: server.execute(setting) == [("missing",)], "the setting")
+            for _ in range(2):
+                with pytest.raises(StoreError):
+                    add(store, new_credential())
+            server.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            server.reload()
+            wait_until(lambda: works(store), "commits without a standby")
+
+
+def test_passwords_are_in_no_error_and_no_list_of_processes(tmp_path: Path) -> None:
+    with started(password_encryption="scram-sha-256") as server:
+        name = server.new_migrated_database()
+        server.execute(f"ALTER ROLE {USER} PASSWORD 'the right one'")
+        server.allow("local all all trust", "host all all 127.0.0.1/32 scram-sha-256")
+        server.reload()
+        refused = database_at(server.url(name, password="the%20wrong%20one"))
+
+        def is_refused() -> bool:
+            with suppress(ConfigurationError):
+                return not refused.exists()
+            return True
+
+        wait_until(is_refused, "the new rules")
+        for call in (refused.exists, refused.require, refused.prepare, refused.open_store().check):
+            with pytest.raises((ConfigurationError, StoreError)) as raised:
+                call()
+            assert "the wrong one" not in repr(raised.value)
+            assert "password authentication failed" in str(raised.value)
+        file = tmp_path / "password"
+        file.write_text("the wrong one\n")
+        file.chmod(0o600)
+        given = {
+            "LATCHKEY_DATABASE_URL": server.url(name),
+            "LATCHKEY_DATABASE_PASSWORD_FILE": str(file),
+        }
+        database = database_of(load_settings(given))
+        with closing(database.open_store()) as store:
+            with pytest.raises(StoreError):
+                store.check()
+            # A new password takes effect without a restart.
+            file.write_text("the right one\n")
+            wait_until(lambda: can_read(store), "the new password")
+        assert database.exists()
+
+
+def can_read(store: Store) -> bool:
+    """Whether a query works."""
+    with suppress(StoreError):
+        store.check()
+        return True
+    return False
+
+
+def test_a_standby_is_not_used(seal: Seal) -> None:
+    with started() as primary:
+        name = primary.new_migrated_database()
+        with primary.standby() as standby:
+            with pytest.raises(ConfigurationError, match="LATCHKEY_DATABASE_URL"):
+                database_at(standby.url(name)).exists()
+            both = f"{USER}@127.0.0.1:{standby.port},127.0.0.1:{primary.port}/{name}"
+            with closing(database_at(f"postgresql+psycopg://{both}").open_store(seal=seal)) as one:
+                wait_until(lambda: works(one), "the primary")
+                primary.stop()
+                standby.promote()
+                wait_until(lambda: works(one), "the former standby")
+
+
+@contextmanager
+def pooler_of(server: Postgresql, directory: Path) -> Iterator[int]:
+    """The port of a pgbouncer in transaction mode, in front of a server."""
+    program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin")
+    if program is None:
+        pytest.skip("pgbouncer is not installed")
+    port = free_port()
+    file = directory / "pgbouncer.ini"
+    file.write_text(
+        f"[databases]\n* = host=127.0.0.1 port={server.port} user={USER}\n[pgbouncer]\n"
+        f"listen_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\nunix_socket_dir =\n"
+        "pool_mode = transaction\ndefault_pool_size = 2\n"
+    )
+    directory.chmod(0o755)
+    file.chmod(0o644)
+    process = subprocess.Popen(
+        [program, *(["--user=nobody"]), str(file)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def accepts() -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return True
+        return False
+
+    try:
+        wait_until(accepts, "pgbouncer")
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_a_pooler_in_transaction_mode(postgresql: Postgresql, tmp_path: Path, seal: Seal) -> None:
+    """Two of its processes serve more connections, so nothing may be left in a session."""
+    name = postgresql.new_database()
+    with pooler_of(postgresql, tmp_path) as port:
+        url = f"postgresql+psycopg://{USER}@127.0.0.1:{port}/{name}"
+        report = migrate(location_of(url).conninfo())
+        assert any("pooler" in line for line in report.warnings)
+        with closing(database_at(url).open_store(seal=seal)) as store:
+            stores = [database_at(url).open_store(seal=seal) for _ in range(4)]
+            for _ in range(8):
+                for one in (store, *stores):
+                    assert works(one)
+            for one in stores:
+                one.close()
+            assert store.boxes is not None
+            assert store.boxes.open_wakeups() is None
+    postgresql.drop_database(name)
+
+
+def test_notifications_arrive(postgresql: Postgresql, postgresql_url: str, seal: Seal) -> None:
+    with closing(database_at(postgresql_url).open_store(seal=seal)) as store:
+        assert store.boxes is not None
+        wakeups = store.boxes.open_wakeups()
+        assert wakeups is not None
+        assert not wakeups.wait(0)
+        add(store, new_credential())
+        assert wakeups.wait(60)
+        # The upkeep wakes nobody.
+        store.usage.forget_other_segments(None)
+        assert not wakeups.wait(0)
+        postgresql.end_connections(postgresql_url.rpartition("/")[2])
+        with pytest.raises(StoreError):
+            wakeups.wait(60)
