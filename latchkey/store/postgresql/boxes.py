@@ -149,6 +149,9 @@ class PostgresqlWakeups:
     def __init__(self, connection: BoundedConnection) -> None:
         """Takes the connection over."""
         self._connection = connection
+        self._has_arrived = False
+        # The driver takes those that arrive with the answer to a statement.
+        connection.add_notify_handler(self._note)
 
     def wait(self, seconds: float) -> bool:
         """Wait for a notification; False after ``seconds``. Raises StoreError if it is lost."""
@@ -172,10 +175,13 @@ class PostgresqlWakeups:
 
     def _take(self) -> bool:
         """Whether a notification had arrived; takes all of them."""
-        found = False
+        found, self._has_arrived = self._has_arrived, False
         while self._connection.pgconn.notifies() is not None:
             found = True
         return found
+
+    def _note(self, notification: object) -> None:
+        self._has_arrived = True
 
 
 def _boxes_with(box_ids: Collection[str]) -> Any:
