@@ -39,7 +39,8 @@ test: ready ## Set up, and run the tests with bounded rounds
 	@$(py) -m pytest $(parallel) $(ARGS)
 
 test-integration: .venv/.proxies ready ## Run the tests with PostgreSQL, reverse proxies and Locust
-	@PATH="$$PATH:/usr/sbin" $(py) -m pytest $(parallel) --integration --timeout=300 tests/integration $(ARGS)
+	@PATH="$$PATH:/usr/sbin" $(py) -m pytest $(parallel) --integration --timeout=300 tests/integration \
+	    tests/store/contract tests/api $(ARGS)
 
 test-long: ready ## Run the same tests with the full number of rounds
 	@$(py) -m pytest $(parallel) --long --timeout=3600 $(ARGS)

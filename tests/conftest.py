@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
-from tests.support.service import Service
+from tests.support.service import NewRows, Service
+from tests.support.service_database import OnPostgresql
 
 if TYPE_CHECKING:
     from tests.support.postgresql import Postgresql
@@ -164,14 +165,25 @@ def nothing_left_in_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One running service for all tests that do not change it: real gunicorn, real SQLite.
+def new_rows(request: pytest.FixtureRequest) -> NewRows:
+    """Databases for the shared services: on PostgreSQL with ``--integration``."""
+    if not request.config.getoption("--integration"):
+        return lambda: None
+    server = request.getfixturevalue("postgresql")
+    return lambda: OnPostgresql(server, server.new_migrated_database())
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory, new_rows: NewRows) -> Iterator[Service]:
+    """One running service for all tests that do not change it: real gunicorn, real database.
 
     It has one worker, so that a test knows which worker responds, and no failure limit, so that
     tests of refusals do not get each other's 429.
     """
     directory = tmp_path_factory.mktemp("service")
-    with Service(directory, LATCHKEY_FAILURE_LIMIT="off", LATCHKEY_WORKERS="1") as running:
+    with Service(
+        directory, on=new_rows(), LATCHKEY_FAILURE_LIMIT="off", LATCHKEY_WORKERS="1"
+    ) as running:
         yield running
 
 
@@ -216,7 +228,7 @@ def start_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
     def start(name: str = "service", unprivileged: bool = False, **settings: str) -> Service:
         directory = tmp_path / name
         directory.mkdir(exist_ok=True)
-        running = Service(directory, unprivileged=unprivileged, **settings)
+        running = Service(directory, unprivileged=unprivileged, on=None, **settings)
         started.append(running)
         running.start()
         return running

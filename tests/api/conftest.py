@@ -6,25 +6,38 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.service import Pair, Service
+from tests.support.service import NewRows, Pair, Service
+
+_OF_SQLITE = {"test_secrets.py": "searches the files of SQLite"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With ``--integration``, leave out the modules that are about SQLite's files."""
+    if config.getoption("--integration"):
+        left_out = [item for item in items if item.path.name in _OF_SQLITE]
+        items[:] = [item for item in items if item.path.name not in _OF_SQLITE]
+        config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(scope="session")
-def solo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def solo(tmp_path_factory: pytest.TempPathFactory, new_rows: NewRows) -> Iterator[Service]:
     """A service with one worker, so that all requests use the same cache and counters."""
     directory = tmp_path_factory.mktemp("solo")
-    with Service(directory, LATCHKEY_FAILURE_LIMIT="off", LATCHKEY_WORKERS="1") as running:
+    with Service(
+        directory, on=new_rows(), LATCHKEY_FAILURE_LIMIT="off", LATCHKEY_WORKERS="1"
+    ) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def strict(tmp_path_factory: pytest.TempPathFactory, new_rows: NewRows) -> Iterator[Service]:
     """A service with one worker behind two proxies, which allows three failures a day.
 
     Each test uses its own address in ``X-Forwarded-For``, so that tests do not share counts.
     """
     with Service(
         tmp_path_factory.mktemp("strict"),
+        on=new_rows(),
         LATCHKEY_FAILURE_LIMIT="3/day",
         LATCHKEY_TRUSTED_PROXIES="2",
         LATCHKEY_WORKERS="1",
@@ -33,10 +46,11 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="session")
-def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def closed(tmp_path_factory: pytest.TempPathFactory, new_rows: NewRows) -> Iterator[Service]:
     """A service with one worker, without registration and proxies: three failures a day."""
     with Service(
         tmp_path_factory.mktemp("closed"),
+        on=new_rows(),
         LATCHKEY_FAILURE_LIMIT="3/day",
         LATCHKEY_REGISTRATION="off",
         LATCHKEY_WORKERS="1",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -74,7 +72,7 @@ def test_an_empty_change_has_no_effect(service: Service, live: Pair, test: Pair)
     assert service.get("/v1/account", pair.bearer).status == 200
 
     def written() -> tuple[int, ...]:
-        with closing(sqlite3.connect(service.database)) as connection:
+        with service.rows.connected() as connection:
             (numbers,) = connection.execute(
                 "SELECT (SELECT max(number) FROM audit), (SELECT max(id) FROM invalidation)"
             )
@@ -331,7 +329,7 @@ def test_usage_is_the_same_before_and_after_it_is_persisted(service: Service, li
 
     def is_persisted() -> bool:
         assert usage(service, live, pair.api_key).json == first
-        with closing(sqlite3.connect(service.database)) as connection:
+        with service.rows.connected() as connection:
             (uses,) = connection.execute(
                 "SELECT coalesce(sum(usage.uses), 0) FROM usage JOIN credential "
                 "ON credential.id = credential_id WHERE api_key = ?",

@@ -332,13 +332,9 @@ def test_too_many_failures(strict: Service, dialect: Dialect) -> None:
 
 @contextmanager
 def database_away(service: Service) -> Iterator[None]:
-    """Move the database file away until the end of the block."""
-    away = service.database.with_suffix(".away")
-    service.database.rename(away)
-    try:
+    """Make the database unusable until the end of the block."""
+    with service.rows.away():
         yield
-    finally:
-        away.rename(service.database)
 
 
 @both_dialects

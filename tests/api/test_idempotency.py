@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from typing import Any
 from uuid import uuid4
 
@@ -218,7 +216,7 @@ def test_equal_requests_at_once_make_one_key(service: Service, caller: Pair) -> 
         once, before = uuid4().hex, service.usage(caller)["requests"]
         with (
             ThreadPoolExecutor(2) as pool,
-            closing(sqlite3.connect(service.database, isolation_level=None)) as database,
+            service.rows.connected() as database,
         ):
             database.execute("BEGIN IMMEDIATE")
             sent = [pool.submit(send, service, caller, once) for _ in range(2)]
@@ -237,7 +235,7 @@ def test_entries_are_forgotten_after_a_day(service: Service, caller: Pair) -> No
     once = uuid4().hex
     first = send(service, caller, once)
     for age, status in ((_DAY - 60_000, 409), (_DAY + 1, 201)):
-        with closing(sqlite3.connect(service.database, isolation_level=None)) as database:
+        with service.rows.connected() as database:
             database.execute(
                 "UPDATE idempotency SET created_at = ? WHERE key = ?",
                 [int(time.time() * 1000) - age, once],

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.faults.service_processes import wait_until, workers
-from tests.support.service import Service
+from tests.support.service import NewRows, Service
 
 REQUESTS = 40
 
@@ -18,8 +18,10 @@ SETTINGS = {"LATCHKEY_WORKERS": "2", "LATCHKEY_FAILURE_LIMIT": "off"}
 
 
 @pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with Service(tmp_path_factory.mktemp("metrics"), unprivileged=False, **SETTINGS) as running:
+def box(tmp_path_factory: pytest.TempPathFactory, new_rows: NewRows) -> Iterator[Service]:
+    with Service(
+        tmp_path_factory.mktemp("metrics"), unprivileged=False, on=new_rows(), **SETTINGS
+    ) as running:
         yield running
 
 

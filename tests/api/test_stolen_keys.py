@@ -6,11 +6,10 @@ transaction removes the authority of the key, like a revocation by its owner.
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -26,6 +25,7 @@ from tests.support.api.contract import (
 )
 from tests.support.faults.service_processes import wait_until
 from tests.support.service import Answer, Pair, Service
+from tests.support.service_database import Connected
 
 Act = Callable[[Service, Pair, Pair], Answer]
 
@@ -121,7 +121,7 @@ LOSSES = {
 }
 
 
-def contents(database: sqlite3.Connection) -> list[list[Any]]:
+def contents(database: Connected) -> list[list[Any]]:
     """All rows that a change of keys writes."""
     tables = (
         _CREDENTIALS,
@@ -133,11 +133,11 @@ def contents(database: sqlite3.Connection) -> list[list[Any]]:
 @contextmanager
 def waiting(
     service: Service, act: Act, thief: Pair, victim: Pair
-) -> Iterator[tuple[sqlite3.Connection, Future[Answer]]]:
+) -> Iterator[tuple[Connected, Future[Answer]]]:
     """An authenticated request that waits, and the transaction that it waits for."""
     with (
         ThreadPoolExecutor(1) as pool,
-        closing(sqlite3.connect(service.database, isolation_level=None)) as database,
+        service.rows.connected() as database,
     ):
         database.execute("BEGIN IMMEDIATE")
         answering = pool.submit(act, service, thief, victim)
@@ -243,7 +243,7 @@ def test_a_refused_caller_is_not_cached_with_its_former_authority(
     thief, victim = service.issue(), service.issue()
     statement, row = LOSSES[loss]
     assert service.get("/v1/account", thief.bearer).status == 200
-    with closing(sqlite3.connect(service.database, isolation_level=None)) as database:
+    with service.rows.connected() as database:
         database.execute(statement, {"now": int(time.time() * 1000), "key": thief.api_key})
     assert service.get("/v1/account", thief.bearer).status == 200
     refused = create(service, thief, victim)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sqlite3
-from contextlib import closing
 
 import pytest
 
@@ -189,7 +187,7 @@ def test_an_address_in_every_notation_of_proxies(
 def test_address_is_recorded_without_its_port(strict: Service) -> None:
     pair = derived(strict)
     assert register_from(strict, pair, f'"[{_IPV6}%25eth0]:443"').status == 201
-    with closing(sqlite3.connect(strict.database)) as connection:
+    with strict.rows.connected() as connection:
         recorded = connection.execute(
             "SELECT address FROM audit WHERE subject = ?", [pair.api_key]
         ).fetchall()

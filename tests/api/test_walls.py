@@ -7,9 +7,7 @@ of what is out of reach. An operation or a parameter that is not classified here
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -160,7 +158,7 @@ def world(service: Service) -> World:
         callers[f"verifier, {mode}"] = Caller(verifier, instance, mode, "", everywhere)
         verifier = service.create_key(mode, *scopes, "--account", ours.id)
         callers[f"own verifier, {mode}"] = Caller(verifier, ours.id, mode, "", frozenset({ours.id}))
-    with closing(sqlite3.connect(service.database)) as database:
+    with service.rows.connected() as database:
         rows = database.execute("SELECT api_key, id FROM credential").fetchall()
     return World(service, accounts, callers, dict(rows))
 
@@ -192,7 +190,7 @@ def stored(service: Service) -> list[list[Any]]:
         "SELECT * FROM account ORDER BY number",
         "SELECT count(*) FROM audit",
     )
-    with closing(sqlite3.connect(service.database)) as database:
+    with service.rows.connected() as database:
         return [database.execute(query).fetchall() for query in queries]
 
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -19,12 +20,16 @@ from typing import Any, BinaryIO
 from tests.support import forked
 from tests.support.latchkey_command import run_here
 from tests.support.ports import free_port
+from tests.support.service_database import OnPostgresql, ServiceDatabase, SqliteFile
 
 LATCHKEY = Path(sys.executable).with_name("latchkey")
 _START_TIMEOUT = 60.0
 _STOP_TIMEOUT = 40.0
 
 Process = subprocess.Popen[bytes] | forked.Forked
+
+NewRows = Callable[[], OnPostgresql | None]
+"""Makes the database of a new service on PostgreSQL; None on SQLite, where it is a new file."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +72,25 @@ class Service:
     """A service in its own directory. ``settings`` are LATCHKEY_* names and values.
 
     ``unprivileged`` runs it so that file permissions apply, even if the tests run as root.
-    ``log_path`` is its log: standard output and standard error.
+    ``on`` is a migrated database of PostgreSQL, in place of a SQLite file, and ``rows`` is the
+    database of either kind. ``log_path`` is its log: standard output and standard error.
     """
 
-    def __init__(self, directory: Path, unprivileged: bool = False, **settings: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        unprivileged: bool = False,
+        on: Any = None,
+        **settings: str,
+    ) -> None:
         self.directory = directory
         # Drop root's capabilities instead of changing the user: another user may be unable to reach
         # the interpreter.
         drop = unprivileged and os.geteuid() == 0
         self.prefix = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if drop else []
         self.database = directory / "data" / "latchkey.db"
+        self.rows: ServiceDatabase = on or SqliteFile(self.database)
+        self._is_made = False
         self.log_path = directory / "service.log"
         self.port = free_port()
         self.settings = {
@@ -86,6 +100,7 @@ class Service:
             "LATCHKEY_AUDIT_HEAD_FILE": str(directory / "secrets" / "audit.head"),
             "LATCHKEY_BIND": f"127.0.0.1:{self.port}",
             "LATCHKEY_WORKERS": "2",
+            **({"LATCHKEY_DATABASE_URL": on.server.url(on.name)} if on else {}),
             **settings,
         }
         self.process: Process | None = None
@@ -121,7 +136,7 @@ class Service:
     @property
     def is_initialized(self) -> bool:
         """Whether its database and its keys exist."""
-        return self.database.exists()
+        return self._is_made or self.database.exists()
 
     def initialize(self) -> str:
         """Run ``init`` over a database that a test run migrates once; returns its output.
@@ -131,8 +146,10 @@ class Service:
         # Imported here, because not all test runs have the application.
         from tests.support.database import new_database
 
-        self.database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new_database(self.database)
+        self._is_made = True
+        if isinstance(self.rows, SqliteFile):
+            self.database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            new_database(self.database)
         return self._prepare("init")
 
     def serve(self, log: BinaryIO) -> Process:
