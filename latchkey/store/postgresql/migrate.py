@@ -57,8 +57,7 @@ def migrate_in_child(location: Location) -> MigrationReport:
     if child.returncode != 0:
         lines = child.stderr.strip().splitlines() or [f"exit status {child.returncode}"]
         raise ConfigurationError(f"{_VARIABLE}: the database could not be prepared: {lines[-1]}")
-    report = json.loads(child.stdout)
-    return MigrationReport(**{**report, "warnings": tuple(report["warnings"])})
+    return MigrationReport(**json.loads(child.stdout))
 
 
 def migrate(conninfo: str) -> MigrationReport:
@@ -133,7 +132,7 @@ def _found(connection: psycopg.Connection[TupleRow]) -> tuple[dict[str, int], in
     return dict(active), last
 
 
-def _warnings(connection: psycopg.Connection[TupleRow]) -> tuple[str, ...]:
+def _warnings(connection: psycopg.Connection[TupleRow]) -> list[str]:
     """What may break a promise, or costs something, as the database is run."""
     found = []
     (standbys,) = _row(connection, "SHOW synchronous_standby_names")
@@ -147,7 +146,7 @@ def _warnings(connection: psycopg.Connection[TupleRow]) -> tuple[str, ...]:
             "a connection pooler is between this box and PostgreSQL: statements are not prepared, "
             "and changes of other boxes are found by polling, five times a second"
         )
-    return tuple(found)
+    return found
 
 
 def _row(connection: psycopg.Connection[TupleRow], statement: str) -> tuple[Any, ...]:
