@@ -45,10 +45,14 @@ def test_ended_connections_are_replaced(
     postgresql: Postgresql, postgresql_url: str, seal: Seal
 ) -> None:
     """No request fails: an idle connection that has ended is found before it is used."""
+    name = postgresql_url.rpartition("/")[2]
+    count = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
     with closing(database_at(postgresql_url).open_store(seal=seal)) as store:
         for _ in range(3):
             assert works(store)
-            assert postgresql.end_connections(postgresql_url.rpartition("/")[2]) >= 3
+            assert postgresql.end_connections(name) >= 3
+            # Each process says so before it is gone.
+            wait_until(lambda: postgresql.execute(count, name) == [(0,)], "their ends")
 
 
 def test_a_restarted_server_is_found_again(tmp_path: Path, seal: Seal) -> None:
@@ -69,10 +73,10 @@ def test_a_server_that_does_not_answer(seal: Seal) -> None:
     with started() as server:
         name = server.new_migrated_database()
         opened = database_at(server.url(name)).open_store(
-            seal=seal, lookup_timeout=0.3, write_timeout=0.3
+            seal=seal, lookup_timeout=0.3, write_timeout=2.0
         )
         with closing(opened) as store:
-            assert works(store)
+            wait_until(lambda: works(store), "the server")
             pids = [server.pid]
             pids += [pid for (pid,) in server.execute("SELECT pid FROM pg_stat_activity")]
             stop = ["kill", "-STOP", *map(str, pids)]
@@ -91,9 +95,9 @@ def test_a_lost_synchronous_standby_delays_a_change_for_a_while_only(seal: Seal)
     """A commit that no standby confirms is an error, and the next change has its turn."""
     with started() as server:
         url = server.url(server.new_migrated_database())
-        opened = database_at(url).open_store(seal=seal, write_timeout=0.5)
+        opened = database_at(url).open_store(seal=seal, write_timeout=2.0)
         with closing(opened) as store:
-            assert works(store)
+            wait_until(lambda: works(store), "the server")
             server.execute("ALTER SYSTEM SET synchronous_standby_names = 'missing'")
             server.reload()
             setting = "SELECT setting FROM pg_settings WHERE name = 'synchronous_standby_names'"
