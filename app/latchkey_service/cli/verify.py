@@ -17,6 +17,7 @@ from latchkey.key_files import load_derivation
 from latchkey_service.cli.instance import instance_settings
 from latchkey_service.cli.options import API_KEY, TEXT, json_option
 from latchkey_service.cli.printing import print_fields, print_json
+from latchkey_service.cli.session import reading
 from latchkey_service.verify.explaining import Explained, explain, original_of
 from latchkey_service.verify.needs import requirement_of
 from latchkey_service.verify.originals import PROXIES, Proxy
@@ -73,8 +74,6 @@ def explain_request(
     credential: Credential | None = None
     listed: frozenset[str] = frozenset()
     if api_key is not None:
-        from latchkey_service.cli.session import reading
-
         with reading() as session:
             credential = session.credentials.get(api_key, None)
         listed = frozenset(load_derivation(settings).ids)
