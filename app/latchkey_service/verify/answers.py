@@ -74,7 +74,7 @@ _ANONYMOUS = (*_COMMON, *identity_headers(None))
 
 
 class ProxyAnswers:
-    """ProxyAnswers one kind of proxy."""
+    """Answers the requests of one kind of proxy."""
 
     def __init__(self, proxy: Proxy, counters: Counters) -> None:
         """``counters`` are the worker's for proxies."""

@@ -67,7 +67,7 @@ def _finder(
 
 
 class _Opening:
-    """ProxyAnswers requests that need no key, and passes all others to the check.
+    """Answers requests that need no key, and passes all others to the check.
 
     The check must not see them: on an open route, a credential is ignored.
     """
@@ -97,7 +97,7 @@ class _Opening:
 
 
 class _Decision:
-    """ProxyAnswers requests whose credential is valid."""
+    """Answers requests whose credential is valid."""
 
     def __init__(
         self, examiner: Examiner, answers: ProxyAnswers, count_refusal: Callable[[Principal], None]
