@@ -42,11 +42,11 @@ _DECIMAL_TEXT = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?", re.IG
 _HOST_NAME = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
 _DAYS = r"^(keep|[1-9][0-9]{0,4})$"
 # The settings of derivation keys, and those that name a file with them instead.
-SECRET_FILES = {
+DERIVATION_KEY_FILES = {
     "derivation_keys": "derivation_keys_file",
     "derivation_keys_retired": "derivation_keys_retired_file",
 }
-_SECRET_FILES = {**SECRET_FILES, "database_password": "database_password_file"}
+SECRET_FILES = {**DERIVATION_KEY_FILES, "database_password": "database_password_file"}
 # Names of settings in version 0.1, which are still accepted.
 _FORMER = {"LATCHKEY_DERIVATION_KEY_FILE": "derivation_keys_file"}
 # Common names of settings in other services, and our names for them.
@@ -366,7 +366,7 @@ def variable(field: str) -> str:
 def _require_one_of(values: Mapping[str, str]) -> None:
     """Reject a setting under two names, and a secret both in the environment and in a file."""
     pairs = [(former, variable(field)) for former, field in _FORMER.items()]
-    for secret, file in _SECRET_FILES.items():
+    for secret, file in SECRET_FILES.items():
         names = [variable(file), *(former for former, field in _FORMER.items() if field == file)]
         pairs += [(variable(secret), name) for name in names]
     for one, other in pairs:

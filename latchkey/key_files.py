@@ -10,7 +10,7 @@ import re
 import secrets
 from pathlib import Path
 
-from latchkey.config import SECRET_FILES, Settings, variable
+from latchkey.config import DERIVATION_KEY_FILES, Settings, variable
 from latchkey.credentials.audit import AuditKey
 from latchkey.credentials.derivation import DerivationKey, DerivationKeys
 from latchkey.errors import ConfigurationError
@@ -24,7 +24,7 @@ from latchkey.files.shared_places import (
 from latchkey.store.audit_head import HeadFile, HeadUnusable, Seal
 from latchkey.store.database_urls import database_of
 
-_FILES = (*SECRET_FILES.values(), "audit_key_file", "audit_head_file")
+_FILES = (*DERIVATION_KEY_FILES.values(), "audit_key_file", "audit_head_file")
 _HEX_KEY = re.compile(r"[0-9a-fA-F]{64}")
 _MAX_KEYS = 4
 
@@ -43,7 +43,7 @@ def require_key_file_apart(settings: Settings) -> None:
 
     A copy of that directory, such as a backup, would contain both.
     """
-    for field in SECRET_FILES.values():
+    for field in DERIVATION_KEY_FILES.values():
         if field in fields_of_files(settings):
             _require_apart(settings, field)
 
@@ -53,7 +53,7 @@ def derivation_keys(settings: Settings) -> tuple[list[bytes], list[bytes]]:
 
     Raises ConfigurationError if there is no key, a key is malformed, or a file is not private.
     """
-    current, retired = (_listed_keys(settings, field) for field in SECRET_FILES)
+    current, retired = (_listed_keys(settings, field) for field in DERIVATION_KEY_FILES)
     if set(current) & set(retired):
         raise ConfigurationError(
             f"{_place_of(settings, 'derivation_keys_retired')}: a derivation key is listed that is "
@@ -85,7 +85,7 @@ def fields_of_files(settings: Settings) -> list[str]:
     """
     unused = {
         file
-        for secret, file in SECRET_FILES.items()
+        for secret, file in DERIVATION_KEY_FILES.items()
         if getattr(settings, secret).get_secret_value() or not getattr(settings, file)
     }
     return [field for field in _FILES if field not in unused]
@@ -197,10 +197,10 @@ def _listed_keys(settings: Settings, field: str) -> list[bytes]:
     inline = getattr(settings, field).get_secret_value()
     if inline:
         return _parse_keys(variable(field), inline.split(","))
-    if not getattr(settings, SECRET_FILES[field]):
+    if not getattr(settings, DERIVATION_KEY_FILES[field]):
         return []
     what = _place_of(settings, field)
-    path = Path(getattr(settings, SECRET_FILES[field])).absolute()
+    path = Path(getattr(settings, DERIVATION_KEY_FILES[field])).absolute()
     try:
         return _parse_keys(what, _private_lines(what, path))
     except FileNotFoundError:
@@ -215,7 +215,7 @@ def _listed_keys(settings: Settings, field: str) -> list[bytes]:
 
 def _place_of(settings: Settings, field: str) -> str:
     """Where derivation keys are read from, for a message: the variable, or the file."""
-    file = SECRET_FILES[field]
+    file = DERIVATION_KEY_FILES[field]
     if getattr(settings, field).get_secret_value() or not getattr(settings, file):
         return variable(field)
     kind = "derivation key file" if field == "derivation_keys" else "file of retired keys"
