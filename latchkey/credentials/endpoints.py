@@ -99,6 +99,9 @@ class EndpointSet:
 
     def matches(self, method: str, path: str) -> bool:
         """Whether a rule matches; ``path`` is WSGI's PATH_INFO, bytes of UTF-8 as Latin-1."""
+        # A space would move the boundary between method and path.
+        if " " in method:
+            return False
         request = f"{method} {path}"
         if request in self._exact:
             return True

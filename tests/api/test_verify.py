@@ -189,6 +189,7 @@ def test_conditions_need_their_fields(
         ({"method": "GET", "path": "/orders/1"}, "VALID"),
         ({"method": "HEAD", "path": "/orders"}, "VALID"),
         ({"method": "get", "path": "/orders"}, "ENDPOINT_NOT_ALLOWED"),
+        ({"method": "GET /orders/1", "path": "/admin"}, "ENDPOINT_NOT_ALLOWED"),
         ({"method": "POST", "path": "/caf\u00e9"}, "VALID"),
         ({"method": "POST", "path": "/caf%C3%A9"}, "ENDPOINT_NOT_ALLOWED"),
         # Programs read these in different ways.
