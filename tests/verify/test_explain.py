@@ -129,6 +129,7 @@ def test_usage_errors(ruled: Service) -> None:
         ("GET", "ftp://a.example/x"),
         ("GET", "/x", "--address", "here"),
         ("GET", "/x", "--host", "a b"),
+        ("GET /x", "/x"),
         ("GET", "/x", "--proxy", "apache"),
     ):
         fails(ruled, "verify", "explain", *arguments, status=2)

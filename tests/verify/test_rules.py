@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latchkey.credentials.endpoints import EndpointSet, parse_endpoint
+from latchkey.errors import InvalidRequest
+from latchkey_service.verify.originals import host_of
 from latchkey_service.verify.rules import Rule, Rules
 
 
@@ -110,3 +112,11 @@ def test_a_rule_as_text() -> None:
     assert str(rule(1, "GET|PUT", "/a/**", "*.example.com")) == "GET, PUT *.example.com/a/**"
     assert str(rule(1, "*", "/")) == "* /"
     assert re.fullmatch(r"Rule\(line=1, .*\)", repr(rule(1, "*", "/")))
+
+
+def test_a_dot_at_the_end_does_not_lead_past_the_rules_of_a_host() -> None:
+    for host in ("api.example.com", "API.example.com.", "api.example.com.:443"):
+        assert host_of(host) == "api.example.com"
+    for host in (".", "api.example.com..", ""):
+        with pytest.raises(InvalidRequest):
+            host_of(host)

@@ -36,6 +36,8 @@ def test_the_first_rule_decides(ruled: Service, reader: Pair, proxy: str) -> Non
     for method, target, host, key, status in (
         ("GET", "/orders/17?x=%2f", "API.Example.com:443", reader, 200),
         ("HEAD", "/orders", "api.example.com", reader, 200),
+        ("GET", "/orders/17", "api.example.com.:443", reader, 200),
+        ("GET", "/orders/17", "api.example.com.", narrow, 403),
         ("GET", "/%6frders/%20", "api.example.com", reader, 200),
         ("DELETE", "/orders/17", "api.example.com", reader, 403),
         ("GET", "/orders/17", "other.example.com", reader, 403),

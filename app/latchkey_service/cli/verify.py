@@ -68,7 +68,7 @@ def explain_request(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="URL") from None
     except InvalidRequest as error:
-        raise click.BadParameter(error.message, param_hint="--host") from None
+        raise click.BadParameter(error.message, param_hint="METHOD, URL or --host") from None
     settings = instance_settings()
     rules = load_rules(settings)
     credential: Credential | None = None

@@ -28,7 +28,7 @@ from latchkey.errors import (
 )
 from latchkey_service.verify.deciding import Examiner
 from latchkey_service.verify.original_conditions import OriginalFacts
-from latchkey_service.verify.originals import AREA, NGINX, Original, Proxy, host_of
+from latchkey_service.verify.originals import AREA, NGINX, Original, Proxy, host_of, method_of
 from latchkey_service.verify.rules import Rule, Rules
 from latchkey_service.verify.targets import path_of
 
@@ -63,7 +63,7 @@ class Explained(NamedTuple):
 def original_of(method: str, url: str, host: str | None) -> Original:
     """The request that a client sends to a URL, or to a path at ``host``.
 
-    Raises ValueError for a text that is neither, and InvalidRequest for an invalid host.
+    Raises ValueError for a text that is neither, and InvalidRequest for an invalid method or host.
     """
     target = url
     if not url.startswith("/"):
@@ -77,7 +77,9 @@ def original_of(method: str, url: str, host: str | None) -> Original:
         if not target.startswith("/"):
             target = f"/{target}"
         host = host or parts.netloc.rpartition("@")[2]
-    return Original(method, target.encode().decode("latin-1"), host_of(host or "localhost"))
+    return Original(
+        method_of(method), target.encode().decode("latin-1"), host_of(host or "localhost")
+    )
 
 
 def explain(

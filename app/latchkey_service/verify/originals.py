@@ -24,7 +24,7 @@ _HOST = frozenset(string.ascii_lowercase + string.digits + "-._[:]")
 class Original(NamedTuple):
     """The request that the client sent to the proxy.
 
-    ``target`` is raw. ``host`` is in lower case and without a port.
+    ``target`` is raw. ``host`` is in lower case, without a port and without a dot at its end.
     """
 
     method: str
@@ -50,7 +50,7 @@ def _proxy_with(name: str, *headers: str) -> Proxy:
 
     def read(environ: WSGIEnvironment) -> Original:
         return Original(
-            _method_of(method.read(environ)), target.read(environ), host_of(host.read(environ))
+            method_of(method.read(environ)), target.read(environ), host_of(host.read(environ))
         )
 
     return Proxy(name, read, headers)
@@ -60,7 +60,7 @@ def _read_envoy(environ: WSGIEnvironment) -> Original:
     """Envoy sends the client's own method and host, and its target behind the route."""
     target: str = environ["RAW_URI"].removeprefix(_ENVOY)
     host = host_of(_HOST_HEADER.read(environ))
-    return Original(_method_of(environ["REQUEST_METHOD"]), target, host)
+    return Original(method_of(environ["REQUEST_METHOD"]), target, host)
 
 
 def variable_of(name: str) -> str:
@@ -89,7 +89,8 @@ _HOST_HEADER = _Header("Host")
 
 
 @lru_cache(maxsize=256)
-def _method_of(text: str) -> str:
+def method_of(text: str) -> str:
+    """The text, if it can be the method of a request; raises InvalidRequest otherwise."""
     if not _METHOD.issuperset(text):
         raise InvalidRequest("The original method is not a valid method")
     return text
@@ -97,13 +98,23 @@ def _method_of(text: str) -> str:
 
 @lru_cache(maxsize=1_024)
 def host_of(text: str) -> str:
-    """A host in lower case and without its port; raises InvalidRequest if it is not a host."""
+    """A host in lower case, without its port; raises InvalidRequest if it is not a host.
+
+    A dot at the end is left out: proxies accept the absolute form of a name, ``api.example.com.``,
+    as the same host, so it must not escape the rules of that host.
+    """
     host, port = text.lower(), "0"
     # The colons of an IPv6 address are in brackets.
     end = host.find(":", host.rfind("]") + 1)
     if end >= 0:
         host, port = host[:end], host[end + 1 :]
-    if not host or not _HOST.issuperset(host) or not (port.isascii() and port.isdigit()):
+    host = host.removesuffix(".")
+    if (
+        not host
+        or host.endswith(".")
+        or not _HOST.issuperset(host)
+        or not (port.isascii() and port.isdigit())
+    ):
         raise InvalidRequest("The original host is not a valid host")
     return host
 
