@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
+from psycopg.types.string import StrDumperUnknown
 from psycopg.waiting import Ready, Wait
 
 from latchkey.errors import ConfigurationError, StoreError
@@ -98,6 +99,18 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
         waiting = select.poll()
         waiting.register(self.pgconn.socket, select.POLLIN)
         return not waiting.poll(0)
+
+
+class TextDumper(StrDumperUnknown):
+    """Sends U+FFFD in place of U+0000, which no text in PostgreSQL can contain.
+
+    So a caller's id or search with that character finds nothing, and is no failure of the database.
+    Texts that are stored cannot contain it.
+    """
+
+    def dump(self, obj: str) -> Any:
+        """The bytes to send."""
+        return super().dump(obj.replace("\0", "\ufffd"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +194,7 @@ class Connector:
         connection = BoundedConnection.connect(self._location.conninfo(), autocommit=True)
         try:
             connection.patience = limits.patience
+            connection.adapters.register_dumper(str, TextDumper)
             connection.is_pooled = is_pooled(connection)
             if connection.is_pooled:
                 # Another transaction may get another process, which lacks what was prepared.
