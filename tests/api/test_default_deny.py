@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,8 @@ def test_view_that_declares_itself_starts_and_is_protected(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, live: Pair
 ) -> None:
     _with_view(monkeypatch, "/v1/remembered", any_credential(lambda: "in"))
-    client = create_app(settings, migrate=False).test_client()
-    assert client.get("/v1/remembered").status_code == 401
-    assert client.get("/v1/remembered", headers=live.bearer).text == "in"
+    app = create_app(settings, migrate=False)
+    with closing(app.extensions["latchkey"].store):
+        client = app.test_client()
+        assert client.get("/v1/remembered").status_code == 401
+        assert client.get("/v1/remembered", headers=live.bearer).text == "in"

@@ -37,6 +37,7 @@ from tests.support.api.contract import (
     revoke,
     wire,
 )
+from tests.support.faults.service_processes import wait_until
 from tests.support.service import Pair, Service
 from tests.support.times import await_end, in_time
 
@@ -355,7 +356,15 @@ def test_a_database_failure(closed: Service, dialect: Dialect) -> None:
             ),
             dialect,
         )
-    assert closed.get("/v1/account", present(cold, dialect)).status == 200
+    # Connections to PostgreSQL are tried again after a pause.
+    answers: list[int] = []
+
+    def is_decided() -> bool:
+        answers.append(closed.get("/v1/account", present(cold, dialect)).status)
+        return answers[-1] != 500
+
+    wait_until(is_decided, "the recovery")
+    assert answers[-1] == 200
 
 
 def test_readiness_reports_a_database_failure(closed: Service) -> None:
@@ -364,4 +373,4 @@ def test_readiness_reports_a_database_failure(closed: Service) -> None:
     assert answer.status == 503
     assert answer.json["error"]["type"] == "api_error"
     assert closed.get("/health").status == 200
-    assert closed.get("/ready").status == 200
+    wait_until(lambda: closed.get("/ready").status == 200, "the recovery")

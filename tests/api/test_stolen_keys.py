@@ -34,7 +34,7 @@ ACCOUNT_NOT_FOUND = Row(404, "not_found_error", "ACCOUNT_NOT_FOUND")
 
 _CREDENTIALS = (
     "SELECT id, account_id, api_key, name, scopes, expires_at, revoked_at, rotated_to, conditions"
-    " FROM credential"
+    " FROM credential ORDER BY id"
 )
 
 
@@ -125,7 +125,7 @@ def contents(database: Connected) -> list[list[Any]]:
     """All rows that a change of keys writes."""
     tables = (
         _CREDENTIALS,
-        *(f"SELECT * FROM {name}" for name in ("account", "audit", "invalidation")),
+        *(f"SELECT * FROM {name} ORDER BY 1" for name in ("account", "audit", "invalidation")),
     )
     return [database.execute(query).fetchall() for query in tables]
 
