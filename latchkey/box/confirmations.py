@@ -1,4 +1,4 @@
-"""Waiting, after a change, until every box has applied it or its lease has run out."""
+"""Waiting, after a change, until every box has applied it or its lease has expired."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Confirmations:
         if left and self._boxes.mark_dead(left, number):
             names = sorted({listed[box_id].name for box_id in left})
             log.warning(
-                "%s did not confirm a change within the lease, and were declared dead: %s",
+                "%s did not confirm a change within the lease; marked as cut off: %s",
                 counted(len(left), "box", "boxes"),
                 ", ".join(names),
             )

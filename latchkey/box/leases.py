@@ -1,7 +1,7 @@
 """What the workers of a box share about their place among the boxes of one database.
 
-A box may use what it has cached until its lease runs out. A change is answered when each box has
-applied it, or when the lease of a box that has not must have run out.
+A box may use what it has cached until its lease expires. A change is answered when each box has
+applied it, or when the leases of the boxes that have not must have expired.
 """
 
 from __future__ import annotations

@@ -116,7 +116,9 @@ class Poller:
         if not self._is_registered_as(box_id):
             return False
         if not is_confirmed:
-            log.warning("other boxes declared this one dead: all cached entries are invalidated")
+            log.warning(
+                "other boxes marked this one as cut off: all cached entries are invalidated"
+            )
             yield from self._registration.steps(box_id)
             return False
         applied.advance(self._words, last)

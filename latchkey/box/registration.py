@@ -1,7 +1,8 @@
 """Registering a box in the database that several boxes share.
 
-A box registers when it starts, and anew if it was declared dead or if the log was rewound. Under a
-new id it promises nothing about earlier changes, so it forgets everything that it has cached.
+A box registers when it starts, and anew if it was marked as cut off or if the log was rewound.
+Under a new id, it promises nothing about earlier changes, so it forgets everything that it has
+cached.
 """
 
 from __future__ import annotations

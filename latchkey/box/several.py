@@ -46,7 +46,7 @@ class AmongBoxes:
         return cls(boxes, poller, watch, Confirmations(boxes, places))
 
     def forget(self, now: datetime) -> None:
-        """Delete boxes that stopped, or were declared dead, a day ago; raises StoreError."""
+        """Delete boxes that stopped, or were marked as cut off, a day ago; raises StoreError."""
         self.boxes.forget(now - _FORGOTTEN_AFTER)
 
 

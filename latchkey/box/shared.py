@@ -54,7 +54,7 @@ _ROW_SIZE = 8 * len(_USE_FIELDS)
 
 
 FOREVER = (1 << 64) - 1
-"""The lease of a box that uses its database alone: it never runs out."""
+"""The lease of a box that uses its database alone: it never expires."""
 
 
 @unique
@@ -66,7 +66,7 @@ class Word(IntEnum):
     ``ACCOUNTS_CHANGED`` the number of invalidations of accounts.
 
     The others are those of several boxes with one database. ``FRESH_UNTIL`` is the CLOCK_BOOTTIME
-    nanosecond at which the lease runs out: from then on, no cached result counts. ``POLL_DUE`` is
+    nanosecond at which the lease expires: from then on, no cached result counts. ``POLL_DUE`` is
     the one from which the log may be polled again; its lowest bit says that a notification caused
     the last poll. ``BOX`` is the id under which the box is registered, 0 before that.
     ``APPLIED_NUMBER`` and ``APPLIED_NONCE`` are those of the last row of the log that was applied.

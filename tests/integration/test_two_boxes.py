@@ -145,7 +145,7 @@ def test_a_box_that_does_not_confirm_delays_one_change(
     revoke(east, first)
     assert is_refused(west, first)
     assert live(east) == {"east"}
-    assert "declared dead: west" in caplog.text
+    assert "marked as cut off: west" in caplog.text
     caplog.clear()
     revoke(east, second)
     assert is_refused(west, second)

@@ -1,4 +1,4 @@
-"""Single connections to PostgreSQL: every wait has an end, and lost servers are not stormed.
+"""Single connections to PostgreSQL: each wait is limited, and so are attempts to connect.
 
 The client limits each wait itself. The server's own limits do not help if the network drops what
 it sends, and PostgreSQL has none for a commit that waits for a standby.
@@ -172,7 +172,7 @@ class Connector:
             self._losses += 1
 
     def disown(self) -> bool:
-        """In a forked child: use no connection of the parent. Whether there may be one."""
+        """In a forked child: use no connection of the parent. Returns whether there may be one."""
         return self._owner is not None
 
     def require_own(self) -> None:
@@ -214,7 +214,7 @@ class Connector:
 def is_pooled(connection: psycopg.Connection[TupleRow]) -> bool:
     """Whether a pooler such as pgbouncer is between this process and the server.
 
-    The process that such a server names at the connection is the pooler's invention.
+    A pooler names a process id of its own when a connection is opened, not that of the server.
     """
     found = connection.execute("SELECT pg_backend_pid()").fetchone()
     return found is None or found[0] != connection.info.backend_pid

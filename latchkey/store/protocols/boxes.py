@@ -95,8 +95,8 @@ class BoxStore(Protocol):
         """Raise the number that a live box has confirmed, and note that it was seen.
 
         False, without a change, if the box is not live or does not exist, or if the log has no row
-        with this number and nonce: it was rewound since the box read it. 0 needs no row. A smaller
-        number than the confirmed one leaves that as it is.
+        with this number and nonce: it was rewound since the box read it. 0 needs no row. A number
+        below the confirmed one changes nothing.
         """
 
     def stop(self, box_id: str) -> None:
