@@ -12,7 +12,7 @@ local IDENTITY = {
     "x-latchkey-key", "x-latchkey-account", "x-latchkey-external-id",
     "x-latchkey-mode", "x-latchkey-scopes", "x-latchkey-metadata",
 }
--- Headers of the client that Latchkey sees, also where they are given twice.
+-- Headers of the client that Latchkey receives, each with all of its values.
 local ASKED = {
     "authorization", "x-api-key", "x-api-secret", "origin", "access-control-request-method",
 }
@@ -68,7 +68,7 @@ local function check(txn)
     end
     if response.status == 200 then
         for _, name in ipairs(IDENTITY) do
-            -- An answer without them is none of Latchkey.
+            -- An answer without them is not from Latchkey.
             if not response.headers[name] then
                 return fail(txn)
             end
@@ -76,7 +76,7 @@ local function check(txn)
         end
         return
     end
-    -- HAProxy's own answer where it reached nobody has no JSON.
+    -- If HAProxy cannot reach Latchkey, it makes an answer itself, which is not JSON.
     local kind = response.headers and response.headers["content-type"]
     if response.status < 400 or not kind or kind[0] ~= "application/json" then
         return fail(txn)

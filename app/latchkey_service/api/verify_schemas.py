@@ -53,7 +53,7 @@ class VerifyBody(RequestModel):
     api_key: str | None = Field(
         default=None,
         json_schema_extra=without_default,
-        description="The key, ak_…, if the caller sent a pair. It must belong to the secret.",
+        description="The key, ak_…, if the client sent a pair. It must belong to the secret.",
     )
     scopes: _Scopes = Field(
         default=[],
@@ -82,13 +82,13 @@ class VerifyBody(RequestModel):
     address: Annotated[str, AfterValidator(_known_address)] | None = Field(
         default=None,
         json_schema_extra=without_default,
-        description="The IP address of the caller. A key that is limited to networks needs it.",
+        description="The IP address of the client. A key that is limited to networks needs it.",
         examples=["192.0.2.17"],
     )
     cost: Annotated[int, Field(ge=1, le=LARGEST_COST)] = Field(
         default=1,
         json_schema_extra=without_default,
-        description="How much of the key's limits the request takes.",
+        description="How much of the key's limits the request uses. It has no effect yet.",
     )
 
     def described(self) -> DescribedRequest:

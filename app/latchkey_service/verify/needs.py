@@ -1,4 +1,4 @@
-"""What an upstream needs of a caller, as the operator names it in the URL that a proxy asks.
+"""What a request needs, as the operator names it in the verify URL of a proxy.
 
 ``?scope=`` (repeatable, all are needed), ``?scope_any=`` (one of them is enough), ``?mode=``,
 ``?cost=`` and ``?preflight=pass``.

@@ -1,4 +1,4 @@
-"""Rules of a routes file: what a request to an upstream needs, by host, method and path.
+"""Rules of a routes file: what a request behind a proxy needs, by host, method and path.
 
 The first matching rule decides. Paths are written in the language of a key's endpoint rules.
 ``rules_file`` reads the rules from TOML.
