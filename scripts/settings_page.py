@@ -208,7 +208,7 @@ SUBJECTS = (
             ),
             "lease": Note(
                 "seconds",
-                "SQLite has no leases. Each box can have another one. A shorter lease shortens the "
+                "SQLite has no leases. Boxes can differ in it. A shorter lease shortens the "
                 "longest change; a box that is slow for longer reads the database for each "
                 "request until it has caught up.",
                 "3",

@@ -23,7 +23,7 @@ class _ReconcileQuestions:
         """Called with the plan."""
         click.echo(f"taken over from {former}:")
         print_carried(carried, self._shown)
-        confirm(f"Change {database} so?", self._yes)
+        confirm(f"Apply these restrictions to {database}?", self._yes)
 
     def findings(self, messages: list[str]) -> None:
         """Called if the audit log, as it would be, has findings."""
@@ -50,7 +50,8 @@ def reconcile_command(newer: str, yes: bool, every: bool) -> None:
     known: a file that latchkey backup made, or the URL of another database, such as the previous
     one. The rules are those of latchkey restore: revocations, rotations, earlier expiries, removed
     scopes, stricter conditions, and disabled and erased accounts stay in effect. The service must
-    be stopped on every box. The command shows what it will take over, and asks.
+    be stopped on every box. The command shows what it will take over, and asks
+    for confirmation.
     """
     done = reconcile_database(
         instance_settings(), newer, _ReconcileQuestions(yes, None if every else SHOWN)

@@ -1,4 +1,4 @@
-"""``latchkey verify``: what proxies are answered, and why."""
+"""``latchkey verify``: explains the answers to proxies."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def explain_request(
 ) -> None:
     """Show which rule matches a request, and how a proxy that asks about it is answered.
 
-    The rules are those of the routes file. What the URL that the proxy calls requires is not known
-    here. Nothing is changed or counted.
+    The rules are those of the routes file. Parameters of the verify URL are not known to this
+    command, and not included. Nothing is changed or counted.
     """
     if address is not None and parse_address(address) is None:
         raise click.BadParameter("must be an IP address", param_hint="--address")
