@@ -10,7 +10,7 @@ from latchkey.errors import ConfigurationError, StoreError
 from latchkey.store.protocols import Box, Store
 from latchkey.wording import counted
 
-# A box that has not confirmed anything for so many leases was killed.
+# A box that has confirmed nothing for this number of leases counts as killed.
 _LEASES = 2
 
 

@@ -166,7 +166,7 @@ class VerifiedObject(BaseModel):
     principal: VerifiedPrincipal = Field(
         default=cast(Any, None),
         json_schema_extra=without_default,
-        description="Whose request it is, if it is valid.",
+        description="The key that the credential belongs to, if it is valid.",
     )
     limits: list[dict[str, Any]] = Field(
         default=[],

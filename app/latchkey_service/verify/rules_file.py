@@ -221,7 +221,7 @@ def _host(text: str) -> str:
 
 
 def _line_of(field: str, lines: list[str], start: int, end: int) -> int:
-    """The line of a field's value, between two lines, counted from 1; otherwise the first one."""
+    """The line with the value of a field, searched after ``start``; ``start`` if there is none."""
     name = field.partition(".")[0]
     for number in range(start + 1, end):
         key, equals, _ = lines[number - 1].partition("=")

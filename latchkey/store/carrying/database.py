@@ -39,9 +39,9 @@ def carry_over(
     A key whose scopes in the backup do not lie within its present ones, according to
     ``lies_within``, keeps the present ones, and so does a key whose conditions in the backup
     ``are_looser`` than its present ones. Administrators that the former database lacks are disabled
-    as of ``now``, in UTC. ``former_numbers`` are those that
-    the former database has assigned last; none of them is reused.
-    ``adopts_instance``: the backup was made before there were accounts. Raises SQLAlchemy's errors.
+    as of ``now``, in UTC. ``former_numbers`` are those that the former database has assigned last;
+    none of them is reused. ``adopts_instance``: the backup was made before there were accounts.
+    Raises SQLAlchemy's errors.
     """
     pair_keys(connection)
     # First, because an id that is assigned below must not be in use.
