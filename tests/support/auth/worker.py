@@ -6,6 +6,7 @@ the reads and to delay them at their worst moment.
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -247,7 +248,13 @@ def await_waiting(threads: Sequence[threading.Thread], function: str) -> None:
 
 
 def _waits_in(thread: threading.Thread, function: str) -> bool:
-    frame = sys._current_frames().get(thread.ident or 0)
+    # It holds a lock of the interpreter, and a collection within it may let another thread run that
+    # waits for this lock.
+    gc.disable()
+    try:
+        frame = sys._current_frames().get(thread.ident or 0)
+    finally:
+        gc.enable()
     names = []
     while frame is not None:
         names.append(frame.f_code.co_name)
