@@ -23,7 +23,7 @@ OK = "200 OK"
 _PREPARED = 4_096
 _COMMON: Headers = (("Content-Length", "0"), ("Cache-Control", "no-store"))
 # The statuses that nginx does not pass on from an authentication request.
-_NOT_IN_NGINX = (HTTPStatus.BAD_REQUEST, HTTPStatus.TOO_MANY_REQUESTS)
+NOT_IN_NGINX = (HTTPStatus.BAD_REQUEST, HTTPStatus.TOO_MANY_REQUESTS)
 _FORBIDDEN = "403 Forbidden"
 _OUTCOMES = {
     HTTPStatus.BAD_REQUEST: Verified.BAD_REQUEST,
@@ -126,4 +126,4 @@ def for_nginx(error: ApiError, body: bytes) -> tuple[str, list[tuple[str, str]]]
     ]
     if error.retry_after is not None:
         headers.append(("X-Latchkey-Retry-After", str(error.retry_after)))
-    return _FORBIDDEN if error.status in _NOT_IN_NGINX else status_line(error), headers
+    return _FORBIDDEN if error.status in NOT_IN_NGINX else status_line(error), headers

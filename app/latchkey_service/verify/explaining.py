@@ -23,9 +23,9 @@ from latchkey.errors import (
     InvalidCredential,
     InvalidRequest,
     MissingCredential,
-    RateLimited,
     RevokedCredential,
 )
+from latchkey_service.verify.answers import NOT_IN_NGINX
 from latchkey_service.verify.deciding import Examiner
 from latchkey_service.verify.original_conditions import OriginalFacts
 from latchkey_service.verify.originals import AREA, NGINX, Original, Proxy, host_of, method_of
@@ -33,8 +33,6 @@ from latchkey_service.verify.rules import Rule, Rules
 from latchkey_service.verify.targets import path_of
 
 _FORWARDED = ClientAddresses(1, or_peer=False)
-# What /verify/nginx answers with 403.
-_NOT_IN_NGINX = (InvalidRequest.status, RateLimited.status)
 
 
 class Explained(NamedTuple):
@@ -55,7 +53,7 @@ class Explained(NamedTuple):
 
     def status_for(self, proxy: Proxy) -> int:
         """The status that the proxy is answered with; nginx passes on only some."""
-        if proxy.name == NGINX.name and self.status in _NOT_IN_NGINX:
+        if proxy.name == NGINX.name and self.status in NOT_IN_NGINX:
             return HTTPStatus.FORBIDDEN.value
         return self.status
 
