@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from types import TracebackType
+from typing import NoReturn
 
 import psycopg
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from latchkey.errors import StoreError
+from latchkey.store.translation import Translation
 
 
 def reason_of(error: BaseException) -> str:
@@ -17,27 +17,13 @@ def reason_of(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-class _PostgresqlTranslation:
-    """Turns every failure of the database, and every invalid row, into a StoreError.
-
-    A class, since a generator takes several times as long to enter, and lookups are many.
-    """
-
+class _PostgresqlTranslation(Translation):
     __slots__ = ()
+    failures = (*Translation.failures, psycopg.Error)
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: object, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if isinstance(error, (SQLAlchemyError, psycopg.Error)):
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            # The cause would be logged with the values that PostgreSQL shows.
-            raise StoreError(reason_of(cause or error)) from None
-        if isinstance(error, (TypeError, ValueError, AttributeError, OverflowError)):
-            # A value that was written by other means, of a type that the column does not have.
-            raise StoreError(f"a row cannot be read: {type(error).__name__}: {error}") from None
+    def fail(self, cause: BaseException, error: BaseException) -> NoReturn:
+        """Without the cause, which would be logged with the values that PostgreSQL shows."""
+        raise StoreError(reason_of(cause)) from None
 
 
 translated = _PostgresqlTranslation()

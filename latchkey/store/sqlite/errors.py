@@ -3,33 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from types import TracebackType
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-
-from latchkey.errors import StoreError
+from latchkey.store.translation import Translation
 
 
-class _Translation:
-    """Turns every failure of the database, and every invalid row, into a StoreError.
-
-    A class, since a generator takes several times as long to enter, and lookups are many.
-    """
-
+class _SqliteTranslation(Translation):
     __slots__ = ()
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: object, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if isinstance(error, (SQLAlchemyError, sqlite3.Error)):
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            raise StoreError(f"{type(cause).__name__}: {cause}") from error
-        if isinstance(error, (TypeError, ValueError, AttributeError, OverflowError)):
-            # A value that was written by other means, of a type that the column does not have.
-            raise StoreError(f"a row cannot be read: {type(error).__name__}: {error}") from None
+    failures = (*Translation.failures, sqlite3.Error)
 
 
-translated = _Translation()
+translated = _SqliteTranslation()
