@@ -13,6 +13,7 @@ import pytest
 
 from latchkey.config import _HOST_NAME
 from latchkey.credentials.endpoints import expression_of, parse_endpoint
+from latchkey.credentials.limits import LIMIT_NAME_PATTERN, RATE_PATTERN
 from latchkey.credentials.names import NAME_PATTERN
 from latchkey.credentials.scopes import SCOPE_PATTERN
 from latchkey.platform_variables import ENDPOINT
@@ -47,6 +48,9 @@ LISTED: dict[str, Worst] = {
     # Scopes, their selectors, and the methods of endpoint rules.
     r"[a-z][a-z0-9_-]{0,31}": [("a", "-", "!"), ("", "a", "A")],
     r"[A-Za-z0-9._-]{1,64}\*?": [("", "a", "!"), ("", "*", ""), ("", "a*", "")],
+    # Limits: their names and rates.
+    LIMIT_NAME_PATTERN: [("a", "-", "!"), ("", "a", "A"), ("", "a", "\n")],
+    RATE_PATTERN: [("", "1", "a"), ("1", "0", "!"), ("1/", "second", "")],
     r"\*|[A-Z][A-Z-]{0,31}": [("", "*", ""), ("A", "-", "!"), ("", "A", "a")],
     SCOPE_PATTERN: [("a:", "a", "!"), ("", "a:", ""), ("a:b:", "c", "!"), ("", "*", "")],
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)": [

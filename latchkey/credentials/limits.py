@@ -31,9 +31,14 @@ LONGEST_BURST = 366 * 86_400
 DEFAULT_NAME = "default"
 LATEST_REFILL = 28
 
+LIMIT_NAME_PATTERN = "^[a-z][a-z0-9_-]{0,31}$"
+"""The expression that the whole name of a limit matches."""
+RATE_PATTERN = "^([1-9][0-9]{0,12})/(second|minute|hour|day)$"
+"""The same for a rate."""
+
 _SECOND = 1_000_000_000
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-_RATE = re.compile(r"([1-9][0-9]{0,12})/(second|minute|hour|day)")
+_NAME = re.compile(LIMIT_NAME_PATTERN)
+_RATE = re.compile(RATE_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +154,7 @@ def parse_rate(text: str) -> tuple[int, RatePeriod]:
 def rate_limit(text: str, name: str = DEFAULT_NAME, burst: int | None = None) -> RateLimit:
     """A rate from a text as ``100/minute``; the burst defaults to its count. Raises ValueError."""
     count, period = parse_rate(text)
-    limit = RateLimit(_checked_name(name), count, period, count if burst is None else burst)
+    limit = RateLimit(check_limit_name(name), count, period, count if burst is None else burst)
     if limit.burst < 1:
         raise ValueError("burst must be at least 1")
     if limit.burst * limit.interval > LONGEST_BURST * _SECOND:
@@ -169,7 +174,7 @@ def quota_limit(
         raise ValueError("refill_on is only for the period month")
     if refill_on is not None and not 1 <= refill_on <= LATEST_REFILL:
         raise ValueError(f"refill_on is a day from 1 to {LATEST_REFILL}")
-    return QuotaLimit(_checked_name(name), quota, period, refill_on or 1)
+    return QuotaLimit(check_limit_name(name), quota, period, refill_on or 1)
 
 
 def checked_limits(limits: Iterable[Limit]) -> tuple[Limit, ...]:
@@ -214,7 +219,8 @@ def limit_of_json(given: Mapping[str, Any]) -> Limit:
     return quota_limit(given["name"], given["quota"], given["period"], given.get("refill_on"))
 
 
-def _checked_name(name: str) -> str:
+def check_limit_name(name: str) -> str:
+    """The name, if it is one for a limit; raises ValueError."""
     if not _NAME.fullmatch(name):
         raise ValueError(
             "the name of a limit has up to 32 lower-case letters, digits, _ and -, "
