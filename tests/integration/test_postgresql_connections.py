@@ -6,16 +6,18 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from latchkey.config import load_settings
 from latchkey.errors import ConfigurationError, StoreError
 from latchkey.store.audit_head import Seal
 from latchkey.store.database_urls import database_at, database_of
+from latchkey.store.postgresql.connections import PostgresqlConnections
 from latchkey.store.postgresql.location import location_of
 from latchkey.store.postgresql.migrate import migrate
 from latchkey.store.protocols import Store
@@ -53,6 +55,32 @@ def test_ended_connections_are_replaced(
             assert postgresql.end_connections(name) >= 3
             # Each process says so before it is gone.
             wait_until(lambda: postgresql.execute(count, name) == [(0,)], "their ends")
+
+
+def test_a_connection_that_ends_within_a_transaction_is_named(
+    postgresql: Postgresql, postgresql_url: str
+) -> None:
+    name = postgresql_url.rpartition("/")[2]
+    count = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+    connections = PostgresqlConnections(
+        location_of(postgresql_url), pool_size=1, lookup_timeout=5, write_timeout=5
+    )
+
+    def lose(opened: Callable[[], AbstractContextManager[Connection]]) -> None:
+        with opened() as connection:
+            connection.exec_driver_sql("SELECT 1")
+            assert postgresql.end_connections(name) == 1
+            wait_until(lambda: postgresql.execute(count, name) == [(0,)], "its end")
+            connection.exec_driver_sql("SELECT 1")
+
+    with closing(connections):
+        for opened in (connections.writing, connections.updating_boxes):
+            with pytest.raises(StoreError) as raised:
+                lose(opened)
+            # Not SQLAlchemy's own error, PendingRollbackError.
+            assert "terminating connection" in raised.value.detail
+            with opened() as connection:
+                connection.exec_driver_sql("SELECT 1")
 
 
 def test_a_restarted_server_is_found_again(tmp_path: Path, seal: Seal) -> None:

@@ -154,11 +154,13 @@ class PostgresqlConnections:
         """A connection to begin a transaction on, which an exception rolls back."""
         self.connector.require_own()
         with translated, self._writer.connect() as connection, self._watched(connection):
+            # SQLAlchemy gives out no connection that was lost, but its own error.
+            driver = driver_of(connection)
             try:
                 yield connection
             except BaseException:
                 with suppress(psycopg.Error):
-                    driver_of(connection).rollback()
+                    driver.rollback()
                 raise
 
     @contextmanager
