@@ -57,9 +57,12 @@ def rng() -> random.Random:
     return random.Random(1)
 
 
-def rounds(long: bool, per_round: int) -> range:
-    """How often a fault is repeated: once, or until there were 500 changes."""
-    return range(500 // per_round if long else 1)
+def rounds(long: bool, per_round: int) -> list[int]:
+    """How often a fault is repeated: once, or until there were 500 changes.
+
+    Each item is a factor for the number of changes in that round, ``per_round`` at least.
+    """
+    return [4] * -(-500 // (4 * per_round)) if long else [1]
 
 
 def test_changes_at_any_box_are_effective_at_every_box(cluster: Cluster, long: bool) -> None:
@@ -94,15 +97,15 @@ def test_stopped_processes_decide_by_nothing_old(
 ) -> None:
     fault = f"{chosen.__name__}, for {leases:g} leases"
     with cluster.changed(fault) as trial:
-        for _ in rounds(long, 5):
+        for size in rounds(long, 5):
             box = rng.choice(cluster.boxes)
-            trial.change(2)
+            trial.change(2 * size)
             with only_others(trial, box), box.paused(chosen(box, rng)):
                 stopped = time.monotonic()
-                trial.change(1)
+                trial.change(size)
                 time.sleep(max(0.0, stopped + leases * LEASE - time.monotonic()))
             trial.heal()
-            trial.change(2)
+            trial.change(2 * size)
 
 
 @pytest.mark.parametrize(
@@ -118,15 +121,15 @@ def test_a_poller_that_is_stopped_on_the_way_renews_no_lease_too_late(
 ) -> None:
     """It is stopped when its statement has been sent, and continues with the old answer."""
     with cluster.changed(f"the poller is stopped at {what}") as trial:
-        for _ in rounds(long, 6):
+        for size in rounds(long, 6):
             box = rng.choice(cluster.boxes)
-            trial.change(2)
+            trial.change(2 * size)
             with only_others(trial, box), stopped_at(box, statement):
                 stopped = time.monotonic()
-                trial.change(2)
+                trial.change(2 * size)
                 time.sleep(max(0.0, stopped + 1.3 * LEASE - time.monotonic()))
             trial.heal()
-            trial.change(2)
+            trial.change(2 * size)
 
 
 def test_a_worker_that_is_stopped_within_a_change_blocks_no_others(
@@ -134,13 +137,13 @@ def test_a_worker_that_is_stopped_within_a_change_blocks_no_others(
 ) -> None:
     """It has its turn, which the server ends after a while."""
     with cluster.changed("a worker is stopped within a change") as trial:
-        for _ in rounds(long, 6):
+        for size in rounds(long, 6):
             box = rng.choice(cluster.boxes)
-            trial.change(2)
+            trial.change(2 * size)
             with stopped_at(box, r"(?is)insert\s+into\s+audit"), only_others(trial, box):
-                trial.change(2)
+                trial.change(2 * size)
             trial.heal()
-            trial.change(2)
+            trial.change(2 * size)
 
 
 @contextmanager
@@ -183,11 +186,11 @@ def only_others(trial: Trial, box: Box) -> Iterator[None]:
 
 def test_killed_connections(cluster: Cluster, server: Postgresql, long: bool) -> None:
     with cluster.changed("the connections of all boxes are killed") as trial:
-        for _ in rounds(long, 5):
-            trial.change(3)
+        for size in rounds(long, 5):
+            trial.change(3 * size)
             assert server.end_connections(cluster.database) > 0
             trial.heal()
-            trial.change(2)
+            trial.change(2 * size)
 
 
 def lose(box: Box) -> None:
@@ -230,21 +233,21 @@ def test_a_box_that_is_cut_off_stops_using_its_cache(
     cluster: Cluster, rng: random.Random, long: bool, fault: Callable[[Box], None]
 ) -> None:
     with cluster.changed(f"one box: {fault.__name__}") as trial:
-        for _ in rounds(long, 6):
+        for size in rounds(long, 6):
             box = rng.choice(cluster.boxes)
-            trial.change(2)
+            trial.change(2 * size)
             with only_others(trial, box):
                 fault(box)
                 try:
                     cut = time.monotonic()
-                    trial.change(2)
+                    trial.change(2 * size)
                     time.sleep(max(0.0, cut + 1.2 * LEASE - time.monotonic()))
                 finally:
                     if fault is lose_packets:
                         box.place.lose_packets(False)
                     box.proxy.heal()
                 trial.heal()
-                trial.change(2)
+                trial.change(2 * size)
 
 
 @pytest.mark.parametrize("seconds", [0.02, 0.6])
@@ -252,11 +255,11 @@ def test_a_slow_connection_delays_changes_only(
     cluster: Cluster, rng: random.Random, long: bool, seconds: float
 ) -> None:
     with cluster.changed(f"one box: every chunk {seconds:g} s later") as trial:
-        for _ in rounds(long, 5):
+        for size in rounds(long, 5):
             box = rng.choice(cluster.boxes)
             box.proxy.delay(seconds)
             try:
-                trial.change(5)
+                trial.change(5 * size)
             finally:
                 box.proxy.heal()
             trial.heal()
@@ -267,11 +270,11 @@ def test_a_slow_connection_delays_changes_only(
 
 def test_a_restart_of_postgresql(cluster: Cluster, server: Postgresql, long: bool) -> None:
     with cluster.changed("PostgreSQL is restarted") as trial:
-        for _ in rounds(long, 6):
-            trial.change(3)
+        for size in rounds(long, 6):
+            trial.change(3 * size)
             server.restart()
             trial.heal()
-            trial.change(3)
+            trial.change(3 * size)
 
 
 def test_a_pooler_in_transaction_mode(
