@@ -47,9 +47,11 @@ from latchkey.errors import (
     MissingCredential,
     ModeNotAllowed,
     NotYetValidCredential,
+    QuotaExceeded,
     RateLimited,
     RevokedCredential,
     StoreError,
+    TooManyFailures,
 )
 from latchkey.errors.base import Dialect
 from latchkey.forks import NOT_OURS, notify_after_fork
@@ -75,8 +77,10 @@ _OUTCOMES: dict[type[ApiError], Count] = {
     AddressNotAllowed: Count.ADDRESS,
     EndpointNotAllowed: Count.ENDPOINT,
     ModeNotAllowed: Count.SCOPE,
-    InvalidRequest: Count.AMBIGUOUS,
     RateLimited: Count.RATE_LIMITED,
+    QuotaExceeded: Count.QUOTA_EXCEEDED,
+    InvalidRequest: Count.AMBIGUOUS,
+    TooManyFailures: Count.TOO_MANY_FAILURES,
     StoreError: Count.FAILED,
 }
 
@@ -327,7 +331,7 @@ class Policy:
             if self._throttle is not None:
                 try:
                     self._throttle.count_failure(environ)
-                except RateLimited as limited:
+                except TooManyFailures as limited:
                     return self._answer(limited, environ, start_response)
             error = _explained(error, environ)
         elif isinstance(error, MissingCredential):

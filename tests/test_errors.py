@@ -26,6 +26,7 @@ SAME_AS: dict[type[ApiError], str] = {
     errors.StoreError: "a client learns no more about the database than about other faults",
     errors.AuthenticationError: "the base class of refusals, never raised itself",
     errors.PermissionDenied: "the base class of 403 errors, never raised itself",
+    errors.LimitReached: "the base class of refusals by a limit, never raised itself",
     errors.NeedsInstanceAccount: "another key is needed, as for a missing scope",
 }
 
@@ -127,6 +128,13 @@ TABLE: dict[type[ApiError], tuple[int, str, str, str]] = {
         "not_implemented",
     ),
     errors.RateLimited: (429, "rate_limit_error", "RATE_LIMITED", "rate_limited"),
+    errors.QuotaExceeded: (429, "rate_limit_error", "QUOTA_EXCEEDED", "quota_exceeded"),
+    errors.TooManyFailures: (
+        429,
+        "rate_limit_error",
+        "TOO_MANY_FAILURES",
+        "too_many_failures",
+    ),
     errors.InternalError: (500, "api_error", "INTERNAL_ERROR", "internal_error"),
     errors.StoreError: (500, "api_error", "INTERNAL_ERROR", "internal_error"),
     errors.NotReady: (503, "api_error", "NOT_READY", "not_ready"),
@@ -161,7 +169,10 @@ def make(kind: type[ApiError]) -> ApiError:
         errors.InsufficientScope: ("account:read",),
         errors.AlreadyRotated: (f"ak_live_{'0' * 22}",),
         errors.AlreadyCreated: (f"ak_live_{'0' * 22}",),
-        errors.RateLimited: (7,),
+        errors.TooManyFailures: (7,),
+        errors.LimitReached: (None,),
+        errors.RateLimited: (8,),
+        errors.QuotaExceeded: (None,),
         errors.StoreError: ("disk I/O error",),
     }
     return kind(*arguments.get(kind, ()))  # type: ignore[arg-type]
@@ -175,7 +186,12 @@ def test_all_errors_are_in_one_hierarchy_and_one_module() -> None:
 
 
 def test_the_table_of_the_specification_is_complete() -> None:
-    bases = {errors.ApiError, errors.AuthenticationError, errors.PermissionDenied}
+    bases = {
+        errors.ApiError,
+        errors.AuthenticationError,
+        errors.LimitReached,
+        errors.PermissionDenied,
+    }
     assert TABLE.keys() | bases == set(ALL)
 
 
@@ -267,7 +283,8 @@ def test_the_headers(kind: type[ApiError], bearer_presented: bool) -> None:
         assert challenge == (None if wanted is None else f'Bearer realm="latchkey"{suffix}')
     assert headers.get("Allow") == ("GET, POST" if kind is errors.MethodNotAllowed else None)
     waits = {
-        errors.RateLimited: "7",
+        errors.TooManyFailures: "7",
+        errors.RateLimited: "8",
         errors.ChangesBusy: "1",
         errors.PasswordsBusy: "1",
         errors.ExportsBusy: "10",

@@ -26,7 +26,7 @@ class Count(IntEnum):
     REVOKED = auto()
     EXPIRED = auto()
     AMBIGUOUS = auto()
-    RATE_LIMITED = auto()
+    TOO_MANY_FAILURES = auto()
     FAILED = auto()
     CACHE_MISS = auto()
     UNKNOWN_HIT = auto()
@@ -42,6 +42,8 @@ class Count(IntEnum):
     NOT_YET_VALID = auto()
     ADDRESS = auto()
     ENDPOINT = auto()
+    RATE_LIMITED = auto()
+    QUOTA_EXCEEDED = auto()
 
 
 @unique

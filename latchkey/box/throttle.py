@@ -13,7 +13,7 @@ from wsgiref.types import WSGIEnvironment
 
 from fastcache.shared import KeyedDigest, WindowTable
 from latchkey.addresses import ClientAddresses
-from latchkey.errors import RateLimited
+from latchkey.errors import TooManyFailures
 
 LARGEST_LIMIT = 999_999
 """The largest count that a limit can have: what a slot of the table can store."""
@@ -57,7 +57,7 @@ class WindowLimit:
         self._timer = timer
 
     def count(self, name: str) -> None:
-        """Count one event of this name; raises RateLimited if that exceeds the limit."""
+        """Count one event of this name; raises TooManyFailures if that exceeds the limit."""
         self.count_at(self.place_of(name))
 
     def place_of(self, name: str) -> int:
@@ -70,7 +70,7 @@ class WindowLimit:
             return
         window, elapsed = divmod(int(self._timer()), self._window)
         if self._table.hit(place, window, self._limit) > self._limit:
-            raise RateLimited(self._window - elapsed)
+            raise TooManyFailures(self._window - elapsed)
 
 
 class FailureThrottle:
@@ -92,7 +92,7 @@ class FailureThrottle:
         self._counted = (addresses or ClientAddresses()).counted
 
     def count_failure(self, environ: WSGIEnvironment) -> None:
-        """Count one failure of the caller; raises RateLimited if that exceeds the limit."""
+        """Count one failure of the caller; raises TooManyFailures if that exceeds the limit."""
         self._count_at(self._place_of(self._counted(environ)))
 
 

@@ -13,6 +13,7 @@ from latchkey.errors.base import (
     NoPrincipal,
     ServiceUnreachable,
 )
+from latchkey.errors.limits import LimitReached, QuotaExceeded, RateLimited
 from latchkey.errors.objects import (
     AccountNotFound,
     AlreadyCreated,
@@ -52,9 +53,9 @@ from latchkey.errors.requests import (
     NotReady,
     PasswordsBusy,
     PayloadTooLarge,
-    RateLimited,
     StoreError,
     TargetTooLong,
+    TooManyFailures,
     UnsupportedMediaType,
     UnsupportedTransferCoding,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "InvalidRequest",
     "KeyExpired",
     "LatchkeyError",
+    "LimitReached",
     "MethodNotAllowed",
     "MissingCredential",
     "ModeNotAllowed",
@@ -97,11 +99,13 @@ __all__ = [
     "PasswordsBusy",
     "PayloadTooLarge",
     "PermissionDenied",
+    "QuotaExceeded",
     "RateLimited",
     "RevokedCredential",
     "ServiceUnreachable",
     "StoreError",
     "TargetTooLong",
+    "TooManyFailures",
     "UnsupportedMediaType",
     "UnsupportedTransferCoding",
 ]

@@ -93,12 +93,12 @@ class MethodNotAllowed(InvalidRequest):
         return {"Allow": ", ".join(sorted(self.allowed))}
 
 
-class RateLimited(ApiError):
+class TooManyFailures(ApiError):
     """429: too many refused credentials from one caller; ``retry_after`` is in seconds."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     type = "rate_limit_error"
-    pair_code = "RATE_LIMITED"
+    pair_code = "TOO_MANY_FAILURES"
     default_message = "Too many invalid credentials from this address; try again later"
     retry_after: int
 

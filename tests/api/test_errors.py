@@ -25,8 +25,8 @@ from tests.support.api.contract import (
     NOT_DERIVED,
     NOT_FOUND,
     PAYLOAD_TOO_LARGE,
-    RATE_LIMITED,
     REVOKED,
+    TOO_MANY_FAILURES,
     UNSUPPORTED_MEDIA_TYPE,
     Dialect,
     derived,
@@ -327,7 +327,7 @@ def test_too_many_failures(strict: Service, dialect: Dialect) -> None:
     for _ in range(3):
         INVALID.check(strict.get("/v1/account", from_here), dialect, bearer=dialect == "bearer")
     answer = strict.get("/v1/account", from_here)
-    RATE_LIMITED.check(answer, dialect)
+    TOO_MANY_FAILURES.check(answer, dialect)
     assert 1 <= int(answer.headers["retry-after"]) <= 86_400
 
 

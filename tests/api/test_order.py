@@ -23,7 +23,7 @@ from tests.support.api.contract import (
     NOT_DERIVED,
     NOT_FOUND,
     PAYLOAD_TOO_LARGE,
-    RATE_LIMITED,
+    TOO_MANY_FAILURES,
     UNSUPPORTED_MEDIA_TYPE,
     Dialect,
     derived,
@@ -62,11 +62,11 @@ def test_400_for_the_credential_before_429(strict: Service) -> None:
     address = {"X-Forwarded-For": "192.0.2.40, 10.0.0.1"}
     for _ in range(4):
         last = strict.get("/v1/account", {**wrong.bearer, **address})
-    RATE_LIMITED.check(last, "bearer")
+    TOO_MANY_FAILURES.check(last, "bearer")
     both = {**wrong.bearer, **wrong.headers, **address}
     INVALID_REQUEST.check(strict.get("/v1/account", both), "bearer", bearer=True)
-    RATE_LIMITED.check(strict.get("/v1/nowhere", {**wrong.bearer, **address}), "bearer")
-    RATE_LIMITED.check(strict.request("PUT", "/health", {**wrong.headers, **address}), "pair")
+    TOO_MANY_FAILURES.check(strict.get("/v1/nowhere", {**wrong.bearer, **address}), "bearer")
+    TOO_MANY_FAILURES.check(strict.request("PUT", "/health", {**wrong.headers, **address}), "pair")
 
 
 @both_dialects

@@ -12,8 +12,8 @@ from tests.support.api.contract import (
     INVALID_REQUEST,
     MISSING,
     NOT_DERIVED,
-    RATE_LIMITED,
     REVOKED,
+    TOO_MANY_FAILURES,
     derived,
     forged,
     register,
@@ -50,7 +50,7 @@ def use_up(service: Service, wrong: Pair, forwarded: dict[str, str]) -> None:
     """Fail as often as allowed, and once more."""
     for _ in range(LIMIT):
         INVALID.check(fail(service, wrong, forwarded), "bearer", bearer=True)
-    RATE_LIMITED.check(fail(service, wrong, forwarded), "bearer")
+    TOO_MANY_FAILURES.check(fail(service, wrong, forwarded), "bearer")
 
 
 def register_from(service: Service, pair: Pair, address: str) -> Answer:
@@ -60,11 +60,11 @@ def register_from(service: Service, pair: Pair, address: str) -> Answer:
 def test_failures_become_429(strict: Service, wrong: Pair, address: str) -> None:
     use_up(strict, wrong, by(address))
     answer = fail(strict, wrong, by(address))
-    RATE_LIMITED.check(answer, "bearer")
+    TOO_MANY_FAILURES.check(answer, "bearer")
     assert answer.headers["retry-after"].isdigit()
     assert 1 <= int(answer.headers["retry-after"]) <= 86_400
     answer = strict.get("/credentials", {**wrong.headers, **by(address)})
-    RATE_LIMITED.check(answer, "pair")
+    TOO_MANY_FAILURES.check(answer, "pair")
     head = strict.request("HEAD", "/v1/account", {**wrong.bearer, **by(address)})
     assert (head.status, head.body) == (429, b"")
     assert "retry-after" in head.headers
@@ -75,15 +75,15 @@ def test_unknown_and_malformed_credentials_count_like_forged_ones(
 ) -> None:
     for pair in (derived(strict), Pair("ak_x", "sk_x"), derived(strict, "test")):
         INVALID.check(fail(strict, pair, by(address)), "bearer", bearer=True)
-    RATE_LIMITED.check(fail(strict, derived(strict), by(address)), "bearer")
-    RATE_LIMITED.check(fail(strict, Pair("ak_x", "sk_x"), by(address)), "bearer")
+    TOO_MANY_FAILURES.check(fail(strict, derived(strict), by(address)), "bearer")
+    TOO_MANY_FAILURES.check(fail(strict, Pair("ak_x", "sk_x"), by(address)), "bearer")
 
 
 def test_registration_counts_too(strict: Service, address: str) -> None:
     for _ in range(LIMIT):
         NOT_DERIVED.check(register_from(strict, forged(derived(strict)), address), "pair")
     answer = register_from(strict, forged(derived(strict)), address)
-    RATE_LIMITED.check(answer, "pair")
+    TOO_MANY_FAILURES.check(answer, "pair")
     assert 1 <= int(answer.headers["retry-after"]) <= 86_400
 
 
@@ -91,8 +91,8 @@ def test_both_kinds_share_one_count(strict: Service, wrong: Pair, address: str) 
     INVALID.check(fail(strict, wrong, by(address)), "bearer", bearer=True)
     NOT_DERIVED.check(register_from(strict, wrong, address), "pair")
     INVALID.check(fail(strict, wrong, by(address)), "bearer", bearer=True)
-    RATE_LIMITED.check(register_from(strict, wrong, address), "pair")
-    RATE_LIMITED.check(fail(strict, wrong, by(address)), "bearer")
+    TOO_MANY_FAILURES.check(register_from(strict, wrong, address), "pair")
+    TOO_MANY_FAILURES.check(fail(strict, wrong, by(address)), "bearer")
 
 
 def test_a_valid_key_from_a_throttled_address(strict: Service, wrong: Pair, address: str) -> None:
@@ -159,7 +159,7 @@ def test_address_is_counted_from_the_right(strict: Service, wrong: Pair, address
     for headers in forwarded[:LIMIT]:
         INVALID.check(fail(strict, wrong, headers), "bearer", bearer=True)
     for headers in forwarded:
-        RATE_LIMITED.check(fail(strict, wrong, headers), "bearer")
+        TOO_MANY_FAILURES.check(fail(strict, wrong, headers), "bearer")
 
 
 def test_a_header_in_two_lines(strict: Service, wrong: Pair, address: str) -> None:
@@ -167,7 +167,7 @@ def test_a_header_in_two_lines(strict: Service, wrong: Pair, address: str) -> No
     for pair_of_lines in ([address, "10.0.0.1"], [f"1.2.3.4, {address}", "10.0.0.1"]):
         head = "".join(f"X-Forwarded-For: {line}\r\n" for line in pair_of_lines)
         data = f"GET /v1/account HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n{head}\r\n"
-        RATE_LIMITED.check(strict.send_raw(data.encode()), "bearer")
+        TOO_MANY_FAILURES.check(strict.send_raw(data.encode()), "bearer")
 
 
 def test_an_address_in_every_notation_of_proxies(
@@ -177,11 +177,11 @@ def test_an_address_in_every_notation_of_proxies(
     for form in forms[:LIMIT]:
         INVALID.check(fail(strict, wrong, by(form)), "bearer", bearer=True)
     for form in (address, *forms):
-        RATE_LIMITED.check(fail(strict, wrong, by(form)), "bearer")
+        TOO_MANY_FAILURES.check(fail(strict, wrong, by(form)), "bearer")
     ipv6 = ["2001:db8:5::1", "[2001:db8:5::2]", '"[2001:db8:5::3]:443"', "[2001:db8:5::4%25e0]:1"]
     for form in ipv6[:LIMIT]:
         INVALID.check(fail(strict, wrong, by(form)), "bearer", bearer=True)
-    RATE_LIMITED.check(fail(strict, wrong, by(ipv6[LIMIT])), "bearer")
+    TOO_MANY_FAILURES.check(fail(strict, wrong, by(ipv6[LIMIT])), "bearer")
 
 
 def test_address_is_recorded_without_its_port(strict: Service) -> None:
@@ -206,7 +206,7 @@ def test_a_shorter_list_selects_the_peer(strict: Service, wrong: Pair) -> None:
     for headers in peers[:LIMIT]:
         INVALID.check(fail(strict, wrong, headers), "bearer", bearer=True)
     for headers in peers:
-        RATE_LIMITED.check(fail(strict, wrong, headers), "bearer")
+        TOO_MANY_FAILURES.check(fail(strict, wrong, headers), "bearer")
     INVALID.check(fail(strict, wrong, by("203.0.113.1")), "bearer", bearer=True)
 
 
@@ -214,13 +214,13 @@ def test_ipv6_addresses_are_counted_by_network(strict: Service, wrong: Pair) -> 
     for host in ("1", "2", "ffff:ffff:ffff:ffff"):
         headers = by(f"2001:db8:7:8:{host}" if host.count(":") else f"2001:db8:7:8::{host}")
         INVALID.check(fail(strict, wrong, headers), "bearer", bearer=True)
-    RATE_LIMITED.check(fail(strict, wrong, by("2001:DB8:7:8:0:0:0:99")), "bearer")
+    TOO_MANY_FAILURES.check(fail(strict, wrong, by("2001:DB8:7:8:0:0:0:99")), "bearer")
     INVALID.check(fail(strict, wrong, by("2001:db8:7:9::1")), "bearer", bearer=True)
 
 
 def test_a_mapped_ipv4_address_counts_as_ipv4(strict: Service, wrong: Pair, address: str) -> None:
     use_up(strict, wrong, by(f"::ffff:{address}"))
-    RATE_LIMITED.check(fail(strict, wrong, by(address)), "bearer")
+    TOO_MANY_FAILURES.check(fail(strict, wrong, by(address)), "bearer")
     INVALID.check(fail(strict, wrong, by(next(_addresses))), "bearer", bearer=True)
 
 
@@ -228,8 +228,8 @@ def test_without_proxies_the_header_is_ignored(closed: Service) -> None:
     wrong = forged(derived(closed))
     for _ in range(LIMIT):
         INVALID.check(fail(closed, wrong, by(next(_addresses))), "bearer", bearer=True)
-    RATE_LIMITED.check(fail(closed, wrong, by(next(_addresses))), "bearer")
-    RATE_LIMITED.check(fail(closed, wrong, {}), "bearer")
+    TOO_MANY_FAILURES.check(fail(closed, wrong, by(next(_addresses))), "bearer")
+    TOO_MANY_FAILURES.check(fail(closed, wrong, {}), "bearer")
 
 
 def test_the_limit_can_be_off(service: Service, live: Pair) -> None:

@@ -14,7 +14,7 @@ from tests.support.api.contract import (
     INSUFFICIENT_SCOPE,
     INVALID_FIELD,
     MAX_BODY,
-    RATE_LIMITED,
+    TOO_MANY_FAILURES,
     derived,
     forged,
     revoke,
@@ -344,13 +344,13 @@ def test_invalid_results_are_throttled_by_the_calling_key(closed: Service) -> No
     for _ in range(3):
         assert code(ask(closed, first, forged(key))) == "INVALID_API_KEY"
     limited = ask(closed, first, forged(key))
-    RATE_LIMITED.check(limited, "bearer")
+    TOO_MANY_FAILURES.check(limited, "bearer")
     assert "this key" in limited.json["error"]["message"]
     assert int(limited.headers["retry-after"]) > 0
     results = batch(closed, first, [{"api_secret": "x"}, {"api_secret": key.api_secret}]).json[
         "results"
     ]
-    assert [one["code"] for one in results] == ["RATE_LIMITED", "VALID"]
+    assert [one["code"] for one in results] == ["TOO_MANY_FAILURES", "VALID"]
     # Neither the key nor another caller is affected.
     assert code(ask(closed, first, key)) == "VALID"
     assert code(ask(closed, second, forged(key))) == "INVALID_API_KEY"

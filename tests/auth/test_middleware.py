@@ -182,7 +182,7 @@ def test_only_invalid_credentials_are_throttled(worker: Worker, plain: PlainAppl
     for secret in ("sk_live_x", forge(), derive(worker.keys.newest)):
         assert call(middleware, "/", bearer(secret)).status == 401
     limited = call(middleware, "/v1/x", bearer(forge()))
-    assert (limited.status, limited.error["code"]) == (429, "rate_limited")
+    assert (limited.status, limited.error["code"]) == (429, "too_many_failures")
     assert limited.error["type"] == "rate_limit_error"
     assert 1 <= int(limited.headers["Retry-After"]) <= 86_400
     assert "WWW-Authenticate" not in limited.headers
@@ -190,8 +190,8 @@ def test_only_invalid_credentials_are_throttled(worker: Worker, plain: PlainAppl
     for headers, status in harmless:
         assert call(middleware, "/v1/x", headers).status == status
     assert call(middleware, "/", bearer(forge()), peer="192.0.2.8").status == 401
-    assert call(middleware, "/", pair(forge())).error["code"] == "RATE_LIMITED"
-    assert counted(worker)["rate_limited"] == 2
+    assert call(middleware, "/", pair(forge())).error["code"] == "TOO_MANY_FAILURES"
+    assert counted(worker)["too_many_failures"] == 2
 
 
 def test_a_database_failure_is_reported_and_answered_with_500(

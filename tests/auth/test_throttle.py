@@ -6,7 +6,7 @@ import pytest
 
 from fastcache.shared import KeyedDigest, WindowTable
 from latchkey.box.throttle import FailureThrottle
-from latchkey.errors import RateLimited
+from latchkey.errors import TooManyFailures
 from tests.support.auth.worker import Time, new_throttle
 
 
@@ -22,11 +22,11 @@ def test_the_limit_applies_to_each_address() -> None:
     for peer in ("192.0.2.7", "192.0.2.8", "2001:db8::1", ""):
         for _ in range(3):
             throttle.count_failure(environ(peer))
-        with pytest.raises(RateLimited) as raised:
+        with pytest.raises(TooManyFailures) as raised:
             throttle.count_failure(environ(peer))
         assert 1 <= raised.value.retry_after <= 86_400
     # A whole /64 is counted as one caller.
-    with pytest.raises(RateLimited):
+    with pytest.raises(TooManyFailures):
         throttle.count_failure(environ("2001:db8::ffff"))
     throttle.count_failure(environ("2001:db8:0:1::1"))
 
@@ -36,7 +36,7 @@ def test_callers_behind_a_proxy_are_distinguished() -> None:
     throttle.count_failure(environ("192.0.2.7", "203.0.113.1"))
     throttle.count_failure(environ("192.0.2.7", "203.0.113.2"))
     for forwarded in ("6.6.6.6, 203.0.113.1", "203.0.113.1:5678", "[::ffff:203.0.113.1]:80"):
-        with pytest.raises(RateLimited):
+        with pytest.raises(TooManyFailures):
             throttle.count_failure(environ("192.0.2.7", forwarded))
 
 
@@ -52,7 +52,7 @@ def test_a_window_ends_for_all_callers_at_once() -> None:
     for _ in range(2):
         throttle.count_failure(environ("192.0.2.7"))
     for left in (1, 0):
-        with pytest.raises(RateLimited) as raised:
+        with pytest.raises(TooManyFailures) as raised:
             throttle.count_failure(environ("192.0.2.7"))
         assert raised.value.retry_after == 1
         timer.now += 0.9 * left
@@ -64,7 +64,7 @@ def test_the_remaining_time_is_in_whole_seconds() -> None:
     for moment, left in ((0.0, 60), (0.5, 60), (1.0, 59), (59.999, 1), (60.0, 60)):
         throttle = new_throttle("1/minute", timer=Time(moment))
         throttle.count_failure(environ("192.0.2.7"))
-        with pytest.raises(RateLimited) as raised:
+        with pytest.raises(TooManyFailures) as raised:
             throttle.count_failure(environ("192.0.2.7"))
         assert raised.value.retry_after == left
 
@@ -81,6 +81,6 @@ def test_workers_count_together() -> None:
     for throttle in (first, second, first):
         throttle.count_failure(environ("192.0.2.7"))
     for throttle in (first, second):
-        with pytest.raises(RateLimited):
+        with pytest.raises(TooManyFailures):
             throttle.count_failure(environ("192.0.2.7"))
     second.count_failure(environ("192.0.2.8"))

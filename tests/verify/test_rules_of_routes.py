@@ -159,7 +159,7 @@ def test_failures_are_throttled_by_the_address_of_the_client(
         answer = ask(ruled, question(proxy, target="/orders", address=address, headers=wrong))
         assert answer.status == 401
     answer = ask(ruled, question(proxy, target="/orders", address=address, headers=wrong))
-    assert answer.code == "rate_limited"
+    assert answer.code == "too_many_failures"
     if proxy == "nginx":
         assert (answer.status, answer.headers["x-latchkey-status"]) == (403, "429")
         assert 1 <= int(answer.headers["x-latchkey-retry-after"]) <= 86_400

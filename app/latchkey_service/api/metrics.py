@@ -42,6 +42,8 @@ _OUTCOMES = (
     Count.ENDPOINT,
     Count.AMBIGUOUS,
     Count.RATE_LIMITED,
+    Count.QUOTA_EXCEEDED,
+    Count.TOO_MANY_FAILURES,
     Count.FAILED,
 )
 _LOOKUPS = (

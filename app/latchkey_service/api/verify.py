@@ -6,7 +6,7 @@ from flask import Response, current_app
 
 from latchkey import current_principal, require_scope
 from latchkey.assembly import log_fault
-from latchkey.errors import RateLimited, StoreError
+from latchkey.errors import StoreError, TooManyFailures
 from latchkey_service.api.json_request import largest_body
 from latchkey_service.api.openapi import Resource, answer
 from latchkey_service.api.verify_schemas import (
@@ -53,7 +53,7 @@ def verify_batch(body: VerifyBatchBody) -> Response:
 def _result_of(item: VerifyBody) -> VerifiedObject:
     try:
         return VerifiedObject.of(_requests().check(item.described(), current_principal))
-    except RateLimited as error:
+    except TooManyFailures as error:
         return VerifiedObject.refused(error)
     except StoreError as error:
         log_fault(error)

@@ -29,7 +29,7 @@ _REFUSALS = (
     (Count.ADDRESS, "Network address that the key does not allow"),
     (Count.ENDPOINT, "Method or path that the key does not allow"),
     (Count.AMBIGUOUS, "Two schemes in one request"),
-    (Count.RATE_LIMITED, "Too many failures from one address"),
+    (Count.TOO_MANY_FAILURES, "Too many failures from one address"),
     (Count.FAILED, "Database error"),
 )
 

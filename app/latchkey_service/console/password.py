@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from latchkey.errors import ApiError, InvalidField, PasswordsBusy, RateLimited
+from latchkey.errors import ApiError, InvalidField, PasswordsBusy, TooManyFailures
 from latchkey_service.console.forms import PasswordForm, add_fault
 from latchkey_service.console.sessions import (
     administrator_service,
@@ -44,7 +44,7 @@ def change_password() -> AnyResponse:
             token = administrator_service().change_password(
                 signed_in(), form.current.data or "", form.password.data or "", caller_address()
             )
-    except RateLimited as limited:
+    except TooManyFailures as limited:
         return _later(form, _TOO_MANY, limited)
     except PasswordsBusy as busy:
         return _later(form, f"{busy.message}.", busy)

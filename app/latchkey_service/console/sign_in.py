@@ -8,7 +8,7 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from latchkey.credentials.tokens import redact_secrets
-from latchkey.errors import ApiError, InvalidField, PasswordsBusy, RateLimited
+from latchkey.errors import ApiError, InvalidField, PasswordsBusy, TooManyFailures
 from latchkey_service.console.forms import SetUpForm, SignInForm, add_fault
 from latchkey_service.console.guard import open_to_all
 from latchkey_service.console.sessions import (
@@ -58,7 +58,7 @@ def begin() -> AnyResponse:
                 request.environ, name
             )
             token = administrator_service().sign_in(name, password, caller_address())
-    except RateLimited as limited:
+    except TooManyFailures as limited:
         return _later(form, _TOO_MANY, limited)
     except PasswordsBusy as busy:
         return _later(form, f"{busy.message}.", busy)

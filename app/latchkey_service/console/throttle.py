@@ -28,7 +28,7 @@ class SignInThrottle:
         self._addresses = addresses
 
     def count(self, environ: WSGIEnvironment, name: str) -> None:
-        """Count an attempt; raises RateLimited if it exceeds a limit."""
+        """Count an attempt; raises TooManyFailures if it exceeds a limit."""
         # The prefixes separate these counts from each other, and from those of credentials.
         address = self._addresses.counted(environ)
         self._by_address.count(f"sign-in from {address}")

@@ -21,8 +21,8 @@ from latchkey.errors import (
     ApiError,
     InsufficientScope,
     InvalidCredential,
-    RateLimited,
     StoreError,
+    TooManyFailures,
 )
 
 _PEER = ClientAddresses()
@@ -80,7 +80,7 @@ class DescribedRequests:
         """Check a request for a caller, and count it as a use if the key may be used.
 
         A key that the caller may not verify is found like one that does not exist. Raises
-        RateLimited for an invalid credential, if the caller has sent too many of them; StoreError.
+        TooManyFailures for an invalid credential, if the caller has sent too many; StoreError.
         """
         try:
             entry = self._authenticator.find(described.presented())
@@ -107,8 +107,8 @@ class DescribedRequests:
     def _count_failure(self, caller: Principal) -> None:
         try:
             self._failures.count(f"verify {caller.api_key}")
-        except RateLimited as limited:
-            raise RateLimited(
+        except TooManyFailures as limited:
+            raise TooManyFailures(
                 limited.retry_after,
                 "Too many invalid credentials were verified with this key; try again later",
             ) from None

@@ -103,7 +103,7 @@ class Traffic(Sites):
             lambda: needing.request("GET", "/", wrong).status != 401, "the limit of failures"
         )
         answer = needing.request("GET", "/", wrong)
-        assert_refused(answer, 429, "rate_limited")
+        assert_refused(answer, 429, "too_many_failures")
         assert int(answer.headers["Retry-After"]) > 0
         good = needing.service.issue(scopes=["orders:read"])
         assert_admitted(needing.request("GET", "/", bearer(good)), good.api_key)
