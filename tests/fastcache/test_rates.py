@@ -1,16 +1,11 @@
-"""RateTable: exact against a plain model, over threads, processes, kills and stops."""
+"""RateTable: exact against a plain model, and over threads."""
 
 from __future__ import annotations
 
 import mmap
-import os
-import random
-import signal
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from fractions import Fraction
 
 import pytest
@@ -297,31 +292,6 @@ def test_decisions_are_those_of_a_bucket_of_fractions(
         assert table.level(rate).full_in == (burst - content) * interval
 
 
-def assert_exact(admitted: list[tuple[int, int]], interval: int, burst: int) -> None:
-    """No interval of the history has more than ``burst + elapsed // interval`` units.
-
-    ``admitted`` has the clock reading and the cost of each admission. It is enough to compare each
-    one with the smallest earlier value of ``units before - elapsed``, in whole intervals.
-    """
-    admitted.sort()
-    spent = 0
-    lowest: int | None = None
-    for at, cost in admitted:
-        # From here on, `spent` units lie before; an interval that begins here has the rest.
-        here = spent * interval - at
-        lowest = here if lowest is None else min(lowest, here)
-        spent += cost
-        assert spent * interval - at - lowest <= burst * interval
-
-
-def test_the_bound_of_a_history_is_checked() -> None:
-    assert_exact([(0, 2), (10, 1), (20, 1)], 10, 2)
-    with pytest.raises(AssertionError):
-        assert_exact([(0, 2), (10, 1), (19, 1)], 10, 2)
-    with pytest.raises(AssertionError):
-        assert_exact([(0, 1), (1000, 1), (1000, 2)], 10, 2)
-
-
 def test_threads_together_take_exactly_the_burst() -> None:
     table = RateTable(1)
     rate = Rate(0, 10**12, 500)
@@ -337,113 +307,3 @@ def test_threads_together_take_exactly_the_burst() -> None:
     for thread in threads:
         thread.join()
     assert sum(admitted) == 500
-
-
-_RECORD = struct.Struct("=QQ")
-
-
-class Takers:
-    """Processes that take from the same rates; each writes its admissions into shared memory."""
-
-    def __init__(self, rate: Rate, processes: int, room: int = 200_000) -> None:
-        self.rate = rate
-        self.words = mmap.mmap(-1, mmap.PAGESIZE)
-        self.records = [mmap.mmap(-1, room * _RECORD.size + 8) for _ in range(processes)]
-        self.pids: list[int | None] = [None] * processes
-
-    def start(self, number: int, seed: int) -> None:
-        """Start a process; it continues the records of its predecessor."""
-        pid = os.fork()
-        if pid == 0:
-            try:
-                self._take(self.records[number], random.Random(seed))
-            finally:
-                os._exit(1)
-        self.pids[number] = pid
-
-    def _take(self, records: mmap.mmap, chance: random.Random) -> None:
-        table = RateTable(1, memory=self.words)
-        (count,) = struct.unpack_from("=Q", records)
-        end = (len(records) - 8) // _RECORD.size
-        while count < end:
-            cost = chance.choice((1, 1, 1, 2, 5))
-            taken = table.take((self.rate,), cost)
-            if taken.refused_by is None:
-                # A kill in between loses the record of an admission, never invents one.
-                _RECORD.pack_into(records, 8 + count * _RECORD.size, taken.at, cost)
-                count += 1
-                struct.pack_into("=Q", records, 0, count)
-            else:
-                time.sleep(chance.random() * 0.002)
-        while True:
-            signal.pause()
-
-    def history(self) -> list[tuple[int, int]]:
-        """All recorded admissions."""
-        found: list[tuple[int, int]] = []
-        for records in self.records:
-            (count,) = struct.unpack_from("=Q", records)
-            found += (_RECORD.unpack_from(records, 8 + i * _RECORD.size) for i in range(count))
-        return found
-
-    def kill(self, number: int) -> None:
-        pid = self.pids[number]
-        if pid is not None:
-            self.pids[number] = None
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-
-    def stop(self, number: int) -> None:
-        pid = self.pids[number]
-        if pid is not None:
-            os.kill(pid, signal.SIGSTOP)
-
-    def go_on(self, number: int) -> None:
-        pid = self.pids[number]
-        if pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-
-
-@pytest.fixture
-def takers(request: pytest.FixtureRequest) -> Iterator[Takers]:
-    interval, burst = request.param
-    made = Takers(Rate(0, interval, burst), 8)
-    yield made
-    for number in range(len(made.pids)):
-        made.kill(number)
-
-
-@pytest.mark.attack
-@pytest.mark.long
-@pytest.mark.parametrize(
-    "takers", [(1_000_000, 100), (100_000, 5), (20_000_000, 50)], indirect=True, ids=str
-)
-def test_processes_that_are_killed_and_stopped_never_admit_too_much(
-    takers: Takers, long: bool
-) -> None:
-    chance = random.Random(9)
-    for number in range(8):
-        takers.start(number, number)
-    end = time.monotonic() + (60 if long else 2)
-    seed = 8
-    stopped: set[int] = set()
-    while time.monotonic() < end:
-        time.sleep(0.01)
-        number = chance.randrange(8)
-        event = chance.random()
-        if number in stopped:
-            takers.go_on(number)
-            stopped.discard(number)
-        elif event < 0.5:
-            takers.stop(number)
-            stopped.add(number)
-        elif event < 0.8:
-            takers.kill(number)
-            seed += 1
-            takers.start(number, seed)
-    for number in range(8):
-        takers.kill(number)
-    history = takers.history()
-    assert history
-    assert_exact(history, takers.rate.interval, takers.rate.burst)
