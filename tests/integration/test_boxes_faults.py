@@ -132,15 +132,26 @@ def test_a_poller_that_is_stopped_on_the_way_renews_no_lease_too_late(
             trial.change(2 * size)
 
 
-def test_a_worker_that_is_stopped_within_a_change_blocks_no_others(
-    cluster: Cluster, rng: random.Random, long: bool
+@pytest.mark.parametrize(
+    ("what", "statement"),
+    [
+        ("a change", r"(?is)insert\s+into\s+audit"),
+        ("a flush", r"(?is)insert\s+into\s+usage_watermark"),
+    ],
+    ids=["a change", "a flush"],
+)
+def test_a_worker_that_is_stopped_within_a_transaction_blocks_no_others(
+    cluster: Cluster, rng: random.Random, long: bool, what: str, statement: str
 ) -> None:
-    """It has its turn, which the server ends after a while."""
-    with cluster.changed("a worker is stopped within a change") as trial:
+    """It has its turn, which the server or another worker ends after a while.
+
+    A flush sends its rows in a pipeline.
+    """
+    with cluster.changed(f"a worker is stopped within {what}") as trial:
         for size in rounds(long, 6):
             box = rng.choice(cluster.boxes)
             trial.change(2 * size)
-            with stopped_at(box, r"(?is)insert\s+into\s+audit"), only_others(trial, box):
+            with stopped_at(box, statement), only_others(trial, box):
                 trial.change(2 * size)
             trial.heal()
             trial.change(2 * size)

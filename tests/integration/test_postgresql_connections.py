@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from latchkey.config import load_settings
 from latchkey.errors import ConfigurationError, StoreError
 from latchkey.store.audit_head import Seal
 from latchkey.store.database_urls import database_at, database_of
-from latchkey.store.postgresql.connections import PostgresqlConnections
+from latchkey.store.postgresql.connections import PostgresqlConnections, driver_of
 from latchkey.store.postgresql.location import location_of
 from latchkey.store.postgresql.migrate import migrate
 from latchkey.store.protocols import Store
@@ -136,6 +137,41 @@ def test_a_lost_synchronous_standby_delays_a_change_for_a_while_only(seal: Seal)
             server.execute("ALTER SYSTEM RESET synchronous_standby_names")
             server.reload()
             wait_until(lambda: works(store), "commits without a standby")
+
+
+def test_a_turn_of_a_process_that_is_stopped_is_ended(postgresql_url: str) -> None:
+    """Also between the statements of a pipeline, which the server waits for without a limit."""
+    location = location_of(postgresql_url)
+    connections = PostgresqlConnections(location, pool_size=1, lookup_timeout=5, write_timeout=60)
+    stopped = PostgresqlConnections(location, pool_size=1, lookup_timeout=5, write_timeout=60)
+    is_over = threading.Event()
+
+    def change() -> None:
+        with connections.writing() as connection:
+            connection.exec_driver_sql("SELECT 1")
+        is_over.set()
+
+    def looks_after() -> bool:
+        connections.look_after()
+        return is_over.is_set()
+
+    def hold() -> None:
+        with stopped.writing() as connection:
+            protocol = driver_of(connection).pgconn
+            protocol.enter_pipeline_mode()
+            protocol.send_query_params(b"SELECT 1", None)
+            protocol.send_flush_request()
+            protocol.flush()
+            other = threading.Thread(target=change)
+            other.start()
+            try:
+                wait_until(looks_after, "the turn")
+            finally:
+                other.join()
+
+    with closing(connections), closing(stopped):
+        with pytest.raises(StoreError):
+            hold()
 
 
 def test_passwords_are_in_no_error_and_no_list_of_processes(tmp_path: Path) -> None:

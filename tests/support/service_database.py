@@ -85,7 +85,7 @@ class _Translated:
 
     def execute(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = (), /) -> Any:
         if statement == "BEGIN IMMEDIATE":
-            from latchkey.store.postgresql.connections import TURN
+            from latchkey.store.postgresql.turns import TURN
 
             statement = f"BEGIN; SELECT pg_advisory_xact_lock({TURN})"
         named = re.sub(r"(?<=[ =(]):([a-z]+)\b", r"%(\1)s", statement.replace("%", "%%"))

@@ -20,15 +20,11 @@ from latchkey.store.postgresql.dialect import PostgresqlDialect
 from latchkey.store.postgresql.errors import translated
 from latchkey.store.postgresql.location import Location
 from latchkey.store.postgresql.lookup import PostgresqlLookup
+from latchkey.store.postgresql.turns import LONGEST_IDLE, TURN, Turns
 
 CHANNEL = "latchkey_changes"
 """The channel on which each change that is not of the upkeep wakes the boxes."""
 
-TURN = 0x6C61746368_01
-"""The key of the advisory lock by which changes take turns."""
-
-# In milliseconds: longer than a process that runs needs between two statements of a transaction.
-_LONGEST_IDLE = 2_500
 # Multiples of the timeouts that were asked for. A listing may read the whole table; a change of an
 # account may update each of its keys.
 _READ_FACTOR = 10
@@ -59,6 +55,7 @@ class PostgresqlConnections:
         self.places = ChangePlaces(change_places)
         self.connector = Connector(location)
         self.dialect = PostgresqlDialect()
+        self._turns = Turns()
         self.lookup = PostgresqlLookup(self.connector, timeout=lookup_timeout)
         self._write_timeout = write_timeout
         reads = _READ_FACTOR * lookup_timeout
@@ -104,7 +101,8 @@ class PostgresqlConnections:
         with place, self._transaction() as connection:
             driver = driver_of(connection)
             driver.patience = 2 * self._write_timeout
-            driver.execute(_beginning(self._write_timeout, TURN))
+            with self._turns.waiting():
+                driver.execute(_beginning(self._write_timeout, TURN))
             driver.patience = self._statement_patience
             yield connection
             driver.patience = self._write_timeout
@@ -135,9 +133,13 @@ class PostgresqlConnections:
         )
 
     def look_after(self) -> None:
-        """Notice a lost server within the upkeep's interval, even without requests."""
+        """Notice a lost server within the upkeep's interval, even without requests.
+
+        Also end a change whose process has stopped, if others wait for it.
+        """
         with self.reading() as connection:
             connection.exec_driver_sql("SELECT 1")
+            self._turns.look_after(connection)
 
     def close(self) -> None:
         """Close the connections, which must be idle; later calls open new ones."""
@@ -215,7 +217,7 @@ def _beginning(timeout: float, turn: int | None = None) -> bytes:
     comes after the lock, and sees what earlier changes have committed.
     """
     milliseconds = max(1, round(timeout * 1000))
-    idle = min(max(1, milliseconds // 2), _LONGEST_IDLE)
+    idle = min(max(1, milliseconds // 2), round(LONGEST_IDLE * 1000))
     return (
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
         f"SET LOCAL lock_timeout = {milliseconds};"
