@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -26,9 +24,12 @@ from pydantic import (
 )
 
 from latchkey.binding import parse_addresses, parse_origin
+from latchkey.credentials.default_limit import parse_default_limit
 from latchkey.credentials.granting import parse_allowed
 from latchkey.errors import ConfigurationError
+from latchkey.errors.limits import HeaderStyle
 from latchkey.platform_variables import is_injected
+from latchkey.setting_types import DECIMAL, FILE, WHOLE, checked_by, file_or_none, not_empty
 from latchkey.shown_urls import without_password
 
 PREFIX = "LATCHKEY_"
@@ -37,8 +38,6 @@ MASK = "********"
 # Seconds of a request that remain for the rest of a change.
 _LEASE_MARGIN = 5
 
-_DIGITS = re.compile(r"[0-9]+")
-_DECIMAL_TEXT = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 _HOST_NAME = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
 _DAYS = r"^(keep|[1-9][0-9]{0,4})$"
 # The settings of derivation keys, and those that name a file with them instead.
@@ -51,54 +50,6 @@ SECRET_FILES = {**DERIVATION_KEY_FILES, "database_password": "database_password_
 _FORMER = {"LATCHKEY_DERIVATION_KEY_FILE": "derivation_keys_file"}
 # Common names of settings in other services, and our names for them.
 _SYNONYMS = {"PORT": "BIND", "HOST": "BIND", "LISTEN": "BIND", "DATABASE": "DATABASE_URL"}
-
-
-def _only_digits(value: object) -> object:
-    """Reject texts such as ``4.0`` and ``1_0``, which pydantic accepts as integers."""
-    if isinstance(value, str) and not _DIGITS.fullmatch(value):
-        raise ValueError("not a whole number")
-    return value
-
-
-def _only_decimal(value: object) -> object:
-    """Reject texts such as ``1_0`` and ``+1``, which pydantic accepts as numbers."""
-    if isinstance(value, str) and not _DECIMAL_TEXT.fullmatch(value):
-        raise ValueError("not a number")
-    return value
-
-
-def _only_file(value: object) -> object:
-    """Reject an empty text, and a text that can only name a directory."""
-    if isinstance(value, str) and Path(value).name in ("", ".."):
-        raise ValueError("not the name of a file")
-    return value
-
-
-def _file_or_none(value: object) -> object:
-    """Reject what ``_only_file`` rejects, except an empty text."""
-    return value if value == "" else _only_file(value)
-
-
-def _not_empty(value: object) -> object:
-    """Reject an empty text, which as a path would mean the working directory."""
-    if value == "":
-        raise ValueError("empty")
-    return value
-
-
-_WHOLE = BeforeValidator(_only_digits)
-_DECIMAL = BeforeValidator(_only_decimal)
-_FILE = Annotated[Path, BeforeValidator(_only_file)]
-
-
-def _checked_by(parse: Callable[[str], object]) -> AfterValidator:
-    """Reject a text that ``parse`` rejects, and keep any other unchanged."""
-
-    def check(text: str) -> str:
-        parse(text)
-        return text
-
-    return AfterValidator(check)
 
 
 class Settings(BaseModel):
@@ -119,7 +70,7 @@ class Settings(BaseModel):
         default=SecretStr(""),
         description="The password for PostgreSQL, instead of one in the URL.",
     )
-    database_password_file: Annotated[str, BeforeValidator(_file_or_none)] = Field(
+    database_password_file: Annotated[str, BeforeValidator(file_or_none)] = Field(
         default="",
         json_schema_extra={"format": "path"},
         description="A file with the password for PostgreSQL, in ASCII; private. It is read for "
@@ -130,7 +81,7 @@ class Settings(BaseModel):
         description="The instance's derivation keys, each 64 hex digits, comma-separated, newest "
         "first, at most four. If empty, they are read from the file.",
     )
-    derivation_keys_file: _FILE = Field(
+    derivation_keys_file: FILE = Field(
         default=Path("secrets/derivation.key"),
         description="A file with the derivation keys, one per line, newest first; private, and not "
         "in the database's directory. Ignored if `LATCHKEY_DERIVATION_KEYS` is set.",
@@ -140,19 +91,19 @@ class Settings(BaseModel):
         description="Retired derivation keys, in the same format, at most four. Pairs made with "
         "them keep working, but can no longer be registered.",
     )
-    derivation_keys_retired_file: Annotated[str, BeforeValidator(_file_or_none)] = Field(
+    derivation_keys_retired_file: Annotated[str, BeforeValidator(file_or_none)] = Field(
         default="",
         json_schema_extra={"format": "path"},
         description="A file with the retired derivation keys, instead of "
         "`LATCHKEY_DERIVATION_KEYS_RETIRED`: one per line; private, and not in the database's "
         "directory.",
     )
-    audit_key_file: _FILE = Field(
+    audit_key_file: FILE = Field(
         default=Path("secrets/audit.key"),
         description="The file with the key of the audit log, 64 hex digits; private, and not in "
         "the database's directory.",
     )
-    audit_head_file: _FILE = Field(
+    audit_head_file: FILE = Field(
         default=Path("secrets/audit.head"),
         description="The file that records the end of the audit log; not in the database's "
         "directory. The service writes it at each change.",
@@ -171,7 +122,7 @@ class Settings(BaseModel):
         "from 1 to 99999, or `keep` for always. The details of rows about the log itself are "
         "always kept.",
     )
-    bind: Annotated[str, _checked_by(parse_addresses)] = Field(
+    bind: Annotated[str, checked_by(parse_addresses)] = Field(
         default="127.0.0.1:8080",
         description="Where to listen: `HOST:PORT` (an IPv6 address in brackets, `[::1]:8080`; port "
         "0 takes a free one), `unix:PATH`, or `fd://NUMBER` for an inherited socket; several "
@@ -183,17 +134,17 @@ class Settings(BaseModel):
         description="The mode of a unix socket that the service creates, in octal, `0600` to "
         "`0777`. A proxy needs write permission.",
     )
-    public_url: Annotated[str, _checked_by(parse_origin)] = Field(
+    public_url: Annotated[str, checked_by(parse_origin)] = Field(
         default="",
         description="The address of the service for browsers, such as `https://keys.example.com`: "
         "`http://` or `https://`, a host name, and the port unless it is the default of the "
         "scheme. The set-up link of `latchkey init` begins with it, and the console answers to its "
         "host name.",
     )
-    workers: Annotated[int, Field(ge=1, le=256), _WHOLE] = Field(
+    workers: Annotated[int, Field(ge=1, le=256), WHOLE] = Field(
         default=4, description="Worker processes, 1 to 256."
     )
-    threads: Annotated[int, Field(ge=1, le=256), _WHOLE] = Field(
+    threads: Annotated[int, Field(ge=1, le=256), WHOLE] = Field(
         default=4, description="Threads in each worker, 1 to 256."
     )
     cache_backend: Literal["fastcache", "cachetools", "none"] = Field(
@@ -201,25 +152,25 @@ class Settings(BaseModel):
         description="The cache of checked credentials: `fastcache`, `cachetools` (for comparison), "
         "or `none` (a SELECT for each request).",
     )
-    cache_ttl: Annotated[float, Field(gt=0, le=300), _DECIMAL] = Field(
+    cache_ttl: Annotated[float, Field(gt=0, le=300), DECIMAL] = Field(
         default=300.0,
         description="Seconds that a check stays valid, counted from the database read; more than "
         "0, at most 300.",
     )
-    cache_size: Annotated[int, Field(ge=1, le=100_000_000), _WHOLE] = Field(
+    cache_size: Annotated[int, Field(ge=1, le=100_000_000), WHOLE] = Field(
         default=100_000, description="Entries of the cache in each worker, 1 to 100000000."
     )
-    shared_memory: Annotated[Path, BeforeValidator(_not_empty)] = Field(
+    shared_memory: Annotated[Path, BeforeValidator(not_empty)] = Field(
         default=Path("/dev/shm"),  # noqa: S108 - other users cannot open the files created there
         description="A directory in memory for the state that the workers share. If it is not "
         "usable, only one worker can run.",
     )
-    shared_size: Annotated[int, Field(ge=8, le=65536), _WHOLE] = Field(
+    shared_size: Annotated[int, Field(ge=8, le=65536), WHOLE] = Field(
         default=32,
         description="Size of the shared memory in mebibytes, 8 to 65536. Checked credentials take "
         "most of it; use counts grow with the number of keys.",
     )
-    lease: Annotated[float, Field(ge=1, le=3595), _DECIMAL] = Field(
+    lease: Annotated[float, Field(ge=1, le=3595), DECIMAL] = Field(
         default=5.0,
         description="With PostgreSQL, the seconds for which a box that is cut off may use what it "
         "has cached, 1 to 5 less than `LATCHKEY_REQUEST_TIMEOUT`. A change waits that long for "
@@ -238,25 +189,44 @@ class Settings(BaseModel):
         "answer becomes 429: `COUNT/second`, `/minute`, `/hour` or `/day` with a count of 1 to "
         "999999, or `off`. The workers count together.",
     )
+    default_limit: Annotated[str, checked_by(parse_default_limit)] = Field(
+        default="",
+        description="The rate limit of keys without limits of their own: `COUNT/second`, "
+        "`/minute`, `/hour` or `/day`, at most 1000000 per second, such as `100/minute`. "
+        "`100/minute,burst=20` admits 20 at once; without a burst, it is the count. If empty, "
+        "these keys have no limit.",
+    )
+    ratelimit_headers: HeaderStyle = Field(
+        default="standard",
+        description="The headers that tell clients what remains of their limits: `standard` sends "
+        "`RateLimit-Policy` and `RateLimit` with all limits, `x` sends `X-RateLimit-Limit`, "
+        "`X-RateLimit-Remaining` and `X-RateLimit-Reset` of the one that is nearest to its end.",
+    )
+    rate_share: Literal["full", "divide"] = Field(
+        default="full",
+        description="With PostgreSQL, the share of a rate limit that each box admits: `full`, or "
+        "`divide` for the rate divided by the number of live boxes. Quotas are counted over all "
+        "boxes in either case.",
+    )
     registration: Literal["open", "off"] = Field(
         default="open",
         description="Whether `POST /credentials` registers pairs that the vendor generated: `open` "
         "or `off`.",
     )
-    scopes: Annotated[str, _checked_by(parse_allowed)] = Field(
+    scopes: Annotated[str, checked_by(parse_allowed)] = Field(
         default="",
         description="The scopes of your application that keys may have, comma-separated, such as "
         "`orders:read,orders:write`; a listed scope also allows the same one with a selector. "
         "Latchkey's own scopes are always allowed. If empty, every well-formed scope is. The "
         "console offers the listed scopes as checkboxes.",
     )
-    trusted_proxies: Annotated[int, Field(ge=0, le=16), _WHOLE] = Field(
+    trusted_proxies: Annotated[int, Field(ge=0, le=16), WHOLE] = Field(
         default=0,
         description="The number of your proxies in front of the service, 0 to 16: the client's "
         "address is that many entries from the right of `X-Forwarded-For`. 0 uses the address of "
         "the connection.",
     )
-    verify_routes: Annotated[str, BeforeValidator(_file_or_none)] = Field(
+    verify_routes: Annotated[str, BeforeValidator(file_or_none)] = Field(
         default="",
         json_schema_extra={"format": "path"},
         description="A TOML file with the rules of the `/verify` routes: what a request to an "
@@ -275,11 +245,11 @@ class Settings(BaseModel):
         description="Whether browsers use HTTPS for the console; its cookie is then `Secure`, and "
         "HSTS is sent. `on`, or `auto` to trust `X-Forwarded-Proto` of trusted proxies.",
     )
-    console_idle: Annotated[float, Field(ge=1, le=2_592_000), _DECIMAL] = Field(
+    console_idle: Annotated[float, Field(ge=1, le=2_592_000), DECIMAL] = Field(
         default=1_800.0,
         description="Seconds of inactivity after which a console session expires, 1 to 2592000.",
     )
-    console_session: Annotated[float, Field(ge=1, le=2_592_000), _DECIMAL] = Field(
+    console_session: Annotated[float, Field(ge=1, le=2_592_000), DECIMAL] = Field(
         default=43_200.0,
         description="Seconds after sign-in at which a console session expires even if it is used, "
         "1 to 2592000.",
@@ -291,13 +261,13 @@ class Settings(BaseModel):
         "`/minute`, `/hour` or `/day`, or `off`. For one name from all addresses, the limit is "
         "five times as high.",
     )
-    request_timeout: Annotated[float, Field(ge=1, le=3600), _DECIMAL] = Field(
+    request_timeout: Annotated[float, Field(ge=1, le=3600), DECIMAL] = Field(
         default=20.0,
         description="Seconds within which a request must arrive and its response must start, 1 to "
         "3600. After that, the client must read part of the response in each such period. The "
         "connection of a slower client is closed.",
     )
-    rotation_days: Annotated[int, Field(ge=1, le=3650), _WHOLE] = Field(
+    rotation_days: Annotated[int, Field(ge=1, le=3650), WHOLE] = Field(
         default=90,
         description="Days after which a key should be replaced (`rotate_by`), 1 to 3650.",
     )

@@ -237,6 +237,24 @@ SUBJECTS = (
                 "from the same address is still accepted.",
                 "60/minute",
             ),
+            "default_limit": Note(
+                "requests in a period",
+                "A request beyond the limit is answered 429 with `Retry-After`. A restart may "
+                "forget what was used, so it can admit one burst more.",
+                "100/minute,burst=20",
+            ),
+            "ratelimit_headers": Note(
+                "",
+                "Answers to requests without limits have no such headers.",
+                "x",
+            ),
+            "rate_share": Note(
+                "",
+                "While the number of boxes changes, they may admit more or less for a few "
+                "seconds. A rate of 1 per period and box cannot be divided further in its burst. "
+                "SQLite has only one box.",
+                "divide",
+            ),
             "scopes": Note(
                 "",
                 "A key keeps a scope that is not listed any more, and it cannot be granted again.",

@@ -101,6 +101,29 @@ TABLE: dict[str, tuple[object, dict[str, object], list[str]]] = {
         {value: value for value in ("off", "1/second", "5/minute", "999999/hour", "10/day")},
         ["", "0/minute", "OFF", "300", "5/month", "5 per 3 hours", "1/minute;2/hour", "٣/day"],
     ),
+    "default_limit": (
+        "",
+        {
+            value: value
+            for value in ("", "1/day", "100/minute", "100/minute,burst=20", "1000000/second")
+        },
+        [
+            "off",
+            "0/minute",
+            "100",
+            "5/month",
+            "1000001/second",
+            "5/minute,burst=0",
+            "5/minute,burst=",
+            "5/minute,burst=07",
+            "1/day,burst=367",
+            "5/minute;burst=2",
+            "api=5/minute",
+            "٣/day",
+        ],
+    ),
+    "ratelimit_headers": ("standard", {"x": "x"}, ["", "off", "X", "draft"]),
+    "rate_share": ("full", {"divide": "divide"}, ["", "half", "Full"]),
     "registration": ("open", {"off": "off"}, ["", "closed", "on", "Open"]),
     "scopes": (
         "",
@@ -175,6 +198,9 @@ ALLOWED = {
     "lease": ["1 to 5 less than LATCHKEY_REQUEST_TIMEOUT"],
     "box_name": ["up to 64"],
     "failure_limit": ["COUNT/second", "/minute", "/hour", "/day", "off"],
+    "default_limit": ["COUNT/second", "/minute", "/hour", "/day", "100/minute,burst=20"],
+    "ratelimit_headers": ["standard", "x"],
+    "rate_share": ["full", "divide"],
     "registration": ["open", "off"],
     "scopes": ["comma-separated", "orders:read"],
     "trusted_proxies": ["0 to 16"],

@@ -81,10 +81,12 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "latchkey.files": ("latchkey.errors",),
     "latchkey.binding": (),
     "latchkey.platform_variables": (),
+    "latchkey.setting_types": (),
     "latchkey.shown_urls": (),
     "latchkey.config": (
         *("latchkey.binding", "latchkey.credentials.granting", "latchkey.platform_variables"),
-        *("latchkey.errors", "latchkey.shown_urls"),
+        *("latchkey.credentials.default_limit", "latchkey.errors", "latchkey.setting_types"),
+        "latchkey.shown_urls",
     ),
     "latchkey.credentials": ("latchkey.errors", "latchkey.wording"),
     "latchkey.credentials.account_service": _OVER_A_STORE,

@@ -137,6 +137,11 @@ ROWS = {
     "lease": Row((None, None, "15"), (*SECONDS, "0.9", "15.1", "3596")),
     "box_name": Row((None, "", "east-1"), ("a" * 65, "a b")),
     "failure_limit": Row((None, "off", "999999/day"), RATES),
+    "default_limit": Row(
+        (None, "", "100/minute,burst=20", "1000000/second"), ("off", "1/minute,burst=0", *RATES[1:])
+    ),
+    "ratelimit_headers": Row((None, "x", "standard"), ("", "off", "X")),
+    "rate_share": Row((None, "divide", "full"), ("", "half", "Full")),
     "registration": Row((None, "off"), ("", "closed", "Open")),
     "scopes": Row((None, "orders:read,orders:write"), ("orders", "orders:*", "orders:read:a")),
     "trusted_proxies": Row((None, "16"), (*NUMBERS, "17")),
