@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, get_args
 
 from annotated_types import Ge, Le
@@ -57,28 +57,39 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> InvalidFiel
     unknown = (one for one in problems if one["type"] == "extra_forbidden")
     problem = next(unknown, problems[0])
     place = problem["loc"]
+    owner = _model_at(model, place[:-1])
     if problem["type"] == "extra_forbidden":
-        return unknown_field(str(place[-1]), _model_at(model, place[:-1]))
-    field = model.model_fields.get(str(place[0])) if place else None
+        return unknown_field(str(place[-1]), owner, place[:-1])
+    field = owner.model_fields.get(str(place[-1])) if place else None
     name = ".".join(str(part) for part in place) or "body"
-    return InvalidField(name, _rule(dict(problem), field if len(place) == 1 else None))
+    return InvalidField(name, _rule(dict(problem), field))
 
 
 def _model_at(model: type[BaseModel], place: tuple[int | str, ...]) -> type[BaseModel]:
     """The model at a place inside of a model: that of the objects in a list."""
     for part in place:
         field = model.model_fields.get(str(part))
-        for inner in () if field is None else get_args(field.annotation):
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                model = inner
+        if field is not None:
+            model = next(_models_in(field.annotation), model)
     return model
 
 
-def unknown_field(name: str, model: type[BaseModel]) -> InvalidField:
-    """The error for a field that the model does not have."""
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    """The models that a type names, such as that of the items of a list."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
+
+
+def unknown_field(
+    name: str, model: type[BaseModel], place: tuple[int | str, ...] = ()
+) -> InvalidField:
+    """The error for a field that the model does not have, at a place inside of a body."""
     known = ", ".join(model.model_fields)
+    shown = ".".join([*map(str, place), shown_name(name)])
     problem = _NOT_YET.get(name, f"is unknown here; allowed are {known}")
-    return InvalidField(shown_name(name), problem)
+    return InvalidField(shown, problem)
 
 
 def shown_name(name: str) -> str:
@@ -101,6 +112,8 @@ def _rule(problem: dict[str, Any], field: FieldInfo | None) -> str:
         return f"must be {context['expected']}"
     if kind == "too_short":
         return f"must have at least {context['min_length']} item"
+    if kind == "too_long":
+        return f"must have at most {context['max_length']} items"
     if kind == "string_pattern_mismatch":
         return _FORMS[str(problem["loc"][-1])]
     message: str = problem["msg"].removeprefix("Value error, ")
