@@ -132,16 +132,20 @@ for _part in PARTS:
 
 @main.command("report")
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("later", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option(
     "--docs",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="A checkout whose docs/benchmarks.md is also written; requires a complete run.",
 )
-def report(directory: Path, docs: Path | None) -> None:
-    """Write the tables, plots and report of a run again, from its JSON files."""
-    shown = _show(directory)
+def report(directory: Path, later: tuple[Path, ...], docs: Path | None) -> None:
+    """Write the tables, plots and report of a run again, from its JSON files.
+
+    The parts of LATER runs replace those of the run.
+    """
+    shown = _show(directory, later)
     if docs is not None:
-        if not _is_whole(shown.run):
+        if not (shown.whole and _is_whole(shown.run)):
             raise click.ClickException("the documentation needs a complete run")
         _document(shown, docs)
 
@@ -224,9 +228,9 @@ def _measure_part(part: Part, quick: bool, directory: Path, course: progress.Cou
     return runs.Ended(started=started, finished=runs.now(), whole=whole, failure=failure)
 
 
-def _show(directory: Path) -> reports.Shown:
+def _show(directory: Path, later: Sequence[Path] = ()) -> reports.Shown:
     try:
-        shown = reports.read(directory, PARTS)
+        shown = reports.read(directory, PARTS, later)
         reports.write(shown)
     except ValidationError as error:
         raise click.ClickException(

@@ -9,7 +9,7 @@ import html
 import re
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from string import Template
 
@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 
 from benchmarks import plots, runs
 from benchmarks.parts import UNMEASURED, UNPROVED, Measured, Part, Table, Verdict
-from benchmarks.runs import Run
+from benchmarks.runs import Ended, Run
 
 REPORT = "report.html"
 TABLES = "tables.md"
@@ -30,29 +30,42 @@ _TITLE = re.compile(r"^## (?P<title>.+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Shown:
-    """A run that was read: its description, and the figures of its parts."""
+    """A run that was read: its description, and the figures of its parts.
+
+    ``later`` has the run of each part that was measured in another run than ``run``.
+    """
 
     run: Run
     directory: Path
     figures: Mapping[str, tuple[Part, Measured]]
+    later: Mapping[str, Run] = field(default_factory=dict)
 
     @property
     def whole(self) -> bool:
         """Whether every part in it was measured in full."""
         return bool(self.figures) and all(
-            (ended := self.run.parts.get(part.name)) is not None and ended.whole
+            (ended := self.ended(part)) is not None and ended.whole
             for part, _ in self.figures.values()
         )
 
+    def ended(self, part: Part) -> Ended | None:
+        """How the measurement of a part ended; None if it was not measured."""
+        return self.later.get(part.name, self.run).parts.get(part.name)
 
-def read(directory: Path, parts: Sequence[Part]) -> Shown:
-    """Read the directory of a run."""
-    found = {}
+
+def read(directory: Path, parts: Sequence[Part], later: Sequence[Path] = ()) -> Shown:
+    """Read the directory of a run, and the parts of ``later`` runs, which replace its own."""
+    found: dict[str, tuple[Part, Measured]] = {}
+    of_later: dict[str, Run] = {}
     for part in parts:
-        measured = runs.read_part(directory, part.name)
-        if measured is not None:
-            found[str(part.name)] = (part, measured)
-    return Shown(runs.read_run(directory), directory, found)
+        for each in (directory, *later):
+            measured = runs.read_part(each, part.name)
+            if measured is None:
+                continue
+            found[part.name] = (part, measured)
+            if each is not directory:
+                of_later[part.name] = runs.read_run(each)
+    return Shown(runs.read_run(directory), directory, found, of_later)
 
 
 def verdicts(shown: Shown) -> dict[str, list[Verdict]]:
@@ -60,7 +73,7 @@ def verdicts(shown: Shown) -> dict[str, list[Verdict]]:
     found = {}
     for name, (part, measured) in shown.figures.items():
         goals = part.goals(measured)
-        ended = shown.run.parts.get(part.name)
+        ended = shown.ended(part)
         if ended is None or not ended.whole:
             goals = [
                 goal if goal.state.startswith(UNMEASURED) else replace(goal, state=UNPROVED)
@@ -91,7 +104,7 @@ def write(shown: Shown) -> list[Path]:
             tables += [f"## {name}: {title.replace('_', ' ')}", table.markdown()]
     pages = {
         TABLES: "\n\n".join(filter(None, tables)) + "\n",
-        REPORT: _html(shown, _markdown(shown, runs.FILE_NAME)),
+        REPORT: _html(shown, _markdown(shown, lambda run: _raw_beside(run, shown))),
     }
     for file_name, text in pages.items():
         (shown.directory / file_name).write_text(text)
@@ -115,12 +128,14 @@ def write_documentation(shown: Shown, root: Path) -> Path:
 
 def documentation(shown: Shown, plotted: Path) -> str:
     """The text of docs/benchmarks.md, with plots in the directory ``plotted``."""
+    names = " and ".join(f"benchmarks/results/{run.name}" for run in _all_runs(shown))
     note = (
-        f"<!-- Made by `make bench` from benchmarks/results/{shown.run.name}: edit the "
+        f"<!-- Made by `make bench` from {names}: edit the "
         "templates in benchmarks, not this file. -->"
     )
-    raw = f"../benchmarks/results/{shown.run.name}"
-    title, _, text = _markdown(shown, raw).partition("\n\n")
+    title, _, text = _markdown(shown, lambda run: f"../benchmarks/results/{run.name}").partition(
+        "\n\n"
+    )
     return _with_images(
         {path.stem for path in plotted.glob("*.png")},
         f"{title}\n\n{note}\n\n{text}",
@@ -128,8 +143,22 @@ def documentation(shown: Shown, plotted: Path) -> str:
     )
 
 
-def _markdown(shown: Shown, raw: str) -> str:
-    """The whole page with a link to the raw figures; images have no directory and extension yet."""
+def _all_runs(shown: Shown) -> list[Run]:
+    """The run, and each later one once."""
+    found = {run.name: run for run in (shown.run, *shown.later.values())}
+    return list(found.values())
+
+
+def _raw_beside(run: Run, shown: Shown) -> str:
+    """The address of a run's JSON, from the directory of the shown run."""
+    return runs.FILE_NAME if run is shown.run else f"../{run.name}/{runs.FILE_NAME}"
+
+
+def _markdown(shown: Shown, raw: Callable[[Run], str]) -> str:
+    """The whole page; images have no directory and extension yet.
+
+    ``raw`` returns the address of the raw figures of a run.
+    """
     sections = []
     for part, measured in shown.figures.values():
         tables = {f"table_{name}": each.markdown() for name, each in part.tables(measured).items()}
@@ -139,7 +168,8 @@ def _markdown(shown: Shown, raw: str) -> str:
     text = Template(_TEMPLATE.read_text()).substitute(
         date=shown.run.started[:10],
         commit=shown.run.source.commit,
-        raw=raw,
+        raw=raw(shown.run),
+        later=_later(shown, raw),
         duration=_duration(shown.run),
         warning=_warning(shown),
         goals=goal_table(shown).markdown(),
@@ -147,10 +177,22 @@ def _markdown(shown: Shown, raw: str) -> str:
         sections="\n\n".join(sections),
         cores=shown.run.machine.cores,
         virtual="virtual" if shown.run.machine.virtual else "shared",
-        machine=_machine(shown.run).markdown(),
+        machine=_machine(shown).markdown(),
     )
     # Empty placeholders must leave no gap.
     return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def _later(shown: Shown, raw: Callable[[Run], str]) -> str:
+    """The parts of later runs, as sentences."""
+    said = []
+    for run in _all_runs(shown)[1:]:
+        names = [f"`{name}`" for name, each in shown.later.items() if each.name == run.name]
+        said.append(
+            f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} of "
+            f"[a later run]({raw(run)}) on {run.started[:10]} at commit `{run.source.commit}`."
+        )
+    return "\n".join(said)
 
 
 def _duration(run: Run) -> str:
@@ -170,7 +212,8 @@ def _name(shown: Shown) -> str:
     return f"Benchmarks, {shown.run.started[:10]}, commit {shown.run.source.commit}"
 
 
-def _machine(run: Run) -> Table:
+def _machine(shown: Shown) -> Table:
+    run = shown.run
     machine = run.machine
     measured = ("flask", "gunicorn", "sqlalchemy", "werkzeug")
     versions = {name.lower(): f"{name} {each}" for name, each in run.python.packages.items()}
@@ -183,12 +226,27 @@ def _machine(run: Run) -> Table:
         ["Python", f"{run.python.implementation} {run.python.version}, {run.python.compiler}"],
         ["packages", ", ".join(versions[name] for name in measured if name in versions)],
     ]
-    rows += [[f"`{name}`", _ended(run, name)] for name in run.parts]
+    rows += [
+        [f"`{name}`", _ended(ended)] for name, ended in run.parts.items() if name not in shown.later
+    ]
+    for name, later in shown.later.items():
+        ended = next(each for part, each in later.parts.items() if part == name)
+        rows.append([f"`{name}`", f"{_ended(ended)}, {_differing(later, run)}"])
     return Table(["", ""], rows)
 
 
-def _ended(run: Run, name: str) -> str:
-    ended = next(each for part, each in run.parts.items() if part == name)
+def _differing(later: Run, run: Run) -> str:
+    """What a later run does not have in common with a run."""
+    said = [f"at commit `{later.source.commit}`"]
+    if later.machine.cpu != run.machine.cpu:
+        said.append(later.machine.cpu)
+    load = later.machine.details.get("load_avg_1min")
+    if load is not None:
+        said.append(f"load avg 1min {load}")
+    return ", ".join(said)
+
+
+def _ended(ended: Ended) -> str:
     said = f"{ended.started} to {ended.finished}"
     if ended.failure is not None:
         return f"{said}: failed"

@@ -130,6 +130,14 @@ def latest_whole(directory: Path, names: tuple[PartName, ...]) -> Path | None:
     return max(whole)[1] if whole else None
 
 
+def later_than(directory: Path) -> list[Path]:
+    """The runs beside a run that began after it, in their order."""
+    began = read_run(directory).started
+    found = [path.parent for path in directory.parent.glob(f"*/{FILE_NAME}")]
+    later = [(run.started, path) for path in found if (run := read_run(path)).started > began]
+    return [path for _, path in sorted(later)]
+
+
 def now() -> str:
     """The time in UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.bootstrap import Bootstrap
 from benchmarks.load.credentials import read_derivation_key, secret_of
 from benchmarks.load.processes import Cores, running_on
-from benchmarks.load.service import running
+from benchmarks.load.service import Service, running
 from benchmarks.parts import Report
 from benchmarks.verify import nginx
 from benchmarks.verify.client import Client
@@ -23,9 +23,14 @@ from benchmarks.verify.plan import (
     BARE,
     BARE_PATH,
     EMPTY,
+    ENVOY,
     GUNICORN,
+    HOST,
     LATCHKEY,
     NGINX,
+    ROUTES,
+    RULED,
+    TARGET,
     VERIFY,
     VERIFY_PATH,
     VerifySettings,
@@ -66,7 +71,10 @@ def run(settings: VerifySettings, report: Report) -> VerifyResults:
             for name in (*GUNICORN, *NGINX)
         },
         over_bare=by_rate.estimate(lambda one: one[VERIFY] / one[BARE], VERIFY, BARE),
+        envoy_over_bare=by_rate.estimate(lambda one: one[ENVOY] / one[BARE], ENVOY, BARE),
+        ruled_over_bare=by_rate.estimate(lambda one: one[RULED] / one[BARE], RULED, BARE),
         over_empty=by_rate.estimate(lambda one: one[LATCHKEY] / one[EMPTY], LATCHKEY, EMPTY),
+        tail_over_empty=by_tail.estimate(lambda one: one[LATCHKEY] / one[EMPTY], LATCHKEY, EMPTY),
         over_alone=by_rate.estimate(lambda one: one[LATCHKEY] / one[ALONE], LATCHKEY, ALONE),
     )
 
@@ -80,23 +88,35 @@ def quantile(latencies: list[float], share: float) -> float:
 def _start(settings: VerifySettings, rng: random.Random) -> tuple[Figures, Figures, Figures]:
     cores = Cores.apart()
     with ExitStack() as stack:
-        service = stack.enter_context(
-            running(range(settings.keys), application="verify", cores=cores)
-        )
-        maker = read_derivation_key(service.settings.derivation_keys_file)
-        secrets = [secret_of(number, maker) for number in range(settings.keys)]
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="latchkey-nginx-")))
-        port = int(service.address.rpartition(":")[2])
+        rules = directory / "routes.toml"
+        rules.write_text(ROUTES)
+        numbers = range(settings.keys)
+        service, ruled = (
+            stack.enter_context(
+                running(numbers, application="verify", cores=cores, settings=configured)
+            )
+            for configured in ({}, {"verify_routes": rules})
+        )
         ports = {
-            **dict.fromkeys(GUNICORN, port),
-            **stack.enter_context(nginx.running(directory, port, cores)),
+            **dict.fromkeys(GUNICORN, _port_of(service)),
+            RULED: _port_of(ruled),
+            **stack.enter_context(nginx.running(directory, _port_of(service), cores)),
         }
         clients: dict[str, Client] = {}
         for name in (*GUNICORN, *NGINX):
-            clients[name] = Client(ports[name], _requests(name, secrets), settings.users)
+            maker = read_derivation_key(
+                (ruled if name == RULED else service).settings.derivation_keys_file
+            )
+            requests = _requests(name, [secret_of(number, maker) for number in numbers])
+            clients[name] = Client(ports[name], requests, settings.users)
             stack.callback(clients[name].close)
         with running_on(cores.client):
             return _measure(clients, settings, rng)
+
+
+def _port_of(service: Service) -> int:
+    return int(service.address.rpartition(":")[2])
 
 
 def _measure(
@@ -118,14 +138,20 @@ def _measure(
 
 
 def _requests(name: str, secrets: list[str]) -> list[bytes]:
-    """The requests of a subject. Those to gunicorn are the questions of nginx."""
-    path = {BARE: BARE_PATH, VERIFY: VERIFY_PATH}.get(name, "/orders/17")
-    host = "latchkey" if name in GUNICORN else "api.example.com"
-    about = ""
+    """The requests of a subject. Those to gunicorn are the questions of a proxy."""
+    path = {
+        BARE: BARE_PATH,
+        VERIFY: VERIFY_PATH,
+        RULED: VERIFY_PATH,
+        ENVOY: f"{ENVOY}{TARGET}",
+    }.get(name, TARGET)
+    host, about = HOST, ""
     if name in GUNICORN:
-        about = (
-            "X-Original-Method: GET\r\nX-Original-URI: /orders/17\r\n"
-            "X-Original-Host: api.example.com\r\nX-Forwarded-For: 127.0.0.1\r\n"
+        about = "X-Forwarded-For: 127.0.0.1\r\n"
+    if name in GUNICORN and name != ENVOY:
+        host = "latchkey"
+        about += (
+            f"X-Original-Method: GET\r\nX-Original-URI: {TARGET}\r\nX-Original-Host: {HOST}\r\n"
         )
     return [
         (

@@ -7,12 +7,24 @@ from pathlib import Path
 
 from benchmarks.parts import Table, View, format_estimate
 from benchmarks.verify import goals
-from benchmarks.verify.plan import ALONE, BARE, EMPTY, GUNICORN, LATCHKEY, NGINX, VERIFY
+from benchmarks.verify.plan import (
+    ALONE,
+    BARE,
+    EMPTY,
+    ENVOY,
+    GUNICORN,
+    LATCHKEY,
+    NGINX,
+    RULED,
+    VERIFY,
+)
 from benchmarks.verify.results import VerifyResults
 
 _SHOWN = {
     BARE: "a bare WSGI application with the same headers",
     VERIFY: "`/verify/nginx`, a hit",
+    ENVOY: "`/verify/envoy`, a hit",
+    RULED: "`/verify/nginx`, a hit, with a routes file of three rules",
     ALONE: "nginx alone",
     EMPTY: "with `auth_request` to an empty 204",
     LATCHKEY: "with `auth_request` to Latchkey",
@@ -41,6 +53,8 @@ def words(results: VerifyResults) -> dict[str, str]:
         "verify_users": f"{results.users}",
         "verify_starts": f"{len(results.rates)}",
         "verify_requests": f"{results.requests:,}",
+        "envoy_over_bare": format_estimate(results.envoy_over_bare),
+        "ruled_over_bare": format_estimate(results.ruled_over_bare),
         "over_empty": format_estimate(results.over_empty),
         "over_alone": format_estimate(results.over_alone),
     }

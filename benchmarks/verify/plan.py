@@ -5,12 +5,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 BARE, VERIFY = "bare WSGI", "/verify/nginx"
+ENVOY, RULED = "/verify/envoy", "/verify/nginx, routes file"
 ALONE, EMPTY, LATCHKEY = "nginx alone", "nginx, empty 204", "nginx, Latchkey"
-GUNICORN = (BARE, VERIFY)
-"""What is requested from gunicorn directly."""
+GUNICORN = (BARE, VERIFY, ENVOY, RULED)
+"""What is requested from gunicorn directly; `RULED` from a service with a routes file."""
 NGINX = (ALONE, EMPTY, LATCHKEY)
 
 BARE_PATH, EMPTY_PATH, VERIFY_PATH = "/bare", "/empty", "/verify/nginx"
+HOST, TARGET = "api.example.com", "/orders/17"
+"""The original request."""
+
+# The last rule is the one that matches.
+ROUTES = """\
+[[rule]]
+host = "api.example.com"
+method = "POST"
+path = "/orders/*"
+scopes = ["orders:write"]
+
+[[rule]]
+path = "/status"
+open = true
+
+[[rule]]
+host = "api.example.com"
+path = "/orders/**"
+scopes = ["orders:read"]
+"""
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,12 @@ class VerifyResults(_Record):
     subjects: dict[str, Subject]
     over_bare: Estimate | None
     """The rate of /verify relative to that of the bare answer."""
+    envoy_over_bare: Estimate | None
+    """The same for the route of Envoy, whose every request is decided in Python."""
+    ruled_over_bare: Estimate | None
+    """The same for a service with a routes file."""
     over_empty: Estimate | None
     """The rate of nginx with Latchkey relative to nginx with an empty answer."""
+    tail_over_empty: Estimate | None
+    """The same for the p99 latency."""
     over_alone: Estimate | None

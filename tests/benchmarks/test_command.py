@@ -201,6 +201,41 @@ def test_the_report_is_written_again_from_the_json(bench: Bench) -> None:
     assert bench.page.read_text() == page
 
 
+def test_parts_of_a_later_run_are_shown_with_a_complete_one(bench: Bench) -> None:
+    assert bench.all().exit_code == 0
+    directory = bench.run_directory()
+    commit(bench.root)
+    assert bench.all().exit_code == 0
+    (later,) = (
+        path.parent for path in directory.parent.glob("*/run.json") if path.parent != directory
+    )
+    (later / "overhead.json").unlink()
+    done = bench("report", str(directory), str(later), "--docs", str(bench.root))
+    assert done.exit_code == 0, done.output
+    page = bench.page.read_text()
+    run = runs.read_run(later)
+    assert page.index("Measured 1 times.") < page.index("Measured 2 times.")
+    assert f"from benchmarks/results/{directory.name} and benchmarks/results/{later.name}:" in page
+    assert (
+        f"`load` is of [a later run](../benchmarks/results/{later.name}) on {run.started[:10]} "
+        f"at commit `{run.source.commit}`." in page
+    )
+    (row,) = (line for line in page.splitlines() if line.startswith("| `load` |"))
+    assert f"at commit `{run.source.commit}`" in row
+    assert f"(../{later.name}/run.json)" not in page
+    assert f"../{later.name}/run.json" in (directory / "report.html").read_text()
+
+
+def test_runs_that_began_later_are_found_in_their_order(bench: Bench) -> None:
+    assert bench.all().exit_code == 0
+    directory = bench.run_directory()
+    run = runs.read_run(directory)
+    assert runs.later_than(directory) == []
+    for name, started in (("c", "2999-01-02"), ("b", "2999-01-01"), ("a", "2001-01-01")):
+        run.model_copy(update={"started": f"{started}T00:00:00Z"}).write(directory.parent / name)
+    assert runs.later_than(directory) == [directory.parent / "b", directory.parent / "c"]
+
+
 def test_a_run_in_another_form_is_not_shown(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bench.all().exit_code == 0
     monkeypatch.setattr(command, "PARTS", PARTS)

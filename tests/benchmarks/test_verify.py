@@ -33,18 +33,22 @@ def results() -> VerifyResults:
         p99=rounds,
         subjects=dict.fromkeys(names, Subject(rate=around(1), p50=around(2), p99=around(3))),
         over_bare=around(0.97),
-        over_empty=around(0.9),
+        envoy_over_bare=around(0.7),
+        ruled_over_bare=around(0.6),
+        over_empty=around(0.97),
+        tail_over_empty=around(1.0),
         over_alone=around(0.5),
     )
 
 
-@pytest.mark.parametrize(
-    ("over_bare", "state"),
-    [(around(0.97), MET), (around(0.95), UNPROVED), (around(0.9), MISSED), (None, UNMEASURED)],
-)
-def test_the_goal(results: VerifyResults, over_bare: Estimate | None, state: str) -> None:
-    results.over_bare = over_bare
-    assert [verdict.state for verdict in goals.verdicts(results)] == [state]
+def test_the_goals(results: VerifyResults) -> None:
+    assert [verdict.state for verdict in goals.verdicts(results)] == [MET, MET, MET]
+    for over, state in ((0.95, UNPROVED), (0.9, MISSED)):
+        results.over_bare, results.over_empty = around(over), around(over)
+        results.tail_over_empty = around(2.05 - over)
+        assert [verdict.state for verdict in goals.verdicts(results)] == [state] * 3
+    results.over_bare = results.over_empty = results.tail_over_empty = None
+    assert [verdict.state for verdict in goals.verdicts(results)] == [UNMEASURED] * 3
 
 
 def test_goals_tables_and_page_are_generated(results: VerifyResults) -> None:
