@@ -84,6 +84,39 @@ def test_a_connection_that_ends_within_a_transaction_is_named(
                 connection.exec_driver_sql("SELECT 1")
 
 
+def test_a_lookup_that_the_server_ends_fails_alone(
+    postgresql: Postgresql, postgresql_url: str, seal: Seal
+) -> None:
+    """The next one works: after a lock of the table, and after a column was changed."""
+    opened = database_at(postgresql_url).open_store(seal=seal, lookup_timeout=0.3)
+    with closing(opened) as store:
+        added = add(store, new_credential())
+        assert store.verifier(added.api_key) is not None
+        with postgresql.connect(postgresql_url.rpartition("/")[2]) as other, other.transaction():
+            other.execute("LOCK TABLE credential IN ACCESS EXCLUSIVE MODE")
+            with pytest.raises(StoreError) as raised:
+                store.verifier(added.api_key)
+            assert "statement timeout" in raised.value.detail
+        assert store.verifier(added.api_key) is not None
+        with postgresql.connect(postgresql_url.rpartition("/")[2]) as other:
+            other.execute("ALTER TABLE credential ALTER COLUMN name TYPE varchar(200)")
+        # A prepared statement may no longer fit the table, so one lookup may fail.
+        with suppress(StoreError):
+            store.verifier(added.api_key)
+        found = store.verifier(added.api_key)
+        assert found is not None
+        assert found.principal.api_key == added.api_key
+
+
+def test_a_lookup_compares_the_whole_key(postgresql_url: str, seal: Seal) -> None:
+    """A character U+0000 does not end it, and text that is no ASCII is sent as it is."""
+    with closing(database_at(postgresql_url).open_store(seal=seal)) as store:
+        key = add(store, new_credential()).api_key
+        for text in (f"{key}\0", f"{key}\0x", f"\0{key}", f"{key}é", key[:-1], ""):
+            assert store.verifier(text) is None
+        assert store.verifier(key) is not None
+
+
 def test_a_restarted_server_is_found_again(tmp_path: Path, seal: Seal) -> None:
     with started() as server:
         url = server.url(server.new_migrated_database())

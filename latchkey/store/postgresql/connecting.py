@@ -110,7 +110,12 @@ class TextDumper(StrDumperUnknown):
 
     def dump(self, obj: str) -> Any:
         """The bytes to send."""
-        return super().dump(obj.replace("\0", "\ufffd"))
+        return super().dump(without_nul(obj))
+
+
+def without_nul(text: str) -> str:
+    """The text with U+FFFD in place of U+0000."""
+    return text.replace("\0", "\ufffd")
 
 
 @dataclass(frozen=True, slots=True)
