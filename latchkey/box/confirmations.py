@@ -16,7 +16,7 @@ from latchkey.wording import counted
 
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.05
-_GROWTH = 1.5
+_GROWTH = 1.25
 
 log = logging.getLogger("latchkey")
 

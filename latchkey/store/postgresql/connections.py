@@ -109,12 +109,16 @@ class PostgresqlConnections:
             _commit(driver, wakes=not upkeep)
 
     @contextmanager
-    def updating_boxes(self) -> Iterator[Connection]:
-        """A connection in a transaction that takes no turn, wakes no box and waits briefly."""
+    def updating_boxes(self, *, durably: bool = True) -> Iterator[Connection]:
+        """A connection in a transaction that takes no turn, wakes no box and waits briefly.
+
+        Without ``durably``, the commit does not wait for the disk or a standby: others see it at
+        once, and a server that fails may forget it.
+        """
         with self._transaction() as connection:
             driver = driver_of(connection)
             driver.patience = self._brief_patience
-            driver.execute(_beginning(self._brief_patience))
+            driver.execute(_beginning(self._brief_patience, durably=durably))
             yield connection
             _commit(driver, wakes=False)
 
@@ -208,7 +212,7 @@ def driver_of(connection: Connection) -> BoundedConnection:
     return driver
 
 
-def _beginning(timeout: float, turn: int | None = None) -> bytes:
+def _beginning(timeout: float, turn: int | None = None, *, durably: bool = True) -> bytes:
     """The statements that begin a transaction, and wait for its turn if it takes one.
 
     ``timeout``, in seconds, limits each wait for a lock. If this process is stopped or cut off
@@ -223,12 +227,12 @@ def _beginning(timeout: float, turn: int | None = None) -> bytes:
         f"SET LOCAL lock_timeout = {milliseconds};"
         f"SET LOCAL idle_in_transaction_session_timeout = {idle};"
         f"{'' if turn is None else f'SELECT pg_advisory_xact_lock({turn});'}"
-        "SET LOCAL synchronous_commit = on"
+        f"SET LOCAL synchronous_commit = {'on' if durably else 'off'}"
     ).encode()
 
 
 def _commit(driver: BoundedConnection, *, wakes: bool) -> None:
-    """Commit, durably on the server and its synchronous standbys; raises StoreError otherwise."""
+    """Commit; raises StoreError unless that is confirmed as ``_beginning`` has asked for."""
     if driver.info.transaction_status != TransactionStatus.INTRANS:
         # COMMIT would succeed, and roll back.
         driver.rollback()
