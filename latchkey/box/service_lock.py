@@ -14,7 +14,7 @@ from pathlib import Path
 
 from latchkey.errors import ServiceUnreachable
 from latchkey.files.locks import LockHeld, lock_within, try_lock
-from latchkey.files.shared_places import open_lock
+from latchkey.files.shared_places import make_directory, open_lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,14 @@ class ServiceLock:
     """The lock file of one database's service. The lock ends with the last process holding it."""
 
     def __init__(self, path: Path, *, create: bool) -> None:
-        """Open the file; raises ServiceUnreachable if that fails or another user created it."""
+        """Open the file; raises ServiceUnreachable if that fails or another user created it.
+
+        ``create`` it, and its directory, if they are missing.
+        """
         try:
+            if create:
+                # It is that of the audit log's head if the database is on a server.
+                make_directory(path.parent)
             self._descriptor = open_lock(path, create=create)
         except OSError as error:
             raise ServiceUnreachable(

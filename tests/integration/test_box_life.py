@@ -56,3 +56,17 @@ def test_a_box_with_other_derivation_keys_does_not_start(
         assert refused.returncode != 0
         assert "other derivation keys" in refused.stderr
         assert len(refused.stderr.splitlines()) == 1
+
+
+def test_a_missing_directory_of_the_head_is_created(tmp_path: Path, postgresql_url: str) -> None:
+    """As with SQLite: the service starts, and warns about the missing head."""
+    service = Service(tmp_path, LATCHKEY_DATABASE_URL=postgresql_url)
+    service.initialize()
+    head = tmp_path / "not" / "yet" / "audit.head"
+    service.settings["LATCHKEY_AUDIT_HEAD_FILE"] = str(head)
+    with service:
+        assert service.get("/health").status == 200
+    assert f"the head file {head} is missing" in service.log_path.read_text()
+    assert {
+        directory.stat().st_mode & 0o777 for directory in (head.parent, head.parent.parent)
+    } == {0o700}
