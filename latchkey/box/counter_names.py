@@ -67,6 +67,8 @@ class Use(IntEnum):
     ADDRESS = auto()
     ENDPOINT = auto()
     OBSERVED = auto()
+    RATE_LIMITED = auto()
+    QUOTA_EXCEEDED = auto()
 
 
 VERIFY_PROXIES = ("nginx", "traefik", "caddy", "envoy", "haproxy")

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
+from latchkey.credentials.limits import NO_ACCOUNT_LIMITS, AccountLimits, Limit
+
 AccountStatus = Literal["active", "disabled"]
 
 ACCOUNT_PREFIX = "acct_"
@@ -49,6 +51,7 @@ class Account:
     disabled_at: datetime | None = None
     erased_at: datetime | None = None
     is_instance: bool = False
+    limits: AccountLimits = NO_ACCOUNT_LIMITS
 
     @property
     def status(self) -> AccountStatus:
@@ -65,22 +68,30 @@ class NewAccount:
     external_id: str | None
     metadata: str | None
     created_at: datetime
+    limits: tuple[Limit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class AccountChange:
     """New terms of an account; None leaves a field as it is.
 
-    An empty ``external_id`` or ``metadata`` removes it.
+    An empty ``external_id`` or ``metadata`` removes it, and empty ``limits`` remove all limits.
+    ``keeps_totals`` and ``renewed`` are those of ``Change``; quotas are renewed in both modes.
     """
 
     name: str | None = None
     external_id: str | None = None
     metadata: str | None = None
     status: AccountStatus | None = None
+    limits: tuple[Limit, ...] | None = None
+    keeps_totals: bool = False
+    renewed: frozenset[str] = frozenset()
 
     def after(self, present: Account, now: datetime) -> Account:
-        """The account that had the ``present`` terms; ``now`` is when it is disabled."""
+        """The account that had the ``present`` terms; ``now`` is when it is disabled.
+
+        It has the present limits: the store knows the state of new ones.
+        """
         disabled_at = present.disabled_at
         if self.status not in (None, present.status):
             disabled_at = now if self.status == "disabled" else None

@@ -112,6 +112,33 @@ class AppliedLimits(NamedTuple):
     shared_from: int
 
 
+class SharedLimits(NamedTuple):
+    """The limits of another credential of the same account, which apply to this one too."""
+
+    credential_id: int
+    api_key: str
+    limits: tuple[StoredLimit, ...]
+
+
+class AccountLimits(NamedTuple):
+    """The limits of an account: the same in both modes, counted in each."""
+
+    live: tuple[StoredLimit, ...] = ()
+    test: tuple[StoredLimit, ...] = ()
+
+    def of(self, mode: Literal["live", "test"]) -> tuple[StoredLimit, ...]:
+        """The limits of requests with keys of a mode."""
+        return self.live if mode == "live" else self.test
+
+    @property
+    def definitions(self) -> tuple[Limit, ...]:
+        """The limits without their state."""
+        return tuple(stored.limit for stored in self.live)
+
+
+NO_ACCOUNT_LIMITS = AccountLimits()
+
+
 class Period(NamedTuple):
     """A period of a quota, in UTC. ``end`` is None for ``total``."""
 
@@ -191,25 +218,33 @@ def checked_limits(limits: Iterable[Limit]) -> tuple[Limit, ...]:
 
 def stored_limits_text(limits: Iterable[StoredLimit]) -> str | None:
     """The text of limits in the database and in records: JSON, or None for no limits."""
-    found = [
-        {"id": stored.id, "generation": stored.generation, **stored.limit.to_json()}
-        for stored in limits
-    ]
+    found = _stored_json(limits)
     return json.dumps(found, separators=(",", ":")) if found else None
 
 
 def stored_limits_of_text(text: str | None) -> tuple[StoredLimit, ...]:
     """The limits that ``stored_limits_text`` wrote.
 
-    Raises ValueError, TypeError or KeyError for any other text: a limit that cannot be read must
-    not be ignored.
+    Raises ValueError or TypeError for any other text: a limit that cannot be read must not be
+    ignored.
     """
+    return () if text is None else _stored_of_json(json.loads(text))
+
+
+def account_limits_text(limits: AccountLimits) -> str | None:
+    """The text of an account's limits in the database: JSON by mode, or None for no limits."""
+    if limits == NO_ACCOUNT_LIMITS:
+        return None
+    found = {"live": _stored_json(limits.live), "test": _stored_json(limits.test)}
+    return json.dumps(found, separators=(",", ":"))
+
+
+def account_limits_of_text(text: str | None) -> AccountLimits:
+    """The limits that ``account_limits_text`` wrote; raises as ``stored_limits_of_text``."""
     if text is None:
-        return ()
-    return tuple(
-        StoredLimit(int(one["id"]), limit_of_json(one), int(one["generation"]))
-        for one in json.loads(text)
-    )
+        return NO_ACCOUNT_LIMITS
+    found = json.loads(text)
+    return AccountLimits(_stored_of_json(found["live"]), _stored_of_json(found["test"]))
 
 
 def limit_of_json(given: Mapping[str, Any]) -> Limit:
@@ -227,3 +262,19 @@ def check_limit_name(name: str) -> str:
             "and begins with a letter"
         )
     return name
+
+
+def _stored_json(limits: Iterable[StoredLimit]) -> list[dict[str, Any]]:
+    return [
+        {"id": stored.id, "generation": stored.generation, **stored.limit.to_json()}
+        for stored in limits
+    ]
+
+
+def _stored_of_json(found: Any) -> tuple[StoredLimit, ...]:
+    try:
+        return tuple(
+            StoredLimit(int(one["id"]), limit_of_json(one), int(one["generation"])) for one in found
+        )
+    except KeyError as error:
+        raise ValueError(f"a limit has no {error}") from None

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from latchkey.credentials.accounts import Account
 from latchkey.credentials.conditions import NO_CONDITIONS, Conditions, ConditionTerms
+from latchkey.credentials.limits import AppliedLimits, Limit, SharedLimits, StoredLimit
 from latchkey.credentials.scopes import permits, selectors
 
 Mode = Literal["live", "test"]
@@ -24,6 +25,7 @@ MODES: tuple[Mode, ...] = ("live", "test")
 REFUSAL_REASONS = (
     *("revoked", "expired", "scope"),
     *("disabled", "not_yet_valid", "address", "endpoint", "observed"),
+    *("rate_limited", "quota_exceeded"),
 )
 COUNTED = ("uses", *REFUSAL_REASONS)
 """The counted fields of a Tally: numbers of requests."""
@@ -94,13 +96,15 @@ class Principal:
 class Verifier(NamedTuple):
     """The stored hash that a secret is checked against, and the principal of the correct secret.
 
-    ``secret_hash`` is SHA-256 of the secret, 32 bytes.
+    ``secret_hash`` is SHA-256 of the secret, 32 bytes. ``limits`` is None for a key that has none,
+    whose account has none, and that shares those of no other key.
     """
 
     secret_hash: bytes
     revoked: bool
     principal: Principal
     conditions: Conditions = NO_CONDITIONS
+    limits: AppliedLimits | None = None
 
     def __repr__(self) -> str:
         return f"Verifier(principal={self.principal!r}, revoked={self.revoked!r})"
@@ -110,7 +114,8 @@ class Verifier(NamedTuple):
 class NewCredential:
     """A credential about to be stored; ``secret_hash`` is SHA-256 of the secret, 32 bytes.
 
-    ``account_id`` None stands for the instance account.
+    ``account_id`` None stands for the instance account. ``limits_of`` is the id of the credential
+    whose limits it shares; None if it gets ``limits`` of its own.
     """
 
     api_key: str
@@ -125,6 +130,8 @@ class NewCredential:
     origin: Origin = "derived"
     conditions: Conditions = NO_CONDITIONS
     metadata: str | None = None
+    limits: tuple[Limit, ...] = ()
+    limits_of: int | None = None
 
     @property
     def lookup(self) -> str:
@@ -138,7 +145,8 @@ class Credential:
 
     ``rotated_to`` is the key of its successor. ``original_expires_at``, meaningful only with a
     successor, is the expiry before the rotation. ``last_used_at`` and ``first_used_at`` are the
-    persisted times; uses that are counted but not yet persisted are not included.
+    persisted times; uses that are counted but not yet persisted are not included. ``limits`` are
+    its own; if it has ``shared_limits``, those apply instead.
     """
 
     id: int
@@ -159,11 +167,32 @@ class Credential:
     origin: Origin = "derived"
     conditions: Conditions = NO_CONDITIONS
     metadata: str | None = None
+    limits: tuple[StoredLimit, ...] = ()
+    shared_limits: SharedLimits | None = None
 
     @property
     def lookup(self) -> str:
         """The key of the credential in caches and stripes; see ``lookup_of``."""
         return lookup_of(self.origin, self.api_key, self.secret_hash)
+
+    @property
+    def limits_of(self) -> int | None:
+        """The id of the credential whose limits it shares."""
+        return None if self.shared_limits is None else self.shared_limits.credential_id
+
+    @property
+    def applied_limits(self) -> AppliedLimits:
+        """The limits that requests must pass, apart from the default limit."""
+        shared, account = self.shared_limits, self.account.limits.of(self.mode)
+        if shared is None:
+            return AppliedLimits(self.limits, account, self.id)
+        return AppliedLimits(shared.limits, account, shared.credential_id)
+
+    @property
+    def checked_limits(self) -> AppliedLimits | None:
+        """The limits of its verifier."""
+        applied = self.applied_limits
+        return applied if applied.own or applied.account or self.shared_limits else None
 
     @property
     def account_id(self) -> str:
@@ -213,7 +242,9 @@ class Change:
 
     ``expires_at`` is used only if ``sets_expiry`` is true; None then means no expiry.
     ``conditions`` has those that change. ``metadata`` is JSON; an empty text removes it, and None
-    leaves it.
+    leaves it. ``limits`` replace those that apply; a key that shared those of another one gets its
+    own. ``keeps_totals``: a quota without an end that is not changed is not renewed either.
+    ``renewed`` are names of quotas, of those that apply, of which nothing is to be spent.
     """
 
     name: str | None = None
@@ -222,6 +253,9 @@ class Change:
     expires_at: datetime | None = None
     conditions: ConditionTerms = field(default_factory=ConditionTerms)
     metadata: str | None = None
+    limits: tuple[Limit, ...] | None = None
+    keeps_totals: bool = False
+    renewed: frozenset[str] = frozenset()
 
     def conditions_after(self, present: Conditions) -> Conditions:
         """The conditions of a credential that had the ``present`` ones."""
@@ -284,6 +318,8 @@ class Tally:
     address: int = 0
     endpoint: int = 0
     observed: int = 0
+    rate_limited: int = 0
+    quota_exceeded: int = 0
     sightings: tuple[Sighting, ...] = field(default=(), kw_only=True)
 
 

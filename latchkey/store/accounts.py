@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -31,6 +32,7 @@ from latchkey.credentials.accounts import (
 )
 from latchkey.credentials.audit import Action, AuditEvent
 from latchkey.credentials.callers import Author
+from latchkey.credentials.limits import AccountLimits
 from latchkey.credentials.models import Credential, Mode
 from latchkey.credentials.publishing import Made, Outcome, Publication
 from latchkey.credentials.times import to_milliseconds, to_the_millisecond
@@ -48,6 +50,7 @@ from latchkey.store.finding import (
     instance_account,
 )
 from latchkey.store.invalidations import log_invalidation
+from latchkey.store.limits import renew_limits, store_account_limits
 from latchkey.store.rows import account_of, account_term_values, account_values
 from latchkey.store.tables import account, credential
 from latchkey.store.transactions import commit
@@ -139,8 +142,9 @@ class SqlAccountStore:
 
         def transaction(connection: Connection) -> Made[Account]:
             new = decide(caller_now(connection, author))
+            limits = store_account_limits(connection, new.id, new.limits, new.created_at)
             try:
-                connection.execute(insert(account), account_values(new))
+                connection.execute(insert(account), account_values(new, limits))
             except IntegrityError:
                 raise DuplicateExternalId from None
             added = _present(connection, new.id)
@@ -164,7 +168,11 @@ class SqlAccountStore:
         def transaction(connection: Connection) -> Made[Account]:
             caller = caller_now(connection, author)
             found = _present(connection, account_id)
-            changed = decide(caller, found).after(found, to_the_millisecond(now))
+            terms = decide(caller, found)
+            changed = replace(
+                terms.after(found, to_the_millisecond(now)),
+                limits=_limits_after(connection, found, terms, now),
+            )
             if changed == found:
                 # The process that made the same change may have died before it invalidated.
                 return Made(found, Publication([account_id]))
@@ -177,6 +185,8 @@ class SqlAccountStore:
             except IntegrityError:
                 raise DuplicateExternalId from None
             detail = account_difference(found, changed)
+            if terms.renewed:
+                detail["renewed"] = sorted(terms.renewed)
             record = AuditEvent(now, Action.ACCOUNT_CHANGE, author.actor, account_id, detail)
             return self._made(connection, account_id, changed, now, record)
 
@@ -245,6 +255,20 @@ class SqlAccountStore:
             contains = self._dialect.contains
             conditions.append(or_(*(contains(column, selection.search) for column in texts)))
         return conditions
+
+
+def _limits_after(
+    connection: Connection, found: Account, terms: AccountChange, now: datetime
+) -> AccountLimits:
+    """Change the limits of an account; the caller stores which they are."""
+    if terms.limits is not None:
+        renews = not terms.keeps_totals
+        return store_account_limits(connection, found.id, terms.limits, now, renews_totals=renews)
+    live, test = (
+        renew_limits(connection, limits, terms.renewed, now) if terms.renewed else limits
+        for limits in found.limits
+    )
+    return AccountLimits(live, test)
 
 
 def _present(connection: Connection, account_id: str) -> Account:

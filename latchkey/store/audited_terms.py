@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from latchkey.credentials.accounts import Account
 from latchkey.credentials.conditions import conditions_detail
+from latchkey.credentials.limits import Limit
 from latchkey.credentials.models import Credential
 from latchkey.credentials.times import to_milliseconds_or_none
 
 _CHANGING = (
     *("name", "scopes", "expires_at", "enabled", "not_before", "networks", "networks_mode"),
-    *("endpoints", "metadata"),
+    *("endpoints", "metadata", "limits", "limits_of"),
 )
 
 # The values of conditions that are not set.
@@ -43,7 +46,14 @@ def _terms(credential: Credential) -> dict[str, object]:
         "expires_at": to_milliseconds_or_none(credential.expires_at),
         **conditions_detail(credential.conditions),
         "metadata": credential.metadata,
+        "limits": _definitions(stored.limit for stored in credential.limits),
+        "limits_of": credential.shared_limits and credential.shared_limits.api_key,
     }
+
+
+def _definitions(limits: Iterable[Limit]) -> list[dict[str, object]] | None:
+    """Limits as JSON values; None for none."""
+    return [limit.to_json() for limit in limits] or None
 
 
 def account_terms_of(account: Account) -> dict[str, object]:
@@ -63,4 +73,5 @@ def _account_terms(account: Account) -> dict[str, object]:
         "external_id": account.external_id,
         "metadata": account.metadata,
         "status": account.status,
+        "limits": _definitions(account.limits.definitions),
     }

@@ -113,6 +113,15 @@ class Connections(Protocol):
         publishes the change first, and calls ``secure``.
         """
 
+    def reserving(self) -> AbstractContextManager[Connection]:
+        """A connection in a short transaction on limits, committed durably at the end of the block.
+
+        It occupies no place for changes. Rows that it reads FOR UPDATE stay as they are until its
+        end, also where it does not wait for the turns of other transactions.
+
+        Failures become StoreError; an exception of the block rolls the transaction back.
+        """
+
     def secure(self) -> None:
         """Protect what is committed, and therefore durable, against later faults of the files.
 

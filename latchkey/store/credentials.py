@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -12,6 +14,7 @@ from latchkey.credentials.audit import Action, AuditEvent
 from latchkey.credentials.caller_rights import require_within_caller
 from latchkey.credentials.callers import Author
 from latchkey.credentials.conditions import conditions_text
+from latchkey.credentials.limits import SharedLimits, StoredLimit, stored_limits_text
 from latchkey.credentials.models import (
     Change,
     Credential,
@@ -39,12 +42,14 @@ from latchkey.store.finding import (
 from latchkey.store.idempotency import SqlIdempotencyLog, remember, require_first
 from latchkey.store.imports import SqlImportedCredentials
 from latchkey.store.invalidations import SqlInvalidationLog, log_invalidation
+from latchkey.store.limits import SqlLimitStore, renew_limits, store_limits
 from latchkey.store.listing import SqlListing
 from latchkey.store.protocols import BoxStore
 from latchkey.store.rows import (
     credential_of,
     joined_credential_of,
     scopes_text,
+    shared_limits_of,
     values_of,
 )
 from latchkey.store.tables import credential
@@ -68,6 +73,7 @@ class SqlStore:
         self.invalidations = SqlInvalidationLog(self._connections)
         self.idempotency = SqlIdempotencyLog(self._connections)
         self.usage = SqlUsageStore(self._connections)
+        self.limits = SqlLimitStore(self._connections)
         self.listing = SqlListing(self._connections)
         self.audit = SqlAuditLog(self._connections, seal)
         self.administrators = SqlAdministratorStore(self._connections, self.audit)
@@ -137,7 +143,8 @@ class SqlStore:
         def transaction(connection: Connection) -> Made[Credential]:
             caller = caller_now(connection, author)
             found = changeable_credential(connection, api_key, author.reach(caller))
-            revoked = _update(connection, found, {"revoked_at": to_milliseconds(now)})
+            values: dict[str, object] = {"revoked_at": to_milliseconds(now)}
+            revoked = _update(connection, found, values, found.shared_limits)
             rows = [log_invalidation(connection, found.lookup, now)]
             record = AuditEvent(now, Action.KEY_REVOKE, author.actor, api_key)
             return self._made(connection, revoked, [found.lookup], rows, record)
@@ -169,12 +176,18 @@ class SqlStore:
                 values["conditions"] = conditions_text(conditions)
             if change.metadata is not None:
                 values["metadata"] = change.metadata_after(found.metadata)
-            changed = _update(connection, found, values)
-            rows = [log_invalidation(connection, found.lookup, now)]
-            record = AuditEvent(
-                now, Action.KEY_CHANGE, author.actor, api_key, difference(found, changed)
-            )
-            return self._made(connection, changed, [found.lookup], rows, record)
+            limits = _limits_after(connection, found, change, now)
+            values["limits"] = stored_limits_text(limits.own)
+            values["limits_of"] = limits.shared and limits.shared.credential_id
+            changed = _update(connection, found, values, limits.shared)
+            # The keys with which it shares its limits belong to its account.
+            lookups = [found.lookup, *([found.account_id] if limits.concern_others else [])]
+            rows = [log_invalidation(connection, lookup, now) for lookup in lookups]
+            detail = difference(found, changed)
+            if change.renewed:
+                detail["renewed"] = sorted(change.renewed)
+            record = AuditEvent(now, Action.KEY_CHANGE, author.actor, api_key, detail)
+            return self._made(connection, changed, lookups, rows, record)
 
         return commit(self._connections, transaction)
 
@@ -207,7 +220,7 @@ class SqlStore:
             }
             if found.rotated_to is None:
                 values["original_expires_at"] = to_milliseconds_or_none(found.expires_at)
-            changed = _update(connection, found, values)
+            changed = _update(connection, found, values, found.shared_limits)
             lookups = [successor.lookup, found.lookup]
             rows = [log_invalidation(connection, lookup, now) for lookup in lookups]
             detail = {**difference(found, changed), "successor": successor.api_key}
@@ -259,17 +272,65 @@ class SqlStore:
 def _add(connection: Connection, new: NewCredential) -> Credential:
     account = account_for(connection, new.account_id)
     added = insert(credential).returning(credential)
+    shared = None if new.limits_of is None else _shared(connection, new.limits_of)
+    limits = store_limits(connection, new.api_key, "", new.limits, new.created_at)
     try:
-        row = connection.execute(added, values_of(new, account.id)).one()
+        values = values_of(new, account.id, stored_limits_text(limits))
+        row = connection.execute(added, values).one()
     except IntegrityError:
         raise Refusal(DuplicateApiKey(), [new.lookup]) from None
-    return credential_of(row, account)
+    return credential_of(row, account, shared)
 
 
-def _update(connection: Connection, found: Credential, values: dict[str, object]) -> Credential:
-    """Write new values of a credential."""
+class _Limits(NamedTuple):
+    """The limits of a credential after a change; ``concern_others``: other keys share them."""
+
+    own: tuple[StoredLimit, ...]
+    shared: SharedLimits | None
+    concern_others: bool
+
+
+def _limits_after(
+    connection: Connection, found: Credential, change: Change, now: datetime
+) -> _Limits:
+    """Change the limits of a credential; the caller stores which they are."""
+    shared = found.shared_limits
+    if change.limits is not None:
+        renews = not change.keeps_totals
+        own = store_limits(connection, found.api_key, "", change.limits, now, renews_totals=renews)
+        return _Limits(own, None, _is_shared(connection, found.id))
+    if not change.renewed:
+        return _Limits(found.limits, shared, False)
+    if shared is None:
+        own = renew_limits(connection, found.limits, change.renewed, now)
+        return _Limits(own, None, _is_shared(connection, found.id))
+    renewed = renew_limits(connection, shared.limits, change.renewed, now)
+    sharing = update(credential).where(credential.c.id == shared.credential_id)
+    connection.execute(sharing.values(limits=stored_limits_text(renewed)))
+    return _Limits(found.limits, shared._replace(limits=renewed), True)
+
+
+def _is_shared(connection: Connection, number: int) -> bool:
+    """Whether other credentials share the limits of the one with this number."""
+    others = select(credential.c.id).where(credential.c.limits_of == number).limit(1)
+    return connection.execute(others).first() is not None
+
+
+def _shared(connection: Connection, number: int) -> SharedLimits:
+    query = select(credential.c.api_key, credential.c.limits).where(credential.c.id == number)
+    row = connection.execute(query).one()
+    return shared_limits_of(number, row.api_key, row.limits)
+
+
+def _update(
+    connection: Connection,
+    found: Credential,
+    values: dict[str, object],
+    shared: SharedLimits | None,
+) -> Credential:
+    """Write new values of a credential, and return it with the limits that it then shares."""
     if not values:
-        return found
+        return replace(found, shared_limits=shared)
     change = update(credential).where(credential.c.id == found.id).values(**values)
     row = connection.execute(change.returning(credential)).one()
-    return credential_of(row, found.account)
+    return credential_of(row, found.account, shared)

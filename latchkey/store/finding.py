@@ -13,13 +13,25 @@ from latchkey.credentials.models import Credential
 from latchkey.credentials.publishing import Refusal
 from latchkey.credentials.reach import EVERYWHERE, Reach
 from latchkey.errors import AccountNotFound, CredentialNotFound
-from latchkey.store.rows import ACCOUNT_COLUMNS, account_of, joined_credential_of
+from latchkey.store.rows import (
+    ACCOUNT_COLUMNS,
+    SHARED_COLUMNS,
+    SHARING,
+    account_of,
+    joined_credential_of,
+)
 from latchkey.store.tables import account, credential
 
-CREDENTIALS: Select[tuple[object, ...]] = select(
-    credential, *(column for column in ACCOUNT_COLUMNS if column.name != "account_id")
-).join(account, account.c.id == credential.c.account_id)
-"""All credentials, each with its account, for ``joined_credential_of``."""
+CREDENTIALS: Select[tuple[object, ...]] = (
+    select(
+        credential,
+        *(column for column in ACCOUNT_COLUMNS if column.name != "account_id"),
+        *SHARED_COLUMNS,
+    )
+    .join(account, account.c.id == credential.c.account_id)
+    .outerjoin(SHARING, SHARING.c.id == credential.c.limits_of)
+)
+"""All credentials, each with its account and shared limits, for ``joined_credential_of``."""
 
 _FOUND_AT_ONCE = 500
 

@@ -19,6 +19,7 @@ from latchkey.store.audit import SqlAuditLog
 from latchkey.store.connections import Connections
 from latchkey.store.finding import find_accounts, instance_account
 from latchkey.store.invalidations import new_nonce
+from latchkey.store.limits import add_many_limits
 from latchkey.store.rows import values_of
 from latchkey.store.tables import account, credential, invalidation
 from latchkey.store.transactions import commit
@@ -79,21 +80,26 @@ class SqlImportedCredentials:
             return Made(remaining, Publication(made_before))
         with self._connections.reading() as reading:
             instance = instance_account(reading).id
-        prepared = _rows_of(remaining, instance)
+        limited = any(one.limits for one in remaining)
+        prepared = None if limited else _rows_of(remaining, instance, {})
         named = {one.account_id for one in new if one.account_id is not None}
 
         def transaction(connection: Connection) -> Made[list[NewCredential]]:
             added, rows = remaining, prepared
+            dialect = self._connections.dialect
             confirm({one.id: one for one in find_accounts(connection, account.c.id, named)})
             # Rows are never deleted, and hashes do not change: newer rows are enough.
             since = connection.execute(_HASHES.where(credential.c.id > last_seen))
             if late := left_out({row.secret_hash for row in since}):
                 added = _without(remaining, late)
-                rows = _rows_of(added, instance)
+                rows = None
             lookups = [*made_before, *(token_hash.hex() for token_hash in late)]
             if not added:
                 return Made(added, Publication(lookups))
             lookups += [one.lookup for one in added]
+            if rows is None:
+                limits = add_many_limits(connection, dialect, added)
+                rows = _rows_of(added, instance, limits)
             before = connection.execute(_LAST_ID).scalar_one()
             last_row_before = connection.execute(_LAST_LOG_ROW).scalar_one()
             self._insert(connection, *rows, progress)
@@ -150,12 +156,14 @@ def _without(new: Sequence[NewCredential], hashes: Collection[bytes]) -> list[Ne
 
 
 def _rows_of(
-    new: Sequence[NewCredential], instance: str
+    new: Sequence[NewCredential], instance: str, limits: Mapping[str, str | None]
 ) -> tuple[list[tuple[object, ...]], list[tuple[str, int, int]]]:
     """The values to insert for each credential, and its row in the log of invalidations.
 
-    ``instance`` is the id of the instance account.
+    ``instance`` is the id of the instance account, ``limits`` the text of limits by key.
     """
-    rows = [_values(values_of(one, one.account_id or instance)) for one in new]
+    rows = [
+        _values(values_of(one, one.account_id or instance, limits.get(one.api_key))) for one in new
+    ]
     notes = [(one.lookup, to_milliseconds(one.created_at), new_nonce()) for one in new]
     return rows, notes

@@ -8,6 +8,13 @@ from sqlalchemy import Row
 
 from latchkey.credentials.accounts import Account, NewAccount
 from latchkey.credentials.conditions import conditions_of_text, conditions_text
+from latchkey.credentials.limits import (
+    AccountLimits,
+    SharedLimits,
+    account_limits_of_text,
+    account_limits_text,
+    stored_limits_of_text,
+)
 from latchkey.credentials.models import Credential, NewCredential
 from latchkey.credentials.times import (
     from_milliseconds,
@@ -15,7 +22,7 @@ from latchkey.credentials.times import (
     to_milliseconds,
     to_milliseconds_or_none,
 )
-from latchkey.store.tables import account
+from latchkey.store.tables import account, credential
 
 _HASH_LENGTH = 32
 
@@ -25,10 +32,33 @@ ACCOUNT_COLUMNS = tuple(column.label(f"account_{column.name}") for column in acc
 ``account_id`` is the only common one, and has the same value in both.
 """
 
+SHARING = credential.alias("sharing")
+"""The credential whose limits another one shares."""
+SHARED_COLUMNS = (
+    SHARING.c.api_key.label("shared_api_key"),
+    SHARING.c.limits.label("shared_limits"),
+)
+
 
 def joined_credential_of(row: Row[Any]) -> Credential:
-    """The credential in a row that has the columns of its account too; raises as the two below."""
-    return credential_of(row, account_of(row))
+    """The credential in a row that has the columns of its account too, and SHARED_COLUMNS.
+
+    Raises as the functions below.
+    """
+    shared = None
+    if row.limits_of is not None:
+        shared = shared_limits_of(row.limits_of, row.shared_api_key, row.shared_limits)
+    return credential_of(row, account_of(row), shared)
+
+
+def shared_limits_of(number: int, api_key: str | None, limits: str | None) -> SharedLimits:
+    """The limits that the credential with a number shares with others.
+
+    Raises ValueError if it is missing: then a key that has limits would have none.
+    """
+    if api_key is None:
+        raise ValueError(f"credential {number}, whose limits apply, is missing")
+    return SharedLimits(number, api_key, stored_limits_of_text(limits))
 
 
 def account_of(row: Row[Any]) -> Account:
@@ -46,11 +76,12 @@ def account_of(row: Row[Any]) -> Account:
         disabled_at=from_milliseconds_or_none(row.account_disabled_at),
         erased_at=from_milliseconds_or_none(row.account_erased_at),
         is_instance=row.account_instance == 1,
+        limits=account_limits_of_text(row.account_limits),
     )
 
 
-def account_values(new: NewAccount) -> dict[str, Any]:
-    """The columns of a row for a new account."""
+def account_values(new: NewAccount, limits: AccountLimits) -> dict[str, Any]:
+    """The columns of a row for a new account with these limits."""
     return {
         "id": new.id,
         "name": new.name,
@@ -58,6 +89,7 @@ def account_values(new: NewAccount) -> dict[str, Any]:
         "metadata": new.metadata,
         "created_at": to_milliseconds(new.created_at),
         "instance": 0,
+        "limits": account_limits_text(limits),
     }
 
 
@@ -68,11 +100,12 @@ def account_term_values(account: Account) -> dict[str, Any]:
         "external_id": account.external_id,
         "metadata": account.metadata,
         "disabled_at": to_milliseconds_or_none(account.disabled_at),
+        "limits": account_limits_text(account.limits),
     }
 
 
-def credential_of(row: Row[Any], of: Account) -> Credential:
-    """The credential of an account that a row of the table holds.
+def credential_of(row: Row[Any], of: Account, shared: SharedLimits | None) -> Credential:
+    """The credential of an account that a row of the table holds, with the limits that it shares.
 
     Raises ValueError, TypeError or AttributeError if the row is not valid.
     """
@@ -95,11 +128,13 @@ def credential_of(row: Row[Any], of: Account) -> Credential:
         origin=row.origin,
         conditions=conditions_of_text(row.conditions),
         metadata=row.metadata,
+        limits=stored_limits_of_text(row.limits),
+        shared_limits=shared,
     )
 
 
-def values_of(new: NewCredential, account_id: str) -> dict[str, Any]:
-    """The columns of a row for a new credential of an account."""
+def values_of(new: NewCredential, account_id: str, limits: str | None) -> dict[str, Any]:
+    """The columns of a row for a new credential of an account, with the text of its limits."""
     return {
         "api_key": new.api_key,
         "secret_hash": new.secret_hash,
@@ -113,6 +148,8 @@ def values_of(new: NewCredential, account_id: str) -> dict[str, Any]:
         "origin": new.origin,
         "conditions": conditions_text(new.conditions),
         "metadata": new.metadata,
+        "limits": limits,
+        "limits_of": new.limits_of,
     }
 
 

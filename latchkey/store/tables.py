@@ -44,6 +44,8 @@ account = Table(
     Column("disabled_at", BigInteger),
     Column("erased_at", BigInteger),
     Column("instance", Integer, nullable=False, server_default="0"),
+    # JSON, by mode; NULL for none. The ids in it are those of the rows of ``limit_state``.
+    Column("limits", String),
     Index(
         "uq_account_instance",
         "instance",
@@ -80,7 +82,17 @@ credential = Table(
     # JSON, of the conditions that are set; NULL for none, and so for the operator's metadata.
     Column("conditions", String),
     Column("metadata", String),
+    # JSON, with the ids of the rows of ``limit_state``; NULL for none. ``limits_of`` is the id of
+    # the credential whose limits apply instead, and which has limits of its own.
+    Column("limits", String),
+    Column("limits_of", BigInteger),
     Index(None, "mode", "id"),
+    Index(
+        "ix_credential_limits_of",
+        "limits_of",
+        sqlite_where=text("limits_of IS NOT NULL"),
+        postgresql_where=text("limits_of IS NOT NULL"),
+    ),
     # With the columns that filters and counts read.
     Index(
         "ix_credential_account_id_mode_id", "account_id", "mode", "id", "revoked_at", "expires_at"
@@ -178,6 +190,39 @@ usage_watermark = Table(
     Column("address", BigInteger, nullable=False, server_default="0"),
     Column("endpoint", BigInteger, nullable=False, server_default="0"),
     Column("observed", BigInteger, nullable=False, server_default="0"),
+    Column("rate_limited", BigInteger, nullable=False, server_default="0"),
+    Column("quota_exceeded", BigInteger, nullable=False, server_default="0"),
+    sqlite_with_rowid=False,
+)
+
+# The limits that keys and accounts have or had, by holder (a key, or an account and a mode) and
+# name. Rows are never deleted, so that a limit that is removed and added again keeps its state.
+# ``definition`` is JSON. What follows it is the state of a quota: see ``store/limits.py``.
+# AUTOINCREMENT: the state in shared memory is found by the id.
+limit_state = Table(
+    "limit_state",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("holder", String(30), nullable=False),
+    Column("mode", String(4), nullable=False),
+    Column("name", String(32), nullable=False),
+    Column("definition", String, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("base_epoch", BigInteger, nullable=False),
+    Column("period_start", BigInteger, nullable=False),
+    Index("uq_limit_state_holder_mode_name", "holder", "mode", "name", unique=True),
+    sqlite_autoincrement=True,
+)
+
+# The units of a quota that each segment has reserved in an epoch, cumulatively.
+quota_reservation = Table(
+    "quota_reservation",
+    metadata,
+    Column("limit_id", _ID, primary_key=True),
+    Column("epoch", BigInteger, primary_key=True),
+    Column("segment", String(32), primary_key=True),
+    Column("reserved", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 

@@ -7,9 +7,14 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, literal_column, select
 
 from latchkey.credentials.conditions import conditions_of_text
+from latchkey.credentials.limits import (
+    AppliedLimits,
+    account_limits_of_text,
+    stored_limits_of_text,
+)
 from latchkey.credentials.models import Mode, Principal, Verifier, effective
 from latchkey.credentials.times import from_milliseconds_or_none
-from latchkey.store.rows import checked_hash
+from latchkey.store.rows import SHARED_COLUMNS, SHARING, checked_hash, shared_limits_of
 from latchkey.store.tables import account, credential
 
 
@@ -26,25 +31,36 @@ class VerifierRow(NamedTuple):
     expires_at: int | None
     revoked_at: int | None
     conditions: str | None
+    limits: str | None
+    limits_of: int | None
     external_id: str | None
     account_metadata: str | None
     account_disabled_at: int | None
     account_instance: int
+    account_limits: str | None
+    shared_api_key: str | None
+    shared_limits: str | None
 
 
 # Without its account a credential is not found, so it is refused.
-_VERIFIER = select(
-    *(credential.c[name] for name in VerifierRow._fields[:10]),
-    account.c.external_id,
-    account.c.metadata.label("account_metadata"),
-    account.c.disabled_at.label("account_disabled_at"),
-    account.c.instance.label("account_instance"),
-).join(account, account.c.id == credential.c.account_id)
+_VERIFIER = (
+    select(
+        *(credential.c[name] for name in VerifierRow._fields[:12]),
+        account.c.external_id,
+        account.c.metadata.label("account_metadata"),
+        account.c.disabled_at.label("account_disabled_at"),
+        account.c.instance.label("account_instance"),
+        account.c.limits.label("account_limits"),
+        *SHARED_COLUMNS,
+    )
+    .join(account, account.c.id == credential.c.account_id)
+    .outerjoin(SHARING, SHARING.c.id == credential.c.limits_of)
+)
 
 FIND_VERIFIER = _VERIFIER.where(credential.c.api_key == bindparam("api_key"))
 FIND_IMPORTED_VERIFIER = _VERIFIER.where(
     # Literal, as in the index: SQLite uses the index only for the same condition.
-    literal_column("origin") == literal_column("'imported'"),
+    literal_column("credential.origin") == literal_column("'imported'"),
     credential.c.secret_hash == bindparam("secret_hash"),
 )
 
@@ -68,4 +84,15 @@ def verifier_of(row: VerifierRow) -> Verifier:
         row.revoked_at is not None,
         principal,
         effective(conditions_of_text(row.conditions), row.account_disabled_at is not None),
+        _limits_of(row),
     )
+
+
+def _limits_of(row: VerifierRow) -> AppliedLimits | None:
+    if row.limits is None and row.limits_of is None and row.account_limits is None:
+        return None
+    account = account_limits_of_text(row.account_limits).of(row.mode)
+    if row.limits_of is None:
+        return AppliedLimits(stored_limits_of_text(row.limits), account, row.id)
+    shared = shared_limits_of(row.limits_of, row.shared_api_key, row.shared_limits)
+    return AppliedLimits(shared.limits, account, shared.credential_id)

@@ -102,4 +102,6 @@ def test_a_secret_leaves_only_its_hash(store: Store, database: Path) -> None:
         "origin",
         "conditions",
         "metadata",
+        "limits",
+        "limits_of",
     ]

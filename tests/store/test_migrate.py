@@ -340,6 +340,7 @@ def test_a_database_of_the_first_version_keeps_its_content(path: Path, url: str)
             "ix_credential_expires_at",
             "ix_credential_account_id_mode_id",
             "uq_credential_imported_hash",
+            "ix_credential_limits_of",
         ):
             connection.execute(f"DROP INDEX {index}")
         columns = [row[1] for row in connection.execute("PRAGMA table_info(credential)")]

@@ -87,6 +87,8 @@ class Refusals(BaseModel):
     address: int
     endpoint: int
     observed: int = Field(description="Admitted from outside of networks that are only observed.")
+    rate_limited: int
+    quota_exceeded: int
 
 
 class UsageFields(BaseModel):

@@ -21,6 +21,7 @@ from latchkey.credentials.audit import Action, AuditEvent
 from latchkey.credentials.audit_erasure import ranges_text
 from latchkey.credentials.callers import Author
 from latchkey.credentials.conditions import NO_CONDITIONS
+from latchkey.credentials.limits import AccountLimits
 from latchkey.credentials.models import Credential, Mode
 from latchkey.credentials.publishing import Made, Outcome, Publication
 from latchkey.credentials.reach import Reach
@@ -28,6 +29,7 @@ from latchkey.credentials.times import to_the_millisecond
 from latchkey.errors import AccountNotFound, DuplicateExternalId, InvalidField
 from latchkey.store.audited_terms import account_difference, account_terms_of
 from latchkey.store.memory.audit import MemoryAuditLog
+from latchkey.store.memory.limits import renew_limits, store_account_limits
 from latchkey.store.memory.state import INSTANCE, MemoryDatabase, State, caller_now
 
 T = TypeVar("T")
@@ -105,6 +107,7 @@ class MemoryAccountStore:
                 new.external_id,
                 new.metadata,
                 to_the_millisecond(new.created_at),
+                limits=store_account_limits(state, new.id, new.limits, new.created_at),
             )
             state.accounts[added.id] = added
             detail = account_terms_of(added)
@@ -125,7 +128,11 @@ class MemoryAccountStore:
         def transaction(state: State) -> Made[Account]:
             caller = caller_now(state, author)
             found = _present(state, account_id)
-            changed = decide(caller, found).after(found, to_the_millisecond(now))
+            terms = decide(caller, found)
+            changed = replace(
+                terms.after(found, to_the_millisecond(now)),
+                limits=_limits_after(state, found, terms, now),
+            )
             if changed == found:
                 return Made(found, Publication([account_id]))
             if changed.external_id != found.external_id:
@@ -135,6 +142,8 @@ class MemoryAccountStore:
                 if one.account_id == account_id:
                     state.credentials[number] = replace(one, account=changed)
             detail = account_difference(found, changed)
+            if terms.renewed:
+                detail["renewed"] = sorted(terms.renewed)
             record = AuditEvent(now, Action.ACCOUNT_CHANGE, author.actor, account_id, detail)
             return self._made(state, account_id, changed, now, record)
 
@@ -219,6 +228,16 @@ class MemoryAccountStore:
     ) -> Made[T]:
         rows = [state.log(account_id, now)]
         return Made(result, Publication([account_id], rows, self._audit.append(state, record)))
+
+
+def _limits_after(
+    state: State, found: Account, terms: AccountChange, now: datetime
+) -> AccountLimits:
+    if terms.limits is not None:
+        renews = not terms.keeps_totals
+        return store_account_limits(state, found.id, terms.limits, now, renews_totals=renews)
+    live, test = (renew_limits(state, limits, terms.renewed, now) for limits in found.limits)
+    return AccountLimits(live, test)
 
 
 def _present(state: State, account_id: str) -> Account:

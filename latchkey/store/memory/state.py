@@ -20,6 +20,7 @@ from latchkey.credentials.callers import Author
 from latchkey.credentials.idempotency import Earlier
 from latchkey.credentials.models import Credential, Invalidation, Tally
 from latchkey.credentials.publishing import Made, Outcome, Publication, Refusal, Refused
+from latchkey.credentials.quotas import LimitRecord
 from latchkey.credentials.times import to_milliseconds
 from latchkey.errors import AccountNotFound, StoreError
 from latchkey.store.protocols.boxes import Box
@@ -71,6 +72,9 @@ class State:
     last_administrator: int = 0
     # By id, with the time in milliseconds at which each was last seen.
     boxes: dict[str, tuple[Box, int]] = field(default_factory=dict)
+    # By id, and the reserved units by the id of the limit, the epoch and the segment.
+    limits: dict[int, LimitRecord] = field(default_factory=dict)
+    reservations: dict[tuple[int, int, str], int] = field(default_factory=dict)
 
     def copy(self) -> State:
         """A copy that can be changed."""
@@ -93,6 +97,8 @@ class State:
             self.last_invalidation,
             self.last_administrator,
             dict(self.boxes),
+            dict(self.limits),
+            dict(self.reservations),
         )
 
     def find(self, api_key: str) -> Credential | None:

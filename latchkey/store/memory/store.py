@@ -15,6 +15,7 @@ from latchkey.credentials.accounts import Account
 from latchkey.credentials.audit import Action, Actor, AuditEvent
 from latchkey.credentials.caller_rights import require_within_caller
 from latchkey.credentials.callers import Author
+from latchkey.credentials.limits import SharedLimits
 from latchkey.credentials.models import (
     Change,
     Credential,
@@ -37,6 +38,7 @@ from latchkey.store.memory.administrators import MemoryAdministratorStore
 from latchkey.store.memory.audit import MemoryAuditLog
 from latchkey.store.memory.boxes import MemoryBoxStore
 from latchkey.store.memory.idempotency import MemoryIdempotencyLog, remember, require_first
+from latchkey.store.memory.limits import MemoryLimitStore, renew_limits, store_limits
 from latchkey.store.memory.listing import MemoryListing, newest_of
 from latchkey.store.memory.state import MemoryDatabase, State, caller_now
 from latchkey.store.memory.usage import MemoryInvalidationLog, MemoryUsageStore
@@ -69,6 +71,7 @@ class MemoryStore:
         self.invalidations = MemoryInvalidationLog(database)
         self.idempotency = MemoryIdempotencyLog(database)
         self.usage = MemoryUsageStore(database)
+        self.limits = MemoryLimitStore(database)
         self.administrators = MemoryAdministratorStore(database, self.audit)
         self.accounts = MemoryAccountStore(database, self.audit)
         self.imported = MemoryImportedCredentials(database, self.audit)
@@ -157,9 +160,16 @@ class MemoryStore:
                 metadata=terms.metadata_after(found.metadata),
             )
             _put(state, changed)
+            lookups = [found.lookup]
+            if terms.limits is not None or terms.renewed:
+                changed = _change_limits(state, changed, terms, now)
+                if changed.shared_limits or _sharing(state, found.id):
+                    lookups.append(found.account_id)
             detail = difference(found, changed)
+            if terms.renewed:
+                detail["renewed"] = sorted(terms.renewed)
             record = AuditEvent(now, Action.KEY_CHANGE, author.actor, api_key, detail)
-            return self._made(state, changed, [found.lookup], now, record)
+            return self._made(state, changed, lookups, now, record)
 
         return self._database.publishable(transaction, self._patience)
 
@@ -264,7 +274,10 @@ def _verifier(found: Credential | None) -> Verifier | None:
     if found is None:
         return None
     revoked = found.revoked_at is not None
-    return Verifier(found.secret_hash, revoked, found.principal(), found.effective_conditions)
+    return Verifier(
+        *(found.secret_hash, revoked, found.principal(), found.effective_conditions),
+        found.checked_limits,
+    )
 
 
 def _changeable(state: State, api_key: str, reach: Reach) -> Credential:
@@ -313,8 +326,35 @@ def _add(state: State, new: NewCredential) -> Credential:
             origin=new.origin,
             conditions=new.conditions,
             metadata=new.metadata,
+            limits=store_limits(state, new.api_key, "", new.limits, new.created_at),
+            shared_limits=None if new.limits_of is None else _shared(state, new.limits_of),
         ),
     )
+
+
+def _shared(state: State, number: int) -> SharedLimits:
+    root = state.credentials[number]
+    return SharedLimits(number, root.api_key, root.limits)
+
+
+def _sharing(state: State, number: int) -> list[Credential]:
+    return [one for one in state.credentials.values() if one.limits_of == number]
+
+
+def _change_limits(state: State, found: Credential, terms: Change, now: datetime) -> Credential:
+    """Change the limits of a credential, and of those that share them; returns the credential."""
+    holder = found
+    if terms.limits is not None:
+        renews = not terms.keeps_totals
+        limits = store_limits(state, found.api_key, "", terms.limits, now, renews_totals=renews)
+        holder = replace(found, limits=limits, shared_limits=None)
+    else:
+        holder = state.credentials[found.limits_of or found.id]
+        holder = replace(holder, limits=renew_limits(state, holder.limits, terms.renewed, now))
+    _put(state, holder)
+    for one in _sharing(state, holder.id):
+        _put(state, replace(one, shared_limits=_shared(state, holder.id)))
+    return state.credentials[found.id]
 
 
 def _put(state: State, credential: Credential) -> Credential:

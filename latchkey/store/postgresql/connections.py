@@ -109,6 +109,20 @@ class PostgresqlConnections:
             _commit(driver, wakes=not upkeep)
 
     @contextmanager
+    def reserving(self) -> Iterator[Connection]:
+        """A connection in a transaction that takes no turn and wakes no box.
+
+        So it never waits for a change that waits for another box.
+        """
+        with self._transaction() as connection:
+            driver = driver_of(connection)
+            driver.patience = 2 * self._write_timeout
+            driver.execute(_beginning(self._write_timeout))
+            yield connection
+            driver.patience = self._write_timeout
+            _commit(driver, wakes=False)
+
+    @contextmanager
     def updating_boxes(self, *, durably: bool = True) -> Iterator[Connection]:
         """A connection in a transaction that takes no turn, wakes no box and waits briefly.
 

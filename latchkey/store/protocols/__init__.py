@@ -24,6 +24,7 @@ from latchkey.store.protocols.accounts import AccountStore
 from latchkey.store.protocols.administrators import AdministratorStore
 from latchkey.store.protocols.boxes import Box, BoxStore, NewBox, Wakeups
 from latchkey.store.protocols.credentials import CredentialStore, ImportedCredentials, Listing
+from latchkey.store.protocols.limits import LimitStore
 from latchkey.store.protocols.logs import AuditLog, IdempotencyLog, InvalidationLog
 from latchkey.store.protocols.usage import UsageStore
 
@@ -37,6 +38,7 @@ __all__ = [
     "IdempotencyLog",
     "ImportedCredentials",
     "InvalidationLog",
+    "LimitStore",
     "Listing",
     "NewBox",
     "Store",
@@ -63,6 +65,10 @@ class Store(CredentialStore, Protocol):
     @property
     def usage(self) -> UsageStore:
         """The use of credentials."""
+
+    @property
+    def limits(self) -> LimitStore:
+        """The state of quotas."""
 
     @property
     def invalidations(self) -> InvalidationLog:

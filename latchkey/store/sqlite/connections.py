@@ -90,6 +90,12 @@ class SqliteConnections:
                 if secured:
                     self._copy_log()
 
+    @contextmanager
+    def reserving(self) -> Iterator[Connection]:
+        """As the upkeep writes: SQLite has no locks of rows."""
+        with self.writing(upkeep=True) as connection:
+            yield connection
+
     def secure(self) -> None:
         """Copy the log into the database, in a place for changes: copying may wait for the disk."""
         taken = self.places.take()

@@ -44,4 +44,5 @@ def verifier_of(credential: Credential) -> Verifier:
         revoked,
         credential.principal(),
         credential.effective_conditions,
+        credential.checked_limits,
     )
