@@ -27,7 +27,7 @@ parallel = --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 .DELETE_ON_ERROR:
 .PHONY: help serve test test-long attack lint format docs reference screenshots coverage test-sanitized \
         test-freethreaded test-thread-sanitized test-lowest test-integration wheel test-wheel dist release bench \
-        bench-cache bench-overhead bench-load bench-scale bench-boxes bench-verify clean prerequisites ready
+        bench-cache bench-overhead bench-load bench-scale bench-boxes bench-verify bench-limits clean prerequisites ready
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-21s %s\n", $$1, $$2 }' Makefile
@@ -261,10 +261,10 @@ bench_free = $(if $(FREE_THREADED),build/bench/free-threaded)
 bench: prerequisites ## Run all benchmarks and write docs/benchmarks.md; ARGS=--quick
 	$(call run-bench,all $(given_free))
 
-bench-cache: prerequisites ## Run one benchmark: bench-cache, -overhead, -load, -scale, -boxes or -verify
+bench-cache: prerequisites ## Run one benchmark: bench-cache, -overhead, -load, -scale, -boxes, -verify or -limits
 	$(call run-bench,cache $(given_free))
 
-bench-overhead bench-load bench-scale bench-boxes bench-verify: bench-%: prerequisites
+bench-overhead bench-load bench-scale bench-boxes bench-verify bench-limits: bench-%: prerequisites
 	$(call run-bench,$*)
 
 given_free = $(if $(bench_free),--free-threaded $(bench_free)/bin/python)

@@ -23,7 +23,7 @@ Report = Callable[[int, int, str], None]
 Measured = Any
 """The content of a part's JSON file, as `json.loads` returns it."""
 
-PartName = Literal["cache", "overhead", "load", "scale", "boxes", "verify"]
+PartName = Literal["cache", "overhead", "load", "scale", "boxes", "verify", "limits"]
 
 MET = "**met**"
 MISSED = "**missed**"

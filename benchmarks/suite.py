@@ -9,6 +9,10 @@ import benchmarks.boxes.driver
 import benchmarks.boxes.page
 import benchmarks.boxes.plan
 import benchmarks.boxes.results
+import benchmarks.limits.driver
+import benchmarks.limits.page
+import benchmarks.limits.plan
+import benchmarks.limits.results
 import benchmarks.load.driver
 import benchmarks.load.page
 import benchmarks.load.plan
@@ -129,6 +133,25 @@ def verify_part(settings: benchmarks.verify.plan.VerifySettings | None = None) -
     )
 
 
+def limits_part(settings: benchmarks.limits.plan.LimitsSettings | None = None) -> Part:
+    """A limited key over several workers; ``settings`` overrides the defaults."""
+
+    def measure(quick: bool, report: Report) -> benchmarks.limits.results.LimitsResults:
+        plan = benchmarks.limits.plan
+        return benchmarks.limits.driver.run(
+            settings or (plan.QUICK if quick else plan.FULL), report
+        )
+
+    return Part(
+        name="limits",
+        about="what a limited key may do over several workers",
+        measure=measure,
+        view=benchmarks.limits.page.VIEW,
+        whole=settings is None,
+        optional=True,
+    )
+
+
 def cache_part(
     only: tuple[str, ...] = benchmarks.micro.plan.PARTS,
     peers: tuple[str, ...] = tuple(PEERS),
@@ -153,5 +176,8 @@ def cache_part(
     )
 
 
-PARTS = (overhead_part(), load_part(), scale_part(), boxes_part(), verify_part(), cache_part())
+PARTS = (
+    *(overhead_part(), load_part(), scale_part(), boxes_part(), verify_part(), limits_part()),
+    cache_part(),
+)
 """All parts with their default measurements, in the order of the page and of the run."""

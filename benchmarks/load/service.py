@@ -27,7 +27,7 @@ from latchkey.store.sqlite.location import database_url
 from latchkey.store.sqlite.migrate import migrate
 from latchkey_service.first_start import make_derivation_key_file
 
-Application = Literal["service", "twins", "verify"]
+Application = Literal["service", "twins", "verify", "limits"]
 
 _START_PATIENCE = 120.0
 _STOP_PATIENCE = 60.0
@@ -208,7 +208,11 @@ def end_group(process: subprocess.Popen[bytes], patience: float) -> None:
         process.wait()
 
 
-_MODULES = {"twins": "benchmarks.load.twins", "verify": "benchmarks.verify.application"}
+_MODULES = {
+    "twins": "benchmarks.load.twins",
+    "verify": "benchmarks.verify.application",
+    "limits": "benchmarks.limits.application",
+}
 
 
 def _command(application: Application, settings: Settings) -> list[str]:

@@ -54,7 +54,9 @@ class Client:
             for key, _ in ready:
                 answered = key.fileobj
                 assert isinstance(answered, socket.socket)
-                _receive(answered)
+                status = receive(answered)
+                if not 200 <= status < 300:
+                    raise ClientFailed(f"status {status}")
                 latencies.append((time.perf_counter() - sent.pop(answered)) * 1e6)
                 if remaining:
                     remaining -= 1
@@ -67,8 +69,8 @@ class Client:
         return began
 
 
-def _receive(connection: socket.socket) -> None:
-    """Read one answer; all have a length, or none and no body."""
+def receive(connection: socket.socket) -> int:
+    """Read one answer, which has a length, or none and no body; returns its status."""
     received = connection.recv(65536)
     while b"\r\n\r\n" not in received:
         part = connection.recv(65536)
@@ -76,11 +78,10 @@ def _receive(connection: socket.socket) -> None:
             raise ClientFailed(f"the connection was closed after {received!r}")
         received += part
     head, _, body = received.partition(b"\r\n\r\n")
-    if not head.startswith(b"HTTP/1.1 2"):
-        raise ClientFailed(head.split(b"\r\n", 1)[0].decode("latin-1"))
     length = 0
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
             length = int(line.split(b":")[1])
     while len(body) < length:
         body += connection.recv(65536)
+    return int(head.split(b" ", 2)[1])

@@ -1,0 +1,1 @@
+"""Admitted requests of a limited key, over several workers, beside Flask-Limiter."""
