@@ -21,7 +21,7 @@ from latchkey.store.database_urls import database_at, database_of
 from latchkey.store.postgresql.connections import PostgresqlConnections, driver_of
 from latchkey.store.postgresql.location import location_of
 from latchkey.store.postgresql.migrate import migrate
-from latchkey.store.protocols import Store
+from latchkey.store.protocols import NewBox, Store
 from tests.support.audited import add, new_seal, revoke
 from tests.support.faults.service_processes import wait_until
 from tests.support.ports import free_port
@@ -154,12 +154,18 @@ def test_a_server_that_does_not_answer(seal: Seal) -> None:
 
 
 def test_a_lost_synchronous_standby_delays_a_change_for_a_while_only(seal: Seal) -> None:
-    """A commit that no standby confirms is an error, and the next change has its turn."""
+    """A commit that no standby confirms is an error, and the next change has its turn.
+
+    The standby may be the primary already, so no box may renew its lease here.
+    """
     with started() as server:
         url = server.url(server.new_migrated_database())
         opened = database_at(url).open_store(seal=seal, write_timeout=2.0)
         with closing(opened) as store:
             wait_until(lambda: works(store), "the server")
+            assert store.boxes is not None
+            store.boxes.register(NewBox("1", "box", "1", "1", (), 1, 5_000, 0, NOW))
+            assert store.boxes.confirm("1", 0, 0)
             server.execute("ALTER SYSTEM SET synchronous_standby_names = 'missing'")
             server.reload()
             setting = "SELECT setting FROM pg_settings WHERE name = 'synchronous_standby_names'"
@@ -167,6 +173,8 @@ def test_a_lost_synchronous_standby_delays_a_change_for_a_while_only(seal: Seal)
             for _ in range(2):
                 with pytest.raises(StoreError):
                     add(store, new_credential())
+                with pytest.raises(StoreError):
+                    store.boxes.confirm("1", 0, 0)
             server.execute("ALTER SYSTEM RESET synchronous_standby_names")
             server.reload()
             wait_until(lambda: works(store), "commits without a standby")

@@ -75,7 +75,8 @@ class PostgresqlBoxStore:
 
         It does not wait for the disk. A server that fails may forget a confirmation, and changes
         then wait for the next one; it never forgets a row of the log that was confirmed, since
-        such a row was durable before.
+        such a row was durable before. But it waits for a synchronous standby: without that, a
+        former primary would renew the lease while another one answers changes.
         """
         change = update(boxes).where(boxes.c.id == box_id, boxes.c.live)
         if number:

@@ -29,6 +29,10 @@ CHANNEL = "latchkey_changes"
 # account may update each of its keys.
 _READ_FACTOR = 10
 _STATEMENT_FACTOR = 3
+_AS_A_STANDBY_NEEDS = (
+    "SELECT set_config('synchronous_commit', CASE current_setting('synchronous_standby_names')"
+    " WHEN '' THEN 'off' ELSE 'on' END, true)"
+)
 
 
 class PostgresqlConnections:
@@ -126,8 +130,8 @@ class PostgresqlConnections:
     def updating_boxes(self, *, durably: bool = True) -> Iterator[Connection]:
         """A connection in a transaction that takes no turn, wakes no box and waits briefly.
 
-        Without ``durably``, the commit does not wait for the disk or a standby: others see it at
-        once, and a server that fails may forget it.
+        Without ``durably``, a server without a synchronous standby may forget the commit if it
+        fails: it does not wait for the disk.
         """
         with self._transaction() as connection:
             driver = driver_of(connection)
@@ -233,7 +237,11 @@ def _beginning(timeout: float, turn: int | None = None, *, durably: bool = True)
     meanwhile, the server ends the transaction, so that others get the lock in time. Each statement
     sees what was committed when it begins, and SET reads nothing. So every read of the transaction
     comes after the lock, and sees what earlier changes have committed.
+
+    Without ``durably``, the commit waits for the disk only if it waits for a standby: the standby
+    may be the primary already, and then this server must not confirm anything.
     """
+    durability = "SET LOCAL synchronous_commit = on" if durably else _AS_A_STANDBY_NEEDS
     milliseconds = max(1, round(timeout * 1000))
     idle = min(max(1, milliseconds // 2), round(LONGEST_IDLE * 1000))
     return (
@@ -241,7 +249,7 @@ def _beginning(timeout: float, turn: int | None = None, *, durably: bool = True)
         f"SET LOCAL lock_timeout = {milliseconds};"
         f"SET LOCAL idle_in_transaction_session_timeout = {idle};"
         f"{'' if turn is None else f'SELECT pg_advisory_xact_lock({turn});'}"
-        f"SET LOCAL synchronous_commit = {'on' if durably else 'off'}"
+        f"{durability}"
     ).encode()
 
 
