@@ -141,7 +141,8 @@ class Parts:
             authenticator=authenticator,
             publisher=publisher,
             credentials=CredentialService(
-                store, derivation, publisher, parse_allowed(settings.scopes)
+                *(store, derivation, publisher, parse_allowed(settings.scopes)),
+                has_default_limit=bool(settings.default_limit),
             ),
             accounts=AccountService(store.accounts, publisher),
             usage=UsageReader(store.usage, tallies),

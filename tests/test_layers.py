@@ -94,6 +94,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "latchkey.credentials.limits": ("latchkey.errors",),
     "latchkey.credentials.quotas": ("latchkey.credentials.limits",),
     "latchkey.credentials.importing": _OVER_A_STORE,
+    "latchkey.credentials.limit_service": _OVER_A_STORE,
     "latchkey.credentials.service": _OVER_A_STORE,
     "latchkey.credentials.usage": _OVER_A_STORE,
     "latchkey.credentials.scopes": (),

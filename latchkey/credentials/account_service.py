@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from latchkey.credentials.accounts import (
@@ -19,6 +19,7 @@ from latchkey.credentials.accounts import (
 )
 from latchkey.credentials.audit import Actor
 from latchkey.credentials.callers import Author
+from latchkey.credentials.limits import Limit, checked_limits
 from latchkey.credentials.models import Credential, Mode, Principal
 from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.scopes import CHANGE_ACCOUNTS
@@ -98,10 +99,11 @@ class AccountService:
         name: str,
         external_id: str | None = None,
         metadata: str | None = None,
+        limits: Sequence[Limit] = (),
         caller: Principal | None,
         by: Actor,
     ) -> Account:
-        """Create an account; ``metadata`` is the JSON of an object.
+        """Create an account; ``metadata`` is the JSON of an object, ``limits`` apply in each mode.
 
         Raises DuplicateExternalId, and InvalidField for metadata that is too large and for texts
         that hold a secret.
@@ -109,7 +111,9 @@ class AccountService:
         require_live_instance_key(caller)
         _check(AccountChange(name, external_id, metadata))
         new = NewAccount(
-            f"{ACCOUNT_PREFIX}{new_id()}", name, external_id or None, metadata or None, utc_now()
+            *(f"{ACCOUNT_PREFIX}{new_id()}", name, external_id or None, metadata or None),
+            utc_now(),
+            checked_limits(limits),
         )
         author = Author(by, caller, CHANGE_ACCOUNTS)
         return self._publisher.publish(self._store.add(lambda caller: new, author))
@@ -125,6 +129,7 @@ class AccountService:
         """
         require_live_instance_key(caller)
         _check(terms)
+        checked_limits(terms.limits or ())
 
         def decide(caller: Credential | None, found: Account) -> AccountChange:
             if found.is_instance and terms.status == "disabled":

@@ -19,6 +19,7 @@ from latchkey.credentials.granting import (
     require_for_account,
     scopes_missing,
 )
+from latchkey.credentials.limits import Limit
 from latchkey.credentials.models import Mode, NewCredential
 from latchkey.credentials.publishing import Publisher, Refusal
 from latchkey.credentials.scopes import FULL_ACCESS
@@ -74,6 +75,7 @@ class Foreign:
     metadata: str | None = None
     account_id: str | None = None
     external_id: str | None = None
+    limits: tuple[Limit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,7 @@ def import_keys(
             origin="imported",
             conditions=key.conditions,
             metadata=key.metadata,
+            limits=key.limits,
         )
         for key in keys
     ]

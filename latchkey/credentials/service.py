@@ -6,6 +6,7 @@ it is published too, so that a retry after a crash finishes the work.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -32,6 +33,8 @@ from latchkey.credentials.granting import (
     scopes_missing,
 )
 from latchkey.credentials.idempotency import Once
+from latchkey.credentials.limit_rules import limits_shared_with, require_sets_limits
+from latchkey.credentials.limits import Limit, checked_limits
 from latchkey.credentials.models import (
     Change,
     Credential,
@@ -113,20 +116,22 @@ class CredentialService:
         derivation: DerivationKeys,
         publisher: Publisher,
         allowed_scopes: frozenset[str] = ANY_SCOPE,
+        *,
+        has_default_limit: bool = False,
     ) -> None:
+        """``has_default_limit``: there is a limit for keys without limits of their own."""
         self._store = store
         self._derivation = derivation
         self._publisher = publisher
         self._allowed_scopes = allowed_scopes
+        self._has_default_limit = has_default_limit
 
     def register(self, api_key: str, secret: str, name: str | None, *, by: Actor) -> Credential:
         """Store a pair that the vendor made elsewhere, with full scope and no expiry.
 
-        It belongs to the instance account.
-
-        ``api_key`` is well-formed, ``secret`` has the right shape. Raises NotDerived unless a
-        current derivation key made the pair, then DuplicateApiKey if it is known already.
-        InvalidField, before either, for a name that holds a secret.
+        It belongs to the instance account. ``api_key`` is well-formed, ``secret`` has the right
+        shape. Raises NotDerived unless a current derivation key made the pair, then DuplicateApiKey
+        if it is known already. InvalidField, before either, for a name that holds a secret.
         """
         require_no_secret(name)
         try:
@@ -152,6 +157,7 @@ class CredentialService:
         expires_at: datetime | None | Inherited = INHERITED,
         conditions: ConditionTerms | None = None,
         metadata: str | None = None,
+        limits: Sequence[Limit] | None = None,
         seed: bytes | None = None,
         once: Once | None = None,
     ) -> IssuedCredential:
@@ -160,9 +166,10 @@ class CredentialService:
         INHERITED fields and conditions that are not given get the caller's own values; the
         operator's are all scopes, no expiry, live mode and no conditions. ``account`` is an account
         id; None is the caller's own account, and the operator's is the instance account. The
-        ``scopes`` of a key for another account have to be given. ``metadata`` is JSON.
-        Raises InsufficientScope for more than the caller has, AccountNotFound, InvalidField for an
-        expiry in the past and for a name that holds a secret.
+        ``scopes`` of a key for another account have to be given. ``metadata`` is JSON. ``limits``
+        are for the operator and for callers with accounts:write; the key of another caller that has
+        limits shares them. Raises InsufficientScope for more than the caller has, AccountNotFound,
+        InvalidField for an expiry in the past and for a name that holds a secret.
 
         With an unpredictable ``seed``, a repeated request is refused: the public key is computed
         from the seed, so DuplicateApiKey is raised. With ``once``, a repeated request of the same
@@ -174,6 +181,7 @@ class CredentialService:
         if isinstance(expires_at, datetime):
             _require_in_the_future(expires_at)
         target = None if account is None else self._account_in_reach(account, caller)
+        own_limits = checked_limits(limits or ())
         elsewhere = None if target is None or _is_own(target, caller) else target
         if elsewhere is not None and scopes is INHERITED:
             raise scopes_missing()
@@ -206,9 +214,12 @@ class CredentialService:
                 require_no_later(caller, end)
                 require_conditions_within(made, caller)
                 require_mark_kept(metadata, None)
+            require_sets_limits(caller, limits)
             new = new_credential(maker, api_key, secret, name, given, end)
             belongs_to = account or (caller.account_id if caller else None)
-            return replace(new, account_id=belongs_to, conditions=made, metadata=metadata)
+            new = replace(new, account_id=belongs_to, conditions=made, metadata=metadata)
+            shared = limits_shared_with(caller, self._has_default_limit)
+            return replace(new, limits=own_limits, limits_of=shared)
 
         # Before waiting for the database, refuse rights that the caller cannot grant.
         decide(self._present(caller))
@@ -266,16 +277,18 @@ class CredentialService:
         """Give a credential within the caller's reach new terms; None is the operator.
 
         Raises InvalidField for a name that holds a secret, an expiry in the past, and a later one
-        for a key that was rotated; InsufficientScope for more than the caller has, and for a key
-        that has more; CredentialNotFound. Takes effect before it returns. Terms that set nothing
-        change nothing, and leave no row in the audit log.
+        for a key that was rotated; InsufficientScope for more than the caller has, for a key that
+        has more, and for limits without accounts:write; CredentialNotFound. Takes effect before it
+        returns. Terms that set nothing change nothing, and leave no row in the audit log.
         """
         require_no_secret(terms.name)
+        checked_limits(terms.limits or ())
         if terms.sets_expiry and terms.expires_at is not None:
             _require_in_the_future(terms.expires_at)
 
         def decide(caller: Credential | None, found: Credential) -> Change:
             require_within_caller(found, caller)
+            require_sets_limits(caller, terms.limits)
             if caller is not None:
                 require_conditions_within(terms.conditions_after(found.conditions), caller)
                 require_mark_kept(terms.metadata_after(found.metadata), found.metadata)
@@ -348,6 +361,7 @@ class CredentialService:
                 expires_at=original,
                 conditions=found.conditions,
                 metadata=found.metadata,
+                limits_of=found.limits_of or found.id,
             )
             end = now + overlap
             return Rotation(successor, end if is_later(found.expires_at, end) else found.expires_at)
