@@ -15,6 +15,7 @@ from latchkey.box.use_counts import LiveTallies
 from latchkey.config import Settings, load_settings
 from latchkey.credentials.account_service import AccountService
 from latchkey.credentials.granting import parse_allowed
+from latchkey.credentials.limit_service import LimitService
 from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.service import CredentialService
 from latchkey.credentials.usage import UsageReader
@@ -41,6 +42,7 @@ class Session:
     store: Store
     publisher: Publisher
     shared: SharedState
+    limits: LimitService
 
 
 @contextmanager
@@ -120,6 +122,7 @@ def _over(settings: Settings, shared: SharedState, seal: Seal | None) -> Iterato
             store,
             publisher,
             shared,
+            LimitService(store, publisher),
         )
     finally:
         store.close()
