@@ -31,6 +31,7 @@ from benchmarks.boxes.results import BoxesResults, Calls, Revocations
 from benchmarks.boxes.server import postgresql, version
 from benchmarks.boxes.services import Box, boxes
 from benchmarks.load.credentials import read_derivation_key
+from benchmarks.load.processes import Cores, running_on
 from benchmarks.load.seeding import seed
 from benchmarks.load.service import clean_environment
 from benchmarks.parts import Report
@@ -58,14 +59,20 @@ def run(settings: BoxesSettings, report: Report) -> BoxesResults:
         done += 1
 
     next_step("storing credentials")
-    with postgresql() as url, tempfile.TemporaryDirectory(prefix="latchkey-boxes-") as name:
+    # Otherwise the figures depend on whether a connection's server process shares the core.
+    apart = Cores.apart()
+    with postgresql(apart) as url, tempfile.TemporaryDirectory(prefix="latchkey-boxes-") as name:
         server = version(url)
         job = _job(settings, url, Path(name))
         answers = []
         for turn in range(settings.processes):
             next_step(f"single calls, process {turn + 1}")
-            answers.append(_work(replace(job, seed=time.time_ns())))
-    with postgresql() as url, boxes(url, BOXES, settings.lease) as (running, issuer):
+            with running_on(apart.client):
+                answers.append(_work(replace(job, seed=time.time_ns())))
+    with (
+        postgresql(Cores.together()) as url,
+        boxes(url, BOXES, settings.lease) as (running, issuer),
+    ):
         next_step("revocations, all boxes healthy")
         changes = _Changes(url, running, issuer)
         changes.revoke(_WARM * BOXES)

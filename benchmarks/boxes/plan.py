@@ -19,7 +19,7 @@ class BoxesSettings:
     """Credentials in the database; misses present them in turn."""
     hot: int = 64
     """Credentials that hits present in turn."""
-    processes: int = 6
+    processes: int = 12
     """Measuring processes, one after another."""
     rounds: int = 20
     calls: int = 200

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psycopg
 
+from benchmarks.load.processes import Cores, running_on
 from benchmarks.load.service import free_port
 
 USER = "latchkey"
@@ -26,10 +27,11 @@ class ServerMissing(RuntimeError):
 
 
 @contextmanager
-def postgresql() -> Iterator[str]:
+def postgresql(cores: Cores) -> Iterator[str]:
     """The URL of an empty database of a new server, which ends with the block.
 
-    The server refuses to run as root, and then runs as another user.
+    Its processes run on the cores for servers. It refuses to run as root, and then runs as another
+    user.
     """
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
     on_path = shutil.which("postgres")
@@ -52,7 +54,7 @@ def postgresql() -> Iterator[str]:
         )
         port = free_port()
         serve = [str(programs / "postgres"), "-D", f"{directory}/data", "-p", str(port)]
-        with (directory / "log").open("wb") as log:
+        with (directory / "log").open("wb") as log, running_on(cores.server):
             process = subprocess.Popen(
                 [*other, *serve, "-k", str(directory), "--listen_addresses=127.0.0.1"],
                 cwd=directory,
