@@ -136,6 +136,19 @@ def test_an_invalid_url_is_400(
     assert answer.json["error"]["message"].startswith(f"{named}: ")
 
 
+def test_a_secret_in_the_url_is_not_sent_back(service: Service, live: Pair) -> None:
+    for query in (
+        f"{live.api_secret}=1",
+        f"scope=a:read&{live.api_secret}",
+        f"mode={live.api_secret}",
+    ):
+        answer = ask(service, question("caddy", query=query, headers=live.bearer))
+        assert answer.status == 400
+        assert live.api_secret not in repr(answer.json)
+        place = "mode" if query.startswith("mode") else "a parameter of the verify URL"
+        assert answer.json["error"]["message"].startswith(f"{place}: ")
+
+
 def test_envoy_reads_no_query(service: Service, live: Pair) -> None:
     for query in ("scope=orders:write", "mode=test", "preflight=pass", "cost=0", "x=y"):
         asked = question("envoy", target=f"/orders?{query}", headers=live.bearer)

@@ -129,6 +129,8 @@ def test_a_secret_in_the_file_is_not_quoted() -> None:
         with pytest.raises(InvalidRules) as caught:
             read_rules(written.encode(), "r")
         assert secret not in str(caught.value)
+        # Names of the file have no place in a body.
+        assert "body" not in str(caught.value)
 
 
 def test_the_number_of_rules_and_the_size_are_bounded(tmp_path: Path) -> None:

@@ -92,10 +92,13 @@ def unknown_field(
     return InvalidField(shown, problem)
 
 
-def shown_name(name: str) -> str:
-    """The name that the caller wrote, or a description if it is long or looks like a secret."""
+def shown_name(name: str, hidden: str = "body") -> str:
+    """The name that the caller wrote, or a description if it is long.
+
+    ``hidden`` is returned in place of a name that looks like a secret: where it was written.
+    """
     if redact_secrets(name) != name:
-        return "body"
+        return hidden
     if len(name) > _LONGEST_NAME:
         return f"a name of {len(name)} characters"
     return name if _PLAIN_NAME.fullmatch(name) else json.dumps(name)

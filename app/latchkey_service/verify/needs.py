@@ -23,6 +23,7 @@ LARGEST_COST = 1_000_000
 _LONGEST_QUERY = 4_096
 _NAMES = ("scope", "scope_any", "mode", "cost", "preflight")
 _REPEATABLE = ("scope", "scope_any")
+_HIDDEN = "a parameter of the verify URL"
 
 
 def requirement_of(scopes: Collection[str], scope_any: Collection[str]) -> Requirement:
@@ -75,7 +76,7 @@ def needs_of(query: str) -> Needs:
         name, _, value = map(unquote, part.partition("="))
         if name not in given:
             allowed = ", ".join(_NAMES)
-            raise InvalidField(shown_name(name), f"is unknown here; allowed are {allowed}")
+            raise InvalidField(shown_name(name, _HIDDEN), f"is unknown here; allowed are {allowed}")
         given[name].append(value)
     for name, values in given.items():
         if len(values) > 1 and name not in _REPEATABLE:

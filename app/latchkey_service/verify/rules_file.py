@@ -30,6 +30,7 @@ LARGEST_COST = 1_000_000
 
 _TABLE = "rule"
 _HEADER = "[[rule]]"
+_HIDDEN = "a name that looks like a secret"
 _HOST_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 _OF_AN_ADDRESS = frozenset("0123456789abcdef:.")
 
@@ -150,15 +151,17 @@ def _tables(text: str, lines: int, name: str) -> list[Mapping[str, Any]]:
     tables = content.pop(_TABLE, [])
     for key in content:
         at = _line_of(key, text.split("\n"), 0, lines + 1)
-        raise InvalidRules(
-            [f"{name}:{at}: {shown_name(key)} is unknown here: the file has {_HEADER} tables"]
-        )
+        shown = shown_name(key, _HIDDEN)
+        raise InvalidRules([f"{name}:{at}: {shown} is unknown here: the file has {_HEADER} tables"])
     if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
         raise InvalidRules([f"{name}:1: write each rule as a table under a line {_HEADER}"])
     return tables
 
 
 def _rule(given: Mapping[str, Any], line: int) -> Rule:
+    for name in given:
+        if redact_secrets(name) != name:
+            raise InvalidField(_HIDDEN, "is unknown here; remove it")
     body = validated(_RuleBody, given)
     _check_scopes("scopes", body.scopes)
     _check_scopes("scope_any", body.scope_any)
