@@ -6,6 +6,7 @@ both be met.
 
 from __future__ import annotations
 
+import logging
 from urllib.parse import parse_qsl
 from wsgiref.types import WSGIEnvironment
 
@@ -21,6 +22,8 @@ from latchkey_service.verify.targets import path_of, query_of
 DEFAULT_MODE: Mode = "live"
 """The mode of keys that are admitted where neither the URL nor a rule names one."""
 
+log = logging.getLogger("latchkey")
+
 _CREDENTIALS = ("HTTP_AUTHORIZATION", "HTTP_X_API_KEY", "HTTP_X_API_SECRET")
 
 
@@ -34,6 +37,8 @@ class Examiner:
         self._proxy = proxy
         self._rules = rules
         self._has_open_rules = rules is not None and any(rule.open for rule in rules.rules)
+        # The mode of a URL, and the line of a rule with another mode, that were logged.
+        self._contradictions: set[tuple[Mode, int]] = set()
         # By the id of a rule: the rules live as long as this object.
         self._requirements: dict[int, Requirement] = {
             id(rule): requirement_of(rule.scopes, rule.scope_any)
@@ -70,12 +75,35 @@ class Examiner:
             rule = _match(self._rules, original, original.method)
             if rule is None:
                 raise EndpointNotAllowed("No rule of the routes file allows this request")
-        named = [] if rule is None else [rule.mode]
-        _require_mode(principal, {mode for mode in (needs.mode, *named) if mode is not None})
+        self._require_mode(principal, needs.mode, rule)
         needs.requirement.check(principal, {})
         if rule is not None:
             self._requirements[id(rule)].check(principal, {})
         return max(needs.cost or 1, 1 if rule is None else rule.cost)
+
+    def _require_mode(self, principal: Principal, of_url: Mode | None, rule: Rule | None) -> None:
+        """Raise ModeNotAllowed unless the key has each of the modes, or the default mode for none.
+
+        If the modes differ, no key is accepted, and the first time is logged.
+        """
+        of_rule = None if rule is None else rule.mode
+        if of_url is not None and rule is not None and of_rule not in (None, of_url):
+            if (of_url, rule.line) not in self._contradictions:
+                self._contradictions.add((of_url, rule.line))
+                log.warning(
+                    "no key is accepted: the verify URL of %s needs %s keys, and line %d of the "
+                    "routes file needs %s keys",
+                    *(self._proxy.name, of_url, rule.line, of_rule),
+                )
+            raise ModeNotAllowed(
+                f"No API key is accepted here: the verify URL needs a {of_url} key, and the rule "
+                f"of the routes file needs a {of_rule} key"
+            )
+        needed = of_url or of_rule or DEFAULT_MODE
+        if principal.mode != needed:
+            raise ModeNotAllowed(
+                f"API keys of the mode {principal.mode} are not accepted here: use a {needed} key"
+            )
 
     def _read(self, environ: WSGIEnvironment) -> tuple[Original, Needs]:
         original = self._proxy.read(environ)
@@ -91,15 +119,6 @@ class Examiner:
 
 def _match(rules: Rules, original: Original, method: str) -> Rule | None:
     return rules.match(method, original.host, path_of(original.target))
-
-
-def _require_mode(principal: Principal, named: set[Mode]) -> None:
-    """Raise ModeNotAllowed unless the key has each of the modes, or the default mode for none."""
-    if (named or {DEFAULT_MODE}) != {principal.mode}:
-        needed = " and ".join(sorted(named or {DEFAULT_MODE}))
-        raise ModeNotAllowed(
-            f"API keys of the mode {principal.mode} are not accepted here: use a {needed} key"
-        )
 
 
 def _is_preflight(environ: WSGIEnvironment, original: Original) -> bool:
