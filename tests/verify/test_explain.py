@@ -100,6 +100,77 @@ def test_it_says_what_the_service_answers(ruled: Service) -> None:
     }
 
 
+@pytest.mark.parametrize("proxy", ["envoy", "nginx", "caddy"])
+def test_requests_that_the_server_cannot_parse(ruled: Service, proxy: str) -> None:
+    """Envoy sends the client's method and target as its own; others send both as values."""
+    told = set()
+    for method, target in (
+        ("get", "/open/x"),
+        ("GET", "/open/é"),
+        ("GET", "/open/a b"),
+        ("GET", "/open/{x}"),
+        ("GET", f"/open/{'a' * 9000}"),
+        ("M" * 30, "/open/x"),
+        ("GET", "/open/x"),
+    ):
+        sent = question(proxy, method=method, target=target.encode().decode("latin-1"))
+        answer = ruled.send_raw(sent.wire())
+        arguments = ("--host", "api.example.com", "--proxy", proxy)
+        found = explained(ruled, method, target, *arguments, "--address", "192.0.2.7")
+        assert answer.status == found["answer_to_proxy"], (method, target[:20], found)
+        told.add(found["answer_to_proxy"])
+    assert told > {200}
+
+
+def test_parameters_of_the_verify_url(ruled: Service) -> None:
+    key, trial = ruled.issue("live", scopes=["orders:read"]), ruled.issue("test", scopes=["*"])
+    told = set()
+    for target, needs, pair in (
+        ("/orders/1", "scope=orders:read", key),
+        ("/orders/1", "scope=orders:write", key),
+        ("/orders/1", "mode=test", key),
+        ("/orders/1", "mode=test", trial),
+        ("/tests/1", "mode=live", trial),
+        ("/tests/1", "mode=live", key),
+        ("/orders/1", "mode=other", key),
+        ("/open/x", "scope=orders:read", None),
+    ):
+        headers = {} if pair is None else pair.bearer
+        sent = question("caddy", target=target, query=needs, headers=headers)
+        answer = ruled.send_raw(sent.wire())
+        found = explained(
+            ruled,
+            *("GET", target, "--host", "api.example.com", "--proxy", "caddy", "--needs", needs),
+            *(() if pair is None else ("--key", pair.api_key)),
+        )
+        assert answer.status == found["status"], (target, needs, found)
+        if answer.status != 200:
+            assert answer.json["error"]["message"] == found["reason"] or pair is None
+        told.add(found["code"])
+    assert told == {
+        *("VALID", "INSUFFICIENT_SCOPE", "MODE_NOT_ALLOWED", "INVALID_FIELD", "MISSING_API_KEY"),
+    }
+
+
+def test_contradictory_modes_are_named(ruled: Service) -> None:
+    """No key can be accepted: callers and the log learn of both, the log once."""
+    keys = (ruled.issue("live", scopes=["*"]), ruled.issue("test", scopes=["*"]))
+    for pair in (*keys, *keys):
+        sent = question("traefik", target="/tests/9", query="mode=live", headers=pair.bearer)
+        answer = ruled.send_raw(sent.wire())
+        assert (answer.status, answer.code) == (403, "mode_not_allowed")
+        assert answer.json["error"]["message"] == (
+            "No API key is accepted here: the verify URL needs a live key, and the rule of the "
+            "routes file needs a test key"
+        )
+    logged = (
+        "no key is accepted: the verify URL of traefik needs live keys, and line 7 of the routes "
+        "file needs test keys"
+    )
+    wait_until(lambda: logged in ruled.log, "the warning")
+    assert ruled.log.count(logged) == 1
+
+
 def test_the_rule_and_its_place(ruled: Service) -> None:
     found = explained(ruled, "POST", "/orders/1?x=1", "--host", "API.example.com:8443")
     assert found["request"] == "POST api.example.com/orders/1"
@@ -131,6 +202,8 @@ def test_usage_errors(ruled: Service) -> None:
         ("GET", "/x", "--host", "a b"),
         ("GET /x", "/x"),
         ("GET", "/x", "--proxy", "apache"),
+        ("GET", "/x", "--proxy", "envoy", "--needs", "mode=live"),
+        ("GET", "/x", "--needs", "mode=live x"),
     ):
         fails(ruled, "verify", "explain", *arguments, status=2)
     said = fails(ruled, "verify", "explain", "GET", "/x", "--key", secret)

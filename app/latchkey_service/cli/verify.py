@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,22 @@ from latchkey_service.cli.instance import instance_settings
 from latchkey_service.cli.options import API_KEY, TEXT, json_option
 from latchkey_service.cli.printing import print_fields, print_json
 from latchkey_service.cli.session import reading
-from latchkey_service.verify.explaining import Explained, explain, original_of
+from latchkey_service.server.trial import refusal_of_head
+from latchkey_service.verify.explaining import (
+    Asked,
+    Explained,
+    explain,
+    head_of,
+    matching,
+    original_of,
+)
 from latchkey_service.verify.needs import requirement_of
 from latchkey_service.verify.originals import PROXIES, Proxy
 from latchkey_service.verify.rules import Rule
 from latchkey_service.verify.rules_file import load_rules
 
 _ADMITTED = {True: "OPEN", False: "VALID"}
+_QUERY = re.compile(r"[!-~]*", re.ASCII)
 _BY_NAME = {proxy.name: proxy for proxy in PROXIES}
 
 
@@ -46,6 +56,7 @@ def verify() -> None:
     show_default=True,
     help="The proxy that asks.",
 )
+@click.option("--needs", type=TEXT, help="The query of the verify URL: scope=orders:read&mode=test")
 @json_option
 def explain_request(
     method: str,
@@ -54,15 +65,21 @@ def explain_request(
     api_key: str | None,
     address: str | None,
     proxy: str,
+    needs: str | None,
     as_json: bool,
 ) -> None:
     """Show which rule matches a request, and how a proxy that asks about it is answered.
 
-    The rules are those of the routes file. Parameters of the verify URL are not known to this
-    command, and not included. Nothing is changed or counted.
+    The rules are those of the routes file. Parameters of the verify URL, which is configured in the
+    proxy, are included if they are given with --needs. Nothing is changed or counted.
     """
     if address is not None and parse_address(address) is None:
         raise click.BadParameter("must be an IP address", param_hint="--address")
+    if needs is not None:
+        if not _BY_NAME[proxy].reads_query:
+            raise click.BadParameter(f"{proxy} can name none in its URL", param_hint="--needs")
+        if not _QUERY.fullmatch(needs):
+            raise click.BadParameter("must be a query as in a URL", param_hint="--needs")
     try:
         original = original_of(method, url, host)
     except ValueError as error:
@@ -77,9 +94,13 @@ def explain_request(
         with reading() as session:
             credential = session.credentials.get(api_key, None)
         listed = frozenset(load_derivation(settings).ids)
-    asking = _BY_NAME[proxy]
-    found = explain(original, asking, rules, credential, address, listed=listed, now=utc_now())
-    fields = _fields(found, asking, settings)
+    asked = Asked(_BY_NAME[proxy], original, address, needs or "")
+    refused = refusal_of_head(head_of(asked))
+    if refused is None:
+        found = explain(asked, rules, credential, listed=listed, now=utc_now())
+    else:
+        found = Explained(original, matching(rules, original), False, refused)
+    fields = _fields(found, asked.proxy, settings)
     if as_json:
         print_json(fields)
     else:

@@ -46,6 +46,7 @@ from latchkey_service import create_app
 from latchkey_service.server.early_signals import release_signals
 from latchkey_service.server.listening import are_inherited, prepare, remove_foreign_variables
 from latchkey_service.server.open_files import connections_within, is_too_low, raise_limit
+from latchkey_service.server.request_parser import PARSER_SETTINGS
 from latchkey_service.server.service_log import RedactingLogger
 from latchkey_service.server.worker import EnvelopeWorker
 from latchkey_service.verify.rules import Rules
@@ -156,15 +157,8 @@ class _Server(BaseApplication):
             "proc_name": "latchkey",
             "keepalive": _KEEPALIVE,
             "worker_connections": connections_within(self._file_limit, settings.threads),
-            # Request headers must set only HTTP_ names in the environ. By default, gunicorn trusts
-            # all clients of a unix socket.
-            "forwarder_headers": "",
-            "forwarded_allow_ips": "",
-            "secure_scheme_headers": {},
-            "header_map": "drop",
-            "proxy_protocol": "off",
+            **PARSER_SETTINGS,
             "control_socket_disable": True,
-            "http_parser": "python",
             "worker_tmp_dir": _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None,
             "on_starting": self._report_start,
             "when_ready": _freeze_loaded_objects,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import select
 import socket
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -25,6 +26,18 @@ from gunicorn.util import split_request_uri
 from latchkey.errors import ExpectationFailed
 from latchkey_service.repeated_headers import note_repeated
 from latchkey_service.verify.originals import AREA
+
+PARSER_SETTINGS: Mapping[str, object] = {
+    # Request headers must set only HTTP_ names in the environ. By default, gunicorn trusts all
+    # clients of a unix socket.
+    "forwarder_headers": "",
+    "forwarded_allow_ips": "",
+    "secure_scheme_headers": {},
+    "header_map": "drop",
+    "proxy_protocol": "off",
+    "http_parser": "python",
+}
+"""The settings of gunicorn that its parser depends on."""
 
 # The most that gunicorn reads of an unread body before the next request.
 _LARGEST_DISCARDED = 64 * 1024

@@ -6,7 +6,7 @@ Nothing is counted and nothing is changed. The secret of the key counts as right
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import NamedTuple
@@ -33,6 +33,25 @@ from latchkey_service.verify.rules import Rule, Rules
 from latchkey_service.verify.targets import path_of
 
 _FORWARDED = ClientAddresses(1, or_peer=False)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a proxy asks about.
+
+    ``address`` is that of the client; None if the proxy does not forward it. ``needs`` is the query
+    of the verify URL.
+    """
+
+    proxy: Proxy
+    original: Original
+    address: str | None = None
+    needs: str = ""
+
+    @property
+    def url(self) -> str:
+        """The verify URL, without the host of Latchkey."""
+        return f"{AREA}{self.proxy.name}{'?' if self.needs else ''}{self.needs}"
 
 
 class Explained(NamedTuple):
@@ -80,40 +99,54 @@ def original_of(method: str, url: str, host: str | None) -> Original:
     )
 
 
+def head_of(asked: Asked) -> bytes:
+    """The head of the request by which the proxy asks, with the headers that describe it."""
+    proxy, original = asked.proxy, asked.original
+    headers = [] if asked.address is None else [("X-Forwarded-For", asked.address)]
+    if proxy.reads_query:
+        line = f"GET {asked.url} HTTP/1.1"
+        headers += [("Host", "latchkey"), *zip(proxy.headers, original, strict=True)]
+    else:
+        # Its path continues with the target of the client, and its method is the client's.
+        line = f"{original.method} {asked.url}{original.target} HTTP/1.1"
+        headers.append(("Host", original.host))
+    lines = [line, *(f"{name}: {value}" for name, value in headers)]
+    return "".join(f"{one}\r\n" for one in [*lines, ""]).encode("latin-1")
+
+
 def explain(
-    original: Original,
-    proxy: Proxy,
+    asked: Asked,
     rules: Rules | None,
     credential: Credential | None,
-    address: str | None,
     *,
     listed: Collection[str],
     now: datetime,
 ) -> Explained:
     """What the answer would be for the key of ``credential``, or without a key for None.
 
-    ``address`` is that of the client; None if the proxy does not forward it. ``listed`` are the ids
-    of the derivation keys in use.
+    ``listed`` are the ids of the derivation keys in use. The server has parsed the request.
     """
-    asked = replace(proxy, read=lambda environ: original)
-    environ: WSGIEnvironment = {"RAW_URI": f"{AREA}{proxy.name}", "REQUEST_METHOD": original.method}
-    if address is not None:
-        environ["HTTP_X_FORWARDED_FOR"] = address
-    examiner = Examiner(asked, rules)
-    rule = _matching(rules, original)
+    original = asked.original
+    proxy = replace(asked.proxy, read=lambda environ: original)
+    environ: WSGIEnvironment = {"RAW_URI": asked.url, "REQUEST_METHOD": original.method}
+    if asked.address is not None:
+        environ["HTTP_X_FORWARDED_FOR"] = asked.address
+    examiner = Examiner(proxy, rules)
+    rule = matching(rules, original)
     if examiner.is_open(environ):
         return Explained(original, rule, True, None)
     try:
         if credential is None:
             raise MissingCredential
-        _require_usable(credential, OriginalFacts(asked, _FORWARDED, environ), listed, now)
+        _require_usable(credential, OriginalFacts(proxy, _FORWARDED, environ), listed, now)
         examiner.require(environ, credential.principal())
     except ApiError as error:
         return Explained(original, rule, False, error)
     return Explained(original, rule, False, None)
 
 
-def _matching(rules: Rules | None, original: Original) -> Rule | None:
+def matching(rules: Rules | None, original: Original) -> Rule | None:
+    """The rule that matches; None if there is none, or if the path is refused."""
     try:
         path = path_of(original.target)
     except InvalidRequest:

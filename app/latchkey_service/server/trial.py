@@ -1,0 +1,23 @@
+"""What the server answers to the head of a request that it cannot parse, without a connection."""
+
+from __future__ import annotations
+
+from gunicorn.config import Config
+from gunicorn.http.errors import ParseException
+from gunicorn.http.unreader import IterUnreader
+
+from latchkey.errors import ApiError
+from latchkey_service.server.refusals import refusal
+from latchkey_service.server.request_parser import PARSER_SETTINGS, ServedRequest
+
+
+def refusal_of_head(head: bytes) -> ApiError | None:
+    """The error that the parser of the service answers; None if it passes the request on."""
+    cfg = Config()
+    for name, value in PARSER_SETTINGS.items():
+        cfg.set(name, value)
+    try:
+        ServedRequest(cfg, IterUnreader(iter([head])), ("127.0.0.1", 0))
+    except ParseException as error:
+        return refusal(error)
+    return None
