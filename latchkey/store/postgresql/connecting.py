@@ -119,7 +119,7 @@ def without_nul(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Waits:
     """The limits of a kind of connections, in seconds; see ``BoundedConnection``."""
 
     patience: float
@@ -145,7 +145,7 @@ class Connector:
         self._losses = 0
         self._owner: int | None = None
 
-    def open(self, limits: Limits) -> BoundedConnection:
+    def open(self, waits: Waits) -> BoundedConnection:
         """A new connection in autocommit; raises StoreError."""
         self.require_own()
         with self._lock:
@@ -156,7 +156,7 @@ class Connector:
                 self._is_trying = True
             losses = self._losses
         try:
-            connection = self._connect(limits)
+            connection = self._connect(waits)
         except (psycopg.Error, ConfigurationError) as error:
             raise self._failed(error) from None
         except BaseException:
@@ -195,18 +195,18 @@ class Connector:
             self._is_trying = False
             return self._failure
 
-    def _connect(self, limits: Limits) -> BoundedConnection:
+    def _connect(self, waits: Waits) -> BoundedConnection:
         connection = BoundedConnection.connect(self._location.conninfo(), autocommit=True)
         try:
-            connection.patience = limits.patience
+            connection.patience = waits.patience
             connection.adapters.register_dumper(str, TextDumper)
             connection.is_pooled = is_pooled(connection)
             if connection.is_pooled:
                 # Another transaction may get another process, which lacks what was prepared.
                 connection.prepare_threshold = None
                 connection.is_cancelled = True
-            elif limits.statement_timeout is not None:
-                milliseconds = max(1, round(limits.statement_timeout * 1000))
+            elif waits.statement_timeout is not None:
+                milliseconds = max(1, round(waits.statement_timeout * 1000))
                 connection.execute(f"SET statement_timeout = {milliseconds}".encode())
             else:
                 connection.is_cancelled = True

@@ -15,7 +15,7 @@ from sqlalchemy.pool import QueuePool
 from latchkey.errors import StoreError
 from latchkey.forks import keep_forever, notify_after_fork
 from latchkey.store.places import ChangePlaces
-from latchkey.store.postgresql.connecting import BoundedConnection, Connector, Limits
+from latchkey.store.postgresql.connecting import BoundedConnection, Connector, Waits
 from latchkey.store.postgresql.dialect import PostgresqlDialect
 from latchkey.store.postgresql.errors import translated
 from latchkey.store.postgresql.location import Location
@@ -65,10 +65,10 @@ class PostgresqlConnections:
         reads = _READ_FACTOR * lookup_timeout
         self._brief_patience = 2 * lookup_timeout
         self._read_patience = reads + lookup_timeout
-        self._reader = self._engine(Limits(self._read_patience, reads), pool_size, reads)
+        self._reader = self._engine(Waits(self._read_patience, reads), pool_size, reads)
         # Every statement is limited by the client alone, since the commit can only be so.
         self._statement_patience = max(_STATEMENT_FACTOR * write_timeout, reads)
-        writes = Limits(self._statement_patience)
+        writes = Waits(self._statement_patience)
         self._writer = self._engine(writes, pool_size, 2 * write_timeout)
         notify_after_fork(self)
 
@@ -142,7 +142,7 @@ class PostgresqlConnections:
 
     def open_listener(self) -> BoundedConnection:
         """A connection of its own for notifications, which the caller closes."""
-        return self.connector.open(Limits(self._brief_patience))
+        return self.connector.open(Waits(self._brief_patience))
 
     def secure(self) -> None:
         """Nothing: a commit waits for the server's log, and the log of its standbys."""
@@ -198,10 +198,10 @@ class PostgresqlConnections:
                 self.connector.lose()
                 connection.invalidate()
 
-    def _engine(self, limits: Limits, pool_size: int, wait: float) -> Engine:
+    def _engine(self, waits: Waits, pool_size: int, wait: float) -> Engine:
         engine = create_engine(
             "postgresql+psycopg://",
-            creator=lambda: self.connector.open(limits),
+            creator=lambda: self.connector.open(waits),
             poolclass=QueuePool,
             pool_size=pool_size,
             max_overflow=0,

@@ -13,7 +13,7 @@ from sqlalchemy import Select
 from sqlalchemy.dialects.postgresql import psycopg
 
 from latchkey.credentials.models import Verifier
-from latchkey.store.postgresql.connecting import Connector, Limits
+from latchkey.store.postgresql.connecting import Connector, Waits
 from latchkey.store.postgresql.errors import translated
 from latchkey.store.postgresql.prepared import PreparedReads, Read
 from latchkey.store.verifiers import (
@@ -52,7 +52,7 @@ class PostgresqlLookup:
     def __init__(self, connector: Connector, *, timeout: float) -> None:
         """No connection is opened yet. ``timeout``, in seconds, limits each statement."""
         self._connector = connector
-        self._limits = Limits(patience=timeout + _GRACE, statement_timeout=timeout)
+        self._waits = Waits(patience=timeout + _GRACE, statement_timeout=timeout)
         self._idle: deque[PreparedReads] = deque()
 
     def verifier(self, api_key: str) -> Verifier | None:
@@ -89,7 +89,7 @@ class PostgresqlLookup:
             try:
                 reads = self._idle.pop()
             except IndexError:
-                return PreparedReads(self._connector.open(self._limits))
+                return PreparedReads(self._connector.open(self._waits))
             if self._connector.is_usable(reads.connection):
                 return reads
             reads.connection.close()
